@@ -1,0 +1,193 @@
+"""The records: what is wanted, and what is seen.
+
+Frozen structs without I/O, stored as JSON.  Nothing here says how a server is run, and nothing here is a
+status that could disagree with reality: ``ClusterStatus`` is computed from the two kinds of record.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+import msgspec
+
+ADMIN_USER = "doadmin"
+DEFAULT_DATABASE = "defaultdb"
+ENGINE = "pg"
+
+
+class Secret:
+    """A text that does not show itself: not in ``repr``, ``str``, a log line or a traceback's variables."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The base of all records: immutable, by keyword, stored without the fields that have their default."""
+
+
+class PoolMode(StrEnum):
+    SESSION = "session"
+    TRANSACTION = "transaction"
+    STATEMENT = "statement"
+
+
+class UserRole(StrEnum):
+    PRIMARY = "primary"
+    NORMAL = "normal"
+
+
+class NodeRole(StrEnum):
+    PRIMARY = "primary"
+    STANDBY = "standby"
+
+
+class ClusterStatus(StrEnum):
+    CREATING = "creating"
+    ONLINE = "online"
+    RESIZING = "resizing"
+    MIGRATING = "migrating"
+    FORKING = "forking"
+
+
+class Node(Record):
+    """One server of a cluster, on one host, with the pooler in front of it."""
+
+    name: str
+    host: str
+    port: int
+    pool_port: int
+    role: NodeRole = NodeRole.PRIMARY
+
+
+class User(Record):
+    """A role that can log in.  ``verifier`` is for the servers, ``sealed_password`` for the API to show."""
+
+    name: str
+    verifier: str
+    sealed_password: str
+    role: UserRole = UserRole.NORMAL
+
+    def __repr__(self) -> str:
+        return f"User(name={self.name!r}, role={self.role!s})"
+
+
+class Database(Record):
+    name: str
+
+
+class Pool(Record):
+    """A connection pool.  With ``user`` empty each client reaches the database as the user it logged in as."""
+
+    name: str
+    database: str
+    size: int
+    mode: PoolMode = PoolMode.TRANSACTION
+    user: str = ""
+
+
+class CertificateAuthority(Record):
+    """A cluster's own CA: the certificate in PEM, and its private key sealed."""
+
+    certificate: str
+    sealed_key: str
+
+    def __repr__(self) -> str:
+        return "CertificateAuthority(…)"
+
+
+class MaintenanceWindow(Record):
+    day: str = "sunday"
+    hour: str = "03:00"
+
+
+class Cluster(Record):
+    """What is wanted of a cluster: one document, one revision.
+
+    A cluster with ``deleted_at`` is gone for every customer; the record stays until its hosts have stopped and
+    removed all of it, and holds its ports until then.
+    """
+
+    id: UUID
+    name: str
+    version: str
+    size: str
+    region: str
+    created_at: datetime
+    storage_mib: int
+    project_id: UUID
+    private_network_id: UUID
+    authority: CertificateAuthority
+    nodes: tuple[Node, ...]
+    users: tuple[User, ...]
+    databases: tuple[Database, ...]
+    pools: tuple[Pool, ...] = ()
+    tags: tuple[str, ...] = ()
+    server_names: tuple[str, ...] = ()  # the names and addresses that clients connect to, for the certificate
+    maintenance_window: MaintenanceWindow = MaintenanceWindow()
+    deleted_at: datetime | None = None
+
+    @property
+    def primary(self) -> Node:
+        return next(node for node in self.nodes if node.role is NodeRole.PRIMARY)
+
+    def user(self, name: str) -> User | None:
+        return next((user for user in self.users if user.name == name), None)
+
+    def database(self, name: str) -> Database | None:
+        return next((database for database in self.databases if database.name == name), None)
+
+    def pool(self, name: str) -> Pool | None:
+        return next((pool for pool in self.pools if pool.name == name), None)
+
+
+class NodeStatus(Record):
+    """What an agent sees of one node, and the revision of the record that it has carried out.
+
+    ``reached`` is 0 until the node has worked for the first time.  ``reason`` says in words what is being waited
+    for or what failed; it is empty when nothing is left to do.
+    """
+
+    reached: int
+    reason: str = ""
+    failing: bool = False
+    at: datetime
+
+
+class Host(Record):
+    """A machine that runs nodes.  ``versions`` maps a major version to the full one found there."""
+
+    name: str
+    address: str
+    memory_mib: int
+    cpus: int
+    versions: dict[str, str]
+    first_port: int
+    last_port: int
+    busy_ports: tuple[int, ...] = ()  # in use by programs that are none of ours
+
+
+class Token(Record):
+    """A bearer token, known by the SHA-256 of its text; the text itself is not kept."""
+
+    id: UUID
+    name: str
+    scopes: frozenset[str]
+    created_at: datetime
+    expires_at: datetime | None = None
