@@ -1,7 +1,7 @@
 """What may be done to a machine, as data.
 
-``plan`` functions yield these; ``host`` carries them out and decides nothing.  Each may be repeated: doing one
-twice leaves the machine as doing it once.  None shows a secret in its ``repr``.
+``plan`` functions yield these; ``host`` carries them out and decides nothing.  Each may be repeated:
+doing one twice leaves the machine as doing it once.  None shows a secret in its ``repr``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from psycopg.sql import Composable
+from psycopg.sql import SQL, Composed
 
 from cenote.domain import CertificateAuthority
 
@@ -25,13 +25,13 @@ class Program:
     """
 
     name: str
-    argv: tuple[str, ...]
-    directory: Path
-    pid_file: Path
-    log: Path
-    stamp: Path
-    stop_signal: signal.Signals
-    kill_after: float = 60.0  # seconds between the polite signal and SIGKILL
+    argv: tuple[str, ...] = field(repr=False)
+    directory: Path = field(repr=False)
+    pid_file: Path = field(repr=False)
+    log: Path = field(repr=False)
+    stamp: Path = field(repr=False)
+    stop_signal: signal.Signals = field(repr=False)
+    kill_after: float = field(default=60.0, repr=False)  # seconds between the polite signal and SIGKILL
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Sql:
 
     database: str
     summary: str
-    statements: tuple[Composable, ...] = field(repr=False)
+    statements: tuple[SQL | Composed, ...] = field(repr=False)
     atomic: bool = True
 
 

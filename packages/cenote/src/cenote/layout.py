@@ -57,7 +57,7 @@ class Layout:
         excess = len(str(longest).encode()) - _LONGEST_SOCKET
         if excess > 0:
             raise Misconfigured(
-                f"the data directory {self.data_dir} has too long a path for unix sockets, by {excess} bytes; "
+                f"the path {self.data_dir} is too long for the unix sockets below it, by {excess} bytes; "
                 "choose a shorter one with --data-dir"
             )
 
@@ -87,7 +87,7 @@ class NodePaths:
             pid_file=self.data / "postmaster.pid",
             log=self.root / "postgresql.log",
             stamp=self.root / "postgresql.loaded",
-            stop_signal=signal.SIGINT,  # fast: sessions are ended, nothing is lost, no recovery at the next start
+            stop_signal=signal.SIGINT,  # "fast": sessions end, and the next start needs no recovery
         )
 
     def bouncer(self, binary: Path) -> Program:

@@ -43,6 +43,10 @@ def render(place: Place, pools: Iterable[Pool]) -> str:
         "client_tls_sslmode": "require",
         "client_tls_cert_file": str(place.certificate),
         "client_tls_key_file": str(place.certificate),
+        # Nobody's certificate is checked here.  Without these two a reload parses all CA certificates of the
+        # system, twice: 35 ms instead of 1.
+        "client_tls_ca_file": str(place.certificate),
+        "server_tls_ca_file": str(place.certificate),
         "max_client_conn": str(place.max_clients),
         "max_prepared_statements": "200",
         "server_idle_timeout": "600",

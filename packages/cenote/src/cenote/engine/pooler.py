@@ -15,31 +15,28 @@ from cenote.conf import pgbouncer
 from cenote.engine import loaded
 from cenote.engine.loaded import Loaded
 from cenote.engine.wanted import Wanted
-from cenote.host import facts, files
+from cenote.host import files
 from cenote.host.machine import Machine
 from cenote.host.sql import Session
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """``ports`` are those that the process really listens on.
-
-    PgBouncer starts also when it could not have its port, and then serves its unix socket alone.
-    """
+    """``listening``: PgBouncer starts also without its port, and then serves its unix socket alone."""
 
     files: dict[Path, bytes | None] = field(repr=False)
     certificate: bytes | None = field(repr=False)
     loaded: Loaded
-    ports: frozenset[int]
+    listening: bool
 
 
-async def look(_machine: Machine, wanted: Wanted, _session: Session) -> Seen:
+async def look(machine: Machine, wanted: Wanted, _session: Session) -> Seen:
     found = loaded.look(wanted.bouncer)
     return Seen(
         files=loaded.look_at_files(tuple(_configuration(wanted))),
         certificate=files.read(wanted.paths.certificate),
         loaded=found,
-        ports=frozenset() if found.process is None else frozenset(facts.listening_sockets(found.process.pid)),
+        listening=found.process is not None and machine.listens(found.process, wanted.node.pool_port),
     )
 
 
@@ -50,7 +47,7 @@ def plan(wanted: Wanted, seen: Seen) -> Plan:
     if seen.loaded.process is None:
         yield Start(wanted.bouncer, digest)
         yield Wait("PgBouncer is starting")
-    elif wanted.node.pool_port not in seen.ports:
+    elif not seen.listening:
         yield Wait(f"PgBouncer has not opened port {wanted.node.pool_port}")
     elif seen.loaded.digest != digest:
         yield Reload(wanted.bouncer, digest)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from psycopg.sql import SQL, Composable, Identifier, Literal
+from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from cenote.changes import Plan, Sql
 from cenote.conf.hba import SUPERUSER
@@ -66,10 +66,10 @@ def plan(wanted: Wanted, seen: Seen) -> Plan:
         yield from _drop(gone, seen)
 
 
-def _statements(user: User, seen: Seen) -> list[Composable]:
+def _statements(user: User, seen: Seen) -> list[SQL | Composed]:
     role, attributes = seen.roles.get(user.name), _ADMIN if user.role is UserRole.PRIMARY else _NORMAL
     name, verifier = Identifier(user.name), Literal(user.verifier)
-    statements: list[Composable] = []
+    statements: list[SQL | Composed] = []
     if role is None:
         statements.append(SQL("CREATE ROLE {} {} PASSWORD {}").format(name, attributes, verifier))
     elif (

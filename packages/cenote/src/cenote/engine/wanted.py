@@ -36,7 +36,7 @@ class Wanted:
 
     @property
     def size(self) -> catalog.Size:
-        return catalog.size(self.cluster.size)
+        return catalog.SIZES[self.cluster.size]
 
     @property
     def server(self) -> Program:

@@ -25,8 +25,8 @@ from cenote.changes import (
 )
 from cenote.conf.hba import SUPERUSER
 from cenote.errors import CenoteError, Misconfigured
-from cenote.host import files, processes, sql, templates
-from cenote.host.processes import Account
+from cenote.host import facts, files, processes, sql, templates
+from cenote.host.processes import Account, Process
 from cenote.layout import Layout
 from cenote.store.sealing import Sealer
 
@@ -44,6 +44,7 @@ class Machine:
         self._binaries = binaries
         self._sealer = authority_sealer
         self._template_lock = asyncio.Lock()
+        self._listening: dict[int, Process] = {}
 
     async def do(self, change: Change, session: sql.Session) -> None:
         """Carry out one change; raise CenoteError or OSError when the machine refuses it."""
@@ -79,6 +80,15 @@ class Machine:
             case _:
                 assert_never(change)
 
+    def listens(self, process: Process, port: int) -> bool:
+        """Return whether this very process listens on a TCP port.
+
+        Once it does, it does so until it ends, so the kernel's slow table is read no more for it.
+        """
+        if self._listening.get(port) != process and port in facts.listening_sockets(process.pid):
+            self._listening[port] = process
+        return self._listening.get(port) == process
+
     async def template(self, version: str) -> Path:
         """Return the template of a major version; the first call for a version makes it."""
         binaries = self._binaries.get(version)
@@ -104,7 +114,7 @@ class Machine:
             await sql.console(session.sockets, session.pool_port, "RELOAD")
         self._stamp(program, process, digest)
 
-    def _stamp(self, program: Program, process: processes.Process, digest: str) -> None:
+    def _stamp(self, program: Program, process: Process, digest: str) -> None:
         content = f"{process.pid} {process.started} {digest}\n".encode()
         files.write(program.stamp, content, 0o600, self.account.owner)
 

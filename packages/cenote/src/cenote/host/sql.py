@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.sql import Composable
+from psycopg.sql import SQL, Composed
 
 from cenote.conf.hba import SUPERUSER
 from cenote.conf.pgbouncer import ADMIN_DATABASE, ADMIN_USER
@@ -33,7 +33,9 @@ class Session:
         except psycopg.Error as error:
             raise _readable(error, "a question to PostgreSQL") from None
 
-    async def run(self, database: str, summary: str, statements: Sequence[Composable], atomic: bool) -> None:
+    async def run(
+        self, database: str, summary: str, statements: Sequence[SQL | Composed], atomic: bool
+    ) -> None:
         connection = await self._connection(database)
         try:
             if atomic:
