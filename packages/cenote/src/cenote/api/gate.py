@@ -1,0 +1,73 @@
+"""What every request passes before it is routed: its id, who is calling, and the rate limits.
+
+It stands outside of Litestar, whose middleware comes after routing: so an unknown path costs a token its
+request, too, and is answered with the same headers.  Whatever is not named as public needs a token.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from cenote.api.auth import authenticate
+from cenote.api.errors import TooLarge, answer_to
+from cenote.api.limits import Limits
+from cenote.api.service import Service
+from cenote.errors import CenoteError
+
+PUBLIC = frozenset({"/", "/healthz", "/openapi.json", "/docs"})
+
+
+class Gate:
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._service = service
+        settings = service.settings
+        self._limits = Limits(settings.requests_per_hour, settings.requests_per_minute)
+        self._max_body_bytes = settings.max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        request_id = str(uuid4())
+        added = [(b"x-request-id", request_id.encode("ascii"))]
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *added]
+            await send(message)
+
+        try:
+            self._admit(scope, added)
+        except CenoteError as error:
+            refusal = answer_to(error, request_id).outside_of_routing()
+            await refusal(scope, receive, send_with_headers)
+            return
+        scope["request_id"] = request_id  # type: ignore[typeddict-unknown-key]
+        await self._app(scope, receive, send_with_headers)
+
+    def _admit(self, scope: Scope, added: list[tuple[bytes, bytes]]) -> None:
+        """Raise what stops the request; leave the caller in the scope and the limits in the headers."""
+        authorization = length = None
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                authorization = value
+            elif name == b"content-length":
+                length = value
+        # The preflight of a browser comes without a token, and does nothing.
+        if scope["path"] not in PUBLIC and scope["method"] != "OPTIONS":  # type: ignore[typeddict-item]
+            now = time.time()
+            caller = authenticate(self._service.store, authorization, datetime.fromtimestamp(now, UTC))
+            scope["auth"] = caller
+            spent = self._limits.spend(caller.token.id, now)
+            if spent is not None:
+                added.extend(spent.headers())
+                if spent.error is not None:
+                    raise spent.error
+        if length is not None and int(length) > self._max_body_bytes:
+            raise TooLarge(f"The request body is larger than {self._max_body_bytes} bytes.")
