@@ -12,6 +12,7 @@ from ipaddress import ip_address
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -19,6 +20,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 AUTHORITY_LIFETIME = timedelta(days=3650)
 LEAF_LIFETIME = timedelta(days=397)  # the longest that every client accepts
 CLOCK_SKEW = timedelta(hours=1)
+
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 def new_authority(common_name: str) -> tuple[str, str]:
@@ -73,16 +76,25 @@ def names_of(pem: bytes) -> tuple[str, ...]:
 
 
 def is_issued_by(pem: bytes, ca_certificate: str) -> bool:
-    """Return whether this authority has signed the first certificate in the text."""
+    """Return whether this authority signed the first certificate in the text."""
+    leaf = _first(pem)
     try:
-        _first(pem).verify_directly_issued_by(x509.load_pem_x509_certificate(ca_certificate.encode("ascii")))
-    except (InvalidSignature, ValueError):
+        leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(ca_certificate.encode("ascii")))
+    except (InvalidSignature, TypeError, ValueError):  # another key, another kind of key, another name
         return False
     return True
 
 
+def spelled(name: str) -> str:
+    """Return an address as ``names_of`` gives it back, and a host name as it is."""
+    try:
+        return str(ip_address(name))
+    except ValueError:
+        return name
+
+
 def _first(pem: bytes) -> x509.Certificate:
-    found = re.search(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", pem, re.DOTALL)
+    found = _CERTIFICATE.search(pem)
     if found is None:
         raise ValueError("there is no certificate in the text")
     return x509.load_pem_x509_certificate(found[0])

@@ -194,7 +194,8 @@ def _default_network(region: str) -> UUID:
 def _server_names(service: Service, name: str, chosen: Place) -> tuple[str, ...]:
     settings = service.settings
     names = [settings.host_of(name), settings.host_of(name, private=True), settings.public_host]
-    return tuple(dict.fromkeys([*names, chosen.host.address, "localhost", "127.0.0.1", "::1"]))
+    names += [chosen.host.address, "localhost", "127.0.0.1", "::1"]
+    return tuple(dict.fromkeys(certificates.spelled(name) for name in names))
 
 
 ROUTES = (list_clusters, create_cluster, get_cluster, delete_cluster)
