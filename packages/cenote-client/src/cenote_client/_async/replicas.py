@@ -1,0 +1,79 @@
+"""Read-only replicas of a cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .. import _operations as op
+from .caller import AsyncCaller
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from .. import types as t
+
+
+class AsyncReplicas(AsyncCaller):
+    """The operations of ``client.databases`` on replicas."""
+
+    async def list_replicas(
+        self,
+        database_cluster_uuid: str,
+        *,
+        page: int | None = None,
+        per_page: int | None = None,
+        **kwargs: Unpack[t.Call],
+    ) -> t.ReplicaListResponse:
+        """Return the read-only replicas of a cluster, as ``{"replicas": [{…}]}``.
+
+        Raises NotFoundError when the cluster is not there.
+
+        ``GET /v2/databases/{database_cluster_uuid}/replicas``, scope ``database:read``.
+        """
+        return await self._call(
+            op.LIST_REPLICAS, (database_cluster_uuid,), kwargs, query={"page": page, "per_page": per_page}
+        )
+
+    async def create_replica(
+        self, database_cluster_uuid: str, body: t.ReplicaCreate | None = None, **kwargs: Unpack[t.Call]
+    ) -> t.ReplicaResponse:
+        """Create a read-only replica, and return it as ``{"replica": {…}}``; it is ready when its status is ``online``.
+
+        Raises BusyError until the cluster has its first backup, InvalidError for a name that is taken.
+
+        ``POST /v2/databases/{database_cluster_uuid}/replicas``, scope ``database:create``.
+        """
+        return await self._call(op.CREATE_REPLICA, (database_cluster_uuid,), kwargs, body)
+
+    async def get_replica(
+        self, database_cluster_uuid: str, replica_name: str, **kwargs: Unpack[t.Call]
+    ) -> t.ReplicaResponse:
+        """Return one read-only replica, as ``{"replica": {…}}``.
+
+        Raises NotFoundError when the cluster or the replica is not there.
+
+        ``GET /v2/databases/{database_cluster_uuid}/replicas/{replica_name}``, scope ``database:read``.
+        """
+        return await self._call(op.GET_REPLICA, (database_cluster_uuid, replica_name), kwargs)
+
+    async def destroy_replica(
+        self, database_cluster_uuid: str, replica_name: str, **kwargs: Unpack[t.Call]
+    ) -> None:
+        """Remove a read-only replica.
+
+        Raises NotFoundError when the cluster or the replica is not there.
+
+        ``DELETE /v2/databases/{database_cluster_uuid}/replicas/{replica_name}``, scope ``database:delete``.
+        """
+        await self._call(op.DESTROY_REPLICA, (database_cluster_uuid, replica_name), kwargs)
+
+    async def promote_replica(
+        self, database_cluster_uuid: str, replica_name: str, **kwargs: Unpack[t.Call]
+    ) -> None:
+        """Make a replica a cluster of its own, which takes writes and follows no one.
+
+        Raises NotFoundError when the cluster or the replica is not there.
+
+        ``PUT /v2/databases/{database_cluster_uuid}/replicas/{replica_name}/promote``, scope ``database:update``.
+        """
+        await self._call(op.PROMOTE_REPLICA, (database_cluster_uuid, replica_name), kwargs)

@@ -1,0 +1,15 @@
+"""The waits: the one thing, besides httpx, that the sync and the async client do differently."""
+
+from __future__ import annotations
+
+import time
+
+
+async def async_sleep(seconds: float) -> None:
+    import asyncio
+
+    await asyncio.sleep(seconds)
+
+
+def sleep(seconds: float) -> None:
+    time.sleep(seconds)

@@ -1,0 +1,138 @@
+"""The 71 operations of the reference, as data: method, path, the status of success, and whether a body comes back.
+
+Each is named after the method that makes it.  Its type parameter is what that method returns.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from . import types as t
+
+T = TypeVar("T")
+
+
+class Operation(NamedTuple, Generic[T]):
+    """One operation of the reference; ``{}`` in the path stands for a name."""
+
+    method: str
+    path: str
+    success: int
+    answers: bool
+
+
+CLUSTER = "/v2/databases/{}"
+
+# clusters
+LIST_OPTIONS: Operation[t.OptionsResponse] = Operation("GET", "/v2/databases/options", 200, True)
+LIST_CLUSTERS: Operation[t.ClusterListResponse] = Operation("GET", "/v2/databases", 200, True)
+CREATE_CLUSTER: Operation[t.ClusterResponse] = Operation("POST", "/v2/databases", 201, True)
+GET_CLUSTER: Operation[t.ClusterResponse] = Operation("GET", CLUSTER, 200, True)
+DESTROY_CLUSTER: Operation[None] = Operation("DELETE", CLUSTER, 204, False)
+UPDATE_CLUSTER_SIZE: Operation[None] = Operation("PUT", CLUSTER + "/resize", 202, False)
+UPDATE_REGION: Operation[None] = Operation("PUT", CLUSTER + "/migrate", 202, False)
+UPDATE_MAJOR_VERSION: Operation[None] = Operation("PUT", CLUSTER + "/upgrade", 204, False)
+INSTALL_UPDATE: Operation[None] = Operation("PUT", CLUSTER + "/install_update", 204, False)
+UPDATE_MAINTENANCE_WINDOW: Operation[None] = Operation("PUT", CLUSTER + "/maintenance", 204, False)
+GET_CA: Operation[t.CAResponse] = Operation("GET", CLUSTER + "/ca", 200, True)
+
+# settings
+GET_CONFIG: Operation[t.ConfigResponse] = Operation("GET", CLUSTER + "/config", 200, True)
+PATCH_CONFIG: Operation[None] = Operation("PATCH", CLUSTER + "/config", 200, False)
+GET_AUTOSCALE: Operation[t.AutoscaleResponse] = Operation("GET", CLUSTER + "/autoscale", 200, True)
+UPDATE_AUTOSCALE: Operation[None] = Operation("PUT", CLUSTER + "/autoscale", 204, False)
+GET_DO_SETTINGS: Operation[t.DoSettingsResponse] = Operation("GET", CLUSTER + "/do_settings", 200, True)
+UPDATE_DO_SETTINGS: Operation[None] = Operation("PUT", CLUSTER + "/do_settings", 204, False)
+LIST_FIREWALL_RULES: Operation[t.FirewallResponse] = Operation("GET", CLUSTER + "/firewall", 200, True)
+UPDATE_FIREWALL_RULES: Operation[None] = Operation("PUT", CLUSTER + "/firewall", 204, False)
+GET_CLUSTER_METRICS_CREDENTIALS: Operation[t.MetricsCredentialsResponse] = Operation(
+    "GET", "/v2/databases/metrics/credentials", 200, True
+)
+UPDATE_CLUSTER_METRICS_CREDENTIALS: Operation[None] = Operation(
+    "PUT", "/v2/databases/metrics/credentials", 204, False
+)
+
+# history
+LIST_BACKUPS: Operation[t.BackupListResponse] = Operation("GET", CLUSTER + "/backups", 200, True)
+LIST_EVENTS_LOGS: Operation[t.EventListResponse] = Operation("GET", CLUSTER + "/events", 200, True)
+GET_MIGRATION_STATUS: Operation[t.OnlineMigration] = Operation(
+    "GET", CLUSTER + "/online-migration", 200, True
+)
+UPDATE_ONLINE_MIGRATION: Operation[t.OnlineMigration] = Operation(
+    "PUT", CLUSTER + "/online-migration", 200, True
+)
+DELETE_ONLINE_MIGRATION: Operation[None] = Operation("DELETE", CLUSTER + "/online-migration/{}", 204, False)
+
+# users
+LIST_USERS: Operation[t.UserListResponse] = Operation("GET", CLUSTER + "/users", 200, True)
+ADD_USER: Operation[t.UserResponse] = Operation("POST", CLUSTER + "/users", 201, True)
+GET_USER: Operation[t.UserResponse] = Operation("GET", CLUSTER + "/users/{}", 200, True)
+DELETE_USER: Operation[None] = Operation("DELETE", CLUSTER + "/users/{}", 204, False)
+UPDATE_USER: Operation[t.UserResponse] = Operation("PUT", CLUSTER + "/users/{}", 201, True)
+RESET_AUTH: Operation[t.UserResponse] = Operation("POST", CLUSTER + "/users/{}/reset_auth", 200, True)
+
+# dbs
+LIST: Operation[t.DatabaseListResponse] = Operation("GET", CLUSTER + "/dbs", 200, True)
+ADD: Operation[t.DatabaseResponse] = Operation("POST", CLUSTER + "/dbs", 201, True)
+GET: Operation[t.DatabaseResponse] = Operation("GET", CLUSTER + "/dbs/{}", 200, True)
+DELETE: Operation[None] = Operation("DELETE", CLUSTER + "/dbs/{}", 204, False)
+
+# pools
+LIST_CONNECTION_POOLS: Operation[t.PoolListResponse] = Operation("GET", CLUSTER + "/pools", 200, True)
+ADD_CONNECTION_POOL: Operation[t.PoolResponse] = Operation("POST", CLUSTER + "/pools", 201, True)
+GET_CONNECTION_POOL: Operation[t.PoolResponse] = Operation("GET", CLUSTER + "/pools/{}", 200, True)
+UPDATE_CONNECTION_POOL: Operation[None] = Operation("PUT", CLUSTER + "/pools/{}", 204, False)
+DELETE_CONNECTION_POOL: Operation[None] = Operation("DELETE", CLUSTER + "/pools/{}", 204, False)
+
+# replicas
+LIST_REPLICAS: Operation[t.ReplicaListResponse] = Operation("GET", CLUSTER + "/replicas", 200, True)
+CREATE_REPLICA: Operation[t.ReplicaResponse] = Operation("POST", CLUSTER + "/replicas", 201, True)
+GET_REPLICA: Operation[t.ReplicaResponse] = Operation("GET", CLUSTER + "/replicas/{}", 200, True)
+DESTROY_REPLICA: Operation[None] = Operation("DELETE", CLUSTER + "/replicas/{}", 204, False)
+PROMOTE_REPLICA: Operation[None] = Operation("PUT", CLUSTER + "/replicas/{}/promote", 204, False)
+
+# logsinks
+LIST_LOGSINK: Operation[t.LogsinkListResponse] = Operation("GET", CLUSTER + "/logsink", 200, True)
+CREATE_LOGSINK: Operation[t.LogsinkResponse] = Operation("POST", CLUSTER + "/logsink", 201, True)
+GET_LOGSINK: Operation[t.Logsink] = Operation("GET", CLUSTER + "/logsink/{}", 200, True)
+UPDATE_LOGSINK: Operation[None] = Operation("PUT", CLUSTER + "/logsink/{}", 200, False)
+DELETE_LOGSINK: Operation[None] = Operation("DELETE", CLUSTER + "/logsink/{}", 200, False)
+
+# kafka
+LIST_KAFKA_TOPICS: Operation[t.TopicListResponse] = Operation("GET", CLUSTER + "/topics", 200, True)
+CREATE_KAFKA_TOPIC: Operation[t.TopicResponse] = Operation("POST", CLUSTER + "/topics", 201, True)
+GET_KAFKA_TOPIC: Operation[t.TopicResponse] = Operation("GET", CLUSTER + "/topics/{}", 200, True)
+UPDATE_KAFKA_TOPIC: Operation[t.TopicResponse] = Operation("PUT", CLUSTER + "/topics/{}", 200, True)
+DELETE_KAFKA_TOPIC: Operation[None] = Operation("DELETE", CLUSTER + "/topics/{}", 204, False)
+LIST_KAFKA_SCHEMAS: Operation[t.SchemaListResponse] = Operation(
+    "GET", CLUSTER + "/schema-registry", 200, True
+)
+CREATE_KAFKA_SCHEMA: Operation[t.Schema] = Operation("POST", CLUSTER + "/schema-registry", 201, True)
+GET_KAFKA_SCHEMA: Operation[t.SchemaVersion] = Operation("GET", CLUSTER + "/schema-registry/{}", 200, True)
+DELETE_KAFKA_SCHEMA: Operation[None] = Operation("DELETE", CLUSTER + "/schema-registry/{}", 204, False)
+GET_KAFKA_SCHEMA_VERSION: Operation[t.SchemaVersion] = Operation(
+    "GET", CLUSTER + "/schema-registry/{}/versions/{}", 200, True
+)
+GET_KAFKA_SCHEMA_CONFIG: Operation[t.SchemaConfig] = Operation(
+    "GET", CLUSTER + "/schema-registry/config", 200, True
+)
+UPDATE_KAFKA_SCHEMA_CONFIG: Operation[t.SchemaConfig] = Operation(
+    "PUT", CLUSTER + "/schema-registry/config", 200, True
+)
+GET_KAFKA_SCHEMA_SUBJECT_CONFIG: Operation[t.SchemaSubjectConfig] = Operation(
+    "GET", CLUSTER + "/schema-registry/config/{}", 200, True
+)
+UPDATE_KAFKA_SCHEMA_SUBJECT_CONFIG: Operation[t.SchemaSubjectConfig] = Operation(
+    "PUT", CLUSTER + "/schema-registry/config/{}", 200, True
+)
+
+# engines
+GET_EVICTION_POLICY: Operation[t.EvictionPolicyResponse] = Operation(
+    "GET", CLUSTER + "/eviction_policy", 200, True
+)
+UPDATE_EVICTION_POLICY: Operation[None] = Operation("PUT", CLUSTER + "/eviction_policy", 204, False)
+GET_SQL_MODE: Operation[t.SqlMode] = Operation("GET", CLUSTER + "/sql_mode", 200, True)
+UPDATE_SQL_MODE: Operation[None] = Operation("PUT", CLUSTER + "/sql_mode", 204, False)
+LIST_OPEASEARCH_INDEXES: Operation[t.IndexListResponse] = Operation("GET", CLUSTER + "/indexes", 200, True)
+DELETE_OPENSEARCH_INDEX: Operation[None] = Operation("DELETE", CLUSTER + "/indexes/{}", 204, False)

@@ -1,0 +1,68 @@
+# Made from _async/dbs.py by tools/unasync.py; change that one.
+
+"""Databases of a cluster.  Their methods have the bare names ``list``, ``add``, ``get``, ``delete`` in pydo."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .. import _operations as op
+from .caller import Caller
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from .. import types as t
+
+
+class Dbs(Caller):
+    """The operations of ``client.databases`` on dbs."""
+
+    def list(
+        self,
+        database_cluster_uuid: str,
+        *,
+        page: int | None = None,
+        per_page: int | None = None,
+        **kwargs: Unpack[t.Call],
+    ) -> t.DatabaseListResponse:
+        """Return the databases of a cluster, as ``{"dbs": [{"name": …}]}``.
+
+        Raises NotFoundError when the cluster is not there.
+
+        ``GET /v2/databases/{database_cluster_uuid}/dbs``, scope ``database:read``.
+        """
+        return self._call(
+            op.LIST, (database_cluster_uuid,), kwargs, query={"page": page, "per_page": per_page}
+        )
+
+    def add(
+        self, database_cluster_uuid: str, body: t.DatabaseCreate, **kwargs: Unpack[t.Call]
+    ) -> t.DatabaseResponse:
+        """Create a database, and return it as ``{"db": {"name": …}}``.
+
+        Raises InvalidError for a name that is taken or not allowed.
+
+        ``POST /v2/databases/{database_cluster_uuid}/dbs``, scope ``database:create``.
+        """
+        return self._call(op.ADD, (database_cluster_uuid,), kwargs, body)
+
+    def get(
+        self, database_cluster_uuid: str, database_name: str, **kwargs: Unpack[t.Call]
+    ) -> t.DatabaseResponse:
+        """Return one database, as ``{"db": {"name": …}}``.
+
+        Raises NotFoundError when the cluster or the database is not there.
+
+        ``GET /v2/databases/{database_cluster_uuid}/dbs/{database_name}``, scope ``database:read``.
+        """
+        return self._call(op.GET, (database_cluster_uuid, database_name), kwargs)
+
+    def delete(self, database_cluster_uuid: str, database_name: str, **kwargs: Unpack[t.Call]) -> None:
+        """Remove a database with all that is in it.
+
+        Raises NotFoundError when the cluster or the database is not there.
+
+        ``DELETE /v2/databases/{database_cluster_uuid}/dbs/{database_name}``, scope ``database:delete``.
+        """
+        self._call(op.DELETE, (database_cluster_uuid, database_name), kwargs)

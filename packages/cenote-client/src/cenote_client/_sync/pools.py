@@ -1,0 +1,83 @@
+# Made from _async/pools.py by tools/unasync.py; change that one.
+
+"""Connection pools of a PostgreSQL cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .. import _operations as op
+from .caller import Caller
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from .. import types as t
+
+
+class Pools(Caller):
+    """The operations of ``client.databases`` on pools."""
+
+    def list_connection_pools(
+        self,
+        database_cluster_uuid: str,
+        *,
+        page: int | None = None,
+        per_page: int | None = None,
+        **kwargs: Unpack[t.Call],
+    ) -> t.PoolListResponse:
+        """Return the connection pools of a cluster, as ``{"pools": [{…}]}``.
+
+        Raises NotFoundError when the cluster is not there.
+
+        ``GET /v2/databases/{database_cluster_uuid}/pools``, scope ``database:read``.
+        """
+        return self._call(
+            op.LIST_CONNECTION_POOLS, (database_cluster_uuid,), kwargs, query={"page": page, "per_page": per_page}
+        )
+
+    def add_connection_pool(
+        self, database_cluster_uuid: str, body: t.PoolCreate, **kwargs: Unpack[t.Call]
+    ) -> t.PoolResponse:
+        """Create a connection pool, and return it as ``{"pool": {…}}`` with its connections.
+
+        ``size`` counts connections to the server, which all pools of a cluster share.  Without a ``user`` everyone comes
+        as themselves.  Raises InvalidError for a name that is taken, a mode that is none, or a size that does not fit.
+
+        ``POST /v2/databases/{database_cluster_uuid}/pools``, scope ``database:create``.
+        """
+        return self._call(op.ADD_CONNECTION_POOL, (database_cluster_uuid,), kwargs, body)
+
+    def get_connection_pool(
+        self, database_cluster_uuid: str, pool_name: str, **kwargs: Unpack[t.Call]
+    ) -> t.PoolResponse:
+        """Return one connection pool, as ``{"pool": {…}}``.
+
+        Raises NotFoundError when the cluster or the pool is not there, AuthenticationError for a bad token,
+        RateLimitError when the hourly or the burst limit is spent (its ``retry_after`` is in seconds).
+
+        ``GET /v2/databases/{database_cluster_uuid}/pools/{pool_name}``, scope ``database:read``.
+        """
+        return self._call(op.GET_CONNECTION_POOL, (database_cluster_uuid, pool_name), kwargs)
+
+    def update_connection_pool(
+        self, database_cluster_uuid: str, pool_name: str, body: t.PoolUpdate, **kwargs: Unpack[t.Call]
+    ) -> None:
+        """Change the mode, the size, the database or the user of a connection pool; clients stay connected.
+
+        Raises InvalidError for a mode that is none or a size that does not fit, NotFoundError when the pool is not there.
+
+        ``PUT /v2/databases/{database_cluster_uuid}/pools/{pool_name}``, scope ``database:update``.
+        """
+        self._call(op.UPDATE_CONNECTION_POOL, (database_cluster_uuid, pool_name), kwargs, body)
+
+    def delete_connection_pool(
+        self, database_cluster_uuid: str, pool_name: str, **kwargs: Unpack[t.Call]
+    ) -> None:
+        """Remove a connection pool; its clients lose their connections.
+
+        Raises NotFoundError when the cluster or the pool is not there.
+
+        ``DELETE /v2/databases/{database_cluster_uuid}/pools/{pool_name}``, scope ``database:delete``.
+        """
+        self._call(op.DELETE_CONNECTION_POOL, (database_cluster_uuid, pool_name), kwargs)

@@ -1,0 +1,46 @@
+"""Connection pools of a PostgreSQL cluster."""
+
+from __future__ import annotations
+
+from typing import Literal, NotRequired, TypedDict
+
+from .clusters import Connection
+
+PoolMode = Literal["session", "transaction", "statement"]
+
+
+class Pool(TypedDict):
+    """A connection pool; ``size`` counts connections to the server, ``user`` is empty when everyone comes as themselves."""
+
+    name: str
+    user: str
+    size: int
+    db: str
+    mode: PoolMode
+    connection: Connection
+    private_connection: Connection
+    standby_connection: NotRequired[Connection]
+    standby_private_connection: NotRequired[Connection]
+
+
+class PoolResponse(TypedDict):
+    pool: Pool
+
+
+class PoolListResponse(TypedDict):
+    pools: list[Pool]
+
+
+class PoolCreate(TypedDict):
+    name: str
+    mode: PoolMode
+    size: int
+    db: str
+    user: NotRequired[str]
+
+
+class PoolUpdate(TypedDict):
+    mode: PoolMode
+    size: int
+    db: str
+    user: NotRequired[str]

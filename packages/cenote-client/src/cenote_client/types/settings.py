@@ -1,0 +1,114 @@
+"""Settings of a cluster, and the login for metrics."""
+
+from __future__ import annotations
+
+from typing import Literal, NotRequired, TypedDict
+
+from .caches import RedisConfig, ValkeyConfig
+from .kafka import KafkaConfig
+from .mongodb import MongoConfig
+from .mysql import MysqlConfig
+from .opensearch import OpensearchConfig
+from .postgres import PostgresConfig
+
+Config = (
+    PostgresConfig
+    | MysqlConfig
+    | RedisConfig
+    | ValkeyConfig
+    | MongoConfig
+    | KafkaConfig
+    | OpensearchConfig
+)
+
+
+class ConfigResponse(TypedDict):
+    config: Config
+
+
+class ConfigUpdate(TypedDict):
+    config: Config
+
+
+class StorageAutoscale(TypedDict):
+    """``threshold_percent`` is how full the disk may get, ``increment_gib`` how much it then grows."""
+
+    enabled: bool
+    threshold_percent: NotRequired[int]
+    increment_gib: NotRequired[int]
+
+
+class Autoscale(TypedDict, total=False):
+    storage: StorageAutoscale
+
+
+AutoscaleUpdate = Autoscale
+
+
+class AutoscaleResponse(TypedDict):
+    autoscale: Autoscale
+
+
+class DoSettings(TypedDict, total=False):
+    """``service_cnames`` are names, besides its own, for which the certificate of the cluster is valid."""
+
+    service_cnames: list[str]
+
+
+class DoSettingsResponse(TypedDict):
+    do_settings: DoSettings
+
+
+class DoSettingsUpdate(TypedDict):
+    do_settings: DoSettings
+
+
+SourceType = Literal["droplet", "k8s", "ip_addr", "tag", "app"]
+
+
+class FirewallRule(TypedDict):
+    """A trusted source: an address, a network, or a thing of the provider."""
+
+    uuid: str
+    cluster_uuid: str
+    type: SourceType
+    value: str
+    created_at: str
+    description: NotRequired[str]
+
+
+class FirewallRuleCreate(TypedDict):
+    """A trusted source to set; with the ``uuid`` of a rule that stays."""
+
+    type: SourceType
+    value: str
+    uuid: NotRequired[str]
+    cluster_uuid: NotRequired[str]
+    created_at: NotRequired[str]
+    description: NotRequired[str]
+
+
+class FirewallResponse(TypedDict):
+    rules: list[FirewallRule]
+
+
+class FirewallUpdate(TypedDict):
+    rules: list[FirewallRuleCreate] | list[FirewallRule]
+
+
+class BasicAuth(TypedDict):
+    basic_auth_username: str
+    basic_auth_password: str
+
+
+class MetricsCredentials(TypedDict):
+    credentials: BasicAuth
+
+
+class MetricsCredentialsResponse(TypedDict):
+    """The reference wraps the credentials twice."""
+
+    credentials: MetricsCredentials
+
+
+MetricsCredentialsUpdate = MetricsCredentials

@@ -1,0 +1,85 @@
+"""Users and databases of a cluster."""
+
+from __future__ import annotations
+
+from typing import Literal, NotRequired, TypedDict
+
+
+class MysqlSettings(TypedDict):
+    auth_plugin: Literal["mysql_native_password", "caching_sha2_password"]
+
+
+class OpensearchAcl(TypedDict, total=False):
+    index: str
+    permission: Literal["deny", "admin", "read", "readwrite", "write"]
+
+
+class KafkaAcl(TypedDict):
+    id: NotRequired[str]
+    topic: str
+    permission: Literal["admin", "consume", "produce", "produceconsume"]
+
+
+class MongoUserSettings(TypedDict, total=False):
+    databases: list[str]
+    role: Literal["readOnly", "readWrite", "dbAdmin"]
+
+
+class UserSettings(TypedDict, total=False):
+    """What a user may do; for PostgreSQL only ``pg_allow_replication``."""
+
+    pg_allow_replication: bool
+    opensearch_acl: list[OpensearchAcl]
+    acl: list[KafkaAcl]
+    mongo_user_settings: MongoUserSettings
+
+
+class User(TypedDict):
+    """A role that can log in; ``password`` is left out for a token without ``database:view_credentials``."""
+
+    name: str
+    role: NotRequired[Literal["primary", "normal"]]
+    password: NotRequired[str]
+    access_cert: NotRequired[str]
+    access_key: NotRequired[str]
+    mysql_settings: NotRequired[MysqlSettings]
+    settings: NotRequired[UserSettings]
+
+
+class UserResponse(TypedDict):
+    user: User
+
+
+class UserListResponse(TypedDict):
+    users: list[User]
+
+
+class UserCreate(TypedDict):
+    name: str
+    settings: NotRequired[UserSettings]
+    mysql_settings: NotRequired[MysqlSettings]
+    readonly: NotRequired[bool]
+
+
+class UserUpdate(TypedDict, total=False):
+    settings: UserSettings
+
+
+class UserResetAuth(TypedDict, total=False):
+    mysql_settings: MysqlSettings
+
+
+class Database(TypedDict):
+    name: str
+
+
+class DatabaseResponse(TypedDict):
+    db: Database
+
+
+class DatabaseListResponse(TypedDict):
+    dbs: list[Database]
+
+
+class DatabaseCreate(TypedDict):
+    name: str

@@ -1,0 +1,158 @@
+"""The errors that users of pydo catch, under the names that they have there.
+
+The official package takes these from azure-core; here they are our own, with the same attributes and the same texts,
+and every one is a ``cenote_client.CenoteError`` too.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from cenote_client import CenoteError
+from cenote_client._secret import redacted
+
+if TYPE_CHECKING:
+    from ._answer import Answer
+
+LONGEST_TEXT = 2048
+
+
+class AzureError(CenoteError):
+    """The base of all errors of this package; ``message`` is its text, ``inner_exception`` what led to it."""
+
+    def __init__(self, message: object = None, *args: Any, error: BaseException | None = None) -> None:
+        super().__init__(str(message), *args)
+        self.message = str(message)
+        self.inner_exception = error
+
+
+class ServiceRequestError(AzureError):
+    """The service could not be reached; nothing was sent."""
+
+
+class ServiceRequestTimeoutError(ServiceRequestError):
+    """The connection was not made within the timeout."""
+
+
+class ServiceResponseError(AzureError):
+    """The request was sent, but its answer did not arrive, or not all of it."""
+
+
+class ServiceResponseTimeoutError(ServiceResponseError):
+    """The answer did not arrive within the timeout."""
+
+
+class ErrorBody:
+    """What the body of an error says: ``code``, ``message``, ``target``, ``details``, ``innererror``."""
+
+    def __init__(self, fields: Any) -> None:
+        if "error" in fields:
+            fields = fields["error"]
+        self.code: Any = fields.get("code")
+        self.message: Any = fields.get("message")
+        if not (self.code or self.message):
+            raise ValueError("neither a code nor a message")
+        self.target: Any = fields.get("target")
+        self.innererror: Any = fields.get("innererror", {})
+        self.details: list[ErrorBody] = []
+        for detail in fields.get("details") or []:
+            try:
+                self.details.append(ErrorBody(detail))
+            except (ValueError, TypeError, AttributeError, RecursionError):
+                continue
+
+    def __str__(self) -> str:
+        return f"({self.code}) {self.message}\n{self.message_details()}"
+
+    def message_details(self) -> str:
+        text = f"Code: {self.code}\nMessage: {self.message}"
+        if self.target:
+            text += f"\nTarget: {self.target}"
+        if self.details:
+            text += "\nException Details:"
+            for detail in self.details:
+                text += "\n".join("\t" + line for line in str(detail).splitlines())
+        if self.innererror:
+            text += f"\nInner error: {json.dumps(self.innererror, indent=4)}"
+        return text
+
+
+class HttpResponseError(AzureError):
+    """The service answered with a status that the operation does not expect.
+
+    ``status_code`` and ``reason`` are those of the answer, ``response`` is the answer, ``error`` what its body says,
+    and, beyond the official package, ``id`` and ``request_id`` are those of the body.
+    """
+
+    def __init__(self, message: object = None, response: Answer | None = None, **kwargs: Any) -> None:
+        self.response = response
+        self.status_code: int | None = response.status_code if response else None
+        self.reason: str | None = response.reason if response else None
+        self.model: Any = kwargs.get("model")
+        fields = _fields_of(response) if response else {}
+        self.error: ErrorBody | None = _error_of(fields)
+        self.id: str | None = _text(fields.get("id"))
+        self.request_id: str | None = _text(fields.get("request_id"))
+        if response and not self.request_id:
+            self.request_id = response.headers.get("x-request-id")
+        if self.error:
+            message = redacted(str(self.error), response.token if response else "")
+        super().__init__(
+            message or f"Operation returned an invalid status '{self.reason}'", error=kwargs.get("error")
+        )
+
+    def __str__(self) -> str:
+        response = self.response
+        # An unexpected success may hold what the operation returns, with passwords in it.
+        if response is None or self.error or response.status_code < 400 or not response.text():
+            return self.message
+        content = redacted(response.text(), response.token)
+        return f"{self.message}\nContent: {content}"[:LONGEST_TEXT]
+
+
+class DecodeError(HttpResponseError):
+    """The body of an answer cannot be read."""
+
+
+class IncompleteReadError(DecodeError):
+    """The connection was closed before the whole answer was read."""
+
+
+class ResourceExistsError(HttpResponseError):
+    """409: it is there already."""
+
+
+class ResourceNotFoundError(HttpResponseError):
+    """404, with ``Client(raise_not_found=True)``; without, a 404 is returned as if it were the answer."""
+
+
+class ClientAuthenticationError(HttpResponseError):
+    """401: the token is missing, unknown or expired."""
+
+
+class ResourceModifiedError(HttpResponseError):
+    """The thing was changed meanwhile; no operation here raises it."""
+
+
+class ResourceNotModifiedError(HttpResponseError):
+    """304: it is as it was."""
+
+
+def _fields_of(response: Answer) -> dict[str, Any]:
+    try:
+        fields = json.loads(response.text())
+    except (ValueError, RecursionError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _error_of(fields: dict[str, Any]) -> ErrorBody | None:
+    try:
+        return ErrorBody(fields)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
