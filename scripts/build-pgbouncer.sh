@@ -35,15 +35,10 @@ if present; then exit 0; fi
 
 # --- where the archive is -----------------------------------------------------------------------------------------
 
-# apt itself reads the machine's source lists, in both of their formats.
-targets() { apt-get indextargets --format "$1|\$(COMPONENT)|\$(REPO_URI)|\$(SOURCESENTRY)" 'Created-By: Packages'; }
-
-# The entry of Debian's own archive, by what the archive says of itself; where the lists were never read, by the release.
+# apt itself reads the machine's source lists, in both of their formats, and knows from its lists whose archive each is.
 archive() {
-    local release
-    release=$(. /etc/os-release && echo "${VERSION_CODENAME:-none}")
-    { targets '$(ORIGIN)|$(LABEL)' | sed -n 's/^Debian|Debian|main|//p'
-      targets '$(RELEASE)' | sed -n "s/^$release|main|//p"; } | sed -n 1p
+    apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)|$(SOURCESENTRY)' 'Created-By: Packages' |
+        sed -n 's/^Debian|Debian|main|//p' | sed -n 1p
 }
 
 # The keyrings that a source list names, for an archive or a mirror with keys of its own; else Debian's.
@@ -58,12 +53,13 @@ case " $distribution " in
     *" ubuntu "*)
         fail "This release's PgBouncer is older than $least, and Ubuntu's archive has no source package of Debian's." \
             "Add the PostgreSQL project's apt repository (https://wiki.postgresql.org/wiki/Apt) and install pgbouncer from it," \
-            "or give the service one of your own with --pgbouncer FILE." ;;
+            "or put one of your own on the PATH." ;;
     *" debian "*) ;;
-    *) fail "This builds Debian's PgBouncer, and this is no Debian; install PgBouncer $least or newer, or use --pgbouncer FILE." ;;
+    *) fail "This builds Debian's PgBouncer, and this is no Debian; put PgBouncer $least or newer on the PATH." ;;
 esac
 entry=$(archive)
-[ -n "$entry" ] || fail "No entry for Debian's archive (component main) was found in the machine's apt sources."
+[ -n "$entry" ] ||
+    fail "apt knows no archive of Debian's here (component main); if its lists were never read, run as root: apt-get update"
 uri=${entry%%|*}
 list=${entry#*|}
 keys=$(keyrings "${list%:*}")

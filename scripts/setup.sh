@@ -61,9 +61,10 @@ step() {
 
 has_apt() { command -v apt-get > /dev/null && command -v dpkg-query > /dev/null; }
 
+# The lock (9) is not for servers that a package's installation may start.
 as_root() {
     if [ "$(id -u)" = 0 ]; then
-        env "$@"
+        env "$@" 9>&-
     elif [ -t 2 ]; then
         sudo env "$@"
     else
@@ -85,13 +86,21 @@ lacking() {
     done
 }
 
+update() { as_root LC_ALL=C apt-get -q update < /dev/null >> "$log" 2>&1; }
+
 refreshed=no
 refresh() {
     [ $refreshed = no ] || return 0
     say "reading the package lists"
-    # A broken list of somebody else's packages need not stop this; what is really missing fails at the install.
-    as_root apt-get -q -o DPkg::Lock::Timeout=300 update >> "$log" 2>&1 < /dev/null ||
+    local tries
+    for tries in {1..60}; do
+        if update; then break; fi
+        # apt waits for its other locks (DPkg::Lock::Timeout), not for the one of its lists.
+        if tail -n 2 "$log" | grep -q 'Unable to lock directory' && [ "$tries" -lt 60 ]; then sleep 2; continue; fi
+        # A broken list of somebody else's packages need not stop this; what is really missing fails at the install.
         say "apt-get update had errors (see $log); going on with the lists that are there"
+        break
+    done
     refreshed=yes
 }
 
