@@ -32,13 +32,14 @@ log = logging.getLogger(__name__)
 LOOK_EVERY = 20.0  # seconds between looks at a cluster that nothing was heard of
 POLL_FIRST, POLL_MOST = 0.005, 0.5  # seconds between looks while a server is starting
 RETRY_FIRST, RETRY_MOST = 0.5, 30.0  # seconds between tries of what has failed
+REAP_EVERY = 0.5  # seconds
 ANNOUNCE_EVERY = 10.0  # seconds
 LONGEST_LOG = 16 * 2**20  # bytes
 WORTH_REPORTING = 0.1
 AT_ONCE = 4  # clusters that may be worked on at the same time
 
 
-class Waiting(Exception):  # noqa: N818 - it is no error
+class Waiting(Exception):
     """A plan has come to a point where only time helps."""
 
 
@@ -57,6 +58,7 @@ class Agent:
                 group.create_task(self._announce(), name="announcing this host")
                 group.create_task(self._prepare(), name="making templates")
                 group.create_task(self._follow(), name="following the records")
+                group.create_task(self._reap(), name="reaping")
         finally:
             await asyncio.gather(*(task.stop() for task in self._tasks.values()))
 
@@ -64,6 +66,12 @@ class Agent:
         with self._store.changes() as changes:
             async for cluster_id in changes:
                 self._wake(cluster_id)
+
+    async def _reap(self) -> None:
+        """Collect what has ended; uvloop keeps the signal that would tell of it for itself."""
+        while True:
+            await asyncio.sleep(REAP_EVERY)
+            processes.reap()
 
     async def _announce(self) -> None:
         while True:

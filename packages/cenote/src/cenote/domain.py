@@ -66,7 +66,7 @@ class ClusterStatus(StrEnum):
     FORKING = "forking"
 
 
-class Node(Record, kw_only=True):
+class Node(Record, frozen=True, kw_only=True):
     """One server of a cluster, on one host, with the pooler in front of it."""
 
     name: str
@@ -76,7 +76,7 @@ class Node(Record, kw_only=True):
     role: NodeRole = NodeRole.PRIMARY
 
 
-class User(Record, kw_only=True):
+class User(Record, frozen=True, kw_only=True):
     """A role that can log in.  ``verifier`` is for the servers, ``sealed_password`` for the API to show."""
 
     name: str
@@ -88,12 +88,12 @@ class User(Record, kw_only=True):
         return f"User(name={self.name!r}, role={self.role!s})"
 
 
-class Database(Record, kw_only=True):
+class Database(Record, frozen=True, kw_only=True):
     name: str
 
 
-class Pool(Record, kw_only=True):
-    """A connection pool.  With ``user`` empty each client reaches the database as the user it logged in as."""
+class Pool(Record, frozen=True, kw_only=True):
+    """A connection pool.  With ``user`` empty each client reaches the database as whom it logged in."""
 
     name: str
     database: str
@@ -102,7 +102,7 @@ class Pool(Record, kw_only=True):
     user: str = ""
 
 
-class CertificateAuthority(Record, kw_only=True):
+class CertificateAuthority(Record, frozen=True, kw_only=True):
     """A cluster's own CA: the certificate in PEM, and its private key sealed."""
 
     certificate: str
@@ -112,16 +112,16 @@ class CertificateAuthority(Record, kw_only=True):
         return "CertificateAuthority(…)"
 
 
-class MaintenanceWindow(Record, kw_only=True):
+class MaintenanceWindow(Record, frozen=True, kw_only=True):
     day: str = "sunday"
     hour: str = "03:00"
 
 
-class Cluster(Record, kw_only=True):
+class Cluster(Record, frozen=True, kw_only=True):
     """What is wanted of a cluster: one document, one revision.
 
-    A cluster with ``deleted_at`` is gone for every customer; the record stays until its hosts have stopped and
-    removed all of it, and holds its ports until then.
+    A cluster with ``deleted_at`` is gone for every customer; the record stays until its hosts have stopped
+    and removed all of it, and holds its ports until then.
     """
 
     id: UUID
@@ -157,11 +157,11 @@ class Cluster(Record, kw_only=True):
         return next((pool for pool in self.pools if pool.name == name), None)
 
 
-class NodeStatus(Record, kw_only=True):
+class NodeStatus(Record, frozen=True, kw_only=True):
     """What an agent sees of one node, and the revision of the record that it has carried out.
 
-    ``reached`` is 0 until the node has worked for the first time.  ``reason`` says in words what is being waited
-    for or what failed; it is empty when nothing is left to do.
+    ``reached`` is 0 until the node has worked for the first time.  ``reason`` says in words what is being
+    waited for or what failed; it is empty when nothing is left to do.
     """
 
     reached: int
@@ -170,7 +170,7 @@ class NodeStatus(Record, kw_only=True):
     at: datetime
 
 
-class Host(Record, kw_only=True):
+class Host(Record, frozen=True, kw_only=True):
     """A machine that runs nodes.  ``versions`` maps a major version to the full one found there."""
 
     name: str
@@ -183,7 +183,7 @@ class Host(Record, kw_only=True):
     busy_ports: tuple[int, ...] = ()  # in use by programs that are none of ours
 
 
-class Token(Record, kw_only=True):
+class Token(Record, frozen=True, kw_only=True):
     """A bearer token, known by the SHA-256 of its text; the text itself is not kept."""
 
     id: UUID

@@ -37,12 +37,35 @@ class Layout:
         return self.data_dir / "etcd"
 
     @property
-    def keys(self) -> Path:
-        return self.data_dir / "keys"
+    def sealing_key(self) -> Path:
+        return self.data_dir / "sealing.key"
 
     @property
-    def certificates(self) -> Path:
-        return self.data_dir / "tls"
+    def authority(self) -> Path:
+        """The certificate of the CA that signs for the API."""
+        return self.data_dir / "ca.crt"
+
+    @property
+    def authority_key(self) -> Path:
+        return self.data_dir / "ca.key"
+
+    @property
+    def bundle(self) -> Path:
+        """The system's CA certificates and ours, for programs that take one file instead of a further one."""
+        return self.data_dir / "ca-bundle.crt"
+
+    @property
+    def api_certificate(self) -> Path:
+        return self.data_dir / "api.pem"
+
+    @property
+    def lock(self) -> Path:
+        return self.data_dir / "serve.lock"
+
+    @property
+    def address(self) -> Path:
+        """Where the API was reached when it last came up."""
+        return self.data_dir / "address"
 
     @property
     def admin_token(self) -> Path:
@@ -50,6 +73,10 @@ class Layout:
 
     def node(self, cluster_id: UUID) -> NodePaths:
         return NodePaths(self.clusters / str(cluster_id), self.sockets / cluster_id.hex[:12])
+
+    def node_in(self, folder: Path) -> NodePaths:
+        """Return the paths of the node whose folder this is."""
+        return self.node(UUID(folder.name))
 
     def check(self) -> None:
         """Raise Misconfigured when a socket's path would be too long for the kernel."""

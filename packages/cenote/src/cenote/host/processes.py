@@ -139,6 +139,11 @@ def reap() -> None:
 
     They are told by their session from the short-lived children that somebody here is waiting for.
     """
+    try:
+        if os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return
+    except ChildProcessError:
+        return
     us, session = os.getpid(), os.getsid(0)
     for entry in os.listdir("/proc"):
         fields = _stat(int(entry)) if entry.isdigit() else None
