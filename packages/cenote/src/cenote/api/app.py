@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -54,7 +55,11 @@ def create_app(store: Store, sealer: Sealer, settings: Settings) -> ASGIApp:
         "/docs": ("text/html", description.page(document).encode()),
     }
     app = Litestar(
-        route_handlers=[*handlers, *(_text(path, *text) for path, text in texts.items())],
+        route_handlers=[
+            *handlers,
+            *(_allowed(path, methods) for path, methods in _methods(handlers).items()),
+            *(_text(path, *text) for path, text in texts.items()),
+        ],
         request_class=Call,
         exception_handlers={Exception: _answer_error},
         request_max_body_size=settings.max_body_bytes,
@@ -67,6 +72,24 @@ def create_app(store: Store, sealer: Sealer, settings: Settings) -> ASGIApp:
 
 def _answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     return answer_to(error, str(request.scope.get("request_id", ""))).within_routing()
+
+
+def _methods(handlers: Iterable[HTTPRouteHandler]) -> dict[str, set[str]]:
+    """Return the methods of each path."""
+    methods: dict[str, set[str]] = {}
+    for handler in handlers:
+        for path in handler.paths:
+            methods.setdefault(path, {"OPTIONS"}).update(handler.http_methods)
+    return methods
+
+
+def _allowed(path: str, methods: set[str]) -> HTTPRouteHandler:
+    """Say what a path takes; Litestar's own answer knows only the first handler of a path."""
+
+    async def options(request: Call) -> ASGIResponse:
+        return ASGIResponse(status_code=204, headers={"allow": ", ".join(sorted(methods))})
+
+    return HTTPRouteHandler(path, http_method=[HttpMethod.OPTIONS], status_code=200)(options)
 
 
 def _text(path: str, media_type: str, body: bytes) -> HTTPRouteHandler:

@@ -31,7 +31,7 @@ from cenote.errors import (
 log = logging.getLogger(__name__)
 
 
-class TooLarge(CenoteError):  # noqa: N818 - named like its siblings
+class TooLarge(CenoteError):
     """The body is larger than any that an operation needs."""
 
 

@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from cenote.api.auth import authenticate
+from cenote.api import pools
+from cenote.api.auth import Caller, authenticate
 from cenote.api.errors import TooLarge, answer_to
 from cenote.api.limits import Limits
 from cenote.api.service import Service
-from cenote.errors import CenoteError
 
 PUBLIC = frozenset({"/", "/healthz", "/openapi.json", "/docs"})
 
@@ -43,31 +43,43 @@ class Gate:
             await send(message)
 
         try:
-            self._admit(scope, added)
-        except CenoteError as error:
+            caller = self._admit(scope, added)
+            body = None
+            if caller is not None and scope["method"] == "GET":
+                body = pools.shortcut(self._service, caller, scope["path"])
+        except Exception as error:
             refusal = answer_to(error, request_id).outside_of_routing()
             await refusal(scope, receive, send_with_headers)
             return
+        if body is not None:
+            headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+            await send({"type": "http.response.start", "status": 200, "headers": headers + added})
+            await send({"type": "http.response.body", "body": body, "more_body": False})
+            return
+        scope["auth"] = caller
         scope["request_id"] = request_id  # type: ignore[typeddict-unknown-key]
         await self._app(scope, receive, send_with_headers)
 
-    def _admit(self, scope: Scope, added: list[tuple[bytes, bytes]]) -> None:
-        """Raise what stops the request; leave the caller in the scope and the limits in the headers."""
+    def _admit(self, scope: HTTPScope, added: list[tuple[bytes, bytes]]) -> Caller | None:
+        """Return who is calling, None where that does not matter; raise what stops the request.
+
+        Headers for the answer, be it good or bad, are added to ``added``.
+        """
         authorization = length = None
         for name, value in scope["headers"]:
             if name == b"authorization":
                 authorization = value
             elif name == b"content-length":
                 length = value
-        # The preflight of a browser comes without a token, and does nothing.
-        if scope["path"] not in PUBLIC and scope["method"] != "OPTIONS":  # type: ignore[typeddict-item]
-            now = time.time()
-            caller = authenticate(self._service.store, authorization, datetime.fromtimestamp(now, UTC))
-            scope["auth"] = caller
-            spent = self._limits.spend(caller.token.id, now)
-            if spent is not None:
-                added.extend(spent.headers())
-                if spent.error is not None:
-                    raise spent.error
         if length is not None and int(length) > self._max_body_bytes:
             raise TooLarge(f"The request body is larger than {self._max_body_bytes} bytes.")
+        if scope["path"] in PUBLIC:
+            return None
+        now = time.time()
+        caller = authenticate(self._service.store, authorization, datetime.fromtimestamp(now, UTC))
+        spent = self._limits.spend(caller.token.id, now)
+        if spent is not None:
+            added.extend(spent.headers())
+            if spent.error is not None:
+                raise spent.error
+        return caller

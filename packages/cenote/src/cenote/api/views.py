@@ -139,9 +139,8 @@ def status_of(cluster: Cluster, seen: NodeStatus | None) -> ClusterStatus:
 
 def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> ClusterView:
     seen = service.store.status(cluster.id, cluster.primary.name)
-    password = _password(service, cluster, ADMIN_USER) if credentials else None
-    port = cluster.primary.port
-    settings = service.settings
+    login = _login(service, cluster, ADMIN_USER) if credentials else None
+    public, private = _connections(service, cluster, cluster.primary.port, DEFAULT_DATABASE, login)
     return ClusterView(
         id=cluster.id,
         name=cluster.name,
@@ -157,10 +156,8 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
         project_id=cluster.project_id,
         tags=cluster.tags,
         db_names=[database.name for database in cluster.databases],
-        connection=_connection(settings.host_of(cluster.name), port, DEFAULT_DATABASE, ADMIN_USER, password),
-        private_connection=_connection(
-            settings.host_of(cluster.name, private=True), port, DEFAULT_DATABASE, ADMIN_USER, password
-        ),
+        connection=public,
+        private_connection=private,
         users=[user_view(service, user, credentials=credentials) for user in cluster.users],
         maintenance_window=MaintenanceWindowView(
             day=cluster.maintenance_window.day, hour=cluster.maintenance_window.hour
@@ -177,20 +174,16 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
 
 def pool_view(service: Service, cluster: Cluster, pool: Pool, *, credentials: bool) -> PoolView:
     """Return a pool; one without a user shows the administrator's login, which it takes like any other."""
-    user = pool.user or ADMIN_USER
-    password = _password(service, cluster, user) if credentials else None
-    port = cluster.primary.pool_port
-    settings = service.settings
+    login = _login(service, cluster, pool.user or ADMIN_USER) if credentials else None
+    public, private = _connections(service, cluster, cluster.primary.pool_port, pool.name, login)
     return PoolView(
         user=pool.user,
         name=pool.name,
         size=pool.size,
         db=pool.database,
         mode=pool.mode,
-        connection=_connection(settings.host_of(cluster.name), port, pool.name, user, password),
-        private_connection=_connection(
-            settings.host_of(cluster.name, private=True), port, pool.name, user, password
-        ),
+        connection=public,
+        private_connection=private,
     )
 
 
@@ -214,20 +207,32 @@ def token_view(token: Token, text: str | None = None) -> TokenView:
     )
 
 
-def _password(service: Service, cluster: Cluster, name: str) -> str | None:
+def _login(service: Service, cluster: Cluster, name: str) -> tuple[str, str] | None:
     user = cluster.user(name)
-    return None if user is None else service.sealer.open(user.sealed_password).reveal()
+    return None if user is None else (name, service.sealer.open(user.sealed_password).reveal())
 
 
-def _connection(host: str, port: int, database: str, user: str, password: str | None) -> ConnectionView:
-    login = "" if password is None else f"{quote(user, safe='')}:{quote(password, safe='')}@"
+def _connections(
+    service: Service, cluster: Cluster, port: int, database: str, login: tuple[str, str] | None
+) -> tuple[ConnectionView, ConnectionView]:
+    """Return the public and the private connection; without a domain they are the same."""
+    settings = service.settings
+    public = _connection(settings.host_of(cluster.name), port, database, login)
+    if settings.domain is None:
+        return public, public
+    return public, _connection(settings.host_of(cluster.name, private=True), port, database, login)
+
+
+def _connection(host: str, port: int, database: str, login: tuple[str, str] | None) -> ConnectionView:
+    user, password = login or (UNSET, UNSET)
+    before = "" if login is None else f"{quote(login[0], safe='')}:{quote(login[1], safe='')}@"
     shown = f"[{host}]" if ":" in host else host
     return ConnectionView(
         protocol="postgresql",
-        uri=f"postgres://{login}{shown}:{port}/{quote(database, safe='')}?sslmode=require",
+        uri=f"postgres://{before}{shown}:{port}/{quote(database, safe='')}?sslmode=require",
         database=database,
         host=host,
         port=port,
-        user=UNSET if password is None else user,
-        password=UNSET if password is None else password,
+        user=user,
+        password=password,
     )
