@@ -56,8 +56,9 @@ def create_app(store: Store, sealer: Sealer, settings: Settings) -> ASGIApp:
     }
     app = Litestar(
         route_handlers=[
-            *handlers,
+            # Before the others, or Litestar adds answers of its own for OPTIONS.
             *(_allowed(path, methods) for path, methods in _methods(handlers).items()),
+            *handlers,
             *(_text(path, *text) for path, text in texts.items()),
         ],
         request_class=Call,
