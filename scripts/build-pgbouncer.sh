@@ -66,7 +66,8 @@ keys=$(keyrings "${list%:*}")
 
 # --- fetch --------------------------------------------------------------------------------------------------------
 
-# Beside its destination, so that the last step is one rename.
+# Beside its destination, so that the last step is one rename.  What is there was left by a build that was killed.
+rm -rf "$programs"/.build-*
 work=$(mktemp -d "$programs/.build-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work"/{state/lists/partial,cache/archives/partial,source}

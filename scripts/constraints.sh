@@ -8,7 +8,8 @@ trap 'rm -rf "$work"' EXIT
 "${PYTHON:-python3}" -m venv "$work/venv"
 pip=("$work/venv/bin/python" -m pip --disable-pip-version-check --no-input)
 "${pip[@]}" install --quiet --upgrade pip
-"${pip[@]}" install --quiet --group dev \
+# hatchling builds the packages and editables installs them; in a set-up both work apart, under the same constraints.
+"${pip[@]}" install --quiet hatchling editables --group dev \
     --editable packages/cenote-client --editable packages/cenote-pydo --editable packages/cenote
 {
     echo "# The versions that make setup installs into .venv.  Written by: make constraints"

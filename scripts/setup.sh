@@ -5,6 +5,7 @@
 # the programs that it found stand in .venv/setup-stamp: while both hold, there is nothing to do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+umask 022  # packages make folders by it, and servers run as another user when we are root
 
 stamp=.venv/setup-stamp
 log=build/setup.log
@@ -182,8 +183,8 @@ fi
 pip() { .venv/bin/python -m pip --disable-pip-version-check --no-input "$@"; }
 # Dependency groups need pip 25.1; the constraints pin one.
 step "installing pip" pip install --constraint constraints.txt pip
-step "installing the Python packages" pip install --constraint constraints.txt --group dev \
-    --editable packages/cenote-client --editable packages/cenote-pydo --editable packages/cenote
+step "installing the Python packages" pip install --constraint constraints.txt --build-constraint constraints.txt \
+    --group dev --editable packages/cenote-client --editable packages/cenote-pydo --editable packages/cenote
 
 { inputs; echo "$python"; cut -f 4 <<< "$found"; } > "$stamp.part"
 mv "$stamp.part" "$stamp"
