@@ -6,23 +6,19 @@ Files that hold a key or a token are made with mode 0600 and replaced in one ste
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
-import secrets
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
 
 from cenote import certificates
-from cenote.domain import Secret, Token
+from cenote.api import auth
 from cenote.errors import Misconfigured
 from cenote.host import files
 from cenote.layout import Layout
 from cenote.settings import ServeSettings
 from cenote.store.store import Store
 
-ALL_SCOPES = frozenset({"*"})
 RENEW_BEFORE = timedelta(days=30)
 _SYSTEM_BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -98,21 +94,15 @@ def renew(layout: Layout, settings: ServeSettings, context: ssl.SSLContext) -> N
 async def admit_administrator(store: Store, layout: Layout) -> None:
     """See to it that the token in the data directory's file works; it is made when there is none.
 
-    Whoever may read that file owns the service, so losing the token is mended by removing the file.
+    Whoever may read that file owns the service, so a lost token is mended by removing the file.
     """
-    content = (files.read(layout.admin_token) or b"").decode().strip()
-    if not content:
-        content = new_token().reveal()
-        files.write(layout.admin_token, f"{content}\n".encode(), 0o600, None)
-    digest = hashlib.sha256(content.encode()).hexdigest()
-    if store.token(digest) is None:
-        token = Token(id=uuid4(), name="admin", scopes=ALL_SCOPES, created_at=datetime.now(UTC))
-        await store.add_token(digest, token)
-
-
-def new_token() -> Secret:
-    """Return a token in the form that the hosted product's have, which some clients check for."""
-    return Secret("dop_v1_" + secrets.token_hex(32))
+    text = (files.read(layout.admin_token) or b"").decode().strip()
+    minted, token = auth.mint("admin", (auth.EVERYTHING,))
+    if not text:
+        text = minted.reveal()
+        files.write(layout.admin_token, f"{text}\n".encode(), 0o600, None)
+    if store.token(auth.digest(text)) is None:
+        await store.add_token(auth.digest(text), token)
 
 
 def _load(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:

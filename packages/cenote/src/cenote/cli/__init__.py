@@ -10,6 +10,7 @@ import sys
 
 import click
 
+import cenote_client
 from cenote import __version__
 from cenote.errors import CenoteError
 
@@ -54,9 +55,20 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run a command; what Cenote raises on purpose becomes one line on stderr and exit code 1."""
+    """Run a command; what goes wrong on purpose becomes a line on stderr and an exit code.
+
+    1: refused; 2: the command line is wrong (click's own); 3: the service cannot be reached.
+    """
     try:
         cli(standalone_mode=True)
     except CenoteError as error:
-        click.echo(f"cenote: {error.message}", err=True)
-        sys.exit(1)
+        _leave(error.message, 1)
+    except cenote_client.NetworkError as error:
+        _leave(f"{error}; is the service running? 'cenote serve' starts it", 3)
+    except cenote_client.CenoteError as error:
+        _leave(str(error), 1)
+
+
+def _leave(message: str, code: int) -> None:
+    click.echo(f"cenote: {message}", err=True)
+    sys.exit(code)

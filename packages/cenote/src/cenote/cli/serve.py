@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import inspect
 import logging
 import os
@@ -65,6 +66,7 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     own_names = frozenset(inspect.signature(function).parameters)
 
+    @functools.wraps(function)
     def collected(log_level: str, **given: Any) -> Any:
         logging.basicConfig(
             level=log_level.upper(),
@@ -76,7 +78,6 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
         own = {name: given.pop(name) for name in own_names & given.keys()}
         return function(settings=_settings(given), **own)
 
-    collected.__doc__ = function.__doc__
     for option in reversed(_OPTIONS):
         collected = option(collected)
     return collected

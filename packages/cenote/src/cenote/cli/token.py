@@ -98,7 +98,10 @@ def _table(tokens: list[dict[str, object]]) -> Table:
     from rich.box import SIMPLE
     from rich.table import Table
 
-    table = Table("ID", "Name", "Scopes", "Created", "Expires", box=SIMPLE)
+    table = Table(box=SIMPLE)
+    for heading in ("ID", "Name", "Scopes", "Created", "Expires"):
+        # An identifier that is cut off cannot be copied.
+        table.add_column(heading, no_wrap=heading == "ID", min_width=36 if heading == "ID" else None)
     for token in tokens:
         scopes = token["scopes"]
         words = " ".join(sorted(map(str, scopes))) if isinstance(scopes, list) else str(scopes)
@@ -106,7 +109,12 @@ def _table(tokens: list[dict[str, object]]) -> Table:
             str(token["id"]),
             str(token["name"]),
             words,
-            str(token["created_at"]),
-            str(token.get("expires_at") or "never"),
+            _minute(token["created_at"]),
+            _minute(token.get("expires_at")) or "never",
         )
     return table
+
+
+def _minute(time: object) -> str:
+    """Shorten a time of the API to the minute, in UTC as it is."""
+    return str(time)[:16].replace("T", " ") if time else ""

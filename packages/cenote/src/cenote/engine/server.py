@@ -35,13 +35,13 @@ class Seen:
 
 async def look(_machine: Machine, wanted: Wanted, _session: Session) -> Seen:
     paths = wanted.paths
-    pid_file = (files.read(wanted.server.pid_file) or b"").splitlines()
+    found = loaded.look(wanted.server)
     return Seen(
         has_data=files.mode_of(paths.data) is not None,
         files=loaded.look_at_files(tuple(_configuration(wanted))),
         certificate=files.read(paths.certificate),
-        loaded=loaded.look(wanted.server),
-        state=pid_file[7].strip() if len(pid_file) > 7 else b"",
+        loaded=found,
+        state=_state(wanted.server.pid_file, found),
     )
 
 
@@ -58,6 +58,13 @@ def plan(wanted: Wanted, seen: Seen) -> Plan:
         yield Wait(f"PostgreSQL is {seen.state.decode(errors='replace') or 'starting'}")
     elif seen.loaded.digest != digest:
         yield Reload(wanted.server, digest)
+
+
+def _state(pid_file: Path, found: Loaded) -> bytes:
+    """Return the last line of the pid file, unless a server that was killed has left it behind."""
+    lines = (files.read(pid_file) or b"").splitlines()
+    ours = found.process is not None and lines[:1] == [str(found.process.pid).encode()]
+    return lines[7].strip() if ours and len(lines) > 7 else b""
 
 
 def _configuration(wanted: Wanted) -> dict[Path, bytes]:
