@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
+from cenote.domain import CertificateAuthority, Cluster, Database, Node, Pool
 from cenote.store.gateway import Gateway
 from cenote.store.server import PrivateEtcd
 from cenote.store.store import Store
+from tests.support.waiting import wait_until_async
 
 
 def etcd_program() -> Path:
@@ -42,7 +47,7 @@ async def private_etcd() -> AsyncIterator[PrivateEtcd]:
 
 
 @contextlib.asynccontextmanager
-async def opened_store(etcd: PrivateEtcd, prefix: str = "/cenote/") -> AsyncIterator[Store]:
+async def opened_store(etcd: PrivateEtcd | Proxy, prefix: str = "/cenote/") -> AsyncIterator[Store]:
     """A store on this etcd, with a gateway of its own: as another service on the same records."""
     gateway = Gateway(socket=etcd.socket)
     store = Store(gateway, prefix)
@@ -60,3 +65,111 @@ def kill(etcd: PrivateEtcd) -> int:
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     return pid
+
+
+async def back_after(killed: int, etcd: PrivateEtcd) -> None:
+    """Wait until another process has taken the place of the one that was killed."""
+    await wait_until_async("etcd is back", 20, lambda: etcd.pid not in (None, killed))
+
+
+def with_etcd(scenario: Callable[[PrivateEtcd], Awaitable[None]]) -> None:
+    """Run an async test with an etcd of its own."""
+
+    async def whole() -> None:
+        async with private_etcd() as etcd:
+            await scenario(etcd)
+
+    asyncio.run(whole())
+
+
+def bare_cluster(name: str, port: int, *, host: str = "here", pools: int = 0) -> Cluster:
+    """A record for the store alone: no server could run by it."""
+    return Cluster(
+        id=uuid4(),
+        name=name,
+        version="16",
+        size="db-s-1vcpu-1gb",
+        region="nyc1",
+        created_at=datetime.now(UTC),
+        storage_mib=10240,
+        project_id=uuid4(),
+        private_network_id=uuid4(),
+        authority=CertificateAuthority(certificate="", sealed_key=""),
+        nodes=(Node(name="n1", host=host, port=port, pool_port=port + 1),),
+        users=(),
+        databases=(Database(name="defaultdb"),),
+        pools=tuple(Pool(name=f"pool-{number}", database="defaultdb", size=1) for number in range(pools)),
+    )
+
+
+class Proxy:
+    """Between a gateway and etcd, a unix socket that can be shut, or that loses answers to transactions."""
+
+    def __init__(self, etcd: PrivateEtcd, socket: Path) -> None:
+        self.socket = socket
+        self.answers_to_lose = 0
+        self._etcd = etcd
+        self._server: asyncio.Server | None = None
+        self._links: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_unix_server(self._serve, self.socket)
+
+    async def shut(self) -> None:
+        """Cut every connection and take no more."""
+        if self._server is not None:
+            self._server.close()
+            self.socket.unlink(missing_ok=True)
+            self._server = None
+        for link in list(self._links):
+            link.cancel()
+        await asyncio.gather(*self._links, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        link = asyncio.current_task()
+        assert link is not None
+        self._links.add(link)
+        try:
+            await self._link(reader, writer)
+        except (OSError, asyncio.CancelledError):
+            pass  # a cut connection is what a proxy is for
+        finally:
+            self._links.discard(link)
+            writer.close()
+
+    async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_unix_connection(self._etcd.socket)
+        lose = False
+
+        async def forward() -> None:
+            nonlocal lose
+            while data := await reader.read(1 << 16):
+                if b"/v3/kv/txn" in data and self.answers_to_lose:
+                    self.answers_to_lose -= 1
+                    lose = True
+                back.write(data)
+                await back.drain()
+
+        async def answer() -> None:
+            while (data := await there.read(1 << 16)) and not lose:
+                writer.write(data)
+                await writer.drain()
+
+        directions = [asyncio.create_task(forward()), asyncio.create_task(answer())]
+        try:
+            await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for direction in directions:
+                direction.cancel()
+            await asyncio.gather(*directions, return_exceptions=True)
+            back.close()
+
+
+@contextlib.asynccontextmanager
+async def proxy(etcd: PrivateEtcd) -> AsyncIterator[Proxy]:
+    between = Proxy(etcd, etcd.socket.with_name("proxy.sock"))
+    await between.open()
+    try:
+        yield between
+    finally:
+        await between.shut()

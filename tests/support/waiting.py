@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -25,12 +25,17 @@ def wait_until(what: str, seconds: float, condition: Callable[[], T]) -> T:
         time.sleep(PAUSE)
 
 
-async def wait_until_async(what: str, seconds: float, condition: Callable[[], T | Awaitable[T]]) -> T:
+@overload
+async def wait_until_async(what: str, seconds: float, condition: Callable[[], Awaitable[T]]) -> T: ...
+@overload
+async def wait_until_async(what: str, seconds: float, condition: Callable[[], T]) -> T: ...
+async def wait_until_async(what: str, seconds: float, condition: Callable[[], Any]) -> Any:
     """The same for a coroutine; ``condition`` may be a plain function or an async one."""
     deadline = time.monotonic() + seconds
     while True:
-        asked = condition()
-        answer: T = await asked if inspect.isawaitable(asked) else asked
+        answer = condition()
+        if inspect.isawaitable(answer):
+            answer = await answer
         if answer:
             return answer
         if time.monotonic() > deadline:

@@ -26,6 +26,7 @@ CANCELLED, UNKNOWN, DEADLINE, NOT_FOUND, OUT_OF_RANGE, UNAVAILABLE, UNAUTHENTICA
 PASSING = {CANCELLED, UNKNOWN, DEADLINE, UNAVAILABLE}  # no leader, a member that restarts, a timeout
 SOCKET_PATH_LIMIT = 107  # bytes; sockaddr_un's, without its closing zero
 TIMEOUT = httpx.Timeout(10, connect=2)
+BROKEN = (httpx.HTTPError, OSError)  # TLS alerts that come with an answer pass httpx as ssl.SSLError
 # A peer that vanished without a word is noticed after this, also on a watch that is silent by nature.
 KEEPALIVE = [
     (sockets.SOL_SOCKET, sockets.SO_KEEPALIVE, 1),
@@ -109,13 +110,6 @@ class Gateway:
             os.close(self._folder)
             self._folder = -1
 
-    async def healthy(self) -> bool:
-        """Whether etcd answers and can serve."""
-        try:
-            return (await self._http.get(f"{self._urls[0]}/health")).status_code == httpx.codes.OK
-        except httpx.HTTPError:
-            return False
-
     async def revision(self, prefix: str) -> int:
         """The revision at which the store is, as a majority of etcd's members knows it."""
         request = wire.Range(prefix.encode(), limit=1, count_only=True)
@@ -162,9 +156,12 @@ class Gateway:
     async def defragment(self) -> None:
         await self._call("/v3/maintenance/defragment", {}, wire.Nothing)
 
-    async def disarm_no_space(self) -> None:
-        request = {"action": "DEACTIVATE", "memberID": 0, "alarm": "NOSPACE"}
-        await self._call("/v3/maintenance/alarm", request, wire.Nothing)
+    async def disarm(self) -> None:
+        """Let etcd write again after it had hit its quota, on every member that says so."""
+        raised = await self._call("/v3/maintenance/alarm", {"action": "GET"}, wire.AlarmResponse)
+        for alarm in raised.alarms:
+            request = wire.AlarmRequest("DEACTIVATE", alarm.member, alarm.alarm)
+            await self._call("/v3/maintenance/alarm", request, wire.Nothing)
 
     async def watch(self, prefix: str, start: int) -> AsyncGenerator[Watched, None]:
         """Follow all changes below ``prefix`` from revision ``start`` on; Compacted when that is gone."""
@@ -205,7 +202,7 @@ class Gateway:
                         continue
                     events, fragments = fragments, []
                     yield Watched(_told_until(result, events), events)
-        except (httpx.HTTPError, msgspec.DecodeError) as error:
+        except (*BROKEN, msgspec.DecodeError) as error:
             self._next()
             raise Unavailable(f"the watch on etcd broke: {type(error).__name__}") from error
 
@@ -232,7 +229,7 @@ class Gateway:
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 reason: httpx.HTTPError = error
                 self._next()
-            except httpx.HTTPError as error:
+            except BROKEN as error:
                 self._next()
                 raise Unavailable(f"the connection to etcd broke: {type(error).__name__}") from error
         raise Unavailable("etcd cannot be reached") from reason

@@ -16,7 +16,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class Stored(msgspec.Struct, Generic[T], frozen=True):
+class Stored(msgspec.Struct, Generic[T], frozen=True, gc=False):
     """A record and the revision of its last change."""
 
     value: T

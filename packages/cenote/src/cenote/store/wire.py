@@ -164,6 +164,21 @@ class StatusResponse(msgspec.Struct, frozen=True):
     errors: list[str] = []
 
 
+class Alarm(msgspec.Struct, frozen=True):
+    member: int = msgspec.field(name="memberID", default=0)
+    alarm: str = "NONE"
+
+
+class AlarmRequest(msgspec.Struct, frozen=True):
+    action: str
+    member: int = msgspec.field(name="memberID")
+    alarm: str
+
+
+class AlarmResponse(msgspec.Struct, frozen=True):
+    alarms: list[Alarm] = []
+
+
 class AuthenticateResponse(msgspec.Struct, frozen=True):
     token: str
 

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID, uuid4
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cenote.store.changes import Changes
+from cenote.store.tables import Keys, Tables
+from tests.support.etcd import bare_cluster
+
+KEYS = Keys("/cenote/")
+
+
+@given(host=st.text(min_size=1), port=st.integers(1, 65535))
+def test_a_claim_is_found_again_under_any_name_of_a_host(host: str, port: int) -> None:
+    tables, owner = Tables(KEYS), uuid4()
+    tables.put(KEYS.port(host, port), str(owner).encode(), 1)
+    assert tables.ports == {host: {port: owner}}
+    tables.remove(KEYS.port(host, port))
+    assert tables.ports == {host: {}}
+
+
+@given(name=st.text(min_size=1), other=st.text(min_size=1))
+def test_two_names_never_share_a_key(name: str, other: str) -> None:
+    assert (KEYS.name(name) == KEYS.name(other)) == (name == other)
+
+
+def test_a_prefix_may_be_given_with_or_without_its_slash() -> None:
+    assert Keys("/cenote").name("a") == KEYS.name("a")
+
+
+def test_a_record_that_cannot_be_read_is_kept_as_it_last_could_be_and_named() -> None:
+    tables, cluster = Tables(KEYS), bare_cluster("a", 25060)
+    key = KEYS.cluster(cluster.id)
+    tables.put(key, msgspec.json.encode(cluster), 1)
+    tables.put(key, b'{"name": 3}', 2)
+    assert tables.clusters[cluster.id].value == cluster
+    assert tables.unreadable == {key}
+    tables.put(key, msgspec.json.encode(cluster), 3)
+    assert not tables.unreadable
+
+
+@pytest.mark.parametrize("rest", ["clusters/no-uuid", "ports/here/many", "status/no-uuid/n1"])
+def test_a_key_that_makes_no_sense_is_named_and_can_be_removed(rest: str) -> None:
+    tables = Tables(KEYS)
+    tables.put(KEYS.prefix + rest, b"{}", 1)
+    assert tables.unreadable == {KEYS.prefix + rest}
+    tables.remove(KEYS.prefix + rest)
+    assert not tables.unreadable
+
+
+def test_keys_of_kinds_that_are_not_known_are_passed_over() -> None:
+    tables = Tables(KEYS)
+    tables.put(KEYS.mark(uuid4(), 1), b"\xff", 1)
+    assert not tables.unreadable
+
+
+def test_changes_begin_with_all_and_are_told_once_however_often_they_happen() -> None:
+    async def scenario() -> None:
+        first, second = uuid4(), uuid4()
+        closed: list[Changes] = []
+        told: list[UUID] = []
+        with Changes([first], closed.append) as changes:
+            changes.tell([second])
+            changes.tell([second, first])
+            told.append(await anext(changes))
+            told.append(await anext(changes))
+            waiting = asyncio.create_task(anext(changes))
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            changes.tell([first])
+            assert await waiting == first
+        assert told == [first, second]
+        assert closed == [changes]
+        with pytest.raises(StopAsyncIteration):
+            await anext(changes)
+
+    asyncio.run(scenario())
