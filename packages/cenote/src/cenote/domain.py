@@ -38,8 +38,8 @@ class Secret:
         return hash(self._text)
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The base of all records: immutable, by keyword, stored without the fields that have their default."""
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The base of all records: immutable, stored without the fields that have their default."""
 
 
 class PoolMode(StrEnum):
@@ -66,7 +66,7 @@ class ClusterStatus(StrEnum):
     FORKING = "forking"
 
 
-class Node(Record):
+class Node(Record, frozen=True, kw_only=True):
     """One server of a cluster, on one host, with the pooler in front of it."""
 
     name: str
@@ -76,7 +76,7 @@ class Node(Record):
     role: NodeRole = NodeRole.PRIMARY
 
 
-class User(Record):
+class User(Record, frozen=True, kw_only=True):
     """A role that can log in.  ``verifier`` is for the servers, ``sealed_password`` for the API to show."""
 
     name: str
@@ -88,12 +88,12 @@ class User(Record):
         return f"User(name={self.name!r}, role={self.role!s})"
 
 
-class Database(Record):
+class Database(Record, frozen=True, kw_only=True):
     name: str
 
 
-class Pool(Record):
-    """A connection pool.  With ``user`` empty each client reaches the database as the user it logged in as."""
+class Pool(Record, frozen=True, kw_only=True):
+    """A connection pool.  With ``user`` empty each client reaches the database as whom it logged in."""
 
     name: str
     database: str
@@ -102,7 +102,7 @@ class Pool(Record):
     user: str = ""
 
 
-class CertificateAuthority(Record):
+class CertificateAuthority(Record, frozen=True, kw_only=True):
     """A cluster's own CA: the certificate in PEM, and its private key sealed."""
 
     certificate: str
@@ -112,16 +112,16 @@ class CertificateAuthority(Record):
         return "CertificateAuthority(…)"
 
 
-class MaintenanceWindow(Record):
+class MaintenanceWindow(Record, frozen=True, kw_only=True):
     day: str = "sunday"
     hour: str = "03:00"
 
 
-class Cluster(Record):
+class Cluster(Record, frozen=True, kw_only=True):
     """What is wanted of a cluster: one document, one revision.
 
-    A cluster with ``deleted_at`` is gone for every customer; the record stays until its hosts have stopped and
-    removed all of it, and holds its ports until then.
+    A cluster with ``deleted_at`` is gone for every customer; the record stays until its hosts have stopped
+    and removed all of it, and holds its ports until then.
     """
 
     id: UUID
@@ -157,11 +157,11 @@ class Cluster(Record):
         return next((pool for pool in self.pools if pool.name == name), None)
 
 
-class NodeStatus(Record):
+class NodeStatus(Record, frozen=True, kw_only=True):
     """What an agent sees of one node, and the revision of the record that it has carried out.
 
-    ``reached`` is 0 until the node has worked for the first time.  ``reason`` says in words what is being waited
-    for or what failed; it is empty when nothing is left to do.
+    ``reached`` is 0 until the node has worked for the first time.  ``reason`` says in words what is being
+    waited for or what failed; it is empty when nothing is left to do.
     """
 
     reached: int
@@ -170,7 +170,7 @@ class NodeStatus(Record):
     at: datetime
 
 
-class Host(Record):
+class Host(Record, frozen=True, kw_only=True):
     """A machine that runs nodes.  ``versions`` maps a major version to the full one found there."""
 
     name: str
@@ -183,7 +183,7 @@ class Host(Record):
     busy_ports: tuple[int, ...] = ()  # in use by programs that are none of ours
 
 
-class Token(Record):
+class Token(Record, frozen=True, kw_only=True):
     """A bearer token, known by the SHA-256 of its text; the text itself is not kept."""
 
     id: UUID

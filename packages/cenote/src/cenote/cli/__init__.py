@@ -1,0 +1,74 @@
+"""The command line: one module for each noun.
+
+A module is imported when its command is used, so that ``cenote --help`` does not wait for a server's imports.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+import cenote_client
+from cenote import __version__
+from cenote.errors import CenoteError
+
+# Command: the module that has it as ``command``.
+_COMMANDS = {
+    "doctor": "cenote.cli.doctor",
+    "env": "cenote.cli.env",
+    "quickstart": "cenote.cli.quickstart",
+    "serve": "cenote.cli.serve",
+    "stop": "cenote.cli.stop",
+    "token": "cenote.cli.token",
+}
+_SUMMARIES = {
+    "doctor": "Say what this machine lacks, and what mends it.",
+    "env": "Print the shell exports that point pydo, doctl and Terraform here.",
+    "quickstart": "Serve, with a first cluster and pool, and show how to reach them.",
+    "serve": "Serve the API and run its clusters on this machine.",
+    "stop": "Stop the service and every server that it has started.",
+    "token": "Create, list and revoke API tokens.",
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(_COMMANDS[name]).command
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _SUMMARIES[name]) for name in sorted(_COMMANDS)])
+
+
+@click.command(cls=_Commands)
+@click.version_option(__version__, prog_name="cenote")
+def cli() -> None:
+    """Managed PostgreSQL on your own machines, with the API that your tools already speak."""
+
+
+def main() -> None:
+    """Run a command; what goes wrong on purpose becomes a line on stderr and an exit code.
+
+    1: refused; 2: the command line is wrong (click's own); 3: the service cannot be reached.
+    """
+    try:
+        cli(standalone_mode=True)
+    except CenoteError as error:
+        _leave(error.message, 1)
+    except cenote_client.NetworkError as error:
+        _leave(f"{error}; is the service running? 'cenote serve' starts it", 3)
+    except cenote_client.CenoteError as error:
+        _leave(str(error), 1)
+
+
+def _leave(message: str, code: int) -> None:
+    click.echo(f"cenote: {message}", err=True)
+    sys.exit(code)

@@ -1,0 +1,15 @@
+"""Bringing one node closer to what is wanted: the parts of a node, in the order in which they are made.
+
+Each part has ``look`` (ask the machine; what is there now), and ``plan`` (pure: the changes that lead from
+there to what is wanted; nothing when it is there).  Every pass begins by looking, so a crash between any two
+changes needs no repair.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from cenote.engine import databases, folders, pooler, roles, server, tls
+
+# PgBouncer comes last: a pool is answered for only when the role and the database behind it are there.
+PARTS: tuple[ModuleType, ...] = (folders, tls, server, roles, databases, pooler)

@@ -1,0 +1,45 @@
+# Everything one does with a clone.  Each target sets up first what it needs, which takes no time when it is there.
+
+BIN := .venv/bin
+PYTHON_DIRS := packages tests bench
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run stop test test-fast check format bench constraints clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup:  ## install what is missing: system packages, PgBouncer, and the Python packages in .venv
+	@scripts/setup.sh
+
+run: setup  ## start the service with a first cluster and pool, and print how to reach them; Ctrl-C ends it
+	@exec $(BIN)/cenote quickstart
+
+stop: setup  ## stop the service and every server that it has started
+	@$(BIN)/cenote stop
+
+test: setup  ## run all tests
+	$(BIN)/pytest tests/unit tests/integration tests/contract
+
+test-fast: setup  ## run the tests that start no process
+	$(BIN)/pytest tests/unit
+
+check: setup  ## check format, lint, types and layers
+	$(BIN)/ruff format --check $(PYTHON_DIRS)
+	$(BIN)/ruff check $(PYTHON_DIRS)
+	$(BIN)/mypy $(PYTHON_DIRS)
+	$(BIN)/lint-imports
+
+format: setup  ## rewrite the code in the project's format
+	$(BIN)/ruff format $(PYTHON_DIRS)
+	$(BIN)/ruff check --fix $(PYTHON_DIRS)
+
+bench: setup  ## measure, print the table, and write build/bench.json
+	$(BIN)/python -m bench
+
+constraints: setup  ## write constraints.txt anew, from the newest packages that fit
+	scripts/constraints.sh
+
+clean:  ## remove the virtual environment, caches and what was built; data of the service stays
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find packages tests bench -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,234 @@
+"""The loop that brings the clusters of one host closer to what is wanted: wake, look, plan, do, report.
+
+One task a cluster.  It wakes when the record changes, when a server process ends, and now and then to see
+whether somebody has changed the machine behind our back.  What it sees it reports; it decides nothing that
+the plans do not say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+
+from cenote.changes import Change, Start, Wait
+from cenote.domain import Cluster, Host, NodeStatus
+from cenote.engine import PARTS, removal
+from cenote.engine.wanted import Site, Wanted
+from cenote.errors import CenoteError, Unavailable
+from cenote.host import facts, files, processes
+from cenote.host.machine import Machine
+from cenote.host.sql import Session
+from cenote.store.store import Store
+from cenote.store.tables import Stored
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY = 20.0  # seconds between looks at a cluster that nothing was heard of
+POLL_FIRST, POLL_MOST = 0.005, 0.5  # seconds between looks while a server is starting
+RETRY_FIRST, RETRY_MOST = 0.5, 30.0  # seconds between tries of what has failed
+REAP_EVERY = 0.5  # seconds
+ANNOUNCE_EVERY = 10.0  # seconds
+LONGEST_LOG = 16 * 2**20  # bytes
+WORTH_REPORTING = 0.1
+AT_ONCE = 4  # clusters that may be worked on at the same time
+
+
+class Waiting(Exception):
+    """A plan has come to a point where only time helps."""
+
+
+class Agent:
+    """Runs the nodes of one host, and announces that it is there."""
+
+    def __init__(self, store: Store, machine: Machine, site: Site, host: Host) -> None:
+        self._store, self._machine, self._site, self._host = store, machine, site, host
+        self._tasks: dict[UUID, NodeTask] = {}
+        self._turn = asyncio.Semaphore(AT_ONCE)
+
+    async def run(self) -> None:
+        """Work until cancelled.  The servers go on when this ends."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._announce(), name="announcing this host")
+                group.create_task(self._prepare(), name="making templates")
+                group.create_task(self._follow(), name="following the records")
+                group.create_task(self._reap(), name="reaping")
+        finally:
+            await asyncio.gather(*(task.stop() for task in self._tasks.values()))
+
+    async def _follow(self) -> None:
+        with self._store.changes() as changes:
+            async for cluster_id in changes:
+                self._wake(cluster_id)
+
+    async def _reap(self) -> None:
+        """Collect what has ended; uvloop keeps the signal that would tell of it for itself."""
+        while True:
+            await asyncio.sleep(REAP_EVERY)
+            processes.reap()
+
+    async def _announce(self) -> None:
+        while True:
+            claimed = self._store.ports(self._host.name)
+            busy = [
+                port
+                for port in sorted(facts.listening_ports() - claimed)
+                if self._host.first_port <= port <= self._host.last_port
+            ]
+            with contextlib.suppress(Unavailable):
+                await self._store.announce_host(msgspec.structs.replace(self._host, busy_ports=tuple(busy)))
+            await asyncio.sleep(ANNOUNCE_EVERY)
+
+    async def _prepare(self) -> None:
+        """Make the templates before the first cluster asks for one."""
+        for version in self._host.versions:
+            try:
+                await self._machine.template(version)
+            except (CenoteError, OSError) as error:
+                log.warning("no template for PostgreSQL %s: %s", version, error)
+
+    def _wake(self, cluster_id: UUID) -> None:
+        stored = self._store.cluster(cluster_id)
+        task = self._tasks.get(cluster_id)
+        if stored is None:
+            if task is not None and task.finished:
+                del self._tasks[cluster_id]
+            return
+        node = next((node for node in stored.value.nodes if node.host == self._host.name), None)
+        if node is None:
+            return
+        if task is None or task.finished:
+            task = self._tasks[cluster_id] = NodeTask(
+                self._store, self._machine, self._site, cluster_id, node.name, self._turn
+            )
+        task.wake.set()
+
+
+class NodeTask:
+    """One node's share of the loop."""
+
+    def __init__(
+        self,
+        store: Store,
+        machine: Machine,
+        site: Site,
+        cluster_id: UUID,
+        node_name: str,
+        turn: asyncio.Semaphore,
+    ) -> None:
+        self.wake = asyncio.Event()
+        self._store, self._machine, self._site, self._turn = store, machine, site, turn
+        self._cluster_id, self._node_name = cluster_id, node_name
+        self._watch = processes.Watch()
+        self._started: dict[str, bool] = {}
+        self._task = asyncio.create_task(self._run(), name=f"cluster {cluster_id}")
+
+    @property
+    def finished(self) -> bool:
+        return self._task.done()
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+    async def _run(self) -> None:
+        poll, retry = POLL_FIRST, RETRY_FIRST
+        try:
+            while (stored := self._store.cluster(self._cluster_id)) is not None:
+                self.wake.clear()
+                pause = LOOK_EVERY * random.uniform(0.8, 1.2)  # noqa: S311 - spreads the looks over time
+                try:
+                    if stored.value.deleted_at is not None:
+                        await self._remove(stored)
+                        return
+                    await self._converge(stored)
+                except Waiting as waiting:
+                    # Most waits are over before anybody could read of them, and a report costs a write.
+                    if poll >= WORTH_REPORTING:
+                        await self._report(stored, str(waiting))
+                    pause, poll = poll, min(poll * 1.5, POLL_MOST)
+                except (CenoteError, OSError) as error:
+                    log.warning("cluster %s: %s", stored.value.name, error)
+                    await self._report(stored, str(error), failing=True)
+                    pause, retry = retry, min(retry * 2, RETRY_MOST)
+                except Exception:
+                    log.exception("cluster %s: a defect in Cenote", stored.value.name)
+                    await self._report(stored, "an unexpected error; see Cenote's log", failing=True)
+                    pause, retry = retry, min(retry * 2, RETRY_MOST)
+                else:
+                    poll, retry = POLL_FIRST, RETRY_FIRST
+                    self._started.clear()
+                await self._sleep(pause)
+        finally:
+            self._watch.close()
+
+    async def _converge(self, stored: Stored[Cluster]) -> None:
+        wanted = self._wanted(stored)
+        session = Session(wanted.paths.sockets, wanted.node.port, wanted.node.pool_port)
+        try:
+            async with self._turn:
+                for part in PARTS:
+                    for change in part.plan(wanted, await part.look(self._machine, wanted, session)):
+                        await self._do(change, wanted, session)
+        finally:
+            for program in (wanted.server, wanted.bouncer):
+                process = processes.find(program)
+                if process is not None:
+                    self._watch.add(process, self.wake.set)
+            await session.close()
+        await self._report(stored, "", reached=stored.revision)
+        for program in (wanted.server, wanted.bouncer):
+            files.keep_short(program.log, LONGEST_LOG)
+
+    async def _remove(self, stored: Stored[Cluster]) -> None:
+        wanted = self._wanted(stored)
+        session = Session(wanted.paths.sockets, wanted.node.port, wanted.node.pool_port)
+        for change in removal.plan(wanted, removal.look(wanted)):
+            await self._do(change, wanted, session)
+        # One node only: with several hosts the last of them to be done would forget the record.
+        await self._store.forget_cluster(self._cluster_id)
+
+    async def _do(self, change: Change, wanted: Wanted, session: Session) -> None:
+        if isinstance(change, Wait):
+            raise Waiting(change.reason)
+        if isinstance(change, Start):
+            self._admit(change)
+        log.info("cluster %s: %r", wanted.cluster.name, change)
+        await self._machine.do(change, session)
+
+    def _admit(self, start: Start) -> None:
+        """Refuse to start again what has just ended: it would do so once more, with the reason in its log."""
+        name = start.program.name
+        if self._started.pop(name, False):
+            raise CenoteError(f"{name} does not start: {files.tail(start.program.log) or 'it left no log'}")
+        self._started[name] = True
+
+    def _wanted(self, stored: Stored[Cluster]) -> Wanted:
+        cluster = stored.value
+        node = next(node for node in cluster.nodes if node.name == self._node_name)
+        return Wanted(cluster, node, self._site)
+
+    async def _report(
+        self, stored: Stored[Cluster], reason: str, *, failing: bool = False, reached: int | None = None
+    ) -> None:
+        before = self._store.status(self._cluster_id, self._node_name)
+        if reached is None:
+            reached = before.reached if before is not None else 0
+        status = NodeStatus(reached=reached, reason=reason, failing=failing, at=datetime.now(UTC))
+        try:
+            await self._store.report(self._cluster_id, self._node_name, status)
+        except Unavailable as error:
+            log.warning("cluster %s: cannot report: %s", stored.value.name, error)
+            self.wake.set()
+
+    async def _sleep(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.wake.wait()

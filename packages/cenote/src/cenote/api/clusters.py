@@ -1,0 +1,201 @@
+"""Clusters: create, list, get, delete.
+
+Creating answers at once, as ``creating``, with the connection and the password that stay.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import NAMESPACE_OID, UUID, uuid4, uuid5
+
+import msgspec
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+
+from cenote import catalog, certificates, rules
+from cenote.api import credentials, paging
+from cenote.api.auth import CREATE, DELETE, READ
+from cenote.api.placing import Place, place
+from cenote.api.service import Body, Call, Service, answer, no_content, operation
+from cenote.api.views import ClusterView, cluster_view
+from cenote.domain import (
+    ADMIN_USER,
+    DEFAULT_DATABASE,
+    CertificateAuthority,
+    Cluster,
+    Database,
+    Node,
+    Secret,
+    UserRole,
+)
+from cenote.errors import Invalid
+from cenote.store import NameTaken, PortTaken
+
+PATH = "/v2/databases"
+ONE = "/v2/databases/{database_cluster_uuid:str}"
+
+DEFAULT_PROJECT = uuid5(NAMESPACE_OID, "cenote project default")
+
+
+class StorageAutoscale(Body):
+    """Growing the storage by itself; only ``enabled`` false is taken."""
+
+    enabled: bool = False
+    threshold_percent: int | None = None
+    increment_gib: int | None = None
+
+
+class Autoscale(Body):
+    storage: StorageAutoscale | None = None
+
+
+class OwnSettings(Body):
+    service_cnames: list[str] | None = None
+
+
+class CreateCluster(Body):
+    """The fields that clients send; several of them as null or an empty text when they mean nothing by it."""
+
+    name: str
+    engine: str
+    size: str
+    region: str
+    num_nodes: int
+    version: str | None = None
+    private_network_uuid: str | None = None
+    project_id: str | None = None
+    tags: list[str] | None = None
+    storage_size_mib: int | None = None
+    rules: list[Any] | None = None
+    backup_restore: dict[str, Any] | None = None
+    autoscale: Autoscale | None = None
+    storage_autoscale: StorageAutoscale | None = None
+    do_settings: OwnSettings | None = None
+
+    def refuse_what_is_missing(self) -> None:
+        """Refuse what this version does not do, rather than to let it fall under the table."""
+        if self.rules:
+            raise Invalid("rules: trusted sources are not supported by this version; leave them out.")
+        if self.backup_restore is not None:
+            raise Invalid("backup_restore: restoring from a backup is not supported by this version.")
+        nested = self.autoscale.storage if self.autoscale is not None else None
+        if any(autoscale is not None and autoscale.enabled for autoscale in (nested, self.storage_autoscale)):
+            raise Invalid("autoscale: growing the storage by itself is not supported by this version.")
+        if self.do_settings is not None and self.do_settings.service_cnames:
+            raise Invalid("do_settings: names of one's own are not supported by this version.")
+
+
+class ClusterAnswer(msgspec.Struct):
+    database: ClusterView
+
+
+class ClustersAnswer(msgspec.Struct):
+    databases: list[ClusterView]
+    links: paging.Links
+    meta: paging.Meta
+
+
+@operation(HttpMethod.GET, PATH, scope=READ, answer=ClustersAnswer, paged=True, query=("tag_name",))
+async def list_clusters(request: Call) -> ASGIResponse:
+    """List all database clusters, the oldest first."""
+    tag = request.query_params.get("tag_name") or None
+    found = request.service.store.clusters(deleted=False, tag=tag)
+    found.sort(key=lambda stored: (stored.value.created_at, stored.value.id))
+    page, links, meta = paging.page_of(request, found)
+    sees = request.caller.sees_credentials
+    views = [cluster_view(request.service, stored.value, credentials=sees) for stored in page]
+    return answer(ClustersAnswer(views, links, meta))
+
+
+@operation(HttpMethod.POST, PATH, scope=CREATE, status=201, body=CreateCluster, answer=ClusterAnswer)
+async def create_cluster(request: Call) -> ASGIResponse:
+    """Create a database cluster."""
+    wanted = await request.decoded(CreateCluster)
+    cluster = await _recorded(request.service, wanted)
+    view = cluster_view(request.service, cluster, credentials=request.caller.sees_credentials)
+    return answer(ClusterAnswer(view), 201)
+
+
+@operation(HttpMethod.GET, ONE, scope=READ, answer=ClusterAnswer)
+async def get_cluster(request: Call) -> ASGIResponse:
+    """Get a database cluster."""
+    view = cluster_view(request.service, request.cluster().value, credentials=request.caller.sees_credentials)
+    return answer(ClusterAnswer(view))
+
+
+@operation(HttpMethod.DELETE, ONE, scope=DELETE, status=204)
+async def delete_cluster(request: Call) -> ASGIResponse:
+    """Delete a database cluster with all its data; its name is free when this answers."""
+    await request.service.store.delete_cluster(request.cluster().value.id, datetime.now(UTC))
+    return no_content()
+
+
+async def _recorded(service: Service, wanted: CreateCluster) -> Cluster:
+    """Check what is wanted, make it a record with secrets of its own, and write it."""
+    store, settings = service.store, service.settings
+    rules.engine(wanted.engine)
+    rules.cluster_name(wanted.name, in_domain=settings.domain is not None)
+    rules.num_nodes(wanted.num_nodes)
+    size = rules.size(wanted.size)
+    region = rules.region(wanted.region)
+    storage_mib = rules.storage_mib(wanted.storage_size_mib, size)
+    tags = rules.tags(wanted.tags)
+    project_id = rules.optional_uuid("project_id", wanted.project_id)
+    network_id = rules.optional_uuid("private_network_uuid", wanted.private_network_uuid)
+    wanted.refuse_what_is_missing()
+    if store.cluster_by_name(wanted.name) is not None:
+        raise _name_taken()
+    version = rules.version(wanted.version, catalog.versions(store.hosts()))
+
+    id = uuid4()
+    certificate, key = certificates.new_authority(f"Cenote CA of cluster {id}")
+    authority = CertificateAuthority(certificate=certificate, sealed_key=service.sealer.seal(Secret(key)))
+    admin = credentials.new_user(ADMIN_USER, service.sealer, UserRole.PRIMARY)
+    refused: dict[str, set[int]] = {}
+    while True:
+        taken = {host.name: store.ports(host.name) | refused.get(host.name, set()) for host in store.hosts()}
+        chosen = place(version, store.hosts(), (stored.value for stored in store.clusters()), taken)
+        cluster = Cluster(
+            id=id,
+            name=wanted.name,
+            version=version,
+            size=size.slug,
+            region=region,
+            created_at=datetime.now(UTC).replace(microsecond=0),
+            storage_mib=storage_mib,
+            project_id=project_id or DEFAULT_PROJECT,
+            private_network_id=network_id or _default_network(region),
+            authority=authority,
+            nodes=(Node(name="node-1", host=chosen.host.name, port=chosen.port, pool_port=chosen.port + 1),),
+            users=(admin,),
+            databases=(Database(name=DEFAULT_DATABASE),),
+            tags=tags,
+            server_names=_server_names(service, wanted.name, chosen),
+        )
+        try:
+            await store.add_cluster(cluster)
+        except NameTaken:
+            raise _name_taken() from None
+        except PortTaken as error:  # another request chose the same pair at the same time
+            refused.setdefault(error.host, set()).update(error.ports)
+        else:
+            return cluster
+
+
+def _name_taken() -> Invalid:
+    return Invalid("cluster name is not available")
+
+
+def _default_network(region: str) -> UUID:
+    return uuid5(NAMESPACE_OID, f"cenote network {region}")
+
+
+def _server_names(service: Service, name: str, chosen: Place) -> tuple[str, ...]:
+    settings = service.settings
+    names = [settings.host_of(name), settings.host_of(name, private=True), settings.public_host]
+    names += [chosen.host.address, "localhost", "127.0.0.1", "::1"]
+    return tuple(dict.fromkeys(certificates.spelled(name) for name in names))
+
+
+ROUTES = (list_clusters, create_cluster, get_cluster, delete_cluster)

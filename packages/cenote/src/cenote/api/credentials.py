@@ -1,0 +1,26 @@
+"""New passwords, ready to be recorded: sealed for the API to show, and as a verifier for the servers."""
+
+from __future__ import annotations
+
+import secrets
+import string
+
+from cenote import scram
+from cenote.domain import Secret, User, UserRole
+from cenote.store import Sealer
+
+PREFIX = "cenote"  # so that scanners for leaked secrets have something to look for
+LENGTH = 24  # random characters after it; no character that a URI or a shell would need escaped
+
+_LETTERS = string.ascii_letters + string.digits
+
+
+def new_user(name: str, sealer: Sealer, role: UserRole = UserRole.NORMAL) -> User:
+    """Return a user with a new password."""
+    password = PREFIX + "".join(secrets.choice(_LETTERS) for _ in range(LENGTH))
+    return User(
+        name=name,
+        verifier=scram.verifier(password),
+        sealed_password=sealer.seal(Secret(password)),
+        role=role,
+    )

@@ -1,0 +1,72 @@
+"""Databases of a cluster: add, list, get, delete."""
+
+from __future__ import annotations
+
+import msgspec
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+
+from cenote import rules
+from cenote.api import paging
+from cenote.api.auth import CREATE, DELETE, READ
+from cenote.api.service import Body, Call, answer, no_content, operation
+from cenote.api.views import DatabaseView
+from cenote.errors import NotFound
+
+PATH = "/v2/databases/{database_cluster_uuid:str}/dbs"
+ONE = PATH + "/{database_name:str}"
+
+
+class CreateDatabase(Body):
+    name: str
+
+
+class DatabaseAnswer(msgspec.Struct):
+    db: DatabaseView
+
+
+class DatabasesAnswer(msgspec.Struct):
+    dbs: list[DatabaseView]
+    links: paging.Links
+    meta: paging.Meta
+
+
+@operation(HttpMethod.GET, PATH, scope=READ, answer=DatabasesAnswer, paged=True)
+async def list_databases(request: Call) -> ASGIResponse:
+    """List the databases of a cluster."""
+    page, links, meta = paging.page_of(request, request.cluster().value.databases)
+    return answer(DatabasesAnswer([DatabaseView(database.name) for database in page], links, meta))
+
+
+@operation(HttpMethod.POST, PATH, scope=CREATE, status=201, body=CreateDatabase, answer=DatabaseAnswer)
+async def add_database(request: Call) -> ASGIResponse:
+    """Add a database to a cluster; answered when it is there."""
+    wanted = await request.decoded(CreateDatabase)
+    stored = await request.service.store.update_cluster(
+        request.cluster().value.id, lambda current: rules.add_database(current, wanted.name)
+    )
+    await request.service.settled(stored)
+    return answer(DatabaseAnswer(DatabaseView(wanted.name)), 201)
+
+
+@operation(HttpMethod.GET, ONE, scope=READ, answer=DatabaseAnswer)
+async def get_database(request: Call) -> ASGIResponse:
+    """Get a database."""
+    database = request.cluster().value.database(request.path_params["database_name"])
+    if database is None:
+        raise NotFound
+    return answer(DatabaseAnswer(DatabaseView(database.name)))
+
+
+@operation(HttpMethod.DELETE, ONE, scope=DELETE, status=204)
+async def delete_database(request: Call) -> ASGIResponse:
+    """Delete a database with all its data."""
+    name = request.path_params["database_name"]
+    stored = await request.service.store.update_cluster(
+        request.cluster().value.id, lambda current: rules.remove_database(current, name)
+    )
+    await request.service.settled(stored)
+    return no_content()
+
+
+ROUTES = (list_databases, add_database, get_database, delete_database)

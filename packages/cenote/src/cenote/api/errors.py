@@ -1,0 +1,122 @@
+"""Errors as clients see them: ``{"id", "message", "request_id"}`` and a status code.
+
+What we did not raise on purpose is told to nobody but the log, and there without its message: that could hold
+a password.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from dataclasses import dataclass
+
+import msgspec
+from litestar import Response
+from litestar.exceptions import HTTPException
+from litestar.response.base import ASGIResponse
+
+from cenote.errors import (
+    Busy,
+    CenoteError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    Malformed,
+    NotFound,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+)
+
+log = logging.getLogger(__name__)
+
+
+class TooLarge(CenoteError):
+    """The body is larger than any that an operation needs."""
+
+
+class ErrorView(msgspec.Struct, omit_defaults=True):
+    """What went wrong: ``id`` for programs, ``message`` for people, ``request_id`` for the log."""
+
+    id: str
+    message: str
+    request_id: str = ""
+
+
+STATUS: dict[type[CenoteError], int] = {
+    Malformed: 400,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    Busy: 412,
+    TooLarge: 413,
+    Invalid: 422,
+    TooManyRequests: 429,
+    Unavailable: 503,
+}
+
+IDS = {
+    400: "bad_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    409: "conflict",
+    412: "precondition_failed",
+    413: "request_entity_too_large",
+    422: "unprocessable_entity",
+    429: "too_many_requests",
+    500: "server_error",
+    503: "service_unavailable",
+}
+
+_MESSAGES = {
+    404: NotFound().message,
+    405: "The method is not allowed for this resource.",
+    413: "The request body is too large.",
+    500: "Unexpected server-side error",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a request that ended with an error, in the form that either side of the router sends."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def outside_of_routing(self) -> ASGIResponse:
+        return ASGIResponse(body=self.body, status_code=self.status, headers=self.headers)
+
+    def within_routing(self) -> Response[bytes]:
+        return Response(
+            self.body, status_code=self.status, headers=self.headers, media_type="application/json"
+        )
+
+
+def answer_to(error: Exception, request_id: str) -> Answer:
+    """Return what the client is told, and tell the log what the client is not told."""
+    headers: dict[str, str] = {}
+    message = ""
+    if isinstance(error, CenoteError):
+        status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+        message = error.message
+        if isinstance(error, TooManyRequests) and error.retry_after is not None:
+            headers["retry-after"] = str(error.retry_after)
+    elif isinstance(error, HTTPException):  # Litestar's own: no such path, method not allowed, …
+        status = error.status_code
+        message = _MESSAGES.get(status, error.detail)
+        headers.update(error.headers or {})
+    else:
+        status = 500
+    if status == 500:
+        message = _MESSAGES[500]
+        where = " < ".join(
+            f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}"
+            for frame in reversed(traceback.extract_tb(error.__traceback__)[-6:])
+        )
+        log.error("request %s failed: %s in %s", request_id, type(error).__name__, where)
+    body = msgspec.json.encode(ErrorView(IDS.get(status, "error"), message, request_id))
+    return Answer(status, headers, body)

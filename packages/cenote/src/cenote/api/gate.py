@@ -1,0 +1,85 @@
+"""What every request passes before it is routed: its id, who is calling, and the rate limits.
+
+It stands outside of Litestar, whose middleware comes after routing: so an unknown path costs a token its
+request, too, and is answered with the same headers.  Whatever is not named as public needs a token.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+
+from cenote.api import pools
+from cenote.api.auth import Caller, authenticate
+from cenote.api.errors import TooLarge, answer_to
+from cenote.api.limits import Limits
+from cenote.api.service import Service
+
+PUBLIC = frozenset({"/", "/healthz", "/openapi.json", "/docs"})
+
+
+class Gate:
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._service = service
+        settings = service.settings
+        self._limits = Limits(settings.requests_per_hour, settings.requests_per_minute)
+        self._max_body_bytes = settings.max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        request_id = str(uuid4())
+        added = [(b"x-request-id", request_id.encode("ascii"))]
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *added]
+            await send(message)
+
+        try:
+            caller = self._admit(scope, added)
+            body = None
+            if caller is not None and scope["method"] == "GET":
+                body = pools.shortcut(self._service, caller, scope["path"])
+        except Exception as error:
+            refusal = answer_to(error, request_id).outside_of_routing()
+            await refusal(scope, receive, send_with_headers)
+            return
+        if body is not None:
+            headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+            await send({"type": "http.response.start", "status": 200, "headers": headers + added})
+            await send({"type": "http.response.body", "body": body, "more_body": False})
+            return
+        scope["auth"] = caller
+        scope["request_id"] = request_id  # type: ignore[typeddict-unknown-key]
+        await self._app(scope, receive, send_with_headers)
+
+    def _admit(self, scope: HTTPScope, added: list[tuple[bytes, bytes]]) -> Caller | None:
+        """Return who is calling, None where that does not matter; raise what stops the request.
+
+        Headers for the answer, be it good or bad, are added to ``added``.
+        """
+        authorization = length = None
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                authorization = value
+            elif name == b"content-length":
+                length = value
+        if length is not None and int(length) > self._max_body_bytes:
+            raise TooLarge(f"The request body is larger than {self._max_body_bytes} bytes.")
+        if scope["path"] in PUBLIC:
+            return None
+        now = time.time()
+        caller = authenticate(self._service.store, authorization, datetime.fromtimestamp(now, UTC))
+        spent = self._limits.spend(caller.token.id, now)
+        if spent is not None:
+            added.extend(spent.headers())
+            if spent.error is not None:
+                raise spent.error
+        return caller

@@ -1,0 +1,75 @@
+"""What a cluster can be created with: regions, versions found on the hosts, sizes by number of nodes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+from msgspec import UNSET, UnsetType
+
+from cenote import catalog
+from cenote.api.auth import READ
+from cenote.api.service import Call, answer, operation
+
+
+class LayoutView(msgspec.Struct):
+    num_nodes: int
+    sizes: list[str]
+
+
+class EngineView(msgspec.Struct, kw_only=True):
+    """What there is for one engine."""
+
+    regions: list[str]
+    versions: list[str]
+    layouts: list[LayoutView]
+    default_version: str | UnsetType = UNSET
+
+
+class EnginesView(msgspec.Struct):
+    pg: EngineView
+
+
+class AvailabilityView(msgspec.Struct, kw_only=True):
+    """How long a version is supported by its community, and how long it is offered."""
+
+    version: str
+    end_of_life: datetime | None
+    end_of_availability: datetime | None
+    default: bool
+
+
+class AvailabilitiesView(msgspec.Struct):
+    pg: list[AvailabilityView]
+
+
+class OptionsAnswer(msgspec.Struct):
+    options: EnginesView
+    version_availability: AvailabilitiesView
+
+
+@operation(HttpMethod.GET, "/v2/databases/options", scope=READ, answer=OptionsAnswer)
+async def list_options(request: Call) -> ASGIResponse:
+    """List what a cluster can be created with."""
+    versions = list(catalog.versions(request.service.store.hosts()))
+    engine = EngineView(
+        regions=list(catalog.REGIONS),
+        versions=versions,
+        layouts=[LayoutView(1, list(catalog.SIZES))],
+        default_version=versions[-1] if versions else UNSET,
+    )
+    availability = [
+        AvailabilityView(
+            version=version,
+            end_of_life=catalog.end_of_life(version),
+            end_of_availability=catalog.end_of_availability(version),
+            default=version == versions[-1],
+        )
+        for version in versions
+    ]
+    return answer(OptionsAnswer(EnginesView(engine), AvailabilitiesView(availability)))
+
+
+ROUTES = (list_options,)

@@ -1,0 +1,150 @@
+"""Connection pools: add, list, get, update, delete.
+
+A change is answered when the pooler has it, so that the URI in an answer connects.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+
+from cenote import rules
+from cenote.api import paging
+from cenote.api.auth import CREATE, DELETE, READ, UPDATE, Caller
+from cenote.api.service import Body, Call, Service, answer, no_content, operation
+from cenote.api.views import PoolView, pool_view
+from cenote.domain import Cluster, Pool
+from cenote.errors import NotFound
+
+PATH = "/v2/databases/{database_cluster_uuid:str}/pools"
+ONE = PATH + "/{pool_name:str}"
+
+_SHORTCUT = re.compile(r"/v2/databases/([^/]+)/pools/([^/]+)")
+
+
+class CreatePool(Body):
+    """``user`` empty or left out: clients reach the database as the user that they log in as."""
+
+    name: str
+    mode: str
+    size: int
+    db: str
+    user: str | None = None
+
+
+class UpdatePool(Body):
+    """``user`` left out stays as it is; empty, it is taken away."""
+
+    mode: str
+    size: int
+    db: str
+    user: str | None = None
+
+
+class PoolAnswer(msgspec.Struct):
+    pool: PoolView
+
+
+class PoolsAnswer(msgspec.Struct):
+    pools: list[PoolView]
+    links: paging.Links
+    meta: paging.Meta
+
+
+@operation(HttpMethod.GET, PATH, scope=READ, answer=PoolsAnswer, paged=True)
+async def list_pools(request: Call) -> ASGIResponse:
+    """List the connection pools of a cluster."""
+    cluster = request.cluster().value
+    page, links, meta = paging.page_of(request, cluster.pools)
+    sees = request.caller.sees_credentials
+    views = [pool_view(request.service, cluster, pool, credentials=sees) for pool in page]
+    return answer(PoolsAnswer(views, links, meta))
+
+
+@operation(HttpMethod.POST, PATH, scope=CREATE, status=201, body=CreatePool, answer=PoolAnswer)
+async def add_pool(request: Call) -> ASGIResponse:
+    """Add a connection pool to a cluster; answered when it can be used."""
+    wanted = await request.decoded(CreatePool)
+    cluster = request.cluster().value
+    pool = Pool(
+        name=wanted.name,
+        database=wanted.db,
+        size=wanted.size,
+        mode=rules.pool_mode(wanted.mode),
+        user=wanted.user or "",
+    )
+    stored = await request.service.store.update_cluster(
+        cluster.id, lambda current: rules.add_pool(current, pool)
+    )
+    await request.service.settled(stored)
+    view = pool_view(request.service, stored.value, pool, credentials=request.caller.sees_credentials)
+    return answer(PoolAnswer(view), 201)
+
+
+@operation(HttpMethod.GET, ONE, scope=READ, answer=PoolAnswer)
+async def get_pool(request: Call) -> ASGIResponse:
+    """Get a connection pool."""
+    path = request.path_params
+    body = one_pool(request.service, request.caller, path["database_cluster_uuid"], path["pool_name"])
+    return ASGIResponse(body=body)
+
+
+@operation(HttpMethod.PUT, ONE, scope=UPDATE, status=204, body=UpdatePool)
+async def update_pool(request: Call) -> ASGIResponse:
+    """Change a connection pool; clients of other pools notice nothing."""
+    name = request.path_params["pool_name"]
+    cluster = request.cluster().value
+    _pool(cluster, name)
+    wanted = await request.decoded(UpdatePool)
+    mode = rules.pool_mode(wanted.mode)
+    stored = await request.service.store.update_cluster(
+        cluster.id,
+        lambda current: rules.change_pool(
+            current, name, size=wanted.size, mode=mode, database=wanted.db, user=wanted.user
+        ),
+    )
+    await request.service.settled(stored)
+    return no_content()
+
+
+@operation(HttpMethod.DELETE, ONE, scope=DELETE, status=204)
+async def delete_pool(request: Call) -> ASGIResponse:
+    """Delete a connection pool."""
+    name = request.path_params["pool_name"]
+    stored = await request.service.store.update_cluster(
+        request.cluster().value.id, lambda current: rules.remove_pool(current, name)
+    )
+    await request.service.settled(stored)
+    return no_content()
+
+
+def one_pool(service: Service, caller: Caller, cluster_id: str, name: str) -> bytes:
+    """Return the body that answers for one pool."""
+    cluster = service.cluster(cluster_id).value
+    view = pool_view(service, cluster, _pool(cluster, name), credentials=caller.sees_credentials)
+    return msgspec.json.encode(PoolAnswer(view))
+
+
+def shortcut(service: Service, caller: Caller, path: str) -> bytes | None:
+    """Answer the call that everything here is for without the router; None when it is another call.
+
+    Clients fetch a pool's address whenever they start, and routing costs more than answering.
+    """
+    found = _SHORTCUT.fullmatch(path)
+    if found is None:
+        return None
+    caller.require(READ)
+    return one_pool(service, caller, found[1], found[2])
+
+
+def _pool(cluster: Cluster, name: str) -> Pool:
+    pool = cluster.pool(name)
+    if pool is None:
+        raise NotFound
+    return pool
+
+
+ROUTES = (list_pools, add_pool, get_pool, update_pool, delete_pool)

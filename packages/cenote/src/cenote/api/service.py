@@ -1,0 +1,181 @@
+"""What every operation is given: the store, the seal, the settings, and who is calling."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+from litestar import HttpMethod, Request
+from litestar.datastructures import State
+from litestar.handlers import HTTPRouteHandler
+from litestar.response.base import ASGIResponse
+
+from cenote.api.auth import Caller
+from cenote.domain import Cluster
+from cenote.errors import Invalid, Malformed, NotFound, Unauthenticated
+from cenote.store import Sealer, Store, Stored
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the API is set up; a limit of 0 is no limit."""
+
+    public_host: str = "localhost"
+    domain: str | None = None  # with one, a cluster's host is <name>.<domain>
+    requests_per_hour: int = 5_000
+    requests_per_minute: int = 250
+    wait_seconds: float = 5.0  # how long a change waits for the agent before it is answered anyway
+    max_body_bytes: int = 1024 * 1024
+
+    def host_of(self, cluster_name: str, *, private: bool = False) -> str:
+        """Return the host name that clients of a cluster connect to."""
+        if self.domain is None:
+            return self.public_host
+        return f"{'private-' if private else ''}{cluster_name}.{self.domain}"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    store: Store
+    sealer: Sealer
+    settings: Settings
+
+    def cluster(self, text: str) -> Stored[Cluster]:
+        """Return the cluster with this id; whatever is no id of a living cluster is not found."""
+        id = _uuid(text)
+        stored = None if id is None else self.store.cluster(id)
+        if stored is None or stored.value.deleted_at is not None:
+            raise NotFound
+        return stored
+
+    async def settled(self, stored: Stored[Cluster]) -> None:
+        """Wait until the agent has carried this revision out, the cluster is gone, or time is up."""
+        id, node = stored.value.id, stored.value.primary.name
+
+        def done() -> bool | None:
+            status = self.store.status(id, node)
+            if status is not None and status.reached >= stored.revision:
+                return True
+            now = self.store.cluster(id)
+            return True if now is None or now.value.deleted_at is not None else None
+
+        await self.store.wait(done, self.settings.wait_seconds)
+
+
+class Call(Request[None, Caller, State]):
+    """One request, as the operations see it."""
+
+    @property
+    def service(self) -> Service:
+        service: Service = self.app.state.service
+        return service
+
+    @property
+    def caller(self) -> Caller:
+        caller: Caller | None = self.scope.get("auth")
+        if caller is None:
+            raise Unauthenticated
+        return caller
+
+    @property
+    def request_id(self) -> str:
+        return str(self.scope.get("request_id", ""))
+
+    def cluster(self) -> Stored[Cluster]:
+        """Return the cluster that the path names."""
+        return self.service.cluster(self.path_params["database_cluster_uuid"])
+
+    async def decoded(self, kind: type[T]) -> T:
+        """Return the body; Malformed when it is no JSON, Invalid when the JSON does not fit."""
+        body = await self.body()
+        if not body.strip():
+            raise Malformed("The request needs a JSON body.")
+        try:
+            decoded: T = _decoder(kind).decode(body)  # type: ignore[arg-type]
+        except msgspec.ValidationError as error:
+            raise Invalid(str(error)[:400]) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise Malformed("The request body is not valid JSON.") from None
+        return decoded
+
+
+@functools.cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
+
+
+@functools.lru_cache(maxsize=16_384)
+def _uuid(text: str) -> UUID | None:
+    try:
+        id = UUID(text)
+    except ValueError:
+        return None
+    return id if str(id) == text.lower() else None  # UUID() also takes braces and "urn:uuid:"
+
+
+# -- Declaring operations
+
+
+class Body(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The base of request bodies: an unknown field is an error, not a slip to be passed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What the description at /openapi.json says of an operation, beside its path."""
+
+    method: HttpMethod
+    scope: str | None
+    status: int
+    summary: str
+    body: Any = None
+    answer: Any = None
+    paged: bool = False
+    query: tuple[str, ...] = ()
+
+
+Answering = Callable[[Call], Awaitable[ASGIResponse]]
+
+
+def operation(
+    method: HttpMethod,
+    path: str,
+    *,
+    scope: str | None,
+    status: int = 200,
+    body: Any = None,
+    answer: Any = None,
+    paged: bool = False,
+    query: tuple[str, ...] = (),
+) -> Callable[[Answering], HTTPRouteHandler]:
+    """Make a route of a coroutine; its docstring is the summary, ``scope`` is demanded before it runs."""
+
+    def declare(answering: Answering) -> HTTPRouteHandler:
+        summary = (answering.__doc__ or "").strip()
+
+        async def handle(request: Call) -> ASGIResponse:
+            if scope is not None:
+                request.caller.require(scope)
+            return await answering(request)
+
+        handle.__name__ = handle.__qualname__ = getattr(answering, "__name__", "handle")
+        methods = [HttpMethod.GET, HttpMethod.HEAD] if method is HttpMethod.GET else [method]
+        declared = Operation(method, scope, status, summary, body, answer, paged, query)
+        route = HTTPRouteHandler(path, http_method=methods, status_code=200, opt={"operation": declared})
+        return route(handle)
+
+    return declare
+
+
+def answer(view: Any, status: int = 200) -> ASGIResponse:
+    return ASGIResponse(body=msgspec.json.encode(view), status_code=status)
+
+
+def no_content() -> ASGIResponse:
+    return ASGIResponse(status_code=204)

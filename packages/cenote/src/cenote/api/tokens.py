@@ -1,0 +1,70 @@
+"""Tokens: an addition of Cenote's, for whoever holds one with the scope ``cenote:admin``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+
+from cenote.api import auth
+from cenote.api.auth import ADMIN
+from cenote.api.service import Body, Call, answer, no_content, operation
+from cenote.api.views import TokenView, token_view
+from cenote.errors import Invalid, NotFound
+
+PATH = "/v2/cenote/tokens"
+
+
+class CreateToken(Body):
+    """A name to know it by, what it may do, and when it ends; without an end it does not."""
+
+    name: str
+    scopes: list[str]
+    expires_at: datetime | None = None
+
+
+class TokenAnswer(msgspec.Struct):
+    token: TokenView
+
+
+class TokensAnswer(msgspec.Struct):
+    tokens: list[TokenView]
+
+
+@operation(HttpMethod.GET, PATH, scope=ADMIN, answer=TokensAnswer)
+async def list_tokens(request: Call) -> ASGIResponse:
+    """List all tokens, the oldest first, without their texts."""
+    return answer(TokensAnswer([token_view(token) for token in request.service.store.tokens()]))
+
+
+@operation(HttpMethod.POST, PATH, scope=ADMIN, status=201, body=CreateToken, answer=TokenAnswer)
+async def create_token(request: Call) -> ASGIResponse:
+    """Make a token; only this answer shows its text."""
+    wanted = await request.decoded(CreateToken)
+    if not 1 <= len(wanted.name) <= 100 or not wanted.name.isprintable():
+        raise Invalid("name: a token's name has 1 to 100 printable characters.")
+    if wanted.expires_at is not None:
+        if wanted.expires_at.tzinfo is None:
+            raise Invalid("expires_at: a time needs its offset from UTC, as in 2030-01-31T12:00:00Z.")
+        if wanted.expires_at <= datetime.now(UTC):
+            raise Invalid("expires_at: the time is over.")
+    text, token = auth.mint(wanted.name, wanted.scopes, wanted.expires_at)
+    await request.service.store.add_token(auth.digest(text.reveal()), token)
+    return answer(TokenAnswer(token_view(token, text.reveal())), 201)
+
+
+@operation(HttpMethod.DELETE, PATH + "/{token_id:str}", scope=ADMIN, status=204)
+async def revoke_token(request: Call) -> ASGIResponse:
+    """Revoke a token."""
+    try:
+        id = UUID(request.path_params["token_id"])
+    except ValueError:
+        raise NotFound from None
+    await request.service.store.revoke_token(id)
+    return no_content()
+
+
+ROUTES = (list_tokens, create_token, revoke_token)

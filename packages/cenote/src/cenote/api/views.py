@@ -1,0 +1,238 @@
+"""The only maker of customer JSON: records in, what a client reads out.
+
+A caller without ``database:view_credentials`` is shown no user and no password, in URIs neither.  A field of
+which nothing can be said is left out rather than null, as strictly typed clients want it.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from cenote import catalog
+from cenote.api.service import Service
+from cenote.domain import (
+    ADMIN_USER,
+    DEFAULT_DATABASE,
+    ENGINE,
+    Cluster,
+    ClusterStatus,
+    NodeStatus,
+    Pool,
+    PoolMode,
+    Token,
+    User,
+    UserRole,
+)
+
+
+class ConnectionView(msgspec.Struct, kw_only=True):
+    """How to connect; ``uri`` says it all in one line."""
+
+    protocol: str
+    uri: str
+    database: str
+    host: str
+    port: int
+    user: str | UnsetType = UNSET
+    password: str | UnsetType = UNSET
+    ssl: bool = True
+
+
+class PoolView(msgspec.Struct, kw_only=True):
+    """A connection pool.  An empty ``user`` means that each client reaches the database as itself."""
+
+    user: str
+    name: str
+    size: int
+    db: str
+    mode: PoolMode
+    connection: ConnectionView
+    private_connection: ConnectionView
+
+
+class UserView(msgspec.Struct, kw_only=True):
+    """A role that can log in."""
+
+    name: str
+    role: UserRole
+    password: str | UnsetType = UNSET
+
+
+class DatabaseView(msgspec.Struct):
+    """A database of a cluster."""
+
+    name: str
+
+
+class MaintenanceWindowView(msgspec.Struct, kw_only=True):
+    """When work on the cluster may begin, in UTC."""
+
+    day: str
+    hour: str
+    pending: bool = False
+    description: list[str] = []
+
+
+class ProgressView(msgspec.Struct, kw_only=True):
+    """An addition of Cenote's: what the cluster waits for, or what failed, in words; empty when nothing."""
+
+    reason: str
+    failing: bool
+
+
+class ClusterView(msgspec.Struct, kw_only=True):
+    """A cluster, with all that is needed to connect to it."""
+
+    id: UUID
+    name: str
+    engine: str
+    version: str
+    semantic_version: str | UnsetType = UNSET
+    num_nodes: int
+    size: str
+    region: str
+    status: ClusterStatus
+    created_at: datetime
+    private_network_uuid: UUID
+    project_id: UUID
+    tags: tuple[str, ...]
+    db_names: list[str]
+    connection: ConnectionView
+    private_connection: ConnectionView
+    users: list[UserView]
+    maintenance_window: MaintenanceWindowView
+    storage_size_mib: int
+    metrics_endpoints: list[Any] = []
+    version_end_of_life: datetime | UnsetType = UNSET
+    version_end_of_availability: datetime | UnsetType = UNSET
+    cenote: ProgressView
+
+
+class TokenView(msgspec.Struct, kw_only=True):
+    """A token; its text is shown once, when it is made."""
+
+    id: UUID
+    name: str
+    scopes: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+    token: str | UnsetType = UNSET
+
+
+class AuthorityView(msgspec.Struct):
+    """The cluster's CA certificate: base64 of the PEM."""
+
+    certificate: str
+
+
+def status_of(cluster: Cluster, seen: NodeStatus | None) -> ClusterStatus:
+    """Return the status: a cluster is online from the moment that its primary has worked once."""
+    return ClusterStatus.ONLINE if seen is not None and seen.reached > 0 else ClusterStatus.CREATING
+
+
+def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> ClusterView:
+    seen = service.store.status(cluster.id, cluster.primary.name)
+    login = _login(service, cluster, ADMIN_USER) if credentials else None
+    public, private = _connections(service, cluster, cluster.primary.port, DEFAULT_DATABASE, login)
+    return ClusterView(
+        id=cluster.id,
+        name=cluster.name,
+        engine=ENGINE,
+        version=cluster.version,
+        semantic_version=catalog.versions(service.store.hosts()).get(cluster.version, UNSET),
+        num_nodes=len(cluster.nodes),
+        size=cluster.size,
+        region=cluster.region,
+        status=status_of(cluster, seen),
+        created_at=cluster.created_at,
+        private_network_uuid=cluster.private_network_id,
+        project_id=cluster.project_id,
+        tags=cluster.tags,
+        db_names=[database.name for database in cluster.databases],
+        connection=public,
+        private_connection=private,
+        users=[user_view(service, user, credentials=credentials) for user in cluster.users],
+        maintenance_window=MaintenanceWindowView(
+            day=cluster.maintenance_window.day, hour=cluster.maintenance_window.hour
+        ),
+        storage_size_mib=cluster.storage_mib,
+        version_end_of_life=catalog.end_of_life(cluster.version) or UNSET,
+        version_end_of_availability=catalog.end_of_availability(cluster.version) or UNSET,
+        cenote=ProgressView(
+            reason=seen.reason if seen is not None else "waiting for the host's agent",
+            failing=seen is not None and seen.failing,
+        ),
+    )
+
+
+def pool_view(service: Service, cluster: Cluster, pool: Pool, *, credentials: bool) -> PoolView:
+    """Return a pool; one without a user shows the administrator's login, which it takes like any other."""
+    login = _login(service, cluster, pool.user or ADMIN_USER) if credentials else None
+    public, private = _connections(service, cluster, cluster.primary.pool_port, pool.name, login)
+    return PoolView(
+        user=pool.user,
+        name=pool.name,
+        size=pool.size,
+        db=pool.database,
+        mode=pool.mode,
+        connection=public,
+        private_connection=private,
+    )
+
+
+def user_view(service: Service, user: User, *, credentials: bool) -> UserView:
+    password = service.sealer.open(user.sealed_password).reveal() if credentials else UNSET
+    return UserView(name=user.name, role=user.role, password=password)
+
+
+def authority_view(cluster: Cluster) -> AuthorityView:
+    return AuthorityView(b64encode(cluster.authority.certificate.encode("ascii")).decode("ascii"))
+
+
+def token_view(token: Token, text: str | None = None) -> TokenView:
+    return TokenView(
+        id=token.id,
+        name=token.name,
+        scopes=sorted(token.scopes),
+        created_at=token.created_at,
+        expires_at=token.expires_at,
+        token=UNSET if text is None else text,
+    )
+
+
+def _login(service: Service, cluster: Cluster, name: str) -> tuple[str, str] | None:
+    user = cluster.user(name)
+    return None if user is None else (name, service.sealer.open(user.sealed_password).reveal())
+
+
+def _connections(
+    service: Service, cluster: Cluster, port: int, database: str, login: tuple[str, str] | None
+) -> tuple[ConnectionView, ConnectionView]:
+    """Return the public and the private connection; without a domain they are the same."""
+    settings = service.settings
+    public = _connection(settings.host_of(cluster.name), port, database, login)
+    if settings.domain is None:
+        return public, public
+    return public, _connection(settings.host_of(cluster.name, private=True), port, database, login)
+
+
+def _connection(host: str, port: int, database: str, login: tuple[str, str] | None) -> ConnectionView:
+    user, password = login or (UNSET, UNSET)
+    before = "" if login is None else f"{quote(login[0], safe='')}:{quote(login[1], safe='')}@"
+    shown = f"[{host}]" if ":" in host else host
+    return ConnectionView(
+        protocol="postgresql",
+        uri=f"postgres://{before}{shown}:{port}/{quote(database, safe='')}?sslmode=require",
+        database=database,
+        host=host,
+        port=port,
+        user=user,
+        password=password,
+    )

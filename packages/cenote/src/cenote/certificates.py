@@ -1,0 +1,149 @@
+"""The certificates of a cluster: an authority of its own, and leaves that name what clients connect to.
+
+Keys are P-256: small, quick to make, and known to every client.  All of it is in PEM.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+AUTHORITY_LIFETIME = timedelta(days=3650)
+LEAF_LIFETIME = timedelta(days=397)  # the longest that every client accepts
+CLOCK_SKEW = timedelta(hours=1)
+
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+
+def new_authority(common_name: str) -> tuple[str, str]:
+    """Return a new authority's certificate and its private key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = _named(common_name)
+    own_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    certificate = (
+        _begun(name, name, key.public_key(), AUTHORITY_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(own_id, critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own_id), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return _pem(certificate).decode("ascii"), _key_pem(key).decode("ascii")
+
+
+def issue(ca_certificate: str, ca_key: str, names: Iterable[str]) -> bytes:
+    """Return a server's private key, its certificate for these names and addresses, and the authority's."""
+    authority = x509.load_pem_x509_certificate(ca_certificate.encode("ascii"))
+    signer = serialization.load_pem_private_key(ca_key.encode("ascii"), password=None)
+    if not isinstance(signer, ec.EllipticCurvePrivateKey):
+        raise TypeError("the authority's key is not one of ours")
+    names = list(dict.fromkeys(names))
+    key = ec.generate_private_key(ec.SECP256R1())
+    authority_id = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    certificate = (
+        _begun(_named(names[0]), authority.subject, key.public_key(), LEAF_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority_id), critical=False
+        )
+        .sign(signer, hashes.SHA256())
+    )
+    return _key_pem(key) + _pem(certificate) + _pem(authority)
+
+
+def expires_at(pem: bytes) -> datetime:
+    """Return when the first certificate in the text expires; what comes before it does not matter."""
+    return _first(pem).not_valid_after_utc
+
+
+def names_of(pem: bytes) -> tuple[str, ...]:
+    """Return the names and addresses that the first certificate in the text is good for."""
+    found = _first(pem).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return tuple(str(general.value) for general in found)
+
+
+def is_issued_by(pem: bytes, ca_certificate: str) -> bool:
+    """Return whether this authority signed the first certificate in the text."""
+    leaf = _first(pem)
+    try:
+        leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(ca_certificate.encode("ascii")))
+    except (InvalidSignature, TypeError, ValueError):  # another key, another kind of key, another name
+        return False
+    return True
+
+
+def spelled(name: str) -> str:
+    """Return an address as ``names_of`` gives it back, and a host name as it is."""
+    try:
+        return str(ip_address(name))
+    except ValueError:
+        return name
+
+
+def _first(pem: bytes) -> x509.Certificate:
+    found = _CERTIFICATE.search(pem)
+    if found is None:
+        raise ValueError("there is no certificate in the text")
+    return x509.load_pem_x509_certificate(found[0])
+
+
+def _begun(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, lifetime: timedelta
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_after(now + lifetime)
+    )
+
+
+def _named(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
+
+
+def _general(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

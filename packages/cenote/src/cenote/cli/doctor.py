@@ -1,0 +1,42 @@
+"""``cenote doctor``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from cenote import programs
+from cenote.cli.options import data_dir
+from cenote.errors import Misconfigured
+from cenote.layout import Layout
+from cenote.serving import server_account
+from cenote.settings import ServeSettings
+
+
+@click.command()
+@data_dir
+@click.option("--postgres-dir", multiple=True, type=click.Path(path_type=Path), help="A further PostgreSQL.")
+@click.option("--pgbouncer", type=click.Path(path_type=Path), help="The PgBouncer to use.")
+def command(layout: Layout, postgres_dir: tuple[Path, ...], pgbouncer: Path | None) -> None:
+    """Say what was found, what is missing or too old, and the command that mends it."""
+    found = programs.find(postgres_dirs=postgres_dir, pgbouncer=pgbouncer, data_dir=layout.data_dir)
+    for install in found.postgres.values():
+        click.echo(f"ok       PostgreSQL {install.version} in {install.bin}")
+    for name, program in (("PgBouncer", found.pgbouncer), ("etcd", found.etcd)):
+        if program is not None:
+            click.echo(f"ok       {name} {program.version}, {program.path}")
+    problems = [(problem.what, problem.command) for problem in programs.problems(found)]
+    try:
+        click.echo(f"ok       servers run as {server_account(ServeSettings()).name}")
+        layout.check()
+    except Misconfigured as error:
+        problems.append((error.message, ""))
+    for what, mends in problems:
+        click.echo(f"missing  {what}")
+        if mends:
+            click.echo(f"         to mend it: {mends}")
+    if problems:
+        sys.exit(1)
+    click.echo("all is there")

@@ -1,0 +1,52 @@
+"""``cenote env``: the shell exports that point other programs at this service."""
+
+from __future__ import annotations
+
+import shlex
+
+import click
+
+from cenote.cli.options import data_dir
+from cenote.errors import Misconfigured
+from cenote.layout import Layout
+
+
+def exports(layout: Layout) -> dict[str, str]:
+    """Return the variables for pydo, doctl, Terraform and most programs that speak TLS.
+
+    Misconfigured when no service has been started from this data directory, or its files are another user's.
+    """
+    try:
+        url = layout.address.read_text().strip()
+        token = layout.admin_token.read_text().strip()
+    except FileNotFoundError:
+        raise Misconfigured(
+            f"no service has been started in {layout.data_dir} yet; start one with 'cenote serve', "
+            "or name its folder with --data-dir"
+        ) from None
+    except PermissionError as error:
+        raise Misconfigured(f"{error.filename} belongs to another user; run this as that user") from None
+    variables = {
+        "DIGITALOCEAN_API_URL": url,
+        "DIGITALOCEAN_TOKEN": token,
+        "DIGITALOCEAN_ACCESS_TOKEN": token,
+    }
+    if layout.bundle.exists():
+        variables |= {
+            # These two take the place of the system's certificates, so their file has those as well.
+            "SSL_CERT_FILE": str(layout.bundle),
+            "REQUESTS_CA_BUNDLE": str(layout.bundle),
+            "NODE_EXTRA_CA_CERTS": str(layout.authority),
+        }
+    return variables
+
+
+def lines(layout: Layout) -> str:
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in exports(layout).items())
+
+
+@click.command()
+@data_dir
+def command(layout: Layout) -> None:
+    """Print shell exports for pydo, doctl and Terraform: eval "$(cenote env)"."""
+    click.echo(lines(layout))

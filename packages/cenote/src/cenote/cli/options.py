@@ -1,0 +1,29 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from cenote import programs
+from cenote.layout import Layout
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def data_dir(function: F) -> F:
+    """Add ``--data-dir``, which is handed over as a ``Layout``."""
+    option = click.option(
+        "--data-dir",
+        "layout",
+        type=click.Path(file_okay=False, path_type=Path),
+        envvar="CENOTE_DATA_DIR",
+        default=programs.default_data_dir,
+        show_default="/var/lib/cenote as root, else ~/.local/share/cenote",
+        callback=lambda _context, _parameter, value: Layout(value.absolute()),
+        help="Where everything of the service stands.",
+    )
+    return option(function)

@@ -1,0 +1,96 @@
+"""``cenote quickstart``: the service with something in it, and all that one needs to use it.
+
+It asks for the first cluster and pool as any customer would, over HTTPS through the client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+import time
+
+import click
+
+from cenote.cli import env
+from cenote.cli.serve import options, run
+from cenote.layout import Layout
+from cenote.serving import Serving
+from cenote.settings import ServeSettings
+from cenote_client import APIError, Client
+from cenote_client.types import Pool
+
+CLUSTER, POOL = "backend", "backend-pool"
+ONLINE_SECONDS = 60.0
+
+
+@click.command()
+@options
+def command(settings: ServeSettings) -> None:
+    """Serve, with a first cluster and pool, and show how to reach them."""
+
+    async def ready(up: Serving) -> None:
+        click.echo(f"Cenote serves {up.url}")
+        # The client is a synchronous one, and the service that it calls runs in this very process.
+        await asyncio.to_thread(_begin, up.layout)
+
+    run(settings, ready)
+
+
+def _begin(layout: Layout) -> None:
+    variables = env.exports(layout)
+    with Client(
+        variables["DIGITALOCEAN_TOKEN"],
+        endpoint=variables["DIGITALOCEAN_API_URL"],
+        verify=variables.get("SSL_CERT_FILE", True),
+    ) as client:
+        uuid = _cluster(client)
+        pool = _pool(client, uuid)
+    click.echo(_summary(uuid, pool, layout))
+
+
+def _cluster(client: Client) -> str:
+    for cluster in client.databases.list_clusters(per_page=200)["databases"]:
+        if cluster["name"] == CLUSTER:
+            return str(cluster["id"])
+    click.echo(f"creating cluster {CLUSTER} …")
+    made = client.databases.create_cluster(
+        {"name": CLUSTER, "engine": "pg", "num_nodes": 1, "region": "nyc1", "size": "db-s-1vcpu-1gb"}
+    )
+    return str(made["database"]["id"])
+
+
+def _pool(client: Client, uuid: str) -> Pool:
+    while client.databases.get_cluster(uuid)["database"]["status"] != "online":
+        time.sleep(0.05)
+    try:
+        client.databases.get_connection_pool(uuid, POOL)
+    except APIError as error:
+        if error.status != 404:
+            raise
+        click.echo(f"creating pool {POOL} …")
+        client.databases.add_connection_pool(
+            uuid, {"name": POOL, "mode": "transaction", "size": 10, "db": "defaultdb", "user": "doadmin"}
+        )
+    return client.databases.get_connection_pool(uuid, POOL)["pool"]
+
+
+def _summary(uuid: str, pool: Pool, layout: Layout) -> str:
+    call = f'client.databases.get_connection_pool("{uuid}", "{POOL}")'
+    uri = pool["connection"]["uri"]
+    return "\n".join(
+        (
+            "",
+            call,
+            json.dumps({"pool": pool}, indent=2),
+            "",
+            "Connect through the pool:",
+            f"  psql {shlex.quote(uri)}",
+            "",
+            "Point pydo, doctl and Terraform here:",
+            *(f"  {line}" for line in env.lines(layout).splitlines()),
+            "",
+            "API reference: " + layout.address.read_text().strip() + "/docs",
+            "Ctrl-C ends the service; the databases go on until 'make stop'.",
+        )
+    )

@@ -1,0 +1,78 @@
+"""``postgresql.conf``: from the size of a node to the settings of its server."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from cenote.conf.quoting import postgresql_value
+
+RESERVED_CONNECTIONS = 3
+
+
+def sized(memory_mib: int, vcpus: int, connections: int) -> dict[str, str]:
+    """The settings that follow from what a node may use.
+
+    ``memory_mib`` is the smaller of the size's and the machine's memory: a large size on a small machine must
+    still start.
+    """
+    return {
+        "max_connections": str(connections),
+        "superuser_reserved_connections": str(RESERVED_CONNECTIONS),
+        "shared_buffers": f"{max(16, memory_mib // 4)}MB",
+        "effective_cache_size": f"{max(32, memory_mib * 3 // 4)}MB",
+        "work_mem": f"{min(64, max(1, memory_mib // 4 // connections))}MB",
+        "maintenance_work_mem": f"{min(1024, max(16, memory_mib // 16))}MB",
+        "max_worker_processes": str(max(8, vcpus + 4)),
+        "max_parallel_workers": str(max(2, vcpus)),
+        "max_parallel_workers_per_gather": str(min(4, max(1, vcpus // 2))),
+    }
+
+
+def fixed() -> dict[str, str]:
+    """The settings that every server has."""
+    return {
+        "password_encryption": "scram-sha-256",
+        "ssl": "on",
+        "ssl_min_protocol_version": "TLSv1.2",
+        # Logical decoding is offered to customers, and turning it on later would cost a restart.
+        "wal_level": "logical",
+        "max_wal_senders": "20",
+        "max_replication_slots": "20",
+        "random_page_cost": "1.1",
+        "dynamic_shared_memory_type": "posix",
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+        "datestyle": "iso, mdy",
+        "lc_messages": "C.UTF-8",
+        "lc_monetary": "C.UTF-8",
+        "lc_numeric": "C.UTF-8",
+        "lc_time": "C.UTF-8",
+        "default_text_search_config": "pg_catalog.english",
+        "log_line_prefix": "%m [%p] %q%u@%d ",
+        "log_lock_waits": "on",
+        "log_min_duration_statement": "-1",
+    }
+
+
+def placed(
+    *, name: str, port: int, listen: tuple[str, ...], socket_directory: Path, certificate: Path
+) -> dict[str, str]:
+    """The settings that follow from where a server stands."""
+    return {
+        "cluster_name": name,
+        "port": str(port),
+        "listen_addresses": ",".join(listen),
+        "unix_socket_directories": str(socket_directory),
+        "unix_socket_permissions": "0700",
+        # One file holds the certificate and its key, so that a renewal replaces both in one step.
+        "ssl_cert_file": str(certificate),
+        "ssl_key_file": str(certificate),
+    }
+
+
+def render(*layers: Mapping[str, str]) -> str:
+    """One file out of all layers; a later layer wins over an earlier one."""
+    merged: dict[str, str] = {}
+    for layer in layers:
+        merged.update(layer)
+    lines = [f"{key} = {postgresql_value(merged[key])}" for key in sorted(merged)]
+    return "# Written by Cenote; changes made here are undone.\n" + "\n".join(lines) + "\n"

@@ -1,0 +1,58 @@
+"""The databases of a node's server that customers asked for through the API.
+
+As with roles, only a database in our book is ever dropped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg.sql import SQL, Identifier, Literal
+
+from cenote.changes import Plan, Sql
+from cenote.conf.hba import SUPERUSER
+from cenote.domain import ADMIN_USER
+from cenote.engine.wanted import Wanted
+from cenote.host.machine import Machine
+from cenote.host.sql import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    databases: frozenset[str]
+    made: frozenset[str]
+
+
+async def look(_machine: Machine, _wanted: Wanted, session: Session) -> Seen:
+    databases = await session.rows(SUPERUSER, "SELECT datname FROM pg_database")
+    made = await session.rows(SUPERUSER, "SELECT name FROM cenote.made WHERE kind = 'database'")
+    return Seen(frozenset(name for (name,) in databases), frozenset(name for (name,) in made))
+
+
+def plan(wanted: Wanted, seen: Seen) -> Plan:
+    names = {database.name for database in wanted.cluster.databases}
+    # Neither CREATE nor DROP DATABASE can be in a transaction, so the book is written first and cleared last:
+    # after a crash in between, the next pass finds what is left to do.
+    for name in sorted(names - seen.made):
+        yield Sql(
+            SUPERUSER,
+            f"noting database {name}",
+            (SQL("INSERT INTO cenote.made VALUES ('database', {})").format(Literal(name)),),
+        )
+    for name in sorted(names - seen.databases):
+        yield Sql(
+            SUPERUSER,
+            f"creating database {name}",
+            (SQL("CREATE DATABASE {} OWNER {}").format(Identifier(name), Identifier(ADMIN_USER)),),
+            atomic=False,
+        )
+    for name in sorted(seen.made - names):
+        yield Sql(
+            SUPERUSER,
+            f"dropping database {name}",
+            (
+                SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)),
+                SQL("DELETE FROM cenote.made WHERE kind = 'database' AND name = {}").format(Literal(name)),
+            ),
+            atomic=False,
+        )

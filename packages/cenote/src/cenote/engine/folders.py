@@ -1,0 +1,34 @@
+"""The folders of a node, which only the servers' account can enter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cenote.changes import MakeDirectory, Plan
+from cenote.engine.wanted import Wanted
+from cenote.host import files
+from cenote.host.machine import Machine
+from cenote.host.sql import Session
+
+_MODE = 0o700
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    modes: tuple[int | None, ...]
+
+
+async def look(_machine: Machine, wanted: Wanted, _session: Session) -> Seen:
+    return Seen(tuple(files.mode_of(path) for path in _folders(wanted)))
+
+
+def plan(wanted: Wanted, seen: Seen) -> Plan:
+    for path, mode in zip(_folders(wanted), seen.modes, strict=True):
+        if mode != _MODE:
+            yield MakeDirectory(path, _MODE)
+
+
+def _folders(wanted: Wanted) -> tuple[Path, ...]:
+    paths = wanted.paths
+    return (paths.root, paths.pooler, paths.certificate.parent, paths.sockets)

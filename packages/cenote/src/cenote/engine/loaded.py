@@ -1,0 +1,52 @@
+"""What a running program has read: its process, and the stamp that the last start or reload has left.
+
+What counts is what the process has loaded, not what its files say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cenote.changes import Change, Plan, Program, WriteFile
+from cenote.host import files, processes
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """``digest`` is of the configuration that the process runs on, or None when that is not known."""
+
+    process: processes.Process | None
+    digest: str | None
+
+
+def look(program: Program) -> Loaded:
+    process = processes.find(program)
+    if process is None:
+        return Loaded(None, None)
+    fields = (files.read(program.stamp) or b"").decode(errors="replace").split()
+    known = len(fields) == 3 and fields[:2] == [str(process.pid), str(process.started)]
+    return Loaded(process, fields[2] if known else None)
+
+
+def look_at_files(paths: tuple[Path, ...]) -> dict[Path, bytes | None]:
+    return {path: files.read(path) for path in paths}
+
+
+def write_differing(contents: Mapping[Path, bytes], found: Mapping[Path, bytes | None]) -> Plan:
+    """Yield a write for each file that does not hold what it should."""
+    changes: list[Change] = [
+        WriteFile(path, content) for path, content in contents.items() if found.get(path) != content
+    ]
+    yield from changes
+
+
+def digest(*contents: bytes) -> str:
+    """Return a short name for exactly these contents in this order, whatever they may hold."""
+    total = hashlib.sha256()
+    for content in contents:
+        total.update(len(content).to_bytes(8, "big"))
+        total.update(content)
+    return total.hexdigest()[:32]

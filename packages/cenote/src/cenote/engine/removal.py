@@ -1,0 +1,34 @@
+"""The way back: a node whose cluster was deleted is stopped and removed, whatever state it is in."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass, replace
+
+from cenote.changes import EndProcesses, Plan, Remove, Stop
+from cenote.engine.wanted import Wanted
+from cenote.host import processes
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    has_folders: tuple[bool, bool]
+    has_processes: bool
+
+
+def look(wanted: Wanted) -> Seen:
+    paths = wanted.paths
+    return Seen((paths.root.exists(), paths.sockets.exists()), bool(processes.below(paths.root)))
+
+
+def plan(wanted: Wanted, seen: Seen) -> Plan:
+    paths = wanted.paths
+    if seen.has_processes:
+        yield Stop(wanted.bouncer)
+        # Nobody needs the data any more, so the server need not write it out.
+        yield Stop(replace(wanted.server, stop_signal=signal.SIGQUIT, kill_after=10.0))
+        # Whoever has not written its pid file yet, or has lost it, is found by its working directory.
+        yield EndProcesses(paths.root)
+    for present, path in zip(seen.has_folders, (paths.root, paths.sockets), strict=True):
+        if present:
+            yield Remove(path)

@@ -1,0 +1,118 @@
+"""The roles of a node's server that customers asked for through the API.
+
+Customers may make roles of their own by SQL.  Those are theirs: only a role in our book (``cenote.made``) is
+ever dropped, and what it owned goes to the administrator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from psycopg.sql import SQL, Composed, Identifier, Literal
+
+from cenote.changes import Plan, Sql
+from cenote.conf.hba import SUPERUSER
+from cenote.domain import ADMIN_USER, User, UserRole
+from cenote.engine.wanted import Wanted
+from cenote.host.machine import Machine
+from cenote.host.sql import Session
+
+_ADMIN = SQL("LOGIN NOSUPERUSER CREATEROLE CREATEDB REPLICATION BYPASSRLS")
+_NORMAL = SQL("LOGIN NOSUPERUSER")
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A role on the server; ``fits_admin`` tells whether it has all that the administrator needs."""
+
+    verifier: str | None = field(repr=False)
+    can_login: bool
+    superuser: bool
+    fits_admin: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    roles: dict[str, Role]
+    made: frozenset[str]
+    databases: tuple[str, ...]
+
+
+async def look(_machine: Machine, _wanted: Wanted, session: Session) -> Seen:
+    rows = await session.rows(
+        SUPERUSER,
+        "SELECT rolname, rolpassword, rolcanlogin, rolsuper,"
+        " rolcreaterole AND rolcreatedb AND rolreplication AND rolbypassrls FROM pg_authid"
+        " WHERE rolname !~ '^pg_'",
+    )
+    made = await session.rows(SUPERUSER, "SELECT name FROM cenote.made WHERE kind = 'role'")
+    databases = await session.rows(
+        SUPERUSER, "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname"
+    )
+    return Seen(
+        {name: Role(*rest) for name, *rest in rows},
+        frozenset(name for (name,) in made),
+        tuple(name for (name,) in databases),
+    )
+
+
+def plan(wanted: Wanted, seen: Seen) -> Plan:
+    for user in wanted.cluster.users:
+        statements = list(_statements(user, seen))
+        if statements:
+            yield Sql(SUPERUSER, f"setting up user {user.name}", tuple(statements))
+    names = {user.name for user in wanted.cluster.users}
+    for gone in sorted(seen.made - names):
+        yield from _drop(gone, seen)
+
+
+def _statements(user: User, seen: Seen) -> list[SQL | Composed]:
+    role, attributes = seen.roles.get(user.name), _ADMIN if user.role is UserRole.PRIMARY else _NORMAL
+    name, verifier = Identifier(user.name), Literal(user.verifier)
+    statements: list[SQL | Composed] = []
+    if role is None:
+        statements.append(SQL("CREATE ROLE {} {} PASSWORD {}").format(name, attributes, verifier))
+    elif (
+        role.verifier != user.verifier
+        or not role.can_login
+        or role.superuser
+        or (user.role is UserRole.PRIMARY and not role.fits_admin)
+    ):
+        statements.append(SQL("ALTER ROLE {} {} PASSWORD {}").format(name, attributes, verifier))
+    if user.name not in seen.made:
+        statements.append(SQL("INSERT INTO cenote.made VALUES ('role', {})").format(Literal(user.name)))
+    return statements
+
+
+def _drop(name: str, seen: Seen) -> Plan:
+    """Drop a role without losing anything: what it owned goes to the administrator."""
+    role = Identifier(name)
+    if name in seen.roles:
+        yield Sql(
+            SUPERUSER,
+            f"ending the sessions of user {name}",
+            (
+                SQL("ALTER ROLE {} NOLOGIN").format(role),
+                SQL("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = {}").format(
+                    Literal(name)
+                ),
+            ),
+            atomic=False,
+        )
+        for database in seen.databases:
+            yield Sql(
+                database,
+                f"handing over what user {name} owns in database {database}",
+                (
+                    SQL("REASSIGN OWNED BY {} TO {}").format(role, Identifier(ADMIN_USER)),
+                    SQL("DROP OWNED BY {}").format(role),
+                ),
+            )
+    yield Sql(
+        SUPERUSER,
+        f"dropping user {name}",
+        (
+            SQL("DROP ROLE IF EXISTS {}").format(role),
+            SQL("DELETE FROM cenote.made WHERE kind = 'role' AND name = {}").format(Literal(name)),
+        ),
+    )

@@ -1,0 +1,90 @@
+"""PostgreSQL of a node: its data directory, its configuration, its process.
+
+The data directory is a copy of a template, made once and never again: whatever happens to it later, no plan
+replaces or removes it while the cluster is wanted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cenote import catalog
+from cenote.changes import CopyTemplate, Plan, Reload, Start, Wait
+from cenote.conf import hba, postgresql
+from cenote.engine import loaded
+from cenote.engine.loaded import Loaded
+from cenote.engine.wanted import Wanted
+from cenote.host import files
+from cenote.host.machine import Machine
+from cenote.host.sql import Session
+
+_READY = b"ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """``state`` is the server's own word for its condition, the last line of its pid file."""
+
+    has_data: bool
+    files: dict[Path, bytes | None] = field(repr=False)
+    certificate: bytes | None = field(repr=False)
+    loaded: Loaded
+    state: bytes
+
+
+async def look(_machine: Machine, wanted: Wanted, _session: Session) -> Seen:
+    paths = wanted.paths
+    found = loaded.look(wanted.server)
+    return Seen(
+        has_data=files.mode_of(paths.data) is not None,
+        files=loaded.look_at_files(tuple(_configuration(wanted))),
+        certificate=files.read(paths.certificate),
+        loaded=found,
+        state=_state(wanted.server.pid_file, found),
+    )
+
+
+def plan(wanted: Wanted, seen: Seen) -> Plan:
+    if not seen.has_data:
+        yield CopyTemplate(wanted.cluster.version, wanted.paths.data)
+    contents = _configuration(wanted)
+    yield from loaded.write_differing(contents, seen.files)
+    digest = loaded.digest(*contents.values(), seen.certificate or b"")
+    if seen.loaded.process is None:
+        yield Start(wanted.server, digest)
+        yield Wait("PostgreSQL is starting")
+    elif seen.state != _READY:
+        yield Wait(f"PostgreSQL is {seen.state.decode(errors='replace') or 'starting'}")
+    elif seen.loaded.digest != digest:
+        yield Reload(wanted.server, digest)
+
+
+def _state(pid_file: Path, found: Loaded) -> bytes:
+    """Return the last line of the pid file, unless a server that was killed has left it behind."""
+    lines = (files.read(pid_file) or b"").splitlines()
+    ours = found.process is not None and lines[:1] == [str(found.process.pid).encode()]
+    return lines[7].strip() if ours and len(lines) > 7 else b""
+
+
+def _configuration(wanted: Wanted) -> dict[Path, bytes]:
+    site, cluster, node, paths = wanted.site, wanted.cluster, wanted.node, wanted.paths
+    size = wanted.size
+    connections = catalog.pool_capacity(size) + postgresql.RESERVED_CONNECTIONS
+    settings = postgresql.render(
+        postgresql.fixed(),
+        postgresql.sized(min(size.memory_mib, site.memory_mib), size.vcpus, connections),
+        postgresql.placed(
+            name=cluster.name,
+            port=node.port,
+            listen=site.listen,
+            socket_directory=paths.sockets,
+            certificate=paths.certificate,
+        ),
+    )
+    ident = hba.render_ident(site.service_user, site.server_user, (user.name for user in cluster.users))
+    return {
+        paths.data / "postgresql.conf": settings.encode(),
+        paths.data / "pg_hba.conf": hba.render().encode(),
+        paths.data / "pg_ident.conf": ident.encode(),
+    }

@@ -1,0 +1,75 @@
+"""A system identifier of its own for a copied data directory.
+
+Two clusters that share one would take each other's write-ahead log.  It stands in ``pg_control``, under a
+CRC-32C (``src/include/catalog/pg_control.h``), and in the first page header of each WAL segment
+(``XLogLongPageHeaderData`` in ``src/include/access/xlog_internal.h``).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from pathlib import Path
+
+from cenote.errors import CenoteError
+
+_LONG_HEADER = 0x0002  # XLP_LONG_HEADER
+_SHORTEST, _LONGEST = 200, 512  # bytes; where the CRC of any version's ControlFileData is found
+
+
+def _table() -> tuple[int, ...]:
+    entries = []
+    for value in range(256):
+        for _ in range(8):
+            value = (value >> 1) ^ (0x82F63B78 if value & 1 else 0)
+        entries.append(value)
+    return tuple(entries)
+
+
+_TABLE = _table()
+
+
+def crc32c(data: bytes) -> int:
+    """Return the Castagnoli CRC of the data."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = (crc >> 8) ^ _TABLE[(crc ^ byte) & 0xFF]
+    return crc ^ 0xFFFFFFFF
+
+
+def new_identifier() -> int:
+    """Return an identifier as ``initdb`` makes them: the time in its upper half, chance in its lower."""
+    return (int(time.time()) << 32) | int.from_bytes(os.urandom(4), "big")
+
+
+def read(data: Path) -> int:
+    """Return the system identifier of a data directory."""
+    identifier: int = struct.unpack_from("<Q", (data / "global" / "pg_control").read_bytes())[0]
+    return identifier
+
+
+def change(data: Path, identifier: int) -> None:
+    """Give a stopped server's data directory another system identifier."""
+    control = data / "global" / "pg_control"
+    content = bytearray(control.read_bytes())
+    where = _crc_offset(bytes(content))
+    struct.pack_into("<Q", content, 0, identifier)
+    struct.pack_into("<I", content, where, crc32c(bytes(content[:where])))
+    for segment in sorted((data / "pg_wal").iterdir()):
+        if segment.is_file() and len(segment.name) == 24:
+            with segment.open("r+b") as stream:
+                header = stream.read(32)
+                if struct.unpack_from("<H", header, 2)[0] & _LONG_HEADER:
+                    stream.seek(24)
+                    stream.write(struct.pack("<Q", identifier))
+    with control.open("r+b") as stream:
+        stream.write(content)
+
+
+def _crc_offset(content: bytes) -> int:
+    """Return where the CRC stands: it is the last field, and the struct's length differs between versions."""
+    for offset in range(_SHORTEST, _LONGEST, 4):
+        if struct.unpack_from("<I", content, offset)[0] == crc32c(content[:offset]):
+            return offset
+    raise CenoteError("pg_control holds no valid checksum, so its system identifier cannot be changed")

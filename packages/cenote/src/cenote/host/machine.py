@@ -1,0 +1,135 @@
+"""Carries out changes, one at a time, without deciding anything."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import assert_never
+
+from cenote import certificates
+from cenote.changes import (
+    Change,
+    CopyTemplate,
+    EndProcesses,
+    IssueCertificate,
+    MakeDirectory,
+    Program,
+    Reload,
+    Remove,
+    Sql,
+    Start,
+    Stop,
+    Wait,
+    WriteFile,
+)
+from cenote.conf.hba import SUPERUSER
+from cenote.errors import CenoteError, Misconfigured
+from cenote.host import facts, files, processes, sql, templates
+from cenote.host.processes import Account, Process
+from cenote.layout import Layout
+from cenote.store.sealing import Sealer
+
+_RELOAD_SECONDS = 10
+
+
+class Machine:
+    """This host: its folders, its system account for servers, and the programs found on it."""
+
+    def __init__(
+        self, layout: Layout, account: Account, binaries: dict[str, Path], authority_sealer: Sealer
+    ) -> None:
+        self.layout = layout
+        self.account = account
+        self._binaries = binaries
+        self._sealer = authority_sealer
+        self._template_lock = asyncio.Lock()
+        self._listening: dict[int, Process] = {}
+
+    async def do(self, change: Change, session: sql.Session) -> None:
+        """Carry out one change; raise CenoteError or OSError when the machine refuses it."""
+        match change:
+            case MakeDirectory(path, mode):
+                files.make_directory(path, mode, self.account.owner)
+            case WriteFile(path, content, mode):
+                files.write(path, content, mode, self.account.owner)
+            case Remove(path):
+                await asyncio.to_thread(files.remove, path)
+            case CopyTemplate(version, target):
+                source = await self.template(version)
+                await asyncio.to_thread(templates.copy, source, target)
+            case IssueCertificate(path, names, authority):
+                key = self._sealer.open(authority.sealed_key).reveal()
+                issued = certificates.issue(authority.certificate, key, names)
+                files.write(path, issued, 0o600, self.account.owner)
+            case Start(program, digest):
+                self._start(program, digest)
+            case Reload(program, digest):
+                await self._reload(program, digest, session)
+            case Stop(program):
+                process = processes.find(program)
+                if process is not None:
+                    await processes.stop(process, program.stop_signal, program.kill_after)
+            case EndProcesses(directory):
+                for process in processes.below(directory):
+                    await processes.stop(process, signal.SIGKILL, 10)
+            case Sql(database, summary, statements, atomic):
+                await session.run(database, summary, statements, atomic)
+            case Wait():
+                pass
+            case _:
+                assert_never(change)
+
+    def listens(self, process: Process, port: int) -> bool:
+        """Return whether this very process listens on a TCP port.
+
+        Once it does, it does so until it ends, so the kernel's slow table is read no more for it.
+        """
+        if self._listening.get(port) != process and port in facts.listening_sockets(process.pid):
+            self._listening[port] = process
+        return self._listening.get(port) == process
+
+    async def template(self, version: str) -> Path:
+        """Return the template of a major version; the first call for a version makes it."""
+        binaries = self._binaries.get(version)
+        if binaries is None:
+            raise Misconfigured(
+                f"PostgreSQL {version} is not on this machine; install postgresql-{version}, restart Cenote"
+            )
+        async with self._template_lock:
+            return await asyncio.to_thread(templates.template, self.layout.templates, binaries, self.account)
+
+    def _start(self, program: Program, digest: str) -> None:
+        process = processes.start(program, self.account)
+        if process is not None:
+            self._stamp(program, process, digest)
+
+    async def _reload(self, program: Program, digest: str, session: sql.Session) -> None:
+        process = processes.find(program)
+        if process is None:
+            raise CenoteError(f"{program.name} ended before it could read its configuration again")
+        if program.name == "PostgreSQL":
+            await _reload_server(session)
+        else:
+            await sql.console(session.sockets, session.pool_port, "RELOAD")
+        self._stamp(program, process, digest)
+
+    def _stamp(self, program: Program, process: Process, digest: str) -> None:
+        content = f"{process.pid} {process.started} {digest}\n".encode()
+        files.write(program.stamp, content, 0o600, self.account.owner)
+
+
+async def _reload_server(session: sql.Session) -> None:
+    """Reload PostgreSQL and wait until connections made from here on have the new configuration.
+
+    The signal is asynchronous: the server tells when it last read its files, to whoever connects after that.
+    """
+    [(before,)] = await session.rows(SUPERUSER, "SELECT pg_conf_load_time() FROM pg_reload_conf()")
+    deadline = asyncio.get_running_loop().time() + _RELOAD_SECONDS
+    while asyncio.get_running_loop().time() < deadline:
+        await session.close()
+        [(after,)] = await session.rows(SUPERUSER, "SELECT pg_conf_load_time()")
+        if after > before:
+            return
+        await asyncio.sleep(0.005)
+    raise CenoteError("PostgreSQL did not read its configuration again within 10 seconds")

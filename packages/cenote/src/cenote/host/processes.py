@@ -1,0 +1,211 @@
+"""Server processes: started in sessions of their own, found again by pid file, watched until they end.
+
+They outlive us on purpose.  Whoever is found is proved by its working directory, because a pid may long
+belong to somebody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cenote.changes import Program
+from cenote.host import files
+
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The system user that the servers run as; without ids they run as ourselves."""
+
+    name: str
+    uid: int | None = None
+    gid: int | None = None
+
+    @property
+    def owner(self) -> tuple[int, int] | None:
+        return None if self.uid is None or self.gid is None else (self.uid, self.gid)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A living process; ``started`` (clock ticks since boot) tells it from a later one with the same pid."""
+
+    pid: int
+    started: int
+
+
+def become_reaper() -> None:
+    """Have the kernel hand us the orphans of our servers.
+
+    When a server is killed its children would otherwise wait for PID 1, which in some containers takes
+    seconds to notice, and a restart waits for them.
+    """
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def identify(pid: int) -> Process | None:
+    """Return the process with this pid, or None when it has ended (a zombie has)."""
+    fields = _stat(pid)
+    return None if fields is None or fields[0] in (b"Z", b"X") else Process(pid, int(fields[19]))
+
+
+def find(program: Program) -> Process | None:
+    """Return the process of this program, whoever started it.
+
+    A server writes its pid file a moment after its start; until then our own stamp names it.
+    """
+    for path in (program.pid_file, program.stamp):
+        words = (files.read(path) or b"").split(maxsplit=1)
+        if words and words[0].isdigit():
+            process = identify(int(words[0]))
+            if process is not None and _works_in(process.pid, program.directory):
+                return process
+    return None
+
+
+def below(directory: Path) -> list[Process]:
+    """Return every process whose working directory is this folder or lies below it."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and _works_in(int(entry), directory, deeper=True):
+            process = identify(int(entry))
+            if process is not None:
+                found.append(process)
+    return found
+
+
+def start(program: Program, account: Account) -> Process | None:
+    """Start a program in a session of its own and return it, or None when it has already ended."""
+    log = os.open(program.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        if account.owner is not None:
+            os.fchown(log, *account.owner)
+        child = subprocess.Popen(
+            program.argv,
+            cwd=program.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+            start_new_session=True,
+            umask=0o077,
+            user=account.uid,
+            group=account.gid,
+            extra_groups=None if account.uid is None else [],
+        )
+    finally:
+        os.close(log)
+    # Reaping is ours, by pid (``reap``); without a return code Popen would warn that it still runs.
+    child.returncode = 0
+    return identify(child.pid)
+
+
+async def stop(process: Process, how: signal.Signals, kill_after: float) -> None:
+    """Signal a process and wait until it has ended; past ``kill_after`` seconds it is killed."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process.pid, how)
+    if not await ended(process, kill_after):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+        await ended(process, 10)
+
+
+async def ended(process: Process, seconds: float) -> bool:
+    """Wait until a process has ended; return whether it has."""
+    event = asyncio.Event()
+    watch = Watch()
+    watch.add(process, event.set)
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    finally:
+        watch.close()
+    return True
+
+
+def reap() -> None:
+    """Collect the servers, and orphans of servers, that have ended as our children.
+
+    They are told by their session from the short-lived children that somebody here is waiting for.
+    """
+    try:
+        if os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return
+    except ChildProcessError:
+        return
+    us, session = os.getpid(), os.getsid(0)
+    for entry in os.listdir("/proc"):
+        fields = _stat(int(entry)) if entry.isdigit() else None
+        if fields and fields[0] == b"Z" and int(fields[1]) == us and int(fields[3]) != session:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(int(entry), os.WNOHANG)
+
+
+class Watch:
+    """Calls back once when a process ends, whoever its parent is.
+
+    A pidfd becomes readable then (pidfd_open(2)), which works for adopted processes too.
+    """
+
+    def __init__(self) -> None:
+        self._descriptors: dict[Process, int] = {}
+
+    def add(self, process: Process, callback: Callable[[], None]) -> None:
+        """Watch a process; one that is watched already stays so."""
+        if process in self._descriptors:
+            return
+        try:
+            descriptor = os.pidfd_open(process.pid)
+        except ProcessLookupError:
+            callback()
+            return
+        self._descriptors[process] = descriptor
+        asyncio.get_running_loop().add_reader(descriptor, self._fire, process, callback)
+        # The pid may have gone to another process between the look and the open.
+        if identify(process.pid) != process:
+            self._fire(process, callback)
+
+    def close(self) -> None:
+        for process in list(self._descriptors):
+            self._forget(process)
+
+    def _fire(self, process: Process, callback: Callable[[], None]) -> None:
+        if process in self._descriptors:
+            self._forget(process)
+            reap()
+            callback()
+
+    def _forget(self, process: Process) -> None:
+        descriptor = self._descriptors.pop(process)
+        asyncio.get_running_loop().remove_reader(descriptor)
+        os.close(descriptor)
+
+
+def _works_in(pid: int, directory: Path, *, deeper: bool = False) -> bool:
+    try:
+        found = os.readlink(f"/proc/{pid}/cwd").removesuffix(" (deleted)")
+    except OSError:
+        return False
+    wanted = os.path.realpath(directory)
+    return found == wanted or (deeper and found.startswith(wanted + "/"))
+
+
+def _stat(pid: int) -> list[bytes] | None:
+    """Return the fields of ``/proc/<pid>/stat`` from the state on: state, parent, group, session, …"""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    # The field before the state is the program's name in brackets, and may hold anything (proc(5)).
+    return stat[stat.rindex(b")") + 2 :].split()

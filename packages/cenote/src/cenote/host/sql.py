@@ -1,0 +1,95 @@
+"""SQL on a node: over its unix socket, as its superuser; and the pooler's console."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.sql import SQL, Composed
+
+from cenote.conf.hba import SUPERUSER
+from cenote.conf.pgbouncer import ADMIN_DATABASE, ADMIN_USER
+from cenote.errors import CenoteError
+
+_CONNECT_SECONDS = 5
+# A statement of ours may hold a verifier, so the server must not log it, also not when it fails.
+_OPTIONS = "-c statement_timeout=60s -c log_statement=none -c log_min_error_statement=panic"
+
+
+class Session:
+    """Connections to one node's databases, opened when they are first used, closed together."""
+
+    def __init__(self, sockets: Path, port: int, pool_port: int) -> None:
+        self.sockets, self.port, self.pool_port = sockets, port, pool_port
+        self._connections: dict[str, psycopg.AsyncConnection[tuple[Any, ...]]] = {}
+
+    async def rows(self, database: str, query: str) -> list[tuple[Any, ...]]:
+        connection = await self._connection(database)
+        try:
+            cursor = await connection.execute(query.encode())
+            return await cursor.fetchall()
+        except psycopg.Error as error:
+            raise _readable(error, "a question to PostgreSQL") from None
+
+    async def run(
+        self, database: str, summary: str, statements: Sequence[SQL | Composed], atomic: bool
+    ) -> None:
+        connection = await self._connection(database)
+        try:
+            if atomic:
+                async with connection.transaction():
+                    for statement in statements:
+                        await connection.execute(statement)
+            else:
+                for statement in statements:
+                    await connection.execute(statement)
+        except psycopg.Error as error:
+            raise _readable(error, summary) from None
+
+    async def close(self) -> None:
+        for connection in self._connections.values():
+            await connection.close()
+        self._connections.clear()
+
+    async def _connection(self, database: str) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+        if database not in self._connections:
+            try:
+                self._connections[database] = await psycopg.AsyncConnection.connect(
+                    host=str(self.sockets),
+                    port=self.port,
+                    user=SUPERUSER,
+                    dbname=database,
+                    connect_timeout=_CONNECT_SECONDS,
+                    application_name="cenote",
+                    options=_OPTIONS,
+                    autocommit=True,
+                )
+            except psycopg.Error as error:
+                raise _readable(error, "connecting to PostgreSQL") from None
+        return self._connections[database]
+
+
+async def console(sockets: Path, port: int, command: str) -> list[tuple[Any, ...]]:
+    """Give PgBouncer's console one command and return the rows of its answer."""
+    try:
+        async with await psycopg.AsyncConnection.connect(
+            host=str(sockets),
+            port=port,
+            user=ADMIN_USER,
+            dbname=ADMIN_DATABASE,
+            connect_timeout=_CONNECT_SECONDS,
+            autocommit=True,
+            cursor_factory=psycopg.AsyncClientCursor,  # the console knows only the simple protocol
+        ) as connection:
+            cursor = await connection.execute(command.encode())
+            return await cursor.fetchall() if cursor.description else []
+    except psycopg.Error as error:
+        raise _readable(error, f"{command} on PgBouncer") from None
+
+
+def _readable(error: psycopg.Error, doing: str) -> CenoteError:
+    """Say what failed without the statement, which may hold a verifier."""
+    said = error.diag.message_primary or str(error).strip().splitlines()[0]
+    return CenoteError(f"{doing} failed: {said}")

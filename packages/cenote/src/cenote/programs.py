@@ -1,0 +1,265 @@
+"""The programs of this machine that Cenote runs: where they are, how new, and what mends a missing one.
+
+Nothing is remembered between two calls, so a program that was installed a moment ago is found.  Only files
+that can be the program are asked for their version.  The set-up asks this module before anything else is
+installed, so it needs the standard library alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+MIN_POSTGRES = 13
+MIN_PGBOUNCER = (1, 21)  # the first with prepared statements in transaction pools
+MIN_ETCD = (3, 4)
+
+SYSTEM_DATA_DIR = Path("/var/lib/cenote")
+
+# Debian and PGDG's apt packages, PGDG's rpm packages, Homebrew on its three prefixes.
+POSTGRES_BINS = (
+    "usr/lib/postgresql/*/bin",
+    "usr/pgsql-*/bin",
+    "opt/homebrew/opt/postgresql@*/bin",
+    "usr/local/opt/postgresql@*/bin",
+    "home/linuxbrew/.linuxbrew/opt/postgresql@*/bin",
+)
+
+# A version needs a dot: "19beta1" is a pre-release, and clusters are not built on one.
+VERSION = re.compile(r"(?:\(PostgreSQL\)|PgBouncer|etcd Version:) (\d+(?:\.\d+)+)")
+
+INSTALL = {
+    "apt-get": {"postgresql": "postgresql", "pgbouncer": "pgbouncer", "etcd": "etcd-server"},
+    "dnf": {"postgresql": "postgresql-server", "pgbouncer": "pgbouncer", "etcd": "etcd"},
+    "brew": {"postgresql": "postgresql@17", "pgbouncer": "pgbouncer", "etcd": "etcd"},
+}
+
+Ask = Callable[[Path], str | None]
+
+
+@dataclass(frozen=True)
+class PostgresInstall:
+    """One PostgreSQL installation: its major version ("15"), its full one ("15.18"), its programs' folder."""
+
+    major: str
+    version: str
+    bin: Path
+
+
+@dataclass(frozen=True)
+class Program:
+    path: Path
+    version: str
+
+
+@dataclass(frozen=True)
+class Programs:
+    """What was found; ``too_old`` and ``unusable`` explain why a program that is there is not used."""
+
+    postgres: dict[str, PostgresInstall] = field(default_factory=dict)
+    pgbouncer: Program | None = None
+    etcd: Program | None = None
+    too_old: tuple[Program, ...] = ()
+    unusable: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """``program`` is ``postgresql``, ``pgbouncer`` or ``etcd``; ``command`` is what mends it, or says how."""
+
+    program: str
+    what: str
+    command: str
+
+
+def default_data_dir() -> Path:
+    """Return the data folder of whoever runs this: the system's as root, else one in the user's home."""
+    if os.geteuid() == 0:
+        return SYSTEM_DATA_DIR
+    home = Path(os.environ.get("XDG_DATA_HOME", ""))
+    # The XDG specification has relative paths ignored.
+    return (home if home.is_absolute() else Path.home() / ".local/share") / "cenote"
+
+
+def ask_version(program: Path) -> str | None:
+    """Run ``program --version`` and return what it prints, or None when it cannot be run."""
+    try:
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def find(
+    *,
+    postgres_dirs: Sequence[Path] = (),
+    pgbouncer: Path | None = None,
+    data_dir: Path | None = None,
+    root: Path = Path("/"),
+    ask: Ask = ask_version,
+) -> Programs:
+    """Look for all programs.
+
+    ``postgres_dirs`` are installations beside the well-known places, each its prefix or its ``bin``.  A
+    ``pgbouncer`` that is named is the only one considered: who chose one does not want another in its place.
+    """
+    old: list[Program] = []
+    unusable: list[Path] = []
+
+    def first(places: Iterable[Iterable[Path]], least: tuple[int, ...]) -> Program | None:
+        """Return the newest program of the first place that has one which is new enough."""
+        for place in places:
+            good: list[Program] = []
+            for path in _runnable(place):
+                version = _version(ask, path)
+                if version is None:
+                    unusable.append(path)
+                elif _numbers(version) < least:
+                    old.append(Program(path, version))
+                else:
+                    good.append(Program(path, version))
+            if good:
+                return max(good, key=lambda program: _numbers(program.version))
+        return None
+
+    if pgbouncer is not None and not _is_program(pgbouncer):
+        unusable.append(pgbouncer)
+    return Programs(
+        postgres=_postgres(postgres_dirs, root, ask),
+        pgbouncer=first(_pgbouncer_places(pgbouncer, data_dir, root), MIN_PGBOUNCER),
+        etcd=first(_in_folders("etcd", root, "usr/bin", "usr/local/bin"), MIN_ETCD),
+        too_old=tuple(old),
+        unusable=tuple(unusable),
+    )
+
+
+def problems(programs: Programs, *, needs_etcd: bool = True) -> list[Problem]:
+    """Return what keeps Cenote from running here; ``needs_etcd`` is False where an outside etcd is used."""
+    found: list[Problem] = []
+    if not programs.postgres:
+        what = f"no PostgreSQL {MIN_POSTGRES} or newer was found"
+        found.append(Problem("postgresql", what, _install("postgresql", "--postgres-dir DIR")))
+    if programs.pgbouncer is None:
+        found.append(_lacking(programs, "pgbouncer", "PgBouncer", MIN_PGBOUNCER))
+    if needs_etcd and programs.etcd is None:
+        found.append(_lacking(programs, "etcd", "etcd", MIN_ETCD))
+    if os.geteuid() == 0:
+        found.extend(_out_of_reach(programs))
+    return found
+
+
+def _postgres(extra: Sequence[Path], root: Path, ask: Ask) -> dict[str, PostgresInstall]:
+    """Return the newest installation of each major version that is supported."""
+    bins = [folder / "bin" if _has_server(folder / "bin") else folder for folder in extra]
+    for pattern in POSTGRES_BINS:
+        bins.extend(sorted(root.glob(pattern)))
+    newest: dict[str, PostgresInstall] = {}
+    for folder in bins:
+        version = _version(ask, folder / "postgres") if _has_server(folder) else None
+        if version is None or _numbers(version)[0] < MIN_POSTGRES:
+            continue
+        install = PostgresInstall(version.split(".")[0], version, folder)
+        known = newest.get(install.major)
+        if known is None or _numbers(known.version) < _numbers(version):
+            newest[install.major] = install
+    return dict(sorted(newest.items(), key=lambda item: int(item[0])))
+
+
+def _pgbouncer_places(chosen: Path | None, data_dir: Path | None, root: Path) -> Iterator[Iterable[Path]]:
+    if chosen is not None:
+        yield [chosen]
+        return
+    # What root has built serves everybody on the machine.
+    homes = [data_dir or default_data_dir(), default_data_dir(), root / SYSTEM_DATA_DIR.relative_to("/")]
+    for home in dict.fromkeys(homes):
+        yield sorted(home.glob("programs/pgbouncer-*/bin/pgbouncer"))
+    yield from _in_folders("pgbouncer", root, "usr/sbin")
+
+
+def _in_folders(name: str, root: Path, *folders: str) -> Iterator[Iterable[Path]]:
+    """Yield ``name`` as PATH has it, then in ``folders``, which a plain user's PATH may lack."""
+    on_path = shutil.which(name)
+    yield ([Path(on_path)] if on_path else []) + [root / folder / name for folder in folders]
+
+
+def _runnable(paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield the programs among ``paths``, each file once whatever the names that lead to it."""
+    seen: set[Path] = set()
+    for path in paths:
+        if _is_program(path) and path.resolve() not in seen:
+            seen.add(path.resolve())
+            yield path
+
+
+def _has_server(folder: Path) -> bool:
+    return _is_program(folder / "postgres") and _is_program(folder / "initdb")
+
+
+def _is_program(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.X_OK)
+
+
+def _version(ask: Ask, program: Path) -> str | None:
+    match = VERSION.search(ask(program) or "")
+    return match[1] if match else None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def _lacking(programs: Programs, program: str, name: str, least: tuple[int, ...]) -> Problem:
+    wanted = ".".join(map(str, least))
+    old = [f"{one.path} is {one.version}" for one in programs.too_old if one.path.name == program]
+    broken = [f"{path} cannot be run" for path in programs.unusable if path.name == program]
+    what = f"no {name} {wanted} or newer was found"
+    if old or broken:
+        what += f" ({', '.join(old + broken)})"
+    if program == "pgbouncer":
+        # A distribution whose own is too old cannot mend it by a package; the set-up builds one there.
+        return Problem(program, what, "make setup" if old else _install(program, "--pgbouncer FILE"))
+    return Problem(program, what, _install(program, "--etcd URL"))
+
+
+def _install(program: str, option: str) -> str:
+    sudo = "" if os.geteuid() == 0 else "sudo "
+    for manager, packages in INSTALL.items():
+        if shutil.which(manager):
+            prefix = "" if manager == "brew" else sudo
+            return f"{prefix}{manager} install {packages[program]}"
+    return f"install it with the system's package manager, or name one with {option}"
+
+
+def _out_of_reach(programs: Programs) -> Iterator[Problem]:
+    """Yield the servers' programs below a folder that only root may enter: servers do not run as root."""
+    paths = [("postgresql", install.bin / "postgres") for install in programs.postgres.values()]
+    if programs.pgbouncer is not None:
+        paths.append(("pgbouncer", programs.pgbouncer.path))
+    for program, path in paths:
+        for folder in path.resolve().parents:
+            if not folder.stat().st_mode & 0o001:
+                what = f"{path} cannot be reached by an unprivileged user"
+                yield Problem(program, what, f"chmod a+x {folder}")
+
+
+def main() -> int:
+    """Print what was found and what is missing for the set-up: one line each, tabs between the fields."""
+    programs = find()
+    for install in programs.postgres.values():
+        print("found", "postgresql", install.version, install.bin / "postgres", sep="\t")
+    for name, program in (("pgbouncer", programs.pgbouncer), ("etcd", programs.etcd)):
+        if program is not None:
+            print("found", name, program.version, program.path, sep="\t")
+    missing = problems(programs)
+    for problem in missing:
+        print("missing", problem.program, problem.what, problem.command, sep="\t")
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,333 @@
+"""``cenote serve``: the store, the agent and the API in one process, for one machine.
+
+What it starts outlives it: PostgreSQL, PgBouncer and etcd go on when this process ends, and are adopted by
+the next one.  Only ``--ephemeral`` and ``cenote stop`` end them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import pwd
+import shutil
+import signal
+import socket
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import uvicorn
+
+from cenote import identity, programs
+from cenote.agent import Agent
+from cenote.api.app import create_app
+from cenote.api.service import Settings
+from cenote.domain import Host
+from cenote.engine.wanted import Site
+from cenote.errors import Misconfigured, Unavailable
+from cenote.host import facts, processes
+from cenote.host.machine import Machine
+from cenote.host.processes import Account
+from cenote.layout import Layout
+from cenote.programs import Programs
+from cenote.settings import ServeSettings
+from cenote.store import Sealer, Store
+from cenote.store.gateway import Gateway
+from cenote.store.server import PrivateEtcd
+
+log = logging.getLogger(__name__)
+
+RENEW_EVERY = 12 * 3600.0  # seconds
+HOST_SECONDS = 10.0  # how long this host may take to be seen in the store
+DRAIN_SECONDS = 5  # how long requests under way may take when the service ends
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A service that is up."""
+
+    url: str
+    layout: Layout
+
+
+Ready = Callable[[Serving], Awaitable[None]]
+
+
+async def serve(settings: ServeSettings, ready: Ready) -> None:
+    """Serve until SIGINT or SIGTERM; ``ready`` is called once the API answers.
+
+    Raises Misconfigured with what to do about it, before anything is started.
+    """
+    settings.check()
+    with _data_dir(settings) as settings:
+        layout = Layout(settings.data_dir)
+        layout.check()
+        found = look_for_programs(settings)
+        account = server_account(settings)
+        held = identity.lock(layout)
+        try:
+            processes.become_reaper()
+            try:
+                async with _store(settings, layout, found) as store:
+                    await _run(settings, layout, found, account, store, ready)
+            finally:
+                if settings.ephemeral:
+                    await stop_servers(layout)
+        finally:
+            os.close(held)
+
+
+async def stop_servers(layout: Layout) -> None:
+    """Stop every server below a data directory: poolers first, then PostgreSQL, then etcd."""
+    nodes = [layout.node_in(folder) for folder in sorted(layout.clusters.glob("*-*-*-*-*"))]
+    for kind in (
+        [paths.bouncer(Path("pgbouncer")) for paths in nodes],
+        [paths.server(Path()) for paths in nodes],
+    ):
+        running = [(program, processes.find(program)) for program in kind]
+        await asyncio.gather(
+            *(
+                processes.stop(process, program.stop_signal, program.kill_after)
+                for program, process in running
+                if process is not None
+            )
+        )
+    await PrivateEtcd(layout.etcd).stop()
+
+
+def look_for_programs(settings: ServeSettings) -> Programs:
+    """Return the programs to run; Misconfigured with all that is missing and what mends it."""
+    found = programs.find(
+        postgres_dirs=settings.postgres_dirs, pgbouncer=settings.pgbouncer, data_dir=settings.data_dir
+    )
+    problems = programs.problems(found, needs_etcd=not settings.etcd.endpoints)
+    if problems:
+        raise Misconfigured(
+            "\n".join(f"{problem.what}; to mend it: {problem.command}" for problem in problems)
+        )
+    return found
+
+
+def server_account(settings: ServeSettings) -> Account:
+    """Return whom the servers run as: PostgreSQL refuses to be root."""
+    if os.geteuid() != 0:
+        if settings.account is not None:
+            raise Misconfigured("--account needs root; without root the servers run as you")
+        return Account(pwd.getpwuid(os.geteuid()).pw_name)
+    name = settings.account or "postgres"
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        raise Misconfigured(
+            f"there is no system user {name!r} to run the servers as; make one with "
+            f"'useradd --system {name}', or name another with --account"
+        ) from None
+    if entry.pw_uid == 0:
+        raise Misconfigured("--account must name an unprivileged user: PostgreSQL refuses to run as root")
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+
+
+@contextlib.contextmanager
+def _data_dir(settings: ServeSettings) -> Iterator[ServeSettings]:
+    """Give an ephemeral service a folder of its own, and take it away at the end."""
+    if not settings.ephemeral:
+        yield settings
+        return
+    folder = Path(tempfile.mkdtemp(prefix="cenote-"))
+    os.chmod(folder, 0o711)  # noqa: S103 - the servers' account must be able to pass
+    try:
+        yield replace(settings, data_dir=folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.asynccontextmanager
+async def _store(settings: ServeSettings, layout: Layout, found: Programs) -> AsyncIterator[Store]:
+    outside = settings.etcd
+    async with contextlib.AsyncExitStack() as stack:
+        if outside.endpoints:
+            gateway = Gateway(
+                urls=outside.endpoints,
+                ca=outside.ca,
+                certificate=outside.certificate,
+                key=outside.key,
+                username=outside.user,
+                password=outside.password,
+            )
+        else:
+            assert found.etcd is not None
+            etcd = PrivateEtcd(layout.etcd, found.etcd.path)
+            await etcd.start()
+            watching = asyncio.create_task(etcd.watch(), name="watching etcd")
+            stack.push_async_callback(_cancel, watching)
+            gateway = Gateway(socket=etcd.socket)
+        stack.push_async_callback(gateway.close)
+        store = Store(gateway, outside.prefix)
+        await store.open()
+        stack.push_async_callback(store.close)
+        yield store
+
+
+async def _run(
+    settings: ServeSettings,
+    layout: Layout,
+    found: Programs,
+    account: Account,
+    store: Store,
+    ready: Ready,
+) -> None:
+    sealer = Sealer(layout.sealing_key)
+    await identity.admit_administrator(store, layout)
+    context = identity.certify(layout, settings)
+    listener = _listen(settings)
+    host = _host(settings, found)
+    agent = Agent(store, *_machine(settings, layout, found, account, sealer), host)
+    app = create_app(
+        store,
+        sealer,
+        Settings(
+            public_host=settings.reached_as,
+            domain=settings.domain,
+            requests_per_hour=settings.requests_per_hour,
+            requests_per_minute=settings.requests_per_minute,
+        ),
+    )
+    server = _Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+            ssl_context_factory=lambda _config, _default: context,
+            ssl_certfile=layout.api_certificate if settings.certificate is None else settings.certificate,
+            ssl_keyfile=settings.key,
+        )
+    )
+    try:
+        async with asyncio.TaskGroup() as group:
+            working = group.create_task(agent.run(), name="agent")
+            renewing = group.create_task(_renew(layout, settings, context), name="renewing")
+            announcing = group.create_task(
+                _announce(settings, layout, listener, store, host, server, ready), name="announcing"
+            )
+            with _signals(server):
+                await server.serve(sockets=[listener])
+            for task in (announcing, renewing, working):
+                task.cancel()
+    except BaseExceptionGroup as group_of_one:
+        raise group_of_one.exceptions[0] from None
+    finally:
+        listener.close()
+
+
+def _machine(
+    settings: ServeSettings, layout: Layout, found: Programs, account: Account, sealer: Sealer
+) -> tuple[Machine, Site]:
+    assert found.pgbouncer is not None
+    binaries = {major: install.bin for major, install in found.postgres.items()}
+    site = Site(
+        layout=layout,
+        listen=settings.listen,
+        service_user=pwd.getpwuid(os.geteuid()).pw_name,
+        server_user=account.name,
+        binaries=binaries,
+        pgbouncer=found.pgbouncer.path,
+        memory_mib=facts.memory_mib(),
+    )
+    return Machine(layout, account, binaries, sealer), site
+
+
+def _host(settings: ServeSettings, found: Programs) -> Host:
+    return Host(
+        name=socket.gethostname(),
+        address=settings.reached_as,
+        memory_mib=facts.memory_mib(),
+        cpus=facts.cpus(),
+        versions={major: install.version for major, install in found.postgres.items()},
+        first_port=settings.first_port,
+        last_port=settings.last_port,
+    )
+
+
+def _listen(settings: ServeSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise Misconfigured(
+            f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; "
+            "choose another with --port (0 takes any free one)"
+        ) from None
+    return listener
+
+
+async def _announce(
+    settings: ServeSettings,
+    layout: Layout,
+    listener: socket.socket,
+    store: Store,
+    host: Host,
+    server: _Server,
+    ready: Ready,
+) -> None:
+    """Wait until requests are answered and clusters can be placed, then say so."""
+    if not await store.wait(lambda: store.host(host.name), HOST_SECONDS):
+        raise Unavailable("this host's record does not appear in the store")
+    while not server.started:
+        await asyncio.sleep(0.005)
+    url = f"https://{_url_host(settings.reached_as)}:{listener.getsockname()[1]}"
+    layout.address.write_text(url + "\n")
+    await ready(Serving(url, layout))
+
+
+async def _renew(layout: Layout, settings: ServeSettings, context: ssl.SSLContext) -> None:
+    while True:
+        await asyncio.sleep(RENEW_EVERY)
+        if settings.certificate is None:
+            identity.renew(layout, settings, context)
+        else:
+            context.load_cert_chain(settings.certificate, settings.key)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers, which would end the process before our clean-up."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.contextmanager
+def _signals(server: _Server) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+
+    def leave() -> None:
+        server.should_exit = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, leave)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def _url_host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,50 @@
+"""Which clusters changed, for a reader who takes its time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+
+class Changes(AsyncIterator[UUID]):
+    """Ids of clusters whose record was changed or removed: first all, then each change, coalesced.
+
+    ``async for id in changes``; a context manager, so that it ends with its reader.  It ends, too, when the
+    store closes.  For one reader.
+    """
+
+    def __init__(self, ids: Iterable[UUID], on_close: Callable[[Changes], None]) -> None:
+        self._pending = dict.fromkeys(ids)
+        self._on_close = on_close
+        self._news = asyncio.Event()
+        self._closed = False
+
+    def tell(self, ids: Iterable[UUID]) -> None:
+        self._pending.update(dict.fromkeys(ids))
+        self._news.set()
+
+    def close(self) -> None:
+        self._closed = True
+        self._news.set()
+        self._on_close(self)
+
+    async def __anext__(self) -> UUID:
+        while not self._closed:
+            if self._pending:
+                id = next(iter(self._pending))
+                del self._pending[id]
+                return id
+            self._news.clear()
+            await self._news.wait()
+        raise StopAsyncIteration
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

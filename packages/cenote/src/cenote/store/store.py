@@ -1,0 +1,318 @@
+"""The one place where records are read and written, one function for each query.
+
+Reads answer from memory.  A write compares what it was decided on, is found out about when the connection
+breaks, and returns when the memory has it, so that whoever wrote reads what was written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from cenote.domain import Cluster, Host, NodeStatus, Token
+from cenote.errors import CenoteError, Conflict, Misconfigured, NotFound, Unavailable
+from cenote.store import wire
+from cenote.store.cache import WatchCache
+from cenote.store.changes import Changes
+from cenote.store.gateway import Gateway
+from cenote.store.patience import patiently
+from cenote.store.presence import Presence
+from cenote.store.tables import Keys, Stored, Tables
+from cenote.store.writer import Outcome, Writer
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 50  # of a change while others change the same record; each time at least one of them gets through
+SEEN_SECONDS = 10.0  # how long a write that happened waits until the memory has it
+
+
+class NameTaken(Conflict):
+    """Another cluster has this name."""
+
+
+class PortTaken(Conflict):
+    """Another cluster has claimed ``ports`` on ``host``; choose others and try again."""
+
+    def __init__(self, host: str, ports: frozenset[int]) -> None:
+        super().__init__(f"ports {sorted(ports)} of host {host} are taken")
+        self.host = host
+        self.ports = ports
+
+
+class Store:
+    """All records, of one etcd below one prefix.  Many stores, in many processes, may work on the same."""
+
+    def __init__(self, gateway: Gateway, prefix: str = "/cenote/") -> None:
+        self._gateway = gateway
+        self._keys = Keys(prefix)
+        self._tables = Tables(self._keys)
+        self._cache = WatchCache(gateway, self._keys.prefix, self._tables, self._told)
+        self._writer = Writer(gateway, self._keys)
+        self._present: dict[str, Presence] = {}
+        self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+        self._changed = asyncio.Event()  # replaced after each change
+        self._subscribers: set[Changes] = set()
+
+    async def open(self) -> None:
+        """Read every record and follow the changes; Unavailable when etcd does not answer.
+
+        Misconfigured when there are records that this version cannot read: going on without them would be
+        taken for their removal.
+        """
+        await self._cache.open()
+        if self._tables.unreadable:
+            await self._cache.close()
+            some = ", ".join(sorted(self._tables.unreadable)[:3])
+            raise Misconfigured(f"records in the store cannot be read by this version: {some}")
+
+    async def close(self) -> None:
+        """Stop following; announced hosts are withdrawn.  The gateway stays open."""
+        for presence in self._present.values():
+            await presence.withdraw()
+        self._present.clear()
+        await self._cache.close()
+        for subscriber in list(self._subscribers):
+            subscriber.close()
+
+    @property
+    def connected(self) -> bool:
+        """Whether changes are coming in; while False, reads answer with what was last seen."""
+        return self._cache.connected
+
+    @property
+    def revision(self) -> int:
+        """The revision of the store that reads answer from."""
+        return self._cache.revision
+
+    def cluster(self, id: UUID) -> Stored[Cluster] | None:
+        """A cluster, also one with ``deleted_at``."""
+        return self._tables.clusters.get(id)
+
+    def cluster_by_name(self, name: str) -> Stored[Cluster] | None:
+        """The cluster that holds this name; never one with ``deleted_at``."""
+        id = self._tables.names.get(name)
+        return None if id is None else self._tables.clusters.get(id)
+
+    def clusters(self, *, deleted: bool = True, tag: str | None = None) -> list[Stored[Cluster]]:
+        """All clusters; ``deleted=False`` leaves out those with ``deleted_at``, ``tag`` those without it."""
+        return [
+            stored
+            for stored in self._tables.clusters.values()
+            if (deleted or stored.value.deleted_at is None) and (tag is None or tag in stored.value.tags)
+        ]
+
+    def status(self, cluster_id: UUID, node_name: str) -> NodeStatus | None:
+        return self._tables.statuses.get((cluster_id, node_name))
+
+    def hosts(self) -> list[Host]:
+        """The hosts that are alive, by name."""
+        return [host for _, host in sorted(self._tables.hosts.items())]
+
+    def host(self, name: str) -> Host | None:
+        return self._tables.hosts.get(name)
+
+    def token(self, sha256_hex: str) -> Token | None:
+        return self._tables.tokens.get(sha256_hex)
+
+    def tokens(self) -> list[Token]:
+        """All tokens, the oldest first."""
+        return sorted(self._tables.tokens.values(), key=lambda token: token.created_at)
+
+    def ports(self, host: str) -> set[int]:
+        """The ports of a host that clusters have claimed."""
+        return set(self._tables.ports.get(host, ()))
+
+    async def add_cluster(self, cluster: Cluster) -> int:
+        """Write the record and claim its name and ports, all or nothing; return the revision.
+
+        Raises NameTaken or PortTaken.
+        """
+        key, claims = self._keys.cluster(cluster.id), self._claims(cluster)
+        outcome = await self._writer.write(
+            [wire.missing(key), *map(wire.missing, claims)],
+            [wire.put(key, msgspec.json.encode(cluster)), *self._claim(claims, cluster)],
+            look=[*claims],
+        )
+        if not outcome.revision:
+            raise self._taken(cluster, outcome)
+        await self._seen(outcome.revision)
+        return outcome.revision
+
+    async def update_cluster(self, id: UUID, change: Callable[[Cluster], Cluster]) -> Stored[Cluster]:
+        """Replace the record by ``change`` of it; ``change`` is called again when somebody else was faster.
+
+        Returning the very same object writes nothing.  Ports of new nodes are claimed, those of nodes that
+        went stay claimed until the cluster is forgotten.  NotFound when there is no such cluster or it has
+        ``deleted_at``; PortTaken and NameTaken as in ``add_cluster``; Conflict after many attempts.
+        """
+        async with self._locks.setdefault(id, asyncio.Lock()):
+            return await self._change(id, change)
+
+    async def delete_cluster(self, id: UUID, at: datetime) -> Stored[Cluster]:
+        """Set ``deleted_at`` and free the name; the ports stay claimed.  NotFound as for a change."""
+        return await self.update_cluster(id, lambda cluster: msgspec.structs.replace(cluster, deleted_at=at))
+
+    async def forget_cluster(self, id: UUID) -> None:
+        """Remove the record, what was seen of it and its claims; nothing when it is gone already."""
+        key = self._keys.cluster(id)
+        while (stored := await patiently(lambda: self._latest(id))) is not None:
+            # The memory may know of claims that the record does not name any more.
+            claims = self._claims(stored.value) | {
+                self._keys.port(host, port)
+                for host, claimed in self._tables.ports.items()
+                for port, owner in claimed.items()
+                if owner == id
+            }
+            removals = [key, *claims]
+            outcome = await self._writer.write(
+                [wire.unchanged(key, stored.revision)],
+                [*map(wire.delete, removals), wire.delete_prefix(self._keys.statuses(id))],
+            )
+            if outcome.revision:
+                await self._seen(outcome.revision)
+                return
+
+    async def report(self, cluster_id: UUID, node_name: str, status: NodeStatus) -> None:
+        """Write what is seen of a node, unless only ``at`` differs or the cluster is forgotten."""
+        known = self.status(cluster_id, node_name)
+        if known is not None and msgspec.structs.replace(known, at=status.at) == status:
+            return
+        key = self._keys.status(cluster_id, node_name)
+        await self._put([wire.exists(self._keys.cluster(cluster_id))], key, status)
+
+    async def announce_host(self, host: Host, ttl: int = 10) -> None:
+        """Write the host and keep it there while we live; it vanishes ``ttl`` seconds after we do.
+
+        Called again it replaces the record, and ``ttl`` stays what it was.
+        """
+        if host.name not in self._present:
+            key = self._keys.host(host.name)
+            self._present[host.name] = Presence(self._gateway, self._writer, key, ttl)
+        await self._seen(await self._present[host.name].announce(msgspec.json.encode(host)))
+
+    async def add_token(self, sha256_hex: str, token: Token) -> None:
+        await self._put([], self._keys.token(sha256_hex), token)
+
+    async def revoke_token(self, id: UUID) -> None:
+        """Remove a token; NotFound when there is none with this id."""
+        found = [sha256_hex for sha256_hex, token in self._tables.tokens.items() if token.id == id]
+        if not found:
+            raise NotFound()
+        outcome = await self._writer.write([], [wire.delete(self._keys.token(one)) for one in found])
+        await self._seen(outcome.revision)
+
+    async def wait(self, condition: Callable[[], T | None], seconds: float) -> T | None:
+        """Return what ``condition`` returns as soon as that is not None; None after ``seconds``.
+
+        It is evaluated at once and after every change of a record; it must not wait itself.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                while (answer := condition()) is None:
+                    await self._changed.wait()
+                return answer
+        except TimeoutError:
+            return None
+
+    def changes(self) -> Changes:
+        """Subscribe to changed clusters, beginning with all of them."""
+        changes = Changes(self._tables.clusters, self._subscribers.discard)
+        self._subscribers.add(changes)
+        return changes
+
+    async def _change(self, id: UUID, change: Callable[[Cluster], Cluster]) -> Stored[Cluster]:
+        key = self._keys.cluster(id)
+        current, latest = self.cluster(id), False
+        for _ in range(ATTEMPTS):
+            try:
+                if current is None or current.value.deleted_at is not None:
+                    raise NotFound()
+                value = change(current.value)
+            except CenoteError as refusal:
+                # A refusal must not rest on what somebody else's process has changed a moment ago.
+                known = current.revision if current else 0
+                if not latest:
+                    current, latest = await self._reread(id, refusal), True
+                if (current.revision if current else 0) == known:
+                    raise
+                continue
+            if value is current.value:
+                return current
+            claims = self._claims(value) - self._claims(current.value)
+            freed = {self._keys.name(current.value.name)} & self._claims(current.value) - self._claims(value)
+            outcome = await self._writer.write(
+                [wire.unchanged(key, current.revision), *map(wire.missing, claims)],
+                [
+                    wire.put(key, msgspec.json.encode(value)),
+                    *self._claim(claims, value),
+                    *map(wire.delete, freed),
+                ],
+                look=[key, *claims],
+            )
+            if outcome.revision:
+                await self._seen(outcome.revision)
+                return Stored(value, outcome.revision)
+            record = outcome.found.get(key)
+            if record is not None and record.mod_revision == current.revision:
+                raise self._taken(value, outcome)
+            current = self._tables.decode_cluster(record.value, record.mod_revision) if record else None
+            latest = True
+            await asyncio.sleep(random.uniform(0, 0.005))  # noqa: S311
+        raise Conflict("Others change this cluster all the time; try again.")
+
+    async def _latest(self, id: UUID) -> Stored[Cluster] | None:
+        found = await self._gateway.read(self._keys.cluster(id))
+        return self._tables.decode_cluster(found.value, found.mod_revision) if found else None
+
+    async def _reread(self, id: UUID, refusal: CenoteError) -> Stored[Cluster] | None:
+        try:
+            return await self._latest(id)
+        except Unavailable:
+            raise refusal from None
+
+    async def _put(self, conditions: list[wire.Condition], key: str, record: NodeStatus | Token) -> None:
+        outcome = await self._writer.write(conditions, [wire.put(key, msgspec.json.encode(record))])
+        await self._seen(outcome.revision)
+
+    def _claims(self, cluster: Cluster) -> set[str]:
+        """The keys that no other cluster may have: its name while it lives, and its nodes' ports."""
+        names = {self._keys.name(cluster.name)} if cluster.deleted_at is None else set()
+        ports = ((node.host, port) for node in cluster.nodes for port in (node.port, node.pool_port))
+        return names | {self._keys.port(host, port) for host, port in ports}
+
+    def _claim(self, claims: set[str], cluster: Cluster) -> list[wire.Operation]:
+        return [wire.put(claim, str(cluster.id).encode()) for claim in claims]
+
+    def _taken(self, cluster: Cluster, outcome: Outcome) -> Conflict:
+        """Which claim of the cluster another one holds."""
+        if self._keys.name(cluster.name) in outcome.found:
+            return NameTaken("cluster name is not available")
+        for node in cluster.nodes:
+            wanted = {node.port, node.pool_port}
+            ports = frozenset(port for port in wanted if self._keys.port(node.host, port) in outcome.found)
+            if ports:
+                return PortTaken(node.host, ports)
+        return Conflict("there is a cluster with this id")
+
+    async def _seen(self, revision: int) -> None:
+        # What happened is not taken back by an error: a reader who is late sees it a little later.
+        if not await self._cache.wait_for_revision(revision, SEEN_SECONDS):
+            log.warning("revision %d was written and is not seen yet", revision)
+
+    def _told(self, keys: set[str]) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+        if self._subscribers:
+            clusters = {id for key in keys if (id := self._tables.cluster_of(key)) is not None}
+            for subscriber in self._subscribers:
+                subscriber.tell(clusters)

@@ -1,0 +1,127 @@
+"""Where each record lies in etcd, and all of them by kind, decoded, as reads answer from them."""
+
+from __future__ import annotations
+
+import logging
+from typing import Generic, TypeVar
+from urllib.parse import quote, unquote
+from uuid import UUID
+
+import msgspec
+
+from cenote.domain import Cluster, Host, NodeStatus, Token
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class Stored(msgspec.Struct, Generic[T], frozen=True):
+    """A record and the revision of its last change."""
+
+    value: T
+    revision: int
+
+
+class Keys:
+    """The key of each kind of record, below one prefix.  A name with a slash in it stays one step."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix.rstrip("/") + "/"
+
+    def cluster(self, id: UUID) -> str:
+        return f"{self.prefix}clusters/{id}"
+
+    def name(self, name: str) -> str:
+        return f"{self.prefix}names/{quote(name, safe='')}"
+
+    def port(self, host: str, port: int) -> str:
+        return f"{self.prefix}ports/{quote(host, safe='')}/{port}"
+
+    def status(self, cluster_id: UUID, node_name: str) -> str:
+        return self.statuses(cluster_id) + quote(node_name, safe="")
+
+    def statuses(self, cluster_id: UUID) -> str:
+        return f"{self.prefix}status/{cluster_id}/"
+
+    def host(self, name: str) -> str:
+        return f"{self.prefix}hosts/{quote(name, safe='')}"
+
+    def token(self, sha256_hex: str) -> str:
+        return f"{self.prefix}tokens/{sha256_hex}"
+
+    def mark(self, writer: UUID, number: int) -> str:
+        return f"{self.prefix}marks/{writer}/{number}"
+
+    def steps(self, key: str) -> list[str]:
+        return [unquote(step) for step in key.removeprefix(self.prefix).split("/")]
+
+
+class Tables:
+    """All records.  A record that cannot be read is kept as it last could be, and named in ``unreadable``."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self._cluster = msgspec.json.Decoder(Cluster)
+        self._status = msgspec.json.Decoder(NodeStatus)
+        self._host = msgspec.json.Decoder(Host)
+        self._token = msgspec.json.Decoder(Token)
+        self.clusters: dict[UUID, Stored[Cluster]] = {}
+        self.names: dict[str, UUID] = {}
+        self.ports: dict[str, dict[int, UUID]] = {}
+        self.statuses: dict[tuple[UUID, str], NodeStatus] = {}
+        self.hosts: dict[str, Host] = {}
+        self.tokens: dict[str, Token] = {}
+        self.unreadable: set[str] = set()
+
+    def decode_cluster(self, value: bytes, revision: int) -> Stored[Cluster]:
+        return Stored(self._cluster.decode(value), revision)
+
+    def put(self, key: str, value: bytes, revision: int) -> None:
+        try:
+            match self._keys.steps(key):
+                case ["clusters", id]:
+                    self.clusters[UUID(id)] = self.decode_cluster(value, revision)
+                case ["names", name]:
+                    self.names[name] = UUID(value.decode())
+                case ["ports", host, port]:
+                    self.ports.setdefault(host, {})[int(port)] = UUID(value.decode())
+                case ["status", id, node]:
+                    self.statuses[UUID(id), node] = self._status.decode(value)
+                case ["hosts", name]:
+                    self.hosts[name] = self._host.decode(value)
+                case ["tokens", sha256_hex]:
+                    self.tokens[sha256_hex] = self._token.decode(value)
+            self.unreadable.discard(key)
+        except (msgspec.DecodeError, ValueError) as error:
+            log.error("the record %s cannot be read: %s", key, error)
+            self.unreadable.add(key)
+
+    def remove(self, key: str) -> None:
+        self.unreadable.discard(key)
+        try:
+            match self._keys.steps(key):
+                case ["clusters", id]:
+                    self.clusters.pop(UUID(id), None)
+                case ["names", name]:
+                    self.names.pop(name, None)
+                case ["ports", host, port]:
+                    self.ports.get(host, {}).pop(int(port), None)
+                case ["status", id, node]:
+                    self.statuses.pop((UUID(id), node), None)
+                case ["hosts", name]:
+                    self.hosts.pop(name, None)
+                case ["tokens", sha256_hex]:
+                    self.tokens.pop(sha256_hex, None)
+        except ValueError:
+            return  # a key that never could be read
+
+    def cluster_of(self, key: str) -> UUID | None:
+        """The cluster whose record lies at this key, if one does."""
+        match self._keys.steps(key):
+            case ["clusters", id]:
+                try:
+                    return UUID(id)
+                except ValueError:
+                    return None
+        return None

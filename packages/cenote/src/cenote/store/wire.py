@@ -1,0 +1,172 @@
+"""What goes to etcd's JSON gateway and what comes back, as types.
+
+Keys and values are base64 and int64s are strings in that JSON; msgspec turns ``bytes`` and, when it is not
+strict, ``int`` from and into them.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a transaction compares; see ``missing``, ``exists``, ``unchanged``."""
+
+    key: bytes
+    target: str
+    result: str = "EQUAL"
+    create_revision: int | None = None
+    mod_revision: int | None = None
+
+
+def missing(key: str) -> Condition:
+    return Condition(key.encode(), "CREATE", create_revision=0)
+
+
+def exists(key: str) -> Condition:
+    return Condition(key.encode(), "CREATE", "NOT_EQUAL", create_revision=0)
+
+
+def unchanged(key: str, revision: int) -> Condition:
+    return Condition(key.encode(), "MOD", mod_revision=revision)
+
+
+class Put(msgspec.Struct, frozen=True, omit_defaults=True):
+    key: bytes
+    value: bytes
+    lease: int = 0
+
+
+class Range(msgspec.Struct, frozen=True, omit_defaults=True):
+    key: bytes
+    range_end: bytes = b""
+    limit: int = 0
+    revision: int = 0
+    count_only: bool = False
+
+
+class DeleteRange(msgspec.Struct, frozen=True, omit_defaults=True):
+    key: bytes
+    range_end: bytes = b""
+
+
+class Operation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a transaction does; see ``put``, ``get``, ``delete``, ``delete_prefix``."""
+
+    request_put: Put | None = None
+    request_range: Range | None = None
+    request_delete_range: DeleteRange | None = None
+
+
+def put(key: str, value: bytes, lease: int = 0) -> Operation:
+    return Operation(request_put=Put(key.encode(), value, lease))
+
+
+def get(key: str) -> Operation:
+    return Operation(request_range=Range(key.encode()))
+
+
+def delete(key: str) -> Operation:
+    return Operation(request_delete_range=DeleteRange(key.encode()))
+
+
+def delete_prefix(prefix: str) -> Operation:
+    return Operation(request_delete_range=DeleteRange(prefix.encode(), prefix_end(prefix)))
+
+
+def prefix_end(prefix: str) -> bytes:
+    """The first key after all that begin with ``prefix``, which ends with a slash here."""
+    key = prefix.encode()
+    return key[:-1] + bytes([key[-1] + 1])
+
+
+class TransactionRequest(msgspec.Struct, frozen=True):
+    compare: list[Condition]
+    success: list[Operation]
+    failure: list[Operation]
+
+
+class Header(msgspec.Struct, frozen=True):
+    revision: int = 0
+
+
+class KeyValue(msgspec.Struct, frozen=True):
+    key: bytes
+    mod_revision: int
+    value: bytes = b""
+
+
+class RangeResponse(msgspec.Struct, frozen=True):
+    header: Header = Header()
+    kvs: list[KeyValue] = []
+    more: bool = False
+
+
+class OperationResponse(msgspec.Struct, frozen=True):
+    response_range: RangeResponse | None = None
+
+
+class TransactionResponse(msgspec.Struct, frozen=True):
+    header: Header
+    succeeded: bool = False
+    responses: list[OperationResponse] = []
+
+    @property
+    def read(self) -> dict[str, KeyValue]:
+        """What the transaction's ``get`` operations found, by key."""
+        ranges = [one.response_range for one in self.responses if one.response_range]
+        return {found.key.decode(): found for one in ranges for found in one.kvs}
+
+
+class LeaseResponse(msgspec.Struct, frozen=True):
+    ID: int = 0
+    TTL: int = 0
+
+
+class KeepAliveResponse(msgspec.Struct, frozen=True):
+    """The gateway serves a keepalive as a stream, of which one answer is taken."""
+
+    result: LeaseResponse
+
+
+class Event(msgspec.Struct, frozen=True):
+    kv: KeyValue
+    type: str = "PUT"
+
+
+class WatchResult(msgspec.Struct, frozen=True):
+    header: Header = Header()
+    created: bool = False
+    canceled: bool = False
+    cancel_reason: str = ""
+    compact_revision: int = 0
+    fragment: bool = False
+    events: list[Event] = []
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """The gateway's word for an error; the code is gRPC's, and streams name it differently."""
+
+    message: str = ""
+    code: int = 0
+    grpc_code: int = 0
+
+
+class WatchLine(msgspec.Struct, frozen=True):
+    result: WatchResult | None = None
+    error: Failure | None = None
+
+
+class StatusResponse(msgspec.Struct, frozen=True):
+    header: Header
+    size: int = msgspec.field(name="dbSize", default=0)  # bytes
+    size_in_use: int = msgspec.field(name="dbSizeInUse", default=0)  # bytes
+    errors: list[str] = []
+
+
+class AuthenticateResponse(msgspec.Struct, frozen=True):
+    token: str
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """An answer of which nothing is used."""

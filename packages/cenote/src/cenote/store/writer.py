@@ -1,0 +1,84 @@
+"""Transactions of which it is always found out whether they happened.
+
+A connection can break after etcd has carried out a transaction and before its answer arrives.  So each one
+also writes a mark, a word of its own at a key that only this writer uses, and reads that key when its
+conditions fail: if the word stands there, they fail because of the first attempt, which did happen.  Trying
+again is then all it takes, and what is written is written once.
+"""
+
+from __future__ import annotations
+
+import time
+from uuid import uuid4
+
+import msgspec
+
+from cenote.store import wire
+from cenote.store.gateway import Gateway, LeaseLost
+from cenote.store.patience import patiently
+from cenote.store.tables import Keys
+
+MARK_SECONDS = 3600  # marks vanish this long after their writer's last sign of life
+RENEW_SECONDS = 1200
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """``revision`` is that of the write, 0 when a condition failed; ``found`` is then what the keys held."""
+
+    revision: int
+    found: dict[str, wire.KeyValue]
+
+
+class Writer:
+    """Writes by one transaction each, for many callers at a time."""
+
+    def __init__(self, gateway: Gateway, keys: Keys) -> None:
+        self._gateway = gateway
+        self._keys = keys
+        self._id = uuid4()
+        self._free: list[str] = []  # keys for marks that no transaction under way can still write to
+        self._made = 0
+        self._lease = 0
+        self._renew_at = 0.0
+
+    async def write(
+        self,
+        conditions: list[wire.Condition],
+        operations: list[wire.Operation],
+        look: list[str] | None = None,
+    ) -> Outcome:
+        """Carry out ``operations`` if all ``conditions`` hold, else read the keys in ``look``.
+
+        Some condition must be false once it has happened, or else happening twice must do no harm.
+        Unavailable when etcd does not answer for 10 seconds: then it may or may not have happened.
+        """
+        mark, word = self._free.pop() if self._free else self._new_mark(), uuid4().bytes
+        misses = [wire.get(key) for key in (mark, *(look or ()))]
+
+        async def attempt() -> wire.TransactionResponse:
+            done = [*operations, wire.put(mark, word, await self._leased())]
+            return await self._gateway.transact(wire.TransactionRequest(conditions, done, misses))
+
+        try:
+            answer = await patiently(attempt)
+        except LeaseLost:
+            self._renew_at = 0.0
+            answer = await patiently(attempt)  # lost again, it is a lease that the operations name
+        self._free.append(mark)
+        if answer.succeeded:
+            return Outcome(answer.header.revision, {})
+        found = answer.read
+        marked = found.pop(mark, None)
+        if marked is not None and marked.value == word:
+            return Outcome(marked.mod_revision, {})
+        return Outcome(0, found)
+
+    def _new_mark(self) -> str:
+        self._made += 1
+        return self._keys.mark(self._id, self._made)
+
+    async def _leased(self) -> int:
+        if time.monotonic() >= self._renew_at:
+            self._lease = await self._gateway.grant_lease(MARK_SECONDS)
+            self._renew_at = time.monotonic() + RENEW_SECONDS
+        return self._lease

@@ -1,0 +1,1 @@
+"""Small classes around real servers, for tests."""

@@ -1,0 +1,152 @@
+"""A host in a temporary folder, whose nodes are brought to what is wanted step by step, without a service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from cenote import programs
+from cenote.changes import Change, EndProcesses, Wait
+from cenote.domain import Cluster
+from cenote.engine import PARTS, removal
+from cenote.engine.wanted import Site, Wanted
+from cenote.host import facts, processes
+from cenote.host.machine import Machine
+from cenote.host.processes import Account
+from cenote.host.sql import Session
+from cenote.layout import Layout
+from cenote.store.sealing import Sealer
+from tests.support import records
+from tests.support.folders import server_folder
+from tests.support.ports import free_range
+
+SETTLE_SECONDS = 60
+
+
+class Lab:
+    """One host: ``change`` an end state, ``converge`` to it, look at what there is."""
+
+    def __init__(self, folder: Path) -> None:
+        found = programs.find()
+        problems = programs.problems(found, needs_etcd=False)
+        assert not problems, problems
+        assert found.pgbouncer is not None
+        self.folder = folder
+        self.layout = Layout(folder)
+        self.sealer = Sealer(folder / "authority.key")
+        self.account = _account()
+        binaries = {major: install.bin for major, install in found.postgres.items()}
+        self.version = max(binaries, key=int)
+        self.machine = Machine(self.layout, self.account, binaries, self.sealer)
+        self.site = Site(
+            layout=self.layout,
+            listen=("127.0.0.1",),
+            service_user=pwd.getpwuid(os.geteuid()).pw_name,
+            server_user=self.account.name,
+            binaries=binaries,
+            pgbouncer=found.pgbouncer.path,
+            memory_mib=facts.memory_mib(),
+        )
+
+    def new_cluster(self) -> Cluster:
+        return records.cluster(self.sealer, port=free_range(2), version=self.version)
+
+    def wanted(self, cluster: Cluster) -> Wanted:
+        return Wanted(cluster, cluster.primary, self.site)
+
+    def session(self, cluster: Cluster) -> Session:
+        node = cluster.primary
+        return Session(self.layout.node(cluster.id).sockets, node.port, node.pool_port)
+
+    async def converge(self, cluster: Cluster, *, stop_after: int | None = None) -> list[Change]:
+        """Carry out plans until nothing is left to do; return what was done.
+
+        With ``stop_after`` the work ends after so many changes, as if the service had been killed there.
+        """
+        done: list[Change] = []
+        async with asyncio.timeout(SETTLE_SECONDS):
+            while await self._pass(cluster, done, stop_after):  # noqa: ASYNC110 - waits for another process
+                await asyncio.sleep(0.01)
+        return done
+
+    async def _pass(self, cluster: Cluster, done: list[Change], stop_after: int | None) -> bool:
+        """Make one pass and return whether another one is needed."""
+        wanted, session = self.wanted(cluster), self.session(cluster)
+        try:
+            for part in PARTS:
+                for change in part.plan(wanted, await part.look(self.machine, wanted, session)):
+                    if stop_after is not None and len(done) >= stop_after:
+                        return False
+                    if isinstance(change, Wait):
+                        return True
+                    await self.machine.do(change, session)
+                    done.append(change)
+            return False
+        finally:
+            await session.close()
+
+    async def plan(self, cluster: Cluster) -> list[Change]:
+        """Return what would be done, of every part, without doing any of it."""
+        wanted, session = self.wanted(cluster), self.session(cluster)
+        try:
+            return [
+                change
+                for part in PARTS
+                for change in part.plan(wanted, await part.look(self.machine, wanted, session))
+            ]
+        finally:
+            await session.close()
+
+    async def remove(self, cluster: Cluster) -> None:
+        wanted, session = self.wanted(cluster), self.session(cluster)
+        for change in removal.plan(wanted, removal.look(wanted)):
+            await self.machine.do(change, session)
+
+    async def rows(self, cluster: Cluster, query: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """Ask the server itself, as its superuser."""
+        session = self.session(cluster)
+        try:
+            return await session.rows(database, query)
+        finally:
+            await session.close()
+
+
+@asynccontextmanager
+async def lab() -> AsyncIterator[Lab]:
+    """A host for one test: its servers are ended and its folder removed at the end; on failure their logs are
+    printed."""
+    with server_folder() as folder:
+        created = Lab(folder)
+        try:
+            yield created
+        except BaseException:
+            _print_logs(folder)
+            raise
+        finally:
+            await end_servers(created.machine, folder)
+
+
+async def end_servers(machine: Machine, folder: Path) -> None:
+    """End whatever works below a folder."""
+    nowhere = Session(folder, 0, 0)
+    await machine.do(EndProcesses(folder), nowhere)
+    processes.reap()
+
+
+def _account() -> Account:
+    if os.geteuid() != 0:
+        return Account(pwd.getpwuid(os.geteuid()).pw_name)
+    entry = pwd.getpwnam("postgres")
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+
+
+def _print_logs(folder: Path) -> None:
+    for path in sorted(folder.glob("clusters/*/*.log")):
+        text = path.read_text(errors="replace").splitlines()[-30:]
+        sys.stderr.write(f"--- {path}\n" + "\n".join(text) + "\n")
