@@ -3,8 +3,8 @@
     python tools/unasync.py           write what has changed
     python tools/unasync.py --check   write nothing; fail when something would change
 
-Only names and the words ``async`` and ``await`` differ between the two; what cannot be said so belongs in a module
-without I/O that both use.
+Only names and the words ``async`` and ``await`` differ between the two; what cannot be said so belongs in a
+module without I/O that both use.
 """
 
 from __future__ import annotations
@@ -24,9 +24,13 @@ CHANGES = [
     (r"\bawait ", ""),
     (r"\b__a(enter|exit|iter|next)__", r"__\1__"),
     (r"\baclose\b", "close"),
+    (r"\baread\b", "read"),
+    (r"\bhandle_async_request\b", "handle_request"),
+    (r"\basync_transport\b", "transport"),
     (r"\basync_sleep\b", "sleep"),
     (r"\bAsync(?=[A-Z])", ""),
     (r"\b_async\b", "_sync"),
+    (r"  # noqa: ASYNC\d+", ""),
 ]
 
 
@@ -34,6 +38,8 @@ def sync_text(text: str, source: Path) -> str:
     for pattern, replacement in CHANGES:
         text = re.sub(pattern, replacement, text)
     header = f"# Made from {source.parent.name}/{source.name} by tools/unasync.py; change that one.\n\n"
+    if "yield" in text:
+        header += "# ruff: noqa: UP028\n\n"  # `yield from` has no async twin
     return header + text
 
 

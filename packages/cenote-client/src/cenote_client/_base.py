@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import httpx
 
     from ._operations import Operation
-    from .types import Call
+    from .types import Call, Timeout
 
 T = TypeVar("T")
 
@@ -34,7 +34,8 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class RateLimit(NamedTuple):
-    """The hourly limit as the last answer told it; ``reset`` is the Unix time when the oldest call stops counting."""
+    """The hourly limit as the last answer told it; at ``reset`` (Unix time) the oldest call stops counting.
+    """
 
     limit: int
     remaining: int
@@ -47,8 +48,8 @@ class Request(NamedTuple):
     method: str
     url: str
     headers: dict[str, str]
-    content: Any
-    timeout: Any
+    content: bytes | None
+    limits: dict[str, float | None]
 
 
 class BaseClient:
@@ -59,7 +60,7 @@ class BaseClient:
         token: str,
         *,
         endpoint: str,
-        timeout: float | httpx.Timeout | None,
+        timeout: Timeout,
         retry: Retry | None,
         verify: bool | str | os.PathLike[str] | ssl.SSLContext,
         proxy: str | httpx.Proxy | None,
@@ -70,11 +71,16 @@ class BaseClient:
         self._token = Secret(checked_token(token))
         self.endpoint = checked_endpoint(endpoint, allow_plain_http)
         self.rate_limit: RateLimit | None = None
-        self._timeout = timeout
+        self._timeout = limits_of(timeout)
         self._retry = NO_RETRY if retry is None else retry
         self._verify = verify
         self._proxy = proxy
-        self._headers = {"Accept": "application/json", "User-Agent": user_agent, **(headers or {})}
+        self._headers = {
+            "accept": "application/json",
+            "accept-encoding": "gzip, deflate",
+            "user-agent": user_agent,
+        }
+        self._headers.update(lower(headers or {}))
         self._opening = threading.Lock()
         self._closed = False
 
@@ -83,13 +89,14 @@ class BaseClient:
         """Return a client for the token and the endpoint that the environment names.
 
         Reads ``DIGITALOCEAN_TOKEN``, else ``DIGITALOCEAN_ACCESS_TOKEN``, and ``DIGITALOCEAN_API_URL``; the
-        certificates to trust come from the file ``SSL_CERT_FILE``, when set.  ``settings`` are those of the class
-        and win.  Raises UsageError when there is no token.
+        certificates to trust come from the file ``SSL_CERT_FILE``, when set.  ``settings`` are those of the
+        class and win.  Raises UsageError when there is no token.
         """
+        env = os.environ
         found: dict[str, Any] = {
-            "token": os.environ.get("DIGITALOCEAN_TOKEN") or os.environ.get("DIGITALOCEAN_ACCESS_TOKEN") or "",
-            "endpoint": os.environ.get("DIGITALOCEAN_API_URL") or OFFICIAL,
-            "verify": os.environ.get("SSL_CERT_FILE") or True,
+            "token": env.get("DIGITALOCEAN_TOKEN") or env.get("DIGITALOCEAN_ACCESS_TOKEN") or "",
+            "endpoint": env.get("DIGITALOCEAN_API_URL") or OFFICIAL,
+            "verify": env.get("SSL_CERT_FILE") or True,
         }
         found.update(settings)
         if not found["token"]:
@@ -112,13 +119,13 @@ class BaseClient:
     def _make_request(
         self, method: str, path: str, call: Call, body: Any, query: Mapping[str, Any] | None
     ) -> Request:
-        headers = {**self._headers, "Authorization": f"Bearer {self._token.reveal()}"}
+        headers = {**self._headers, "authorization": f"Bearer {self._token.reveal()}"}
         content = None
         if body is not None:
-            headers["Content-Type"] = "application/json"
-            content = json.dumps(body).encode()
+            headers["content-type"] = "application/json"
+            content = json.dumps(body, default=plain).encode()
         if "headers" in call:
-            headers.update(call["headers"])
+            headers.update(lower(call["headers"]))
         if "params" in call:
             query = {**(query or {}), **call["params"]}
         url = self.endpoint + path
@@ -126,7 +133,8 @@ class BaseClient:
             asked = {name: _in_query(value) for name, value in query.items() if value is not None}
             if asked:
                 url += ("&" if "?" in path else "?") + urlencode(asked, doseq=True)
-        return Request(method, url, headers, content, call.get("timeout", self._timeout))
+        limits = limits_of(call["timeout"]) if "timeout" in call else self._timeout
+        return Request(method, url, headers, content, limits)
 
     def _note_limit(self, headers: Mapping[str, str]) -> None:
         remaining = headers.get("ratelimit-remaining")
@@ -195,11 +203,20 @@ def checked_endpoint(endpoint: str, allow_plain_http: bool) -> str:
     return endpoint.rstrip("/")
 
 
+def limits_of(timeout: Timeout) -> dict[str, float | None]:
+    """Return the limits as httpx's transports take them, one for each of connect, read, write and pool."""
+    if timeout is None or isinstance(timeout, int | float):
+        return {"connect": timeout, "read": timeout, "write": timeout, "pool": timeout}
+    if isinstance(timeout, tuple):
+        return dict(zip(("connect", "read", "write", "pool"), timeout, strict=True))
+    return dict(timeout.as_dict())
+
+
 def path_of(template: str, names: tuple[object, ...]) -> str:
     """Return the path with the names in it, escaped.
 
-    An empty name, ``.`` or ``..`` would make the path that of another operation: deleting the pool ``..`` would
-    delete its cluster.
+    An empty name, ``.`` or ``..`` would make the path that of another operation: deleting the pool ``..``
+    would delete its cluster.
     """
     escaped = []
     for name in names:
@@ -208,6 +225,23 @@ def path_of(template: str, names: tuple[object, ...]) -> str:
             raise UsageError(f"{text!r} is no name that can stand in {template}")
         escaped.append(quote(text, safe=""))
     return template.format(*escaped)
+
+
+def lower(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers with their names in lower case, so that the same name in another case replaces."""
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def plain(value: object) -> str:
+    """Return what JSON has no form for, as the service takes it."""
+    from datetime import date, datetime, time
+    from uuid import UUID
+
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot stand in a body")
 
 
 def _in_query(value: Any) -> Any:

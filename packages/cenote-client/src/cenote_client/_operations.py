@@ -1,4 +1,5 @@
-"""The 71 operations of the reference, as data: method, path, the status of success, and whether a body comes back.
+"""The 71 operations of the reference, as data: method, path, the status of success, and whether a body comes
+back.
 
 Each is named after the method that makes it.  Its type parameter is what that method returns.
 """

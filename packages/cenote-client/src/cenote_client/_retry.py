@@ -1,8 +1,8 @@
 """When a call is made again.
 
-An answer with ``retry-after`` to 429 or 503 says that nothing was done, so every method may come again.  After
-other failures of the server, and after a lost connection, nobody knows whether the call took effect: only methods
-that may be repeated (GET, PUT, DELETE) are.  A connection that was never made is safe for all.
+An answer with ``retry-after`` to 429 or 503 says that nothing was done, so every method may come again.
+After other failures of the server, and after a lost connection, nobody knows whether the call took effect:
+only methods that may be repeated (GET, PUT, DELETE) are.  A connection that was never made is safe for all.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ PASSING = frozenset({408, 429, 500, 502, 503, 504})
 class Retry(NamedTuple):
     """How often and how long a call is tried.
 
-    ``tries`` counts the first one.  ``budget`` is in seconds and covers everything from the first try to the start
-    of the last; a wait that would end after it is not begun.  Waits grow from ``first_wait`` by doubling up to
-    ``longest_wait``, each shortened at random by up to half, so that many clients do not come back together.
+    ``tries`` counts the first one.  ``budget`` is in seconds and covers everything from the first try to the
+    start of the last; a wait that would end after it is not begun.  Waits grow from ``first_wait`` by
+    doubling up to ``longest_wait``, each shortened at random by up to half, so that many clients do not come
+    back together.
     """
 
     tries: int = 4
@@ -33,7 +34,8 @@ NO_RETRY = Retry(tries=1)
 
 
 class Attempts:
-    """The tries of one call: told of each failure, it says how long to wait before the next try, or None to give up."""
+    """The tries of one call: told of a failure, it says how long to wait before the next, or None to give up.
+    """
 
     __slots__ = ("_made", "_method", "_retry", "_start")
 
@@ -70,7 +72,9 @@ class Attempts:
 
 
 def seconds_of(retry_after: str | None) -> float | None:
-    """Return what a ``retry-after`` header says, in seconds from now: a number or a date, None for anything else."""
+    """Return what a ``retry-after`` header says, in seconds from now: a number or a date, None for anything
+    else.
+    """
     if not retry_after:
         return None
     text = retry_after.strip()

@@ -1,7 +1,7 @@
 """Everything that a call can raise, and how an answer becomes one of these.
 
-All of it is a ``CenoteError``, so one ``except`` is enough.  What the service refused is an ``APIError`` with the
-status, the id and the message that it sent; what never reached the service, or never came back, is a
+All of it is a ``CenoteError``, so one ``except`` is enough.  What the service refused is an ``APIError`` with
+the status, the id and the message that it sent; what never reached the service, or never came back, is a
 ``NetworkError``; what this library would not even try is a ``UsageError``.
 """
 
@@ -23,7 +23,9 @@ class CenoteError(Exception):
 
 
 class UsageError(CenoteError, ValueError):
-    """The call was not made, because it could not be meant: no token, an empty name, plain HTTP to another machine."""
+    """The call was not made, because it could not be meant: no token, an empty name, plain HTTP to another
+    machine.
+    """
 
 
 class NetworkError(CenoteError, ConnectionError):
@@ -61,8 +63,8 @@ class WaitTimeoutError(CenoteError, TimeoutError):
 class APIError(CenoteError):
     """The service answered with an error.
 
-    ``status`` is the HTTP status, ``id`` the short name of the error (``not_found``), ``message`` the sentence for
-    people, ``request_id`` what the operator of the service wants to hear, or None.
+    ``status`` is the HTTP status, ``id`` the short name of the error (``not_found``), ``message`` the
+    sentence for people, ``request_id`` what the operator of the service wants to hear, or None.
     """
 
     def __init__(self, status: int, id: str, message: str, request_id: str | None = None) -> None:
@@ -109,7 +111,12 @@ class RateLimitError(APIError):
     """429: too many calls.  ``retry_after`` is in seconds, None when the service did not say."""
 
     def __init__(
-        self, status: int, id: str, message: str, request_id: str | None = None, retry_after: float | None = None
+        self,
+        status: int,
+        id: str,
+        message: str,
+        request_id: str | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(status, id, message, request_id)
         self.args = (*self.args, retry_after)
@@ -120,7 +127,12 @@ class ServerError(APIError):
     """5xx: the service failed, or what stands in front of it did.  ``retry_after`` as with RateLimitError."""
 
     def __init__(
-        self, status: int, id: str, message: str, request_id: str | None = None, retry_after: float | None = None
+        self,
+        status: int,
+        id: str,
+        message: str,
+        request_id: str | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(status, id, message, request_id)
         self.args = (*self.args, retry_after)
@@ -151,7 +163,12 @@ def decoded(content: bytes) -> Any:
 
 
 def error_of(
-    status: int, headers: Mapping[str, str], content: bytes, *, retry_after: float | None = None, token: str = ""
+    status: int,
+    headers: Mapping[str, str],
+    content: bytes,
+    *,
+    retry_after: float | None = None,
+    token: str = "",
 ) -> APIError:
     """Return the error that an answer stands for, whatever its body is."""
     from http.client import responses as reasons  # slow to import, and needed here only
@@ -166,6 +183,8 @@ def error_of(
     reason = reasons.get(status, "an unknown status")
     id = _text(fields.get("id")) or reason.lower().replace(" ", "_").replace("-", "_")
     message = _text(fields.get("message")) or _quote(content, headers) or reason
+    if 300 <= status < 400 and headers.get("location"):
+        message = f"redirected to {headers['location']}, which is not followed: is the endpoint right?"
     request_id = _text(fields.get("request_id")) or headers.get("x-request-id") or None
     message = redacted(message, token)
     if status == 429:

@@ -1,9 +1,9 @@
 """The names of the official pydo, for its group ``databases``, over ``cenote_client``.
 
-    from pydo import Client
+from pydo import Client
 
-    client = Client(token=os.environ["DIGITALOCEAN_TOKEN"])
-    client.databases.get_connection_pool(database_cluster_uuid="9cc10173-…", pool_name="backend-pool")
+client = Client(token=os.environ["DIGITALOCEAN_TOKEN"])
+client.databases.get_connection_pool(database_cluster_uuid="9cc10173-…", pool_name="backend-pool")
 """
 
 from ._settings import VERSION

@@ -1,7 +1,7 @@
 """What pydo makes of an answer: which one is returned, which one is raised, and as what.
 
-A success is exactly the status of the reference.  A 404 is returned, body and all, as are a few other errors for
-which the official package has a shape; everything else is raised.
+A success is exactly the status of the reference.  A 404 is returned, body and all, as are a few other errors
+for which the official package has a shape; everything else is raised.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ RETURNED: dict[tuple[str, str], tuple[int, ...]] = {
 LIMITS = ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset")
 
 
-def outcome(answer: Answer, operation: Operation[Any], options: Mapping[str, Any], raise_not_found: bool) -> Any:
+def outcome(
+    answer: Answer, operation: Operation[Any], options: Mapping[str, Any], raise_not_found: bool
+) -> Any:
     status = answer.status_code
     returned = RETURNED.get((operation.method, operation.path), (404,))
     if raise_not_found:

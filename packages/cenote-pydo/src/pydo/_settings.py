@@ -10,7 +10,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from cenote_client import Retry
-from cenote_client._base import OFFICIAL
+from cenote_client._base import OFFICIAL, lower
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,10 +22,24 @@ FOR_OTHER_GROUPS = frozenset(
     {"inference_endpoint", "agent_endpoint", "agents_endpoint", "gateway_endpoint", "gateway_provider"}
 )
 WITHOUT_EFFECT = frozenset(
-    {"logging_enable", "logger", "http_logging_policy", "polling_interval", "sdk_moniker", "user_agent_overwrite"}
+    {
+        "logging_enable",
+        "logger",
+        "http_logging_policy",
+        "polling_interval",
+        "sdk_moniker",
+        "user_agent_overwrite",
+    }
 )
 RETRY = frozenset(
-    {"retry_total", "retry_connect", "retry_read", "retry_status", "retry_backoff_factor", "retry_backoff_max"}
+    {
+        "retry_total",
+        "retry_connect",
+        "retry_read",
+        "retry_status",
+        "retry_backoff_factor",
+        "retry_backoff_max",
+    }
 )
 TIMES = frozenset({"timeout", "connection_timeout", "read_timeout"})
 CALL = RETRY | TIMES | {"headers", "params", "content_type", "cls", "error_map", "enforce_https"}
@@ -45,7 +59,7 @@ def client_settings(
     settings: dict[str, Any] = {
         "token": chosen,
         "endpoint": options.pop("endpoint", None) or os.environ.get("DIGITALOCEAN_API_URL") or OFFICIAL,
-        "verify": options.pop("connection_verify", True),
+        "verify": options.pop("connection_verify", options.pop("verify", True)),
         "headers": options.pop("headers", None) or options.pop("base_headers", None),
         "user_agent": options.pop("user_agent", None) or f"cenote-pydo/{VERSION}",
         "allow_plain_http": not options.pop("enforce_https", True),
@@ -90,10 +104,11 @@ def call_settings(
     unknown = sorted(set(call) - CALL)
     if unknown:
         raise TypeError(f"unexpected keyword argument {unknown[0]!r}")
-    headers = dict(call.get("headers") or {})
+    headers = lower(call.get("headers") or {})
     if has_body:
-        given = [headers.pop(name) for name in list(headers) if name.lower() == "content-type"]
-        headers["Content-Type"] = call.get("content_type") or (given[-1] if given else "application/json")
+        headers["content-type"] = (
+            call.get("content_type") or headers.get("content-type") or "application/json"
+        )
     chosen: Call = {"headers": headers, "params": call.get("params") or {}}
     changed = call.keys() & (RETRY | TIMES)
     if not changed:

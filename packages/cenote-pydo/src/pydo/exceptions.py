@@ -1,7 +1,7 @@
 """The errors that users of pydo catch, under the names that they have there.
 
-The official package takes these from azure-core; here they are our own, with the same attributes and the same texts,
-and every one is a ``cenote_client.CenoteError`` too.
+The official package takes these from azure-core; here they are our own, with the same attributes and the same
+texts, and every one is a ``cenote_client.CenoteError`` too.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class ErrorBody:
 class HttpResponseError(AzureError):
     """The service answered with a status that the operation does not expect.
 
-    ``status_code`` and ``reason`` are those of the answer, ``response`` is the answer, ``error`` what its body says,
-    and, beyond the official package, ``id`` and ``request_id`` are those of the body.
+    ``status_code`` and ``reason`` are those of the answer, ``response`` is the answer, ``error`` what its
+    body says, and, beyond the official package, ``id`` and ``request_id`` are those of the body.
     """
 
     def __init__(self, message: object = None, response: Answer | None = None, **kwargs: Any) -> None:

@@ -1,11 +1,13 @@
-"""The one way in which an operation is carried out; the drop-in ``pydo`` replaces it with rules of its own."""
+"""How an operation is carried out; the drop-in ``pydo`` replaces the two methods with rules of its own."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .._paging import Pages
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from .._operations import Operation
     from ..types import Call
@@ -27,6 +29,34 @@ class AsyncCaller:
         *,
         query: Mapping[str, Any] | None = None,
     ) -> T:
+        """Carry out an operation that the user asked for by its name."""
+        return await self._fetch(operation, names, call, body, query=query)
+
+    async def _fetch(
+        self,
+        operation: Operation[T],
+        names: tuple[str, ...],
+        call: Call,
+        body: Any = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+    ) -> T:
+        """Carry out an operation whose answer is wanted for something else; what is no success is raised."""
         client = self._client
         answer = await client._perform(client._request_for(operation, names, call, body, query))
         return client._value(answer, operation)
+
+    async def _iterate(
+        self,
+        operation: Operation[Any],
+        names: tuple[str, ...],
+        call: Call,
+        key: str,
+        per_page: int,
+        **query: Any,
+    ) -> AsyncIterator[Any]:
+        pages = Pages(key, per_page)
+        while pages.number is not None:
+            answer = await self._fetch(operation, names, call, query={**query, **pages.query()})
+            for thing in pages.take(answer):
+                yield thing

@@ -20,15 +20,17 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from ..types import Timeout
+
 
 class AsyncClient(BaseClient):
     """Talks to the DigitalOcean Databases API, or to a Cenote service that speaks it.
 
     ``token`` goes into every request.  ``endpoint`` is where the service is, ``timeout`` seconds for each of
-    connecting, sending and receiving (or an ``httpx.Timeout``), ``retry`` a ``Retry`` or None for none, ``verify``
-    False, an ``ssl.SSLContext`` or a file of certificates to trust, ``proxy`` an address, ``headers`` are sent with
-    every call, ``transport`` replaces the network below httpx, and ``allow_plain_http`` lets the token travel
-    unencrypted to another machine.
+    connecting, sending and receiving (or an ``httpx.Timeout``), ``retry`` a ``Retry`` or None for none,
+    ``verify`` False, an ``ssl.SSLContext`` or a file of certificates to trust, ``proxy`` an address,
+    ``headers`` are sent with every call, ``transport`` replaces the network below httpx, and
+    ``allow_plain_http`` lets the token travel unencrypted to another machine.
 
     Connections are kept and used again; ``async with`` or ``close()`` closes them.
     """
@@ -38,7 +40,7 @@ class AsyncClient(BaseClient):
         token: str,
         *,
         endpoint: str = OFFICIAL,
-        timeout: float | httpx.Timeout | None = 60.0,
+        timeout: Timeout = 60.0,
         retry: Retry | None = Retry(),  # noqa: B008 - it cannot be changed
         verify: bool | str | os.PathLike[str] | ssl.SSLContext = True,
         proxy: str | httpx.Proxy | None = None,
@@ -59,7 +61,6 @@ class AsyncClient(BaseClient):
             allow_plain_http=allow_plain_http,
         )
         self._transport = transport
-        self._http: httpx.AsyncClient | None = None
         self.databases = AsyncDatabases(self)
 
     async def request(
@@ -72,8 +73,8 @@ class AsyncClient(BaseClient):
     ) -> Any:
         """Call any path of the service, and return what its JSON holds, or None when the body is empty.
 
-        For what has no method of its own.  Names in ``path`` must be escaped already.  Retries and errors are those
-        of every other call.
+        For what has no method of its own.  Names in ``path`` must be escaped already.  Retries and errors are
+        those of every other call.
         """
         answer = await self._perform(self._make_request(method.upper(), path, {}, json, params))
         self._raise_for_status(answer)
@@ -82,9 +83,9 @@ class AsyncClient(BaseClient):
     async def close(self) -> None:
         """Close all connections; the client makes no further calls."""
         self._closed = True
-        http, self._http = self._http, None
-        if http is not None:
-            await http.aclose()
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -101,33 +102,42 @@ class AsyncClient(BaseClient):
             try:
                 answer = await self._exchange(request)
             except _http.failures() as error:
+                problem = _http.as_ours(error)
                 wait = None
                 if not _http.is_lasting(error):
                     wait = attempts.after_failure(reached=_http.was_reached(error))
                 if wait is None:
-                    raise _http.as_ours(error) from error
+                    raise problem from error
+                reason = str(problem)
             else:
                 self._note_limit(answer.headers)
                 if answer.status_code < 400:
                     return answer
-                wait = attempts.after_status(answer.status_code, seconds_of(answer.headers.get("retry-after")))
+                pause = seconds_of(answer.headers.get("retry-after"))
+                wait = attempts.after_status(answer.status_code, pause)
                 if wait is None:
                     return answer
+                reason = f"{answer.status_code} {answer.reason_phrase}"
+            _http.log_repeat(request, reason, wait)
             await async_sleep(wait)
 
     async def _exchange(self, request: Request) -> httpx.Response:
-        http = self._http or self._open()
-        method, url, headers, content, timeout = request
-        return await http.request(method, url, headers=headers, content=content, timeout=timeout)
+        transport = self._transport or self._open()
+        answer = await transport.handle_async_request(_http.request_of(request))
+        try:
+            await answer.aread()
+        except _http.undecodable():
+            await answer.aclose()
+            return _http.without_body(answer)
+        except BaseException:
+            await answer.aclose()
+            raise
+        return answer
 
-    def _open(self) -> httpx.AsyncClient:
-        import httpx
-
+    def _open(self) -> httpx.AsyncBaseTransport:
         with self._opening:
             if self._closed:
                 raise UsageError("the client is closed")
-            if self._http is None:
-                self._http = httpx.AsyncClient(
-                    **_http.settings(self.endpoint, self._verify, self._proxy, self._transport)
-                )
-            return self._http
+            if self._transport is None:
+                self._transport = _http.async_transport(self.endpoint, self._verify, self._proxy)
+            return self._transport

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import _operations as op
+from .._io import async_sleep
+from .._waiting import Looks, cluster_of
+from ..errors import WaitTimeoutError
 from .caller import AsyncCaller
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from typing import Unpack
 
     from .. import types as t
@@ -44,8 +48,8 @@ class AsyncClusters(AsyncCaller):
     async def create_cluster(self, body: t.ClusterCreate, **kwargs: Unpack[t.Call]) -> t.ClusterResponse:
         """Create a cluster, and return it as ``{"database": {…}}`` with its connections and their passwords.
 
-        It comes back while it is being made; ``wait_until_online`` waits for it.  Raises InvalidError for a name that is
-        taken, or a size, version or region that is not offered.
+        It comes back while it is being made; ``wait_until_online`` waits for it.  Raises InvalidError for a
+        name that is taken, or a size, version or region that is not offered.
 
         ``POST /v2/databases``, scope ``database:create``.
         """
@@ -54,8 +58,8 @@ class AsyncClusters(AsyncCaller):
     async def get_cluster(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.ClusterResponse:
         """Return one cluster, as ``{"database": {…}}``.
 
-        Raises NotFoundError when it is not there.  Users and passwords are left out for a token without the scope
-        ``database:view_credentials``.
+        Raises NotFoundError when it is not there.  Users and passwords are left out for a token without the
+        scope ``database:view_credentials``.
 
         ``GET /v2/databases/{database_cluster_uuid}``, scope ``database:read``.
         """
@@ -75,8 +79,8 @@ class AsyncClusters(AsyncCaller):
     ) -> None:
         """Give a cluster another size, number of nodes, or disk.
 
-        It is done while the cluster has the status ``resizing``.  Raises BusyError during another change, InvalidError
-        for a size that is not offered or too small for the data.
+        It is done while the cluster has the status ``resizing``.  Raises BusyError during another change,
+        InvalidError for a size that is not offered or too small for the data.
 
         ``PUT /v2/databases/{database_cluster_uuid}/resize``, scope ``database:update``.
         """
@@ -125,10 +129,49 @@ class AsyncClusters(AsyncCaller):
         await self._call(op.UPDATE_MAINTENANCE_WINDOW, (database_cluster_uuid,), kwargs, body)
 
     async def get_ca(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.CAResponse:
-        """Return the certificate to trust for this cluster, as ``{"ca": {"certificate": …}}``: base64 of its PEM.
+        """Return the certificate to trust, as ``{"ca": {"certificate": …}}``, which is the base64 of its PEM.
 
         Raises NotFoundError when the cluster is not there.
 
         ``GET /v2/databases/{database_cluster_uuid}/ca``, scope ``database:read``.
         """
         return await self._call(op.GET_CA, (database_cluster_uuid,), kwargs)
+
+    def iter_clusters(
+        self, *, tag_name: str | None = None, per_page: int = 200, **kwargs: Unpack[t.Call]
+    ) -> AsyncIterator[t.Cluster]:
+        """Go through all clusters of the account, asking for page after page as they are needed.
+
+        Raises, at the first step, what ``list_clusters`` raises.
+        """
+        return self._iterate(op.LIST_CLUSTERS, (), kwargs, "databases", per_page, tag_name=tag_name)
+
+    async def wait_until_online(
+        self,
+        database_cluster_uuid: str,
+        *,
+        timeout: float = 1800.0,  # noqa: ASYNC109
+        progress: t.Progress | None = None,
+    ) -> t.Cluster:
+        """Look at a cluster until its status is ``online``, and return it (what is within ``{"database":
+        …}``).
+
+        ``progress`` is called after each look that finds it otherwise, with the cluster and the seconds
+        spent.  Raises WaitTimeoutError when ``timeout`` seconds are over (its ``last`` is the cluster as last
+        seen), and NotFoundError when the cluster is not there, or no longer.
+        """
+        looks = Looks(timeout)
+        while True:
+            answer = await self._fetch(op.GET_CLUSTER, (database_cluster_uuid,), {})
+            cluster = cluster_of(answer)
+            if cluster["status"] == "online":
+                return cluster
+            if progress is not None:
+                progress(cluster, looks.elapsed)
+            pause = looks.pause()
+            if pause is None:
+                spent = f"{looks.elapsed:.0f} s"
+                raise WaitTimeoutError(
+                    f"cluster {database_cluster_uuid} is {cluster['status']} after {spent}", cluster
+                )
+            await async_sleep(pause)

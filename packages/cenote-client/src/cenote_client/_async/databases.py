@@ -26,4 +26,6 @@ class AsyncDatabases(
     AsyncKafka,
     AsyncEngines,
 ):
-    """The operations of the Databases API; each takes ``headers=``, ``params=`` and ``timeout=`` for that call."""
+    """The operations of the Databases API; each takes ``headers=``, ``params=`` and ``timeout=`` for that
+    call.
+    """

@@ -1,4 +1,5 @@
-"""Databases of a cluster.  Their methods have the bare names ``list``, ``add``, ``get``, ``delete`` in pydo."""
+"""Databases of a cluster.  Their methods have the bare names ``list``, ``add``, ``get``, ``delete`` in pydo.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from .. import _operations as op
 from .caller import AsyncCaller
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from typing import Unpack
 
     from .. import types as t
@@ -64,3 +66,12 @@ class AsyncDbs(AsyncCaller):
         ``DELETE /v2/databases/{database_cluster_uuid}/dbs/{database_name}``, scope ``database:delete``.
         """
         await self._call(op.DELETE, (database_cluster_uuid, database_name), kwargs)
+
+    def iter_dbs(
+        self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]
+    ) -> AsyncIterator[t.Database]:
+        """Go through all databases of a cluster, asking for page after page as they are needed.
+
+        Raises, at the first step, what ``list`` raises.
+        """
+        return self._iterate(op.LIST, (database_cluster_uuid,), kwargs, "dbs", per_page)

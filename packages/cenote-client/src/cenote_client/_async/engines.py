@@ -1,4 +1,5 @@
-"""What only one of the other engines has: eviction (Redis, Valkey), SQL mode (MySQL), indexes (OpenSearch)."""
+"""What only one of the other engines has: eviction (Redis, Valkey), SQL mode (MySQL), indexes (OpenSearch).
+"""
 
 from __future__ import annotations
 
@@ -61,7 +62,8 @@ class AsyncEngines(AsyncCaller):
     async def list_opeasearch_indexes(
         self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]
     ) -> t.IndexListResponse:
-        """Return the indexes of an OpenSearch cluster, as ``{"indexes": [{…}]}``; the name is misspelt in pydo too.
+        """Return the indexes of an OpenSearch cluster, as ``{"indexes": [{…}]}``; the name is misspelt in
+        pydo too.
 
         Raises NotFoundError when the cluster is not there.
 

@@ -8,6 +8,7 @@ from .. import _operations as op
 from .caller import AsyncCaller
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from typing import Unpack
 
     from .. import types as t
@@ -81,6 +82,25 @@ class AsyncHistory(AsyncCaller):
 
         Raises NotFoundError when the cluster or the migration is not there.
 
-        ``DELETE /v2/databases/{database_cluster_uuid}/online-migration/{migration_id}``, scope ``database:delete``.
+        ``DELETE /v2/databases/{database_cluster_uuid}/online-migration/{migration_id}``, scope
+        ``database:delete``.
         """
         await self._call(op.DELETE_ONLINE_MIGRATION, (database_cluster_uuid, migration_id), kwargs)
+
+    def iter_backups(
+        self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]
+    ) -> AsyncIterator[t.Backup]:
+        """Go through all backups of a cluster, asking for page after page as they are needed.
+
+        Raises, at the first step, what ``list_backups`` raises.
+        """
+        return self._iterate(op.LIST_BACKUPS, (database_cluster_uuid,), kwargs, "backups", per_page)
+
+    def iter_events(
+        self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]
+    ) -> AsyncIterator[t.Event]:
+        """Go through all that happened to a cluster, asking for page after page as they are needed.
+
+        Raises, at the first step, what ``list_events_logs`` raises.
+        """
+        return self._iterate(op.LIST_EVENTS_LOGS, (database_cluster_uuid,), kwargs, "events", per_page)

@@ -115,7 +115,8 @@ class AsyncKafka(AsyncCaller):
 
         Raises NotFoundError when the cluster or the subject is not there.
 
-        ``DELETE /v2/databases/{database_cluster_uuid}/schema-registry/{subject_name}``, scope ``database:delete``.
+        ``DELETE /v2/databases/{database_cluster_uuid}/schema-registry/{subject_name}``, scope
+        ``database:delete``.
         """
         await self._call(op.DELETE_KAFKA_SCHEMA, (database_cluster_uuid, subject_name), kwargs)
 
@@ -126,7 +127,8 @@ class AsyncKafka(AsyncCaller):
 
         Raises NotFoundError when the cluster, the subject or the version is not there.
 
-        ``GET /v2/databases/{database_cluster_uuid}/schema-registry/{subject_name}/versions/{version}``, scope ``database:read``.
+        ``GET /v2/databases/{database_cluster_uuid}/schema-registry/{subject_name}/versions/{version}``, scope
+        ``database:read``.
         """
         return await self._call(
             op.GET_KAFKA_SCHEMA_VERSION, (database_cluster_uuid, subject_name, version), kwargs
@@ -161,7 +163,8 @@ class AsyncKafka(AsyncCaller):
 
         Raises NotFoundError when the cluster or the subject is not there.
 
-        ``GET /v2/databases/{database_cluster_uuid}/schema-registry/config/{subject_name}``, scope ``database:read``.
+        ``GET /v2/databases/{database_cluster_uuid}/schema-registry/config/{subject_name}``, scope
+        ``database:read``.
         """
         return await self._call(
             op.GET_KAFKA_SCHEMA_SUBJECT_CONFIG, (database_cluster_uuid, subject_name), kwargs
@@ -178,7 +181,8 @@ class AsyncKafka(AsyncCaller):
 
         Raises InvalidError for a level that is none.
 
-        ``PUT /v2/databases/{database_cluster_uuid}/schema-registry/config/{subject_name}``, scope ``database:write``.
+        ``PUT /v2/databases/{database_cluster_uuid}/schema-registry/config/{subject_name}``, scope
+        ``database:write``.
         """
         return await self._call(
             op.UPDATE_KAFKA_SCHEMA_SUBJECT_CONFIG, (database_cluster_uuid, subject_name), kwargs, body

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import _operations as op
+from .._uris import uri_of
 from .caller import AsyncCaller
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from typing import Unpack
 
     from .. import types as t
@@ -31,7 +33,10 @@ class AsyncPools(AsyncCaller):
         ``GET /v2/databases/{database_cluster_uuid}/pools``, scope ``database:read``.
         """
         return await self._call(
-            op.LIST_CONNECTION_POOLS, (database_cluster_uuid,), kwargs, query={"page": page, "per_page": per_page}
+            op.LIST_CONNECTION_POOLS,
+            (database_cluster_uuid,),
+            kwargs,
+            query={"page": page, "per_page": per_page},
         )
 
     async def add_connection_pool(
@@ -39,8 +44,9 @@ class AsyncPools(AsyncCaller):
     ) -> t.PoolResponse:
         """Create a connection pool, and return it as ``{"pool": {…}}`` with its connections.
 
-        ``size`` counts connections to the server, which all pools of a cluster share.  Without a ``user`` everyone comes
-        as themselves.  Raises InvalidError for a name that is taken, a mode that is none, or a size that does not fit.
+        ``size`` counts connections to the server, which all pools of a cluster share.  Without a ``user``
+        everyone comes as themselves.  Raises InvalidError for a name that is taken, a mode that is none, or a
+        size that does not fit.
 
         ``POST /v2/databases/{database_cluster_uuid}/pools``, scope ``database:create``.
         """
@@ -63,7 +69,8 @@ class AsyncPools(AsyncCaller):
     ) -> None:
         """Change the mode, the size, the database or the user of a connection pool; clients stay connected.
 
-        Raises InvalidError for a mode that is none or a size that does not fit, NotFoundError when the pool is not there.
+        Raises InvalidError for a mode that is none or a size that does not fit, NotFoundError when the pool
+        is not there.
 
         ``PUT /v2/databases/{database_cluster_uuid}/pools/{pool_name}``, scope ``database:update``.
         """
@@ -79,3 +86,29 @@ class AsyncPools(AsyncCaller):
         ``DELETE /v2/databases/{database_cluster_uuid}/pools/{pool_name}``, scope ``database:delete``.
         """
         await self._call(op.DELETE_CONNECTION_POOL, (database_cluster_uuid, pool_name), kwargs)
+
+    def iter_connection_pools(
+        self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]
+    ) -> AsyncIterator[t.Pool]:
+        """Go through all connection pools of a cluster, asking for page after page as they are needed.
+
+        Raises, at the first step, what ``list_connection_pools`` raises.
+        """
+        return self._iterate(op.LIST_CONNECTION_POOLS, (database_cluster_uuid,), kwargs, "pools", per_page)
+
+    async def pool_uri(
+        self,
+        database_cluster_uuid: str,
+        pool_name: str,
+        *,
+        private: bool = False,
+        standby: bool = False,
+        **kwargs: Unpack[t.Call],
+    ) -> str:
+        """Return the URI that connects through a pool, ready for psycopg, asyncpg or ``psql``.
+
+        ``private`` gives the address within the private network, ``standby`` the one for reading from a
+        standby; NotFoundError when the cluster or the pool is not there, or the pool has no such connection.
+        """
+        answer = await self._fetch(op.GET_CONNECTION_POOL, (database_cluster_uuid, pool_name), kwargs)
+        return uri_of(answer, private=private, standby=standby)

@@ -8,6 +8,7 @@ from .. import _operations as op
 from .caller import AsyncCaller
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from typing import Unpack
 
     from .. import types as t
@@ -37,7 +38,8 @@ class AsyncReplicas(AsyncCaller):
     async def create_replica(
         self, database_cluster_uuid: str, body: t.ReplicaCreate | None = None, **kwargs: Unpack[t.Call]
     ) -> t.ReplicaResponse:
-        """Create a read-only replica, and return it as ``{"replica": {…}}``; it is ready when its status is ``online``.
+        """Create a read-only replica, and return it as ``{"replica": {…}}``; it is ready when its status is
+        ``online``.
 
         Raises BusyError until the cluster has its first backup, InvalidError for a name that is taken.
 
@@ -74,6 +76,16 @@ class AsyncReplicas(AsyncCaller):
 
         Raises NotFoundError when the cluster or the replica is not there.
 
-        ``PUT /v2/databases/{database_cluster_uuid}/replicas/{replica_name}/promote``, scope ``database:update``.
+        ``PUT /v2/databases/{database_cluster_uuid}/replicas/{replica_name}/promote``, scope
+        ``database:update``.
         """
         await self._call(op.PROMOTE_REPLICA, (database_cluster_uuid, replica_name), kwargs)
+
+    def iter_replicas(
+        self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]
+    ) -> AsyncIterator[t.Replica]:
+        """Go through all read-only replicas of a cluster, asking for page after page as they are needed.
+
+        Raises, at the first step, what ``list_replicas`` raises.
+        """
+        return self._iterate(op.LIST_REPLICAS, (database_cluster_uuid,), kwargs, "replicas", per_page)

@@ -1,4 +1,5 @@
-"""Settings of a cluster: its configuration, growth, names, trusted sources; and the account's metrics login."""
+"""Settings of a cluster: its configuration, growth, names, trusted sources; and the account's metrics login.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +97,8 @@ class AsyncSettings(AsyncCaller):
     ) -> None:
         """Replace all trusted sources of a cluster; an empty list lets all connect.
 
-        A rule that stays keeps its ``uuid`` and ``created_at``.  Raises InvalidError for a source that is none.
+        A rule that stays keeps its ``uuid`` and ``created_at``.  Raises InvalidError for a source that is
+        none.
 
         ``PUT /v2/databases/{database_cluster_uuid}/firewall``, scope ``database:update``.
         """
@@ -107,7 +109,8 @@ class AsyncSettings(AsyncCaller):
 
         Raises ForbiddenError for a token without both scopes.
 
-        ``GET /v2/databases/metrics/credentials``, scope ``database:update`` and ``database:view_credentials``.
+        ``GET /v2/databases/metrics/credentials``, scope ``database:update`` and
+        ``database:view_credentials``.
         """
         return await self._call(op.GET_CLUSTER_METRICS_CREDENTIALS, (), kwargs)
 

@@ -8,6 +8,7 @@ from .. import _operations as op
 from .caller import AsyncCaller
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from typing import Unpack
 
     from .. import types as t
@@ -50,8 +51,8 @@ class AsyncUsers(AsyncCaller):
     ) -> t.UserResponse:
         """Return one user, as ``{"user": {…}}``.
 
-        Raises NotFoundError when the cluster or the user is not there.  The password is left out for a token without
-        the scope ``database:view_credentials``.
+        Raises NotFoundError when the cluster or the user is not there.  The password is left out for a token
+        without the scope ``database:view_credentials``.
 
         ``GET /v2/databases/{database_cluster_uuid}/users/{username}``, scope ``database:read``.
         """
@@ -82,8 +83,18 @@ class AsyncUsers(AsyncCaller):
     ) -> t.UserResponse:
         """Give a user another password, and return the user with it.
 
-        ``body`` may be ``{}``.  Sessions that are open stay.  Raises NotFoundError when the user is not there.
+        ``body`` may be ``{}``.  Sessions that are open stay.  Raises NotFoundError when the user is not
+        there.
 
         ``POST /v2/databases/{database_cluster_uuid}/users/{username}/reset_auth``, scope ``database:update``.
         """
         return await self._call(op.RESET_AUTH, (database_cluster_uuid, username), kwargs, body)
+
+    def iter_users(
+        self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]
+    ) -> AsyncIterator[t.User]:
+        """Go through all users of a cluster, asking for page after page as they are needed.
+
+        Raises, at the first step, what ``list_users`` raises.
+        """
+        return self._iterate(op.LIST_USERS, (database_cluster_uuid,), kwargs, "users", per_page)

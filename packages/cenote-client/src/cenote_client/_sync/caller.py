@@ -1,13 +1,17 @@
 # Made from _async/caller.py by tools/unasync.py; change that one.
 
-"""The one way in which an operation is carried out; the drop-in ``pydo`` replaces it with rules of its own."""
+# ruff: noqa: UP028
+
+"""How an operation is carried out; the drop-in ``pydo`` replaces the two methods with rules of its own."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .._paging import Pages
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from .._operations import Operation
     from ..types import Call
@@ -29,6 +33,34 @@ class Caller:
         *,
         query: Mapping[str, Any] | None = None,
     ) -> T:
+        """Carry out an operation that the user asked for by its name."""
+        return self._fetch(operation, names, call, body, query=query)
+
+    def _fetch(
+        self,
+        operation: Operation[T],
+        names: tuple[str, ...],
+        call: Call,
+        body: Any = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+    ) -> T:
+        """Carry out an operation whose answer is wanted for something else; what is no success is raised."""
         client = self._client
         answer = client._perform(client._request_for(operation, names, call, body, query))
         return client._value(answer, operation)
+
+    def _iterate(
+        self,
+        operation: Operation[Any],
+        names: tuple[str, ...],
+        call: Call,
+        key: str,
+        per_page: int,
+        **query: Any,
+    ) -> Iterator[Any]:
+        pages = Pages(key, per_page)
+        while pages.number is not None:
+            answer = self._fetch(operation, names, call, query={**query, **pages.query()})
+            for thing in pages.take(answer):
+                yield thing

@@ -22,15 +22,17 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from ..types import Timeout
+
 
 class Client(BaseClient):
     """Talks to the DigitalOcean Databases API, or to a Cenote service that speaks it.
 
     ``token`` goes into every request.  ``endpoint`` is where the service is, ``timeout`` seconds for each of
-    connecting, sending and receiving (or an ``httpx.Timeout``), ``retry`` a ``Retry`` or None for none, ``verify``
-    False, an ``ssl.SSLContext`` or a file of certificates to trust, ``proxy`` an address, ``headers`` are sent with
-    every call, ``transport`` replaces the network below httpx, and ``allow_plain_http`` lets the token travel
-    unencrypted to another machine.
+    connecting, sending and receiving (or an ``httpx.Timeout``), ``retry`` a ``Retry`` or None for none,
+    ``verify`` False, an ``ssl.SSLContext`` or a file of certificates to trust, ``proxy`` an address,
+    ``headers`` are sent with every call, ``transport`` replaces the network below httpx, and
+    ``allow_plain_http`` lets the token travel unencrypted to another machine.
 
     Connections are kept and used again; ``with`` or ``close()`` closes them.
     """
@@ -40,7 +42,7 @@ class Client(BaseClient):
         token: str,
         *,
         endpoint: str = OFFICIAL,
-        timeout: float | httpx.Timeout | None = 60.0,
+        timeout: Timeout = 60.0,
         retry: Retry | None = Retry(),  # noqa: B008 - it cannot be changed
         verify: bool | str | os.PathLike[str] | ssl.SSLContext = True,
         proxy: str | httpx.Proxy | None = None,
@@ -61,7 +63,6 @@ class Client(BaseClient):
             allow_plain_http=allow_plain_http,
         )
         self._transport = transport
-        self._http: httpx.Client | None = None
         self.databases = Databases(self)
 
     def request(
@@ -74,8 +75,8 @@ class Client(BaseClient):
     ) -> Any:
         """Call any path of the service, and return what its JSON holds, or None when the body is empty.
 
-        For what has no method of its own.  Names in ``path`` must be escaped already.  Retries and errors are those
-        of every other call.
+        For what has no method of its own.  Names in ``path`` must be escaped already.  Retries and errors are
+        those of every other call.
         """
         answer = self._perform(self._make_request(method.upper(), path, {}, json, params))
         self._raise_for_status(answer)
@@ -84,9 +85,9 @@ class Client(BaseClient):
     def close(self) -> None:
         """Close all connections; the client makes no further calls."""
         self._closed = True
-        http, self._http = self._http, None
-        if http is not None:
-            http.close()
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -103,33 +104,42 @@ class Client(BaseClient):
             try:
                 answer = self._exchange(request)
             except _http.failures() as error:
+                problem = _http.as_ours(error)
                 wait = None
                 if not _http.is_lasting(error):
                     wait = attempts.after_failure(reached=_http.was_reached(error))
                 if wait is None:
-                    raise _http.as_ours(error) from error
+                    raise problem from error
+                reason = str(problem)
             else:
                 self._note_limit(answer.headers)
                 if answer.status_code < 400:
                     return answer
-                wait = attempts.after_status(answer.status_code, seconds_of(answer.headers.get("retry-after")))
+                pause = seconds_of(answer.headers.get("retry-after"))
+                wait = attempts.after_status(answer.status_code, pause)
                 if wait is None:
                     return answer
+                reason = f"{answer.status_code} {answer.reason_phrase}"
+            _http.log_repeat(request, reason, wait)
             sleep(wait)
 
     def _exchange(self, request: Request) -> httpx.Response:
-        http = self._http or self._open()
-        method, url, headers, content, timeout = request
-        return http.request(method, url, headers=headers, content=content, timeout=timeout)
+        transport = self._transport or self._open()
+        answer = transport.handle_request(_http.request_of(request))
+        try:
+            answer.read()
+        except _http.undecodable():
+            answer.close()
+            return _http.without_body(answer)
+        except BaseException:
+            answer.close()
+            raise
+        return answer
 
-    def _open(self) -> httpx.Client:
-        import httpx
-
+    def _open(self) -> httpx.BaseTransport:
         with self._opening:
             if self._closed:
                 raise UsageError("the client is closed")
-            if self._http is None:
-                self._http = httpx.Client(
-                    **_http.settings(self.endpoint, self._verify, self._proxy, self._transport)
-                )
-            return self._http
+            if self._transport is None:
+                self._transport = _http.transport(self.endpoint, self._verify, self._proxy)
+            return self._transport

@@ -28,4 +28,6 @@ class Databases(
     Kafka,
     Engines,
 ):
-    """The operations of the Databases API; each takes ``headers=``, ``params=`` and ``timeout=`` for that call."""
+    """The operations of the Databases API; each takes ``headers=``, ``params=`` and ``timeout=`` for that
+    call.
+    """

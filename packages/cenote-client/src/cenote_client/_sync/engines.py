@@ -1,6 +1,7 @@
 # Made from _async/engines.py by tools/unasync.py; change that one.
 
-"""What only one of the other engines has: eviction (Redis, Valkey), SQL mode (MySQL), indexes (OpenSearch)."""
+"""What only one of the other engines has: eviction (Redis, Valkey), SQL mode (MySQL), indexes (OpenSearch).
+"""
 
 from __future__ import annotations
 
@@ -63,7 +64,8 @@ class Engines(Caller):
     def list_opeasearch_indexes(
         self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]
     ) -> t.IndexListResponse:
-        """Return the indexes of an OpenSearch cluster, as ``{"indexes": [{…}]}``; the name is misspelt in pydo too.
+        """Return the indexes of an OpenSearch cluster, as ``{"indexes": [{…}]}``; the name is misspelt in
+        pydo too.
 
         Raises NotFoundError when the cluster is not there.
 

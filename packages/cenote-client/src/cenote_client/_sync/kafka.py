@@ -117,7 +117,8 @@ class Kafka(Caller):
 
         Raises NotFoundError when the cluster or the subject is not there.
 
-        ``DELETE /v2/databases/{database_cluster_uuid}/schema-registry/{subject_name}``, scope ``database:delete``.
+        ``DELETE /v2/databases/{database_cluster_uuid}/schema-registry/{subject_name}``, scope
+        ``database:delete``.
         """
         self._call(op.DELETE_KAFKA_SCHEMA, (database_cluster_uuid, subject_name), kwargs)
 
@@ -128,7 +129,8 @@ class Kafka(Caller):
 
         Raises NotFoundError when the cluster, the subject or the version is not there.
 
-        ``GET /v2/databases/{database_cluster_uuid}/schema-registry/{subject_name}/versions/{version}``, scope ``database:read``.
+        ``GET /v2/databases/{database_cluster_uuid}/schema-registry/{subject_name}/versions/{version}``, scope
+        ``database:read``.
         """
         return self._call(
             op.GET_KAFKA_SCHEMA_VERSION, (database_cluster_uuid, subject_name, version), kwargs
@@ -163,7 +165,8 @@ class Kafka(Caller):
 
         Raises NotFoundError when the cluster or the subject is not there.
 
-        ``GET /v2/databases/{database_cluster_uuid}/schema-registry/config/{subject_name}``, scope ``database:read``.
+        ``GET /v2/databases/{database_cluster_uuid}/schema-registry/config/{subject_name}``, scope
+        ``database:read``.
         """
         return self._call(
             op.GET_KAFKA_SCHEMA_SUBJECT_CONFIG, (database_cluster_uuid, subject_name), kwargs
@@ -180,7 +183,8 @@ class Kafka(Caller):
 
         Raises InvalidError for a level that is none.
 
-        ``PUT /v2/databases/{database_cluster_uuid}/schema-registry/config/{subject_name}``, scope ``database:write``.
+        ``PUT /v2/databases/{database_cluster_uuid}/schema-registry/config/{subject_name}``, scope
+        ``database:write``.
         """
         return self._call(
             op.UPDATE_KAFKA_SCHEMA_SUBJECT_CONFIG, (database_cluster_uuid, subject_name), kwargs, body

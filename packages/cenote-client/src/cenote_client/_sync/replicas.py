@@ -10,6 +10,7 @@ from .. import _operations as op
 from .caller import Caller
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Unpack
 
     from .. import types as t
@@ -39,7 +40,8 @@ class Replicas(Caller):
     def create_replica(
         self, database_cluster_uuid: str, body: t.ReplicaCreate | None = None, **kwargs: Unpack[t.Call]
     ) -> t.ReplicaResponse:
-        """Create a read-only replica, and return it as ``{"replica": {…}}``; it is ready when its status is ``online``.
+        """Create a read-only replica, and return it as ``{"replica": {…}}``; it is ready when its status is
+        ``online``.
 
         Raises BusyError until the cluster has its first backup, InvalidError for a name that is taken.
 
@@ -76,6 +78,16 @@ class Replicas(Caller):
 
         Raises NotFoundError when the cluster or the replica is not there.
 
-        ``PUT /v2/databases/{database_cluster_uuid}/replicas/{replica_name}/promote``, scope ``database:update``.
+        ``PUT /v2/databases/{database_cluster_uuid}/replicas/{replica_name}/promote``, scope
+        ``database:update``.
         """
         self._call(op.PROMOTE_REPLICA, (database_cluster_uuid, replica_name), kwargs)
+
+    def iter_replicas(
+        self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]
+    ) -> Iterator[t.Replica]:
+        """Go through all read-only replicas of a cluster, asking for page after page as they are needed.
+
+        Raises, at the first step, what ``list_replicas`` raises.
+        """
+        return self._iterate(op.LIST_REPLICAS, (database_cluster_uuid,), kwargs, "replicas", per_page)

@@ -1,6 +1,7 @@
 # Made from _async/settings.py by tools/unasync.py; change that one.
 
-"""Settings of a cluster: its configuration, growth, names, trusted sources; and the account's metrics login."""
+"""Settings of a cluster: its configuration, growth, names, trusted sources; and the account's metrics login.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +99,8 @@ class Settings(Caller):
     ) -> None:
         """Replace all trusted sources of a cluster; an empty list lets all connect.
 
-        A rule that stays keeps its ``uuid`` and ``created_at``.  Raises InvalidError for a source that is none.
+        A rule that stays keeps its ``uuid`` and ``created_at``.  Raises InvalidError for a source that is
+        none.
 
         ``PUT /v2/databases/{database_cluster_uuid}/firewall``, scope ``database:update``.
         """
@@ -109,7 +111,8 @@ class Settings(Caller):
 
         Raises ForbiddenError for a token without both scopes.
 
-        ``GET /v2/databases/metrics/credentials``, scope ``database:update`` and ``database:view_credentials``.
+        ``GET /v2/databases/metrics/credentials``, scope ``database:update`` and
+        ``database:view_credentials``.
         """
         return self._call(op.GET_CLUSTER_METRICS_CREDENTIALS, (), kwargs)
 

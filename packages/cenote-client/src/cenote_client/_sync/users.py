@@ -10,6 +10,7 @@ from .. import _operations as op
 from .caller import Caller
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Unpack
 
     from .. import types as t
@@ -52,8 +53,8 @@ class Users(Caller):
     ) -> t.UserResponse:
         """Return one user, as ``{"user": {…}}``.
 
-        Raises NotFoundError when the cluster or the user is not there.  The password is left out for a token without
-        the scope ``database:view_credentials``.
+        Raises NotFoundError when the cluster or the user is not there.  The password is left out for a token
+        without the scope ``database:view_credentials``.
 
         ``GET /v2/databases/{database_cluster_uuid}/users/{username}``, scope ``database:read``.
         """
@@ -84,8 +85,18 @@ class Users(Caller):
     ) -> t.UserResponse:
         """Give a user another password, and return the user with it.
 
-        ``body`` may be ``{}``.  Sessions that are open stay.  Raises NotFoundError when the user is not there.
+        ``body`` may be ``{}``.  Sessions that are open stay.  Raises NotFoundError when the user is not
+        there.
 
         ``POST /v2/databases/{database_cluster_uuid}/users/{username}/reset_auth``, scope ``database:update``.
         """
         return self._call(op.RESET_AUTH, (database_cluster_uuid, username), kwargs, body)
+
+    def iter_users(
+        self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]
+    ) -> Iterator[t.User]:
+        """Go through all users of a cluster, asking for page after page as they are needed.
+
+        Raises, at the first step, what ``list_users`` raises.
+        """
+        return self._iterate(op.LIST_USERS, (database_cluster_uuid,), kwargs, "users", per_page)

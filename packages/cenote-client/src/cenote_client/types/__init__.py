@@ -1,6 +1,7 @@
 """The shapes of every body that goes in or comes out, as ``TypedDict``s: what is exchanged are plain dicts.
 
-Nothing in the library imports this while it runs, so the types cost a program nothing unless it asks for them.
+Nothing in the library imports this while it runs, so the types cost a program nothing unless it asks for
+them.
 """
 
 from .caches import (
@@ -12,10 +13,11 @@ from .caches import (
 )
 from .call import (
     Call,
+    Timeout,
 )
 from .clusters import (
-    BackupRestore,
     CA,
+    BackupRestore,
     CAResponse,
     Cluster,
     ClusterCreate,
@@ -31,6 +33,7 @@ from .clusters import (
     MaintenanceWindowUpdate,
     Options,
     OptionsResponse,
+    Progress,
     RegionUpdate,
     ServiceConnection,
     Status,
@@ -154,6 +157,7 @@ from .users import (
 )
 
 __all__ = [
+    "CA",
     "Autoscale",
     "AutoscaleResponse",
     "AutoscaleUpdate",
@@ -162,7 +166,6 @@ __all__ = [
     "BackupRestore",
     "BackupSchedule",
     "BasicAuth",
-    "CA",
     "CAResponse",
     "Call",
     "Cluster",
@@ -233,6 +236,7 @@ __all__ = [
     "PoolResponse",
     "PoolUpdate",
     "PostgresConfig",
+    "Progress",
     "RedisConfig",
     "RegionUpdate",
     "Replica",
@@ -254,6 +258,7 @@ __all__ = [
     "SqlMode",
     "Status",
     "StorageAutoscale",
+    "Timeout",
     "TimescaledbConfig",
     "Topic",
     "TopicConfig",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NotRequired, TypedDict
 
 from .settings import Autoscale, DoSettings, FirewallRule, FirewallRuleCreate
@@ -46,7 +47,9 @@ class Endpoint(TypedDict):
 
 
 class MaintenanceWindow(TypedDict):
-    """When maintenance may begin; ``hour`` in UTC, ``pending`` when there is something to do, told in ``description``."""
+    """When maintenance may begin; ``hour`` in UTC, ``pending`` when there is something to do, told in
+    ``description``.
+    """
 
     day: str
     hour: str
@@ -85,6 +88,10 @@ class Cluster(TypedDict):
     storage_size_mib: int
     metrics_endpoints: NotRequired[list[Endpoint]]
     do_settings: NotRequired[DoSettings]
+
+
+Progress = Callable[[Cluster, float], object]
+"""What ``wait_until_online`` calls with the cluster as last seen, and the seconds spent."""
 
 
 class ClusterResponse(TypedDict):

@@ -6,7 +6,9 @@ from typing import Literal, NotRequired, TypedDict
 
 
 class RsyslogConfig(TypedDict):
-    """A syslog server; ``logline`` goes with the format ``custom``, ``sd`` is the structured data, the rest PEM texts."""
+    """A syslog server; ``logline`` goes with the format ``custom``, ``sd`` is the structured data, the rest
+    PEM texts.
+    """
 
     server: str
     port: int

@@ -10,7 +10,9 @@ PoolMode = Literal["session", "transaction", "statement"]
 
 
 class Pool(TypedDict):
-    """A connection pool; ``size`` counts connections to the server, ``user`` is empty when everyone comes as themselves."""
+    """A connection pool; ``size`` counts connections to the server, ``user`` is empty when everyone comes as
+    themselves.
+    """
 
     name: str
     user: str

@@ -1,7 +1,8 @@
 """The configuration of PostgreSQL and of its connection pools.
 
-Every key may be left out of a change, and a service leaves out those that it does not have.  Units are those of the
-reference: ``work_mem`` in MB, ``max_stack_depth`` in bytes, ``temp_file_limit`` in kB, times mostly in milliseconds.
+Every key may be left out of a change, and a service leaves out those that it does not have.  Units are those
+of the reference: ``work_mem`` in MB, ``max_stack_depth`` in bytes, ``temp_file_limit`` in kB, times mostly in
+milliseconds.
 """
 
 from __future__ import annotations

@@ -12,13 +12,7 @@ from .opensearch import OpensearchConfig
 from .postgres import PostgresConfig
 
 Config = (
-    PostgresConfig
-    | MysqlConfig
-    | RedisConfig
-    | ValkeyConfig
-    | MongoConfig
-    | KafkaConfig
-    | OpensearchConfig
+    PostgresConfig | MysqlConfig | RedisConfig | ValkeyConfig | MongoConfig | KafkaConfig | OpensearchConfig
 )
 
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 class Client(base.Client):
     """The client of pydo for ``databases``, over ``cenote_client``.
 
-    Takes what the official one takes: a token, or ``api_key=``; ``endpoint=``, ``timeout=``, ``connection_timeout=``,
-    ``read_timeout=``, ``connection_verify=``, ``proxies=``, ``retry_total=`` and its kin.  With
-    ``raise_not_found=True`` a 404 is raised as ResourceNotFoundError instead of being returned.
+    Takes what the official one takes: a token, or ``api_key=``; ``endpoint=``, ``timeout=``,
+    ``connection_timeout=``, ``read_timeout=``, ``connection_verify=``, ``proxies=``, ``retry_total=`` and its
+    kin.  With ``raise_not_found=True`` a 404 is raised as ResourceNotFoundError instead of being returned.
     """
 
     databases: DatabasesOperations
@@ -66,14 +66,36 @@ class DatabasesOperations(Databases):
         *,
         query: Mapping[str, Any] | None = None,
     ) -> Any:
+        answer = self._answer(operation, names, call, body, query)
+        return outcome(answer, operation, call, raise_not_found=self._client._raise_not_found)
+
+    def _fetch(
+        self,
+        operation: Operation[Any],
+        names: tuple[str, ...],
+        call: Mapping[str, Any],
+        body: Any = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+    ) -> Any:
+        answer = self._answer(operation, names, call, body, query)
+        return outcome(answer, operation, call, raise_not_found=True)
+
+    def _answer(
+        self,
+        operation: Operation[Any],
+        names: tuple[str, ...],
+        call: Mapping[str, Any],
+        body: Any,
+        query: Mapping[str, Any] | None,
+    ) -> Answer:
         client = self._client
-        settings, retry = _settings.call_settings(call, client._times, body is not None)
+        settings, retry = _settings.call_settings(call, client._times, has_body=body is not None)
         raw = body.read() if isinstance(body, IOBase) else body if isinstance(body, bytes) else None
         request = client._request_for(operation, names, settings, None if raw is not None else body, query)
         if raw is not None:
             request = request._replace(content=raw)
         try:
-            answer = client._perform(request, retry)
+            return Answer(client._perform(request, retry), client._token.reveal())
         except NetworkError as error:
             raise service_error(error) from error
-        return outcome(Answer(answer, client._token.reveal()), operation, call, client._raise_not_found)
