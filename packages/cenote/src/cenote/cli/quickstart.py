@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
-import time
 
 import click
 
@@ -17,7 +16,7 @@ from cenote.cli.serve import options, run
 from cenote.layout import Layout
 from cenote.serving import Serving
 from cenote.settings import ServeSettings
-from cenote_client import APIError, Client
+from cenote_client import Client, NotFoundError
 from cenote_client.types import Pool
 
 CLUSTER, POOL = "backend", "backend-pool"
@@ -50,7 +49,7 @@ def _begin(layout: Layout) -> None:
 
 
 def _cluster(client: Client) -> str:
-    for cluster in client.databases.list_clusters(per_page=200)["databases"]:
+    for cluster in client.databases.iter_clusters():
         if cluster["name"] == CLUSTER:
             return str(cluster["id"])
     click.echo(f"creating cluster {CLUSTER} …")
@@ -61,13 +60,10 @@ def _cluster(client: Client) -> str:
 
 
 def _pool(client: Client, uuid: str) -> Pool:
-    while client.databases.get_cluster(uuid)["database"]["status"] != "online":
-        time.sleep(0.05)
+    client.databases.wait_until_online(uuid, timeout=ONLINE_SECONDS)
     try:
         client.databases.get_connection_pool(uuid, POOL)
-    except APIError as error:
-        if error.status != 404:
-            raise
+    except NotFoundError:
         click.echo(f"creating pool {POOL} …")
         client.databases.add_connection_pool(
             uuid, {"name": POOL, "mode": "transaction", "size": 10, "db": "defaultdb", "user": "doadmin"}

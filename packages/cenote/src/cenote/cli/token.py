@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,9 @@ def list_(layout: Layout) -> None:
     from rich.console import Console
 
     with client_for(layout) as client:
-        Console().print(_table(client.request("GET", PATH)["tokens"]))
+        # A program that reads this wants whole words, however narrow the terminal.
+        console = Console() if sys.stdout.isatty() else Console(width=250)
+        console.print(_table(client.request("GET", PATH)["tokens"]))
 
 
 @command.command()
