@@ -251,7 +251,10 @@ class Gateway:
         try:
             failure = msgspec.json.decode(content, type=wire.Failure, strict=False)
         except msgspec.DecodeError:
-            failure = wire.Failure(f"status {status}", UNAVAILABLE)
+            # Some refusals come as plain text, such as that of a client certificate with a CommonName.
+            passing = httpx.codes.is_server_error(status)
+            said = content[:200].decode(errors="replace").strip()
+            failure = wire.Failure(said or f"status {status}", UNAVAILABLE if passing else 0)
         code = failure.code or failure.grpc_code
         if code == OUT_OF_RANGE:
             raise Compacted(0)
