@@ -146,6 +146,28 @@ def test_stopped_it_is_gone_and_is_not_started_again() -> None:
     with_etcd(scenario)
 
 
+def test_what_keeps_it_from_starting_is_told_and_once_mended_it_starts(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        watching = asyncio.create_task(etcd.watch())
+        member = etcd.socket.parent / "data" / "member"
+        member.rename(member.with_name("aside"))
+        member.write_text("a file where a folder should be")
+        kill(etcd)
+        await wait_until_async("the reason is told", 20, lambda: "its last words" in caplog.text)
+        assert not watching.done()
+        member.unlink()
+        member.with_name("aside").rename(member)
+        await wait_until_async("etcd lives", 20, lambda: etcd.pid)
+        async with opened_store(etcd) as store:
+            await store.add_cluster(bare_cluster("a", 25060))
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+    with_etcd(scenario)
+
+
 def test_one_that_does_not_listen_to_sigterm_is_stopped_by_force(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "STOP_SECONDS", 0.2)
 

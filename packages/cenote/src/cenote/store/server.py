@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
 STEADY_SECONDS = 10.0  # who lived longer than this did not die of how it was started
-LONGEST_PAUSE = 0.8
+PAUSE_AFTER_DEATH = 0.8  # seconds, at most
+PAUSE_AFTER_FAILURE = 8.0  # seconds, at most
 LOG_BYTES = 8 << 20
 QUOTA_BYTES = 1 << 30
 WASTE_BYTES = 64 << 20  # a file with more free room in it than used, and this much at least, is rewritten
@@ -61,31 +62,31 @@ class PrivateEtcd:
     async def start(self) -> None:
         """Adopt the living one or start one; Misconfigured with the end of its log when it does not start."""
         self._stopping = False
-        self._prepare()
-        async with self._alone():
-            pid = self.pid or self._unrecorded() or self._spawn()
-        await self._answering(pid)
-        await self._tidy()
+        await self._start()
 
     async def watch(self) -> None:
-        """Start it again whenever it dies, within a second, until cancelled or stopped."""
+        """Start it again whenever it dies, within a second, until cancelled or stopped.
+
+        When it cannot be started at all, say so and try again every few seconds.
+        """
         pause = 0.0
         while True:
             began = time.monotonic()
             pid = self.pid
             if pid is not None:
                 await _exit_of(pid)
-            if self._stopping:
-                return
             if time.monotonic() - began > STEADY_SECONDS:
                 pause = 0.0
             await asyncio.sleep(pause)
-            pause = min(LONGEST_PAUSE, pause * 2 or 0.05)
+            if self._stopping:
+                return
             log.warning("etcd has ended; starting it again")
             try:
-                await self.start()
+                await self._start()
+                pause = min(PAUSE_AFTER_DEATH, pause * 2 or 0.05)
             except (Misconfigured, Unavailable) as error:
                 log.error("%s", error)
+                pause = min(PAUSE_AFTER_FAILURE, pause * 2 or 0.5)
 
     async def stop(self) -> None:
         """Stop it, by force when it does not listen."""
@@ -101,6 +102,15 @@ class PrivateEtcd:
                     await _exit_of(pid)
                     break
         self._pid_file.unlink(missing_ok=True)
+
+    async def _start(self) -> None:
+        self._prepare()
+        async with self._alone():
+            if self._stopping:
+                return
+            pid = self.pid or self._unrecorded() or self._spawn()
+        await self._answering(pid)
+        await self._tidy()
 
     @property
     def _pid_file(self) -> Path:
@@ -190,9 +200,10 @@ class PrivateEtcd:
             "listen-peer-urls": peer,
             "initial-advertise-peer-urls": peer,
             "initial-cluster": f"cenote={peer}",
-            # There is nobody to vote against: a lone member may take its own lead without a second thought.
-            "election-timeout": "20",
-            "heartbeat-interval": "4",
+            # A restart waits for about two of these milliseconds' spans.  Shorter ones cost an idle etcd
+            # measurably more of a core (1.1 % with these, 2.5 % with 20 and 4).
+            "election-timeout": "50",
+            "heartbeat-interval": "10",
             "auto-compaction-mode": "periodic",
             "auto-compaction-retention": "1m",
             "quota-backend-bytes": str(QUOTA_BYTES),
