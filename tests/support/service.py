@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import re
@@ -11,8 +12,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
 
 from cenote.host import processes
+from cenote.layout import Layout
+from cenote.store.server import PrivateEtcd
 from cenote_client import Client
 from tests.support.folders import server_folder
 from tests.support.ports import free_range
@@ -21,6 +27,7 @@ from tests.support.waiting import wait_until
 CENOTE = str(Path(sys.executable).with_name("cenote"))
 CLUSTERS = 24  # how many clusters fit into a service's range of ports
 START_SECONDS = 60
+SMALLEST = {"engine": "pg", "num_nodes": 1, "region": "nyc1", "size": "db-s-1vcpu-1gb"}
 
 
 class Service:
@@ -56,7 +63,7 @@ class Service:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=_environment() | {"PYTHONUNBUFFERED": "1"},
+                env=clean_environment() | {"PYTHONUNBUFFERED": "1"},
             )
         process = self._process
 
@@ -82,14 +89,7 @@ class Service:
 
     def cenote(self, *arguments: str) -> str:
         """Run a command on this data directory and return what it prints."""
-        done = subprocess.run(
-            [CENOTE, *arguments, f"--data-dir={self.data_dir}"],
-            capture_output=True,
-            text=True,
-            env=_environment(),
-            check=False,
-            timeout=120,
-        )
+        done = run_cenote(*arguments, f"--data-dir={self.data_dir}")
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -102,13 +102,29 @@ class Service:
         return {name: shlex.split(value)[0] for name, value in pairs}
 
     def client(self, token: str | None = None) -> Client:
-        """Return a client with the administrator's token, or another one."""
+        """Return a client with the administrator's token, or another one; whoever asks for it closes it."""
         variables = self.environment()
         return Client(
             token or variables["DIGITALOCEAN_TOKEN"],
             endpoint=variables["DIGITALOCEAN_API_URL"],
             verify=variables["SSL_CERT_FILE"],
         )
+
+    def servers(self) -> dict[str, int]:
+        """Return the pids of the servers that work: PostgreSQL, PgBouncer and etcd of this data directory.
+
+        With more than one cluster, those of the last one by name.
+        """
+        layout = Layout(self.data_dir)
+        found = {}
+        for folder in sorted(layout.clusters.glob("*-*-*-*-*")):
+            paths = layout.node_in(folder)
+            for program in (paths.server(Path()), paths.bouncer(Path("pgbouncer"))):
+                process = processes.find(program)
+                if process is not None:
+                    found[program.name] = process.pid
+        etcd = PrivateEtcd(layout.etcd).pid
+        return found if etcd is None else found | {"etcd": etcd}
 
     def remains(self) -> list[str]:
         """Return the processes and folders of clusters that are there."""
@@ -145,7 +161,65 @@ def service(*options: str) -> Iterator[Service]:
                     os.kill(process.pid, signal.SIGKILL)
 
 
-def _environment() -> dict[str, str]:
+def run_cenote(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command, with these variables besides ours, and return how it went."""
+    return subprocess.run(
+        [CENOTE, *arguments],
+        capture_output=True,
+        text=True,
+        env=clean_environment() | environment,
+        stdin=subprocess.DEVNULL,
+        check=False,
+        timeout=120,
+    )
+
+
+def online_cluster(client: Client, name: str, **fields: Any) -> Any:
+    """Create a cluster of the smallest size and return it, as it is once it is online."""
+    id = client.request("POST", "/v2/databases", json=SMALLEST | {"name": name} | fields)["database"]["id"]
+    return online(client, id)
+
+
+def online(client: Client, id: str) -> Any:
+    """Return a cluster as soon as it is online and there is nothing left to do for it."""
+
+    def ready() -> Any:
+        cluster = client.request("GET", f"/v2/databases/{id}")["database"]
+        return cluster if cluster["status"] == "online" and not cluster["cenote"]["reason"] else None
+
+    return wait_until(f"cluster {id} is online", 60, ready)
+
+
+def added_pool(client: Client, id: str, name: str, **fields: Any) -> Any:
+    """Add a small transaction pool of the administrator's and return it."""
+    wanted = {"name": name, "mode": "transaction", "size": 2, "db": "defaultdb", "user": "doadmin"} | fields
+    return client.request("POST", f"/v2/databases/{id}/pools", json=wanted)["pool"]
+
+
+def ca_file(client: Client, id: str, folder: Path) -> str:
+    """Write the certificate that the API gives for a cluster where a driver can be pointed at it."""
+    encoded = client.request("GET", f"/v2/databases/{id}/ca")["ca"]["certificate"]
+    path = folder / f"{id}.crt"
+    path.write_bytes(base64.b64decode(encoded))
+    return str(path)
+
+
+def answer_of(uri: str, query: LiteralString = "SELECT 42", **parameters: Any) -> Any:
+    """Connect, ask one question, and return the first value of the answer."""
+    with psycopg.connect(uri, autocommit=True, connect_timeout=10, **parameters) as connection:
+        row = connection.execute(query).fetchone()
+        return None if row is None else row[0]
+
+
+def tried(uri: str, query: LiteralString = "SELECT 42", **parameters: Any) -> Any:
+    """The same for a server that may not be up: None when it does not answer."""
+    try:
+        return answer_of(uri, query, **parameters)
+    except psycopg.OperationalError:
+        return None
+
+
+def clean_environment() -> dict[str, str]:
     """Ours without what would point a command at another service."""
     return {name: value for name, value in os.environ.items() if not re.match("DIGITALOCEAN_|CENOTE_", name)}
 

@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 
 RENEW_EVERY = 12 * 3600.0  # seconds
 HOST_SECONDS = 10.0  # how long this host may take to be seen in the store
+FAREWELL_SECONDS = 0.1  # what an answer may take to leave this process
 DRAIN_SECONDS = 5  # how long requests under way may take when the service ends
 
 
@@ -70,13 +71,15 @@ async def serve(settings: ServeSettings, ready: Ready) -> None:
         account = server_account(settings)
         held = identity.lock(layout)
         try:
-            processes.become_reaper()
-            try:
-                async with _store(settings, layout, found) as store:
-                    await _run(settings, layout, found, account, store, ready)
-            finally:
-                if settings.ephemeral:
-                    await stop_servers(layout)
+            with contextlib.closing(_listen(settings)) as listener:
+                context = identity.certify(layout, settings)
+                processes.become_reaper()
+                try:
+                    async with _store(settings, layout, found) as store:
+                        await _run(settings, layout, found, account, store, listener, context, ready)
+                finally:
+                    if settings.ephemeral:
+                        await stop_servers(layout)
         finally:
             os.close(held)
 
@@ -178,12 +181,12 @@ async def _run(
     found: Programs,
     account: Account,
     store: Store,
+    listener: socket.socket,
+    context: ssl.SSLContext,
     ready: Ready,
 ) -> None:
     sealer = Sealer(layout.sealing_key)
     await identity.admit_administrator(store, layout)
-    context = identity.certify(layout, settings)
-    listener = _listen(settings)
     host = _host(settings, found)
     agent = Agent(store, *_machine(settings, layout, found, account, sealer), host)
     app = create_app(
@@ -223,8 +226,6 @@ async def _run(
                 task.cancel()
     except BaseExceptionGroup as group_of_one:
         raise group_of_one.exceptions[0] from None
-    finally:
-        listener.close()
 
 
 def _machine(
@@ -262,6 +263,7 @@ def _listen(settings: ServeSettings) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))
+        listener.listen()  # until then somebody else may still take the port
     except OSError as error:
         listener.close()
         raise Misconfigured(
@@ -305,6 +307,20 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer what is under way, then leave.
+
+        A client that keeps its connection for later does not answer a TLS farewell, so none is waited for.
+        """
+        leaving = asyncio.create_task(super().shutdown(sockets))
+        await asyncio.sleep(FAREWELL_SECONDS)
+        while self.server_state.tasks and not leaving.done():
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(FAREWELL_SECONDS)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await leaving
 
 
 @contextlib.contextmanager
