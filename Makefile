@@ -1,7 +1,7 @@
 # Everything one does with a clone.  Each target sets up first what it needs, which takes no time when it is there.
 
 BIN := .venv/bin
-PYTHON_DIRS := packages tests bench
+PYTHON_DIRS := packages tests bench tools
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run stop test test-fast check format bench constraints clean
@@ -24,14 +24,16 @@ test: setup  ## run all tests
 test-fast: setup  ## run the tests that start no process
 	$(BIN)/pytest tests/unit
 
-check: setup  ## check format, lint, types and layers
+check: setup  ## check format, lint, types, layers, and that the sync client is up to date
 	$(BIN)/ruff format --check $(PYTHON_DIRS)
 	$(BIN)/ruff check $(PYTHON_DIRS)
 	$(BIN)/mypy $(PYTHON_DIRS)
 	$(BIN)/lint-imports
+	$(BIN)/python tools/unasync.py --check
 
-format: setup  ## rewrite the code in the project's format
+format: setup  ## rewrite the code in the project's format, and the sync client from the async one
 	$(BIN)/ruff format $(PYTHON_DIRS)
+	$(BIN)/python tools/unasync.py
 	$(BIN)/ruff check --fix $(PYTHON_DIRS)
 
 bench: setup  ## measure, print the table, and write build/bench.json
@@ -42,4 +44,4 @@ constraints: setup  ## write constraints.txt anew, from the newest packages that
 
 clean:  ## remove the virtual environment, caches and what was built; data of the service stays
 	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find packages tests bench -name __pycache__ -prune -exec rm -rf {} +
+	find packages tests bench tools -name __pycache__ -prune -exec rm -rf {} +

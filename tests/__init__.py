@@ -1,1 +1,1 @@
-"""The tests.  From one folder to another, import by the full name: ``from tests.support.waiting import …``."""
+"""The tests.  From folder to folder, import by the full name: ``from tests.support.waiting import …``."""

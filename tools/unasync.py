@@ -10,6 +10,7 @@ module without I/O that both use.
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -40,7 +41,14 @@ def sync_text(text: str, source: Path) -> str:
     header = f"# Made from {source.parent.name}/{source.name} by tools/unasync.py; change that one.\n\n"
     if "yield" in text:
         header += "# ruff: noqa: UP028\n\n"  # `yield from` has no async twin
-    return header + text
+    return formatted(header + text, source)
+
+
+def formatted(text: str, source: Path) -> str:
+    """Return a text in the project's format: without ``async`` and ``await`` some lines fit that did not."""
+    ruff = Path(sys.executable).with_name("ruff")
+    command = [str(ruff), "format", f"--stdin-filename={source}", "-"]
+    return subprocess.run(command, input=text, capture_output=True, check=True, text=True).stdout
 
 
 def main(arguments: list[str]) -> int:

@@ -34,8 +34,7 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class RateLimit(NamedTuple):
-    """The hourly limit as the last answer told it; at ``reset`` (Unix time) the oldest call stops counting.
-    """
+    """The hourly limit as last told; at ``reset`` (Unix time) the oldest call stops counting."""
 
     limit: int
     remaining: int

@@ -34,8 +34,7 @@ NO_RETRY = Retry(tries=1)
 
 
 class Attempts:
-    """The tries of one call: told of a failure, it says how long to wait before the next, or None to give up.
-    """
+    """The tries of one call: told of a failure, it says how long to wait before the next; None: give up."""
 
     __slots__ = ("_made", "_method", "_retry", "_start")
 

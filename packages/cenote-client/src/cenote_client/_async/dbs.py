@@ -1,5 +1,4 @@
-"""Databases of a cluster.  Their methods have the bare names ``list``, ``add``, ``get``, ``delete`` in pydo.
-"""
+"""Databases of a cluster; in pydo their methods are just ``list``, ``add``, ``get`` and ``delete``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What only one of the other engines has: eviction (Redis, Valkey), SQL mode (MySQL), indexes (OpenSearch).
-"""
+"""What only one other engine has: eviction (Redis, Valkey), SQL mode (MySQL), indexes (OpenSearch)."""
 
 from __future__ import annotations
 

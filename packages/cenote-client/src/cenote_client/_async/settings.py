@@ -1,5 +1,4 @@
-"""Settings of a cluster: its configuration, growth, names, trusted sources; and the account's metrics login.
-"""
+"""Settings of a cluster: configuration, growth, names, sources; and the account's metrics login."""
 
 from __future__ import annotations
 

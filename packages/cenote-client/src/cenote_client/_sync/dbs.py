@@ -1,7 +1,6 @@
 # Made from _async/dbs.py by tools/unasync.py; change that one.
 
-"""Databases of a cluster.  Their methods have the bare names ``list``, ``add``, ``get``, ``delete`` in pydo.
-"""
+"""Databases of a cluster; in pydo their methods are just ``list``, ``add``, ``get`` and ``delete``."""
 
 from __future__ import annotations
 

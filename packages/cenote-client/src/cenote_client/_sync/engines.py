@@ -1,7 +1,6 @@
 # Made from _async/engines.py by tools/unasync.py; change that one.
 
-"""What only one of the other engines has: eviction (Redis, Valkey), SQL mode (MySQL), indexes (OpenSearch).
-"""
+"""What only one other engine has: eviction (Redis, Valkey), SQL mode (MySQL), indexes (OpenSearch)."""
 
 from __future__ import annotations
 
@@ -50,9 +49,7 @@ class Engines(Caller):
         """
         return self._call(op.GET_SQL_MODE, (database_cluster_uuid,), kwargs)
 
-    def update_sql_mode(
-        self, database_cluster_uuid: str, body: t.SqlMode, **kwargs: Unpack[t.Call]
-    ) -> None:
+    def update_sql_mode(self, database_cluster_uuid: str, body: t.SqlMode, **kwargs: Unpack[t.Call]) -> None:
         """Replace the global SQL modes of a MySQL cluster.
 
         Raises InvalidError for a mode that is none.

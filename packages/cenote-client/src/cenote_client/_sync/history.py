@@ -55,9 +55,7 @@ class History(Caller):
             op.LIST_EVENTS_LOGS, (database_cluster_uuid,), kwargs, query={"page": page, "per_page": per_page}
         )
 
-    def get_migration_status(
-        self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]
-    ) -> t.OnlineMigration:
+    def get_migration_status(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.OnlineMigration:
         """Return the online migration of a cluster, as ``{"id": …, "status": …, "created_at": …}``.
 
         Raises NotFoundError when the cluster is not there, or has never had one.

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 class Kafka(Caller):
     """The operations of ``client.databases`` on kafka."""
 
-    def list_kafka_topics(
-        self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]
-    ) -> t.TopicListResponse:
+    def list_kafka_topics(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.TopicListResponse:
         """Return the topics of a Kafka cluster, as ``{"topics": [{…}]}``.
 
         Raises NotFoundError when the cluster is not there.
@@ -132,13 +130,9 @@ class Kafka(Caller):
         ``GET /v2/databases/{database_cluster_uuid}/schema-registry/{subject_name}/versions/{version}``, scope
         ``database:read``.
         """
-        return self._call(
-            op.GET_KAFKA_SCHEMA_VERSION, (database_cluster_uuid, subject_name, version), kwargs
-        )
+        return self._call(op.GET_KAFKA_SCHEMA_VERSION, (database_cluster_uuid, subject_name, version), kwargs)
 
-    def get_kafka_schema_config(
-        self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]
-    ) -> t.SchemaConfig:
+    def get_kafka_schema_config(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.SchemaConfig:
         """Return how compatible later schemas must be, for all subjects.
 
         Raises NotFoundError when the cluster is not there.
@@ -168,9 +162,7 @@ class Kafka(Caller):
         ``GET /v2/databases/{database_cluster_uuid}/schema-registry/config/{subject_name}``, scope
         ``database:read``.
         """
-        return self._call(
-            op.GET_KAFKA_SCHEMA_SUBJECT_CONFIG, (database_cluster_uuid, subject_name), kwargs
-        )
+        return self._call(op.GET_KAFKA_SCHEMA_SUBJECT_CONFIG, (database_cluster_uuid, subject_name), kwargs)
 
     def update_kafka_schema_subject_config(
         self,

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 class Logsinks(Caller):
     """The operations of ``client.databases`` on logsinks."""
 
-    def list_logsink(
-        self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]
-    ) -> t.LogsinkListResponse:
+    def list_logsink(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.LogsinkListResponse:
         """Return the log sinks of a cluster, as ``{"sinks": [{…}]}``.
 
         Raises NotFoundError when the cluster is not there.
@@ -40,9 +38,7 @@ class Logsinks(Caller):
         """
         return self._call(op.CREATE_LOGSINK, (database_cluster_uuid,), kwargs, body)
 
-    def get_logsink(
-        self, database_cluster_uuid: str, logsink_id: str, **kwargs: Unpack[t.Call]
-    ) -> t.Logsink:
+    def get_logsink(self, database_cluster_uuid: str, logsink_id: str, **kwargs: Unpack[t.Call]) -> t.Logsink:
         """Return one log sink, bare: ``{"sink_id": …, "sink_name": …, "sink_type": …, "config": {…}}``.
 
         Raises NotFoundError when the cluster or the sink is not there.
@@ -62,9 +58,7 @@ class Logsinks(Caller):
         """
         self._call(op.UPDATE_LOGSINK, (database_cluster_uuid, logsink_id), kwargs, body)
 
-    def delete_logsink(
-        self, database_cluster_uuid: str, logsink_id: str, **kwargs: Unpack[t.Call]
-    ) -> None:
+    def delete_logsink(self, database_cluster_uuid: str, logsink_id: str, **kwargs: Unpack[t.Call]) -> None:
         """Stop sending the log to that place.
 
         Raises NotFoundError when the cluster or the sink is not there.

@@ -1,7 +1,6 @@
 # Made from _async/settings.py by tools/unasync.py; change that one.
 
-"""Settings of a cluster: its configuration, growth, names, trusted sources; and the account's metrics login.
-"""
+"""Settings of a cluster: configuration, growth, names, sources; and the account's metrics login."""
 
 from __future__ import annotations
 
@@ -39,9 +38,7 @@ class Settings(Caller):
         """
         self._call(op.PATCH_CONFIG, (database_cluster_uuid,), kwargs, body)
 
-    def get_autoscale(
-        self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]
-    ) -> t.AutoscaleResponse:
+    def get_autoscale(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.AutoscaleResponse:
         """Return whether and how the disk of a cluster grows by itself.
 
         Raises NotFoundError when the cluster is not there.
@@ -61,9 +58,7 @@ class Settings(Caller):
         """
         self._call(op.UPDATE_AUTOSCALE, (database_cluster_uuid,), kwargs, body)
 
-    def get_do_settings(
-        self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]
-    ) -> t.DoSettingsResponse:
+    def get_do_settings(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.DoSettingsResponse:
         """Return the names, besides its own, for which the certificate of a cluster is valid.
 
         Raises NotFoundError when the cluster is not there.
@@ -83,9 +78,7 @@ class Settings(Caller):
         """
         self._call(op.UPDATE_DO_SETTINGS, (database_cluster_uuid,), kwargs, body)
 
-    def list_firewall_rules(
-        self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]
-    ) -> t.FirewallResponse:
+    def list_firewall_rules(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.FirewallResponse:
         """Return the trusted sources of a cluster, as ``{"rules": [{…}]}``; none means that all may connect.
 
         Raises NotFoundError when the cluster is not there.

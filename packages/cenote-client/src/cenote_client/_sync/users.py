@@ -48,9 +48,7 @@ class Users(Caller):
         """
         return self._call(op.ADD_USER, (database_cluster_uuid,), kwargs, body)
 
-    def get_user(
-        self, database_cluster_uuid: str, username: str, **kwargs: Unpack[t.Call]
-    ) -> t.UserResponse:
+    def get_user(self, database_cluster_uuid: str, username: str, **kwargs: Unpack[t.Call]) -> t.UserResponse:
         """Return one user, as ``{"user": {…}}``.
 
         Raises NotFoundError when the cluster or the user is not there.  The password is left out for a token

@@ -1,0 +1,1 @@
+"""What Cenote costs, measured against a floor: ``python -m bench``."""
