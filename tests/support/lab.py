@@ -71,7 +71,7 @@ class Lab:
         """
         done: list[Change] = []
         async with asyncio.timeout(SETTLE_SECONDS):
-            while await self._pass(cluster, done, stop_after):  # noqa: ASYNC110 - waits for another process
+            while await self._pass(cluster, done, stop_after):
                 await asyncio.sleep(0.01)
         return done
 

@@ -31,11 +31,13 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY = 20.0  # seconds between looks at a cluster that nothing was heard of
 POLL_FIRST, POLL_MOST = 0.005, 0.5  # seconds between looks while a server is starting
+POLL_GROWTH = 1.2
 RETRY_FIRST, RETRY_MOST = 0.5, 30.0  # seconds between tries of what has failed
 REAP_EVERY = 0.5  # seconds
 ANNOUNCE_EVERY = 10.0  # seconds
 LONGEST_LOG = 16 * 2**20  # bytes
 WORTH_REPORTING = 0.1
+STOCK_AFTER = 0.3  # seconds; the cluster that took the spare goes first
 AT_ONCE = 4  # clusters that may be worked on at the same time
 
 
@@ -86,12 +88,21 @@ class Agent:
             await asyncio.sleep(ANNOUNCE_EVERY)
 
     async def _prepare(self) -> None:
-        """Make the templates before the first cluster asks for one."""
-        for version in self._host.versions:
-            try:
-                await self._machine.template(version)
-            except (CenoteError, OSError) as error:
-                log.warning("no template for PostgreSQL %s: %s", version, error)
+        """Have a template and a spare of each version before the next cluster asks for one."""
+        while True:
+            made = []
+            for version in self._host.versions:
+                try:
+                    made.append(await self._machine.stock(version))
+                except (CenoteError, OSError) as error:
+                    log.warning("no template for PostgreSQL %s: %s", version, error)
+            if len(made) == len(self._host.versions):
+                try:
+                    await self._machine.tidy(made)
+                except OSError as error:
+                    log.warning("old templates cannot be removed: %s", error)
+            await self._machine.copied()
+            await asyncio.sleep(STOCK_AFTER)
 
     def _wake(self, cluster_id: UUID) -> None:
         stored = self._store.cluster(cluster_id)
@@ -139,7 +150,7 @@ class NodeTask:
             await self._task
 
     async def _run(self) -> None:
-        poll, retry = POLL_FIRST, RETRY_FIRST
+        poll, retry, waited_for = POLL_FIRST, RETRY_FIRST, ""
         try:
             while (stored := self._store.cluster(self._cluster_id)) is not None:
                 self.wake.clear()
@@ -150,10 +161,12 @@ class NodeTask:
                         return
                     await self._converge(stored)
                 except Waiting as waiting:
+                    if str(waiting) != waited_for:
+                        poll, waited_for = POLL_FIRST, str(waiting)
                     # Most waits are over before anybody could read of them, and a report costs a write.
                     if poll >= WORTH_REPORTING:
                         await self._report(stored, str(waiting))
-                    pause, poll = poll, min(poll * 1.5, POLL_MOST)
+                    pause, poll = poll, min(poll * POLL_GROWTH, POLL_MOST)
                 except (CenoteError, OSError) as error:
                     log.warning("cluster %s: %s", stored.value.name, error)
                     await self._report(stored, str(error), failing=True)
@@ -163,7 +176,7 @@ class NodeTask:
                     await self._report(stored, "an unexpected error; see Cenote's log", failing=True)
                     pause, retry = retry, min(retry * 2, RETRY_MOST)
                 else:
-                    poll, retry = POLL_FIRST, RETRY_FIRST
+                    retry, waited_for = RETRY_FIRST, ""
                     self._started.clear()
                 await self._sleep(pause)
         finally:

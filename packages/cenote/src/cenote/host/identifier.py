@@ -49,13 +49,14 @@ def read(data: Path) -> int:
     return identifier
 
 
-def change(data: Path, identifier: int) -> None:
-    """Give a stopped server's data directory another system identifier."""
+def change(data: Path, identifier: int) -> list[Path]:
+    """Give a stopped server's data directory another system identifier; return the files changed."""
     control = data / "global" / "pg_control"
     content = bytearray(control.read_bytes())
     where = _crc_offset(bytes(content))
     struct.pack_into("<Q", content, 0, identifier)
     struct.pack_into("<I", content, where, crc32c(bytes(content[:where])))
+    changed = [control]
     for segment in sorted((data / "pg_wal").iterdir()):
         if segment.is_file() and len(segment.name) == 24:
             with segment.open("r+b") as stream:
@@ -63,8 +64,10 @@ def change(data: Path, identifier: int) -> None:
                 if struct.unpack_from("<H", header, 2)[0] & _LONG_HEADER:
                     stream.seek(24)
                     stream.write(struct.pack("<Q", identifier))
+                    changed.append(segment)
     with control.open("r+b") as stream:
         stream.write(content)
+    return changed
 
 
 def _crc_offset(content: bytes) -> int:

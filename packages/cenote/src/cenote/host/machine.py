@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Collection
 from pathlib import Path
 from typing import assert_never
 
@@ -45,6 +46,7 @@ class Machine:
         self._sealer = authority_sealer
         self._template_lock = asyncio.Lock()
         self._listening: dict[int, Process] = {}
+        self._copied = asyncio.Event()
 
     async def do(self, change: Change, session: sql.Session) -> None:
         """Carry out one change; raise CenoteError or OSError when the machine refuses it."""
@@ -58,6 +60,7 @@ class Machine:
             case CopyTemplate(version, target):
                 source = await self.template(version)
                 await asyncio.to_thread(templates.copy, source, target)
+                self._copied.set()
             case IssueCertificate(path, names, authority):
                 key = self._sealer.open(authority.sealed_key).reveal()
                 issued = certificates.issue(authority.certificate, key, names)
@@ -98,6 +101,22 @@ class Machine:
             )
         async with self._template_lock:
             return await asyncio.to_thread(templates.template, self.layout.templates, binaries, self.account)
+
+    async def stock(self, version: str) -> Path:
+        """Have a template and a spare copy of it; return the template."""
+        source = await self.template(version)
+        await asyncio.to_thread(templates.stock, source)
+        return source
+
+    async def tidy(self, kept: Collection[Path]) -> None:
+        """Remove all but these templates and their spares; not while one is being stocked."""
+        async with self._template_lock:
+            await asyncio.to_thread(templates.tidy, self.layout.templates, kept)
+
+    async def copied(self) -> None:
+        """Wait until a cluster was made, which may have taken a spare."""
+        await self._copied.wait()
+        self._copied.clear()
 
     def _start(self, program: Program, digest: str) -> None:
         process = processes.start(program, self.account)

@@ -2,16 +2,24 @@
 
 The template already holds what every cluster has (the administrator's role, the default database, our own
 book of what we made), so that a new cluster needs no SQL but its password.
+
+Copying 1,300 files takes between a tenth of a second and a whole one, by what else the disk has to do.  So
+one copy lies ready, the spare: a new cluster takes it by a rename.
+
+A data directory is on the disk before anybody gets it.  PostgreSQL recovers from a power cut by what it wrote
+itself since the last checkpoint, and takes everything before it, which is the copy, for granted.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 from cenote.conf.hba import SUPERUSER
@@ -32,6 +40,7 @@ CREATE SCHEMA cenote;
 CREATE TABLE cenote.made (kind text, name text, PRIMARY KEY (kind, name));
 INSERT INTO cenote.made VALUES ('role', '{ADMIN_USER}'), ('database', '{DEFAULT_DATABASE}');
 """  # noqa: S608 - constants of ours
+_DRAFT = ".draft-"
 _INITDB = (
     f"--username={SUPERUSER}",
     "--encoding=UTF8",
@@ -47,15 +56,11 @@ def template(templates: Path, binaries: Path, account: Account) -> Path:
 
     Its name covers the exact release and the recipe, so that an update of either makes another one.
     """
-    release = subprocess.run(
-        [binaries / "postgres", "--version"], check=True, capture_output=True, text=True, timeout=30
-    ).stdout
-    recipe = hashlib.sha256("\0".join((release, _STATEMENTS, *_INITDB)).encode())
-    path = templates / recipe.hexdigest()[:32]
+    path = templates / _name(binaries)
     if path.is_dir():
         return path
     files.make_directory(templates, 0o700, account.owner)
-    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=templates))
+    draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=templates))
     try:
         if account.owner is not None:
             os.chown(draft, *account.owner)
@@ -72,17 +77,86 @@ def template(templates: Path, binaries: Path, account: Account) -> Path:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a template to a cluster's data directory, which is there whole or not at all."""
+    """Make a template's copy a cluster's data directory, which is there whole or not at all.
+
+    The spare is taken when there is one: whoever renames it first has it.
+    """
     draft = target.with_name(f".draft-{target.name}")
     files.remove(draft)
+    try:
+        os.rename(_spare(source), draft)
+    except OSError:  # there is none, or the clusters are on another file system
+        _copy(source, draft)
+    for changed in identifier.change(draft, identifier.new_identifier()):
+        _sync(changed)
+    os.replace(draft, target)
+    # A folder whose name is lost with the power would be taken for one that was never made.
+    for folder in (target.parent, target.parent.parent):
+        _sync(folder)
+
+
+def stock(source: Path) -> None:
+    """Have a spare of a template; nothing when there is one."""
+    spare = _spare(source)
+    if spare.exists():
+        return
+    draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=source.parent))
+    try:
+        _copy(source, draft / "data")
+        os.rename(draft / "data", spare)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def tidy(templates: Path, kept: Collection[Path]) -> None:
+    """Remove what is neither one of these templates nor a spare of one: outdated ones, and halves of copies.
+
+    Nobody else may be making one meanwhile.
+    """
+    wanted = {path.name for source in kept for path in (source, _spare(source))}
+    for path in templates.iterdir():
+        if path.name not in wanted:
+            files.remove(path)
+
+
+def _spare(source: Path) -> Path:
+    return source.with_name(f"{source.name}.spare")
+
+
+def _copy(source: Path, target: Path) -> None:
     # cp shares blocks where the file system can, which no function of the standard library does.
-    command = ["cp", "--archive", "--reflink=auto", str(source), str(draft)]
+    _command("cp", "--archive", "--reflink=auto", str(source), str(target))
+    # The whole file system at once: a hundred times faster than 1,300 files one by one.
+    _command("sync", "--file-system", str(target))
+
+
+def _command(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        reason = done.stderr.strip().splitlines()[-1:] or ["cp failed"]
+        reason = done.stderr.strip().splitlines()[-1:] or [f"{command[0]} failed"]
         raise CenoteError(f"cannot copy the template: {reason[0]}")
-    identifier.change(draft, identifier.new_identifier())
-    os.replace(draft, target)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _name(binaries: Path) -> str:
+    found = (binaries / "postgres").stat()
+    recipe = "\0".join((_release(binaries, found.st_ino, found.st_mtime_ns), _STATEMENTS, *_INITDB))
+    return hashlib.sha256(recipe.encode()).hexdigest()[:32]
+
+
+@functools.lru_cache(maxsize=16)
+def _release(binaries: Path, _inode: int, _changed_ns: int) -> str:
+    """Return what the server says of itself; asked once for each program file, as that takes 10 ms."""
+    return subprocess.run(
+        [binaries / "postgres", "--version"], check=True, capture_output=True, text=True, timeout=30
+    ).stdout
 
 
 def _run(account: Account, directory: Path, program: Path, *arguments: str, stdin: str = "") -> None:
