@@ -98,8 +98,7 @@ class Service:
 
     def environment(self) -> dict[str, str]:
         """Return what ``cenote env`` exports."""
-        pairs = (line.removeprefix("export ").split("=", 1) for line in self.cenote("env").splitlines())
-        return {name: shlex.split(value)[0] for name, value in pairs}
+        return exports_of(self.cenote("env"))
 
     def client(self, token: str | None = None) -> Client:
         """Return a client with the administrator's token, or another one; whoever asks for it closes it."""
@@ -159,6 +158,12 @@ def service(*options: str) -> Iterator[Service]:
             for process in processes.below(folder):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGKILL)
+
+
+def exports_of(text: str) -> dict[str, str]:
+    """Return the variables that lines for a shell export."""
+    pairs = (line.removeprefix("export ").split("=", 1) for line in text.splitlines())
+    return {name: shlex.split(value)[0] for name, value in pairs}
 
 
 def run_cenote(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -225,4 +230,4 @@ def clean_environment() -> dict[str, str]:
 
 
 def _without_secrets(log: str) -> str:
-    return re.sub(r"dop_v1_\w+|SCRAM-SHA-256\$\S+", "…", log)
+    return re.sub(r"cenote_v1_\w+|SCRAM-SHA-256\$\S+", "…", log)

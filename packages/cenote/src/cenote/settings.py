@@ -12,6 +12,7 @@ from cenote.domain import Secret
 from cenote.errors import Misconfigured
 
 FIRST_PORT, LAST_PORT = 25060, 26059  # 500 clusters; the first gets the ports that everybody knows
+_LOCALHOST = ("127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +69,14 @@ class ServeSettings:
         """The name that clients use for this host."""
         if self.public_host is not None:
             return self.public_host
-        if ip_address(self.host).is_loopback:
+        if self.host in _LOCALHOST:
             return "localhost"
         return socket.getfqdn() if self.everywhere else self.host
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names and addresses that the API's certificate is good for."""
-        named = ["localhost", "127.0.0.1", "::1", self.reached_as]
+        named = ["localhost", *_LOCALHOST, self.reached_as]
         if not self.everywhere:
             named.append(self.host)
         return tuple(dict.fromkeys(named))

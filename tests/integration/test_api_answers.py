@@ -1,0 +1,534 @@
+"""What the API answers: the fields, types and codes that real clients insist on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from base64 import b64decode
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import msgspec
+import pytest
+from cryptography import x509
+from cryptography.x509 import load_pem_x509_certificate
+
+from cenote import certificates
+from cenote.api import Settings
+from cenote.domain import Host
+from tests.support.api import BACKEND, HOST, POOL, Api, Apis, running_apis
+
+SENT_BY_GODO = {
+    **BACKEND,
+    "private_network_uuid": "",
+    "project_id": "",
+    "rules": None,
+    "backup_restore": None,
+    "tags": ["production"],
+}
+
+
+@pytest.fixture(scope="module")
+def apis() -> Iterator[Apis]:
+    yield from running_apis()
+
+
+def test_a_new_cluster_is_creating_and_its_connection_stays(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        created = (await api.call("POST", "/v2/databases", 201, json=SENT_BY_GODO))["database"]
+        assert created["status"] == "creating"
+        assert created["connection"]["port"] == 25060
+        path = f"/v2/databases/{created['id']}"
+        await api.report(path)
+        online = (await api.call("GET", path, 200))["database"]
+        assert online["status"] == "online"
+        assert online["cenote"] == {"reason": "", "failing": False}
+        for key in ("connection", "private_connection", "users", "created_at"):
+            assert online[key] == created[key]
+
+    apis.run(scenario)
+
+
+def test_a_cluster_says_what_it_is_waiting_for(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        await api.report(cluster, "the disk is full", failing=True)
+        shown = (await api.call("GET", cluster, 200))["database"]
+        assert shown["cenote"] == {"reason": "the disk is full", "failing": True}
+
+    apis.run(scenario)
+
+
+def test_a_cluster_has_every_field_in_the_type_that_strict_clients_decode(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        shown = (await api.call("POST", "/v2/databases", 201, json=SENT_BY_GODO))["database"]
+        password = shown["connection"]["password"]
+        uri = f"postgres://doadmin:{password}@localhost:25060/defaultdb?sslmode=require"
+        assert shown["connection"] == {
+            "protocol": "postgresql",
+            "uri": uri,
+            "database": "defaultdb",
+            "host": "localhost",
+            "port": 25060,
+            "user": "doadmin",
+            "password": password,
+            "ssl": True,
+        }
+        assert shown["users"] == [{"name": "doadmin", "role": "primary", "password": password}]
+        assert {key: shown[key] for key in BACKEND} == BACKEND
+        assert shown["semantic_version"] == "15.18"
+        assert (shown["db_names"], shown["tags"]) == (["defaultdb"], ["production"])
+        assert shown["storage_size_mib"] == 10240
+        assert shown["metrics_endpoints"] == []
+        window = shown["maintenance_window"]
+        assert (window["pending"], window["description"]) == (False, [])
+        for key in ("id", "project_id", "private_network_uuid"):
+            assert str(UUID(shown[key])) == shown[key]
+        for key in ("created_at", "version_end_of_life", "version_end_of_availability"):
+            assert datetime.fromisoformat(shown[key]).microsecond == 0
+        assert None not in shown.values()
+        assert "settings" not in shown["users"][0]
+
+    apis.run(scenario)
+
+
+def test_ids_of_project_and_network_are_kept_when_they_are_given(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        ids = {
+            "project_id": "11111111-1111-4111-8111-111111111111",
+            "private_network_uuid": "22222222-2222-4222-8222-222222222222",
+        }
+        shown = (await api.call("POST", "/v2/databases", 201, json={**BACKEND, **ids}))["database"]
+        assert {key: shown[key] for key in ids} == ids
+
+    apis.run(scenario)
+
+
+def test_without_a_version_a_cluster_gets_the_newest(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        body = {key: value for key, value in BACKEND.items() if key != "version"}
+        shown = (await api.call("POST", "/v2/databases", 201, json=body))["database"]
+        assert (shown["version"], shown["semantic_version"]) == ("16", "16.4")
+
+    apis.run(scenario)
+
+
+def test_creating_a_cluster_does_not_wait_for_its_agent(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        before = time.monotonic()
+        await api.add_cluster()
+        assert time.monotonic() - before < 5  # the time that a change would wait
+
+    apis.run(scenario, Settings(wait_seconds=30))
+
+
+def test_clusters_get_pairs_of_ports_that_nobody_has(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        paths = await asyncio.gather(*(api.add_cluster(name=f"cluster-{number}") for number in range(8)))
+        ports = sorted(
+            [(await api.call("GET", path, 200))["database"]["connection"]["port"] for path in paths]
+        )
+        assert ports == [25060, 25064, 25066, 25068, 25070, 25072, 25074, 25076]
+
+    busy = msgspec.structs.replace(HOST, busy_ports=(25063,))
+    apis.run(scenario, hosts=(busy,))
+
+
+def test_a_host_without_free_ports_is_not_chosen_and_without_any_the_reason_is_told(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        await api.add_cluster(name="first")
+        await api.add_cluster(name="second")
+        assert "ports" in await api.refusal("POST", "/v2/databases", 412, json={**BACKEND, "name": "third"})
+
+    small = [msgspec.structs.replace(HOST, name=name, last_port=25061) for name in ("one", "two")]
+    apis.run(scenario, hosts=tuple(small))
+
+
+def test_a_cluster_goes_to_the_host_with_the_most_memory_left_that_has_its_version(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        for name, size in (("a", "db-s-6vcpu-16gb"), ("b", "db-s-1vcpu-1gb")):
+            await api.add_cluster(name=f"cluster-{name}", size=size)
+        placed = {stored.value.name: stored.value.primary.host for stored in api.store.clusters()}
+        assert placed == {"cluster-a": "large", "cluster-b": "small"}
+
+    large = msgspec.structs.replace(HOST, name="large", memory_mib=16384)
+    small = msgspec.structs.replace(HOST, name="small", memory_mib=2048)
+    other = Host(
+        name="other",
+        address="127.0.0.2",
+        memory_mib=99999,
+        cpus=1,
+        versions={"14": "14.1"},
+        first_port=25060,
+        last_port=25079,
+    )
+    apis.run(scenario, hosts=(large, small, other))
+
+
+def test_without_a_host_nothing_is_created(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        assert "no host" in await api.refusal("POST", "/v2/databases", 422, json=BACKEND)
+
+    apis.run(scenario, hosts=())
+
+
+def test_a_deleted_cluster_is_gone_and_its_name_is_free_when_the_answer_comes(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        await api.call("POST", f"{cluster}/pools", 201, json=POOL)
+        await api.call("DELETE", cluster, 204)
+        for path in ("", "/ca", "/pools", "/pools/backend-pool", "/users/doadmin", "/firewall", "/topics"):
+            await api.refusal("GET", cluster + path, 404)
+        await api.refusal("DELETE", cluster, 404)
+        await api.refusal("POST", f"{cluster}/pools", 404, json=POOL)
+        assert (await api.call("GET", "/v2/databases", 200))["databases"] == []
+        await api.add_cluster()
+
+    apis.run(scenario)
+
+
+def test_a_pool_is_answered_as_the_reference_has_it(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        created = (await api.call("POST", f"{cluster}/pools", 201, json=POOL))["pool"]
+        password = created["connection"]["password"]
+        connection = {
+            "protocol": "postgresql",
+            "uri": f"postgres://doadmin:{password}@localhost:25061/backend-pool?sslmode=require",
+            "database": "backend-pool",
+            "host": "localhost",
+            "port": 25061,
+            "user": "doadmin",
+            "password": password,
+            "ssl": True,
+        }
+        assert created == {**POOL, "connection": connection, "private_connection": connection}
+        assert await api.call("GET", f"{cluster}/pools/backend-pool", 200) == {"pool": created}
+        assert (await api.call("GET", f"{cluster}/pools", 200))["pools"] == [created]
+
+    apis.run(scenario)
+
+
+def test_both_ways_to_one_pool_give_the_same_answer(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        await api.call("POST", f"{cluster}/pools", 201, json=POOL)
+        quick = await api.http.get(f"{cluster}/pools/backend-pool")
+        routed = await api.http.get(f"{cluster}/pools/backend-pool/")
+        assert quick.content == routed.content
+        assert quick.headers["content-type"] == routed.headers["content-type"] == "application/json"
+        assert set(quick.headers) == set(routed.headers)
+        head = await api.http.head(f"{cluster}/pools/backend-pool")
+        assert head.headers["content-length"] == str(len(quick.content))
+
+    apis.run(scenario)
+
+
+@pytest.mark.parametrize("sent", [{}, {"user": ""}, {"user": None}])
+def test_a_pool_without_a_user_comes_back_without_one_and_with_a_login(
+    apis: Apis, sent: dict[str, Any]
+) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        body = {key: value for key, value in POOL.items() if key != "user"} | sent
+        created = (await api.call("POST", f"{cluster}/pools", 201, json=body))["pool"]
+        assert created["user"] == ""
+        assert created["connection"]["user"] == "doadmin"
+        assert created["connection"]["password"] in created["connection"]["uri"]
+
+    apis.run(scenario)
+
+
+def test_a_pool_is_changed_and_deleted(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        one = f"{cluster}/pools/backend-pool"
+        await api.call("POST", f"{cluster}/pools", 201, json=POOL)
+        await api.call("PUT", one, 204, json={"size": 22, "db": "defaultdb", "mode": "session"})
+        changed = (await api.call("GET", one, 200))["pool"]
+        assert (changed["size"], changed["mode"], changed["user"]) == (22, "session", "doadmin")
+        await api.call("PUT", one, 204, json={"size": 1, "db": "defaultdb", "mode": "session", "user": ""})
+        assert (await api.call("GET", one, 200))["pool"]["user"] == ""
+        await api.call("DELETE", one, 204)
+        await api.refusal("GET", one, 404)
+        await api.refusal("DELETE", one, 404)
+        await api.refusal("PUT", one, 404, json={"size": 1, "db": "defaultdb", "mode": "session"})
+        await api.call("POST", f"{cluster}/pools", 201, json=POOL)
+
+    apis.run(scenario)
+
+
+def test_users_are_added_shown_reset_and_deleted(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        added = (await api.call("POST", f"{cluster}/users", 201, json={"name": "jane@example.com"}))["user"]
+        assert set(added) == {"name", "role", "password"}
+        assert added["role"] == "normal"
+        one = f"{cluster}/users/jane%40example.com"
+        assert (await api.call("GET", one, 200))["user"] == added
+        reset = (await api.call("POST", f"{one}/reset_auth", 200))["user"]
+        assert reset["password"] != added["password"]
+        assert (await api.call("PUT", one, 201, json={"settings": {}}))["user"] == reset
+        listed = (await api.call("GET", f"{cluster}/users", 200))["users"]
+        assert [user["name"] for user in listed] == ["doadmin", "jane@example.com"]
+        await api.call("DELETE", one, 204)
+        await api.refusal("GET", one, 404)
+
+    apis.run(scenario)
+
+
+def test_a_name_with_odd_characters_is_escaped_in_a_uri(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        await api.call("POST", f"{cluster}/users", 201, json={"name": "a@b+c$d"})
+        created = await api.call("POST", f"{cluster}/pools", 201, json={**POOL, "user": "a@b+c$d"})
+        uri = urlsplit(created["pool"]["connection"]["uri"])
+        assert (uri.hostname, uri.port, uri.username) == ("localhost", 25061, "a%40b%2Bc%24d")
+
+    apis.run(scenario)
+
+
+def test_the_administrators_new_password_is_everywhere(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        await api.call("POST", f"{cluster}/pools", 201, json=POOL)
+        reset = await api.call("POST", f"{cluster}/users/doadmin/reset_auth", 200)
+        password, role = reset["user"]["password"], reset["user"]["role"]
+        shown = (await api.call("GET", cluster, 200))["database"]
+        pool = (await api.call("GET", f"{cluster}/pools/backend-pool", 200))["pool"]
+        assert role == "primary"
+        for connection in (shown["connection"], pool["connection"]):
+            assert connection["password"] == password
+            assert f":{password}@" in connection["uri"]
+
+    apis.run(scenario)
+
+
+def test_databases_are_added_shown_and_deleted(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        assert await api.call("POST", f"{cluster}/dbs", 201, json={"name": "orders"}) == {
+            "db": {"name": "orders"}
+        }
+        assert await api.call("GET", f"{cluster}/dbs/orders", 200) == {"db": {"name": "orders"}}
+        listed = (await api.call("GET", f"{cluster}/dbs", 200))["dbs"]
+        assert listed == [{"name": "defaultdb"}, {"name": "orders"}]
+        assert (await api.call("GET", cluster, 200))["database"]["db_names"] == ["defaultdb", "orders"]
+        await api.call("DELETE", f"{cluster}/dbs/orders", 204)
+        await api.refusal("GET", f"{cluster}/dbs/orders", 404)
+
+    apis.run(scenario)
+
+
+def test_the_authority_is_base64_of_pem_and_signs_what_the_servers_show(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        text = (await api.call("GET", f"{cluster}/ca", 200))["ca"]["certificate"]
+        authority = load_pem_x509_certificate(b64decode(text, validate=True))
+        assert authority.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        stored = api.store.cluster(UUID(cluster.rpartition("/")[2]))
+        assert stored is not None
+        record = stored.value
+        key = api.sealer.open(record.authority.sealed_key).reveal()
+        leaf = certificates.issue(record.authority.certificate, key, record.server_names)
+        names = certificates.names_of(leaf)
+        assert names == ("localhost", "127.0.0.1", "::1")
+        assert certificates.is_issued_by(leaf, b64decode(text).decode())
+
+    apis.run(scenario)
+
+
+def test_with_a_domain_a_cluster_has_host_names_of_its_own(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        pool = (await api.call("POST", f"{cluster}/pools", 201, json=POOL))["pool"]
+        assert pool["connection"]["host"] == "backend.db.example.com"
+        assert pool["private_connection"]["host"] == "private-backend.db.example.com"
+        assert "@private-backend.db.example.com:25061/" in pool["private_connection"]["uri"]
+        names = api.store.clusters()[0].value.server_names
+        assert {"backend.db.example.com", "private-backend.db.example.com", "2001:db8::7"} <= set(names)
+
+    apis.run(scenario, Settings(wait_seconds=0, domain="db.example.com", public_host="2001:DB8:0::7"))
+
+
+def test_an_ipv6_address_stands_in_brackets_in_a_uri(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        shown = (await api.call("GET", await api.add_cluster(), 200))["database"]["connection"]
+        assert shown["host"] == "::1"
+        assert urlsplit(shown["uri"]).hostname == "::1"
+
+    apis.run(scenario, Settings(wait_seconds=0, public_host="::1"))
+
+
+def test_a_change_is_answered_when_the_agent_has_carried_it_out(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        await api.report(cluster)
+        adding = asyncio.create_task(api.call("POST", f"{cluster}/pools", 201, json=POOL))
+        id = UUID(cluster.rpartition("/")[2])
+        recorded = await api.store.wait(
+            lambda: True if (now := api.store.cluster(id)) and now.value.pools else None, 10
+        )
+        assert recorded
+        await asyncio.sleep(0.05)
+        assert not adding.done()
+        await api.report(cluster)
+        assert (await adding)["pool"]["name"] == "backend-pool"
+
+    apis.run(scenario, Settings(wait_seconds=60))
+
+
+def test_a_change_is_answered_when_its_cluster_goes_away_meanwhile(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        adding = asyncio.create_task(api.call("POST", f"{cluster}/pools", 201, json=POOL))
+        id = UUID(cluster.rpartition("/")[2])
+        await api.store.wait(lambda: True if (now := api.store.cluster(id)) and now.value.pools else None, 10)
+        await api.call("DELETE", cluster, 204)
+        await adding
+
+    apis.run(scenario, Settings(wait_seconds=60))
+
+
+def test_changes_of_one_cluster_at_the_same_time_are_all_kept(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        pools = [{**POOL, "name": f"pool-{number}", "size": 1} for number in range(8)]
+        await asyncio.gather(
+            *(api.call("POST", f"{cluster}/pools", 201, json=pool) for pool in pools),
+            *(api.call("POST", f"{cluster}/users", 201, json={"name": f"user-{n}"}) for n in range(4)),
+            *(api.call("POST", f"{cluster}/dbs", 201, json={"name": f"db-{n}"}) for n in range(4)),
+        )
+        shown = (await api.call("GET", cluster, 200))["database"]
+        assert len(shown["users"]) == len(shown["db_names"]) == 5
+        assert len((await api.call("GET", f"{cluster}/pools", 200))["pools"]) == 8
+
+    apis.run(scenario)
+
+
+def test_lists_come_in_pages_with_links_to_the_others(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        for number in range(4):
+            await api.call("POST", f"{cluster}/dbs", 201, json={"name": f"db-{number}"})
+        whole = await api.call("GET", f"{cluster}/dbs", 200)
+        assert (len(whole["dbs"]), whole["links"], whole["meta"]) == (5, {}, {"total": 5})
+        seen, path = [], f"{cluster}/dbs?per_page=2"
+        while path:
+            page = await api.call("GET", path, 200)
+            seen += page["dbs"]
+            assert page["meta"] == {"total": 5}
+            path = page["links"]["pages"].get("next", "")
+        assert seen == whole["dbs"]
+        assert set(page["links"]["pages"]) == {"first", "prev"}
+        assert page["links"]["pages"]["first"].startswith("https://api.test/v2/databases/")
+        assert (await api.call("GET", f"{cluster}/dbs?page=9", 200))["dbs"] == []
+
+    apis.run(scenario)
+
+
+def test_clusters_are_listed_from_the_oldest_and_by_tag(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        await api.add_cluster(name="first", tags=["red"])
+        await api.add_cluster(name="second", tags=["red", "blue"])
+        for query, names in (
+            ("", {"first", "second"}),
+            ("?tag_name=blue", {"second"}),
+            ("?tag_name=green", set()),
+            ("?tag_name=red&per_page=1&page=3", set()),
+        ):
+            listed = await api.call("GET", f"/v2/databases{query}", 200)
+            assert {cluster["name"] for cluster in listed["databases"]} == names
+
+    apis.run(scenario)
+
+
+def test_options_are_those_of_the_hosts(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        body = await api.call("GET", "/v2/databases/options", 200)
+        options = body["options"]["pg"]
+        assert (options["versions"], options["default_version"]) == (["15", "16"], "16")
+        assert "nyc1" in options["regions"]
+        assert [layout["num_nodes"] for layout in options["layouts"]] == [1]
+        assert "db-s-1vcpu-1gb" in options["layouts"][0]["sizes"]
+        assert body["version_availability"]["pg"][0] == {
+            "version": "15",
+            "end_of_life": "2027-11-11T00:00:00Z",
+            "end_of_availability": "2027-05-11T00:00:00Z",
+            "default": False,
+        }
+
+    apis.run(scenario)
+
+
+def test_reads_of_what_does_not_exist_yet_are_true_and_empty(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        assert await api.call("GET", f"{cluster}/firewall", 200) == {"rules": []}
+        assert await api.call("GET", f"{cluster}/replicas", 200) == {"replicas": []}
+        autoscale = await api.call("GET", f"{cluster}/autoscale", 200)
+        assert autoscale["storage"] == autoscale["autoscale"]["storage"] == {"enabled": False}
+        await api.refusal("GET", f"{cluster}/replicas/x", 404)
+
+    apis.run(scenario)
+
+
+def test_every_answer_has_an_id_of_its_own(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        ids = set()
+        for path in ("/v2/databases", "/v2/nothing", "/healthz", "/docs", "/openapi.json"):
+            ids.add((await api.http.get(path)).headers["x-request-id"])
+        bad = await api.http.get("/v2/databases", headers={"authorization": "Bearer x"})
+        assert bad.json()["request_id"] == bad.headers["x-request-id"]
+        assert len(ids) == 5
+
+    apis.run(scenario)
+
+
+def test_limits_are_told_on_every_answer_and_a_burst_says_when_to_come_back(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        remaining = []
+        for path in ("/v2/databases", "/v2/nothing", "/v2/databases/x/pools/y"):
+            headers = (await api.http.get(path)).headers
+            assert headers["ratelimit-limit"] == "100"
+            assert int(headers["ratelimit-reset"]) > time.time() + 3000
+            remaining.append(int(headers["ratelimit-remaining"]))
+        assert remaining == [99, 98, 97]
+        burst = await api.http.get("/v2/databases")
+        assert burst.status_code == 429
+        assert burst.json()["id"] == "too_many_requests"
+        assert burst.json()["message"] == "API rate limit exceeded."
+        assert 1 <= int(burst.headers["retry-after"]) <= 60
+        other = await api.token("database:read")
+        assert (await api.http.get("/v2/databases", headers=other)).status_code == 200
+
+    apis.run(scenario, Settings(wait_seconds=0, requests_per_hour=100, requests_per_minute=3))
+
+
+def test_a_spent_hour_does_not_say_when_to_come_back(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        await api.call("GET", "/v2/databases", 200)
+        spent = await api.http.get("/v2/databases")
+        assert spent.status_code == 429
+        assert "retry-after" not in spent.headers
+        assert spent.headers["ratelimit-remaining"] == "0"
+
+    apis.run(scenario, Settings(wait_seconds=0, requests_per_hour=1, requests_per_minute=0))
+
+
+def test_without_limits_there_are_no_headers_of_them(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        assert "ratelimit-limit" not in (await api.http.get("/v2/databases")).headers
+
+    apis.run(scenario, Settings(wait_seconds=0, requests_per_hour=0, requests_per_minute=0))
+
+
+def test_health_is_told_to_everybody(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        del api.http.headers["authorization"]
+        assert await api.call("GET", "/healthz", 200) == {"status": "ok", "store": "connected"}
+
+    apis.run(scenario)

@@ -1,0 +1,131 @@
+"""The API on a real store, called in process; the agent is absent, so a test reports for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+import httpx
+
+from cenote.api import Settings, auth, create_app
+from cenote.domain import Host, NodeStatus
+from cenote.store import Gateway, PrivateEtcd, Sealer, Store
+from tests.support.etcd import etcd_program
+
+AT_ONCE = Settings(wait_seconds=0)
+HOST = Host(
+    name="here",
+    address="127.0.0.1",
+    memory_mib=8192,
+    cpus=2,
+    versions={"15": "15.18", "16": "16.4"},
+    first_port=25060,
+    last_port=25079,
+)
+BACKEND = {
+    "name": "backend",
+    "engine": "pg",
+    "version": "15",
+    "size": "db-s-1vcpu-1gb",
+    "region": "nyc1",
+    "num_nodes": 1,
+}
+POOL = {"name": "backend-pool", "user": "doadmin", "size": 10, "db": "defaultdb", "mode": "transaction"}
+
+
+@dataclass
+class Api:
+    store: Store
+    sealer: Sealer
+    http: httpx.AsyncClient
+
+    async def call(self, method: str, path: str, expected: int, **given: Any) -> Any:
+        """Make a call, check its status code, and return its body."""
+        answer = await self.http.request(method, path, **given)
+        assert answer.status_code == expected, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    async def refusal(self, method: str, path: str, expected: int, **given: Any) -> str:
+        """Make a call that is refused, and return the message."""
+        body = await self.call(method, path, expected, **given)
+        assert set(body) == {"id", "message", "request_id"}
+        return str(body["message"])
+
+    async def add_cluster(self, **changes: Any) -> str:
+        """Create a cluster, and return the path of it."""
+        created = await self.call("POST", "/v2/databases", 201, json={**BACKEND, **changes})
+        return f"/v2/databases/{created['database']['id']}"
+
+    async def token(self, *scopes: str, expires_at: datetime | None = None) -> dict[str, str]:
+        """Make a token, and return the header that shows it."""
+        text, token = auth.mint("test", scopes, expires_at)
+        await self.store.add_token(auth.digest(text.reveal()), token)
+        return {"authorization": f"Bearer {text.reveal()}"}
+
+    async def report(self, cluster: str, reason: str = "", *, failing: bool = False) -> None:
+        """Say, as an agent would, that all that is wanted of a cluster has been done."""
+        id = UUID(cluster.rpartition("/")[2])
+        stored = self.store.cluster(id)
+        assert stored is not None
+        status = NodeStatus(reached=stored.revision, reason=reason, failing=failing, at=datetime.now(UTC))
+        await self.store.report(id, stored.value.primary.name, status)
+
+
+Scenario = Callable[[Api], Awaitable[None]]
+
+
+class Apis:
+    """One etcd for several tests; each has records of its own in it."""
+
+    def __init__(self, etcd: PrivateEtcd, folder: Path) -> None:
+        self._etcd = etcd
+        self._folder = folder
+
+    def run(
+        self, scenario: Scenario, settings: Settings = AT_ONCE, hosts: tuple[Host, ...] = (HOST,)
+    ) -> None:
+        asyncio.run(self._run(scenario, settings, hosts))
+
+    async def _run(self, scenario: Scenario, settings: Settings, hosts: tuple[Host, ...]) -> None:
+        async with self._api(settings, hosts) as api:
+            await scenario(api)
+
+    @contextlib.asynccontextmanager
+    async def _api(self, settings: Settings, hosts: tuple[Host, ...]) -> AsyncIterator[Api]:
+        gateway = Gateway(socket=self._etcd.socket)
+        store = Store(gateway, f"/{uuid4()}/")
+        sealer = Sealer(self._folder / "key")
+        await store.open()
+        try:
+            for host in hosts:
+                await store.announce_host(host)
+            # httpx and litestar give the same protocol types of their own.
+            app = cast(Any, create_app(store, sealer, settings))
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="https://api.test") as http:
+                api = Api(store, sealer, http)
+                http.headers.update(await api.token("*"))
+                yield api
+        finally:
+            await store.close()
+            await gateway.close()
+
+
+def running_apis() -> Iterator[Apis]:
+    """The body of a fixture: an etcd for a module's tests."""
+    folder = Path(tempfile.mkdtemp(prefix="cenote-api-"))
+    etcd = PrivateEtcd(folder / "etcd", etcd_program())
+    try:
+        asyncio.run(etcd.start())
+        yield Apis(etcd, folder)
+    finally:
+        asyncio.run(etcd.stop())
+        shutil.rmtree(folder, ignore_errors=True)
