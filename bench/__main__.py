@@ -1,0 +1,60 @@
+"""``python -m bench [NAME …]``: run the parts, print the table, write ``build/bench.json``.
+
+A part is a module of this package with ``measure() -> list[Row]``, plain or async.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import row
+from bench.row import Missing, Row
+
+PARTS: tuple[str, ...] = ()
+RESULT = Path("build/bench.json")
+
+
+def main(wanted: Sequence[str]) -> int:
+    """Run these parts, or all; return 1 when one broke, whatever the others have measured."""
+    unknown = [name for name in wanted if name not in PARTS]
+    if unknown:
+        print(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}", file=sys.stderr)
+        return 2
+    rows: list[Row] = []
+    unmeasured: list[str] = []
+    broken = False
+    for name in wanted or PARTS:
+        began = time.monotonic()
+        print(f"{name}: measuring …", file=sys.stderr, flush=True)
+        try:
+            rows += _measured(name)
+        except Missing as missing:
+            unmeasured.append(f"{name}: NOT MEASURED, {missing}")
+        except Exception:
+            traceback.print_exc()
+            unmeasured.append(f"{name}: NOT MEASURED, it broke; see above")
+            broken = True
+        print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    row.write(rows, RESULT)
+    print(row.table(rows))
+    for line in unmeasured:
+        print(line)
+    print(f"written to {RESULT}")
+    return 1 if broken else 0
+
+
+def _measured(name: str) -> list[Row]:
+    answer = importlib.import_module(f"bench.{name}").measure()
+    rows: list[Row] = asyncio.run(answer) if inspect.iscoroutine(answer) else answer
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
