@@ -12,7 +12,6 @@ import logging
 import os
 import pwd
 import shutil
-import signal
 import socket
 import ssl
 import tempfile
@@ -20,9 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import uvicorn
-
-from cenote import identity, programs
+from cenote import identity, programs, web
 from cenote.agent import Agent
 from cenote.api.app import create_app
 from cenote.api.service import Settings
@@ -43,8 +40,6 @@ log = logging.getLogger(__name__)
 
 RENEW_EVERY = 12 * 3600.0  # seconds
 HOST_SECONDS = 10.0  # how long this host may take to be seen in the store
-FAREWELL_SECONDS = 0.1  # what an answer may take to leave this process
-DRAIN_SECONDS = 5  # how long requests under way may take when the service ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +66,7 @@ async def serve(settings: ServeSettings, ready: Ready) -> None:
         account = server_account(settings)
         held = identity.lock(layout)
         try:
-            with contextlib.closing(_listen(settings)) as listener:
+            with contextlib.closing(web.listen(settings)) as listener:
                 context = identity.certify(layout, settings)
                 processes.become_reaper()
                 try:
@@ -199,20 +194,7 @@ async def _run(
             requests_per_minute=settings.requests_per_minute,
         ),
     )
-    server = _Server(
-        uvicorn.Config(
-            app,
-            http="httptools",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=DRAIN_SECONDS,
-            ssl_context_factory=lambda _config, _default: context,
-            ssl_certfile=layout.api_certificate if settings.certificate is None else settings.certificate,
-            ssl_keyfile=settings.key,
-        )
-    )
+    server = web.server(app, context, settings, layout)
     try:
         async with asyncio.TaskGroup() as group:
             working = group.create_task(agent.run(), name="agent")
@@ -220,7 +202,7 @@ async def _run(
             announcing = group.create_task(
                 _announce(settings, layout, listener, store, host, server, ready), name="announcing"
             )
-            with _signals(server):
+            with web.signals(server):
                 await server.serve(sockets=[listener])
             for task in (announcing, renewing, working):
                 task.cancel()
@@ -257,29 +239,13 @@ def _host(settings: ServeSettings, found: Programs) -> Host:
     )
 
 
-def _listen(settings: ServeSettings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-        listener.listen()  # until then somebody else may still take the port
-    except OSError as error:
-        listener.close()
-        raise Misconfigured(
-            f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; "
-            "choose another with --port (0 takes any free one)"
-        ) from None
-    return listener
-
-
 async def _announce(
     settings: ServeSettings,
     layout: Layout,
     listener: socket.socket,
     store: Store,
     host: Host,
-    server: _Server,
+    server: web.Server,
     ready: Ready,
 ) -> None:
     """Wait until requests are answered and clusters can be placed, then say so."""
@@ -287,7 +253,7 @@ async def _announce(
         raise Unavailable("this host's record does not appear in the store")
     while not server.started:
         await asyncio.sleep(0.005)
-    url = f"https://{_url_host(settings.reached_as)}:{listener.getsockname()[1]}"
+    url = web.url(settings, listener)
     layout.address.write_text(url + "\n")
     await ready(Serving(url, layout))
 
@@ -299,48 +265,6 @@ async def _renew(layout: Layout, settings: ServeSettings, context: ssl.SSLContex
             identity.renew(layout, settings, context)
         else:
             context.load_cert_chain(settings.certificate, settings.key)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers, which would end the process before our clean-up."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answer what is under way, then leave.
-
-        A client that keeps its connection for later does not answer a TLS farewell, so none is waited for.
-        """
-        leaving = asyncio.create_task(super().shutdown(sockets))
-        await asyncio.sleep(FAREWELL_SECONDS)
-        while self.server_state.tasks and not leaving.done():
-            await asyncio.sleep(0.02)
-        await asyncio.sleep(FAREWELL_SECONDS)
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
-        await leaving
-
-
-@contextlib.contextmanager
-def _signals(server: _Server) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-
-    def leave() -> None:
-        server.should_exit = True
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, leave)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
-
-
-def _url_host(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

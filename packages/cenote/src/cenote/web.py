@@ -1,0 +1,100 @@
+"""The listening side of the service: its socket, and the HTTP server on it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import ssl
+from collections.abc import Iterator
+
+import uvicorn
+from litestar.types import ASGIApp
+
+from cenote.errors import Misconfigured
+from cenote.layout import Layout
+from cenote.settings import ServeSettings
+
+FAREWELL_SECONDS = 0.1  # what an answer may take to leave this process
+DRAIN_SECONDS = 5  # how long requests under way may take when the service ends
+
+
+def listen(settings: ServeSettings) -> socket.socket:
+    """Return a socket that listens where the settings say; Misconfigured when it cannot."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+        listener.listen()  # until then somebody else may still take the port
+    except OSError as error:
+        listener.close()
+        raise Misconfigured(
+            f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; "
+            "choose another with --port (0 takes any free one)"
+        ) from None
+    return listener
+
+
+def url(settings: ServeSettings, listener: socket.socket) -> str:
+    """Return the address of the API, as clients on this machine use it."""
+    host = f"[{settings.reached_as}]" if ":" in settings.reached_as else settings.reached_as
+    return f"https://{host}:{listener.getsockname()[1]}"
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its own signal handlers, which would end the process before our clean-up."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer what is under way, then leave.
+
+        A client that keeps its connection for later does not answer a TLS farewell, so none is waited for.
+        """
+        leaving = asyncio.create_task(super().shutdown(sockets))
+        await asyncio.sleep(FAREWELL_SECONDS)
+        while self.server_state.tasks and not leaving.done():
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(FAREWELL_SECONDS)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await leaving
+
+
+def server(app: ASGIApp, context: ssl.SSLContext, settings: ServeSettings, layout: Layout) -> Server:
+    """Return the server of the API; certificates renewed in ``context`` are shown to new connections."""
+    return Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+            ssl_context_factory=lambda _config, _default: context,
+            ssl_certfile=layout.api_certificate if settings.certificate is None else settings.certificate,
+            ssl_keyfile=settings.key,
+        )
+    )
+
+
+@contextlib.contextmanager
+def signals(server: Server) -> Iterator[None]:
+    """End the server on SIGINT and SIGTERM."""
+    loop = asyncio.get_running_loop()
+
+    def leave() -> None:
+        server.should_exit = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, leave)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
