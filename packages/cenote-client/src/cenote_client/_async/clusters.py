@@ -72,7 +72,7 @@ class AsyncClusters(AsyncCaller):
 
         ``DELETE /v2/databases/{database_cluster_uuid}``, scope ``database:delete``.
         """
-        await self._call(op.DESTROY_CLUSTER, (database_cluster_uuid,), kwargs)
+        return await self._call(op.DESTROY_CLUSTER, (database_cluster_uuid,), kwargs)
 
     async def update_cluster_size(
         self, database_cluster_uuid: str, body: t.ClusterResize, **kwargs: Unpack[t.Call]
@@ -84,7 +84,7 @@ class AsyncClusters(AsyncCaller):
 
         ``PUT /v2/databases/{database_cluster_uuid}/resize``, scope ``database:update``.
         """
-        await self._call(op.UPDATE_CLUSTER_SIZE, (database_cluster_uuid,), kwargs, body)
+        return await self._call(op.UPDATE_CLUSTER_SIZE, (database_cluster_uuid,), kwargs, body)
 
     async def update_region(
         self, database_cluster_uuid: str, body: t.RegionUpdate, **kwargs: Unpack[t.Call]
@@ -95,7 +95,7 @@ class AsyncClusters(AsyncCaller):
 
         ``PUT /v2/databases/{database_cluster_uuid}/migrate``, scope ``database:update``.
         """
-        await self._call(op.UPDATE_REGION, (database_cluster_uuid,), kwargs, body)
+        return await self._call(op.UPDATE_REGION, (database_cluster_uuid,), kwargs, body)
 
     async def update_major_version(
         self, database_cluster_uuid: str, body: t.VersionUpdate, **kwargs: Unpack[t.Call]
@@ -106,7 +106,7 @@ class AsyncClusters(AsyncCaller):
 
         ``PUT /v2/databases/{database_cluster_uuid}/upgrade``, scope ``database:update``.
         """
-        await self._call(op.UPDATE_MAJOR_VERSION, (database_cluster_uuid,), kwargs, body)
+        return await self._call(op.UPDATE_MAJOR_VERSION, (database_cluster_uuid,), kwargs, body)
 
     async def install_update(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> None:
         """Start the pending maintenance now, instead of in the maintenance window.
@@ -115,7 +115,7 @@ class AsyncClusters(AsyncCaller):
 
         ``PUT /v2/databases/{database_cluster_uuid}/install_update``, scope ``database:update``.
         """
-        await self._call(op.INSTALL_UPDATE, (database_cluster_uuid,), kwargs)
+        return await self._call(op.INSTALL_UPDATE, (database_cluster_uuid,), kwargs)
 
     async def update_maintenance_window(
         self, database_cluster_uuid: str, body: t.MaintenanceWindowUpdate, **kwargs: Unpack[t.Call]
@@ -126,7 +126,7 @@ class AsyncClusters(AsyncCaller):
 
         ``PUT /v2/databases/{database_cluster_uuid}/maintenance``, scope ``database:update``.
         """
-        await self._call(op.UPDATE_MAINTENANCE_WINDOW, (database_cluster_uuid,), kwargs, body)
+        return await self._call(op.UPDATE_MAINTENANCE_WINDOW, (database_cluster_uuid,), kwargs, body)
 
     async def get_ca(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.CAResponse:
         """Return the certificate to trust, as ``{"ca": {"certificate": …}}``, which is the base64 of its PEM.

@@ -36,7 +36,7 @@ class AsyncEngines(AsyncCaller):
 
         ``PUT /v2/databases/{database_cluster_uuid}/eviction_policy``, scope ``database:update``.
         """
-        await self._call(op.UPDATE_EVICTION_POLICY, (database_cluster_uuid,), kwargs, body)
+        return await self._call(op.UPDATE_EVICTION_POLICY, (database_cluster_uuid,), kwargs, body)
 
     async def get_sql_mode(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.SqlMode:
         """Return the global SQL modes of a MySQL cluster, as ``{"sql_mode": "ANSI,…"}``.
@@ -56,7 +56,7 @@ class AsyncEngines(AsyncCaller):
 
         ``PUT /v2/databases/{database_cluster_uuid}/sql_mode``, scope ``database:update``.
         """
-        await self._call(op.UPDATE_SQL_MODE, (database_cluster_uuid,), kwargs, body)
+        return await self._call(op.UPDATE_SQL_MODE, (database_cluster_uuid,), kwargs, body)
 
     async def list_opeasearch_indexes(
         self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]
@@ -79,4 +79,4 @@ class AsyncEngines(AsyncCaller):
 
         ``DELETE /v2/databases/{database_cluster_uuid}/indexes/{index_name}``, scope ``database:delete``.
         """
-        await self._call(op.DELETE_OPENSEARCH_INDEX, (database_cluster_uuid, index_name), kwargs)
+        return await self._call(op.DELETE_OPENSEARCH_INDEX, (database_cluster_uuid, index_name), kwargs)

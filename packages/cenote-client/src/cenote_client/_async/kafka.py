@@ -73,7 +73,7 @@ class AsyncKafka(AsyncCaller):
 
         ``DELETE /v2/databases/{database_cluster_uuid}/topics/{topic_name}``, scope ``database:delete``.
         """
-        await self._call(op.DELETE_KAFKA_TOPIC, (database_cluster_uuid, topic_name), kwargs)
+        return await self._call(op.DELETE_KAFKA_TOPIC, (database_cluster_uuid, topic_name), kwargs)
 
     async def list_kafka_schemas(
         self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]
@@ -118,7 +118,7 @@ class AsyncKafka(AsyncCaller):
         ``DELETE /v2/databases/{database_cluster_uuid}/schema-registry/{subject_name}``, scope
         ``database:delete``.
         """
-        await self._call(op.DELETE_KAFKA_SCHEMA, (database_cluster_uuid, subject_name), kwargs)
+        return await self._call(op.DELETE_KAFKA_SCHEMA, (database_cluster_uuid, subject_name), kwargs)
 
     async def get_kafka_schema_version(
         self, database_cluster_uuid: str, subject_name: str, version: str, **kwargs: Unpack[t.Call]

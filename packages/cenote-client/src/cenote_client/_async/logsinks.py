@@ -58,7 +58,7 @@ class AsyncLogsinks(AsyncCaller):
 
         ``PUT /v2/databases/{database_cluster_uuid}/logsink/{logsink_id}``, scope ``database:update``.
         """
-        await self._call(op.UPDATE_LOGSINK, (database_cluster_uuid, logsink_id), kwargs, body)
+        return await self._call(op.UPDATE_LOGSINK, (database_cluster_uuid, logsink_id), kwargs, body)
 
     async def delete_logsink(
         self, database_cluster_uuid: str, logsink_id: str, **kwargs: Unpack[t.Call]
@@ -69,4 +69,4 @@ class AsyncLogsinks(AsyncCaller):
 
         ``DELETE /v2/databases/{database_cluster_uuid}/logsink/{logsink_id}``, scope ``database:delete``.
         """
-        await self._call(op.DELETE_LOGSINK, (database_cluster_uuid, logsink_id), kwargs)
+        return await self._call(op.DELETE_LOGSINK, (database_cluster_uuid, logsink_id), kwargs)

@@ -74,7 +74,7 @@ class AsyncPools(AsyncCaller):
 
         ``PUT /v2/databases/{database_cluster_uuid}/pools/{pool_name}``, scope ``database:update``.
         """
-        await self._call(op.UPDATE_CONNECTION_POOL, (database_cluster_uuid, pool_name), kwargs, body)
+        return await self._call(op.UPDATE_CONNECTION_POOL, (database_cluster_uuid, pool_name), kwargs, body)
 
     async def delete_connection_pool(
         self, database_cluster_uuid: str, pool_name: str, **kwargs: Unpack[t.Call]
@@ -85,7 +85,7 @@ class AsyncPools(AsyncCaller):
 
         ``DELETE /v2/databases/{database_cluster_uuid}/pools/{pool_name}``, scope ``database:delete``.
         """
-        await self._call(op.DELETE_CONNECTION_POOL, (database_cluster_uuid, pool_name), kwargs)
+        return await self._call(op.DELETE_CONNECTION_POOL, (database_cluster_uuid, pool_name), kwargs)
 
     def iter_connection_pools(
         self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]

@@ -67,7 +67,7 @@ class AsyncReplicas(AsyncCaller):
 
         ``DELETE /v2/databases/{database_cluster_uuid}/replicas/{replica_name}``, scope ``database:delete``.
         """
-        await self._call(op.DESTROY_REPLICA, (database_cluster_uuid, replica_name), kwargs)
+        return await self._call(op.DESTROY_REPLICA, (database_cluster_uuid, replica_name), kwargs)
 
     async def promote_replica(
         self, database_cluster_uuid: str, replica_name: str, **kwargs: Unpack[t.Call]
@@ -79,7 +79,7 @@ class AsyncReplicas(AsyncCaller):
         ``PUT /v2/databases/{database_cluster_uuid}/replicas/{replica_name}/promote``, scope
         ``database:update``.
         """
-        await self._call(op.PROMOTE_REPLICA, (database_cluster_uuid, replica_name), kwargs)
+        return await self._call(op.PROMOTE_REPLICA, (database_cluster_uuid, replica_name), kwargs)
 
     def iter_replicas(
         self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]

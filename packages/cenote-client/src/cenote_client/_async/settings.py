@@ -34,7 +34,7 @@ class AsyncSettings(AsyncCaller):
 
         ``PATCH /v2/databases/{database_cluster_uuid}/config``, scope ``database:update``.
         """
-        await self._call(op.PATCH_CONFIG, (database_cluster_uuid,), kwargs, body)
+        return await self._call(op.PATCH_CONFIG, (database_cluster_uuid,), kwargs, body)
 
     async def get_autoscale(
         self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]
@@ -56,7 +56,7 @@ class AsyncSettings(AsyncCaller):
 
         ``PUT /v2/databases/{database_cluster_uuid}/autoscale``, scope ``database:update``.
         """
-        await self._call(op.UPDATE_AUTOSCALE, (database_cluster_uuid,), kwargs, body)
+        return await self._call(op.UPDATE_AUTOSCALE, (database_cluster_uuid,), kwargs, body)
 
     async def get_do_settings(
         self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]
@@ -78,7 +78,7 @@ class AsyncSettings(AsyncCaller):
 
         ``PUT /v2/databases/{database_cluster_uuid}/do_settings``, scope ``database:update``.
         """
-        await self._call(op.UPDATE_DO_SETTINGS, (database_cluster_uuid,), kwargs, body)
+        return await self._call(op.UPDATE_DO_SETTINGS, (database_cluster_uuid,), kwargs, body)
 
     async def list_firewall_rules(
         self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]
@@ -101,7 +101,7 @@ class AsyncSettings(AsyncCaller):
 
         ``PUT /v2/databases/{database_cluster_uuid}/firewall``, scope ``database:update``.
         """
-        await self._call(op.UPDATE_FIREWALL_RULES, (database_cluster_uuid,), kwargs, body)
+        return await self._call(op.UPDATE_FIREWALL_RULES, (database_cluster_uuid,), kwargs, body)
 
     async def get_cluster_metrics_credentials(self, **kwargs: Unpack[t.Call]) -> t.MetricsCredentialsResponse:
         """Return the name and the password with which the metrics of every cluster are read.
@@ -122,4 +122,4 @@ class AsyncSettings(AsyncCaller):
 
         ``PUT /v2/databases/metrics/credentials``, scope ``database:update``.
         """
-        await self._call(op.UPDATE_CLUSTER_METRICS_CREDENTIALS, (), kwargs, body)
+        return await self._call(op.UPDATE_CLUSTER_METRICS_CREDENTIALS, (), kwargs, body)

@@ -74,7 +74,7 @@ class Clusters(Caller):
 
         ``DELETE /v2/databases/{database_cluster_uuid}``, scope ``database:delete``.
         """
-        self._call(op.DESTROY_CLUSTER, (database_cluster_uuid,), kwargs)
+        return self._call(op.DESTROY_CLUSTER, (database_cluster_uuid,), kwargs)
 
     def update_cluster_size(
         self, database_cluster_uuid: str, body: t.ClusterResize, **kwargs: Unpack[t.Call]
@@ -86,7 +86,7 @@ class Clusters(Caller):
 
         ``PUT /v2/databases/{database_cluster_uuid}/resize``, scope ``database:update``.
         """
-        self._call(op.UPDATE_CLUSTER_SIZE, (database_cluster_uuid,), kwargs, body)
+        return self._call(op.UPDATE_CLUSTER_SIZE, (database_cluster_uuid,), kwargs, body)
 
     def update_region(
         self, database_cluster_uuid: str, body: t.RegionUpdate, **kwargs: Unpack[t.Call]
@@ -97,7 +97,7 @@ class Clusters(Caller):
 
         ``PUT /v2/databases/{database_cluster_uuid}/migrate``, scope ``database:update``.
         """
-        self._call(op.UPDATE_REGION, (database_cluster_uuid,), kwargs, body)
+        return self._call(op.UPDATE_REGION, (database_cluster_uuid,), kwargs, body)
 
     def update_major_version(
         self, database_cluster_uuid: str, body: t.VersionUpdate, **kwargs: Unpack[t.Call]
@@ -108,7 +108,7 @@ class Clusters(Caller):
 
         ``PUT /v2/databases/{database_cluster_uuid}/upgrade``, scope ``database:update``.
         """
-        self._call(op.UPDATE_MAJOR_VERSION, (database_cluster_uuid,), kwargs, body)
+        return self._call(op.UPDATE_MAJOR_VERSION, (database_cluster_uuid,), kwargs, body)
 
     def install_update(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> None:
         """Start the pending maintenance now, instead of in the maintenance window.
@@ -117,7 +117,7 @@ class Clusters(Caller):
 
         ``PUT /v2/databases/{database_cluster_uuid}/install_update``, scope ``database:update``.
         """
-        self._call(op.INSTALL_UPDATE, (database_cluster_uuid,), kwargs)
+        return self._call(op.INSTALL_UPDATE, (database_cluster_uuid,), kwargs)
 
     def update_maintenance_window(
         self, database_cluster_uuid: str, body: t.MaintenanceWindowUpdate, **kwargs: Unpack[t.Call]
@@ -128,7 +128,7 @@ class Clusters(Caller):
 
         ``PUT /v2/databases/{database_cluster_uuid}/maintenance``, scope ``database:update``.
         """
-        self._call(op.UPDATE_MAINTENANCE_WINDOW, (database_cluster_uuid,), kwargs, body)
+        return self._call(op.UPDATE_MAINTENANCE_WINDOW, (database_cluster_uuid,), kwargs, body)
 
     def get_ca(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.CAResponse:
         """Return the certificate to trust, as ``{"ca": {"certificate": …}}``, which is the base64 of its PEM.

@@ -66,7 +66,7 @@ class Dbs(Caller):
 
         ``DELETE /v2/databases/{database_cluster_uuid}/dbs/{database_name}``, scope ``database:delete``.
         """
-        self._call(op.DELETE, (database_cluster_uuid, database_name), kwargs)
+        return self._call(op.DELETE, (database_cluster_uuid, database_name), kwargs)
 
     def iter_dbs(
         self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]

@@ -85,7 +85,7 @@ class History(Caller):
         ``DELETE /v2/databases/{database_cluster_uuid}/online-migration/{migration_id}``, scope
         ``database:delete``.
         """
-        self._call(op.DELETE_ONLINE_MIGRATION, (database_cluster_uuid, migration_id), kwargs)
+        return self._call(op.DELETE_ONLINE_MIGRATION, (database_cluster_uuid, migration_id), kwargs)
 
     def iter_backups(
         self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]

@@ -56,7 +56,7 @@ class Logsinks(Caller):
 
         ``PUT /v2/databases/{database_cluster_uuid}/logsink/{logsink_id}``, scope ``database:update``.
         """
-        self._call(op.UPDATE_LOGSINK, (database_cluster_uuid, logsink_id), kwargs, body)
+        return self._call(op.UPDATE_LOGSINK, (database_cluster_uuid, logsink_id), kwargs, body)
 
     def delete_logsink(self, database_cluster_uuid: str, logsink_id: str, **kwargs: Unpack[t.Call]) -> None:
         """Stop sending the log to that place.
@@ -65,4 +65,4 @@ class Logsinks(Caller):
 
         ``DELETE /v2/databases/{database_cluster_uuid}/logsink/{logsink_id}``, scope ``database:delete``.
         """
-        self._call(op.DELETE_LOGSINK, (database_cluster_uuid, logsink_id), kwargs)
+        return self._call(op.DELETE_LOGSINK, (database_cluster_uuid, logsink_id), kwargs)

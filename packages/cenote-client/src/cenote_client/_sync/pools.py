@@ -76,7 +76,7 @@ class Pools(Caller):
 
         ``PUT /v2/databases/{database_cluster_uuid}/pools/{pool_name}``, scope ``database:update``.
         """
-        self._call(op.UPDATE_CONNECTION_POOL, (database_cluster_uuid, pool_name), kwargs, body)
+        return self._call(op.UPDATE_CONNECTION_POOL, (database_cluster_uuid, pool_name), kwargs, body)
 
     def delete_connection_pool(
         self, database_cluster_uuid: str, pool_name: str, **kwargs: Unpack[t.Call]
@@ -87,7 +87,7 @@ class Pools(Caller):
 
         ``DELETE /v2/databases/{database_cluster_uuid}/pools/{pool_name}``, scope ``database:delete``.
         """
-        self._call(op.DELETE_CONNECTION_POOL, (database_cluster_uuid, pool_name), kwargs)
+        return self._call(op.DELETE_CONNECTION_POOL, (database_cluster_uuid, pool_name), kwargs)
 
     def iter_connection_pools(
         self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]

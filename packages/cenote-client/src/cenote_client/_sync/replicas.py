@@ -69,7 +69,7 @@ class Replicas(Caller):
 
         ``DELETE /v2/databases/{database_cluster_uuid}/replicas/{replica_name}``, scope ``database:delete``.
         """
-        self._call(op.DESTROY_REPLICA, (database_cluster_uuid, replica_name), kwargs)
+        return self._call(op.DESTROY_REPLICA, (database_cluster_uuid, replica_name), kwargs)
 
     def promote_replica(
         self, database_cluster_uuid: str, replica_name: str, **kwargs: Unpack[t.Call]
@@ -81,7 +81,7 @@ class Replicas(Caller):
         ``PUT /v2/databases/{database_cluster_uuid}/replicas/{replica_name}/promote``, scope
         ``database:update``.
         """
-        self._call(op.PROMOTE_REPLICA, (database_cluster_uuid, replica_name), kwargs)
+        return self._call(op.PROMOTE_REPLICA, (database_cluster_uuid, replica_name), kwargs)
 
     def iter_replicas(
         self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]

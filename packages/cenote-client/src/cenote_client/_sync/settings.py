@@ -36,7 +36,7 @@ class Settings(Caller):
 
         ``PATCH /v2/databases/{database_cluster_uuid}/config``, scope ``database:update``.
         """
-        self._call(op.PATCH_CONFIG, (database_cluster_uuid,), kwargs, body)
+        return self._call(op.PATCH_CONFIG, (database_cluster_uuid,), kwargs, body)
 
     def get_autoscale(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.AutoscaleResponse:
         """Return whether and how the disk of a cluster grows by itself.
@@ -56,7 +56,7 @@ class Settings(Caller):
 
         ``PUT /v2/databases/{database_cluster_uuid}/autoscale``, scope ``database:update``.
         """
-        self._call(op.UPDATE_AUTOSCALE, (database_cluster_uuid,), kwargs, body)
+        return self._call(op.UPDATE_AUTOSCALE, (database_cluster_uuid,), kwargs, body)
 
     def get_do_settings(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.DoSettingsResponse:
         """Return the names, besides its own, for which the certificate of a cluster is valid.
@@ -76,7 +76,7 @@ class Settings(Caller):
 
         ``PUT /v2/databases/{database_cluster_uuid}/do_settings``, scope ``database:update``.
         """
-        self._call(op.UPDATE_DO_SETTINGS, (database_cluster_uuid,), kwargs, body)
+        return self._call(op.UPDATE_DO_SETTINGS, (database_cluster_uuid,), kwargs, body)
 
     def list_firewall_rules(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.FirewallResponse:
         """Return the trusted sources of a cluster, as ``{"rules": [{…}]}``; none means that all may connect.
@@ -97,7 +97,7 @@ class Settings(Caller):
 
         ``PUT /v2/databases/{database_cluster_uuid}/firewall``, scope ``database:update``.
         """
-        self._call(op.UPDATE_FIREWALL_RULES, (database_cluster_uuid,), kwargs, body)
+        return self._call(op.UPDATE_FIREWALL_RULES, (database_cluster_uuid,), kwargs, body)
 
     def get_cluster_metrics_credentials(self, **kwargs: Unpack[t.Call]) -> t.MetricsCredentialsResponse:
         """Return the name and the password with which the metrics of every cluster are read.
@@ -118,4 +118,4 @@ class Settings(Caller):
 
         ``PUT /v2/databases/metrics/credentials``, scope ``database:update``.
         """
-        self._call(op.UPDATE_CLUSTER_METRICS_CREDENTIALS, (), kwargs, body)
+        return self._call(op.UPDATE_CLUSTER_METRICS_CREDENTIALS, (), kwargs, body)

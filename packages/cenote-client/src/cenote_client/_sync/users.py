@@ -65,7 +65,7 @@ class Users(Caller):
 
         ``DELETE /v2/databases/{database_cluster_uuid}/users/{username}``, scope ``database:delete``.
         """
-        self._call(op.DELETE_USER, (database_cluster_uuid, username), kwargs)
+        return self._call(op.DELETE_USER, (database_cluster_uuid, username), kwargs)
 
     def update_user(
         self, database_cluster_uuid: str, username: str, body: t.UserUpdate, **kwargs: Unpack[t.Call]
