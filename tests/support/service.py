@@ -116,8 +116,7 @@ class Service:
         """
         layout = Layout(self.data_dir)
         found = {}
-        for folder in sorted(layout.clusters.glob("*-*-*-*-*")):
-            paths = layout.node_in(folder)
+        for paths in layout.nodes():
             for program in (paths.server(Path()), paths.bouncer(Path("pgbouncer"))):
                 process = processes.find(program)
                 if process is not None:
@@ -127,10 +126,7 @@ class Service:
 
     def remains(self) -> list[str]:
         """Return the processes and folders of clusters that are there."""
-        working = [
-            f"{process.pid} {Path(f'/proc/{process.pid}/cmdline').read_text()}"
-            for process in processes.below(self.data_dir / "clusters")
-        ]
+        working = [f"process {process.pid}" for process in processes.below(self.data_dir / "clusters")]
         folders = [
             str(path.relative_to(self.data_dir))
             for parent in ("clusters", "run")

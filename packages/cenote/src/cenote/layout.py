@@ -5,6 +5,7 @@ Sockets have a folder of their own with a short name: the path of a unix socket 
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,9 +75,13 @@ class Layout:
     def node(self, cluster_id: UUID) -> NodePaths:
         return NodePaths(self.clusters / str(cluster_id), self.sockets / cluster_id.hex[:12])
 
-    def node_in(self, folder: Path) -> NodePaths:
-        """Return the paths of the node whose folder this is."""
-        return self.node(UUID(folder.name))
+    def nodes(self) -> list[NodePaths]:
+        """Return the nodes that have a folder here; a folder that is being removed has another name."""
+        found = []
+        for folder in sorted(self.clusters.glob("*")):
+            with contextlib.suppress(ValueError):
+                found.append(self.node(UUID(folder.name)))
+        return found
 
     def check(self) -> None:
         """Raise Misconfigured when a socket's path would be too long for the kernel."""

@@ -81,7 +81,7 @@ async def serve(settings: ServeSettings, ready: Ready) -> None:
 
 async def stop_servers(layout: Layout) -> None:
     """Stop every server below a data directory: poolers first, then PostgreSQL, then etcd."""
-    nodes = [layout.node_in(folder) for folder in sorted(layout.clusters.glob("*-*-*-*-*"))]
+    nodes = layout.nodes()
     for kind in (
         [paths.bouncer(Path("pgbouncer")) for paths in nodes],
         [paths.server(Path()) for paths in nodes],

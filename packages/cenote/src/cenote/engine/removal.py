@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from cenote.changes import EndProcesses, Plan, Remove, Stop
 from cenote.engine.wanted import Wanted
-from cenote.host import processes
+from cenote.host import files, processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,8 @@ class Seen:
 
 def look(wanted: Wanted) -> Seen:
     paths = wanted.paths
-    return Seen((paths.root.exists(), paths.sockets.exists()), bool(processes.below(paths.root)))
+    has_folders = (files.remains(paths.root), files.remains(paths.sockets))
+    return Seen(has_folders, bool(processes.below(paths.root)))
 
 
 def plan(wanted: Wanted, seen: Seen) -> Plan:

@@ -54,14 +54,23 @@ def remove(path: Path) -> None:
 
     A folder is first moved out of the way in one step: half a folder never stands under the name.
     """
+    doomed = _doomed(path)
+    if doomed.exists():
+        shutil.rmtree(doomed)
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
         return
-    doomed = path.with_name(f".removing-{path.name}")
-    if doomed.exists():
-        shutil.rmtree(doomed)
     os.replace(path, doomed)
     shutil.rmtree(doomed)
+
+
+def remains(path: Path) -> bool:
+    """Return whether there is anything to remove, be it what an interrupted removal has left."""
+    return os.path.lexists(path) or _doomed(path).exists()
+
+
+def _doomed(path: Path) -> Path:
+    return path.with_name(f".removing-{path.name}")
 
 
 def keep_short(path: Path, limit: int) -> None:
