@@ -1,0 +1,159 @@
+"""The floors: a PostgreSQL and a PgBouncer that are started by hand, with nothing of Cenote around them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cenote import programs
+from cenote.layout import Layout
+from tests.support.folders import server_folder
+from tests.support.ports import free_range
+from tests.support.service import Service, tried
+from tests.support.waiting import wait_until
+
+# What a cluster's own configuration says of its place.
+_PLACED = re.compile(r"(port|cluster_name|listen_addresses|unix_socket_\w+|ssl\w*) = ")
+
+
+def binaries() -> Path:
+    """The PostgreSQL that new clusters get: the newest that is installed."""
+    found = programs.find().postgres
+    return found[max(found, key=int)].bin
+
+
+def as_server_user() -> dict[str, Any]:
+    """Arguments for ``subprocess`` that start a program as whom the servers run: PostgreSQL refuses root."""
+    if os.geteuid() != 0:
+        return {}
+    entry = pwd.getpwnam("postgres")
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+def give(path: Path) -> None:
+    """Make a file or folder the servers' own."""
+    account = as_server_user()
+    if account:
+        os.chown(path, account["user"], account["group"])
+
+
+class PlainServer:
+    """PostgreSQL by ``pg_ctl``, on a copy of a data directory."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.data = folder / "data"
+
+    def copy(self, source: Path) -> None:
+        """Copy a data directory here; nothing is flushed to the disk, which a real cluster is."""
+        subprocess.run(["cp", "--archive", "--reflink=auto", source, self.data], check=True)
+
+    def flush(self) -> None:
+        """Have the copy on the disk."""
+        subprocess.run(["sync", "--file-system", self.data], check=True)
+
+    def start(self) -> None:
+        """``pg_ctl -w start``."""
+        self._control("start", "-w", "-o", f"-p {free_range(2)} -k {self._folder}", "-l", "log")
+
+    def stop(self) -> None:
+        self._control("stop", "-w", "-m", "immediate")
+
+    def _control(self, *arguments: str) -> None:
+        subprocess.run(
+            [binaries() / "pg_ctl", "-s", "-D", self.data, *arguments],
+            cwd=self._folder,
+            stdin=subprocess.DEVNULL,
+            check=True,
+            **as_server_user(),
+        )
+
+
+@contextlib.contextmanager
+def plain_server() -> Iterator[PlainServer]:
+    """A server by hand, stopped and removed at the end; it is the caller who copies and starts it."""
+    with server_folder() as folder:
+        give(folder)
+        server = PlainServer(folder)
+        try:
+            yield server
+        finally:
+            with contextlib.suppress(subprocess.CalledProcessError):
+                server.stop()
+
+
+def template_of(service: Service, cluster: Any, target: Path) -> Path:
+    """Copy the service's template to a folder, with the settings of a cluster but those of its place."""
+    layout = Layout(service.data_dir)
+    [source] = [path for path in layout.templates.iterdir() if re.fullmatch(r"\w+", path.name)]
+    subprocess.run(["cp", "--archive", source, target], check=True)
+    settings = (layout.clusters / cluster["id"] / "pg" / "postgresql.conf").read_text().splitlines()
+    kept = [line for line in settings if not _PLACED.match(line)]
+    (target / "postgresql.conf").write_text("\n".join(kept) + "\n")
+    subprocess.run(["sync", "--file-system", target], check=True)
+    return target
+
+
+class PlainPooler:
+    """PgBouncer with a configuration by hand."""
+
+    def __init__(self, folder: Path, certificate: Path, database: str, auth_file: str) -> None:
+        """``database`` is the right side of a line in ``[databases]``, named ``bench``."""
+        self.port = free_range(2)
+        self._folder = folder
+        pem = folder / "server.pem"
+        shutil.copy(certificate, pem)
+        (folder / "userlist.txt").write_text(auth_file)
+        (folder / "pgbouncer.ini").write_text(
+            f"[databases]\nbench = {database}\n[pgbouncer]\n"
+            f"listen_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
+            f"auth_type = scram-sha-256\nauth_file = {folder}/userlist.txt\n"
+            f"client_tls_sslmode = require\nclient_tls_cert_file = {pem}\nclient_tls_key_file = {pem}\n"
+            f"max_client_conn = 1000\nmax_prepared_statements = 200\n"
+            f"log_connections = 0\nlog_disconnections = 0\n"
+        )
+        for path in folder.iterdir():
+            give(path)
+            path.chmod(0o600)
+
+    def uri(self, user: str, password: str) -> str:
+        return f"postgres://{user}:{password}@127.0.0.1:{self.port}/bench?sslmode=require"
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        program = programs.find().pgbouncer
+        assert program is not None
+        with (self._folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [program.path, self._folder / "pgbouncer.ini"],
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                **as_server_user(),
+            )
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGQUIT)
+            process.wait(timeout=30)
+
+
+@contextlib.contextmanager
+def plain_pooler(certificate: Path, database: str, auth_file: str, login: tuple[str, str]) -> Iterator[str]:
+    """A PgBouncer by hand that shows this certificate; yields the URI by which this login reaches it."""
+    with server_folder() as folder:
+        give(folder)
+        pooler = PlainPooler(folder, certificate, database, auth_file)
+        with pooler.running():
+            uri = pooler.uri(*login)
+            wait_until("the pooler by hand answers", 20, lambda: tried(uri))
+            yield uri
