@@ -115,6 +115,13 @@ class Sql:
 
 
 @dataclass(frozen=True, slots=True)
+class Disconnect:
+    """End these clients of the pooler, by its own numbers for them; one that has left is passed over."""
+
+    clients: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Nothing can be done until the machine has got further; ``reason`` says in words with what."""
 
@@ -132,6 +139,7 @@ Change: TypeAlias = (
     | Stop
     | EndProcesses
     | Sql
+    | Disconnect
     | Wait
 )
 Plan: TypeAlias = Iterator[Change]

@@ -53,6 +53,16 @@ class UserRole(StrEnum):
     NORMAL = "normal"
 
 
+class SourceType(StrEnum):
+    """What a firewall rule names.  Only addresses exist here; the others are things of the hosted product."""
+
+    IP_ADDR = "ip_addr"
+    DROPLET = "droplet"
+    K8S = "k8s"
+    TAG = "tag"
+    APP = "app"
+
+
 class NodeRole(StrEnum):
     PRIMARY = "primary"
     STANDBY = "standby"
@@ -102,6 +112,16 @@ class Pool(Record, frozen=True, kw_only=True):
     user: str = ""
 
 
+class FirewallRule(Record, frozen=True, kw_only=True):
+    """A trusted source: who may connect.  ``value`` stands as the customer wrote it."""
+
+    id: UUID
+    type: SourceType
+    value: str
+    created_at: datetime
+    description: str = ""
+
+
 class CertificateAuthority(Record, frozen=True, kw_only=True):
     """A cluster's own CA: the certificate in PEM, and its private key sealed."""
 
@@ -139,6 +159,7 @@ class Cluster(Record, frozen=True, kw_only=True):
     databases: tuple[Database, ...]
     pools: tuple[Pool, ...] = ()
     tags: tuple[str, ...] = ()
+    firewall: tuple[FirewallRule, ...] = ()  # empty: everybody may connect
     server_names: tuple[str, ...] = ()  # the names and addresses that clients connect to, for the certificate
     maintenance_window: MaintenanceWindow = MaintenanceWindow()
     deleted_at: datetime | None = None

@@ -12,7 +12,18 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
-from cenote.api import ca, clusters, databases, description, options, pools, tokens, unsupported, users
+from cenote.api import (
+    ca,
+    clusters,
+    databases,
+    description,
+    firewall,
+    options,
+    pools,
+    tokens,
+    unsupported,
+    users,
+)
 from cenote.api.errors import answer_to
 from cenote.api.gate import Gate
 from cenote.api.service import Call, Service, Settings, answer, operation
@@ -25,6 +36,7 @@ OPERATIONS: tuple[HTTPRouteHandler, ...] = (
     *pools.ROUTES,
     *users.ROUTES,
     *databases.ROUTES,
+    *firewall.ROUTES,
     *tokens.ROUTES,
     *unsupported.ROUTES,
 )

@@ -13,9 +13,10 @@ import msgspec
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote import catalog, certificates, rules
+from cenote import catalog, certificates, rules, sources
 from cenote.api import credentials, paging
 from cenote.api.auth import CREATE, DELETE, READ
+from cenote.api.firewall import RuleBody
 from cenote.api.placing import Place, place
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
 from cenote.api.views import ClusterView, cluster_view
@@ -67,7 +68,7 @@ class CreateCluster(Body):
     project_id: str | None = None
     tags: list[str] | None = None
     storage_size_mib: int | None = None
-    rules: list[Any] | None = None
+    rules: list[RuleBody] | None = None
     backup_restore: dict[str, Any] | None = None
     autoscale: Autoscale | None = None
     storage_autoscale: StorageAutoscale | None = None
@@ -75,8 +76,6 @@ class CreateCluster(Body):
 
     def refuse_what_is_missing(self) -> None:
         """Refuse what this version does not do, rather than to let it fall under the table."""
-        if self.rules:
-            raise Invalid("rules: trusted sources are not supported by this version; leave them out.")
         if self.backup_restore is not None:
             raise Invalid("backup_restore: restoring from a backup is not supported by this version.")
         nested = self.autoscale.storage if self.autoscale is not None else None
@@ -141,6 +140,8 @@ async def _recorded(service: Service, wanted: CreateCluster) -> Cluster:
     region = rules.region(wanted.region)
     storage_mib = rules.storage_mib(wanted.storage_size_mib, size)
     tags = rules.tags(wanted.tags)
+    now = datetime.now(UTC).replace(microsecond=0)
+    firewall = sources.replaced((), [rule.wanted() for rule in wanted.rules or ()], now)
     project_id = rules.optional_uuid("project_id", wanted.project_id)
     network_id = rules.optional_uuid("private_network_uuid", wanted.private_network_uuid)
     wanted.refuse_what_is_missing()
@@ -162,7 +163,7 @@ async def _recorded(service: Service, wanted: CreateCluster) -> Cluster:
             version=version,
             size=size.slug,
             region=region,
-            created_at=datetime.now(UTC).replace(microsecond=0),
+            created_at=now,
             storage_mib=storage_mib,
             project_id=project_id or DEFAULT_PROJECT,
             private_network_id=network_id or _default_network(region),
@@ -171,6 +172,7 @@ async def _recorded(service: Service, wanted: CreateCluster) -> Cluster:
             users=(admin,),
             databases=(Database(name=DEFAULT_DATABASE),),
             tags=tags,
+            firewall=firewall,
             server_names=_server_names(service, wanted.name, chosen),
         )
         try:

@@ -45,7 +45,6 @@ GET PUT /online-migration migrating from another server
 DELETE /online-migration/{migration_id:str} migrating from another server
 PUT /migrate moving to another region
 PUT /resize resizing
-PUT /firewall setting trusted sources
 GET PUT /do_settings setting names of one's own
 PUT /maintenance setting the maintenance window
 PUT /install_update installing updates
@@ -59,7 +58,6 @@ GET PUT DELETE /logsink/{logsink_id:str} forwarding logs
 """
 
 _NOTHING_YET: dict[str, dict[str, Any]] = {
-    "/firewall": {"rules": []},
     "/replicas": {"replicas": []},
     # Some clients read the one key and some the other.
     "/autoscale": {"autoscale": {"storage": {"enabled": False}}, "storage": {"enabled": False}},

@@ -23,9 +23,11 @@ from cenote.domain import (
     ENGINE,
     Cluster,
     ClusterStatus,
+    FirewallRule,
     NodeStatus,
     Pool,
     PoolMode,
+    SourceType,
     Token,
     User,
     UserRole,
@@ -80,6 +82,17 @@ class MaintenanceWindowView(msgspec.Struct, kw_only=True):
     description: list[str] = []
 
 
+class RuleView(msgspec.Struct, kw_only=True):
+    """A trusted source."""
+
+    uuid: UUID
+    cluster_uuid: UUID
+    type: SourceType
+    value: str
+    created_at: datetime
+    description: str | UnsetType = UNSET
+
+
 class ProgressView(msgspec.Struct, kw_only=True):
     """An addition of Cenote's: what the cluster waits for, or what failed, in words; empty when nothing."""
 
@@ -110,6 +123,7 @@ class ClusterView(msgspec.Struct, kw_only=True):
     maintenance_window: MaintenanceWindowView
     storage_size_mib: int
     metrics_endpoints: list[Any] = []
+    rules: list[RuleView]
     version_end_of_life: datetime | UnsetType = UNSET
     version_end_of_availability: datetime | UnsetType = UNSET
     cenote: ProgressView
@@ -163,6 +177,7 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
             day=cluster.maintenance_window.day, hour=cluster.maintenance_window.hour
         ),
         storage_size_mib=cluster.storage_mib,
+        rules=[rule_view(cluster, rule) for rule in cluster.firewall],
         version_end_of_life=catalog.end_of_life(cluster.version) or UNSET,
         version_end_of_availability=catalog.end_of_availability(cluster.version) or UNSET,
         cenote=ProgressView(
@@ -190,6 +205,17 @@ def pool_view(service: Service, cluster: Cluster, pool: Pool, *, credentials: bo
 def user_view(service: Service, user: User, *, credentials: bool) -> UserView:
     password = service.sealer.open(user.sealed_password).reveal() if credentials else UNSET
     return UserView(name=user.name, role=user.role, password=password)
+
+
+def rule_view(cluster: Cluster, rule: FirewallRule) -> RuleView:
+    return RuleView(
+        uuid=rule.id,
+        cluster_uuid=cluster.id,
+        type=rule.type,
+        value=rule.value,
+        created_at=rule.created_at,
+        description=rule.description or UNSET,
+    )
 
 
 def authority_view(cluster: Cluster) -> AuthorityView:

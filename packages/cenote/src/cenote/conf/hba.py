@@ -7,17 +7,19 @@ service and its servers can enter, and the kernel says who is calling.
 from collections.abc import Iterable
 
 from cenote.conf.quoting import hba_token
+from cenote.sources import Networks
 
 SUPERUSER = "postgres"
 _MAP = "cenote"
 
 
-def render() -> str:
-    """``pg_hba.conf``; the first line that matches decides."""
+def render(networks: Networks = None) -> str:
+    """``pg_hba.conf``; the first line that matches decides, and who matches none is refused."""
+    sources = ["all"] if networks is None else [str(network) for network in networks]
     lines = [
         f"local    all  all            peer map={_MAP}",
         f"host     all  {SUPERUSER}  all  reject",
-        "hostssl  all  all       all  scram-sha-256",
+        *(f"hostssl  all  all       {source}  scram-sha-256" for source in sources),
     ]
     return "# Written by Cenote; changes made here are undone.\n" + "\n".join(lines) + "\n"
 

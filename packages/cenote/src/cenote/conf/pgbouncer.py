@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cenote.conf.quoting import one_line, pgbouncer_key, pgbouncer_value, userlist_token
 from cenote.domain import Pool, User
+from cenote.sources import EVERYWHERE, Networks
 
 ADMIN_USER = "cenote"
 ADMIN_DATABASE = "pgbouncer"
@@ -73,8 +74,11 @@ def render_userlist(users: Iterable[User]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def render_hba() -> str:
-    """``hba.conf``: the console for who can enter the socket's folder, everything else by TLS and SCRAM."""
+def render_hba(networks: Networks = None) -> str:
+    """``hba.conf``: the console for who can enter the socket's folder, everything else by TLS and SCRAM.
+
+    Who matches no line is refused.
+    """
     lines = [
         f"local    {ADMIN_DATABASE}  {ADMIN_USER}                trust",
         "local    all        all                   reject",
@@ -82,9 +86,10 @@ def render_hba() -> str:
         f"host     {ADMIN_DATABASE}  all         ::/0       reject",
         f"host     all        {ADMIN_USER}      0.0.0.0/0  reject",
         f"host     all        {ADMIN_USER}      ::/0       reject",
-        "hostssl  all        all         0.0.0.0/0  scram-sha-256",
-        "hostssl  all        all         ::/0       scram-sha-256",
     ]
+    # PgBouncer has no word for every address, as PostgreSQL has.
+    sources = EVERYWHERE if networks is None else networks
+    lines += [f"hostssl  all        all         {source}  scram-sha-256" for source in sources]
     return "\n".join(lines) + "\n"
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from cenote.engine import databases, folders, pooler, roles, server, tls
+from cenote.engine import databases, folders, intruders, pooler, roles, server, tls
 
-# PgBouncer comes last: a pool is answered for only when the role and the database behind it are there.
-PARTS: tuple[ModuleType, ...] = (folders, tls, server, roles, databases, pooler)
+# PgBouncer comes after these: a pool is answered for only when the role and the database behind it are there.
+# Connections are judged at the end, when both servers let nobody else in any more.
+PARTS: tuple[ModuleType, ...] = (folders, tls, server, roles, databases, pooler, intruders)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cenote import catalog
+from cenote import catalog, sources
 from cenote.changes import Plan, Reload, Start, Wait
 from cenote.conf import pgbouncer
 from cenote.engine import loaded
@@ -67,5 +67,5 @@ def _configuration(wanted: Wanted) -> dict[Path, bytes]:
     return {
         paths.pooler / "pgbouncer.ini": pgbouncer.render(place, cluster.pools).encode(),
         paths.pooler / "userlist.txt": pgbouncer.render_userlist(cluster.users).encode(),
-        paths.pooler / "hba.conf": pgbouncer.render_hba().encode(),
+        paths.pooler / "hba.conf": pgbouncer.render_hba(sources.networks(cluster.firewall)).encode(),
     }

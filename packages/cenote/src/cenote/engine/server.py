@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cenote import catalog
+from cenote import catalog, sources
 from cenote.changes import CopyTemplate, Plan, Reload, Start, Wait
 from cenote.conf import hba, postgresql
 from cenote.engine import loaded
@@ -85,6 +85,6 @@ def _configuration(wanted: Wanted) -> dict[Path, bytes]:
     ident = hba.render_ident(site.service_user, site.server_user, (user.name for user in cluster.users))
     return {
         paths.data / "postgresql.conf": settings.encode(),
-        paths.data / "pg_hba.conf": hba.render().encode(),
+        paths.data / "pg_hba.conf": hba.render(sources.networks(cluster.firewall)).encode(),
         paths.data / "pg_ident.conf": ident.encode(),
     }

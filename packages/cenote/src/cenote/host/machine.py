@@ -12,6 +12,7 @@ from cenote import certificates
 from cenote.changes import (
     Change,
     CopyTemplate,
+    Disconnect,
     EndProcesses,
     IssueCertificate,
     MakeDirectory,
@@ -78,6 +79,8 @@ class Machine:
                     await processes.stop(process, signal.SIGKILL, 10)
             case Sql(database, summary, statements, atomic):
                 await session.run(database, summary, statements, atomic)
+            case Disconnect(clients):
+                await sql.disconnect(session.sockets, session.pool_port, clients)
             case Wait():
                 pass
             case _:

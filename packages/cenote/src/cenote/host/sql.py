@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,22 +72,46 @@ class Session:
         return self._connections[database]
 
 
-async def console(sockets: Path, port: int, command: str) -> list[tuple[Any, ...]]:
-    """Give PgBouncer's console one command and return the rows of its answer."""
+async def console(sockets: Path, port: int, command: str) -> list[dict[str, Any]]:
+    """Give PgBouncer's console one command and return the rows of its answer.
+
+    Their columns differ by release, so each row is named.
+    """
     try:
-        async with await psycopg.AsyncConnection.connect(
-            host=str(sockets),
-            port=port,
-            user=ADMIN_USER,
-            dbname=ADMIN_DATABASE,
-            connect_timeout=_CONNECT_SECONDS,
-            autocommit=True,
-            cursor_factory=psycopg.AsyncClientCursor,  # the console knows only the simple protocol
-        ) as connection:
+        async with _console(sockets, port) as connection:
             cursor = await connection.execute(command.encode())
-            return await cursor.fetchall() if cursor.description else []
+            names = [column.name for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()] if names else []
     except psycopg.Error as error:
         raise _readable(error, f"{command} on PgBouncer") from None
+
+
+async def disconnect(sockets: Path, port: int, clients: Iterable[int]) -> None:
+    """End clients of PgBouncer, by its ids for them; one that is not there any more is passed over."""
+    try:
+        async with _console(sockets, port) as connection:
+            for client in clients:
+                try:
+                    await connection.execute(f"KILL_CLIENT {client}".encode())
+                except psycopg.Error as error:
+                    if error.diag.message_primary != "client not found":
+                        raise
+    except psycopg.Error as error:
+        raise _readable(error, "KILL_CLIENT on PgBouncer") from None
+
+
+@contextlib.asynccontextmanager
+async def _console(sockets: Path, port: int) -> AsyncIterator[psycopg.AsyncConnection[tuple[Any, ...]]]:
+    async with await psycopg.AsyncConnection.connect(
+        host=str(sockets),
+        port=port,
+        user=ADMIN_USER,
+        dbname=ADMIN_DATABASE,
+        connect_timeout=_CONNECT_SECONDS,
+        autocommit=True,
+        cursor_factory=psycopg.AsyncClientCursor,  # the console knows only the simple protocol
+    ) as connection:
+        yield connection
 
 
 def _readable(error: psycopg.Error, doing: str) -> CenoteError:

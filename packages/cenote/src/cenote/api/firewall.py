@@ -1,0 +1,71 @@
+"""Trusted sources of a cluster: list, replace."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+from msgspec.structs import replace
+
+from cenote import sources
+from cenote.api.auth import READ, UPDATE
+from cenote.api.service import Body, Call, answer, no_content, operation
+from cenote.api.views import RuleView, rule_view
+from cenote.sources import WantedRule
+
+PATH = "/v2/databases/{database_cluster_uuid:str}/firewall"
+
+
+class RuleBody(Body):
+    """A source.  Clients send a rule back as they got it, or with an empty id and the year 1 as its time:
+    ``uuid`` names a rule that is to stay, ``cluster_uuid`` and ``created_at`` can't be chosen.
+    """
+
+    type: str
+    value: str
+    uuid: str | None = None
+    cluster_uuid: str | None = None
+    created_at: Any = None
+    description: str | None = None
+
+    def wanted(self) -> WantedRule:
+        return WantedRule(self.type, self.value, self.uuid or "", self.description or "")
+
+
+class ReplaceRules(Body):
+    """All rules there shall be; with none, everybody may connect."""
+
+    rules: list[RuleBody] | None
+
+
+class RulesAnswer(msgspec.Struct):
+    rules: list[RuleView]
+
+
+@operation(HttpMethod.GET, PATH, scope=READ, answer=RulesAnswer)
+async def list_rules(request: Call) -> ASGIResponse:
+    """List the trusted sources of a cluster; without one, everybody may connect."""
+    cluster = request.cluster().value
+    return answer(RulesAnswer([rule_view(cluster, rule) for rule in cluster.firewall]))
+
+
+@operation(HttpMethod.PUT, PATH, scope=UPDATE, status=204, body=ReplaceRules)
+async def replace_rules(request: Call) -> ASGIResponse:
+    """Replace all trusted sources of a cluster.
+
+    Answered when nobody else can connect, and connections of others have been ended.
+    """
+    id = request.cluster().value.id
+    wanted = [rule.wanted() for rule in (await request.decoded(ReplaceRules)).rules or ()]
+    now = datetime.now(UTC).replace(microsecond=0)
+    stored = await request.service.store.update_cluster(
+        id, lambda current: replace(current, firewall=sources.replaced(current.firewall, wanted, now))
+    )
+    await request.service.settled(stored)
+    return no_content()
+
+
+ROUTES = (list_rules, replace_rules)

@@ -1,0 +1,185 @@
+"""Trusted sources on the real servers: who is let in, and who is put out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+from msgspec.structs import replace
+
+from cenote.changes import Disconnect
+from cenote.domain import Cluster, FirewallRule, Pool, SourceType
+from cenote.engine import intruders
+from tests.support import records
+from tests.support.lab import Lab, lab
+from tests.support.relay import relay
+
+HOME, AWAY = "127.0.0.1", "127.0.0.9"
+POOL = Pool(name="backend-pool", database="defaultdb", size=2, user="doadmin")
+
+Connection = psycopg.AsyncConnection[Any]
+
+
+@dataclass
+class Town:
+    """A cluster, and the ports where one comes out at each address."""
+
+    lab: Lab
+    cluster: Cluster
+    doors: dict[tuple[str, str], int]
+
+    async def allow(self, *values: str, kind: SourceType = SourceType.IP_ADDR) -> list[Any]:
+        rules = tuple(
+            FirewallRule(id=uuid4(), type=kind, value=value, created_at=datetime.now(UTC)) for value in values
+        )
+        self.cluster = replace(self.cluster, firewall=rules)
+        return list(await self.lab.converge(self.cluster))
+
+    async def connect(self, address: str, kind: str) -> Connection:
+        return await psycopg.AsyncConnection.connect(
+            host="127.0.0.1",
+            port=self.doors[address, kind],
+            user="doadmin",
+            password=records.PASSWORD,
+            dbname="defaultdb" if kind == "direct" else POOL.name,
+            sslmode="require",
+            connect_timeout=10,
+            autocommit=True,
+        )
+
+    async def admitted(self) -> set[tuple[str, str]]:
+        """Return who can connect to what."""
+        found = set()
+        for address, kind in self.doors:
+            with contextlib.suppress(psycopg.OperationalError):
+                connection = await self.connect(address, kind)
+                await connection.close()
+                found.add((address, kind))
+        return found
+
+
+@contextlib.asynccontextmanager
+async def town() -> AsyncIterator[Town]:
+    async with contextlib.AsyncExitStack() as stack:
+        host = await stack.enter_async_context(lab())
+        cluster = replace(host.new_cluster(), pools=(POOL,))
+        await host.converge(cluster)
+        ports = {"direct": cluster.primary.port, "pool": cluster.primary.pool_port}
+        doors = {
+            (address, kind): await stack.enter_async_context(relay(port, address))
+            for address in (HOME, AWAY)
+            for kind, port in ports.items()
+        }
+        yield Town(host, cluster, doors)
+
+
+def in_town(scenario: Callable[[Town], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        async with town() as created:
+            await scenario(created)
+
+    asyncio.run(whole())
+
+
+async def works(connection: Connection) -> bool:
+    try:
+        await connection.execute("SELECT 1")
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def everybody(*addresses: str) -> set[tuple[str, str]]:
+    return {(address, kind) for address in addresses for kind in ("direct", "pool")}
+
+
+def test_only_trusted_sources_can_connect_directly_and_through_a_pool() -> None:
+    async def scenario(town: Town) -> None:
+        assert await town.admitted() == everybody(HOME, AWAY)
+        await town.allow(HOME)
+        assert await town.admitted() == everybody(HOME)
+        await town.allow("127.0.0.8/29", "2001:db8::/32")
+        assert await town.admitted() == everybody(AWAY)
+        await town.allow("backend", kind=SourceType.TAG)
+        assert await town.admitted() == set()
+        await town.allow()
+        assert await town.admitted() == everybody(HOME, AWAY)
+
+    in_town(scenario)
+
+
+def test_who_is_connected_and_no_longer_trusted_is_disconnected_and_nobody_else() -> None:
+    async def scenario(town: Town) -> None:
+        links = {door: await town.connect(*door) for door in town.doors}
+        try:
+            for connection in links.values():
+                assert await works(connection)
+            await town.allow(HOME)
+            assert {door for door, connection in links.items() if await works(connection)} == everybody(HOME)
+        finally:
+            for connection in links.values():
+                await connection.close()
+
+    in_town(scenario)
+
+
+def test_a_client_within_a_transaction_is_disconnected_and_its_work_is_undone() -> None:
+    async def scenario(town: Town) -> None:
+        for kind in ("direct", "pool"):
+            connection = await town.connect(AWAY, kind)
+            try:
+                await connection.execute("BEGIN")
+                await connection.execute("CREATE TABLE unfinished (id int)")
+                await town.allow(HOME)
+                assert not await works(connection)
+            finally:
+                await connection.close()
+            found = await town.lab.rows(town.cluster, "SELECT to_regclass('unfinished')", "defaultdb")
+            assert found == [(None,)]
+            await town.allow()
+
+    in_town(scenario)
+
+
+def test_once_the_rules_are_in_force_nothing_is_left_to_do() -> None:
+    async def scenario(town: Town) -> None:
+        connection = await town.connect(AWAY, "pool")
+        try:
+            done = await town.allow(HOME)
+        finally:
+            await connection.close()
+        assert any(isinstance(change, Disconnect) for change in done)
+        assert await town.lab.plan(town.cluster) == []
+
+    in_town(scenario)
+
+
+def test_a_pool_client_that_has_left_meanwhile_stops_no_pass() -> None:
+    async def scenario(town: Town) -> None:
+        session = town.lab.session(town.cluster)
+        try:
+            await town.lab.machine.do(Disconnect((4_000_000,)), session)
+        finally:
+            await session.close()
+
+    in_town(scenario)
+
+
+def test_nobody_is_looked_for_where_everybody_may_connect() -> None:
+    async def scenario(town: Town) -> None:
+        connection = await town.connect(AWAY, "direct")
+        session = town.lab.session(town.cluster)
+        try:
+            seen = await intruders.look(town.lab.machine, town.lab.wanted(town.cluster), session)
+            assert seen == intruders.Seen()
+        finally:
+            await session.close()
+            await connection.close()
+
+    in_town(scenario)
