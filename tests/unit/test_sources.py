@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from uuid import uuid4
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cenote import sources
@@ -78,14 +78,13 @@ def test_the_order_of_rules_changes_no_file() -> None:
     assert hba.render(sources.networks([one, two])) == hba.render(sources.networks([two, one]))
 
 
-# An IPv4 address in the clothes of IPv6 is no client's address: the servers see its inside.
-ADDRESSES = st.one_of(
-    st.ip_addresses(v=4), st.ip_addresses(v=6).filter(lambda address: address.ipv4_mapped is None)
-)
+ADDRESSES = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6))
 
 
 @given(st.lists(ADDRESSES, min_size=1, max_size=20), ADDRESSES)
 def test_merged_networks_let_in_exactly_whom_the_rules_name(named: list[object], other: object) -> None:
+    # An IPv4 address in the clothes of IPv6 is no client's address: the servers see its inside.
+    assume(not any(isinstance(address, IPv6Address) and address.ipv4_mapped for address in [*named, other]))
     rules = [rule(str(address)) for address in named]
     for address in named:
         assert lets_in(str(address), *rules)
