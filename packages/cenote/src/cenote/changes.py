@@ -10,11 +10,13 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
-
-from psycopg.sql import SQL, Composed
+from typing import TYPE_CHECKING, TypeAlias
 
 from cenote.domain import CertificateAuthority
+
+if TYPE_CHECKING:
+    # A command line that only names a program's files need not wait for a database driver.
+    from psycopg.sql import SQL, Composed
 
 
 @dataclass(frozen=True, slots=True)

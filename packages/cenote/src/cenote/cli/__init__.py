@@ -14,22 +14,23 @@ import cenote_client
 from cenote import __version__
 from cenote.errors import CenoteError
 
-# Command: the module that has it as ``command``.
+# Command: the module that has it as ``command``, and what it does.
 _COMMANDS = {
-    "doctor": "cenote.cli.doctor",
-    "env": "cenote.cli.env",
-    "quickstart": "cenote.cli.quickstart",
-    "serve": "cenote.cli.serve",
-    "stop": "cenote.cli.stop",
-    "token": "cenote.cli.token",
-}
-_SUMMARIES = {
-    "doctor": "Say what this machine lacks, and what mends it.",
-    "env": "Print the shell exports that point pydo, doctl and Terraform here.",
-    "quickstart": "Serve, with a first cluster and pool, and show how to reach them.",
-    "serve": "Serve the API and run its clusters on this machine.",
-    "stop": "Stop the service and every server that it has started.",
-    "token": "Create, list and revoke API tokens.",
+    "ca": ("ca", "Print the CA certificate of a cluster."),
+    "cluster": ("cluster", "Create, list, resize, configure and delete clusters."),
+    "completion": ("completion", "Print the completion for a shell."),
+    "db": ("db", "Create, list and delete databases."),
+    "doctor": ("doctor", "Say what this machine lacks, and what mends it."),
+    "env": ("env", "Print the shell exports that point pydo, doctl and Terraform here."),
+    "options": ("choices", "Show the versions, sizes and regions that a cluster can have."),
+    "pool": ("pool", "Create, list, change and delete connection pools."),
+    "psql": ("psql", "Open psql on a cluster, or through one of its pools."),
+    "quickstart": ("quickstart", "Serve, with a first cluster and pool, and show how to reach them."),
+    "serve": ("serve", "Serve the API and run its clusters on this machine."),
+    "stop": ("stop", "Stop the service and every server that it has started."),
+    "token": ("token", "Create, list and revoke API tokens."),
+    "uri": ("uri", "Print where to connect, as drivers and frameworks want it."),
+    "user": ("user", "Create, list and delete users, and reset their passwords."),
 }
 
 
@@ -40,12 +41,12 @@ class _Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(_COMMANDS[name]).command
+        command: click.Command = importlib.import_module(f"cenote.cli.{_COMMANDS[name][0]}").command
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, _SUMMARIES[name]) for name in sorted(_COMMANDS)])
+            formatter.write_dl([(name, summary) for name, (_, summary) in sorted(_COMMANDS.items())])
 
 
 @click.command(cls=_Commands)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
-import sys
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import click
 
 from cenote.cli.options import data_dir
+from cenote.cli.output import Output, Refused, output
 from cenote.cli.reach import client_for
 from cenote.layout import Layout
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 PATH = "/v2/cenote/tokens"
 SCOPES = (
@@ -26,6 +22,13 @@ SCOPES = (
     "cenote:admin",
     "*",
 )
+IN_A_LIST = {
+    "NAME": "name",
+    "SCOPES": "scopes",
+    "CREATED": "created_at",
+    "EXPIRES": "expires_at",
+    "ID": "id",
+}
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -71,14 +74,11 @@ def create(layout: Layout, name: str, scopes: tuple[str, ...], expires_in: timed
 
 @command.command("list")
 @data_dir
-def list_(layout: Layout) -> None:
+@output
+def list_(layout: Layout, output: Output) -> None:
     """List all tokens, without their texts."""
-    from rich.console import Console
-
     with client_for(layout) as client:
-        # A program that reads this wants whole words, however narrow the terminal.
-        console = Console() if sys.stdout.isatty() else Console(width=250)
-        console.print(_table(client.request("GET", PATH)["tokens"]))
+        output.show_all(client.request("GET", PATH)["tokens"], IN_A_LIST)
 
 
 @command.command()
@@ -90,34 +90,8 @@ def revoke(layout: Layout, name_or_id: str) -> None:
         tokens = client.request("GET", PATH)["tokens"]
         meant = [token for token in tokens if name_or_id in (token["id"], token["name"])]
         if not meant:
-            raise click.ClickException(f"there is no token {name_or_id!r}; 'cenote token list' shows all")
+            raise Refused(f"there is no token {name_or_id!r}; 'cenote token list' shows all")
         if len(meant) > 1:
-            raise click.ClickException(f"{len(meant)} tokens are called {name_or_id!r}; give the id of one")
+            raise Refused(f"{len(meant)} tokens are called {name_or_id!r}; give the id of one")
         client.request("DELETE", f"{PATH}/{meant[0]['id']}")
         click.echo(f"revoked {meant[0]['name']} ({meant[0]['id']})")
-
-
-def _table(tokens: list[dict[str, object]]) -> Table:
-    from rich.box import SIMPLE
-    from rich.table import Table
-
-    table = Table(box=SIMPLE)
-    for heading in ("ID", "Name", "Scopes", "Created", "Expires"):
-        # An identifier that is cut off cannot be copied.
-        table.add_column(heading, no_wrap=heading == "ID", min_width=36 if heading == "ID" else None)
-    for token in tokens:
-        scopes = token["scopes"]
-        words = " ".join(sorted(map(str, scopes))) if isinstance(scopes, list) else str(scopes)
-        table.add_row(
-            str(token["id"]),
-            str(token["name"]),
-            words,
-            _minute(token["created_at"]),
-            _minute(token.get("expires_at")) or "never",
-        )
-    return table
-
-
-def _minute(time: object) -> str:
-    """Shorten a time of the API to the minute, in UTC as it is."""
-    return str(time)[:16].replace("T", " ") if time else ""

@@ -1,0 +1,28 @@
+"""``cenote ca``: the certificate that clients of a cluster trust."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from typing import TYPE_CHECKING
+
+import click
+
+from cenote.cli.named import cluster_argument, cluster_of
+from cenote.cli.reach import client_for
+from cenote.layout import Layout
+
+if TYPE_CHECKING:
+    from cenote_client import Client
+
+
+def authority_of(client: Client, uuid: str) -> str:
+    """Return the CA certificate of a cluster, in PEM."""
+    return b64decode(client.databases.get_ca(uuid)["ca"]["certificate"]).decode("ascii")
+
+
+@click.command()
+@cluster_argument
+def command(layout: Layout, cluster: str) -> None:
+    """Print the CA certificate of a cluster, in PEM: for sslrootcert, with sslmode=verify-full."""
+    with client_for(layout) as client:
+        click.echo(authority_of(client, cluster_of(client, cluster)["id"]), nl=False)

@@ -1,0 +1,161 @@
+"""``cenote cluster``: create, list, get, resize, configure and delete clusters."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+import click
+
+from cenote.cli.named import cluster_argument, cluster_of
+from cenote.cli.options import data_dir
+from cenote.cli.output import Output, confirm, note, output
+from cenote.cli.progress import wait_until_online
+from cenote.cli.reach import client_for
+from cenote.layout import Layout
+
+SMALLEST, ANYWHERE = "db-s-1vcpu-1gb", "nyc1"
+IN_A_LIST = {
+    "NAME": "name",
+    "STATUS": "status",
+    "VERSION": "version",
+    "SIZE": "size",
+    "REGION": "region",
+    "HOST": "connection.host",
+    "PORT": "connection.port",
+    "ID": "id",
+}
+ALONE = {
+    "Name": "name",
+    "ID": "id",
+    "Status": "status",
+    "Reason": "cenote.reason",
+    "Version": "semantic_version",
+    "Size": "size",
+    "Region": "region",
+    "Host": "connection.host",
+    "Port": "connection.port",
+    "Databases": "db_names",
+    "Tags": "tags",
+    "Created": "created_at",
+}
+
+
+@click.group()
+def command() -> None:
+    """Create, list, resize, configure and delete clusters."""
+
+
+@command.command()
+@data_dir
+@output
+@click.argument("name")
+@click.option("--size", default=SMALLEST, show_default=True, help="'cenote options' shows all.")
+@click.option("--version", help="Major version of PostgreSQL.  [default: the newest that is installed]")
+@click.option("--region", default=ANYWHERE, show_default=True, help="A label.")
+@click.option("--tag", "tags", multiple=True, help="May be given several times.")
+@click.option("--no-wait", is_flag=True, help="Leave at once, while it is being created.")
+def create(
+    layout: Layout,
+    output: Output,
+    name: str,
+    size: str,
+    version: str | None,
+    region: str,
+    tags: tuple[str, ...],
+    no_wait: bool,
+) -> None:
+    """Create a cluster and wait until it is online."""
+    body: Any = {"name": name, "engine": "pg", "num_nodes": 1, "size": size, "region": region}
+    body |= {"version": version} if version else {}
+    body |= {"tags": list(tags)} if tags else {}
+    with client_for(layout) as client:
+        made = client.databases.create_cluster(body)["database"]
+        if not no_wait:
+            made = wait_until_online(client, made["id"])
+        output.show(made, ALONE)
+        note(f"'cenote psql {name}' connects, 'cenote uri {name}' tells where to")
+
+
+@command.command("list")
+@data_dir
+@output
+@click.option("--tag", help="Only those with this tag.")
+def list_(layout: Layout, output: Output, tag: str | None) -> None:
+    """List all clusters."""
+    with client_for(layout) as client:
+        found = list(client.databases.iter_clusters(tag_name=tag))
+        output.show_all(found, IN_A_LIST)
+        if not found and tag is None:
+            note("there are no clusters yet; 'cenote cluster create NAME' makes one")
+
+
+@command.command()
+@cluster_argument
+@output
+def get(layout: Layout, output: Output, cluster: str) -> None:
+    """Show one cluster."""
+    with client_for(layout) as client:
+        output.show(cluster_of(client, cluster), ALONE)
+
+
+@command.command()
+@cluster_argument
+@click.argument("size")
+@click.option("--storage-mib", type=int, help="Storage, when it is to be more than the size brings.")
+@click.option("--no-wait", is_flag=True, help="Leave at once, while it is being resized.")
+def resize(layout: Layout, cluster: str, size: str, storage_mib: int | None, no_wait: bool) -> None:
+    """Give a cluster another size; clients of its pools stay connected."""
+    with client_for(layout) as client:
+        found = cluster_of(client, cluster)
+        body: Any = {"size": size, "num_nodes": found["num_nodes"]}
+        body |= {"storage_size_mib": storage_mib} if storage_mib is not None else {}
+        client.databases.update_cluster_size(found["id"], body)
+        if not no_wait:
+            wait_until_online(client, found["id"])
+        note(f"cluster {found['name']} {'gets' if no_wait else 'has'} size {size}")
+
+
+@command.command()
+@cluster_argument
+@output
+@click.argument("settings", nargs=-1, metavar="[KEY=VALUE]…")
+def config(layout: Layout, output: Output, cluster: str, settings: tuple[str, ...]) -> None:
+    """Show the configuration, or change some of it: work_mem=16 pgbouncer.server_idle_timeout=60.
+
+    A value is taken as JSON where it is JSON (16, true, ["a"]), else as a text.
+    """
+    with client_for(layout) as client:
+        uuid = cluster_of(client, cluster)["id"]
+        if settings:
+            client.databases.patch_config(uuid, cast(Any, {"config": _configuration(settings)}))
+        shown: dict[str, Any] = dict(client.databases.get_config(uuid)["config"])
+        output.show(shown, {name: name for name in shown})
+
+
+@command.command()
+@cluster_argument
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete(layout: Layout, cluster: str, yes: bool) -> None:
+    """Delete a cluster with all its data."""
+    with client_for(layout) as client:
+        found = cluster_of(client, cluster)
+        confirm(f"Delete cluster {found['name']} ({found['id']}) with all its data?", yes)
+        client.databases.destroy_cluster(found["id"])
+        note(f"deleted cluster {found['name']}")
+
+
+def _configuration(settings: tuple[str, ...]) -> dict[str, Any]:
+    wanted: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"{setting!r} is not KEY=VALUE")
+        inner, outer = wanted, name.split(".")
+        for step in outer[:-1]:
+            inner = inner.setdefault(step, {})
+        try:
+            inner[outer[-1]] = json.loads(text)
+        except ValueError:
+            inner[outer[-1]] = text
+    return wanted

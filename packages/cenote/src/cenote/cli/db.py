@@ -1,0 +1,49 @@
+"""``cenote db``: create, list and delete the databases of a cluster."""
+
+from __future__ import annotations
+
+import click
+
+from cenote.cli.named import cluster_argument, cluster_of
+from cenote.cli.output import Output, confirm, note, output
+from cenote.cli.reach import client_for
+from cenote.layout import Layout
+
+IN_A_LIST, ALONE = {"NAME": "name"}, {"Name": "name"}
+
+
+@click.group()
+def command() -> None:
+    """Create, list and delete databases."""
+
+
+@command.command()
+@cluster_argument
+@output
+@click.argument("name")
+def create(layout: Layout, output: Output, cluster: str, name: str) -> None:
+    """Create a database."""
+    with client_for(layout) as client:
+        output.show(client.databases.add(cluster_of(client, cluster)["id"], {"name": name})["db"], ALONE)
+
+
+@command.command("list")
+@cluster_argument
+@output
+def list_(layout: Layout, output: Output, cluster: str) -> None:
+    """List the databases of a cluster."""
+    with client_for(layout) as client:
+        output.show_all(list(client.databases.iter_dbs(cluster_of(client, cluster)["id"])), IN_A_LIST)
+
+
+@command.command()
+@cluster_argument
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete(layout: Layout, cluster: str, name: str, yes: bool) -> None:
+    """Delete a database with all its data."""
+    with client_for(layout) as client:
+        uuid = cluster_of(client, cluster)["id"]
+        confirm(f"Delete database {name} of cluster {cluster} with all its data?", yes)
+        client.databases.delete(uuid, name)
+        note(f"deleted database {name}")

@@ -1,0 +1,102 @@
+"""One connection, in the words of each driver and framework.  Pure functions; every part is quoted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to connect; ``authority`` is a file of CA certificates to check the server against."""
+
+    host: str
+    port: int
+    database: str
+    user: str
+    password: str = field(repr=False)
+    authority: str | None = None
+
+
+def libpq(target: Target) -> str:
+    """For psql, psycopg, asyncpg, Ruby, PHP, Rust: whatever takes the URI of libpq."""
+    return _uri("postgresql", target, _tls(target))
+
+
+def sqlalchemy(target: Target) -> str:
+    """https://docs.sqlalchemy.org/en/20/dialects/postgresql.html#module-sqlalchemy.dialects.postgresql.psycopg"""
+    return _uri("postgresql+psycopg", target, _tls(target))
+
+
+def go(target: Target) -> str:
+    """For pgx and lib/pq, which read the same URI."""
+    return _uri("postgres", target, _tls(target))
+
+
+def node(target: Target) -> str:
+    """For node-postgres, which takes "require" for "verify" unless it is told to be like libpq."""
+    return _uri("postgresql", target, {"uselibpqcompat": "true", **_tls(target)})
+
+
+def prisma(target: Target) -> str:
+    """https://www.prisma.io/docs/orm/overview/databases/postgresql#connection-details"""
+    if target.authority is None:
+        return _uri("postgresql", target, {"sslmode": "require", "sslaccept": "accept_invalid_certs"})
+    return _uri(
+        "postgresql", target, {"sslmode": "require", "sslaccept": "strict", "sslcert": target.authority}
+    )
+
+
+def jdbc(target: Target) -> str:
+    """https://jdbc.postgresql.org/documentation/use/"""
+    parameters = {"user": target.user, "password": target.password, **_tls(target)}
+    return f"jdbc:postgresql://{_place(target)}/{quote(target.database, safe='')}?{_query(parameters)}"
+
+
+def django(target: Target) -> str:
+    """The DATABASES of a settings.py.  Its server-side cursors need a session: not every pool has one."""
+    options = ", ".join(f"{name!r}: {value!r}" for name, value in _tls(target).items())
+    fields = {
+        "ENGINE": "django.db.backends.postgresql",
+        "HOST": target.host,
+        "PORT": target.port,
+        "NAME": target.database,
+        "USER": target.user,
+        "PASSWORD": target.password,
+        "DISABLE_SERVER_SIDE_CURSORS": True,
+    }
+    lines = [f"        {name!r}: {value!r}," for name, value in fields.items()]
+    return "\n".join(
+        ["DATABASES = {", "    'default': {", *lines, f"        'OPTIONS': {{{options}}},", "    }", "}"]
+    )
+
+
+FORMATS: dict[str, Callable[[Target], str]] = {
+    "libpq": libpq,
+    "django": django,
+    "sqlalchemy": sqlalchemy,
+    "prisma": prisma,
+    "jdbc": jdbc,
+    "node": node,
+    "go": go,
+}
+
+
+def _tls(target: Target) -> dict[str, str]:
+    if target.authority is None:
+        return {"sslmode": "require"}
+    return {"sslmode": "verify-full", "sslrootcert": target.authority}
+
+
+def _uri(scheme: str, target: Target, parameters: dict[str, str]) -> str:
+    login = f"{quote(target.user, safe='')}:{quote(target.password, safe='')}"
+    return f"{scheme}://{login}@{_place(target)}/{quote(target.database, safe='')}?{_query(parameters)}"
+
+
+def _place(target: Target) -> str:
+    return f"[{target.host}]:{target.port}" if ":" in target.host else f"{target.host}:{target.port}"
+
+
+def _query(parameters: dict[str, str]) -> str:
+    return "&".join(f"{name}={quote(value, safe='/')}" for name, value in parameters.items())

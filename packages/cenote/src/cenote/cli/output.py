@@ -1,0 +1,155 @@
+"""How an answer is shown: a table for people; JSON, YAML or bare values for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+NOTHING = "-"
+
+Thing = Mapping[str, Any]
+Columns = dict[str, str]
+"""Headings, and the field that stands below each; a dot leads into an object, as in ``connection.host``."""
+
+
+class Refused(click.ClickException):
+    """Ends a command with one line that says what to do."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"cenote: {self.message}", file=file, err=file is None)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What ``--output`` and ``--field`` have asked for."""
+
+    format: str = "table"
+    fields: tuple[str, ...] = ()
+
+    def show_all(self, things: Sequence[Thing], columns: Columns) -> None:
+        """Show a list: a line for each thing."""
+        if self.format == "table":
+            chosen = self._chosen(columns, things)
+            rows = [[_text(_value(thing, path)) or NOTHING for path in chosen.values()] for thing in things]
+            _table(list(chosen), rows)
+        elif self.format == "value":
+            self._values(things, columns)
+        else:
+            self._document([dict(thing) for thing in things])
+
+    def show(self, thing: Thing, columns: Columns) -> None:
+        """Show one thing: a line for each of its fields."""
+        if self.format == "table":
+            chosen = self._chosen(columns, [thing])
+            _list({heading: _text(_value(thing, path)) or NOTHING for heading, path in chosen.items()})
+        elif self.format == "value":
+            self._values([thing], columns)
+        else:
+            self._document(dict(thing))
+
+    def _chosen(self, columns: Columns, things: Sequence[Thing]) -> Columns:
+        if not self.fields:
+            return columns
+        for field in self.fields:
+            if things and all(_value(thing, field) is None for thing in things):
+                known = ", ".join(sorted({name for thing in things for name in thing}))
+                raise Refused(f"there is no field {field!r}; there are {known}")
+        return {field: field for field in self.fields}
+
+    def _values(self, things: Sequence[Thing], columns: Columns) -> None:
+        for thing in things:
+            paths = self._chosen(columns, things).values()
+            click.echo("\t".join(_text(_value(thing, path)) for path in paths))
+
+    def _document(self, content: object) -> None:
+        if self.fields:
+            raise click.UsageError("--field goes with --output table or value; JSON and YAML have all fields")
+        if self.format == "json":
+            click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        else:
+            import yaml
+
+            click.echo(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), nl=False)
+
+
+def output(function: F) -> F:
+    """Add ``--output`` and ``--field``, which are handed over as ``output``."""
+
+    def chosen(context: click.Context, _parameter: click.Parameter, value: str) -> Output:
+        return Output(value, context.meta.get("cenote.fields", ()))
+
+    def keep(context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> None:
+        context.meta["cenote.fields"] = value
+
+    fields = click.option(
+        "--field",
+        multiple=True,
+        expose_value=False,
+        is_eager=True,
+        callback=keep,
+        help="Only this field, such as connection.uri; may be given several times.",
+    )
+    form = click.option(
+        "--output",
+        "-o",
+        type=click.Choice(["table", "json", "yaml", "value"]),
+        default="table",
+        callback=chosen,
+        help="value: the bare values, with tabs between.  [default: table]",
+    )
+    return form(fields(function))
+
+
+def note(text: str) -> None:
+    """Tell a person what has happened, beside the answer that a program may read."""
+    click.echo(text, err=True)
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask before something is destroyed; without a terminal to ask at, refuse."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Refused("this can't be undone, and there is nobody to ask; add --yes to do it")
+    click.confirm(question, abort=True, err=True)
+
+
+def _value(thing: Thing, path: str) -> Any:
+    found: Any = thing
+    for name in path.split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
+
+
+def _text(value: object) -> str:
+    """Return a value on one line, without characters that a terminal would obey."""
+    if value is None:
+        return ""
+    if isinstance(value, list) and not any(isinstance(one, dict | list) for one in value):
+        value = ", ".join(map(str, value))
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return "".join(letter if letter.isprintable() else "�" for letter in text)
+
+
+def _table(headings: list[str], rows: list[list[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+
+    def line(cells: list[str]) -> str:
+        return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+    click.secho(line(headings), bold=True)  # click leaves colours out of what is no terminal
+    for row in rows:
+        click.echo(line(row))
+
+
+def _list(lines: dict[str, str]) -> None:
+    width = max(map(len, lines))
+    for heading, text in lines.items():
+        click.echo(f"{click.style(heading.ljust(width), bold=True)}  {text}")

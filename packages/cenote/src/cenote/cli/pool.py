@@ -1,0 +1,111 @@
+"""``cenote pool``: create, list, get, change and delete connection pools."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cenote.cli.named import cluster_argument, cluster_of
+from cenote.cli.output import Output, confirm, note, output
+from cenote.cli.reach import client_for
+from cenote.layout import Layout
+
+MODES = click.Choice(["transaction", "session", "statement"])
+IN_A_LIST = {
+    "NAME": "name",
+    "MODE": "mode",
+    "SIZE": "size",
+    "DATABASE": "db",
+    "USER": "user",
+    "HOST": "connection.host",
+    "PORT": "connection.port",
+}
+ALONE = {heading.capitalize(): field for heading, field in IN_A_LIST.items()}
+
+
+@click.group()
+def command() -> None:
+    """Create, list, change and delete connection pools."""
+
+
+@command.command()
+@cluster_argument
+@output
+@click.argument("name")
+@click.option("--size", type=int, default=10, show_default=True, help="Connections to the server, at most.")
+@click.option("--mode", type=MODES, default="transaction", show_default=True)
+@click.option("--db", default="defaultdb", show_default=True)
+@click.option("--user", default="doadmin", show_default=True, help="Empty: whoever the client logs in as.")
+def create(
+    layout: Layout, output: Output, cluster: str, name: str, size: int, mode: str, db: str, user: str
+) -> None:
+    """Create a pool; it can be used when this returns."""
+    body: Any = {"name": name, "size": size, "mode": mode, "db": db, "user": user}
+    with client_for(layout) as client:
+        made = client.databases.add_connection_pool(cluster_of(client, cluster)["id"], body)["pool"]
+        output.show(made, ALONE)
+        note(f"'cenote psql {cluster} --pool {name}' connects")
+
+
+@command.command("list")
+@cluster_argument
+@output
+def list_(layout: Layout, output: Output, cluster: str) -> None:
+    """List the pools of a cluster."""
+    with client_for(layout) as client:
+        uuid = cluster_of(client, cluster)["id"]
+        output.show_all(list(client.databases.iter_connection_pools(uuid)), IN_A_LIST)
+
+
+@command.command()
+@cluster_argument
+@output
+@click.argument("name")
+def get(layout: Layout, output: Output, cluster: str, name: str) -> None:
+    """Show one pool."""
+    with client_for(layout) as client:
+        uuid = cluster_of(client, cluster)["id"]
+        output.show(client.databases.get_connection_pool(uuid, name)["pool"], ALONE)
+
+
+@command.command()
+@cluster_argument
+@click.argument("name")
+@click.option("--size", type=int)
+@click.option("--mode", type=MODES)
+@click.option("--db")
+@click.option("--user")
+def update(
+    layout: Layout,
+    cluster: str,
+    name: str,
+    size: int | None,
+    mode: str | None,
+    db: str | None,
+    user: str | None,
+) -> None:
+    """Change what is named of a pool, and leave the rest; clients of other pools notice nothing."""
+    given = {"size": size, "mode": mode, "db": db, "user": user}
+    wanted = {field: value for field, value in given.items() if value is not None}
+    if not wanted:
+        raise click.UsageError("say what to change: --size, --mode, --db or --user")
+    with client_for(layout) as client:
+        uuid = cluster_of(client, cluster)["id"]
+        before: Any = client.databases.get_connection_pool(uuid, name)["pool"]
+        body: Any = {field: before[field] for field in given} | wanted
+        client.databases.update_connection_pool(uuid, name, body)
+        note(f"changed pool {name}: " + ", ".join(f"{field} {value}" for field, value in wanted.items()))
+
+
+@command.command()
+@cluster_argument
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete(layout: Layout, cluster: str, name: str, yes: bool) -> None:
+    """Delete a pool; its clients are disconnected, the data stays."""
+    with client_for(layout) as client:
+        uuid = cluster_of(client, cluster)["id"]
+        confirm(f"Delete pool {name} of cluster {cluster}?", yes)
+        client.databases.delete_connection_pool(uuid, name)
+        note(f"deleted pool {name}")

@@ -1,0 +1,61 @@
+"""``cenote uri``: where to connect, as the frameworks want to read it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cenote.cli import formats
+from cenote.cli.named import cluster_argument, cluster_of
+from cenote.cli.output import Refused
+from cenote.cli.reach import client_for
+from cenote.layout import Layout
+
+if TYPE_CHECKING:
+    from cenote_client import Client
+    from cenote_client.types import Cluster
+
+
+def target_of(
+    client: Client, cluster: Cluster, pool: str | None, authority: Path | None = None
+) -> formats.Target:
+    """Return how to log in to a cluster, or to one of its pools."""
+    if pool is None:
+        connection = cluster["connection"]
+    else:
+        connection = client.databases.get_connection_pool(cluster["id"], pool)["pool"]["connection"]
+    if "user" not in connection or "password" not in connection:
+        raise Refused("the token may not see passwords; it lacks database:view_credentials")
+    return formats.Target(
+        host=connection["host"],
+        port=connection["port"],
+        database=connection["database"],
+        user=connection["user"],
+        password=connection["password"],
+        authority=None if authority is None else str(authority.absolute()),
+    )
+
+
+@click.command()
+@cluster_argument
+@click.option("--pool", help="That of a pool, instead of the server's own.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(list(formats.FORMATS)),
+    default="libpq",
+    show_default=True,
+    help="For which driver or framework.",
+)
+@click.option(
+    "--ca",
+    type=click.Path(path_type=Path),
+    help="Check the server against this file, which 'cenote ca' writes (verify-full).",
+)
+def command(layout: Layout, cluster: str, pool: str | None, form: str, ca: Path | None) -> None:
+    """Print where to connect to a cluster or a pool, with the password."""
+    with client_for(layout) as client:
+        target = target_of(client, cluster_of(client, cluster), pool, ca)
+    click.echo(formats.FORMATS[form](target))
