@@ -22,6 +22,7 @@ _COMMANDS = {
     "db": ("db", "Create, list and delete databases."),
     "doctor": ("doctor", "Say what this machine lacks, and what mends it."),
     "env": ("env", "Print the shell exports that point pydo, doctl and Terraform here."),
+    "firewall": ("firewall", "List, add and remove the trusted sources of a cluster."),
     "options": ("choices", "Show the versions, sizes and regions that a cluster can have."),
     "pool": ("pool", "Create, list, change and delete connection pools."),
     "psql": ("psql", "Open psql on a cluster, or through one of its pools."),
