@@ -61,14 +61,14 @@ def test_rules_that_are_no_addresses_let_nobody_in(kind: SourceType) -> None:
 
 def test_both_servers_are_told_the_same_networks() -> None:
     networks = sources.networks([rule("192.0.2.0/25"), rule("192.0.2.128/25"), rule("2001:db8::1")])
-    for text in (hba.render(networks), pgbouncer.render_hba(networks)):
+    for text in (hba.render(networks), pgbouncer.render_hba((), networks)):
         lines = [line.split() for line in text.splitlines() if line.startswith("hostssl")]
         assert [line[3] for line in lines] == ["192.0.2.0/24", "2001:db8::1/128"]
 
 
 def test_when_nobody_may_connect_no_line_lets_anybody_in_from_the_network() -> None:
     networks = sources.networks([rule("backend", SourceType.TAG)])
-    for text in (hba.render(networks), pgbouncer.render_hba(networks)):
+    for text in (hba.render(networks), pgbouncer.render_hba((), networks)):
         assert [line for line in text.splitlines() if line.startswith("host") and "reject" not in line] == []
         assert "local " in text
 

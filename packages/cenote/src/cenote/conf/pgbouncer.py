@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cenote.conf.quoting import one_line, pgbouncer_key, pgbouncer_value, userlist_token
+from cenote.conf.quoting import hba_token, one_line, pgbouncer_key, pgbouncer_value, userlist_token
 from cenote.domain import Pool, User
 from cenote.sources import EVERYWHERE, Networks
 
@@ -74,23 +74,34 @@ def render_userlist(users: Iterable[User]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def render_hba(networks: Networks = None) -> str:
+def render_hba(pools: Iterable[Pool], networks: Networks = None) -> str:
     """``hba.conf``: the console for who can enter the socket's folder, everything else by TLS and SCRAM.
 
-    Who matches no line is refused.
+    Whoever gets into a pool with a user is that user on the server, so nobody else gets into it.  Who matches
+    no line is refused.
     """
-    lines = [
-        f"local    {ADMIN_DATABASE}  {ADMIN_USER}                trust",
-        "local    all        all                   reject",
-        f"host     {ADMIN_DATABASE}  all         0.0.0.0/0  reject",
-        f"host     {ADMIN_DATABASE}  all         ::/0       reject",
-        f"host     all        {ADMIN_USER}      0.0.0.0/0  reject",
-        f"host     all        {ADMIN_USER}      ::/0       reject",
-    ]
     # PgBouncer has no word for every address, as PostgreSQL has.
     sources = EVERYWHERE if networks is None else networks
-    lines += [f"hostssl  all        all         {source}  scram-sha-256" for source in sources]
+    lines = [
+        f"local  {ADMIN_DATABASE}  {ADMIN_USER}  trust",
+        "local  all  all  reject",
+        *_rejected(ADMIN_DATABASE, "all"),
+        *_rejected("all", ADMIN_USER),
+    ]
+    for pool in sorted(pools, key=lambda pool: pool.name):
+        if pool.user:
+            name = hba_token(pool.name)
+            lines += [*_admitted(name, hba_token(pool.user), sources), *_rejected(name, "all")]
+    lines += _admitted("all", "all", sources)
     return "\n".join(lines) + "\n"
+
+
+def _admitted(database: str, user: str, sources: Iterable[object]) -> list[str]:
+    return [f"hostssl  {database}  {user}  {source}  scram-sha-256" for source in sources]
+
+
+def _rejected(database: str, user: str) -> list[str]:
+    return [f"host  {database}  {user}  {source}  reject" for source in EVERYWHERE]
 
 
 def _database_line(place: Place, pool: Pool) -> str:

@@ -14,6 +14,8 @@ def one_line(text: str) -> str:
     """Return the text if it can stand on one line of a file, else raise Invalid."""
     if any(ord(character) < 32 or ord(character) == 127 for character in text):
         raise Invalid(f"{text!r} has a control character, which no configuration file can hold")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise Invalid(f"{text!r} has half a character, which cannot be written as UTF-8")
     return text
 
 

@@ -64,8 +64,9 @@ def _configuration(wanted: Wanted) -> dict[Path, bytes]:
         server_port=node.port,
         max_clients=catalog.max_clients(wanted.size),
     )
+    networks = sources.networks(cluster.firewall)
     return {
         paths.pooler / "pgbouncer.ini": pgbouncer.render(place, cluster.pools).encode(),
         paths.pooler / "userlist.txt": pgbouncer.render_userlist(cluster.users).encode(),
-        paths.pooler / "hba.conf": pgbouncer.render_hba(sources.networks(cluster.firewall)).encode(),
+        paths.pooler / "hba.conf": pgbouncer.render_hba(cluster.pools, networks).encode(),
     }

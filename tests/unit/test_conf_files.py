@@ -1,0 +1,201 @@
+"""The files as a whole: what stands in them; a customer's name changes its own entry and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from cenote import catalog, rules
+from cenote.conf import hba, pgbouncer, postgresql
+from cenote.domain import Pool, PoolMode, User
+from cenote.errors import Invalid
+from tests.support import readers
+
+PLACE = pgbouncer.Place(
+    directory=Path("/data/clusters/1/pgbouncer"),
+    socket_directory=Path("/data/run/1"),
+    certificate=Path("/data/clusters/1/tls/server.pem"),
+    listen=("127.0.0.1", "::1"),
+    port=25061,
+    server_port=25060,
+    max_clients=5000,
+)
+POOLS = (Pool(name="backend-pool", database="defaultdb", size=10, user="doadmin"),)
+TEXT = st.text(alphabet="abzA09_.-@$+ '\"\\%#;=*[]/,\n\t\x00ä", max_size=70) | st.text(max_size=70)
+
+
+def user(name: str) -> User:
+    return User(name=name, verifier="SCRAM-SHA-256$4096:c2FsdA==$a+/=:b+/=", sealed_password="")
+
+
+USERS = (user("doadmin"),)
+
+
+def lines_added(render: Callable[[], str], before: str) -> list[str] | None:
+    """The lines that an entry adds to a file, or None when it is refused; all other lines have to stay."""
+    try:
+        after = render().split("\n")
+    except Invalid:
+        return None
+    added, rest = [], before.split("\n")
+    for line in after:
+        if rest and line == rest[0]:
+            rest.pop(0)
+        else:
+            added.append(line)
+    assert not rest, "a line went or changed"
+    return added
+
+
+def is_let_in(check: Callable[[str], str], name: str) -> bool:
+    try:
+        return bool(check(name))
+    except Invalid:
+        return False
+
+
+def everyone(names: Iterable[str]) -> str:
+    return hba.render_ident("root", "postgres", names)
+
+
+@given(name=TEXT, database=TEXT, owner=TEXT)
+@example(name="%include /etc/passwd", database="d", owner="")
+@example(name="abc\n[pgbouncer]\nauth_type = any", database="d", owner="")
+@example(name="abc", database="d' user='postgres", owner="")
+@example(name="abc", database="d", owner="u'\nlisten_port = 1")
+def test_a_pool_adds_its_own_line_to_pgbouncers_file_or_is_refused(
+    name: str, database: str, owner: str
+) -> None:
+    pool = Pool(name=name, database=database, size=3, mode=PoolMode.SESSION, user=owner)
+    added = lines_added(lambda: pgbouncer.render(PLACE, (*POOLS, pool)), pgbouncer.render(PLACE, POOLS))
+    if added is not None:
+        [line] = added
+        expected = {"host": "/data/run/1", "port": "25060", "dbname": database, "pool_mode": "session"}
+        expected |= {"pool_size": "3"} | ({"user": owner} if owner else {})
+        assert readers.database_line(line) == (name, expected)
+
+
+@given(name=TEXT)
+@example(name='a" ""\n"cenote')
+def test_a_user_adds_its_own_line_to_the_userlist_or_is_refused(name: str) -> None:
+    before = pgbouncer.render_userlist(USERS)
+    added = lines_added(lambda: pgbouncer.render_userlist((*USERS, user(name))), before)
+    if added is not None:
+        [line] = added
+        assert readers.userlist(line) == (name, USERS[0].verifier)
+
+
+@given(name=TEXT, owner=TEXT)
+@example(name="abc", owner="all")
+@example(name="abc", owner='u"  0.0.0.0/0  trust\nhost all all')
+def test_a_pool_with_a_user_adds_rules_for_itself_alone_or_is_refused(name: str, owner: str) -> None:
+    pool = Pool(name=name, database="d", size=1, user=owner)
+    added = lines_added(lambda: pgbouncer.render_hba((*POOLS, pool)), pgbouncer.render_hba(POOLS))
+    if added is not None and owner:
+        assert [readers.tokens(line) for line in added] == [
+            [kind, f'"{name}', who, address, method]
+            for kind, who, method in (("hostssl", f'"{owner}', "scram-sha-256"), ("host", "all", "reject"))
+            for address in ("0.0.0.0/0", "::/0")
+        ]
+    elif added is not None:
+        assert added == []
+
+
+@given(name=TEXT)
+@example(name="all")
+@example(name="+postgres")
+@example(name='x"\ncenote  root  "postgres')
+def test_a_user_adds_its_own_line_to_the_user_map_or_is_refused(name: str) -> None:
+    added = lines_added(lambda: everyone(["doadmin", name]), everyone(["doadmin"]))
+    if added is not None:
+        [line] = added
+        assert readers.tokens(line) == ["cenote", '"postgres', f'"{name}']
+
+
+@given(name=st.text(alphabet="abzA09_.-@$+", max_size=70), owner=st.text(alphabet="abz09_.-@$+", max_size=70))
+def test_every_name_that_the_rules_let_in_can_be_written(name: str, owner: str) -> None:
+    if is_let_in(rules.user_name, owner):
+        pgbouncer.render_userlist([user(owner)])
+        everyone([owner])
+        if is_let_in(rules.pool_name, name):
+            pool = Pool(name=name, database=owner, size=1, user=owner)
+            pgbouncer.render(PLACE, [pool])
+            pgbouncer.render_hba([pool])
+
+
+@given(name=TEXT)
+def test_a_clusters_name_reaches_its_own_setting_or_is_refused(name: str) -> None:
+    def settings(name: str) -> str:
+        placed = postgresql.placed(
+            name=name, port=1, listen=("::1",), socket_directory=Path("/s"), certificate=Path("/c")
+        )
+        return postgresql.render(postgresql.fixed(), placed)
+
+    try:
+        text = settings(name)
+    except Invalid:
+        return
+    assert readers.postgresql(text) == readers.postgresql(settings("x")) | {"cluster_name": name}
+
+
+def test_the_order_of_the_records_makes_no_other_file() -> None:
+    pools = (*POOLS, Pool(name="another", database="d", size=1))
+    users = (*USERS, user("app"))
+    assert pgbouncer.render(PLACE, pools) == pgbouncer.render(PLACE, pools[::-1])
+    assert pgbouncer.render_hba(pools) == pgbouncer.render_hba(pools[::-1])
+    assert pgbouncer.render_userlist(users) == pgbouncer.render_userlist(users[::-1])
+    assert everyone(["a", "b"]) == everyone(["b", "a"])
+
+
+def test_a_later_layer_of_settings_wins() -> None:
+    text = postgresql.render({"port": "1", "ssl": "on"}, {"port": "2"})
+    assert readers.postgresql(text) == {"port": "2", "ssl": "on"}
+
+
+@pytest.mark.parametrize("size", catalog.SIZES.values(), ids=catalog.SIZES.keys())
+@pytest.mark.parametrize("machine_mib", [256, 2048, 512 * 1024])
+def test_the_settings_of_every_size_fit_into_what_it_may_use(size: catalog.Size, machine_mib: int) -> None:
+    memory = min(size.memory_mib, machine_mib)
+    connections = catalog.pool_capacity(size) + postgresql.RESERVED_CONNECTIONS
+    settings = postgresql.sized(memory, size.vcpus, connections)
+    mib = {name: int(value[:-2]) for name, value in settings.items() if value.endswith("MB")}
+    assert mib["shared_buffers"] <= memory // 2
+    assert mib["effective_cache_size"] <= memory
+    assert 1 <= mib["work_mem"] <= max(1, memory // 4 // connections)
+    assert 16 <= mib["maintenance_work_mem"] <= 1024
+    assert int(settings["max_connections"]) == connections
+
+
+def test_the_map_lets_the_service_be_the_superuser_and_the_pooler_each_role() -> None:
+    lines = [readers.tokens(line) for line in everyone(["app", "doadmin"]).splitlines()]
+    assert [line for line in lines if line] == [
+        ["cenote", '"root', '"postgres'],
+        ["cenote", '"postgres', '"app'],
+        ["cenote", '"postgres', '"doadmin'],
+    ]
+
+
+def test_nobody_reaches_postgresql_from_the_network_without_tls_and_scram() -> None:
+    lines = [readers.tokens(line) for line in hba.render().splitlines()]
+    assert [line for line in lines if line] == [
+        ["local", "all", "all", "peer", "map=cenote"],
+        ["host", "all", "postgres", "all", "reject"],
+        ["hostssl", "all", "all", "all", "scram-sha-256"],
+    ]
+
+
+def test_pgbouncers_console_is_for_the_service_alone() -> None:
+    rules = [readers.tokens(line) for line in pgbouncer.render_hba(POOLS).splitlines()]
+    assert rules[:2] == [
+        ["local", "pgbouncer", "cenote", "trust"],
+        ["local", "all", "all", "reject"],
+    ]
+    rejected = [rule[:3] for rule in rules if rule[-1] == "reject"]
+    assert ["host", "pgbouncer", "all"] in rejected
+    assert ["host", "all", "cenote"] in rejected
+    assert all(rule[0] == "hostssl" for rule in rules if rule[-1] == "scram-sha-256")
+    assert [rule[-1] for rule in rules].count("trust") == 1
