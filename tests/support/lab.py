@@ -108,6 +108,11 @@ class Lab:
         for change in removal.plan(wanted, removal.look(wanted)):
             await self.machine.do(change, session)
 
+    def print_logs(self) -> None:
+        for path in sorted(self.folder.glob("clusters/*/*.log")):
+            text = path.read_text(errors="replace").splitlines()[-30:]
+            sys.stderr.write(f"--- {path}\n" + "\n".join(text) + "\n")
+
     async def rows(self, cluster: Cluster, query: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Ask the server itself, as its superuser."""
         session = self.session(cluster)
@@ -126,7 +131,7 @@ async def lab() -> AsyncIterator[Lab]:
         try:
             yield created
         except BaseException:
-            _print_logs(folder)
+            created.print_logs()
             raise
         finally:
             await end_servers(created.machine, folder)
@@ -144,9 +149,3 @@ def _account() -> Account:
         return Account(pwd.getpwuid(os.geteuid()).pw_name)
     entry = pwd.getpwnam("postgres")
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
-
-
-def _print_logs(folder: Path) -> None:
-    for path in sorted(folder.glob("clusters/*/*.log")):
-        text = path.read_text(errors="replace").splitlines()[-30:]
-        sys.stderr.write(f"--- {path}\n" + "\n".join(text) + "\n")

@@ -12,13 +12,14 @@ import contextlib
 import logging
 import random
 from datetime import UTC, datetime
+from types import ModuleType
 from uuid import UUID
 
 import msgspec
 
-from cenote.changes import Change, Start, Wait
+from cenote.changes import Change, CopyTemplate, Start, Stop, Wait
 from cenote.domain import Cluster, Host, NodeStatus
-from cenote.engine import PARTS, removal
+from cenote.engine import ASIDE, PARTS, removal
 from cenote.engine.wanted import Site, Wanted
 from cenote.errors import CenoteError, Unavailable
 from cenote.host import facts, files, processes
@@ -37,8 +38,9 @@ REAP_EVERY = 0.5  # seconds
 ANNOUNCE_EVERY = 10.0  # seconds
 LONGEST_LOG = 16 * 2**20  # bytes
 WORTH_REPORTING = 0.1
+TOO_FULL = 32  # MiB; PostgreSQL needs two segments of its write-ahead log to get anywhere
 STOCK_AFTER = 0.3  # seconds; the cluster that took the spare goes first
-AT_ONCE = 4  # clusters that may be worked on at the same time
+AT_ONCE = 4  # templates that are copied at the same time
 
 
 class Waiting(Exception):
@@ -137,7 +139,7 @@ class NodeTask:
         self._store, self._machine, self._site, self._turn = store, machine, site, turn
         self._cluster_id, self._node_name = cluster_id, node_name
         self._watch = processes.Watch()
-        self._started: dict[str, bool] = {}
+        self._started: set[ModuleType] = set()
         self._task = asyncio.create_task(self._run(), name=f"cluster {cluster_id}")
 
     @property
@@ -168,8 +170,8 @@ class NodeTask:
                         await self._report(stored, str(waiting))
                     pause, poll = poll, min(poll * POLL_GROWTH, POLL_MOST)
                 except (CenoteError, OSError) as error:
-                    log.warning("cluster %s: %s", stored.value.name, error)
-                    await self._report(stored, str(error), failing=True)
+                    log.warning("cluster %s: %s", stored.value.name, _in_words(error))
+                    await self._report(stored, _in_words(error), failing=True)
                     pause, retry = retry, min(retry * 2, RETRY_MOST)
                 except Exception:
                     log.exception("cluster %s: a defect in Cenote", stored.value.name)
@@ -177,7 +179,6 @@ class NodeTask:
                     pause, retry = retry, min(retry * 2, RETRY_MOST)
                 else:
                     retry, waited_for = RETRY_FIRST, ""
-                    self._started.clear()
                 await self._sleep(pause)
         finally:
             self._watch.close()
@@ -186,10 +187,16 @@ class NodeTask:
         wanted = self._wanted(stored)
         session = Session(wanted.paths.sockets, wanted.node.port, wanted.node.pool_port)
         try:
-            async with self._turn:
-                for part in PARTS:
-                    for change in part.plan(wanted, await part.look(self._machine, wanted, session)):
-                        await self._do(change, wanted, session)
+            failure: CenoteError | None = None
+            for part in PARTS:
+                try:
+                    await self._bring(part, wanted, session)
+                except CenoteError as error:
+                    if part not in ASIDE:
+                        raise
+                    failure = failure or error
+            if failure is not None:
+                raise failure
         finally:
             for program in (wanted.server, wanted.bouncer):
                 process = processes.find(program)
@@ -199,6 +206,16 @@ class NodeTask:
         await self._report(stored, "", reached=stored.revision)
         for program in (wanted.server, wanted.bouncer):
             files.keep_short(program.log, LONGEST_LOG)
+
+    async def _bring(self, part: ModuleType, wanted: Wanted, session: Session) -> None:
+        """Do all that one part of the node needs."""
+        for change in part.plan(wanted, await part.look(self._machine, wanted, session)):
+            if isinstance(change, Start):
+                self._admit(part, change)
+            elif isinstance(change, Stop):
+                self._started.discard(part)
+            await self._do(change, wanted, session)
+        self._started.discard(part)
 
     async def _remove(self, stored: Stored[Cluster]) -> None:
         wanted = self._wanted(stored)
@@ -211,17 +228,23 @@ class NodeTask:
     async def _do(self, change: Change, wanted: Wanted, session: Session) -> None:
         if isinstance(change, Wait):
             raise Waiting(change.reason)
-        if isinstance(change, Start):
-            self._admit(change)
         log.info("cluster %s: %r", wanted.cluster.name, change)
-        await self._machine.do(change, session)
+        # Copies would slow each other down; everything else waits for its own cluster only.
+        async with self._turn if isinstance(change, CopyTemplate) else contextlib.nullcontext():
+            await self._machine.do(change, session)
 
-    def _admit(self, start: Start) -> None:
+    def _admit(self, part: ModuleType, start: Start) -> None:
         """Refuse to start again what has just ended: it would do so once more, with the reason in its log."""
-        name = start.program.name
-        if self._started.pop(name, False):
-            raise CenoteError(f"{name} does not start: {files.tail(start.program.log) or 'it left no log'}")
-        self._started[name] = True
+        if part in self._started:
+            self._started.discard(part)
+            raise CenoteError(f"{start.program.name} does not start: {self._why(start)}")
+        self._started.add(part)
+
+    def _why(self, start: Start) -> str:
+        free = facts.free_mib(start.program.directory)
+        if free < TOO_FULL:
+            return f"its disk is full ({free} MiB are free)"
+        return files.tail(start.program.log) or "it left no log"
 
     def _wanted(self, stored: Stored[Cluster]) -> Wanted:
         cluster = stored.value
@@ -245,3 +268,9 @@ class NodeTask:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.wake.wait()
+
+
+def _in_words(error: CenoteError | OSError) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error)

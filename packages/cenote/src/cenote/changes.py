@@ -98,9 +98,10 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class EndProcesses:
-    """End whatever still works in a folder that is about to be removed."""
+    """Kill whatever works in a folder or below it, or only the processes of one program file there."""
 
     directory: Path
+    executable: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,9 @@ def render(place: Place, pools: Iterable[Pool]) -> str:
         "max_client_conn": str(place.max_clients),
         "max_prepared_statements": "200",
         "server_idle_timeout": "600",
+        # Seconds between tries to reach a server that was down; by default clients of one that was down for a
+        # moment wait for 15.
+        "server_login_retry": "0.3",
         # JDBC sends this at every start; PgBouncer refuses the client otherwise.
         "ignore_startup_parameters": "extra_float_digits",
         "log_connections": "0",

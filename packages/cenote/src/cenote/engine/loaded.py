@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cenote.changes import Change, Plan, Program, WriteFile
+from cenote.changes import Plan, Program, WriteFile
 from cenote.host import files, processes
 
 
@@ -35,12 +35,30 @@ def look_at_files(paths: tuple[Path, ...]) -> dict[Path, bytes | None]:
     return {path: files.read(path) for path in paths}
 
 
-def write_differing(contents: Mapping[Path, bytes], found: Mapping[Path, bytes | None]) -> Plan:
-    """Yield a write for each file that does not hold what it should."""
-    changes: list[Change] = [
-        WriteFile(path, content) for path, content in contents.items() if found.get(path) != content
-    ]
-    yield from changes
+def write_differing(
+    program: Program,
+    contents: Mapping[Path, bytes],
+    found: Mapping[Path, bytes | None],
+    seen: Loaded,
+    digest: str,
+) -> Plan:
+    """Yield a write for each file that does not hold what it should.
+
+    Where the stamp says that the process has read the right ones, somebody else has changed a file since and
+    may have had the process read that.  So the stamp goes first, and a reload follows, in this pass or later.
+    """
+    differing = [path for path, content in contents.items() if found.get(path) != content]
+    if differing and seen.process is not None and seen.digest == digest:
+        yield WriteFile(program.stamp, f"{seen.process.pid} {seen.process.started} unknown\n".encode())
+    for path in differing:
+        yield WriteFile(path, contents[path])
+
+
+def is_current(
+    contents: Mapping[Path, bytes], found: Mapping[Path, bytes | None], seen: Loaded, digest: str
+) -> bool:
+    """Return whether the process has loaded what it should, so that it need not read its files again."""
+    return seen.digest == digest and all(found.get(path) == content for path, content in contents.items())
 
 
 def digest(*contents: bytes) -> str:

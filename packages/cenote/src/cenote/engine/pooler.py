@@ -10,46 +10,71 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cenote import catalog, sources
-from cenote.changes import Plan, Reload, Start, Wait
+from cenote.changes import Plan, Reload, Remove, Start, Stop, Wait
 from cenote.conf import pgbouncer
 from cenote.engine import loaded
 from cenote.engine.loaded import Loaded
 from cenote.engine.wanted import Wanted
-from cenote.host import files
+from cenote.host import facts, files, processes
 from cenote.host.machine import Machine
 from cenote.host.sql import Session
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """``listening``: PgBouncer starts also without its port, and then serves its unix socket alone."""
+    """``listening``: PgBouncer starts also without its port, and then serves its unix socket alone.
+
+    ``deaf``: it has done so; it does not try again.  ``strangers``: its pid file, if its pid has gone to
+    somebody else.  ``port_taken``: somebody else listens on its port.
+    """
 
     files: dict[Path, bytes | None] = field(repr=False)
     certificate: bytes | None = field(repr=False)
     loaded: Loaded
     listening: bool
+    deaf: bool = False
+    strangers: tuple[Path, ...] = ()
+    port_taken: bool = False
 
 
 async def look(machine: Machine, wanted: Wanted, _session: Session) -> Seen:
-    found = loaded.look(wanted.bouncer)
+    found, port = loaded.look(wanted.bouncer), wanted.node.pool_port
+    listening = found.process is not None and machine.listens(found.process, port)
+    deaf = False
+    if found.process is not None and not listening:
+        # The unix socket is opened last, so the port is looked for once more after that is there.
+        is_up = facts.answers(wanted.paths.sockets / f".s.PGSQL.{port}")
+        listening = machine.listens(found.process, port)
+        deaf = is_up and not listening
     return Seen(
         files=loaded.look_at_files(tuple(_configuration(wanted))),
         certificate=files.read(wanted.paths.certificate),
         loaded=found,
-        listening=found.process is not None and machine.listens(found.process, wanted.node.pool_port),
+        listening=listening,
+        deaf=deaf,
+        strangers=processes.naming_strangers([wanted.bouncer.pid_file]) if found.process is None else (),
+        port_taken=not listening
+        and (found.process is None or deaf)
+        and not facts.can_listen(wanted.site.listen, port),
     )
 
 
 def plan(wanted: Wanted, seen: Seen) -> Plan:
     contents = _configuration(wanted)
-    yield from loaded.write_differing(contents, seen.files)
     digest = loaded.digest(*contents.values(), seen.certificate or b"")
-    if seen.loaded.process is None:
+    yield from loaded.write_differing(wanted.bouncer, contents, seen.files, seen.loaded, digest)
+    if seen.port_taken:
+        yield Wait(f"another program listens on port {wanted.node.pool_port}, which is this cluster's")
+    if seen.deaf:
+        yield Stop(wanted.bouncer)
+    if seen.loaded.process is None or seen.deaf:
+        for path in seen.strangers:
+            yield Remove(path)
         yield Start(wanted.bouncer, digest)
         yield Wait("PgBouncer is starting")
     elif not seen.listening:
         yield Wait(f"PgBouncer has not opened port {wanted.node.pool_port}")
-    elif seen.loaded.digest != digest:
+    elif not loaded.is_current(contents, seen.files, seen.loaded, digest):
         yield Reload(wanted.bouncer, digest)
 
 

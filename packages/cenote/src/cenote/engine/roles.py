@@ -93,7 +93,7 @@ def _drop(name: str, seen: Seen) -> Plan:
             f"ending the sessions of user {name}",
             (
                 SQL("ALTER ROLE {} NOLOGIN").format(role),
-                SQL("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = {}").format(
+                SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = {}").format(
                     Literal(name)
                 ),
             ),

@@ -10,38 +10,51 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cenote import catalog, sources
-from cenote.changes import CopyTemplate, Plan, Reload, Start, Wait
+from cenote.changes import CopyTemplate, EndProcesses, Plan, Reload, Remove, Start, Wait
 from cenote.conf import hba, postgresql
 from cenote.engine import loaded
 from cenote.engine.loaded import Loaded
 from cenote.engine.wanted import Wanted
-from cenote.host import files
+from cenote.host import facts, files, processes
 from cenote.host.machine import Machine
 from cenote.host.sql import Session
 
 _READY = b"ready"
+_EXECUTABLE = "postgres"
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """``state`` is the server's own word for its condition, the last line of its pid file."""
+    """``state`` is the server's own word for its condition, the last line of its pid file.
+
+    The rest matters while it does not run.  ``orphans``: children of a server that was killed are still at
+    work on its data.  ``strangers``: lock files whose pid has gone to somebody else.  ``port_taken``:
+    somebody else listens on its port.
+    """
 
     has_data: bool
     files: dict[Path, bytes | None] = field(repr=False)
     certificate: bytes | None = field(repr=False)
     loaded: Loaded
     state: bytes
+    orphans: bool = False
+    strangers: tuple[Path, ...] = ()
+    port_taken: bool = False
 
 
 async def look(_machine: Machine, wanted: Wanted, _session: Session) -> Seen:
     paths = wanted.paths
     found = loaded.look(wanted.server)
+    is_down, locks = found.process is None, (wanted.server.pid_file, *paths.sockets.glob(".s.PGSQL.*.lock"))
     return Seen(
         has_data=files.mode_of(paths.data) is not None,
         files=loaded.look_at_files(tuple(_configuration(wanted))),
         certificate=files.read(paths.certificate),
         loaded=found,
         state=_state(wanted.server.pid_file, found),
+        orphans=is_down and bool(processes.below(paths.data, _EXECUTABLE)),
+        strangers=processes.naming_strangers(locks) if is_down else (),
+        port_taken=is_down and not facts.can_listen(wanted.site.listen, wanted.node.port),
     )
 
 
@@ -49,14 +62,21 @@ def plan(wanted: Wanted, seen: Seen) -> Plan:
     if not seen.has_data:
         yield CopyTemplate(wanted.cluster.version, wanted.paths.data)
     contents = _configuration(wanted)
-    yield from loaded.write_differing(contents, seen.files)
     digest = loaded.digest(*contents.values(), seen.certificate or b"")
+    yield from loaded.write_differing(wanted.server, contents, seen.files, seen.loaded, digest)
     if seen.loaded.process is None:
+        # A busy orphan does not notice that its server is gone, and no other server starts until it ends.
+        if seen.orphans:
+            yield EndProcesses(wanted.paths.data, _EXECUTABLE)
+        for lock in seen.strangers:
+            yield Remove(lock)
+        if seen.port_taken:
+            yield Wait(f"another program listens on port {wanted.node.port}, which is this cluster's")
         yield Start(wanted.server, digest)
         yield Wait("PostgreSQL is starting")
     elif seen.state != _READY:
         yield Wait(f"PostgreSQL is {seen.state.decode(errors='replace') or 'starting'}")
-    elif seen.loaded.digest != digest:
+    elif not loaded.is_current(contents, seen.files, seen.loaded, digest):
         yield Reload(wanted.server, digest)
 
 

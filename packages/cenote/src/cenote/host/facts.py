@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp
@@ -31,6 +33,40 @@ def listening_sockets(pid: int) -> set[int]:
         except FileNotFoundError:
             continue
     return {port for port, inode in _listeners() if f"socket:[{inode}]" in own}
+
+
+def free_mib(folder: Path) -> int:
+    """Return how much room the servers have left on the file system of a folder."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize // 2**20
+
+
+def can_listen(addresses: Iterable[str], port: int) -> bool:
+    """Return whether nobody listens on this port of any of these addresses of ours."""
+    for address in addresses:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if probe.family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            try:
+                probe.bind((address, port))
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    return False
+    return True
+
+
+def answers(path: Path) -> bool:
+    """Return whether somebody listens on a unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except BlockingIOError:  # its queue is full, so there is one
+            return True
+        except OSError:
+            return False
+    return True
 
 
 def _listeners() -> Iterator[tuple[int, str]]:

@@ -74,9 +74,9 @@ class Machine:
                 process = processes.find(program)
                 if process is not None:
                     await processes.stop(process, program.stop_signal, program.kill_after)
-            case EndProcesses(directory):
-                for process in processes.below(directory):
-                    await processes.stop(process, signal.SIGKILL, 10)
+            case EndProcesses(directory, executable):
+                for process in processes.below(directory, executable):
+                    await processes.stop(process, signal.SIGKILL, 0)
             case Sql(database, summary, statements, atomic):
                 await session.run(database, summary, statements, atomic)
             case Disconnect(clients):

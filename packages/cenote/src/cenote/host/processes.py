@@ -12,14 +12,16 @@ import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from cenote.changes import Program
+from cenote.errors import CenoteError
 from cenote.host import files
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_KILL_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +74,32 @@ def find(program: Program) -> Process | None:
     return None
 
 
-def below(directory: Path) -> list[Process]:
-    """Return every process whose working directory is this folder or lies below it."""
+def below(directory: Path, executable: str | None = None) -> list[Process]:
+    """Return every process whose working directory is this folder or lies below it.
+
+    With ``executable``, only those that run a program file of this name.
+    """
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit() and _works_in(int(entry), directory, deeper=True):
             process = identify(int(entry))
-            if process is not None:
+            if process is not None and executable in (None, _executable(process.pid)):
                 found.append(process)
     return found
+
+
+def naming_strangers(locks: Iterable[Path]) -> tuple[Path, ...]:
+    """Return those lock files of a program that does not run whose pid is there all the same.
+
+    It has gone to somebody else, or has ended and was not collected yet.  A server that finds such a file
+    takes its own double to be running, and refuses to start.
+    """
+    found = []
+    for path in locks:
+        words = (files.read(path) or b"").split(maxsplit=1)
+        if words and words[0].isdigit() and os.path.exists(f"/proc/{int(words[0])}"):
+            found.append(path)
+    return tuple(found)
 
 
 def start(program: Program, account: Account) -> Process | None:
@@ -110,13 +129,17 @@ def start(program: Program, account: Account) -> Process | None:
 
 
 async def stop(process: Process, how: signal.Signals, kill_after: float) -> None:
-    """Signal a process and wait until it has ended; past ``kill_after`` seconds it is killed."""
+    """Signal a process and wait until it has ended; past ``kill_after`` seconds it is killed.
+
+    CenoteError when even that does not end it, as when it waits for a disk that does not answer.
+    """
     with contextlib.suppress(ProcessLookupError):
         os.kill(process.pid, how)
     if not await ended(process, kill_after):
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
-        await ended(process, 10)
+        if not await ended(process, _KILL_SECONDS):
+            raise CenoteError(f"process {process.pid} does not end")
 
 
 async def ended(process: Process, seconds: float) -> bool:
@@ -199,6 +222,13 @@ def _works_in(pid: int, directory: Path, *, deeper: bool = False) -> bool:
         return False
     wanted = os.path.realpath(directory)
     return found == wanted or (deeper and found.startswith(wanted + "/"))
+
+
+def _executable(pid: int) -> str | None:
+    try:
+        return os.path.basename(os.readlink(f"/proc/{pid}/exe")).removesuffix(" (deleted)")
+    except OSError:
+        return None
 
 
 def _stat(pid: int) -> list[bytes] | None:

@@ -15,8 +15,11 @@ from cenote.conf.pgbouncer import ADMIN_DATABASE, ADMIN_USER
 from cenote.errors import CenoteError
 
 _CONNECT_SECONDS = 5
-# A statement of ours may hold a verifier, so the server must not log it, also not when it fails.
-_OPTIONS = "-c statement_timeout=60s -c log_statement=none -c log_min_error_statement=panic"
+# A statement of ours may hold a verifier, so the server must not log it, also not when it fails.  A lock that
+# is waited for holds up whoever comes after us, and the rest of the plan, so it is asked for again later.
+_OPTIONS = (
+    "-c statement_timeout=60s -c lock_timeout=2s -c log_statement=none -c log_min_error_statement=panic"
+)
 
 
 class Session:

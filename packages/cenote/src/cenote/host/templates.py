@@ -84,12 +84,17 @@ def copy(source: Path, target: Path) -> None:
     draft = target.with_name(f".draft-{target.name}")
     files.remove(draft)
     try:
-        os.rename(_spare(source), draft)
-    except OSError:  # there is none, or the clusters are on another file system
-        _copy(source, draft)
-    for changed in identifier.change(draft, identifier.new_identifier()):
-        _sync(changed)
-    os.replace(draft, target)
+        try:
+            os.rename(_spare(source), draft)
+        except OSError:  # there is none, or the clusters are on another file system
+            _copy(source, draft)
+        for changed in identifier.change(draft, identifier.new_identifier()):
+            _sync(changed)
+        os.replace(draft, target)
+    except BaseException:
+        with contextlib.suppress(OSError):  # half a copy would keep a full disk full
+            files.remove(draft)
+        raise
     # A folder whose name is lost with the power would be taken for one that was never made.
     for folder in (target.parent, target.parent.parent):
         _sync(folder)
