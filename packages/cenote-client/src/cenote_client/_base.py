@@ -131,7 +131,7 @@ class BaseClient:
         if query:
             asked = {name: _in_query(value) for name, value in query.items() if value is not None}
             if asked:
-                url += ("&" if "?" in path else "?") + urlencode(asked, doseq=True)
+                url += ("&" if "?" in path else "?") + urlencode(asked, doseq=True, quote_via=quote)
         limits = limits_of(call["timeout"]) if "timeout" in call else self._timeout
         return Request(method, url, headers, content, limits)
 

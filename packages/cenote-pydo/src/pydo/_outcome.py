@@ -65,6 +65,8 @@ def service_error(error: NetworkError) -> e.AzureError:
 def limits(headers: Mapping[str, str]) -> dict[str, int | None]:
     found: dict[str, int | None] = {}
     for name in LIMITS:
-        text = headers.get(name, "")
-        found[name] = int(text) if text.isascii() and text.isdecimal() else None
+        try:
+            found[name] = int(headers.get(name, ""))
+        except ValueError:
+            found[name] = None
     return found

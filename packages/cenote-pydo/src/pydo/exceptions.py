@@ -116,7 +116,7 @@ class DecodeError(HttpResponseError):
 
 
 class IncompleteReadError(DecodeError):
-    """The connection was closed before the whole answer was read."""
+    """There for ``except``: an answer that was cut short is a ServiceResponseError here."""
 
 
 class ResourceExistsError(HttpResponseError):

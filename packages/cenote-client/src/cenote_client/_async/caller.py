@@ -29,7 +29,11 @@ class AsyncCaller:
         *,
         query: Mapping[str, Any] | None = None,
     ) -> T:
-        """Carry out an operation that the user asked for by its name."""
+        """Carry out an operation that the user asked for by its name.
+
+        What comes back is returned even by the operations that have nothing to return: the drop-in ``pydo``
+        returns the body of a 404 from each.
+        """
         return await self._fetch(operation, names, call, body, query=query)
 
     async def _fetch(

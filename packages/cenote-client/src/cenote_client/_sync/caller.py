@@ -33,7 +33,11 @@ class Caller:
         *,
         query: Mapping[str, Any] | None = None,
     ) -> T:
-        """Carry out an operation that the user asked for by its name."""
+        """Carry out an operation that the user asked for by its name.
+
+        What comes back is returned even by the operations that have nothing to return: the drop-in ``pydo``
+        returns the body of a 404 from each.
+        """
         return self._fetch(operation, names, call, body, query=query)
 
     def _fetch(
