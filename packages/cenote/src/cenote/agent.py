@@ -198,11 +198,10 @@ class NodeTask:
             if failure is not None:
                 raise failure
         finally:
-            for program in (wanted.server, wanted.bouncer):
-                process = processes.find(program)
-                if process is not None:
-                    self._watch.add(process, self.wake.set)
+            all_work = self._watch_servers(wanted)
             await session.close()
+        if not all_work:  # one has ended since it was looked at
+            self.wake.set()
         await self._report(stored, "", reached=stored.revision)
         for program in (wanted.server, wanted.bouncer):
             files.keep_short(program.log, LONGEST_LOG)
@@ -216,6 +215,14 @@ class NodeTask:
                 self._started.discard(part)
             await self._do(change, wanted, session)
         self._started.discard(part)
+
+    def _watch_servers(self, wanted: Wanted) -> bool:
+        """Wake up when a server ends; return whether all of them work."""
+        found = [processes.find(program) for program in (wanted.server, wanted.bouncer)]
+        for process in found:
+            if process is not None:
+                self._watch.add(process, self.wake.set)
+        return None not in found
 
     async def _remove(self, stored: Stored[Cluster]) -> None:
         wanted = self._wanted(stored)
