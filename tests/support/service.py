@@ -8,12 +8,14 @@ import os
 import re
 import shlex
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, LiteralString
 
+import httpx
 import psycopg
 
 from cenote.host import processes
@@ -27,6 +29,7 @@ from tests.support.waiting import wait_until
 CENOTE = str(Path(sys.executable).with_name("cenote"))
 CLUSTERS = 24  # how many clusters fit into a service's range of ports
 START_SECONDS = 60
+WITHOUT_LIMITS = ("--requests-per-hour=0", "--requests-per-minute=0")
 SMALLEST = {"engine": "pg", "num_nodes": 1, "region": "nyc1", "size": "db-s-1vcpu-1gb"}
 
 
@@ -49,6 +52,18 @@ class Service:
     def start(self) -> None:
         """Start the process and wait until it says that it serves."""
         seen = self.log().count("Cenote serves")
+        process = self.launch()
+
+        def is_up() -> bool:
+            assert process.poll() is None, (
+                f"cenote serve ended with {process.returncode}:\n{self.log()[-4000:]}"
+            )
+            return self.log().count("Cenote serves") > seen
+
+        wait_until("the service is up", START_SECONDS, is_up)
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start the process and wait for nothing."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [
@@ -65,15 +80,7 @@ class Service:
                 stderr=log,
                 env=clean_environment() | {"PYTHONUNBUFFERED": "1"},
             )
-        process = self._process
-
-        def is_up() -> bool:
-            assert process.poll() is None, (
-                f"cenote serve ended with {process.returncode}:\n{self.log()[-4000:]}"
-            )
-            return self.log().count("Cenote serves") > seen
-
-        wait_until("the service is up", START_SECONDS, is_up)
+        return self._process
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> int:
         """End the process, politely or by SIGKILL; what it has started goes on.  Return its exit code."""
@@ -154,6 +161,19 @@ def service(*options: str) -> Iterator[Service]:
             for process in processes.below(folder):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def calling(running: Service) -> Iterator[httpx.Client]:
+    """A plain client: it tries nothing again, so that every request has one fate."""
+    variables = running.environment()
+    with httpx.Client(
+        base_url=variables["DIGITALOCEAN_API_URL"],
+        headers={"authorization": f"Bearer {variables['DIGITALOCEAN_TOKEN']}"},
+        verify=ssl.create_default_context(cafile=variables["SSL_CERT_FILE"]),
+        timeout=60,
+    ) as http:
+        yield http
 
 
 def exports_of(text: str) -> dict[str, str]:
