@@ -106,6 +106,13 @@ def driver(kind: str, token: str, endpoint: str, ca_file: str) -> Iterator[Drive
     else:
         made = Client if kind == "cenote_client" else AsyncClient
         client = made(token, endpoint=endpoint, verify=ca_file)
+    with driving(client) as created:
+        yield created
+
+
+@contextlib.contextmanager
+def driving(client: Any) -> Iterator[Driver]:
+    """A client that a test has made, sync or asyncio, of either package; closed at the end."""
     with contextlib.ExitStack() as stack:
         is_async = isinstance(client, AsyncClient)
         created = Driver(client, stack.enter_context(asyncio.Runner()) if is_async else None)

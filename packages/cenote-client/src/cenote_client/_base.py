@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from ._retry import NO_RETRY, Retry, seconds_of
-from ._secret import Secret
+from ._secret import Secret, redacted
 from .errors import AnswerError, UsageError, decoded, error_of
 
 if TYPE_CHECKING:
@@ -174,9 +174,10 @@ class BaseClient:
 
     def _unreadable(self, answer: httpx.Response, what: str) -> AnswerError:
         kind = answer.headers.get("content-type", "no content type")
-        size = f"{len(answer.content)} bytes, {kind}"
-        request_id = answer.headers.get("x-request-id")
-        return AnswerError(answer.status_code, "unreadable_answer", f"{what} ({size})", request_id)
+        message = f"{what} ({len(answer.content)} bytes, {kind})"
+        request_id = answer.headers.get("x-request-id", "")
+        message, request_id = (redacted(text, self._token.reveal()) for text in (message, request_id))
+        return AnswerError(answer.status_code, "unreadable_answer", message, request_id or None)
 
 
 def checked_token(token: str) -> str:

@@ -91,7 +91,10 @@ def without_body(answer: httpx.Response) -> httpx.Response:
         raise AnswerError(
             answer.status_code, "unreadable_answer", "the body does not match its content-encoding"
         ) from None
-    headers = [(name, value) for name, value in answer.headers.items() if not name.startswith("content-")]
+    # As bytes, since what a header holds need not be ASCII.
+    headers = [
+        (name, value) for name, value in answer.headers.raw if not name.lower().startswith(b"content-")
+    ]
     return httpx.Response(answer.status_code, headers=headers)
 
 

@@ -54,6 +54,14 @@ def outcome(
     return made(PipelineAnswer(answer), value, limits(answer.headers)) if made else value
 
 
+def whole(answer: Answer, operation: Operation[Any]) -> dict[str, Any]:
+    """Return an answer that is wanted for something in it, and so has to be one; raise all others."""
+    value = outcome(answer, operation, {}, raise_not_found=True)
+    if not isinstance(value, dict):
+        raise e.DecodeError("the body is not a JSON object", response=answer)
+    return value
+
+
 def service_error(error: NetworkError) -> e.AzureError:
     """Return pydo's error for a call that got no answer."""
     if isinstance(error, NetworkTimeoutError):

@@ -12,7 +12,7 @@ from cenote_client.errors import NetworkError
 from .. import _settings
 from .._answer import Answer
 from .._groups import without_group
-from .._outcome import outcome, service_error
+from .._outcome import outcome, service_error, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,8 +76,7 @@ class AsyncDatabasesOperations(AsyncDatabases):
         *,
         query: Mapping[str, Any] | None = None,
     ) -> Any:
-        answer = await self._answer(operation, names, call, body, query)
-        return outcome(answer, operation, call, raise_not_found=True)
+        return whole(await self._answer(operation, names, call, body, query), operation)
 
     async def _answer(
         self,

@@ -14,7 +14,7 @@ from cenote_client.errors import NetworkError
 from .. import _settings
 from .._answer import Answer
 from .._groups import without_group
-from .._outcome import outcome, service_error
+from .._outcome import outcome, service_error, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,8 +78,7 @@ class DatabasesOperations(Databases):
         *,
         query: Mapping[str, Any] | None = None,
     ) -> Any:
-        answer = self._answer(operation, names, call, body, query)
-        return outcome(answer, operation, call, raise_not_found=True)
+        return whole(self._answer(operation, names, call, body, query), operation)
 
     def _answer(
         self,
