@@ -321,17 +321,6 @@ def test_calls_that_this_version_does_not_do_say_so(apis: Apis) -> None:
     apis.run(scenario)
 
 
-def test_replication_is_refused_and_its_absence_is_not(apis: Apis) -> None:
-    async def scenario(api: Api) -> None:
-        cluster = await api.add_cluster()
-        wanted = {"name": "app", "settings": {"pg_allow_replication": True}}
-        assert "pg_allow_replication" in await api.refusal("POST", f"{cluster}/users", 422, json=wanted)
-        for name, settings in (("a", None), ("b", {}), ("c", {"pg_allow_replication": False})):
-            await api.call("POST", f"{cluster}/users", 201, json={"name": name, "settings": settings})
-
-    apis.run(scenario)
-
-
 @pytest.mark.parametrize(
     "header", [None, "", "Bearer", "Bearer ", "Bearer wrong", "Basic wrong", "Bearer \xe9"]
 )

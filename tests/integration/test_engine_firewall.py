@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import psycopg
+import pytest
 from msgspec.structs import replace
 
 from cenote.changes import Disconnect
 from cenote.domain import Cluster, FirewallRule, Pool, SourceType
 from cenote.engine import intruders
 from tests.support import records
-from tests.support.lab import Lab, lab
+from tests.support.lab import Lab, Share, shared_lab
 from tests.support.relay import relay
 
 HOME, AWAY = "127.0.0.1", "127.0.0.9"
@@ -64,27 +64,34 @@ class Town:
         return found
 
 
-@contextlib.asynccontextmanager
-async def town() -> AsyncIterator[Town]:
-    async with contextlib.AsyncExitStack() as stack:
-        host = await stack.enter_async_context(lab())
-        cluster = replace(host.new_cluster(), pools=(POOL,))
-        await host.converge(cluster)
-        ports = {"direct": cluster.primary.port, "pool": cluster.primary.pool_port}
-        doors = {
-            (address, kind): await stack.enter_async_context(relay(port, address))
-            for address in (HOME, AWAY)
-            for kind, port in ports.items()
-        }
-        yield Town(host, cluster, doors)
+InTown = Callable[[Callable[[Town], Awaitable[None]]], None]
 
 
-def in_town(scenario: Callable[[Town], Awaitable[None]]) -> None:
-    async def whole() -> None:
-        async with town() as created:
-            await scenario(created)
+@pytest.fixture(scope="module")
+def host() -> Iterator[Share]:
+    yield from shared_lab()
 
-    asyncio.run(whole())
+
+@pytest.fixture
+def in_town(host: Share) -> InTown:
+    """Run a scenario in a new town."""
+
+    def run(scenario: Callable[[Town], Awaitable[None]]) -> None:
+        async def whole(lab: Lab) -> None:
+            cluster = replace(lab.new_cluster(), pools=(POOL,))
+            await lab.converge(cluster)
+            ports = {"direct": cluster.primary.port, "pool": cluster.primary.pool_port}
+            async with contextlib.AsyncExitStack() as stack:
+                doors = {
+                    (address, kind): await stack.enter_async_context(relay(port, address))
+                    for address in (HOME, AWAY)
+                    for kind, port in ports.items()
+                }
+                await scenario(Town(lab, cluster, doors))
+
+        host(whole)
+
+    return run
 
 
 async def works(connection: Connection) -> bool:
@@ -99,7 +106,7 @@ def everybody(*addresses: str) -> set[tuple[str, str]]:
     return {(address, kind) for address in addresses for kind in ("direct", "pool")}
 
 
-def test_only_trusted_sources_can_connect_directly_and_through_a_pool() -> None:
+def test_only_trusted_sources_can_connect_directly_and_through_a_pool(in_town: InTown) -> None:
     async def scenario(town: Town) -> None:
         assert await town.admitted() == everybody(HOME, AWAY)
         await town.allow(HOME)
@@ -114,7 +121,7 @@ def test_only_trusted_sources_can_connect_directly_and_through_a_pool() -> None:
     in_town(scenario)
 
 
-def test_who_is_connected_and_no_longer_trusted_is_disconnected_and_nobody_else() -> None:
+def test_who_is_connected_and_no_longer_trusted_is_disconnected_and_nobody_else(in_town: InTown) -> None:
     async def scenario(town: Town) -> None:
         links = {door: await town.connect(*door) for door in town.doors}
         try:
@@ -129,7 +136,7 @@ def test_who_is_connected_and_no_longer_trusted_is_disconnected_and_nobody_else(
     in_town(scenario)
 
 
-def test_a_client_within_a_transaction_is_disconnected_and_its_work_is_undone() -> None:
+def test_a_client_within_a_transaction_is_disconnected_and_its_work_is_undone(in_town: InTown) -> None:
     async def scenario(town: Town) -> None:
         for kind in ("direct", "pool"):
             connection = await town.connect(AWAY, kind)
@@ -147,7 +154,7 @@ def test_a_client_within_a_transaction_is_disconnected_and_its_work_is_undone() 
     in_town(scenario)
 
 
-def test_once_the_rules_are_in_force_nothing_is_left_to_do() -> None:
+def test_once_the_rules_are_in_force_nothing_is_left_to_do(in_town: InTown) -> None:
     async def scenario(town: Town) -> None:
         connection = await town.connect(AWAY, "pool")
         try:
@@ -160,7 +167,7 @@ def test_once_the_rules_are_in_force_nothing_is_left_to_do() -> None:
     in_town(scenario)
 
 
-def test_a_pool_client_that_has_left_meanwhile_stops_no_pass() -> None:
+def test_a_pool_client_that_has_left_meanwhile_stops_no_pass(in_town: InTown) -> None:
     async def scenario(town: Town) -> None:
         session = town.lab.session(town.cluster)
         try:
@@ -171,7 +178,7 @@ def test_a_pool_client_that_has_left_meanwhile_stops_no_pass() -> None:
     in_town(scenario)
 
 
-def test_nobody_is_looked_for_where_everybody_may_connect() -> None:
+def test_nobody_is_looked_for_where_everybody_may_connect(in_town: InTown) -> None:
     async def scenario(town: Town) -> None:
         connection = await town.connect(AWAY, "direct")
         session = town.lab.session(town.cluster)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import pwd
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from cenote.changes import Change, EndProcesses, Wait
 from cenote.domain import Cluster
 from cenote.engine import PARTS, removal
 from cenote.engine.wanted import Site, Wanted
-from cenote.host import facts, processes
+from cenote.host import facts, files, processes
 from cenote.host.machine import Machine
 from cenote.host.processes import Account
 from cenote.host.sql import Session
@@ -135,6 +135,35 @@ async def lab() -> AsyncIterator[Lab]:
             raise
         finally:
             await end_servers(created.machine, folder)
+
+
+Share = Callable[[Callable[[Lab], Awaitable[None]]], None]
+
+
+def shared_lab() -> Iterator[Share]:
+    """The body of a fixture: a host for a module's tests, each of which has clusters of its own on it.
+
+    Making the template takes longer than most tests.
+    """
+    with asyncio.Runner() as runner:
+        opened = lab()
+        host = runner.run(opened.__aenter__())
+
+        async def use(scenario: Callable[[Lab], Awaitable[None]]) -> None:
+            try:
+                await scenario(host)
+            except BaseException:
+                host.print_logs()
+                raise
+            finally:
+                await host.machine.do(EndProcesses(host.layout.clusters), Session(host.folder, 0, 0))
+                files.remove(host.layout.clusters)
+                files.remove(host.layout.sockets)
+
+        try:
+            yield lambda scenario: runner.run(use(scenario))
+        finally:
+            runner.run(opened.__aexit__(None, None, None))
 
 
 async def end_servers(machine: Machine, folder: Path) -> None:

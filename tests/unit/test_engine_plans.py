@@ -305,12 +305,46 @@ def test_a_role_that_goes_hands_over_what_it_owns_in_every_database_and_is_forgo
 
 def test_a_role_that_is_gone_already_is_only_forgotten() -> None:
     [change] = roles.plan(WANTED, replace(ROLES, made=ROLES.made | {"old"}))
-    assert len(sql([change])) == 2
+    assert sql([change]) == [
+        "DELETE FROM cenote.made WHERE kind = 'grant' AND split_part(name, '/', 1) = 'old'",
+        'DROP ROLE IF EXISTS "old"',
+        "DELETE FROM cenote.made WHERE kind = 'role' AND name = 'old'",
+    ]
+
+
+def with_users(**changes: object) -> Wanted:
+    """What is wanted, with these changes to the user ``app``."""
+    users = tuple(
+        msgspec.structs.replace(one, **changes) if one.name == "app" else one for one in CLUSTER.users
+    )
+    return replace(WANTED, cluster=msgspec.structs.replace(CLUSTER, users=users))
+
+
+def test_replication_is_given_and_taken_and_whoever_uses_it_then_is_ended() -> None:
+    assert sql(list(roles.plan(with_users(allow_replication=True), ROLES))) == [
+        'ALTER ROLE "app" REPLICATION'
+    ]
+    replicating = replace(ROLES, roles=ROLES.roles | {"app": replace(SET_UP, replication=True)})
+    alter, end = sql(list(roles.plan(with_users(allow_replication=False), replicating)))
+    assert alter == 'ALTER ROLE "app" NOREPLICATION'
+    assert end.startswith("SELECT pg_terminate_backend(pid)")
+    assert end.endswith("usename = 'app'")
+
+
+def test_replication_of_which_nobody_has_said_anything_is_left_alone() -> None:
+    replicating = replace(ROLES, roles=ROLES.roles | {"app": replace(SET_UP, replication=True)})
+    assert list(roles.plan(WANTED, replicating)) == []
+    assert list(roles.plan(with_users(allow_replication=True), replicating)) == []
 
 
 DATABASES = databases.Seen(
-    frozenset({"defaultdb", "orders", "postgres", "template1"}), frozenset({"defaultdb", "orders"})
+    {"defaultdb": "doadmin", "orders": "doadmin", "postgres": "postgres", "template1": "postgres"},
+    frozenset({"defaultdb", "orders"}),
 )
+
+
+def owners(**changed: str | None) -> dict[str, str]:
+    return {name: owner for name, owner in (DATABASES.owners | changed).items() if owner is not None}
 
 
 def test_databases_that_are_as_wanted_are_left_alone() -> None:
@@ -318,7 +352,7 @@ def test_databases_that_are_as_wanted_are_left_alone() -> None:
 
 
 def test_a_missing_database_is_noted_before_it_is_made() -> None:
-    seen = databases.Seen(DATABASES.databases - {"orders"}, DATABASES.made - {"orders"})
+    seen = databases.Seen(owners(orders=None), DATABASES.made - {"orders"})
     statements = sql(list(databases.plan(WANTED, seen)))
     assert statements == [
         "INSERT INTO cenote.made VALUES ('database', 'orders')",
@@ -327,15 +361,24 @@ def test_a_missing_database_is_noted_before_it_is_made() -> None:
 
 
 def test_a_database_that_goes_is_forgotten_after_it_is_dropped() -> None:
-    seen = databases.Seen(DATABASES.databases | {"old"}, DATABASES.made | {"old"})
+    seen = databases.Seen(owners(old="doadmin"), DATABASES.made | {"old"})
     assert sql(list(databases.plan(WANTED, seen))) == [
+        "DELETE FROM cenote.made WHERE kind = 'grant' AND split_part(name, '/', 2) = 'old'",
         'DROP DATABASE IF EXISTS "old" WITH (FORCE)',
         "DELETE FROM cenote.made WHERE kind = 'database' AND name = 'old'",
     ]
 
 
+def test_a_database_with_an_owner_is_given_to_it_and_one_without_is_left_where_sql_has_put_it() -> None:
+    owned = (Database(name="defaultdb"), Database(name="orders", owner="app"))
+    wanted = replace(WANTED, cluster=msgspec.structs.replace(CLUSTER, databases=owned))
+    seen = replace(DATABASES, owners=owners(defaultdb="app"))
+    assert sql(list(databases.plan(wanted, seen))) == ['ALTER DATABASE "orders" OWNER TO "app"']
+    assert list(databases.plan(wanted, replace(seen, owners=owners(orders="app")))) == []
+
+
 def test_a_database_that_we_did_not_make_is_never_dropped() -> None:
-    seen = databases.Seen(DATABASES.databases | {"theirs"}, DATABASES.made)
+    seen = databases.Seen(owners(theirs="app"), DATABASES.made)
     assert list(databases.plan(WANTED, seen)) == []
 
 

@@ -63,6 +63,13 @@ class SourceType(StrEnum):
     APP = "app"
 
 
+class Access(StrEnum):
+    """What a user may do with everything that others make in the databases of the API."""
+
+    READONLY = "readonly"
+    READWRITE = "readwrite"
+
+
 class NodeRole(StrEnum):
     PRIMARY = "primary"
     STANDBY = "standby"
@@ -93,13 +100,18 @@ class User(Record, frozen=True, kw_only=True):
     verifier: str
     sealed_password: str
     role: UserRole = UserRole.NORMAL
+    allow_replication: bool | None = None  # None: nobody has said, and SQL may have the word
+    access: Access | None = None  # None: what is granted by SQL, and nothing besides
 
     def __repr__(self) -> str:
         return f"User(name={self.name!r}, role={self.role!s})"
 
 
 class Database(Record, frozen=True, kw_only=True):
+    """A database.  With ``owner`` empty it is made for the administrator, and may be given away by SQL."""
+
     name: str
+    owner: str = ""
 
 
 class Pool(Record, frozen=True, kw_only=True):

@@ -15,7 +15,17 @@ from msgspec.structs import replace
 
 from cenote import catalog
 from cenote.catalog import Size
-from cenote.domain import ADMIN_USER, DEFAULT_DATABASE, ENGINE, Cluster, Database, Pool, PoolMode, User
+from cenote.domain import (
+    ADMIN_USER,
+    DEFAULT_DATABASE,
+    ENGINE,
+    Access,
+    Cluster,
+    Database,
+    Pool,
+    PoolMode,
+    User,
+)
 from cenote.errors import Invalid, NotFound
 
 NOT_FOR_THIS_ENGINE = "operation is not supported for this cluster type"
@@ -233,13 +243,47 @@ def change_password(cluster: Cluster, name: str, *, verifier: str, sealed_passwo
     return replace(cluster, users=tuple(after if user is before else user for user in cluster.users))
 
 
+def access(text: str) -> Access:
+    try:
+        return Access(text)
+    except ValueError:
+        raise Invalid(f"cenote.access: {_shown(text)} is not one of {', '.join(Access)}.") from None
+
+
+def change_user(
+    cluster: Cluster, name: str, *, allow_replication: bool | None, access: Access | None, sets_access: bool
+) -> Cluster:
+    """Change what a user may do; a replication of None leaves it, and so does an access that is not set."""
+    before = cluster.user(name)
+    if before is None:
+        raise NotFound
+    if name == ADMIN_USER and allow_replication is False:
+        raise Invalid(f"settings.pg_allow_replication: {ADMIN_USER!r} can always replicate.")
+    if name == ADMIN_USER and access is not None:
+        raise Invalid(f"cenote.access: {ADMIN_USER!r} takes no preset: it can grant itself what it needs.")
+    after = replace(
+        before,
+        allow_replication=before.allow_replication if allow_replication is None else allow_replication,
+        access=access if sets_access else before.access,
+    )
+    return replace(cluster, users=tuple(after if user is before else user for user in cluster.users))
+
+
 def remove_user(cluster: Cluster, name: str) -> Cluster:
     if cluster.user(name) is None:
         raise NotFound
     if name == ADMIN_USER:
         raise Invalid(f"user {ADMIN_USER!r} can't be deleted: the cluster is managed through it.")
     _unused(f"user {name!r}", [pool.name for pool in cluster.pools if pool.user == name])
-    return replace(cluster, users=tuple(user for user in cluster.users if user.name != name))
+    return replace(
+        cluster,
+        users=tuple(user for user in cluster.users if user.name != name),
+        # What a user owned is handed over to the administrator.
+        databases=tuple(
+            replace(database, owner="") if database.owner == name else database
+            for database in cluster.databases
+        ),
+    )
 
 
 # -- Databases
@@ -249,15 +293,17 @@ def database_name(name: str) -> str:
     return _server_name("database", name)
 
 
-def add_database(cluster: Cluster, name: str) -> Cluster:
+def add_database(cluster: Cluster, name: str, owner: str = "") -> Cluster:
     database_name(name)
+    if owner and cluster.user(owner) is None:
+        raise Invalid(f"cenote.owner: there is no user {_shown(owner)} on this cluster.")
     if cluster.database(name) is not None:
         raise Invalid("database name is not available")
     if len(cluster.databases) >= MOST_DATABASES:
         raise Invalid(
             f"a cluster has at most {MOST_DATABASES} databases, and this one has {len(cluster.databases)}."
         )
-    return replace(cluster, databases=(*cluster.databases, Database(name=name)))
+    return replace(cluster, databases=(*cluster.databases, Database(name=name, owner=owner)))
 
 
 def remove_database(cluster: Cluster, name: str) -> Cluster:

@@ -10,15 +10,23 @@ from cenote import rules
 from cenote.api import paging
 from cenote.api.auth import CREATE, DELETE, READ
 from cenote.api.service import Body, Call, answer, no_content, operation
-from cenote.api.views import DatabaseView
+from cenote.api.views import DatabaseView, database_view
+from cenote.domain import Database
 from cenote.errors import NotFound
 
 PATH = "/v2/databases/{database_cluster_uuid:str}/dbs"
 ONE = PATH + "/{database_name:str}"
 
 
+class DatabaseExtension(Body):
+    """An addition of Cenote's: the user who owns the database, and may make tables in its schema public."""
+
+    owner: str | None = None
+
+
 class CreateDatabase(Body):
     name: str
+    cenote: DatabaseExtension | None = None
 
 
 class DatabaseAnswer(msgspec.Struct):
@@ -35,18 +43,19 @@ class DatabasesAnswer(msgspec.Struct):
 async def list_databases(request: Call) -> ASGIResponse:
     """List the databases of a cluster."""
     page, links, meta = paging.page_of(request, request.cluster().value.databases)
-    return answer(DatabasesAnswer([DatabaseView(database.name) for database in page], links, meta))
+    return answer(DatabasesAnswer([database_view(database) for database in page], links, meta))
 
 
 @operation(HttpMethod.POST, PATH, scope=CREATE, status=201, body=CreateDatabase, answer=DatabaseAnswer)
 async def add_database(request: Call) -> ASGIResponse:
     """Add a database to a cluster; answered when it is there."""
     wanted = await request.decoded(CreateDatabase)
+    owner = (wanted.cenote.owner if wanted.cenote is not None else None) or ""
     stored = await request.service.store.update_cluster(
-        request.cluster().value.id, lambda current: rules.add_database(current, wanted.name)
+        request.cluster().value.id, lambda current: rules.add_database(current, wanted.name, owner)
     )
     await request.service.settled(stored)
-    return answer(DatabaseAnswer(DatabaseView(wanted.name)), 201)
+    return answer(DatabaseAnswer(database_view(Database(name=wanted.name, owner=owner))), 201)
 
 
 @operation(HttpMethod.GET, ONE, scope=READ, answer=DatabaseAnswer)
@@ -55,7 +64,7 @@ async def get_database(request: Call) -> ASGIResponse:
     database = request.cluster().value.database(request.path_params["database_name"])
     if database is None:
         raise NotFound
-    return answer(DatabaseAnswer(DatabaseView(database.name)))
+    return answer(DatabaseAnswer(database_view(database)))
 
 
 @operation(HttpMethod.DELETE, ONE, scope=DELETE, status=204)

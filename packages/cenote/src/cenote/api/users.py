@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
+from msgspec import UNSET, UnsetType
 
 from cenote import rules
 from cenote.api import credentials, paging
@@ -12,29 +13,42 @@ from cenote.api.auth import CREATE, DELETE, READ, UPDATE
 from cenote.api.service import Body, Call, answer, no_content, operation
 from cenote.api.views import UserView, user_view
 from cenote.domain import Cluster, User
-from cenote.errors import Invalid, NotFound
+from cenote.errors import NotFound
 
 PATH = "/v2/databases/{database_cluster_uuid:str}/users"
 ONE = PATH + "/{username:str}"
 
 
 class UserSettings(Body):
-    """What may be set of a user; replication is not supported by this version."""
+    """Whether the user may replicate; left out or null, that stays as it is."""
 
     pg_allow_replication: bool | None = None
 
-    def refuse_what_is_missing(self) -> None:
-        if self.pg_allow_replication:
-            raise Invalid("settings: pg_allow_replication is not supported by this version.")
 
+class UserExtension(Body):
+    """An addition of Cenote's: ``access`` to what others make is ``readonly``, ``readwrite`` or null."""
 
-class CreateUser(Body):
-    name: str
-    settings: UserSettings | None = None
+    access: str | UnsetType | None = UNSET
 
 
 class UpdateUser(Body):
     settings: UserSettings | None = None
+    cenote: UserExtension | None = None
+
+    def change(self, cluster: Cluster, name: str) -> Cluster:
+        """Return the cluster with what this asks for of one of its users."""
+        access = UNSET if self.cenote is None else self.cenote.access
+        return rules.change_user(
+            cluster,
+            name,
+            allow_replication=None if self.settings is None else self.settings.pg_allow_replication,
+            access=rules.access(access) if isinstance(access, str) else None,
+            sets_access=access is not UNSET,
+        )
+
+
+class CreateUser(UpdateUser, kw_only=True):
+    name: str
 
 
 class UserAnswer(msgspec.Struct):
@@ -61,14 +75,12 @@ async def add_user(request: Call) -> ASGIResponse:
     """Add a user to a cluster; answered when it can log in."""
     wanted = await request.decoded(CreateUser)
     cluster = request.cluster().value
-    if wanted.settings is not None:
-        wanted.settings.refuse_what_is_missing()
     user = credentials.new_user(rules.user_name(wanted.name), request.service.sealer)
     stored = await request.service.store.update_cluster(
-        cluster.id, lambda current: rules.add_user(current, user)
+        cluster.id, lambda current: wanted.change(rules.add_user(current, user), user.name)
     )
     await request.service.settled(stored)
-    return _shown(request, user, 201)
+    return _shown(request, stored.value.user(user.name) or user, 201)
 
 
 @operation(HttpMethod.GET, ONE, scope=READ, answer=UserAnswer)
@@ -79,12 +91,15 @@ async def get_user(request: Call) -> ASGIResponse:
 
 @operation(HttpMethod.PUT, ONE, scope=UPDATE, status=201, body=UpdateUser, answer=UserAnswer)
 async def update_user(request: Call) -> ASGIResponse:
-    """Change the settings of a user."""
-    user = _user(request, request.cluster().value)
+    """Change what a user may do; answered when it is so."""
+    cluster = request.cluster().value
+    user = _user(request, cluster)
     wanted = await request.decoded(UpdateUser)
-    if wanted.settings is not None:
-        wanted.settings.refuse_what_is_missing()
-    return _shown(request, user, 201)
+    stored = await request.service.store.update_cluster(
+        cluster.id, lambda current: wanted.change(current, user.name)
+    )
+    await request.service.settled(stored)
+    return _shown(request, _user(request, stored.value), 201)
 
 
 @operation(HttpMethod.POST, ONE + "/reset_auth", scope=UPDATE, answer=UserAnswer)
@@ -100,7 +115,7 @@ async def reset_auth(request: Call) -> ASGIResponse:
         ),
     )
     await request.service.settled(stored)
-    return _shown(request, user)
+    return _shown(request, _user(request, stored.value))
 
 
 @operation(HttpMethod.DELETE, ONE, scope=DELETE, status=204)

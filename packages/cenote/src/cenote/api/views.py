@@ -21,8 +21,10 @@ from cenote.domain import (
     ADMIN_USER,
     DEFAULT_DATABASE,
     ENGINE,
+    Access,
     Cluster,
     ClusterStatus,
+    Database,
     FirewallRule,
     NodeStatus,
     Pool,
@@ -65,12 +67,33 @@ class UserView(msgspec.Struct, kw_only=True):
     name: str
     role: UserRole
     password: str | UnsetType = UNSET
+    settings: UserSettingsView | UnsetType = UNSET
+    cenote: UserExtensionView | UnsetType = UNSET
 
 
-class DatabaseView(msgspec.Struct):
+class UserSettingsView(msgspec.Struct):
+    """Shown once it was set: strict clients take an unasked setting for a difference."""
+
+    pg_allow_replication: bool
+
+
+class UserExtensionView(msgspec.Struct):
+    """An addition of Cenote's: what the user may do with what others make."""
+
+    access: Access
+
+
+class DatabaseView(msgspec.Struct, kw_only=True):
     """A database of a cluster."""
 
     name: str
+    cenote: DatabaseExtensionView | UnsetType = UNSET
+
+
+class DatabaseExtensionView(msgspec.Struct):
+    """An addition of Cenote's: whose database it is, when the administrator's it is not."""
+
+    owner: str
 
 
 class MaintenanceWindowView(msgspec.Struct, kw_only=True):
@@ -204,7 +227,19 @@ def pool_view(service: Service, cluster: Cluster, pool: Pool, *, credentials: bo
 
 def user_view(service: Service, user: User, *, credentials: bool) -> UserView:
     password = service.sealer.open(user.sealed_password).reveal() if credentials else UNSET
-    return UserView(name=user.name, role=user.role, password=password)
+    return UserView(
+        name=user.name,
+        role=user.role,
+        password=password,
+        settings=UNSET if user.allow_replication is None else UserSettingsView(user.allow_replication),
+        cenote=UNSET if user.access is None else UserExtensionView(user.access),
+    )
+
+
+def database_view(database: Database) -> DatabaseView:
+    return DatabaseView(
+        name=database.name, cenote=DatabaseExtensionView(database.owner) if database.owner else UNSET
+    )
 
 
 def rule_view(cluster: Cluster, rule: FirewallRule) -> RuleView:

@@ -12,6 +12,7 @@ from psycopg.sql import SQL, Identifier, Literal
 from cenote.changes import Plan, Sql
 from cenote.conf.hba import SUPERUSER
 from cenote.domain import ADMIN_USER
+from cenote.engine import book
 from cenote.engine.wanted import Wanted
 from cenote.host.machine import Machine
 from cenote.host.sql import Session
@@ -19,14 +20,16 @@ from cenote.host.sql import Session
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    databases: frozenset[str]
+    """``owners`` has every database that there is, with its owner."""
+
+    owners: dict[str, str]
     made: frozenset[str]
 
 
 async def look(_machine: Machine, _wanted: Wanted, session: Session) -> Seen:
-    databases = await session.rows(SUPERUSER, "SELECT datname FROM pg_database")
+    databases = await session.rows(SUPERUSER, "SELECT datname, pg_get_userbyid(datdba) FROM pg_database")
     made = await session.rows(SUPERUSER, "SELECT name FROM cenote.made WHERE kind = 'database'")
-    return Seen(frozenset(name for (name,) in databases), frozenset(name for (name,) in made))
+    return Seen(dict(databases), frozenset(name for (name,) in made))
 
 
 def plan(wanted: Wanted, seen: Seen) -> Plan:
@@ -39,20 +42,29 @@ def plan(wanted: Wanted, seen: Seen) -> Plan:
             f"noting database {name}",
             (SQL("INSERT INTO cenote.made VALUES ('database', {})").format(Literal(name)),),
         )
-    for name in sorted(names - seen.databases):
+    for database in sorted(wanted.cluster.databases, key=lambda database: database.name):
+        named, owner = Identifier(database.name), Identifier(database.owner or ADMIN_USER)
+        if database.name not in seen.owners:
+            yield Sql(
+                SUPERUSER,
+                f"creating database {database.name}",
+                (SQL("CREATE DATABASE {} OWNER {}").format(named, owner),),
+                atomic=False,
+            )
+        elif database.owner and seen.owners[database.name] != database.owner:
+            yield Sql(
+                SUPERUSER,
+                f"giving database {database.name} to user {database.owner}",
+                (SQL("ALTER DATABASE {} OWNER TO {}").format(named, owner),),
+            )
+    for gone in sorted(seen.made - names):
         yield Sql(
             SUPERUSER,
-            f"creating database {name}",
-            (SQL("CREATE DATABASE {} OWNER {}").format(Identifier(name), Identifier(ADMIN_USER)),),
-            atomic=False,
-        )
-    for name in sorted(seen.made - names):
-        yield Sql(
-            SUPERUSER,
-            f"dropping database {name}",
+            f"dropping database {gone}",
             (
-                SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)),
-                SQL("DELETE FROM cenote.made WHERE kind = 'database' AND name = {}").format(Literal(name)),
+                book.forget_database(gone),
+                SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(gone)),
+                SQL("DELETE FROM cenote.made WHERE kind = 'database' AND name = {}").format(Literal(gone)),
             ),
             atomic=False,
         )

@@ -13,12 +13,18 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 from cenote.changes import Plan, Sql
 from cenote.conf.hba import SUPERUSER
 from cenote.domain import ADMIN_USER, User, UserRole
+from cenote.engine import book
 from cenote.engine.wanted import Wanted
 from cenote.host.machine import Machine
 from cenote.host.sql import Session
 
 _ADMIN = SQL("LOGIN NOSUPERUSER CREATEROLE CREATEDB REPLICATION BYPASSRLS")
 _NORMAL = SQL("LOGIN NOSUPERUSER")
+_REPLICATION, _NO_REPLICATION = SQL("REPLICATION"), SQL("NOREPLICATION")
+# The server asks for the attribute when a connection is made, and never again.
+_END_REPLICATION = SQL(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'walsender' AND usename = {}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,7 @@ class Role:
     can_login: bool
     superuser: bool
     fits_admin: bool
+    replication: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,7 @@ async def look(_machine: Machine, _wanted: Wanted, session: Session) -> Seen:
     rows = await session.rows(
         SUPERUSER,
         "SELECT rolname, rolpassword, rolcanlogin, rolsuper,"
-        " rolcreaterole AND rolcreatedb AND rolreplication AND rolbypassrls FROM pg_authid"
+        " rolcreaterole AND rolcreatedb AND rolreplication AND rolbypassrls, rolreplication FROM pg_authid"
         " WHERE rolname !~ '^pg_'",
     )
     made = await session.rows(SUPERUSER, "SELECT name FROM cenote.made WHERE kind = 'role'")
@@ -79,6 +86,15 @@ def _statements(user: User, seen: Seen) -> list[SQL | Composed]:
         or (user.role is UserRole.PRIMARY and not role.fits_admin)
     ):
         statements.append(SQL("ALTER ROLE {} {} PASSWORD {}").format(name, attributes, verifier))
+    wants = user.allow_replication
+    if (
+        user.role is UserRole.NORMAL
+        and wants is not None
+        and wants != (role is not None and role.replication)
+    ):
+        statements.append(SQL("ALTER ROLE {} {}").format(name, _REPLICATION if wants else _NO_REPLICATION))
+        if not wants:
+            statements.append(_END_REPLICATION.format(Literal(user.name)))
     if user.name not in seen.made:
         statements.append(SQL("INSERT INTO cenote.made VALUES ('role', {})").format(Literal(user.name)))
     return statements
@@ -112,6 +128,7 @@ def _drop(name: str, seen: Seen) -> Plan:
         SUPERUSER,
         f"dropping user {name}",
         (
+            book.forget_user(name),
             SQL("DROP ROLE IF EXISTS {}").format(role),
             SQL("DELETE FROM cenote.made WHERE kind = 'role' AND name = {}").format(Literal(name)),
         ),
