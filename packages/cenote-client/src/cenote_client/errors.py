@@ -186,7 +186,8 @@ def error_of(
     if 300 <= status < 400 and headers.get("location"):
         message = f"redirected to {headers['location']}, which is not followed: is the endpoint right?"
     request_id = _text(fields.get("request_id")) or headers.get("x-request-id") or None
-    id, message, request_id = (text and redacted(text, token) for text in (id, message, request_id))
+    id, message = redacted(id, token), redacted(message, token)
+    request_id = redacted(request_id, token) if request_id else None
     if status == 429:
         return RateLimitError(status, id, message, request_id, retry_after)
     if status >= 500:
