@@ -50,6 +50,7 @@ class PlainServer:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._port = free_range(2)
         self.data = folder / "data"
 
     def copy(self, source: Path) -> None:
@@ -62,7 +63,17 @@ class PlainServer:
 
     def start(self) -> None:
         """``pg_ctl -w start``."""
-        self._control("start", "-w", "-o", f"-p {free_range(2)} -k {self._folder}", "-l", "log")
+        self._control("start", "-w", "-o", f"-p {self._port} -k {self._folder}", "-l", "log")
+
+    def answer(self) -> None:
+        """Answer one query, over the unix socket."""
+        subprocess.run(
+            ["psql", "-qX", "-h", self._folder, "-p", str(self._port), "-c", "SELECT 42", "postgres"],
+            cwd=self._folder,
+            stdout=subprocess.DEVNULL,
+            check=True,
+            **as_server_user(),
+        )
 
     def stop(self) -> None:
         self._control("stop", "-w", "-m", "immediate")

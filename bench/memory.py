@@ -1,0 +1,114 @@
+"""How much memory an idle cluster takes, and the service itself.
+
+Counted is PSS, the proportional set size of ``/proc/<pid>/smaps_rollup``: a page that several processes share
+counts for each of them by its share.  A cluster is PostgreSQL with all its processes and PgBouncer, the only
+ones of the service at that time, after its pool has answered and the pooler has let go of the session.  Its
+floor is PostgreSQL alone, with the same settings, that has answered a query, too.  The service is
+``cenote serve`` with ten clusters; etcd is a process of its own and not counted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from bench.plain import plain_server, template_of
+from bench.row import Row, ours_at_most
+from cenote.host import processes
+from cenote.layout import Layout
+from cenote_client import Client
+from tests.support.service import Service, added_pool, answer_of, online_cluster, service
+from tests.support.waiting import wait_until
+
+RUNS = 3
+CLUSTERS = 10
+_SESSION = re.compile(r"\[local\]|\d\(\d+\)")  # in a process's title: where its client is
+CALLS = 20  # of each kind before the service is measured, so that what is imported or cached late counts
+
+
+def measure() -> list[Row]:
+    with service("--requests-per-hour=0", "--requests-per-minute=0") as running, running.client() as client:
+        clusters = _clusters(running, client)
+        return [clusters, _service(running, client)]
+
+
+def _clusters(running: Service, client: Client) -> Row:
+    layout = Layout(running.data_dir)
+    template: Path | None = None
+    ours: list[float] = []
+    floor: list[float] = []
+    for number in range(RUNS):
+        cluster = online_cluster(client, f"alone-{number}")
+        root = layout.node(UUID(cluster["id"])).root
+        answer_of(added_pool(client, cluster["id"], "pool")["connection"]["uri"])
+        template = template or template_of(running, cluster, running.data_dir / "bench-template")
+        _end_sessions(cluster)
+        ours.append(_idle(root))
+        client.request("DELETE", f"/v2/databases/{cluster['id']}")
+        wait_until("the cluster is gone", 60, _is_gone(root))
+        with plain_server() as server:
+            server.copy(template)
+            server.start()
+            server.answer()
+            floor.append(_idle(server.data))
+    return Row(
+        "memory of an idle cluster with its pooler / postgres", "MiB", ours, floor, (ours_at_most(35),)
+    )
+
+
+def _service(running: Service, client: Client) -> Row:
+    for number in range(CLUSTERS):
+        cluster = online_cluster(client, f"cluster-{number}")
+        added_pool(client, cluster["id"], "pool")
+        path = f"/v2/databases/{cluster['id']}"
+        for _ in range(CALLS):
+            for part in ("", "/pools", "/pools/pool", "/users", "/dbs", "/ca"):
+                client.request("GET", path + part)
+    client.request("GET", "/v2/databases/options")
+    name = f"memory of the service with {CLUSTERS} clusters"
+    return Row(name, "MiB", [_mebibytes([running.pid])], aims=(ours_at_most(150),))
+
+
+def _is_gone(folder: Path) -> Callable[[], bool]:
+    return lambda: not folder.exists()
+
+
+def _end_sessions(cluster: Any) -> None:
+    """End the session that the pooler keeps for its next client, as it does itself after ten minutes."""
+    connection = cluster["connection"]
+    answer_of(
+        connection["uri"],
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE usename = current_user AND pid != pg_backend_pid()",
+    )
+
+
+def _idle(folder: Path) -> float:
+    """Return what all processes in a folder take, as soon as nobody is connected to them."""
+
+    def pids() -> list[int]:
+        return [process.pid for process in processes.below(folder)]
+
+    wait_until("nobody is connected", 60, lambda: not any(_SESSION.search(_title(pid)) for pid in pids()))
+    return _mebibytes(pids())
+
+
+def _mebibytes(pids: Iterable[int]) -> float:
+    return sum(_pss_kibibytes(pid) for pid in pids) / 1024
+
+
+def _pss_kibibytes(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1])
+    return 0
+
+
+def _title(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    except ProcessLookupError:
+        return ""  # it has just ended
