@@ -1,0 +1,187 @@
+"""``GET /v2/databases/{uuid}/pools/{name}``, the call that everything is for, on 16 kept-alive connections.
+
+Its floor is a bare ASGI application under the same server, with the same TLS, that sends the same bytes.  The
+same call with 10,000 clusters of ten pools each has the service with ten such clusters for its floor.  Every
+request asks for another pool, by chance.  The request limits are on, only so high that nobody reaches them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import httpx
+import msgspec
+
+from bench.load import Load, Wrk
+from bench.row import Row, ours_at_most, ratio_at_least
+from cenote import certificates
+from cenote.api import credentials
+from cenote.domain import (
+    ADMIN_USER,
+    DEFAULT_DATABASE,
+    CertificateAuthority,
+    Cluster,
+    Database,
+    Node,
+    Pool,
+    Secret,
+    UserRole,
+)
+from cenote.layout import Layout
+from cenote.settings import EtcdSettings
+from cenote.store import Gateway, PrivateEtcd, Sealer, wire
+from cenote.store.tables import Keys
+from tests.support.ports import free_range
+from tests.support.service import Service, service
+from tests.support.waiting import wait_until
+
+RUNS = 5
+FEW, MANY, POOLS = 10, 10_000, 10
+AT_ONCE = 25  # records in one transaction, of which etcd takes 128 operations
+LIMITS = ("--requests-per-hour=1000000000", "--requests-per-minute=1000000000", "--log-level=warning")
+
+
+def measure() -> list[Row]:
+    with service(*LIMITS) as small, service(*LIMITS) as large:
+        few, many = _Target(small, FEW), _Target(large, MANY)
+        ours: list[Load] = []
+        bare: list[Load] = []
+        full: list[Load] = []
+        with _bare(few) as floor:
+            for _ in range(RUNS):
+                ours.append(few.wrk.run(few.url))
+                bare.append(few.wrk.run(floor))
+                full.append(many.wrk.run(many.url))
+    return [
+        Row(
+            "GET pool, 16 connections / bare ASGI", "/s", _rates(ours), _rates(bare), (ratio_at_least(0.35),)
+        ),
+        Row("GET pool, its 99th percentile", "ms", _p99s(ours), _p99s(bare), (ours_at_most(20),)),
+        Row(
+            f"GET pool with {MANY:,} clusters / with {FEW}",
+            "/s",
+            _rates(full),
+            _rates(ours),
+            (ratio_at_least(0.9),),
+        ),
+    ]
+
+
+class _Target:
+    """A service with so many records in its store, and the load that asks for the pools in them."""
+
+    def __init__(self, running: Service, clusters: int) -> None:
+        self.certificate = Layout(running.data_dir).api_certificate
+        self.folder = running.data_dir
+        exported = running.environment()
+        self.url, token = exported["DIGITALOCEAN_API_URL"], exported["DIGITALOCEAN_TOKEN"]
+        paths = asyncio.run(_fill(Layout(running.data_dir), clusters))
+        self.wrk = Wrk(running.data_dir, paths, token)
+        with httpx.Client(
+            base_url=self.url,
+            verify=ssl.create_default_context(cafile=exported["SSL_CERT_FILE"]),
+            headers={"authorization": f"Bearer {token}"},
+        ) as http:
+            wait_until("the last record is there", 60, lambda: http.get(paths[-1]).status_code == 200)
+            self.answer = http.get(paths[0])
+
+
+async def _fill(layout: Layout, clusters: int) -> list[str]:
+    """Write so many records, as if their nodes stood on another host, and return the paths of their pools."""
+    keys = Keys(EtcdSettings().prefix)
+    gateway = Gateway(socket=PrivateEtcd(layout.etcd).socket)
+    records = _records(Sealer(layout.sealing_key))
+    paths: list[str] = []
+    try:
+        for first in range(0, clusters, AT_ONCE):
+            operations = []
+            for cluster in itertools.islice(records, min(AT_ONCE, clusters - first)):
+                operations += _writes(keys, cluster)
+                paths += (f"/v2/databases/{cluster.id}/pools/{pool.name}" for pool in cluster.pools)
+            await gateway.transact(wire.TransactionRequest([], operations, []))
+    finally:
+        await gateway.close()
+    return paths
+
+
+def _writes(keys: Keys, cluster: Cluster) -> list[wire.Operation]:
+    """The record and its claims, as the store would write them; it would write one cluster at a time."""
+    node, owner = cluster.primary, str(cluster.id).encode()
+    return [
+        wire.put(keys.cluster(cluster.id), msgspec.json.encode(cluster)),
+        wire.put(keys.name(cluster.name), owner),
+        wire.put(keys.port(node.host, node.port), owner),
+        wire.put(keys.port(node.host, node.pool_port), owner),
+    ]
+
+
+def _records(sealer: Sealer) -> Iterator[Cluster]:
+    """Clusters of full size: what is costly to make they have in common, but no password."""
+    certificate, key = certificates.new_authority("bench")
+    authority = CertificateAuthority(certificate=certificate, sealed_key=sealer.seal(Secret(key)))
+    admin = credentials.new_user(ADMIN_USER, sealer, UserRole.PRIMARY)
+    pools = tuple(
+        Pool(name=f"pool-{number}", database=DEFAULT_DATABASE, size=2, user=ADMIN_USER)
+        for number in range(POOLS)
+    )
+    for number in itertools.count():
+        password = sealer.seal(Secret(f"cenote-{number:024}"))
+        yield Cluster(
+            id=uuid4(),
+            name=f"cluster-{number}",
+            version="15",
+            size="db-s-1vcpu-1gb",
+            region="nyc1",
+            created_at=datetime.now(UTC),
+            storage_mib=10240,
+            project_id=uuid4(),
+            private_network_id=uuid4(),
+            authority=authority,
+            nodes=(Node(name="node-1", host="elsewhere", port=2 * number, pool_port=2 * number + 1),),
+            users=(msgspec.structs.replace(admin, sealed_password=password),),
+            databases=(Database(name=DEFAULT_DATABASE),),
+            pools=pools,
+            server_names=("localhost", "127.0.0.1", "::1"),
+        )
+
+
+@contextlib.contextmanager
+def _bare(target: _Target) -> Iterator[str]:
+    """Serve what the target has answered, without anything of Cenote; yields the URL."""
+    port = free_range(2)
+    answer = target.folder / "answer.json"
+    answer.touch(mode=0o600)
+    # The server adds the date by itself, here as there.
+    headers = [(name, value) for name, value in target.answer.headers.items() if name != "date"]
+    answer.write_text(json.dumps([headers, target.answer.text]))
+    process = subprocess.Popen([sys.executable, "-m", "bench.bare", str(port), target.certificate, answer])
+    try:
+        wait_until("the bare application answers", 30, lambda: _is_open(port))
+        yield f"https://localhost:{port}"
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=30)
+
+
+def _is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _rates(loads: list[Load]) -> list[float]:
+    return [load.rate for load in loads]
+
+
+def _p99s(loads: list[Load]) -> list[float]:
+    return [load.p99 for load in loads]

@@ -1,0 +1,67 @@
+"""A load on an HTTPS server: wrk, with connections that are kept alive.
+
+A generator in Python would be slower than what it measures, and so make ours and its floor look alike.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.row import Missing
+
+CONNECTIONS = 16
+SECONDS = 3
+
+_SCRIPT = """\
+local paths = {}
+for line in io.lines("%s") do paths[#paths + 1] = line end
+local requests = {}
+init = function(arguments)
+  for i, path in ipairs(paths) do requests[i] = wrk.format("GET", path, {authorization = "%s"}) end
+end
+request = function() return requests[math.random(#requests)] end
+"""
+_UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a server stood: requests a second, and the 99th percentile of their milliseconds."""
+
+    rate: float
+    p99: float
+
+
+class Wrk:
+    """Asks for one of these paths at a time, each as likely as the others."""
+
+    def __init__(self, folder: Path, paths: Sequence[str], token: str) -> None:
+        program = shutil.which("wrk")
+        if program is None:
+            raise Missing("wrk is not installed; on Debian or Ubuntu: apt-get install wrk")
+        self._program = program
+        listed = folder / "paths"
+        listed.write_text("\n".join(paths) + "\n")
+        # In a file and not among the arguments, where everybody on the machine could read the token.
+        self._script = folder / "wrk.lua"
+        self._script.touch(mode=0o600)
+        self._script.write_text(_SCRIPT % (listed, f"Bearer {token}"))
+
+    def run(self, url: str) -> Load:
+        """Raise RuntimeError when an answer was not a 2xx."""
+        options = ["-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "--latency", "-s", str(self._script)]
+        told = subprocess.run(
+            [self._program, *options, url], capture_output=True, text=True, check=True
+        ).stdout
+        if "Non-2xx" in told or "Socket errors" in told:
+            raise RuntimeError(f"not every request was answered well:\n{told}")
+        rate = re.search(r"Requests/sec:\s+([\d.]+)", told)
+        p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", told)
+        if rate is None or p99 is None:
+            raise RuntimeError(f"wrk says something unknown:\n{told}")
+        return Load(float(rate[1]), float(p99[1]) * _UNITS[p99[2]])
