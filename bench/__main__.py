@@ -17,7 +17,7 @@ from pathlib import Path
 from bench import row
 from bench.row import Missing, Row
 
-PARTS = ("creating", "memory", "getting", "client")
+PARTS = ("creating", "getting", "querying", "memory", "client")
 RESULT = Path("build/bench.json")
 
 

@@ -135,8 +135,17 @@ class PlainPooler:
             give(path)
             path.chmod(0o600)
 
-    def uri(self, user: str, password: str) -> str:
-        return f"postgres://{user}:{password}@127.0.0.1:{self.port}/bench?sslmode=require"
+    def connection(self, login: Any) -> Any:
+        """How to connect, in the words of the API, for the user of another connection."""
+        user, password = login["user"], login["password"]
+        return {
+            "host": "127.0.0.1",
+            "port": self.port,
+            "database": "bench",
+            "user": user,
+            "password": password,
+            "uri": f"postgres://{user}:{password}@127.0.0.1:{self.port}/bench?sslmode=require",
+        }
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -149,6 +158,8 @@ class PlainPooler:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                # As Cenote's own: the kernel shares the processors out by session (autogroup, sched(7)).
+                start_new_session=True,
                 **as_server_user(),
             )
         try:
@@ -159,12 +170,12 @@ class PlainPooler:
 
 
 @contextlib.contextmanager
-def plain_pooler(certificate: Path, database: str, auth_file: str, login: tuple[str, str]) -> Iterator[str]:
-    """A PgBouncer by hand that shows this certificate; yields the URI by which this login reaches it."""
+def plain_pooler(certificate: Path, database: str, auth_file: str, login: Any) -> Iterator[Any]:
+    """A PgBouncer by hand that shows this certificate; yields the connection for the user of ``login``."""
     with server_folder() as folder:
         give(folder)
         pooler = PlainPooler(folder, certificate, database, auth_file)
         with pooler.running():
-            uri = pooler.uri(*login)
-            wait_until("the pooler by hand answers", 20, lambda: tried(uri))
-            yield uri
+            connection = pooler.connection(login)
+            wait_until("the pooler by hand answers", 20, lambda: tried(connection["uri"]))
+            yield connection
