@@ -311,7 +311,7 @@ def test_calls_that_this_version_does_not_do_say_so(apis: Apis) -> None:
         cluster = await api.add_cluster()
         for method, path in (
             ("PUT", "resize"),
-            ("PATCH", "config"),
+            ("PUT", "upgrade"),
             ("POST", "replicas"),
         ):
             message = await api.refusal(method, f"{cluster}/{path}", 422, json={})

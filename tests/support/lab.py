@@ -9,9 +9,11 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
-from cenote import programs
+from psycopg.sql import SQL
+
+from cenote import parameters, programs
 from cenote.changes import Change, EndProcesses, Wait
 from cenote.domain import Cluster
 from cenote.engine import PARTS, removal
@@ -52,6 +54,9 @@ class Lab:
             binaries=binaries,
             pgbouncer=found.pgbouncer.path,
             memory_mib=facts.memory_mib(),
+            libraries={
+                major: parameters.libraries(facts.libraries(folder)) for major, folder in binaries.items()
+            },
         )
 
     def new_cluster(self) -> Cluster:
@@ -112,6 +117,14 @@ class Lab:
         for path in sorted(self.folder.glob("clusters/*/*.log")):
             text = path.read_text(errors="replace").splitlines()[-30:]
             sys.stderr.write(f"--- {path}\n" + "\n".join(text) + "\n")
+
+    async def run(self, cluster: Cluster, statement: LiteralString, database: str = "postgres") -> None:
+        """Have the server itself do something, as its superuser."""
+        session = self.session(cluster)
+        try:
+            await session.run(database, "a step of a test", (SQL(statement),), True)
+        finally:
+            await session.close()
 
     async def rows(self, cluster: Cluster, query: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Ask the server itself, as its superuser."""

@@ -160,7 +160,7 @@ def test_a_later_layer_of_settings_wins() -> None:
 @pytest.mark.parametrize("machine_mib", [256, 2048, 512 * 1024])
 def test_the_settings_of_every_size_fit_into_what_it_may_use(size: catalog.Size, machine_mib: int) -> None:
     memory = min(size.memory_mib, machine_mib)
-    connections = catalog.pool_capacity(size) + postgresql.RESERVED_CONNECTIONS
+    connections = catalog.pool_capacity(size) + catalog.RESERVED_CONNECTIONS
     settings = postgresql.sized(memory, size.vcpus, connections)
     mib = {name: int(value[:-2]) for name, value in settings.items() if value.endswith("MB")}
     assert mib["shared_buffers"] <= memory // 2

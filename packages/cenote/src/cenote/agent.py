@@ -19,7 +19,7 @@ import msgspec
 
 from cenote.changes import Change, CopyTemplate, Start, Stop, Wait
 from cenote.domain import Cluster, Host, NodeStatus
-from cenote.engine import ASIDE, PARTS, removal
+from cenote.engine import ASIDE, PARTS, removal, server
 from cenote.engine.wanted import Site, Wanted
 from cenote.errors import CenoteError, Unavailable
 from cenote.host import facts, files, processes
@@ -197,12 +197,13 @@ class NodeTask:
                     failure = failure or error
             if failure is not None:
                 raise failure
+            settings = await server.settings_in_force(session)
         finally:
             all_work = self._watch_servers(wanted)
             await session.close()
         if not all_work:  # one has ended since it was looked at
             self.wake.set()
-        await self._report(stored, "", reached=stored.revision)
+        await self._report(stored, "", reached=stored.revision, settings=settings)
         for program in (wanted.server, wanted.bouncer):
             files.keep_short(program.log, LONGEST_LOG)
 
@@ -259,12 +260,24 @@ class NodeTask:
         return Wanted(cluster, node, self._site)
 
     async def _report(
-        self, stored: Stored[Cluster], reason: str, *, failing: bool = False, reached: int | None = None
+        self,
+        stored: Stored[Cluster],
+        reason: str,
+        *,
+        failing: bool = False,
+        reached: int | None = None,
+        settings: dict[str, str] | None = None,
     ) -> None:
-        before = self._store.status(self._cluster_id, self._node_name)
-        if reached is None:
-            reached = before.reached if before is not None else 0
-        status = NodeStatus(reached=reached, reason=reason, failing=failing, at=datetime.now(UTC))
+        """Report what is seen; what is not known in this pass stays as it was."""
+        now = datetime.now(UTC)
+        before = self._store.status(self._cluster_id, self._node_name) or NodeStatus(reached=0, at=now)
+        status = NodeStatus(
+            reached=before.reached if reached is None else reached,
+            reason=reason,
+            failing=failing,
+            at=now,
+            settings=before.settings if settings is None else settings,
+        )
         try:
             await self._store.report(self._cluster_id, self._node_name, status)
         except Unavailable as error:

@@ -97,6 +97,27 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Restart:
+    """End a server and start it again while its pooler holds the clients.
+
+    The pooler is left paused: it goes on by ``Resume``, once the server is ready.  Clients that are in a
+    transaction have ``patience`` seconds to come to its end.
+    """
+
+    program: Program
+    pooler: Program
+    digest: str
+    patience: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Have a paused pooler serve its clients again."""
+
+    pooler: Program
+
+
+@dataclass(frozen=True, slots=True)
 class EndProcesses:
     """Kill whatever works in a folder or below it, or only the processes of one program file there."""
 
@@ -140,6 +161,8 @@ Change: TypeAlias = (
     | Start
     | Reload
     | Stop
+    | Restart
+    | Resume
     | EndProcesses
     | Sql
     | Disconnect

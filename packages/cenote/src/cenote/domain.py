@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -15,6 +16,8 @@ import msgspec
 ADMIN_USER = "doadmin"
 DEFAULT_DATABASE = "defaultdb"
 ENGINE = "pg"
+
+Value: TypeAlias = bool | int | float | str | tuple[str, ...]  # of a setting
 
 
 class Secret:
@@ -149,6 +152,14 @@ class MaintenanceWindow(Record, frozen=True, kw_only=True):
     hour: str = "03:00"
 
 
+class Configuration(Record, frozen=True, kw_only=True):
+    """The settings that were chosen, by their names in the API; ``parameters`` knows what they may be."""
+
+    postgresql: dict[str, Value] = {}
+    pgbouncer: dict[str, Value] = {}
+    cenote: dict[str, Value] = {}
+
+
 class Cluster(Record, frozen=True, kw_only=True):
     """What is wanted of a cluster: one document, one revision.
 
@@ -174,6 +185,7 @@ class Cluster(Record, frozen=True, kw_only=True):
     firewall: tuple[FirewallRule, ...] = ()  # empty: everybody may connect
     server_names: tuple[str, ...] = ()  # the names and addresses that clients connect to, for the certificate
     maintenance_window: MaintenanceWindow = MaintenanceWindow()
+    configuration: Configuration = Configuration()
     deleted_at: datetime | None = None
 
     @property
@@ -194,13 +206,15 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     """What an agent sees of one node, and the revision of the record that it has carried out.
 
     ``reached`` is 0 until the node has worked for the first time.  ``reason`` says in words what is being
-    waited for or what failed; it is empty when nothing is left to do.
+    waited for or what failed; it is empty when nothing is left to do.  ``settings`` are what the server
+    itself says of the settings that it runs on, each with its unit.
     """
 
     reached: int
     reason: str = ""
     failing: bool = False
     at: datetime
+    settings: dict[str, str] = {}
 
 
 class Host(Record, frozen=True, kw_only=True):
@@ -214,6 +228,7 @@ class Host(Record, frozen=True, kw_only=True):
     first_port: int
     last_port: int
     busy_ports: tuple[int, ...] = ()  # in use by programs that are none of ours
+    libraries: dict[str, tuple[str, ...]] = {}  # what a server of each version can load at its start
 
 
 class Token(Record, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from cenote import catalog
+from cenote import catalog, configuration
 from cenote.catalog import Size
 from cenote.domain import (
     ADMIN_USER,
@@ -169,7 +169,7 @@ def pool_mode(text: str) -> PoolMode:
 
 def pool_room(cluster: Cluster, *, besides: str | None = None) -> tuple[int, int]:
     """Return how many backend connections are left for pools, and of how many, apart from one pool's own."""
-    capacity = catalog.pool_capacity(catalog.SIZES[cluster.size])
+    capacity = configuration.pool_capacity(cluster)
     taken = sum(pool.size for pool in cluster.pools if pool.name != besides)
     return max(0, capacity - taken), capacity
 

@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cenote import identity, programs, web
+from cenote import identity, parameters, programs, web
 from cenote.agent import Agent
 from cenote.api.app import create_app
 from cenote.api.service import Settings
@@ -223,6 +223,7 @@ def _machine(
         binaries=binaries,
         pgbouncer=found.pgbouncer.path,
         memory_mib=facts.memory_mib(),
+        libraries=_libraries(found),
     )
     return Machine(layout, account, binaries, sealer), site
 
@@ -236,7 +237,14 @@ def _host(settings: ServeSettings, found: Programs) -> Host:
         versions={major: install.version for major, install in found.postgres.items()},
         first_port=settings.first_port,
         last_port=settings.last_port,
+        libraries=_libraries(found),
     )
+
+
+def _libraries(found: Programs) -> dict[str, tuple[str, ...]]:
+    return {
+        major: parameters.libraries(facts.libraries(install.bin)) for major, install in found.postgres.items()
+    }
 
 
 async def _announce(

@@ -15,6 +15,7 @@ from litestar.types import ASGIApp
 from cenote.api import (
     ca,
     clusters,
+    config,
     databases,
     description,
     firewall,
@@ -33,6 +34,7 @@ OPERATIONS: tuple[HTTPRouteHandler, ...] = (
     *options.ROUTES,
     *clusters.ROUTES,
     *ca.ROUTES,
+    *config.ROUTES,
     *pools.ROUTES,
     *users.ROUTES,
     *databases.ROUTES,

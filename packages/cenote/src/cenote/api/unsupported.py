@@ -40,7 +40,6 @@ DELETE /indexes/{index_name:str}
 """
 
 _LATER = """
-GET PATCH /config configuring PostgreSQL and PgBouncer
 GET PUT /online-migration migrating from another server
 DELETE /online-migration/{migration_id:str} migrating from another server
 PUT /migrate moving to another region

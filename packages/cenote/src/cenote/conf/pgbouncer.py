@@ -4,16 +4,20 @@ Clients prove their password to PgBouncer by SCRAM; PgBouncer reaches PostgreSQL
 role that the pool says, by ``peer``.  So no file here holds a password, only verifiers.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cenote import parameters
 from cenote.conf.quoting import hba_token, one_line, pgbouncer_key, pgbouncer_value, userlist_token
-from cenote.domain import Pool, User
+from cenote.domain import Configuration, Pool, User, Value
+from cenote.parameters import Parameter
 from cenote.sources import EVERYWHERE, Networks
 
 ADMIN_USER = "cenote"
 ADMIN_DATABASE = "pgbouncer"
+_NOTHING_CHOSEN = Configuration()
+_AUTOMATIC = ("autodb_pool_size", "autodb_pool_mode", "autodb_max_db_connections", "autodb_idle_timeout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +33,12 @@ class Place:
     max_clients: int
 
 
-def render(place: Place, pools: Iterable[Pool]) -> str:
+def render(place: Place, pools: Iterable[Pool], configuration: Configuration = _NOTHING_CHOSEN) -> str:
     """``pgbouncer.ini``."""
+    pooler = _written(parameters.POOLER, parameters.POOLER_DEFAULTS | configuration.pgbouncer)
+    extensions = _written(parameters.EXTENSIONS, parameters.EXTENSION_DEFAULTS | configuration.cenote)
+    automatic = {name: pooler.pop(name) for name in _AUTOMATIC}
+    connect_query = extensions.pop("connect_query")
     settings = {
         "listen_addr": ",".join(place.listen),
         "listen_port": str(place.port),
@@ -49,19 +57,22 @@ def render(place: Place, pools: Iterable[Pool]) -> str:
         "client_tls_ca_file": str(place.certificate),
         "server_tls_ca_file": str(place.certificate),
         "max_client_conn": str(place.max_clients),
-        "max_prepared_statements": "200",
-        "server_idle_timeout": "600",
+        "autodb_idle_timeout": automatic["autodb_idle_timeout"],
+        **pooler,
+        **extensions,
         # Seconds between tries to reach a server that was down; by default clients of one that was down for a
         # moment wait for 15.
         "server_login_retry": "0.3",
-        # JDBC sends this at every start; PgBouncer refuses the client otherwise.
-        "ignore_startup_parameters": "extra_float_digits",
         "log_connections": "0",
         "log_disconnections": "0",
         "stats_period": "300",
     }
     lines = ["; Written by Cenote; changes made here are undone.", "[databases]"]
-    lines += [_database_line(place, pool) for pool in sorted(pools, key=lambda pool: pool.name)]
+    lines += [
+        _database_line(place, pool, connect_query) for pool in sorted(pools, key=lambda pool: pool.name)
+    ]
+    if automatic["autodb_pool_size"] != "0":
+        lines.append(_automatic_line(place, automatic, connect_query))
     lines += ["", "[pgbouncer]"]
     lines += [f"{key} = {one_line(value)}" for key, value in settings.items()]
     return "\n".join(lines) + "\n"
@@ -107,16 +118,33 @@ def _rejected(database: str, user: str) -> list[str]:
     return [f"host  {database}  {user}  {source}  reject" for source in EVERYWHERE]
 
 
-def _database_line(place: Place, pool: Pool) -> str:
+def _database_line(place: Place, pool: Pool, connect_query: str) -> str:
     values = {
-        "host": str(place.socket_directory),
-        "port": str(place.server_port),
         "dbname": pool.database,
         "pool_mode": pool.mode.value,
         "pool_size": str(pool.size),
     }
     if pool.user:
         values["user"] = pool.user
-    return f"{pgbouncer_key(pool.name)} = " + " ".join(
-        f"{key}={pgbouncer_value(value)}" for key, value in values.items()
-    )
+    return f"{pgbouncer_key(pool.name)} = " + _reaching(place, values, connect_query)
+
+
+def _automatic_line(place: Place, automatic: Mapping[str, str], connect_query: str) -> str:
+    """The line for every database without a pool of its own: one pool for each user of it."""
+    values = {
+        "pool_mode": automatic["autodb_pool_mode"],
+        "pool_size": automatic["autodb_pool_size"],
+        "max_db_connections": automatic["autodb_max_db_connections"],
+    }
+    return "* = " + _reaching(place, values, connect_query)
+
+
+def _reaching(place: Place, values: Mapping[str, str], connect_query: str) -> str:
+    everything = {"host": str(place.socket_directory), "port": str(place.server_port), **values}
+    if connect_query:
+        everything["connect_query"] = connect_query
+    return " ".join(f"{key}={pgbouncer_value(value)}" for key, value in everything.items())
+
+
+def _written(table: Mapping[str, Parameter], values: Mapping[str, Value]) -> dict[str, str]:
+    return {name: table[name].write(value) for name, value in values.items()}

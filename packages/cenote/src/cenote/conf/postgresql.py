@@ -1,11 +1,12 @@
 """``postgresql.conf``: from the size of a node to the settings of its server."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from cenote import parameters
+from cenote.catalog import RESERVED_CONNECTIONS
 from cenote.conf.quoting import postgresql_value
-
-RESERVED_CONNECTIONS = 3
+from cenote.domain import Value
 
 
 def sized(memory_mib: int, vcpus: int, connections: int) -> dict[str, str]:
@@ -36,7 +37,7 @@ def fixed() -> dict[str, str]:
         # Logical decoding is offered to customers, and turning it on later would cost a restart.
         "wal_level": "logical",
         "max_wal_senders": "20",
-        "max_replication_slots": "20",
+        "max_replication_slots": "8",
         "random_page_cost": "1.1",
         "dynamic_shared_memory_type": "posix",
         "timezone": "UTC",
@@ -47,10 +48,26 @@ def fixed() -> dict[str, str]:
         "lc_numeric": "C.UTF-8",
         "lc_time": "C.UTF-8",
         "default_text_search_config": "pg_catalog.english",
-        "log_line_prefix": "%m [%p] %q%u@%d ",
+        "log_line_prefix": "%m [%p] %q[user=%u,db=%d,app=%a] ",
         "log_lock_waits": "on",
         "log_min_duration_statement": "-1",
     }
+
+
+def chosen(values: Mapping[str, Value], *, shared_buffers_mib: int) -> dict[str, str]:
+    """The settings that a customer has chosen, by their names on the server."""
+    settings = {
+        parameters.POSTGRESQL[name].server_name: parameters.POSTGRESQL[name].write(value)
+        for name, value in values.items()
+    }
+    if "shared_buffers" in settings:
+        settings["shared_buffers"] = f"{shared_buffers_mib}MB"  # chosen as a share of the memory
+    return settings
+
+
+def loaded(libraries: Collection[str]) -> dict[str, str]:
+    """The libraries that a server loads at its start, out of those that its installation has."""
+    return {"shared_preload_libraries": ",".join(parameters.libraries(libraries))}
 
 
 def placed(

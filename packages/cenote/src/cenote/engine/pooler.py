@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cenote import catalog, sources
-from cenote.changes import Plan, Reload, Remove, Start, Stop, Wait
+from cenote.changes import Plan, Reload, Remove, Resume, Start, Stop, Wait
 from cenote.conf import pgbouncer
 from cenote.engine import loaded
 from cenote.engine.loaded import Loaded
@@ -25,7 +25,8 @@ class Seen:
     """``listening``: PgBouncer starts also without its port, and then serves its unix socket alone.
 
     ``deaf``: it has done so; it does not try again.  ``strangers``: its pid file, if its pid has gone to
-    somebody else.  ``port_taken``: somebody else listens on its port.
+    somebody else.  ``port_taken``: somebody else listens on its port.  ``paused``: its clients were left
+    waiting for a restart of the server.
     """
 
     files: dict[Path, bytes | None] = field(repr=False)
@@ -35,9 +36,10 @@ class Seen:
     deaf: bool = False
     strangers: tuple[Path, ...] = ()
     port_taken: bool = False
+    paused: bool = False
 
 
-async def look(machine: Machine, wanted: Wanted, _session: Session) -> Seen:
+async def look(machine: Machine, wanted: Wanted, session: Session) -> Seen:
     found, port = loaded.look(wanted.bouncer), wanted.node.pool_port
     listening = found.process is not None and machine.listens(found.process, port)
     deaf = False
@@ -56,6 +58,7 @@ async def look(machine: Machine, wanted: Wanted, _session: Session) -> Seen:
         port_taken=not listening
         and (found.process is None or deaf)
         and not facts.can_listen(wanted.site.listen, port),
+        paused=listening and await session.paused(),
     )
 
 
@@ -76,6 +79,8 @@ def plan(wanted: Wanted, seen: Seen) -> Plan:
         yield Wait(f"PgBouncer has not opened port {wanted.node.pool_port}")
     elif not loaded.is_current(contents, seen.files, seen.loaded, digest):
         yield Reload(wanted.bouncer, digest)
+    if seen.paused:
+        yield Resume(wanted.bouncer)
 
 
 def _configuration(wanted: Wanted) -> dict[Path, bytes]:
@@ -91,7 +96,9 @@ def _configuration(wanted: Wanted) -> dict[Path, bytes]:
     )
     networks = sources.networks(cluster.firewall)
     return {
-        paths.pooler / "pgbouncer.ini": pgbouncer.render(place, cluster.pools).encode(),
+        paths.pooler / "pgbouncer.ini": pgbouncer.render(
+            place, cluster.pools, cluster.configuration
+        ).encode(),
         paths.pooler / "userlist.txt": pgbouncer.render_userlist(cluster.users).encode(),
         paths.pooler / "hba.conf": pgbouncer.render_hba(cluster.pools, networks).encode(),
     }

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cenote import catalog, sources
+from cenote import configuration, parameters, sources
 from cenote.changes import CopyTemplate, EndProcesses, Plan, Reload, Remove, Start, Wait
 from cenote.conf import hba, postgresql
+from cenote.conf.hba import SUPERUSER
 from cenote.engine import loaded
 from cenote.engine.loaded import Loaded
 from cenote.engine.wanted import Wanted
@@ -80,6 +81,13 @@ def plan(wanted: Wanted, seen: Seen) -> Plan:
         yield Reload(wanted.server, digest)
 
 
+async def settings_in_force(session: Session) -> dict[str, str]:
+    """Return what the server runs on: of each setting that the API has, its value and, if any, its unit."""
+    names = ", ".join(f"'{parameter.server_name}'" for parameter in parameters.POSTGRESQL.values())
+    question = "SELECT lower(name), concat_ws(' ', reset_val, unit) FROM pg_settings WHERE lower(name) IN"
+    return dict(await session.rows(SUPERUSER, f"{question} ({names})"))
+
+
 def _state(pid_file: Path, found: Loaded) -> bytes:
     """Return the last line of the pid file, unless a server that was killed has left it behind."""
     lines = (files.read(pid_file) or b"").splitlines()
@@ -89,11 +97,15 @@ def _state(pid_file: Path, found: Loaded) -> bytes:
 
 def _configuration(wanted: Wanted) -> dict[Path, bytes]:
     site, cluster, node, paths = wanted.site, wanted.cluster, wanted.node, wanted.paths
-    size = wanted.size
-    connections = catalog.pool_capacity(size) + postgresql.RESERVED_CONNECTIONS
+    memory_mib = configuration.memory_mib(cluster, site.memory_mib)
     settings = postgresql.render(
         postgresql.fixed(),
-        postgresql.sized(min(size.memory_mib, site.memory_mib), size.vcpus, connections),
+        postgresql.loaded(site.libraries.get(cluster.version, ())),
+        postgresql.sized(memory_mib, wanted.size.vcpus, configuration.connections(cluster)),
+        postgresql.chosen(
+            cluster.configuration.postgresql,
+            shared_buffers_mib=configuration.shared_buffers_mib(cluster, site.memory_mib),
+        ),
         postgresql.placed(
             name=cluster.name,
             port=node.port,

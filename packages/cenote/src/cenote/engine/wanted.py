@@ -22,6 +22,7 @@ class Site:
     binaries: dict[str, Path] = field(repr=False)
     pgbouncer: Path
     memory_mib: int
+    libraries: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)  # by major version
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a machine is: memory, processors, and the ports that somebody listens on."""
+"""What a machine is: memory, processors, libraries, and the ports that somebody listens on."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ def memory_mib() -> int:
 
 def cpus() -> int:
     return len(os.sched_getaffinity(0))
+
+
+def libraries(binaries: Path) -> tuple[str, ...]:
+    """Return what a PostgreSQL whose programs stand here could load, as far as that stands beside them."""
+    folders = (binaries.parent / "lib", binaries.parent / "lib64", binaries.parent / "lib" / "postgresql")
+    return tuple(sorted({path.stem for folder in folders for path in folder.glob("*.so")}))
 
 
 def listening_ports() -> set[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Collection
 from pathlib import Path
@@ -19,6 +20,8 @@ from cenote.changes import (
     Program,
     Reload,
     Remove,
+    Restart,
+    Resume,
     Sql,
     Start,
     Stop,
@@ -74,6 +77,11 @@ class Machine:
                 process = processes.find(program)
                 if process is not None:
                     await processes.stop(process, program.stop_signal, program.kill_after)
+            case Restart(program, pooler, digest, patience):
+                await self._restart(program, pooler, digest, patience, session)
+            case Resume(pooler):
+                if await session.paused():
+                    await sql.console(session.sockets, session.pool_port, "RESUME")
             case EndProcesses(directory, executable):
                 for process in processes.below(directory, executable):
                     await processes.stop(process, signal.SIGKILL, 0)
@@ -125,6 +133,19 @@ class Machine:
         process = processes.start(program, self.account)
         if process is not None:
             self._stamp(program, process, digest)
+
+    async def _restart(
+        self, program: Program, pooler: Program, digest: str, patience: float, session: sql.Session
+    ) -> None:
+        await asyncio.to_thread(processes.try_out, program, self.account)
+        await session.close()
+        async with contextlib.AsyncExitStack() as stack:
+            if processes.find(pooler) is not None:
+                await stack.enter_async_context(sql.paused(session.sockets, session.pool_port, patience))
+            process = processes.find(program)
+            if process is not None:
+                await processes.stop(process, program.stop_signal, program.kill_after)
+            self._start(program, digest)
 
     async def _reload(self, program: Program, digest: str, session: sql.Session) -> None:
         process = processes.find(program)

@@ -128,6 +128,26 @@ def start(program: Program, account: Account) -> Process | None:
     return identify(child.pid)
 
 
+def try_out(program: Program, account: Account) -> None:
+    """Have a PostgreSQL read its configuration without starting; CenoteError with what it says against it."""
+    done = subprocess.run(
+        [*program.argv, "-C", "port"],
+        cwd=program.directory,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+        user=account.uid,
+        group=account.gid,
+        extra_groups=None if account.uid is None else [],
+        check=False,
+        timeout=60,
+    )
+    if done.returncode != 0:
+        said = " / ".join(done.stderr.strip().splitlines()[-2:])
+        raise CenoteError(f"{program.name} would not start again: {said}")
+
+
 async def stop(process: Process, how: signal.Signals, kill_after: float) -> None:
     """Signal a process and wait until it has ended; past ``kill_after`` seconds it is killed.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
@@ -15,11 +16,15 @@ from cenote.conf.pgbouncer import ADMIN_DATABASE, ADMIN_USER
 from cenote.errors import CenoteError
 
 _CONNECT_SECONDS = 5
-# A statement of ours may hold a verifier, so the server must not log it, also not when it fails.  A lock that
-# is waited for holds up whoever comes after us, and the rest of the plan, so it is asked for again later.
+# A statement of ours may hold a verifier, so the server must not note it down: not in its log, whether it
+# fails or takes long, and not in its statistics.  Two are set by statements, as these leave the value to be
+# seen that everybody else has.  A lock that is waited for holds up whoever comes after us, and the rest of
+# the plan, so it is asked for again later.
 _OPTIONS = (
     "-c statement_timeout=60s -c lock_timeout=2s -c log_statement=none -c log_min_error_statement=panic"
+    " -c log_min_duration_sample=-1 -c log_transaction_sample_rate=0"
 )
+_DISCREET = b"SET log_min_duration_statement = -1; SET pg_stat_statements.track = 'none'"
 
 
 class Session:
@@ -52,6 +57,11 @@ class Session:
         except psycopg.Error as error:
             raise _readable(error, summary) from None
 
+    async def paused(self) -> bool:
+        """Return whether the pooler holds its clients back."""
+        state = await console(self.sockets, self.pool_port, "SHOW STATE")
+        return {"key": "paused", "value": "yes"} in state
+
     async def close(self) -> None:
         for connection in self._connections.values():
             await connection.close()
@@ -60,7 +70,7 @@ class Session:
     async def _connection(self, database: str) -> psycopg.AsyncConnection[tuple[Any, ...]]:
         if database not in self._connections:
             try:
-                self._connections[database] = await psycopg.AsyncConnection.connect(
+                connection = await psycopg.AsyncConnection.connect(
                     host=str(self.sockets),
                     port=self.port,
                     user=SUPERUSER,
@@ -70,6 +80,8 @@ class Session:
                     options=_OPTIONS,
                     autocommit=True,
                 )
+                self._connections[database] = connection
+                await connection.execute(_DISCREET)
             except psycopg.Error as error:
                 raise _readable(error, "connecting to PostgreSQL") from None
         return self._connections[database]
@@ -121,3 +133,22 @@ def _readable(error: psycopg.Error, doing: str) -> CenoteError:
     """Say what failed without the statement, which may hold a verifier."""
     said = error.diag.message_primary or str(error).strip().splitlines()[0]
     return CenoteError(f"{doing} failed: {said}")
+
+
+@contextlib.asynccontextmanager
+async def paused(sockets: Path, port: int, patience: float) -> AsyncIterator[None]:
+    """Have the pooler hold its clients from here on, and also after the end, until it is told to resume.
+
+    PAUSE returns when the last transaction has ended.  Past ``patience`` seconds it is left waiting: it comes
+    to its end when the server does.  Whoever leaves its connection before that takes it back, so the
+    connection is kept until then.
+    """
+    pausing = asyncio.create_task(console(sockets, port, "PAUSE"))
+    try:
+        await asyncio.wait([pausing], timeout=patience)
+        yield
+        await asyncio.wait([pausing], timeout=_CONNECT_SECONDS)
+    finally:
+        pausing.cancel()
+        # A refusal says that it is paused already, or that there is no pooler to hold anybody.
+        await asyncio.gather(pausing, return_exceptions=True)

@@ -1,0 +1,77 @@
+"""The configuration of a cluster: of PostgreSQL, of its pooler, and additions of our own.
+
+A change is answered when the servers work with it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+from zoneinfo import available_timezones
+
+import msgspec
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+
+from cenote import catalog, configuration
+from cenote.api.auth import READ, UPDATE
+from cenote.api.service import Body, Call, Service, answer, operation
+from cenote.configuration import Surroundings
+from cenote.domain import Cluster
+
+PATH = "/v2/databases/{database_cluster_uuid:str}/config"
+
+
+class ChangeConfig(Body):
+    """Only the settings that shall change; null takes one back to what it is by itself."""
+
+    config: dict[str, Any]
+
+
+class ConfigAnswer(msgspec.Struct):
+    config: dict[str, Any]
+
+
+@operation(HttpMethod.GET, PATH, scope=READ, answer=ConfigAnswer)
+async def get_config(request: Call) -> ASGIResponse:
+    """Get the configuration of a cluster: what was chosen, and what is in force of everything else."""
+    cluster = request.cluster().value
+    return answer(ConfigAnswer(configuration.shown(cluster, seen(request.service, cluster))))
+
+
+@operation(HttpMethod.PATCH, PATH, scope=UPDATE, body=ChangeConfig)
+async def change_config(request: Call) -> ASGIResponse:
+    """Change the configuration of a cluster; clients of its pools notice nothing, also when it restarts."""
+    cluster = request.cluster().value
+    wanted = await request.decoded(ChangeConfig)
+    around = surroundings(request.service, cluster)
+    in_force = configuration.server_values(seen(request.service, cluster))
+    stored = await request.service.store.update_cluster(
+        cluster.id, lambda current: configuration.change(current, wanted.config, in_force, around)
+    )
+    await request.service.settled(stored)
+    return ASGIResponse(status_code=200)
+
+
+def seen(service: Service, cluster: Cluster) -> dict[str, str]:
+    """Return what the server of a cluster says that it runs on; nothing as long as it has never run."""
+    status = service.store.status(cluster.id, cluster.primary.name)
+    return {} if status is None else status.settings
+
+
+def surroundings(service: Service, cluster: Cluster) -> Surroundings:
+    """Return what the cluster's host offers; of one that is away only the size's memory is known."""
+    host = service.store.host(cluster.primary.host)
+    return Surroundings(
+        memory_mib=catalog.SIZES[cluster.size].memory_mib if host is None else host.memory_mib,
+        libraries=() if host is None else host.libraries.get(cluster.version, ()),
+        time_zones=_time_zones(),
+    )
+
+
+@cache
+def _time_zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+ROUTES = (get_config, change_config)

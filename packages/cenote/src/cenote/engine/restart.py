@@ -1,0 +1,46 @@
+"""The restart that some settings of PostgreSQL need; whether one is needed, the server itself says.
+
+Clients of pools do not notice: the pooler holds them meanwhile, and the part ``pooler`` has it go on when the
+server is ready.  So a pooler that was left paused, by whatever crash, goes on with the next pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg.sql import SQL
+
+from cenote.changes import Plan, Restart, Sql, Wait
+from cenote.conf.hba import SUPERUSER
+from cenote.engine import loaded
+from cenote.engine.wanted import Wanted
+from cenote.host.machine import Machine
+from cenote.host.sql import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """``pending`` names the settings that wait for a restart; ``digest`` is of what the server has read."""
+
+    pending: tuple[str, ...]
+    digest: str
+
+
+async def look(_machine: Machine, wanted: Wanted, session: Session) -> Seen:
+    pending = await session.rows(
+        SUPERUSER, "SELECT name FROM pg_settings WHERE pending_restart ORDER BY name"
+    )
+    return Seen(tuple(name for (name,) in pending), loaded.look(wanted.server).digest or "unknown")
+
+
+def plan(wanted: Wanted, seen: Seen) -> Plan:
+    if seen.pending:
+        # The shutdown writes one, too; what is written before need not be written while clients wait.
+        yield Sql(
+            SUPERUSER,
+            "writing a checkpoint",
+            (SQL("SET statement_timeout = 0"), SQL("CHECKPOINT"), SQL("RESET statement_timeout")),
+            atomic=False,
+        )
+        yield Restart(wanted.server, wanted.bouncer, seen.digest)
+        yield Wait(f"PostgreSQL is restarting, for {', '.join(seen.pending)}")

@@ -1,0 +1,143 @@
+"""``/config``: what is read, changed and refused, with a real store and without servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from msgspec.structs import replace
+
+from cenote.domain import Configuration
+from tests.support.api import POOL, Api, Apis, running_apis
+
+
+@pytest.fixture(scope="module")
+def apis() -> Iterator[Apis]:
+    yield from running_apis()
+
+
+def stored(api: Api, cluster: str) -> Configuration:
+    found = api.store.cluster(UUID(cluster.rpartition("/")[2]))
+    assert found is not None
+    return found.value.configuration
+
+
+async def config(api: Api, cluster: str) -> Any:
+    return (await api.call("GET", f"{cluster}/config", 200))["config"]
+
+
+async def change(api: Api, cluster: str, expected: int = 200, **settings: Any) -> Any:
+    return await api.call("PATCH", f"{cluster}/config", expected, json={"config": settings})
+
+
+def test_what_is_changed_is_read_back(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        settings: dict[str, Any] = {
+            "work_mem": 4,
+            "shared_buffers_percentage": 41.5,
+            "track_io_timing": "on",
+            "pgbouncer": {"ignore_startup_parameters": ["search_path"], "server_lifetime": 60},
+            "cenote": {"query_wait_timeout": 5, "connect_query": "SET work_mem = '1MB'"},
+        }
+        assert await change(api, cluster, **settings) is None
+        shown = await config(api, cluster)
+        assert shown["work_mem"] == 4
+        assert shown["shared_buffers_percentage"] == 41.5
+        assert shown["track_io_timing"] == "on"
+        assert shown["pgbouncer"].items() >= settings["pgbouncer"].items()
+        assert shown["cenote"].items() >= settings["cenote"].items()
+
+    apis.run(scenario)
+
+
+def test_what_the_server_says_is_shown_in_the_units_of_the_api(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        await api.report(cluster)
+        id = UUID(cluster.rpartition("/")[2])
+        status = api.store.status(id, "node-1")
+        assert status is not None
+        settings = {"max_connections": "25", "work_mem": "10240 kB", "jit": "on", "timezone": "UTC"}
+        await api.store.report(id, "node-1", replace(status, settings=settings))
+        shown = await config(api, cluster)
+        assert {name: shown[name] for name in settings} == {
+            "max_connections": 25,
+            "work_mem": 10,
+            "jit": True,
+            "timezone": "UTC",
+        }
+        await change(api, cluster, **{name: shown[name] for name in settings})
+        assert stored(api, cluster) == Configuration()
+
+    apis.run(scenario)
+
+
+REFUSALS: list[tuple[Any, str]] = [
+    ({"config": {"work_mem": 0}}, "work_mem: 0 is not from 1 to 1024 MB."),
+    ({"config": {"work_mem": "4"}}, "work_mem: '4' is not a number."),
+    ({"config": {"timezone": "Mars/Olympus"}}, "timezone: 'Mars/Olympus' is not the name of a time zone"),
+    ({"config": {"backup_hour": 3}}, "backup_hour: it can't be set: "),
+    ({"config": {"sql_mode": "ANSI"}}, "config: 'sql_mode' is not a setting"),
+    (
+        {"config": {"pg_stat_statements.track": "all"}},
+        "pg_stat_statements.track: it needs pg_stat_statements,",
+    ),
+    ({"config": {"pgbouncer": {"server_lifetime": 59}}}, "server_lifetime: 59 is not from 60 to 86400."),
+    ({"config": []}, "Expected `object`, got `array` - at `$.config`"),
+    ({}, "Object missing required field `config`"),
+    ({"config": {}, "colour": 1}, "Object contains unknown field `colour`"),
+]
+
+
+@pytest.mark.parametrize(("body", "beginning"), REFUSALS)
+def test_a_change_that_is_refused_says_why_and_changes_nothing(apis: Apis, body: Any, beginning: str) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        if isinstance(body.get("config"), dict):
+            body["config"] = {"jit": False} | body["config"]
+        assert (await api.refusal("PATCH", f"{cluster}/config", 422, json=body)).startswith(beginning)
+        assert stored(api, cluster) == Configuration()
+
+    apis.run(scenario)
+
+
+def test_two_changes_at_once_are_both_kept(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        await asyncio.gather(
+            change(api, cluster, wal_writer_delay=100),
+            *(
+                change(api, cluster, pgbouncer={name: 100})
+                for name in ("server_lifetime", "server_idle_timeout")
+            ),
+        )
+        assert stored(api, cluster).postgresql == {"wal_writer_delay": 100}
+        assert stored(api, cluster).pgbouncer == {"server_lifetime": 100, "server_idle_timeout": 100}
+
+    apis.run(scenario)
+
+
+def test_fewer_connections_leave_less_room_for_pools(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster(size="db-s-1vcpu-2gb")
+        await change(api, cluster, max_connections=30)
+        message = await api.refusal("POST", f"{cluster}/pools", 422, json={**POOL, "size": 28})
+        assert "27 of 27 connections are left" in message
+
+    apis.run(scenario)
+
+
+def test_reading_and_changing_the_configuration_each_need_their_scope(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        reader, writer = await api.token("database:read"), await api.token("database:update")
+        await api.call("GET", f"{cluster}/config", 200, headers=reader)
+        await api.refusal("PATCH", f"{cluster}/config", 403, json={"config": {}}, headers=reader)
+        await api.call("PATCH", f"{cluster}/config", 200, json={"config": {}}, headers=writer)
+        await api.refusal("GET", f"{cluster}/config", 403, headers=writer)
+
+    apis.run(scenario)

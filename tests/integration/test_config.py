@@ -1,0 +1,328 @@
+"""The configuration on real servers: what is chosen is what they run on, and pools keep their clients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from zoneinfo import available_timezones
+
+import psycopg
+import pytest
+from msgspec.structs import replace
+
+from cenote import configuration, parameters
+from cenote.changes import Reload, Restart
+from cenote.configuration import Surroundings
+from cenote.domain import Cluster, Configuration, Pool, PoolMode, Value
+from cenote.engine.server import settings_in_force
+from cenote.errors import CenoteError
+from cenote.host import processes, sql
+from cenote.parameters import Choice, Choices, Number, Parameter, Switch, Text
+from tests.support import records
+from tests.support.lab import Lab, Share, shared_lab
+from tests.support.load import load
+
+ODD: dict[str, Value] = {"timezone": "Europe/Helsinki", "connect_query": "SET work_mem = '3MB'"}
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Share]:
+    yield from shared_lab()
+
+
+def around(place: Lab) -> Surroundings:
+    return Surroundings(
+        place.site.memory_mib, place.site.libraries[place.version], frozenset(available_timezones())
+    )
+
+
+async def seen(place: Lab, cluster: Cluster) -> dict[str, str]:
+    session = place.session(cluster)
+    try:
+        return await settings_in_force(session)
+    finally:
+        await session.close()
+
+
+async def console(place: Lab, cluster: Cluster, command: str) -> list[dict[str, Any]]:
+    return await sql.console(place.layout.node(cluster.id).sockets, cluster.primary.pool_port, command)
+
+
+def uri(cluster: Cluster, database: str, *, user: str = "doadmin") -> str:
+    port = cluster.primary.pool_port
+    return f"postgres://{user}:{records.PASSWORD}@127.0.0.1:{port}/{database}?sslmode=require"
+
+
+def direct(cluster: Cluster) -> str:
+    return f"postgres://doadmin:{records.PASSWORD}@127.0.0.1:{cluster.primary.port}/defaultdb?sslmode=require"
+
+
+def with_pools(cluster: Cluster) -> Cluster:
+    pools = (
+        Pool(name="transactions", database="defaultdb", size=4, user="doadmin"),
+        Pool(name="sessions", database="defaultdb", size=4, user="doadmin", mode=PoolMode.SESSION),
+    )
+    return replace(cluster, pools=pools)
+
+
+def changed(place: Lab, cluster: Cluster, **settings: Any) -> Cluster:
+    return configuration.change(cluster, settings, {}, around(place))
+
+
+def ends(parameter: Parameter) -> tuple[Value, Value]:
+    """Return two values as far apart as the parameter lets them be."""
+    match parameter:
+        case Number(least=least, most=most):
+            kind = float if parameter.fractions else int
+            return kind(least), kind(most)
+        case Switch():
+            return False, True
+        case Choice(choices=choices):
+            return choices[0], choices[-1]
+        case Choices(choices=choices):
+            return (), choices
+        case Text():
+            return ODD[parameter.name], ODD[parameter.name]
+        case _:
+            raise AssertionError(parameter)
+
+
+# Both at their largest together ask for more memory than this size has, which is refused.
+TOO_MUCH_TOGETHER = {
+    "max_locks_per_transaction": 640,
+    "max_prepared_transactions": 100,
+    "max_connections": 100,
+}
+
+
+@pytest.mark.parametrize("end", [0, 1], ids=["least", "most"])
+def test_the_server_runs_on_both_ends_of_every_range(run: Share, end: int) -> None:
+    async def scenario(place: Lab) -> None:
+        wanted = {
+            name: ends(parameter)[end]
+            for name, parameter in parameters.POSTGRESQL.items()
+            if parameter.since <= int(place.version)
+        }
+        if end:
+            wanted |= TOO_MUCH_TOGETHER
+        cluster = changed(place, place.new_cluster(), **wanted)
+        await place.converge(cluster)
+        shown = configuration.server_values(await seen(place, cluster))
+        assert shown == {name: value for name, value in wanted.items() if name != "shared_buffers_percentage"}
+        [(memory,)] = await place.rows(cluster, "SELECT pg_size_bytes(current_setting('shared_buffers'))")
+        share = float(str(wanted["shared_buffers_percentage"]))
+        assert memory // 2**20 == int(configuration.memory_mib(cluster, place.site.memory_mib) * share / 100)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("end", [0, 1], ids=["least", "most"])
+def test_the_pooler_runs_on_both_ends_of_every_range(run: Share, end: int) -> None:
+    async def scenario(place: Lab) -> None:
+        wanted = {name: ends(parameter)[end] for name, parameter in parameters.POOLER.items()}
+        wanted["autodb_pool_size"] = (0, 7)[end]  # at most what the size has left for pools
+        extensions = {name: ends(parameter)[end] for name, parameter in parameters.EXTENSIONS.items()}
+        cluster = with_pools(place.new_cluster())
+        await place.converge(cluster)
+        cluster = changed(place, cluster, pgbouncer=wanted, cenote=extensions)
+        done = await place.converge(cluster)
+        assert [change.program.name for change in done if isinstance(change, Reload)] == ["PgBouncer"]
+        found = {row["key"]: row["value"] for row in await console(place, cluster, "SHOW CONFIG")}
+        for name, value in (wanted | extensions).items():
+            if name in found:
+                table = parameters.POOLER | parameters.EXTENSIONS
+                assert found[name] == table[name].write(value), name
+
+    run(scenario)
+
+
+def test_what_is_shown_is_what_the_pooler_runs_on(run: Share) -> None:
+    async def scenario(place: Lab) -> None:
+        cluster = with_pools(place.new_cluster())
+        await place.converge(cluster)
+        shown = configuration.shown(cluster, {})
+        found = {row["key"]: row["value"] for row in await console(place, cluster, "SHOW CONFIG")}
+        table = parameters.POOLER | parameters.EXTENSIONS
+        same = {
+            name: value for name, value in (shown["pgbouncer"] | shown["cenote"]).items() if name in found
+        }
+        assert len(same) > 8
+        assert {name: table[name].write(value) for name, value in same.items()} == {
+            name: found[name] for name in same
+        }
+
+    run(scenario)
+
+
+def test_what_is_shown_can_be_sent_back_and_changes_nothing(run: Share) -> None:
+    async def scenario(place: Lab) -> None:
+        cluster = place.new_cluster()
+        await place.converge(cluster)
+        words = await seen(place, cluster)
+        shown = configuration.shown(cluster, words)
+        in_force = configuration.server_values(words)
+        assert shown.keys() >= parameters.POSTGRESQL.keys() - {"shared_buffers_percentage"}
+        same = configuration.change(cluster, shown, in_force, around(place))
+        assert same.configuration.pgbouncer == same.configuration.cenote == {}
+        assert await place.plan(same) == []
+
+    run(scenario)
+
+
+def test_a_setting_that_needs_no_restart_is_loaded_without_one(run: Share) -> None:
+    async def scenario(place: Lab) -> None:
+        cluster = place.new_cluster()
+        await place.converge(cluster)
+        before = processes.find(place.wanted(cluster).server)
+        cluster = changed(place, cluster, work_mem=7, timezone="Asia/Tokyo", log_min_duration_statement=250)
+        await place.converge(cluster)
+        assert processes.find(place.wanted(cluster).server) == before
+        with psycopg.connect(direct(cluster)) as client:
+            row = client.execute("SELECT current_setting('work_mem'), current_setting('TimeZone')").fetchone()
+        assert row == ("7MB", "Asia/Tokyo")
+
+    run(scenario)
+
+
+def test_a_restart_is_noticed_by_no_client_of_a_transaction_pool(run: Share) -> None:
+    async def scenario(place: Lab) -> None:
+        cluster = with_pools(place.new_cluster())
+        await place.converge(cluster)
+        before = processes.find(place.wanted(cluster).server)
+        with load(uri(cluster, "transactions")) as busy:
+            cluster = changed(place, cluster, max_prepared_transactions=5)
+            done = await place.converge(cluster)
+            busy.proceed(100)
+        assert busy.errors == []
+        assert [change for change in done if isinstance(change, Restart)]
+        assert processes.find(place.wanted(cluster).server) != before
+        assert (await seen(place, cluster))["max_prepared_transactions"] == "5"
+        assert await place.plan(cluster) == []
+
+    run(scenario)
+
+
+def test_a_restart_that_is_broken_off_after_any_step_is_completed_by_the_next_pass(run: Share) -> None:
+    async def scenario(place: Lab) -> None:
+        cluster = with_pools(place.new_cluster())
+        await place.converge(cluster)
+        with load(uri(cluster, "transactions"), clients=3) as busy:
+            for number in range(1, 9):
+                cluster = changed(place, cluster, track_activity_query_size=1024 + number)
+                await place.converge(cluster, stop_after=number)
+                await place.converge(cluster)
+                assert await place.plan(cluster) == []
+                busy.proceed(20)
+        assert busy.errors == []
+        assert (await seen(place, cluster))["track_activity_query_size"] == "1032 B"
+
+    run(scenario)
+
+
+def test_a_pooler_that_was_left_paused_goes_on_with_the_next_pass(run: Share) -> None:
+    async def scenario(place: Lab) -> None:
+        cluster = with_pools(place.new_cluster())
+        await place.converge(cluster)
+        await console(place, cluster, "PAUSE")
+        await place.converge(cluster)
+        with psycopg.connect(uri(cluster, "transactions"), connect_timeout=10) as client:
+            assert client.execute("SELECT 1").fetchone() == (1,)
+
+    run(scenario)
+
+
+def test_a_configuration_that_the_server_would_not_start_with_leaves_it_running(run: Share) -> None:
+    async def scenario(place: Lab) -> None:
+        cluster = place.new_cluster()
+        await place.converge(cluster)
+        before = processes.find(place.wanted(cluster).server)
+        settings: dict[str, Value] = {"max_files_per_process": 1, "max_wal_senders": 30}
+        wrong = replace(cluster, configuration=Configuration(postgresql=settings))
+        with pytest.raises(CenoteError, match=r"would not start again: .*max_files_per_process"):
+            await place.converge(wrong)
+        assert processes.find(place.wanted(cluster).server) == before
+        await place.converge(cluster)
+
+    run(scenario)
+
+
+def test_every_database_has_a_pool_of_its_own_when_that_is_chosen(run: Share) -> None:
+    async def scenario(place: Lab) -> None:
+        cluster = with_pools(place.new_cluster())
+        await place.converge(cluster)
+        with pytest.raises(psycopg.OperationalError, match="no such database"):
+            psycopg.connect(uri(cluster, "defaultdb"))
+        cluster = changed(place, cluster, pgbouncer={"autodb_pool_size": 3})
+        await place.converge(cluster)
+        with psycopg.connect(uri(cluster, "defaultdb")) as client:
+            assert client.execute("SELECT current_user").fetchone() == ("doadmin",)
+            rows = await console(place, cluster, "SHOW DATABASES")
+            assert [row["pool_size"] for row in rows if row["name"] == "defaultdb"] == [3]
+
+    run(scenario)
+
+
+def test_a_connect_query_runs_on_each_connection_to_the_server(run: Share) -> None:
+    async def scenario(place: Lab) -> None:
+        query = "SET search_path TO 'it''s', public"
+        cluster = changed(place, with_pools(place.new_cluster()), cenote={"connect_query": query})
+        await place.converge(cluster)
+        with psycopg.connect(uri(cluster, "transactions")) as client:
+            assert client.execute("SHOW search_path").fetchone() == ('"it\'s", public',)
+
+    run(scenario)
+
+
+def test_the_estimate_of_shared_memory_is_never_below_what_the_server_says(run: Share) -> None:
+    async def scenario(place: Lab) -> None:
+        if int(place.version) < 15:
+            pytest.skip("PostgreSQL says how much shared memory it takes since version 15")
+        cluster = place.new_cluster()
+        for wanted in (
+            {},
+            {"max_connections": 100, "max_locks_per_transaction": 640},
+            {"max_prepared_transactions": 2000, "max_pred_locks_per_transaction": 128},
+            {"shared_buffers_percentage": 60.0, "track_activity_query_size": 10_240},
+        ):
+            cluster = changed(place, place.new_cluster(), **wanted)
+            await place.converge(cluster)
+            [(mib,)] = await place.rows(
+                cluster, "SELECT setting::int FROM pg_settings WHERE name = 'shared_memory_size'"
+            )
+            estimate = configuration.shared_mib(cluster, place.site.memory_mib)
+            assert mib <= estimate <= 1.3 * mib, wanted
+
+    run(scenario)
+
+
+def test_no_verifier_is_noted_down_by_a_server_that_notes_down_everything(run: Share) -> None:
+    async def scenario(place: Lab) -> None:
+        everything = {"log_min_duration_statement": 0, "pg_stat_statements.track": "all"}
+        cluster = changed(place, place.new_cluster(), **everything)
+        await place.converge(cluster)
+        await place.converge(replace(cluster, users=(*cluster.users, records.user("app"))))
+        await place.run(cluster, "CREATE EXTENSION pg_stat_statements")
+        assert await place.rows(cluster, "SELECT query FROM pg_stat_statements WHERE query ~ 'SCRAM'") == []
+        with psycopg.connect(direct(cluster)) as client:
+            client.execute("SELECT 'noted down'")
+        log = place.wanted(cluster).server.log.read_text()
+        assert "noted down" in log
+        assert "SCRAM" not in log
+
+    run(scenario)
+
+
+def test_every_name_of_a_time_zone_that_is_taken_is_one_for_the_server(run: Share) -> None:
+    async def scenario(place: Lab) -> None:
+        cluster = place.new_cluster()
+        await place.converge(cluster)
+        session = place.session(cluster)
+        try:
+            for zone in sorted(around(place).time_zones):
+                assert await session.rows("postgres", f"SELECT set_config('TimeZone', '{zone}', false)") == [
+                    (zone,)
+                ]
+        finally:
+            await session.close()
+
+    run(scenario)
