@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from litestar import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
 from cenote import rules
 from cenote.api.auth import CREATE, DELETE, READ, UPDATE
+from cenote.api.errors import ErrorView
 from cenote.api.service import Call, answer, operation
 from cenote.errors import Invalid, NotFound
 
@@ -56,10 +58,29 @@ GET POST /logsink forwarding logs
 GET PUT DELETE /logsink/{logsink_id:str} forwarding logs
 """
 
-_NOTHING_YET: dict[str, dict[str, Any]] = {
-    "/replicas": {"replicas": []},
-    # Some clients read the one key and some the other.
-    "/autoscale": {"autoscale": {"storage": {"enabled": False}}, "storage": {"enabled": False}},
+
+class NoReplicasAnswer(msgspec.Struct):
+    replicas: list[Any] = []
+
+
+class NoStorageAutoscaleView(msgspec.Struct, frozen=True):
+    enabled: bool = False
+
+
+class NoAutoscaleView(msgspec.Struct, frozen=True):
+    storage: NoStorageAutoscaleView = NoStorageAutoscaleView()
+
+
+class NoAutoscaleAnswer(msgspec.Struct):
+    """Some clients read the one key and some the other."""
+
+    autoscale: NoAutoscaleView = NoAutoscaleView()
+    storage: NoStorageAutoscaleView = NoStorageAutoscaleView()
+
+
+_NOTHING_YET: dict[str, type[msgspec.Struct]] = {
+    "/replicas": NoReplicasAnswer,
+    "/autoscale": NoAutoscaleAnswer,
 }
 
 _NO_SUCH_THING = """
@@ -77,7 +98,7 @@ def _refusal(method: HttpMethod, path: str, message: str) -> HTTPRouteHandler:
         raise Invalid(message)
 
     refuse.__doc__ = f"Not supported: {message}"
-    return operation(method, path, scope=_SCOPES[method])(refuse)
+    return operation(method, path, scope=_SCOPES[method], status=422, answer=ErrorView)(refuse)
 
 
 def _absence(method: HttpMethod, path: str) -> HTTPRouteHandler:
@@ -85,16 +106,16 @@ def _absence(method: HttpMethod, path: str) -> HTTPRouteHandler:
         """Find nothing: this version makes no replicas."""
         raise NotFound
 
-    return operation(method, path, scope=_SCOPES[method])(miss)
+    return operation(method, path, scope=_SCOPES[method], status=404, answer=ErrorView)(miss)
 
 
-def _nothing(path: str, body: dict[str, Any]) -> HTTPRouteHandler:
+def _nothing(path: str, view: type[msgspec.Struct]) -> HTTPRouteHandler:
     async def read(request: Call) -> ASGIResponse:
         request.cluster()
-        return answer(body)
+        return answer(view())
 
-    read.__doc__ = f"Answer that there are none: {', '.join(body)}."
-    return operation(HttpMethod.GET, _ONE + path, scope=READ)(read)
+    read.__doc__ = f"Answer that there is none: {path[1:]}."
+    return operation(HttpMethod.GET, _ONE + path, scope=READ, answer=view)(read)
 
 
 def _rows(table: str) -> list[tuple[HttpMethod, str, str]]:
@@ -115,7 +136,7 @@ ROUTES = (
     *(_refusal(method, _ONE + path, rules.NOT_FOR_THIS_ENGINE) for method, path, _ in _rows(_OTHER_ENGINES)),
     *(_refusal(method, _ONE + path, _message(words)) for method, path, words in _rows(_LATER)),
     *(_absence(method, _ONE + path) for method, path, _ in _rows(_NO_SUCH_THING)),
-    *(_nothing(path, body) for path, body in _NOTHING_YET.items()),
+    *(_nothing(path, view) for path, view in _NOTHING_YET.items()),
     *(
         _refusal(method, "/v2/databases/metrics/credentials", _message("scraping metrics"))
         for method in (HttpMethod.GET, HttpMethod.PUT)

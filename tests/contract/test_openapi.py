@@ -1,0 +1,261 @@
+"""Every answer fits the reference's schema and our own, and ours describes the routes that there are."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+
+from cenote.api import Settings
+from cenote.api.app import OPERATIONS
+from tests.support.api import BACKEND, POOL, Api, Apis, running_apis
+from tests.support.reference import METHODS, Operation, Reference, faults
+
+REFUSED = 422
+NOT_HERE = ("refuse", "miss")  # operations that are not done here, each with an answer that says so
+
+
+@pytest.fixture(scope="module")
+def apis() -> Iterator[Apis]:
+    yield from running_apis()
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    return Reference()
+
+
+def path_of(route: str) -> str:
+    return re.sub(r"\{(\w+):str\}", r"{\1}", route)
+
+
+ROUTES: dict[Operation, str] = {
+    (handler.opt["operation"].method.value, path_of(path)): handler.handler_name
+    for handler in OPERATIONS
+    for path in handler.paths
+}
+
+
+async def tour(api: Api) -> None:
+    """Call every operation that is done here, so that it succeeds."""
+    call = api.call
+    await call("GET", "/v2/databases/options", 200)
+    cluster = await api.add_cluster(tags=["one"])
+    await api.report(cluster)
+    await call("GET", "/v2/databases", 200, params={"tag_name": "one", "page": 1, "per_page": 1})
+    await call("GET", cluster, 200)
+    await call("GET", f"{cluster}/ca", 200)
+
+    await call("POST", f"{cluster}/users", 201, json={"name": "app"})
+    await call("GET", f"{cluster}/users", 200)
+    await call("GET", f"{cluster}/users/app", 200)
+    await call("PUT", f"{cluster}/users/app", 201, json={"settings": {}})
+    await call("POST", f"{cluster}/users/app/reset_auth", 200, json={})
+
+    await call("POST", f"{cluster}/dbs", 201, json={"name": "orders"})
+    await call("GET", f"{cluster}/dbs", 200)
+    await call("GET", f"{cluster}/dbs/orders", 200)
+
+    await call("POST", f"{cluster}/pools", 201, json=POOL)
+    await call("GET", f"{cluster}/pools", 200)
+    await call("GET", f"{cluster}/pools/backend-pool", 200)
+    changed = {"mode": "session", "size": 2, "db": "orders", "user": ""}
+    await call("PUT", f"{cluster}/pools/backend-pool", 204, json=changed)
+
+    await call("PUT", f"{cluster}/firewall", 204, json={"rules": [{"type": "ip_addr", "value": "192.0.2.1"}]})
+    await call("GET", f"{cluster}/firewall", 200)
+
+    await call("PATCH", f"{cluster}/config", 200, json={"config": {"work_mem": 8, "pgbouncer": {}}})
+    await call("GET", f"{cluster}/config", 200)
+
+    # Read on the way by some clients, and truly answered that there is none.
+    await call("GET", f"{cluster}/replicas", 200)
+    await call("GET", f"{cluster}/autoscale", 200)
+
+    await call("DELETE", f"{cluster}/pools/backend-pool", 204)
+    await call("DELETE", f"{cluster}/dbs/orders", 204)
+    await call("DELETE", f"{cluster}/users/app", 204)
+    await call("DELETE", cluster, 204)
+
+
+async def refusals(api: Api) -> None:
+    """Be refused in every way that a client can be."""
+    cluster = await api.add_cluster()
+    await api.report(cluster)
+    await api.refusal("GET", cluster, 401, headers={"authorization": "Bearer wrong"})
+    await api.refusal("GET", cluster, 403, headers=await api.token("database:create"))
+    await api.refusal("GET", "/v2/databases/no-such-cluster", 404)
+    await api.refusal("GET", f"{cluster}/pools/no-such-pool", 404)
+    await api.refusal("POST", f"{cluster}/pools", 400, content=b"{")
+    await api.refusal("POST", f"{cluster}/pools", 422, json={**POOL, "size": 10_000})
+    await api.refusal("POST", "/v2/databases", 422, json={**BACKEND, "engine": "mysql"})
+    await api.refusal("POST", "/v2/databases", 413, content=b" " * 2_000_000)
+    for (method, route), name in ROUTES.items():
+        if name in NOT_HERE:
+            path = route.replace("/v2/databases/{database_cluster_uuid}", cluster)
+            path = re.sub(r"\{\w+\}", "some", path)
+            await api.refusal(method, path, 404 if name == "miss" else REFUSED)
+
+
+@contextlib.contextmanager
+def overheard(api: Api, listener: Callable[[httpx.Response, Any], None]) -> Iterator[None]:
+    """Hand every answer that the API gives to a listener, with its JSON."""
+
+    async def listen(answer: httpx.Response) -> None:
+        content = await answer.aread()
+        listener(answer, answer.json() if content else None)
+
+    api.http.event_hooks = {"response": [listen]}
+    try:
+        yield
+    finally:
+        api.http.event_hooks = {}
+
+
+@pytest.mark.parametrize("scenario", [tour, refusals], ids=["answers", "refusals"])
+def test_every_answer_fits_the_reference(apis: Apis, reference: Reference, scenario: Any) -> None:
+    found: list[str] = []
+
+    def listen(answer: httpx.Response, body: Any) -> None:
+        request = answer.request
+        operation = reference.operation(request.method, request.url.path)
+        assert operation is not None, f"{request.method} {request.url.path} is not in the reference"
+        wrong = reference.faults(operation, answer.status_code, body)
+        found.extend(f"{' '.join(operation)} {answer.status_code}: {fault}" for fault in wrong)
+
+    async def listened(api: Api) -> None:
+        with overheard(api, listen):
+            await scenario(api)
+
+    apis.run(listened)
+    assert found == []
+
+
+@pytest.mark.parametrize("scenario", [tour, refusals], ids=["answers", "refusals"])
+def test_every_answer_fits_our_own_description(apis: Apis, scenario: Any) -> None:
+    found: list[str] = []
+
+    async def listened(api: Api) -> None:
+        document = await api.call("GET", "/openapi.json", 200)
+
+        def listen(answer: httpx.Response, body: Any) -> None:
+            method, path = answer.request.method.lower(), answer.request.url.path
+            route = described(document, method, path)
+            wrong = own_faults(document, document["paths"][route][method], answer.status_code, body)
+            found.extend(f"{method} {route} {answer.status_code}: {fault}" for fault in wrong)
+
+        with overheard(api, listen):
+            await scenario(api)
+
+    apis.run(listened)
+    assert found == []
+
+
+def test_a_spent_limit_fits_the_reference(apis: Apis, reference: Reference) -> None:
+    async def scenario(api: Api) -> None:
+        await api.call("GET", "/v2/databases", 200)
+        body = await api.call("GET", "/v2/databases", 429)
+        assert reference.faults(("GET", "/v2/databases"), 429, body) == []
+
+    apis.run(scenario, Settings(wait_seconds=0, requests_per_minute=1))
+
+
+def test_the_tour_calls_every_operation_that_is_done_here(apis: Apis) -> None:
+    """Whoever adds an operation adds its call to ``tour``."""
+    called: set[Operation] = set()
+
+    async def listened(api: Api) -> None:
+        document = await api.call("GET", "/openapi.json", 200)
+
+        def listen(answer: httpx.Response, _: Any) -> None:
+            method = answer.request.method
+            called.add((method, described(document, method.lower(), answer.request.url.path)))
+
+        with overheard(api, listen):
+            await tour(api)
+
+    apis.run(listened)
+    done_here = {one for one, name in ROUTES.items() if name not in NOT_HERE}
+    assert {one for one in done_here - called if one[1].startswith("/v2/databases")} == set()
+
+
+def test_the_routes_are_those_of_the_reference(reference: Reference) -> None:
+    ours = {one for one in ROUTES if one[1].startswith("/v2/databases")}
+    assert ours == set(reference.operations())
+
+
+def test_the_description_has_each_route_and_no_other(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        document = await api.call("GET", "/openapi.json", 200)
+        told = {(m.upper(), path) for path, entry in document["paths"].items() for m in entry}
+        assert told == {*ROUTES, ("GET", "/healthz")}
+        for path, entry in document["paths"].items():
+            answer = await api.http.options(re.sub(r"\{\w+\}", "some", path))
+            allowed = set(answer.headers["allow"].split(", ")) - {"OPTIONS", "HEAD"}
+            assert {method.upper() for method in entry} <= allowed, path
+
+    apis.run(scenario)
+
+
+def test_the_description_is_sound(apis: Apis) -> None:
+    """Every schema is one, every reference leads somewhere, every parameter of a path is described."""
+
+    async def scenario(api: Api) -> None:
+        document = await api.call("GET", "/openapi.json", 200)
+        assert document["openapi"].startswith("3.1.")
+        assert document["info"]["title"]
+        for schema in document["components"]["schemas"].values():
+            Draft202012Validator.check_schema(schema)
+        for pointer in references(document):
+            assert at(document, pointer) is not None, pointer
+        names = []
+        for path, entry in document["paths"].items():
+            assert set(entry) <= set(METHODS)
+            for one in entry.values():
+                names.append(one["operationId"])
+                inside = {p["name"] for p in one.get("parameters", ()) if p["in"] == "path"}
+                assert inside == set(re.findall(r"\{(\w+)\}", path)), path
+                assert all(response["description"] for response in one["responses"].values())
+        assert len(names) == len(set(names))
+
+    apis.run(scenario)
+
+
+def described(document: Any, method: str, path: str) -> str:
+    """Return the path of the description that a call's path is; a literal one goes before a parameter."""
+    for route in sorted(document["paths"], key=lambda route: route.count("{")):
+        if method in document["paths"][route] and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", route), path):
+            return str(route)
+    raise AssertionError(f"{method} {path} is not described")
+
+
+def own_faults(document: Any, one: Any, status: int, body: Any) -> list[str]:
+    response = one["responses"].get(str(status))
+    if response is None:
+        return ["this status is not described"]
+    if "content" not in response:
+        return [] if body is None else ["there is a body, and none is described"]
+    schema = {**response["content"]["application/json"]["schema"], "components": document["components"]}
+    return faults(Draft202012Validator(schema, format_checker=FormatChecker()), body)
+
+
+def references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        for value in node.values():
+            yield from references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
+
+
+def at(document: Any, pointer: str) -> Any:
+    for part in pointer.removeprefix("#/").split("/"):
+        document = document.get(part) if isinstance(document, dict) else None
+    return document
