@@ -14,7 +14,7 @@ from typing import Any, LiteralString
 from psycopg.sql import SQL
 
 from cenote import parameters, programs
-from cenote.changes import Change, EndProcesses, Wait
+from cenote.changes import Change, EndProcesses, Reload, Sql, Start, Stop, Wait, WriteFile
 from cenote.domain import Cluster
 from cenote.engine import PARTS, removal
 from cenote.engine.wanted import Site, Wanted
@@ -108,10 +108,28 @@ class Lab:
         finally:
             await session.close()
 
-    async def remove(self, cluster: Cluster) -> None:
+    async def remove(self, cluster: Cluster, *, stop_after: int | None = None) -> list[Change]:
+        """Remove all of a cluster, or break the work off after so many changes; return what was done."""
         wanted, session = self.wanted(cluster), self.session(cluster)
+        done: list[Change] = []
         for change in removal.plan(wanted, removal.look(wanted)):
+            if len(done) == stop_after:
+                break
             await self.machine.do(change, session)
+            done.append(change)
+        processes.reap()
+        return done
+
+    def remains(self, cluster: Cluster) -> list[str]:
+        """Return the processes and folders of a cluster that are there."""
+        paths = self.layout.node(cluster.id)
+        found = [str(process) for process in processes.below(paths.root)]
+        for parent, name in (
+            (self.layout.clusters, str(cluster.id)),
+            (self.layout.sockets, paths.sockets.name),
+        ):
+            found += [str(path) for path in parent.glob(f"*{name}*")]
+        return found
 
     def print_logs(self) -> None:
         for path in sorted(self.folder.glob("clusters/*/*.log")):
@@ -177,6 +195,23 @@ def shared_lab() -> Iterator[Share]:
             yield lambda scenario: runner.run(use(scenario))
         finally:
             runner.run(opened.__aexit__(None, None, None))
+
+
+def in_words(changes: list[Change]) -> list[str]:
+    """Return a short description of each change, without paths that differ between two runs."""
+    return [_in_words(change) for change in changes]
+
+
+def _in_words(change: Change) -> str:
+    match change:
+        case WriteFile(path):
+            return f"write {path.name}"
+        case Sql(database, summary):
+            return f"{summary} in {database}"
+        case Start(program) | Reload(program) | Stop(program):
+            return f"{type(change).__name__.lower()} {program.name}"
+        case _:
+            return type(change).__name__
 
 
 async def end_servers(machine: Machine, folder: Path) -> None:

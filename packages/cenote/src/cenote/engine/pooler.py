@@ -2,11 +2,16 @@
 
 A pool is an entry of ``[databases]``: its clients name it where they would name a database.  Adding or
 changing one is a reload, which keeps every client connected.
+
+One change is more than that.  An entry that loses its user keeps it in PgBouncer's memory
+(https://github.com/pgbouncer/pgbouncer/issues/355), and every client of the pool would go on as that user.
+So such an entry is taken out first, which ends the pool's clients, and comes back by a second reload.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cenote import catalog, sources
@@ -15,7 +20,7 @@ from cenote.conf import pgbouncer
 from cenote.engine import loaded
 from cenote.engine.loaded import Loaded
 from cenote.engine.wanted import Wanted
-from cenote.host import facts, files, processes
+from cenote.host import facts, files, processes, sql
 from cenote.host.machine import Machine
 from cenote.host.sql import Session
 
@@ -26,7 +31,8 @@ class Seen:
 
     ``deaf``: it has done so; it does not try again.  ``strangers``: its pid file, if its pid has gone to
     somebody else.  ``port_taken``: somebody else listens on its port.  ``paused``: its clients were left
-    waiting for a restart of the server.
+    waiting for a restart of the server.  ``forced``: the pools that have a user in its memory; asked for only
+    when it is going to be reloaded.
     """
 
     files: dict[Path, bytes | None] = field(repr=False)
@@ -37,6 +43,7 @@ class Seen:
     strangers: tuple[Path, ...] = ()
     port_taken: bool = False
     paused: bool = False
+    forced: frozenset[str] = frozenset()
 
 
 async def look(machine: Machine, wanted: Wanted, session: Session) -> Seen:
@@ -48,7 +55,7 @@ async def look(machine: Machine, wanted: Wanted, session: Session) -> Seen:
         is_up = facts.answers(wanted.paths.sockets / f".s.PGSQL.{port}")
         listening = machine.listens(found.process, port)
         deaf = is_up and not listening
-    return Seen(
+    seen = Seen(
         files=loaded.look_at_files(tuple(_configuration(wanted))),
         certificate=files.read(wanted.paths.certificate),
         loaded=found,
@@ -60,11 +67,31 @@ async def look(machine: Machine, wanted: Wanted, session: Session) -> Seen:
         and not facts.can_listen(wanted.site.listen, port),
         paused=listening and await session.paused(),
     )
+    contents = _configuration(wanted)
+    if listening and not loaded.is_current(contents, seen.files, found, _digest(contents, seen)):
+        return replace(seen, forced=await _forced(session))
+    return seen
+
+
+async def _forced(session: Session) -> frozenset[str]:
+    rows = await sql.console(session.sockets, session.pool_port, "SHOW DATABASES")
+    return frozenset(row["name"] for row in rows if row["force_user"])
 
 
 def plan(wanted: Wanted, seen: Seen) -> Plan:
-    contents = _configuration(wanted)
-    digest = loaded.digest(*contents.values(), seen.certificate or b"")
+    losing = {pool.name for pool in wanted.cluster.pools if not pool.user} & seen.forced
+    if losing:
+        fewer = _configuration(wanted, without=losing)
+        yield from _plan(wanted, fewer, seen)
+        read = Loaded(seen.loaded.process, _digest(fewer, seen))
+        seen = replace(seen, files=dict(fewer), loaded=read)
+    yield from _plan(wanted, _configuration(wanted), seen)
+    if seen.paused:
+        yield Resume(wanted.bouncer)
+
+
+def _plan(wanted: Wanted, contents: dict[Path, bytes], seen: Seen) -> Plan:
+    digest = _digest(contents, seen)
     yield from loaded.write_differing(wanted.bouncer, contents, seen.files, seen.loaded, digest)
     if seen.port_taken:
         yield Wait(f"another program listens on port {wanted.node.pool_port}, which is this cluster's")
@@ -79,11 +106,13 @@ def plan(wanted: Wanted, seen: Seen) -> Plan:
         yield Wait(f"PgBouncer has not opened port {wanted.node.pool_port}")
     elif not loaded.is_current(contents, seen.files, seen.loaded, digest):
         yield Reload(wanted.bouncer, digest)
-    if seen.paused:
-        yield Resume(wanted.bouncer)
 
 
-def _configuration(wanted: Wanted) -> dict[Path, bytes]:
+def _digest(contents: dict[Path, bytes], seen: Seen) -> str:
+    return loaded.digest(*contents.values(), seen.certificate or b"")
+
+
+def _configuration(wanted: Wanted, without: Collection[str] = ()) -> dict[Path, bytes]:
     site, cluster, node, paths = wanted.site, wanted.cluster, wanted.node, wanted.paths
     place = pgbouncer.Place(
         directory=paths.pooler,
@@ -95,10 +124,9 @@ def _configuration(wanted: Wanted) -> dict[Path, bytes]:
         max_clients=catalog.max_clients(wanted.size),
     )
     networks = sources.networks(cluster.firewall)
+    pools = [pool for pool in cluster.pools if pool.name not in without]
     return {
-        paths.pooler / "pgbouncer.ini": pgbouncer.render(
-            place, cluster.pools, cluster.configuration
-        ).encode(),
+        paths.pooler / "pgbouncer.ini": pgbouncer.render(place, pools, cluster.configuration).encode(),
         paths.pooler / "userlist.txt": pgbouncer.render_userlist(cluster.users).encode(),
         paths.pooler / "hba.conf": pgbouncer.render_hba(cluster.pools, networks).encode(),
     }

@@ -1,0 +1,174 @@
+"""Work that is broken off between any two changes: the next pass ends where it should.
+
+What is checked in the end is what the servers say of themselves, not what their files say.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from cenote import certificates
+from cenote.domain import Cluster, Database, Pool, PoolMode, User
+from cenote.host import sql
+from tests.support import records
+from tests.support.lab import Lab, Share, shared_lab
+
+WALK = 12  # changes from any record to any other
+USERS = ("app", "App", "0-to.9@x$y+z", "a" * 63, "select")
+DATABASES = ("orders", "Orders", "all", "b" * 63, "replication")
+PASSWORDS = ("first-password", "second-password")
+
+
+@pytest.fixture(scope="module")
+def labs() -> Iterator[Share]:
+    yield from shared_lab()
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Random choices that can be made again: the seed is printed when a test fails."""
+    seed = os.environ.get("CENOTE_TEST_SEED") or os.urandom(4).hex()
+    print(f"CENOTE_TEST_SEED={seed}")
+    return random.Random(seed)
+
+
+def any_record(cluster: Cluster, chance: random.Random) -> Cluster:
+    """Another record of the same cluster, as requests of customers could have made it."""
+    names = chance.sample(USERS, chance.randint(0, 3))
+    users = (cluster.users[0], *(records.user(name, chance.choice(PASSWORDS)) for name in names))
+    databases = ("defaultdb", *chance.sample(DATABASES, chance.randint(0, 3)))
+    pools = tuple(
+        Pool(
+            name=name,
+            database=chance.choice(databases),
+            size=chance.randint(1, 5),
+            mode=chance.choice(list(PoolMode)),
+            user=chance.choice(["", *(user.name for user in users)]),
+        )
+        for name in chance.sample(["p-1", "p.2", "P_3", "4"], chance.randint(0, 4))
+    )
+    return replace(
+        cluster,
+        users=(with_password(users[0], chance.choice(PASSWORDS)), *users[1:]),
+        databases=tuple(Database(name=name) for name in databases),
+        pools=pools,
+        server_names=(*records.NAMES, *chance.sample(["db.example.com", "192.0.2.1"], chance.randint(0, 2))),
+    )
+
+
+def with_password(user: User, password: str) -> User:
+    return replace(user, verifier=records.verifier(password))
+
+
+async def check(lab: Lab, cluster: Cluster) -> None:
+    """Nothing is left to do, and the servers have what the record wants."""
+    assert await lab.plan(cluster) == []
+    roles = await lab.rows(
+        cluster, "SELECT rolname, rolpassword FROM pg_authid WHERE rolpassword IS NOT NULL"
+    )
+    assert dict(roles) == {user.name: user.verifier for user in cluster.users}
+    databases = await lab.rows(cluster, "SELECT datname FROM pg_database WHERE NOT datistemplate")
+    assert {name for (name,) in databases} == {"postgres", *(one.name for one in cluster.databases)}
+    made = await lab.rows(cluster, "SELECT kind, name FROM cenote.made")
+    assert set(made) == {("role", user.name) for user in cluster.users} | {
+        ("database", database.name) for database in cluster.databases
+    }
+    found = {row["name"]: row for row in await console(lab, cluster, "DATABASES")}
+    assert found.keys() - {"pgbouncer"} == {pool.name for pool in cluster.pools}
+    for pool in cluster.pools:
+        row = found[pool.name]
+        assert (row["database"], row["pool_size"]) == (pool.database, pool.size)
+        assert (row["pool_mode"], row["force_user"]) == (pool.mode.value, pool.user or None)
+    names = {row["name"] for row in await console(lab, cluster, "USERS")}
+    assert {user.name for user in cluster.users} <= names
+    certificate = lab.wanted(cluster).paths.certificate.read_bytes()
+    assert set(certificates.names_of(certificate)) == set(cluster.server_names)
+
+
+async def console(lab: Lab, cluster: Cluster, what: str) -> list[dict[str, Any]]:
+    rows = await sql.console(lab.session(cluster).sockets, cluster.primary.pool_port, f"SHOW {what}")
+    return [dict(row) for row in rows]
+
+
+def test_a_creation_and_a_removal_broken_off_anywhere_are_finished_by_the_next_pass(labs: Share) -> None:
+    async def scenario(lab: Lab) -> None:
+        removed_to_the_end = False
+        for stop_after in range(100):
+            cluster = replace(lab.new_cluster(), pools=(Pool(name="a-pool", database="defaultdb", size=1),))
+            done = await lab.converge(cluster, stop_after=stop_after)
+            await lab.converge(cluster)
+            await check(lab, cluster)
+            removed = await lab.remove(cluster, stop_after=stop_after)
+            removed_to_the_end |= len(removed) < stop_after
+            await lab.remove(cluster)
+            assert lab.remains(cluster) == []
+            if len(done) < stop_after:
+                break
+        else:
+            raise AssertionError("a creation has no end")
+        assert removed_to_the_end
+
+    labs(scenario)
+
+
+def test_what_a_broken_off_creation_has_made_can_be_removed(labs: Share) -> None:
+    async def scenario(lab: Lab) -> None:
+        for stop_after in range(100):
+            cluster = lab.new_cluster()
+            done = await lab.converge(cluster, stop_after=stop_after)
+            await lab.remove(cluster)
+            assert lab.remains(cluster) == []
+            if len(done) < stop_after:
+                return
+        raise AssertionError("a creation has no end")
+
+    labs(scenario)
+
+
+def test_a_change_broken_off_anywhere_is_finished_by_the_next_pass(labs: Share) -> None:
+    async def scenario(lab: Lab) -> None:
+        plain = lab.new_cluster()
+        await lab.converge(plain)
+        pools = [
+            Pool(name=name, database="defaultdb", size=2, user="doadmin") for name in ("first", "second")
+        ]
+        less = replace(plain, users=(*plain.users, records.user("goes")), pools=(pools[0],))
+        less = replace(less, databases=(*plain.databases, Database(name="goes")))
+        more = replace(plain, users=(with_password(plain.users[0], "other"), records.user("comes")))
+        more = replace(more, databases=(*plain.databases, Database(name="comes")))
+        more = replace(more, pools=(replace(pools[0], size=1), pools[1]), server_names=("localhost",))
+        await lab.converge(less)
+        longest = 0
+        for stop_after in range(100):
+            lengths = []
+            for target in (more, less):
+                lengths.append(len(await lab.converge(target, stop_after=stop_after)))
+                await lab.converge(target)
+                await check(lab, target)
+            longest = max(longest, *lengths)
+            if stop_after > max(lengths):
+                break
+        assert longest > 10
+
+    labs(scenario)
+
+
+def test_from_any_record_to_any_other_also_when_the_record_changes_on_the_way(
+    labs: Share, chance: random.Random
+) -> None:
+    async def scenario(lab: Lab) -> None:
+        cluster = lab.new_cluster()
+        for _ in range(WALK):
+            for _ in range(chance.randint(0, 2)):
+                await lab.converge(any_record(cluster, chance), stop_after=chance.randint(0, 20))
+            target = any_record(cluster, chance)
+            await lab.converge(target)
+            await check(lab, target)
+
+    labs(scenario)
