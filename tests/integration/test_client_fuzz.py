@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import pydo
@@ -108,6 +108,7 @@ headers = st.fixed_dictionaries(
         "location": st.sampled_from(["/", "https://127.0.0.1:1/x", f"https://a:{PASSWORD}@b/"]) | values,
     },
 )
+anything = st.text() | st.text(st.characters(), max_size=5)  # the second one with halves of characters
 statuses = st.sampled_from([200, 201, 202, 204, 404, 422, 500]) | st.integers(100, 999)
 
 
@@ -139,10 +140,10 @@ def broken(draw: st.DrawFn) -> Reply:
     return Reply(whole, ends=True)
 
 
-def problem_of(driver: Driver, call: str) -> CenoteError | None:
+def problem_of(driver: Driver, call: Callable[[Driver], Any]) -> CenoteError | None:
     """Make a call and return what it raises, which is an error of ours or a failure of the test."""
     try:
-        driver.finished(CALLS[call](driver))
+        driver.finished(call(driver))
     except CenoteError as error:
         return error
     return None
@@ -154,7 +155,7 @@ def test_any_answer_gives_a_value_or_an_error_of_ours(
     server: Recorder, driver: Driver, answer: Reply, call: str
 ) -> None:
     server.answers(answer)
-    error = problem_of(driver, call)
+    error = problem_of(driver, CALLS[call])
     if error is not None:
         assert str(error)
         assert repr(error)
@@ -168,7 +169,7 @@ def test_no_answer_makes_an_error_show_a_secret(
     caplog.clear()
     caplog.set_level(logging.DEBUG, "cenote_client")
     server.answers(answer)
-    error = problem_of(driver, call)
+    error = problem_of(driver, CALLS[call])
     shown = [repr(driver.client), repr(driver.client.__dict__)]
     shown += [record.getMessage() for record in caplog.records if record.name.startswith("cenote_client")]
     if error is not None:
@@ -179,17 +180,38 @@ def test_no_answer_makes_an_error_show_a_secret(
 
 
 @MANY
-@given(cluster=st.text(), pool=st.text(), body=st.none() | any_json)
+@given(cluster=anything, pool=anything, body=st.none() | any_json)
 def test_any_name_and_any_body_is_sent_as_it_is_or_refused(
     server: Recorder, driver: Driver, cluster: str, pool: str, body: Any
 ) -> None:
     server.answers(Reply(b"HTTP/1.1 204 No Content\r\n\r\n", ends=True))
-    call = driver.client.databases.update_connection_pool
-    try:
-        driver.finished(call(cluster, pool, body))
-    except CenoteError:
+    error = problem_of(
+        driver, lambda driver: driver.client.databases.update_connection_pool(cluster, pool, body)
+    )
+    if error is not None:
         assert server.asked == []
     else:
         (asked,) = server.asked
         assert asked.path.count("/") == 5
         assert json.dumps(json.loads(asked.body) if asked.body else None) == json.dumps(body)
+
+
+@MANY
+@given(
+    headers=st.dictionaries(anything, anything, max_size=3),
+    params=st.dictionaries(anything, anything | st.lists(anything, max_size=2) | leaves, max_size=3),
+)
+def test_any_header_and_any_query_is_sent_or_refused(
+    server: Recorder, driver: Driver, headers: dict[str, str], params: dict[str, Any]
+) -> None:
+    server.answers(Reply(b"HTTP/1.1 204 No Content\r\n\r\n", ends=True))
+    assume(not {"content-length", "transfer-encoding"} & {name.lower() for name in headers})
+    error = problem_of(
+        driver,
+        lambda driver: driver.client.databases.delete_connection_pool(
+            CLUSTER, "p", headers=headers, params=params
+        ),
+    )
+    if error is not None:
+        assert server.asked == []
+        assert TOKEN not in "".join(traceback.format_exception(error))

@@ -131,7 +131,7 @@ class BaseClient:
         if query:
             asked = {name: _in_query(value) for name, value in query.items() if value is not None}
             if asked:
-                url += ("&" if "?" in path else "?") + urlencode(asked, doseq=True, quote_via=quote)
+                url += ("&" if "?" in path else "?") + query_of(asked)
         limits = limits_of(call["timeout"]) if "timeout" in call else self._timeout
         return Request(method, url, headers, content, limits)
 
@@ -223,8 +223,18 @@ def path_of(template: str, names: tuple[object, ...]) -> str:
         text = str(name)
         if name is None or text in ("", ".", ".."):
             raise UsageError(f"{text!r} is no name that can stand in {template}")
-        escaped.append(quote(text, safe=""))
+        try:
+            escaped.append(quote(text, safe=""))
+        except UnicodeEncodeError:
+            raise UsageError(f"{text!r} is no name that can stand in {template}") from None
     return template.format(*escaped)
+
+
+def query_of(asked: Mapping[str, Any]) -> str:
+    try:
+        return urlencode(asked, doseq=True, quote_via=quote)
+    except UnicodeEncodeError:
+        raise UsageError("the query has half a character in it") from None
 
 
 def lower(headers: Mapping[str, str]) -> dict[str, str]:

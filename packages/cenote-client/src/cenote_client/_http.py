@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Verify = bool | str | os.PathLike[str] | ssl.SSLContext
 
 KEPT_SECONDS = 4.0  # uvicorn closes an idle connection after 5 s; a call must not meet that moment
+UNSENDABLE = "the request cannot be sent: HTTP forbids a character in a header or in the address"
 
 
 def async_transport(endpoint: str, verify: Verify, proxy: Any) -> httpx.AsyncBaseTransport:
@@ -66,7 +67,10 @@ def request_of(request: Request) -> httpx.Request:
     import httpx
 
     method, url, headers, content, limits = request
-    return httpx.Request(method, url, headers=headers, content=content, extensions={"timeout": limits})
+    try:
+        return httpx.Request(method, url, headers=headers, content=content, extensions={"timeout": limits})
+    except UnicodeEncodeError:
+        raise UsageError(UNSENDABLE) from None
 
 
 def trusted(endpoint: str, verify: Verify) -> bool | ssl.SSLContext:
@@ -127,9 +131,7 @@ def as_ours(error: Exception) -> CenoteError:
         what = "connecting took" if isinstance(error, httpx.ConnectTimeout) else "the answer took"
         return NetworkTimeoutError(f"{what} longer than the timeout", was_reached(error))
     if isinstance(error, httpx.LocalProtocolError | httpx.InvalidURL | httpx.UnsupportedProtocol):
-        return UsageError(
-            "the request cannot be sent: HTTP forbids a character in a header or in the address"
-        )
+        return UsageError(UNSENDABLE)
     if isinstance(error, httpx.ConnectError | httpx.ProxyError):
         return NetworkError(f"no connection: {error}", reached=False)
     return NetworkError(f"the connection was lost: {error or type(error).__name__}")
