@@ -1,0 +1,51 @@
+"""docs/compatibility.md says of every operation what the routes do.
+
+Whoever adds an operation changes its row; the failure names it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cenote.api.app import OPERATIONS
+from tests.support.reference import OTHERS, Operation, Reference
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "compatibility.md"
+# The function behind a route that is not done here; all others are done.
+STATES = {"refuse": "not yet", "miss": "not found", "read": "empty"}
+ONE = "/v2/databases/{database_cluster_uuid}"
+
+
+def told() -> list[tuple[Operation, str]]:
+    """Return each operation of the table and what the table says of it."""
+    rows = []
+    for line in DOCUMENT.read_text().splitlines():
+        found = re.fullmatch(r"\| ([A-Z ]+) \| `([^`]+)` \| ([a-z ]+) \|.*\|", line)
+        if found is not None:
+            path = re.sub(r"^C(?=/|$)", ONE, found[2])
+            rows += [((method, path), found[3]) for method in found[1].split()]
+    return rows
+
+
+def done() -> dict[Operation, str]:
+    """Return each operation for PostgreSQL that has a route, and what becomes of a call."""
+    return {
+        (handler.opt["operation"].method.value, path): STATES.get(handler.handler_name, "done")
+        for handler in OPERATIONS
+        for path in (re.sub(r":str\}", "}", path) for path in handler.paths)
+        if path.startswith("/v2/databases") and not any(f"/{other}" in path for other in OTHERS)
+    }
+
+
+def test_no_operation_is_in_the_table_twice() -> None:
+    operations = [operation for operation, _ in told()]
+    assert len(operations) == len(set(operations))
+
+
+def test_the_table_says_of_every_operation_what_the_routes_do() -> None:
+    assert dict(told()) == done()
+
+
+def test_the_table_has_the_operations_of_the_reference() -> None:
+    assert {operation for operation, _ in told()} == Reference().for_postgresql()
