@@ -28,6 +28,7 @@ from cenote.engine.wanted import Site
 from cenote.errors import Misconfigured, Unavailable
 from cenote.host import facts, processes
 from cenote.host.machine import Machine
+from cenote.host.observer import HostObserver
 from cenote.host.processes import Account
 from cenote.layout import Layout
 from cenote.programs import Programs
@@ -193,6 +194,7 @@ async def _run(
             requests_per_hour=settings.requests_per_hour,
             requests_per_minute=settings.requests_per_minute,
         ),
+        HostObserver(layout),
     )
     server = web.server(app, context, settings, layout)
     try:

@@ -20,6 +20,7 @@ from cenote.api import (
     description,
     firewall,
     options,
+    pool_stats,
     pools,
     tokens,
     unsupported,
@@ -28,6 +29,7 @@ from cenote.api import (
 from cenote.api.errors import answer_to
 from cenote.api.gate import Gate
 from cenote.api.service import Call, Service, Settings, answer, operation
+from cenote.observing import NO_OBSERVER, Observer
 from cenote.store import Sealer, Store
 
 OPERATIONS: tuple[HTTPRouteHandler, ...] = (
@@ -36,6 +38,7 @@ OPERATIONS: tuple[HTTPRouteHandler, ...] = (
     *ca.ROUTES,
     *config.ROUTES,
     *pools.ROUTES,
+    *pool_stats.ROUTES,
     *users.ROUTES,
     *databases.ROUTES,
     *firewall.ROUTES,
@@ -59,9 +62,9 @@ async def healthz(request: Call) -> ASGIResponse:
     return answer(Health("degraded", "disconnected"), 503)
 
 
-def create_app(store: Store, sealer: Sealer, settings: Settings) -> ASGIApp:
+def create_app(store: Store, sealer: Sealer, settings: Settings, observer: Observer = NO_OBSERVER) -> ASGIApp:
     """Return the API as an ASGI application; the store must be open while it serves."""
-    service = Service(store, sealer, settings)
+    service = Service(store, sealer, settings, observer)
     handlers = (*OPERATIONS, healthz)
     document = description.describe(handlers)
     texts = {

@@ -97,7 +97,7 @@ async def update_pool(request: Call) -> ASGIResponse:
     """Change a connection pool; clients of other pools notice nothing."""
     name = request.path_params["pool_name"]
     cluster = request.cluster().value
-    _pool(cluster, name)
+    pool_of(cluster, name)
     wanted = await request.decoded(UpdatePool)
     mode = rules.pool_mode(wanted.mode)
     stored = await request.service.store.update_cluster(
@@ -124,7 +124,7 @@ async def delete_pool(request: Call) -> ASGIResponse:
 def one_pool(service: Service, caller: Caller, cluster_id: str, name: str) -> bytes:
     """Return the body that answers for one pool."""
     cluster = service.cluster(cluster_id).value
-    view = pool_view(service, cluster, _pool(cluster, name), credentials=caller.sees_credentials)
+    view = pool_view(service, cluster, pool_of(cluster, name), credentials=caller.sees_credentials)
     return msgspec.json.encode(PoolAnswer(view))
 
 
@@ -140,7 +140,7 @@ def shortcut(service: Service, caller: Caller, path: str) -> bytes | None:
     return one_pool(service, caller, found[1], found[2])
 
 
-def _pool(cluster: Cluster, name: str) -> Pool:
+def pool_of(cluster: Cluster, name: str) -> Pool:
     pool = cluster.pool(name)
     if pool is None:
         raise NotFound

@@ -17,6 +17,7 @@ from litestar.response.base import ASGIResponse
 from cenote.api.auth import Caller
 from cenote.domain import Cluster
 from cenote.errors import Invalid, Malformed, NotFound, Unauthenticated
+from cenote.observing import Observer
 from cenote.store import Sealer, Store, Stored
 
 T = TypeVar("T")
@@ -45,6 +46,7 @@ class Service:
     store: Store
     sealer: Sealer
     settings: Settings
+    observer: Observer
 
     def cluster(self, text: str) -> Stored[Cluster]:
         """Return the cluster with this id; whatever is no id of a living cluster is not found."""

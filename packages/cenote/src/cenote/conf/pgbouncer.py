@@ -18,6 +18,7 @@ ADMIN_USER = "cenote"
 ADMIN_DATABASE = "pgbouncer"
 _NOTHING_CHOSEN = Configuration()
 _AUTOMATIC = ("autodb_pool_size", "autodb_pool_mode", "autodb_max_db_connections", "autodb_idle_timeout")
+STATS_SECONDS = 15  # rates and averages are of the last whole period of this length
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ def render(place: Place, pools: Iterable[Pool], configuration: Configuration = _
         "server_login_retry": "0.3",
         "log_connections": "0",
         "log_disconnections": "0",
-        "stats_period": "300",
+        "stats_period": str(STATS_SECONDS),
+        "log_stats": "0",  # a line for each period
     }
     lines = ["; Written by Cenote; changes made here are undone.", "[databases]"]
     lines += [

@@ -1,0 +1,118 @@
+"""What goes on in a pool, and how much room is left for it: an addition of Cenote's."""
+
+from __future__ import annotations
+
+import msgspec
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+
+from cenote import rules
+from cenote.api import pools
+from cenote.api.auth import READ
+from cenote.api.service import Call, answer, operation
+from cenote.conf.pgbouncer import STATS_SECONDS
+from cenote.domain import Cluster, Pool
+from cenote.observing import PoolNumbers
+
+
+class ClientsView(msgspec.Struct):
+    """``waiting`` are those whose query waits for a server connection."""
+
+    active: int
+    waiting: int
+
+
+class ServersView(msgspec.Struct):
+    """Connections of the pool to PostgreSQL."""
+
+    active: int
+    idle: int
+    connecting: int
+
+
+class RatesView(msgspec.Struct):
+    transactions: float
+    queries: float
+    received_bytes: float
+    sent_bytes: float
+
+
+class AveragesView(msgspec.Struct):
+    transaction: float
+    query: float
+    wait: float
+
+
+class TotalsView(msgspec.Struct):
+    """Since the pooler of the cluster was started."""
+
+    transactions: int
+    queries: int
+    received_bytes: int
+    sent_bytes: int
+    wait_seconds: float
+
+
+class RoomView(msgspec.Struct):
+    """Server connections of the cluster: all that pools may have, what they have been given, what is left."""
+
+    connections: int
+    allocated: int
+    left: int
+
+
+class PoolStatsView(msgspec.Struct):
+    """Rates and averages are of the last whole period of ``period_seconds``."""
+
+    name: str
+    size: int
+    clients: ClientsView
+    servers: ServersView
+    longest_wait_seconds: float
+    per_second: RatesView
+    average_seconds: AveragesView
+    period_seconds: int
+    since_start: TotalsView
+    cluster: RoomView
+
+
+class PoolStatsAnswer(msgspec.Struct):
+    stats: PoolStatsView
+
+
+@operation(HttpMethod.GET, pools.ONE + "/stats", scope=READ, answer=PoolStatsAnswer)
+async def get_pool_stats(request: Call) -> ASGIResponse:
+    """Get what goes on in a connection pool at this moment."""
+    cluster = request.cluster().value
+    pool = pools.pool_of(cluster, request.path_params["pool_name"])
+    numbers = (await request.service.observer.pools(cluster)).get(pool.name, PoolNumbers())
+    return answer(PoolStatsAnswer(_view(cluster, pool, numbers)))
+
+
+def _view(cluster: Cluster, pool: Pool, numbers: PoolNumbers) -> PoolStatsView:
+    left, connections = rules.pool_room(cluster)
+    return PoolStatsView(
+        name=pool.name,
+        size=pool.size,
+        clients=ClientsView(numbers.clients_active, numbers.clients_waiting),
+        servers=ServersView(numbers.servers_active, numbers.servers_idle, numbers.servers_connecting),
+        longest_wait_seconds=numbers.longest_wait,
+        per_second=RatesView(
+            numbers.transaction_rate, numbers.query_rate, numbers.received_byte_rate, numbers.sent_byte_rate
+        ),
+        average_seconds=AveragesView(
+            numbers.average_transaction, numbers.average_query, numbers.average_wait
+        ),
+        period_seconds=STATS_SECONDS,
+        since_start=TotalsView(
+            numbers.transactions,
+            numbers.queries,
+            numbers.received_bytes,
+            numbers.sent_bytes,
+            numbers.waited,
+        ),
+        cluster=RoomView(connections, connections - left, left),
+    )
+
+
+ROUTES = (get_pool_stats,)

@@ -1,0 +1,27 @@
+"""Asks the servers of this host for their numbers, for the API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cenote.domain import Cluster
+from cenote.errors import CenoteError, Unavailable
+from cenote.host import sql
+from cenote.layout import Layout
+from cenote.observing import PoolNumbers, pool_numbers
+
+
+class HostObserver:
+    """The ``Observer`` of a service whose nodes all run on this host."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    async def pools(self, cluster: Cluster) -> Mapping[str, PoolNumbers]:
+        sockets, port = self._layout.node(cluster.id).sockets, cluster.primary.pool_port
+        try:
+            return pool_numbers(
+                await sql.console(sockets, port, "SHOW POOLS"), await sql.console(sockets, port, "SHOW STATS")
+            )
+        except CenoteError as error:
+            raise Unavailable(f"The pooler of this cluster does not answer: {error.message}") from None

@@ -1,0 +1,103 @@
+"""What the API may ask of a running node, and the shape of the answers.
+
+The API cannot touch a machine: whoever serves it gives it an ``Observer``, which asks the servers of this
+host.  With several hosts it will be one that asks the host of the node.  Nothing of this is in a record:
+numbers that change with every query would wear out the store, and be old when they are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from cenote.domain import Cluster
+from cenote.errors import Unavailable
+
+
+class PoolNumbers(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pooler counts of one pool.  Times are in seconds; rates and averages are of its last period."""
+
+    clients_active: int = 0
+    clients_waiting: int = 0
+    servers_active: int = 0
+    servers_idle: int = 0
+    servers_connecting: int = 0
+    longest_wait: float = 0.0  # of the clients that wait at this moment
+    transactions: int = 0  # these five since the pooler started
+    queries: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
+    waited: float = 0.0
+    transaction_rate: float = 0.0  # a second, as the next three
+    query_rate: float = 0.0
+    received_byte_rate: float = 0.0
+    sent_byte_rate: float = 0.0
+    average_transaction: float = 0.0
+    average_query: float = 0.0
+    average_wait: float = 0.0
+
+
+class Observer(Protocol):
+    async def pools(self, cluster: Cluster) -> Mapping[str, PoolNumbers]:
+        """Return the numbers of the pools of a cluster by name; Unavailable when its pooler does not answer.
+
+        A pool that no client has used yet may be missing.
+        """
+        ...
+
+
+class _NoObserver:
+    """For an API without hosts: every cluster's pooler is out of reach."""
+
+    async def pools(self, cluster: Cluster) -> Mapping[str, PoolNumbers]:
+        raise Unavailable("This service has no way to ask the pooler.")
+
+
+NO_OBSERVER: Observer = _NoObserver()
+
+
+Row = Mapping[str, Any]
+
+_SUMMED = {
+    "cl_active": "clients_active",
+    "cl_waiting": "clients_waiting",
+    "sv_active": "servers_active",
+    # Idle for long, or being checked after that, is idle, too.
+    "sv_idle": "servers_idle",
+    "sv_used": "servers_idle",
+    "sv_tested": "servers_idle",
+    "sv_login": "servers_connecting",
+}
+
+
+def pool_numbers(pools: Iterable[Row], stats: Iterable[Row]) -> dict[str, PoolNumbers]:
+    """Return each pool's numbers from the rows of PgBouncer's ``SHOW POOLS`` and ``SHOW STATS``.
+
+    ``SHOW POOLS`` has a row for each user of a pool, which are added up.  PgBouncer counts time in
+    microseconds.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for row in pools:
+        numbers = found.setdefault(row["database"], {})
+        for column, name in _SUMMED.items():
+            numbers[name] = numbers.get(name, 0) + int(row[column])
+        wait = int(row["maxwait"]) + int(row["maxwait_us"]) / 1e6
+        numbers["longest_wait"] = max(numbers.get("longest_wait", 0.0), wait)
+    for row in stats:
+        found.setdefault(row["database"], {}).update(
+            transactions=int(row["total_xact_count"]),
+            queries=int(row["total_query_count"]),
+            received_bytes=int(row["total_received"]),
+            sent_bytes=int(row["total_sent"]),
+            waited=int(row["total_wait_time"]) / 1e6,
+            transaction_rate=float(row["avg_xact_count"]),
+            query_rate=float(row["avg_query_count"]),
+            received_byte_rate=float(row["avg_recv"]),
+            sent_byte_rate=float(row["avg_sent"]),
+            average_transaction=int(row["avg_xact_time"]) / 1e6,
+            average_query=int(row["avg_query_time"]) / 1e6,
+            average_wait=int(row["avg_wait_time"]) / 1e6,
+        )
+    return {name: msgspec.convert(numbers, PoolNumbers) for name, numbers in found.items()}
