@@ -63,6 +63,7 @@ class Recorder:
         self.address = address
         self.asked: list[Asked] = []
         self.connections = 0
+        self.ended = 0  # of these connections
         self.faults: list[str] = []  # errors of the recorder itself, which fail the test
         self.answer: Callable[[Asked], Reply] = lambda asked: reply(200, b"{}")
 
@@ -96,7 +97,7 @@ def _tls(folder: Path) -> ssl.SSLContext:
     (folder / "ca.crt").write_text(authority)
     chain = folder / "server.pem"
     chain.touch(mode=0o600)
-    chain.write_bytes(certificates.issue(authority, key, ("localhost", "127.0.0.1")))
+    chain.write_bytes(certificates.issue(authority, key, ("localhost",)))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(chain)
     return context
@@ -133,6 +134,10 @@ class _Server(ThreadingHTTPServer):
             # The handshake comes with the first read, in the connection's own thread.
             connection = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         return connection, address
+
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        self.recorder.ended += 1
 
     def handle_error(self, request: object, client_address: object) -> None:
         error = sys.exception()
