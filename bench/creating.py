@@ -29,7 +29,8 @@ ASK_EVERY = 0.01  # seconds between a customer's looks at a cluster that is bein
 
 
 def measure() -> list[Row]:
-    with service("--requests-per-hour=0", "--requests-per-minute=0") as running, running.client() as client:
+    options = ("--requests-per-hour=0", "--requests-per-minute=0")
+    with service(*options, on_disk=True) as running, running.client() as client:
         cluster = online_cluster(client, "first")
         return [*_clusters(running, client, cluster), _pools(running, client, cluster)]
 

@@ -91,7 +91,7 @@ class PlainServer:
 @contextlib.contextmanager
 def plain_server() -> Iterator[PlainServer]:
     """A server by hand, stopped and removed at the end; it is the caller who copies and starts it."""
-    with server_folder() as folder:
+    with server_folder(on_disk=True) as folder:
         give(folder)
         server = PlainServer(folder)
         try:
@@ -172,7 +172,7 @@ class PlainPooler:
 @contextlib.contextmanager
 def plain_pooler(certificate: Path, database: str, auth_file: str, login: Any) -> Iterator[Any]:
     """A PgBouncer by hand that shows this certificate; yields the connection for the user of ``login``."""
-    with server_folder() as folder:
+    with server_folder(on_disk=True) as folder:
         give(folder)
         pooler = PlainPooler(folder, certificate, database, auth_file)
         with pooler.running():

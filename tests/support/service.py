@@ -143,9 +143,9 @@ class Service:
 
 
 @contextlib.contextmanager
-def service(*options: str) -> Iterator[Service]:
+def service(*options: str, on_disk: bool = False) -> Iterator[Service]:
     """A running service; at the end all of it is stopped and removed, and on failure its log is printed."""
-    with server_folder() as folder:
+    with server_folder(on_disk=on_disk) as folder:
         created = Service(folder / "data", *options)
         created.data_dir.mkdir(mode=0o711)
         created.data_dir.chmod(0o711)
