@@ -30,7 +30,8 @@ CALLS = 20  # of each kind before the service is measured, so that what is impor
 
 
 def measure() -> list[Row]:
-    with service("--requests-per-hour=0", "--requests-per-minute=0") as running, running.client() as client:
+    options = ("--requests-per-hour=0", "--requests-per-minute=0")
+    with service(*options, on_disk=True) as running, running.client() as client:
         clusters = _clusters(running, client)
         return [clusters, _service(running, client)]
 

@@ -29,7 +29,8 @@ LOGGING_IN = ("-S", "-C", "-c", "1", "-j", "1")
 
 
 def measure() -> list[Row]:
-    with service("--requests-per-hour=0", "--requests-per-minute=0") as running, running.client() as client:
+    options = ("--requests-per-hour=0", "--requests-per-minute=0")
+    with service(*options, on_disk=True) as running, running.client() as client:
         cluster = online_cluster(client, "bench")
         direct = cluster["connection"]
         _pgbench(direct, "-i", "-q", "-s", str(SCALE))
