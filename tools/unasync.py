@@ -25,9 +25,8 @@ CHANGES = [
     (r"\bawait ", ""),
     (r"\b__a(enter|exit|iter|next)__", r"__\1__"),
     (r"\baclose\b", "close"),
-    (r"\baread\b", "read"),
     (r"\bhandle_async_request\b", "handle_request"),
-    (r"\basync_transport\b", "transport"),
+    (r"\basync_link\b", "link"),
     (r"\basync_sleep\b", "sleep"),
     (r"\bAsync(?=[A-Z])", ""),
     (r"\b_async\b", "_sync"),
@@ -41,6 +40,8 @@ def sync_text(text: str, source: Path) -> str:
     header = f"# Made from {source.parent.name}/{source.name} by tools/unasync.py; change that one.\n\n"
     if "yield" in text:
         header += "# ruff: noqa: UP028\n\n"  # `yield from` has no async twin
+    if "[part for part in" in text:
+        header += "# ruff: noqa: C416\n\n"  # nor has `list(…)`
     return formatted(header + text, source)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from ._answer import Answer
     from ._operations import Operation
     from .types import Call, Timeout
 
@@ -30,6 +31,7 @@ T = TypeVar("T")
 OFFICIAL = "https://api.digitalocean.com"
 VERSION = "0.1.0"
 USER_AGENT = f"cenote-client/{VERSION}"
+UNSENDABLE = "the request cannot be sent: HTTP forbids a character in a header or in the address"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -49,6 +51,9 @@ class Request(NamedTuple):
     headers: dict[str, str]
     content: bytes | None
     limits: dict[str, float | None]
+
+    def __repr__(self) -> str:
+        return f"<Request: {self.method} {urlsplit(self.url).path}>"  # the headers hold the token
 
 
 class BaseClient:
@@ -144,7 +149,7 @@ class BaseClient:
             except ValueError:
                 pass  # a proxy's idea of these headers; what was known before stays
 
-    def _value(self, answer: httpx.Response, operation: Operation[T]) -> T:
+    def _value(self, answer: Answer, operation: Operation[T]) -> T:
         """Return what a successful answer holds; raise the error that any other one stands for."""
         self._raise_for_status(answer)
         if not operation.answers:
@@ -154,7 +159,7 @@ class BaseClient:
             raise self._unreadable(answer, "the body is not a JSON object")
         return value  # type: ignore[return-value]
 
-    def _raise_for_status(self, answer: httpx.Response) -> None:
+    def _raise_for_status(self, answer: Answer) -> None:
         if not 200 <= answer.status_code < 300:
             pause = seconds_of(answer.headers.get("retry-after"))
             raise error_of(
@@ -165,14 +170,14 @@ class BaseClient:
                 token=self._token.reveal(),
             )
 
-    def _decode(self, answer: httpx.Response) -> Any:
+    def _decode(self, answer: Answer) -> Any:
         try:
             return decoded(answer.content)
         except ValueError:
             what = "the body is not JSON" if answer.content else "the body is empty"
             raise self._unreadable(answer, what) from None
 
-    def _unreadable(self, answer: httpx.Response, what: str) -> AnswerError:
+    def _unreadable(self, answer: Answer, what: str) -> AnswerError:
         kind = answer.headers.get("content-type", "no content type")
         message = f"{what} ({len(answer.content)} bytes, {kind})"
         request_id = answer.headers.get("x-request-id", "")

@@ -1,58 +1,93 @@
-"""The only door to httpx, which is imported with the first call: that is most of what a short script waits
-for.
+"""The door to the network: which way a client takes, and what it trusts.
 
-Its transports are used without its client on top.  What that would add is not wanted here: cookies, redirects
-(a token must not follow an address that an answer chose), and 50 µs a call.
+The libraries for it are imported with the first call: that is most of what a short script waits for.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ._base import LOOPBACK
-from .errors import AnswerError, CenoteError, NetworkError, NetworkTimeoutError, UsageError
+from .errors import UsageError
 
 if TYPE_CHECKING:
-    import os
     import ssl
 
-    import httpx
-
     from ._base import Request
+    from ._direct import Direct
+    from ._through import Through
 
     Verify = bool | str | os.PathLike[str] | ssl.SSLContext
+    Link = Direct | Through
 
 KEPT_SECONDS = 4.0  # uvicorn closes an idle connection after 5 s; a call must not meet that moment
-UNSENDABLE = "the request cannot be sent: HTTP forbids a character in a header or in the address"
+MOST_CONNECTIONS, MOST_IDLE = 100, 20
 
 
-def async_transport(endpoint: str, verify: Verify, proxy: Any) -> httpx.AsyncBaseTransport:
+def async_link(endpoint: str, verify: Verify, proxy: Any) -> Link:
+    return _link(endpoint, verify, proxy, "Async")
+
+
+def link(endpoint: str, verify: Verify, proxy: Any) -> Link:
+    return _link(endpoint, verify, proxy, "")
+
+
+def _link(endpoint: str, verify: Verify, proxy: Any, kind: str) -> Link:
+    trust, proxy = trusted(endpoint, verify), proxy or proxy_for(endpoint)
+    if needs_httpx(endpoint, proxy):
+        import httpx
+
+        return through(getattr(httpx, f"{kind}HTTPTransport")(**_for_httpx(trust, proxy)))
+    import httpcore
+
+    from ._direct import Direct
+
+    return Direct(getattr(httpcore, f"{kind}ConnectionPool")(**_for_httpcore(trust)), endpoint)
+
+
+def needs_httpx(endpoint: str, proxy: Any) -> bool:
+    """Whether the short way will not do: for a proxy, or a host whose name is not ASCII."""
+    return bool(proxy) or not endpoint.isascii()
+
+
+def through(transport: Any) -> Link:
+    """Return the way through a transport that the user has brought."""
+    from ._through import Through
+
+    return Through(transport)
+
+
+def _for_httpcore(trust: ssl.SSLContext | None) -> dict[str, Any]:
+    return {
+        "ssl_context": trust,
+        "max_connections": MOST_CONNECTIONS,
+        "max_keepalive_connections": MOST_IDLE,
+        "keepalive_expiry": KEPT_SECONDS,
+    }
+
+
+def _for_httpx(trust: ssl.SSLContext | None, proxy: Any) -> dict[str, Any]:
     import httpx
 
-    return httpx.AsyncHTTPTransport(**_settings(endpoint, verify, proxy))
-
-
-def transport(endpoint: str, verify: Verify, proxy: Any) -> httpx.BaseTransport:
-    import httpx
-
-    return httpx.HTTPTransport(**_settings(endpoint, verify, proxy))
-
-
-def _settings(endpoint: str, verify: Verify, proxy: Any) -> dict[str, Any]:
-    import httpx
-
-    proxy = proxy or proxy_for(endpoint)
     try:
         chosen = httpx.Proxy(proxy) if isinstance(proxy, str) else proxy
     except (ValueError, httpx.InvalidURL):
         raise UsageError("the address of the proxy is none that can be used") from None
-    limits = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=KEPT_SECONDS)
-    return {"verify": trusted(endpoint, verify), "proxy": chosen, "limits": limits}
+    limits = httpx.Limits(
+        max_connections=MOST_CONNECTIONS,
+        max_keepalive_connections=MOST_IDLE,
+        keepalive_expiry=KEPT_SECONDS,
+    )
+    return {"verify": trust or False, "proxy": chosen, "limits": limits}
 
 
 def proxy_for(endpoint: str) -> str | None:
     """Return the proxy that the environment names for the endpoint (``HTTPS_PROXY`` and its kin)."""
+    if sys.platform == "linux" and not any(name.lower().endswith("_proxy") for name in os.environ):
+        return None  # only other systems have a second place to look; importing urllib.request takes 15 ms
     from urllib.request import getproxies, proxy_bypass
 
     proxies = getproxies()
@@ -63,49 +98,40 @@ def proxy_for(endpoint: str) -> str | None:
     return f"http://{found}" if found and "://" not in found else found
 
 
-def request_of(request: Request) -> httpx.Request:
-    import httpx
+def trusted(endpoint: str, verify: Verify) -> ssl.SSLContext | None:
+    """Return what decides whether the service is who it should be; None where there is no TLS.
 
-    method, url, headers, content, limits = request
-    try:
-        return httpx.Request(method, url, headers=headers, content=content, extensions={"timeout": limits})
-    except UnicodeEncodeError:
-        raise UsageError(UNSENDABLE) from None
-
-
-def trusted(endpoint: str, verify: Verify) -> bool | ssl.SSLContext:
-    if verify is True or verify is False:
-        # Reading the system's certificates takes 20 ms that a call without TLS has no use for.
-        return verify and not endpoint.startswith("http://")
+    True is the file or the folder that ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` names, else certifi's.
+    """
+    if endpoint.startswith("http://"):
+        return None  # reading certificates takes 20 ms that such a call has no use for
     import ssl
 
     if isinstance(verify, ssl.SSLContext):
         return verify
+    if verify is False:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    if verify is not True:
+        return _trusting(os.fspath(verify))
+    if os.environ.get("SSL_CERT_FILE"):
+        return _trusting(os.environ["SSL_CERT_FILE"])
+    if os.environ.get("SSL_CERT_DIR"):
+        return ssl.create_default_context(capath=os.environ["SSL_CERT_DIR"])
+    import certifi
+
+    return _trusting(certifi.where())
+
+
+def _trusting(file: str) -> ssl.SSLContext:
+    import ssl
+
     try:
-        return ssl.create_default_context(cafile=str(verify))
+        return ssl.create_default_context(cafile=file)
     except OSError as error:
-        raise UsageError(f"no certificates could be read from {verify}: {error.strerror}") from None
-
-
-def without_body(answer: httpx.Response) -> httpx.Response:
-    """Return the answer, which is an error, without the body that could not be decompressed."""
-    import httpx
-
-    if answer.status_code < 400:
-        raise AnswerError(
-            answer.status_code, "unreadable_answer", "the body does not match its content-encoding"
-        ) from None
-    # As bytes, since what a header holds need not be ASCII.
-    headers = [
-        (name, value) for name, value in answer.headers.raw if not name.lower().startswith(b"content-")
-    ]
-    return httpx.Response(answer.status_code, headers=headers)
-
-
-def undecodable() -> type[Exception]:
-    import httpx
-
-    return httpx.DecodingError
+        raise UsageError(f"no certificates could be read from {file}: {error.strerror}") from None
 
 
 def log_repeat(request: Request, reason: str, wait: float) -> None:
@@ -114,48 +140,4 @@ def log_repeat(request: Request, reason: str, wait: float) -> None:
 
     logging.getLogger("cenote_client").info(
         "%s %s: %s; again in %.1f s", request.method, urlsplit(request.url).path, reason, wait
-    )
-
-
-def failures() -> tuple[type[Exception], ...]:
-    import httpx
-
-    return (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
-
-
-def as_ours(error: Exception) -> CenoteError:
-    """Return our error for one of httpx; its text says what went wrong, and shows nothing of the request."""
-    import httpx
-
-    if isinstance(error, httpx.TimeoutException):
-        what = "connecting took" if isinstance(error, httpx.ConnectTimeout) else "the answer took"
-        return NetworkTimeoutError(f"{what} longer than the timeout", was_reached(error))
-    if isinstance(error, httpx.LocalProtocolError | httpx.InvalidURL | httpx.UnsupportedProtocol):
-        return UsageError(UNSENDABLE)
-    if isinstance(error, httpx.ConnectError | httpx.ProxyError):
-        return NetworkError(f"no connection: {error}", reached=False)
-    return NetworkError(f"the connection was lost: {error or type(error).__name__}")
-
-
-def was_reached(error: Exception) -> bool:
-    """Whether the service may have seen the request before it failed."""
-    import httpx
-
-    never_sent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-    return not isinstance(error, never_sent)
-
-
-def is_lasting(error: Exception) -> bool:
-    """Whether trying again cannot help: a certificate that is not trusted, a request that cannot be sent."""
-    import ssl
-
-    import httpx
-
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, ssl.SSLCertVerificationError):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return not isinstance(error, httpx.TransportError) or isinstance(
-        error, httpx.LocalProtocolError | httpx.UnsupportedProtocol
     )

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import httpx
+    from cenote_client._answer import Answer as Plain
 
 
 class Answer:
     """What the service answered; its text is decoded as UTF-8 whatever the headers say."""
 
-    def __init__(self, answer: httpx.Response, token: str) -> None:
+    def __init__(self, answer: Plain, token: str) -> None:
         self._answer = answer
         self._token = token
 

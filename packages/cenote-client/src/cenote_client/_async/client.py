@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from .._answer import Answer
     from ..types import Timeout
 
 
@@ -29,7 +30,7 @@ class AsyncClient(BaseClient):
     ``token`` goes into every request.  ``endpoint`` is where the service is, ``timeout`` seconds for each of
     connecting, sending and receiving (or an ``httpx.Timeout``), ``retry`` a ``Retry`` or None for none,
     ``verify`` False, an ``ssl.SSLContext`` or a file of certificates to trust, ``proxy`` an address,
-    ``headers`` are sent with every call, ``transport`` replaces the network below httpx, and
+    ``headers`` are sent with every call, ``transport`` (one of httpx) replaces the network, and
     ``allow_plain_http`` lets the token travel unencrypted to another machine.
 
     Connections are kept and used again; ``async with`` or ``close()`` closes them.
@@ -60,7 +61,7 @@ class AsyncClient(BaseClient):
             user_agent=user_agent,
             allow_plain_http=allow_plain_http,
         )
-        self._transport = transport
+        self._link = None if transport is None else _http.through(transport)
         self.databases = AsyncDatabases(self)
 
     async def request(
@@ -76,6 +77,8 @@ class AsyncClient(BaseClient):
         For what has no method of its own.  Names in ``path`` must be escaped already.  Retries and errors are
         those of every other call.
         """
+        if not path.startswith("/"):
+            raise UsageError(f"the path must begin with a slash, unlike {path!r}")  # or it changes the host
         answer = await self._perform(self._make_request(method.upper(), path, {}, json, params))
         self._raise_for_status(answer)
         return self._decode(answer) if answer.content else None
@@ -83,9 +86,9 @@ class AsyncClient(BaseClient):
     async def close(self) -> None:
         """Close all connections; the client makes no further calls."""
         self._closed = True
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            await transport.aclose()
+        link, self._link = self._link, None
+        if link is not None:
+            await link.transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -95,17 +98,20 @@ class AsyncClient(BaseClient):
     ) -> None:
         await self.close()
 
-    async def _perform(self, request: Request, retry: Retry | None = None) -> httpx.Response:
+    async def _perform(self, request: Request, retry: Retry | None = None) -> Answer:
         """Send the request until it is answered well or the retries are spent; return the last answer."""
         attempts = Attempts(retry or self._retry, request.method)
         while True:
+            link = self._link or self._open()
             try:
-                answer = await self._exchange(request)
-            except _http.failures() as error:
-                problem = _http.as_ours(error)
+                answer = await self._exchange(link, request)
+            except link.failures as error:
+                from .. import _failures  # which a call that works never needs
+
+                problem = _failures.as_ours(error, link.library)
                 wait = None
-                if not _http.is_lasting(error):
-                    wait = attempts.after_failure(reached=_http.was_reached(error))
+                if not _failures.is_lasting(error, link.library):
+                    wait = attempts.after_failure(reached=_failures.was_reached(error, link.library))
                 if wait is None:
                     raise problem from error
                 reason = str(problem)
@@ -121,23 +127,18 @@ class AsyncClient(BaseClient):
             _http.log_repeat(request, reason, wait)
             await async_sleep(wait)
 
-    async def _exchange(self, request: Request) -> httpx.Response:
-        transport = self._transport or self._open()
-        answer = await transport.handle_async_request(_http.request_of(request))
+    async def _exchange(self, link: _http.Link, request: Request) -> Answer:
+        answer = await link.transport.handle_async_request(link.outgoing(request))
         try:
-            await answer.aread()
-        except _http.undecodable():
+            content = b"".join([part async for part in answer.stream])
+        finally:
             await answer.aclose()
-            return _http.without_body(answer)
-        except BaseException:
-            await answer.aclose()
-            raise
-        return answer
+        return link.incoming(answer, content)
 
-    def _open(self) -> httpx.AsyncBaseTransport:
+    def _open(self) -> _http.Link:
         with self._opening:
             if self._closed:
                 raise UsageError("the client is closed")
-            if self._transport is None:
-                self._transport = _http.async_transport(self.endpoint, self._verify, self._proxy)
-            return self._transport
+            if self._link is None:
+                self._link = _http.async_link(self.endpoint, self._verify, self._proxy)
+            return self._link

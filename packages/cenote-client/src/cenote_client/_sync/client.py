@@ -1,5 +1,7 @@
 # Made from _async/client.py by tools/unasync.py; change that one.
 
+# ruff: noqa: C416
+
 """The client: connections, retries, and the generic call; the operations are in the modules beside it."""
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from .._answer import Answer
     from ..types import Timeout
 
 
@@ -31,7 +34,7 @@ class Client(BaseClient):
     ``token`` goes into every request.  ``endpoint`` is where the service is, ``timeout`` seconds for each of
     connecting, sending and receiving (or an ``httpx.Timeout``), ``retry`` a ``Retry`` or None for none,
     ``verify`` False, an ``ssl.SSLContext`` or a file of certificates to trust, ``proxy`` an address,
-    ``headers`` are sent with every call, ``transport`` replaces the network below httpx, and
+    ``headers`` are sent with every call, ``transport`` (one of httpx) replaces the network, and
     ``allow_plain_http`` lets the token travel unencrypted to another machine.
 
     Connections are kept and used again; ``with`` or ``close()`` closes them.
@@ -62,7 +65,7 @@ class Client(BaseClient):
             user_agent=user_agent,
             allow_plain_http=allow_plain_http,
         )
-        self._transport = transport
+        self._link = None if transport is None else _http.through(transport)
         self.databases = Databases(self)
 
     def request(
@@ -78,6 +81,8 @@ class Client(BaseClient):
         For what has no method of its own.  Names in ``path`` must be escaped already.  Retries and errors are
         those of every other call.
         """
+        if not path.startswith("/"):
+            raise UsageError(f"the path must begin with a slash, unlike {path!r}")  # or it changes the host
         answer = self._perform(self._make_request(method.upper(), path, {}, json, params))
         self._raise_for_status(answer)
         return self._decode(answer) if answer.content else None
@@ -85,9 +90,9 @@ class Client(BaseClient):
     def close(self) -> None:
         """Close all connections; the client makes no further calls."""
         self._closed = True
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            transport.close()
+        link, self._link = self._link, None
+        if link is not None:
+            link.transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -97,17 +102,20 @@ class Client(BaseClient):
     ) -> None:
         self.close()
 
-    def _perform(self, request: Request, retry: Retry | None = None) -> httpx.Response:
+    def _perform(self, request: Request, retry: Retry | None = None) -> Answer:
         """Send the request until it is answered well or the retries are spent; return the last answer."""
         attempts = Attempts(retry or self._retry, request.method)
         while True:
+            link = self._link or self._open()
             try:
-                answer = self._exchange(request)
-            except _http.failures() as error:
-                problem = _http.as_ours(error)
+                answer = self._exchange(link, request)
+            except link.failures as error:
+                from .. import _failures  # which a call that works never needs
+
+                problem = _failures.as_ours(error, link.library)
                 wait = None
-                if not _http.is_lasting(error):
-                    wait = attempts.after_failure(reached=_http.was_reached(error))
+                if not _failures.is_lasting(error, link.library):
+                    wait = attempts.after_failure(reached=_failures.was_reached(error, link.library))
                 if wait is None:
                     raise problem from error
                 reason = str(problem)
@@ -123,23 +131,18 @@ class Client(BaseClient):
             _http.log_repeat(request, reason, wait)
             sleep(wait)
 
-    def _exchange(self, request: Request) -> httpx.Response:
-        transport = self._transport or self._open()
-        answer = transport.handle_request(_http.request_of(request))
+    def _exchange(self, link: _http.Link, request: Request) -> Answer:
+        answer = link.transport.handle_request(link.outgoing(request))
         try:
-            answer.read()
-        except _http.undecodable():
+            content = b"".join([part for part in answer.stream])
+        finally:
             answer.close()
-            return _http.without_body(answer)
-        except BaseException:
-            answer.close()
-            raise
-        return answer
+        return link.incoming(answer, content)
 
-    def _open(self) -> httpx.BaseTransport:
+    def _open(self) -> _http.Link:
         with self._opening:
             if self._closed:
                 raise UsageError("the client is closed")
-            if self._transport is None:
-                self._transport = _http.transport(self.endpoint, self._verify, self._proxy)
-            return self._transport
+            if self._link is None:
+                self._link = _http.link(self.endpoint, self._verify, self._proxy)
+            return self._link
