@@ -68,6 +68,14 @@ def test_a_header_that_http_cannot_carry_is_refused_without_showing_it() -> None
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "endpoint", ["https://h:99999", "https://h:port", "https://[::1", "https://:443", "h"]
+)
+def test_an_endpoint_that_is_no_address_is_refused(endpoint: str) -> None:
+    with pytest.raises(UsageError, match="endpoint must be"):
+        Client("token", endpoint=endpoint)
+
+
 def test_a_path_cannot_change_the_host_that_gets_the_token() -> None:
     with (
         Client("token", endpoint="https://api.example.com") as client,

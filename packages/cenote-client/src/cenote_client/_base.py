@@ -195,8 +195,12 @@ def checked_token(token: str) -> str:
 
 
 def checked_endpoint(endpoint: str, allow_plain_http: bool) -> str:
-    parts = urlsplit(endpoint)
-    if parts.scheme not in ("https", "http") or not parts.hostname:
+    try:
+        parts = urlsplit(endpoint)
+        understood = parts.scheme in ("https", "http") and parts.hostname and parts.port != 0
+    except ValueError:
+        understood = False
+    if not understood:
         raise UsageError("the endpoint must be an address such as https://api.example.com")
     if parts.username is not None or parts.query or parts.fragment:
         raise UsageError("the endpoint must have no user, query or fragment in it")
