@@ -310,7 +310,7 @@ def test_calls_that_this_version_does_not_do_say_so(apis: Apis) -> None:
     async def scenario(api: Api) -> None:
         cluster = await api.add_cluster()
         for method, path in (
-            ("PUT", "resize"),
+            ("PUT", "online-migration"),
             ("PUT", "upgrade"),
             ("POST", "replicas"),
         ):

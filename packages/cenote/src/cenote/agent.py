@@ -271,13 +271,17 @@ class NodeTask:
         """Report what is seen; what is not known in this pass stays as it was."""
         now = datetime.now(UTC)
         before = self._store.status(self._cluster_id, self._node_name) or NodeStatus(reached=0, at=now)
-        status = NodeStatus(
-            reached=before.reached if reached is None else reached,
-            reason=reason,
-            failing=failing,
-            at=now,
-            settings=before.settings if settings is None else settings,
-        )
+        status = msgspec.structs.replace(before, reason=reason, failing=failing, at=now)
+        if reached is not None:
+            cluster = stored.value
+            status = msgspec.structs.replace(
+                status,
+                reached=reached,
+                settings=before.settings if settings is None else settings,
+                size=cluster.size,
+                region=cluster.region,
+                storage_mib=cluster.storage_mib,
+            )
         try:
             await self._store.report(self._cluster_id, self._node_name, status)
         except Unavailable as error:

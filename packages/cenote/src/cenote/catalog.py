@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from uuid import NAMESPACE_OID, UUID, uuid5
 
 from cenote.domain import Host
 
@@ -91,6 +92,11 @@ def versions(hosts: Iterable[Host]) -> dict[str, str]:
         for major, full in host.versions.items():
             found[major] = max(found.get(major, full), full, key=_numbers)
     return dict(sorted(found.items(), key=lambda item: _numbers(item[0])))
+
+
+def default_network(region: str) -> UUID:
+    """Return the network of a region's clusters that are in no network of their own; it is a label, too."""
+    return uuid5(NAMESPACE_OID, f"cenote network {region}")
 
 
 def end_of_life(version: str) -> datetime | None:

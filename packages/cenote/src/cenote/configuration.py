@@ -13,6 +13,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from cenote import catalog, parameters
+from cenote.conf import postgresql
 from cenote.domain import Cluster, Configuration, Value
 from cenote.errors import Invalid
 from cenote.parameters import Parameter
@@ -62,11 +63,11 @@ def change(
     )
     _only_growing(before.postgresql, after.postgresql)
     changed = replace(cluster, configuration=after)
-    fits(changed, in_force, around)
+    fits(changed, around)
     return changed
 
 
-def fits(cluster: Cluster, in_force: Mapping[str, Value], around: Surroundings) -> None:
+def fits(cluster: Cluster, around: Surroundings) -> None:
     """Raise Invalid when settings do not go together, or with the size or the pools of the cluster."""
     chosen, size = cluster.configuration.postgresql, catalog.SIZES[cluster.size]
     zone = chosen.get("timezone")
@@ -77,9 +78,10 @@ def fits(cluster: Cluster, in_force: Mapping[str, Value], around: Surroundings) 
         raise Invalid(
             f"max_connections: {connections(cluster)} is too large: size {size.slug} takes up to {most}."
         )
+    by_size = postgresql.sized(memory_mib(cluster, around.memory_mib), size.vcpus, connections(cluster))
     for part, whole in parameters.WITHIN:
-        limit = chosen.get(whole, in_force.get(whole))
-        if part in chosen and limit is not None and _number(chosen[part]) > _number(limit):
+        limit = _number(chosen.get(whole, int(by_size[whole])))
+        if part in chosen and _number(chosen[part]) > limit:
             raise Invalid(f"{part}: {chosen[part]} is more than the {limit} of {whole}; raise that one, too.")
     pools_fit(cluster)
     shared, memory = shared_mib(cluster, around.memory_mib), memory_mib(cluster, around.memory_mib)

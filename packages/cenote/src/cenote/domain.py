@@ -207,7 +207,8 @@ class NodeStatus(Record, frozen=True, kw_only=True):
 
     ``reached`` is 0 until the node has worked for the first time.  ``reason`` says in words what is being
     waited for or what failed; it is empty when nothing is left to do.  ``settings`` are what the server
-    itself says of the settings that it runs on, each with its unit.
+    itself says of the settings that it runs on, each with its unit.  ``size``, ``region`` and ``storage_mib``
+    are those that it has been brought to.
     """
 
     reached: int
@@ -215,6 +216,9 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     failing: bool = False
     at: datetime
     settings: dict[str, str] = {}
+    size: str = ""
+    region: str = ""
+    storage_mib: int = 0
 
 
 class Host(Record, frozen=True, kw_only=True):

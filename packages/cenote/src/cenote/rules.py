@@ -21,7 +21,9 @@ from cenote.domain import (
     ENGINE,
     Access,
     Cluster,
+    ClusterStatus,
     Database,
+    NodeStatus,
     Pool,
     PoolMode,
     User,
@@ -141,6 +143,30 @@ def optional_uuid(field: str, text: str | None) -> UUID | None:
         return UUID(text)
     except ValueError:
         raise Invalid(f"{field}: {_shown(text)} is not a UUID.") from None
+
+
+def status(cluster: Cluster, seen: NodeStatus | None) -> ClusterStatus:
+    """Return the status: online from the moment that the primary has worked once, and on its way while the
+    primary has not been brought to what is wanted of it since."""
+    if seen is None or not seen.reached:
+        return ClusterStatus.CREATING
+    if seen.size and (seen.size, seen.storage_mib) != (cluster.size, cluster.storage_mib):
+        return ClusterStatus.RESIZING
+    if seen.region and seen.region != cluster.region:
+        return ClusterStatus.MIGRATING
+    return ClusterStatus.ONLINE
+
+
+def resize(cluster: Cluster, size: Size, storage_mib: int) -> Cluster:
+    return replace(cluster, size=size.slug, storage_mib=storage_mib)
+
+
+def migrate(cluster: Cluster, region: str, network_id: UUID | None) -> Cluster:
+    """Move a cluster to another region, and to that one's network unless it is in a network of its own."""
+    if network_id is None:
+        was_default = cluster.private_network_id == catalog.default_network(cluster.region)
+        network_id = catalog.default_network(region) if was_default else cluster.private_network_id
+    return replace(cluster, region=region, private_network_id=network_id)
 
 
 # -- Pools

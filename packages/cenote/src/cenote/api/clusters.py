@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
-from uuid import NAMESPACE_OID, UUID, uuid4, uuid5
+from uuid import NAMESPACE_OID, uuid4, uuid5
 
 import msgspec
 from litestar import HttpMethod
@@ -166,7 +166,7 @@ async def _recorded(service: Service, wanted: CreateCluster) -> Cluster:
             created_at=now,
             storage_mib=storage_mib,
             project_id=project_id or DEFAULT_PROJECT,
-            private_network_id=network_id or _default_network(region),
+            private_network_id=network_id or catalog.default_network(region),
             authority=authority,
             nodes=(Node(name="node-1", host=chosen.host.name, port=chosen.port, pool_port=chosen.port + 1),),
             users=(admin,),
@@ -187,10 +187,6 @@ async def _recorded(service: Service, wanted: CreateCluster) -> Cluster:
 
 def _name_taken() -> Invalid:
     return Invalid("cluster name is not available")
-
-
-def _default_network(region: str) -> UUID:
-    return uuid5(NAMESPACE_OID, f"cenote network {region}")
 
 
 def _server_names(service: Service, name: str, chosen: Place) -> tuple[str, ...]:

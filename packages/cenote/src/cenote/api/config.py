@@ -13,11 +13,13 @@ import msgspec
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote import catalog, configuration
+from cenote import configuration
 from cenote.api.auth import READ, UPDATE
 from cenote.api.service import Body, Call, Service, answer, operation
 from cenote.configuration import Surroundings
 from cenote.domain import Cluster
+
+_MUCH = 2**40  # MiB, so that the size alone decides
 
 PATH = "/v2/databases/{database_cluster_uuid:str}/config"
 
@@ -63,7 +65,7 @@ def surroundings(service: Service, cluster: Cluster) -> Surroundings:
     """Return what the cluster's host offers; of one that is away only the size's memory is known."""
     host = service.store.host(cluster.primary.host)
     return Surroundings(
-        memory_mib=catalog.SIZES[cluster.size].memory_mib if host is None else host.memory_mib,
+        memory_mib=_MUCH if host is None else host.memory_mib,
         libraries=() if host is None else host.libraries.get(cluster.version, ()),
         time_zones=_time_zones(),
     )

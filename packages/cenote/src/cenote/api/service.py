@@ -14,9 +14,10 @@ from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
+from cenote import rules
 from cenote.api.auth import Caller
-from cenote.domain import Cluster
-from cenote.errors import Invalid, Malformed, NotFound, Unauthenticated
+from cenote.domain import Cluster, ClusterStatus
+from cenote.errors import Busy, Invalid, Malformed, NotFound, Unauthenticated
 from cenote.observing import Observer
 from cenote.store import Sealer, Store, Stored
 
@@ -92,6 +93,19 @@ class Call(Request[None, Caller, State]):
     def cluster(self) -> Stored[Cluster]:
         """Return the cluster that the path names."""
         return self.service.cluster(self.path_params["database_cluster_uuid"])
+
+    def idle_cluster(self) -> Stored[Cluster]:
+        """Return the cluster that the path names; Busy while it is on its way to what was last wanted of it.
+
+        One that fails on its way may be sent elsewhere.
+        """
+        stored = self.cluster()
+        cluster = stored.value
+        seen = self.service.store.status(cluster.id, cluster.primary.name)
+        status = rules.status(cluster, seen)
+        if status is not ClusterStatus.ONLINE and not (seen is not None and seen.reached and seen.failing):
+            raise Busy(f"update cluster cannot be performed. Reason: cluster is {status}")
+        return stored
 
     async def decoded(self, kind: type[T]) -> T:
         """Return the body; Malformed when it is no JSON, Invalid when the JSON does not fit."""
@@ -177,6 +191,10 @@ def operation(
 
 def answer(view: Any, status: int = 200) -> ASGIResponse:
     return ASGIResponse(body=msgspec.json.encode(view), status_code=status)
+
+
+def accepted() -> ASGIResponse:
+    return ASGIResponse(status_code=202)
 
 
 def no_content() -> ASGIResponse:

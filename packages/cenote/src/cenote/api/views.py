@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from cenote import catalog
+from cenote import catalog, rules
 from cenote.api.service import Service
 from cenote.domain import (
     ADMIN_USER,
@@ -26,7 +26,6 @@ from cenote.domain import (
     ClusterStatus,
     Database,
     FirewallRule,
-    NodeStatus,
     Pool,
     PoolMode,
     SourceType,
@@ -169,11 +168,6 @@ class AuthorityView(msgspec.Struct):
     certificate: str
 
 
-def status_of(cluster: Cluster, seen: NodeStatus | None) -> ClusterStatus:
-    """Return the status: a cluster is online from the moment that its primary has worked once."""
-    return ClusterStatus.ONLINE if seen is not None and seen.reached > 0 else ClusterStatus.CREATING
-
-
 def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> ClusterView:
     seen = service.store.status(cluster.id, cluster.primary.name)
     login = _login(service, cluster, ADMIN_USER) if credentials else None
@@ -187,7 +181,7 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
         num_nodes=len(cluster.nodes),
         size=cluster.size,
         region=cluster.region,
-        status=status_of(cluster, seen),
+        status=rules.status(cluster, seen),
         created_at=cluster.created_at,
         private_network_uuid=cluster.private_network_id,
         project_id=cluster.project_id,

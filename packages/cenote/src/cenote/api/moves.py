@@ -1,0 +1,67 @@
+"""Resizing a cluster, and moving it to another region.
+
+Both are answered at once; the status shows that the cluster is on its way, until the agent has brought it
+there.
+"""
+
+from __future__ import annotations
+
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+
+from cenote import configuration, rules
+from cenote.api.auth import UPDATE
+from cenote.api.config import surroundings
+from cenote.api.service import Body, Call, accepted, operation
+from cenote.domain import Cluster
+
+PATH = "/v2/databases/{database_cluster_uuid:str}"
+
+
+class Resize(Body):
+    """Without ``storage_size_mib`` a cluster gets the storage that the size brings."""
+
+    size: str
+    num_nodes: int
+    storage_size_mib: int | None = None
+
+
+class Migrate(Body):
+    region: str
+    private_network_uuid: str | None = None
+
+
+@operation(HttpMethod.PUT, PATH + "/resize", scope=UPDATE, status=202, body=Resize)
+async def resize_cluster(request: Call) -> ASGIResponse:
+    """Resize a cluster; clients of its pools notice nothing, also when the server has to restart."""
+    cluster = request.cluster().value
+    wanted = await request.decoded(Resize)
+    rules.num_nodes(wanted.num_nodes)
+    size = rules.size(wanted.size)
+    storage_mib = rules.storage_mib(wanted.storage_size_mib, size)
+    around = surroundings(request.service, request.idle_cluster().value)
+
+    def resized(current: Cluster) -> Cluster:
+        after = rules.resize(current, size, storage_mib)
+        configuration.fits(after, around)
+        return after
+
+    await request.service.store.update_cluster(cluster.id, resized)
+    return accepted()
+
+
+@operation(HttpMethod.PUT, PATH + "/migrate", scope=UPDATE, status=202, body=Migrate)
+async def migrate_cluster(request: Call) -> ASGIResponse:
+    """Move a cluster to another region, which is a label here: its servers stay where they are."""
+    cluster = request.cluster().value
+    wanted = await request.decoded(Migrate)
+    region = rules.region(wanted.region)
+    network_id = rules.optional_uuid("private_network_uuid", wanted.private_network_uuid)
+    request.idle_cluster()
+    await request.service.store.update_cluster(
+        cluster.id, lambda current: rules.migrate(current, region, network_id)
+    )
+    return accepted()
+
+
+ROUTES = (resize_cluster, migrate_cluster)
