@@ -31,7 +31,14 @@ from cenote.host.processes import Account
 # No superuser, as on the hosted product: https://docs.digitalocean.com/products/databases/postgresql/
 ADMIN_ATTRIBUTES = "LOGIN CREATEROLE CREATEDB REPLICATION BYPASSRLS"
 
+# Before PostgreSQL 16 whoever has CREATEROLE can grant itself these, and would then be the account that all
+# servers of the host run as.  Only a superuser can grant what is one, and nobody becomes one by a grant.
+_FOR_SUPERUSERS = ("pg_execute_server_program", "pg_read_server_files", "pg_write_server_files")
+
 _STATEMENTS = f"""\
+SET allow_system_table_mods = on;
+UPDATE pg_authid SET rolsuper = true WHERE rolname IN {_FOR_SUPERUSERS!r};
+RESET allow_system_table_mods;
 CREATE ROLE {ADMIN_USER} {ADMIN_ATTRIBUTES};
 CREATE DATABASE {DEFAULT_DATABASE} OWNER {ADMIN_USER};
 REVOKE CONNECT ON DATABASE postgres FROM PUBLIC;
