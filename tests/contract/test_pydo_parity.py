@@ -11,13 +11,14 @@ from typing import NamedTuple
 import pytest
 
 from cenote import certificates
+from pydo import exceptions
 from tests.contract.parity import outcomes
 from tests.contract.parity.cases import Case, Signatures, all_cases
 from tests.contract.parity.outcomes import Seen, words
 from tests.contract.parity.reasons import REASONS, Difference, Reason
 from tests.contract.parity.table import table
 from tests.support.folders import server_folder
-from tests.support.official_pydo import PINS
+from tests.support.official_pydo import PINS, official_answer
 from tests.support.recorder import recorder
 
 TABLE = Path(__file__).parents[2] / "docs" / "pydo-differences.md"
@@ -176,3 +177,20 @@ def test_the_table_of_differences_is_up_to_date(
         TABLE.write_text(text)
     assert TABLE.exists(), f"make {TABLE.name} with: {RENEW}"
     assert TABLE.read_text() == text, f"renew {TABLE.name} with: {RENEW}"
+
+
+def test_every_error_is_caught_by_the_names_that_catch_it_officially() -> None:
+    script = """
+import json
+from azure.core import exceptions
+kinds = {name: kind for name, kind in vars(exceptions).items() if isinstance(kind, type)}
+print(json.dumps({name: [base.__name__ for base in kind.__mro__] for name, kind in kinds.items()}))
+"""
+    official: dict[str, list[str]] = official_answer(script)
+    errors = {name: kind for name, kind in vars(exceptions).items() if name in official}
+    assert len(errors) >= 12
+    ours = {name: [base.__name__ for base in kind.__mro__] for name, kind in errors.items()}
+    for name in errors:
+        assert [base for base in ours[name] if base in errors] == [
+            base for base in official[name] if base in errors
+        ]

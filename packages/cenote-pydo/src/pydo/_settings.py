@@ -72,7 +72,7 @@ def client_settings(
             if name not in WITHOUT_EFFECT:
                 raise TypeError(f"{name}= takes an object of azure-core, which this package is not built on")
         elif name not in FOR_OTHER_GROUPS | WITHOUT_EFFECT:
-            warnings.warn(f"pydo.Client has no option {name}=; it is ignored", stacklevel=4)
+            warnings.warn(f"pydo.Client has no option {name}=; it is ignored", stacklevel=3)
     return settings, times
 
 
