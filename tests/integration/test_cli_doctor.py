@@ -1,0 +1,99 @@
+"""``cenote doctor``, and ``cenote serve`` on a machine that lacks something.
+
+Programs that are missing are hidden in a mount namespace of their own; those that are too old are scripts.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cenote.host import processes
+from tests.support.folders import server_folder
+from tests.support.service import CENOTE, clean_environment, run_cenote
+
+POSTGRES, ETCD = "/usr/lib/postgresql", shutil.which("etcd") or "/usr/bin/etcd"
+HIDE = f"mount -t tmpfs none {POSTGRES} && mount --bind /dev/null {ETCD} && exec "
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with server_folder() as created:
+        yield created
+
+
+def script(path: Path, text: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def without_programs(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command where PostgreSQL and etcd are hidden from it; skip where that takes more rights."""
+    if os.geteuid() != 0 or not Path(POSTGRES).is_dir():
+        pytest.skip(f"hiding {POSTGRES} takes root, and a PostgreSQL that stands there")
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this root may not make mount namespaces")
+    return subprocess.run(
+        ["unshare", "--mount", "sh", "-c", HIDE + '"$0" "$@"', CENOTE, *arguments],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_on_a_machine_that_has_everything_it_says_what_and_where(folder: Path) -> None:
+    done = run_cenote("doctor", f"--data-dir={folder}")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "all is there"
+    for name in ("PostgreSQL", "PgBouncer", "etcd", "servers run as"):
+        assert any(line.startswith(f"ok       {name}") for line in lines)
+
+
+def test_a_pooler_that_is_too_old_is_named_with_what_mends_it(folder: Path) -> None:
+    old = script(folder / "pgbouncer", "echo PgBouncer 1.18.0")
+    done = run_cenote("doctor", f"--data-dir={folder}", f"--pgbouncer={old}")
+    assert done.returncode == 1
+    assert f"missing  no PgBouncer 1.21 or newer was found ({old} is 1.18.0)" in done.stdout
+    assert "to mend it: make setup" in done.stdout
+    assert "all is there" not in done.stdout
+
+
+@pytest.mark.parametrize("text", ["exit 1", "echo what", "kill $$"])
+def test_a_pooler_that_cannot_be_run_is_named(folder: Path, text: str) -> None:
+    broken = script(folder / "pgbouncer", text)
+    done = run_cenote("doctor", f"--data-dir={folder}", f"--pgbouncer={broken}")
+    assert done.returncode == 1
+    assert f"{broken} cannot be run" in done.stdout
+
+
+def test_what_is_missing_is_named_with_the_command_that_installs_it(folder: Path) -> None:
+    done = without_programs("doctor", f"--data-dir={folder}")
+    assert done.returncode == 1
+    assert "missing  no PostgreSQL 13 or newer was found" in done.stdout
+    assert "missing  no etcd 3.4 or newer was found" in done.stdout
+    assert done.stdout.count("to mend it: ") == 2
+    assert "ok       PgBouncer" in done.stdout
+
+
+def test_a_service_does_not_begin_what_it_cannot_go_on_with(folder: Path) -> None:
+    done = without_programs("serve", f"--data-dir={folder}", "--port=0")
+    assert done.returncode == 1
+    assert "no PostgreSQL 13 or newer was found; to mend it: " in done.stderr
+    assert "no etcd 3.4 or newer was found; to mend it: " in done.stderr
+    assert list(folder.iterdir()) == []
+    assert processes.below(folder) == []
+
+
+def test_a_path_that_is_too_long_is_found_before_the_service_is(folder: Path) -> None:
+    done = run_cenote("doctor", f"--data-dir={folder / ('x' * 90)}")
+    assert done.returncode == 1
+    assert "too long for the unix sockets below it" in done.stdout
