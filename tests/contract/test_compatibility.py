@@ -44,8 +44,8 @@ def test_no_operation_is_in_the_table_twice() -> None:
 
 
 def test_the_table_says_of_every_operation_what_the_routes_do() -> None:
-    assert dict(told()) == done()
+    assert {operation: state.replace("added", "done") for operation, state in told()} == done()
 
 
-def test_the_table_has_the_operations_of_the_reference() -> None:
-    assert {operation for operation, _ in told()} == Reference().for_postgresql()
+def test_the_table_has_the_operations_of_the_reference_and_names_ours() -> None:
+    assert {operation for operation, state in told() if state != "added"} == Reference().for_postgresql()

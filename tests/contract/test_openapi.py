@@ -76,6 +76,12 @@ async def tour(api: Api) -> None:
     await call("PATCH", f"{cluster}/config", 200, json={"config": {"work_mem": 8, "pgbouncer": {}}})
     await call("GET", f"{cluster}/config", 200)
 
+    larger = {"size": "db-s-1vcpu-2gb", "num_nodes": 1}
+    await call("PUT", f"{cluster}/resize", 202, json=larger)
+    await api.report(cluster)
+    await call("PUT", f"{cluster}/migrate", 202, json={"region": "ams3"})
+    await api.report(cluster)
+
     # Read on the way by some clients, and truly answered that there is none.
     await call("GET", f"{cluster}/replicas", 200)
     await call("GET", f"{cluster}/autoscale", 200)
