@@ -49,7 +49,7 @@ CLUSTER_REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"backup_restore": {"database_name": "x"}}, "backup_restore: "),
     ({"storage_autoscale": {"enabled": True, "threshold_percent": 80}}, "autoscale: "),
     ({"autoscale": {"storage": {"enabled": True}}}, "autoscale: "),
-    ({"do_settings": {"service_cnames": ["db.example.com"]}}, "do_settings: "),
+    ({"do_settings": {"service_cnames": ["db"]}}, "service_cnames: 'db' is not a host name"),
     ({"colour": "red"}, "Object contains unknown field `colour`"),
     (
         {"autoscale": {"storage": {"colour": 1}}},

@@ -184,6 +184,7 @@ class Cluster(Record, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     firewall: tuple[FirewallRule, ...] = ()  # empty: everybody may connect
     server_names: tuple[str, ...] = ()  # the names and addresses that clients connect to, for the certificate
+    service_names: tuple[str, ...] = ()  # a customer's own names for it, for the certificate, too
     maintenance_window: MaintenanceWindow = MaintenanceWindow()
     configuration: Configuration = Configuration()
     deleted_at: datetime | None = None

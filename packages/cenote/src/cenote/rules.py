@@ -36,6 +36,7 @@ MOST_POOLS = 21
 MOST_USERS = 1_000  # the whole cluster is one record, and etcd takes no record over 1.5 MiB
 MOST_DATABASES = 1_000
 MOST_TAGS = 100
+MOST_SERVICE_NAMES = 16
 MOST_STORAGE_MIB = 16 * 1024 * 1024
 
 _OTHER_ENGINES = frozenset(
@@ -49,6 +50,8 @@ _HOST_BEGINNINGS = ("private-", "replica-")
 _CLUSTER_NAME = re.compile(r"[a-z0-9][a-z0-9-]*[a-z0-9]")
 _POOL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _SERVER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@$+-]*")
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
 _TAG = re.compile(r"[A-Za-z0-9:_-]{1,255}")
 
 
@@ -132,6 +135,19 @@ def tags(names: Iterable[str] | None) -> tuple[str, ...]:
                 f"tags: {_shown(name)} is not a tag; a tag has 1 to 255 letters, digits, colons, hyphens and "
                 "underscores."
             )
+    return distinct
+
+
+def service_names(names: Iterable[str] | None) -> tuple[str, ...]:
+    """Return a customer's own host names for a cluster, without repetition."""
+    distinct = tuple(dict.fromkeys(name.lower() for name in names or ()))
+    if len(distinct) > MOST_SERVICE_NAMES:
+        raise Invalid(
+            f"service_cnames: a cluster has at most {MOST_SERVICE_NAMES} names, these are {len(distinct)}."
+        )
+    for name in distinct:
+        if len(name) > 253 or not _HOST_NAME.fullmatch(name):
+            raise Invalid(f"service_cnames: {_shown(name)} is not a host name, such as 'db.example.com'.")
     return distinct
 
 

@@ -17,6 +17,7 @@ from cenote import catalog, certificates, rules, sources
 from cenote.api import credentials, paging
 from cenote.api.auth import CREATE, DELETE, READ
 from cenote.api.firewall import RuleBody
+from cenote.api.own_settings import OwnSettings
 from cenote.api.placing import Place, place
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
 from cenote.api.views import ClusterView, cluster_view
@@ -51,10 +52,6 @@ class Autoscale(Body):
     storage: StorageAutoscale | None = None
 
 
-class OwnSettings(Body):
-    service_cnames: list[str] | None = None
-
-
 class CreateCluster(Body):
     """The fields that clients send; several of them as null or an empty text when they mean nothing by it."""
 
@@ -81,8 +78,6 @@ class CreateCluster(Body):
         nested = self.autoscale.storage if self.autoscale is not None else None
         if any(autoscale is not None and autoscale.enabled for autoscale in (nested, self.storage_autoscale)):
             raise Invalid("autoscale: growing the storage by itself is not supported by this version.")
-        if self.do_settings is not None and self.do_settings.service_cnames:
-            raise Invalid("do_settings: names of one's own are not supported by this version.")
 
 
 class ClusterAnswer(msgspec.Struct):
@@ -144,6 +139,8 @@ async def _recorded(service: Service, wanted: CreateCluster) -> Cluster:
     firewall = sources.replaced((), [rule.wanted() for rule in wanted.rules or ()], now)
     project_id = rules.optional_uuid("project_id", wanted.project_id)
     network_id = rules.optional_uuid("private_network_uuid", wanted.private_network_uuid)
+    own = wanted.do_settings or OwnSettings()
+    service_names = rules.service_names(own.service_cnames)
     wanted.refuse_what_is_missing()
     if store.cluster_by_name(wanted.name) is not None:
         raise _name_taken()
@@ -174,6 +171,7 @@ async def _recorded(service: Service, wanted: CreateCluster) -> Cluster:
             tags=tags,
             firewall=firewall,
             server_names=_server_names(service, wanted.name, chosen),
+            service_names=service_names,
         )
         try:
             await store.add_cluster(cluster)

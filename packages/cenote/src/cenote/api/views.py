@@ -115,6 +115,12 @@ class RuleView(msgspec.Struct, kw_only=True):
     description: str | UnsetType = UNSET
 
 
+class OwnSettingsView(msgspec.Struct):
+    """A customer's own names for a cluster, which its certificate is good for, too."""
+
+    service_cnames: tuple[str, ...]
+
+
 class ProgressView(msgspec.Struct, kw_only=True):
     """An addition of Cenote's: what the cluster waits for, or what failed, in words; empty when nothing."""
 
@@ -144,6 +150,7 @@ class ClusterView(msgspec.Struct, kw_only=True):
     users: list[UserView]
     maintenance_window: MaintenanceWindowView
     storage_size_mib: int
+    do_settings: OwnSettingsView
     metrics_endpoints: list[Any] = []
     rules: list[RuleView]
     version_end_of_life: datetime | UnsetType = UNSET
@@ -194,6 +201,7 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
             day=cluster.maintenance_window.day, hour=cluster.maintenance_window.hour
         ),
         storage_size_mib=cluster.storage_mib,
+        do_settings=own_settings_view(cluster),
         rules=[rule_view(cluster, rule) for rule in cluster.firewall],
         version_end_of_life=catalog.end_of_life(cluster.version) or UNSET,
         version_end_of_availability=catalog.end_of_availability(cluster.version) or UNSET,
@@ -245,6 +253,10 @@ def rule_view(cluster: Cluster, rule: FirewallRule) -> RuleView:
         created_at=rule.created_at,
         description=rule.description or UNSET,
     )
+
+
+def own_settings_view(cluster: Cluster) -> OwnSettingsView:
+    return OwnSettingsView(cluster.service_names)
 
 
 def authority_view(cluster: Cluster) -> AuthorityView:

@@ -35,7 +35,6 @@ async def look(_machine: Machine, wanted: Wanted, _session: Session) -> Seen:
 
 
 def plan(wanted: Wanted, seen: Seen) -> Plan:
-    if seen.names != frozenset(wanted.cluster.server_names) or seen.expires_at - RENEW_BEFORE < seen.at:
-        yield IssueCertificate(
-            wanted.paths.certificate, wanted.cluster.server_names, wanted.cluster.authority
-        )
+    names = (*wanted.cluster.server_names, *wanted.cluster.service_names)
+    if seen.names != frozenset(names) or seen.expires_at - RENEW_BEFORE < seen.at:
+        yield IssueCertificate(wanted.paths.certificate, names, wanted.cluster.authority)
