@@ -1,6 +1,6 @@
 """What the sync and the async client have in common: all that does no I/O.
 
-Nothing here waits, connects or imports httpx; the token leaves its Secret only in the headers of a request.
+Nothing here waits or connects; the token leaves its Secret only in the headers of a request.
 """
 
 from __future__ import annotations

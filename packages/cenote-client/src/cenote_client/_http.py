@@ -28,10 +28,12 @@ MOST_CONNECTIONS, MOST_IDLE = 100, 20
 
 
 def async_link(endpoint: str, verify: Verify, proxy: Any) -> Link:
+    """Return the way to a service for asyncio; UsageError for certificates or a proxy that cannot be used."""
     return _link(endpoint, verify, proxy, "Async")
 
 
 def link(endpoint: str, verify: Verify, proxy: Any) -> Link:
+    """Return the way to a service for threads; UsageError as above."""
     return _link(endpoint, verify, proxy, "")
 
 

@@ -1,4 +1,4 @@
-"""The waits: the one thing, besides httpx, that the sync and the async client do differently."""
+"""The waits: the one thing, besides the network, that the sync and the async client do differently."""
 
 from __future__ import annotations
 

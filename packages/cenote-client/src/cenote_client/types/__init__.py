@@ -4,6 +4,12 @@ Nothing in the library imports this while it runs, so the types cost a program n
 them.
 """
 
+from .additions import (
+    ClusterAdditions,
+    ConfigAdditions,
+    DatabaseAdditions,
+    UserAdditions,
+)
 from .caches import (
     EvictionPolicy,
     EvictionPolicyResponse,
@@ -169,17 +175,20 @@ __all__ = [
     "CAResponse",
     "Call",
     "Cluster",
+    "ClusterAdditions",
     "ClusterCreate",
     "ClusterListResponse",
     "ClusterResize",
     "ClusterResponse",
     "Compatibility",
     "Config",
+    "ConfigAdditions",
     "ConfigResponse",
     "ConfigUpdate",
     "Connection",
     "ConsumerGroup",
     "Database",
+    "DatabaseAdditions",
     "DatabaseCreate",
     "DatabaseListResponse",
     "DatabaseResponse",
@@ -270,6 +279,7 @@ __all__ = [
     "TopicSummary",
     "TopicUpdate",
     "User",
+    "UserAdditions",
     "UserCreate",
     "UserListResponse",
     "UserResetAuth",

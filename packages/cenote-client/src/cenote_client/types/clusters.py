@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NotRequired, TypedDict
 
+from .additions import ClusterAdditions
 from .settings import Autoscale, DoSettings, FirewallRule, FirewallRuleCreate
 from .users import User
 
@@ -88,6 +89,7 @@ class Cluster(TypedDict):
     storage_size_mib: int
     metrics_endpoints: NotRequired[list[Endpoint]]
     do_settings: NotRequired[DoSettings]
+    cenote: NotRequired[ClusterAdditions]
 
 
 Progress = Callable[[Cluster, float], object]

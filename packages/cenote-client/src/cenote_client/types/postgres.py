@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
+from .additions import ConfigAdditions
+
 
 class PgbouncerConfig(TypedDict, total=False):
     """How the connection pools of a cluster treat their connections; times in seconds."""
@@ -101,3 +103,4 @@ class PostgresConfig(_PostgresDotted, total=False):
     max_failover_replication_time_lag: int
     max_connections: int
     max_slot_wal_keep_size: int
+    cenote: ConfigAdditions

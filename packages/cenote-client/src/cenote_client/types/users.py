@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
+from .additions import DatabaseAdditions, UserAdditions
+
 
 class MysqlSettings(TypedDict):
     auth_plugin: Literal["mysql_native_password", "caching_sha2_password"]
@@ -44,6 +46,7 @@ class User(TypedDict):
     access_key: NotRequired[str]
     mysql_settings: NotRequired[MysqlSettings]
     settings: NotRequired[UserSettings]
+    cenote: NotRequired[UserAdditions]
 
 
 class UserResponse(TypedDict):
@@ -59,10 +62,12 @@ class UserCreate(TypedDict):
     settings: NotRequired[UserSettings]
     mysql_settings: NotRequired[MysqlSettings]
     readonly: NotRequired[bool]
+    cenote: NotRequired[UserAdditions]
 
 
 class UserUpdate(TypedDict, total=False):
     settings: UserSettings
+    cenote: UserAdditions
 
 
 class UserResetAuth(TypedDict, total=False):
@@ -71,6 +76,7 @@ class UserResetAuth(TypedDict, total=False):
 
 class Database(TypedDict):
     name: str
+    cenote: NotRequired[DatabaseAdditions]
 
 
 class DatabaseResponse(TypedDict):
@@ -83,3 +89,4 @@ class DatabaseListResponse(TypedDict):
 
 class DatabaseCreate(TypedDict):
     name: str
+    cenote: NotRequired[DatabaseAdditions]
