@@ -81,6 +81,7 @@ async def tour(api: Api) -> None:
     await api.report(cluster)
     await call("PUT", f"{cluster}/migrate", 202, json={"region": "ams3"})
     await api.report(cluster)
+    await call("GET", f"{cluster}/events", 200)
 
     # Read on the way by some clients, and truly answered that there is none.
     await call("GET", f"{cluster}/replicas", 200)

@@ -244,3 +244,34 @@ class Token(Record, frozen=True, kw_only=True):
     scopes: frozenset[str]
     created_at: datetime
     expires_at: datetime | None = None
+
+
+class EventType(StrEnum):
+    """What a client of the reference can read of an event."""
+
+    CLUSTER_CREATE = "cluster_create"
+    CLUSTER_UPDATE = "cluster_update"
+    CLUSTER_DELETE = "cluster_delete"
+    CLUSTER_MAINTENANCE_PERFORM = "cluster_maintenance_perform"
+    CLUSTER_MASTER_PROMOTION = "cluster_master_promotion"
+
+
+class Note(Record, frozen=True, kw_only=True):
+    """Who asks for a change: the token, the address of its holder, and the request, as method and path."""
+
+    request: str
+    request_id: str
+    address: str
+    token_id: UUID
+    token_name: str
+    type: EventType | None = None  # None: of no interest to the customers of a cluster
+
+
+class Event(Record, frozen=True, kw_only=True):
+    """A change that was made, written together with it.  ``id`` sorts by time."""
+
+    id: str
+    at: datetime
+    note: Note
+    cluster_id: UUID | None = None
+    cluster_name: str = ""

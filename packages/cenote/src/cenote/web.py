@@ -75,6 +75,8 @@ def server(app: ASGIApp, context: ssl.SSLContext, settings: ServeSettings, layou
             log_config=None,
             access_log=False,
             server_header=False,
+            # Or whoever is on this machine could say in a header where a request comes from.
+            proxy_headers=False,
             timeout_graceful_shutdown=DRAIN_SECONDS,
             ssl_context_factory=lambda _config, _default: context,
             ssl_certfile=layout.api_certificate if settings.certificate is None else settings.certificate,

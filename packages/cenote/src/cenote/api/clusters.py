@@ -27,7 +27,9 @@ from cenote.domain import (
     CertificateAuthority,
     Cluster,
     Database,
+    EventType,
     Node,
+    Note,
     Secret,
     UserRole,
 )
@@ -106,7 +108,7 @@ async def list_clusters(request: Call) -> ASGIResponse:
 async def create_cluster(request: Call) -> ASGIResponse:
     """Create a database cluster."""
     wanted = await request.decoded(CreateCluster)
-    cluster = await _recorded(request.service, wanted)
+    cluster = await _recorded(request.service, wanted, request.note(EventType.CLUSTER_CREATE))
     view = cluster_view(request.service, cluster, credentials=request.caller.sees_credentials)
     return answer(ClusterAnswer(view), 201)
 
@@ -121,11 +123,13 @@ async def get_cluster(request: Call) -> ASGIResponse:
 @operation(HttpMethod.DELETE, ONE, scope=DELETE, status=204)
 async def delete_cluster(request: Call) -> ASGIResponse:
     """Delete a database cluster with all its data; its name is free when this answers."""
-    await request.service.store.delete_cluster(request.cluster().value.id, datetime.now(UTC))
+    await request.service.store.delete_cluster(
+        request.cluster().value.id, datetime.now(UTC), request.note(EventType.CLUSTER_DELETE)
+    )
     return no_content()
 
 
-async def _recorded(service: Service, wanted: CreateCluster) -> Cluster:
+async def _recorded(service: Service, wanted: CreateCluster, note: Note) -> Cluster:
     """Check what is wanted, make it a record with secrets of its own, and write it."""
     store, settings = service.store, service.settings
     rules.engine(wanted.engine)
@@ -174,7 +178,7 @@ async def _recorded(service: Service, wanted: CreateCluster) -> Cluster:
             service_names=service_names,
         )
         try:
-            await store.add_cluster(cluster)
+            await store.add_cluster(cluster, note)
         except NameTaken:
             raise _name_taken() from None
         except PortTaken as error:  # another request chose the same pair at the same time

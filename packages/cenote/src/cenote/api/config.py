@@ -48,10 +48,9 @@ async def change_config(request: Call) -> ASGIResponse:
     wanted = await request.decoded(ChangeConfig)
     around = surroundings(request.service, cluster)
     in_force = configuration.server_values(seen(request.service, cluster))
-    stored = await request.service.store.update_cluster(
-        cluster.id, lambda current: configuration.change(current, wanted.config, in_force, around)
+    await request.change_cluster(
+        lambda current: configuration.change(current, wanted.config, in_force, around)
     )
-    await request.service.settled(stored)
     return ASGIResponse(status_code=200)
 
 

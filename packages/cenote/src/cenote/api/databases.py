@@ -51,10 +51,7 @@ async def add_database(request: Call) -> ASGIResponse:
     """Add a database to a cluster; answered when it is there."""
     wanted = await request.decoded(CreateDatabase)
     owner = (wanted.cenote.owner if wanted.cenote is not None else None) or ""
-    stored = await request.service.store.update_cluster(
-        request.cluster().value.id, lambda current: rules.add_database(current, wanted.name, owner)
-    )
-    await request.service.settled(stored)
+    await request.change_cluster(lambda current: rules.add_database(current, wanted.name, owner))
     return answer(DatabaseAnswer(database_view(Database(name=wanted.name, owner=owner))), 201)
 
 
@@ -71,10 +68,7 @@ async def get_database(request: Call) -> ASGIResponse:
 async def delete_database(request: Call) -> ASGIResponse:
     """Delete a database with all its data."""
     name = request.path_params["database_name"]
-    stored = await request.service.store.update_cluster(
-        request.cluster().value.id, lambda current: rules.remove_database(current, name)
-    )
-    await request.service.settled(stored)
+    await request.change_cluster(lambda current: rules.remove_database(current, name))
     return no_content()
 
 

@@ -58,13 +58,12 @@ async def replace_rules(request: Call) -> ASGIResponse:
 
     Answered when nobody else can connect, and connections of others have been ended.
     """
-    id = request.cluster().value.id
+    request.cluster()  # that there is none goes before what is wrong with the body
     wanted = [rule.wanted() for rule in (await request.decoded(ReplaceRules)).rules or ()]
     now = datetime.now(UTC).replace(microsecond=0)
-    stored = await request.service.store.update_cluster(
-        id, lambda current: replace(current, firewall=sources.replaced(current.firewall, wanted, now))
+    await request.change_cluster(
+        lambda current: replace(current, firewall=sources.replaced(current.firewall, wanted, now))
     )
-    await request.service.settled(stored)
     return no_content()
 
 

@@ -13,7 +13,7 @@ from cenote import configuration, rules
 from cenote.api.auth import UPDATE
 from cenote.api.config import surroundings
 from cenote.api.service import Body, Call, accepted, operation
-from cenote.domain import Cluster
+from cenote.domain import Cluster, EventType
 
 PATH = "/v2/databases/{database_cluster_uuid:str}"
 
@@ -46,7 +46,7 @@ async def resize_cluster(request: Call) -> ASGIResponse:
         configuration.fits(after, around)
         return after
 
-    await request.service.store.update_cluster(cluster.id, resized)
+    await request.service.store.update_cluster(cluster.id, resized, request.note(EventType.CLUSTER_UPDATE))
     return accepted()
 
 
@@ -59,7 +59,9 @@ async def migrate_cluster(request: Call) -> ASGIResponse:
     network_id = rules.optional_uuid("private_network_uuid", wanted.private_network_uuid)
     request.idle_cluster()
     await request.service.store.update_cluster(
-        cluster.id, lambda current: rules.migrate(current, region, network_id)
+        cluster.id,
+        lambda current: rules.migrate(current, region, network_id),
+        request.note(EventType.CLUSTER_UPDATE),
     )
     return accepted()
 

@@ -68,7 +68,7 @@ async def list_pools(request: Call) -> ASGIResponse:
 async def add_pool(request: Call) -> ASGIResponse:
     """Add a connection pool to a cluster; answered when it can be used."""
     wanted = await request.decoded(CreatePool)
-    cluster = request.cluster().value
+    request.cluster()  # that there is none goes before what is wrong with the pool
     pool = Pool(
         name=wanted.name,
         database=wanted.db,
@@ -76,10 +76,7 @@ async def add_pool(request: Call) -> ASGIResponse:
         mode=rules.pool_mode(wanted.mode),
         user=wanted.user or "",
     )
-    stored = await request.service.store.update_cluster(
-        cluster.id, lambda current: rules.add_pool(current, pool)
-    )
-    await request.service.settled(stored)
+    stored = await request.change_cluster(lambda current: rules.add_pool(current, pool))
     view = pool_view(request.service, stored.value, pool, credentials=request.caller.sees_credentials)
     return answer(PoolAnswer(view), 201)
 
@@ -100,13 +97,11 @@ async def update_pool(request: Call) -> ASGIResponse:
     pool_of(cluster, name)
     wanted = await request.decoded(UpdatePool)
     mode = rules.pool_mode(wanted.mode)
-    stored = await request.service.store.update_cluster(
-        cluster.id,
+    await request.change_cluster(
         lambda current: rules.change_pool(
             current, name, size=wanted.size, mode=mode, database=wanted.db, user=wanted.user
         ),
     )
-    await request.service.settled(stored)
     return no_content()
 
 
@@ -114,10 +109,7 @@ async def update_pool(request: Call) -> ASGIResponse:
 async def delete_pool(request: Call) -> ASGIResponse:
     """Delete a connection pool."""
     name = request.path_params["pool_name"]
-    stored = await request.service.store.update_cluster(
-        request.cluster().value.id, lambda current: rules.remove_pool(current, name)
-    )
-    await request.service.settled(stored)
+    await request.change_cluster(lambda current: rules.remove_pool(current, name))
     return no_content()
 
 

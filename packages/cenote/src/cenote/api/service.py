@@ -16,12 +16,14 @@ from litestar.response.base import ASGIResponse
 
 from cenote import rules
 from cenote.api.auth import Caller
-from cenote.domain import Cluster, ClusterStatus
+from cenote.domain import Cluster, ClusterStatus, EventType, Note
 from cenote.errors import Busy, Invalid, Malformed, NotFound, Unauthenticated
 from cenote.observing import Observer
 from cenote.store import Sealer, Store, Stored
 
 T = TypeVar("T")
+
+_LONGEST_REQUEST = 300  # characters of it that an event keeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,27 @@ class Call(Request[None, Caller, State]):
         status = rules.status(cluster, seen)
         if status is not ClusterStatus.ONLINE and not (seen is not None and seen.reached and seen.failing):
             raise Busy(f"update cluster cannot be performed. Reason: cluster is {status}")
+        return stored
+
+    def note(self, type: EventType | None = None) -> Note:
+        """Return who asks for what, to be written together with a change."""
+        client = self.scope.get("client")
+        return Note(
+            request=f"{self.method} {self.scope['path']}"[:_LONGEST_REQUEST],
+            request_id=self.request_id,
+            address=client[0] if client is not None else "",
+            token_id=self.caller.token.id,
+            token_name=self.caller.token.name,
+            type=type,
+        )
+
+    async def change_cluster(
+        self, change: Callable[[Cluster], Cluster], type: EventType = EventType.CLUSTER_UPDATE
+    ) -> Stored[Cluster]:
+        """Change the cluster that the path names, and wait for the agent as long as a client should."""
+        id = self.cluster().value.id
+        stored = await self.service.store.update_cluster(id, change, self.note(type))
+        await self.service.settled(stored)
         return stored
 
     async def decoded(self, kind: type[T]) -> T:

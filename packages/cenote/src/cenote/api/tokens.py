@@ -52,7 +52,7 @@ async def create_token(request: Call) -> ASGIResponse:
         if wanted.expires_at <= datetime.now(UTC):
             raise Invalid("expires_at: the time is over.")
     text, token = auth.mint(wanted.name, wanted.scopes, wanted.expires_at)
-    await request.service.store.add_token(auth.digest(text.reveal()), token)
+    await request.service.store.add_token(auth.digest(text.reveal()), token, request.note())
     return answer(TokenAnswer(token_view(token, text.reveal())), 201)
 
 
@@ -63,7 +63,7 @@ async def revoke_token(request: Call) -> ASGIResponse:
         id = UUID(request.path_params["token_id"])
     except ValueError:
         raise NotFound from None
-    await request.service.store.revoke_token(id)
+    await request.service.store.revoke_token(id, request.note())
     return no_content()
 
 

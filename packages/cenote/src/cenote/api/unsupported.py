@@ -48,7 +48,6 @@ PUT /maintenance setting the maintenance window
 PUT /install_update installing updates
 GET /backups keeping backups
 POST /replicas adding replicas
-GET /events listing events
 PUT /upgrade upgrading to another major version
 PUT /autoscale growing the storage by itself
 GET POST /logsink forwarding logs

@@ -74,12 +74,11 @@ async def list_users(request: Call) -> ASGIResponse:
 async def add_user(request: Call) -> ASGIResponse:
     """Add a user to a cluster; answered when it can log in."""
     wanted = await request.decoded(CreateUser)
-    cluster = request.cluster().value
+    request.cluster()  # that there is none goes before what is wrong with the user
     user = credentials.new_user(rules.user_name(wanted.name), request.service.sealer)
-    stored = await request.service.store.update_cluster(
-        cluster.id, lambda current: wanted.change(rules.add_user(current, user), user.name)
+    stored = await request.change_cluster(
+        lambda current: wanted.change(rules.add_user(current, user), user.name)
     )
-    await request.service.settled(stored)
     return _shown(request, stored.value.user(user.name) or user, 201)
 
 
@@ -95,10 +94,7 @@ async def update_user(request: Call) -> ASGIResponse:
     cluster = request.cluster().value
     user = _user(request, cluster)
     wanted = await request.decoded(UpdateUser)
-    stored = await request.service.store.update_cluster(
-        cluster.id, lambda current: wanted.change(current, user.name)
-    )
-    await request.service.settled(stored)
+    stored = await request.change_cluster(lambda current: wanted.change(current, user.name))
     return _shown(request, _user(request, stored.value), 201)
 
 
@@ -108,13 +104,11 @@ async def reset_auth(request: Call) -> ASGIResponse:
     cluster = request.cluster().value
     before = _user(request, cluster)
     user = credentials.new_user(before.name, request.service.sealer, before.role)
-    stored = await request.service.store.update_cluster(
-        cluster.id,
+    stored = await request.change_cluster(
         lambda current: rules.change_password(
             current, user.name, verifier=user.verifier, sealed_password=user.sealed_password
         ),
     )
-    await request.service.settled(stored)
     return _shown(request, _user(request, stored.value))
 
 
@@ -122,10 +116,7 @@ async def reset_auth(request: Call) -> ASGIResponse:
 async def delete_user(request: Call) -> ASGIResponse:
     """Delete a user."""
     name = request.path_params["username"]
-    stored = await request.service.store.update_cluster(
-        request.cluster().value.id, lambda current: rules.remove_user(current, name)
-    )
-    await request.service.settled(stored)
+    await request.change_cluster(lambda current: rules.remove_user(current, name))
     return no_content()
 
 

@@ -17,9 +17,9 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from cenote.domain import Cluster, Host, NodeStatus, Token
+from cenote.domain import Cluster, Event, Host, NodeStatus, Note, Token
 from cenote.errors import CenoteError, Conflict, Misconfigured, NotFound, Unavailable
-from cenote.store import wire
+from cenote.store import journal, wire
 from cenote.store.cache import WatchCache
 from cenote.store.changes import Changes
 from cenote.store.gateway import Gateway
@@ -128,19 +128,33 @@ class Store:
         """All tokens, the oldest first."""
         return sorted(self._tables.tokens.values(), key=lambda token: token.created_at)
 
+    def events(self, cluster_id: UUID | None = None) -> list[Event]:
+        """The changes that somebody asked for, the newest first; of one cluster, or of everything."""
+        return [
+            event
+            for _, event in sorted(self._tables.events.items(), reverse=True)
+            if cluster_id is None or event.cluster_id == cluster_id
+        ]
+
     def ports(self, host: str) -> set[int]:
         """The ports of a host that clusters have claimed."""
         return set(self._tables.ports.get(host, ()))
 
-    async def add_cluster(self, cluster: Cluster) -> int:
+    async def add_cluster(self, cluster: Cluster, note: Note | None = None) -> int:
         """Write the record and claim its name and ports, all or nothing; return the revision.
+
+        With a note, here and below, an event is written together with the change.
 
         Raises NameTaken or PortTaken.
         """
         key, claims = self._keys.cluster(cluster.id), self._claims(cluster)
         outcome = await self._writer.write(
             [wire.missing(key), *map(wire.missing, claims)],
-            [wire.put(key, msgspec.json.encode(cluster)), *self._claim(claims, cluster)],
+            [
+                wire.put(key, msgspec.json.encode(cluster)),
+                *self._claim(claims, cluster),
+                *self._noted(note, cluster),
+            ],
             look=[*claims],
         )
         if not outcome.revision:
@@ -148,7 +162,9 @@ class Store:
         await self._seen(outcome.revision)
         return outcome.revision
 
-    async def update_cluster(self, id: UUID, change: Callable[[Cluster], Cluster]) -> Stored[Cluster]:
+    async def update_cluster(
+        self, id: UUID, change: Callable[[Cluster], Cluster], note: Note | None = None
+    ) -> Stored[Cluster]:
         """Replace the record by ``change`` of it; ``change`` is called again when somebody else was faster.
 
         Returning the very same object writes nothing.  Ports of new nodes are claimed, those of nodes that
@@ -156,11 +172,13 @@ class Store:
         ``deleted_at``; PortTaken and NameTaken as in ``add_cluster``; Conflict after many attempts.
         """
         async with self._locks.setdefault(id, asyncio.Lock()):
-            return await self._change(id, change)
+            return await self._change(id, change, note)
 
-    async def delete_cluster(self, id: UUID, at: datetime) -> Stored[Cluster]:
+    async def delete_cluster(self, id: UUID, at: datetime, note: Note | None = None) -> Stored[Cluster]:
         """Set ``deleted_at`` and free the name; the ports stay claimed.  NotFound as for a change."""
-        return await self.update_cluster(id, lambda cluster: msgspec.structs.replace(cluster, deleted_at=at))
+        return await self.update_cluster(
+            id, lambda cluster: msgspec.structs.replace(cluster, deleted_at=at), note
+        )
 
     async def forget_cluster(self, id: UUID) -> None:
         """Remove the record, what was seen of it and its claims; nothing when it is gone already."""
@@ -200,15 +218,16 @@ class Store:
             self._present[host.name] = Presence(self._gateway, self._writer, key, ttl)
         await self._seen(await self._present[host.name].announce(msgspec.json.encode(host)))
 
-    async def add_token(self, sha256_hex: str, token: Token) -> None:
-        await self._put([], self._keys.token(sha256_hex), token)
+    async def add_token(self, sha256_hex: str, token: Token, note: Note | None = None) -> None:
+        await self._put([], self._keys.token(sha256_hex), token, note)
 
-    async def revoke_token(self, id: UUID) -> None:
+    async def revoke_token(self, id: UUID, note: Note | None = None) -> None:
         """Remove a token; NotFound when there is none with this id."""
         found = [sha256_hex for sha256_hex, token in self._tables.tokens.items() if token.id == id]
         if not found:
             raise NotFound()
-        outcome = await self._writer.write([], [wire.delete(self._keys.token(one)) for one in found])
+        removals = [wire.delete(self._keys.token(one)) for one in found]
+        outcome = await self._writer.write([], [*removals, *self._noted(note)])
         await self._seen(outcome.revision)
 
     async def wait(self, condition: Callable[[], T | None], seconds: float) -> T | None:
@@ -230,7 +249,9 @@ class Store:
         self._subscribers.add(changes)
         return changes
 
-    async def _change(self, id: UUID, change: Callable[[Cluster], Cluster]) -> Stored[Cluster]:
+    async def _change(
+        self, id: UUID, change: Callable[[Cluster], Cluster], note: Note | None
+    ) -> Stored[Cluster]:
         key = self._keys.cluster(id)
         current, latest = self.cluster(id), False
         for _ in range(ATTEMPTS):
@@ -256,6 +277,7 @@ class Store:
                     wire.put(key, msgspec.json.encode(value)),
                     *self._claim(claims, value),
                     *map(wire.delete, freed),
+                    *self._noted(note, value),
                 ],
                 look=[key, *claims],
             )
@@ -280,9 +302,19 @@ class Store:
         except Unavailable:
             raise refusal from None
 
-    async def _put(self, conditions: list[wire.Condition], key: str, record: NodeStatus | Token) -> None:
-        outcome = await self._writer.write(conditions, [wire.put(key, msgspec.json.encode(record))])
+    async def _put(
+        self,
+        conditions: list[wire.Condition],
+        key: str,
+        record: NodeStatus | Token,
+        note: Note | None = None,
+    ) -> None:
+        operations = [wire.put(key, msgspec.json.encode(record)), *self._noted(note)]
+        outcome = await self._writer.write(conditions, operations)
         await self._seen(outcome.revision)
+
+    def _noted(self, note: Note | None, cluster: Cluster | None = None) -> list[wire.Operation]:
+        return [] if note is None else journal.noted(self._keys, self._tables.events, note, cluster)
 
     def _claims(self, cluster: Cluster) -> set[str]:
         """The keys that no other cluster may have: its name while it lives, and its nodes' ports."""

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from cenote.domain import Cluster, Host, NodeStatus, Token
+from cenote.domain import Cluster, Event, Host, NodeStatus, Token
 
 T = TypeVar("T")
 
@@ -50,6 +50,9 @@ class Keys:
     def token(self, sha256_hex: str) -> str:
         return f"{self.prefix}tokens/{sha256_hex}"
 
+    def event(self, id: str) -> str:
+        return f"{self.prefix}events/{id}"
+
     def mark(self, writer: UUID, number: int) -> str:
         return f"{self.prefix}marks/{writer}/{number}"
 
@@ -66,12 +69,14 @@ class Tables:
         self._status = msgspec.json.Decoder(NodeStatus)
         self._host = msgspec.json.Decoder(Host)
         self._token = msgspec.json.Decoder(Token)
+        self._event = msgspec.json.Decoder(Event)
         self.clusters: dict[UUID, Stored[Cluster]] = {}
         self.names: dict[str, UUID] = {}
         self.ports: dict[str, dict[int, UUID]] = {}
         self.statuses: dict[tuple[UUID, str], NodeStatus] = {}
         self.hosts: dict[str, Host] = {}
         self.tokens: dict[str, Token] = {}
+        self.events: dict[str, Event] = {}
         self.unreadable: set[str] = set()
 
     def decode_cluster(self, value: bytes, revision: int) -> Stored[Cluster]:
@@ -92,6 +97,8 @@ class Tables:
                     self.hosts[name] = self._host.decode(value)
                 case ["tokens", sha256_hex]:
                     self.tokens[sha256_hex] = self._token.decode(value)
+                case ["events", id]:
+                    self.events[id] = self._event.decode(value)
             self.unreadable.discard(key)
         except (msgspec.DecodeError, ValueError) as error:
             log.error("the record %s cannot be read: %s", key, error)
@@ -113,6 +120,8 @@ class Tables:
                     self.hosts.pop(name, None)
                 case ["tokens", sha256_hex]:
                     self.tokens.pop(sha256_hex, None)
+                case ["events", id]:
+                    self.events.pop(id, None)
         except ValueError:
             return  # a key that never could be read
 

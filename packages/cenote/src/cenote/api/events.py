@@ -1,0 +1,113 @@
+"""What was changed, and by whom: the events of a cluster, and the audit trail of the whole service."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+
+from cenote.api import paging
+from cenote.api.auth import ADMIN, READ
+from cenote.api.service import Call, answer, operation
+from cenote.domain import Event, EventType
+from cenote.errors import Invalid
+
+PATH = "/v2/databases/{database_cluster_uuid:str}/events"
+AUDIT = "/v2/cenote/audit"
+
+
+class EventView(msgspec.Struct):
+    """A change of a cluster."""
+
+    id: str
+    cluster_name: str
+    event_type: EventType
+    create_time: datetime
+
+
+class EventsAnswer(msgspec.Struct):
+    events: list[EventView]
+    links: paging.Links
+    meta: paging.Meta
+
+
+class AuditTokenView(msgspec.Struct):
+    """The token that was shown; it may have been revoked since."""
+
+    id: UUID
+    name: str
+
+
+class EntryView(msgspec.Struct):
+    """A change: when, what was called, with which token, from which address."""
+
+    id: str
+    at: datetime
+    request: str
+    request_id: str
+    token: AuditTokenView
+    address: str
+    cluster_uuid: UUID | None
+    cluster_name: str | None
+    event_type: EventType | None
+
+
+class AuditAnswer(msgspec.Struct):
+    entries: list[EntryView]
+    links: paging.Links
+    meta: paging.Meta
+
+
+@operation(HttpMethod.GET, PATH, scope=READ, answer=EventsAnswer, paged=True)
+async def list_events(request: Call) -> ASGIResponse:
+    """List the changes of a cluster, the newest first."""
+    cluster = request.cluster().value
+    found = [
+        EventView(event.id, event.cluster_name, event.note.type, event.at)
+        for event in request.service.store.events(cluster.id)
+        if event.note.type is not None
+    ]
+    page, links, meta = paging.page_of(request, found)
+    return answer(EventsAnswer(list(page), links, meta))
+
+
+@operation(HttpMethod.GET, AUDIT, scope=ADMIN, answer=AuditAnswer, paged=True, query=("cluster_uuid",))
+async def list_audit(request: Call) -> ASGIResponse:
+    """List who has changed what, the newest first.
+
+    With ``cluster_uuid``, of one cluster, also of one that was deleted.
+    """
+    events = request.service.store.events(_cluster_asked_for(request))
+    page, links, meta = paging.page_of(request, events)
+    return answer(AuditAnswer([_entry(event) for event in page], links, meta))
+
+
+def _cluster_asked_for(request: Call) -> UUID | None:
+    text = request.query_params.get("cluster_uuid")
+    if not text:
+        return None
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Invalid(f"cluster_uuid: {text[:40]!a} is not a UUID.") from None
+
+
+def _entry(event: Event) -> EntryView:
+    note = event.note
+    return EntryView(
+        id=event.id,
+        at=event.at,
+        request=note.request,
+        request_id=note.request_id,
+        token=AuditTokenView(note.token_id, note.token_name),
+        address=note.address,
+        cluster_uuid=event.cluster_id,
+        cluster_name=event.cluster_name or None,
+        event_type=note.type,
+    )
+
+
+ROUTES = (list_events, list_audit)

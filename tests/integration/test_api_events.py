@@ -1,0 +1,191 @@
+"""Events of a cluster, and the audit trail."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from cenote.api.app import OPERATIONS
+from cenote.domain import Cluster
+from tests.support.api import POOL, Api, Apis, running_apis
+
+AUDIT = "/v2/cenote/audit"
+# What a call of each operation that changes something needs; those that say "not supported" change nothing.
+BODIES: dict[str, dict[str, Any]] = {
+    "add_user": {"name": "another"},
+    "update_user": {"settings": {"pg_allow_replication": True}},
+    "reset_auth": {},
+    "add_database": {"name": "another"},
+    "add_pool": {**POOL, "name": "another"},
+    "update_pool": {"mode": "session", "size": 3, "db": "defaultdb"},
+    "replace_rules": {"rules": [{"type": "ip_addr", "value": "192.0.2.1"}]},
+    "resize_cluster": {"size": "db-s-2vcpu-4gb", "num_nodes": 1},
+    "migrate_cluster": {"region": "fra1"},
+    "change_config": {"config": {"work_mem": 8}},
+}
+NOT_ABOUT_A_CLUSTER = {"create_cluster", "create_token", "revoke_token"}
+
+
+@pytest.fixture(scope="module")
+def apis() -> Iterator[Apis]:
+    yield from running_apis()
+
+
+async def types(api: Api, cluster: str) -> list[str]:
+    events = (await api.call("GET", f"{cluster}/events", 200))["events"]
+    return [event["event_type"] for event in events]
+
+
+async def entries(api: Api, **query: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await api.call("GET", AUDIT, 200, params=query))["entries"]
+    return found
+
+
+async def furnished(api: Api) -> str:
+    """Return a cluster with one of everything."""
+    cluster = await api.add_cluster()
+    await api.report(cluster)
+    await api.call("POST", f"{cluster}/users", 201, json={"name": "app"})
+    await api.call("POST", f"{cluster}/dbs", 201, json={"name": "shop"})
+    await api.call("POST", f"{cluster}/pools", 201, json=POOL)
+    return cluster
+
+
+def test_a_cluster_has_an_event_of_its_creation_and_of_each_change_the_newest_first(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        before = datetime.now(UTC).replace(microsecond=0)
+        cluster = await api.add_cluster()
+        await api.call("POST", f"{cluster}/users", 201, json={"name": "app"})
+        body = await api.call("GET", f"{cluster}/events", 200)
+        assert [event["event_type"] for event in body["events"]] == ["cluster_update", "cluster_create"]
+        assert body["meta"] == {"total": 2}
+        for event in body["events"]:
+            assert set(event) == {"id", "cluster_name", "event_type", "create_time"}
+            assert event["cluster_name"] == "backend"
+            assert before <= datetime.fromisoformat(event["create_time"]) <= datetime.now(UTC)
+
+    apis.run(scenario)
+
+
+CHANGES = [
+    (handler.handler_name, handler.opt["operation"].method.value, path)
+    for handler in OPERATIONS
+    for path in handler.paths
+    if handler.opt["operation"].method not in ("GET", "HEAD")
+    and handler.handler_name not in ("refuse", "miss", *NOT_ABOUT_A_CLUSTER)
+]
+
+
+@pytest.mark.parametrize(("name", "method", "path"), CHANGES, ids=[name for name, *_ in CHANGES])
+def test_every_change_of_a_cluster_leaves_an_entry_that_tells_who_and_what(
+    apis: Apis, name: str, method: str, path: str
+) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await furnished(api)
+        names: dict[str, str] = {"pool_name": str(POOL["name"]), "username": "app", "database_name": "shop"}
+        names["database_cluster_uuid"] = cluster.rpartition("/")[2]
+        called = re.sub(r"\{(\w+):str\}", lambda found: names[found[1]], path)
+        before = await entries(api)
+        answer = await api.http.request(method, called, json=BODIES.get(name))
+        assert answer.is_success, answer.text
+        [entry] = (await entries(api))[: -len(before)]
+        assert entry["request"] == f"{method} {called}"
+        assert entry["request_id"] == answer.headers["x-request-id"]
+        assert entry["token"]["name"] == "test"
+        assert entry["address"] == "127.0.0.1"
+        assert entry["cluster_uuid"] == cluster.rpartition("/")[2]
+        assert entry["event_type"] is not None
+
+    apis.run(scenario)
+
+
+def test_what_is_refused_and_what_only_reads_leaves_no_entry(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await furnished(api)
+        before = await entries(api)
+        await api.refusal("POST", f"{cluster}/pools", 422, json=POOL)
+        await api.refusal("DELETE", f"{cluster}/users/doadmin", 422)
+        await api.refusal("DELETE", cluster, 401, headers={"authorization": "Bearer wrong"})
+        await api.call("GET", cluster, 200)
+        assert await entries(api) == before
+
+    apis.run(scenario)
+
+
+def test_a_deleted_cluster_is_in_the_audit_trail_and_its_events_are_not_found(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        await api.call("DELETE", cluster, 204)
+        await api.refusal("GET", f"{cluster}/events", 404)
+        found = await entries(api, cluster_uuid=cluster.rpartition("/")[2])
+        assert [entry["event_type"] for entry in found] == ["cluster_delete", "cluster_create"]
+
+    apis.run(scenario)
+
+
+def test_tokens_that_are_made_and_revoked_are_in_the_audit_trail_without_their_text(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        body = {"name": "ci", "scopes": ["database:read"]}
+        made = (await api.call("POST", "/v2/cenote/tokens", 201, json=body))["token"]
+        await api.call("DELETE", f"/v2/cenote/tokens/{made['id']}", 204)
+        revoked, created = await entries(api)
+        assert created["request"] == "POST /v2/cenote/tokens"
+        assert revoked["request"] == f"DELETE /v2/cenote/tokens/{made['id']}"
+        assert revoked["cluster_uuid"] is revoked["event_type"] is None
+        assert made["token"] not in str([revoked, created])
+
+    apis.run(scenario)
+
+
+def test_only_who_administers_the_service_reads_the_audit_trail(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        await api.refusal("GET", AUDIT, 403, headers=await api.token("database:read", "database:update"))
+        await api.call("GET", AUDIT, 200, headers=await api.token("cenote:admin"))
+
+    apis.run(scenario)
+
+
+def test_the_audit_trail_is_read_in_pages_and_by_cluster(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        one = await furnished(api)
+        await api.add_cluster(name="other")
+        body = await api.call("GET", AUDIT, 200, params={"per_page": "2", "page": "2"})
+        assert (len(body["entries"]), body["meta"]["total"]) == (2, 5)
+        assert len(await entries(api, cluster_uuid=one.rpartition("/")[2])) == 4
+        assert await entries(api, cluster_uuid=str(uuid4())) == []
+        await api.refusal("GET", AUDIT, 422, params={"cluster_uuid": "x"})
+
+    apis.run(scenario)
+
+
+def test_a_change_that_many_make_at_once_has_one_event_for_each(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        await asyncio.gather(
+            *(api.call("POST", f"{cluster}/dbs", 201, json={"name": f"db{number}"}) for number in range(10))
+        )
+        assert (await types(api, cluster)).count("cluster_update") == 10
+
+    apis.run(scenario)
+
+
+def test_what_the_service_does_by_itself_is_no_entry(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        before = await entries(api)
+
+        def same(current: Cluster) -> Cluster:
+            return current
+
+        await api.report(cluster, "busy")
+        stored = api.store.clusters()[0]
+        await api.store.update_cluster(stored.value.id, same)
+        assert await entries(api) == before
+
+    apis.run(scenario)
