@@ -111,5 +111,5 @@ def _pss_kibibytes(pid: int) -> int:
 def _title(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
-    except ProcessLookupError:
+    except (FileNotFoundError, ProcessLookupError):
         return ""  # it has just ended

@@ -148,7 +148,8 @@ class PlainPooler:
         }
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> Iterator[int]:
+        """Run it; yields its pid."""
         program = programs.find().pgbouncer
         assert program is not None
         with (self._folder / "log").open("wb") as log:
@@ -163,19 +164,19 @@ class PlainPooler:
                 **as_server_user(),
             )
         try:
-            yield
+            yield process.pid
         finally:
             process.send_signal(signal.SIGQUIT)
             process.wait(timeout=30)
 
 
 @contextlib.contextmanager
-def plain_pooler(certificate: Path, database: str, auth_file: str, login: Any) -> Iterator[Any]:
-    """A PgBouncer by hand that shows this certificate; yields the connection for the user of ``login``."""
+def plain_pooler(certificate: Path, database: str, auth_file: str, login: Any) -> Iterator[tuple[Any, int]]:
+    """A PgBouncer by hand that shows this certificate; yields the connection for ``login``, and its pid."""
     with server_folder(on_disk=True) as folder:
         give(folder)
         pooler = PlainPooler(folder, certificate, database, auth_file)
-        with pooler.running():
+        with pooler.running() as pid:
             connection = pooler.connection(login)
             wait_until("the pooler by hand answers", 20, lambda: tried(connection["uri"]))
-            yield connection
+            yield connection, pid

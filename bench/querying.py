@@ -10,15 +10,18 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from bench.plain import binaries, plain_pooler
 from bench.row import Row, ratio_at_least
-from cenote.layout import Layout
-from tests.support.service import Service, added_pool, online_cluster, service
+from cenote.layout import Layout, NodePaths
+from tests.support.service import added_pool, online_cluster, service
 
-RUNS = 20  # many short ones: whatever else the machine does then falls on both of a pair
+RUNS = 25  # many short ones: whatever else the machine does then falls on both of a pair
 SECONDS = 1
 SCALE = 5  # times 100,000 rows
 POOL = 10  # connections to the server
@@ -28,6 +31,27 @@ QUERYING = ("-S", "-c", "8", "-j", "1")
 LOGGING_IN = ("-S", "-C", "-c", "1", "-j", "1")
 
 
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A pooler under measurement: the rate of each run, and its own milliseconds of a processor for each
+    transaction."""
+
+    connection: Any
+    pid: int
+    rates: list[float] = field(default_factory=list)
+    work: list[float] = field(default_factory=list)
+
+    def run(self, options: Sequence[str]) -> None:
+        before = self._spent()
+        told = _pgbench(self.connection, "-n", "-T", str(SECONDS), *options)
+        self.rates.append(_found(r"^tps = ([\d.]+)", told))
+        self.work.append((self._spent() - before) / _found(r"actually processed: (\d+)", told))
+
+    def _spent(self) -> float:
+        """Return the milliseconds that the pooler has been running on a processor (schedstat of proc(5))."""
+        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[0]) / 1e6
+
+
 def measure() -> list[Row]:
     options = ("--requests-per-hour=0", "--requests-per-minute=0")
     with service(*options, on_disk=True) as running, running.client() as client:
@@ -35,41 +59,42 @@ def measure() -> list[Row]:
         direct = cluster["connection"]
         _pgbench(direct, "-i", "-q", "-s", str(SCALE))
         pool = added_pool(client, cluster["id"], "bench", size=POOL)["connection"]
-        return [_queries(running, cluster, direct, pool), _logins(running, cluster, direct, pool)]
+        paths = Layout(running.data_dir).node(UUID(cluster["id"]))
+        return [_queries(paths, direct, pool), *_logins(paths, direct, pool)]
 
 
-def _queries(running: Service, cluster: Any, direct: Any, pool: Any) -> Row:
-    paths = Layout(running.data_dir).node(UUID(cluster["id"]))
-    target = (
-        f"host={paths.sockets} port={direct['port']} dbname={direct['database']} user={direct['user']}"
-        f" pool_mode=transaction pool_size={POOL}"
-    )
+def _queries(paths: NodePaths, direct: Any, pool: Any) -> Row:
+    reached = f"host={paths.sockets} port={direct['port']} user={direct['user']}"
     verifiers = (paths.pooler / "userlist.txt").read_text()
-    with plain_pooler(paths.certificate, target, verifiers, direct) as peer:
-        ours, floor = _by_turns(pool, peer, QUERYING)
-    return Row("pgbench -S through a pool / PgBouncer by hand", "/s", ours, floor, (ratio_at_least(0.97),))
+    ours, floor = _by_turns(paths, direct, pool, reached, verifiers, QUERYING)
+    name = "pgbench -S through a pool / PgBouncer by hand"
+    return Row(name, "/s", ours.rates, floor.rates, (ratio_at_least(0.97),))
 
 
-def _logins(running: Service, cluster: Any, direct: Any, pool: Any) -> Row:
-    paths = Layout(running.data_dir).node(UUID(cluster["id"]))
-    target = (
-        f"host=127.0.0.1 port={direct['port']} dbname={direct['database']}"
-        f" pool_mode=transaction pool_size={POOL}"
-    )
+def _logins(paths: NodePaths, direct: Any, pool: Any) -> list[Row]:
+    reached = f"host=127.0.0.1 port={direct['port']}"
     plain = f'"{direct["user"]}" "{direct["password"]}"\n'
-    with plain_pooler(paths.certificate, target, plain, direct) as peer:
-        ours, floor = _by_turns(pool, peer, LOGGING_IN)
-    return Row("logins through a pool / plain passwords", "/s", ours, floor, (ratio_at_least(1.8),))
+    ours, floor = _by_turns(paths, direct, pool, reached, plain, LOGGING_IN)
+    return [
+        Row("logins through a pool / plain passwords", "/s", ours.rates, floor.rates, (ratio_at_least(1.8),)),
+        Row("the pooler's own work for a login / the same", "ms", ours.work, floor.work),
+    ]
 
 
-def _by_turns(ours: Any, peer: Any, options: tuple[str, ...]) -> tuple[list[float], list[float]]:
-    measured: tuple[list[float], list[float]] = ([], [])
-    turns = list(zip((ours, peer), measured, strict=True))
-    for _ in range(RUNS):
-        for connection, samples in turns:
-            samples.append(_rate(_pgbench(connection, "-n", "-T", str(SECONDS), *options)))
-        turns.reverse()  # so that neither always comes first
-    return measured
+def _by_turns(
+    paths: NodePaths, direct: Any, pool: Any, reached: str, auth_file: str, options: Sequence[str]
+) -> tuple[Side, Side]:
+    """Run pgbench through our pool and one by hand that reaches the same server as ``reached`` says."""
+    target = f"{reached} dbname={direct['database']} pool_mode=transaction pool_size={POOL}"
+    with plain_pooler(paths.certificate, target, auth_file, direct) as (connection, pid):
+        ours = Side(pool, int((paths.pooler / "pgbouncer.pid").read_text()))
+        floor = Side(connection, pid)
+        turns = [ours, floor]
+        for _ in range(RUNS):
+            for side in turns:
+                side.run(options)
+            turns.reverse()  # so that neither always comes first
+    return ours, floor
 
 
 def _pgbench(connection: Any, *options: str) -> str:
@@ -91,8 +116,8 @@ def _pgbench(connection: Any, *options: str) -> str:
     return done.stdout
 
 
-def _rate(told: str) -> float:
-    found = re.search(r"^tps = ([\d.]+)", told, re.MULTILINE)
+def _found(pattern: str, told: str) -> float:
+    found = re.search(pattern, told, re.MULTILINE)
     if found is None:
         raise RuntimeError(f"pgbench says something unknown:\n{told}")
     return float(found[1])
