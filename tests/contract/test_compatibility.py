@@ -34,7 +34,8 @@ def done() -> dict[Operation, str]:
         (handler.opt["operation"].method.value, path): STATES.get(handler.handler_name, "done")
         for handler in OPERATIONS
         for path in (re.sub(r":str\}", "}", path) for path in handler.paths)
-        if path.startswith("/v2/databases") and not any(f"/{other}" in path for other in OTHERS)
+        if path.startswith(("/v2/databases", "/v2/cenote"))
+        and not any(f"/{other}" in path for other in OTHERS)
     }
 
 

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from cenote.api import Settings
 from cenote.api.app import OPERATIONS
 from tests.support.api import BACKEND, POOL, Api, Apis, running_apis
-from tests.support.reference import METHODS, Operation, Reference, faults
+from tests.support.reference import ADDITIONS, METHODS, Operation, Reference, faults
 
 REFUSED = 422
 NOT_HERE = ("refuse", "miss")  # operations that are not done here, each with an answer that says so
@@ -39,9 +39,6 @@ ROUTES: dict[Operation, str] = {
     for handler in OPERATIONS
     for path in handler.paths
 }
-
-# Below the reference's paths, and not in it; each has tests of its own.
-ADDITIONS = {("GET", "/v2/databases/{database_cluster_uuid}/pools/{pool_name}/stats")}
 
 
 async def tour(api: Api) -> None:

@@ -12,7 +12,7 @@ import msgspec
 import psycopg
 import pytest
 
-from cenote.api.pool_stats import PoolStatsAnswer
+from cenote.api.pool_stats import AllPoolStatsAnswer, PoolStatsAnswer
 from cenote.errors import Unavailable
 from cenote.host.observer import HostObserver
 from cenote.layout import Layout
@@ -103,6 +103,17 @@ def test_queries_transactions_and_their_times_are_counted(client: Client, cluste
     assert found["average_seconds"]["transaction"] >= 0.02
     assert 0 < found["average_seconds"]["query"] <= found["average_seconds"]["transaction"]
     assert found["period_seconds"] == 15
+
+
+def test_all_pools_of_a_cluster_are_told_of_at_once(client: Client, cluster: str) -> None:
+    path = f"/v2/databases/{cluster}/pools"
+    wanted = [pool["name"] for pool in client.request("GET", path)["pools"]]
+    body = client.request("GET", f"/v2/databases/{cluster}/pool_stats")
+    msgspec.convert(body, AllPoolStatsAnswer)
+    assert [one["name"] for one in body["stats"]] == wanted
+    assert wanted
+    for told in body["stats"]:
+        assert told.keys() == stats(client, cluster, told["name"]).keys()
 
 
 def test_a_pool_that_is_not_there_is_not_found(client: Client, cluster: str) -> None:

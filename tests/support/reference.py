@@ -28,6 +28,12 @@ OTHERS = ("eviction_policy", "sql_mode", "topics", "schema-registry", "indexes")
 
 Operation = tuple[str, str]  # method, path
 
+# Below the reference's paths, and not in it; each has tests of its own.
+ADDITIONS: set[Operation] = {
+    ("GET", "/v2/databases/{database_cluster_uuid}/pool_stats"),
+    ("GET", "/v2/databases/{database_cluster_uuid}/pools/{pool_name}/stats"),
+}
+
 
 def reference_file() -> Path:
     """Return the reference's file, or skip the test."""

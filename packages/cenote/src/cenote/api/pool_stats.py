@@ -1,4 +1,4 @@
-"""What goes on in a pool, and how much room is left for it: an addition of Cenote's."""
+"""What goes on in pools, and how much room is left for them: an addition of Cenote's."""
 
 from __future__ import annotations
 
@@ -80,6 +80,24 @@ class PoolStatsAnswer(msgspec.Struct):
     stats: PoolStatsView
 
 
+class AllPoolStatsAnswer(msgspec.Struct):
+    stats: list[PoolStatsView]
+
+
+@operation(
+    HttpMethod.GET,
+    "/v2/databases/{database_cluster_uuid:str}/pool_stats",
+    scope=READ,
+    answer=AllPoolStatsAnswer,
+)
+async def list_pool_stats(request: Call) -> ASGIResponse:
+    """List what goes on in every connection pool of a cluster at this moment."""
+    cluster = request.cluster().value
+    numbers = await request.service.observer.pools(cluster)
+    views = [_view(cluster, pool, numbers.get(pool.name, PoolNumbers())) for pool in cluster.pools]
+    return answer(AllPoolStatsAnswer(views))
+
+
 @operation(HttpMethod.GET, pools.ONE + "/stats", scope=READ, answer=PoolStatsAnswer)
 async def get_pool_stats(request: Call) -> ASGIResponse:
     """Get what goes on in a connection pool at this moment."""
@@ -115,4 +133,4 @@ def _view(cluster: Cluster, pool: Pool, numbers: PoolNumbers) -> PoolStatsView:
     )
 
 
-ROUTES = (get_pool_stats,)
+ROUTES = (list_pool_stats, get_pool_stats)

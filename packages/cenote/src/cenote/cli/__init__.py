@@ -24,7 +24,7 @@ _COMMANDS = {
     "env": ("env", "Print the shell exports that point pydo, doctl and Terraform here."),
     "firewall": ("firewall", "List, add and remove the trusted sources of a cluster."),
     "options": ("choices", "Show the versions, sizes and regions that a cluster can have."),
-    "pool": ("pool", "Create, list, change and delete connection pools."),
+    "pool": ("pool", "Create, list, watch, change and delete connection pools."),
     "psql": ("psql", "Open psql on a cluster, or through one of its pools."),
     "quickstart": ("quickstart", "Serve, with a first cluster and pool, and show how to reach them."),
     "serve": ("serve", "Serve the API and run its clusters on this machine."),

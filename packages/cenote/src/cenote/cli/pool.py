@@ -7,9 +7,11 @@ from typing import Any
 import click
 
 from cenote.cli.named import cluster_argument, cluster_of
-from cenote.cli.output import Output, confirm, note, output
+from cenote.cli.output import Output, Refused, confirm, note, output
 from cenote.cli.reach import client_for
+from cenote.cli.top import watch
 from cenote.layout import Layout
+from cenote_client import Client
 
 MODES = click.Choice(["transaction", "session", "statement"])
 IN_A_LIST = {
@@ -21,12 +23,22 @@ IN_A_LIST = {
     "HOST": "connection.host",
     "PORT": "connection.port",
 }
+STATS = {
+    "NAME": "name",
+    "SIZE": "size",
+    "CLIENTS": "clients.active",
+    "WAITING": "clients.waiting",
+    "SERVERS": "servers.active",
+    "IDLE": "servers.idle",
+    "TRANSACTIONS": "since_start.transactions",
+    "QUERIES": "since_start.queries",
+}
 ALONE = {heading.capitalize(): field for heading, field in IN_A_LIST.items()}
 
 
 @click.group()
 def command() -> None:
-    """Create, list, change and delete connection pools."""
+    """Create, list, watch, change and delete connection pools."""
 
 
 @command.command()
@@ -96,6 +108,38 @@ def update(
         body: Any = {field: before[field] for field in given} | wanted
         client.databases.update_connection_pool(uuid, name, body)
         note(f"changed pool {name}: " + ", ".join(f"{field} {value}" for field, value in wanted.items()))
+
+
+@command.command()
+@cluster_argument
+@output
+@click.argument("name", required=False)
+def stats(layout: Layout, output: Output, cluster: str, name: str | None) -> None:
+    """Show what goes on in the pools at this moment, or in one of them."""
+    with client_for(layout) as client:
+        found = _stats(client, cluster_of(client, cluster)["id"])
+    if name is None:
+        output.show_all(found, STATS)
+        return
+    for one in found:
+        if one["name"] == name:
+            output.show(one, {heading.capitalize(): field for heading, field in STATS.items()})
+            return
+    raise Refused(f"there is no pool {name!r}; 'cenote pool list {cluster}' shows all")
+
+
+@command.command()
+@cluster_argument
+@click.option("--every", type=click.FloatRange(0.2), default=1.0, show_default=True, help="Seconds.")
+def top(layout: Layout, cluster: str, every: float) -> None:
+    """Show the pools of a cluster as they work, until Ctrl-C."""
+    with client_for(layout) as client:
+        uuid = cluster_of(client, cluster)["id"]
+        watch(lambda: _stats(client, uuid), cluster, every)
+
+
+def _stats(client: Client, uuid: str) -> list[Any]:
+    return list(client.request("GET", f"/v2/databases/{uuid}/pool_stats")["stats"])
 
 
 @command.command()

@@ -1,0 +1,97 @@
+"""``cenote pool top``: the pools of a cluster as they work, a new picture each second.
+
+``picture`` is pure: two answers of the API and the time between them in, lines out.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from cenote.cli.output import Refused
+
+HEADINGS = ("POOL", "CLIENTS", "WAITING", "SERVERS", "SIZE", "TX/S", "QUERIES/S", "QUERY", "WAIT", "LONGEST")
+_CLEAR, _HOME, _REST = "\033[2J", "\033[H", "\033[J"
+_ALTERNATE, _NORMAL = "\033[?1049h\033[?25l", "\033[?25h\033[?1049l"
+
+Stats = Mapping[str, Any]
+
+
+def picture(name: str, before: Sequence[Stats], now: Sequence[Stats], seconds: float) -> list[str]:
+    """Return the lines of one picture; rates are those of the ``seconds`` since ``before``."""
+    earlier = {stats["name"]: stats for stats in before}
+    rows = [_row(earlier.get(stats["name"], stats), stats, seconds) for stats in now]
+    widths = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
+    return [
+        f"{name}: {_room(now)}",
+        "",
+        *(
+            "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
+            for row in (HEADINGS, *rows)
+        ),
+    ]
+
+
+def watch(ask: Any, name: str, every: float) -> None:
+    """Show pictures until Ctrl-C; ``ask`` returns the statistics of all pools."""
+    if not sys.stdout.isatty():
+        raise Refused("this needs a terminal; 'cenote pool stats' is for programs")
+    click.echo(_ALTERNATE + _CLEAR, nl=False)
+    try:
+        before, then = ask(), time.monotonic()
+        while True:
+            now, at = ask(), time.monotonic()
+            _draw(picture(name, before, now, at - then))
+            before, then = now, at
+            time.sleep(every)
+    except KeyboardInterrupt:
+        return
+    finally:
+        click.echo(_NORMAL, nl=False)
+
+
+def _draw(lines: list[str]) -> None:
+    width, height = shutil.get_terminal_size()
+    shown = [line[:width] for line in lines[: height - 2]]
+    foot = "Ctrl-C ends"[:width]
+    click.echo(_HOME + "\033[K\r\n".join([*shown, "", foot]) + "\033[K" + _REST, nl=False)
+
+
+def _row(before: Stats, now: Stats, seconds: float) -> tuple[str, ...]:
+    done, was = now["since_start"], before["since_start"]
+
+    def rate(of: str) -> str:
+        # A pooler that was started again counts from zero.
+        return f"{max(0, done[of] - was[of]) / seconds:.0f}" if seconds > 0 else "0"
+
+    clients, servers = now["clients"], now["servers"]
+    return (
+        now["name"],
+        str(clients["active"]),
+        str(clients["waiting"]),
+        str(servers["active"]),
+        str(now["size"]),
+        rate("transactions"),
+        rate("queries"),
+        _time(now["average_seconds"]["query"]),
+        _time(now["average_seconds"]["wait"]),
+        _time(now["longest_wait_seconds"]),
+    )
+
+
+def _room(now: Sequence[Stats]) -> str:
+    if not now:
+        return "no pools"
+    room = now[0]["cluster"]
+    return f"{room['allocated']} of {room['connections']} connections given to pools, {room['left']} left"
+
+
+def _time(seconds: float) -> str:
+    if seconds >= 1:
+        return f"{seconds:.1f} s"
+    return f"{seconds * 1000:.1f} ms" if seconds else "0"
