@@ -73,6 +73,10 @@ async def tour(api: Api) -> None:
     await call("PATCH", f"{cluster}/config", 200, json={"config": {"work_mem": 8, "pgbouncer": {}}})
     await call("GET", f"{cluster}/config", 200)
 
+    own = {"do_settings": {"service_cnames": ["db.example.com"]}}
+    await call("PUT", f"{cluster}/do_settings", 204, json=own)
+    await call("GET", f"{cluster}/do_settings", 200)
+
     larger = {"size": "db-s-1vcpu-2gb", "num_nodes": 1}
     await call("PUT", f"{cluster}/resize", 202, json=larger)
     await api.report(cluster)
