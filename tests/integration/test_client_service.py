@@ -179,9 +179,48 @@ def test_a_pool_is_added_connects_is_changed_and_removed(client: Driver, cluster
     assert misses(client, "get_connection_pool", id, POOL["name"])
 
 
+def test_the_configuration_is_read_and_changed_key_by_key(client: Driver, cluster: Any) -> None:
+    databases, id = client.databases, cluster["id"]
+    before = databases.get_config(id)["config"]
+    assert databases.patch_config(id, {"config": {"work_mem": before["work_mem"] + 1}}) is None
+    assert databases.get_config(id)["config"] == before | {"work_mem": before["work_mem"] + 1}
+
+
+def test_trusted_sources_are_set_kept_and_cleared(client: Driver, cluster: Any) -> None:
+    databases, id = client.databases, cluster["id"]
+    home = {"type": "ip_addr", "value": "127.0.0.0/8", "description": "this machine"}
+    assert databases.update_firewall_rules(id, {"rules": [home]}) is None
+    (kept,) = databases.list_firewall_rules(id)["rules"]
+    assert kept.items() >= home.items()
+    databases.update_firewall_rules(id, {"rules": [kept, {"type": "ip_addr", "value": "192.0.2.1"}]})
+    rules = databases.list_firewall_rules(id)["rules"]
+    assert kept in rules
+    assert len(rules) == 2
+    databases.update_firewall_rules(id, {"rules": []})
+    assert databases.list_firewall_rules(id)["rules"] == []
+
+
+def test_names_of_ones_own_are_set(client: Driver, cluster: Any) -> None:
+    names = {"do_settings": {"service_cnames": ["db.example.com"]}}
+    assert client.databases.update_do_settings(cluster["id"], names) is None
+    assert client.databases.get_do_settings(cluster["id"]) == names
+
+
+def test_a_cluster_is_given_another_size_and_is_online_again(client: Driver, scratch: str) -> None:
+    databases = client.databases
+    wanted = {"size": "db-s-1vcpu-2gb", "num_nodes": 1}
+    assert databases.update_cluster_size(scratch, wanted) is None
+    assert databases.wait_until_online(scratch, timeout=60)["size"] == "db-s-1vcpu-2gb"
+
+
+def test_a_cluster_moves_to_another_region_and_is_online_again(client: Driver, scratch: str) -> None:
+    regions = client.databases.list_options()["options"]["pg"]["regions"]
+    assert client.databases.update_region(scratch, {"region": regions[-1]}) is None
+    assert client.databases.wait_until_online(scratch, timeout=60)["region"] == regions[-1]
+
+
 def test_what_a_cluster_has_none_of_is_an_empty_list(client: Driver, cluster: Any) -> None:
     assert client.databases.list_replicas(cluster["id"])["replicas"] == []
-    assert client.databases.list_firewall_rules(cluster["id"])["rules"] == []
     assert client.databases.get_autoscale(cluster["id"])["autoscale"]["storage"]["enabled"] is False
 
 
