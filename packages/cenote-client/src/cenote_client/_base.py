@@ -73,7 +73,7 @@ class BaseClient:
         allow_plain_http: bool,
     ) -> None:
         self._token = Secret(checked_token(token))
-        self.endpoint = checked_endpoint(endpoint, allow_plain_http)
+        self.endpoint: str = checked_endpoint(endpoint, allow_plain_http)
         self.rate_limit: RateLimit | None = None
         self._timeout = limits_of(timeout)
         self._retry = NO_RETRY if retry is None else retry

@@ -119,7 +119,7 @@ class RateLimitError(APIError):
         retry_after: float | None = None,
     ) -> None:
         super().__init__(status, id, message, request_id)
-        self.args = (*self.args, retry_after)
+        self.args: tuple[Any, ...] = (*self.args, retry_after)
         self.retry_after = retry_after
 
 
@@ -135,7 +135,7 @@ class ServerError(APIError):
         retry_after: float | None = None,
     ) -> None:
         super().__init__(status, id, message, request_id)
-        self.args = (*self.args, retry_after)
+        self.args: tuple[Any, ...] = (*self.args, retry_after)
         self.retry_after = retry_after
 
 

@@ -23,8 +23,8 @@ class AzureError(CenoteError):
 
     def __init__(self, message: object = None, *args: Any, error: BaseException | None = None) -> None:
         super().__init__(str(message), *args)
-        self.message = str(message)
-        self.inner_exception = error
+        self.message: str = str(message)
+        self.inner_exception: BaseException | None = error
 
 
 class ServiceRequestError(AzureError):
@@ -86,7 +86,7 @@ class HttpResponseError(AzureError):
     """
 
     def __init__(self, message: object = None, response: Answer | None = None, **kwargs: Any) -> None:
-        self.response = response
+        self.response: Answer | None = response
         self.status_code: int | None = response.status_code if response else None
         self.reason: str | None = response.reason if response else None
         self.model: Any = kwargs.get("model")

@@ -62,7 +62,7 @@ class AsyncClient(BaseClient):
             allow_plain_http=allow_plain_http,
         )
         self._link = None if transport is None else _http.through(transport)
-        self.databases = AsyncDatabases(self)
+        self.databases: AsyncDatabases = AsyncDatabases(self)
 
     async def request(
         self,

@@ -66,7 +66,7 @@ class Client(BaseClient):
             allow_plain_http=allow_plain_http,
         )
         self._link = None if transport is None else _http.through(transport)
-        self.databases = Databases(self)
+        self.databases: Databases = Databases(self)
 
     def request(
         self,
