@@ -148,6 +148,7 @@ def test_an_ephemeral_service_leaves_nothing_behind(how: signal.Signals) -> None
         variables = exports_of(env_file.read_text())
         with local_client(variables, "localhost") as client:
             cluster = online_cluster(client, "ephemeral")
+            assert answer_of(cluster["connection"]["uri"], "SHOW fsync") == "off"
             pool = added_pool(client, cluster["id"], "pool")
             assert answer_of(pool["connection"]["uri"]) == 42
             ports = [cluster["connection"]["port"], pool["connection"]["port"]]

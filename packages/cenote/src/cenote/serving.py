@@ -226,6 +226,7 @@ def _machine(
         pgbouncer=found.pgbouncer.path,
         memory_mib=facts.memory_mib(),
         libraries=_libraries(found),
+        ephemeral=settings.ephemeral,
     )
     return Machine(layout, account, binaries, sealer), site
 

@@ -100,6 +100,7 @@ def _configuration(wanted: Wanted) -> dict[Path, bytes]:
     memory_mib = configuration.memory_mib(cluster, site.memory_mib)
     settings = postgresql.render(
         postgresql.fixed(),
+        postgresql.ephemeral() if site.ephemeral else {},
         postgresql.loaded(site.libraries.get(cluster.version, ())),
         postgresql.sized(memory_mib, wanted.size.vcpus, configuration.connections(cluster)),
         postgresql.chosen(

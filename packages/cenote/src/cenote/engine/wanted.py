@@ -23,6 +23,7 @@ class Site:
     pgbouncer: Path
     memory_mib: int
     libraries: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)  # by major version
+    ephemeral: bool = False  # the data goes when the service ends
 
 
 @dataclass(frozen=True, slots=True)
