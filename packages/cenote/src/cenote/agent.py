@@ -19,7 +19,7 @@ import msgspec
 
 from cenote.changes import Change, CopyTemplate, Start, Stop, Wait
 from cenote.domain import Cluster, Host, NodeStatus
-from cenote.engine import ASIDE, PARTS, removal, server
+from cenote.engine import ASIDE, PARTS, removal, server, updates
 from cenote.engine.wanted import Site, Wanted
 from cenote.errors import CenoteError, Unavailable
 from cenote.host import facts, files, processes
@@ -198,12 +198,13 @@ class NodeTask:
             if failure is not None:
                 raise failure
             settings = await server.settings_in_force(session)
+            outdated = tuple((await updates.look(self._machine, wanted, session)).outdated)
         finally:
             all_work = self._watch_servers(wanted)
             await session.close()
         if not all_work:  # one has ended since it was looked at
             self.wake.set()
-        await self._report(stored, "", reached=stored.revision, settings=settings)
+        await self._report(stored, "", reached=stored.revision, settings=settings, outdated=outdated)
         for program in (wanted.server, wanted.bouncer):
             files.keep_short(program.log, LONGEST_LOG)
 
@@ -267,6 +268,7 @@ class NodeTask:
         failing: bool = False,
         reached: int | None = None,
         settings: dict[str, str] | None = None,
+        outdated: tuple[str, ...] = (),
     ) -> None:
         """Report what is seen; what is not known in this pass stays as it was."""
         now = datetime.now(UTC)
@@ -281,6 +283,7 @@ class NodeTask:
                 size=cluster.size,
                 region=cluster.region,
                 storage_mib=cluster.storage_mib,
+                outdated=outdated,
             )
         try:
             await self._store.report(self._cluster_id, self._node_name, status)

@@ -186,6 +186,7 @@ class Cluster(Record, frozen=True, kw_only=True):
     server_names: tuple[str, ...] = ()  # the names and addresses that clients connect to, for the certificate
     service_names: tuple[str, ...] = ()  # a customer's own names for it, for the certificate, too
     maintenance_window: MaintenanceWindow = MaintenanceWindow()
+    update_asked_at: datetime | None = None  # servers that run outdated programs since before are restarted
     configuration: Configuration = Configuration()
     deleted_at: datetime | None = None
 
@@ -209,7 +210,8 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     ``reached`` is 0 until the node has worked for the first time.  ``reason`` says in words what is being
     waited for or what failed; it is empty when nothing is left to do.  ``settings`` are what the server
     itself says of the settings that it runs on, each with its unit.  ``size``, ``region`` and ``storage_mib``
-    are those that it has been brought to.
+    are those that it has been brought to.  ``outdated`` names the servers whose programs have been
+    replaced since they were started.
     """
 
     reached: int
@@ -220,6 +222,7 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     size: str = ""
     region: str = ""
     storage_mib: int = 0
+    outdated: tuple[str, ...] = ()
 
 
 class Host(Record, frozen=True, kw_only=True):

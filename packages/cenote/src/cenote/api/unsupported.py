@@ -44,8 +44,6 @@ DELETE /indexes/{index_name:str}
 _LATER = """
 GET PUT /online-migration migrating from another server
 DELETE /online-migration/{migration_id:str} migrating from another server
-PUT /maintenance setting the maintenance window
-PUT /install_update installing updates
 GET /backups keeping backups
 POST /replicas adding replicas
 PUT /upgrade upgrading to another major version

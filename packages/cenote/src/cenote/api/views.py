@@ -177,6 +177,7 @@ class AuthorityView(msgspec.Struct):
 
 def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> ClusterView:
     seen = service.store.status(cluster.id, cluster.primary.name)
+    outdated = () if seen is None else seen.outdated
     login = _login(service, cluster, ADMIN_USER) if credentials else None
     public, private = _connections(service, cluster, cluster.primary.port, DEFAULT_DATABASE, login)
     return ClusterView(
@@ -198,7 +199,10 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
         private_connection=private,
         users=[user_view(service, user, credentials=credentials) for user in cluster.users],
         maintenance_window=MaintenanceWindowView(
-            day=cluster.maintenance_window.day, hour=cluster.maintenance_window.hour
+            day=cluster.maintenance_window.day,
+            hour=cluster.maintenance_window.hour,
+            pending=bool(outdated),
+            description=[f"Restart {name} with the program that is installed now" for name in outdated],
         ),
         storage_size_mib=cluster.storage_mib,
         do_settings=own_settings_view(cluster),

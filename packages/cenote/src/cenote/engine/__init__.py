@@ -9,11 +9,22 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from cenote.engine import databases, folders, grants, intruders, pooler, restart, roles, server, tls
+from cenote.engine import databases, folders, grants, intruders, pooler, restart, roles, server, tls, updates
 
 # PgBouncer comes after these: a pool is answered for only when the role and the database behind it are there.
 # Connections are judged at the end, when both servers let nobody else in any more.
-PARTS: tuple[ModuleType, ...] = (folders, tls, server, restart, roles, databases, grants, pooler, intruders)
+PARTS: tuple[ModuleType, ...] = (
+    folders,
+    tls,
+    server,
+    restart,
+    updates,
+    roles,
+    databases,
+    grants,
+    pooler,
+    intruders,
+)
 
 # What cannot be done here, because a customer's session holds a lock on it, holds up none of the other parts.
 ASIDE = (roles, databases, grants)

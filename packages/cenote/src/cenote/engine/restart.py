@@ -35,12 +35,17 @@ async def look(_machine: Machine, wanted: Wanted, session: Session) -> Seen:
 
 def plan(wanted: Wanted, seen: Seen) -> Plan:
     if seen.pending:
-        # The shutdown writes one, too; what is written before need not be written while clients wait.
-        yield Sql(
-            SUPERUSER,
-            "writing a checkpoint",
-            (SQL("SET statement_timeout = 0"), SQL("CHECKPOINT"), SQL("RESET statement_timeout")),
-            atomic=False,
-        )
-        yield Restart(wanted.server, wanted.bouncer, seen.digest)
+        yield from changes(wanted, seen.digest)
         yield Wait(f"PostgreSQL is restarting, for {', '.join(seen.pending)}")
+
+
+def changes(wanted: Wanted, digest: str) -> Plan:
+    """Restart the server behind its pooler."""
+    # The shutdown writes a checkpoint, too; what is written before need not be written while clients wait.
+    yield Sql(
+        SUPERUSER,
+        "writing a checkpoint",
+        (SQL("SET statement_timeout = 0"), SQL("CHECKPOINT"), SQL("RESET statement_timeout")),
+        atomic=False,
+    )
+    yield Restart(wanted.server, wanted.bouncer, digest)

@@ -14,6 +14,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cenote.changes import Program
@@ -72,6 +73,27 @@ def find(program: Program) -> Process | None:
             if process is not None and _works_in(process.pid, program.directory):
                 return process
     return None
+
+
+def is_outdated(process: Process, program: Program) -> bool:
+    """Return whether the program's file was replaced after this process was started from it.
+
+    The process keeps the old file.  A program that is a wrapper for another is never this file, so the time
+    has to say it, too.
+    """
+    try:
+        running, installed = os.stat(f"/proc/{process.pid}/exe"), os.stat(program.argv[0])
+    except OSError:
+        return False
+    same = (running.st_dev, running.st_ino) == (installed.st_dev, installed.st_ino)
+    return not same and datetime.fromtimestamp(installed.st_ctime, UTC) > started_at(process)
+
+
+def started_at(process: Process) -> datetime:
+    """Return when a process was started."""
+    stat = Path("/proc/stat").read_text()
+    boot = int(stat[stat.index("btime ") :].split(maxsplit=2)[1])
+    return datetime.fromtimestamp(boot + process.started / os.sysconf("SC_CLK_TCK"), UTC)
 
 
 def below(directory: Path, executable: str | None = None) -> list[Process]:

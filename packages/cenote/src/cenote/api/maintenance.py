@@ -1,0 +1,50 @@
+"""The maintenance window of a cluster, and installing updates ahead of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+from msgspec.structs import replace
+
+from cenote import maintenance
+from cenote.api.auth import UPDATE
+from cenote.api.service import Body, Call, no_content, operation
+
+PATH = "/v2/databases/{database_cluster_uuid:str}"
+
+
+class MoveWindow(Body):
+    """``hour`` is a time of the day in UTC; the other two are shown and can't be chosen."""
+
+    day: str
+    hour: str
+    pending: bool | None = None
+    description: list[str] | None = None
+
+
+@operation(HttpMethod.PUT, PATH + "/maintenance", scope=UPDATE, status=204, body=MoveWindow)
+async def move_window(request: Call) -> ASGIResponse:
+    """Choose when updates may restart the servers of a cluster: within four hours from then, each week."""
+    cluster = request.cluster().value
+    wanted = await request.decoded(MoveWindow)
+    window = maintenance.window(wanted.day, wanted.hour)
+    await request.service.store.update_cluster(
+        cluster.id, lambda current: replace(current, maintenance_window=window)
+    )
+    return no_content()
+
+
+@operation(HttpMethod.PUT, PATH + "/install_update", scope=UPDATE, status=204)
+async def install_update(request: Call) -> ASGIResponse:
+    """Restart what runs another program than the one that is installed, now; nothing where all is current."""
+    now = datetime.now(UTC)
+    stored = await request.service.store.update_cluster(
+        request.cluster().value.id, lambda current: replace(current, update_asked_at=now)
+    )
+    await request.service.settled(stored)
+    return no_content()
+
+
+ROUTES = (move_window, install_update)
