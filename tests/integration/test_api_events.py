@@ -25,6 +25,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "add_pool": {**POOL, "name": "another"},
     "update_pool": {"mode": "session", "size": 3, "db": "defaultdb"},
     "replace_rules": {"rules": [{"type": "ip_addr", "value": "192.0.2.1"}]},
+    "replace_own_settings": {"do_settings": {"service_cnames": ["db.example.com"]}},
     "resize_cluster": {"size": "db-s-2vcpu-4gb", "num_nodes": 1},
     "migrate_cluster": {"region": "fra1"},
     "change_config": {"config": {"work_mem": 8}},

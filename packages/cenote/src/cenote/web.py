@@ -14,6 +14,7 @@ from litestar.types import ASGIApp
 
 from cenote.errors import Misconfigured
 from cenote.layout import Layout
+from cenote.protocol import TimedProtocol
 from cenote.settings import ServeSettings
 
 FAREWELL_SECONDS = 0.1  # what an answer may take to leave this process
@@ -70,7 +71,7 @@ def server(app: ASGIApp, context: ssl.SSLContext, settings: ServeSettings, layou
     return Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=TimedProtocol,
             lifespan="on",
             log_config=None,
             access_log=False,

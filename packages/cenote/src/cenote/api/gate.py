@@ -7,6 +7,7 @@ request, too, and is answered with the same headers.  Whatever is not named as p
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -20,6 +21,16 @@ from cenote.api.limits import Limits
 from cenote.api.service import Service
 
 PUBLIC = frozenset({"/", "/healthz", "/openapi.json", "/docs"})
+
+
+METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+PREFLIGHT_SECONDS = 7200  # how long a browser may remember the answer, which is always the same
+# Any page may call, since no browser adds a token by itself: whoever has none is refused like everybody else.
+_ANY_ORIGIN = (b"access-control-allow-origin", b"*")
+_EXPOSED = (
+    b"access-control-expose-headers",
+    b"x-request-id, ratelimit-limit, ratelimit-remaining, ratelimit-reset, retry-after",
+)
 
 
 class Gate:
@@ -37,11 +48,19 @@ class Gate:
         request_id = str(uuid4())
         added = [(b"x-request-id", request_id.encode("ascii"))]
 
+        asked = _cross_origin(scope)
+        if asked is not None:
+            added += [_ANY_ORIGIN, _EXPOSED]
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], *added]
             await send(message)
 
+        if asked is not None and scope["method"] == "OPTIONS" and asked.method:
+            await send({"type": "http.response.start", "status": 204, "headers": asked.allowed() + added})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
         try:
             caller = self._admit(scope, added)
             body = None
@@ -83,3 +102,30 @@ class Gate:
             if spent.error is not None:
                 raise spent.error
         return caller
+
+
+@dataclass(frozen=True, slots=True)
+class _CrossOrigin:
+    """What a browser asks for on behalf of a page from elsewhere; with ``method`` before the call itself."""
+
+    method: bytes
+    headers: bytes
+
+    def allowed(self) -> list[tuple[bytes, bytes]]:
+        return [
+            (b"access-control-allow-methods", METHODS),
+            (b"access-control-allow-headers", self.headers or b"authorization, content-type"),
+            (b"access-control-max-age", b"%d" % PREFLIGHT_SECONDS),
+        ]
+
+
+def _cross_origin(scope: HTTPScope) -> _CrossOrigin | None:
+    origin = method = headers = b""
+    for name, value in scope["headers"]:
+        if name == b"origin":
+            origin = value
+        elif name == b"access-control-request-method":
+            method = value
+        elif name == b"access-control-request-headers":
+            headers = value
+    return _CrossOrigin(method, headers) if origin else None

@@ -38,13 +38,10 @@ async def get_own_settings(request: Call) -> ASGIResponse:
 @operation(HttpMethod.PUT, PATH, scope=UPDATE, status=204, body=ReplaceOwnSettings)
 async def replace_own_settings(request: Call) -> ASGIResponse:
     """Replace these names; answered when the servers show a certificate for them.  No client is dropped."""
-    cluster = request.cluster().value
+    request.cluster()  # that there is none goes before what is wrong with the body
     wanted = await request.decoded(ReplaceOwnSettings)
     names = rules.service_names(wanted.do_settings.service_cnames)
-    stored = await request.service.store.update_cluster(
-        cluster.id, lambda current: replace(current, service_names=names)
-    )
-    await request.service.settled(stored)
+    await request.change_cluster(lambda current: replace(current, service_names=names))
     return no_content()
 
 

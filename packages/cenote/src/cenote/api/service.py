@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 from litestar import HttpMethod, Request
 from litestar.datastructures import State
+from litestar.exceptions import InternalServerException
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
@@ -132,7 +133,10 @@ class Call(Request[None, Caller, State]):
 
     async def decoded(self, kind: type[T]) -> T:
         """Return the body; Malformed when it is no JSON, Invalid when the JSON does not fit."""
-        body = await self.body()
+        try:
+            body = await self.body()
+        except InternalServerException:  # Litestar's word for a client that has gone
+            raise Malformed("The request body has ended too early.") from None
         if not body.strip():
             raise Malformed("The request needs a JSON body.")
         try:

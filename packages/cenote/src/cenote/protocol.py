@@ -1,0 +1,75 @@
+"""HTTP connections that cannot be held open for nothing.
+
+A client that sends its request a byte at a time keeps a connection busy without work, and a few thousand of
+them keep all that there are.  So a request has to arrive within a time, its head and then its body, and the
+head has to be of a reasonable size; uvicorn limits only how long a connection may be idle between requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+
+class TimedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, with an end to its patience."""
+
+    head_seconds: ClassVar[float] = 10.0
+    body_seconds: ClassVar[float] = 30.0
+    head_bytes: ClassVar[int] = 64 * 1024
+
+    def __init__(self, *arguments: Any, **parameters: Any) -> None:
+        super().__init__(*arguments, **parameters)
+        self._timer: asyncio.TimerHandle | None = None
+        self._in_head = True
+        self._head_length = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait(self.head_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._wait(None)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_head:
+            self._head_length += len(data)
+            if self._head_length > self.head_bytes:
+                self._refuse(b"431 Request Header Fields Too Large")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head, self._head_length = True, 0
+        self._wait(self.head_seconds)
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._in_head = False
+        self._wait(self.body_seconds)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._wait(None)
+
+    def _wait(self, seconds: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if seconds is None else self.loop.call_later(seconds, self._time_is_up)
+
+    def _time_is_up(self) -> None:
+        if self._in_head:
+            self._refuse(b"408 Request Timeout")
+        else:
+            self.transport.abort()  # whoever waits for the body is told that the client has gone
+
+    def _refuse(self, status: bytes) -> None:
+        self._wait(None)
+        if not self.transport.is_closing():
+            self.transport.write(
+                b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+            )
+            self.transport.close()

@@ -1,0 +1,174 @@
+"""Connections of clients that send too slowly or too much, on a real HTTP server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+import uvicorn
+from litestar.enums import ScopeType
+from litestar.types import Receive, Scope, Send
+
+from cenote.protocol import TimedProtocol
+from cenote.web import Server
+
+END_SECONDS = 20  # a test that waits for an end that does not come fails after this
+GET = b"GET / HTTP/1.1\r\nhost: here\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nhost: here\r\ncontent-length: 10\r\n\r\n"
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Connect = Callable[[], Awaitable[Streams]]
+
+
+class Hasty(TimedProtocol):
+    head_seconds = 0.2
+    body_seconds = 0.2
+    head_bytes = 4096
+
+
+class Patient(TimedProtocol):
+    head_seconds = body_seconds = 60.0
+    head_bytes = 4096
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """An app that answers with the body that it gets, and says so when it gets no whole one."""
+    assert scope["type"] == ScopeType.HTTP
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            logging.getLogger("echo").info("the client has gone")
+            return
+        assert message["type"] == "http.request"
+        body, more = body + message["body"], message["more_body"]
+    headers = [(b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+@contextlib.asynccontextmanager
+async def serving(protocol: type[TimedProtocol]) -> AsyncIterator[Connect]:
+    """Serve on a free port; give what opens a connection to it, which is closed at the end."""
+    config = uvicorn.Config(echo, port=0, http=protocol, lifespan="off", log_config=None)
+    server = Server(config)
+    running = asyncio.create_task(server.serve())
+    opened: list[asyncio.StreamWriter] = []
+
+    async def connect() -> Streams:
+        reader, writer = await asyncio.open_connection(*server.servers[0].sockets[0].getsockname()[:2])
+        opened.append(writer)
+        return reader, writer
+
+    try:
+        while not server.started:
+            await asyncio.sleep(0.01)
+        yield connect
+    finally:
+        for writer in opened:
+            writer.close()
+        server.should_exit = True
+        await running
+
+
+async def told(reader: asyncio.StreamReader) -> bytes:
+    """Return all that comes until the server ends the connection."""
+    async with asyncio.timeout(END_SECONDS):
+        return await reader.read()
+
+
+def run(scenario: Callable[[Connect], Awaitable[None]], protocol: type[TimedProtocol] = Hasty) -> None:
+    async def whole() -> None:
+        async with serving(protocol) as connect:
+            await scenario(connect)
+
+    asyncio.run(whole())
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET", b"GET / HTTP/1.1\r\nhost: here\r\n"])
+def test_a_head_that_does_not_come_to_an_end_is_refused(begun: bytes) -> None:
+    async def scenario(connect: Connect) -> None:
+        reader, writer = await connect()
+        writer.write(begun)
+        assert (await told(reader)).startswith(b"HTTP/1.1 408 ")
+
+    run(scenario)
+
+
+def test_sending_a_byte_now_and_then_gains_no_time() -> None:
+    async def scenario(connect: Connect) -> None:
+        reader, writer = await connect()
+
+        async def drip() -> None:
+            with contextlib.suppress(OSError):
+                for byte in b"GET / HTTP/1.1\r\nx-long: " + b"x" * 10_000:
+                    writer.write(bytes([byte]))
+                    await writer.drain()
+                    await asyncio.sleep(0.01)
+
+        dripping = asyncio.create_task(drip())
+        assert (await told(reader)).startswith(b"HTTP/1.1 408 ")
+        dripping.cancel()
+        await asyncio.wait([dripping])
+
+    run(scenario)
+
+
+def test_a_body_that_does_not_come_ends_the_connection_and_the_app_learns_of_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario(connect: Connect) -> None:
+        reader, writer = await connect()
+        writer.write(POST + b"12345")
+        with contextlib.suppress(ConnectionError):
+            assert await told(reader) == b""
+
+    with caplog.at_level(logging.INFO, "echo"):
+        run(scenario)
+    assert "the client has gone" in caplog.text
+
+
+def test_a_later_request_on_the_same_connection_has_its_own_time() -> None:
+    async def scenario(connect: Connect) -> None:
+        reader, writer = await connect()
+        writer.write(GET)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        writer.write(b"GET / HT")
+        assert (await told(reader)).startswith(b"HTTP/1.1 408 ")
+
+    run(scenario)
+
+
+def test_an_idle_connection_between_requests_is_not_cut_by_the_time_for_a_head() -> None:
+    async def scenario(connect: Connect) -> None:
+        reader, writer = await connect()
+        for _ in range(2):
+            writer.write(POST + b"1234567890")
+            answer = await reader.readuntil(b"1234567890")
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            await asyncio.sleep(3 * Hasty.head_seconds)
+
+    run(scenario)
+
+
+def test_a_head_without_end_is_refused_by_its_size() -> None:
+    async def scenario(connect: Connect) -> None:
+        reader, writer = await connect()
+        writer.write(b"GET / HTTP/1.1\r\nx-long: " + b"x" * 10_000)
+        assert (await told(reader)).startswith(b"HTTP/1.1 431 ")
+
+    run(scenario, Patient)
+
+
+def test_a_whole_request_with_a_body_is_answered_however_it_is_cut() -> None:
+    async def scenario(connect: Connect) -> None:
+        reader, writer = await connect()
+        for byte in POST + b"1234567890":
+            writer.write(bytes([byte]))
+            await writer.drain()
+        assert (await reader.readuntil(b"1234567890")).startswith(b"HTTP/1.1 200 ")
+
+    run(scenario, Patient)
