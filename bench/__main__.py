@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import os
 import sys
 import time
 import traceback
@@ -46,7 +47,8 @@ def main(wanted: Sequence[str]) -> int:
     print(row.table(rows))
     for line in unmeasured:
         print(line)
-    print(f"written to {RESULT}")
+    load = f"{os.cpu_count()} processors, load {os.getloadavg()[2]:.1f} in the last 15 minutes"
+    print(f"{load}; written to {RESULT}")
     return 1 if broken else 0
 
 
