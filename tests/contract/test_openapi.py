@@ -82,6 +82,8 @@ async def tour(api: Api) -> None:
     await api.report(cluster)
     await call("PUT", f"{cluster}/migrate", 202, json={"region": "ams3"})
     await api.report(cluster)
+    await call("PUT", f"{cluster}/maintenance", 204, json={"day": "tuesday", "hour": "14:00"})
+    await call("PUT", f"{cluster}/install_update", 204)
     await call("GET", f"{cluster}/events", 200)
 
     # Read on the way by some clients, and truly answered that there is none.

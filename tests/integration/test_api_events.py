@@ -27,6 +27,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "replace_rules": {"rules": [{"type": "ip_addr", "value": "192.0.2.1"}]},
     "replace_own_settings": {"do_settings": {"service_cnames": ["db.example.com"]}},
     "resize_cluster": {"size": "db-s-2vcpu-4gb", "num_nodes": 1},
+    "move_window": {"day": "monday", "hour": "04:00"},
     "migrate_cluster": {"region": "fra1"},
     "change_config": {"config": {"work_mem": 8}},
 }

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from cenote import maintenance
 from cenote.api.auth import UPDATE
 from cenote.api.service import Body, Call, no_content, operation
+from cenote.domain import EventType
 
 PATH = "/v2/databases/{database_cluster_uuid:str}"
 
@@ -31,7 +32,9 @@ async def move_window(request: Call) -> ASGIResponse:
     wanted = await request.decoded(MoveWindow)
     window = maintenance.window(wanted.day, wanted.hour)
     await request.service.store.update_cluster(
-        cluster.id, lambda current: replace(current, maintenance_window=window)
+        cluster.id,
+        lambda current: replace(current, maintenance_window=window),
+        request.note(EventType.CLUSTER_UPDATE),
     )
     return no_content()
 
@@ -40,10 +43,9 @@ async def move_window(request: Call) -> ASGIResponse:
 async def install_update(request: Call) -> ASGIResponse:
     """Restart what runs another program than the one that is installed, now; nothing where all is current."""
     now = datetime.now(UTC)
-    stored = await request.service.store.update_cluster(
-        request.cluster().value.id, lambda current: replace(current, update_asked_at=now)
+    await request.change_cluster(
+        lambda current: replace(current, update_asked_at=now), EventType.CLUSTER_MAINTENANCE_PERFORM
     )
-    await request.service.settled(stored)
     return no_content()
 
 
