@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import ssl
-import stat
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import httpx
 import psycopg
@@ -20,19 +13,14 @@ from cenote import certificates
 from cenote.host import processes
 from cenote_client import Client
 from tests.support.folders import server_folder
-from tests.support.ports import free_range
 from tests.support.service import (
-    CENOTE,
     added_pool,
     answer_of,
     ca_file,
-    clean_environment,
-    exports_of,
     online_cluster,
     run_cenote,
     service,
 )
-from tests.support.waiting import wait_until
 
 
 def test_a_certificate_of_ones_own_is_shown_instead_of_ours() -> None:
@@ -137,57 +125,6 @@ def test_a_path_that_is_too_long_for_sockets_is_refused_with_words() -> None:
         assert refused.returncode == 1
         assert "too long for the unix sockets below it" in refused.stderr
         assert list(folder.iterdir()) == []
-
-
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_an_ephemeral_service_leaves_nothing_behind(how: signal.Signals) -> None:
-    with server_folder() as folder, ephemeral(folder) as process:
-        env_file = folder / "env"
-        wait_until("the exports are written", 60, env_file.exists)
-        assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
-        variables = exports_of(env_file.read_text())
-        with local_client(variables, "localhost") as client:
-            cluster = online_cluster(client, "ephemeral")
-            assert answer_of(cluster["connection"]["uri"], "SHOW fsync") == "off"
-            pool = added_pool(client, cluster["id"], "pool")
-            assert answer_of(pool["connection"]["uri"]) == 42
-            ports = [cluster["connection"]["port"], pool["connection"]["port"]]
-            ports.append(int(variables["DIGITALOCEAN_API_URL"].rpartition(":")[2]))
-            assert len(processes.below(folder)) >= 3
-
-            process.send_signal(how)
-            assert process.wait(timeout=60) == 0
-
-        assert processes.below(folder) == []
-        assert [path for path in folder.iterdir() if path.name.startswith("cenote-")] == []
-        for port in ports:
-            with pytest.raises(ConnectionRefusedError):
-                socket.create_connection(("127.0.0.1", port), timeout=5)
-
-
-@contextmanager
-def ephemeral(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """``cenote serve --ephemeral`` whose temporary data directory is in this folder."""
-    first = free_range(4)
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                *(CENOTE, "serve", "--ephemeral", "--port=0", f"--ports={first}-{first + 3}"),
-                f"--env-file={folder / 'env'}",
-            ],
-            env=clean_environment() | {"TMPDIR": str(folder)},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait(timeout=60)
-        for left in processes.below(folder):
-            os.kill(left.pid, signal.SIGKILL)
 
 
 def local_client(variables: dict[str, str], name: str) -> Client:

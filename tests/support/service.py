@@ -164,6 +164,31 @@ def service(*options: str, on_disk: bool = False) -> Iterator[Service]:
 
 
 @contextlib.contextmanager
+def ephemeral(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """``cenote serve --ephemeral`` whose temporary data directory is in this folder."""
+    first = free_range(4)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                *(CENOTE, "serve", "--ephemeral", "--port=0", f"--ports={first}-{first + 3}"),
+                f"--env-file={folder / 'env'}",
+            ],
+            env=clean_environment() | {"TMPDIR": str(folder)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(timeout=60)
+        for left in processes.below(folder):
+            os.kill(left.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
 def calling(running: Service) -> Iterator[httpx.Client]:
     """A plain client: it tries nothing again, so that every request has one fate."""
     variables = running.environment()

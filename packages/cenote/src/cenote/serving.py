@@ -57,10 +57,11 @@ Ready = Callable[[Serving], Awaitable[None]]
 async def serve(settings: ServeSettings, ready: Ready) -> None:
     """Serve until SIGINT or SIGTERM; ``ready`` is called once the API answers.
 
-    Raises Misconfigured with what to do about it, before anything is started.
+    Raises Misconfigured with what to do about it, before anything is started, and CancelledError when a
+    signal comes before the API answers.
     """
     settings.check()
-    with _data_dir(settings) as settings:
+    with web.signals() as ending, _data_dir(settings) as settings:
         layout = Layout(settings.data_dir)
         layout.check()
         found = look_for_programs(settings)
@@ -72,9 +73,11 @@ async def serve(settings: ServeSettings, ready: Ready) -> None:
                 processes.become_reaper()
                 try:
                     async with _store(settings, layout, found) as store:
-                        await _run(settings, layout, found, account, store, listener, context, ready)
+                        await _run(settings, layout, found, account, store, listener, context, ready, ending)
                 finally:
                     if settings.ephemeral:
+                        # A template that is being made would go on writing into a folder that is removed.
+                        await asyncio.get_running_loop().shutdown_default_executor()
                         await stop_servers(layout)
         finally:
             os.close(held)
@@ -180,6 +183,7 @@ async def _run(
     listener: socket.socket,
     context: ssl.SSLContext,
     ready: Ready,
+    ending: web.Ending,
 ) -> None:
     sealer = Sealer(layout.sealing_key)
     await identity.admit_administrator(store, layout)
@@ -204,8 +208,8 @@ async def _run(
             announcing = group.create_task(
                 _announce(settings, layout, listener, store, host, server, ready), name="announcing"
             )
-            with web.signals(server):
-                await server.serve(sockets=[listener])
+            ending.serves(server)
+            await server.serve(sockets=[listener])
             for task in (announcing, renewing, working):
                 task.cancel()
     except BaseExceptionGroup as group_of_one:
@@ -260,11 +264,11 @@ async def _announce(
     ready: Ready,
 ) -> None:
     """Wait until requests are answered and clusters can be placed, then say so."""
+    url = web.url(settings, listener)  # a service that ends at once closes the listener
     if not await store.wait(lambda: store.host(host.name), HOST_SECONDS):
         raise Unavailable("this host's record does not appear in the store")
     while not server.started:
         await asyncio.sleep(0.005)
-    url = web.url(settings, listener)
     layout.address.write_text(url + "\n")
     await ready(Serving(url, layout))
 

@@ -86,18 +86,37 @@ def server(app: ASGIApp, context: ssl.SSLContext, settings: ServeSettings, layou
     )
 
 
+class Ending:
+    """What SIGINT and SIGTERM do: they end the server, or give up a start that has not come that far.
+
+    A second one changes nothing, since what is being put in order then has to be finished.
+    """
+
+    def __init__(self, starting: asyncio.Task[object]) -> None:
+        self._starting: asyncio.Task[object] | None = starting
+        self._server: Server | None = None
+
+    def serves(self, server: Server) -> None:
+        self._server = server
+
+    def __call__(self) -> None:
+        if self._server is not None:
+            self._server.should_exit = True
+        elif self._starting is not None:
+            self._starting.cancel()
+            self._starting = None
+
+
 @contextlib.contextmanager
-def signals(server: Server) -> Iterator[None]:
-    """End the server on SIGINT and SIGTERM."""
-    loop = asyncio.get_running_loop()
-
-    def leave() -> None:
-        server.should_exit = True
-
+def signals() -> Iterator[Ending]:
+    """Take both signals for the task that calls this."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    ending = Ending(task)
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, leave)
+        loop.add_signal_handler(number, ending)
     try:
-        yield
+        yield ending
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -120,7 +121,11 @@ def run(settings: ServeSettings, ready: Ready) -> None:
     """Serve until a signal says otherwise."""
     import uvloop
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    # A signal that comes while the service starts cancels the start, which then has put things in order.
+    with (
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        contextlib.suppress(asyncio.CancelledError),
+    ):
         runner.run(serving.serve(settings, ready))
 
 
