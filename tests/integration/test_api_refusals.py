@@ -47,8 +47,8 @@ CLUSTER_REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"private_network_uuid": "x"}, "private_network_uuid: "),
     ({"rules": [{"type": "ip_addr", "value": "192.168.1.256"}]}, "rules[0].value: "),
     ({"backup_restore": {"database_name": "x"}}, "backup_restore: "),
-    ({"storage_autoscale": {"enabled": True, "threshold_percent": 80}}, "autoscale: "),
-    ({"autoscale": {"storage": {"enabled": True}}}, "autoscale: "),
+    ({"storage_autoscale": {"enabled": True, "threshold_percent": 99}}, "threshold_percent: 99 is not"),
+    ({"autoscale": {"storage": {"enabled": True, "increment_gib": 1}}}, "increment_gib: 1 is not"),
     ({"do_settings": {"service_cnames": ["db"]}}, "service_cnames: 'db' is not a host name"),
     ({"colour": "red"}, "Object contains unknown field `colour`"),
     (

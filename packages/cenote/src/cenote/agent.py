@@ -17,20 +17,23 @@ from uuid import UUID
 
 import msgspec
 
+from cenote import storage
 from cenote.changes import Change, CopyTemplate, Start, Stop, Wait
 from cenote.domain import Cluster, Host, NodeStatus
 from cenote.engine import ASIDE, PARTS, removal, server, updates
 from cenote.engine.wanted import Site, Wanted
-from cenote.errors import CenoteError, Unavailable
+from cenote.errors import CenoteError, NotFound, Unavailable
 from cenote.host import facts, files, processes
 from cenote.host.machine import Machine
 from cenote.host.sql import Session
+from cenote.storage import Use
 from cenote.store.store import Store
 from cenote.store.tables import Stored
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 20.0  # seconds between looks at a cluster that nothing was heard of
+LOOK_OFTEN = 2.0  # the same, where the storage is nearly full
 POLL_FIRST, POLL_MOST = 0.005, 0.5  # seconds between looks while a server is starting
 POLL_GROWTH = 1.2
 RETRY_FIRST, RETRY_MOST = 0.5, 30.0  # seconds between tries of what has failed
@@ -161,7 +164,8 @@ class NodeTask:
                     if stored.value.deleted_at is not None:
                         await self._remove(stored)
                         return
-                    await self._converge(stored)
+                    if await self._converge(stored):
+                        pause = LOOK_OFTEN
                 except Waiting as waiting:
                     if str(waiting) != waited_for:
                         poll, waited_for = POLL_FIRST, str(waiting)
@@ -183,7 +187,8 @@ class NodeTask:
         finally:
             self._watch.close()
 
-    async def _converge(self, stored: Stored[Cluster]) -> None:
+    async def _converge(self, stored: Stored[Cluster]) -> bool:
+        """Do all that is needed, and report; return whether the next look should be soon."""
         wanted = self._wanted(stored)
         session = Session(wanted.paths.sockets, wanted.node.port, wanted.node.pool_port)
         try:
@@ -199,14 +204,36 @@ class NodeTask:
                 raise failure
             settings = await server.settings_in_force(session)
             outdated = tuple((await updates.look(self._machine, wanted, session)).outdated)
+            use = await server.disk_use(self._machine, wanted)
         finally:
             all_work = self._watch_servers(wanted)
             await session.close()
         if not all_work:  # one has ended since it was looked at
             self.wake.set()
-        await self._report(stored, "", reached=stored.revision, settings=settings, outdated=outdated)
+        refused = server.refuses_writes(files.read(server.configuration_file(wanted)))
+        await self._report(
+            stored,
+            "" if use is None else storage.in_words(use, wanted.cluster, refused=refused),
+            failing=refused,
+            reached=stored.revision,
+            settings=settings,
+            outdated=outdated,
+            used_mib=0 if use is None else use.used_mib,
+        )
         for program in (wanted.server, wanted.bouncer):
             files.keep_short(program.log, LONGEST_LOG)
+        if use is None:
+            return False
+        await self._grow(wanted.cluster, use)
+        return storage.is_near(use, wanted.cluster.storage_mib)
+
+    async def _grow(self, cluster: Cluster, use: Use) -> None:
+        """Give a cluster that grows by itself the storage that it needs."""
+        if storage.grown(cluster, use) is cluster:
+            return
+        with contextlib.suppress(NotFound):  # it was deleted meanwhile
+            stored = await self._store.update_cluster(cluster.id, lambda current: storage.grown(current, use))
+            log.info("cluster %s: its storage has grown to %d MiB", cluster.name, stored.value.storage_mib)
 
     async def _bring(self, part: ModuleType, wanted: Wanted, session: Session) -> None:
         """Do all that one part of the node needs."""
@@ -269,6 +296,7 @@ class NodeTask:
         reached: int | None = None,
         settings: dict[str, str] | None = None,
         outdated: tuple[str, ...] = (),
+        used_mib: int = 0,
     ) -> None:
         """Report what is seen; what is not known in this pass stays as it was."""
         now = datetime.now(UTC)
@@ -284,6 +312,7 @@ class NodeTask:
                 region=cluster.region,
                 storage_mib=cluster.storage_mib,
                 outdated=outdated,
+                used_mib=used_mib,
             )
         try:
             await self._store.report(self._cluster_id, self._node_name, status)

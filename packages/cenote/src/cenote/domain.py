@@ -152,6 +152,14 @@ class MaintenanceWindow(Record, frozen=True, kw_only=True):
     hour: str = "03:00"
 
 
+class StorageAutoscale(Record, frozen=True, kw_only=True):
+    """Storage that grows by ``increment_gib`` as soon as so many percent of it are used."""
+
+    enabled: bool = False
+    threshold_percent: int = 0
+    increment_gib: int = 0
+
+
 class Configuration(Record, frozen=True, kw_only=True):
     """The settings that were chosen, by their names in the API; ``parameters`` knows what they may be."""
 
@@ -188,6 +196,7 @@ class Cluster(Record, frozen=True, kw_only=True):
     maintenance_window: MaintenanceWindow = MaintenanceWindow()
     update_asked_at: datetime | None = None  # servers that run outdated programs since before are restarted
     configuration: Configuration = Configuration()
+    autoscale: StorageAutoscale = StorageAutoscale()
     deleted_at: datetime | None = None
 
     @property
@@ -211,7 +220,7 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     waited for or what failed; it is empty when nothing is left to do.  ``settings`` are what the server
     itself says of the settings that it runs on, each with its unit.  ``size``, ``region`` and ``storage_mib``
     are those that it has been brought to.  ``outdated`` names the servers whose programs have been
-    replaced since they were started.
+    replaced since they were started, ``used_mib`` is what the data takes.
     """
 
     reached: int
@@ -223,6 +232,7 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     region: str = ""
     storage_mib: int = 0
     outdated: tuple[str, ...] = ()
+    used_mib: int = 0
 
 
 class Host(Record, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from cenote import catalog, configuration
+from cenote import catalog, configuration, storage
 from cenote.catalog import Size
 from cenote.domain import (
     ADMIN_USER,
@@ -37,7 +37,6 @@ MOST_USERS = 1_000  # the whole cluster is one record, and etcd takes no record 
 MOST_DATABASES = 1_000
 MOST_TAGS = 100
 MOST_SERVICE_NAMES = 16
-MOST_STORAGE_MIB = 16 * 1024 * 1024
 
 _OTHER_ENGINES = frozenset(
     {"mysql", "redis", "valkey", "mongodb", "kafka", "opensearch", "advanced_pg", "advanced_mysql"}
@@ -116,10 +115,10 @@ def storage_mib(asked: int | None, size: Size) -> int:
     """Return the storage to note; a size brings its own, and it may be more."""
     if asked is None:
         return size.disk_mib
-    if not size.disk_mib <= asked <= MOST_STORAGE_MIB:
+    if not size.disk_mib <= asked <= storage.MOST_MIB:
         raise Invalid(
             f"storage_size_mib: {asked} is not from {size.disk_mib}, which size {size.slug} brings, "
-            f"to {MOST_STORAGE_MIB}."
+            f"to {storage.MOST_MIB}."
         )
     return asked
 

@@ -20,6 +20,7 @@ from cenote.api.firewall import RuleBody
 from cenote.api.own_settings import OwnSettings
 from cenote.api.placing import Place, place
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
+from cenote.api.storage import ReplaceAutoscale, StorageBody
 from cenote.api.views import ClusterView, cluster_view
 from cenote.domain import (
     ADMIN_USER,
@@ -31,6 +32,7 @@ from cenote.domain import (
     Node,
     Note,
     Secret,
+    StorageAutoscale,
     UserRole,
 )
 from cenote.errors import Invalid
@@ -40,18 +42,6 @@ PATH = "/v2/databases"
 ONE = "/v2/databases/{database_cluster_uuid:str}"
 
 DEFAULT_PROJECT = uuid5(NAMESPACE_OID, "cenote project default")
-
-
-class StorageAutoscale(Body):
-    """Growing the storage by itself; only ``enabled`` false is taken."""
-
-    enabled: bool = False
-    threshold_percent: int | None = None
-    increment_gib: int | None = None
-
-
-class Autoscale(Body):
-    storage: StorageAutoscale | None = None
 
 
 class CreateCluster(Body):
@@ -69,17 +59,20 @@ class CreateCluster(Body):
     storage_size_mib: int | None = None
     rules: list[RuleBody] | None = None
     backup_restore: dict[str, Any] | None = None
-    autoscale: Autoscale | None = None
-    storage_autoscale: StorageAutoscale | None = None
+    autoscale: ReplaceAutoscale | None = None
+    storage_autoscale: StorageBody | None = None
     do_settings: OwnSettings | None = None
 
     def refuse_what_is_missing(self) -> None:
         """Refuse what this version does not do, rather than to let it fall under the table."""
         if self.backup_restore is not None:
             raise Invalid("backup_restore: restoring from a backup is not supported by this version.")
+
+    def growing(self) -> StorageAutoscale:
+        """Return how the storage grows by itself, which clients send in one of two places."""
         nested = self.autoscale.storage if self.autoscale is not None else None
-        if any(autoscale is not None and autoscale.enabled for autoscale in (nested, self.storage_autoscale)):
-            raise Invalid("autoscale: growing the storage by itself is not supported by this version.")
+        sent = nested or self.storage_autoscale
+        return StorageAutoscale() if sent is None else sent.wanted()
 
 
 class ClusterAnswer(msgspec.Struct):
@@ -145,6 +138,7 @@ async def _recorded(service: Service, wanted: CreateCluster, note: Note) -> Clus
     network_id = rules.optional_uuid("private_network_uuid", wanted.private_network_uuid)
     own = wanted.do_settings or OwnSettings()
     service_names = rules.service_names(own.service_cnames)
+    autoscale = wanted.growing()
     wanted.refuse_what_is_missing()
     if store.cluster_by_name(wanted.name) is not None:
         raise _name_taken()
@@ -166,6 +160,7 @@ async def _recorded(service: Service, wanted: CreateCluster, note: Note) -> Clus
             region=region,
             created_at=now,
             storage_mib=storage_mib,
+            autoscale=autoscale,
             project_id=project_id or DEFAULT_PROJECT,
             private_network_id=network_id or catalog.default_network(region),
             authority=authority,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote import configuration, rules
+from cenote import configuration, rules, storage
 from cenote.api.auth import UPDATE
 from cenote.api.config import surroundings
 from cenote.api.service import Body, Call, accepted, operation
@@ -40,9 +40,13 @@ async def resize_cluster(request: Call) -> ASGIResponse:
     size = rules.size(wanted.size)
     storage_mib = rules.storage_mib(wanted.storage_size_mib, size)
     around = surroundings(request.service, request.idle_cluster().value)
+    status = request.service.store.status(cluster.id, cluster.primary.name)
+    used_mib = 0 if status is None else status.used_mib
 
     def resized(current: Cluster) -> Cluster:
         after = rules.resize(current, size, storage_mib)
+        if storage_mib < current.storage_mib:
+            storage.holds(storage_mib, used_mib)
         configuration.fits(after, around)
         return after
 

@@ -47,7 +47,6 @@ DELETE /online-migration/{migration_id:str} migrating from another server
 GET /backups keeping backups
 POST /replicas adding replicas
 PUT /upgrade upgrading to another major version
-PUT /autoscale growing the storage by itself
 GET POST /logsink forwarding logs
 GET PUT DELETE /logsink/{logsink_id:str} forwarding logs
 """
@@ -57,24 +56,8 @@ class NoReplicasAnswer(msgspec.Struct):
     replicas: list[Any] = []
 
 
-class NoStorageAutoscaleView(msgspec.Struct, frozen=True):
-    enabled: bool = False
-
-
-class NoAutoscaleView(msgspec.Struct, frozen=True):
-    storage: NoStorageAutoscaleView = NoStorageAutoscaleView()
-
-
-class NoAutoscaleAnswer(msgspec.Struct):
-    """Some clients read the one key and some the other."""
-
-    autoscale: NoAutoscaleView = NoAutoscaleView()
-    storage: NoStorageAutoscaleView = NoStorageAutoscaleView()
-
-
 _NOTHING_YET: dict[str, type[msgspec.Struct]] = {
     "/replicas": NoReplicasAnswer,
-    "/autoscale": NoAutoscaleAnswer,
 }
 
 _NO_SUCH_THING = """

@@ -121,6 +121,18 @@ class OwnSettingsView(msgspec.Struct):
     service_cnames: tuple[str, ...]
 
 
+class StorageAutoscaleView(msgspec.Struct, kw_only=True):
+    """Storage that grows by itself; the numbers are there while it does."""
+
+    enabled: bool
+    threshold_percent: int | UnsetType = UNSET
+    increment_gib: int | UnsetType = UNSET
+
+
+class AutoscaleView(msgspec.Struct):
+    storage: StorageAutoscaleView
+
+
 class ProgressView(msgspec.Struct, kw_only=True):
     """An addition of Cenote's: what the cluster waits for, or what failed, in words; empty when nothing."""
 
@@ -150,6 +162,8 @@ class ClusterView(msgspec.Struct, kw_only=True):
     users: list[UserView]
     maintenance_window: MaintenanceWindowView
     storage_size_mib: int
+    storage_autoscale: StorageAutoscaleView
+    autoscale: AutoscaleView
     do_settings: OwnSettingsView
     metrics_endpoints: list[Any] = []
     rules: list[RuleView]
@@ -205,6 +219,8 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
             description=[f"Restart {name} with the program that is installed now" for name in outdated],
         ),
         storage_size_mib=cluster.storage_mib,
+        storage_autoscale=storage_autoscale_view(cluster),
+        autoscale=AutoscaleView(storage_autoscale_view(cluster)),
         do_settings=own_settings_view(cluster),
         rules=[rule_view(cluster, rule) for rule in cluster.firewall],
         version_end_of_life=catalog.end_of_life(cluster.version) or UNSET,
@@ -256,6 +272,15 @@ def rule_view(cluster: Cluster, rule: FirewallRule) -> RuleView:
         value=rule.value,
         created_at=rule.created_at,
         description=rule.description or UNSET,
+    )
+
+
+def storage_autoscale_view(cluster: Cluster) -> StorageAutoscaleView:
+    rule = cluster.autoscale
+    if not rule.enabled:
+        return StorageAutoscaleView(enabled=False)
+    return StorageAutoscaleView(
+        enabled=True, threshold_percent=rule.threshold_percent, increment_gib=rule.increment_gib
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cenote import configuration, parameters, sources
+from cenote import configuration, parameters, sources, storage
 from cenote.changes import CopyTemplate, EndProcesses, Plan, Reload, Remove, Start, Wait
 from cenote.conf import hba, postgresql
 from cenote.conf.hba import SUPERUSER
@@ -19,8 +19,11 @@ from cenote.engine.wanted import Wanted
 from cenote.host import facts, files, processes
 from cenote.host.machine import Machine
 from cenote.host.sql import Session
+from cenote.storage import Use
 
 _READY = b"ready"
+_REFUSAL = b"default_transaction_read_only = 'on'"
+_MEASURE_EVERY, _MEASURE_OFTEN = 15.0, 1.5  # seconds, the latter when the storage is nearly full
 _EXECUTABLE = "postgres"
 
 
@@ -41,9 +44,10 @@ class Seen:
     orphans: bool = False
     strangers: tuple[Path, ...] = ()
     port_taken: bool = False
+    use: Use | None = None
 
 
-async def look(_machine: Machine, wanted: Wanted, _session: Session) -> Seen:
+async def look(machine: Machine, wanted: Wanted, _session: Session) -> Seen:
     paths = wanted.paths
     found = loaded.look(wanted.server)
     is_down, locks = found.process is None, (wanted.server.pid_file, *paths.sockets.glob(".s.PGSQL.*.lock"))
@@ -56,13 +60,14 @@ async def look(_machine: Machine, wanted: Wanted, _session: Session) -> Seen:
         orphans=is_down and bool(processes.below(paths.data, _EXECUTABLE)),
         strangers=processes.naming_strangers(locks) if is_down else (),
         port_taken=is_down and not facts.can_listen(wanted.site.listen, wanted.node.port),
+        use=await disk_use(machine, wanted),
     )
 
 
 def plan(wanted: Wanted, seen: Seen) -> Plan:
     if not seen.has_data:
         yield CopyTemplate(wanted.cluster.version, wanted.paths.data)
-    contents = _configuration(wanted)
+    contents = _configuration(wanted, read_only=_refuses_writes(wanted, seen))
     digest = loaded.digest(*contents.values(), seen.certificate or b"")
     yield from loaded.write_differing(wanted.server, contents, seen.files, seen.loaded, digest)
     if seen.loaded.process is None:
@@ -81,6 +86,32 @@ def plan(wanted: Wanted, seen: Seen) -> Plan:
         yield Reload(wanted.server, digest)
 
 
+async def disk_use(machine: Machine, wanted: Wanted) -> Use | None:
+    """Return how full the storage is, None before there is any data; the fuller, the newer the numbers."""
+    if not wanted.paths.data.exists():
+        return None
+    use = await machine.disk_use(wanted.paths.data, _MEASURE_EVERY)
+    if storage.is_near(use, wanted.cluster.storage_mib):
+        use = await machine.disk_use(wanted.paths.data, _MEASURE_OFTEN)
+    return use
+
+
+def refuses_writes(content: bytes | None) -> bool:
+    """Return whether a configuration has the server refuse writes."""
+    return _REFUSAL in (content or b"")
+
+
+def _refuses_writes(wanted: Wanted, seen: Seen) -> bool:
+    refused = refuses_writes(seen.files.get(configuration_file(wanted)))
+    if seen.use is None:
+        return refused
+    return storage.refuses_writes(seen.use, wanted.cluster.storage_mib, refused=refused)
+
+
+def configuration_file(wanted: Wanted) -> Path:
+    return wanted.paths.data / "postgresql.conf"
+
+
 async def settings_in_force(session: Session) -> dict[str, str]:
     """Return what the server runs on: of each setting that the API has, its value and, if any, its unit."""
     names = ", ".join(f"'{parameter.server_name}'" for parameter in parameters.POSTGRESQL.values())
@@ -95,7 +126,7 @@ def _state(pid_file: Path, found: Loaded) -> bytes:
     return lines[7].strip() if ours and len(lines) > 7 else b""
 
 
-def _configuration(wanted: Wanted) -> dict[Path, bytes]:
+def _configuration(wanted: Wanted, *, read_only: bool = False) -> dict[Path, bytes]:
     site, cluster, node, paths = wanted.site, wanted.cluster, wanted.node, wanted.paths
     memory_mib = configuration.memory_mib(cluster, site.memory_mib)
     settings = postgresql.render(
@@ -114,10 +145,11 @@ def _configuration(wanted: Wanted) -> dict[Path, bytes]:
             socket_directory=paths.sockets,
             certificate=paths.certificate,
         ),
+        {"default_transaction_read_only": "on"} if read_only else {},
     )
     ident = hba.render_ident(site.service_user, site.server_user, (user.name for user in cluster.users))
     return {
-        paths.data / "postgresql.conf": settings.encode(),
+        configuration_file(wanted): settings.encode(),
         paths.data / "pg_hba.conf": hba.render(sources.networks(cluster.firewall)).encode(),
         paths.data / "pg_ident.conf": ident.encode(),
     }

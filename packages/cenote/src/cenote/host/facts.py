@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from cenote.storage import Use
 
 _LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp
 
@@ -45,6 +48,27 @@ def free_mib(folder: Path) -> int:
     """Return how much room the servers have left on the file system of a folder."""
     found = os.statvfs(folder)
     return found.f_bavail * found.f_frsize // 2**20
+
+
+def disk_use(folder: Path) -> Use:
+    """Return what a folder takes and what is left beside it.  Files may come and go meanwhile."""
+    found = os.statvfs(folder)
+    return Use(
+        used_mib=_blocks(folder) * 512 // 2**20,
+        free_mib=found.f_bavail * found.f_frsize // 2**20,
+        disk_mib=found.f_blocks * found.f_frsize // 2**20,
+    )
+
+
+def _blocks(folder: str | Path) -> int:
+    total = 0
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                total += entry.stat(follow_symlinks=False).st_blocks
+                if entry.is_dir(follow_symlinks=False):
+                    total += _blocks(entry.path)
+    return total
 
 
 def can_listen(addresses: Iterable[str], port: int) -> bool:

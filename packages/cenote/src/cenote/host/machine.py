@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
@@ -33,9 +34,19 @@ from cenote.errors import CenoteError, Misconfigured
 from cenote.host import facts, files, processes, sql, templates
 from cenote.host.processes import Account, Process
 from cenote.layout import Layout
+from cenote.storage import Use
 from cenote.store.sealing import Sealer
 
 _RELOAD_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """When that began, and how many seconds it took."""
+
+    use: Use
+    at: float
+    took: float
 
 
 class Machine:
@@ -51,6 +62,7 @@ class Machine:
         self._template_lock = asyncio.Lock()
         self._listening: dict[int, Process] = {}
         self._copied = asyncio.Event()
+        self._uses: dict[Path, Measured] = {}
 
     async def do(self, change: Change, session: sql.Session) -> None:
         """Carry out one change; raise CenoteError or OSError when the machine refuses it."""
@@ -60,6 +72,7 @@ class Machine:
             case WriteFile(path, content, mode):
                 files.write(path, content, mode, self.account.owner)
             case Remove(path):
+                self._uses = {known: use for known, use in self._uses.items() if path not in known.parents}
                 await asyncio.to_thread(files.remove, path)
             case CopyTemplate(version, target):
                 source = await self.template(version)
@@ -102,6 +115,18 @@ class Machine:
         if self._listening.get(port) != process and port in facts.listening_sockets(process.pid):
             self._listening[port] = process
         return self._listening.get(port) == process
+
+    async def disk_use(self, folder: Path, max_age: float) -> Use:
+        """Return how full the storage is; measured again when that was ``max_age`` seconds ago.
+
+        A folder of many files takes its time, so that takes no more than a twentieth of all time.
+        """
+        now = asyncio.get_running_loop().time
+        known, begun = self._uses.get(folder), now()
+        if known is None or begun - known.at > max(max_age, 20 * known.took):
+            use = await asyncio.to_thread(facts.disk_use, folder)
+            known = self._uses[folder] = Measured(use, begun, now() - begun)
+        return known.use
 
     async def template(self, version: str) -> Path:
         """Return the template of a major version; the first call for a version makes it."""

@@ -17,14 +17,17 @@ from cenote.errors import CenoteError
 
 _CONNECT_SECONDS = 5
 # A statement of ours may hold a verifier, so the server must not note it down: not in its log, whether it
-# fails or takes long, and not in its statistics.  Two are set by statements, as these leave the value to be
+# fails or takes long, and not in its statistics.  Some are set by statements, as these leave the value to be
 # seen that everybody else has.  A lock that is waited for holds up whoever comes after us, and the rest of
 # the plan, so it is asked for again later.
 _OPTIONS = (
     "-c statement_timeout=60s -c lock_timeout=2s -c log_statement=none -c log_min_error_statement=panic"
     " -c log_min_duration_sample=-1 -c log_transaction_sample_rate=0"
 )
-_DISCREET = b"SET log_min_duration_statement = -1; SET pg_stat_statements.track = 'none'"
+_DISCREET = (
+    b"SET log_min_duration_statement = -1; SET pg_stat_statements.track = 'none';"
+    b" SET default_transaction_read_only = off"  # a full cluster still gets its users
+)
 
 
 class Session:
