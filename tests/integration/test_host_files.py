@@ -1,0 +1,106 @@
+"""Files and folders: in one step or not at all, and for their owner alone."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from cenote.host import facts, files
+
+
+def test_a_reader_sees_the_old_file_or_the_new_one_and_never_half_of_one(tmp_path: Path) -> None:
+    path = tmp_path / "settings"
+    contents = [bytes([letter]) * 300_000 for letter in b"ab"]
+    files.write(path, contents[0], 0o600, None)
+    seen, ended = set(), threading.Event()
+
+    def read() -> None:
+        while not ended.is_set():
+            seen.add(path.read_bytes())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for number in range(200):
+            files.write(path, contents[number % 2], 0o600, None)
+    finally:
+        ended.set()
+        reader.join()
+    assert seen <= set(contents)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["settings"]
+
+
+def test_a_file_has_its_mode_and_owner_from_the_beginning(tmp_path: Path) -> None:
+    owner = (os.geteuid(), os.getegid()) if os.geteuid() != 0 else (65534, 65534)
+    path = tmp_path / "settings"
+    files.write(path, b"x", 0o640, owner)
+    found = path.stat()
+    assert stat.S_IMODE(found.st_mode) == 0o640
+    assert (found.st_uid, found.st_gid) == owner
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "settings"
+    path.mkdir()
+    (path / "inside").write_text("kept")
+    with pytest.raises(OSError, match="directory"):
+        files.write(path, b"x", 0o600, None)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["settings"]
+    assert (path / "inside").read_text() == "kept"
+
+
+def test_what_is_not_there_is_read_as_none(tmp_path: Path) -> None:
+    assert files.read(tmp_path / "missing") is None
+    assert files.mode_of(tmp_path / "missing") is None
+    assert files.tail(tmp_path / "missing") == ""
+
+
+def test_a_folder_that_is_open_to_others_is_shut(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    files.make_directory(folder, 0o700, None)
+    folder.chmod(0o755)
+    assert files.mode_of(folder) == 0o755
+    files.make_directory(folder, 0o700, None)
+    assert files.mode_of(folder) == 0o700
+
+
+def test_a_removal_takes_a_file_a_folder_a_link_and_nothing(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "inside").write_text("kept")
+    file, folder, link = (tmp_path / name for name in ("file", "folder", "link"))
+    file.write_text("x")
+    (folder / "deep" / "deeper").mkdir(parents=True)
+    link.symlink_to(kept)
+    for path in (file, folder, link, tmp_path / "missing"):
+        files.remove(path)
+        assert not files.remains(path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["kept"]
+    assert (kept / "inside").read_text() == "kept"
+
+
+def test_a_log_that_has_grown_is_moved_aside_under_the_feet_of_its_writer(tmp_path: Path) -> None:
+    path = tmp_path / "server.log"
+    with path.open("ab", buffering=0) as log:
+        log.write(b"old\n" * 100)
+        files.keep_short(path, 1000)
+        assert path.read_bytes() == b"old\n" * 100
+        files.keep_short(path, 100)
+        log.write(b"new\n")
+    assert path.read_bytes() == b"new\n"
+    assert path.with_name("server.log.1").read_bytes() == b"old\n" * 100
+
+
+def test_the_end_of_a_log_is_given_on_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "server.log"
+    path.write_bytes(b"x" * 10_000 + b"\none\n two \n\xff\n\n")
+    assert files.tail(path, lines=3) == "one / two / \ufffd"
+
+
+def test_free_room_is_told_of_the_file_system_of_a_folder(tmp_path: Path) -> None:
+    found = os.statvfs(tmp_path)
+    assert facts.free_mib(tmp_path) <= found.f_blocks * found.f_frsize // 2**20
