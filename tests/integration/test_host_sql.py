@@ -1,0 +1,103 @@
+"""SQL of ours on a real server: in one transaction, with nothing of it in the server's log or our errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from psycopg.sql import SQL, Literal
+
+from cenote.changes import Reload, Sql
+from cenote.domain import Cluster
+from cenote.errors import CenoteError
+from cenote.host import sql
+from tests.support.lab import Lab, Share, shared_lab
+
+SECRET = "SCRAM-SHA-256$4096:c2FsdA==$secret"
+
+
+@pytest.fixture(scope="module")
+def labs() -> Iterator[Share]:
+    yield from shared_lab()
+
+
+async def made(lab: Lab) -> Cluster:
+    cluster = lab.new_cluster()
+    await lab.converge(cluster)
+    return cluster
+
+
+async def run(lab: Lab, cluster: Cluster, change: Sql) -> None:
+    session = lab.session(cluster)
+    try:
+        await lab.machine.do(change, session)
+    finally:
+        await session.close()
+
+
+def test_statements_are_done_all_together_or_not_at_all(labs: Share) -> None:
+    async def scenario(lab: Lab) -> None:
+        cluster = await made(lab)
+        half = Sql("postgres", "two things", (SQL("CREATE TABLE half ()"), SQL("SELECT 1 / 0")))
+        with pytest.raises(CenoteError, match="two things failed: division by zero"):
+            await run(lab, cluster, half)
+        assert await lab.rows(cluster, "SELECT 1 FROM pg_tables WHERE tablename = 'half'") == []
+
+    labs(scenario)
+
+
+def test_a_statement_that_fails_is_shown_neither_to_us_nor_to_the_servers_log(labs: Share) -> None:
+    async def scenario(lab: Lab) -> None:
+        cluster = await made(lab)
+        statement = SQL("ALTER ROLE missing PASSWORD {}").format(Literal(SECRET))
+        with pytest.raises(CenoteError) as raised:
+            await run(lab, cluster, Sql("postgres", "changing a password", (statement,)))
+        assert str(raised.value) == 'changing a password failed: role "missing" does not exist'
+        assert raised.value.__cause__ is None
+        assert raised.value.__suppress_context__
+        log = lab.wanted(cluster).server.log.read_text()
+        assert 'role "missing" does not exist' in log
+        assert SECRET not in log
+
+    labs(scenario)
+
+
+def test_a_customers_log_settings_do_not_show_what_we_do(labs: Share) -> None:
+    async def scenario(lab: Lab) -> None:
+        cluster = await made(lab)
+        await run(
+            lab,
+            cluster,
+            Sql("postgres", "logging all", (SQL("ALTER DATABASE postgres SET log_statement = 'all'"),)),
+        )
+        statement = SQL("ALTER ROLE doadmin PASSWORD {}").format(Literal(SECRET))
+        await run(lab, cluster, Sql("postgres", "changing a password", (statement,)))
+        assert SECRET not in lab.wanted(cluster).server.log.read_text()
+
+    labs(scenario)
+
+
+def test_a_server_that_does_not_answer_is_an_error_in_words(labs: Share) -> None:
+    async def scenario(lab: Lab) -> None:
+        cluster = lab.new_cluster()
+        with pytest.raises(CenoteError, match="connecting to PostgreSQL failed"):
+            await lab.rows(cluster, "SELECT 1")
+        with pytest.raises(CenoteError, match="RELOAD on PgBouncer failed"):
+            await sql.console(lab.session(cluster).sockets, cluster.primary.pool_port, "RELOAD")
+
+    labs(scenario)
+
+
+def test_a_reload_is_over_when_new_connections_have_the_new_settings(labs: Share) -> None:
+    async def scenario(lab: Lab) -> None:
+        cluster = await made(lab)
+        settings = lab.wanted(cluster).paths.data / "postgresql.conf"
+        plain = settings.read_text()
+        for number in range(5):
+            settings.write_text(f"{plain}work_mem = '{number + 1}MB'\n")
+            session = lab.session(cluster)
+            await lab.machine.do(Reload(lab.wanted(cluster).server, "digest"), session)
+            assert await session.rows("postgres", "SHOW work_mem") == [(f"{number + 1}MB",)]
+            await session.close()
+
+    labs(scenario)
