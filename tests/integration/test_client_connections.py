@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 import threading
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from cenote_client import (
 from tests.support.clients import Driver, driving
 from tests.support.folders import server_folder
 from tests.support.recorder import Asked, Recorder, Reply, recorder, reply
+from tests.support.waiting import wait_until
 
 CLUSTER = "9cc10173-e9ea-4176-9dbc-a4cee4c4ff30"
 KINDS: dict[str, type[Any]] = {"sync": Client, "asyncio": AsyncClient}
@@ -200,6 +202,15 @@ def test_calls_one_after_the_other_share_a_connection(server: Recorder, kind: ty
         for _ in range(5):
             get(driver)
     assert server.connections == 1
+
+
+def test_a_client_that_nobody_closes_is_closed_when_it_is_forgotten(server: Recorder) -> None:
+    client = Client(TOKEN, endpoint=server.address)
+    client.databases.list_clusters()
+    assert server.ended == 0
+    del client
+    gc.collect()
+    wait_until("its connection has ended", 10, lambda: server.ended == 1)
 
 
 def test_threads_may_share_a_client(server: Recorder) -> None:

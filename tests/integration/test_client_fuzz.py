@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -50,11 +51,15 @@ def server() -> Iterator[Recorder]:
         yield made
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=[*KINDS, "httpx", "httpx, async"])
 def driver(request: pytest.FixtureRequest, server: Recorder) -> Iterator[Driver]:
     made: dict[str, Callable[[], Any]] = {
         "cenote_client": lambda: Client(TOKEN, endpoint=server.address, retry=None),
         "cenote_client, async": lambda: AsyncClient(TOKEN, endpoint=server.address, retry=None),
+        "httpx": lambda: Client(TOKEN, endpoint=server.address, retry=None, transport=httpx.HTTPTransport()),
+        "httpx, async": lambda: AsyncClient(
+            TOKEN, endpoint=server.address, retry=None, transport=httpx.AsyncHTTPTransport()
+        ),
         "pydo": lambda: pydo.Client(TOKEN, endpoint=server.address, retry_total=0),
         "pydo.aio": lambda: pydo.aio.Client(TOKEN, endpoint=server.address, retry_total=0),
     }

@@ -71,7 +71,7 @@ def test_the_code_of_the_reference_runs_unchanged() -> None:
     with server_folder() as folder, recorder(folder) as server:
         server.answers(reply(200, json.dumps(pool).encode()))
         done = subprocess.run(
-            [sys.executable, "-c", REFERENCE],
+            [sys.executable, "-W", "error", "-c", REFERENCE],
             capture_output=True,
             text=True,
             check=False,

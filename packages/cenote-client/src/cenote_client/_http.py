@@ -27,14 +27,22 @@ KEPT_SECONDS = 4.0  # uvicorn closes an idle connection after 5 s; a call must n
 MOST_CONNECTIONS, MOST_IDLE = 100, 20
 
 
-def async_link(endpoint: str, verify: Verify, proxy: Any) -> Link:
+def async_link(endpoint: str, verify: Verify, proxy: Any, owner: object) -> Link:
     """Return the way to a service for asyncio; UsageError for certificates or a proxy that cannot be used."""
+    del owner  # who forgets to close it has no event loop left that could
     return _link(endpoint, verify, proxy, "Async")
 
 
-def link(endpoint: str, verify: Verify, proxy: Any) -> Link:
-    """Return the way to a service for threads; UsageError as above."""
-    return _link(endpoint, verify, proxy, "")
+def link(endpoint: str, verify: Verify, proxy: Any, owner: object) -> Link:
+    """Return the way to a service for threads; UsageError as above.
+
+    It is closed when its owner goes, at the latest: code that was written for pydo closes nothing.
+    """
+    import weakref
+
+    made = _link(endpoint, verify, proxy, "")
+    weakref.finalize(owner, made.transport.close)
+    return made
 
 
 def _link(endpoint: str, verify: Verify, proxy: Any, kind: str) -> Link:

@@ -144,5 +144,5 @@ class Client(BaseClient):
             if self._closed:
                 raise UsageError("the client is closed")
             if self._link is None:
-                self._link = _http.link(self.endpoint, self._verify, self._proxy)
+                self._link = _http.link(self.endpoint, self._verify, self._proxy, self)
             return self._link
