@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import socket
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +28,19 @@ POOL = Pool(name="backend-pool", database="defaultdb", size=2, user="doadmin")
 Connection = psycopg.AsyncConnection[Any]
 
 
+async def connected(host: str, port: int, database: str) -> Connection:
+    return await psycopg.AsyncConnection.connect(
+        host=host,
+        port=port,
+        user="doadmin",
+        password=records.PASSWORD,
+        dbname=database,
+        sslmode="require",
+        connect_timeout=10,
+        autocommit=True,
+    )
+
+
 @dataclass
 class Town:
     """A cluster, and the ports where one comes out at each address."""
@@ -42,16 +57,8 @@ class Town:
         return list(await self.lab.converge(self.cluster))
 
     async def connect(self, address: str, kind: str) -> Connection:
-        return await psycopg.AsyncConnection.connect(
-            host="127.0.0.1",
-            port=self.doors[address, kind],
-            user="doadmin",
-            password=records.PASSWORD,
-            dbname="defaultdb" if kind == "direct" else POOL.name,
-            sslmode="require",
-            connect_timeout=10,
-            autocommit=True,
-        )
+        database = "defaultdb" if kind == "direct" else POOL.name
+        return await connected("127.0.0.1", self.doors[address, kind], database)
 
     async def admitted(self) -> set[tuple[str, str]]:
         """Return who can connect to what."""
@@ -190,3 +197,34 @@ def test_nobody_is_looked_for_where_everybody_may_connect(in_town: InTown) -> No
             await connection.close()
 
     in_town(scenario)
+
+
+def test_an_ipv6_source_lets_in_its_own_and_no_ipv4_client(host: Share) -> None:
+    here = False
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::1", 0))
+        here = True
+    if not here:
+        pytest.skip("this machine has no IPv6, not even for itself")
+
+    async def scenario(lab: Lab) -> None:
+        lab.site = dataclasses.replace(lab.site, listen=("127.0.0.1", "::1"))
+        try:
+            plain = replace(lab.new_cluster(), pools=(POOL,))
+            for value, expected in (("::1/128", ["::1"]), ("127.0.0.0/8", ["127.0.0.1"])):
+                town = Town(lab, plain, {})
+                await town.allow(value)
+                for port, database in (
+                    (plain.primary.port, "defaultdb"),
+                    (plain.primary.pool_port, POOL.name),
+                ):
+                    admitted = []
+                    for address in ("127.0.0.1", "::1"):
+                        with contextlib.suppress(psycopg.OperationalError):
+                            await (await connected(address, port, database)).close()
+                            admitted.append(address)
+                    assert admitted == expected
+        finally:
+            lab.site = dataclasses.replace(lab.site, listen=("127.0.0.1",))
+
+    host(scenario)

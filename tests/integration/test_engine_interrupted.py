@@ -8,13 +8,24 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from msgspec.structs import replace
 
 from cenote import certificates
-from cenote.domain import Cluster, Database, Pool, PoolMode, User
+from cenote.domain import (
+    Access,
+    Cluster,
+    Database,
+    FirewallRule,
+    Pool,
+    PoolMode,
+    SourceType,
+    User,
+)
 from cenote.host import sql
 from tests.support import records
 from tests.support.lab import Lab, Share, shared_lab
@@ -22,6 +33,7 @@ from tests.support.lab import Lab, Share, shared_lab
 WALK = 12  # changes from any record to any other
 USERS = ("app", "App", "0-to.9@x$y+z", "a" * 63, "select")
 DATABASES = ("orders", "Orders", "all", "b" * 63, "replication")
+SOURCES = ("127.0.0.0/8", "192.0.2.1", "2001:db8::/32")
 PASSWORDS = ("first-password", "second-password")
 
 
@@ -41,7 +53,17 @@ def chance() -> random.Random:
 def any_record(cluster: Cluster, chance: random.Random) -> Cluster:
     """Another record of the same cluster, as requests of customers could have made it."""
     names = chance.sample(USERS, chance.randint(0, 3))
-    users = (cluster.users[0], *(records.user(name, chance.choice(PASSWORDS)) for name in names))
+    users = (
+        cluster.users[0],
+        *(
+            replace(
+                records.user(name, chance.choice(PASSWORDS)),
+                allow_replication=chance.choice([None, True, False]),
+                access=chance.choice([None, *Access]),
+            )
+            for name in names
+        ),
+    )
     databases = ("defaultdb", *chance.sample(DATABASES, chance.randint(0, 3)))
     pools = tuple(
         Pool(
@@ -56,10 +78,15 @@ def any_record(cluster: Cluster, chance: random.Random) -> Cluster:
     return replace(
         cluster,
         users=(with_password(users[0], chance.choice(PASSWORDS)), *users[1:]),
-        databases=tuple(Database(name=name) for name in databases),
+        databases=tuple(Database(name=name, owner=chance.choice(["", *names])) for name in databases),
         pools=pools,
+        firewall=tuple(trusted(value) for value in chance.sample(SOURCES, chance.choice([0, 0, 1, 2]))),
         server_names=(*records.NAMES, *chance.sample(["db.example.com", "192.0.2.1"], chance.randint(0, 2))),
     )
+
+
+def trusted(value: str) -> FirewallRule:
+    return FirewallRule(id=uuid4(), type=SourceType.IP_ADDR, value=value, created_at=datetime.now(UTC))
 
 
 def with_password(user: User, password: str) -> User:
@@ -70,12 +97,33 @@ async def check(lab: Lab, cluster: Cluster) -> None:
     """Nothing is left to do, and the servers have what the record wants."""
     assert await lab.plan(cluster) == []
     roles = await lab.rows(
-        cluster, "SELECT rolname, rolpassword FROM pg_authid WHERE rolpassword IS NOT NULL"
+        cluster, "SELECT rolname, rolpassword, rolreplication FROM pg_authid WHERE rolpassword IS NOT NULL"
     )
-    assert dict(roles) == {user.name: user.verifier for user in cluster.users}
-    databases = await lab.rows(cluster, "SELECT datname FROM pg_database WHERE NOT datistemplate")
-    assert {name for (name,) in databases} == {"postgres", *(one.name for one in cluster.databases)}
-    made = await lab.rows(cluster, "SELECT kind, name FROM cenote.made")
+    assert {name: verifier for name, verifier, _ in roles} == {
+        user.name: user.verifier for user in cluster.users
+    }
+    replicating = {name: replication for name, _, replication in roles}
+    for user in cluster.users:
+        assert user.allow_replication in (None, replicating[user.name])
+    databases = dict(
+        await lab.rows(
+            cluster, "SELECT datname, pg_get_userbyid(datdba) FROM pg_database WHERE NOT datistemplate"
+        )
+    )
+    assert databases.keys() == {"postgres", *(one.name for one in cluster.databases)}
+    for database in cluster.databases:
+        assert database.owner in ("", databases[database.name])
+    granted = await lab.rows(
+        cluster,
+        "SELECT split_part(name, '/', 1), split_part(name, '/', 2) FROM cenote.made WHERE kind = 'grant'",
+    )
+    readers = [user.name for user in cluster.users if user.access is not None]
+    assert sorted(granted) == sorted((name, one.name) for name in readers for one in cluster.databases)
+    lines = await lab.rows(
+        cluster, "SELECT DISTINCT address FROM pg_hba_file_rules WHERE type = 'hostssl' AND error IS NULL"
+    )
+    assert len(lines) == max(1, len(cluster.firewall))
+    made = await lab.rows(cluster, "SELECT kind, name FROM cenote.made WHERE kind <> 'grant'")
     assert set(made) == {("role", user.name) for user in cluster.users} | {
         ("database", database.name) for database in cluster.databases
     }

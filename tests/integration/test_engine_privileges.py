@@ -283,6 +283,17 @@ def test_a_preset_covers_users_and_databases_that_come_later(in_house: InHouse) 
     in_house(scenario)
 
 
+def test_a_user_whose_things_a_preset_covers_can_be_deleted(in_house: InHouse) -> None:
+    async def scenario(house: House) -> None:
+        await shelves(house)
+        await house.preset("reader", Access.READONLY)
+        await house.become(rules.remove_user(house.cluster, "app"))
+        await house.run("reader", "SELECT * FROM early", "shop")
+        assert await house.lab.plan(house.cluster) == []
+
+    in_house(scenario)
+
+
 def test_a_preset_opens_no_catalog_with_verifiers(in_house: InHouse) -> None:
     async def scenario(house: House) -> None:
         await house.preset("reader", Access.READWRITE)
