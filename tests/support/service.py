@@ -11,7 +11,7 @@ import signal
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -36,8 +36,16 @@ SMALLEST = {"engine": "pg", "num_nodes": 1, "region": "nyc1", "size": "db-s-1vcp
 class Service:
     """``cenote serve`` with a data directory that outlives the process, as a machine's does."""
 
-    def __init__(self, data_dir: Path, *options: str) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *options: str,
+        command: Sequence[str] = (CENOTE,),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.data_dir = data_dir
+        self._command = command
+        self._environment = clean_environment() | dict(environment or {})
         self.first_port = free_range(2 * CLUSTERS + 1)
         self.api_port = self.first_port + 2 * CLUSTERS
         self._options = options
@@ -67,7 +75,7 @@ class Service:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    CENOTE,
+                    *self._command,
                     "serve",
                     f"--data-dir={self.data_dir}",
                     f"--port={self.api_port}",
@@ -78,7 +86,7 @@ class Service:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=clean_environment() | {"PYTHONUNBUFFERED": "1"},
+                env=self._environment | {"PYTHONUNBUFFERED": "1"},
             )
         return self._process
 
@@ -96,9 +104,21 @@ class Service:
 
     def cenote(self, *arguments: str) -> str:
         """Run a command on this data directory and return what it prints."""
-        done = run_cenote(*arguments, f"--data-dir={self.data_dir}")
+        done = self.run(*arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The same for a command that may be refused."""
+        return subprocess.run(
+            [*self._command, *arguments, f"--data-dir={self.data_dir}"],
+            capture_output=True,
+            text=True,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            check=False,
+            timeout=120,
+        )
 
     def log(self) -> str:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
@@ -143,12 +163,23 @@ class Service:
 
 
 @contextlib.contextmanager
-def service(*options: str, on_disk: bool = False) -> Iterator[Service]:
-    """A running service; at the end all of it is stopped and removed, and on failure its log is printed."""
+def service(
+    *options: str,
+    on_disk: bool = False,
+    command: Sequence[str] = (CENOTE,),
+    environment: Mapping[str, str] | None = None,
+    owner: int | None = None,
+) -> Iterator[Service]:
+    """A running service; at the end all of it is stopped and removed, and on failure its log is printed.
+
+    ``owner``: the user whose data directory it is, where that is not us.
+    """
     with server_folder(on_disk=on_disk) as folder:
-        created = Service(folder / "data", *options)
+        created = Service(folder / "data", *options, command=command, environment=environment)
         created.data_dir.mkdir(mode=0o711)
         created.data_dir.chmod(0o711)
+        if owner is not None:
+            os.chown(created.data_dir, owner, -1)
         try:
             created.start()
             yield created

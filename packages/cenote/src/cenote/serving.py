@@ -169,7 +169,12 @@ async def _store(settings: ServeSettings, layout: Layout, found: Programs) -> As
             gateway = Gateway(socket=etcd.socket)
         stack.push_async_callback(gateway.close)
         store = Store(gateway, outside.prefix)
-        await store.open()
+        try:
+            await store.open()
+        except Unavailable as error:
+            if not outside.endpoints:
+                raise
+            raise Misconfigured(f"{error.message} (--etcd {', '.join(outside.endpoints)})") from None
         stack.push_async_callback(store.close)
         yield store
 
