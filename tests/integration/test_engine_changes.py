@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 from msgspec.structs import replace
 
@@ -200,6 +202,34 @@ def test_a_database_comes_and_goes(labs: Share) -> None:
         assert "does not exist" in await refusal(cluster, pool=None, database="orders")
 
     labs(scenario)
+
+
+def test_a_user_goes_also_when_customers_have_every_connection_and_many_databases(labs: Share) -> None:
+    async def scenario(lab: Lab) -> None:
+        plain = replace(lab.new_cluster(), users=(*lab.new_cluster().users, records.user("app")))
+        names = [f"database-{number}" for number in range(30)]
+        cluster = replace(plain, databases=(*plain.databases, *(Database(name=name) for name in names)))
+        await lab.converge(cluster)
+        async with contextlib.AsyncExitStack() as clients:
+            with pytest.raises(psycopg.OperationalError, match="remaining connection slots"):
+                await take_every_connection(cluster, clients)
+            await lab.converge(replace(cluster, users=plain.users[:1]))
+        assert await lab.rows(cluster, "SELECT 1 FROM pg_roles WHERE rolname = 'app'") == []
+
+    labs(scenario)
+
+
+async def take_every_connection(cluster: Cluster, clients: contextlib.AsyncExitStack) -> None:
+    while True:
+        connection = await psycopg.AsyncConnection.connect(
+            host="localhost",
+            port=cluster.primary.port,
+            dbname="defaultdb",
+            user="doadmin",
+            password=records.PASSWORD,
+            sslmode="require",
+        )
+        await clients.enter_async_context(connection)
 
 
 def test_a_database_in_use_is_dropped_all_the_same(labs: Share) -> None:

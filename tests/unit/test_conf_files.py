@@ -75,7 +75,7 @@ def test_a_pool_adds_its_own_line_to_pgbouncers_file_or_is_refused(
     if added is not None:
         [line] = added
         expected = {"host": "/data/run/1", "port": "25060", "dbname": database, "pool_mode": "session"}
-        expected |= {"pool_size": "3"} | ({"user": owner} if owner else {})
+        expected |= {"pool_size": "3"} | ({"user": owner} if owner else {"max_db_connections": "3"})
         assert readers.database_line(line) == (name, expected)
 
 

@@ -128,6 +128,9 @@ def _database_line(place: Place, pool: Pool, connect_query: str) -> str:
     }
     if pool.user:
         values["user"] = pool.user
+    else:
+        # Each user of it has a pool of that size; together they may have no more, and idle ones make room.
+        values["max_db_connections"] = str(pool.size)
     return f"{pgbouncer_key(pool.name)} = " + _reaching(place, values, connect_query)
 
 

@@ -31,7 +31,10 @@ _DISCREET = (
 
 
 class Session:
-    """Connections to one node's databases, opened when they are first used, closed together."""
+    """Connections to one node's databases, opened when they are first used, closed together.
+
+    Two at a time: three are kept for superusers when customers have taken all others.
+    """
 
     def __init__(self, sockets: Path, port: int, pool_port: int) -> None:
         self.sockets, self.port, self.pool_port = sockets, port, pool_port
@@ -72,6 +75,8 @@ class Session:
 
     async def _connection(self, database: str) -> psycopg.AsyncConnection[tuple[Any, ...]]:
         if database not in self._connections:
+            for other in [name for name in self._connections if name != SUPERUSER]:
+                await self._connections.pop(other).close()
             try:
                 connection = await psycopg.AsyncConnection.connect(
                     host=str(self.sockets),
