@@ -86,9 +86,11 @@ async def tour(api: Api) -> None:
     await call("PUT", f"{cluster}/install_update", 204)
     await call("GET", f"{cluster}/events", 200)
 
+    wanted = {"storage": {"enabled": True, "threshold_percent": 80, "increment_gib": 10}}
+    await call("PUT", f"{cluster}/autoscale", 204, json=wanted)
+    await call("GET", f"{cluster}/autoscale", 200)
     # Read on the way by some clients, and truly answered that there is none.
     await call("GET", f"{cluster}/replicas", 200)
-    await call("GET", f"{cluster}/autoscale", 200)
 
     await call("DELETE", f"{cluster}/pools/backend-pool", 204)
     await call("DELETE", f"{cluster}/dbs/orders", 204)
