@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import pydo
 import pydo.aio
 from cenote_client import AsyncClient, CenoteError, Client
+from pydo.exceptions import AzureError
 from tests.support.clients import KINDS, Driver, driving
 from tests.support.recorder import Recorder, Reply, recorder
 
@@ -43,6 +44,8 @@ CALLS: dict[str, Callable[[Driver], Any]] = {
     "uri": lambda driver: driver.client.databases.pool_uri(CLUSTER, "p"),
     "any path": lambda driver: driver.client.request("GET", "/v2/account"),
 }
+
+OPERATIONS = {"get", "add", "update", "delete", "patch", "list"}  # which pydo has as well
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +167,8 @@ def test_any_answer_gives_a_value_or_an_error_of_ours(
     if error is not None:
         assert str(error)
         assert repr(error)
+        if driver.returns_404 and call in OPERATIONS:
+            assert isinstance(error, AzureError)
 
 
 @MANY

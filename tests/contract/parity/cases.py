@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -231,7 +232,7 @@ def shapes(signatures: Signatures) -> Iterator[Case]:
         "a byte order mark": '\ufeff{"id": "x", "message": "m"}',
         "white space": "  \n",
         "cut": '{"id": "x", "mess',
-        "a deep list": "[" * 5000 + "]" * 5000,
+        "a deep list": "[" * 100_000 + "]" * 100_000,
         "a long text": "x" * 3000,
         "a long message": json.dumps({"id": "x", "message": "m" * 3000}),
     }
@@ -248,6 +249,14 @@ def shapes(signatures: Signatures) -> Iterator[Case]:
                 given,
                 (reply(status, body, {"content-type": kind}),),
             )
+    for status in (200, 403):
+        for coding, packed in {
+            "gzip": gzip.compress(b'{"message": "m"}'),
+            "deflate": b"no",
+            "br": b"no",
+        }.items():
+            odd = reply(status, packed, {"content-encoding": coding})
+            yield Case(f"coding: {status} {coding}", READ, given, (odd,))
     for limit in ("-1", "many", "", "1.5"):
         bad = reply(200, b"{}", {"ratelimit-remaining": limit})
         yield Case(f"limits: {limit!r}", READ, given, (bad,))

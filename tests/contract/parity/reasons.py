@@ -119,6 +119,15 @@ REASONS = [
         ),
     ),
     Reason(
+        "a body that is not what its `content-encoding` says, or in one that was not asked for",
+        "an error keeps the name of its status, a success has one of the package; it is not repeated",
+        lambda seen: (
+            seen.is_kind("coding")
+            and seen.ours.raised == ("DecodeError" if seen.status == 200 else "HttpResponseError")
+            and len(seen.ours.requests) == 1
+        ),
+    ),
+    Reason(
         "`ratelimit-…` headers that are no numbers",
         "a call that went well is not failed by them",
         lambda seen: seen.is_kind("limits") and seen.ours.raised is None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cenote_client import NetworkError, NetworkTimeoutError
+from cenote_client import AnswerError, NetworkError, NetworkTimeoutError
 
 from . import exceptions as e
 from ._answer import Answer, PipelineAnswer
@@ -62,8 +62,12 @@ def whole(answer: Answer, operation: Operation[Any]) -> dict[str, Any]:
     return value
 
 
-def service_error(error: NetworkError) -> e.AzureError:
-    """Return pydo's error for a call that got no answer."""
+def service_error(error: NetworkError | AnswerError) -> e.AzureError:
+    """Return pydo's error for a call that got no answer, or none that can be decompressed."""
+    if isinstance(error, AnswerError):
+        unreadable = e.DecodeError(error.message, error=error)
+        unreadable.status_code = error.status
+        return unreadable
     if isinstance(error, NetworkTimeoutError):
         kind = e.ServiceResponseTimeoutError if error.reached else e.ServiceRequestTimeoutError
         return kind(str(error), error=error)

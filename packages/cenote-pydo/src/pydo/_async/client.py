@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cenote_client._async import client as base
 from cenote_client._async.databases import AsyncDatabases
-from cenote_client.errors import NetworkError
+from cenote_client.errors import AnswerError, NetworkError
 
 from .. import _settings
 from .._answer import Answer
@@ -94,5 +94,5 @@ class AsyncDatabasesOperations(AsyncDatabases):
             request = request._replace(content=raw)
         try:
             return Answer(await client._perform(request, retry), client._token.reveal())
-        except NetworkError as error:
+        except (NetworkError, AnswerError) as error:
             raise service_error(error) from error

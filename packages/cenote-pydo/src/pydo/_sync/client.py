@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cenote_client._sync import client as base
 from cenote_client._sync.databases import Databases
-from cenote_client.errors import NetworkError
+from cenote_client.errors import AnswerError, NetworkError
 
 from .. import _settings
 from .._answer import Answer
@@ -96,5 +96,5 @@ class DatabasesOperations(Databases):
             request = request._replace(content=raw)
         try:
             return Answer(client._perform(request, retry), client._token.reveal())
-        except NetworkError as error:
+        except (NetworkError, AnswerError) as error:
             raise service_error(error) from error
