@@ -72,3 +72,15 @@ heavy = "httpx", "httpcore", "anyio", "asyncio", "ssl", "email", "http.client", 
 print(json.dumps([name for name in heavy if name in sys.modules]))
 """
     assert answer_of(python, script) == []
+
+
+@pytest.mark.parametrize(("proxy", "imported"), [("None", False), ("'http://proxy.example.com:3128'", True)])
+def test_all_of_httpx_is_imported_for_a_proxy_only(python: Path, proxy: str, imported: bool) -> None:
+    script = f"""
+import json, sys
+import cenote_client
+with cenote_client.Client("token", proxy={proxy}) as client:
+    client._open()
+print(json.dumps(["httpcore" in sys.modules, "httpx" in sys.modules]))
+"""
+    assert answer_of(python, script) == [True, imported]
