@@ -27,7 +27,6 @@ class AsyncThings(AsyncCaller):
 
     async def __aenter__(self) -> "AsyncThings":
         transport = await self.asynchronous.handle_async_request()
-        await transport.aread()
         await transport.aclose()
         return self
 '''
@@ -48,7 +47,6 @@ class Things(Caller):
 
     def __enter__(self) -> "Things":
         transport = self.asynchronous.handle_request()
-        transport.read()
         transport.close()
         return self
 '''

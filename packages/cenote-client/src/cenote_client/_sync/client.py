@@ -37,6 +37,7 @@ class Client(BaseClient):
     ``headers`` are sent with every call, ``transport`` (one of httpx) replaces the network, and
     ``allow_plain_http`` lets the token travel unencrypted to another machine.
 
+    ``databases`` has the operations, ``rate_limit`` what the last answer told of the hourly limit, or None.
     Connections are kept and used again; ``with`` or ``close()`` closes them.
     """
 
