@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]
 import psycopg
 import pytest
 from msgspec.structs import replace
@@ -40,14 +40,14 @@ async def with_pools(lab: Lab, *pools: Pool) -> Cluster:
 async def client(
     cluster: Cluster, pool: str = POOL.name, **how: Any
 ) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-    how = {"port": cluster.primary.pool_port, "dbname": pool, "sslmode": "require"} | how
+    asked: dict[str, Any] = {"port": cluster.primary.pool_port, "dbname": pool, "sslmode": "require"} | how
     connection = await psycopg.AsyncConnection.connect(
         host="localhost",
         user="doadmin",
         password=records.PASSWORD,
         connect_timeout=10,
         autocommit=True,
-        **how,
+        **asked,
     )
     try:
         yield connection
