@@ -27,6 +27,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "replace_rules": {"rules": [{"type": "ip_addr", "value": "192.0.2.1"}]},
     "replace_own_settings": {"do_settings": {"service_cnames": ["db.example.com"]}},
     "resize_cluster": {"size": "db-s-2vcpu-4gb", "num_nodes": 1},
+    "replace_autoscale": {"storage": {"enabled": True, "threshold_percent": 80, "increment_gib": 10}},
     "move_window": {"day": "monday", "hour": "04:00"},
     "migrate_cluster": {"region": "fra1"},
     "change_config": {"config": {"work_mem": 8}},
@@ -97,7 +98,7 @@ def test_every_change_of_a_cluster_leaves_an_entry_that_tells_who_and_what(
         answer = await api.http.request(method, called, json=BODIES.get(name))
         assert answer.is_success, answer.text
         [entry] = (await entries(api))[: -len(before)]
-        assert entry["request"] == f"{method} {called}"
+        assert entry["what"] == f"{method} {called}"
         assert entry["request_id"] == answer.headers["x-request-id"]
         assert entry["token"]["name"] == "test"
         assert entry["address"] == "127.0.0.1"
@@ -137,8 +138,8 @@ def test_tokens_that_are_made_and_revoked_are_in_the_audit_trail_without_their_t
         made = (await api.call("POST", "/v2/cenote/tokens", 201, json=body))["token"]
         await api.call("DELETE", f"/v2/cenote/tokens/{made['id']}", 204)
         revoked, created = await entries(api)
-        assert created["request"] == "POST /v2/cenote/tokens"
-        assert revoked["request"] == f"DELETE /v2/cenote/tokens/{made['id']}"
+        assert created["what"] == "POST /v2/cenote/tokens"
+        assert revoked["what"] == f"DELETE /v2/cenote/tokens/{made['id']}"
         assert revoked["cluster_uuid"] is revoked["event_type"] is None
         assert made["token"] not in str([revoked, created])
 

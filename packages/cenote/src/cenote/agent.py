@@ -19,8 +19,8 @@ import msgspec
 
 from cenote import storage
 from cenote.changes import Change, CopyTemplate, Start, Stop, Wait
-from cenote.domain import Cluster, Host, NodeStatus
-from cenote.engine import ASIDE, PARTS, removal, server, updates
+from cenote.domain import Cluster, EventType, Host, NodeStatus, Note
+from cenote.engine import ASIDE, PARTS, events, removal, server, updates
 from cenote.engine.wanted import Site, Wanted
 from cenote.errors import CenoteError, NotFound, Unavailable
 from cenote.host import facts, files, processes
@@ -143,6 +143,7 @@ class NodeTask:
         self._cluster_id, self._node_name = cluster_id, node_name
         self._watch = processes.Watch()
         self._started: set[ModuleType] = set()
+        self._notes: dict[str, Note] = {}
         self._task = asyncio.create_task(self._run(), name=f"cluster {cluster_id}")
 
     @property
@@ -220,6 +221,7 @@ class NodeTask:
             outdated=outdated,
             used_mib=0 if use is None else use.used_mib,
         )
+        await self._remember(wanted.cluster)
         for program in (wanted.server, wanted.bouncer):
             files.keep_short(program.log, LONGEST_LOG)
         if use is None:
@@ -231,8 +233,11 @@ class NodeTask:
         """Give a cluster that grows by itself the storage that it needs."""
         if storage.grown(cluster, use) is cluster:
             return
+        note = Note(what="gave it more storage, as it asks for", type=EventType.CLUSTER_UPDATE)
         with contextlib.suppress(NotFound):  # it was deleted meanwhile
-            stored = await self._store.update_cluster(cluster.id, lambda current: storage.grown(current, use))
+            stored = await self._store.update_cluster(
+                cluster.id, lambda current: storage.grown(current, use), note
+            )
             log.info("cluster %s: its storage has grown to %d MiB", cluster.name, stored.value.storage_mib)
 
     async def _bring(self, part: ModuleType, wanted: Wanted, session: Session) -> None:
@@ -243,7 +248,23 @@ class NodeTask:
             elif isinstance(change, Stop):
                 self._started.discard(part)
             await self._do(change, wanted, session)
+            if self._has_worked() and (note := events.note_of(part, change)) is not None:
+                self._notes[note.what] = note
         self._started.discard(part)
+
+    def _has_worked(self) -> bool:
+        status = self._store.status(self._cluster_id, self._node_name)
+        return status is not None and status.reached > 0
+
+    async def _remember(self, cluster: Cluster) -> None:
+        """Write events of what was done, once it has led to something: not for each try of what fails."""
+        for what, note in list(self._notes.items()):
+            try:
+                await self._store.remember(cluster, note)
+            except Unavailable as error:
+                log.warning("cluster %s: cannot note that it %s: %s", cluster.name, what, error)
+                return
+            del self._notes[what]
 
     def _watch_servers(self, wanted: Wanted) -> bool:
         """Wake up when a server ends; return whether all of them work."""

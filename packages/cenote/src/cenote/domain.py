@@ -267,17 +267,23 @@ class EventType(StrEnum):
     CLUSTER_DELETE = "cluster_delete"
     CLUSTER_MAINTENANCE_PERFORM = "cluster_maintenance_perform"
     CLUSTER_MASTER_PROMOTION = "cluster_master_promotion"
+    CLUSTER_POWERON = "cluster_poweron"
+    CLUSTER_POWEROFF = "cluster_poweroff"
 
 
 class Note(Record, frozen=True, kw_only=True):
-    """Who asks for a change: the token, the address of its holder, and the request, as method and path."""
+    """What is to be remembered of a change.
 
-    request: str
-    request_id: str
-    address: str
-    token_id: UUID
-    token_name: str
+    Of one that somebody asked for, ``what`` is the request, as method and path, with the token and the
+    address of its holder; of one that the service makes by itself it is in words, and those are empty.
+    """
+
+    what: str
     type: EventType | None = None  # None: of no interest to the customers of a cluster
+    request_id: str = ""
+    address: str = ""
+    token_id: UUID | None = None
+    token_name: str = ""
 
 
 class Event(Record, frozen=True, kw_only=True):

@@ -42,14 +42,17 @@ class AuditTokenView(msgspec.Struct):
 
 
 class EntryView(msgspec.Struct):
-    """A change: when, what was called, with which token, from which address."""
+    """A change: when, what was called, with which token, from which address.
+
+    What the service does by itself it says in words, and there is no token.
+    """
 
     id: str
     at: datetime
-    request: str
-    request_id: str
-    token: AuditTokenView
-    address: str
+    what: str
+    token: AuditTokenView | None
+    address: str | None
+    request_id: str | None
     cluster_uuid: UUID | None
     cluster_name: str | None
     event_type: EventType | None
@@ -100,10 +103,10 @@ def _entry(event: Event) -> EntryView:
     return EntryView(
         id=event.id,
         at=event.at,
-        request=note.request,
-        request_id=note.request_id,
-        token=AuditTokenView(note.token_id, note.token_name),
-        address=note.address,
+        what=note.what,
+        token=None if note.token_id is None else AuditTokenView(note.token_id, note.token_name),
+        address=note.address or None,
+        request_id=note.request_id or None,
         cluster_uuid=event.cluster_id,
         cluster_name=event.cluster_name or None,
         event_type=note.type,

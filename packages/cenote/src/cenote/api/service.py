@@ -114,7 +114,7 @@ class Call(Request[None, Caller, State]):
         """Return who asks for what, to be written together with a change."""
         client = self.scope.get("client")
         return Note(
-            request=f"{self.method} {self.scope['path']}"[:_LONGEST_REQUEST],
+            what=f"{self.method} {self.scope['path']}"[:_LONGEST_REQUEST],
             request_id=self.request_id,
             address=client[0] if client is not None else "",
             token_id=self.caller.token.id,

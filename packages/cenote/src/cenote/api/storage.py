@@ -11,7 +11,7 @@ from cenote import storage
 from cenote.api.auth import READ, UPDATE
 from cenote.api.service import Body, Call, answer, no_content, operation
 from cenote.api.views import AutoscaleView, StorageAutoscaleView, storage_autoscale_view
-from cenote.domain import StorageAutoscale
+from cenote.domain import EventType, StorageAutoscale
 
 PATH = "/v2/databases/{database_cluster_uuid:str}/autoscale"
 
@@ -55,7 +55,9 @@ async def replace_autoscale(request: Call) -> ASGIResponse:
     if wanted.storage is not None:
         rule = wanted.storage.wanted()
         await request.service.store.update_cluster(
-            cluster.id, lambda current: replace(current, autoscale=rule)
+            cluster.id,
+            lambda current: replace(current, autoscale=rule),
+            request.note(EventType.CLUSTER_UPDATE),
         )
     return no_content()
 

@@ -200,6 +200,12 @@ class Store:
                 await self._seen(outcome.revision)
                 return
 
+    async def remember(self, cluster: Cluster, note: Note) -> None:
+        """Write an event of what was done to a cluster without a change of its record."""
+        conditions = [wire.exists(self._keys.cluster(cluster.id))]
+        outcome = await self._writer.write(conditions, self._noted(note, cluster))
+        await self._seen(outcome.revision)
+
     async def report(self, cluster_id: UUID, node_name: str, status: NodeStatus) -> None:
         """Write what is seen of a node, unless only ``at`` differs or the cluster is forgotten."""
         known = self.status(cluster_id, node_name)
