@@ -15,17 +15,20 @@ from uuid import uuid4
 import pytest
 from msgspec.structs import replace
 
-from cenote import certificates
+from cenote import certificates, configuration
 from cenote.domain import (
     Access,
     Cluster,
+    Configuration,
     Database,
     FirewallRule,
     Pool,
     PoolMode,
     SourceType,
     User,
+    Value,
 )
+from cenote.engine.server import settings_in_force
 from cenote.host import sql
 from tests.support import records
 from tests.support.lab import Lab, Share, shared_lab
@@ -34,6 +37,7 @@ WALK = 12  # changes from any record to any other
 USERS = ("app", "App", "0-to.9@x$y+z", "a" * 63, "select")
 DATABASES = ("orders", "Orders", "all", "b" * 63, "replication")
 SOURCES = ("127.0.0.0/8", "192.0.2.1", "2001:db8::/32")
+SIZES = ("db-s-1vcpu-1gb", "db-s-1vcpu-2gb")
 PASSWORDS = ("first-password", "second-password")
 
 
@@ -81,12 +85,28 @@ def any_record(cluster: Cluster, chance: random.Random) -> Cluster:
         databases=tuple(Database(name=name, owner=chance.choice(["", *names])) for name in databases),
         pools=pools,
         firewall=tuple(trusted(value) for value in chance.sample(SOURCES, chance.choice([0, 0, 1, 2]))),
+        size=chance.choice(SIZES),
+        configuration=any_configuration(chance),
         server_names=(*records.NAMES, *chance.sample(["db.example.com", "192.0.2.1"], chance.randint(0, 2))),
     )
 
 
 def trusted(value: str) -> FirewallRule:
     return FirewallRule(id=uuid4(), type=SourceType.IP_ADDR, value=value, created_at=datetime.now(UTC))
+
+
+def any_configuration(chance: random.Random) -> Configuration:
+    """Settings of which some are reloaded, and some need a restart."""
+
+    def some(settings: dict[str, tuple[Value, ...]]) -> dict[str, Value]:
+        names = chance.sample(sorted(settings), chance.randint(0, len(settings)))
+        return {name: chance.choice(settings[name]) for name in names}
+
+    return Configuration(
+        postgresql=some({"work_mem": (3, 5), "max_wal_senders": (21, 22), "jit": (True, False)}),
+        pgbouncer=some({"server_lifetime": (100, 200), "min_pool_size": (1, 2)}),
+        cenote=some({"query_wait_timeout": (60, 70)}),
+    )
 
 
 def with_password(user: User, password: str) -> User:
@@ -133,6 +153,19 @@ async def check(lab: Lab, cluster: Cluster) -> None:
         row = found[pool.name]
         assert (row["database"], row["pool_size"]) == (pool.database, pool.size)
         assert (row["pool_mode"], row["force_user"]) == (pool.mode.value, pool.user or None)
+    session = lab.session(cluster)
+    try:
+        in_force = configuration.server_values(await settings_in_force(session))
+    finally:
+        await session.close()
+    chosen = cluster.configuration
+    assert in_force.items() >= chosen.postgresql.items()
+    assert in_force["max_connections"] == configuration.connections(cluster)
+    config = {row["key"]: row["value"] for row in await console(lab, cluster, "CONFIG")}
+    assert (
+        config.items()
+        >= {name: str(value) for name, value in (chosen.pgbouncer | chosen.cenote).items()}.items()
+    )
     names = {row["name"] for row in await console(lab, cluster, "USERS")}
     assert {user.name for user in cluster.users} <= names
     certificate = lab.wanted(cluster).paths.certificate.read_bytes()
