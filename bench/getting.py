@@ -23,6 +23,7 @@ from uuid import uuid4
 import httpx
 import msgspec
 
+from bench import load
 from bench.load import Load, Wrk
 from bench.row import Row, ours_at_most, ratio_at_least
 from cenote import certificates
@@ -53,6 +54,7 @@ LIMITS = ("--requests-per-hour=1000000000", "--requests-per-minute=1000000000", 
 
 
 def measure() -> list[Row]:
+    load.program()  # before anything is started for it
     with service(*LIMITS) as small, service(*LIMITS) as large:
         few, many = _Target(small, FEW), _Target(large, MANY)
         ours: list[Load] = []

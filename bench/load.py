@@ -37,14 +37,19 @@ class Load:
     p99: float
 
 
+def program() -> str:
+    """Return where wrk is; raise Missing when it is not installed."""
+    found = shutil.which("wrk")
+    if found is None:
+        raise Missing("wrk is not installed; on Debian or Ubuntu: apt-get install wrk")
+    return found
+
+
 class Wrk:
     """Asks for one of these paths at a time, each as likely as the others."""
 
     def __init__(self, folder: Path, paths: Sequence[str], token: str) -> None:
-        program = shutil.which("wrk")
-        if program is None:
-            raise Missing("wrk is not installed; on Debian or Ubuntu: apt-get install wrk")
-        self._program = program
+        self._program = program()
         listed = folder / "paths"
         listed.write_text("\n".join(paths) + "\n")
         # In a file and not among the arguments, where everybody on the machine could read the token.
