@@ -95,6 +95,7 @@ def test_prepared_statements_of_psycopg_are_each_clients_own_in_a_transaction_po
 def test_prepared_statements_of_asyncpg_are_each_clients_own_in_a_transaction_pool(labs: Share) -> None:
     async def scenario(lab: Lab) -> None:
         cluster = await with_pools(lab)
+        trusted = ssl.create_default_context(cafile=records.ca_file(cluster, lab.folder))
 
         async def work(number: int) -> None:
             connection = await asyncpg.connect(
@@ -103,7 +104,7 @@ def test_prepared_statements_of_asyncpg_are_each_clients_own_in_a_transaction_po
                 database=POOL.name,
                 user="doadmin",
                 password=records.PASSWORD,
-                ssl=await asyncio.to_thread(trusting, cluster, lab),
+                ssl=trusted,
             )
             try:
                 kept = [await connection.prepare(f"SELECT $1::int * {number} + {k}") for k in range(5)]
@@ -116,11 +117,6 @@ def test_prepared_statements_of_asyncpg_are_each_clients_own_in_a_transaction_po
         assert 0 < await server_connections(lab, cluster) <= POOL.size
 
     labs(scenario)
-
-
-def trusting(cluster: Cluster, lab: Lab) -> ssl.SSLContext:
-    """A context that checks all: the chain up to the cluster's CA, and the name."""
-    return ssl.create_default_context(cafile=records.ca_file(cluster, lab.folder))
 
 
 def test_other_pools_come_change_and_go_and_nobody_is_disconnected(labs: Share) -> None:
