@@ -27,7 +27,7 @@ URI = f"postgres://doadmin:{PASSWORD}@localhost:25061/p?sslmode=require"
 CLUSTER = "9cc10173-e9ea-4176-9dbc-a4cee4c4ff30"
 POOL = {"name": "p", "mode": "session", "size": 1, "db": "defaultdb"}
 MANY = settings(
-    max_examples=120,
+    max_examples=80,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
