@@ -217,6 +217,22 @@ def test_the_description_has_each_route_and_no_other(apis: Apis) -> None:
     apis.run(scenario)
 
 
+def test_refusals_that_only_some_operations_know_are_described(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        paths = (await api.call("GET", "/openapi.json", 200))["paths"]
+        one = "/v2/databases/{database_cluster_uuid}"
+        cluster = await api.add_cluster()  # of which nobody has reported, so it is busy
+        for method, path, refused, body in (
+            ("put", "/resize", 412, {"size": "db-s-1vcpu-2gb", "num_nodes": 1}),
+            ("put", "/migrate", 412, {"region": "ams3"}),
+            ("get", "/pool_stats", 503, None),
+        ):
+            await api.refusal(method.upper(), cluster + path, refused, json=body)
+            assert str(refused) in paths[one + path][method]["responses"]
+
+    apis.run(scenario)
+
+
 def test_the_description_is_sound(apis: Apis) -> None:
     """Every schema is one, every reference leads somewhere, every parameter of a path is described."""
 

@@ -53,6 +53,13 @@ def test_a_key_that_makes_no_sense_is_named_and_can_be_removed(rest: str) -> Non
     assert not tables.unreadable
 
 
+def test_an_event_that_cannot_be_read_is_left_out_and_stands_in_nobodys_way() -> None:
+    tables = Tables(KEYS)
+    tables.put(KEYS.event("1"), b'{"id": "1", "of": "another version"}', 1)
+    assert tables.events == {}
+    assert not tables.unreadable
+
+
 def test_keys_of_kinds_that_are_not_known_are_passed_over() -> None:
     tables = Tables(KEYS)
     tables.put(KEYS.mark(uuid4(), 1), b"\xff", 1)

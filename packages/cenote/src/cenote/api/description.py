@@ -116,6 +116,7 @@ def _responses(path: str, one: Operation) -> dict[str, Any]:
     errors |= {400, 413, 422} if one.body is not None else set()
     errors |= {422} if one.paged else set()
     errors |= {409, 503} if one.method != "GET" else set()
+    errors |= set(one.also)
     for status in sorted(errors):
         responses[str(status)] = {
             "description": HTTPStatus(status).phrase,

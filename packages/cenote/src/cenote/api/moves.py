@@ -31,7 +31,7 @@ class Migrate(Body):
     private_network_uuid: str | None = None
 
 
-@operation(HttpMethod.PUT, PATH + "/resize", scope=UPDATE, status=202, body=Resize)
+@operation(HttpMethod.PUT, PATH + "/resize", scope=UPDATE, status=202, body=Resize, also=(412,))
 async def resize_cluster(request: Call) -> ASGIResponse:
     """Resize a cluster; clients of its pools notice nothing, also when the server has to restart."""
     cluster = request.cluster().value
@@ -54,7 +54,7 @@ async def resize_cluster(request: Call) -> ASGIResponse:
     return accepted()
 
 
-@operation(HttpMethod.PUT, PATH + "/migrate", scope=UPDATE, status=202, body=Migrate)
+@operation(HttpMethod.PUT, PATH + "/migrate", scope=UPDATE, status=202, body=Migrate, also=(412,))
 async def migrate_cluster(request: Call) -> ASGIResponse:
     """Move a cluster to another region, which is a label here: its servers stay where they are."""
     cluster = request.cluster().value

@@ -89,6 +89,7 @@ class AllPoolStatsAnswer(msgspec.Struct):
     "/v2/databases/{database_cluster_uuid:str}/pool_stats",
     scope=READ,
     answer=AllPoolStatsAnswer,
+    also=(503,),
 )
 async def list_pool_stats(request: Call) -> ASGIResponse:
     """List what goes on in every connection pool of a cluster at this moment."""
@@ -98,7 +99,7 @@ async def list_pool_stats(request: Call) -> ASGIResponse:
     return answer(AllPoolStatsAnswer(views))
 
 
-@operation(HttpMethod.GET, pools.ONE + "/stats", scope=READ, answer=PoolStatsAnswer)
+@operation(HttpMethod.GET, pools.ONE + "/stats", scope=READ, answer=PoolStatsAnswer, also=(503,))
 async def get_pool_stats(request: Call) -> ASGIResponse:
     """Get what goes on in a connection pool at this moment."""
     cluster = request.cluster().value

@@ -181,6 +181,7 @@ class Operation:
     answer: Any = None
     paged: bool = False
     query: tuple[str, ...] = ()
+    also: tuple[int, ...] = ()  # codes of refusals beside those that all of its kind have
 
 
 Answering = Callable[[Call], Awaitable[ASGIResponse]]
@@ -196,6 +197,7 @@ def operation(
     answer: Any = None,
     paged: bool = False,
     query: tuple[str, ...] = (),
+    also: tuple[int, ...] = (),
 ) -> Callable[[Answering], HTTPRouteHandler]:
     """Make a route of a coroutine; its docstring is the summary, ``scope`` is demanded before it runs."""
 
@@ -209,7 +211,7 @@ def operation(
 
         handle.__name__ = handle.__qualname__ = getattr(answering, "__name__", "handle")
         methods = [HttpMethod.GET, HttpMethod.HEAD] if method is HttpMethod.GET else [method]
-        declared = Operation(method, scope, status, summary, body, answer, paged, query)
+        declared = Operation(method, scope, status, summary, body, answer, paged, query, also)
         route = HTTPRouteHandler(path, http_method=methods, status_code=200, opt={"operation": declared})
         return route(handle)
 

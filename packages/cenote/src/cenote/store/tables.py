@@ -102,7 +102,8 @@ class Tables:
             self.unreadable.discard(key)
         except (msgspec.DecodeError, ValueError) as error:
             log.error("the record %s cannot be read: %s", key, error)
-            self.unreadable.add(key)
+            if not key.startswith(self._keys.event("")):  # an event that is missing changes nothing
+                self.unreadable.add(key)
 
     def remove(self, key: str) -> None:
         self.unreadable.discard(key)
