@@ -16,6 +16,7 @@ import asyncpg  # type: ignore[import-untyped]
 import psycopg
 import pytest
 
+from cenote import certificates
 from tests.support.official_pydo import official_answer
 from tests.support.service import Service, answer_of, service
 
@@ -172,13 +173,9 @@ def test_asyncpg_keeps_prepared_statements_in_a_transaction_pool(story: Story) -
 
 
 def test_a_wrong_authority_is_noticed(story: Story, tmp_path: Path) -> None:
-    other = subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=other", "-keyout", "-"],
-        capture_output=True,
-        check=True,
-    ).stdout
+    authority, _ = certificates.new_authority("another")
     path = tmp_path / "other.crt"
-    path.write_bytes(other[other.index(b"-----BEGIN CERTIFICATE") :])
+    path.write_text(authority)
     with pytest.raises(psycopg.OperationalError, match="certificate verify failed"):
         answer_of(story.uri(), sslmode="verify-full", sslrootcert=str(path))
 

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from tests.support.service import (
+    SMALLEST,
     WITHOUT_LIMITS,
     Service,
     added_pool,
@@ -119,13 +120,19 @@ def test_a_direct_session_outlives_the_pooler(loaded: Loaded) -> None:
         assert session.execute("SELECT seven FROM mine").fetchone() == (7,)
 
 
-def test_no_server_error_follows_a_create_that_happened(loaded: Loaded) -> None:
-    """A client adds and deletes pools while etcd is killed again and again under the service."""
+@pytest.mark.parametrize("what", ["pool", "cluster"])
+def test_no_server_error_follows_a_create_that_happened(loaded: Loaded, what: str) -> None:
+    """A client creates and deletes while etcd is killed again and again under the service."""
     enough = threading.Event()
+    wanted: dict[str, Any] = {"name": "passing"}
+    path = "/v2/databases"
+    if what == "pool":
+        path += f"/{loaded.cluster['id']}/pools"
+        wanted |= {"mode": "session", "size": 1, "db": "defaultdb", "user": "doadmin"}
+    else:
+        wanted |= SMALLEST
     with calling(loaded.service) as http, ThreadPoolExecutor(1) as threads:
-        work = threads.submit(
-            add_and_delete_pools, http, f"/v2/databases/{loaded.cluster['id']}/pools", enough
-        )
+        work = threads.submit(create_and_delete, http, path, wanted, f"{what} name is not available", enough)
         try:
             for _ in range(KILLS_OF_ETCD):
                 killed(loaded.service, "etcd")
@@ -134,19 +141,21 @@ def test_no_server_error_follows_a_create_that_happened(loaded: Loaded) -> None:
         assert work.result() > 0
 
 
-def add_and_delete_pools(http: httpx.Client, path: str, enough: threading.Event) -> int:
-    """Return how many pools were added."""
-    added = 0
-    wanted = {"name": "passing", "mode": "session", "size": 1, "db": "defaultdb", "user": "doadmin"}
+def create_and_delete(
+    http: httpx.Client, path: str, wanted: dict[str, Any], refusal: str, enough: threading.Event
+) -> int:
+    """Return how often something was created; there is no answer that does not say what happened."""
+    created = 0
     while not enough.is_set():
         answer = http.post(path, json=wanted)
-        is_there = http.get(f"{path}/passing").status_code == 200
+        listed = next(iter(http.get(path, params={"per_page": 200}).json().values()))
+        there = [one for one in listed if one["name"] == wanted["name"]]
         if answer.status_code == 201:
-            assert is_there
-            added += 1
+            assert len(there) == 1
+            created += 1
             again = http.post(path, json=wanted)
-            assert (again.status_code, again.json()["message"]) == (422, "pool name is not available")
-            assert http.delete(f"{path}/passing").status_code == 204
+            assert (again.status_code, again.json()["message"]) == (422, refusal)
+            assert http.delete(f"{path}/{there[0].get('id', wanted['name'])}").status_code == 204
         else:
-            assert (answer.status_code, is_there) == (503, False)
-    return added
+            assert (answer.status_code, there) == (503, []), answer.text
+    return created
