@@ -20,7 +20,8 @@ import msgspec
 from cenote import storage
 from cenote.changes import Change, CopyTemplate, Start, Stop, Wait
 from cenote.domain import Cluster, EventType, Host, NodeStatus, Note
-from cenote.engine import ASIDE, PARTS, events, removal, server, updates
+from cenote.engine import ASIDE, PARTS, events, loaded, removal, server, updates
+from cenote.engine.loaded import Loaded
 from cenote.engine.wanted import Site, Wanted
 from cenote.errors import CenoteError, NotFound, Unavailable
 from cenote.host import facts, files, processes
@@ -142,6 +143,7 @@ class NodeTask:
         self._store, self._machine, self._site, self._turn = store, machine, site, turn
         self._cluster_id, self._node_name = cluster_id, node_name
         self._watch = processes.Watch()
+        self._settings: tuple[Loaded, dict[str, str]] | None = None
         self._started: set[ModuleType] = set()
         self._notes: dict[str, Note] = {}
         self._task = asyncio.create_task(self._run(), name=f"cluster {cluster_id}")
@@ -203,7 +205,7 @@ class NodeTask:
                     failure = failure or error
             if failure is not None:
                 raise failure
-            settings = await server.settings_in_force(session)
+            settings = await self._in_force(wanted, session)
             outdated = tuple((await updates.look(self._machine, wanted, session)).outdated)
             use = await server.disk_use(self._machine, wanted)
         finally:
@@ -228,6 +230,13 @@ class NodeTask:
             return False
         await self._grow(wanted.cluster, use)
         return storage.is_near(use, wanted.cluster.storage_mib)
+
+    async def _in_force(self, wanted: Wanted, session: Session) -> dict[str, str]:
+        """Return what the server runs on, which is asked again when it has read its files again."""
+        found = loaded.look(wanted.server)
+        if self._settings is None or self._settings[0] != found:
+            self._settings = found, await server.settings_in_force(session)
+        return self._settings[1]
 
     async def _grow(self, cluster: Cluster, use: Use) -> None:
         """Give a cluster that grows by itself the storage that it needs."""

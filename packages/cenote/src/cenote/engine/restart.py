@@ -26,11 +26,17 @@ class Seen:
     digest: str
 
 
-async def look(_machine: Machine, wanted: Wanted, session: Session) -> Seen:
+async def look(machine: Machine, wanted: Wanted, session: Session) -> Seen:
+    found = loaded.look(wanted.server)
+    # Only reading its files again can bring a server to wait for a restart.
+    if found.digest is not None and machine.settled.get(wanted.server.stamp) == found:
+        return Seen((), found.digest)
     pending = await session.rows(
         SUPERUSER, "SELECT name FROM pg_settings WHERE pending_restart ORDER BY name"
     )
-    return Seen(tuple(name for (name,) in pending), loaded.look(wanted.server).digest or "unknown")
+    if not pending:
+        machine.settled[wanted.server.stamp] = found
+    return Seen(tuple(name for (name,) in pending), found.digest or "unknown")
 
 
 def plan(wanted: Wanted, seen: Seen) -> Plan:

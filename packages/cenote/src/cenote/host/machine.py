@@ -63,6 +63,7 @@ class Machine:
         self._listening: dict[int, Process] = {}
         self._copied = asyncio.Event()
         self._uses: dict[Path, Measured] = {}
+        self.settled: dict[Path, object] = {}  # what was loaded, by stamp, of servers that need no restart
 
     async def do(self, change: Change, session: sql.Session) -> None:
         """Carry out one change; raise CenoteError or OSError when the machine refuses it."""
@@ -73,6 +74,7 @@ class Machine:
                 files.write(path, content, mode, self.account.owner)
             case Remove(path):
                 self._uses = {known: use for known, use in self._uses.items() if path not in known.parents}
+                self.settled = {known: it for known, it in self.settled.items() if path not in known.parents}
                 await asyncio.to_thread(files.remove, path)
             case CopyTemplate(version, target):
                 source = await self.template(version)
