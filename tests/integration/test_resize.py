@@ -68,7 +68,9 @@ def test_pgbench_through_a_pool_sees_no_error_while_its_cluster_is_resized(clien
     if not pgbench.exists():
         pytest.skip("pgbench is not installed beside PostgreSQL")
     subprocess.run([pgbench, "-i", "-q", uri], check=True, capture_output=True)
-    command = [pgbench, "-c", "8", "-j", "2", "-T", "600", "-M", "prepared", uri]
+    # A thread for each client: pgbench blocks a thread that prepares a statement, and with it whatever
+    # transactions its other clients have open, for which the pause would wait in vain.
+    command = [pgbench, "-c", "8", "-j", "8", "-T", "600", "-M", "prepared", uri]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as bench:
         try:
             resize(client, id, LARGER)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from psycopg.sql import SQL, Composed
 from cenote.conf.hba import SUPERUSER
 from cenote.conf.pgbouncer import ADMIN_DATABASE, ADMIN_USER
 from cenote.errors import CenoteError
+
+log = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 5
 # A statement of ours may hold a verifier, so the server must not note it down: not in its log, whether it
@@ -65,8 +68,7 @@ class Session:
 
     async def paused(self) -> bool:
         """Return whether the pooler holds its clients back."""
-        state = await console(self.sockets, self.pool_port, "SHOW STATE")
-        return {"key": "paused", "value": "yes"} in state
+        return await _holds_clients(self.sockets, self.pool_port)
 
     async def close(self) -> None:
         for connection in self._connections.values():
@@ -137,6 +139,10 @@ async def _console(sockets: Path, port: int) -> AsyncIterator[psycopg.AsyncConne
         yield connection
 
 
+async def _holds_clients(sockets: Path, port: int) -> bool:
+    return {"key": "paused", "value": "yes"} in await console(sockets, port, "SHOW STATE")
+
+
 def _readable(error: psycopg.Error, doing: str) -> CenoteError:
     """Say what failed without the statement, which may hold a verifier."""
     said = error.diag.message_primary or str(error).strip().splitlines()[0]
@@ -154,9 +160,13 @@ async def paused(sockets: Path, port: int, patience: float) -> AsyncIterator[Non
     pausing = asyncio.create_task(console(sockets, port, "PAUSE"))
     try:
         await asyncio.wait([pausing], timeout=patience)
+        if pausing.done() and pausing.exception() is not None and not await _holds_clients(sockets, port):
+            await pausing
+        if not pausing.done():
+            log.warning("transactions are cut off that were open for %g seconds: %s", patience, sockets)
         yield
         await asyncio.wait([pausing], timeout=_CONNECT_SECONDS)
     finally:
         pausing.cancel()
-        # A refusal says that it is paused already, or that there is no pooler to hold anybody.
+        # A refusal says that it is paused already.
         await asyncio.gather(pausing, return_exceptions=True)
