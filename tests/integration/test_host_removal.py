@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import re
 from pathlib import Path
 from uuid import UUID
 
-from cenote.changes import Remove
+from cenote.changes import EndProcesses, Remove
 from cenote.engine import removal
-from cenote.host import files
+from cenote.host import files, processes
 from cenote.layout import Layout
 from tests.support.lab import lab
 
@@ -59,3 +61,26 @@ def test_a_folder_that_is_being_removed_is_no_node(tmp_path: Path) -> None:
     (layout.clusters / ".removing-9cc10173-e9ea-4176-9dbc-a4cee4c4ff30").mkdir()
     (layout.clusters / "notes").mkdir()
     assert layout.nodes() == [layout.node(id)]
+
+
+def test_a_server_that_is_ended_gives_its_shared_memory_back() -> None:
+    async def scenario() -> None:
+        async with lab() as here:
+            cluster = here.new_cluster()
+            await here.converge(cluster)
+            used = segments(here.wanted(cluster).paths.root)
+            assert used
+            await here.machine.do(EndProcesses(here.folder), here.session(cluster))
+            assert [path for path in used if path.exists()] == []
+
+    asyncio.run(scenario())
+
+
+def segments(root: Path) -> set[Path]:
+    """Return the files of shared memory that the servers of a node have open."""
+    found = set()
+    for process in processes.below(root):
+        with contextlib.suppress(OSError):  # a session that has just ended
+            maps = Path(f"/proc/{process.pid}/maps").read_text()
+            found |= {Path(path) for path in re.findall(r"/dev/shm/PostgreSQL\.\d+", maps)}
+    return found

@@ -38,6 +38,7 @@ from cenote.storage import Use
 from cenote.store.sealing import Sealer
 
 _RELOAD_SECONDS = 10
+_GRACE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,10 @@ class Machine:
                 if await session.paused():
                     await sql.console(session.sockets, session.pool_port, "RESUME")
             case EndProcesses(directory, executable):
-                for process in processes.below(directory, executable):
-                    await processes.stop(process, signal.SIGKILL, 0)
+                # PostgreSQL gives its shared memory back on SIGQUIT, and on SIGKILL it cannot.
+                found = processes.below(directory, executable)
+                stopping = (processes.stop(process, signal.SIGQUIT, _GRACE_SECONDS) for process in found)
+                await asyncio.gather(*stopping)
             case Sql(database, summary, statements, atomic):
                 await session.run(database, summary, statements, atomic)
             case Disconnect(clients):
