@@ -16,6 +16,7 @@ import pytest
 from msgspec.structs import replace
 
 from cenote import agent as agent_module
+from cenote import node
 from cenote.domain import Cluster, Pool
 from cenote.host import sql
 from tests.support import records
@@ -34,7 +35,7 @@ LOCKED = (
 def agents() -> Iterator[Agents]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(agent_module, "AT_ONCE", 1)
-        patch.setattr(agent_module, "RETRY_MOST", 1.0)
+        patch.setattr(node, "RETRY_MOST", 1.0)
         yield from running_agents()
 
 
@@ -135,7 +136,7 @@ def test_data_that_the_server_cannot_enter_is_a_reason_and_no_loop_of_starts(
         data.chmod(0)
         try:
             caplog.clear()
-            with caplog.at_level(logging.INFO, logger="cenote.agent"):
+            with caplog.at_level(logging.INFO, logger="cenote.node"):
                 os.kill(server_pid(at, cluster), 9)
                 status = await at.reason(cluster, "PostgreSQL does not start")
                 assert status.failing

@@ -13,7 +13,7 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from cenote import agent as agent_module
+from cenote import node
 from cenote.domain import Cluster
 from cenote.host import processes
 from tests.support import records
@@ -30,8 +30,8 @@ def agents() -> Iterator[Agents]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look often, and try again soon."""
-    monkeypatch.setattr(agent_module, "LOOK_EVERY", 0.3)
-    monkeypatch.setattr(agent_module, "RETRY_MOST", 0.5)
+    monkeypatch.setattr(node, "LOOK_EVERY", 0.3)
+    monkeypatch.setattr(node, "RETRY_MOST", 0.5)
 
 
 async def load(cluster: Cluster, ended: asyncio.Event) -> int:

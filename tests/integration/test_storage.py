@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from cenote import agent
+from cenote import node
 from cenote.changes import Reload
 from cenote.domain import Cluster, Pool, StorageAutoscale
 from cenote.engine import server
@@ -33,8 +33,8 @@ def agents() -> Iterator[Agents]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look often."""
     for module, name in (
-        (agent, "LOOK_EVERY"),
-        (agent, "LOOK_OFTEN"),
+        (node, "LOOK_EVERY"),
+        (node, "LOOK_OFTEN"),
         (server, "_MEASURE_EVERY"),
         (server, "_MEASURE_OFTEN"),
     ):
