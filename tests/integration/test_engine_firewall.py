@@ -154,7 +154,7 @@ def test_a_client_within_a_transaction_is_disconnected_and_its_work_is_undone(in
                 assert not await works(connection)
             finally:
                 await connection.close()
-            found = await town.lab.rows(town.cluster, "SELECT to_regclass('unfinished')", "defaultdb")
+            found = await town.lab.rows(town.cluster, "SELECT to_regclass('public.unfinished')", "defaultdb")
             assert found == [(None,)]
             await town.allow()
 

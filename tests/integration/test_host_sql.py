@@ -38,7 +38,7 @@ async def run(lab: Lab, cluster: Cluster, change: Sql) -> None:
 def test_statements_are_done_all_together_or_not_at_all(labs: Share) -> None:
     async def scenario(lab: Lab) -> None:
         cluster = await made(lab)
-        half = Sql("postgres", "two things", (SQL("CREATE TABLE half ()"), SQL("SELECT 1 / 0")))
+        half = Sql("postgres", "two things", (SQL("CREATE TABLE public.half ()"), SQL("SELECT 1 / 0")))
         with pytest.raises(CenoteError, match="two things failed: division by zero"):
             await run(lab, cluster, half)
         assert await lab.rows(cluster, "SELECT 1 FROM pg_tables WHERE tablename = 'half'") == []

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from cenote.domain import Cluster, Pool
+from cenote import rules
+from cenote.domain import Access, Cluster, Pool
 from cenote.host import processes
 from tests.support import records
 from tests.support.agent import ask, refusal
@@ -211,6 +212,40 @@ def test_the_administrator_gets_at_no_file_and_no_program_of_the_machine(labs: S
             "SET session_preload_libraries = 'anything'",
         ):
             assert re.search("permission denied|must be", await refusal(cluster, query, pool=None)), query
+
+    labs(scenario)
+
+
+@pytest.mark.parametrize("found_by", ["being in the schema public", "a search_path of the database's own"])
+def test_nothing_that_a_customer_has_made_is_run_as_superuser(labs: Share, found_by: str) -> None:
+    """A function for the very types of a call goes before PostgreSQL's own, also from the end of the path."""
+
+    async def scenario(lab: Lab) -> None:
+        cluster = await two_users(lab)
+        await ask(
+            cluster,
+            "CREATE FUNCTION public.format(text, name) RETURNS text LANGUAGE plpgsql AS $$ BEGIN"
+            " IF current_user = 'postgres' THEN ALTER ROLE doadmin SUPERUSER; END IF;"
+            " RETURN pg_catalog.format($1, $2); END $$",
+        )
+        await ask(
+            cluster,
+            "CREATE FUNCTION public.differs(oid, oid) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN"
+            " IF current_user = 'postgres' THEN ALTER ROLE doadmin SUPERUSER; END IF;"
+            " RETURN $1 OPERATOR(pg_catalog.<>) $2; END $$",
+        )
+        await ask(
+            cluster,
+            "CREATE OPERATOR public.<> (LEFTARG = oid, RIGHTARG = oid, FUNCTION = public.differs)",
+        )
+        if found_by != "being in the schema public":
+            await ask(cluster, "ALTER DATABASE defaultdb SET search_path = public, pg_catalog")
+        reading = rules.change_user(
+            cluster, "app", allow_replication=None, access=Access.READONLY, sets_access=True
+        )
+        await lab.converge(reading)
+        assert await ask(cluster, "SELECT rolsuper FROM pg_roles WHERE rolname = 'doadmin'") is False
+        assert await ask(cluster, "SELECT has_table_privilege('app', 'public.mine', 'SELECT')") is True
 
     labs(scenario)
 
