@@ -17,6 +17,7 @@ import pytest
 
 from cenote.errors import CenoteError
 from cenote.host import identifier, templates
+from cenote.host.processes import Account
 from tests.support.lab import Lab, Share, shared_lab
 from tests.support.waiting import wait_until
 
@@ -203,3 +204,11 @@ def test_a_template_that_cannot_be_made_says_why_and_leaves_nothing(labs: Share)
         assert list(elsewhere.iterdir()) == []
 
     labs(scenario)
+
+
+@pytest.mark.parametrize("program", ["exit 1", "kill -9 $$"])
+def test_a_program_that_is_broken_for_the_moment_is_an_error_in_words(tmp_path: Path, program: str) -> None:
+    (tmp_path / "postgres").write_text(f"#!/bin/sh\n{program}\n")
+    (tmp_path / "postgres").chmod(0o755)
+    with pytest.raises(CenoteError, match="PostgreSQL does not say its version"):
+        templates.template(tmp_path / "templates", tmp_path, Account("nobody"))

@@ -174,6 +174,23 @@ def test_what_keeps_it_from_starting_is_told_and_once_mended_it_starts(
     with_etcd(scenario)
 
 
+def test_a_folder_that_refuses_us_for_a_while_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        watching = asyncio.create_task(etcd.watch())
+        lock = etcd.socket.parent / "start.lock"
+        lock.unlink()
+        lock.mkdir()
+        kill(etcd)
+        await wait_until_async("the reason is told", 20, lambda: "Is a directory" in caplog.text)
+        assert not watching.done()
+        lock.rmdir()
+        await wait_until_async("etcd lives", 20, lambda: etcd.pid)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+    with_etcd(scenario)
+
+
 def test_one_that_does_not_listen_to_sigterm_is_stopped_by_force(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "STOP_SECONDS", 0.2)
 

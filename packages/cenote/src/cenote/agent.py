@@ -6,7 +6,6 @@ The work on one node is ``node.py``'s.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from uuid import UUID
 
@@ -60,15 +59,22 @@ class Agent:
 
     async def _announce(self) -> None:
         while True:
-            claimed = self._store.ports(self._host.name)
-            busy = [
-                port
-                for port in sorted(facts.listening_ports() - claimed)
-                if self._host.first_port <= port <= self._host.last_port
-            ]
-            with contextlib.suppress(Unavailable):
-                await self._store.announce_host(msgspec.structs.replace(self._host, busy_ports=tuple(busy)))
+            try:
+                await self._store.announce_host(self._host_now())
+            except Unavailable:
+                pass  # what was announced stays as long as its lease is kept
+            except OSError as error:  # such as no file descriptor being left
+                log.warning("cannot look which ports are in use: %s", error)
             await asyncio.sleep(ANNOUNCE_EVERY)
+
+    def _host_now(self) -> Host:
+        claimed = self._store.ports(self._host.name)
+        busy = [
+            port
+            for port in sorted(facts.listening_ports() - claimed)
+            if self._host.first_port <= port <= self._host.last_port
+        ]
+        return msgspec.structs.replace(self._host, busy_ports=tuple(busy))
 
     async def _prepare(self) -> None:
         """Have a template and a spare of each version before the next cluster asks for one."""

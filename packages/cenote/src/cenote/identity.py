@@ -77,7 +77,15 @@ def certify(layout: Layout, settings: ServeSettings) -> ssl.SSLContext:
 
 
 def renew(layout: Layout, settings: ServeSettings, context: ssl.SSLContext) -> None:
-    """Make the API's certificate again when it is not there, about to expire, or lacks a name."""
+    """Make the API's certificate again when it is not there, about to expire, or lacks a name.
+
+    One of the user's own is read again; Misconfigured, and nothing changed, when it cannot be used.
+    """
+    if settings.certificate is not None:
+        # Whoever replaces two files is between them for a moment, and a context keeps half of what fails.
+        _load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), settings.certificate, settings.key)
+        _load(context, settings.certificate, settings.key)
+        return
     authority = layout.authority.read_text()
     found = files.read(layout.api_certificate)
     if not (

@@ -71,6 +71,7 @@ async def serve(settings: ServeSettings, ready: Ready) -> None:
             with contextlib.closing(web.listen(settings)) as listener:
                 context = identity.certify(layout, settings)
                 processes.become_reaper()
+                processes.allow_descriptors()
                 try:
                     async with _store(settings, layout, found) as store:
                         await _run(settings, layout, found, account, store, listener, context, ready, ending)
@@ -281,10 +282,10 @@ async def _announce(
 async def _renew(layout: Layout, settings: ServeSettings, context: ssl.SSLContext) -> None:
     while True:
         await asyncio.sleep(RENEW_EVERY)
-        if settings.certificate is None:
+        try:
             identity.renew(layout, settings, context)
-        else:
-            context.load_cert_chain(settings.certificate, settings.key)
+        except (Misconfigured, OSError) as error:
+            log.error("the API goes on with the certificate that it has: %s", error)
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 from collections.abc import Callable, Iterable
@@ -23,6 +24,7 @@ from cenote.host import files
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _KILL_SECONDS = 10.0
+MOST_DESCRIPTORS = 65_536  # PgBouncer admits up to 50,000 clients
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,18 @@ def become_reaper() -> None:
     seconds to notice, and a restart waits for them.
     """
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def allow_descriptors() -> None:
+    """Let us, and the servers that we start, have as many open files as the system allows, up to a bound.
+
+    By default that is 1,024: fewer than the clients that PgBouncer admits, and a few clients that open
+    connections for nothing would leave us none.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def identify(pid: int) -> Process | None:
@@ -207,10 +221,11 @@ def reap() -> None:
     try:
         if os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             return
-    except ChildProcessError:
+        entries = os.listdir("/proc")
+    except OSError:  # there is no child, or no file descriptor to look with
         return
     us, session = os.getpid(), os.getsid(0)
-    for entry in os.listdir("/proc"):
+    for entry in entries:
         fields = _stat(int(entry)) if entry.isdigit() else None
         if fields and fields[0] == b"Z" and int(fields[1]) == us and int(fields[3]) != session:
             with contextlib.suppress(ChildProcessError):

@@ -48,6 +48,7 @@ CREATE TABLE cenote.made (kind text, name text, PRIMARY KEY (kind, name));
 INSERT INTO cenote.made VALUES ('role', '{ADMIN_USER}'), ('database', '{DEFAULT_DATABASE}');
 """  # noqa: S608 - constants of ours
 _DRAFT = ".draft-"
+_LONGEST = 300  # seconds that one program may take
 _INITDB = (
     f"--username={SUPERUSER}",
     "--encoding=UTF8",
@@ -166,25 +167,31 @@ def _name(binaries: Path) -> str:
 @functools.lru_cache(maxsize=16)
 def _release(binaries: Path, _inode: int, _changed_ns: int) -> str:
     """Return what the server says of itself; asked once for each program file, as that takes 10 ms."""
-    return subprocess.run(
-        [binaries / "postgres", "--version"], check=True, capture_output=True, text=True, timeout=30
-    ).stdout
+    try:
+        return subprocess.run(
+            [binaries / "postgres", "--version"], check=True, capture_output=True, text=True, timeout=30
+        ).stdout
+    except subprocess.SubprocessError as error:  # as while its package is being replaced
+        raise CenoteError(f"PostgreSQL does not say its version: {error}") from None
 
 
 def _run(account: Account, directory: Path, program: Path, *arguments: str, stdin: str = "") -> None:
-    done = subprocess.run(
-        [str(program), *arguments],
-        input=stdin,
-        cwd=directory,
-        env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
-        user=account.uid,
-        group=account.gid,
-        extra_groups=None if account.uid is None else [],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    try:
+        done = subprocess.run(
+            [str(program), *arguments],
+            input=stdin,
+            cwd=directory,
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+            user=account.uid,
+            group=account.gid,
+            extra_groups=None if account.uid is None else [],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_LONGEST,
+        )
+    except subprocess.TimeoutExpired:
+        raise CenoteError(f"{program.name} did not end within {_LONGEST} seconds") from None
     # In single-user mode a failed statement is reported and the exit code stays 0.
     if done.returncode != 0 or "ERROR:" in done.stderr or "FATAL:" in done.stderr:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]

@@ -72,19 +72,19 @@ class PrivateEtcd:
         pause = 0.0
         while True:
             began = time.monotonic()
-            pid = self.pid
-            if pid is not None:
-                await _exit_of(pid)
-            if time.monotonic() - began > STEADY_SECONDS:
-                pause = 0.0
-            await asyncio.sleep(pause)
-            if self._stopping:
-                return
-            log.warning("etcd has ended; starting it again")
             try:
+                pid = self.pid
+                if pid is not None:
+                    await _exit_of(pid)
+                if time.monotonic() - began > STEADY_SECONDS:
+                    pause = 0.0
+                await asyncio.sleep(pause)
+                if self._stopping:
+                    return
+                log.warning("etcd has ended; starting it again")
                 await self._start()
                 pause = min(PAUSE_AFTER_DEATH, pause * 2 or 0.05)
-            except (Misconfigured, Unavailable) as error:
+            except (Misconfigured, Unavailable, OSError) as error:
                 log.error("%s", error)
                 pause = min(PAUSE_AFTER_FAILURE, pause * 2 or 0.5)
 
