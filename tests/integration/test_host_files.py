@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import threading
 from pathlib import Path
 
 import pytest
 
-from cenote.host import facts, files
+from cenote.changes import Program
+from cenote.host import facts, files, processes
+from cenote.host.processes import Account
 
 
 def test_a_reader_sees_the_old_file_or_the_new_one_and_never_half_of_one(tmp_path: Path) -> None:
@@ -36,6 +39,7 @@ def test_a_reader_sees_the_old_file_or_the_new_one_and_never_half_of_one(tmp_pat
 
 def test_a_file_has_its_mode_and_owner_from_the_beginning(tmp_path: Path) -> None:
     owner = (os.geteuid(), os.getegid()) if os.geteuid() != 0 else (65534, 65534)
+    os.chown(tmp_path, *owner)
     path = tmp_path / "settings"
     files.write(path, b"x", 0o640, owner)
     found = path.stat()
@@ -104,3 +108,42 @@ def test_the_end_of_a_log_is_given_on_one_line(tmp_path: Path) -> None:
 def test_free_room_is_told_of_the_file_system_of_a_folder(tmp_path: Path) -> None:
     found = os.statvfs(tmp_path)
     assert facts.free_mib(tmp_path) <= found.f_blocks * found.f_frsize // 2**20
+
+
+def test_no_link_leads_us_out_of_a_folder(tmp_path: Path) -> None:
+    """Where we are root, who owns the folder could have us give it whatever is on the machine."""
+    owner = (os.geteuid(), os.getegid()) if os.geteuid() != 0 else (65534, 65534)
+    elsewhere, inside = tmp_path / "elsewhere", tmp_path / "inside"
+    elsewhere.mkdir(mode=0o755)
+    inside.mkdir()
+    os.chown(inside, *owner)
+    (elsewhere / "file").write_text("not yours\n")
+    before = [(path.stat().st_mode, path.stat().st_uid) for path in (elsewhere, elsewhere / "file")]
+    for name, target in (("folder", elsewhere), ("log", elsewhere / "file"), ("log.1", elsewhere / "file")):
+        (inside / name).symlink_to(target)
+    with pytest.raises(OSError, match="Not a directory"):
+        files.make_directory(inside / "folder", 0o700, owner)
+    with pytest.raises(OSError, match="symbolic link"):
+        files.keep_short(inside / "log", 1)
+    assert files.tail(inside / "log") == ""
+    program = Program(
+        name="none",
+        argv=("true",),
+        directory=inside,
+        pid_file=inside / "pid",
+        log=inside / "log",
+        stamp=inside / "stamp",
+        stop_signal=signal.SIGTERM,
+    )
+    with pytest.raises(OSError, match="symbolic link"):
+        processes.start(program, Account("nobody", *owner))
+    (inside / "log").unlink()
+    (inside / "log").write_text("a line of ours\n")
+    with pytest.raises(OSError, match="symbolic link"):
+        files.keep_short(inside / "log", 1)
+    if os.geteuid() == 0:
+        with pytest.raises(OSError, match="belongs to another user"):
+            files.write(inside / "folder" / "new", b"x", 0o600, owner)
+    assert [path.name for path in elsewhere.iterdir()] == ["file"]
+    assert (elsewhere / "file").read_text() == "not yours\n"
+    assert [(path.stat().st_mode, path.stat().st_uid) for path in (elsewhere, elsewhere / "file")] == before

@@ -1,28 +1,43 @@
-"""Files and folders, owned by whom the servers run as."""
+"""Files and folders, owned by whom the servers run as.
+
+That account may put anything into its folders.  Where we are root, a link that it has put there must not lead
+us to a file of somebody else's, so none is followed.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import secrets
 import shutil
-import tempfile
 from pathlib import Path
 
 
 def write(path: Path, content: bytes, mode: int, owner: tuple[int, int] | None) -> None:
-    """Replace a file in one step, so that a reader sees the old or the new one, never half of one."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    """Replace a file in one step, so that a reader sees the old or the new one, never half of one.
+
+    What is for an owner is written into a folder of that owner's only.
+    """
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    name = f".{path.name}.{secrets.token_hex(4)}"
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            os.fchmod(stream.fileno(), mode)
-            if owner is not None:
-                os.fchown(stream.fileno(), *owner)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
+        if owner is not None and os.fstat(folder).st_uid != owner[0]:
+            raise OSError(errno.EPERM, "the folder belongs to another user", str(path.parent))
+        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+                os.fchmod(stream.fileno(), mode)
+                if owner is not None:
+                    os.fchown(stream.fileno(), *owner)
+            os.replace(name, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=folder)
+            raise
+    finally:
+        os.close(folder)
 
 
 def read(path: Path) -> bytes | None:
@@ -35,9 +50,14 @@ def read(path: Path) -> bytes | None:
 
 def make_directory(path: Path, mode: int, owner: tuple[int, int] | None) -> None:
     path.mkdir(mode=mode, parents=True, exist_ok=True)
-    os.chmod(path, mode)
-    if owner is not None:
-        os.chown(path, *owner)
+    folder = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        itself = f"/proc/self/fd/{folder}"  # one opened like this has no fchmod
+        os.chmod(itself, mode)
+        if owner is not None:
+            os.chown(itself, *owner)
+    finally:
+        os.close(folder)
 
 
 def mode_of(path: Path) -> int | None:
@@ -78,21 +98,23 @@ def keep_short(path: Path, limit: int) -> None:
 
     Servers hold it open for appending, so it is copied and emptied in place instead of renamed.
     """
-    try:
-        if path.stat().st_size <= limit:
-            return
-    except FileNotFoundError:
-        return
-    shutil.copy2(path, path.with_name(path.name + ".1"))
-    os.truncate(path, 0)
+    with contextlib.suppress(FileNotFoundError), open(path, "r+b", opener=_opened) as log:
+        if os.fstat(log.fileno()).st_size > limit:
+            with open(path.with_name(path.name + ".1"), "wb", opener=_opened) as kept:
+                shutil.copyfileobj(log, kept)
+            log.truncate(0)
 
 
 def tail(path: Path, lines: int = 3) -> str:
     """Return the last lines of a log, for an error message."""
     try:
-        with path.open("rb") as stream:
-            stream.seek(max(0, path.stat().st_size - 4096))
+        with open(path, "rb", opener=_opened) as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - 4096))
             text = stream.read().decode(errors="replace")
     except OSError:
         return ""
     return " / ".join(line.strip() for line in text.strip().splitlines()[-lines:])
+
+
+def _opened(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

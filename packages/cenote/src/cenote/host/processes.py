@@ -140,7 +140,7 @@ def naming_strangers(locks: Iterable[Path]) -> tuple[Path, ...]:
 
 def start(program: Program, account: Account) -> Process | None:
     """Start a program in a session of its own and return it, or None when it has already ended."""
-    log = os.open(program.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    log = os.open(program.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         if account.owner is not None:
             os.fchown(log, *account.owner)
