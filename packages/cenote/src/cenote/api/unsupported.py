@@ -1,7 +1,7 @@
 """Operations of the reference that are not done here, each with an answer that says so.
 
 Those of other engines never will be; those for PostgreSQL are not in this version.  Where nothing exists yet,
-a read says that truly (no rules, no replicas, no autoscaling), since clients read these on their way.
+a read says that truly (no replicas), since clients read these on their way.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ class Store:
         return sorted(self._tables.tokens.values(), key=lambda token: token.created_at)
 
     def events(self, cluster_id: UUID | None = None) -> list[Event]:
-        """The changes that somebody asked for, the newest first; of one cluster, or of everything."""
+        """What was changed, the newest first; of one cluster, or of everything."""
         return [
             event
             for _, event in sorted(self._tables.events.items(), reverse=True)
