@@ -301,8 +301,11 @@ def test_no_verifier_is_noted_down_by_a_server_that_notes_down_everything(run: S
         cluster = changed(place, place.new_cluster(), **everything)
         await place.converge(cluster)
         await place.converge(replace(cluster, users=(*cluster.users, records.user("app"))))
-        await place.run(cluster, "CREATE EXTENSION pg_stat_statements")
-        assert await place.rows(cluster, "SELECT query FROM pg_stat_statements WHERE query ~ 'SCRAM'") == []
+        await place.run(cluster, "CREATE EXTENSION pg_stat_statements SCHEMA public")
+        assert (
+            await place.rows(cluster, "SELECT query FROM public.pg_stat_statements WHERE query ~ 'SCRAM'")
+            == []
+        )
         with psycopg.connect(direct(cluster)) as client:
             client.execute("SELECT 'noted down'")
         log = place.wanted(cluster).server.log.read_text()
