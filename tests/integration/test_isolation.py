@@ -250,6 +250,21 @@ def test_nothing_that_a_customer_has_made_is_run_as_superuser(labs: Share, found
     labs(scenario)
 
 
+def test_a_role_that_a_database_sets_for_everybody_does_not_bind_us(labs: Share) -> None:
+    async def scenario(lab: Lab) -> None:
+        cluster = await two_users(lab)
+        await ask(cluster, "ALTER DATABASE defaultdb SET role = 'doadmin'")
+        reading = rules.change_user(
+            cluster, "app", allow_replication=None, access=Access.READONLY, sets_access=True
+        )
+        await lab.converge(reading)
+        assert await ask(cluster, "SELECT has_table_privilege('app', 'public.mine', 'SELECT')") is True
+        await lab.converge(replace(cluster, users=cluster.users[:1]))
+        assert await ask(cluster, "SELECT count(*) FROM pg_roles WHERE rolname = 'app'") == 0
+
+    labs(scenario)
+
+
 def test_a_user_of_one_cluster_is_a_stranger_to_another(labs: Share) -> None:
     async def scenario(lab: Lab) -> None:
         mine = await two_users(lab)

@@ -24,10 +24,12 @@ _CONNECT_SECONDS = 5
 # seen that everybody else has.  A lock that is waited for holds up whoever comes after us, and the rest of
 # the plan, so it is asked for again later.  Functions and operators are those of PostgreSQL alone: one that a
 # customer has made in the schema public, for the very types of a call of ours, would be run as superuser
-# (https://wiki.postgresql.org/wiki/A_Guide_to_CVE-2018-1058).
+# (https://wiki.postgresql.org/wiki/A_Guide_to_CVE-2018-1058).  All this goes before what the owner
+# of a database has set for it, be it a role.
 _OPTIONS = (
     "-c statement_timeout=60s -c lock_timeout=2s -c log_statement=none -c log_min_error_statement=panic"
-    " -c log_min_duration_sample=-1 -c log_transaction_sample_rate=0 -c search_path=pg_catalog,pg_temp"
+    " -c log_min_duration_sample=-1 -c log_transaction_sample_rate=0"
+    " -c search_path=pg_catalog,pg_temp -c role=none"
 )
 _DISCREET = (
     b"SET log_min_duration_statement = -1; SET pg_stat_statements.track = 'none';"
