@@ -83,13 +83,14 @@ def test_a_plain_user_is_told_what_there_is(running: Service) -> None:
     assert told.endswith("all is there\n")
 
 
-def test_a_folder_of_another_user_is_named(running: Service) -> None:
-    running.data_dir.joinpath("admin-token").chmod(0o600)
-    token = running.data_dir / "admin-token"
-    os.chown(token, 0, 0)
+@pytest.mark.parametrize(("command", "name"), [("env", "admin-token"), ("stop", "serve.lock")])
+def test_a_file_of_another_user_is_named(running: Service, command: str, name: str) -> None:
+    theirs = running.data_dir / name
+    theirs.chmod(0o600)
+    os.chown(theirs, 0, 0)
     try:
-        refused = running.run("env")
+        refused = running.run(command)
         assert refused.returncode == 1
-        assert f"{token} belongs to another user; run this as that user" in refused.stderr
+        assert refused.stderr == f"cenote: {theirs} belongs to another user; run this as that user\n"
     finally:
-        os.chown(token, pwd.getpwnam(USER).pw_uid, -1)
+        os.chown(theirs, pwd.getpwnam(USER).pw_uid, -1)

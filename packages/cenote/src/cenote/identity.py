@@ -50,6 +50,8 @@ def serving_pid(layout: Layout) -> int | None:
         descriptor = os.open(layout.lock, os.O_RDONLY)
     except FileNotFoundError:
         return None
+    except PermissionError:
+        raise Misconfigured(f"{layout.lock} belongs to another user; run this as that user") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
