@@ -61,6 +61,21 @@ def test_the_administrator_gets_its_rights_back() -> None:
     assert "CREATEROLE" in sql([change])[0]
 
 
+@pytest.mark.parametrize(("version", "granted"), [("15", False), ("16", True), ("18", True)])
+def test_the_administrator_may_grant_new_roles_where_that_takes_a_grant(version: str, granted: bool) -> None:
+    wanted = replace(WANTED, cluster=msgspec.structs.replace(CLUSTER, version=version))
+    seen = replace(ROLES, roles={"doadmin": SET_UP}, made=frozenset({"doadmin"}))
+    grant = 'GRANT "app" TO "doadmin" WITH ADMIN TRUE, INHERIT FALSE, SET FALSE'
+    assert (grant in sql(list(roles.plan(wanted, seen)))) is granted
+
+
+def test_the_administrator_gets_a_right_over_a_role_back_that_was_taken_away() -> None:
+    wanted = replace(WANTED, cluster=msgspec.structs.replace(CLUSTER, version="17"))
+    lost = replace(SET_UP, administered=False)
+    [change] = roles.plan(wanted, replace(ROLES, roles={"doadmin": SET_UP, "app": lost}))
+    assert sql([change])[0].startswith('GRANT "app" TO "doadmin"')
+
+
 def test_a_role_that_we_did_not_make_is_never_touched() -> None:
     theirs = roles.Role(None, can_login=False, superuser=False, fits_admin=False)
     seen = replace(ROLES, roles=ROLES.roles | {"theirs": theirs, "postgres": SET_UP})

@@ -21,6 +21,17 @@ from cenote.host.sql import Session
 _ADMIN = SQL("LOGIN NOSUPERUSER CREATEROLE CREATEDB REPLICATION BYPASSRLS")
 _NORMAL = SQL("LOGIN NOSUPERUSER")
 _REPLICATION, _NO_REPLICATION = SQL("REPLICATION"), SQL("NOREPLICATION")
+# Since 16 the right to make roles is no right over roles that others have made.
+_ADMINISTERED_SINCE = 16
+_ADMINISTERED = SQL("GRANT {} TO {} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
+_ROLES = f"""
+SELECT rolname, rolpassword, rolcanlogin, rolsuper,
+       rolcreaterole AND rolcreatedb AND rolreplication AND rolbypassrls,
+       rolreplication,
+       EXISTS (SELECT FROM pg_auth_members JOIN pg_roles AS holder ON holder.oid = member
+               WHERE roleid = role.oid AND holder.rolname = '{ADMIN_USER}' AND admin_option)
+FROM pg_authid AS role WHERE rolname !~ '^pg_'
+"""  # noqa: S608 - a constant of ours
 # The server asks for the attribute when a connection is made, and never again.
 _END_REPLICATION = SQL(
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'walsender' AND usename = {}"
@@ -29,13 +40,18 @@ _END_REPLICATION = SQL(
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A role on the server; ``fits_admin`` tells whether it has all that the administrator needs."""
+    """A role on the server.
+
+    ``fits_admin`` tells whether it has all that the administrator needs, ``administered`` whether the
+    administrator may change and grant it.
+    """
 
     verifier: str | None = field(repr=False)
     can_login: bool
     superuser: bool
     fits_admin: bool
     replication: bool = False
+    administered: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +62,7 @@ class Seen:
 
 
 async def look(_machine: Machine, _wanted: Wanted, session: Session) -> Seen:
-    rows = await session.rows(
-        SUPERUSER,
-        "SELECT rolname, rolpassword, rolcanlogin, rolsuper,"
-        " rolcreaterole AND rolcreatedb AND rolreplication AND rolbypassrls, rolreplication FROM pg_authid"
-        " WHERE rolname !~ '^pg_'",
-    )
+    rows = await session.rows(SUPERUSER, _ROLES)
     made = await session.rows(SUPERUSER, "SELECT name FROM cenote.made WHERE kind = 'role'")
     databases = await session.rows(
         SUPERUSER, "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname"
@@ -65,7 +76,9 @@ async def look(_machine: Machine, _wanted: Wanted, session: Session) -> Seen:
 
 def plan(wanted: Wanted, seen: Seen) -> Plan:
     for user in wanted.cluster.users:
-        statements = list(_statements(user, seen))
+        statements = _statements(user, seen)
+        if int(wanted.cluster.version) >= _ADMINISTERED_SINCE:
+            statements += _administered(user, seen)
         if statements:
             yield Sql(SUPERUSER, f"setting up user {user.name}", tuple(statements))
     names = {user.name for user in wanted.cluster.users}
@@ -98,6 +111,13 @@ def _statements(user: User, seen: Seen) -> list[SQL | Composed]:
     if user.name not in seen.made:
         statements.append(SQL("INSERT INTO cenote.made VALUES ('role', {})").format(Literal(user.name)))
     return statements
+
+
+def _administered(user: User, seen: Seen) -> list[Composed]:
+    role = seen.roles.get(user.name)
+    if user.role is UserRole.PRIMARY or (role is not None and role.administered):
+        return []
+    return [_ADMINISTERED.format(Identifier(user.name), Identifier(ADMIN_USER))]
 
 
 def _drop(name: str, seen: Seen) -> Plan:
