@@ -85,21 +85,27 @@ async def serve(settings: ServeSettings, ready: Ready) -> None:
 
 
 async def stop_servers(layout: Layout) -> None:
-    """Stop every server below a data directory: poolers first, then PostgreSQL, then etcd."""
+    """Stop every server below a data directory: poolers first, then PostgreSQL, then etcd.
+
+    One that does not end keeps no other from being stopped; CenoteError tells of it in the end.
+    """
     nodes = layout.nodes()
+    ends: list[BaseException | None] = []
     for kind in (
         [paths.bouncer(Path("pgbouncer")) for paths in nodes],
         [paths.server(Path()) for paths in nodes],
     ):
         running = [(program, processes.find(program)) for program in kind]
-        await asyncio.gather(
-            *(
-                processes.stop(process, program.stop_signal, program.kill_after)
-                for program, process in running
-                if process is not None
-            )
+        stops = (
+            processes.stop(process, program.stop_signal, program.kill_after)
+            for program, process in running
+            if process is not None
         )
+        ends += await asyncio.gather(*stops, return_exceptions=True)
     await PrivateEtcd(layout.etcd).stop()
+    for end in ends:
+        if end is not None:
+            raise end
 
 
 def look_for_programs(settings: ServeSettings) -> Programs:
