@@ -6,188 +6,22 @@ import asyncio
 import time
 from base64 import b64decode
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-import msgspec
 import pytest
 from cryptography import x509
 from cryptography.x509 import load_pem_x509_certificate
 
 from cenote import certificates
 from cenote.api import Settings
-from cenote.domain import Host
-from tests.support.api import BACKEND, HOST, POOL, Api, Apis, running_apis
-
-SENT_BY_GODO = {
-    **BACKEND,
-    "private_network_uuid": "",
-    "project_id": "",
-    "rules": None,
-    "backup_restore": None,
-    "tags": ["production"],
-}
+from tests.support.api import POOL, Api, Apis, running_apis
 
 
 @pytest.fixture(scope="module")
 def apis() -> Iterator[Apis]:
     yield from running_apis()
-
-
-def test_a_new_cluster_is_creating_and_its_connection_stays(apis: Apis) -> None:
-    async def scenario(api: Api) -> None:
-        created = (await api.call("POST", "/v2/databases", 201, json=SENT_BY_GODO))["database"]
-        assert created["status"] == "creating"
-        assert created["connection"]["port"] == 25060
-        path = f"/v2/databases/{created['id']}"
-        await api.report(path)
-        online = (await api.call("GET", path, 200))["database"]
-        assert online["status"] == "online"
-        assert online["cenote"] == {"reason": "", "failing": False}
-        for key in ("connection", "private_connection", "users", "created_at"):
-            assert online[key] == created[key]
-
-    apis.run(scenario)
-
-
-def test_a_cluster_says_what_it_is_waiting_for(apis: Apis) -> None:
-    async def scenario(api: Api) -> None:
-        cluster = await api.add_cluster()
-        await api.report(cluster, "the disk is full", failing=True)
-        shown = (await api.call("GET", cluster, 200))["database"]
-        assert shown["cenote"] == {"reason": "the disk is full", "failing": True}
-
-    apis.run(scenario)
-
-
-def test_a_cluster_has_every_field_in_the_type_that_strict_clients_decode(apis: Apis) -> None:
-    async def scenario(api: Api) -> None:
-        shown = (await api.call("POST", "/v2/databases", 201, json=SENT_BY_GODO))["database"]
-        password = shown["connection"]["password"]
-        uri = f"postgres://doadmin:{password}@localhost:25060/defaultdb?sslmode=require"
-        assert shown["connection"] == {
-            "protocol": "postgresql",
-            "uri": uri,
-            "database": "defaultdb",
-            "host": "localhost",
-            "port": 25060,
-            "user": "doadmin",
-            "password": password,
-            "ssl": True,
-        }
-        assert shown["users"] == [{"name": "doadmin", "role": "primary", "password": password}]
-        assert {key: shown[key] for key in BACKEND} == BACKEND
-        assert shown["semantic_version"] == "15.18"
-        assert (shown["db_names"], shown["tags"]) == (["defaultdb"], ["production"])
-        assert shown["storage_size_mib"] == 10240
-        assert shown["metrics_endpoints"] == []
-        window = shown["maintenance_window"]
-        assert (window["pending"], window["description"]) == (False, [])
-        for key in ("id", "project_id", "private_network_uuid"):
-            assert str(UUID(shown[key])) == shown[key]
-        for key in ("created_at", "version_end_of_life", "version_end_of_availability"):
-            assert datetime.fromisoformat(shown[key]).microsecond == 0
-        assert None not in shown.values()
-        assert "settings" not in shown["users"][0]
-
-    apis.run(scenario)
-
-
-def test_ids_of_project_and_network_are_kept_when_they_are_given(apis: Apis) -> None:
-    async def scenario(api: Api) -> None:
-        ids = {
-            "project_id": "11111111-1111-4111-8111-111111111111",
-            "private_network_uuid": "22222222-2222-4222-8222-222222222222",
-        }
-        shown = (await api.call("POST", "/v2/databases", 201, json={**BACKEND, **ids}))["database"]
-        assert {key: shown[key] for key in ids} == ids
-
-    apis.run(scenario)
-
-
-def test_without_a_version_a_cluster_gets_the_newest(apis: Apis) -> None:
-    async def scenario(api: Api) -> None:
-        body = {key: value for key, value in BACKEND.items() if key != "version"}
-        shown = (await api.call("POST", "/v2/databases", 201, json=body))["database"]
-        assert (shown["version"], shown["semantic_version"]) == ("16", "16.4")
-
-    apis.run(scenario)
-
-
-def test_creating_a_cluster_does_not_wait_for_its_agent(apis: Apis) -> None:
-    async def scenario(api: Api) -> None:
-        before = time.monotonic()
-        await api.add_cluster()
-        assert time.monotonic() - before < 5  # the time that a change would wait
-
-    apis.run(scenario, Settings(wait_seconds=30))
-
-
-def test_clusters_get_pairs_of_ports_that_nobody_has(apis: Apis) -> None:
-    async def scenario(api: Api) -> None:
-        paths = await asyncio.gather(*(api.add_cluster(name=f"cluster-{number}") for number in range(8)))
-        ports = sorted(
-            [(await api.call("GET", path, 200))["database"]["connection"]["port"] for path in paths]
-        )
-        assert ports == [25060, 25064, 25066, 25068, 25070, 25072, 25074, 25076]
-
-    busy = msgspec.structs.replace(HOST, busy_ports=(25063,))
-    apis.run(scenario, hosts=(busy,))
-
-
-def test_a_host_without_free_ports_is_not_chosen_and_without_any_the_reason_is_told(apis: Apis) -> None:
-    async def scenario(api: Api) -> None:
-        await api.add_cluster(name="first")
-        await api.add_cluster(name="second")
-        assert "ports" in await api.refusal("POST", "/v2/databases", 412, json={**BACKEND, "name": "third"})
-
-    small = [msgspec.structs.replace(HOST, name=name, last_port=25061) for name in ("one", "two")]
-    apis.run(scenario, hosts=tuple(small))
-
-
-def test_a_cluster_goes_to_the_host_with_the_most_memory_left_that_has_its_version(apis: Apis) -> None:
-    async def scenario(api: Api) -> None:
-        for name, size in (("a", "db-s-6vcpu-16gb"), ("b", "db-s-1vcpu-1gb")):
-            await api.add_cluster(name=f"cluster-{name}", size=size)
-        placed = {stored.value.name: stored.value.primary.host for stored in api.store.clusters()}
-        assert placed == {"cluster-a": "large", "cluster-b": "small"}
-
-    large = msgspec.structs.replace(HOST, name="large", memory_mib=16384)
-    small = msgspec.structs.replace(HOST, name="small", memory_mib=2048)
-    other = Host(
-        name="other",
-        address="127.0.0.2",
-        memory_mib=99999,
-        cpus=1,
-        versions={"14": "14.1"},
-        first_port=25060,
-        last_port=25079,
-    )
-    apis.run(scenario, hosts=(large, small, other))
-
-
-def test_without_a_host_nothing_is_created(apis: Apis) -> None:
-    async def scenario(api: Api) -> None:
-        assert "no host" in await api.refusal("POST", "/v2/databases", 422, json=BACKEND)
-
-    apis.run(scenario, hosts=())
-
-
-def test_a_deleted_cluster_is_gone_and_its_name_is_free_when_the_answer_comes(apis: Apis) -> None:
-    async def scenario(api: Api) -> None:
-        cluster = await api.add_cluster()
-        await api.call("POST", f"{cluster}/pools", 201, json=POOL)
-        await api.call("DELETE", cluster, 204)
-        for path in ("", "/ca", "/pools", "/pools/backend-pool", "/users/doadmin", "/firewall", "/topics"):
-            await api.refusal("GET", cluster + path, 404)
-        await api.refusal("DELETE", cluster, 404)
-        await api.refusal("POST", f"{cluster}/pools", 404, json=POOL)
-        assert (await api.call("GET", "/v2/databases", 200))["databases"] == []
-        await api.add_cluster()
-
-    apis.run(scenario)
 
 
 def test_a_pool_is_answered_as_the_reference_has_it(apis: Apis) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +23,7 @@ _SEEN = re.compile(r"(-?[0-9.]+)(?: (\w+))?")
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(ABC):
     """One setting: ``server`` is its name on the server where that is another one.
 
     ``since`` is the first PostgreSQL that has it, ``library`` what the server has to load for it.  One that
@@ -39,9 +40,9 @@ class Parameter:
     def server_name(self) -> str:
         return self.server or self.name
 
+    @abstractmethod
     def check(self, given: Any) -> Value:
         """Return the value as it is kept; Invalid when it may not be."""
-        raise NotImplementedError
 
     def write(self, value: Value) -> str:
         """Return the value as the server's configuration file has it."""
