@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTHON_DIRS := packages tests bench tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test test-fast check format bench constraints clean
+.PHONY: help setup setup-tests run stop test test-fast check format bench constraints clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -12,13 +12,16 @@ help:  ## list the targets
 setup:  ## install what is missing: system packages, PgBouncer, and the Python packages in .venv
 	@scripts/setup.sh
 
+setup-tests:  ## fetch the programs that only tests use: a browser, Node.js, rsyslog, promtool
+	@scripts/setup-tests.sh
+
 run: setup  ## start the service with a first cluster and pool, and print how to reach them; Ctrl-C ends it
 	@exec $(BIN)/cenote quickstart
 
 stop: setup  ## stop the service and every server that it has started
 	@$(BIN)/cenote stop
 
-test: setup  ## run all tests
+test: setup setup-tests  ## run all tests
 	$(BIN)/pytest tests/unit tests/integration tests/contract
 
 test-fast: setup  ## run the tests that start no process

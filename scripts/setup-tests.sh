@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Fetch the programs that only tests use: a browser, Node.js, rsyslog, promtool.
+#
+# Chromium and Node.js are installed.  rsyslog and Prometheus would start as services on the machine of whoever runs the
+# tests, so their packages are unpacked below build/programs only.  What cannot be had is told of; the tests that need it
+# are skipped, with the reason.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+umask 022
+
+folder=build/programs
+stamp=$folder/stamp
+log=build/setup-tests.log
+installed=(chromium nodejs npm)
+unpacked=(prometheus rsyslog rsyslog-gnutls rsyslog-openssl)
+
+inputs() { { echo "$PWD"; cat scripts/setup-tests.sh; } | sha256sum; }
+[ "$(cat "$stamp" 2> /dev/null)" = "$(inputs)" ] && exit 0
+
+mkdir -p "$folder"
+exec 9> build/setup-tests.lock
+flock 9
+[ "$(cat "$stamp" 2> /dev/null)" = "$(inputs)" ] && exit 0
+: > "$log"
+
+say() { printf 'setup-tests: %s\n' "$*"; }
+as_root() { if [ "$(id -u)" = 0 ]; then env "$@" 9>&-; else sudo -n env "$@"; fi; }
+lacking() {
+    local package
+    for package in "$@"; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null)" = installed ] || echo "$package"
+    done
+}
+
+if ! command -v apt-get > /dev/null || ! command -v dpkg-deb > /dev/null; then
+    say "this machine has no apt-get: tests that need ${installed[*]}, rsyslog or promtool are skipped"
+    exit 0
+fi
+missing=()
+command -v chromium > /dev/null || missing+=(chromium)
+# A Node.js from elsewhere brings its own npm.
+command -v node > /dev/null || missing+=(nodejs)
+command -v npm > /dev/null || missing+=(npm)
+mapfile -t missing < <(lacking "${missing[@]}")
+as_root LC_ALL=C apt-get -q update < /dev/null >> "$log" 2>&1 || say "apt-get update had errors (see $log); going on with the lists that are there"
+if [ ${#missing[@]} -gt 0 ]; then
+    say "installing ${missing[*]}"
+    as_root DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
+        apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "${missing[@]}" < /dev/null >> "$log" 2>&1 ||
+        say "${missing[*]} could not be installed (see $log): the tests that need them are skipped"
+fi
+# What rsyslog loads and this machine lacks; the names differ between releases.
+mapfile -t libraries < <(apt-cache depends rsyslog rsyslog-gnutls rsyslog-openssl | sed -n 's/^ *Depends: \(lib[^ ]*\)$/\1/p' | sort -u)
+mapfile -t libraries < <(lacking "${libraries[@]}")
+for package in "${unpacked[@]}" "${libraries[@]}"; do
+    say "unpacking $package"
+    part=$folder/$package.part
+    rm -rf "$part"
+    mkdir "$part"
+    if (cd "$part" && apt-get -q download "$package") < /dev/null >> "$log" 2>&1 &&
+        dpkg-deb -x "$part"/*.deb "$part/root" >> "$log" 2>&1; then
+        cp -a "$part/root/." "$folder/"
+    else
+        say "$package could not be had (see $log): the tests that need it are skipped"
+    fi
+    rm -rf "$part"
+done
+inputs > "$stamp"
