@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTHON_DIRS := packages tests bench tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests run stop test test-fast check format bench constraints clean
+.PHONY: help setup setup-tests run stop test test-fast check format bench docs constraints clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -41,6 +41,14 @@ format: setup  ## rewrite the code in the project's format, and the sync client 
 
 bench: setup  ## measure, print the table, and write build/bench.json
 	$(BIN)/python -m bench
+
+docs: setup $(BIN)/mkdocs  ## build the documentation as a site into build/site; broken links fail
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "the site is in build/site: open build/site/index.html"
+
+$(BIN)/mkdocs: pyproject.toml constraints.txt | setup
+	@$(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --constraint constraints.txt --group docs
+	@touch $@
 
 constraints: setup  ## write constraints.txt anew, from the newest packages that fit
 	scripts/constraints.sh

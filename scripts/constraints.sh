@@ -9,7 +9,7 @@ trap 'rm -rf "$work"' EXIT
 pip=("$work/venv/bin/python" -m pip --disable-pip-version-check --no-input)
 "${pip[@]}" install --quiet --upgrade pip
 # hatchling builds the packages and editables installs them; in a set-up both work apart, under the same constraints.
-"${pip[@]}" install --quiet hatchling editables --group dev \
+"${pip[@]}" install --quiet hatchling editables --group dev --group docs \
     --editable packages/cenote-client --editable packages/cenote-pydo --editable packages/cenote
 {
     echo "# The versions that make setup installs into .venv.  Written by: make constraints"
