@@ -1,0 +1,86 @@
+"""What is allowed: names, numbers, and which change fits which cluster.
+
+Pure functions.  A check raises ``Invalid`` with a message that names the field and says what would be
+allowed; a change returns the new record.  Names reach configuration files and SQL: only characters that can
+do no harm there are let in, and what writes them quotes them all the same.
+"""
+
+from cenote.rules.clusters import (
+    MOST_SERVICE_NAMES,
+    MOST_TAGS,
+    NOT_FOR_THIS_ENGINE,
+    cluster_name,
+    engine,
+    migrate,
+    num_nodes,
+    optional_uuid,
+    region,
+    resize,
+    service_names,
+    size,
+    status,
+    storage_mib,
+    tags,
+    version,
+)
+from cenote.rules.databases import (
+    MOST_DATABASES,
+    add_database,
+    database_name,
+    remove_database,
+)
+from cenote.rules.pools import (
+    MOST_POOLS,
+    add_pool,
+    change_pool,
+    pool_mode,
+    pool_name,
+    pool_room,
+    remove_pool,
+)
+from cenote.rules.users import (
+    MOST_USERS,
+    access,
+    add_user,
+    change_password,
+    change_user,
+    remove_user,
+    user_name,
+)
+
+__all__ = [
+    "MOST_DATABASES",
+    "MOST_POOLS",
+    "MOST_SERVICE_NAMES",
+    "MOST_TAGS",
+    "MOST_USERS",
+    "NOT_FOR_THIS_ENGINE",
+    "access",
+    "add_database",
+    "add_pool",
+    "add_user",
+    "change_password",
+    "change_pool",
+    "change_user",
+    "cluster_name",
+    "database_name",
+    "engine",
+    "migrate",
+    "num_nodes",
+    "optional_uuid",
+    "pool_mode",
+    "pool_name",
+    "pool_room",
+    "region",
+    "remove_database",
+    "remove_pool",
+    "remove_user",
+    "resize",
+    "service_names",
+    "size",
+    "status",
+    "storage_mib",
+    "tags",
+    "user_name",
+    "version",
+]

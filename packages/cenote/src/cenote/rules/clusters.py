@@ -1,0 +1,157 @@
+"""The rules for clusters as a whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from cenote import catalog, storage
+from cenote.catalog import Size
+from cenote.domain import ENGINE, Cluster, ClusterStatus, NodeStatus
+from cenote.errors import Invalid
+from cenote.rules.words import either, shown
+
+NOT_FOR_THIS_ENGINE = "operation is not supported for this cluster type"
+
+MOST_TAGS = 100
+MOST_SERVICE_NAMES = 16
+
+_OTHER_ENGINES = frozenset(
+    {"mysql", "redis", "valkey", "mongodb", "kafka", "opensearch", "advanced_pg", "advanced_mysql"}
+)
+_HOST_BEGINNINGS = ("private-", "replica-")
+
+_CLUSTER_NAME = re.compile(r"[a-z0-9][a-z0-9-]*[a-z0-9]")
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
+_TAG = re.compile(r"[A-Za-z0-9:_-]{1,255}")
+
+
+def cluster_name(name: str, *, in_domain: bool) -> str:
+    """Check a cluster's name, which is also the first label of its host names where there is a domain."""
+    longest = 55 if in_domain else 63  # "private-" goes before it, and a label has at most 63 characters
+    if not 3 <= len(name) <= longest:
+        raise Invalid(f"name: a cluster's name has 3 to {longest} characters, this one has {len(name)}.")
+    if not _CLUSTER_NAME.fullmatch(name):
+        raise Invalid(
+            "name: a cluster's name consists of lowercase letters, digits and hyphens, and begins and ends "
+            "with a letter or a digit."
+        )
+    if in_domain and name.startswith(_HOST_BEGINNINGS):
+        raise Invalid(
+            f"name: a cluster's name may not begin with {either(_HOST_BEGINNINGS)}; those make host names."
+        )
+    return name
+
+
+def engine(name: str) -> None:
+    if name == ENGINE:
+        return
+    if name in _OTHER_ENGINES:
+        raise Invalid(NOT_FOR_THIS_ENGINE)
+    raise Invalid(f"engine: {shown(name)} is not known; the engine here is {ENGINE!r}.")
+
+
+def version(asked: str | None, found: Collection[str]) -> str:
+    """Return the major version to use; without one asked for, the newest found."""
+    if not found:
+        raise Invalid("version: no host has PostgreSQL installed, so no cluster can be made.")
+    if not asked:
+        return list(found)[-1]
+    if asked not in found:
+        raise Invalid(f"invalid cluster engine version {shown(asked)}: the hosts have {', '.join(found)}.")
+    return asked
+
+
+def size(slug: str) -> Size:
+    found = catalog.SIZES.get(slug)
+    if found is None:
+        raise Invalid(f"size: {shown(slug)} is not a size; there are {', '.join(catalog.SIZES)}.")
+    return found
+
+
+def region(slug: str) -> str:
+    if slug not in catalog.REGIONS:
+        raise Invalid(f"region: {shown(slug)} is not a region; there are {', '.join(catalog.REGIONS)}.")
+    return slug
+
+
+def num_nodes(number: int) -> None:
+    if number != 1:
+        raise Invalid(f"num_nodes: this version makes clusters of 1 node, not of {number}.")
+
+
+def storage_mib(asked: int | None, size: Size) -> int:
+    """Return the storage to note; a size brings its own, and it may be more."""
+    if asked is None:
+        return size.disk_mib
+    if not size.disk_mib <= asked <= storage.MOST_MIB:
+        raise Invalid(
+            f"storage_size_mib: {asked} is not from {size.disk_mib}, which size {size.slug} brings, "
+            f"to {storage.MOST_MIB}."
+        )
+    return asked
+
+
+def tags(names: Iterable[str] | None) -> tuple[str, ...]:
+    """Return the tags without repetition, in the order given."""
+    distinct = tuple(dict.fromkeys(names or ()))
+    if len(distinct) > MOST_TAGS:
+        raise Invalid(f"tags: a cluster has at most {MOST_TAGS} tags, these are {len(distinct)}.")
+    for name in distinct:
+        if not _TAG.fullmatch(name):
+            raise Invalid(
+                f"tags: {shown(name)} is not a tag; a tag has 1 to 255 letters, digits, colons, hyphens and "
+                "underscores."
+            )
+    return distinct
+
+
+def service_names(names: Iterable[str] | None) -> tuple[str, ...]:
+    """Return a customer's own host names for a cluster, without repetition."""
+    distinct = tuple(dict.fromkeys(name.lower() for name in names or ()))
+    if len(distinct) > MOST_SERVICE_NAMES:
+        raise Invalid(
+            f"service_cnames: a cluster has at most {MOST_SERVICE_NAMES} names, these are {len(distinct)}."
+        )
+    for name in distinct:
+        if len(name) > 253 or not _HOST_NAME.fullmatch(name):
+            raise Invalid(f"service_cnames: {shown(name)} is not a host name, such as 'db.example.com'.")
+    return distinct
+
+
+def optional_uuid(field: str, text: str | None) -> UUID | None:
+    """Return the id in a field that clients also send as an empty text."""
+    if not text:
+        return None
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Invalid(f"{field}: {shown(text)} is not a UUID.") from None
+
+
+def status(cluster: Cluster, seen: NodeStatus | None) -> ClusterStatus:
+    """Return the status: online from the moment that the primary has worked once, and on its way while the
+    primary has not been brought to what is wanted of it since."""
+    if seen is None or not seen.reached:
+        return ClusterStatus.CREATING
+    if seen.size and (seen.size, seen.storage_mib) != (cluster.size, cluster.storage_mib):
+        return ClusterStatus.RESIZING
+    if seen.region and seen.region != cluster.region:
+        return ClusterStatus.MIGRATING
+    return ClusterStatus.ONLINE
+
+
+def resize(cluster: Cluster, size: Size, storage_mib: int) -> Cluster:
+    return replace(cluster, size=size.slug, storage_mib=storage_mib)
+
+
+def migrate(cluster: Cluster, region: str, network_id: UUID | None) -> Cluster:
+    """Move a cluster to another region, and to that one's network unless it is in a network of its own."""
+    if network_id is None:
+        was_default = cluster.private_network_id == catalog.default_network(cluster.region)
+        network_id = catalog.default_network(region) if was_default else cluster.private_network_id
+    return replace(cluster, region=region, private_network_id=network_id)

@@ -1,0 +1,39 @@
+"""The rules for databases."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from cenote.domain import DEFAULT_DATABASE, Cluster, Database
+from cenote.errors import Invalid, NotFound
+from cenote.rules.words import server_name, shown, unused
+
+MOST_DATABASES = 1_000
+
+
+def database_name(name: str) -> str:
+    return server_name("database", name)
+
+
+def add_database(cluster: Cluster, name: str, owner: str = "") -> Cluster:
+    database_name(name)
+    if owner and cluster.user(owner) is None:
+        raise Invalid(f"cenote.owner: there is no user {shown(owner)} on this cluster.")
+    if cluster.database(name) is not None:
+        raise Invalid("database name is not available")
+    if len(cluster.databases) >= MOST_DATABASES:
+        raise Invalid(
+            f"a cluster has at most {MOST_DATABASES} databases, and this one has {len(cluster.databases)}."
+        )
+    return replace(cluster, databases=(*cluster.databases, Database(name=name, owner=owner)))
+
+
+def remove_database(cluster: Cluster, name: str) -> Cluster:
+    if cluster.database(name) is None:
+        raise NotFound
+    if name == DEFAULT_DATABASE:
+        raise Invalid(f"database {DEFAULT_DATABASE!r} can't be deleted.")
+    unused(f"database {name!r}", [pool.name for pool in cluster.pools if pool.database == name])
+    return replace(
+        cluster, databases=tuple(database for database in cluster.databases if database.name != name)
+    )

@@ -1,0 +1,89 @@
+"""The rules for connection pools."""
+
+from __future__ import annotations
+
+import re
+
+from msgspec.structs import replace
+
+from cenote import configuration
+from cenote.domain import Cluster, Pool, PoolMode
+from cenote.errors import Invalid, NotFound
+from cenote.rules.words import RESERVED_POOLS, shown
+
+MOST_POOLS = 21
+
+_POOL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+def pool_name(name: str) -> str:
+    """Check a pool's name.  PgBouncer does not start at all on a character that its parser does not take."""
+    if not 3 <= len(name) <= 63:
+        raise Invalid(f"name: a pool's name has 3 to 63 characters, this one has {len(name)}.")
+    if not _POOL_NAME.fullmatch(name):
+        raise Invalid(
+            "name: a pool's name consists of ASCII letters, digits, underscores, hyphens and full stops, and "
+            "begins with a letter, a digit or an underscore."
+        )
+    if name.lower() in RESERVED_POOLS:
+        raise Invalid(f"name: {name!r} is reserved and can't name a pool.")
+    return name
+
+
+def pool_mode(text: str) -> PoolMode:
+    try:
+        return PoolMode(text)
+    except ValueError:
+        raise Invalid(f"mode: {shown(text)} is not a mode; there are {', '.join(PoolMode)}.") from None
+
+
+def pool_room(cluster: Cluster, *, besides: str | None = None) -> tuple[int, int]:
+    """Return how many backend connections are left for pools, and of how many, apart from one pool's own."""
+    capacity = configuration.pool_capacity(cluster)
+    taken = sum(pool.size for pool in cluster.pools if pool.name != besides)
+    return max(0, capacity - taken), capacity
+
+
+def add_pool(cluster: Cluster, pool: Pool) -> Cluster:
+    pool_name(pool.name)
+    if cluster.pool(pool.name) is not None:
+        raise Invalid("pool name is not available")
+    if len(cluster.pools) >= MOST_POOLS:
+        raise Invalid(f"a cluster has at most {MOST_POOLS} pools, and this one has {len(cluster.pools)}.")
+    _fits(cluster, pool)
+    return replace(cluster, pools=(*cluster.pools, pool))
+
+
+def change_pool(
+    cluster: Cluster, name: str, *, size: int, mode: PoolMode, database: str, user: str | None
+) -> Cluster:
+    """Change a pool; a user of None leaves the one that it has."""
+    before = cluster.pool(name)
+    if before is None:
+        raise NotFound
+    after = replace(
+        before, size=size, mode=mode, database=database, user=before.user if user is None else user
+    )
+    _fits(cluster, after)
+    return replace(cluster, pools=tuple(after if pool is before else pool for pool in cluster.pools))
+
+
+def remove_pool(cluster: Cluster, name: str) -> Cluster:
+    if cluster.pool(name) is None:
+        raise NotFound
+    return replace(cluster, pools=tuple(pool for pool in cluster.pools if pool.name != name))
+
+
+def _fits(cluster: Cluster, pool: Pool) -> None:
+    left, capacity = pool_room(cluster, besides=pool.name)
+    if pool.size < 1:
+        raise Invalid(f"size: a pool has at least 1 connection, not {pool.size}.")
+    if pool.size > left:
+        raise Invalid(
+            f"size: {pool.size} is too large: {left} of {capacity} connections are left for pools on this "
+            f"cluster, whose size is {cluster.size}."
+        )
+    if cluster.database(pool.database) is None:
+        raise Invalid(f"db: there is no database {shown(pool.database)} on this cluster.")
+    if pool.user and cluster.user(pool.user) is None:
+        raise Invalid(f"user: there is no user {shown(pool.user)} on this cluster.")

@@ -1,0 +1,75 @@
+"""The rules for users."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from cenote.domain import ADMIN_USER, Access, Cluster, User
+from cenote.errors import Invalid, NotFound
+from cenote.rules.words import server_name, shown, unused
+
+MOST_USERS = 1_000  # the whole cluster is one record, and etcd takes no record over 1.5 MiB
+
+
+def user_name(name: str) -> str:
+    return server_name("user", name)
+
+
+def add_user(cluster: Cluster, user: User) -> Cluster:
+    user_name(user.name)
+    if cluster.user(user.name) is not None:
+        raise Invalid("user name is not available")
+    if len(cluster.users) >= MOST_USERS:
+        raise Invalid(f"a cluster has at most {MOST_USERS} users, and this one has {len(cluster.users)}.")
+    return replace(cluster, users=(*cluster.users, user))
+
+
+def change_password(cluster: Cluster, name: str, *, verifier: str, sealed_password: str) -> Cluster:
+    before = cluster.user(name)
+    if before is None:
+        raise NotFound
+    after = replace(before, verifier=verifier, sealed_password=sealed_password)
+    return replace(cluster, users=tuple(after if user is before else user for user in cluster.users))
+
+
+def access(text: str) -> Access:
+    try:
+        return Access(text)
+    except ValueError:
+        raise Invalid(f"cenote.access: {shown(text)} is not one of {', '.join(Access)}.") from None
+
+
+def change_user(
+    cluster: Cluster, name: str, *, allow_replication: bool | None, access: Access | None, sets_access: bool
+) -> Cluster:
+    """Change what a user may do; a replication of None leaves it, and so does an access that is not set."""
+    before = cluster.user(name)
+    if before is None:
+        raise NotFound
+    if name == ADMIN_USER and allow_replication is False:
+        raise Invalid(f"settings.pg_allow_replication: {ADMIN_USER!r} can always replicate.")
+    if name == ADMIN_USER and access is not None:
+        raise Invalid(f"cenote.access: {ADMIN_USER!r} takes no preset: it can grant itself what it needs.")
+    after = replace(
+        before,
+        allow_replication=before.allow_replication if allow_replication is None else allow_replication,
+        access=access if sets_access else before.access,
+    )
+    return replace(cluster, users=tuple(after if user is before else user for user in cluster.users))
+
+
+def remove_user(cluster: Cluster, name: str) -> Cluster:
+    if cluster.user(name) is None:
+        raise NotFound
+    if name == ADMIN_USER:
+        raise Invalid(f"user {ADMIN_USER!r} can't be deleted: the cluster is managed through it.")
+    unused(f"user {name!r}", [pool.name for pool in cluster.pools if pool.user == name])
+    return replace(
+        cluster,
+        users=tuple(user for user in cluster.users if user.name != name),
+        # What a user owned is handed over to the administrator.
+        databases=tuple(
+            replace(database, owner="") if database.owner == name else database
+            for database in cluster.databases
+        ),
+    )

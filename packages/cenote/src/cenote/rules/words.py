@@ -1,0 +1,47 @@
+"""What the rules share: names on a server, and words for messages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from cenote.errors import Invalid
+
+RESERVED_POOLS = frozenset({"pgbouncer", "postgres", "template0", "template1"})
+_RESERVED = RESERVED_POOLS | {"cenote", "public", "none"}
+_RESERVED_BEGINNINGS = ("pg_", "cenote_")
+
+_SERVER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@$+-]*")
+
+
+def server_name(kind: str, name: str) -> str:
+    if not 1 <= len(name) <= 63:
+        raise Invalid(f"name: a {kind}'s name has 1 to 63 characters, this one has {len(name)}.")
+    if not _SERVER_NAME.fullmatch(name):
+        raise Invalid(
+            f"name: a {kind}'s name consists of ASCII letters, digits and the characters _ . @ $ + -, and "
+            "begins with a letter, a digit or an underscore."
+        )
+    if name.lower() in _RESERVED or name.lower().startswith(_RESERVED_BEGINNINGS):
+        raise Invalid(f"name: {name!r} is reserved and can't name a {kind}.")
+    return name
+
+
+def unused(thing: str, pools: list[str]) -> None:
+    if pools:
+        raise Invalid(
+            f"{thing} can't be deleted: {plural(pools, 'pool uses', 'pools use')} it: {', '.join(pools)}."
+        )
+
+
+def plural(things: list[str], one: str, more: str) -> str:
+    return f"1 {one}" if len(things) == 1 else f"{len(things)} {more}"
+
+
+def either(words: Iterable[str]) -> str:
+    return " or ".join(repr(word) for word in words)
+
+
+def shown(text: str) -> str:
+    """Return what a customer sent, fit for a message: short, on one line, and in ASCII."""
+    return ascii(text if len(text) <= 80 else f"{text[:80]}…")
