@@ -1,7 +1,7 @@
-"""The one place where records are read and written, one function for each query.
+"""The one place where records are written, one function for each change; ``reader.py`` has the queries.
 
-Reads answer from memory.  A write compares what it was decided on, is found out about when the connection
-breaks, and returns when the memory has it, so that whoever wrote reads what was written.
+A write compares what it was decided on, is found out about when the connection breaks, and returns when the
+memory has it, so that whoever wrote reads what was written.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from cenote.domain import Cluster, Event, Host, NodeStatus, Note, Token
+from cenote.domain import Cluster, Host, NodeStatus, Note, Token
 from cenote.errors import CenoteError, Conflict, Misconfigured, NotFound, Unavailable
 from cenote.store import journal, wire
 from cenote.store.cache import WatchCache
@@ -25,6 +25,7 @@ from cenote.store.changes import Changes
 from cenote.store.gateway import Gateway
 from cenote.store.patience import patiently
 from cenote.store.presence import Presence
+from cenote.store.reader import Reader
 from cenote.store.tables import Keys, Stored, Tables
 from cenote.store.writer import Outcome, Writer
 
@@ -49,7 +50,7 @@ class PortTaken(Conflict):
         self.ports = ports
 
 
-class Store:
+class Store(Reader):
     """All records, of one etcd below one prefix.  Many stores, in many processes, may work on the same."""
 
     def __init__(self, gateway: Gateway, prefix: str = "/cenote/") -> None:
@@ -83,62 +84,6 @@ class Store:
         await self._cache.close()
         for subscriber in list(self._subscribers):
             subscriber.close()
-
-    @property
-    def connected(self) -> bool:
-        """Whether changes are coming in; while False, reads answer with what was last seen."""
-        return self._cache.connected
-
-    @property
-    def revision(self) -> int:
-        """The revision of the store that reads answer from."""
-        return self._cache.revision
-
-    def cluster(self, id: UUID) -> Stored[Cluster] | None:
-        """A cluster, also one with ``deleted_at``."""
-        return self._tables.clusters.get(id)
-
-    def cluster_by_name(self, name: str) -> Stored[Cluster] | None:
-        """The cluster that holds this name; never one with ``deleted_at``."""
-        id = self._tables.names.get(name)
-        return None if id is None else self._tables.clusters.get(id)
-
-    def clusters(self, *, deleted: bool = True, tag: str | None = None) -> list[Stored[Cluster]]:
-        """All clusters; ``deleted=False`` leaves out those with ``deleted_at``, ``tag`` those without it."""
-        return [
-            stored
-            for stored in self._tables.clusters.values()
-            if (deleted or stored.value.deleted_at is None) and (tag is None or tag in stored.value.tags)
-        ]
-
-    def status(self, cluster_id: UUID, node_name: str) -> NodeStatus | None:
-        return self._tables.statuses.get((cluster_id, node_name))
-
-    def hosts(self) -> list[Host]:
-        """The hosts that are alive, by name."""
-        return [host for _, host in sorted(self._tables.hosts.items())]
-
-    def host(self, name: str) -> Host | None:
-        return self._tables.hosts.get(name)
-
-    def token(self, sha256_hex: str) -> Token | None:
-        return self._tables.tokens.get(sha256_hex)
-
-    def tokens(self) -> list[Token]:
-        """All tokens, the oldest first."""
-        return sorted(self._tables.tokens.values(), key=lambda token: token.created_at)
-
-    def events(self, cluster_id: UUID | None = None) -> list[Event]:
-        """What was changed, the newest first; of one cluster, or of everything."""
-        return [
-            event
-            for _, event in sorted(self._tables.events.items(), reverse=True)
-            if cluster_id is None or event.cluster_id == cluster_id
-        ]
-
-    def ports(self, host: str) -> set[int]:
-        """The ports of a host that clusters have claimed."""
-        return set(self._tables.ports.get(host, ()))
 
     async def add_cluster(self, cluster: Cluster, note: Note | None = None) -> int:
         """Write the record and claim its name and ports, all or nothing; return the revision.
@@ -235,19 +180,6 @@ class Store:
         removals = [wire.delete(self._keys.token(one)) for one in found]
         outcome = await self._writer.write([], [*removals, *self._noted(note)])
         await self._seen(outcome.revision)
-
-    async def wait(self, condition: Callable[[], T | None], seconds: float) -> T | None:
-        """Return what ``condition`` returns as soon as that is not None; None after ``seconds``.
-
-        It is evaluated at once and after every change of a record; it must not wait itself.
-        """
-        try:
-            async with asyncio.timeout(seconds):
-                while (answer := condition()) is None:
-                    await self._changed.wait()
-                return answer
-        except TimeoutError:
-            return None
 
     def changes(self) -> Changes:
         """Subscribe to changed clusters, beginning with all of them."""
