@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 import msgspec
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
 from cenote.api.auth import READ
 from cenote.api.service import Call, answer, operation
-from cenote.api.views import AuthorityView, authority_view
+from cenote.domain import Cluster
+
+
+class AuthorityView(msgspec.Struct):
+    """The cluster's CA certificate: base64 of the PEM."""
+
+    certificate: str
 
 
 class AuthorityAnswer(msgspec.Struct):
@@ -19,6 +27,10 @@ class AuthorityAnswer(msgspec.Struct):
 async def get_ca(request: Call) -> ASGIResponse:
     """Get the CA certificate of a cluster."""
     return answer(AuthorityAnswer(authority_view(request.cluster().value)))
+
+
+def authority_view(cluster: Cluster) -> AuthorityView:
+    return AuthorityView(b64encode(cluster.authority.certificate.encode("ascii")).decode("ascii"))
 
 
 ROUTES = (get_ca,)

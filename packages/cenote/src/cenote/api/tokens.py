@@ -8,11 +8,12 @@ from uuid import UUID
 import msgspec
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
+from msgspec import UNSET, UnsetType
 
 from cenote.api import auth
 from cenote.api.auth import ADMIN
 from cenote.api.service import Body, Call, answer, no_content, operation
-from cenote.api.views import TokenView, token_view
+from cenote.domain import Token
 from cenote.errors import Invalid, NotFound
 
 PATH = "/v2/cenote/tokens"
@@ -24,6 +25,17 @@ class CreateToken(Body):
     name: str
     scopes: list[str]
     expires_at: datetime | None = None
+
+
+class TokenView(msgspec.Struct, kw_only=True):
+    """A token; its text is shown once, when it is made."""
+
+    id: UUID
+    name: str
+    scopes: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+    token: str | UnsetType = UNSET
 
 
 class TokenAnswer(msgspec.Struct):
@@ -65,6 +77,17 @@ async def revoke_token(request: Call) -> ASGIResponse:
         raise NotFound from None
     await request.service.store.revoke_token(id, request.note())
     return no_content()
+
+
+def token_view(token: Token, text: str | None = None) -> TokenView:
+    return TokenView(
+        id=token.id,
+        name=token.name,
+        scopes=sorted(token.scopes),
+        created_at=token.created_at,
+        expires_at=token.expires_at,
+        token=UNSET if text is None else text,
+    )
 
 
 ROUTES = (list_tokens, create_token, revoke_token)

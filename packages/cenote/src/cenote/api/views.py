@@ -1,4 +1,4 @@
-"""The only maker of customer JSON: records in, what a client reads out.
+"""What customers read of a cluster and of what is in it: records in, JSON out.
 
 A caller without ``database:view_credentials`` is shown no user and no password, in URIs neither.  A field of
 which nothing can be said is left out rather than null, as strictly typed clients want it.
@@ -6,16 +6,15 @@ which nothing can be said is left out rather than null, as strictly typed client
 
 from __future__ import annotations
 
-from base64 import b64encode
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from cenote import catalog, rules
+from cenote.api.connections import ConnectionView, connections, login_of
 from cenote.api.service import Service
 from cenote.domain import (
     ADMIN_USER,
@@ -29,23 +28,9 @@ from cenote.domain import (
     Pool,
     PoolMode,
     SourceType,
-    Token,
     User,
     UserRole,
 )
-
-
-class ConnectionView(msgspec.Struct, kw_only=True):
-    """How to connect; ``uri`` says it all in one line."""
-
-    protocol: str
-    uri: str
-    database: str
-    host: str
-    port: int
-    user: str | UnsetType = UNSET
-    password: str | UnsetType = UNSET
-    ssl: bool = True
 
 
 class PoolView(msgspec.Struct, kw_only=True):
@@ -172,28 +157,11 @@ class ClusterView(msgspec.Struct, kw_only=True):
     cenote: ProgressView
 
 
-class TokenView(msgspec.Struct, kw_only=True):
-    """A token; its text is shown once, when it is made."""
-
-    id: UUID
-    name: str
-    scopes: list[str]
-    created_at: datetime
-    expires_at: datetime | None
-    token: str | UnsetType = UNSET
-
-
-class AuthorityView(msgspec.Struct):
-    """The cluster's CA certificate: base64 of the PEM."""
-
-    certificate: str
-
-
 def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> ClusterView:
     seen = service.store.status(cluster.id, cluster.primary.name)
     outdated = () if seen is None else seen.outdated
-    login = _login(service, cluster, ADMIN_USER) if credentials else None
-    public, private = _connections(service, cluster, cluster.primary.port, DEFAULT_DATABASE, login)
+    login = login_of(service, cluster, ADMIN_USER) if credentials else None
+    public, private = connections(service, cluster, cluster.primary.port, DEFAULT_DATABASE, login)
     return ClusterView(
         id=cluster.id,
         name=cluster.name,
@@ -234,8 +202,8 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
 
 def pool_view(service: Service, cluster: Cluster, pool: Pool, *, credentials: bool) -> PoolView:
     """Return a pool; one without a user shows the administrator's login, which it takes like any other."""
-    login = _login(service, cluster, pool.user or ADMIN_USER) if credentials else None
-    public, private = _connections(service, cluster, cluster.primary.pool_port, pool.name, login)
+    login = login_of(service, cluster, pool.user or ADMIN_USER) if credentials else None
+    public, private = connections(service, cluster, cluster.primary.pool_port, pool.name, login)
     return PoolView(
         user=pool.user,
         name=pool.name,
@@ -286,49 +254,3 @@ def storage_autoscale_view(cluster: Cluster) -> StorageAutoscaleView:
 
 def own_settings_view(cluster: Cluster) -> OwnSettingsView:
     return OwnSettingsView(cluster.service_names)
-
-
-def authority_view(cluster: Cluster) -> AuthorityView:
-    return AuthorityView(b64encode(cluster.authority.certificate.encode("ascii")).decode("ascii"))
-
-
-def token_view(token: Token, text: str | None = None) -> TokenView:
-    return TokenView(
-        id=token.id,
-        name=token.name,
-        scopes=sorted(token.scopes),
-        created_at=token.created_at,
-        expires_at=token.expires_at,
-        token=UNSET if text is None else text,
-    )
-
-
-def _login(service: Service, cluster: Cluster, name: str) -> tuple[str, str] | None:
-    user = cluster.user(name)
-    return None if user is None else (name, service.sealer.open(user.sealed_password).reveal())
-
-
-def _connections(
-    service: Service, cluster: Cluster, port: int, database: str, login: tuple[str, str] | None
-) -> tuple[ConnectionView, ConnectionView]:
-    """Return the public and the private connection; without a domain they are the same."""
-    settings = service.settings
-    public = _connection(settings.host_of(cluster.name), port, database, login)
-    if settings.domain is None:
-        return public, public
-    return public, _connection(settings.host_of(cluster.name, private=True), port, database, login)
-
-
-def _connection(host: str, port: int, database: str, login: tuple[str, str] | None) -> ConnectionView:
-    user, password = login or (UNSET, UNSET)
-    before = "" if login is None else f"{quote(login[0], safe='')}:{quote(login[1], safe='')}@"
-    shown = f"[{host}]" if ":" in host else host
-    return ConnectionView(
-        protocol="postgresql",
-        uri=f"postgres://{before}{shown}:{port}/{quote(database, safe='')}?sslmode=require",
-        database=database,
-        host=host,
-        port=port,
-        user=user,
-        password=password,
-    )

@@ -1,0 +1,55 @@
+"""How to connect, as customers read it; the makers of other views take it from here."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from cenote.api.service import Service
+from cenote.domain import Cluster
+
+
+class ConnectionView(msgspec.Struct, kw_only=True):
+    """How to connect; ``uri`` says it all in one line."""
+
+    protocol: str
+    uri: str
+    database: str
+    host: str
+    port: int
+    user: str | UnsetType = UNSET
+    password: str | UnsetType = UNSET
+    ssl: bool = True
+
+
+def login_of(service: Service, cluster: Cluster, name: str) -> tuple[str, str] | None:
+    user = cluster.user(name)
+    return None if user is None else (name, service.sealer.open(user.sealed_password).reveal())
+
+
+def connections(
+    service: Service, cluster: Cluster, port: int, database: str, login: tuple[str, str] | None
+) -> tuple[ConnectionView, ConnectionView]:
+    """Return the public and the private connection; without a domain they are the same."""
+    settings = service.settings
+    public = _connection(settings.host_of(cluster.name), port, database, login)
+    if settings.domain is None:
+        return public, public
+    return public, _connection(settings.host_of(cluster.name, private=True), port, database, login)
+
+
+def _connection(host: str, port: int, database: str, login: tuple[str, str] | None) -> ConnectionView:
+    user, password = login or (UNSET, UNSET)
+    before = "" if login is None else f"{quote(login[0], safe='')}:{quote(login[1], safe='')}@"
+    shown = f"[{host}]" if ":" in host else host
+    return ConnectionView(
+        protocol="postgresql",
+        uri=f"postgres://{before}{shown}:{port}/{quote(database, safe='')}?sslmode=require",
+        database=database,
+        host=host,
+        port=port,
+        user=user,
+        password=password,
+    )
