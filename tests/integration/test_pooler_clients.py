@@ -40,10 +40,14 @@ async def with_pools(lab: Lab, *pools: Pool) -> Cluster:
 async def client(
     cluster: Cluster, pool: str = POOL.name, **how: Any
 ) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-    asked: dict[str, Any] = {"port": cluster.primary.pool_port, "dbname": pool, "sslmode": "require"} | how
+    asked: dict[str, Any] = {
+        "port": cluster.primary.pool_port,
+        "dbname": pool,
+        "user": "doadmin",
+        "sslmode": "require",
+    } | how
     connection = await psycopg.AsyncConnection.connect(
         host="localhost",
-        user="doadmin",
         password=records.PASSWORD,
         connect_timeout=10,
         autocommit=True,
@@ -142,6 +146,19 @@ def test_other_pools_come_change_and_go_and_nobody_is_disconnected(labs: Share) 
             await lab.converge(cluster)
             assert await value(one, "SELECT value FROM in_the_middle") == 1
             assert await value(other, "SELECT seven FROM mine") == 7
+
+    labs(scenario)
+
+
+def test_a_pool_whose_user_changes_lets_each_client_act_as_nobody_else(labs: Share) -> None:
+    async def scenario(lab: Lab) -> None:
+        cluster = replace(lab.new_cluster(), users=(*lab.new_cluster().users, records.user("app")))
+        for wanted in ("", "doadmin", "app", "", "app", "doadmin"):
+            cluster = replace(cluster, pools=(replace(POOL, user=wanted),))
+            await lab.converge(cluster)
+            for name in [wanted] if wanted else ["doadmin", "app"]:
+                async with client(cluster, user=name) as connection:
+                    assert await value(connection, "SELECT current_user::text") == name
 
     labs(scenario)
 

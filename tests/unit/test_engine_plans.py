@@ -160,10 +160,11 @@ def test_another_pool_is_a_reload_and_no_restart() -> None:
     assert [change.path.name for change in changes if isinstance(change, WriteFile)] == ["pgbouncer.ini"]
 
 
-def test_a_pool_that_loses_its_user_is_taken_out_before_it_comes_back() -> None:
-    inbound = tuple(msgspec.structs.replace(pool, user="") for pool in CLUSTER.pools)
-    wanted = replace(WANTED, cluster=msgspec.structs.replace(CLUSTER, pools=inbound))
-    seen = replace(pooler_ready(), forced=frozenset({"backend-pool"}))
+@pytest.mark.parametrize(("before", "after"), [("doadmin", ""), ("doadmin", "app"), ("", "doadmin")])
+def test_a_pool_whose_user_changes_is_taken_out_before_it_comes_back(before: str, after: str) -> None:
+    pools = tuple(msgspec.structs.replace(pool, user=after) for pool in CLUSTER.pools)
+    wanted = replace(WANTED, cluster=msgspec.structs.replace(CLUSTER, pools=pools))
+    seen = replace(pooler_ready(), users={"backend-pool": before, "pgbouncer": "pgbouncer"})
     changes = list(pooler.plan(wanted, seen))
     inis = [
         change.content for change in changes if isinstance(change, WriteFile) and change.path.suffix == ".ini"

@@ -3,8 +3,9 @@
 A pool is an entry of ``[databases]``: its clients name it where they would name a database.  Adding or
 changing one is a reload, which keeps every client connected.
 
-One change is more than that.  An entry that loses its user keeps it in PgBouncer's memory
-(https://github.com/pgbouncer/pgbouncer/issues/355), and every client of the pool would go on as that user.
+One change is more than that: another user.  An entry that loses its user keeps it in PgBouncer's memory
+(https://github.com/pgbouncer/pgbouncer/issues/355), and one that gets another may find connections of the
+old one (https://github.com/pgbouncer/pgbouncer/issues/1115): clients would act as a user that they are not.
 So such an entry is taken out first, which ends the pool's clients, and comes back by a second reload.
 """
 
@@ -31,8 +32,8 @@ class Seen:
 
     ``deaf``: it has done so; it does not try again.  ``strangers``: its pid file, if its pid has gone to
     somebody else.  ``port_taken``: somebody else listens on its port.  ``paused``: its clients were left
-    waiting for a restart of the server.  ``forced``: the pools that have a user in its memory; asked for only
-    when it is going to be reloaded.
+    waiting for a restart of the server.  ``users``: the user of each pool in its memory, "" for none; asked for
+    only when it is going to be reloaded.
     """
 
     files: dict[Path, bytes | None] = field(repr=False)
@@ -43,7 +44,7 @@ class Seen:
     strangers: tuple[Path, ...] = ()
     port_taken: bool = False
     paused: bool = False
-    forced: frozenset[str] = frozenset()
+    users: dict[str, str] = field(default_factory=dict)
 
 
 async def look(machine: Machine, wanted: Wanted, session: Session) -> Seen:
@@ -69,19 +70,19 @@ async def look(machine: Machine, wanted: Wanted, session: Session) -> Seen:
     )
     contents = _configuration(wanted)
     if listening and not loaded.is_current(contents, seen.files, found, _digest(contents, seen)):
-        return replace(seen, forced=await _forced(session))
+        return replace(seen, users=await _users(session))
     return seen
 
 
-async def _forced(session: Session) -> frozenset[str]:
+async def _users(session: Session) -> dict[str, str]:
     rows = await sql.console(session.sockets, session.pool_port, "SHOW DATABASES")
-    return frozenset(row["name"] for row in rows if row["force_user"])
+    return {row["name"]: row["force_user"] or "" for row in rows}
 
 
 def plan(wanted: Wanted, seen: Seen) -> Plan:
-    losing = {pool.name for pool in wanted.cluster.pools if not pool.user} & seen.forced
-    if losing:
-        fewer = _configuration(wanted, without=losing)
+    changing = {pool.name for pool in wanted.cluster.pools if seen.users.get(pool.name, pool.user) != pool.user}
+    if changing:
+        fewer = _configuration(wanted, without=changing)
         yield from _plan(wanted, fewer, seen)
         read = Loaded(seen.loaded.process, _digest(fewer, seen))
         seen = replace(seen, files=dict(fewer), loaded=read)
