@@ -80,7 +80,9 @@ async def _users(session: Session) -> dict[str, str]:
 
 
 def plan(wanted: Wanted, seen: Seen) -> Plan:
-    changing = {pool.name for pool in wanted.cluster.pools if seen.users.get(pool.name, pool.user) != pool.user}
+    changing = {
+        pool.name for pool in wanted.cluster.pools if seen.users.get(pool.name, pool.user) != pool.user
+    }
     if changing:
         fewer = _configuration(wanted, without=changing)
         yield from _plan(wanted, fewer, seen)
