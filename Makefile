@@ -12,7 +12,7 @@ help:  ## list the targets
 setup:  ## install what is missing: system packages, PgBouncer, and the Python packages in .venv
 	@scripts/setup.sh
 
-setup-tests:  ## fetch the programs that only tests use: a browser, Node.js, rsyslog, promtool
+setup-tests:  ## fetch what only tests use: a browser, Node.js, rsyslog, promtool, the JDBC driver
 	@scripts/setup-tests.sh
 
 run: setup  ## start the service with a first cluster and pool, and print how to reach them; Ctrl-C ends it
