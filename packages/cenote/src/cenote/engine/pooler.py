@@ -32,8 +32,8 @@ class Seen:
 
     ``deaf``: it has done so; it does not try again.  ``strangers``: its pid file, if its pid has gone to
     somebody else.  ``port_taken``: somebody else listens on its port.  ``paused``: its clients were left
-    waiting for a restart of the server.  ``users``: the user of each pool in its memory, "" for none; asked for
-    only when it is going to be reloaded.
+    waiting for a restart of the server.  ``users``: the user of each pool in its memory, "" for none; asked
+    for only when it is going to be reloaded.
     """
 
     files: dict[Path, bytes | None] = field(repr=False)
