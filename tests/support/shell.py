@@ -1,7 +1,7 @@
 """Transcripts of a page, typed into a shell in their order.
 
-A line that begins with ``$`` is a command, and goes on where it ends with a backslash; what follows is what it
-prints, where an ellipsis stands for whatever differs from one run to the next.
+A line that begins with ``$`` is a command, and goes on where it ends with a backslash; what follows is what
+it prints, where an ellipsis stands for whatever differs from one run to the next.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def steps(text: str) -> list[tuple[str, str]]:
 
 
 def type_in(text: str, folder: Path, **environment: str) -> None:
-    """Type a transcript into one shell in ``folder``; fail at the first command that prints something else."""
+    """Type a transcript into a shell in ``folder``; fail at the first command that prints something else."""
     wanted = steps(text)
     assert wanted, f"there is no command in: {text}"
     lines = []
