@@ -63,7 +63,7 @@ def last_line(command: list[str], folder: Path, url: str) -> str:
 
 def said(block: Block) -> str:
     """Return what the page says of the last line."""
-    return re.findall(r"(?:#|//) -> (.+)$", block.text, re.MULTILINE)[-1]
+    return str(re.findall(r"(?:#|//) -> (.+)$", block.text, re.MULTILINE)[-1])
 
 
 @pytest.mark.parametrize("block", ours("console"), ids=str)
