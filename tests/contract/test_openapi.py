@@ -226,6 +226,7 @@ def test_refusals_that_only_some_operations_know_are_described(apis: Apis) -> No
             ("put", "/resize", 412, {"size": "db-s-1vcpu-2gb", "num_nodes": 1}),
             ("put", "/migrate", 412, {"region": "ams3"}),
             ("get", "/pool_stats", 503, None),
+            ("get", "/logs", 503, None),
         ):
             await api.refusal(method.upper(), cluster + path, refused, json=body)
             assert str(refused) in paths[one + path][method]["responses"]

@@ -100,6 +100,9 @@ GET_LOGSINK: Operation[t.Logsink] = Operation("GET", CLUSTER + "/logsink/{}", 20
 UPDATE_LOGSINK: Operation[None] = Operation("PUT", CLUSTER + "/logsink/{}", 200, False)
 DELETE_LOGSINK: Operation[None] = Operation("DELETE", CLUSTER + "/logsink/{}", 200, False)
 
+# additions of Cenote's
+GET_LOGS: Operation[t.LogsResponse] = Operation("GET", CLUSTER + "/logs", 200, True)
+
 # kafka
 LIST_KAFKA_TOPICS: Operation[t.TopicListResponse] = Operation("GET", CLUSTER + "/topics", 200, True)
 CREATE_KAFKA_TOPIC: Operation[t.TopicResponse] = Operation("POST", CLUSTER + "/topics", 201, True)

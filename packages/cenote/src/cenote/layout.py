@@ -13,6 +13,7 @@ from uuid import UUID
 
 from cenote.changes import Program
 from cenote.errors import Misconfigured
+from cenote.logs.messages import Source
 
 _LONGEST_SOCKET = 107  # bytes, sun_path of unix(7)
 
@@ -111,13 +112,16 @@ class NodePaths:
     def certificate(self) -> Path:
         return self.root / "tls" / "server.pem"
 
+    def log(self, source: Source) -> Path:
+        return self.root / ("postgresql.log" if source is Source.POSTGRES else "pgbouncer.log")
+
     def server(self, binaries: Path) -> Program:
         return Program(
             name="PostgreSQL",
             argv=(str(binaries / "postgres"), "-D", str(self.data)),
             directory=self.data,
             pid_file=self.data / "postmaster.pid",
-            log=self.root / "postgresql.log",
+            log=self.log(Source.POSTGRES),
             stamp=self.root / "postgresql.loaded",
             stop_signal=signal.SIGINT,  # "fast": sessions end, and the next start needs no recovery
         )
@@ -128,7 +132,7 @@ class NodePaths:
             argv=(str(binary), str(self.pooler / "pgbouncer.ini")),
             directory=self.pooler,
             pid_file=self.pooler / "pgbouncer.pid",
-            log=self.root / "pgbouncer.log",
+            log=self.log(Source.PGBOUNCER),
             stamp=self.root / "pgbouncer.loaded",
             stop_signal=signal.SIGQUIT,  # SIGTERM waits for clients since 1.23
             kill_after=5.0,

@@ -23,7 +23,7 @@ from cenote.engine import ASIDE, PARTS, events, loaded, removal, server, updates
 from cenote.engine.loaded import Loaded
 from cenote.engine.wanted import Site, Wanted
 from cenote.errors import CenoteError, NotFound, Unavailable
-from cenote.host import facts, files, processes
+from cenote.host import facts, files, logs, processes
 from cenote.host.machine import Machine
 from cenote.host.sql import Session
 from cenote.storage import Use
@@ -37,7 +37,6 @@ LOOK_OFTEN = 2.0  # the same, where the storage is nearly full
 POLL_FIRST, POLL_MOST = 0.005, 0.5  # seconds between looks while a server is starting
 POLL_GROWTH = 1.2
 RETRY_FIRST, RETRY_MOST = 0.5, 30.0  # seconds between tries of what has failed
-LONGEST_LOG = 16 * 2**20  # bytes
 WORTH_REPORTING = 0.1
 TOO_FULL = 32  # MiB; PostgreSQL needs two segments of its write-ahead log to get anywhere
 
@@ -86,6 +85,8 @@ class NodeTask:
                     if stored.value.deleted_at is not None:
                         await self._remove(stored)
                         return
+                    for program in self._wanted(stored).programs:
+                        logs.shorten(program.log)
                     if await self._converge(stored):
                         pause = LOOK_OFTEN
                 except Waiting as waiting:
@@ -143,8 +144,6 @@ class NodeTask:
             used_mib=0 if use is None else use.used_mib,
         )
         await self._remember(wanted.cluster)
-        for program in (wanted.server, wanted.bouncer):
-            files.keep_short(program.log, LONGEST_LOG)
         if use is None:
             return False
         await self._grow(wanted.cluster, use)
@@ -196,7 +195,7 @@ class NodeTask:
 
     def _watch_servers(self, wanted: Wanted) -> bool:
         """Wake up when a server ends; return whether all of them work."""
-        found = [processes.find(program) for program in (wanted.server, wanted.bouncer)]
+        found = [processes.find(program) for program in wanted.programs]
         for process in found:
             if process is not None:
                 self._watch.add(process, self.wake.set)

@@ -14,6 +14,7 @@ import msgspec
 
 from cenote.domain import Cluster
 from cenote.errors import Unavailable
+from cenote.logs.messages import Message, Source
 
 
 class PoolNumbers(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,12 +48,26 @@ class Observer(Protocol):
         """
         ...
 
+    async def logs(
+        self, cluster: Cluster, source: Source, count: int, cursor: str
+    ) -> tuple[list[Message], str]:
+        """Return the newest messages of a server, the oldest of them first, and a cursor.
+
+        With the cursor of an earlier answer, those that came after it.
+        """
+        ...
+
 
 class _NoObserver:
     """For an API without hosts: every cluster's pooler is out of reach."""
 
     async def pools(self, cluster: Cluster) -> Mapping[str, PoolNumbers]:
         raise Unavailable("This service has no way to ask the pooler.")
+
+    async def logs(
+        self, cluster: Cluster, source: Source, count: int, cursor: str
+    ) -> tuple[list[Message], str]:
+        raise Unavailable("This service has no way to read the logs.")
 
 
 NO_OBSERVER: Observer = _NoObserver()

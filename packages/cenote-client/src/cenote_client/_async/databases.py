@@ -7,6 +7,7 @@ from .dbs import AsyncDbs
 from .engines import AsyncEngines
 from .history import AsyncHistory
 from .kafka import AsyncKafka
+from .logs import AsyncLogs
 from .logsinks import AsyncLogsinks
 from .pools import AsyncPools
 from .replicas import AsyncReplicas
@@ -23,6 +24,7 @@ class AsyncDatabases(
     AsyncPools,
     AsyncReplicas,
     AsyncLogsinks,
+    AsyncLogs,
     AsyncKafka,
     AsyncEngines,
 ):

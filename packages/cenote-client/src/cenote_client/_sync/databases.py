@@ -9,6 +9,7 @@ from .dbs import Dbs
 from .engines import Engines
 from .history import History
 from .kafka import Kafka
+from .logs import Logs
 from .logsinks import Logsinks
 from .pools import Pools
 from .replicas import Replicas
@@ -25,6 +26,7 @@ class Databases(
     Pools,
     Replicas,
     Logsinks,
+    Logs,
     Kafka,
     Engines,
 ):

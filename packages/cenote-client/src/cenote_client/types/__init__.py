@@ -79,6 +79,12 @@ from .kafka import (
     TopicSummary,
     TopicUpdate,
 )
+from .logs import (
+    LogMessage,
+    Logs,
+    LogSource,
+    LogsResponse,
+)
 from .logsinks import (
     DatadogConfig,
     ElasticsearchConfig,
@@ -214,6 +220,10 @@ __all__ = [
     "KafkaAcl",
     "KafkaConfig",
     "Layout",
+    "LogMessage",
+    "LogSource",
+    "Logs",
+    "LogsResponse",
     "Logsink",
     "LogsinkConfig",
     "LogsinkCreate",

@@ -1,4 +1,4 @@
-"""``cenote cluster``: create, list, get, resize, configure and delete clusters."""
+"""``cenote cluster``: create, list, get, resize, configure and delete clusters; read their logs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import click
 
+from cenote.cli.logs import logs
 from cenote.cli.named import cluster_argument, cluster_of
 from cenote.cli.options import data_dir
 from cenote.cli.output import Output, confirm, note, output
@@ -43,7 +44,10 @@ ALONE = {
 
 @click.group()
 def command() -> None:
-    """Create, list, resize, configure and delete clusters."""
+    """Create, list, resize, configure and delete clusters; read their logs."""
+
+
+command.add_command(logs)
 
 
 @command.command()

@@ -48,3 +48,7 @@ class Wanted:
     @property
     def bouncer(self) -> Program:
         return self.paths.bouncer(self.site.pgbouncer)
+
+    @property
+    def programs(self) -> tuple[Program, Program]:
+        return self.server, self.bouncer

@@ -98,9 +98,9 @@ def keep_short(path: Path, limit: int) -> None:
 
     Servers hold it open for appending, so it is copied and emptied in place instead of renamed.
     """
-    with contextlib.suppress(FileNotFoundError), open(path, "r+b", opener=_opened) as log:
+    with contextlib.suppress(FileNotFoundError), open(path, "r+b", opener=opened) as log:
         if os.fstat(log.fileno()).st_size > limit:
-            with open(path.with_name(path.name + ".1"), "wb", opener=_opened) as kept:
+            with open(path.with_name(path.name + ".1"), "wb", opener=opened) as kept:
                 shutil.copyfileobj(log, kept)
             log.truncate(0)
 
@@ -108,7 +108,7 @@ def keep_short(path: Path, limit: int) -> None:
 def tail(path: Path, lines: int = 3) -> str:
     """Return the last lines of a log, for an error message."""
     try:
-        with open(path, "rb", opener=_opened) as stream:
+        with open(path, "rb", opener=opened) as stream:
             stream.seek(max(0, os.fstat(stream.fileno()).st_size - 4096))
             text = stream.read().decode(errors="replace")
     except OSError:
@@ -116,5 +116,5 @@ def tail(path: Path, lines: int = 3) -> str:
     return " / ".join(line.strip() for line in text.strip().splitlines()[-lines:])
 
 
-def _opened(path: str, flags: int) -> int:
+def opened(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from cenote.domain import Cluster
 from cenote.errors import CenoteError, Unavailable
-from cenote.host import sql
+from cenote.host import logs, sql
 from cenote.layout import Layout
+from cenote.logs.messages import Message, Source
 from cenote.observing import PoolNumbers, pool_numbers
 
 
@@ -25,3 +27,9 @@ class HostObserver:
             )
         except CenoteError as error:
             raise Unavailable(f"The pooler of this cluster does not answer: {error.message}") from None
+
+    async def logs(
+        self, cluster: Cluster, source: Source, count: int, cursor: str
+    ) -> tuple[list[Message], str]:
+        path = self._layout.node(cluster.id).log(source)
+        return await asyncio.to_thread(logs.tail, path, source, count, cursor)

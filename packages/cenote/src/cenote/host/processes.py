@@ -150,7 +150,8 @@ def start(program: Program, account: Account) -> Process | None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+            # PgBouncer writes the time of day that is here into its log.
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "TZ": "UTC"},
             start_new_session=True,
             umask=0o077,
             user=account.uid,

@@ -1,0 +1,76 @@
+"""The newest messages in the logs of a cluster's servers: an addition of Cenote's.
+
+A log may hold statements of users, with passwords in them where somebody sets one by SQL; so it is shown only
+to who may see credentials.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+
+from cenote.api.auth import READ, VIEW_CREDENTIALS
+from cenote.api.service import Call, answer, operation
+from cenote.errors import Invalid
+from cenote.logs.messages import Message, Severity, Source
+
+PATH = "/v2/databases/{database_cluster_uuid:str}/logs"
+LINES, MOST_LINES = 100, 1_000
+
+
+class MessageView(msgspec.Struct):
+    """``text`` may have several lines; ``at`` and ``process`` are null where the log does not tell them."""
+
+    at: datetime | None
+    severity: Severity
+    process: int | None
+    text: str
+
+
+class LogsView(msgspec.Struct):
+    """The oldest message first.  With ``next`` as ``after``, the next call answers what has come since."""
+
+    source: Source
+    messages: list[MessageView]
+    next: str
+
+
+class LogsAnswer(msgspec.Struct):
+    logs: LogsView
+
+
+@operation(
+    HttpMethod.GET, PATH, scope=READ, answer=LogsAnswer, query=("source", "lines", "after"), also=(503,)
+)
+async def read_logs(request: Call) -> ASGIResponse:
+    """Get the newest messages of a server of a cluster; needs the scope database:view_credentials, too."""
+    request.caller.require(VIEW_CREDENTIALS)
+    cluster = request.cluster().value
+    source = _source(request.query_params.get("source", Source.POSTGRES))
+    count = _lines(request.query_params.get("lines", str(LINES)))
+    after = request.query_params.get("after", "")
+    found, cursor = await request.service.observer.logs(cluster, source, count, after)
+    return answer(LogsAnswer(LogsView(source, [_view(message) for message in found], cursor)))
+
+
+def _view(message: Message) -> MessageView:
+    return MessageView(message.at, message.severity, message.process, message.text)
+
+
+def _source(text: str) -> Source:
+    try:
+        return Source(text)
+    except ValueError:
+        raise Invalid(f"source: {text[:40]!a} is not one of {', '.join(Source)}.") from None
+
+
+def _lines(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST_LINES):
+        raise Invalid(f"lines: {text[:40]!a} is not a number from 1 to {MOST_LINES}.")
+    return int(text)
+
+
+ROUTES = (read_logs,)

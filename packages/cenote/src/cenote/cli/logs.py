@@ -1,0 +1,50 @@
+"""``cenote cluster logs``: what the servers of a cluster have to say."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from cenote.cli.named import cluster_argument, cluster_of
+from cenote.cli.reach import client_for
+from cenote.layout import Layout
+
+if TYPE_CHECKING:
+    from cenote_client.types import LogMessage, LogSource
+
+_LOOK_EVERY = 1.0  # seconds
+_MOST = 1_000  # lines of one answer
+
+
+@click.command()
+@cluster_argument
+@click.option(
+    "--source",
+    type=click.Choice(["postgres", "pgbouncer"]),
+    default="postgres",
+    show_default=True,
+    help="Whose log.",
+)
+@click.option("--lines", type=click.IntRange(1, _MOST), default=100, show_default=True, help="How many.")
+@click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+def logs(layout: Layout, cluster: str, source: str, lines: int, follow: bool) -> None:
+    """Print the newest messages of PostgreSQL or PgBouncer."""
+    whose = cast("LogSource", source)
+    with client_for(layout) as client:
+        uuid = cluster_of(client, cluster)["id"]
+        found = client.databases.get_logs(uuid, source=whose, lines=lines)["logs"]
+        _print(found["messages"])
+        while follow:
+            if not found["messages"]:
+                time.sleep(_LOOK_EVERY)
+            found = client.databases.get_logs(uuid, source=whose, lines=_MOST, after=found["next"])["logs"]
+            _print(found["messages"])
+
+
+def _print(messages: Sequence[LogMessage]) -> None:
+    for message in messages:
+        process = "-" if message["process"] is None else message["process"]
+        click.echo(f"{message['at'] or '-'} [{process}] {message['text']}")

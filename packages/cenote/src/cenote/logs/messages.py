@@ -1,0 +1,167 @@
+"""From the bytes of a server's log to messages.
+
+A message may take several lines.  Both servers begin a line within a message with a tab, whatever the text
+in it is; PostgreSQL writes what belongs to a message (DETAIL, STATEMENT, …) as lines right after it, in the
+same write.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+
+MOST_TEXT = 64 * 1024  # characters of one message
+
+
+class Source(StrEnum):
+    """The server that writes a log."""
+
+    POSTGRES = "postgres"
+    PGBOUNCER = "pgbouncer"
+
+
+class Severity(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    LOG = "log"
+    NOTICE = "notice"
+    WARNING = "warning"
+    ERROR = "error"
+    FATAL = "fatal"
+    PANIC = "panic"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a server said once, and the bytes ``start`` to ``end`` of its log that it stands in.
+
+    ``text`` is all of it but the time and the process.  ``at`` is None where the line does not tell its time.
+    """
+
+    source: Source
+    start: int
+    end: int
+    text: str = field(repr=False)  # a customer's statement, perhaps
+    severity: Severity = Severity.LOG
+    at: datetime | None = None
+    process: int | None = None
+    user: str = ""
+    database: str = ""
+    application: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """The first line of a message, or of a further part of one (DETAIL, STATEMENT, …)."""
+
+    text: str
+    word: str = "LOG"
+    at: datetime | None = None
+    process: int | None = None
+    names: tuple[str, str, str] = ("", "", "")  # user, database, application
+
+    @property
+    def is_part(self) -> bool:
+        return self.word in _PARTS
+
+
+class _Collected:
+    """A message to which further lines may come."""
+
+    def __init__(self, source: Source, start: int, first: _Line) -> None:
+        self._source, self._start, self.first = source, start, first
+        self.lines = [first.text]
+
+    def until(self, end: int) -> Message:
+        text = "\n".join(self.lines)
+        if len(text) > MOST_TEXT:
+            text = f"{text[:MOST_TEXT]} … ({len(text) - MOST_TEXT} more characters)"
+        first = self.first
+        user, database, application = first.names
+        return Message(
+            source=self._source,
+            start=self._start,
+            end=end,
+            text=text,
+            severity=Severity.LOG if first.is_part else _severity(first.word),
+            at=first.at,
+            process=first.process,
+            user=user,
+            database=database,
+            application=application,
+        )
+
+
+_WHEN = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,6})?) (\S+) \[(\d{1,10})\]:? ?")
+_WHO = re.compile(r"pid=(\d{1,10}),")
+_PARTS = ("DETAIL", "HINT", "QUERY", "CONTEXT", "LOCATION", "STATEMENT", "BACKTRACE")
+# The prefixes that the API offers for ``log_line_prefix``, after their time and process.
+_POSTGRES = re.compile(
+    r"(?:\[\d+-1\] )?"
+    r"(?:\[?user=(?P<user>.*?),db=(?P<database>.*?),app=(?P<application>.*?)(?:,client=\S*?)?(?:\] ?| )?)?"
+    rf"(?P<word>DEBUG\d?|LOG|INFO|NOTICE|WARNING|ERROR|FATAL|PANIC|{'|'.join(_PARTS)}):  "
+)
+_PGBOUNCER = re.compile(r"(?P<word>NOISE|DEBUG|LOG|WARNING|ERROR|FATAL) ")
+_UTC = frozenset({"UTC", "GMT"})
+
+
+def messages(data: bytes, source: Source, start: int = 0) -> list[Message]:
+    """Return the messages in a piece of a log that begins with a line, at ``start`` in the file.
+
+    The last one may go on in what is not written yet.  A line without its end is left out.
+    """
+    found: list[Message] = []
+    open_one: _Collected | None = None
+    position = start
+    for raw in data.split(b"\n")[:-1]:
+        # A machine that lost its power may leave zeros where a line was meant to be.
+        text = raw.replace(b"\0", b"").decode(errors="replace")
+        line = _line(text, source)
+        if open_one is not None and (not text or text[0] == "\t" or _belongs(line, open_one.first)):
+            open_one.lines.append(line.text if line.is_part else text)
+        else:
+            if open_one is not None:
+                found.append(open_one.until(position))
+            open_one = _Collected(source, position, line)
+        position += len(raw) + 1
+    if open_one is not None:
+        found.append(open_one.until(position))
+    return found
+
+
+def _belongs(line: _Line, first: _Line) -> bool:
+    return line.is_part and line.process == first.process
+
+
+def _line(text: str, source: Source) -> _Line:
+    at: datetime | None = None
+    process: int | None = None
+    rest = text
+    if when := _WHEN.match(text):
+        at, process, rest = _time(when[1], when[2]), int(when[3]), text[when.end() :]
+    elif who := _WHO.match(text):
+        process, rest = int(who[1]), text[who.end() :]
+    head = (_POSTGRES if source is Source.POSTGRES else _PGBOUNCER).match(rest)
+    if head is None:
+        return _Line(rest, at=at, process=process)
+    told = head.groupdict(default="")
+    if told["word"] in _PARTS:
+        rest = rest[head.start("word") :]
+    names = (told.get("user", ""), told.get("database", ""), told.get("application", ""))
+    return _Line(rest, told["word"], at, process, names)
+
+
+def _severity(word: str) -> Severity:
+    return Severity.DEBUG if word.startswith(("DEBUG", "NOISE")) else Severity(word.lower())
+
+
+def _time(text: str, zone: str) -> datetime | None:
+    """Return a time; of other zones than UTC the names are ambiguous."""
+    if zone not in _UTC:
+        return None
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError:
+        return None
