@@ -13,6 +13,7 @@ from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
 from cenote.api import (
+    account,
     ca,
     clusters,
     config,
@@ -23,11 +24,14 @@ from cenote.api import (
     logs,
     maintenance,
     moves,
+    networks,
     options,
     own_settings,
     pool_stats,
     pools,
+    projects,
     storage,
+    tags,
     tokens,
     unsupported,
     users,
@@ -55,6 +59,10 @@ OPERATIONS: tuple[HTTPRouteHandler, ...] = (
     *events.ROUTES,
     *firewall.ROUTES,
     *tokens.ROUTES,
+    *tags.ROUTES,
+    *projects.ROUTES,
+    *networks.ROUTES,
+    *account.ROUTES,
     *unsupported.ROUTES,
 )
 

@@ -132,6 +132,8 @@ def _content(kind: Any) -> dict[str, Any]:
 
 def _noun(path: str) -> str:
     words = [word for word in path.split("/")[2:] if not word.startswith("{")]
+    if words[:1] not in ([], ["databases"], ["cenote"]):
+        return words[0]
     return words[1] if len(words) > 1 else "clusters"
 
 
