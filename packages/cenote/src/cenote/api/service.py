@@ -24,6 +24,7 @@ from cenote.store import Sealer, Store, Stored
 
 T = TypeVar("T")
 
+ANY = ""  # the scope of what every good token may do
 _LONGEST_REQUEST = 300  # characters of it that an event keeps
 
 
@@ -97,15 +98,18 @@ class Call(Request[None, Caller, State]):
         """Return the cluster that the path names."""
         return self.service.cluster(self.path_params["database_cluster_uuid"])
 
-    def require_idle(self, cluster: Cluster) -> None:
-        """Raise Busy while a cluster is on its way to what was last wanted of it.
+    def idle_cluster(self) -> Stored[Cluster]:
+        """Return the cluster that the path names; Busy while it is on its way to what was last wanted of it.
 
         One that fails on its way may be sent elsewhere.
         """
+        stored = self.cluster()
+        cluster = stored.value
         seen = self.service.store.status(cluster.id, cluster.primary.name)
         status = rules.status(cluster, seen)
         if status is not ClusterStatus.ONLINE and not (seen is not None and seen.reached and seen.failing):
             raise Busy(f"update cluster cannot be performed. Reason: cluster is {status}")
+        return stored
 
     def note(self, type: EventType | None = None) -> Note:
         """Return who asks for what, to be written together with a change."""
@@ -196,13 +200,16 @@ def operation(
     query: tuple[str, ...] = (),
     also: tuple[int, ...] = (),
 ) -> Callable[[Answering], HTTPRouteHandler]:
-    """Make a route of a coroutine; its docstring is the summary, ``scope`` is demanded before it runs."""
+    """Make a route of a coroutine; its docstring is the summary, ``scope`` is demanded before it runs.
+
+    With None for a scope it is open to everybody, with ``ANY`` to every good token.
+    """
 
     def declare(answering: Answering) -> HTTPRouteHandler:
         summary = (answering.__doc__ or "").strip()
 
         async def handle(request: Call) -> ASGIResponse:
-            if scope is not None:
+            if scope:
                 request.caller.require(scope)
             return await answering(request)
 
