@@ -76,7 +76,7 @@ def test_a_cluster_has_every_field_in_the_type_that_strict_clients_decode(apis: 
         assert shown["semantic_version"] == "15.18"
         assert (shown["db_names"], shown["tags"]) == (["defaultdb"], ["production"])
         assert shown["storage_size_mib"] == 10240
-        assert shown["metrics_endpoints"] == []
+        assert shown["metrics_endpoints"] == [{"host": "localhost", "port": 25099}]
         window = shown["maintenance_window"]
         assert (window["pending"], window["description"]) == (False, [])
         for key in ("id", "project_id", "private_network_uuid"):
@@ -85,6 +85,18 @@ def test_a_cluster_has_every_field_in_the_type_that_strict_clients_decode(apis: 
             assert datetime.fromisoformat(shown[key]).microsecond == 0
         assert None not in shown.values()
         assert "settings" not in shown["users"][0]
+
+    apis.run(scenario)
+
+
+def test_ids_of_project_and_network_are_kept_when_they_are_given(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        ids = {
+            "project_id": "11111111-1111-4111-8111-111111111111",
+            "private_network_uuid": "22222222-2222-4222-8222-222222222222",
+        }
+        shown = (await api.call("POST", "/v2/databases", 201, json={**BACKEND, **ids}))["database"]
+        assert {key: shown[key] for key in ids} == ids
 
     apis.run(scenario)
 
@@ -119,13 +131,24 @@ def test_clusters_get_pairs_of_ports_that_nobody_has(apis: Apis) -> None:
     apis.run(scenario, hosts=(busy,))
 
 
+def test_clusters_get_ports_for_metrics_from_the_other_end(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        paths = await asyncio.gather(*(api.add_cluster(name=f"cluster-{number}") for number in range(8)))
+        clusters = [(await api.call("GET", path, 200))["database"] for path in paths]
+        ports = sorted(endpoint["port"] for cluster in clusters for endpoint in cluster["metrics_endpoints"])
+        assert ports == [25091, 25092, 25093, 25094, 25095, 25096, 25097, 25099]
+
+    busy = msgspec.structs.replace(HOST, busy_ports=(25098,))
+    apis.run(scenario, hosts=(busy,))
+
+
 def test_a_host_without_free_ports_is_not_chosen_and_without_any_the_reason_is_told(apis: Apis) -> None:
     async def scenario(api: Api) -> None:
         await api.add_cluster(name="first")
         await api.add_cluster(name="second")
-        assert "ports" in await api.refusal("POST", "/v2/databases", 412, json={**BACKEND, "name": "third"})
+        assert "port" in await api.refusal("POST", "/v2/databases", 412, json={**BACKEND, "name": "third"})
 
-    small = [msgspec.structs.replace(HOST, name=name, last_port=25061) for name in ("one", "two")]
+    small = [msgspec.structs.replace(HOST, name=name, last_port=25062) for name in ("one", "two")]
     apis.run(scenario, hosts=tuple(small))
 
 

@@ -71,6 +71,6 @@ def surplus(running: Service, known: set[str]) -> list[str]:
     poolers = [len(processes.below(clusters / id / "pgbouncer")) for id in known]
     return [
         *(found ^ expected),
-        *([f"ports {sorted(ports)}"] if len(ports) != 2 * len(known) else []),
+        *([f"ports {sorted(ports)}"] if len(ports) != 3 * len(known) else []),
         *(f"{count} poolers" for count in poolers if count != 1),
     ]

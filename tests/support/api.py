@@ -28,7 +28,7 @@ HOST = Host(
     cpus=2,
     versions={"15": "15.18", "16": "16.4"},
     first_port=25060,
-    last_port=25079,
+    last_port=25099,
 )
 BACKEND = {
     "name": "backend",

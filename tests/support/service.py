@@ -46,8 +46,8 @@ class Service:
         self.data_dir = data_dir
         self._command = command
         self._environment = clean_environment() | dict(environment or {})
-        self.first_port = free_range(2 * CLUSTERS + 1)
-        self.api_port = self.first_port + 2 * CLUSTERS
+        self.first_port = free_range(3 * CLUSTERS + 1)
+        self.api_port = self.first_port + 3 * CLUSTERS
         self._options = options
         self._log = data_dir / "serve.log"
         self._process: subprocess.Popen[bytes] | None = None

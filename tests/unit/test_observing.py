@@ -24,7 +24,8 @@ def pools_row(database: str, user: str, **changed: int) -> dict[str, Any]:
 
 
 def stats_row(database: str, **changed: int) -> dict[str, Any]:
-    counted = [f"total_{name}" for name in ("xact_count", "query_count", "received", "sent", "wait_time")]
+    counted = [f"total_{name}" for name in ("xact_count", "query_count", "received", "sent")]
+    counted += [f"total_{name}" for name in ("xact_time", "query_time", "wait_time")]
     averaged = [f"avg_{name}" for name in ("xact_count", "query_count", "recv", "sent")]
     timed = [f"avg_{name}" for name in ("xact_time", "query_time", "wait_time")]
     zeros = dict.fromkeys([*counted, *averaged, *timed], 0)
@@ -58,6 +59,8 @@ def test_times_become_seconds_and_counts_stay() -> None:
         total_xact_count=10,
         total_query_count=20,
         total_wait_time=3_000_000,
+        total_xact_time=2_500_000,
+        total_query_time=500_000,
         avg_xact_count=5,
         avg_xact_time=1_500,
         avg_query_time=250,
@@ -65,5 +68,6 @@ def test_times_become_seconds_and_counts_stay() -> None:
     )
     numbers = pool_numbers([], [row])["orders"]
     assert (numbers.transactions, numbers.queries, numbers.waited) == (10, 20, 3.0)
+    assert (numbers.in_transactions, numbers.in_queries) == (2.5, 0.5)
     assert (numbers.transaction_rate, numbers.average_transaction) == (5.0, 0.0015)
     assert (numbers.average_query, numbers.average_wait) == (0.00025, 2.0)

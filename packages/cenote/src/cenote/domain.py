@@ -87,13 +87,21 @@ class ClusterStatus(StrEnum):
 
 
 class Node(Record, frozen=True, kw_only=True):
-    """One server of a cluster, on one host, with the pooler in front of it."""
+    """One server of a cluster, on one host, with the pooler in front of it.
+
+    ``metrics_port`` is 0 in a record that is older than metrics, until the host has chosen one.
+    """
 
     name: str
     host: str
     port: int
     pool_port: int
+    metrics_port: int = 0
     role: NodeRole = NodeRole.PRIMARY
+
+    @property
+    def ports(self) -> frozenset[int]:
+        return frozenset({self.port, self.pool_port, self.metrics_port} - {0})
 
 
 class User(Record, frozen=True, kw_only=True):
@@ -183,7 +191,6 @@ class Cluster(Record, frozen=True, kw_only=True):
     created_at: datetime
     storage_mib: int
     project_id: UUID
-    assigned_at: datetime | None = None  # None: it has been in its project since it was made
     private_network_id: UUID
     authority: CertificateAuthority
     nodes: tuple[Node, ...]
@@ -258,6 +265,16 @@ class Token(Record, frozen=True, kw_only=True):
     scopes: frozenset[str]
     created_at: datetime
     expires_at: datetime | None = None
+
+
+class MetricsLogin(Record, frozen=True, kw_only=True):
+    """With what the metrics of all clusters are read."""
+
+    username: str
+    sealed_password: str
+
+    def __repr__(self) -> str:
+        return f"MetricsLogin(username={self.username!r})"
 
 
 class EventType(StrEnum):

@@ -26,11 +26,13 @@ class PoolNumbers(msgspec.Struct, frozen=True, kw_only=True):
     servers_idle: int = 0
     servers_connecting: int = 0
     longest_wait: float = 0.0  # of the clients that wait at this moment
-    transactions: int = 0  # these five since the pooler started
+    transactions: int = 0  # these seven since the pooler started
     queries: int = 0
     received_bytes: int = 0
     sent_bytes: int = 0
     waited: float = 0.0
+    in_transactions: float = 0.0  # of all server connections together, as the next
+    in_queries: float = 0.0
     transaction_rate: float = 0.0  # a second, as the next three
     query_rate: float = 0.0
     received_byte_rate: float = 0.0
@@ -38,6 +40,54 @@ class PoolNumbers(msgspec.Struct, frozen=True, kw_only=True):
     average_transaction: float = 0.0
     average_query: float = 0.0
     average_wait: float = 0.0
+
+
+class DatabaseNumbers(msgspec.Struct, frozen=True, kw_only=True):
+    """What PostgreSQL counts of one database, since its statistics were last reset; times are in seconds."""
+
+    name: str
+    connections: int
+    transaction_id_age: int
+    commits: int
+    rollbacks: int
+    blocks_hit: int
+    blocks_read: int
+    block_read_seconds: float
+    block_write_seconds: float
+    rows_returned: int
+    rows_fetched: int
+    rows_inserted: int
+    rows_updated: int
+    rows_deleted: int
+    conflicts: int
+    deadlocks: int
+    temporary_files: int
+    temporary_bytes: int
+
+
+class SlotNumbers(msgspec.Struct, frozen=True, kw_only=True):
+    """A replication slot, and what is kept of the write-ahead log for whoever reads from it."""
+
+    name: str
+    active: bool
+    retained_bytes: int
+
+
+class ServerNumbers(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes on in a PostgreSQL: connections are those of customers, by the server's words for states.
+
+    ``sizes`` are of databases, in bytes; they take a while to measure, so they may be old or missing.
+    """
+
+    started_at: float  # seconds of the epoch
+    connections: dict[str, int]
+    connections_allowed: int
+    longest_transaction: float  # seconds
+    waiting_for_locks: int
+    wal_bytes: int
+    slots: tuple[SlotNumbers, ...]
+    databases: tuple[DatabaseNumbers, ...]
+    sizes: dict[str, int]
 
 
 class Observer(Protocol):
@@ -55,6 +105,9 @@ class Observer(Protocol):
 
         With the cursor of an earlier answer, those that came after it.
         """
+
+    async def server(self, cluster: Cluster) -> ServerNumbers:
+        """Return the numbers of a cluster's server; Unavailable when it does not answer."""
         ...
 
 
@@ -68,6 +121,9 @@ class _NoObserver:
         self, cluster: Cluster, source: Source, count: int, cursor: str
     ) -> tuple[list[Message], str]:
         raise Unavailable("This service has no way to read the logs.")
+
+    async def server(self, cluster: Cluster) -> ServerNumbers:
+        raise Unavailable("This service has no way to ask the server.")
 
 
 NO_OBSERVER: Observer = _NoObserver()
@@ -107,6 +163,8 @@ def pool_numbers(pools: Iterable[Row], stats: Iterable[Row]) -> dict[str, PoolNu
             received_bytes=int(row["total_received"]),
             sent_bytes=int(row["total_sent"]),
             waited=int(row["total_wait_time"]) / 1e6,
+            in_transactions=int(row["total_xact_time"]) / 1e6,
+            in_queries=int(row["total_query_time"]) / 1e6,
             transaction_rate=float(row["avg_xact_count"]),
             query_rate=float(row["avg_query_count"]),
             received_byte_rate=float(row["avg_recv"]),

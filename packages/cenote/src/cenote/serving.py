@@ -23,7 +23,6 @@ from cenote import identity, parameters, programs, web
 from cenote.agent import Agent
 from cenote.api.app import create_app
 from cenote.api.service import Settings
-from cenote.console import with_console
 from cenote.domain import Host
 from cenote.engine.wanted import Site
 from cenote.errors import Misconfigured, Unavailable
@@ -33,6 +32,7 @@ from cenote.host.observer import HostObserver
 from cenote.host.processes import Account
 from cenote.layout import Layout
 from cenote.programs import Programs
+from cenote.scraping import Scraping
 from cenote.settings import ServeSettings
 from cenote.store import Sealer, Store
 from cenote.store.gateway import Gateway
@@ -202,6 +202,7 @@ async def _run(
     await identity.admit_administrator(store, layout)
     host = _host(settings, found)
     agent = Agent(store, *_machine(settings, layout, found, account, sealer), host)
+    observer = HostObserver(layout)
     app = create_app(
         store,
         sealer,
@@ -211,20 +212,21 @@ async def _run(
             requests_per_hour=settings.requests_per_hour,
             requests_per_minute=settings.requests_per_minute,
         ),
-        HostObserver(layout),
+        observer,
     )
-    app = with_console(app, sealer.derived("console"), only_tls=settings.certificate is not None)
     server = web.server(app, context, settings, layout)
+    scraping = Scraping(store, sealer, observer, layout, host.name, settings.listen, server.server_state)
     try:
         async with asyncio.TaskGroup() as group:
             working = group.create_task(agent.run(), name="agent")
+            scraped = group.create_task(scraping.run(), name="metrics")
             renewing = group.create_task(_renew(layout, settings, context), name="renewing")
             announcing = group.create_task(
                 _announce(settings, layout, listener, store, host, server, ready), name="announcing"
             )
             ending.serves(server)
             await server.serve(sockets=[listener])
-            for task in (announcing, renewing, working):
+            for task in (announcing, renewing, scraped, working):
                 task.cancel()
     except BaseExceptionGroup as group_of_one:
         raise group_of_one.exceptions[0] from None

@@ -11,7 +11,7 @@ from cenote import programs
 from cenote.domain import Secret
 from cenote.errors import Misconfigured
 
-FIRST_PORT, LAST_PORT = 25060, 26059  # 500 clusters; the first gets the ports that everybody knows
+FIRST_PORT, LAST_PORT = 25060, 26059  # 333 clusters; the first gets the ports that everybody knows
 _LOCALHOST = ("127.0.0.1", "::1")
 
 

@@ -99,10 +99,6 @@ class MetricsCredentials(TypedDict):
     credentials: BasicAuth
 
 
-class MetricsCredentialsResponse(TypedDict):
-    """The reference wraps the credentials twice."""
-
-    credentials: MetricsCredentials
-
-
+# The reference's schema wraps what is answered once more, its example and its clients do not.
+MetricsCredentialsResponse = MetricsCredentials
 MetricsCredentialsUpdate = MetricsCredentials

@@ -13,7 +13,6 @@ from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
 from cenote.api import (
-    account,
     ca,
     clusters,
     config,
@@ -23,15 +22,13 @@ from cenote.api import (
     firewall,
     logs,
     maintenance,
+    metrics,
     moves,
-    networks,
     options,
     own_settings,
     pool_stats,
     pools,
-    projects,
     storage,
-    tags,
     tokens,
     unsupported,
     users,
@@ -58,11 +55,8 @@ OPERATIONS: tuple[HTTPRouteHandler, ...] = (
     *databases.ROUTES,
     *events.ROUTES,
     *firewall.ROUTES,
+    *metrics.ROUTES,
     *tokens.ROUTES,
-    *tags.ROUTES,
-    *projects.ROUTES,
-    *networks.ROUTES,
-    *account.ROUTES,
     *unsupported.ROUTES,
 )
 

@@ -6,7 +6,7 @@ import secrets
 import string
 
 from cenote import scram
-from cenote.domain import Secret, User, UserRole
+from cenote.domain import MetricsLogin, Secret, User, UserRole
 from cenote.store import Sealer
 
 PREFIX = "cenote"  # so that scanners for leaked secrets have something to look for
@@ -17,10 +17,19 @@ _LETTERS = string.ascii_letters + string.digits
 
 def new_user(name: str, sealer: Sealer, role: UserRole = UserRole.NORMAL) -> User:
     """Return a user with a new password."""
-    password = PREFIX + "".join(secrets.choice(_LETTERS) for _ in range(LENGTH))
+    password = _new_password()
     return User(
         name=name,
         verifier=scram.verifier(password),
         sealed_password=sealer.seal(Secret(password)),
         role=role,
     )
+
+
+def new_metrics_login(sealer: Sealer) -> MetricsLogin:
+    """Return a name and a new password for reading metrics."""
+    return MetricsLogin(username="metrics", sealed_password=sealer.seal(Secret(_new_password())))
+
+
+def _new_password() -> str:
+    return PREFIX + "".join(secrets.choice(_LETTERS) for _ in range(LENGTH))

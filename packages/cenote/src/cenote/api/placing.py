@@ -1,21 +1,21 @@
-"""Where a node goes: which host, and which pair of its ports."""
+"""Where a node goes: which host, and which of its ports."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cenote import catalog
+from cenote import catalog, ports
 from cenote.domain import Cluster, Host
 from cenote.errors import Busy, Unavailable
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A host and the first port of a pair: the server's; the pooler's is the next."""
-
     host: Host
     port: int
+    pool_port: int
+    metrics_port: int
 
 
 def place(
@@ -34,13 +34,10 @@ def place(
             if node.host in promised:
                 promised[node.host] += catalog.SIZES[cluster.size].memory_mib
     for host in sorted(able, key=lambda host: promised[host.name] - host.memory_mib):
-        for port in _free_pairs(host, taken.get(host.name, set())):
-            return Place(host, port)
-    raise Busy("Every pair of ports on every host is taken; delete a cluster or widen the range.")
-
-
-def _free_pairs(host: Host, claimed: set[int]) -> Iterator[int]:
-    closed = claimed | set(host.busy_ports)
-    for port in range(host.first_port, host.last_port, 2):
-        if port not in closed and port + 1 not in closed:
-            yield port
+        closed = taken.get(host.name, set())
+        port = ports.free_pair(host, closed)
+        if port is not None:
+            metrics_port = ports.free_metrics_port(host, closed | {port, port + 1})
+            if metrics_port is not None:
+                return Place(host, port, port + 1, metrics_port)
+    raise Busy("Every port on every host is taken; delete a cluster or widen the range.")

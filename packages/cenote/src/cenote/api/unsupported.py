@@ -70,8 +70,7 @@ _ONE = "/v2/databases/{database_cluster_uuid:str}"
 
 def _refusal(method: HttpMethod, path: str, message: str) -> HTTPRouteHandler:
     async def refuse(request: Call) -> ASGIResponse:
-        if "database_cluster_uuid" in request.path_params:
-            request.cluster()
+        request.cluster()
         raise Invalid(message)
 
     refuse.__doc__ = f"Not supported: {message}"
@@ -114,8 +113,4 @@ ROUTES = (
     *(_refusal(method, _ONE + path, _message(words)) for method, path, words in _rows(_LATER)),
     *(_absence(method, _ONE + path) for method, path, _ in _rows(_NO_SUCH_THING)),
     *(_nothing(path, view) for path, view in _NOTHING_YET.items()),
-    *(
-        _refusal(method, "/v2/databases/metrics/credentials", _message("scraping metrics"))
-        for method in (HttpMethod.GET, HttpMethod.PUT)
-    ),
 )

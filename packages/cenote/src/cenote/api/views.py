@@ -7,7 +7,6 @@ which nothing can be said is left out rather than null, as strictly typed client
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -125,6 +124,13 @@ class ProgressView(msgspec.Struct, kw_only=True):
     failing: bool
 
 
+class MetricsEndpointView(msgspec.Struct):
+    """Where the metrics of a node are read: ``https://host:port/metrics``."""
+
+    host: str
+    port: int
+
+
 class ClusterView(msgspec.Struct, kw_only=True):
     """A cluster, with all that is needed to connect to it."""
 
@@ -150,7 +156,7 @@ class ClusterView(msgspec.Struct, kw_only=True):
     storage_autoscale: StorageAutoscaleView
     autoscale: AutoscaleView
     do_settings: OwnSettingsView
-    metrics_endpoints: list[Any] = []
+    metrics_endpoints: list[MetricsEndpointView]
     rules: list[RuleView]
     version_end_of_life: datetime | UnsetType = UNSET
     version_end_of_availability: datetime | UnsetType = UNSET
@@ -190,6 +196,11 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
         storage_autoscale=storage_autoscale_view(cluster),
         autoscale=AutoscaleView(storage_autoscale_view(cluster)),
         do_settings=own_settings_view(cluster),
+        metrics_endpoints=[
+            MetricsEndpointView(service.settings.host_of(cluster.name), node.metrics_port)
+            for node in cluster.nodes
+            if node.metrics_port
+        ],
         rules=[rule_view(cluster, rule) for rule in cluster.firewall],
         version_end_of_life=catalog.end_of_life(cluster.version) or UNSET,
         version_end_of_availability=catalog.end_of_availability(cluster.version) or UNSET,

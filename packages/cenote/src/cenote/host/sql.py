@@ -27,8 +27,8 @@ _CONNECT_SECONDS = 5
 # (https://wiki.postgresql.org/wiki/A_Guide_to_CVE-2018-1058).  All this goes before what the owner
 # of a database has set for it, be it a role.
 _OPTIONS = (
-    "-c statement_timeout=60s -c lock_timeout=2s -c log_statement=none -c log_min_error_statement=panic"
-    " -c log_min_duration_sample=-1 -c log_transaction_sample_rate=0"
+    "-c statement_timeout={seconds}s -c lock_timeout=2s -c log_statement=none"
+    " -c log_min_error_statement=panic -c log_min_duration_sample=-1 -c log_transaction_sample_rate=0"
     " -c search_path=pg_catalog,pg_temp -c role=none"
 )
 _DISCREET = (
@@ -43,8 +43,9 @@ class Session:
     Two at a time: three are kept for superusers when customers have taken all others.
     """
 
-    def __init__(self, sockets: Path, port: int, pool_port: int) -> None:
+    def __init__(self, sockets: Path, port: int, pool_port: int, statement_seconds: int = 60) -> None:
         self.sockets, self.port, self.pool_port = sockets, port, pool_port
+        self._options = _OPTIONS.format(seconds=statement_seconds)
         self._connections: dict[str, psycopg.AsyncConnection[tuple[Any, ...]]] = {}
 
     async def rows(self, database: str, query: str) -> list[tuple[Any, ...]]:
@@ -91,7 +92,7 @@ class Session:
                     dbname=database,
                     connect_timeout=_CONNECT_SECONDS,
                     application_name="cenote",
-                    options=_OPTIONS,
+                    options=self._options,
                     autocommit=True,
                 )
                 self._connections[database] = connection

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 from uuid import UUID
 
-from cenote.domain import Cluster, Event, Host, NodeStatus, Token
+from cenote.domain import Cluster, Event, Host, MetricsLogin, NodeStatus, Token
 from cenote.store.cache import WatchCache
 from cenote.store.tables import Stored, Tables
 
@@ -64,6 +64,9 @@ class Reader:
     def tokens(self) -> list[Token]:
         """All tokens, the oldest first."""
         return sorted(self._tables.tokens.values(), key=lambda token: token.created_at)
+
+    def metrics_login(self) -> MetricsLogin | None:
+        return self._tables.metrics_login
 
     def events(self, cluster_id: UUID | None = None) -> list[Event]:
         """What was changed, the newest first; of one cluster, or of everything."""

@@ -17,13 +17,12 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from cenote.domain import Cluster, Host, NodeStatus, Note, Token
+from cenote.domain import Cluster, Host, MetricsLogin, NodeStatus, Note, Token
 from cenote.errors import CenoteError, Conflict, Misconfigured, NotFound, Unavailable
 from cenote.store import journal, wire
 from cenote.store.cache import WatchCache
 from cenote.store.changes import Changes
 from cenote.store.gateway import Gateway
-from cenote.store.groups import SEEN_SECONDS, Groups
 from cenote.store.patience import patiently
 from cenote.store.presence import Presence
 from cenote.store.reader import Reader
@@ -35,6 +34,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 50  # of a change while others change the same record; each time at least one of them gets through
+SEEN_SECONDS = 10.0  # how long a write that happened waits until the memory has it
 
 
 class NameTaken(Conflict):
@@ -59,7 +59,6 @@ class Store(Reader):
         self._tables = Tables(self._keys)
         self._cache = WatchCache(gateway, self._keys.prefix, self._tables, self._told)
         self._writer = Writer(gateway, self._keys)
-        self.groups = Groups(self._tables, self._cache, self._writer, self._keys)
         self._present: dict[str, Presence] = {}
         self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self._changed = asyncio.Event()  # replaced after each change
@@ -95,7 +94,7 @@ class Store(Reader):
         """
         key, claims = self._keys.cluster(cluster.id), self._claims(cluster)
         outcome = await self._writer.write(
-            [wire.missing(key), *map(wire.missing, claims), *map(wire.exists, self.groups.of(cluster))],
+            [wire.missing(key), *map(wire.missing, claims)],
             [
                 wire.put(key, msgspec.json.encode(cluster)),
                 *self._claim(claims, cluster),
@@ -182,6 +181,29 @@ class Store(Reader):
         outcome = await self._writer.write([], [*removals, *self._noted(note)])
         await self._seen(outcome.revision)
 
+    async def add_metrics_login(self, login: MetricsLogin) -> None:
+        """Write the login for metrics, unless there is one."""
+        key = self._keys.metrics_login
+        operations = [wire.put(key, msgspec.json.encode(login))]
+        outcome = await self._writer.write([wire.missing(key)], operations, look=[key])
+        await self._seen(outcome.revision or outcome.found[key].mod_revision)
+
+    async def replace_metrics_login(self, login: MetricsLogin, note: Note | None = None) -> None:
+        await self._put([], self._keys.metrics_login, login, note)
+
+    async def wait(self, condition: Callable[[], T | None], seconds: float) -> T | None:
+        """Return what ``condition`` returns as soon as that is not None; None after ``seconds``.
+
+        It is evaluated at once and after every change of a record; it must not wait itself.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                while (answer := condition()) is None:
+                    await self._changed.wait()
+                return answer
+        except TimeoutError:
+            return None
+
     def changes(self) -> Changes:
         """Subscribe to changed clusters, beginning with all of them."""
         changes = Changes(self._tables.clusters, self._subscribers.discard)
@@ -210,13 +232,8 @@ class Store(Reader):
                 return current
             claims = self._claims(value) - self._claims(current.value)
             freed = {self._keys.name(current.value.name)} & self._claims(current.value) - self._claims(value)
-            entered = self.groups.of(value) - self.groups.of(current.value)
             outcome = await self._writer.write(
-                [
-                    wire.unchanged(key, current.revision),
-                    *map(wire.missing, claims),
-                    *map(wire.exists, entered),
-                ],
+                [wire.unchanged(key, current.revision), *map(wire.missing, claims)],
                 [
                     wire.put(key, msgspec.json.encode(value)),
                     *self._claim(claims, value),
@@ -250,7 +267,7 @@ class Store(Reader):
         self,
         conditions: list[wire.Condition],
         key: str,
-        record: NodeStatus | Token,
+        record: NodeStatus | Token | MetricsLogin,
         note: Note | None = None,
     ) -> None:
         operations = [wire.put(key, msgspec.json.encode(record)), *self._noted(note)]
@@ -263,7 +280,7 @@ class Store(Reader):
     def _claims(self, cluster: Cluster) -> set[str]:
         """The keys that no other cluster may have: its name while it lives, and its nodes' ports."""
         names = {self._keys.name(cluster.name)} if cluster.deleted_at is None else set()
-        ports = ((node.host, port) for node in cluster.nodes for port in (node.port, node.pool_port))
+        ports = ((node.host, port) for node in cluster.nodes for port in node.ports)
         return names | {self._keys.port(host, port) for host, port in ports}
 
     def _claim(self, claims: set[str], cluster: Cluster) -> list[wire.Operation]:
@@ -274,11 +291,12 @@ class Store(Reader):
         if self._keys.name(cluster.name) in outcome.found:
             return NameTaken("cluster name is not available")
         for node in cluster.nodes:
-            wanted = {node.port, node.pool_port}
-            ports = frozenset(port for port in wanted if self._keys.port(node.host, port) in outcome.found)
+            ports = frozenset(
+                port for port in node.ports if self._keys.port(node.host, port) in outcome.found
+            )
             if ports:
                 return PortTaken(node.host, ports)
-        return Conflict("The project or the network of the cluster was deleted meanwhile; try again.")
+        return Conflict("there is a cluster with this id")
 
     async def _seen(self, revision: int) -> None:
         # What happened is not taken back by an error: a reader who is late sees it a little later.

@@ -1,0 +1,125 @@
+"""A TLS port of one cluster's own, open to its trusted sources, with the certificate as it is on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import ssl
+from collections.abc import Callable, Iterable
+
+from cenote.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0  # until another program has left the port, or a file descriptor is free again
+HANDSHAKE_SECONDS = 10.0
+MOST_CONNECTIONS = 64  # at a time
+
+
+class Door:
+    """Listens on one port; ``protocol`` makes what serves a connection, once it speaks TLS.
+
+    ``admits`` is asked for the address of each client, ``certificate`` for key and certificate in PEM.
+    """
+
+    def __init__(
+        self,
+        addresses: Iterable[str],
+        port: int,
+        admits: Callable[[str], bool],
+        certificate: Callable[[], bytes | None],
+        protocol: Callable[[], asyncio.Protocol],
+    ) -> None:
+        self.port = port
+        self._addresses, self._admits, self._certificate = tuple(addresses), admits, certificate
+        self._protocol = protocol
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._connections: set[asyncio.Transport] = set()
+        self._context: tuple[bytes, ssl.SSLContext] | None = None
+
+    async def serve(self) -> None:
+        """Listen until cancelled; connections that are open go on."""
+        try:
+            async with asyncio.TaskGroup() as group, contextlib.AsyncExitStack() as stack:
+                for address in self._addresses:
+                    listener = await _listening(address, self.port)
+                    stack.callback(listener.close)
+                    group.create_task(self._accept(listener))
+                await asyncio.Event().wait()
+        finally:
+            for task in self._handshakes:
+                task.cancel()
+
+    async def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, address = await asyncio.get_running_loop().sock_accept(listener)
+            except OSError:  # such as no file descriptor being left
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            if not self._has_room() or not self._admits(address[0]):
+                connection.close()
+                continue
+            task = asyncio.create_task(self._shake_hands(connection))
+            self._handshakes.add(task)
+            task.add_done_callback(self._handshakes.discard)
+
+    def _has_room(self) -> bool:
+        self._connections = {one for one in self._connections if not one.is_closing()}
+        return len(self._connections) + len(self._handshakes) < MOST_CONNECTIONS
+
+    async def _shake_hands(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            transport, _ = await loop.connect_accepted_socket(
+                self._protocol, connection, ssl=self._tls(), ssl_handshake_timeout=HANDSHAKE_SECONDS
+            )
+            assert isinstance(transport, asyncio.Transport)
+            self._connections.add(transport)
+        except (OSError, Unavailable) as error:  # it leaves, or speaks no TLS
+            log.debug("port %d: %s", self.port, error)
+            connection.close()
+        except asyncio.CancelledError:
+            connection.close()
+            raise
+
+    def _tls(self) -> ssl.SSLContext:
+        """Return a context with the certificate as it is; Unavailable when there is none yet."""
+        content = self._certificate()
+        if not content:
+            raise Unavailable("there is no certificate yet")
+        if self._context is None or self._context[0] != content:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            # Only a file can be loaded, and it has to be what was read, not what a path leads to later.
+            with open(os.memfd_create("certificate"), "wb") as file:
+                file.write(content)
+                file.flush()
+                context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
+            self._context = content, context
+        return self._context[1]
+
+
+async def _listening(address: str, port: int) -> socket.socket:
+    """Return a socket that listens, as soon as no other program does so."""
+    told = False
+    while True:
+        listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if listener.family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind((address, port))
+            listener.listen()
+            listener.setblocking(False)
+        except OSError as error:
+            listener.close()
+            if not told:
+                log.warning("cannot listen on %s port %d: %s; trying again", address, port, error.strerror)
+                told = True
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return listener

@@ -1,0 +1,131 @@
+"""What a PostgreSQL keeps count of, asked for so that it costs next to nothing.
+
+However many databases and tables there are: what the server has in memory is asked for by one connection, and
+the sizes of databases only now and then, since it finds those out by looking at every file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import msgspec
+
+from cenote.conf.hba import SUPERUSER
+from cenote.domain import Cluster
+from cenote.errors import CenoteError
+from cenote.host.sql import Session
+from cenote.layout import Layout
+from cenote.observing import DatabaseNumbers, ServerNumbers, SlotNumbers
+
+STATEMENT_SECONDS = 3  # a scrape is given up by Prometheus after 10
+MEASURE_EVERY = 60.0  # seconds
+FORGET_AFTER = 3600.0  # seconds in which nobody asks for them
+MEASURE_SHARE = 20  # times what it took to measure sizes pass before the next time
+
+_SERVER = """
+SELECT extract(epoch FROM pg_postmaster_start_time())::float8,
+       current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
+       pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+                            ELSE pg_current_wal_lsn() END, '0/0')::int8
+"""
+# 10 is the superuser that initdb makes: ourselves.
+_CLIENTS = """
+SELECT coalesce(state, 'starting'), count(*),
+       coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float8,
+       count(*) FILTER (WHERE wait_event_type = 'Lock')
+FROM pg_stat_activity WHERE backend_type = 'client backend' AND usesysid IS DISTINCT FROM 10 GROUP BY 1
+"""
+_SLOTS = """
+SELECT slot_name, active, greatest(0, pg_wal_lsn_diff(
+           CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END,
+           restart_lsn))::int8
+FROM pg_replication_slots WHERE restart_lsn IS NOT NULL
+"""
+_DATABASES = """
+SELECT datname, numbackends, age(datfrozenxid), xact_commit, xact_rollback, blks_hit, blks_read,
+       blk_read_time / 1000, blk_write_time / 1000, tup_returned, tup_fetched, tup_inserted, tup_updated,
+       tup_deleted, conflicts, deadlocks, temp_files, temp_bytes
+FROM pg_database JOIN pg_stat_database USING (datname)
+WHERE datname NOT IN ('postgres', 'template0', 'template1')
+"""
+_SIZES = """
+SELECT datname, pg_database_size(oid)
+FROM pg_database WHERE datname NOT IN ('postgres', 'template0', 'template1')
+"""
+
+_DATABASE_FIELDS = (
+    *("name", "connections", "transaction_id_age", "commits", "rollbacks", "blocks_hit", "blocks_read"),
+    *("block_read_seconds", "block_write_seconds", "rows_returned", "rows_fetched", "rows_inserted"),
+    *("rows_updated", "rows_deleted", "conflicts", "deadlocks", "temporary_files", "temporary_bytes"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """The sizes of a cluster's databases, and when they are to be measured again."""
+
+    sizes: dict[str, int] = field(default_factory=dict)
+    next_at: float = 0.0
+
+
+class Statistics:
+    """Asks the servers of this host, and remembers how large their databases were."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._measured: dict[UUID, _Measured] = {}
+
+    async def of(self, cluster: Cluster) -> ServerNumbers:
+        """Return the numbers of a cluster's server; CenoteError when it does not answer."""
+        async with self._session(cluster) as session:
+            [(started_at, allowed, wal_bytes)] = await session.rows(SUPERUSER, _SERVER)
+            clients = await session.rows(SUPERUSER, _CLIENTS)
+            slots = await session.rows(SUPERUSER, _SLOTS)
+            databases = await session.rows(SUPERUSER, _DATABASES)
+            sizes = await self._sizes(cluster.id, session)
+        return ServerNumbers(
+            started_at=started_at,
+            connections={state: count for state, count, _, _ in clients},
+            connections_allowed=allowed,
+            longest_transaction=max((longest for _, _, longest, _ in clients), default=0.0),
+            waiting_for_locks=sum(waiting for _, _, _, waiting in clients),
+            wal_bytes=wal_bytes,
+            slots=tuple(
+                SlotNumbers(name=name, active=active, retained_bytes=retained)
+                for name, active, retained in slots
+            ),
+            databases=tuple(
+                msgspec.convert(dict(zip(_DATABASE_FIELDS, row, strict=True)), DatabaseNumbers)
+                for row in databases
+            ),
+            sizes=sizes,
+        )
+
+    async def _sizes(self, id: UUID, session: Session) -> dict[str, int]:
+        """Return the sizes of the databases; where measuring them fails or takes too long, the last known."""
+        now = asyncio.get_running_loop().time
+        known, begun = self._measured.get(id, _Measured()), now()
+        if begun < known.next_at:
+            return known.sizes
+        sizes = known.sizes
+        with contextlib.suppress(CenoteError):  # such as a database that is dropped meanwhile
+            sizes = {name: size for name, size in await session.rows(SUPERUSER, _SIZES) if size is not None}
+        took = now() - begun
+        self._measured = {one: it for one, it in self._measured.items() if it.next_at > begun - FORGET_AFTER}
+        self._measured[id] = _Measured(sizes, begun + max(MEASURE_EVERY, MEASURE_SHARE * took))
+        return sizes
+
+    @asynccontextmanager
+    async def _session(self, cluster: Cluster) -> AsyncIterator[Session]:
+        node = cluster.primary
+        sockets = self._layout.node(cluster.id).sockets
+        session = Session(sockets, node.port, node.pool_port, STATEMENT_SECONDS)
+        try:
+            yield session
+        finally:
+            await session.close()

@@ -1,0 +1,264 @@
+"""The port on which a cluster's metrics are: who is let in, and that it is there whenever the cluster is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID
+
+import httpx
+import pytest
+from msgspec.structs import replace
+
+from cenote.domain import Cluster
+from cenote.door import MOST_CONNECTIONS
+from cenote.host import facts, processes
+from cenote.layout import Layout
+from cenote.store import Gateway, PrivateEtcd, Store
+from cenote_client import Client
+from tests.support.scraping import Scraper, value
+from tests.support.service import SMALLEST, Service, online, online_cluster, service
+from tests.support.waiting import wait_until
+
+HERE = [{"type": "ip_addr", "value": "127.0.0.0/8"}, {"type": "ip_addr", "value": "::1"}]
+ELSEWHERE = [{"type": "ip_addr", "value": "192.0.2.0/24"}]
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Service]:
+    with service("--requests-per-minute=0") as running:
+        yield running
+
+
+@pytest.fixture
+def client(running: Service) -> Iterator[Client]:
+    with running.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def cluster(running: Service) -> Any:
+    with running.client() as client:
+        return online_cluster(client, "backend")
+
+
+@pytest.fixture
+def scraper(client: Client, cluster: Any) -> Scraper:
+    return Scraper(client, cluster)
+
+
+def allow(client: Client, cluster: Any, rules: Any) -> None:
+    client.request("PUT", f"/v2/databases/{cluster['id']}/firewall", json={"rules": rules})
+
+
+def test_only_who_has_the_login_reads_and_others_are_told_how(scraper: Scraper) -> None:
+    name, password = scraper.login
+    for auth in (("", ""), (name, "wrong"), ("wrong", password)):
+        answer = scraper.get(auth=auth)
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"].startswith("Basic ")
+        assert "cenote_" not in answer.text
+    assert httpx.get(scraper.url, verify=scraper.context).status_code == 401
+    assert scraper.get().status_code == 200
+
+
+def test_another_login_is_good_at_once_and_the_old_one_no_longer(client: Client, scraper: Scraper) -> None:
+    before = client.request("GET", "/v2/databases/metrics/credentials")
+    wanted = {"basic_auth_username": "prometheus", "basic_auth_password": "correct-horse"}
+    client.request("PUT", "/v2/databases/metrics/credentials", json={"credentials": wanted})
+    try:
+        assert scraper.get().status_code == 401
+        assert scraper.get(auth=tuple(wanted.values())).status_code == 200
+    finally:
+        client.request("PUT", "/v2/databases/metrics/credentials", json=before)
+    assert scraper.get().status_code == 200
+
+
+def test_there_is_one_page_to_read_and_nothing_to_write(scraper: Scraper) -> None:
+    assert scraper.get("HEAD").content == b""
+    assert scraper.get("POST").status_code == 405
+    for path in ("/", "/metrics/", "/v2/databases"):
+        assert scraper.get(url=scraper.url.replace("/metrics", path)).status_code == 404
+    assert scraper.get().headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+
+
+def test_the_port_shows_the_certificate_of_its_cluster_and_speaks_nothing_but_tls(
+    client: Client, cluster: Any, scraper: Scraper
+) -> None:
+    other = online_cluster(client, "other")
+    try:
+        elsewhere = Scraper(client, other)
+        with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+            elsewhere.get(url=scraper.url)
+        assert value(elsewhere.samples(), "cenote_cluster_info", cluster="other") == 1
+        assert value(scraper.samples(), "cenote_cluster_info", cluster="backend") == 1
+        with pytest.raises(httpx.TransportError):
+            httpx.get(scraper.url.replace("https", "http"))
+    finally:
+        client.request("DELETE", f"/v2/databases/{other['id']}")
+
+
+def test_trusted_sources_are_those_of_the_databases(client: Client, cluster: Any, scraper: Scraper) -> None:
+    with scraper.http() as http:
+        assert http.get(scraper.url).status_code == 200
+        for rules, admitted in ((HERE, True), (ELSEWHERE, False), ([], True)):
+            allow(client, cluster, rules)
+            assert scraper.answers() is admitted
+        allow(client, cluster, HERE)
+        assert http.get(scraper.url).status_code == 200
+        allow(client, cluster, ELSEWHERE)
+        with contextlib.suppress(httpx.TransportError):
+            assert http.get(scraper.url).status_code == 403  # on a connection that was open already
+    allow(client, cluster, [])
+
+
+@pytest.mark.parametrize(
+    ("which", "gone", "there"),
+    [
+        ("pgbouncer", "cenote_pooler_up", "cenote_server_up"),
+        ("postgresql", "cenote_server_up", "cenote_pooler_up"),
+    ],
+)
+def test_when_one_of_the_two_servers_hangs_the_other_still_tells(
+    running: Service, client: Client, which: str, gone: str, there: str
+) -> None:
+    cluster = online_cluster(client, f"hung-{which}")
+    scraper = Scraper(client, cluster)
+    paths = Layout(running.data_dir).node(UUID(cluster["id"]))
+    program = paths.server(Path()) if which == "postgresql" else paths.bouncer(Path("pgbouncer"))
+    process = processes.find(program)
+    assert process is not None
+    os.kill(process.pid, signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor() as threads:  # nor do several scrapers get in each other's way
+            pages = list(threads.map(lambda _: scraper.samples(), range(3)))
+        assert {(value(found, gone), value(found, there)) for found in pages} == {(0, 1)}
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
+
+    def both() -> bool:
+        found = scraper.samples()
+        return value(found, gone) == value(found, there) == 1
+
+    wait_until("both answer again", 60, both)
+    client.request("DELETE", f"/v2/databases/{cluster['id']}")
+
+
+def test_a_deleted_cluster_has_no_metrics_and_its_port_is_free_again(client: Client) -> None:
+    cluster = online_cluster(client, "short-lived")
+    scraper = Scraper(client, cluster)
+    with scraper.http() as http:
+        assert http.get(scraper.url).status_code == 200
+        client.request("DELETE", f"/v2/databases/{cluster['id']}")
+
+        def refused() -> bool:  # on a connection that was open, too
+            try:
+                return http.get(scraper.url).status_code == 404
+            except httpx.TransportError:
+                return True
+
+        wait_until("the connection is of no use", 20, refused)
+    wait_until("nobody listens", 20, lambda: scraper.port not in facts.listening_ports())
+
+    def given_again() -> bool:  # the claim goes when the servers have ended
+        body = SMALLEST | {"name": "next"}
+        following = client.request("POST", "/v2/databases", json=body)["database"]
+        client.request("DELETE", f"/v2/databases/{following['id']}")
+        return bool(following["metrics_endpoints"][0]["port"] == scraper.port)
+
+    wait_until("another cluster gets the port", 20, given_again)
+
+
+def test_after_a_restart_of_the_service_the_same_login_reads_at_the_same_port(
+    running: Service, client: Client, scraper: Scraper
+) -> None:
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        running.end(how)
+        assert not scraper.answers()
+        running.start()
+        wait_until("the metrics are there", 20, scraper.answers)
+
+
+def test_a_cluster_recorded_before_there_were_metrics_gets_a_port(
+    running: Service, client: Client, cluster: Any
+) -> None:
+    running.end()
+    asyncio.run(forget_metrics_port(running, UUID(cluster["id"])))
+    running.start()
+
+    def port() -> Any:
+        return client.request("GET", f"/v2/databases/{cluster['id']}")["database"]["metrics_endpoints"]
+
+    [endpoint] = wait_until("it has a port", 20, port)
+    assert running.first_port <= endpoint["port"] < running.api_port
+    online(client, cluster["id"])
+    scraper = Scraper(client, cluster)
+    wait_until("the metrics are there", 20, scraper.answers)
+
+
+def test_a_port_that_a_stranger_has_is_taken_once_it_is_free(
+    running: Service, client: Client, cluster: Any
+) -> None:
+    scraper = Scraper(client, cluster)
+    running.end()
+    with socket.create_server(("127.0.0.1", scraper.port)):
+        running.start()
+        wait_until("the log tells of it", 20, lambda: f"port {scraper.port}: Address" in running.log())
+    wait_until("the metrics are there", 20, scraper.answers)
+
+
+def test_a_renewed_certificate_is_shown_to_the_next_client(
+    client: Client, cluster: Any, scraper: Scraper
+) -> None:
+    path = f"/v2/databases/{cluster['id']}/do_settings"
+    assert "db.example.com" not in names_shown(scraper)
+    client.request("PUT", path, json={"do_settings": {"service_cnames": ["db.example.com"]}})
+    assert "db.example.com" in names_shown(scraper)
+    client.request("PUT", path, json={"do_settings": {"service_cnames": []}})
+
+
+def test_connections_that_say_nothing_hold_up_neither_the_api_nor_other_clusters(
+    client: Client, scraper: Scraper
+) -> None:
+    other = online_cluster(client, "undisturbed")
+    with ExitStack() as stack:
+        for _ in range(2 * MOST_CONNECTIONS):
+            stack.enter_context(socket.create_connection(("127.0.0.1", scraper.port)))
+        assert Scraper(client, other).answers()
+    wait_until("there is room again", 30, scraper.answers)
+    client.request("DELETE", f"/v2/databases/{other['id']}")
+
+
+def names_shown(scraper: Scraper) -> set[str]:
+    with (
+        socket.create_connection(("127.0.0.1", scraper.port), timeout=20) as plain,
+        scraper.context.wrap_socket(plain, server_hostname="localhost") as connection,
+    ):
+        certificate = connection.getpeercert()
+    assert certificate is not None
+    names = cast(tuple[tuple[str, str], ...], certificate["subjectAltName"])
+    return {name for _, name in names}
+
+
+async def forget_metrics_port(running: Service, id: UUID) -> None:
+    """Make a record what it was before there were metrics; etcd goes on without the service."""
+    gateway = Gateway(socket=PrivateEtcd(Layout(running.data_dir).etcd).socket)
+    store = Store(gateway)
+    await store.open()
+    try:
+
+        def change(cluster: Cluster) -> Cluster:
+            return replace(cluster, nodes=tuple(replace(node, metrics_port=0) for node in cluster.nodes))
+
+        await store.update_cluster(id, change)
+    finally:
+        await store.close()
+        await gateway.close()
