@@ -89,18 +89,6 @@ def test_a_cluster_has_every_field_in_the_type_that_strict_clients_decode(apis: 
     apis.run(scenario)
 
 
-def test_ids_of_project_and_network_are_kept_when_they_are_given(apis: Apis) -> None:
-    async def scenario(api: Api) -> None:
-        ids = {
-            "project_id": "11111111-1111-4111-8111-111111111111",
-            "private_network_uuid": "22222222-2222-4222-8222-222222222222",
-        }
-        shown = (await api.call("POST", "/v2/databases", 201, json={**BACKEND, **ids}))["database"]
-        assert {key: shown[key] for key in ids} == ids
-
-    apis.run(scenario)
-
-
 def test_without_a_version_a_cluster_gets_the_newest(apis: Apis) -> None:
     async def scenario(api: Api) -> None:
         body = {key: value for key, value in BACKEND.items() if key != "version"}

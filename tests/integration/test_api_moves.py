@@ -171,11 +171,14 @@ def test_a_cluster_is_migrating_from_the_answer_until_it_is_there(apis: Apis) ->
     apis.run(scenario)
 
 
-def test_a_cluster_in_a_network_of_its_own_keeps_it_unless_another_is_asked_for(apis: Apis) -> None:
+def test_a_cluster_moves_into_a_network_of_the_region_that_it_moves_to(apis: Apis) -> None:
     async def scenario(api: Api) -> None:
-        first, second = "7a1d5c1e-0b5f-4d43-8f3a-111111111111", "7a1d5c1e-0b5f-4d43-8f3a-222222222222"
-        cluster = await idle_cluster(api, private_network_uuid=first)
-        for asked, expected in (("", first), (second, second)):
+        made = [{"name": region, "region": region} for region in ("nyc1", "fra1")]
+        here, there = [(await api.call("POST", "/v2/vpcs", 201, json=one))["vpc"]["id"] for one in made]
+        cluster = await idle_cluster(api, private_network_uuid=here)
+        body = {"region": "fra1", "private_network_uuid": here}
+        assert "not in fra1" in await api.refusal("PUT", f"{cluster}/migrate", 422, json=body)
+        for asked, expected in ((there, there), ("", str(catalog.default_network("fra1")))):
             body = {"region": "fra1", "private_network_uuid": asked}
             await api.call("PUT", f"{cluster}/migrate", 202, json=body)
             assert (await shown(api, cluster))["private_network_uuid"] == expected

@@ -353,6 +353,16 @@ def test_a_token_is_good_until_it_expires_or_is_revoked(apis: Apis) -> None:
     apis.run(scenario)
 
 
+def test_every_token_may_see_itself_and_not_its_text(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        wanted = {"name": "ci", "scopes": ["database:update", "database:create"]}
+        made = (await api.call("POST", "/v2/cenote/tokens", 201, json=wanted))["token"]
+        headers = {"authorization": f"Bearer {made.pop('token')}"}
+        assert (await api.call("GET", "/v2/cenote/token", 200, headers=headers))["token"] == made
+
+    apis.run(scenario)
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -238,9 +238,10 @@ def test_a_pool_without_a_user_has_everybody_as_themselves_within_its_size(labs:
         async def work(name: str) -> None:
             for _ in range(5):
                 assert await ask(cluster, "SELECT current_user", user=name) == name
-                asked = "SELECT count(*) FROM pg_stat_activity WHERE usename LIKE 'user-%'"
-                [(count,)] = await lab.rows(cluster, asked)
-                assert count <= POOL.size
+                # PostgreSQL may still be ending one that the pooler has closed to make room for another.
+                session = lab.session(cluster)
+                servers = await sql.console(session.sockets, session.pool_port, "SHOW SERVERS")
+                assert len(servers) <= POOL.size
 
         await asyncio.gather(*(work(name) for name in names))
 

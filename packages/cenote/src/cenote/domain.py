@@ -191,6 +191,7 @@ class Cluster(Record, frozen=True, kw_only=True):
     created_at: datetime
     storage_mib: int
     project_id: UUID
+    assigned_at: datetime | None = None  # None: it has been in its project since it was made
     private_network_id: UUID
     authority: CertificateAuthority
     nodes: tuple[Node, ...]

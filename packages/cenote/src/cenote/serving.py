@@ -23,6 +23,7 @@ from cenote import identity, parameters, programs, web
 from cenote.agent import Agent
 from cenote.api.app import create_app
 from cenote.api.service import Settings
+from cenote.console import with_console
 from cenote.domain import Host
 from cenote.engine.wanted import Site
 from cenote.errors import Misconfigured, Unavailable
@@ -214,6 +215,7 @@ async def _run(
         ),
         observer,
     )
+    app = with_console(app, sealer.derived("console"), only_tls=settings.certificate is not None)
     server = web.server(app, context, settings, layout)
     scraping = Scraping(store, sealer, observer, layout, host.name, settings.listen, server.server_state)
     try:

@@ -13,6 +13,7 @@ from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
 from cenote.api import (
+    account,
     ca,
     clusters,
     config,
@@ -24,11 +25,14 @@ from cenote.api import (
     maintenance,
     metrics,
     moves,
+    networks,
     options,
     own_settings,
     pool_stats,
     pools,
+    projects,
     storage,
+    tags,
     tokens,
     unsupported,
     users,
@@ -57,6 +61,10 @@ OPERATIONS: tuple[HTTPRouteHandler, ...] = (
     *firewall.ROUTES,
     *metrics.ROUTES,
     *tokens.ROUTES,
+    *tags.ROUTES,
+    *projects.ROUTES,
+    *networks.ROUTES,
+    *account.ROUTES,
     *unsupported.ROUTES,
 )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
-from uuid import NAMESPACE_OID, uuid4, uuid5
+from uuid import UUID, uuid4
 
 import msgspec
 from litestar import HttpMethod
@@ -17,8 +17,10 @@ from cenote import catalog, certificates, rules, sources
 from cenote.api import credentials, paging
 from cenote.api.auth import CREATE, DELETE, READ
 from cenote.api.firewall import RuleBody
+from cenote.api.networks import network_of
 from cenote.api.own_settings import OwnSettings
 from cenote.api.placing import Place, place
+from cenote.api.projects import project_of
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
 from cenote.api.storage import ReplaceAutoscale, StorageBody
 from cenote.api.views import ClusterView, cluster_view
@@ -35,13 +37,11 @@ from cenote.domain import (
     StorageAutoscale,
     UserRole,
 )
-from cenote.errors import Invalid
+from cenote.errors import Invalid, NotFound
 from cenote.store import NameTaken, PortTaken
 
 PATH = "/v2/databases"
 ONE = "/v2/databases/{database_cluster_uuid:str}"
-
-DEFAULT_PROJECT = uuid5(NAMESPACE_OID, "cenote project default")
 
 
 class CreateCluster(Body):
@@ -134,8 +134,8 @@ async def _recorded(service: Service, wanted: CreateCluster, note: Note) -> Clus
     tags = rules.tags(wanted.tags)
     now = datetime.now(UTC).replace(microsecond=0)
     firewall = sources.replaced((), [rule.wanted() for rule in wanted.rules or ()], now)
-    project_id = rules.optional_uuid("project_id", wanted.project_id)
-    network_id = rules.optional_uuid("private_network_uuid", wanted.private_network_uuid)
+    project_id = _project_id(service, wanted.project_id)
+    network_id = network_of(service, wanted.private_network_uuid, region)
     own = wanted.do_settings or OwnSettings()
     service_names = rules.service_names(own.service_cnames)
     autoscale = wanted.growing()
@@ -161,8 +161,8 @@ async def _recorded(service: Service, wanted: CreateCluster, note: Note) -> Clus
             created_at=now,
             storage_mib=storage_mib,
             autoscale=autoscale,
-            project_id=project_id or DEFAULT_PROJECT,
-            private_network_id=network_id or catalog.default_network(region),
+            project_id=project_id,
+            private_network_id=network_id,
             authority=authority,
             nodes=(
                 Node(
@@ -188,6 +188,13 @@ async def _recorded(service: Service, wanted: CreateCluster, note: Note) -> Clus
             refused.setdefault(error.host, set()).update(error.ports)
         else:
             return cluster
+
+
+def _project_id(service: Service, asked: str | None) -> UUID:
+    try:
+        return project_of(service, asked).id
+    except NotFound:
+        raise Invalid(f"project_id: there is no project {asked}.") from None
 
 
 def _name_taken() -> Invalid:

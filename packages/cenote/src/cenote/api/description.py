@@ -67,7 +67,7 @@ def describe(handlers: Iterable[HTTPRouteHandler]) -> dict[str, Any]:
 def _operation(path: str, name: str, one: Operation) -> dict[str, Any]:
     summary, _, more = one.summary.partition("\n")
     told = [more.strip()] if more.strip() else []
-    if one.scope is not None:
+    if one.scope:
         told.append(f"Needs the scope `{one.scope}`.")
     entry: dict[str, Any] = {
         "operationId": f"{name}_{one.method.lower()}_{_tail(path)}" if name in _SHARED else name,
@@ -79,7 +79,7 @@ def _operation(path: str, name: str, one: Operation) -> dict[str, Any]:
     }
     if one.scope is None:
         entry["security"] = []
-    else:
+    elif one.scope:
         entry["x-scope"] = one.scope
     if one.body is not None:
         entry["requestBody"] = {"required": True, "content": _content(one.body)}
@@ -132,6 +132,8 @@ def _content(kind: Any) -> dict[str, Any]:
 
 def _noun(path: str) -> str:
     words = [word for word in path.split("/")[2:] if not word.startswith("{")]
+    if words[:1] not in ([], ["databases"], ["cenote"]):
+        return words[0]
     return words[1] if len(words) > 1 else "clusters"
 
 

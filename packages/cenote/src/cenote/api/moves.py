@@ -12,6 +12,7 @@ from litestar.response.base import ASGIResponse
 from cenote import configuration, rules, storage
 from cenote.api.auth import UPDATE
 from cenote.api.config import surroundings
+from cenote.api.networks import network_of
 from cenote.api.service import Body, Call, accepted, operation
 from cenote.domain import Cluster, EventType
 
@@ -60,7 +61,7 @@ async def migrate_cluster(request: Call) -> ASGIResponse:
     cluster = request.cluster().value
     wanted = await request.decoded(Migrate)
     region = rules.region(wanted.region)
-    network_id = rules.optional_uuid("private_network_uuid", wanted.private_network_uuid)
+    network_id = network_of(request.service, wanted.private_network_uuid, region)
     request.idle_cluster()
     await request.service.store.update_cluster(
         cluster.id,

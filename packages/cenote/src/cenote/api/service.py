@@ -24,6 +24,7 @@ from cenote.store import Sealer, Store, Stored
 
 T = TypeVar("T")
 
+ANY = ""  # the scope of what every good token may do
 _LONGEST_REQUEST = 300  # characters of it that an event keeps
 
 
@@ -199,13 +200,16 @@ def operation(
     query: tuple[str, ...] = (),
     also: tuple[int, ...] = (),
 ) -> Callable[[Answering], HTTPRouteHandler]:
-    """Make a route of a coroutine; its docstring is the summary, ``scope`` is demanded before it runs."""
+    """Make a route of a coroutine; its docstring is the summary, ``scope`` is demanded before it runs.
+
+    With None for a scope it is open to everybody, with ``ANY`` to every good token.
+    """
 
     def declare(answering: Answering) -> HTTPRouteHandler:
         summary = (answering.__doc__ or "").strip()
 
         async def handle(request: Call) -> ASGIResponse:
-            if scope is not None:
+            if scope:
                 request.caller.require(scope)
             return await answering(request)
 

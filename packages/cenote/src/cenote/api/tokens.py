@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from cenote.api import auth
 from cenote.api.auth import ADMIN
-from cenote.api.service import Body, Call, answer, no_content, operation
+from cenote.api.service import ANY, Body, Call, answer, no_content, operation
 from cenote.domain import Token
 from cenote.errors import Invalid, NotFound
 
@@ -50,6 +50,14 @@ class TokensAnswer(msgspec.Struct):
 async def list_tokens(request: Call) -> ASGIResponse:
     """List all tokens, the oldest first, without their texts."""
     return answer(TokensAnswer([token_view(token) for token in request.service.store.tokens()]))
+
+
+@operation(HttpMethod.GET, "/v2/cenote/token", scope=ANY, answer=TokenAnswer)
+async def get_own_token(request: Call) -> ASGIResponse:
+    """Get the token that makes this call: its name, its scopes and when it ends.
+
+    Every token may."""
+    return answer(TokenAnswer(token_view(request.caller.token)))
 
 
 @operation(HttpMethod.POST, PATH, scope=ADMIN, status=201, body=CreateToken, answer=TokenAnswer)
@@ -90,4 +98,4 @@ def token_view(token: Token, text: str | None = None) -> TokenView:
     )
 
 
-ROUTES = (list_tokens, create_token, revoke_token)
+ROUTES = (get_own_token, list_tokens, create_token, revoke_token)

@@ -149,9 +149,5 @@ def resize(cluster: Cluster, size: Size, storage_mib: int) -> Cluster:
     return replace(cluster, size=size.slug, storage_mib=storage_mib)
 
 
-def migrate(cluster: Cluster, region: str, network_id: UUID | None) -> Cluster:
-    """Move a cluster to another region, and to that one's network unless it is in a network of its own."""
-    if network_id is None:
-        was_default = cluster.private_network_id == catalog.default_network(cluster.region)
-        network_id = catalog.default_network(region) if was_default else cluster.private_network_id
+def migrate(cluster: Cluster, region: str, network_id: UUID) -> Cluster:
     return replace(cluster, region=region, private_network_id=network_id)

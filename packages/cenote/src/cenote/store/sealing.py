@@ -17,6 +17,8 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from cenote.domain import Secret
 from cenote.errors import Misconfigured
@@ -42,6 +44,7 @@ class Sealer:
         self._key_file = key_file
         self._prefix = f"{VERSION}.{hashlib.sha256(key).hexdigest()[:8]}."
         self._cipher = AESGCM(key)
+        self._key = key
 
     def seal(self, secret: Secret) -> str:
         """Return the secret as a text that only the key opens."""
@@ -60,6 +63,10 @@ class Sealer:
             # Without the cause: a traceback must not show the text.
             raise Misconfigured("a sealed secret in the store is damaged") from None
         return Secret(plain.decode())
+
+    def derived(self, purpose: str) -> bytes:
+        """Return a key of its own for something else, from which this one can't be told."""
+        return HKDF(SHA256(), length=KEY_BYTES, salt=None, info=purpose.encode()).derive(self._key)
 
     def _mismatch(self, sealed: str) -> str:
         if sealed.startswith(f"{VERSION}.") and sealed.count(".") == self._prefix.count("."):

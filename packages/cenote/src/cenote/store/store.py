@@ -23,6 +23,7 @@ from cenote.store import journal, wire
 from cenote.store.cache import WatchCache
 from cenote.store.changes import Changes
 from cenote.store.gateway import Gateway
+from cenote.store.groups import SEEN_SECONDS, Groups
 from cenote.store.patience import patiently
 from cenote.store.presence import Presence
 from cenote.store.reader import Reader
@@ -34,7 +35,6 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 50  # of a change while others change the same record; each time at least one of them gets through
-SEEN_SECONDS = 10.0  # how long a write that happened waits until the memory has it
 
 
 class NameTaken(Conflict):
@@ -59,6 +59,7 @@ class Store(Reader):
         self._tables = Tables(self._keys)
         self._cache = WatchCache(gateway, self._keys.prefix, self._tables, self._told)
         self._writer = Writer(gateway, self._keys)
+        self.groups = Groups(self._tables, self._cache, self._writer, self._keys)
         self._present: dict[str, Presence] = {}
         self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self._changed = asyncio.Event()  # replaced after each change
@@ -94,7 +95,7 @@ class Store(Reader):
         """
         key, claims = self._keys.cluster(cluster.id), self._claims(cluster)
         outcome = await self._writer.write(
-            [wire.missing(key), *map(wire.missing, claims)],
+            [wire.missing(key), *map(wire.missing, claims), *map(wire.exists, self.groups.of(cluster))],
             [
                 wire.put(key, msgspec.json.encode(cluster)),
                 *self._claim(claims, cluster),
@@ -232,8 +233,13 @@ class Store(Reader):
                 return current
             claims = self._claims(value) - self._claims(current.value)
             freed = {self._keys.name(current.value.name)} & self._claims(current.value) - self._claims(value)
+            entered = self.groups.of(value) - self.groups.of(current.value)
             outcome = await self._writer.write(
-                [wire.unchanged(key, current.revision), *map(wire.missing, claims)],
+                [
+                    wire.unchanged(key, current.revision),
+                    *map(wire.missing, claims),
+                    *map(wire.exists, entered),
+                ],
                 [
                     wire.put(key, msgspec.json.encode(value)),
                     *self._claim(claims, value),
@@ -296,7 +302,7 @@ class Store(Reader):
             )
             if ports:
                 return PortTaken(node.host, ports)
-        return Conflict("there is a cluster with this id")
+        return Conflict("The project or the network of the cluster was deleted meanwhile; try again.")
 
     async def _seen(self, revision: int) -> None:
         # What happened is not taken back by an error: a reader who is late sees it a little later.

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from cenote.domain import Cluster, Event, Host, MetricsLogin, NodeStatus, Token
+from cenote.groups import Group, Network, Project, Tag
 
 T = TypeVar("T")
 
@@ -29,8 +30,12 @@ class Keys:
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix.rstrip("/") + "/"
 
+    @property
+    def clusters(self) -> str:
+        return f"{self.prefix}clusters/"
+
     def cluster(self, id: UUID) -> str:
-        return f"{self.prefix}clusters/{id}"
+        return f"{self.clusters}{id}"
 
     def name(self, name: str) -> str:
         return f"{self.prefix}names/{quote(name, safe='')}"
@@ -49,6 +54,24 @@ class Keys:
 
     def token(self, sha256_hex: str) -> str:
         return f"{self.prefix}tokens/{sha256_hex}"
+
+    def tag(self, name: str) -> str:
+        return f"{self.prefix}tags/{quote(name, safe='')}"
+
+    def project(self, id: UUID) -> str:
+        return f"{self.prefix}projects/{id}"
+
+    def network(self, id: UUID) -> str:
+        return f"{self.prefix}networks/{id}"
+
+    def group(self, group: Group) -> str:
+        match group:
+            case Tag():
+                return self.tag(group.name)
+            case Project():
+                return self.project(group.id)
+            case Network():
+                return self.network(group.id)
 
     @property
     def metrics_login(self) -> str:
@@ -75,6 +98,9 @@ class Tables:
         self._token = msgspec.json.Decoder(Token)
         self._metrics_login = msgspec.json.Decoder(MetricsLogin)
         self._event = msgspec.json.Decoder(Event)
+        self._tag = msgspec.json.Decoder(Tag)
+        self._project = msgspec.json.Decoder(Project)
+        self._network = msgspec.json.Decoder(Network)
         self.clusters: dict[UUID, Stored[Cluster]] = {}
         self.names: dict[str, UUID] = {}
         self.ports: dict[str, dict[int, UUID]] = {}
@@ -83,6 +109,9 @@ class Tables:
         self.tokens: dict[str, Token] = {}
         self.metrics_login: MetricsLogin | None = None
         self.events: dict[str, Event] = {}
+        self.tags: dict[str, Tag] = {}
+        self.projects: dict[UUID, Project] = {}
+        self.networks: dict[UUID, Network] = {}
         self.unreadable: set[str] = set()
 
     def decode_cluster(self, value: bytes, revision: int) -> Stored[Cluster]:
@@ -107,6 +136,12 @@ class Tables:
                     self.metrics_login = self._metrics_login.decode(value)
                 case ["events", id]:
                     self.events[id] = self._event.decode(value)
+                case ["tags", name]:
+                    self.tags[name] = self._tag.decode(value)
+                case ["projects", id]:
+                    self.projects[UUID(id)] = self._project.decode(value)
+                case ["networks", id]:
+                    self.networks[UUID(id)] = self._network.decode(value)
             self.unreadable.discard(key)
         except (msgspec.DecodeError, ValueError) as error:
             log.error("the record %s cannot be read: %s", key, error)
@@ -133,6 +168,12 @@ class Tables:
                     self.metrics_login = None
                 case ["events", id]:
                     self.events.pop(id, None)
+                case ["tags", name]:
+                    self.tags.pop(name, None)
+                case ["projects", id]:
+                    self.projects.pop(UUID(id), None)
+                case ["networks", id]:
+                    self.networks.pop(UUID(id), None)
         except ValueError:
             return  # a key that never could be read
 

@@ -10,11 +10,12 @@ import msgspec
 
 
 class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a transaction compares; see ``missing``, ``exists``, ``unchanged``."""
+    """What a transaction compares; see ``missing``, ``exists``, ``unchanged``, ``quiet``."""
 
     key: bytes
     target: str
     result: str = "EQUAL"
+    range_end: bytes = b""
     create_revision: int | None = None
     mod_revision: int | None = None
 
@@ -29,6 +30,11 @@ def exists(key: str) -> Condition:
 
 def unchanged(key: str, revision: int) -> Condition:
     return Condition(key.encode(), "MOD", mod_revision=revision)
+
+
+def quiet(prefix: str, revision: int) -> Condition:
+    """Nothing below a prefix was put since a revision."""
+    return Condition(prefix.encode(), "MOD", "LESS", prefix_end(prefix), mod_revision=revision + 1)
 
 
 class Put(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,0 +1,182 @@
+"""VPCs: labels here, since all servers stand on one machine.  Each region has a default one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import msgspec
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+from msgspec.structs import replace
+
+from cenote import catalog, groups, rules
+from cenote.api import paging
+from cenote.api.auth import CREATE, DELETE, READ, UPDATE
+from cenote.api.service import Body, Call, Service, answer, no_content, operation
+from cenote.errors import Conflict, Invalid, NotFound
+from cenote.groups import DEFAULT_NETWORKS, Network
+
+PATH = "/v2/vpcs"
+ONE = PATH + "/{vpc_id:str}"
+
+
+class CreateNetwork(Body):
+    """Without ``ip_range`` one that is free is chosen."""
+
+    name: str
+    region: str
+    description: str | None = None
+    ip_range: str | None = None
+
+
+class UpdateNetwork(Body):
+    """What is left out or null stays as it is; the default ones of the regions can't be changed."""
+
+    name: str | None = None
+    description: str | None = None
+    default: bool | None = None
+
+
+class NetworkView(msgspec.Struct, kw_only=True):
+    """A VPC."""
+
+    id: UUID
+    urn: str
+    name: str
+    description: str
+    region: str
+    ip_range: str
+    created_at: datetime
+    default: bool
+
+
+class NetworkAnswer(msgspec.Struct):
+    vpc: NetworkView
+
+
+class NetworksAnswer(msgspec.Struct):
+    vpcs: list[NetworkView]
+    links: paging.Links
+    meta: paging.Meta
+
+
+@operation(HttpMethod.GET, PATH, scope=READ, answer=NetworksAnswer, paged=True)
+async def list_vpcs(request: Call) -> ASGIResponse:
+    """List all VPCs, after the default ones of the regions."""
+    found = [*DEFAULT_NETWORKS.values(), *request.service.store.groups.networks()]
+    page, links, meta = paging.page_of(request, found)
+    return answer(NetworksAnswer([_view(network) for network in page], links, meta))
+
+
+@operation(HttpMethod.POST, PATH, scope=CREATE, status=201, body=CreateNetwork, answer=NetworkAnswer)
+async def create_vpc(request: Call) -> ASGIResponse:
+    """Make a VPC, which is a label here."""
+    wanted = await request.decoded(CreateNetwork)
+    others = request.service.store.groups.networks
+    id, now = uuid4(), datetime.now(UTC).replace(microsecond=0)
+
+    def made() -> Network:
+        groups.room(others())
+        return Network(
+            id=id,
+            name=groups.network_name(wanted.name, others()),
+            region=rules.region(wanted.region),
+            description=groups.text("description", wanted.description),
+            ip_range=groups.ip_range(wanted.ip_range, others()),
+            created_at=now,
+        )
+
+    await request.service.store.groups.put(made, request.note())
+    return answer(NetworkAnswer(_view(_network(request.service, id))), 201)
+
+
+@operation(HttpMethod.GET, ONE, scope=READ, answer=NetworkAnswer)
+async def get_vpc(request: Call) -> ASGIResponse:
+    """Get a VPC."""
+    return answer(NetworkAnswer(_view(_named(request))))
+
+
+@operation(HttpMethod.PUT, ONE, scope=UPDATE, body=UpdateNetwork, answer=NetworkAnswer)
+async def update_vpc(request: Call) -> ASGIResponse:
+    """Give a VPC another name or description."""
+    id = _named(request).id
+    wanted = await request.decoded(UpdateNetwork)
+
+    def changed() -> Network:
+        before = _network(request.service, id)
+        if id in DEFAULT_NETWORKS:
+            raise Invalid("a region's default VPC can't be changed.")
+        if wanted.default:
+            raise Invalid("default: another VPC can't become the default one of its region.")
+        others = [one for one in request.service.store.groups.networks() if one.id != id]
+        return replace(
+            before,
+            name=before.name if wanted.name is None else groups.network_name(wanted.name, others),
+            description=before.description
+            if wanted.description is None
+            else groups.text("description", wanted.description),
+        )
+
+    await request.service.store.groups.put(changed, request.note())
+    return answer(NetworkAnswer(_view(_network(request.service, id))))
+
+
+@operation(HttpMethod.DELETE, ONE, scope=DELETE, status=204, also=(422,))
+async def delete_vpc(request: Call) -> ASGIResponse:
+    """Delete a VPC that has no clusters."""
+    id = _named(request).id
+
+    def empty() -> Network:
+        network = _network(request.service, id)
+        if id in DEFAULT_NETWORKS:
+            raise Invalid("a region's default VPC can't be deleted.")
+        if any(one.value.private_network_id == id for one in request.service.store.clusters(deleted=False)):
+            raise Conflict("Can not delete VPC with members")
+        return network
+
+    await request.service.store.groups.remove(empty, request.note())
+    return no_content()
+
+
+def network_of(service: Service, text: str | None, region: str) -> UUID:
+    """Return the network for a cluster in a region: the one asked for, or the region's default one."""
+    id = rules.optional_uuid("private_network_uuid", text)
+    if id is None:
+        return catalog.default_network(region)
+    network = DEFAULT_NETWORKS.get(id) or service.store.groups.network(id)
+    if network is None:
+        raise Invalid(f"private_network_uuid: there is no VPC {id}.")
+    if network.region != region:
+        raise Invalid(f"private_network_uuid: this VPC is in {network.region}, not in {region}.")
+    return id
+
+
+def _network(service: Service, id: UUID) -> Network:
+    network = DEFAULT_NETWORKS.get(id) or service.store.groups.network(id)
+    if network is None:
+        raise NotFound
+    return network
+
+
+def _named(request: Call) -> Network:
+    try:
+        return _network(request.service, UUID(request.path_params["vpc_id"]))
+    except ValueError:
+        raise NotFound from None
+
+
+def _view(network: Network) -> NetworkView:
+    return NetworkView(
+        id=network.id,
+        urn=f"do:vpc:{network.id}",
+        name=network.name,
+        description=network.description,
+        region=network.region,
+        ip_range=network.ip_range,
+        created_at=network.created_at,
+        default=network.id in DEFAULT_NETWORKS,
+    )
+
+
+ROUTES = (list_vpcs, create_vpc, get_vpc, update_vpc, delete_vpc)

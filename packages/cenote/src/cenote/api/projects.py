@@ -1,0 +1,282 @@
+"""Projects: each cluster is in one of them, at first in the default one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import NAMESPACE_OID, UUID, uuid4, uuid5
+
+import msgspec
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+from msgspec.structs import replace
+
+from cenote import groups, rules
+from cenote.api import paging
+from cenote.api.auth import CREATE, DELETE, READ, UPDATE
+from cenote.api.service import Body, Call, Service, answer, no_content, operation
+from cenote.domain import Cluster, EventType
+from cenote.errors import Busy, Invalid, NotFound
+from cenote.groups import CLUSTER_URN, DEFAULT_PROJECT, Project
+
+PATH = "/v2/projects"
+ONE = PATH + "/{project_id:str}"  # or the word ``default``
+MOST_AT_ONCE = 200
+
+OWNER = uuid5(NAMESPACE_OID, "cenote")  # there is one team here, whose everything is
+
+
+class UpdateProject(Body):
+    """What is left out or null stays as it is; which project is the default one can't be changed."""
+
+    name: str | None = None
+    description: str | None = None
+    purpose: str | None = None
+    environment: str | None = None
+    is_default: bool | None = None
+
+
+class CreateProject(Body):
+    """``environment`` is Development, Staging, Production, or nothing."""
+
+    name: str
+    description: str | None = None
+    purpose: str | None = None
+    environment: str | None = None
+
+
+class Assign(Body):
+    """URNs of clusters, as in ``do:dbaas:9cc10173-e9ea-4176-9dbc-a4cee4c4ff30``."""
+
+    resources: list[str]
+
+
+class ProjectView(msgspec.Struct, kw_only=True):
+    """A project."""
+
+    id: UUID
+    owner_uuid: UUID
+    owner_id: int = 1
+    name: str
+    description: str
+    purpose: str
+    environment: str
+    is_default: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+class ResourceLinks(msgspec.Struct):
+    self: str
+
+
+class ResourceView(msgspec.Struct):
+    """A cluster of a project."""
+
+    urn: str
+    assigned_at: datetime
+    links: ResourceLinks
+    status: str
+
+
+class ProjectAnswer(msgspec.Struct):
+    project: ProjectView
+
+
+class ProjectsAnswer(msgspec.Struct):
+    projects: list[ProjectView]
+    links: paging.Links
+    meta: paging.Meta
+
+
+class AssignedAnswer(msgspec.Struct):
+    resources: list[ResourceView]
+
+
+class ResourcesAnswer(msgspec.Struct):
+    resources: list[ResourceView]
+    links: paging.Links
+    meta: paging.Meta
+
+
+@operation(HttpMethod.GET, PATH, scope=READ, answer=ProjectsAnswer, paged=True)
+async def list_projects(request: Call) -> ASGIResponse:
+    """List all projects, the default one first."""
+    found = [DEFAULT_PROJECT, *request.service.store.groups.projects()]
+    page, links, meta = paging.page_of(request, found)
+    return answer(ProjectsAnswer([_view(project) for project in page], links, meta))
+
+
+@operation(HttpMethod.POST, PATH, scope=CREATE, status=201, body=CreateProject, answer=ProjectAnswer)
+async def create_project(request: Call) -> ASGIResponse:
+    """Make a project."""
+    wanted = await request.decoded(CreateProject)
+    others = request.service.store.groups.projects
+    id, now = uuid4(), datetime.now(UTC).replace(microsecond=0)
+
+    def made() -> Project:
+        groups.room(others())
+        return Project(
+            id=id,
+            name=groups.project_name(wanted.name, others()),
+            description=groups.text("description", wanted.description),
+            purpose=groups.text("purpose", wanted.purpose),
+            environment=groups.environment(wanted.environment),
+            created_at=now,
+            updated_at=now,
+        )
+
+    await request.service.store.groups.put(made, request.note())
+    return answer(ProjectAnswer(_view(project_of(request.service, str(id)))), 201)
+
+
+@operation(HttpMethod.GET, ONE, scope=READ, answer=ProjectAnswer)
+async def get_project(request: Call) -> ASGIResponse:
+    """Get a project; the word `default` names the default one."""
+    return answer(ProjectAnswer(_view(_named(request))))
+
+
+@operation(HttpMethod.PATCH, ONE, scope=UPDATE, body=UpdateProject, answer=ProjectAnswer)
+async def update_project(request: Call) -> ASGIResponse:
+    """Change a project."""
+    id = str(_named(request).id)
+    wanted = await request.decoded(UpdateProject)
+
+    def changed() -> Project:
+        before = project_of(request.service, id)
+        if before is DEFAULT_PROJECT:
+            raise Invalid("the default project can't be changed.")
+        if wanted.is_default:
+            raise Invalid("is_default: another project can't become the default one.")
+        others = [one for one in request.service.store.groups.projects() if one.id != before.id]
+        return replace(
+            before,
+            name=before.name if wanted.name is None else groups.project_name(wanted.name, others),
+            description=_either("description", wanted.description, before.description),
+            purpose=_either("purpose", wanted.purpose, before.purpose),
+            environment=before.environment
+            if wanted.environment is None
+            else groups.environment(wanted.environment),
+            updated_at=datetime.now(UTC).replace(microsecond=0),
+        )
+
+    await request.service.store.groups.put(changed, request.note())
+    return answer(ProjectAnswer(_view(project_of(request.service, id))))
+
+
+@operation(HttpMethod.DELETE, ONE, scope=DELETE, status=204, also=(412, 422))
+async def delete_project(request: Call) -> ASGIResponse:
+    """Delete a project that has no clusters."""
+    id = str(_named(request).id)
+
+    def empty() -> Project:
+        project = project_of(request.service, id)
+        if project is DEFAULT_PROJECT:
+            raise Invalid("the default project can't be deleted.")
+        if _members(request.service, project):
+            raise Busy("cannot delete a project with resources")
+        return project
+
+    await request.service.store.groups.remove(empty, request.note())
+    return no_content()
+
+
+@operation(HttpMethod.GET, ONE + "/resources", scope=READ, answer=ResourcesAnswer, paged=True)
+async def list_project_resources(request: Call) -> ASGIResponse:
+    """List the clusters of a project, the oldest first."""
+    found = _members(request.service, _named(request))
+    page, links, meta = paging.page_of(request, found)
+    return answer(ResourcesAnswer([_resource(request, cluster) for cluster in page], links, meta))
+
+
+@operation(HttpMethod.POST, ONE + "/resources", scope=UPDATE, body=Assign, answer=AssignedAnswer)
+async def assign_resources(request: Call) -> ASGIResponse:
+    """Put clusters into a project; of one that is not there the answer says so."""
+    project = _named(request)
+    urns = list(dict.fromkeys((await request.decoded(Assign)).resources))
+    if len(urns) > MOST_AT_ONCE:
+        raise Invalid(f"resources: there may be {MOST_AT_ONCE} in one request.")
+    for urn in urns:
+        if not urn.startswith(CLUSTER_URN):
+            raise Invalid(f"resources: {urn[:80]!a} is not the URN of a cluster, {CLUSTER_URN}ID.")
+    return answer(AssignedAnswer([await _assign(request, urn, project) for urn in urns]))
+
+
+def project_of(service: Service, text: str | None) -> Project:
+    """Return the project with this id; without one asked for, the default one."""
+    id = None if text == "default" else rules.optional_uuid("project_id", text)
+    if id is None or id == DEFAULT_PROJECT.id:
+        return DEFAULT_PROJECT
+    found = service.store.groups.project(id)
+    if found is None:
+        raise NotFound
+    return found
+
+
+async def _assign(request: Call, urn: str, project: Project) -> ResourceView:
+    now = datetime.now(UTC).replace(microsecond=0)
+
+    def assigned(cluster: Cluster) -> Cluster:
+        if cluster.project_id == project.id:
+            return cluster
+        return replace(cluster, project_id=project.id, assigned_at=now)
+
+    try:
+        before = request.service.cluster(urn.removeprefix(CLUSTER_URN)).value
+        note = request.note(EventType.CLUSTER_UPDATE)
+        after = (await request.service.store.update_cluster(before.id, assigned, note)).value
+    except NotFound:  # Terraform puts what it has just deleted back into the default project
+        return ResourceView(urn, now, ResourceLinks(_link(request, urn)), "not_found")
+    view = _resource(request, after)
+    view.status = "already_assigned" if before.project_id == project.id else "assigned"
+    return view
+
+
+def _members(service: Service, project: Project) -> list[Cluster]:
+    found = [one.value for one in service.store.clusters(deleted=False) if one.value.project_id == project.id]
+    return sorted(found, key=lambda cluster: (cluster.created_at, cluster.id))
+
+
+def _named(request: Call) -> Project:
+    try:
+        return project_of(request.service, request.path_params["project_id"])
+    except Invalid:  # no id
+        raise NotFound from None
+
+
+def _either(field: str, wanted: str | None, before: str) -> str:
+    return before if wanted is None else groups.text(field, wanted)
+
+
+def _resource(request: Call, cluster: Cluster) -> ResourceView:
+    urn = f"{CLUSTER_URN}{cluster.id}"
+    assigned_at = cluster.assigned_at or cluster.created_at
+    return ResourceView(urn, assigned_at, ResourceLinks(_link(request, urn)), "ok")
+
+
+def _link(request: Call, urn: str) -> str:
+    return f"{str(request.base_url).rstrip('/')}/v2/databases/{urn.removeprefix(CLUSTER_URN)}"
+
+
+def _view(project: Project) -> ProjectView:
+    return ProjectView(
+        id=project.id,
+        owner_uuid=OWNER,
+        name=project.name,
+        description=project.description,
+        purpose=project.purpose,
+        environment=project.environment,
+        is_default=project is DEFAULT_PROJECT,
+        created_at=project.created_at,
+        updated_at=project.updated_at,
+    )
+
+
+ROUTES = (
+    list_projects,
+    create_project,
+    get_project,
+    update_project,
+    delete_project,
+    list_project_resources,
+    assign_resources,
+)

@@ -1,0 +1,132 @@
+"""The console's application: every page, the static files, and what is shown when something goes wrong."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from typing import Any, cast
+
+from litestar import HttpMethod, Litestar, Request, Response
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
+from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
+
+from cenote.console import cluster, clusters, pools, sessions, sign_in
+from cenote.console.backend import Refused, SignedOut, Slowed
+from cenote.console.patience import Patience
+from cenote.console.rendering import Asset, Pages, assets
+from cenote.console.sessions import Seals
+from cenote.console.visit import Console, Visit
+
+log = logging.getLogger(__name__)
+
+MOST_BODY_BYTES = 256 * 1024
+PAGES: tuple[HTTPRouteHandler, ...] = (
+    *sign_in.ROUTES,
+    *clusters.ROUTES,
+    *cluster.ROUTES,
+    *pools.ROUTES,
+)
+TITLES = {
+    400: "That could not be read",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Not possible here",
+    413: "Too large",
+    429: "A moment, please",
+    503: "Not reachable",
+}
+
+
+def create_console(api: ASGIApp, key: bytes) -> ASGIApp:
+    """Return the console as an ASGI application in front of the API."""
+    files = assets()
+    return Litestar(
+        route_handlers=[*PAGES, *(_sent(asset) for asset in files.values())],
+        request_class=Visit,
+        exception_handlers={Exception: _answer_error},
+        request_max_body_size=MOST_BODY_BYTES,
+        logging_config=None,
+        openapi_config=None,
+        state=State({"console": Console(api, Seals(key), Pages(files), Patience())}),
+    )
+
+
+def _sent(asset: Asset) -> HTTPRouteHandler:
+    async def send(request: Visit) -> ASGIResponse:
+        return ASGIResponse(
+            body=asset.body,
+            media_type=asset.media_type,
+            headers={"cache-control": "public, max-age=31536000, immutable"},
+        )
+
+    return HTTPRouteHandler(asset.path, http_method=[HttpMethod.GET, HttpMethod.HEAD], status_code=200)(send)
+
+
+def _answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    visit = cast(Visit, request)
+    return cast("Response[Any]", _Sent(_answer(visit, error)))
+
+
+class _Sent(Response[bytes]):
+    """An answer that is ready, where Litestar wants one that is still to be rendered."""
+
+    def __init__(self, ready: ASGIResponse) -> None:
+        super().__init__(b"")
+        self._ready = ready
+
+    def to_asgi_response(self, *arguments: Any, **parameters: Any) -> ASGIResponse:
+        return self._ready
+
+
+def _answer(visit: Visit, error: Exception) -> ASGIResponse:
+    match error:
+        case SignedOut():
+            return _to_sign_in(visit)
+        case Slowed():
+            wait = f"Try again in {error.retry_after} seconds." if error.retry_after else "Try again later."
+            message = f"This token has made as many requests as it may for now. {wait} Nothing was changed."
+            headers = {"retry-after": error.retry_after} if error.retry_after else {}
+            return _told(visit, 429, message, headers=headers)
+        case Refused():
+            return _told(visit, error.status, error.message, request_id=error.request_id)
+        case HTTPException() if error.status_code != 500:
+            message = "There is no such page." if error.status_code == 404 else error.detail
+            return _told(visit, error.status_code, message)
+    where = " < ".join(
+        f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}"
+        for frame in reversed(traceback.extract_tb(error.__traceback__)[-6:])
+    )
+    # Without its message, which could hold a password.
+    log.error("a page of the console failed: %s in %s", type(error).__name__, where)
+    return _told(visit, 500, "Something went wrong in the service; its log says more.")
+
+
+def _told(
+    visit: Visit, status: int, message: str, *, request_id: str = "", headers: dict[str, str] | None = None
+) -> ASGIResponse:
+    if visit.wants_json:
+        return ASGIResponse(
+            body=visit.json({"message": message}).body, status_code=status, media_type="application/json"
+        )
+    title = TITLES.get(status, "That did not work")
+    return visit.show("error.html", status, headers, title=title, message=message, request_id=request_id)
+
+
+def _to_sign_in(visit: Visit) -> ASGIResponse:
+    """Send away whoever is not signed in, and bring them back to where they were."""
+    if visit.wants_json:
+        return ASGIResponse(status_code=401, body=b'{"message":"signed out"}', media_type="application/json")
+    if sessions.SESSION not in visit.cookies and visit.headers.get("sec-fetch-site") == "cross-site":
+        # A link on another site: the browser keeps the cookie back for that, but not for what the page does.
+        return visit.show("entered.html")
+    had_session = sessions.SESSION in visit.cookies
+    return visit.go(
+        sign_in.address(visit),
+        said="You have been signed out: the session is over, or its token was revoked."
+        if had_session
+        else "",
+        cookies=(sessions.cookie(sessions.SESSION, "", 0),) if had_session else (),
+    )

@@ -1,0 +1,129 @@
+"""The API, called in process: no socket, but all that a request from elsewhere goes through."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, cast
+from urllib.parse import quote, unquote, urlencode
+
+import msgspec
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
+
+_TOO_MANY, _UNAUTHENTICATED = 429, 401
+
+
+class Refused(Exception):
+    """The API refuses a call; ``message`` is its own, made for the person who asked."""
+
+    def __init__(self, status: int, message: str, request_id: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.request_id = request_id
+
+
+class SignedOut(Exception):
+    """The token of the session is no longer good."""
+
+
+class Slowed(Exception):
+    """The rate limit of the token is spent; ``retry_after`` is in seconds, where it is known."""
+
+    def __init__(self, retry_after: str | None) -> None:
+        super().__init__("rate limit")
+        self.retry_after = retry_after
+
+
+class Backend:
+    """The API for one visitor: with a token, from the address that the visitor calls from."""
+
+    def __init__(self, app: ASGIApp, token: str, client: tuple[str, int] | None, host: bytes) -> None:
+        self._app = app
+        self._token = token
+        self._client = client
+        self._host = host
+
+    async def get(self, path: str, **query: str | int) -> Any:
+        return await self.call("GET", path, query=query)
+
+    async def post(self, path: str, body: Any = None) -> Any:
+        return await self.call("POST", path, body)
+
+    async def put(self, path: str, body: Any = None) -> Any:
+        return await self.call("PUT", path, body)
+
+    async def patch(self, path: str, body: Any) -> Any:
+        return await self.call("PATCH", path, body)
+
+    async def delete(self, path: str) -> Any:
+        return await self.call("DELETE", path)
+
+    async def call(
+        self, method: str, path: str, body: Any = None, query: Mapping[str, str | int] | None = None
+    ) -> Any:
+        """Return the answer's JSON, None where it has none; ``path`` is already quoted where need be.
+
+        Raises SignedOut, Slowed or Refused.
+        """
+        sent = b"" if body is None else msgspec.json.encode(body)
+        status, headers, received = await self._answer(method, path, sent, urlencode(query or {}))
+        decoded = msgspec.json.decode(received) if received else None
+        if status < 400:
+            return decoded
+        if status == _UNAUTHENTICATED:
+            raise SignedOut
+        if status == _TOO_MANY:
+            raise Slowed(headers.get(b"retry-after", b"").decode() or None)
+        told = decoded if isinstance(decoded, dict) else {}
+        raise Refused(status, told.get("message", "The API gave no reason."), told.get("request_id", ""))
+
+    async def _answer(
+        self, method: str, path: str, sent: bytes, query: str
+    ) -> tuple[int, dict[bytes, bytes], bytes]:
+        headers = [(b"host", self._host), (b"authorization", f"Bearer {self._token}".encode())]
+        if sent:
+            headers.append((b"content-type", b"application/json"))
+        headers.append((b"content-length", b"%d" % len(sent)))
+        scope = cast(
+            HTTPScope,
+            {
+                "type": "http",
+                "asgi": {"version": "3.0", "spec_version": "2.3"},
+                "http_version": "1.1",
+                "method": method,
+                "scheme": "https",
+                "path": unquote(path),
+                "raw_path": path.encode(),
+                "query_string": query.encode(),
+                "root_path": "",
+                "headers": headers,
+                "client": self._client,
+                "server": None,
+                "state": {},
+            },
+        )
+        pending = [{"type": "http.request", "body": sent, "more_body": False}]
+        status, found, parts = 500, dict[bytes, bytes](), list[bytes]()
+
+        async def receive() -> Any:
+            if pending:
+                return pending.pop()
+            await asyncio.Event().wait()  # this client does not hang up
+            raise AssertionError
+
+        async def send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                found.update((name.lower(), value) for name, value in message["headers"])
+            elif message["type"] == "http.response.body":
+                parts.append(message["body"])
+
+        await self._app(scope, cast(Receive, receive), cast(Send, send))
+        return status, found, b"".join(parts)
+
+
+def path_of(*steps: object) -> str:
+    """Return the API's path of a cluster, or of something in it; each step is quoted."""
+    return "/v2/databases/" + "/".join(quote(str(step), safe="") for step in steps)

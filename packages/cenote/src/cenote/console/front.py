@@ -1,0 +1,68 @@
+"""What stands before the API and the console: it tells whose request it is, and guards every page."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+
+from cenote.console.app import create_console
+
+BEGIN = "/console"
+
+# Nothing but what this service itself sends, no inline script or style, and no frame around it.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+_HEADERS = (
+    (b"content-security-policy", _POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+)
+# Only where a certificate of one's own was given: a browser would keep to it for all ports of the host.
+_ONLY_TLS = (b"strict-transport-security", b"max-age=31536000")
+_NOT_KEPT = (b"cache-control", b"no-store")
+
+
+def with_console(api: ASGIApp, key: bytes, *, only_tls: bool = False) -> ASGIApp:
+    """Return the API with the console beside it, which seals its cookies with keys made of ``key``."""
+    console = create_console(api, key)
+    added = (*_HEADERS, _ONLY_TLS) if only_tls else _HEADERS
+
+    async def front(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await api(scope, receive, send)
+            return
+        path = scope["path"]
+        if path == "/" and _is_browser(scope):
+            headers = [(b"location", BEGIN.encode()), (b"vary", b"accept"), (b"content-length", b"0")]
+            await send({"type": "http.response.start", "status": 303, "headers": headers})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        if path != BEGIN and not path.startswith(BEGIN + "/"):
+            await api(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                own = list(message["headers"])
+                if not any(name == b"cache-control" for name, _ in own):
+                    own.append(_NOT_KEPT)
+                message["headers"] = [*own, *added]
+            await send(message)
+
+        scope["state"] = {}
+        await console(scope, receive, send_with_headers)
+
+    return cast(ASGIApp, front)
+
+
+def _is_browser(scope: HTTPScope) -> bool:
+    accept = dict(scope["headers"]).get(b"accept", b"")
+    return scope["method"] in ("GET", "HEAD") and b"text/html" in accept

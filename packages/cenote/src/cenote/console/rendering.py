@@ -1,0 +1,93 @@
+"""Templates and static files.
+
+Text is escaped wherever it comes from, and a template that names what it was not given fails.  The address of
+a static file holds a hash of it, so that browsers may keep it for a year and still see the next one at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from cenote import catalog
+
+FOLDER = Path(__file__).parent
+STATIC = "/console/static/"
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A static file, as it is sent."""
+
+    path: str
+    media_type: str
+    body: bytes
+
+
+def assets() -> dict[str, Asset]:
+    """Return the static files by name, read once."""
+    found = {}
+    for file in sorted((FOLDER / "static").iterdir()):
+        body = file.read_bytes()
+        path = f"{STATIC}{file.stem}-{hashlib.sha256(body).hexdigest()[:12]}{file.suffix}"
+        found[file.name] = Asset(path, mimetypes.guess_type(file.name)[0] or "application/octet-stream", body)
+    return found
+
+
+class Pages:
+    """The templates, with what each of them may use."""
+
+    def __init__(self, files: dict[str, Asset]) -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader(FOLDER / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.globals.update(
+            asset=lambda name: files[name].path, size_words=size_words, default_port=5432
+        )
+        self._environment.filters.update(
+            step=lambda text: quote(str(text), safe=""), moment=moment, clock=clock, mib=mib, number=number
+        )
+
+    def render(self, template: str, **context: Any) -> str:
+        return self._environment.get_template(template).render(context)
+
+
+def size_words(slug: str) -> str:
+    """Return what a size gives, in short."""
+    size = catalog.SIZES.get(slug)
+    return slug if size is None else f"{size.vcpus} vCPU · {mib(size.memory_mib)} · {mib(size.disk_mib)} disk"
+
+
+def mib(value: int) -> str:
+    """Return MiB as people say them."""
+    if value >= 1024:
+        return f"{value / 1024:.1f}".removesuffix(".0") + " GiB"
+    return f"{value} MiB"
+
+
+def number(value: float) -> str:
+    """Return a number with three digits that count; a large one whole, with thousands apart."""
+    if value == 0 or abs(value) >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def moment(text: str) -> str:
+    """Return a time of the API's for people, in UTC."""
+    return datetime.fromisoformat(text).strftime("%-d %b %Y, %H:%M")
+
+
+def clock(text: str) -> str:
+    """The same with seconds, where things follow each other closely."""
+    return datetime.fromisoformat(text).strftime("%-d %b %Y, %H:%M:%S")

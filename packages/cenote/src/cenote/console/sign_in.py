@@ -1,0 +1,88 @@
+"""Signing in with a token, and out."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from urllib.parse import urlencode
+
+import msgspec
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+
+from cenote.console import sessions
+from cenote.console.backend import SignedOut
+from cenote.console.sessions import Session
+from cenote.console.visit import Visit, page
+
+PATH = "/console/sign-in"
+HOME = "/console/clusters"
+UNKNOWN = "No such token is good here: it is unknown, has expired, or was revoked."
+TOO_OFTEN = "Too many wrong tokens from your address. Wait a minute, then try again."
+
+
+@page(HttpMethod.GET, "/console")
+async def begin(visit: Visit) -> ASGIResponse:
+    return visit.go(HOME)
+
+
+@page(HttpMethod.GET, PATH, open_to_all=True)
+async def show_sign_in(visit: Visit) -> ASGIResponse:
+    if visit.maybe_session is not None:
+        return visit.go(HOME)
+    return visit.show("sign_in.html", error="", next=_next(visit.query_params.get("next", "")))
+
+
+@page(HttpMethod.POST, PATH, open_to_all=True)
+async def sign_in(visit: Visit) -> ASGIResponse:
+    typed = await visit.typed()
+    wanted = _next(typed.get("next", ""))
+    address = visit.address
+    if not visit.console.patience.has_some(address):
+        return visit.show("sign_in.html", 429, error=TOO_OFTEN, next=wanted)
+    token = typed.get("token", "")
+    try:
+        if not token.isascii() or not token.isprintable():
+            raise SignedOut
+        own = (await visit.api_with(token).get("/v2/cenote/token"))["token"]
+    except SignedOut:
+        visit.console.patience.lose(address)
+        return visit.show("sign_in.html", 401, error=UNKNOWN, next=wanted)
+    ends = time.time() + sessions.SECONDS
+    if own["expires_at"] is not None:
+        ends = min(ends, datetime.fromisoformat(own["expires_at"]).timestamp())
+    session = Session(
+        id=sessions.new_id(), token=token, name=own["name"], scopes=frozenset(own["scopes"]), ends=ends
+    )
+    sealed = visit.console.seals.seal(sessions.SESSION, msgspec.json.encode(session))
+    seconds = max(1, int(ends - time.time()))
+    return visit.go(
+        wanted or HOME,
+        cookies=(
+            sessions.cookie(sessions.SESSION, sealed, seconds),
+            sessions.cookie(sessions.VISIT, "", 0),
+        ),
+    )
+
+
+@page(HttpMethod.POST, "/console/sign-out")
+async def sign_out(visit: Visit) -> ASGIResponse:
+    return visit.go(PATH, said="You have signed out.", cookies=(sessions.cookie(sessions.SESSION, "", 0),))
+
+
+def address(visit: Visit) -> str:
+    """Return where to sign in; a page that was asked for is shown after that."""
+    path = visit.scope["path"]
+    if visit.method != "GET" or path in ("/console", HOME):
+        return PATH
+    query = visit.scope["query_string"].decode("latin-1")
+    return f"{PATH}?{urlencode({'next': f'{path}?{query}' if query else path})}"
+
+
+def _next(text: str) -> str:
+    """Return a page of the console, and nothing that leads anywhere else."""
+    fits = text.startswith("/console/") and text.isascii() and text.isprintable() and "\\" not in text
+    return text if fits else ""
+
+
+ROUTES = (begin, show_sign_in, sign_in, sign_out)

@@ -1,0 +1,117 @@
+// What makes the console pleasanter where scripts run.  Every page works without it.
+"use strict";
+
+(() => {
+  const said = document.getElementById("said");
+  const csrf = () => document.querySelector("input[name=form_token]")?.value ?? "";
+
+  // Tell it where a screen reader listens, too.
+  function tell(words) {
+    const line = document.createElement("p");
+    line.className = "unseen";
+    line.textContent = words;
+    said.append(line);
+    setTimeout(() => line.remove(), 4000);
+  }
+
+  // -- Passwords: fetched when they are asked for, and by nothing else
+
+  async function reveal(form) {
+    const answer = await fetch(form.action, {
+      method: "POST",
+      headers: { accept: "application/json", "x-form-token": csrf(), "content-type": "application/x-www-form-urlencoded" },
+      body: new URLSearchParams(new FormData(form)),
+      credentials: "same-origin",
+      redirect: "error",
+    });
+    if (!answer.ok) throw new Error(String(answer.status));
+    return (await answer.json()).texts;
+  }
+
+  document.addEventListener("submit", async (event) => {
+    const form = event.target.closest("form[data-reveal]");
+    if (!form) return;
+    event.preventDefault();
+    const button = form.querySelector("button");
+    if (button.dataset.shown) {
+      for (const code of document.querySelectorAll("[data-hidden-text]")) {
+        code.textContent = code.dataset.hiddenText;
+        delete code.dataset.hiddenText;
+      }
+      delete button.dataset.shown;
+      button.textContent = button.dataset.words;
+      return;
+    }
+    try {
+      for (const [id, text] of Object.entries(await reveal(form))) {
+        const code = document.getElementById(id);
+        if (!code) continue;
+        code.dataset.hiddenText = code.textContent;
+        code.textContent = text;
+      }
+      button.dataset.words = button.textContent;
+      button.dataset.shown = "yes";
+      button.textContent = "Hide the password";
+      tell("The password is shown.");
+    } catch {
+      form.removeAttribute("data-reveal");
+      form.submit(); // the page that answers says why
+    }
+  });
+
+  // -- Copying: what is hidden is fetched for it, and stays hidden
+
+  async function textOf(id) {
+    const code = document.getElementById(id);
+    const form = document.querySelector("form[data-reveal]");
+    if (code.dataset.secret === undefined || code.dataset.hiddenText !== undefined || !form) return code.textContent;
+    return (await reveal(form))[id] ?? code.textContent;
+  }
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button[data-copy]");
+    if (!button) return;
+    const words = button.firstChild;
+    const before = words.data;
+    try {
+      await navigator.clipboard.writeText(await textOf(button.dataset.copy));
+      words.data = "Copied";
+      tell("Copied.");
+    } catch {
+      words.data = "Not copied";
+      tell("It could not be copied.");
+    }
+    setTimeout(() => { words.data = before; }, 1500);
+  });
+
+  // -- What is on its way: parts of the page that are fetched again until they have arrived
+
+  async function refresh() {
+    const parts = [...document.querySelectorAll("[data-live]")];
+    if (!parts.length) return;
+    const pause = Math.min(...parts.map((part) => Number(part.dataset.live)));
+    await new Promise((resolve) => setTimeout(resolve, pause));
+    if (document.hidden) return refresh();
+    try {
+      const answer = await fetch(location.href, { credentials: "same-origin", headers: { accept: "text/html" } });
+      if (answer.redirected || !answer.ok) { if (answer.redirected) location.reload(); return; }
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      for (const part of parts) {
+        const next = page.getElementById(part.id);
+        if (!next) { location.reload(); return; }
+        const words = part.innerText;
+        part.replaceWith(document.adoptNode(next));
+        if (next.dataset.live === undefined && words !== next.innerText) tell(next.innerText);
+      }
+      show();
+    } catch { /* the service restarts; ask again */ }
+    return refresh();
+  }
+
+  function show() {
+    for (const part of document.querySelectorAll(".js-only[hidden]")) part.hidden = false;
+  }
+
+  show();
+  refresh();
+})();
