@@ -44,8 +44,8 @@ def type_in(text: str, folder: Path, **environment: str) -> None:
     )
     seen = done.stdout.split("\036")
     for (command, expected), printed in zip(wanted, seen, strict=False):
-        pattern = ".*?".join(map(re.escape, expected.split("…")))
-        assert re.fullmatch(pattern, printed, re.DOTALL), f"$ {command}\n{printed}"
+        pattern = ".*?".join(map(re.escape, expected.rstrip("\n").split("…")))
+        assert re.fullmatch(pattern, printed.rstrip("\n"), re.DOTALL), f"$ {command}\n{printed}"
     assert len(seen) == len(wanted) + 1, f"the shell ended early: {done.stdout}"
 
 

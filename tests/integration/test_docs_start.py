@@ -1,0 +1,105 @@
+"""The commands of the pages that one begins with: docs/quickstart.md and docs/ci.md."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cenote.host import processes
+from tests.support import shell
+from tests.support.folders import server_folder
+from tests.support.pages import ROOT, Block, blocks
+from tests.support.ports import free_range
+from tests.support.service import CENOTE, Service, added_pool, clean_environment, online_cluster, service
+
+QUICK, CI = blocks("quickstart.md"), blocks("ci.md")
+SERVE = "serve --ephemeral --port 0"
+RUN_SECONDS = 120
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Service]:
+    """A service with what ``make run`` makes (see test_cli_quickstart.py)."""
+    with service() as created:
+        with created.client() as client:
+            cluster = online_cluster(client, "backend")
+            added_pool(client, cluster["id"], "backend-pool", size=10)
+        yield created
+
+
+@pytest.mark.parametrize("block", [block for block in QUICK if block.language == "console"], ids=str)
+def test_a_command_of_the_quick_start_prints_what_the_page_says(
+    running: Service, block: Block, tmp_path: Path
+) -> None:
+    shell.type_in(block.text, tmp_path, **shell.at(running), **running.environment())
+
+
+def script_of(block: Block) -> str:
+    """Return the commands of a block in the language of a shell or of a CI service."""
+    if block.language == "sh":
+        return block.text
+    return "\n".join(
+        _commands(yaml.safe_load(block.text)["test"] if "gitlab" in block.title else _job(block))
+    )
+
+
+def _job(block: Block) -> Any:
+    return yaml.safe_load(block.text)["jobs"]["test"]
+
+
+def _commands(job: dict[str, Any]) -> list[str]:
+    """Return what a job runs, other than what fetches Cenote onto a machine of the CI service."""
+    found = [*job.get("before_script", ()), *job.get("script", ())]
+    found += [step["run"] for step in job.get("steps", ()) if "run" in step]
+    return [command for command in found if not command.startswith(("apt-get", "git clone"))]
+
+
+@contextmanager
+def checkout() -> Iterator[Path]:
+    """A folder with Cenote's clone in it, and room for what a temporary service puts down."""
+    with server_folder() as folder:
+        (folder / "cenote").symlink_to(ROOT)
+        try:
+            yield folder
+        finally:
+            for left in processes.below(folder):
+                os.kill(left.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("block", CI, ids=str)
+def test_the_commands_of_a_ci_job_end_with_an_answer_and_leave_nothing(block: Block) -> None:
+    script = script_of(block)
+    assert script.count(SERVE) == 1
+    first = free_range(8)
+    script = script.replace(SERVE, f"{SERVE} --ports {first}-{first + 7}")
+    if "kill %1" not in script:  # there, the CI service ends what a job has left
+        script = "trap 'kill %1; wait' EXIT\n" + script
+    with checkout() as folder, (folder / "printed").open("w+") as printed:
+        process = subprocess.Popen(
+            ["bash", "-e", "-c", script],
+            stdin=subprocess.DEVNULL,
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env=clean_environment()
+            | {"TMPDIR": str(folder), "PATH": f"{Path(CENOTE).parent}:{os.environ['PATH']}"},
+        )
+        code = process.wait(timeout=RUN_SECONDS)
+        text = (folder / "printed").read_text()
+        assert code == 0, text
+        assert "42" in text.splitlines()
+        assert not processes.below(folder)
+        assert not list(folder.glob("cenote-*"))
+
+
+def test_every_block_of_these_pages_is_run() -> None:
+    assert {block.language for block in QUICK} == {"console"}
+    assert [block.title for block in CI] == ["ci.sh", ".github/workflows/test.yml", ".gitlab-ci.yml"]
