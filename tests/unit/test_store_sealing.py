@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import stat
+import string
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -41,6 +42,17 @@ def test_a_sealed_text_with_any_character_changed_is_refused(
     other = data.draw(st.characters().filter(lambda character: character != sealed[place]))
     with pytest.raises(Misconfigured):
         sealer.open(sealed[:place] + other + sealed[place + 1 :])
+
+
+@pytest.mark.parametrize("length", range(1, 7))
+def test_a_sealed_text_whose_end_is_another_one_for_the_same_bytes_is_refused(
+    sealer: Sealer, length: int
+) -> None:
+    sealed = sealer.seal(Secret("x" * length))
+    end = sealed.rstrip("=")
+    for other in set(string.ascii_letters + string.digits + "+/") - {end[-1]}:
+        with pytest.raises(Misconfigured):
+            sealer.open(end[:-1] + other + sealed[len(end) :])
 
 
 @given(text=st.text())

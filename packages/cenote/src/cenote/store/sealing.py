@@ -57,7 +57,10 @@ class Sealer:
         if not sealed.startswith(self._prefix):
             raise Misconfigured(self._mismatch(sealed))
         try:
-            binary = base64.b64decode(sealed[len(self._prefix) :], validate=True)
+            text = sealed[len(self._prefix) :]
+            binary = base64.b64decode(text, validate=True)
+            if base64.b64encode(binary) != text.encode("ascii"):
+                raise ValueError("bits that base64 has to spare were changed")
             plain = self._cipher.decrypt(binary[:NONCE_BYTES], binary[NONCE_BYTES:], None)
         except (binascii.Error, InvalidTag, ValueError):
             # Without the cause: a traceback must not show the text.
