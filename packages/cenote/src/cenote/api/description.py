@@ -67,8 +67,8 @@ def describe(handlers: Iterable[HTTPRouteHandler]) -> dict[str, Any]:
 def _operation(path: str, name: str, one: Operation) -> dict[str, Any]:
     summary, _, more = one.summary.partition("\n")
     told = [more.strip()] if more.strip() else []
-    if one.scope:
-        told.append(f"Needs the scope `{one.scope}`.")
+    if one.scopes:
+        told.append(f"Needs the scope {' and '.join(f'`{scope}`' for scope in one.scopes)}.")
     entry: dict[str, Any] = {
         "operationId": f"{name}_{one.method.lower()}_{_tail(path)}" if name in _SHARED else name,
         "summary": summary,
@@ -79,8 +79,8 @@ def _operation(path: str, name: str, one: Operation) -> dict[str, Any]:
     }
     if one.scope is None:
         entry["security"] = []
-    elif one.scope:
-        entry["x-scope"] = one.scope
+    elif one.scopes:
+        entry["x-scope"] = " ".join(one.scopes)
     if one.body is not None:
         entry["requestBody"] = {"required": True, "content": _content(one.body)}
     return {key: value for key, value in entry.items() if value or key == "security"}

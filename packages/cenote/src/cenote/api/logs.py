@@ -43,11 +43,16 @@ class LogsAnswer(msgspec.Struct):
 
 
 @operation(
-    HttpMethod.GET, PATH, scope=READ, answer=LogsAnswer, query=("source", "lines", "after"), also=(503,)
+    HttpMethod.GET,
+    PATH,
+    scope=READ,
+    and_scope=VIEW_CREDENTIALS,
+    answer=LogsAnswer,
+    query=("source", "lines", "after"),
+    also=(503,),
 )
 async def read_logs(request: Call) -> ASGIResponse:
-    """Get the newest messages of a server of a cluster; needs the scope database:view_credentials, too."""
-    request.caller.require(VIEW_CREDENTIALS)
+    """Get the newest messages of a server of a cluster."""
     cluster = request.cluster().value
     source = _source(request.query_params.get("source", Source.POSTGRES))
     count = _lines(request.query_params.get("lines", str(LINES)))

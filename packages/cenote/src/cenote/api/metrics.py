@@ -35,13 +35,14 @@ class ReplaceMetricsLogin(Body):
     credentials: MetricsLoginBody
 
 
-@operation(HttpMethod.GET, PATH, scope=UPDATE, answer=MetricsLoginAnswer, also=(503,))
+@operation(
+    HttpMethod.GET, PATH, scope=UPDATE, and_scope=VIEW_CREDENTIALS, answer=MetricsLoginAnswer, also=(503,)
+)
 async def get_metrics_login(request: Call) -> ASGIResponse:
     """Get the name and the password with which the metrics of every cluster are read.
 
-    Needs `database:view_credentials`, too.  They are made when they are first asked for.
+    They are made when they are first asked for.
     """
-    request.caller.require(VIEW_CREDENTIALS)
     service = request.service
     if service.store.metrics_login() is None:
         await service.store.add_metrics_login(credentials.new_metrics_login(service.sealer))

@@ -183,6 +183,12 @@ class Operation:
     paged: bool = False
     query: tuple[str, ...] = ()
     also: tuple[int, ...] = ()  # codes of refusals beside those that all of its kind have
+    and_scope: str | None = None
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """All that a token must have at once; none when the operation is open, or to every good token."""
+        return tuple(scope for scope in (self.scope, self.and_scope) if scope)
 
 
 Answering = Callable[[Call], Awaitable[ASGIResponse]]
@@ -193,6 +199,7 @@ def operation(
     path: str,
     *,
     scope: str | None,
+    and_scope: str | None = None,
     status: int = 200,
     body: Any = None,
     answer: Any = None,
@@ -202,20 +209,21 @@ def operation(
 ) -> Callable[[Answering], HTTPRouteHandler]:
     """Make a route of a coroutine; its docstring is the summary, ``scope`` is demanded before it runs.
 
-    With None for a scope it is open to everybody, with ``ANY`` to every good token.
+    With None for a scope it is open to everybody, with ``ANY`` to every good token; ``and_scope`` is one
+    more that is demanded.
     """
 
     def declare(answering: Answering) -> HTTPRouteHandler:
         summary = (answering.__doc__ or "").strip()
 
         async def handle(request: Call) -> ASGIResponse:
-            if scope:
-                request.caller.require(scope)
+            for needed in declared.scopes:
+                request.caller.require(needed)
             return await answering(request)
 
         handle.__name__ = handle.__qualname__ = getattr(answering, "__name__", "handle")
         methods = [HttpMethod.GET, HttpMethod.HEAD] if method is HttpMethod.GET else [method]
-        declared = Operation(method, scope, status, summary, body, answer, paged, query, also)
+        declared = Operation(method, scope, status, summary, body, answer, paged, query, also, and_scope)
         route = HTTPRouteHandler(path, http_method=methods, status_code=200, opt={"operation": declared})
         return route(handle)
 
