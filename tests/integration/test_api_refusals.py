@@ -51,6 +51,8 @@ CLUSTER_REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"autoscale": {"storage": {"enabled": True, "increment_gib": 1}}}, "increment_gib: 1 is not"),
     ({"do_settings": {"service_cnames": ["db"]}}, "service_cnames: 'db' is not a host name"),
     ({"colour": "red"}, "Object contains unknown field `colour`"),
+    # Nothing that a client sends is told to a terminal that would obey it.
+    ({"\x9b31m\x1b[0m\u202e": 1}, r"Object contains unknown field `\x9b31m\x1b[0m\u202e`"),
     (
         {"autoscale": {"storage": {"colour": 1}}},
         "Object contains unknown field `colour` - at `$.autoscale.storage`",

@@ -143,10 +143,15 @@ class Call(Request[None, Caller, State]):
         try:
             decoded: T = _decoder(kind).decode(body)  # type: ignore[arg-type]
         except msgspec.ValidationError as error:
-            raise Invalid(str(error)[:400]) from None
+            raise Invalid(_in_ascii(str(error)[:400])) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise Malformed("The request body is not valid JSON.") from None
         return decoded
+
+
+def _in_ascii(text: str) -> str:
+    """Return a text that may quote a client with nothing in it that a terminal would obey."""
+    return "".join(char if " " <= char <= "~" else ascii(char)[1:-1] for char in text)
 
 
 @functools.cache
