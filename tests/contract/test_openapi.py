@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from cenote.api import Settings
 from cenote.api.app import OPERATIONS
-from tests.support.api import BACKEND, POOL, Api, Apis, running_apis
+from tests.support.api import BACKEND, HOST, POOL, Api, Apis, running_apis
 from tests.support.reference import ADDITIONS, METHODS, Operation, Reference, faults
 
 REFUSED = 422
@@ -270,6 +271,17 @@ def test_refusals_that_only_some_operations_know_are_described(apis: Apis) -> No
     apis.run(scenario)
 
 
+def test_that_no_cluster_has_room_any_more_is_described(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        await api.add_cluster()
+        told = await api.refusal("POST", "/v2/databases", 412, json={**BACKEND, "name": "another"})
+        assert told.startswith("Every port on every host is taken")
+        paths = (await api.call("GET", "/openapi.json", 200))["paths"]
+        assert "412" in paths["/v2/databases"]["post"]["responses"]
+
+    apis.run(scenario, hosts=(msgspec.structs.replace(HOST, last_port=HOST.first_port + 2),))
+
+
 def test_the_description_is_sound(apis: Apis) -> None:
     """Every schema is one, every reference leads somewhere, every parameter of a path is described."""
 
@@ -290,8 +302,26 @@ def test_the_description_is_sound(apis: Apis) -> None:
                 assert inside == set(re.findall(r"\{(\w+)\}", path)), path
                 assert all(response["description"] for response in one["responses"].values())
         assert len(names) == len(set(names))
+        links = list(linked(document))
+        assert links
+        for target, given in links:
+            path = next(path for path, entry in document["paths"].items() if target in operation_ids(entry))
+            assert set(given) <= set(re.findall(r"\{(\w+)\}", path)), (target, path)
 
     apis.run(scenario)
+
+
+def linked(document: Any) -> Iterator[tuple[str, dict[str, str]]]:
+    """Return each link: the operation that it leads to, and the parameters that it gives."""
+    for entry in document["paths"].values():
+        for one in entry.values():
+            for response in one["responses"].values():
+                for link in response.get("links", {}).values():
+                    yield link["operationId"], link["parameters"]
+
+
+def operation_ids(entry: Any) -> set[str]:
+    return {one["operationId"] for one in entry.values()}
 
 
 def described(document: Any, method: str, path: str) -> str:

@@ -14,7 +14,7 @@ from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
 from cenote import catalog, certificates, rules, sources
-from cenote.api import credentials, paging
+from cenote.api import credentials, fields, paging
 from cenote.api.auth import CREATE, DELETE, READ
 from cenote.api.firewall import RuleBody
 from cenote.api.networks import network_of
@@ -47,16 +47,16 @@ ONE = "/v2/databases/{database_cluster_uuid:str}"
 class CreateCluster(Body):
     """The fields that clients send; several of them as null or an empty text when they mean nothing by it."""
 
-    name: str
-    engine: str
-    size: str
-    region: str
-    num_nodes: int
+    name: fields.ClusterName
+    engine: fields.Engine
+    size: fields.SizeSlug
+    region: fields.RegionSlug
+    num_nodes: fields.NodeCount
     version: str | None = None
-    private_network_uuid: str | None = None
-    project_id: str | None = None
-    tags: list[str] | None = None
-    storage_size_mib: int | None = None
+    private_network_uuid: fields.OptionalId | None = None
+    project_id: fields.OptionalId | None = None
+    tags: fields.Tags | None = None
+    storage_size_mib: fields.StorageMib | None = None
     rules: list[RuleBody] | None = None
     backup_restore: dict[str, Any] | None = None
     autoscale: ReplaceAutoscale | None = None
@@ -97,7 +97,9 @@ async def list_clusters(request: Call) -> ASGIResponse:
     return answer(ClustersAnswer(views, links, meta))
 
 
-@operation(HttpMethod.POST, PATH, scope=CREATE, status=201, body=CreateCluster, answer=ClusterAnswer)
+@operation(
+    HttpMethod.POST, PATH, scope=CREATE, status=201, body=CreateCluster, answer=ClusterAnswer, also=(412,)
+)
 async def create_cluster(request: Call) -> ASGIResponse:
     """Create a database cluster."""
     wanted = await request.decoded(CreateCluster)

@@ -14,6 +14,7 @@ from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
 from cenote import configuration
+from cenote.api import fields
 from cenote.api.auth import READ, UPDATE
 from cenote.api.service import Body, Call, Service, answer, operation
 from cenote.configuration import Surroundings
@@ -27,7 +28,7 @@ PATH = "/v2/databases/{database_cluster_uuid:str}/config"
 class ChangeConfig(Body):
     """Only the settings that shall change; null takes one back to what it is by itself."""
 
-    config: dict[str, Any]
+    config: fields.Configuration
 
 
 class ConfigAnswer(msgspec.Struct):

@@ -7,7 +7,7 @@ from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
 from cenote import rules
-from cenote.api import paging
+from cenote.api import fields, paging
 from cenote.api.auth import CREATE, DELETE, READ
 from cenote.api.service import Body, Call, answer, no_content, operation
 from cenote.api.views import DatabaseView, database_view
@@ -21,11 +21,11 @@ ONE = PATH + "/{database_name:str}"
 class DatabaseExtension(Body):
     """An addition of Cenote's: the user who owns the database, and may make tables in its schema public."""
 
-    owner: str | None = None
+    owner: fields.AnyUser | None = None
 
 
 class CreateDatabase(Body):
-    name: str
+    name: fields.DatabaseName
     cenote: DatabaseExtension | None = None
 
 

@@ -32,6 +32,9 @@ _HEADERS = {
 }
 
 
+_REFERENCES = {name: {"$ref": f"#/components/headers/{name}"} for name in _HEADERS}
+
+
 def describe(handlers: Iterable[HTTPRouteHandler]) -> dict[str, Any]:
     """Return the OpenAPI document of all declared operations."""
     declared = [
@@ -47,6 +50,7 @@ def describe(handlers: Iterable[HTTPRouteHandler]) -> dict[str, Any]:
     for path, name, one in sorted(declared, key=lambda row: (row[0], row[2].method)):
         entry = paths.setdefault(_PARAMETER.sub(r"{\1}", path), {})
         entry[one.method.lower()] = _operation(path, name, one)
+    _add_links(paths)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -59,6 +63,7 @@ def describe(handlers: Iterable[HTTPRouteHandler]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": components,
+            "headers": _HEADERS,
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
@@ -86,6 +91,35 @@ def _operation(path: str, name: str, one: Operation) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if value or key == "security"}
 
 
+# What creating answers with, and where the id or name of it stands that the paths below it take.
+_CREATED = {
+    "/v2/databases": "$response.body#/database/id",
+    "/v2/databases/{database_cluster_uuid}/pools": "$response.body#/pool/name",
+    "/v2/databases/{database_cluster_uuid}/users": "$response.body#/user/name",
+    "/v2/databases/{database_cluster_uuid}/dbs": "$response.body#/db/name",
+    "/v2/cenote/tokens": "$response.body#/token/id",
+}
+
+
+def _add_links(paths: dict[str, dict[str, Any]]) -> None:
+    """Say of each operation that creates which others take what it has created."""
+    for collection, pointer in _CREATED.items():
+        if "post" not in paths.get(collection, {}):
+            continue
+        links: dict[str, Any] = {}
+        for path, entry in paths.items():
+            below = re.match(re.escape(collection) + r"/\{(\w+)\}(?![^/])", path)
+            if below is None:
+                continue
+            given = {name: f"$request.path.{name}" for name in re.findall(r"\{(\w+)\}", collection)}
+            for one in entry.values():
+                links[one["operationId"]] = {
+                    "operationId": one["operationId"],
+                    "parameters": given | {below[1]: pointer},
+                }
+        paths[collection]["post"]["responses"]["201"]["links"] = links
+
+
 _SHARED = frozenset({"refuse", "miss", "read"})  # one function behind several routes
 
 
@@ -105,7 +139,7 @@ def _parameters(path: str, one: Operation) -> list[dict[str, Any]]:
 
 
 def _responses(path: str, one: Operation) -> dict[str, Any]:
-    good: dict[str, Any] = {"description": HTTPStatus(one.status).phrase, "headers": _HEADERS}
+    good: dict[str, Any] = {"description": HTTPStatus(one.status).phrase, "headers": _REFERENCES}
     if one.answer is not None:
         good["content"] = _content(one.answer)
     responses = {str(one.status): good}
@@ -114,13 +148,13 @@ def _responses(path: str, one: Operation) -> dict[str, Any]:
     errors = {401, 403, 429, 500}
     errors |= {404} if _PARAMETER.search(path) else set()
     errors |= {400, 413, 422} if one.body is not None else set()
-    errors |= {422} if one.paged else set()
+    errors |= {422} if one.paged or one.query else set()
     errors |= {409, 503} if one.method != "GET" else set()
     errors |= set(one.also)
     for status in sorted(errors):
         responses[str(status)] = {
             "description": HTTPStatus(status).phrase,
-            "headers": _HEADERS,
+            "headers": _REFERENCES,
             "content": _content(ErrorView),
         }
     return responses

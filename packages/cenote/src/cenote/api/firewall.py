@@ -11,6 +11,7 @@ from litestar.response.base import ASGIResponse
 from msgspec.structs import replace
 
 from cenote import sources
+from cenote.api import fields
 from cenote.api.auth import READ, UPDATE
 from cenote.api.service import Body, Call, answer, no_content, operation
 from cenote.api.views import RuleView, rule_view
@@ -24,12 +25,12 @@ class RuleBody(Body):
     ``uuid`` names a rule that is to stay, ``cluster_uuid`` and ``created_at`` can't be chosen.
     """
 
-    type: str
-    value: str
+    type: fields.SourceKind
+    value: fields.SourceValue
     uuid: str | None = None
     cluster_uuid: str | None = None
     created_at: Any = None
-    description: str | None = None
+    description: fields.SourceText | None = None
 
     def wanted(self) -> WantedRule:
         return WantedRule(self.type, self.value, self.uuid or "", self.description or "")

@@ -10,6 +10,7 @@ from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
 from cenote import configuration, rules, storage
+from cenote.api import fields
 from cenote.api.auth import UPDATE
 from cenote.api.config import surroundings
 from cenote.api.networks import network_of
@@ -22,14 +23,14 @@ PATH = "/v2/databases/{database_cluster_uuid:str}"
 class Resize(Body):
     """Without ``storage_size_mib`` a cluster gets the storage that the size brings."""
 
-    size: str
-    num_nodes: int
-    storage_size_mib: int | None = None
+    size: fields.SizeSlug
+    num_nodes: fields.NodeCount
+    storage_size_mib: fields.StorageMib | None = None
 
 
 class Migrate(Body):
-    region: str
-    private_network_uuid: str | None = None
+    region: fields.RegionSlug
+    private_network_uuid: fields.OptionalId | None = None
 
 
 @operation(HttpMethod.PUT, PATH + "/resize", scope=UPDATE, status=202, body=Resize, also=(412,))

@@ -8,6 +8,7 @@ from litestar.response.base import ASGIResponse
 from msgspec.structs import replace
 
 from cenote import rules
+from cenote.api import fields
 from cenote.api.auth import READ, UPDATE
 from cenote.api.service import Body, Call, answer, no_content, operation
 from cenote.api.views import OwnSettingsView, own_settings_view
@@ -18,7 +19,7 @@ PATH = "/v2/databases/{database_cluster_uuid:str}/do_settings"
 class OwnSettings(Body):
     """Left out or empty, there are none."""
 
-    service_cnames: list[str] | None = None
+    service_cnames: fields.HostNames | None = None
 
 
 class ReplaceOwnSettings(Body):

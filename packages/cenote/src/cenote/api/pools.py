@@ -12,7 +12,7 @@ from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
 from cenote import rules
-from cenote.api import paging
+from cenote.api import fields, paging
 from cenote.api.auth import CREATE, DELETE, READ, UPDATE, Caller
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
 from cenote.api.views import PoolView, pool_view
@@ -28,20 +28,20 @@ _SHORTCUT = re.compile(r"/v2/databases/([^/]+)/pools/([^/]+)")
 class CreatePool(Body):
     """``user`` empty or left out: clients reach the database as the user that they log in as."""
 
-    name: str
-    mode: str
-    size: int
-    db: str
-    user: str | None = None
+    name: fields.PoolName
+    mode: fields.Mode
+    size: fields.PoolSize
+    db: fields.AnyDatabase
+    user: fields.AnyUser | None = None
 
 
 class UpdatePool(Body):
     """``user`` left out stays as it is; empty, it is taken away."""
 
-    mode: str
-    size: int
-    db: str
-    user: str | None = None
+    mode: fields.Mode
+    size: fields.PoolSize
+    db: fields.AnyDatabase
+    user: fields.AnyUser | None = None
 
 
 class PoolAnswer(msgspec.Struct):

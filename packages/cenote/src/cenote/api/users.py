@@ -8,7 +8,7 @@ from litestar.response.base import ASGIResponse
 from msgspec import UNSET, UnsetType
 
 from cenote import rules
-from cenote.api import credentials, paging
+from cenote.api import credentials, fields, paging
 from cenote.api.auth import CREATE, DELETE, READ, UPDATE
 from cenote.api.service import Body, Call, answer, no_content, operation
 from cenote.api.views import UserView, user_view
@@ -28,7 +28,7 @@ class UserSettings(Body):
 class UserExtension(Body):
     """An addition of Cenote's: ``access`` to what others make is ``readonly``, ``readwrite`` or null."""
 
-    access: str | UnsetType | None = UNSET
+    access: fields.Preset | UnsetType | None = UNSET
 
 
 class UpdateUser(Body):
@@ -48,7 +48,7 @@ class UpdateUser(Body):
 
 
 class CreateUser(UpdateUser, kw_only=True):
-    name: str
+    name: fields.UserName
 
 
 class UserAnswer(msgspec.Struct):

@@ -24,10 +24,10 @@ _OTHER_ENGINES = frozenset(
 )
 _HOST_BEGINNINGS = ("private-", "replica-")
 
-_CLUSTER_NAME = re.compile(r"[a-z0-9][a-z0-9-]*[a-z0-9]")
+NAME = re.compile(r"[a-z0-9][a-z0-9-]*[a-z0-9]")
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
-_TAG = re.compile(r"[A-Za-z0-9:_-]{1,255}")
+HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
+TAG = re.compile(r"[A-Za-z0-9:_-]{1,255}")
 
 
 def cluster_name(name: str, *, in_domain: bool) -> str:
@@ -35,7 +35,7 @@ def cluster_name(name: str, *, in_domain: bool) -> str:
     longest = 55 if in_domain else 63  # "private-" goes before it, and a label has at most 63 characters
     if not 3 <= len(name) <= longest:
         raise Invalid(f"name: a cluster's name has 3 to {longest} characters, this one has {len(name)}.")
-    if not _CLUSTER_NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise Invalid(
             "name: a cluster's name consists of lowercase letters, digits and hyphens, and begins and ends "
             "with a letter or a digit."
@@ -102,7 +102,7 @@ def tags(names: Iterable[str] | None) -> tuple[str, ...]:
     if len(distinct) > MOST_TAGS:
         raise Invalid(f"tags: a cluster has at most {MOST_TAGS} tags, these are {len(distinct)}.")
     for name in distinct:
-        if not _TAG.fullmatch(name):
+        if not TAG.fullmatch(name):
             raise Invalid(
                 f"tags: {shown(name)} is not a tag; a tag has 1 to 255 letters, digits, colons, hyphens and "
                 "underscores."
@@ -118,7 +118,7 @@ def service_names(names: Iterable[str] | None) -> tuple[str, ...]:
             f"service_cnames: a cluster has at most {MOST_SERVICE_NAMES} names, these are {len(distinct)}."
         )
     for name in distinct:
-        if len(name) > 253 or not _HOST_NAME.fullmatch(name):
+        if len(name) > 253 or not HOST_NAME.fullmatch(name):
             raise Invalid(f"service_cnames: {shown(name)} is not a host name, such as 'db.example.com'.")
     return distinct
 

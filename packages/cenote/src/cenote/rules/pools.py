@@ -13,14 +13,14 @@ from cenote.rules.words import RESERVED_POOLS, shown
 
 MOST_POOLS = 21
 
-_POOL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def pool_name(name: str) -> str:
     """Check a pool's name.  PgBouncer does not start at all on a character that its parser does not take."""
     if not 3 <= len(name) <= 63:
         raise Invalid(f"name: a pool's name has 3 to 63 characters, this one has {len(name)}.")
-    if not _POOL_NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise Invalid(
             "name: a pool's name consists of ASCII letters, digits, underscores, hyphens and full stops, and "
             "begins with a letter, a digit or an underscore."

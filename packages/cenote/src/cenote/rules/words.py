@@ -11,13 +11,13 @@ RESERVED_POOLS = frozenset({"pgbouncer", "postgres", "template0", "template1"})
 _RESERVED = RESERVED_POOLS | {"cenote", "public", "none"}
 _RESERVED_BEGINNINGS = ("pg_", "cenote_")
 
-_SERVER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@$+-]*")
+SERVER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@$+-]*")
 
 
 def server_name(kind: str, name: str) -> str:
     if not 1 <= len(name) <= 63:
         raise Invalid(f"name: a {kind}'s name has 1 to 63 characters, this one has {len(name)}.")
-    if not _SERVER_NAME.fullmatch(name):
+    if not SERVER_NAME.fullmatch(name):
         raise Invalid(
             f"name: a {kind}'s name consists of ASCII letters, digits and the characters _ . @ $ + -, and "
             "begins with a letter, a digit or an underscore."

@@ -1,0 +1,141 @@
+"""What the description says of a field is what the rules take, no less and no more."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from cenote import catalog, maintenance, parameters, rules, sources
+from cenote.api import fields
+from cenote.errors import Invalid
+from cenote.sources import WantedRule
+
+SMALLEST = catalog.SIZES["db-s-1vcpu-1gb"]
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+# Names that are reserved look like all others, so no schema of a name can leave them out.
+RESERVED = re.compile(r"(?i)(pg_|cenote_).*|pgbouncer|postgres|template[01]|cenote|public|none")
+
+CHECKS: dict[str, tuple[Any, Callable[[Any], object]]] = {
+    "a cluster's name": (fields.ClusterName, lambda name: rules.cluster_name(name, in_domain=False)),
+    "an engine": (fields.Engine, rules.engine),
+    "a size": (fields.SizeSlug, rules.size),
+    "a region": (fields.RegionSlug, rules.region),
+    "a number of nodes": (fields.NodeCount, rules.num_nodes),
+    "a storage": (fields.StorageMib, lambda mib: rules.storage_mib(mib, SMALLEST)),
+    "tags": (fields.Tags, rules.tags),
+    "host names": (fields.HostNames, rules.service_names),
+    "an id": (fields.OptionalId, lambda text: rules.optional_uuid("project_id", text)),
+    "a pool's name": (fields.PoolName, rules.pool_name),
+    "a mode": (fields.Mode, rules.pool_mode),
+    "a user's name": (fields.UserName, rules.user_name),
+    "a database's name": (fields.DatabaseName, rules.database_name),
+    "a preset": (fields.Preset, rules.access),
+    "a kind of source": (
+        fields.SourceKind,
+        lambda kind: sources.replaced((), [WantedRule(kind, "192.0.2.1")], NOW),
+    ),
+    "a day": (fields.Day, lambda day: maintenance.window(day, "14:00")),
+    "an hour": (fields.Hour, lambda hour: maintenance.window("monday", hour)),
+}
+LETTERS = st.text(st.sampled_from("aAzZ09_-.:@$+ é\n"), max_size=70)
+NEAR_WORDS = st.sampled_from(
+    ["Monday", "sunday", "14:00", "24:00", "23:59:59", "db.example.com", "-a.b", "a.b-", ""]
+)
+VALUES = st.one_of(LETTERS, NEAR_WORDS, st.integers(), st.lists(LETTERS, max_size=3))
+
+
+def takes(check: Callable[[Any], object], value: Any) -> bool:
+    try:
+        check(value)
+    except Invalid:
+        return False
+    return True
+
+
+SCHEMAS = {what: msgspec.json.schema(kind) for what, (kind, _) in CHECKS.items()}
+
+
+@pytest.mark.parametrize("what", CHECKS)
+@given(value=VALUES)
+@example(value="a" * 64)
+@example(value=10_239)
+@example(value=1)
+def test_what_the_rules_take_is_described(what: str, value: Any) -> None:
+    kind, check = CHECKS[what]
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return  # another type than the field has
+    if takes(check, value) and value != []:
+        assert Draft202012Validator(SCHEMAS[what]).is_valid(value)
+
+
+@pytest.mark.parametrize("what", [what for what in CHECKS if what not in ("a day", "host names")])
+@given(data=st.data())
+def test_what_is_described_is_taken(what: str, data: st.DataObject) -> None:
+    """Days and host names are told of more loosely: what they may be has no short form as a pattern."""
+    _, check = CHECKS[what]
+    value = data.draw(described(SCHEMAS[what]))
+    assert takes(check, value) or (isinstance(value, str) and RESERVED.fullmatch(value))
+
+
+def described(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """Return the values that a schema of these fields allows."""
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
+    if schema["type"] == "integer":
+        return st.integers(schema["minimum"], schema["maximum"])
+    if schema["type"] == "array":
+        return st.lists(described(schema["items"]), max_size=3)
+    texts = st.from_regex(re.compile(schema["pattern"], re.ASCII), fullmatch=True)
+    most = schema.get("maxLength", 255)
+    return texts.filter(lambda text: schema.get("minLength", 0) <= len(text) <= most and "\n" not in text)
+
+
+CONFIGURATION = msgspec.json.schema(fields.Configuration)["properties"]
+SETTINGS = parameters.POSTGRESQL | parameters.POOLER | parameters.EXTENSIONS
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@settings(max_examples=30)
+@given(data=st.data())
+def test_a_setting_is_described_as_it_is_checked(name: str, data: st.DataObject) -> None:
+    parameter, schema = SETTINGS[name], setting_schema(name)
+    edges = [number for number in json_numbers(schema) for number in (number - 1, number, number + 1)]
+    words = [word for word in re.findall(r'"([^"]*)"', json.dumps(schema)) if word]
+    value = data.draw(
+        st.one_of(
+            st.sampled_from([*edges, *words, *([word] for word in words), True, False, "x" * 2000]),
+            st.integers(),
+            st.floats(allow_nan=False, allow_infinity=False).filter(lambda number: not number.is_integer()),
+            st.text(st.sampled_from("aZ/+ "), max_size=70),
+        )
+    )
+    if isinstance(value, bool) and isinstance(parameter, parameters.Number):
+        return  # JSON Schema's numbers are no booleans either, Python's are
+    assert Draft202012Validator(schema).is_valid(value) == takes(parameter.check, value)
+
+
+def setting_schema(name: str) -> dict[str, Any]:
+    for within in (
+        CONFIGURATION,
+        *(one["properties"] for one in CONFIGURATION.values() if "properties" in one),
+    ):
+        if name in within:
+            found: dict[str, Any] = within[name]["anyOf"][0]
+            return found
+    raise AssertionError(f"{name} is not described")
+
+
+def json_numbers(schema: dict[str, Any]) -> list[float]:
+    inner = [*schema.get("anyOf", ()), schema]
+    return [one[key] for one in inner for key in ("minimum", "maximum", "const") if key in one]
