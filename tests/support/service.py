@@ -27,7 +27,7 @@ from tests.support.ports import free_range
 from tests.support.waiting import wait_until
 
 CENOTE = str(Path(sys.executable).with_name("cenote"))
-CLUSTERS = 24  # how many clusters fit into a service's range of ports
+CLUSTERS = 24  # how many clusters fit into a service's range of ports, unless a test says otherwise
 START_SECONDS = 60
 WITHOUT_LIMITS = ("--requests-per-hour=0", "--requests-per-minute=0")
 SMALLEST = {"engine": "pg", "num_nodes": 1, "region": "nyc1", "size": "db-s-1vcpu-1gb"}
@@ -42,12 +42,13 @@ class Service:
         *options: str,
         command: Sequence[str] = (CENOTE,),
         environment: Mapping[str, str] | None = None,
+        clusters: int = CLUSTERS,
     ) -> None:
         self.data_dir = data_dir
         self._command = command
         self._environment = clean_environment() | dict(environment or {})
-        self.first_port = free_range(3 * CLUSTERS + 1)
-        self.api_port = self.first_port + 3 * CLUSTERS
+        self.first_port = free_range(3 * clusters + 1)
+        self.api_port = self.first_port + 3 * clusters
         self._options = options
         self._log = data_dir / "serve.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -169,13 +170,17 @@ def service(
     command: Sequence[str] = (CENOTE,),
     environment: Mapping[str, str] | None = None,
     owner: int | None = None,
+    clusters: int = CLUSTERS,
 ) -> Iterator[Service]:
     """A running service; at the end all of it is stopped and removed, and on failure its log is printed.
 
-    ``owner``: the user whose data directory it is, where that is not us.
+    ``owner``: the user whose data directory it is, where that is not us.  ``clusters``: how many it has ports
+    for.
     """
     with server_folder(on_disk=on_disk) as folder:
-        created = Service(folder / "data", *options, command=command, environment=environment)
+        created = Service(
+            folder / "data", *options, command=command, environment=environment, clusters=clusters
+        )
         created.data_dir.mkdir(mode=0o711)
         created.data_dir.chmod(0o711)
         if owner is not None:

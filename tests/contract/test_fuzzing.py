@@ -1,0 +1,183 @@
+"""schemathesis against a real ``cenote serve``: what it makes of our description, and of the reference.
+
+Thousands of calls, right and wrong ones, of every operation.  ``CENOTE_FUZZ_SEED`` repeats a run, and
+``CENOTE_FUZZ_TIMES`` makes it so many times as long.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cenote.host import processes
+from cenote_client import Client
+from tests.support.fuzzing import Report, fuzz
+from tests.support.reference import reference_file
+from tests.support.service import WITHOUT_LIMITS, Service, added_pool, online_cluster, service
+from tests.support.waiting import wait_until
+
+CLUSTERS = 3  # of which one is there from the beginning; more are refused, since each is a real server
+TIMES = int(os.environ.get("CENOTE_FUZZ_TIMES") or 1)
+SEED = os.environ.get("CENOTE_FUZZ_SEED") or str(int.from_bytes(os.urandom(4)))
+# They do nothing but refuse, which the phase "coverage" has seen enough of.
+REFUSING = r"/(eviction_policy|sql_mode|topics|schema-registry|indexes)(/|$)"
+ONCE_IS_ENOUGH = f"""
+[[operations]]
+include-path-regex = '{REFUSING}'
+phases.fuzzing.enabled = false
+"""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A service with one cluster, which has a user, a database and a pool."""
+
+    running: Service
+    client: Client
+    known: dict[str, str]
+    kept: list[str]
+
+    def fuzz(self, description: str, folder: Path, *options: str, known: str = "all", **more: Any) -> Report:
+        self.make_room()
+        print(f"to repeat it: CENOTE_FUZZ_SEED={SEED} CENOTE_FUZZ_TIMES={TIMES}")
+        names = {"all": list(self.known), "cluster": ["database_cluster_uuid"], "nothing": []}[known]
+        report = fuzz(
+            self.running,
+            description,
+            folder,
+            known={name: self.known[name] for name in names},
+            kept=self.kept,
+            options=["--seed", SEED, *options],
+            **more,
+        )
+        print(f"{report.cases} cases, {len(report.calls)} calls, {len(report.secrets)} secrets")
+        return report
+
+    def make_room(self) -> None:
+        """Delete the clusters that runs before have made."""
+        kept = self.known["database_cluster_uuid"]
+        for one in self.client.request("GET", "/v2/databases")["databases"]:
+            if one["id"] != kept:
+                self.client.request("DELETE", f"/v2/databases/{one['id']}")
+        folder = self.running.data_dir / "clusters"
+        wait_until("the others are gone", 60, lambda: [one.name for one in folder.iterdir()] == [kept])
+
+    @property
+    def description(self) -> str:
+        return self.running.environment()["DIGITALOCEAN_API_URL"] + "/openapi.json"
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[Target]:
+    with service(*WITHOUT_LIMITS, clusters=CLUSTERS) as running, running.client() as client:
+        id = online_cluster(client, "kept")["id"]
+        client.request("POST", f"/v2/databases/{id}/users", json={"name": "app"})
+        client.request("POST", f"/v2/databases/{id}/dbs", json={"name": "orders"})
+        added_pool(client, id, "backend-pool", db="orders", user="app")
+        token = client.request("GET", "/v2/cenote/tokens")["tokens"][0]["id"]
+        known = {
+            "database_cluster_uuid": id,
+            "username": "app",
+            "database_name": "orders",
+            "pool_name": "backend-pool",
+        }
+        yield Target(running, client, known, [*known.values(), token])
+
+
+def times(examples: int) -> str:
+    return f"--max-examples={examples * TIMES}"
+
+
+def assert_nothing_found(target: Target, report: Report) -> None:
+    assert report.found == [], report.output[-8000:]
+    logs = [target.running.log(), *(path.read_text(errors="replace") for path in server_logs(target.running))]
+    assert report.secrets, "no answer had a secret, so that none could be looked for"
+    assert [secret[:4] for secret in report.secrets if any(secret in log for log in logs)] == []
+
+
+def server_logs(running: Service) -> list[Path]:
+    found = [path for path in (running.data_dir / "clusters").rglob("*.log") if path.is_file()]
+    assert found, "no server has a log"
+    return found
+
+
+def test_each_operation_alone_takes_whatever_is_sent(target: Target, tmp_path: Path) -> None:
+    report = target.fuzz(
+        target.description,
+        tmp_path,
+        *("--phases", "examples,coverage,fuzzing", times(10)),
+        configuration=ONCE_IS_ENOUGH,
+    )
+    assert_nothing_found(target, report)
+    assert report.cases >= 2000
+    # Otherwise it would have been refusals that were tested.
+    document = target.client.request("GET", "/openapi.json")
+    good = {
+        (method.upper(), path)
+        for path, entry in document["paths"].items()
+        for method, one in entry.items()
+        if method != "delete" and int(min(one["responses"])) < 300
+    }
+    assert {(method, path) for method, path, status in report.calls if status < 300} >= good
+
+
+@pytest.mark.parametrize(
+    ("known", "selected"),
+    [
+        ("nothing", ["--include-path-regex=^/v2/databases"]),
+        ("cluster", ["--include-path-regex=^/v2/databases", "--exclude-operation-id=delete_cluster"]),
+        ("nothing", ["--exclude-path-regex=^/v2/databases"]),
+    ],
+    ids=["clusters", "things of a cluster", "all the rest"],
+)
+def test_operations_one_after_the_other_agree(
+    target: Target, tmp_path: Path, known: str, selected: list[str]
+) -> None:
+    """What was created is found, what was deleted is not; each takes what another has answered with."""
+    report = target.fuzz(
+        target.description,
+        tmp_path,
+        *("--phases", "stateful", "--mode", "positive", times(20), *selected),
+        known=known,
+    )
+    assert_nothing_found(target, report)
+    assert any(method == "POST" and status == 201 for method, _, status in report.calls)
+
+
+def test_answers_fit_the_reference_whatever_is_sent(target: Target, tmp_path: Path) -> None:
+    """What is checked is what clients rely on; that it leaves out which refusals there are is known.
+
+    Its phase "coverage" is four thousand calls more, most of them the settings of other engines.
+    """
+    phases = "examples,fuzzing" if TIMES == 1 else "examples,coverage,fuzzing"
+    report = target.fuzz(
+        str(reference_file()),
+        tmp_path,
+        *("--phases", phases, times(10)),
+        *("--checks", "not_a_server_error,content_type_conformance,response_schema_conformance"),
+        configuration=ONCE_IS_ENOUGH,
+    )
+    assert_nothing_found(target, report)
+
+
+def test_nothing_is_left_when_all_is_deleted(target: Target) -> None:
+    """The last test of the module: the tests before have made clusters, and restarted and moved them."""
+    databases = target.client.request("GET", "/v2/databases?per_page=200")["databases"]
+    ports = [one["connection"]["port"] for one in databases]
+    for one in databases:
+        target.client.request("DELETE", f"/v2/databases/{one['id']}")
+    running = target.running
+    wait_until("the clusters' servers and files are gone", 60, lambda: not running.remains())
+    running.stop()
+    assert [process.pid for process in processes.below(running.data_dir)] == []
+    for port in [running.api_port, *ports, *(port + 1 for port in ports)]:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), timeout=5)
+    assert not re.search(r"Traceback|Task exception was never retrieved", running.log())
