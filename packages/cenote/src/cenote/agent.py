@@ -16,6 +16,7 @@ from cenote.engine.wanted import Site
 from cenote.errors import CenoteError, Unavailable
 from cenote.host import facts, processes
 from cenote.host.machine import Machine
+from cenote.metrics.counting import Passes
 from cenote.node import NodeTask
 from cenote.store.store import Store
 
@@ -32,6 +33,7 @@ class Agent:
 
     def __init__(self, store: Store, machine: Machine, site: Site, host: Host) -> None:
         self._store, self._machine, self._site, self._host = store, machine, site, host
+        self.passes = Passes()
         self._tasks: dict[UUID, NodeTask] = {}
         self._turn = asyncio.Semaphore(AT_ONCE)
 
@@ -105,6 +107,6 @@ class Agent:
             return
         if task is None or task.finished:
             task = self._tasks[cluster_id] = NodeTask(
-                self._store, self._machine, self._site, cluster_id, node.name, self._turn
+                self._store, self._machine, self._site, cluster_id, node.name, self._turn, self.passes
             )
         task.wake.set()

@@ -26,6 +26,7 @@ from cenote.errors import CenoteError, NotFound, Unavailable
 from cenote.host import facts, files, logs, processes
 from cenote.host.machine import Machine
 from cenote.host.sql import Session
+from cenote.metrics.counting import Outcome, Passes
 from cenote.storage import Use
 from cenote.store.store import Store
 from cenote.store.tables import Stored
@@ -56,10 +57,11 @@ class NodeTask:
         cluster_id: UUID,
         node_name: str,
         turn: asyncio.Semaphore,
+        passes: Passes,
     ) -> None:
         self.wake = asyncio.Event()
         self._store, self._machine, self._site, self._turn = store, machine, site, turn
-        self._cluster_id, self._node_name = cluster_id, node_name
+        self._cluster_id, self._node_name, self._passes = cluster_id, node_name, passes
         self._watch = processes.Watch()
         self._settings: tuple[Loaded, dict[str, str]] | None = None
         self._started: set[ModuleType] = set()
@@ -80,6 +82,7 @@ class NodeTask:
         try:
             while (stored := self._store.cluster(self._cluster_id)) is not None:
                 self.wake.clear()
+                began, outcome = self._passes.begin(self._cluster_id), Outcome.FAILED
                 pause = LOOK_EVERY * random.uniform(0.8, 1.2)  # noqa: S311 - spreads the looks over time
                 try:
                     if stored.value.deleted_at is not None:
@@ -90,6 +93,7 @@ class NodeTask:
                     if await self._converge(stored):
                         pause = LOOK_OFTEN
                 except Waiting as waiting:
+                    outcome = Outcome.WAITING
                     if str(waiting) != waited_for:
                         poll, waited_for = POLL_FIRST, str(waiting)
                     # Most waits are over before anybody could read of them, and a report costs a write.
@@ -105,9 +109,11 @@ class NodeTask:
                     await self._report(stored, "an unexpected error; see Cenote's log", failing=True)
                     pause, retry = retry, min(retry * 2, RETRY_MOST)
                 else:
-                    retry, waited_for = RETRY_FIRST, ""
+                    outcome, retry, waited_for = Outcome.DONE, RETRY_FIRST, ""
+                self._passes.end(self._cluster_id, outcome, began)
                 await self._sleep(pause)
         finally:
+            self._passes.forget(self._cluster_id)
             self._watch.close()
 
     async def _converge(self, stored: Stored[Cluster]) -> bool:

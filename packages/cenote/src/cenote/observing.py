@@ -15,6 +15,7 @@ import msgspec
 from cenote.domain import Cluster
 from cenote.errors import Unavailable
 from cenote.logs.messages import Message, Source
+from cenote.metrics.counting import Passes
 
 
 class PoolNumbers(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +91,19 @@ class ServerNumbers(msgspec.Struct, frozen=True, kw_only=True):
     sizes: dict[str, int]
 
 
+class ServiceNumbers(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes on in the process that serves; times of day are in seconds of the epoch."""
+
+    passes: Passes
+    certificate_expires_at: float | None  # of the API
+    started_at: float
+    cpu_seconds: float
+    resident_bytes: int
+    virtual_bytes: int
+    open_files: int
+    most_files: int
+
+
 class Observer(Protocol):
     async def pools(self, cluster: Cluster) -> Mapping[str, PoolNumbers]:
         """Return the numbers of the pools of a cluster by name; Unavailable when its pooler does not answer.
@@ -110,6 +124,10 @@ class Observer(Protocol):
         """Return the numbers of a cluster's server; Unavailable when it does not answer."""
         ...
 
+    async def service(self) -> ServiceNumbers:
+        """Return the numbers of the process that serves, and of its agent; Unavailable without one."""
+        ...
+
 
 class _NoObserver:
     """For an API without hosts: every cluster's pooler is out of reach."""
@@ -124,6 +142,9 @@ class _NoObserver:
 
     async def server(self, cluster: Cluster) -> ServerNumbers:
         raise Unavailable("This service has no way to ask the server.")
+
+    async def service(self) -> ServiceNumbers:
+        raise Unavailable("This service has no host.")
 
 
 NO_OBSERVER: Observer = _NoObserver()

@@ -203,7 +203,7 @@ async def _run(
     await identity.admit_administrator(store, layout)
     host = _host(settings, found)
     agent = Agent(store, *_machine(settings, layout, found, account, sealer), host)
-    observer = HostObserver(layout)
+    observer = HostObserver(layout, agent.passes, settings.certificate)
     app = create_app(
         store,
         sealer,

@@ -87,7 +87,7 @@ async def healthz(request: Call) -> ASGIResponse:
 def create_app(store: Store, sealer: Sealer, settings: Settings, observer: Observer = NO_OBSERVER) -> ASGIApp:
     """Return the API as an ASGI application; the store must be open while it serves."""
     service = Service(store, sealer, settings, observer)
-    handlers = (*OPERATIONS, healthz)
+    handlers = (*OPERATIONS, healthz, metrics.get_service_metrics)
     document = description.describe(handlers)
     texts = {
         "/openapi.json": ("application/json", msgspec.json.encode(document)),

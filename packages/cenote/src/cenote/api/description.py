@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from html import escape
 from http import HTTPStatus
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import msgspec
 from litestar.handlers import HTTPRouteHandler
@@ -43,7 +43,8 @@ def describe(handlers: Iterable[HTTPRouteHandler]) -> dict[str, Any]:
         for path in handler.paths
         if (operation := handler.opt.get("operation")) is not None
     ]
-    kinds = {kind for _, _, one in declared for kind in (one.body, one.answer) if kind is not None}
+    given = {kind for _, _, one in declared for kind in (one.body, one.answer) if kind is not None}
+    kinds = {_of_list(kind) or kind for kind in given} - {str}
     ordered = [ErrorView, *sorted(kinds, key=lambda kind: str(kind.__name__))]
     _, components = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
     paths: dict[str, dict[str, Any]] = {}
@@ -161,7 +162,16 @@ def _responses(path: str, one: Operation) -> dict[str, Any]:
 
 
 def _content(kind: Any) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}}}
+    if kind is str:
+        return {"text/plain": {"schema": {"type": "string"}}}
+    inner = _of_list(kind)
+    schema: dict[str, Any] = {"$ref": f"#/components/schemas/{(inner or kind).__name__}"}
+    return {"application/json": {"schema": {"type": "array", "items": schema} if inner else schema}}
+
+
+def _of_list(kind: Any) -> Any:
+    """Return what a list is of, and None for what is no list."""
+    return get_args(kind)[0] if get_origin(kind) is list else None
 
 
 def _noun(path: str) -> str:
@@ -229,7 +239,8 @@ def _details(document: dict[str, Any], path: str, method: str, one: dict[str, An
 def _shape(document: dict[str, Any], holder: dict[str, Any]) -> str:
     if "content" not in holder:
         return ""
-    schema = holder["content"]["application/json"]["schema"]
+    [told] = holder["content"].values()
+    schema = told["schema"]
     return f"<pre><code>{escape(_text(document, schema, ''))}</code></pre>"
 
 

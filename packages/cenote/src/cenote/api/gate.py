@@ -20,7 +20,9 @@ from cenote.api.errors import TooLarge, answer_to
 from cenote.api.limits import Limits
 from cenote.api.service import Service
 
-PUBLIC = frozenset({"/", "/healthz", "/openapi.json", "/docs"})
+# /metrics is among them because it takes the login for metrics as well as a token.
+PUBLIC = frozenset({"/", "/healthz", "/metrics", "/openapi.json", "/docs"})
+UNKNOWN = "unknown"
 
 
 METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
@@ -45,6 +47,7 @@ class Gate:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
+        began, status = time.perf_counter(), 0
         request_id = str(uuid4())
         added = [(b"x-request-id", request_id.encode("ascii"))]
 
@@ -53,7 +56,9 @@ class Gate:
             added += [_ANY_ORIGIN, _EXPOSED]
 
         async def send_with_headers(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
+                status = message["status"]
                 message["headers"] = [*message["headers"], *added]
             await send(message)
 
@@ -69,15 +74,28 @@ class Gate:
         except Exception as error:
             refusal = answer_to(error, request_id).outside_of_routing()
             await refusal(scope, receive, send_with_headers)
+            self._count(scope, status, began)
             return
         if body is not None:
             headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
             await send({"type": "http.response.start", "status": 200, "headers": headers + added})
             await send({"type": "http.response.body", "body": body, "more_body": False})
+            self._service.requests.add("GET", pools.ONE_POOL, 200, time.perf_counter() - began)
             return
         scope["auth"] = caller
         scope["request_id"] = request_id  # type: ignore[typeddict-unknown-key]
-        await self._app(scope, receive, send_with_headers)
+        try:
+            await self._app(scope, receive, send_with_headers)
+        finally:
+            self._count(scope, status, began)
+
+    def _count(self, scope: HTTPScope, status: int, began: float) -> None:
+        """Count an answer; what led to no operation is no label, since clients can make up anything."""
+        if not status:
+            return
+        path = scope.get("path_template")
+        method, path = (scope["method"], str(path)) if path else (UNKNOWN, UNKNOWN)
+        self._service.requests.add(method, path, status, time.perf_counter() - began)
 
     def _admit(self, scope: HTTPScope, added: list[tuple[bytes, bytes]]) -> Caller | None:
         """Return who is calling, None where that does not matter; raise what stops the request.

@@ -1,16 +1,22 @@
-"""The login with which the metrics of all clusters are read."""
+"""Metrics: the login with which those of all clusters are read, where they are, and those of the service."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
 
 import msgspec
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote import basic
+from cenote import basic, rules
 from cenote.api import credentials
-from cenote.api.auth import UPDATE, VIEW_CREDENTIALS
-from cenote.api.service import Body, Call, answer, no_content, operation
-from cenote.domain import MetricsLogin, Secret
+from cenote.api.auth import READ, UPDATE, VIEW_CREDENTIALS, authenticate
+from cenote.api.service import Body, Call, Service, answer, no_content, operation
+from cenote.domain import Cluster, MetricsLogin, Secret
+from cenote.errors import Unavailable
+from cenote.metrics import of_service
+from cenote.metrics.of_service import Told
+from cenote.metrics.text import CONTENT_TYPE
 
 PATH = "/v2/databases/metrics/credentials"
 
@@ -63,4 +69,72 @@ async def replace_metrics_login(request: Call) -> ASGIResponse:
     return no_content()
 
 
-ROUTES = (get_metrics_login, replace_metrics_login)
+class TargetView(msgspec.Struct):
+    """As Prometheus wants it, with labels that are there for relabelling only."""
+
+    targets: list[str]
+    labels: dict[str, str]
+
+
+@operation(HttpMethod.GET, "/v2/cenote/metrics_targets", scope=READ, answer=list[TargetView])
+async def list_metrics_targets(request: Call) -> ASGIResponse:
+    """List where the metrics of all clusters are, for Prometheus' discovery by HTTP."""
+    service = request.service
+    found = sorted(service.store.clusters(deleted=False), key=lambda stored: stored.value.name)
+    return answer([_target(service, stored.value) for stored in found if stored.value.primary.metrics_port])
+
+
+@operation(HttpMethod.GET, "/v2/cenote/metrics_ca", scope=READ, answer=str)
+async def get_metrics_authorities(request: Call) -> ASGIResponse:
+    """Get the CA certificates of all clusters in one file, for a scraper that takes one only."""
+    found = sorted(request.service.store.clusters(deleted=False), key=lambda stored: stored.value.name)
+    text = "".join(stored.value.authority.certificate for stored in found)
+    return ASGIResponse(body=text.encode("ascii"), media_type="text/plain")
+
+
+@operation(HttpMethod.GET, "/metrics", scope=None, answer=str, also=(401, 403))
+async def get_service_metrics(request: Call) -> ASGIResponse:
+    """Get the metrics of the service itself, for Prometheus.
+
+    Takes the login for metrics, or a token with `database:read`.
+    """
+    service = request.service
+    shown = request.headers.get("authorization", "").encode("latin-1")
+    if not basic.admits(shown, service.store.metrics_login(), service.sealer):
+        authenticate(service.store, shown, datetime.now(UTC)).require(READ)
+    try:
+        numbers = await service.observer.service()
+    except Unavailable:
+        numbers = None
+    page = of_service.render(service.requests, _told(service), numbers)
+    return ASGIResponse(body=page, headers={"content-type": CONTENT_TYPE})
+
+
+def _target(service: Service, cluster: Cluster) -> TargetView:
+    host = service.settings.host_of(cluster.name)
+    shown = f"[{host}]" if ":" in host else host
+    return TargetView(
+        [f"{shown}:{cluster.primary.metrics_port}"],
+        {
+            "__meta_cenote_cluster": cluster.name,
+            "__meta_cenote_cluster_id": str(cluster.id),
+            "__meta_cenote_region": cluster.region,
+            "__meta_cenote_size": cluster.size,
+            # Between commas, so that one can be looked for with them.
+            "__meta_cenote_tags": "".join(f",{tag}" for tag in cluster.tags) + "," if cluster.tags else "",
+        },
+    )
+
+
+def _told(service: Service) -> Told:
+    statuses, failing = [], []
+    for stored in service.store.clusters(deleted=False):
+        cluster = stored.value
+        seen = service.store.status(cluster.id, cluster.primary.name)
+        statuses.append(rules.status(cluster, seen))
+        if seen is not None and seen.failing:
+            failing.append(cluster.name)
+    return Told(statuses, failing, service.store.connected)
+
+
+ROUTES = (get_metrics_login, replace_metrics_login, list_metrics_targets, get_metrics_authorities)

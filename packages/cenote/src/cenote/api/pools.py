@@ -22,6 +22,7 @@ from cenote.errors import NotFound
 PATH = "/v2/databases/{database_cluster_uuid:str}/pools"
 ONE = PATH + "/{pool_name:str}"
 
+ONE_POOL = ONE.replace(":str", "")
 _SHORTCUT = re.compile(r"/v2/databases/([^/]+)/pools/([^/]+)")
 
 

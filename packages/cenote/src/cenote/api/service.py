@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from cenote import rules
 from cenote.api.auth import Caller
 from cenote.domain import Cluster, ClusterStatus, EventType, Note
 from cenote.errors import Busy, Invalid, Malformed, NotFound, Unauthenticated
+from cenote.metrics.counting import Requests
 from cenote.observing import Observer
 from cenote.store import Sealer, Store, Stored
 
@@ -52,6 +53,7 @@ class Service:
     sealer: Sealer
     settings: Settings
     observer: Observer
+    requests: Requests = field(default_factory=Requests)
 
     def cluster(self, text: str) -> Stored[Cluster]:
         """Return the cluster with this id; whatever is no id of a living cluster is not found."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import socket
+import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from cenote.storage import Use
@@ -20,6 +23,28 @@ def memory_mib() -> int:
 
 def cpus() -> int:
     return len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True, slots=True)
+class OwnProcess:
+    cpu_seconds: float
+    resident_bytes: int
+    virtual_bytes: int
+    open_files: int
+    most_files: int
+
+
+def own_process() -> OwnProcess:
+    """Return what this process takes of the machine."""
+    virtual, resident = Path("/proc/self/statm").read_text().split()[:2]
+    page = os.sysconf("SC_PAGE_SIZE")
+    return OwnProcess(
+        cpu_seconds=time.process_time(),
+        resident_bytes=int(resident) * page,
+        virtual_bytes=int(virtual) * page,
+        open_files=len(os.listdir("/proc/self/fd")),
+        most_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+    )
 
 
 def libraries(binaries: Path) -> tuple[str, ...]:

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
+from pathlib import Path
 
+from cenote import certificates
 from cenote.domain import Cluster
 from cenote.errors import CenoteError, Unavailable
-from cenote.host import logs, sql
+from cenote.host import facts, logs, sql
 from cenote.host.statistics import Statistics
 from cenote.layout import Layout
 from cenote.logs.messages import Message, Source
-from cenote.observing import PoolNumbers, ServerNumbers, pool_numbers
+from cenote.metrics.counting import Passes
+from cenote.observing import PoolNumbers, ServerNumbers, ServiceNumbers, pool_numbers
+
+_STARTED = time.time()  # this module is loaded as the process starts
 
 
 class HostObserver:
     """The ``Observer`` of a service whose nodes all run on this host."""
 
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
+    def __init__(self, layout: Layout, passes: Passes | None = None, certificate: Path | None = None) -> None:
+        """``passes`` are the agent's, ``certificate`` is the API's."""
+        self._layout, self._certificate = layout, certificate or layout.api_certificate
+        self._passes = passes or Passes()
         self._statistics = Statistics(layout)
 
     async def pools(self, cluster: Cluster) -> Mapping[str, PoolNumbers]:
@@ -35,6 +43,25 @@ class HostObserver:
             return await self._statistics.of(cluster)
         except CenoteError as error:
             raise Unavailable(f"The server of this cluster does not answer: {error.message}") from None
+
+    async def service(self) -> ServiceNumbers:
+        process = facts.own_process()
+        return ServiceNumbers(
+            passes=self._passes,
+            certificate_expires_at=self._expiry(),
+            started_at=_STARTED,
+            cpu_seconds=process.cpu_seconds,
+            resident_bytes=process.resident_bytes,
+            virtual_bytes=process.virtual_bytes,
+            open_files=process.open_files,
+            most_files=process.most_files,
+        )
+
+    def _expiry(self) -> float | None:
+        try:
+            return certificates.expires_at(self._certificate.read_bytes()).timestamp()
+        except (OSError, ValueError):  # such as one of the user's own that is being replaced
+            return None
 
     async def logs(
         self, cluster: Cluster, source: Source, count: int, cursor: str

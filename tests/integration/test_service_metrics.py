@@ -1,0 +1,189 @@
+"""The metrics of the service itself, and where Prometheus finds those of the clusters."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from cenote.metrics import of_service
+from cenote_client import Client
+from tests.support.api import BACKEND, POOL, Api, Apis, running_apis
+from tests.support.scraping import Samples, samples, value
+from tests.support.service import Service, calling, online_cluster, service
+from tests.support.waiting import wait_until
+
+LOGIN = {"basic_auth_username": "prometheus", "basic_auth_password": "correct-horse"}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Service]:
+    with service() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(running: Service) -> Iterator[Client]:
+    with running.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def cluster(client: Client) -> Any:
+    return online_cluster(client, "backend")
+
+
+@pytest.fixture
+def http(running: Service) -> Iterator[httpx.Client]:
+    with calling(running) as http:
+        yield http
+
+
+@pytest.fixture(scope="module")
+def apis() -> Iterator[Apis]:
+    yield from running_apis()
+
+
+def read(http: httpx.Client) -> Samples:
+    answer = http.get("/metrics")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    return samples(answer.text)
+
+
+async def scraped(api: Api, **given: Any) -> Samples:
+    answer = await api.http.get("/metrics", **given)
+    assert answer.status_code == 200, answer.text
+    return samples(answer.text)
+
+
+def test_every_metric_is_there_and_named_as_it_is_declared(http: httpx.Client, cluster: Any) -> None:
+    found = read(http)
+    expected = {family.name for family in of_service.FAMILIES} - {of_service.CLUSTER_FAILING.name}
+    for suffix in ("_bucket", "_sum", "_count"):
+        expected |= {f"cenote_{name}_seconds{suffix}" for name in ("api_request", "agent_pass")}
+    assert found.keys() == expected - {"cenote_api_request_seconds", "cenote_agent_pass_seconds"}
+
+
+def test_the_agent_and_the_process_are_told_of(http: httpx.Client, cluster: Any) -> None:
+    found = read(http)
+    assert value(found, "cenote_clusters", status="online") == 1
+    assert value(found, "cenote_store_connected") == 1
+    assert value(found, "cenote_agent_passes_total", outcome="done") > 0
+    assert value(found, "cenote_agent_passes_total", outcome="waiting") > 0
+    assert value(found, "process_resident_memory_bytes") > 2**20
+    assert 0 < value(found, "process_open_fds") < value(found, "process_max_fds")
+    started = value(found, "process_start_time_seconds")
+    assert value(found, "cenote_api_certificate_expiry_timestamp_seconds") > started
+
+    def caught_up() -> bool:
+        return value(read(http), "cenote_agent_behind_seconds") == 0
+
+    wait_until("no work is left", 60, caught_up)
+
+
+def test_requests_are_counted_by_operation_and_status(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        await api.call("POST", f"{cluster}/pools", 201, json=POOL)
+        for _ in range(3):
+            await api.call("GET", f"{cluster}/pools/{POOL['name']}", 200)
+        await api.call("HEAD", f"{cluster}/pools/{POOL['name']}", 200)
+        await api.refusal("GET", f"{cluster}/users/nobody", 404)
+        await api.refusal("GET", "/no/such/path", 404)
+        await api.http.request("BREW", "/v2/databases")
+        await api.refusal("GET", cluster, 401, headers={"authorization": "Bearer wrong"})
+        found = await scraped(api)
+        one = "/v2/databases/{database_cluster_uuid}"
+        name = "cenote_api_requests_total"
+        pool = f"{one}/pools/{{pool_name}}"
+        assert value(found, name, method="GET", path=pool, status="200") == 3
+        assert value(found, name, method="HEAD", path=pool, status="200") == 1
+        assert value(found, name, method="POST", path=f"{one}/pools", status="201") == 1
+        assert value(found, name, path=f"{one}/users/{{username}}", status="404") == 1
+        assert value(found, name, path="unknown", status="404") == 1
+        assert value(found, name, path="unknown", status="401") == 1
+        assert value(found, "cenote_api_request_seconds_count", method="GET", path=pool) == 3
+        labels = {pair for labelled in found[name] for pair in labelled}
+        assert not {("method", "BREW"), ("path", "/no/such/path"), ("path", cluster)} & labels
+
+    apis.run(scenario)
+
+
+def test_a_cluster_of_which_something_cannot_be_done_is_named(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        assert "cenote_agent_cluster_failing" not in await scraped(api)
+        await api.report(cluster, "its disk is full", failing=True)
+        found = await scraped(api)
+        assert value(found, "cenote_agent_cluster_failing", cluster=str(BACKEND["name"])) == 1
+        assert "process_open_fds" not in found  # this API has no host to ask
+
+    apis.run(scenario)
+
+
+def test_the_login_for_metrics_or_a_token_that_may_read_is_needed(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        reading = await api.token("database:read")
+        await api.refusal("GET", "/metrics", 403, headers=await api.token("database:create"))
+        del api.http.headers["authorization"]
+        await api.refusal("GET", "/metrics", 401)
+        await api.refusal("GET", "/metrics", 401, headers=basic("", ""))  # there is no login yet
+        await api.refusal("GET", "/metrics", 401, headers={"authorization": "Bearer wrong"})
+        await scraped(api, headers=reading)
+        admin = await api.token("*")
+        await api.call(
+            "PUT", "/v2/databases/metrics/credentials", 204, json={"credentials": LOGIN}, headers=admin
+        )
+        await scraped(api, headers=basic("prometheus", "correct-horse"))
+        await api.refusal("GET", "/metrics", 401, headers=basic("prometheus", "wrong"))
+        # It opens nothing else.
+        await api.refusal("GET", "/v2/databases", 401, headers=basic("prometheus", "correct-horse"))
+
+    apis.run(scenario)
+
+
+def test_prometheus_is_told_where_the_metrics_of_all_clusters_are(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        assert await api.call("GET", "/v2/cenote/metrics_targets", 200) == []
+        paths = [await api.add_cluster(name="one", tags=["a", "b"]), await api.add_cluster(name="two")]
+        first, second = await api.call("GET", "/v2/cenote/metrics_targets", 200)
+        assert first == {
+            "targets": ["localhost:25099"],
+            "labels": {
+                "__meta_cenote_cluster": "one",
+                "__meta_cenote_cluster_id": paths[0].rpartition("/")[2],
+                "__meta_cenote_region": "nyc1",
+                "__meta_cenote_size": "db-s-1vcpu-1gb",
+                "__meta_cenote_tags": ",a,b,",
+            },
+        }
+        assert (second["targets"], second["labels"]["__meta_cenote_tags"]) == (["localhost:25098"], "")
+        await api.call("DELETE", paths[0], 204)
+        assert await api.call("GET", "/v2/cenote/metrics_targets", 200) == [second]
+        other = await api.token("database:create")
+        await api.refusal("GET", "/v2/cenote/metrics_targets", 403, headers=other)
+
+    apis.run(scenario)
+
+
+def test_the_authorities_of_all_clusters_are_had_in_one_file(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        paths = [await api.add_cluster(name="one"), await api.add_cluster(name="two")]
+        answer = await api.http.get("/v2/cenote/metrics_ca")
+        assert answer.headers["content-type"].startswith("text/plain")
+        for path in paths:
+            encoded = (await api.call("GET", f"{path}/ca", 200))["ca"]["certificate"]
+            assert base64.b64decode(encoded).decode() in answer.text
+        context = ssl.create_default_context(cadata=answer.text)
+        assert context.cert_store_stats()["x509_ca"] == len(paths)
+
+    apis.run(scenario)
+
+
+def basic(username: str, password: str) -> dict[str, str]:
+    return {"authorization": "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()}

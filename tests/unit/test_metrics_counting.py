@@ -1,0 +1,40 @@
+"""What the agent's passes and the API's answers are counted as."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from cenote.metrics.counting import Outcome, Passes, Requests
+
+
+def test_a_node_is_behind_from_its_first_unfinished_pass_until_one_is_done() -> None:
+    passes, one, other = Passes(), uuid4(), uuid4()
+    assert passes.behind() == 0
+    first = passes.begin(one)
+    passes.end(one, Outcome.WAITING, first)
+    passes.end(one, Outcome.FAILED, passes.begin(one))
+    later = passes.behind()
+    assert passes.behind() >= later > 0
+    passes.end(other, Outcome.DONE, passes.begin(other))
+    assert passes.behind() >= later
+    passes.end(one, Outcome.DONE, passes.begin(one))
+    assert passes.behind() == 0
+    assert passes.outcomes == {Outcome.DONE: 2, Outcome.WAITING: 1, Outcome.FAILED: 1}
+    assert sum(passes.seconds.counts) == 4
+
+
+def test_a_node_that_is_forgotten_is_not_behind() -> None:
+    passes, one = Passes(), uuid4()
+    passes.begin(one)
+    passes.forget(one)
+    assert passes.behind() == 0
+
+
+def test_answers_are_counted_by_status_and_timed_by_operation() -> None:
+    requests = Requests()
+    for status in (200, 200, 404):
+        requests.add("GET", "/v2/databases", status, 0.003)
+    assert requests.answers == {("GET", "/v2/databases", 200): 2, ("GET", "/v2/databases", 404): 1}
+    [histogram] = requests.seconds.values()
+    assert sum(histogram.counts) == 3
+    assert histogram.counts[3] == 3  # up to 5 ms
