@@ -116,6 +116,20 @@ def test_the_server_runs_on_both_ends_of_every_range(run: Share, end: int) -> No
     run(scenario)
 
 
+def test_a_server_can_start_every_autovacuum_worker_that_it_is_asked_for(run: Share) -> None:
+    async def scenario(place: Lab) -> None:
+        cluster = changed(place, place.new_cluster(), autovacuum_max_workers=20)
+        await place.converge(cluster)
+        asked = """
+            SELECT name, setting::int FROM pg_settings
+            WHERE name IN ('autovacuum_max_workers', 'autovacuum_worker_slots')"""
+        found = dict(await place.rows(cluster, asked))
+        assert found["autovacuum_max_workers"] == 20
+        assert found.get("autovacuum_worker_slots", 20) >= 20  # since PostgreSQL 18
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("end", [0, 1], ids=["least", "most"])
 def test_the_pooler_runs_on_both_ends_of_every_range(run: Share, end: int) -> None:
     async def scenario(place: Lab) -> None:

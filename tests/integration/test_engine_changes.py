@@ -117,7 +117,7 @@ def test_nobody_stays_the_user_that_a_pool_had(labs: Share) -> None:
         assert await ask(cluster, "SELECT current_user", user="app") == "app"
         assert await ask(cluster, "SELECT current_user") == "doadmin"
         given_back = replace(cluster, pools=(replace(POOL, user="app"), other))
-        assert (await done_for(lab, given_back)).count("reload PgBouncer") == 1
+        assert (await done_for(lab, given_back)).count("reload PgBouncer") == 2
         assert await ask(cluster, "SELECT current_user", user="app") == "app"
         assert "login rejected" in await refusal(cluster)
 

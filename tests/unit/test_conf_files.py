@@ -133,13 +133,19 @@ def test_a_clusters_name_reaches_its_own_setting_or_is_refused(name: str) -> Non
         placed = postgresql.placed(
             name=name, port=1, listen=("::1",), socket_directory=Path("/s"), certificate=Path("/c")
         )
-        return postgresql.render(postgresql.fixed(), placed)
+        return postgresql.render(postgresql.fixed("15"), placed)
 
     try:
         text = settings(name)
     except Invalid:
         return
     assert readers.postgresql(text) == readers.postgresql(settings("x")) | {"cluster_name": name}
+
+
+@pytest.mark.parametrize("version", ["13", "17", "18"])
+def test_a_setting_is_written_only_for_the_versions_that_know_it(version: str) -> None:
+    known = "autovacuum_worker_slots" in postgresql.fixed(version)
+    assert known == (int(version) >= 18)
 
 
 def test_the_order_of_the_records_makes_no_other_file() -> None:

@@ -28,9 +28,11 @@ def sized(memory_mib: int, vcpus: int, connections: int) -> dict[str, str]:
     }
 
 
-def fixed() -> dict[str, str]:
-    """The settings that every server has."""
+def fixed(version: str) -> dict[str, str]:
+    """The settings that every server of a major version has."""
     return {
+        # Or more workers, up to the most that a customer may ask for, would be granted and never started.
+        **({"autovacuum_worker_slots": "20"} if int(version) >= 18 else {}),
         "password_encryption": "scram-sha-256",
         "ssl": "on",
         "ssl_min_protocol_version": "TLSv1.2",

@@ -130,7 +130,7 @@ def _configuration(wanted: Wanted, *, read_only: bool = False) -> dict[Path, byt
     site, cluster, node, paths = wanted.site, wanted.cluster, wanted.node, wanted.paths
     memory_mib = configuration.memory_mib(cluster, site.memory_mib)
     settings = postgresql.render(
-        postgresql.fixed(),
+        postgresql.fixed(cluster.version),
         postgresql.ephemeral() if site.ephemeral else {},
         postgresql.loaded(site.libraries.get(cluster.version, ())),
         postgresql.sized(memory_mib, wanted.size.vcpus, configuration.connections(cluster)),
