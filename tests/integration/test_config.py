@@ -90,7 +90,7 @@ def ends(parameter: Parameter) -> tuple[Value, Value]:
 # Both at their largest together ask for more memory than this size has, which is refused.
 TOO_MUCH_TOGETHER = {
     "max_locks_per_transaction": 640,
-    "max_prepared_transactions": 100,
+    "max_prepared_transactions": 80,
     "max_connections": 100,
 }
 
