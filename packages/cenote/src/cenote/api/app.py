@@ -14,6 +14,7 @@ from litestar.types import ASGIApp
 
 from cenote.api import (
     account,
+    activity,
     ca,
     clusters,
     config,
@@ -21,6 +22,7 @@ from cenote.api import (
     description,
     events,
     firewall,
+    hosts,
     logs,
     maintenance,
     metrics,
@@ -61,6 +63,8 @@ OPERATIONS: tuple[HTTPRouteHandler, ...] = (
     *firewall.ROUTES,
     *metrics.ROUTES,
     *tokens.ROUTES,
+    *hosts.ROUTES,
+    *activity.ROUTES,
     *tags.ROUTES,
     *projects.ROUTES,
     *networks.ROUTES,

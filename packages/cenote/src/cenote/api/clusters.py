@@ -85,11 +85,14 @@ class ClustersAnswer(msgspec.Struct):
     meta: paging.Meta
 
 
-@operation(HttpMethod.GET, PATH, scope=READ, answer=ClustersAnswer, paged=True, query=("tag_name",))
+@operation(HttpMethod.GET, PATH, scope=READ, answer=ClustersAnswer, paged=True, query=("tag_name", "name"))
 async def list_clusters(request: Call) -> ASGIResponse:
-    """List all database clusters, the oldest first."""
+    """List all database clusters, the oldest first; with ``name``, those that have it in their name."""
     tag = request.query_params.get("tag_name") or None
+    part = request.query_params.get("name", "").lower()
     found = request.service.store.clusters(deleted=False, tag=tag)
+    if part:
+        found = [stored for stored in found if part in stored.value.name]
     found.sort(key=lambda stored: (stored.value.created_at, stored.value.id))
     page, links, meta = paging.page_of(request, found)
     sees = request.caller.sees_credentials

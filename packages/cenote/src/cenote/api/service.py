@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import UUID
@@ -20,7 +20,7 @@ from cenote.api.auth import Caller
 from cenote.domain import Cluster, ClusterStatus, EventType, Note
 from cenote.errors import Busy, Invalid, Malformed, NotFound, Unauthenticated
 from cenote.metrics.counting import Requests
-from cenote.observing import Observer
+from cenote.observing import Observer, PoolNumbers
 from cenote.store import Sealer, Store, Stored
 
 T = TypeVar("T")
@@ -54,6 +54,8 @@ class Service:
     settings: Settings
     observer: Observer
     requests: Requests = field(default_factory=Requests)
+    # When poolers were asked for ``api/activity.py``, and what they said.
+    glances: dict[UUID, tuple[float, Mapping[str, PoolNumbers] | None]] = field(default_factory=dict)
 
     def cluster(self, text: str) -> Stored[Cluster]:
         """Return the cluster with this id; whatever is no id of a living cluster is not found."""

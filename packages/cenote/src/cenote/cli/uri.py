@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cenote.cli import formats
+from cenote import formats
 from cenote.cli.named import cluster_argument, cluster_of
 from cenote.cli.output import Refused
 from cenote.cli.reach import client_for

@@ -13,7 +13,21 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
-from cenote.console import cluster, clusters, pools, sessions, sign_in
+from cenote.console import (
+    activity,
+    administration,
+    cluster,
+    clusters,
+    configuring,
+    connecting,
+    managing,
+    new_cluster,
+    people,
+    pools,
+    sessions,
+    sign_in,
+    trusted,
+)
 from cenote.console.backend import Refused, SignedOut, Slowed
 from cenote.console.patience import Patience
 from cenote.console.rendering import Asset, Pages, assets
@@ -26,8 +40,16 @@ MOST_BODY_BYTES = 256 * 1024
 PAGES: tuple[HTTPRouteHandler, ...] = (
     *sign_in.ROUTES,
     *clusters.ROUTES,
+    *new_cluster.ROUTES,
     *cluster.ROUTES,
+    *connecting.ROUTES,
     *pools.ROUTES,
+    *people.ROUTES,
+    *trusted.ROUTES,
+    *configuring.ROUTES,
+    *activity.ROUTES,
+    *managing.ROUTES,
+    *administration.ROUTES,
 )
 TITLES = {
     400: "That could not be read",

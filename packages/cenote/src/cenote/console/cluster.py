@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
+from cenote import catalog
 from cenote.console.backend import path_of
+from cenote.console.clusters import activity_of
 from cenote.console.visit import Visit, page
 
 PATH = "/console/clusters/{id:str}"
+NEWEST = 5  # events on the first page
 
 
 async def show_cluster(
@@ -34,7 +38,32 @@ def address_of(visit: Visit) -> str:
 
 @page(HttpMethod.GET, PATH)
 async def overview(visit: Visit) -> ASGIResponse:
-    return await show_cluster(visit, "overview.html")
+    cluster = await cluster_of(visit)
+    pools = await visit.api.get(path_of(cluster["id"], "pools"), per_page=1)
+    events = await visit.api.get(path_of(cluster["id"], "events"), per_page=NEWEST)
+    size = catalog.SIZES[cluster["size"]]
+    return await show_cluster(
+        visit,
+        "overview.html",
+        cluster=cluster,
+        numbers=(await activity_of(visit, [cluster])).get(cluster["id"]),
+        pools=pools["meta"]["total"],
+        events=events["events"],
+        size=size,
+        clients=catalog.max_clients(size),
+    )
 
 
-ROUTES = (overview,)
+@page(HttpMethod.GET, PATH + "/ca.crt")
+async def download_ca(visit: Visit) -> ASGIResponse:
+    """Send the certificate that clients check the cluster with, as a file."""
+    name = (await cluster_of(visit))["name"]
+    sent = await visit.api.get(path_of(visit.path_params["id"], "ca"))
+    return ASGIResponse(
+        body=base64.b64decode(sent["ca"]["certificate"]),
+        media_type="application/x-pem-file",
+        headers={"content-disposition": f'attachment; filename="{name}-ca.crt"'},
+    )
+
+
+ROUTES = (overview, download_ca)

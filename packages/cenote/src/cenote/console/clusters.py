@@ -1,6 +1,9 @@
-"""The clusters, a page of them at a time."""
+"""The clusters, a page of them at a time, with what they do at this moment."""
 
 from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
 
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
@@ -14,18 +17,41 @@ PER_PAGE = 25
 @page(HttpMethod.GET, PATH)
 async def list_clusters(visit: Visit) -> ASGIResponse:
     name = visit.query_params.get("name", "").strip()[:63]
-    text = visit.query_params.get("page", "1")
-    number = int(text) if text.isascii() and text.isdigit() and 0 < len(text) < 7 else 1
-    found = await visit.api.get("/v2/databases", page=max(1, number), per_page=PER_PAGE)
-    total = found["meta"]["total"]
+    number = _page_number(visit)
+    found = await visit.api.get(
+        "/v2/databases", page=number, per_page=PER_PAGE, **({"name": name} if name else {})
+    )
+    clusters, total = found["databases"], found["meta"]["total"]
+
+    def link(page: int) -> str:
+        query = {**({"name": name} if name else {}), **({"page": page} if page > 1 else {})}
+        return f"{PATH}?{urlencode(query)}" if query else PATH
+
     return visit.show(
         "clusters.html",
-        clusters=found["databases"],
+        clusters=clusters,
+        activity=await activity_of(visit, clusters),
         name=name,
         number=number,
         total=total,
-        last=max(1, -(-total // PER_PAGE)),
+        first=(number - 1) * PER_PAGE + 1,
+        previous=link(number - 1) if number > 1 else "",
+        next=link(number + 1) if number * PER_PAGE < total else "",
     )
+
+
+async def activity_of(visit: Visit, clusters: list[Any]) -> dict[str, Any]:
+    """Return what goes on in the clusters that are up, by id; None for one that does not tell."""
+    ids = ",".join(cluster["id"] for cluster in clusters if cluster["status"] != "creating")
+    if not ids:
+        return {}
+    found = await visit.api.get("/v2/cenote/activity", cluster_uuids=ids)
+    return {one["cluster_uuid"]: one["numbers"] for one in found["activity"]}
+
+
+def _page_number(visit: Visit) -> int:
+    text = visit.query_params.get("page", "1")
+    return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 7 else 1
 
 
 ROUTES = (list_clusters,)

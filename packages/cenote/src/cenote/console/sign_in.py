@@ -36,11 +36,11 @@ async def show_sign_in(visit: Visit) -> ASGIResponse:
 @page(HttpMethod.POST, PATH, open_to_all=True)
 async def sign_in(visit: Visit) -> ASGIResponse:
     typed = await visit.typed()
-    wanted = _next(typed.get("next", ""))
+    wanted = _next(typed["next"])
     address = visit.address
     if not visit.console.patience.has_some(address):
         return visit.show("sign_in.html", 429, error=TOO_OFTEN, next=wanted)
-    token = typed.get("token", "")
+    token = typed["token"]
     try:
         if not token.isascii() or not token.isprintable():
             raise SignedOut

@@ -34,6 +34,13 @@ class Console:
     patience: Patience
 
 
+class Typed(dict[str, str]):
+    """The fields of a form; one that was not sent is empty."""
+
+    def __missing__(self, name: str) -> str:
+        return ""
+
+
 class Visit(Request[None, None, State]):
     """A request; ``session`` is there on every page that was not declared as open."""
 
@@ -82,10 +89,10 @@ class Visit(Request[None, None, State]):
         """Whether a script asks."""
         return self.headers.get("accept", "").startswith("application/json")
 
-    async def typed(self) -> dict[str, str]:
+    async def typed(self) -> Typed:
         """Return the fields of the form that was sent, without the blanks around them."""
         form = await self.form()
-        return {name: value.strip() for name, value in form.items() if isinstance(value, str)}
+        return Typed((name, value.strip()) for name, value in form.items() if isinstance(value, str))
 
     async def guard(self) -> None:
         """Refuse a form that no page of this session has made, or that a browser sends from elsewhere."""
@@ -95,7 +102,7 @@ class Visit(Request[None, None, State]):
             raise Refused(403, STALE)
         if origin and not (origin == "null" and site) and origin != f"https://{self.headers.get('host', '')}":
             raise Refused(403, STALE)
-        given = self.headers.get("x-form-token") or (await self.typed()).get(FORM_TOKEN, "")
+        given = self.headers.get("x-form-token") or (await self.typed())[FORM_TOKEN]
         id = self._form_id()
         if not id or not self.console.seals.made_form(id, given):
             raise Refused(403, STALE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import quote
@@ -72,6 +73,77 @@ def django(target: Target) -> str:
     )
 
 
+def environment(target: Target) -> str:
+    """The variables that libpq reads, for a shell: https://www.postgresql.org/docs/current/libpq-envars.html"""
+    variables = {
+        "PGHOST": target.host,
+        "PGPORT": str(target.port),
+        "PGDATABASE": target.database,
+        "PGUSER": target.user,
+        "PGPASSWORD": target.password,
+        **{f"PG{name.upper()}": value for name, value in _tls(target).items()},
+    }
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
+
+
+def psql(target: Target) -> str:
+    return f"psql {shlex.quote(libpq(target))}"
+
+
+def _in_psycopg(target: Target) -> str:
+    return f"""import psycopg
+
+with psycopg.connect({libpq(target)!r}) as connection:
+    print(connection.execute("SELECT version()").fetchone())"""
+
+
+def _in_sqlalchemy(target: Target) -> str:
+    return f"""from sqlalchemy import create_engine, text
+
+engine = create_engine({sqlalchemy(target)!r})
+with engine.connect() as connection:
+    print(connection.execute(text("SELECT version()")).scalar())"""
+
+
+def _in_prisma(target: Target) -> str:
+    return f"""# .env
+DATABASE_URL={_double_quoted(prisma(target))}"""
+
+
+def _in_node(target: Target) -> str:
+    return f"""import pg from "pg";
+
+const pool = new pg.Pool({{ connectionString: {_double_quoted(node(target))} }});
+console.log((await pool.query("SELECT version()")).rows[0]);"""
+
+
+def _in_java(target: Target) -> str:
+    return f"""var url = {_double_quoted(jdbc(target))};
+try (var connection = DriverManager.getConnection(url)) {{
+    System.out.println(connection.getMetaData().getDatabaseProductVersion());
+}}"""
+
+
+def _in_go(target: Target) -> str:
+    return f"""connection, err := pgx.Connect(ctx, {_double_quoted(go(target))})
+if err != nil {{
+    log.Fatal(err)
+}}
+defer connection.Close(ctx)"""
+
+
+# What to paste into a program, or a shell, by what it is called there.
+SNIPPETS: dict[str, Callable[[Target], str]] = {
+    "psql": psql,
+    "psycopg": _in_psycopg,
+    "SQLAlchemy": _in_sqlalchemy,
+    "Django": django,
+    "Prisma": _in_prisma,
+    "node-postgres": _in_node,
+    "JDBC": _in_java,
+    "Go (pgx)": _in_go,
+}
+
 FORMATS: dict[str, Callable[[Target], str]] = {
     "libpq": libpq,
     "django": django,
@@ -81,6 +153,11 @@ FORMATS: dict[str, Callable[[Target], str]] = {
     "node": node,
     "go": go,
 }
+
+
+def _double_quoted(text: str) -> str:
+    """Every URI above is ASCII without quotes and control characters; backslashes are quoted in it, too."""
+    return f'"{text}"'
 
 
 def _tls(target: Target) -> dict[str, str]:

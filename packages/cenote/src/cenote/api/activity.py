@@ -1,0 +1,103 @@
+"""What many clusters do at this moment, at a glance and at little cost: an addition of Cenote's."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from uuid import UUID
+
+import msgspec
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+
+from cenote import configuration
+from cenote.api.auth import READ
+from cenote.api.service import Call, Service, answer, operation
+from cenote.domain import Cluster
+from cenote.errors import Invalid, NotFound, Unavailable
+from cenote.observing import PoolNumbers
+
+PATH = "/v2/cenote/activity"
+MOST_CLUSTERS = 100
+WAIT_SECONDS = 0.5  # a pooler that has not answered by then is told of as unknown
+FRESH_SECONDS = 3.0  # poolers are asked no more often than that, however many look
+
+
+class UsedView(msgspec.Struct):
+    """Server connections that pools hold, and how many all of them may have."""
+
+    used: int
+    allowed: int
+
+
+class NumbersView(msgspec.Struct):
+    """All pools of a cluster together.  ``waiting`` are clients whose query waits for a connection."""
+
+    connections: UsedView
+    clients: int
+    waiting: int
+    transactions_per_second: float
+
+
+class ActivityView(msgspec.Struct):
+    """``numbers`` is null where the pooler did not answer in time."""
+
+    cluster_uuid: UUID
+    numbers: NumbersView | None
+
+
+class ActivityAnswer(msgspec.Struct):
+    activity: list[ActivityView]
+
+
+@operation(HttpMethod.GET, PATH, scope=READ, answer=ActivityAnswer, query=("cluster_uuids",), also=(422,))
+async def list_activity(request: Call) -> ASGIResponse:
+    """List what goes on in the pools of several clusters, as of the last three seconds.
+
+    ``cluster_uuids`` names up to 100 clusters, with commas between; one that is not there is left out.
+    """
+    names = list(dict.fromkeys(filter(None, request.query_params.get("cluster_uuids", "").split(","))))
+    if len(names) > MOST_CLUSTERS:
+        raise Invalid(f"cluster_uuids: at most {MOST_CLUSTERS} clusters can be asked for, not {len(names)}.")
+    clusters = [cluster for name in names if (cluster := _cluster(request.service, name)) is not None]
+    found = await asyncio.gather(*(_numbers(request.service, cluster) for cluster in clusters))
+    views = [ActivityView(cluster.id, one) for cluster, one in zip(clusters, found, strict=True)]
+    return answer(ActivityAnswer(views))
+
+
+def _cluster(service: Service, name: str) -> Cluster | None:
+    try:
+        return service.cluster(name).value
+    except NotFound:
+        return None
+
+
+async def _numbers(service: Service, cluster: Cluster) -> NumbersView | None:
+    allowed = configuration.pool_capacity(cluster)
+    if not cluster.pools:
+        return NumbersView(UsedView(0, allowed), 0, 0, 0.0)
+    kept = service.glances.get(cluster.id)
+    now = time.monotonic()
+    if kept is None or now - kept[0] > FRESH_SECONDS:
+        pools: dict[str, PoolNumbers] | None
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                pools = dict(await service.observer.pools(cluster))
+        except (Unavailable, TimeoutError):
+            pools = None
+        for id in [id for id, (at, _) in service.glances.items() if now - at > FRESH_SECONDS]:
+            del service.glances[id]
+        kept = service.glances[cluster.id] = (now, pools)
+    if kept[1] is None:
+        return None
+    numbers = [kept[1].get(pool.name, PoolNumbers()) for pool in cluster.pools]
+    used = sum(one.servers_active + one.servers_idle + one.servers_connecting for one in numbers)
+    return NumbersView(
+        connections=UsedView(used, allowed),
+        clients=sum(one.clients_active + one.clients_waiting for one in numbers),
+        waiting=sum(one.clients_waiting for one in numbers),
+        transactions_per_second=sum(one.transaction_rate for one in numbers),
+    )
+
+
+ROUTES = (list_activity,)

@@ -1,0 +1,72 @@
+"""The machines that run clusters: an addition of Cenote's, for the scope ``cenote:admin``."""
+
+from __future__ import annotations
+
+import msgspec
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+
+from cenote import catalog
+from cenote.api.auth import ADMIN
+from cenote.api.service import Call, Service, answer, operation
+from cenote.domain import Host
+
+PATH = "/v2/cenote/hosts"
+
+
+class PortsView(msgspec.Struct):
+    """The range for clusters, how many of it are theirs, and how many are in use by other programs."""
+
+    first: int
+    last: int
+    claimed: int
+    busy: int
+
+
+class HostView(msgspec.Struct, kw_only=True):
+    """A host that is up.  Sizes may promise more memory to clusters than there is."""
+
+    name: str
+    address: str
+    cpus: int
+    memory_mib: int
+    promised_memory_mib: int
+    promised_storage_mib: int
+    clusters: int
+    versions: dict[str, str]
+    ports: PortsView
+
+
+class HostsAnswer(msgspec.Struct):
+    hosts: list[HostView]
+
+
+@operation(HttpMethod.GET, PATH, scope=ADMIN, answer=HostsAnswer)
+async def list_hosts(request: Call) -> ASGIResponse:
+    """List the hosts that are up: what they have, and what of it has been promised to clusters."""
+    hosts = sorted(request.service.store.hosts(), key=lambda host: host.name)
+    return answer(HostsAnswer([_view(request.service, host) for host in hosts]))
+
+
+def _view(service: Service, host: Host) -> HostView:
+    here = [
+        stored.value
+        for stored in service.store.clusters()
+        if any(node.host == host.name for node in stored.value.nodes)
+    ]
+    return HostView(
+        name=host.name,
+        address=host.address,
+        cpus=host.cpus,
+        memory_mib=host.memory_mib,
+        promised_memory_mib=sum(catalog.SIZES[cluster.size].memory_mib for cluster in here),
+        promised_storage_mib=sum(cluster.storage_mib for cluster in here),
+        clusters=len(here),
+        versions=host.versions,
+        ports=PortsView(
+            host.first_port, host.last_port, len(service.store.ports(host.name)), len(host.busy_ports)
+        ),
+    )
+
+
+ROUTES = (list_hosts,)

@@ -1,0 +1,44 @@
+"""What was changed on a cluster, and what its servers say: events and the ends of the logs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+
+from cenote.console.backend import Refused, path_of
+from cenote.console.cluster import PATH, show_cluster
+from cenote.console.visit import Visit, page
+
+SOURCES = {"postgres": "PostgreSQL", "pgbouncer": "PgBouncer"}
+EVENTS, LINES = 25, 100
+
+
+@page(HttpMethod.GET, PATH + "/activity")
+async def show_history(visit: Visit) -> ASGIResponse:
+    id = visit.path_params["id"]
+    found = await visit.api.get(path_of(id, "events"), per_page=EVENTS)
+    source = visit.query_params.get("log", "postgres")
+    if source not in SOURCES:
+        source = "postgres"
+    messages: list[Any] = []
+    untold = ""
+    try:
+        logs = await visit.api.get(path_of(id, "logs"), source=source, lines=LINES)
+        messages = logs["logs"]["messages"]
+    except Refused as refusal:
+        untold = refusal.message
+    return await show_cluster(
+        visit,
+        "activity.html",
+        events=found["events"],
+        total=found["meta"]["total"],
+        messages=messages,
+        untold=untold,
+        source=source,
+        sources=SOURCES,
+    )
+
+
+ROUTES = (show_history,)

@@ -1,0 +1,94 @@
+"""Tokens and hosts, for whoever has the scope ``cenote:admin``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+
+from cenote.console.backend import Refused
+from cenote.console.visit import Typed, Visit, page
+
+TOKENS = "/console/tokens"
+SCOPES = {
+    "database:read": "See clusters and everything in them, but no password",
+    "database:create": "Create clusters, pools, users and databases",
+    "database:update": "Change them",
+    "database:delete": "Delete them",
+    "database:view_credentials": "See user names, passwords and logs",
+    "cenote:admin": "Tokens, hosts and the audit trail",
+    "*": "Everything",
+}
+LIFETIMES = {"1": "1 day", "30": "30 days", "90": "90 days", "365": "1 year", "": "never"}
+
+
+@page(HttpMethod.GET, TOKENS)
+async def list_tokens(visit: Visit) -> ASGIResponse:
+    return await _show(visit, Typed(), set())
+
+
+@page(HttpMethod.POST, TOKENS)
+async def create_token(visit: Visit) -> ASGIResponse:
+    """Make a token, and show its text this once: it must not stand in an address or a cookie."""
+    typed = await visit.typed()
+    scopes = [str(scope) for scope in (await visit.form()).getall("scopes", [])]
+    wanted: dict[str, Any] = {"name": typed["name"], "scopes": scopes}
+    days = typed["expires"]
+    if days in LIFETIMES and days:
+        wanted["expires_at"] = (datetime.now(UTC) + timedelta(days=int(days))).isoformat()
+    try:
+        made = (await visit.api.post("/v2/cenote/tokens", wanted))["token"]
+    except Refused as refusal:
+        return await _show(visit, typed, set(scopes), refusal)
+    return await _show(visit, Typed(), set(), made=made)
+
+
+async def _show(
+    visit: Visit,
+    typed: Typed,
+    chosen: set[str],
+    refusal: Refused | None = None,
+    made: Any = None,
+) -> ASGIResponse:
+    found = await visit.api.get("/v2/cenote/tokens")
+    own = (await visit.api.get("/v2/cenote/token"))["token"]
+    return visit.show(
+        "tokens.html",
+        refusal.status if refusal else 201 if made else 200,
+        tokens=found["tokens"],
+        own=own["id"],
+        typed=typed,
+        chosen=chosen or {"database:read"},
+        scopes=SCOPES,
+        lifetimes=LIFETIMES,
+        refusal=refusal.message if refusal else "",
+        made=made,
+    )
+
+
+@page(HttpMethod.GET, TOKENS + "/{id:str}/revoke")
+async def ask(visit: Visit) -> ASGIResponse:
+    found = (await visit.api.get("/v2/cenote/tokens"))["tokens"]
+    token = next((one for one in found if one["id"] == visit.path_params["id"]), None)
+    if token is None:
+        raise Refused(404, "There is no such token; it may have been revoked already.")
+    own = (await visit.api.get("/v2/cenote/token"))["token"]
+    return visit.show("revoke.html", token=token, is_own=token["id"] == own["id"])
+
+
+@page(HttpMethod.POST, TOKENS + "/{id:str}/revoke")
+async def revoke(visit: Visit) -> ASGIResponse:
+    await visit.api.delete(f"/v2/cenote/tokens/{quote(visit.path_params['id'], safe='')}")
+    return visit.go(TOKENS, said="The token was revoked. Whoever had signed in with it is signed out.")
+
+
+@page(HttpMethod.GET, "/console/hosts")
+async def list_hosts(visit: Visit) -> ASGIResponse:
+    found = await visit.api.get("/v2/cenote/hosts")
+    return visit.show("hosts.html", hosts=found["hosts"])
+
+
+ROUTES = (list_tokens, create_token, ask, revoke, list_hosts)

@@ -1,0 +1,186 @@
+"""The configuration of a cluster: every setting with what it does, what it may be, and what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+
+from cenote import parameters
+from cenote.configuration import EXTENSIONS_KEY, POOLER_KEY
+from cenote.console import explained
+from cenote.console.backend import Refused, path_of
+from cenote.console.cluster import PATH, address_of, cluster_of, show_cluster
+from cenote.console.visit import Typed, Visit, page
+from cenote.parameters import Choice, Choices, Number, Parameter, Switch
+
+CONFIG = PATH + "/config"
+SWITCH = {"true": True, "false": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting as the page shows it; ``field`` is its name in the form, ``now`` its value as typed."""
+
+    field: str
+    name: str
+    does: str
+    may_be: str
+    unit: str
+    choices: tuple[str, ...]
+    now: str
+    default: str
+
+
+@page(HttpMethod.GET, CONFIG)
+async def show_config(visit: Visit) -> ASGIResponse:
+    return await _show(visit, Typed())
+
+
+@page(HttpMethod.POST, CONFIG)
+async def change_config(visit: Visit) -> ASGIResponse:
+    typed = await visit.typed()
+    place = path_of(visit.path_params["id"], "config")
+    cluster = await cluster_of(visit)
+    config = (await visit.api.get(place))["config"]
+    wanted: dict[str, Any] = {}
+    count = 0
+    for key, settings in groups(config, int(cluster["version"])).values():
+        changes = {
+            setting.name: _read(key, setting, typed[setting.field])
+            for setting in settings
+            if setting.field in typed and typed[setting.field] != setting.now
+        }
+        count += len(changes)
+        if key and changes:
+            wanted[key] = changes
+        elif not key:
+            wanted |= changes
+    if not wanted:
+        return visit.go(f"{address_of(visit)}/config", said="Nothing was changed.")
+    try:
+        await visit.api.patch(place, {"config": wanted})
+    except Refused as refusal:
+        return await _show(visit, typed, refusal)
+    said = f"{count} setting{'s are' if count > 1 else ' is'} in force."
+    return visit.go(f"{address_of(visit)}/config", said=said)
+
+
+async def _show(visit: Visit, typed: Typed, refusal: Refused | None = None) -> ASGIResponse:
+    cluster = await cluster_of(visit)
+    config = (await visit.api.get(path_of(cluster["id"], "config")))["config"]
+    # The API's words begin with the name of what is wrong.
+    wrong = refusal.message.partition(":")[0] if refusal else ""
+    return await show_cluster(
+        visit,
+        "config.html",
+        refusal.status if refusal else 200,
+        cluster=cluster,
+        groups=groups(config, int(cluster["version"])),
+        typed=typed,
+        refusal=refusal.message if refusal else "",
+        wrong=wrong,
+    )
+
+
+def groups(config: Mapping[str, Any], version: int) -> dict[str, tuple[str, list[Setting]]]:
+    """Return the settings by the program that they are of, with the key of ``config`` they stand below."""
+    server = {
+        name: parameter for name, parameter in parameters.POSTGRESQL.items() if parameter.since <= version
+    }
+    made: tuple[tuple[str, str, Mapping[str, Parameter], Mapping[str, str], Mapping[str, Any], Any], ...] = (
+        ("PostgreSQL", "", server, explained.POSTGRESQL, config, {}),
+        (
+            "PgBouncer",
+            POOLER_KEY,
+            parameters.POOLER,
+            explained.POOLER,
+            config[POOLER_KEY],
+            parameters.POOLER_DEFAULTS,
+        ),
+        (
+            "Additions for pools",
+            EXTENSIONS_KEY,
+            parameters.EXTENSIONS,
+            explained.EXTENSIONS,
+            config[EXTENSIONS_KEY],
+            parameters.EXTENSION_DEFAULTS,
+        ),
+    )
+    return {
+        title: (
+            key,
+            [
+                _setting(key, parameter, does[name], values.get(name), defaults.get(name))
+                for name, parameter in table.items()
+            ],
+        )
+        for title, key, table, does, values, defaults in made
+    }
+
+
+def _setting(key: str, parameter: Parameter, does: str, value: Any, default: Any) -> Setting:
+    may_be, unit, choices = "", "", tuple[str, ...]()
+    match parameter:
+        case Number():
+            unit = "%" if parameter.name.endswith("_percentage") else parameter.unit
+            special = "" if parameter.special is None else f", or {parameter.special}"
+            may_be = f"From {parameter.least:,.15g} to {parameter.most:,.15g}{special}"
+            if parameter.only_grows:
+                may_be += "; can only be raised"
+        case Switch():
+            choices = tuple(SWITCH)
+        case Choices():
+            may_be = f"Any of {', '.join(parameter.choices)}"
+        case Choice():
+            choices = parameter.choices
+        case _:
+            may_be = "One line of text"
+    return Setting(
+        field=f"{key}.{parameter.name}" if key else parameter.name,
+        name=parameter.name,
+        does=does,
+        may_be=may_be,
+        unit=unit,
+        choices=choices,
+        now=_written(value),
+        default="" if default is None else _written(default) or "empty",
+    )
+
+
+def _written(value: Any) -> str:
+    """Return a value as one types it into the form."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, float):
+        return f"{value:.15g}"
+    return str(value)
+
+
+def _read(key: str, setting: Setting, text: str) -> Any:
+    """Return what was typed as the API takes it, None to take a setting back; the API judges the rest."""
+    table = {"": parameters.POSTGRESQL, POOLER_KEY: parameters.POOLER, EXTENSIONS_KEY: parameters.EXTENSIONS}
+    parameter = table[key][setting.name]
+    if not text:
+        return None
+    match parameter:
+        case Number():
+            try:
+                return float(text) if parameter.fractions else int(text)
+            except ValueError:
+                return text
+        case Switch():
+            return SWITCH.get(text, text)
+        case Choices():
+            return [word.strip() for word in text.split(",") if word.strip()]
+    return text
+
+
+ROUTES = (show_config, change_config)

@@ -1,0 +1,123 @@
+"""How to connect to a cluster or a pool, in the words of each driver; the password only when asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+
+from cenote import formats
+from cenote.console.backend import path_of
+from cenote.console.cluster import PATH, address_of, cluster_of, show_cluster
+from cenote.console.visit import Visit, page
+from cenote.formats import Target
+
+HIDDEN = "••••••••••••"
+_STANDS_FOR_IT = "CenoteHidesThePassword"  # no format would write it in any other way
+CA_FILE = "ca.crt"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Something to copy.  ``secret`` when the password is a part of it."""
+
+    id: str
+    label: str
+    text: str
+    secret: bool
+
+
+@page(HttpMethod.GET, PATH + "/connect")
+async def show_connection(visit: Visit) -> ASGIResponse:
+    return await _show(visit, visit.query_params, shown=False)
+
+
+@page(HttpMethod.POST, PATH + "/connect")
+async def reveal(visit: Visit) -> ASGIResponse:
+    """Show the password: to a script the texts that have it, to everybody else the page with it."""
+    typed = await visit.typed()
+    if not visit.wants_json:
+        return await _show(visit, typed, shown=True)
+    _, _, connection = await _chosen(visit, typed)
+    authority = CA_FILE if typed.get("check") == "ca" else None
+    secret = [text for text in texts(connection, authority, shown=True) if text.secret]
+    return visit.json({"texts": {text.id: text.text for text in secret}})
+
+
+async def _show(visit: Visit, asked: Any, *, shown: bool) -> ASGIResponse:
+    cluster, pools, connection = await _chosen(visit, asked)
+    pool, check = asked.get("pool", ""), asked.get("check", "")
+
+    def link(pool: str, check: str) -> str:
+        query = {name: value for name, value in (("pool", pool), ("check", check)) if value}
+        return f"{address_of(visit)}/connect" + (f"?{urlencode(query)}" if query else "")
+
+    fields: list[Text] = []
+    snippets: list[Text] = []
+    for text in texts(connection, CA_FILE if check == "ca" else None, shown=shown):
+        (fields if text.id.startswith("field-") else snippets).append(text)
+    return await show_cluster(
+        visit,
+        "connect.html",
+        cluster=cluster,
+        places=[("", "Direct", link("", check))]
+        + [(one["name"], one["name"], link(one["name"], check)) for one in pools],
+        pool=pool,
+        mode=next((one["mode"] for one in pools if one["name"] == pool), ""),
+        check=check,
+        checks=[("", "Encrypt", link(pool, "")), ("ca", "Encrypt and verify", link(pool, "ca"))],
+        fields=fields,
+        snippets=snippets,
+        shown=shown,
+        may_see="password" in connection,
+    )
+
+
+async def _chosen(visit: Visit, asked: Any) -> tuple[Any, list[Any], Any]:
+    """Return the cluster, its pools, and the connection of the one that was asked for."""
+    cluster = await cluster_of(visit)
+    pools = (await visit.api.get(path_of(cluster["id"], "pools"), per_page=200))["pools"]
+    wanted = asked.get("pool", "")
+    if not wanted:
+        return cluster, pools, cluster["connection"]
+    one = await visit.api.get(path_of(cluster["id"], "pools", wanted))
+    return cluster, pools, one["pool"]["connection"]
+
+
+def texts(connection: Any, authority: str | None, *, shown: bool) -> list[Text]:
+    """Return a connection in every form; of whoever may not see credentials, with names for them."""
+    known = "password" in connection
+    stand_in = connection["password"] if known and shown else _STANDS_FOR_IT if known else "PASSWORD"
+    target = Target(
+        host=connection["host"],
+        port=connection["port"],
+        database=connection["database"],
+        user=connection.get("user", "USER"),
+        password=stand_in,
+        authority=authority,
+    )
+    fields = {
+        "Host": target.host,
+        "Port": str(target.port),
+        "Database": target.database,
+        "User": target.user,
+        "Password": target.password,
+        "TLS": "verify-full" if authority else "require",
+    }
+    made = [(f"field-{label.lower()}", label, text) for label, text in fields.items()]
+    made.append(("text-uri", "URI", formats.libpq(target)))
+    made.append(("text-environment", "Environment variables", formats.environment(target)))
+    made += [
+        (f"text-{number}", label, snippet(target))
+        for number, (label, snippet) in enumerate(formats.SNIPPETS.items())
+    ]
+    return [
+        Text(id, label, text.replace(_STANDS_FOR_IT, HIDDEN), known and stand_in in text)
+        for id, label, text in made
+    ]
+
+
+ROUTES = (show_connection, reveal)

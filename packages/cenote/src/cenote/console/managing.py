@@ -1,0 +1,68 @@
+"""What is done to a whole cluster: resizing, its maintenance window, updates, and its end."""
+
+from __future__ import annotations
+
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+
+from cenote.console.backend import Refused, path_of
+from cenote.console.cluster import PATH, address_of, cluster_of, show_cluster
+from cenote.console.new_cluster import sizes_by_family
+from cenote.console.visit import Typed, Visit, page
+
+SETTINGS = PATH + "/settings"
+DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+HOURS = tuple(f"{hour:02}:00" for hour in range(24))
+
+
+@page(HttpMethod.GET, SETTINGS)
+async def show_settings(visit: Visit) -> ASGIResponse:
+    return await _show(visit, Typed())
+
+
+@page(HttpMethod.POST, SETTINGS)
+async def change(visit: Visit) -> ASGIResponse:
+    typed = await visit.typed()
+    id, here = visit.path_params["id"], f"{address_of(visit)}/settings"
+    try:
+        match typed["do"]:
+            case "resize":
+                size = typed["size"]
+                await visit.api.put(path_of(id, "resize"), {"size": size, "num_nodes": 1})
+                return visit.go(address_of(visit), said=f"The cluster is on its way to {size}.")
+            case "window":
+                window = {"day": typed["day"], "hour": typed["hour"]}
+                await visit.api.put(path_of(id, "maintenance"), window)
+                return visit.go(
+                    here,
+                    said=f"Updates are installed on {window['day'].capitalize()}s from {window['hour']} UTC.",
+                )
+            case "update":
+                await visit.api.put(path_of(id, "install_update"))
+                return visit.go(here, said="All servers of the cluster run what is installed.")
+            case "delete":
+                cluster = await cluster_of(visit)
+                if typed["name"] != cluster["name"]:
+                    raise Refused(422, f"To delete the cluster, type its name: {cluster['name']}")
+                await visit.api.delete(path_of(id))
+                return visit.go("/console/clusters", said=f"The cluster {cluster['name']} was deleted.")
+    except Refused as refusal:
+        return await _show(visit, typed, refusal)
+    return visit.go(here)
+
+
+async def _show(visit: Visit, typed: Typed, refusal: Refused | None = None) -> ASGIResponse:
+    options = await visit.api.get("/v2/databases/options")
+    return await show_cluster(
+        visit,
+        "settings.html",
+        refusal.status if refusal else 200,
+        families=sizes_by_family(options["options"]["pg"]["layouts"][0]["sizes"]),
+        days=DAYS,
+        hours=HOURS,
+        typed=typed,
+        refusal=refusal.message if refusal else "",
+    )
+
+
+ROUTES = (show_settings, change)

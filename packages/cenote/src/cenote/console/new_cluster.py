@@ -1,0 +1,85 @@
+"""Creating a cluster, with what each size gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+
+from cenote import catalog
+from cenote.console.backend import Refused
+from cenote.console.visit import Typed, Visit, page
+
+PATH = "/console/clusters/new"
+FAMILIES = {
+    "db-s": "Basic",
+    "gd": "General purpose",
+    "so1_5": "Storage-optimized",
+    "db-intel": "Basic, Intel",
+    "db-amd": "Basic, AMD",
+}
+
+
+@page(HttpMethod.GET, PATH)
+async def ask(visit: Visit) -> ASGIResponse:
+    return await _form(visit, Typed())
+
+
+@page(HttpMethod.POST, PATH)
+async def create(visit: Visit) -> ASGIResponse:
+    typed = await visit.typed()
+    wanted = {
+        "name": typed["name"],
+        "engine": "pg",
+        "version": typed["version"] or None,
+        "size": typed["size"],
+        "region": typed["region"],
+        "num_nodes": 1,
+    }
+    try:
+        made = (await visit.api.post("/v2/databases", wanted))["database"]
+    except Refused as refusal:
+        return await _form(visit, typed, refusal)
+    return visit.go(f"/console/clusters/{made['id']}", said=f"{made['name']} is being created.")
+
+
+async def _form(visit: Visit, typed: Typed, refusal: Refused | None = None) -> ASGIResponse:
+    options = await visit.api.get("/v2/databases/options")
+    engine = options["options"]["pg"]
+    ends = {one["version"]: one["end_of_life"] for one in options["version_availability"]["pg"]}
+    return visit.show(
+        "new_cluster.html",
+        refusal.status if refusal else 200,
+        typed=typed,
+        refusal=refusal.message if refusal else "",
+        versions=[(version, ends.get(version)) for version in reversed(engine["versions"])],
+        regions=engine["regions"],
+        families=sizes_by_family(engine["layouts"][0]["sizes"]),
+        may_create=visit.can("database:create"),
+    )
+
+
+def sizes_by_family(slugs: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """Return what each size gives, in the families that their slugs begin with."""
+    families: dict[str, list[dict[str, Any]]] = {}
+    for slug in slugs:
+        size = catalog.SIZES.get(slug)
+        if size is None:
+            continue
+        prefix = next((prefix for prefix in FAMILIES if slug.startswith(f"{prefix}-")), "")
+        families.setdefault(FAMILIES.get(prefix, "Others"), []).append(
+            {
+                "slug": slug,
+                "vcpus": size.vcpus,
+                "memory_mib": size.memory_mib,
+                "disk_mib": size.disk_mib,
+                "connections": catalog.backend_connections(size),
+                "pooled": catalog.pool_capacity(size),
+                "clients": catalog.max_clients(size),
+            }
+        )
+    return families
+
+
+ROUTES = (ask, create)
