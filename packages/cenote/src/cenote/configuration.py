@@ -22,8 +22,8 @@ POOLER_KEY, EXTENSIONS_KEY = "pgbouncer", "cenote"
 CONNECTIONS_TIMES = 4  # max_connections is at most so many times what the size comes with
 DEFAULT_SHARE = 25.0  # of the memory, for shared_buffers
 
-# Measured with the shared_memory_size of PostgreSQL 15 and 18, rounded up: bytes for each lock, predicate lock
-# and slot of a backend or prepared transaction, and how much a buffer takes besides its own size.
+# Measured with the shared_memory_size of PostgreSQL 15 and 18, rounded up: bytes for each lock, predicate
+# lock and slot of a backend or prepared transaction, and how much a buffer takes besides its own size.
 _LOCK, _PREDICATE_LOCK, _BACKEND = 400, 250, 7_500
 _BUFFER_OVERHEAD = 1.055
 _BASE_MIB = 16
