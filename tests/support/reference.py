@@ -31,7 +31,10 @@ Operation = tuple[str, str]  # method, path
 # Below the reference's paths, and not in it; each has tests of its own.
 ADDITIONS: set[Operation] = {
     ("GET", "/v2/databases/{database_cluster_uuid}/logs"),
+    ("GET", "/v2/databases/{database_cluster_uuid}/pool_advice"),
+    ("GET", "/v2/databases/{database_cluster_uuid}/pool_history"),
     ("GET", "/v2/databases/{database_cluster_uuid}/pool_stats"),
+    ("GET", "/v2/databases/{database_cluster_uuid}/pool_stats/stream"),
     ("GET", "/v2/databases/{database_cluster_uuid}/pools/{pool_name}/stats"),
 }
 

@@ -49,8 +49,8 @@ class Busy(CenoteError):
 class TooManyRequests(CenoteError):
     """A rate limit is spent.  ``retry_after`` is in seconds and is given for bursts only."""
 
-    def __init__(self, retry_after: int | None = None) -> None:
-        super().__init__("API rate limit exceeded.")
+    def __init__(self, retry_after: int | None = None, message: str = "API rate limit exceeded.") -> None:
+        super().__init__(message)
         self.retry_after = retry_after
 
 

@@ -33,6 +33,7 @@ from cenote.host.observer import HostObserver
 from cenote.host.processes import Account
 from cenote.layout import Layout
 from cenote.programs import Programs
+from cenote.sampling import Sampler
 from cenote.scraping import Scraping
 from cenote.settings import ServeSettings
 from cenote.store import Sealer, Store
@@ -203,7 +204,12 @@ async def _run(
     await identity.admit_administrator(store, layout)
     host = _host(settings, found)
     agent = Agent(store, *_machine(settings, layout, found, account, sealer), host)
+<<<<<<< HEAD
     observer = HostObserver(layout, agent.passes, settings.certificate)
+=======
+    observer = HostObserver(layout)
+    sampler = Sampler(store, observer)
+>>>>>>> 3493d31 (Keep the past of pools, and say what to do about them)
     app = create_app(
         store,
         sealer,
@@ -214,13 +220,15 @@ async def _run(
             requests_per_minute=settings.requests_per_minute,
         ),
         observer,
+        sampler,
     )
     app = with_console(app, sealer.derived("console"), only_tls=settings.certificate is not None)
-    server = web.server(app, context, settings, layout)
+    server = web.server(app, context, settings, layout, leaving=sampler.close)
     scraping = Scraping(store, sealer, observer, layout, host.name, settings.listen, server.server_state)
     try:
         async with asyncio.TaskGroup() as group:
             working = group.create_task(agent.run(), name="agent")
+            sampling = group.create_task(sampler.run(), name="sampling")
             scraped = group.create_task(scraping.run(), name="metrics")
             renewing = group.create_task(_renew(layout, settings, context), name="renewing")
             announcing = group.create_task(
@@ -228,7 +236,7 @@ async def _run(
             )
             ending.serves(server)
             await server.serve(sockets=[listener])
-            for task in (announcing, renewing, scraped, working):
+            for task in (announcing, renewing, scraped, sampling, working):
                 task.cancel()
     except BaseExceptionGroup as group_of_one:
         raise group_of_one.exceptions[0] from None

@@ -7,7 +7,7 @@ import contextlib
 import signal
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import uvicorn
 from litestar.types import ASGIApp
@@ -47,6 +47,10 @@ def url(settings: ServeSettings, listener: socket.socket) -> str:
 class Server(uvicorn.Server):
     """uvicorn without its own signal handlers, which would end the process before our clean-up."""
 
+    def __init__(self, config: uvicorn.Config, leaving: Callable[[], None] = lambda: None) -> None:
+        super().__init__(config)
+        self._leaving = leaving
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -56,6 +60,7 @@ class Server(uvicorn.Server):
 
         A client that keeps its connection for later does not answer a TLS farewell, so none is waited for.
         """
+        self._leaving()
         leaving = asyncio.create_task(super().shutdown(sockets))
         await asyncio.sleep(FAREWELL_SECONDS)
         while self.server_state.tasks and not leaving.done():
@@ -66,8 +71,17 @@ class Server(uvicorn.Server):
         await leaving
 
 
-def server(app: ASGIApp, context: ssl.SSLContext, settings: ServeSettings, layout: Layout) -> Server:
-    """Return the server of the API; certificates renewed in ``context`` are shown to new connections."""
+def server(
+    app: ASGIApp,
+    context: ssl.SSLContext,
+    settings: ServeSettings,
+    layout: Layout,
+    leaving: Callable[[], None] = lambda: None,
+) -> Server:
+    """Return the server of the API; certificates renewed in ``context`` are shown to new connections.
+
+    ``leaving`` is called when it ends, before it waits for answers that are under way: some have no end.
+    """
     return Server(
         uvicorn.Config(
             app,
@@ -82,7 +96,8 @@ def server(app: ASGIApp, context: ssl.SSLContext, settings: ServeSettings, layou
             ssl_context_factory=lambda _config, _default: context,
             ssl_certfile=layout.api_certificate if settings.certificate is None else settings.certificate,
             ssl_keyfile=settings.key,
-        )
+        ),
+        leaving,
     )
 
 

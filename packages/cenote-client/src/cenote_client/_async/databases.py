@@ -9,6 +9,7 @@ from .history import AsyncHistory
 from .kafka import AsyncKafka
 from .logs import AsyncLogs
 from .logsinks import AsyncLogsinks
+from .past import AsyncPast
 from .pools import AsyncPools
 from .replicas import AsyncReplicas
 from .settings import AsyncSettings
@@ -25,6 +26,7 @@ class AsyncDatabases(
     AsyncReplicas,
     AsyncLogsinks,
     AsyncLogs,
+    AsyncPast,
     AsyncKafka,
     AsyncEngines,
 ):

@@ -11,6 +11,7 @@ from .history import History
 from .kafka import Kafka
 from .logs import Logs
 from .logsinks import Logsinks
+from .past import Past
 from .pools import Pools
 from .replicas import Replicas
 from .settings import Settings
@@ -27,6 +28,7 @@ class Databases(
     Replicas,
     Logsinks,
     Logs,
+    Past,
     Kafka,
     Engines,
 ):

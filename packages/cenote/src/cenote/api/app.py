@@ -30,7 +30,10 @@ from cenote.api import (
     networks,
     options,
     own_settings,
+    pool_advice,
+    pool_history,
     pool_stats,
+    pool_stream,
     pools,
     projects,
     storage,
@@ -43,6 +46,7 @@ from cenote.api.errors import answer_to
 from cenote.api.gate import Gate
 from cenote.api.service import Call, Service, Settings, answer, operation
 from cenote.observing import NO_OBSERVER, Observer
+from cenote.sampling import Sampler
 from cenote.store import Sealer, Store
 
 OPERATIONS: tuple[HTTPRouteHandler, ...] = (
@@ -57,6 +61,9 @@ OPERATIONS: tuple[HTTPRouteHandler, ...] = (
     *pools.ROUTES,
     *pool_stats.ROUTES,
     *logs.ROUTES,
+    *pool_history.ROUTES,
+    *pool_stream.ROUTES,
+    *pool_advice.ROUTES,
     *users.ROUTES,
     *databases.ROUTES,
     *events.ROUTES,
@@ -88,10 +95,26 @@ async def healthz(request: Call) -> ASGIResponse:
     return answer(Health("degraded", "disconnected"), 503)
 
 
+<<<<<<< HEAD
 def create_app(store: Store, sealer: Sealer, settings: Settings, observer: Observer = NO_OBSERVER) -> ASGIApp:
     """Return the API as an ASGI application; the store must be open while it serves."""
     service = Service(store, sealer, settings, observer)
     handlers = (*OPERATIONS, healthz, metrics.get_service_metrics)
+=======
+def create_app(
+    store: Store,
+    sealer: Sealer,
+    settings: Settings,
+    observer: Observer = NO_OBSERVER,
+    sampler: Sampler | None = None,
+) -> ASGIApp:
+    """Return the API as an ASGI application; the store must be open while it serves.
+
+    Without a ``sampler`` that somebody runs, pools have a past only while they are watched.
+    """
+    service = Service(store, sealer, settings, observer, sampler or Sampler(store, observer))
+    handlers = (*OPERATIONS, healthz)
+>>>>>>> 3493d31 (Keep the past of pools, and say what to do about them)
     document = description.describe(handlers)
     texts = {
         "/openapi.json": ("application/json", msgspec.json.encode(document)),

@@ -33,6 +33,7 @@ STATS = {
     "TRANSACTIONS": "since_start.transactions",
     "QUERIES": "since_start.queries",
 }
+ADVICE = {"POOL": "pool", "SEVERITY": "severity", "ADVICE": "sentence"}
 ALONE = {heading.capitalize(): field for heading, field in IN_A_LIST.items()}
 
 
@@ -136,6 +137,35 @@ def top(layout: Layout, cluster: str, every: float) -> None:
     with client_for(layout) as client:
         uuid = cluster_of(client, cluster)["id"]
         watch(lambda: _stats(client, uuid), cluster, every)
+
+
+@command.command()
+@cluster_argument
+@output
+def advice(layout: Layout, output: Output, cluster: str) -> None:
+    """Say what could be done about the pools, from what was seen of them."""
+    with client_for(layout) as client:
+        found: Any = client.databases.list_pool_advice(cluster_of(client, cluster)["id"])["advice"]
+    if output.format != "table" or output.fields:
+        output.show_all(found, ADVICE)
+        return
+    for one in found:
+        click.echo(f"{one.get('pool', cluster)}: {one['sentence']}")
+        for action in one["actions"]:
+            click.echo(f"  {action['words']}: {_to_do(cluster, action)}")
+    if not found:
+        note("there is nothing to say about the pools")
+
+
+def _to_do(cluster: str, action: Any) -> str:
+    """Return the command that takes an advice."""
+    match action["kind"]:
+        case "resize_pool":
+            return f"cenote pool update {cluster} {action['pool']} --size {action['size']}"
+        case "change_mode":
+            return f"cenote pool update {cluster} {action['pool']} --mode {action['mode']}"
+        case _:
+            return f"cenote cluster resize {cluster} --size {action['cluster_size']}"
 
 
 def _stats(client: Client, uuid: str) -> list[Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from cenote import certificates
 from cenote.domain import Cluster
 from cenote.errors import CenoteError, Unavailable
+<<<<<<< HEAD
 from cenote.host import facts, logs, sql
 from cenote.host.statistics import Statistics
 from cenote.layout import Layout
@@ -18,6 +19,14 @@ from cenote.metrics.counting import Passes
 from cenote.observing import PoolNumbers, ServerNumbers, ServiceNumbers, pool_numbers
 
 _STARTED = time.time()  # this module is loaded as the process starts
+=======
+from cenote.host import logs, processes, sql
+from cenote.host.effort import Efforts
+from cenote.host.statistics import Statistics
+from cenote.layout import Layout
+from cenote.logs.messages import Message, Source
+from cenote.observing import MachineNumbers, PoolNumbers, ServerNumbers, pool_numbers
+>>>>>>> 3493d31 (Keep the past of pools, and say what to do about them)
 
 
 class HostObserver:
@@ -28,13 +37,12 @@ class HostObserver:
         self._layout, self._certificate = layout, certificate or layout.api_certificate
         self._passes = passes or Passes()
         self._statistics = Statistics(layout)
+        self._efforts = Efforts()
 
     async def pools(self, cluster: Cluster) -> Mapping[str, PoolNumbers]:
         sockets, port = self._layout.node(cluster.id).sockets, cluster.primary.pool_port
         try:
-            return pool_numbers(
-                await sql.console(sockets, port, "SHOW POOLS"), await sql.console(sockets, port, "SHOW STATS")
-            )
+            return pool_numbers(*await sql.consoled(sockets, port, "SHOW POOLS", "SHOW STATS"))
         except CenoteError as error:
             raise Unavailable(f"The pooler of this cluster does not answer: {error.message}") from None
 
@@ -68,3 +76,11 @@ class HostObserver:
     ) -> tuple[list[Message], str]:
         path = self._layout.node(cluster.id).log(source)
         return await asyncio.to_thread(logs.tail, path, source, count, cursor)
+
+    async def machine(self, cluster: Cluster) -> MachineNumbers:
+        server = processes.find(self._layout.node(cluster.id).server(Path()))
+        try:
+            # In a thread, since there may be thousands of processes to look at.
+            return await asyncio.to_thread(self._efforts.of, None if server is None else server.pid)
+        except OSError as error:
+            raise Unavailable(f"The host does not tell of its processors: {error.strerror}") from None

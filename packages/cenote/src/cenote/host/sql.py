@@ -107,13 +107,22 @@ async def console(sockets: Path, port: int, command: str) -> list[dict[str, Any]
 
     Their columns differ by release, so each row is named.
     """
+    return (await consoled(sockets, port, command))[0]
+
+
+async def consoled(sockets: Path, port: int, *commands: str) -> list[list[dict[str, Any]]]:
+    """Do the same for several commands on one connection; return the rows of each."""
+    answers: list[list[dict[str, Any]]] = []
     try:
         async with _console(sockets, port) as connection:
-            cursor = await connection.execute(command.encode())
-            names = [column.name for column in cursor.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()] if names else []
+            for command in commands:
+                cursor = await connection.execute(command.encode())
+                names = [column.name for column in cursor.description or ()]
+                rows = await cursor.fetchall() if names else []
+                answers.append([dict(zip(names, row, strict=True)) for row in rows])
     except psycopg.Error as error:
-        raise _readable(error, f"{command} on PgBouncer") from None
+        raise _readable(error, f"{', '.join(commands)} on PgBouncer") from None
+    return answers
 
 
 async def disconnect(sockets: Path, port: int, clients: Iterable[int]) -> None:

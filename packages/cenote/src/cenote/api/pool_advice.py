@@ -1,0 +1,90 @@
+"""Advice in words on the pools of a cluster: an addition of Cenote's."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+from msgspec import UNSET, UnsetType
+
+from cenote.advice import Action, ActionKind, Advice, Severity, advise
+from cenote.api.auth import READ
+from cenote.api.service import Call, Service, answer, operation
+from cenote.domain import Cluster, PoolMode
+from cenote.evidence import gather
+
+
+class ActionView(msgspec.Struct, kw_only=True):
+    """What could be done, with the words of a button: a pool's new size or mode, or a cluster's size."""
+
+    kind: ActionKind
+    words: str
+    pool: str | UnsetType = UNSET
+    size: int | UnsetType = UNSET
+    mode: PoolMode | UnsetType = UNSET
+    cluster_size: str | UnsetType = UNSET
+
+
+class AdviceView(msgspec.Struct, kw_only=True):
+    """``numbers`` is what it rests on, ``breaks`` what an action breaks; without ``pool``, it is on all."""
+
+    kind: str
+    pool: str | UnsetType = UNSET
+    severity: Severity
+    sentence: str
+    numbers: dict[str, float]
+    since: datetime | UnsetType = UNSET
+    actions: list[ActionView]
+    breaks: list[str]
+
+
+class PoolAdviceAnswer(msgspec.Struct):
+    advice: list[AdviceView]
+
+
+@operation(
+    HttpMethod.GET,
+    "/v2/databases/{database_cluster_uuid:str}/pool_advice",
+    scope=READ,
+    answer=PoolAdviceAnswer,
+)
+async def list_pool_advice(request: Call) -> ASGIResponse:
+    """List what could be done about the pools of a cluster, the most pressing first.
+
+    It rests on what was seen of them. Nothing is said of what was seen for too short a time.
+    """
+    return answer(PoolAdviceAnswer(advice_views(request.service, request.cluster().value)))
+
+
+def advice_views(service: Service, cluster: Cluster) -> list[AdviceView]:
+    sampler = service.sampler
+    return [_view(one) for one in advise(gather(cluster, sampler.history(cluster.id), sampler.now()))]
+
+
+def _view(one: Advice) -> AdviceView:
+    return AdviceView(
+        kind=one.kind,
+        pool=one.pool or UNSET,
+        severity=one.severity,
+        sentence=one.sentence,
+        numbers={name: round(number, 4) for name, number in one.numbers.items()},
+        since=UNSET if one.since is None else datetime.fromtimestamp(int(one.since), UTC),
+        actions=[_action_view(action) for action in one.actions],
+        breaks=list(one.breaks),
+    )
+
+
+def _action_view(action: Action) -> ActionView:
+    return ActionView(
+        kind=action.kind,
+        words=action.words,
+        pool=action.pool or UNSET,
+        size=action.size or UNSET,
+        mode=action.mode or UNSET,
+        cluster_size=action.cluster_size or UNSET,
+    )
+
+
+ROUTES = (list_pool_advice,)

@@ -1,0 +1,129 @@
+"""What went on in the pools of a cluster before: an addition of Cenote's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+
+from cenote.api.auth import READ
+from cenote.api.service import Call, answer, operation
+from cenote.errors import Invalid
+from cenote.history import DAY_MINUTES, PoolHistory, Table
+
+SAMPLED_MINUTES = 15  # so far back samples are told, and further back one row for each minute
+
+
+class PoolPastView(msgspec.Struct, kw_only=True):
+    """A pool: one number in each list for each time in ``at``, which is in seconds of the Unix epoch.
+
+    ``clients_waiting`` and ``longest_wait_seconds`` are the most in that time, everything else the average.
+    ``waiting``, ``in_transaction`` and ``in_query`` are how many were at it on average: clients that waited,
+    and servers.
+    """
+
+    name: str
+    at: list[float]
+    size: list[float]
+    clients_active: list[float]
+    clients_waiting: list[float]
+    servers_active: list[float]
+    longest_wait_seconds: list[float]
+    transactions_per_second: list[float]
+    queries_per_second: list[float]
+    waiting: list[float]
+    in_transaction: list[float]
+    in_query: list[float]
+
+
+class MachinePastView(msgspec.Struct):
+    """The host of the cluster: the share of its processors that was busy, how many of them the cluster's
+    server kept busy, and how many sessions that had."""
+
+    at: list[float]
+    busy: list[float]
+    server: list[float]
+    sessions: list[float]
+
+
+class PastView(msgspec.Struct):
+    pools: list[PoolPastView]
+    machine: MachinePastView
+
+
+class PoolHistoryAnswer(msgspec.Struct):
+    history: PastView
+
+
+@operation(
+    HttpMethod.GET,
+    "/v2/databases/{database_cluster_uuid:str}/pool_history",
+    scope=READ,
+    answer=PoolHistoryAnswer,
+    query=("minutes", "points"),
+    also=(422,),
+)
+async def get_pool_history(request: Call) -> ASGIResponse:
+    """Get what went on in the pools of a cluster in the last ``minutes`` (15, at most 1440).
+
+    Up to 15 minutes are told as they were sampled, more by the minute; with ``points``, by at most so many
+    numbers. It is kept in memory, and begins with the start of the service.
+    """
+    cluster = request.cluster().value
+    minutes = _number(request, "minutes", DAY_MINUTES) or SAMPLED_MINUTES
+    points = _number(request, "points", DAY_MINUTES)
+    sampler = request.service.sampler
+    past, begin = sampler.history(cluster.id), sampler.now() - 60 * minutes
+    views = [
+        _pool_view(pool.name, past.pools.get(pool.name) or PoolHistory(), begin, minutes, points)
+        for pool in cluster.pools
+    ]
+    return answer(PoolHistoryAnswer(PastView(views, _machine_view(past.machine.samples, begin))))
+
+
+def _pool_view(name: str, past: PoolHistory, begin: float, minutes: int, points: int | None) -> PoolPastView:
+    told = past.told if minutes <= SAMPLED_MINUTES else past.told_by_minute
+    at, columns = told(begin, points)
+    rounded = {name: _rounded(column) for name, column in columns.items()}
+    return PoolPastView(
+        name=name,
+        at=_rounded(at),
+        size=rounded["size"],
+        clients_active=rounded["clients_active"],
+        clients_waiting=rounded["clients_waiting"],
+        servers_active=rounded["servers_active"],
+        longest_wait_seconds=rounded["longest_wait"],
+        transactions_per_second=rounded["transactions"],
+        queries_per_second=rounded["queries"],
+        waiting=rounded["waiting"],
+        in_transaction=rounded["in_transaction"],
+        in_query=rounded["in_query"],
+    )
+
+
+def _machine_view(samples: Table, begin: float) -> MachinePastView:
+    start = samples.since(begin)
+    return MachinePastView(
+        at=_rounded(samples.at[start:]),
+        busy=_rounded(samples["busy"][start:]),
+        server=_rounded(samples["server"][start:]),
+        sessions=_rounded(samples["sessions"][start:]),
+    )
+
+
+def _rounded(numbers: Sequence[float]) -> list[float]:
+    return [round(number, 3) for number in numbers]
+
+
+def _number(request: Call, name: str, most: int) -> int | None:
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= most):
+        raise Invalid(f"{name}: {text[:40]!a} is not a whole number from 1 to {most}.")
+    return int(text)
+
+
+ROUTES = (get_pool_history,)

@@ -1,0 +1,64 @@
+"""Server-sent events: an answer that goes on (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+from litestar.enums import ScopeType
+from litestar.response.base import ASGIResponse
+from litestar.types import Receive, Scope, Send
+
+_HEADERS = {
+    "cache-control": "no-store",
+    "x-accel-buffering": "no",  # or nginx in front would keep events until it has many
+}
+HEARTBEAT = b": \n\n"  # a comment, so that whoever stands in between does not take the connection for dead
+
+
+def event(kind: str, data: Any, id: str = "") -> bytes:
+    """Return one event; JSON has no line breaks."""
+    named = f"id: {id}\n" if id else ""
+    return f"{named}event: {kind}\ndata: ".encode() + msgspec.json.encode(data) + b"\n\n"
+
+
+class EventStream(ASGIResponse):
+    """Sends what an iterator yields, which is closed when it is done and when the client has gone."""
+
+    def __init__(self, chunks: Callable[[], AsyncIterator[bytes]]) -> None:
+        super().__init__(media_type="text/event-stream", headers=_HEADERS)
+        self._chunks = chunks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(name, value) for name, value in self.encoded_headers if name != b"content-length"]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if scope["type"] == ScopeType.HTTP and scope["method"] != "HEAD":
+            sending = asyncio.create_task(self._send(send))
+            leaving = asyncio.create_task(_gone(receive))
+            try:
+                await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in (sending, leaving):
+                    task.cancel()
+                ends = await asyncio.gather(sending, leaving, return_exceptions=True)
+            if isinstance(ends[0], Exception):
+                raise ends[0]
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send(self, send: Send) -> None:
+        chunks = self._chunks()
+        try:
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        finally:
+            # A generator that is left at a yield would keep what it holds until somebody collects it.
+            closing = getattr(chunks, "aclose", None)
+            if closing is not None:
+                await closing()
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
