@@ -1,0 +1,189 @@
+"""The headings of docs/troubleshooting.md are what PostgreSQL, PgBouncer, the API and `cenote` really say."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+import pytest
+
+from cenote_client import Client
+from tests.support.pages import DOCS, ROOT
+from tests.support.service import (
+    CENOTE,
+    Service,
+    added_pool,
+    clean_environment,
+    online_cluster,
+    run_cenote,
+    service,
+)
+from tests.support.waiting import wait_until
+
+PAGE = DOCS / "troubleshooting.md"
+HEADINGS = re.findall(r"^### (.+)$", PAGE.read_text(), re.MULTILINE)
+
+
+@dataclass
+class Place:
+    """A service with a cluster: its direct URI, that of a pool of the administrator, another user's login."""
+
+    running: Service
+    client: Client
+    cluster: str
+    direct: str
+    pool: str
+    app: str
+
+    def as_app(self, uri: str) -> str:
+        return re.sub(r"//[^@]*@", f"//{self.app}@", uri)
+
+    def configure(self, **settings: int) -> None:
+        body = {"config": {"cenote": settings}}
+        self.client.request("PATCH", f"/v2/databases/{self.cluster}/config", json=body)
+
+    def trust(self, *sources: str) -> None:
+        rules = [{"type": "ip_addr", "value": source} for source in sources]
+        self.client.request("PUT", f"/v2/databases/{self.cluster}/firewall", json={"rules": rules})
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Place]:
+    with service() as running, running.client() as client:
+        cluster = online_cluster(client, "backend")
+        pool = added_pool(client, cluster["id"], "backend-pool")
+        app = client.request("POST", f"/v2/databases/{cluster['id']}/users", json={"name": "app"})["user"]
+        yield Place(
+            running=running,
+            client=client,
+            cluster=cluster["id"],
+            direct=cluster["connection"]["uri"],
+            pool=pool["connection"]["uri"],
+            app=f"app:{quote(app['password'], safe='')}",
+        )
+
+
+def psql(uri: str, *statements: str) -> str:
+    """Return what psql complains of."""
+    commands = [part for statement in statements or ("SELECT 1",) for part in ("-c", statement)]
+    done = subprocess.run(
+        ["psql", uri, "-X", *commands], capture_output=True, text=True, env=clean_environment(), check=False
+    )
+    return done.stderr
+
+
+def without_tls(uri: str) -> str:
+    return uri.replace("sslmode=require", "sslmode=disable")
+
+
+def verifying(uri: str, authority: str) -> str:
+    return uri.replace("sslmode=require", f"sslmode=verify-full&sslrootcert={authority}")
+
+
+def from_elsewhere(place: Place, uri: str) -> str:
+    """Return what somebody is told whose address is no trusted source."""
+    place.trust("192.0.2.7")
+    try:
+        return psql(uri)
+    finally:
+        place.trust()
+        wait_until(
+            "the administrator may connect", 60, lambda: not psql(place.direct) and not psql(place.pool)
+        )
+
+
+def crowded(place: Place) -> str:
+    with ExitStack() as stack:
+        for _ in range(100):
+            try:
+                stack.enter_context(psycopg.connect(place.direct))
+            except psycopg.OperationalError as refused:
+                return str(refused)
+    return ""
+
+
+def waited(place: Place) -> str:
+    place.configure(query_wait_timeout=1)
+    with ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(psycopg.connect(place.pool)).execute("SELECT 1")
+        return psql(place.pool)
+
+
+def called(place: Place, *arguments: str, **variables: str) -> str:
+    return run_cenote(*arguments, **(place.running.environment() | variables)).stderr
+
+
+def served(place: Place, *options: str) -> str:
+    done = subprocess.run(
+        [CENOTE, "serve", *options],
+        capture_output=True,
+        text=True,
+        env=clean_environment(),
+        check=False,
+        timeout=60,
+    )
+    return done.stderr
+
+
+def curl(place: Place) -> str:
+    url = place.running.environment()["DIGITALOCEAN_API_URL"]
+    return subprocess.run(
+        ["curl", "-sS", url], capture_output=True, text=True, env=clean_environment(), check=False
+    ).stderr
+
+
+SYSTEMS = "/etc/ssl/certs/ca-certificates.crt"
+PROVOKED: dict[str, Callable[[Place, Path], str]] = {
+    "permission denied": lambda place, _: psql(place.as_app(place.direct), "CREATE TABLE t (id int)"),
+    "remaining connection": lambda place, _: crowded(place),
+    "prepared statement": lambda place, _: psql(place.pool, "EXECUTE double(21)"),
+    "cannot execute": lambda place, _: psql(
+        place.direct,
+        "CREATE TABLE parts (id int)",
+        "SET default_transaction_read_only = on",
+        "INSERT INTO parts VALUES (1)",
+    ),
+    "no pg_hba.conf": lambda place, _: from_elsewhere(place, place.direct),
+    "no such database": lambda place, _: psql(place.pool.replace("/backend-pool", "/defaultdb")),
+    "login rejected": lambda place, _: psql(place.as_app(place.pool)),
+    "SASL": lambda place, _: psql(place.pool.replace("doadmin:", "doadmin:wrong")),
+    "SSL required": lambda place, _: psql(without_tls(place.pool)),
+    "query_wait": lambda place, _: waited(place),
+    "unsupported": lambda place, _: psql(place.pool + "&options=-csearch_path%3Dapp"),
+    "certificate verify": lambda place, _: psql(verifying(place.pool, SYSTEMS)),
+    "root certificate": lambda place, folder: psql(verifying(place.pool, f"{folder}/root.crt")),
+    "size:": lambda place, _: called(place, *("pool", "create", "backend", "huge-pool", "--size", "500")),
+    "Unable": lambda place, _: called(place, "cluster", "list", DIGITALOCEAN_TOKEN="another"),
+    "no connection": lambda place, _: called(
+        place, "cluster", "list", DIGITALOCEAN_API_URL="https://localhost:1"
+    ),
+    "cannot listen": lambda place, folder: served(
+        place, f"--port={place.running.api_port}", f"--data-dir={folder}"
+    ),
+    "another Cenote": lambda place, _: served(place, f"--data-dir={place.running.data_dir}"),
+    "these packages": lambda place, _: (ROOT / "scripts" / "setup.sh").read_text().replace("$*", ""),
+}
+
+
+@pytest.mark.parametrize("heading", HEADINGS)
+def test_a_heading_is_what_is_really_said(place: Place, heading: str, tmp_path: Path) -> None:
+    [provoke] = [provoke for words, provoke in PROVOKED.items() if heading.startswith(words)]
+    pattern = ".*".join(map(re.escape, heading.rstrip(".").split("…")))
+    assert re.search(pattern, provoke(place, tmp_path))
+
+
+def test_every_way_to_an_error_has_its_heading() -> None:
+    assert len(PROVOKED) == len(HEADINGS)
+
+
+def test_the_page_is_right_about_the_words_of_others(place: Place) -> None:
+    assert "SSL certificate problem" in curl(place)
+    assert "no encryption" in psql(without_tls(place.direct))
+    assert "login rejected" in from_elsewhere(place, place.pool)
