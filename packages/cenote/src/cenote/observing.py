@@ -91,7 +91,6 @@ class ServerNumbers(msgspec.Struct, frozen=True, kw_only=True):
     sizes: dict[str, int]
 
 
-<<<<<<< HEAD
 class ServiceNumbers(msgspec.Struct, frozen=True, kw_only=True):
     """What goes on in the process that serves; times of day are in seconds of the epoch."""
 
@@ -103,7 +102,8 @@ class ServiceNumbers(msgspec.Struct, frozen=True, kw_only=True):
     virtual_bytes: int
     open_files: int
     most_files: int
-=======
+
+
 class MachineNumbers(msgspec.Struct, frozen=True, kw_only=True):
     """The host of a cluster, and the cluster's server on it.  Seconds are of processor time, and grow."""
 
@@ -112,7 +112,6 @@ class MachineNumbers(msgspec.Struct, frozen=True, kw_only=True):
     idle: float
     server: float = 0.0  # of the cluster's PostgreSQL, all its processes together
     sessions: int = 0  # clients' connections to it: those of its pools, and direct ones
->>>>>>> 3493d31 (Keep the past of pools, and say what to do about them)
 
 
 class Observer(Protocol):
@@ -135,13 +134,12 @@ class Observer(Protocol):
         """Return the numbers of a cluster's server; Unavailable when it does not answer."""
         ...
 
-<<<<<<< HEAD
     async def service(self) -> ServiceNumbers:
         """Return the numbers of the process that serves, and of its agent; Unavailable without one."""
-=======
+        ...
+
     async def machine(self, cluster: Cluster) -> MachineNumbers:
         """Return the numbers of the host of a cluster's primary; Unavailable when it does not tell them."""
->>>>>>> 3493d31 (Keep the past of pools, and say what to do about them)
         ...
 
 
@@ -159,13 +157,11 @@ class _NoObserver:
     async def server(self, cluster: Cluster) -> ServerNumbers:
         raise Unavailable("This service has no way to ask the server.")
 
-<<<<<<< HEAD
     async def service(self) -> ServiceNumbers:
         raise Unavailable("This service has no host.")
-=======
+
     async def machine(self, cluster: Cluster) -> MachineNumbers:
         raise Unavailable("This service has no way to ask the host.")
->>>>>>> 3493d31 (Keep the past of pools, and say what to do about them)
 
 
 NO_OBSERVER: Observer = _NoObserver()

@@ -204,12 +204,8 @@ async def _run(
     await identity.admit_administrator(store, layout)
     host = _host(settings, found)
     agent = Agent(store, *_machine(settings, layout, found, account, sealer), host)
-<<<<<<< HEAD
     observer = HostObserver(layout, agent.passes, settings.certificate)
-=======
-    observer = HostObserver(layout)
     sampler = Sampler(store, observer)
->>>>>>> 3493d31 (Keep the past of pools, and say what to do about them)
     app = create_app(
         store,
         sealer,

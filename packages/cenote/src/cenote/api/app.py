@@ -95,12 +95,6 @@ async def healthz(request: Call) -> ASGIResponse:
     return answer(Health("degraded", "disconnected"), 503)
 
 
-<<<<<<< HEAD
-def create_app(store: Store, sealer: Sealer, settings: Settings, observer: Observer = NO_OBSERVER) -> ASGIApp:
-    """Return the API as an ASGI application; the store must be open while it serves."""
-    service = Service(store, sealer, settings, observer)
-    handlers = (*OPERATIONS, healthz, metrics.get_service_metrics)
-=======
 def create_app(
     store: Store,
     sealer: Sealer,
@@ -113,8 +107,7 @@ def create_app(
     Without a ``sampler`` that somebody runs, pools have a past only while they are watched.
     """
     service = Service(store, sealer, settings, observer, sampler or Sampler(store, observer))
-    handlers = (*OPERATIONS, healthz)
->>>>>>> 3493d31 (Keep the past of pools, and say what to do about them)
+    handlers = (*OPERATIONS, healthz, metrics.get_service_metrics)
     document = description.describe(handlers)
     texts = {
         "/openapi.json": ("application/json", msgspec.json.encode(document)),

@@ -161,22 +161,17 @@ def _responses(path: str, one: Operation) -> dict[str, Any]:
     return responses
 
 
-<<<<<<< HEAD
-def _content(kind: Any) -> dict[str, Any]:
+def _content(kind: Any, media_type: str = "application/json") -> dict[str, Any]:
     if kind is str:
         return {"text/plain": {"schema": {"type": "string"}}}
     inner = _of_list(kind)
     schema: dict[str, Any] = {"$ref": f"#/components/schemas/{(inner or kind).__name__}"}
-    return {"application/json": {"schema": {"type": "array", "items": schema} if inner else schema}}
+    return {media_type: {"schema": {"type": "array", "items": schema} if inner else schema}}
 
 
 def _of_list(kind: Any) -> Any:
     """Return what a list is of, and None for what is no list."""
     return get_args(kind)[0] if get_origin(kind) is list else None
-=======
-def _content(kind: Any, media_type: str = "application/json") -> dict[str, Any]:
-    return {media_type: {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}}}
->>>>>>> 3493d31 (Keep the past of pools, and say what to do about them)
 
 
 def _noun(path: str) -> str:
@@ -244,12 +239,8 @@ def _details(document: dict[str, Any], path: str, method: str, one: dict[str, An
 def _shape(document: dict[str, Any], holder: dict[str, Any]) -> str:
     if "content" not in holder:
         return ""
-<<<<<<< HEAD
     [told] = holder["content"].values()
     schema = told["schema"]
-=======
-    schema = next(iter(holder["content"].values()))["schema"]
->>>>>>> 3493d31 (Keep the past of pools, and say what to do about them)
     return f"<pre><code>{escape(_text(document, schema, ''))}</code></pre>"
 
 

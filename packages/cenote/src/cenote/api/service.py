@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import functools
-<<<<<<< HEAD
-from collections.abc import Awaitable, Callable, Mapping
-=======
 from collections import Counter
-from collections.abc import Awaitable, Callable
->>>>>>> 3493d31 (Keep the past of pools, and say what to do about them)
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import UUID
@@ -24,13 +20,9 @@ from cenote import rules
 from cenote.api.auth import Caller
 from cenote.domain import Cluster, ClusterStatus, EventType, Note
 from cenote.errors import Busy, Invalid, Malformed, NotFound, Unauthenticated
-<<<<<<< HEAD
 from cenote.metrics.counting import Requests
 from cenote.observing import Observer, PoolNumbers
-=======
-from cenote.observing import Observer
 from cenote.sampling import Sampler
->>>>>>> 3493d31 (Keep the past of pools, and say what to do about them)
 from cenote.store import Sealer, Store, Stored
 
 T = TypeVar("T")
@@ -63,14 +55,11 @@ class Service:
     sealer: Sealer
     settings: Settings
     observer: Observer
-<<<<<<< HEAD
+    sampler: Sampler
     requests: Requests = field(default_factory=Requests)
     # When poolers were asked for ``api/activity.py``, and what they said.
     glances: dict[UUID, tuple[float, Mapping[str, PoolNumbers] | None]] = field(default_factory=dict)
-=======
-    sampler: Sampler
     streams: Counter[UUID] = field(default_factory=Counter)  # that are open, of each token
->>>>>>> 3493d31 (Keep the past of pools, and say what to do about them)
 
     def cluster(self, text: str) -> Stored[Cluster]:
         """Return the cluster with this id; whatever is no id of a living cluster is not found."""
@@ -207,16 +196,13 @@ class Operation:
     paged: bool = False
     query: tuple[str, ...] = ()
     also: tuple[int, ...] = ()  # codes of refusals beside those that all of its kind have
-<<<<<<< HEAD
     and_scope: str | None = None
+    streams: bool = False  # ``answer`` is what each server-sent event holds
 
     @property
     def scopes(self) -> tuple[str, ...]:
         """All that a token must have at once; none when the operation is open, or to every good token."""
         return tuple(scope for scope in (self.scope, self.and_scope) if scope)
-=======
-    streams: bool = False  # ``answer`` is what each server-sent event holds
->>>>>>> 3493d31 (Keep the past of pools, and say what to do about them)
 
 
 Answering = Callable[[Call], Awaitable[ASGIResponse]]
@@ -252,11 +238,9 @@ def operation(
 
         handle.__name__ = handle.__qualname__ = getattr(answering, "__name__", "handle")
         methods = [HttpMethod.GET, HttpMethod.HEAD] if method is HttpMethod.GET else [method]
-<<<<<<< HEAD
-        declared = Operation(method, scope, status, summary, body, answer, paged, query, also, and_scope)
-=======
-        declared = Operation(method, scope, status, summary, body, answer, paged, query, also, streams)
->>>>>>> 3493d31 (Keep the past of pools, and say what to do about them)
+        declared = Operation(
+            method, scope, status, summary, body, answer, paged, query, also, and_scope, streams
+        )
         route = HTTPRouteHandler(path, http_method=methods, status_code=200, opt={"operation": declared})
         return route(handle)
 

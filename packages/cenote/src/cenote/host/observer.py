@@ -10,23 +10,15 @@ from pathlib import Path
 from cenote import certificates
 from cenote.domain import Cluster
 from cenote.errors import CenoteError, Unavailable
-<<<<<<< HEAD
-from cenote.host import facts, logs, sql
-from cenote.host.statistics import Statistics
-from cenote.layout import Layout
-from cenote.logs.messages import Message, Source
-from cenote.metrics.counting import Passes
-from cenote.observing import PoolNumbers, ServerNumbers, ServiceNumbers, pool_numbers
-
-_STARTED = time.time()  # this module is loaded as the process starts
-=======
-from cenote.host import logs, processes, sql
+from cenote.host import facts, logs, processes, sql
 from cenote.host.effort import Efforts
 from cenote.host.statistics import Statistics
 from cenote.layout import Layout
 from cenote.logs.messages import Message, Source
-from cenote.observing import MachineNumbers, PoolNumbers, ServerNumbers, pool_numbers
->>>>>>> 3493d31 (Keep the past of pools, and say what to do about them)
+from cenote.metrics.counting import Passes
+from cenote.observing import MachineNumbers, PoolNumbers, ServerNumbers, ServiceNumbers, pool_numbers
+
+_STARTED = time.time()  # this module is loaded as the process starts
 
 
 class HostObserver:
