@@ -34,3 +34,9 @@ def test_too_many_are_taken_away_in_steps() -> None:
     gone = journal.superfluous(made)
     assert 1 < len(gone) < 100
     assert gone == made[: len(gone)]
+
+
+def test_what_is_refused_has_a_bound_of_its_own() -> None:
+    made = ids(5)
+    assert journal.superfluous(made, most=5) == made[:1]
+    assert journal.superfluous(made, most=6) == []

@@ -295,6 +295,7 @@ class Note(Record, frozen=True, kw_only=True):
 
     Of one that somebody asked for, ``what`` is the request, as method and path, with the token and the
     address of its holder; of one that the service makes by itself it is in words, and those are empty.
+    ``refused`` is the code that a refused call was answered with, ``count`` how many such calls there were.
     """
 
     what: str
@@ -303,6 +304,8 @@ class Note(Record, frozen=True, kw_only=True):
     address: str = ""
     token_id: UUID | None = None
     token_name: str = ""
+    refused: int = 0
+    count: int = 1
 
 
 class Event(Record, frozen=True, kw_only=True):

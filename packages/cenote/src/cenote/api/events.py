@@ -42,9 +42,11 @@ class AuditTokenView(msgspec.Struct):
 
 
 class EntryView(msgspec.Struct):
-    """A change: when, what was called, with which token, from which address.
+    """A change or a refused call: when, what was called, with which token, from which address.
 
-    What the service does by itself it says in words, and there is no token.
+    ``refused`` is the code that a call was refused with, null for a change; ``count`` is how many such calls
+    there were since the entry before.  A refused call without a token is that of somebody unknown.  What the
+    service does by itself it says in words, and there is no token.
     """
 
     id: str
@@ -56,6 +58,8 @@ class EntryView(msgspec.Struct):
     cluster_uuid: UUID | None
     cluster_name: str | None
     event_type: EventType | None
+    refused: int | None
+    count: int
 
 
 class AuditAnswer(msgspec.Struct):
@@ -79,11 +83,11 @@ async def list_events(request: Call) -> ASGIResponse:
 
 @operation(HttpMethod.GET, AUDIT, scope=ADMIN, answer=AuditAnswer, paged=True, query=("cluster_uuid",))
 async def list_audit(request: Call) -> ASGIResponse:
-    """List who has changed what, the newest first.
+    """List who has changed what, and whose calls were refused, the newest first.
 
     With ``cluster_uuid``, of one cluster, also of one that was deleted.
     """
-    events = request.service.store.events(_cluster_asked_for(request))
+    events = request.service.store.audit(_cluster_asked_for(request))
     page, links, meta = paging.page_of(request, events)
     return answer(AuditAnswer([_entry(event) for event in page], links, meta))
 
@@ -110,6 +114,8 @@ def _entry(event: Event) -> EntryView:
         cluster_uuid=event.cluster_id,
         cluster_name=event.cluster_name or None,
         event_type=note.type,
+        refused=note.refused or None,
+        count=note.count,
     )
 
 

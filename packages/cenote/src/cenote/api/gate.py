@@ -14,7 +14,7 @@ from uuid import uuid4
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from cenote.api import pools
+from cenote.api import pools, refusals
 from cenote.api.auth import Caller, authenticate
 from cenote.api.errors import TooLarge, answer_to
 from cenote.api.limits import Limits
@@ -60,6 +60,8 @@ class Gate:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], *added]
+                if message["status"] >= 400:
+                    refusals.remember(self._service, scope, request_id, message["status"])
             await send(message)
 
         if asked is not None and scope["method"] == "OPTIONS" and asked.method:
@@ -82,7 +84,6 @@ class Gate:
             await send({"type": "http.response.body", "body": body, "more_body": False})
             self._service.requests.add("GET", pools.ONE_POOL, 200, time.perf_counter() - began)
             return
-        scope["auth"] = caller
         scope["request_id"] = request_id  # type: ignore[typeddict-unknown-key]
         try:
             await self._app(scope, receive, send_with_headers)
@@ -114,6 +115,7 @@ class Gate:
             return None
         now = time.time()
         caller = authenticate(self._service.store, authorization, datetime.fromtimestamp(now, UTC))
+        scope["auth"] = caller
         spent = self._limits.spend(caller.token.id, now)
         if spent is not None:
             added.extend(spent.headers())

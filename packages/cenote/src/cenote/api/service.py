@@ -123,7 +123,7 @@ class Call(Request[None, Caller, State]):
         """Return who asks for what, to be written together with a change."""
         client = self.scope.get("client")
         return Note(
-            what=f"{self.method} {self.scope['path']}"[:_LONGEST_REQUEST],
+            what=what_of(self.method, self.scope["path"]),
             request_id=self.request_id,
             address=client[0] if client is not None else "",
             token_id=self.caller.token.id,
@@ -160,6 +160,11 @@ class Call(Request[None, Caller, State]):
 def _in_ascii(text: str) -> str:
     """Return a text that may quote a client with nothing in it that a terminal would obey."""
     return "".join(char if " " <= char <= "~" else ascii(char)[1:-1] for char in text)
+
+
+def what_of(method: str, path: str) -> str:
+    """Return what was asked for, as events keep it."""
+    return f"{method} {path}"[:_LONGEST_REQUEST]
 
 
 @functools.cache

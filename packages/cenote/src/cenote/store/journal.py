@@ -18,7 +18,7 @@ from cenote.store import wire
 from cenote.store.tables import Keys
 
 MOST_EVENTS = 10_000
-_AT_ONCE = 10  # removed with one write, so that a lower bound is reached again
+_AT_ONCE = 40  # removed with one write, so that a lower bound is reached again
 
 
 def noted(keys: Keys, known: Iterable[str], note: Note, cluster: Cluster | None) -> list[wire.Operation]:
@@ -42,7 +42,7 @@ def new_id(at: datetime) -> str:
     return f"{int(at.timestamp() * 1000):012x}{secrets.token_hex(4)}"
 
 
-def superfluous(known: Iterable[str]) -> list[str]:
+def superfluous(known: Iterable[str], most: int = MOST_EVENTS) -> list[str]:
     """Return the oldest events, as far as there is no room for them beside a new one."""
     ids = tuple(known)
-    return nsmallest(min(_AT_ONCE, max(0, len(ids) + 1 - MOST_EVENTS)), ids)
+    return nsmallest(min(_AT_ONCE, max(0, len(ids) + 1 - most)), ids)

@@ -76,6 +76,15 @@ class Reader:
             if cluster_id is None or event.cluster_id == cluster_id
         ]
 
+    def audit(self, cluster_id: UUID | None = None) -> list[Event]:
+        """What was changed and which calls were refused, the newest first; of one cluster, or everything."""
+        found = {**self._tables.events, **self._tables.refusals}
+        return [
+            event
+            for _, event in sorted(found.items(), reverse=True)
+            if cluster_id is None or event.cluster_id == cluster_id
+        ]
+
     def ports(self, host: str) -> set[int]:
         """The ports of a host that clusters have claimed."""
         return set(self._tables.ports.get(host, ()))

@@ -27,6 +27,7 @@ from cenote.store.groups import SEEN_SECONDS, Groups
 from cenote.store.patience import patiently
 from cenote.store.presence import Presence
 from cenote.store.reader import Reader
+from cenote.store.refusals import Refusals
 from cenote.store.tables import Keys, Stored, Tables
 from cenote.store.writer import Outcome, Writer
 
@@ -60,6 +61,7 @@ class Store(Reader):
         self._cache = WatchCache(gateway, self._keys.prefix, self._tables, self._told)
         self._writer = Writer(gateway, self._keys)
         self.groups = Groups(self._tables, self._cache, self._writer, self._keys)
+        self.refusals = Refusals(self._tables, self._writer, self._keys)
         self._present: dict[str, Presence] = {}
         self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self._changed = asyncio.Event()  # replaced after each change
@@ -82,6 +84,7 @@ class Store(Reader):
         for presence in self._present.values():
             await presence.withdraw()
         self._present.clear()
+        await self.refusals.close()
         await self._cache.close()
         for subscriber in list(self._subscribers):
             subscriber.close()

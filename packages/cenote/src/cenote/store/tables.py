@@ -80,6 +80,9 @@ class Keys:
     def event(self, id: str) -> str:
         return f"{self.prefix}events/{id}"
 
+    def refusal(self, id: str) -> str:
+        return f"{self.prefix}refusals/{id}"
+
     def mark(self, writer: UUID, number: int) -> str:
         return f"{self.prefix}marks/{writer}/{number}"
 
@@ -109,6 +112,7 @@ class Tables:
         self.tokens: dict[str, Token] = {}
         self.metrics_login: MetricsLogin | None = None
         self.events: dict[str, Event] = {}
+        self.refusals: dict[str, Event] = {}
         self.tags: dict[str, Tag] = {}
         self.projects: dict[UUID, Project] = {}
         self.networks: dict[UUID, Network] = {}
@@ -136,6 +140,8 @@ class Tables:
                     self.metrics_login = self._metrics_login.decode(value)
                 case ["events", id]:
                     self.events[id] = self._event.decode(value)
+                case ["refusals", id]:
+                    self.refusals[id] = self._event.decode(value)
                 case ["tags", name]:
                     self.tags[name] = self._tag.decode(value)
                 case ["projects", id]:
@@ -145,7 +151,8 @@ class Tables:
             self.unreadable.discard(key)
         except (msgspec.DecodeError, ValueError) as error:
             log.error("the record %s cannot be read: %s", key, error)
-            if not key.startswith(self._keys.event("")):  # an event that is missing changes nothing
+            # An event that is missing changes nothing.
+            if not key.startswith((self._keys.event(""), self._keys.refusal(""))):
                 self.unreadable.add(key)
 
     def remove(self, key: str) -> None:
@@ -168,6 +175,8 @@ class Tables:
                     self.metrics_login = None
                 case ["events", id]:
                     self.events.pop(id, None)
+                case ["refusals", id]:
+                    self.refusals.pop(id, None)
                 case ["tags", name]:
                     self.tags.pop(name, None)
                 case ["projects", id]:
