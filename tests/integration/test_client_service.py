@@ -43,6 +43,7 @@ SENT: dict[str, tuple[Any, ...]] = {
     "get_connection_pool": ("backend-pool",),
     "update_connection_pool": ("backend-pool", {"mode": "session", "size": 1, "db": "defaultdb"}),
     "delete_connection_pool": ("backend-pool",),
+    "get_pool_stats": ("backend-pool",),
     "create_replica": ({"name": "reader", "region": "nyc1", "size": "db-s-1vcpu-1gb"},),
     "get_replica": ("reader",),
     "destroy_replica": ("reader",),
@@ -250,6 +251,28 @@ def test_what_the_service_refuses_says_why(client: Driver, cluster: Any) -> None
     administrator = client.refusal("delete_user", id, "doadmin")
     assert administrator.status == 422
     assert "doadmin" in administrator.message
+
+
+def test_what_goes_on_in_pools_is_typed(client: Driver, cluster: Any) -> None:
+    client.databases.add_connection_pool(cluster["id"], POOL | {"name": "looked-at"})
+    one = client.databases.get_pool_stats(cluster["id"], "looked-at")["stats"]
+    assert (one["size"], one["clients"]) == (3, {"active": 0, "waiting": 0})
+    found = client.databases.list_pool_stats(cluster["id"])["stats"]
+    assert "looked-at" in [stats["name"] for stats in found]
+    client.databases.delete_connection_pool(cluster["id"], "looked-at")
+
+
+@pytest.mark.parametrize("kind", ["cenote_client", "cenote_client, async"])
+def test_tokens_and_the_audit_trail_have_methods_of_their_own(running: Service, kind: str) -> None:
+    with client_of(running, kind) as administrator:
+        of_service = administrator.cenote
+        made = of_service.create_token({"name": f"of {kind}", "scopes": ["database:read"]})["token"]
+        assert made["id"] in [token["id"] for token in of_service.list_tokens()["tokens"]]
+        assert of_service.revoke_token(made["id"]) is None
+        newest = of_service.list_audit(per_page=1)["entries"]
+        assert [entry["what"] for entry in newest] == [f"DELETE /v2/cenote/tokens/{made['id']}"]
+        assert newest[0] in of_service.iter_audit(per_page=5)
+        assert of_service.list_audit(cluster_uuid=str(uuid4()))["entries"] == []
 
 
 def test_the_limit_that_the_service_tells_is_kept(client: Driver) -> None:

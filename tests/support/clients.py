@@ -36,7 +36,8 @@ class Driver:
     def __init__(self, client: Any, runner: asyncio.Runner | None) -> None:
         self.client = client
         self._runner = runner
-        self.databases = Databases(self)
+        self.databases = Group(self, "databases")
+        self.cenote = Group(self, "cenote")
 
     @property
     def returns_404(self) -> bool:
@@ -79,14 +80,15 @@ class Driver:
         return self._runner.run(whole())
 
 
-class Databases:
-    """The operations of a client; an answer that is not of its declared type is an error of the test."""
+class Group:
+    """Operations of a client; an answer that is not of its declared type is an error of the test."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, name: str) -> None:
         self._driver = driver
+        self._name = name
 
     def __getattr__(self, name: str) -> Any:
-        method = getattr(self._driver.client.databases, name)
+        method = getattr(getattr(self._driver.client, self._name), name)
 
         def call(*arguments: Any, **options: Any) -> Any:
             answer = self._driver.finished(method(*arguments, **options))

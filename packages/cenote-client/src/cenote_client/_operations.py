@@ -104,6 +104,12 @@ DELETE_LOGSINK: Operation[None] = Operation("DELETE", CLUSTER + "/logsink/{}", 2
 LIST_POOL_ADVICE: Operation[t.PoolAdviceResponse] = Operation("GET", CLUSTER + "/pool_advice", 200, True)
 GET_POOL_HISTORY: Operation[t.PoolHistoryResponse] = Operation("GET", CLUSTER + "/pool_history", 200, True)
 GET_LOGS: Operation[t.LogsResponse] = Operation("GET", CLUSTER + "/logs", 200, True)
+LIST_POOL_STATS: Operation[t.PoolStatsListResponse] = Operation("GET", CLUSTER + "/pool_stats", 200, True)
+GET_POOL_STATS: Operation[t.PoolStatsResponse] = Operation("GET", CLUSTER + "/pools/{}/stats", 200, True)
+LIST_AUDIT: Operation[t.AuditResponse] = Operation("GET", "/v2/cenote/audit", 200, True)
+LIST_TOKENS: Operation[t.TokenListResponse] = Operation("GET", "/v2/cenote/tokens", 200, True)
+CREATE_TOKEN: Operation[t.TokenResponse] = Operation("POST", "/v2/cenote/tokens", 201, True)
+REVOKE_TOKEN: Operation[None] = Operation("DELETE", "/v2/cenote/tokens/{}", 204, False)
 
 # kafka
 LIST_KAFKA_TOPICS: Operation[t.TopicListResponse] = Operation("GET", CLUSTER + "/topics", 200, True)

@@ -9,6 +9,7 @@ from .._base import OFFICIAL, USER_AGENT, BaseClient, Request
 from .._io import async_sleep
 from .._retry import Attempts, Retry, seconds_of
 from ..errors import UsageError
+from .cenote import AsyncCenote
 from .databases import AsyncDatabases
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class AsyncClient(BaseClient):
     ``headers`` are sent with every call, ``transport`` (one of httpx) replaces the network, and
     ``allow_plain_http`` lets the token travel unencrypted to another machine.
 
-    ``databases`` has the operations, ``rate_limit`` what the last answer told of the hourly limit, or None.
+    ``databases`` has the operations, ``cenote`` those that a Cenote service has beside them, ``rate_limit``
+    what the last answer told of the hourly limit, or None.
     Connections are kept and used again; ``async with`` or ``close()`` closes them.
     """
 
@@ -64,6 +66,7 @@ class AsyncClient(BaseClient):
         )
         self._link = None if transport is None else _http.through(transport)
         self.databases: AsyncDatabases = AsyncDatabases(self)
+        self.cenote: AsyncCenote = AsyncCenote(self)
 
     async def request(
         self,

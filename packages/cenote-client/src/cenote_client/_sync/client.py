@@ -13,6 +13,7 @@ from .._base import OFFICIAL, USER_AGENT, BaseClient, Request
 from .._io import sleep
 from .._retry import Attempts, Retry, seconds_of
 from ..errors import UsageError
+from .cenote import Cenote
 from .databases import Databases
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class Client(BaseClient):
     ``headers`` are sent with every call, ``transport`` (one of httpx) replaces the network, and
     ``allow_plain_http`` lets the token travel unencrypted to another machine.
 
-    ``databases`` has the operations, ``rate_limit`` what the last answer told of the hourly limit, or None.
+    ``databases`` has the operations, ``cenote`` those that a Cenote service has beside them, ``rate_limit``
+    what the last answer told of the hourly limit, or None.
     Connections are kept and used again; ``with`` or ``close()`` closes them.
     """
 
@@ -68,6 +70,7 @@ class Client(BaseClient):
         )
         self._link = None if transport is None else _http.through(transport)
         self.databases: Databases = Databases(self)
+        self.cenote: Cenote = Cenote(self)
 
     def request(
         self,

@@ -1,8 +1,11 @@
-"""What a Cenote service adds to the reference, below a key ``cenote``; the hosted product has none of it."""
+"""What a Cenote service adds to the reference; the hosted product has none of it.
+
+What it adds to answers of the reference stands below a key ``cenote``.
+"""
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 
 class ClusterAdditions(TypedDict):
@@ -31,3 +34,133 @@ class ConfigAdditions(TypedDict, total=False):
     idle_transaction_timeout: int
     max_prepared_statements: int
     query_wait_timeout: int
+
+
+class PoolClients(TypedDict):
+    """``waiting`` are those whose query waits for a server connection."""
+
+    active: int
+    waiting: int
+
+
+class PoolServers(TypedDict):
+    """Connections of a pool to PostgreSQL."""
+
+    active: int
+    idle: int
+    connecting: int
+
+
+class PoolRates(TypedDict):
+    """How many of each in a second."""
+
+    transactions: float
+    queries: float
+    received_bytes: float
+    sent_bytes: float
+
+
+class PoolAverages(TypedDict):
+    """Seconds that one of each has taken."""
+
+    transaction: float
+    query: float
+    wait: float
+
+
+class PoolTotals(TypedDict):
+    """Since the pooler of the cluster was started."""
+
+    transactions: int
+    queries: int
+    received_bytes: int
+    sent_bytes: int
+    wait_seconds: float
+
+
+class PoolRoom(TypedDict):
+    """Server connections of the cluster: all that pools may have, what they have been given, what is left."""
+
+    connections: int
+    allocated: int
+    left: int
+
+
+class PoolStats(TypedDict):
+    """What goes on in a pool; rates and averages are of the last whole period of ``period_seconds``."""
+
+    name: str
+    size: int
+    clients: PoolClients
+    servers: PoolServers
+    longest_wait_seconds: float
+    per_second: PoolRates
+    average_seconds: PoolAverages
+    period_seconds: int
+    since_start: PoolTotals
+    cluster: PoolRoom
+
+
+class PoolStatsResponse(TypedDict):
+    stats: PoolStats
+
+
+class PoolStatsListResponse(TypedDict):
+    stats: list[PoolStats]
+
+
+class AuditToken(TypedDict):
+    """The token that was shown; it may have been revoked since."""
+
+    id: str
+    name: str
+
+
+class AuditEntry(TypedDict):
+    """A change, or calls that were refused with the code ``refused``, ``count`` of them.
+
+    ``token`` is None for what the service did by itself, and for a refused call of somebody unknown.
+    """
+
+    id: str
+    at: str
+    what: str
+    token: AuditToken | None
+    address: str | None
+    request_id: str | None
+    cluster_uuid: str | None
+    cluster_name: str | None
+    event_type: str | None
+    refused: int | None
+    count: int
+
+
+class AuditResponse(TypedDict):
+    entries: list[AuditEntry]
+
+
+class Token(TypedDict):
+    """A token; ``token`` is its text, which only the answer to its making has."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    created_at: str
+    expires_at: str | None
+    token: NotRequired[str]
+
+
+class TokenCreate(TypedDict):
+    """Without ``expires_at`` it does not end."""
+
+    name: str
+    scopes: list[str]
+    expires_at: NotRequired[str | None]
+
+
+class TokenResponse(TypedDict):
+    token: Token
+
+
+class TokenListResponse(TypedDict):
+    tokens: list[Token]

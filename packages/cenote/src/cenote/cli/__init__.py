@@ -16,12 +16,14 @@ from cenote.errors import CenoteError
 
 # Command: the module that has it as ``command``, and what it does.
 _COMMANDS = {
+    "audit": ("audit", "Show who has changed what, and what was refused."),
     "ca": ("ca", "Print the CA certificate of a cluster."),
     "cluster": ("cluster", "Create, list, resize, configure and delete clusters."),
     "completion": ("completion", "Print the completion for a shell."),
     "db": ("db", "Create, list and delete databases."),
     "doctor": ("doctor", "Say what this machine lacks, and what mends it."),
     "env": ("env", "Print the shell exports that point pydo, doctl and Terraform here."),
+    "events": ("events", "Show what has happened to clusters."),
     "firewall": ("firewall", "List, add and remove the trusted sources of a cluster."),
     "options": ("choices", "Show the versions, sizes and regions that a cluster can have."),
     "pool": ("pool", "Create, list, watch, change and delete connection pools."),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from cenote.cli.named import cluster_argument, cluster_of
+from cenote.cli.named import cluster_argument, opened
 from cenote.cli.output import Output, confirm, note, output
-from cenote.cli.reach import client_for
 from cenote.layout import Layout
 
 IN_A_LIST, ALONE = {"NAME": "name"}, {"Name": "name"}
@@ -23,8 +22,8 @@ def command() -> None:
 @click.argument("name")
 def create(layout: Layout, output: Output, cluster: str, name: str) -> None:
     """Create a database."""
-    with client_for(layout) as client:
-        output.show(client.databases.add(cluster_of(client, cluster)["id"], {"name": name})["db"], ALONE)
+    with opened(layout, cluster) as (databases, uuid):
+        output.show(databases.add(uuid, {"name": name})["db"], ALONE)
 
 
 @command.command("list")
@@ -32,8 +31,8 @@ def create(layout: Layout, output: Output, cluster: str, name: str) -> None:
 @output
 def list_(layout: Layout, output: Output, cluster: str) -> None:
     """List the databases of a cluster."""
-    with client_for(layout) as client:
-        output.show_all(list(client.databases.iter_dbs(cluster_of(client, cluster)["id"])), IN_A_LIST)
+    with opened(layout, cluster) as (databases, uuid):
+        output.show_all(list(databases.iter_dbs(uuid)), IN_A_LIST)
 
 
 @command.command()
@@ -42,8 +41,7 @@ def list_(layout: Layout, output: Output, cluster: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete(layout: Layout, cluster: str, name: str, yes: bool) -> None:
     """Delete a database with all its data."""
-    with client_for(layout) as client:
-        uuid = cluster_of(client, cluster)["id"]
+    with opened(layout, cluster) as (databases, uuid):
         confirm(f"Delete database {name} of cluster {cluster} with all its data?", yes)
-        client.databases.delete(uuid, name)
+        databases.delete(uuid, name)
         note(f"deleted database {name}")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cenote.cli.named import cluster_argument, cluster_of
+from cenote.cli.named import cluster_argument, opened
 from cenote.cli.output import Output, Refused, confirm, note, output
-from cenote.cli.reach import client_for
 from cenote.layout import Layout
-from cenote_client import Client
+
+if TYPE_CHECKING:
+    from cenote_client._sync.databases import Databases
 
 IN_A_LIST = {"TYPE": "type", "VALUE": "value", "DESCRIPTION": "description", "CREATED": "created_at"}
 
@@ -26,8 +27,8 @@ def command() -> None:
 @output
 def list_(layout: Layout, output: Output, cluster: str) -> None:
     """List the trusted sources; without any, everybody may connect."""
-    with client_for(layout) as client:
-        rules = _rules(client, cluster_of(client, cluster)["id"])
+    with opened(layout, cluster) as (databases, uuid):
+        rules = _rules(databases, uuid)
         output.show_all(rules, IN_A_LIST)
         if not rules:
             note("no trusted sources: everybody who has a password may connect")
@@ -39,10 +40,9 @@ def list_(layout: Layout, output: Output, cluster: str) -> None:
 @click.option("--description", default="", help="What it is, for people.")
 def add(layout: Layout, cluster: str, sources: tuple[str, ...], description: str) -> None:
     """Let addresses or networks connect, such as 192.0.2.7 or 2001:db8::/32; from then on nobody else may."""
-    with client_for(layout) as client:
-        uuid = cluster_of(client, cluster)["id"]
+    with opened(layout, cluster) as (databases, uuid):
         added = [{"type": "ip_addr", "value": source, "description": description} for source in sources]
-        _replace(client, uuid, [*_rules(client, uuid), *added])
+        _replace(databases, uuid, [*_rules(databases, uuid), *added])
 
 
 @command.command()
@@ -51,23 +51,22 @@ def add(layout: Layout, cluster: str, sources: tuple[str, ...], description: str
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def remove(layout: Layout, cluster: str, sources: tuple[str, ...], yes: bool) -> None:
     """Remove sources; who is connected from there is disconnected."""
-    with client_for(layout) as client:
-        uuid = cluster_of(client, cluster)["id"]
-        rules = _rules(client, uuid)
+    with opened(layout, cluster) as (databases, uuid):
+        rules = _rules(databases, uuid)
         unknown = sorted(set(sources) - {rule["value"] for rule in rules})
         if unknown:
             raise Refused(f"{unknown[0]} is no trusted source; 'cenote firewall list {cluster}' shows all")
         left = [rule for rule in rules if rule["value"] not in sources]
         if not left:
             confirm("These are the last ones: without any, everybody may connect.  Go on?", yes)
-        _replace(client, uuid, left)
+        _replace(databases, uuid, left)
 
 
-def _rules(client: Client, uuid: str) -> list[Any]:
-    return list(client.databases.list_firewall_rules(uuid)["rules"])
+def _rules(databases: Databases, uuid: str) -> list[Any]:
+    return list(databases.list_firewall_rules(uuid)["rules"])
 
 
-def _replace(client: Client, uuid: str, rules: Sequence[Any]) -> None:
-    client.databases.update_firewall_rules(uuid, {"rules": list(rules)})
+def _replace(databases: Databases, uuid: str, rules: Sequence[Any]) -> None:
+    databases.update_firewall_rules(uuid, {"rules": list(rules)})
     count = len(rules)
     note(f"{count} trusted source{'' if count == 1 else 's'} now" if count else "everybody may connect now")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
 
 import click
 from click.shell_completion import CompletionItem
@@ -13,9 +15,11 @@ from cenote.cli.options import data_dir
 from cenote.cli.output import Refused
 from cenote.cli.reach import client_for
 from cenote.layout import Layout
+from cenote_client import NotFoundError
 
 if TYPE_CHECKING:
     from cenote_client import Client
+    from cenote_client._sync.databases import Databases
     from cenote_client.types import Cluster
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -26,10 +30,33 @@ def cluster_argument(function: F) -> F:
     return data_dir(click.argument("cluster", metavar="CLUSTER", shell_complete=_complete)(function))
 
 
+def any_cluster_argument(function: F) -> F:
+    """The same where CLUSTER may be left out, for all of them."""
+    argument = click.argument("cluster", metavar="[CLUSTER]", required=False, shell_complete=_complete)
+    return data_dir(argument(function))
+
+
+@contextmanager
+def opened(layout: Layout, name_or_id: str) -> Iterator[tuple[Databases, str]]:
+    """Lend the operations of the API, and the id of the cluster of this name or id."""
+    with client_for(layout) as client:
+        yield client.databases, cluster_of(client, name_or_id)["id"]
+
+
+def is_id(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text.lower()
+    except ValueError:
+        return False
+
+
 def cluster_of(client: Client, name_or_id: str) -> Cluster:
     """Return the cluster of this name or id."""
+    if is_id(name_or_id):
+        with suppress(NotFoundError):  # a name may look like that, too
+            return client.databases.get_cluster(name_or_id)["database"]
     for cluster in client.databases.iter_clusters():
-        if name_or_id in (cluster["name"], cluster["id"]):
+        if cluster["name"] == name_or_id:
             return cluster
     raise Refused(f"there is no cluster {name_or_id!r}; 'cenote cluster list' shows all")
 

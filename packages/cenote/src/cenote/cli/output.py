@@ -36,13 +36,33 @@ class Output:
     def show_all(self, things: Sequence[Thing], columns: Columns) -> None:
         """Show a list: a line for each thing."""
         if self.format == "table":
-            chosen = self._chosen(columns, things)
-            rows = [[_text(_value(thing, path)) or NOTHING for path in chosen.values()] for thing in things]
-            _table(list(chosen), rows)
+            self._rows(things, columns, ())
         elif self.format == "value":
             self._values(things, columns)
         else:
             self._document([dict(thing) for thing in things])
+
+    def show_more(self, things: Sequence[Thing], columns: Columns, widths: list[int]) -> list[int]:
+        """Show the next part of a list without end; ``widths`` are what the last call has returned.
+
+        JSON comes as a line for each thing, YAML as a document.
+        """
+        if self.format == "table":
+            return self._rows(things, columns, widths)
+        for thing in things:
+            if self.format == "json":
+                click.echo(json.dumps(thing, ensure_ascii=False))
+            elif self.format == "yaml":
+                click.echo("---")
+                self._document(dict(thing))
+            else:
+                self._values([thing], columns)
+        return widths
+
+    def _rows(self, things: Sequence[Thing], columns: Columns, widths: Sequence[int]) -> list[int]:
+        chosen = self._chosen(columns, things)
+        rows = [[_text(_value(thing, path)) or NOTHING for path in chosen.values()] for thing in things]
+        return _table(list(chosen), rows, widths)
 
     def show(self, thing: Thing, columns: Columns) -> None:
         """Show one thing: a line for each of its fields."""
@@ -138,15 +158,20 @@ def _text(value: object) -> str:
     return "".join(letter if letter.isprintable() else "�" for letter in text)
 
 
-def _table(headings: list[str], rows: list[list[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+def _table(headings: list[str], rows: list[list[str]], widths: Sequence[int] = ()) -> list[int]:
+    """Print a table, or its next rows when the widths so far are given; return the widths."""
+    columns = zip(headings, *rows, strict=True)
+    least = widths or [0] * len(headings)
+    found = [max(one, *map(len, column)) for one, column in zip(least, columns, strict=True)]
 
     def line(cells: list[str]) -> str:
-        return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+        return "  ".join(cell.ljust(width) for cell, width in zip(cells, found, strict=True)).rstrip()
 
-    click.secho(line(headings), bold=True)  # click leaves colours out of what is no terminal
+    if not widths:
+        click.secho(line(headings), bold=True)  # click leaves colours out of what is no terminal
     for row in rows:
         click.echo(line(row))
+    return found
 
 
 def _list(lines: dict[str, str]) -> None:

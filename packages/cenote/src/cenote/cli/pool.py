@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cenote.cli.named import cluster_argument, cluster_of
+from cenote.cli.named import cluster_argument, opened
 from cenote.cli.output import Output, Refused, confirm, note, output
-from cenote.cli.reach import client_for
 from cenote.cli.top import watch
 from cenote.layout import Layout
-from cenote_client import Client
+
+if TYPE_CHECKING:
+    from cenote_client._sync.databases import Databases
 
 MODES = click.Choice(["transaction", "session", "statement"])
 IN_A_LIST = {
@@ -55,8 +56,8 @@ def create(
 ) -> None:
     """Create a pool; it can be used when this returns."""
     body: Any = {"name": name, "size": size, "mode": mode, "db": db, "user": user}
-    with client_for(layout) as client:
-        made = client.databases.add_connection_pool(cluster_of(client, cluster)["id"], body)["pool"]
+    with opened(layout, cluster) as (databases, uuid):
+        made = databases.add_connection_pool(uuid, body)["pool"]
         output.show(made, ALONE)
         note(f"'cenote psql {cluster} --pool {name}' connects")
 
@@ -66,9 +67,8 @@ def create(
 @output
 def list_(layout: Layout, output: Output, cluster: str) -> None:
     """List the pools of a cluster."""
-    with client_for(layout) as client:
-        uuid = cluster_of(client, cluster)["id"]
-        output.show_all(list(client.databases.iter_connection_pools(uuid)), IN_A_LIST)
+    with opened(layout, cluster) as (databases, uuid):
+        output.show_all(list(databases.iter_connection_pools(uuid)), IN_A_LIST)
 
 
 @command.command()
@@ -77,9 +77,8 @@ def list_(layout: Layout, output: Output, cluster: str) -> None:
 @click.argument("name")
 def get(layout: Layout, output: Output, cluster: str, name: str) -> None:
     """Show one pool."""
-    with client_for(layout) as client:
-        uuid = cluster_of(client, cluster)["id"]
-        output.show(client.databases.get_connection_pool(uuid, name)["pool"], ALONE)
+    with opened(layout, cluster) as (databases, uuid):
+        output.show(databases.get_connection_pool(uuid, name)["pool"], ALONE)
 
 
 @command.command()
@@ -103,11 +102,10 @@ def update(
     wanted = {field: value for field, value in given.items() if value is not None}
     if not wanted:
         raise click.UsageError("say what to change: --size, --mode, --db or --user")
-    with client_for(layout) as client:
-        uuid = cluster_of(client, cluster)["id"]
-        before: Any = client.databases.get_connection_pool(uuid, name)["pool"]
+    with opened(layout, cluster) as (databases, uuid):
+        before: Any = databases.get_connection_pool(uuid, name)["pool"]
         body: Any = {field: before[field] for field in given} | wanted
-        client.databases.update_connection_pool(uuid, name, body)
+        databases.update_connection_pool(uuid, name, body)
         note(f"changed pool {name}: " + ", ".join(f"{field} {value}" for field, value in wanted.items()))
 
 
@@ -117,8 +115,8 @@ def update(
 @click.argument("name", required=False)
 def stats(layout: Layout, output: Output, cluster: str, name: str | None) -> None:
     """Show what goes on in the pools at this moment, or in one of them."""
-    with client_for(layout) as client:
-        found = _stats(client, cluster_of(client, cluster)["id"])
+    with opened(layout, cluster) as (databases, uuid):
+        found = _stats(databases, uuid)
     if name is None:
         output.show_all(found, STATS)
         return
@@ -134,9 +132,8 @@ def stats(layout: Layout, output: Output, cluster: str, name: str | None) -> Non
 @click.option("--every", type=click.FloatRange(0.2), default=1.0, show_default=True, help="Seconds.")
 def top(layout: Layout, cluster: str, every: float) -> None:
     """Show the pools of a cluster as they work, until Ctrl-C."""
-    with client_for(layout) as client:
-        uuid = cluster_of(client, cluster)["id"]
-        watch(lambda: _stats(client, uuid), cluster, every)
+    with opened(layout, cluster) as (databases, uuid):
+        watch(lambda: _stats(databases, uuid), cluster, every)
 
 
 @command.command()
@@ -144,8 +141,8 @@ def top(layout: Layout, cluster: str, every: float) -> None:
 @output
 def advice(layout: Layout, output: Output, cluster: str) -> None:
     """Say what could be done about the pools, from what was seen of them."""
-    with client_for(layout) as client:
-        found: Any = client.databases.list_pool_advice(cluster_of(client, cluster)["id"])["advice"]
+    with opened(layout, cluster) as (databases, uuid):
+        found: Any = databases.list_pool_advice(uuid)["advice"]
     if output.format != "table" or output.fields:
         output.show_all(found, ADVICE)
         return
@@ -168,8 +165,8 @@ def _to_do(cluster: str, action: Any) -> str:
             return f"cenote cluster resize {cluster} --size {action['cluster_size']}"
 
 
-def _stats(client: Client, uuid: str) -> list[Any]:
-    return list(client.request("GET", f"/v2/databases/{uuid}/pool_stats")["stats"])
+def _stats(databases: Databases, uuid: str) -> list[Any]:
+    return list(databases.list_pool_stats(uuid)["stats"])
 
 
 @command.command()
@@ -178,8 +175,7 @@ def _stats(client: Client, uuid: str) -> list[Any]:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete(layout: Layout, cluster: str, name: str, yes: bool) -> None:
     """Delete a pool; its clients are disconnected, the data stays."""
-    with client_for(layout) as client:
-        uuid = cluster_of(client, cluster)["id"]
+    with opened(layout, cluster) as (databases, uuid):
         confirm(f"Delete pool {name} of cluster {cluster}?", yes)
-        client.databases.delete_connection_pool(uuid, name)
+        databases.delete_connection_pool(uuid, name)
         note(f"deleted pool {name}")

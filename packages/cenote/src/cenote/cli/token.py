@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +13,9 @@ from cenote.cli.output import Output, Refused, output
 from cenote.cli.reach import client_for
 from cenote.layout import Layout
 
-PATH = "/v2/cenote/tokens"
+if TYPE_CHECKING:
+    from cenote_client.types import TokenCreate
+
 SCOPES = (
     "database:read",
     "database:create",
@@ -65,11 +68,11 @@ def command() -> None:
 @click.option("--expires-in", type=Duration(), help="When it ends, such as 12h or 30d.  [default: never]")
 def create(layout: Layout, name: str, scopes: tuple[str, ...], expires_in: timedelta | None) -> None:
     """Create a token and print it: the one time that it is shown."""
-    body: dict[str, object] = {"name": name, "scopes": list(scopes)}
+    body: TokenCreate = {"name": name, "scopes": list(scopes)}
     if expires_in is not None:
         body["expires_at"] = (datetime.now(UTC) + expires_in).isoformat()
     with client_for(layout) as client:
-        click.echo(client.request("POST", PATH, json=body)["token"]["token"])
+        click.echo(client.cenote.create_token(body)["token"]["token"])
 
 
 @command.command("list")
@@ -78,7 +81,7 @@ def create(layout: Layout, name: str, scopes: tuple[str, ...], expires_in: timed
 def list_(layout: Layout, output: Output) -> None:
     """List all tokens, without their texts."""
     with client_for(layout) as client:
-        output.show_all(client.request("GET", PATH)["tokens"], IN_A_LIST)
+        output.show_all(client.cenote.list_tokens()["tokens"], IN_A_LIST)
 
 
 @command.command()
@@ -87,11 +90,11 @@ def list_(layout: Layout, output: Output) -> None:
 def revoke(layout: Layout, name_or_id: str) -> None:
     """Revoke a token; whoever uses it is refused from then on."""
     with client_for(layout) as client:
-        tokens = client.request("GET", PATH)["tokens"]
+        tokens = client.cenote.list_tokens()["tokens"]
         meant = [token for token in tokens if name_or_id in (token["id"], token["name"])]
         if not meant:
             raise Refused(f"there is no token {name_or_id!r}; 'cenote token list' shows all")
         if len(meant) > 1:
             raise Refused(f"{len(meant)} tokens are called {name_or_id!r}; give the id of one")
-        client.request("DELETE", f"{PATH}/{meant[0]['id']}")
+        client.cenote.revoke_token(meant[0]["id"])
         click.echo(f"revoked {meant[0]['name']} ({meant[0]['id']})")
