@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.support.service import clean_environment
+
+RUN_SECONDS = 300
 BUILD = Path(__file__).parents[2] / "build"
 
 
@@ -20,9 +25,10 @@ def node() -> str:
     return found
 
 
-def package(name: str, version: str) -> Path:
+def package(name: str, version: str, *, with_: tuple[str, ...] = ()) -> Path:
     """Return the folder of a package, in a ``node_modules`` with what it needs.
 
+    ``with_``: what it needs, as ``name@version``, where that has to be another version than the newest.
     The test is skipped where there is no npm or no registry.
     """
     npm = shutil.which("npm")
@@ -37,7 +43,7 @@ def package(name: str, version: str) -> Path:
             shutil.rmtree(folder, ignore_errors=True)
             options = ["--prefix", str(folder), "--no-save", "--no-audit", "--no-fund", "--ignore-scripts"]
             done = subprocess.run(
-                [npm, "install", *options, "--omit=optional", f"{name}@{version}"],
+                [npm, "install", *options, "--omit=optional", f"{name}@{version}", *with_],
                 capture_output=True,
                 text=True,
                 check=False,
@@ -47,3 +53,17 @@ def package(name: str, version: str) -> Path:
                 pytest.skip(f"{name} cannot be installed here: {words[-1]}")
             (folder / "complete").touch()
     return folder / "node_modules" / name
+
+
+def answer_of_script(script: Path, *arguments: str, **environment: str) -> Any:
+    """Return what a script prints, which is JSON; fail with its last words when it ends with an error."""
+    done = subprocess.run(
+        [node(), str(script), *arguments],
+        capture_output=True,
+        text=True,
+        env=clean_environment() | environment,
+        check=False,
+        timeout=RUN_SECONDS,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout)

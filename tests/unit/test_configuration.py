@@ -65,6 +65,17 @@ def test_what_could_do_nothing_here_is_refused_with_the_reason(cluster: Cluster,
     assert message == f"{name}: it can't be set: {parameters.REFUSED[name]}."
 
 
+def test_what_a_client_of_all_engines_sends_along_is_passed_over(cluster: Cluster) -> None:
+    after = changed(cluster, work_mem=4, **parameters.OF_OTHER_ENGINES)
+    assert after.configuration == Configuration(postgresql={"work_mem": 4})
+
+
+@pytest.mark.parametrize("value", ["available", None, ["local"]])
+def test_it_is_refused_with_any_other_value(cluster: Cluster, value: Any) -> None:
+    message = refused(cluster, AROUND, default_read_concern=value)
+    assert message.startswith("config: 'default_read_concern' is not a setting")
+
+
 REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"nothing": 1}, "config: 'nothing' is not a setting"),
     ({"port": 5432}, "config: 'port' is not a setting"),

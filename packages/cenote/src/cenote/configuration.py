@@ -49,7 +49,11 @@ def change(
     """
     before = cluster.configuration
     nested = {POOLER_KEY: before.pgbouncer, EXTENSIONS_KEY: before.cenote}
-    own = {name: value for name, value in given.items() if name not in nested}
+    own = {
+        name: value
+        for name, value in given.items()
+        if name not in nested and (name, value) not in parameters.OF_OTHER_ENGINES.items()
+    }
     after = Configuration(
         postgresql=_merged(
             before.postgresql, own, in_force, lambda name: _server_parameter(name, cluster, around)

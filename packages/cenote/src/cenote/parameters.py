@@ -297,6 +297,15 @@ REFUSED = {
     "timescaledb": "TimescaleDB is not offered by this version",
 }
 
+# DigitalOcean's TypeScript client sends these along with whatever it is told to change: to it, the settings
+# of all engines are one object with defaults.  They are passed over, and refused with another value.
+OF_OTHER_ENGINES: dict[str, Value] = {
+    "default_read_concern": "local",
+    "default_write_concern": "majority",
+    "log_output": "NONE",
+    "script_max_compilations_rate": "use-context",
+}
+
 # A part of a whole: what the server starts of the first comes out of the second.
 WITHIN = (
     ("max_parallel_workers", "max_worker_processes"),

@@ -137,6 +137,7 @@ Configuration = Annotated[
     _told(
         {"work_mem": 8, POOLER_KEY: {"server_idle_timeout": 300}},
         properties=_settings(parameters.POSTGRESQL)
+        | {name: {"const": value} for name, value in parameters.OF_OTHER_ENGINES.items()}
         | {POOLER_KEY: _nested(parameters.POOLER), EXTENSIONS_KEY: _nested(parameters.EXTENSIONS)},
         additionalProperties=False,
     ),
