@@ -28,7 +28,7 @@ from cenote.console import (
     sign_in,
     trusted,
 )
-from cenote.console.backend import Refused, SignedOut, Slowed
+from cenote.console.backend import SignedOut, Slowed, Told
 from cenote.console.patience import Patience
 from cenote.console.rendering import Asset, Pages, assets
 from cenote.console.sessions import Seals
@@ -112,7 +112,7 @@ def _answer(visit: Visit, error: Exception) -> ASGIResponse:
             message = f"This token has made as many requests as it may for now. {wait} Nothing was changed."
             headers = {"retry-after": error.retry_after} if error.retry_after else {}
             return _told(visit, 429, message, headers=headers)
-        case Refused():
+        case Told():
             return _told(visit, error.status, error.message, request_id=error.request_id)
         case HTTPException() if error.status_code != 500:
             message = "There is no such page." if error.status_code == 404 else error.detail

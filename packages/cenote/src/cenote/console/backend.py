@@ -10,17 +10,25 @@ from urllib.parse import quote, unquote, urlencode
 import msgspec
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
 
-_TOO_MANY, _UNAUTHENTICATED = 429, 401
+_UNAUTHENTICATED, _FORBIDDEN, _TOO_MANY = 401, 403, 429
 
 
-class Refused(Exception):
-    """The API refuses a call; ``message`` is its own, made for the person who asked."""
+class Told(Exception):
+    """The API says no; ``message`` is its own, made for the person who asked."""
 
     def __init__(self, status: int, message: str, request_id: str = "") -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.request_id = request_id
+
+
+class Refused(Told):
+    """Something is wrong with what was asked for, and may be put right where it was typed."""
+
+
+class NotAllowed(Told):
+    """The scopes of the token do not cover it, whatever is typed."""
 
 
 class SignedOut(Exception):
@@ -64,7 +72,7 @@ class Backend:
     ) -> Any:
         """Return the answer's JSON, None where it has none; ``path`` is already quoted where need be.
 
-        Raises SignedOut, Slowed or Refused.
+        Raises SignedOut, Slowed, NotAllowed or Refused.
         """
         sent = b"" if body is None else msgspec.json.encode(body)
         status, headers, received = await self._answer(method, path, sent, urlencode(query or {}))
@@ -76,7 +84,8 @@ class Backend:
         if status == _TOO_MANY:
             raise Slowed(headers.get(b"retry-after", b"").decode() or None)
         told = decoded if isinstance(decoded, dict) else {}
-        raise Refused(status, told.get("message", "The API gave no reason."), told.get("request_id", ""))
+        kind = NotAllowed if status == _FORBIDDEN else Refused
+        raise kind(status, told.get("message", "The API gave no reason."), told.get("request_id", ""))
 
     async def _answer(
         self, method: str, path: str, sent: bytes, query: str

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote.console.backend import Refused, path_of
+from cenote.console.backend import NotAllowed, Refused, path_of
 from cenote.console.cluster import PATH, address_of, cluster_of, show_cluster
 from cenote.console.visit import Typed, Visit, page
 
@@ -47,7 +47,7 @@ async def _reveal(visit: Visit, name: str) -> ASGIResponse:
     """Show the password of a user, to a script or on the page."""
     user = (await visit.api.get(path_of(visit.path_params["id"], "users", name)))["user"]
     if "password" not in user:
-        raise Refused(403, "The token lacks the scope database:view_credentials.")
+        raise NotAllowed(403, "The token lacks the scope database:view_credentials.")
     if visit.wants_json:
         return visit.json({"texts": {"password": user["password"]}})
     return await _show(visit, shown=user)

@@ -14,7 +14,7 @@ from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
 from cenote.console import sessions
-from cenote.console.backend import Backend, Refused, SignedOut
+from cenote.console.backend import Backend, NotAllowed, SignedOut
 from cenote.console.patience import Patience
 from cenote.console.rendering import Pages
 from cenote.console.sessions import Seals, Session
@@ -99,13 +99,13 @@ class Visit(Request[None, None, State]):
         # Where no referrer is told, browsers say "null" for the origin of a form, and the truth in the other.
         site, origin = self.headers.get("sec-fetch-site", ""), self.headers.get("origin", "")
         if site not in ("", "same-origin", "none"):
-            raise Refused(403, STALE)
+            raise NotAllowed(403, STALE)
         if origin and not (origin == "null" and site) and origin != f"https://{self.headers.get('host', '')}":
-            raise Refused(403, STALE)
+            raise NotAllowed(403, STALE)
         given = self.headers.get("x-form-token") or (await self.typed())[FORM_TOKEN]
         id = self._form_id()
         if not id or not self.console.seals.made_form(id, given):
-            raise Refused(403, STALE)
+            raise NotAllowed(403, STALE)
 
     def _form_id(self) -> str:
         session = self.maybe_session

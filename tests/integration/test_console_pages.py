@@ -1,0 +1,312 @@
+"""What people do in the console, in a browser without scripts."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from cenote.console import explained
+from cenote.parameters import EXTENSIONS, POOLER, POSTGRESQL
+from cenote_client import Client
+from tests.support.console import Sheet, Visitor, id_in, visitor
+from tests.support.service import WITHOUT_LIMITS, Service, online, online_cluster, service
+
+MOST_BYTES = 100 * 1024
+EVIL = "<script>alert(1)</script>\"'{{ 7 * 7 }}"
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Service]:
+    with service(*WITHOUT_LIMITS) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def client(running: Service) -> Iterator[Client]:
+    with running.client() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def cluster(client: Client) -> dict[str, Any]:
+    found: dict[str, Any] = online_cluster(client, "pages")
+    return found
+
+
+@pytest.fixture
+def somebody(running: Service) -> Iterator[Visitor]:
+    with visitor(running) as found:
+        yield found
+
+
+def base_of(cluster: dict[str, Any]) -> str:
+    return f"/console/clusters/{cluster['id']}"
+
+
+# -- Clusters
+
+
+def test_a_cluster_is_created_found_and_deleted_by_its_name(somebody: Visitor, client: Client) -> None:
+    asked = somebody.open("/console/clusters/new")
+    made = somebody.send(asked, "Create the cluster", name="short-lived", size="db-s-1vcpu-2gb")
+    assert "short-lived is being created." in made.text
+    id = id_in(made)
+    assert online(client, id)["size"] == "db-s-1vcpu-2gb"
+    assert "Online" in somebody.open(f"/console/clusters/{id}").text
+
+    listed = somebody.open("/console/clusters?name=short")
+    assert "short-lived" in listed.text
+    assert "pages" not in listed.text
+
+    settings = somebody.open(f"/console/clusters/{id}/settings")
+    refused = somebody.send(settings, "Delete short-lived", 422, name="short-live")
+    assert "To delete the cluster, type its name: short-lived" in refused.text
+    gone = somebody.send(refused, "Delete short-lived", name="short-lived")
+    assert gone.path == "/console/clusters"
+    assert "The cluster short-lived was deleted." in gone.text
+    somebody.open(f"/console/clusters/{id}", 404)
+
+
+def test_what_was_done_is_said_once(somebody: Visitor, cluster: dict[str, Any]) -> None:
+    sheet = somebody.open(f"{base_of(cluster)}/settings")
+    assert "from 06:00 UTC." in somebody.send(sheet, "Move the window", hour="06:00").text
+    assert "from 06:00 UTC." not in somebody.open(f"{base_of(cluster)}/settings").text
+
+
+def test_a_refused_form_says_why_in_the_words_of_the_api_and_keeps_what_was_typed(
+    somebody: Visitor, client: Client
+) -> None:
+    asked = somebody.open("/console/clusters/new")
+    refused = somebody.send(
+        asked, "Create the cluster", 422, name="Not good", size="gd-2vcpu-8gb", region="ams3"
+    )
+    assert "a cluster's name consists of lowercase letters" in refused.text
+    kept = refused.form("Create the cluster").fields
+    assert (kept["name"], kept["size"], kept["region"]) == (["Not good"], ["gd-2vcpu-8gb"], ["ams3"])
+
+
+def test_the_form_shows_what_each_size_gives(somebody: Visitor) -> None:
+    text = somebody.open("/console/clusters/new").text
+    assert "db-s-2vcpu-4gb 2 4 GiB 60 GiB 100 97 5,000" in text
+
+
+def test_a_search_without_a_hit_and_a_page_that_is_not_there_say_so(somebody: Visitor) -> None:
+    assert "No cluster has “zzz” in its name." in somebody.open("/console/clusters?name=zzz").text
+    assert "no such page of the list" in somebody.open("/console/clusters?page=99").text
+    for odd in ("0", "-1", "x", "²", "9" * 20):
+        somebody.open(f"/console/clusters?page={odd}")
+
+
+# -- Connections
+
+
+def test_the_certificate_can_be_downloaded(
+    somebody: Visitor, client: Client, cluster: dict[str, Any]
+) -> None:
+    answer = somebody.http.get(f"{base_of(cluster)}/ca.crt")
+    told = client.request("GET", f"/v2/databases/{cluster['id']}/ca")["ca"]["certificate"]
+    assert answer.content == base64.b64decode(told)
+    assert answer.content.startswith(b"-----BEGIN CERTIFICATE-----")
+    assert answer.headers["content-disposition"] == 'attachment; filename="pages-ca.crt"'
+
+
+def test_what_the_page_gives_connects(somebody: Visitor, cluster: dict[str, Any], tmp_path: Any) -> None:
+    asked = somebody.open(f"{base_of(cluster)}/connect?check=ca")
+    told = somebody.http.post(
+        f"{base_of(cluster)}/connect",
+        data={"form_token": asked.form("Show the password").fields["form_token"][0], "check": "ca"},
+        headers={"accept": "application/json"},
+    ).json()["texts"]
+    ca = tmp_path / "ca.crt"
+    ca.write_bytes(somebody.http.get(f"{base_of(cluster)}/ca.crt").content)
+    with psycopg.connect(told["text-uri"].replace("ca.crt", str(ca))) as connection:
+        assert connection.info.dbname == "defaultdb"
+
+
+def test_every_driver_has_its_words(somebody: Visitor, cluster: dict[str, Any]) -> None:
+    text = somebody.open(f"{base_of(cluster)}/connect").text
+    for words in ("psql", "psycopg", "SQLAlchemy", "Django", "Prisma", "node-postgres", "JDBC", "Go (pgx)"):
+        assert words in text
+
+
+# -- Users, databases, sources
+
+
+def test_a_user_and_its_database_come_and_go(
+    somebody: Visitor, client: Client, cluster: dict[str, Any]
+) -> None:
+    base = base_of(cluster)
+    added = somebody.send(somebody.open(f"{base}/users"), "Add the user", name="shop", access="readonly")
+    assert "The user shop can log in." in added.text
+    made = somebody.send(added, "Add the database", name="shop-data", owner="shop")
+    assert "The database shop-data is there." in made.text
+
+    before = client.request("GET", f"/v2/databases/{cluster['id']}/users/shop")["user"]
+    reset = somebody.send(made, "New password for shop")
+    assert "shop has a new password" in reset.text
+    after = client.request("GET", f"/v2/databases/{cluster['id']}/users/shop")["user"]
+    assert before["password"] != after["password"]
+
+    for path, button in (
+        (f"{base}/databases/shop-data/delete", "Delete the database"),
+        (f"{base}/users/shop/delete", "Delete the user"),
+    ):
+        gone = somebody.send(somebody.open(path), button)
+        assert "was deleted." in gone.text
+    left = client.request("GET", f"/v2/databases/{cluster['id']}")["database"]
+    assert [user["name"] for user in left["users"]] == ["doadmin"]
+    assert left["db_names"] == ["defaultdb"]
+
+
+def test_what_cannot_be_deleted_says_why(somebody: Visitor, cluster: dict[str, Any]) -> None:
+    asked = somebody.open(f"{base_of(cluster)}/users/doadmin/delete")
+    assert "can't be deleted" in somebody.send(asked, "Delete the user", 422).text
+
+
+def test_a_source_comes_and_goes_and_the_others_stay(
+    somebody: Visitor, client: Client, cluster: dict[str, Any]
+) -> None:
+    place = f"/v2/databases/{cluster['id']}/firewall"
+    sheet = somebody.open(f"{base_of(cluster)}/sources")
+    assert "You are at 127.0.0.1" in sheet.text
+    sheet = somebody.send(sheet, "Trust it", value="127.0.0.1", description="here")
+    sheet = somebody.send(sheet, "Trust it", value="192.0.2.0/24")
+    kept = client.request("GET", place)["rules"][1]
+    sheet = somebody.send(sheet, "Take out 127.0.0.1")
+    assert client.request("GET", place)["rules"] == [kept]
+    refused = somebody.send(sheet, "Trust it", 422, value="300.1.1.1")
+    assert refused.form("Trust it").fields["value"] == ["300.1.1.1"]
+    somebody.send(refused, "Take out 192.0.2.0/24")
+
+
+# -- Configuration
+
+
+def test_only_what_was_changed_is_sent_and_an_emptied_field_goes_back(
+    somebody: Visitor, client: Client, cluster: dict[str, Any]
+) -> None:
+    place = f"/v2/databases/{cluster['id']}/config"
+    before = client.request("GET", place)["config"]
+    sheet = somebody.open(f"{base_of(cluster)}/config")
+    fields: dict[str, Any] = {
+        "work_mem": "17",
+        "jit": "false",
+        "pgbouncer.server_lifetime": "700",
+        "cenote.query_wait_timeout": "9",
+    }
+    changed = somebody.send(sheet, "Change the settings", **fields)
+    assert "4 settings are in force." in changed.text
+    now = client.request("GET", place)["config"]
+    assert (now["work_mem"], now["jit"]) == (17, False)
+    assert (now["pgbouncer"]["server_lifetime"], now["cenote"]["query_wait_timeout"]) == (700, 9)
+    emptied: Any = dict.fromkeys(fields, "")
+    somebody.send(changed, "Change the settings", **emptied)
+    assert client.request("GET", place)["config"] == before
+    assert "Nothing was changed." in somebody.send(sheet, "Change the settings").text
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("work_mem", "9999", "work_mem: 9999 is not from 1 to 1024 MB"),
+        ("work_mem", "much", "work_mem: 'much' is not a number."),
+        ("timezone", "Nowhere", "timezone:"),
+    ],
+)
+def test_a_refused_setting_is_marked_and_kept(
+    somebody: Visitor, cluster: dict[str, Any], field: str, value: str, said: str
+) -> None:
+    sheet = somebody.open(f"{base_of(cluster)}/config")
+    typed: Any = {field: value}
+    refused = somebody.send(sheet, "Change the settings", 422, **typed)
+    assert said in refused.text
+    [marked] = [given for _, given in refused.elements if given.get("aria-invalid") == "true"]
+    assert (marked["name"], marked["value"]) == (field, value)
+
+
+def test_every_setting_is_explained() -> None:
+    assert set(explained.POSTGRESQL) == set(POSTGRESQL)
+    assert set(explained.POOLER) == set(POOLER)
+    assert set(explained.EXTENSIONS) == set(EXTENSIONS)
+
+
+# -- Activity, administration
+
+
+def test_the_ends_of_both_logs_are_shown(somebody: Visitor, cluster: dict[str, Any]) -> None:
+    base = f"{base_of(cluster)}/activity"
+    assert "database system is ready to accept connections" in somebody.open(base).text
+    assert "process up: PgBouncer" in somebody.open(f"{base}?log=pgbouncer").text
+    assert "Cluster create" in somebody.open(base).text
+
+
+def test_a_token_is_shown_once_works_and_is_revoked(somebody: Visitor, running: Service) -> None:
+    made = somebody.send(
+        somebody.open("/console/tokens"),
+        "Create the token",
+        201,
+        name="ci",
+        scopes=["database:read"],
+        expires="1",
+    )
+    text = next(word for word in made.text.split() if word.startswith("cenote_v1_"))
+    with running.client(text) as limited:
+        assert limited.request("GET", "/v2/cenote/token")["token"]["scopes"] == ["database:read"]
+    listed = somebody.open("/console/tokens")
+    assert text not in listed.source
+    links = [given["href"] or "" for tag, given in listed.elements if tag == "a" and "href" in given]
+    asked = somebody.open([link for link in links if link.endswith("/revoke")][-1])
+    assert "Revoke ci?" in asked.text
+    somebody.send(asked, "Revoke the token")
+    with visitor(running, "") as other:
+        assert "No such token" in other.sign_in(text, expected=401).text
+
+
+def test_hosts_show_what_they_have_and_what_was_promised(somebody: Visitor, cluster: dict[str, Any]) -> None:
+    text = somebody.open("/console/hosts").text
+    assert "claimed" in text
+    assert cluster["semantic_version"] in text
+
+
+# -- Text from elsewhere
+
+
+def test_what_somebody_types_is_text_on_every_page_that_shows_it(
+    somebody: Visitor, cluster: dict[str, Any]
+) -> None:
+    base = base_of(cluster)
+    answers: list[Sheet] = [
+        somebody.open(f"/console/clusters?name={EVIL}"),
+        somebody.send(somebody.open("/console/clusters/new"), "Create the cluster", 422, name=EVIL),
+        somebody.send(somebody.open(f"{base}/users"), "Add the user", 422, name=EVIL),
+        somebody.send(somebody.open(f"{base}/users"), "Add the database", 422, name=EVIL),
+        somebody.send(somebody.open(f"{base}/sources"), "Trust it", 422, value=EVIL),
+        somebody.send(somebody.open(f"{base}/config"), "Change the settings", 422, work_mem=EVIL),
+        somebody.send(somebody.open(f"{base}/settings"), "Resize", 422, size=EVIL),
+        somebody.send(somebody.open(f"{base}/settings"), "Delete pages", 422, name=EVIL),
+        somebody.send(somebody.open("/console/tokens"), "Create the token", 201, name=EVIL, scopes=["*"]),
+        somebody.send(somebody.open(f"{base}/sources"), "Trust it", value="192.0.2.9", description=EVIL),
+        somebody.open(f"{base}/users/{EVIL.replace('/', '')}/delete"),
+        somebody.open(f"/console/{EVIL}", 404),
+        somebody.open(f"{base}/connect?pool={EVIL}", 404),
+        somebody.open(f"{base}/activity?log={EVIL}"),
+    ]
+    shown = 0
+    for sheet in answers:
+        scripts = [given for tag, given in sheet.elements if tag == "script"]
+        assert [script for script in scripts if not script.get("src")] == [], sheet.path
+        assert "alert(1)</script>" not in sheet.source
+        typed = [value for form in sheet.forms for values in form.fields.values() for value in values]
+        shown += EVIL in typed or EVIL in sheet.text
+    assert shown >= 8, "most of these pages show what was typed"
+
+
+def test_every_page_is_smaller_than_100_kb(somebody: Visitor, cluster: dict[str, Any]) -> None:
+    tabs = ("", "/connect", "/pools", "/users", "/sources", "/config", "/activity", "/settings")
+    paths = [base_of(cluster) + tab for tab in tabs]
+    for path in (*paths, "/console/clusters", "/console/clusters/new", "/console/tokens", "/console/hosts"):
+        assert len(somebody.open(path).answer.content) < MOST_BYTES, path
