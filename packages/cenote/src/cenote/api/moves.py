@@ -41,11 +41,12 @@ async def resize_cluster(request: Call) -> ASGIResponse:
     rules.num_nodes(wanted.num_nodes)
     size = rules.size(wanted.size)
     storage_mib = rules.storage_mib(wanted.storage_size_mib, size)
-    around = surroundings(request.service, request.idle_cluster().value)
+    around = surroundings(request.service, cluster)
     status = request.service.store.status(cluster.id, cluster.primary.name)
     used_mib = 0 if status is None else status.used_mib
 
     def resized(current: Cluster) -> Cluster:
+        request.require_idle(current)
         after = rules.resize(current, size, storage_mib)
         if storage_mib < current.storage_mib:
             storage.holds(storage_mib, used_mib)
@@ -63,12 +64,12 @@ async def migrate_cluster(request: Call) -> ASGIResponse:
     wanted = await request.decoded(Migrate)
     region = rules.region(wanted.region)
     network_id = network_of(request.service, wanted.private_network_uuid, region)
-    request.idle_cluster()
-    await request.service.store.update_cluster(
-        cluster.id,
-        lambda current: rules.migrate(current, region, network_id),
-        request.note(EventType.CLUSTER_UPDATE),
-    )
+
+    def migrated(current: Cluster) -> Cluster:
+        request.require_idle(current)
+        return rules.migrate(current, region, network_id)
+
+    await request.service.store.update_cluster(cluster.id, migrated, request.note(EventType.CLUSTER_UPDATE))
     return accepted()
 
 

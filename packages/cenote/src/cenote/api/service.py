@@ -106,18 +106,15 @@ class Call(Request[None, Caller, State]):
         """Return the cluster that the path names."""
         return self.service.cluster(self.path_params["database_cluster_uuid"])
 
-    def idle_cluster(self) -> Stored[Cluster]:
-        """Return the cluster that the path names; Busy while it is on its way to what was last wanted of it.
+    def require_idle(self, cluster: Cluster) -> None:
+        """Raise Busy while a cluster is on its way to what was last wanted of it.
 
         One that fails on its way may be sent elsewhere.
         """
-        stored = self.cluster()
-        cluster = stored.value
         seen = self.service.store.status(cluster.id, cluster.primary.name)
         status = rules.status(cluster, seen)
         if status is not ClusterStatus.ONLINE and not (seen is not None and seen.reached and seen.failing):
             raise Busy(f"update cluster cannot be performed. Reason: cluster is {status}")
-        return stored
 
     def note(self, type: EventType | None = None) -> Note:
         """Return who asks for what, to be written together with a change."""
