@@ -33,7 +33,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "change_config": {"config": {"work_mem": 8}},
 }
 NOT_ABOUT_A_CLUSTER = {
-    *("create_cluster", "create_token", "revoke_token"),
+    *("create_cluster", "create_token", "revoke_token", "replace_metrics_login"),
     *("create_tag", "delete_tag", "tag_resources", "untag_resources"),
     *("create_project", "update_project", "delete_project", "assign_resources"),
     *("create_vpc", "update_vpc", "delete_vpc"),
