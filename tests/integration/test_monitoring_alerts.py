@@ -1,0 +1,270 @@
+"""The alert rules: each fires when it should, and not before, by the word of promtool."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.prometheus import MONITORING, promtool
+
+RULES: dict[str, Any] = {
+    rule["alert"]: rule
+    for group in yaml.safe_load((MONITORING / "alerts.yml").read_text())["groups"]
+    for rule in group["rules"]
+}
+DAY = 24 * 60  # minutes
+
+
+@dataclass(frozen=True)
+class Case:
+    """Series that a minute each has a value of; ``quiet`` are those with which nothing is wrong."""
+
+    fires: dict[str, str]
+    quiet: dict[str, str]
+    labels: dict[str, str]
+    summary: str
+    minutes: int = 30
+
+
+def series(name: str, labels: dict[str, str]) -> str:
+    return name + "{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}"
+
+
+ONE = {"cluster": "shop"}
+POOL = ONE | {"pool": "web"}
+DATABASE = ONE | {"database": "orders"}
+SLOT = ONE | {"slot": "copy"}
+CASES = {
+    "CenotePoolClientsWait": Case(
+        {series("cenote_pool_longest_wait_seconds", POOL): "0 0 2.5x30"},
+        {series("cenote_pool_longest_wait_seconds", POOL): "0.5x30"},
+        POOL,
+        "Clients of pool web of shop waited up to 2.5s",
+    ),
+    "CenotePoolerDown": Case(
+        {series("cenote_pooler_up", ONE): "1 0x30"},
+        {series("cenote_pooler_up", ONE): "1x30"},
+        ONE,
+        "PgBouncer of shop does not answer",
+    ),
+    "CenoteServerDown": Case(
+        {series("cenote_server_up", ONE): "1 0x30"},
+        {series("cenote_server_up", ONE): "1x30"},
+        ONE,
+        "PostgreSQL of shop does not answer",
+    ),
+    "CenoteConnectionsNearlyUsedUp": Case(
+        {
+            series("cenote_server_connections", ONE | {"state": "active"}): "10x30",
+            series("cenote_server_connections", ONE | {"state": "idle"}): "10x30",
+            series("cenote_server_connections_allowed", ONE): "22x30",
+        },
+        {
+            series("cenote_server_connections", ONE | {"state": "idle"}): "18x30",
+            series("cenote_server_connections_allowed", ONE): "22x30",
+        },
+        ONE,
+        "shop uses 90.91% of its connections",
+    ),
+    "CenoteLongTransaction": Case(
+        {series("cenote_server_longest_transaction_seconds", ONE): "7200x30"},
+        {series("cenote_server_longest_transaction_seconds", ONE): "3000x30"},
+        ONE,
+        "A transaction in shop has been open for 2h 0m 0s",
+    ),
+    "CenoteLocksWaitedFor": Case(
+        {series("cenote_server_connections_waiting_for_locks", ONE): "8x30"},
+        {series("cenote_server_connections_waiting_for_locks", ONE): "5x30"},
+        ONE,
+        "8 connections of shop wait for locks",
+    ),
+    "CenoteDeadlocksRising": Case(
+        {series("cenote_database_deadlocks_total", DATABASE): "0+1x30"},
+        {series("cenote_database_deadlocks_total", DATABASE): "70x30"},
+        DATABASE,
+        "15 deadlocks in orders of shop in 15 minutes",
+    ),
+    "CenoteCacheHitLow": Case(
+        {
+            series("cenote_database_blocks_hit_total", DATABASE): "0+12000x60",
+            series("cenote_database_blocks_read_total", DATABASE): "0+12000x60",
+        },
+        {  # all is read, and hardly anything is
+            series("cenote_database_blocks_hit_total", DATABASE): "0x60",
+            series("cenote_database_blocks_read_total", DATABASE): "0+60x60",
+        },
+        DATABASE,
+        "orders of shop finds only 50% of its blocks in memory",
+        60,
+    ),
+    "CenoteTransactionIdsOld": Case(
+        {series("cenote_database_transaction_id_age", DATABASE): "1500000000x30"},
+        {series("cenote_database_transaction_id_age", DATABASE): "200000000x30"},
+        DATABASE,
+        "The transaction ids of orders of shop are 1.5G old",
+    ),
+    "CenoteReplicationSlotUnread": Case(
+        {
+            series("cenote_server_replication_slot_active", SLOT): "0x30",
+            series("cenote_server_replication_slot_retained_bytes", SLOT): "2000000000x30",
+        },
+        {
+            series("cenote_server_replication_slot_active", SLOT): "1x30",
+            series("cenote_server_replication_slot_retained_bytes", SLOT): "2000000000x30",
+        },
+        SLOT,
+        "Nobody reads from slot copy of shop, for which log is kept",
+    ),
+    "CenoteStorageNearlyFull": Case(
+        {
+            series("cenote_storage_used_bytes", ONE): "95x30",
+            series("cenote_storage_size_bytes", ONE): "100x30",
+        },
+        {
+            series("cenote_storage_used_bytes", ONE): "85x30",
+            series("cenote_storage_size_bytes", ONE): "100x30",
+        },
+        ONE,
+        "shop uses 95% of its storage",
+    ),
+    "CenoteStorageFullInADay": Case(
+        {
+            series("cenote_storage_used_bytes", ONE): f"30+0.06x{DAY}",
+            series("cenote_storage_size_bytes", ONE): f"100x{DAY}",
+        },
+        {
+            series("cenote_storage_used_bytes", ONE): f"60+0.001x{DAY}",
+            series("cenote_storage_size_bytes", ONE): f"100x{DAY}",
+        },
+        ONE,
+        "shop will have used up its storage within a day",
+        10 * 60,
+    ),
+    "CenoteScrapeFails": Case(
+        {'up{job="cenote-clusters",instance="shop"}': "1 0x30"},
+        {'up{job="cenote-clusters",instance="shop"}': "1x30", 'up{job="another",instance="x"}': "0x30"},
+        {"job": "cenote-clusters", "instance": "shop"},
+        "The metrics of shop cannot be read",
+    ),
+    "CenoteClusterFailing": Case(
+        {series("cenote_cluster_failing", ONE): "1x30"},
+        {series("cenote_cluster_failing", ONE): "0x30"},
+        ONE,
+        "Something that is wanted of shop cannot be done",
+    ),
+    "CenoteAgentBehind": Case(
+        {'cenote_agent_behind_seconds{job="cenote"}': "600x30"},
+        {'cenote_agent_behind_seconds{job="cenote"}': "20x30"},
+        {"job": "cenote"},
+        "The agent has not come to an end with some cluster for 10m 0s",
+    ),
+    "CenoteAgentFails": Case(
+        {'cenote_agent_passes_total{outcome="failed"}': "0+2x30"},
+        {'cenote_agent_passes_total{outcome="done"}': "0+200x30"},
+        {"outcome": "failed"},
+        "The agent has failed 30 times in 15 minutes",
+    ),
+    "CenoteStoreAway": Case(
+        {'cenote_store_connected{job="cenote"}': "0x30"},
+        {'cenote_store_connected{job="cenote"}': "1x30"},
+        {"job": "cenote"},
+        "etcd does not answer, so nothing can be changed",
+    ),
+    "CenoteApiErrors": Case(
+        {
+            'cenote_api_requests_total{status="200"}': "0+60x30",
+            'cenote_api_requests_total{status="503"}': "0+20x30",
+        },
+        {
+            'cenote_api_requests_total{status="200"}': "0+60x30",
+            'cenote_api_requests_total{status="404"}': "0+60x30",
+        },
+        {},
+        "25% of the API's answers are errors of its own",
+    ),
+    "CenoteFileDescriptorsNearlyUsedUp": Case(
+        {'process_open_fds{job="cenote"}': "900x30", 'process_max_fds{job="cenote"}': "1000x30"},
+        {'process_open_fds{job="other"}': "900x30", 'process_max_fds{job="other"}': "1000x30"},
+        {"job": "cenote"},
+        "The service uses 90% of its file descriptors",
+    ),
+    "CenoteCertificateExpires": Case(  # the clock of a test begins with the epoch
+        {series("cenote_cluster_certificate_expiry_timestamp_seconds", ONE): f"{10 * 86400 + 1800}x30"},
+        {
+            series("cenote_cluster_certificate_expiry_timestamp_seconds", ONE): f"{30 * 86400}x30",
+            "cenote_api_certificate_expiry_timestamp_seconds": f"{30 * 86400}x30",
+        },
+        ONE,
+        "A certificate of shop expires in 10d 0h 0m 0s",
+    ),
+}
+
+
+def test_the_rules_are_rules() -> None:
+    done = promtool("check", "rules", str(MONITORING / "alerts.yml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_has_a_case_and_words_for_whoever_it_wakes() -> None:
+    assert CASES.keys() == RULES.keys()
+    for name, rule in RULES.items():
+        assert rule["labels"]["severity"] in ("info", "warning", "critical"), name
+        assert rule["annotations"].keys() == {"summary", "runbook"}, name
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_alert_fires_when_it_should_and_only_then(name: str, tmp_path: Path) -> None:
+    case, rule = CASES[name], RULES[name]
+    expected = {
+        "exp_labels": case.labels | rule["labels"],
+        "exp_annotations": {"summary": case.summary, "runbook": rule["annotations"]["runbook"]},
+    }
+    tests = [
+        {
+            "interval": "1m",
+            "input_series": [{"series": one, "values": values} for one, values in given.items()],
+            "alert_rule_test": [
+                {"eval_time": f"{case.minutes}m", "alertname": name, "exp_alerts": alerts},
+            ],
+        }
+        for given, alerts in ((case.fires, [expected]), (case.quiet, []))
+    ]
+    file = tmp_path / "tests.yml"
+    file.write_text(json.dumps({"rule_files": [str(MONITORING / "alerts.yml")], "tests": tests}))
+    done = promtool("test", "rules", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_certificate_of_the_api_is_watched_too(tmp_path: Path) -> None:
+    name = "CenoteCertificateExpires"
+    expected = {
+        "exp_labels": {"job": "cenote", "severity": "warning"},
+        "exp_annotations": {
+            "summary": "A certificate of the API expires in 1d 0h 0m 0s",
+            "runbook": RULES[name]["annotations"]["runbook"],
+        },
+    }
+    given = {
+        "series": 'cenote_api_certificate_expiry_timestamp_seconds{job="cenote"}',
+        "values": f"{86400 + 600}x10",
+    }
+    alerts = [{"eval_time": "10m", "alertname": name, "exp_alerts": [expected]}]
+    file = tmp_path / "tests.yml"
+    tests = [{"interval": "1m", "input_series": [given], "alert_rule_test": alerts}]
+    file.write_text(json.dumps({"rule_files": [str(MONITORING / "alerts.yml")], "tests": tests}))
+    done = promtool("test", "rules", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_a_runbook_names_is_there() -> None:
+    from cenote.metrics import of_cluster, of_service
+
+    known = {family.name for family in (*of_cluster.FAMILIES, *of_service.FAMILIES)}
+    for name, rule in RULES.items():
+        assert set(re.findall(r"cenote_\w+", rule["annotations"]["runbook"])) <= known, name
