@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fetch what only tests use: a browser, Node.js, rsyslog, promtool, and the JDBC driver.
+# Fetch what only tests use: a browser, Node.js, rsyslog, promtool, the JDBC driver, etcdctl.
 #
 # Chromium and Node.js are installed.  rsyslog and Prometheus would start as services on the machine of whoever runs the
 # tests, so their packages are unpacked below build/programs only.  What cannot be had is told of; the tests that need it
@@ -12,7 +12,7 @@ folder=build/programs
 stamp=$folder/stamp
 log=build/setup-tests.log
 installed=(chromium nodejs npm)
-unpacked=(prometheus rsyslog rsyslog-gnutls rsyslog-openssl libpostgresql-jdbc-java)
+unpacked=(prometheus rsyslog rsyslog-gnutls rsyslog-openssl libpostgresql-jdbc-java etcd-client)
 
 inputs() { { echo "$PWD"; cat scripts/setup-tests.sh; } | sha256sum; }
 [ "$(cat "$stamp" 2> /dev/null)" = "$(inputs)" ] && exit 0

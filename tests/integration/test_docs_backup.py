@@ -1,0 +1,131 @@
+"""The drills of docs/backup.md, on a service whose databases run on meanwhile."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support import shell
+from tests.support.folders import server_folder
+from tests.support.pages import ROOT, blocks
+from tests.support.service import (
+    CENOTE,
+    Service,
+    added_pool,
+    answer_of,
+    clean_environment,
+    online_cluster,
+    service,
+    tried,
+)
+from tests.support.waiting import wait_until
+
+BLOCKS = {block.title: block.text for block in blocks("backup.md")}
+PROGRAMS = ROOT / "build" / "programs" / "usr" / "bin"
+PATH = f"{PROGRAMS}:{Path(CENOTE).parent}:{os.environ['PATH']}"
+
+
+@pytest.fixture
+def copies() -> Iterator[Path]:
+    with server_folder() as folder:
+        yield folder
+
+
+def do(title: str, running: Service, copies: Path) -> None:
+    """Run a block in its place; systemd's part is played by the test."""
+    lines = [line for line in BLOCKS[title].splitlines() if not line.startswith("systemctl")]
+    script = (
+        "\n".join(lines).replace("/var/lib/cenote", str(running.data_dir)).replace("/srv/copies", str(copies))
+    )
+    script = script.replace("/srv/cenote", str(copies / "moved"))
+    done = subprocess.run(
+        ["bash", "-ec", script],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=clean_environment() | {"PATH": PATH} | shell.at(running),
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def with_rows(cluster: Any) -> None:
+    with psycopg.connect(cluster["connection"]["uri"]) as connection:
+        connection.execute("CREATE TABLE parts AS SELECT generate_series(1, 42) AS id")
+
+
+def test_records_come_back_from_their_copy_and_the_clusters_never_stop(copies: Path) -> None:
+    if shutil.which("etcdctl", path=PATH) is None:
+        pytest.skip("needs etcdctl, which make setup-tests fetches")
+    with service() as running, running.client() as client:
+        cluster = online_cluster(client, "backend")
+        pool = added_pool(client, cluster["id"], "backend-pool")["connection"]["uri"]
+        with_rows(cluster)
+        do("copy the records", running, copies)
+        later = online_cluster(client, "later")["connection"]["uri"]
+        client.request("POST", f"/v2/databases/{cluster['id']}/dbs", json={"name": "since"})
+        with psycopg.connect(pool, autocommit=True) as connected:
+            running.end()
+            for name in ("sealing.key", "ca.crt", "ca.key", "admin-token"):
+                (running.data_dir / name).unlink()
+            do("restore the records", running, copies)
+            running.start()
+            assert connected.execute("SELECT count(*) FROM parts").fetchone() == (42,)
+        with running.client() as again:
+            assert [each["name"] for each in again.databases.iter_clusters()] == ["backend"]
+            found = again.request("GET", f"/v2/databases/{cluster['id']}")["database"]
+            assert found["connection"] == cluster["connection"]
+            gone = "SELECT count(*) = 0 FROM pg_database WHERE datname = 'since'"
+            wait_until(
+                "the later database is dropped", 60, lambda: answer_of(found["connection"]["uri"], gone)
+            )
+            added_pool(again, cluster["id"], "another-pool")
+        assert answer_of(later) == 42
+
+
+def test_a_dump_of_one_cluster_is_restored_into_another(copies: Path) -> None:
+    with service() as running, running.client() as client:
+        with_rows(online_cluster(client, "backend"))
+        do("copy the data", running, copies)
+        assert (copies / "backend-defaultdb.dump").exists()
+        client.request("DELETE", f"/v2/databases/{next(client.databases.iter_clusters())['id']}")
+        cluster = online_cluster(client, "backend")
+        BLOCKS["both"] = variables(BLOCKS["copy the data"]) + BLOCKS["restore the data"]
+        do("both", running, copies)
+        assert answer_of(cluster["connection"]["uri"], "SELECT count(*) FROM parts") == 42
+
+
+def variables(text: str) -> str:
+    """Return what the first block says before it dumps."""
+    return text[: text.index("for name")]
+
+
+def test_a_service_goes_on_from_another_disk(copies: Path) -> None:
+    with service() as running:
+        with running.client() as client:
+            cluster = online_cluster(client, "backend")
+        with_rows(cluster)
+        running.end()
+        do("move", running, copies)
+        moved = Service(copies / "moved", f"--ports={running.first_port}-{running.api_port - 1}")
+        try:
+            moved.start()
+            uri = cluster["connection"]["uri"]
+            ask = "SELECT count(*) FROM parts"
+            wait_until("the cluster answers", 60, lambda: tried(uri, ask) == 42)
+        finally:
+            moved.stop()
+
+
+def test_every_block_of_the_page_is_run() -> None:
+    assert {"copy the records", "copy the data", "restore the records", "restore the data", "move"} == {
+        block.title for block in blocks("backup.md")
+    }
