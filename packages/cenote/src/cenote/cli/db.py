@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from cenote.cli.named import cluster_argument, opened
 from cenote.cli.output import Output, confirm, note, output
 from cenote.layout import Layout
+
+if TYPE_CHECKING:
+    from cenote_client.types import DatabaseCreate
 
 IN_A_LIST, ALONE = {"NAME": "name"}, {"Name": "name"}
 
@@ -20,10 +25,14 @@ def command() -> None:
 @cluster_argument
 @output
 @click.argument("name")
-def create(layout: Layout, output: Output, cluster: str, name: str) -> None:
+@click.option("--owner", help="The user who may do everything in it.  [default: doadmin]")
+def create(layout: Layout, output: Output, cluster: str, name: str, owner: str | None) -> None:
     """Create a database."""
+    wanted: DatabaseCreate = {"name": name}
+    if owner is not None:
+        wanted["cenote"] = {"owner": owner}
     with opened(layout, cluster) as (databases, uuid):
-        output.show(databases.add(uuid, {"name": name})["db"], ALONE)
+        output.show(databases.add(uuid, wanted)["db"], ALONE)
 
 
 @command.command("list")
