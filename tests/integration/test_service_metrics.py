@@ -93,6 +93,7 @@ def test_requests_are_counted_by_operation_and_status(apis: Apis) -> None:
         for _ in range(3):
             await api.call("GET", f"{cluster}/pools/{POOL['name']}", 200)
         await api.call("HEAD", f"{cluster}/pools/{POOL['name']}", 200)
+        await api.refusal("GET", f"{cluster}/pools/nowhere", 404)
         await api.refusal("GET", f"{cluster}/users/nobody", 404)
         await api.refusal("GET", "/no/such/path", 404)
         await api.http.request("BREW", "/v2/databases")
@@ -103,11 +104,12 @@ def test_requests_are_counted_by_operation_and_status(apis: Apis) -> None:
         pool = f"{one}/pools/{{pool_name}}"
         assert value(found, name, method="GET", path=pool, status="200") == 3
         assert value(found, name, method="HEAD", path=pool, status="200") == 1
+        assert value(found, name, method="GET", path=pool, status="404") == 1
         assert value(found, name, method="POST", path=f"{one}/pools", status="201") == 1
         assert value(found, name, path=f"{one}/users/{{username}}", status="404") == 1
         assert value(found, name, path="unknown", status="404") == 1
         assert value(found, name, path="unknown", status="401") == 1
-        assert value(found, "cenote_api_request_seconds_count", method="GET", path=pool) == 3
+        assert value(found, "cenote_api_request_seconds_count", method="GET", path=pool) == 4
         labels = {pair for labelled in found[name] for pair in labelled}
         assert not {("method", "BREW"), ("path", "/no/such/path"), ("path", cluster)} & labels
 

@@ -68,14 +68,16 @@ class Gate:
             await send({"type": "http.response.start", "status": 204, "headers": asked.allowed() + added})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
+        caller = body = None
         try:
             caller = self._admit(scope, added)
-            body = None
             if caller is not None and scope["method"] == "GET":
                 body = pools.shortcut(self._service, caller, scope["path"])
         except Exception as error:
             refusal = answer_to(error, request_id).outside_of_routing()
             await refusal(scope, receive, send_with_headers)
+            if caller is not None:  # it was let in, so it is the pool that was asked for
+                scope["path_template"] = pools.ONE_POOL
             self._count(scope, status, began)
             return
         if body is not None:
