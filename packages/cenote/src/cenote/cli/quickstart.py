@@ -86,6 +86,7 @@ def _summary(uuid: str, pool: Pool, layout: Layout) -> str:
             "Point pydo, doctl and Terraform here:",
             *(f"  {line}" for line in env.lines(layout).splitlines()),
             "",
+            "In a browser: " + layout.address.read_text().strip() + "/console, with that token",
             "API reference: " + layout.address.read_text().strip() + "/docs",
             "Ctrl-C ends the service; the databases go on until 'make stop'.",
         )
