@@ -176,6 +176,24 @@ class Configuration(Record, frozen=True, kw_only=True):
     cenote: dict[str, Value] = {}
 
 
+class SinkType(StrEnum):
+    RSYSLOG = "rsyslog"
+    ELASTICSEARCH = "elasticsearch"
+    OPENSEARCH = "opensearch"
+
+
+class LogSink(Record, frozen=True, kw_only=True):
+    """Where the logs of a cluster are sent, too.  The configuration is sealed, as it may hold secrets."""
+
+    id: UUID
+    name: str
+    type: SinkType
+    sealed_config: str
+
+    def __repr__(self) -> str:
+        return f"LogSink(id={self.id}, name={self.name!r}, type={self.type!s})"
+
+
 class Cluster(Record, frozen=True, kw_only=True):
     """What is wanted of a cluster: one document, one revision.
 
@@ -206,6 +224,7 @@ class Cluster(Record, frozen=True, kw_only=True):
     update_asked_at: datetime | None = None  # servers that run outdated programs since before are restarted
     configuration: Configuration = Configuration()
     autoscale: StorageAutoscale = StorageAutoscale()
+    sinks: tuple[LogSink, ...] = ()
     deleted_at: datetime | None = None
 
     @property

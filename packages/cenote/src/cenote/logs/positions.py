@@ -1,0 +1,58 @@
+"""How far a sink has got: a small file for each sink, beside the logs, so that nothing is lost by a restart.
+
+It is there from the moment that the sink is made, and says only of what has been delivered that it was.
+"""
+
+from __future__ import annotations
+
+import re
+from uuid import UUID
+
+import msgspec
+
+from cenote.logs.messages import Source
+
+_NAME = re.compile(r"sink-([0-9a-f-]{36})\.json")
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """A place in a log: the number of the file (0: there was none yet), and the bytes before the place."""
+
+    file: int = 0
+    at: int = 0
+
+
+class Positions(msgspec.Struct, frozen=True, kw_only=True):
+    """The place in each log, and the counts that the API shows."""
+
+    places: dict[Source, Place]
+    lost_bytes: int = 0
+    refused_messages: int = 0
+
+    def at(self, source: Source) -> Place:
+        return self.places.get(source, Place())
+
+
+def name(sink_id: UUID) -> str:
+    return f"sink-{sink_id}.json"
+
+
+def sink_of(file_name: str) -> UUID | None:
+    """Return whose file this is; None when it is not of a sink."""
+    found = _NAME.fullmatch(file_name)
+    try:
+        return None if found is None else UUID(found[1])
+    except ValueError:
+        return None
+
+
+def written(positions: Positions) -> bytes:
+    return msgspec.json.encode(positions) + b"\n"
+
+
+def read(content: bytes) -> Positions:
+    """Return what a file holds; of a damaged one the beginning, as twice is better than never."""
+    try:
+        return msgspec.json.decode(content, type=Positions)
+    except msgspec.DecodeError:
+        return Positions(places={})

@@ -1,0 +1,71 @@
+"""Where a log may be sent: a customer names the peer, and the host of the clusters opens the connection.
+
+So an address that leads to the host itself, or to what a cloud tells a machine about itself, is refused: it
+would let a customer reach services that nobody else can (server-side request forgery).  Private networks are
+where a company's log servers stand, and are allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TypeAlias
+
+Address: TypeAlias = IPv4Address | IPv6Address
+Network: TypeAlias = IPv4Network | IPv6Network
+Networks: TypeAlias = Iterable[Network]
+
+OWN = "an address of this host"
+
+_NAT64 = IPv6Network("64:ff9b::/96")
+_COMPATIBLE = IPv6Network("::/96")
+_METADATA = tuple(
+    ip_network(text)
+    for text in (
+        "100.100.100.200/32",  # Alibaba Cloud
+        "168.63.129.16/32",  # Azure
+        "192.0.0.192/32",  # Oracle Cloud
+        "fd00:ec2::/32",  # AWS
+        "fd20:ce::254/128",  # Google Cloud
+    )
+)
+_THIS_NETWORK = IPv4Network("0.0.0.0/8")
+
+
+def refusal(address: Address, allowed: Networks, is_own: Callable[[Address], bool]) -> str | None:
+    """Return what an address is that no log may be sent to, None for one that is all right."""
+    inner = embedded(address)
+    if any(
+        one.version == network.version and one in network for one in (address, inner) for network in allowed
+    ):
+        return None
+    if any(inner.version == network.version and inner in network for network in _METADATA):
+        return "an address where a cloud tells of its machines"
+    if inner.is_unspecified or inner in _THIS_NETWORK:
+        return OWN
+    if inner.is_loopback:
+        return "a loopback address"
+    if inner.is_link_local:
+        return "a link-local address"
+    if inner.is_multicast:
+        return "a multicast address"
+    if inner.is_reserved:
+        return "a reserved address"
+    return OWN if is_own(inner) else None
+
+
+def embedded(address: Address) -> Address:
+    """Return the IPv4 address that an IPv6 address leads to, be it mapped or translated; else itself."""
+    if isinstance(address, IPv4Address):
+        return address
+    inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
+    if inner is not None:
+        return inner
+    if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
+        return IPv4Address(int(address) & 0xFFFF_FFFF)
+    return ip_address(int(address)) if address.scope_id else address
+
+
+def network(text: str) -> Network:
+    """Return the network in CIDR notation, or that of one address; ValueError for anything else."""
+    return ip_network(text.strip(), strict=False)

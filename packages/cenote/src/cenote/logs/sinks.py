@@ -1,0 +1,321 @@
+"""Log sinks: what may be chosen of one, and what is shown of it.
+
+The whole configuration is sealed in the record, since a password may stand in a URL, a token in the line's
+template or in the structured data, and a private key beside them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from ipaddress import ip_address
+from typing import Any, TypeAlias
+from urllib.parse import SplitResult, quote, unquote, urlsplit
+from uuid import UUID
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from msgspec.structs import replace
+
+from cenote.domain import Cluster, LogSink, Secret, SinkType
+from cenote.errors import Invalid, NotFound
+from cenote.logs import syslog
+from cenote.logs.reach import Address, Networks, refusal
+from cenote.logs.syslog import Format
+
+MOST_SINKS = 8
+MOST_BYTES = 32 * 1024  # of a configuration; the whole cluster is one record
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
+_NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
+_INDEX = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_PRINTABLE = re.compile(r"[ -~]*")
+
+
+class _Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
+
+
+class SyslogConfig(_Config, frozen=True, kw_only=True):
+    """A syslog server, reached over TCP; ``ca``, ``cert`` and ``key`` are PEM texts for TLS."""
+
+    server: str
+    port: int
+    format: Format
+    tls: bool = False
+    logline: str = ""
+    sd: str = ""
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+
+    @property
+    def host(self) -> str:
+        return self.server
+
+
+class SearchConfig(_Config, frozen=True, kw_only=True):
+    """An OpenSearch or Elasticsearch; ``timeout`` in seconds."""
+
+    url: str
+    index_prefix: str
+    index_days_max: int = 7
+    timeout: float = 10.0
+    ca: str = ""
+
+    @property
+    def parts(self) -> SplitResult:
+        return urlsplit(self.url)
+
+    @property
+    def tls(self) -> bool:
+        return self.parts.scheme == "https"
+
+    @property
+    def host(self) -> str:
+        return self.parts.hostname or ""
+
+    @property
+    def port(self) -> int:
+        return self.parts.port or (443 if self.tls else 80)
+
+    @property
+    def path(self) -> str:
+        return self.parts.path.rstrip("/")
+
+    @property
+    def login(self) -> tuple[str, Secret] | None:
+        parts = self.parts
+        if parts.username is None:
+            return None
+        return unquote(parts.username), Secret(unquote(parts.password or ""))
+
+
+Config: TypeAlias = SyslogConfig | SearchConfig
+
+
+class SinkNumbers(msgspec.Struct, frozen=True, kw_only=True):
+    """How a sink gets on: ``state`` is starting, delivering or failing, and ``reason`` says why in words.
+
+    ``lag_bytes`` of the logs are not delivered yet; ``lost_bytes`` never will be, since they were dropped
+    before; ``refused_messages`` are those that the peer did not want.
+    """
+
+    state: str = "starting"
+    reason: str = ""
+    delivered_at: datetime | None = None
+    lag_bytes: int = 0
+    lost_bytes: int = 0
+    refused_messages: int = 0
+
+
+# -- The sinks of a cluster
+
+
+def sink_type(text: str) -> SinkType:
+    if text == "datadog":
+        raise Invalid(
+            "sink_type: 'datadog' is for MongoDB clusters; for PostgreSQL, Datadog takes logs by 'rsyslog' "
+            "with the format 'custom'."
+        )
+    try:
+        return SinkType(text)
+    except ValueError:
+        raise Invalid(f"sink_type: {text[:40]!a} is not one of {', '.join(SinkType)}.") from None
+
+
+def sink_name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise Invalid(
+            "sink_name: a log sink's name has 1 to 64 letters, digits, spaces, dots, underscores and "
+            "hyphens, and begins with a letter or a digit."
+        )
+    return text
+
+
+def sink_of(cluster: Cluster, id: str) -> LogSink:
+    found = next((sink for sink in cluster.sinks if str(sink.id) == id), None)
+    if found is None:
+        raise NotFound
+    return found
+
+
+def add(cluster: Cluster, sink: LogSink) -> Cluster:
+    if any(other.name == sink.name for other in cluster.sinks):
+        raise Invalid("sink name is not available")
+    if len(cluster.sinks) >= MOST_SINKS:
+        raise Invalid(f"a cluster has at most {MOST_SINKS} log sinks, and this one has {len(cluster.sinks)}.")
+    return replace(cluster, sinks=(*cluster.sinks, sink))
+
+
+def change(cluster: Cluster, id: UUID, sealed_config: str) -> Cluster:
+    before = sink_of(cluster, str(id))
+    after = replace(before, sealed_config=sealed_config)
+    return replace(cluster, sinks=tuple(after if sink is before else sink for sink in cluster.sinks))
+
+
+def remove(cluster: Cluster, id: UUID) -> Cluster:
+    gone = sink_of(cluster, str(id))
+    return replace(cluster, sinks=tuple(sink for sink in cluster.sinks if sink is not gone))
+
+
+# -- A configuration
+
+
+def config(
+    type: SinkType,
+    given: dict[str, Any],
+    allowed: Networks = (),
+    is_own: Callable[[Address], bool] = lambda _: False,
+) -> Config:
+    """Return the configuration that a client has sent, checked; Invalid names the field that is wrong."""
+    # Some clients send what they do not mean as null or as an empty text.
+    meant = {name: value for name, value in given.items() if value is not None and value != ""}
+    try:
+        found: Config = msgspec.convert(meant, _kind(type))
+    except msgspec.ValidationError as error:
+        raise Invalid(_located(str(error))) from None
+    if len(msgspec.json.encode(found)) > MOST_BYTES:
+        raise Invalid(f"config: the configuration of a log sink takes at most {MOST_BYTES} bytes.")
+    if isinstance(found, SyslogConfig):
+        _check_syslog(found)
+    else:
+        _check_search(found)
+    field = "config.server" if isinstance(found, SyslogConfig) else "config.url"
+    _check_host(field, found.host, lambda address: refusal(address, allowed, is_own))
+    _check_certificates(found)
+    return found
+
+
+def read(type: SinkType, opened: Secret) -> Config:
+    """Return a configuration as it was kept."""
+    found: Config = msgspec.json.decode(opened.reveal(), type=_kind(type))
+    return found
+
+
+def _kind(type: SinkType) -> Any:
+    return SyslogConfig if type is SinkType.RSYSLOG else SearchConfig
+
+
+def kept(config: Config) -> Secret:
+    """Return a configuration as it is kept; what comes of this has to be sealed."""
+    return Secret(msgspec.json.encode(config).decode())
+
+
+def shown(config: Config, *, credentials: bool) -> dict[str, Any]:
+    """Return what is shown of a configuration; what may hold a secret only to who may see credentials."""
+    told: dict[str, Any] = msgspec.to_builtins(config)
+    hidden: tuple[str, ...] = ()
+    if isinstance(config, SyslogConfig):
+        told |= {"tls": config.tls}
+        hidden = ("logline", "sd", "key")
+    else:
+        told |= {"index_days_max": config.index_days_max, "timeout": config.timeout}
+        if not credentials:
+            host = f"[{config.host}]" if ":" in config.host else config.host
+            place = host if config.parts.port is None else f"{host}:{config.parts.port}"
+            told["url"] = f"{config.parts.scheme}://{place}{quote(config.parts.path, safe='/%')}"
+    return {name: value for name, value in told.items() if credentials or name not in hidden}
+
+
+def _located(message: str) -> str:
+    """Return msgspec's words with the field in front, as all other messages have it."""
+    words, _, place = message[:300].partition(" - at `$.")
+    return f"config.{place.rstrip('`')}: {words}" if place else f"config: {words}"
+
+
+def _check_syslog(config: SyslogConfig) -> None:
+    if not 1 <= config.port <= 65535:
+        raise Invalid(f"config.port: {config.port} is not a port, 1 to 65535.")
+    if config.format is Format.CUSTOM:
+        if not config.logline:
+            raise Invalid(
+                "config.logline: the format 'custom' needs one, such as '<%pri%>%timestamp% %msg%'."
+            )
+        syslog.check_template(config.logline)
+    elif config.logline:
+        raise Invalid(f"config.logline: only the format 'custom' has one, not {config.format.value!r}.")
+    if config.sd and config.format is Format.RFC3164:
+        raise Invalid("config.sd: messages after RFC 3164 have no structured data.")
+    if config.sd:
+        syslog.check_structured_data(config.sd)
+    if not config.tls and (config.ca or config.cert or config.key):
+        raise Invalid("config.tls: 'ca', 'cert' and 'key' go with TLS; set it to true, or leave them out.")
+
+
+def _check_search(config: SearchConfig) -> None:
+    try:
+        parts, port = config.parts, config.parts.port
+    except ValueError:
+        raise Invalid(
+            "config.url: this is not a URL, such as https://user:password@192.0.2.1:9200."
+        ) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise Invalid("config.url: a URL begins with https:// or http:// and names a host.")
+    if parts.query or parts.fragment or not _PRINTABLE.fullmatch(config.url) or " " in config.url:
+        raise Invalid("config.url: a URL here has no query, no fragment, and ASCII characters only.")
+    if config.ca and not config.tls:
+        raise Invalid("config.ca: a CA certificate goes with https://.")
+    if not _INDEX.fullmatch(config.index_prefix):
+        raise Invalid(
+            "config.index_prefix: a prefix has 1 to 100 lowercase letters, digits, dots, hyphens and "
+            "underscores, and begins with a letter or a digit."
+        )
+    if not 1 <= config.index_days_max <= 10_000:
+        raise Invalid(f"config.index_days_max: {config.index_days_max} is not from 1 to 10000.")
+    if not 10 <= config.timeout <= 120:
+        raise Invalid(f"config.timeout: {config.timeout:g} is not from 10 to 120 seconds.")
+
+
+def _check_host(field: str, host: str, judge: Callable[[Address], str | None]) -> None:
+    try:
+        addresses = [ip_address(host)]
+    except ValueError:
+        # Every number is an address to some resolver: 127.1, 0x7f.1, 2130706433.
+        if len(host) > 253 or not _HOST.fullmatch(host) or _NUMBER.fullmatch(_last_label(host)):
+            raise Invalid(f"{field}: {host[:80]!a} is neither a host name nor an address.") from None
+        if _last_label(host).lower() != "localhost":
+            return
+        addresses = [ip_address("127.0.0.1"), ip_address("::1")]
+    refused = [reason for address in addresses if (reason := judge(address)) is not None]
+    if len(refused) == len(addresses):
+        raise Invalid(f"{field}: {host!r} is {refused[0]}, where no log may be sent; see --log-sink-allow.")
+
+
+def _last_label(host: str) -> str:
+    return host.rstrip(".").rpartition(".")[2]
+
+
+def _check_certificates(config: Config) -> None:
+    if config.ca:
+        _certificates("config.ca", config.ca)
+    if not isinstance(config, SyslogConfig):
+        return
+    if bool(config.cert) != bool(config.key):
+        raise Invalid("config.cert: 'cert' and 'key' of the client go together.")
+    if config.key:
+        [certificate, *_] = _certificates("config.cert", config.cert)
+        try:
+            key = serialization.load_pem_private_key(config.key.encode(), password=None)
+        except (ValueError, TypeError, UnicodeError):
+            raise Invalid("config.key: this is no private key in PEM form without a password.") from None
+        if _public(key.public_key()) != _public(certificate.public_key()):
+            raise Invalid("config.key: the private key is not that of the certificate in 'cert'.")
+
+
+def _certificates(field: str, text: str) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(text.encode())
+    except ValueError:
+        raise Invalid(f"{field}: this is no certificate in PEM form.") from None
+
+
+def _public(key: Any) -> bytes:
+    encoded: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return encoded

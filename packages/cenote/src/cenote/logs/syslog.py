@@ -1,0 +1,134 @@
+"""Messages in the forms of syslog: RFC 5424, RFC 3164, and a template of the customer's own.
+
+In RFC 5424 a message goes over TCP with its length before it (RFC 6587, 3.4.1), so it may have several lines.
+The other two end with a newline, which all that take them understand; a newline within a message is written
+as rsyslog does it, ``#012``.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from cenote.errors import Invalid
+from cenote.logs.messages import Message, Severity, Source
+
+LOCAL0 = 16  # the facility, RFC 5424 table 1
+MOST_TEMPLATE = 2048
+
+# As PostgreSQL itself maps them for syslog ("Message Severity Levels" in its documentation).
+_POSTGRES = {
+    Severity.DEBUG: 7,
+    Severity.INFO: 6,
+    Severity.LOG: 6,
+    Severity.NOTICE: 5,
+    Severity.WARNING: 5,
+    Severity.ERROR: 4,
+    Severity.FATAL: 3,
+    Severity.PANIC: 2,
+}
+# As PgBouncer does.
+_PGBOUNCER = _POSTGRES | {Severity.WARNING: 4, Severity.ERROR: 3, Severity.FATAL: 2}
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_TAG = re.compile(r"%([^%]*)%")
+TAGS = (
+    "HOSTNAME",
+    "app-name",
+    "msg",
+    "msgid",
+    "pri",
+    "procid",
+    "structured-data",
+    "timestamp",
+    "timestamp:::date-rfc3339",
+)
+_SD_NAME = r'[^\s="\]\[]{1,32}'
+_SD_VALUE = r'"(?:[^"\\\]]|\\["\\\]])*"'
+_SD = re.compile(rf"{_SD_NAME}(?: {_SD_NAME}={_SD_VALUE})*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class Format(StrEnum):
+    RFC5424 = "rfc5424"
+    RFC3164 = "rfc3164"
+    CUSTOM = "custom"
+
+
+def frame(message: Message, *, format: Format, host: str, template: str = "", data: str = "") -> bytes:
+    """Return one message as it goes over the connection; ``host`` is the name that it comes from."""
+    if format is Format.RFC5424:
+        block = f"[{data}]" if data else "-"
+        who = f"{host} {message.source} {_process(message)}"
+        text = f"<{priority(message)}>1 {_rfc3339(message)} {who} - {block} {message.text}".encode()
+        return b"%d %s" % (len(text), text)
+    if format is Format.RFC3164:
+        tag = message.source if message.process is None else f"{message.source}[{message.process}]"
+        return _line(f"<{priority(message)}>{_rfc3164(message)} {host} {tag}: {message.text}")
+    return _line(_TAG.sub(lambda found: _value(found[1], message, host, data), template))
+
+
+def priority(message: Message) -> int:
+    levels = _POSTGRES if message.source is Source.POSTGRES else _PGBOUNCER
+    return LOCAL0 * 8 + levels[message.severity]
+
+
+def check_template(template: str) -> None:
+    """Raise Invalid for a template with a tag that there is not."""
+    if len(template) > MOST_TEMPLATE or _CONTROL.search(template):
+        raise Invalid(f"config.logline: a template is one line of at most {MOST_TEMPLATE} characters.")
+    for tag in _TAG.findall(template):
+        if tag not in TAGS:
+            raise Invalid(f"config.logline: %{tag[:40]}% is not a tag; there are {', '.join(TAGS)}.")
+    if "%" in _TAG.sub("", template):
+        raise Invalid("config.logline: a '%' begins or ends a tag, as in %msg%; this one does neither.")
+
+
+def check_structured_data(data: str) -> None:
+    """Raise Invalid for what is no content of a structured data block."""
+    if len(data) > MOST_TEMPLATE or _CONTROL.search(data) or not _SD.fullmatch(data):
+        raise Invalid(
+            'config.sd: structured data looks like NAME key="value", without the brackets around it; a ", \\ '
+            "or ] in a value has a \\ before it."
+        )
+
+
+def _value(tag: str, message: Message, host: str, data: str) -> str:
+    match tag:
+        case "HOSTNAME":
+            return host
+        case "app-name":
+            return message.source
+        case "msg":
+            return message.text
+        case "msgid":
+            return "-"
+        case "pri":
+            return str(priority(message))
+        case "procid":
+            return _process(message)
+        case "structured-data":
+            return f"[{data}]" if data else "-"
+        case "timestamp":
+            return _rfc3164(message)
+        case _:
+            return _rfc3339(message)
+
+
+def _line(text: str) -> bytes:
+    escaped = _CONTROL.sub(lambda found: f"#{ord(found[0]):03o}", text)
+    return escaped.encode() + b"\n"
+
+
+def _process(message: Message) -> str:
+    return "-" if message.process is None else str(message.process)
+
+
+def _rfc3339(message: Message) -> str:
+    return "-" if message.at is None else message.at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _rfc3164(message: Message) -> str:
+    at = message.at or datetime.now(UTC)
+    return f"{_MONTHS[at.month - 1]} {at.day:2d} {at:%H:%M:%S}"

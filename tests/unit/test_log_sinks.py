@@ -1,0 +1,188 @@
+"""What may be chosen of a log sink, and what is shown of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cenote import certificates
+from cenote.domain import SinkType
+from cenote.errors import Invalid
+from cenote.logs import sinks
+from tests.support.rsyslog import client_certificate
+
+SYSLOG: dict[str, Any] = {"server": "192.0.2.1", "port": 514, "tls": False, "format": "rfc5424"}
+SEARCH: dict[str, Any] = {"url": "https://user:pass%21@192.0.2.1:9200/es", "index_prefix": "logs"}
+AUTHORITY = certificates.new_authority("a CA under test")
+CERTIFICATE, KEY = client_certificate(AUTHORITY)
+
+
+def syslog(**config: Any) -> sinks.Config:
+    return sinks.config(SinkType.RSYSLOG, SYSLOG | config)
+
+
+def search(**config: Any) -> sinks.Config:
+    return sinks.config(SinkType.OPENSEARCH, SEARCH | config)
+
+
+def test_a_configuration_is_shown_as_it_was_given_with_what_goes_without_saying() -> None:
+    assert sinks.shown(syslog(), credentials=True) == SYSLOG
+    assert sinks.shown(search(), credentials=True) == SEARCH | {"index_days_max": 7, "timeout": 10.0}
+
+
+def test_some_clients_leave_out_tls_and_send_nothing_as_an_empty_text() -> None:
+    given = {"server": "logs.example.com", "port": 514, "format": "rfc5424", "ca": "", "logline": None}
+    assert sinks.shown(sinks.config(SinkType.RSYSLOG, given), credentials=True) == {
+        "server": "logs.example.com",
+        "port": 514,
+        "format": "rfc5424",
+        "tls": False,
+    }
+
+
+def test_what_may_hold_a_secret_is_shown_only_to_who_may_see_credentials() -> None:
+    found = syslog(
+        tls=True, cert=CERTIFICATE, key=KEY, ca=AUTHORITY[0], format="custom", logline="KEY %msg%", sd="TOKEN"
+    )
+    assert set(sinks.shown(found, credentials=True)) - set(sinks.shown(found, credentials=False)) == {
+        "key",
+        "logline",
+        "sd",
+    }
+    assert sinks.shown(search(), credentials=False)["url"] == "https://192.0.2.1:9200/es"
+    assert (
+        sinks.shown(search(url="http://u:p@[2001:db8::1]"), credentials=False)["url"]
+        == "http://[2001:db8::1]"
+    )
+
+
+def test_no_configuration_shows_itself() -> None:
+    for found in (syslog(tls=True, cert=CERTIFICATE, key=KEY), search()):
+        assert "pass" not in repr(found)
+        assert "KEY" not in repr(found)
+        assert "pass" not in repr(sinks.kept(found))
+
+
+def test_a_configuration_is_read_as_it_was_kept() -> None:
+    for type, found in ((SinkType.RSYSLOG, syslog(sd="TOKEN")), (SinkType.ELASTICSEARCH, search(timeout=20))):
+        assert sinks.read(type, sinks.kept(found)) == found
+
+
+def test_the_password_of_a_url_is_taken_out_of_its_encoding() -> None:
+    found = search()
+    assert isinstance(found, sinks.SearchConfig)
+    assert found.login is not None
+    assert (found.login[0], found.login[1].reveal()) == ("user", "pass!")
+    assert (found.host, found.port, found.path, found.tls) == ("192.0.2.1", 9200, "/es", True)
+
+
+@pytest.mark.parametrize(
+    ("field", "config"),
+    [
+        ("port", {"port": 0}),
+        ("port", {"port": 65536}),
+        ("port", {"port": "514"}),
+        ("format", {"format": "rfc1"}),
+        ("tls", {"tls": "yes"}),
+        ("tls", {"ca": AUTHORITY[0]}),
+        ("tls", {"cert": CERTIFICATE, "key": KEY}),
+        ("logline", {"format": "custom"}),
+        ("logline", {"logline": "%msg%"}),
+        ("logline", {"format": "custom", "logline": "%nothing%"}),
+        ("sd", {"format": "rfc3164", "sd": "TOKEN"}),
+        ("sd", {"sd": "not structured"}),
+        ("ca", {"tls": True, "ca": "nonsense"}),
+        ("cert", {"tls": True, "cert": CERTIFICATE}),
+        ("cert", {"tls": True, "cert": KEY, "key": KEY}),
+        ("key", {"tls": True, "cert": CERTIFICATE, "key": "nonsense"}),
+        ("key", {"tls": True, "cert": AUTHORITY[0], "key": KEY}),
+        ("", {"nothing": 1}),
+        ("", {"url": "https://192.0.2.1"}),
+        ("", {"logline": "x" * 40_000, "format": "custom"}),
+    ],
+)
+def test_a_syslog_server_that_makes_no_sense_is_refused(field: str, config: dict[str, Any]) -> None:
+    with pytest.raises(Invalid, match=rf"^config\.{field}" if field else "^config"):
+        syslog(**config)
+
+
+@pytest.mark.parametrize(
+    ("field", "config"),
+    [
+        ("url", {"url": "192.0.2.1:9200"}),
+        ("url", {"url": "ftp://192.0.2.1"}),
+        ("url", {"url": "https://"}),
+        ("url", {"url": "https://192.0.2.1:99999"}),
+        ("url", {"url": "https://192.0.2.1:0"}),
+        ("url", {"url": "https://192.0.2.1/?x=1"}),
+        ("url", {"url": "https://192.0.2.1/#x"}),
+        ("url", {"url": "https://192.0.2.1/a b"}),
+        ("url", {"url": "https://192.0.2.1/\r\nx"}),
+        ("url", {"url": "https://[192.0.2.1"}),
+        ("ca", {"url": "http://192.0.2.1", "ca": AUTHORITY[0]}),
+        ("ca", {"ca": "nonsense"}),
+        ("index_prefix", {"index_prefix": "*"}),
+        ("index_prefix", {"index_prefix": "Logs"}),
+        ("index_prefix", {"index_prefix": "_all"}),
+        ("index_prefix", {"index_prefix": "a,b"}),
+        ("index_days_max", {"index_days_max": 0}),
+        ("index_days_max", {"index_days_max": 10_001}),
+        ("timeout", {"timeout": 9.9}),
+        ("timeout", {"timeout": 121}),
+    ],
+)
+def test_a_search_server_that_makes_no_sense_is_refused(field: str, config: dict[str, Any]) -> None:
+    with pytest.raises(Invalid, match=rf"^config\.{field}"):
+        search(**config)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.1",
+        "0x7f.1",
+        "0x7f000001",
+        "2130706433",
+        "017700000001",
+        "1.2.3.4.5",
+        "a b",
+        "-x",
+        "x..y",
+        "x/y",
+        "é",
+    ],
+)
+def test_a_host_that_is_a_number_in_disguise_or_none_at_all_is_refused(host: str) -> None:
+    with pytest.raises(Invalid, match="neither a host name nor an address"):
+        syslog(server=host)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "::1", "localhost", "LOCALHOST.", "a.localhost", "169.254.169.254"]
+)
+def test_a_host_that_is_this_machine_is_refused_unless_a_setting_opens_it(host: str) -> None:
+    with pytest.raises(Invalid, match=r"config\.server: .* --log-sink-allow"):
+        syslog(server=host)
+
+
+def test_every_field_but_the_required_may_be_left_out() -> None:
+    for type, given, required in (
+        (SinkType.RSYSLOG, SYSLOG, ("server", "port", "format")),
+        (SinkType.OPENSEARCH, SEARCH, ("url", "index_prefix")),
+    ):
+        for name in required:
+            with pytest.raises(Invalid, match=name):
+                sinks.config(type, {key: value for key, value in given.items() if key != name})
+
+
+@pytest.mark.parametrize(("text", "words"), [("datadog", "MongoDB"), ("kafka", "is not one of")])
+def test_a_type_that_there_is_not_is_refused(text: str, words: str) -> None:
+    with pytest.raises(Invalid, match=words):
+        sinks.sink_type(text)
+
+
+@pytest.mark.parametrize("text", ["", " x", "x" * 65, "a\nb", "é"])
+def test_a_name_that_makes_no_sense_is_refused(text: str) -> None:
+    with pytest.raises(Invalid, match="sink_name"):
+        sinks.sink_name(text)

@@ -1,0 +1,111 @@
+"""Messages in the forms of syslog."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cenote.errors import Invalid
+from cenote.logs import syslog
+from cenote.logs.messages import Message, Severity, Source
+from cenote.logs.syslog import Format
+
+AT = datetime(2026, 3, 1, 7, 8, 9, 120_999, tzinfo=UTC)
+
+
+def message(
+    text: str = "LOG:  x", severity: Severity = Severity.LOG, source: Source = Source.POSTGRES
+) -> Message:
+    return Message(source, 0, 1, text, severity, AT, 41)
+
+
+def frame(text: str, format: Format = Format.RFC5424, **more: str) -> bytes:
+    return syslog.frame(message(text), format=format, host="backend", **more)
+
+
+def test_a_message_after_rfc_5424_has_its_length_in_front() -> None:
+    text = "<134>1 2026-03-01T07:08:09.120Z backend postgres 41 - - LOG:  é\n\tx"
+    assert frame("LOG:  é\n\tx") == f"{len(text.encode())} {text}".encode()
+
+
+def test_structured_data_stands_in_brackets() -> None:
+    assert b' - [TOKEN tag="x"] LOG' in frame("LOG:  x", data='TOKEN tag="x"')
+
+
+def test_a_day_of_one_digit_has_a_space_before_it_after_rfc_3164() -> None:
+    assert frame("LOG:  x", Format.RFC3164) == b"<134>Mar  1 07:08:09 backend postgres[41]: LOG:  x\n"
+
+
+def test_every_tag_of_a_template_is_filled_in() -> None:
+    template = " ".join(f"%{tag}%" for tag in syslog.TAGS)
+    syslog.check_template(template)
+    expected = "backend postgres M - 134 41 - Mar  1 07:08:09 2026-03-01T07:08:09.120Z\n"
+    assert frame("M", Format.CUSTOM, template=template).decode() == expected
+
+
+def test_what_a_message_says_fills_in_nothing() -> None:
+    assert frame("%pri% %msg%", Format.CUSTOM, template="[%msg%]") == b"[%pri% %msg%]\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "levels"),
+    [
+        (
+            Source.POSTGRES,
+            {"debug": 7, "log": 6, "notice": 5, "warning": 5, "error": 4, "fatal": 3, "panic": 2},
+        ),
+        (Source.PGBOUNCER, {"debug": 7, "log": 6, "warning": 4, "error": 3, "fatal": 2}),
+    ],
+)
+def test_severities_are_those_that_the_servers_give_to_syslog(source: Source, levels: dict[str, int]) -> None:
+    for word, level in levels.items():
+        assert syslog.priority(message(severity=Severity(word), source=source)) == 128 + level
+
+
+@pytest.mark.parametrize("template", ["%nothing%", "100 %", "a\nb", "x" * 3000, "%msg", "%%"])
+def test_a_template_that_cannot_be_filled_in_is_refused(template: str) -> None:
+    with pytest.raises(Invalid, match=r"config\.logline"):
+        syslog.check_template(template)
+
+
+@pytest.mark.parametrize("data", ["a b", 'a b="', 'a b="x"]', '[a b="x"]', 'a b="x\n"', 'a b="x" c', "a b=c"])
+def test_structured_data_that_is_none_is_refused(data: str) -> None:
+    with pytest.raises(Invalid, match=r"config\.sd"):
+        syslog.check_structured_data(data)
+
+
+@pytest.mark.parametrize("data", ["name", 'TOKEN tag="x"', 'id@32473 a="1" b="\\"\\]\\\\"'])
+def test_structured_data_may_have_any_number_of_values(data: str) -> None:
+    syslog.check_structured_data(data)
+
+
+texts = st.lists(st.text(max_size=60), max_size=8)
+
+
+@given(texts)
+def test_messages_after_rfc_5424_are_told_apart_whatever_they_say(said: list[str]) -> None:
+    data, found = b"".join(frame(text) for text in said), []
+    while data:
+        length, _, data = data.partition(b" ")
+        found.append(data[: int(length)].split(b" ", 7)[7].decode())
+        data = data[int(length) :]
+    assert found == said
+
+
+@given(texts, st.sampled_from([Format.RFC3164, Format.CUSTOM]))
+def test_the_other_forms_have_a_line_for_each_message_whatever_it_says(
+    said: list[str], format: Format
+) -> None:
+    data = b"".join(frame(text, format, template="%msg%") for text in said)
+    lines = data.decode().split("\n")
+    assert lines.pop() == ""
+    assert len(lines) == len(said)
+    for line, text in zip(lines, said, strict=True):
+        assert not re.search(r"[\x00-\x1f\x7f]", line)
+        if "#" not in text:
+            plain = re.sub(r"#(\d{3})", lambda found: chr(int(found[1], 8)), line)
+            assert plain.endswith(text)
