@@ -18,6 +18,7 @@ from cenote.host import facts, processes
 from cenote.host.machine import Machine
 from cenote.metrics.counting import Passes
 from cenote.node import NodeTask
+from cenote.shipping import Shipping
 from cenote.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -31,9 +32,12 @@ AT_ONCE = 4  # templates that are copied at the same time
 class Agent:
     """Runs the nodes of one host, and announces that it is there."""
 
-    def __init__(self, store: Store, machine: Machine, site: Site, host: Host) -> None:
+    def __init__(
+        self, store: Store, machine: Machine, site: Site, host: Host, shipping: Shipping | None = None
+    ) -> None:
         self._store, self._machine, self._site, self._host = store, machine, site, host
         self.passes = Passes()
+        self._shipping = shipping
         self._tasks: dict[UUID, NodeTask] = {}
         self._turn = asyncio.Semaphore(AT_ONCE)
 
@@ -46,6 +50,8 @@ class Agent:
                 group.create_task(self._follow(), name="following the records")
                 group.create_task(self._reap(), name="reaping")
         finally:
+            if self._shipping is not None:
+                await self._shipping.stop()
             await asyncio.gather(*(task.stop() for task in self._tasks.values()))
 
     async def _follow(self) -> None:
@@ -97,6 +103,8 @@ class Agent:
 
     def _wake(self, cluster_id: UUID) -> None:
         stored = self._store.cluster(cluster_id)
+        if self._shipping is not None:
+            self._shipping.wake(cluster_id)
         task = self._tasks.get(cluster_id)
         if stored is None:
             if task is not None and task.finished:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from cenote.changes import Program
 from cenote.errors import Misconfigured
+from cenote.logs import positions
 from cenote.logs.messages import Source
 
 _LONGEST_SOCKET = 107  # bytes, sun_path of unix(7)
@@ -114,6 +115,10 @@ class NodePaths:
 
     def log(self, source: Source) -> Path:
         return self.root / ("postgresql.log" if source is Source.POSTGRES else "pgbouncer.log")
+
+    def sink(self, id: UUID) -> Path:
+        """How far a log sink has got."""
+        return self.root / positions.name(id)
 
     def server(self, binaries: Path) -> Program:
         return Program(

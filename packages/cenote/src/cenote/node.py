@@ -26,6 +26,8 @@ from cenote.errors import CenoteError, NotFound, Unavailable
 from cenote.host import facts, files, logs, processes
 from cenote.host.machine import Machine
 from cenote.host.sql import Session
+from cenote.logs import positions
+from cenote.logs.messages import Source
 from cenote.metrics.counting import Outcome, Passes
 from cenote.storage import Use
 from cenote.store.store import Store
@@ -88,8 +90,7 @@ class NodeTask:
                     if stored.value.deleted_at is not None:
                         await self._remove(stored)
                         return
-                    for program in self._wanted(stored).programs:
-                        logs.shorten(program.log)
+                    _shorten_logs(self._wanted(stored))
                     if await self._converge(stored):
                         pause = LOOK_OFTEN
                 except Waiting as waiting:
@@ -278,6 +279,21 @@ class NodeTask:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.wake.wait()
+
+
+def _shorten_logs(wanted: Wanted) -> None:
+    """Give back the space of what no reader and no log sink needs."""
+    kept = [
+        positions.read(content)
+        for sink in wanted.cluster.sinks
+        if (content := files.read(wanted.paths.sink(sink.id))) is not None
+    ]
+    for source in Source:
+        path = wanted.paths.log(source)
+        end = logs.end(path)
+        places = [known.at(source) for known in kept]
+        unshipped = min((place.at if place.file == end.file else 0 for place in places), default=None)
+        logs.shorten(path, unshipped)
 
 
 def _in_words(error: CenoteError | OSError) -> str:

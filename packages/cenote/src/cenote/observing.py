@@ -8,13 +8,16 @@ numbers that change with every query would wear out the store, and be old when t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Protocol
+from uuid import UUID
 
 import msgspec
 
 from cenote.domain import Cluster
 from cenote.errors import Unavailable
 from cenote.logs.messages import Message, Source
+from cenote.logs.sinks import SinkNumbers
 from cenote.metrics.counting import Passes
 
 
@@ -142,6 +145,14 @@ class Observer(Protocol):
         """Return the numbers of the host of a cluster's primary; Unavailable when it does not tell them."""
         ...
 
+    def sinks(self, cluster: Cluster) -> Mapping[UUID, SinkNumbers]:
+        """Return how the log sinks of a cluster get on; one that was just made may be missing."""
+        ...
+
+    def is_own(self, address: IPv4Address | IPv6Address) -> bool:
+        """Return whether an address leads to a host of the clusters itself."""
+        ...
+
 
 class _NoObserver:
     """For an API without hosts: every cluster's pooler is out of reach."""
@@ -162,6 +173,12 @@ class _NoObserver:
 
     async def machine(self, cluster: Cluster) -> MachineNumbers:
         raise Unavailable("This service has no way to ask the host.")
+
+    def sinks(self, cluster: Cluster) -> Mapping[UUID, SinkNumbers]:
+        return {}
+
+    def is_own(self, address: IPv4Address | IPv6Address) -> bool:
+        return False
 
 
 NO_OBSERVER: Observer = _NoObserver()

@@ -31,11 +31,13 @@ from cenote.host import facts, processes
 from cenote.host.machine import Machine
 from cenote.host.observer import HostObserver
 from cenote.host.processes import Account
+from cenote.host.reaching import Guard
 from cenote.layout import Layout
 from cenote.programs import Programs
 from cenote.sampling import Sampler
 from cenote.scraping import Scraping
 from cenote.settings import ServeSettings
+from cenote.shipping import Shipping
 from cenote.store import Sealer, Store
 from cenote.store.gateway import Gateway
 from cenote.store.server import PrivateEtcd
@@ -203,8 +205,10 @@ async def _run(
     sealer = Sealer(layout.sealing_key)
     await identity.admit_administrator(store, layout)
     host = _host(settings, found)
-    agent = Agent(store, *_machine(settings, layout, found, account, sealer), host)
-    observer = HostObserver(layout, agent.passes, settings.certificate)
+    machine, site = _machine(settings, layout, found, account, sealer)
+    shipping = Shipping(store, machine, sealer, Guard(settings.log_sink_allow))
+    agent = Agent(store, machine, site, host, shipping)
+    observer = HostObserver(layout, agent.passes, settings.certificate, shipping.numbers)
     sampler = Sampler(store, observer)
     app = create_app(
         store,
@@ -214,6 +218,7 @@ async def _run(
             domain=settings.domain,
             requests_per_hour=settings.requests_per_hour,
             requests_per_minute=settings.requests_per_minute,
+            log_sink_allow=settings.log_sink_allow,
         ),
         observer,
         sampler,

@@ -10,6 +10,7 @@ from pathlib import Path
 from cenote import programs
 from cenote.domain import Secret
 from cenote.errors import Misconfigured
+from cenote.logs.reach import Network
 
 FIRST_PORT, LAST_PORT = 25060, 26059  # 333 clusters; the first gets the ports that everybody knows
 _LOCALHOST = ("127.0.0.1", "::1")
@@ -46,6 +47,7 @@ class ServeSettings:
     last_port: int = LAST_PORT
     requests_per_hour: int = 5_000
     requests_per_minute: int = 250
+    log_sink_allow: tuple[Network, ...] = ()
 
     def check(self) -> None:
         """Raise Misconfigured for settings that contradict each other."""

@@ -20,6 +20,7 @@ from cenote import rules
 from cenote.api.auth import Caller
 from cenote.domain import Cluster, ClusterStatus, EventType, Note
 from cenote.errors import Busy, Invalid, Malformed, NotFound, Unauthenticated
+from cenote.logs.reach import Network
 from cenote.metrics.counting import Requests
 from cenote.observing import Observer, PoolNumbers
 from cenote.sampling import Sampler
@@ -41,6 +42,7 @@ class Settings:
     requests_per_minute: int = 250
     wait_seconds: float = 5.0  # how long a change waits for the agent before it is answered anyway
     max_body_bytes: int = 1024 * 1024
+    log_sink_allow: tuple[Network, ...] = ()  # addresses that logs may be sent to besides
 
     def host_of(self, cluster_name: str, *, private: bool = False) -> str:
         """Return the host name that clients of a cluster connect to."""

@@ -22,11 +22,24 @@ from cenote.cli.options import data_dir
 from cenote.domain import Secret
 from cenote.host import files
 from cenote.layout import Layout
+from cenote.logs import reach
+from cenote.logs.reach import Network
 from cenote.serving import Ready, Serving
 from cenote.settings import FIRST_PORT, LAST_PORT, EtcdSettings, ServeSettings
 
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+class _Network(click.ParamType[Any]):
+    name = "CIDR"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Network:
+        try:
+            return reach.network(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is no network, such as 127.0.0.1/32", param, ctx)
+
 
 _OPTIONS = (
     data_dir,
@@ -58,6 +71,13 @@ _OPTIONS = (
     ),
     click.option("--requests-per-hour", default=5000, show_default=True, help="For each token; 0: no limit."),
     click.option("--requests-per-minute", default=250, show_default=True, help="The same in a burst."),
+    click.option(
+        "--log-sink-allow",
+        multiple=True,
+        type=_Network(),
+        envvar="CENOTE_LOG_SINK_ALLOW",
+        help="A network of this machine that customers may have logs sent to, too.",
+    ),
     click.option("--log-level", default="warning", type=click.Choice(["debug", "info", "warning", "error"])),
 )
 
@@ -114,6 +134,7 @@ def _settings(given: dict[str, Any]) -> ServeSettings:
         last_port=int(last),
         requests_per_hour=given["requests_per_hour"],
         requests_per_minute=given["requests_per_minute"],
+        log_sink_allow=given["log_sink_allow"],
     )
 
 

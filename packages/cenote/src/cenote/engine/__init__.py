@@ -9,12 +9,25 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from cenote.engine import databases, folders, grants, intruders, pooler, restart, roles, server, tls, updates
+from cenote.engine import (
+    databases,
+    folders,
+    grants,
+    intruders,
+    pooler,
+    restart,
+    roles,
+    server,
+    sinks,
+    tls,
+    updates,
+)
 
 # PgBouncer comes after these: a pool is answered for only when the role and the database behind it are there.
 # Connections are judged at the end, when both servers let nobody else in any more.
 PARTS: tuple[ModuleType, ...] = (
     folders,
+    sinks,
     tls,
     server,
     restart,

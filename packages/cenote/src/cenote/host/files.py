@@ -48,6 +48,14 @@ def read(path: Path) -> bytes | None:
         return None
 
 
+def names(folder: Path) -> list[str]:
+    """Return the names in a folder; none when it is not there."""
+    try:
+        return sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+
+
 def make_directory(path: Path, mode: int, owner: tuple[int, int] | None) -> None:
     path.mkdir(mode=mode, parents=True, exist_ok=True)
     folder = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

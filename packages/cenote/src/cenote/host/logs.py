@@ -17,6 +17,7 @@ from pathlib import Path
 
 from cenote.host import files
 from cenote.logs.messages import Message, Source, messages
+from cenote.logs.positions import Place
 
 KEPT = 16 * 2**20  # bytes of a log that stay for people to read
 BACKLOG = 256 * 2**20  # bytes of a log that are kept for sinks that have not got them yet
@@ -61,6 +62,16 @@ def read(path: Path, start: int, most: int) -> Piece | None:
         rest = data.lstrip(b"\0").partition(b"\n")[2]
         there, data = there + len(data) - len(rest), rest
     return Piece(data, there, number, size)
+
+
+def end(path: Path) -> Place:
+    """Return where a log ends, as far as it is written."""
+    try:
+        with open(path, "rb", opener=files.opened) as log:
+            found = os.fstat(log.fileno())
+            return Place(file=found.st_ino, at=found.st_size)
+    except FileNotFoundError:
+        return Place()
 
 
 def tail(path: Path, source: Source, count: int, cursor: str = "") -> tuple[list[Message], str]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from uuid import UUID
 
 from cenote import certificates
 from cenote.domain import Cluster
 from cenote.errors import CenoteError, Unavailable
-from cenote.host import facts, logs, processes, sql
+from cenote.host import facts, logs, processes, reaching, sql
 from cenote.host.effort import Efforts
 from cenote.host.statistics import Statistics
 from cenote.layout import Layout
 from cenote.logs.messages import Message, Source
+from cenote.logs.reach import Address
+from cenote.logs.sinks import SinkNumbers
 from cenote.metrics.counting import Passes
 from cenote.observing import MachineNumbers, PoolNumbers, ServerNumbers, ServiceNumbers, pool_numbers
 
@@ -24,10 +27,17 @@ _STARTED = time.time()  # this module is loaded as the process starts
 class HostObserver:
     """The ``Observer`` of a service whose nodes all run on this host."""
 
-    def __init__(self, layout: Layout, passes: Passes | None = None, certificate: Path | None = None) -> None:
-        """``passes`` are the agent's, ``certificate`` is the API's."""
+    def __init__(
+        self,
+        layout: Layout,
+        passes: Passes | None = None,
+        certificate: Path | None = None,
+        sinks: Callable[[Cluster], Mapping[UUID, SinkNumbers]] = lambda _: {},
+    ) -> None:
+        """``passes`` and ``sinks`` are the agent's, ``certificate`` is the API's."""
         self._layout, self._certificate = layout, certificate or layout.api_certificate
         self._passes = passes or Passes()
+        self._sinks = sinks
         self._statistics = Statistics(layout)
         self._efforts = Efforts()
 
@@ -76,3 +86,9 @@ class HostObserver:
             return await asyncio.to_thread(self._efforts.of, None if server is None else server.pid)
         except OSError as error:
             raise Unavailable(f"The host does not tell of its processors: {error.strerror}") from None
+
+    def sinks(self, cluster: Cluster) -> Mapping[UUID, SinkNumbers]:
+        return self._sinks(cluster)
+
+    def is_own(self, address: Address) -> bool:
+        return reaching.is_own(address)
