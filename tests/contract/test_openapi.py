@@ -93,6 +93,14 @@ async def tour(api: Api) -> None:
     await call("GET", "/v2/databases/metrics/credentials", 200)
     login = {"basic_auth_username": "prometheus", "basic_auth_password": "correct-horse"}
     await call("PUT", "/v2/databases/metrics/credentials", 204, json={"credentials": login})
+    rsyslog = {"server": "192.0.2.1", "port": 514, "tls": False, "format": "rfc5424"}
+    sink = {"sink_name": "logs", "sink_type": "rsyslog", "config": rsyslog}
+    made = (await call("POST", f"{cluster}/logsink", 201, json=sink))["sink"]["sink_id"]
+    await call("GET", f"{cluster}/logsink", 200)
+    await call("GET", f"{cluster}/logsink/{made}", 200)
+    await call("PUT", f"{cluster}/logsink/{made}", 200, json={"config": rsyslog | {"format": "rfc3164"}})
+    await call("DELETE", f"{cluster}/logsink/{made}", 200)
+
     # Read on the way by some clients, and truly answered that there is none.
     await call("GET", f"{cluster}/replicas", 200)
 

@@ -15,6 +15,17 @@ class ClusterAdditions(TypedDict):
     failing: bool
 
 
+class LogsinkAdditions(TypedDict):
+    """How a log sink gets on, in words; the bytes of the logs that wait, and those that nobody will get."""
+
+    state: Literal["starting", "delivering", "failing"]
+    reason: str
+    delivered_at: str | None
+    lag_bytes: int
+    lost_bytes: int
+    refused_messages: int
+
+
 class UserAdditions(TypedDict):
     """What the user may do with what others make; None takes it away."""
 

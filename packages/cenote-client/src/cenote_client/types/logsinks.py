@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
+from .additions import LogsinkAdditions
+
 
 class RsyslogConfig(TypedDict):
     """A syslog server; ``logline`` goes with the format ``custom``, ``sd`` is the structured data, the rest
@@ -45,6 +47,7 @@ class Logsink(TypedDict):
     sink_name: str
     sink_type: SinkType
     config: LogsinkConfig
+    cenote: NotRequired[LogsinkAdditions]
 
 
 class LogsinkResponse(TypedDict):

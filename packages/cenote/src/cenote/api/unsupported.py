@@ -47,8 +47,6 @@ DELETE /online-migration/{migration_id:str} migrating from another server
 GET /backups keeping backups
 POST /replicas adding replicas
 PUT /upgrade upgrading to another major version
-GET POST /logsink forwarding logs
-GET PUT DELETE /logsink/{logsink_id:str} forwarding logs
 """
 
 

@@ -1,0 +1,134 @@
+"""Log sinks: create, list, get, update, delete.
+
+An address that leads to the host itself is refused here where it stands in the configuration as such; what a
+name leads to is looked at for each connection (``host/reaching.py``).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+
+from cenote.api.auth import CREATE, DELETE, READ, UPDATE
+from cenote.api.service import Body, Call, answer, operation
+from cenote.domain import Cluster, LogSink, SinkType
+from cenote.logs import sinks
+from cenote.logs.sinks import SinkNumbers
+
+PATH = "/v2/databases/{database_cluster_uuid:str}/logsink"
+ONE = PATH + "/{logsink_id:str}"
+
+
+class CreateSink(Body):
+    sink_name: str
+    sink_type: str
+    config: dict[str, Any]
+
+
+class UpdateSink(Body):
+    """The whole configuration, which replaces the one that there is; name and type stay."""
+
+    config: dict[str, Any]
+
+
+class DeliveryView(msgspec.Struct):
+    """How the sink gets on: ``state`` is starting, delivering or failing, and ``reason`` says why in words.
+
+    ``lag_bytes`` of the logs wait to be sent, ``lost_bytes`` were dropped before they could be, and the peer
+    did not want ``refused_messages``.
+    """
+
+    state: str
+    reason: str
+    delivered_at: datetime | None
+    lag_bytes: int
+    lost_bytes: int
+    refused_messages: int
+
+
+class SinkView(msgspec.Struct):
+    sink_id: UUID
+    sink_name: str
+    sink_type: SinkType
+    config: dict[str, Any]
+    cenote: DeliveryView
+
+
+class SinkAnswer(msgspec.Struct):
+    sink: SinkView
+
+
+class SinksAnswer(msgspec.Struct):
+    sinks: list[SinkView]
+
+
+@operation(HttpMethod.GET, PATH, scope=READ, answer=SinksAnswer)
+async def list_sinks(request: Call) -> ASGIResponse:
+    """List the log sinks of a cluster, and how each gets on."""
+    cluster = request.cluster().value
+    return answer(SinksAnswer([_view(request, cluster, sink) for sink in cluster.sinks]))
+
+
+@operation(HttpMethod.POST, PATH, scope=CREATE, status=201, body=CreateSink, answer=SinkAnswer)
+async def create_sink(request: Call) -> ASGIResponse:
+    """Send the logs of a cluster to another place, too, from this moment on."""
+    request.cluster()  # that there is none goes before what is wrong with the body
+    wanted = await request.decoded(CreateSink)
+    name, type = sinks.sink_name(wanted.sink_name), sinks.sink_type(wanted.sink_type)
+    sealed = _sealed(request, type, wanted.config)
+    sink = LogSink(id=uuid4(), name=name, type=type, sealed_config=sealed)
+    stored = await request.change_cluster(lambda current: sinks.add(current, sink))
+    return answer(SinkAnswer(_view(request, stored.value, sink)), 201)
+
+
+@operation(HttpMethod.GET, ONE, scope=READ, answer=SinkView)
+async def get_sink(request: Call) -> ASGIResponse:
+    """Get a log sink, bare, and how it gets on."""
+    cluster = request.cluster().value
+    return answer(_view(request, cluster, sinks.sink_of(cluster, request.path_params["logsink_id"])))
+
+
+@operation(HttpMethod.PUT, ONE, scope=UPDATE, body=UpdateSink)
+async def update_sink(request: Call) -> ASGIResponse:
+    """Replace the configuration of a log sink; what was not delivered yet goes to the new place."""
+    sink = sinks.sink_of(request.cluster().value, request.path_params["logsink_id"])
+    wanted = await request.decoded(UpdateSink)
+    sealed = _sealed(request, sink.type, wanted.config)
+    await request.change_cluster(lambda current: sinks.change(current, sink.id, sealed))
+    return ASGIResponse(status_code=200)
+
+
+@operation(HttpMethod.DELETE, ONE, scope=DELETE)
+async def delete_sink(request: Call) -> ASGIResponse:
+    """Stop sending the logs to a place."""
+    sink = sinks.sink_of(request.cluster().value, request.path_params["logsink_id"])
+    await request.change_cluster(lambda current: sinks.remove(current, sink.id))
+    return ASGIResponse(status_code=200)
+
+
+def _sealed(request: Call, type: SinkType, given: dict[str, Any]) -> str:
+    """Return the configuration as it is recorded, once it has been found to be right."""
+    service = request.service
+    config = sinks.config(type, given, service.settings.log_sink_allow, service.observer.is_own)
+    return service.sealer.seal(sinks.kept(config))
+
+
+def _view(request: Call, cluster: Cluster, sink: LogSink) -> SinkView:
+    service = request.service
+    config = sinks.read(sink.type, service.sealer.open(sink.sealed_config))
+    numbers = service.observer.sinks(cluster).get(sink.id, SinkNumbers())
+    return SinkView(
+        sink_id=sink.id,
+        sink_name=sink.name,
+        sink_type=sink.type,
+        config=sinks.shown(config, credentials=request.caller.sees_credentials),
+        cenote=msgspec.convert(numbers, DeliveryView, from_attributes=True),
+    )
+
+
+ROUTES = (list_sinks, create_sink, get_sink, update_sink, delete_sink)
