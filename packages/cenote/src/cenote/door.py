@@ -37,7 +37,7 @@ class Door:
         self._addresses, self._admits, self._certificate = tuple(addresses), admits, certificate
         self._protocol = protocol
         self._handshakes: set[asyncio.Task[None]] = set()
-        self._connections: set[asyncio.Transport] = set()
+        self._connections: set[asyncio.BaseTransport] = set()
         self._context: tuple[bytes, ssl.SSLContext] | None = None
 
     async def serve(self) -> None:
@@ -77,7 +77,6 @@ class Door:
             transport, _ = await loop.connect_accepted_socket(
                 self._protocol, connection, ssl=self._tls(), ssl_handshake_timeout=HANDSHAKE_SECONDS
             )
-            assert isinstance(transport, asyncio.Transport)
             self._connections.add(transport)
         except (OSError, Unavailable) as error:  # it leaves, or speaks no TLS
             log.debug("port %d: %s", self.port, error)

@@ -178,7 +178,8 @@ class Scraping:
             pools=pools,
         )
         full_version = catalog.versions(self._store.hosts()).get(cluster.version, cluster.version)
-        return of_cluster.render(cluster, full_version, found)
+        # A page of many databases takes a while to write.
+        return await asyncio.to_thread(of_cluster.render, cluster, full_version, found)
 
     async def _asked(self, id: UUID, what: str, question: Callable[[], Awaitable[T]]) -> T | None:
         """Return the answer to a question; None when there is none, or it takes too long.
