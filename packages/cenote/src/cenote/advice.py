@@ -225,9 +225,8 @@ def _sessions(one: PoolFacts, facts: Facts) -> Iterator[Advice]:
         pool=one.pool.name,
         severity=Severity.PROBLEM if waits else Severity.HINT,
         sentence=f"{_number(recent.servers_active)} servers are each held by a session, and on average "
-        f"{_number(recent.in_transaction)} of them {'is' if recent.in_transaction <= 1 else 'are'} in a "
-        f"transaction{', while clients wait' if waits else ''}: try transaction mode, unless programs need "
-        "what it breaks.",
+        f"{_few(recent.in_transaction)} in a transaction{', while clients wait' if waits else ''}: try "
+        "transaction mode, unless programs need what it breaks.",
         numbers={"servers_held": recent.servers_active, "servers_in_transaction": recent.in_transaction}
         | (_waiting_numbers(one, None) if waits else {}),
         since=recent.waiting_since if waits else None,
@@ -426,6 +425,12 @@ def _while(machine: Machine, load: float) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 10 or abs(value - round(value)) < 0.05 else f"{value:.1f}"
+
+
+def _few(value: float) -> str:
+    if value < 0.05:
+        return "hardly any of them is"
+    return f"{_number(value)} of them {'is' if value <= 1 else 'are'}"
 
 
 def _percent(share: float) -> str:

@@ -33,9 +33,20 @@ class MachinePast(TypedDict):
     sessions: list[float]
 
 
+class PoolConnections(TypedDict):
+    """The connections that the server takes: kept for maintenance, given to pools, left for further ones."""
+
+    all: int
+    reserved: int
+    allocated: int
+    left: int
+    sessions: int | None
+
+
 class PoolHistory(TypedDict):
     pools: list[PoolPast]
     machine: MachinePast
+    connections: PoolConnections
 
 
 class PoolHistoryResponse(TypedDict):

@@ -8,8 +8,10 @@ import msgspec
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
+from cenote import configuration, rules
 from cenote.api.auth import READ
 from cenote.api.service import Call, answer, operation
+from cenote.domain import Cluster
 from cenote.errors import Invalid
 from cenote.history import DAY_MINUTES, PoolHistory, Table
 
@@ -48,9 +50,22 @@ class MachinePastView(msgspec.Struct):
     sessions: list[float]
 
 
+class ConnectionsView(msgspec.Struct):
+    """The connections that the server takes: kept for maintenance, given to pools, left for further ones."""
+
+    all: int
+    reserved: int
+    allocated: int
+    left: int
+    sessions: int | None
+
+
 class PastView(msgspec.Struct):
+    """``connections`` is as of this moment."""
+
     pools: list[PoolPastView]
     machine: MachinePastView
+    connections: ConnectionsView
 
 
 class PoolHistoryAnswer(msgspec.Struct):
@@ -80,7 +95,16 @@ async def get_pool_history(request: Call) -> ASGIResponse:
         _pool_view(pool.name, past.pools.get(pool.name) or PoolHistory(), begin, minutes, points)
         for pool in cluster.pools
     ]
-    return answer(PoolHistoryAnswer(PastView(views, _machine_view(past.machine.samples, begin))))
+    machine = _machine_view(past.machine.samples, begin)
+    sessions = int(machine.sessions[-1]) if machine.sessions else None
+    return answer(PoolHistoryAnswer(PastView(views, machine, connections_view(cluster, sessions))))
+
+
+def connections_view(cluster: Cluster, sessions: int | None) -> ConnectionsView:
+    left, capacity = rules.pool_room(cluster)
+    every = configuration.connections(cluster)
+    allocated = sum(pool.size for pool in cluster.pools)
+    return ConnectionsView(every, every - capacity, allocated, left, sessions)
 
 
 def _pool_view(name: str, past: PoolHistory, begin: float, minutes: int, points: int | None) -> PoolPastView:

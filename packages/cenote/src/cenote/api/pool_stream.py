@@ -12,9 +12,9 @@ import msgspec
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote import configuration, rules
 from cenote.api.auth import READ, authenticate
 from cenote.api.pool_advice import advice_views
+from cenote.api.pool_history import ConnectionsView, connections_view
 from cenote.api.service import Call, operation
 from cenote.api.streaming import HEARTBEAT, EventStream, event
 from cenote.domain import Cluster, Pool, PoolMode
@@ -44,16 +44,6 @@ class LivePoolView(msgspec.Struct, kw_only=True):
     queries_per_second: float
     in_transaction: float
     in_query: float
-
-
-class ConnectionsView(msgspec.Struct):
-    """The connections that the server takes: kept for maintenance, given to pools, left for further ones."""
-
-    all: int
-    reserved: int
-    allocated: int
-    left: int
-    sessions: int | None
 
 
 class LiveView(msgspec.Struct):
@@ -159,19 +149,12 @@ def _rows(past: ClusterHistory, told: float) -> Iterator[tuple[float, dict[str, 
 
 
 def _live(past: ClusterHistory, cluster: Cluster, at: float, rows: dict[str, dict[str, float]]) -> LiveView:
-    left, capacity = rules.pool_room(cluster)
     machine = past.machine.samples
     index = machine.since(at)
     known = index < len(machine)
     return LiveView(
         at=round(at, 3),
-        connections=ConnectionsView(
-            all=configuration.connections(cluster),
-            reserved=configuration.connections(cluster) - capacity,
-            allocated=sum(pool.size for pool in cluster.pools),
-            left=left,
-            sessions=int(machine["sessions"][index]) if known else None,
-        ),
+        connections=connections_view(cluster, int(machine["sessions"][index]) if known else None),
         busy=round(machine["busy"][index], 3) if known else None,
         pools=[_pool_view(pool, rows[pool.name]) for pool in cluster.pools if pool.name in rows],
     )

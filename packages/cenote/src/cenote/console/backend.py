@@ -87,14 +87,20 @@ class Backend:
         kind = NotAllowed if status == _FORBIDDEN else Refused
         raise kind(status, told.get("message", "The API gave no reason."), told.get("request_id", ""))
 
-    async def _answer(
-        self, method: str, path: str, sent: bytes, query: str
-    ) -> tuple[int, dict[bytes, bytes], bytes]:
-        headers = [(b"host", self._host), (b"authorization", f"Bearer {self._token}".encode())]
-        if sent:
-            headers.append((b"content-type", b"application/json"))
-        headers.append((b"content-length", b"%d" % len(sent)))
-        scope = cast(
+    async def follow(
+        self,
+        path: str,
+        headers: list[tuple[bytes, bytes]],
+        receive: Receive,
+        send: Send,
+        method: str = "GET",
+    ) -> None:
+        """Hand an answer of the API on as it comes, also one that has no end."""
+        await self._app(self._scope(method, path, "", headers), receive, send)
+
+    def _scope(self, method: str, path: str, query: str, headers: list[tuple[bytes, bytes]]) -> HTTPScope:
+        own = [(b"host", self._host), (b"authorization", f"Bearer {self._token}".encode())]
+        return cast(
             HTTPScope,
             {
                 "type": "http",
@@ -106,12 +112,18 @@ class Backend:
                 "raw_path": path.encode(),
                 "query_string": query.encode(),
                 "root_path": "",
-                "headers": headers,
+                "headers": own + headers,
                 "client": self._client,
                 "server": None,
                 "state": {},
             },
         )
+
+    async def _answer(
+        self, method: str, path: str, sent: bytes, query: str
+    ) -> tuple[int, dict[bytes, bytes], bytes]:
+        kind = [(b"content-type", b"application/json")] if sent else []
+        scope = self._scope(method, path, query, [*kind, (b"content-length", b"%d" % len(sent))])
         pending = [{"type": "http.request", "body": sent, "more_body": False}]
         status, found, parts = 500, dict[bytes, bytes](), list[bytes]()
 

@@ -56,7 +56,12 @@ class Pages:
             asset=lambda name: files[name].path, size_words=size_words, default_port=5432
         )
         self._environment.filters.update(
-            step=lambda text: quote(str(text), safe=""), moment=moment, clock=clock, mib=mib, number=number
+            step=lambda text: quote(str(text), safe=""),
+            moment=moment,
+            clock=clock,
+            mib=mib,
+            number=number,
+            seconds=seconds,
         )
 
     def render(self, template: str, **context: Any) -> str:
@@ -81,6 +86,13 @@ def number(value: float) -> str:
     if value == 0 or abs(value) >= 100 or value == int(value):
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def seconds(value: float) -> str:
+    """Return a time that something took."""
+    if value >= 1:
+        return f"{number(value)} s"
+    return f"{value * 1000:.0f} ms" if value else "0"
 
 
 def moment(text: str) -> str:
