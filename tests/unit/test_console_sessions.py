@@ -1,0 +1,162 @@
+"""What the console seals and signs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from urllib.parse import unquote
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cenote import formats
+from cenote.console import sessions
+from cenote.console.connecting import HIDDEN, texts
+from cenote.console.patience import MOST_ADDRESSES, TRIES, Patience
+from cenote.console.rendering import Pages, assets
+from cenote.console.sessions import SAID, SESSION, VISIT, Seals, Session
+from cenote.formats import Target
+
+SEALS = Seals(b"k" * 32)
+TOKEN = "cenote_v1_" + "5e" * 32
+
+
+def session(ends: float) -> Session:
+    return Session(id="one", token=TOKEN, name="ci", scopes=frozenset({"*"}), ends=ends)
+
+
+def sealed(one: Session, seals: Seals = SEALS) -> str:
+    return seals.seal(SESSION, msgspec.json.encode(one))
+
+
+# -- Cookies
+
+
+def test_a_session_comes_back_as_it_was_and_hides_its_token() -> None:
+    one = session(time.time() + 60)
+    cookie = sealed(one)
+    assert SEALS.session(cookie) == one
+    assert TOKEN not in cookie
+    assert TOKEN not in repr(one)
+
+
+def test_a_session_that_is_over_is_none() -> None:
+    assert SEALS.session(sealed(session(time.time() - 1))) is None
+
+
+@pytest.mark.parametrize("kind", [VISIT, SAID])
+def test_what_was_sealed_as_another_kind_of_cookie_is_no_session(kind: str) -> None:
+    one = msgspec.json.encode(session(time.time() + 60))
+    assert SEALS.session(SEALS.seal(kind, one)) is None
+
+
+def test_another_key_opens_nothing() -> None:
+    assert Seals(b"l" * 32).session(sealed(session(time.time() + 60))) is None
+
+
+@given(st.text())
+def test_no_text_is_a_session_by_chance(text: str) -> None:
+    assert SEALS.session(text) is None
+
+
+def test_a_cookie_in_another_spelling_of_its_bytes_is_still_one_or_none() -> None:
+    cookie = sealed(session(time.time() + 60))
+    for other in (cookie + "=", cookie.rstrip("="), cookie + "!", " " + cookie):
+        assert other == cookie or SEALS.session(other) is None
+
+
+# -- Forms
+
+
+@given(st.text(min_size=1), st.text())
+def test_the_token_of_a_form_is_good_for_its_own_session_only(id: str, other: str) -> None:
+    assert SEALS.made_form(id, SEALS.form_token(id))
+    assert SEALS.made_form(other, SEALS.form_token(id)) == (other == id)
+    assert not SEALS.made_form(id, other)
+
+
+def test_a_form_token_does_not_come_from_the_key_of_the_cookies() -> None:
+    assert Seals(b"l" * 32).form_token("one") != SEALS.form_token("one")
+
+
+# -- Patience
+
+
+def test_patience_ends_for_one_address_and_not_for_others() -> None:
+    patience = Patience()
+    for _ in range(TRIES):
+        assert patience.has_some("192.0.2.1")
+        patience.lose("192.0.2.1")
+    assert not patience.has_some("192.0.2.1")
+    assert patience.has_some("192.0.2.2")
+
+
+def test_many_addresses_take_no_more_memory() -> None:
+    patience = Patience()
+    for number in range(MOST_ADDRESSES + 10):
+        patience.lose(str(number))
+    assert len(patience._tries) == MOST_ADDRESSES
+
+
+# -- Templates
+
+
+def test_text_is_escaped_and_a_name_that_is_not_there_fails() -> None:
+    pages = Pages(assets())
+    shown = pages.render("error.html", **frame(), title="<b>", message="a & b", request_id="")
+    assert "<b>" not in shown
+    assert "a &amp; b" in shown
+    with pytest.raises(Exception, match="'message' is undefined"):
+        pages.render("error.html", **frame(), title="", request_id="")
+
+
+def frame() -> dict[str, object]:
+    return {"session": None, "said": None, "path": "/", "form_token": "", "can": lambda scope: False}
+
+
+def test_the_address_of_a_static_file_follows_its_content() -> None:
+    for name, asset in assets().items():
+        stem, _, suffix = name.rpartition(".")
+        assert asset.path.startswith(f"/console/static/{stem}-")
+        assert asset.path.endswith(f".{suffix}")
+
+
+# -- Connections
+
+
+def connection(password: str) -> dict[str, object]:
+    return {"host": "localhost", "port": 25060, "database": "defaultdb", "user": "app", "password": password}
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=9))
+def test_a_hidden_password_is_in_no_text_and_a_shown_one_in_each_that_is_secret(password: str) -> None:
+    hidden = texts(connection(password), None, shown=False)
+    assert texts(connection("another one"), None, shown=False) == hidden
+    assert {text.id for text in hidden if text.secret} == {text.id for text in hidden if HIDDEN in text.text}
+    fields = {text.id: text.text for text in texts(connection(password), None, shown=True)}
+    assert fields["field-password"] == password
+    assert unquote(fields["text-uri"]).count(password) >= 1
+
+
+def test_a_token_that_sees_no_credentials_gets_names_for_them() -> None:
+    shown = {"host": "localhost", "port": 25060, "database": "defaultdb"}
+    found = {text.id: text for text in texts(shown, None, shown=True)}
+    assert found["text-uri"].text == "postgresql://USER:PASSWORD@localhost:25060/defaultdb?sslmode=require"
+    assert not [text for text in found.values() if text.secret]
+
+
+@pytest.mark.parametrize("name", formats.SNIPPETS)
+def test_every_snippet_names_the_place_the_login_and_the_authority(name: str) -> None:
+    target = Target("db.example.com", 25061, "orders", "app", "s3cret", authority="/etc/ca.crt")
+    text = formats.SNIPPETS[name](target)
+    for word in ("db.example.com", "25061", "orders", "app", "s3cret", "/etc/ca.crt"):
+        assert word in text
+    assert "/etc/ca.crt" not in formats.SNIPPETS[name](replace(target, authority=None))
+
+
+def test_cookies_are_set_for_this_host_alone() -> None:
+    name, line = sessions.cookie(SESSION, "x", 60)
+    assert name == "set-cookie"
+    assert line == "__Host-cenote=x; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=60"
