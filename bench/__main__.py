@@ -18,7 +18,7 @@ from pathlib import Path
 from bench import row
 from bench.row import Missing, Row
 
-PARTS = ("creating", "getting", "querying", "memory", "client")
+PARTS = ("creating", "getting", "querying", "memory", "client", "console")
 RESULT = Path("build/bench.json")
 
 

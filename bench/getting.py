@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import json
 import signal
 import socket
@@ -17,39 +16,19 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from uuid import uuid4
 
 import httpx
-import msgspec
 
-from bench import load
+from bench import load, records
 from bench.load import Load, Wrk
 from bench.row import Row, ours_at_most, ratio_at_least
-from cenote import certificates
-from cenote.api import credentials
-from cenote.domain import (
-    ADMIN_USER,
-    DEFAULT_DATABASE,
-    CertificateAuthority,
-    Cluster,
-    Database,
-    Node,
-    Pool,
-    Secret,
-    UserRole,
-)
 from cenote.layout import Layout
-from cenote.settings import EtcdSettings
-from cenote.store import Gateway, PrivateEtcd, Sealer, wire
-from cenote.store.tables import Keys
 from tests.support.ports import free_range
 from tests.support.service import Service, service
 from tests.support.waiting import wait_until
 
 RUNS = 12
-FEW, MANY, POOLS = 10, 10_000, 10
-AT_ONCE = 25  # records in one transaction, of which etcd takes 128 operations
+FEW, MANY = 10, 10_000
 LIMITS = ("--requests-per-hour=1000000000", "--requests-per-minute=1000000000", "--log-level=warning")
 
 
@@ -89,7 +68,7 @@ class _Target:
         self.folder = running.data_dir
         exported = running.environment()
         self.url, token = exported["DIGITALOCEAN_API_URL"], exported["DIGITALOCEAN_TOKEN"]
-        paths = asyncio.run(_fill(Layout(running.data_dir), clusters))
+        paths = asyncio.run(records.fill(Layout(running.data_dir), clusters))
         self.wrk = Wrk(running.data_dir, paths, token)
         with httpx.Client(
             base_url=self.url,
@@ -98,65 +77,6 @@ class _Target:
         ) as http:
             wait_until("the last record is there", 60, lambda: http.get(paths[-1]).status_code == 200)
             self.answer = http.get(paths[0])
-
-
-async def _fill(layout: Layout, clusters: int) -> list[str]:
-    """Write so many records, as if their nodes stood on another host, and return the paths of their pools."""
-    keys = Keys(EtcdSettings().prefix)
-    gateway = Gateway(socket=PrivateEtcd(layout.etcd).socket)
-    records = _records(Sealer(layout.sealing_key))
-    paths: list[str] = []
-    try:
-        for first in range(0, clusters, AT_ONCE):
-            operations = []
-            for cluster in itertools.islice(records, min(AT_ONCE, clusters - first)):
-                operations += _writes(keys, cluster)
-                paths += (f"/v2/databases/{cluster.id}/pools/{pool.name}" for pool in cluster.pools)
-            await gateway.transact(wire.TransactionRequest([], operations, []))
-    finally:
-        await gateway.close()
-    return paths
-
-
-def _writes(keys: Keys, cluster: Cluster) -> list[wire.Operation]:
-    """The record and its claims, as the store would write them; it would write one cluster at a time."""
-    node, owner = cluster.primary, str(cluster.id).encode()
-    return [
-        wire.put(keys.cluster(cluster.id), msgspec.json.encode(cluster)),
-        wire.put(keys.name(cluster.name), owner),
-        wire.put(keys.port(node.host, node.port), owner),
-        wire.put(keys.port(node.host, node.pool_port), owner),
-    ]
-
-
-def _records(sealer: Sealer) -> Iterator[Cluster]:
-    """Clusters of full size: what is costly to make they have in common, but no password."""
-    certificate, key = certificates.new_authority("bench")
-    authority = CertificateAuthority(certificate=certificate, sealed_key=sealer.seal(Secret(key)))
-    admin = credentials.new_user(ADMIN_USER, sealer, UserRole.PRIMARY)
-    pools = tuple(
-        Pool(name=f"pool-{number}", database=DEFAULT_DATABASE, size=2, user=ADMIN_USER)
-        for number in range(POOLS)
-    )
-    for number in itertools.count():
-        password = sealer.seal(Secret(f"cenote-{number:024}"))
-        yield Cluster(
-            id=uuid4(),
-            name=f"cluster-{number}",
-            version="15",
-            size="db-s-1vcpu-1gb",
-            region="nyc1",
-            created_at=datetime.now(UTC),
-            storage_mib=10240,
-            project_id=uuid4(),
-            private_network_id=uuid4(),
-            authority=authority,
-            nodes=(Node(name="node-1", host="elsewhere", port=2 * number, pool_port=2 * number + 1),),
-            users=(msgspec.structs.replace(admin, sealed_password=password),),
-            databases=(Database(name=DEFAULT_DATABASE),),
-            pools=pools,
-            server_names=("localhost", "127.0.0.1", "::1"),
-        )
 
 
 @contextlib.contextmanager

@@ -1,0 +1,90 @@
+"""Records of clusters by the thousand, as if their nodes stood on another host: no server is started."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import msgspec
+
+from cenote import certificates
+from cenote.api import credentials
+from cenote.domain import (
+    ADMIN_USER,
+    DEFAULT_DATABASE,
+    CertificateAuthority,
+    Cluster,
+    Database,
+    Node,
+    Pool,
+    Secret,
+    UserRole,
+)
+from cenote.layout import Layout
+from cenote.settings import EtcdSettings
+from cenote.store import Gateway, PrivateEtcd, Sealer, wire
+from cenote.store.tables import Keys
+
+POOLS = 10  # of each cluster
+AT_ONCE = 25  # records in one transaction, of which etcd takes 128 operations
+
+
+async def fill(layout: Layout, clusters: int) -> list[str]:
+    """Write so many records, and return the paths of their pools."""
+    keys = Keys(EtcdSettings().prefix)
+    gateway = Gateway(socket=PrivateEtcd(layout.etcd).socket)
+    records = _records(Sealer(layout.sealing_key))
+    paths: list[str] = []
+    try:
+        for first in range(0, clusters, AT_ONCE):
+            operations = []
+            for cluster in itertools.islice(records, min(AT_ONCE, clusters - first)):
+                operations += _writes(keys, cluster)
+                paths += (f"/v2/databases/{cluster.id}/pools/{pool.name}" for pool in cluster.pools)
+            await gateway.transact(wire.TransactionRequest([], operations, []))
+    finally:
+        await gateway.close()
+    return paths
+
+
+def _writes(keys: Keys, cluster: Cluster) -> list[wire.Operation]:
+    """The record and its claims, as the store would write them; it would write one cluster at a time."""
+    node, owner = cluster.primary, str(cluster.id).encode()
+    return [
+        wire.put(keys.cluster(cluster.id), msgspec.json.encode(cluster)),
+        wire.put(keys.name(cluster.name), owner),
+        wire.put(keys.port(node.host, node.port), owner),
+        wire.put(keys.port(node.host, node.pool_port), owner),
+    ]
+
+
+def _records(sealer: Sealer) -> Iterator[Cluster]:
+    """Clusters of full size: what is costly to make they have in common, but no password."""
+    certificate, key = certificates.new_authority("bench")
+    authority = CertificateAuthority(certificate=certificate, sealed_key=sealer.seal(Secret(key)))
+    admin = credentials.new_user(ADMIN_USER, sealer, UserRole.PRIMARY)
+    pools = tuple(
+        Pool(name=f"pool-{number}", database=DEFAULT_DATABASE, size=2, user=ADMIN_USER)
+        for number in range(POOLS)
+    )
+    for number in itertools.count():
+        password = sealer.seal(Secret(f"cenote-{number:024}"))
+        yield Cluster(
+            id=uuid4(),
+            name=f"cluster-{number}",
+            version="15",
+            size="db-s-1vcpu-1gb",
+            region="nyc1",
+            created_at=datetime.now(UTC),
+            storage_mib=10240,
+            project_id=uuid4(),
+            private_network_id=uuid4(),
+            authority=authority,
+            nodes=(Node(name="node-1", host="elsewhere", port=2 * number, pool_port=2 * number + 1),),
+            users=(msgspec.structs.replace(admin, sealed_password=password),),
+            databases=(Database(name=DEFAULT_DATABASE),),
+            pools=pools,
+            server_names=("localhost", "127.0.0.1", "::1"),
+        )
