@@ -44,7 +44,7 @@ bench: setup  ## measure, print the table, and write build/bench.json
 
 docs: setup $(BIN)/mkdocs  ## build the documentation as a site into build/site; broken links fail
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
-	@echo "the site is in build/site: open build/site/index.html"
+	@echo "the site is in build/site; to read and search it: python3 -m http.server --directory build/site 8000"
 
 $(BIN)/mkdocs: pyproject.toml constraints.txt | setup
 	@$(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --constraint constraints.txt --group docs
