@@ -23,7 +23,7 @@ from uvicorn.server import ServerState
 from cenote import basic, catalog, certificates, ports, sources
 from cenote.domain import Cluster, Node
 from cenote.door import RETRY_SECONDS, Door
-from cenote.errors import NotFound, Unavailable
+from cenote.errors import Conflict, NotFound, Unavailable
 from cenote.host import files
 from cenote.layout import Layout
 from cenote.metrics import of_cluster
@@ -31,7 +31,7 @@ from cenote.metrics.of_cluster import Observed
 from cenote.metrics.text import CONTENT_TYPE
 from cenote.observing import Observer
 from cenote.protocol import TimedProtocol
-from cenote.store import PortTaken, Sealer, Store, Stored
+from cenote.store import Sealer, Store, Stored
 
 T = TypeVar("T")
 
@@ -121,23 +121,22 @@ class Scraping:
 
     async def _choose_port(self, id: UUID) -> None:
         """Give a port to a node whose record is older than metrics."""
-        taken: set[int] = set()
+        told = False
         while True:
             host = self._store.host(self._host)
-            port = ports.free_metrics_port(host, self._store.ports(host.name) | taken) if host else None
-            if host is None or port is None:
-                await asyncio.sleep(RETRY_SECONDS)
-                continue
+            port = None if host is None else ports.free_metrics_port(host, self._store.ports(host.name))
             try:
-                await self._store.update_cluster(id, _giving(host.name, port))
-            except PortTaken as error:
-                taken |= error.ports
-            except Unavailable:
-                await asyncio.sleep(RETRY_SECONDS)
+                if host is not None and port is not None:
+                    await self._store.update_cluster(id, _giving(host.name, port))
+                    return  # the changed record leads to the next step
+            except (Unavailable, Conflict) as error:
+                log.debug("no metrics port for %s yet: %s", id, error)
             except NotFound:
                 return
-            else:
-                return  # the changed record leads to the next step
+            if host is not None and port is None and not told:
+                log.warning("no port is left for the metrics of cluster %s; widen --ports", id)
+                told = True
+            await asyncio.sleep(RETRY_SECONDS)
 
     def _certificate(self, id: UUID) -> bytes | None:
         return files.read(self._layout.node(id).certificate)

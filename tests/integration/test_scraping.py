@@ -1,0 +1,146 @@
+"""Ports for metrics follow the records, on a real store and without servers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+from uvicorn.server import ServerState
+
+from cenote.domain import Cluster, Host
+from cenote.host import facts
+from cenote.layout import Layout
+from cenote.observing import NO_OBSERVER
+from cenote.scraping import Scraping
+from cenote.store import PrivateEtcd, Sealer, Store
+from tests.support.etcd import bare_cluster, opened_store, with_etcd
+from tests.support.ports import free_range
+from tests.support.waiting import wait_until_async
+
+SECONDS = 20
+
+
+def host(first: int, last: int) -> Host:
+    return Host(
+        name="here",
+        address="localhost",
+        memory_mib=1024,
+        cpus=1,
+        versions={},
+        first_port=first,
+        last_port=last,
+    )
+
+
+def metrics_port(store: Store, cluster: Cluster) -> int:
+    stored = store.cluster(cluster.id)
+    assert stored is not None
+    return stored.value.primary.metrics_port
+
+
+async def listens(port: int) -> None:
+    await wait_until_async(f"port {port} is open", SECONDS, lambda: port in facts.listening_ports())
+
+
+async def is_shut(port: int) -> None:
+    await wait_until_async(f"port {port} is shut", SECONDS, lambda: port not in facts.listening_ports())
+
+
+@asynccontextmanager
+async def scraping(store: Store, folder: Path) -> AsyncIterator[None]:
+    sealer, layout = Sealer(folder / "key"), Layout(folder)
+    served = Scraping(store, sealer, NO_OBSERVER, layout, "here", ("127.0.0.1",), ServerState())
+    running = asyncio.create_task(served.run())
+    try:
+        yield
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+def run(scenario: Callable[[Store], Awaitable[None]], folder: Path) -> None:
+    async def with_store(etcd: PrivateEtcd) -> None:
+        async with opened_store(etcd) as store:
+            await scenario(store)
+
+    with_etcd(with_store)
+
+
+def test_a_door_opens_with_a_record_and_shuts_with_its_end_or_the_service_s(tmp_path: Path) -> None:
+    async def scenario(store: Store) -> None:
+        first = free_range(6)
+        before, later = bare_cluster("before", first), bare_cluster("later", first + 2)
+        before, later = with_port(before, first + 4), with_port(later, first + 5)
+        await store.add_cluster(before)
+        async with scraping(store, tmp_path):
+            await listens(first + 4)
+            await store.add_cluster(later)
+            await listens(first + 5)
+            await store.delete_cluster(before.id, datetime.now(UTC))
+            await is_shut(first + 4)
+            await store.forget_cluster(later.id)
+            await is_shut(first + 5)
+            assert store.ports("here") >= before.primary.ports  # until its servers have ended
+            await store.add_cluster(replace(later, name="again"))
+            await listens(first + 5)
+        await is_shut(first + 5)
+
+    run(scenario, tmp_path)
+
+
+def test_older_records_get_a_port_each_as_soon_as_there_are_some(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(store: Store) -> None:
+        first = free_range(10)
+        clusters = [bare_cluster(f"old-{number}", first + 2 * number) for number in range(3)]
+        for cluster in clusters:
+            await store.add_cluster(cluster)
+        await store.announce_host(host(first, first + 6))  # room for one
+        async with scraping(store, tmp_path):
+            await listens(first + 6)
+            await wait_until_async(
+                "the log says what to do",
+                SECONDS,
+                lambda: caplog.text.count("no port is left for the metrics of cluster") == 2,
+            )
+            await store.announce_host(host(first, first + 9))
+            await wait_until_async(
+                "all have one",
+                SECONDS,
+                lambda: all(metrics_port(store, cluster) for cluster in clusters),
+            )
+            given = {metrics_port(store, cluster) for cluster in clusters}
+            assert given == {first + 6, first + 8, first + 9}
+            assert given <= store.ports("here")
+            for port in given:
+                await listens(port)
+
+    run(scenario, tmp_path)
+
+
+def test_clusters_of_other_hosts_are_left_to_them(tmp_path: Path) -> None:
+    async def scenario(store: Store) -> None:
+        first = free_range(4)
+        other = bare_cluster("other", first, host="there")
+        ours = with_port(bare_cluster("ours", first), first + 2)
+        await store.announce_host(host(first, first + 3))
+        await store.add_cluster(other)
+        await store.add_cluster(ours)
+        async with scraping(store, tmp_path):
+            await listens(first + 2)
+            assert metrics_port(store, other) == 0
+            assert first + 3 not in facts.listening_ports()
+
+    run(scenario, tmp_path)
+
+
+def with_port(cluster: Cluster, port: int) -> Cluster:
+    return replace(cluster, nodes=(replace(cluster.primary, metrics_port=port),))
