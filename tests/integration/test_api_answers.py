@@ -285,6 +285,7 @@ def test_options_are_those_of_the_hosts(apis: Apis) -> None:
         body = await api.call("GET", "/v2/databases/options", 200)
         options = body["options"]["pg"]
         assert (options["versions"], options["default_version"]) == (["15", "16"], "16")
+        assert body["cenote"]["extensions"] == {"15": ["hstore", "pg_trgm"], "16": ["pg_trgm"]}
         assert "nyc1" in options["regions"]
         assert [layout["num_nodes"] for layout in options["layouts"]] == [1]
         assert "db-s-1vcpu-1gb" in options["layouts"][0]["sizes"]

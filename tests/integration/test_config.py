@@ -315,7 +315,7 @@ def test_no_verifier_is_noted_down_by_a_server_that_notes_down_everything(run: S
         cluster = changed(place, place.new_cluster(), **everything)
         await place.converge(cluster)
         await place.converge(replace(cluster, users=(*cluster.users, records.user("app"))))
-        await place.run(cluster, "CREATE EXTENSION pg_stat_statements SCHEMA public")
+        await place.run(cluster, "CREATE EXTENSION IF NOT EXISTS pg_stat_statements SCHEMA public")
         assert (
             await place.rows(cluster, "SELECT query FROM public.pg_stat_statements WHERE query ~ 'SCRAM'")
             == []

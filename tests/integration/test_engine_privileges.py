@@ -117,20 +117,6 @@ def test_the_administrator_may_all_but_what_takes_a_superuser(in_house: InHouse)
     in_house(scenario)
 
 
-def test_the_administrator_can_install_every_trusted_extension(in_house: InHouse) -> None:
-    async def scenario(house: House) -> None:
-        trusted = await house.lab.rows(
-            house.cluster,
-            "SELECT DISTINCT name FROM pg_available_extension_versions WHERE trusted AND NOT installed",
-        )
-        assert trusted
-        connection = await house.connect(ADMIN_USER)
-        for (name,) in trusted:
-            await connection.execute(f'CREATE EXTENSION "{name}" CASCADE'.encode())
-
-    in_house(scenario)
-
-
 # -- Owners
 
 

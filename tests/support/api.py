@@ -27,6 +27,7 @@ HOST = Host(
     memory_mib=8192,
     cpus=2,
     versions={"15": "15.18", "16": "16.4"},
+    extensions={"15": ("hstore", "pg_trgm"), "16": ("pg_trgm",)},
     first_port=25060,
     last_port=25099,
 )

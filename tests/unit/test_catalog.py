@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from cenote import catalog
 from cenote.domain import Host
@@ -75,3 +76,11 @@ def test_a_version_is_offered_until_half_a_year_before_its_support_ends() -> Non
 def test_the_end_of_a_version_that_is_not_in_the_table_is_not_known() -> None:
     assert catalog.end_of_life("99") is None
     assert catalog.end_of_availability("99") is None
+
+
+def test_an_extension_is_offered_when_every_host_with_the_version_has_it() -> None:
+    one = replace(host("a", v15="15.1"), extensions={"15": ("hstore", "pg_trgm")})
+    two = replace(host("b", v15="15.2", v16="16.1"), extensions={"15": ("pg_trgm",), "16": ("citext",)})
+    assert catalog.extensions([one, two], "15") == ["pg_trgm"]
+    assert catalog.extensions([one, two], "16") == ["citext"]
+    assert catalog.extensions([one, two], "17") == []

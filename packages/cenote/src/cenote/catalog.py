@@ -94,6 +94,12 @@ def versions(hosts: Iterable[Host]) -> dict[str, str]:
     return dict(sorted(found.items(), key=lambda item: _numbers(item[0])))
 
 
+def extensions(hosts: Iterable[Host], version: str) -> list[str]:
+    """Return the extensions that databases of a version can have on every host that has the version."""
+    found = [set(host.extensions.get(version, ())) for host in hosts if version in host.versions]
+    return sorted(set.intersection(*found)) if found else []
+
+
 def default_network(region: str) -> UUID:
     """Return the network of a region's clusters that are in no network of their own; it is a label, too."""
     return uuid5(NAMESPACE_OID, f"cenote network {region}")

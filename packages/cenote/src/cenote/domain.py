@@ -275,6 +275,7 @@ class Host(Record, frozen=True, kw_only=True):
     last_port: int
     busy_ports: tuple[int, ...] = ()  # in use by programs that are none of ours
     libraries: dict[str, tuple[str, ...]] = {}  # what a server of each version can load at its start
+    extensions: dict[str, tuple[str, ...]] = {}  # what customers can have in databases of each version
 
 
 class Token(Record, frozen=True, kw_only=True):

@@ -27,7 +27,7 @@ from cenote.console import with_console
 from cenote.domain import Host
 from cenote.engine.wanted import Site
 from cenote.errors import Misconfigured, Unavailable
-from cenote.host import facts, processes
+from cenote.host import extensions, facts, processes
 from cenote.host.machine import Machine
 from cenote.host.observer import HostObserver
 from cenote.host.processes import Account
@@ -272,6 +272,7 @@ def _host(settings: ServeSettings, found: Programs) -> Host:
         first_port=settings.first_port,
         last_port=settings.last_port,
         libraries=_libraries(found),
+        extensions={major: extensions.offered(install.bin) for major, install in found.postgres.items()},
     )
 
 

@@ -38,6 +38,12 @@ class DatabaseAdditions(TypedDict):
     owner: str
 
 
+class OptionsAdditions(TypedDict):
+    """Which extensions databases can have, by version."""
+
+    extensions: dict[str, list[str]]
+
+
 class ConfigAdditions(TypedDict, total=False):
     """More settings for the connection pools; times in seconds, 0 is no limit."""
 

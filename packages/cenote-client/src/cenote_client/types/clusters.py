@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NotRequired, TypedDict
 
-from .additions import ClusterAdditions
+from .additions import ClusterAdditions, OptionsAdditions
 from .settings import Autoscale, DoSettings, FirewallRule, FirewallRuleCreate
 from .users import User
 
@@ -211,3 +211,4 @@ class VersionAvailabilities(TypedDict, total=False):
 class OptionsResponse(TypedDict):
     options: Options
     version_availability: VersionAvailabilities
+    cenote: NotRequired[OptionsAdditions]

@@ -45,9 +45,16 @@ class AvailabilitiesView(msgspec.Struct):
     pg: list[AvailabilityView]
 
 
+class OfferedView(msgspec.Struct):
+    """An addition of Cenote's: which extensions databases can have, by version."""
+
+    extensions: dict[str, list[str]]
+
+
 class OptionsAnswer(msgspec.Struct):
     options: EnginesView
     version_availability: AvailabilitiesView
+    cenote: OfferedView
 
 
 @operation(HttpMethod.GET, "/v2/databases/options", scope=READ, answer=OptionsAnswer)
@@ -69,7 +76,9 @@ async def list_options(request: Call) -> ASGIResponse:
         )
         for version in versions
     ]
-    return answer(OptionsAnswer(EnginesView(engine), AvailabilitiesView(availability)))
+    hosts = request.service.store.hosts()
+    offered = OfferedView({version: catalog.extensions(hosts, version) for version in versions})
+    return answer(OptionsAnswer(EnginesView(engine), AvailabilitiesView(availability), offered))
 
 
 ROUTES = (list_options,)

@@ -25,7 +25,7 @@ from pathlib import Path
 from cenote.conf.hba import SUPERUSER
 from cenote.domain import ADMIN_USER, DEFAULT_DATABASE
 from cenote.errors import CenoteError
-from cenote.host import files, identifier
+from cenote.host import extensions, files, identifier
 from cenote.host.processes import Account
 
 # No superuser, as on the hosted product: https://docs.digitalocean.com/products/databases/postgresql/
@@ -35,11 +35,19 @@ ADMIN_ATTRIBUTES = "LOGIN CREATEROLE CREATEDB REPLICATION BYPASSRLS"
 # servers of the host run as.  Only a superuser can grant what is one, and nobody becomes one by a grant.
 _FOR_SUPERUSERS = ("pg_execute_server_program", "pg_read_server_files", "pg_write_server_files")
 
-_STATEMENTS = f"""\
+# In template1, so that every database has what stands there.
+_FIRST = f"""\
 SET allow_system_table_mods = on;
 UPDATE pg_authid SET rolsuper = true WHERE rolname IN {_FOR_SUPERUSERS!r};
 RESET allow_system_table_mods;
 CREATE ROLE {ADMIN_USER} {ADMIN_ATTRIBUTES};
+GRANT pg_monitor TO {ADMIN_USER} WITH ADMIN OPTION;
+"""  # noqa: S608 - constants of ours
+_EXTENSION = f"""\
+CREATE EXTENSION {extensions.EVERYWHERE} SCHEMA public;
+GRANT EXECUTE ON FUNCTION public.{extensions.EVERYWHERE}_reset TO {ADMIN_USER};
+"""
+_STATEMENTS = f"""\
 CREATE DATABASE {DEFAULT_DATABASE} OWNER {ADMIN_USER};
 REVOKE CONNECT ON DATABASE postgres FROM PUBLIC;
 REVOKE CONNECT ON DATABASE template1 FROM PUBLIC;
@@ -74,9 +82,9 @@ def template(templates: Path, binaries: Path, account: Account) -> Path:
             os.chown(draft, *account.owner)
         data = draft / "data"
         _run(account, draft, binaries / "initdb", *_INITDB, f"--pgdata={data}")
-        _run(
-            account, draft, binaries / "postgres", "--single", "-D", str(data), "postgres", stdin=_STATEMENTS
-        )
+        for database, statements in _statements(binaries):
+            single = ("--single", "-D", str(data), database)
+            _run(account, draft, binaries / "postgres", *single, stdin=statements)
         with contextlib.suppress(OSError):  # somebody else was faster, and that template is as good
             os.rename(data, path)
     finally:
@@ -158,9 +166,16 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _statements(binaries: Path) -> list[tuple[str, str]]:
+    """Return the databases, and what is done in each."""
+    first = _FIRST + (_EXTENSION if extensions.has(binaries, extensions.EVERYWHERE) else "")
+    return [("template1", first), ("postgres", _STATEMENTS)]
+
+
 def _name(binaries: Path) -> str:
     found = (binaries / "postgres").stat()
-    recipe = "\0".join((_release(binaries, found.st_ino, found.st_mtime_ns), _STATEMENTS, *_INITDB))
+    release = _release(binaries, found.st_ino, found.st_mtime_ns)
+    recipe = "\0".join((release, *(done for _, done in _statements(binaries)), *_INITDB))
     return hashlib.sha256(recipe.encode()).hexdigest()[:32]
 
 
