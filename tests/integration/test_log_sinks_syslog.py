@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -256,3 +257,21 @@ def test_a_peer_that_reads_nothing_holds_up_no_other_sink(
         finally:
             stuck._process.send_signal(signal.SIGCONT)
         wait_until("and it goes on", 60, lambda: "LOG:  the last" in stuck.texts())
+
+
+def test_nothing_is_lost_when_the_peer_is_killed_again_and_again_while_lines_come(
+    sink: Any, log: Log, tmp_path: Path
+) -> None:
+    with rsyslog(tmp_path / "r") as server:
+        sink(server)
+        number = 0
+        for _ in range(5):
+            seen = len(server.texts())
+            while len(server.texts()) < seen + 100:
+                log.say(*(f"number {number + more}" for more in range(10)))
+                number += 10
+                time.sleep(0.01)
+            server.stop(signal.SIGKILL)
+            server.start()
+        wanted = {f"LOG:  number {one}" for one in range(number)}
+        wait_until("all have come", 60, lambda: wanted <= set(server.texts()))

@@ -148,7 +148,9 @@ class SinkTask:
             try:
                 await self._ship()
             except (CenoteError, OSError) as error:
-                self._failed(error.message if isinstance(error, CenoteError) else str(error.strerror))
+                self._failed(
+                    error.message if isinstance(error, CenoteError) else error.strerror or "input failed"
+                )
             except Exception:
                 log.exception("cluster %s: a defect in Cenote", self._cluster.name)
                 self._failed("an unexpected error; see Cenote's log")
@@ -197,6 +199,7 @@ class SinkTask:
             self._keep(source, Place(file=batch.place.file, at=begin), lost=batch.lost)
         if not batch.messages:
             return False
+        self._check(peer)
         refused, why = await peer.deliver(batch.messages)
         if refused:
             self._note(f"{refused} messages of the log of {source} were not taken: {why}")
@@ -205,14 +208,18 @@ class SinkTask:
 
     def _confirm(self, peer: Peer) -> None:
         """Keep how far the sink has got, as far as that is sure."""
-        if self._sent and peer.broken:
-            raise Unreachable(peer.broken)
+        self._check(peer)
         sure = asyncio.get_running_loop().time() - peer.held
         while self._sent and self._sent[0].at <= sure:
             sent = self._sent.popleft()
             self._keep(sent.source, sent.place, refused=sent.refused)
             self._state, self._reason, self._retry = "delivering", "", RETRY_FIRST
             self._delivered_at = datetime.now(UTC)
+
+    def _check(self, peer: Peer) -> None:
+        """Raise Unreachable where what is not sure yet has gone down with its connection."""
+        if self._sent and peer.broken:
+            raise Unreachable(peer.broken)
 
     def _keep(self, source: Source, place: Place, *, lost: int = 0, refused: int = 0) -> None:
         known = self._positions

@@ -35,6 +35,8 @@ class LogReader:
 
     async def more(self) -> Batch:
         """Return what has been written since the last call, or nothing."""
+        if logs.end(self._path) == self._place:
+            return Batch((), self._place)
         batch = await asyncio.to_thread(self._more)
         self._place = batch.place
         return batch

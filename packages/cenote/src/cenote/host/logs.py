@@ -118,4 +118,6 @@ def shorten(path: Path, unshipped: int | None = None) -> None:
             number = ctypes.get_errno()
             if number not in (errno.EOPNOTSUPP, errno.ENOSYS):
                 raise OSError(number, os.strerror(number), str(path))
-            files.keep_short(path, KEPT)
+            # Without holes all there is goes at once, so what is still needed has to be little enough.
+            if unshipped is None or unshipped >= size or size > BACKLOG:
+                files.keep_short(path, KEPT)

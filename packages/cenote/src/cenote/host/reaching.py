@@ -18,6 +18,7 @@ from cenote.logs.reach import Address, Networks, refusal
 CONNECT_SECONDS = 10.0
 LOOK_UP_SECONDS = 10.0
 _DISCARD = 9  # any port does: nothing is sent
+_NOBODYS = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}  # for documentation, RFC 5737, 3849
 _AT_ONCE = 2  # names that are looked up at the same time, so that a slow one does not take all threads
 _UNHEARD_SECONDS = 30  # that a connection stays open to a peer that acknowledges nothing
 
@@ -33,14 +34,31 @@ class Unreachable(CenoteError):
 
 
 def is_own(address: Address) -> bool:
-    """Return whether an address is one of this host: the kernel would reach it from that very address."""
+    """Return whether an address is one of this host."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    # Where the kernel would reach an address from that very address it is its own.  What is routed to the
+    # host as a whole network only shows by a bind, which says nothing where the host may bind to any address.
+    return _reached_from(family, str(address)) == address or (
+        _binds(family, str(address)) and not _binds(family, _NOBODYS[family])
+    )
+
+
+def _reached_from(family: int, address: str) -> Address | None:
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect((str(address), _DISCARD))  # for UDP a look into the routing table, nothing more
+            probe.connect((address, _DISCARD))  # for UDP a look into the routing table, nothing more
+        except OSError:
+            return None
+        return ip_address(probe.getsockname()[0].partition("%")[0])
+
+
+def _binds(family: int, address: str) -> bool:
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
         except OSError:
             return False
-        return ip_address(probe.getsockname()[0].partition("%")[0]) == address
+        return True
 
 
 class Guard:

@@ -17,7 +17,7 @@ from cenote.logs import syslog
 from cenote.logs.messages import Message
 from cenote.logs.sinks import SyslogConfig
 
-HELD_SECONDS = 2.0
+HELD_SECONDS = 5.0
 STALLED_SECONDS = 60.0  # without a byte going forward
 _LOOK = 0.02  # seconds
 

@@ -1,0 +1,119 @@
+"""A log is read message by message while it is written, cut, emptied or replaced."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from cenote.host import log_reader, logs
+from cenote.host.log_reader import Batch, LogReader
+from cenote.logs.messages import Source
+from cenote.logs.positions import Place
+
+HEAD = "2026-11-22 17:47:54.123 UTC [41] "
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take what stands at the end of a log for whole."""
+    monkeypatch.setattr(log_reader, "QUIET", 0)
+
+
+def say(path: Path, *texts: str) -> None:
+    with path.open("a") as log:
+        log.write("".join(f"{HEAD}LOG:  {text}\n" for text in texts))
+
+
+def read(reader: LogReader) -> Batch:
+    return asyncio.run(reader.more())
+
+
+def texts(batch: Batch) -> list[str]:
+    return [message.text.removeprefix("LOG:  ") for message in batch.messages]
+
+
+def test_each_message_is_read_once_in_its_order(path: Path) -> None:
+    reader = LogReader(path, Source.POSTGRES, Place())
+    assert read(reader) == Batch((), Place())
+    say(path, "one", "two\n\tand more")
+    assert texts(read(reader)) == ["one", "two\n\tand more"]
+    assert texts(read(reader)) == []
+    say(path, "three")
+    batch = read(reader)
+    assert texts(batch) == ["three"]
+    assert batch.place == logs.end(path)
+    assert texts(read(LogReader(path, Source.POSTGRES, batch.place))) == []
+
+
+def test_a_message_that_may_go_on_waits_until_the_log_is_quiet(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_reader, "QUIET", 3600)
+    reader = LogReader(path, Source.POSTGRES, Place())
+    say(path, "whole", "begun")
+    assert texts(read(reader)) == ["whole"]
+    with path.open("a") as log:
+        log.write("\tand more\n")
+    assert texts(read(reader)) == []
+    monkeypatch.setattr(log_reader, "QUIET", 0)
+    assert texts(read(reader)) == ["begun\n\tand more"]
+
+
+def test_a_message_larger_than_a_piece_is_one_message(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_reader, "PIECE", 4096)
+    reader = LogReader(path, Source.POSTGRES, Place())
+    say(path, "x" * 30_000, "after")
+    assert [len(text) for text in texts(read(reader)) + texts(read(reader))] == [30_000, 5]
+
+
+def test_a_line_without_end_does_not_hold_up_what_comes_after_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_reader, "PIECE", 1024)
+    monkeypatch.setattr(log_reader, "LARGEST", 8192)
+    reader = LogReader(path, Source.POSTGRES, Place())
+    say(path, "x" * 40_000, "after")
+    found: list[str] = []
+    while "after" not in found:
+        found += texts(read(reader))
+    assert sum(map(len, found)) >= 40_000
+
+
+def test_what_was_cut_out_before_it_was_read_is_counted(path: Path) -> None:
+    say(path, *(f"{number:06d} {'x' * 1000}" for number in range(40_000)))
+    logs.shorten(path)
+    batch = read(LogReader(path, Source.POSTGRES, Place(file=path.stat().st_ino, at=0)))
+    assert batch.messages[0].start == batch.lost > logs.STEP
+    assert batch.words == f"{batch.lost} bytes of the log of postgres were dropped before they could be sent"
+    assert texts(batch)[0][:6].isdigit()
+
+
+@pytest.mark.parametrize("how", ["emptied", "replaced"])
+def test_a_log_that_was_emptied_or_replaced_is_read_from_its_beginning(path: Path, how: str) -> None:
+    say(path, "old", "old")
+    reader = LogReader(path, Source.POSTGRES, Place())
+    assert texts(read(reader)) == ["old", "old"]
+    if how == "emptied":
+        path.write_text("")
+    else:
+        path.rename(path.with_suffix(".1"))
+    say(path, "new")
+    batch = read(reader)
+    assert texts(batch) == ["new"]
+    assert batch.words == "the log of postgres was replaced or emptied by somebody"
+    assert read(reader).words == ""
+
+
+def test_a_line_without_a_time_has_that_of_the_one_before_it(path: Path) -> None:
+    say(path, "one")
+    with path.open("a") as log:
+        log.write("no head\n")
+    one, other = read(LogReader(path, Source.POSTGRES, Place())).messages
+    assert one.at == other.at

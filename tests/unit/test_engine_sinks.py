@@ -1,0 +1,71 @@
+"""From where a log sink begins, and what is left of one that is gone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import UUID, uuid4
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cenote.changes import Remove, WriteFile
+from cenote.domain import LogSink, SinkType
+from cenote.engine import sinks
+from cenote.engine.wanted import Wanted
+from cenote.logs import positions
+from cenote.logs.messages import Source
+from cenote.logs.positions import Place, Positions
+from tests.support.wanted import CLUSTER, WANTED
+
+ENDS = {Source.POSTGRES: Place(file=7, at=1000), Source.PGBOUNCER: Place()}
+IDS = [uuid4() for _ in range(4)]
+some = st.frozensets(st.sampled_from(IDS))
+
+
+def wanted(ids: frozenset[UUID]) -> Wanted:
+    made = tuple(LogSink(id=id, name=str(id), type=SinkType.RSYSLOG, sealed_config="") for id in ids)
+    return replace(WANTED, cluster=msgspec.structs.replace(CLUSTER, sinks=made))
+
+
+@given(some, some)
+def test_each_sink_has_a_file_and_nothing_else_has_one(
+    there: frozenset[UUID], known: frozenset[UUID]
+) -> None:
+    files = set(known)
+    for change in sinks.plan(wanted(there), sinks.Seen(known, ENDS)):
+        assert isinstance(change, WriteFile | Remove)
+        id = positions.sink_of(change.path.name)
+        assert id is not None
+        if isinstance(change, WriteFile):
+            assert id not in files  # how far a sink has got is never written over
+            files.add(id)
+        else:
+            files.remove(id)
+    assert files == there
+    assert list(sinks.plan(wanted(there), sinks.Seen(frozenset(files), ENDS))) == []
+
+
+def test_a_new_sink_begins_at_the_end_of_what_is_written() -> None:
+    [change] = sinks.plan(wanted(frozenset(IDS[:1])), sinks.Seen(frozenset(), ENDS))
+    assert isinstance(change, WriteFile)
+    assert change.mode == 0o600
+    found = positions.read(change.content)
+    assert (found.at(Source.POSTGRES), found.at(Source.PGBOUNCER)) == (Place(file=7, at=1000), Place())
+
+
+def test_a_file_that_is_damaged_means_the_beginning() -> None:
+    for content in (b"", b"{", b"[]", b'{"places": {"postgres": 1}}', b'{"places": {"other": {}}}'):
+        assert positions.read(content) == Positions(places={})
+
+
+def test_only_the_files_of_sinks_are_taken_for_such() -> None:
+    assert positions.sink_of(positions.name(IDS[0])) == IDS[0]
+    for name in (
+        "postgresql.log",
+        "sink-.json",
+        "sink-x.json",
+        f"sink-{IDS[0]}.json.1",
+        "sink-" + "-" * 36 + ".json",
+    ):
+        assert positions.sink_of(name) is None
