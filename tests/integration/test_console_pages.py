@@ -310,3 +310,32 @@ def test_every_page_is_smaller_than_100_kb(somebody: Visitor, cluster: dict[str,
     paths = [base_of(cluster) + tab for tab in tabs]
     for path in (*paths, "/console/clusters", "/console/clusters/new", "/console/tokens", "/console/hosts"):
         assert len(somebody.open(path).answer.content) < MOST_BYTES, path
+
+
+# -- What no browser sends
+
+ODD = [
+    b"\xff\xfe=\x00",
+    b"a=%zz&&",
+    b"do=show&user=%00",
+    b"do=reset&user=%0d%0a",
+    b"do=nothing",
+    b"x=" + b"y" * 300_000,
+]
+ODD_PATHS = ("/users", "/sources", "/config", "/settings", "/connect", "/users/x%0d%0ax-evil:%201/delete")
+
+
+@pytest.mark.parametrize("body", ODD, ids=[str(number) for number in range(len(ODD))])
+def test_an_odd_form_is_refused_and_breaks_nothing(
+    somebody: Visitor, cluster: dict[str, Any], body: bytes
+) -> None:
+    token = somebody.open("/console/clusters").form("Sign out").fields["form_token"][0]
+    for kind in ("application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/json"):
+        headers = {"x-form-token": token, "content-type": kind}
+        for path in ODD_PATHS:
+            for base in (base_of(cluster), "/console/clusters/x%0d%0ax-evil:%201"):
+                answer = somebody.http.post(
+                    base + path, content=body, headers=headers, follow_redirects=False
+                )
+                assert answer.status_code < 500, (path, kind, answer.text)
+                assert "x-evil" not in answer.headers

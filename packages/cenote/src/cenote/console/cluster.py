@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from typing import Any
+from urllib.parse import quote
 
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
@@ -33,7 +34,7 @@ async def cluster_of(visit: Visit) -> Any:
 
 def address_of(visit: Visit) -> str:
     """Return the address of the cluster's first page; the others are below it."""
-    return f"/console/clusters/{visit.path_params['id']}"
+    return f"/console/clusters/{quote(visit.path_params['id'], safe='')}"
 
 
 @page(HttpMethod.GET, PATH)

@@ -86,26 +86,32 @@
 
   // -- What is on its way: parts of the page that are fetched again until they have arrived
 
-  async function refresh() {
+  // The first look comes soon, as most things take a second; then less and less often, since every look is
+  // a request of this token.
+  const FIRST = 700, LONGEST = 5000, SLOWED = 20000;
+
+  async function refresh(pause = FIRST) {
     const parts = [...document.querySelectorAll("[data-live]")];
     if (!parts.length) return;
-    const pause = Math.min(...parts.map((part) => Number(part.dataset.live)));
     await new Promise((resolve) => setTimeout(resolve, pause));
-    if (document.hidden) return refresh();
+    const next = Math.min(LONGEST, pause * 1.4);
+    if (document.hidden) return refresh(next);
     try {
       const answer = await fetch(location.href, { credentials: "same-origin", headers: { accept: "text/html" } });
-      if (answer.redirected || !answer.ok) { if (answer.redirected) location.reload(); return; }
+      if (answer.status === 429) return refresh(SLOWED);
+      if (answer.redirected || !answer.ok) { location.reload(); return; }
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       for (const part of parts) {
-        const next = page.getElementById(part.id);
-        if (!next) { location.reload(); return; }
-        const words = part.innerText;
-        part.replaceWith(document.adoptNode(next));
-        if (next.dataset.live === undefined && words !== next.innerText) tell(next.innerText);
+        const fresh = page.getElementById(part.id);
+        if (!fresh) { location.reload(); return; }
+        const before = part.querySelector(".state")?.textContent.trim();
+        const state = fresh.querySelector(".state")?.textContent.trim();
+        part.replaceWith(document.adoptNode(fresh));
+        if (part.id === "cluster-head" && state !== before) tell(state);
       }
       show();
     } catch { /* the service restarts; ask again */ }
-    return refresh();
+    return refresh(next);
   }
 
   function show() {
