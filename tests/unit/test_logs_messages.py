@@ -99,6 +99,12 @@ def test_the_text_of_a_message_has_a_bound_and_says_what_is_missing() -> None:
     assert message.text.endswith("… (106 more characters)")
 
 
+@pytest.mark.parametrize("piece", [",db=,app=", ",db=", ",app=", ",db=,app=,client=", "] ", "[1-1] "])
+def test_a_line_made_to_keep_the_reader_busy_does_not(piece: str) -> None:
+    (message,) = messages(lines(HEAD + "user=" + piece * 20_000), Source.POSTGRES)
+    assert message.severity is Severity.LOG
+
+
 def test_a_message_does_not_show_its_text_by_itself() -> None:
     (message,) = messages(lines(HEAD + "STATEMENT:  ALTER ROLE app PASSWORD 'secret'"), Source.POSTGRES)
     assert "secret" not in repr(message)

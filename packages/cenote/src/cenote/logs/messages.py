@@ -97,10 +97,13 @@ class _Collected:
 _WHEN = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,6})?) (\S+) \[(\d{1,10})\]:? ?")
 _WHO = re.compile(r"pid=(\d{1,10}),")
 _PARTS = ("DETAIL", "HINT", "QUERY", "CONTEXT", "LOCATION", "STATEMENT", "BACKTRACE")
-# The prefixes that the API offers for ``log_line_prefix``, after their time and process.
+# The prefixes that the API offers for ``log_line_prefix``, after their time and process.  PostgreSQL's names
+# have 63 bytes at most, four times that where it spells them in ASCII; without a limit, a line made for it
+# would keep the expression busy for hours.
 _POSTGRES = re.compile(
-    r"(?:\[\d+-1\] )?"
-    r"(?:\[?user=(?P<user>.*?),db=(?P<database>.*?),app=(?P<application>.*?)(?:,client=\S*?)?(?:\] ?| )?)?"
+    r"(?:\[\d{1,19}-1\] )?"
+    r"(?:\[?user=(?P<user>.{0,63}?),db=(?P<database>.{0,63}?),app=(?P<application>.{0,252}?)"
+    r"(?:,client=\S{0,80}?)?(?:\] ?| )?)?"
     rf"(?P<word>DEBUG\d?|LOG|INFO|NOTICE|WARNING|ERROR|FATAL|PANIC|{'|'.join(_PARTS)}):  "
 )
 _PGBOUNCER = re.compile(r"(?P<word>NOISE|DEBUG|LOG|WARNING|ERROR|FATAL) ")
