@@ -242,3 +242,17 @@ def test_lines_that_are_written_while_a_log_is_shortened_are_all_there(tmp_path:
             time.sleep(0)
     assert seen == list(range(40_000))
     assert path.stat().st_blocks * 512 < 30 * 2**20
+
+
+def test_whoever_follows_a_log_comes_past_a_line_of_any_length(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("LOG:  first\n")
+    _, cursor = logs.tail(path, Source.POSTGRES, 10)
+    with path.open("a") as log:
+        log.write("LOG:  " + "x" * 3 * logs.TAIL + "\nLOG:  last\n")
+    read: list[str] = []
+    while not read or read[-1] != "LOG:  last":
+        found, then = logs.tail(path, Source.POSTGRES, 10, cursor)
+        assert then != cursor
+        cursor = then
+        read += [message.text for message in found]

@@ -87,7 +87,9 @@ def tail(path: Path, source: Source, count: int, cursor: str = "") -> tuple[list
         piece = read(path, int(known[2]), TAIL)
         assert piece is not None
         found = messages(piece.data, source, piece.start)[:count]
-        end = found[-1].end if found else piece.start
+        there = piece.start + len(piece.data)
+        # A line that is longer than the piece is passed over, or the cursor would stand before it for ever.
+        end = found[-1].end if found else there if there < piece.size else piece.start
     else:
         begin = max(0, whole.size - TAIL)
         piece = read(path, begin, TAIL)
