@@ -1,0 +1,179 @@
+"""The sampler on a real store: whom it looks at, what it survives, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from cenote import sampling
+from cenote.domain import Cluster, Pool
+from cenote.errors import Unavailable
+from cenote.observing import MachineNumbers, PoolNumbers
+from cenote.sampling import Sampler
+from cenote.store import Sealer, Store
+from tests.support import records
+from tests.support.etcd import opened_store, private_etcd
+from tests.support.waiting import wait_until_async
+
+POOL = Pool(name="web", database="defaultdb", size=4)
+
+
+class Host:
+    """The other side of the observer's interface: a host whose poolers answer, or do not."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+        self.away: set[str] = set()
+        self.silent: set[str] = set()
+        self.scarce: set[str] = set()
+
+    async def pools(self, cluster: Cluster) -> Mapping[str, PoolNumbers]:
+        self.asked[cluster.name] += 1
+        if cluster.name in self.away:
+            raise Unavailable("The pooler is away.")
+        if cluster.name in self.scarce:
+            raise OSError(24, "Too many open files")
+        if cluster.name in self.silent:
+            await asyncio.Event().wait()
+        return {"web": PoolNumbers(transactions=self.asked[cluster.name])}
+
+    async def machine(self, cluster: Cluster) -> MachineNumbers:
+        asked = self.asked[cluster.name]
+        return MachineNumbers(processors=2, busy=asked, idle=asked)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"the sampler asks for {name}")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "EVERY", 0.05)
+    monkeypatch.setattr(sampling, "WATCHED_EVERY", 0.1)
+    monkeypatch.setattr(sampling, "PATIENCE", 0.2)
+
+
+@asynccontextmanager
+async def at_work(
+    folder: Path, *names: str
+) -> AsyncIterator[tuple[Sampler, Host, Store, dict[str, Cluster]]]:
+    sealer, host = Sealer(folder / "key"), Host()
+    async with private_etcd() as etcd, opened_store(etcd) as store:
+        clusters = {}
+        for number, name in enumerate(names):
+            plain = records.cluster(sealer, port=25060 + 2 * number, version="15")
+            clusters[name] = msgspec.structs.replace(plain, name=name, pools=(POOL,))
+            await store.add_cluster(clusters[name])
+        yield Sampler(store, host), host, store, clusters
+
+
+def test_a_host_that_does_not_answer_keeps_no_other_cluster_from_being_looked_at(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with at_work(tmp_path, "good", "away", "silent", "scarce") as (sampler, host, _, clusters):
+            host.away, host.silent, host.scarce = {"away"}, {"silent"}, {"scarce"}
+            task = asyncio.create_task(sampler.run())
+            try:
+                past = sampler.history
+                await wait_until_async(
+                    "the good one has a past", 20, lambda: len(past(clusters["good"].id).machine.samples) > 2
+                )
+                await wait_until_async("all are asked again", 20, lambda: min(host.asked.values()) > 1)
+                assert len(host.asked) == 4
+                assert not task.done()
+                for name in ("away", "silent", "scarce"):
+                    assert len(past(clusters[name].id).machine.samples) == 0
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
+def test_the_past_of_a_cluster_that_is_deleted_is_forgotten(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with at_work(tmp_path, "one") as (sampler, _, store, clusters):
+            id = clusters["one"].id
+            task = asyncio.create_task(sampler.run())
+            try:
+                await wait_until_async("there is a past", 20, lambda: bool(sampler.history(id).pools))
+                await store.delete_cluster(id, clusters["one"].created_at)
+                await wait_until_async("it is forgotten", 20, lambda: not sampler.history(id).pools)
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
+def test_who_watches_hears_of_each_look_and_of_what_is_wrong(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with (
+            at_work(tmp_path, "one") as (sampler, host, _, clusters),
+            sampler.watch(clusters["one"].id) as watch,
+        ):
+            assert await watch.next(10)
+            assert watch.problem == ""
+            host.away = {"one"}
+            await wait_until_async("it is told", 20, lambda: watch.problem == "The pooler is away.")
+            host.away, host.silent = set(), {"one"}
+            await wait_until_async("silence is told", 20, lambda: "in time" in watch.problem)
+            host.silent = set()
+            await wait_until_async("it is well again", 20, lambda: watch.problem == "")
+
+    asyncio.run(scenario())
+
+
+def test_two_who_watch_share_the_looks_and_the_last_who_leaves_ends_them(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with at_work(tmp_path, "one") as (sampler, host, _, clusters):
+            before = asyncio.all_tasks()
+            async with sampler.watch(clusters["one"].id) as first:
+                async with sampler.watch(clusters["one"].id) as second:
+                    assert first is second
+                    assert len(asyncio.all_tasks() - before) == 1
+                assert await first.next(10)
+            assert asyncio.all_tasks() == before
+            asked = host.asked["one"]
+            await asyncio.sleep(0.3)  # three times as long as between two looks
+            assert host.asked["one"] == asked
+
+    asyncio.run(scenario())
+
+
+def test_who_watches_leaves_when_the_service_ends(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with at_work(tmp_path, "one") as (sampler, host, _, clusters):
+            host.silent = {"one"}
+            async with sampler.watch(clusters["one"].id) as watch:
+                waiting = asyncio.create_task(watch.next(60))
+                await asyncio.sleep(0)
+                sampler.close()
+                assert await waiting
+                assert sampler.closed
+
+    asyncio.run(scenario())
+
+
+def test_a_pool_has_a_past_as_soon_as_it_was_looked_at_twice(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with at_work(tmp_path, "one") as (sampler, _, _, clusters):
+            id = clusters["one"].id
+            async with sampler.watch(id):
+                await wait_until_async(
+                    "two samples",
+                    20,
+                    lambda: (
+                        bool(sampler.history(id).pools) and len(sampler.history(id).pools["web"].samples) >= 2
+                    ),
+                )
+            samples = sampler.history(id).pools["web"].samples
+            assert all(rate > 0 for rate in samples["transactions"])
+            assert list(samples.at) == sorted(samples.at)
+
+    asyncio.run(scenario())
