@@ -107,7 +107,7 @@ def test_a_stream_tells_of_clients_that_wait_and_of_the_room_that_is_left(
 
 
 def test_advice_to_grow_comes_on_the_stream_and_ends_with_the_waiting(
-    client: Client, http: httpx.Client, cluster: str
+    running: Service, client: Client, http: httpx.Client, cluster: str
 ) -> None:
     uri = added_pool(client, cluster, "web", size=1)["connection"]["uri"]
     with crowd(uri, 4), following(http, path_of(cluster)) as events:
@@ -118,6 +118,11 @@ def test_advice_to_grow_comes_on_the_stream_and_ends_with_the_waiting(
         assert (advice.kind, advice.pool) == ("grow", "web")
         told = client.request("GET", f"/v2/databases/{cluster}/pool_advice")
         assert msgspec.convert(told, PoolAdviceAnswer).advice[0].kind == "grow"
+        spoken = running.cenote("pool", "advice", cluster)
+        assert spoken.startswith("web: On average ")
+        assert f"cenote pool update {cluster} web --size {advice.actions[0].size}" in spoken
+        rows = running.cenote("pool", "advice", cluster, "--output", "value", "--field", "severity")
+        assert rows == "problem\n"
         size = advice.actions[0].size
         assert isinstance(size, int)
         wanted = {"mode": "transaction", "size": size, "db": "defaultdb"}
