@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from cenote.api.app import OPERATIONS
+from cenote_client import _operations as operations
 from tests.support.reference import OTHERS, Operation, Reference
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "compatibility.md"
@@ -50,3 +51,18 @@ def test_the_table_says_of_every_operation_what_the_routes_do() -> None:
 def test_the_table_has_the_operations_of_the_reference_and_names_ours() -> None:
     of_databases = {one for one, state in told() if state != "added" and one[1].startswith("/v2/databases")}
     assert of_databases == Reference().for_postgresql()
+
+
+def test_every_addition_has_a_typed_method() -> None:
+    """But a stream, which no method of one answer can be, and what Prometheus reads."""
+    without = {
+        ("GET", f"{ONE}/pool_stats/stream"),
+        ("GET", "/v2/cenote/metrics_targets"),
+        ("GET", "/v2/cenote/metrics_ca"),
+    }
+    added = {operation for operation, state in told() if state == "added"}
+    methods = {
+        (one.method, one.path) for one in vars(operations).values() if isinstance(one, operations.Operation)
+    }
+    unnamed = {(method, re.sub(r"\{\w+\}", "{}", path)) for method, path in added - without}
+    assert unnamed - methods == set()

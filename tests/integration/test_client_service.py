@@ -273,6 +273,9 @@ def test_tokens_and_the_audit_trail_have_methods_of_their_own(running: Service, 
         assert [entry["what"] for entry in newest] == [f"DELETE /v2/cenote/tokens/{made['id']}"]
         assert newest[0] in of_service.iter_audit(per_page=5)
         assert of_service.list_audit(cluster_uuid=str(uuid4()))["entries"] == []
+        assert "*" in of_service.get_own_token()["token"]["scopes"]
+        assert len(of_service.list_hosts()["hosts"]) == 1
+        assert of_service.list_activity([str(uuid4()), str(uuid4())])["activity"] == []
 
 
 def test_the_limit_that_the_service_tells_is_kept(client: Driver) -> None:

@@ -109,6 +109,9 @@ GET_POOL_STATS: Operation[t.PoolStatsResponse] = Operation("GET", CLUSTER + "/po
 LIST_AUDIT: Operation[t.AuditResponse] = Operation("GET", "/v2/cenote/audit", 200, True)
 LIST_TOKENS: Operation[t.TokenListResponse] = Operation("GET", "/v2/cenote/tokens", 200, True)
 CREATE_TOKEN: Operation[t.TokenResponse] = Operation("POST", "/v2/cenote/tokens", 201, True)
+GET_OWN_TOKEN: Operation[t.TokenResponse] = Operation("GET", "/v2/cenote/token", 200, True)
+LIST_HOSTS: Operation[t.HostListResponse] = Operation("GET", "/v2/cenote/hosts", 200, True)
+LIST_ACTIVITY: Operation[t.ActivityResponse] = Operation("GET", "/v2/cenote/activity", 200, True)
 REVOKE_TOKEN: Operation[None] = Operation("DELETE", "/v2/cenote/tokens/{}", 204, False)
 
 # kafka

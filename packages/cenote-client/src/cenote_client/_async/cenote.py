@@ -1,4 +1,4 @@
-"""What a Cenote service has beside the reference: its audit trail and its tokens."""
+"""What a Cenote service has beside the reference: its audit trail, its tokens, its hosts."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from .. import _operations as op
 from .caller import AsyncCaller
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from typing import Unpack
 
     from .. import types as t
 
 
 class AsyncCenote(AsyncCaller):
-    """The operations of ``client.cenote``, for whoever holds the scope ``cenote:admin``."""
+    """The operations of ``client.cenote``; most need the scope ``cenote:admin``."""
 
     async def list_audit(
         self,
@@ -67,3 +67,30 @@ class AsyncCenote(AsyncCaller):
         ``DELETE /v2/cenote/tokens/{token_id}``, scope ``cenote:admin``.
         """
         return await self._call(op.REVOKE_TOKEN, (token_id,), kwargs)
+
+    async def get_own_token(self, **kwargs: Unpack[t.Call]) -> t.TokenResponse:
+        """Return the token that makes this call, without its text, as ``{"token": {…}}``; every token may.
+
+        ``GET /v2/cenote/token``.
+        """
+        return await self._call(op.GET_OWN_TOKEN, (), kwargs)
+
+    async def list_hosts(self, **kwargs: Unpack[t.Call]) -> t.HostListResponse:
+        """Return the machines that are up, and what of them is promised, as ``{"hosts": [{…}]}``.
+
+        ``GET /v2/cenote/hosts``, scope ``cenote:admin``.
+        """
+        return await self._call(op.LIST_HOSTS, (), kwargs)
+
+    async def list_activity(
+        self, cluster_uuids: Sequence[str], **kwargs: Unpack[t.Call]
+    ) -> t.ActivityResponse:
+        """Return what goes on in the pools of up to 100 clusters, as ``{"activity": [{…}]}``.
+
+        A cluster that is not there is left out.  Raises InvalidError for more than 100.
+
+        ``GET /v2/cenote/activity``, scope ``database:read``.
+        """
+        return await self._call(
+            op.LIST_ACTIVITY, (), kwargs, query={"cluster_uuids": ",".join(cluster_uuids)}
+        )

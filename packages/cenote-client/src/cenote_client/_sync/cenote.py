@@ -1,6 +1,6 @@
 # Made from _async/cenote.py by tools/unasync.py; change that one.
 
-"""What a Cenote service has beside the reference: its audit trail and its tokens."""
+"""What a Cenote service has beside the reference: its audit trail, its tokens, its hosts."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .. import _operations as op
 from .caller import Caller
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Unpack
 
     from .. import types as t
 
 
 class Cenote(Caller):
-    """The operations of ``client.cenote``, for whoever holds the scope ``cenote:admin``."""
+    """The operations of ``client.cenote``; most need the scope ``cenote:admin``."""
 
     def list_audit(
         self,
@@ -69,3 +69,26 @@ class Cenote(Caller):
         ``DELETE /v2/cenote/tokens/{token_id}``, scope ``cenote:admin``.
         """
         return self._call(op.REVOKE_TOKEN, (token_id,), kwargs)
+
+    def get_own_token(self, **kwargs: Unpack[t.Call]) -> t.TokenResponse:
+        """Return the token that makes this call, without its text, as ``{"token": {…}}``; every token may.
+
+        ``GET /v2/cenote/token``.
+        """
+        return self._call(op.GET_OWN_TOKEN, (), kwargs)
+
+    def list_hosts(self, **kwargs: Unpack[t.Call]) -> t.HostListResponse:
+        """Return the machines that are up, and what of them is promised, as ``{"hosts": [{…}]}``.
+
+        ``GET /v2/cenote/hosts``, scope ``cenote:admin``.
+        """
+        return self._call(op.LIST_HOSTS, (), kwargs)
+
+    def list_activity(self, cluster_uuids: Sequence[str], **kwargs: Unpack[t.Call]) -> t.ActivityResponse:
+        """Return what goes on in the pools of up to 100 clusters, as ``{"activity": [{…}]}``.
+
+        A cluster that is not there is left out.  Raises InvalidError for more than 100.
+
+        ``GET /v2/cenote/activity``, scope ``database:read``.
+        """
+        return self._call(op.LIST_ACTIVITY, (), kwargs, query={"cluster_uuids": ",".join(cluster_uuids)})

@@ -5,12 +5,18 @@ them.
 """
 
 from .additions import (
+    Activity,
+    ActivityNumbers,
+    ActivityResponse,
     AuditEntry,
     AuditResponse,
     AuditToken,
     ClusterAdditions,
     ConfigAdditions,
     DatabaseAdditions,
+    Host,
+    HostListResponse,
+    HostPorts,
     LogsinkAdditions,
     OptionsAdditions,
     PoolAverages,
@@ -26,6 +32,7 @@ from .additions import (
     TokenCreate,
     TokenListResponse,
     TokenResponse,
+    UsedConnections,
     UserAdditions,
 )
 from .caches import (
@@ -198,6 +205,9 @@ from .users import (
 
 __all__ = [
     "CA",
+    "Activity",
+    "ActivityNumbers",
+    "ActivityResponse",
     "AuditEntry",
     "AuditResponse",
     "AuditToken",
@@ -246,6 +256,9 @@ __all__ = [
     "FirewallRule",
     "FirewallRuleCreate",
     "FirewallUpdate",
+    "Host",
+    "HostListResponse",
+    "HostPorts",
     "Index",
     "IndexListResponse",
     "KafkaAcl",
@@ -342,6 +355,7 @@ __all__ = [
     "TopicState",
     "TopicSummary",
     "TopicUpdate",
+    "UsedConnections",
     "User",
     "UserAdditions",
     "UserCreate",

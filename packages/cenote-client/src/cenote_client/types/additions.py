@@ -181,3 +181,57 @@ class TokenResponse(TypedDict):
 
 class TokenListResponse(TypedDict):
     tokens: list[Token]
+
+
+class HostPorts(TypedDict):
+    """The range for clusters, how many of it are theirs, and how many are in use by other programs."""
+
+    first: int
+    last: int
+    claimed: int
+    busy: int
+
+
+class Host(TypedDict):
+    """A machine that is up, and what of it has been promised to clusters."""
+
+    name: str
+    address: str
+    cpus: int
+    memory_mib: int
+    promised_memory_mib: int
+    promised_storage_mib: int
+    clusters: int
+    versions: dict[str, str]
+    ports: HostPorts
+
+
+class HostListResponse(TypedDict):
+    hosts: list[Host]
+
+
+class UsedConnections(TypedDict):
+    """Server connections that pools hold, and how many all of them may have."""
+
+    used: int
+    allowed: int
+
+
+class ActivityNumbers(TypedDict):
+    """All pools of a cluster together."""
+
+    connections: UsedConnections
+    clients: int
+    waiting: int
+    transactions_per_second: float
+
+
+class Activity(TypedDict):
+    """``numbers`` is None where the pooler did not answer in time."""
+
+    cluster_uuid: str
+    numbers: ActivityNumbers | None
+
+
+class ActivityResponse(TypedDict):
+    activity: list[Activity]
