@@ -52,9 +52,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals.update(
-            asset=lambda name: files[name].path, size_words=size_words, default_port=5432
-        )
+        self._environment.globals.update(asset=lambda name: files[name].path, size_words=size_words)
         self._environment.filters.update(
             step=lambda text: quote(str(text), safe=""),
             moment=moment,

@@ -153,6 +153,7 @@ class Visit(Request[None, None, State]):
             set_cookies.append(sessions.cookie(sessions.SAID, sealed, sessions.SAID_SECONDS))
         return ASGIResponse(
             status_code=303,
+            media_type="text/plain",
             headers=[("location", path), *set_cookies],
         )
 

@@ -118,6 +118,8 @@
     for (const part of document.querySelectorAll(".js-only[hidden]")) part.hidden = false;
   }
 
+  // On a telephone the pages of a cluster do not fit side by side.
+  document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   show();
   refresh();
 })();
