@@ -156,11 +156,12 @@ def _pool(pool: Any, now_seen: Any, past: Any, advice: list[Any], now: float) ->
 def _pictures(past: Any, size: int, now: float) -> Any:
     at = past["at"]
     active, waiting = past["clients_active"], past["clients_waiting"]
+    longest = past["longest_wait_seconds"]
     clients = [one + other for one, other in zip(active, waiting, strict=True)]
     tops = {
         "clients": drawing.top_of(max(clients, default=0), 5),
         "servers": max([size, *past["size"]]) * 1.15,
-        "wait": drawing.top_of(max(past["longest_wait_seconds"], default=0), 0.1),
+        "wait": drawing.top_of(max(longest, default=0), 0.1),
         "rate": drawing.top_of(max(past["transactions_per_second"], default=0), 10),
     }
     return {
@@ -169,7 +170,7 @@ def _pictures(past: Any, size: int, now: float) -> Any:
         "waiting": drawing.area(at, clients, tops["clients"], now, lower=active) if any(waiting) else "",
         "busy": drawing.area(at, past["servers_active"], tops["servers"], now),
         "size": drawing.steps(at, past["size"], tops["servers"], now),
-        "wait": drawing.area(at, past["longest_wait_seconds"], tops["wait"], now),
+        "wait": drawing.area(at, longest, tops["wait"], now) if any(longest) else "",
         "rate": drawing.area(at, past["transactions_per_second"], tops["rate"], now),
     }
 

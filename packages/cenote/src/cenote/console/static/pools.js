@@ -74,7 +74,7 @@
     path("waiting", rows.some((row) => row.waiting) ? area(rows, clients, now, (row) => row.active + row.waiting, (row) => row.active) : "");
     path("busy", area(rows, servers, now, (row) => row.busy));
     path("size", steps(rows, servers, now, (row) => row.size));
-    path("wait", area(rows, wait, now, (row) => row.wait));
+    path("wait", rows.some((row) => row.wait) ? area(rows, wait, now, (row) => row.wait) : "");
     path("rate", area(rows, rate, now, (row) => row.rate));
     top("clients", number(clients));
     top("wait", seconds(wait));
