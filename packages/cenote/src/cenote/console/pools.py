@@ -16,7 +16,8 @@ from cenote.console.cluster import PATH, address_of, cluster_of, show_cluster
 from cenote.console.visit import Typed, Visit, page
 
 POOLS = PATH + "/pools"
-POINTS = 60  # of a picture that the server draws
+POINTS, FEW_POINTS = 60, 24  # of a picture that the server draws
+MANY = 8  # pools, from which on pictures have fewer points and a form is shown when it is asked for
 MORE_POINTS = 450  # and of one that the script does
 MODES = ("transaction", "session", "statement")
 MOST_NAMES = 100  # that are proposed for a field
@@ -105,7 +106,8 @@ async def _show(visit: Visit, typed: Typed | None = None, refusal: Refused | Non
     cluster, api = await cluster_of(visit), visit.api
     id = cluster["id"]
     pools = (await api.get(path_of(id, "pools"), per_page=200))["pools"]
-    history = (await api.get(path_of(id, "pool_history"), points=POINTS))["history"]
+    points = FEW_POINTS if len(pools) > MANY else POINTS
+    history = (await api.get(path_of(id, "pool_history"), points=points))["history"]
     advice = (await api.get(path_of(id, "pool_advice")))["advice"]
     unseen, stats = "", []
     try:
@@ -128,6 +130,8 @@ async def _show(visit: Visit, typed: Typed | None = None, refusal: Refused | Non
         databases=cluster["db_names"][:MOST_NAMES],
         users=[user["name"] for user in cluster["users"][:MOST_NAMES]],
         still="still" in visit.query_params,
+        many=len(pools) > MANY,
+        changing=visit.query_params.get("change", ""),
         typed=typed or Typed(),
         refusal=refusal.message if refusal else "",
     )
@@ -146,14 +150,14 @@ def _pool(pool: Any, now_seen: Any, past: Any, advice: list[Any], now: float) ->
         "db": pool["db"],
         "user": pool["user"],
         "seen": now_seen,
-        "pictures": _pictures(past, pool["size"], now),
+        "pictures": pictures(past, pool["size"], now),
         "rate": past["transactions_per_second"][-1] if past["at"] else None,
         "told": _told(past),
         "advice": [one for one in advice if one.get("pool") == pool["name"]],
     }
 
 
-def _pictures(past: Any, size: int, now: float) -> Any:
+def pictures(past: Any, size: int, now: float) -> Any:
     at = past["at"]
     active, waiting = past["clients_active"], past["clients_waiting"]
     longest = past["longest_wait_seconds"]
