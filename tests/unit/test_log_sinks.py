@@ -85,6 +85,7 @@ def test_the_password_of_a_url_is_taken_out_of_its_encoding() -> None:
         ("port", {"port": "514"}),
         ("format", {"format": "rfc1"}),
         ("tls", {"tls": "yes"}),
+        ("tls", {"tls": ""}),
         ("tls", {"ca": AUTHORITY[0]}),
         ("tls", {"cert": CERTIFICATE, "key": KEY}),
         ("logline", {"format": "custom"}),

@@ -98,6 +98,7 @@ _CREATED = {
     "/v2/databases/{database_cluster_uuid}/pools": "$response.body#/pool/name",
     "/v2/databases/{database_cluster_uuid}/users": "$response.body#/user/name",
     "/v2/databases/{database_cluster_uuid}/dbs": "$response.body#/db/name",
+    "/v2/databases/{database_cluster_uuid}/logsink": "$response.body#/sink/sink_id",
     "/v2/cenote/tokens": "$response.body#/token/id",
 }
 

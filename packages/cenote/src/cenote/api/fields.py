@@ -15,7 +15,9 @@ from msgspec import Meta
 from cenote import catalog, parameters, sources, storage
 from cenote.api import auth
 from cenote.configuration import EXTENSIONS_KEY, POOLER_KEY
-from cenote.domain import ENGINE, Access, PoolMode, SourceType
+from cenote.domain import ENGINE, Access, PoolMode, SinkType, SourceType
+from cenote.logs import sinks
+from cenote.logs.syslog import Format
 from cenote.rules import MOST_SERVICE_NAMES, MOST_TAGS, clusters, pools, words
 
 
@@ -75,6 +77,39 @@ Hour = Annotated[str, _told("14:00", pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9](:[
 
 TokenName = Annotated[str, _told("deploy", minLength=1, maxLength=100)]
 Scopes = Annotated[list[Annotated[str, _told(enum=list(auth.SCOPES))]], _told(minItems=1)]
+
+SinkName = Annotated[str, _told("logs", pattern=_whole(sinks.NAME.pattern))]
+SinkKind = Annotated[str, _told("rsyslog", enum=_one_of(SinkType))]
+
+_TEXT = {"type": ["string", "null"]}
+_SYSLOG = {
+    "type": "object",
+    "properties": {
+        "server": {"type": "string", "maxLength": 253},
+        "port": {"type": "integer", "minimum": 1, "maximum": 65535},
+        "format": {"type": "string", "enum": _one_of(Format)},
+        "tls": {"type": ["boolean", "null"]},
+        **dict.fromkeys(("logline", "sd", "ca", "cert", "key"), _TEXT),
+    },
+    "required": ["server", "port", "format"],
+    "additionalProperties": False,
+}
+_SEARCH = {
+    "type": "object",
+    "properties": {
+        "url": {"type": "string"},
+        "index_prefix": {"type": "string", "pattern": _whole(sinks.INDEX.pattern)},
+        "index_days_max": {"type": ["integer", "null"], "minimum": 1, "maximum": 10_000},
+        "timeout": {"type": ["number", "null"], "minimum": 10, "maximum": 120},
+        "ca": _TEXT,
+    },
+    "required": ["url", "index_prefix"],
+    "additionalProperties": False,
+}
+SinkConfig = Annotated[
+    dict[str, Any],
+    _told({"server": "192.0.2.1", "port": 6514, "tls": True, "format": "rfc5424"}, anyOf=[_SYSLOG, _SEARCH]),
+]
 
 
 # -- The settings of ``config``

@@ -14,6 +14,7 @@ import msgspec
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
+from cenote.api import fields
 from cenote.api.auth import CREATE, DELETE, READ, UPDATE
 from cenote.api.service import Body, Call, answer, operation
 from cenote.domain import Cluster, LogSink, SinkType
@@ -25,15 +26,15 @@ ONE = PATH + "/{logsink_id:str}"
 
 
 class CreateSink(Body):
-    sink_name: str
-    sink_type: str
-    config: dict[str, Any]
+    sink_name: fields.SinkName
+    sink_type: fields.SinkKind
+    config: fields.SinkConfig
 
 
 class UpdateSink(Body):
     """The whole configuration, which replaces the one that there is; name and type stay."""
 
-    config: dict[str, Any]
+    config: fields.SinkConfig
 
 
 class DeliveryView(msgspec.Struct):

@@ -16,6 +16,7 @@ from uuid import UUID
 
 import msgspec
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec.structs import replace
@@ -29,11 +30,12 @@ from cenote.logs.syslog import Format
 MOST_SINKS = 8
 MOST_BYTES = 32 * 1024  # of a configuration; the whole cluster is one record
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
-_INDEX = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+INDEX = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_OPTIONAL_TEXTS = frozenset({"logline", "sd", "ca", "cert", "key"})
 _PRINTABLE = re.compile(r"[ -~]*")
 
 
@@ -131,7 +133,7 @@ def sink_type(text: str) -> SinkType:
 
 
 def sink_name(text: str) -> str:
-    if not _NAME.fullmatch(text):
+    if not NAME.fullmatch(text):
         raise Invalid(
             "sink_name: a log sink's name has 1 to 64 letters, digits, spaces, dots, underscores and "
             "hyphens, and begins with a letter or a digit."
@@ -176,7 +178,11 @@ def config(
 ) -> Config:
     """Return the configuration that a client has sent, checked; Invalid names the field that is wrong."""
     # Some clients send what they do not mean as null or as an empty text.
-    meant = {name: value for name, value in given.items() if value is not None and value != ""}
+    meant = {
+        name: value
+        for name, value in given.items()
+        if value is not None and (value != "" or name not in _OPTIONAL_TEXTS)
+    }
     try:
         found: Config = msgspec.convert(meant, _kind(type))
     except msgspec.ValidationError as error:
@@ -262,7 +268,7 @@ def _check_search(config: SearchConfig) -> None:
         raise Invalid("config.url: a URL here has no query, no fragment, and ASCII characters only.")
     if config.ca and not config.tls:
         raise Invalid("config.ca: a CA certificate goes with https://.")
-    if not _INDEX.fullmatch(config.index_prefix):
+    if not INDEX.fullmatch(config.index_prefix):
         raise Invalid(
             "config.index_prefix: a prefix has 1 to 100 lowercase letters, digits, dots, hyphens and "
             "underscores, and begins with a letter or a digit."
@@ -302,18 +308,21 @@ def _check_certificates(config: Config) -> None:
     if config.key:
         [certificate, *_] = _certificates("config.cert", config.cert)
         try:
-            key = serialization.load_pem_private_key(config.key.encode(), password=None)
-        except (ValueError, TypeError, UnicodeError):
+            key = serialization.load_pem_private_key(config.key.encode(), password=None).public_key()
+        except (ValueError, TypeError, UnsupportedAlgorithm):
             raise Invalid("config.key: this is no private key in PEM form without a password.") from None
-        if _public(key.public_key()) != _public(certificate.public_key()):
+        if _public(key) != _public(certificate.public_key()):
             raise Invalid("config.key: the private key is not that of the certificate in 'cert'.")
 
 
 def _certificates(field: str, text: str) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(text.encode())
-    except ValueError:
+        found = x509.load_pem_x509_certificates(text.encode())
+        for certificate in found:
+            certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
         raise Invalid(f"{field}: this is no certificate in PEM form.") from None
+    return found
 
 
 def _public(key: Any) -> bytes:
