@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fetch what only tests use: a browser, Node.js, rsyslog, promtool, the JDBC driver, etcdctl.
+# Fetch what only tests use: a browser, Node.js, rsyslog, promtool, the JDBC driver, etcdctl, the sources of godo.
 #
 # Chromium and Node.js are installed.  rsyslog and Prometheus would start as services on the machine of whoever runs the
 # tests, so their packages are unpacked below build/programs only.  What cannot be had is told of; the tests that need it
@@ -13,6 +13,10 @@ stamp=$folder/stamp
 log=build/setup-tests.log
 installed=(chromium nodejs npm)
 unpacked=(prometheus rsyslog rsyslog-gnutls rsyslog-openssl libpostgresql-jdbc-java etcd-client)
+# godo, and what it is made with in this release of Debian or a later one.
+unpacked+=(golang-github-digitalocean-godo-dev golang-github-google-go-querystring-dev golang-golang-x-oauth2-dev)
+unpacked+=(golang-golang-x-net-dev golang-golang-x-time-dev golang-github-hashicorp-go-retryablehttp-dev)
+unpacked+=(golang-github-hashicorp-go-cleanhttp-dev)
 
 inputs() { { echo "$PWD"; cat scripts/setup-tests.sh; } | sha256sum; }
 [ "$(cat "$stamp" 2> /dev/null)" = "$(inputs)" ] && exit 0
