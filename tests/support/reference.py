@@ -80,6 +80,18 @@ class Reference:
             if method in entry
         }
 
+    def scopes(self) -> dict[Operation, list[str]]:
+        """Return the scopes that each operation needs."""
+        return {
+            (method, path): [
+                scope
+                for demand in self._document["paths"][path][method.lower()].get("security", ())
+                for scopes in demand.values()
+                for scope in scopes
+            ]
+            for method, path in self.operations()
+        }
+
     def for_postgresql(self) -> set[Operation]:
         return {
             (method, path)
