@@ -1,7 +1,8 @@
 """Every route has the scopes that it should have, and none is outside of the matrix of tokens and scopes.
 
-``tests/integration/test_api_manners.py`` calls each operation with each scope and each bad token, and takes what
-an operation demands from its declaration; here is what that has to be.  Whoever adds a route adds a line.
+``tests/integration/test_api_manners.py`` calls each operation with each scope and each bad token, and takes
+what an operation demands from its declaration; here is what that has to be.  Whoever adds a route adds a
+line.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ continue-on-failure = true
 hooks = {hooks}
 tls-verify = {authority}
 request-timeout = 60
+max-stream-events = 1
 headers = {{ Authorization = {authorization} }}
 warnings = false
 

@@ -19,6 +19,7 @@ from cenote import __version__
 from cenote.api.errors import ErrorView
 from cenote.api.service import Operation
 
+MAIN_EVENT = "sample"  # what a stream is about is in the events of this kind
 _PARAMETER = re.compile(r"\{(\w+):str\}")
 
 _HEADERS = {
@@ -143,7 +144,7 @@ def _parameters(path: str, one: Operation) -> list[dict[str, Any]]:
 def _responses(path: str, one: Operation) -> dict[str, Any]:
     good: dict[str, Any] = {"description": HTTPStatus(one.status).phrase, "headers": _REFERENCES}
     if one.answer is not None:
-        good["content"] = _content(one.answer, "text/event-stream" if one.streams else "application/json")
+        good["content"] = _events(one.answer) if one.streams else _content(one.answer)
     responses = {str(one.status): good}
     if one.scope is None:
         return responses
@@ -162,12 +163,37 @@ def _responses(path: str, one: Operation) -> dict[str, Any]:
     return responses
 
 
-def _content(kind: Any, media_type: str = "application/json") -> dict[str, Any]:
+def _events(kind: Any) -> dict[str, Any]:
+    """Return what each server-sent event of a stream is; those of other kinds than the main one say so."""
+    return {
+        "text/event-stream": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "event": {"type": "string"},
+                    "id": {"type": "string"},
+                    "data": {"type": "string", "contentMediaType": "application/json"},
+                },
+                "if": {"properties": {"event": {"const": MAIN_EVENT}}, "required": ["event"]},
+                "then": {
+                    "properties": {
+                        "data": {
+                            "contentMediaType": "application/json",
+                            "contentSchema": {"$ref": f"#/components/schemas/{kind.__name__}"},
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+
+def _content(kind: Any) -> dict[str, Any]:
     if kind is str:
         return {"text/plain": {"schema": {"type": "string"}}}
     inner = _of_list(kind)
     schema: dict[str, Any] = {"$ref": f"#/components/schemas/{(inner or kind).__name__}"}
-    return {media_type: {"schema": {"type": "array", "items": schema} if inner else schema}}
+    return {"application/json": {"schema": {"type": "array", "items": schema} if inner else schema}}
 
 
 def _of_list(kind: Any) -> Any:
