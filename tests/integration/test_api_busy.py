@@ -46,7 +46,7 @@ def test_every_change_is_taken_while_a_cluster_is_on_its_way_but_another_way_to_
         # Each on a cluster of its own, since one of them deletes it.
         for name, method, path in CHANGES:
             cluster = await on_its_way(api, state)
-            called = path_of(path, cluster)
+            called = await path_of(api, path, cluster)
             if name in ONE_AT_A_TIME:
                 message = await api.refusal(method, called, 412, json=BODIES[name])
                 assert message == f"update cluster cannot be performed. Reason: cluster is {state}"
@@ -63,9 +63,10 @@ def test_every_change_is_taken_while_a_cluster_is_on_its_way_but_another_way_to_
 def test_every_change_of_a_deleted_cluster_is_not_found(apis: Apis) -> None:
     async def scenario(api: Api) -> None:
         cluster = await furnished(api)
+        paths = {name: await path_of(api, path, cluster) for name, _, path in CHANGES}
         await api.call("DELETE", cluster, 204)
-        for name, method, path in CHANGES:
-            await api.refusal(method, path_of(path, cluster), 404, json=BODIES.get(name))
+        for name, method, _ in CHANGES:
+            await api.refusal(method, paths[name], 404, json=BODIES.get(name))
 
     apis.run(scenario)
 

@@ -17,6 +17,8 @@ from tests.support.api import POOL, Api, Apis, running_apis
 
 AUDIT = "/v2/cenote/audit"
 # What a call of each operation that changes something needs; those that say "not supported" change nothing.
+RSYSLOG = {"server": "192.0.2.1", "port": 514, "tls": False, "format": "rfc5424"}
+SINK = {"sink_name": "logs", "sink_type": "rsyslog", "config": RSYSLOG}
 BODIES: dict[str, dict[str, Any]] = {
     "add_user": {"name": "another"},
     "update_user": {"settings": {"pg_allow_replication": True}},
@@ -31,6 +33,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "move_window": {"day": "monday", "hour": "04:00"},
     "migrate_cluster": {"region": "fra1"},
     "change_config": {"config": {"work_mem": 8}},
+    "create_sink": {**SINK, "sink_name": "more"},
+    "update_sink": {"config": {**RSYSLOG, "format": "rfc3164"}},
 }
 NOT_ABOUT_A_CLUSTER = {
     *("create_cluster", "create_token", "revoke_token", "replace_metrics_login"),
@@ -63,13 +67,16 @@ async def furnished(api: Api, *, reported: bool = True) -> str:
     await api.call("POST", f"{cluster}/users", 201, json={"name": "app"})
     await api.call("POST", f"{cluster}/dbs", 201, json={"name": "shop"})
     await api.call("POST", f"{cluster}/pools", 201, json=POOL)
+    await api.call("POST", f"{cluster}/logsink", 201, json=SINK)
     return cluster
 
 
-def path_of(route: str, cluster: str) -> str:
+async def path_of(api: Api, route: str, cluster: str) -> str:
     """Return the path of a call on a furnished cluster."""
+    sinks = (await api.call("GET", f"{cluster}/logsink", 200))["sinks"]
     names: dict[str, str] = {"pool_name": str(POOL["name"]), "username": "app", "database_name": "shop"}
     names["database_cluster_uuid"] = cluster.rpartition("/")[2]
+    names["logsink_id"] = sinks[0]["sink_id"]
     return re.sub(r"\{(\w+):str\}", lambda found: names[found[1]], route)
 
 
@@ -104,7 +111,7 @@ def test_every_change_of_a_cluster_leaves_an_entry_that_tells_who_and_what(
 ) -> None:
     async def scenario(api: Api) -> None:
         cluster = await furnished(api)
-        called = path_of(path, cluster)
+        called = await path_of(api, path, cluster)
         before = await entries(api)
         answer = await api.http.request(method, called, json=BODIES.get(name))
         assert answer.is_success, answer.text
@@ -170,8 +177,8 @@ def test_the_audit_trail_is_read_in_pages_and_by_cluster(apis: Apis) -> None:
         one = await furnished(api)
         await api.add_cluster(name="other")
         body = await api.call("GET", AUDIT, 200, params={"per_page": "2", "page": "2"})
-        assert (len(body["entries"]), body["meta"]["total"]) == (2, 5)
-        assert len(await entries(api, cluster_uuid=one.rpartition("/")[2])) == 4
+        assert (len(body["entries"]), body["meta"]["total"]) == (2, 6)
+        assert len(await entries(api, cluster_uuid=one.rpartition("/")[2])) == 5
         assert await entries(api, cluster_uuid=str(uuid4())) == []
         await api.refusal("GET", AUDIT, 422, params={"cluster_uuid": "x"})
 
