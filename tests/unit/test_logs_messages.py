@@ -103,6 +103,14 @@ def test_the_text_of_a_message_has_a_bound_and_says_what_is_missing() -> None:
 def test_a_line_made_to_keep_the_reader_busy_does_not(piece: str) -> None:
     (message,) = messages(lines(HEAD + "user=" + piece * 20_000), Source.POSTGRES)
     assert message.severity is Severity.LOG
+    short = HEAD + "user=x" + (",db=" * 10 + ",app=" * 15 + ",client=" * 60) + piece * 40
+    assert len(messages(lines(*[short] * 1_000), Source.POSTGRES)) == 1_000
+
+
+def test_a_message_of_many_lines_is_kept_as_far_as_it_is_shown() -> None:
+    text = "LOG:  first\n" + "\ta\n" * 300_000
+    (message,) = messages(lines(HEAD + text), Source.POSTGRES)
+    assert message.text.endswith(f"({len(text) - MOST_TEXT} more characters)")
 
 
 def test_a_message_does_not_show_its_text_by_itself() -> None:

@@ -13,7 +13,7 @@ from cenote.logs.messages import Message, Source, messages
 from cenote.logs.positions import Place
 
 PIECE = 256 * 1024  # bytes that are read at once
-LARGEST = 64 * 2**20  # bytes of one message; what is longer counts as several
+LARGEST = 2**20  # bytes of one message; what is longer counts as several
 QUIET = 0.2  # seconds without a further byte after which a message at the end counts as whole
 
 

@@ -72,12 +72,17 @@ class _Collected:
 
     def __init__(self, source: Source, start: int, first: _Line) -> None:
         self._source, self._start, self.first = source, start, first
-        self.lines = [first.text]
+        self._lines, self._length = [first.text], len(first.text)
+
+    def add(self, text: str) -> None:
+        if self._length < MOST_TEXT:
+            self._lines.append(text)
+        self._length += 1 + len(text)
 
     def until(self, end: int) -> Message:
-        text = "\n".join(self.lines)
-        if len(text) > MOST_TEXT:
-            text = f"{text[:MOST_TEXT]} … ({len(text) - MOST_TEXT} more characters)"
+        text = "\n".join(self._lines)[:MOST_TEXT]
+        if self._length > MOST_TEXT:
+            text += f" … ({self._length - MOST_TEXT} more characters)"
         first = self.first
         user, database, application = first.names
         return Message(
@@ -97,15 +102,11 @@ class _Collected:
 _WHEN = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,6})?) (\S+) \[(\d{1,10})\]:? ?")
 _WHO = re.compile(r"pid=(\d{1,10}),")
 _PARTS = ("DETAIL", "HINT", "QUERY", "CONTEXT", "LOCATION", "STATEMENT", "BACKTRACE")
-# The prefixes that the API offers for ``log_line_prefix``, after their time and process.  PostgreSQL's names
-# have 63 bytes at most, four times that where it spells them in ASCII; without a limit, a line made for it
-# would keep the expression busy for hours.
-_POSTGRES = re.compile(
-    r"(?:\[\d{1,19}-1\] )?"
-    r"(?:\[?user=(?P<user>.{0,63}?),db=(?P<database>.{0,63}?),app=(?P<application>.{0,252}?)"
-    r"(?:,client=\S{0,80}?)?(?:\] ?| )?)?"
-    rf"(?P<word>DEBUG\d?|LOG|INFO|NOTICE|WARNING|ERROR|FATAL|PANIC|{'|'.join(_PARTS)}):  "
-)
+_WORD = re.compile(rf"(DEBUG\d?|LOG|INFO|NOTICE|WARNING|ERROR|FATAL|PANIC|{'|'.join(_PARTS)}):  ")
+_COUNTED = re.compile(r"\[\d{1,19}-1\] ")
+# Characters before the level of a message: three names of 63 bytes, which PostgreSQL may spell with four
+# times as many characters, and an address.
+_MOST_HEAD = 900
 _PGBOUNCER = re.compile(r"(?P<word>NOISE|DEBUG|LOG|WARNING|ERROR|FATAL) ")
 _UTC = frozenset({"UTC", "GMT"})
 
@@ -121,21 +122,20 @@ def messages(data: bytes, source: Source, start: int = 0) -> list[Message]:
     for raw in data.split(b"\n")[:-1]:
         # A machine that lost its power may leave zeros where a line was meant to be.
         text = raw.replace(b"\0", b"").decode(errors="replace")
-        line = _line(text, source)
-        if open_one is not None and (not text or text[0] == "\t" or _belongs(line, open_one.first)):
-            open_one.lines.append(line.text if line.is_part else text)
+        if open_one is not None and (not text or text[0] == "\t"):
+            open_one.add(text)
         else:
-            if open_one is not None:
-                found.append(open_one.until(position))
-            open_one = _Collected(source, position, line)
+            line = _line(text, source)
+            if open_one is not None and line.is_part and line.process == open_one.first.process:
+                open_one.add(line.text)
+            else:
+                if open_one is not None:
+                    found.append(open_one.until(position))
+                open_one = _Collected(source, position, line)
         position += len(raw) + 1
     if open_one is not None:
         found.append(open_one.until(position))
     return found
-
-
-def _belongs(line: _Line, first: _Line) -> bool:
-    return line.is_part and line.process == first.process
 
 
 def _line(text: str, source: Source) -> _Line:
@@ -146,14 +146,35 @@ def _line(text: str, source: Source) -> _Line:
         at, process, rest = _time(when[1], when[2]), int(when[3]), text[when.end() :]
     elif who := _WHO.match(text):
         process, rest = int(who[1]), text[who.end() :]
-    head = (_POSTGRES if source is Source.POSTGRES else _PGBOUNCER).match(rest)
-    if head is None:
+    if source is Source.PGBOUNCER:
+        head = _PGBOUNCER.match(rest)
+        return _Line(rest, head["word"] if head else "LOG", at, process)
+    level, names = _postgres_head(rest)
+    if level is None:
         return _Line(rest, at=at, process=process)
-    told = head.groupdict(default="")
-    if told["word"] in _PARTS:
-        rest = rest[head.start("word") :]
-    names = (told.get("user", ""), told.get("database", ""), told.get("application", ""))
-    return _Line(rest, told["word"], at, process, names)
+    if level[1] in _PARTS:
+        rest = rest[level.start() :]
+    return _Line(rest, level[1], at, process, names)
+
+
+def _postgres_head(rest: str) -> tuple[re.Match[str] | None, tuple[str, str, str]]:
+    """Return where a message's level stands, and what ``log_line_prefix`` tells between its time and that.
+
+    It knows the prefixes that the API offers.  Customers choose the names, so whatever these are, it looks
+    through the text once: an expression for the whole would try every way to take it apart.
+    """
+    counted = _COUNTED.match(rest)
+    begin = counted.end() if counted else 0
+    level = _WORD.match(rest, begin)
+    if level is not None or not rest.startswith(("user=", "[user="), begin):
+        return level, ("", "", "")
+    level = _WORD.search(rest, begin, begin + _MOST_HEAD)
+    if level is None:
+        return None, ("", "", "")
+    told = rest[begin : level.start()].removesuffix(" ").removesuffix("]")
+    user, _, more = told.removeprefix("[").removeprefix("user=").partition(",db=")
+    database, _, more = more.partition(",app=")
+    return level, (user, database, more.partition(",client=")[0])
 
 
 def _severity(word: str) -> Severity:
