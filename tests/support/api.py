@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +17,7 @@ from cenote.api import Settings, auth, create_app
 from cenote.domain import Host, NodeStatus
 from cenote.store import Gateway, PrivateEtcd, Sealer, Store
 from tests.support.etcd import etcd_program
+from tests.support.folders import server_folder
 
 AT_ONCE = Settings(wait_seconds=0)
 HOST = Host(
@@ -122,11 +121,10 @@ class Apis:
 
 def running_apis() -> Iterator[Apis]:
     """The body of a fixture: an etcd for a module's tests."""
-    folder = Path(tempfile.mkdtemp(prefix="cenote-api-"))
-    etcd = PrivateEtcd(folder / "etcd", etcd_program())
-    try:
-        asyncio.run(etcd.start())
-        yield Apis(etcd, folder)
-    finally:
-        asyncio.run(etcd.stop())
-        shutil.rmtree(folder, ignore_errors=True)
+    with server_folder() as folder:
+        etcd = PrivateEtcd(folder / "etcd", etcd_program())
+        try:
+            asyncio.run(etcd.start())
+            yield Apis(etcd, folder)
+        finally:
+            asyncio.run(etcd.stop())

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from cenote.domain import CertificateAuthority, Cluster, Database, Node, Pool
 from cenote.store.gateway import Gateway
 from cenote.store.server import PrivateEtcd
 from cenote.store.store import Store
+from tests.support.folders import server_folder
 from tests.support.waiting import wait_until_async
 
 
@@ -32,18 +32,17 @@ def etcd_program() -> Path:
 @contextlib.asynccontextmanager
 async def private_etcd() -> AsyncIterator[PrivateEtcd]:
     """Start an etcd, and stop and remove it in the end; its log is printed when the test fails."""
-    folder = Path(tempfile.mkdtemp(prefix="cenote-etcd-"))
-    etcd = PrivateEtcd(folder / "etcd", etcd_program())
-    try:
-        await etcd.start()
-        yield etcd
-    except BaseException:
-        with contextlib.suppress(OSError):
-            sys.stderr.write((folder / "etcd" / "etcd.log").read_text())
-        raise
-    finally:
-        await etcd.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    with server_folder() as folder:
+        etcd = PrivateEtcd(folder / "etcd", etcd_program())
+        try:
+            await etcd.start()
+            yield etcd
+        except BaseException:
+            with contextlib.suppress(OSError):
+                sys.stderr.write((folder / "etcd" / "etcd.log").read_text())
+            raise
+        finally:
+            await etcd.stop()
 
 
 @contextlib.asynccontextmanager
