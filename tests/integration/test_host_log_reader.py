@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from cenote.host import log_reader, logs
 from cenote.host.log_reader import Batch, LogReader
+from cenote.logs import bulk
 from cenote.logs.messages import Source
 from cenote.logs.positions import Place
 
@@ -117,3 +119,22 @@ def test_a_line_without_a_time_has_that_of_the_one_before_it(path: Path) -> None
         log.write("no head\n")
     one, other = read(LogReader(path, Source.POSTGRES, Place())).messages
     assert one.at == other.at
+
+
+def test_equal_messages_at_the_same_place_of_a_log_that_was_emptied_are_two(path: Path) -> None:
+    """Or the peer would say of the second one that it is there already."""
+
+    def ids() -> list[str]:
+        messages = read(LogReader(path, Source.POSTGRES, Place())).messages
+        return [bulk.identity(message, UUID(int=1)) for message in messages]
+
+    begin = "UTC [41] LOG:  starting PostgreSQL\n"
+    path.write_text(f"2026-11-22 17:47:54.123 {begin}\twithout a time\n")
+    before = ids()
+    assert ids() == before  # what is sent again is known
+    path.write_text(f"2026-11-22 17:50:00.000 {begin}")
+    emptied = ids()
+    path.rename(path.with_suffix(".old"))
+    path.write_text(f"2026-11-22 17:50:00.000 {begin}")
+    replaced = ids()
+    assert len({*before, *emptied, *replaced}) == len(before) + 2

@@ -55,6 +55,7 @@ def test_a_message_has_the_same_id_each_time_and_no_other_has_it() -> None:
         replace(MESSAGE, start=101),
         replace(MESSAGE, text="ERROR:  x"),
         replace(MESSAGE, source=Source.PGBOUNCER),
+        replace(MESSAGE, origin="another file"),
     ]
     ids = [bulk.identity(message, CLUSTER) for message in (MESSAGE, *others)]
     ids.append(bulk.identity(MESSAGE, UUID(int=1)))

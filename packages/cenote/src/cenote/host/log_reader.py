@@ -54,7 +54,7 @@ class LogReader:
         lost = start - place.at
         if lost:
             words = f"{lost} bytes of the log of {self._source} were dropped before they could be sent"
-        told = tuple(self._dated(message) for message in found)
+        told = tuple(self._dated(message, end.file) for message in found)
         return Batch(told, Place(file=end.file, at=told[-1].end if told else start), lost, words)
 
     def _whole(self, start: int) -> tuple[list[Message], int]:
@@ -84,9 +84,9 @@ class LogReader:
             replace(found, end=end) for found in messages(piece.data + b"\n", self._source, piece.start)[:1]
         ]
 
-    def _dated(self, message: Message) -> Message:
-        """Return a message with a time: its own, that of the one before it, or this moment."""
-        if message.at is None:
-            return replace(message, at=self._last_at or datetime.now(UTC))
+    def _dated(self, message: Message, file: int) -> Message:
+        """Return a message with its origin, and with a time: its own, that before it, or this moment."""
+        if message.at is None:  # a time that is not its own may be another one when it is read again
+            return replace(message, at=self._last_at or datetime.now(UTC), origin=str(file))
         self._last_at = message.at
-        return message
+        return replace(message, origin=f"{file} {message.at.isoformat()}")

@@ -59,7 +59,7 @@ def body(messages: Iterable[Message], *, prefix: str, cluster_id: UUID, cluster_
 
 
 def identity(message: Message, cluster_id: UUID) -> str:
-    words = f"{cluster_id} {message.source} {message.start} {message.text}"
+    words = f"{cluster_id} {message.source} {message.origin} {message.start} {message.text}"
     return hashlib.sha256(words.encode()).hexdigest()[:40]
 
 

@@ -38,6 +38,8 @@ class Message:
     """What a server said once, and the bytes ``start`` to ``end`` of its log that it stands in.
 
     ``text`` is all of it but the time and the process.  ``at`` is None where the line does not tell its time.
+    ``origin`` tells it from an equal one at the same place of a file that was there before, or of this one
+    before it was emptied.
     """
 
     source: Source
@@ -50,6 +52,7 @@ class Message:
     user: str = ""
     database: str = ""
     application: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
