@@ -84,15 +84,18 @@ def target() -> Iterator[Target]:
         client.request("POST", f"/v2/databases/{id}/dbs", json={"name": "orders"})
         added_pool(client, id, "backend-pool", db="orders", user="app")
         token = client.request("GET", "/v2/cenote/tokens")["tokens"][0]["id"]
-        config = {"server": "192.0.2.1", "port": 514, "format": "rfc5424"}
-        body = {"sink_name": "kept", "sink_type": "rsyslog", "config": config}
-        sink = client.request("POST", f"/v2/databases/{id}/logsink", json=body)["sink"]["sink_id"]
+        client.request("POST", "/v2/tags", json={"name": "staging"})
+        network = client.request("POST", "/v2/vpcs", json={"name": "inner", "region": "nyc1"})["vpc"]["id"]
+        shop = {"name": "shop", "purpose": "Web Application"}
+        project = client.request("POST", "/v2/projects", json=shop)["project"]["id"]
         known = {
             "database_cluster_uuid": id,
             "username": "app",
             "database_name": "orders",
             "pool_name": "backend-pool",
-            "logsink_id": sink,
+            "tag_name": "staging",
+            "vpc_id": network,
+            "project_id": project,
         }
         yield Target(running, client, known, [*known.values(), token])
 
