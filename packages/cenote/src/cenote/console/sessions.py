@@ -68,7 +68,10 @@ class Seals:
         plain = self.open(SESSION, cookie)
         if plain is None:
             return None
-        session = msgspec.json.decode(plain, type=Session)
+        try:
+            session = msgspec.json.decode(plain, type=Session)
+        except msgspec.DecodeError:  # sealed by another version of the service, whose sessions were others
+            return None
         return session if time.time() < session.ends else None
 
     def form_token(self, id: str) -> str:
