@@ -123,6 +123,23 @@ def test_the_command_follows_what_the_server_says(running: Service, cluster: Any
         following.wait(20)
 
 
+def test_what_a_stranger_puts_into_the_log_does_not_reach_the_terminal(
+    running: Service, cluster: Any
+) -> None:
+    evil = "\x1b]52;c;ZXZpbA==\x07"
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(cluster["connection"]["uri"], user=f"stranger{evil}", password="guessed")
+
+    def told() -> str:
+        printed = running.cenote("cluster", "logs", "backend", "--lines=1000")
+        return printed if "stranger" in printed else ""
+
+    printed = wait_until("the log has the failed login", 20, told)
+    assert "\x1b" not in printed
+    assert "\x07" not in printed
+    assert "stranger�]52;c;ZXZpbA==�" in printed
+
+
 def test_a_log_gives_back_the_space_of_its_beginning_and_loses_no_line(
     running: Service, cluster: Any
 ) -> None:

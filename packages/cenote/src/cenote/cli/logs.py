@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from cenote.cli.named import cluster_argument, cluster_of
+from cenote.cli.output import printable
 from cenote.cli.reach import client_for
 from cenote.layout import Layout
 
@@ -47,4 +48,6 @@ def logs(layout: Layout, cluster: str, source: str, lines: int, follow: bool) ->
 def _print(messages: Sequence[LogMessage]) -> None:
     for message in messages:
         process = "-" if message["process"] is None else message["process"]
-        click.echo(f"{message['at'] or '-'} [{process}] {message['text']}")
+        # A server tells the name in a failed login as it came, from whoever reaches its port.
+        text = printable(message["text"], kept="\n\t")
+        click.echo(f"{message['at'] or '-'} [{process}] {text}")

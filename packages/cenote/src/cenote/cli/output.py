@@ -155,7 +155,12 @@ def _text(value: object) -> str:
     if isinstance(value, list) and not any(isinstance(one, dict | list) for one in value):
         value = ", ".join(map(str, value))
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return "".join(letter if letter.isprintable() else "�" for letter in text)
+    return printable(text)
+
+
+def printable(text: str, kept: str = "") -> str:
+    """Return a text without characters that a terminal would obey, but for those to be kept."""
+    return "".join(letter if letter.isprintable() or letter in kept else "�" for letter in text)
 
 
 def _table(headings: list[str], rows: list[list[str]], widths: Sequence[int] = ()) -> list[int]:
