@@ -266,6 +266,14 @@ def test_a_token_is_shown_once_works_and_is_revoked(somebody: Visitor, running: 
         assert "No such token" in other.sign_in(text, expected=401).text
 
 
+@pytest.mark.parametrize("expires", ["2", "-1", "never", []])
+def test_no_token_is_made_whose_end_nobody_has_chosen(somebody: Visitor, expires: str | list[str]) -> None:
+    asked = somebody.open("/console/tokens")
+    refused = somebody.send(asked, "Create the token", 422, name="endless", expires=expires)
+    assert "Choose when the token expires" in refused.text
+    assert "endless" not in somebody.open("/console/tokens").text
+
+
 def test_hosts_show_what_they_have_and_what_was_promised(somebody: Visitor, cluster: dict[str, Any]) -> None:
     text = somebody.open("/console/hosts").text
     assert "claimed" in text

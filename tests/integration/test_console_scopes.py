@@ -123,7 +123,7 @@ CHANGES: list[tuple[str, dict[str, str]]] = [
     ("/settings", {"do": "window", "day": "monday", "hour": "01:00"}),
     ("/settings", {"do": "update"}),
     ("/settings", {"do": "delete", "name": "shown"}),
-    ("/console/tokens", {"name": "mine", "scopes": "*"}),
+    ("/console/tokens", {"name": "mine", "scopes": "*", "expires": "1"}),
 ]
 
 

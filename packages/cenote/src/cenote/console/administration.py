@@ -23,6 +23,7 @@ SCOPES = {
     "*": "Everything",
 }
 LIFETIMES = {"1": "1 day", "30": "30 days", "90": "90 days", "365": "1 year", "": "never"}
+UNKNOWN_LIFETIME = "Choose when the token expires; it may be never."
 
 
 @page(HttpMethod.GET, TOKENS)
@@ -36,10 +37,12 @@ async def create_token(visit: Visit) -> ASGIResponse:
     typed = await visit.typed()
     scopes = [str(scope) for scope in (await visit.form()).getall("scopes", [])]
     wanted: dict[str, Any] = {"name": typed["name"], "scopes": scopes}
-    days = typed["expires"]
-    if days in LIFETIMES and days:
-        wanted["expires_at"] = (datetime.now(UTC) + timedelta(days=int(days))).isoformat()
+    days = typed.get("expires")
     try:
+        if days not in LIFETIMES:  # or a form that was cut off would make a token without an end
+            raise Refused(422, UNKNOWN_LIFETIME)
+        if days:
+            wanted["expires_at"] = (datetime.now(UTC) + timedelta(days=int(days))).isoformat()
         made = (await visit.api.post("/v2/cenote/tokens", wanted))["token"]
     except Refused as refusal:
         return await _show(visit, typed, set(scopes), refusal)
