@@ -45,12 +45,13 @@ TIDY_EVERY = 3600.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """What was sent of a log up to a place, and when."""
+    """What was sent of a log up to a place, or was lost before it, and when."""
 
     source: Source
     place: Place
-    refused: int
     at: float
+    refused: int = 0
+    lost: int = 0
 
 
 class Shipping:
@@ -192,18 +193,23 @@ class SinkTask:
 
     async def _ship_from(self, reader: LogReader, source: Source, peer: Peer) -> bool:
         """Send a batch of one log; return whether there was any."""
-        batch = await reader.more()
+        batch, loop = await reader.more(), asyncio.get_running_loop()
         if batch.words:
             self._note(batch.words)
             begin = batch.messages[0].start if batch.messages else batch.place.at
-            self._keep(source, Place(file=batch.place.file, at=begin), lost=batch.lost)
+            place = Place(file=batch.place.file, at=begin)
+            if any(sent.source == source for sent in self._sent):
+                # What was sent before the loss is not sure yet, so no place after it may be kept.
+                self._sent.append(_Sent(source, place, loop.time(), lost=batch.lost))
+            else:
+                self._keep(source, place, lost=batch.lost)
         if not batch.messages:
             return False
         self._check(peer)
         refused, why = await peer.deliver(batch.messages)
         if refused:
             self._note(f"{refused} messages of the log of {source} were not taken: {why}")
-        self._sent.append(_Sent(source, batch.place, refused, asyncio.get_running_loop().time()))
+        self._sent.append(_Sent(source, batch.place, loop.time(), refused))
         return True
 
     def _confirm(self, peer: Peer) -> None:
@@ -212,7 +218,7 @@ class SinkTask:
         sure = asyncio.get_running_loop().time() - peer.held
         while self._sent and self._sent[0].at <= sure:
             sent = self._sent.popleft()
-            self._keep(sent.source, sent.place, refused=sent.refused)
+            self._keep(sent.source, sent.place, lost=sent.lost, refused=sent.refused)
             self._state, self._reason, self._retry = "delivering", "", RETRY_FIRST
             self._delivered_at = datetime.now(UTC)
 

@@ -1,0 +1,119 @@
+"""How far a sink has got, where its log loses its beginning and its peer ends."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from cenote.domain import LogSink, SinkType
+from cenote.host.machine import Machine
+from cenote.host.processes import Account
+from cenote.host.reaching import Guard
+from cenote.host.syslog_peer import SyslogPeer
+from cenote.layout import Layout
+from cenote.logs import positions, sinks
+from cenote.logs.messages import Source
+from cenote.logs.positions import Place, Positions
+from cenote.logs.reach import network
+from cenote.shipping import SinkTask
+from tests.support.api import Api, Apis, running_apis
+
+HOLE = 2**20  # bytes
+LOOPBACK = (network("127.0.0.1"),)
+
+
+@pytest.fixture(scope="module")
+def apis() -> Iterator[Apis]:
+    yield from running_apis()
+
+
+class Peer:
+    """A syslog server that reads all, and tells nobody what of it is safe."""
+
+    def __init__(self) -> None:
+        self.got = b""
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        while piece := await reader.read(2**16):
+            self.got += piece
+
+    def drop(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def say(log: Path, *texts: str) -> None:
+    with log.open("a") as file:
+        file.write("".join(f"2026-11-22 17:47:54.123 UTC [41] LOG:  {text}\n" for text in texts))
+
+
+def cut(log: Path, length: int) -> None:
+    """Make a hole of the beginning of a log."""
+    command = ["fallocate", "--punch-hole", "--offset", "0", "--length", str(length)]
+    subprocess.run([*command, log], check=True)
+
+
+def test_what_was_not_sure_yet_when_something_was_lost_is_not_taken_for_delivered(
+    apis: Apis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SyslogPeer, "held", 3600)  # nothing is sure
+
+    async def scenario(api: Api) -> None:
+        stored = api.store.cluster(UUID((await api.add_cluster()).rpartition("/")[2]))
+        assert stored is not None
+        peer = Peer()
+        server = await asyncio.start_server(peer.accept, "127.0.0.1", 0)
+        given = {
+            "server": "127.0.0.1",
+            "port": server.sockets[0].getsockname()[1],
+            "tls": False,
+            "format": "rfc5424",
+        }
+        config = sinks.kept(sinks.config(SinkType.RSYSLOG, given, LOOPBACK))
+        sink = LogSink(id=uuid4(), name="logs", type=SinkType.RSYSLOG, sealed_config=api.sealer.seal(config))
+        machine = Machine(Layout(tmp_path), Account("nobody"), {}, api.sealer)
+        paths = machine.layout.node(stored.value.id)
+        paths.root.mkdir(parents=True)
+        log = paths.log(Source.POSTGRES)
+        paths.sink(sink.id).write_bytes(positions.written(Positions(places={Source.POSTGRES: Place()})))
+        guard = Guard(LOOPBACK)
+        task = SinkTask(api.store, machine, api.sealer, guard, stored.value, sink, None)
+        try:
+            say(log, *("x" * 100 for _ in range(50)))
+            await until(lambda: peer.got.count(b"x" * 100) == 50)
+            # What comes next is cut out before it is read, and what has come, too.
+            lost = log.stat().st_size + HOLE
+            with log.open("ab") as grown:
+                grown.truncate(lost)
+            say(log, *("y" * 1000 for _ in range(10)), "the last")
+            cut(log, lost)
+            await until(lambda: b"the last" in peer.got)
+            assert task.numbers().lost_bytes == 0
+            assert positions.read(paths.sink(sink.id).read_bytes()).at(Source.POSTGRES) == Place()
+            peer.got = b""
+            peer.drop()
+            await until(lambda: b"the last" in peer.got)
+            # The hole, and the first line after it, which may have lost its beginning.
+            assert lost < task.numbers().lost_bytes < lost + 2000
+        finally:
+            task.end()
+            await task.ended()
+            peer.drop()
+            server.close()
+            await server.wait_closed()
+
+    apis.run(scenario)
