@@ -209,6 +209,23 @@ def test_only_what_was_changed_is_sent_and_an_emptied_field_goes_back(
     assert "Nothing was changed." in somebody.send(sheet, "Change the settings").text
 
 
+def test_saving_an_old_form_leaves_alone_what_others_have_changed_meanwhile(
+    somebody: Visitor, client: Client, cluster: dict[str, Any]
+) -> None:
+    place = f"/v2/databases/{cluster['id']}/config"
+    before = client.request("GET", place)["config"]
+    old = somebody.open(f"{base_of(cluster)}/config")
+    client.request("PATCH", place, json={"config": {"work_mem": before["work_mem"] + 3}})
+    refused = somebody.send(old, "Change the settings", 422, jit="false", timezone="Nowhere")
+    assert refused.form("Change the settings").fields["jit"] == ["false"]
+    saved = somebody.send(refused, "Change the settings", timezone="Europe/Berlin")
+    assert "2 settings are in force." in saved.text
+    now = client.request("GET", place)["config"]
+    changed = {"work_mem": before["work_mem"] + 3, "jit": False, "timezone": "Europe/Berlin"}
+    assert now == before | changed
+    client.request("PATCH", place, json={"config": dict.fromkeys(changed)})
+
+
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [

@@ -81,6 +81,20 @@ def test_a_pool_is_created_changed_and_deleted(
     assert client.databases.list_connection_pools(cluster["id"])["pools"] == []
 
 
+def test_saving_an_old_form_leaves_alone_what_others_have_changed_meanwhile(
+    somebody: Visitor, client: Client, cluster: dict[str, Any], page: str
+) -> None:
+    added_pool(client, cluster["id"], "web", size=4)
+    old = somebody.open(page)
+    wanted = {"mode": "session", "size": 4, "db": "defaultdb", "user": ""}
+    client.request("PUT", f"/v2/databases/{cluster['id']}/pools/web", json=wanted)
+    refused = somebody.send(old, "Save web", 422, size="23")
+    assert refused.form("Save web").fields["mode"] == ["session"]
+    somebody.send(old, "Save web", size="6")
+    pool = client.databases.get_connection_pool(cluster["id"], "web")["pool"]
+    assert (pool["size"], pool["mode"], pool["user"]) == (6, "session", "")
+
+
 def test_a_refusal_is_in_the_words_of_the_api_and_what_was_typed_stays(somebody: Visitor, page: str) -> None:
     refused = somebody.send(somebody.open(page), "Create the pool", 422, name="web", size="90")
     assert "size: 90 is too large: 22 of 22 connections are left for pools" in refused.text

@@ -42,7 +42,7 @@ async def show_config(visit: Visit) -> ASGIResponse:
 
 @page(HttpMethod.POST, CONFIG)
 async def change_config(visit: Visit) -> ASGIResponse:
-    typed = await visit.typed()
+    typed = (await visit.typed()).changed()
     place = path_of(visit.path_params["id"], "config")
     cluster = await cluster_of(visit)
     config = (await visit.api.get(place))["config"]
@@ -52,7 +52,7 @@ async def change_config(visit: Visit) -> ASGIResponse:
         changes = {
             setting.name: _read(key, setting, typed[setting.field])
             for setting in settings
-            if setting.field in typed and typed[setting.field] != setting.now
+            if setting.field in typed
         }
         count += len(changes)
         if key and changes:

@@ -19,6 +19,7 @@ POOLS = PATH + "/pools"
 POINTS, FEW_POINTS = 60, 24  # of a picture that the server draws
 MANY = 8  # pools, from which on pictures have fewer points and a form is shown when it is asked for
 MORE_POINTS = 450  # and of one that the script does
+FIELDS = ("size", "mode", "db", "user")
 MODES = ("transaction", "session", "statement")
 MOST_NAMES = 100  # that are proposed for a field
 
@@ -32,15 +33,21 @@ async def list_pools(visit: Visit) -> ASGIResponse:
 async def change(visit: Visit) -> ASGIResponse:
     typed = await visit.typed()
     id, here, name = visit.path_params["id"], f"{address_of(visit)}/pools", typed["name"]
-    wanted = {key: typed[key] for key in ("mode", "db", "user")} | {"size": _whole(typed["size"])}
     try:
         if typed["do"] == "create":
-            await visit.api.post(path_of(id, "pools"), {"name": name} | wanted)
+            await visit.api.post(path_of(id, "pools"), {"name": name} | _wanted(typed))
             return visit.go(f"{here}#pool-{name}", said=f"The pool {name} can be used.")
-        await visit.api.put(path_of(id, "pools", name), wanted)
+        place = path_of(id, "pools", name)
+        pool = (await visit.api.get(place))["pool"]
+        typed = Typed({key: str(pool[key]) for key in FIELDS} | typed.changed())
+        await visit.api.put(place, _wanted(typed))
         return visit.go(f"{here}#pool-{name}", said=f"The pool {name} was changed.")
     except Refused as refusal:
         return await _show(visit, typed, refusal)
+
+
+def _wanted(typed: Typed) -> dict[str, Any]:
+    return {key: typed[key] for key in FIELDS} | {"size": _whole(typed["size"])}
 
 
 @page(HttpMethod.GET, POOLS + "/{name:str}/delete")

@@ -21,6 +21,7 @@ from cenote.console.sessions import Seals, Session
 
 EVERYTHING = "*"
 FORM_TOKEN = "form_token"  # noqa: S105 - the name of a field
+WAS = "was."  # before the name of a field: what stood in it when the form was made
 STALE = "This page was too old, or not of this console. Nothing was changed; please try again."
 
 
@@ -39,6 +40,10 @@ class Typed(dict[str, str]):
 
     def __missing__(self, name: str) -> str:
         return ""
+
+    def changed(self) -> Typed:
+        """Return the form without the fields that were left as they were, which others may have changed."""
+        return Typed((name, text) for name, text in self.items() if text != self.get(WAS + name))
 
 
 class Visit(Request[None, None, State]):
