@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import threading
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from cenote.host import reaching
 from cenote.host.reaching import Guard, Unreachable, is_own, reason_of
 from cenote.logs.reach import network
 
@@ -134,6 +136,43 @@ def test_a_peer_that_is_not_there_is_told_of_in_words() -> None:
                 await guard.connect("localhost", port)
         with pytest.raises(Unreachable, match=r"the address of no-such-host\.invalid"):
             await guard.connect("no-such-host.invalid", 514)
+
+    asyncio.run(scenario())
+
+
+def test_a_name_that_is_looked_up_for_long_keeps_its_turn_after_nobody_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its thread is taken for as long; others wait for one of the few, and do not take all."""
+    monkeypatch.setattr(reaching, "LOOK_UP_SECONDS", 0.05)
+    asked: list[str] = []
+    hanging = threading.Event()
+
+    def slow(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
+        asked.append(host)
+        if host.startswith("slow"):
+            hanging.wait(60)
+            raise socket.gaierror(socket.EAI_AGAIN, "nobody answers")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    async def scenario() -> None:
+        guard = Guard(LOOPBACK)
+
+        async def places(host: str) -> None:
+            with pytest.raises(Unreachable, match=f"nobody tells the address of {host}"):
+                await guard.places(host, 514)
+
+        monkeypatch.setattr(socket, "getaddrinfo", slow)
+        try:
+            await places("slow-1")
+            await places("slow-2")
+            monkeypatch.setattr(reaching, "LOOK_UP_SECONDS", 60)
+            quick = asyncio.create_task(guard.places("quick", 514))
+            await asyncio.sleep(0.1)
+            assert asked == ["slow-1", "slow-2"]
+        finally:
+            hanging.set()
+        assert await quick == [(socket.AF_INET, ("127.0.0.1", 514))]
 
     asyncio.run(scenario())
 

@@ -11,6 +11,7 @@ import os
 import socket
 import ssl
 from ipaddress import ip_address
+from typing import Any
 
 from cenote.errors import CenoteError
 from cenote.logs.reach import Address, Networks, refusal
@@ -67,6 +68,7 @@ class Guard:
     def __init__(self, allowed: Networks = ()) -> None:
         self._allowed = tuple(allowed)
         self._turn = asyncio.Semaphore(_AT_ONCE)
+        self._looks: set[asyncio.Task[list[Any]]] = set()  # a thread cannot be ended, only waited for
 
     async def connect(self, host: str, port: int) -> socket.socket:
         """Return a connected socket; Unreachable when there is no way, or none that may be gone."""
@@ -91,10 +93,10 @@ class Guard:
 
     async def places(self, host: str, port: int) -> list[tuple[int, tuple[str, int]]]:
         """Return the addresses of a host that may be connected to."""
-        loop = asyncio.get_running_loop()
         try:
-            async with self._turn, asyncio.timeout(LOOK_UP_SECONDS):
-                found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            look = await self._look_up(host, port)
+            async with asyncio.timeout(LOOK_UP_SECONDS):
+                found = await asyncio.shield(look)
         except TimeoutError:
             raise Unreachable(f"nobody tells the address of {host}") from None
         except (OSError, UnicodeError) as error:
@@ -111,6 +113,23 @@ class Guard:
         if not places:
             raise Unreachable(refused or f"{host} has no address")
         return places
+
+    async def _look_up(self, host: str, port: int) -> asyncio.Task[list[Any]]:
+        """Begin to look a name up when it is its turn; the turn ends with that, whoever waits for it."""
+        await self._turn.acquire()
+        loop = asyncio.get_running_loop()
+        look = loop.create_task(
+            loop.getaddrinfo(host, port, type=socket.SOCK_STREAM), name=f"the address of {host}"
+        )
+        self._looks.add(look)
+        look.add_done_callback(self._looked)
+        return look
+
+    def _looked(self, look: asyncio.Task[list[Any]]) -> None:
+        self._looks.discard(look)
+        self._turn.release()
+        if not look.cancelled():
+            look.exception()  # nobody may wait for it any more, and that is no error
 
 
 def reason_of(error: BaseException) -> str:
