@@ -19,7 +19,8 @@ from cenote.logs import bulk
 from cenote.logs.messages import Message
 from cenote.logs.sinks import SearchConfig
 
-LARGEST_ANSWER = 32 * 2**20  # bytes
+MOST_AT_ONCE = 2_000  # messages of one call; of each the answer has some 200 bytes, and an error more
+LARGEST_ANSWER = 4 * 2**20  # bytes
 
 
 class SearchPeer:
@@ -38,6 +39,8 @@ class SearchPeer:
         )
 
     async def deliver(self, messages: Sequence[Message]) -> tuple[int, str]:
+        if len(messages) > MOST_AT_ONCE:
+            return await self._halved(messages)
         config, who = self._config, self._who
         body = bulk.body(
             messages,
@@ -111,12 +114,12 @@ class SearchPeer:
                     method, url, headers=headers, content=body, extensions={"timeout": limits}
                 ) as answer,
             ):
-                content = b""
+                content = bytearray()
                 async for piece in answer.aiter_stream():
                     content += piece
                     if len(content) > LARGEST_ANSWER:
                         raise Refused(f"{self._who} answers without end")
-                return answer.status, content
+                return answer.status, bytes(content)
         except (httpcore.TimeoutException, TimeoutError):
             raise Unreachable(f"{self._who} does not answer in time") from None
         except (httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError, OSError) as error:
