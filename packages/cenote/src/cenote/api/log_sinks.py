@@ -15,7 +15,7 @@ from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
 from cenote.api import fields
-from cenote.api.auth import CREATE, DELETE, READ, UPDATE
+from cenote.api.auth import CREATE, DELETE, READ, UPDATE, VIEW_CREDENTIALS
 from cenote.api.service import Body, Call, answer, operation
 from cenote.domain import Cluster, LogSink, SinkType
 from cenote.logs import sinks
@@ -75,9 +75,20 @@ async def list_sinks(request: Call) -> ASGIResponse:
     return answer(SinksAnswer([_view(request, cluster, sink) for sink in cluster.sinks]))
 
 
-@operation(HttpMethod.POST, PATH, scope=CREATE, status=201, body=CreateSink, answer=SinkAnswer)
+@operation(
+    HttpMethod.POST,
+    PATH,
+    scope=CREATE,
+    and_scope=VIEW_CREDENTIALS,
+    status=201,
+    body=CreateSink,
+    answer=SinkAnswer,
+)
 async def create_sink(request: Call) -> ASGIResponse:
-    """Send the logs of a cluster to another place, too, from this moment on."""
+    """Send the logs of a cluster to another place, too, from this moment on.
+
+    Logs may hold passwords, so this takes what seeing the logs takes.
+    """
     request.cluster()  # that there is none goes before what is wrong with the body
     wanted = await request.decoded(CreateSink)
     name, type = sinks.sink_name(wanted.sink_name), sinks.sink_type(wanted.sink_type)
@@ -94,7 +105,7 @@ async def get_sink(request: Call) -> ASGIResponse:
     return answer(_view(request, cluster, sinks.sink_of(cluster, request.path_params["logsink_id"])))
 
 
-@operation(HttpMethod.PUT, ONE, scope=UPDATE, body=UpdateSink)
+@operation(HttpMethod.PUT, ONE, scope=UPDATE, and_scope=VIEW_CREDENTIALS, body=UpdateSink)
 async def update_sink(request: Call) -> ASGIResponse:
     """Replace the configuration of a log sink; what was not delivered yet goes to the new place."""
     sink = sinks.sink_of(request.cluster().value, request.path_params["logsink_id"])
