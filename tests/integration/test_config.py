@@ -320,8 +320,16 @@ def test_no_verifier_is_noted_down_by_a_server_that_notes_down_everything(run: S
             await place.rows(cluster, "SELECT query FROM public.pg_stat_statements WHERE query ~ 'SCRAM'")
             == []
         )
+        session = place.session(cluster)
+        [(ours, _)] = await session.rows("postgres", "SELECT pg_backend_pid(), 'SCRAM-SHA-256$'")
         with psycopg.connect(direct(cluster)) as client:
             client.execute("SELECT 'noted down'")
+            asked = "SELECT query FROM pg_stat_activity WHERE pid = %s OR query ~ 'SCRA[M]-SHA-256[$]'"
+            assert "SCRAM" not in str(client.execute(asked, (ours,)).fetchall())
+            assert client.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE pid = %s", (ours,)
+            ).fetchone() == (1,)
+        await session.close()
         log = place.wanted(cluster).server.log.read_text()
         assert "noted down" in log
         assert "SCRAM" not in log

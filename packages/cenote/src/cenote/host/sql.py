@@ -20,19 +20,20 @@ log = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 5
 # A statement of ours may hold a verifier, so the server must not note it down: not in its log, whether it
-# fails or takes long, and not in its statistics.  Some are set by statements, as these leave the value to be
-# seen that everybody else has.  A lock that is waited for holds up whoever comes after us, and the rest of
-# the plan, so it is asked for again later.  Functions and operators are those of PostgreSQL alone: one that a
-# customer has made in the schema public, for the very types of a call of ours, would be run as superuser
-# (https://wiki.postgresql.org/wiki/A_Guide_to_CVE-2018-1058).  All this goes before what the owner
-# of a database has set for it, be it a role.
+# fails or takes long, not in its statistics, and not in pg_stat_activity, which pg_monitor reads.  Some are
+# set by statements, as these leave the value to be seen that everybody else has.  A lock that is waited for
+# holds up whoever comes after us, and the rest of the plan, so it is asked for again later.  Functions and
+# operators are those of PostgreSQL alone: one that a customer has made in the schema public, for the very
+# types of a call of ours, would be run as superuser
+# (https://wiki.postgresql.org/wiki/A_Guide_to_CVE-2018-1058).  All this goes before what the owner of a
+# database has set for it, be it a role.
 _OPTIONS = (
     "-c statement_timeout={seconds}s -c lock_timeout=2s -c log_statement=none"
     " -c log_min_error_statement=panic -c log_min_duration_sample=-1 -c log_transaction_sample_rate=0"
     " -c search_path=pg_catalog,pg_temp -c role=none"
 )
 _DISCREET = (
-    b"SET log_min_duration_statement = -1; SET pg_stat_statements.track = 'none';"
+    b"SET log_min_duration_statement = -1; SET pg_stat_statements.track = 'none'; SET track_activities = off;"
     b" SET default_transaction_read_only = off"  # a full cluster still gets its users
 )
 
