@@ -10,12 +10,14 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 
+import msgspec
 import psycopg
 import pytest
 
 from cenote import node
 from cenote.domain import Cluster
 from cenote.host import processes
+from cenote.logs.messages import Source
 from tests.support import records
 from tests.support.agent import Agents, AtWork, answers, ask, running, running_agents
 from tests.support.ports import free_range
@@ -209,6 +211,19 @@ def test_a_door_that_somebody_has_opened_is_shut_again(agents: Agents) -> None:
 
     async def is_shut(cluster: Cluster) -> bool:
         return not await answers(cluster, pool=None, password="wrong")
+
+    agents.run(scenario)
+
+
+def test_a_log_that_is_no_file_any_more_holds_up_nothing(agents: Agents) -> None:
+    async def scenario(at: AtWork) -> None:
+        cluster = await at.cluster()
+        log = at.lab.wanted(cluster).paths.log(Source.PGBOUNCER)
+        log.unlink()
+        log.symlink_to("/etc/passwd")
+        another = msgspec.structs.replace(cluster.pools[0], name="another")
+        cluster = await at.settled(await at.change(cluster, pools=(*cluster.pools, another)))
+        assert await answers(cluster, pool="another")
 
     agents.run(scenario)
 

@@ -63,6 +63,20 @@ def test_what_is_not_there_is_read_as_none(tmp_path: Path) -> None:
     assert files.tail(tmp_path / "missing") == ""
 
 
+def test_what_is_no_plain_file_is_read_as_none_and_never_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("of somebody else")
+    (tmp_path / "link").symlink_to(tmp_path / "secret")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "huge").open("wb") as huge:
+        huge.truncate(files.LARGEST + 1)  # takes no space
+    for name in ("link", "folder", "pipe", "huge"):
+        assert files.read(tmp_path / name) is None, name
+    files.write(tmp_path / "link", b"ours", 0o600, None)
+    assert files.read(tmp_path / "link") == b"ours"
+    assert (tmp_path / "secret").read_text() == "of somebody else"
+
+
 def test_a_folder_that_is_open_to_others_is_shut(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
     files.make_directory(folder, 0o700, None)

@@ -5,6 +5,7 @@ Files that hold a key or a token are made with mode 0600 and replaced in one ste
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import ssl
@@ -124,7 +125,6 @@ def _load(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
 
 def _system_bundle() -> bytes:
     for path in _SYSTEM_BUNDLES:
-        content = files.read(Path(path))
-        if content:
-            return content + b"\n"
+        with contextlib.suppress(OSError):
+            return Path(path).read_bytes() + b"\n"
     return b""

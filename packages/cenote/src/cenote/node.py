@@ -282,7 +282,14 @@ class NodeTask:
 
 
 def _shorten_logs(wanted: Wanted) -> None:
-    """Give back the space of what no reader and no log sink needs."""
+    """Give back the space of what no reader and no log sink needs; whatever hinders it stops nothing else."""
+    try:
+        _shorten(wanted)
+    except OSError as error:
+        log.warning("cluster %s: its logs cannot be shortened: %s", wanted.cluster.name, error)
+
+
+def _shorten(wanted: Wanted) -> None:
     kept = [
         positions.read(content)
         for sink in wanted.cluster.sinks

@@ -11,7 +11,11 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 from pathlib import Path
+from typing import BinaryIO
+
+LARGEST = 2**24  # bytes of a file that is read as a whole
 
 
 def write(path: Path, content: bytes, mode: int, owner: tuple[int, int] | None) -> None:
@@ -41,11 +45,31 @@ def write(path: Path, content: bytes, mode: int, owner: tuple[int, int] | None) 
 
 
 def read(path: Path) -> bytes | None:
-    """Return what a file holds, or None when it is not there."""
+    """Return what a file holds, or None when it is not there.
+
+    One that is far larger than any of ours counts as nothing, too: a write puts ours in its place.
+    """
+    stream = plain(path)
+    if stream is None:
+        return None
+    with stream:
+        return stream.read() if os.fstat(stream.fileno()).st_size <= LARGEST else None
+
+
+def plain(path: Path) -> BinaryIO | None:
+    """Open a file for reading; None when there is none, or a link, a folder or a pipe in its place."""
     try:
-        return path.read_bytes()
+        stream = open(path, "rb", opener=opened)  # noqa: SIM115 - the caller closes it
     except FileNotFoundError:
         return None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            return None
+        raise
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        return None
+    return stream
 
 
 def names(folder: Path) -> list[str]:
@@ -125,4 +149,5 @@ def tail(path: Path, lines: int = 3) -> str:
 
 
 def opened(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    """Open a file without following a link, and without waiting at a pipe for its other end."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)

@@ -46,18 +46,18 @@ def read(path: Path, start: int, most: int) -> Piece | None:
 
     Where the beginning has been cut out, the piece starts with the first whole line after that.
     """
-    try:
-        with open(path, "rb", opener=files.opened) as log:
-            number, size = os.fstat(log.fileno()).st_ino, os.fstat(log.fileno()).st_size
-            try:
-                there = os.lseek(log.fileno(), min(start, size), os.SEEK_DATA)
-            except OSError as error:
-                if error.errno != errno.ENXIO:  # there is nothing but a hole, or nothing at all
-                    raise
-                return Piece(b"", size, number, size)
-            data = os.pread(log.fileno(), most, there)
-    except FileNotFoundError:
+    log = files.plain(path)
+    if log is None:
         return None
+    with log:
+        number, size = os.fstat(log.fileno()).st_ino, os.fstat(log.fileno()).st_size
+        try:
+            there = os.lseek(log.fileno(), min(start, size), os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # there is nothing but a hole, or nothing at all
+                raise
+            return Piece(b"", size, number, size)
+        data = os.pread(log.fileno(), most, there)
     if there > start:
         rest = data.lstrip(b"\0").partition(b"\n")[2]
         there, data = there + len(data) - len(rest), rest
@@ -66,12 +66,12 @@ def read(path: Path, start: int, most: int) -> Piece | None:
 
 def end(path: Path) -> Place:
     """Return where a log ends, as far as it is written."""
-    try:
-        with open(path, "rb", opener=files.opened) as log:
-            found = os.fstat(log.fileno())
-            return Place(file=found.st_ino, at=found.st_size)
-    except FileNotFoundError:
+    log = files.plain(path)
+    if log is None:
         return Place()
+    with log:
+        found = os.fstat(log.fileno())
+        return Place(file=found.st_ino, at=found.st_size)
 
 
 def tail(path: Path, source: Source, count: int, cursor: str = "") -> tuple[list[Message], str]:
