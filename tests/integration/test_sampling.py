@@ -33,6 +33,7 @@ class Host:
         self.away: set[str] = set()
         self.silent: set[str] = set()
         self.scarce: set[str] = set()
+        self.odd: set[str] = set()
 
     async def pools(self, cluster: Cluster) -> Mapping[str, PoolNumbers]:
         self.asked[cluster.name] += 1
@@ -40,6 +41,8 @@ class Host:
             raise Unavailable("The pooler is away.")
         if cluster.name in self.scarce:
             raise OSError(24, "Too many open files")
+        if cluster.name in self.odd:
+            raise KeyError("a column that no release before had")
         if cluster.name in self.silent:
             await asyncio.Event().wait()
         return {"web": PoolNumbers(transactions=self.asked[cluster.name])}
@@ -123,7 +126,9 @@ def test_who_watches_hears_of_each_look_and_of_what_is_wrong(tmp_path: Path) -> 
             await wait_until_async("it is told", 20, lambda: watch.problem == "The pooler is away.")
             host.away, host.silent = set(), {"one"}
             await wait_until_async("silence is told", 20, lambda: "in time" in watch.problem)
-            host.silent = set()
+            host.silent, host.odd = set(), {"one"}
+            await wait_until_async("a defect is told", 20, lambda: "right now" in watch.problem)
+            host.odd = set()
             await wait_until_async("it is well again", 20, lambda: watch.problem == "")
 
     asyncio.run(scenario())

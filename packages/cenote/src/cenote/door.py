@@ -106,8 +106,9 @@ async def _listening(address: str, port: int) -> socket.socket:
     """Return a socket that listens, as soon as no other program does so."""
     told = False
     while True:
-        listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        listener: socket.socket | None = None
         try:
+            listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if listener.family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -115,7 +116,8 @@ async def _listening(address: str, port: int) -> socket.socket:
             listener.listen()
             listener.setblocking(False)
         except OSError as error:
-            listener.close()
+            if listener is not None:
+                listener.close()
             if not told:
                 log.warning("cannot listen on %s port %d: %s; trying again", address, port, error.strerror)
                 told = True

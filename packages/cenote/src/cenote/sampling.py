@@ -132,6 +132,9 @@ class Sampler:
         except (OSError, RuntimeError) as error:  # no file descriptor or no thread is left
             log.warning("cannot look at the pools of %s: %s", id, error)
             problem = "This service cannot look at the pools right now."
+        except Exception:  # what a page shows is no reason to end the service
+            log.exception("looking at the pools of %s: a defect in Cenote", id)
+            problem = "This service cannot look at the pools right now."
         if id in self._histories:
             self._histories[id].interrupt()
         return problem
