@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from itertools import chain
 from uuid import NAMESPACE_OID, UUID, uuid5
 
@@ -122,8 +122,7 @@ def ip_range(asked: str | None, others: Iterable[Network]) -> str:
     """Return the range of a network, in no other's; without one asked for, the first that is free."""
     taken = [IPv4Network(other.ip_range) for other in chain(others, DEFAULT_NETWORKS.values())]
     if not asked:
-        free = _GIVEN_FROM.subnets(new_prefix=_GIVEN_PREFIX)
-        return str(next(one for one in free if not any(map(one.overlaps, taken))))
+        return _first_free(taken)
     try:
         wanted = IPv4Network(asked)
     except ValueError:
@@ -133,6 +132,19 @@ def ip_range(asked: str | None, others: Iterable[Network]) -> str:
     if any(map(wanted.overlaps, taken)):
         raise Invalid("ip_range: another VPC's range overlaps with it.")
     return str(wanted)
+
+
+def _first_free(taken: Iterable[IPv4Network]) -> str:
+    """Return the first range that can be given and that overlaps with none of these."""
+    size = 2 ** (IPv4Network(0).max_prefixlen - _GIVEN_PREFIX)
+    first, last = int(_GIVEN_FROM[0]) // size, int(_GIVEN_FROM[-1]) // size
+    covered: set[int] = set()  # numbers of such ranges, counted from 0.0.0.0
+    for one in taken:
+        covered.update(range(int(one[0]) // size, int(one[-1]) // size + 1))
+    number = next((one for one in range(first, last + 1) if one not in covered), None)
+    if number is None:
+        raise Invalid(f"ip_range: no /{_GIVEN_PREFIX} of {_GIVEN_FROM} is free; ask for a range.")
+    return f"{IPv4Address(number * size)}/{_GIVEN_PREFIX}"
 
 
 def room(groups: Iterable[Group]) -> None:
