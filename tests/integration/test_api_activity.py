@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 from uuid import uuid4
 
 import psycopg
 import pytest
 
+from cenote.api import activity
+from cenote.domain import Cluster
+from cenote.observing import Observer, PoolNumbers
 from tests.support.api import HOST, POOL, Api, Apis, running_apis
 from tests.support.service import Service, added_pool, calling, online_cluster, service
 from tests.support.waiting import wait_until
@@ -60,6 +65,51 @@ def test_a_pooler_that_does_not_answer_is_told_as_unknown(apis: Apis) -> None:
         assert told == {"activity": [{"cluster_uuid": id, "numbers": None}]}
 
     apis.run(scenario)
+
+
+class Pooler:
+    """The other side of the observer's interface: a pooler that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.begun, self.answering = asyncio.Event(), asyncio.Event()
+
+    async def pools(self, _: Cluster) -> Mapping[str, PoolNumbers]:
+        self.asked += 1
+        self.begun.set()
+        await self.answering.wait()
+        return {str(POOL["name"]): PoolNumbers(clients_active=3)}
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"activity asks for {name}")
+
+
+def test_whoever_looks_at_the_same_time_shares_one_question(
+    apis: Apis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activity, "WAIT_SECONDS", 60)
+    monkeypatch.setattr(activity, "FRESH_SECONDS", 60)
+    pooler = Pooler()
+
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        await api.call("POST", f"{cluster}/pools", 201, json=POOL)
+
+        async def clients() -> int:
+            asked = {"cluster_uuids": cluster.rpartition("/")[2]}
+            [told] = (await api.call("GET", ACTIVITY, 200, params=asked))["activity"]
+            found: int = told["numbers"]["clients"]
+            return found
+
+        looking = [asyncio.create_task(clients()) for _ in range(5)]
+        await pooler.begun.wait()
+        looking.pop(0).cancel()  # who goes away, whose question it may be
+        pooler.answering.set()
+        assert await asyncio.gather(*looking) == [3] * 4
+        assert await clients() == 3
+        assert pooler.asked == 1
+
+    apis.run(scenario, observer=cast(Observer, pooler))
 
 
 def test_clusters_that_are_not_there_are_left_out_and_too_many_are_refused(apis: Apis) -> None:

@@ -15,6 +15,7 @@ import httpx
 
 from cenote.api import Settings, auth, create_app
 from cenote.domain import Host, NodeStatus
+from cenote.observing import NO_OBSERVER, Observer
 from cenote.store import Gateway, PrivateEtcd, Sealer, Store
 from tests.support.etcd import etcd_program
 from tests.support.folders import server_folder
@@ -90,16 +91,24 @@ class Apis:
         self._folder = folder
 
     def run(
-        self, scenario: Scenario, settings: Settings = AT_ONCE, hosts: tuple[Host, ...] = (HOST,)
+        self,
+        scenario: Scenario,
+        settings: Settings = AT_ONCE,
+        hosts: tuple[Host, ...] = (HOST,),
+        observer: Observer = NO_OBSERVER,
     ) -> None:
-        asyncio.run(self._run(scenario, settings, hosts))
+        asyncio.run(self._run(scenario, settings, hosts, observer))
 
-    async def _run(self, scenario: Scenario, settings: Settings, hosts: tuple[Host, ...]) -> None:
-        async with self._api(settings, hosts) as api:
+    async def _run(
+        self, scenario: Scenario, settings: Settings, hosts: tuple[Host, ...], observer: Observer
+    ) -> None:
+        async with self._api(settings, hosts, observer) as api:
             await scenario(api)
 
     @contextlib.asynccontextmanager
-    async def _api(self, settings: Settings, hosts: tuple[Host, ...]) -> AsyncIterator[Api]:
+    async def _api(
+        self, settings: Settings, hosts: tuple[Host, ...], observer: Observer
+    ) -> AsyncIterator[Api]:
         gateway = Gateway(socket=self._etcd.socket)
         store = Store(gateway, f"/{uuid4()}/")
         sealer = Sealer(self._folder / "key")
@@ -108,7 +117,7 @@ class Apis:
             for host in hosts:
                 await store.announce_host(host)
             # httpx and litestar give the same protocol types of their own.
-            app = cast(Any, create_app(store, sealer, settings))
+            app = cast(Any, create_app(store, sealer, settings, observer))
             transport = httpx.ASGITransport(app)
             async with httpx.AsyncClient(transport=transport, base_url="https://api.test") as http:
                 api = Api(store, sealer, http)

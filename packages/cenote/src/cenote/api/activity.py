@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from uuid import UUID
 
 import msgspec
@@ -76,21 +77,12 @@ async def _numbers(service: Service, cluster: Cluster) -> NumbersView | None:
     allowed = configuration.pool_capacity(cluster)
     if not cluster.pools:
         return NumbersView(UsedView(0, allowed), 0, 0, 0.0)
-    kept = service.glances.get(cluster.id)
-    now = time.monotonic()
-    if kept is None or now - kept[0] > FRESH_SECONDS:
-        pools: dict[str, PoolNumbers] | None
-        try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                pools = dict(await service.observer.pools(cluster))
-        except (Unavailable, TimeoutError):
-            pools = None
-        for id in [id for id, (at, _) in service.glances.items() if now - at > FRESH_SECONDS]:
-            del service.glances[id]
-        kept = service.glances[cluster.id] = (now, pools)
-    if kept[1] is None:
+    glance = _glance(service, cluster)
+    await asyncio.wait({glance})  # whoever goes away takes it from nobody else
+    pools = glance.result()
+    if pools is None:
         return None
-    numbers = [kept[1].get(pool.name, PoolNumbers()) for pool in cluster.pools]
+    numbers = [pools.get(pool.name, PoolNumbers()) for pool in cluster.pools]
     used = sum(one.servers_active + one.servers_idle + one.servers_connecting for one in numbers)
     return NumbersView(
         connections=UsedView(used, allowed),
@@ -98,6 +90,25 @@ async def _numbers(service: Service, cluster: Cluster) -> NumbersView | None:
         waiting=sum(one.clients_waiting for one in numbers),
         transactions_per_second=sum(one.transaction_rate for one in numbers),
     )
+
+
+def _glance(service: Service, cluster: Cluster) -> asyncio.Task[Mapping[str, PoolNumbers] | None]:
+    """Return the question to a pooler that all who look at this moment share."""
+    now = time.monotonic()
+    for id in [id for id, (at, _) in service.glances.items() if now - at > FRESH_SECONDS]:
+        del service.glances[id]
+    if cluster.id not in service.glances:
+        task = asyncio.create_task(_asked(service, cluster), name=f"a glance at {cluster.id}")
+        service.glances[cluster.id] = now, task
+    return service.glances[cluster.id][1]
+
+
+async def _asked(service: Service, cluster: Cluster) -> Mapping[str, PoolNumbers] | None:
+    try:
+        async with asyncio.timeout(WAIT_SECONDS):
+            return await service.observer.pools(cluster)
+    except (Unavailable, TimeoutError):
+        return None
 
 
 ROUTES = (list_activity,)

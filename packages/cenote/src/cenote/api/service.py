@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -60,7 +61,9 @@ class Service:
     sampler: Sampler
     requests: Requests = field(default_factory=Requests)
     # When poolers were asked for ``api/activity.py``, and what they said.
-    glances: dict[UUID, tuple[float, Mapping[str, PoolNumbers] | None]] = field(default_factory=dict)
+    glances: dict[UUID, tuple[float, asyncio.Task[Mapping[str, PoolNumbers] | None]]] = field(
+        default_factory=dict
+    )
     streams: Counter[UUID] = field(default_factory=Counter)  # that are open, of each token
 
     def cluster(self, text: str) -> Stored[Cluster]:
