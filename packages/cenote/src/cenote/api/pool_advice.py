@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 
 import msgspec
@@ -11,9 +12,11 @@ from msgspec import UNSET, UnsetType
 
 from cenote.advice import Action, ActionKind, Advice, Severity, advise
 from cenote.api.auth import READ
-from cenote.api.service import Call, Service, answer, operation
+from cenote.api.service import Advised, Call, Service, answer, operation
 from cenote.domain import Cluster, PoolMode
 from cenote.evidence import gather
+
+KEPT_SECONDS = 3.0  # so that those who follow the same pools share the advice of a look
 
 
 class ActionView(msgspec.Struct, kw_only=True):
@@ -59,8 +62,16 @@ async def list_pool_advice(request: Call) -> ASGIResponse:
 
 
 def advice_views(service: Service, cluster: Cluster) -> list[AdviceView]:
-    sampler = service.sampler
-    return [_view(one) for one in advise(gather(cluster, sampler.history(cluster.id), sampler.now()))]
+    """Return the advice as of the last seconds: a day of many pools takes a while to go through."""
+    now = time.monotonic()
+    for id in [id for id, one in service.advised.items() if now - one.at > KEPT_SECONDS]:
+        del service.advised[id]
+    kept = service.advised.get(cluster.id)
+    if kept is None or kept.cluster is not cluster:  # it has changed
+        sampler = service.sampler
+        found = advise(gather(cluster, sampler.history(cluster.id), sampler.now()))
+        kept = service.advised[cluster.id] = Advised(now, cluster, tuple(found))
+    return [_view(one) for one in kept.advice]
 
 
 def _view(one: Advice) -> AdviceView:

@@ -18,6 +18,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
 from cenote import rules
+from cenote.advice import Advice
 from cenote.api.auth import Caller
 from cenote.domain import Cluster, ClusterStatus, EventType, Note
 from cenote.errors import Busy, Invalid, Malformed, NotFound, Unauthenticated
@@ -53,6 +54,15 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
+class Advised:
+    """What was advised on a cluster as it was then; ``at`` is of the monotonic clock."""
+
+    at: float
+    cluster: Cluster
+    advice: tuple[Advice, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     store: Store
     sealer: Sealer
@@ -64,6 +74,7 @@ class Service:
     glances: dict[UUID, tuple[float, asyncio.Task[Mapping[str, PoolNumbers] | None]]] = field(
         default_factory=dict
     )
+    advised: dict[UUID, Advised] = field(default_factory=dict)
     streams: Counter[UUID] = field(default_factory=Counter)  # that are open, of each token
 
     def cluster(self, text: str) -> Stored[Cluster]:

@@ -1,0 +1,46 @@
+"""How often the past of pools is gone through for advice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from cenote.api import pool_advice
+from cenote.evidence import gather
+from tests.support.api import POOL, Api, Apis, running_apis
+
+
+@pytest.fixture(scope="module")
+def apis() -> Iterator[Apis]:
+    yield from running_apis()
+
+
+def test_advice_is_made_once_for_all_who_ask_at_a_time_and_again_for_a_cluster_that_has_changed(
+    apis: Apis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def counted(*given: Any) -> Any:
+        made.append(given)
+        return gather(*given)
+
+    monkeypatch.setattr(pool_advice, "gather", counted)
+    monkeypatch.setattr(pool_advice, "KEPT_SECONDS", 60)
+
+    async def scenario(api: Api) -> None:
+        cluster, other = await api.add_cluster(), await api.add_cluster(name="other")
+
+        async def ask(path: str) -> int:
+            await api.call("GET", f"{path}/pool_advice", 200)
+            return len(made)
+
+        assert [await ask(cluster) for _ in range(3)] == [1, 1, 1]
+        assert await ask(other) == 2
+        await api.call("POST", f"{cluster}/pools", 201, json=POOL)
+        assert [await ask(cluster) for _ in range(2)] == [3, 3]
+        monkeypatch.setattr(pool_advice, "KEPT_SECONDS", 0)
+        assert [await ask(cluster) for _ in range(2)] == [4, 5]
+
+    apis.run(scenario)
