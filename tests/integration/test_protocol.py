@@ -1,4 +1,4 @@
-"""Connections of clients that send too slowly or too much, on a real HTTP server."""
+"""Connections of clients that send too slowly or too much, or do not read, on a real HTTP server."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 import uvicorn
@@ -14,6 +15,7 @@ from litestar.types import Receive, Scope, Send
 
 from cenote.protocol import TimedProtocol
 from cenote.web import Server
+from tests.support.waiting import wait_until_async
 
 END_SECONDS = 20  # a test that waits for an end that does not come fails after this
 GET = b"GET / HTTP/1.1\r\nhost: here\r\n\r\n"
@@ -26,6 +28,7 @@ Connect = Callable[[], Awaitable[Streams]]
 class Hasty(TimedProtocol):
     head_seconds = 0.2
     body_seconds = 0.2
+    unread_seconds = 0.2
     head_bytes = 4096
 
 
@@ -50,10 +53,21 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
+async def flood(scope: Scope, receive: Receive, send: Send) -> None:
+    """An app whose answer has no end, and which says so when nobody is there to take it."""
+    await receive()
+    leaving = asyncio.ensure_future(receive())
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    while not leaving.done():
+        await send({"type": "http.response.body", "body": b"x" * 65_536, "more_body": True})
+        await asyncio.sleep(0)
+    logging.getLogger("echo").info("the client has gone")
+
+
 @contextlib.asynccontextmanager
-async def serving(protocol: type[TimedProtocol]) -> AsyncIterator[Connect]:
+async def serving(protocol: type[TimedProtocol], app: Any) -> AsyncIterator[Connect]:
     """Serve on a free port; give what opens a connection to it, which is closed at the end."""
-    config = uvicorn.Config(echo, port=0, http=protocol, lifespan="off", log_config=None)
+    config = uvicorn.Config(app, port=0, http=protocol, lifespan="off", log_config=None)
     server = Server(config)
     running = asyncio.create_task(server.serve())
     opened: list[asyncio.StreamWriter] = []
@@ -80,9 +94,11 @@ async def told(reader: asyncio.StreamReader) -> bytes:
         return await reader.read()
 
 
-def run(scenario: Callable[[Connect], Awaitable[None]], protocol: type[TimedProtocol] = Hasty) -> None:
+def run(
+    scenario: Callable[[Connect], Awaitable[None]], protocol: type[TimedProtocol] = Hasty, app: Any = echo
+) -> None:
     async def whole() -> None:
-        async with serving(protocol) as connect:
+        async with serving(protocol, app) as connect:
             await scenario(connect)
 
     asyncio.run(whole())
@@ -172,3 +188,37 @@ def test_a_whole_request_with_a_body_is_answered_however_it_is_cut() -> None:
         assert (await reader.readuntil(b"1234567890")).startswith(b"HTTP/1.1 200 ")
 
     run(scenario, Patient)
+
+
+def test_who_reads_nothing_of_an_answer_without_end_is_cut_off_and_the_app_learns_of_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario(connect: Connect) -> None:
+        _, writer = await connect()
+        writer.write(GET)
+        await wait_until_async("the app was told", END_SECONDS, lambda: "the client has gone" in caplog.text)
+
+    with caplog.at_level(logging.INFO, "echo"):
+        run(scenario, app=flood)
+
+
+def test_who_reads_slowly_gets_the_whole_answer() -> None:
+    class Waiting(Patient):
+        unread_seconds = 2.0
+
+    size, piece = 24 * 1024 * 1024, 256 * 1024
+
+    async def much(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-length", b"%d" % size)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"x" * size, "more_body": False})
+
+    async def scenario(connect: Connect) -> None:
+        reader, writer = await connect()
+        writer.write(GET)
+        await reader.readuntil(b"\r\n\r\n")
+        for _ in range(size // piece):
+            await reader.readexactly(piece)
+            await asyncio.sleep(0.05)  # altogether far longer than a client may read nothing
+
+    run(scenario, Waiting, much)

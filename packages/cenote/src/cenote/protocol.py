@@ -3,6 +3,7 @@
 A client that sends its request a byte at a time keeps a connection busy without work, and a few thousand of
 them keep all that there are.  So a request has to arrive within a time, its head and then its body, and the
 head has to be of a reasonable size; uvicorn limits only how long a connection may be idle between requests.
+Nor is a client waited for that reads nothing of its answer, such as of a stream.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ class TimedProtocol(HttpToolsProtocol):
 
     head_seconds: ClassVar[float] = 10.0
     body_seconds: ClassVar[float] = 30.0
+    unread_seconds: ClassVar[float] = 30.0  # in which a client has to read something, where much is left
     head_bytes: ClassVar[int] = 64 * 1024
 
     def __init__(self, *arguments: Any, **parameters: Any) -> None:
         super().__init__(*arguments, **parameters)
         self._timer: asyncio.TimerHandle | None = None
+        self._reading: asyncio.TimerHandle | None = None
         self._in_head = True
         self._head_length = 0
 
@@ -32,7 +35,17 @@ class TimedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._wait(None)
+        self._stop_looking()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stop_looking()
+        self._look_later()
+
+    def resume_writing(self) -> None:
+        self._stop_looking()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -65,6 +78,21 @@ class TimedProtocol(HttpToolsProtocol):
             self._refuse(b"408 Request Timeout")
         else:
             self.transport.abort()  # whoever waits for the body is told that the client has gone
+
+    def _look_later(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        self._reading = self.loop.call_later(self.unread_seconds, self._look, left)
+
+    def _look(self, left: int) -> None:
+        if self.transport.get_write_buffer_size() < left:
+            self._look_later()
+        else:
+            self.transport.abort()  # whoever sends the answer is told that the client has gone
+
+    def _stop_looking(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
 
     def _refuse(self, status: bytes) -> None:
         self._wait(None)
