@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import threading
@@ -18,6 +19,7 @@ from cenote.api.pool_advice import AdviceView, PoolAdviceAnswer
 from cenote.api.pool_history import PoolHistoryAnswer
 from cenote.api.pool_stream import MOST_STREAMS, LiveView
 from cenote_client import Client
+from tests.support.api import Api, running_apis
 from tests.support.events import Events, following
 from tests.support.service import (
     WITHOUT_LIMITS,
@@ -27,7 +29,7 @@ from tests.support.service import (
     online_cluster,
     service,
 )
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_until, wait_until_async
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +234,55 @@ def test_a_token_has_a_number_of_streams_which_are_free_again_when_left(
             return answer.status_code == 200
 
     wait_until("a stream is free again", 20, is_free)
+
+
+def test_calls_at_once_do_not_get_past_the_number_of_streams() -> None:
+    async def scenario(api: Api) -> None:
+        path = path_of((await api.add_cluster()).rpartition("/")[2])
+        header = (await api.token("database:read"))["authorization"]
+        leaving = asyncio.Event()
+
+        async def follow(told: list[int]) -> None:
+            async def receive() -> Any:
+                await leaving.wait()
+                return {"type": "http.disconnect"}
+
+            async def send(message: Any) -> None:
+                if message["type"] == "http.response.start":
+                    told.append(message["status"])
+
+            await api.app(get_scope(path, header), receive, send)
+
+        for _ in range(2):  # when they have left there is room again
+            told: list[int] = []
+            following = [asyncio.create_task(follow(told)) for _ in range(3 * MOST_STREAMS)]
+            await wait_until_async("all are answered", 20, lambda: len(told) == len(following))  # noqa: B023
+            leaving.set()
+            await asyncio.gather(*following)
+            leaving.clear()
+            assert (told.count(200), told.count(429)) == (MOST_STREAMS, 2 * MOST_STREAMS)
+
+    for apis in running_apis():
+        apis.run(scenario)
+
+
+def get_scope(path: str, authorization: str) -> dict[str, Any]:
+    """Return what a server hands an application for a GET."""
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "https",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"host", b"api.test"), (b"authorization", authorization.encode())],
+        "server": ("api.test", 443),
+        "client": ("192.0.2.1", 50_000),
+        "state": {},
+    }
 
 
 def test_a_stream_without_the_scope_or_the_cluster_is_refused(http: httpx.Client, client: Client) -> None:

@@ -47,6 +47,7 @@ class Api:
     store: Store
     sealer: Sealer
     http: httpx.AsyncClient
+    app: Any  # an ASGI application, for answers that do not end, which httpx would wait for
 
     async def call(self, method: str, path: str, expected: int, **given: Any) -> Any:
         """Make a call, check its status code, and return its body."""
@@ -120,7 +121,7 @@ class Apis:
             app = cast(Any, create_app(store, sealer, settings, observer))
             transport = httpx.ASGITransport(app)
             async with httpx.AsyncClient(transport=transport, base_url="https://api.test") as http:
-                api = Api(store, sealer, http)
+                api = Api(store, sealer, http, app)
                 http.headers.update(await api.token("*"))
                 yield api
         finally:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
@@ -77,25 +77,20 @@ async def stream_pool_stats(request: Call) -> ASGIResponse:
     gone. A token may have 8 streams at a time.
     """
     cluster, token = request.cluster().value, request.caller.token.id
-    if request.service.streams[token] >= MOST_STREAMS:
-        raise TooManyRequests(message=f"A token may have {MOST_STREAMS} streams at a time.")
-    return EventStream(partial(_counted, request, cluster.id, token))
-
-
-async def _counted(request: Call, cluster: UUID, token: UUID) -> AsyncIterator[bytes]:
     streams = request.service.streams
-    streams[token] += 1
-    try:
-        async with contextlib.aclosing(_events(request, cluster)) as events:
-            async for one in events:
-                yield one
-    finally:
-        streams[token] -= 1
-        if not streams[token]:
-            del streams[token]
+    if streams[token] >= MOST_STREAMS:
+        raise TooManyRequests(message=f"A token may have {MOST_STREAMS} streams at a time.")
+    streams[token] += 1  # before anything is waited for, so that calls at once do not get past the limit
+    return EventStream(partial(_events, request, cluster.id), partial(_leave, streams, token))
 
 
-async def _events(request: Call, id: UUID) -> AsyncGenerator[bytes, None]:
+def _leave(streams: Counter[UUID], token: UUID) -> None:
+    streams[token] -= 1
+    if not streams[token]:
+        del streams[token]
+
+
+async def _events(request: Call, id: UUID) -> AsyncIterator[bytes]:
     service = request.service
     sampler = service.sampler
     told, advised, problem, looked = _last_told(request, sampler.now()), b"", "", 0

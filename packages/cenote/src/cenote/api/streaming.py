@@ -11,10 +11,11 @@ from litestar.enums import ScopeType
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
-_HEADERS = {
-    "cache-control": "no-store",
-    "x-accel-buffering": "no",  # or nginx in front would keep events until it has many
-}
+_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),  # or nginx in front would keep events until it has many
+]
 HEARTBEAT = b": \n\n"  # a comment, so that whoever stands in between does not take the connection for dead
 
 
@@ -25,15 +26,23 @@ def event(kind: str, data: Any, id: str = "") -> bytes:
 
 
 class EventStream(ASGIResponse):
-    """Sends what an iterator yields, which is closed when it is done and when the client has gone."""
+    """Sends what an iterator yields, which is closed when it is done and when the client has gone.
 
-    def __init__(self, chunks: Callable[[], AsyncIterator[bytes]]) -> None:
-        super().__init__(media_type="text/event-stream", headers=_HEADERS)
-        self._chunks = chunks
+    After that, or when there was nothing to send, ``done`` is called.
+    """
+
+    def __init__(self, chunks: Callable[[], AsyncIterator[bytes]], done: Callable[[], None]) -> None:
+        super().__init__()
+        self._chunks, self._done = chunks, done
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [(name, value) for name, value in self.encoded_headers if name != b"content-length"]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            self._done()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         if scope["type"] == ScopeType.HTTP and scope["method"] != "HEAD":
             sending = asyncio.create_task(self._send(send))
             leaving = asyncio.create_task(_gone(receive))
