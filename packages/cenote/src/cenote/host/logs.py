@@ -106,7 +106,9 @@ def tail(path: Path, source: Source, count: int, cursor: str = "") -> tuple[list
 def shorten(path: Path, unshipped: int | None = None) -> None:
     """Give the space of a log's beginning back; its newest ``KEPT`` bytes stay.
 
-    What stands from ``unshipped`` on is kept, too, up to ``BACKLOG`` bytes.
+    What stands from ``unshipped`` on is kept, too, up to ``BACKLOG`` bytes.  On a file system without holes
+    a log of more than ``KEPT`` bytes is moved to ``.1`` whole, and emptied: once there is nothing left to
+    ship, or more than ``BACKLOG`` bytes.
     """
     with contextlib.suppress(FileNotFoundError), open(path, "r+b", opener=files.opened) as log:
         size = os.fstat(log.fileno()).st_size
