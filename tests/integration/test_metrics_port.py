@@ -22,6 +22,7 @@ from cenote.domain import Cluster
 from cenote.door import MOST_CONNECTIONS
 from cenote.host import facts, processes
 from cenote.layout import Layout
+from cenote.patience import TRIES
 from cenote.store import Gateway, PrivateEtcd, Store
 from cenote_client import Client
 from tests.support.scraping import Scraper, value
@@ -68,6 +69,20 @@ def test_only_who_has_the_login_reads_and_others_are_told_how(scraper: Scraper) 
         assert "cenote_" not in answer.text
     assert httpx.get(scraper.url, verify=scraper.context).status_code == 401
     assert scraper.get().status_code == 200
+
+
+def test_an_address_that_guesses_has_to_wait_and_others_do_not(running: Service, scraper: Scraper) -> None:
+    transport = httpx.HTTPTransport(verify=scraper.context, local_address="127.0.0.2")
+    with httpx.Client(transport=transport, timeout=30) as elsewhere:
+        for number in range(TRIES):
+            assert elsewhere.get(scraper.url).status_code == 401  # who shows nothing has not guessed
+            wrong = (scraper.login[0], f"guess-{number}")
+            assert elsewhere.get(scraper.url, auth=wrong).status_code == 401
+        for auth in (wrong, scraper.login):
+            answer = elsewhere.get(scraper.url, auth=auth)
+            assert (answer.status_code, answer.headers["retry-after"]) == (429, "60")
+    assert scraper.get().status_code == 200
+    assert running.log().count("127.0.0.2 has shown too many wrong logins for metrics") == 1
 
 
 def test_another_login_is_good_at_once_and_the_old_one_no_longer(client: Client, scraper: Scraper) -> None:

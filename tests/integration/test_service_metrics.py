@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from cenote.metrics import of_service
+from cenote.patience import TRIES
 from cenote_client import Client
 from tests.support.api import BACKEND, POOL, Api, Apis, running_apis
 from tests.support.scraping import Samples, samples, value
@@ -145,6 +146,19 @@ def test_the_login_for_metrics_or_a_token_that_may_read_is_needed(apis: Apis) ->
         await api.refusal("GET", "/metrics", 401, headers=basic("prometheus", "wrong"))
         # It opens nothing else.
         await api.refusal("GET", "/v2/databases", 401, headers=basic("prometheus", "correct-horse"))
+
+    apis.run(scenario)
+
+
+def test_the_login_for_metrics_cannot_be_guessed_and_a_token_is_good_meanwhile(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        await api.call("PUT", "/v2/databases/metrics/credentials", 204, json={"credentials": LOGIN})
+        for number in range(TRIES):
+            await api.refusal("GET", "/metrics", 401, headers=basic("prometheus", f"guess-{number}"))
+        right = basic("prometheus", "correct-horse")
+        answer = await api.http.get("/metrics", headers=right)
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "60")
+        await scraped(api)
 
     apis.run(scenario)
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from cenote import formats
 from cenote.console import sessions
 from cenote.console.connecting import HIDDEN, texts
-from cenote.console.patience import MOST_ADDRESSES, TRIES, Patience
 from cenote.console.rendering import Pages, assets
 from cenote.console.sessions import SAID, SESSION, VISIT, Seals, Session
 from cenote.formats import Target
+from cenote.patience import MOST_ADDRESSES, TRIES, Patience
 
 SEALS = Seals(b"k" * 32)
 TOKEN = "cenote_v1_" + "5e" * 32

@@ -23,7 +23,7 @@ from uvicorn.server import ServerState
 from cenote import basic, catalog, certificates, ports, sources
 from cenote.domain import Cluster, Node
 from cenote.door import RETRY_SECONDS, Door
-from cenote.errors import Conflict, NotFound, Unavailable
+from cenote.errors import Conflict, NotFound, TooManyRequests, Unavailable
 from cenote.host import files
 from cenote.layout import Layout
 from cenote.metrics import of_cluster
@@ -34,6 +34,7 @@ from cenote.protocol import TimedProtocol
 from cenote.store import Sealer, Store, Stored
 
 T = TypeVar("T")
+Refusal = tuple[int, bytes, tuple[bytes, bytes]]  # status, text, and a header
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Scraping:
         self._doors: dict[UUID, tuple[int, asyncio.Task[None]]] = {}  # port, or 0 while there is none
         self._clusters: dict[int, UUID] = {}
         self._questions: dict[tuple[UUID, str], asyncio.Task[Any]] = {}
+        self._guard = basic.Guard()
         self._config = uvicorn.Config(
             self._answer,
             interface="asgi3",
@@ -154,8 +156,8 @@ class Scraping:
             await _send(send, 404, b"there is no such cluster\n")
         elif client is None or not _admits(stored.value, client[0]):
             await _send(send, 403, b"not a trusted source of this cluster\n")
-        elif not basic.admits(authorization, self._store.metrics_login(), self._sealer):
-            await _send(send, 401, b"the login for metrics is needed\n", basic.CHALLENGE)
+        elif (refused := self._refused(authorization, client[0])) is not None:
+            await _send(send, *refused)
         elif scope["path"] != "/metrics":
             await _send(send, 404, b"there is /metrics, and nothing else\n")
         elif scope["method"] not in ("GET", "HEAD"):
@@ -163,6 +165,14 @@ class Scraping:
         else:
             page = await self._page(stored)
             await _send(send, 200, page, (b"content-type", CONTENT_TYPE.encode()))
+
+    def _refused(self, authorization: bytes | None, address: str) -> Refusal | None:
+        try:
+            if self._guard.admits(authorization, self._store.metrics_login(), self._sealer, address):
+                return None
+        except TooManyRequests as error:
+            return 429, f"{error.message}\n".encode(), (b"retry-after", b"%d" % (error.retry_after or 0))
+        return 401, b"the login for metrics is needed\n", basic.CHALLENGE
 
     async def _page(self, stored: Stored[Cluster]) -> bytes:
         cluster = stored.value

@@ -92,15 +92,18 @@ async def get_metrics_authorities(request: Call) -> ASGIResponse:
     return ASGIResponse(body=text.encode("ascii"), media_type="text/plain")
 
 
-@operation(HttpMethod.GET, "/metrics", scope=None, answer=str, also=(401, 403))
+@operation(HttpMethod.GET, "/metrics", scope=None, answer=str, also=(401, 403, 429))
 async def get_service_metrics(request: Call) -> ASGIResponse:
     """Get the metrics of the service itself, for Prometheus.
 
-    Takes the login for metrics, or a token with `database:read`.
+    Takes the login for metrics, or a token with `database:read`. After ten wrong logins within a minute
+    an address has to wait.
     """
     service = request.service
     shown = request.headers.get("authorization", "").encode("latin-1")
-    if not basic.admits(shown, service.store.metrics_login(), service.sealer):
+    client = request.scope.get("client")
+    address = client[0] if client is not None else ""
+    if not service.guard.admits(shown, service.store.metrics_login(), service.sealer, address):
         authenticate(service.store, shown, datetime.now(UTC)).require(READ)
     try:
         numbers = await service.observer.service()

@@ -20,6 +20,7 @@ from litestar.response.base import ASGIResponse
 from cenote import rules
 from cenote.advice import Advice
 from cenote.api.auth import Caller
+from cenote.basic import Guard
 from cenote.domain import Cluster, ClusterStatus, EventType, Note
 from cenote.errors import Busy, Invalid, Malformed, NotFound, Unauthenticated
 from cenote.logs.reach import Network
@@ -75,6 +76,7 @@ class Service:
         default_factory=dict
     )
     advised: dict[UUID, Advised] = field(default_factory=dict)
+    guard: Guard = field(default_factory=Guard)  # of the login for metrics
     streams: Counter[UUID] = field(default_factory=Counter)  # that are open, of each token
 
     def cluster(self, text: str) -> Stored[Cluster]:

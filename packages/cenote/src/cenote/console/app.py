@@ -29,10 +29,10 @@ from cenote.console import (
     trusted,
 )
 from cenote.console.backend import SignedOut, Slowed, Told
-from cenote.console.patience import Patience
 from cenote.console.rendering import Asset, Pages, assets
 from cenote.console.sessions import Seals
 from cenote.console.visit import Console, Visit
+from cenote.patience import Patience
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from litestar.types import ASGIApp
 
 from cenote.console import sessions
 from cenote.console.backend import Backend, NotAllowed, SignedOut
-from cenote.console.patience import Patience
 from cenote.console.rendering import Pages
 from cenote.console.sessions import Seals, Session
+from cenote.patience import Patience
 
 EVERYTHING = "*"
 FORM_TOKEN = "form_token"  # noqa: S105 - the name of a field

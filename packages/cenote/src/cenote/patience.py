@@ -1,6 +1,7 @@
-"""How many wrong tokens somebody may try.
+"""How many wrong tokens or passwords somebody may try.
 
-Tokens are far too long to be guessed; this keeps whoever tries from costing more than an answer.
+Tokens are far too long to be guessed, and this keeps whoever tries from costing more than an answer.  The
+password of the login for metrics may be of a person's choosing, and this keeps it from being guessed.
 """
 
 from __future__ import annotations
