@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
-from zoneinfo import available_timezones
 
 import psycopg
 import pytest
 from msgspec.structs import replace
 
 from cenote import configuration, parameters
+from cenote.api.config import time_zones
 from cenote.changes import Reload, Restart
 from cenote.configuration import Surroundings
 from cenote.domain import Cluster, Configuration, Pool, PoolMode, Value
@@ -31,9 +31,7 @@ def run() -> Iterator[Share]:
 
 
 def around(place: Lab) -> Surroundings:
-    return Surroundings(
-        place.site.memory_mib, place.site.libraries[place.version], frozenset(available_timezones())
-    )
+    return Surroundings(place.site.memory_mib, place.site.libraries[place.version], time_zones())
 
 
 async def seen(place: Lab, cluster: Cluster) -> dict[str, str]:

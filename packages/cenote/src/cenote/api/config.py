@@ -6,8 +6,9 @@ A change is answered when the servers work with it.
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
-from zoneinfo import available_timezones
+from zoneinfo import TZPATH, available_timezones
 
 import msgspec
 from litestar import HttpMethod
@@ -67,13 +68,15 @@ def surroundings(service: Service, cluster: Cluster) -> Surroundings:
     return Surroundings(
         memory_mib=_MUCH if host is None else host.memory_mib,
         libraries=() if host is None else host.libraries.get(cluster.version, ()),
-        time_zones=_time_zones(),
+        time_zones=time_zones(),
     )
 
 
 @cache
-def _time_zones() -> frozenset[str]:
-    return frozenset(available_timezones())
+def time_zones() -> frozenset[str]:
+    """Return the system's time zones: PostgreSQL has none of those that only a Python package brings."""
+    known = available_timezones()
+    return frozenset(zone for zone in known if any(Path(root, zone).is_file() for root in TZPATH))
 
 
 ROUTES = (get_config, change_config)
