@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Fetch what only tests use: a browser, Node.js, rsyslog, promtool, the JDBC driver, etcdctl, the sources of godo.
+# Fetch what only tests use: a browser, curl, Node.js, rsyslog, promtool, the JDBC driver, etcdctl, the sources of godo.
 #
-# Chromium and Node.js are installed.  rsyslog and Prometheus would start as services on the machine of whoever runs the
+# Chromium, curl and Node.js are installed.  rsyslog and Prometheus would start as services on the machine of whoever runs the
 # tests, so their packages are unpacked below build/programs only.  What cannot be had is told of; the tests that need it
 # are skipped, with the reason.
 set -uo pipefail
@@ -11,7 +11,7 @@ umask 022
 folder=build/programs
 stamp=$folder/stamp
 log=build/setup-tests.log
-installed=(chromium nodejs npm)
+installed=(chromium curl nodejs npm)
 unpacked=(prometheus rsyslog rsyslog-gnutls rsyslog-openssl libpostgresql-jdbc-java etcd-client)
 # godo, and what it is made with in this release of Debian or a later one.
 unpacked+=(golang-github-digitalocean-godo-dev golang-github-google-go-querystring-dev golang-golang-x-oauth2-dev)
@@ -42,6 +42,7 @@ if ! command -v apt-get > /dev/null || ! command -v dpkg-deb > /dev/null; then
 fi
 missing=()
 command -v chromium > /dev/null || missing+=(chromium)
+command -v curl > /dev/null || missing+=(curl)
 # A Node.js from elsewhere brings its own npm.
 command -v node > /dev/null || missing+=(nodejs)
 command -v npm > /dev/null || missing+=(npm)

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
+
+import pytest
 
 from tests.support.service import CENOTE, Service, clean_environment
 
@@ -28,6 +31,8 @@ def type_in(text: str, folder: Path, **environment: str) -> None:
     """Type a transcript into a shell in ``folder``; fail at the first command that prints something else."""
     wanted = steps(text)
     assert wanted, f"there is no command in: {text}"
+    if any(command.startswith("curl ") for command, _ in wanted) and shutil.which("curl") is None:
+        pytest.skip("needs curl, which make setup-tests installs")
     lines = []
     for command, _ in wanted:
         lines += [command, 'code=$?; [ $code = 0 ] || echo "[exit code $code]"', r"printf '\036'"]
