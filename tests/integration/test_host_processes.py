@@ -67,7 +67,7 @@ def test_a_program_is_started_in_a_session_of_its_own_with_its_log_and_little_el
     what = program(folder, "import os; print(os.getsid(0), sorted(os.environ), os.getcwd()); " + SLEEP)
     process = started(what)
     wait_until("it has said something", 10, lambda: what.log.read_text().endswith("\n"))
-    assert what.log.read_text() == f"{process.pid} ['LC_ALL', 'PATH'] {what.directory}\n"
+    assert what.log.read_text() == f"{process.pid} ['LC_ALL', 'PATH', 'TZ'] {what.directory}\n"
     assert what.log.stat().st_mode & 0o077 == 0
     assert os.getsid(0) != process.pid
 
