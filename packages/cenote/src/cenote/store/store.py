@@ -219,7 +219,7 @@ class Store(Reader):
     ) -> Stored[Cluster]:
         key = self._keys.cluster(id)
         current, latest = self.cluster(id), False
-        for _ in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             try:
                 if current is None or current.value.deleted_at is not None:
                     raise NotFound()
@@ -259,7 +259,7 @@ class Store(Reader):
                 raise self._taken(value, outcome)
             current = self._tables.decode_cluster(record.value, record.mod_revision) if record else None
             latest = True
-            await asyncio.sleep(random.uniform(0, 0.005))  # noqa: S311
+            await asyncio.sleep(random.uniform(0, min(0.1, 0.005 * 2**attempt)))  # noqa: S311
         raise Conflict("Others change this cluster all the time; try again.")
 
     async def _latest(self, id: UUID) -> Stored[Cluster] | None:
