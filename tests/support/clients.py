@@ -134,6 +134,11 @@ def check_type(value: Any, annotation: str) -> None:
         assert value is None
     elif name == "ConfigResponse":  # one of seven, by the engine
         msgspec.convert(value["config"], PostgresConfig)
+    elif name.startswith("Logsink"):  # msgspec can't tell which of several TypedDicts a value is
+        for sink in value["sinks"] if name == "LogsinkListResponse" else [value.get("sink", value)]:
+            assert {"sink_id", "sink_name", "sink_type"} <= sink.keys()
+            is_syslog = sink["sink_type"] == "rsyslog"
+            msgspec.convert(sink["config"], types.RsyslogConfig if is_syslog else types.ElasticsearchConfig)
     elif "Iterator[" in prefix:
         msgspec.convert(value, list[getattr(types, name.rstrip("]"))])  # type: ignore[misc]
     elif prefix == "":
