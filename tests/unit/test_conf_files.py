@@ -148,6 +148,13 @@ def test_a_setting_is_written_only_for_the_versions_that_know_it(version: str) -
     assert known == (int(version) >= 18)
 
 
+@pytest.mark.parametrize(
+    ("memory_mib", "expected"), [(64, "1MB"), (1024, "4MB"), (4096, "16MB"), (262_144, "16MB")]
+)
+def test_the_buffers_of_the_log_grow_with_the_memory_up_to_a_segment(memory_mib: int, expected: str) -> None:
+    assert postgresql.sized(memory_mib, vcpus=1, connections=25)["wal_buffers"] == expected
+
+
 def test_the_order_of_the_records_makes_no_other_file() -> None:
     pools = (*POOLS, Pool(name="another", database="d", size=1))
     users = (*USERS, user("app"))
