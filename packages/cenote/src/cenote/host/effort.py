@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from cenote.host import facts
+from cenote.host import facts, processes
 from cenote.observing import MachineNumbers
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -85,12 +85,9 @@ def _machine() -> tuple[float, float]:
 
 def _stat(pid: int) -> tuple[int, int, int, int, int] | None:
     """Return a process's parent, and its ticks: in user mode and system mode, and those of ended children."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
+    fields = processes.stat_fields(pid)
+    if fields is None:
         return None
-    # The field before the state is the program's name in brackets, and may hold anything.
-    fields = stat[stat.rindex(b")") + 2 :].split()
     return int(fields[1]), int(fields[11]), int(fields[12]), int(fields[13]), int(fields[14])
 
 

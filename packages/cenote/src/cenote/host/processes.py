@@ -71,7 +71,7 @@ def allow_descriptors() -> None:
 
 def identify(pid: int) -> Process | None:
     """Return the process with this pid, or None when it has ended (a zombie has)."""
-    fields = _stat(pid)
+    fields = stat_fields(pid)
     return None if fields is None or fields[0] in (b"Z", b"X") else Process(pid, int(fields[19]))
 
 
@@ -227,7 +227,7 @@ def reap() -> None:
         return
     us, session = os.getpid(), os.getsid(0)
     for entry in entries:
-        fields = _stat(int(entry)) if entry.isdigit() else None
+        fields = stat_fields(int(entry)) if entry.isdigit() else None
         if fields and fields[0] == b"Z" and int(fields[1]) == us and int(fields[3]) != session:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(int(entry), os.WNOHANG)
@@ -289,7 +289,7 @@ def _executable(pid: int) -> str | None:
         return None
 
 
-def _stat(pid: int) -> list[bytes] | None:
+def stat_fields(pid: int) -> list[bytes] | None:
     """Return the fields of ``/proc/<pid>/stat`` from the state on: state, parent, group, session, …"""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
