@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from bench.row import Aim, Missing, Row, ratio_at_most
-from cenote import certificates
+from cenote.security import certificates
 from tests.support.built import installed, wheels
 from tests.support.official_pydo import official_python
 from tests.support.service import clean_environment

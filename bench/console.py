@@ -13,7 +13,7 @@ import httpx
 
 from bench import records
 from bench.row import Row, ours_at_most
-from cenote.layout import Layout
+from cenote.model.paths import Layout
 from tests.support.console import visitor
 from tests.support.service import WITHOUT_LIMITS, calling, service
 from tests.support.waiting import wait_until

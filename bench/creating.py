@@ -19,7 +19,7 @@ import psycopg
 from bench.plain import plain_server, template_of
 from bench.row import Row, ours_at_most, ratio_at_most
 from cenote.conf.pgbouncer import ADMIN_DATABASE, ADMIN_USER
-from cenote.layout import Layout
+from cenote.model.paths import Layout
 from cenote_client import Client
 from tests.support.service import SMALLEST, Service, added_pool, answer_of, online_cluster, service
 from tests.support.waiting import wait_until

@@ -22,7 +22,7 @@ import httpx
 from bench import load, records
 from bench.load import Load, Wrk
 from bench.row import Row, ours_at_most, ratio_at_least
-from cenote.layout import Layout
+from cenote.model.paths import Layout
 from tests.support.ports import free_range
 from tests.support.service import Service, service
 from tests.support.waiting import wait_until

@@ -18,7 +18,7 @@ from uuid import UUID
 from bench.plain import plain_server, template_of
 from bench.row import Row, ours_at_most
 from cenote.host import processes
-from cenote.layout import Layout
+from cenote.model.paths import Layout
 from cenote_client import Client
 from tests.support.service import Service, added_pool, answer_of, online_cluster, service
 from tests.support.waiting import wait_until

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cenote import programs
-from cenote.layout import Layout
+from cenote.host import programs
+from cenote.model.paths import Layout
 from tests.support.folders import server_folder
 from tests.support.ports import free_range
 from tests.support.service import Service, tried

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from bench.plain import binaries, plain_pooler
 from bench.row import Row, ratio_at_least
-from cenote.layout import Layout, NodePaths
+from cenote.model.paths import Layout, NodePaths
 from tests.support.service import added_pool, online_cluster, service
 
 RUNS = 25  # many short ones: whatever else the machine does then falls on both of a pair

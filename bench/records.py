@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import msgspec
 
-from cenote import certificates
 from cenote.api import credentials
-from cenote.domain import (
+from cenote.model.paths import Layout
+from cenote.model.records import (
     ADMIN_USER,
     DEFAULT_DATABASE,
     CertificateAuthority,
@@ -22,9 +22,10 @@ from cenote.domain import (
     Secret,
     UserRole,
 )
-from cenote.layout import Layout
-from cenote.settings import EtcdSettings
-from cenote.store import Gateway, PrivateEtcd, Sealer, wire
+from cenote.security import certificates
+from cenote.security.sealing import Sealer
+from cenote.server.settings import EtcdSettings
+from cenote.store import Gateway, PrivateEtcd, etcd_messages
 from cenote.store.tables import Keys
 
 POOLS = 10  # of each cluster
@@ -43,20 +44,20 @@ async def fill(layout: Layout, clusters: int) -> list[str]:
             for cluster in itertools.islice(records, min(AT_ONCE, clusters - first)):
                 operations += _writes(keys, cluster)
                 paths += (f"/v2/databases/{cluster.id}/pools/{pool.name}" for pool in cluster.pools)
-            await gateway.transact(wire.TransactionRequest([], operations, []))
+            await gateway.transact(etcd_messages.TransactionRequest([], operations, []))
     finally:
         await gateway.close()
     return paths
 
 
-def _writes(keys: Keys, cluster: Cluster) -> list[wire.Operation]:
+def _writes(keys: Keys, cluster: Cluster) -> list[etcd_messages.Operation]:
     """The record and its claims, as the store would write them; it would write one cluster at a time."""
     node, owner = cluster.primary, str(cluster.id).encode()
     return [
-        wire.put(keys.cluster(cluster.id), msgspec.json.encode(cluster)),
-        wire.put(keys.name(cluster.name), owner),
-        wire.put(keys.port(node.host, node.port), owner),
-        wire.put(keys.port(node.host, node.pool_port), owner),
+        etcd_messages.put(keys.cluster(cluster.id), msgspec.json.encode(cluster)),
+        etcd_messages.put(keys.name(cluster.name), owner),
+        etcd_messages.put(keys.port(node.host, node.port), owner),
+        etcd_messages.put(keys.port(node.host, node.pool_port), owner),
     ]
 
 

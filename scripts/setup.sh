@@ -129,8 +129,8 @@ can_venv() { "$python" -c 'import ensurepip, venv' 2> /dev/null; }
 
 # --- the servers' programs --------------------------------------------------------------------------------------------
 
-# One line for each program: found or missing, then which one (see programs.py).
-programs() { PYTHONPATH=packages/cenote/src PYTHONDONTWRITEBYTECODE=1 "$python" -m cenote.programs || true; }
+# One line for each program: found or missing, then which one (see host/programs.py).
+programs() { PYTHONPATH=packages/cenote/src PYTHONDONTWRITEBYTECODE=1 "$python" -m cenote.host.programs || true; }
 
 misses() { cut -f 1,2 <<< "$found" | grep -qx "missing	$1"; }
 

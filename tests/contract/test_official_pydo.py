@@ -16,7 +16,7 @@ import asyncpg  # type: ignore[import-untyped]
 import psycopg
 import pytest
 
-from cenote import certificates
+from cenote.security import certificates
 from tests.support.official_pydo import official_answer
 from tests.support.service import Service, answer_of, service
 

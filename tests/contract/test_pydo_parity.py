@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from cenote import certificates
+from cenote.security import certificates
 from pydo import exceptions
 from tests.contract.parity import outcomes
 from tests.contract.parity.cases import Case, Signatures, all_cases

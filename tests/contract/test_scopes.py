@@ -15,7 +15,7 @@ from litestar import Litestar
 
 from cenote.api.app import OPERATIONS
 from cenote.api.auth import VIEW_CREDENTIALS
-from cenote.api.gate import PUBLIC, Gate
+from cenote.api.middleware import PUBLIC, Gate
 from tests.support.api import Api, Apis, running_apis
 from tests.support.reference import Operation, Reference
 

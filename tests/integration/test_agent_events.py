@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from cenote.domain import Cluster, EventType
 from cenote.host import processes
+from cenote.model.records import Cluster, EventType
 from tests.support.agent import Agents, AtWork, running_agents
 from tests.support.waiting import wait_until_async
 

@@ -14,10 +14,9 @@ import msgspec
 import psycopg
 import pytest
 
-from cenote import node
-from cenote.domain import Cluster
+from cenote.agent import node_loop
 from cenote.host import processes
-from cenote.logs.messages import Source
+from cenote.model.records import Cluster, LogSource
 from tests.support import records
 from tests.support.agent import Agents, AtWork, answers, ask, running, running_agents
 from tests.support.ports import free_range
@@ -32,8 +31,8 @@ def agents() -> Iterator[Agents]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look often, and try again soon."""
-    monkeypatch.setattr(node, "LOOK_EVERY", 0.3)
-    monkeypatch.setattr(node, "RETRY_MOST", 0.5)
+    monkeypatch.setattr(node_loop, "LOOK_EVERY", 0.3)
+    monkeypatch.setattr(node_loop, "RETRY_MOST", 0.5)
 
 
 async def load(cluster: Cluster, ended: asyncio.Event) -> int:
@@ -218,7 +217,7 @@ def test_a_door_that_somebody_has_opened_is_shut_again(agents: Agents) -> None:
 def test_a_log_that_is_no_file_any_more_holds_up_nothing(agents: Agents) -> None:
     async def scenario(at: AtWork) -> None:
         cluster = await at.cluster()
-        log = at.lab.wanted(cluster).paths.log(Source.PGBOUNCER)
+        log = at.lab.wanted(cluster).paths.log(LogSource.PGBOUNCER)
         log.unlink()
         log.symlink_to("/etc/passwd")
         another = msgspec.structs.replace(cluster.pools[0], name="another")

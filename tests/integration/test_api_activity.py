@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from cenote.api import activity
-from cenote.domain import Cluster
-from cenote.observing import Observer, PoolNumbers
+from cenote.model.records import Cluster
+from cenote.stats.observer import Observer, PoolNumbers
 from tests.support.api import HOST, POOL, Api, Apis, running_apis
 from tests.support.service import Service, added_pool, calling, online_cluster, service
 from tests.support.waiting import wait_until

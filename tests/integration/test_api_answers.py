@@ -14,8 +14,8 @@ import pytest
 from cryptography import x509
 from cryptography.x509 import load_pem_x509_certificate
 
-from cenote import certificates
 from cenote.api import Settings
+from cenote.security import certificates
 from tests.support.api import POOL, Api, Apis, running_apis
 
 

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from cenote.api import Settings
-from cenote.domain import Host
+from cenote.model.records import Host
 from tests.support.api import BACKEND, HOST, POOL, Api, Apis, running_apis
 
 SENT_BY_GODO = {

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from cenote.domain import Configuration
+from cenote.model.records import Configuration
 from tests.support.api import POOL, Api, Apis, running_apis
 
 

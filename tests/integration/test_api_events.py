@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from cenote.api.app import OPERATIONS
-from cenote.domain import Cluster
+from cenote.model.records import Cluster
 from tests.support.api import POOL, Api, Apis, running_apis
 
 AUDIT = "/v2/cenote/audit"

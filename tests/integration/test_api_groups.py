@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from cenote import catalog
+from cenote.model import catalog
 from tests.support.api import BACKEND, Api, Apis, running_apis
 
 DEFAULT = "/v2/projects/default"

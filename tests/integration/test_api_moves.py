@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from cenote import catalog
+from cenote.model import catalog
 from tests.support.api import POOL, Api, Apis, running_apis
 
 SMALL, LARGE = "db-s-1vcpu-1gb", "db-s-2vcpu-4gb"

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from cenote.domain import Cluster, Pool
+from cenote.model.records import Cluster, Pool
 from tests.support import records
 from tests.support.api import Api, Apis, running_apis
 from tests.support.lab import Lab, Share, shared_lab

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cenote.api import pool_advice
-from cenote.evidence import gather
+from cenote.stats.facts import gather
 from tests.support.api import POOL, Api, Apis, running_apis
 
 

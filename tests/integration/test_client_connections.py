@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cenote import certificates
+from cenote.security import certificates
 from cenote_client import (
     AsyncClient,
     Client,

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from cenote.domain import Cluster, Database, Pool
 from cenote.host import sql
+from cenote.model.records import Cluster, Database, Pool
 from tests.support import records
 from tests.support.agent import ask, refusal
 from tests.support.lab import Lab, Share, shared_lab

@@ -9,15 +9,16 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from cenote import configuration, parameters
 from cenote.api.config import time_zones
-from cenote.changes import Reload, Restart
-from cenote.configuration import Surroundings
-from cenote.domain import Cluster, Configuration, Pool, PoolMode, Value
 from cenote.engine.server import settings_in_force
 from cenote.errors import CenoteError
 from cenote.host import processes, sql
-from cenote.parameters import Choice, Choices, Number, Parameter, Switch, Text
+from cenote.model import parameters
+from cenote.model.changes import Reload, Restart
+from cenote.model.parameters import Choice, Choices, Number, Parameter, Switch, Text
+from cenote.model.records import Cluster, Configuration, Pool, PoolMode, Value
+from cenote.rules import configuration
+from cenote.rules.configuration import Surroundings
 from tests.support import records
 from tests.support.lab import Lab, Share, shared_lab
 from tests.support.load import load

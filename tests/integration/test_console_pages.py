@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from cenote.console import explained
-from cenote.parameters import EXTENSIONS, POOLER, POSTGRESQL
+from cenote.console import setting_help
+from cenote.model.parameters import EXTENSIONS, POOLER, POSTGRESQL
 from cenote_client import Client
 from tests.support.console import Sheet, Visitor, id_in, visitor
 from tests.support.service import WITHOUT_LIMITS, Service, online, online_cluster, service
@@ -246,9 +246,9 @@ def test_a_refused_setting_is_marked_and_kept(
 
 
 def test_every_setting_is_explained() -> None:
-    assert set(explained.POSTGRESQL) == set(POSTGRESQL)
-    assert set(explained.POOLER) == set(POOLER)
-    assert set(explained.EXTENSIONS) == set(EXTENSIONS)
+    assert set(setting_help.POSTGRESQL) == set(POSTGRESQL)
+    assert set(setting_help.POOLER) == set(POOLER)
+    assert set(setting_help.EXTENSIONS) == set(EXTENSIONS)
 
 
 # -- Activity, administration

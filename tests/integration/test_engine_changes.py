@@ -13,10 +13,10 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from cenote import certificates
-from cenote.changes import Wait
-from cenote.domain import Cluster, Database, Pool, PoolMode
 from cenote.host import processes, sql
+from cenote.model.changes import Wait
+from cenote.model.records import Cluster, Database, Pool, PoolMode
+from cenote.security import certificates
 from tests.support import records
 from tests.support.agent import answers, ask, refusal, running
 from tests.support.lab import Lab, Share, in_words, shared_lab

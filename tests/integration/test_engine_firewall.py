@@ -15,9 +15,9 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from cenote.changes import Disconnect
-from cenote.domain import Cluster, FirewallRule, Pool, SourceType
-from cenote.engine import intruders
+from cenote.engine import disconnect
+from cenote.model.changes import Disconnect
+from cenote.model.records import Cluster, FirewallRule, Pool, SourceType
 from tests.support import records
 from tests.support.lab import Lab, Share, shared_lab
 from tests.support.relay import relay
@@ -190,8 +190,8 @@ def test_nobody_is_looked_for_where_everybody_may_connect(in_town: InTown) -> No
         connection = await town.connect(AWAY, "direct")
         session = town.lab.session(town.cluster)
         try:
-            seen = await intruders.look(town.lab.machine, town.lab.wanted(town.cluster), session)
-            assert seen == intruders.Seen()
+            seen = await disconnect.look(town.lab.machine, town.lab.wanted(town.cluster), session)
+            assert seen == disconnect.Seen()
         finally:
             await session.close()
             await connection.close()

@@ -15,8 +15,9 @@ from uuid import uuid4
 import pytest
 from msgspec.structs import replace
 
-from cenote import certificates, configuration
-from cenote.domain import (
+from cenote.engine.server import settings_in_force
+from cenote.host import sql
+from cenote.model.records import (
     Access,
     Cluster,
     Configuration,
@@ -28,8 +29,8 @@ from cenote.domain import (
     User,
     Value,
 )
-from cenote.engine.server import settings_in_force
-from cenote.host import sql
+from cenote.rules import configuration
+from cenote.security import certificates
 from tests.support import records
 from tests.support.lab import Lab, Share, shared_lab
 

@@ -15,8 +15,8 @@ from psycopg import errors
 from psycopg.sql import SQL
 
 from cenote import rules
-from cenote.domain import ADMIN_USER, Access, Cluster, Database, Pool
 from cenote.engine import grants
+from cenote.model.records import ADMIN_USER, Access, Cluster, Database, Pool
 from tests.support import records
 from tests.support.lab import Lab, Share, shared_lab
 

@@ -10,8 +10,8 @@ import pytest
 from msgspec.structs import replace
 from psycopg import sql
 
-from cenote.domain import ADMIN_USER, Cluster
 from cenote.host import extensions
+from cenote.model.records import ADMIN_USER, Cluster
 from tests.support import records
 from tests.support.lab import Lab, Share, shared_lab
 

@@ -10,7 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
-from cenote.host import facts, processes
+from cenote.host import processes, system
 from tests.support.customer import Customer
 from tests.support.service import WITHOUT_LIMITS, Service, calling, service
 from tests.support.waiting import wait_until
@@ -67,7 +67,7 @@ def surplus(running: Service, known: set[str]) -> list[str]:
     clusters, sockets = running.data_dir / "clusters", running.data_dir / "run"
     expected = {*known, *(UUID(id).hex[:12] for id in known)}
     found = {path.name for folder in (clusters, sockets) for path in folder.glob("*")}
-    ports = facts.listening_ports() & set(range(running.first_port, running.api_port))
+    ports = system.listening_ports() & set(range(running.first_port, running.api_port))
     poolers = [len(processes.below(clusters / id / "pgbouncer")) for id in known]
     return [
         *(found ^ expected),

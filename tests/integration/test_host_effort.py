@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cenote.host.effort import Efforts
+from cenote.host.cpu import Efforts
 from tests.support.agent import Agents, AtWork, ask, running, running_agents
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from cenote.changes import Program
-from cenote.host import facts, files, processes
+from cenote.host import files, processes, system
 from cenote.host.processes import Account
+from cenote.model.changes import Program
 
 
 def test_a_reader_sees_the_old_file_or_the_new_one_and_never_half_of_one(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_the_end_of_a_log_is_given_on_one_line(tmp_path: Path) -> None:
 
 def test_free_room_is_told_of_the_file_system_of_a_folder(tmp_path: Path) -> None:
     found = os.statvfs(tmp_path)
-    assert facts.free_mib(tmp_path) <= found.f_blocks * found.f_frsize // 2**20
+    assert system.free_mib(tmp_path) <= found.f_blocks * found.f_frsize // 2**20
 
 
 def test_no_link_leads_us_out_of_a_folder(tmp_path: Path) -> None:

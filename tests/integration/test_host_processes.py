@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from cenote.changes import Program
 from cenote.errors import CenoteError
-from cenote.host import facts, processes
+from cenote.host import processes, system
 from cenote.host.processes import Account
+from cenote.model.changes import Program
 from tests.support.ports import free_range
 from tests.support.waiting import wait_until, wait_until_async
 
@@ -200,23 +200,23 @@ def test_what_cannot_be_ended_is_an_error(folder: Path, monkeypatch: pytest.Monk
 def test_ports_are_told_by_who_listens_on_them() -> None:
     port = free_range(2)
     with socket.create_server(("127.0.0.1", port)):
-        assert port in facts.listening_ports()
-        assert port in facts.listening_sockets(os.getpid())
-        assert not facts.can_listen(["127.0.0.1"], port)
-        assert not facts.can_listen(["0.0.0.0"], port)  # noqa: S104
-        assert facts.can_listen(["127.0.0.2"], port)
-        assert facts.can_listen(["127.0.0.1"], port + 1)
-    assert facts.can_listen(["127.0.0.1"], port)
-    assert port not in facts.listening_sockets(os.getpid())
+        assert port in system.listening_ports()
+        assert port in system.listening_sockets(os.getpid())
+        assert not system.can_listen(["127.0.0.1"], port)
+        assert not system.can_listen(["0.0.0.0"], port)  # noqa: S104
+        assert system.can_listen(["127.0.0.2"], port)
+        assert system.can_listen(["127.0.0.1"], port + 1)
+    assert system.can_listen(["127.0.0.1"], port)
+    assert port not in system.listening_sockets(os.getpid())
 
 
 def test_a_unix_socket_answers_while_somebody_listens(tmp_path: Path) -> None:
     path = tmp_path / "socket"
-    assert not facts.answers(path)
+    assert not system.answers(path)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
-        assert not facts.answers(path)
+        assert not system.answers(path)
         listener.listen(0)
         for _ in range(3):  # also when its queue is full
-            assert facts.answers(path)
-    assert not facts.answers(path)
+            assert system.answers(path)
+    assert not system.answers(path)

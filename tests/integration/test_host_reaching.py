@@ -13,9 +13,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from cenote.host import reaching
-from cenote.host.reaching import Guard, Unreachable, is_own, reason_of
-from cenote.logs.reach import network
+from cenote.host import outbound
+from cenote.host.outbound import Guard, Unreachable, is_own, reason_of
+from cenote.logs.destinations import network
 
 LOOPBACK = (network("127.0.0.1"),)
 
@@ -144,7 +144,7 @@ def test_a_name_that_is_looked_up_for_long_keeps_its_turn_after_nobody_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its thread is taken for as long; others wait for one of the few, and do not take all."""
-    monkeypatch.setattr(reaching, "LOOK_UP_SECONDS", 0.05)
+    monkeypatch.setattr(outbound, "LOOK_UP_SECONDS", 0.05)
     asked: list[str] = []
     hanging = threading.Event()
 
@@ -166,7 +166,7 @@ def test_a_name_that_is_looked_up_for_long_keeps_its_turn_after_nobody_waits(
         try:
             await places("slow-1")
             await places("slow-2")
-            monkeypatch.setattr(reaching, "LOOK_UP_SECONDS", 60)
+            monkeypatch.setattr(outbound, "LOOK_UP_SECONDS", 60)
             quick = asyncio.create_task(guard.places("quick", 514))
             await asyncio.sleep(0.1)
             assert asked == ["slow-1", "slow-2"]

@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 from uuid import UUID
 
-from cenote.changes import EndProcesses, Remove
 from cenote.engine import removal
 from cenote.host import files, processes
-from cenote.layout import Layout
+from cenote.model.changes import EndProcesses, Remove
+from cenote.model.paths import Layout
 from tests.support.lab import lab
 
 

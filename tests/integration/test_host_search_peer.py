@@ -7,18 +7,18 @@ from uuid import UUID
 
 import pytest
 
-from cenote.domain import SinkType
-from cenote.host import search_peer
-from cenote.host.peers import Refused
-from cenote.host.reaching import Guard
-from cenote.host.search_peer import SearchPeer
+from cenote.host import search_delivery
+from cenote.host.delivery import Refused
+from cenote.host.outbound import Guard
+from cenote.host.search_delivery import SearchPeer
 from cenote.logs import sinks
-from cenote.logs.messages import Message, Source
-from cenote.logs.reach import network
+from cenote.logs.destinations import network
+from cenote.logs.messages import Message
+from cenote.model.records import LogSource, SinkType
 from tests.support.search import search
 
 LOOPBACK = (network("127.0.0.1"),)
-MESSAGES = [Message(Source.POSTGRES, number, number + 1, f"LOG:  {number}") for number in range(5)]
+MESSAGES = [Message(LogSource.POSTGRES, number, number + 1, f"LOG:  {number}") for number in range(5)]
 
 
 def peer_of(url: str) -> SearchPeer:
@@ -28,7 +28,7 @@ def peer_of(url: str) -> SearchPeer:
 
 
 def test_what_is_more_than_a_call_may_have_is_sent_in_several(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_peer, "MOST_AT_ONCE", 2)
+    monkeypatch.setattr(search_delivery, "MOST_AT_ONCE", 2)
 
     async def scenario(url: str) -> None:
         peer = peer_of(url)
@@ -71,7 +71,7 @@ def test_an_answer_without_end_in_small_pieces_is_not_read_to_its_end() -> None:
 
 
 def test_an_answer_for_a_full_call_is_within_what_is_read() -> None:
-    full = [Message(Source.POSTGRES, at, at + 1, "LOG:  x") for at in range(search_peer.MOST_AT_ONCE)]
+    full = [Message(LogSource.POSTGRES, at, at + 1, "LOG:  x") for at in range(search_delivery.MOST_AT_ONCE)]
 
     async def scenario(url: str) -> None:
         peer = peer_of(url)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 from psycopg.sql import SQL, Literal
 
-from cenote.changes import Reload, Sql
-from cenote.domain import Cluster
 from cenote.errors import CenoteError
 from cenote.host import sql
+from cenote.model.changes import Reload, Sql
+from cenote.model.records import Cluster
 from tests.support.lab import Lab, Share, shared_lab
 
 SECRET = "SCRAM-SHA-256$4096:c2FsdA==$secret"

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from cenote.errors import CenoteError
-from cenote.host import identifier, templates
+from cenote.host import system_identifier, templates
 from cenote.host.processes import Account
 from tests.support.lab import Lab, Share, shared_lab
 from tests.support.waiting import wait_until
@@ -48,23 +48,25 @@ def controldata(lab: Lab, data: Path) -> dict[str, str]:
 
 
 def test_the_checksum_is_the_one_that_everybody_has() -> None:
-    assert identifier.crc32c(b"123456789") == 0xE3069283  # the check value of the algorithm's catalogue
-    assert identifier.crc32c(bytes(32)) == 0x8A9136AA  # RFC 3720, B.4
+    assert (
+        system_identifier.crc32c(b"123456789") == 0xE3069283
+    )  # the check value of the algorithm's catalogue
+    assert system_identifier.crc32c(bytes(32)) == 0x8A9136AA  # RFC 3720, B.4
 
 
 def test_every_copy_has_an_identifier_of_its_own_that_postgresql_finds_sound(labs: Share) -> None:
     async def scenario(lab: Lab) -> None:
         copies = [await new_copy(lab, name) for name in ("one", "two", "three")]
         source = await lab.machine.template(lab.version)
-        found = {identifier.read(data) for data in (source, *copies)}
+        found = {system_identifier.read(data) for data in (source, *copies)}
         assert len(found) == 4
         for data in copies:
             told = controldata(lab, data)
-            assert int(told["Database system identifier"]) == identifier.read(data)
+            assert int(told["Database system identifier"]) == system_identifier.read(data)
             assert told["Database cluster state"] == "shut down"
             assert int(told["Data page checksum version"]) > 0
             for segment in (data / "pg_wal").glob("0*"):
-                assert struct.unpack_from("<Q", segment.read_bytes(), 24)[0] == identifier.read(data)
+                assert struct.unpack_from("<Q", segment.read_bytes(), 24)[0] == system_identifier.read(data)
 
     labs(scenario)
 
@@ -78,7 +80,7 @@ def test_servers_on_two_copies_say_that_they_are_two(labs: Share) -> None:
             await lab.converge(cluster)
             answers += await lab.rows(cluster, asked)
             data = lab.wanted(cluster).paths.data
-            assert answers[-1] == (identifier.read(data),)
+            assert answers[-1] == (system_identifier.read(data),)
             assert await lab.rows(cluster, "SHOW data_checksums") == [("on",)]
         assert answers[0] != answers[1]
 
@@ -93,7 +95,7 @@ def test_a_damaged_control_file_is_refused_and_left_as_it_is(labs: Share) -> Non
         damaged[100] ^= 1
         control.write_bytes(damaged)
         with pytest.raises(CenoteError, match="pg_control"):
-            identifier.change(data, identifier.new_identifier())
+            system_identifier.change(data, system_identifier.new_identifier())
         assert control.read_bytes() == damaged
 
     labs(scenario)
@@ -128,7 +130,7 @@ def test_a_spare_is_taken_by_a_rename_and_made_again(labs: Share) -> None:
         data = await new_copy(lab, "taken")
         assert data.stat().st_ino == inode
         assert not spare.exists()
-        assert identifier.read(data) != identifier.read(source)
+        assert system_identifier.read(data) != system_identifier.read(source)
         assert (await new_copy(lab, "copied")).stat().st_ino != inode
         await lab.machine.stock(lab.version)
         assert spare.exists()

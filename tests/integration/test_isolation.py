@@ -15,8 +15,8 @@ import pytest
 from msgspec.structs import replace
 
 from cenote import rules
-from cenote.domain import Access, Cluster, Pool
 from cenote.host import processes
+from cenote.model.records import Access, Cluster, Pool
 from tests.support import records
 from tests.support.agent import ask, refusal
 from tests.support.lab import Lab, Share, shared_lab

@@ -14,10 +14,10 @@ from uuid import UUID
 
 import pytest
 
-from cenote import certificates
-from cenote.host import logs
-from cenote.layout import Layout
-from cenote.logs.messages import Source
+from cenote.host import log_files
+from cenote.model.paths import Layout
+from cenote.model.records import LogSource
+from cenote.security import certificates
 from cenote_client import Client
 from tests.support.search import Search, search
 from tests.support.service import WITHOUT_LIMITS, Service, online_cluster, service
@@ -59,7 +59,7 @@ class Sink:
             "config": {"url": url, "index_prefix": "logs"} | config,
         }
         self.id = client.databases.create_logsink(self._cluster, body)["sink"]["sink_id"]
-        self.log: Path = Layout(running.data_dir).node(UUID(self._cluster)).log(Source.POSTGRES)
+        self.log: Path = Layout(running.data_dir).node(UUID(self._cluster)).log(LogSource.POSTGRES)
 
     def say(self, *texts: str) -> None:
         """Write into the log as the server does."""
@@ -236,7 +236,7 @@ def test_what_is_dropped_before_it_could_be_sent_is_told_of(
         sink.say("lost")
         sink.fails("connection refused")
         with sink.log.open("ab") as log:  # more than is kept for anybody
-            log.truncate(log.tell() + logs.BACKLOG + 2 * logs.STEP)
+            log.truncate(log.tell() + log_files.BACKLOG + 2 * log_files.STEP)
         sink.say(*("x" * 1000 for _ in range(20)), "kept")
         os.kill(running.servers()["PgBouncer"], signal.SIGKILL)  # the agent looks when a server ends
         with sink.log.open("rb") as cut:
@@ -244,7 +244,7 @@ def test_what_is_dropped_before_it_could_be_sent_is_told_of(
         config: Any = {"url": peer.url, "index_prefix": "logs"}
         client.databases.update_logsink(cluster["id"], sink.id, {"config": config})
         arrived(peer, "kept")
-        wait_until("the loss is counted", 20, lambda: sink.state()["lost_bytes"] > logs.BACKLOG)
+        wait_until("the loss is counted", 20, lambda: sink.state()["lost_bytes"] > log_files.BACKLOG)
         assert "LOG:  lost" not in peer.texts()
 
     def told() -> bool:

@@ -15,10 +15,11 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from cenote.host import logs
-from cenote.layout import Layout
-from cenote.logs.messages import Source, messages
+from cenote.host import log_files
+from cenote.logs.messages import messages
 from cenote.logs.positions import Place
+from cenote.model.paths import Layout
+from cenote.model.records import LogSource
 from cenote_client import Client, ForbiddenError, InvalidError
 from tests.support.service import CENOTE, Service, clean_environment, online_cluster, service
 from tests.support.waiting import wait_until
@@ -144,7 +145,7 @@ def test_what_a_stranger_puts_into_the_log_does_not_reach_the_terminal(
 def test_a_log_gives_back_the_space_of_its_beginning_and_loses_no_line(
     running: Service, cluster: Any
 ) -> None:
-    path: Path = Layout(running.data_dir).node(UUID(cluster["id"])).log(Source.POSTGRES)
+    path: Path = Layout(running.data_dir).node(UUID(cluster["id"])).log(LogSource.POSTGRES)
     with path.open("ab") as log:
         log.write(b"".join(LINE % (number, b"x" * 4000) for number in range(12_000)))
     os.kill(running.servers()["PgBouncer"], signal.SIGKILL)  # the agent looks when a server ends
@@ -152,14 +153,20 @@ def test_a_log_gives_back_the_space_of_its_beginning_and_loses_no_line(
     def taken() -> int:
         return path.stat().st_blocks * 512
 
-    wait_until("the space is given back", 60, lambda: taken() <= logs.KEPT + logs.STEP + 2 * logs.BLOCK)
+    wait_until(
+        "the space is given back",
+        60,
+        lambda: taken() <= log_files.KEPT + log_files.STEP + 2 * log_files.BLOCK,
+    )
     assert path.stat().st_size > 12_000 * 4000
-    piece = logs.read(path, 0, 2**26)
+    piece = log_files.read(path, 0, 2**26)
     assert piece is not None
-    assert logs.KEPT - 8000 < piece.size - piece.start <= logs.KEPT + logs.STEP + logs.BLOCK
+    assert (
+        log_files.KEPT - 8000 < piece.size - piece.start <= log_files.KEPT + log_files.STEP + log_files.BLOCK
+    )
     numbers = [
         int(message.text.split()[2])
-        for message in messages(piece.data, Source.POSTGRES, piece.start)
+        for message in messages(piece.data, LogSource.POSTGRES, piece.start)
         if " line " in message.text
     ]
     assert numbers == list(range(numbers[0], 12_000))
@@ -175,18 +182,18 @@ def written(path: Path, count: int) -> bytes:
 
 
 def test_a_log_that_is_not_there_is_empty(tmp_path: Path) -> None:
-    assert logs.tail(tmp_path / "none", Source.POSTGRES, 10) == ([], "")
-    assert logs.read(tmp_path / "none", 0, 100) is None
-    logs.shorten(tmp_path / "none")
+    assert log_files.tail(tmp_path / "none", LogSource.POSTGRES, 10) == ([], "")
+    assert log_files.read(tmp_path / "none", 0, 100) is None
+    log_files.shorten(tmp_path / "none")
 
 
 def test_an_empty_log_has_a_cursor_that_the_first_line_comes_after(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"")
-    found, cursor = logs.tail(path, Source.POSTGRES, 10)
+    found, cursor = log_files.tail(path, LogSource.POSTGRES, 10)
     assert found == []
     written(path, 3)
-    found, _ = logs.tail(path, Source.POSTGRES, 10, cursor)
+    found, _ = log_files.tail(path, LogSource.POSTGRES, 10, cursor)
     assert [message.text for message in found] == [f"LOG:  line {number:07d} " for number in range(3)]
 
 
@@ -196,7 +203,7 @@ def test_a_log_is_paged_through_without_missing_or_repeating_a_line(tmp_path: Pa
     number = path.stat().st_ino
     seen, cursor = [], f"{number}-0"
     while True:
-        found, cursor = logs.tail(path, Source.POSTGRES, 7, cursor)
+        found, cursor = log_files.tail(path, LogSource.POSTGRES, 7, cursor)
         if not found:
             break
         seen += found
@@ -206,33 +213,33 @@ def test_a_log_is_paged_through_without_missing_or_repeating_a_line(tmp_path: Pa
 def test_what_a_sink_still_needs_is_kept_up_to_a_bound(tmp_path: Path) -> None:
     path = tmp_path / "log"
     with path.open("wb") as log:
-        log.truncate(2 * logs.BACKLOG)  # takes no space
+        log.truncate(2 * log_files.BACKLOG)  # takes no space
         log.seek(0, os.SEEK_END)
-        log.write(b"x" * logs.BLOCK)
+        log.write(b"x" * log_files.BLOCK)
 
     def first_data() -> int:
         with path.open("rb") as log:
             return os.lseek(log.fileno(), 0, os.SEEK_DATA)
 
     with path.open("r+b") as again:
-        again.seek(logs.BACKLOG - 10 * logs.BLOCK)
+        again.seek(log_files.BACKLOG - 10 * log_files.BLOCK)
         again.write(b"x" * (40 * 2**20))
-    wanted = logs.BACKLOG + 2 * logs.STEP
-    logs.shorten(path, unshipped=wanted)
+    wanted = log_files.BACKLOG + 2 * log_files.STEP
+    log_files.shorten(path, unshipped=wanted)
     assert first_data() == wanted
     with path.open("r+b") as again:
         again.write(b"x" * (40 * 2**20))
-    logs.shorten(path, unshipped=0)  # a sink that gets nothing does not fill the disk
-    assert first_data() > logs.BACKLOG
+    log_files.shorten(path, unshipped=0)  # a sink that gets nothing does not fill the disk
+    assert first_data() > log_files.BACKLOG
 
 
 def test_a_log_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "target").write_bytes(b"x" * 100)
     (tmp_path / "log").symlink_to(tmp_path / "target")
     with pytest.raises(OSError, match="symbolic link"):
-        logs.shorten(tmp_path / "log")
-    assert logs.read(tmp_path / "log", 0, 10) is None
-    assert logs.end(tmp_path / "log") == Place()
+        log_files.shorten(tmp_path / "log")
+    assert log_files.read(tmp_path / "log", 0, 10) is None
+    assert log_files.end(tmp_path / "log") == Place()
 
 
 def test_lines_that_are_written_while_a_log_is_shortened_are_all_there(tmp_path: Path) -> None:
@@ -248,13 +255,13 @@ def test_lines_that_are_written_while_a_log_is_shortened_are_all_there(tmp_path:
         position = 0
         while True:
             ended = process.poll() is not None
-            piece = logs.read(path, position, 2**22)
+            piece = log_files.read(path, position, 2**22)
             if piece is not None:
                 assert piece.start == position, "something was cut out that had not been read"
-                for message in messages(piece.data, Source.POSTGRES, piece.start):
+                for message in messages(piece.data, LogSource.POSTGRES, piece.start):
                     seen.append(int(message.text.split()[2]))
                     position = message.end
-                logs.shorten(path, unshipped=position)
+                log_files.shorten(path, unshipped=position)
                 if ended and position == piece.size:
                     break
             time.sleep(0)
@@ -265,12 +272,12 @@ def test_lines_that_are_written_while_a_log_is_shortened_are_all_there(tmp_path:
 def test_whoever_follows_a_log_comes_past_a_line_of_any_length(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text("LOG:  first\n")
-    _, cursor = logs.tail(path, Source.POSTGRES, 10)
+    _, cursor = log_files.tail(path, LogSource.POSTGRES, 10)
     with path.open("a") as log:
-        log.write("LOG:  " + "x" * 3 * logs.TAIL + "\nLOG:  last\n")
+        log.write("LOG:  " + "x" * 3 * log_files.TAIL + "\nLOG:  last\n")
     read: list[str] = []
     while not read or read[-1] != "LOG:  last":
-        found, then = logs.tail(path, Source.POSTGRES, 10, cursor)
+        found, then = log_files.tail(path, LogSource.POSTGRES, 10, cursor)
         assert then != cursor
         cursor = then
         read += [message.text for message in found]

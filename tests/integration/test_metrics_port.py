@@ -18,11 +18,11 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from cenote.domain import Cluster
-from cenote.door import MOST_CONNECTIONS
-from cenote.host import facts, processes
-from cenote.layout import Layout
-from cenote.patience import TRIES
+from cenote.host import processes, system
+from cenote.http.tls_listener import MOST_CONNECTIONS
+from cenote.model.paths import Layout
+from cenote.model.records import Cluster
+from cenote.security.throttle import TRIES
 from cenote.store import Gateway, PrivateEtcd, Store
 from cenote_client import Client
 from tests.support.scraping import Scraper, value
@@ -181,7 +181,7 @@ def test_a_deleted_cluster_has_no_metrics_and_its_port_is_free_again(client: Cli
                 return True
 
         wait_until("the connection is of no use", 20, refused)
-    wait_until("nobody listens", 20, lambda: scraper.port not in facts.listening_ports())
+    wait_until("nobody listens", 20, lambda: scraper.port not in system.listening_ports())
 
     def given_again() -> bool:  # the claim goes when the servers have ended
         body = SMALLEST | {"name": "next"}

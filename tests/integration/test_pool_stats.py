@@ -15,8 +15,8 @@ import pytest
 from cenote.api.pool_stats import AllPoolStatsAnswer, PoolStatsAnswer
 from cenote.errors import Unavailable
 from cenote.host.observer import HostObserver
-from cenote.layout import Layout
-from cenote.store import Sealer
+from cenote.model.paths import Layout
+from cenote.security.sealing import Sealer
 from cenote_client import Client
 from cenote_client.errors import NotFoundError
 from tests.support import records

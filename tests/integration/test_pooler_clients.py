@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from cenote.domain import Cluster, Pool, PoolMode
 from cenote.host import sql
+from cenote.model.records import Cluster, Pool, PoolMode
 from tests.support import records
 from tests.support.agent import ask
 from tests.support.lab import Lab, Share, shared_lab

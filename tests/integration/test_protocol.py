@@ -13,8 +13,8 @@ import uvicorn
 from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send
 
-from cenote.protocol import TimedProtocol
-from cenote.web import Server
+from cenote.http.server import Server
+from cenote.http.timeouts import TimedProtocol
 from tests.support.waiting import wait_until_async
 
 END_SECONDS = 20  # a test that waits for an end that does not come fails after this

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from cenote import catalog, programs
+from cenote.host import programs
+from cenote.model import catalog
 from cenote_client import Client
 from tests.support.load import load
 from tests.support.service import Service, added_pool, answer_of, online, online_cluster, service

@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from cenote import sampling
-from cenote.domain import Cluster, Pool
 from cenote.errors import Unavailable
-from cenote.observing import MachineNumbers, PoolNumbers
-from cenote.sampling import Sampler
-from cenote.store import Sealer, Store
+from cenote.model.records import Cluster, Pool
+from cenote.security.sealing import Sealer
+from cenote.stats import sampler
+from cenote.stats.observer import MachineNumbers, PoolNumbers
+from cenote.stats.sampler import Sampler
+from cenote.store import Store
 from tests.support import records
 from tests.support.etcd import opened_store, private_etcd
 from tests.support.waiting import wait_until_async
@@ -57,9 +58,9 @@ class Host:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "EVERY", 0.05)
-    monkeypatch.setattr(sampling, "WATCHED_EVERY", 0.1)
-    monkeypatch.setattr(sampling, "PATIENCE", 0.2)
+    monkeypatch.setattr(sampler, "EVERY", 0.05)
+    monkeypatch.setattr(sampler, "WATCHED_EVERY", 0.1)
+    monkeypatch.setattr(sampler, "PATIENCE", 0.2)
 
 
 @asynccontextmanager

@@ -13,12 +13,13 @@ import pytest
 from msgspec.structs import replace
 from uvicorn.server import ServerState
 
-from cenote.domain import Cluster, Host
-from cenote.host import facts
-from cenote.layout import Layout
-from cenote.observing import NO_OBSERVER
-from cenote.scraping import Scraping
-from cenote.store import PrivateEtcd, Sealer, Store
+from cenote.front.metrics_endpoint import Scraping
+from cenote.host import system
+from cenote.model.paths import Layout
+from cenote.model.records import Cluster, Host
+from cenote.security.sealing import Sealer
+from cenote.stats.observer import NO_OBSERVER
+from cenote.store import PrivateEtcd, Store
 from tests.support.etcd import bare_cluster, opened_store, with_etcd
 from tests.support.ports import free_range
 from tests.support.waiting import wait_until_async
@@ -45,11 +46,11 @@ def metrics_port(store: Store, cluster: Cluster) -> int:
 
 
 async def listens(port: int) -> None:
-    await wait_until_async(f"port {port} is open", SECONDS, lambda: port in facts.listening_ports())
+    await wait_until_async(f"port {port} is open", SECONDS, lambda: port in system.listening_ports())
 
 
 async def is_shut(port: int) -> None:
-    await wait_until_async(f"port {port} is shut", SECONDS, lambda: port not in facts.listening_ports())
+    await wait_until_async(f"port {port} is shut", SECONDS, lambda: port not in system.listening_ports())
 
 
 @asynccontextmanager
@@ -137,7 +138,7 @@ def test_clusters_of_other_hosts_are_left_to_them(tmp_path: Path) -> None:
         async with scraping(store, tmp_path):
             await listens(first + 2)
             assert metrics_port(store, other) == 0
-            assert first + 3 not in facts.listening_ports()
+            assert first + 3 not in system.listening_ports()
 
     run(scenario, tmp_path)
 

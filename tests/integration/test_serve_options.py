@@ -9,8 +9,8 @@ import httpx
 import psycopg
 import pytest
 
-from cenote import certificates
 from cenote.host import processes
+from cenote.security import certificates
 from cenote_client import Client
 from tests.support.folders import server_folder
 from tests.support.service import (

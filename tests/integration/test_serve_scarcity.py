@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from cenote import certificates, identity, serving
 from cenote.errors import Misconfigured
-from cenote.layout import Layout
-from cenote.settings import ServeSettings
+from cenote.model.paths import Layout
+from cenote.security import certificates
+from cenote.server import all_in_one, bootstrap
+from cenote.server.settings import ServeSettings
 from tests.support.service import CENOTE, service
 from tests.support.waiting import wait_until, wait_until_async
 
@@ -71,30 +72,30 @@ def shown(context: ssl.SSLContext) -> bytes | None:
 
 def test_a_certificate_that_is_half_replaced_leaves_the_old_one_in_use(tmp_path: Path) -> None:
     settings = own_pair(tmp_path)
-    context = identity.certify(Layout(tmp_path), settings)
+    context = bootstrap.certify(Layout(tmp_path), settings)
     before, key = shown(context), (tmp_path / "api.key").read_bytes()
     own_pair(tmp_path)
     (tmp_path / "api.key").write_bytes(key)
     with pytest.raises(Misconfigured, match="cannot be used"):
-        identity.renew(Layout(tmp_path), settings, context)
+        bootstrap.renew(Layout(tmp_path), settings, context)
     assert shown(context) == before
     own_pair(tmp_path)
-    identity.renew(Layout(tmp_path), settings, context)
+    bootstrap.renew(Layout(tmp_path), settings, context)
     assert shown(context) not in (None, before)
 
 
 def test_a_certificate_that_cannot_be_renewed_does_not_end_the_service(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(serving, "RENEW_EVERY", 0.01)
+    monkeypatch.setattr(all_in_one, "RENEW_EVERY", 0.01)
     settings = own_pair(tmp_path)
-    context = identity.certify(Layout(tmp_path), settings)
+    context = bootstrap.certify(Layout(tmp_path), settings)
     before = shown(context)
     (tmp_path / "api.key").unlink()
 
     async def scenario() -> None:
         with caplog.at_level(logging.ERROR):
-            renewing = asyncio.create_task(serving._renew(Layout(tmp_path), settings, context))
+            renewing = asyncio.create_task(all_in_one._renew(Layout(tmp_path), settings, context))
             await wait_until_async(
                 "it is told", 30, lambda: "goes on with the certificate that it has" in caplog.text
             )

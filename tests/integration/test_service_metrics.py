@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from cenote.metrics import of_service
-from cenote.patience import TRIES
+from cenote.security.throttle import TRIES
 from cenote_client import Client
 from tests.support.api import BACKEND, POOL, Api, Apis, running_apis
 from tests.support.scraping import Samples, samples, value

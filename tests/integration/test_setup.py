@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cenote import programs
+from cenote.host import programs
 
 ROOT = Path(__file__).resolve().parents[2]
 

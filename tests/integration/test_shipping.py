@@ -10,17 +10,16 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from cenote.domain import LogSink, SinkType
-from cenote.host.machine import Machine
+from cenote.agent.log_shipping import SinkTask
+from cenote.host.executor import Machine
+from cenote.host.outbound import Guard
 from cenote.host.processes import Account
-from cenote.host.reaching import Guard
-from cenote.host.syslog_peer import SyslogPeer
-from cenote.layout import Layout
+from cenote.host.syslog_delivery import SyslogPeer
 from cenote.logs import positions, sinks
-from cenote.logs.messages import Source
+from cenote.logs.destinations import network
 from cenote.logs.positions import Place, Positions
-from cenote.logs.reach import network
-from cenote.shipping import SinkTask
+from cenote.model.paths import Layout
+from cenote.model.records import LogSink, LogSource, SinkType
 from tests.support.api import Api, Apis, running_apis
 
 HOLE = 2**20  # bytes
@@ -88,8 +87,8 @@ def test_what_was_not_sure_yet_when_something_was_lost_is_not_taken_for_delivere
         machine = Machine(Layout(tmp_path), Account("nobody"), {}, api.sealer)
         paths = machine.layout.node(stored.value.id)
         paths.root.mkdir(parents=True)
-        log = paths.log(Source.POSTGRES)
-        paths.sink(sink.id).write_bytes(positions.written(Positions(places={Source.POSTGRES: Place()})))
+        log = paths.log(LogSource.POSTGRES)
+        paths.sink(sink.id).write_bytes(positions.written(Positions(places={LogSource.POSTGRES: Place()})))
         guard = Guard(LOOPBACK)
         task = SinkTask(api.store, machine, api.sealer, guard, stored.value, sink, None)
         try:
@@ -103,7 +102,7 @@ def test_what_was_not_sure_yet_when_something_was_lost_is_not_taken_for_delivere
             cut(log, lost)
             await until(lambda: b"the last" in peer.got)
             assert task.numbers().lost_bytes == 0
-            assert positions.read(paths.sink(sink.id).read_bytes()).at(Source.POSTGRES) == Place()
+            assert positions.read(paths.sink(sink.id).read_bytes()).at(LogSource.POSTGRES) == Place()
             peer.got = b""
             peer.drop()
             await until(lambda: b"the last" in peer.got)

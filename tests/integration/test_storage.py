@@ -8,11 +8,11 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from cenote import node
-from cenote.changes import Reload
-from cenote.domain import Cluster, Pool, StorageAutoscale
+from cenote.agent import node_loop
 from cenote.engine import server
-from cenote.host import facts, files, processes
+from cenote.host import files, processes, system
+from cenote.model.changes import Reload
+from cenote.model.records import Cluster, Pool, StorageAutoscale
 from tests.support import records
 from tests.support.agent import Agents, AtWork, ask, refusal, running_agents
 from tests.support.api import Api, Apis, running_apis
@@ -33,8 +33,8 @@ def agents() -> Iterator[Agents]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look often."""
     for module, name in (
-        (node, "LOOK_EVERY"),
-        (node, "LOOK_OFTEN"),
+        (node_loop, "LOOK_EVERY"),
+        (node_loop, "LOOK_OFTEN"),
         (server, "_MEASURE_EVERY"),
         (server, "_MEASURE_OFTEN"),
     ):
@@ -56,9 +56,9 @@ def test_what_a_folder_takes_is_measured(run: Share) -> None:
         cluster = place.new_cluster()
         await place.converge(cluster)
         data = place.wanted(cluster).paths.data
-        before = facts.disk_use(data).used_mib
+        before = system.disk_use(data).used_mib
         (data / "base" / "more").write_bytes(bytes(8 * 2**20))
-        assert facts.disk_use(data).used_mib == before + 8
+        assert system.disk_use(data).used_mib == before + 8
         (data / "base" / "more").unlink()
 
     run(scenario)
@@ -71,7 +71,7 @@ def test_full_storage_refuses_writes_lets_room_be_made_and_takes_writes_again(ru
         await place.converge(cluster)
         wanted = place.wanted(cluster)
         process = processes.find(wanted.server)
-        used = facts.disk_use(wanted.paths.data).used_mib
+        used = system.disk_use(wanted.paths.data).used_mib
 
         with psycopg.connect(uri(cluster), autocommit=True) as client:
             client.execute("CREATE TABLE things AS SELECT 1 AS id")
@@ -104,7 +104,7 @@ def test_the_agent_says_that_writes_are_refused_until_there_is_room_again(agents
         cluster = await at.cluster()
         data = at.lab.wanted(cluster).paths.data
         assert at.status(cluster).used_mib > 0
-        cluster = await at.change(cluster, storage_mib=facts.disk_use(data).used_mib + 100)
+        cluster = await at.change(cluster, storage_mib=system.disk_use(data).used_mib + 100)
         await at.settled(cluster)
         (data / "ballast").write_bytes(bytes(100 * 2**20))
         said = await at.reason(

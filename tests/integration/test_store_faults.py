@@ -14,12 +14,12 @@ import httpx
 import msgspec
 import pytest
 
-from cenote.domain import Cluster, Host
 from cenote.errors import Invalid, Misconfigured, Unavailable
-from cenote.store import Gateway, Store, patience
+from cenote.model.records import Cluster, Host
+from cenote.store import Gateway, Store, retry
 from cenote.store import store as store_module
-from cenote.store.server import PrivateEtcd
-from cenote.store.wire import TransactionRequest, put
+from cenote.store.etcd_messages import TransactionRequest, put
+from cenote.store.process import PrivateEtcd
 from tests.support.etcd import back_after, bare_cluster, kill, opened_store, proxy, with_etcd
 from tests.support.waiting import wait_until_async
 
@@ -176,7 +176,7 @@ def test_reads_go_on_while_etcd_is_away_and_writes_wait_for_it() -> None:
 
 
 def test_a_write_gives_up_when_etcd_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "PATIENCE", 0.3)
+    monkeypatch.setattr(retry, "PATIENCE", 0.3)
 
     async def scenario(etcd: PrivateEtcd) -> None:
         async with opened_store(etcd) as store:
@@ -190,7 +190,7 @@ def test_a_write_gives_up_when_etcd_does_not_come_back(monkeypatch: pytest.Monke
 
 
 def test_a_store_cannot_be_opened_without_etcd(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "PATIENCE", 0.1)
+    monkeypatch.setattr(retry, "PATIENCE", 0.1)
 
     async def scenario(etcd: PrivateEtcd) -> None:
         await etcd.stop()

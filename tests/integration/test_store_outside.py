@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cenote.domain import Secret
 from cenote.errors import Misconfigured, Unavailable
-from cenote.store import Gateway, Store, patience
+from cenote.model.records import Secret
+from cenote.store import Gateway, Store, retry
 from tests.support.etcd import bare_cluster
 from tests.support.outside import PASSWORD, Outside, outside_etcd
 
@@ -69,7 +69,7 @@ def test_a_wrong_password_is_refused_and_not_shown() -> None:
 
 
 def test_an_etcd_of_another_authority_is_not_talked_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "PATIENCE", 0.1)
+    monkeypatch.setattr(retry, "PATIENCE", 0.1)
 
     async def scenario(outside: Outside) -> None:
         gateway = Gateway(urls=[outside.url], username="root", password=Secret(PASSWORD))

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from cenote.errors import Misconfigured
-from cenote.host import facts
-from cenote.store import server
-from cenote.store.gateway import Gateway, Refused
-from cenote.store.server import PrivateEtcd
-from cenote.store.wire import TransactionRequest, put
+from cenote.host import system
+from cenote.store import process
+from cenote.store.client import Gateway, Refused
+from cenote.store.etcd_messages import TransactionRequest, put
+from cenote.store.process import PrivateEtcd
 from tests.support.etcd import back_after, bare_cluster, etcd_program, kill, opened_store, with_etcd
 from tests.support.waiting import wait_until, wait_until_async
 
@@ -38,7 +38,7 @@ def is_gone(pid: int) -> bool:
 def test_it_listens_on_no_port_and_its_folder_lets_nobody_else_in() -> None:
     async def scenario(etcd: PrivateEtcd) -> None:
         assert etcd.pid is not None
-        assert facts.listening_sockets(etcd.pid) == set()
+        assert system.listening_sockets(etcd.pid) == set()
         assert stat.S_IMODE(etcd.socket.parent.stat().st_mode) == 0o700
         assert stat.S_ISSOCK(etcd.socket.stat().st_mode)
 
@@ -50,7 +50,7 @@ def test_settings_in_the_environment_do_not_reach_it(monkeypatch: pytest.MonkeyP
 
     async def scenario(etcd: PrivateEtcd) -> None:
         assert etcd.pid is not None
-        assert facts.listening_sockets(etcd.pid) == set()
+        assert system.listening_sockets(etcd.pid) == set()
 
     with_etcd(scenario)
 
@@ -192,7 +192,7 @@ def test_a_folder_that_refuses_us_for_a_while_is_tried_again(caplog: pytest.LogC
 
 
 def test_one_that_does_not_listen_to_sigterm_is_stopped_by_force(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "STOP_SECONDS", 0.2)
+    monkeypatch.setattr(process, "STOP_SECONDS", 0.2)
 
     async def scenario(etcd: PrivateEtcd) -> None:
         pid = etcd.pid
@@ -237,7 +237,7 @@ def test_a_directory_with_a_very_long_path_will_do(folder: Path) -> None:
 
 
 def test_a_spent_quota_refuses_writes_and_is_mended_by_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "QUOTA_BYTES", 4 << 20)
+    monkeypatch.setattr(process, "QUOTA_BYTES", 4 << 20)
 
     async def scenario(etcd: PrivateEtcd) -> None:
         gateway = Gateway(socket=etcd.socket)
@@ -258,7 +258,7 @@ def test_a_spent_quota_refuses_writes_and_is_mended_by_a_restart(monkeypatch: py
 
 
 def test_the_log_is_put_aside_when_it_is_large(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "LOG_BYTES", 100)
+    monkeypatch.setattr(process, "LOG_BYTES", 100)
 
     async def scenario(etcd: PrivateEtcd) -> None:
         log = etcd.socket.parent / "etcd.log"

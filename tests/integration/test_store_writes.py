@@ -7,10 +7,10 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
-from cenote.domain import Cluster, Node, NodeStatus, Token
 from cenote.errors import Conflict, Invalid, NotFound
+from cenote.model.records import Cluster, Node, NodeStatus, Token
 from cenote.store import NameTaken, PortTaken, Store
-from cenote.store.server import PrivateEtcd
+from cenote.store.process import PrivateEtcd
 from tests.support.etcd import bare_cluster, opened_store, with_etcd
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

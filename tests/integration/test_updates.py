@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from cenote import maintenance
-from cenote.changes import Restart, Stop
-from cenote.domain import Cluster, MaintenanceWindow, Pool
 from cenote.host import processes
+from cenote.model.changes import Restart, Stop
+from cenote.model.records import Cluster, MaintenanceWindow, Pool
+from cenote.rules import maintenance
 from tests.support import records
 from tests.support.api import Api, Apis, running_apis
 from tests.support.folders import server_folder

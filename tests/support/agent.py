@@ -12,11 +12,11 @@ from typing import Any, LiteralString
 import msgspec
 import psycopg
 
-from cenote.agent import Agent
-from cenote.changes import Program
-from cenote.domain import Cluster, Host, NodeStatus, Pool
+from cenote.agent.host_loop import Agent
 from cenote.host import processes
 from cenote.host.processes import Process
+from cenote.model.changes import Program
+from cenote.model.records import Cluster, Host, NodeStatus, Pool
 from cenote.store import Store
 from tests.support import records
 from tests.support.etcd import opened_store, private_etcd

@@ -14,9 +14,10 @@ from uuid import UUID, uuid4
 import httpx
 
 from cenote.api import Settings, auth, create_app
-from cenote.domain import Host, NodeStatus
-from cenote.observing import NO_OBSERVER, Observer
-from cenote.store import Gateway, PrivateEtcd, Sealer, Store
+from cenote.model.records import Host, NodeStatus
+from cenote.security.sealing import Sealer
+from cenote.stats.observer import NO_OBSERVER, Observer
+from cenote.store import Gateway, PrivateEtcd, Store
 from tests.support.etcd import etcd_program
 from tests.support.folders import server_folder
 

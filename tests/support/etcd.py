@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from cenote.domain import CertificateAuthority, Cluster, Database, Node, Pool
-from cenote.store.gateway import Gateway
-from cenote.store.server import PrivateEtcd
+from cenote.model.records import CertificateAuthority, Cluster, Database, Node, Pool
+from cenote.store.client import Gateway
+from cenote.store.process import PrivateEtcd
 from cenote.store.store import Store
 from tests.support.folders import server_folder
 from tests.support.waiting import wait_until_async

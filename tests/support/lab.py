@@ -13,17 +13,17 @@ from typing import Any, LiteralString
 
 from psycopg.sql import SQL
 
-from cenote import parameters, programs
-from cenote.changes import Change, EndProcesses, Reload, Sql, Start, Stop, Wait, WriteFile
-from cenote.domain import Cluster
 from cenote.engine import PARTS, removal
-from cenote.engine.wanted import Site, Wanted
-from cenote.host import facts, files, processes
-from cenote.host.machine import Machine
+from cenote.engine.context import Site, Wanted
+from cenote.host import files, processes, programs, system
+from cenote.host.executor import Machine
 from cenote.host.processes import Account
 from cenote.host.sql import Session
-from cenote.layout import Layout
-from cenote.store.sealing import Sealer
+from cenote.model import parameters
+from cenote.model.changes import Change, EndProcesses, Reload, Sql, Start, Stop, Wait, WriteFile
+from cenote.model.paths import Layout
+from cenote.model.records import Cluster
+from cenote.security.sealing import Sealer
 from tests.support import records
 from tests.support.folders import server_folder
 from tests.support.ports import free_range
@@ -53,9 +53,9 @@ class Lab:
             server_user=self.account.name,
             binaries=binaries,
             pgbouncer=found.pgbouncer.path,
-            memory_mib=facts.memory_mib(),
+            memory_mib=system.memory_mib(),
             libraries={
-                major: parameters.libraries(facts.libraries(folder)) for major, folder in binaries.items()
+                major: parameters.libraries(system.libraries(folder)) for major, folder in binaries.items()
             },
         )
 

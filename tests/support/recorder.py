@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cenote import certificates
+from cenote.security import certificates
 
 
 class Asked(NamedTuple):

@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from cenote import certificates, scram
-from cenote.domain import (
+from cenote.model.records import (
     ADMIN_USER,
     DEFAULT_DATABASE,
     CertificateAuthority,
@@ -19,7 +18,8 @@ from cenote.domain import (
     User,
     UserRole,
 )
-from cenote.store.sealing import Sealer
+from cenote.security import certificates, scram
+from cenote.security.sealing import Sealer
 
 PASSWORD = "correct-horse-battery"
 NAMES = ("localhost", "127.0.0.1")

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from cenote import certificates
+from cenote.security import certificates
 from tests.support.ports import free_range
 from tests.support.waiting import wait_until
 

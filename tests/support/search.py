@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from cenote import certificates
+from cenote.security import certificates
 from tests.support.ports import free_range
 
 Verdict = Callable[[dict[str, Any]], tuple[int, str]]

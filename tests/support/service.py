@@ -19,8 +19,8 @@ import httpx
 import psycopg
 
 from cenote.host import processes
-from cenote.layout import Layout
-from cenote.store.server import PrivateEtcd
+from cenote.model.paths import Layout
+from cenote.store.process import PrivateEtcd
 from cenote_client import Client
 from tests.support.folders import server_folder
 from tests.support.ports import free_range

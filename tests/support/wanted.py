@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from cenote.changes import Change, Wait
-from cenote.domain import CertificateAuthority, Cluster, Database, Node, Pool, User, UserRole
-from cenote.engine.wanted import Site, Wanted
+from cenote.engine.context import Site, Wanted
 from cenote.host.processes import Process
-from cenote.layout import Layout
+from cenote.model.changes import Change, Wait
+from cenote.model.paths import Layout
+from cenote.model.records import CertificateAuthority, Cluster, Database, Node, Pool, User, UserRole
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 PROCESS = Process(pid=4711, started=1)

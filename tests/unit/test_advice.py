@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cenote import catalog
-from cenote.advice import BREAKS_IN_TRANSACTION_MODE, Action, ActionKind, Advice, Severity, advise
-from cenote.domain import Pool, PoolMode
-from cenote.evidence import Facts, Hours, Machine, PoolFacts, Recent
+from cenote.model import catalog
+from cenote.model.records import Pool, PoolMode
+from cenote.stats.advice import BREAKS_IN_TRANSACTION_MODE, Action, ActionKind, Advice, Severity, advise
+from cenote.stats.facts import Facts, Hours, Machine, PoolFacts, Recent
 
 SINCE = 1_800_000_000.0
 IDLE = Machine(processors=4, busy=0.1, server=0.1, sessions=5)

@@ -13,10 +13,10 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from cenote import certificates, scram
 from cenote.api import credentials
-from cenote.domain import Secret, UserRole
-from cenote.store import Sealer
+from cenote.model.records import Secret, UserRole
+from cenote.security import certificates, scram
+from cenote.security.sealing import Sealer
 
 NAMES = ("localhost", "127.0.0.1", "::1", "db.example.com")
 

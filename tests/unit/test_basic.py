@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cenote import basic
-from cenote.domain import MetricsLogin, Secret
 from cenote.errors import Invalid
-from cenote.store import Sealer
+from cenote.model.records import MetricsLogin, Secret
+from cenote.security import basic_auth
+from cenote.security.sealing import Sealer
 
 PASSWORD = "correct-horse"
 
@@ -30,11 +30,11 @@ def header(username: str, password: str, kind: str = "Basic") -> bytes:
 
 @pytest.mark.parametrize("kind", ["Basic", "basic", "BASIC"])
 def test_the_login_is_admitted(sealer: Sealer, kind: str) -> None:
-    assert basic.admits(header("prometheus", PASSWORD, kind), login(sealer), sealer)
+    assert basic_auth.admits(header("prometheus", PASSWORD, kind), login(sealer), sealer)
 
 
 def test_a_login_with_letters_of_any_kind_and_colons_in_the_password_is_admitted(sealer: Sealer) -> None:
-    assert basic.admits(header("Œdipe", "a:b:c:Ω"), login(sealer, "Œdipe", "a:b:c:Ω"), sealer)
+    assert basic_auth.admits(header("Œdipe", "a:b:c:Ω"), login(sealer, "Œdipe", "a:b:c:Ω"), sealer)
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,12 @@ def test_a_login_with_letters_of_any_kind_and_colons_in_the_password_is_admitted
     ],
 )
 def test_whatever_else_is_shown_is_refused(sealer: Sealer, shown: bytes | None) -> None:
-    assert not basic.admits(shown, login(sealer), sealer)
+    assert not basic_auth.admits(shown, login(sealer), sealer)
 
 
 def test_before_there_is_a_login_nobody_is_admitted(sealer: Sealer) -> None:
-    assert not basic.admits(header("", ""), None, sealer)
-    assert not basic.admits(None, None, sealer)
+    assert not basic_auth.admits(header("", ""), None, sealer)
+    assert not basic_auth.admits(None, None, sealer)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_before_there_is_a_login_nobody_is_admitted(sealer: Sealer) -> None:
 )
 def test_what_no_client_could_send_or_is_guessed_is_refused(username: str, password: str, field: str) -> None:
     with pytest.raises(Invalid, match=field):
-        basic.check(username, password)
+        basic_auth.check(username, password)
 
 
 def test_the_sealed_password_does_not_show_itself(sealer: Sealer) -> None:

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 from msgspec.structs import replace
 
-from cenote import catalog
-from cenote.domain import Host
+from cenote.model import catalog
+from cenote.model.records import Host
 
 
 def host(name: str, **versions: str) -> Host:

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.sql import SQL, Literal
 
-from cenote.changes import Change, IssueCertificate, Program, Reload, Sql, Start, Stop, WriteFile
-from cenote.domain import CertificateAuthority, Cluster, Database, Node, Secret, User
 from cenote.engine import pooler, roles, server
 from cenote.engine.loaded import Loaded
-from cenote.settings import EtcdSettings, ServeSettings
+from cenote.model.changes import Change, IssueCertificate, Program, Reload, Sql, Start, Stop, WriteFile
+from cenote.model.records import CertificateAuthority, Cluster, Database, Node, Secret, User
+from cenote.server.settings import EtcdSettings, ServeSettings
 
 # Long enough that it cannot stand anywhere by chance.
 SECRET = st.text(alphabet="0123456789abcdef", min_size=32, max_size=32).map(lambda text: f"s3cr3t{text}")

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from cenote.cli.serve import options
-from cenote.settings import ServeSettings
+from cenote.server.settings import ServeSettings
 
 
 @click.command()

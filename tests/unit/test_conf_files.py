@@ -9,10 +9,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cenote import catalog, rules
+from cenote import rules
 from cenote.conf import hba, pgbouncer, postgresql
-from cenote.domain import Pool, PoolMode, User
 from cenote.errors import Invalid
+from cenote.model import catalog
+from cenote.model.records import Pool, PoolMode, User
+from cenote.rules import sizing
 from tests.support import readers
 
 PLACE = pgbouncer.Place(
@@ -152,7 +154,7 @@ def test_a_setting_is_written_only_for_the_versions_that_know_it(version: str) -
     ("memory_mib", "expected"), [(64, "1MB"), (1024, "4MB"), (4096, "16MB"), (262_144, "16MB")]
 )
 def test_the_buffers_of_the_log_grow_with_the_memory_up_to_a_segment(memory_mib: int, expected: str) -> None:
-    assert postgresql.sized(memory_mib, vcpus=1, connections=25)["wal_buffers"] == expected
+    assert sizing.settings(memory_mib, vcpus=1, connections=25)["wal_buffers"] == expected
 
 
 def test_the_order_of_the_records_makes_no_other_file() -> None:
@@ -174,7 +176,7 @@ def test_a_later_layer_of_settings_wins() -> None:
 def test_the_settings_of_every_size_fit_into_what_it_may_use(size: catalog.Size, machine_mib: int) -> None:
     memory = min(size.memory_mib, machine_mib)
     connections = catalog.pool_capacity(size) + catalog.RESERVED_CONNECTIONS
-    settings = postgresql.sized(memory, size.vcpus, connections)
+    settings = sizing.settings(memory, size.vcpus, connections)
     mib = {name: int(value[:-2]) for name, value in settings.items() if value.endswith("MB")}
     assert mib["shared_buffers"] <= memory // 2
     assert mib["effective_cache_size"] <= memory

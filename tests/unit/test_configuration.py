@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from cenote import catalog, configuration, parameters, rules
-from cenote.configuration import Surroundings
-from cenote.domain import Cluster, Configuration, Pool
+from cenote import rules
 from cenote.errors import Invalid
-from cenote.store.sealing import Sealer
+from cenote.model import catalog, parameters
+from cenote.model.records import Cluster, Configuration, Pool
+from cenote.rules import configuration
+from cenote.rules.configuration import Surroundings
+from cenote.security.sealing import Sealer
 from tests.support import records
 
 AROUND = Surroundings(8192, ("pg_stat_statements",), frozenset({"UTC", "Europe/Helsinki"}))

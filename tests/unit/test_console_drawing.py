@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cenote.console.drawing import GAP, HEIGHT, SECONDS, WIDTH, area, line, steps, top_of
+from cenote.console.svg import GAP, HEIGHT, SECONDS, WIDTH, area, line, steps, top_of
 
 NOW = 1_800_000_000.0
 moments = st.lists(st.floats(0, 2 * SECONDS), min_size=1, max_size=40, unique=True).map(

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cenote import formats
 from cenote.console import sessions
 from cenote.console.connecting import HIDDEN, texts
 from cenote.console.rendering import Pages, assets
 from cenote.console.sessions import SAID, SESSION, VISIT, Seals, Session
-from cenote.formats import Target
-from cenote.patience import MOST_ADDRESSES, TRIES, Patience
+from cenote.model import connection_formats
+from cenote.model.connection_formats import Target
+from cenote.security.throttle import MOST_ADDRESSES, TRIES, Patience
 
 SEALS = Seals(b"k" * 32)
 TOKEN = "cenote_v1_" + "5e" * 32
@@ -153,13 +153,13 @@ def test_a_token_that_sees_no_credentials_gets_names_for_them() -> None:
     assert not [text for text in found.values() if text.secret]
 
 
-@pytest.mark.parametrize("name", formats.SNIPPETS)
+@pytest.mark.parametrize("name", connection_formats.SNIPPETS)
 def test_every_snippet_names_the_place_the_login_and_the_authority(name: str) -> None:
     target = Target("db.example.com", 25061, "orders", "app", "s3cret", authority="/etc/ca.crt")
-    text = formats.SNIPPETS[name](target)
+    text = connection_formats.SNIPPETS[name](target)
     for word in ("db.example.com", "25061", "orders", "app", "s3cret", "/etc/ca.crt"):
         assert word in text
-    assert "/etc/ca.crt" not in formats.SNIPPETS[name](replace(target, authority=None))
+    assert "/etc/ca.crt" not in connection_formats.SNIPPETS[name](replace(target, authority=None))
 
 
 def test_cookies_are_set_for_this_host_alone() -> None:

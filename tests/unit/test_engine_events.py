@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cenote.changes import Change, MakeDirectory, Program, Reload, Restart, Start, Stop
-from cenote.domain import EventType
-from cenote.engine import events, folders, pooler, restart, server, updates
+from cenote.engine import events, folders, outdated_binaries, pooler, restart, server
+from cenote.model.changes import Change, MakeDirectory, Program, Reload, Restart, Start, Stop
+from cenote.model.records import EventType
 
 HERE = Path("/nowhere")
 
@@ -30,13 +30,13 @@ SERVER, BOUNCER = program("PostgreSQL"), program("PgBouncer")
         (pooler, Start(BOUNCER, ""), "started PgBouncer", None),
         (restart, Restart(SERVER, BOUNCER, ""), "restarted PostgreSQL, for settings that need it", None),
         (
-            updates,
+            outdated_binaries,
             Restart(SERVER, BOUNCER, ""),
             "restarted PostgreSQL, for an update",
             EventType.CLUSTER_MAINTENANCE_PERFORM,
         ),
         (
-            updates,
+            outdated_binaries,
             Stop(BOUNCER),
             "restarted PgBouncer, for an update",
             EventType.CLUSTER_MAINTENANCE_PERFORM,

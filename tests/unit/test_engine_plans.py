@@ -9,7 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cenote.changes import (
+from cenote.engine import PARTS, databases, folders, loaded, pooler, removal, roles, server, tls
+from cenote.engine.context import Wanted
+from cenote.model.changes import (
     Change,
     CopyTemplate,
     EndProcesses,
@@ -22,9 +24,7 @@ from cenote.changes import (
     Wait,
     WriteFile,
 )
-from cenote.domain import Pool
-from cenote.engine import PARTS, databases, folders, loaded, pooler, removal, roles, server, tls
-from cenote.engine.wanted import Wanted
+from cenote.model.records import Pool
 from tests.support.wanted import CERTIFICATE, CLUSTER, NOW, PROCESS, WANTED, kinds, until_wait, user
 
 # -- The server

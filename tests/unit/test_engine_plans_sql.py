@@ -7,10 +7,10 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from cenote.changes import Change, Sql
-from cenote.domain import Database
 from cenote.engine import databases, roles
-from cenote.engine.wanted import Wanted
+from cenote.engine.context import Wanted
+from cenote.model.changes import Change, Sql
+from cenote.model.records import Database
 from tests.support.wanted import CLUSTER, WANTED, user
 
 SET_UP = roles.Role("v", can_login=True, superuser=False, fits_admin=True)

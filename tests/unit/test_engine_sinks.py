@@ -9,16 +9,16 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cenote.changes import Remove, WriteFile
-from cenote.domain import LogSink, SinkType
 from cenote.engine import sinks
-from cenote.engine.wanted import Wanted
+from cenote.engine.context import Wanted
 from cenote.logs import positions
-from cenote.logs.messages import Source
 from cenote.logs.positions import Place, Positions
+from cenote.model.changes import Remove, WriteFile
+from cenote.model.paths import sink_of
+from cenote.model.records import LogSink, LogSource, SinkType
 from tests.support.wanted import CLUSTER, WANTED
 
-ENDS = {Source.POSTGRES: Place(file=7, at=1000), Source.PGBOUNCER: Place()}
+ENDS = {LogSource.POSTGRES: Place(file=7, at=1000), LogSource.PGBOUNCER: Place()}
 IDS = [uuid4() for _ in range(4)]
 some = st.frozensets(st.sampled_from(IDS))
 
@@ -35,7 +35,7 @@ def test_each_sink_has_a_file_and_nothing_else_has_one(
     files = set(known)
     for change in sinks.plan(wanted(there), sinks.Seen(known, ENDS)):
         assert isinstance(change, WriteFile | Remove)
-        id = positions.sink_of(change.path.name)
+        id = sink_of(change.path.name)
         assert id is not None
         if isinstance(change, WriteFile):
             assert id not in files  # how far a sink has got is never written over
@@ -51,7 +51,7 @@ def test_a_new_sink_begins_at_the_end_of_what_is_written() -> None:
     assert isinstance(change, WriteFile)
     assert change.mode == 0o600
     found = positions.read(change.content)
-    assert (found.at(Source.POSTGRES), found.at(Source.PGBOUNCER)) == (Place(file=7, at=1000), Place())
+    assert (found.at(LogSource.POSTGRES), found.at(LogSource.PGBOUNCER)) == (Place(file=7, at=1000), Place())
 
 
 def test_a_file_that_is_damaged_means_the_beginning() -> None:
@@ -60,7 +60,7 @@ def test_a_file_that_is_damaged_means_the_beginning() -> None:
 
 
 def test_only_the_files_of_sinks_are_taken_for_such() -> None:
-    assert positions.sink_of(positions.name(IDS[0])) == IDS[0]
+    assert sink_of(f"sink-{IDS[0]}.json") == IDS[0]
     for name in (
         "postgresql.log",
         "sink-.json",
@@ -68,4 +68,4 @@ def test_only_the_files_of_sinks_are_taken_for_such() -> None:
         f"sink-{IDS[0]}.json.1",
         "sink-" + "-" * 36 + ".json",
     ):
-        assert positions.sink_of(name) is None
+        assert sink_of(name) is None

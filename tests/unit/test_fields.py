@@ -14,10 +14,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from cenote import catalog, maintenance, parameters, rules, sources
-from cenote.api import fields
+from cenote import rules
+from cenote.api import schema_fields
 from cenote.errors import Invalid
-from cenote.sources import WantedRule
+from cenote.model import catalog, firewall, parameters
+from cenote.model.firewall import WantedRule
+from cenote.rules import maintenance
 
 SMALLEST = catalog.SIZES["db-s-1vcpu-1gb"]
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -25,26 +27,26 @@ NOW = datetime(2030, 1, 1, tzinfo=UTC)
 RESERVED = re.compile(r"(?i)(pg_|cenote_).*|pgbouncer|postgres|template[01]|cenote|public|none")
 
 CHECKS: dict[str, tuple[Any, Callable[[Any], object]]] = {
-    "a cluster's name": (fields.ClusterName, lambda name: rules.cluster_name(name, in_domain=False)),
-    "an engine": (fields.Engine, rules.engine),
-    "a size": (fields.SizeSlug, rules.size),
-    "a region": (fields.RegionSlug, rules.region),
-    "a number of nodes": (fields.NodeCount, rules.num_nodes),
-    "a storage": (fields.StorageMib, lambda mib: rules.storage_mib(mib, SMALLEST)),
-    "tags": (fields.Tags, rules.tags),
-    "host names": (fields.HostNames, rules.service_names),
-    "an id": (fields.OptionalId, lambda text: rules.optional_uuid("project_id", text)),
-    "a pool's name": (fields.PoolName, rules.pool_name),
-    "a mode": (fields.Mode, rules.pool_mode),
-    "a user's name": (fields.UserName, rules.user_name),
-    "a database's name": (fields.DatabaseName, rules.database_name),
-    "a preset": (fields.Preset, rules.access),
+    "a cluster's name": (schema_fields.ClusterName, lambda name: rules.cluster_name(name, in_domain=False)),
+    "an engine": (schema_fields.Engine, rules.engine),
+    "a size": (schema_fields.SizeSlug, rules.size),
+    "a region": (schema_fields.RegionSlug, rules.region),
+    "a number of nodes": (schema_fields.NodeCount, rules.num_nodes),
+    "a storage": (schema_fields.StorageMib, lambda mib: rules.storage_mib(mib, SMALLEST)),
+    "tags": (schema_fields.Tags, rules.tags),
+    "host names": (schema_fields.HostNames, rules.service_names),
+    "an id": (schema_fields.OptionalId, lambda text: rules.optional_uuid("project_id", text)),
+    "a pool's name": (schema_fields.PoolName, rules.pool_name),
+    "a mode": (schema_fields.Mode, rules.pool_mode),
+    "a user's name": (schema_fields.UserName, rules.user_name),
+    "a database's name": (schema_fields.DatabaseName, rules.database_name),
+    "a preset": (schema_fields.Preset, rules.access),
     "a kind of source": (
-        fields.SourceKind,
-        lambda kind: sources.replaced((), [WantedRule(kind, "192.0.2.1")], NOW),
+        schema_fields.SourceKind,
+        lambda kind: firewall.replaced((), [WantedRule(kind, "192.0.2.1")], NOW),
     ),
-    "a day": (fields.Day, lambda day: maintenance.window(day, "14:00")),
-    "an hour": (fields.Hour, lambda hour: maintenance.window("monday", hour)),
+    "a day": (schema_fields.Day, lambda day: maintenance.window(day, "14:00")),
+    "an hour": (schema_fields.Hour, lambda hour: maintenance.window("monday", hour)),
 }
 LETTERS = st.text(st.sampled_from("aAzZ09_-.:@$+ é\n"), max_size=70)
 NEAR_WORDS = st.sampled_from(
@@ -101,7 +103,7 @@ def described(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     return texts.filter(lambda text: schema.get("minLength", 0) <= len(text) <= most and "\n" not in text)
 
 
-CONFIGURATION = msgspec.json.schema(fields.Configuration)["properties"]
+CONFIGURATION = msgspec.json.schema(schema_fields.Configuration)["properties"]
 SETTINGS = parameters.POSTGRESQL | parameters.POOLER | parameters.EXTENSIONS
 
 

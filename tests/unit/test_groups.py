@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cenote import groups
 from cenote.errors import Invalid
-from cenote.groups import DEFAULT_NETWORKS, Network
+from cenote.model import groups
+from cenote.model.groups import DEFAULT_NETWORKS, Network
 
 FULL = [f"10.{number}.0.0/16" for number in range(256)]
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cenote.domain import Pool
-from cenote.history import (
+from cenote.model.records import Pool
+from cenote.stats.history import (
     DAY_MINUTES,
     FULL_BYTES,
     SAMPLES,
@@ -18,7 +18,7 @@ from cenote.history import (
     most_minutes,
     thinned,
 )
-from cenote.observing import MachineNumbers, PoolNumbers
+from cenote.stats.observer import MachineNumbers, PoolNumbers
 
 POOL = Pool(name="web", database="defaultdb", size=4)
 BEGIN = 1_800_000_000.0  # a whole minute

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cenote.errors import Misconfigured
-from cenote.layout import Layout
+from cenote.model.paths import Layout
 
 LAYOUT = Layout(Path("/data"))
 ID = UUID("12345678-9abc-def0-1234-56789abcdef0")

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from cenote import certificates
-from cenote.domain import SinkType
 from cenote.errors import Invalid
 from cenote.logs import sinks
+from cenote.model.records import SinkType
+from cenote.security import certificates
 from tests.support.rsyslog import client_certificate
 
 SYSLOG: dict[str, Any] = {"server": "192.0.2.1", "port": 514, "tls": False, "format": "rfc5424"}

@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cenote.logs import bulk
-from cenote.logs.messages import Message, Severity, Source
+from cenote.logs.messages import Message, Severity
+from cenote.model.records import LogSource
 
 CLUSTER = UUID("12345678-9abc-def0-1234-56789abcdef0")
 AT = datetime(2026, 3, 1, 7, 8, 9, 120_000, tzinfo=UTC)
 MESSAGE = Message(
-    Source.POSTGRES, 100, 200, "ERROR:  x\n\ty", Severity.ERROR, AT, 41, "app", "orders", "psql"
+    LogSource.POSTGRES, 100, 200, "ERROR:  x\n\ty", Severity.ERROR, AT, 41, "app", "orders", "psql"
 )
 
 
@@ -54,7 +55,7 @@ def test_a_message_has_the_same_id_each_time_and_no_other_has_it() -> None:
     others = [
         replace(MESSAGE, start=101),
         replace(MESSAGE, text="ERROR:  x"),
-        replace(MESSAGE, source=Source.PGBOUNCER),
+        replace(MESSAGE, source=LogSource.PGBOUNCER),
         replace(MESSAGE, origin="another file"),
     ]
     ids = [bulk.identity(message, CLUSTER) for message in (MESSAGE, *others)]

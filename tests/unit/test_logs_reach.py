@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cenote.logs.reach import Address, embedded, network, refusal
+from cenote.logs.destinations import Address, embedded, network, refusal
 
 OWN = ip_address("203.0.113.9")
 

@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 
 from cenote.errors import Invalid
 from cenote.logs import syslog
-from cenote.logs.messages import Message, Severity, Source
+from cenote.logs.messages import Message, Severity
 from cenote.logs.syslog import Format
+from cenote.model.records import LogSource
 
 AT = datetime(2026, 3, 1, 7, 8, 9, 120_999, tzinfo=UTC)
 
 
 def message(
-    text: str = "LOG:  x", severity: Severity = Severity.LOG, source: Source = Source.POSTGRES
+    text: str = "LOG:  x", severity: Severity = Severity.LOG, source: LogSource = LogSource.POSTGRES
 ) -> Message:
     return Message(source, 0, 1, text, severity, AT, 41)
 
@@ -55,13 +56,15 @@ def test_what_a_message_says_fills_in_nothing() -> None:
     ("source", "levels"),
     [
         (
-            Source.POSTGRES,
+            LogSource.POSTGRES,
             {"debug": 7, "log": 6, "notice": 5, "warning": 5, "error": 4, "fatal": 3, "panic": 2},
         ),
-        (Source.PGBOUNCER, {"debug": 7, "log": 6, "warning": 4, "error": 3, "fatal": 2}),
+        (LogSource.PGBOUNCER, {"debug": 7, "log": 6, "warning": 4, "error": 3, "fatal": 2}),
     ],
 )
-def test_severities_are_those_that_the_servers_give_to_syslog(source: Source, levels: dict[str, int]) -> None:
+def test_severities_are_those_that_the_servers_give_to_syslog(
+    source: LogSource, levels: dict[str, int]
+) -> None:
     for word, level in levels.items():
         assert syslog.priority(message(severity=Severity(word), source=source)) == 128 + level
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cenote import maintenance
-from cenote.domain import MaintenanceWindow
 from cenote.errors import Invalid
+from cenote.model.records import MaintenanceWindow
+from cenote.rules import maintenance
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-from cenote.metrics.counting import Outcome, Passes, Requests
+from cenote.stats.counters import Outcome, Passes, Requests
 
 
 def test_a_node_is_behind_from_its_first_unfinished_pass_until_one_is_done() -> None:

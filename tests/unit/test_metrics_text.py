@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from cenote.metrics.counting import Histogram
 from cenote.metrics.text import Family, Kind, Page
+from cenote.stats.counters import Histogram
 
 SOME = Family("cenote_some", Kind.GAUGE, "Some number.")
 # No database has a name with NUL in it, and no text has half of a character in UTF-8.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from cenote.observing import PoolNumbers, pool_numbers
+from cenote.stats.observer import PoolNumbers, pool_numbers
 
 
 def pools_row(database: str, user: str, **changed: int) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from cenote import parameters
-from cenote.domain import Value
 from cenote.errors import Invalid
-from cenote.parameters import EXTENSION_DEFAULTS, EXTENSIONS, POOLER, POOLER_DEFAULTS, POSTGRESQL
+from cenote.model import parameters
+from cenote.model.parameters import EXTENSION_DEFAULTS, EXTENSIONS, POOLER, POOLER_DEFAULTS, POSTGRESQL
+from cenote.model.records import Value
 
 ALL = POSTGRESQL | POOLER | EXTENSIONS
 

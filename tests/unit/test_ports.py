@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cenote.domain import Host
-from cenote.ports import free_metrics_port, free_pair
+from cenote.model.records import Host
+from cenote.rules.port_allocation import free_metrics_port, free_pair
 
 
 def host(first: int, last: int, *busy: int) -> Host:

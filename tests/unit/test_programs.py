@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cenote import programs
-from cenote.programs import PostgresInstall, Program, Programs, find, problems
+from cenote.host import programs
+from cenote.host.programs import PostgresInstall, Program, Programs, find, problems
 
 BOUNCER = "PgBouncer {}\nlibevent 2.1.12-stable\ntls: OpenSSL 3.0.19\n"
 ETCD = "etcd Version: {}\nGit SHA: Not provided\nGo Version: go1.19.8\n"

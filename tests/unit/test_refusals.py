@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cenote.domain import Note
-from cenote.refusals import MOST_KINDS, OTHERS, WINDOW, Refusal, Tally
+from cenote.model.records import Note
+from cenote.stats.rejected_requests import MOST_KINDS, OTHERS, WINDOW, Refusal, Tally
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 TOKEN = uuid4()

@@ -9,18 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cenote import catalog, rules
-from cenote.domain import (
-    CertificateAuthority,
-    Cluster,
-    Database,
-    Node,
-    Pool,
-    PoolMode,
-    User,
-    UserRole,
-)
+from cenote import rules
 from cenote.errors import Invalid, NotFound
+from cenote.model import catalog
+from cenote.model.records import CertificateAuthority, Cluster, Database, Node, Pool, PoolMode, User, UserRole
 
 NASTY = (
     "",

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cenote import sources
 from cenote.conf import hba, pgbouncer
-from cenote.domain import FirewallRule, SourceType
 from cenote.errors import Invalid
-from cenote.sources import WantedRule
+from cenote.model import firewall
+from cenote.model.firewall import WantedRule
+from cenote.model.records import FirewallRule, SourceType
 
 BEFORE = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = datetime(2026, 2, 2, tzinfo=UTC)
@@ -25,7 +25,7 @@ def rule(value: str, kind: SourceType = SourceType.IP_ADDR) -> FirewallRule:
 
 
 def lets_in(address: str, *rules: FirewallRule) -> bool:
-    return sources.admits(sources.networks(rules), ip_address(address))
+    return firewall.admits(firewall.networks(rules), ip_address(address))
 
 
 def test_without_a_rule_everybody_may_connect() -> None:
@@ -60,14 +60,14 @@ def test_rules_that_are_no_addresses_let_nobody_in(kind: SourceType) -> None:
 
 
 def test_both_servers_are_told_the_same_networks() -> None:
-    networks = sources.networks([rule("192.0.2.0/25"), rule("192.0.2.128/25"), rule("2001:db8::1")])
+    networks = firewall.networks([rule("192.0.2.0/25"), rule("192.0.2.128/25"), rule("2001:db8::1")])
     for text in (hba.render(networks), pgbouncer.render_hba((), networks)):
         lines = [line.split() for line in text.splitlines() if line.startswith("hostssl")]
         assert [line[3] for line in lines] == ["192.0.2.0/24", "2001:db8::1/128"]
 
 
 def test_when_nobody_may_connect_no_line_lets_anybody_in_from_the_network() -> None:
-    networks = sources.networks([rule("backend", SourceType.TAG)])
+    networks = firewall.networks([rule("backend", SourceType.TAG)])
     for text in (hba.render(networks), pgbouncer.render_hba((), networks)):
         assert [line for line in text.splitlines() if line.startswith("host") and "reject" not in line] == []
         assert "local " in text
@@ -75,7 +75,7 @@ def test_when_nobody_may_connect_no_line_lets_anybody_in_from_the_network() -> N
 
 def test_the_order_of_rules_changes_no_file() -> None:
     one, two = rule("192.0.2.1"), rule("198.51.100.0/24")
-    assert hba.render(sources.networks([one, two])) == hba.render(sources.networks([two, one]))
+    assert hba.render(firewall.networks([one, two])) == hba.render(firewall.networks([two, one]))
 
 
 ADDRESSES = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6))
@@ -97,7 +97,7 @@ def test_merged_networks_let_in_exactly_whom_the_rules_name(named: list[object],
 def test_a_rule_that_stays_keeps_its_id_and_its_time() -> None:
     kept, gone = rule("192.0.2.1"), rule("192.0.2.2")
     wanted = [WantedRule("ip_addr", "192.0.2.1"), WantedRule("tag", "backend", description="ours")]
-    first, second = sources.replaced([kept, gone], wanted, LATER)
+    first, second = firewall.replaced([kept, gone], wanted, LATER)
     assert first == kept
     assert second.id not in (kept.id, gone.id)
     assert (second.type, second.value, second.created_at, second.description) == (
@@ -110,39 +110,39 @@ def test_a_rule_that_stays_keeps_its_id_and_its_time() -> None:
 
 def test_a_rule_that_is_named_by_its_id_keeps_it_with_another_value() -> None:
     old = rule("192.0.2.1")
-    [changed] = sources.replaced([old], [WantedRule("ip_addr", "192.0.2.9", id=str(old.id))], LATER)
+    [changed] = firewall.replaced([old], [WantedRule("ip_addr", "192.0.2.9", id=str(old.id))], LATER)
     assert (changed.id, changed.created_at, changed.value) == (old.id, BEFORE, "192.0.2.9")
 
 
 def test_an_id_of_no_rule_here_is_not_taken_over() -> None:
     foreign = str(uuid4())
-    [new] = sources.replaced([], [WantedRule("ip_addr", "192.0.2.9", id=foreign)], LATER)
+    [new] = firewall.replaced([], [WantedRule("ip_addr", "192.0.2.9", id=foreign)], LATER)
     assert str(new.id) != foreign
 
 
 def test_one_id_given_twice_makes_two_rules_with_ids_of_their_own() -> None:
     old = rule("192.0.2.1")
     wanted = [WantedRule("ip_addr", f"192.0.2.{last}", id=str(old.id)) for last in (1, 2)]
-    first, second = sources.replaced([old], wanted, LATER)
+    first, second = firewall.replaced([old], wanted, LATER)
     assert first.id == old.id
     assert second.id != old.id
 
 
 def test_saying_the_same_twice_makes_one_rule() -> None:
     wanted = [WantedRule("ip_addr", "192.0.2.1")] * 2
-    assert len(sources.replaced([], wanted, LATER)) == 1
+    assert len(firewall.replaced([], wanted, LATER)) == 1
 
 
 def test_a_value_stands_as_it_was_written() -> None:
-    [written] = sources.replaced([], [WantedRule("ip_addr", "2001:DB8:0::1/128")], LATER)
+    [written] = firewall.replaced([], [WantedRule("ip_addr", "2001:DB8:0::1/128")], LATER)
     assert written.value == "2001:DB8:0::1/128"
 
 
 def test_a_hundred_rules_are_taken_and_one_more_is_not() -> None:
     hundred = [WantedRule("ip_addr", f"192.0.2.{last}") for last in range(100)]
-    assert len(sources.replaced([], hundred, LATER)) == 100
+    assert len(firewall.replaced([], hundred, LATER)) == 100
     with pytest.raises(Invalid, match="at most 100"):
-        sources.replaced([], [*hundred, WantedRule("ip_addr", "192.0.2.100")], LATER)
+        firewall.replaced([], [*hundred, WantedRule("ip_addr", "192.0.2.100")], LATER)
 
 
 @pytest.mark.parametrize(
@@ -162,4 +162,4 @@ def test_a_hundred_rules_are_taken_and_one_more_is_not() -> None:
 )
 def test_what_is_no_source_is_refused_with_its_place(wanted: WantedRule, said: str) -> None:
     with pytest.raises(Invalid, match=rf"rules\[1\].*{said}"):
-        sources.replaced([], [WantedRule("tag", "good"), wanted], LATER)
+        firewall.replaced([], [WantedRule("tag", "good"), wanted], LATER)

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from cenote import storage
-from cenote.domain import Cluster, StorageAutoscale
 from cenote.errors import Invalid
-from cenote.storage import Use
+from cenote.model.records import Cluster, StorageAutoscale
+from cenote.rules import storage
+from cenote.rules.storage import Use
 from tests.support.wanted import CLUSTER
 
 PLENTY = 500_000

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cenote.domain import Secret
 from cenote.errors import Misconfigured
-from cenote.store.sealing import Sealer
+from cenote.model.records import Secret
+from cenote.security.sealing import Sealer
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cenote.store.changes import Changes
+from cenote.store.subscription import Changes
 from cenote.store.tables import Keys, Tables
 from tests.support.etcd import bare_cluster
 

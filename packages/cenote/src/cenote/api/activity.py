@@ -11,12 +11,12 @@ import msgspec
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote import configuration
 from cenote.api.auth import READ
 from cenote.api.service import Call, Service, answer, operation
-from cenote.domain import Cluster
 from cenote.errors import Invalid, NotFound, Unavailable
-from cenote.observing import PoolNumbers
+from cenote.model.records import Cluster
+from cenote.rules import configuration
+from cenote.stats.observer import PoolNumbers
 
 PATH = "/v2/cenote/activity"
 MOST_CLUSTERS = 100

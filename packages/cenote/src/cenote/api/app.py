@@ -19,7 +19,7 @@ from cenote.api import (
     clusters,
     config,
     databases,
-    description,
+    do_settings,
     events,
     firewall,
     hosts,
@@ -27,16 +27,16 @@ from cenote.api import (
     logs,
     maintenance,
     metrics,
-    moves,
     networks,
+    openapi,
     options,
-    own_settings,
     pool_advice,
     pool_history,
     pool_stats,
     pool_stream,
     pools,
     projects,
+    resize,
     storage,
     tags,
     tokens,
@@ -44,11 +44,12 @@ from cenote.api import (
     users,
 )
 from cenote.api.errors import answer_to
-from cenote.api.gate import Gate
+from cenote.api.middleware import Gate
 from cenote.api.service import Call, Service, Settings, answer, operation
-from cenote.observing import NO_OBSERVER, Observer
-from cenote.sampling import Sampler
-from cenote.store import Sealer, Store
+from cenote.security.sealing import Sealer
+from cenote.stats.observer import NO_OBSERVER, Observer
+from cenote.stats.sampler import Sampler
+from cenote.store import Store
 
 OPERATIONS: tuple[HTTPRouteHandler, ...] = (
     *options.ROUTES,
@@ -56,8 +57,8 @@ OPERATIONS: tuple[HTTPRouteHandler, ...] = (
     *ca.ROUTES,
     *config.ROUTES,
     *maintenance.ROUTES,
-    *moves.ROUTES,
-    *own_settings.ROUTES,
+    *resize.ROUTES,
+    *do_settings.ROUTES,
     *storage.ROUTES,
     *pools.ROUTES,
     *pool_stats.ROUTES,
@@ -110,10 +111,10 @@ def create_app(
     """
     service = Service(store, sealer, settings, observer, sampler or Sampler(store, observer))
     handlers = (*OPERATIONS, healthz, metrics.get_service_metrics)
-    document = description.describe(handlers)
+    document = openapi.describe(handlers)
     texts = {
         "/openapi.json": ("application/json", msgspec.json.encode(document)),
-        "/docs": ("text/html", description.page(document).encode()),
+        "/docs": ("text/html", openapi.page(document).encode()),
     }
     app = Litestar(
         route_handlers=[

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from cenote.domain import Secret, Token
 from cenote.errors import Forbidden, Invalid, Unauthenticated
+from cenote.model.records import Secret, Token
 from cenote.store import Store
 
 READ = "database:read"

@@ -10,7 +10,7 @@ from litestar.response.base import ASGIResponse
 
 from cenote.api.auth import READ
 from cenote.api.service import Call, answer, operation
-from cenote.domain import Cluster
+from cenote.model.records import Cluster
 
 
 class AuthorityView(msgspec.Struct):

@@ -13,18 +13,21 @@ import msgspec
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote import catalog, certificates, rules, sources
-from cenote.api import credentials, fields, paging
+from cenote import rules
+from cenote.api import credentials, paging, schema_fields
 from cenote.api.auth import CREATE, DELETE, READ
+from cenote.api.do_settings import OwnSettings
 from cenote.api.firewall import RuleBody
 from cenote.api.networks import network_of
-from cenote.api.own_settings import OwnSettings
-from cenote.api.placing import Place, place
 from cenote.api.projects import project_of
+from cenote.api.scheduler import Place, place
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
 from cenote.api.storage import ReplaceAutoscale, StorageBody
 from cenote.api.views import ClusterView, cluster_view
-from cenote.domain import (
+from cenote.errors import Invalid, NotFound
+from cenote.model import catalog
+from cenote.model import firewall as trusted_sources
+from cenote.model.records import (
     ADMIN_USER,
     DEFAULT_DATABASE,
     CertificateAuthority,
@@ -37,7 +40,7 @@ from cenote.domain import (
     StorageAutoscale,
     UserRole,
 )
-from cenote.errors import Invalid, NotFound
+from cenote.security import certificates
 from cenote.store import NameTaken, PortTaken
 
 PATH = "/v2/databases"
@@ -47,16 +50,16 @@ ONE = "/v2/databases/{database_cluster_uuid:str}"
 class CreateCluster(Body):
     """The fields that clients send; several of them as null or an empty text when they mean nothing by it."""
 
-    name: fields.ClusterName
-    engine: fields.Engine
-    size: fields.SizeSlug
-    region: fields.RegionSlug
-    num_nodes: fields.NodeCount
+    name: schema_fields.ClusterName
+    engine: schema_fields.Engine
+    size: schema_fields.SizeSlug
+    region: schema_fields.RegionSlug
+    num_nodes: schema_fields.NodeCount
     version: str | None = None
-    private_network_uuid: fields.OptionalId | None = None
-    project_id: fields.OptionalId | None = None
-    tags: fields.Tags | None = None
-    storage_size_mib: fields.StorageMib | None = None
+    private_network_uuid: schema_fields.OptionalId | None = None
+    project_id: schema_fields.OptionalId | None = None
+    tags: schema_fields.Tags | None = None
+    storage_size_mib: schema_fields.StorageMib | None = None
     rules: list[RuleBody] | None = None
     backup_restore: dict[str, Any] | None = None
     autoscale: ReplaceAutoscale | None = None
@@ -138,7 +141,7 @@ async def _recorded(service: Service, wanted: CreateCluster, note: Note) -> Clus
     storage_mib = rules.storage_mib(wanted.storage_size_mib, size)
     tags = rules.tags(wanted.tags)
     now = datetime.now(UTC).replace(microsecond=0)
-    firewall = sources.replaced((), [rule.wanted() for rule in wanted.rules or ()], now)
+    firewall = trusted_sources.replaced((), [rule.wanted() for rule in wanted.rules or ()], now)
     project_id = _project_id(service, wanted.project_id)
     network_id = network_of(service, wanted.private_network_uuid, region)
     own = wanted.do_settings or OwnSettings()

@@ -14,12 +14,12 @@ import msgspec
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote import configuration
-from cenote.api import fields
+from cenote.api import schema_fields
 from cenote.api.auth import READ, UPDATE
 from cenote.api.service import Body, Call, Service, answer, operation
-from cenote.configuration import Surroundings
-from cenote.domain import Cluster
+from cenote.model.records import Cluster
+from cenote.rules import configuration
+from cenote.rules.configuration import Surroundings
 
 _MUCH = 2**40  # MiB, so that the size alone decides
 
@@ -29,7 +29,7 @@ PATH = "/v2/databases/{database_cluster_uuid:str}/config"
 class ChangeConfig(Body):
     """Only the settings that shall change; null takes one back to what it is by itself."""
 
-    config: fields.Configuration
+    config: schema_fields.Configuration
 
 
 class ConfigAnswer(msgspec.Struct):

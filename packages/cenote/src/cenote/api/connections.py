@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from cenote.api.service import Service
-from cenote.domain import Cluster
+from cenote.model.records import Cluster
 
 
 class ConnectionView(msgspec.Struct, kw_only=True):

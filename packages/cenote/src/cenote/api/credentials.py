@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 import string
 
-from cenote import scram
-from cenote.domain import MetricsLogin, Secret, User, UserRole
-from cenote.store import Sealer
+from cenote.model.records import MetricsLogin, Secret, User, UserRole
+from cenote.security import scram
+from cenote.security.sealing import Sealer
 
 PREFIX = "cenote"  # so that scanners for leaked secrets have something to look for
 LENGTH = 24  # random characters after it; no character that a URI or a shell would need escaped

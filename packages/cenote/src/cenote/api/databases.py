@@ -7,12 +7,12 @@ from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
 from cenote import rules
-from cenote.api import fields, paging
+from cenote.api import paging, schema_fields
 from cenote.api.auth import CREATE, DELETE, READ
 from cenote.api.service import Body, Call, answer, no_content, operation
 from cenote.api.views import DatabaseView, database_view
-from cenote.domain import Database
 from cenote.errors import NotFound
+from cenote.model.records import Database
 
 PATH = "/v2/databases/{database_cluster_uuid:str}/dbs"
 ONE = PATH + "/{database_name:str}"
@@ -21,11 +21,11 @@ ONE = PATH + "/{database_name:str}"
 class DatabaseExtension(Body):
     """An addition of Cenote's: the user who owns the database, and may make tables in its schema public."""
 
-    owner: fields.AnyUser | None = None
+    owner: schema_fields.AnyUser | None = None
 
 
 class CreateDatabase(Body):
-    name: fields.DatabaseName
+    name: schema_fields.DatabaseName
     cenote: DatabaseExtension | None = None
 
 

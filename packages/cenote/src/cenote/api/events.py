@@ -12,8 +12,8 @@ from litestar.response.base import ASGIResponse
 from cenote.api import paging
 from cenote.api.auth import ADMIN, READ
 from cenote.api.service import Call, answer, operation
-from cenote.domain import Event, EventType
 from cenote.errors import Invalid
+from cenote.model.records import Event, EventType
 
 PATH = "/v2/databases/{database_cluster_uuid:str}/events"
 AUDIT = "/v2/cenote/audit"

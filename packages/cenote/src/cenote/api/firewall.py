@@ -10,12 +10,12 @@ from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 from msgspec.structs import replace
 
-from cenote import sources
-from cenote.api import fields
+from cenote.api import schema_fields
 from cenote.api.auth import READ, UPDATE
 from cenote.api.service import Body, Call, answer, no_content, operation
 from cenote.api.views import RuleView, rule_view
-from cenote.sources import WantedRule
+from cenote.model import firewall
+from cenote.model.firewall import WantedRule
 
 PATH = "/v2/databases/{database_cluster_uuid:str}/firewall"
 
@@ -25,12 +25,12 @@ class RuleBody(Body):
     ``uuid`` names a rule that is to stay, ``cluster_uuid`` and ``created_at`` can't be chosen.
     """
 
-    type: fields.SourceKind
-    value: fields.SourceValue
+    type: schema_fields.SourceKind
+    value: schema_fields.SourceValue
     uuid: str | None = None
     cluster_uuid: str | None = None
     created_at: Any = None
-    description: fields.SourceText | None = None
+    description: schema_fields.SourceText | None = None
 
     def wanted(self) -> WantedRule:
         return WantedRule(self.type, self.value, self.uuid or "", self.description or "")
@@ -63,7 +63,7 @@ async def replace_rules(request: Call) -> ASGIResponse:
     wanted = [rule.wanted() for rule in (await request.decoded(ReplaceRules)).rules or ()]
     now = datetime.now(UTC).replace(microsecond=0)
     await request.change_cluster(
-        lambda current: replace(current, firewall=sources.replaced(current.firewall, wanted, now))
+        lambda current: replace(current, firewall=firewall.replaced(current.firewall, wanted, now))
     )
     return no_content()
 

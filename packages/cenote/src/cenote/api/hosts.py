@@ -6,10 +6,10 @@ import msgspec
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote import catalog
 from cenote.api.auth import ADMIN
 from cenote.api.service import Call, Service, answer, operation
-from cenote.domain import Host
+from cenote.model import catalog
+from cenote.model.records import Host
 
 PATH = "/v2/cenote/hosts"
 

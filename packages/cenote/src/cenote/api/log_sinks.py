@@ -14,27 +14,27 @@ import msgspec
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote.api import fields
+from cenote.api import schema_fields
 from cenote.api.auth import CREATE, DELETE, READ, UPDATE, VIEW_CREDENTIALS
 from cenote.api.service import Body, Call, answer, operation
-from cenote.domain import Cluster, LogSink, SinkType
 from cenote.logs import sinks
 from cenote.logs.sinks import SinkNumbers
+from cenote.model.records import Cluster, LogSink, SinkType
 
 PATH = "/v2/databases/{database_cluster_uuid:str}/logsink"
 ONE = PATH + "/{logsink_id:str}"
 
 
 class CreateSink(Body):
-    sink_name: fields.SinkName
-    sink_type: fields.SinkKind
-    config: fields.SinkConfig
+    sink_name: schema_fields.SinkName
+    sink_type: schema_fields.SinkKind
+    config: schema_fields.SinkConfig
 
 
 class UpdateSink(Body):
     """The whole configuration, which replaces the one that there is; name and type stay."""
 
-    config: fields.SinkConfig
+    config: schema_fields.SinkConfig
 
 
 class DeliveryView(msgspec.Struct):

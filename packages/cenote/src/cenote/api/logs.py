@@ -15,7 +15,8 @@ from litestar.response.base import ASGIResponse
 from cenote.api.auth import READ, VIEW_CREDENTIALS
 from cenote.api.service import Call, answer, operation
 from cenote.errors import Invalid
-from cenote.logs.messages import Message, Severity, Source
+from cenote.logs.messages import Message, Severity
+from cenote.model.records import LogSource
 
 PATH = "/v2/databases/{database_cluster_uuid:str}/logs"
 LINES, MOST_LINES = 100, 1_000
@@ -33,7 +34,7 @@ class MessageView(msgspec.Struct):
 class LogsView(msgspec.Struct):
     """The oldest message first.  With ``next`` as ``after``, the next call answers what has come since."""
 
-    source: Source
+    source: LogSource
     messages: list[MessageView]
     next: str
 
@@ -54,7 +55,7 @@ class LogsAnswer(msgspec.Struct):
 async def read_logs(request: Call) -> ASGIResponse:
     """Get the newest messages of a server of a cluster."""
     cluster = request.cluster().value
-    source = _source(request.query_params.get("source", Source.POSTGRES))
+    source = _source(request.query_params.get("source", LogSource.POSTGRES))
     count = _lines(request.query_params.get("lines", str(LINES)))
     after = request.query_params.get("after", "")
     found, cursor = await request.service.observer.logs(cluster, source, count, after)
@@ -65,11 +66,11 @@ def _view(message: Message) -> MessageView:
     return MessageView(message.at, message.severity, message.process, message.text)
 
 
-def _source(text: str) -> Source:
+def _source(text: str) -> LogSource:
     try:
-        return Source(text)
+        return LogSource(text)
     except ValueError:
-        raise Invalid(f"source: {text[:40]!a} is not one of {', '.join(Source)}.") from None
+        raise Invalid(f"source: {text[:40]!a} is not one of {', '.join(LogSource)}.") from None
 
 
 def _lines(text: str) -> int:

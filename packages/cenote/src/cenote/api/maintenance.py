@@ -8,11 +8,11 @@ from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 from msgspec.structs import replace
 
-from cenote import maintenance
-from cenote.api import fields
+from cenote.api import schema_fields
 from cenote.api.auth import UPDATE
 from cenote.api.service import Body, Call, no_content, operation
-from cenote.domain import EventType
+from cenote.model.records import EventType
+from cenote.rules import maintenance
 
 PATH = "/v2/databases/{database_cluster_uuid:str}"
 
@@ -20,8 +20,8 @@ PATH = "/v2/databases/{database_cluster_uuid:str}"
 class MoveWindow(Body):
     """``hour`` is a time of the day in UTC; the other two are shown and can't be chosen."""
 
-    day: fields.Day
-    hour: fields.Hour
+    day: schema_fields.Day
+    hour: schema_fields.Hour
     pending: bool | None = None
     description: list[str] | None = None
 

@@ -8,15 +8,16 @@ import msgspec
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote import basic, rules
+from cenote import rules
 from cenote.api import credentials
 from cenote.api.auth import READ, UPDATE, VIEW_CREDENTIALS, authenticate
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
-from cenote.domain import Cluster, MetricsLogin, Secret
 from cenote.errors import Unavailable
 from cenote.metrics import of_service
 from cenote.metrics.of_service import Told
 from cenote.metrics.text import CONTENT_TYPE
+from cenote.model.records import Cluster, MetricsLogin, Secret
+from cenote.security import basic_auth
 
 PATH = "/v2/databases/metrics/credentials"
 
@@ -62,7 +63,7 @@ async def get_metrics_login(request: Call) -> ASGIResponse:
 async def replace_metrics_login(request: Call) -> ASGIResponse:
     """Replace them; what was good before is refused from then on."""
     wanted = (await request.decoded(ReplaceMetricsLogin)).credentials
-    basic.check(wanted.basic_auth_username, wanted.basic_auth_password)
+    basic_auth.check(wanted.basic_auth_username, wanted.basic_auth_password)
     sealed = request.service.sealer.seal(Secret(wanted.basic_auth_password))
     login = MetricsLogin(username=wanted.basic_auth_username, sealed_password=sealed)
     await request.service.store.replace_metrics_login(login, request.note())

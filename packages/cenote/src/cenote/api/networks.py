@@ -10,12 +10,13 @@ from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 from msgspec.structs import replace
 
-from cenote import catalog, groups, rules
+from cenote import rules
 from cenote.api import paging
 from cenote.api.auth import CREATE, DELETE, READ, UPDATE
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
 from cenote.errors import Conflict, Invalid, NotFound
-from cenote.groups import DEFAULT_NETWORKS, Network
+from cenote.model import catalog, groups
+from cenote.model.groups import DEFAULT_NETWORKS, Network
 
 PATH = "/v2/vpcs"
 ONE = PATH + "/{vpc_id:str}"

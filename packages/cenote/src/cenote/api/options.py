@@ -9,9 +9,9 @@ from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET, UnsetType
 
-from cenote import catalog
 from cenote.api.auth import READ
 from cenote.api.service import Call, answer, operation
+from cenote.model import catalog
 
 
 class LayoutView(msgspec.Struct):

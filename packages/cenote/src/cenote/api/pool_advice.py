@@ -10,11 +10,11 @@ from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET, UnsetType
 
-from cenote.advice import Action, ActionKind, Advice, Severity, advise
 from cenote.api.auth import READ
 from cenote.api.service import Advised, Call, Service, answer, operation
-from cenote.domain import Cluster, PoolMode
-from cenote.evidence import gather
+from cenote.model.records import Cluster, PoolMode
+from cenote.stats.advice import Action, ActionKind, Advice, Severity, advise
+from cenote.stats.facts import gather
 
 KEPT_SECONDS = 3.0  # so that those who follow the same pools share the advice of a look
 

@@ -8,12 +8,13 @@ import msgspec
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote import configuration, rules
+from cenote import rules
 from cenote.api.auth import READ
 from cenote.api.service import Call, answer, operation
-from cenote.domain import Cluster
 from cenote.errors import Invalid
-from cenote.history import DAY_MINUTES, PoolHistory, Table
+from cenote.model.records import Cluster
+from cenote.rules import configuration
+from cenote.stats.history import DAY_MINUTES, PoolHistory, Table
 
 SAMPLED_MINUTES = 15  # so far back samples are told, and further back one row for each minute
 

@@ -11,8 +11,8 @@ from cenote.api import pools
 from cenote.api.auth import READ
 from cenote.api.service import Call, answer, operation
 from cenote.conf.pgbouncer import STATS_SECONDS
-from cenote.domain import Cluster, Pool
-from cenote.observing import PoolNumbers
+from cenote.model.records import Cluster, Pool
+from cenote.stats.observer import PoolNumbers
 
 
 class ClientsView(msgspec.Struct):

@@ -17,9 +17,9 @@ from cenote.api.pool_advice import advice_views
 from cenote.api.pool_history import ConnectionsView, connections_view
 from cenote.api.service import Call, operation
 from cenote.api.streaming import HEARTBEAT, EventStream, event
-from cenote.domain import Cluster, Pool, PoolMode
 from cenote.errors import CenoteError, TooManyRequests
-from cenote.history import ClusterHistory
+from cenote.model.records import Cluster, Pool, PoolMode
+from cenote.stats.history import ClusterHistory
 
 MOST_STREAMS = 8  # of one token
 HEARTBEAT_SECONDS = 15.0

@@ -12,12 +12,12 @@ from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
 from cenote import rules
-from cenote.api import fields, paging
+from cenote.api import paging, schema_fields
 from cenote.api.auth import CREATE, DELETE, READ, UPDATE, Caller
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
 from cenote.api.views import PoolView, pool_view
-from cenote.domain import Cluster, Pool
 from cenote.errors import NotFound
+from cenote.model.records import Cluster, Pool
 
 PATH = "/v2/databases/{database_cluster_uuid:str}/pools"
 ONE = PATH + "/{pool_name:str}"
@@ -29,20 +29,20 @@ _SHORTCUT = re.compile(r"/v2/databases/([^/]+)/pools/([^/]+)")
 class CreatePool(Body):
     """``user`` empty or left out: clients reach the database as the user that they log in as."""
 
-    name: fields.PoolName
-    mode: fields.Mode
-    size: fields.PoolSize
-    db: fields.AnyDatabase
-    user: fields.AnyUser | None = None
+    name: schema_fields.PoolName
+    mode: schema_fields.Mode
+    size: schema_fields.PoolSize
+    db: schema_fields.AnyDatabase
+    user: schema_fields.AnyUser | None = None
 
 
 class UpdatePool(Body):
     """``user`` left out stays as it is; empty, it is taken away."""
 
-    mode: fields.Mode
-    size: fields.PoolSize
-    db: fields.AnyDatabase
-    user: fields.AnyUser | None = None
+    mode: schema_fields.Mode
+    size: schema_fields.PoolSize
+    db: schema_fields.AnyDatabase
+    user: schema_fields.AnyUser | None = None
 
 
 class PoolAnswer(msgspec.Struct):

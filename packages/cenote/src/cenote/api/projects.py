@@ -10,13 +10,14 @@ from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 from msgspec.structs import replace
 
-from cenote import groups, rules
+from cenote import rules
 from cenote.api import paging
 from cenote.api.auth import CREATE, DELETE, READ, UPDATE
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
-from cenote.domain import Cluster, EventType
 from cenote.errors import Busy, Invalid, NotFound
-from cenote.groups import CLUSTER_URN, DEFAULT_PROJECT, Project
+from cenote.model import groups
+from cenote.model.groups import CLUSTER_URN, DEFAULT_PROJECT, Project
+from cenote.model.records import Cluster, EventType
 
 PATH = "/v2/projects"
 ONE = PATH + "/{project_id:str}"  # or the word ``default``

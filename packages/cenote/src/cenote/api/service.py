@@ -18,16 +18,17 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
 from cenote import rules
-from cenote.advice import Advice
 from cenote.api.auth import Caller
-from cenote.basic import Guard
-from cenote.domain import Cluster, ClusterStatus, EventType, Note
 from cenote.errors import Busy, Invalid, Malformed, NotFound, Unauthenticated
-from cenote.logs.reach import Network
-from cenote.metrics.counting import Requests
-from cenote.observing import Observer, PoolNumbers
-from cenote.sampling import Sampler
-from cenote.store import Sealer, Store, Stored
+from cenote.logs.destinations import Network
+from cenote.model.records import Cluster, ClusterStatus, EventType, Note
+from cenote.security.basic_auth import Guard
+from cenote.security.sealing import Sealer
+from cenote.stats.advice import Advice
+from cenote.stats.counters import Requests
+from cenote.stats.observer import Observer, PoolNumbers
+from cenote.stats.sampler import Sampler
+from cenote.store import Store, Stored
 
 T = TypeVar("T")
 

@@ -7,11 +7,11 @@ from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 from msgspec.structs import replace
 
-from cenote import storage
 from cenote.api.auth import READ, UPDATE
 from cenote.api.service import Body, Call, answer, no_content, operation
 from cenote.api.views import AutoscaleView, StorageAutoscaleView, storage_autoscale_view
-from cenote.domain import EventType, StorageAutoscale
+from cenote.model.records import EventType, StorageAutoscale
+from cenote.rules import storage
 
 PATH = "/v2/databases/{database_cluster_uuid:str}/autoscale"
 

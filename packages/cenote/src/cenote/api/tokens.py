@@ -10,11 +10,11 @@ from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET, UnsetType
 
-from cenote.api import auth, fields
+from cenote.api import auth, schema_fields
 from cenote.api.auth import ADMIN
 from cenote.api.service import ANY, Body, Call, answer, no_content, operation
-from cenote.domain import Token
 from cenote.errors import Invalid, NotFound
+from cenote.model.records import Token
 
 PATH = "/v2/cenote/tokens"
 
@@ -22,8 +22,8 @@ PATH = "/v2/cenote/tokens"
 class CreateToken(Body):
     """A name to know it by, what it may do, and when it ends; without an end it does not."""
 
-    name: fields.TokenName
-    scopes: fields.Scopes
+    name: schema_fields.TokenName
+    scopes: schema_fields.Scopes
     expires_at: datetime | None = None
 
 

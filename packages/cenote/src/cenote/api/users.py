@@ -8,12 +8,12 @@ from litestar.response.base import ASGIResponse
 from msgspec import UNSET, UnsetType
 
 from cenote import rules
-from cenote.api import credentials, fields, paging
+from cenote.api import credentials, paging, schema_fields
 from cenote.api.auth import CREATE, DELETE, READ, UPDATE
 from cenote.api.service import Body, Call, answer, no_content, operation
 from cenote.api.views import UserView, user_view
-from cenote.domain import Cluster, User
 from cenote.errors import NotFound
+from cenote.model.records import Cluster, User
 
 PATH = "/v2/databases/{database_cluster_uuid:str}/users"
 ONE = PATH + "/{username:str}"
@@ -28,7 +28,7 @@ class UserSettings(Body):
 class UserExtension(Body):
     """An addition of Cenote's: ``access`` to what others make is ``readonly``, ``readwrite`` or null."""
 
-    access: fields.Preset | UnsetType | None = UNSET
+    access: schema_fields.Preset | UnsetType | None = UNSET
 
 
 class UpdateUser(Body):
@@ -48,7 +48,7 @@ class UpdateUser(Body):
 
 
 class CreateUser(UpdateUser, kw_only=True):
-    name: fields.UserName
+    name: schema_fields.UserName
 
 
 class UserAnswer(msgspec.Struct):

@@ -12,10 +12,11 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from cenote import catalog, rules
+from cenote import rules
 from cenote.api.connections import ConnectionView, connections, login_of
 from cenote.api.service import Service
-from cenote.domain import (
+from cenote.model import catalog
+from cenote.model.records import (
     ADMIN_USER,
     DEFAULT_DATABASE,
     ENGINE,

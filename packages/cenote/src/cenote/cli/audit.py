@@ -10,7 +10,7 @@ from cenote.cli import history
 from cenote.cli.named import any_cluster_argument, cluster_of, is_id
 from cenote.cli.output import Output, Thing, output
 from cenote.cli.reach import client_for
-from cenote.layout import Layout
+from cenote.model.paths import Layout
 
 COLUMNS = {
     "WHEN": "at",

@@ -9,7 +9,7 @@ import click
 
 from cenote.cli.named import cluster_argument, cluster_of
 from cenote.cli.reach import client_for
-from cenote.layout import Layout
+from cenote.model.paths import Layout
 
 if TYPE_CHECKING:
     from cenote_client import Client

@@ -7,7 +7,7 @@ import click
 from cenote.cli.options import data_dir
 from cenote.cli.output import Output, output
 from cenote.cli.reach import client_for
-from cenote.layout import Layout
+from cenote.model.paths import Layout
 
 
 @click.command()

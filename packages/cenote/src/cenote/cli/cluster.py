@@ -13,7 +13,7 @@ from cenote.cli.options import data_dir
 from cenote.cli.output import Output, confirm, note, output
 from cenote.cli.progress import wait_until_online
 from cenote.cli.reach import client_for
-from cenote.layout import Layout
+from cenote.model.paths import Layout
 
 SMALLEST, ANYWHERE = "db-s-1vcpu-1gb", "nyc1"
 IN_A_LIST = {

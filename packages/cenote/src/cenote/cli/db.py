@@ -8,7 +8,7 @@ import click
 
 from cenote.cli.named import cluster_argument, opened
 from cenote.cli.output import Output, confirm, note, output
-from cenote.layout import Layout
+from cenote.model.paths import Layout
 
 if TYPE_CHECKING:
     from cenote_client.types import DatabaseCreate

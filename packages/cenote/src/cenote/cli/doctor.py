@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from cenote import programs
 from cenote.cli.options import data_dir
 from cenote.errors import Misconfigured
-from cenote.layout import Layout
-from cenote.serving import server_account
-from cenote.settings import ServeSettings
+from cenote.host import programs
+from cenote.model.paths import Layout
+from cenote.server.all_in_one import server_account
+from cenote.server.settings import ServeSettings
 
 
 @click.command()

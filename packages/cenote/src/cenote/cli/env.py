@@ -8,7 +8,7 @@ import click
 
 from cenote.cli.options import data_dir
 from cenote.errors import Misconfigured
-from cenote.layout import Layout
+from cenote.model.paths import Layout
 
 
 def exports(layout: Layout) -> dict[str, str]:

@@ -11,7 +11,7 @@ from cenote.cli import history
 from cenote.cli.named import any_cluster_argument, cluster_of
 from cenote.cli.output import Output, Thing, output
 from cenote.cli.reach import client_for
-from cenote.layout import Layout
+from cenote.model.paths import Layout
 
 COLUMNS = {"WHEN": "create_time", "EVENT": "event_type", "CLUSTER": "cluster_name", "ID": "id"}
 

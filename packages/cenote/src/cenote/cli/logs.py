@@ -11,7 +11,7 @@ import click
 from cenote.cli.named import cluster_argument, cluster_of
 from cenote.cli.output import printable
 from cenote.cli.reach import client_for
-from cenote.layout import Layout
+from cenote.model.paths import Layout
 
 if TYPE_CHECKING:
     from cenote_client.types import LogMessage, LogSource

@@ -10,11 +10,11 @@ from uuid import UUID
 import click
 from click.shell_completion import CompletionItem
 
-from cenote import programs
 from cenote.cli.options import data_dir
 from cenote.cli.output import Refused
 from cenote.cli.reach import client_for
-from cenote.layout import Layout
+from cenote.host import programs
+from cenote.model.paths import Layout
 from cenote_client import NotFoundError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from cenote import programs
-from cenote.layout import Layout
+from cenote.host import programs
+from cenote.model.paths import Layout
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -9,7 +9,7 @@ import click
 from cenote.cli.named import cluster_argument, opened
 from cenote.cli.output import Output, Refused, confirm, note, output
 from cenote.cli.top import watch
-from cenote.layout import Layout
+from cenote.model.paths import Layout
 
 if TYPE_CHECKING:
     from cenote_client._sync.databases import Databases

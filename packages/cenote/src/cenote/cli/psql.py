@@ -16,7 +16,7 @@ from cenote.cli.named import cluster_argument, cluster_of
 from cenote.cli.output import Refused
 from cenote.cli.reach import client_for
 from cenote.cli.uri import target_of
-from cenote.layout import Layout
+from cenote.model.paths import Layout
 
 
 @click.command()

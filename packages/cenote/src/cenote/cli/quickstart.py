@@ -13,9 +13,9 @@ import click
 
 from cenote.cli import env
 from cenote.cli.serve import options, run
-from cenote.layout import Layout
-from cenote.serving import Serving
-from cenote.settings import ServeSettings
+from cenote.model.paths import Layout
+from cenote.server.all_in_one import Serving
+from cenote.server.settings import ServeSettings
 from cenote_client import Client, NotFoundError
 from cenote_client.types import Pool
 

@@ -7,7 +7,7 @@ import os
 import click
 
 from cenote.cli.env import exports
-from cenote.layout import Layout
+from cenote.model.paths import Layout
 from cenote_client import Client
 
 

@@ -16,16 +16,16 @@ from typing import Any
 
 import click
 
-from cenote import serving
 from cenote.cli import env
 from cenote.cli.options import data_dir
-from cenote.domain import Secret
 from cenote.host import files
-from cenote.layout import Layout
-from cenote.logs import reach
-from cenote.logs.reach import Network
-from cenote.serving import Ready, Serving
-from cenote.settings import FIRST_PORT, LAST_PORT, EtcdSettings, ServeSettings
+from cenote.logs import destinations
+from cenote.logs.destinations import Network
+from cenote.model.paths import Layout
+from cenote.model.records import Secret
+from cenote.server import all_in_one
+from cenote.server.all_in_one import Ready, Serving
+from cenote.server.settings import FIRST_PORT, LAST_PORT, EtcdSettings, ServeSettings
 
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -36,7 +36,7 @@ class _Network(click.ParamType[Any]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Network:
         try:
-            return reach.network(str(value))
+            return destinations.network(str(value))
         except ValueError:
             self.fail(f"{value!r} is no network, such as 127.0.0.1/32", param, ctx)
 
@@ -147,7 +147,7 @@ def run(settings: ServeSettings, ready: Ready) -> None:
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         contextlib.suppress(asyncio.CancelledError),
     ):
-        runner.run(serving.serve(settings, ready))
+        runner.run(all_in_one.serve(settings, ready))
 
 
 @click.command()

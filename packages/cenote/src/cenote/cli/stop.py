@@ -9,11 +9,11 @@ import signal
 
 import click
 
-from cenote import identity, serving
 from cenote.cli.options import data_dir
 from cenote.errors import Misconfigured
 from cenote.host import processes
-from cenote.layout import Layout
+from cenote.model.paths import Layout
+from cenote.server import all_in_one, bootstrap
 
 _SERVICE_SECONDS = 60.0
 
@@ -26,7 +26,7 @@ def command(layout: Layout) -> None:
 
 
 async def _stop(layout: Layout) -> None:
-    pid = identity.serving_pid(layout)
+    pid = bootstrap.serving_pid(layout)
     process = processes.identify(pid) if pid is not None else None
     if process is not None:
         try:
@@ -37,5 +37,5 @@ async def _stop(layout: Layout) -> None:
         if not await processes.ended(process, _SERVICE_SECONDS):
             raise Misconfigured(f"the service (pid {pid}) does not end; its log says why")
         click.echo("the service has ended")
-    await serving.stop_servers(layout)
+    await all_in_one.stop_servers(layout)
     click.echo(f"nothing of {layout.data_dir} runs any more; the data is kept")

@@ -11,7 +11,7 @@ import click
 from cenote.cli.options import data_dir
 from cenote.cli.output import Output, Refused, output
 from cenote.cli.reach import client_for
-from cenote.layout import Layout
+from cenote.model.paths import Layout
 
 if TYPE_CHECKING:
     from cenote_client.types import TokenCreate

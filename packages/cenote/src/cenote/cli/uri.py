@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cenote import formats
 from cenote.cli.named import cluster_argument, cluster_of
 from cenote.cli.output import Refused
 from cenote.cli.reach import client_for
-from cenote.layout import Layout
+from cenote.model import connection_formats
+from cenote.model.paths import Layout
 
 if TYPE_CHECKING:
     from cenote_client import Client
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def target_of(
     client: Client, cluster: Cluster, pool: str | None, authority: Path | None = None
-) -> formats.Target:
+) -> connection_formats.Target:
     """Return how to log in to a cluster, or to one of its pools."""
     if pool is None:
         connection = cluster["connection"]
@@ -28,7 +28,7 @@ def target_of(
         connection = client.databases.get_connection_pool(cluster["id"], pool)["pool"]["connection"]
     if "user" not in connection or "password" not in connection:
         raise Refused("the token may not see passwords; it lacks database:view_credentials")
-    return formats.Target(
+    return connection_formats.Target(
         host=connection["host"],
         port=connection["port"],
         database=connection["database"],
@@ -44,7 +44,7 @@ def target_of(
 @click.option(
     "--format",
     "form",
-    type=click.Choice(list(formats.FORMATS)),
+    type=click.Choice(list(connection_formats.FORMATS)),
     default="libpq",
     show_default=True,
     help="For which driver or framework.",
@@ -58,4 +58,4 @@ def command(layout: Layout, cluster: str, pool: str | None, form: str, ca: Path 
     """Print where to connect to a cluster or a pool, with the password."""
     with client_for(layout) as client:
         target = target_of(client, cluster_of(client, cluster), pool, ca)
-    click.echo(formats.FORMATS[form](target))
+    click.echo(connection_formats.FORMATS[form](target))

@@ -6,7 +6,7 @@ import click
 
 from cenote.cli.named import cluster_argument, opened
 from cenote.cli.output import Output, confirm, note, output
-from cenote.layout import Layout
+from cenote.model.paths import Layout
 
 IN_A_LIST = {"NAME": "name", "ROLE": "role"}
 ALONE = {"Name": "name", "Role": "role", "Password": "password"}

@@ -7,7 +7,7 @@ service and its servers can enter, and the kernel says who is calling.
 from collections.abc import Iterable
 
 from cenote.conf.quoting import hba_token
-from cenote.sources import Networks
+from cenote.model.firewall import Networks
 
 SUPERUSER = "postgres"
 _MAP = "cenote"

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cenote import parameters
 from cenote.conf.quoting import hba_token, one_line, pgbouncer_key, pgbouncer_value, userlist_token
-from cenote.domain import Configuration, Pool, User, Value
-from cenote.parameters import Parameter
-from cenote.sources import EVERYWHERE, Networks
+from cenote.model import parameters
+from cenote.model.firewall import EVERYWHERE, Networks
+from cenote.model.parameters import Parameter
+from cenote.model.records import Configuration, Pool, User, Value
 
 ADMIN_USER = "cenote"
 ADMIN_DATABASE = "pgbouncer"

@@ -3,32 +3,9 @@
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from cenote import parameters
-from cenote.catalog import RESERVED_CONNECTIONS
 from cenote.conf.quoting import postgresql_value
-from cenote.domain import Value
-
-
-def sized(memory_mib: int, vcpus: int, connections: int) -> dict[str, str]:
-    """The settings that follow from what a node may use.
-
-    ``memory_mib`` is the smaller of the size's and the machine's memory: a large size on a small machine must
-    still start.
-    """
-    return {
-        "max_connections": str(connections),
-        "superuser_reserved_connections": str(RESERVED_CONNECTIONS),
-        "shared_buffers": f"{max(16, memory_mib // 4)}MB",
-        # Half of what PostgreSQL would take: the walwriter touches all of it soon after the start, and with
-        # 4 MB in place of 8 a small server writes as fast, within what a disk varies.
-        "wal_buffers": f"{min(16, max(1, memory_mib // 256))}MB",
-        "effective_cache_size": f"{max(32, memory_mib * 3 // 4)}MB",
-        "work_mem": f"{min(64, max(1, memory_mib // 4 // connections))}MB",
-        "maintenance_work_mem": f"{min(1024, max(16, memory_mib // 16))}MB",
-        "max_worker_processes": str(max(8, vcpus + 4)),
-        "max_parallel_workers": str(max(2, vcpus)),
-        "max_parallel_workers_per_gather": str(min(4, max(1, vcpus // 2))),
-    }
+from cenote.model import parameters
+from cenote.model.records import Value
 
 
 def fixed(version: str) -> dict[str, str]:

@@ -5,6 +5,6 @@ has signed in with, so that rules, scopes, texts, events and the audit trail are
 reads the store or touches a machine.  Every page works without JavaScript.
 """
 
-from cenote.console.front import with_console
+from cenote.console.middleware import with_console
 
 __all__ = ["with_console"]

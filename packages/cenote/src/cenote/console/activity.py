@@ -7,9 +7,9 @@ from typing import Any
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote.console.backend import Told, path_of
+from cenote.console.api_client import Told, path_of
 from cenote.console.cluster import PATH, show_cluster
-from cenote.console.visit import Visit, page
+from cenote.console.request import Visit, page
 
 SOURCES = {"postgres": "PostgreSQL", "pgbouncer": "PgBouncer"}
 EVENTS, LINES = 25, 100

@@ -9,8 +9,8 @@ from urllib.parse import quote
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote.console.backend import Refused
-from cenote.console.visit import Typed, Visit, page
+from cenote.console.api_client import Refused
+from cenote.console.request import Typed, Visit, page
 
 TOKENS = "/console/tokens"
 SCOPES = {

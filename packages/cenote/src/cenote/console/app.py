@@ -20,19 +20,19 @@ from cenote.console import (
     clusters,
     configuring,
     connecting,
+    firewall,
     managing,
     new_cluster,
-    people,
     pools,
     sessions,
     sign_in,
-    trusted,
+    users_databases,
 )
-from cenote.console.backend import SignedOut, Slowed, Told
+from cenote.console.api_client import SignedOut, Slowed, Told
 from cenote.console.rendering import Asset, Pages, assets
+from cenote.console.request import Console, Visit
 from cenote.console.sessions import Seals
-from cenote.console.visit import Console, Visit
-from cenote.patience import Patience
+from cenote.security.throttle import Patience
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ PAGES: tuple[HTTPRouteHandler, ...] = (
     *cluster.ROUTES,
     *connecting.ROUTES,
     *pools.ROUTES,
-    *people.ROUTES,
-    *trusted.ROUTES,
+    *users_databases.ROUTES,
+    *firewall.ROUTES,
     *configuring.ROUTES,
     *activity.ROUTES,
     *managing.ROUTES,

@@ -9,10 +9,10 @@ from urllib.parse import quote
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote import catalog
-from cenote.console.backend import path_of
+from cenote.console.api_client import path_of
 from cenote.console.clusters import activity_of
-from cenote.console.visit import Visit, page
+from cenote.console.request import Visit, page
+from cenote.model import catalog
 
 PATH = "/console/clusters/{id:str}"
 NEWEST = 5  # events on the first page

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote.console.visit import Visit, page
+from cenote.console.request import Visit, page
 
 PATH = "/console/clusters"
 PER_PAGE = 25

@@ -9,13 +9,13 @@ from typing import Any
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote import parameters
-from cenote.configuration import EXTENSIONS_KEY, POOLER_KEY
-from cenote.console import explained
-from cenote.console.backend import Refused, path_of
+from cenote.console import setting_help
+from cenote.console.api_client import Refused, path_of
 from cenote.console.cluster import PATH, address_of, cluster_of, show_cluster
-from cenote.console.visit import Typed, Visit, page
-from cenote.parameters import Choice, Choices, Number, Parameter, Switch
+from cenote.console.request import Typed, Visit, page
+from cenote.model import parameters
+from cenote.model.parameters import Choice, Choices, Number, Parameter, Switch
+from cenote.rules.configuration import EXTENSIONS_KEY, POOLER_KEY
 
 CONFIG = PATH + "/config"
 SWITCH = {"true": True, "false": False}
@@ -92,12 +92,12 @@ def groups(config: Mapping[str, Any], version: int) -> dict[str, tuple[str, list
         name: parameter for name, parameter in parameters.POSTGRESQL.items() if parameter.since <= version
     }
     made: tuple[tuple[str, str, Mapping[str, Parameter], Mapping[str, str], Mapping[str, Any], Any], ...] = (
-        ("PostgreSQL", "", server, explained.POSTGRESQL, config, {}),
+        ("PostgreSQL", "", server, setting_help.POSTGRESQL, config, {}),
         (
             "PgBouncer",
             POOLER_KEY,
             parameters.POOLER,
-            explained.POOLER,
+            setting_help.POOLER,
             config[POOLER_KEY],
             parameters.POOLER_DEFAULTS,
         ),
@@ -105,7 +105,7 @@ def groups(config: Mapping[str, Any], version: int) -> dict[str, tuple[str, list
             "Additions for pools",
             EXTENSIONS_KEY,
             parameters.EXTENSIONS,
-            explained.EXTENSIONS,
+            setting_help.EXTENSIONS,
             config[EXTENSIONS_KEY],
             parameters.EXTENSION_DEFAULTS,
         ),

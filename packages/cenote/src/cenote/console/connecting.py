@@ -9,11 +9,11 @@ from urllib.parse import urlencode
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote import formats
-from cenote.console.backend import path_of
+from cenote.console.api_client import path_of
 from cenote.console.cluster import PATH, address_of, cluster_of, show_cluster
-from cenote.console.visit import Visit, page
-from cenote.formats import Target
+from cenote.console.request import Visit, page
+from cenote.model import connection_formats
+from cenote.model.connection_formats import Target
 
 HIDDEN = "••••••••••••"
 _STANDS_FOR_IT = "CenoteHidesThePassword"  # no format would write it in any other way
@@ -108,11 +108,11 @@ def texts(connection: Any, authority: str | None, *, shown: bool) -> list[Text]:
         "TLS": "verify-full" if authority else "require",
     }
     made = [(f"field-{label.lower()}", label, text) for label, text in fields.items()]
-    made.append(("text-uri", "URI", formats.libpq(target)))
-    made.append(("text-environment", "Environment variables", formats.environment(target)))
+    made.append(("text-uri", "URI", connection_formats.libpq(target)))
+    made.append(("text-environment", "Environment variables", connection_formats.environment(target)))
     made += [
         (f"text-{number}", label, snippet(target))
-        for number, (label, snippet) in enumerate(formats.SNIPPETS.items())
+        for number, (label, snippet) in enumerate(connection_formats.SNIPPETS.items())
     ]
     return [
         Text(id, label, text.replace(_STANDS_FOR_IT, HIDDEN), known and stand_in in text)

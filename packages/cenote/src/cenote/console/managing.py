@@ -5,10 +5,10 @@ from __future__ import annotations
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote.console.backend import Refused, path_of
+from cenote.console.api_client import Refused, path_of
 from cenote.console.cluster import PATH, address_of, cluster_of, show_cluster
 from cenote.console.new_cluster import sizes_by_family
-from cenote.console.visit import Typed, Visit, page
+from cenote.console.request import Typed, Visit, page
 
 SETTINGS = PATH + "/settings"
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")

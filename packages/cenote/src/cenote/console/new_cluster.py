@@ -7,9 +7,9 @@ from typing import Any
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote import catalog
-from cenote.console.backend import Refused
-from cenote.console.visit import Typed, Visit, page
+from cenote.console.api_client import Refused
+from cenote.console.request import Typed, Visit, page
+from cenote.model import catalog
 
 PATH = "/console/clusters/new"
 FAMILIES = {

@@ -10,10 +10,10 @@ from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
-from cenote.console import drawing
-from cenote.console.backend import Refused, path_of
+from cenote.console import svg
+from cenote.console.api_client import Refused, path_of
 from cenote.console.cluster import PATH, address_of, cluster_of, show_cluster
-from cenote.console.visit import Typed, Visit, page
+from cenote.console.request import Typed, Visit, page
 
 POOLS = PATH + "/pools"
 POINTS, FEW_POINTS = 60, 24  # of a picture that the server draws
@@ -170,19 +170,19 @@ def pictures(past: Any, size: int, now: float) -> Any:
     longest = past["longest_wait_seconds"]
     clients = [one + other for one, other in zip(active, waiting, strict=True)]
     tops = {
-        "clients": drawing.top_of(max(clients, default=0), 5),
+        "clients": svg.top_of(max(clients, default=0), 5),
         "servers": max([size, *past["size"]]) * 1.15,
-        "wait": drawing.top_of(max(longest, default=0), 0.1),
-        "rate": drawing.top_of(max(past["transactions_per_second"], default=0), 10),
+        "wait": svg.top_of(max(longest, default=0), 0.1),
+        "rate": svg.top_of(max(past["transactions_per_second"], default=0), 10),
     }
     return {
         "tops": tops,
-        "active": drawing.area(at, active, tops["clients"], now),
-        "waiting": drawing.area(at, clients, tops["clients"], now, lower=active) if any(waiting) else "",
-        "busy": drawing.area(at, past["servers_active"], tops["servers"], now),
-        "size": drawing.steps(at, past["size"], tops["servers"], now),
-        "wait": drawing.area(at, longest, tops["wait"], now) if any(longest) else "",
-        "rate": drawing.area(at, past["transactions_per_second"], tops["rate"], now),
+        "active": svg.area(at, active, tops["clients"], now),
+        "waiting": svg.area(at, clients, tops["clients"], now, lower=active) if any(waiting) else "",
+        "busy": svg.area(at, past["servers_active"], tops["servers"], now),
+        "size": svg.steps(at, past["size"], tops["servers"], now),
+        "wait": svg.area(at, longest, tops["wait"], now) if any(longest) else "",
+        "rate": svg.area(at, past["transactions_per_second"], tops["rate"], now),
     }
 
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cenote import catalog
+from cenote.model import catalog
 
 FOLDER = Path(__file__).parent
 STATIC = "/console/static/"

@@ -11,9 +11,9 @@ from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
 from cenote.console import sessions
-from cenote.console.backend import SignedOut
+from cenote.console.api_client import SignedOut
+from cenote.console.request import Visit, page
 from cenote.console.sessions import Session
-from cenote.console.visit import Visit, page
 
 PATH = "/console/sign-in"
 HOME = "/console/clusters"

@@ -11,16 +11,16 @@ from types import ModuleType
 
 from cenote.engine import (
     databases,
+    disconnect,
     folders,
     grants,
-    intruders,
+    outdated_binaries,
     pooler,
     restart,
     roles,
     server,
     sinks,
     tls,
-    updates,
 )
 
 # PgBouncer comes after these: a pool is answered for only when the role and the database behind it are there.
@@ -31,12 +31,12 @@ PARTS: tuple[ModuleType, ...] = (
     tls,
     server,
     restart,
-    updates,
+    outdated_binaries,
     roles,
     databases,
     grants,
     pooler,
-    intruders,
+    disconnect,
 )
 
 # What cannot be done here, because a customer's session holds a lock on it, holds up none of the other parts.

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from psycopg.sql import SQL, Identifier, Literal
 
-from cenote.changes import Plan, Sql
 from cenote.conf.hba import SUPERUSER
-from cenote.domain import ADMIN_USER
-from cenote.engine import book
-from cenote.engine.wanted import Wanted
-from cenote.host.machine import Machine
+from cenote.engine import ledger
+from cenote.engine.context import Wanted
+from cenote.host.executor import Machine
 from cenote.host.sql import Session
+from cenote.model.changes import Plan, Sql
+from cenote.model.records import ADMIN_USER
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def plan(wanted: Wanted, seen: Seen) -> Plan:
             SUPERUSER,
             f"dropping database {gone}",
             (
-                book.forget_database(gone),
+                ledger.forget_database(gone),
                 SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(gone)),
                 SQL("DELETE FROM cenote.made WHERE kind = 'database' AND name = {}").format(Literal(gone)),
             ),

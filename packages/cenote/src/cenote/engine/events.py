@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from cenote.changes import Change, Restart, Start, Stop
-from cenote.domain import EventType, Note
-from cenote.engine import pooler, server, updates
+from cenote.engine import outdated_binaries, pooler, server
+from cenote.model.changes import Change, Restart, Start, Stop
+from cenote.model.records import EventType, Note
 
 
 def note_of(part: ModuleType, change: Change) -> Note | None:
     """Return what is to be remembered of a change to a node that has worked before."""
-    if part is updates and isinstance(change, Restart | Stop):
+    if part is outdated_binaries and isinstance(change, Restart | Stop):
         name = "PostgreSQL" if isinstance(change, Restart) else change.program.name
         return Note(what=f"restarted {name}, for an update", type=EventType.CLUSTER_MAINTENANCE_PERFORM)
     if isinstance(change, Restart):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cenote.changes import MakeDirectory, Plan
-from cenote.engine.wanted import Wanted
+from cenote.engine.context import Wanted
 from cenote.host import files
-from cenote.host.machine import Machine
+from cenote.host.executor import Machine
 from cenote.host.sql import Session
+from cenote.model.changes import MakeDirectory, Plan
 
 _MODE = 0o700
 

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 
 from psycopg.sql import SQL, Composed, Literal
 
-from cenote.changes import Plan, Sql
 from cenote.conf.hba import SUPERUSER
-from cenote.domain import Access, Cluster
-from cenote.engine import book, loaded
-from cenote.engine.wanted import Wanted
-from cenote.host.machine import Machine
+from cenote.engine import ledger, loaded
+from cenote.engine.context import Wanted
+from cenote.host.executor import Machine
 from cenote.host.sql import Session
+from cenote.model.changes import Plan, Sql
+from cenote.model.records import Access, Cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def plan(wanted: Wanted, seen: Seen) -> Plan:
                 f"granting user {user} {access} in database {database}",
                 (_setting(cluster, user, access),),
             )
-            yield Sql(SUPERUSER, f"noting the grant to user {user}", (book.note_grant(name),))
+            yield Sql(SUPERUSER, f"noting the grant to user {user}", (ledger.note_grant(name),))
     current = {(user, database) for user, database, _ in names.values()}
     for name in sorted(seen.noted - names.keys()):
         user, database, _ = name.split("/")
@@ -75,7 +75,7 @@ def plan(wanted: Wanted, seen: Seen) -> Plan:
                 f"taking from user {user} what a preset granted in database {database}",
                 (_setting(cluster, user, None),),
             )
-        yield Sql(SUPERUSER, f"forgetting a grant to user {user}", (book.forget_grant(name),))
+        yield Sql(SUPERUSER, f"forgetting a grant to user {user}", (ledger.forget_grant(name),))
 
 
 def _names(cluster: Cluster) -> dict[str, tuple[str, str, Access]]:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cenote.changes import Plan, Program, WriteFile
 from cenote.host import files, processes
+from cenote.model.changes import Plan, Program, WriteFile
 
 
 @dataclass(frozen=True, slots=True)

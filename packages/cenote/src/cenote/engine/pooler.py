@@ -15,15 +15,15 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cenote import catalog, sources
-from cenote.changes import Plan, Reload, Remove, Resume, Start, Stop, Wait
 from cenote.conf import pgbouncer
 from cenote.engine import loaded
+from cenote.engine.context import Wanted
 from cenote.engine.loaded import Loaded
-from cenote.engine.wanted import Wanted
-from cenote.host import facts, files, processes, sql
-from cenote.host.machine import Machine
+from cenote.host import files, processes, sql, system
+from cenote.host.executor import Machine
 from cenote.host.sql import Session
+from cenote.model import catalog, firewall
+from cenote.model.changes import Plan, Reload, Remove, Resume, Start, Stop, Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ async def look(machine: Machine, wanted: Wanted, session: Session) -> Seen:
     deaf = False
     if found.process is not None and not listening:
         # The unix socket is opened last, so the port is looked for once more after that is there.
-        is_up = facts.answers(wanted.paths.sockets / f".s.PGSQL.{port}")
+        is_up = system.answers(wanted.paths.sockets / f".s.PGSQL.{port}")
         listening = machine.listens(found.process, port)
         deaf = is_up and not listening
     seen = Seen(
@@ -65,7 +65,7 @@ async def look(machine: Machine, wanted: Wanted, session: Session) -> Seen:
         strangers=processes.naming_strangers([wanted.bouncer.pid_file]) if found.process is None else (),
         port_taken=not listening
         and (found.process is None or deaf)
-        and not facts.can_listen(wanted.site.listen, port),
+        and not system.can_listen(wanted.site.listen, port),
         paused=listening and await session.paused(),
     )
     contents = _configuration(wanted)
@@ -126,7 +126,7 @@ def _configuration(wanted: Wanted, without: Collection[str] = ()) -> dict[Path, 
         server_port=node.port,
         max_clients=catalog.max_clients(wanted.size),
     )
-    networks = sources.networks(cluster.firewall)
+    networks = firewall.networks(cluster.firewall)
     pools = [pool for pool in cluster.pools if pool.name not in without]
     return {
         paths.pooler / "pgbouncer.ini": pgbouncer.render(place, pools, cluster.configuration).encode(),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass, replace
 
-from cenote.changes import EndProcesses, Plan, Remove, Stop
-from cenote.engine.wanted import Wanted
+from cenote.engine.context import Wanted
 from cenote.host import files, processes
+from cenote.model.changes import EndProcesses, Plan, Remove, Stop
 
 
 @dataclass(frozen=True, slots=True)

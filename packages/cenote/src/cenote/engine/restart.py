@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from psycopg.sql import SQL
 
-from cenote.changes import Plan, Restart, Sql, Wait
 from cenote.conf.hba import SUPERUSER
 from cenote.engine import loaded
-from cenote.engine.wanted import Wanted
-from cenote.host.machine import Machine
+from cenote.engine.context import Wanted
+from cenote.host.executor import Machine
 from cenote.host.sql import Session
+from cenote.model.changes import Plan, Restart, Sql, Wait
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from cenote.changes import Plan, Sql
 from cenote.conf.hba import SUPERUSER
-from cenote.domain import ADMIN_USER, User, UserRole
-from cenote.engine import book
-from cenote.engine.wanted import Wanted
-from cenote.host.machine import Machine
+from cenote.engine import ledger
+from cenote.engine.context import Wanted
+from cenote.host.executor import Machine
 from cenote.host.sql import Session
+from cenote.model.changes import Plan, Sql
+from cenote.model.records import ADMIN_USER, User, UserRole
 
 _ADMIN = SQL("LOGIN NOSUPERUSER CREATEROLE CREATEDB REPLICATION BYPASSRLS")
 _NORMAL = SQL("LOGIN NOSUPERUSER")
@@ -148,7 +148,7 @@ def _drop(name: str, seen: Seen) -> Plan:
         SUPERUSER,
         f"dropping user {name}",
         (
-            book.forget_user(name),
+            ledger.forget_user(name),
             SQL("DROP ROLE IF EXISTS {}").format(role),
             SQL("DELETE FROM cenote.made WHERE kind = 'role' AND name = {}").format(Literal(name)),
         ),

@@ -9,17 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cenote import configuration, parameters, sources, storage
-from cenote.changes import CopyTemplate, EndProcesses, Plan, Reload, Remove, Start, Wait
 from cenote.conf import hba, postgresql
 from cenote.conf.hba import SUPERUSER
 from cenote.engine import loaded
+from cenote.engine.context import Wanted
 from cenote.engine.loaded import Loaded
-from cenote.engine.wanted import Wanted
-from cenote.host import facts, files, processes
-from cenote.host.machine import Machine
+from cenote.host import files, processes, system
+from cenote.host.executor import Machine
 from cenote.host.sql import Session
-from cenote.storage import Use
+from cenote.model import firewall, parameters
+from cenote.model.changes import CopyTemplate, EndProcesses, Plan, Reload, Remove, Start, Wait
+from cenote.rules import configuration, sizing, storage
+from cenote.rules.storage import Use
 
 _READY = b"ready"
 _REFUSAL = b"default_transaction_read_only = 'on'"
@@ -59,7 +60,7 @@ async def look(machine: Machine, wanted: Wanted, _session: Session) -> Seen:
         state=_state(wanted.server.pid_file, found),
         orphans=is_down and bool(processes.below(paths.data, _EXECUTABLE)),
         strangers=processes.naming_strangers(locks) if is_down else (),
-        port_taken=is_down and not facts.can_listen(wanted.site.listen, wanted.node.port),
+        port_taken=is_down and not system.can_listen(wanted.site.listen, wanted.node.port),
         use=await disk_use(machine, wanted),
     )
 
@@ -133,7 +134,7 @@ def _configuration(wanted: Wanted, *, read_only: bool = False) -> dict[Path, byt
         postgresql.fixed(cluster.version),
         postgresql.ephemeral() if site.ephemeral else {},
         postgresql.loaded(site.libraries.get(cluster.version, ())),
-        postgresql.sized(memory_mib, wanted.size.vcpus, configuration.connections(cluster)),
+        sizing.settings(memory_mib, wanted.size.vcpus, configuration.connections(cluster)),
         postgresql.chosen(
             cluster.configuration.postgresql,
             shared_buffers_mib=configuration.shared_buffers_mib(cluster, site.memory_mib),
@@ -150,6 +151,6 @@ def _configuration(wanted: Wanted, *, read_only: bool = False) -> dict[Path, byt
     ident = hba.render_ident(site.service_user, site.server_user, (user.name for user in cluster.users))
     return {
         configuration_file(wanted): settings.encode(),
-        paths.data / "pg_hba.conf": hba.render(sources.networks(cluster.firewall)).encode(),
+        paths.data / "pg_hba.conf": hba.render(firewall.networks(cluster.firewall)).encode(),
         paths.data / "pg_ident.conf": ident.encode(),
     }

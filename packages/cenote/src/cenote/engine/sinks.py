@@ -9,14 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from cenote.changes import Plan, Remove, WriteFile
-from cenote.engine.wanted import Wanted
-from cenote.host import files, logs
-from cenote.host.machine import Machine
+from cenote.engine.context import Wanted
+from cenote.host import files, log_files
+from cenote.host.executor import Machine
 from cenote.host.sql import Session
 from cenote.logs import positions
-from cenote.logs.messages import Source
 from cenote.logs.positions import Place, Positions
+from cenote.model.changes import Plan, Remove, WriteFile
+from cenote.model.paths import sink_of
+from cenote.model.records import LogSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +25,12 @@ class Seen:
     """The sinks that have a file, and where the logs end."""
 
     known: frozenset[UUID]
-    ends: Mapping[Source, Place]
+    ends: Mapping[LogSource, Place]
 
 
 async def look(_machine: Machine, wanted: Wanted, _session: Session) -> Seen:
-    known = frozenset(
-        sink for name in files.names(wanted.paths.root) if (sink := positions.sink_of(name)) is not None
-    )
-    return Seen(known, {source: logs.end(wanted.paths.log(source)) for source in Source})
+    known = frozenset(sink for name in files.names(wanted.paths.root) if (sink := sink_of(name)) is not None)
+    return Seen(known, {source: log_files.end(wanted.paths.log(source)) for source in LogSource})
 
 
 def plan(wanted: Wanted, seen: Seen) -> Plan:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from cenote import certificates
-from cenote.changes import IssueCertificate, Plan
-from cenote.engine.wanted import Wanted
+from cenote.engine.context import Wanted
 from cenote.host import files
-from cenote.host.machine import Machine
+from cenote.host.executor import Machine
 from cenote.host.sql import Session
+from cenote.model.changes import IssueCertificate, Plan
+from cenote.security import certificates
 
 RENEW_BEFORE = timedelta(days=30)
 

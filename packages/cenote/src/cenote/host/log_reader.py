@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cenote.host import logs
-from cenote.logs.messages import Message, Source, messages
+from cenote.host import log_files
+from cenote.logs.messages import Message, messages
 from cenote.logs.positions import Place
+from cenote.model.records import LogSource
 
 PIECE = 256 * 1024  # bytes that are read at once
 LARGEST = 2**20  # bytes of one message; what is longer counts as several
@@ -28,21 +29,21 @@ class Batch:
 
 
 class LogReader:
-    def __init__(self, path: Path, source: Source, place: Place) -> None:
+    def __init__(self, path: Path, source: LogSource, place: Place) -> None:
         self._path, self._source, self._place = path, source, place
         self._size, self._since = -1, 0.0
         self._last_at: datetime | None = None
 
     async def more(self) -> Batch:
         """Return what has been written since the last call, or nothing."""
-        if logs.end(self._path) == self._place:
+        if log_files.end(self._path) == self._place:
             return Batch((), self._place)
         batch = await asyncio.to_thread(self._more)
         self._place = batch.place
         return batch
 
     def _more(self) -> Batch:
-        end, place = logs.end(self._path), self._place
+        end, place = log_files.end(self._path), self._place
         if end.file == 0:
             return Batch((), place)
         words = ""
@@ -61,7 +62,7 @@ class LogReader:
         """Return the messages from a place on that are there as a whole, and where the log begins."""
         most = PIECE
         while True:
-            piece = logs.read(self._path, start, most)
+            piece = log_files.read(self._path, start, most)
             if piece is None:
                 return [], start
             if piece.size != self._size:
@@ -77,7 +78,7 @@ class LogReader:
                 return self._cut(piece), piece.start
             most *= 4
 
-    def _cut(self, piece: logs.Piece) -> list[Message]:
+    def _cut(self, piece: log_files.Piece) -> list[Message]:
         """Return what is too long for a message as one, so that it goes on after it."""
         end = piece.start + len(piece.data)
         return [

@@ -8,18 +8,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from uuid import UUID
 
-from cenote import certificates
-from cenote.domain import Cluster
 from cenote.errors import CenoteError, Unavailable
-from cenote.host import facts, logs, processes, reaching, sql
-from cenote.host.effort import Efforts
+from cenote.host import log_files, outbound, processes, sql, system
+from cenote.host.cpu import Efforts
 from cenote.host.statistics import Statistics
-from cenote.layout import Layout
-from cenote.logs.messages import Message, Source
-from cenote.logs.reach import Address
+from cenote.logs.destinations import Address
+from cenote.logs.messages import Message
 from cenote.logs.sinks import SinkNumbers
-from cenote.metrics.counting import Passes
-from cenote.observing import MachineNumbers, PoolNumbers, ServerNumbers, ServiceNumbers, pool_numbers
+from cenote.model.paths import Layout
+from cenote.model.records import Cluster, LogSource
+from cenote.security import certificates
+from cenote.stats.counters import Passes
+from cenote.stats.observer import MachineNumbers, PoolNumbers, ServerNumbers, ServiceNumbers, pool_numbers
 
 _STARTED = time.time()  # this module is loaded as the process starts
 
@@ -55,7 +55,7 @@ class HostObserver:
             raise Unavailable(f"The server of this cluster does not answer: {error.message}") from None
 
     async def service(self) -> ServiceNumbers:
-        process = facts.own_process()
+        process = system.own_process()
         return ServiceNumbers(
             passes=self._passes,
             certificate_expires_at=self._expiry(),
@@ -74,10 +74,10 @@ class HostObserver:
             return None
 
     async def logs(
-        self, cluster: Cluster, source: Source, count: int, cursor: str
+        self, cluster: Cluster, source: LogSource, count: int, cursor: str
     ) -> tuple[list[Message], str]:
         path = self._layout.node(cluster.id).log(source)
-        return await asyncio.to_thread(logs.tail, path, source, count, cursor)
+        return await asyncio.to_thread(log_files.tail, path, source, count, cursor)
 
     async def machine(self, cluster: Cluster) -> MachineNumbers:
         server = processes.find(self._layout.node(cluster.id).server(Path()))
@@ -91,4 +91,4 @@ class HostObserver:
         return self._sinks(cluster)
 
     def is_own(self, address: Address) -> bool:
-        return reaching.is_own(address)
+        return outbound.is_own(address)

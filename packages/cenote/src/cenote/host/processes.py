@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cenote.changes import Program
 from cenote.errors import CenoteError
 from cenote.host import files
+from cenote.model.changes import Program
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _KILL_SECONDS = 10.0

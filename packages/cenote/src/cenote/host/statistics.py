@@ -16,11 +16,11 @@ from uuid import UUID
 import msgspec
 
 from cenote.conf.hba import SUPERUSER
-from cenote.domain import Cluster
 from cenote.errors import CenoteError
 from cenote.host.sql import Session
-from cenote.layout import Layout
-from cenote.observing import DatabaseNumbers, ServerNumbers, SlotNumbers
+from cenote.model.paths import Layout
+from cenote.model.records import Cluster
+from cenote.stats.observer import DatabaseNumbers, ServerNumbers, SlotNumbers
 
 STATEMENT_SECONDS = 3  # a scrape is given up by Prometheus after 10
 MEASURE_EVERY = 60.0  # seconds

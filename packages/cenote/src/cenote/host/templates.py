@@ -23,10 +23,10 @@ from collections.abc import Collection
 from pathlib import Path
 
 from cenote.conf.hba import SUPERUSER
-from cenote.domain import ADMIN_USER, DEFAULT_DATABASE
 from cenote.errors import CenoteError
-from cenote.host import extensions, files, identifier
+from cenote.host import extensions, files, system_identifier
 from cenote.host.processes import Account
+from cenote.model.records import ADMIN_USER, DEFAULT_DATABASE
 
 # No superuser, as on the hosted product: https://docs.digitalocean.com/products/databases/postgresql/
 ADMIN_ATTRIBUTES = "LOGIN CREATEROLE CREATEDB REPLICATION BYPASSRLS"
@@ -104,7 +104,7 @@ def copy(source: Path, target: Path) -> None:
             os.rename(_spare(source), draft)
         except OSError:  # there is none, or the clusters are on another file system
             _copy(source, draft)
-        for changed in identifier.change(draft, identifier.new_identifier()):
+        for changed in system_identifier.change(draft, system_identifier.new_identifier()):
             _sync(changed)
         os.replace(draft, target)
     except BaseException:

@@ -1,4 +1,4 @@
 """The logs of a cluster's servers, and the sinks that they are sent to.
 
-Everything here is pure; ``host`` reads the files, and ``shipping.py`` sends.
+Everything here is pure; ``host`` reads the files, and ``agent`` sends.
 """

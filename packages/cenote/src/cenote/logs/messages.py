@@ -12,14 +12,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from cenote.model.records import LogSource
+
 MOST_TEXT = 64 * 1024  # characters of one message
-
-
-class Source(StrEnum):
-    """The server that writes a log."""
-
-    POSTGRES = "postgres"
-    PGBOUNCER = "pgbouncer"
 
 
 class Severity(StrEnum):
@@ -42,7 +37,7 @@ class Message:
     before it was emptied.
     """
 
-    source: Source
+    source: LogSource
     start: int
     end: int
     text: str = field(repr=False)  # a customer's statement, perhaps
@@ -73,7 +68,7 @@ class _Line:
 class _Collected:
     """A message to which further lines may come."""
 
-    def __init__(self, source: Source, start: int, first: _Line) -> None:
+    def __init__(self, source: LogSource, start: int, first: _Line) -> None:
         self._source, self._start, self.first = source, start, first
         self._lines, self._length = [first.text], len(first.text)
 
@@ -114,7 +109,7 @@ _PGBOUNCER = re.compile(r"(?P<word>NOISE|DEBUG|LOG|WARNING|ERROR|FATAL) ")
 _UTC = frozenset({"UTC", "GMT"})
 
 
-def messages(data: bytes, source: Source, start: int = 0) -> list[Message]:
+def messages(data: bytes, source: LogSource, start: int = 0) -> list[Message]:
     """Return the messages in a piece of a log that begins with a line, at ``start`` in the file.
 
     The last one may go on in what is not written yet.  A line without its end is left out.
@@ -141,7 +136,7 @@ def messages(data: bytes, source: Source, start: int = 0) -> list[Message]:
     return found
 
 
-def _line(text: str, source: Source) -> _Line:
+def _line(text: str, source: LogSource) -> _Line:
     at: datetime | None = None
     process: int | None = None
     rest = text
@@ -149,7 +144,7 @@ def _line(text: str, source: Source) -> _Line:
         at, process, rest = _time(when[1], when[2]), int(when[3]), text[when.end() :]
     elif who := _WHO.match(text):
         process, rest = int(who[1]), text[who.end() :]
-    if source is Source.PGBOUNCER:
+    if source is LogSource.PGBOUNCER:
         head = _PGBOUNCER.match(rest)
         return _Line(rest, head["word"] if head else "LOG", at, process)
     level, names = _postgres_head(rest)

@@ -5,14 +5,9 @@ It is there from the moment that the sink is made, and says only of what has bee
 
 from __future__ import annotations
 
-import re
-from uuid import UUID
-
 import msgspec
 
-from cenote.logs.messages import Source
-
-_NAME = re.compile(r"sink-([0-9a-f-]{36})\.json")
+from cenote.model.records import LogSource
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,25 +20,12 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 class Positions(msgspec.Struct, frozen=True, kw_only=True):
     """The place in each log, and the counts that the API shows."""
 
-    places: dict[Source, Place]
+    places: dict[LogSource, Place]
     lost_bytes: int = 0
     refused_messages: int = 0
 
-    def at(self, source: Source) -> Place:
+    def at(self, source: LogSource) -> Place:
         return self.places.get(source, Place())
-
-
-def name(sink_id: UUID) -> str:
-    return f"sink-{sink_id}.json"
-
-
-def sink_of(file_name: str) -> UUID | None:
-    """Return whose file this is; None when it is not of a sink."""
-    found = _NAME.fullmatch(file_name)
-    try:
-        return None if found is None else UUID(found[1])
-    except ValueError:
-        return None
 
 
 def written(positions: Positions) -> bytes:

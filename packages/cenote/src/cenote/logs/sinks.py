@@ -21,11 +21,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec.structs import replace
 
-from cenote.domain import Cluster, LogSink, Secret, SinkType
 from cenote.errors import Invalid, NotFound
 from cenote.logs import syslog
-from cenote.logs.reach import Address, Networks, refusal
+from cenote.logs.destinations import Address, Networks, refusal
 from cenote.logs.syslog import Format
+from cenote.model.records import Cluster, LogSink, Secret, SinkType
 
 MOST_SINKS = 8
 MOST_BYTES = 32 * 1024  # of a configuration; the whole cluster is one record

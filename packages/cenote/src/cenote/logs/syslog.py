@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from cenote.errors import Invalid
-from cenote.logs.messages import Message, Severity, Source
+from cenote.logs.messages import Message, Severity
+from cenote.model.records import LogSource
 
 LOCAL0 = 16  # the facility, RFC 5424 table 1
 MOST_TEMPLATE = 2048
@@ -70,7 +71,7 @@ def frame(message: Message, *, format: Format, host: str, template: str = "", da
 
 
 def priority(message: Message) -> int:
-    levels = _POSTGRES if message.source is Source.POSTGRES else _PGBOUNCER
+    levels = _POSTGRES if message.source is LogSource.POSTGRES else _PGBOUNCER
     return LOCAL0 * 8 + levels[message.severity]
 
 

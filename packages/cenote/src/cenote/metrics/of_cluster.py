@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from cenote import configuration
-from cenote.domain import Cluster, NodeStatus
 from cenote.metrics.text import Family, Kind, Page
-from cenote.observing import DatabaseNumbers, PoolNumbers, ServerNumbers
+from cenote.model.records import Cluster, NodeStatus
+from cenote.rules import configuration
+from cenote.stats.observer import DatabaseNumbers, PoolNumbers, ServerNumbers
 
 _MIB = 2**20
 

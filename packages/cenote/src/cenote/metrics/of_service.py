@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cenote import __version__
-from cenote.domain import ClusterStatus
-from cenote.metrics.counting import Requests
 from cenote.metrics.text import Family, Kind, Page
-from cenote.observing import ServiceNumbers
+from cenote.model.records import ClusterStatus
+from cenote.stats.counters import Requests
+from cenote.stats.observer import ServiceNumbers
 
 BUILD = Family("cenote_build_info", Kind.GAUGE, "What runs here; always 1.")
 REQUESTS = Family("cenote_api_requests_total", Kind.COUNTER, "Requests, by operation and status.")

@@ -8,10 +8,11 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from cenote import catalog, storage
-from cenote.catalog import Size
-from cenote.domain import ENGINE, Cluster, ClusterStatus, NodeStatus
 from cenote.errors import Invalid
+from cenote.model import catalog
+from cenote.model.catalog import Size
+from cenote.model.records import ENGINE, Cluster, ClusterStatus, NodeStatus
+from cenote.rules import storage
 from cenote.rules.words import either, shown
 
 NOT_FOR_THIS_ENGINE = "operation is not supported for this cluster type"

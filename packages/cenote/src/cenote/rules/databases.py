@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from cenote.domain import DEFAULT_DATABASE, Cluster, Database
 from cenote.errors import Invalid, NotFound
+from cenote.model.records import DEFAULT_DATABASE, Cluster, Database
 from cenote.rules.words import server_name, shown, unused
 
 MOST_DATABASES = 1_000

@@ -6,9 +6,9 @@ import re
 
 from msgspec.structs import replace
 
-from cenote import configuration
-from cenote.domain import Cluster, Pool, PoolMode
 from cenote.errors import Invalid, NotFound
+from cenote.model.records import Cluster, Pool, PoolMode
+from cenote.rules import configuration
 from cenote.rules.words import RESERVED_POOLS, shown
 
 MOST_POOLS = 21

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from cenote.domain import ADMIN_USER, Access, Cluster, User
 from cenote.errors import Invalid, NotFound
+from cenote.model.records import ADMIN_USER, Access, Cluster, User
 from cenote.rules.words import server_name, shown, unused
 
 MOST_USERS = 1_000  # the whole cluster is one record, and etcd takes no record over 1.5 MiB

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from cenote.errors import Unavailable
-from cenote.store import wire
-from cenote.store.gateway import Compacted, Gateway
-from cenote.store.patience import patiently
+from cenote.store import etcd_messages
+from cenote.store.client import Compacted, Gateway
+from cenote.store.retry import patiently
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class WatchCache:
             finally:
                 self.connected = False
 
-    def _apply(self, events: list[wire.Event]) -> None:
+    def _apply(self, events: list[etcd_messages.Event]) -> None:
         changed = set()
         for event in events:
             key, revision = event.kv.key.decode(), event.kv.mod_revision
@@ -126,7 +126,7 @@ class WatchCache:
         first = not self._known
         behind = False
         seen: set[str] = set()
-        new: list[wire.KeyValue] = []
+        new: list[etcd_messages.KeyValue] = []
         revision = 0
         async for page in self._gateway.pages(self._prefix, PAGE):
             revision = page.revision
@@ -149,7 +149,7 @@ class WatchCache:
         self._on_change(changed)
         self._advance(revision)
 
-    def _put(self, key: str, found: wire.KeyValue) -> None:
+    def _put(self, key: str, found: etcd_messages.KeyValue) -> None:
         self._known[key] = found.mod_revision
         self._view.put(key, found.value, found.mod_revision)
 

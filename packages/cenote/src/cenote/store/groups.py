@@ -7,10 +7,10 @@ from uuid import UUID
 
 import msgspec
 
-from cenote.domain import Cluster, Note
 from cenote.errors import Conflict
-from cenote.groups import Group, Network, Project, Tag
-from cenote.store import journal, wire
+from cenote.model.groups import Group, Network, Project, Tag
+from cenote.model.records import Cluster, Note
+from cenote.store import audit_log, etcd_messages
 from cenote.store.cache import WatchCache
 from cenote.store.tables import Keys, Tables
 from cenote.store.writer import Writer
@@ -68,12 +68,15 @@ class Groups:
             group = decide()
             key = self._keys.group(group)
             if removes:
-                conditions, operation = [wire.quiet(self._keys.clusters, revision)], wire.delete(key)
+                conditions, operation = (
+                    [etcd_messages.quiet(self._keys.clusters, revision)],
+                    etcd_messages.delete(key),
+                )
             else:
-                conditions = [wire.quiet(key.rpartition("/")[0] + "/", revision)]
-                conditions += [wire.exists(key)] if self._is_known(group) else []
-                operation = wire.put(key, msgspec.json.encode(group))
-            noted = journal.noted(self._keys, self._tables.events, note, None)
+                conditions = [etcd_messages.quiet(key.rpartition("/")[0] + "/", revision)]
+                conditions += [etcd_messages.exists(key)] if self._is_known(group) else []
+                operation = etcd_messages.put(key, msgspec.json.encode(group))
+            noted = audit_log.noted(self._keys, self._tables.events, note, None)
             outcome = await self._writer.write(conditions, [operation, *noted])
             done = outcome.revision
             await self._cache.wait_for_revision(done or revision + 1, SEEN_SECONDS)

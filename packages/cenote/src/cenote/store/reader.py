@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 from uuid import UUID
 
-from cenote.domain import Cluster, Event, Host, MetricsLogin, NodeStatus, Token
+from cenote.model.records import Cluster, Event, Host, MetricsLogin, NodeStatus, Token
 from cenote.store.cache import WatchCache
 from cenote.store.tables import Stored, Tables
 
@@ -47,6 +47,13 @@ class Reader:
             for stored in self._tables.clusters.values()
             if (deleted or stored.value.deleted_at is None) and (tag is None or tag in stored.value.tags)
         ]
+
+    def living_cluster(self, id: UUID) -> Cluster | None:
+        stored = self._tables.clusters.get(id)
+        return None if stored is None or stored.value.deleted_at is not None else stored.value
+
+    def living_clusters(self) -> list[Cluster]:
+        return [stored.value for stored in self.clusters(deleted=False)]
 
     def status(self, cluster_id: UUID, node_name: str) -> NodeStatus | None:
         return self._tables.statuses.get((cluster_id, node_name))

@@ -17,17 +17,17 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from cenote.domain import Cluster, Host, MetricsLogin, NodeStatus, Note, Token
 from cenote.errors import CenoteError, Conflict, Misconfigured, NotFound, Unavailable
-from cenote.store import journal, wire
+from cenote.model.records import Cluster, Host, MetricsLogin, NodeStatus, Note, Token
+from cenote.store import audit_log, etcd_messages
 from cenote.store.cache import WatchCache
-from cenote.store.changes import Changes
-from cenote.store.gateway import Gateway
+from cenote.store.client import Gateway
 from cenote.store.groups import SEEN_SECONDS, Groups
-from cenote.store.patience import patiently
-from cenote.store.presence import Presence
+from cenote.store.lease import Presence
 from cenote.store.reader import Reader
-from cenote.store.refusals import Refusals
+from cenote.store.rejected_requests import Refusals
+from cenote.store.retry import patiently
+from cenote.store.subscription import Changes
 from cenote.store.tables import Keys, Stored, Tables
 from cenote.store.writer import Outcome, Writer
 
@@ -98,9 +98,13 @@ class Store(Reader):
         """
         key, claims = self._keys.cluster(cluster.id), self._claims(cluster)
         outcome = await self._writer.write(
-            [wire.missing(key), *map(wire.missing, claims), *map(wire.exists, self.groups.of(cluster))],
             [
-                wire.put(key, msgspec.json.encode(cluster)),
+                etcd_messages.missing(key),
+                *map(etcd_messages.missing, claims),
+                *map(etcd_messages.exists, self.groups.of(cluster)),
+            ],
+            [
+                etcd_messages.put(key, msgspec.json.encode(cluster)),
                 *self._claim(claims, cluster),
                 *self._noted(note, cluster),
             ],
@@ -142,8 +146,8 @@ class Store(Reader):
             }
             removals = [key, *claims]
             outcome = await self._writer.write(
-                [wire.unchanged(key, stored.revision)],
-                [*map(wire.delete, removals), wire.delete_prefix(self._keys.statuses(id))],
+                [etcd_messages.unchanged(key, stored.revision)],
+                [*map(etcd_messages.delete, removals), etcd_messages.delete_prefix(self._keys.statuses(id))],
             )
             if outcome.revision:
                 await self._seen(outcome.revision)
@@ -151,7 +155,7 @@ class Store(Reader):
 
     async def remember(self, cluster: Cluster, note: Note) -> None:
         """Write an event of what was done to a cluster without a change of its record."""
-        conditions = [wire.exists(self._keys.cluster(cluster.id))]
+        conditions = [etcd_messages.exists(self._keys.cluster(cluster.id))]
         outcome = await self._writer.write(conditions, self._noted(note, cluster))
         await self._seen(outcome.revision)
 
@@ -161,7 +165,7 @@ class Store(Reader):
         if known is not None and msgspec.structs.replace(known, at=status.at) == status:
             return
         key = self._keys.status(cluster_id, node_name)
-        await self._put([wire.exists(self._keys.cluster(cluster_id))], key, status)
+        await self._put([etcd_messages.exists(self._keys.cluster(cluster_id))], key, status)
 
     async def announce_host(self, host: Host, ttl: int = 10) -> None:
         """Write the host and keep it there while we live; it vanishes ``ttl`` seconds after we do.
@@ -181,15 +185,15 @@ class Store(Reader):
         found = [sha256_hex for sha256_hex, token in self._tables.tokens.items() if token.id == id]
         if not found:
             raise NotFound()
-        removals = [wire.delete(self._keys.token(one)) for one in found]
+        removals = [etcd_messages.delete(self._keys.token(one)) for one in found]
         outcome = await self._writer.write([], [*removals, *self._noted(note)])
         await self._seen(outcome.revision)
 
     async def add_metrics_login(self, login: MetricsLogin) -> None:
         """Write the login for metrics, unless there is one."""
         key = self._keys.metrics_login
-        operations = [wire.put(key, msgspec.json.encode(login))]
-        outcome = await self._writer.write([wire.missing(key)], operations, look=[key])
+        operations = [etcd_messages.put(key, msgspec.json.encode(login))]
+        outcome = await self._writer.write([etcd_messages.missing(key)], operations, look=[key])
         await self._seen(outcome.revision or outcome.found[key].mod_revision)
 
     async def replace_metrics_login(self, login: MetricsLogin, note: Note | None = None) -> None:
@@ -239,14 +243,14 @@ class Store(Reader):
             entered = self.groups.of(value) - self.groups.of(current.value)
             outcome = await self._writer.write(
                 [
-                    wire.unchanged(key, current.revision),
-                    *map(wire.missing, claims),
-                    *map(wire.exists, entered),
+                    etcd_messages.unchanged(key, current.revision),
+                    *map(etcd_messages.missing, claims),
+                    *map(etcd_messages.exists, entered),
                 ],
                 [
-                    wire.put(key, msgspec.json.encode(value)),
+                    etcd_messages.put(key, msgspec.json.encode(value)),
                     *self._claim(claims, value),
-                    *map(wire.delete, freed),
+                    *map(etcd_messages.delete, freed),
                     *self._noted(note, value),
                 ],
                 look=[key, *claims],
@@ -274,17 +278,17 @@ class Store(Reader):
 
     async def _put(
         self,
-        conditions: list[wire.Condition],
+        conditions: list[etcd_messages.Condition],
         key: str,
         record: NodeStatus | Token | MetricsLogin,
         note: Note | None = None,
     ) -> None:
-        operations = [wire.put(key, msgspec.json.encode(record)), *self._noted(note)]
+        operations = [etcd_messages.put(key, msgspec.json.encode(record)), *self._noted(note)]
         outcome = await self._writer.write(conditions, operations)
         await self._seen(outcome.revision)
 
-    def _noted(self, note: Note | None, cluster: Cluster | None = None) -> list[wire.Operation]:
-        return [] if note is None else journal.noted(self._keys, self._tables.events, note, cluster)
+    def _noted(self, note: Note | None, cluster: Cluster | None = None) -> list[etcd_messages.Operation]:
+        return [] if note is None else audit_log.noted(self._keys, self._tables.events, note, cluster)
 
     def _claims(self, cluster: Cluster) -> set[str]:
         """The keys that no other cluster may have: its name while it lives, and its nodes' ports."""
@@ -292,8 +296,8 @@ class Store(Reader):
         ports = ((node.host, port) for node in cluster.nodes for port in node.ports)
         return names | {self._keys.port(host, port) for host, port in ports}
 
-    def _claim(self, claims: set[str], cluster: Cluster) -> list[wire.Operation]:
-        return [wire.put(claim, str(cluster.id).encode()) for claim in claims]
+    def _claim(self, claims: set[str], cluster: Cluster) -> list[etcd_messages.Operation]:
+        return [etcd_messages.put(claim, str(cluster.id).encode()) for claim in claims]
 
     def _taken(self, cluster: Cluster, outcome: Outcome) -> Conflict:
         """Which claim of the cluster another one holds."""

@@ -9,8 +9,8 @@ from uuid import UUID
 
 import msgspec
 
-from cenote.domain import Cluster, Event, Host, MetricsLogin, NodeStatus, Token
-from cenote.groups import Group, Network, Project, Tag
+from cenote.model.groups import Group, Network, Project, Tag
+from cenote.model.records import Cluster, Event, Host, MetricsLogin, NodeStatus, Token
 
 T = TypeVar("T")
 

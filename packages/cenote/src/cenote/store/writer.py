@@ -13,9 +13,9 @@ from uuid import uuid4
 
 import msgspec
 
-from cenote.store import wire
-from cenote.store.gateway import Gateway, LeaseLost
-from cenote.store.patience import patiently
+from cenote.store import etcd_messages
+from cenote.store.client import Gateway, LeaseLost
+from cenote.store.retry import patiently
 from cenote.store.tables import Keys
 
 MARK_SECONDS = 3600  # marks vanish this long after their writer's last sign of life
@@ -26,7 +26,7 @@ class Outcome(msgspec.Struct, frozen=True):
     """``revision`` is that of the write, 0 when a condition failed; ``found`` is then what the keys held."""
 
     revision: int
-    found: dict[str, wire.KeyValue]
+    found: dict[str, etcd_messages.KeyValue]
 
 
 class Writer:
@@ -43,8 +43,8 @@ class Writer:
 
     async def write(
         self,
-        conditions: list[wire.Condition],
-        operations: list[wire.Operation],
+        conditions: list[etcd_messages.Condition],
+        operations: list[etcd_messages.Operation],
         look: list[str] | None = None,
     ) -> Outcome:
         """Carry out ``operations`` if all ``conditions`` hold, else read the keys in ``look``.
@@ -53,11 +53,11 @@ class Writer:
         Unavailable when etcd does not answer for 10 seconds: then it may or may not have happened.
         """
         mark, word = self._free.pop() if self._free else self._new_mark(), uuid4().bytes
-        misses = [wire.get(key) for key in (mark, *(look or ()))]
+        misses = [etcd_messages.get(key) for key in (mark, *(look or ()))]
 
-        async def attempt() -> wire.TransactionResponse:
-            done = [*operations, wire.put(mark, word, await self._leased())]
-            return await self._gateway.transact(wire.TransactionRequest(conditions, done, misses))
+        async def attempt() -> etcd_messages.TransactionResponse:
+            done = [*operations, etcd_messages.put(mark, word, await self._leased())]
+            return await self._gateway.transact(etcd_messages.TransactionRequest(conditions, done, misses))
 
         try:
             answer = await patiently(attempt)

@@ -1,0 +1,120 @@
+"""Runs the nodes of one host: wakes their tasks when records change, and keeps what they all need.
+
+The work on one node is ``node.py``'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from uuid import UUID
+
+import msgspec
+
+from cenote.agent.log_shipping import Shipping
+from cenote.agent.node_loop import NodeTask
+from cenote.engine.context import Site
+from cenote.errors import CenoteError, Unavailable
+from cenote.host import processes, system
+from cenote.host.executor import Machine
+from cenote.model.records import Host
+from cenote.stats.counters import Passes
+from cenote.store.store import Store
+
+log = logging.getLogger(__name__)
+
+REAP_EVERY = 0.5  # seconds
+ANNOUNCE_EVERY = 10.0  # seconds
+STOCK_AFTER = 0.3  # seconds; the cluster that took the spare goes first
+AT_ONCE = 4  # templates that are copied at the same time
+
+
+class Agent:
+    """Runs the nodes of one host, and announces that it is there."""
+
+    def __init__(
+        self, store: Store, machine: Machine, site: Site, host: Host, shipping: Shipping | None = None
+    ) -> None:
+        self._store, self._machine, self._site, self._host = store, machine, site, host
+        self.passes = Passes()
+        self._shipping = shipping
+        self._tasks: dict[UUID, NodeTask] = {}
+        self._turn = asyncio.Semaphore(AT_ONCE)
+
+    async def run(self) -> None:
+        """Work until cancelled.  The servers go on when this ends."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._announce(), name="announcing this host")
+                group.create_task(self._prepare(), name="making templates")
+                group.create_task(self._follow(), name="following the records")
+                group.create_task(self._reap(), name="reaping")
+        finally:
+            if self._shipping is not None:
+                await self._shipping.stop()
+            await asyncio.gather(*(task.stop() for task in self._tasks.values()))
+
+    async def _follow(self) -> None:
+        with self._store.changes() as changes:
+            async for cluster_id in changes:
+                self._wake(cluster_id)
+
+    async def _reap(self) -> None:
+        """Collect what has ended; uvloop keeps the signal that would tell of it for itself."""
+        while True:
+            await asyncio.sleep(REAP_EVERY)
+            processes.reap()
+
+    async def _announce(self) -> None:
+        while True:
+            try:
+                await self._store.announce_host(self._host_now())
+            except Unavailable:
+                pass  # what was announced stays as long as its lease is kept
+            except OSError as error:  # such as no file descriptor being left
+                log.warning("cannot look which ports are in use: %s", error)
+            await asyncio.sleep(ANNOUNCE_EVERY)
+
+    def _host_now(self) -> Host:
+        claimed = self._store.ports(self._host.name)
+        busy = [
+            port
+            for port in sorted(system.listening_ports() - claimed)
+            if self._host.first_port <= port <= self._host.last_port
+        ]
+        return msgspec.structs.replace(self._host, busy_ports=tuple(busy))
+
+    async def _prepare(self) -> None:
+        """Have a template and a spare of each version before the next cluster asks for one."""
+        while True:
+            made = []
+            for version in self._host.versions:
+                try:
+                    made.append(await self._machine.stock(version))
+                except (CenoteError, OSError) as error:
+                    log.warning("no template for PostgreSQL %s: %s", version, error)
+            if len(made) == len(self._host.versions):
+                try:
+                    await self._machine.tidy(made)
+                except OSError as error:
+                    log.warning("old templates cannot be removed: %s", error)
+            await self._machine.copied()
+            await asyncio.sleep(STOCK_AFTER)
+
+    def _wake(self, cluster_id: UUID) -> None:
+        stored = self._store.cluster(cluster_id)
+        if self._shipping is not None:
+            self._shipping.wake(cluster_id)
+        task = self._tasks.get(cluster_id)
+        if stored is None:
+            if task is not None and task.finished:
+                del self._tasks[cluster_id]
+            return
+        node = next((node for node in stored.value.nodes if node.host == self._host.name), None)
+        if node is None:
+            return
+        if task is None or task.finished:
+            task = self._tasks[cluster_id] = NodeTask(
+                self._store, self._machine, self._site, cluster_id, node.name, self._turn, self.passes
+            )
+        task.wake.set()

@@ -1,0 +1,77 @@
+"""Resizing a cluster, and moving it to another region.
+
+Both are answered at once; the status shows that the cluster is on its way, until the agent has brought it
+there.
+"""
+
+from __future__ import annotations
+
+from litestar import HttpMethod
+from litestar.response.base import ASGIResponse
+
+from cenote import rules
+from cenote.api import schema_fields
+from cenote.api.auth import UPDATE
+from cenote.api.config import surroundings
+from cenote.api.networks import network_of
+from cenote.api.service import Body, Call, accepted, operation
+from cenote.model.records import Cluster, EventType
+from cenote.rules import configuration, storage
+
+PATH = "/v2/databases/{database_cluster_uuid:str}"
+
+
+class Resize(Body):
+    """Without ``storage_size_mib`` a cluster gets the storage that the size brings."""
+
+    size: schema_fields.SizeSlug
+    num_nodes: schema_fields.NodeCount
+    storage_size_mib: schema_fields.StorageMib | None = None
+
+
+class Migrate(Body):
+    region: schema_fields.RegionSlug
+    private_network_uuid: schema_fields.OptionalId | None = None
+
+
+@operation(HttpMethod.PUT, PATH + "/resize", scope=UPDATE, status=202, body=Resize, also=(412,))
+async def resize_cluster(request: Call) -> ASGIResponse:
+    """Resize a cluster; clients of its pools notice nothing, also when the server has to restart."""
+    cluster = request.cluster().value
+    wanted = await request.decoded(Resize)
+    rules.num_nodes(wanted.num_nodes)
+    size = rules.size(wanted.size)
+    storage_mib = rules.storage_mib(wanted.storage_size_mib, size)
+    around = surroundings(request.service, cluster)
+    status = request.service.store.status(cluster.id, cluster.primary.name)
+    used_mib = 0 if status is None else status.used_mib
+
+    def resized(current: Cluster) -> Cluster:
+        request.require_idle(current)
+        after = rules.resize(current, size, storage_mib)
+        if storage_mib < current.storage_mib:
+            storage.holds(storage_mib, used_mib)
+        configuration.fits(after, around)
+        return after
+
+    await request.service.store.update_cluster(cluster.id, resized, request.note(EventType.CLUSTER_UPDATE))
+    return accepted()
+
+
+@operation(HttpMethod.PUT, PATH + "/migrate", scope=UPDATE, status=202, body=Migrate, also=(412,))
+async def migrate_cluster(request: Call) -> ASGIResponse:
+    """Move a cluster to another region, which is a label here: its servers stay where they are."""
+    cluster = request.cluster().value
+    wanted = await request.decoded(Migrate)
+    region = rules.region(wanted.region)
+    network_id = network_of(request.service, wanted.private_network_uuid, region)
+
+    def migrated(current: Cluster) -> Cluster:
+        request.require_idle(current)
+        return rules.migrate(current, region, network_id)
+
+    await request.service.store.update_cluster(cluster.id, migrated, request.note(EventType.CLUSTER_UPDATE))
+    return accepted()
+
+
+ROUTES = (resize_cluster, migrate_cluster)

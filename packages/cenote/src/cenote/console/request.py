@@ -1,0 +1,189 @@
+"""One request to the console, as its pages see it, and how pages are declared."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from litestar import HttpMethod, Request
+from litestar.datastructures import State
+from litestar.handlers import HTTPRouteHandler
+from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
+
+from cenote.console import sessions
+from cenote.console.api_client import Backend, NotAllowed, SignedOut
+from cenote.console.rendering import Pages
+from cenote.console.sessions import Seals, Session
+from cenote.security.throttle import Patience
+
+EVERYTHING = "*"
+FORM_TOKEN = "form_token"  # noqa: S105 - the name of a field
+WAS = "was."  # before the name of a field: what stood in it when the form was made
+STALE = "This page was too old, or not of this console. Nothing was changed; please try again."
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """What all pages share."""
+
+    api: ASGIApp
+    seals: Seals
+    pages: Pages
+    patience: Patience
+
+
+class Typed(dict[str, str]):
+    """The fields of a form; one that was not sent is empty."""
+
+    def __missing__(self, name: str) -> str:
+        return ""
+
+    def changed(self) -> Typed:
+        """Return the form without the fields that were left as they were, which others may have changed."""
+        return Typed((name, text) for name, text in self.items() if text != self.get(WAS + name))
+
+
+class Visit(Request[None, None, State]):
+    """A request; ``session`` is there on every page that was not declared as open."""
+
+    @property
+    def console(self) -> Console:
+        console: Console = self.app.state.console
+        return console
+
+    @property
+    def maybe_session(self) -> Session | None:
+        kept: dict[str, Any] = self.scope["state"]
+        if "cenote_session" not in kept:
+            kept["cenote_session"] = self.console.seals.session(self.cookies.get(sessions.SESSION, ""))
+        session: Session | None = kept["cenote_session"]
+        return session
+
+    @property
+    def signed_in(self) -> Session:
+        session = self.maybe_session
+        if session is None:
+            raise SignedOut
+        return session
+
+    @property
+    def api(self) -> Backend:
+        """The API, called with the token of whoever is signed in."""
+        return self.api_with(self.signed_in.token)
+
+    def api_with(self, token: str) -> Backend:
+        host = self.headers.get("host", "localhost").encode("latin-1", "replace")
+        return Backend(self.console.api, token, self.scope.get("client"), host)
+
+    def can(self, scope: str) -> bool:
+        """Whether the token has a scope; what it has not is not offered, and refused by the API."""
+        session = self.maybe_session
+        return session is not None and not {scope, EVERYTHING}.isdisjoint(session.scopes)
+
+    @property
+    def address(self) -> str:
+        """Where the request comes from."""
+        client = self.scope.get("client")
+        return client[0] if client else ""
+
+    @property
+    def wants_json(self) -> bool:
+        """Whether a script asks."""
+        return self.headers.get("accept", "").startswith("application/json")
+
+    async def typed(self) -> Typed:
+        """Return the fields of the form that was sent, without the blanks around them."""
+        form = await self.form()
+        return Typed((name, value.strip()) for name, value in form.items() if isinstance(value, str))
+
+    async def guard(self) -> None:
+        """Refuse a form that no page of this session has made, or that a browser sends from elsewhere."""
+        # Where no referrer is told, browsers say "null" for the origin of a form, and the truth in the other.
+        site, origin = self.headers.get("sec-fetch-site", ""), self.headers.get("origin", "")
+        if site not in ("", "same-origin", "none"):
+            raise NotAllowed(403, STALE)
+        if origin and not (origin == "null" and site) and origin != f"https://{self.headers.get('host', '')}":
+            raise NotAllowed(403, STALE)
+        given = self.headers.get("x-form-token") or (await self.typed())[FORM_TOKEN]
+        id = self._form_id()
+        if not id or not self.console.seals.made_form(id, given):
+            raise NotAllowed(403, STALE)
+
+    def _form_id(self) -> str:
+        session = self.maybe_session
+        if session is not None:
+            return session.id
+        return (self.console.seals.open(sessions.VISIT, self.cookies.get(sessions.VISIT, "")) or b"").decode()
+
+    def show(
+        self, template: str, status: int = 200, headers: Mapping[str, str] | None = None, **context: Any
+    ) -> ASGIResponse:
+        """Return a page."""
+        seals = self.console.seals
+        cookies: list[tuple[str, str]] = []
+        id = self._form_id()
+        if not id:
+            id = sessions.new_id()
+            cookies.append(
+                sessions.cookie(sessions.VISIT, seals.seal(sessions.VISIT, id.encode()), sessions.SECONDS)
+            )
+        said = seals.open(sessions.SAID, self.cookies.get(sessions.SAID, ""))
+        if said is not None:
+            cookies.append(sessions.cookie(sessions.SAID, "", 0))
+        body = self.console.pages.render(
+            template,
+            visit=self,
+            session=self.maybe_session,
+            path=self.scope["path"],
+            can=self.can,
+            form_token=seals.form_token(id),
+            said=None if said is None else said.decode(),
+            **context,
+        )
+        return ASGIResponse(
+            body=body.encode(),
+            media_type="text/html",
+            status_code=status,
+            headers=[*(headers or {}).items(), *cookies],
+        )
+
+    def go(self, path: str, *, said: str = "", cookies: tuple[tuple[str, str], ...] = ()) -> ASGIResponse:
+        """Return the way to another page, which shall say what was done."""
+        set_cookies = list(cookies)
+        if said:
+            sealed = self.console.seals.seal(sessions.SAID, said.encode())
+            set_cookies.append(sessions.cookie(sessions.SAID, sealed, sessions.SAID_SECONDS))
+        return ASGIResponse(
+            status_code=303,
+            media_type="text/plain",
+            headers=[("location", path), *set_cookies],
+        )
+
+    def json(self, value: Any) -> ASGIResponse:  # type: ignore[override]
+        return ASGIResponse(body=msgspec.json.encode(value), media_type="application/json")
+
+
+Showing = Callable[[Visit], Awaitable[ASGIResponse]]
+
+
+def page(
+    method: HttpMethod, path: str, *, open_to_all: bool = False
+) -> Callable[[Showing], HTTPRouteHandler]:
+    """Make a route of a coroutine; whoever is not signed in is sent to sign in, and forms are guarded."""
+
+    def declare(showing: Showing) -> HTTPRouteHandler:
+        async def handle(request: Visit) -> ASGIResponse:
+            if not open_to_all:
+                _ = request.signed_in
+            if method is not HttpMethod.GET:
+                await request.guard()
+            return await showing(request)
+
+        handle.__name__ = handle.__qualname__ = getattr(showing, "__name__", "handle")
+        methods = [HttpMethod.GET, HttpMethod.HEAD] if method is HttpMethod.GET else [method]
+        return HTTPRouteHandler(path, http_method=methods, status_code=200)(handle)
+
+    return declare

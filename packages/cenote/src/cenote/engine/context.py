@@ -1,0 +1,54 @@
+"""What a plan is made from: the record, the node of it that is meant, and the place where it stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cenote.model import catalog
+from cenote.model.changes import Program
+from cenote.model.paths import Layout, NodePaths
+from cenote.model.records import Cluster, Node
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What is the same for all nodes of a host."""
+
+    layout: Layout
+    listen: tuple[str, ...]
+    service_user: str
+    server_user: str
+    binaries: dict[str, Path] = field(repr=False)
+    pgbouncer: Path
+    memory_mib: int
+    libraries: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)  # by major version
+    ephemeral: bool = False  # the data goes when the service ends
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    cluster: Cluster
+    node: Node
+    site: Site
+
+    @property
+    def paths(self) -> NodePaths:
+        return self.site.layout.node(self.cluster.id)
+
+    @property
+    def size(self) -> catalog.Size:
+        return catalog.SIZES[self.cluster.size]
+
+    @property
+    def server(self) -> Program:
+        # A version that is not on this machine is reported when its template is asked for.
+        return self.paths.server(self.site.binaries.get(self.cluster.version, Path("missing")))
+
+    @property
+    def bouncer(self) -> Program:
+        return self.paths.bouncer(self.site.pgbouncer)
+
+    @property
+    def programs(self) -> tuple[Program, Program]:
+        return self.server, self.bouncer

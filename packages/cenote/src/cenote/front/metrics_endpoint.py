@@ -1,0 +1,252 @@
+"""Metrics of the clusters on this host: HTTPS on a port of each cluster's own, for Prometheus to scrape.
+
+A scraper knows a host and a port and nothing else, so the port says which cluster is meant.  Each is served
+with the cluster's own certificate, to its trusted sources, for the login of the API's
+``/v2/databases/metrics/credentials``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+import uvicorn
+from litestar.enums import ScopeType
+from litestar.types import Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from cenote.errors import Conflict, NotFound, TooManyRequests, Unavailable
+from cenote.host import files
+from cenote.http.timeouts import TimedProtocol
+from cenote.http.tls_listener import RETRY_SECONDS, Door
+from cenote.metrics import of_cluster
+from cenote.metrics.of_cluster import Observed
+from cenote.metrics.text import CONTENT_TYPE
+from cenote.model import catalog, firewall
+from cenote.model.paths import Layout
+from cenote.model.records import Cluster, Node
+from cenote.rules import port_allocation
+from cenote.security import basic_auth, certificates
+from cenote.security.sealing import Sealer
+from cenote.stats.observer import Observer
+from cenote.store import Store, Stored
+
+T = TypeVar("T")
+Refusal = tuple[int, bytes, tuple[bytes, bytes]]  # status, text, and a header
+
+log = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 6.0  # of a server or a pooler, before it is given up
+
+
+class Scraping:
+    """Serves the metrics of every cluster that has a node on this host, and follows the records."""
+
+    def __init__(
+        self,
+        store: Store,
+        sealer: Sealer,
+        observer: Observer,
+        layout: Layout,
+        host: str,
+        listen: Iterable[str],
+        state: ServerState,
+    ) -> None:
+        """``state`` is that of the API's HTTP server, which ends these connections with its own."""
+        self._store, self._sealer, self._observer, self._layout = store, sealer, observer, layout
+        self._host, self._listen, self._state = host, tuple(listen), state
+        self._doors: dict[UUID, tuple[int, asyncio.Task[None]]] = {}  # port, or 0 while there is none
+        self._clusters: dict[int, UUID] = {}
+        self._questions: dict[tuple[UUID, str], asyncio.Task[Any]] = {}
+        self._guard = basic_auth.Guard()
+        self._config = uvicorn.Config(
+            self._answer,
+            interface="asgi3",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+        )
+        self._config.load()
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        try:
+            with self._store.changes() as changes:
+                async for id in changes:
+                    self._follow(id)
+        finally:
+            tasks = [*(task for _, task in self._doors.values()), *self._questions.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- Listening where the records say
+
+    def _follow(self, id: UUID) -> None:
+        """Open, move or close the door of a cluster whose record has changed."""
+        stored = self._store.cluster(id)
+        node = None if stored is None else self._node(stored.value)
+        port, task = self._doors.get(id, (None, None))
+        if node is not None and node.metrics_port == port:
+            return
+        if task is not None and port is not None:
+            task.cancel()
+            del self._doors[id]
+            self._clusters.pop(port, None)
+        if node is None:
+            return
+        if node.metrics_port:
+            self._clusters[node.metrics_port] = id
+            task = asyncio.create_task(self._door(id, node.metrics_port).serve(), name=f"metrics of {id}")
+        else:
+            task = asyncio.create_task(self._choose_port(id), name=f"a metrics port for {id}")
+        self._doors[id] = node.metrics_port, task
+
+    def _door(self, id: UUID, port: int) -> Door:
+        return Door(
+            self._listen,
+            port,
+            lambda client: (stored := self._store.cluster(id)) is not None and _admits(stored.value, client),
+            lambda: self._certificate(id),
+            lambda: TimedProtocol(self._config, self._state, {}),
+        )
+
+    def _node(self, cluster: Cluster) -> Node | None:
+        if cluster.deleted_at is not None:
+            return None
+        return next((node for node in cluster.nodes if node.host == self._host), None)
+
+    async def _choose_port(self, id: UUID) -> None:
+        """Give a port to a node whose record is older than metrics."""
+        told = False
+        while True:
+            host = self._store.host(self._host)
+            port = (
+                None
+                if host is None
+                else port_allocation.free_metrics_port(host, self._store.ports(host.name))
+            )
+            try:
+                if host is not None and port is not None:
+                    await self._store.update_cluster(id, _giving(host.name, port))
+                    return  # the changed record leads to the next step
+            except (Unavailable, Conflict) as error:
+                log.debug("no metrics port for %s yet: %s", id, error)
+            except NotFound:
+                return
+            if host is not None and port is None and not told:
+                log.warning("no port is left for the metrics of cluster %s; widen --ports", id)
+                told = True
+            await asyncio.sleep(RETRY_SECONDS)
+
+    def _certificate(self, id: UUID) -> bytes | None:
+        return files.read(self._layout.node(id).certificate)
+
+    # -- Answering
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            return
+        server, client = scope["server"], scope["client"]
+        id = None if server is None else self._clusters.get(server[1] or 0)
+        stored = None if id is None else self._store.cluster(id)
+        authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
+        if stored is None or stored.value.deleted_at is not None:
+            await _send(send, 404, b"there is no such cluster\n")
+        elif client is None or not _admits(stored.value, client[0]):
+            await _send(send, 403, b"not a trusted source of this cluster\n")
+        elif (refused := self._refused(authorization, client[0])) is not None:
+            await _send(send, *refused)
+        elif scope["path"] != "/metrics":
+            await _send(send, 404, b"there is /metrics, and nothing else\n")
+        elif scope["method"] not in ("GET", "HEAD"):
+            await _send(send, 405, b"there is nothing to change here\n", (b"allow", b"GET, HEAD"))
+        else:
+            page = await self._page(stored)
+            await _send(send, 200, page, (b"content-type", CONTENT_TYPE.encode()))
+
+    def _refused(self, authorization: bytes | None, address: str) -> Refusal | None:
+        try:
+            if self._guard.admits(authorization, self._store.metrics_login(), self._sealer, address):
+                return None
+        except TooManyRequests as error:
+            return 429, f"{error.message}\n".encode(), (b"retry-after", b"%d" % (error.retry_after or 0))
+        return 401, b"the login for metrics is needed\n", basic_auth.CHALLENGE
+
+    async def _page(self, stored: Stored[Cluster]) -> bytes:
+        cluster = stored.value
+        server, pools = await asyncio.gather(
+            self._asked(cluster.id, "server", lambda: self._observer.server(cluster)),
+            self._asked(cluster.id, "pools", lambda: self._observer.pools(cluster)),
+        )
+        found = Observed(
+            status=self._store.status(cluster.id, cluster.primary.name),
+            certificate_expires_at=_expiry(self._certificate(cluster.id)),
+            server=server,
+            pools=pools,
+        )
+        full_version = catalog.versions(self._store.hosts()).get(cluster.version, cluster.version)
+        # A page of many databases takes a while to write.
+        return await asyncio.to_thread(of_cluster.render, cluster, full_version, found)
+
+    async def _asked(self, id: UUID, what: str, question: Callable[[], Awaitable[T]]) -> T | None:
+        """Return the answer to a question; None when there is none, or it takes too long.
+
+        Who asks the same meanwhile waits for the same answer, so a server that hangs is asked once only.
+        """
+        key = id, what
+        task = self._questions.get(key)
+        if task is None:
+            task = self._questions[key] = asyncio.create_task(_unless_away(question))
+            task.add_done_callback(lambda _: self._questions.pop(key, None))
+        done, _ = await asyncio.wait({task}, timeout=ANSWER_SECONDS)
+        return task.result() if done else None
+
+
+async def _unless_away(question: Callable[[], Awaitable[T]]) -> T | None:
+    try:
+        return await question()
+    except Unavailable as error:
+        log.debug("%s", error)
+        return None
+
+
+def _giving(host: str, port: int) -> Callable[[Cluster], Cluster]:
+    def change(cluster: Cluster) -> Cluster:
+        nodes = tuple(
+            msgspec.structs.replace(node, metrics_port=port)
+            if node.host == host and not node.metrics_port
+            else node
+            for node in cluster.nodes
+        )
+        return cluster if nodes == cluster.nodes else msgspec.structs.replace(cluster, nodes=nodes)
+
+    return change
+
+
+def _admits(cluster: Cluster, client: str) -> bool:
+    address = firewall.address_of(client)
+    return address is not None and firewall.admits(firewall.networks(cluster.firewall), address)
+
+
+def _expiry(certificate: bytes | None) -> datetime | None:
+    try:
+        return None if not certificate else certificates.expires_at(certificate)
+    except ValueError:
+        return None
+
+
+async def _send(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    given = [(b"content-length", b"%d" % len(body)), *headers]
+    if b"content-type" not in dict(headers):
+        given.append((b"content-type", b"text/plain; charset=utf-8"))
+    await send({"type": "http.response.start", "status": status, "headers": given})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

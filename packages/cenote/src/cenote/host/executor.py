@@ -1,0 +1,208 @@
+"""Carries out changes, one at a time, without deciding anything."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import assert_never
+
+from cenote.conf.hba import SUPERUSER
+from cenote.errors import CenoteError, Misconfigured
+from cenote.host import files, processes, sql, system, templates
+from cenote.host.processes import Account, Process
+from cenote.model.changes import (
+    Change,
+    CopyTemplate,
+    Disconnect,
+    EndProcesses,
+    IssueCertificate,
+    MakeDirectory,
+    Program,
+    Reload,
+    Remove,
+    Restart,
+    Resume,
+    Sql,
+    Start,
+    Stop,
+    Wait,
+    WriteFile,
+)
+from cenote.model.paths import Layout
+from cenote.rules.storage import Use
+from cenote.security import certificates
+from cenote.security.sealing import Sealer
+
+_RELOAD_SECONDS = 10
+_GRACE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """When that began, and how many seconds it took."""
+
+    use: Use
+    at: float
+    took: float
+
+
+class Machine:
+    """This host: its folders, its system account for servers, and the programs found on it."""
+
+    def __init__(
+        self, layout: Layout, account: Account, binaries: dict[str, Path], authority_sealer: Sealer
+    ) -> None:
+        self.layout = layout
+        self.account = account
+        self._binaries = binaries
+        self._sealer = authority_sealer
+        self._template_lock = asyncio.Lock()
+        self._listening: dict[int, Process] = {}
+        self._copied = asyncio.Event()
+        self._uses: dict[Path, Measured] = {}
+        self.settled: dict[Path, object] = {}  # what was loaded, by stamp, of servers that need no restart
+
+    async def do(self, change: Change, session: sql.Session) -> None:
+        """Carry out one change; raise CenoteError or OSError when the machine refuses it."""
+        match change:
+            case MakeDirectory(path, mode):
+                files.make_directory(path, mode, self.account.owner)
+            case WriteFile(path, content, mode):
+                files.write(path, content, mode, self.account.owner)
+            case Remove(path):
+                self._uses = {known: use for known, use in self._uses.items() if path not in known.parents}
+                self.settled = {known: it for known, it in self.settled.items() if path not in known.parents}
+                await asyncio.to_thread(files.remove, path)
+            case CopyTemplate(version, target):
+                source = await self.template(version)
+                await asyncio.to_thread(templates.copy, source, target)
+                self._copied.set()
+            case IssueCertificate(path, names, authority):
+                key = self._sealer.open(authority.sealed_key).reveal()
+                issued = certificates.issue(authority.certificate, key, names)
+                files.write(path, issued, 0o600, self.account.owner)
+            case Start(program, digest):
+                self._start(program, digest)
+            case Reload(program, digest):
+                await self._reload(program, digest, session)
+            case Stop(program):
+                process = processes.find(program)
+                if process is not None:
+                    await processes.stop(process, program.stop_signal, program.kill_after)
+            case Restart(program, pooler, digest, patience):
+                await self._restart(program, pooler, digest, patience, session)
+            case Resume(pooler):
+                if await session.paused():
+                    await sql.console(session.sockets, session.pool_port, "RESUME")
+            case EndProcesses(directory, executable):
+                # PostgreSQL gives its shared memory back on SIGQUIT, and on SIGKILL it cannot.
+                found = processes.below(directory, executable)
+                stopping = (processes.stop(process, signal.SIGQUIT, _GRACE_SECONDS) for process in found)
+                await asyncio.gather(*stopping)
+            case Sql(database, summary, statements, atomic):
+                await session.run(database, summary, statements, atomic)
+            case Disconnect(clients):
+                await sql.disconnect(session.sockets, session.pool_port, clients)
+            case Wait():
+                pass
+            case _:
+                assert_never(change)
+
+    def listens(self, process: Process, port: int) -> bool:
+        """Return whether this very process listens on a TCP port.
+
+        Once it does, it does so until it ends, so the kernel's slow table is read no more for it.
+        """
+        if self._listening.get(port) != process and port in system.listening_sockets(process.pid):
+            self._listening[port] = process
+        return self._listening.get(port) == process
+
+    async def disk_use(self, folder: Path, max_age: float) -> Use:
+        """Return how full the storage is; measured again when that was ``max_age`` seconds ago.
+
+        A folder of many files takes its time, so that takes no more than a twentieth of all time.
+        """
+        now = asyncio.get_running_loop().time
+        known, begun = self._uses.get(folder), now()
+        if known is None or begun - known.at > max(max_age, 20 * known.took):
+            use = await asyncio.to_thread(system.disk_use, folder)
+            known = self._uses[folder] = Measured(use, begun, now() - begun)
+        return known.use
+
+    async def template(self, version: str) -> Path:
+        """Return the template of a major version; the first call for a version makes it."""
+        binaries = self._binaries.get(version)
+        if binaries is None:
+            raise Misconfigured(
+                f"PostgreSQL {version} is not on this machine; install postgresql-{version}, restart Cenote"
+            )
+        async with self._template_lock:
+            return await asyncio.to_thread(templates.template, self.layout.templates, binaries, self.account)
+
+    async def stock(self, version: str) -> Path:
+        """Have a template and a spare copy of it; return the template."""
+        source = await self.template(version)
+        await asyncio.to_thread(templates.stock, source)
+        return source
+
+    async def tidy(self, kept: Collection[Path]) -> None:
+        """Remove all but these templates and their spares; not while one is being stocked."""
+        async with self._template_lock:
+            await asyncio.to_thread(templates.tidy, self.layout.templates, kept)
+
+    async def copied(self) -> None:
+        """Wait until a cluster was made, which may have taken a spare."""
+        await self._copied.wait()
+        self._copied.clear()
+
+    def _start(self, program: Program, digest: str) -> None:
+        process = processes.start(program, self.account)
+        if process is not None:
+            self._stamp(program, process, digest)
+
+    async def _restart(
+        self, program: Program, pooler: Program, digest: str, patience: float, session: sql.Session
+    ) -> None:
+        await asyncio.to_thread(processes.try_out, program, self.account)
+        await session.close()
+        async with contextlib.AsyncExitStack() as stack:
+            if processes.find(pooler) is not None:
+                await stack.enter_async_context(sql.paused(session.sockets, session.pool_port, patience))
+            process = processes.find(program)
+            if process is not None:
+                await processes.stop(process, program.stop_signal, program.kill_after)
+            self._start(program, digest)
+
+    async def _reload(self, program: Program, digest: str, session: sql.Session) -> None:
+        process = processes.find(program)
+        if process is None:
+            raise CenoteError(f"{program.name} ended before it could read its configuration again")
+        if program.name == "PostgreSQL":
+            await _reload_server(session)
+        else:
+            await sql.console(session.sockets, session.pool_port, "RELOAD")
+        self._stamp(program, process, digest)
+
+    def _stamp(self, program: Program, process: Process, digest: str) -> None:
+        content = f"{process.pid} {process.started} {digest}\n".encode()
+        files.write(program.stamp, content, 0o600, self.account.owner)
+
+
+async def _reload_server(session: sql.Session) -> None:
+    """Reload PostgreSQL and wait until connections made from here on have the new configuration.
+
+    The signal is asynchronous: the server tells when it last read its files, to whoever connects after that.
+    """
+    [(before,)] = await session.rows(SUPERUSER, "SELECT pg_conf_load_time() FROM pg_reload_conf()")
+    deadline = asyncio.get_running_loop().time() + _RELOAD_SECONDS
+    while asyncio.get_running_loop().time() < deadline:
+        await session.close()
+        [(after,)] = await session.rows(SUPERUSER, "SELECT pg_conf_load_time()")
+        if after > before:
+            return
+        await asyncio.sleep(0.005)
+    raise CenoteError("PostgreSQL did not read its configuration again within 10 seconds")

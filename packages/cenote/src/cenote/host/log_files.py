@@ -1,0 +1,128 @@
+"""The log files of servers: reading them, and giving the space of their beginnings back.
+
+A server holds its log open for as long as it lives, and cannot be told of another file.  So a log is one file
+that only ever grows, and what nobody needs any more is cut out of it as a hole, which takes no space
+(fallocate(2)).  No line is lost by that, none moves, and a place in the log is a number that stays true.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cenote.host import files
+from cenote.logs.messages import Message, messages
+from cenote.logs.positions import Place
+from cenote.model.records import LogSource
+
+KEPT = 16 * 2**20  # bytes of a log that stay for people to read
+BACKLOG = 256 * 2**20  # bytes of a log that are kept for sinks that have not got them yet
+STEP = 4 * 2**20  # bytes; less is not worth a hole
+BLOCK = 4096  # a hole frees whole blocks
+TAIL = 2**20  # bytes that an answer may be taken from
+
+_KEEP_SIZE, _PUNCH_HOLE = 0x01, 0x02  # linux/falloc.h
+_CURSOR = re.compile(r"(\d{1,20})-(\d{1,20})")
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What was read of a log: from ``start`` on, with the file's number and size."""
+
+    data: bytes = field(repr=False)
+    start: int
+    file: int
+    size: int
+
+
+def read(path: Path, start: int, most: int) -> Piece | None:
+    """Return up to ``most`` bytes from ``start`` on, None when there is no log.
+
+    Where the beginning has been cut out, the piece starts with the first whole line after that.
+    """
+    log = files.plain(path)
+    if log is None:
+        return None
+    with log:
+        number, size = os.fstat(log.fileno()).st_ino, os.fstat(log.fileno()).st_size
+        try:
+            there = os.lseek(log.fileno(), min(start, size), os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # there is nothing but a hole, or nothing at all
+                raise
+            return Piece(b"", size, number, size)
+        data = os.pread(log.fileno(), most, there)
+    if there > start:
+        rest = data.lstrip(b"\0").partition(b"\n")[2]
+        there, data = there + len(data) - len(rest), rest
+    return Piece(data, there, number, size)
+
+
+def end(path: Path) -> Place:
+    """Return where a log ends, as far as it is written."""
+    log = files.plain(path)
+    if log is None:
+        return Place()
+    with log:
+        found = os.fstat(log.fileno())
+        return Place(file=found.st_ino, at=found.st_size)
+
+
+def tail(path: Path, source: LogSource, count: int, cursor: str = "") -> tuple[list[Message], str]:
+    """Return the newest messages, the oldest of them first, and a cursor to ask for what comes after them.
+
+    With a cursor, those after it; one of another file, or that is none, counts as no cursor.
+    """
+    whole = read(path, 2**62, 0)
+    if whole is None:
+        return [], ""
+    known = _CURSOR.fullmatch(cursor)
+    if known and int(known[1]) == whole.file and int(known[2]) <= whole.size:
+        piece = read(path, int(known[2]), TAIL)
+        assert piece is not None
+        found = messages(piece.data, source, piece.start)[:count]
+        there = piece.start + len(piece.data)
+        # A line that is longer than the piece is passed over, or the cursor would stand before it for ever.
+        end = found[-1].end if found else there if there < piece.size else piece.start
+    else:
+        begin = max(0, whole.size - TAIL)
+        piece = read(path, begin, TAIL)
+        assert piece is not None
+        start, data = piece.start, piece.data
+        if start == begin > 0:  # in the middle of a line, perhaps
+            cut = data.find(b"\n") + 1
+            start, data = start + cut, data[cut:]
+        found = messages(data, source, start)[-count:]
+        end = found[-1].end if found else start
+    return found, f"{whole.file}-{end}"
+
+
+def shorten(path: Path, unshipped: int | None = None) -> None:
+    """Give the space of a log's beginning back; its newest ``KEPT`` bytes stay.
+
+    What stands from ``unshipped`` on is kept, too, up to ``BACKLOG`` bytes.  On a file system without holes
+    a log of more than ``KEPT`` bytes is moved to ``.1`` whole, and emptied: once there is nothing left to
+    ship, or more than ``BACKLOG`` bytes.
+    """
+    with contextlib.suppress(FileNotFoundError), open(path, "r+b", opener=files.opened) as log:
+        size = os.fstat(log.fileno()).st_size
+        keep_from = size - KEPT
+        if unshipped is not None:
+            keep_from = max(size - BACKLOG, min(keep_from, unshipped))
+        keep_from -= keep_from % BLOCK
+        if keep_from <= 0 or keep_from - os.lseek(log.fileno(), 0, os.SEEK_DATA) < STEP:
+            return
+        if _libc.fallocate(log.fileno(), _KEEP_SIZE | _PUNCH_HOLE, 0, keep_from) != 0:
+            number = ctypes.get_errno()
+            if number not in (errno.EOPNOTSUPP, errno.ENOSYS):
+                raise OSError(number, os.strerror(number), str(path))
+            # Without holes all there is goes at once, so what is still needed has to be little enough.
+            if unshipped is None or unshipped >= size or size > BACKLOG:
+                files.keep_short(path, KEPT)

@@ -1,0 +1,326 @@
+"""The settings of ``config``: what the API calls them, what they may be, and how the servers write them.
+
+Pure.  Ranges are those of the hosted product's API, narrowed where PostgreSQL takes less.  What cannot do
+anything on a cluster of one node stands in ``REFUSED`` with the reason.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from cenote.errors import Invalid
+from cenote.model.records import Value
+
+INT_MAX = 2_147_483_647
+_BYTES = {"B": 1, "kB": 1024, "8kB": 8192, "MB": 1024**2}
+_MILLISECONDS = {"ms": 1, "s": 1000, "min": 60_000}
+_SEEN = re.compile(r"(-?[0-9.]+)(?: (\w+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter(ABC):
+    """One setting: ``server`` is its name on the server where that is another one.
+
+    ``since`` is the first PostgreSQL that has it, ``library`` what the server has to load for it.  One that
+    ``only_grows`` is not lowered once it was set: what is open on the server could not be taken up again.
+    """
+
+    name: str
+    server: str = field(default="", kw_only=True)
+    since: int = field(default=0, kw_only=True)
+    library: str = field(default="", kw_only=True)
+    only_grows: bool = field(default=False, kw_only=True)
+
+    @property
+    def server_name(self) -> str:
+        return self.server or self.name
+
+    @abstractmethod
+    def check(self, given: Any) -> Value:
+        """Return the value as it is kept; Invalid when it may not be."""
+
+    def write(self, value: Value) -> str:
+        """Return the value as the server's configuration file has it."""
+        return str(value)
+
+    def read(self, seen: str) -> Value:
+        """Return the value out of what a running server says; see ``engine.server.settings_in_force``."""
+        return seen
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Parameter):
+    """A number from ``least`` to ``most``, whole unless ``fractions``, in ``unit`` of the API.
+
+    ``special`` is a value below the others that the server takes as a word, such as "off".  ``step`` is what
+    the server counts in.
+    """
+
+    least: float
+    most: float
+    unit: str = ""
+    special: int | None = field(default=None, kw_only=True)
+    step: int = field(default=1, kw_only=True)
+    fractions: bool = field(default=False, kw_only=True)
+
+    def check(self, given: Any) -> Value:
+        if isinstance(given, bool) or not isinstance(given, int | float):
+            raise Invalid(f"{self.name}: {_shown(given)} is not a number.")
+        if isinstance(given, float) and not self.fractions:
+            raise Invalid(f"{self.name}: {_shown(given)} is not a whole number.")
+        if self.special is not None and given == self.special:
+            return self.special
+        if not self.least <= given <= self.most:
+            or_special = "" if self.special is None else f" nor {self.special}"
+            raise Invalid(
+                f"{self.name}: {_shown(given)} is not from {self.least:.15g} to {self.most:.15g}"
+                f"{f' {self.unit}' if self.unit else ''}{or_special}."
+            )
+        if not self.fractions and given % self.step:
+            raise Invalid(f"{self.name}: {_shown(given)} is not a multiple of {self.step}, as it has to be.")
+        return float(given) if self.fractions else given
+
+    def write(self, value: Value) -> str:
+        assert isinstance(value, int | float)
+        if value == self.special or not self.unit:
+            return repr(value)
+        return f"{value}{self.unit}"
+
+    def read(self, seen: str) -> Value:
+        found = _SEEN.fullmatch(seen)
+        if found is None:
+            raise ValueError(seen)
+        number = float(found[1])
+        if found[2] and number >= 0 and self.unit:
+            scale = _BYTES if found[2] in _BYTES else _MILLISECONDS
+            number = number * scale[found[2]] / scale[self.unit]
+        return number if self.fractions else math.floor(number)
+
+
+@dataclass(frozen=True, slots=True)
+class Switch(Parameter):
+    """``true`` or ``false``; ``words`` are the server's for them."""
+
+    words: tuple[str, str] = ("off", "on")
+
+    def check(self, given: Any) -> Value:
+        if not isinstance(given, bool):
+            raise Invalid(f"{self.name}: {_shown(given)} is neither true nor false.")
+        return given
+
+    def write(self, value: Value) -> str:
+        return self.words[bool(value)]
+
+    def read(self, seen: str) -> Value:
+        return seen == self.words[True]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Parameter):
+    """One of several words."""
+
+    choices: tuple[str, ...]
+
+    def check(self, given: Any) -> Value:
+        if given not in self.choices or not isinstance(given, str):
+            raise Invalid(f"{self.name}: {_shown(given)} is none of {', '.join(map(repr, self.choices))}.")
+        return given
+
+    def read(self, seen: str) -> Value:
+        return next((choice for choice in self.choices if choice.lower() == seen.lower()), seen)
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix(Choice):
+    """What each line of the server's log begins with; a space sets it apart from the message."""
+
+    def write(self, value: Value) -> str:
+        return f"{value} "
+
+    def read(self, seen: str) -> Value:
+        return seen.removesuffix(" ")
+
+
+@dataclass(frozen=True, slots=True)
+class Choices(Parameter):
+    """Several out of several words, in the order given."""
+
+    choices: tuple[str, ...]
+
+    def check(self, given: Any) -> Value:
+        if not isinstance(given, list | tuple) or any(word not in self.choices for word in given):
+            raise Invalid(
+                f"{self.name}: {_shown(given)} is not a list out of {', '.join(map(repr, self.choices))}."
+            )
+        return tuple(dict.fromkeys(given))
+
+    def write(self, value: Value) -> str:
+        assert isinstance(value, tuple)
+        return ",".join(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Text(Parameter):
+    """A text on one line of up to ``most`` characters."""
+
+    most: int
+
+    def check(self, given: Any) -> Value:
+        if not isinstance(given, str):
+            raise Invalid(f"{self.name}: {_shown(given)} is not a text.")
+        if len(given) > self.most or not given.isprintable():
+            raise Invalid(f"{self.name}: it has to be one line of at most {self.most} printable characters.")
+        return given
+
+
+def _by_name(*parameters: Parameter) -> dict[str, Parameter]:
+    return {parameter.name: parameter for parameter in parameters}
+
+
+_ON_OFF = ("off", "on")
+
+# https://www.postgresql.org/docs/current/runtime-config.html has what each of them does.
+POSTGRESQL = _by_name(
+    Number("autovacuum_freeze_max_age", 200_000_000, 1_500_000_000),
+    Number("autovacuum_max_workers", 1, 20),
+    Number("autovacuum_naptime", 1, 86_400, "s"),
+    Number("autovacuum_vacuum_threshold", 0, INT_MAX),
+    Number("autovacuum_analyze_threshold", 0, INT_MAX),
+    Number("autovacuum_vacuum_scale_factor", 0, 1, fractions=True),
+    Number("autovacuum_analyze_scale_factor", 0, 1, fractions=True),
+    Number("autovacuum_vacuum_cost_delay", 0, 100, "ms", special=-1),
+    Number("autovacuum_vacuum_cost_limit", 0, 10_000, special=-1),
+    Number("bgwriter_delay", 10, 10_000, "ms"),
+    Number("bgwriter_flush_after", 0, 2048, "kB", step=8),
+    Number("bgwriter_lru_maxpages", 0, 1_073_741_823),
+    Number("bgwriter_lru_multiplier", 0, 10, fractions=True),
+    Number("deadlock_timeout", 500, 1_800_000, "ms"),
+    Choice("default_toast_compression", ("lz4", "pglz"), since=14),
+    Number("idle_in_transaction_session_timeout", 0, 604_800_000, "ms"),
+    Switch("jit"),
+    Number("log_autovacuum_min_duration", 0, INT_MAX, "ms", special=-1),
+    Choice("log_error_verbosity", ("TERSE", "DEFAULT", "VERBOSE")),
+    Prefix(
+        "log_line_prefix",
+        (
+            "pid=%p,user=%u,db=%d,app=%a,client=%h",
+            "%m [%p] %q[user=%u,db=%d,app=%a]",
+            "%t [%p]: [%l-1] user=%u,db=%d,app=%a,client=%h",
+        ),
+    ),
+    Number("log_min_duration_statement", 0, 86_400_000, "ms", special=-1),
+    Number("max_connections", 25, 10_000),
+    Number("max_files_per_process", 1000, 4096),
+    Number("max_locks_per_transaction", 64, 6400, only_grows=True),
+    Number("max_logical_replication_workers", 4, 64),
+    Number("max_parallel_workers", 0, 96),
+    Number("max_parallel_workers_per_gather", 0, 96),
+    Number("max_pred_locks_per_transaction", 64, 640),
+    Number("max_prepared_transactions", 0, 10_000, only_grows=True),
+    Number("max_replication_slots", 8, 64, only_grows=True),
+    Number("max_slot_wal_keep_size", 0, INT_MAX, "MB", special=-1),
+    Number("max_stack_depth", 2_097_152, 6_291_456, "B", step=1024),
+    Number("max_wal_senders", 20, 64),
+    Number("max_worker_processes", 8, 96),
+    Choice("pg_stat_statements.track", ("all", "top", "none"), library="pg_stat_statements"),
+    Number("shared_buffers_percentage", 20, 60, fractions=True, server="shared_buffers"),
+    Number("temp_file_limit", 0, INT_MAX, "kB", special=-1),
+    Text("timezone", 64),
+    Number("track_activity_query_size", 1024, 10_240),
+    Choice("track_commit_timestamp", _ON_OFF),
+    Choice("track_functions", ("all", "pl", "none")),
+    Choice("track_io_timing", _ON_OFF),
+    Number("wal_sender_timeout", 5000, 10_800_000, "ms", special=0),
+    Number("wal_writer_delay", 10, 200, "ms"),
+    Number("work_mem", 1, 1024, "MB"),
+)
+
+# https://www.pgbouncer.org/config.html
+POOLER = _by_name(
+    Number("autodb_idle_timeout", 0, 86_400),
+    Number("autodb_max_db_connections", 0, INT_MAX),
+    Choice("autodb_pool_mode", ("session", "transaction", "statement")),
+    Number("autodb_pool_size", 0, 10_000),
+    Choices("ignore_startup_parameters", ("extra_float_digits", "search_path")),
+    Number("min_pool_size", 0, 10_000),
+    Number("server_idle_timeout", 0, 86_400),
+    Number("server_lifetime", 60, 86_400),
+    Switch("server_reset_query_always", words=("0", "1")),
+)
+
+# What users of the hosted product's pools ask for and its API lacks.
+EXTENSIONS = _by_name(
+    Text("connect_query", 1000),
+    Number("idle_transaction_timeout", 0, 86_400),
+    Number("max_prepared_statements", 0, 10_000),
+    Number("query_wait_timeout", 0, 86_400),
+)
+
+POOLER_DEFAULTS: dict[str, Value] = {
+    "autodb_idle_timeout": 3600,
+    "autodb_max_db_connections": 0,
+    "autodb_pool_mode": "transaction",
+    "autodb_pool_size": 0,
+    # JDBC sends this at every start; PgBouncer refuses the client otherwise.
+    "ignore_startup_parameters": ("extra_float_digits",),
+    "min_pool_size": 0,
+    "server_idle_timeout": 600,
+    "server_lifetime": 3600,
+    "server_reset_query_always": False,
+}
+EXTENSION_DEFAULTS: dict[str, Value] = {
+    "connect_query": "",
+    "idle_transaction_timeout": 0,
+    "max_prepared_statements": 200,
+    "query_wait_timeout": 120,
+}
+
+_BACKUPS = "this version keeps no backups"
+_STANDBYS = "it concerns standbys, and a cluster has one node in this version"
+_PARTMAN = "pg_partman is not offered by this version"
+
+REFUSED = {
+    "backup_hour": _BACKUPS,
+    "backup_minute": _BACKUPS,
+    "max_failover_replication_time_lag": _STANDBYS,
+    "max_standby_archive_delay": _STANDBYS,
+    "max_standby_streaming_delay": _STANDBYS,
+    "pg_partman_bgw.interval": _PARTMAN,
+    "pg_partman_bgw.role": _PARTMAN,
+    "stat_monitor_enable": "pg_stat_monitor is not offered by this version",
+    "synchronous_replication": _STANDBYS,
+    "timescaledb": "TimescaleDB is not offered by this version",
+}
+
+# DigitalOcean's TypeScript client sends these along with whatever it is told to change: to it, the settings
+# of all engines are one object with defaults.  They are passed over, and refused with another value.
+OF_OTHER_ENGINES: dict[str, Value] = {
+    "default_read_concern": "local",
+    "default_write_concern": "majority",
+    "log_output": "NONE",
+    "script_max_compilations_rate": "use-context",
+}
+
+# A part of a whole: what the server starts of the first comes out of the second.
+WITHIN = (
+    ("max_parallel_workers", "max_worker_processes"),
+    ("max_logical_replication_workers", "max_worker_processes"),
+    ("max_parallel_workers_per_gather", "max_parallel_workers"),
+)
+
+
+def libraries(found: Collection[str]) -> tuple[str, ...]:
+    """Return what a server loads at its start, of the libraries that are there."""
+    wanted = {parameter.library for parameter in POSTGRESQL.values()}
+    return tuple(sorted(wanted & set(found)))
+
+
+def _shown(given: Any) -> str:
+    """Return what a customer sent, fit for a message: short, on one line, and in ASCII."""
+    text = ascii(given)
+    return text if len(text) <= 80 else f"{text[:80]}…"

@@ -1,0 +1,345 @@
+"""The records: what is wanted, and what is seen.
+
+Frozen structs without I/O, stored as JSON.  Nothing here says how a server is run, and nothing here is a
+status that could disagree with reality: ``ClusterStatus`` is computed from the two kinds of record.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeAlias
+from uuid import UUID
+
+import msgspec
+
+ADMIN_USER = "doadmin"
+DEFAULT_DATABASE = "defaultdb"
+ENGINE = "pg"
+
+Value: TypeAlias = bool | int | float | str | tuple[str, ...]  # of a setting
+
+
+class Secret:
+    """A text that does not show itself: not in ``repr``, ``str``, a log line or a traceback's variables."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The base of all records: immutable, stored without the fields that have their default."""
+
+
+class PoolMode(StrEnum):
+    SESSION = "session"
+    TRANSACTION = "transaction"
+    STATEMENT = "statement"
+
+
+class LogSource(StrEnum):
+    """The server that writes a log."""
+
+    POSTGRES = "postgres"
+    PGBOUNCER = "pgbouncer"
+
+
+class UserRole(StrEnum):
+    PRIMARY = "primary"
+    NORMAL = "normal"
+
+
+class SourceType(StrEnum):
+    """What a firewall rule names.  Only addresses exist here; the others are things of the hosted product."""
+
+    IP_ADDR = "ip_addr"
+    DROPLET = "droplet"
+    K8S = "k8s"
+    TAG = "tag"
+    APP = "app"
+
+
+class Access(StrEnum):
+    """What a user may do with everything that others make in the databases of the API."""
+
+    READONLY = "readonly"
+    READWRITE = "readwrite"
+
+
+class NodeRole(StrEnum):
+    PRIMARY = "primary"
+    STANDBY = "standby"
+
+
+class ClusterStatus(StrEnum):
+    CREATING = "creating"
+    ONLINE = "online"
+    RESIZING = "resizing"
+    MIGRATING = "migrating"
+    FORKING = "forking"
+
+
+class Node(Record, frozen=True, kw_only=True):
+    """One server of a cluster, on one host, with the pooler in front of it.
+
+    ``metrics_port`` is 0 in a record that is older than metrics, until the host has chosen one.
+    """
+
+    name: str
+    host: str
+    port: int
+    pool_port: int
+    metrics_port: int = 0
+    role: NodeRole = NodeRole.PRIMARY
+
+    @property
+    def ports(self) -> frozenset[int]:
+        return frozenset({self.port, self.pool_port, self.metrics_port} - {0})
+
+
+class User(Record, frozen=True, kw_only=True):
+    """A role that can log in.  ``verifier`` is for the servers, ``sealed_password`` for the API to show."""
+
+    name: str
+    verifier: str
+    sealed_password: str
+    role: UserRole = UserRole.NORMAL
+    allow_replication: bool | None = None  # None: nobody has said, and SQL may have the word
+    access: Access | None = None  # None: what is granted by SQL, and nothing besides
+
+    def __repr__(self) -> str:
+        return f"User(name={self.name!r}, role={self.role!s})"
+
+
+class Database(Record, frozen=True, kw_only=True):
+    """A database.  With ``owner`` empty it is made for the administrator, and may be given away by SQL."""
+
+    name: str
+    owner: str = ""
+
+
+class Pool(Record, frozen=True, kw_only=True):
+    """A connection pool.  With ``user`` empty each client reaches the database as whom it logged in."""
+
+    name: str
+    database: str
+    size: int
+    mode: PoolMode = PoolMode.TRANSACTION
+    user: str = ""
+
+
+class FirewallRule(Record, frozen=True, kw_only=True):
+    """A trusted source: who may connect.  ``value`` stands as the customer wrote it."""
+
+    id: UUID
+    type: SourceType
+    value: str
+    created_at: datetime
+    description: str = ""
+
+
+class CertificateAuthority(Record, frozen=True, kw_only=True):
+    """A cluster's own CA: the certificate in PEM, and its private key sealed."""
+
+    certificate: str
+    sealed_key: str
+
+    def __repr__(self) -> str:
+        return "CertificateAuthority(…)"
+
+
+class MaintenanceWindow(Record, frozen=True, kw_only=True):
+    day: str = "sunday"
+    hour: str = "03:00"
+
+
+class StorageAutoscale(Record, frozen=True, kw_only=True):
+    """Storage that grows by ``increment_gib`` as soon as so many percent of it are used."""
+
+    enabled: bool = False
+    threshold_percent: int = 0
+    increment_gib: int = 0
+
+
+class Configuration(Record, frozen=True, kw_only=True):
+    """The settings that were chosen, by their names in the API; ``parameters`` knows what they may be."""
+
+    postgresql: dict[str, Value] = {}
+    pgbouncer: dict[str, Value] = {}
+    cenote: dict[str, Value] = {}
+
+
+class SinkType(StrEnum):
+    RSYSLOG = "rsyslog"
+    ELASTICSEARCH = "elasticsearch"
+    OPENSEARCH = "opensearch"
+
+
+class LogSink(Record, frozen=True, kw_only=True):
+    """Where the logs of a cluster are sent, too.  The configuration is sealed, as it may hold secrets."""
+
+    id: UUID
+    name: str
+    type: SinkType
+    sealed_config: str
+
+    def __repr__(self) -> str:
+        return f"LogSink(id={self.id}, name={self.name!r}, type={self.type!s})"
+
+
+class Cluster(Record, frozen=True, kw_only=True):
+    """What is wanted of a cluster: one document, one revision.
+
+    A cluster with ``deleted_at`` is gone for every customer; the record stays until its hosts have stopped
+    and removed all of it, and holds its ports until then.
+    """
+
+    id: UUID
+    name: str
+    version: str
+    size: str
+    region: str
+    created_at: datetime
+    storage_mib: int
+    project_id: UUID
+    assigned_at: datetime | None = None  # None: it has been in its project since it was made
+    private_network_id: UUID
+    authority: CertificateAuthority
+    nodes: tuple[Node, ...]
+    users: tuple[User, ...]
+    databases: tuple[Database, ...]
+    pools: tuple[Pool, ...] = ()
+    tags: tuple[str, ...] = ()
+    firewall: tuple[FirewallRule, ...] = ()  # empty: everybody may connect
+    server_names: tuple[str, ...] = ()  # the names and addresses that clients connect to, for the certificate
+    service_names: tuple[str, ...] = ()  # a customer's own names for it, for the certificate, too
+    maintenance_window: MaintenanceWindow = MaintenanceWindow()
+    update_asked_at: datetime | None = None  # servers that run outdated programs since before are restarted
+    configuration: Configuration = Configuration()
+    autoscale: StorageAutoscale = StorageAutoscale()
+    sinks: tuple[LogSink, ...] = ()
+    deleted_at: datetime | None = None
+
+    @property
+    def primary(self) -> Node:
+        return next(node for node in self.nodes if node.role is NodeRole.PRIMARY)
+
+    def user(self, name: str) -> User | None:
+        return next((user for user in self.users if user.name == name), None)
+
+    def database(self, name: str) -> Database | None:
+        return next((database for database in self.databases if database.name == name), None)
+
+    def pool(self, name: str) -> Pool | None:
+        return next((pool for pool in self.pools if pool.name == name), None)
+
+
+class NodeStatus(Record, frozen=True, kw_only=True):
+    """What an agent sees of one node, and the revision of the record that it has carried out.
+
+    ``reached`` is 0 until the node has worked for the first time.  ``reason`` says in words what is being
+    waited for or what failed; it is empty when nothing is left to do.  ``settings`` are what the server
+    itself says of the settings that it runs on, each with its unit.  ``size``, ``region`` and ``storage_mib``
+    are those that it has been brought to.  ``outdated`` names the servers whose programs have been
+    replaced since they were started, ``used_mib`` is what the data takes.
+    """
+
+    reached: int
+    reason: str = ""
+    failing: bool = False
+    at: datetime
+    settings: dict[str, str] = {}
+    size: str = ""
+    region: str = ""
+    storage_mib: int = 0
+    outdated: tuple[str, ...] = ()
+    used_mib: int = 0
+
+
+class Host(Record, frozen=True, kw_only=True):
+    """A machine that runs nodes.  ``versions`` maps a major version to the full one found there."""
+
+    name: str
+    address: str
+    memory_mib: int
+    cpus: int
+    versions: dict[str, str]
+    first_port: int
+    last_port: int
+    busy_ports: tuple[int, ...] = ()  # in use by programs that are none of ours
+    libraries: dict[str, tuple[str, ...]] = {}  # what a server of each version can load at its start
+    extensions: dict[str, tuple[str, ...]] = {}  # what customers can have in databases of each version
+
+
+class Token(Record, frozen=True, kw_only=True):
+    """A bearer token, known by the SHA-256 of its text; the text itself is not kept."""
+
+    id: UUID
+    name: str
+    scopes: frozenset[str]
+    created_at: datetime
+    expires_at: datetime | None = None
+
+
+class MetricsLogin(Record, frozen=True, kw_only=True):
+    """With what the metrics of all clusters are read."""
+
+    username: str
+    sealed_password: str
+
+    def __repr__(self) -> str:
+        return f"MetricsLogin(username={self.username!r})"
+
+
+class EventType(StrEnum):
+    """What a client of the reference can read of an event."""
+
+    CLUSTER_CREATE = "cluster_create"
+    CLUSTER_UPDATE = "cluster_update"
+    CLUSTER_DELETE = "cluster_delete"
+    CLUSTER_MAINTENANCE_PERFORM = "cluster_maintenance_perform"
+    CLUSTER_MASTER_PROMOTION = "cluster_master_promotion"
+    CLUSTER_POWERON = "cluster_poweron"
+    CLUSTER_POWEROFF = "cluster_poweroff"
+
+
+class Note(Record, frozen=True, kw_only=True):
+    """What is to be remembered of a change.
+
+    Of one that somebody asked for, ``what`` is the request, as method and path, with the token and the
+    address of its holder; of one that the service makes by itself it is in words, and those are empty.
+    ``refused`` is the code that a refused call was answered with, ``count`` how many such calls there were.
+    """
+
+    what: str
+    type: EventType | None = None  # None: of no interest to the customers of a cluster
+    request_id: str = ""
+    address: str = ""
+    token_id: UUID | None = None
+    token_name: str = ""
+    refused: int = 0
+    count: int = 1
+
+
+class Event(Record, frozen=True, kw_only=True):
+    """A change that was made, written together with it.  ``id`` sorts by time."""
+
+    id: str
+    at: datetime
+    note: Note
+    cluster_id: UUID | None = None
+    cluster_name: str = ""

@@ -1,0 +1,322 @@
+"""``cenote serve``: the store, the agent and the API in one process, for one machine.
+
+What it starts outlives it: PostgreSQL, PgBouncer and etcd go on when this process ends, and are adopted by
+the next one.  Only ``--ephemeral`` and ``cenote stop`` end them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import pwd
+import shutil
+import socket
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cenote.agent.host_loop import Agent
+from cenote.agent.log_shipping import Shipping
+from cenote.api.app import create_app
+from cenote.api.service import Settings
+from cenote.console import with_console
+from cenote.engine.context import Site
+from cenote.errors import Misconfigured, Unavailable
+from cenote.front.metrics_endpoint import Scraping
+from cenote.host import extensions, processes, programs, system
+from cenote.host.executor import Machine
+from cenote.host.observer import HostObserver
+from cenote.host.outbound import Guard
+from cenote.host.processes import Account
+from cenote.host.programs import Programs
+from cenote.http import server as http_server
+from cenote.model import parameters
+from cenote.model.paths import Layout
+from cenote.model.records import Host
+from cenote.security.sealing import Sealer
+from cenote.server import bootstrap
+from cenote.server.settings import ServeSettings
+from cenote.stats.sampler import Sampler
+from cenote.store import Store
+from cenote.store.client import Gateway
+from cenote.store.process import PrivateEtcd
+
+log = logging.getLogger(__name__)
+
+RENEW_EVERY = 12 * 3600.0  # seconds
+HOST_SECONDS = 10.0  # how long this host may take to be seen in the store
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A service that is up."""
+
+    url: str
+    layout: Layout
+
+
+Ready = Callable[[Serving], Awaitable[None]]
+
+
+async def serve(settings: ServeSettings, ready: Ready) -> None:
+    """Serve until SIGINT or SIGTERM; ``ready`` is called once the API answers.
+
+    Raises Misconfigured with what to do about it, before anything is started, and CancelledError when a
+    signal comes before the API answers.
+    """
+    settings.check()
+    with http_server.signals() as ending, _data_dir(settings) as settings:
+        layout = Layout(settings.data_dir)
+        layout.check()
+        found = look_for_programs(settings)
+        account = server_account(settings)
+        held = bootstrap.lock(layout)
+        try:
+            with contextlib.closing(http_server.listen(settings.host, settings.port)) as listener:
+                context = bootstrap.certify(layout, settings)
+                processes.become_reaper()
+                processes.allow_descriptors()
+                try:
+                    async with _store(settings, layout, found) as store:
+                        await _run(settings, layout, found, account, store, listener, context, ready, ending)
+                finally:
+                    if settings.ephemeral:
+                        # A template that is being made would go on writing into a folder that is removed.
+                        await asyncio.get_running_loop().shutdown_default_executor()
+                        await stop_servers(layout)
+        finally:
+            os.close(held)
+
+
+async def stop_servers(layout: Layout) -> None:
+    """Stop every server below a data directory: poolers first, then PostgreSQL, then etcd.
+
+    One that does not end keeps no other from being stopped; CenoteError tells of it in the end.
+    """
+    nodes = layout.nodes()
+    ends: list[BaseException | None] = []
+    for kind in (
+        [paths.bouncer(Path("pgbouncer")) for paths in nodes],
+        [paths.server(Path()) for paths in nodes],
+    ):
+        running = [(program, processes.find(program)) for program in kind]
+        stops = (
+            processes.stop(process, program.stop_signal, program.kill_after)
+            for program, process in running
+            if process is not None
+        )
+        ends += await asyncio.gather(*stops, return_exceptions=True)
+    await PrivateEtcd(layout.etcd).stop()
+    for end in ends:
+        if end is not None:
+            raise end
+
+
+def look_for_programs(settings: ServeSettings) -> Programs:
+    """Return the programs to run; Misconfigured with all that is missing and what mends it."""
+    found = programs.find(
+        postgres_dirs=settings.postgres_dirs, pgbouncer=settings.pgbouncer, data_dir=settings.data_dir
+    )
+    problems = programs.problems(found, needs_etcd=not settings.etcd.endpoints)
+    if problems:
+        raise Misconfigured(
+            "\n".join(f"{problem.what}; to mend it: {problem.command}" for problem in problems)
+        )
+    return found
+
+
+def server_account(settings: ServeSettings) -> Account:
+    """Return whom the servers run as: PostgreSQL refuses to be root."""
+    if os.geteuid() != 0:
+        if settings.account is not None:
+            raise Misconfigured("--account needs root; without root the servers run as you")
+        return Account(pwd.getpwuid(os.geteuid()).pw_name)
+    name = settings.account or "postgres"
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        raise Misconfigured(
+            f"there is no system user {name!r} to run the servers as; make one with "
+            f"'useradd --system {name}', or name another with --account"
+        ) from None
+    if entry.pw_uid == 0:
+        raise Misconfigured("--account must name an unprivileged user: PostgreSQL refuses to run as root")
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+
+
+@contextlib.contextmanager
+def _data_dir(settings: ServeSettings) -> Iterator[ServeSettings]:
+    """Give an ephemeral service a folder of its own, and take it away at the end."""
+    if not settings.ephemeral:
+        yield settings
+        return
+    folder = Path(tempfile.mkdtemp(prefix="cenote-"))
+    os.chmod(folder, 0o711)  # noqa: S103 - the servers' account must be able to pass
+    try:
+        yield replace(settings, data_dir=folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.asynccontextmanager
+async def _store(settings: ServeSettings, layout: Layout, found: Programs) -> AsyncIterator[Store]:
+    outside = settings.etcd
+    async with contextlib.AsyncExitStack() as stack:
+        if outside.endpoints:
+            gateway = Gateway(
+                urls=outside.endpoints,
+                ca=outside.ca,
+                certificate=outside.certificate,
+                key=outside.key,
+                username=outside.user,
+                password=outside.password,
+            )
+        else:
+            assert found.etcd is not None
+            etcd = PrivateEtcd(layout.etcd, found.etcd.path)
+            await etcd.start()
+            watching = asyncio.create_task(etcd.watch(), name="watching etcd")
+            stack.push_async_callback(_cancel, watching)
+            gateway = Gateway(socket=etcd.socket)
+        stack.push_async_callback(gateway.close)
+        store = Store(gateway, outside.prefix)
+        try:
+            await store.open()
+        except Unavailable as error:
+            if not outside.endpoints:
+                raise
+            raise Misconfigured(f"{error.message} (--etcd {', '.join(outside.endpoints)})") from None
+        stack.push_async_callback(store.close)
+        yield store
+
+
+async def _run(
+    settings: ServeSettings,
+    layout: Layout,
+    found: Programs,
+    account: Account,
+    store: Store,
+    listener: socket.socket,
+    context: ssl.SSLContext,
+    ready: Ready,
+    ending: http_server.Ending,
+) -> None:
+    sealer = Sealer(layout.sealing_key)
+    await bootstrap.admit_administrator(store, layout)
+    host = _host(settings, found)
+    machine, site = _machine(settings, layout, found, account, sealer)
+    shipping = Shipping(store, machine, sealer, Guard(settings.log_sink_allow))
+    agent = Agent(store, machine, site, host, shipping)
+    observer = HostObserver(layout, agent.passes, settings.certificate, shipping.numbers)
+    sampler = Sampler(store, observer)
+    app = create_app(
+        store,
+        sealer,
+        Settings(
+            public_host=settings.reached_as,
+            domain=settings.domain,
+            requests_per_hour=settings.requests_per_hour,
+            requests_per_minute=settings.requests_per_minute,
+            log_sink_allow=settings.log_sink_allow,
+        ),
+        observer,
+        sampler,
+    )
+    app = with_console(app, sealer.derived("console"), only_tls=settings.certificate is not None)
+    server = http_server.server(
+        app, context, settings.certificate or layout.api_certificate, settings.key, leaving=sampler.close
+    )
+    scraping = Scraping(store, sealer, observer, layout, host.name, settings.listen, server.server_state)
+    try:
+        async with asyncio.TaskGroup() as group:
+            working = group.create_task(agent.run(), name="agent")
+            sampling = group.create_task(sampler.run(), name="sampling")
+            scraped = group.create_task(scraping.run(), name="metrics")
+            renewing = group.create_task(_renew(layout, settings, context), name="renewing")
+            announcing = group.create_task(
+                _announce(settings, layout, listener, store, host, server, ready), name="announcing"
+            )
+            ending.serves(server)
+            await server.serve(sockets=[listener])
+            for task in (announcing, renewing, scraped, sampling, working):
+                task.cancel()
+    except BaseExceptionGroup as group_of_one:
+        raise group_of_one.exceptions[0] from None
+
+
+def _machine(
+    settings: ServeSettings, layout: Layout, found: Programs, account: Account, sealer: Sealer
+) -> tuple[Machine, Site]:
+    assert found.pgbouncer is not None
+    binaries = {major: install.bin for major, install in found.postgres.items()}
+    site = Site(
+        layout=layout,
+        listen=settings.listen,
+        service_user=pwd.getpwuid(os.geteuid()).pw_name,
+        server_user=account.name,
+        binaries=binaries,
+        pgbouncer=found.pgbouncer.path,
+        memory_mib=system.memory_mib(),
+        libraries=_libraries(found),
+        ephemeral=settings.ephemeral,
+    )
+    return Machine(layout, account, binaries, sealer), site
+
+
+def _host(settings: ServeSettings, found: Programs) -> Host:
+    return Host(
+        name=socket.gethostname(),
+        address=settings.reached_as,
+        memory_mib=system.memory_mib(),
+        cpus=system.cpus(),
+        versions={major: install.version for major, install in found.postgres.items()},
+        first_port=settings.first_port,
+        last_port=settings.last_port,
+        libraries=_libraries(found),
+        extensions={major: extensions.offered(install.bin) for major, install in found.postgres.items()},
+    )
+
+
+def _libraries(found: Programs) -> dict[str, tuple[str, ...]]:
+    return {
+        major: parameters.libraries(system.libraries(install.bin))
+        for major, install in found.postgres.items()
+    }
+
+
+async def _announce(
+    settings: ServeSettings,
+    layout: Layout,
+    listener: socket.socket,
+    store: Store,
+    host: Host,
+    server: http_server.Server,
+    ready: Ready,
+) -> None:
+    """Wait until requests are answered and clusters can be placed, then say so."""
+    url = http_server.url(settings.reached_as, listener)  # a service that ends at once closes the listener
+    if not await store.wait(lambda: store.host(host.name), HOST_SECONDS):
+        raise Unavailable("this host's record does not appear in the store")
+    while not server.started:
+        await asyncio.sleep(0.005)
+    layout.address.write_text(url + "\n")
+    await ready(Serving(url, layout))
+
+
+async def _renew(layout: Layout, settings: ServeSettings, context: ssl.SSLContext) -> None:
+    while True:
+        await asyncio.sleep(RENEW_EVERY)
+        try:
+            bootstrap.renew(layout, settings, context)
+        except (Misconfigured, OSError) as error:
+            log.error("the API goes on with the certificate that it has: %s", error)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

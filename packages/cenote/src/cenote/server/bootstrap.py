@@ -1,0 +1,130 @@
+"""What a service is known by: its own CA and certificate, its lock, its administrator's token.
+
+Files that hold a key or a token are made with mode 0600 and replaced in one step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cenote.api import auth
+from cenote.errors import Misconfigured
+from cenote.host import files
+from cenote.model.paths import Layout
+from cenote.security import certificates
+from cenote.server.settings import ServeSettings
+from cenote.store.store import Store
+
+RENEW_BEFORE = timedelta(days=30)
+_SYSTEM_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+)
+
+
+def lock(layout: Layout) -> int:
+    """Take the data directory for this process; Misconfigured when another service has it."""
+    layout.data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+    descriptor = os.open(layout.lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise Misconfigured(
+            f"another Cenote serves from {layout.data_dir} (pid {serving_pid(layout) or 'unknown'}); "
+            "stop it with 'cenote stop', or choose another --data-dir"
+        ) from None
+    os.truncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def serving_pid(layout: Layout) -> int | None:
+    """Return the pid of the service that has this data directory, or None when none has."""
+    try:
+        descriptor = os.open(layout.lock, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    except PermissionError:
+        raise Misconfigured(f"{layout.lock} belongs to another user; run this as that user") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        content = os.pread(descriptor, 32, 0).strip()
+        return int(content) if content.isdigit() else None
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def certify(layout: Layout, settings: ServeSettings) -> ssl.SSLContext:
+    """Return the API's TLS context; make or renew what it needs."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if settings.certificate is not None:
+        _load(context, settings.certificate, settings.key)
+        return context
+    if not (layout.authority.exists() and layout.authority_key.exists()):
+        certificate, key = certificates.new_authority("Cenote")
+        files.write(layout.authority_key, key.encode(), 0o600, None)
+        files.write(layout.authority, certificate.encode(), 0o644, None)
+    files.write(layout.bundle, _system_bundle() + layout.authority.read_bytes(), 0o644, None)
+    renew(layout, settings, context)
+    return context
+
+
+def renew(layout: Layout, settings: ServeSettings, context: ssl.SSLContext) -> None:
+    """Make the API's certificate again when it is not there, about to expire, or lacks a name.
+
+    One of the user's own is read again; Misconfigured, and nothing changed, when it cannot be used.
+    """
+    if settings.certificate is not None:
+        # Whoever replaces two files is between them for a moment, and a context keeps half of what fails.
+        _load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), settings.certificate, settings.key)
+        _load(context, settings.certificate, settings.key)
+        return
+    authority = layout.authority.read_text()
+    found = files.read(layout.api_certificate)
+    if not (
+        found
+        and certificates.is_issued_by(found, authority)
+        and set(certificates.names_of(found)) == set(settings.names)
+        and certificates.expires_at(found) - RENEW_BEFORE > datetime.now(UTC)
+    ):
+        issued = certificates.issue(authority, layout.authority_key.read_text(), settings.names)
+        files.write(layout.api_certificate, issued, 0o600, None)
+    context.load_cert_chain(layout.api_certificate)
+
+
+async def admit_administrator(store: Store, layout: Layout) -> None:
+    """See to it that the token in the data directory's file works; it is made when there is none.
+
+    Whoever may read that file owns the service, so a lost token is mended by removing the file.
+    """
+    text = (files.read(layout.admin_token) or b"").decode().strip()
+    minted, token = auth.mint("admin", (auth.EVERYTHING,))
+    if not text:
+        text = minted.reveal()
+        files.write(layout.admin_token, f"{text}\n".encode(), 0o600, None)
+    if store.token(auth.digest(text)) is None:
+        await store.add_token(auth.digest(text), token)
+
+
+def _load(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:
+        raise Misconfigured(f"--tls-cert {certificate} and --tls-key {key} cannot be used: {error}") from None
+
+
+def _system_bundle() -> bytes:
+    for path in _SYSTEM_BUNDLES:
+        with contextlib.suppress(OSError):
+            return Path(path).read_bytes() + b"\n"
+    return b""

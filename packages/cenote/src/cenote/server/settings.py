@@ -1,0 +1,89 @@
+"""How a service is set up: everything that ``cenote serve`` takes."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+
+from cenote.errors import Misconfigured
+from cenote.host import programs
+from cenote.logs.destinations import Network
+from cenote.model.records import Secret
+
+FIRST_PORT, LAST_PORT = 25060, 26059  # 333 clusters; the first gets the ports that everybody knows
+_LOCALHOST = ("127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class EtcdSettings:
+    """An etcd of one's own; without ``endpoints`` the service has a private one."""
+
+    endpoints: tuple[str, ...] = ()
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    user: str = ""
+    password: Secret | None = None
+    prefix: str = "/cenote/"
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    data_dir: Path = field(default_factory=programs.default_data_dir)
+    host: str = "127.0.0.1"
+    port: int = 8443
+    public_host: str | None = None
+    domain: str | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    etcd: EtcdSettings = EtcdSettings()
+    ephemeral: bool = False
+    account: str | None = None
+    postgres_dirs: tuple[Path, ...] = ()
+    pgbouncer: Path | None = None
+    first_port: int = FIRST_PORT
+    last_port: int = LAST_PORT
+    requests_per_hour: int = 5_000
+    requests_per_minute: int = 250
+    log_sink_allow: tuple[Network, ...] = ()
+
+    def check(self) -> None:
+        """Raise Misconfigured for settings that contradict each other."""
+        if (self.certificate is None) != (self.key is None):
+            raise Misconfigured("--tls-cert and --tls-key go together")
+        if not 1024 <= self.first_port < self.last_port <= 65535:
+            raise Misconfigured("--ports takes a range within 1024-65535, such as 25060-26059")
+        try:
+            ip_address(self.host)
+        except ValueError:
+            raise Misconfigured(
+                f"--host takes an address of this machine, such as 127.0.0.1 or 0.0.0.0, not {self.host!r}"
+            ) from None
+
+    @property
+    def everywhere(self) -> bool:
+        return ip_address(self.host).is_unspecified
+
+    @property
+    def reached_as(self) -> str:
+        """The name that clients use for this host."""
+        if self.public_host is not None:
+            return self.public_host
+        if self.host in _LOCALHOST:
+            return "localhost"
+        return socket.getfqdn() if self.everywhere else self.host
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names and addresses that the API's certificate is good for."""
+        named = ["localhost", *_LOCALHOST, self.reached_as]
+        if not self.everywhere:
+            named.append(self.host)
+        return tuple(dict.fromkeys(named))
+
+    @property
+    def listen(self) -> tuple[str, ...]:
+        """The addresses that the databases and poolers listen on."""
+        return ("0.0.0.0", "::") if self.everywhere else (self.host,)  # noqa: S104 - asked for by the user

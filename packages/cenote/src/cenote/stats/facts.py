@@ -1,0 +1,194 @@
+"""From the past of a cluster's pools to the few numbers that advice rests on.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cenote.model import catalog, parameters
+from cenote.model.records import Cluster, Pool
+from cenote.rules import configuration
+from cenote.stats.history import MINUTE, ClusterHistory, PoolHistory, Table
+
+RECENT_SECONDS = 120.0
+HOURS_SECONDS = 24 * 3600.0
+STILL = 3  # somebody has waited in one of so many samples, or nobody waits any more
+PATCHY_SECONDS = 45.0  # a stretch of waiting goes on over a time without that is no longer than this
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """A pool in the last two minutes, or since its size was changed.
+
+    Averages, except for ``longest_wait`` and ``clients_now``.  ``waiting_share`` is the share of samples in
+    which somebody waited; ``waiting_since`` is None when nobody waits.  ``in_transaction`` and ``in_query``
+    count servers.
+    """
+
+    samples: int = 0
+    seconds: float = 0.0
+    clients: float = 0.0
+    waiting: float = 0.0
+    waiting_share: float = 0.0
+    waiting_since: float | None = None
+    servers_active: float = 0.0
+    in_transaction: float = 0.0
+    in_query: float = 0.0
+    transactions: float = 0.0
+    longest_wait: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """A pool as far back as is known, at most a day: the most that there was at any time."""
+
+    seconds: float = 0.0
+    since: float = 0.0
+    servers_active: float = 0.0
+    waiting: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PoolFacts:
+    pool: Pool
+    recent: Recent = Recent()
+    hours: Hours = Hours()
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The host, in the last two minutes: the share of ``processors`` that is busy, and how many of them the
+    cluster's server keeps busy; how many sessions that has now."""
+
+    processors: int
+    busy: float
+    server: float
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A cluster.  ``connections`` are all that its server takes, ``capacity`` those of them that pools share,
+    ``left`` those that no pool has been given.  ``machine`` is None while nothing is known of it."""
+
+    cluster_size: str
+    connections: int
+    capacity: int
+    left: int
+    query_wait_timeout: float  # seconds; 0 is none
+    prepared_statements: int
+    pools: tuple[PoolFacts, ...]
+    machine: Machine | None = None
+
+
+def gather(cluster: Cluster, history: ClusterHistory, now: float) -> Facts:
+    capacity = configuration.pool_capacity(cluster)
+    chosen = parameters.EXTENSION_DEFAULTS | cluster.configuration.cenote
+    return Facts(
+        cluster_size=cluster.size,
+        connections=configuration.connections(cluster),
+        capacity=capacity,
+        left=max(0, capacity - sum(pool.size for pool in cluster.pools)),
+        query_wait_timeout=_number(chosen["query_wait_timeout"]),
+        prepared_statements=int(_number(chosen["max_prepared_statements"])),
+        pools=tuple(_pool(pool, history.pools.get(pool.name), now) for pool in cluster.pools),
+        machine=_machine(history.machine.samples, now),
+    )
+
+
+def larger_sizes(cluster_size: str) -> list[tuple[str, int]]:
+    """Return the sizes of the same kind with more connections for pools, and how many, from the least."""
+    kind, here = cluster_size.rsplit("-", 2)[0], catalog.pool_capacity(catalog.SIZES[cluster_size])
+    found = {
+        slug: catalog.pool_capacity(size)
+        for slug, size in catalog.SIZES.items()
+        if slug.rsplit("-", 2)[0] == kind and catalog.pool_capacity(size) > here
+    }
+    return sorted(found.items(), key=lambda item: item[1])
+
+
+def _pool(pool: Pool, past: PoolHistory | None, now: float) -> PoolFacts:
+    if past is None:
+        return PoolFacts(pool)
+    return PoolFacts(pool, _recent(pool, past.samples, now), _hours(past))
+
+
+def _recent(pool: Pool, samples: Table, now: float) -> Recent:
+    start = samples.since(now - RECENT_SECONDS)
+    for index in range(len(samples) - 1, start - 1, -1):
+        if samples["size"][index] != pool.size:
+            start = index + 1
+            break
+    at = samples.at[start:]
+    if not at:
+        return Recent()
+
+    def column(name: str) -> Sequence[float]:
+        return samples[name][start:]
+
+    waiting = column("clients_waiting")
+    return Recent(
+        samples=len(at),
+        seconds=now - at[0],
+        clients=_mean(column("clients_active")),
+        waiting=_mean(waiting),
+        waiting_share=sum(1 for number in waiting if number) / len(waiting),
+        waiting_since=_waiting_since(samples),
+        servers_active=_mean(column("servers_active")),
+        in_transaction=_mean(column("in_transaction")),
+        in_query=_mean(column("in_query")),
+        transactions=_mean(column("transactions")),
+        longest_wait=max(column("longest_wait")),
+    )
+
+
+def _waiting_since(samples: Table) -> float | None:
+    """Return when the clients that wait now began to; others may have had their turn meanwhile."""
+    waiting, last = samples["clients_waiting"], len(samples) - 1
+    if not any(waiting[-STILL:]):
+        return None
+    found = samples.at[last]
+    for index in range(last, -1, -1):
+        if waiting[index]:
+            found = samples.at[index]
+        elif found - samples.at[index] > PATCHY_SECONDS:
+            break
+    return found
+
+
+def _hours(past: PoolHistory) -> Hours:
+    """Return what minutes and samples tell together: the newest of them are in no minute yet."""
+    minutes, samples = past.minutes, past.samples
+    if not len(samples):
+        return Hours()
+    begin = min([samples.at[0], *minutes.at[:1]])
+    begin = max(begin, samples.at[-1] - HOURS_SECONDS)
+    seconds = samples.at[-1] - begin
+    first, row = samples.since(begin), minutes.since(begin - MINUTE)
+    return Hours(
+        seconds=seconds,
+        since=begin,
+        servers_active=max([*minutes["most_servers_active"][row:], *samples["servers_active"][first:]]),
+        waiting=max([*minutes["most_clients_waiting"][row:], *samples["clients_waiting"][first:]]),
+    )
+
+
+def _machine(samples: Table, now: float) -> Machine | None:
+    start = samples.since(now - RECENT_SECONDS)
+    if start == len(samples):
+        return None
+    return Machine(
+        processors=int(samples["processors"][-1]),
+        busy=_mean(samples["busy"][start:]),
+        server=_mean(samples["server"][start:]),
+        sessions=int(samples["sessions"][-1]),
+    )
+
+
+def _mean(numbers: Sequence[float]) -> float:
+    return sum(numbers) / len(numbers)
+
+
+def _number(value: object) -> float:
+    assert isinstance(value, int | float)
+    return value

@@ -1,0 +1,173 @@
+"""Looks at the pools of all clusters from time to time, and more often at those that somebody watches.
+
+What it sees goes into a ``ClusterHistory`` for each cluster, in memory alone: it begins anew with the
+process.  Everything is asked of the ``Observer``, so the hosts may be far away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Iterable
+from typing import Protocol
+from uuid import UUID
+
+from cenote.errors import Unavailable
+from cenote.model.records import Cluster
+from cenote.stats.history import ClusterHistory, most_minutes
+from cenote.stats.observer import MachineNumbers, Observer
+
+log = logging.getLogger(__name__)
+
+WATCHED_EVERY = 2.0  # seconds between two looks at a cluster that somebody watches
+EVERY = 15.0  # and at any other one, unless there are very many
+MOST_A_SECOND = 20.0  # clusters that are looked at for nobody in particular; each takes some milliseconds
+PATIENCE = 2.0  # seconds that a pooler has for its answer
+HISTORY_BYTES = 48 * 1024 * 1024  # for all pools together
+
+
+class Watch:
+    """A cluster that somebody watches: how often it was looked at, and why the last look failed."""
+
+    def __init__(self) -> None:
+        self.looked = 0
+        self.problem = ""
+        self.watchers = 0
+        self.task: asyncio.Task[None] | None = None
+        self._event = asyncio.Event()
+
+    def notify(self) -> None:
+        self._event.set()
+        self._event = asyncio.Event()
+
+    async def next(self, seconds: float) -> bool:
+        """Wait for the next look, or for the end of the watching; return False when time is up."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+                return True
+        return False
+
+
+class Clusters(Protocol):
+    """The records of the clusters that are not deleted, as the store has them."""
+
+    def living_cluster(self, id: UUID) -> Cluster | None: ...
+
+    def living_clusters(self) -> Iterable[Cluster]: ...
+
+
+class Sampler:
+    """Keeps the histories: ``run`` of all clusters, ``watch`` of one, whether or not ``run`` runs."""
+
+    def __init__(self, records: Clusters, observer: Observer) -> None:
+        self._records, self._observer = records, observer
+        self._histories: dict[UUID, ClusterHistory] = {}
+        self._watches: dict[UUID, Watch] = {}
+        self._ahead = time.time() - time.monotonic()
+        self._most_minutes = most_minutes(0, HISTORY_BYTES)
+        self.closed = False
+
+    def history(self, id: UUID) -> ClusterHistory:
+        """Return what is known of a cluster's past; empty when it was not looked at yet."""
+        return self._histories.get(id) or ClusterHistory()
+
+    def now(self) -> float:
+        """Return the time in seconds of the epoch; it never goes back, whatever is done to the clock."""
+        ahead = time.time() - time.monotonic()
+        if ahead > self._ahead + 1:
+            self._ahead = ahead
+        return self._ahead + time.monotonic()
+
+    async def run(self) -> None:
+        """Look at every cluster that has pools, in turn, until cancelled."""
+        while True:
+            clusters = self._living()
+            self._forget({cluster.id for cluster in clusters})
+            pools = sum(len(cluster.pools) for cluster in clusters)
+            self._most_minutes = most_minutes(pools, HISTORY_BYTES)
+            pause = max(EVERY / max(1, len(clusters)), 1 / MOST_A_SECOND)
+            for cluster in clusters:
+                if cluster.id not in self._watches:
+                    await self._look(cluster.id)
+                await asyncio.sleep(pause)
+            if not clusters:
+                await asyncio.sleep(EVERY)
+
+    @contextlib.asynccontextmanager
+    async def watch(self, id: UUID) -> AsyncIterator[Watch]:
+        """Have a cluster looked at often for as long as the block runs."""
+        watch = self._watches.get(id)
+        if watch is None:
+            watch = self._watches[id] = Watch()
+            watch.task = asyncio.create_task(self._keep_looking(id, watch), name=f"watching {id}")
+        watch.watchers += 1
+        try:
+            yield watch
+        finally:
+            watch.watchers -= 1
+            if not watch.watchers:
+                del self._watches[id]
+                assert watch.task is not None
+                watch.task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await watch.task
+
+    def close(self) -> None:
+        """Have whoever watches leave: the service ends."""
+        self.closed = True
+        for watch in self._watches.values():
+            watch.notify()
+
+    async def _keep_looking(self, id: UUID, watch: Watch) -> None:
+        while True:
+            begin = time.monotonic()
+            watch.problem = await self._look(id)
+            watch.looked += 1
+            watch.notify()
+            await asyncio.sleep(max(0.1, begin + WATCHED_EVERY - time.monotonic()))
+
+    async def _look(self, id: UUID) -> str:
+        """Look at a cluster once; return why nothing was to be seen."""
+        try:
+            return await self._add(id)
+        except Unavailable as error:
+            problem = error.message
+        except TimeoutError:
+            problem = "The pooler of this cluster does not answer in time."
+        except (OSError, RuntimeError) as error:  # no file descriptor or no thread is left
+            log.warning("cannot look at the pools of %s: %s", id, error)
+            problem = "This service cannot look at the pools right now."
+        except Exception:  # what a page shows is no reason to end the service
+            log.exception("looking at the pools of %s: a defect in Cenote", id)
+            problem = "This service cannot look at the pools right now."
+        if id in self._histories:
+            self._histories[id].interrupt()
+        return problem
+
+    async def _add(self, id: UUID) -> str:
+        cluster = self._records.living_cluster(id)
+        if cluster is None:
+            self._histories.pop(id, None)
+            return "The cluster is gone."
+        history = self._histories.setdefault(id, ClusterHistory())
+        async with asyncio.timeout(PATIENCE):
+            numbers = await self._observer.pools(cluster)
+            machine = await self._machine(cluster)
+        history.add(self.now(), cluster.pools, numbers, machine, self._most_minutes)
+        return ""
+
+    async def _machine(self, cluster: Cluster) -> MachineNumbers | None:
+        try:
+            return await self._observer.machine(cluster)
+        except Unavailable:
+            return None  # pools can be told of without it
+
+    def _living(self) -> list[Cluster]:
+        return [cluster for cluster in self._records.living_clusters() if cluster.pools]
+
+    def _forget(self, living: set[UUID]) -> None:
+        for id in self._histories.keys() - living - self._watches.keys():
+            del self._histories[id]

@@ -1,0 +1,297 @@
+"""A client of etcd's JSON gateway: one function for each call that the store makes.
+
+Nothing is tried twice here, except at the next endpoint when a connection could not be made at all: then the
+request was certainly not carried out.  Every other failure is Unavailable, and leaves open whether it was.
+"""
+
+from __future__ import annotations
+
+import os
+import socket as sockets
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+import msgspec
+
+from cenote.errors import Misconfigured, Unavailable
+from cenote.model.records import Secret
+from cenote.store import etcd_messages
+
+T = TypeVar("T")
+
+CANCELLED, UNKNOWN, DEADLINE, NOT_FOUND, OUT_OF_RANGE, UNAVAILABLE, UNAUTHENTICATED = 1, 2, 4, 5, 11, 14, 16
+PASSING = {CANCELLED, UNKNOWN, DEADLINE, UNAVAILABLE}  # no leader, a member that restarts, a timeout
+SOCKET_PATH_LIMIT = 107  # bytes; sockaddr_un's, without its closing zero
+TIMEOUT = httpx.Timeout(10, connect=2)
+BROKEN = (httpx.HTTPError, OSError)  # TLS alerts that come with an answer pass httpx as ssl.SSLError
+# A peer that vanished without a word is noticed after this, also on a watch that is silent by nature.
+KEEPALIVE = [
+    (sockets.SOL_SOCKET, sockets.SO_KEEPALIVE, 1),
+    (sockets.IPPROTO_TCP, sockets.TCP_KEEPIDLE, 5),
+    (sockets.IPPROTO_TCP, sockets.TCP_KEEPINTVL, 2),
+    (sockets.IPPROTO_TCP, sockets.TCP_KEEPCNT, 3),
+]
+
+
+class Refused(Unavailable):
+    """etcd answered with an error that trying again does not mend, such as a spent quota."""
+
+
+class Compacted(Refused):
+    """The history that was asked for is gone; ``revision`` is the oldest that there is, or 0."""
+
+    def __init__(self, revision: int) -> None:
+        super().__init__("the history that was asked for is compacted")
+        self.revision = revision
+
+
+class LeaseLost(Refused):
+    """The lease has run out, and all that was written under it is gone."""
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A part of a listing; all parts show the store at the same revision."""
+
+    revision: int
+    found: list[etcd_messages.KeyValue]
+
+
+class Watched(msgspec.Struct, frozen=True):
+    """Events in their order, and the revision up to which all are told; 0 says only that the watch stands."""
+
+    revision: int
+    events: list[etcd_messages.Event]
+
+
+class Gateway:
+    """A client of one etcd cluster; ``socket`` for the private one, ``urls`` for an outside one."""
+
+    def __init__(
+        self,
+        *,
+        socket: Path | None = None,
+        urls: Sequence[str] = (),
+        ca: Path | None = None,
+        certificate: Path | None = None,
+        key: Path | None = None,
+        username: str = "",
+        password: Secret | None = None,
+    ) -> None:
+        self._folder = -1
+        if socket is not None:
+            self._urls = ["http://etcd"]
+            transport = httpx.AsyncHTTPTransport(uds=self._reachable(socket), limits=httpx.Limits())
+        elif urls:
+            self._urls = [url.rstrip("/") for url in urls]
+            transport = httpx.AsyncHTTPTransport(
+                verify=_tls(ca, certificate, key), limits=httpx.Limits(), socket_options=KEEPALIVE
+            )
+        else:
+            raise Misconfigured("no etcd endpoint is given")
+        self._http = httpx.AsyncClient(transport=transport, timeout=TIMEOUT, trust_env=False)
+        # A member that was cut off from the others ends its watches instead of falling silent.
+        self._http.headers["grpc-metadata-hasleader"] = "true"
+        self._username = username
+        self._password = password
+
+    def _reachable(self, socket: Path) -> str:
+        if len(os.fsencode(socket)) <= SOCKET_PATH_LIMIT:
+            return str(socket)
+        self._folder = os.open(socket.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return f"/proc/self/fd/{self._folder}/{socket.name}"
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._http.aclose()
+        if self._folder >= 0:
+            os.close(self._folder)
+            self._folder = -1
+
+    async def revision(self, prefix: str) -> int:
+        """The revision at which the store is, as a majority of etcd's members knows it."""
+        request = etcd_messages.Range(prefix.encode(), limit=1, count_only=True)
+        return (await self._call("/v3/kv/range", request, etcd_messages.RangeResponse)).header.revision
+
+    async def read(self, key: str) -> etcd_messages.KeyValue | None:
+        answer = await self._call(
+            "/v3/kv/range", etcd_messages.Range(key.encode()), etcd_messages.RangeResponse
+        )
+        return answer.kvs[0] if answer.kvs else None
+
+    async def pages(self, prefix: str, size: int) -> AsyncGenerator[Page, None]:
+        """List all keys below ``prefix`` as they were when it began; Compacted when that took too long."""
+        start, revision = prefix.encode(), 0
+        while True:
+            request = etcd_messages.Range(
+                start, etcd_messages.prefix_end(prefix), limit=size, revision=revision
+            )
+            answer = await self._call("/v3/kv/range", request, etcd_messages.RangeResponse)
+            revision = revision or answer.header.revision
+            yield Page(revision, answer.kvs)
+            if not answer.more:
+                return
+            start = answer.kvs[-1].key + b"\0"
+
+    async def transact(self, request: etcd_messages.TransactionRequest) -> etcd_messages.TransactionResponse:
+        """Carry out one transaction; LeaseLost when it writes under a lease that is gone."""
+        return await self._call("/v3/kv/txn", request, etcd_messages.TransactionResponse)
+
+    async def grant_lease(self, seconds: int) -> int:
+        return (await self._call("/v3/lease/grant", {"TTL": seconds}, etcd_messages.LeaseResponse)).ID
+
+    async def keep_lease(self, lease: int) -> None:
+        """Let the lease begin again; LeaseLost when it has ended."""
+        answer = await self._call("/v3/lease/keepalive", {"ID": lease}, etcd_messages.KeepAliveResponse)
+        if answer.result.TTL <= 0:
+            raise LeaseLost("the lease has run out")
+
+    async def revoke_lease(self, lease: int) -> None:
+        await self._call("/v3/lease/revoke", {"ID": lease}, etcd_messages.Nothing)
+
+    async def compact(self, revision: int) -> None:
+        await self._call("/v3/kv/compaction", {"revision": revision, "physical": True}, etcd_messages.Nothing)
+
+    async def status(self) -> etcd_messages.StatusResponse:
+        return await self._call("/v3/maintenance/status", {}, etcd_messages.StatusResponse)
+
+    async def defragment(self) -> None:
+        await self._call("/v3/maintenance/defragment", {}, etcd_messages.Nothing)
+
+    async def disarm(self) -> None:
+        """Let etcd write again after it had hit its quota, on every member that says so."""
+        raised = await self._call("/v3/maintenance/alarm", {"action": "GET"}, etcd_messages.AlarmResponse)
+        for alarm in raised.alarms:
+            request = etcd_messages.AlarmRequest("DEACTIVATE", alarm.member, alarm.alarm)
+            await self._call("/v3/maintenance/alarm", request, etcd_messages.Nothing)
+
+    async def watch(self, prefix: str, start: int) -> AsyncGenerator[Watched, None]:
+        """Follow all changes below ``prefix`` from revision ``start`` on; Compacted when that is gone."""
+        create = etcd_messages.Range(prefix.encode(), etcd_messages.prefix_end(prefix))
+        request = {
+            "create_request": {
+                "key": create.key,
+                "range_end": create.range_end,
+                "start_revision": start,
+                "progress_notify": True,
+                "fragment": True,
+            }
+        }
+        lines = msgspec.json.Decoder(etcd_messages.WatchLine, strict=False)
+        fragments: list[etcd_messages.Event] = []
+        await self._authorize()
+        try:
+            async with self._http.stream(
+                "POST",
+                f"{self._urls[0]}/v3/watch",
+                content=msgspec.json.encode(request),
+                timeout=httpx.Timeout(TIMEOUT.connect, read=None),
+            ) as response:
+                if response.status_code != httpx.codes.OK:
+                    self._fail(response.status_code, await response.aread())
+                async for line in _lines(response):
+                    told = lines.decode(line)
+                    if told.result is None:
+                        failure = told.error or etcd_messages.Failure()
+                        raise Unavailable(f"etcd ended the watch: {failure.message}")
+                    result = told.result
+                    if result.compact_revision:
+                        raise Compacted(result.compact_revision)
+                    if result.canceled:
+                        raise Unavailable(f"etcd ended the watch: {result.cancel_reason}")
+                    fragments += result.events
+                    if result.fragment:
+                        continue
+                    events, fragments = fragments, []
+                    yield Watched(_told_until(result, events), events)
+        except (*BROKEN, msgspec.DecodeError) as error:
+            self._next()
+            raise Unavailable(f"the watch on etcd broke: {type(error).__name__}") from error
+
+    async def _call(self, path: str, request: object, kind: type[T]) -> T:
+        await self._authorize()
+        answer = await self._send(path, request)
+        if self._username and answer.status_code == httpx.codes.UNAUTHORIZED:
+            # A token lives for minutes, and was refused before anything was done.
+            self._http.headers.pop("authorization", None)
+            await self._authorize()
+            answer = await self._send(path, request)
+        if answer.status_code != httpx.codes.OK:
+            self._fail(answer.status_code, answer.content)
+        try:
+            return msgspec.json.decode(answer.content, type=kind, strict=False)
+        except msgspec.DecodeError as error:
+            raise Unavailable("etcd's answer could not be read") from error
+
+    async def _send(self, path: str, request: object) -> httpx.Response:
+        content = msgspec.json.encode(request)
+        for _ in self._urls:
+            try:
+                return await self._http.post(self._urls[0] + path, content=content)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                reason: httpx.HTTPError = error
+                self._next()
+            except BROKEN as error:
+                self._next()
+                raise Unavailable(f"the connection to etcd broke: {type(error).__name__}") from error
+        raise Unavailable("etcd cannot be reached") from reason
+
+    async def _authorize(self) -> None:
+        if self._username and "authorization" not in self._http.headers:
+            password = self._password.reveal() if self._password else ""
+            request = {"name": self._username, "password": password}
+            answer = await self._send("/v3/auth/authenticate", request)
+            if answer.status_code != httpx.codes.OK:
+                self._fail(answer.status_code, answer.content)
+            token = msgspec.json.decode(answer.content, type=etcd_messages.AuthenticateResponse).token
+            self._http.headers["authorization"] = token
+
+    def _next(self) -> None:
+        self._urls = self._urls[1:] + self._urls[:1]
+
+    def _fail(self, status: int, content: bytes) -> None:
+        try:
+            failure = msgspec.json.decode(content, type=etcd_messages.Failure, strict=False)
+        except msgspec.DecodeError:
+            # Some refusals come as plain text, such as that of a client certificate with a CommonName.
+            passing = httpx.codes.is_server_error(status)
+            said = content[:200].decode(errors="replace").strip()
+            failure = etcd_messages.Failure(said or f"status {status}", UNAVAILABLE if passing else 0)
+        code = failure.code or failure.grpc_code
+        if code == OUT_OF_RANGE:
+            raise Compacted(0)
+        if code == NOT_FOUND:
+            raise LeaseLost(failure.message)
+        if code in PASSING:
+            self._next()
+            raise Unavailable(f"etcd cannot serve: {failure.message}")
+        raise Refused(f"etcd refused: {failure.message}")
+
+
+def _tls(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
+    try:
+        tls = ssl.create_default_context(cafile=ca)
+        if certificate is not None:
+            tls.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise Misconfigured(f"the TLS files for etcd cannot be used: {error}") from error
+    return tls
+
+
+def _told_until(result: etcd_messages.WatchResult, events: list[etcd_messages.Event]) -> int:
+    # With events the header's revision may be ahead of them: more events below it can follow.
+    if events:
+        return events[-1].kv.mod_revision
+    return 0 if result.created else result.header.revision
+
+
+async def _lines(response: httpx.Response) -> AsyncIterator[bytes]:
+    pending: list[bytes] = []
+    async for chunk in response.aiter_bytes():
+        first, *others = chunk.split(b"\n")
+        pending.append(first)
+        for part in others:
+            yield b"".join(pending)
+            pending = [part]

@@ -1,0 +1,71 @@
+"""A key that is there as long as the one who wrote it lives."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from cenote.errors import Unavailable
+from cenote.store import etcd_messages
+from cenote.store.client import Gateway, LeaseLost, Refused
+from cenote.store.retry import patiently
+from cenote.store.writer import Writer
+
+log = logging.getLogger(__name__)
+
+
+class Presence:
+    """Holds ``key`` under a lease of ``ttl`` seconds, and writes it again when the lease was lost."""
+
+    def __init__(self, gateway: Gateway, writer: Writer, key: str, ttl: int) -> None:
+        self._gateway = gateway
+        self._writer = writer
+        self._key = key
+        self._ttl = ttl
+        self._value = b""
+        self._lease = 0
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def announce(self, value: bytes) -> int:
+        """Write the value and keep it there; return the revision."""
+        self._value = value
+        revision = await self._write()
+        if self._keeper is None:
+            self._keeper = asyncio.create_task(self._keep(), name=f"presence {self._key}")
+        return revision
+
+    async def withdraw(self) -> None:
+        """Remove the key; when etcd is away, its lease does so later."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
+        if self._lease:
+            with contextlib.suppress(Unavailable):
+                await self._gateway.revoke_lease(self._lease)
+
+    async def _write(self) -> int:
+        if self._lease:
+            with contextlib.suppress(LeaseLost):
+                return await self._put()
+        self._lease = await patiently(lambda: self._gateway.grant_lease(self._ttl))
+        return await self._put()
+
+    async def _put(self) -> int:
+        outcome = await self._writer.write([], [etcd_messages.put(self._key, self._value, self._lease)])
+        return outcome.revision
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(self._ttl / 3)
+            try:
+                await self._gateway.keep_lease(self._lease)
+            except LeaseLost:
+                log.warning("the lease of %s was lost; writing it again", self._key)
+                with contextlib.suppress(Unavailable):
+                    await self._write()
+            except Refused as error:
+                log.error("the lease of %s cannot be kept: %s", self._key, error)
+            except Unavailable:
+                continue  # the next attempt finds out whether the lease outlived the break
