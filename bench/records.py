@@ -25,7 +25,7 @@ from cenote.model.records import (
 from cenote.security import certificates
 from cenote.security.sealing import Sealer
 from cenote.server.settings import EtcdSettings
-from cenote.store import Gateway, PrivateEtcd, etcd_messages
+from cenote.store import EtcdClient, PrivateEtcd, etcd_messages
 from cenote.store.tables import Keys
 
 POOLS = 10  # of each cluster
@@ -35,7 +35,7 @@ AT_ONCE = 25  # records in one transaction, of which etcd takes 128 operations
 async def fill(layout: Layout, clusters: int) -> list[str]:
     """Write so many records, and return the paths of their pools."""
     keys = Keys(EtcdSettings().prefix)
-    gateway = Gateway(socket=PrivateEtcd(layout.etcd).socket)
+    gateway = EtcdClient(socket=PrivateEtcd(layout.etcd).socket)
     records = _records(Sealer(layout.sealing_key))
     paths: list[str] = []
     try:
@@ -50,7 +50,7 @@ async def fill(layout: Layout, clusters: int) -> list[str]:
     return paths
 
 
-def _writes(keys: Keys, cluster: Cluster) -> list[etcd_messages.Operation]:
+def _writes(keys: Keys, cluster: Cluster) -> list[etcd_messages.EtcdOperation]:
     """The record and its claims, as the store would write them; it would write one cluster at a time."""
     node, owner = cluster.primary, str(cluster.id).encode()
     return [

@@ -15,7 +15,7 @@ from litestar import Litestar
 
 from cenote.api.app import OPERATIONS
 from cenote.api.auth import VIEW_CREDENTIALS
-from cenote.api.middleware import PUBLIC, Gate
+from cenote.api.middleware import PUBLIC, ApiMiddleware
 from tests.support.api import Api, Apis, running_apis
 from tests.support.reference import Operation, Reference
 
@@ -111,7 +111,7 @@ def test_no_route_is_outside_of_the_matrix_but_those_that_are_public(apis: Apis)
 
     async def scenario(api: Api) -> None:
         gate = api.http._transport.app  # type: ignore[attr-defined]
-        assert isinstance(gate, Gate)
+        assert isinstance(gate, ApiMiddleware)
         app = gate._app
         assert isinstance(app, Litestar)
         routes = {

@@ -11,7 +11,7 @@ import pytest
 from cenote.host import log_files, log_reader
 from cenote.host.log_reader import Batch, LogReader
 from cenote.logs import bulk
-from cenote.logs.positions import Place
+from cenote.logs.positions import LogPosition
 from cenote.model.records import LogSource
 
 HEAD = "2026-11-22 17:47:54.123 UTC [41] "
@@ -42,8 +42,8 @@ def texts(batch: Batch) -> list[str]:
 
 
 def test_each_message_is_read_once_in_its_order(path: Path) -> None:
-    reader = LogReader(path, LogSource.POSTGRES, Place())
-    assert read(reader) == Batch((), Place())
+    reader = LogReader(path, LogSource.POSTGRES, LogPosition())
+    assert read(reader) == Batch((), LogPosition())
     say(path, "one", "two\n\tand more")
     assert texts(read(reader)) == ["one", "two\n\tand more"]
     assert texts(read(reader)) == []
@@ -58,7 +58,7 @@ def test_a_message_that_may_go_on_waits_until_the_log_is_quiet(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_reader, "QUIET", 3600)
-    reader = LogReader(path, LogSource.POSTGRES, Place())
+    reader = LogReader(path, LogSource.POSTGRES, LogPosition())
     say(path, "whole", "begun")
     assert texts(read(reader)) == ["whole"]
     with path.open("a") as log:
@@ -70,7 +70,7 @@ def test_a_message_that_may_go_on_waits_until_the_log_is_quiet(
 
 def test_a_message_larger_than_a_piece_is_one_message(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_reader, "PIECE", 4096)
-    reader = LogReader(path, LogSource.POSTGRES, Place())
+    reader = LogReader(path, LogSource.POSTGRES, LogPosition())
     say(path, "x" * 30_000, "after")
     assert [len(text) for text in texts(read(reader)) + texts(read(reader))] == [30_000, 5]
 
@@ -80,7 +80,7 @@ def test_a_line_without_end_does_not_hold_up_what_comes_after_it(
 ) -> None:
     monkeypatch.setattr(log_reader, "PIECE", 1024)
     monkeypatch.setattr(log_reader, "LARGEST", 8192)
-    reader = LogReader(path, LogSource.POSTGRES, Place())
+    reader = LogReader(path, LogSource.POSTGRES, LogPosition())
     say(path, "x" * 40_000, "after")
     found: list[str] = []
     while "after" not in found:
@@ -91,7 +91,7 @@ def test_a_line_without_end_does_not_hold_up_what_comes_after_it(
 def test_what_was_cut_out_before_it_was_read_is_counted(path: Path) -> None:
     say(path, *(f"{number:06d} {'x' * 1000}" for number in range(40_000)))
     log_files.shorten(path)
-    batch = read(LogReader(path, LogSource.POSTGRES, Place(file=path.stat().st_ino, at=0)))
+    batch = read(LogReader(path, LogSource.POSTGRES, LogPosition(file=path.stat().st_ino, at=0)))
     assert batch.messages[0].start == batch.lost > log_files.STEP
     assert batch.words == f"{batch.lost} bytes of the log of postgres were dropped before they could be sent"
     assert texts(batch)[0][:6].isdigit()
@@ -100,7 +100,7 @@ def test_what_was_cut_out_before_it_was_read_is_counted(path: Path) -> None:
 @pytest.mark.parametrize("how", ["emptied", "replaced"])
 def test_a_log_that_was_emptied_or_replaced_is_read_from_its_beginning(path: Path, how: str) -> None:
     say(path, "old", "old")
-    reader = LogReader(path, LogSource.POSTGRES, Place())
+    reader = LogReader(path, LogSource.POSTGRES, LogPosition())
     assert texts(read(reader)) == ["old", "old"]
     if how == "emptied":
         path.write_text("")
@@ -117,7 +117,7 @@ def test_a_line_without_a_time_has_that_of_the_one_before_it(path: Path) -> None
     say(path, "one")
     with path.open("a") as log:
         log.write("no head\n")
-    one, other = read(LogReader(path, LogSource.POSTGRES, Place())).messages
+    one, other = read(LogReader(path, LogSource.POSTGRES, LogPosition())).messages
     assert one.at == other.at
 
 
@@ -125,7 +125,7 @@ def test_equal_messages_at_the_same_place_of_a_log_that_was_emptied_are_two(path
     """Or the peer would say of the second one that it is there already."""
 
     def ids() -> list[str]:
-        messages = read(LogReader(path, LogSource.POSTGRES, Place())).messages
+        messages = read(LogReader(path, LogSource.POSTGRES, LogPosition())).messages
         return [bulk.identity(message, UUID(int=1)) for message in messages]
 
     begin = "UTC [41] LOG:  starting PostgreSQL\n"

@@ -144,7 +144,7 @@ def test_an_end_is_told_of_once_whoever_the_parent_is(folder: Path) -> None:
     ends = []
 
     async def scenario() -> None:
-        watch = processes.Watch()
+        watch = processes.ProcessWatch()
         for _ in range(2):
             watch.add(stranger, lambda: ends.append("ended"))
         await asyncio.sleep(0)
@@ -164,7 +164,7 @@ def test_a_pid_that_went_to_another_process_counts_as_an_end(folder: Path) -> No
     ends = []
 
     async def scenario() -> None:
-        watch = processes.Watch()
+        watch = processes.ProcessWatch()
         watch.add(earlier, lambda: ends.append("ended"))
         watch.close()
 

@@ -17,7 +17,7 @@ import pytest
 
 from cenote.host import log_files
 from cenote.logs.messages import messages
-from cenote.logs.positions import Place
+from cenote.logs.positions import LogPosition
 from cenote.model.paths import Layout
 from cenote.model.records import LogSource
 from cenote_client import Client, ForbiddenError, InvalidError
@@ -239,7 +239,7 @@ def test_a_log_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic link"):
         log_files.shorten(tmp_path / "log")
     assert log_files.read(tmp_path / "log", 0, 10) is None
-    assert log_files.end(tmp_path / "log") == Place()
+    assert log_files.end(tmp_path / "log") == LogPosition()
 
 
 def test_lines_that_are_written_while_a_log_is_shortened_are_all_there(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from cenote.http.tls_listener import MOST_CONNECTIONS
 from cenote.model.paths import Layout
 from cenote.model.records import Cluster
 from cenote.security.throttle import TRIES
-from cenote.store import Gateway, PrivateEtcd, Store
+from cenote.store import EtcdClient, PrivateEtcd, Store
 from cenote_client import Client
 from tests.support.scraping import Scraper, value
 from tests.support.service import SMALLEST, Service, online, online_cluster, service
@@ -281,7 +281,7 @@ def names_shown(scraper: Scraper) -> set[str]:
 
 async def forget_metrics_port(running: Service, id: UUID) -> None:
     """Make a record what it was before there were metrics; etcd goes on without the service."""
-    gateway = Gateway(socket=PrivateEtcd(Layout(running.data_dir).etcd).socket)
+    gateway = EtcdClient(socket=PrivateEtcd(Layout(running.data_dir).etcd).socket)
     store = Store(gateway)
     await store.open()
     try:

@@ -16,7 +16,7 @@ import pytest
 
 from cenote.errors import Invalid, Misconfigured, Unavailable
 from cenote.model.records import Cluster, Host
-from cenote.store import Gateway, Store, retry
+from cenote.store import EtcdClient, Store, retry
 from cenote.store import store as store_module
 from cenote.store.etcd_messages import TransactionRequest, put
 from cenote.store.process import PrivateEtcd
@@ -218,7 +218,7 @@ def test_removals_are_seen_after_a_break_in_which_the_history_was_compacted() ->
                 await store.update_cluster(changed.id, lambda old: with_tag(old, "t"))
                 new = bare_cluster("d", 31)
                 await store.add_cluster(new)
-                gateway = Gateway(socket=etcd.socket)
+                gateway = EtcdClient(socket=etcd.socket)
                 await gateway.compact(store.revision)
                 await gateway.close()
                 await between.open()
@@ -250,7 +250,7 @@ def test_an_etcd_that_was_made_anew_is_listed_from_its_beginning() -> None:
 
 def test_a_store_with_records_that_cannot_be_read_is_not_opened() -> None:
     async def scenario(etcd: PrivateEtcd) -> None:
-        gateway = Gateway(socket=etcd.socket)
+        gateway = EtcdClient(socket=etcd.socket)
         key = f"/cenote/clusters/{uuid4()}"
         await gateway.transact(TransactionRequest([], [put(key, b'{"from": "the future"}')], []))
         await gateway.close()
@@ -266,7 +266,7 @@ def test_a_record_that_can_no_longer_be_read_is_not_taken_for_removed() -> None:
         async with opened_store(etcd) as store:
             cluster = bare_cluster("a", 25060)
             await store.add_cluster(cluster)
-            gateway = Gateway(socket=etcd.socket)
+            gateway = EtcdClient(socket=etcd.socket)
             key = f"/cenote/clusters/{cluster.id}"
             answer = await gateway.transact(TransactionRequest([], [put(key, b"{}")], []))
             await gateway.close()
@@ -309,7 +309,7 @@ def test_a_host_whose_lease_was_lost_is_announced_again() -> None:
         async with opened_store(etcd) as store:
             await store.announce_host(HOST, 2)
             (lease,) = await leases_of(etcd, "/cenote/hosts/h1")
-            gateway = Gateway(socket=etcd.socket)
+            gateway = EtcdClient(socket=etcd.socket)
             await gateway.revoke_lease(int(lease))
             await gateway.close()
             assert await store.wait(lambda: not store.hosts() or None, 10)

@@ -10,7 +10,7 @@ import pytest
 
 from cenote.errors import Misconfigured, Unavailable
 from cenote.model.records import Secret
-from cenote.store import Gateway, Store, retry
+from cenote.store import EtcdClient, Store, retry
 from tests.support.etcd import bare_cluster
 from tests.support.outside import PASSWORD, Outside, outside_etcd
 
@@ -23,9 +23,9 @@ def with_outside(scenario: Callable[[Outside], Awaitable[None]]) -> None:
     asyncio.run(whole())
 
 
-def gateway_to(outside: Outside, *, password: str = PASSWORD) -> Gateway:
+def gateway_to(outside: Outside, *, password: str = PASSWORD) -> EtcdClient:
     """The first of its two addresses leads nowhere."""
-    return Gateway(
+    return EtcdClient(
         urls=[outside.dead_url, outside.url],
         ca=outside.certificate,
         certificate=outside.certificate,
@@ -72,7 +72,7 @@ def test_an_etcd_of_another_authority_is_not_talked_to(monkeypatch: pytest.Monke
     monkeypatch.setattr(retry, "PATIENCE", 0.1)
 
     async def scenario(outside: Outside) -> None:
-        gateway = Gateway(urls=[outside.url], username="root", password=Secret(PASSWORD))
+        gateway = EtcdClient(urls=[outside.url], username="root", password=Secret(PASSWORD))
         try:
             with pytest.raises(Unavailable, match="cannot be reached"):
                 await Store(gateway).open()
@@ -84,9 +84,9 @@ def test_an_etcd_of_another_authority_is_not_talked_to(monkeypatch: pytest.Monke
 
 def test_tls_files_that_cannot_be_read_are_named_as_the_reason(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="TLS files"):
-        Gateway(urls=["https://127.0.0.1:1"], ca=tmp_path / "missing")
+        EtcdClient(urls=["https://127.0.0.1:1"], ca=tmp_path / "missing")
 
 
 def test_an_etcd_has_to_be_given() -> None:
     with pytest.raises(Misconfigured, match="no etcd endpoint"):
-        Gateway()
+        EtcdClient()

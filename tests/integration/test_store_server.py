@@ -17,7 +17,7 @@ import pytest
 from cenote.errors import Misconfigured
 from cenote.host import system
 from cenote.store import process
-from cenote.store.client import Gateway, Refused
+from cenote.store.client import EtcdClient, EtcdError
 from cenote.store.etcd_messages import TransactionRequest, put
 from cenote.store.process import PrivateEtcd
 from tests.support.etcd import back_after, bare_cluster, etcd_program, kill, opened_store, with_etcd
@@ -240,13 +240,13 @@ def test_a_spent_quota_refuses_writes_and_is_mended_by_a_restart(monkeypatch: py
     monkeypatch.setattr(process, "QUOTA_BYTES", 4 << 20)
 
     async def scenario(etcd: PrivateEtcd) -> None:
-        gateway = Gateway(socket=etcd.socket)
+        gateway = EtcdClient(socket=etcd.socket)
         write = TransactionRequest([], [put("/other/key", bytes(1 << 20))], [])
         try:
-            with contextlib.suppress(Refused):
+            with contextlib.suppress(EtcdError):
                 for _ in range(10):
                     await gateway.transact(write)
-            with pytest.raises(Refused, match="space"):
+            with pytest.raises(EtcdError, match="space"):
                 await gateway.transact(write)
             await etcd.stop()
             await etcd.start()

@@ -17,7 +17,7 @@ from cenote.api import Settings, auth, create_app
 from cenote.model.records import Host, NodeStatus
 from cenote.security.sealing import Sealer
 from cenote.stats.observer import NO_OBSERVER, Observer
-from cenote.store import Gateway, PrivateEtcd, Store
+from cenote.store import EtcdClient, PrivateEtcd, Store
 from tests.support.etcd import etcd_program
 from tests.support.folders import server_folder
 
@@ -111,7 +111,7 @@ class Apis:
     async def _api(
         self, settings: Settings, hosts: tuple[Host, ...], observer: Observer
     ) -> AsyncIterator[Api]:
-        gateway = Gateway(socket=self._etcd.socket)
+        gateway = EtcdClient(socket=self._etcd.socket)
         store = Store(gateway, f"/{uuid4()}/")
         sealer = Sealer(self._folder / "key")
         await store.open()

@@ -14,7 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from cenote.model.records import CertificateAuthority, Cluster, Database, Node, Pool
-from cenote.store.client import Gateway
+from cenote.store.client import EtcdClient
 from cenote.store.process import PrivateEtcd
 from cenote.store.store import Store
 from tests.support.folders import server_folder
@@ -48,7 +48,7 @@ async def private_etcd() -> AsyncIterator[PrivateEtcd]:
 @contextlib.asynccontextmanager
 async def opened_store(etcd: PrivateEtcd | Proxy, prefix: str = "/cenote/") -> AsyncIterator[Store]:
     """A store on this etcd, with a gateway of its own: as another service on the same records."""
-    gateway = Gateway(socket=etcd.socket)
+    gateway = EtcdClient(socket=etcd.socket)
     store = Store(gateway, prefix)
     try:
         await store.open()

@@ -14,7 +14,7 @@ from typing import Any, LiteralString
 from psycopg.sql import SQL
 
 from cenote.engine import PARTS, removal
-from cenote.engine.context import Site, Wanted
+from cenote.engine.context import HostContext, NodeContext
 from cenote.host import files, processes, programs, system
 from cenote.host.executor import Machine
 from cenote.host.processes import Account
@@ -46,7 +46,7 @@ class Lab:
         binaries = {major: install.bin for major, install in found.postgres.items()}
         self.version = max(binaries, key=int)
         self.machine = Machine(self.layout, self.account, binaries, self.sealer)
-        self.site = Site(
+        self.site = HostContext(
             layout=self.layout,
             listen=("127.0.0.1",),
             service_user=pwd.getpwuid(os.geteuid()).pw_name,
@@ -62,8 +62,8 @@ class Lab:
     def new_cluster(self) -> Cluster:
         return records.cluster(self.sealer, port=free_range(2), version=self.version)
 
-    def wanted(self, cluster: Cluster) -> Wanted:
-        return Wanted(cluster, cluster.primary, self.site)
+    def wanted(self, cluster: Cluster) -> NodeContext:
+        return NodeContext(cluster, cluster.primary, self.site)
 
     def session(self, cluster: Cluster) -> Session:
         node = cluster.primary

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from cenote.engine.context import Site, Wanted
+from cenote.engine.context import HostContext, NodeContext
 from cenote.host.processes import Process
 from cenote.model.changes import Change, Wait
 from cenote.model.paths import Layout
@@ -39,7 +39,7 @@ CLUSTER = Cluster(
     pools=(Pool(name="backend-pool", database="orders", size=3, user="app"),),
     server_names=("localhost",),
 )
-SITE = Site(
+SITE = HostContext(
     layout=Layout(Path("/data")),
     listen=("127.0.0.1",),
     service_user="root",
@@ -48,7 +48,7 @@ SITE = Site(
     pgbouncer=Path("/usr/sbin/pgbouncer"),
     memory_mib=8192,
 )
-WANTED = Wanted(CLUSTER, CLUSTER.primary, SITE)
+WANTED = NodeContext(CLUSTER, CLUSTER.primary, SITE)
 
 
 def until_wait(changes: list[Change]) -> list[Change]:

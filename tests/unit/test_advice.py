@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from cenote.model import catalog
 from cenote.model.records import Pool, PoolMode
-from cenote.stats.advice import BREAKS_IN_TRANSACTION_MODE, Action, ActionKind, Advice, Severity, advise
-from cenote.stats.facts import Facts, Hours, Machine, PoolFacts, Recent
+from cenote.stats.advice import BREAKS_IN_TRANSACTION_MODE, Action, ActionKind, Advice, AdviceSeverity, advise
+from cenote.stats.facts import Facts, Hours, MachineFacts, PoolFacts, Recent
 
 SINCE = 1_800_000_000.0
-IDLE = Machine(processors=4, busy=0.1, server=0.1, sessions=5)
-BUSY = Machine(processors=4, busy=0.97, server=3.6, sessions=5)
+IDLE = MachineFacts(processors=4, busy=0.1, server=0.1, sessions=5)
+BUSY = MachineFacts(processors=4, busy=0.97, server=3.6, sessions=5)
 # 8 clients wait for 2 servers, for a minute and a half.
 WAITING = Recent(
     samples=45,
@@ -44,7 +44,7 @@ def pool(recent: Recent = CALM, hours: Hours = UNKNOWN, name: str = "web", **fie
     return PoolFacts(Pool(**wanted), recent, hours)
 
 
-def facts(*pools: PoolFacts, machine: Machine | None = IDLE, **fields: Any) -> Facts:
+def facts(*pools: PoolFacts, machine: MachineFacts | None = IDLE, **fields: Any) -> Facts:
     taken = sum(one.pool.size for one in pools)
     known: dict[str, Any] = {
         "cluster_size": "db-s-1vcpu-1gb",
@@ -74,7 +74,7 @@ def test_clients_that_wait_while_processors_idle_are_a_reason_to_grow_by_as_many
         "On average 8 clients wait, with 2 of 2 servers busy, while 90 % of the processors are idle: grow "
         "the pool by 8, to 10."
     )
-    assert (found.severity, found.since) == (Severity.PROBLEM, SINCE)
+    assert (found.severity, found.since) == (AdviceSeverity.PROBLEM, SINCE)
     assert found.numbers["clients_waiting"] == 8
     assert found.actions == (
         Action(kind=ActionKind.RESIZE_POOL, pool="web", size=10, words="Grow web from 2 to 10"),
@@ -146,7 +146,7 @@ def test_servers_that_idle_for_hours_are_to_be_given_back() -> None:
     assert found.sentence == (
         "At most 3 of 10 servers were busy in 3 hours: give 6 back, for other pools to have."
     )
-    assert (found.actions[0].size, found.severity) == (4, Severity.HINT)
+    assert (found.actions[0].size, found.severity) == (4, AdviceSeverity.HINT)
 
 
 def test_a_pool_that_nobody_uses_keeps_one_connection() -> None:
@@ -166,7 +166,7 @@ def test_nothing_is_to_be_given_back_that_idles(seen: Hours) -> None:
 def test_sessions_that_hold_servers_for_nothing_are_a_reason_for_transaction_mode() -> None:
     held = replace(CALM, servers_active=9, in_transaction=0.4)
     found = the("try_transaction_mode", facts(pool(held, mode=PoolMode.SESSION, size=10)))
-    assert found.severity == Severity.HINT
+    assert found.severity == AdviceSeverity.HINT
     assert "9 servers are each held by a session, and on average 0.4 of them is in a transaction" in (
         found.sentence
     )
@@ -178,7 +178,7 @@ def test_while_clients_wait_for_sessions_the_mode_comes_before_the_size() -> Non
     held = replace(WAITING, servers_active=4, in_transaction=0.1)
     about = facts(pool(held, mode=PoolMode.SESSION, size=4))
     found = the("try_transaction_mode", about)
-    assert found.severity == Severity.PROBLEM
+    assert found.severity == AdviceSeverity.PROBLEM
     assert [action.kind for action in found.actions] == [ActionKind.CHANGE_MODE, ActionKind.RESIZE_POOL]
     assert "grow" not in kinds(about)
 
@@ -239,7 +239,7 @@ recents = st.builds(
 )
 hours = st.builds(Hours, seconds=st.floats(0, 90_000), servers_active=st.integers(0, 500), waiting=numbers)
 machines = st.builds(
-    Machine,
+    MachineFacts,
     processors=st.integers(1, 64),
     busy=st.floats(0, 1),
     server=st.floats(0, 64),
@@ -284,7 +284,7 @@ def test_every_action_can_be_taken(about: Facts) -> None:
 @given(clusters())
 def test_the_most_pressing_comes_first_and_of_each_kind_a_pool_has_one(about: Facts) -> None:
     found = advise(about)
-    order = [list(Severity).index(one.severity) for one in found]
+    order = [list(AdviceSeverity).index(one.severity) for one in found]
     assert order == sorted(order)
     assert len({(one.pool, one.kind) for one in found}) == len(found)
     assert all(one.sentence.endswith(".") and "nan" not in one.sentence for one in found)

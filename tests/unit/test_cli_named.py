@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from cenote.cli.named import cluster_of
-from cenote.cli.output import Refused
+from cenote.cli.output import CommandError
 from cenote_client import Client
 
 ID = "9cc10173-e9ea-4176-9dbc-a4cee4c4ff30"
@@ -44,5 +44,5 @@ def test_a_name_that_looks_like_an_id_is_found_all_the_same() -> None:
 
 @pytest.mark.parametrize("text", ["nobody", "11111111-1111-4111-8111-111111111111"])
 def test_what_is_not_there_is_said_in_words(text: str) -> None:
-    with pytest.raises(Refused, match="cenote cluster list"):
+    with pytest.raises(CommandError, match="cenote cluster list"):
         found(text)

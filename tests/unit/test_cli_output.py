@@ -8,7 +8,7 @@ import click
 import pytest
 import yaml
 
-from cenote.cli.output import Output, Refused, confirm
+from cenote.cli.output import CommandError, Output, confirm
 
 THINGS = [
     {"name": "a", "size": 10, "connection": {"host": "localhost"}, "tags": ["x", "y"], "user": None},
@@ -51,7 +51,7 @@ def test_a_document_has_all_that_the_api_answered(
 
 
 def test_a_field_that_nothing_has_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(Refused, match="no field 'colour'; there are connection, name, size, tags, user"):
+    with pytest.raises(CommandError, match="no field 'colour'; there are connection, name, size, tags, user"):
         Output("value", ("colour",)).show_all(THINGS, COLUMNS)
 
 
@@ -66,6 +66,6 @@ def test_what_a_terminal_would_obey_is_not_printed(capsys: pytest.CaptureFixture
 
 
 def test_nothing_is_destroyed_where_there_is_nobody_to_ask() -> None:
-    with pytest.raises(Refused, match="add --yes"):
+    with pytest.raises(CommandError, match="add --yes"):
         confirm("Delete it?", yes=False)
     confirm("Delete it?", yes=True)

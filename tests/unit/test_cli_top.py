@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cenote.cli.output import Refused
+from cenote.cli.output import CommandError
 from cenote.cli.top import picture, watch
 
 
@@ -54,5 +54,5 @@ def test_a_cluster_without_pools_says_so() -> None:
 
 
 def test_it_needs_a_terminal() -> None:
-    with pytest.raises(Refused, match="needs a terminal"):
+    with pytest.raises(CommandError, match="needs a terminal"):
         watch(list, "backend", 1.0)

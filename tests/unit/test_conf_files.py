@@ -17,7 +17,7 @@ from cenote.model.records import Pool, PoolMode, User
 from cenote.rules import sizing
 from tests.support import readers
 
-PLACE = pgbouncer.Place(
+PLACE = pgbouncer.Instance(
     directory=Path("/data/clusters/1/pgbouncer"),
     socket_directory=Path("/data/run/1"),
     certificate=Path("/data/clusters/1/tls/server.pem"),

@@ -13,21 +13,21 @@ from hypothesis import strategies as st
 
 from cenote.console import sessions
 from cenote.console.connecting import HIDDEN, texts
-from cenote.console.rendering import Pages, assets
-from cenote.console.sessions import SAID, SESSION, VISIT, Seals, Session
+from cenote.console.rendering import Templates, assets
+from cenote.console.sessions import SAID, SESSION, VISIT, ConsoleSession, Seals
 from cenote.model import connection_formats
 from cenote.model.connection_formats import Target
-from cenote.security.throttle import MOST_ADDRESSES, TRIES, Patience
+from cenote.security.throttle import MOST_ADDRESSES, TRIES, Throttle
 
 SEALS = Seals(b"k" * 32)
 TOKEN = "cenote_v1_" + "5e" * 32
 
 
-def session(ends: float) -> Session:
-    return Session(id="one", token=TOKEN, name="ci", scopes=frozenset({"*"}), ends=ends)
+def session(ends: float) -> ConsoleSession:
+    return ConsoleSession(id="one", token=TOKEN, name="ci", scopes=frozenset({"*"}), ends=ends)
 
 
-def sealed(one: Session, seals: Seals = SEALS) -> str:
+def sealed(one: ConsoleSession, seals: Seals = SEALS) -> str:
     return seals.seal(SESSION, msgspec.json.encode(one))
 
 
@@ -91,7 +91,7 @@ def test_a_form_token_does_not_come_from_the_key_of_the_cookies() -> None:
 
 
 def test_patience_ends_for_one_address_and_not_for_others() -> None:
-    patience = Patience()
+    patience = Throttle()
     for _ in range(TRIES):
         assert patience.has_some("192.0.2.1")
         patience.lose("192.0.2.1")
@@ -100,7 +100,7 @@ def test_patience_ends_for_one_address_and_not_for_others() -> None:
 
 
 def test_many_addresses_take_no_more_memory() -> None:
-    patience = Patience()
+    patience = Throttle()
     for number in range(MOST_ADDRESSES + 10):
         patience.lose(str(number))
     assert len(patience._tries) == MOST_ADDRESSES
@@ -110,7 +110,7 @@ def test_many_addresses_take_no_more_memory() -> None:
 
 
 def test_text_is_escaped_and_a_name_that_is_not_there_fails() -> None:
-    pages = Pages(assets())
+    pages = Templates(assets())
     shown = pages.render("error.html", **frame(), title="<b>", message="a & b", request_id="")
     assert "<b>" not in shown
     assert "a &amp; b" in shown

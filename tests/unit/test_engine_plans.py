@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from cenote.engine import PARTS, databases, folders, loaded, pooler, removal, roles, server, tls
-from cenote.engine.context import Wanted
+from cenote.engine.context import NodeContext
 from cenote.model.changes import (
     Change,
     CopyTemplate,
@@ -38,7 +38,7 @@ def server_nothing() -> server.Seen:
     return server.Seen(False, {}, CERTIFICATE, loaded.Loaded(None, None), b"")
 
 
-def server_ready(wanted: Wanted = WANTED) -> server.Seen:
+def server_ready(wanted: NodeContext = WANTED) -> server.Seen:
     first = list(server.plan(wanted, server_nothing()))
     [start] = [change for change in first if isinstance(change, Start)]
     found = loaded.Loaded(PROCESS, start.digest)
@@ -136,7 +136,7 @@ def pooler_nothing() -> pooler.Seen:
     return pooler.Seen({}, CERTIFICATE, loaded.Loaded(None, None), False)
 
 
-def pooler_ready(wanted: Wanted = WANTED) -> pooler.Seen:
+def pooler_ready(wanted: NodeContext = WANTED) -> pooler.Seen:
     first = list(pooler.plan(wanted, pooler_nothing()))
     [start] = [change for change in first if isinstance(change, Start)]
     return pooler.Seen(contents_of(first), CERTIFICATE, loaded.Loaded(PROCESS, start.digest), True)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from cenote.engine import databases, roles
-from cenote.engine.context import Wanted
+from cenote.engine.context import NodeContext
 from cenote.model.changes import Change, Sql
 from cenote.model.records import Database
 from tests.support.wanted import CLUSTER, WANTED, user
@@ -103,7 +103,7 @@ def test_a_role_that_is_gone_already_is_only_forgotten() -> None:
     ]
 
 
-def with_users(**changes: object) -> Wanted:
+def with_users(**changes: object) -> NodeContext:
     """What is wanted, with these changes to the user ``app``."""
     users = tuple(
         msgspec.structs.replace(one, **changes) if one.name == "app" else one for one in CLUSTER.users

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from cenote.errors import Invalid
 from cenote.model import groups
-from cenote.model.groups import DEFAULT_NETWORKS, Network
+from cenote.model.groups import DEFAULT_NETWORKS, VPC
 
 FULL = [f"10.{number}.0.0/16" for number in range(256)]
 
 
-def network(ip_range: str) -> Network:
-    return Network(
+def network(ip_range: str) -> VPC:
+    return VPC(
         id=uuid4(), name="n", region="nyc1", ip_range=ip_range, created_at=datetime(2026, 1, 1, tzinfo=UTC)
     )
 

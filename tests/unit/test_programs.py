@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cenote.host import programs
-from cenote.host.programs import PostgresInstall, Program, Programs, find, problems
+from cenote.host.programs import InstalledProgram, PostgresInstall, Programs, find, problems
 
 BOUNCER = "PgBouncer {}\nlibevent 2.1.12-stable\ntls: OpenSSL 3.0.19\n"
 ETCD = "etcd Version: {}\nGit SHA: Not provided\nGo Version: go1.19.8\n"
@@ -109,19 +109,19 @@ def test_a_postgresql_of_client_programs_only_is_left_out(root: Path) -> None:
 def test_a_built_pgbouncer_is_preferred_to_the_distributions(root: Path) -> None:
     place(root / "usr/sbin/pgbouncer", BOUNCER.format("1.25.0"))
     built = place(root / "data/programs/pgbouncer-1.24.1/bin/pgbouncer", BOUNCER.format("1.24.1"))
-    assert look(root, data_dir=root / "data").pgbouncer == Program(built, "1.24.1")
+    assert look(root, data_dir=root / "data").pgbouncer == InstalledProgram(built, "1.24.1")
 
 
 def test_the_newest_built_pgbouncer_wins_by_number(root: Path) -> None:
     place(root / "home/cenote/programs/pgbouncer-1.9.0/bin/pgbouncer", BOUNCER.format("1.9.0"))
     place(root / "home/cenote/programs/pgbouncer-1.24.1/bin/pgbouncer", BOUNCER.format("1.24.1"))
     newest = place(root / "home/cenote/programs/pgbouncer-1.100.0/bin/pgbouncer", BOUNCER.format("1.100.0"))
-    assert look(root).pgbouncer == Program(newest, "1.100.0")
+    assert look(root).pgbouncer == InstalledProgram(newest, "1.100.0")
 
 
 def test_what_root_has_built_serves_a_plain_user(root: Path) -> None:
     built = place(root / "var/lib/cenote/programs/pgbouncer-1.24.1/bin/pgbouncer", BOUNCER.format("1.24.1"))
-    assert look(root).pgbouncer == Program(built, "1.24.1")
+    assert look(root).pgbouncer == InstalledProgram(built, "1.24.1")
 
 
 def test_a_named_pgbouncer_is_the_only_one_considered(root: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_named_pgbouncer_is_the_only_one_considered(root: Path) -> None:
     named = place(root / "mine/pgbouncer", BOUNCER.format("1.20.1"))
     found = look(root, pgbouncer=named)
     assert found.pgbouncer is None
-    assert found.too_old == (Program(named, "1.20.1"),)
+    assert found.too_old == (InstalledProgram(named, "1.20.1"),)
     assert f"{named} is 1.20.1" in problems(found, needs_etcd=False)[1].what
 
 
@@ -149,7 +149,7 @@ def test_an_old_pgbouncer_of_the_distribution_is_mended_by_the_setup(root: Path)
 @pytest.mark.parametrize("folder", ["path", "usr/bin", "usr/local/bin"])
 def test_etcd_is_found_on_the_path_and_where_packages_put_it(root: Path, folder: str) -> None:
     etcd = place(root / folder / "etcd", ETCD.format("3.4.23"))
-    assert look(root).etcd == Program(etcd, "3.4.23")
+    assert look(root).etcd == InstalledProgram(etcd, "3.4.23")
 
 
 def test_an_old_etcd_is_named_in_the_problem(root: Path) -> None:
@@ -173,7 +173,7 @@ def test_root_is_told_of_programs_that_its_servers_cannot_reach(
 ) -> None:
     built = place(root / "home/cenote/programs/pgbouncer-1.24.1/bin/pgbouncer", BOUNCER.format("1.24.1"))
     (root / "home").chmod(0o700)
-    found = Programs(pgbouncer=Program(built, "1.24.1"))
+    found = Programs(pgbouncer=InstalledProgram(built, "1.24.1"))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert f"chmod a+x {root}/home" in [problem.command for problem in problems(found)]
     monkeypatch.setattr(os, "geteuid", lambda: 1000)

@@ -11,9 +11,9 @@ from uuid import UUID
 
 import msgspec
 
-from cenote.agent.log_shipping import Shipping
-from cenote.agent.node_loop import NodeTask
-from cenote.engine.context import Site
+from cenote.agent.log_shipping import LogShipping
+from cenote.agent.node_loop import NodeLoop
+from cenote.engine.context import HostContext
 from cenote.errors import CenoteError, Unavailable
 from cenote.host import processes, system
 from cenote.host.executor import Machine
@@ -33,12 +33,17 @@ class Agent:
     """Runs the nodes of one host, and announces that it is there."""
 
     def __init__(
-        self, store: Store, machine: Machine, site: Site, host: Host, shipping: Shipping | None = None
+        self,
+        store: Store,
+        machine: Machine,
+        site: HostContext,
+        host: Host,
+        shipping: LogShipping | None = None,
     ) -> None:
         self._store, self._machine, self._site, self._host = store, machine, site, host
         self.passes = Passes()
         self._shipping = shipping
-        self._tasks: dict[UUID, NodeTask] = {}
+        self._tasks: dict[UUID, NodeLoop] = {}
         self._turn = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> None:
@@ -114,7 +119,7 @@ class Agent:
         if node is None:
             return
         if task is None or task.finished:
-            task = self._tasks[cluster_id] = NodeTask(
+            task = self._tasks[cluster_id] = NodeLoop(
                 self._store, self._machine, self._site, cluster_id, node.name, self._turn, self.passes
             )
         task.wake.set()

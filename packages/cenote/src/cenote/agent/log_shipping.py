@@ -21,14 +21,14 @@ from msgspec.structs import replace
 
 from cenote.errors import CenoteError, Unavailable
 from cenote.host import files, log_files
-from cenote.host.delivery import Peer
+from cenote.host.delivery import Destination
 from cenote.host.executor import Machine
 from cenote.host.log_reader import LogReader
-from cenote.host.outbound import Guard, Unreachable
-from cenote.host.search_delivery import SearchPeer
-from cenote.host.syslog_delivery import SyslogPeer
+from cenote.host.outbound import OutboundPolicy, Unreachable
+from cenote.host.search_delivery import SearchDestination
+from cenote.host.syslog_delivery import SyslogDestination
 from cenote.logs import positions, sinks
-from cenote.logs.positions import Place
+from cenote.logs.positions import LogPosition
 from cenote.logs.sinks import SinkNumbers, SyslogConfig
 from cenote.model.records import Cluster, LogSink, LogSource, Note
 from cenote.security.sealing import Sealer
@@ -47,16 +47,16 @@ class _Sent:
     """What was sent of a log up to a place, or was lost before it, and when."""
 
     source: LogSource
-    place: Place
+    place: LogPosition
     at: float
     refused: int = 0
     lost: int = 0
 
 
-class Shipping:
+class LogShipping:
     """The sinks of all clusters of a host."""
 
-    def __init__(self, store: Store, machine: Machine, sealer: Sealer, guard: Guard) -> None:
+    def __init__(self, store: Store, machine: Machine, sealer: Sealer, guard: OutboundPolicy) -> None:
         self._store, self._machine, self._sealer, self._guard = store, machine, sealer, guard
         self._tasks: dict[UUID, dict[UUID, SinkTask]] = {}
 
@@ -98,7 +98,7 @@ class SinkTask:
         store: Store,
         machine: Machine,
         sealer: Sealer,
-        guard: Guard,
+        guard: OutboundPolicy,
         cluster: Cluster,
         sink: LogSink,
         before: SinkTask | None,
@@ -184,19 +184,19 @@ class SinkTask:
             await asyncio.sleep(LOOK_EVERY)
         self._positions = positions.read(content)
 
-    def _peer(self) -> Peer:
+    def _peer(self) -> Destination:
         config = sinks.read(self.sink.type, self._sealer.open(self.sink.sealed_config))
         if isinstance(config, SyslogConfig):
-            return SyslogPeer(self._guard, config, self._cluster.name)
-        return SearchPeer(self._guard, config, self._cluster.id, self._cluster.name)
+            return SyslogDestination(self._guard, config, self._cluster.name)
+        return SearchDestination(self._guard, config, self._cluster.id, self._cluster.name)
 
-    async def _ship_from(self, reader: LogReader, source: LogSource, peer: Peer) -> bool:
+    async def _ship_from(self, reader: LogReader, source: LogSource, peer: Destination) -> bool:
         """Send a batch of one log; return whether there was any."""
         batch, loop = await reader.more(), asyncio.get_running_loop()
         if batch.words:
             self._note(batch.words)
             begin = batch.messages[0].start if batch.messages else batch.place.at
-            place = Place(file=batch.place.file, at=begin)
+            place = LogPosition(file=batch.place.file, at=begin)
             if any(sent.source == source for sent in self._sent):
                 # What was sent before the loss is not sure yet, so no place after it may be kept.
                 self._sent.append(_Sent(source, place, loop.time(), lost=batch.lost))
@@ -211,7 +211,7 @@ class SinkTask:
         self._sent.append(_Sent(source, batch.place, loop.time(), refused))
         return True
 
-    def _confirm(self, peer: Peer) -> None:
+    def _confirm(self, peer: Destination) -> None:
         """Keep how far the sink has got, as far as that is sure."""
         self._check(peer)
         sure = asyncio.get_running_loop().time() - peer.held
@@ -221,12 +221,12 @@ class SinkTask:
             self._state, self._reason, self._retry = "delivering", "", RETRY_FIRST
             self._delivered_at = datetime.now(UTC)
 
-    def _check(self, peer: Peer) -> None:
+    def _check(self, peer: Destination) -> None:
         """Raise Unreachable where what is not sure yet has gone down with its connection."""
         if self._sent and peer.broken:
             raise Unreachable(peer.broken)
 
-    def _keep(self, source: LogSource, place: Place, *, lost: int = 0, refused: int = 0) -> None:
+    def _keep(self, source: LogSource, place: LogPosition, *, lost: int = 0, refused: int = 0) -> None:
         known = self._positions
         self._positions = replace(
             known,
@@ -259,7 +259,7 @@ class SinkTask:
             return  # later, then
         self._untold = []
 
-    async def _tidy(self, peer: Peer) -> None:
+    async def _tidy(self, peer: Destination) -> None:
         now = asyncio.get_running_loop().time()
         if now < self._tidy_at:
             return

@@ -17,7 +17,7 @@ from uuid import UUID
 import msgspec
 
 from cenote.engine import ASIDE, PARTS, events, loaded, outdated_binaries, removal, server
-from cenote.engine.context import Site, Wanted
+from cenote.engine.context import HostContext, NodeContext
 from cenote.engine.loaded import Loaded
 from cenote.errors import CenoteError, NotFound, Unavailable
 from cenote.host import files, log_files, processes, system
@@ -28,14 +28,14 @@ from cenote.model.changes import Change, CopyTemplate, Start, Stop, Wait
 from cenote.model.records import Cluster, EventType, LogSource, NodeStatus, Note
 from cenote.rules import storage
 from cenote.rules.storage import Use
-from cenote.stats.counters import Outcome, Passes
+from cenote.stats.counters import Passes, PassResult
 from cenote.store.store import Store
 from cenote.store.tables import Stored
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY = 20.0  # seconds between looks at a cluster that nothing was heard of
-LOOK_OFTEN = 2.0  # the same, where the storage is nearly full
+RESYNC_SECONDS = 20.0  # seconds between looks at a cluster that nothing was heard of
+RESYNC_SECONDS_NEARLY_FULL = 2.0  # the same, where the storage is nearly full
 POLL_FIRST, POLL_MOST = 0.005, 0.5  # seconds between looks while a server is starting
 POLL_GROWTH = 1.2
 RETRY_FIRST, RETRY_MOST = 0.5, 30.0  # seconds between tries of what has failed
@@ -47,14 +47,14 @@ class Waiting(Exception):
     """A plan has come to a point where only time helps."""
 
 
-class NodeTask:
+class NodeLoop:
     """One node's share of the loop."""
 
     def __init__(
         self,
         store: Store,
         machine: Machine,
-        site: Site,
+        site: HostContext,
         cluster_id: UUID,
         node_name: str,
         turn: asyncio.Semaphore,
@@ -63,7 +63,7 @@ class NodeTask:
         self.wake = asyncio.Event()
         self._store, self._machine, self._site, self._turn = store, machine, site, turn
         self._cluster_id, self._node_name, self._passes = cluster_id, node_name, passes
-        self._watch = processes.Watch()
+        self._watch = processes.ProcessWatch()
         self._settings: tuple[Loaded, dict[str, str]] | None = None
         self._started: set[ModuleType] = set()
         self._notes: dict[str, Note] = {}
@@ -83,17 +83,17 @@ class NodeTask:
         try:
             while (stored := self._store.cluster(self._cluster_id)) is not None:
                 self.wake.clear()
-                began, outcome = self._passes.begin(self._cluster_id), Outcome.FAILED
-                pause = LOOK_EVERY * random.uniform(0.8, 1.2)  # noqa: S311 - spreads the looks over time
+                began, outcome = self._passes.begin(self._cluster_id), PassResult.FAILED
+                pause = RESYNC_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311 - spreads the looks over time
                 try:
                     if stored.value.deleted_at is not None:
                         await self._remove(stored)
                         return
                     _shorten_logs(self._wanted(stored))
                     if await self._converge(stored):
-                        pause = LOOK_OFTEN
+                        pause = RESYNC_SECONDS_NEARLY_FULL
                 except Waiting as waiting:
-                    outcome = Outcome.WAITING
+                    outcome = PassResult.WAITING
                     if str(waiting) != waited_for:
                         poll, waited_for = POLL_FIRST, str(waiting)
                     # Most waits are over before anybody could read of them, and a report costs a write.
@@ -109,7 +109,7 @@ class NodeTask:
                     await self._report(stored, "an unexpected error; see Cenote's log", failing=True)
                     pause, retry = retry, min(retry * 2, RETRY_MOST)
                 else:
-                    outcome, retry, waited_for = Outcome.DONE, RETRY_FIRST, ""
+                    outcome, retry, waited_for = PassResult.DONE, RETRY_FIRST, ""
                 self._passes.end(self._cluster_id, outcome, began)
                 await self._sleep(pause)
         finally:
@@ -155,7 +155,7 @@ class NodeTask:
         await self._grow(wanted.cluster, use)
         return storage.is_near(use, wanted.cluster.storage_mib)
 
-    async def _in_force(self, wanted: Wanted, session: Session) -> dict[str, str]:
+    async def _in_force(self, wanted: NodeContext, session: Session) -> dict[str, str]:
         """Return what the server runs on, which is asked again when it has read its files again."""
         found = loaded.look(wanted.server)
         if self._settings is None or self._settings[0] != found:
@@ -173,7 +173,7 @@ class NodeTask:
             )
             log.info("cluster %s: its storage has grown to %d MiB", cluster.name, stored.value.storage_mib)
 
-    async def _bring(self, part: ModuleType, wanted: Wanted, session: Session) -> None:
+    async def _bring(self, part: ModuleType, wanted: NodeContext, session: Session) -> None:
         """Do all that one part of the node needs."""
         for change in part.plan(wanted, await part.look(self._machine, wanted, session)):
             if isinstance(change, Start):
@@ -199,7 +199,7 @@ class NodeTask:
                 return
             del self._notes[what]
 
-    def _watch_servers(self, wanted: Wanted) -> bool:
+    def _watch_servers(self, wanted: NodeContext) -> bool:
         """Wake up when a server ends; return whether all of them work."""
         found = [processes.find(program) for program in wanted.programs]
         for process in found:
@@ -215,7 +215,7 @@ class NodeTask:
         # One node only: with several hosts the last of them to be done would forget the record.
         await self._store.forget_cluster(self._cluster_id)
 
-    async def _do(self, change: Change, wanted: Wanted, session: Session) -> None:
+    async def _do(self, change: Change, wanted: NodeContext, session: Session) -> None:
         if isinstance(change, Wait):
             raise Waiting(change.reason)
         log.info("cluster %s: %r", wanted.cluster.name, change)
@@ -236,10 +236,10 @@ class NodeTask:
             return f"its disk is full ({free} MiB are free)"
         return files.tail(start.program.log) or "it left no log"
 
-    def _wanted(self, stored: Stored[Cluster]) -> Wanted:
+    def _wanted(self, stored: Stored[Cluster]) -> NodeContext:
         cluster = stored.value
         node = next(node for node in cluster.nodes if node.name == self._node_name)
-        return Wanted(cluster, node, self._site)
+        return NodeContext(cluster, node, self._site)
 
     async def _report(
         self,
@@ -280,7 +280,7 @@ class NodeTask:
                 await self.wake.wait()
 
 
-def _shorten_logs(wanted: Wanted) -> None:
+def _shorten_logs(wanted: NodeContext) -> None:
     """Give back the space of what no reader and no log sink needs; whatever hinders it stops nothing else."""
     try:
         _shorten(wanted)
@@ -288,7 +288,7 @@ def _shorten_logs(wanted: Wanted) -> None:
         log.warning("cluster %s: its logs cannot be shortened: %s", wanted.cluster.name, error)
 
 
-def _shorten(wanted: Wanted) -> None:
+def _shorten(wanted: NodeContext) -> None:
     kept = [
         positions.read(content)
         for sink in wanted.cluster.sinks

@@ -95,12 +95,12 @@ async def _numbers(service: Service, cluster: Cluster) -> NumbersView | None:
 def _glance(service: Service, cluster: Cluster) -> asyncio.Task[Mapping[str, PoolNumbers] | None]:
     """Return the question to a pooler that all who look at this moment share."""
     now = time.monotonic()
-    for id in [id for id, (at, _) in service.glances.items() if now - at > FRESH_SECONDS]:
-        del service.glances[id]
-    if cluster.id not in service.glances:
+    for id in [id for id, (at, _) in service.recent_pool_stats.items() if now - at > FRESH_SECONDS]:
+        del service.recent_pool_stats[id]
+    if cluster.id not in service.recent_pool_stats:
         task = asyncio.create_task(_asked(service, cluster), name=f"a glance at {cluster.id}")
-        service.glances[cluster.id] = now, task
-    return service.glances[cluster.id][1]
+        service.recent_pool_stats[cluster.id] = now, task
+    return service.recent_pool_stats[cluster.id][1]
 
 
 async def _asked(service: Service, cluster: Cluster) -> Mapping[str, PoolNumbers] | None:

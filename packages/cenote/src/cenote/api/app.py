@@ -44,7 +44,7 @@ from cenote.api import (
     users,
 )
 from cenote.api.errors import answer_to
-from cenote.api.middleware import Gate
+from cenote.api.middleware import ApiMiddleware
 from cenote.api.service import Call, Service, Settings, answer, operation
 from cenote.security.sealing import Sealer
 from cenote.stats.observer import NO_OBSERVER, Observer
@@ -130,7 +130,7 @@ def create_app(
         openapi_config=None,
         state=State({"service": service}),
     )
-    return Gate(app, service)
+    return ApiMiddleware(app, service)
 
 
 def _answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

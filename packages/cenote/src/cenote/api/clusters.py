@@ -20,7 +20,7 @@ from cenote.api.do_settings import OwnSettings
 from cenote.api.firewall import RuleBody
 from cenote.api.networks import network_of
 from cenote.api.projects import project_of
-from cenote.api.scheduler import Place, place
+from cenote.api.scheduler import Placement, schedule
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
 from cenote.api.storage import ReplaceAutoscale, StorageBody
 from cenote.api.views import ClusterView, cluster_view
@@ -159,7 +159,7 @@ async def _recorded(service: Service, wanted: CreateCluster, note: Note) -> Clus
     refused: dict[str, set[int]] = {}
     while True:
         taken = {host.name: store.ports(host.name) | refused.get(host.name, set()) for host in store.hosts()}
-        chosen = place(version, store.hosts(), (stored.value for stored in store.clusters()), taken)
+        chosen = schedule(version, store.hosts(), (stored.value for stored in store.clusters()), taken)
         cluster = Cluster(
             id=id,
             name=wanted.name,
@@ -209,7 +209,7 @@ def _name_taken() -> Invalid:
     return Invalid("cluster name is not available")
 
 
-def _server_names(service: Service, name: str, chosen: Place) -> tuple[str, ...]:
+def _server_names(service: Service, name: str, chosen: Placement) -> tuple[str, ...]:
     settings = service.settings
     names = [settings.host_of(name), settings.host_of(name, private=True), settings.public_host]
     names += [chosen.host.address, "localhost", "127.0.0.1", "::1"]

@@ -14,7 +14,7 @@ from cenote.api.auth import READ, UPDATE, VIEW_CREDENTIALS, authenticate
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
 from cenote.errors import Unavailable
 from cenote.metrics import of_service
-from cenote.metrics.of_service import Told
+from cenote.metrics.of_service import ServiceState
 from cenote.metrics.text import CONTENT_TYPE
 from cenote.model.records import Cluster, MetricsLogin, Secret
 from cenote.security import basic_auth
@@ -130,7 +130,7 @@ def _target(service: Service, cluster: Cluster) -> TargetView:
     )
 
 
-def _told(service: Service) -> Told:
+def _told(service: Service) -> ServiceState:
     statuses, failing = [], []
     for stored in service.store.clusters(deleted=False):
         cluster = stored.value
@@ -138,7 +138,7 @@ def _told(service: Service) -> Told:
         statuses.append(rules.status(cluster, seen))
         if seen is not None and seen.failing:
             failing.append(cluster.name)
-    return Told(statuses, failing, service.store.connected)
+    return ServiceState(statuses, failing, service.store.connected)
 
 
 ROUTES = (get_metrics_login, replace_metrics_login, list_metrics_targets, get_metrics_authorities)

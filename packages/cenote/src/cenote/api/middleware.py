@@ -35,7 +35,7 @@ _EXPOSED = (
 )
 
 
-class Gate:
+class ApiMiddleware:
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
         self._service = service

@@ -16,7 +16,7 @@ from cenote.api.auth import CREATE, DELETE, READ, UPDATE
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
 from cenote.errors import Conflict, Invalid, NotFound
 from cenote.model import catalog, groups
-from cenote.model.groups import DEFAULT_NETWORKS, Network
+from cenote.model.groups import DEFAULT_NETWORKS, VPC
 
 PATH = "/v2/vpcs"
 ONE = PATH + "/{vpc_id:str}"
@@ -77,9 +77,9 @@ async def create_vpc(request: Call) -> ASGIResponse:
     others = request.service.store.groups.networks
     id, now = uuid4(), datetime.now(UTC).replace(microsecond=0)
 
-    def made() -> Network:
+    def made() -> VPC:
         groups.room(others())
-        return Network(
+        return VPC(
             id=id,
             name=groups.network_name(wanted.name, others()),
             region=rules.region(wanted.region),
@@ -104,7 +104,7 @@ async def update_vpc(request: Call) -> ASGIResponse:
     id = _named(request).id
     wanted = await request.decoded(UpdateNetwork)
 
-    def changed() -> Network:
+    def changed() -> VPC:
         before = _network(request.service, id)
         if id in DEFAULT_NETWORKS:
             raise Invalid("a region's default VPC can't be changed.")
@@ -128,7 +128,7 @@ async def delete_vpc(request: Call) -> ASGIResponse:
     """Delete a VPC that has no clusters."""
     id = _named(request).id
 
-    def empty() -> Network:
+    def empty() -> VPC:
         network = _network(request.service, id)
         if id in DEFAULT_NETWORKS:
             raise Invalid("a region's default VPC can't be deleted.")
@@ -153,21 +153,21 @@ def network_of(service: Service, text: str | None, region: str) -> UUID:
     return id
 
 
-def _network(service: Service, id: UUID) -> Network:
+def _network(service: Service, id: UUID) -> VPC:
     network = DEFAULT_NETWORKS.get(id) or service.store.groups.network(id)
     if network is None:
         raise NotFound
     return network
 
 
-def _named(request: Call) -> Network:
+def _named(request: Call) -> VPC:
     try:
         return _network(request.service, UUID(request.path_params["vpc_id"]))
     except ValueError:
         raise NotFound from None
 
 
-def _view(network: Network) -> NetworkView:
+def _view(network: VPC) -> NetworkView:
     return NetworkView(
         id=network.id,
         urn=f"do:vpc:{network.id}",

@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 from cenote.api.auth import READ
 from cenote.api.service import Advised, Call, Service, answer, operation
 from cenote.model.records import Cluster, PoolMode
-from cenote.stats.advice import Action, ActionKind, Advice, Severity, advise
+from cenote.stats.advice import Action, ActionKind, Advice, AdviceSeverity, advise
 from cenote.stats.facts import gather
 
 KEPT_SECONDS = 3.0  # so that those who follow the same pools share the advice of a look
@@ -35,7 +35,7 @@ class AdviceView(msgspec.Struct, kw_only=True):
 
     kind: str
     pool: str | UnsetType = UNSET
-    severity: Severity
+    severity: AdviceSeverity
     sentence: str
     numbers: dict[str, float]
     since: datetime | UnsetType = UNSET

@@ -12,16 +12,16 @@ from cenote.rules import port_allocation
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Placement:
     host: Host
     port: int
     pool_port: int
     metrics_port: int
 
 
-def place(
+def schedule(
     version: str, hosts: Iterable[Host], clusters: Iterable[Cluster], taken: dict[str, set[int]]
-) -> Place:
+) -> Placement:
     """Return the place on the host with the most memory left; sizes may promise more than a host has.
 
     ``taken`` has the claimed ports of each host.  A cluster that is being removed still counts: it is there.
@@ -40,5 +40,5 @@ def place(
         if port is not None:
             metrics_port = port_allocation.free_metrics_port(host, closed | {port, port + 1})
             if metrics_port is not None:
-                return Place(host, port, port + 1, metrics_port)
+                return Placement(host, port, port + 1, metrics_port)
     raise Busy("Every port on every host is taken; delete a cluster or widen the range.")

@@ -22,7 +22,7 @@ from cenote.api.auth import Caller
 from cenote.errors import Busy, Invalid, Malformed, NotFound, Unauthenticated
 from cenote.logs.destinations import Network
 from cenote.model.records import Cluster, ClusterStatus, EventType, Note
-from cenote.security.basic_auth import Guard
+from cenote.security.basic_auth import BasicAuth
 from cenote.security.sealing import Sealer
 from cenote.stats.advice import Advice
 from cenote.stats.counters import Requests
@@ -73,11 +73,11 @@ class Service:
     sampler: Sampler
     requests: Requests = field(default_factory=Requests)
     # When poolers were asked for ``api/activity.py``, and what they said.
-    glances: dict[UUID, tuple[float, asyncio.Task[Mapping[str, PoolNumbers] | None]]] = field(
+    recent_pool_stats: dict[UUID, tuple[float, asyncio.Task[Mapping[str, PoolNumbers] | None]]] = field(
         default_factory=dict
     )
     advised: dict[UUID, Advised] = field(default_factory=dict)
-    guard: Guard = field(default_factory=Guard)  # of the login for metrics
+    guard: BasicAuth = field(default_factory=BasicAuth)  # of the login for metrics
     streams: Counter[UUID] = field(default_factory=Counter)  # that are open, of each token
 
     def cluster(self, text: str) -> Stored[Cluster]:

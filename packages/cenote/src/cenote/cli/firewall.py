@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cenote.cli.named import cluster_argument, opened
-from cenote.cli.output import Output, Refused, confirm, note, output
+from cenote.cli.output import CommandError, Output, confirm, note, output
 from cenote.model.paths import Layout
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ def remove(layout: Layout, cluster: str, sources: tuple[str, ...], yes: bool) ->
         rules = _rules(databases, uuid)
         unknown = sorted(set(sources) - {rule["value"] for rule in rules})
         if unknown:
-            raise Refused(f"{unknown[0]} is no trusted source; 'cenote firewall list {cluster}' shows all")
+            raise CommandError(
+                f"{unknown[0]} is no trusted source; 'cenote firewall list {cluster}' shows all"
+            )
         left = [rule for rule in rules if rule["value"] not in sources]
         if not left:
             confirm("These are the last ones: without any, everybody may connect.  Go on?", yes)

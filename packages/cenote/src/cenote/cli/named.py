@@ -11,7 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from cenote.cli.options import data_dir
-from cenote.cli.output import Refused
+from cenote.cli.output import CommandError
 from cenote.cli.reach import client_for
 from cenote.host import programs
 from cenote.model.paths import Layout
@@ -58,7 +58,7 @@ def cluster_of(client: Client, name_or_id: str) -> Cluster:
     for cluster in client.databases.iter_clusters():
         if cluster["name"] == name_or_id:
             return cluster
-    raise Refused(f"there is no cluster {name_or_id!r}; 'cenote cluster list' shows all")
+    raise CommandError(f"there is no cluster {name_or_id!r}; 'cenote cluster list' shows all")
 
 
 def _complete(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:

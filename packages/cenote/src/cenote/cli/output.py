@@ -19,7 +19,7 @@ Columns = dict[str, str]
 """Headings, and the field that stands below each; a dot leads into an object, as in ``connection.host``."""
 
 
-class Refused(click.ClickException):
+class CommandError(click.ClickException):
     """Ends a command with one line that says what to do."""
 
     def show(self, file: IO[Any] | None = None) -> None:
@@ -80,7 +80,7 @@ class Output:
         for field in self.fields:
             if things and all(_value(thing, field) is None for thing in things):
                 known = ", ".join(sorted({name for thing in things for name in thing}))
-                raise Refused(f"there is no field {field!r}; there are {known}")
+                raise CommandError(f"there is no field {field!r}; there are {known}")
         return {field: field for field in self.fields}
 
     def _values(self, things: Sequence[Thing], columns: Columns) -> None:
@@ -137,7 +137,7 @@ def confirm(question: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise Refused("this can't be undone, and there is nobody to ask; add --yes to do it")
+        raise CommandError("this can't be undone, and there is nobody to ask; add --yes to do it")
     click.confirm(question, abort=True, err=True)
 
 

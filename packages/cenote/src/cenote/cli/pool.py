@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cenote.cli.named import cluster_argument, opened
-from cenote.cli.output import Output, Refused, confirm, note, output
+from cenote.cli.output import CommandError, Output, confirm, note, output
 from cenote.cli.top import watch
 from cenote.model.paths import Layout
 
@@ -124,7 +124,7 @@ def stats(layout: Layout, output: Output, cluster: str, name: str | None) -> Non
         if one["name"] == name:
             output.show(one, {heading.capitalize(): field for heading, field in STATS.items()})
             return
-    raise Refused(f"there is no pool {name!r}; 'cenote pool list {cluster}' shows all")
+    raise CommandError(f"there is no pool {name!r}; 'cenote pool list {cluster}' shows all")
 
 
 @command.command()

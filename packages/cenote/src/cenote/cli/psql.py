@@ -13,7 +13,7 @@ import click
 
 from cenote.cli.ca import authority_of
 from cenote.cli.named import cluster_argument, cluster_of
-from cenote.cli.output import Refused
+from cenote.cli.output import CommandError
 from cenote.cli.reach import client_for
 from cenote.cli.uri import target_of
 from cenote.model.paths import Layout
@@ -27,7 +27,7 @@ def command(layout: Layout, cluster: str, pool: str | None, arguments: tuple[str
     """Open psql on a cluster, or through one of its pools."""
     program = shutil.which("psql")
     if program is None:
-        raise Refused("psql is not on this machine; install the package postgresql-client")
+        raise CommandError("psql is not on this machine; install the package postgresql-client")
     with client_for(layout) as client:
         found = cluster_of(client, cluster)
         authority = _kept(found["id"], authority_of(client, found["id"]))

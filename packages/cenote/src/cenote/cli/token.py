@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cenote.cli.options import data_dir
-from cenote.cli.output import Output, Refused, output
+from cenote.cli.output import CommandError, Output, output
 from cenote.cli.reach import client_for
 from cenote.model.paths import Layout
 
@@ -93,8 +93,8 @@ def revoke(layout: Layout, name_or_id: str) -> None:
         tokens = client.cenote.list_tokens()["tokens"]
         meant = [token for token in tokens if name_or_id in (token["id"], token["name"])]
         if not meant:
-            raise Refused(f"there is no token {name_or_id!r}; 'cenote token list' shows all")
+            raise CommandError(f"there is no token {name_or_id!r}; 'cenote token list' shows all")
         if len(meant) > 1:
-            raise Refused(f"{len(meant)} tokens are called {name_or_id!r}; give the id of one")
+            raise CommandError(f"{len(meant)} tokens are called {name_or_id!r}; give the id of one")
         client.cenote.revoke_token(meant[0]["id"])
         click.echo(f"revoked {meant[0]['name']} ({meant[0]['id']})")

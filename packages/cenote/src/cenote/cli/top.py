@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from cenote.cli.output import Refused
+from cenote.cli.output import CommandError
 
 HEADINGS = ("POOL", "CLIENTS", "WAITING", "SERVERS", "SIZE", "TX/S", "QUERIES/S", "QUERY", "WAIT", "LONGEST")
 _CLEAR, _HOME, _REST = "\033[2J", "\033[H", "\033[J"
@@ -40,7 +40,7 @@ def picture(name: str, before: Sequence[Stats], now: Sequence[Stats], seconds: f
 def watch(ask: Any, name: str, every: float) -> None:
     """Show pictures until Ctrl-C; ``ask`` returns the statistics of all pools."""
     if not sys.stdout.isatty():
-        raise Refused("this needs a terminal; 'cenote pool stats' is for programs")
+        raise CommandError("this needs a terminal; 'cenote pool stats' is for programs")
     click.echo(_ALTERNATE + _CLEAR, nl=False)
     try:
         before, then = ask(), time.monotonic()

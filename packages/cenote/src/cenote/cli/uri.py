@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cenote.cli.named import cluster_argument, cluster_of
-from cenote.cli.output import Refused
+from cenote.cli.output import CommandError
 from cenote.cli.reach import client_for
 from cenote.model import connection_formats
 from cenote.model.paths import Layout
@@ -27,7 +27,7 @@ def target_of(
     else:
         connection = client.databases.get_connection_pool(cluster["id"], pool)["pool"]["connection"]
     if "user" not in connection or "password" not in connection:
-        raise Refused("the token may not see passwords; it lacks database:view_credentials")
+        raise CommandError("the token may not see passwords; it lacks database:view_credentials")
     return connection_formats.Target(
         host=connection["host"],
         port=connection["port"],

@@ -22,7 +22,7 @@ STATS_SECONDS = 15  # rates and averages are of the last whole period of this le
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Instance:
     """Where a pooler stands: its own folder and addresses, and the server behind it."""
 
     directory: Path
@@ -34,7 +34,7 @@ class Place:
     max_clients: int
 
 
-def render(place: Place, pools: Iterable[Pool], configuration: Configuration = _NOTHING_CHOSEN) -> str:
+def render(place: Instance, pools: Iterable[Pool], configuration: Configuration = _NOTHING_CHOSEN) -> str:
     """``pgbouncer.ini``."""
     pooler = _written(parameters.POOLER, parameters.POOLER_DEFAULTS | configuration.pgbouncer)
     extensions = _written(parameters.EXTENSIONS, parameters.EXTENSION_DEFAULTS | configuration.cenote)
@@ -120,7 +120,7 @@ def _rejected(database: str, user: str) -> list[str]:
     return [f"host  {database}  {user}  {source}  reject" for source in EVERYWHERE]
 
 
-def _database_line(place: Place, pool: Pool, connect_query: str) -> str:
+def _database_line(place: Instance, pool: Pool, connect_query: str) -> str:
     values = {
         "dbname": pool.database,
         "pool_mode": pool.mode.value,
@@ -134,7 +134,7 @@ def _database_line(place: Place, pool: Pool, connect_query: str) -> str:
     return f"{pgbouncer_key(pool.name)} = " + _reaching(place, values, connect_query)
 
 
-def _automatic_line(place: Place, automatic: Mapping[str, str], connect_query: str) -> str:
+def _automatic_line(place: Instance, automatic: Mapping[str, str], connect_query: str) -> str:
     """The line for every database without a pool of its own: one pool for each user of it."""
     values = {
         "pool_mode": automatic["autodb_pool_mode"],
@@ -144,7 +144,7 @@ def _automatic_line(place: Place, automatic: Mapping[str, str], connect_query: s
     return "* = " + _reaching(place, values, connect_query)
 
 
-def _reaching(place: Place, values: Mapping[str, str], connect_query: str) -> str:
+def _reaching(place: Instance, values: Mapping[str, str], connect_query: str) -> str:
     everything = {"host": str(place.socket_directory), "port": str(place.server_port), **values}
     if connect_query:
         everything["connect_query"] = connect_query

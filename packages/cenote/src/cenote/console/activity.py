@@ -7,7 +7,7 @@ from typing import Any
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote.console.api_client import Told, path_of
+from cenote.console.api_client import ApiError, path_of
 from cenote.console.cluster import PATH, show_cluster
 from cenote.console.request import Visit, page
 
@@ -27,7 +27,7 @@ async def show_history(visit: Visit) -> ASGIResponse:
     try:
         logs = await visit.api.get(path_of(id, "logs"), source=source, lines=LINES)
         messages = logs["logs"]["messages"]
-    except Told as refusal:
+    except ApiError as refusal:
         untold = refusal.message
     return await show_cluster(
         visit,

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote.console.api_client import Refused
+from cenote.console.api_client import RequestRejected
 from cenote.console.request import Typed, Visit, page
 
 TOKENS = "/console/tokens"
@@ -40,11 +40,11 @@ async def create_token(visit: Visit) -> ASGIResponse:
     days = typed.get("expires")
     try:
         if days not in LIFETIMES:  # or a form that was cut off would make a token without an end
-            raise Refused(422, UNKNOWN_LIFETIME)
+            raise RequestRejected(422, UNKNOWN_LIFETIME)
         if days:
             wanted["expires_at"] = (datetime.now(UTC) + timedelta(days=int(days))).isoformat()
         made = (await visit.api.post("/v2/cenote/tokens", wanted))["token"]
-    except Refused as refusal:
+    except RequestRejected as refusal:
         return await _show(visit, typed, set(scopes), refusal)
     return await _show(visit, Typed(), set(), made=made)
 
@@ -53,7 +53,7 @@ async def _show(
     visit: Visit,
     typed: Typed,
     chosen: set[str],
-    refusal: Refused | None = None,
+    refusal: RequestRejected | None = None,
     made: Any = None,
 ) -> ASGIResponse:
     found = await visit.api.get("/v2/cenote/tokens")
@@ -77,7 +77,7 @@ async def ask(visit: Visit) -> ASGIResponse:
     found = (await visit.api.get("/v2/cenote/tokens"))["tokens"]
     token = next((one for one in found if one["id"] == visit.path_params["id"]), None)
     if token is None:
-        raise Refused(404, "There is no such token; it may have been revoked already.")
+        raise RequestRejected(404, "There is no such token; it may have been revoked already.")
     own = (await visit.api.get("/v2/cenote/token"))["token"]
     return visit.show("revoke.html", token=token, is_own=token["id"] == own["id"])
 

@@ -13,7 +13,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
 _UNAUTHENTICATED, _FORBIDDEN, _TOO_MANY = 401, 403, 429
 
 
-class Told(Exception):
+class ApiError(Exception):
     """The API says no; ``message`` is its own, made for the person who asked."""
 
     def __init__(self, status: int, message: str, request_id: str = "") -> None:
@@ -23,19 +23,19 @@ class Told(Exception):
         self.request_id = request_id
 
 
-class Refused(Told):
+class RequestRejected(ApiError):
     """Something is wrong with what was asked for, and may be put right where it was typed."""
 
 
-class NotAllowed(Told):
+class NotAllowed(ApiError):
     """The scopes of the token do not cover it, whatever is typed."""
 
 
-class SignedOut(Exception):
+class SessionExpired(Exception):
     """The token of the session is no longer good."""
 
 
-class Slowed(Exception):
+class RateLimited(Exception):
     """The rate limit of the token is spent; ``retry_after`` is in seconds, where it is known."""
 
     def __init__(self, retry_after: str | None) -> None:
@@ -80,11 +80,11 @@ class Backend:
         if status < 400:
             return decoded
         if status == _UNAUTHENTICATED:
-            raise SignedOut
+            raise SessionExpired
         if status == _TOO_MANY:
-            raise Slowed(headers.get(b"retry-after", b"").decode() or None)
+            raise RateLimited(headers.get(b"retry-after", b"").decode() or None)
         told = decoded if isinstance(decoded, dict) else {}
-        kind = NotAllowed if status == _FORBIDDEN else Refused
+        kind = NotAllowed if status == _FORBIDDEN else RequestRejected
         raise kind(status, told.get("message", "The API gave no reason."), told.get("request_id", ""))
 
     async def follow(

@@ -28,11 +28,11 @@ from cenote.console import (
     sign_in,
     users_databases,
 )
-from cenote.console.api_client import SignedOut, Slowed, Told
-from cenote.console.rendering import Asset, Pages, assets
+from cenote.console.api_client import ApiError, RateLimited, SessionExpired
+from cenote.console.rendering import Asset, Templates, assets
 from cenote.console.request import Console, Visit
 from cenote.console.sessions import Seals
-from cenote.security.throttle import Patience
+from cenote.security.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def create_console(api: ASGIApp, key: bytes) -> ASGIApp:
         request_max_body_size=MOST_BODY_BYTES,
         logging_config=None,
         openapi_config=None,
-        state=State({"console": Console(api, Seals(key), Pages(files), Patience())}),
+        state=State({"console": Console(api, Seals(key), Templates(files), Throttle())}),
     )
 
 
@@ -105,14 +105,14 @@ class _Sent(Response[bytes]):
 
 def _answer(visit: Visit, error: Exception) -> ASGIResponse:
     match error:
-        case SignedOut():
+        case SessionExpired():
             return _to_sign_in(visit)
-        case Slowed():
+        case RateLimited():
             wait = f"Try again in {error.retry_after} seconds." if error.retry_after else "Try again later."
             message = f"This token has made as many requests as it may for now. {wait} Nothing was changed."
             headers = {"retry-after": error.retry_after} if error.retry_after else {}
             return _told(visit, 429, message, headers=headers)
-        case Told():
+        case ApiError():
             return _told(visit, error.status, error.message, request_id=error.request_id)
         case HTTPException() if error.status_code != 500:
             message = "There is no such page." if error.status_code == 404 else error.detail

@@ -10,7 +10,7 @@ from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
 from cenote.console import setting_help
-from cenote.console.api_client import Refused, path_of
+from cenote.console.api_client import RequestRejected, path_of
 from cenote.console.cluster import PATH, address_of, cluster_of, show_cluster
 from cenote.console.request import Typed, Visit, page
 from cenote.model import parameters
@@ -63,13 +63,13 @@ async def change_config(visit: Visit) -> ASGIResponse:
         return visit.go(f"{address_of(visit)}/config", said="Nothing was changed.")
     try:
         await visit.api.patch(place, {"config": wanted})
-    except Refused as refusal:
+    except RequestRejected as refusal:
         return await _show(visit, typed, refusal)
     said = f"{count} setting{'s are' if count > 1 else ' is'} in force."
     return visit.go(f"{address_of(visit)}/config", said=said)
 
 
-async def _show(visit: Visit, typed: Typed, refusal: Refused | None = None) -> ASGIResponse:
+async def _show(visit: Visit, typed: Typed, refusal: RequestRejected | None = None) -> ASGIResponse:
     cluster = await cluster_of(visit)
     config = (await visit.api.get(path_of(cluster["id"], "config")))["config"]
     # The API's words begin with the name of what is wrong.

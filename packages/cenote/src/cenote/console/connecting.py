@@ -21,7 +21,7 @@ CA_FILE = "ca.crt"
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class ConnectionText:
     """Something to copy.  ``secret`` when the password is a part of it."""
 
     id: str
@@ -55,8 +55,8 @@ async def _show(visit: Visit, asked: Any, *, shown: bool) -> ASGIResponse:
         query = {name: value for name, value in (("pool", pool), ("check", check)) if value}
         return f"{address_of(visit)}/connect" + (f"?{urlencode(query)}" if query else "")
 
-    fields: list[Text] = []
-    snippets: list[Text] = []
+    fields: list[ConnectionText] = []
+    snippets: list[ConnectionText] = []
     for text in texts(connection, CA_FILE if check == "ca" else None, shown=shown):
         (fields if text.id.startswith("field-") else snippets).append(text)
     return await show_cluster(
@@ -87,7 +87,7 @@ async def _chosen(visit: Visit, asked: Any) -> tuple[Any, list[Any], Any]:
     return cluster, pools, one["pool"]["connection"]
 
 
-def texts(connection: Any, authority: str | None, *, shown: bool) -> list[Text]:
+def texts(connection: Any, authority: str | None, *, shown: bool) -> list[ConnectionText]:
     """Return a connection in every form; of whoever may not see credentials, with names for them."""
     known = "password" in connection
     stand_in = connection["password"] if known and shown else _STANDS_FOR_IT if known else "PASSWORD"
@@ -115,7 +115,7 @@ def texts(connection: Any, authority: str | None, *, shown: bool) -> list[Text]:
         for number, (label, snippet) in enumerate(connection_formats.SNIPPETS.items())
     ]
     return [
-        Text(id, label, text.replace(_STANDS_FOR_IT, HIDDEN), known and stand_in in text)
+        ConnectionText(id, label, text.replace(_STANDS_FOR_IT, HIDDEN), known and stand_in in text)
         for id, label, text in made
     ]
 

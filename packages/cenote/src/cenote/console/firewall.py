@@ -7,7 +7,7 @@ from typing import Any
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote.console.api_client import Refused, path_of
+from cenote.console.api_client import RequestRejected, path_of
 from cenote.console.cluster import PATH, address_of, show_cluster
 from cenote.console.request import Typed, Visit, page
 
@@ -38,12 +38,12 @@ async def change(visit: Visit) -> ASGIResponse:
         wanted, said = [*rules, new], f"{new['value']} may connect."
     try:
         await visit.api.put(place, {"rules": wanted})
-    except Refused as refusal:
+    except RequestRejected as refusal:
         return await _show(visit, typed, refusal)
     return visit.go(here, said=said)
 
 
-async def _show(visit: Visit, typed: Typed, refusal: Refused | None = None) -> ASGIResponse:
+async def _show(visit: Visit, typed: Typed, refusal: RequestRejected | None = None) -> ASGIResponse:
     rules = await visit.api.get(path_of(visit.path_params["id"], "firewall"))
     return await show_cluster(
         visit,

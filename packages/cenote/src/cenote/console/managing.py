@@ -5,7 +5,7 @@ from __future__ import annotations
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote.console.api_client import Refused, path_of
+from cenote.console.api_client import RequestRejected, path_of
 from cenote.console.cluster import PATH, address_of, cluster_of, show_cluster
 from cenote.console.new_cluster import sizes_by_family
 from cenote.console.request import Typed, Visit, page
@@ -43,15 +43,15 @@ async def change(visit: Visit) -> ASGIResponse:
             case "delete":
                 cluster = await cluster_of(visit)
                 if typed["name"] != cluster["name"]:
-                    raise Refused(422, f"To delete the cluster, type its name: {cluster['name']}")
+                    raise RequestRejected(422, f"To delete the cluster, type its name: {cluster['name']}")
                 await visit.api.delete(path_of(id))
                 return visit.go("/console/clusters", said=f"The cluster {cluster['name']} was deleted.")
-    except Refused as refusal:
+    except RequestRejected as refusal:
         return await _show(visit, typed, refusal)
     return visit.go(here)
 
 
-async def _show(visit: Visit, typed: Typed, refusal: Refused | None = None) -> ASGIResponse:
+async def _show(visit: Visit, typed: Typed, refusal: RequestRejected | None = None) -> ASGIResponse:
     options = await visit.api.get("/v2/databases/options")
     return await show_cluster(
         visit,

@@ -7,7 +7,7 @@ from typing import Any
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote.console.api_client import Refused
+from cenote.console.api_client import RequestRejected
 from cenote.console.request import Typed, Visit, page
 from cenote.model import catalog
 
@@ -39,12 +39,12 @@ async def create(visit: Visit) -> ASGIResponse:
     }
     try:
         made = (await visit.api.post("/v2/databases", wanted))["database"]
-    except Refused as refusal:
+    except RequestRejected as refusal:
         return await _form(visit, typed, refusal)
     return visit.go(f"/console/clusters/{made['id']}", said=f"{made['name']} is being created.")
 
 
-async def _form(visit: Visit, typed: Typed, refusal: Refused | None = None) -> ASGIResponse:
+async def _form(visit: Visit, typed: Typed, refusal: RequestRejected | None = None) -> ASGIResponse:
     options = await visit.api.get("/v2/databases/options")
     engine = options["options"]["pg"]
     ends = {one["version"]: one["end_of_life"] for one in options["version_availability"]["pg"]}

@@ -11,7 +11,7 @@ from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
 from cenote.console import svg
-from cenote.console.api_client import Refused, path_of
+from cenote.console.api_client import RequestRejected, path_of
 from cenote.console.cluster import PATH, address_of, cluster_of, show_cluster
 from cenote.console.request import Typed, Visit, page
 
@@ -42,7 +42,7 @@ async def change(visit: Visit) -> ASGIResponse:
         typed = Typed({key: str(pool[key]) for key in FIELDS} | typed.changed())
         await visit.api.put(place, _wanted(typed))
         return visit.go(f"{here}#pool-{name}", said=f"The pool {name} was changed.")
-    except Refused as refusal:
+    except RequestRejected as refusal:
         return await _show(visit, typed, refusal)
 
 
@@ -60,7 +60,7 @@ async def delete(visit: Visit) -> ASGIResponse:
     name = visit.path_params["name"]
     try:
         await visit.api.delete(path_of(visit.path_params["id"], "pools", name))
-    except Refused as refusal:
+    except RequestRejected as refusal:
         return await _ask(visit, refusal)
     return visit.go(f"{address_of(visit)}/pools", said=f"The pool {name} was deleted.")
 
@@ -95,7 +95,7 @@ class _Stream(ASGIResponse):
             await send({"type": "http.response.body", "body": over, "more_body": False})
 
 
-async def _ask(visit: Visit, refusal: Refused | None = None) -> ASGIResponse:
+async def _ask(visit: Visit, refusal: RequestRejected | None = None) -> ASGIResponse:
     return await show_cluster(
         visit,
         "delete.html",
@@ -109,7 +109,9 @@ async def _ask(visit: Visit, refusal: Refused | None = None) -> ASGIResponse:
     )
 
 
-async def _show(visit: Visit, typed: Typed | None = None, refusal: Refused | None = None) -> ASGIResponse:
+async def _show(
+    visit: Visit, typed: Typed | None = None, refusal: RequestRejected | None = None
+) -> ASGIResponse:
     cluster, api = await cluster_of(visit), visit.api
     id = cluster["id"]
     pools = (await api.get(path_of(id, "pools"), per_page=200))["pools"]
@@ -119,7 +121,7 @@ async def _show(visit: Visit, typed: Typed | None = None, refusal: Refused | Non
     unseen, stats = "", []
     try:
         stats = (await api.get(path_of(id, "pool_stats")))["stats"]
-    except Refused as error:
+    except RequestRejected as error:
         unseen = error.message
     now = time.time()
     return await show_cluster(

@@ -41,7 +41,7 @@ def assets() -> dict[str, Asset]:
     return found
 
 
-class Pages:
+class Templates:
     """The templates, with what each of them may use."""
 
     def __init__(self, files: dict[str, Asset]) -> None:

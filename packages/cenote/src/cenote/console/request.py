@@ -14,10 +14,10 @@ from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
 from cenote.console import sessions
-from cenote.console.api_client import Backend, NotAllowed, SignedOut
-from cenote.console.rendering import Pages
-from cenote.console.sessions import Seals, Session
-from cenote.security.throttle import Patience
+from cenote.console.api_client import Backend, NotAllowed, SessionExpired
+from cenote.console.rendering import Templates
+from cenote.console.sessions import ConsoleSession, Seals
+from cenote.security.throttle import Throttle
 
 EVERYTHING = "*"
 FORM_TOKEN = "form_token"  # noqa: S105 - the name of a field
@@ -31,8 +31,8 @@ class Console:
 
     api: ASGIApp
     seals: Seals
-    pages: Pages
-    patience: Patience
+    pages: Templates
+    patience: Throttle
 
 
 class Typed(dict[str, str]):
@@ -55,18 +55,18 @@ class Visit(Request[None, None, State]):
         return console
 
     @property
-    def maybe_session(self) -> Session | None:
+    def maybe_session(self) -> ConsoleSession | None:
         kept: dict[str, Any] = self.scope["state"]
         if "cenote_session" not in kept:
             kept["cenote_session"] = self.console.seals.session(self.cookies.get(sessions.SESSION, ""))
-        session: Session | None = kept["cenote_session"]
+        session: ConsoleSession | None = kept["cenote_session"]
         return session
 
     @property
-    def signed_in(self) -> Session:
+    def signed_in(self) -> ConsoleSession:
         session = self.maybe_session
         if session is None:
-            raise SignedOut
+            raise SessionExpired
         return session
 
     @property

@@ -30,7 +30,7 @@ SAID = "__Host-cenote-said"
 _NONCE_BYTES = 12
 
 
-class Session(msgspec.Struct, frozen=True, kw_only=True):
+class ConsoleSession(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody who is signed in.  ``id`` is random, ``ends`` in seconds of the epoch."""
 
     id: str
@@ -63,13 +63,13 @@ class Seals:
         except (binascii.Error, InvalidTag, ValueError):
             return None
 
-    def session(self, cookie: str) -> Session | None:
+    def session(self, cookie: str) -> ConsoleSession | None:
         """Return the session in a cookie, unless it is over."""
         plain = self.open(SESSION, cookie)
         if plain is None:
             return None
         try:
-            session = msgspec.json.decode(plain, type=Session)
+            session = msgspec.json.decode(plain, type=ConsoleSession)
         except msgspec.DecodeError:  # sealed by another version of the service, whose sessions were others
             return None
         return session if time.time() < session.ends else None

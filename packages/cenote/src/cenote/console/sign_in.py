@@ -11,9 +11,9 @@ from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
 from cenote.console import sessions
-from cenote.console.api_client import SignedOut
+from cenote.console.api_client import SessionExpired
 from cenote.console.request import Visit, page
-from cenote.console.sessions import Session
+from cenote.console.sessions import ConsoleSession
 
 PATH = "/console/sign-in"
 HOME = "/console/clusters"
@@ -43,15 +43,15 @@ async def sign_in(visit: Visit) -> ASGIResponse:
     token = typed["token"]
     try:
         if not token.isascii() or not token.isprintable():
-            raise SignedOut
+            raise SessionExpired
         own = (await visit.api_with(token).get("/v2/cenote/token"))["token"]
-    except SignedOut:
+    except SessionExpired:
         visit.console.patience.lose(address)
         return visit.show("sign_in.html", 401, error=UNKNOWN, next=wanted)
     ends = time.time() + sessions.SECONDS
     if own["expires_at"] is not None:
         ends = min(ends, datetime.fromisoformat(own["expires_at"]).timestamp())
-    session = Session(
+    session = ConsoleSession(
         id=sessions.new_id(), token=token, name=own["name"], scopes=frozenset(own["scopes"]), ends=ends
     )
     sealed = visit.console.seals.seal(sessions.SESSION, msgspec.json.encode(session))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote.console.api_client import NotAllowed, Refused, path_of
+from cenote.console.api_client import NotAllowed, RequestRejected, path_of
 from cenote.console.cluster import PATH, address_of, cluster_of, show_cluster
 from cenote.console.request import Typed, Visit, page
 
@@ -38,7 +38,7 @@ async def change(visit: Visit) -> ASGIResponse:
                 own = {"name": typed["name"], "cenote": {"owner": typed["owner"] or None}}
                 await visit.api.post(path_of(id, "dbs"), own)
                 return visit.go(here, said=f"The database {own['name']} is there.")
-    except Refused as refusal:
+    except RequestRejected as refusal:
         return await _show(visit, typed, refusal)
     return visit.go(here)
 
@@ -56,7 +56,7 @@ async def _reveal(visit: Visit, name: str) -> ASGIResponse:
 async def _show(
     visit: Visit,
     typed: Typed | None = None,
-    refusal: Refused | None = None,
+    refusal: RequestRejected | None = None,
     shown: Mapping[str, str] | None = None,
 ) -> ASGIResponse:
     cluster = await cluster_of(visit)
@@ -97,7 +97,7 @@ async def delete_database(visit: Visit) -> ASGIResponse:
     return await _delete(visit, "database", "dbs")
 
 
-async def _ask(visit: Visit, kind: str, refusal: Refused | None = None) -> ASGIResponse:
+async def _ask(visit: Visit, kind: str, refusal: RequestRejected | None = None) -> ASGIResponse:
     lost = {
         "user": "It can no longer log in. What it owns in the databases goes to doadmin.",
         "database": "All data in it is lost, and sessions in it are ended.",
@@ -118,7 +118,7 @@ async def _delete(visit: Visit, kind: str, noun: str) -> ASGIResponse:
     name = visit.path_params["name"]
     try:
         await visit.api.delete(path_of(visit.path_params["id"], noun, name))
-    except Refused as refusal:
+    except RequestRejected as refusal:
         return await _ask(visit, kind, refusal)
     return visit.go(f"{address_of(visit)}/users", said=f"The {kind} {name} was deleted.")
 

@@ -12,7 +12,7 @@ from cenote.model.records import Cluster, Node
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class HostContext:
     """What is the same for all nodes of a host."""
 
     layout: Layout
@@ -27,10 +27,10 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class NodeContext:
     cluster: Cluster
     node: Node
-    site: Site
+    site: HostContext
 
     @property
     def paths(self) -> NodePaths:

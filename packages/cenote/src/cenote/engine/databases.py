@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Identifier, Literal
 
 from cenote.conf.hba import SUPERUSER
 from cenote.engine import ledger
-from cenote.engine.context import Wanted
+from cenote.engine.context import NodeContext
 from cenote.host.executor import Machine
 from cenote.host.sql import Session
 from cenote.model.changes import Plan, Sql
@@ -26,13 +26,13 @@ class Seen:
     made: frozenset[str]
 
 
-async def look(_machine: Machine, _wanted: Wanted, session: Session) -> Seen:
+async def look(_machine: Machine, _wanted: NodeContext, session: Session) -> Seen:
     databases = await session.rows(SUPERUSER, "SELECT datname, pg_get_userbyid(datdba) FROM pg_database")
     made = await session.rows(SUPERUSER, "SELECT name FROM cenote.made WHERE kind = 'database'")
     return Seen(dict(databases), frozenset(name for (name,) in made))
 
 
-def plan(wanted: Wanted, seen: Seen) -> Plan:
+def plan(wanted: NodeContext, seen: Seen) -> Plan:
     names = {database.name for database in wanted.cluster.databases}
     # Neither CREATE nor DROP DATABASE can be in a transaction, so the book is written first and cleared last:
     # after a crash in between, the next pass finds what is left to do.

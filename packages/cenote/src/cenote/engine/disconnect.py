@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address
 from psycopg.sql import SQL, Literal
 
 from cenote.conf.hba import SUPERUSER
-from cenote.engine.context import Wanted
+from cenote.engine.context import NodeContext
 from cenote.host import sql
 from cenote.host.executor import Machine
 from cenote.host.sql import Session
@@ -34,7 +34,7 @@ class Seen:
     pooled: tuple[Client, ...] = ()
 
 
-async def look(_machine: Machine, wanted: Wanted, session: Session) -> Seen:
+async def look(_machine: Machine, wanted: NodeContext, session: Session) -> Seen:
     if not wanted.cluster.firewall:
         return Seen()  # everybody may be connected, so nobody is asked for
     direct = await session.rows(
@@ -48,7 +48,7 @@ async def look(_machine: Machine, wanted: Wanted, session: Session) -> Seen:
     )
 
 
-def plan(wanted: Wanted, seen: Seen) -> Plan:
+def plan(wanted: NodeContext, seen: Seen) -> Plan:
     allowed = firewall.networks(wanted.cluster.firewall)
     direct = [client for client in seen.direct if not firewall.admits(allowed, client.address)]
     if direct:

@@ -17,7 +17,7 @@ from psycopg.sql import SQL, Composed, Literal
 
 from cenote.conf.hba import SUPERUSER
 from cenote.engine import ledger, loaded
-from cenote.engine.context import Wanted
+from cenote.engine.context import NodeContext
 from cenote.host.executor import Machine
 from cenote.host.sql import Session
 from cenote.model.changes import Plan, Sql
@@ -49,12 +49,12 @@ _PRIVILEGES = {
 }
 
 
-async def look(_machine: Machine, _wanted: Wanted, session: Session) -> Seen:
+async def look(_machine: Machine, _wanted: NodeContext, session: Session) -> Seen:
     rows = await session.rows(SUPERUSER, "SELECT name FROM cenote.made WHERE kind = 'grant'")
     return Seen(frozenset(name for (name,) in rows))
 
 
-def plan(wanted: Wanted, seen: Seen) -> Plan:
+def plan(wanted: NodeContext, seen: Seen) -> Plan:
     cluster = wanted.cluster
     names = _names(cluster)
     for name, (user, database, access) in names.items():

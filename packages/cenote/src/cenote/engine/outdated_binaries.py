@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cenote.engine import loaded, restart
-from cenote.engine.context import Wanted
+from cenote.engine.context import NodeContext
 from cenote.host import processes
 from cenote.host.executor import Machine
 from cenote.host.sql import Session
@@ -27,7 +27,7 @@ class Seen:
     at: datetime
 
 
-async def look(_machine: Machine, wanted: Wanted, _session: Session) -> Seen:
+async def look(_machine: Machine, wanted: NodeContext, _session: Session) -> Seen:
     found = {program.name: _outdated_since(program) for program in (wanted.server, wanted.bouncer)}
     return Seen(
         {name: since for name, since in found.items() if since is not None},
@@ -36,7 +36,7 @@ async def look(_machine: Machine, wanted: Wanted, _session: Session) -> Seen:
     )
 
 
-def plan(wanted: Wanted, seen: Seen) -> Plan:
+def plan(wanted: NodeContext, seen: Seen) -> Plan:
     if _is_due(wanted, seen, wanted.bouncer):
         yield Stop(wanted.bouncer)  # the pooler's own part starts it again
     if _is_due(wanted, seen, wanted.server):
@@ -44,7 +44,7 @@ def plan(wanted: Wanted, seen: Seen) -> Plan:
         yield Wait("PostgreSQL is restarting, for an update")
 
 
-def _is_due(wanted: Wanted, seen: Seen, program: Program) -> bool:
+def _is_due(wanted: NodeContext, seen: Seen, program: Program) -> bool:
     since, asked_at = seen.outdated.get(program.name), wanted.cluster.update_asked_at
     if since is None:
         return False

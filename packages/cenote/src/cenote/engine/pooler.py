@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cenote.conf import pgbouncer
 from cenote.engine import loaded
-from cenote.engine.context import Wanted
+from cenote.engine.context import NodeContext
 from cenote.engine.loaded import Loaded
 from cenote.host import files, processes, sql, system
 from cenote.host.executor import Machine
@@ -47,7 +47,7 @@ class Seen:
     users: dict[str, str] = field(default_factory=dict)
 
 
-async def look(machine: Machine, wanted: Wanted, session: Session) -> Seen:
+async def look(machine: Machine, wanted: NodeContext, session: Session) -> Seen:
     found, port = loaded.look(wanted.bouncer), wanted.node.pool_port
     listening = found.process is not None and machine.listens(found.process, port)
     deaf = False
@@ -79,7 +79,7 @@ async def _users(session: Session) -> dict[str, str]:
     return {row["name"]: row["force_user"] or "" for row in rows}
 
 
-def plan(wanted: Wanted, seen: Seen) -> Plan:
+def plan(wanted: NodeContext, seen: Seen) -> Plan:
     changing = {
         pool.name for pool in wanted.cluster.pools if seen.users.get(pool.name, pool.user) != pool.user
     }
@@ -93,7 +93,7 @@ def plan(wanted: Wanted, seen: Seen) -> Plan:
         yield Resume(wanted.bouncer)
 
 
-def _plan(wanted: Wanted, contents: dict[Path, bytes], seen: Seen) -> Plan:
+def _plan(wanted: NodeContext, contents: dict[Path, bytes], seen: Seen) -> Plan:
     digest = _digest(contents, seen)
     yield from loaded.write_differing(wanted.bouncer, contents, seen.files, seen.loaded, digest)
     if seen.port_taken:
@@ -115,9 +115,9 @@ def _digest(contents: dict[Path, bytes], seen: Seen) -> str:
     return loaded.digest(*contents.values(), seen.certificate or b"")
 
 
-def _configuration(wanted: Wanted, without: Collection[str] = ()) -> dict[Path, bytes]:
+def _configuration(wanted: NodeContext, without: Collection[str] = ()) -> dict[Path, bytes]:
     site, cluster, node, paths = wanted.site, wanted.cluster, wanted.node, wanted.paths
-    place = pgbouncer.Place(
+    place = pgbouncer.Instance(
         directory=paths.pooler,
         socket_directory=paths.sockets,
         certificate=paths.certificate,

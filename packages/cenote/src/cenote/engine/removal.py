@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass, replace
 
-from cenote.engine.context import Wanted
+from cenote.engine.context import NodeContext
 from cenote.host import files, processes
 from cenote.model.changes import EndProcesses, Plan, Remove, Stop
 
@@ -16,13 +16,13 @@ class Seen:
     has_processes: bool
 
 
-def look(wanted: Wanted) -> Seen:
+def look(wanted: NodeContext) -> Seen:
     paths = wanted.paths
     has_folders = (files.remains(paths.root), files.remains(paths.sockets))
     return Seen(has_folders, bool(processes.below(paths.root)))
 
 
-def plan(wanted: Wanted, seen: Seen) -> Plan:
+def plan(wanted: NodeContext, seen: Seen) -> Plan:
     paths = wanted.paths
     if seen.has_processes:
         yield Stop(wanted.bouncer)

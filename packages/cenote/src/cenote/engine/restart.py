@@ -12,7 +12,7 @@ from psycopg.sql import SQL
 
 from cenote.conf.hba import SUPERUSER
 from cenote.engine import loaded
-from cenote.engine.context import Wanted
+from cenote.engine.context import NodeContext
 from cenote.host.executor import Machine
 from cenote.host.sql import Session
 from cenote.model.changes import Plan, Restart, Sql, Wait
@@ -26,7 +26,7 @@ class Seen:
     digest: str
 
 
-async def look(machine: Machine, wanted: Wanted, session: Session) -> Seen:
+async def look(machine: Machine, wanted: NodeContext, session: Session) -> Seen:
     found = loaded.look(wanted.server)
     # Only reading its files again can bring a server to wait for a restart.
     if found.digest is not None and machine.settled.get(wanted.server.stamp) == found:
@@ -39,13 +39,13 @@ async def look(machine: Machine, wanted: Wanted, session: Session) -> Seen:
     return Seen(tuple(name for (name,) in pending), found.digest or "unknown")
 
 
-def plan(wanted: Wanted, seen: Seen) -> Plan:
+def plan(wanted: NodeContext, seen: Seen) -> Plan:
     if seen.pending:
         yield from changes(wanted, seen.digest)
         yield Wait(f"PostgreSQL is restarting, for {', '.join(seen.pending)}")
 
 
-def changes(wanted: Wanted, digest: str) -> Plan:
+def changes(wanted: NodeContext, digest: str) -> Plan:
     """Restart the server behind its pooler."""
     # The shutdown writes a checkpoint, too; what is written before need not be written while clients wait.
     yield Sql(

@@ -12,7 +12,7 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from cenote.conf.hba import SUPERUSER
 from cenote.engine import ledger
-from cenote.engine.context import Wanted
+from cenote.engine.context import NodeContext
 from cenote.host.executor import Machine
 from cenote.host.sql import Session
 from cenote.model.changes import Plan, Sql
@@ -61,7 +61,7 @@ class Seen:
     databases: tuple[str, ...]
 
 
-async def look(_machine: Machine, _wanted: Wanted, session: Session) -> Seen:
+async def look(_machine: Machine, _wanted: NodeContext, session: Session) -> Seen:
     rows = await session.rows(SUPERUSER, _ROLES)
     made = await session.rows(SUPERUSER, "SELECT name FROM cenote.made WHERE kind = 'role'")
     databases = await session.rows(
@@ -74,7 +74,7 @@ async def look(_machine: Machine, _wanted: Wanted, session: Session) -> Seen:
     )
 
 
-def plan(wanted: Wanted, seen: Seen) -> Plan:
+def plan(wanted: NodeContext, seen: Seen) -> Plan:
     for user in wanted.cluster.users:
         statements = _statements(user, seen)
         if int(wanted.cluster.version) >= _ADMINISTERED_SINCE:

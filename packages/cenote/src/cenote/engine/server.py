@@ -12,7 +12,7 @@ from pathlib import Path
 from cenote.conf import hba, postgresql
 from cenote.conf.hba import SUPERUSER
 from cenote.engine import loaded
-from cenote.engine.context import Wanted
+from cenote.engine.context import NodeContext
 from cenote.engine.loaded import Loaded
 from cenote.host import files, processes, system
 from cenote.host.executor import Machine
@@ -48,7 +48,7 @@ class Seen:
     use: Use | None = None
 
 
-async def look(machine: Machine, wanted: Wanted, _session: Session) -> Seen:
+async def look(machine: Machine, wanted: NodeContext, _session: Session) -> Seen:
     paths = wanted.paths
     found = loaded.look(wanted.server)
     is_down, locks = found.process is None, (wanted.server.pid_file, *paths.sockets.glob(".s.PGSQL.*.lock"))
@@ -65,7 +65,7 @@ async def look(machine: Machine, wanted: Wanted, _session: Session) -> Seen:
     )
 
 
-def plan(wanted: Wanted, seen: Seen) -> Plan:
+def plan(wanted: NodeContext, seen: Seen) -> Plan:
     if not seen.has_data:
         yield CopyTemplate(wanted.cluster.version, wanted.paths.data)
     contents = _configuration(wanted, read_only=_refuses_writes(wanted, seen))
@@ -87,7 +87,7 @@ def plan(wanted: Wanted, seen: Seen) -> Plan:
         yield Reload(wanted.server, digest)
 
 
-async def disk_use(machine: Machine, wanted: Wanted) -> Use | None:
+async def disk_use(machine: Machine, wanted: NodeContext) -> Use | None:
     """Return how full the storage is, None before there is any data; the fuller, the newer the numbers."""
     if not wanted.paths.data.exists():
         return None
@@ -102,14 +102,14 @@ def refuses_writes(content: bytes | None) -> bool:
     return _REFUSAL in (content or b"")
 
 
-def _refuses_writes(wanted: Wanted, seen: Seen) -> bool:
+def _refuses_writes(wanted: NodeContext, seen: Seen) -> bool:
     refused = refuses_writes(seen.files.get(configuration_file(wanted)))
     if seen.use is None:
         return refused
     return storage.refuses_writes(seen.use, wanted.cluster.storage_mib, refused=refused)
 
 
-def configuration_file(wanted: Wanted) -> Path:
+def configuration_file(wanted: NodeContext) -> Path:
     return wanted.paths.data / "postgresql.conf"
 
 
@@ -127,7 +127,7 @@ def _state(pid_file: Path, found: Loaded) -> bytes:
     return lines[7].strip() if ours and len(lines) > 7 else b""
 
 
-def _configuration(wanted: Wanted, *, read_only: bool = False) -> dict[Path, bytes]:
+def _configuration(wanted: NodeContext, *, read_only: bool = False) -> dict[Path, bytes]:
     site, cluster, node, paths = wanted.site, wanted.cluster, wanted.node, wanted.paths
     memory_mib = configuration.memory_mib(cluster, site.memory_mib)
     settings = postgresql.render(

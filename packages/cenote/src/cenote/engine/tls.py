@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from cenote.engine.context import Wanted
+from cenote.engine.context import NodeContext
 from cenote.host import files
 from cenote.host.executor import Machine
 from cenote.host.sql import Session
@@ -24,7 +24,7 @@ class Seen:
     at: datetime
 
 
-async def look(_machine: Machine, wanted: Wanted, _session: Session) -> Seen:
+async def look(_machine: Machine, wanted: NodeContext, _session: Session) -> Seen:
     content, at = files.read(wanted.paths.certificate) or b"", datetime.now(UTC)
     try:
         if certificates.is_issued_by(content, wanted.cluster.authority.certificate):
@@ -34,7 +34,7 @@ async def look(_machine: Machine, wanted: Wanted, _session: Session) -> Seen:
     return Seen(frozenset(), at, at)
 
 
-def plan(wanted: Wanted, seen: Seen) -> Plan:
+def plan(wanted: NodeContext, seen: Seen) -> Plan:
     names = (*wanted.cluster.server_names, *wanted.cluster.service_names)
     if seen.names != frozenset(names) or seen.expires_at - RENEW_BEFORE < seen.at:
         yield IssueCertificate(wanted.paths.certificate, names, wanted.cluster.authority)

@@ -22,8 +22,8 @@ from uvicorn.server import ServerState
 
 from cenote.errors import Conflict, NotFound, TooManyRequests, Unavailable
 from cenote.host import files
-from cenote.http.timeouts import TimedProtocol
-from cenote.http.tls_listener import RETRY_SECONDS, Door
+from cenote.http.timeouts import TimeoutProtocol
+from cenote.http.tls_listener import RETRY_SECONDS, TLSListener
 from cenote.metrics import of_cluster
 from cenote.metrics.of_cluster import Observed
 from cenote.metrics.text import CONTENT_TYPE
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 ANSWER_SECONDS = 6.0  # of a server or a pooler, before it is given up
 
 
-class Scraping:
+class MetricsEndpoint:
     """Serves the metrics of every cluster that has a node on this host, and follows the records."""
 
     def __init__(
@@ -63,7 +63,7 @@ class Scraping:
         self._doors: dict[UUID, tuple[int, asyncio.Task[None]]] = {}  # port, or 0 while there is none
         self._clusters: dict[int, UUID] = {}
         self._questions: dict[tuple[UUID, str], asyncio.Task[Any]] = {}
-        self._guard = basic_auth.Guard()
+        self._guard = basic_auth.BasicAuth()
         self._config = uvicorn.Config(
             self._answer,
             interface="asgi3",
@@ -110,13 +110,13 @@ class Scraping:
             task = asyncio.create_task(self._choose_port(id), name=f"a metrics port for {id}")
         self._doors[id] = node.metrics_port, task
 
-    def _door(self, id: UUID, port: int) -> Door:
-        return Door(
+    def _door(self, id: UUID, port: int) -> TLSListener:
+        return TLSListener(
             self._listen,
             port,
             lambda client: (stored := self._store.cluster(id)) is not None and _admits(stored.value, client),
             lambda: self._certificate(id),
-            lambda: TimedProtocol(self._config, self._state, {}),
+            lambda: TimeoutProtocol(self._config, self._state, {}),
         )
 
     def _node(self, cluster: Cluster) -> Node | None:

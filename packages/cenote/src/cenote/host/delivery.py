@@ -13,11 +13,11 @@ from cenote.logs.messages import Message
 from cenote.logs.sinks import Config, SyslogConfig
 
 
-class Refused(CenoteError):
+class DeliveryError(CenoteError):
     """The peer is there and does not take what it was sent; trying again may help."""
 
 
-class Peer(Protocol):
+class Destination(Protocol):
     """``held`` is for how many seconds a connection has to stand after messages were sent until they count as
     delivered.
     """

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cenote.host import files
 from cenote.logs.messages import Message, messages
-from cenote.logs.positions import Place
+from cenote.logs.positions import LogPosition
 from cenote.model.records import LogSource
 
 KEPT = 16 * 2**20  # bytes of a log that stay for people to read
@@ -65,14 +65,14 @@ def read(path: Path, start: int, most: int) -> Piece | None:
     return Piece(data, there, number, size)
 
 
-def end(path: Path) -> Place:
+def end(path: Path) -> LogPosition:
     """Return where a log ends, as far as it is written."""
     log = files.plain(path)
     if log is None:
-        return Place()
+        return LogPosition()
     with log:
         found = os.fstat(log.fileno())
-        return Place(file=found.st_ino, at=found.st_size)
+        return LogPosition(file=found.st_ino, at=found.st_size)
 
 
 def tail(path: Path, source: LogSource, count: int, cursor: str = "") -> tuple[list[Message], str]:

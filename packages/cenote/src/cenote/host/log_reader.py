@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cenote.host import log_files
 from cenote.logs.messages import Message, messages
-from cenote.logs.positions import Place
+from cenote.logs.positions import LogPosition
 from cenote.model.records import LogSource
 
 PIECE = 256 * 1024  # bytes that are read at once
@@ -23,13 +23,13 @@ class Batch:
     """Messages, and the place after them.  ``lost`` bytes before them are gone, and ``words`` say of what."""
 
     messages: tuple[Message, ...] = field(repr=False)
-    place: Place
+    place: LogPosition
     lost: int = 0
     words: str = ""
 
 
 class LogReader:
-    def __init__(self, path: Path, source: LogSource, place: Place) -> None:
+    def __init__(self, path: Path, source: LogSource, place: LogPosition) -> None:
         self._path, self._source, self._place = path, source, place
         self._size, self._since = -1, 0.0
         self._last_at: datetime | None = None
@@ -49,14 +49,14 @@ class LogReader:
         words = ""
         if place.file not in (0, end.file) or place.at > end.at:
             words = f"the log of {self._source} was replaced or emptied by somebody"
-            place = Place()
-        place = Place(file=end.file, at=place.at)
+            place = LogPosition()
+        place = LogPosition(file=end.file, at=place.at)
         found, start = self._whole(place.at)
         lost = start - place.at
         if lost:
             words = f"{lost} bytes of the log of {self._source} were dropped before they could be sent"
         told = tuple(self._dated(message, end.file) for message in found)
-        return Batch(told, Place(file=end.file, at=told[-1].end if told else start), lost, words)
+        return Batch(told, LogPosition(file=end.file, at=told[-1].end if told else start), lost, words)
 
     def _whole(self, start: int) -> tuple[list[Message], int]:
         """Return the messages from a place on that are there as a whole, and where the log begins."""

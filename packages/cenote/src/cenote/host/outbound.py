@@ -62,7 +62,7 @@ def _binds(family: int, address: str) -> bool:
         return True
 
 
-class Guard:
+class OutboundPolicy:
     """Opens connections to where a log may be sent; ``allowed`` is that besides what always may."""
 
     def __init__(self, allowed: Networks = ()) -> None:

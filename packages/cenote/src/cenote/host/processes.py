@@ -202,7 +202,7 @@ async def stop(process: Process, how: signal.Signals, kill_after: float) -> None
 async def ended(process: Process, seconds: float) -> bool:
     """Wait until a process has ended; return whether it has."""
     event = asyncio.Event()
-    watch = Watch()
+    watch = ProcessWatch()
     watch.add(process, event.set)
     try:
         async with asyncio.timeout(seconds):
@@ -233,7 +233,7 @@ def reap() -> None:
                 os.waitpid(int(entry), os.WNOHANG)
 
 
-class Watch:
+class ProcessWatch:
     """Calls back once when a process ends, whoever its parent is.
 
     A pidfd becomes readable then (pidfd_open(2)), which works for adopted processes too.

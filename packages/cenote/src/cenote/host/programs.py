@@ -52,7 +52,7 @@ class PostgresInstall:
 
 
 @dataclass(frozen=True)
-class Program:
+class InstalledProgram:
     path: Path
     version: str
 
@@ -62,9 +62,9 @@ class Programs:
     """What was found; ``too_old`` and ``unusable`` explain why a program that is there is not used."""
 
     postgres: dict[str, PostgresInstall] = field(default_factory=dict)
-    pgbouncer: Program | None = None
-    etcd: Program | None = None
-    too_old: tuple[Program, ...] = ()
+    pgbouncer: InstalledProgram | None = None
+    etcd: InstalledProgram | None = None
+    too_old: tuple[InstalledProgram, ...] = ()
     unusable: tuple[Path, ...] = ()
 
 
@@ -108,21 +108,21 @@ def find(
     ``postgres_dirs`` are installations beside the well-known places, each its prefix or its ``bin``.  A
     ``pgbouncer`` that is named is the only one considered: who chose one does not want another in its place.
     """
-    old: list[Program] = []
+    old: list[InstalledProgram] = []
     unusable: list[Path] = []
 
-    def first(places: Iterable[Iterable[Path]], least: tuple[int, ...]) -> Program | None:
+    def first(places: Iterable[Iterable[Path]], least: tuple[int, ...]) -> InstalledProgram | None:
         """Return the newest program of the first place that has one which is new enough."""
         for place in places:
-            good: list[Program] = []
+            good: list[InstalledProgram] = []
             for path in _runnable(place):
                 version = _version(ask, path)
                 if version is None:
                     unusable.append(path)
                 elif _numbers(version) < least:
-                    old.append(Program(path, version))
+                    old.append(InstalledProgram(path, version))
                 else:
-                    good.append(Program(path, version))
+                    good.append(InstalledProgram(path, version))
             if good:
                 return max(good, key=lambda program: _numbers(program.version))
         return None

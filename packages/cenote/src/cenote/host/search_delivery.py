@@ -13,8 +13,8 @@ from uuid import UUID
 import httpcore
 import msgspec
 
-from cenote.host.delivery import Refused, context
-from cenote.host.outbound import CONNECT_SECONDS, Guard, Unreachable, reason_of
+from cenote.host.delivery import DeliveryError, context
+from cenote.host.outbound import CONNECT_SECONDS, OutboundPolicy, Unreachable, reason_of
 from cenote.logs import bulk
 from cenote.logs.messages import Message
 from cenote.logs.sinks import SearchConfig
@@ -23,13 +23,15 @@ MOST_AT_ONCE = 2_000  # messages of one call; of each the answer has some 200 by
 LARGEST_ANSWER = 4 * 2**20  # bytes
 
 
-class SearchPeer:
+class SearchDestination:
     """OpenSearch or Elasticsearch: what its answer says is there, is there."""
 
     held = 0.0
     broken = ""
 
-    def __init__(self, guard: Guard, config: SearchConfig, cluster_id: UUID, cluster_name: str) -> None:
+    def __init__(
+        self, guard: OutboundPolicy, config: SearchConfig, cluster_id: UUID, cluster_name: str
+    ) -> None:
         self._config, self._cluster_id, self._cluster_name = config, cluster_id, cluster_name
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=context(config),
@@ -52,14 +54,14 @@ class SearchPeer:
         if status == 413:
             return await self._halved(messages)
         if status != 200:
-            raise Refused(self._words(status))
+            raise DeliveryError(self._words(status))
         try:
             found = bulk.outcome(messages, answer)
         except ValueError as error:
-            raise Refused(f"{who}: {error}") from None
+            raise DeliveryError(f"{who}: {error}") from None
         if found.again:
             # Those that it has taken are there when all are sent again, and are not there twice.
-            raise Refused(f"{who} does not take {len(found.again)} messages for now: {found.reason}")
+            raise DeliveryError(f"{who} does not take {len(found.again)} messages for now: {found.reason}")
         return len(found.refused), found.reason
 
     async def _halved(self, messages: Sequence[Message]) -> tuple[int, str]:
@@ -77,15 +79,15 @@ class SearchPeer:
         if status == 404:
             return
         if status != 200:
-            raise Refused(self._words(status))
+            raise DeliveryError(self._words(status))
         try:
             names = [str(one["index"]) for one in msgspec.json.decode(answer)]
         except (msgspec.DecodeError, KeyError, TypeError):
-            raise Refused(f"{self._who} does not tell which there are") from None
+            raise DeliveryError(f"{self._who} does not tell which there are") from None
         for name in bulk.expired(names, config.index_prefix, config.index_days_max, today):
             status, _ = await self._call("DELETE", f"/{name}")
             if status not in (200, 404):
-                raise Refused(f"{name}: {self._words(status)}")
+                raise DeliveryError(f"{name}: {self._words(status)}")
 
     @property
     def _who(self) -> str:
@@ -118,7 +120,7 @@ class SearchPeer:
                 async for piece in answer.aiter_stream():
                     content += piece
                     if len(content) > LARGEST_ANSWER:
-                        raise Refused(f"{self._who} answers without end")
+                        raise DeliveryError(f"{self._who} answers without end")
                 return answer.status, bytes(content)
         except (httpcore.TimeoutException, TimeoutError):
             raise Unreachable(f"{self._who} does not answer in time") from None
@@ -144,7 +146,7 @@ class SearchPeer:
 class _Network(httpcore.AsyncNetworkBackend):
     """Connections for httpcore, to addresses that the guard has let pass."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: OutboundPolicy) -> None:
         self._guard = guard
         self._network = httpcore.AnyIOBackend()
 

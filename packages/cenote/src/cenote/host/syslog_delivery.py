@@ -12,7 +12,7 @@ from datetime import date
 from typing import Any
 
 from cenote.host.delivery import context
-from cenote.host.outbound import CONNECT_SECONDS, NO_TLS, Guard, Unreachable, reason_of
+from cenote.host.outbound import CONNECT_SECONDS, NO_TLS, OutboundPolicy, Unreachable, reason_of
 from cenote.logs import syslog
 from cenote.logs.messages import Message
 from cenote.logs.sinks import SyslogConfig
@@ -22,7 +22,7 @@ STALLED_SECONDS = 60.0  # without a byte going forward
 _LOOK = 0.02  # seconds
 
 
-class SyslogPeer:
+class SyslogDestination:
     """A syslog server over TCP, with or without TLS.
 
     The protocol has no acknowledgement.  What the peer's kernel has acknowledged may still be lost when the
@@ -32,7 +32,7 @@ class SyslogPeer:
 
     held = HELD_SECONDS
 
-    def __init__(self, guard: Guard, config: SyslogConfig, host: str) -> None:
+    def __init__(self, guard: OutboundPolicy, config: SyslogConfig, host: str) -> None:
         self._guard, self._config, self._host = guard, config, host
         self._connection: _Connection | None = None
 
@@ -70,7 +70,7 @@ class _Connection:
         self._end = asyncio.create_task(self._watch(), name="watching a syslog server")
 
     @classmethod
-    async def open(cls, guard: Guard, config: SyslogConfig) -> _Connection:
+    async def open(cls, guard: OutboundPolicy, config: SyslogConfig) -> _Connection:
         who = f"{config.server} port {config.port}"
         connection = await guard.connect(config.server, config.port)
         try:

@@ -14,7 +14,7 @@ import uvicorn
 from litestar.types import ASGIApp
 
 from cenote.errors import Misconfigured
-from cenote.http.timeouts import TimedProtocol
+from cenote.http.timeouts import TimeoutProtocol
 
 FAREWELL_SECONDS = 0.1  # what an answer may take to leave this process
 DRAIN_SECONDS = 5  # how long requests under way may take when the service ends
@@ -84,7 +84,7 @@ def server(
     return Server(
         uvicorn.Config(
             app,
-            http=TimedProtocol,
+            http=TimeoutProtocol,
             lifespan="on",
             log_config=None,
             access_log=False,

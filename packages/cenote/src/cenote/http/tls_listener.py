@@ -19,7 +19,7 @@ HANDSHAKE_SECONDS = 10.0
 MOST_CONNECTIONS = 64  # at a time
 
 
-class Door:
+class TLSListener:
     """Listens on one port; ``protocol`` makes what serves a connection, once it speaks TLS.
 
     ``admits`` is asked for the address of each client, ``certificate`` for key and certificate in PEM.

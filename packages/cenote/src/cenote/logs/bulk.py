@@ -25,7 +25,7 @@ _NO_FAULT = frozenset({"validation_exception"})
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class BulkResult:
     """What became of a call: messages to send ``again``, those that will never be taken, and why."""
 
     again: tuple[Message, ...] = field(default=(), repr=False)
@@ -63,7 +63,7 @@ def identity(message: Message, cluster_id: UUID) -> str:
     return hashlib.sha256(words.encode()).hexdigest()[:40]
 
 
-def outcome(messages: Sequence[Message], answer: bytes) -> Outcome:
+def outcome(messages: Sequence[Message], answer: bytes) -> BulkResult:
     """Return what an answer with status 200 says of each message; ValueError for what is no such answer."""
     try:
         told = msgspec.json.decode(answer)
@@ -82,7 +82,7 @@ def outcome(messages: Sequence[Message], answer: bytes) -> Outcome:
         kind = _kind(item)
         reason = reason or f"{kind or 'an error'} (status {status})"
         (refused if status == 400 and kind not in _NO_FAULT else again).append(message)
-    return Outcome(tuple(again), tuple(refused), reason)
+    return BulkResult(tuple(again), tuple(refused), reason)
 
 
 def _kind(item: Any) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from cenote.model.records import LogSource
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
+class LogPosition(msgspec.Struct, frozen=True, kw_only=True):
     """A place in a log: the number of the file (0: there was none yet), and the bytes before the place."""
 
     file: int = 0
@@ -20,12 +20,12 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 class Positions(msgspec.Struct, frozen=True, kw_only=True):
     """The place in each log, and the counts that the API shows."""
 
-    places: dict[LogSource, Place]
+    places: dict[LogSource, LogPosition]
     lost_bytes: int = 0
     refused_messages: int = 0
 
-    def at(self, source: LogSource) -> Place:
-        return self.places.get(source, Place())
+    def at(self, source: LogSource) -> LogPosition:
+        return self.places.get(source, LogPosition())
 
 
 def written(positions: Positions) -> bytes:

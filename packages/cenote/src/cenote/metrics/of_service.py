@@ -46,7 +46,7 @@ FAMILIES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ServiceState:
     """What the records say: the status of each cluster, and the names of those that fail."""
 
     statuses: Iterable[ClusterStatus]
@@ -54,7 +54,7 @@ class Told:
     connected: bool
 
 
-def render(requests: Requests, told: Told, service: ServiceNumbers | None) -> bytes:
+def render(requests: Requests, told: ServiceState, service: ServiceNumbers | None) -> bytes:
     page = Page()
     page.add(BUILD, 1, version=__version__, python=platform.python_version())
     for (method, path, status), count in requests.answers.items():

@@ -51,7 +51,7 @@ class Project(Record, frozen=True, kw_only=True):
     updated_at: datetime
 
 
-class Network(Record, frozen=True, kw_only=True):
+class VPC(Record, frozen=True, kw_only=True):
     """A VPC.  Its range is a label, like its region."""
 
     id: UUID
@@ -62,7 +62,7 @@ class Network(Record, frozen=True, kw_only=True):
     created_at: datetime
 
 
-Group = Tag | Project | Network
+Group = Tag | Project | VPC
 
 # The hosted product makes these with an account, before anything else.
 _BEGINNING = datetime.fromisoformat("2026-01-01T00:00:00Z")
@@ -77,7 +77,7 @@ DEFAULT_NETWORKS = {
     network.id: network
     for number, region in enumerate(catalog.REGIONS)
     for network in [
-        Network(
+        VPC(
             id=catalog.default_network(region),
             name=f"default-{region}",
             region=region,
@@ -110,7 +110,7 @@ def environment(value: str | None) -> str:
     raise Invalid(f"environment: {value[:80]!a} is not one of {', '.join(Environment)}.")
 
 
-def network_name(name: str, others: Iterable[Network]) -> str:
+def network_name(name: str, others: Iterable[VPC]) -> str:
     if not _NETWORK_NAME.fullmatch(name):
         raise Invalid("name: a VPC's name has 1 to 255 ASCII letters, digits, hyphens and full stops.")
     if any(name == other.name for other in chain(others, DEFAULT_NETWORKS.values())):
@@ -118,7 +118,7 @@ def network_name(name: str, others: Iterable[Network]) -> str:
     return name
 
 
-def ip_range(asked: str | None, others: Iterable[Network]) -> str:
+def ip_range(asked: str | None, others: Iterable[VPC]) -> str:
     """Return the range of a network, in no other's; without one asked for, the first that is free."""
     taken = [IPv4Network(other.ip_range) for other in chain(others, DEFAULT_NETWORKS.values())]
     if not asked:

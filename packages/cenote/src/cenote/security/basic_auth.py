@@ -10,7 +10,7 @@ import logging
 from cenote.errors import Invalid, TooManyRequests
 from cenote.model.records import MetricsLogin
 from cenote.security.sealing import Sealer
-from cenote.security.throttle import SECONDS, Patience
+from cenote.security.throttle import SECONDS, Throttle
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +29,11 @@ def check(username: str, password: str) -> None:
         raise Invalid(f"basic_auth_password: a password has {_LEAST} to {_LONGEST} printable characters.")
 
 
-class Guard:
+class BasicAuth:
     """Judges who shows a login, and lets an address be wrong only so often."""
 
     def __init__(self) -> None:
-        self._patience = Patience()
+        self._patience = Throttle()
 
     def admits(
         self, authorization: bytes | None, login: MetricsLogin | None, sealer: Sealer, address: str

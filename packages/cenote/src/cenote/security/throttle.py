@@ -14,7 +14,7 @@ SECONDS = 60.0
 MOST_ADDRESSES = 10_000  # so that whoever has many addresses does not take our memory
 
 
-class Patience:
+class Throttle:
     """The wrong tries of each address in the last minute."""
 
     def __init__(self) -> None:

@@ -20,17 +20,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cenote.agent.host_loop import Agent
-from cenote.agent.log_shipping import Shipping
+from cenote.agent.log_shipping import LogShipping
 from cenote.api.app import create_app
 from cenote.api.service import Settings
 from cenote.console import with_console
-from cenote.engine.context import Site
+from cenote.engine.context import HostContext
 from cenote.errors import Misconfigured, Unavailable
-from cenote.front.metrics_endpoint import Scraping
+from cenote.front.metrics_endpoint import MetricsEndpoint
 from cenote.host import extensions, processes, programs, system
 from cenote.host.executor import Machine
 from cenote.host.observer import HostObserver
-from cenote.host.outbound import Guard
+from cenote.host.outbound import OutboundPolicy
 from cenote.host.processes import Account
 from cenote.host.programs import Programs
 from cenote.http import server as http_server
@@ -42,7 +42,7 @@ from cenote.server import bootstrap
 from cenote.server.settings import ServeSettings
 from cenote.stats.sampler import Sampler
 from cenote.store import Store
-from cenote.store.client import Gateway
+from cenote.store.client import EtcdClient
 from cenote.store.process import PrivateEtcd
 
 log = logging.getLogger(__name__)
@@ -167,7 +167,7 @@ async def _store(settings: ServeSettings, layout: Layout, found: Programs) -> As
     outside = settings.etcd
     async with contextlib.AsyncExitStack() as stack:
         if outside.endpoints:
-            gateway = Gateway(
+            gateway = EtcdClient(
                 urls=outside.endpoints,
                 ca=outside.ca,
                 certificate=outside.certificate,
@@ -181,7 +181,7 @@ async def _store(settings: ServeSettings, layout: Layout, found: Programs) -> As
             await etcd.start()
             watching = asyncio.create_task(etcd.watch(), name="watching etcd")
             stack.push_async_callback(_cancel, watching)
-            gateway = Gateway(socket=etcd.socket)
+            gateway = EtcdClient(socket=etcd.socket)
         stack.push_async_callback(gateway.close)
         store = Store(gateway, outside.prefix)
         try:
@@ -209,7 +209,7 @@ async def _run(
     await bootstrap.admit_administrator(store, layout)
     host = _host(settings, found)
     machine, site = _machine(settings, layout, found, account, sealer)
-    shipping = Shipping(store, machine, sealer, Guard(settings.log_sink_allow))
+    shipping = LogShipping(store, machine, sealer, OutboundPolicy(settings.log_sink_allow))
     agent = Agent(store, machine, site, host, shipping)
     observer = HostObserver(layout, agent.passes, settings.certificate, shipping.numbers)
     sampler = Sampler(store, observer)
@@ -230,7 +230,9 @@ async def _run(
     server = http_server.server(
         app, context, settings.certificate or layout.api_certificate, settings.key, leaving=sampler.close
     )
-    scraping = Scraping(store, sealer, observer, layout, host.name, settings.listen, server.server_state)
+    scraping = MetricsEndpoint(
+        store, sealer, observer, layout, host.name, settings.listen, server.server_state
+    )
     try:
         async with asyncio.TaskGroup() as group:
             working = group.create_task(agent.run(), name="agent")
@@ -250,10 +252,10 @@ async def _run(
 
 def _machine(
     settings: ServeSettings, layout: Layout, found: Programs, account: Account, sealer: Sealer
-) -> tuple[Machine, Site]:
+) -> tuple[Machine, HostContext]:
     assert found.pgbouncer is not None
     binaries = {major: install.bin for major, install in found.postgres.items()}
-    site = Site(
+    site = HostContext(
         layout=layout,
         listen=settings.listen,
         service_user=pwd.getpwuid(os.geteuid()).pw_name,

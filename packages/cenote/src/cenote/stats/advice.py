@@ -13,7 +13,7 @@ from enum import StrEnum
 import msgspec
 
 from cenote.model.records import PoolMode
-from cenote.stats.facts import Facts, Machine, PoolFacts, larger_sizes
+from cenote.stats.facts import Facts, MachineFacts, PoolFacts, larger_sizes
 
 ENOUGH_SAMPLES, ENOUGH_SECONDS = 5, 10.0  # before anything is said of what goes on
 LONG_ENOUGH = 60.0  # before anything is said of averages, which long transactions make jump
@@ -37,7 +37,7 @@ BREAKS_IN_TRANSACTION_MODE = (
 )
 
 
-class Severity(StrEnum):
+class AdviceSeverity(StrEnum):
     PROBLEM = "problem"  # clients suffer at this moment
     HINT = "hint"  # something could be better
     NOTE = "note"  # good to know
@@ -65,7 +65,7 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: str
     pool: str
-    severity: Severity
+    severity: AdviceSeverity
     sentence: str
     numbers: dict[str, float] = {}
     since: float | None = None
@@ -79,7 +79,7 @@ def advise(facts: Facts) -> list[Advice]:
     for pool in facts.pools:
         for rule in _RULES:
             found += rule(pool, facts)
-    order = list(Severity)
+    order = list(AdviceSeverity)
     return sorted(found, key=lambda one: order.index(one.severity))
 
 
@@ -142,7 +142,7 @@ def _grow(one: PoolFacts, facts: Facts) -> Iterator[Advice]:
         yield Advice(
             kind="busy",
             pool=one.pool.name,
-            severity=Severity.PROBLEM,
+            severity=AdviceSeverity.PROBLEM,
             sentence=f"{_waiting_clients(one)}, and {_percent(machine.busy)} of the processors are busy: "
             "do not grow the pool, which makes every query slower. Look for the queries that take the most "
             "time.",
@@ -162,7 +162,7 @@ def _grow(one: PoolFacts, facts: Facts) -> Iterator[Advice]:
     yield Advice(
         kind="grow",
         pool=one.pool.name,
-        severity=Severity.PROBLEM,
+        severity=AdviceSeverity.PROBLEM,
         sentence=sentence,
         numbers=numbers | {"grow_by": by, "wanted": wanted, "left": facts.left},
         since=recent.waiting_since,
@@ -184,7 +184,7 @@ def _held(one: PoolFacts, facts: Facts) -> Iterator[Advice]:
     yield Advice(
         kind="idle_in_transaction",
         pool=one.pool.name,
-        severity=Severity.PROBLEM if _waits(one) else Severity.HINT,
+        severity=AdviceSeverity.PROBLEM if _waits(one) else AdviceSeverity.HINT,
         sentence=f"Servers spend {_percent(idle)} of their transactions waiting for the client: a "
         f"transaction lasts {_time(lasting)}, its queries {_time(lasting * (1 - idle))} of that. Begin "
         "transactions later and end them earlier; idle_transaction_timeout ends those that were forgotten.",
@@ -206,7 +206,7 @@ def _long(one: PoolFacts, facts: Facts) -> Iterator[Advice]:
     yield Advice(
         kind="long_transactions",
         pool=one.pool.name,
-        severity=Severity.PROBLEM if _waits(one) else Severity.HINT,
+        severity=AdviceSeverity.PROBLEM if _waits(one) else AdviceSeverity.HINT,
         sentence=f"{_number(recent.servers_active)} of {one.pool.size} servers are held by transactions that "
         f"last for {_time(LONG)} or more. Look for sessions that are idle in transaction; "
         "idle_transaction_timeout ends those that were forgotten.",
@@ -223,7 +223,7 @@ def _sessions(one: PoolFacts, facts: Facts) -> Iterator[Advice]:
     yield Advice(
         kind="try_transaction_mode",
         pool=one.pool.name,
-        severity=Severity.PROBLEM if waits else Severity.HINT,
+        severity=AdviceSeverity.PROBLEM if waits else AdviceSeverity.HINT,
         sentence=f"{_number(recent.servers_active)} servers are each held by a session, and on average "
         f"{_few(recent.in_transaction)} in a transaction{', while clients wait' if waits else ''}: try "
         "transaction mode, unless programs need what it breaks.",
@@ -254,7 +254,7 @@ def _give_back(one: PoolFacts, facts: Facts) -> Iterator[Advice]:
     yield Advice(
         kind="give_back",
         pool=one.pool.name,
-        severity=Severity.HINT,
+        severity=AdviceSeverity.HINT,
         sentence=f"{used} in {hours} hours: give {spare} back, for other pools to have.",
         numbers={"most_servers_active": most, "hours": hours, "give_back": spare},
         since=one.hours.since,
@@ -270,7 +270,7 @@ def _timeout(one: PoolFacts, facts: Facts) -> Iterator[Advice]:
     yield Advice(
         kind="wait_timeout",
         pool=one.pool.name,
-        severity=Severity.PROBLEM,
+        severity=AdviceSeverity.PROBLEM,
         sentence=f"A client has waited for {_time(longest)}; after {_time(limit)} (query_wait_timeout) it is "
         "disconnected with an error.",
         numbers={"longest_wait": longest, "query_wait_timeout": limit},
@@ -285,7 +285,7 @@ def _no_servers(one: PoolFacts, facts: Facts) -> Iterator[Advice]:
     yield Advice(
         kind="no_servers",
         pool=one.pool.name,
-        severity=Severity.PROBLEM,
+        severity=AdviceSeverity.PROBLEM,
         sentence=f"{_waiting_clients(one)}, though the pool may have {one.pool.size}: its size is not what "
         "they wait for. PostgreSQL takes no connections, as while it restarts, or refuses this pool's.",
         numbers=_waiting_numbers(one, facts.machine),
@@ -298,7 +298,7 @@ def _statement_mode(one: PoolFacts, facts: Facts) -> Iterator[Advice]:
         yield Advice(
             kind="statement_mode",
             pool=one.pool.name,
-            severity=Severity.NOTE,
+            severity=AdviceSeverity.NOTE,
             sentence="Statement mode refuses transactions of several statements: BEGIN is an error, and most "
             "drivers begin one by themselves. It fits single statements with autocommit.",
             actions=(
@@ -317,7 +317,7 @@ def _unprepared(one: PoolFacts, facts: Facts) -> Iterator[Advice]:
         yield Advice(
             kind="no_prepared_statements",
             pool=one.pool.name,
-            severity=Severity.NOTE,
+            severity=AdviceSeverity.NOTE,
             sentence="max_prepared_statements is 0: statements that drivers prepare fail in this pool, as "
             "their next use may come to another server.",
             numbers={"max_prepared_statements": 0},
@@ -329,7 +329,7 @@ def _takes_all(one: PoolFacts, facts: Facts) -> Iterator[Advice]:
         yield Advice(
             kind="takes_all",
             pool=one.pool.name,
-            severity=Severity.NOTE,
+            severity=AdviceSeverity.NOTE,
             sentence=f"This pool may take {one.pool.size} of the {facts.capacity} connections: sessions that "
             "come directly, such as migrations and psql, can find none when it is busy.",
             numbers={"size": one.pool.size, "capacity": facts.capacity},
@@ -350,7 +350,7 @@ def _crowded(facts: Facts) -> Iterator[Advice]:
     yield Advice(
         kind="connections_spent",
         pool="",
-        severity=Severity.PROBLEM,
+        severity=AdviceSeverity.PROBLEM,
         sentence=f"PostgreSQL has {machine.sessions} of the {facts.connections} sessions that it takes: "
         "pools may get no further ones. Have programs use a pool that connect directly, or resize "
         "the cluster.",
@@ -407,7 +407,7 @@ def _waiting_clients(one: PoolFacts) -> str:
     return f"On average {_number(waiting)} {clients}, with {_number(servers)} of {one.pool.size} servers busy"
 
 
-def _waiting_numbers(one: PoolFacts, machine: Machine | None) -> dict[str, float]:
+def _waiting_numbers(one: PoolFacts, machine: MachineFacts | None) -> dict[str, float]:
     recent = one.recent
     found = {
         "clients_waiting": recent.waiting,
@@ -417,7 +417,7 @@ def _waiting_numbers(one: PoolFacts, machine: Machine | None) -> dict[str, float
     return found if machine is None else found | {"processors_busy": machine.busy}
 
 
-def _while(machine: Machine, load: float) -> str:
+def _while(machine: MachineFacts, load: float) -> str:
     if machine.busy < BUSY:
         return f"while {_percent(1 - machine.busy)} of the processors are idle"
     return "while the pool's queries take hardly any processor time"

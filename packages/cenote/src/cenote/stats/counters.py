@@ -44,7 +44,7 @@ class Requests:
         histogram.add(seconds)
 
 
-class Outcome(StrEnum):
+class PassResult(StrEnum):
     """What a pass over a node came to; one that waits is made again until it does not."""
 
     DONE = "done"
@@ -58,7 +58,7 @@ class Passes:
     __slots__ = ("_unfinished", "outcomes", "seconds")
 
     def __init__(self) -> None:
-        self.outcomes = dict.fromkeys(Outcome, 0)
+        self.outcomes = dict.fromkeys(PassResult, 0)
         self.seconds = Histogram()
         self._unfinished: dict[UUID, float] = {}
 
@@ -68,10 +68,10 @@ class Passes:
         self._unfinished.setdefault(id, now)
         return now
 
-    def end(self, id: UUID, outcome: Outcome, began: float) -> None:
+    def end(self, id: UUID, outcome: PassResult, began: float) -> None:
         self.outcomes[outcome] += 1
         self.seconds.add(time.monotonic() - began)
-        if outcome is Outcome.DONE:
+        if outcome is PassResult.DONE:
             self.forget(id)
 
     def forget(self, id: UUID) -> None:

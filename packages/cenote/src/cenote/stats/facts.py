@@ -56,7 +56,7 @@ class PoolFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class MachineFacts:
     """The host, in the last two minutes: the share of ``processors`` that is busy, and how many of them the
     cluster's server keeps busy; how many sessions that has now."""
 
@@ -78,7 +78,7 @@ class Facts:
     query_wait_timeout: float  # seconds; 0 is none
     prepared_statements: int
     pools: tuple[PoolFacts, ...]
-    machine: Machine | None = None
+    machine: MachineFacts | None = None
 
 
 def gather(cluster: Cluster, history: ClusterHistory, now: float) -> Facts:
@@ -173,11 +173,11 @@ def _hours(past: PoolHistory) -> Hours:
     )
 
 
-def _machine(samples: Table, now: float) -> Machine | None:
+def _machine(samples: Table, now: float) -> MachineFacts | None:
     start = samples.since(now - RECENT_SECONDS)
     if start == len(samples):
         return None
-    return Machine(
+    return MachineFacts(
         processors=int(samples["processors"][-1]),
         busy=_mean(samples["busy"][start:]),
         server=_mean(samples["server"][start:]),

@@ -41,7 +41,7 @@ class _Window(msgspec.Struct):
     count: int = 0
 
 
-class Tally:
+class RejectedRequestCounter:
     def __init__(self) -> None:
         self._windows: dict[UUID | None, dict[_Kind, _Window]] = {}
 

@@ -23,7 +23,7 @@ _AT_ONCE = 40  # removed with one write, so that a lower bound is reached again
 
 def noted(
     keys: Keys, known: Iterable[str], note: Note, cluster: Cluster | None
-) -> list[etcd_messages.Operation]:
+) -> list[etcd_messages.EtcdOperation]:
     """Return the operations that write an event, and those that keep the journal short."""
     at = datetime.now(UTC)
     event = Event(

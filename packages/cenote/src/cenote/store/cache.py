@@ -15,7 +15,7 @@ from typing import Protocol
 
 from cenote.errors import Unavailable
 from cenote.store import etcd_messages
-from cenote.store.client import Compacted, Gateway
+from cenote.store.client import Compacted, EtcdClient
 from cenote.store.retry import patiently
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class WatchCache:
     """Keeps ``view`` at what etcd holds, and tells ``on_change`` which keys changed, after each step."""
 
     def __init__(
-        self, gateway: Gateway, prefix: str, view: View, on_change: Callable[[set[str]], None]
+        self, gateway: EtcdClient, prefix: str, view: View, on_change: Callable[[set[str]], None]
     ) -> None:
         self.revision = 0
         self.connected = False
@@ -107,7 +107,7 @@ class WatchCache:
             finally:
                 self.connected = False
 
-    def _apply(self, events: list[etcd_messages.Event]) -> None:
+    def _apply(self, events: list[etcd_messages.WatchEvent]) -> None:
         changed = set()
         for event in events:
             key, revision = event.kv.key.decode(), event.kv.mod_revision

@@ -36,11 +36,11 @@ KEEPALIVE = [
 ]
 
 
-class Refused(Unavailable):
+class EtcdError(Unavailable):
     """etcd answered with an error that trying again does not mend, such as a spent quota."""
 
 
-class Compacted(Refused):
+class Compacted(EtcdError):
     """The history that was asked for is gone; ``revision`` is the oldest that there is, or 0."""
 
     def __init__(self, revision: int) -> None:
@@ -48,11 +48,11 @@ class Compacted(Refused):
         self.revision = revision
 
 
-class LeaseLost(Refused):
+class LeaseLost(EtcdError):
     """The lease has run out, and all that was written under it is gone."""
 
 
-class Page(msgspec.Struct, frozen=True):
+class KeyRange(msgspec.Struct, frozen=True):
     """A part of a listing; all parts show the store at the same revision."""
 
     revision: int
@@ -63,10 +63,10 @@ class Watched(msgspec.Struct, frozen=True):
     """Events in their order, and the revision up to which all are told; 0 says only that the watch stands."""
 
     revision: int
-    events: list[etcd_messages.Event]
+    events: list[etcd_messages.WatchEvent]
 
 
-class Gateway:
+class EtcdClient:
     """A client of one etcd cluster; ``socket`` for the private one, ``urls`` for an outside one."""
 
     def __init__(
@@ -121,7 +121,7 @@ class Gateway:
         )
         return answer.kvs[0] if answer.kvs else None
 
-    async def pages(self, prefix: str, size: int) -> AsyncGenerator[Page, None]:
+    async def pages(self, prefix: str, size: int) -> AsyncGenerator[KeyRange, None]:
         """List all keys below ``prefix`` as they were when it began; Compacted when that took too long."""
         start, revision = prefix.encode(), 0
         while True:
@@ -130,7 +130,7 @@ class Gateway:
             )
             answer = await self._call("/v3/kv/range", request, etcd_messages.RangeResponse)
             revision = revision or answer.header.revision
-            yield Page(revision, answer.kvs)
+            yield KeyRange(revision, answer.kvs)
             if not answer.more:
                 return
             start = answer.kvs[-1].key + b"\0"
@@ -180,7 +180,7 @@ class Gateway:
             }
         }
         lines = msgspec.json.Decoder(etcd_messages.WatchLine, strict=False)
-        fragments: list[etcd_messages.Event] = []
+        fragments: list[etcd_messages.WatchEvent] = []
         await self._authorize()
         try:
             async with self._http.stream(
@@ -267,7 +267,7 @@ class Gateway:
         if code in PASSING:
             self._next()
             raise Unavailable(f"etcd cannot serve: {failure.message}")
-        raise Refused(f"etcd refused: {failure.message}")
+        raise EtcdError(f"etcd refused: {failure.message}")
 
 
 def _tls(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
@@ -280,7 +280,7 @@ def _tls(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSL
     return tls
 
 
-def _told_until(result: etcd_messages.WatchResult, events: list[etcd_messages.Event]) -> int:
+def _told_until(result: etcd_messages.WatchResult, events: list[etcd_messages.WatchEvent]) -> int:
     # With events the header's revision may be ahead of them: more events below it can follow.
     if events:
         return events[-1].kv.mod_revision

@@ -56,7 +56,7 @@ class DeleteRange(msgspec.Struct, frozen=True, omit_defaults=True):
     range_end: bytes = b""
 
 
-class Operation(msgspec.Struct, frozen=True, omit_defaults=True):
+class EtcdOperation(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a transaction does; see ``put``, ``get``, ``delete``, ``delete_prefix``."""
 
     request_put: Put | None = None
@@ -64,20 +64,20 @@ class Operation(msgspec.Struct, frozen=True, omit_defaults=True):
     request_delete_range: DeleteRange | None = None
 
 
-def put(key: str, value: bytes, lease: int = 0) -> Operation:
-    return Operation(request_put=Put(key.encode(), value, lease))
+def put(key: str, value: bytes, lease: int = 0) -> EtcdOperation:
+    return EtcdOperation(request_put=Put(key.encode(), value, lease))
 
 
-def get(key: str) -> Operation:
-    return Operation(request_range=Range(key.encode()))
+def get(key: str) -> EtcdOperation:
+    return EtcdOperation(request_range=Range(key.encode()))
 
 
-def delete(key: str) -> Operation:
-    return Operation(request_delete_range=DeleteRange(key.encode()))
+def delete(key: str) -> EtcdOperation:
+    return EtcdOperation(request_delete_range=DeleteRange(key.encode()))
 
 
-def delete_prefix(prefix: str) -> Operation:
-    return Operation(request_delete_range=DeleteRange(prefix.encode(), prefix_end(prefix)))
+def delete_prefix(prefix: str) -> EtcdOperation:
+    return EtcdOperation(request_delete_range=DeleteRange(prefix.encode(), prefix_end(prefix)))
 
 
 def prefix_end(prefix: str) -> bytes:
@@ -88,8 +88,8 @@ def prefix_end(prefix: str) -> bytes:
 
 class TransactionRequest(msgspec.Struct, frozen=True):
     compare: list[Condition]
-    success: list[Operation]
-    failure: list[Operation]
+    success: list[EtcdOperation]
+    failure: list[EtcdOperation]
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -135,7 +135,7 @@ class KeepAliveResponse(msgspec.Struct, frozen=True):
     result: LeaseResponse
 
 
-class Event(msgspec.Struct, frozen=True):
+class WatchEvent(msgspec.Struct, frozen=True):
     kv: KeyValue
     type: str = "PUT"
 
@@ -147,7 +147,7 @@ class WatchResult(msgspec.Struct, frozen=True):
     cancel_reason: str = ""
     compact_revision: int = 0
     fragment: bool = False
-    events: list[Event] = []
+    events: list[WatchEvent] = []
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from cenote.errors import Conflict
-from cenote.model.groups import Group, Network, Project, Tag
+from cenote.model.groups import VPC, Group, Project, Tag
 from cenote.model.records import Cluster, Note
 from cenote.store import audit_log, etcd_messages
 from cenote.store.cache import WatchCache
@@ -39,11 +39,11 @@ class Groups:
     def project(self, id: UUID) -> Project | None:
         return self._tables.projects.get(id)
 
-    def networks(self) -> list[Network]:
+    def networks(self) -> list[VPC]:
         """All networks but the default ones, the oldest first."""
         return sorted(self._tables.networks.values(), key=lambda one: (one.created_at, one.id))
 
-    def network(self, id: UUID) -> Network | None:
+    def network(self, id: UUID) -> VPC | None:
         return self._tables.networks.get(id)
 
     def of(self, cluster: Cluster) -> set[str]:
@@ -90,5 +90,5 @@ class Groups:
                 return group.name in self._tables.tags
             case Project():
                 return group.id in self._tables.projects
-            case Network():
+            case VPC():
                 return group.id in self._tables.networks

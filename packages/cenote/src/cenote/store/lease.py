@@ -8,7 +8,7 @@ import logging
 
 from cenote.errors import Unavailable
 from cenote.store import etcd_messages
-from cenote.store.client import Gateway, LeaseLost, Refused
+from cenote.store.client import EtcdClient, EtcdError, LeaseLost
 from cenote.store.retry import patiently
 from cenote.store.writer import Writer
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 class Presence:
     """Holds ``key`` under a lease of ``ttl`` seconds, and writes it again when the lease was lost."""
 
-    def __init__(self, gateway: Gateway, writer: Writer, key: str, ttl: int) -> None:
+    def __init__(self, gateway: EtcdClient, writer: Writer, key: str, ttl: int) -> None:
         self._gateway = gateway
         self._writer = writer
         self._key = key
@@ -65,7 +65,7 @@ class Presence:
                 log.warning("the lease of %s was lost; writing it again", self._key)
                 with contextlib.suppress(Unavailable):
                     await self._write()
-            except Refused as error:
+            except EtcdError as error:
                 log.error("the lease of %s cannot be kept: %s", self._key, error)
             except Unavailable:
                 continue  # the next attempt finds out whether the lease outlived the break

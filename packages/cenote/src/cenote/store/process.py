@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from cenote.errors import Misconfigured, Unavailable
-from cenote.store.client import Gateway
+from cenote.store.client import EtcdClient
 
 log = logging.getLogger(__name__)
 
@@ -219,7 +219,7 @@ class PrivateEtcd:
         return self._log_file.open("ab")
 
     async def _answering(self, pid: int) -> None:
-        gateway = Gateway(socket=self.socket)
+        gateway = EtcdClient(socket=self.socket)
         deadline = time.monotonic() + START_SECONDS
         try:
             # Reading, and not /health: a spent quota makes etcd call itself sick, and is mended only after.
@@ -241,7 +241,7 @@ class PrivateEtcd:
 
     async def _tidy(self) -> None:
         """Give free room in the database file back, and let etcd write again if it had hit its quota."""
-        gateway = Gateway(socket=self.socket)
+        gateway = EtcdClient(socket=self.socket)
         try:
             status = await gateway.status()
             full = any("NOSPACE" in error for error in status.errors)
@@ -265,7 +265,7 @@ def _environment() -> dict[str, str]:
     return environment
 
 
-async def _reads(gateway: Gateway) -> bool:
+async def _reads(gateway: EtcdClient) -> bool:
     try:
         await gateway.revision("/")
     except Unavailable:

@@ -15,7 +15,7 @@ import msgspec
 
 from cenote.errors import Unavailable
 from cenote.model.records import Event
-from cenote.stats.rejected_requests import WINDOW, Refusal, Tally
+from cenote.stats.rejected_requests import WINDOW, Refusal, RejectedRequestCounter
 from cenote.store import audit_log, etcd_messages
 from cenote.store.tables import Keys, Tables
 from cenote.store.writer import Writer
@@ -35,7 +35,7 @@ class Refusals:
         self._tables = tables
         self._writer = writer
         self._keys = keys
-        self._tally = Tally()
+        self._tally = RejectedRequestCounter()
         self._waiting: deque[Refusal] = deque(maxlen=MOST_WAITING)
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from cenote.errors import Unavailable
-from cenote.store.client import Compacted, Refused
+from cenote.store.client import Compacted, EtcdError
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
         try:
             return await call()
         except Unavailable as error:
-            settled = isinstance(error, Refused) and not isinstance(error, Compacted)
+            settled = isinstance(error, EtcdError) and not isinstance(error, Compacted)
             if settled or time.monotonic() > deadline:
                 raise
             await asyncio.sleep(PAUSE)

@@ -21,7 +21,7 @@ from cenote.errors import CenoteError, Conflict, Misconfigured, NotFound, Unavai
 from cenote.model.records import Cluster, Host, MetricsLogin, NodeStatus, Note, Token
 from cenote.store import audit_log, etcd_messages
 from cenote.store.cache import WatchCache
-from cenote.store.client import Gateway
+from cenote.store.client import EtcdClient
 from cenote.store.groups import SEEN_SECONDS, Groups
 from cenote.store.lease import Presence
 from cenote.store.reader import Reader
@@ -29,7 +29,7 @@ from cenote.store.rejected_requests import Refusals
 from cenote.store.retry import patiently
 from cenote.store.subscription import Changes
 from cenote.store.tables import Keys, Stored, Tables
-from cenote.store.writer import Outcome, Writer
+from cenote.store.writer import Writer, WriteResult
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ class PortTaken(Conflict):
 class Store(Reader):
     """All records, of one etcd below one prefix.  Many stores, in many processes, may work on the same."""
 
-    def __init__(self, gateway: Gateway, prefix: str = "/cenote/") -> None:
+    def __init__(self, gateway: EtcdClient, prefix: str = "/cenote/") -> None:
         self._gateway = gateway
         self._keys = Keys(prefix)
         self._tables = Tables(self._keys)
@@ -287,7 +287,7 @@ class Store(Reader):
         outcome = await self._writer.write(conditions, operations)
         await self._seen(outcome.revision)
 
-    def _noted(self, note: Note | None, cluster: Cluster | None = None) -> list[etcd_messages.Operation]:
+    def _noted(self, note: Note | None, cluster: Cluster | None = None) -> list[etcd_messages.EtcdOperation]:
         return [] if note is None else audit_log.noted(self._keys, self._tables.events, note, cluster)
 
     def _claims(self, cluster: Cluster) -> set[str]:
@@ -296,10 +296,10 @@ class Store(Reader):
         ports = ((node.host, port) for node in cluster.nodes for port in node.ports)
         return names | {self._keys.port(host, port) for host, port in ports}
 
-    def _claim(self, claims: set[str], cluster: Cluster) -> list[etcd_messages.Operation]:
+    def _claim(self, claims: set[str], cluster: Cluster) -> list[etcd_messages.EtcdOperation]:
         return [etcd_messages.put(claim, str(cluster.id).encode()) for claim in claims]
 
-    def _taken(self, cluster: Cluster, outcome: Outcome) -> Conflict:
+    def _taken(self, cluster: Cluster, outcome: WriteResult) -> Conflict:
         """Which claim of the cluster another one holds."""
         if self._keys.name(cluster.name) in outcome.found:
             return NameTaken("cluster name is not available")

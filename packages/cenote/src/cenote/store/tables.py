@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from cenote.model.groups import Group, Network, Project, Tag
+from cenote.model.groups import VPC, Group, Project, Tag
 from cenote.model.records import Cluster, Event, Host, MetricsLogin, NodeStatus, Token
 
 T = TypeVar("T")
@@ -70,7 +70,7 @@ class Keys:
                 return self.tag(group.name)
             case Project():
                 return self.project(group.id)
-            case Network():
+            case VPC():
                 return self.network(group.id)
 
     @property
@@ -103,7 +103,7 @@ class Tables:
         self._event = msgspec.json.Decoder(Event)
         self._tag = msgspec.json.Decoder(Tag)
         self._project = msgspec.json.Decoder(Project)
-        self._network = msgspec.json.Decoder(Network)
+        self._network = msgspec.json.Decoder(VPC)
         self.clusters: dict[UUID, Stored[Cluster]] = {}
         self.names: dict[str, UUID] = {}
         self.ports: dict[str, dict[int, UUID]] = {}
@@ -115,7 +115,7 @@ class Tables:
         self.refusals: dict[str, Event] = {}
         self.tags: dict[str, Tag] = {}
         self.projects: dict[UUID, Project] = {}
-        self.networks: dict[UUID, Network] = {}
+        self.networks: dict[UUID, VPC] = {}
         self.unreadable: set[str] = set()
 
     def decode_cluster(self, value: bytes, revision: int) -> Stored[Cluster]:

@@ -14,7 +14,7 @@ from uuid import uuid4
 import msgspec
 
 from cenote.store import etcd_messages
-from cenote.store.client import Gateway, LeaseLost
+from cenote.store.client import EtcdClient, LeaseLost
 from cenote.store.retry import patiently
 from cenote.store.tables import Keys
 
@@ -22,7 +22,7 @@ MARK_SECONDS = 3600  # marks vanish this long after their writer's last sign of 
 RENEW_SECONDS = 1200
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class WriteResult(msgspec.Struct, frozen=True):
     """``revision`` is that of the write, 0 when a condition failed; ``found`` is then what the keys held."""
 
     revision: int
@@ -32,7 +32,7 @@ class Outcome(msgspec.Struct, frozen=True):
 class Writer:
     """Writes by one transaction each, for many callers at a time."""
 
-    def __init__(self, gateway: Gateway, keys: Keys) -> None:
+    def __init__(self, gateway: EtcdClient, keys: Keys) -> None:
         self._gateway = gateway
         self._keys = keys
         self._id = uuid4()
@@ -44,9 +44,9 @@ class Writer:
     async def write(
         self,
         conditions: list[etcd_messages.Condition],
-        operations: list[etcd_messages.Operation],
+        operations: list[etcd_messages.EtcdOperation],
         look: list[str] | None = None,
-    ) -> Outcome:
+    ) -> WriteResult:
         """Carry out ``operations`` if all ``conditions`` hold, else read the keys in ``look``.
 
         Some condition must be false once it has happened, or else happening twice must do no harm.
@@ -66,12 +66,12 @@ class Writer:
             answer = await patiently(attempt)  # lost again, it is a lease that the operations name
         self._free.append(mark)
         if answer.succeeded:
-            return Outcome(answer.header.revision, {})
+            return WriteResult(answer.header.revision, {})
         found = answer.read
         marked = found.pop(mark, None)
         if marked is not None and marked.value == word:
-            return Outcome(marked.mod_revision, {})
-        return Outcome(0, found)
+            return WriteResult(marked.mod_revision, {})
+        return WriteResult(0, found)
 
     def _new_mark(self) -> str:
         self._made += 1

@@ -14,7 +14,7 @@ from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send
 
 from cenote.http.server import Server
-from cenote.http.timeouts import TimedProtocol
+from cenote.http.timeouts import TimeoutProtocol
 from tests.support.waiting import wait_until_async
 
 END_SECONDS = 20  # a test that waits for an end that does not come fails after this
@@ -25,14 +25,14 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Connect = Callable[[], Awaitable[Streams]]
 
 
-class Hasty(TimedProtocol):
+class Hasty(TimeoutProtocol):
     head_seconds = 0.2
     body_seconds = 0.2
     unread_seconds = 0.2
     head_bytes = 4096
 
 
-class Patient(TimedProtocol):
+class Patient(TimeoutProtocol):
     head_seconds = body_seconds = 60.0
     head_bytes = 4096
 
@@ -65,7 +65,7 @@ async def flood(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @contextlib.asynccontextmanager
-async def serving(protocol: type[TimedProtocol], app: Any) -> AsyncIterator[Connect]:
+async def serving(protocol: type[TimeoutProtocol], app: Any) -> AsyncIterator[Connect]:
     """Serve on a free port; give what opens a connection to it, which is closed at the end."""
     config = uvicorn.Config(app, port=0, http=protocol, lifespan="off", log_config=None)
     server = Server(config)
@@ -95,7 +95,7 @@ async def told(reader: asyncio.StreamReader) -> bytes:
 
 
 def run(
-    scenario: Callable[[Connect], Awaitable[None]], protocol: type[TimedProtocol] = Hasty, app: Any = echo
+    scenario: Callable[[Connect], Awaitable[None]], protocol: type[TimeoutProtocol] = Hasty, app: Any = echo
 ) -> None:
     async def whole() -> None:
         async with serving(protocol, app) as connect:

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from cenote.host import outbound
-from cenote.host.outbound import Guard, Unreachable, is_own, reason_of
+from cenote.host.outbound import OutboundPolicy, Unreachable, is_own, reason_of
 from cenote.logs.destinations import network
 
 LOOPBACK = (network("127.0.0.1"),)
@@ -53,7 +53,7 @@ def listening(scenario: Callable[[int, list[str]], Awaitable[None]]) -> list[str
 def test_nothing_that_listens_on_this_machine_is_reached(host: str) -> None:
     async def scenario(port: int, _: list[str]) -> None:
         with pytest.raises(Unreachable, match="where no log may be sent; see --log-sink-allow"):
-            await Guard().connect(host, port)
+            await OutboundPolicy().connect(host, port)
 
     assert listening(scenario) == []
 
@@ -70,14 +70,14 @@ def test_an_address_of_an_interface_is_our_own() -> None:
         for address in addresses:
             assert is_own(ip_address(address))
             with pytest.raises(Unreachable, match=r"an address of this host|a link-local address"):
-                await Guard().connect(address, port)
+                await OutboundPolicy().connect(address, port)
 
     assert listening(scenario) == []
 
 
 def test_what_a_setting_opens_is_reached() -> None:
     async def scenario(port: int, seen: list[str]) -> None:
-        connection = await Guard(LOOPBACK).connect("localhost", port)
+        connection = await OutboundPolicy(LOOPBACK).connect("localhost", port)
         with connection:
             assert connection.getpeername() == ("127.0.0.1", port)
         while not seen:
@@ -99,7 +99,7 @@ def test_a_name_is_looked_up_once_and_the_address_that_was_judged_is_connected_t
 
     async def scenario(port: int, seen: list[str]) -> None:
         monkeypatch.setattr(type(asyncio.get_running_loop()), "getaddrinfo", changing)
-        guard = Guard(LOOPBACK)
+        guard = OutboundPolicy(LOOPBACK)
         (await guard.connect("rebinding.example.com", port)).close()
         while not seen:
             await asyncio.sleep(0.01)
@@ -117,7 +117,7 @@ def test_of_several_addresses_only_those_that_may_be_are_tried(monkeypatch: pyte
 
     async def scenario(port: int, _: list[str]) -> None:
         monkeypatch.setattr(type(asyncio.get_running_loop()), "getaddrinfo", several)
-        assert await Guard(LOOPBACK).places("several.example.com", port) == [
+        assert await OutboundPolicy(LOOPBACK).places("several.example.com", port) == [
             (socket.AF_INET, ("127.0.0.1", port))
         ]
 
@@ -126,7 +126,7 @@ def test_of_several_addresses_only_those_that_may_be_are_tried(monkeypatch: pyte
 
 def test_a_peer_that_is_not_there_is_told_of_in_words() -> None:
     async def scenario() -> None:
-        guard = Guard(LOOPBACK)
+        guard = OutboundPolicy(LOOPBACK)
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             port = taken.getsockname()[1]
@@ -156,7 +156,7 @@ def test_a_name_that_is_looked_up_for_long_keeps_its_turn_after_nobody_waits(
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
     async def scenario() -> None:
-        guard = Guard(LOOPBACK)
+        guard = OutboundPolicy(LOOPBACK)
 
         async def places(host: str) -> None:
             with pytest.raises(Unreachable, match=f"nobody tells the address of {host}"):

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-from cenote.stats.counters import Outcome, Passes, Requests
+from cenote.stats.counters import Passes, PassResult, Requests
 
 
 def test_a_node_is_behind_from_its_first_unfinished_pass_until_one_is_done() -> None:
     passes, one, other = Passes(), uuid4(), uuid4()
     assert passes.behind() == 0
     first = passes.begin(one)
-    passes.end(one, Outcome.WAITING, first)
-    passes.end(one, Outcome.FAILED, passes.begin(one))
+    passes.end(one, PassResult.WAITING, first)
+    passes.end(one, PassResult.FAILED, passes.begin(one))
     later = passes.behind()
     assert passes.behind() >= later > 0
-    passes.end(other, Outcome.DONE, passes.begin(other))
+    passes.end(other, PassResult.DONE, passes.begin(other))
     assert passes.behind() >= later
-    passes.end(one, Outcome.DONE, passes.begin(one))
+    passes.end(one, PassResult.DONE, passes.begin(one))
     assert passes.behind() == 0
-    assert passes.outcomes == {Outcome.DONE: 2, Outcome.WAITING: 1, Outcome.FAILED: 1}
+    assert passes.outcomes == {PassResult.DONE: 2, PassResult.WAITING: 1, PassResult.FAILED: 1}
     assert sum(passes.seconds.counts) == 4
 
 

@@ -8,9 +8,9 @@ from uuid import UUID
 import pytest
 
 from cenote.host import search_delivery
-from cenote.host.delivery import Refused
-from cenote.host.outbound import Guard
-from cenote.host.search_delivery import SearchPeer
+from cenote.host.delivery import DeliveryError
+from cenote.host.outbound import OutboundPolicy
+from cenote.host.search_delivery import SearchDestination
 from cenote.logs import sinks
 from cenote.logs.destinations import network
 from cenote.logs.messages import Message
@@ -21,10 +21,10 @@ LOOPBACK = (network("127.0.0.1"),)
 MESSAGES = [Message(LogSource.POSTGRES, number, number + 1, f"LOG:  {number}") for number in range(5)]
 
 
-def peer_of(url: str) -> SearchPeer:
+def peer_of(url: str) -> SearchDestination:
     config = sinks.config(SinkType.OPENSEARCH, {"url": url, "index_prefix": "logs"}, LOOPBACK)
     assert isinstance(config, sinks.SearchConfig)
-    return SearchPeer(Guard(LOOPBACK), config, UUID(int=1), "backend")
+    return SearchDestination(OutboundPolicy(LOOPBACK), config, UUID(int=1), "backend")
 
 
 def test_what_is_more_than_a_call_may_have_is_sent_in_several(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +60,7 @@ def test_an_answer_without_end_in_small_pieces_is_not_read_to_its_end() -> None:
         server = await asyncio.start_server(endless, "127.0.0.1", 0)
         peer = peer_of(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         try:
-            with pytest.raises(Refused, match="answers without end"):
+            with pytest.raises(DeliveryError, match="answers without end"):
                 await peer.deliver(MESSAGES)
         finally:
             await peer.close()

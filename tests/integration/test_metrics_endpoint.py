@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 from uvicorn.server import ServerState
 
-from cenote.front.metrics_endpoint import Scraping
+from cenote.front.metrics_endpoint import MetricsEndpoint
 from cenote.host import system
 from cenote.model.paths import Layout
 from cenote.model.records import Cluster, Host
@@ -56,7 +56,7 @@ async def is_shut(port: int) -> None:
 @asynccontextmanager
 async def scraping(store: Store, folder: Path) -> AsyncIterator[None]:
     sealer, layout = Sealer(folder / "key"), Layout(folder)
-    served = Scraping(store, sealer, NO_OBSERVER, layout, "here", ("127.0.0.1",), ServerState())
+    served = MetricsEndpoint(store, sealer, NO_OBSERVER, layout, "here", ("127.0.0.1",), ServerState())
     running = asyncio.create_task(served.run())
     try:
         yield

@@ -12,12 +12,12 @@ import pytest
 
 from cenote.agent.log_shipping import SinkTask
 from cenote.host.executor import Machine
-from cenote.host.outbound import Guard
+from cenote.host.outbound import OutboundPolicy
 from cenote.host.processes import Account
-from cenote.host.syslog_delivery import SyslogPeer
+from cenote.host.syslog_delivery import SyslogDestination
 from cenote.logs import positions, sinks
 from cenote.logs.destinations import network
-from cenote.logs.positions import Place, Positions
+from cenote.logs.positions import LogPosition, Positions
 from cenote.model.paths import Layout
 from cenote.model.records import LogSink, LogSource, SinkType
 from tests.support.api import Api, Apis, running_apis
@@ -69,7 +69,7 @@ def cut(log: Path, length: int) -> None:
 def test_what_was_not_sure_yet_when_something_was_lost_is_not_taken_for_delivered(
     apis: Apis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(SyslogPeer, "held", 3600)  # nothing is sure
+    monkeypatch.setattr(SyslogDestination, "held", 3600)  # nothing is sure
 
     async def scenario(api: Api) -> None:
         stored = api.store.cluster(UUID((await api.add_cluster()).rpartition("/")[2]))
@@ -88,8 +88,10 @@ def test_what_was_not_sure_yet_when_something_was_lost_is_not_taken_for_delivere
         paths = machine.layout.node(stored.value.id)
         paths.root.mkdir(parents=True)
         log = paths.log(LogSource.POSTGRES)
-        paths.sink(sink.id).write_bytes(positions.written(Positions(places={LogSource.POSTGRES: Place()})))
-        guard = Guard(LOOPBACK)
+        paths.sink(sink.id).write_bytes(
+            positions.written(Positions(places={LogSource.POSTGRES: LogPosition()}))
+        )
+        guard = OutboundPolicy(LOOPBACK)
         task = SinkTask(api.store, machine, api.sealer, guard, stored.value, sink, None)
         try:
             say(log, *("x" * 100 for _ in range(50)))
@@ -102,7 +104,7 @@ def test_what_was_not_sure_yet_when_something_was_lost_is_not_taken_for_delivere
             cut(log, lost)
             await until(lambda: b"the last" in peer.got)
             assert task.numbers().lost_bytes == 0
-            assert positions.read(paths.sink(sink.id).read_bytes()).at(LogSource.POSTGRES) == Place()
+            assert positions.read(paths.sink(sink.id).read_bytes()).at(LogSource.POSTGRES) == LogPosition()
             peer.got = b""
             peer.drop()
             await until(lambda: b"the last" in peer.got)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cenote.model.records import Note
-from cenote.stats.rejected_requests import MOST_KINDS, OTHERS, WINDOW, Refusal, Tally
+from cenote.stats.rejected_requests import MOST_KINDS, OTHERS, WINDOW, Refusal, RejectedRequestCounter
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 TOKEN = uuid4()
@@ -28,7 +28,7 @@ def refused(
 
 
 def test_the_first_is_told_at_once_and_the_number_of_the_others_after_a_minute() -> None:
-    tally = Tally()
+    tally = RejectedRequestCounter()
     first = refused()
     assert tally.add(first) == first
     assert [tally.add(refused(seconds=second)) for second in range(1, 60)] == [None] * 59
@@ -39,13 +39,13 @@ def test_the_first_is_told_at_once_and_the_number_of_the_others_after_a_minute()
 
 
 def test_one_alone_is_told_once() -> None:
-    tally = Tally()
+    tally = RejectedRequestCounter()
     tally.add(refused())
     assert tally.due(NOON + WINDOW) == []
 
 
 def test_the_next_minute_begins_anew() -> None:
-    tally = Tally()
+    tally = RejectedRequestCounter()
     tally.add(refused())
     tally.due(NOON + WINDOW)
     again = refused(seconds=61)
@@ -53,13 +53,13 @@ def test_the_next_minute_begins_anew() -> None:
 
 
 def test_operations_codes_and_tokens_are_told_apart() -> None:
-    tally = Tally()
+    tally = RejectedRequestCounter()
     kinds = [refused(), refused("PUT /v2/x"), refused(code=403), refused(token=uuid4())]
     assert [tally.add(one) for one in kinds] == kinds
 
 
 def test_of_a_token_the_address_tells_nothing_apart_and_of_unknown_callers_it_does() -> None:
-    tally = Tally()
+    tally = RejectedRequestCounter()
     tally.add(refused())
     assert tally.add(refused(address="192.0.2.2")) is None
     strangers = [refused(token=None, address=f"192.0.2.{number}") for number in range(3)]
@@ -67,7 +67,7 @@ def test_of_a_token_the_address_tells_nothing_apart_and_of_unknown_callers_it_do
 
 
 def test_more_kinds_than_are_told_apart_are_told_as_one() -> None:
-    tally = Tally()
+    tally = RejectedRequestCounter()
     told = [tally.add(refused(f"DELETE /{number}")) for number in range(MOST_KINDS + 50)]
     assert [one.note.what for one in told if one][-2:] == [f"DELETE /{MOST_KINDS - 1} by path", OTHERS]
     assert sum(one is not None for one in told) == MOST_KINDS + 1
@@ -88,7 +88,7 @@ def test_more_kinds_than_are_told_apart_are_told_as_one() -> None:
 def test_no_call_is_lost_and_a_minute_of_a_token_has_few_entries(
     calls: list[tuple[int, UUID | None, int, int]],
 ) -> None:
-    tally, told = Tally(), []
+    tally, told = RejectedRequestCounter(), []
     for number, token, second, code in sorted(calls, key=lambda call: call[2]):
         told += tally.due(NOON + timedelta(seconds=second))
         one = refused(f"PUT /{number}", seconds=second, token=token, address=str(number), code=code)

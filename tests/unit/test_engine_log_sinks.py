@@ -10,20 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cenote.engine import sinks
-from cenote.engine.context import Wanted
+from cenote.engine.context import NodeContext
 from cenote.logs import positions
-from cenote.logs.positions import Place, Positions
+from cenote.logs.positions import LogPosition, Positions
 from cenote.model.changes import Remove, WriteFile
 from cenote.model.paths import sink_of
 from cenote.model.records import LogSink, LogSource, SinkType
 from tests.support.wanted import CLUSTER, WANTED
 
-ENDS = {LogSource.POSTGRES: Place(file=7, at=1000), LogSource.PGBOUNCER: Place()}
+ENDS = {LogSource.POSTGRES: LogPosition(file=7, at=1000), LogSource.PGBOUNCER: LogPosition()}
 IDS = [uuid4() for _ in range(4)]
 some = st.frozensets(st.sampled_from(IDS))
 
 
-def wanted(ids: frozenset[UUID]) -> Wanted:
+def wanted(ids: frozenset[UUID]) -> NodeContext:
     made = tuple(LogSink(id=id, name=str(id), type=SinkType.RSYSLOG, sealed_config="") for id in ids)
     return replace(WANTED, cluster=msgspec.structs.replace(CLUSTER, sinks=made))
 
@@ -51,7 +51,10 @@ def test_a_new_sink_begins_at_the_end_of_what_is_written() -> None:
     assert isinstance(change, WriteFile)
     assert change.mode == 0o600
     found = positions.read(change.content)
-    assert (found.at(LogSource.POSTGRES), found.at(LogSource.PGBOUNCER)) == (Place(file=7, at=1000), Place())
+    assert (found.at(LogSource.POSTGRES), found.at(LogSource.PGBOUNCER)) == (
+        LogPosition(file=7, at=1000),
+        LogPosition(),
+    )
 
 
 def test_a_file_that_is_damaged_means_the_beginning() -> None:
