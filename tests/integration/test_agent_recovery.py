@@ -31,7 +31,7 @@ def agents() -> Iterator[Agents]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look often, and try again soon."""
-    monkeypatch.setattr(node_loop, "LOOK_EVERY", 0.3)
+    monkeypatch.setattr(node_loop, "RESYNC_SECONDS", 0.3)
     monkeypatch.setattr(node_loop, "RETRY_MOST", 0.5)
 
 

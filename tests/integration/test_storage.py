@@ -33,8 +33,8 @@ def agents() -> Iterator[Agents]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look often."""
     for module, name in (
-        (node_loop, "LOOK_EVERY"),
-        (node_loop, "LOOK_OFTEN"),
+        (node_loop, "RESYNC_SECONDS"),
+        (node_loop, "RESYNC_SECONDS_NEARLY_FULL"),
         (server, "_MEASURE_EVERY"),
         (server, "_MEASURE_OFTEN"),
     ):
