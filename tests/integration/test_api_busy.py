@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from tests.integration.test_api_events import BODIES, CHANGES, furnished, path_of
-from tests.integration.test_api_moves import LARGE, arrive, resize, shown
+from tests.integration.test_api_resize import LARGE, arrive, resize, shown
 from tests.support.api import Api, Apis, running_apis
 
 ONE_AT_A_TIME = {"resize_cluster", "migrate_cluster"}

@@ -72,7 +72,7 @@ async def nasty_cluster(lab: Lab, names: tuple[str, ...] = NASTY) -> Cluster:
 
 
 async def console(lab: Lab, cluster: Cluster, what: str) -> list[dict[str, Any]]:
-    return await sql.console(lab.session(cluster).sockets, cluster.primary.pool_port, f"SHOW {what}")
+    return (await sql.console(lab.session(cluster).sockets, cluster.primary.pool_port, f"SHOW {what}"))[0]
 
 
 def test_both_programs_read_what_was_written_and_let_everybody_in_as_themselves(labs: Share) -> None:
@@ -92,8 +92,8 @@ def test_both_programs_read_what_was_written_and_let_everybody_in_as_themselves(
         mapped = await lab.rows(cluster, "SELECT sys_name, pg_username, error FROM pg_ident_file_mappings")
         assert sorted(mapped, key=str) == sorted(
             [
-                (lab.site.service_user, "postgres", None),
-                *((lab.site.server_user, user.name, None) for user in cluster.users),
+                (lab.host.service_user, "postgres", None),
+                *((lab.host.server_user, user.name, None) for user in cluster.users),
             ],
             key=str,
         )

@@ -10,9 +10,9 @@ import pytest
 from msgspec.structs import replace
 
 from cenote.api.config import time_zones
-from cenote.engine.server import settings_in_force
 from cenote.errors import CenoteError
 from cenote.host import processes, sql
+from cenote.host.inspector import settings_in_force
 from cenote.model import parameters
 from cenote.model.changes import Reload, Restart
 from cenote.model.parameters import Choice, Choices, Number, Parameter, Switch, Text
@@ -32,7 +32,7 @@ def run() -> Iterator[Share]:
 
 
 def around(place: Lab) -> Surroundings:
-    return Surroundings(place.site.memory_mib, place.site.libraries[place.version], time_zones())
+    return Surroundings(place.host.memory_mib, place.host.libraries[place.version], time_zones())
 
 
 async def seen(place: Lab, cluster: Cluster) -> dict[str, str]:
@@ -44,7 +44,7 @@ async def seen(place: Lab, cluster: Cluster) -> dict[str, str]:
 
 
 async def console(place: Lab, cluster: Cluster, command: str) -> list[dict[str, Any]]:
-    return await sql.console(place.layout.node(cluster.id).sockets, cluster.primary.pool_port, command)
+    return (await sql.console(place.layout.node(cluster.id).sockets, cluster.primary.pool_port, command))[0]
 
 
 def uri(cluster: Cluster, database: str, *, user: str = "doadmin") -> str:
@@ -110,7 +110,7 @@ def test_the_server_runs_on_both_ends_of_every_range(run: Share, end: int) -> No
         assert shown == {name: value for name, value in wanted.items() if name != "shared_buffers_percentage"}
         [(memory,)] = await place.rows(cluster, "SELECT pg_size_bytes(current_setting('shared_buffers'))")
         share = float(str(wanted["shared_buffers_percentage"]))
-        assert memory // 2**20 == int(configuration.memory_mib(cluster, place.site.memory_mib) * share / 100)
+        assert memory // 2**20 == int(configuration.memory_mib(cluster, place.host.memory_mib) * share / 100)
 
     run(scenario)
 
@@ -302,7 +302,7 @@ def test_the_estimate_of_shared_memory_is_never_below_what_the_server_says(run: 
             [(mib,)] = await place.rows(
                 cluster, "SELECT setting::int FROM pg_settings WHERE name = 'shared_memory_size'"
             )
-            estimate = configuration.shared_mib(cluster, place.site.memory_mib)
+            estimate = configuration.shared_mib(cluster, place.host.memory_mib)
             assert mib <= estimate <= 1.3 * mib, wanted
 
     run(scenario)

@@ -46,7 +46,7 @@ async def done_for(lab: Lab, cluster: Cluster) -> list[str]:
 
 
 async def shown(lab: Lab, cluster: Cluster, what: str) -> list[dict[str, Any]]:
-    rows = await sql.console(lab.session(cluster).sockets, cluster.primary.pool_port, f"SHOW {what}")
+    rows = (await sql.console(lab.session(cluster).sockets, cluster.primary.pool_port, f"SHOW {what}"))[0]
     return [dict(row) for row in rows]
 
 

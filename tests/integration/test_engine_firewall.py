@@ -15,7 +15,9 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from cenote.engine import disconnect
+from cenote.engine import look
+from cenote.engine.plan import disconnect
+from cenote.host.inspector import Inspector
 from cenote.model.changes import Disconnect
 from cenote.model.records import Cluster, FirewallRule, Pool, SourceType
 from tests.support import records
@@ -178,7 +180,7 @@ def test_a_pool_client_that_has_left_meanwhile_stops_no_pass(in_town: InTown) ->
     async def scenario(town: Town) -> None:
         session = town.lab.session(town.cluster)
         try:
-            await town.lab.machine.do(Disconnect((4_000_000,)), session)
+            await town.lab.executor.do(Disconnect((4_000_000,)), session)
         finally:
             await session.close()
 
@@ -190,7 +192,7 @@ def test_nobody_is_looked_for_where_everybody_may_connect(in_town: InTown) -> No
         connection = await town.connect(AWAY, "direct")
         session = town.lab.session(town.cluster)
         try:
-            seen = await disconnect.look(town.lab.machine, town.lab.wanted(town.cluster), session)
+            seen = await look.disconnect.look(Inspector(), town.lab.wanted(town.cluster), session)
             assert seen == disconnect.Seen()
         finally:
             await session.close()
@@ -208,7 +210,7 @@ def test_an_ipv6_source_lets_in_its_own_and_no_ipv4_client(host: Share) -> None:
         pytest.skip("this machine has no IPv6, not even for itself")
 
     async def scenario(lab: Lab) -> None:
-        lab.site = dataclasses.replace(lab.site, listen=("127.0.0.1", "::1"))
+        lab.host = dataclasses.replace(lab.host, listen=("127.0.0.1", "::1"))
         try:
             plain = replace(lab.new_cluster(), pools=(POOL,))
             for value, expected in (("::1/128", ["::1"]), ("127.0.0.0/8", ["127.0.0.1"])):
@@ -225,6 +227,6 @@ def test_an_ipv6_source_lets_in_its_own_and_no_ipv4_client(host: Share) -> None:
                             admitted.append(address)
                     assert admitted == expected
         finally:
-            lab.site = dataclasses.replace(lab.site, listen=("127.0.0.1",))
+            lab.host = dataclasses.replace(lab.host, listen=("127.0.0.1",))
 
     host(scenario)

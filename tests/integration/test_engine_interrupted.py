@@ -15,8 +15,8 @@ from uuid import uuid4
 import pytest
 from msgspec.structs import replace
 
-from cenote.engine.server import settings_in_force
 from cenote.host import sql
+from cenote.host.inspector import settings_in_force
 from cenote.model.records import (
     Access,
     Cluster,
@@ -148,6 +148,7 @@ async def check(lab: Lab, cluster: Cluster) -> None:
     assert set(made) == {("role", user.name) for user in cluster.users} | {
         ("database", database.name) for database in cluster.databases
     }
+    assert {"key": "paused", "value": "no"} in await console(lab, cluster, "STATE")
     found = {row["name"]: row for row in await console(lab, cluster, "DATABASES")}
     assert found.keys() - {"pgbouncer"} == {pool.name for pool in cluster.pools}
     for pool in cluster.pools:
@@ -174,7 +175,7 @@ async def check(lab: Lab, cluster: Cluster) -> None:
 
 
 async def console(lab: Lab, cluster: Cluster, what: str) -> list[dict[str, Any]]:
-    rows = await sql.console(lab.session(cluster).sockets, cluster.primary.pool_port, f"SHOW {what}")
+    rows = (await sql.console(lab.session(cluster).sockets, cluster.primary.pool_port, f"SHOW {what}"))[0]
     return [dict(row) for row in rows]
 
 
@@ -237,6 +238,54 @@ def test_a_change_broken_off_anywhere_is_finished_by_the_next_pass(labs: Share) 
             if stop_after > max(lengths):
                 break
         assert longest > 10
+
+    labs(scenario)
+
+
+def test_a_change_broken_off_anywhere_leaves_nothing_behind_when_it_is_taken_back(labs: Share) -> None:
+    async def scenario(lab: Lab) -> None:
+        plain = lab.new_cluster()
+        await lab.converge(plain)
+        more = replace(
+            plain,
+            users=(*plain.users, replace(records.user("comes"), access=Access.READWRITE)),
+            databases=(*plain.databases, Database(name="comes", owner="comes")),
+            pools=(Pool(name="comes", database="comes", size=1, user="comes"),),
+            configuration=Configuration(postgresql={"max_wal_senders": 21}),  # needs a restart
+        )
+        for stop_after in range(100):
+            done = await lab.converge(more, stop_after=stop_after)
+            await lab.converge(plain)
+            await check(lab, plain)
+            if len(done) < stop_after:
+                return
+        raise AssertionError("a change has no end")
+
+    labs(scenario)
+
+
+def test_what_others_had_the_servers_load_is_undone_also_by_a_pass_broken_off_anywhere(labs: Share) -> None:
+    async def scenario(lab: Lab) -> None:
+        chosen = Configuration(postgresql={"work_mem": 3}, pgbouncer={"server_lifetime": 100})
+        cluster = replace(lab.new_cluster(), configuration=chosen)
+        await lab.converge(cluster)
+        paths = lab.wanted(cluster).paths
+        for stop_after in range(100):
+            for path, before, after in (
+                (paths.data / "postgresql.conf", b"work_mem = '3MB'", b"work_mem = '7MB'"),
+                (paths.pooler / "pgbouncer.ini", b"server_lifetime = 100", b"server_lifetime = 77"),
+            ):
+                content = path.read_bytes()
+                assert before in content
+                path.write_bytes(content.replace(before, after))
+            await lab.run(cluster, "SELECT pg_reload_conf()")
+            await sql.console(paths.sockets, cluster.primary.pool_port, "RELOAD")
+            done = await lab.converge(cluster, stop_after=stop_after)
+            await lab.converge(cluster)
+            await check(lab, cluster)
+            if len(done) < stop_after:
+                return
+        raise AssertionError("a change has no end")
 
     labs(scenario)
 

@@ -15,7 +15,9 @@ from psycopg import errors
 from psycopg.sql import SQL
 
 from cenote import rules
-from cenote.engine import grants
+from cenote.engine import look
+from cenote.engine.plan import grants
+from cenote.host.inspector import Inspector
 from cenote.model.records import ADMIN_USER, Access, Cluster, Database, Pool
 from tests.support import records
 from tests.support.lab import Lab, Share, shared_lab
@@ -340,7 +342,7 @@ def test_nothing_is_granted_by_a_pass_where_nothing_has_changed(in_house: InHous
         session = house.lab.session(house.cluster)
         try:
             wanted = house.lab.wanted(house.cluster)
-            assert list(grants.plan(wanted, await grants.look(house.lab.machine, wanted, session))) == []
+            assert list(grants.plan(wanted, await look.grants.look(Inspector(), wanted, session))) == []
         finally:
             await session.close()
 

@@ -91,14 +91,14 @@ def test_what_is_offered_is_what_can_be_made(labs: Share) -> None:
             "SELECT DISTINCT name FROM pg_available_extension_versions"
             f" WHERE trusted OR name = '{STATEMENTS}' ORDER BY name",
         )
-        assert [name for (name,) in found] == list(extensions.offered(lab.site.binaries[lab.version]))
+        assert [name for (name,) in found] == list(extensions.offered(lab.host.binaries[lab.version]))
 
     labs(scenario)
 
 
 def test_statements_are_counted_in_every_database_and_shown_to_whom_they_belong(labs: Share) -> None:
     async def scenario(lab: Lab) -> None:
-        binaries = lab.site.binaries[lab.version]
+        binaries = lab.host.binaries[lab.version]
         if not extensions.has(binaries, STATEMENTS):
             pytest.skip(f"{binaries} has no {STATEMENTS}")
         cluster = await cluster_with(lab, "app", "other")
@@ -132,7 +132,7 @@ def test_the_administrator_changes_nothing_of_an_extension_that_belongs_to_the_s
     labs: Share, statement: Any
 ) -> None:
     async def scenario(lab: Lab) -> None:
-        if not extensions.has(lab.site.binaries[lab.version], STATEMENTS):
+        if not extensions.has(lab.host.binaries[lab.version], STATEMENTS):
             pytest.skip(f"there is no {STATEMENTS}")
         cluster = await cluster_with(lab)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from cenote.engine.plan import log_space
 from cenote.host import log_files, log_reader
 from cenote.host.log_reader import Batch, LogReader
 from cenote.logs import bulk
@@ -90,9 +91,13 @@ def test_a_line_without_end_does_not_hold_up_what_comes_after_it(
 
 def test_what_was_cut_out_before_it_was_read_is_counted(path: Path) -> None:
     say(path, *(f"{number:06d} {'x' * 1000}" for number in range(40_000)))
-    log_files.shorten(path)
+    extent = log_files.extent(path)
+    assert extent is not None
+    change = log_space.shortened(path, extent, None)
+    assert change is not None
+    log_files.shorten(path, change.keep_from, change.kept)
     batch = read(LogReader(path, LogSource.POSTGRES, LogPosition(file=path.stat().st_ino, at=0)))
-    assert batch.messages[0].start == batch.lost > log_files.STEP
+    assert batch.messages[0].start == batch.lost > log_space.STEP
     assert batch.words == f"{batch.lost} bytes of the log of postgres were dropped before they could be sent"
     assert texts(batch)[0][:6].isdigit()
 

@@ -18,6 +18,7 @@ from cenote.errors import CenoteError
 from cenote.host import processes, system
 from cenote.host.processes import Account
 from cenote.model.changes import Program
+from cenote.model.processes import Process
 from tests.support.ports import free_range
 from tests.support.waiting import wait_until, wait_until_async
 
@@ -50,7 +51,7 @@ def program(folder: Path, code: str = SLEEP) -> Program:
     )
 
 
-def started(what: Program) -> processes.Process:
+def started(what: Program) -> Process:
     found = processes.start(what, OURSELVES)
     assert found is not None
     return found
@@ -92,7 +93,7 @@ def test_a_pid_file_is_not_believed_for_a_process_that_works_elsewhere(folder: P
     what = program(folder)
     what.pid_file.write_text(f"{os.getpid()}\n")
     assert processes.find(what) is None
-    assert processes.naming_strangers([what.pid_file, what.stamp]) == (what.pid_file,)
+    assert processes.stale_lock_files([what.pid_file, what.stamp]) == (what.pid_file,)
 
 
 @pytest.mark.parametrize("content", ["", "no number\n", "-1\n", "0\n", "99999999999\n", "\x00\n"])
@@ -100,7 +101,7 @@ def test_a_pid_file_with_anything_else_in_it_names_nobody(folder: Path, content:
     what = program(folder)
     what.pid_file.write_text(content)
     assert processes.find(what) is None
-    assert processes.naming_strangers([what.pid_file]) == ()
+    assert processes.stale_lock_files([what.pid_file]) == ()
 
 
 def test_a_process_that_has_ended_is_not_found_also_while_it_is_a_zombie(folder: Path) -> None:
@@ -111,10 +112,10 @@ def test_a_process_that_has_ended_is_not_found_also_while_it_is_a_zombie(folder:
     wait_until("it is seen to have ended", 10, lambda: processes.identify(process.pid) is None)
     assert processes.find(what) is None
     # The kernel still knows the pid, so a server would take the file for a living double's.
-    assert processes.naming_strangers([what.pid_file]) == (what.pid_file,)
+    assert processes.stale_lock_files([what.pid_file]) == (what.pid_file,)
     processes.reap()
     assert not Path(f"/proc/{process.pid}").exists()
-    assert processes.naming_strangers([what.pid_file]) == ()
+    assert processes.stale_lock_files([what.pid_file]) == ()
 
 
 def test_what_waits_for_a_child_of_its_own_is_not_robbed_of_it(folder: Path) -> None:
@@ -160,7 +161,7 @@ def test_an_end_is_told_of_once_whoever_the_parent_is(folder: Path) -> None:
 
 def test_a_pid_that_went_to_another_process_counts_as_an_end(folder: Path) -> None:
     process = started(program(folder))
-    earlier = processes.Process(process.pid, process.started - 1)
+    earlier = Process(process.pid, process.started - 1)
     ends = []
 
     async def scenario() -> None:
@@ -202,21 +203,38 @@ def test_ports_are_told_by_who_listens_on_them() -> None:
     with socket.create_server(("127.0.0.1", port)):
         assert port in system.listening_ports()
         assert port in system.listening_sockets(os.getpid())
-        assert not system.can_listen(["127.0.0.1"], port)
-        assert not system.can_listen(["0.0.0.0"], port)  # noqa: S104
-        assert system.can_listen(["127.0.0.2"], port)
-        assert system.can_listen(["127.0.0.1"], port + 1)
-    assert system.can_listen(["127.0.0.1"], port)
+        assert system.is_port_taken(["127.0.0.1"], port)
+        assert system.is_port_taken(["0.0.0.0"], port)  # noqa: S104
+        assert not system.is_port_taken(["127.0.0.2"], port)
+        assert not system.is_port_taken(["::1"], port)
+        assert not system.is_port_taken(["127.0.0.1"], port + 1)
+    assert not system.is_port_taken(["127.0.0.1"], port)
     assert port not in system.listening_sockets(os.getpid())
 
 
-def test_a_unix_socket_answers_while_somebody_listens(tmp_path: Path) -> None:
-    path = tmp_path / "socket"
-    assert not system.answers(path)
+@pytest.mark.parametrize(
+    ("listens_on", "taken", "free"),
+    [
+        ("0.0.0.0", ["127.0.0.1", "0.0.0.0", "192.0.2.1"], ["::1", "::"]),  # noqa: S104
+        ("::1", ["::1", "::"], ["127.0.0.1", "0.0.0.0"]),  # noqa: S104
+        ("::", ["::1", "::", "127.0.0.1", "0.0.0.0"], []),  # noqa: S104
+    ],
+)
+def test_a_port_is_taken_by_what_would_keep_a_server_from_binding_it(
+    listens_on: str, taken: list[str], free: list[str]
+) -> None:
+    port = free_range(2)
+    family = socket.AF_INET6 if ":" in listens_on else socket.AF_INET
+    with socket.create_server((listens_on, port), family=family, dualstack_ipv6=listens_on == "::"):
+        assert [address for address in (*taken, *free) if system.is_port_taken([address], port)] == taken
+
+
+def test_a_unix_socket_has_a_listener_while_a_process_listens(tmp_path: Path) -> None:
+    path = tmp_path / "a socket"
+    assert not system.has_listener(path)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
-        assert not system.answers(path)
+        assert not system.has_listener(path)
         listener.listen(0)
-        for _ in range(3):  # also when its queue is full
-            assert system.answers(path)
-    assert not system.answers(path)
+        assert system.has_listener(path)
+    assert not system.has_listener(path)

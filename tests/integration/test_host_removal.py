@@ -8,7 +8,8 @@ import re
 from pathlib import Path
 from uuid import UUID
 
-from cenote.engine import removal
+from cenote.engine import look
+from cenote.engine.plan import removal
 from cenote.host import files, processes
 from cenote.model.changes import EndProcesses, Remove
 from cenote.model.paths import Layout
@@ -45,11 +46,11 @@ def test_a_removal_that_was_cut_short_is_planned_again() -> None:
             wanted = here.wanted(here.new_cluster())
             root = wanted.paths.root
             (root.parent / f".removing-{root.name}" / "pg").mkdir(parents=True)
-            changes = list(removal.plan(wanted, removal.look(wanted)))
+            changes = list(removal.plan(wanted, look.removal.look(wanted)))
             assert changes == [Remove(root)]
             await here.remove(wanted.cluster)
             assert list(root.parent.iterdir()) == []
-            assert list(removal.plan(wanted, removal.look(wanted))) == []
+            assert list(removal.plan(wanted, look.removal.look(wanted))) == []
 
     asyncio.run(scenario())
 
@@ -70,7 +71,7 @@ def test_a_server_that_is_ended_gives_its_shared_memory_back() -> None:
             await here.converge(cluster)
             used = segments(here.wanted(cluster).paths.root)
             assert used
-            await here.machine.do(EndProcesses(here.folder), here.session(cluster))
+            await here.executor.do(EndProcesses(here.folder), here.session(cluster))
             assert [path for path in used if path.exists()] == []
 
     asyncio.run(scenario())

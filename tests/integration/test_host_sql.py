@@ -30,7 +30,7 @@ async def made(lab: Lab) -> Cluster:
 async def run(lab: Lab, cluster: Cluster, change: Sql) -> None:
     session = lab.session(cluster)
     try:
-        await lab.machine.do(change, session)
+        await lab.executor.do(change, session)
     finally:
         await session.close()
 
@@ -83,7 +83,7 @@ def test_a_server_that_does_not_answer_is_an_error_in_words(labs: Share) -> None
         with pytest.raises(CenoteError, match="connecting to PostgreSQL failed"):
             await lab.rows(cluster, "SELECT 1")
         with pytest.raises(CenoteError, match="RELOAD on PgBouncer failed"):
-            await sql.console(lab.session(cluster).sockets, cluster.primary.pool_port, "RELOAD")
+            (await sql.console(lab.session(cluster).sockets, cluster.primary.pool_port, "RELOAD"))[0]
 
     labs(scenario)
 
@@ -96,7 +96,7 @@ def test_a_reload_is_over_when_new_connections_have_the_new_settings(labs: Share
         for number in range(5):
             settings.write_text(f"{plain}work_mem = '{number + 1}MB'\n")
             session = lab.session(cluster)
-            await lab.machine.do(Reload(lab.wanted(cluster).server, "digest"), session)
+            await lab.executor.do(Reload(lab.wanted(cluster).server, "digest"), session)
             assert await session.rows("postgres", "SHOW work_mem") == [(f"{number + 1}MB",)]
             await session.close()
 

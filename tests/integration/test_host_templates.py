@@ -34,13 +34,13 @@ def labs() -> Iterator[Share]:
 async def new_copy(lab: Lab, name: str) -> Path:
     lab.layout.clusters.mkdir(exist_ok=True)
     target = lab.layout.clusters / name
-    await asyncio.to_thread(templates.copy, await lab.machine.template(lab.version), target)
+    await asyncio.to_thread(templates.copy, await lab.executor.template(lab.version), target)
     return target
 
 
 def controldata(lab: Lab, data: Path) -> dict[str, str]:
     """What PostgreSQL's own tool reads of a data directory; it warns when the checksum is wrong."""
-    program = lab.site.binaries[lab.version] / "pg_controldata"
+    program = lab.host.binaries[lab.version] / "pg_controldata"
     done = subprocess.run([program, data], capture_output=True, text=True, check=True)
     assert "WARNING" not in done.stdout + done.stderr, done
     pairs = (line.partition(":") for line in done.stdout.splitlines())
@@ -57,7 +57,7 @@ def test_the_checksum_is_the_one_that_everybody_has() -> None:
 def test_every_copy_has_an_identifier_of_its_own_that_postgresql_finds_sound(labs: Share) -> None:
     async def scenario(lab: Lab) -> None:
         copies = [await new_copy(lab, name) for name in ("one", "two", "three")]
-        source = await lab.machine.template(lab.version)
+        source = await lab.executor.template(lab.version)
         found = {system_identifier.read(data) for data in (source, *copies)}
         assert len(found) == 4
         for data in copies:
@@ -103,10 +103,10 @@ def test_a_damaged_control_file_is_refused_and_left_as_it_is(labs: Share) -> Non
 
 def test_a_template_is_made_once_also_when_several_ask_at_once(labs: Share) -> None:
     async def scenario(lab: Lab) -> None:
-        paths = await asyncio.gather(*(lab.machine.template(lab.version) for _ in range(4)))
+        paths = await asyncio.gather(*(lab.executor.template(lab.version) for _ in range(4)))
         assert len(set(paths)) == 1
         before = paths[0].stat().st_ino
-        assert (await lab.machine.template(lab.version)).stat().st_ino == before
+        assert (await lab.executor.template(lab.version)).stat().st_ino == before
         assert [path.name for path in lab.layout.templates.glob(".draft-*")] == []
 
     labs(scenario)
@@ -115,24 +115,24 @@ def test_a_template_is_made_once_also_when_several_ask_at_once(labs: Share) -> N
 def test_a_version_that_is_not_there_is_refused_with_what_mends_it(labs: Share) -> None:
     async def scenario(lab: Lab) -> None:
         with pytest.raises(CenoteError, match="install postgresql-99"):
-            await lab.machine.template("99")
+            await lab.executor.template("99")
 
     labs(scenario)
 
 
 def test_a_spare_is_taken_by_a_rename_and_made_again(labs: Share) -> None:
     async def scenario(lab: Lab) -> None:
-        source = await lab.machine.stock(lab.version)
+        source = await lab.executor.stock(lab.version)
         spare = source.with_name(f"{source.name}.spare")
         inode = spare.stat().st_ino
-        await lab.machine.stock(lab.version)
+        await lab.executor.stock(lab.version)
         assert spare.stat().st_ino == inode
         data = await new_copy(lab, "taken")
         assert data.stat().st_ino == inode
         assert not spare.exists()
         assert system_identifier.read(data) != system_identifier.read(source)
         assert (await new_copy(lab, "copied")).stat().st_ino != inode
-        await lab.machine.stock(lab.version)
+        await lab.executor.stock(lab.version)
         assert spare.exists()
 
     labs(scenario)
@@ -140,11 +140,11 @@ def test_a_spare_is_taken_by_a_rename_and_made_again(labs: Share) -> None:
 
 def test_tidying_keeps_the_templates_that_are_used_and_their_spares(labs: Share) -> None:
     async def scenario(lab: Lab) -> None:
-        source = await lab.machine.stock(lab.version)
+        source = await lab.executor.stock(lab.version)
         (lab.layout.templates / "outdated" / "base").mkdir(parents=True)
         (lab.layout.templates / ".draft-half" / "data").mkdir(parents=True)
         (lab.layout.templates / "a file").write_text("x")
-        await lab.machine.tidy([source])
+        await lab.executor.tidy([source])
         left = {path.name for path in lab.layout.templates.iterdir()}
         assert left == {source.name, f"{source.name}.spare"}
 
@@ -153,7 +153,7 @@ def test_tidying_keeps_the_templates_that_are_used_and_their_spares(labs: Share)
 
 def test_a_copy_that_is_killed_at_any_moment_leaves_all_or_nothing(labs: Share) -> None:
     async def scenario(lab: Lab) -> None:
-        source = await lab.machine.template(lab.version)
+        source = await lab.executor.template(lab.version)
         spare = source.with_name(f"{source.name}.spare")
         lab.layout.clusters.mkdir(exist_ok=True)
         chance = random.Random()
@@ -196,7 +196,7 @@ def test_a_template_that_cannot_be_made_says_why_and_leaves_nothing(labs: Share)
     async def scenario(lab: Lab) -> None:
         binaries = lab.folder / "bin"
         binaries.mkdir()
-        (binaries / "postgres").symlink_to(lab.site.binaries[lab.version] / "postgres")
+        (binaries / "postgres").symlink_to(lab.host.binaries[lab.version] / "postgres")
         failing = binaries / "initdb"
         failing.write_text("#!/bin/sh\necho 'initdb: error: the moon is in the wrong place' >&2\nexit 1\n")
         failing.chmod(0o755)

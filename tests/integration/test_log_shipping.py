@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from cenote.agent.log_shipping import SinkTask
-from cenote.host.executor import Machine
+from cenote.host.executor import Executor
 from cenote.host.outbound import OutboundPolicy
 from cenote.host.processes import Account
 from cenote.host.syslog_delivery import SyslogDestination
@@ -84,15 +84,15 @@ def test_what_was_not_sure_yet_when_something_was_lost_is_not_taken_for_delivere
         }
         config = sinks.kept(sinks.config(SinkType.RSYSLOG, given, LOOPBACK))
         sink = LogSink(id=uuid4(), name="logs", type=SinkType.RSYSLOG, sealed_config=api.sealer.seal(config))
-        machine = Machine(Layout(tmp_path), Account("nobody"), {}, api.sealer)
-        paths = machine.layout.node(stored.value.id)
+        executor = Executor(Layout(tmp_path), Account("nobody"), {}, api.sealer)
+        paths = executor.layout.node(stored.value.id)
         paths.root.mkdir(parents=True)
         log = paths.log(LogSource.POSTGRES)
         paths.sink(sink.id).write_bytes(
             positions.written(Positions(places={LogSource.POSTGRES: LogPosition()}))
         )
         guard = OutboundPolicy(LOOPBACK)
-        task = SinkTask(api.store, machine, api.sealer, guard, stored.value, sink, None)
+        task = SinkTask(api.store, executor, api.sealer, guard, stored.value, sink, None)
         try:
             say(log, *("x" * 100 for _ in range(50)))
             await until(lambda: peer.got.count(b"x" * 100) == 50)

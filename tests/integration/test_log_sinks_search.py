@@ -14,7 +14,7 @@ from uuid import UUID
 
 import pytest
 
-from cenote.host import log_files
+from cenote.engine.plan import log_space
 from cenote.model.paths import Layout
 from cenote.model.records import LogSource
 from cenote.security import certificates
@@ -236,7 +236,7 @@ def test_what_is_dropped_before_it_could_be_sent_is_told_of(
         sink.say("lost")
         sink.fails("connection refused")
         with sink.log.open("ab") as log:  # more than is kept for anybody
-            log.truncate(log.tell() + log_files.BACKLOG + 2 * log_files.STEP)
+            log.truncate(log.tell() + log_space.BACKLOG + 2 * log_space.STEP)
         sink.say(*("x" * 1000 for _ in range(20)), "kept")
         os.kill(running.servers()["PgBouncer"], signal.SIGKILL)  # the agent looks when a server ends
         with sink.log.open("rb") as cut:
@@ -244,7 +244,7 @@ def test_what_is_dropped_before_it_could_be_sent_is_told_of(
         config: Any = {"url": peer.url, "index_prefix": "logs"}
         client.databases.update_logsink(cluster["id"], sink.id, {"config": config})
         arrived(peer, "kept")
-        wait_until("the loss is counted", 20, lambda: sink.state()["lost_bytes"] > log_files.BACKLOG)
+        wait_until("the loss is counted", 20, lambda: sink.state()["lost_bytes"] > log_space.BACKLOG)
         assert "LOG:  lost" not in peer.texts()
 
     def told() -> bool:

@@ -15,6 +15,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from cenote.engine.plan import log_space
 from cenote.host import log_files
 from cenote.logs.messages import messages
 from cenote.logs.positions import LogPosition
@@ -156,13 +157,13 @@ def test_a_log_gives_back_the_space_of_its_beginning_and_loses_no_line(
     wait_until(
         "the space is given back",
         60,
-        lambda: taken() <= log_files.KEPT + log_files.STEP + 2 * log_files.BLOCK,
+        lambda: taken() <= log_space.KEPT + log_space.STEP + 2 * log_space.BLOCK,
     )
     assert path.stat().st_size > 12_000 * 4000
     piece = log_files.read(path, 0, 2**26)
     assert piece is not None
     assert (
-        log_files.KEPT - 8000 < piece.size - piece.start <= log_files.KEPT + log_files.STEP + log_files.BLOCK
+        log_space.KEPT - 8000 < piece.size - piece.start <= log_space.KEPT + log_space.STEP + log_space.BLOCK
     )
     numbers = [
         int(message.text.split()[2])
@@ -184,7 +185,8 @@ def written(path: Path, count: int) -> bytes:
 def test_a_log_that_is_not_there_is_empty(tmp_path: Path) -> None:
     assert log_files.tail(tmp_path / "none", LogSource.POSTGRES, 10) == ([], "")
     assert log_files.read(tmp_path / "none", 0, 100) is None
-    log_files.shorten(tmp_path / "none")
+    assert log_files.extent(tmp_path / "none") is None
+    log_files.shorten(tmp_path / "none", 4096, None)
 
 
 def test_an_empty_log_has_a_cursor_that_the_first_line_comes_after(tmp_path: Path) -> None:
@@ -210,34 +212,41 @@ def test_a_log_is_paged_through_without_missing_or_repeating_a_line(tmp_path: Pa
     assert [message.text for message in seen] == [f"LOG:  line {number:07d} " for number in range(100)]
 
 
+def shorten(path: Path, unshipped: int) -> None:
+    """Do what a pass does to a log of which a sink needs the bytes from ``unshipped`` on."""
+    extent = log_files.extent(path)
+    if extent is not None and (change := log_space.shortened(path, extent, unshipped)) is not None:
+        log_files.shorten(path, change.keep_from, change.kept)
+
+
 def test_what_a_sink_still_needs_is_kept_up_to_a_bound(tmp_path: Path) -> None:
     path = tmp_path / "log"
     with path.open("wb") as log:
-        log.truncate(2 * log_files.BACKLOG)  # takes no space
+        log.truncate(2 * log_space.BACKLOG)  # takes no space
         log.seek(0, os.SEEK_END)
-        log.write(b"x" * log_files.BLOCK)
+        log.write(b"x" * log_space.BLOCK)
 
     def first_data() -> int:
         with path.open("rb") as log:
             return os.lseek(log.fileno(), 0, os.SEEK_DATA)
 
     with path.open("r+b") as again:
-        again.seek(log_files.BACKLOG - 10 * log_files.BLOCK)
+        again.seek(log_space.BACKLOG - 10 * log_space.BLOCK)
         again.write(b"x" * (40 * 2**20))
-    wanted = log_files.BACKLOG + 2 * log_files.STEP
-    log_files.shorten(path, unshipped=wanted)
+    wanted = log_space.BACKLOG + 2 * log_space.STEP
+    shorten(path, unshipped=wanted)
     assert first_data() == wanted
     with path.open("r+b") as again:
         again.write(b"x" * (40 * 2**20))
-    log_files.shorten(path, unshipped=0)  # a sink that gets nothing does not fill the disk
-    assert first_data() > log_files.BACKLOG
+    shorten(path, unshipped=0)  # a sink that gets nothing does not fill the disk
+    assert first_data() > log_space.BACKLOG
 
 
 def test_a_log_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "target").write_bytes(b"x" * 100)
     (tmp_path / "log").symlink_to(tmp_path / "target")
     with pytest.raises(OSError, match="symbolic link"):
-        log_files.shorten(tmp_path / "log")
+        log_files.shorten(tmp_path / "log", 4096, None)
     assert log_files.read(tmp_path / "log", 0, 10) is None
     assert log_files.end(tmp_path / "log") == LogPosition()
 
@@ -261,7 +270,7 @@ def test_lines_that_are_written_while_a_log_is_shortened_are_all_there(tmp_path:
                 for message in messages(piece.data, LogSource.POSTGRES, piece.start):
                     seen.append(int(message.text.split()[2]))
                     position = message.end
-                log_files.shorten(path, unshipped=position)
+                shorten(path, unshipped=position)
                 if ended and position == piece.size:
                     break
             time.sleep(0)

@@ -41,7 +41,7 @@ def programs() -> Iterator[Path]:
 
 def install(place: Lab, folder: Path, *names: str) -> None:
     """Put copies of the programs into a folder, as a package manager does: by renaming new files."""
-    known = {"postgres": place.site.binaries[place.version] / "postgres", "pgbouncer": place.site.pgbouncer}
+    known = {"postgres": place.host.binaries[place.version] / "postgres", "pgbouncer": place.host.pgbouncer}
     for name in names or known:
         shutil.copy(known[name], folder / f"{name}.new")
         (folder / f"{name}.new").rename(folder / name)
@@ -51,8 +51,8 @@ def from_copies(place: Lab, folder: Path) -> Lab:
     """The same host, whose servers run from copies of the programs."""
     install(place, folder)
     other = Lab(place.folder)
-    other.site = dataclasses.replace(
-        place.site, binaries={place.version: folder}, pgbouncer=folder / "pgbouncer"
+    other.host = dataclasses.replace(
+        place.host, binaries={place.version: folder}, pgbouncer=folder / "pgbouncer"
     )
     return other
 

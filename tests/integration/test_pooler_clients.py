@@ -179,7 +179,7 @@ def test_a_pool_that_grows_serves_more_at_once_without_dropping_a_client(labs: S
 
 
 async def clients_waiting(lab: Lab, cluster: Cluster) -> int:
-    rows = await sql.console(lab.session(cluster).sockets, cluster.primary.pool_port, "SHOW POOLS")
+    rows = (await sql.console(lab.session(cluster).sockets, cluster.primary.pool_port, "SHOW POOLS"))[0]
     return sum(row["cl_waiting"] for row in rows)
 
 
@@ -240,7 +240,7 @@ def test_a_pool_without_a_user_has_everybody_as_themselves_within_its_size(labs:
                 assert await ask(cluster, "SELECT current_user", user=name) == name
                 # PostgreSQL may still be ending one that the pooler has closed to make room for another.
                 session = lab.session(cluster)
-                servers = await sql.console(session.sockets, session.pool_port, "SHOW SERVERS")
+                servers = (await sql.console(session.sockets, session.pool_port, "SHOW SERVERS"))[0]
                 assert len(servers) <= POOL.size
 
         await asyncio.gather(*(work(name) for name in names))

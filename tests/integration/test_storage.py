@@ -9,7 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from cenote.agent import node_loop
-from cenote.engine import server
+from cenote.engine import look
+from cenote.engine.plan import server
 from cenote.host import files, processes, system
 from cenote.model.changes import Reload
 from cenote.model.records import Cluster, Pool, StorageAutoscale
@@ -35,8 +36,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in (
         (node_loop, "RESYNC_SECONDS"),
         (node_loop, "RESYNC_SECONDS_NEARLY_FULL"),
-        (server, "_MEASURE_EVERY"),
-        (server, "_MEASURE_OFTEN"),
+        (look.server, "_MEASURE_SECONDS"),
+        (look.server, "_MEASURE_SECONDS_NEARLY_FULL"),
     ):
         monkeypatch.setattr(module, name, 0.2)
 

@@ -12,10 +12,10 @@ from typing import Any, LiteralString
 import msgspec
 import psycopg
 
-from cenote.agent.host_loop import Agent
+from cenote.agent.host_loop import HostLoop
 from cenote.host import processes
-from cenote.host.processes import Process
 from cenote.model.changes import Program
+from cenote.model.processes import Process
 from cenote.model.records import Cluster, Host, NodeStatus, Pool
 from cenote.store import Store
 from tests.support import records
@@ -159,7 +159,7 @@ async def agent_at_work() -> AsyncIterator[AtWork]:
             first_port=10_000,
             last_port=32_000,
         )
-        agent = asyncio.create_task(Agent(store, created.machine, created.site, host).run())
+        agent = asyncio.create_task(HostLoop(store, created.executor, created.host, host).run())
         try:
             yield AtWork(created, store)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pwd
 import sys
@@ -13,14 +14,14 @@ from typing import Any, LiteralString
 
 from psycopg.sql import SQL
 
-from cenote.engine import PARTS, removal
-from cenote.engine.context import HostContext, NodeContext
+from cenote.agent.node_pass import NodePass, Waiting
+from cenote.engine.plan.context import HostContext, NodeContext
 from cenote.host import files, processes, programs, system
-from cenote.host.executor import Machine
+from cenote.host.executor import Executor
 from cenote.host.processes import Account
 from cenote.host.sql import Session
 from cenote.model import parameters
-from cenote.model.changes import Change, EndProcesses, Reload, Sql, Start, Stop, Wait, WriteFile
+from cenote.model.changes import Change, EndProcesses, Reload, Sql, Start, Stop, WriteFile
 from cenote.model.paths import Layout
 from cenote.model.records import Cluster
 from cenote.security.sealing import Sealer
@@ -29,6 +30,38 @@ from tests.support.folders import server_folder
 from tests.support.ports import free_range
 
 SETTLE_SECONDS = 60
+
+
+class _Crash(Exception):
+    """The service was killed."""
+
+
+class CrashingExecutor(Executor):
+    """The product's executor, which notes what it does and can be stopped short of any change."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._done: list[Change] = []
+        self._left: int | None = None
+
+    @contextlib.contextmanager
+    def crashing_after(self, changes: int | None) -> Iterator[list[Change]]:
+        """Carry out so many changes and no more; yield the list of what was done, which grows."""
+        self._done, self._left = [], changes
+        try:
+            yield self._done
+        except _Crash:
+            pass
+        finally:
+            self._left = None
+
+    async def do(self, change: Change, session: Session) -> None:
+        if self._left is not None:
+            if self._left == 0:
+                raise _Crash
+            self._left -= 1
+        await super().do(change, session)
+        self._done.append(change)
 
 
 class Lab:
@@ -45,8 +78,8 @@ class Lab:
         self.account = _account()
         binaries = {major: install.bin for major, install in found.postgres.items()}
         self.version = max(binaries, key=int)
-        self.machine = Machine(self.layout, self.account, binaries, self.sealer)
-        self.site = HostContext(
+        self.executor = CrashingExecutor(self.layout, self.account, binaries, self.sealer)
+        self.host = HostContext(
             layout=self.layout,
             listen=("127.0.0.1",),
             service_user=pwd.getpwuid(os.geteuid()).pw_name,
@@ -63,60 +96,48 @@ class Lab:
         return records.cluster(self.sealer, port=free_range(2), version=self.version)
 
     def wanted(self, cluster: Cluster) -> NodeContext:
-        return NodeContext(cluster, cluster.primary, self.site)
+        return NodeContext(cluster, cluster.primary, self.host)
 
     def session(self, cluster: Cluster) -> Session:
         node = cluster.primary
         return Session(self.layout.node(cluster.id).sockets, node.port, node.pool_port)
 
     async def converge(self, cluster: Cluster, *, stop_after: int | None = None) -> list[Change]:
-        """Carry out plans until nothing is left to do; return what was done.
+        """Make passes until nothing is left to do; return what was done.
 
         With ``stop_after`` the work ends after so many changes, as if the service had been killed there.
         """
-        done: list[Change] = []
-        async with asyncio.timeout(SETTLE_SECONDS):
-            while await self._pass(cluster, done, stop_after):
-                await asyncio.sleep(0.01)
+        node_pass = NodePass(self.executor, asyncio.Semaphore(4))
+        with self.executor.crashing_after(stop_after) as done:
+            async with asyncio.timeout(SETTLE_SECONDS):
+                while await self._needs_another(node_pass, cluster):
+                    await asyncio.sleep(0.01)
         return done
 
-    async def _pass(self, cluster: Cluster, done: list[Change], stop_after: int | None) -> bool:
-        """Make one pass and return whether another one is needed."""
-        wanted, session = self.wanted(cluster), self.session(cluster)
+    async def _needs_another(self, node_pass: NodePass, cluster: Cluster) -> bool:
+        session = self.session(cluster)
         try:
-            for part in PARTS:
-                for change in part.plan(wanted, await part.look(self.machine, wanted, session)):
-                    if stop_after is not None and len(done) >= stop_after:
-                        return False
-                    if isinstance(change, Wait):
-                        return True
-                    await self.machine.do(change, session)
-                    done.append(change)
-            return False
+            await node_pass.run(self.wanted(cluster), session)
+        except Waiting:
+            return True
         finally:
             await session.close()
+        return False
 
     async def plan(self, cluster: Cluster) -> list[Change]:
         """Return what would be done, of every part, without doing any of it."""
-        wanted, session = self.wanted(cluster), self.session(cluster)
+        session = self.session(cluster)
         try:
-            return [
-                change
-                for part in PARTS
-                for change in part.plan(wanted, await part.look(self.machine, wanted, session))
-            ]
+            node_pass = NodePass(self.executor, asyncio.Semaphore(4))
+            return await node_pass.plan(self.wanted(cluster), session)
         finally:
             await session.close()
 
     async def remove(self, cluster: Cluster, *, stop_after: int | None = None) -> list[Change]:
         """Remove all of a cluster, or break the work off after so many changes; return what was done."""
-        wanted, session = self.wanted(cluster), self.session(cluster)
-        done: list[Change] = []
-        for change in removal.plan(wanted, removal.look(wanted)):
-            if len(done) == stop_after:
-                break
-            await self.machine.do(change, session)
-            done.append(change)
+        node_pass = NodePass(self.executor, asyncio.Semaphore(4))
+        with self.executor.crashing_after(stop_after) as done:
+            await node_pass.remove(self.wanted(cluster), self.session(cluster))
         processes.reap()
         return done
 
@@ -165,7 +186,7 @@ async def lab() -> AsyncIterator[Lab]:
             created.print_logs()
             raise
         finally:
-            await end_servers(created.machine, folder)
+            await end_servers(created.executor, folder)
 
 
 Share = Callable[[Callable[[Lab], Awaitable[None]]], None]
@@ -187,7 +208,7 @@ def shared_lab() -> Iterator[Share]:
                 host.print_logs()
                 raise
             finally:
-                await host.machine.do(EndProcesses(host.layout.clusters), Session(host.folder, 0, 0))
+                await host.executor.do(EndProcesses(host.layout.clusters), Session(host.folder, 0, 0))
                 files.remove(host.layout.clusters)
                 files.remove(host.layout.sockets)
 
@@ -214,10 +235,10 @@ def _in_words(change: Change) -> str:
             return type(change).__name__
 
 
-async def end_servers(machine: Machine, folder: Path) -> None:
+async def end_servers(executor: Executor, folder: Path) -> None:
     """End whatever works below a folder."""
     nowhere = Session(folder, 0, 0)
-    await machine.do(EndProcesses(folder), nowhere)
+    await executor.do(EndProcesses(folder), nowhere)
     processes.reap()
 
 

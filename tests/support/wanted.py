@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from cenote.engine.context import HostContext, NodeContext
-from cenote.host.processes import Process
+from cenote.engine.plan.context import HostContext, NodeContext
 from cenote.model.changes import Change, Wait
 from cenote.model.paths import Layout
+from cenote.model.processes import Process
 from cenote.model.records import CertificateAuthority, Cluster, Database, Node, Pool, User, UserRole
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

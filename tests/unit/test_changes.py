@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.sql import SQL, Literal
 
-from cenote.engine import pooler, roles, server
-from cenote.engine.loaded import Loaded
+from cenote.engine.plan import pooler, roles, server
+from cenote.engine.plan.loaded import Loaded
 from cenote.model.changes import Change, IssueCertificate, Program, Reload, Sql, Start, Stop, WriteFile
 from cenote.model.records import CertificateAuthority, Cluster, Database, Node, Secret, User
 from cenote.server.settings import EtcdSettings, ServeSettings

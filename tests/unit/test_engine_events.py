@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cenote.engine import events, folders, outdated_binaries, pooler, restart, server
+from cenote.engine.part import Part
+from cenote.engine.parts import FOLDERS, OUTDATED_BINARIES, POOLER, RESTART
+from cenote.engine.parts import SERVER as SERVER_PART
 from cenote.model.changes import Change, MakeDirectory, Program, Reload, Restart, Start, Stop
 from cenote.model.records import EventType
 
@@ -26,17 +29,17 @@ SERVER, BOUNCER = program("PostgreSQL"), program("PgBouncer")
 @pytest.mark.parametrize(
     ("part", "change", "what", "type"),
     [
-        (server, Start(SERVER, ""), "started PostgreSQL", EventType.CLUSTER_POWERON),
-        (pooler, Start(BOUNCER, ""), "started PgBouncer", None),
-        (restart, Restart(SERVER, BOUNCER, ""), "restarted PostgreSQL, for settings that need it", None),
+        (SERVER_PART, Start(SERVER, ""), "started PostgreSQL", EventType.CLUSTER_POWERON),
+        (POOLER, Start(BOUNCER, ""), "started PgBouncer", None),
+        (RESTART, Restart(SERVER, BOUNCER, ""), "restarted PostgreSQL, for settings that need it", None),
         (
-            outdated_binaries,
+            OUTDATED_BINARIES,
             Restart(SERVER, BOUNCER, ""),
             "restarted PostgreSQL, for an update",
             EventType.CLUSTER_MAINTENANCE_PERFORM,
         ),
         (
-            outdated_binaries,
+            OUTDATED_BINARIES,
             Stop(BOUNCER),
             "restarted PgBouncer, for an update",
             EventType.CLUSTER_MAINTENANCE_PERFORM,
@@ -44,9 +47,9 @@ SERVER, BOUNCER = program("PostgreSQL"), program("PgBouncer")
     ],
 )
 def test_what_clients_may_have_noticed_is_told_in_words(
-    part: object, change: Change, what: str, type: EventType | None
+    part: Part[Any], change: Change, what: str, type: EventType | None
 ) -> None:
-    note = events.note_of(part, change)  # type: ignore[arg-type]
+    note = part.event_of(change)
     assert note is not None
     assert (note.what, note.type) == (what, type)
     assert note.token_id is None
@@ -54,7 +57,7 @@ def test_what_clients_may_have_noticed_is_told_in_words(
 
 @pytest.mark.parametrize(
     ("part", "change"),
-    [(server, Reload(SERVER, "")), (pooler, Stop(BOUNCER)), (folders, MakeDirectory(HERE))],
+    [(SERVER_PART, Reload(SERVER, "")), (POOLER, Stop(BOUNCER)), (FOLDERS, MakeDirectory(HERE))],
 )
-def test_what_nobody_notices_is_no_event(part: object, change: Change) -> None:
-    assert events.note_of(part, change) is None  # type: ignore[arg-type]
+def test_what_nobody_notices_is_no_event(part: Part[Any], change: Change) -> None:
+    assert part.event_of(change) is None

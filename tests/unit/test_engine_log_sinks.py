@@ -9,8 +9,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cenote.engine import sinks
-from cenote.engine.context import NodeContext
+from cenote.engine.plan import log_positions
+from cenote.engine.plan.context import NodeContext
 from cenote.logs import positions
 from cenote.logs.positions import LogPosition, Positions
 from cenote.model.changes import Remove, WriteFile
@@ -33,7 +33,7 @@ def test_each_sink_has_a_file_and_nothing_else_has_one(
     there: frozenset[UUID], known: frozenset[UUID]
 ) -> None:
     files = set(known)
-    for change in sinks.plan(wanted(there), sinks.Seen(known, ENDS)):
+    for change in log_positions.plan(wanted(there), log_positions.Seen(known, ENDS)):
         assert isinstance(change, WriteFile | Remove)
         id = sink_of(change.path.name)
         assert id is not None
@@ -43,11 +43,11 @@ def test_each_sink_has_a_file_and_nothing_else_has_one(
         else:
             files.remove(id)
     assert files == there
-    assert list(sinks.plan(wanted(there), sinks.Seen(frozenset(files), ENDS))) == []
+    assert list(log_positions.plan(wanted(there), log_positions.Seen(frozenset(files), ENDS))) == []
 
 
 def test_a_new_sink_begins_at_the_end_of_what_is_written() -> None:
-    [change] = sinks.plan(wanted(frozenset(IDS[:1])), sinks.Seen(frozenset(), ENDS))
+    [change] = log_positions.plan(wanted(frozenset(IDS[:1])), log_positions.Seen(frozenset(), ENDS))
     assert isinstance(change, WriteFile)
     assert change.mode == 0o600
     found = positions.read(change.content)

@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cenote.engine import PARTS, databases, folders, loaded, pooler, removal, roles, server, tls
-from cenote.engine.context import NodeContext
+from cenote.engine.parts import NODE_PARTS
+from cenote.engine.plan import certificate, folders, loaded, pooler, removal, server
+from cenote.engine.plan.context import NodeContext
 from cenote.model.changes import (
     Change,
     CopyTemplate,
@@ -111,7 +112,7 @@ def test_what_a_killed_server_has_left_at_work_is_ended_before_the_next_start() 
 
 def test_a_lock_file_that_names_somebody_else_goes_after_the_orphans_and_before_the_start() -> None:
     lock = WANTED.server.pid_file
-    seen = replace(server_ready(), loaded=loaded.Loaded(None, None), orphans=True, strangers=(lock,))
+    seen = replace(server_ready(), loaded=loaded.Loaded(None, None), orphans=True, stale_pid_files=(lock,))
     assert until_wait(list(server.plan(WANTED, seen)))[:2] == [
         EndProcesses(WANTED.paths.data, "postgres"),
         Remove(lock),
@@ -189,9 +190,9 @@ def test_a_pooler_that_has_not_opened_its_port_yet_is_waited_for() -> None:
 
 
 def test_a_pooler_that_came_up_without_its_port_is_started_again_once_that_is_free() -> None:
-    deaf = replace(pooler_ready(), listening=False, deaf=True)
-    assert until_wait(list(pooler.plan(WANTED, replace(deaf, port_taken=True)))) == []
-    assert kinds(list(pooler.plan(WANTED, deaf)))[:3] == [Stop, Start, Wait]
+    without = replace(pooler_ready(), listening=False, port_not_bound=True)
+    assert until_wait(list(pooler.plan(WANTED, replace(without, port_taken=True)))) == []
+    assert kinds(list(pooler.plan(WANTED, without)))[:3] == [Stop, Start, Wait]
 
 
 # -- Folders, certificate, removal
@@ -217,7 +218,9 @@ def test_folders_are_made_where_they_are_missing_or_open_to_others() -> None:
 def test_a_certificate_is_issued_when_it_is_not_good_any_more(
     names: set[str], days: int, issued: bool
 ) -> None:
-    changes = list(tls.plan(WANTED, tls.Seen(frozenset(names), NOW + timedelta(days=days), NOW)))
+    changes = list(
+        certificate.plan(WANTED, certificate.Seen(frozenset(names), NOW + timedelta(days=days), NOW))
+    )
     assert kinds(changes) == ([IssueCertificate] if issued else [])
 
 
@@ -232,7 +235,30 @@ def test_a_removal_of_nothing_is_nothing() -> None:
     assert list(removal.plan(WANTED, removal.Seen((False, False), False))) == []
 
 
-def test_the_pooler_comes_after_all_that_it_needs() -> None:
-    assert PARTS[0] is folders
-    assert PARTS.index(databases) < PARTS.index(pooler)
-    assert PARTS.index(tls) < PARTS.index(server) < PARTS.index(roles) < PARTS.index(databases)
+def test_the_parts_come_after_all_that_they_need() -> None:
+    order = [part.name for part in NODE_PARTS]
+    for earlier, later in (
+        ("folders", "log positions"),
+        ("folders", "certificate"),
+        ("certificate", "PostgreSQL"),
+        ("PostgreSQL", "roles"),
+        ("roles", "databases"),
+        ("databases", "grants"),
+        ("databases", "PgBouncer"),
+        ("restart", "PgBouncer"),  # which resumes what a restart has paused
+        ("PgBouncer", "disconnect"),
+    ):
+        assert order.index(earlier) < order.index(later)
+
+
+def test_a_standby_under_a_failover_agent_has_only_the_parts_that_run_anywhere() -> None:
+    context = replace(WANTED, roles=frozenset())
+    assert [part.name for part in NODE_PARTS if part.is_on(context)] == [
+        "log space",
+        "folders",
+        "log positions",
+        "certificate",
+        "PgBouncer",
+        "disconnect",
+    ]
+    assert all(part.is_on(WANTED) for part in NODE_PARTS)

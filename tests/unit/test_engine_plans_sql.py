@@ -7,8 +7,8 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from cenote.engine import databases, roles
-from cenote.engine.context import NodeContext
+from cenote.engine.plan import databases, roles
+from cenote.engine.plan.context import NodeContext
 from cenote.model.changes import Change, Sql
 from cenote.model.records import Database
 from tests.support.wanted import CLUSTER, WANTED, user

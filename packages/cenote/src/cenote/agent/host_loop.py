@@ -1,6 +1,6 @@
-"""Runs the nodes of one host: wakes their tasks when records change, and keeps what they all need.
+"""The loops of one host: one for each of its nodes, and what they all need.
 
-The work on one node is ``node.py``'s.
+A change of a record wakes the loop of its node (``node_loop``).
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import msgspec
 
 from cenote.agent.log_shipping import LogShipping
 from cenote.agent.node_loop import NodeLoop
-from cenote.engine.context import HostContext
-from cenote.errors import CenoteError, Unavailable
+from cenote.agent.template_stock import keep_stock
+from cenote.engine.plan.context import HostContext
+from cenote.errors import Unavailable
 from cenote.host import processes, system
-from cenote.host.executor import Machine
+from cenote.host.executor import Executor
 from cenote.model.records import Host
 from cenote.stats.counters import Passes
 from cenote.store.store import Store
@@ -25,33 +26,32 @@ log = logging.getLogger(__name__)
 
 REAP_EVERY = 0.5  # seconds
 ANNOUNCE_EVERY = 10.0  # seconds
-STOCK_AFTER = 0.3  # seconds; the cluster that took the spare goes first
 AT_ONCE = 4  # templates that are copied at the same time
 
 
-class Agent:
+class HostLoop:
     """Runs the nodes of one host, and announces that it is there."""
 
     def __init__(
         self,
         store: Store,
-        machine: Machine,
-        site: HostContext,
+        executor: Executor,
+        context: HostContext,
         host: Host,
         shipping: LogShipping | None = None,
     ) -> None:
-        self._store, self._machine, self._site, self._host = store, machine, site, host
+        self._store, self._executor, self._context, self._host = store, executor, context, host
         self.passes = Passes()
         self._shipping = shipping
         self._tasks: dict[UUID, NodeLoop] = {}
-        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._copying = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> None:
         """Work until cancelled.  The servers go on when this ends."""
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._announce(), name="announcing this host")
-                group.create_task(self._prepare(), name="making templates")
+                group.create_task(keep_stock(self._executor, self._host.versions), name="templates")
                 group.create_task(self._follow(), name="following the records")
                 group.create_task(self._reap(), name="reaping")
         finally:
@@ -89,23 +89,6 @@ class Agent:
         ]
         return msgspec.structs.replace(self._host, busy_ports=tuple(busy))
 
-    async def _prepare(self) -> None:
-        """Have a template and a spare of each version before the next cluster asks for one."""
-        while True:
-            made = []
-            for version in self._host.versions:
-                try:
-                    made.append(await self._machine.stock(version))
-                except (CenoteError, OSError) as error:
-                    log.warning("no template for PostgreSQL %s: %s", version, error)
-            if len(made) == len(self._host.versions):
-                try:
-                    await self._machine.tidy(made)
-                except OSError as error:
-                    log.warning("old templates cannot be removed: %s", error)
-            await self._machine.copied()
-            await asyncio.sleep(STOCK_AFTER)
-
     def _wake(self, cluster_id: UUID) -> None:
         stored = self._store.cluster(cluster_id)
         if self._shipping is not None:
@@ -120,6 +103,6 @@ class Agent:
             return
         if task is None or task.finished:
             task = self._tasks[cluster_id] = NodeLoop(
-                self._store, self._machine, self._site, cluster_id, node.name, self._turn, self.passes
+                self._store, self._executor, self._context, cluster_id, node.name, self._copying, self.passes
             )
         task.wake.set()

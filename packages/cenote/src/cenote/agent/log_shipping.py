@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from cenote.errors import CenoteError, Unavailable
 from cenote.host import files, log_files
 from cenote.host.delivery import Destination
-from cenote.host.executor import Machine
+from cenote.host.executor import Executor
 from cenote.host.log_reader import LogReader
 from cenote.host.outbound import OutboundPolicy, Unreachable
 from cenote.host.search_delivery import SearchDestination
@@ -56,8 +56,8 @@ class _Sent:
 class LogShipping:
     """The sinks of all clusters of a host."""
 
-    def __init__(self, store: Store, machine: Machine, sealer: Sealer, guard: OutboundPolicy) -> None:
-        self._store, self._machine, self._sealer, self._guard = store, machine, sealer, guard
+    def __init__(self, store: Store, executor: Executor, sealer: Sealer, guard: OutboundPolicy) -> None:
+        self._store, self._executor, self._sealer, self._guard = store, executor, sealer, guard
         self._tasks: dict[UUID, dict[UUID, SinkTask]] = {}
 
     def wake(self, cluster_id: UUID) -> None:
@@ -75,7 +75,7 @@ class LogShipping:
             before = tasks.get(id)
             if stored is not None and (before is None or before.sink != sink):
                 tasks[id] = SinkTask(
-                    self._store, self._machine, self._sealer, self._guard, stored.value, sink, before
+                    self._store, self._executor, self._sealer, self._guard, stored.value, sink, before
                 )
         if not tasks:
             del self._tasks[cluster_id]
@@ -96,7 +96,7 @@ class SinkTask:
     def __init__(
         self,
         store: Store,
-        machine: Machine,
+        executor: Executor,
         sealer: Sealer,
         guard: OutboundPolicy,
         cluster: Cluster,
@@ -104,9 +104,9 @@ class SinkTask:
         before: SinkTask | None,
     ) -> None:
         self.sink = sink
-        self._store, self._machine, self._sealer, self._guard = store, machine, sealer, guard
+        self._store, self._executor, self._sealer, self._guard = store, executor, sealer, guard
         self._cluster = cluster
-        self._paths = machine.layout.node(cluster.id)
+        self._paths = executor.layout.node(cluster.id)
         self._positions = positions.Positions(places={})
         self._sent: deque[_Sent] = deque()
         self._state, self._reason, self._remark = "starting", "", ""
@@ -234,7 +234,7 @@ class SinkTask:
             lost_bytes=known.lost_bytes + lost,
             refused_messages=known.refused_messages + refused,
         )
-        path, owner = self._paths.sink(self.sink.id), self._machine.account.owner
+        path, owner = self._paths.sink(self.sink.id), self._executor.account.owner
         files.write(path, positions.written(self._positions), 0o600, owner)
 
     def _failed(self, reason: str) -> None:

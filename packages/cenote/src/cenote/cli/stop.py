@@ -11,9 +11,9 @@ import click
 
 from cenote.cli.options import data_dir
 from cenote.errors import Misconfigured
-from cenote.host import processes
+from cenote.host import processes, shutdown
 from cenote.model.paths import Layout
-from cenote.server import all_in_one, bootstrap
+from cenote.server import bootstrap
 
 _SERVICE_SECONDS = 60.0
 
@@ -37,5 +37,5 @@ async def _stop(layout: Layout) -> None:
         if not await processes.ended(process, _SERVICE_SECONDS):
             raise Misconfigured(f"the service (pid {pid}) does not end; its log says why")
         click.echo("the service has ended")
-    await all_in_one.stop_servers(layout)
+    await shutdown.stop_servers(layout)
     click.echo(f"nothing of {layout.data_dir} runs any more; the data is kept")

@@ -1,4 +1,4 @@
-"""Carries out changes, one at a time, without deciding anything."""
+"""Carries out changes, one at a time; it decides nothing."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
 from cenote.conf.hba import SUPERUSER
 from cenote.errors import CenoteError, Misconfigured
-from cenote.host import files, processes, sql, system, templates
-from cenote.host.processes import Account, Process
+from cenote.host import files, log_files, processes, sql, templates
+from cenote.host.processes import Account
 from cenote.model.changes import (
     Change,
     CopyTemplate,
@@ -26,6 +25,7 @@ from cenote.model.changes import (
     Remove,
     Restart,
     Resume,
+    ShortenLog,
     Sql,
     Start,
     Stop,
@@ -33,7 +33,7 @@ from cenote.model.changes import (
     WriteFile,
 )
 from cenote.model.paths import Layout
-from cenote.rules.storage import Use
+from cenote.model.processes import Process
 from cenote.security import certificates
 from cenote.security.sealing import Sealer
 
@@ -41,17 +41,8 @@ _RELOAD_SECONDS = 10
 _GRACE_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """When that began, and how many seconds it took."""
-
-    use: Use
-    at: float
-    took: float
-
-
-class Machine:
-    """This host: its folders, its system account for servers, and the programs found on it."""
+class Executor:
+    """Carries out the changes of this host's nodes, as the system account of the servers."""
 
     def __init__(
         self, layout: Layout, account: Account, binaries: dict[str, Path], authority_sealer: Sealer
@@ -61,10 +52,7 @@ class Machine:
         self._binaries = binaries
         self._sealer = authority_sealer
         self._template_lock = asyncio.Lock()
-        self._listening: dict[int, Process] = {}
         self._copied = asyncio.Event()
-        self._uses: dict[Path, Measured] = {}
-        self.settled: dict[Path, object] = {}  # what was loaded, by stamp, of servers that need no restart
 
     async def do(self, change: Change, session: sql.Session) -> None:
         """Carry out one change; raise CenoteError or OSError when the machine refuses it."""
@@ -74,9 +62,9 @@ class Machine:
             case WriteFile(path, content, mode):
                 files.write(path, content, mode, self.account.owner)
             case Remove(path):
-                self._uses = {known: use for known, use in self._uses.items() if path not in known.parents}
-                self.settled = {known: it for known, it in self.settled.items() if path not in known.parents}
                 await asyncio.to_thread(files.remove, path)
+            case ShortenLog(path, keep_from, kept):
+                log_files.shorten(path, keep_from, kept)
             case CopyTemplate(version, target):
                 source = await self.template(version)
                 await asyncio.to_thread(templates.copy, source, target)
@@ -90,14 +78,15 @@ class Machine:
             case Reload(program, digest):
                 await self._reload(program, digest, session)
             case Stop(program):
+                await session.close()
                 process = processes.find(program)
                 if process is not None:
                     await processes.stop(process, program.stop_signal, program.kill_after)
             case Restart(program, pooler, digest, patience):
                 await self._restart(program, pooler, digest, patience, session)
             case Resume(pooler):
-                if await session.paused():
-                    await sql.console(session.sockets, session.pool_port, "RESUME")
+                if await session.is_paused():
+                    await session.console("RESUME")
             case EndProcesses(directory, executable):
                 # PostgreSQL gives its shared memory back on SIGQUIT, and on SIGKILL it cannot.
                 found = processes.below(directory, executable)
@@ -106,32 +95,11 @@ class Machine:
             case Sql(database, summary, statements, atomic):
                 await session.run(database, summary, statements, atomic)
             case Disconnect(clients):
-                await sql.disconnect(session.sockets, session.pool_port, clients)
+                await session.disconnect_clients(clients)
             case Wait():
                 pass
             case _:
                 assert_never(change)
-
-    def listens(self, process: Process, port: int) -> bool:
-        """Return whether this very process listens on a TCP port.
-
-        Once it does, it does so until it ends, so the kernel's slow table is read no more for it.
-        """
-        if self._listening.get(port) != process and port in system.listening_sockets(process.pid):
-            self._listening[port] = process
-        return self._listening.get(port) == process
-
-    async def disk_use(self, folder: Path, max_age: float) -> Use:
-        """Return how full the storage is; measured again when that was ``max_age`` seconds ago.
-
-        A folder of many files takes its time, so that takes no more than a twentieth of all time.
-        """
-        now = asyncio.get_running_loop().time
-        known, begun = self._uses.get(folder), now()
-        if known is None or begun - known.at > max(max_age, 20 * known.took):
-            use = await asyncio.to_thread(system.disk_use, folder)
-            known = self._uses[folder] = Measured(use, begun, now() - begun)
-        return known.use
 
     async def template(self, version: str) -> Path:
         """Return the template of a major version; the first call for a version makes it."""
@@ -184,7 +152,7 @@ class Machine:
         if program.name == "PostgreSQL":
             await _reload_server(session)
         else:
-            await sql.console(session.sockets, session.pool_port, "RELOAD")
+            await session.console("RELOAD")
         self._stamp(program, process, digest)
 
     def _stamp(self, program: Program, process: Process, digest: str) -> None:

@@ -17,13 +17,9 @@ from pathlib import Path
 
 from cenote.host import files
 from cenote.logs.messages import Message, messages
-from cenote.logs.positions import LogPosition
+from cenote.logs.positions import LogExtent, LogPosition
 from cenote.model.records import LogSource
 
-KEPT = 16 * 2**20  # bytes of a log that stay for people to read
-BACKLOG = 256 * 2**20  # bytes of a log that are kept for sinks that have not got them yet
-STEP = 4 * 2**20  # bytes; less is not worth a hole
-BLOCK = 4096  # a hole frees whole blocks
 TAIL = 2**20  # bytes that an answer may be taken from
 
 _KEEP_SIZE, _PUNCH_HOLE = 0x01, 0x02  # linux/falloc.h
@@ -104,25 +100,29 @@ def tail(path: Path, source: LogSource, count: int, cursor: str = "") -> tuple[l
     return found, f"{whole.file}-{end}"
 
 
-def shorten(path: Path, unshipped: int | None = None) -> None:
-    """Give the space of a log's beginning back; its newest ``KEPT`` bytes stay.
+def extent(path: Path) -> LogExtent | None:
+    """Return which bytes of a log are there; None when there is no log."""
+    log = files.plain(path)
+    if log is None:
+        return None
+    with log:
+        found = os.fstat(log.fileno())
+        try:
+            begin = os.lseek(log.fileno(), 0, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            begin = found.st_size  # there is nothing but a hole, or nothing at all
+        return LogExtent(found.st_ino, begin, found.st_size)
 
-    What stands from ``unshipped`` on is kept, too, up to ``BACKLOG`` bytes.  On a file system without holes
-    a log of more than ``KEPT`` bytes is moved to ``.1`` whole, and emptied: once there is nothing left to
-    ship, or more than ``BACKLOG`` bytes.
-    """
+
+def shorten(path: Path, keep_from: int, kept: int | None) -> None:
+    """Cut the first ``keep_from`` bytes out of a log as a hole, as ``ShortenLog`` says."""
     with contextlib.suppress(FileNotFoundError), open(path, "r+b", opener=files.opened) as log:
-        size = os.fstat(log.fileno()).st_size
-        keep_from = size - KEPT
-        if unshipped is not None:
-            keep_from = max(size - BACKLOG, min(keep_from, unshipped))
-        keep_from -= keep_from % BLOCK
-        if keep_from <= 0 or keep_from - os.lseek(log.fileno(), 0, os.SEEK_DATA) < STEP:
+        if _libc.fallocate(log.fileno(), _KEEP_SIZE | _PUNCH_HOLE, 0, keep_from) == 0:
             return
-        if _libc.fallocate(log.fileno(), _KEEP_SIZE | _PUNCH_HOLE, 0, keep_from) != 0:
-            number = ctypes.get_errno()
-            if number not in (errno.EOPNOTSUPP, errno.ENOSYS):
-                raise OSError(number, os.strerror(number), str(path))
-            # Without holes all there is goes at once, so what is still needed has to be little enough.
-            if unshipped is None or unshipped >= size or size > BACKLOG:
-                files.keep_short(path, KEPT)
+        number = ctypes.get_errno()
+        if number not in (errno.EOPNOTSUPP, errno.ENOSYS):
+            raise OSError(number, os.strerror(number), str(path))
+        if kept is not None:
+            files.keep_short(path, kept)

@@ -44,7 +44,7 @@ class HostObserver:
     async def pools(self, cluster: Cluster) -> Mapping[str, PoolNumbers]:
         sockets, port = self._layout.node(cluster.id).sockets, cluster.primary.pool_port
         try:
-            return pool_numbers(*await sql.consoled(sockets, port, "SHOW POOLS", "SHOW STATS"))
+            return pool_numbers(*await sql.console(sockets, port, "SHOW POOLS", "SHOW STATS"))
         except CenoteError as error:
             raise Unavailable(f"The pooler of this cluster does not answer: {error.message}") from None
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from cenote.errors import CenoteError
 from cenote.host import files
 from cenote.model.changes import Program
+from cenote.model.processes import Process
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _KILL_SECONDS = 10.0
@@ -38,14 +39,6 @@ class Account:
     @property
     def owner(self) -> tuple[int, int] | None:
         return None if self.uid is None or self.gid is None else (self.uid, self.gid)
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A living process; ``started`` (clock ticks since boot) tells it from a later one with the same pid."""
-
-    pid: int
-    started: int
 
 
 def become_reaper() -> None:
@@ -124,11 +117,10 @@ def below(directory: Path, executable: str | None = None) -> list[Process]:
     return found
 
 
-def naming_strangers(locks: Iterable[Path]) -> tuple[Path, ...]:
-    """Return those lock files of a program that does not run whose pid is there all the same.
+def stale_lock_files(locks: Iterable[Path]) -> tuple[Path, ...]:
+    """Return stale lock files: the program is down, and their pid was reused or belongs to a zombie.
 
-    It has gone to somebody else, or has ended and was not collected yet.  A server that finds such a file
-    takes its own double to be running, and refuses to start.
+    A server that finds such a file takes another instance to be running, and refuses to start.
     """
     found = []
     for path in locks:

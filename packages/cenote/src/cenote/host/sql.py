@@ -1,4 +1,4 @@
-"""SQL on a node: over its unix socket, as its superuser; and the pooler's console."""
+"""SQL on a node, over its unix socket as its superuser, and the console of its pooler."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from cenote.errors import CenoteError
 log = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 5
+_PAUSED = {"key": "paused", "value": "yes"}  # a row of SHOW STATE
 # A statement of ours may hold a verifier, so the server must not note it down: not in its log, whether it
 # fails or takes long, not in its statistics, and not in pg_stat_activity, which pg_monitor reads.  Some are
 # set by statements, as these leave the value to be seen that everybody else has.  A lock that is waited for
@@ -39,15 +40,16 @@ _DISCREET = (
 
 
 class Session:
-    """Connections to one node's databases, opened when they are first used, closed together.
+    """Connections to one node's databases and its pooler's console, opened at first use, closed together.
 
-    Two at a time: three are kept for superusers when customers have taken all others.
+    Two databases at a time: three connections are kept for superusers when customers have taken all others.
     """
 
     def __init__(self, sockets: Path, port: int, pool_port: int, statement_seconds: int = 60) -> None:
         self.sockets, self.port, self.pool_port = sockets, port, pool_port
         self._options = _OPTIONS.format(seconds=statement_seconds)
         self._connections: dict[str, psycopg.AsyncConnection[tuple[Any, ...]]] = {}
+        self._console: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
 
     async def rows(self, database: str, query: str) -> list[tuple[Any, ...]]:
         connection = await self._connection(database)
@@ -72,14 +74,42 @@ class Session:
         except psycopg.Error as error:
             raise _readable(error, summary) from None
 
-    async def paused(self) -> bool:
+    async def console(self, command: str) -> list[dict[str, Any]]:
+        """Give PgBouncer's console one command and return the rows of its answer, by column."""
+        try:
+            return await _ask_console(await self._console_connection(), command)
+        except psycopg.Error as error:
+            raise _readable(error, f"{command} on PgBouncer") from None
+
+    async def disconnect_clients(self, clients: Iterable[int]) -> None:
+        """End clients of PgBouncer, by its ids for them; one that is not there any more is passed over."""
+        try:
+            connection = await self._console_connection()
+            for client in clients:
+                try:
+                    await connection.execute(f"KILL_CLIENT {client}".encode())
+                except psycopg.Error as error:
+                    if error.diag.message_primary != "client not found":
+                        raise
+        except psycopg.Error as error:
+            raise _readable(error, "KILL_CLIENT on PgBouncer") from None
+
+    async def is_paused(self) -> bool:
         """Return whether the pooler holds its clients back."""
-        return await _holds_clients(self.sockets, self.pool_port)
+        return _PAUSED in await self.console("SHOW STATE")
 
     async def close(self) -> None:
         for connection in self._connections.values():
             await connection.close()
         self._connections.clear()
+        if self._console is not None:
+            await self._console.close()
+            self._console = None
+
+    async def _console_connection(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+        if self._console is None or self._console.closed:
+            self._console = await _connect_console(self.sockets, self.pool_port)
+        return self._console
 
     async def _connection(self, database: str) -> psycopg.AsyncConnection[tuple[Any, ...]]:
         if database not in self._connections:
@@ -103,46 +133,17 @@ class Session:
         return self._connections[database]
 
 
-async def console(sockets: Path, port: int, command: str) -> list[dict[str, Any]]:
-    """Give PgBouncer's console one command and return the rows of its answer.
-
-    Their columns differ by release, so each row is named.
-    """
-    return (await consoled(sockets, port, command))[0]
-
-
-async def consoled(sockets: Path, port: int, *commands: str) -> list[list[dict[str, Any]]]:
-    """Do the same for several commands on one connection; return the rows of each."""
-    answers: list[list[dict[str, Any]]] = []
+async def console(sockets: Path, port: int, *commands: str) -> list[list[dict[str, Any]]]:
+    """Give PgBouncer's console several commands on a connection of their own; return the rows of each."""
     try:
-        async with _console(sockets, port) as connection:
-            for command in commands:
-                cursor = await connection.execute(command.encode())
-                names = [column.name for column in cursor.description or ()]
-                rows = await cursor.fetchall() if names else []
-                answers.append([dict(zip(names, row, strict=True)) for row in rows])
+        async with await _connect_console(sockets, port) as connection:
+            return [await _ask_console(connection, command) for command in commands]
     except psycopg.Error as error:
         raise _readable(error, f"{', '.join(commands)} on PgBouncer") from None
-    return answers
 
 
-async def disconnect(sockets: Path, port: int, clients: Iterable[int]) -> None:
-    """End clients of PgBouncer, by its ids for them; one that is not there any more is passed over."""
-    try:
-        async with _console(sockets, port) as connection:
-            for client in clients:
-                try:
-                    await connection.execute(f"KILL_CLIENT {client}".encode())
-                except psycopg.Error as error:
-                    if error.diag.message_primary != "client not found":
-                        raise
-    except psycopg.Error as error:
-        raise _readable(error, "KILL_CLIENT on PgBouncer") from None
-
-
-@contextlib.asynccontextmanager
-async def _console(sockets: Path, port: int) -> AsyncIterator[psycopg.AsyncConnection[tuple[Any, ...]]]:
-    async with await psycopg.AsyncConnection.connect(
+async def _connect_console(sockets: Path, port: int) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+    return await psycopg.AsyncConnection.connect(
         host=str(sockets),
         port=port,
         user=ADMIN_USER,
@@ -150,12 +151,17 @@ async def _console(sockets: Path, port: int) -> AsyncIterator[psycopg.AsyncConne
         connect_timeout=_CONNECT_SECONDS,
         autocommit=True,
         cursor_factory=psycopg.AsyncClientCursor,  # the console knows only the simple protocol
-    ) as connection:
-        yield connection
+    )
 
 
-async def _holds_clients(sockets: Path, port: int) -> bool:
-    return {"key": "paused", "value": "yes"} in await console(sockets, port, "SHOW STATE")
+async def _ask_console(
+    connection: psycopg.AsyncConnection[tuple[Any, ...]], command: str
+) -> list[dict[str, Any]]:
+    """Return the rows of an answer; their columns differ by release, so each row is named."""
+    cursor = await connection.execute(command.encode())
+    names = [column.name for column in cursor.description or ()]
+    rows = await cursor.fetchall() if names else []
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def _readable(error: psycopg.Error, doing: str) -> CenoteError:
@@ -175,8 +181,10 @@ async def paused(sockets: Path, port: int, patience: float) -> AsyncIterator[Non
     pausing = asyncio.create_task(console(sockets, port, "PAUSE"))
     try:
         await asyncio.wait([pausing], timeout=patience)
-        if pausing.done() and pausing.exception() is not None and not await _holds_clients(sockets, port):
-            await pausing
+        if pausing.done() and pausing.exception() is not None:
+            [state] = await console(sockets, port, "SHOW STATE")
+            if _PAUSED not in state:
+                await pausing
         if not pausing.done():
             log.warning("transactions are cut off that were open for %g seconds: %s", patience, sockets)
         yield

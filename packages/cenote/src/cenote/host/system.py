@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import resource
-import socket
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+from typing import TypeAlias
 
 from cenote.rules.storage import Use
 
 _LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp
+_ACCEPTS_CONNECTIONS = 1 << 16  # __SO_ACCEPTCON in /proc/net/unix
+
+IPAddress: TypeAlias = IPv4Address | IPv6Address
 
 
 def memory_mib() -> int:
@@ -55,7 +59,7 @@ def libraries(binaries: Path) -> tuple[str, ...]:
 
 def listening_ports() -> set[int]:
     """Return the TCP ports with a listener on any address of this machine."""
-    return {port for port, _ in _listeners()}
+    return {port for _, port, _ in _listeners()}
 
 
 def listening_sockets(pid: int) -> set[int]:
@@ -66,7 +70,7 @@ def listening_sockets(pid: int) -> set[int]:
             own.add(os.readlink(descriptor.path))
         except FileNotFoundError:
             continue
-    return {port for port, inode in _listeners() if f"socket:[{inode}]" in own}
+    return {port for _, port, inode in _listeners() if f"socket:[{inode}]" in own}
 
 
 def free_mib(folder: Path) -> int:
@@ -96,35 +100,36 @@ def _blocks(folder: str | Path) -> int:
     return total
 
 
-def can_listen(addresses: Iterable[str], port: int) -> bool:
-    """Return whether nobody listens on this port of any of these addresses of ours."""
-    for address in addresses:
-        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if probe.family == socket.AF_INET6:
-                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            try:
-                probe.bind((address, port))
-            except OSError as error:
-                if error.errno == errno.EADDRINUSE:
-                    return False
-    return True
+def is_port_taken(addresses: Iterable[str], port: int) -> bool:
+    """Return whether a listener keeps us from this port of any of these addresses.
+
+    Read from the kernel's table, since trying to bind would take the port for a moment.  A listener on ``::``
+    is taken to serve IPv4 as well; the table does not say.
+    """
+    there = [address for address, taken, _ in _listeners() if taken == port]
+    return any(_conflict(ip_address(wanted), other) for wanted in addresses for other in there)
 
 
-def answers(path: Path) -> bool:
-    """Return whether somebody listens on a unix socket."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(str(path))
-        except BlockingIOError:  # its queue is full, so there is one
-            return True
-        except OSError:
-            return False
-    return True
+def _conflict(wanted: IPAddress, other: IPAddress) -> bool:
+    if wanted.version != other.version:
+        return other.version == 6 and other.is_unspecified
+    return wanted == other or wanted.is_unspecified or other.is_unspecified
 
 
-def _listeners() -> Iterator[tuple[int, str]]:
+def has_listener(path: Path) -> bool:
+    """Return whether a process listens on a unix socket."""
+    name = str(path).encode()
+    with open("/proc/net/unix", "rb") as table:
+        for line in table:
+            # Number, references, protocol, flags, type, state, inode, path (proc(5)).
+            fields = line.rstrip(b"\n").split(maxsplit=7)
+            if len(fields) == 8 and fields[7] == name and int(fields[3], 16) & _ACCEPTS_CONNECTIONS:
+                return True
+    return False
+
+
+def _listeners() -> Iterator[tuple[IPAddress, int, str]]:
+    """Yield address, port and inode of each listening TCP socket (proc(5))."""
     for table in ("tcp", "tcp6"):
         try:
             lines = Path("/proc/net", table).read_text().splitlines()[1:]
@@ -133,4 +138,11 @@ def _listeners() -> Iterator[tuple[int, str]]:
         for line in lines:
             fields = line.split()
             if fields[3] == _LISTEN:
-                yield int(fields[1].rpartition(":")[2], 16), fields[9]
+                address, _, port = fields[1].rpartition(":")
+                yield _address(address), int(port, 16), fields[9]
+
+
+def _address(text: str) -> IPAddress:
+    """Read an address of the table: words of 32 bits in hexadecimal, each in the machine's byte order."""
+    words = [int(text[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(text), 8)]
+    return ip_address(b"".join(words))

@@ -17,6 +17,14 @@ class LogPosition(msgspec.Struct, frozen=True, kw_only=True):
     at: int = 0
 
 
+class LogExtent(msgspec.Struct, frozen=True):
+    """The bytes ``begin`` to ``size`` of a log are there; those before were cut out as a hole."""
+
+    file: int
+    begin: int
+    size: int
+
+
 class Positions(msgspec.Struct, frozen=True, kw_only=True):
     """The place in each log, and the counts that the API shows."""
 

@@ -59,6 +59,19 @@ class Remove:
 
 
 @dataclass(frozen=True, slots=True)
+class ShortenLog:
+    """Give the space of the first ``keep_from`` bytes of a log back, as a hole.
+
+    On a file system without holes a log is moved to ``.1`` whole, of which the newest ``kept`` bytes stay,
+    and emptied; with None it is left as it is.
+    """
+
+    path: Path
+    keep_from: int
+    kept: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class CopyTemplate:
     """Make a data directory out of the template of a major version; it is there whole or not at all."""
 
@@ -156,6 +169,7 @@ Change: TypeAlias = (
     MakeDirectory
     | WriteFile
     | Remove
+    | ShortenLog
     | CopyTemplate
     | IssueCertificate
     | Start

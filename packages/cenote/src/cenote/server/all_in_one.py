@@ -19,20 +19,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cenote.agent.host_loop import Agent
+from cenote.agent.host_loop import HostLoop
 from cenote.agent.log_shipping import LogShipping
 from cenote.api.app import create_app
 from cenote.api.service import Settings
 from cenote.console import with_console
-from cenote.engine.context import HostContext
+from cenote.engine.plan.context import HostContext
 from cenote.errors import Misconfigured, Unavailable
 from cenote.front.metrics_endpoint import MetricsEndpoint
 from cenote.host import extensions, processes, programs, system
-from cenote.host.executor import Machine
+from cenote.host.executor import Executor
 from cenote.host.observer import HostObserver
 from cenote.host.outbound import OutboundPolicy
 from cenote.host.processes import Account
 from cenote.host.programs import Programs
+from cenote.host.shutdown import stop_servers
 from cenote.http import server as http_server
 from cenote.model import parameters
 from cenote.model.paths import Layout
@@ -90,30 +91,6 @@ async def serve(settings: ServeSettings, ready: Ready) -> None:
                         await stop_servers(layout)
         finally:
             os.close(held)
-
-
-async def stop_servers(layout: Layout) -> None:
-    """Stop every server below a data directory: poolers first, then PostgreSQL, then etcd.
-
-    One that does not end keeps no other from being stopped; CenoteError tells of it in the end.
-    """
-    nodes = layout.nodes()
-    ends: list[BaseException | None] = []
-    for kind in (
-        [paths.bouncer(Path("pgbouncer")) for paths in nodes],
-        [paths.server(Path()) for paths in nodes],
-    ):
-        running = [(program, processes.find(program)) for program in kind]
-        stops = (
-            processes.stop(process, program.stop_signal, program.kill_after)
-            for program, process in running
-            if process is not None
-        )
-        ends += await asyncio.gather(*stops, return_exceptions=True)
-    await PrivateEtcd(layout.etcd).stop()
-    for end in ends:
-        if end is not None:
-            raise end
 
 
 def look_for_programs(settings: ServeSettings) -> Programs:
@@ -208,9 +185,9 @@ async def _run(
     sealer = Sealer(layout.sealing_key)
     await bootstrap.admit_administrator(store, layout)
     host = _host(settings, found)
-    machine, site = _machine(settings, layout, found, account, sealer)
-    shipping = LogShipping(store, machine, sealer, OutboundPolicy(settings.log_sink_allow))
-    agent = Agent(store, machine, site, host, shipping)
+    executor, context_of_host = _executor(settings, layout, found, account, sealer)
+    shipping = LogShipping(store, executor, sealer, OutboundPolicy(settings.log_sink_allow))
+    agent = HostLoop(store, executor, context_of_host, host, shipping)
     observer = HostObserver(layout, agent.passes, settings.certificate, shipping.numbers)
     sampler = Sampler(store, observer)
     app = create_app(
@@ -250,9 +227,9 @@ async def _run(
         raise group_of_one.exceptions[0] from None
 
 
-def _machine(
+def _executor(
     settings: ServeSettings, layout: Layout, found: Programs, account: Account, sealer: Sealer
-) -> tuple[Machine, HostContext]:
+) -> tuple[Executor, HostContext]:
     assert found.pgbouncer is not None
     binaries = {major: install.bin for major, install in found.postgres.items()}
     site = HostContext(
@@ -266,7 +243,7 @@ def _machine(
         libraries=_libraries(found),
         ephemeral=settings.ephemeral,
     )
-    return Machine(layout, account, binaries, sealer), site
+    return Executor(layout, account, binaries, sealer), site
 
 
 def _host(settings: ServeSettings, found: Programs) -> Host:

@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from cenote.conf.hba import SUPERUSER
-from cenote.engine import ledger
-from cenote.engine.context import NodeContext
-from cenote.host.executor import Machine
-from cenote.host.sql import Session
+from cenote.engine.plan import ledger
+from cenote.engine.plan.context import NodeContext
 from cenote.model.changes import Plan, Sql
 from cenote.model.records import ADMIN_USER, User, UserRole
 
@@ -24,14 +22,6 @@ _REPLICATION, _NO_REPLICATION = SQL("REPLICATION"), SQL("NOREPLICATION")
 # Since 16 the right to make roles is no right over roles that others have made.
 _ADMINISTERED_SINCE = 16
 _ADMINISTERED = SQL("GRANT {} TO {} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
-_ROLES = f"""
-SELECT rolname, rolpassword, rolcanlogin, rolsuper,
-       rolcreaterole AND rolcreatedb AND rolreplication AND rolbypassrls,
-       rolreplication,
-       EXISTS (SELECT FROM pg_auth_members JOIN pg_roles AS holder ON holder.oid = member
-               WHERE roleid = role.oid AND holder.rolname = '{ADMIN_USER}' AND admin_option)
-FROM pg_authid AS role WHERE rolname !~ '^pg_'
-"""  # noqa: S608 - a constant of ours
 # The server asks for the attribute when a connection is made, and never again.
 _END_REPLICATION = SQL(
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'walsender' AND usename = {}"
@@ -61,27 +51,14 @@ class Seen:
     databases: tuple[str, ...]
 
 
-async def look(_machine: Machine, _wanted: NodeContext, session: Session) -> Seen:
-    rows = await session.rows(SUPERUSER, _ROLES)
-    made = await session.rows(SUPERUSER, "SELECT name FROM cenote.made WHERE kind = 'role'")
-    databases = await session.rows(
-        SUPERUSER, "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname"
-    )
-    return Seen(
-        {name: Role(*rest) for name, *rest in rows},
-        frozenset(name for (name,) in made),
-        tuple(name for (name,) in databases),
-    )
-
-
-def plan(wanted: NodeContext, seen: Seen) -> Plan:
-    for user in wanted.cluster.users:
+def plan(context: NodeContext, seen: Seen) -> Plan:
+    for user in context.cluster.users:
         statements = _statements(user, seen)
-        if int(wanted.cluster.version) >= _ADMINISTERED_SINCE:
+        if int(context.cluster.version) >= _ADMINISTERED_SINCE:
             statements += _administered(user, seen)
         if statements:
             yield Sql(SUPERUSER, f"setting up user {user.name}", tuple(statements))
-    names = {user.name for user in wanted.cluster.users}
+    names = {user.name for user in context.cluster.users}
     for gone in sorted(seen.made - names):
         yield from _drop(gone, seen)
 

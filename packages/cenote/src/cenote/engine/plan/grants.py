@@ -16,10 +16,8 @@ from dataclasses import dataclass
 from psycopg.sql import SQL, Composed, Literal
 
 from cenote.conf.hba import SUPERUSER
-from cenote.engine import ledger, loaded
-from cenote.engine.context import NodeContext
-from cenote.host.executor import Machine
-from cenote.host.sql import Session
+from cenote.engine.plan import ledger, loaded
+from cenote.engine.plan.context import NodeContext
 from cenote.model.changes import Plan, Sql
 from cenote.model.records import Access, Cluster
 
@@ -49,13 +47,8 @@ _PRIVILEGES = {
 }
 
 
-async def look(_machine: Machine, _wanted: NodeContext, session: Session) -> Seen:
-    rows = await session.rows(SUPERUSER, "SELECT name FROM cenote.made WHERE kind = 'grant'")
-    return Seen(frozenset(name for (name,) in rows))
-
-
-def plan(wanted: NodeContext, seen: Seen) -> Plan:
-    cluster = wanted.cluster
+def plan(context: NodeContext, seen: Seen) -> Plan:
+    cluster = context.cluster
     names = _names(cluster)
     for name, (user, database, access) in names.items():
         if name not in seen.noted:

@@ -1,8 +1,9 @@
-"""What a plan is made from: the record, the node of it that is meant, and the place where it stands."""
+"""The desired state of a node: the record, the node of it that is meant, and the host that it runs on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from cenote.model import catalog
@@ -11,9 +12,16 @@ from cenote.model.paths import Layout, NodePaths
 from cenote.model.records import Cluster, Node
 
 
+class NodeRole(StrEnum):
+    """``WRITER``: takes writes.  ``PLAIN``: started and restarted by us, not by a failover agent."""
+
+    WRITER = "writer"
+    PLAIN = "plain"
+
+
 @dataclass(frozen=True, slots=True)
 class HostContext:
-    """What is the same for all nodes of a host."""
+    """What is the same for all nodes of a host: addresses, accounts, programs, memory."""
 
     layout: Layout
     listen: tuple[str, ...]
@@ -28,13 +36,16 @@ class HostContext:
 
 @dataclass(frozen=True, slots=True)
 class NodeContext:
+    """``roles`` are what the node is; the only node of a cluster is both at once."""
+
     cluster: Cluster
     node: Node
-    site: HostContext
+    host: HostContext
+    roles: frozenset[NodeRole] = frozenset(NodeRole)
 
     @property
     def paths(self) -> NodePaths:
-        return self.site.layout.node(self.cluster.id)
+        return self.host.layout.node(self.cluster.id)
 
     @property
     def size(self) -> catalog.Size:
@@ -43,11 +54,11 @@ class NodeContext:
     @property
     def server(self) -> Program:
         # A version that is not on this machine is reported when its template is asked for.
-        return self.paths.server(self.site.binaries.get(self.cluster.version, Path("missing")))
+        return self.paths.server(self.host.binaries.get(self.cluster.version, Path("missing")))
 
     @property
     def bouncer(self) -> Program:
-        return self.paths.bouncer(self.site.pgbouncer)
+        return self.paths.bouncer(self.host.pgbouncer)
 
     @property
     def programs(self) -> tuple[Program, Program]:

@@ -1,6 +1,6 @@
-"""What a running program has read: its process, and the stamp that the last start or reload has left.
+"""The configuration that a running program has loaded, as opposed to what its files say.
 
-What counts is what the process has loaded, not what its files say.
+Each start and reload leaves a stamp: the process, and a digest of the configuration that it read.
 """
 
 from __future__ import annotations
@@ -10,29 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cenote.host import files, processes
 from cenote.model.changes import Plan, Program, WriteFile
+from cenote.model.processes import Process
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """``digest`` is of the configuration that the process runs on, or None when that is not known."""
 
-    process: processes.Process | None
+    process: Process | None
     digest: str | None
-
-
-def look(program: Program) -> Loaded:
-    process = processes.find(program)
-    if process is None:
-        return Loaded(None, None)
-    fields = (files.read(program.stamp) or b"").decode(errors="replace").split()
-    known = len(fields) == 3 and fields[:2] == [str(process.pid), str(process.started)]
-    return Loaded(process, fields[2] if known else None)
-
-
-def look_at_files(paths: tuple[Path, ...]) -> dict[Path, bytes | None]:
-    return {path: files.read(path) for path in paths}
 
 
 def write_differing(

@@ -12,10 +12,7 @@ from ipaddress import IPv4Address, IPv6Address
 from psycopg.sql import SQL, Literal
 
 from cenote.conf.hba import SUPERUSER
-from cenote.engine.context import NodeContext
-from cenote.host import sql
-from cenote.host.executor import Machine
-from cenote.host.sql import Session
+from cenote.engine.plan.context import NodeContext
 from cenote.model import firewall
 from cenote.model.changes import Disconnect, Plan, Sql
 
@@ -34,22 +31,8 @@ class Seen:
     pooled: tuple[Client, ...] = ()
 
 
-async def look(_machine: Machine, wanted: NodeContext, session: Session) -> Seen:
-    if not wanted.cluster.firewall:
-        return Seen()  # everybody may be connected, so nobody is asked for
-    direct = await session.rows(
-        SUPERUSER, "SELECT pid, host(client_addr) FROM pg_stat_activity WHERE client_addr IS NOT NULL"
-    )
-    pooled = await sql.console(session.sockets, session.pool_port, "SHOW CLIENTS")
-    return Seen(
-        _clients(direct),
-        # PgBouncer before 1.24 gives its clients no id, and cannot end a single one of them.
-        _clients([(row["id"], row["addr"]) for row in pooled if "id" in row]),
-    )
-
-
-def plan(wanted: NodeContext, seen: Seen) -> Plan:
-    allowed = firewall.networks(wanted.cluster.firewall)
+def plan(context: NodeContext, seen: Seen) -> Plan:
+    allowed = firewall.networks(context.cluster.firewall)
     direct = [client for client in seen.direct if not firewall.admits(allowed, client.address)]
     if direct:
         yield Sql(
@@ -67,11 +50,6 @@ def plan(wanted: NodeContext, seen: Seen) -> Plan:
     pooled = [client for client in seen.pooled if not firewall.admits(allowed, client.address)]
     if pooled:
         yield Disconnect(tuple(client.number for client in pooled))
-
-
-def _clients(rows: list[tuple[int, str]]) -> tuple[Client, ...]:
-    found = ((number, firewall.address_of(text)) for number, text in rows)
-    return tuple(Client(number, address) for number, address in found if address is not None)
 
 
 def _some(clients: list[Client]) -> str:

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from psycopg.sql import SQL, Identifier, Literal
 
 from cenote.conf.hba import SUPERUSER
-from cenote.engine import ledger
-from cenote.engine.context import NodeContext
-from cenote.host.executor import Machine
-from cenote.host.sql import Session
+from cenote.engine.plan import ledger
+from cenote.engine.plan.context import NodeContext
 from cenote.model.changes import Plan, Sql
 from cenote.model.records import ADMIN_USER
 
@@ -26,14 +24,8 @@ class Seen:
     made: frozenset[str]
 
 
-async def look(_machine: Machine, _wanted: NodeContext, session: Session) -> Seen:
-    databases = await session.rows(SUPERUSER, "SELECT datname, pg_get_userbyid(datdba) FROM pg_database")
-    made = await session.rows(SUPERUSER, "SELECT name FROM cenote.made WHERE kind = 'database'")
-    return Seen(dict(databases), frozenset(name for (name,) in made))
-
-
-def plan(wanted: NodeContext, seen: Seen) -> Plan:
-    names = {database.name for database in wanted.cluster.databases}
+def plan(context: NodeContext, seen: Seen) -> Plan:
+    names = {database.name for database in context.cluster.databases}
     # Neither CREATE nor DROP DATABASE can be in a transaction, so the book is written first and cleared last:
     # after a crash in between, the next pass finds what is left to do.
     for name in sorted(names - seen.made):
@@ -42,7 +34,7 @@ def plan(wanted: NodeContext, seen: Seen) -> Plan:
             f"noting database {name}",
             (SQL("INSERT INTO cenote.made VALUES ('database', {})").format(Literal(name)),),
         )
-    for database in sorted(wanted.cluster.databases, key=lambda database: database.name):
+    for database in sorted(context.cluster.databases, key=lambda database: database.name):
         named, owner = Identifier(database.name), Identifier(database.owner or ADMIN_USER)
         if database.name not in seen.owners:
             yield Sql(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass, replace
 
-from cenote.engine.context import NodeContext
-from cenote.host import files, processes
+from cenote.engine.plan.context import NodeContext
 from cenote.model.changes import EndProcesses, Plan, Remove, Stop
 
 
@@ -16,18 +15,12 @@ class Seen:
     has_processes: bool
 
 
-def look(wanted: NodeContext) -> Seen:
-    paths = wanted.paths
-    has_folders = (files.remains(paths.root), files.remains(paths.sockets))
-    return Seen(has_folders, bool(processes.below(paths.root)))
-
-
-def plan(wanted: NodeContext, seen: Seen) -> Plan:
-    paths = wanted.paths
+def plan(context: NodeContext, seen: Seen) -> Plan:
+    paths = context.paths
     if seen.has_processes:
-        yield Stop(wanted.bouncer)
+        yield Stop(context.bouncer)
         # Nobody needs the data any more, so the server need not write it out.
-        yield Stop(replace(wanted.server, stop_signal=signal.SIGQUIT, kill_after=10.0))
+        yield Stop(replace(context.server, stop_signal=signal.SIGQUIT, kill_after=10.0))
         # Whoever has not written its pid file yet, or has lost it, is found by its working directory.
         yield EndProcesses(paths.root)
     for present, path in zip(seen.has_folders, (paths.root, paths.sockets), strict=True):

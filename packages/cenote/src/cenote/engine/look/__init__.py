@@ -1,0 +1,35 @@
+"""The looking halves of the parts: they ask the machine what is there, and change nothing."""
+
+from cenote.engine.look import (
+    certificate,
+    databases,
+    disconnect,
+    folders,
+    grants,
+    loaded,
+    log_positions,
+    log_space,
+    outdated_binaries,
+    pooler,
+    removal,
+    restart,
+    roles,
+    server,
+)
+
+__all__ = [
+    "certificate",
+    "databases",
+    "disconnect",
+    "folders",
+    "grants",
+    "loaded",
+    "log_positions",
+    "log_space",
+    "outdated_binaries",
+    "pooler",
+    "removal",
+    "restart",
+    "roles",
+    "server",
+]

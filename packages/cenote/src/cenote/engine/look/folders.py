@@ -1,0 +1,13 @@
+"""The folders of a node and their modes."""
+
+from __future__ import annotations
+
+from cenote.engine.plan.context import NodeContext
+from cenote.engine.plan.folders import Seen, folders
+from cenote.host import files
+from cenote.host.inspector import Inspector
+from cenote.host.sql import Session
+
+
+async def look(_inspector: Inspector, context: NodeContext, _session: Session) -> Seen:
+    return Seen(tuple(files.mode_of(path) for path in folders(context)))

@@ -1,0 +1,45 @@
+"""PgBouncer of a node, as it is there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cenote.engine.look import loaded
+from cenote.engine.plan.context import NodeContext
+from cenote.engine.plan.loaded import is_current
+from cenote.engine.plan.pooler import Seen, configuration_files, digest_of
+from cenote.host import files, processes, system
+from cenote.host.inspector import Inspector
+from cenote.host.sql import Session
+
+
+async def look(inspector: Inspector, context: NodeContext, session: Session) -> Seen:
+    found, port = loaded.look(context.bouncer), context.node.pool_port
+    listening = found.process is not None and inspector.listens(found.process, port)
+    port_not_bound = False
+    if found.process is not None and not listening:
+        # The unix socket is opened last, so the port is looked for once more after that is there.
+        is_up = system.has_listener(context.paths.sockets / f".s.PGSQL.{port}")
+        listening = inspector.listens(found.process, port)
+        port_not_bound = is_up and not listening
+    wants_port = not listening and (found.process is None or port_not_bound)
+    pid_files = [context.bouncer.pid_file] if found.process is None else []
+    contents = configuration_files(context)
+    seen = Seen(
+        files=loaded.look_at_files(tuple(contents)),
+        certificate=files.read(context.paths.certificate),
+        loaded=found,
+        listening=listening,
+        port_not_bound=port_not_bound,
+        stale_pid_files=processes.stale_lock_files(pid_files),
+        port_taken=wants_port and system.is_port_taken(context.host.listen, port),
+        paused=listening and await session.is_paused(),
+    )
+    if listening and not is_current(contents, seen.files, found, digest_of(contents, seen)):
+        return replace(seen, users=await _users(session))
+    return seen
+
+
+async def _users(session: Session) -> dict[str, str]:
+    rows = await session.console("SHOW DATABASES")
+    return {row["name"]: row["force_user"] or "" for row in rows}

@@ -1,0 +1,13 @@
+"""What is left of a node that is being removed."""
+
+from __future__ import annotations
+
+from cenote.engine.plan.context import NodeContext
+from cenote.engine.plan.removal import Seen
+from cenote.host import files, processes
+
+
+def look(context: NodeContext) -> Seen:
+    paths = context.paths
+    has_folders = (files.remains(paths.root), files.remains(paths.sockets))
+    return Seen(has_folders, bool(processes.below(paths.root)))

@@ -1,0 +1,32 @@
+"""The roles of a node's server."""
+
+from __future__ import annotations
+
+from cenote.conf.hba import SUPERUSER
+from cenote.engine.plan.context import NodeContext
+from cenote.engine.plan.roles import Role, Seen
+from cenote.host.inspector import Inspector
+from cenote.host.sql import Session
+from cenote.model.records import ADMIN_USER
+
+_ROLES = f"""
+SELECT rolname, rolpassword, rolcanlogin, rolsuper,
+       rolcreaterole AND rolcreatedb AND rolreplication AND rolbypassrls,
+       rolreplication,
+       EXISTS (SELECT FROM pg_auth_members JOIN pg_roles AS holder ON holder.oid = member
+               WHERE roleid = role.oid AND holder.rolname = '{ADMIN_USER}' AND admin_option)
+FROM pg_authid AS role WHERE rolname !~ '^pg_'
+"""  # noqa: S608 - a constant of ours
+
+
+async def look(_inspector: Inspector, _context: NodeContext, session: Session) -> Seen:
+    rows = await session.rows(SUPERUSER, _ROLES)
+    made = await session.rows(SUPERUSER, "SELECT name FROM cenote.made WHERE kind = 'role'")
+    databases = await session.rows(
+        SUPERUSER, "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname"
+    )
+    return Seen(
+        {name: Role(*rest) for name, *rest in rows},
+        frozenset(name for (name,) in made),
+        tuple(name for (name,) in databases),
+    )

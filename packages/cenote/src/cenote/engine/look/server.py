@@ -1,0 +1,51 @@
+"""PostgreSQL of a node, as it is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cenote.engine.look import loaded
+from cenote.engine.plan.context import NodeContext
+from cenote.engine.plan.loaded import Loaded
+from cenote.engine.plan.server import EXECUTABLE, Seen, configuration_files
+from cenote.host import files, processes, system
+from cenote.host.inspector import Inspector
+from cenote.host.sql import Session
+from cenote.rules import storage
+from cenote.rules.storage import Use
+
+_MEASURE_SECONDS, _MEASURE_SECONDS_NEARLY_FULL = 15.0, 1.5
+
+
+async def look(inspector: Inspector, context: NodeContext, _session: Session) -> Seen:
+    paths, server = context.paths, context.server
+    found = loaded.look(server)
+    is_down, locks = found.process is None, (server.pid_file, *paths.sockets.glob(".s.PGSQL.*.lock"))
+    return Seen(
+        has_data=files.mode_of(paths.data) is not None,
+        files=loaded.look_at_files(tuple(configuration_files(context))),
+        certificate=files.read(paths.certificate),
+        loaded=found,
+        state=_state(server.pid_file, found),
+        orphans=is_down and bool(processes.below(paths.data, EXECUTABLE)),
+        stale_pid_files=processes.stale_lock_files(locks) if is_down else (),
+        port_taken=is_down and system.is_port_taken(context.host.listen, context.node.port),
+        use=await disk_use(inspector, context),
+    )
+
+
+async def disk_use(inspector: Inspector, context: NodeContext) -> Use | None:
+    """Return how full the storage is, None before there is any data; the fuller, the newer the numbers."""
+    if not context.paths.data.exists():
+        return None
+    use = await inspector.disk_use(context.paths.data, _MEASURE_SECONDS)
+    if storage.is_near(use, context.cluster.storage_mib):
+        use = await inspector.disk_use(context.paths.data, _MEASURE_SECONDS_NEARLY_FULL)
+    return use
+
+
+def _state(pid_file: Path, found: Loaded) -> bytes:
+    """Return the last line of the pid file, unless a killed server has left it behind."""
+    lines = (files.read(pid_file) or b"").splitlines()
+    ours = found.process is not None and lines[:1] == [str(found.process.pid).encode()]
+    return lines[7].strip() if ours and len(lines) > 7 else b""

@@ -1,0 +1,46 @@
+"""A part of a node: what it looks at, what it plans, and where it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from cenote.engine.plan.context import NodeContext, NodeRole
+from cenote.engine.plan.events import no_event
+from cenote.host.inspector import Inspector
+from cenote.host.sql import Session
+from cenote.model.changes import Change, Plan
+from cenote.model.records import Note
+
+Seen = TypeVar("Seen")
+
+
+class Scope(StrEnum):
+    """What there is one of: for each node of a cluster, or for each host that has nodes of it."""
+
+    NODE = "node"
+    HOST = "host"
+
+
+@dataclass(frozen=True, slots=True)
+class Part(Generic[Seen]):
+    """One part of a node.
+
+    ``runs_on``: the nodes that have it, None for any.  ``may_block``: it may wait for a customer's lock, so
+    its failure does not stop later parts, but the pass fails.  ``optional``: the machine's refusal is logged,
+    and the pass continues.  ``event_of``: the event that a change of it is worth, if any.
+    """
+
+    name: str
+    look: Callable[[Inspector, NodeContext, Session], Awaitable[Seen]]
+    plan: Callable[[NodeContext, Seen], Plan]
+    scope: Scope = Scope.NODE
+    runs_on: NodeRole | None = None
+    may_block: bool = False
+    optional: bool = False
+    event_of: Callable[[Change], Note | None] = no_event
+
+    def is_on(self, context: NodeContext) -> bool:
+        return self.runs_on is None or self.runs_on in context.roles

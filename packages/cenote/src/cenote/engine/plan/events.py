@@ -1,0 +1,33 @@
+"""The changes of a node that are worth an event: those that clients of a cluster may have noticed."""
+
+from __future__ import annotations
+
+from cenote.model.changes import Change, Restart, Start, Stop
+from cenote.model.records import EventType, Note
+
+
+def no_event(_change: Change) -> Note | None:
+    return None
+
+
+def of_server(change: Change) -> Note | None:
+    if isinstance(change, Start):
+        return Note(what="started PostgreSQL", type=EventType.CLUSTER_POWERON)
+    return None
+
+
+def of_restart(change: Change) -> Note | None:
+    if isinstance(change, Restart):
+        return Note(what="restarted PostgreSQL, for settings that need it")
+    return None
+
+
+def of_outdated_binaries(change: Change) -> Note | None:
+    if isinstance(change, Restart | Stop):
+        name = "PostgreSQL" if isinstance(change, Restart) else change.program.name
+        return Note(what=f"restarted {name}, for an update", type=EventType.CLUSTER_MAINTENANCE_PERFORM)
+    return None
+
+
+def of_pooler(change: Change) -> Note | None:
+    return Note(what="started PgBouncer") if isinstance(change, Start) else None

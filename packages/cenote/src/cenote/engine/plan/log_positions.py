@@ -1,0 +1,32 @@
+"""The places in the logs from which sinks begin: a new one at the end of what is there.
+
+How far a sink gets from there is written by ``shipping.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from cenote.engine.plan.context import NodeContext
+from cenote.logs import positions
+from cenote.logs.positions import LogPosition, Positions
+from cenote.model.changes import Plan, Remove, WriteFile
+from cenote.model.records import LogSource
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The sinks that have a file, and where the logs end."""
+
+    known: frozenset[UUID]
+    ends: Mapping[LogSource, LogPosition]
+
+
+def plan(context: NodeContext, seen: Seen) -> Plan:
+    there = {sink.id for sink in context.cluster.sinks}
+    for sink in sorted(there - seen.known):
+        yield WriteFile(context.paths.sink(sink), positions.written(Positions(places=dict(seen.ends))))
+    for sink in sorted(seen.known - there):
+        yield Remove(context.paths.sink(sink))

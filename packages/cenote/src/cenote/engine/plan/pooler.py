@@ -1,0 +1,100 @@
+"""PgBouncer in front of a node.
+
+A pool is an entry of ``[databases]``: its clients name it where they would name a database.  Adding or
+changing one is a reload, which keeps every client connected.
+
+One change is more than that: another user.  An entry that loses its user keeps it in PgBouncer's memory
+(https://github.com/pgbouncer/pgbouncer/issues/355), and one that gets another may find connections of the
+old one (https://github.com/pgbouncer/pgbouncer/issues/1115): clients would act as a user that they are not.
+So such an entry is taken out first, which ends the pool's clients, and comes back by a second reload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from cenote.conf import pgbouncer
+from cenote.engine.plan import loaded
+from cenote.engine.plan.context import NodeContext
+from cenote.engine.plan.loaded import Loaded
+from cenote.model import catalog, firewall
+from cenote.model.changes import Plan, Reload, Remove, Resume, Start, Stop, Wait
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """``listening``: it has bound its port.
+
+    ``port_not_bound``: running, but could not bind its port; PgBouncer then serves its unix socket alone and
+    does not retry.  ``stale_pid_files``: its pid file, if it is down and the pid was reused.  ``port_taken``:
+    another program listens on its port.  ``paused``: its clients were left waiting for a restart of the
+    server.  ``users``: the user of each pool in its memory, "" for none; asked for only before a reload.
+    """
+
+    files: dict[Path, bytes | None] = field(repr=False)
+    certificate: bytes | None = field(repr=False)
+    loaded: Loaded
+    listening: bool
+    port_not_bound: bool = False
+    stale_pid_files: tuple[Path, ...] = ()
+    port_taken: bool = False
+    paused: bool = False
+    users: dict[str, str] = field(default_factory=dict)
+
+
+def plan(context: NodeContext, seen: Seen) -> Plan:
+    changing = {
+        pool.name for pool in context.cluster.pools if seen.users.get(pool.name, pool.user) != pool.user
+    }
+    if changing:
+        fewer = configuration_files(context, without=changing)
+        yield from _plan(context, fewer, seen)
+        read = Loaded(seen.loaded.process, digest_of(fewer, seen))
+        seen = replace(seen, files=dict(fewer), loaded=read)
+    yield from _plan(context, configuration_files(context), seen)
+    if seen.paused:
+        yield Resume(context.bouncer)
+
+
+def _plan(context: NodeContext, contents: dict[Path, bytes], seen: Seen) -> Plan:
+    digest = digest_of(contents, seen)
+    yield from loaded.write_differing(context.bouncer, contents, seen.files, seen.loaded, digest)
+    if seen.port_taken:
+        yield Wait(f"another program listens on port {context.node.pool_port}, which is this cluster's")
+    if seen.port_not_bound:
+        yield Stop(context.bouncer)
+    if seen.loaded.process is None or seen.port_not_bound:
+        for path in seen.stale_pid_files:
+            yield Remove(path)
+        yield Start(context.bouncer, digest)
+        yield Wait("PgBouncer is starting")
+    elif not seen.listening:
+        yield Wait(f"PgBouncer has not opened port {context.node.pool_port}")
+    elif not loaded.is_current(contents, seen.files, seen.loaded, digest):
+        yield Reload(context.bouncer, digest)
+
+
+def digest_of(contents: dict[Path, bytes], seen: Seen) -> str:
+    return loaded.digest(*contents.values(), seen.certificate or b"")
+
+
+def configuration_files(context: NodeContext, without: Collection[str] = ()) -> dict[Path, bytes]:
+    host, cluster, node, paths = context.host, context.cluster, context.node, context.paths
+    place = pgbouncer.Instance(
+        directory=paths.pooler,
+        socket_directory=paths.sockets,
+        certificate=paths.certificate,
+        listen=host.listen,
+        port=node.pool_port,
+        server_port=node.port,
+        max_clients=catalog.max_clients(context.size),
+    )
+    networks = firewall.networks(cluster.firewall)
+    pools = [pool for pool in cluster.pools if pool.name not in without]
+    return {
+        paths.pooler / "pgbouncer.ini": pgbouncer.render(place, pools, cluster.configuration).encode(),
+        paths.pooler / "userlist.txt": pgbouncer.render_userlist(cluster.users).encode(),
+        paths.pooler / "hba.conf": pgbouncer.render_hba(cluster.pools, networks).encode(),
+    }

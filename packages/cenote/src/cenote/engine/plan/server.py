@@ -1,0 +1,110 @@
+"""PostgreSQL of a node: its data directory, its configuration, its process.
+
+The data directory is a copy of a template, made once and never again: whatever happens to it later, no plan
+replaces or removes it while the cluster is wanted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cenote.conf import hba, postgresql
+from cenote.engine.plan import loaded
+from cenote.engine.plan.context import NodeContext
+from cenote.engine.plan.loaded import Loaded
+from cenote.model import firewall
+from cenote.model.changes import CopyTemplate, EndProcesses, Plan, Reload, Remove, Start, Wait
+from cenote.rules import configuration, sizing, storage
+from cenote.rules.storage import Use
+
+_READY = b"ready"
+_REFUSAL = b"default_transaction_read_only = 'on'"
+EXECUTABLE = "postgres"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """``state`` is the server's own word for its condition, the last line of its pid file.
+
+    The rest matters while it does not run.  ``orphans``: children of a server that was killed are still at
+    work on its data.  ``stale_pid_files``: lock files whose pid has gone to somebody else.  ``port_taken``:
+    somebody else listens on its port.
+    """
+
+    has_data: bool
+    files: dict[Path, bytes | None] = field(repr=False)
+    certificate: bytes | None = field(repr=False)
+    loaded: Loaded
+    state: bytes
+    orphans: bool = False
+    stale_pid_files: tuple[Path, ...] = ()
+    port_taken: bool = False
+    use: Use | None = None
+
+
+def plan(context: NodeContext, seen: Seen) -> Plan:
+    if not seen.has_data:
+        yield CopyTemplate(context.cluster.version, context.paths.data)
+    contents = configuration_files(context, read_only=_refuses_writes(context, seen))
+    digest = loaded.digest(*contents.values(), seen.certificate or b"")
+    yield from loaded.write_differing(context.server, contents, seen.files, seen.loaded, digest)
+    if seen.loaded.process is None:
+        # A busy orphan does not notice that its server is gone, and no other server starts until it ends.
+        if seen.orphans:
+            yield EndProcesses(context.paths.data, EXECUTABLE)
+        for lock in seen.stale_pid_files:
+            yield Remove(lock)
+        if seen.port_taken:
+            yield Wait(f"another program listens on port {context.node.port}, which is this cluster's")
+        yield Start(context.server, digest)
+        yield Wait("PostgreSQL is starting")
+    elif seen.state != _READY:
+        yield Wait(f"PostgreSQL is {seen.state.decode(errors='replace') or 'starting'}")
+    elif not loaded.is_current(contents, seen.files, seen.loaded, digest):
+        yield Reload(context.server, digest)
+
+
+def refuses_writes(content: bytes | None) -> bool:
+    """Return whether a configuration has the server refuse writes."""
+    return _REFUSAL in (content or b"")
+
+
+def _refuses_writes(context: NodeContext, seen: Seen) -> bool:
+    refused = refuses_writes(seen.files.get(configuration_file(context)))
+    if seen.use is None:
+        return refused
+    return storage.refuses_writes(seen.use, context.cluster.storage_mib, refused=refused)
+
+
+def configuration_file(context: NodeContext) -> Path:
+    return context.paths.data / "postgresql.conf"
+
+
+def configuration_files(context: NodeContext, *, read_only: bool = False) -> dict[Path, bytes]:
+    host, cluster, node, paths = context.host, context.cluster, context.node, context.paths
+    memory_mib = configuration.memory_mib(cluster, host.memory_mib)
+    settings = postgresql.render(
+        postgresql.fixed(cluster.version),
+        postgresql.ephemeral() if host.ephemeral else {},
+        postgresql.loaded(host.libraries.get(cluster.version, ())),
+        sizing.settings(memory_mib, context.size.vcpus, configuration.connections(cluster)),
+        postgresql.chosen(
+            cluster.configuration.postgresql,
+            shared_buffers_mib=configuration.shared_buffers_mib(cluster, host.memory_mib),
+        ),
+        postgresql.placed(
+            name=cluster.name,
+            port=node.port,
+            listen=host.listen,
+            socket_directory=paths.sockets,
+            certificate=paths.certificate,
+        ),
+        {"default_transaction_read_only": "on"} if read_only else {},
+    )
+    ident = hba.render_ident(host.service_user, host.server_user, (user.name for user in cluster.users))
+    return {
+        configuration_file(context): settings.encode(),
+        paths.data / "pg_hba.conf": hba.render(firewall.networks(cluster.firewall)).encode(),
+        paths.data / "pg_ident.conf": ident.encode(),
+    }

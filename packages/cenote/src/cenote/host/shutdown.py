@@ -1,0 +1,35 @@
+"""Stopping every server of a data directory: ``cenote stop``, and the end of an ephemeral service."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from cenote.host import processes
+from cenote.model.changes import Program
+from cenote.model.paths import Layout
+from cenote.store.process import PrivateEtcd
+
+
+async def stop_servers(layout: Layout) -> None:
+    """Stop every server below a data directory: poolers first, then PostgreSQL, then etcd.
+
+    One that does not end keeps no other from being stopped; its CenoteError is raised in the end.
+    """
+    nodes = layout.nodes()
+    failures: list[BaseException] = []
+    for programs in (
+        [paths.bouncer(Path("pgbouncer")) for paths in nodes],
+        [paths.server(Path()) for paths in nodes],
+    ):
+        ends = await asyncio.gather(*map(_stop, programs), return_exceptions=True)
+        failures += [end for end in ends if end is not None]
+    await PrivateEtcd(layout.etcd).stop()
+    if failures:
+        raise failures[0]
+
+
+async def _stop(program: Program) -> None:
+    process = processes.find(program)
+    if process is not None:
+        await processes.stop(process, program.stop_signal, program.kill_after)
