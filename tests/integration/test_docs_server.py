@@ -1,4 +1,4 @@
-"""docs/server.md and the unit that it installs: it allows what is needed, and what it names is there."""
+"""docs/server.md, docs/upgrade.md, and the unit that they name: it allows what is needed, and no more."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.support import shell
@@ -25,6 +26,10 @@ NOT_RUN = {
     "packages": "it installs packages on the machine",
     "unit": "it needs a machine that systemd has started",
     "stop": "the same",
+}
+UPGRADE = {block.title: block for block in blocks("upgrade.md")}
+UPGRADE_NOT_RUN = {
+    "restart": "it needs a machine that systemd has started; the test ends and starts the service"
 }
 
 
@@ -97,15 +102,45 @@ def test_the_servers_outlive_the_service_and_a_crash_starts_it_again() -> None:
     assert "PrivateTmp=" not in re.sub(r"(?m)^#.*", "", UNIT.read_text())
 
 
-def test_the_packages_are_installed_as_the_page_says(tmp_path: Path) -> None:
-    script = BLOCKS["cenote"].text.replace("/opt/cenote", str(tmp_path / "opt"))
-    script = script.replace("python3 -m venv", f"{shlex.quote(sys.executable)} -m venv")
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The environment that the page makes."""
+    folder = tmp_path_factory.mktemp("opt") / "cenote"
+    install(
+        BLOCKS["cenote"].text.replace("python3 -m venv", f"{shlex.quote(sys.executable)} -m venv"), folder
+    )
+    return folder
+
+
+def install(script: str, folder: Path) -> None:
+    lines = [line for line in script.splitlines() if not line.startswith("git ")]
+    script = "\n".join(lines).replace("/opt/cenote", str(folder))
     done = subprocess.run(
         ["bash", "-ec", script], cwd=ROOT, capture_output=True, text=True, check=False, timeout=600
     )
     if "Could not find a version" in done.stderr + done.stdout:
         pytest.skip("no package index can be reached here")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_packages_are_installed_as_the_page_says(installed: Path) -> None:
+    done = subprocess.run([installed / "bin" / "cenote", "--version"], capture_output=True, check=False)
+    assert done.returncode == 0
+
+
+def test_an_upgrade_leaves_the_servers_and_their_clients_alone(installed: Path) -> None:
+    with service(command=[str(installed / "bin" / "cenote")]) as running, running.client() as client:
+        id = online_cluster(client, "backend")["id"]
+        uri = added_pool(client, id, "backend-pool")["connection"]["uri"]
+        before = running.servers()
+        with psycopg.connect(uri, autocommit=True) as session:
+            [marked] = installed.glob("lib/python*/site-packages/cenote/__init__.py")
+            marked.write_text("raise SystemExit('the version before')\n")
+            install(UPGRADE["install"].text, installed)
+            running.end()
+            running.start()
+            assert session.execute("SELECT 42").fetchone() == (42,)
+        assert running.servers() == before
 
 
 def test_tokens_are_made_as_the_page_says(tmp_path: Path) -> None:
@@ -118,3 +153,4 @@ def test_tokens_are_made_as_the_page_says(tmp_path: Path) -> None:
 def test_every_block_of_the_page_is_run_or_has_a_reason_why_not() -> None:
     assert {block.language for block in blocks("server.md")} == {"sh", "console"}
     assert BLOCKS.keys() == {*NOT_RUN, "cenote"}
+    assert UPGRADE.keys() == {*UPGRADE_NOT_RUN, "install"}

@@ -20,11 +20,14 @@ RUN = {
     "cli.md": "test_docs_cli.py",
     "client.md": "test_docs_client.py",
     "connecting.md": "test_docs_connecting.py",
+    "containers.md": "test_docs_containers.py",
     "moving.md": "test_docs_moving.py",
     "pool-modes.md": "test_docs_pool_modes.py",
     "quickstart.md": "test_docs_start.py",
     "server.md": "test_docs_server.py",
     "tools.md": "test_docs_moving.py",
+    "uninstall.md": "test_docs_uninstall.py",
+    "upgrade.md": "test_docs_server.py",
 }
 NOT_RUN = {
     "CONTRIBUTING.md": "its commands are what continuous integration runs, and what ran this test",
