@@ -75,6 +75,7 @@ def test_nothing_is_left_on_a_laptop() -> None:
             run("cenote psql backend -- -c 'SELECT 1'", home, **at)
             assert (home / ".cache" / "cenote").exists()
             run(BLOCKS["laptop"], home, **at)
+            assert running.end() == 0  # it has ended already
         finally:
             for process in processes.below(home):
                 os.kill(process.pid, 9)
