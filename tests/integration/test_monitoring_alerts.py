@@ -100,7 +100,7 @@ CASES = {
             series("cenote_database_blocks_read_total", DATABASE): "0+60x60",
         },
         DATABASE,
-        "orders of shop finds only 50% of its blocks in memory",
+        "orders of shop finds only 50% of its blocks in the buffer cache",
         60,
     ),
     "CenoteTransactionIdsOld": Case(
@@ -119,7 +119,7 @@ CASES = {
             series("cenote_server_replication_slot_retained_bytes", SLOT): "2000000000x30",
         },
         SLOT,
-        "Nobody reads from slot copy of shop, for which log is kept",
+        "Replication slot copy of shop is inactive and retains write-ahead log",
     ),
     "CenoteStorageNearlyFull": Case(
         {
@@ -143,26 +143,26 @@ CASES = {
             series("cenote_storage_size_bytes", ONE): f"100x{DAY}",
         },
         ONE,
-        "shop will have used up its storage within a day",
+        "shop will run out of storage within a day",
         10 * 60,
     ),
     "CenoteScrapeFails": Case(
         {'up{job="cenote-clusters",instance="shop"}': "1 0x30"},
         {'up{job="cenote-clusters",instance="shop"}': "1x30", 'up{job="another",instance="x"}': "0x30"},
         {"job": "cenote-clusters", "instance": "shop"},
-        "The metrics of shop cannot be read",
+        "The metrics of shop cannot be scraped",
     ),
     "CenoteClusterFailing": Case(
         {series("cenote_cluster_failing", ONE): "1x30"},
         {series("cenote_cluster_failing", ONE): "0x30"},
         ONE,
-        "Something that is wanted of shop cannot be done",
+        "A change to shop cannot be applied",
     ),
     "CenoteAgentBehind": Case(
         {'cenote_agent_behind_seconds{job="cenote"}': "600x30"},
         {'cenote_agent_behind_seconds{job="cenote"}': "20x30"},
         {"job": "cenote"},
-        "The agent has not come to an end with some cluster for 10m 0s",
+        "The agent has not finished its work on a cluster for 10m 0s",
     ),
     "CenoteAgentFails": Case(
         {'cenote_agent_passes_total{outcome="failed"}': "0+2x30"},
@@ -186,7 +186,7 @@ CASES = {
             'cenote_api_requests_total{status="404"}': "0+60x30",
         },
         {},
-        "25% of the API's answers are errors of its own",
+        "25% of the API's responses are server errors (5xx)",
     ),
     "CenoteFileDescriptorsNearlyUsedUp": Case(
         {'process_open_fds{job="cenote"}': "900x30", 'process_max_fds{job="cenote"}': "1000x30"},
