@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,6 +18,7 @@ import pytest
 import yaml
 
 from cenote.host import processes
+from tests.integration.test_serve_plain_user import USER, as_user
 from tests.support.folders import server_folder
 from tests.support.pages import DOCS, blocks
 from tests.support.service import (
@@ -47,11 +50,16 @@ START_SECONDS = 60
 
 
 class Container:
-    """The script of the page as the first process of namespaces of its own."""
+    """The script of the page as the first process of namespaces of its own.
 
-    def __init__(self, data_dir: Path, capabilities: list[str]) -> None:
+    ``privileges``: the command that takes away what a container's first process does not have.  ``programs``:
+    where its ``cenote`` is.
+    """
+
+    def __init__(self, data_dir: Path, privileges: list[str], programs: Path = Path(CENOTE).parent) -> None:
         self.service = Service(data_dir)
-        self._capabilities = capabilities
+        self._privileges = privileges
+        self._programs = programs
         self._outer: subprocess.Popen[bytes] | None = None
 
     def start(self, hostname: str) -> None:
@@ -59,7 +67,6 @@ class Container:
         options = f"--port {service.api_port} --log-level info"
         script = BLOCKS["entrypoint.sh"].replace("cenote serve", f"cenote serve {options}")
         script = script.replace("25060-25089", f"{service.first_port}-{service.api_port - 1}")
-        kept = ",".join(f"+{name.lower()}" for name in self._capabilities)
         with (service.data_dir / "serve.log").open("ab") as log:
             self._outer = subprocess.Popen(
                 [
@@ -74,7 +81,7 @@ class Container:
                         "-c",
                     ),
                     'hostname "$1"; shift; exec "$@"',
-                    *("sh", hostname, "setpriv", f"--bounding-set=-all,{kept}", "--no-new-privs"),
+                    *("sh", hostname, *self._privileges),
                     *("sh", "-c", script),
                 ],
                 stdin=subprocess.DEVNULL,
@@ -82,7 +89,7 @@ class Container:
                 stderr=log,
                 env=clean_environment()
                 | {
-                    "PATH": f"{Path(CENOTE).parent}:{os.environ['PATH']}",
+                    "PATH": f"{self._programs}:{os.environ['PATH']}",
                     "CENOTE_DATA_DIR": str(service.data_dir),
                     "PUBLIC_HOST": "localhost",
                     "PYTHONUNBUFFERED": "1",
@@ -103,8 +110,34 @@ class Container:
             self.signal(signal.SIGKILL)
 
 
+def root_with(capabilities: list[str]) -> list[str]:
+    kept = ",".join(f"+{name.lower()}" for name in capabilities)
+    return ["setpriv", f"--bounding-set=-all,{kept}", "--no-new-privs"]
+
+
 @contextlib.contextmanager
 def container(capabilities: list[str]) -> Iterator[Container]:
+    with data_folder() as data_dir, running(Container(data_dir, root_with(capabilities))) as created:
+        yield created
+
+
+@contextlib.contextmanager
+def container_of_a_plain_user() -> Iterator[Container]:
+    privileges, number = as_user(), pwd.getpwnam(USER).pw_uid
+    own = privileges.index("env")
+    with data_folder() as data_dir:
+        os.chown(data_dir, number, -1)
+        programs = data_dir.parent / "bin"
+        programs.mkdir()
+        programs.chmod(0o755)
+        (programs / "cenote").write_text(f'#!/bin/sh\nexec {shlex.join(privileges[own:])} "$@"\n')
+        (programs / "cenote").chmod(0o755)
+        with running(Container(data_dir, [*privileges[:own], "--no-new-privs"], programs)) as created:
+            yield created
+
+
+@contextlib.contextmanager
+def data_folder() -> Iterator[Path]:
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("needs root and setpriv")
     if subprocess.run(
@@ -114,11 +147,15 @@ def container(capabilities: list[str]) -> Iterator[Container]:
     with server_folder() as folder:
         data_dir = folder / "data"
         data_dir.mkdir(mode=0o711)
-        created = Container(data_dir, capabilities)
-        try:
-            yield created
-        finally:
-            created.destroy()
+        yield data_dir
+
+
+@contextlib.contextmanager
+def running(created: Container) -> Iterator[Container]:
+    try:
+        yield created
+    finally:
+        created.destroy()
 
 
 def postgresql_log(running: Service) -> str:
@@ -129,8 +166,8 @@ def postgresql_log(running: Service) -> str:
 def test_a_stopped_container_shuts_its_databases_down_and_a_killed_one_recovers() -> None:
     with container([*DEFAULT, *ADDED]) as box:
         box.start("cenote")
-        running = box.service
-        with running.client() as client:
+        service = box.service
+        with service.client() as client:
             cluster = online_cluster(client, "backend")
             pool = added_pool(client, cluster["id"], "backend-pool")["connection"]["uri"]
         with psycopg.connect(cluster["connection"]["uri"]) as connection:
@@ -138,18 +175,30 @@ def test_a_stopped_container_shuts_its_databases_down_and_a_killed_one_recovers(
         ask = "SELECT count(*) FROM parts"
 
         box.signal(signal.SIGTERM)
-        assert processes.below(running.data_dir) == []
-        assert postgresql_log(running).rstrip().endswith("database system is shut down")
+        assert processes.below(service.data_dir) == []
+        assert postgresql_log(service).rstrip().endswith("database system is shut down")
 
         box.start("cenote")
         wait_until("the pool answers", 60, lambda: tried(pool, ask) == 42)
-        assert "automatic recovery" not in postgresql_log(running)
+        assert "automatic recovery" not in postgresql_log(service)
 
         box.signal(signal.SIGKILL)
-        wait_until("all has ended", 60, lambda: processes.below(running.data_dir) == [])
+        wait_until("all has ended", 60, lambda: processes.below(service.data_dir) == [])
         box.start("cenote")
         wait_until("the pool answers", 60, lambda: tried(pool, ask) == 42)
-        assert "automatic recovery" in postgresql_log(running)
+        assert "automatic recovery" in postgresql_log(service)
+
+
+def test_a_plain_user_needs_no_capability() -> None:
+    with container_of_a_plain_user() as box:
+        box.start("cenote")
+        with box.service.client() as client:
+            cluster = online_cluster(client, "backend")
+            pool = added_pool(client, cluster["id"], "backend-pool")["connection"]["uri"]
+        assert answer_of(pool) == 42
+        box.signal(signal.SIGTERM)
+        assert processes.below(box.service.data_dir) == []
+        assert postgresql_log(box.service).rstrip().endswith("database system is shut down")
 
 
 def test_a_container_of_another_name_does_not_run_the_clusters() -> None:
