@@ -1,7 +1,7 @@
-"""What may be done to a machine, as data.
+"""Changes to a machine, as data.
 
-``plan`` functions yield these; ``host`` carries them out and decides nothing.  Each may be repeated:
-doing one twice leaves the machine as doing it once.  None shows a secret in its ``repr``.
+``plan`` functions yield these; ``host/executor.py`` carries them out and decides nothing.  Each is
+idempotent.  None shows a secret in its ``repr``.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, TypeAlias
 from cenote.model.records import CertificateAuthority
 
 if TYPE_CHECKING:
-    # A command line that only names a program's files need not wait for a database driver.
+    # Commands that only need a program's paths start faster without the database driver.
     from psycopg.sql import SQL, Composed
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A server process: how it is started, and how it is recognised later by whoever did not start it.
+    """A server program: how it is started, and how a running process of it is identified.
 
-    A process is this one when the pid file names it and its working directory is ``directory``.
+    A process belongs to it when the pid file names it and its working directory is ``directory``.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Program:
     log: Path = field(repr=False)
     stamp: Path = field(repr=False)
     stop_signal: signal.Signals = field(repr=False)
-    kill_after: float = field(default=60.0, repr=False)  # seconds between the polite signal and SIGKILL
+    kill_after: float = field(default=60.0, repr=False)  # seconds between the stop signal and SIGKILL
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class MakeDirectory:
 
 @dataclass(frozen=True, slots=True)
 class WriteFile:
-    """Replace a whole file at once: readers see the old one or the new one."""
+    """Replace a file atomically."""
 
     path: Path
     content: bytes = field(repr=False)
@@ -73,7 +73,7 @@ class ShortenLog:
 
 @dataclass(frozen=True, slots=True)
 class CopyTemplate:
-    """Make a data directory out of the template of a major version; it is there whole or not at all."""
+    """Copy a data directory from the template of a major version, atomically."""
 
     version: str
     target: Path
@@ -90,7 +90,7 @@ class IssueCertificate:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Start a program on the configuration whose digest this is."""
+    """Start a program; ``digest`` is of the configuration that it will load."""
 
     program: Program
     digest: str
@@ -98,7 +98,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """Have a running program read its configuration again, and leave a stamp that says which it has read."""
+    """Reload the configuration of a running program, and leave a stamp with its digest."""
 
     program: Program
     digest: str
@@ -111,10 +111,9 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """End a server and start it again while its pooler holds the clients.
+    """Restart a server behind its paused pooler.
 
-    The pooler is left paused: it goes on by ``Resume``, once the server is ready.  Clients that are in a
-    transaction have ``patience`` seconds to come to its end.
+    The pooler stays paused until ``Resume``.  Open transactions get ``patience`` seconds to end.
     """
 
     program: Program
@@ -125,14 +124,14 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Have a paused pooler serve its clients again."""
+    """Resume a paused pooler."""
 
     pooler: Program
 
 
 @dataclass(frozen=True, slots=True)
 class EndProcesses:
-    """Kill whatever works in a folder or below it, or only the processes of one program file there."""
+    """End all processes that work in a folder or below it, or only those of one program file."""
 
     directory: Path
     executable: str | None = None
@@ -140,7 +139,7 @@ class EndProcesses:
 
 @dataclass(frozen=True, slots=True)
 class Sql:
-    """Statements for one database, as the server's own superuser; ``summary`` is what may be shown of them.
+    """SQL statements for one database, run as superuser; ``summary`` is what logs and errors may show.
 
     They run in one transaction, unless ``atomic`` is off (some statements refuse to be in one).
     """
@@ -153,14 +152,14 @@ class Sql:
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """End these clients of the pooler, by its own numbers for them; one that has left is passed over."""
+    """End clients of the pooler, by its ids for them; clients that have left are ignored."""
 
     clients: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing can be done until the machine has got further; ``reason`` says in words with what."""
+    """The pass has to wait for the machine; ``reason`` says in words for what."""
 
     reason: str
 

@@ -1,7 +1,6 @@
-"""What clusters can be put into: tags, projects and networks.
+"""Tags, projects and VPCs: records and rules, without I/O.
 
-Records and rules, without I/O.  All three are for finding and ordering: on one machine a network keeps nobody
-apart from anybody.
+All three only group clusters: on one machine a VPC isolates nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class Environment(StrEnum):
 
 
 class Tag(Record, frozen=True, kw_only=True):
-    """A tag that stays when no cluster has it."""
+    """A tag; it stays when no cluster has it."""
 
     name: str
 
@@ -96,12 +95,12 @@ def project_name(name: str, others: Iterable[Project]) -> str:
 
 
 def text(field: str, value: str | None, most: int = 255) -> str:
-    """Return a description or the like; null is empty."""
+    """Return an optional text such as a description; null is empty."""
     return _fits(field, value or "", most)
 
 
 def environment(value: str | None) -> str:
-    """Return the environment as it is written, however it was written."""
+    """Return the environment in its canonical spelling."""
     if not value:
         return ""
     for one in Environment:
@@ -119,7 +118,7 @@ def network_name(name: str, others: Iterable[VPC]) -> str:
 
 
 def ip_range(asked: str | None, others: Iterable[VPC]) -> str:
-    """Return the range of a network, in no other's; without one asked for, the first that is free."""
+    """Return the IP range of a VPC, which overlaps with no other's; by default the first free one."""
     taken = [IPv4Network(other.ip_range) for other in chain(others, DEFAULT_NETWORKS.values())]
     if not asked:
         return _first_free(taken)
@@ -135,7 +134,7 @@ def ip_range(asked: str | None, others: Iterable[VPC]) -> str:
 
 
 def _first_free(taken: Iterable[IPv4Network]) -> str:
-    """Return the first range that can be given and that overlaps with none of these."""
+    """Return the first allowed range that overlaps with none of these."""
     size = 2 ** (IPv4Network(0).max_prefixlen - _GIVEN_PREFIX)
     first, last = int(_GIVEN_FROM[0]) // size, int(_GIVEN_FROM[-1]) // size
     covered: set[int] = set()  # numbers of such ranges, counted from 0.0.0.0

@@ -1,7 +1,7 @@
-"""The records: what is wanted, and what is seen.
+"""The records: desired state, and reports of what is seen.
 
-Frozen structs without I/O, stored as JSON.  Nothing here says how a server is run, and nothing here is a
-status that could disagree with reality: ``ClusterStatus`` is computed from the two kinds of record.
+Frozen structs without I/O, stored as JSON.  No record holds a status that could disagree with reality:
+``ClusterStatus`` is computed from the two kinds of record.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Value: TypeAlias = bool | int | float | str | tuple[str, ...]  # of a setting
 
 
 class Secret:
-    """A text that does not show itself: not in ``repr``, ``str``, a log line or a traceback's variables."""
+    """A text that is hidden in ``repr``, ``str``, log lines and the variables of a traceback."""
 
     __slots__ = ("_text",)
 
@@ -64,7 +64,7 @@ class UserRole(StrEnum):
 
 
 class SourceType(StrEnum):
-    """What a firewall rule names.  Only addresses exist here; the others are things of the hosted product."""
+    """What a firewall rule names.  Only addresses work here; the others belong to the hosted product."""
 
     IP_ADDR = "ip_addr"
     DROPLET = "droplet"
@@ -74,7 +74,7 @@ class SourceType(StrEnum):
 
 
 class Access(StrEnum):
-    """What a user may do with everything that others make in the databases of the API."""
+    """A preset of privileges on the objects of other users."""
 
     READONLY = "readonly"
     READWRITE = "readwrite"
@@ -96,7 +96,7 @@ class ClusterStatus(StrEnum):
 class Node(Record, frozen=True, kw_only=True):
     """One server of a cluster, on one host, with the pooler in front of it.
 
-    ``metrics_port`` is 0 in a record that is older than metrics, until the host has chosen one.
+    ``metrics_port`` is 0 in records from before metrics, until the host has chosen one.
     """
 
     name: str
@@ -118,22 +118,22 @@ class User(Record, frozen=True, kw_only=True):
     verifier: str
     sealed_password: str
     role: UserRole = UserRole.NORMAL
-    allow_replication: bool | None = None  # None: nobody has said, and SQL may have the word
-    access: Access | None = None  # None: what is granted by SQL, and nothing besides
+    allow_replication: bool | None = None  # None: unset, SQL decides
+    access: Access | None = None  # None: only what is granted by SQL
 
     def __repr__(self) -> str:
         return f"User(name={self.name!r}, role={self.role!s})"
 
 
 class Database(Record, frozen=True, kw_only=True):
-    """A database.  With ``owner`` empty it is made for the administrator, and may be given away by SQL."""
+    """A database.  With ``owner`` empty it is created for the administrator, and SQL may change its owner."""
 
     name: str
     owner: str = ""
 
 
 class Pool(Record, frozen=True, kw_only=True):
-    """A connection pool.  With ``user`` empty each client reaches the database as whom it logged in."""
+    """A connection pool.  With ``user`` empty each client acts as the user that it logged in as."""
 
     name: str
     database: str
@@ -143,7 +143,7 @@ class Pool(Record, frozen=True, kw_only=True):
 
 
 class FirewallRule(Record, frozen=True, kw_only=True):
-    """A trusted source: who may connect.  ``value`` stands as the customer wrote it."""
+    """A trusted source.  ``value`` is as the customer wrote it."""
 
     id: UUID
     type: SourceType
@@ -168,7 +168,7 @@ class MaintenanceWindow(Record, frozen=True, kw_only=True):
 
 
 class StorageAutoscale(Record, frozen=True, kw_only=True):
-    """Storage that grows by ``increment_gib`` as soon as so many percent of it are used."""
+    """Storage that grows by ``increment_gib`` when the threshold, in percent, is used."""
 
     enabled: bool = False
     threshold_percent: int = 0
@@ -176,7 +176,7 @@ class StorageAutoscale(Record, frozen=True, kw_only=True):
 
 
 class Configuration(Record, frozen=True, kw_only=True):
-    """The settings that were chosen, by their names in the API; ``parameters`` knows what they may be."""
+    """The settings that were chosen, by their names in the API; ``parameters`` has their types and limits."""
 
     postgresql: dict[str, Value] = {}
     pgbouncer: dict[str, Value] = {}
@@ -190,7 +190,7 @@ class SinkType(StrEnum):
 
 
 class LogSink(Record, frozen=True, kw_only=True):
-    """Where the logs of a cluster are sent, too.  The configuration is sealed, as it may hold secrets."""
+    """A destination of a cluster's logs.  The configuration is sealed, as it may hold secrets."""
 
     id: UUID
     name: str
@@ -202,10 +202,10 @@ class LogSink(Record, frozen=True, kw_only=True):
 
 
 class Cluster(Record, frozen=True, kw_only=True):
-    """What is wanted of a cluster: one document, one revision.
+    """The desired state of a cluster: one document, one revision.
 
-    A cluster with ``deleted_at`` is gone for every customer; the record stays until its hosts have stopped
-    and removed all of it, and holds its ports until then.
+    A cluster with ``deleted_at`` is gone for every customer; the record, and the claims on its ports, stay
+    until its hosts have stopped and removed it.
     """
 
     id: UUID
@@ -224,11 +224,11 @@ class Cluster(Record, frozen=True, kw_only=True):
     databases: tuple[Database, ...]
     pools: tuple[Pool, ...] = ()
     tags: tuple[str, ...] = ()
-    firewall: tuple[FirewallRule, ...] = ()  # empty: everybody may connect
+    firewall: tuple[FirewallRule, ...] = ()  # empty: open to all addresses
     server_names: tuple[str, ...] = ()  # the names and addresses that clients connect to, for the certificate
     service_names: tuple[str, ...] = ()  # a customer's own names for it, for the certificate, too
     maintenance_window: MaintenanceWindow = MaintenanceWindow()
-    update_asked_at: datetime | None = None  # servers that run outdated programs since before are restarted
+    update_asked_at: datetime | None = None  # outdated servers started before this are restarted
     configuration: Configuration = Configuration()
     autoscale: StorageAutoscale = StorageAutoscale()
     sinks: tuple[LogSink, ...] = ()
@@ -249,13 +249,13 @@ class Cluster(Record, frozen=True, kw_only=True):
 
 
 class NodeStatus(Record, frozen=True, kw_only=True):
-    """What an agent sees of one node, and the revision of the record that it has carried out.
+    """An agent's report on one node.
 
-    ``reached`` is 0 until the node has worked for the first time.  ``reason`` says in words what is being
-    waited for or what failed; it is empty when nothing is left to do.  ``settings`` are what the server
-    itself says of the settings that it runs on, each with its unit.  ``size``, ``region`` and ``storage_mib``
-    are those that it has been brought to.  ``outdated`` names the servers whose programs have been
-    replaced since they were started, ``used_mib`` is what the data takes.
+    ``reached`` is the revision of the record that was carried out, 0 until the node has worked for the first
+    time.  ``reason`` says in words what is waited for or what failed; it is empty when nothing is left to do.
+    ``settings`` are the settings in force as the server reports them, each with its unit.  ``size``,
+    ``region`` and ``storage_mib`` are those in force.  ``outdated`` names the servers whose programs were
+    replaced since they were started; ``used_mib`` is the disk use of the data.
     """
 
     reached: int
@@ -280,9 +280,9 @@ class Host(Record, frozen=True, kw_only=True):
     versions: dict[str, str]
     first_port: int
     last_port: int
-    busy_ports: tuple[int, ...] = ()  # in use by programs that are none of ours
-    libraries: dict[str, tuple[str, ...]] = {}  # what a server of each version can load at its start
-    extensions: dict[str, tuple[str, ...]] = {}  # what customers can have in databases of each version
+    busy_ports: tuple[int, ...] = ()  # in use by other programs
+    libraries: dict[str, tuple[str, ...]] = {}  # loadable by a server of each version
+    extensions: dict[str, tuple[str, ...]] = {}  # available to customers, by version
 
 
 class Token(Record, frozen=True, kw_only=True):
@@ -296,7 +296,7 @@ class Token(Record, frozen=True, kw_only=True):
 
 
 class MetricsLogin(Record, frozen=True, kw_only=True):
-    """With what the metrics of all clusters are read."""
+    """The login for the metrics of all clusters."""
 
     username: str
     sealed_password: str
@@ -306,7 +306,7 @@ class MetricsLogin(Record, frozen=True, kw_only=True):
 
 
 class EventType(StrEnum):
-    """What a client of the reference can read of an event."""
+    """The types of events that clients of the DigitalOcean API know."""
 
     CLUSTER_CREATE = "cluster_create"
     CLUSTER_UPDATE = "cluster_update"
@@ -318,15 +318,15 @@ class EventType(StrEnum):
 
 
 class Note(Record, frozen=True, kw_only=True):
-    """What is to be remembered of a change.
+    """What an event or an entry of the audit trail says of a change.
 
-    Of one that somebody asked for, ``what`` is the request, as method and path, with the token and the
-    address of its holder; of one that the service makes by itself it is in words, and those are empty.
-    ``refused`` is the code that a refused call was answered with, ``count`` how many such calls there were.
+    For an API call, ``what`` is the request as method and path, with the caller's token and address; for a
+    change that the service makes by itself it is in words, and those are empty.  ``refused`` is the status of
+    a rejected call, ``count`` the number of such calls.
     """
 
     what: str
-    type: EventType | None = None  # None: of no interest to the customers of a cluster
+    type: EventType | None = None  # None: not shown to customers
     request_id: str = ""
     address: str = ""
     token_id: UUID | None = None
@@ -336,7 +336,7 @@ class Note(Record, frozen=True, kw_only=True):
 
 
 class Event(Record, frozen=True, kw_only=True):
-    """A change that was made, written together with it.  ``id`` sorts by time."""
+    """A change, written in its transaction.  ``id`` sorts by time."""
 
     id: str
     at: datetime

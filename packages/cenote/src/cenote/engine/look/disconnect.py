@@ -12,14 +12,14 @@ from cenote.model import firewall
 
 async def look(_inspector: Inspector, context: NodeContext, session: Session) -> Seen:
     if not context.cluster.firewall:
-        return Seen()  # everybody may be connected, so nobody is asked for
+        return Seen()  # open to all addresses
     direct = await session.rows(
         SUPERUSER, "SELECT pid, host(client_addr) FROM pg_stat_activity WHERE client_addr IS NOT NULL"
     )
     pooled = await session.console("SHOW CLIENTS")
     return Seen(
         _clients(direct),
-        # PgBouncer before 1.24 gives its clients no id, and cannot end a single one of them.
+        # PgBouncer before 1.24 has no client ids and cannot end single clients.
         _clients([(row["id"], row["addr"]) for row in pooled if "id" in row]),
     )
 

@@ -1,4 +1,4 @@
-"""PgBouncer of a node, as it is there."""
+"""The state of a node's PgBouncer: process, configuration, port, pause."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
     listening = found.process is not None and inspector.listens(found.process, port)
     port_not_bound = False
     if found.process is not None and not listening:
-        # The unix socket is opened last, so the port is looked for once more after that is there.
+        # PgBouncer opens its unix socket last, so with that open the port is checked once more.
         is_up = system.has_listener(context.paths.sockets / f".s.PGSQL.{port}")
         listening = inspector.listens(found.process, port)
         port_not_bound = is_up and not listening

@@ -1,4 +1,4 @@
-"""PostgreSQL of a node, as it is there."""
+"""The state of a node's PostgreSQL: data directory, configuration, process, disk use."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def look(inspector: Inspector, context: NodeContext, _session: Session) ->
 
 
 async def disk_use(inspector: Inspector, context: NodeContext) -> Use | None:
-    """Return how full the storage is, None before there is any data; the fuller, the newer the numbers."""
+    """Return the use of the storage, None before there is any data; measured more often when nearly full."""
     if not context.paths.data.exists():
         return None
     use = await inspector.disk_use(context.paths.data, _MEASURE_SECONDS)

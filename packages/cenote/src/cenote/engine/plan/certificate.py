@@ -13,7 +13,7 @@ RENEW_BEFORE = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """``names`` is empty when there is no certificate of ours, or one that cannot be read."""
+    """``names`` is empty without a readable certificate of our CA."""
 
     names: frozenset[str]
     expires_at: datetime

@@ -1,6 +1,6 @@
-"""The databases of a node's server that customers asked for through the API.
+"""The databases that were created through the API.
 
-As with roles, only a database in our book is ever dropped.
+Customers may create databases by SQL, too: only a database in our ledger is ever dropped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cenote.model.records import ADMIN_USER
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """``owners`` has every database that there is, with its owner."""
+    """``owners`` maps every existing database to its owner."""
 
     owners: dict[str, str]
     made: frozenset[str]
@@ -26,7 +26,7 @@ class Seen:
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
     names = {database.name for database in context.cluster.databases}
-    # Neither CREATE nor DROP DATABASE can be in a transaction, so the book is written first and cleared last:
+    # CREATE and DROP DATABASE cannot be in a transaction, so the ledger is written first and cleared last:
     # after a crash in between, the next pass finds what is left to do.
     for name in sorted(names - seen.made):
         yield Sql(

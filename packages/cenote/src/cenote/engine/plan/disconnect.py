@@ -1,7 +1,7 @@
-"""Connections that were opened before a trusted source was taken away.
+"""Ending connections from addresses that are no longer trusted sources.
 
-Both servers ask their rules when a client logs in, and never again.  So whoever is connected and may not be
-is disconnected here, on every pass: a login that was under way when the rules changed is caught by the next.
+Both servers check their HBA rules at login only.  So every pass ends the open connections that the rules
+would not admit; a login that was in progress when the rules changed is caught by the next pass.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
     if direct:
         yield Sql(
             SUPERUSER,
-            f"disconnecting {_some(direct)} that trusted sources leave out",
+            f"disconnecting {_some(direct)} outside the trusted sources",
             tuple(
-                # The address again: the pid may be somebody else's by then.
+                # Check the address again: the pid may have been reused.
                 SQL(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                     " WHERE pid = {} AND client_addr = {}::inet"

@@ -1,12 +1,11 @@
-"""The presets ``readonly`` and ``readwrite``: what a user may do with everything that others make.
+"""Privileges of the presets ``readonly`` and ``readwrite`` on other users' objects.
 
-A preset covers all schemas, tables, views and sequences of the databases in the record: those that are there,
-and through default privileges those that any user in the record makes later.  The role that PostgreSQL brings
-for this, ``pg_read_all_data``, will not do: it also opens the catalogs with everybody's verifiers and with
-the passwords of subscriptions.
+A preset covers all schemas, tables, views and sequences of the databases in the record: the existing ones,
+and through default privileges those that any user in the record creates later.  PostgreSQL's own role for
+this, ``pg_read_all_data``, will not do: it also opens the catalogs with all verifiers and with the passwords
+of subscriptions.
 
-What was carried out is noted in our book, so that a pass over a cluster where nothing has changed asks one
-question.
+The ledger records what was granted, so that a pass over an unchanged cluster needs a single query.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from cenote.model.records import Access, Cluster
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The names in our book of the grants that were carried out."""
+    """The grants in the ledger, by name."""
 
     noted: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class _Privileges:
-    """Sorted, as they are compared with what is granted."""
+    """Sorted, for comparison with the privileges granted."""
 
     schemas: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
@@ -61,18 +60,18 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
     current = {(user, database) for user, database, _ in names.values()}
     for name in sorted(seen.noted - names.keys()):
         user, database, _ = name.split("/")
-        # With a role or a database its grants go, too, and another preset has replaced this one already.
+        # A dropped role or database took its grants along, and another preset has replaced this one.
         if (user, database) not in current and cluster.user(user) and cluster.database(database):
             yield Sql(
                 database,
-                f"taking from user {user} what a preset granted in database {database}",
+                f"revoking the grants of user {user} in database {database}",
                 (_setting(cluster, user, None),),
             )
-        yield Sql(SUPERUSER, f"forgetting a grant to user {user}", (ledger.forget_grant(name),))
+        yield Sql(SUPERUSER, f"removing a grant to user {user} from the ledger", (ledger.forget_grant(name),))
 
 
 def _names(cluster: Cluster) -> dict[str, tuple[str, str, Access]]:
-    """Return each grant that is wanted, by a name that tells whose things it covers, too."""
+    """Return the desired grants by name; the name also says whose objects they cover."""
     makers = loaded.digest(*sorted(user.name.encode() for user in cluster.users))
     return {
         f"{user.name}/{database.name}/{user.access}-{makers}": (user.name, database.name, user.access)
@@ -83,7 +82,7 @@ def _names(cluster: Cluster) -> dict[str, tuple[str, str, Access]]:
 
 
 def _setting(cluster: Cluster, user: str, access: Access | None) -> Composed:
-    """Return the statement that gives a user exactly these privileges, on what it does not own itself."""
+    """Return the statement that gives a user exactly these privileges on objects of others."""
     privileges = _PRIVILEGES[access]
     makers = [maker.name for maker in cluster.users if maker.name != user]
     body = SQL(_BODY).format(
@@ -96,7 +95,7 @@ def _setting(cluster: Cluster, user: str, access: Access | None) -> Composed:
     return SQL("DO {}").format(Literal(body.as_string(None)))
 
 
-# Whatever has the right privileges stays untouched: a grant writes a row of the catalog for each thing.
+# Objects with the right privileges stay untouched: each grant writes a row of the catalog.
 _BODY = """
 DECLARE
     grantee_name CONSTANT text := {user};

@@ -1,7 +1,6 @@
-"""Our book in each server, the table ``cenote.made`` of the database ``postgres``: what was made by us.
+"""The ledger of what we created on a server: the table ``cenote.made`` of the database ``postgres``.
 
-Beside roles and databases it names the grants that were carried out, each as ``user/database/what``; no name
-that we make has a slash in it.
+Beside roles and databases it lists grants, each as ``user/database/what``; names in the record have no slash.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ def forget_grant(name: str) -> Composed:
 
 
 def forget_user(name: str) -> Composed:
-    """A role of this name that is made later has none of the grants of the one that goes."""
+    """A later role of the same name has none of these grants."""
     return SQL("DELETE FROM cenote.made WHERE kind = 'grant' AND split_part(name, '/', 1) = {}").format(
         Literal(name)
     )

@@ -29,10 +29,10 @@ def write_differing(
     seen: Loaded,
     digest: str,
 ) -> Plan:
-    """Yield a write for each file that does not hold what it should.
+    """Yield a write for each file whose content is not the desired one.
 
-    Where the stamp says that the process has read the right ones, somebody else has changed a file since and
-    may have had the process read that.  So the stamp goes first, and a reload follows, in this pass or later.
+    Where the stamp says that the process has read the right files, somebody else has changed one since and
+    may have reloaded the process.  So the stamp goes first, and a reload follows, in this pass or later.
     """
     differing = [path for path, content in contents.items() if found.get(path) != content]
     if differing and seen.process is not None and seen.digest == digest:
@@ -44,12 +44,12 @@ def write_differing(
 def is_current(
     contents: Mapping[Path, bytes], found: Mapping[Path, bytes | None], seen: Loaded, digest: str
 ) -> bool:
-    """Return whether the process has loaded what it should, so that it need not read its files again."""
+    """Return whether the process has loaded the desired configuration and needs no reload."""
     return seen.digest == digest and all(found.get(path) == content for path, content in contents.items())
 
 
 def digest(*contents: bytes) -> str:
-    """Return a short name for exactly these contents in this order, whatever they may hold."""
+    """Return a digest of these contents in this order; boundaries between them count."""
     total = hashlib.sha256()
     for content in contents:
         total.update(len(content).to_bytes(8, "big"))

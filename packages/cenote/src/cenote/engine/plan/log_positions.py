@@ -1,6 +1,6 @@
-"""The places in the logs from which sinks begin: a new one at the end of what is there.
+"""The positions in the logs that log sinks start from: for a new sink, the end of each log.
 
-How far a sink gets from there is written by ``shipping.py``.
+``agent/log_shipping.py`` advances them from there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cenote.model.records import LogSource
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The sinks that have a file, and where the logs end."""
+    """The sinks that have a position file, and where the logs end."""
 
     known: frozenset[UUID]
     ends: Mapping[LogSource, LogPosition]

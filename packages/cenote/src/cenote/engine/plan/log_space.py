@@ -1,6 +1,6 @@
-"""The space of the logs: what neither a reader nor a log sink needs any more is given back.
+"""Disk space of the logs: the part that neither readers nor log sinks need any more is given back.
 
-A server holds its log open, so a log only ever grows, and its beginning is cut out of it as a hole.
+A server holds its log open, so a log only ever grows, and its beginning is punched out as a hole.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
 
 
 def shortened(path: Path, log: LogExtent, unshipped: int | None) -> ShortenLog | None:
-    """Return the change that shortens a log of which sinks still need the bytes from ``unshipped`` on.
+    """Return the change that shortens a log; None where too little can go to be worth it.
 
-    None where too little can go to be worth it.
+    Sinks still need the bytes from ``unshipped`` on; None without sinks.
     """
     keep_from = log.size - KEPT
     if unshipped is not None:
@@ -46,12 +46,12 @@ def shortened(path: Path, log: LogExtent, unshipped: int | None) -> ShortenLog |
     keep_from -= keep_from % BLOCK
     if keep_from <= 0 or keep_from - log.begin < STEP:
         return None
-    # Without holes all there is goes at once, so what is still needed has to be little enough.
+    # Without holes the whole log goes at once, so what is still needed has to be little enough.
     may_empty = unshipped is None or unshipped >= log.size or log.size > BACKLOG
     return ShortenLog(path, keep_from, KEPT if may_empty else None)
 
 
 def _unshipped(source: LogSource, log: LogExtent, sinks: tuple[Positions, ...]) -> int | None:
-    """Return where that begins which a sink still has to get; None when there are no sinks."""
+    """Return the first byte that a sink has not been sent; None without sinks."""
     positions = [sink.at(source) for sink in sinks]
     return min((position.at if position.file == log.file else 0 for position in positions), default=None)

@@ -1,7 +1,7 @@
-"""Servers that still run the program that was installed when they were started, and not the one that is now.
+"""Restarts of servers whose program file was replaced since they were started, as by a minor release.
 
-A minor release is installed by the system's package manager, which leaves our servers alone.  They restart
-in the cluster's maintenance window, or as soon as its owner asks for it.
+The system's package manager leaves our servers running.  They restart in the cluster's maintenance window, or
+when its owner asks for it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cenote.rules import maintenance
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Since when each server runs whose program was replaced, and what PostgreSQL has read."""
+    """The start time of each outdated server, and the digest of what PostgreSQL has loaded."""
 
     outdated: dict[str, datetime]
     digest: str
@@ -26,7 +26,7 @@ class Seen:
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
     if _is_due(context, seen, context.bouncer):
-        yield Stop(context.bouncer)  # the pooler's own part starts it again
+        yield Stop(context.bouncer)  # the part PgBouncer starts it again
     if _is_due(context, seen, context.server):
         yield from restart.changes(context, seen.digest)
         yield Wait("PostgreSQL is restarting, for an update")

@@ -3,10 +3,10 @@
 A pool is an entry of ``[databases]``: its clients name it where they would name a database.  Adding or
 changing one is a reload, which keeps every client connected.
 
-One change is more than that: another user.  An entry that loses its user keeps it in PgBouncer's memory
-(https://github.com/pgbouncer/pgbouncer/issues/355), and one that gets another may find connections of the
-old one (https://github.com/pgbouncer/pgbouncer/issues/1115): clients would act as a user that they are not.
-So such an entry is taken out first, which ends the pool's clients, and comes back by a second reload.
+Changing the user of a pool takes more.  An entry that loses its user keeps it in PgBouncer's memory
+(https://github.com/pgbouncer/pgbouncer/issues/355), and one that gets another may reuse connections of the
+old one (https://github.com/pgbouncer/pgbouncer/issues/1115): clients would act as the wrong user.  So such an
+entry is removed first, which ends the pool's clients, and added again by a second reload.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The way back: a node whose cluster was deleted is stopped and removed, whatever state it is in."""
+"""Removal of a node whose cluster was deleted, whatever state it is in."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
     paths = context.paths
     if seen.has_processes:
         yield Stop(context.bouncer)
-        # Nobody needs the data any more, so the server need not write it out.
+        # Nobody needs the data any more: skip the shutdown checkpoint.
         yield Stop(replace(context.server, stop_signal=signal.SIGQUIT, kill_after=10.0))
-        # Whoever has not written its pid file yet, or has lost it, is found by its working directory.
+        # Processes without a pid file are found by their working directory.
         yield EndProcesses(paths.root)
     for present, path in zip(seen.has_folders, (paths.root, paths.sockets), strict=True):
         if present:

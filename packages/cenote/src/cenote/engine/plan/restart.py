@@ -1,7 +1,7 @@
-"""The restart that some settings of PostgreSQL need; whether one is needed, the server itself says.
+"""Restarts for settings that need one (``pending_restart``).
 
-Clients of pools do not notice: the pooler holds them meanwhile, and the part ``pooler`` has it go on when the
-server is ready.  So a pooler that was left paused, by whatever crash, goes on with the next pass.
+Clients of pools see no error: the pooler is paused meanwhile, and the part PgBouncer resumes it when the
+server is ready.  So a pooler that a crash left paused is resumed by the next pass.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cenote.model.changes import Plan, Restart, Sql, Wait
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """``pending`` names the settings that wait for a restart; ``digest`` is of what the server has read."""
+    """``pending`` names the settings that wait for a restart; ``digest`` is of the loaded configuration."""
 
     pending: tuple[str, ...]
     digest: str
@@ -31,7 +31,7 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
 
 def changes(context: NodeContext, digest: str) -> Plan:
     """Restart the server behind its pooler."""
-    # The shutdown writes a checkpoint, too; what is written before need not be written while clients wait.
+    # The shutdown writes a checkpoint while clients wait; one right before it leaves little to write.
     yield Sql(
         SUPERUSER,
         "writing a checkpoint",

@@ -1,7 +1,7 @@
-"""The roles of a node's server that customers asked for through the API.
+"""The roles that were created through the API.
 
-Customers may make roles of their own by SQL.  Those are theirs: only a role in our book (``cenote.made``) is
-ever dropped, and what it owned goes to the administrator.
+Customers may create roles by SQL, too: only a role in our ledger (``cenote.made``) is ever dropped, and what
+it owned goes to the administrator.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from cenote.model.records import ADMIN_USER, User, UserRole
 _ADMIN = SQL("LOGIN NOSUPERUSER CREATEROLE CREATEDB REPLICATION BYPASSRLS")
 _NORMAL = SQL("LOGIN NOSUPERUSER")
 _REPLICATION, _NO_REPLICATION = SQL("REPLICATION"), SQL("NOREPLICATION")
-# Since 16 the right to make roles is no right over roles that others have made.
+# Since PostgreSQL 16 CREATEROLE gives no rights over roles that others created.
 _ADMINISTERED_SINCE = 16
 _ADMINISTERED = SQL("GRANT {} TO {} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
-# The server asks for the attribute when a connection is made, and never again.
+# The server checks the attribute at connection time only.
 _END_REPLICATION = SQL(
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'walsender' AND usename = {}"
 )
@@ -32,8 +32,8 @@ _END_REPLICATION = SQL(
 class Role:
     """A role on the server.
 
-    ``fits_admin`` tells whether it has all that the administrator needs, ``administered`` whether the
-    administrator may change and grant it.
+    ``fits_admin``: it has all attributes of the administrator.  ``administered``: the administrator may alter
+    and grant it.
     """
 
     verifier: str | None = field(repr=False)
@@ -98,7 +98,7 @@ def _administered(user: User, seen: Seen) -> list[Composed]:
 
 
 def _drop(name: str, seen: Seen) -> Plan:
-    """Drop a role without losing anything: what it owned goes to the administrator."""
+    """Drop a role; what it owned goes to the administrator."""
     role = Identifier(name)
     if name in seen.roles:
         yield Sql(

@@ -1,7 +1,7 @@
 """PostgreSQL of a node: its data directory, its configuration, its process.
 
-The data directory is a copy of a template, made once and never again: whatever happens to it later, no plan
-replaces or removes it while the cluster is wanted.
+The data directory is copied from a template once.  Whatever happens to it later, no plan replaces or removes
+it before the cluster is deleted.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ EXECUTABLE = "postgres"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """``state`` is the server's own word for its condition, the last line of its pid file.
+    """``state`` is the status that the server writes into its pid file, such as ``ready`` or ``starting``.
 
-    The rest matters while it does not run.  ``orphans``: children of a server that was killed are still at
-    work on its data.  ``stale_pid_files``: lock files whose pid has gone to somebody else.  ``port_taken``:
-    somebody else listens on its port.
+    The rest matters while it is down.  ``orphans``: children of a killed server still work on its data.
+    ``stale_pid_files``: lock files whose pid was reused.  ``port_taken``: another program has
+    its port.
     """
 
     has_data: bool
@@ -50,7 +50,7 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
     digest = loaded.digest(*contents.values(), seen.certificate or b"")
     yield from loaded.write_differing(context.server, contents, seen.files, seen.loaded, digest)
     if seen.loaded.process is None:
-        # A busy orphan does not notice that its server is gone, and no other server starts until it ends.
+        # A busy orphan does not notice that its postmaster is gone, and no server starts until it ends.
         if seen.orphans:
             yield EndProcesses(context.paths.data, EXECUTABLE)
         for lock in seen.stale_pid_files:
@@ -66,7 +66,7 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
 
 
 def refuses_writes(content: bytes | None) -> bool:
-    """Return whether a configuration has the server refuse writes."""
+    """Return whether a configuration makes the server read-only."""
     return _REFUSAL in (content or b"")
 
 
