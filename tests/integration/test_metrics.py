@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from cenote.metrics import of_cluster
+from cenote.metrics import cluster_metrics
 from cenote_client import Client
 from tests.support.scraping import Samples, Scraper, value
 from tests.support.service import Service, added_pool, online_cluster, service
@@ -53,7 +53,7 @@ def test_every_metric_is_there_and_named_as_it_is_declared(scraper: Scraper, clu
             found = scraper.samples()
         finally:
             connection.execute("SELECT pg_drop_replication_slot('kept')")
-    assert found.keys() == {family.name for family in of_cluster.FAMILIES}
+    assert found.keys() == {family.name for family in cluster_metrics.FAMILIES}
     for labelled in found.values():
         assert all(dict(labels)["cluster"] == "backend" for labels in labelled)
     assert value(found, "cenote_server_replication_slot_active", slot="kept") == 0

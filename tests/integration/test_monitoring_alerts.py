@@ -263,8 +263,8 @@ def test_the_certificate_of_the_api_is_watched_too(tmp_path: Path) -> None:
 
 
 def test_what_a_runbook_names_is_there() -> None:
-    from cenote.metrics import of_cluster, of_service
+    from cenote.metrics import cluster_metrics, service_metrics
 
-    known = {family.name for family in (*of_cluster.FAMILIES, *of_service.FAMILIES)}
+    known = {family.name for family in (*cluster_metrics.FAMILIES, *service_metrics.FAMILIES)}
     for name, rule in RULES.items():
         assert set(re.findall(r"cenote_\w+", rule["annotations"]["runbook"])) <= known, name

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cenote.metrics import of_service
+from cenote.metrics import service_metrics
 from cenote.security.throttle import TRIES
 from cenote_client import Client
 from tests.support.api import BACKEND, POOL, Api, Apis, running_apis
@@ -64,7 +64,7 @@ async def scraped(api: Api, **given: Any) -> Samples:
 
 def test_every_metric_is_there_and_named_as_it_is_declared(http: httpx.Client, cluster: Any) -> None:
     found = read(http)
-    expected = {family.name for family in of_service.FAMILIES} - {of_service.CLUSTER_FAILING.name}
+    expected = {family.name for family in service_metrics.FAMILIES} - {service_metrics.CLUSTER_FAILING.name}
     for suffix in ("_bucket", "_sum", "_count"):
         expected |= {f"cenote_{name}_seconds{suffix}" for name in ("api_request", "agent_pass")}
     assert found.keys() == expected - {"cenote_api_request_seconds", "cenote_agent_pass_seconds"}

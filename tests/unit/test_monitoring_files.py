@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from cenote.metrics import of_cluster, of_service
+from cenote.metrics import cluster_metrics, service_metrics
 from cenote.metrics.text import Kind
 from tests.support.prometheus import MONITORING
 
-FAMILIES = {family.name: family for family in (*of_cluster.FAMILIES, *of_service.FAMILIES)}
+FAMILIES = {family.name: family for family in (*cluster_metrics.FAMILIES, *service_metrics.FAMILIES)}
 DASHBOARD: Any = json.loads((MONITORING / "grafana-dashboard.json").read_text())
 NAME = re.compile(r"\b(?:cenote|process)_[a-z_]+\b")
 
@@ -49,7 +49,7 @@ def test_a_metric_that_is_named_is_exposed(expression: str) -> None:
 
 def test_every_metric_of_clusters_is_shown_or_watched() -> None:
     used = {name for expression in expressions() for name in NAME.findall(expression)}
-    unused = {family.name for family in of_cluster.FAMILIES} - used
+    unused = {family.name for family in cluster_metrics.FAMILIES} - used
     # Where reading and writing are timed is a setting of the server, and is off as a rule.
     assert unused == {
         "cenote_database_block_read_seconds_total",

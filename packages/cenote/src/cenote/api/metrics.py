@@ -13,8 +13,8 @@ from cenote.api import credentials
 from cenote.api.auth import READ, UPDATE, VIEW_CREDENTIALS, authenticate
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
 from cenote.errors import Unavailable
-from cenote.metrics import of_service
-from cenote.metrics.of_service import ServiceState
+from cenote.metrics import service_metrics
+from cenote.metrics.service_metrics import ServiceState
 from cenote.metrics.text import CONTENT_TYPE
 from cenote.model.records import Cluster, MetricsLogin, Secret
 from cenote.security import basic_auth
@@ -110,7 +110,7 @@ async def get_service_metrics(request: Call) -> ASGIResponse:
         numbers = await service.observer.service()
     except Unavailable:
         numbers = None
-    page = of_service.render(service.requests, _told(service), numbers)
+    page = service_metrics.render(service.requests, _told(service), numbers)
     return ASGIResponse(body=page, headers={"content-type": CONTENT_TYPE})
 
 

@@ -24,8 +24,8 @@ from cenote.errors import Conflict, NotFound, TooManyRequests, Unavailable
 from cenote.host import files
 from cenote.http.timeouts import TimeoutProtocol
 from cenote.http.tls_listener import RETRY_SECONDS, TLSListener
-from cenote.metrics import of_cluster
-from cenote.metrics.of_cluster import Observed
+from cenote.metrics import cluster_metrics
+from cenote.metrics.cluster_metrics import Observed
 from cenote.metrics.text import CONTENT_TYPE
 from cenote.model import catalog, firewall
 from cenote.model.paths import Layout
@@ -195,7 +195,7 @@ class MetricsEndpoint:
         )
         full_version = catalog.versions(self._store.hosts()).get(cluster.version, cluster.version)
         # A page of many databases takes a while to write.
-        return await asyncio.to_thread(of_cluster.render, cluster, full_version, found)
+        return await asyncio.to_thread(cluster_metrics.render, cluster, full_version, found)
 
     async def _asked(self, id: UUID, what: str, question: Callable[[], Awaitable[T]]) -> T | None:
         """Return the answer to a question; None when there is none, or it takes too long.
