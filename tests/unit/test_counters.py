@@ -34,7 +34,7 @@ def test_answers_are_counted_by_status_and_timed_by_operation() -> None:
     requests = Requests()
     for status in (200, 200, 404):
         requests.add("GET", "/v2/databases", status, 0.003)
-    assert requests.answers == {("GET", "/v2/databases", 200): 2, ("GET", "/v2/databases", 404): 1}
+    assert requests.responses == {("GET", "/v2/databases", 200): 2, ("GET", "/v2/databases", 404): 1}
     [histogram] = requests.seconds.values()
     assert sum(histogram.counts) == 3
     assert histogram.counts[3] == 3  # up to 5 ms

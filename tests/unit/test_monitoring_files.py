@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from cenote.metrics import cluster_metrics, service_metrics
-from cenote.metrics.text import Kind
+from cenote.metrics.exposition import Kind
 from tests.support.prometheus import MONITORING
 
 FAMILIES = {family.name: family for family in (*cluster_metrics.FAMILIES, *service_metrics.FAMILIES)}

@@ -1,7 +1,8 @@
-"""Metrics: the login with which those of all clusters are read, where they are, and those of the service."""
+"""Metrics: their credentials, the targets and CA certificates for Prometheus, and the service's own page."""
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 
 import msgspec
@@ -14,8 +15,8 @@ from cenote.api.auth import READ, UPDATE, VIEW_CREDENTIALS, authenticate
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
 from cenote.errors import Unavailable
 from cenote.metrics import service_metrics
+from cenote.metrics.exposition import CONTENT_TYPE
 from cenote.metrics.service_metrics import ServiceState
-from cenote.metrics.text import CONTENT_TYPE
 from cenote.model.records import Cluster, MetricsLogin, Secret
 from cenote.security import basic_auth
 
@@ -110,8 +111,10 @@ async def get_service_metrics(request: Call) -> ASGIResponse:
         numbers = await service.observer.service()
     except Unavailable:
         numbers = None
-    page = service_metrics.render(service.requests, _told(service), numbers)
-    return ASGIResponse(body=page, headers={"content-type": CONTENT_TYPE})
+    page = service_metrics.collect(service.requests, _state(service), numbers)
+    # In a thread, so that other requests need not wait for it.
+    body = await asyncio.to_thread(page.render)
+    return ASGIResponse(body=body, headers={"content-type": CONTENT_TYPE})
 
 
 def _target(service: Service, cluster: Cluster) -> TargetView:
@@ -130,7 +133,7 @@ def _target(service: Service, cluster: Cluster) -> TargetView:
     )
 
 
-def _told(service: Service) -> ServiceState:
+def _state(service: Service) -> ServiceState:
     statuses, failing = [], []
     for stored in service.store.clusters(deleted=False):
         cluster = stored.value

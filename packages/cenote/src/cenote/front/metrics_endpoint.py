@@ -25,8 +25,8 @@ from cenote.host import files
 from cenote.http.timeouts import TimeoutProtocol
 from cenote.http.tls_listener import RETRY_SECONDS, TLSListener
 from cenote.metrics import cluster_metrics
-from cenote.metrics.cluster_metrics import Observed
-from cenote.metrics.text import CONTENT_TYPE
+from cenote.metrics.cluster_metrics import ClusterNumbers
+from cenote.metrics.exposition import CONTENT_TYPE
 from cenote.model import catalog, firewall
 from cenote.model.paths import Layout
 from cenote.model.records import Cluster, Node
@@ -187,7 +187,7 @@ class MetricsEndpoint:
             self._asked(cluster.id, "server", lambda: self._observer.server(cluster)),
             self._asked(cluster.id, "pools", lambda: self._observer.pools(cluster)),
         )
-        found = Observed(
+        found = ClusterNumbers(
             status=self._store.status(cluster.id, cluster.primary.name),
             certificate_expires_at=_expiry(self._certificate(cluster.id)),
             server=server,

@@ -1,4 +1,4 @@
-"""What is exposed to Prometheus: the text format, and the metrics of a cluster and of the service itself.
+"""Prometheus metrics of the clusters and of the service.
 
-Pure: numbers go in, text comes out.  Names follow https://prometheus.io/docs/practices/naming.
+Pure: numbers go in, a page of text comes out.  Names follow https://prometheus.io/docs/practices/naming.
 """

@@ -1,4 +1,4 @@
-"""The metrics of one cluster: its server, its databases, its pooler, its pools, its storage."""
+"""The metrics of one cluster: its server, databases, pooler, pools and storage."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from cenote.metrics.text import Family, Kind, Page
+from cenote.metrics.exposition import Family, Kind, Page
 from cenote.model.records import Cluster, NodeStatus
 from cenote.rules import configuration
 from cenote.stats.observer import DatabaseNumbers, PoolNumbers, ServerNumbers
@@ -14,77 +14,95 @@ from cenote.stats.observer import DatabaseNumbers, PoolNumbers, ServerNumbers
 _MIB = 2**20
 
 
-def _counter(name: str, help: str) -> Family:
-    return Family(f"cenote_{name}", Kind.COUNTER, help)
+def _counter(name: str, help: str, *labels: str) -> Family:
+    return Family(f"cenote_{name}", Kind.COUNTER, help, labels)
 
 
-def _gauge(name: str, help: str) -> Family:
-    return Family(f"cenote_{name}", Kind.GAUGE, help)
+def _gauge(name: str, help: str, *labels: str) -> Family:
+    return Family(f"cenote_{name}", Kind.GAUGE, help, labels)
 
 
-CLUSTER = _gauge("cluster_info", "What the cluster is; always 1.")
-FAILING = _gauge("cluster_failing", "Whether the agent cannot carry out what is wanted of the cluster.")
-CERTIFICATE = _gauge(
-    "cluster_certificate_expiry_timestamp_seconds", "When the certificate that the servers show expires."
+CLUSTER = _gauge(
+    "cluster_info", "Version, size and region of the cluster; always 1.", "id", "version", "size", "region"
 )
-STORAGE_USED = _gauge("storage_used_bytes", "What the data takes, as the agent last measured it.")
-STORAGE_SIZE = _gauge("storage_size_bytes", "What the data may take.")
+FAILING = _gauge("cluster_failing", "Whether the agent fails to apply the cluster's configuration.")
+CERTIFICATE = _gauge(
+    "cluster_certificate_expiry_timestamp_seconds", "When the certificate of the cluster's servers expires."
+)
+STORAGE_USED = _gauge("storage_used_bytes", "Storage in use, as last measured by the agent.")
+STORAGE_SIZE = _gauge("storage_size_bytes", "Storage of the cluster's plan.")
 
 SERVER_UP = _gauge("server_up", "Whether PostgreSQL answered this scrape.")
 SERVER_STARTED = _gauge("server_start_time_seconds", "When PostgreSQL was started.")
-CONNECTIONS = _gauge("server_connections", "Client connections of PostgreSQL, pools' among them, by state.")
-CONNECTIONS_ALLOWED = _gauge("server_connections_allowed", "Client connections that PostgreSQL takes.")
+CONNECTIONS = _gauge(
+    "server_connections", "Client connections of PostgreSQL by state, including pools'.", "state"
+)
+CONNECTIONS_ALLOWED = _gauge("server_connections_allowed", "Maximum client connections of PostgreSQL.")
 LONGEST_TRANSACTION = _gauge(
-    "server_longest_transaction_seconds", "How long the oldest transaction of a client has been open."
+    "server_longest_transaction_seconds", "Age of the oldest open transaction of a client."
 )
-LOCKS_WAITED_FOR = _gauge("server_connections_waiting_for_locks", "Client connections that wait for a lock.")
-WAL = _counter("server_wal_bytes_total", "Write-ahead log that was ever written.")
+LOCKS_WAITED_FOR = _gauge("server_connections_waiting_for_locks", "Client connections waiting for a lock.")
+WAL = _counter("server_wal_bytes_total", "Write-ahead log (WAL) written.")
 SLOT_RETAINED = _gauge(
-    "server_replication_slot_retained_bytes", "Write-ahead log that is kept for a replication slot."
+    "server_replication_slot_retained_bytes", "WAL retained by a replication slot.", "slot"
 )
-SLOT_ACTIVE = _gauge("server_replication_slot_active", "Whether somebody reads from a replication slot.")
+SLOT_ACTIVE = _gauge("server_replication_slot_active", "Whether a replication slot is being read.", "slot")
 
-DATABASE_SIZE = _gauge("database_size_bytes", "Size of a database, measured at most once a minute.")
-DATABASE_CONNECTIONS = _gauge("database_connections", "Connections to a database, our own among them.")
-DATABASE_AGE = _gauge("database_transaction_id_age", "Transactions since the oldest that is not frozen yet.")
+DATABASE_SIZE = _gauge(
+    "database_size_bytes", "Size of a database, measured at most once a minute.", "database"
+)
+DATABASE_CONNECTIONS = _gauge(
+    "database_connections", "Connections to a database, including Cenote's own.", "database"
+)
+DATABASE_AGE = _gauge(
+    "database_transaction_id_age",
+    "Age of a database's oldest unfrozen transaction ID, in transactions.",
+    "database",
+)
 _DATABASE_COUNTERS = {
     "commits": "Transactions committed.",
     "rollbacks": "Transactions rolled back.",
-    "blocks_hit": "Blocks that were found in the buffer cache.",
-    "blocks_read": "Blocks that had to be read.",
-    "block_read_seconds": "Time spent reading blocks, where track_io_timing is on.",
-    "block_write_seconds": "Time spent writing blocks, where track_io_timing is on.",
+    "blocks_hit": "Blocks found in the buffer cache.",
+    "blocks_read": "Blocks read because they were not in the buffer cache.",
+    "block_read_seconds": "Time spent reading blocks, if track_io_timing is on.",
+    "block_write_seconds": "Time spent writing blocks, if track_io_timing is on.",
     "rows_returned": "Rows read by scans.",
-    "rows_fetched": "Rows fetched by way of an index.",
+    "rows_fetched": "Rows fetched by index scans.",
     "rows_inserted": "Rows inserted.",
     "rows_updated": "Rows updated.",
     "rows_deleted": "Rows deleted.",
-    "conflicts": "Queries cancelled because of a conflict with recovery.",
-    "deadlocks": "Deadlocks.",
-    "temporary_files": "Temporary files that queries made.",
+    "conflicts": "Queries canceled due to conflicts with recovery.",
+    "deadlocks": "Deadlocks detected.",
+    "temporary_files": "Temporary files created by queries.",
     "temporary_bytes": "Bytes written to temporary files.",
 }
 DATABASE_COUNTERS = {
-    field: _counter(f"database_{field}_total", help) for field, help in _DATABASE_COUNTERS.items()
+    field: _counter(f"database_{field}_total", help, "database") for field, help in _DATABASE_COUNTERS.items()
 }
 
 POOLER_UP = _gauge("pooler_up", "Whether PgBouncer answered this scrape.")
-POOLER_ROOM = _gauge("pooler_servers_allowed", "Server connections that all pools may have together.")
-POOL_SIZE = _gauge("pool_size", "Server connections that a pool may have.")
-POOL_CLIENTS = _gauge("pool_clients", "Client connections of a pool, by state: active or waiting.")
-POOL_SERVERS = _gauge("pool_servers", "Server connections of a pool, by state: active, idle or connecting.")
-POOL_LONGEST_WAIT = _gauge("pool_longest_wait_seconds", "How long the first waiting client has waited.")
+POOLER_CAPACITY = _gauge("pooler_servers_allowed", "Maximum server connections of all pools together.")
+POOL_SIZE = _gauge("pool_size", "Maximum server connections of a pool.", "pool")
+POOL_CLIENTS = _gauge(
+    "pool_clients", "Client connections of a pool by state: active or waiting.", "pool", "state"
+)
+POOL_SERVERS = _gauge(
+    "pool_servers", "Server connections of a pool by state: active, idle or connecting.", "pool", "state"
+)
+POOL_LONGEST_WAIT = _gauge(
+    "pool_longest_wait_seconds", "Wait of the client that is first in a pool's queue.", "pool"
+)
 _POOL_COUNTERS = {
-    "transactions": ("transactions", "Transactions that went through."),
-    "queries": ("queries", "Queries that went through."),
-    "transaction_seconds": ("in_transactions", "Time that server connections were in a transaction."),
-    "query_seconds": ("in_queries", "Time that server connections worked on queries."),
-    "wait_seconds": ("waited", "Time that clients waited for a server connection."),
-    "received_bytes": ("received_bytes", "Bytes that clients sent."),
-    "sent_bytes": ("sent_bytes", "Bytes that were sent to clients."),
+    "transactions": ("transactions", "Transactions pooled."),
+    "queries": ("queries", "Queries pooled."),
+    "transaction_seconds": ("in_transactions", "Time that server connections spent in transactions."),
+    "query_seconds": ("in_queries", "Time that server connections spent executing queries."),
+    "wait_seconds": ("waited", "Time that clients spent waiting for a server connection."),
+    "received_bytes": ("received_bytes", "Bytes received from clients."),
+    "sent_bytes": ("sent_bytes", "Bytes sent to clients."),
 }
 POOL_COUNTERS = {
-    field: _counter(f"pool_{name}_total", help) for name, (field, help) in _POOL_COUNTERS.items()
+    field: _counter(f"pool_{name}_total", help, "pool") for name, (field, help) in _POOL_COUNTERS.items()
 }
 
 FAMILIES = (
@@ -92,14 +110,14 @@ FAMILIES = (
     *(SERVER_UP, SERVER_STARTED, CONNECTIONS, CONNECTIONS_ALLOWED, LONGEST_TRANSACTION, LOCKS_WAITED_FOR),
     *(WAL, SLOT_RETAINED, SLOT_ACTIVE),
     *(DATABASE_SIZE, DATABASE_CONNECTIONS, DATABASE_AGE, *DATABASE_COUNTERS.values()),
-    *(POOLER_UP, POOLER_ROOM, POOL_SIZE, POOL_CLIENTS, POOL_SERVERS, POOL_LONGEST_WAIT),
+    *(POOLER_UP, POOLER_CAPACITY, POOL_SIZE, POOL_CLIENTS, POOL_SERVERS, POOL_LONGEST_WAIT),
     *POOL_COUNTERS.values(),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
-    """What a scrape has found; None is who did not answer."""
+class ClusterNumbers:
+    """The numbers that a scrape reads; None for a source that did not answer."""
 
     status: NodeStatus | None
     certificate_expires_at: datetime | None
@@ -107,32 +125,35 @@ class Observed:
     pools: Mapping[str, PoolNumbers] | None
 
 
-def render(cluster: Cluster, full_version: str, observed: Observed) -> bytes:
+def render(cluster: Cluster, full_version: str, numbers: ClusterNumbers) -> bytes:
     page = Page(cluster=cluster.name)
-    about = {"id": str(cluster.id), "version": full_version, "size": cluster.size, "region": cluster.region}
-    page.add(CLUSTER, 1, **about)
-    if observed.certificate_expires_at is not None:
-        page.add(CERTIFICATE, observed.certificate_expires_at.timestamp())
-    if observed.status is not None:
-        page.add(FAILING, observed.status.failing)
-        page.add(STORAGE_USED, observed.status.used_mib * _MIB)
+    info = {"id": str(cluster.id), "version": full_version, "size": cluster.size, "region": cluster.region}
+    page.add(CLUSTER, 1, **info)
+    if numbers.certificate_expires_at is not None:
+        page.add(CERTIFICATE, numbers.certificate_expires_at.timestamp())
+    if numbers.status is not None:
+        page.add(FAILING, numbers.status.failing)
+        page.add(STORAGE_USED, numbers.status.used_mib * _MIB)
     page.add(STORAGE_SIZE, cluster.storage_mib * _MIB)
-    page.add(SERVER_UP, observed.server is not None)
-    if observed.server is not None:
-        _add_server(page, observed.server)
-    page.add(POOLER_UP, observed.pools is not None)
-    page.add(POOLER_ROOM, configuration.pool_capacity(cluster))
+    page.add(SERVER_UP, numbers.server is not None)
+    if numbers.server is not None:
+        _add_server(page, numbers.server)
+    page.add(POOLER_UP, numbers.pools is not None)
+    page.add(POOLER_CAPACITY, configuration.pool_capacity(cluster))
     for pool in cluster.pools:
         page.add(POOL_SIZE, pool.size, pool=pool.name)
-        if observed.pools is not None:
-            _add_pool(page, pool.name, observed.pools.get(pool.name, PoolNumbers()))
-    # Where every database has a pool of its own accord; PgBouncer may know further names, of clients' making.
-    for database in cluster.databases:
-        if observed.pools is not None and cluster.pool(database.name) is None:
-            numbers = observed.pools.get(database.name)
-            if numbers is not None:
-                _add_pool(page, database.name, numbers)
+    if numbers.pools is not None:
+        _add_pools(page, cluster, numbers.pools)
     return page.render()
+
+
+def _add_pools(page: Page, cluster: Cluster, pools: Mapping[str, PoolNumbers]) -> None:
+    for pool in cluster.pools:
+        _add_pool(page, pool.name, pools.get(pool.name, PoolNumbers()))
+    # Each database has a default pool of its name.  Other names that PgBouncer lists were made up by clients.
+    for database in cluster.databases:
+        if database.name in pools and cluster.pool(database.name) is None:
+            _add_pool(page, database.name, pools[database.name])
 
 
 def _add_server(page: Page, server: ServerNumbers) -> None:

@@ -1,4 +1,7 @@
-"""Counting how long things take, for next to nothing."""
+"""Counters and histograms of requests and reconciliation passes, read at each scrape.
+
+They are incremented on one event loop, so without locks: that is what makes them cheap on every request.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,12 @@ from bisect import bisect_left
 from enum import StrEnum
 from uuid import UUID
 
-# Seconds: from an answer out of memory to one that waits for a server's restart.
+# In seconds: from a response out of memory to one that waits for the restart of a server.
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Histogram:
-    """How many seconds each of many things took; ``counts`` has one more for those above all bounds."""
+    """Durations in seconds by upper bound; the last of ``counts`` is of those above all bounds."""
 
     __slots__ = ("bounds", "counts", "sum")
 
@@ -27,17 +30,17 @@ class Histogram:
 
 
 class Requests:
-    """The API's answers, by method, path of the operation, and status."""
+    """Responses of the API by method, path of the operation and status."""
 
-    __slots__ = ("answers", "seconds")
+    __slots__ = ("responses", "seconds")
 
     def __init__(self) -> None:
-        self.answers: dict[tuple[str, str, int], int] = {}
+        self.responses: dict[tuple[str, str, int], int] = {}
         self.seconds: dict[tuple[str, str], Histogram] = {}
 
     def add(self, method: str, path: str, status: int, seconds: float) -> None:
         key = method, path, status
-        self.answers[key] = self.answers.get(key, 0) + 1
+        self.responses[key] = self.responses.get(key, 0) + 1
         histogram = self.seconds.get((method, path))
         if histogram is None:
             histogram = self.seconds[method, path] = Histogram()
@@ -45,7 +48,7 @@ class Requests:
 
 
 class PassResult(StrEnum):
-    """What a pass over a node came to; one that waits is made again until it does not."""
+    """The outcome of a reconciliation pass over a node; a waiting one is repeated."""
 
     DONE = "done"
     WAITING = "waiting"
@@ -53,7 +56,7 @@ class PassResult(StrEnum):
 
 
 class Passes:
-    """The agent's passes over the nodes of a host."""
+    """The agent's reconciliation passes over the nodes of a host."""
 
     __slots__ = ("_unfinished", "outcomes", "seconds")
 
@@ -63,7 +66,7 @@ class Passes:
         self._unfinished: dict[UUID, float] = {}
 
     def begin(self, id: UUID) -> float:
-        """Return when that was, by the monotonic clock."""
+        """Return the time of the beginning, of the monotonic clock."""
         now = time.monotonic()
         self._unfinished.setdefault(id, now)
         return now
@@ -78,6 +81,6 @@ class Passes:
         self._unfinished.pop(id, None)
 
     def behind(self) -> float:
-        """Return for how many seconds the work on some node has not come to its end; 0 when all has."""
+        """Return the age in seconds of the oldest change not yet applied to a node; 0 without any."""
         began = min(self._unfinished.values(), default=None)
         return 0.0 if began is None else time.monotonic() - began
