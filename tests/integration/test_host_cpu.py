@@ -1,13 +1,16 @@
-"""What processors have done, for a real PostgreSQL and for the machine."""
+"""CPU times of the machine and of a real PostgreSQL."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from cenote.host.cpu import Efforts
+from cenote.host.cpu import CpuUsage, ProcessTable
 from tests.support.agent import Agents, AtWork, ask, running, running_agents
 
 
@@ -16,19 +19,19 @@ def agents() -> Iterator[Agents]:
     yield from running_agents()
 
 
-def test_a_query_that_works_is_seen_on_its_server_and_the_sessions_are_counted(agents: Agents) -> None:
+def test_a_running_query_adds_to_the_cpu_time_of_its_server_and_sessions_are_counted(agents: Agents) -> None:
     async def scenario(work: AtWork) -> None:
         cluster = await work.cluster()
         server = running(work.server(cluster)).pid
-        before = Efforts().of(server)
+        before = CpuUsage().read(server)
         counting = "SELECT count(*) FROM generate_series(1, 3000000)"
         asking = asyncio.create_task(ask(cluster, counting))
         most = 0
         while not asking.done():
-            most = max(most, Efforts().of(server).sessions)
+            most = max(most, CpuUsage().read(server).sessions)
             await asyncio.sleep(0.02)
         assert await asking == 3_000_000
-        after = Efforts().of(server)
+        after = CpuUsage().read(server)
         assert after.server > before.server
         assert after.busy - before.busy >= after.server - before.server - 0.05  # it counts in ticks
         assert after.processors >= 1
@@ -37,19 +40,38 @@ def test_a_query_that_works_is_seen_on_its_server_and_the_sessions_are_counted(a
     agents.run(scenario)
 
 
-def test_what_ended_sessions_have_used_stays_in_the_sum(agents: Agents) -> None:
+def test_the_cpu_time_of_ended_sessions_stays_in_the_sum(agents: Agents) -> None:
     async def scenario(work: AtWork) -> None:
         cluster = await work.cluster()
         server = running(work.server(cluster)).pid
         await ask(cluster, "SELECT count(*) FROM generate_series(1, 2000000)", pool=None)
-        ended = Efforts().of(server).server
+        ended = CpuUsage().read(server).server
         assert ended > 0
-        assert Efforts().of(server).server >= ended
+        assert CpuUsage().read(server).server >= ended
 
     agents.run(scenario)
 
 
-def test_a_server_that_is_not_there_has_done_nothing() -> None:
-    found = Efforts().of(None)
+def test_without_a_server_the_times_of_the_machine_are_read() -> None:
+    found = CpuUsage().read(None)
     assert (found.server, found.sessions) == (0, 0)
     assert found.busy > 0
+
+
+def test_a_scan_finds_the_children_of_a_process() -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        try:
+            assert child.pid in ProcessTable().children(os.getpid())
+        finally:
+            child.kill()
+
+
+def test_scanning_all_processes_takes_at_most_a_tenth_of_the_time() -> None:
+    seconds = itertools.count()  # each look at the clock is a second later, so a scan takes a second
+    table = ProcessTable(clock=lambda: next(seconds))
+    calls = 200
+    for _ in range(calls):
+        table.children(os.getpid())
+    passed = next(seconds)
+    scans = passed - calls  # the clock is read once for a call, and once more for a scan
+    assert 2 <= scans <= passed / 10

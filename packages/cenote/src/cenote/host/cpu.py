@@ -1,4 +1,8 @@
-"""What processors have done: all of the machine, and for one server with all its processes (proc(5))."""
+"""CPU time of the machine, and of one server with all its processes.
+
+The times of a server's processes are read from /proc: psutil scans all processes for the children of one, and
+builds an object for each, which takes more than twice as long with 500 sessions.
+"""
 
 from __future__ import annotations
 
@@ -6,89 +10,94 @@ import os
 import re
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+
+import psutil
 
 from cenote.host import processes, system
 from cenote.stats.observer import MachineNumbers
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-# In the title that PostgreSQL gives to the process of a session: where its client is.
+# The address of the client, in the process title that PostgreSQL sets for a session.
 _SESSION = re.compile(rb"\[local\]|\d\(\d+\)")
-_SHARE = 10  # a scan of all processes takes at most one part in so many of the time
+_INTERVAL = 10  # scans of all processes are at least this many times their duration apart
 
 
-class _Child(NamedTuple):
+class _Times(NamedTuple):
     parent: int
-    ticks: int
+    own: int  # clock ticks, in user and system mode
+    ended_children: int
 
 
-class Efforts:
-    """Reads them; calls may come from several threads."""
+class CpuUsage:
+    """Reads CPU times; may be called from several threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._scanned: dict[int, _Child] = {}
-        self._good_until = 0.0
+        self._processes = ProcessTable()
 
-    def of(self, server: int | None) -> MachineNumbers:
-        """Return what the machine has done, and the server with this pid, if any; OSError without /proc."""
-        busy, idle = _machine()
+    def read(self, server: int | None) -> MachineNumbers:
+        """Return the CPU times of the machine and of the server with this pid; OSError without /proc."""
+        times = psutil.cpu_times()
         ticks, sessions = (0, 0) if server is None else self._server(server)
         return MachineNumbers(
-            processors=system.cpus(), busy=busy, idle=idle, server=ticks / _TICKS, sessions=sessions
+            processors=system.cpus(),
+            # Time stolen by the hypervisor was not available; during iowait the processor is idle.
+            busy=times.user + times.nice + times.system + times.irq + times.softirq + times.steal,
+            idle=times.idle + times.iowait,
+            server=ticks / _TICKS,
+            sessions=sessions,
         )
 
     def _server(self, pid: int) -> tuple[int, int]:
-        """Return the ticks of a server with what its children have used, and how many sessions it has.
-
-        Of those that have ended, the server itself has the sum.
-        """
-        own = _stat(pid)
+        """Return the clock ticks of a server and all its children, and the number of its sessions."""
+        own = _times(pid)
         if own is None:
             return 0, 0
-        total, sessions = sum(own[1:5]), 0
+        total, sessions = own.own + own.ended_children, 0
         for child, ticks in self._children(pid).items():
             total += ticks
             sessions += bool(_SESSION.search(_title(child)))
         return total, sessions
 
     def _children(self, pid: int) -> dict[int, int]:
+        """Return the children of a process and their clock ticks."""
         try:
-            named = Path(f"/proc/{pid}/task/{pid}/children").read_bytes().split()
-        except OSError:  # not every kernel has this file
-            return {child: one.ticks for child, one in self._scan().items() if one.parent == pid}
-        found = {int(child): _stat(int(child)) for child in named}
-        return {child: sum(stat[1:3]) for child, stat in found.items() if stat is not None}
+            pids = Path(f"/proc/{pid}/task/{pid}/children").read_bytes().split()
+        except OSError:  # the kernel was built without this file
+            return self._processes.children(pid)
+        found = {int(child): _times(int(child)) for child in pids}
+        return {child: times.own for child, times in found.items() if times is not None}
 
-    def _scan(self) -> dict[int, _Child]:
-        """Return all processes, as they were a moment ago."""
+
+class ProcessTable:
+    """All processes of the machine, scanned for at most a tenth of the time: scans are reused until then."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._processes: dict[int, _Times] = {}
+        self._next_scan = float("-inf")
+
+    def children(self, pid: int) -> dict[int, int]:
+        """Return the children of a process and their clock ticks."""
         with self._lock:
-            begin = time.monotonic()
-            if begin >= self._good_until:
-                found = {int(name): _stat(int(name)) for name in os.listdir("/proc") if name.isdigit()}
-                self._scanned = {
-                    pid: _Child(stat[0], sum(stat[1:3])) for pid, stat in found.items() if stat is not None
-                }
-                end = time.monotonic()
-                self._good_until = end + _SHARE * (end - begin)
-            return self._scanned
+            begin = self._clock()
+            if begin >= self._next_scan:
+                found = {int(name): _times(int(name)) for name in os.listdir("/proc") if name.isdigit()}
+                self._processes = {child: times for child, times in found.items() if times is not None}
+                end = self._clock()
+                self._next_scan = end + _INTERVAL * (end - begin)
+            return {child: times.own for child, times in self._processes.items() if times.parent == pid}
 
 
-def _machine() -> tuple[float, float]:
-    """Return the seconds that all processors were busy, and those that they were not."""
-    line = Path("/proc/stat").read_bytes().split(b"\n", 1)[0]
-    user, nice, kernel, idle, iowait, irq, softirq, steal = map(int, line.split()[1:9])
-    # Waiting for a disk leaves a processor free; what the hypervisor gave to others was not to be had.
-    return (user + nice + kernel + irq + softirq + steal) / _TICKS, (idle + iowait) / _TICKS
-
-
-def _stat(pid: int) -> tuple[int, int, int, int, int] | None:
-    """Return a process's parent, and its ticks: in user mode and system mode, and those of ended children."""
+def _times(pid: int) -> _Times | None:
     fields = processes.stat_fields(pid)
     if fields is None:
         return None
-    return int(fields[1]), int(fields[11]), int(fields[12]), int(fields[13]), int(fields[14])
+    parent, user, kernel, ended_user, ended_kernel = (int(fields[i]) for i in (1, 11, 12, 13, 14))
+    return _Times(parent, user + kernel, ended_user + ended_kernel)
 
 
 def _title(pid: int) -> bytes:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from uuid import UUID
 
+import psutil
+
 from cenote.errors import CenoteError, Unavailable
-from cenote.host import log_files, outbound, processes, sql, system
-from cenote.host.cpu import Efforts
-from cenote.host.statistics import Statistics
+from cenote.host import log_files, outbound, processes, sql
+from cenote.host.cpu import CpuUsage
+from cenote.host.statistics import ServerStatistics
 from cenote.logs.destinations import Address
 from cenote.logs.messages import Message
 from cenote.logs.sinks import SinkNumbers
@@ -20,8 +21,6 @@ from cenote.model.records import Cluster, LogSource
 from cenote.security import certificates
 from cenote.stats.counters import Passes
 from cenote.stats.observer import MachineNumbers, PoolNumbers, ServerNumbers, ServiceNumbers, pool_numbers
-
-_STARTED = time.time()  # this module is loaded as the process starts
 
 
 class HostObserver:
@@ -38,8 +37,8 @@ class HostObserver:
         self._layout, self._certificate = layout, certificate or layout.api_certificate
         self._passes = passes or Passes()
         self._sinks = sinks
-        self._statistics = Statistics(layout)
-        self._efforts = Efforts()
+        self._statistics = ServerStatistics(layout)
+        self._cpu = CpuUsage()
 
     async def pools(self, cluster: Cluster) -> Mapping[str, PoolNumbers]:
         sockets, port = self._layout.node(cluster.id).sockets, cluster.primary.pool_port
@@ -50,22 +49,24 @@ class HostObserver:
 
     async def server(self, cluster: Cluster) -> ServerNumbers:
         try:
-            return await self._statistics.of(cluster)
+            return await self._statistics.read(cluster)
         except CenoteError as error:
             raise Unavailable(f"The server of this cluster does not answer: {error.message}") from None
 
     async def service(self) -> ServiceNumbers:
-        process = system.own_process()
-        return ServiceNumbers(
-            passes=self._passes,
-            certificate_expires_at=self._expiry(),
-            started_at=_STARTED,
-            cpu_seconds=process.cpu_seconds,
-            resident_bytes=process.resident_bytes,
-            virtual_bytes=process.virtual_bytes,
-            open_files=process.open_files,
-            most_files=process.most_files,
-        )
+        process = psutil.Process()
+        with process.oneshot():
+            cpu, memory = process.cpu_times(), process.memory_info()
+            return ServiceNumbers(
+                passes=self._passes,
+                certificate_expires_at=self._expiry(),
+                started_at=process.create_time(),
+                cpu_seconds=cpu.user + cpu.system,
+                resident_bytes=memory.rss,
+                virtual_bytes=memory.vms,
+                open_files=process.num_fds(),
+                most_files=process.rlimit(psutil.RLIMIT_NOFILE)[0],
+            )
 
     def _expiry(self) -> float | None:
         try:
@@ -83,7 +84,7 @@ class HostObserver:
         server = processes.find(self._layout.node(cluster.id).server(Path()))
         try:
             # In a thread, since there may be thousands of processes to look at.
-            return await asyncio.to_thread(self._efforts.of, None if server is None else server.pid)
+            return await asyncio.to_thread(self._cpu.read, None if server is None else server.pid)
         except OSError as error:
             raise Unavailable(f"The host does not tell of its processors: {error.strerror}") from None
 

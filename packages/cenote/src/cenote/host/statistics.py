@@ -1,7 +1,7 @@
-"""What a PostgreSQL keeps count of, asked for so that it costs next to nothing.
+"""Statistics of a PostgreSQL server, at a cost that does not grow with its tables.
 
-However many databases and tables there are: what the server has in memory is asked for by one connection, and
-the sizes of databases only now and then, since it finds those out by looking at every file.
+One connection queries the statistics that the server holds in memory.  The sizes of databases are measured at
+longer intervals, since PostgreSQL looks at every file for them.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from cenote.model.paths import Layout
 from cenote.model.records import Cluster
 from cenote.stats.observer import DatabaseNumbers, ServerNumbers, SlotNumbers
 
-STATEMENT_SECONDS = 3  # a scrape is given up by Prometheus after 10
+STATEMENT_SECONDS = 3  # Prometheus gives up a scrape after 10
 MEASURE_EVERY = 60.0  # seconds
-FORGET_AFTER = 3600.0  # seconds in which nobody asks for them
-MEASURE_SHARE = 20  # times what it took to measure sizes pass before the next time
+FORGET_AFTER = 3600.0  # seconds without a request for them
+MEASURE_SHARE = 20  # measurements are at least this many times their duration apart
 
 _SERVER = """
 SELECT extract(epoch FROM pg_postmaster_start_time())::float8,
@@ -33,7 +33,7 @@ SELECT extract(epoch FROM pg_postmaster_start_time())::float8,
        pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
                             ELSE pg_current_wal_lsn() END, '0/0')::int8
 """
-# 10 is the superuser that initdb makes: ourselves.
+# 10 is the OID of the superuser that initdb creates, as which Cenote connects.
 _CLIENTS = """
 SELECT coalesce(state, 'starting'), count(*),
        coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float8,
@@ -66,22 +66,22 @@ _DATABASE_FIELDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Measured:
-    """The sizes of a cluster's databases, and when they are to be measured again."""
+class _DatabaseSizes:
+    """The sizes of a cluster's databases, and when to measure them again."""
 
     sizes: dict[str, int] = field(default_factory=dict)
     next_at: float = 0.0
 
 
-class Statistics:
-    """Asks the servers of this host, and remembers how large their databases were."""
+class ServerStatistics:
+    """Reads the statistics of the servers of this host, and caches the sizes of their databases."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._measured: dict[UUID, _Measured] = {}
+        self._sizes_by_cluster: dict[UUID, _DatabaseSizes] = {}
 
-    async def of(self, cluster: Cluster) -> ServerNumbers:
-        """Return the numbers of a cluster's server; CenoteError when it does not answer."""
+    async def read(self, cluster: Cluster) -> ServerNumbers:
+        """Return the statistics of a cluster's server; CenoteError when it does not answer."""
         async with self._session(cluster) as session:
             [(started_at, allowed, wal_bytes)] = await session.rows(SUPERUSER, _SERVER)
             clients = await session.rows(SUPERUSER, _CLIENTS)
@@ -107,17 +107,19 @@ class Statistics:
         )
 
     async def _sizes(self, id: UUID, session: Session) -> dict[str, int]:
-        """Return the sizes of the databases; where measuring them fails or takes too long, the last known."""
+        """Return the sizes of the databases; the last known ones if measuring fails or takes too long."""
         now = asyncio.get_running_loop().time
-        known, begun = self._measured.get(id, _Measured()), now()
-        if begun < known.next_at:
+        known, began = self._sizes_by_cluster.get(id, _DatabaseSizes()), now()
+        if began < known.next_at:
             return known.sizes
         sizes = known.sizes
-        with contextlib.suppress(CenoteError):  # such as a database that is dropped meanwhile
+        with contextlib.suppress(CenoteError):  # such as for a database dropped meanwhile
             sizes = {name: size for name, size in await session.rows(SUPERUSER, _SIZES) if size is not None}
-        took = now() - begun
-        self._measured = {one: it for one, it in self._measured.items() if it.next_at > begun - FORGET_AFTER}
-        self._measured[id] = _Measured(sizes, begun + max(MEASURE_EVERY, MEASURE_SHARE * took))
+        took = now() - began
+        self._sizes_by_cluster = {
+            one: it for one, it in self._sizes_by_cluster.items() if it.next_at > began - FORGET_AFTER
+        }
+        self._sizes_by_cluster[id] = _DatabaseSizes(sizes, began + max(MEASURE_EVERY, MEASURE_SHARE * took))
         return sizes
 
     @asynccontextmanager

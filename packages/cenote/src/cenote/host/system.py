@@ -1,17 +1,21 @@
-"""What a machine is: memory, processors, libraries, and the ports that somebody listens on."""
+"""The machine: memory, processors, disks, PostgreSQL's libraries, and listening sockets.
+
+Listening sockets are read from /proc/net, since psutil reads the descriptors of every process for them, which
+takes 3 times as long with 480 processes.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import resource
+import shutil
 import sys
-import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import TypeAlias
+
+import psutil
 
 from cenote.rules.storage import Use
 
@@ -22,37 +26,16 @@ IPAddress: TypeAlias = IPv4Address | IPv6Address
 
 
 def memory_mib() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    return psutil.virtual_memory().total // 2**20
 
 
 def cpus() -> int:
+    """Return the number of processors that this process may run on, which may be fewer than there are."""
     return len(os.sched_getaffinity(0))
 
 
-@dataclass(frozen=True, slots=True)
-class OwnProcess:
-    cpu_seconds: float
-    resident_bytes: int
-    virtual_bytes: int
-    open_files: int
-    most_files: int
-
-
-def own_process() -> OwnProcess:
-    """Return what this process takes of the machine."""
-    virtual, resident = Path("/proc/self/statm").read_text().split()[:2]
-    page = os.sysconf("SC_PAGE_SIZE")
-    return OwnProcess(
-        cpu_seconds=time.process_time(),
-        resident_bytes=int(resident) * page,
-        virtual_bytes=int(virtual) * page,
-        open_files=len(os.listdir("/proc/self/fd")),
-        most_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
-    )
-
-
 def libraries(binaries: Path) -> tuple[str, ...]:
-    """Return what a PostgreSQL whose programs stand here could load, as far as that stands beside them."""
+    """Return the loadable libraries in the library folders beside a PostgreSQL's folder of programs."""
     folders = (binaries.parent / "lib", binaries.parent / "lib64", binaries.parent / "lib" / "postgresql")
     return tuple(sorted({path.stem for folder in folders for path in folder.glob("*.so")}))
 
@@ -63,7 +46,7 @@ def listening_ports() -> set[int]:
 
 
 def listening_sockets(pid: int) -> set[int]:
-    """Return the TCP ports that this very process listens on."""
+    """Return the TCP ports that a process listens on."""
     own = set()
     for descriptor in os.scandir(f"/proc/{pid}/fd"):
         try:
@@ -74,19 +57,18 @@ def listening_sockets(pid: int) -> set[int]:
 
 
 def free_mib(folder: Path) -> int:
-    """Return how much room the servers have left on the file system of a folder."""
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize // 2**20
+    """Return the space available to unprivileged users on the file system of a folder."""
+    return shutil.disk_usage(folder).free // 2**20
 
 
 def disk_use(folder: Path) -> Use:
-    """Return what a folder takes and what is left beside it.  Files may come and go meanwhile."""
-    found = os.statvfs(folder)
-    return Use(
-        used_mib=_blocks(folder) * 512 // 2**20,
-        free_mib=found.f_bavail * found.f_frsize // 2**20,
-        disk_mib=found.f_blocks * found.f_frsize // 2**20,
-    )
+    """Return the space used by a folder, and the free space and size of its file system.
+
+    Files may be created and removed meanwhile.
+    """
+    disk = shutil.disk_usage(folder)
+    used_mib = _blocks(folder) * 512 // 2**20
+    return Use(used_mib=used_mib, free_mib=disk.free // 2**20, disk_mib=disk.total // 2**20)
 
 
 def _blocks(folder: str | Path) -> int:
