@@ -47,10 +47,7 @@ class ReplaceMetricsLogin(Body):
     HttpMethod.GET, PATH, scope=UPDATE, and_scope=VIEW_CREDENTIALS, answer=MetricsLoginAnswer, also=(503,)
 )
 async def get_metrics_login(request: Call) -> ASGIResponse:
-    """Get the name and the password with which the metrics of every cluster are read.
-
-    They are made when they are first asked for.
-    """
+    """Get the credentials for reading the metrics of every cluster; the first request creates them."""
     service = request.service
     if service.store.metrics_login() is None:
         await service.store.add_metrics_login(credentials.new_metrics_login(service.sealer))
@@ -62,7 +59,7 @@ async def get_metrics_login(request: Call) -> ASGIResponse:
 
 @operation(HttpMethod.PUT, PATH, scope=UPDATE, status=204, body=ReplaceMetricsLogin)
 async def replace_metrics_login(request: Call) -> ASGIResponse:
-    """Replace them; what was good before is refused from then on."""
+    """Replace the credentials; the old ones stop working at once."""
     wanted = (await request.decoded(ReplaceMetricsLogin)).credentials
     basic_auth.check(wanted.basic_auth_username, wanted.basic_auth_password)
     sealed = request.service.sealer.seal(Secret(wanted.basic_auth_password))
@@ -72,7 +69,7 @@ async def replace_metrics_login(request: Call) -> ASGIResponse:
 
 
 class TargetView(msgspec.Struct):
-    """As Prometheus wants it, with labels that are there for relabelling only."""
+    """A target of Prometheus' HTTP service discovery; its labels are for relabeling only."""
 
     targets: list[str]
     labels: dict[str, str]
@@ -80,7 +77,7 @@ class TargetView(msgspec.Struct):
 
 @operation(HttpMethod.GET, "/v2/cenote/metrics_targets", scope=READ, answer=list[TargetView])
 async def list_metrics_targets(request: Call) -> ASGIResponse:
-    """List where the metrics of all clusters are, for Prometheus' discovery by HTTP."""
+    """List the metrics endpoints of all clusters, for Prometheus' HTTP service discovery."""
     service = request.service
     found = sorted(service.store.clusters(deleted=False), key=lambda stored: stored.value.name)
     return answer([_target(service, stored.value) for stored in found if stored.value.primary.metrics_port])
@@ -88,7 +85,7 @@ async def list_metrics_targets(request: Call) -> ASGIResponse:
 
 @operation(HttpMethod.GET, "/v2/cenote/metrics_ca", scope=READ, answer=str)
 async def get_metrics_authorities(request: Call) -> ASGIResponse:
-    """Get the CA certificates of all clusters in one file, for a scraper that takes one only."""
+    """Get the CA certificates of all clusters as one file, since a scrape job takes only one."""
     found = sorted(request.service.store.clusters(deleted=False), key=lambda stored: stored.value.name)
     text = "".join(stored.value.authority.certificate for stored in found)
     return ASGIResponse(body=text.encode("ascii"), media_type="text/plain")
@@ -98,8 +95,8 @@ async def get_metrics_authorities(request: Call) -> ASGIResponse:
 async def get_service_metrics(request: Call) -> ASGIResponse:
     """Get the metrics of the service itself, for Prometheus.
 
-    Takes the login for metrics, or a token with `database:read`. After ten wrong logins within a minute
-    an address has to wait.
+    Requires the metrics credentials or a token with `database:read`. After ten failed logins within a minute,
+    an address is refused until a minute has passed.
     """
     service = request.service
     shown = request.headers.get("authorization", "").encode("latin-1")
@@ -127,7 +124,7 @@ def _target(service: Service, cluster: Cluster) -> TargetView:
             "__meta_cenote_cluster_id": str(cluster.id),
             "__meta_cenote_region": cluster.region,
             "__meta_cenote_size": cluster.size,
-            # Between commas, so that one can be looked for with them.
+            # With leading and trailing commas, so that ",tag," matches any of them.
             "__meta_cenote_tags": "".join(f",{tag}" for tag in cluster.tags) + "," if cluster.tags else "",
         },
     )

@@ -1,8 +1,8 @@
-"""Metrics of the clusters on this host: HTTPS on a port of each cluster's own, for Prometheus to scrape.
+"""HTTPS endpoints for Prometheus to scrape, one port for each cluster with a node on this host.
 
-A scraper knows a host and a port and nothing else, so the port says which cluster is meant.  Each is served
-with the cluster's own certificate, to its trusted sources, for the login of the API's
-``/v2/databases/metrics/credentials``.
+A scrape target is only a host and port, so the port identifies the cluster.  Each endpoint has its cluster's
+certificate and admits the cluster's trusted sources.  The credentials are the same for all clusters
+(``/v2/databases/metrics/credentials``).
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ from cenote.stats.observer import Observer
 from cenote.store import Store, Stored
 
 T = TypeVar("T")
-Refusal = tuple[int, bytes, tuple[bytes, bytes]]  # status, text, and a header
+Refusal = tuple[int, bytes, tuple[bytes, bytes]]  # status, body and a header
 
 log = logging.getLogger(__name__)
 
-ANSWER_SECONDS = 6.0  # of a server or a pooler, before it is given up
+ANSWER_SECONDS = 6.0  # timeout for a server or a pooler
 
 
 class MetricsEndpoint:
-    """Serves the metrics of every cluster that has a node on this host, and follows the records."""
+    """Serves the metrics of the clusters with a node on this host; ports open and close with the records."""
 
     def __init__(
         self,
@@ -57,15 +57,15 @@ class MetricsEndpoint:
         listen: Iterable[str],
         state: ServerState,
     ) -> None:
-        """``state`` is that of the API's HTTP server, which ends these connections with its own."""
+        """``state`` is the API server's, which closes these connections at shutdown together with its own."""
         self._store, self._sealer, self._observer, self._layout = store, sealer, observer, layout
         self._host, self._listen, self._state = host, tuple(listen), state
-        self._doors: dict[UUID, tuple[int, asyncio.Task[None]]] = {}  # port, or 0 while there is none
+        self._listeners: dict[UUID, tuple[int, asyncio.Task[None]]] = {}  # the port is 0 until one is chosen
         self._clusters: dict[int, UUID] = {}
-        self._questions: dict[tuple[UUID, str], asyncio.Task[Any]] = {}
+        self._queries: dict[tuple[UUID, str], asyncio.Task[Any]] = {}
         self._guard = basic_auth.BasicAuth()
         self._config = uvicorn.Config(
-            self._answer,
+            self._serve,
             interface="asgi3",
             ws="none",
             lifespan="off",
@@ -83,34 +83,34 @@ class MetricsEndpoint:
                 async for id in changes:
                     self._follow(id)
         finally:
-            tasks = [*(task for _, task in self._doors.values()), *self._questions.values()]
+            tasks = [*(task for _, task in self._listeners.values()), *self._queries.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    # -- Listening where the records say
+    # -- Listening
 
     def _follow(self, id: UUID) -> None:
-        """Open, move or close the door of a cluster whose record has changed."""
+        """Open, move or close the port of a cluster whose record has changed."""
         stored = self._store.cluster(id)
         node = None if stored is None else self._node(stored.value)
-        port, task = self._doors.get(id, (None, None))
+        port, task = self._listeners.get(id, (None, None))
         if node is not None and node.metrics_port == port:
             return
         if task is not None and port is not None:
             task.cancel()
-            del self._doors[id]
+            del self._listeners[id]
             self._clusters.pop(port, None)
         if node is None:
             return
         if node.metrics_port:
             self._clusters[node.metrics_port] = id
-            task = asyncio.create_task(self._door(id, node.metrics_port).serve(), name=f"metrics of {id}")
+            task = asyncio.create_task(self._listener(id, node.metrics_port).serve(), name=f"metrics of {id}")
         else:
             task = asyncio.create_task(self._choose_port(id), name=f"a metrics port for {id}")
-        self._doors[id] = node.metrics_port, task
+        self._listeners[id] = node.metrics_port, task
 
-    def _door(self, id: UUID, port: int) -> TLSListener:
+    def _listener(self, id: UUID, port: int) -> TLSListener:
         return TLSListener(
             self._listen,
             port,
@@ -125,8 +125,8 @@ class MetricsEndpoint:
         return next((node for node in cluster.nodes if node.host == self._host), None)
 
     async def _choose_port(self, id: UUID) -> None:
-        """Give a port to a node whose record is older than metrics."""
-        told = False
+        """Allocate a port to a node whose record was written before there were metrics ports."""
+        warned = False
         while True:
             host = self._store.host(self._host)
             port = (
@@ -136,23 +136,23 @@ class MetricsEndpoint:
             )
             try:
                 if host is not None and port is not None:
-                    await self._store.update_cluster(id, _giving(host.name, port))
-                    return  # the changed record leads to the next step
+                    await self._store.update_cluster(id, _with_metrics_port(host.name, port))
+                    return  # the changed record opens the port
             except (Unavailable, Conflict) as error:
                 log.debug("no metrics port for %s yet: %s", id, error)
             except NotFound:
                 return
-            if host is not None and port is None and not told:
+            if host is not None and port is None and not warned:
                 log.warning("no port is left for the metrics of cluster %s; widen --ports", id)
-                told = True
+                warned = True
             await asyncio.sleep(RETRY_SECONDS)
 
     def _certificate(self, id: UUID) -> bytes | None:
         return files.read(self._layout.node(id).certificate)
 
-    # -- Answering
+    # -- Serving
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             return
         server, client = scope["server"], scope["client"]
@@ -160,15 +160,15 @@ class MetricsEndpoint:
         stored = None if id is None else self._store.cluster(id)
         authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
         if stored is None or stored.value.deleted_at is not None:
-            await _send(send, 404, b"there is no such cluster\n")
+            await _send(send, 404, b"cluster not found\n")
         elif client is None or not _admits(stored.value, client[0]):
             await _send(send, 403, b"not a trusted source of this cluster\n")
         elif (refused := self._refused(authorization, client[0])) is not None:
             await _send(send, *refused)
         elif scope["path"] != "/metrics":
-            await _send(send, 404, b"there is /metrics, and nothing else\n")
+            await _send(send, 404, b"not found; the metrics are at /metrics\n")
         elif scope["method"] not in ("GET", "HEAD"):
-            await _send(send, 405, b"there is nothing to change here\n", (b"allow", b"GET, HEAD"))
+            await _send(send, 405, b"method not allowed\n", (b"allow", b"GET, HEAD"))
         else:
             page = await self._page(stored)
             await _send(send, 200, page, (b"content-type", CONTENT_TYPE.encode()))
@@ -179,47 +179,47 @@ class MetricsEndpoint:
                 return None
         except TooManyRequests as error:
             return 429, f"{error.message}\n".encode(), (b"retry-after", b"%d" % (error.retry_after or 0))
-        return 401, b"the login for metrics is needed\n", basic_auth.CHALLENGE
+        return 401, b"the metrics credentials are required\n", basic_auth.CHALLENGE
 
     async def _page(self, stored: Stored[Cluster]) -> bytes:
         cluster = stored.value
         server, pools = await asyncio.gather(
-            self._asked(cluster.id, "server", lambda: self._observer.server(cluster)),
-            self._asked(cluster.id, "pools", lambda: self._observer.pools(cluster)),
+            self._query(cluster.id, "server", lambda: self._observer.server(cluster)),
+            self._query(cluster.id, "pools", lambda: self._observer.pools(cluster)),
         )
-        found = ClusterNumbers(
+        numbers = ClusterNumbers(
             status=self._store.status(cluster.id, cluster.primary.name),
             certificate_expires_at=_expiry(self._certificate(cluster.id)),
             server=server,
             pools=pools,
         )
         full_version = catalog.versions(self._store.hosts()).get(cluster.version, cluster.version)
-        # A page of many databases takes a while to write.
-        return await asyncio.to_thread(cluster_metrics.render, cluster, full_version, found)
+        # In a thread, since a page of many databases takes a while to render.
+        return await asyncio.to_thread(cluster_metrics.render, cluster, full_version, numbers)
 
-    async def _asked(self, id: UUID, what: str, question: Callable[[], Awaitable[T]]) -> T | None:
-        """Return the answer to a question; None when there is none, or it takes too long.
+    async def _query(self, id: UUID, source: str, query: Callable[[], Awaitable[T]]) -> T | None:
+        """Return the result of a query; None if it fails or times out.
 
-        Who asks the same meanwhile waits for the same answer, so a server that hangs is asked once only.
+        Concurrent scrapes share one query, so a server that hangs gets no second one.
         """
-        key = id, what
-        task = self._questions.get(key)
+        key = id, source
+        task = self._queries.get(key)
         if task is None:
-            task = self._questions[key] = asyncio.create_task(_unless_away(question))
-            task.add_done_callback(lambda _: self._questions.pop(key, None))
+            task = self._queries[key] = asyncio.create_task(_unless_unavailable(query))
+            task.add_done_callback(lambda _: self._queries.pop(key, None))
         done, _ = await asyncio.wait({task}, timeout=ANSWER_SECONDS)
         return task.result() if done else None
 
 
-async def _unless_away(question: Callable[[], Awaitable[T]]) -> T | None:
+async def _unless_unavailable(query: Callable[[], Awaitable[T]]) -> T | None:
     try:
-        return await question()
+        return await query()
     except Unavailable as error:
         log.debug("%s", error)
         return None
 
 
-def _giving(host: str, port: int) -> Callable[[Cluster], Cluster]:
+def _with_metrics_port(host: str, port: int) -> Callable[[Cluster], Cluster]:
     def change(cluster: Cluster) -> Cluster:
         nodes = tuple(
             msgspec.structs.replace(node, metrics_port=port)
