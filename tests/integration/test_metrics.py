@@ -45,7 +45,7 @@ def database(samples: Samples, name: str) -> float:
     return value(samples, f"cenote_database_{name}", database="defaultdb")
 
 
-def test_every_metric_is_there_and_named_as_it_is_declared(scraper: Scraper, cluster: Any) -> None:
+def test_exactly_the_declared_metrics_are_exposed(scraper: Scraper, cluster: Any) -> None:
     slot = "SELECT pg_create_physical_replication_slot('kept', true)"
     with psycopg.connect(cluster["connection"]["uri"], autocommit=True) as connection:
         connection.execute(slot)
@@ -59,7 +59,7 @@ def test_every_metric_is_there_and_named_as_it_is_declared(scraper: Scraper, clu
     assert value(found, "cenote_server_replication_slot_active", slot="kept") == 0
 
 
-def test_the_cluster_says_what_it_is(scraper: Scraper, cluster: Any) -> None:
+def test_the_cluster_is_described_by_its_labels_and_storage(scraper: Scraper, cluster: Any) -> None:
     [labels] = scraper.samples()["cenote_cluster_info"]
     assert dict(labels) == {
         "cluster": "backend",
@@ -94,7 +94,7 @@ def test_work_on_a_database_is_counted(scraper: Scraper, cluster: Any) -> None:
         "blocks_hit_total": 1,
     }
 
-    def counted() -> bool:  # a session tells of its work when it ends, a moment later
+    def counted() -> bool:  # a session reports its statistics when it ends, a moment later
         after = scraper.samples()
         return all(database(after, name) >= database(before, name) + more for name, more in grown.items())
 
@@ -104,7 +104,7 @@ def test_work_on_a_database_is_counted(scraper: Scraper, cluster: Any) -> None:
     assert value(scraper.samples(), wal) > value(before, wal)
 
 
-def test_connections_open_transactions_and_waits_for_locks_are_seen(scraper: Scraper, cluster: Any) -> None:
+def test_connections_open_transactions_and_lock_waits_are_counted(scraper: Scraper, cluster: Any) -> None:
     uri = cluster["connection"]["uri"]
     with ExitStack() as stack:
         holder, other = (psycopg.connect(uri) for _ in range(2))
@@ -128,10 +128,10 @@ def test_connections_open_transactions_and_waits_for_locks_are_seen(scraper: Scr
     def alone() -> bool:
         return value(scraper.samples(), "cenote_server_connections_waiting_for_locks") == 0
 
-    wait_until("nobody waits any more", 20, alone)
+    wait_until("no client waits", 20, alone)
 
 
-def test_a_pool_tells_of_its_clients_and_of_their_waits(scraper: Scraper, cluster: Any) -> None:
+def test_the_clients_of_a_pool_and_their_waits_are_counted(scraper: Scraper, cluster: Any) -> None:
     uri = cluster["pool"]["connection"]["uri"]
     with ExitStack() as stack:
         for _ in range(2):  # the size of the pool
@@ -162,7 +162,7 @@ def test_a_pool_tells_of_its_clients_and_of_their_waits(scraper: Scraper, cluste
     wait_until("it is counted", 20, counted)
 
 
-def test_a_database_with_an_awkward_name_does_not_spoil_the_page(scraper: Scraper, cluster: Any) -> None:
+def test_a_database_name_with_special_characters_is_escaped(scraper: Scraper, cluster: Any) -> None:
     name = 'a"b\\c\n{d}, é'
     with psycopg.connect(cluster["connection"]["uri"], autocommit=True) as connection:
         quoted = psycopg.sql.Identifier(name)
@@ -173,11 +173,11 @@ def test_a_database_with_an_awkward_name_does_not_spoil_the_page(scraper: Scrape
             connection.execute(psycopg.sql.SQL("DROP DATABASE {}").format(quoted))
 
 
-def test_our_own_database_and_connections_are_not_among_the_customers(scraper: Scraper) -> None:
+def test_cenotes_own_database_and_connections_are_left_out(scraper: Scraper) -> None:
     named = {dict(labels)["database"] for labels in scraper.samples()["cenote_database_connections"]}
     assert named == {"defaultdb"}
 
-    def all_are_of_pools() -> bool:  # those of the tests before may take a moment to go
+    def all_are_of_pools() -> bool:  # connections of earlier tests may take a moment to close
         found = scraper.samples()
         clients = sum(found.get("cenote_server_connections", {}).values())
         return clients == sum(found["cenote_pool_servers"].values())

@@ -1,4 +1,4 @@
-"""Ports for metrics follow the records, on a real store and without servers."""
+"""Metrics ports are opened and closed with the records, on a real store and without servers."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ async def listens(port: int) -> None:
     await wait_until_async(f"port {port} is open", SECONDS, lambda: port in system.listening_ports())
 
 
-async def is_shut(port: int) -> None:
-    await wait_until_async(f"port {port} is shut", SECONDS, lambda: port not in system.listening_ports())
+async def is_closed(port: int) -> None:
+    await wait_until_async(f"port {port} is closed", SECONDS, lambda: port not in system.listening_ports())
 
 
 @asynccontextmanager
@@ -74,7 +74,7 @@ def run(scenario: Callable[[Store], Awaitable[None]], folder: Path) -> None:
     with_etcd(with_store)
 
 
-def test_a_door_opens_with_a_record_and_shuts_with_its_end_or_the_service_s(tmp_path: Path) -> None:
+def test_a_port_opens_with_a_record_and_closes_with_its_deletion_or_at_shutdown(tmp_path: Path) -> None:
     async def scenario(store: Store) -> None:
         first = free_range(6)
         before, later = bare_cluster("before", first), bare_cluster("later", first + 2)
@@ -85,18 +85,18 @@ def test_a_door_opens_with_a_record_and_shuts_with_its_end_or_the_service_s(tmp_
             await store.add_cluster(later)
             await listens(first + 5)
             await store.delete_cluster(before.id, datetime.now(UTC))
-            await is_shut(first + 4)
+            await is_closed(first + 4)
             await store.forget_cluster(later.id)
-            await is_shut(first + 5)
+            await is_closed(first + 5)
             assert store.ports("here") >= before.primary.ports  # until its servers have ended
             await store.add_cluster(replace(later, name="again"))
             await listens(first + 5)
-        await is_shut(first + 5)
+        await is_closed(first + 5)
 
     run(scenario, tmp_path)
 
 
-def test_older_records_get_a_port_each_as_soon_as_there_are_some(
+def test_records_without_a_metrics_port_get_one_as_soon_as_one_is_free(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario(store: Store) -> None:
@@ -127,7 +127,7 @@ def test_older_records_get_a_port_each_as_soon_as_there_are_some(
     run(scenario, tmp_path)
 
 
-def test_clusters_of_other_hosts_are_left_to_them(tmp_path: Path) -> None:
+def test_clusters_of_other_hosts_are_ignored(tmp_path: Path) -> None:
     async def scenario(store: Store) -> None:
         first = free_range(4)
         other = bare_cluster("other", first, host="there")

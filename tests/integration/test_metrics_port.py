@@ -1,4 +1,4 @@
-"""The port on which a cluster's metrics are: who is let in, and that it is there whenever the cluster is."""
+"""The metrics port of a cluster: authentication, trusted sources, TLS, and its life with the cluster."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def allow(client: Client, cluster: Any, rules: Any) -> None:
     client.request("PUT", f"/v2/databases/{cluster['id']}/firewall", json={"rules": rules})
 
 
-def test_only_who_has_the_login_reads_and_others_are_told_how(scraper: Scraper) -> None:
+def test_credentials_are_required_by_basic_authentication(scraper: Scraper) -> None:
     name, password = scraper.login
     for auth in (("", ""), (name, "wrong"), ("wrong", password)):
         answer = scraper.get(auth=auth)
@@ -71,11 +71,15 @@ def test_only_who_has_the_login_reads_and_others_are_told_how(scraper: Scraper) 
     assert scraper.get().status_code == 200
 
 
-def test_an_address_that_guesses_has_to_wait_and_others_do_not(running: Service, scraper: Scraper) -> None:
+def test_an_address_with_failed_logins_is_throttled_and_others_are_not(
+    running: Service, scraper: Scraper
+) -> None:
     transport = httpx.HTTPTransport(verify=scraper.context, local_address="127.0.0.2")
     with httpx.Client(transport=transport, timeout=30) as elsewhere:
         for number in range(TRIES):
-            assert elsewhere.get(scraper.url).status_code == 401  # who shows nothing has not guessed
+            assert (
+                elsewhere.get(scraper.url).status_code == 401
+            )  # a request without credentials is no failed login
             wrong = (scraper.login[0], f"guess-{number}")
             assert elsewhere.get(scraper.url, auth=wrong).status_code == 401
         for auth in (wrong, scraper.login):
@@ -85,7 +89,9 @@ def test_an_address_that_guesses_has_to_wait_and_others_do_not(running: Service,
     assert running.log().count("127.0.0.2 has shown too many wrong logins for metrics") == 1
 
 
-def test_another_login_is_good_at_once_and_the_old_one_no_longer(client: Client, scraper: Scraper) -> None:
+def test_replaced_credentials_are_valid_at_once_and_the_old_ones_invalid(
+    client: Client, scraper: Scraper
+) -> None:
     before = client.request("GET", "/v2/databases/metrics/credentials")
     wanted = {"basic_auth_username": "prometheus", "basic_auth_password": "correct-horse"}
     client.request("PUT", "/v2/databases/metrics/credentials", json={"credentials": wanted})
@@ -97,7 +103,7 @@ def test_another_login_is_good_at_once_and_the_old_one_no_longer(client: Client,
     assert scraper.get().status_code == 200
 
 
-def test_there_is_one_page_to_read_and_nothing_to_write(scraper: Scraper) -> None:
+def test_there_is_one_read_only_page(scraper: Scraper) -> None:
     assert scraper.get("HEAD").content == b""
     assert scraper.get("POST").status_code == 405
     for path in ("/", "/metrics/", "/v2/databases"):
@@ -105,7 +111,7 @@ def test_there_is_one_page_to_read_and_nothing_to_write(scraper: Scraper) -> Non
     assert scraper.get().headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
 
 
-def test_the_port_shows_the_certificate_of_its_cluster_and_speaks_nothing_but_tls(
+def test_the_port_has_the_certificate_of_its_cluster_and_requires_tls(
     client: Client, cluster: Any, scraper: Scraper
 ) -> None:
     other = online_cluster(client, "other")
@@ -121,7 +127,7 @@ def test_the_port_shows_the_certificate_of_its_cluster_and_speaks_nothing_but_tl
         client.request("DELETE", f"/v2/databases/{other['id']}")
 
 
-def test_trusted_sources_are_those_of_the_databases(client: Client, cluster: Any, scraper: Scraper) -> None:
+def test_the_trusted_sources_of_the_cluster_apply(client: Client, cluster: Any, scraper: Scraper) -> None:
     with scraper.http() as http:
         assert http.get(scraper.url).status_code == 200
         for rules, admitted in ((HERE, True), (ELSEWHERE, False), ([], True)):
@@ -142,7 +148,7 @@ def test_trusted_sources_are_those_of_the_databases(client: Client, cluster: Any
         ("postgresql", "cenote_server_up", "cenote_pooler_up"),
     ],
 )
-def test_when_one_of_the_two_servers_hangs_the_other_still_tells(
+def test_when_one_of_the_two_servers_hangs_the_metrics_of_the_other_are_read(
     running: Service, client: Client, which: str, gone: str, there: str
 ) -> None:
     cluster = online_cluster(client, f"hung-{which}")
@@ -167,7 +173,7 @@ def test_when_one_of_the_two_servers_hangs_the_other_still_tells(
     client.request("DELETE", f"/v2/databases/{cluster['id']}")
 
 
-def test_a_deleted_cluster_has_no_metrics_and_its_port_is_free_again(client: Client) -> None:
+def test_the_port_of_a_deleted_cluster_is_closed_and_free_again(client: Client) -> None:
     cluster = online_cluster(client, "short-lived")
     scraper = Scraper(client, cluster)
     with scraper.http() as http:
@@ -192,7 +198,7 @@ def test_a_deleted_cluster_has_no_metrics_and_its_port_is_free_again(client: Cli
     wait_until("another cluster gets the port", 20, given_again)
 
 
-def test_after_a_restart_of_the_service_the_same_login_reads_at_the_same_port(
+def test_credentials_and_port_survive_a_restart_of_the_service(
     running: Service, client: Client, scraper: Scraper
 ) -> None:
     for how in (signal.SIGTERM, signal.SIGKILL):
@@ -202,7 +208,7 @@ def test_after_a_restart_of_the_service_the_same_login_reads_at_the_same_port(
         wait_until("the metrics are there", 20, scraper.answers)
 
 
-def test_a_cluster_recorded_before_there_were_metrics_gets_a_port(
+def test_a_cluster_recorded_without_a_metrics_port_gets_one(
     running: Service, client: Client, cluster: Any
 ) -> None:
     running.end()
@@ -219,7 +225,7 @@ def test_a_cluster_recorded_before_there_were_metrics_gets_a_port(
     wait_until("the metrics are there", 20, scraper.answers)
 
 
-def test_a_port_that_a_stranger_has_is_taken_once_it_is_free(
+def test_a_port_taken_by_another_program_is_opened_once_it_is_free(
     running: Service, client: Client, cluster: Any
 ) -> None:
     scraper = Scraper(client, cluster)
@@ -230,7 +236,7 @@ def test_a_port_that_a_stranger_has_is_taken_once_it_is_free(
     wait_until("the metrics are there", 20, scraper.answers)
 
 
-def test_a_renewed_certificate_is_shown_to_the_next_client(
+def test_a_renewed_certificate_is_used_for_the_next_client(
     client: Client, cluster: Any, scraper: Scraper
 ) -> None:
     path = f"/v2/databases/{cluster['id']}/do_settings"
@@ -241,7 +247,7 @@ def test_a_renewed_certificate_is_shown_to_the_next_client(
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_connections_that_say_nothing_hold_up_neither_the_api_nor_other_clusters(
+def test_silent_connections_block_neither_the_api_nor_other_clusters(
     client: Client, scraper: Scraper, tls: bool
 ) -> None:
     other = online_cluster(client, "undisturbed")
@@ -262,7 +268,7 @@ def test_connections_that_say_nothing_hold_up_neither_the_api_nor_other_clusters
     client.request("DELETE", f"/v2/databases/{other['id']}")
 
 
-def test_none_of_this_has_left_an_error_in_the_log(running: Service) -> None:
+def test_the_log_has_no_error_after_all_of_this(running: Service) -> None:
     """The last of the file, so that it has something to look at."""
     for word in ("Traceback", "never retrieved", "a defect in Cenote"):
         assert word not in running.log()

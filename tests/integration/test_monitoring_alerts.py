@@ -1,4 +1,4 @@
-"""The alert rules: each fires when it should, and not before, by the word of promtool."""
+"""The alert rules, tested with promtool: each fires when it should, and not before."""
 
 from __future__ import annotations
 
@@ -206,12 +206,12 @@ CASES = {
 }
 
 
-def test_the_rules_are_rules() -> None:
+def test_promtool_accepts_the_rules() -> None:
     done = promtool("check", "rules", str(MONITORING / "alerts.yml"))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_alert_has_a_case_and_words_for_whoever_it_wakes() -> None:
+def test_every_alert_has_a_case_a_summary_and_a_runbook() -> None:
     assert CASES.keys() == RULES.keys()
     for name, rule in RULES.items():
         assert rule["labels"]["severity"] in ("info", "warning", "critical"), name
@@ -241,7 +241,7 @@ def test_an_alert_fires_when_it_should_and_only_then(name: str, tmp_path: Path) 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_certificate_of_the_api_is_watched_too(tmp_path: Path) -> None:
+def test_there_is_an_alert_for_the_certificate_of_the_api(tmp_path: Path) -> None:
     name = "CenoteCertificateExpires"
     expected = {
         "exp_labels": {"job": "cenote", "severity": "warning"},
@@ -262,7 +262,7 @@ def test_the_certificate_of_the_api_is_watched_too(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_what_a_runbook_names_is_there() -> None:
+def test_the_metrics_that_a_runbook_names_exist() -> None:
     from cenote.metrics import cluster_metrics, service_metrics
 
     known = {family.name for family in (*cluster_metrics.FAMILIES, *service_metrics.FAMILIES)}

@@ -1,4 +1,4 @@
-"""A real Prometheus, set up by the files in monitoring/, finds the clusters, reads them, raises an alert."""
+"""A real Prometheus, configured by monitoring/, discovers clusters, scrapes them and fires alerts."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def value(http: httpx.Client, expression: str) -> float | None:
     return float(found[0]["value"][1]) if found else None
 
 
-def test_it_finds_and_reads_the_service_and_every_cluster(
+def test_the_service_and_every_cluster_are_discovered_and_scraped(
     running: Service, client: Client, prometheus: httpx.Client, folder: Path
 ) -> None:
     for instance in (f"localhost:{running.api_port}", "shop"):
@@ -164,9 +164,7 @@ def firing(prometheus: httpx.Client, name: str) -> list[Any]:
     return [one for one in found if one["labels"]["alertname"] == name and one["state"] == "firing"]
 
 
-def test_every_panel_of_the_dashboard_asks_something_that_is_answered(
-    prometheus: httpx.Client, cluster: Any
-) -> None:
+def test_every_query_of_the_dashboard_has_a_result(prometheus: httpx.Client, cluster: Any) -> None:
     with psycopg.connect(cluster["pool"]["connection"]["uri"], autocommit=True) as connection:
         connection.execute("SELECT 1")
     dashboard = json.loads((MONITORING / "grafana-dashboard.json").read_text())
@@ -187,9 +185,7 @@ def test_every_panel_of_the_dashboard_asks_something_that_is_answered(
 
 
 @pytest.mark.parametrize("which", ["cluster", "service"])
-def test_promtool_has_nothing_to_say_against_a_page(
-    running: Service, client: Client, cluster: Any, which: str
-) -> None:
+def test_promtool_accepts_the_pages(running: Service, client: Client, cluster: Any, which: str) -> None:
     if which == "cluster":
         text = Scraper(client, cluster).get().text
     else:

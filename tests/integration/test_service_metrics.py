@@ -1,4 +1,4 @@
-"""The metrics of the service itself, and where Prometheus finds those of the clusters."""
+"""The metrics of the service itself, and service discovery for those of the clusters."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def scraped(api: Api, **given: Any) -> Samples:
     return samples(answer.text)
 
 
-def test_every_metric_is_there_and_named_as_it_is_declared(http: httpx.Client, cluster: Any) -> None:
+def test_exactly_the_declared_metrics_are_exposed(http: httpx.Client, cluster: Any) -> None:
     found = read(http)
     expected = {family.name for family in service_metrics.FAMILIES} - {service_metrics.CLUSTER_FAILING.name}
     for suffix in ("_bucket", "_sum", "_count"):
@@ -70,7 +70,7 @@ def test_every_metric_is_there_and_named_as_it_is_declared(http: httpx.Client, c
     assert found.keys() == expected - {"cenote_api_request_seconds", "cenote_agent_pass_seconds"}
 
 
-def test_the_agent_and_the_process_are_told_of(http: httpx.Client, cluster: Any) -> None:
+def test_the_agent_and_the_process_have_metrics(http: httpx.Client, cluster: Any) -> None:
     found = read(http)
     assert value(found, "cenote_clusters", status="online") == 1
     assert value(found, "cenote_store_connected") == 1
@@ -84,7 +84,7 @@ def test_the_agent_and_the_process_are_told_of(http: httpx.Client, cluster: Any)
     def caught_up() -> bool:
         return value(read(http), "cenote_agent_behind_seconds") == 0
 
-    wait_until("no work is left", 60, caught_up)
+    wait_until("all changes are applied", 60, caught_up)
 
 
 def test_requests_are_counted_by_operation_and_status(apis: Apis) -> None:
@@ -117,7 +117,7 @@ def test_requests_are_counted_by_operation_and_status(apis: Apis) -> None:
     apis.run(scenario)
 
 
-def test_a_cluster_of_which_something_cannot_be_done_is_named(apis: Apis) -> None:
+def test_a_failing_cluster_has_a_sample_of_its_own(apis: Apis) -> None:
     async def scenario(api: Api) -> None:
         cluster = await api.add_cluster()
         assert "cenote_agent_cluster_failing" not in await scraped(api)
@@ -129,13 +129,13 @@ def test_a_cluster_of_which_something_cannot_be_done_is_named(apis: Apis) -> Non
     apis.run(scenario)
 
 
-def test_the_login_for_metrics_or_a_token_that_may_read_is_needed(apis: Apis) -> None:
+def test_the_metrics_credentials_or_a_token_with_read_scope_are_required(apis: Apis) -> None:
     async def scenario(api: Api) -> None:
         reading = await api.token("database:read")
         await api.refusal("GET", "/metrics", 403, headers=await api.token("database:create"))
         del api.http.headers["authorization"]
         await api.refusal("GET", "/metrics", 401)
-        await api.refusal("GET", "/metrics", 401, headers=basic("", ""))  # there is no login yet
+        await api.refusal("GET", "/metrics", 401, headers=basic("", ""))  # there are no credentials yet
         await api.refusal("GET", "/metrics", 401, headers={"authorization": "Bearer wrong"})
         await scraped(api, headers=reading)
         admin = await api.token("*")
@@ -144,13 +144,13 @@ def test_the_login_for_metrics_or_a_token_that_may_read_is_needed(apis: Apis) ->
         )
         await scraped(api, headers=basic("prometheus", "correct-horse"))
         await api.refusal("GET", "/metrics", 401, headers=basic("prometheus", "wrong"))
-        # It opens nothing else.
+        # They are valid for nothing else.
         await api.refusal("GET", "/v2/databases", 401, headers=basic("prometheus", "correct-horse"))
 
     apis.run(scenario)
 
 
-def test_the_login_for_metrics_cannot_be_guessed_and_a_token_is_good_meanwhile(apis: Apis) -> None:
+def test_failed_logins_are_throttled_and_a_token_is_accepted_meanwhile(apis: Apis) -> None:
     async def scenario(api: Api) -> None:
         await api.call("PUT", "/v2/databases/metrics/credentials", 204, json={"credentials": LOGIN})
         for number in range(TRIES):
@@ -163,7 +163,7 @@ def test_the_login_for_metrics_cannot_be_guessed_and_a_token_is_good_meanwhile(a
     apis.run(scenario)
 
 
-def test_prometheus_is_told_where_the_metrics_of_all_clusters_are(apis: Apis) -> None:
+def test_all_clusters_are_listed_for_service_discovery(apis: Apis) -> None:
     async def scenario(api: Api) -> None:
         assert await api.call("GET", "/v2/cenote/metrics_targets", 200) == []
         paths = [await api.add_cluster(name="one", tags=["a", "b"]), await api.add_cluster(name="two")]
@@ -187,7 +187,7 @@ def test_prometheus_is_told_where_the_metrics_of_all_clusters_are(apis: Apis) ->
     apis.run(scenario)
 
 
-def test_the_authorities_of_all_clusters_are_had_in_one_file(apis: Apis) -> None:
+def test_the_ca_certificates_of_all_clusters_are_in_one_file(apis: Apis) -> None:
     async def scenario(api: Api) -> None:
         paths = [await api.add_cluster(name="one"), await api.add_cluster(name="two")]
         answer = await api.http.get("/v2/cenote/metrics_ca")

@@ -1,4 +1,4 @@
-"""What the agent's passes and the API's answers are counted as."""
+"""Counters of reconciliation passes and of responses of the API."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_node_that_is_forgotten_is_not_behind() -> None:
     assert passes.behind() == 0
 
 
-def test_answers_are_counted_by_status_and_timed_by_operation() -> None:
+def test_responses_are_counted_by_status_and_timed_by_operation() -> None:
     requests = Requests()
     for status in (200, 200, 404):
         requests.add("GET", "/v2/databases", status, 0.003)

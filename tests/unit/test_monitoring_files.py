@@ -1,4 +1,4 @@
-"""The files in monitoring/ name metrics that are exposed, and labels that they have."""
+"""The files in monitoring/ use metrics that are exposed, as their types allow."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ def expressions() -> list[str]:
 
 
 @pytest.mark.parametrize("expression", expressions())
-def test_a_metric_that_is_named_is_exposed(expression: str) -> None:
+def test_a_metric_that_is_used_is_exposed(expression: str) -> None:
     names = set(NAME.findall(expression))
     assert names or expression.startswith("up{")  # of Prometheus itself
     for name in names:
         family = FAMILIES.get(name) or FAMILIES[re.sub(r"_(?:bucket|sum|count)$", "", name)]
         assert (family.kind is Kind.HISTOGRAM) == (name not in FAMILIES)
-        # A counter means nothing by itself, and a rate of anything else means nothing either.
+        # Counters and histograms are used in rates only, and gauges never.
         rates = re.findall(rf"(?:rate|increase)\({name}\b", expression)
         assert len(rates) == (
             len(re.findall(rf"\b{name}\b", expression)) if family.kind is not Kind.GAUGE else 0
         )
 
 
-def test_every_metric_of_clusters_is_shown_or_watched() -> None:
+def test_every_metric_of_clusters_is_on_the_dashboard_or_in_an_alert() -> None:
     used = {name for expression in expressions() for name in NAME.findall(expression)}
     unused = {family.name for family in cluster_metrics.FAMILIES} - used
-    # Where reading and writing are timed is a setting of the server, and is off as a rule.
+    # track_io_timing is off by default.
     assert unused == {
         "cenote_database_block_read_seconds_total",
         "cenote_database_block_write_seconds_total",
@@ -58,7 +58,7 @@ def test_every_metric_of_clusters_is_shown_or_watched() -> None:
     }
 
 
-def test_the_panels_have_numbers_of_their_own_and_do_not_overlap() -> None:
+def test_panels_have_unique_ids_and_do_not_overlap() -> None:
     ids = [panel["id"] for panel in DASHBOARD["panels"]]
     assert len(ids) == len(set(ids))
     taken: set[tuple[int, int]] = set()
@@ -74,7 +74,7 @@ def test_the_panels_have_numbers_of_their_own_and_do_not_overlap() -> None:
         taken |= cells
 
 
-def test_a_panel_asks_the_data_source_that_the_reader_chooses_and_has_a_unit() -> None:
+def test_a_panel_uses_the_chosen_data_source_and_has_a_unit_and_a_title() -> None:
     for panel in panels():
         assert panel["datasource"]["uid"] == "${datasource}"
         assert panel["fieldConfig"]["defaults"]["unit"]
