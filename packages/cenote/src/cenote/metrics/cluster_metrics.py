@@ -30,7 +30,7 @@ CERTIFICATE = _gauge(
     "cluster_certificate_expiry_timestamp_seconds", "When the certificate of the cluster's servers expires."
 )
 STORAGE_USED = _gauge("storage_used_bytes", "Storage in use, as last measured by the agent.")
-STORAGE_SIZE = _gauge("storage_size_bytes", "Storage of the cluster's plan.")
+STORAGE_SIZE = _gauge("storage_size_bytes", "Storage allocated to the cluster.")
 
 SERVER_UP = _gauge("server_up", "Whether PostgreSQL answered this scrape.")
 SERVER_STARTED = _gauge("server_start_time_seconds", "When PostgreSQL was started.")
