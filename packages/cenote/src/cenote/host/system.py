@@ -1,7 +1,7 @@
 """The machine: memory, processors, disks, PostgreSQL's libraries, and listening sockets.
 
 Listening sockets are read from /proc/net, since psutil reads the descriptors of every process for them, which
-takes 3 times as long with 480 processes.
+takes several times as long with 480 processes.
 """
 
 from __future__ import annotations
