@@ -252,7 +252,7 @@ def test_the_parts_come_after_all_that_they_need() -> None:
 
 
 def test_a_standby_under_a_failover_agent_has_only_the_parts_that_run_anywhere() -> None:
-    context = replace(WANTED, roles=frozenset())
+    context = replace(WANTED, kinds=frozenset())
     assert [part.name for part in NODE_PARTS if part.is_on(context)] == [
         "log space",
         "folders",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-from cenote.engine.plan.context import NodeContext, NodeRole
+from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.engine.plan.events import no_event
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
@@ -37,10 +37,10 @@ class Part(Generic[Seen]):
     look: Callable[[Inspector, NodeContext, Session], Awaitable[Seen]]
     plan: Callable[[NodeContext, Seen], Plan]
     scope: Scope = Scope.NODE
-    runs_on: NodeRole | None = None
+    runs_on: NodeKind | None = None
     may_block: bool = False
     optional: bool = False
     event_of: Callable[[Change], Note | None] = no_event
 
     def is_on(self, context: NodeContext) -> bool:
-        return self.runs_on is None or self.runs_on in context.roles
+        return self.runs_on is None or self.runs_on in context.kinds

@@ -7,9 +7,9 @@ from typing import Any
 from cenote.engine import look, plan
 from cenote.engine.part import Part, Scope
 from cenote.engine.plan import events
-from cenote.engine.plan.context import NodeRole
+from cenote.engine.plan.context import NodeKind
 
-WRITER, PLAIN = NodeRole.WRITER, NodeRole.PLAIN
+WRITER, PLAIN = NodeKind.WRITER, NodeKind.PLAIN
 
 LOG_SPACE = Part("log space", look.log_space.look, plan.log_space.plan, optional=True)
 FOLDERS = Part("folders", look.folders.look, plan.folders.plan)

@@ -12,7 +12,7 @@ from cenote.model.paths import Layout, NodePaths
 from cenote.model.records import Cluster, Node
 
 
-class NodeRole(StrEnum):
+class NodeKind(StrEnum):
     """``WRITER``: takes writes.  ``PLAIN``: started and restarted by us, not by a failover agent."""
 
     WRITER = "writer"
@@ -36,12 +36,12 @@ class HostContext:
 
 @dataclass(frozen=True, slots=True)
 class NodeContext:
-    """``roles`` are what the node is; the only node of a cluster is both at once."""
+    """The only node of a cluster is of both ``kinds`` at once."""
 
     cluster: Cluster
     node: Node
     host: HostContext
-    roles: frozenset[NodeRole] = frozenset(NodeRole)
+    kinds: frozenset[NodeKind] = frozenset(NodeKind)
 
     @property
     def paths(self) -> NodePaths:
