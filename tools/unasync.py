@@ -26,7 +26,7 @@ CHANGES = [
     (r"\b__a(enter|exit|iter|next)__", r"__\1__"),
     (r"\baclose\b", "close"),
     (r"\bhandle_async_request\b", "handle_request"),
-    (r"\basync_link\b", "link"),
+    (r"\bopen_async_adapter\b", "open_adapter"),
     (r"\basync_sleep\b", "sleep"),
     (r"\bAsync(?=[A-Z])", ""),
     (r"\b_async\b", "_sync"),

@@ -15,11 +15,11 @@ TOOL = Path("tools", "unasync.py")
 ASYNC = '''\
 """How ``async with`` is told."""
 
-from .._io import async_sleep
-from .caller import AsyncCaller
+from .._sleep import async_sleep
+from .resource import AsyncResource
 
 
-class AsyncThings(AsyncCaller):
+class AsyncThings(AsyncResource):
     async def all(self, timeout: float) -> None:  # noqa: ASYNC109
         async with self as me:
             async for thing in me.iter():
@@ -35,11 +35,11 @@ SYNC = '''\
 
 """How ``with`` is told."""
 
-from .._io import sleep
-from .caller import Caller
+from .._sleep import sleep
+from .resource import Resource
 
 
-class Things(Caller):
+class Things(Resource):
     def all(self, timeout: float) -> None:
         with self as me:
             for thing in me.iter():
@@ -101,7 +101,7 @@ def test_a_stale_file_is_named_and_left_alone_by_the_check_then_written(copy: Pa
 
 def test_a_sync_file_that_was_changed_by_hand_is_stale(copy: Path) -> None:
     target = copy / PAIRS[1][1].relative_to(ROOT) / "client.py"
-    target.write_text(target.read_text().replace("Answer", "Anders"))
+    target.write_text(target.read_text().replace("Response", "Anders"))
     assert run(copy, "--check") == (1, f"stale: {target.relative_to(copy)}\n")
 
 

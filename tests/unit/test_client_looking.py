@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cenote_client import AnswerError, NotFoundError
-from cenote_client._paging import Pages
-from cenote_client._uris import uri_of
-from cenote_client._waiting import FIRST, LONGEST, Looks, cluster_of
+from cenote_client._pagination import Paginator
+from cenote_client._poller import FIRST, LONGEST, Poller, cluster_of
+from cenote_client._pool_uri import pool_uri_of
 
 
 @given(
@@ -36,7 +36,7 @@ def test_all_pages_are_gone_through_however_a_service_tells_their_end(
 
 
 def through(answers: list[dict[str, Any]], per_page: int) -> list[Any]:
-    pages, things = Pages("things", per_page), []
+    pages, things = Paginator("things", per_page), []
     while (number := pages.number) is not None:
         assert pages.query() == {"page": number, "per_page": per_page}
         things += pages.take(answers[number - 1])
@@ -54,19 +54,19 @@ def test_an_answer_without_the_list_is_the_end(answer: dict[str, Any]) -> None:
 
 
 def test_looks_come_less_and_less_often_until_the_time_is_over() -> None:
-    looks = Looks(1800.0)
-    pauses = [looks.pause() or 0.0 for _ in range(20)]
+    poller = Poller(1800.0)
+    pauses = [poller.pause() or 0.0 for _ in range(20)]
     assert pauses[0] == FIRST
     assert pauses == sorted(pauses)
     assert pauses[-1] == LONGEST
 
 
 def test_no_pause_goes_beyond_the_time() -> None:
-    pause = Looks(0.05).pause()
+    pause = Poller(0.05).pause()
     assert pause is not None
     assert pause <= 0.05
-    assert Looks(0.0).pause() is None
-    assert Looks(-1.0).pause() is None
+    assert Poller(0.0).pause() is None
+    assert Poller(-1.0).pause() is None
 
 
 @pytest.mark.parametrize("answer", [{}, {"database": None}, {"database": {}}, {"database": {"status": 7}}])
@@ -89,11 +89,11 @@ POOL = {
     [(False, False, "a"), (True, False, "b"), (False, True, "c"), (True, True, "d")],
 )
 def test_each_of_the_four_connections_of_a_pool_can_be_had(private: bool, standby: bool, uri: str) -> None:
-    assert uri_of({"pool": POOL}, private=private, standby=standby) == uri
+    assert pool_uri_of({"pool": POOL}, private=private, standby=standby) == uri
 
 
 def test_a_pool_without_the_connection_says_which_one() -> None:
     with pytest.raises(NotFoundError, match="the pool 'p' has no standby private connection"):
-        uri_of({"pool": {"name": "p", "connection": {"uri": "a"}}}, private=True, standby=True)
+        pool_uri_of({"pool": {"name": "p", "connection": {"uri": "a"}}}, private=True, standby=True)
     with pytest.raises(AnswerError, match="no pool in the answer"):
-        uri_of({}, private=False, standby=False)
+        pool_uri_of({}, private=False, standby=False)

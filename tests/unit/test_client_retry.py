@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cenote_client import Retry
-from cenote_client._retry import NO_RETRY, Attempts, seconds_of
+from cenote_client._retry import NO_RETRY, Attempts, parse_retry_after
 
 PATIENT = Retry(tries=1000, budget=float("inf"))
 REPEATABLE = ("GET", "PUT", "DELETE")
@@ -99,22 +99,22 @@ def test_many_clients_do_not_come_back_together() -> None:
 
 
 def test_a_pause_in_seconds_is_taken_as_it_is() -> None:
-    assert [seconds_of(text) for text in ("0", "7", " 30 ")] == [0.0, 7.0, 30.0]
+    assert [parse_retry_after(text) for text in ("0", "7", " 30 ")] == [0.0, 7.0, 30.0]
 
 
 def test_a_pause_until_a_moment_is_counted_from_now() -> None:
-    later = seconds_of(format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True))
+    later = parse_retry_after(format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True))
     assert later is not None
     assert 0 < later <= 3600
-    assert seconds_of("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
+    assert parse_retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
 
 
 @pytest.mark.parametrize("text", [None, "", "soon", "-1", "1.5", "٣", "1e3", "9" * 400])
 def test_what_is_no_pause_counts_as_none(text: str | None) -> None:
-    assert seconds_of(text) is None
+    assert parse_retry_after(text) is None
 
 
 @given(st.text() | st.from_regex(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d( GMT| [+-]\d{4})?", fullmatch=True))
 def test_no_header_breaks_the_reading_of_a_pause(text: str) -> None:
-    pause = seconds_of(text)
+    pause = parse_retry_after(text)
     assert pause is None or pause >= 0

@@ -11,7 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
-from ._retry import NO_RETRY, Retry, seconds_of
+from ._retry import NO_RETRY, Retry, parse_retry_after
 from ._secret import Secret, redacted
 from .errors import AnswerError, UsageError, decoded, error_of
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from ._answer import Answer
     from ._operations import Operation
+    from ._response import Response
     from .types import Call, Timeout
 
 T = TypeVar("T")
 
-OFFICIAL = "https://api.digitalocean.com"
+DEFAULT_ENDPOINT = "https://api.digitalocean.com"
 VERSION = "0.1.0"
 USER_AGENT = f"cenote-client/{VERSION}"
 UNSENDABLE = "the request cannot be sent: HTTP forbids a character in a header or in the address"
@@ -75,7 +75,7 @@ class BaseClient:
         self._token = Secret(checked_token(token))
         self.endpoint: str = checked_endpoint(endpoint, allow_plain_http)
         self.rate_limit: RateLimit | None = None
-        self._timeout = limits_of(timeout)
+        self._timeout = timeouts_of(timeout)
         self._retry = NO_RETRY if retry is None else retry
         self._verify = verify
         self._proxy = proxy
@@ -99,7 +99,7 @@ class BaseClient:
         env = os.environ
         found: dict[str, Any] = {
             "token": env.get("DIGITALOCEAN_TOKEN") or env.get("DIGITALOCEAN_ACCESS_TOKEN") or "",
-            "endpoint": env.get("DIGITALOCEAN_API_URL") or OFFICIAL,
+            "endpoint": env.get("DIGITALOCEAN_API_URL") or DEFAULT_ENDPOINT,
             "verify": env.get("SSL_CERT_FILE") or True,
         }
         found.update(settings)
@@ -137,10 +137,10 @@ class BaseClient:
             asked = {name: _in_query(value) for name, value in query.items() if value is not None}
             if asked:
                 url += ("&" if "?" in path else "?") + query_of(asked)
-        limits = limits_of(call["timeout"]) if "timeout" in call else self._timeout
+        limits = timeouts_of(call["timeout"]) if "timeout" in call else self._timeout
         return Request(method, url, headers, content, limits)
 
-    def _note_limit(self, headers: Mapping[str, str]) -> None:
+    def _record_rate_limit(self, headers: Mapping[str, str]) -> None:
         remaining = headers.get("ratelimit-remaining")
         if remaining is not None:
             try:
@@ -149,7 +149,7 @@ class BaseClient:
             except ValueError:
                 pass  # a proxy's idea of these headers; what was known before stays
 
-    def _value(self, answer: Answer, operation: Operation[T]) -> T:
+    def _value(self, answer: Response, operation: Operation[T]) -> T:
         """Return what a successful answer holds; raise the error that any other one stands for."""
         self._raise_for_status(answer)
         if not operation.answers:
@@ -159,9 +159,9 @@ class BaseClient:
             raise self._unreadable(answer, "the body is not a JSON object")
         return value  # type: ignore[return-value]
 
-    def _raise_for_status(self, answer: Answer) -> None:
+    def _raise_for_status(self, answer: Response) -> None:
         if not 200 <= answer.status_code < 300:
-            pause = seconds_of(answer.headers.get("retry-after"))
+            pause = parse_retry_after(answer.headers.get("retry-after"))
             raise error_of(
                 answer.status_code,
                 answer.headers,
@@ -170,14 +170,14 @@ class BaseClient:
                 token=self._token.reveal(),
             )
 
-    def _decode(self, answer: Answer) -> Any:
+    def _decode(self, answer: Response) -> Any:
         try:
             return decoded(answer.content)
         except ValueError:
             what = "the body is not JSON" if answer.content else "the body is empty"
             raise self._unreadable(answer, what) from None
 
-    def _unreadable(self, answer: Answer, what: str) -> AnswerError:
+    def _unreadable(self, answer: Response, what: str) -> AnswerError:
         kind = answer.headers.get("content-type", "no content type")
         message = f"{what} ({len(answer.content)} bytes, {kind})"
         request_id = answer.headers.get("x-request-id", "")
@@ -212,7 +212,7 @@ def checked_endpoint(endpoint: str, allow_plain_http: bool) -> str:
     return endpoint.rstrip("/")
 
 
-def limits_of(timeout: Timeout) -> dict[str, float | None]:
+def timeouts_of(timeout: Timeout) -> dict[str, float | None]:
     """Return the limits as httpx's transports take them, one for each of connect, read, write and pool."""
     if timeout is None or isinstance(timeout, int | float):
         return {"connect": timeout, "read": timeout, "write": timeout, "pool": timeout}

@@ -10,9 +10,9 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
-REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
-AFTER_A_PAUSE = frozenset({429, 503})
-PASSING = frozenset({408, 429, 500, 502, 503, 504})
+IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
+RETRY_AFTER_STATUSES = frozenset({429, 503})
+TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class Retry(NamedTuple):
@@ -46,16 +46,16 @@ class Attempts:
 
     def after_status(self, status: int, retry_after: float | None) -> float | None:
         self._made += 1
-        if retry_after is not None and status in AFTER_A_PAUSE:
+        if retry_after is not None and status in RETRY_AFTER_STATUSES:
             return self._within_budget(retry_after)
-        if status in PASSING and self._method in REPEATABLE:
+        if status in TRANSIENT_STATUSES and self._method in IDEMPOTENT_METHODS:
             return self._within_budget(self._wait())
         return None
 
     def after_failure(self, *, reached: bool) -> float | None:
         """``reached``: whether the request may have reached the service."""
         self._made += 1
-        if reached and self._method not in REPEATABLE:
+        if reached and self._method not in IDEMPOTENT_METHODS:
             return None
         return self._within_budget(self._wait())
 
@@ -70,7 +70,7 @@ class Attempts:
         return wait if self._made < self._retry.tries and spent + wait <= self._retry.budget else None
 
 
-def seconds_of(retry_after: str | None) -> float | None:
+def parse_retry_after(retry_after: str | None) -> float | None:
     """Return what a ``retry-after`` header says, in seconds from now: a number or a date, None for anything
     else.
     """

@@ -6,7 +6,7 @@ client = Client(token=os.environ["DIGITALOCEAN_TOKEN"])
 client.databases.get_connection_pool(database_cluster_uuid="9cc10173-…", pool_name="backend-pool")
 """
 
-from ._settings import VERSION
+from ._options import VERSION
 from ._sync.client import Client
 
 __version__ = VERSION

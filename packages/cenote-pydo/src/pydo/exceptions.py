@@ -13,7 +13,7 @@ from cenote_client import CenoteError
 from cenote_client._secret import redacted
 
 if TYPE_CHECKING:
-    from ._answer import Answer
+    from ._response import Response
 
 LONGEST_TEXT = 2048
 
@@ -85,8 +85,8 @@ class HttpResponseError(AzureError):
     body says, and, beyond the official package, ``id`` and ``request_id`` are those of the body.
     """
 
-    def __init__(self, message: object = None, response: Answer | None = None, **kwargs: Any) -> None:
-        self.response: Answer | None = response
+    def __init__(self, message: object = None, response: Response | None = None, **kwargs: Any) -> None:
+        self.response: Response | None = response
         self.status_code: int | None = response.status_code if response else None
         self.reason: str | None = response.reason if response else None
         self.model: Any = kwargs.get("model")
@@ -139,7 +139,7 @@ class ResourceNotModifiedError(HttpResponseError):
     """304: it is as it was."""
 
 
-def _fields_of(response: Answer) -> dict[str, Any]:
+def _fields_of(response: Response) -> dict[str, Any]:
     try:
         fields = json.loads(response.text())
     except (ValueError, RecursionError):

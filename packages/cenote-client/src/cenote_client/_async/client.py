@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .. import _http
-from .._base import OFFICIAL, USER_AGENT, BaseClient, Request
-from .._io import async_sleep
-from .._retry import Attempts, Retry, seconds_of
+from .. import _transport
+from .._base import DEFAULT_ENDPOINT, USER_AGENT, BaseClient, Request
+from .._retry import Attempts, Retry, parse_retry_after
+from .._sleep import async_sleep
 from ..errors import UsageError
 from .cenote import AsyncCenote
-from .databases import AsyncDatabases
+from .databases_api import AsyncDatabasesAPI
 
 if TYPE_CHECKING:
     import os
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from .._answer import Answer
+    from .._response import Response
     from ..types import Timeout
 
 
@@ -43,7 +43,7 @@ class AsyncClient(BaseClient):
         self,
         token: str,
         *,
-        endpoint: str = OFFICIAL,
+        endpoint: str = DEFAULT_ENDPOINT,
         timeout: Timeout = 60.0,
         retry: Retry | None = Retry(),  # noqa: B008 - it cannot be changed
         verify: bool | str | os.PathLike[str] | ssl.SSLContext = True,
@@ -64,8 +64,8 @@ class AsyncClient(BaseClient):
             user_agent=user_agent,
             allow_plain_http=allow_plain_http,
         )
-        self._link = None if transport is None else _http.through(transport)
-        self.databases: AsyncDatabases = AsyncDatabases(self)
+        self._adapter = None if transport is None else _transport.wrap_httpx(transport)
+        self.databases: AsyncDatabasesAPI = AsyncDatabasesAPI(self)
         self.cenote: AsyncCenote = AsyncCenote(self)
 
     async def request(
@@ -90,9 +90,9 @@ class AsyncClient(BaseClient):
     async def close(self) -> None:
         """Close all connections; the client makes no further calls."""
         self._closed = True
-        link, self._link = self._link, None
-        if link is not None:
-            await link.transport.aclose()
+        adapter, self._adapter = self._adapter, None
+        if adapter is not None:
+            await adapter.transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -102,47 +102,49 @@ class AsyncClient(BaseClient):
     ) -> None:
         await self.close()
 
-    async def _perform(self, request: Request, retry: Retry | None = None) -> Answer:
+    async def _perform(self, request: Request, retry: Retry | None = None) -> Response:
         """Send the request until it is answered well or the retries are spent; return the last answer."""
         attempts = Attempts(retry or self._retry, request.method)
         while True:
-            link = self._link or self._open()
+            adapter = self._adapter or self._open()
             try:
-                answer = await self._exchange(link, request)
-            except link.failures as error:
-                from .. import _failures  # which a call that works never needs
+                answer = await self._exchange(adapter, request)
+            except adapter.errors as error:
+                from .. import _transport_errors  # which a call that works never needs
 
-                problem = _failures.as_ours(error, link.library)
+                problem = _transport_errors.as_client_error(error, adapter.library)
                 wait = None
-                if not _failures.is_lasting(error, link.library):
-                    wait = attempts.after_failure(reached=_failures.was_reached(error, link.library))
+                if not _transport_errors.is_permanent(error, adapter.library):
+                    wait = attempts.after_failure(
+                        reached=_transport_errors.may_have_been_sent(error, adapter.library)
+                    )
                 if wait is None:
                     raise problem from error
                 reason = str(problem)
             else:
-                self._note_limit(answer.headers)
+                self._record_rate_limit(answer.headers)
                 if answer.status_code < 400:
                     return answer
-                pause = seconds_of(answer.headers.get("retry-after"))
+                pause = parse_retry_after(answer.headers.get("retry-after"))
                 wait = attempts.after_status(answer.status_code, pause)
                 if wait is None:
                     return answer
                 reason = f"{answer.status_code} {answer.reason_phrase}"
-            _http.log_repeat(request, reason, wait)
+            _transport.log_retry(request, reason, wait)
             await async_sleep(wait)
 
-    async def _exchange(self, link: _http.Link, request: Request) -> Answer:
-        answer = await link.transport.handle_async_request(link.outgoing(request))
+    async def _exchange(self, adapter: _transport.Adapter, request: Request) -> Response:
+        answer = await adapter.transport.handle_async_request(adapter.build_request(request))
         try:
             content = b"".join([part async for part in answer.stream])
         finally:
             await answer.aclose()
-        return link.incoming(answer, content)
+        return adapter.read_response(answer, content)
 
-    def _open(self) -> _http.Link:
+    def _open(self) -> _transport.Adapter:
         with self._opening:
             if self._closed:
                 raise UsageError("the client is closed")
-            if self._link is None:
-                self._link = _http.async_link(self.endpoint, self._verify, self._proxy, self)
-            return self._link
+            if self._adapter is None:
+                self._adapter = _transport.open_async_adapter(self.endpoint, self._verify, self._proxy, self)
+            return self._adapter

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import _operations as op
-from .caller import AsyncCaller
+from .resource import AsyncResource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .. import types as t
 
 
-class AsyncDbs(AsyncCaller):
+class AsyncDatabases(AsyncResource):
     """The operations of ``client.databases`` on dbs."""
 
     async def list(

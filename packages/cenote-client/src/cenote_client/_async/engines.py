@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import _operations as op
-from .caller import AsyncCaller
+from .resource import AsyncResource
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .. import types as t
 
 
-class AsyncEngines(AsyncCaller):
+class AsyncEngines(AsyncResource):
     """The operations of ``client.databases`` on engines."""
 
     async def get_eviction_policy(

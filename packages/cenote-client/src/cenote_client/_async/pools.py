@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import _operations as op
-from .._uris import uri_of
-from .caller import AsyncCaller
+from .._pool_uri import pool_uri_of
+from .resource import AsyncResource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .. import types as t
 
 
-class AsyncPools(AsyncCaller):
+class AsyncPools(AsyncResource):
     """The operations of ``client.databases`` on pools."""
 
     async def list_connection_pools(
@@ -135,4 +135,4 @@ class AsyncPools(AsyncCaller):
         standby; NotFoundError when the cluster or the pool is not there, or the pool has no such connection.
         """
         answer = await self._fetch(op.GET_CONNECTION_POOL, (database_cluster_uuid, pool_name), kwargs)
-        return uri_of(answer, private=private, standby=standby)
+        return pool_uri_of(answer, private=private, standby=standby)

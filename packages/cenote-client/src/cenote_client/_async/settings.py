@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import _operations as op
-from .caller import AsyncCaller
+from .resource import AsyncResource
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .. import types as t
 
 
-class AsyncSettings(AsyncCaller):
+class AsyncSettings(AsyncResource):
     """The operations of ``client.databases`` on settings."""
 
     async def get_config(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.ConfigResponse:

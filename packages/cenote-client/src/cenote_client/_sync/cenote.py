@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import _operations as op
-from .caller import Caller
+from .resource import Resource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .. import types as t
 
 
-class Cenote(Caller):
+class Cenote(Resource):
     """The operations of ``client.cenote``; most need the scope ``cenote:admin``."""
 
     def list_audit(

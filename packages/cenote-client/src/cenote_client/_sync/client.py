@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .. import _http
-from .._base import OFFICIAL, USER_AGENT, BaseClient, Request
-from .._io import sleep
-from .._retry import Attempts, Retry, seconds_of
+from .. import _transport
+from .._base import DEFAULT_ENDPOINT, USER_AGENT, BaseClient, Request
+from .._retry import Attempts, Retry, parse_retry_after
+from .._sleep import sleep
 from ..errors import UsageError
 from .cenote import Cenote
-from .databases import Databases
+from .databases_api import DatabasesAPI
 
 if TYPE_CHECKING:
     import os
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from .._answer import Answer
+    from .._response import Response
     from ..types import Timeout
 
 
@@ -47,7 +47,7 @@ class Client(BaseClient):
         self,
         token: str,
         *,
-        endpoint: str = OFFICIAL,
+        endpoint: str = DEFAULT_ENDPOINT,
         timeout: Timeout = 60.0,
         retry: Retry | None = Retry(),  # noqa: B008 - it cannot be changed
         verify: bool | str | os.PathLike[str] | ssl.SSLContext = True,
@@ -68,8 +68,8 @@ class Client(BaseClient):
             user_agent=user_agent,
             allow_plain_http=allow_plain_http,
         )
-        self._link = None if transport is None else _http.through(transport)
-        self.databases: Databases = Databases(self)
+        self._adapter = None if transport is None else _transport.wrap_httpx(transport)
+        self.databases: DatabasesAPI = DatabasesAPI(self)
         self.cenote: Cenote = Cenote(self)
 
     def request(
@@ -94,9 +94,9 @@ class Client(BaseClient):
     def close(self) -> None:
         """Close all connections; the client makes no further calls."""
         self._closed = True
-        link, self._link = self._link, None
-        if link is not None:
-            link.transport.close()
+        adapter, self._adapter = self._adapter, None
+        if adapter is not None:
+            adapter.transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -106,47 +106,49 @@ class Client(BaseClient):
     ) -> None:
         self.close()
 
-    def _perform(self, request: Request, retry: Retry | None = None) -> Answer:
+    def _perform(self, request: Request, retry: Retry | None = None) -> Response:
         """Send the request until it is answered well or the retries are spent; return the last answer."""
         attempts = Attempts(retry or self._retry, request.method)
         while True:
-            link = self._link or self._open()
+            adapter = self._adapter or self._open()
             try:
-                answer = self._exchange(link, request)
-            except link.failures as error:
-                from .. import _failures  # which a call that works never needs
+                answer = self._exchange(adapter, request)
+            except adapter.errors as error:
+                from .. import _transport_errors  # which a call that works never needs
 
-                problem = _failures.as_ours(error, link.library)
+                problem = _transport_errors.as_client_error(error, adapter.library)
                 wait = None
-                if not _failures.is_lasting(error, link.library):
-                    wait = attempts.after_failure(reached=_failures.was_reached(error, link.library))
+                if not _transport_errors.is_permanent(error, adapter.library):
+                    wait = attempts.after_failure(
+                        reached=_transport_errors.may_have_been_sent(error, adapter.library)
+                    )
                 if wait is None:
                     raise problem from error
                 reason = str(problem)
             else:
-                self._note_limit(answer.headers)
+                self._record_rate_limit(answer.headers)
                 if answer.status_code < 400:
                     return answer
-                pause = seconds_of(answer.headers.get("retry-after"))
+                pause = parse_retry_after(answer.headers.get("retry-after"))
                 wait = attempts.after_status(answer.status_code, pause)
                 if wait is None:
                     return answer
                 reason = f"{answer.status_code} {answer.reason_phrase}"
-            _http.log_repeat(request, reason, wait)
+            _transport.log_retry(request, reason, wait)
             sleep(wait)
 
-    def _exchange(self, link: _http.Link, request: Request) -> Answer:
-        answer = link.transport.handle_request(link.outgoing(request))
+    def _exchange(self, adapter: _transport.Adapter, request: Request) -> Response:
+        answer = adapter.transport.handle_request(adapter.build_request(request))
         try:
             content = b"".join([part for part in answer.stream])
         finally:
             answer.close()
-        return link.incoming(answer, content)
+        return adapter.read_response(answer, content)
 
-    def _open(self) -> _http.Link:
+    def _open(self) -> _transport.Adapter:
         with self._opening:
             if self._closed:
                 raise UsageError("the client is closed")
-            if self._link is None:
-                self._link = _http.link(self.endpoint, self._verify, self._proxy, self)
-            return self._link
+            if self._adapter is None:
+                self._adapter = _transport.open_adapter(self.endpoint, self._verify, self._proxy, self)
+            return self._adapter

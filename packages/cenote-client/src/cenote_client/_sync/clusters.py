@@ -7,10 +7,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import _operations as op
-from .._io import sleep
-from .._waiting import Looks, cluster_of
+from .._poller import Poller, cluster_of
+from .._sleep import sleep
 from ..errors import WaitTimeoutError
-from .caller import Caller
+from .resource import Resource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .. import types as t
 
 
-class Clusters(Caller):
+class Clusters(Resource):
     """The operations of ``client.databases`` on clusters."""
 
     def list_options(self, **kwargs: Unpack[t.Call]) -> t.OptionsResponse:
@@ -162,17 +162,17 @@ class Clusters(Caller):
         spent.  Raises WaitTimeoutError when ``timeout`` seconds are over (its ``last`` is the cluster as last
         seen), and NotFoundError when the cluster is not there, or no longer.
         """
-        looks = Looks(timeout)
+        poller = Poller(timeout)
         while True:
             answer = self._fetch(op.GET_CLUSTER, (database_cluster_uuid,), {})
             cluster = cluster_of(answer)
             if cluster["status"] == "online":
                 return cluster
             if progress is not None:
-                progress(cluster, looks.elapsed)
-            pause = looks.pause()
+                progress(cluster, poller.elapsed)
+            pause = poller.pause()
             if pause is None:
-                spent = f"{looks.elapsed:.0f} s"
+                spent = f"{poller.elapsed:.0f} s"
                 raise WaitTimeoutError(
                     f"cluster {database_cluster_uuid} is {cluster['status']} after {spent}", cluster
                 )

@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import _operations as op
-from .._uris import uri_of
-from .caller import Caller
+from .._pool_uri import pool_uri_of
+from .resource import Resource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .. import types as t
 
 
-class Pools(Caller):
+class Pools(Resource):
     """The operations of ``client.databases`` on pools."""
 
     def list_connection_pools(
@@ -137,4 +137,4 @@ class Pools(Caller):
         standby; NotFoundError when the cluster or the pool is not there, or the pool has no such connection.
         """
         answer = self._fetch(op.GET_CONNECTION_POOL, (database_cluster_uuid, pool_name), kwargs)
-        return uri_of(answer, private=private, standby=standby)
+        return pool_uri_of(answer, private=private, standby=standby)

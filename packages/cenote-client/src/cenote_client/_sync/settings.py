@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import _operations as op
-from .caller import Caller
+from .resource import Resource
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .. import types as t
 
 
-class Settings(Caller):
+class Settings(Resource):
     """The operations of ``client.databases`` on settings."""
 
     def get_config(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.ConfigResponse:

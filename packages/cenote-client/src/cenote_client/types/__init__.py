@@ -4,7 +4,28 @@ Nothing in the library imports this while it runs, so the types cost a program n
 them.
 """
 
-from .additions import (
+from .backups import (
+    Backup,
+    BackupListResponse,
+    BackupSchedule,
+    Event,
+    EventListResponse,
+    MigrationSource,
+    OnlineMigration,
+    OnlineMigrationStart,
+)
+from .caches import (
+    EvictionPolicy,
+    EvictionPolicyResponse,
+    EvictionPolicyUpdate,
+    RedisConfig,
+    ValkeyConfig,
+)
+from .call_options import (
+    Call,
+    Timeout,
+)
+from .cenote import (
     Activity,
     ActivityNumbers,
     ActivityResponse,
@@ -35,17 +56,6 @@ from .additions import (
     UsedConnections,
     UserAdditions,
 )
-from .caches import (
-    EvictionPolicy,
-    EvictionPolicyResponse,
-    EvictionPolicyUpdate,
-    RedisConfig,
-    ValkeyConfig,
-)
-from .call import (
-    Call,
-    Timeout,
-)
 from .clusters import (
     CA,
     BackupRestore,
@@ -72,16 +82,6 @@ from .clusters import (
     VersionAvailability,
     VersionUpdate,
 )
-from .history import (
-    Backup,
-    BackupListResponse,
-    BackupSchedule,
-    Event,
-    EventListResponse,
-    MigrationSource,
-    OnlineMigration,
-    OnlineMigrationStart,
-)
 from .kafka import (
     Compatibility,
     ConsumerGroup,
@@ -104,13 +104,7 @@ from .kafka import (
     TopicSummary,
     TopicUpdate,
 )
-from .logs import (
-    LogMessage,
-    Logs,
-    LogSource,
-    LogsResponse,
-)
-from .logsinks import (
+from .log_sinks import (
     DatadogConfig,
     ElasticsearchConfig,
     Logsink,
@@ -121,6 +115,12 @@ from .logsinks import (
     LogsinkUpdate,
     RsyslogConfig,
     SinkType,
+)
+from .logs import (
+    LogMessage,
+    Logs,
+    LogSource,
+    LogsResponse,
 )
 from .mongodb import (
     MongoConfig,
@@ -135,7 +135,7 @@ from .opensearch import (
     IndexListResponse,
     OpensearchConfig,
 )
-from .past import (
+from .pool_stats import (
     MachinePast,
     PoolAction,
     PoolAdvice,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NotRequired, TypedDict
 
-from .additions import ClusterAdditions, OptionsAdditions
+from .cenote import ClusterAdditions, OptionsAdditions
 from .settings import Autoscale, DoSettings, FirewallRule, FirewallRuleCreate
 from .users import User
 

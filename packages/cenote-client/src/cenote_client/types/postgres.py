@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-from .additions import ConfigAdditions
+from .cenote import ConfigAdditions
 
 
 class PgbouncerConfig(TypedDict, total=False):

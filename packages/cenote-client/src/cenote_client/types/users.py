@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
-from .additions import DatabaseAdditions, UserAdditions
+from .cenote import DatabaseAdditions, UserAdditions
 
 
 class MysqlSettings(TypedDict):

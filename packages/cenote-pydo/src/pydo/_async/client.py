@@ -6,13 +6,13 @@ from io import IOBase
 from typing import TYPE_CHECKING, Any
 
 from cenote_client._async import client as base
-from cenote_client._async.databases import AsyncDatabases
+from cenote_client._async.databases_api import AsyncDatabasesAPI
 from cenote_client.errors import AnswerError, NetworkError
 
-from .. import _settings
-from .._answer import Answer
+from .. import _options
 from .._groups import without_group
-from .._outcome import outcome, service_error, whole
+from .._response import Response
+from .._results import outcome, service_error, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,7 @@ class AsyncClient(base.AsyncClient):
         raise_not_found: bool = False,
         **kwargs: Any,
     ) -> None:
-        settings, self._times = _settings.client_settings(token, api_key, {"timeout": timeout, **kwargs})
+        settings, self._times = _options.client_settings(token, api_key, {"timeout": timeout, **kwargs})
         super().__init__(**settings)
         self._raise_not_found = raise_not_found
         self.databases = AsyncDatabasesOperations(self)
@@ -50,7 +50,7 @@ class AsyncClient(base.AsyncClient):
             raise AttributeError(without_group(name))
 
 
-class AsyncDatabasesOperations(AsyncDatabases):
+class AsyncDatabasesOperations(AsyncDatabasesAPI):
     """All operations of the Databases API, each returning plain dicts as pydo does."""
 
     _client: AsyncClient
@@ -85,14 +85,14 @@ class AsyncDatabasesOperations(AsyncDatabases):
         call: Mapping[str, Any],
         body: Any,
         query: Mapping[str, Any] | None,
-    ) -> Answer:
+    ) -> Response:
         client = self._client
-        settings, retry = _settings.call_settings(call, client._times, has_body=body is not None)
+        settings, retry = _options.call_settings(call, client._times, has_body=body is not None)
         raw = body.read() if isinstance(body, IOBase) else body if isinstance(body, bytes) else None
         request = client._request_for(operation, names, settings, None if raw is not None else body, query)
         if raw is not None:
             request = request._replace(content=raw)
         try:
-            return Answer(await client._perform(request, retry), client._token.reveal())
+            return Response(await client._perform(request, retry), client._token.reveal())
         except (NetworkError, AnswerError) as error:
             raise service_error(error) from error

@@ -8,13 +8,13 @@ from io import IOBase
 from typing import TYPE_CHECKING, Any
 
 from cenote_client._sync import client as base
-from cenote_client._sync.databases import Databases
+from cenote_client._sync.databases_api import DatabasesAPI
 from cenote_client.errors import AnswerError, NetworkError
 
-from .. import _settings
-from .._answer import Answer
+from .. import _options
 from .._groups import without_group
-from .._outcome import outcome, service_error, whole
+from .._response import Response
+from .._results import outcome, service_error, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,7 @@ class Client(base.Client):
         raise_not_found: bool = False,
         **kwargs: Any,
     ) -> None:
-        settings, self._times = _settings.client_settings(token, api_key, {"timeout": timeout, **kwargs})
+        settings, self._times = _options.client_settings(token, api_key, {"timeout": timeout, **kwargs})
         super().__init__(**settings)
         self._raise_not_found = raise_not_found
         self.databases = DatabasesOperations(self)
@@ -52,7 +52,7 @@ class Client(base.Client):
             raise AttributeError(without_group(name))
 
 
-class DatabasesOperations(Databases):
+class DatabasesOperations(DatabasesAPI):
     """All operations of the Databases API, each returning plain dicts as pydo does."""
 
     _client: Client
@@ -87,14 +87,14 @@ class DatabasesOperations(Databases):
         call: Mapping[str, Any],
         body: Any,
         query: Mapping[str, Any] | None,
-    ) -> Answer:
+    ) -> Response:
         client = self._client
-        settings, retry = _settings.call_settings(call, client._times, has_body=body is not None)
+        settings, retry = _options.call_settings(call, client._times, has_body=body is not None)
         raw = body.read() if isinstance(body, IOBase) else body if isinstance(body, bytes) else None
         request = client._request_for(operation, names, settings, None if raw is not None else body, query)
         if raw is not None:
             request = request._replace(content=raw)
         try:
-            return Answer(client._perform(request, retry), client._token.reveal())
+            return Response(client._perform(request, retry), client._token.reveal())
         except (NetworkError, AnswerError) as error:
             raise service_error(error) from error

@@ -12,7 +12,7 @@ from cenote.cli.output import CommandError, Output, confirm, note, output
 from cenote.model.paths import Layout
 
 if TYPE_CHECKING:
-    from cenote_client._sync.databases import Databases
+    from cenote_client._sync.databases_api import DatabasesAPI
 
 IN_A_LIST = {"TYPE": "type", "VALUE": "value", "DESCRIPTION": "description", "CREATED": "created_at"}
 
@@ -64,11 +64,11 @@ def remove(layout: Layout, cluster: str, sources: tuple[str, ...], yes: bool) ->
         _replace(databases, uuid, left)
 
 
-def _rules(databases: Databases, uuid: str) -> list[Any]:
+def _rules(databases: DatabasesAPI, uuid: str) -> list[Any]:
     return list(databases.list_firewall_rules(uuid)["rules"])
 
 
-def _replace(databases: Databases, uuid: str, rules: Sequence[Any]) -> None:
+def _replace(databases: DatabasesAPI, uuid: str, rules: Sequence[Any]) -> None:
     databases.update_firewall_rules(uuid, {"rules": list(rules)})
     count = len(rules)
     note(f"{count} trusted source{'' if count == 1 else 's'} now" if count else "everybody may connect now")

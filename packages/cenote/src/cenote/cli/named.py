@@ -19,7 +19,7 @@ from cenote_client import NotFoundError
 
 if TYPE_CHECKING:
     from cenote_client import Client
-    from cenote_client._sync.databases import Databases
+    from cenote_client._sync.databases_api import DatabasesAPI
     from cenote_client.types import Cluster
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -37,7 +37,7 @@ def any_cluster_argument(function: F) -> F:
 
 
 @contextmanager
-def opened(layout: Layout, name_or_id: str) -> Iterator[tuple[Databases, str]]:
+def opened(layout: Layout, name_or_id: str) -> Iterator[tuple[DatabasesAPI, str]]:
     """Lend the operations of the API, and the id of the cluster of this name or id."""
     with client_for(layout) as client:
         yield client.databases, cluster_of(client, name_or_id)["id"]

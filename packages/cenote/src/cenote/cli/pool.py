@@ -12,7 +12,7 @@ from cenote.cli.top import watch
 from cenote.model.paths import Layout
 
 if TYPE_CHECKING:
-    from cenote_client._sync.databases import Databases
+    from cenote_client._sync.databases_api import DatabasesAPI
 
 MODES = click.Choice(["transaction", "session", "statement"])
 IN_A_LIST = {
@@ -165,7 +165,7 @@ def _to_do(cluster: str, action: Any) -> str:
             return f"cenote cluster resize {cluster} --size {action['cluster_size']}"
 
 
-def _stats(databases: Databases, uuid: str) -> list[Any]:
+def _stats(databases: DatabasesAPI, uuid: str) -> list[Any]:
     return list(databases.list_pool_stats(uuid)["stats"])
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def uri_of(answer: Mapping[str, Any], *, private: bool, standby: bool) -> str:
+def pool_uri_of(answer: Mapping[str, Any], *, private: bool, standby: bool) -> str:
     pool = answer.get("pool")
     if not isinstance(pool, dict):
         raise AnswerError(200, "unreadable_answer", "there is no pool in the answer")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cenote_client import AnswerError, NetworkError, NetworkTimeoutError
 
 from . import exceptions as e
-from ._answer import Answer, PipelineAnswer
+from ._response import PipelineResponse, Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +35,7 @@ LIMITS = ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset")
 
 
 def outcome(
-    answer: Answer, operation: Operation[Any], options: Mapping[str, Any], raise_not_found: bool
+    answer: Response, operation: Operation[Any], options: Mapping[str, Any], raise_not_found: bool
 ) -> Any:
     status = answer.status_code
     returned = RETURNED.get((operation.method, operation.path), (404,))
@@ -51,10 +51,10 @@ def outcome(
         except (ValueError, RecursionError) as error:
             raise e.DecodeError(f"JSON is invalid: {error}", response=answer) from None
     made = options.get("cls")
-    return made(PipelineAnswer(answer), value, limits(answer.headers)) if made else value
+    return made(PipelineResponse(answer), value, limits(answer.headers)) if made else value
 
 
-def whole(answer: Answer, operation: Operation[Any]) -> dict[str, Any]:
+def whole(answer: Response, operation: Operation[Any]) -> dict[str, Any]:
     """Return an answer that is wanted for something in it, and so has to be one; raise all others."""
     value = outcome(answer, operation, {}, raise_not_found=True)
     if not isinstance(value, dict):

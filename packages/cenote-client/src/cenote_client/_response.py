@@ -34,7 +34,7 @@ class Headers(Mapping[str, str]):
         return f"Headers({list(self)})"
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """One answer, read to its end."""
 
     status_code: int
@@ -43,18 +43,18 @@ class Answer(NamedTuple):
     content: bytes
 
     def __repr__(self) -> str:
-        return f"<Answer: {self.status_code} {self.reason_phrase}>"
+        return f"<Response: {self.status_code} {self.reason_phrase}>"
 
 
-def answer_of(
+def make_response(
     status: int, headers: Iterable[tuple[bytes, bytes]], extensions: Mapping[str, Any], content: bytes
-) -> Answer:
+) -> Response:
     """Return the answer with its body as it was before compression.
 
     When the body is not what its content-encoding says: an error without it, AnswerError for a success.
     """
     reason = extensions.get("reason_phrase", b"").decode("latin-1")
-    answer = Answer(status, reason, Headers(headers), content)
+    answer = Response(status, reason, Headers(headers), content)
     coding = answer.headers.get("content-encoding")
     if not coding or not content:
         return answer

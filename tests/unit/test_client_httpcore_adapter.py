@@ -8,7 +8,7 @@ import pytest
 
 from cenote_client import Client, UsageError
 from cenote_client._base import Request
-from cenote_client._direct import Direct
+from cenote_client._httpcore_adapter import HttpcoreAdapter
 
 ENDPOINT = "https://databases.example.com:8443/prefix"
 
@@ -16,7 +16,7 @@ ENDPOINT = "https://databases.example.com:8443/prefix"
 def sent(method: str = "GET", path: str = "/v2/databases", endpoint: str = ENDPOINT, **given: Any) -> Any:
     client = Client("token", endpoint=endpoint, headers=given.get("headers"))
     request = client._make_request(method, path, {}, given.get("body"), given.get("query"))
-    return Direct(None, endpoint).outgoing(request)
+    return HttpcoreAdapter(None, endpoint).build_request(request)
 
 
 def test_a_request_goes_to_the_host_and_below_the_path_of_the_endpoint() -> None:

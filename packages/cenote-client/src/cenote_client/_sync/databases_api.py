@@ -1,34 +1,34 @@
-# Made from _async/databases.py by tools/unasync.py; change that one.
+# Made from _async/databases_api.py by tools/unasync.py; change that one.
 
 """``client.databases``: all operations in one place, as the reference and pydo have them."""
 
 from __future__ import annotations
 
+from .backups import Backups
 from .clusters import Clusters
-from .dbs import Dbs
+from .dbs import Databases
 from .engines import Engines
-from .history import History
 from .kafka import Kafka
+from .log_sinks import LogSinks
 from .logs import Logs
-from .logsinks import Logsinks
-from .past import Past
+from .pool_stats import PoolStats
 from .pools import Pools
 from .replicas import Replicas
 from .settings import Settings
 from .users import Users
 
 
-class Databases(
+class DatabasesAPI(
     Clusters,
     Settings,
-    History,
+    Backups,
     Users,
-    Dbs,
+    Databases,
     Pools,
     Replicas,
-    Logsinks,
+    LogSinks,
     Logs,
-    Past,
+    PoolStats,
     Kafka,
     Engines,
 ):

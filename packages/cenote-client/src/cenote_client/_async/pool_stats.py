@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import _operations as op
-from .caller import AsyncCaller
+from .resource import AsyncResource
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .. import types as t
 
 
-class AsyncPast(AsyncCaller):
+class AsyncPoolStats(AsyncResource):
     """The operations of ``client.databases`` on the past of pools."""
 
     async def get_pool_history(

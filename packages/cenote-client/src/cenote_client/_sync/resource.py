@@ -1,4 +1,4 @@
-# Made from _async/caller.py by tools/unasync.py; change that one.
+# Made from _async/resource.py by tools/unasync.py; change that one.
 
 # ruff: noqa: UP028
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .._paging import Pages
+from .._pagination import Paginator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Caller:
+class Resource:
     def __init__(self, client: Client) -> None:
         self._client = client
 
@@ -63,7 +63,7 @@ class Caller:
         per_page: int,
         **query: Any,
     ) -> Iterator[Any]:
-        pages = Pages(key, per_page)
+        pages = Paginator(key, per_page)
         while pages.number is not None:
             answer = self._fetch(operation, names, call, query={**query, **pages.query()})
             for thing in pages.take(answer):

@@ -10,7 +10,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from cenote_client import Retry
-from cenote_client._base import OFFICIAL, lower
+from cenote_client._base import DEFAULT_ENDPOINT, lower
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +58,9 @@ def client_settings(
     times = DEFAULTS | {name: options.pop(name) for name in TIMES | RETRY if name in options}
     settings: dict[str, Any] = {
         "token": chosen,
-        "endpoint": options.pop("endpoint", None) or os.environ.get("DIGITALOCEAN_API_URL") or OFFICIAL,
+        "endpoint": options.pop("endpoint", None)
+        or os.environ.get("DIGITALOCEAN_API_URL")
+        or DEFAULT_ENDPOINT,
         "verify": options.pop("connection_verify", options.pop("verify", True)),
         "headers": options.pop("headers", None) or options.pop("base_headers", None),
         "user_agent": options.pop("user_agent", None) or f"cenote-pydo/{VERSION}",

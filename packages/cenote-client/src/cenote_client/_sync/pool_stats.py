@@ -1,4 +1,4 @@
-# Made from _async/past.py by tools/unasync.py; change that one.
+# Made from _async/pool_stats.py by tools/unasync.py; change that one.
 
 """What went on in the pools of a cluster, and what to do about it: additions of Cenote's."""
 
@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import _operations as op
-from .caller import Caller
+from .resource import Resource
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .. import types as t
 
 
-class Past(Caller):
+class PoolStats(Resource):
     """The operations of ``client.databases`` on the past of pools."""
 
     def get_pool_history(

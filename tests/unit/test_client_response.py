@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cenote_client import AnswerError
-from cenote_client._answer import Answer, Headers, answer_of
+from cenote_client._response import Headers, Response, make_response
 
 TEXT = b'{"pool": {"name": "backend-pool"}}' * 20
 
 
-def answered(content: bytes, coding: str, status: int = 200) -> Answer:
+def answered(content: bytes, coding: str, status: int = 200) -> Response:
     headers = [(b"Content-Encoding", coding.encode()), (b"Content-Type", b"application/json")]
-    return answer_of(status, headers, {"reason_phrase": b"As it is"}, content)
+    return make_response(status, headers, {"reason_phrase": b"As it is"}, content)
 
 
 def raw_deflate(text: bytes) -> bytes:
@@ -41,12 +41,12 @@ def test_the_values_of_a_header_that_comes_twice_are_joined() -> None:
 def test_the_values_of_headers_are_left_out_of_the_repr() -> None:
     headers = Headers([(b"Set-Cookie", b"session=secret")])
     assert repr(headers) == "Headers(['set-cookie'])"
-    assert "secret" not in repr(Answer(200, "OK", headers, b"secret"))
+    assert "secret" not in repr(Response(200, "OK", headers, b"secret"))
 
 
 def test_a_body_without_a_coding_is_as_it_came() -> None:
-    answer = answer_of(201, [], {}, TEXT)
-    assert answer == Answer(201, "", answer.headers, TEXT)
+    answer = make_response(201, [], {}, TEXT)
+    assert answer == Response(201, "", answer.headers, TEXT)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,3 @@
-# Made from _async/history.py by tools/unasync.py; change that one.
-
 """What happened to a cluster, and what came from outside: backups, events, online migration."""
 
 from __future__ import annotations
@@ -7,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import _operations as op
-from .caller import Caller
+from .resource import AsyncResource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator
     from typing import Unpack
 
     from .. import types as t
 
 
-class History(Caller):
+class AsyncBackups(AsyncResource):
     """The operations of ``client.databases`` on history."""
 
-    def list_backups(
+    async def list_backups(
         self,
         database_cluster_uuid: str,
         *,
@@ -33,11 +31,11 @@ class History(Caller):
 
         ``GET /v2/databases/{database_cluster_uuid}/backups``, scope ``database:read``.
         """
-        return self._call(
+        return await self._call(
             op.LIST_BACKUPS, (database_cluster_uuid,), kwargs, query={"page": page, "per_page": per_page}
         )
 
-    def list_events_logs(
+    async def list_events_logs(
         self,
         database_cluster_uuid: str,
         *,
@@ -51,20 +49,22 @@ class History(Caller):
 
         ``GET /v2/databases/{database_cluster_uuid}/events``, scope ``database:read``.
         """
-        return self._call(
+        return await self._call(
             op.LIST_EVENTS_LOGS, (database_cluster_uuid,), kwargs, query={"page": page, "per_page": per_page}
         )
 
-    def get_migration_status(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.OnlineMigration:
+    async def get_migration_status(
+        self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]
+    ) -> t.OnlineMigration:
         """Return the online migration of a cluster, as ``{"id": …, "status": …, "created_at": …}``.
 
         Raises NotFoundError when the cluster is not there, or has never had one.
 
         ``GET /v2/databases/{database_cluster_uuid}/online-migration``, scope ``database:read``.
         """
-        return self._call(op.GET_MIGRATION_STATUS, (database_cluster_uuid,), kwargs)
+        return await self._call(op.GET_MIGRATION_STATUS, (database_cluster_uuid,), kwargs)
 
-    def update_online_migration(
+    async def update_online_migration(
         self, database_cluster_uuid: str, body: t.OnlineMigrationStart, **kwargs: Unpack[t.Call]
     ) -> t.OnlineMigration:
         """Begin to copy another server's databases into this cluster, and keep them in step until stopped.
@@ -73,9 +73,9 @@ class History(Caller):
 
         ``PUT /v2/databases/{database_cluster_uuid}/online-migration``, scope ``database:update``.
         """
-        return self._call(op.UPDATE_ONLINE_MIGRATION, (database_cluster_uuid,), kwargs, body)
+        return await self._call(op.UPDATE_ONLINE_MIGRATION, (database_cluster_uuid,), kwargs, body)
 
-    def delete_online_migration(
+    async def delete_online_migration(
         self, database_cluster_uuid: str, migration_id: str, **kwargs: Unpack[t.Call]
     ) -> None:
         """Stop an online migration; what was copied stays.
@@ -85,11 +85,11 @@ class History(Caller):
         ``DELETE /v2/databases/{database_cluster_uuid}/online-migration/{migration_id}``, scope
         ``database:delete``.
         """
-        return self._call(op.DELETE_ONLINE_MIGRATION, (database_cluster_uuid, migration_id), kwargs)
+        return await self._call(op.DELETE_ONLINE_MIGRATION, (database_cluster_uuid, migration_id), kwargs)
 
     def iter_backups(
         self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]
-    ) -> Iterator[t.Backup]:
+    ) -> AsyncIterator[t.Backup]:
         """Go through all backups of a cluster, asking for page after page as they are needed.
 
         Raises, at the first step, what ``list_backups`` raises.
@@ -98,7 +98,7 @@ class History(Caller):
 
     def iter_events(
         self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]
-    ) -> Iterator[t.Event]:
+    ) -> AsyncIterator[t.Event]:
         """Go through all that happened to a cluster, asking for page after page as they are needed.
 
         Raises, at the first step, what ``list_events_logs`` raises.

@@ -1,3 +1,5 @@
+# Made from _async/log_sinks.py by tools/unasync.py; change that one.
+
 """Log sinks: where a cluster sends its log."""
 
 from __future__ import annotations
@@ -5,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import _operations as op
-from .caller import AsyncCaller
+from .resource import Resource
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -13,21 +15,19 @@ if TYPE_CHECKING:
     from .. import types as t
 
 
-class AsyncLogsinks(AsyncCaller):
+class LogSinks(Resource):
     """The operations of ``client.databases`` on logsinks."""
 
-    async def list_logsink(
-        self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]
-    ) -> t.LogsinkListResponse:
+    def list_logsink(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.LogsinkListResponse:
         """Return the log sinks of a cluster, as ``{"sinks": [{…}]}``.
 
         Raises NotFoundError when the cluster is not there.
 
         ``GET /v2/databases/{database_cluster_uuid}/logsink``, scope ``database:read``.
         """
-        return await self._call(op.LIST_LOGSINK, (database_cluster_uuid,), kwargs)
+        return self._call(op.LIST_LOGSINK, (database_cluster_uuid,), kwargs)
 
-    async def create_logsink(
+    def create_logsink(
         self, database_cluster_uuid: str, body: t.LogsinkCreate, **kwargs: Unpack[t.Call]
     ) -> t.LogsinkResponse:
         """Send the log of a cluster to another place too, and return that as ``{"sink": {…}}``.
@@ -36,20 +36,18 @@ class AsyncLogsinks(AsyncCaller):
 
         ``POST /v2/databases/{database_cluster_uuid}/logsink``, scope ``database:create``.
         """
-        return await self._call(op.CREATE_LOGSINK, (database_cluster_uuid,), kwargs, body)
+        return self._call(op.CREATE_LOGSINK, (database_cluster_uuid,), kwargs, body)
 
-    async def get_logsink(
-        self, database_cluster_uuid: str, logsink_id: str, **kwargs: Unpack[t.Call]
-    ) -> t.Logsink:
+    def get_logsink(self, database_cluster_uuid: str, logsink_id: str, **kwargs: Unpack[t.Call]) -> t.Logsink:
         """Return one log sink, bare: ``{"sink_id": …, "sink_name": …, "sink_type": …, "config": {…}}``.
 
         Raises NotFoundError when the cluster or the sink is not there.
 
         ``GET /v2/databases/{database_cluster_uuid}/logsink/{logsink_id}``, scope ``database:read``.
         """
-        return await self._call(op.GET_LOGSINK, (database_cluster_uuid, logsink_id), kwargs)
+        return self._call(op.GET_LOGSINK, (database_cluster_uuid, logsink_id), kwargs)
 
-    async def update_logsink(
+    def update_logsink(
         self, database_cluster_uuid: str, logsink_id: str, body: t.LogsinkUpdate, **kwargs: Unpack[t.Call]
     ) -> None:
         """Replace the configuration of a log sink.
@@ -58,15 +56,13 @@ class AsyncLogsinks(AsyncCaller):
 
         ``PUT /v2/databases/{database_cluster_uuid}/logsink/{logsink_id}``, scope ``database:update``.
         """
-        return await self._call(op.UPDATE_LOGSINK, (database_cluster_uuid, logsink_id), kwargs, body)
+        return self._call(op.UPDATE_LOGSINK, (database_cluster_uuid, logsink_id), kwargs, body)
 
-    async def delete_logsink(
-        self, database_cluster_uuid: str, logsink_id: str, **kwargs: Unpack[t.Call]
-    ) -> None:
+    def delete_logsink(self, database_cluster_uuid: str, logsink_id: str, **kwargs: Unpack[t.Call]) -> None:
         """Stop sending the log to that place.
 
         Raises NotFoundError when the cluster or the sink is not there.
 
         ``DELETE /v2/databases/{database_cluster_uuid}/logsink/{logsink_id}``, scope ``database:delete``.
         """
-        return await self._call(op.DELETE_LOGSINK, (database_cluster_uuid, logsink_id), kwargs)
+        return self._call(op.DELETE_LOGSINK, (database_cluster_uuid, logsink_id), kwargs)

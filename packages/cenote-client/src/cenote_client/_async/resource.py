@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .._paging import Pages
+from .._pagination import Paginator
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class AsyncCaller:
+class AsyncResource:
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
 
@@ -59,7 +59,7 @@ class AsyncCaller:
         per_page: int,
         **query: Any,
     ) -> AsyncIterator[Any]:
-        pages = Pages(key, per_page)
+        pages = Paginator(key, per_page)
         while pages.number is not None:
             answer = await self._fetch(operation, names, call, query={**query, **pages.query()})
             for thing in pages.take(answer):

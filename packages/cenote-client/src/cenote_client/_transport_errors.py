@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
-def as_ours(error: Exception, library: ModuleType) -> CenoteError:
+def as_client_error(error: Exception, library: ModuleType) -> CenoteError:
     """Return our error for one of theirs; its text says what went wrong, and shows nothing of the request."""
     if isinstance(error, library.TimeoutException):
         what = "connecting took" if isinstance(error, library.ConnectTimeout) else "the answer took"
-        return NetworkTimeoutError(f"{what} longer than the timeout", was_reached(error, library))
+        return NetworkTimeoutError(f"{what} longer than the timeout", may_have_been_sent(error, library))
     if _cannot_be_sent(error, library):
         return UsageError(UNSENDABLE)
     if isinstance(error, library.ConnectError | library.ProxyError):
@@ -27,13 +27,13 @@ def as_ours(error: Exception, library: ModuleType) -> CenoteError:
     return NetworkError(f"the connection was lost: {error or type(error).__name__}")
 
 
-def was_reached(error: Exception, library: ModuleType) -> bool:
+def may_have_been_sent(error: Exception, library: ModuleType) -> bool:
     """Whether the service may have seen the request before it failed."""
     never_sent = (library.ConnectError, library.ConnectTimeout, library.PoolTimeout, library.ProxyError)
     return not isinstance(error, never_sent)
 
 
-def is_lasting(error: Exception, library: ModuleType) -> bool:
+def is_permanent(error: Exception, library: ModuleType) -> bool:
     """Whether trying again cannot help: a certificate that is not trusted, a request that cannot be sent."""
     seen: BaseException | None = error
     while seen is not None:

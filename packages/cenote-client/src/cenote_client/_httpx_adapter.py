@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._answer import answer_of
 from ._base import UNSENDABLE
+from ._response import make_response
 from .errors import UsageError
 
 if TYPE_CHECKING:
     import httpx
 
-    from ._answer import Answer
     from ._base import Request
+    from ._response import Response
 
 
-class Through:
+class HttpxAdapter:
     """Requests and answers of httpx; ``transport`` is one of its transports.
 
     httpx's own client is left out.  What it would add is not wanted here: cookies, and redirects (a token
@@ -27,9 +27,9 @@ class Through:
 
         self.transport = transport
         self.library = httpx
-        self.failures: tuple[type[Exception], ...] = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
+        self.errors: tuple[type[Exception], ...] = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
 
-    def outgoing(self, request: Request) -> httpx.Request:
+    def build_request(self, request: Request) -> httpx.Request:
         import httpx
 
         method, url, headers, content, limits = request
@@ -40,5 +40,5 @@ class Through:
         except UnicodeEncodeError:
             raise UsageError(UNSENDABLE) from None
 
-    def incoming(self, answer: httpx.Response, content: bytes) -> Answer:
-        return answer_of(answer.status_code, answer.headers.raw, answer.extensions, content)
+    def read_response(self, answer: httpx.Response, content: bytes) -> Response:
+        return make_response(answer.status_code, answer.headers.raw, answer.extensions, content)

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
+from .backups import AsyncBackups
 from .clusters import AsyncClusters
-from .dbs import AsyncDbs
+from .dbs import AsyncDatabases
 from .engines import AsyncEngines
-from .history import AsyncHistory
 from .kafka import AsyncKafka
+from .log_sinks import AsyncLogSinks
 from .logs import AsyncLogs
-from .logsinks import AsyncLogsinks
-from .past import AsyncPast
+from .pool_stats import AsyncPoolStats
 from .pools import AsyncPools
 from .replicas import AsyncReplicas
 from .settings import AsyncSettings
 from .users import AsyncUsers
 
 
-class AsyncDatabases(
+class AsyncDatabasesAPI(
     AsyncClusters,
     AsyncSettings,
-    AsyncHistory,
+    AsyncBackups,
     AsyncUsers,
-    AsyncDbs,
+    AsyncDatabases,
     AsyncPools,
     AsyncReplicas,
-    AsyncLogsinks,
+    AsyncLogSinks,
     AsyncLogs,
-    AsyncPast,
+    AsyncPoolStats,
     AsyncKafka,
     AsyncEngines,
 ):

@@ -9,21 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from ._answer import answer_of
 from ._base import UNSENDABLE
+from ._response import make_response
 from .errors import UsageError
 
 if TYPE_CHECKING:
     import httpcore
 
-    from ._answer import Answer
     from ._base import Request
+    from ._response import Response
 
 WITH_LENGTH = frozenset({"POST", "PUT", "PATCH"})  # these say so when they have no body (RFC 9110, 8.6)
 IN_TARGET = "!$%&'()*+,-./:;=?@_~"
 
 
-class Direct:
+class HttpcoreAdapter:
     """Requests and answers of httpcore, for one service; ``transport`` is its pool of connections."""
 
     def __init__(self, transport: Any, endpoint: str) -> None:
@@ -32,7 +32,7 @@ class Direct:
         parts = urlsplit(endpoint)
         self.transport = transport
         self.library = httpcore
-        self.failures: tuple[type[Exception], ...] = (
+        self.errors: tuple[type[Exception], ...] = (
             httpcore.NetworkError,
             httpcore.TimeoutException,
             httpcore.ProtocolError,
@@ -45,7 +45,7 @@ class Direct:
         self._netloc = parts.netloc.encode("ascii")
         self._origin_length = len(f"{parts.scheme}://{parts.netloc}")
 
-    def outgoing(self, request: Request) -> httpcore.Request:
+    def build_request(self, request: Request) -> httpcore.Request:
         import httpcore
 
         headers = [] if "host" in request.headers else [(b"host", self._netloc)]
@@ -70,5 +70,5 @@ class Direct:
             extensions={"timeout": request.limits},
         )
 
-    def incoming(self, answer: httpcore.Response, content: bytes) -> Answer:
-        return answer_of(answer.status, answer.headers, answer.extensions, content)
+    def read_response(self, answer: httpcore.Response, content: bytes) -> Response:
+        return make_response(answer.status, answer.headers, answer.extensions, content)

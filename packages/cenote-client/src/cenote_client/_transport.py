@@ -17,45 +17,45 @@ if TYPE_CHECKING:
     import ssl
 
     from ._base import Request
-    from ._direct import Direct
-    from ._through import Through
+    from ._httpcore_adapter import HttpcoreAdapter
+    from ._httpx_adapter import HttpxAdapter
 
     Verify = bool | str | os.PathLike[str] | ssl.SSLContext
-    Link = Direct | Through
+    Adapter = HttpcoreAdapter | HttpxAdapter
 
-KEPT_SECONDS = 4.0  # uvicorn closes an idle connection after 5 s; a call must not meet that moment
-MOST_CONNECTIONS, MOST_IDLE = 100, 20
+KEEPALIVE_SECONDS = 4.0  # uvicorn closes an idle connection after 5 s; a call must not meet that moment
+MAX_CONNECTIONS, MAX_KEEPALIVE_CONNECTIONS = 100, 20
 
 
-def async_link(endpoint: str, verify: Verify, proxy: Any, owner: object) -> Link:
+def open_async_adapter(endpoint: str, verify: Verify, proxy: Any, owner: object) -> Adapter:
     """Return the way to a service for asyncio; UsageError for certificates or a proxy that cannot be used."""
     del owner  # who forgets to close it has no event loop left that could
-    return _link(endpoint, verify, proxy, "Async")
+    return _adapter(endpoint, verify, proxy, "Async")
 
 
-def link(endpoint: str, verify: Verify, proxy: Any, owner: object) -> Link:
+def open_adapter(endpoint: str, verify: Verify, proxy: Any, owner: object) -> Adapter:
     """Return the way to a service for threads; UsageError as above.
 
     It is closed when its owner goes, at the latest: code that was written for pydo closes nothing.
     """
     import weakref
 
-    made = _link(endpoint, verify, proxy, "")
+    made = _adapter(endpoint, verify, proxy, "")
     weakref.finalize(owner, made.transport.close)
     return made
 
 
-def _link(endpoint: str, verify: Verify, proxy: Any, kind: str) -> Link:
-    trust, proxy = trusted(endpoint, verify), proxy or proxy_for(endpoint)
+def _adapter(endpoint: str, verify: Verify, proxy: Any, kind: str) -> Adapter:
+    trust, proxy = ssl_context(endpoint, verify), proxy or proxy_for(endpoint)
     if needs_httpx(endpoint, proxy):
         import httpx
 
-        return through(getattr(httpx, f"{kind}HTTPTransport")(**_for_httpx(trust, proxy)))
+        return wrap_httpx(getattr(httpx, f"{kind}HTTPTransport")(**_for_httpx(trust, proxy)))
     import httpcore
 
-    from ._direct import Direct
+    from ._httpcore_adapter import HttpcoreAdapter
 
-    return Direct(getattr(httpcore, f"{kind}ConnectionPool")(**_for_httpcore(trust)), endpoint)
+    return HttpcoreAdapter(getattr(httpcore, f"{kind}ConnectionPool")(**_for_httpcore(trust)), endpoint)
 
 
 def needs_httpx(endpoint: str, proxy: Any) -> bool:
@@ -63,19 +63,19 @@ def needs_httpx(endpoint: str, proxy: Any) -> bool:
     return bool(proxy) or not endpoint.isascii()
 
 
-def through(transport: Any) -> Link:
+def wrap_httpx(transport: Any) -> Adapter:
     """Return the way through a transport that the user has brought."""
-    from ._through import Through
+    from ._httpx_adapter import HttpxAdapter
 
-    return Through(transport)
+    return HttpxAdapter(transport)
 
 
 def _for_httpcore(trust: ssl.SSLContext | None) -> dict[str, Any]:
     return {
         "ssl_context": trust,
-        "max_connections": MOST_CONNECTIONS,
-        "max_keepalive_connections": MOST_IDLE,
-        "keepalive_expiry": KEPT_SECONDS,
+        "max_connections": MAX_CONNECTIONS,
+        "max_keepalive_connections": MAX_KEEPALIVE_CONNECTIONS,
+        "keepalive_expiry": KEEPALIVE_SECONDS,
     }
 
 
@@ -87,9 +87,9 @@ def _for_httpx(trust: ssl.SSLContext | None, proxy: Any) -> dict[str, Any]:
     except (ValueError, httpx.InvalidURL):
         raise UsageError("the address of the proxy is none that can be used") from None
     limits = httpx.Limits(
-        max_connections=MOST_CONNECTIONS,
-        max_keepalive_connections=MOST_IDLE,
-        keepalive_expiry=KEPT_SECONDS,
+        max_connections=MAX_CONNECTIONS,
+        max_keepalive_connections=MAX_KEEPALIVE_CONNECTIONS,
+        keepalive_expiry=KEEPALIVE_SECONDS,
     )
     return {"verify": trust or False, "proxy": chosen, "limits": limits}
 
@@ -108,7 +108,7 @@ def proxy_for(endpoint: str) -> str | None:
     return f"http://{found}" if found and "://" not in found else found
 
 
-def trusted(endpoint: str, verify: Verify) -> ssl.SSLContext | None:
+def ssl_context(endpoint: str, verify: Verify) -> ssl.SSLContext | None:
     """Return what decides whether the service is who it should be; None where there is no TLS.
 
     True is the file or the folder that ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` names, else certifi's.
@@ -125,17 +125,17 @@ def trusted(endpoint: str, verify: Verify) -> ssl.SSLContext | None:
         context.verify_mode = ssl.CERT_NONE
         return context
     if verify is not True:
-        return _trusting(os.fspath(verify))
+        return _ssl_context_of(os.fspath(verify))
     if os.environ.get("SSL_CERT_FILE"):
-        return _trusting(os.environ["SSL_CERT_FILE"])
+        return _ssl_context_of(os.environ["SSL_CERT_FILE"])
     if os.environ.get("SSL_CERT_DIR"):
         return ssl.create_default_context(capath=os.environ["SSL_CERT_DIR"])
     import certifi
 
-    return _trusting(certifi.where())
+    return _ssl_context_of(certifi.where())
 
 
-def _trusting(file: str) -> ssl.SSLContext:
+def _ssl_context_of(file: str) -> ssl.SSLContext:
     import ssl
 
     try:
@@ -144,7 +144,7 @@ def _trusting(file: str) -> ssl.SSLContext:
         raise UsageError(f"no certificates could be read from {file}: {error.strerror}") from None
 
 
-def log_repeat(request: Request, reason: str, wait: float) -> None:
+def log_retry(request: Request, reason: str, wait: float) -> None:
     """Say that a call is made again; of its address only the path, since a query may hold anything."""
     import logging
 

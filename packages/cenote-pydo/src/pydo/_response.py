@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cenote_client._answer import Answer as Plain
+    from cenote_client._response import Response as Plain
 
 
-class Answer:
+class Response:
     """What the service answered; its text is decoded as UTF-8 whatever the headers say."""
 
     def __init__(self, answer: Plain, token: str) -> None:
@@ -53,12 +53,12 @@ class Answer:
         return json.loads(self.text())
 
     def __repr__(self) -> str:
-        return f"<Answer: {self.status_code} {self.reason}>"
+        return f"<Response: {self.status_code} {self.reason}>"
 
 
-class PipelineAnswer:
+class PipelineResponse:
     """What ``cls=`` gets as its first argument."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Response) -> None:
         self.http_response = answer
         self.context: dict[str, Any] = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 
-class Pages:
+class Paginator:
     """The pages of one list: ``number`` is the page to ask for, None after the last."""
 
     def __init__(self, key: str, per_page: int) -> None:

@@ -1,3 +1,5 @@
+# Made from _async/backups.py by tools/unasync.py; change that one.
+
 """What happened to a cluster, and what came from outside: backups, events, online migration."""
 
 from __future__ import annotations
@@ -5,19 +7,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import _operations as op
-from .caller import AsyncCaller
+from .resource import Resource
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Iterator
     from typing import Unpack
 
     from .. import types as t
 
 
-class AsyncHistory(AsyncCaller):
+class Backups(Resource):
     """The operations of ``client.databases`` on history."""
 
-    async def list_backups(
+    def list_backups(
         self,
         database_cluster_uuid: str,
         *,
@@ -31,11 +33,11 @@ class AsyncHistory(AsyncCaller):
 
         ``GET /v2/databases/{database_cluster_uuid}/backups``, scope ``database:read``.
         """
-        return await self._call(
+        return self._call(
             op.LIST_BACKUPS, (database_cluster_uuid,), kwargs, query={"page": page, "per_page": per_page}
         )
 
-    async def list_events_logs(
+    def list_events_logs(
         self,
         database_cluster_uuid: str,
         *,
@@ -49,22 +51,20 @@ class AsyncHistory(AsyncCaller):
 
         ``GET /v2/databases/{database_cluster_uuid}/events``, scope ``database:read``.
         """
-        return await self._call(
+        return self._call(
             op.LIST_EVENTS_LOGS, (database_cluster_uuid,), kwargs, query={"page": page, "per_page": per_page}
         )
 
-    async def get_migration_status(
-        self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]
-    ) -> t.OnlineMigration:
+    def get_migration_status(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.OnlineMigration:
         """Return the online migration of a cluster, as ``{"id": …, "status": …, "created_at": …}``.
 
         Raises NotFoundError when the cluster is not there, or has never had one.
 
         ``GET /v2/databases/{database_cluster_uuid}/online-migration``, scope ``database:read``.
         """
-        return await self._call(op.GET_MIGRATION_STATUS, (database_cluster_uuid,), kwargs)
+        return self._call(op.GET_MIGRATION_STATUS, (database_cluster_uuid,), kwargs)
 
-    async def update_online_migration(
+    def update_online_migration(
         self, database_cluster_uuid: str, body: t.OnlineMigrationStart, **kwargs: Unpack[t.Call]
     ) -> t.OnlineMigration:
         """Begin to copy another server's databases into this cluster, and keep them in step until stopped.
@@ -73,9 +73,9 @@ class AsyncHistory(AsyncCaller):
 
         ``PUT /v2/databases/{database_cluster_uuid}/online-migration``, scope ``database:update``.
         """
-        return await self._call(op.UPDATE_ONLINE_MIGRATION, (database_cluster_uuid,), kwargs, body)
+        return self._call(op.UPDATE_ONLINE_MIGRATION, (database_cluster_uuid,), kwargs, body)
 
-    async def delete_online_migration(
+    def delete_online_migration(
         self, database_cluster_uuid: str, migration_id: str, **kwargs: Unpack[t.Call]
     ) -> None:
         """Stop an online migration; what was copied stays.
@@ -85,11 +85,11 @@ class AsyncHistory(AsyncCaller):
         ``DELETE /v2/databases/{database_cluster_uuid}/online-migration/{migration_id}``, scope
         ``database:delete``.
         """
-        return await self._call(op.DELETE_ONLINE_MIGRATION, (database_cluster_uuid, migration_id), kwargs)
+        return self._call(op.DELETE_ONLINE_MIGRATION, (database_cluster_uuid, migration_id), kwargs)
 
     def iter_backups(
         self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]
-    ) -> AsyncIterator[t.Backup]:
+    ) -> Iterator[t.Backup]:
         """Go through all backups of a cluster, asking for page after page as they are needed.
 
         Raises, at the first step, what ``list_backups`` raises.
@@ -98,7 +98,7 @@ class AsyncHistory(AsyncCaller):
 
     def iter_events(
         self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]
-    ) -> AsyncIterator[t.Event]:
+    ) -> Iterator[t.Event]:
         """Go through all that happened to a cluster, asking for page after page as they are needed.
 
         Raises, at the first step, what ``list_events_logs`` raises.

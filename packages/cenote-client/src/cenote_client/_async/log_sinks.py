@@ -1,5 +1,3 @@
-# Made from _async/logsinks.py by tools/unasync.py; change that one.
-
 """Log sinks: where a cluster sends its log."""
 
 from __future__ import annotations
@@ -7,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import _operations as op
-from .caller import Caller
+from .resource import AsyncResource
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -15,19 +13,21 @@ if TYPE_CHECKING:
     from .. import types as t
 
 
-class Logsinks(Caller):
+class AsyncLogSinks(AsyncResource):
     """The operations of ``client.databases`` on logsinks."""
 
-    def list_logsink(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.LogsinkListResponse:
+    async def list_logsink(
+        self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]
+    ) -> t.LogsinkListResponse:
         """Return the log sinks of a cluster, as ``{"sinks": [{…}]}``.
 
         Raises NotFoundError when the cluster is not there.
 
         ``GET /v2/databases/{database_cluster_uuid}/logsink``, scope ``database:read``.
         """
-        return self._call(op.LIST_LOGSINK, (database_cluster_uuid,), kwargs)
+        return await self._call(op.LIST_LOGSINK, (database_cluster_uuid,), kwargs)
 
-    def create_logsink(
+    async def create_logsink(
         self, database_cluster_uuid: str, body: t.LogsinkCreate, **kwargs: Unpack[t.Call]
     ) -> t.LogsinkResponse:
         """Send the log of a cluster to another place too, and return that as ``{"sink": {…}}``.
@@ -36,18 +36,20 @@ class Logsinks(Caller):
 
         ``POST /v2/databases/{database_cluster_uuid}/logsink``, scope ``database:create``.
         """
-        return self._call(op.CREATE_LOGSINK, (database_cluster_uuid,), kwargs, body)
+        return await self._call(op.CREATE_LOGSINK, (database_cluster_uuid,), kwargs, body)
 
-    def get_logsink(self, database_cluster_uuid: str, logsink_id: str, **kwargs: Unpack[t.Call]) -> t.Logsink:
+    async def get_logsink(
+        self, database_cluster_uuid: str, logsink_id: str, **kwargs: Unpack[t.Call]
+    ) -> t.Logsink:
         """Return one log sink, bare: ``{"sink_id": …, "sink_name": …, "sink_type": …, "config": {…}}``.
 
         Raises NotFoundError when the cluster or the sink is not there.
 
         ``GET /v2/databases/{database_cluster_uuid}/logsink/{logsink_id}``, scope ``database:read``.
         """
-        return self._call(op.GET_LOGSINK, (database_cluster_uuid, logsink_id), kwargs)
+        return await self._call(op.GET_LOGSINK, (database_cluster_uuid, logsink_id), kwargs)
 
-    def update_logsink(
+    async def update_logsink(
         self, database_cluster_uuid: str, logsink_id: str, body: t.LogsinkUpdate, **kwargs: Unpack[t.Call]
     ) -> None:
         """Replace the configuration of a log sink.
@@ -56,13 +58,15 @@ class Logsinks(Caller):
 
         ``PUT /v2/databases/{database_cluster_uuid}/logsink/{logsink_id}``, scope ``database:update``.
         """
-        return self._call(op.UPDATE_LOGSINK, (database_cluster_uuid, logsink_id), kwargs, body)
+        return await self._call(op.UPDATE_LOGSINK, (database_cluster_uuid, logsink_id), kwargs, body)
 
-    def delete_logsink(self, database_cluster_uuid: str, logsink_id: str, **kwargs: Unpack[t.Call]) -> None:
+    async def delete_logsink(
+        self, database_cluster_uuid: str, logsink_id: str, **kwargs: Unpack[t.Call]
+    ) -> None:
         """Stop sending the log to that place.
 
         Raises NotFoundError when the cluster or the sink is not there.
 
         ``DELETE /v2/databases/{database_cluster_uuid}/logsink/{logsink_id}``, scope ``database:delete``.
         """
-        return self._call(op.DELETE_LOGSINK, (database_cluster_uuid, logsink_id), kwargs)
+        return await self._call(op.DELETE_LOGSINK, (database_cluster_uuid, logsink_id), kwargs)

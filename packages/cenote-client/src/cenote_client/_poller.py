@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
     from .types import Cluster
 
-FIRST, GROWTH, LONGEST = 0.2, 1.5, 10.0  # the first quarter of a minute has ten looks, each later minute six
+FIRST, GROWTH, LONGEST = 0.2, 1.5, 10.0  # the first quarter of a minute has ten poller, each later minute six
 
 
-class Looks:
-    """The looks at one thing until a deadline."""
+class Poller:
+    """The poller at one thing until a deadline."""
 
     def __init__(self, timeout: float) -> None:
         self._start = time.monotonic()
