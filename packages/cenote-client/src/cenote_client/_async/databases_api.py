@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .backups import AsyncBackups
 from .clusters import AsyncClusters
-from .dbs import AsyncDatabases
+from .databases import AsyncDatabases
 from .engines import AsyncEngines
 from .kafka import AsyncKafka
 from .log_sinks import AsyncLogSinks

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from .backups import Backups
 from .clusters import Clusters
-from .dbs import Databases
+from .databases import Databases
 from .engines import Engines
 from .kafka import Kafka
 from .log_sinks import LogSinks

@@ -1,4 +1,4 @@
-# Made from _async/dbs.py by tools/unasync.py; change that one.
+# Made from _async/databases.py by tools/unasync.py; change that one.
 
 """Databases of a cluster; in pydo their methods are just ``list``, ``add``, ``get`` and ``delete``."""
 
