@@ -27,15 +27,17 @@ test: setup setup-tests  ## run all tests
 test-fast: setup  ## run the tests that start no process
 	$(BIN)/pytest tests/unit
 
-check: setup  ## check format, lint, types, layers, and that the sync client is up to date
+check: setup  ## check format, lint, types, layers, and that generated code is up to date
 	$(BIN)/ruff format --check $(PYTHON_DIRS)
 	$(BIN)/ruff check $(PYTHON_DIRS)
 	$(BIN)/mypy $(PYTHON_DIRS)
 	$(BIN)/lint-imports
+	$(BIN)/python -m tools.other_engines --check
 	$(BIN)/python tools/unasync.py --check
 
 format: setup  ## rewrite the code in the project's format, and the sync client from the async one
 	$(BIN)/ruff format $(PYTHON_DIRS)
+	$(BIN)/python -m tools.other_engines
 	$(BIN)/python tools/unasync.py
 	$(BIN)/ruff check --fix $(PYTHON_DIRS)
 

@@ -53,13 +53,10 @@ SENT: dict[str, tuple[Any, ...]] = {
     "update_logsink": ("77b28fc8-19ff-11eb-8c9c-c68e24557488", {"config": {"server": "192.0.2.1"}}),
     "delete_logsink": ("77b28fc8-19ff-11eb-8c9c-c68e24557488",),
 }
-OTHER_ENGINES = ("eviction_policy", "sql_mode", "topics", "schema-registry", "indexes")
 ABOUT_A_CLUSTER = sorted(
     name.lower()
     for name, operation in vars(operations).items()
-    if isinstance(operation, operations.Operation)
-    and operation.path.startswith(operations.CLUSTER)
-    and not any(word in operation.path for word in OTHER_ENGINES)
+    if isinstance(operation, operations.Operation) and operation.path.startswith(operations.CLUSTER)
 )
 
 

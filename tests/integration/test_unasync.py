@@ -1,4 +1,4 @@
-"""The tool that makes the sync client from the async one."""
+"""The tools that generate parts of the clients: the sync half, and the methods for other engines."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tools import other_engines
 from tools.unasync import PAIRS, ROOT, sync_text
 
 TOOL = Path("tools", "unasync.py")
@@ -120,3 +121,20 @@ def test_no_sync_module_has_a_word_of_async_left() -> None:
             assert not any(
                 word in code for word in ("async ", "await ", "Async", "asyncio", "aread", "aclose")
             )
+
+
+def test_the_methods_for_other_engines_are_those_of_the_table() -> None:
+    assert other_engines.TARGET.read_text() == other_engines.module()
+
+
+def test_the_check_of_the_methods_for_other_engines_names_a_stale_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = Path(shutil.copy(other_engines.TARGET, tmp_path))
+    copy.write_text(copy.read_text() + "\n")
+    monkeypatch.setattr(other_engines, "TARGET", copy)
+    monkeypatch.setattr(other_engines, "ROOT", tmp_path)
+    assert other_engines.main(["--check"]) == 1
+    assert capsys.readouterr().out == f"stale: {copy.name}\n"
+    assert other_engines.main([]) == 0
+    assert other_engines.main(["--check"]) == 0

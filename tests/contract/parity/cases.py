@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from cenote_client import _operations
+from cenote_client._sync import other_engines
 from tests.support.recorder import Asked, Reply, reply
 
 Signatures = dict[str, list[list[Any]]]
 
+OPERATIONS = {**vars(other_engines), **vars(_operations)}
 SUCCESSES = (200, 201, 202, 204)
 REFUSALS = (400, 401, 403, 404, 409, 412, 422, 429, 500, 503)
 UNUSUAL = (206, 304, 402, 405, 408, 410, 413, 415, 418, 501, 502, 504)
@@ -97,7 +99,7 @@ def arguments_of(signatures: Signatures, method: str, text: str = "some-name") -
 
 def good(method: str, body: bytes = b"{}") -> Reply:
     """Return the answer of success, as the reference has it."""
-    return reply(getattr(_operations, method.upper()).success, body)
+    return reply(OPERATIONS[method.upper()].success, body)
 
 
 def matrix(signatures: Signatures) -> Iterator[Case]:

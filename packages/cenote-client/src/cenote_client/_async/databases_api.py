@@ -5,10 +5,9 @@ from __future__ import annotations
 from .backups import AsyncBackups
 from .clusters import AsyncClusters
 from .databases import AsyncDatabases
-from .engines import AsyncEngines
-from .kafka import AsyncKafka
 from .log_sinks import AsyncLogSinks
 from .logs import AsyncLogs
+from .other_engines import AsyncOtherEngines
 from .pool_stats import AsyncPoolStats
 from .pools import AsyncPools
 from .replicas import AsyncReplicas
@@ -27,8 +26,7 @@ class AsyncDatabasesAPI(
     AsyncLogSinks,
     AsyncLogs,
     AsyncPoolStats,
-    AsyncKafka,
-    AsyncEngines,
+    AsyncOtherEngines,
 ):
     """The operations of the Databases API; each takes ``headers=``, ``params=`` and ``timeout=`` for that
     call.

@@ -7,10 +7,9 @@ from __future__ import annotations
 from .backups import Backups
 from .clusters import Clusters
 from .databases import Databases
-from .engines import Engines
-from .kafka import Kafka
 from .log_sinks import LogSinks
 from .logs import Logs
+from .other_engines import OtherEngines
 from .pool_stats import PoolStats
 from .pools import Pools
 from .replicas import Replicas
@@ -29,8 +28,7 @@ class DatabasesAPI(
     LogSinks,
     Logs,
     PoolStats,
-    Kafka,
-    Engines,
+    OtherEngines,
 ):
     """The operations of the Databases API; each takes ``headers=``, ``params=`` and ``timeout=`` for that
     call.

@@ -14,13 +14,6 @@ from .backups import (
     OnlineMigration,
     OnlineMigrationStart,
 )
-from .caches import (
-    EvictionPolicy,
-    EvictionPolicyResponse,
-    EvictionPolicyUpdate,
-    RedisConfig,
-    ValkeyConfig,
-)
 from .call_options import (
     Call,
     Timeout,
@@ -82,28 +75,6 @@ from .clusters import (
     VersionAvailability,
     VersionUpdate,
 )
-from .kafka import (
-    Compatibility,
-    ConsumerGroup,
-    KafkaConfig,
-    Schema,
-    SchemaConfig,
-    SchemaConfigUpdate,
-    SchemaCreate,
-    SchemaListResponse,
-    SchemaSubjectConfig,
-    SchemaType,
-    SchemaVersion,
-    Topic,
-    TopicConfig,
-    TopicCreate,
-    TopicListResponse,
-    TopicPartition,
-    TopicResponse,
-    TopicState,
-    TopicSummary,
-    TopicUpdate,
-)
 from .log_sinks import (
     DatadogConfig,
     ElasticsearchConfig,
@@ -122,18 +93,43 @@ from .logs import (
     LogSource,
     LogsResponse,
 )
-from .mongodb import (
-    MongoConfig,
-)
-from .mysql import (
-    MysqlConfig,
-    MysqlIncrementalBackup,
-    SqlMode,
-)
-from .opensearch import (
+from .other_engines import (
+    Compatibility,
+    ConsumerGroup,
+    EvictionPolicy,
+    EvictionPolicyResponse,
+    EvictionPolicyUpdate,
     Index,
     IndexListResponse,
+    KafkaAcl,
+    KafkaConfig,
+    MongoConfig,
+    MongoUserSettings,
+    MysqlConfig,
+    MysqlIncrementalBackup,
+    MysqlSettings,
+    OpensearchAcl,
     OpensearchConfig,
+    RedisConfig,
+    Schema,
+    SchemaConfig,
+    SchemaConfigUpdate,
+    SchemaCreate,
+    SchemaListResponse,
+    SchemaSubjectConfig,
+    SchemaType,
+    SchemaVersion,
+    SqlMode,
+    Topic,
+    TopicConfig,
+    TopicCreate,
+    TopicListResponse,
+    TopicPartition,
+    TopicResponse,
+    TopicState,
+    TopicSummary,
+    TopicUpdate,
+    ValkeyConfig,
 )
 from .pool_stats import (
     MachinePast,
@@ -190,10 +186,6 @@ from .users import (
     DatabaseCreate,
     DatabaseListResponse,
     DatabaseResponse,
-    KafkaAcl,
-    MongoUserSettings,
-    MysqlSettings,
-    OpensearchAcl,
     User,
     UserCreate,
     UserListResponse,

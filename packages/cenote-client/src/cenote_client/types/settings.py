@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
-from .caches import RedisConfig, ValkeyConfig
-from .kafka import KafkaConfig
-from .mongodb import MongoConfig
-from .mysql import MysqlConfig
-from .opensearch import OpensearchConfig
+from .other_engines import (
+    KafkaConfig,
+    MongoConfig,
+    MysqlConfig,
+    OpensearchConfig,
+    RedisConfig,
+    ValkeyConfig,
+)
 from .postgres import PostgresConfig
 
 Config = (

@@ -5,26 +5,7 @@ from __future__ import annotations
 from typing import Literal, NotRequired, TypedDict
 
 from .cenote import DatabaseAdditions, UserAdditions
-
-
-class MysqlSettings(TypedDict):
-    auth_plugin: Literal["mysql_native_password", "caching_sha2_password"]
-
-
-class OpensearchAcl(TypedDict, total=False):
-    index: str
-    permission: Literal["deny", "admin", "read", "readwrite", "write"]
-
-
-class KafkaAcl(TypedDict):
-    id: NotRequired[str]
-    topic: str
-    permission: Literal["admin", "consume", "produce", "produceconsume"]
-
-
-class MongoUserSettings(TypedDict, total=False):
-    databases: list[str]
-    role: Literal["readOnly", "readWrite", "dbAdmin"]
+from .other_engines import KafkaAcl, MongoUserSettings, MysqlSettings, OpensearchAcl
 
 
 class UserSettings(TypedDict, total=False):
