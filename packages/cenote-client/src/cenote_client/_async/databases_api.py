@@ -5,8 +5,9 @@ from __future__ import annotations
 from .backups import AsyncBackups
 from .clusters import AsyncClusters
 from .databases import AsyncDatabases
-from .log_sinks import AsyncLogSinks
+from .events import AsyncEvents
 from .logs import AsyncLogs
+from .online_migration import AsyncOnlineMigration
 from .other_engines import AsyncOtherEngines
 from .pool_stats import AsyncPoolStats
 from .pools import AsyncPools
@@ -19,11 +20,12 @@ class AsyncDatabasesAPI(
     AsyncClusters,
     AsyncSettings,
     AsyncBackups,
+    AsyncOnlineMigration,
+    AsyncEvents,
     AsyncUsers,
     AsyncDatabases,
     AsyncPools,
     AsyncReplicas,
-    AsyncLogSinks,
     AsyncLogs,
     AsyncPoolStats,
     AsyncOtherEngines,

@@ -1,4 +1,4 @@
-"""The newest messages in the logs of a cluster's servers: an addition of Cenote's."""
+"""Server logs of a cluster: reading them, and forwarding them to log sinks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class AsyncLogs(AsyncResource):
-    """The operation of ``client.databases`` on logs."""
+    """The methods of ``client.databases`` for logs."""
 
     async def get_logs(
         self,
@@ -40,3 +40,58 @@ class AsyncLogs(AsyncResource):
             kwargs,
             query={"source": source, "lines": lines, "after": after},
         )
+
+    async def list_logsink(
+        self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]
+    ) -> t.LogsinkListResponse:
+        """Return the log sinks of a cluster, as ``{"sinks": [{…}]}``.
+
+        Raises NotFoundError when the cluster is not there.
+
+        ``GET /v2/databases/{database_cluster_uuid}/logsink``, scope ``database:read``.
+        """
+        return await self._call(op.LIST_LOGSINK, (database_cluster_uuid,), kwargs)
+
+    async def create_logsink(
+        self, database_cluster_uuid: str, body: t.LogsinkCreate, **kwargs: Unpack[t.Call]
+    ) -> t.LogsinkResponse:
+        """Send the log of a cluster to another place too, and return that as ``{"sink": {…}}``.
+
+        Raises InvalidError for a kind or a configuration that is not understood.
+
+        ``POST /v2/databases/{database_cluster_uuid}/logsink``, scope ``database:create``.
+        """
+        return await self._call(op.CREATE_LOGSINK, (database_cluster_uuid,), kwargs, body)
+
+    async def get_logsink(
+        self, database_cluster_uuid: str, logsink_id: str, **kwargs: Unpack[t.Call]
+    ) -> t.Logsink:
+        """Return one log sink, bare: ``{"sink_id": …, "sink_name": …, "sink_type": …, "config": {…}}``.
+
+        Raises NotFoundError when the cluster or the sink is not there.
+
+        ``GET /v2/databases/{database_cluster_uuid}/logsink/{logsink_id}``, scope ``database:read``.
+        """
+        return await self._call(op.GET_LOGSINK, (database_cluster_uuid, logsink_id), kwargs)
+
+    async def update_logsink(
+        self, database_cluster_uuid: str, logsink_id: str, body: t.LogsinkUpdate, **kwargs: Unpack[t.Call]
+    ) -> None:
+        """Replace the configuration of a log sink.
+
+        Raises InvalidError for a configuration that is not understood.
+
+        ``PUT /v2/databases/{database_cluster_uuid}/logsink/{logsink_id}``, scope ``database:update``.
+        """
+        return await self._call(op.UPDATE_LOGSINK, (database_cluster_uuid, logsink_id), kwargs, body)
+
+    async def delete_logsink(
+        self, database_cluster_uuid: str, logsink_id: str, **kwargs: Unpack[t.Call]
+    ) -> None:
+        """Stop sending the log to that place.
+
+        Raises NotFoundError when the cluster or the sink is not there.
+
+        ``DELETE /v2/databases/{database_cluster_uuid}/logsink/{logsink_id}``, scope ``database:delete``.
+        """
+        return await self._call(op.DELETE_LOGSINK, (database_cluster_uuid, logsink_id), kwargs)

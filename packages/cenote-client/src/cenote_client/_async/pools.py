@@ -1,4 +1,4 @@
-"""Connection pools of a PostgreSQL cluster."""
+"""Connection pools of a cluster."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class AsyncPools(AsyncResource):
-    """The operations of ``client.databases`` on pools."""
+    """The methods of ``client.databases`` for connection pools."""
 
     async def list_connection_pools(
         self,
@@ -86,30 +86,6 @@ class AsyncPools(AsyncResource):
         ``DELETE /v2/databases/{database_cluster_uuid}/pools/{pool_name}``, scope ``database:delete``.
         """
         return await self._call(op.DELETE_CONNECTION_POOL, (database_cluster_uuid, pool_name), kwargs)
-
-    async def get_pool_stats(
-        self, database_cluster_uuid: str, pool_name: str, **kwargs: Unpack[t.Call]
-    ) -> t.PoolStatsResponse:
-        """Return what goes on in a pool at this moment, as ``{"stats": {…}}``: an addition of Cenote's.
-
-        Raises NotFoundError when the cluster or the pool is not there, ServerError while the pooler does not
-        answer.
-
-        ``GET /v2/databases/{database_cluster_uuid}/pools/{pool_name}/stats``, scope ``database:read``.
-        """
-        return await self._call(op.GET_POOL_STATS, (database_cluster_uuid, pool_name), kwargs)
-
-    async def list_pool_stats(
-        self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]
-    ) -> t.PoolStatsListResponse:
-        """Return what goes on in all pools of a cluster at this moment, as ``{"stats": [{…}]}``.
-
-        An addition of Cenote's.  Raises NotFoundError when the cluster is not there, ServerError while the
-        pooler does not answer.
-
-        ``GET /v2/databases/{database_cluster_uuid}/pool_stats``, scope ``database:read``.
-        """
-        return await self._call(op.LIST_POOL_STATS, (database_cluster_uuid,), kwargs)
 
     def iter_connection_pools(
         self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]

@@ -7,8 +7,9 @@ from __future__ import annotations
 from .backups import Backups
 from .clusters import Clusters
 from .databases import Databases
-from .log_sinks import LogSinks
+from .events import Events
 from .logs import Logs
+from .online_migration import OnlineMigration
 from .other_engines import OtherEngines
 from .pool_stats import PoolStats
 from .pools import Pools
@@ -21,11 +22,12 @@ class DatabasesAPI(
     Clusters,
     Settings,
     Backups,
+    OnlineMigration,
+    Events,
     Users,
     Databases,
     Pools,
     Replicas,
-    LogSinks,
     Logs,
     PoolStats,
     OtherEngines,

@@ -1,6 +1,6 @@
 # Made from _async/pool_stats.py by tools/unasync.py; change that one.
 
-"""What went on in the pools of a cluster, and what to do about it: additions of Cenote's."""
+"""Statistics of connection pools: current, over time, and recommendations.  Cenote only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,31 @@ if TYPE_CHECKING:
 
 
 class PoolStats(Resource):
-    """The operations of ``client.databases`` on the past of pools."""
+    """The methods of ``client.databases`` for statistics of connection pools."""
+
+    def get_pool_stats(
+        self, database_cluster_uuid: str, pool_name: str, **kwargs: Unpack[t.Call]
+    ) -> t.PoolStatsResponse:
+        """Return what goes on in a pool at this moment, as ``{"stats": {…}}``: an addition of Cenote's.
+
+        Raises NotFoundError when the cluster or the pool is not there, ServerError while the pooler does not
+        answer.
+
+        ``GET /v2/databases/{database_cluster_uuid}/pools/{pool_name}/stats``, scope ``database:read``.
+        """
+        return self._call(op.GET_POOL_STATS, (database_cluster_uuid, pool_name), kwargs)
+
+    def list_pool_stats(
+        self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]
+    ) -> t.PoolStatsListResponse:
+        """Return what goes on in all pools of a cluster at this moment, as ``{"stats": [{…}]}``.
+
+        An addition of Cenote's.  Raises NotFoundError when the cluster is not there, ServerError while the
+        pooler does not answer.
+
+        ``GET /v2/databases/{database_cluster_uuid}/pool_stats``, scope ``database:read``.
+        """
+        return self._call(op.LIST_POOL_STATS, (database_cluster_uuid,), kwargs)
 
     def get_pool_history(
         self,

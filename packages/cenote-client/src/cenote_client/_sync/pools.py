@@ -1,6 +1,6 @@
 # Made from _async/pools.py by tools/unasync.py; change that one.
 
-"""Connection pools of a PostgreSQL cluster."""
+"""Connection pools of a cluster."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Pools(Resource):
-    """The operations of ``client.databases`` on pools."""
+    """The methods of ``client.databases`` for connection pools."""
 
     def list_connection_pools(
         self,
@@ -88,30 +88,6 @@ class Pools(Resource):
         ``DELETE /v2/databases/{database_cluster_uuid}/pools/{pool_name}``, scope ``database:delete``.
         """
         return self._call(op.DELETE_CONNECTION_POOL, (database_cluster_uuid, pool_name), kwargs)
-
-    def get_pool_stats(
-        self, database_cluster_uuid: str, pool_name: str, **kwargs: Unpack[t.Call]
-    ) -> t.PoolStatsResponse:
-        """Return what goes on in a pool at this moment, as ``{"stats": {…}}``: an addition of Cenote's.
-
-        Raises NotFoundError when the cluster or the pool is not there, ServerError while the pooler does not
-        answer.
-
-        ``GET /v2/databases/{database_cluster_uuid}/pools/{pool_name}/stats``, scope ``database:read``.
-        """
-        return self._call(op.GET_POOL_STATS, (database_cluster_uuid, pool_name), kwargs)
-
-    def list_pool_stats(
-        self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]
-    ) -> t.PoolStatsListResponse:
-        """Return what goes on in all pools of a cluster at this moment, as ``{"stats": [{…}]}``.
-
-        An addition of Cenote's.  Raises NotFoundError when the cluster is not there, ServerError while the
-        pooler does not answer.
-
-        ``GET /v2/databases/{database_cluster_uuid}/pool_stats``, scope ``database:read``.
-        """
-        return self._call(op.LIST_POOL_STATS, (database_cluster_uuid,), kwargs)
 
     def iter_connection_pools(
         self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]

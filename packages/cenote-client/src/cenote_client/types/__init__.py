@@ -8,11 +8,6 @@ from .backups import (
     Backup,
     BackupListResponse,
     BackupSchedule,
-    Event,
-    EventListResponse,
-    MigrationSource,
-    OnlineMigration,
-    OnlineMigrationStart,
 )
 from .call_options import (
     Call,
@@ -33,15 +28,6 @@ from .cenote import (
     HostPorts,
     LogsinkAdditions,
     OptionsAdditions,
-    PoolAverages,
-    PoolClients,
-    PoolRates,
-    PoolRoom,
-    PoolServers,
-    PoolStats,
-    PoolStatsListResponse,
-    PoolStatsResponse,
-    PoolTotals,
     Token,
     TokenCreate,
     TokenListResponse,
@@ -75,23 +61,36 @@ from .clusters import (
     VersionAvailability,
     VersionUpdate,
 )
-from .log_sinks import (
+from .databases import (
+    Database,
+    DatabaseCreate,
+    DatabaseListResponse,
+    DatabaseResponse,
+)
+from .events import (
+    Event,
+    EventListResponse,
+)
+from .logs import (
     DatadogConfig,
     ElasticsearchConfig,
+    LogMessage,
+    Logs,
     Logsink,
     LogsinkConfig,
     LogsinkCreate,
     LogsinkListResponse,
     LogsinkResponse,
     LogsinkUpdate,
+    LogSource,
+    LogsResponse,
     RsyslogConfig,
     SinkType,
 )
-from .logs import (
-    LogMessage,
-    Logs,
-    LogSource,
-    LogsResponse,
+from .online_migration import (
+    MigrationSource,
+    OnlineMigration,
+    OnlineMigrationStart,
 )
 from .other_engines import (
     Compatibility,
@@ -136,10 +135,19 @@ from .pool_stats import (
     PoolAction,
     PoolAdvice,
     PoolAdviceResponse,
+    PoolAverages,
+    PoolClients,
     PoolConnections,
     PoolHistory,
     PoolHistoryResponse,
     PoolPast,
+    PoolRates,
+    PoolRoom,
+    PoolServers,
+    PoolStats,
+    PoolStatsListResponse,
+    PoolStatsResponse,
+    PoolTotals,
 )
 from .pools import (
     Pool,
@@ -182,10 +190,6 @@ from .settings import (
     StorageAutoscale,
 )
 from .users import (
-    Database,
-    DatabaseCreate,
-    DatabaseListResponse,
-    DatabaseResponse,
     User,
     UserCreate,
     UserListResponse,

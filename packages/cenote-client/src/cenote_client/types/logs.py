@@ -1,8 +1,10 @@
-"""Messages in the logs of a cluster's servers."""
+"""Server logs of a cluster, and the log sinks that they are forwarded to."""
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
+
+from .cenote import LogsinkAdditions
 
 LogSource = Literal["postgres", "pgbouncer"]
 
@@ -24,3 +26,64 @@ class Logs(TypedDict):
 
 class LogsResponse(TypedDict):
     logs: Logs
+
+
+class RsyslogConfig(TypedDict):
+    """A syslog server; ``logline`` goes with the format ``custom``, ``sd`` is the structured data, the rest
+    PEM texts.
+    """
+
+    server: str
+    port: int
+    tls: bool
+    format: Literal["rfc5424", "rfc3164", "custom"]
+    logline: NotRequired[str]
+    sd: NotRequired[str]
+    ca: NotRequired[str]
+    key: NotRequired[str]
+    cert: NotRequired[str]
+
+
+class ElasticsearchConfig(TypedDict):
+    """An Elasticsearch or OpenSearch server; ``timeout`` in seconds."""
+
+    url: str
+    index_prefix: str
+    index_days_max: NotRequired[int]
+    timeout: NotRequired[float]
+    ca: NotRequired[str]
+
+
+class DatadogConfig(TypedDict):
+    site: str
+    datadog_api_key: str
+
+
+LogsinkConfig = RsyslogConfig | ElasticsearchConfig | DatadogConfig
+SinkType = Literal["rsyslog", "elasticsearch", "opensearch", "datadog"]
+
+
+class Logsink(TypedDict):
+    sink_id: str
+    sink_name: str
+    sink_type: SinkType
+    config: LogsinkConfig
+    cenote: NotRequired[LogsinkAdditions]
+
+
+class LogsinkResponse(TypedDict):
+    sink: Logsink
+
+
+class LogsinkListResponse(TypedDict):
+    sinks: list[Logsink]
+
+
+class LogsinkCreate(TypedDict):
+    sink_name: str
+    sink_type: SinkType
+    config: LogsinkConfig
+
+
+class LogsinkUpdate(TypedDict):
+    config: LogsinkConfig

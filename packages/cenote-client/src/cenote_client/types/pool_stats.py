@@ -7,6 +7,79 @@ from typing import Literal, NotRequired, TypedDict
 from .pools import PoolMode
 
 
+class PoolClients(TypedDict):
+    """``waiting`` are those whose query waits for a server connection."""
+
+    active: int
+    waiting: int
+
+
+class PoolServers(TypedDict):
+    """Connections of a pool to PostgreSQL."""
+
+    active: int
+    idle: int
+    connecting: int
+
+
+class PoolRates(TypedDict):
+    """How many of each in a second."""
+
+    transactions: float
+    queries: float
+    received_bytes: float
+    sent_bytes: float
+
+
+class PoolAverages(TypedDict):
+    """Seconds that one of each has taken."""
+
+    transaction: float
+    query: float
+    wait: float
+
+
+class PoolTotals(TypedDict):
+    """Since the pooler of the cluster was started."""
+
+    transactions: int
+    queries: int
+    received_bytes: int
+    sent_bytes: int
+    wait_seconds: float
+
+
+class PoolRoom(TypedDict):
+    """Server connections of the cluster: all that pools may have, what they have been given, what is left."""
+
+    connections: int
+    allocated: int
+    left: int
+
+
+class PoolStats(TypedDict):
+    """What goes on in a pool; rates and averages are of the last whole period of ``period_seconds``."""
+
+    name: str
+    size: int
+    clients: PoolClients
+    servers: PoolServers
+    longest_wait_seconds: float
+    per_second: PoolRates
+    average_seconds: PoolAverages
+    period_seconds: int
+    since_start: PoolTotals
+    cluster: PoolRoom
+
+
+class PoolStatsResponse(TypedDict):
+    stats: PoolStats
+
+
+class PoolStatsListResponse(TypedDict):
+    stats: list[PoolStats]
+
+
 class PoolPast(TypedDict):
     """One number in each list for each time in ``at``, in seconds of the Unix epoch."""
 

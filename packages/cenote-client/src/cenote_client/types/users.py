@@ -1,10 +1,10 @@
-"""Users and databases of a cluster."""
+"""Users of a cluster: the roles that can log in."""
 
 from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
-from .cenote import DatabaseAdditions, UserAdditions
+from .cenote import UserAdditions
 from .other_engines import KafkaAcl, MongoUserSettings, MysqlSettings, OpensearchAcl
 
 
@@ -53,21 +53,3 @@ class UserUpdate(TypedDict, total=False):
 
 class UserResetAuth(TypedDict, total=False):
     mysql_settings: MysqlSettings
-
-
-class Database(TypedDict):
-    name: str
-    cenote: NotRequired[DatabaseAdditions]
-
-
-class DatabaseResponse(TypedDict):
-    db: Database
-
-
-class DatabaseListResponse(TypedDict):
-    dbs: list[Database]
-
-
-class DatabaseCreate(TypedDict):
-    name: str
-    cenote: NotRequired[DatabaseAdditions]

@@ -1,0 +1,45 @@
+"""Events of a cluster: what was done to it, and when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .. import _operations as op
+from .resource import AsyncResource
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from typing import Unpack
+
+    from .. import types as t
+
+
+class AsyncEvents(AsyncResource):
+    """The methods of ``client.databases`` for events."""
+
+    async def list_events_logs(
+        self,
+        database_cluster_uuid: str,
+        *,
+        page: int | None = None,
+        per_page: int | None = None,
+        **kwargs: Unpack[t.Call],
+    ) -> t.EventListResponse:
+        """Return what happened to a cluster, latest first, as ``{"events": [{…}]}``.
+
+        Raises NotFoundError when the cluster is not there.
+
+        ``GET /v2/databases/{database_cluster_uuid}/events``, scope ``database:read``.
+        """
+        return await self._call(
+            op.LIST_EVENTS_LOGS, (database_cluster_uuid,), kwargs, query={"page": page, "per_page": per_page}
+        )
+
+    def iter_events(
+        self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]
+    ) -> AsyncIterator[t.Event]:
+        """Go through all that happened to a cluster, asking for page after page as they are needed.
+
+        Raises, at the first step, what ``list_events_logs`` raises.
+        """
+        return self._iterate(op.LIST_EVENTS_LOGS, (database_cluster_uuid,), kwargs, "events", per_page)

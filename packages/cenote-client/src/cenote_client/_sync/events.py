@@ -1,0 +1,47 @@
+# Made from _async/events.py by tools/unasync.py; change that one.
+
+"""Events of a cluster: what was done to it, and when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .. import _operations as op
+from .resource import Resource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Unpack
+
+    from .. import types as t
+
+
+class Events(Resource):
+    """The methods of ``client.databases`` for events."""
+
+    def list_events_logs(
+        self,
+        database_cluster_uuid: str,
+        *,
+        page: int | None = None,
+        per_page: int | None = None,
+        **kwargs: Unpack[t.Call],
+    ) -> t.EventListResponse:
+        """Return what happened to a cluster, latest first, as ``{"events": [{…}]}``.
+
+        Raises NotFoundError when the cluster is not there.
+
+        ``GET /v2/databases/{database_cluster_uuid}/events``, scope ``database:read``.
+        """
+        return self._call(
+            op.LIST_EVENTS_LOGS, (database_cluster_uuid,), kwargs, query={"page": page, "per_page": per_page}
+        )
+
+    def iter_events(
+        self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]
+    ) -> Iterator[t.Event]:
+        """Go through all that happened to a cluster, asking for page after page as they are needed.
+
+        Raises, at the first step, what ``list_events_logs`` raises.
+        """
+        return self._iterate(op.LIST_EVENTS_LOGS, (database_cluster_uuid,), kwargs, "events", per_page)

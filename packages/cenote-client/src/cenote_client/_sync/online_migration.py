@@ -1,0 +1,51 @@
+# Made from _async/online_migration.py by tools/unasync.py; change that one.
+
+"""Online migration: a continuous copy of another server's databases into a cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .. import _operations as op
+from .resource import Resource
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from .. import types as t
+
+
+class OnlineMigration(Resource):
+    """The methods of ``client.databases`` for online migration."""
+
+    def update_online_migration(
+        self, database_cluster_uuid: str, body: t.OnlineMigrationStart, **kwargs: Unpack[t.Call]
+    ) -> t.OnlineMigration:
+        """Begin to copy another server's databases into this cluster, and keep them in step until stopped.
+
+        Raises InvalidError when the source cannot be reached or used, ConflictError while another one runs.
+
+        ``PUT /v2/databases/{database_cluster_uuid}/online-migration``, scope ``database:update``.
+        """
+        return self._call(op.UPDATE_ONLINE_MIGRATION, (database_cluster_uuid,), kwargs, body)
+
+    def get_migration_status(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.OnlineMigration:
+        """Return the online migration of a cluster, as ``{"id": …, "status": …, "created_at": …}``.
+
+        Raises NotFoundError when the cluster is not there, or has never had one.
+
+        ``GET /v2/databases/{database_cluster_uuid}/online-migration``, scope ``database:read``.
+        """
+        return self._call(op.GET_MIGRATION_STATUS, (database_cluster_uuid,), kwargs)
+
+    def delete_online_migration(
+        self, database_cluster_uuid: str, migration_id: str, **kwargs: Unpack[t.Call]
+    ) -> None:
+        """Stop an online migration; what was copied stays.
+
+        Raises NotFoundError when the cluster or the migration is not there.
+
+        ``DELETE /v2/databases/{database_cluster_uuid}/online-migration/{migration_id}``, scope
+        ``database:delete``.
+        """
+        return self._call(op.DELETE_ONLINE_MIGRATION, (database_cluster_uuid, migration_id), kwargs)

@@ -1,0 +1,26 @@
+"""Events of a cluster."""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+
+class Event(TypedDict):
+    """Something that happened to a cluster."""
+
+    id: str
+    cluster_name: str
+    event_type: Literal[
+        "cluster_maintenance_perform",
+        "cluster_master_promotion",
+        "cluster_create",
+        "cluster_update",
+        "cluster_delete",
+        "cluster_poweron",
+        "cluster_poweroff",
+    ]
+    create_time: str
+
+
+class EventListResponse(TypedDict):
+    events: list[Event]
