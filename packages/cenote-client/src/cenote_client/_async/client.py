@@ -1,4 +1,4 @@
-"""The client: connections, retries, and the generic call; the operations are in the modules beside it."""
+"""The client: connections, retries and ``request``; the operations are in the other modules."""
 
 from __future__ import annotations
 
@@ -26,17 +26,20 @@ if TYPE_CHECKING:
 
 
 class AsyncClient(BaseClient):
-    """Talks to the DigitalOcean Databases API, or to a Cenote service that speaks it.
+    """Client of the DigitalOcean Databases API, as the hosted product and a Cenote service offer it.
 
-    ``token`` goes into every request.  ``endpoint`` is where the service is, ``timeout`` seconds for each of
-    connecting, sending and receiving (or an ``httpx.Timeout``), ``retry`` a ``Retry`` or None for none,
-    ``verify`` False, an ``ssl.SSLContext`` or a file of certificates to trust, ``proxy`` an address,
-    ``headers`` are sent with every call, ``transport`` (one of httpx) replaces the network, and
-    ``allow_plain_http`` lets the token travel unencrypted to another machine.
+    - ``endpoint``: URL of the service.
+    - ``timeout``: seconds for each of connecting, sending and receiving, or an ``httpx.Timeout``.
+    - ``retry``: a ``Retry``, or None to disable retries.
+    - ``verify``: a file of CA certificates, an ``ssl.SSLContext``, or False.
+    - ``proxy``: URL of a proxy; by default the environment's.
+    - ``headers``: sent with every call.
+    - ``transport``: an httpx transport to use instead of the network.
+    - ``allow_plain_http``: allows an ``http://`` endpoint on another machine; the token is then unencrypted.
 
-    ``databases`` has the operations, ``cenote`` those that a Cenote service has beside them, ``rate_limit``
-    what the last answer told of the hourly limit, or None.
-    Connections are kept and used again; ``async with`` or ``close()`` closes them.
+    ``databases`` has the operations of the reference, ``cenote`` those that only a Cenote service has.
+    ``rate_limit`` is the ``RateLimit`` of the last response, None before the first.  Connections are kept
+    alive until ``close()`` or the end of ``async with``.  Raises UsageError for invalid settings.
     """
 
     def __init__(
@@ -76,10 +79,10 @@ class AsyncClient(BaseClient):
         params: Mapping[str, Any] | None = None,
         json: Any = None,
     ) -> Any:
-        """Call any path of the service, and return what its JSON holds, or None when the body is empty.
+        """Send a request to any path of the service; return the parsed JSON, or None for an empty body.
 
-        For what has no method of its own.  Names in ``path`` must be escaped already.  Retries and errors are
-        those of every other call.
+        For operations without a method.  ``path`` must be escaped already.  Retries and errors are those of
+        the other methods.
         """
         if not path.startswith("/"):
             raise UsageError(f"the path must begin with a slash, unlike {path!r}")  # or it changes the host
@@ -88,7 +91,7 @@ class AsyncClient(BaseClient):
         return self._decode(answer) if answer.content else None
 
     async def close(self) -> None:
-        """Close all connections; the client makes no further calls."""
+        """Close all connections; later calls raise UsageError."""
         self._closed = True
         adapter, self._adapter = self._adapter, None
         if adapter is not None:
@@ -103,14 +106,14 @@ class AsyncClient(BaseClient):
         await self.close()
 
     async def _perform(self, request: Request, retry: Retry | None = None) -> Response:
-        """Send the request until it is answered well or the retries are spent; return the last answer."""
+        """Send the request, with retries, and return the last response."""
         attempts = Attempts(retry or self._retry, request.method)
         while True:
             adapter = self._adapter or self._open()
             try:
                 answer = await self._exchange(adapter, request)
             except adapter.errors as error:
-                from .. import _transport_errors  # which a call that works never needs
+                from .. import _transport_errors  # imported late, because a successful call never needs it
 
                 problem = _transport_errors.as_client_error(error, adapter.library)
                 wait = None

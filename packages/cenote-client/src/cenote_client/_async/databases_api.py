@@ -1,4 +1,4 @@
-"""``client.databases``: all operations in one place, as the reference and pydo have them."""
+"""``client.databases``: all resources in one class, because pydo has them in one."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class AsyncDatabasesAPI(
     AsyncPoolStats,
     AsyncOtherEngines,
 ):
-    """The operations of the Databases API; each takes ``headers=``, ``params=`` and ``timeout=`` for that
-    call.
+    """The operations of the Databases API.
+
+    Each method also takes ``headers=``, ``params=`` and ``timeout=``, which apply to that call only.
     """
