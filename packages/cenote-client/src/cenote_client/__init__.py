@@ -5,8 +5,8 @@
     with Client.from_env() as client:
         pool = client.databases.get_connection_pool("9cc10173-…", "backend-pool")["pool"]
 
-Importing this is cheap: what speaks HTTP comes with the first call, the asyncio half when it is named, the
-types never.
+Importing this package is cheap: the HTTP library is imported by the first call, the asyncio client when it is
+first used, the types never.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What the sync and the async client have in common: all that does no I/O.
+"""Base of the sync and the asyncio client: builds requests and parses responses, without I/O.
 
-Nothing here waits or connects; the token leaves its Secret only in the headers of a request.
+The token leaves its Secret only for the headers of a request, and to be redacted from error messages.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ T = TypeVar("T")
 DEFAULT_ENDPOINT = "https://api.digitalocean.com"
 VERSION = "0.1.0"
 USER_AGENT = f"cenote-client/{VERSION}"
-UNSENDABLE = "the request cannot be sent: HTTP forbids a character in a header or in the address"
+UNSENDABLE = "the request cannot be sent: a header or the URL contains a character that HTTP does not allow"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class RateLimit(NamedTuple):
-    """The hourly limit as last told; at ``reset`` (Unix time) the oldest call stops counting."""
+    """The hourly rate limit; ``reset`` is the Unix time at which the oldest call stops counting."""
 
     limit: int
     remaining: int
@@ -44,20 +44,20 @@ class RateLimit(NamedTuple):
 
 
 class Request(NamedTuple):
-    """One call, ready to be sent as often as it takes."""
+    """A request that can be sent repeatedly."""
 
     method: str
     url: str
     headers: dict[str, str]
     content: bytes | None
-    limits: dict[str, float | None]
+    timeouts: dict[str, float | None]
 
     def __repr__(self) -> str:
         return f"<Request: {self.method} {urlsplit(self.url).path}>"  # the headers hold the token
 
 
 class BaseClient:
-    """The settings of a client, how a request is made from them, and what an answer means."""
+    """Settings of a client, and what follows from them for requests and responses."""
 
     def __init__(
         self,
@@ -84,17 +84,17 @@ class BaseClient:
             "accept-encoding": "gzip, deflate",
             "user-agent": user_agent,
         }
-        self._headers.update(lower(headers or {}))
+        self._headers.update(lowercase_names(headers or {}))
         self._opening = threading.Lock()
         self._closed = False
 
     @classmethod
     def from_env(cls, **settings: Any) -> Self:
-        """Return a client for the token and the endpoint that the environment names.
+        """Return a client configured from environment variables.
 
-        Reads ``DIGITALOCEAN_TOKEN``, else ``DIGITALOCEAN_ACCESS_TOKEN``, and ``DIGITALOCEAN_API_URL``; the
-        certificates to trust come from the file ``SSL_CERT_FILE``, when set.  ``settings`` are those of the
-        class and win.  Raises UsageError when there is no token.
+        These are ``DIGITALOCEAN_TOKEN`` (or ``DIGITALOCEAN_ACCESS_TOKEN``), ``DIGITALOCEAN_API_URL`` and
+        ``SSL_CERT_FILE``, a file of CA certificates.  ``settings`` are arguments of the class and take
+        precedence.  Raises UsageError if there is no token.
         """
         env = os.environ
         found: dict[str, Any] = {
@@ -104,7 +104,7 @@ class BaseClient:
         }
         found.update(settings)
         if not found["token"]:
-            raise UsageError("no token: set DIGITALOCEAN_TOKEN or DIGITALOCEAN_ACCESS_TOKEN, or give token=")
+            raise UsageError("no token: set DIGITALOCEAN_TOKEN or DIGITALOCEAN_ACCESS_TOKEN, or pass token=")
         return cls(**found)
 
     def __repr__(self) -> str:
@@ -118,7 +118,7 @@ class BaseClient:
         body: Any,
         query: Mapping[str, Any] | None,
     ) -> Request:
-        return self._make_request(operation.method, path_of(operation.path, names), call, body, query)
+        return self._make_request(operation.method, format_path(operation.path, names), call, body, query)
 
     def _make_request(
         self, method: str, path: str, call: Call, body: Any, query: Mapping[str, Any] | None
@@ -127,18 +127,18 @@ class BaseClient:
         content = None
         if body is not None:
             headers["content-type"] = "application/json"
-            content = json.dumps(body, default=plain).encode()
+            content = json.dumps(body, default=json_default).encode()
         if "headers" in call:
-            headers.update(lower(call["headers"]))
+            headers.update(lowercase_names(call["headers"]))
         if "params" in call:
             query = {**(query or {}), **call["params"]}
         url = self.endpoint + path
         if query:
-            asked = {name: _in_query(value) for name, value in query.items() if value is not None}
-            if asked:
-                url += ("&" if "?" in path else "?") + query_of(asked)
-        limits = timeouts_of(call["timeout"]) if "timeout" in call else self._timeout
-        return Request(method, url, headers, content, limits)
+            given = {name: _in_query(value) for name, value in query.items() if value is not None}
+            if given:
+                url += ("&" if "?" in path else "?") + encode_query(given)
+        timeouts = timeouts_of(call["timeout"]) if "timeout" in call else self._timeout
+        return Request(method, url, headers, content, timeouts)
 
     def _record_rate_limit(self, headers: Mapping[str, str]) -> None:
         remaining = headers.get("ratelimit-remaining")
@@ -147,42 +147,42 @@ class BaseClient:
                 limit, reset = headers.get("ratelimit-limit", "0"), headers.get("ratelimit-reset", "0")
                 self.rate_limit = RateLimit(int(limit), int(remaining), int(reset))
             except ValueError:
-                pass  # a proxy's idea of these headers; what was known before stays
+                pass  # set by a proxy; keep the last valid limit
 
-    def _value(self, answer: Response, operation: Operation[T]) -> T:
-        """Return what a successful answer holds; raise the error that any other one stands for."""
-        self._raise_for_status(answer)
-        if not operation.answers:
+    def _parse(self, response: Response, operation: Operation[T]) -> T:
+        """Return the parsed body of a successful response; raise the matching error for any other."""
+        self._raise_for_status(response)
+        if not operation.returns_body:
             return None  # type: ignore[return-value]
-        value = self._decode(answer)
+        value = self._decode(response)
         if not isinstance(value, dict):
-            raise self._unreadable(answer, "the body is not a JSON object")
+            raise self._unreadable(response, "the body is not a JSON object")
         return value  # type: ignore[return-value]
 
-    def _raise_for_status(self, answer: Response) -> None:
-        if not 200 <= answer.status_code < 300:
-            pause = parse_retry_after(answer.headers.get("retry-after"))
+    def _raise_for_status(self, response: Response) -> None:
+        if not 200 <= response.status_code < 300:
+            pause = parse_retry_after(response.headers.get("retry-after"))
             raise error_of(
-                answer.status_code,
-                answer.headers,
-                answer.content,
+                response.status_code,
+                response.headers,
+                response.content,
                 retry_after=pause,
                 token=self._token.reveal(),
             )
 
-    def _decode(self, answer: Response) -> Any:
+    def _decode(self, response: Response) -> Any:
         try:
-            return decoded(answer.content)
+            return decoded(response.content)
         except ValueError:
-            what = "the body is not JSON" if answer.content else "the body is empty"
-            raise self._unreadable(answer, what) from None
+            what = "the body is not JSON" if response.content else "the body is empty"
+            raise self._unreadable(response, what) from None
 
-    def _unreadable(self, answer: Response, what: str) -> AnswerError:
-        kind = answer.headers.get("content-type", "no content type")
-        message = f"{what} ({len(answer.content)} bytes, {kind})"
-        request_id = answer.headers.get("x-request-id", "")
+    def _unreadable(self, response: Response, what: str) -> AnswerError:
+        kind = response.headers.get("content-type", "no content type")
+        message = f"{what} ({len(response.content)} bytes, {kind})"
+        request_id = response.headers.get("x-request-id", "")
         message, request_id = (redacted(text, self._token.reveal()) for text in (message, request_id))
-        return AnswerError(answer.status_code, "unreadable_answer", message, request_id or None)
+        return AnswerError(response.status_code, "unreadable_answer", message, request_id or None)
 
 
 def checked_token(token: str) -> str:
@@ -190,7 +190,7 @@ def checked_token(token: str) -> str:
     if not token:
         raise UsageError("the token is empty")
     if not (token.isascii() and token.isprintable() and " " not in token):
-        raise UsageError("the token has a character that an HTTP header cannot carry")
+        raise UsageError("the token contains a character that is not allowed in an HTTP header")
     return token
 
 
@@ -201,19 +201,19 @@ def checked_endpoint(endpoint: str, allow_plain_http: bool) -> str:
     except ValueError:
         understood = False
     if not understood:
-        raise UsageError("the endpoint must be an address such as https://api.example.com")
+        raise UsageError("the endpoint must be a URL such as https://api.example.com")
     if parts.username is not None or parts.query or parts.fragment:
-        raise UsageError("the endpoint must have no user, query or fragment in it")
+        raise UsageError("the endpoint must not contain a user, query or fragment")
     if parts.scheme == "http" and parts.hostname not in LOOPBACK and not allow_plain_http:
         raise UsageError(
-            f"plain HTTP would show the token to everyone between here and {parts.hostname}; "
+            f"plain HTTP would send the token unencrypted to {parts.hostname}; "
             "use https, or allow it with allow_plain_http=True"
         )
     return endpoint.rstrip("/")
 
 
 def timeouts_of(timeout: Timeout) -> dict[str, float | None]:
-    """Return the limits as httpx's transports take them, one for each of connect, read, write and pool."""
+    """Return the timeouts as httpx's transports take them: for connect, read, write and pool."""
     if timeout is None or isinstance(timeout, int | float):
         return {"connect": timeout, "read": timeout, "write": timeout, "pool": timeout}
     if isinstance(timeout, tuple):
@@ -221,38 +221,38 @@ def timeouts_of(timeout: Timeout) -> dict[str, float | None]:
     return dict(timeout.as_dict())
 
 
-def path_of(template: str, names: tuple[object, ...]) -> str:
-    """Return the path with the names in it, escaped.
+def format_path(template: str, names: tuple[object, ...]) -> str:
+    """Return the path with the escaped names filled in.
 
-    An empty name, ``.`` or ``..`` would make the path that of another operation: deleting the pool ``..``
+    Rejects an empty name, ``.`` and ``..``, which would select another operation: deleting the pool ``..``
     would delete its cluster.
     """
     escaped = []
     for name in names:
         text = str(name)
         if name is None or text in ("", ".", ".."):
-            raise UsageError(f"{text!r} is no name that can stand in {template}")
+            raise UsageError(f"{text!r} is not a valid name in {template}")
         try:
             escaped.append(quote(text, safe=""))
         except UnicodeEncodeError:
-            raise UsageError(f"{text!r} is no name that can stand in {template}") from None
+            raise UsageError(f"{text!r} is not a valid name in {template}") from None
     return template.format(*escaped)
 
 
-def query_of(asked: Mapping[str, Any]) -> str:
+def encode_query(given: Mapping[str, Any]) -> str:
     try:
-        return urlencode(asked, doseq=True, quote_via=quote)
+        return urlencode(given, doseq=True, quote_via=quote)
     except UnicodeEncodeError:
-        raise UsageError("the query has half a character in it") from None
+        raise UsageError("the query contains half of a surrogate pair") from None
 
 
-def lower(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers with their names in lower case, so that the same name in another case replaces."""
+def lowercase_names(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers with lower-case names, so that an override need not match in case."""
     return {name.lower(): value for name, value in headers.items()}
 
 
-def plain(value: object) -> str:
-    """Return what JSON has no form for, as the service takes it."""
+def json_default(value: object) -> str:
+    """Serialize dates, times and UUIDs, which JSON has no type for."""
     from datetime import date, datetime, time
     from uuid import UUID
 
@@ -260,7 +260,7 @@ def plain(value: object) -> str:
         return value.isoformat()
     if isinstance(value, UUID):
         return str(value)
-    raise TypeError(f"{type(value).__name__} cannot stand in a body")
+    raise TypeError(f"{type(value).__name__} cannot be serialized to JSON")
 
 
 def _in_query(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The way through httpx, for what httpcore alone does not do: proxies, and transports of the user's own."""
+"""Adapter for httpx transports, for what httpcore alone does not do: proxies, and custom transports."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class HttpxAdapter:
-    """Requests and answers of httpx; ``transport`` is one of its transports.
+    """Converts requests and responses; ``transport`` is a transport of httpx.
 
-    httpx's own client is left out.  What it would add is not wanted here: cookies, and redirects (a token
-    must not follow an address that an answer chose).
+    ``httpx.Client`` is not used, because it adds cookies, and redirects, with which a response could send the
+    token to another host.
     """
 
     def __init__(self, transport: Any) -> None:
@@ -32,13 +32,13 @@ class HttpxAdapter:
     def build_request(self, request: Request) -> httpx.Request:
         import httpx
 
-        method, url, headers, content, limits = request
+        method, url, headers, content, timeouts = request
         try:
             return httpx.Request(
-                method, url, headers=headers, content=content, extensions={"timeout": limits}
+                method, url, headers=headers, content=content, extensions={"timeout": timeouts}
             )
         except UnicodeEncodeError:
             raise UsageError(UNSENDABLE) from None
 
-    def read_response(self, answer: httpx.Response, content: bytes) -> Response:
-        return make_response(answer.status_code, answer.headers.raw, answer.extensions, content)
+    def read_response(self, response: httpx.Response, content: bytes) -> Response:
+        return make_response(response.status_code, response.headers.raw, response.extensions, content)

@@ -1,7 +1,6 @@
-"""The 71 operations of the reference, as data: method, path, the status of success, and whether a body comes
-back.
+"""The operations for PostgreSQL and of Cenote as data; those for other engines are in ``other_engines``.
 
-Each is named after the method that makes it.  Its type parameter is what that method returns.
+Each is named after the client's method; its type parameter is the method's return type.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ T = TypeVar("T")
 
 
 class Operation(NamedTuple, Generic[T]):
-    """One operation of the reference; ``{}`` in the path stands for a name."""
+    """Method, path with ``{}`` for each name, status of a success, and whether that has a body."""
 
     method: str
     path: str
     success: int
-    answers: bool
+    returns_body: bool
 
 
 CLUSTER = "/v2/databases/{}"
@@ -54,7 +53,7 @@ UPDATE_CLUSTER_METRICS_CREDENTIALS: Operation[None] = Operation(
     "PUT", "/v2/databases/metrics/credentials", 204, False
 )
 
-# history
+# backups, events, online migration
 LIST_BACKUPS: Operation[t.BackupListResponse] = Operation("GET", CLUSTER + "/backups", 200, True)
 LIST_EVENTS_LOGS: Operation[t.EventListResponse] = Operation("GET", CLUSTER + "/events", 200, True)
 GET_MIGRATION_STATUS: Operation[t.OnlineMigration] = Operation(
@@ -73,7 +72,7 @@ DELETE_USER: Operation[None] = Operation("DELETE", CLUSTER + "/users/{}", 204, F
 UPDATE_USER: Operation[t.UserResponse] = Operation("PUT", CLUSTER + "/users/{}", 201, True)
 RESET_AUTH: Operation[t.UserResponse] = Operation("POST", CLUSTER + "/users/{}/reset_auth", 200, True)
 
-# dbs
+# databases
 LIST: Operation[t.DatabaseListResponse] = Operation("GET", CLUSTER + "/dbs", 200, True)
 ADD: Operation[t.DatabaseResponse] = Operation("POST", CLUSTER + "/dbs", 201, True)
 GET: Operation[t.DatabaseResponse] = Operation("GET", CLUSTER + "/dbs/{}", 200, True)
@@ -93,14 +92,14 @@ GET_REPLICA: Operation[t.ReplicaResponse] = Operation("GET", CLUSTER + "/replica
 DESTROY_REPLICA: Operation[None] = Operation("DELETE", CLUSTER + "/replicas/{}", 204, False)
 PROMOTE_REPLICA: Operation[None] = Operation("PUT", CLUSTER + "/replicas/{}/promote", 204, False)
 
-# logsinks
+# log sinks
 LIST_LOGSINK: Operation[t.LogsinkListResponse] = Operation("GET", CLUSTER + "/logsink", 200, True)
 CREATE_LOGSINK: Operation[t.LogsinkResponse] = Operation("POST", CLUSTER + "/logsink", 201, True)
 GET_LOGSINK: Operation[t.Logsink] = Operation("GET", CLUSTER + "/logsink/{}", 200, True)
 UPDATE_LOGSINK: Operation[None] = Operation("PUT", CLUSTER + "/logsink/{}", 200, False)
 DELETE_LOGSINK: Operation[None] = Operation("DELETE", CLUSTER + "/logsink/{}", 200, False)
 
-# additions of Cenote's
+# Cenote only
 LIST_POOL_ADVICE: Operation[t.PoolAdviceResponse] = Operation("GET", CLUSTER + "/pool_advice", 200, True)
 GET_POOL_HISTORY: Operation[t.PoolHistoryResponse] = Operation("GET", CLUSTER + "/pool_history", 200, True)
 GET_LOGS: Operation[t.LogsResponse] = Operation("GET", CLUSTER + "/logs", 200, True)

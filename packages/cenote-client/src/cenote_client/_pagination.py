@@ -1,8 +1,8 @@
-"""Which page of a list to ask for next.
+"""Pagination of lists.
 
-The reference does not say how its database lists end.  A service may tell (``links.pages.next`` or
-``meta.total``); if it tells nothing, a page that is not full is the last, and so is one that repeats the page
-before, which is what a service sends that knows no pages.
+The reference does not define how its database lists end.  A service may send ``links.pages.next`` or
+``meta.total``.  Without them, a page that is not full is the last, and so is one equal to the page before,
+which is what a service without pagination sends.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Paginator:
-    """The pages of one list: ``number`` is the page to ask for, None after the last."""
+    """Iterates over the pages of a list; ``number`` is the next page to request, None after the last."""
 
     def __init__(self, key: str, per_page: int) -> None:
         self._key = key
@@ -23,20 +23,20 @@ class Paginator:
     def query(self) -> dict[str, Any]:
         return {"page": self.number, "per_page": self._per_page}
 
-    def take(self, answer: dict[str, Any]) -> list[Any]:
-        """Return what this page adds, and choose the next."""
-        found = answer.get(self._key)
+    def items(self, response: dict[str, Any]) -> list[Any]:
+        """Return the new items of a page, and advance to the next."""
+        found = response.get(self._key)
         things: list[Any] = found if isinstance(found, list) else []
         if self.number is None or things == self._before:
             things = []
         self._seen += len(things)
         self._before = things
-        goes_on = bool(things) and self._goes_on(answer, len(things))
-        self.number = self.number + 1 if self.number and goes_on else None
+        has_next = bool(things) and self._has_next(response, len(things))
+        self.number = self.number + 1 if self.number and has_next else None
         return things
 
-    def _goes_on(self, answer: dict[str, Any], count: int) -> bool:
-        links, meta = answer.get("links"), answer.get("meta")
+    def _has_next(self, response: dict[str, Any], count: int) -> bool:
+        links, meta = response.get("links"), response.get("meta")
         pages = links.get("pages") if isinstance(links, dict) else None
         if isinstance(pages, dict) and pages:
             return bool(pages.get("next"))

@@ -1,4 +1,4 @@
-"""Which of the connections of a pool is meant."""
+"""Selects one of the connections of a pool."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def pool_uri_of(answer: Mapping[str, Any], *, private: bool, standby: bool) -> str:
-    pool = answer.get("pool")
+def pool_uri_of(response: Mapping[str, Any], *, private: bool, standby: bool) -> str:
+    pool = response.get("pool")
     if not isinstance(pool, dict):
-        raise AnswerError(200, "unreadable_answer", "there is no pool in the answer")
+        raise AnswerError(200, "unreadable_answer", "the response contains no pool")
     key = ("standby_" if standby else "") + ("private_" if private else "") + "connection"
     connection = pool.get(key)
     uri = connection.get("uri") if isinstance(connection, dict) else None

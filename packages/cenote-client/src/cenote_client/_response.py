@@ -1,4 +1,4 @@
-"""An answer as the rest of this library reads it, under the names that httpx gives to the same things."""
+"""An HTTP response, independent of the library below; attributes are named as in httpx."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .errors import AnswerError
 
 
 class Headers(Mapping[str, str]):
-    """The headers of an answer; names match in any case, and values of one name are joined by commas."""
+    """Response headers: names are case-insensitive, repeated headers are joined with commas."""
 
     def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
         found: dict[str, str] = {}
@@ -35,7 +35,7 @@ class Headers(Mapping[str, str]):
 
 
 class Response(NamedTuple):
-    """One answer, read to its end."""
+    """A response with its whole body."""
 
     status_code: int
     reason_phrase: str
@@ -49,28 +49,29 @@ class Response(NamedTuple):
 def make_response(
     status: int, headers: Iterable[tuple[bytes, bytes]], extensions: Mapping[str, Any], content: bytes
 ) -> Response:
-    """Return the answer with its body as it was before compression.
+    """Return the response with its body decompressed.
 
-    When the body is not what its content-encoding says: an error without it, AnswerError for a success.
+    If the body does not match its content-encoding, a success raises AnswerError; an error status is returned
+    with an empty body, so that the caller sees the status.
     """
     reason = extensions.get("reason_phrase", b"").decode("latin-1")
-    answer = Response(status, reason, Headers(headers), content)
-    coding = answer.headers.get("content-encoding")
+    response = Response(status, reason, Headers(headers), content)
+    coding = response.headers.get("content-encoding")
     if not coding or not content:
-        return answer
+        return response
     try:
         for step in reversed(coding.split(",")):
-            content = _undone(step.strip().lower(), content)
+            content = _decompress(step.strip().lower(), content)
     except ValueError:
         if status < 400:
             what = "the body does not match its content-encoding"
             raise AnswerError(status, "unreadable_answer", what) from None
         content = b""
-    return answer._replace(content=content)
+    return response._replace(content=content)
 
 
-def _undone(coding: str, content: bytes) -> bytes:
-    """Return what the coding was made from; ValueError when it is not of this coding, or cut short."""
+def _decompress(coding: str, content: bytes) -> bytes:
+    """Return the decompressed content; ValueError if it is invalid or truncated."""
     import zlib
 
     if coding == "identity":
@@ -78,9 +79,9 @@ def _undone(coding: str, content: bytes) -> bytes:
     if coding in ("gzip", "x-gzip"):
         windows = [16 + zlib.MAX_WBITS]
     elif coding == "deflate":
-        windows = [zlib.MAX_WBITS, -zlib.MAX_WBITS]  # some servers leave out the zlib header
+        windows = [zlib.MAX_WBITS, -zlib.MAX_WBITS]  # some servers omit the zlib header
     else:
-        raise ValueError("a coding that was not asked for")
+        raise ValueError("a coding that was not requested")
     for window in windows:
         whole = zlib.decompressobj(window)
         try:
@@ -89,4 +90,4 @@ def _undone(coding: str, content: bytes) -> bytes:
             continue
         if whole.eof:
             return text
-    raise ValueError(f"not of the coding {coding}")
+    raise ValueError(f"invalid {coding} data")

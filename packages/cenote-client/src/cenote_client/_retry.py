@@ -1,8 +1,8 @@
-"""When a call is made again.
+"""When a call is retried, with exponential backoff and jitter.
 
-An answer with ``retry-after`` to 429 or 503 says that nothing was done, so every method may come again.
-After other failures of the server, and after a lost connection, nobody knows whether the call took effect:
-only methods that may be repeated (GET, PUT, DELETE) are.  A connection that was never made is safe for all.
+A 429 or 503 with ``retry-after`` means that nothing was done, so every method is retried.  After other
+server errors, and after a lost connection, the call may have taken effect: only idempotent methods (GET, PUT,
+DELETE) are retried.  If no connection was made, every method is retried.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class Retry(NamedTuple):
-    """How often and how long a call is tried.
+    """How a call is retried; times are in seconds.
 
-    ``tries`` counts the first one.  ``budget`` is in seconds and covers everything from the first try to the
-    start of the last; a wait that would end after it is not begun.  Waits grow from ``first_wait`` by
-    doubling up to ``longest_wait``, each shortened at random by up to half, so that many clients do not come
-    back together.
+    ``tries`` includes the first attempt.  ``budget`` limits the time from the first attempt to the start of
+    the last; a wait that would exceed it is not started.  Waits double from ``first_wait`` up to
+    ``longest_wait``; each is shortened at random by up to half, so that many clients do not retry at once.
     """
 
     tries: int = 4
@@ -34,7 +33,7 @@ NO_RETRY = Retry(tries=1)
 
 
 class Attempts:
-    """The tries of one call: told of a failure, it says how long to wait before the next; None: give up."""
+    """The attempts of one call; after a failure it returns the wait before the next, None to give up."""
 
     __slots__ = ("_made", "_method", "_retry", "_start")
 
@@ -53,14 +52,14 @@ class Attempts:
         return None
 
     def after_failure(self, *, reached: bool) -> float | None:
-        """``reached``: whether the request may have reached the service."""
+        """``reached`` says whether the request may have reached the service."""
         self._made += 1
         if reached and self._method not in IDEMPOTENT_METHODS:
             return None
         return self._within_budget(self._wait())
 
     def _wait(self) -> float:
-        from random import random  # costs 2 ms, which a call that works never pays
+        from random import random  # imported late: it takes 2 ms, and a successful call needs none
 
         longest: float = min(self._retry.first_wait * 2 ** (self._made - 1), self._retry.longest_wait)
         return longest * (0.5 + random() / 2)  # noqa: S311
@@ -71,9 +70,7 @@ class Attempts:
 
 
 def parse_retry_after(retry_after: str | None) -> float | None:
-    """Return what a ``retry-after`` header says, in seconds from now: a number or a date, None for anything
-    else.
-    """
+    """Return the seconds of a ``retry-after`` header, which is a number or a date; None if it is invalid."""
     if not retry_after:
         return None
     text = retry_after.strip()

@@ -1,4 +1,4 @@
-"""A text that does not show itself, and the removal of secrets from texts that were made elsewhere."""
+"""Keeps secrets out of ``repr``, logs and error messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _PASSWORD_IN_URI = re.compile(r"(?<=://)([^\s/@:]*):[^\s/@]*@")
 
 
 class Secret:
-    """Holds a token; ``repr``, ``str`` and formatting show stars, only ``reveal()`` gives the text."""
+    """Holds a token; ``repr``, ``str`` and formatting show asterisks, only ``reveal()`` returns the text."""
 
     __slots__ = ("_text",)
 
@@ -26,11 +26,11 @@ class Secret:
         return HIDDEN
 
     def __reduce__(self) -> str:
-        raise TypeError("a Secret is not pickled")
+        raise TypeError("a Secret cannot be pickled")
 
 
 def redacted(text: str, token: str) -> str:
-    """Return the text without the token, and without the passwords of URIs in it."""
+    """Return the text with the token, and the passwords of URIs, replaced by asterisks."""
     if token:
         text = text.replace(token, HIDDEN)
     return _PASSWORD_IN_URI.sub(rf"\1:{HIDDEN}@", text) if "://" in text else text

@@ -1,4 +1,4 @@
-"""The waits: the one thing, besides the network, that the sync and the async client do differently."""
+"""Sleeping, in a sync and an asyncio version."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The door to the network: which way a client takes, and what it trusts.
+"""Opens the transport of a client: selects the adapter, the proxy and the trusted certificates.
 
-The libraries for it are imported with the first call: that is most of what a short script waits for.
+The HTTP libraries are imported by the first call, because importing them takes most of a short script's time.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ if TYPE_CHECKING:
     Verify = bool | str | os.PathLike[str] | ssl.SSLContext
     Adapter = HttpcoreAdapter | HttpxAdapter
 
-KEEPALIVE_SECONDS = 4.0  # uvicorn closes an idle connection after 5 s; a call must not meet that moment
+KEEPALIVE_SECONDS = 4.0  # below the 5 s after which uvicorn closes idle connections, to avoid a race
 MAX_CONNECTIONS, MAX_KEEPALIVE_CONNECTIONS = 100, 20
 
 
 def open_async_adapter(endpoint: str, verify: Verify, proxy: Any, owner: object) -> Adapter:
-    """Return the way to a service for asyncio; UsageError for certificates or a proxy that cannot be used."""
-    del owner  # who forgets to close it has no event loop left that could
+    """Return an asyncio adapter for a service; UsageError for unusable certificates or an invalid proxy."""
+    del owner  # no finalizer: there may be no event loop left to close it in
     return _adapter(endpoint, verify, proxy, "Async")
 
 
 def open_adapter(endpoint: str, verify: Verify, proxy: Any, owner: object) -> Adapter:
-    """Return the way to a service for threads; UsageError as above.
+    """Return a sync adapter for a service; UsageError for unusable certificates or an invalid proxy.
 
-    It is closed when its owner goes, at the latest: code that was written for pydo closes nothing.
+    It is closed when its owner is garbage-collected at the latest, because code written for pydo never closes
+    its client.
     """
     import weakref
 
@@ -59,12 +60,12 @@ def _adapter(endpoint: str, verify: Verify, proxy: Any, kind: str) -> Adapter:
 
 
 def needs_httpx(endpoint: str, proxy: Any) -> bool:
-    """Whether the short way will not do: for a proxy, or a host whose name is not ASCII."""
+    """Return whether httpcore alone is not enough: for a proxy, or a non-ASCII host name."""
     return bool(proxy) or not endpoint.isascii()
 
 
 def wrap_httpx(transport: Any) -> Adapter:
-    """Return the way through a transport that the user has brought."""
+    """Return an adapter for an httpx transport."""
     from ._httpx_adapter import HttpxAdapter
 
     return HttpxAdapter(transport)
@@ -85,7 +86,7 @@ def _for_httpx(trust: ssl.SSLContext | None, proxy: Any) -> dict[str, Any]:
     try:
         chosen = httpx.Proxy(proxy) if isinstance(proxy, str) else proxy
     except (ValueError, httpx.InvalidURL):
-        raise UsageError("the address of the proxy is none that can be used") from None
+        raise UsageError("the URL of the proxy is invalid") from None
     limits = httpx.Limits(
         max_connections=MAX_CONNECTIONS,
         max_keepalive_connections=MAX_KEEPALIVE_CONNECTIONS,
@@ -95,9 +96,9 @@ def _for_httpx(trust: ssl.SSLContext | None, proxy: Any) -> dict[str, Any]:
 
 
 def proxy_for(endpoint: str) -> str | None:
-    """Return the proxy that the environment names for the endpoint (``HTTPS_PROXY`` and its kin)."""
+    """Return the proxy for the endpoint from the environment (``HTTPS_PROXY`` and the like)."""
     if sys.platform == "linux" and not any(name.lower().endswith("_proxy") for name in os.environ):
-        return None  # only other systems have a second place to look; importing urllib.request takes 15 ms
+        return None  # Linux has no system-wide proxy settings, and importing urllib.request takes 15 ms
     from urllib.request import getproxies, proxy_bypass
 
     proxies = getproxies()
@@ -109,12 +110,12 @@ def proxy_for(endpoint: str) -> str | None:
 
 
 def ssl_context(endpoint: str, verify: Verify) -> ssl.SSLContext | None:
-    """Return what decides whether the service is who it should be; None where there is no TLS.
+    """Return the TLS context, None for plain HTTP.
 
-    True is the file or the folder that ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` names, else certifi's.
+    With ``verify=True`` it trusts ``SSL_CERT_FILE`` or ``SSL_CERT_DIR``, else certifi's certificates.
     """
     if endpoint.startswith("http://"):
-        return None  # reading certificates takes 20 ms that such a call has no use for
+        return None  # saves the 20 ms for loading certificates
     import ssl
 
     if isinstance(verify, ssl.SSLContext):
@@ -141,11 +142,11 @@ def _ssl_context_of(file: str) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=file)
     except OSError as error:
-        raise UsageError(f"no certificates could be read from {file}: {error.strerror}") from None
+        raise UsageError(f"cannot read certificates from {file}: {error.strerror}") from None
 
 
 def log_retry(request: Request, reason: str, wait: float) -> None:
-    """Say that a call is made again; of its address only the path, since a query may hold anything."""
+    """Log a retry, without the query, which may contain secrets."""
     import logging
 
     logging.getLogger("cenote_client").info(

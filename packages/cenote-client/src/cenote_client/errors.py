@@ -1,8 +1,7 @@
-"""Everything that a call can raise, and how an answer becomes one of these.
+"""Errors that a call can raise; all are a ``CenoteError``.
 
-All of it is a ``CenoteError``, so one ``except`` is enough.  What the service refused is an ``APIError`` with
-the status, the id and the message that it sent; what never reached the service, or never came back, is a
-``NetworkError``; what this library would not even try is a ``UsageError``.
+``APIError``: the service returned an error, with status, id and message.  ``NetworkError``: there was no
+complete response.  ``UsageError``: the call was invalid, and nothing was sent.
 """
 
 from __future__ import annotations
@@ -15,23 +14,21 @@ from ._secret import redacted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LONGEST_QUOTE = 200  # characters of a body that is not ours to understand
+LONGEST_QUOTE = 200  # characters of a body that is not JSON
 
 
 class CenoteError(Exception):
-    """The base of every error that this library raises."""
+    """Base of all errors of this library."""
 
 
 class UsageError(CenoteError, ValueError):
-    """The call was not made, because it could not be meant: no token, an empty name, plain HTTP to another
-    machine.
-    """
+    """The call was invalid and not sent: no token, an empty name, plain HTTP to another machine."""
 
 
 class NetworkError(CenoteError, ConnectionError):
-    """The service could not be reached, or the connection was lost before its whole answer was read.
+    """The service could not be reached, or the connection was lost before the end of the response.
 
-    ``reached`` is False when the request was certainly never sent; otherwise it may have taken effect.
+    ``reached`` is False if the request was certainly not sent; otherwise it may have taken effect.
     """
 
     def __init__(self, message: str, reached: bool = True) -> None:
@@ -43,11 +40,11 @@ class NetworkError(CenoteError, ConnectionError):
 
 
 class NetworkTimeoutError(NetworkError, TimeoutError):
-    """The service did not take the connection, or did not answer, within the timeout."""
+    """The connection, or the response, took longer than the timeout."""
 
 
 class WaitTimeoutError(CenoteError, TimeoutError):
-    """What was waited for did not happen in the given time; ``last`` is what was seen last."""
+    """The awaited state was not reached in time; ``last`` is the last state seen."""
 
     def __init__(self, message: str, last: Any = None) -> None:
         super().__init__(message, last)
@@ -61,10 +58,10 @@ class WaitTimeoutError(CenoteError, TimeoutError):
 
 
 class APIError(CenoteError):
-    """The service answered with an error.
+    """The service returned an error.
 
-    ``status`` is the HTTP status, ``id`` the short name of the error (``not_found``), ``message`` the
-    sentence for people, ``request_id`` what the operator of the service wants to hear, or None.
+    ``status`` is the HTTP status, ``id`` the error code (``not_found``), ``message`` its description, and
+    ``request_id``, or None, identifies the request to the operator of the service.
     """
 
     def __init__(self, status: int, id: str, message: str, request_id: str | None = None) -> None:
@@ -80,35 +77,35 @@ class APIError(CenoteError):
 
 
 class BadRequestError(APIError):
-    """400: the request makes no sense to the service."""
+    """400: the request is malformed."""
 
 
 class AuthenticationError(APIError):
-    """401: the token is missing, unknown or expired."""
+    """401: the token is missing, invalid or expired."""
 
 
 class ForbiddenError(APIError):
-    """403: the token is good, but its scopes do not allow this."""
+    """403: the token lacks a scope."""
 
 
 class NotFoundError(APIError):
-    """404: the cluster, or the thing in it, is not there."""
+    """404: the cluster, or the resource in it, does not exist."""
 
 
 class ConflictError(APIError):
-    """409: it clashes with what is there, a name that is taken for one."""
+    """409: conflict with the current state, for example a name in use."""
 
 
 class BusyError(APIError):
-    """412: not now; the cluster is being created, changed or maintained.  Try again later."""
+    """412: the cluster is being created, changed or maintained; retry later."""
 
 
 class InvalidError(APIError):
-    """422: understood, but not allowed: a name, a size, a version, a limit."""
+    """422: a value is not allowed: a name, size, version or limit."""
 
 
 class RateLimitError(APIError):
-    """429: too many calls.  ``retry_after`` is in seconds, None when the service did not say."""
+    """429: too many requests; ``retry_after`` is in seconds, None if the service did not send it."""
 
     def __init__(
         self,
@@ -124,7 +121,7 @@ class RateLimitError(APIError):
 
 
 class ServerError(APIError):
-    """5xx: the service failed, or what stands in front of it did.  ``retry_after`` as with RateLimitError."""
+    """5xx: the service, or a proxy, failed; ``retry_after`` is in seconds, or None."""
 
     def __init__(
         self,
@@ -140,7 +137,7 @@ class ServerError(APIError):
 
 
 class AnswerError(APIError):
-    """The status says that all went well, but the body is not what the operation returns."""
+    """The status is a success, but the body is not what the operation returns."""
 
 
 BY_STATUS: dict[int, type[APIError]] = {
@@ -155,7 +152,7 @@ BY_STATUS: dict[int, type[APIError]] = {
 
 
 def decoded(content: bytes) -> Any:
-    """Return what the JSON text stands for; ValueError for anything that is not JSON."""
+    """Return the parsed JSON; ValueError if it is invalid."""
     try:
         return json.loads(content)
     except RecursionError:
@@ -170,8 +167,8 @@ def error_of(
     retry_after: float | None = None,
     token: str = "",
 ) -> APIError:
-    """Return the error that an answer stands for, whatever its body is."""
-    from http.client import responses as reasons  # slow to import, and needed here only
+    """Return the error for a response with an error status, whatever its body is."""
+    from http.client import responses as reasons  # slow to import, and only errors need it
 
     fields: dict[str, Any] = {}
     try:
@@ -184,7 +181,7 @@ def error_of(
     id = _text(fields.get("id")) or reason.lower().replace(" ", "_").replace("-", "_")
     message = _text(fields.get("message")) or _quote(content, headers) or reason
     if 300 <= status < 400 and headers.get("location"):
-        message = f"redirected to {headers['location']}, which is not followed: is the endpoint right?"
+        message = f"redirected to {headers['location']}, which is not followed; check the endpoint"
     request_id = _text(fields.get("request_id")) or headers.get("x-request-id") or None
     id, message = redacted(id, token), redacted(message, token)
     request_id = redacted(request_id, token) if request_id else None
@@ -200,7 +197,7 @@ def _text(value: Any) -> str:
 
 
 def _quote(content: bytes, headers: Mapping[str, str]) -> str:
-    """Return a readable piece of a body that is no JSON error: an HTML page of a proxy, a line of text."""
+    """Return the start of a body that is not JSON, as one line; nothing of HTML, which is a proxy's page."""
     kind = headers.get("content-type", "").partition(";")[0].strip()
     if not content.strip() or "html" in kind:
         return ""

@@ -1,4 +1,5 @@
-"""The names of the official pydo, for its group ``databases``, over ``cenote_client``.
+"""Drop-in replacement for the official pydo's ``databases`` group, based on ``cenote_client``.
+
 
 from pydo import Client
 

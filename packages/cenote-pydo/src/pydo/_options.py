@@ -1,6 +1,7 @@
-"""The options of pydo's ``Client`` and of its calls, in the words of ``cenote_client``.
+"""Converts the options of pydo's ``Client`` and methods to those of ``cenote_client``.
 
-What the official package would ignore is ignored with a warning; what it would obey and we cannot is refused.
+An option that the official package ignores is ignored with a warning; one that it supports and this package
+does not is rejected.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from cenote_client import Retry
-from cenote_client._base import DEFAULT_ENDPOINT, lower
+from cenote_client._base import DEFAULT_ENDPOINT, lowercase_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +50,7 @@ DEFAULTS: dict[str, Any] = {"timeout": 120, "connection_timeout": 300, "read_tim
 def client_settings(
     token: str | None, api_key: str | None, options: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the arguments for the client below, and what calls go by unless they say otherwise."""
+    """Return the settings for ``cenote_client``, and the default timeouts and retries of calls."""
     if token is not None and api_key is not None:
         raise TypeError("Pass only one of token or api_key.")
     chosen = token if token is not None else api_key
@@ -72,14 +73,14 @@ def client_settings(
     for name in options:
         if name in ("transport", "authentication_policy", "credential_scopes") or name.endswith("_policy"):
             if name not in WITHOUT_EFFECT:
-                raise TypeError(f"{name}= takes an object of azure-core, which this package is not built on")
+                raise TypeError(f"{name}= takes an object of azure-core, which this package does not use")
         elif name not in FOR_OTHER_GROUPS | WITHOUT_EFFECT:
             warnings.warn(f"pydo.Client has no option {name}=; it is ignored", stacklevel=3)
     return settings, times
 
 
 def timeout_of(times: Mapping[str, Any]) -> Any:
-    """Return the limits for connecting, receiving, sending, and waiting for a free connection."""
+    """Return the timeouts for connecting, receiving, sending, and waiting for a free connection."""
     total = times["timeout"]
     connect, read = min(times["connection_timeout"], total), min(times["read_timeout"], total)
     return connect if connect == read else (connect, read, read, connect)
@@ -102,11 +103,11 @@ def proxy_of(proxies: Mapping[str, str] | None) -> str | None:
 def call_settings(
     call: Mapping[str, Any], times: Mapping[str, Any], has_body: bool
 ) -> tuple[Call, Retry | None]:
-    """Return what one call asks for besides its arguments, and its retries when they are not the client's."""
+    """Return the options of one call, and its retries if they differ from the client's."""
     unknown = sorted(set(call) - CALL)
     if unknown:
         raise TypeError(f"unexpected keyword argument {unknown[0]!r}")
-    headers = lower(call.get("headers") or {})
+    headers = lowercase_names(call.get("headers") or {})
     if has_body:
         headers["content-type"] = (
             call.get("content_type") or headers.get("content-type") or "application/json"
@@ -118,3 +119,13 @@ def call_settings(
     times = {**times, **{name: call[name] for name in changed}}
     chosen["timeout"] = timeout_of(times)
     return chosen, retry_of(times)
+
+
+def missing_group(name: str) -> str:
+    """Return the error message for an attribute that the client lacks: a group, unless it is private."""
+    if name.startswith("_"):
+        return name
+    return (
+        f"'Client' has no {name!r}: this pydo is cenote-pydo, which has the group 'databases' only. "
+        "For the other groups of the API, install the official package pydo instead of cenote-pydo"
+    )

@@ -1,4 +1,4 @@
-"""An answer, with the names that pydo's users know from ``error.response`` and from ``cls=``."""
+"""The response in ``error.response`` and ``cls=``, with the attributes that it has in pydo."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ if TYPE_CHECKING:
 
 
 class Response:
-    """What the service answered; its text is decoded as UTF-8 whatever the headers say."""
+    """An HTTP response; its text is decoded as UTF-8 whatever the headers say."""
 
-    def __init__(self, answer: Plain, token: str) -> None:
-        self._answer = answer
+    def __init__(self, response: Plain, token: str) -> None:
+        self._response = response
         self._token = token
 
     @property
     def token(self) -> str:
-        """The token, to be taken out of texts that may repeat it."""
+        """The token, to be redacted from error messages."""
         return self._token
 
     @property
     def status_code(self) -> int:
-        return self._answer.status_code
+        return self._response.status_code
 
     @property
     def reason(self) -> str:
-        return self._answer.reason_phrase
+        return self._response.reason_phrase
 
     @property
     def headers(self) -> Mapping[str, str]:
-        return self._answer.headers
+        return self._response.headers
 
     @property
     def content_type(self) -> str | None:
@@ -41,13 +41,13 @@ class Response:
 
     @property
     def content(self) -> bytes:
-        return self._answer.content
+        return self._response.content
 
     def body(self) -> bytes:
-        return self._answer.content
+        return self._response.content
 
     def text(self) -> str:
-        return self._answer.content.decode("utf-8-sig", "replace")
+        return self._response.content.decode("utf-8-sig", "replace")
 
     def json(self) -> Any:
         return json.loads(self.text())
@@ -57,8 +57,8 @@ class Response:
 
 
 class PipelineResponse:
-    """What ``cls=`` gets as its first argument."""
+    """The first argument of a ``cls=`` callback."""
 
-    def __init__(self, answer: Response) -> None:
-        self.http_response = answer
+    def __init__(self, response: Response) -> None:
+        self.http_response = response
         self.context: dict[str, Any] = {}

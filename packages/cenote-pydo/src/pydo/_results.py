@@ -1,7 +1,7 @@
-"""What pydo makes of an answer: which one is returned, which one is raised, and as what.
+"""Which responses pydo returns and which it raises.
 
-A success is exactly the status of the reference.  A 404 is returned, body and all, as are a few other errors
-for which the official package has a shape; everything else is raised.
+Only the status in the reference is a success.  The body of a 404 is returned, and that of a few other errors
+that the official package has a model for; every other status is raised.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RAISED: dict[int, type[e.HttpResponseError]] = {
     404: e.ResourceNotFoundError,
     409: e.ResourceExistsError,
 }
-# Besides 404, by path: errors that come back as if they were the answer.
+# Error statuses whose body is returned, where it is not 404 alone.
 RETURNED: dict[tuple[str, str], tuple[int, ...]] = {
     ("PUT", "/v2/databases/{}/do_settings"): (400, 404, 422),
     ("PUT", "/v2/databases/{}/users/{}"): (404, 422),
@@ -34,36 +34,36 @@ RETURNED: dict[tuple[str, str], tuple[int, ...]] = {
 LIMITS = ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset")
 
 
-def outcome(
-    answer: Response, operation: Operation[Any], options: Mapping[str, Any], raise_not_found: bool
+def result_of(
+    response: Response, operation: Operation[Any], options: Mapping[str, Any], raise_not_found: bool
 ) -> Any:
-    status = answer.status_code
+    status = response.status_code
     returned = RETURNED.get((operation.method, operation.path), (404,))
     if raise_not_found:
         returned = ()
     if status != operation.success and status not in returned:
         errors = {**RAISED, **(options.get("error_map") or {})}
-        raise errors.get(status, e.HttpResponseError)(response=answer)
+        raise errors.get(status, e.HttpResponseError)(response=response)
     value = None
-    if answer.content and (operation.answers or status != operation.success):
+    if response.content and (operation.returns_body or status != operation.success):
         try:
-            value = answer.json()
+            value = response.json()
         except (ValueError, RecursionError) as error:
-            raise e.DecodeError(f"JSON is invalid: {error}", response=answer) from None
-    made = options.get("cls")
-    return made(PipelineResponse(answer), value, limits(answer.headers)) if made else value
+            raise e.DecodeError(f"JSON is invalid: {error}", response=response) from None
+    callback = options.get("cls")
+    return callback(PipelineResponse(response), value, rate_limits(response.headers)) if callback else value
 
 
-def whole(answer: Response, operation: Operation[Any]) -> dict[str, Any]:
-    """Return an answer that is wanted for something in it, and so has to be one; raise all others."""
-    value = outcome(answer, operation, {}, raise_not_found=True)
+def required_body(response: Response, operation: Operation[Any]) -> dict[str, Any]:
+    """Return the body of a success, for further processing; raise every other response, 404 too."""
+    value = result_of(response, operation, {}, raise_not_found=True)
     if not isinstance(value, dict):
-        raise e.DecodeError("the body is not a JSON object", response=answer)
+        raise e.DecodeError("the body is not a JSON object", response=response)
     return value
 
 
-def service_error(error: NetworkError | AnswerError) -> e.AzureError:
-    """Return pydo's error for a call that got no answer, or none that can be decompressed."""
+def azure_error(error: NetworkError | AnswerError) -> e.AzureError:
+    """Return pydo's error for a missing response, or one that cannot be decompressed."""
     if isinstance(error, AnswerError):
         unreadable = e.DecodeError(error.message, error=error)
         unreadable.status_code = error.status
@@ -74,7 +74,7 @@ def service_error(error: NetworkError | AnswerError) -> e.AzureError:
     return (e.ServiceResponseError if error.reached else e.ServiceRequestError)(str(error), error=error)
 
 
-def limits(headers: Mapping[str, str]) -> dict[str, int | None]:
+def rate_limits(headers: Mapping[str, str]) -> dict[str, int | None]:
     found: dict[str, int | None] = {}
     for name in LIMITS:
         try:

@@ -1,7 +1,7 @@
-"""The errors that users of pydo catch, under the names that they have there.
+"""The exceptions of pydo under their official names.
 
-The official package takes these from azure-core; here they are our own, with the same attributes and the same
-texts, and every one is a ``cenote_client.CenoteError`` too.
+The official package takes them from azure-core.  These have the same attributes and messages, and each is
+also a ``cenote_client.CenoteError``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LONGEST_TEXT = 2048
 
 
 class AzureError(CenoteError):
-    """The base of all errors of this package; ``message`` is its text, ``inner_exception`` what led to it."""
+    """Base of all errors; ``message`` is its text, ``inner_exception`` the cause."""
 
     def __init__(self, message: object = None, *args: Any, error: BaseException | None = None) -> None:
         super().__init__(str(message), *args)
@@ -32,19 +32,19 @@ class ServiceRequestError(AzureError):
 
 
 class ServiceRequestTimeoutError(ServiceRequestError):
-    """The connection was not made within the timeout."""
+    """Connecting took longer than the timeout."""
 
 
 class ServiceResponseError(AzureError):
-    """The request was sent, but its answer did not arrive, or not all of it."""
+    """The request was sent, but no complete response was received."""
 
 
 class ServiceResponseTimeoutError(ServiceResponseError):
-    """The answer did not arrive within the timeout."""
+    """The response took longer than the timeout."""
 
 
 class ErrorBody:
-    """What the body of an error says: ``code``, ``message``, ``target``, ``details``, ``innererror``."""
+    """The parsed body of an error: ``code``, ``message``, ``target``, ``details``, ``innererror``."""
 
     def __init__(self, fields: Any) -> None:
         if "error" in fields:
@@ -79,10 +79,10 @@ class ErrorBody:
 
 
 class HttpResponseError(AzureError):
-    """The service answered with a status that the operation does not expect.
+    """The service returned a status that is not a success of the operation.
 
-    ``status_code`` and ``reason`` are those of the answer, ``response`` is the answer, ``error`` what its
-    body says, and, beyond the official package, ``id`` and ``request_id`` are those of the body.
+    ``status_code``, ``reason`` and ``response`` are those of the HTTP response, ``error`` is its parsed body.
+    Beyond the official package, ``id`` and ``request_id`` are those of the body.
     """
 
     def __init__(self, message: object = None, response: Response | None = None, **kwargs: Any) -> None:
@@ -104,7 +104,7 @@ class HttpResponseError(AzureError):
 
     def __str__(self) -> str:
         response = self.response
-        # An unexpected success may hold what the operation returns, with passwords in it.
+        # An unexpected success may contain the operation's result, with passwords.
         if response is None or self.error or response.status_code < 400 or not response.text():
             return self.message
         content = redacted(response.text(), response.token)
@@ -112,31 +112,31 @@ class HttpResponseError(AzureError):
 
 
 class DecodeError(HttpResponseError):
-    """The body of an answer cannot be read."""
+    """The body of a response cannot be parsed."""
 
 
 class IncompleteReadError(DecodeError):
-    """There for ``except``: an answer that was cut short is a ServiceResponseError here."""
+    """Never raised; a truncated response raises ServiceResponseError instead."""
 
 
 class ResourceExistsError(HttpResponseError):
-    """409: it is there already."""
+    """409: the resource exists already."""
 
 
 class ResourceNotFoundError(HttpResponseError):
-    """404, with ``Client(raise_not_found=True)``; without, a 404 is returned as if it were the answer."""
+    """404 with ``Client(raise_not_found=True)``; otherwise the body of a 404 is returned."""
 
 
 class ClientAuthenticationError(HttpResponseError):
-    """401: the token is missing, unknown or expired."""
+    """401: the token is missing, invalid or expired."""
 
 
 class ResourceModifiedError(HttpResponseError):
-    """The thing was changed meanwhile; no operation here raises it."""
+    """Never raised: no operation is conditional."""
 
 
 class ResourceNotModifiedError(HttpResponseError):
-    """304: it is as it was."""
+    """304: not modified."""
 
 
 def _fields_of(response: Response) -> dict[str, Any]:

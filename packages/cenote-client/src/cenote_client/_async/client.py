@@ -86,9 +86,9 @@ class AsyncClient(BaseClient):
         """
         if not path.startswith("/"):
             raise UsageError(f"the path must begin with a slash, unlike {path!r}")  # or it changes the host
-        answer = await self._perform(self._make_request(method.upper(), path, {}, json, params))
-        self._raise_for_status(answer)
-        return self._decode(answer) if answer.content else None
+        response = await self._perform(self._make_request(method.upper(), path, {}, json, params))
+        self._raise_for_status(response)
+        return self._decode(response) if response.content else None
 
     async def close(self) -> None:
         """Close all connections; later calls raise UsageError."""
@@ -111,7 +111,7 @@ class AsyncClient(BaseClient):
         while True:
             adapter = self._adapter or self._open()
             try:
-                answer = await self._exchange(adapter, request)
+                response = await self._exchange(adapter, request)
             except adapter.errors as error:
                 from .. import _transport_errors  # imported late, because a successful call never needs it
 
@@ -125,24 +125,24 @@ class AsyncClient(BaseClient):
                     raise problem from error
                 reason = str(problem)
             else:
-                self._record_rate_limit(answer.headers)
-                if answer.status_code < 400:
-                    return answer
-                pause = parse_retry_after(answer.headers.get("retry-after"))
-                wait = attempts.after_status(answer.status_code, pause)
+                self._record_rate_limit(response.headers)
+                if response.status_code < 400:
+                    return response
+                pause = parse_retry_after(response.headers.get("retry-after"))
+                wait = attempts.after_status(response.status_code, pause)
                 if wait is None:
-                    return answer
-                reason = f"{answer.status_code} {answer.reason_phrase}"
+                    return response
+                reason = f"{response.status_code} {response.reason_phrase}"
             _transport.log_retry(request, reason, wait)
             await async_sleep(wait)
 
     async def _exchange(self, adapter: _transport.Adapter, request: Request) -> Response:
-        answer = await adapter.transport.handle_async_request(adapter.build_request(request))
+        response = await adapter.transport.handle_async_request(adapter.build_request(request))
         try:
-            content = b"".join([part async for part in answer.stream])
+            content = b"".join([part async for part in response.stream])
         finally:
-            await answer.aclose()
-        return adapter.read_response(answer, content)
+            await response.aclose()
+        return adapter.read_response(response, content)
 
     def _open(self) -> _transport.Adapter:
         with self._opening:

@@ -161,8 +161,8 @@ class AsyncClusters(AsyncResource):
         """
         poller = Poller(timeout)
         while True:
-            answer = await self._fetch(op.GET_CLUSTER, (database_cluster_uuid,), {})
-            cluster = cluster_of(answer)
+            response = await self._fetch(op.GET_CLUSTER, (database_cluster_uuid,), {})
+            cluster = cluster_of(response)
             if cluster["status"] == "online":
                 return cluster
             if progress is not None:

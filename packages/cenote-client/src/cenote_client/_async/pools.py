@@ -110,5 +110,5 @@ class AsyncPools(AsyncResource):
         ``private`` selects the host name in the private network, ``standby`` the connection to a standby.
         Raises NotFoundError if the cluster, the pool or the selected connection does not exist.
         """
-        answer = await self._fetch(op.GET_CONNECTION_POOL, (database_cluster_uuid, pool_name), kwargs)
-        return pool_uri_of(answer, private=private, standby=standby)
+        response = await self._fetch(op.GET_CONNECTION_POOL, (database_cluster_uuid, pool_name), kwargs)
+        return pool_uri_of(response, private=private, standby=standby)

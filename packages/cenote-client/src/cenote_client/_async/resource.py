@@ -50,8 +50,8 @@ class AsyncResource:
     ) -> T:
         """Send an operation whose result is processed further; every status but a success raises."""
         client = self._client
-        answer = await client._perform(client._request_for(operation, names, call, body, query))
-        return client._value(answer, operation)
+        response = await client._perform(client._request_for(operation, names, call, body, query))
+        return client._parse(response, operation)
 
     async def _iterate(
         self,
@@ -65,6 +65,6 @@ class AsyncResource:
         """Yield the items below ``key`` of all pages, requesting each page when it is needed."""
         pages = Paginator(key, per_page)
         while pages.number is not None:
-            answer = await self._fetch(operation, names, call, query={**query, **pages.query()})
-            for thing in pages.take(answer):
+            response = await self._fetch(operation, names, call, query={**query, **pages.query()})
+            for thing in pages.items(response):
                 yield thing

@@ -27,9 +27,9 @@ class Backups(Resource):
         per_page: int | None = None,
         **kwargs: Unpack[t.Call],
     ) -> t.BackupListResponse:
-        """Return the backups of a cluster, as ``{"backups": [{"created_at": …, "size_gigabytes": …}]}``.
+        """Return the backups of a cluster as ``{"backups": [{"created_at": …, "size_gigabytes": …}]}``.
 
-        Raises BusyError while there is none yet, NotFoundError when the cluster is not there.
+        Raises BusyError before the first backup, NotFoundError if the cluster does not exist.
 
         ``GET /v2/databases/{database_cluster_uuid}/backups``, scope ``database:read``.
         """
@@ -40,8 +40,8 @@ class Backups(Resource):
     def iter_backups(
         self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]
     ) -> Iterator[t.Backup]:
-        """Go through all backups of a cluster, asking for page after page as they are needed.
+        """Iterate over all backups of a cluster; each page is requested when it is needed.
 
-        Raises, at the first step, what ``list_backups`` raises.
+        Iterating raises the errors of ``list_backups``.
         """
         return self._iterate(op.LIST_BACKUPS, (database_cluster_uuid,), kwargs, "backups", per_page)

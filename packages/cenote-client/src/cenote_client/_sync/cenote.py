@@ -1,6 +1,6 @@
 # Made from _async/cenote.py by tools/unasync.py; change that one.
 
-"""What a Cenote service has beside the reference: its audit trail, its tokens, its hosts."""
+"""Operations of a Cenote service beyond the reference: audit log, tokens, hosts, activity."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Cenote(Resource):
-    """The operations of ``client.cenote``; most need the scope ``cenote:admin``."""
+    """The methods of ``client.cenote``; most need the scope ``cenote:admin``."""
 
     def list_audit(
         self,
@@ -27,9 +27,10 @@ class Cenote(Resource):
         per_page: int | None = None,
         **kwargs: Unpack[t.Call],
     ) -> t.AuditResponse:
-        """Return who has changed what, and whose calls were refused, latest first, as ``{"entries": [{…}]}``.
+        """Return the audit log, newest first, as ``{"entries": [{…}]}``: changes and rejected calls.
 
-        With ``cluster_uuid``, of one cluster, which may be deleted.  Raises ForbiddenError without the scope.
+        ``cluster_uuid`` selects one cluster, which may be deleted already.  Raises ForbiddenError if the
+        token lacks the scope.
 
         ``GET /v2/cenote/audit``, scope ``cenote:admin``.
         """
@@ -39,55 +40,55 @@ class Cenote(Resource):
     def iter_audit(
         self, *, cluster_uuid: str | None = None, per_page: int = 200, **kwargs: Unpack[t.Call]
     ) -> Iterator[t.AuditEntry]:
-        """Go through the whole audit trail, latest first, asking for page after page as they are needed.
+        """Iterate over the whole audit log, newest first; each page is requested when it is needed.
 
-        Raises, at the first step, what ``list_audit`` raises.
+        Iterating raises the errors of ``list_audit``.
         """
         return self._iterate(op.LIST_AUDIT, (), kwargs, "entries", per_page, cluster_uuid=cluster_uuid)
 
     def list_tokens(self, **kwargs: Unpack[t.Call]) -> t.TokenListResponse:
-        """Return all tokens, the oldest first, without their texts, as ``{"tokens": [{…}]}``.
+        """Return all tokens, oldest first and without their secrets, as ``{"tokens": [{…}]}``.
 
         ``GET /v2/cenote/tokens``, scope ``cenote:admin``.
         """
         return self._call(op.LIST_TOKENS, (), kwargs)
 
     def create_token(self, body: t.TokenCreate, **kwargs: Unpack[t.Call]) -> t.TokenResponse:
-        """Make a token, and return it as ``{"token": {…}}``: no other answer shows its text.
+        """Create a token and return it as ``{"token": {…}}``; only this response contains the secret.
 
-        Raises InvalidError for a scope that is none or an end that is over.
+        Raises InvalidError for an unknown scope or an expiry in the past.
 
         ``POST /v2/cenote/tokens``, scope ``cenote:admin``.
         """
         return self._call(op.CREATE_TOKEN, (), kwargs, body)
 
     def revoke_token(self, token_id: str, **kwargs: Unpack[t.Call]) -> None:
-        """Revoke a token; whoever uses it is refused from then on.
+        """Revoke a token; calls with it fail from then on.
 
-        Raises NotFoundError when there is none with this id.
+        Raises NotFoundError if no token has this id.
 
         ``DELETE /v2/cenote/tokens/{token_id}``, scope ``cenote:admin``.
         """
         return self._call(op.REVOKE_TOKEN, (token_id,), kwargs)
 
     def get_own_token(self, **kwargs: Unpack[t.Call]) -> t.TokenResponse:
-        """Return the token that makes this call, without its text, as ``{"token": {…}}``; every token may.
+        """Return the token of this client, without its secret, as ``{"token": {…}}``.
 
-        ``GET /v2/cenote/token``.
+        ``GET /v2/cenote/token``, no scope needed.
         """
         return self._call(op.GET_OWN_TOKEN, (), kwargs)
 
     def list_hosts(self, **kwargs: Unpack[t.Call]) -> t.HostListResponse:
-        """Return the machines that are up, and what of them is promised, as ``{"hosts": [{…}]}``.
+        """Return the hosts that are up, with their allocated MiB, as ``{"hosts": [{…}]}``.
 
         ``GET /v2/cenote/hosts``, scope ``cenote:admin``.
         """
         return self._call(op.LIST_HOSTS, (), kwargs)
 
     def list_activity(self, cluster_uuids: Sequence[str], **kwargs: Unpack[t.Call]) -> t.ActivityResponse:
-        """Return what goes on in the pools of up to 100 clusters, as ``{"activity": [{…}]}``.
+        """Return the current activity in the pools of up to 100 clusters, as ``{"activity": [{…}]}``.
 
-        A cluster that is not there is left out.  Raises InvalidError for more than 100.
+        Clusters that do not exist are left out.  Raises InvalidError for more than 100.
 
         ``GET /v2/cenote/activity``, scope ``database:read``.
         """

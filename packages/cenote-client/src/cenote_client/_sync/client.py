@@ -2,7 +2,7 @@
 
 # ruff: noqa: C416
 
-"""The client: connections, retries, and the generic call; the operations are in the modules beside it."""
+"""The client: connections, retries and ``request``; the operations are in the other modules."""
 
 from __future__ import annotations
 
@@ -30,17 +30,20 @@ if TYPE_CHECKING:
 
 
 class Client(BaseClient):
-    """Talks to the DigitalOcean Databases API, or to a Cenote service that speaks it.
+    """Client of the DigitalOcean Databases API, as the hosted product and a Cenote service offer it.
 
-    ``token`` goes into every request.  ``endpoint`` is where the service is, ``timeout`` seconds for each of
-    connecting, sending and receiving (or an ``httpx.Timeout``), ``retry`` a ``Retry`` or None for none,
-    ``verify`` False, an ``ssl.SSLContext`` or a file of certificates to trust, ``proxy`` an address,
-    ``headers`` are sent with every call, ``transport`` (one of httpx) replaces the network, and
-    ``allow_plain_http`` lets the token travel unencrypted to another machine.
+    - ``endpoint``: URL of the service.
+    - ``timeout``: seconds for each of connecting, sending and receiving, or an ``httpx.Timeout``.
+    - ``retry``: a ``Retry``, or None to disable retries.
+    - ``verify``: a file of CA certificates, an ``ssl.SSLContext``, or False.
+    - ``proxy``: URL of a proxy; by default the environment's.
+    - ``headers``: sent with every call.
+    - ``transport``: an httpx transport to use instead of the network.
+    - ``allow_plain_http``: allows an ``http://`` endpoint on another machine; the token is then unencrypted.
 
-    ``databases`` has the operations, ``cenote`` those that a Cenote service has beside them, ``rate_limit``
-    what the last answer told of the hourly limit, or None.
-    Connections are kept and used again; ``with`` or ``close()`` closes them.
+    ``databases`` has the operations of the reference, ``cenote`` those that only a Cenote service has.
+    ``rate_limit`` is the ``RateLimit`` of the last response, None before the first.  Connections are kept
+    alive until ``close()`` or the end of ``with``.  Raises UsageError for invalid settings.
     """
 
     def __init__(
@@ -80,19 +83,19 @@ class Client(BaseClient):
         params: Mapping[str, Any] | None = None,
         json: Any = None,
     ) -> Any:
-        """Call any path of the service, and return what its JSON holds, or None when the body is empty.
+        """Send a request to any path of the service; return the parsed JSON, or None for an empty body.
 
-        For what has no method of its own.  Names in ``path`` must be escaped already.  Retries and errors are
-        those of every other call.
+        For operations without a method.  ``path`` must be escaped already.  Retries and errors are those of
+        the other methods.
         """
         if not path.startswith("/"):
             raise UsageError(f"the path must begin with a slash, unlike {path!r}")  # or it changes the host
-        answer = self._perform(self._make_request(method.upper(), path, {}, json, params))
-        self._raise_for_status(answer)
-        return self._decode(answer) if answer.content else None
+        response = self._perform(self._make_request(method.upper(), path, {}, json, params))
+        self._raise_for_status(response)
+        return self._decode(response) if response.content else None
 
     def close(self) -> None:
-        """Close all connections; the client makes no further calls."""
+        """Close all connections; later calls raise UsageError."""
         self._closed = True
         adapter, self._adapter = self._adapter, None
         if adapter is not None:
@@ -107,14 +110,14 @@ class Client(BaseClient):
         self.close()
 
     def _perform(self, request: Request, retry: Retry | None = None) -> Response:
-        """Send the request until it is answered well or the retries are spent; return the last answer."""
+        """Send the request, with retries, and return the last response."""
         attempts = Attempts(retry or self._retry, request.method)
         while True:
             adapter = self._adapter or self._open()
             try:
-                answer = self._exchange(adapter, request)
+                response = self._exchange(adapter, request)
             except adapter.errors as error:
-                from .. import _transport_errors  # which a call that works never needs
+                from .. import _transport_errors  # imported late, because a successful call never needs it
 
                 problem = _transport_errors.as_client_error(error, adapter.library)
                 wait = None
@@ -126,24 +129,24 @@ class Client(BaseClient):
                     raise problem from error
                 reason = str(problem)
             else:
-                self._record_rate_limit(answer.headers)
-                if answer.status_code < 400:
-                    return answer
-                pause = parse_retry_after(answer.headers.get("retry-after"))
-                wait = attempts.after_status(answer.status_code, pause)
+                self._record_rate_limit(response.headers)
+                if response.status_code < 400:
+                    return response
+                pause = parse_retry_after(response.headers.get("retry-after"))
+                wait = attempts.after_status(response.status_code, pause)
                 if wait is None:
-                    return answer
-                reason = f"{answer.status_code} {answer.reason_phrase}"
+                    return response
+                reason = f"{response.status_code} {response.reason_phrase}"
             _transport.log_retry(request, reason, wait)
             sleep(wait)
 
     def _exchange(self, adapter: _transport.Adapter, request: Request) -> Response:
-        answer = adapter.transport.handle_request(adapter.build_request(request))
+        response = adapter.transport.handle_request(adapter.build_request(request))
         try:
-            content = b"".join([part for part in answer.stream])
+            content = b"".join([part for part in response.stream])
         finally:
-            answer.close()
-        return adapter.read_response(answer, content)
+            response.close()
+        return adapter.read_response(response, content)
 
     def _open(self) -> _transport.Adapter:
         with self._opening:

@@ -1,6 +1,6 @@
 # Made from _async/clusters.py by tools/unasync.py; change that one.
 
-"""Clusters: what can be had, making, looking, changing, removing."""
+"""Clusters: options, lifecycle, size, version and maintenance."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class Clusters(Resource):
-    """The operations of ``client.databases`` on clusters."""
+    """The methods of ``client.databases`` for clusters."""
 
     def list_options(self, **kwargs: Unpack[t.Call]) -> t.OptionsResponse:
-        """Return what a cluster can be made of: regions, versions and sizes by engine, and when versions end.
+        """Return the regions, versions and sizes on offer by engine, and the end of life of versions.
 
         ``GET /v2/databases/options``, scope ``database:read``.
         """
@@ -37,9 +37,9 @@ class Clusters(Resource):
         per_page: int | None = None,
         **kwargs: Unpack[t.Call],
     ) -> t.ClusterListResponse:
-        """Return the clusters of the account, as ``{"databases": [{…}]}``.
+        """Return the clusters of the account as ``{"databases": [{…}]}``.
 
-        ``tag_name`` keeps those with that tag.  One page comes back; ``iter_clusters`` goes through all.
+        ``tag_name`` selects the clusters with that tag.  Returns one page; ``iter_clusters`` returns all.
 
         ``GET /v2/databases``, scope ``database:read``.
         """
@@ -48,29 +48,29 @@ class Clusters(Resource):
         )
 
     def create_cluster(self, body: t.ClusterCreate, **kwargs: Unpack[t.Call]) -> t.ClusterResponse:
-        """Create a cluster, and return it as ``{"database": {…}}`` with its connections and their passwords.
+        """Create a cluster and return it as ``{"database": {…}}``, with its connections and passwords.
 
-        It comes back while it is being made; ``wait_until_online`` waits for it.  Raises InvalidError for a
-        name that is taken, or a size, version or region that is not offered.
+        Returns before the cluster is online; ``wait_until_online`` waits for it.  Raises InvalidError for a
+        name in use, or a size, version or region that is not on offer.
 
         ``POST /v2/databases``, scope ``database:create``.
         """
         return self._call(op.CREATE_CLUSTER, (), kwargs, body)
 
     def get_cluster(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.ClusterResponse:
-        """Return one cluster, as ``{"database": {…}}``.
+        """Return a cluster as ``{"database": {…}}``.
 
-        Raises NotFoundError when it is not there.  Users and passwords are left out for a token without the
-        scope ``database:view_credentials``.
+        Raises NotFoundError if the cluster does not exist.  Users and passwords are left out for a token
+        without the scope ``database:view_credentials``.
 
         ``GET /v2/databases/{database_cluster_uuid}``, scope ``database:read``.
         """
         return self._call(op.GET_CLUSTER, (database_cluster_uuid,), kwargs)
 
     def destroy_cluster(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> None:
-        """Remove a cluster with all its data, which cannot be undone.
+        """Delete a cluster with all its data; this cannot be undone.
 
-        Raises NotFoundError when it is not there.
+        Raises NotFoundError if the cluster does not exist.
 
         ``DELETE /v2/databases/{database_cluster_uuid}``, scope ``database:delete``.
         """
@@ -79,10 +79,10 @@ class Clusters(Resource):
     def update_cluster_size(
         self, database_cluster_uuid: str, body: t.ClusterResize, **kwargs: Unpack[t.Call]
     ) -> None:
-        """Give a cluster another size, number of nodes, or disk.
+        """Change the size, the number of nodes or the storage (MiB) of a cluster.
 
-        It is done while the cluster has the status ``resizing``.  Raises BusyError during another change,
-        InvalidError for a size that is not offered or too small for the data.
+        The status is ``resizing`` until it is done.  Raises BusyError during another change, InvalidError for
+        a size that is not on offer or too small for the data.
 
         ``PUT /v2/databases/{database_cluster_uuid}/resize``, scope ``database:update``.
         """
@@ -91,9 +91,9 @@ class Clusters(Resource):
     def update_region(
         self, database_cluster_uuid: str, body: t.RegionUpdate, **kwargs: Unpack[t.Call]
     ) -> None:
-        """Move a cluster to another region, while its status is ``migrating``.
+        """Move a cluster to another region; its status is ``migrating`` until it is done.
 
-        Raises InvalidError for a region that is not offered, BusyError during another change.
+        Raises InvalidError for a region that is not on offer, BusyError during another change.
 
         ``PUT /v2/databases/{database_cluster_uuid}/migrate``, scope ``database:update``.
         """
@@ -104,16 +104,16 @@ class Clusters(Resource):
     ) -> None:
         """Upgrade a cluster to a later major version of its engine.
 
-        Raises InvalidError for a version that is not offered or not later, BusyError during another change.
+        Raises InvalidError for a version that is not on offer or not later, BusyError during another change.
 
         ``PUT /v2/databases/{database_cluster_uuid}/upgrade``, scope ``database:update``.
         """
         return self._call(op.UPDATE_MAJOR_VERSION, (database_cluster_uuid,), kwargs, body)
 
     def install_update(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> None:
-        """Start the pending maintenance now, instead of in the maintenance window.
+        """Start the pending maintenance now instead of in the maintenance window.
 
-        Raises NotFoundError when the cluster is not there.
+        Raises NotFoundError if the cluster does not exist.
 
         ``PUT /v2/databases/{database_cluster_uuid}/install_update``, scope ``database:update``.
         """
@@ -122,18 +122,18 @@ class Clusters(Resource):
     def update_maintenance_window(
         self, database_cluster_uuid: str, body: t.MaintenanceWindowUpdate, **kwargs: Unpack[t.Call]
     ) -> None:
-        """Choose the day and the hour (UTC) at which maintenance may begin.
+        """Set the weekday and the hour (UTC) at which maintenance may start.
 
-        Raises InvalidError for a day or an hour that is none.
+        Raises InvalidError for an invalid day or hour.
 
         ``PUT /v2/databases/{database_cluster_uuid}/maintenance``, scope ``database:update``.
         """
         return self._call(op.UPDATE_MAINTENANCE_WINDOW, (database_cluster_uuid,), kwargs, body)
 
     def get_ca(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.CAResponse:
-        """Return the certificate to trust, as ``{"ca": {"certificate": …}}``, which is the base64 of its PEM.
+        """Return the CA certificate as ``{"ca": {"certificate": …}}``: a PEM, encoded in base64.
 
-        Raises NotFoundError when the cluster is not there.
+        Raises NotFoundError if the cluster does not exist.
 
         ``GET /v2/databases/{database_cluster_uuid}/ca``, scope ``database:read``.
         """
@@ -142,9 +142,9 @@ class Clusters(Resource):
     def iter_clusters(
         self, *, tag_name: str | None = None, per_page: int = 200, **kwargs: Unpack[t.Call]
     ) -> Iterator[t.Cluster]:
-        """Go through all clusters of the account, asking for page after page as they are needed.
+        """Iterate over all clusters of the account; each page is requested when it is needed.
 
-        Raises, at the first step, what ``list_clusters`` raises.
+        Iterating raises the errors of ``list_clusters``.
         """
         return self._iterate(op.LIST_CLUSTERS, (), kwargs, "databases", per_page, tag_name=tag_name)
 
@@ -155,17 +155,16 @@ class Clusters(Resource):
         timeout: float = 1800.0,
         progress: t.Progress | None = None,
     ) -> t.Cluster:
-        """Look at a cluster until its status is ``online``, and return it (what is within ``{"database":
-        …}``).
+        """Poll a cluster until its status is ``online``; return it, without ``{"database": …}``.
 
-        ``progress`` is called after each look that finds it otherwise, with the cluster and the seconds
-        spent.  Raises WaitTimeoutError when ``timeout`` seconds are over (its ``last`` is the cluster as last
-        seen), and NotFoundError when the cluster is not there, or no longer.
+        ``progress`` is called after each poll that finds another status, with the cluster and the elapsed
+        seconds.  Raises WaitTimeoutError after ``timeout`` seconds (its ``last`` is the cluster as last
+        polled), NotFoundError if the cluster does not exist or is deleted meanwhile.
         """
         poller = Poller(timeout)
         while True:
-            answer = self._fetch(op.GET_CLUSTER, (database_cluster_uuid,), {})
-            cluster = cluster_of(answer)
+            response = self._fetch(op.GET_CLUSTER, (database_cluster_uuid,), {})
+            cluster = cluster_of(response)
             if cluster["status"] == "online":
                 return cluster
             if progress is not None:

@@ -1,6 +1,6 @@
 # Made from _async/databases.py by tools/unasync.py; change that one.
 
-"""Databases of a cluster; in pydo their methods are just ``list``, ``add``, ``get`` and ``delete``."""
+"""Databases of a cluster; as in pydo, the methods are just ``list``, ``add``, ``get`` and ``delete``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Databases(Resource):
-    """The operations of ``client.databases`` on dbs."""
+    """The methods of ``client.databases`` for databases."""
 
     def list(
         self,
@@ -27,9 +27,9 @@ class Databases(Resource):
         per_page: int | None = None,
         **kwargs: Unpack[t.Call],
     ) -> t.DatabaseListResponse:
-        """Return the databases of a cluster, as ``{"dbs": [{"name": …}]}``.
+        """Return the databases of a cluster as ``{"dbs": [{"name": …}]}``.
 
-        Raises NotFoundError when the cluster is not there.
+        Raises NotFoundError if the cluster does not exist.
 
         ``GET /v2/databases/{database_cluster_uuid}/dbs``, scope ``database:read``.
         """
@@ -40,9 +40,9 @@ class Databases(Resource):
     def add(
         self, database_cluster_uuid: str, body: t.DatabaseCreate, **kwargs: Unpack[t.Call]
     ) -> t.DatabaseResponse:
-        """Create a database, and return it as ``{"db": {"name": …}}``.
+        """Create a database and return it as ``{"db": {"name": …}}``.
 
-        Raises InvalidError for a name that is taken or not allowed.
+        Raises InvalidError for a name that is in use or not allowed.
 
         ``POST /v2/databases/{database_cluster_uuid}/dbs``, scope ``database:create``.
         """
@@ -51,18 +51,18 @@ class Databases(Resource):
     def get(
         self, database_cluster_uuid: str, database_name: str, **kwargs: Unpack[t.Call]
     ) -> t.DatabaseResponse:
-        """Return one database, as ``{"db": {"name": …}}``.
+        """Return a database as ``{"db": {"name": …}}``.
 
-        Raises NotFoundError when the cluster or the database is not there.
+        Raises NotFoundError if the cluster or the database does not exist.
 
         ``GET /v2/databases/{database_cluster_uuid}/dbs/{database_name}``, scope ``database:read``.
         """
         return self._call(op.GET, (database_cluster_uuid, database_name), kwargs)
 
     def delete(self, database_cluster_uuid: str, database_name: str, **kwargs: Unpack[t.Call]) -> None:
-        """Remove a database with all that is in it.
+        """Delete a database with all its data.
 
-        Raises NotFoundError when the cluster or the database is not there.
+        Raises NotFoundError if the cluster or the database does not exist.
 
         ``DELETE /v2/databases/{database_cluster_uuid}/dbs/{database_name}``, scope ``database:delete``.
         """
@@ -71,8 +71,8 @@ class Databases(Resource):
     def iter_dbs(
         self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]
     ) -> Iterator[t.Database]:
-        """Go through all databases of a cluster, asking for page after page as they are needed.
+        """Iterate over all databases of a cluster; each page is requested when it is needed.
 
-        Raises, at the first step, what ``list`` raises.
+        Iterating raises the errors of ``list``.
         """
         return self._iterate(op.LIST, (database_cluster_uuid,), kwargs, "dbs", per_page)

@@ -1,6 +1,6 @@
 # Made from _async/databases_api.py by tools/unasync.py; change that one.
 
-"""``client.databases``: all operations in one place, as the reference and pydo have them."""
+"""``client.databases``: all resources in one class, because pydo has them in one."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class DatabasesAPI(
     PoolStats,
     OtherEngines,
 ):
-    """The operations of the Databases API; each takes ``headers=``, ``params=`` and ``timeout=`` for that
-    call.
+    """The operations of the Databases API.
+
+    Each method also takes ``headers=``, ``params=`` and ``timeout=``, which apply to that call only.
     """

@@ -27,9 +27,9 @@ class Events(Resource):
         per_page: int | None = None,
         **kwargs: Unpack[t.Call],
     ) -> t.EventListResponse:
-        """Return what happened to a cluster, latest first, as ``{"events": [{…}]}``.
+        """Return the events of a cluster, newest first, as ``{"events": [{…}]}``.
 
-        Raises NotFoundError when the cluster is not there.
+        Raises NotFoundError if the cluster does not exist.
 
         ``GET /v2/databases/{database_cluster_uuid}/events``, scope ``database:read``.
         """
@@ -40,8 +40,8 @@ class Events(Resource):
     def iter_events(
         self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]
     ) -> Iterator[t.Event]:
-        """Go through all that happened to a cluster, asking for page after page as they are needed.
+        """Iterate over all events of a cluster; each page is requested when it is needed.
 
-        Raises, at the first step, what ``list_events_logs`` raises.
+        Iterating raises the errors of ``list_events_logs``.
         """
         return self._iterate(op.LIST_EVENTS_LOGS, (database_cluster_uuid,), kwargs, "events", per_page)

@@ -27,11 +27,11 @@ class Logs(Resource):
         after: str | None = None,
         **kwargs: Unpack[t.Call],
     ) -> t.LogsResponse:
-        """Return the newest messages of a cluster's PostgreSQL or PgBouncer, as ``{"logs": {…}}``.
+        """Return the newest log messages of PostgreSQL or PgBouncer, oldest first, as ``{"logs": {…}}``.
 
-        At most ``lines`` of them (100, up to 1,000), the oldest first.  With ``after``, the ``next`` of an
-        earlier answer, those that have come since.  Raises ForbiddenError for a token that may not see
-        credentials, since statements of users may hold some; ServerError while the host is away.
+        ``lines`` limits their number (100, at most 1,000).  ``after``, the ``next`` of an earlier response,
+        selects newer ones.  Cenote only.  Raises ForbiddenError without the second scope, which is needed
+        because logged statements may contain passwords; ServerError while the host is down.
 
         ``GET /v2/databases/{database_cluster_uuid}/logs``, scopes ``database:read`` and
         ``database:view_credentials``.
@@ -44,9 +44,9 @@ class Logs(Resource):
         )
 
     def list_logsink(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.LogsinkListResponse:
-        """Return the log sinks of a cluster, as ``{"sinks": [{…}]}``.
+        """Return the log sinks of a cluster as ``{"sinks": [{…}]}``.
 
-        Raises NotFoundError when the cluster is not there.
+        Raises NotFoundError if the cluster does not exist.
 
         ``GET /v2/databases/{database_cluster_uuid}/logsink``, scope ``database:read``.
         """
@@ -55,18 +55,18 @@ class Logs(Resource):
     def create_logsink(
         self, database_cluster_uuid: str, body: t.LogsinkCreate, **kwargs: Unpack[t.Call]
     ) -> t.LogsinkResponse:
-        """Send the log of a cluster to another place too, and return that as ``{"sink": {…}}``.
+        """Forward the logs of a cluster to a log sink, and return the sink as ``{"sink": {…}}``.
 
-        Raises InvalidError for a kind or a configuration that is not understood.
+        Raises InvalidError for an unknown type or an invalid configuration.
 
         ``POST /v2/databases/{database_cluster_uuid}/logsink``, scope ``database:create``.
         """
         return self._call(op.CREATE_LOGSINK, (database_cluster_uuid,), kwargs, body)
 
     def get_logsink(self, database_cluster_uuid: str, logsink_id: str, **kwargs: Unpack[t.Call]) -> t.Logsink:
-        """Return one log sink, bare: ``{"sink_id": …, "sink_name": …, "sink_type": …, "config": {…}}``.
+        """Return a log sink, unwrapped: ``{"sink_id": …, "sink_name": …, "sink_type": …, "config": {…}}``.
 
-        Raises NotFoundError when the cluster or the sink is not there.
+        Raises NotFoundError if the cluster or the sink does not exist.
 
         ``GET /v2/databases/{database_cluster_uuid}/logsink/{logsink_id}``, scope ``database:read``.
         """
@@ -77,16 +77,16 @@ class Logs(Resource):
     ) -> None:
         """Replace the configuration of a log sink.
 
-        Raises InvalidError for a configuration that is not understood.
+        Raises InvalidError for an invalid configuration.
 
         ``PUT /v2/databases/{database_cluster_uuid}/logsink/{logsink_id}``, scope ``database:update``.
         """
         return self._call(op.UPDATE_LOGSINK, (database_cluster_uuid, logsink_id), kwargs, body)
 
     def delete_logsink(self, database_cluster_uuid: str, logsink_id: str, **kwargs: Unpack[t.Call]) -> None:
-        """Stop sending the log to that place.
+        """Delete a log sink; forwarding to it stops.
 
-        Raises NotFoundError when the cluster or the sink is not there.
+        Raises NotFoundError if the cluster or the sink does not exist.
 
         ``DELETE /v2/databases/{database_cluster_uuid}/logsink/{logsink_id}``, scope ``database:delete``.
         """

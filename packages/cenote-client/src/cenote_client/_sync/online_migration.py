@@ -21,18 +21,19 @@ class OnlineMigration(Resource):
     def update_online_migration(
         self, database_cluster_uuid: str, body: t.OnlineMigrationStart, **kwargs: Unpack[t.Call]
     ) -> t.OnlineMigration:
-        """Begin to copy another server's databases into this cluster, and keep them in step until stopped.
+        """Start copying another server's databases into this cluster, and replicate changes until stopped.
 
-        Raises InvalidError when the source cannot be reached or used, ConflictError while another one runs.
+        Returns ``{"id": …, "status": …, "created_at": …}``.  Raises InvalidError if the source cannot be
+        reached or used, ConflictError while another migration runs.
 
         ``PUT /v2/databases/{database_cluster_uuid}/online-migration``, scope ``database:update``.
         """
         return self._call(op.UPDATE_ONLINE_MIGRATION, (database_cluster_uuid,), kwargs, body)
 
     def get_migration_status(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.OnlineMigration:
-        """Return the online migration of a cluster, as ``{"id": …, "status": …, "created_at": …}``.
+        """Return the online migration of a cluster as ``{"id": …, "status": …, "created_at": …}``.
 
-        Raises NotFoundError when the cluster is not there, or has never had one.
+        Raises NotFoundError if the cluster does not exist or never had one.
 
         ``GET /v2/databases/{database_cluster_uuid}/online-migration``, scope ``database:read``.
         """
@@ -41,9 +42,9 @@ class OnlineMigration(Resource):
     def delete_online_migration(
         self, database_cluster_uuid: str, migration_id: str, **kwargs: Unpack[t.Call]
     ) -> None:
-        """Stop an online migration; what was copied stays.
+        """Stop an online migration; copied data is kept.
 
-        Raises NotFoundError when the cluster or the migration is not there.
+        Raises NotFoundError if the cluster or the migration does not exist.
 
         ``DELETE /v2/databases/{database_cluster_uuid}/online-migration/{migration_id}``, scope
         ``database:delete``.

@@ -21,10 +21,10 @@ class PoolStats(Resource):
     def get_pool_stats(
         self, database_cluster_uuid: str, pool_name: str, **kwargs: Unpack[t.Call]
     ) -> t.PoolStatsResponse:
-        """Return what goes on in a pool at this moment, as ``{"stats": {…}}``: an addition of Cenote's.
+        """Return the current statistics of a pool as ``{"stats": {…}}``; times are in seconds.
 
-        Raises NotFoundError when the cluster or the pool is not there, ServerError while the pooler does not
-        answer.
+        Raises NotFoundError if the cluster or the pool does not exist, ServerError while PgBouncer does not
+        respond.
 
         ``GET /v2/databases/{database_cluster_uuid}/pools/{pool_name}/stats``, scope ``database:read``.
         """
@@ -33,10 +33,9 @@ class PoolStats(Resource):
     def list_pool_stats(
         self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]
     ) -> t.PoolStatsListResponse:
-        """Return what goes on in all pools of a cluster at this moment, as ``{"stats": [{…}]}``.
+        """Return the current statistics of all pools of a cluster as ``{"stats": [{…}]}``; times in seconds.
 
-        An addition of Cenote's.  Raises NotFoundError when the cluster is not there, ServerError while the
-        pooler does not answer.
+        Raises NotFoundError if the cluster does not exist, ServerError while PgBouncer does not respond.
 
         ``GET /v2/databases/{database_cluster_uuid}/pool_stats``, scope ``database:read``.
         """
@@ -50,11 +49,11 @@ class PoolStats(Resource):
         points: int | None = None,
         **kwargs: Unpack[t.Call],
     ) -> t.PoolHistoryResponse:
-        """Return what went on in the pools of a cluster, as ``{"history": {"pools": […], "machine": {…}}}``.
+        """Return past statistics of the pools as ``{"history": {"pools": […], "machine": {…}, …}}``.
 
-        It goes ``minutes`` back (15, up to 1,440); each list has a number for each time in ``at``, in seconds
-        of the Unix epoch, and no more than ``points`` of them.  Raises NotFoundError when the cluster
-        is not there.
+        They cover the last ``minutes`` (15, at most 1,440).  Each list is a time series with one value for
+        each time in ``at`` (Unix time in seconds), at most ``points`` values.  Raises NotFoundError if the
+        cluster does not exist.
 
         ``GET /v2/databases/{database_cluster_uuid}/pool_history``, scope ``database:read``.
         """
@@ -62,10 +61,10 @@ class PoolStats(Resource):
         return self._call(op.GET_POOL_HISTORY, (database_cluster_uuid,), kwargs, query=query)
 
     def list_pool_advice(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.PoolAdviceResponse:
-        """Return what could be done about the pools of a cluster, as ``{"advice": [{…}]}``.
+        """Return recommendations for the pools of a cluster, most urgent first, as ``{"advice": [{…}]}``.
 
-        The most pressing comes first, each with the numbers that it rests on; nothing is said of what was
-        seen for too short a time.  Raises NotFoundError when the cluster is not there.
+        Each has the figures that it is based on; there is none before enough has been observed.  Raises
+        NotFoundError if the cluster does not exist.
 
         ``GET /v2/databases/{database_cluster_uuid}/pool_advice``, scope ``database:read``.
         """

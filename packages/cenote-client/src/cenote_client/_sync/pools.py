@@ -28,9 +28,9 @@ class Pools(Resource):
         per_page: int | None = None,
         **kwargs: Unpack[t.Call],
     ) -> t.PoolListResponse:
-        """Return the connection pools of a cluster, as ``{"pools": [{…}]}``.
+        """Return the connection pools of a cluster as ``{"pools": [{…}]}``.
 
-        Raises NotFoundError when the cluster is not there.
+        Raises NotFoundError if the cluster does not exist.
 
         ``GET /v2/databases/{database_cluster_uuid}/pools``, scope ``database:read``.
         """
@@ -44,11 +44,11 @@ class Pools(Resource):
     def add_connection_pool(
         self, database_cluster_uuid: str, body: t.PoolCreate, **kwargs: Unpack[t.Call]
     ) -> t.PoolResponse:
-        """Create a connection pool, and return it as ``{"pool": {…}}`` with its connections.
+        """Create a connection pool and return it as ``{"pool": {…}}``, with its connections.
 
-        ``size`` counts connections to the server, which all pools of a cluster share.  Without a ``user``
-        everyone comes as themselves.  Raises InvalidError for a name that is taken, a mode that is none, or a
-        size that does not fit.
+        ``size`` is a number of server connections, of which a cluster has a limited supply for all its pools.
+        Without ``user``, each client connects to the server as the user it logs in as.  Raises InvalidError
+        for a name in use, an unknown mode, or a size beyond what is left.
 
         ``POST /v2/databases/{database_cluster_uuid}/pools``, scope ``database:create``.
         """
@@ -57,10 +57,10 @@ class Pools(Resource):
     def get_connection_pool(
         self, database_cluster_uuid: str, pool_name: str, **kwargs: Unpack[t.Call]
     ) -> t.PoolResponse:
-        """Return one connection pool, as ``{"pool": {…}}``.
+        """Return a connection pool as ``{"pool": {…}}``.
 
-        Raises NotFoundError when the cluster or the pool is not there, AuthenticationError for a bad token,
-        RateLimitError when the hourly or the burst limit is spent (its ``retry_after`` is in seconds).
+        Raises NotFoundError if the cluster or the pool does not exist, AuthenticationError for an invalid
+        token, RateLimitError above the hourly or the burst limit (its ``retry_after`` is in seconds).
 
         ``GET /v2/databases/{database_cluster_uuid}/pools/{pool_name}``, scope ``database:read``.
         """
@@ -69,10 +69,10 @@ class Pools(Resource):
     def update_connection_pool(
         self, database_cluster_uuid: str, pool_name: str, body: t.PoolUpdate, **kwargs: Unpack[t.Call]
     ) -> None:
-        """Change the mode, the size, the database or the user of a connection pool; clients stay connected.
+        """Change the mode, size, database or user of a connection pool; clients stay connected.
 
-        Raises InvalidError for a mode that is none or a size that does not fit, NotFoundError when the pool
-        is not there.
+        Raises InvalidError for an unknown mode or a size beyond what is left, NotFoundError if the cluster or
+        the pool does not exist.
 
         ``PUT /v2/databases/{database_cluster_uuid}/pools/{pool_name}``, scope ``database:update``.
         """
@@ -81,9 +81,9 @@ class Pools(Resource):
     def delete_connection_pool(
         self, database_cluster_uuid: str, pool_name: str, **kwargs: Unpack[t.Call]
     ) -> None:
-        """Remove a connection pool; its clients lose their connections.
+        """Delete a connection pool; its clients are disconnected.
 
-        Raises NotFoundError when the cluster or the pool is not there.
+        Raises NotFoundError if the cluster or the pool does not exist.
 
         ``DELETE /v2/databases/{database_cluster_uuid}/pools/{pool_name}``, scope ``database:delete``.
         """
@@ -92,9 +92,9 @@ class Pools(Resource):
     def iter_connection_pools(
         self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]
     ) -> Iterator[t.Pool]:
-        """Go through all connection pools of a cluster, asking for page after page as they are needed.
+        """Iterate over all connection pools of a cluster; each page is requested when it is needed.
 
-        Raises, at the first step, what ``list_connection_pools`` raises.
+        Iterating raises the errors of ``list_connection_pools``.
         """
         return self._iterate(op.LIST_CONNECTION_POOLS, (database_cluster_uuid,), kwargs, "pools", per_page)
 
@@ -107,10 +107,10 @@ class Pools(Resource):
         standby: bool = False,
         **kwargs: Unpack[t.Call],
     ) -> str:
-        """Return the URI that connects through a pool, ready for psycopg, asyncpg or ``psql``.
+        """Return the connection URI of a pool, as psycopg, asyncpg and ``psql`` take it.
 
-        ``private`` gives the address within the private network, ``standby`` the one for reading from a
-        standby; NotFoundError when the cluster or the pool is not there, or the pool has no such connection.
+        ``private`` selects the host name in the private network, ``standby`` the connection to a standby.
+        Raises NotFoundError if the cluster, the pool or the selected connection does not exist.
         """
-        answer = self._fetch(op.GET_CONNECTION_POOL, (database_cluster_uuid, pool_name), kwargs)
-        return pool_uri_of(answer, private=private, standby=standby)
+        response = self._fetch(op.GET_CONNECTION_POOL, (database_cluster_uuid, pool_name), kwargs)
+        return pool_uri_of(response, private=private, standby=standby)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Replicas(Resource):
-    """The operations of ``client.databases`` on replicas."""
+    """The methods of ``client.databases`` for replicas."""
 
     def list_replicas(
         self,
@@ -27,9 +27,9 @@ class Replicas(Resource):
         per_page: int | None = None,
         **kwargs: Unpack[t.Call],
     ) -> t.ReplicaListResponse:
-        """Return the read-only replicas of a cluster, as ``{"replicas": [{…}]}``.
+        """Return the read-only replicas of a cluster as ``{"replicas": [{…}]}``.
 
-        Raises NotFoundError when the cluster is not there.
+        Raises NotFoundError if the cluster does not exist.
 
         ``GET /v2/databases/{database_cluster_uuid}/replicas``, scope ``database:read``.
         """
@@ -40,10 +40,9 @@ class Replicas(Resource):
     def create_replica(
         self, database_cluster_uuid: str, body: t.ReplicaCreate | None = None, **kwargs: Unpack[t.Call]
     ) -> t.ReplicaResponse:
-        """Create a read-only replica, and return it as ``{"replica": {…}}``; it is ready when its status is
-        ``online``.
+        """Create a read-only replica and return it as ``{"replica": {…}}``, before its status is ``online``.
 
-        Raises BusyError until the cluster has its first backup, InvalidError for a name that is taken.
+        Raises BusyError before the cluster's first backup, InvalidError for a name in use.
 
         ``POST /v2/databases/{database_cluster_uuid}/replicas``, scope ``database:create``.
         """
@@ -52,9 +51,9 @@ class Replicas(Resource):
     def get_replica(
         self, database_cluster_uuid: str, replica_name: str, **kwargs: Unpack[t.Call]
     ) -> t.ReplicaResponse:
-        """Return one read-only replica, as ``{"replica": {…}}``.
+        """Return a read-only replica as ``{"replica": {…}}``.
 
-        Raises NotFoundError when the cluster or the replica is not there.
+        Raises NotFoundError if the cluster or the replica does not exist.
 
         ``GET /v2/databases/{database_cluster_uuid}/replicas/{replica_name}``, scope ``database:read``.
         """
@@ -63,9 +62,9 @@ class Replicas(Resource):
     def destroy_replica(
         self, database_cluster_uuid: str, replica_name: str, **kwargs: Unpack[t.Call]
     ) -> None:
-        """Remove a read-only replica.
+        """Delete a read-only replica.
 
-        Raises NotFoundError when the cluster or the replica is not there.
+        Raises NotFoundError if the cluster or the replica does not exist.
 
         ``DELETE /v2/databases/{database_cluster_uuid}/replicas/{replica_name}``, scope ``database:delete``.
         """
@@ -74,9 +73,9 @@ class Replicas(Resource):
     def promote_replica(
         self, database_cluster_uuid: str, replica_name: str, **kwargs: Unpack[t.Call]
     ) -> None:
-        """Make a replica a cluster of its own, which takes writes and follows no one.
+        """Promote a replica to an independent cluster that accepts writes; replication to it ends.
 
-        Raises NotFoundError when the cluster or the replica is not there.
+        Raises NotFoundError if the cluster or the replica does not exist.
 
         ``PUT /v2/databases/{database_cluster_uuid}/replicas/{replica_name}/promote``, scope
         ``database:update``.
@@ -86,8 +85,8 @@ class Replicas(Resource):
     def iter_replicas(
         self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]
     ) -> Iterator[t.Replica]:
-        """Go through all read-only replicas of a cluster, asking for page after page as they are needed.
+        """Iterate over all read-only replicas of a cluster; each page is requested when it is needed.
 
-        Raises, at the first step, what ``list_replicas`` raises.
+        Iterating raises the errors of ``list_replicas``.
         """
         return self._iterate(op.LIST_REPLICAS, (database_cluster_uuid,), kwargs, "replicas", per_page)

@@ -2,7 +2,10 @@
 
 # ruff: noqa: UP028
 
-"""How an operation is carried out; the drop-in ``pydo`` replaces the two methods with rules of its own."""
+"""Base of the resources: sends an operation and parses its response.
+
+The drop-in ``pydo`` overrides ``_call`` and ``_fetch`` with pydo's rules for results and errors.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +36,10 @@ class Resource:
         *,
         query: Mapping[str, Any] | None = None,
     ) -> T:
-        """Carry out an operation that the user asked for by its name.
+        """Send an operation on behalf of a public method, and return the parsed body.
 
-        What comes back is returned even by the operations that have nothing to return: the drop-in ``pydo``
-        returns the body of a 404 from each.
+        Methods without a result return this value too, because the drop-in ``pydo`` returns the body of a 404
+        from every method.
         """
         return self._fetch(operation, names, call, body, query=query)
 
@@ -49,10 +52,10 @@ class Resource:
         *,
         query: Mapping[str, Any] | None = None,
     ) -> T:
-        """Carry out an operation whose answer is wanted for something else; what is no success is raised."""
+        """Send an operation whose result is processed further; every status but a success raises."""
         client = self._client
-        answer = client._perform(client._request_for(operation, names, call, body, query))
-        return client._value(answer, operation)
+        response = client._perform(client._request_for(operation, names, call, body, query))
+        return client._parse(response, operation)
 
     def _iterate(
         self,
@@ -63,8 +66,9 @@ class Resource:
         per_page: int,
         **query: Any,
     ) -> Iterator[Any]:
+        """Yield the items below ``key`` of all pages, requesting each page when it is needed."""
         pages = Paginator(key, per_page)
         while pages.number is not None:
-            answer = self._fetch(operation, names, call, query={**query, **pages.query()})
-            for thing in pages.take(answer):
+            response = self._fetch(operation, names, call, query={**query, **pages.query()})
+            for thing in pages.items(response):
                 yield thing

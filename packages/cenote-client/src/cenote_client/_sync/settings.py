@@ -1,6 +1,6 @@
 # Made from _async/settings.py by tools/unasync.py; change that one.
 
-"""Settings of a cluster: configuration, growth, names, sources; and the account's metrics login."""
+"""Settings of a cluster: configuration, autoscaling, host names, firewall; and the metrics credentials."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class Settings(Resource):
-    """The operations of ``client.databases`` on settings."""
+    """The methods of ``client.databases`` for settings."""
 
     def get_config(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.ConfigResponse:
-        """Return the configuration of a cluster, as ``{"config": {…}}``; which keys depends on the engine.
+        """Return the configuration of a cluster as ``{"config": {…}}``; its keys depend on the engine.
 
-        Raises NotFoundError when the cluster is not there.
+        Raises NotFoundError if the cluster does not exist.
 
         ``GET /v2/databases/{database_cluster_uuid}/config``, scope ``database:read``.
         """
@@ -30,18 +30,18 @@ class Settings(Resource):
     def patch_config(
         self, database_cluster_uuid: str, body: t.ConfigUpdate, **kwargs: Unpack[t.Call]
     ) -> None:
-        """Change the given keys of the configuration; the others stay.
+        """Change the given keys of the configuration; other keys keep their values.
 
-        Raises InvalidError for a key or a value that the engine does not take.
+        Raises InvalidError for a key or a value that the engine does not accept.
 
         ``PATCH /v2/databases/{database_cluster_uuid}/config``, scope ``database:update``.
         """
         return self._call(op.PATCH_CONFIG, (database_cluster_uuid,), kwargs, body)
 
     def get_autoscale(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.AutoscaleResponse:
-        """Return whether and how the disk of a cluster grows by itself.
+        """Return the storage autoscaling of a cluster as ``{"autoscale": {"storage": {…}}}``.
 
-        Raises NotFoundError when the cluster is not there.
+        Raises NotFoundError if the cluster does not exist.
 
         ``GET /v2/databases/{database_cluster_uuid}/autoscale``, scope ``database:read``.
         """
@@ -50,18 +50,20 @@ class Settings(Resource):
     def update_autoscale(
         self, database_cluster_uuid: str, body: t.AutoscaleUpdate, **kwargs: Unpack[t.Call]
     ) -> None:
-        """Choose whether and how the disk of a cluster grows by itself.
+        """Enable, configure or disable the storage autoscaling of a cluster.
 
-        Raises InvalidError for a threshold or a step outside what is allowed.
+        Raises InvalidError for a threshold (percent) or an increment (GiB) outside the allowed range.
 
         ``PUT /v2/databases/{database_cluster_uuid}/autoscale``, scope ``database:update``.
         """
         return self._call(op.UPDATE_AUTOSCALE, (database_cluster_uuid,), kwargs, body)
 
     def get_do_settings(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.DoSettingsResponse:
-        """Return the names, besides its own, for which the certificate of a cluster is valid.
+        """Return the additional host names in the certificate of a cluster.
 
-        Raises NotFoundError when the cluster is not there.
+        They are below ``{"do_settings": {"service_cnames": […]}}``.
+
+        Raises NotFoundError if the cluster does not exist.
 
         ``GET /v2/databases/{database_cluster_uuid}/do_settings``, scope ``database:read``.
         """
@@ -70,18 +72,18 @@ class Settings(Resource):
     def update_do_settings(
         self, database_cluster_uuid: str, body: t.DoSettingsUpdate, **kwargs: Unpack[t.Call]
     ) -> None:
-        """Replace the names, besides its own, for which the certificate of a cluster is valid (at most 16).
+        """Replace the additional host names in a cluster's certificate (at most 16).
 
-        Raises InvalidError for a name that is none.
+        Raises InvalidError for an invalid host name.
 
         ``PUT /v2/databases/{database_cluster_uuid}/do_settings``, scope ``database:update``.
         """
         return self._call(op.UPDATE_DO_SETTINGS, (database_cluster_uuid,), kwargs, body)
 
     def list_firewall_rules(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.FirewallResponse:
-        """Return the trusted sources of a cluster, as ``{"rules": [{…}]}``; none means that all may connect.
+        """Return the trusted sources of a cluster as ``{"rules": [{…}]}``; if empty, all may connect.
 
-        Raises NotFoundError when the cluster is not there.
+        Raises NotFoundError if the cluster does not exist.
 
         ``GET /v2/databases/{database_cluster_uuid}/firewall``, scope ``database:read``.
         """
@@ -90,19 +92,18 @@ class Settings(Resource):
     def update_firewall_rules(
         self, database_cluster_uuid: str, body: t.FirewallUpdate, **kwargs: Unpack[t.Call]
     ) -> None:
-        """Replace all trusted sources of a cluster; an empty list lets all connect.
+        """Replace all trusted sources of a cluster; an empty list allows all addresses.
 
-        A rule that stays keeps its ``uuid`` and ``created_at``.  Raises InvalidError for a source that is
-        none.
+        An existing rule keeps its ``uuid`` and ``created_at``.  Raises InvalidError for an invalid source.
 
         ``PUT /v2/databases/{database_cluster_uuid}/firewall``, scope ``database:update``.
         """
         return self._call(op.UPDATE_FIREWALL_RULES, (database_cluster_uuid,), kwargs, body)
 
     def get_cluster_metrics_credentials(self, **kwargs: Unpack[t.Call]) -> t.MetricsCredentialsResponse:
-        """Return the name and the password with which the metrics of every cluster are read.
+        """Return the login of the metrics endpoints as ``{"credentials": {"basic_auth_username": …, …}}``.
 
-        Raises ForbiddenError for a token without both scopes.
+        Raises ForbiddenError if the token lacks one of the scopes.
 
         ``GET /v2/databases/metrics/credentials``, scope ``database:update`` and
         ``database:view_credentials``.
@@ -112,9 +113,9 @@ class Settings(Resource):
     def update_cluster_metrics_credentials(
         self, body: t.MetricsCredentialsUpdate | None = None, **kwargs: Unpack[t.Call]
     ) -> None:
-        """Replace the name and the password with which the metrics of every cluster are read.
+        """Replace the user name and the password of the metrics endpoints of all clusters.
 
-        Raises InvalidError for a name or a password that is not allowed.
+        Raises InvalidError for an invalid user name or password.
 
         ``PUT /v2/databases/metrics/credentials``, scope ``database:update``.
         """

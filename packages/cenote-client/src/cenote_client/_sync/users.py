@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Users(Resource):
-    """The operations of ``client.databases`` on users."""
+    """The methods of ``client.databases`` for users."""
 
     def list_users(
         self,
@@ -27,9 +27,9 @@ class Users(Resource):
         per_page: int | None = None,
         **kwargs: Unpack[t.Call],
     ) -> t.UserListResponse:
-        """Return the users of a cluster, as ``{"users": [{…}]}``.
+        """Return the users of a cluster as ``{"users": [{…}]}``.
 
-        Raises NotFoundError when the cluster is not there.
+        Raises NotFoundError if the cluster does not exist.
 
         ``GET /v2/databases/{database_cluster_uuid}/users``, scope ``database:read``.
         """
@@ -40,18 +40,18 @@ class Users(Resource):
     def add_user(
         self, database_cluster_uuid: str, body: t.UserCreate, **kwargs: Unpack[t.Call]
     ) -> t.UserResponse:
-        """Create a user, and return it as ``{"user": {…}}`` with the password that was made for it.
+        """Create a user and return it as ``{"user": {…}}``, with its generated password.
 
-        Raises InvalidError for a name that is taken or not allowed.
+        Raises InvalidError for a name that is in use or not allowed.
 
         ``POST /v2/databases/{database_cluster_uuid}/users``, scope ``database:create``.
         """
         return self._call(op.ADD_USER, (database_cluster_uuid,), kwargs, body)
 
     def get_user(self, database_cluster_uuid: str, username: str, **kwargs: Unpack[t.Call]) -> t.UserResponse:
-        """Return one user, as ``{"user": {…}}``.
+        """Return a user as ``{"user": {…}}``.
 
-        Raises NotFoundError when the cluster or the user is not there.  The password is left out for a token
+        Raises NotFoundError if the cluster or the user does not exist.  The password is left out for a token
         without the scope ``database:view_credentials``.
 
         ``GET /v2/databases/{database_cluster_uuid}/users/{username}``, scope ``database:read``.
@@ -59,9 +59,9 @@ class Users(Resource):
         return self._call(op.GET_USER, (database_cluster_uuid, username), kwargs)
 
     def delete_user(self, database_cluster_uuid: str, username: str, **kwargs: Unpack[t.Call]) -> None:
-        """Remove a user.
+        """Delete a user.
 
-        Raises NotFoundError when the cluster or the user is not there; the primary user cannot be removed.
+        Raises NotFoundError if the cluster or the user does not exist, InvalidError for the primary user.
 
         ``DELETE /v2/databases/{database_cluster_uuid}/users/{username}``, scope ``database:delete``.
         """
@@ -70,9 +70,9 @@ class Users(Resource):
     def update_user(
         self, database_cluster_uuid: str, username: str, body: t.UserUpdate, **kwargs: Unpack[t.Call]
     ) -> t.UserResponse:
-        """Replace the settings of a user, and return it as ``{"user": {…}}``.
+        """Replace the settings of a user and return the user as ``{"user": {…}}``.
 
-        Raises InvalidError for settings that the engine does not have.
+        Raises InvalidError for settings that the engine does not support.
 
         ``PUT /v2/databases/{database_cluster_uuid}/users/{username}``, scope ``database:update``.
         """
@@ -81,10 +81,10 @@ class Users(Resource):
     def reset_auth(
         self, database_cluster_uuid: str, username: str, body: t.UserResetAuth, **kwargs: Unpack[t.Call]
     ) -> t.UserResponse:
-        """Give a user another password, and return the user with it.
+        """Reset the password of a user and return the user as ``{"user": {…}}``, with the new password.
 
-        ``body`` may be ``{}``.  Sessions that are open stay.  Raises NotFoundError when the user is not
-        there.
+        ``body`` may be ``{}``.  Open sessions are not closed.  Raises NotFoundError if the cluster or the
+        user does not exist.
 
         ``POST /v2/databases/{database_cluster_uuid}/users/{username}/reset_auth``, scope ``database:update``.
         """
@@ -93,8 +93,8 @@ class Users(Resource):
     def iter_users(
         self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]
     ) -> Iterator[t.User]:
-        """Go through all users of a cluster, asking for page after page as they are needed.
+        """Iterate over all users of a cluster; each page is requested when it is needed.
 
-        Raises, at the first step, what ``list_users`` raises.
+        Iterating raises the errors of ``list_users``.
         """
         return self._iterate(op.LIST_USERS, (database_cluster_uuid,), kwargs, "users", per_page)

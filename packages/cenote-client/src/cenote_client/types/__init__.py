@@ -1,7 +1,6 @@
-"""The shapes of every body that goes in or comes out, as ``TypedDict``s: what is exchanged are plain dicts.
+"""A ``TypedDict`` for the body of every request and response; at run time these are plain dicts.
 
-Nothing in the library imports this while it runs, so the types cost a program nothing unless it asks for
-them.
+The library imports this package for type checkers only, so that the types cost a program nothing.
 """
 
 from .backups import (

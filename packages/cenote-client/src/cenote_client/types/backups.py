@@ -6,7 +6,7 @@ from typing import NotRequired, TypedDict
 
 
 class Backup(TypedDict):
-    """A backup; ``created_at`` is what ``backup_restore`` takes."""
+    """A backup; ``created_at`` identifies it in ``backup_restore``."""
 
     created_at: str
     size_gigabytes: float
@@ -14,7 +14,7 @@ class Backup(TypedDict):
 
 
 class BackupSchedule(TypedDict, total=False):
-    """When backups are made, in UTC."""
+    """The backup schedule, in UTC."""
 
     backup_hour: int
     backup_minute: int

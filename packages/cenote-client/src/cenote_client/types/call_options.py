@@ -1,4 +1,4 @@
-"""What every call takes besides its own arguments."""
+"""Options that every method takes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
 
 Timeout = Union[float, "tuple[float | None, float | None, float | None, float | None]", "httpx.Timeout", None]
-"""Seconds for each step of a call; or those for connect, read, write and pool; or None for no limit."""
+"""Seconds for each step of a call; or for connect, read, write and pool; or None for no timeout."""
 
 
 class Call(TypedDict, total=False):
     """Options of one call.
 
-    ``headers`` are sent besides the client's own and win over them, ``params`` are added to the query,
-    ``timeout`` replaces the client's: seconds for each step, or an ``httpx.Timeout``, or None for no limit.
+    ``headers`` override the client's, ``params`` are added to the query, ``timeout`` replaces the client's:
+    seconds for each step, or an ``httpx.Timeout``, or None for no timeout.
     """
 
     headers: Mapping[str, str]

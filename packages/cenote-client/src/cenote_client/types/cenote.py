@@ -1,6 +1,6 @@
-"""What a Cenote service adds to the reference; the hosted product has none of it.
+"""Types of what a Cenote service adds to the reference; the hosted product has none of it.
 
-What it adds to answers of the reference stands below a key ``cenote``.
+Additions to responses of the reference are below the key ``cenote``.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from typing import Literal, NotRequired, TypedDict
 
 
 class ClusterAdditions(TypedDict):
-    """What the cluster waits for, or what failed, in words; ``reason`` is empty when there is nothing."""
+    """``reason`` is what the cluster waits for, or what failed, as a sentence; empty if neither applies."""
 
     reason: str
     failing: bool
 
 
 class LogsinkAdditions(TypedDict):
-    """How a log sink gets on, in words; the bytes of the logs that wait, and those that nobody will get."""
+    """Delivery state of a log sink; ``lag_bytes`` are yet to be delivered, ``lost_bytes`` never will be."""
 
     state: Literal["starting", "delivering", "failing"]
     reason: str
@@ -27,25 +27,25 @@ class LogsinkAdditions(TypedDict):
 
 
 class UserAdditions(TypedDict):
-    """What the user may do with what others make; None takes it away."""
+    """The user's access to tables that other users create; None revokes it."""
 
     access: Literal["readonly", "readwrite"] | None
 
 
 class DatabaseAdditions(TypedDict):
-    """Whose database it is, when it is not the administrator's."""
+    """The owner of the database, if it is not the administrator."""
 
     owner: str
 
 
 class OptionsAdditions(TypedDict):
-    """Which extensions databases can have, by version."""
+    """The available extensions by version of PostgreSQL."""
 
     extensions: dict[str, list[str]]
 
 
 class ConfigAdditions(TypedDict, total=False):
-    """More settings for the connection pools; times in seconds, 0 is no limit."""
+    """Further settings of connection pools; times in seconds, 0 disables a limit."""
 
     connect_query: str
     idle_transaction_timeout: int
@@ -54,16 +54,16 @@ class ConfigAdditions(TypedDict, total=False):
 
 
 class AuditToken(TypedDict):
-    """The token that was shown; it may have been revoked since."""
+    """The token that was used; it may have been revoked since."""
 
     id: str
     name: str
 
 
 class AuditEntry(TypedDict):
-    """A change, or calls that were refused with the code ``refused``, ``count`` of them.
+    """A change, or ``count`` calls that were rejected with the status ``refused``.
 
-    ``token`` is None for what the service did by itself, and for a refused call of somebody unknown.
+    ``token`` is None for an action of the service itself, and for a rejected call without a valid token.
     """
 
     id: str
@@ -84,7 +84,7 @@ class AuditResponse(TypedDict):
 
 
 class Token(TypedDict):
-    """A token; ``token`` is its text, which only the answer to its making has."""
+    """A token; ``token`` is the secret, which only the response of ``create_token`` contains."""
 
     id: str
     name: str
@@ -95,7 +95,7 @@ class Token(TypedDict):
 
 
 class TokenCreate(TypedDict):
-    """Without ``expires_at`` it does not end."""
+    """Without ``expires_at``, the token does not expire."""
 
     name: str
     scopes: list[str]
@@ -111,7 +111,7 @@ class TokenListResponse(TypedDict):
 
 
 class HostPorts(TypedDict):
-    """The range for clusters, how many of it are theirs, and how many are in use by other programs."""
+    """The port range for clusters; ``claimed`` are allocated, ``busy`` are in use by other programs."""
 
     first: int
     last: int
@@ -120,7 +120,7 @@ class HostPorts(TypedDict):
 
 
 class Host(TypedDict):
-    """A machine that is up, and what of it has been promised to clusters."""
+    """A host that is up; the ``promised`` memory and storage are allocated to clusters."""
 
     name: str
     address: str
@@ -138,14 +138,14 @@ class HostListResponse(TypedDict):
 
 
 class UsedConnections(TypedDict):
-    """Server connections that pools hold, and how many all of them may have."""
+    """Server connections of pools: in use, and their limit."""
 
     used: int
     allowed: int
 
 
 class ActivityNumbers(TypedDict):
-    """All pools of a cluster together."""
+    """The sums over all pools of a cluster."""
 
     connections: UsedConnections
     clients: int
@@ -154,7 +154,7 @@ class ActivityNumbers(TypedDict):
 
 
 class Activity(TypedDict):
-    """``numbers`` is None where the pooler did not answer in time."""
+    """``numbers`` is None if PgBouncer did not respond in time."""
 
     cluster_uuid: str
     numbers: ActivityNumbers | None

@@ -1,4 +1,4 @@
-"""Clusters, and what they can be made of."""
+"""Clusters, and the options for creating them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Status = Literal["creating", "online", "resizing", "migrating", "forking"]
 
 
 class Connection(TypedDict):
-    """How to connect; ``uri`` says it all in one string, as ``psql`` takes it.
+    """Connection parameters; ``uri`` has them all in one string, as ``psql`` takes it.
 
     ``user`` and ``password`` are left out for a token without the scope ``database:view_credentials``.
     """
@@ -32,7 +32,7 @@ class Connection(TypedDict):
 
 
 class ServiceConnection(TypedDict):
-    """How to reach what is no database: the web pages of OpenSearch, the schema registry of Kafka."""
+    """Connection to a service that is not a database: OpenSearch Dashboards, the schema registry of Kafka."""
 
     uri: str
     host: str
@@ -48,9 +48,7 @@ class Endpoint(TypedDict):
 
 
 class MaintenanceWindow(TypedDict):
-    """When maintenance may begin; ``hour`` in UTC, ``pending`` when there is something to do, told in
-    ``description``.
-    """
+    """When maintenance may start; ``hour`` in UTC.  ``description`` lists ``pending`` work."""
 
     day: str
     hour: str
@@ -59,7 +57,7 @@ class MaintenanceWindow(TypedDict):
 
 
 class Cluster(TypedDict):
-    """A cluster, as the service shows it; times are RFC 3339 in UTC."""
+    """A cluster; times are RFC 3339 in UTC."""
 
     id: str
     name: str
@@ -93,7 +91,7 @@ class Cluster(TypedDict):
 
 
 Progress = Callable[[Cluster, float], object]
-"""What ``wait_until_online`` calls with the cluster as last seen, and the seconds spent."""
+"""Callback of ``wait_until_online``, called with the cluster as last polled and the elapsed seconds."""
 
 
 class ClusterResponse(TypedDict):
@@ -105,14 +103,14 @@ class ClusterListResponse(TypedDict):
 
 
 class BackupRestore(TypedDict):
-    """Which cluster's backup to begin with: the latest, or the one of that moment."""
+    """The backup to restore: the latest of the named cluster, or the one created at that time."""
 
     database_name: str
     backup_created_at: NotRequired[str]
 
 
 class ClusterCreate(TypedDict):
-    """What to make; ``size`` is a slug of ``list_options``, ``storage_size_mib`` the disk."""
+    """A cluster to create; ``size`` is a slug of ``list_options``."""
 
     name: str
     engine: EngineName
@@ -181,7 +179,7 @@ class VersionAvailability(TypedDict):
 
 
 class Options(TypedDict, total=False):
-    """What can be made, by engine; an engine that is not offered is left out."""
+    """The options by engine; an engine that is not on offer is left out."""
 
     pg: EngineOptions
     mysql: EngineOptions
@@ -195,7 +193,7 @@ class Options(TypedDict, total=False):
 
 
 class VersionAvailabilities(TypedDict, total=False):
-    """Until when versions live and can be had, by engine."""
+    """The end of life and of availability of versions, by engine."""
 
     pg: list[VersionAvailability]
     mysql: list[VersionAvailability]

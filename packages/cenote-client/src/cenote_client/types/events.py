@@ -6,7 +6,7 @@ from typing import Literal, TypedDict
 
 
 class Event(TypedDict):
-    """Something that happened to a cluster."""
+    """An event of a cluster."""
 
     id: str
     cluster_name: str

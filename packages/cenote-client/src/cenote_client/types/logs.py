@@ -10,7 +10,7 @@ LogSource = Literal["postgres", "pgbouncer"]
 
 
 class LogMessage(TypedDict):
-    """``text`` may have several lines; the rest is None where the log does not tell it."""
+    """``text`` may have several lines; other fields are None if the log does not contain them."""
 
     at: str | None
     severity: Literal["debug", "info", "log", "notice", "warning", "error", "fatal", "panic"]
@@ -29,8 +29,8 @@ class LogsResponse(TypedDict):
 
 
 class RsyslogConfig(TypedDict):
-    """A syslog server; ``logline`` goes with the format ``custom``, ``sd`` is the structured data, the rest
-    PEM texts.
+    """A syslog server; ``logline`` is for the format ``custom``, ``sd`` structured data, ``ca``, ``key`` and
+    ``cert`` are PEM.
     """
 
     server: str

@@ -6,7 +6,7 @@ from typing import Literal, NotRequired, TypedDict
 
 
 class OnlineMigration(TypedDict):
-    """A running copy from another server."""
+    """The state of an online migration."""
 
     id: str
     status: Literal["running", "syncing", "canceled", "error", "done"]

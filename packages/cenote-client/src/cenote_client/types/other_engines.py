@@ -53,7 +53,7 @@ class KafkaConfig(TypedDict, total=False):
 
 
 class TopicConfig(TypedDict, total=False):
-    """How the messages of a topic are kept; times in milliseconds."""
+    """The configuration of a topic; times in milliseconds."""
 
     cleanup_policy: Literal["delete", "compact", "compact_delete"]
     compression_type: Literal["producer", "gzip", "snappy", "Iz4", "zstd", "uncompressed"]
@@ -148,7 +148,7 @@ class TopicSummary(TypedDict):
 
 
 class Topic(TypedDict):
-    """A topic, with all that is known about it."""
+    """A topic with its partitions and configuration."""
 
     name: str
     state: TopicState
@@ -228,7 +228,7 @@ class SchemaSubjectConfig(TypedDict):
 
 
 class MysqlIncrementalBackup(TypedDict, total=False):
-    """When incremental backups are made."""
+    """The schedule of incremental backups."""
 
     enabled: bool
     full_backup_week_schedule: str
@@ -291,7 +291,7 @@ class MysqlConfig(TypedDict, total=False):
 
 
 class SqlMode(TypedDict):
-    """The global SQL modes, with commas between them."""
+    """The global SQL modes, separated by commas."""
 
     sql_mode: str
 

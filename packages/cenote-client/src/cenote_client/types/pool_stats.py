@@ -1,4 +1,4 @@
-"""What went on in pools, and advice on them."""
+"""Statistics of connection pools, current and past, and recommendations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .pools import PoolMode
 
 
 class PoolClients(TypedDict):
-    """``waiting`` are those whose query waits for a server connection."""
+    """Clients with a server connection, and clients waiting for one."""
 
     active: int
     waiting: int
@@ -23,7 +23,7 @@ class PoolServers(TypedDict):
 
 
 class PoolRates(TypedDict):
-    """How many of each in a second."""
+    """Rates per second."""
 
     transactions: float
     queries: float
@@ -32,7 +32,7 @@ class PoolRates(TypedDict):
 
 
 class PoolAverages(TypedDict):
-    """Seconds that one of each has taken."""
+    """Average durations in seconds."""
 
     transaction: float
     query: float
@@ -40,7 +40,7 @@ class PoolAverages(TypedDict):
 
 
 class PoolTotals(TypedDict):
-    """Since the pooler of the cluster was started."""
+    """Totals since PgBouncer was started."""
 
     transactions: int
     queries: int
@@ -50,7 +50,7 @@ class PoolTotals(TypedDict):
 
 
 class PoolRoom(TypedDict):
-    """Server connections of the cluster: all that pools may have, what they have been given, what is left."""
+    """Server connections of the cluster for pools: their limit, allocated, left."""
 
     connections: int
     allocated: int
@@ -58,7 +58,7 @@ class PoolRoom(TypedDict):
 
 
 class PoolStats(TypedDict):
-    """What goes on in a pool; rates and averages are of the last whole period of ``period_seconds``."""
+    """Current statistics of a pool; rates and averages cover the last ``period_seconds``."""
 
     name: str
     size: int
@@ -81,7 +81,7 @@ class PoolStatsListResponse(TypedDict):
 
 
 class PoolPast(TypedDict):
-    """One number in each list for each time in ``at``, in seconds of the Unix epoch."""
+    """Time series of a pool; ``at`` are Unix times in seconds."""
 
     name: str
     at: list[float]
@@ -98,7 +98,7 @@ class PoolPast(TypedDict):
 
 
 class MachinePast(TypedDict):
-    """Of the cluster's host: the share of its processors that was busy, and how many the server kept busy."""
+    """Time series of the cluster's host: the busy share of its CPUs, and the CPUs that PostgreSQL used."""
 
     at: list[float]
     busy: list[float]
@@ -107,7 +107,7 @@ class MachinePast(TypedDict):
 
 
 class PoolConnections(TypedDict):
-    """The connections that the server takes: kept for maintenance, given to pools, left for further ones."""
+    """Connections of the server: reserved for maintenance, allocated to pools, and left."""
 
     all: int
     reserved: int
@@ -127,7 +127,7 @@ class PoolHistoryResponse(TypedDict):
 
 
 class PoolAction(TypedDict):
-    """What could be done, in words and as values for the call that does it."""
+    """A recommended action, as text and as the arguments of the call for it."""
 
     kind: Literal["resize_pool", "change_mode", "resize_cluster"]
     words: str
@@ -138,7 +138,7 @@ class PoolAction(TypedDict):
 
 
 class PoolAdvice(TypedDict):
-    """Advice on one pool, or on all when ``pool`` is missing; ``breaks`` is what an action would break."""
+    """A recommendation for one pool, or for all if ``pool`` is missing; ``breaks`` lists what may break."""
 
     kind: str
     pool: NotRequired[str]

@@ -10,9 +10,7 @@ PoolMode = Literal["session", "transaction", "statement"]
 
 
 class Pool(TypedDict):
-    """A connection pool; ``size`` counts connections to the server, ``user`` is empty when everyone comes as
-    themselves.
-    """
+    """A connection pool; ``size`` is in server connections, ``user`` is empty if clients keep their own."""
 
     name: str
     user: str

@@ -1,7 +1,7 @@
 """The configuration of PostgreSQL and of its connection pools.
 
-Every key may be left out of a change, and a service leaves out those that it does not have.  Units are those
-of the reference: ``work_mem`` in MB, ``max_stack_depth`` in bytes, ``temp_file_limit`` in kB, times mostly in
+Every key is optional in a change, and a service omits those that it does not support.  Units are those of
+the reference: ``work_mem`` in MB, ``max_stack_depth`` in bytes, ``temp_file_limit`` in kB, times mostly in
 milliseconds.
 """
 
@@ -13,7 +13,7 @@ from .cenote import ConfigAdditions
 
 
 class PgbouncerConfig(TypedDict, total=False):
-    """How the connection pools of a cluster treat their connections; times in seconds."""
+    """The configuration of PgBouncer; times in seconds."""
 
     server_reset_query_always: bool
     ignore_startup_parameters: list[Literal["extra_float_digits", "search_path"]]

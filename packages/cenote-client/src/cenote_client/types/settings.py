@@ -1,4 +1,4 @@
-"""Settings of a cluster, and the login for metrics."""
+"""Settings of a cluster, and the metrics credentials."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ConfigUpdate(TypedDict):
 
 
 class StorageAutoscale(TypedDict):
-    """``threshold_percent`` is how full the disk may get, ``increment_gib`` how much it then grows."""
+    """At ``threshold_percent`` of its capacity, the storage grows by ``increment_gib``."""
 
     enabled: bool
     threshold_percent: NotRequired[int]
@@ -47,7 +47,7 @@ class AutoscaleResponse(TypedDict):
 
 
 class DoSettings(TypedDict, total=False):
-    """``service_cnames`` are names, besides its own, for which the certificate of the cluster is valid."""
+    """``service_cnames`` are additional host names in the certificate of the cluster."""
 
     service_cnames: list[str]
 
@@ -64,7 +64,7 @@ SourceType = Literal["droplet", "k8s", "ip_addr", "tag", "app"]
 
 
 class FirewallRule(TypedDict):
-    """A trusted source: an address, a network, or a thing of the provider."""
+    """A trusted source: an address, a network, or a resource of the provider."""
 
     uuid: str
     cluster_uuid: str
@@ -75,7 +75,7 @@ class FirewallRule(TypedDict):
 
 
 class FirewallRuleCreate(TypedDict):
-    """A trusted source to set; with the ``uuid`` of a rule that stays."""
+    """A trusted source to set; ``uuid`` identifies a rule that exists already."""
 
     type: SourceType
     value: str
@@ -102,6 +102,6 @@ class MetricsCredentials(TypedDict):
     credentials: BasicAuth
 
 
-# The reference's schema wraps what is answered once more, its example and its clients do not.
+# The reference's schema has one more level around the response, its example and its clients do not.
 MetricsCredentialsResponse = MetricsCredentials
 MetricsCredentialsUpdate = MetricsCredentials

@@ -9,7 +9,7 @@ from .other_engines import KafkaAcl, MongoUserSettings, MysqlSettings, Opensearc
 
 
 class UserSettings(TypedDict, total=False):
-    """What a user may do; for PostgreSQL only ``pg_allow_replication``."""
+    """Privileges of a user; for PostgreSQL only ``pg_allow_replication``."""
 
     pg_allow_replication: bool
     opensearch_acl: list[OpensearchAcl]

@@ -1,1 +1,1 @@
-"""The client as it is written; ``_sync`` is made from it by ``tools/unasync.py``."""
+"""The asyncio client, from which ``tools/unasync.py`` generates ``_sync``."""

@@ -1,6 +1,6 @@
 # Made from _async/client.py by tools/unasync.py; change that one.
 
-"""``Client`` with pydo's arguments, and ``client.databases`` with pydo's results."""
+"""pydo's ``Client``, with the arguments and the results of the official one."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from cenote_client._sync.databases_api import DatabasesAPI
 from cenote_client.errors import AnswerError, NetworkError
 
 from .. import _options
-from .._groups import without_group
+from .._options import missing_group
 from .._response import Response
-from .._results import outcome, service_error, whole
+from .._results import azure_error, required_body, result_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
 
 class Client(base.Client):
-    """The client of pydo for ``databases``, over ``cenote_client``.
+    """pydo's client, with the group ``databases``.
 
-    Takes what the official one takes: a token, or ``api_key=``; ``endpoint=``, ``timeout=``,
-    ``connection_timeout=``, ``read_timeout=``, ``connection_verify=``, ``proxies=``, ``retry_total=`` and its
-    kin.  With ``raise_not_found=True`` a 404 is raised as ResourceNotFoundError instead of being returned.
+    Takes the official arguments: ``token`` or ``api_key=``, ``endpoint=``, ``timeout=``,
+    ``connection_timeout=`` and ``read_timeout=`` in seconds, ``connection_verify=``, ``proxies=``,
+    ``retry_total=`` and the like.  With ``raise_not_found=True``, a 404 raises ResourceNotFoundError
+    instead of being returned.
     """
 
     databases: DatabasesOperations
@@ -49,11 +50,11 @@ class Client(base.Client):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            raise AttributeError(without_group(name))
+            raise AttributeError(missing_group(name))
 
 
 class DatabasesOperations(DatabasesAPI):
-    """All operations of the Databases API, each returning plain dicts as pydo does."""
+    """The operations of the Databases API; results are plain dicts, as in pydo."""
 
     _client: Client
 
@@ -66,8 +67,8 @@ class DatabasesOperations(DatabasesAPI):
         *,
         query: Mapping[str, Any] | None = None,
     ) -> Any:
-        answer = self._answer(operation, names, call, body, query)
-        return outcome(answer, operation, call, raise_not_found=self._client._raise_not_found)
+        response = self._send(operation, names, call, body, query)
+        return result_of(response, operation, call, raise_not_found=self._client._raise_not_found)
 
     def _fetch(
         self,
@@ -78,9 +79,9 @@ class DatabasesOperations(DatabasesAPI):
         *,
         query: Mapping[str, Any] | None = None,
     ) -> Any:
-        return whole(self._answer(operation, names, call, body, query), operation)
+        return required_body(self._send(operation, names, call, body, query), operation)
 
-    def _answer(
+    def _send(
         self,
         operation: Operation[Any],
         names: tuple[str, ...],
@@ -97,4 +98,4 @@ class DatabasesOperations(DatabasesAPI):
         try:
             return Response(client._perform(request, retry), client._token.reveal())
         except (NetworkError, AnswerError) as error:
-            raise service_error(error) from error
+            raise azure_error(error) from error
