@@ -1,4 +1,4 @@
-"""The drop-in ``pydo`` against the official one: the same calls, the same answers, and what comes of them."""
+"""The drop-in ``pydo`` against the official one: the same calls must have the same outcome."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ SYNC, ASYNC = False, True
 
 
 class Walked(NamedTuple):
-    """What both packages did: by whether it is the asyncio client, then by the id of the case."""
+    """The outcomes of both packages, by asyncio or not and by case id."""
 
     cases: list[Case]
     theirs: dict[bool, dict[str, Seen]]
     ours: dict[bool, dict[str, Seen]]
 
     def pairs(self) -> list[tuple[str, Difference]]:
-        """Return every case with what both made of it."""
+        """Return every case with both outcomes."""
         return [
             (
                 f"{case.id} ({'asyncio' if asynchronous else 'sync'})",
@@ -85,13 +85,13 @@ def walked(folder: Path, official: dict[bool, Signatures]) -> Walked:
 
 
 def also_asyncio(case: Case) -> bool:
-    """Of the many calls of the matrix, those with an error as the reference has it are enough for asyncio."""
+    """Of the many calls of the matrix, asyncio runs those with a JSON body only."""
     return not case.id.startswith("matrix") or (case.id.endswith(" JSON") and not case.id.endswith("no JSON"))
 
 
 @pytest.fixture(scope="module")
 def explained(walked: Walked) -> dict[Reason | None, list[tuple[str, Difference]]]:
-    """The differences by the reason that fits, None for those that have none."""
+    """The differences by matching reason, None for those without one."""
     found: dict[Reason | None, list[tuple[str, Difference]]] = defaultdict(list)
     for id, difference in walked.differences():
         found[next((reason for reason in REASONS if reason.fits(difference)), None)].append((id, difference))

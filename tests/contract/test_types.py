@@ -1,4 +1,4 @@
-"""Type checkers on a program that only uses the clients: what is right passes, what is wrong is told."""
+"""mypy and pyright on a program that uses the clients: they accept correct lines and report wrong ones."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ PROGRAM = Path(__file__).with_name("typing") / "program.py"
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An interpreter with the clients as a user gets them."""
+    """An interpreter with the clients installed from wheels."""
     built = wheels(tmp_path_factory.mktemp("wheels"))
     return installed(tmp_path_factory.mktemp("installed") / "venv", built)
 
 
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
-    """The program in a folder where none of our settings hold."""
+    """The program in a folder outside this project's configuration."""
     return Path(shutil.copy(PROGRAM, tmp_path))
 
 
@@ -38,7 +38,7 @@ def expected() -> set[int]:
 
 
 def told(reports: list[tuple[int, str]]) -> str:
-    """Say which reports are not expected, and which lines lack one."""
+    """Return the unexpected reports, and the lines that lack one."""
     unexpected = [f"{line}: {message}" for line, message in reports if line not in expected()]
     missing = sorted(expected() - {line for line, _ in reports})
     return "\n".join([*unexpected, *(f"{line}: accepted, although it is wrong" for line in missing)])
@@ -90,7 +90,7 @@ def test_pyright_knows_the_type_of_every_public_part(tmp_path: Path, python: Pat
 
 
 def pyright_answer(folder: Path, python: Path, *options: str) -> Any:
-    """Run pyright in a folder, with what an interpreter can import, and return what it found."""
+    """Run pyright in a folder with the packages of an interpreter, and return its JSON output."""
     # It takes the interpreter from the PATH, since --verifytypes does not look at --pythonpath.
     path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(

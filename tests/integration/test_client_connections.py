@@ -83,7 +83,7 @@ def test_an_answer_that_takes_longer_than_the_timeout_is_given_up(
     client = kind(TOKEN, endpoint=silent.address, timeout=60.0 if of_the_call else 0.05, retry=None)
     with (
         driving(client) as driver,
-        pytest.raises(NetworkTimeoutError, match="the answer took longer") as late,
+        pytest.raises(NetworkTimeoutError, match="the response took longer") as late,
     ):
         get(driver, **({"timeout": 0.05} if of_the_call else {}))
     assert late.value.reached

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cenote_client import AnswerError, NotFoundError
 from cenote_client._pagination import Paginator
-from cenote_client._poller import FIRST, LONGEST, Poller, cluster_of
+from cenote_client._poller import FIRST_PAUSE, LONGEST_PAUSE, Poller, cluster_of
 from cenote_client._pool_uri import pool_uri_of
 
 
@@ -39,7 +39,7 @@ def through(answers: list[dict[str, Any]], per_page: int) -> list[Any]:
     pages, things = Paginator("things", per_page), []
     while (number := pages.number) is not None:
         assert pages.query() == {"page": number, "per_page": per_page}
-        things += pages.take(answers[number - 1])
+        things += pages.items(answers[number - 1])
     return things
 
 
@@ -56,9 +56,9 @@ def test_an_answer_without_the_list_is_the_end(answer: dict[str, Any]) -> None:
 def test_looks_come_less_and_less_often_until_the_time_is_over() -> None:
     poller = Poller(1800.0)
     pauses = [poller.pause() or 0.0 for _ in range(20)]
-    assert pauses[0] == FIRST
+    assert pauses[0] == FIRST_PAUSE
     assert pauses == sorted(pauses)
-    assert pauses[-1] == LONGEST
+    assert pauses[-1] == LONGEST_PAUSE
 
 
 def test_no_pause_goes_beyond_the_time() -> None:
@@ -95,5 +95,5 @@ def test_each_of_the_four_connections_of_a_pool_can_be_had(private: bool, standb
 def test_a_pool_without_the_connection_says_which_one() -> None:
     with pytest.raises(NotFoundError, match="the pool 'p' has no standby private connection"):
         pool_uri_of({"pool": {"name": "p", "connection": {"uri": "a"}}}, private=True, standby=True)
-    with pytest.raises(AnswerError, match="no pool in the answer"):
+    with pytest.raises(AnswerError, match="the response contains no pool"):
         pool_uri_of({}, private=False, standby=False)

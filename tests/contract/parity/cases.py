@@ -1,4 +1,4 @@
-"""What the two packages are asked to do: each case is one call, and the answers that it is given."""
+"""The cases that both packages run: each is one call, and the responses to it."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ ONE_OF_EACH = (READ, CREATE, CHANGE, REMOVE, "patch_config")  # GET, POST, PUT, 
 
 
 class Case(NamedTuple):
-    """One call; ``id`` begins with a word for the kind of case, by which differences are told apart.
+    """One call; ``id`` begins with the kind of case, by which reasons match differences.
 
-    ``names`` are the arguments by keyword, ``arguments`` those by position, ``options`` what a call takes
-    besides, ``client`` options of the client.  The last of ``replies`` is given from then on.
+    ``names`` are keyword arguments, ``arguments`` positional ones, ``options`` further options of the call,
+    ``client`` those of the client.  The last of ``replies`` is repeated.
     """
 
     id: str
@@ -74,7 +74,7 @@ def all_cases(signatures: Signatures) -> list[Case]:
 
 
 def answers(cases: list[Case]) -> Any:
-    """Return how a recorder answers: by the case that a request names, one reply for each time it comes."""
+    """Return the recorder's function, which replies by the case id in a header of the request."""
     by_id = {case.id: case for case in cases}
     times: dict[str, int] = {}
 
@@ -87,7 +87,7 @@ def answers(cases: list[Case]) -> Any:
 
 
 def arguments_of(signatures: Signatures, method: str, text: str = "some-name") -> dict[str, Any]:
-    """Return good values for all parameters of a method that have no default, and for a body in any case."""
+    """Return valid values for the required parameters of a method, and for a body in any case."""
     found: dict[str, Any] = {}
     for name, kind, default in signatures[method]:
         if name == "body":
@@ -98,7 +98,7 @@ def arguments_of(signatures: Signatures, method: str, text: str = "some-name") -
 
 
 def good(method: str, body: bytes = b"{}") -> Reply:
-    """Return the answer of success, as the reference has it."""
+    """Return a reply with the success status of the reference."""
     return reply(OPERATIONS[method.upper()].success, body)
 
 

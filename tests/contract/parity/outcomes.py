@@ -1,4 +1,4 @@
-"""What came of the cases: run under one of the two packages, and said in few words."""
+"""Runs the cases under one of the two packages, and describes the outcomes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.recorder import Recorder
 from tests.support.service import clean_environment
 
 WALK = Path(__file__).with_name("walk.py")
-# What the network, the system or Python itself says is worded by the libraries below either package.
+# The messages of these come from the network, the system or Python, not from either package.
 WORDED_BELOW = {
     "ServiceRequestError",
     "ServiceResponseError",
@@ -29,7 +29,7 @@ LONGEST_WORDS = 60
 
 
 class Request(NamedTuple):
-    """One request of a case, in what the service reads of it."""
+    """One request of a case: the parts that the service reads."""
 
     method: str
     path: str
@@ -41,7 +41,7 @@ class Request(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What came of one case: what the caller got, and what was sent; both may be compared as they are."""
+    """The outcome of a case: the result or exception, and the requests."""
 
     outcome: dict[str, Any]
     requests: tuple[Request, ...]
@@ -53,7 +53,7 @@ class Seen(NamedTuple):
 
 
 def walk(folder: Path, plan: dict[str, Any], *, official: bool, trust: str = "") -> Any:
-    """Run the program, under the official package or under ours, and return what it prints."""
+    """Run walk.py under the official package or ours, and return its output."""
     file = folder / "plan.json"
     file.write_text(json.dumps(plan))
     variables = {"SSL_CERT_FILE": trust, "REQUESTS_CA_BUNDLE": trust} if trust else {}
@@ -80,7 +80,7 @@ def signatures(folder: Path, *, official: bool, asynchronous: bool) -> Signature
 def seen(
     folder: Path, server: Recorder, cases: list[Case], *, official: bool, asynchronous: bool
 ) -> dict[str, Seen]:
-    """Make all calls, and return what came of each by the id of its case."""
+    """Make all calls, and return the outcomes by case id."""
     server.asked, server.answer = [], answers(cases)
     plan: dict[str, Any] = {
         "asynchronous": asynchronous,
@@ -111,7 +111,7 @@ def seen(
 
 
 def comparable(outcome: dict[str, Any]) -> dict[str, Any]:
-    """Return an outcome without the words that neither package chose."""
+    """Return an outcome without messages that come from below both packages."""
     error = outcome.get("raised")
     if error is None or error["type"] not in WORDED_BELOW:
         return outcome
@@ -119,7 +119,7 @@ def comparable(outcome: dict[str, Any]) -> dict[str, Any]:
 
 
 def words(one: Seen, other: Seen) -> str:
-    """Say what came of ``one`` in that in which it differs from ``other``."""
+    """Describe how the outcome ``one`` differs from ``other``."""
     said = []
     if len(one.requests) != len(other.requests):
         said.append(f"{len(one.requests)} request{'s' * (len(one.requests) != 1)}")

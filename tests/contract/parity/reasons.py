@@ -1,6 +1,6 @@
-"""In what the drop-in differs from the official package on purpose, and why.
+"""Intended differences between the drop-in and the official package, and the reasons.
 
-Each reason recognises the differences that it stands for, by what each side did, and no other.
+Each reason matches its own differences by what both sides did, and no others.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def only_the_text_differs(seen: Difference) -> bool:
 REASONS = [
     Reason(
         "POST or PATCH, and 500, 503 or 504 without `retry-after`",
-        "nobody knows whether the first one took effect; a second one could create a second thing",
+        "the first request may have taken effect; a retry could create a second resource",
         lambda seen: (
             seen.sent.method in ("POST", "PATCH")
             and seen.status in (500, 503, 504)
@@ -72,12 +72,12 @@ REASONS = [
     ),
     Reason(
         "`retry-after` with a status other than 429 and 503",
-        "the answer is a refusal, or may have taken effect; asking again cannot help or may do harm",
+        "the request was rejected, or may have taken effect; a retry is useless or harmful",
         lambda seen: told_to_wait(seen) and seen.status not in (429, 503) and repeated_only_there(seen),
     ),
     Reason(
-        "a success that is not the one of the reference, or whose body is no JSON",
-        "same error, but its text leaves the body out, which may hold passwords",
+        "a success status other than that of the reference, or a body that is not JSON",
+        "same error, but its message omits the body, which may contain passwords",
         lambda seen: (
             only_the_text_differs(seen)
             and 200 <= seen.status < 300
@@ -85,8 +85,8 @@ REASONS = [
         ),
     ),
     Reason(
-        "a body that is no JSON, sent as something else, where it would be returned",
-        "one error for every such body, with `status_code` and `response`, caught as HttpResponseError",
+        "a body that is not JSON, with another content type, where it would be returned",
+        "the same error for every such body, an HttpResponseError with `status_code` and `response`",
         lambda seen: (
             seen.theirs.raised == "JSONDecodeError"
             and seen.ours.raised == "DecodeError"
@@ -94,8 +94,8 @@ REASONS = [
         ),
     ),
     Reason(
-        "an error whose body claims to be JSON and is none",
-        "the error is the one of the status, so that a 401 from a broken proxy is still one",
+        "an error status whose body is declared as JSON and is not",
+        "the error follows the status, so that a 401 from a broken proxy is still a 401",
         lambda seen: (
             seen.is_kind("shape")
             and seen.status in (403, 422)
@@ -105,13 +105,13 @@ REASONS = [
         ),
     ),
     Reason(
-        "JSON that is nested thousands deep",
-        "an error of the package instead of Python's",
+        "JSON with thousands of nested levels",
+        "an error of the package instead of one of Python",
         lambda seen: seen.theirs.raised == "RecursionError" and seen.ours.raised == "DecodeError",
     ),
     Reason(
-        "a body with another content type or character set than JSON has",
-        "JSON is UTF-8 whatever a proxy says",
+        "a JSON body with another content type or character set",
+        "JSON is UTF-8 whatever the headers say",
         lambda seen: (
             seen.is_kind("shape")
             and "sent as" in seen.case.id
@@ -119,8 +119,8 @@ REASONS = [
         ),
     ),
     Reason(
-        "a body that is not what its `content-encoding` says, or in one that was not asked for",
-        "an error keeps the name of its status, a success has one of the package; it is not repeated",
+        "a body that does not match its `content-encoding`, or has one that was not requested",
+        "an error status raises its usual error, a success an error of the package; no retry",
         lambda seen: (
             seen.is_kind("coding")
             and seen.ours.raised == ("DecodeError" if seen.status == 200 else "HttpResponseError")
@@ -128,13 +128,13 @@ REASONS = [
         ),
     ),
     Reason(
-        "`ratelimit-…` headers that are no numbers",
-        "a call that went well is not failed by them",
+        "`ratelimit-…` headers that are not numbers",
+        "they do not make a successful call fail",
         lambda seen: seen.is_kind("limits") and seen.ours.raised is None,
     ),
     Reason(
         "an empty name, `.` or `..`",
-        "the path would be that of another operation: deleting the pool `..` would delete its cluster",
+        "the path would select another operation: deleting the pool `..` would delete its cluster",
         lambda seen: seen.is_kind("names") and seen.ours.raised == "UsageError" and not seen.ours.requests,
     ),
     Reason(
@@ -143,33 +143,33 @@ REASONS = [
         lambda seen: seen.theirs.raised == "ValueError" and seen.ours.raised == "UsageError",
     ),
     Reason(
-        "a name with a character that means something in an address (asyncio)",
+        "a name with a reserved character of URLs (asyncio)",
         "it is escaped, as the official package does in its sync client",
         lambda seen: seen.is_kind("names") and "%3B" in seen.sent.path,
     ),
     Reason(
         "a redirect",
-        "the token does not go to an address that an answer chose",
+        "a response cannot send the token to another host",
         lambda seen: seen.is_kind("redirect") and repeated_only_there(seen),
     ),
     Reason(
         "a value in `params=` with `&`, `=`, `#` or `%`",
-        "it is escaped, so that it stays one value",
+        "it is escaped and stays one value",
         lambda seen: seen.case.id == "query: a nasty value" and seen.sent.query == "a=b%26c%3D%C3%A9%20d",
     ),
     Reason(
         "True or False in `params=`",
-        "they are sent as JSON spells them",
+        "they are sent as in JSON",
         lambda seen: seen.is_kind("query") and seen.sent.query in ("a=true", "a=false"),
     ),
     Reason(
         "None in `params=`",
-        "it is left out",
+        "it is omitted",
         lambda seen: seen.case.id == "query: a none value" and seen.sent.query == "",
     ),
     Reason(
         "no body",
-        "without content there is no content type",
+        "without a body there is no content type",
         lambda seen: (
             seen.ours.outcome == seen.theirs.outcome
             and seen.sent.body == ""
@@ -177,13 +177,13 @@ REASONS = [
         ),
     ),
     Reason(
-        "a connection that is closed within the head of an answer",
-        "half a head is no answer",
+        "a connection closed within the headers of a response",
+        "incomplete headers are not a response",
         lambda seen: seen.is_kind("lost") and "cut head" in seen.case.id,
     ),
     Reason(
-        "a connection that is closed within the body of an answer",
-        "one error for every answer that did not arrive; it is an AzureError as well",
+        "a connection closed within the body of a response",
+        "the same error for every incomplete response; it is an AzureError too",
         lambda seen: (
             seen.is_kind("lost")
             and seen.theirs.raised == "IncompleteReadError"
@@ -192,8 +192,8 @@ REASONS = [
         ),
     ),
     Reason(
-        "a connection that is closed without an answer (asyncio)",
-        "as in the official sync client: it was sent, and is repeated three times at most",
+        "a connection closed without a response (asyncio)",
+        "as in the official sync client: the request was sent, and is retried up to three times",
         lambda seen: (
             seen.is_kind("lost")
             and "no answer" in seen.case.id
@@ -203,7 +203,7 @@ REASONS = [
     ),
     Reason(
         "plain HTTP to another machine",
-        "it is refused when the client is made, not at each call; to this machine it is let through",
+        "rejected when the client is created, not by each call; allowed to the local machine",
         lambda seen: seen.case.id == "mistake: plain HTTP" and seen.ours.raised == "UsageError",
     ),
 ]

@@ -1,8 +1,8 @@
-"""Makes calls with whichever ``pydo`` is installed, and prints what came of them; a program, not a test.
+"""Makes calls with the installed ``pydo`` and prints the outcomes; a program, not a test.
 
-It runs under the official package and under ours, so it knows neither.  Its argument is a file with
-``{"asynchronous": …, "endpoint": …, "ca": …, "other_ca": …, "cases": […]}``; it prints the outcome of each
-case, in their order, or, when no cases are given, the signatures of all methods.
+It runs under the official package and under ours, and contains nothing of either.  Its argument is a file
+with ``{"asynchronous": …, "endpoint": …, "ca": …, "other_ca": …, "cases": […]}``; it prints the outcomes in
+the order of the cases, or, without cases, the signatures of all methods.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-# What a user may catch an error as.
+# Exception classes that users catch.
 CAUGHT = {
     "AzureError",
     "HttpResponseError",
@@ -45,7 +45,7 @@ async def main(plan: dict[str, Any]) -> None:
     for case in plan["cases"]:
         try:
             outcomes.append({"returned": await call(client_class, clients, plan, case)})
-        except Exception as error:  # whatever it is, it is what came of the call
+        except Exception as error:  # every exception is an outcome
             outcomes.append({"raised": described(error)})
     for client in clients.values():
         closing = client.close()
@@ -55,7 +55,7 @@ async def main(plan: dict[str, Any]) -> None:
 
 
 async def call(client_class: Any, clients: dict[str, Any], plan: dict[str, Any], case: dict[str, Any]) -> Any:
-    """Make one call, with a client that is kept for those with the same options."""
+    """Make one call; clients are reused for calls with the same client options."""
     options = {"token": "secret", "endpoint": plan["endpoint"], "retry_backoff_factor": 0, **case["client"]}
     key = json.dumps(options)
     if key not in clients:
@@ -74,7 +74,7 @@ async def call(client_class: Any, clients: dict[str, Any], plan: dict[str, Any],
 
 
 def body_of(value: Any) -> Any:
-    """Return an argument as it is to be given: ``{"bytes": text}`` and ``{"file": text}`` are not JSON."""
+    """Return an argument; ``{"bytes": text}`` and ``{"file": text}`` stand for what JSON cannot express."""
     if isinstance(value, dict) and set(value) == {"bytes"}:
         return value["bytes"].encode()
     if isinstance(value, dict) and set(value) == {"file"}:
@@ -124,6 +124,6 @@ def signatures(client: Any) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    # What either package warns of is for its users; here it would be noise on standard error.
+    # Warnings of either package would be noise on standard error.
     warnings.simplefilter("ignore")
     asyncio.run(main(json.loads(Path(sys.argv[1]).read_text())))

@@ -1,6 +1,6 @@
-"""A program of somebody who uses the clients, for type checkers; nobody runs it.
+"""A program that uses the clients, for type checkers; it is never run.
 
-They have to accept every line but those that end with ``# wrong``, and to report each of these.
+They must report every line that ends with ``# wrong``, and no other.
 """
 
 from __future__ import annotations
