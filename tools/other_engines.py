@@ -66,7 +66,7 @@ DELETE /indexes/{index_name} delete_opensearch_index - -
     Delete an index with its documents.
 """
 HEAD = '''\
-# Generated from the table in tools/other_engines.py; change that one.
+# Generated from the table in tools/other_engines.py; edit that table.
 
 """Operations on engines other than PostgreSQL, for parity with pydo; a Cenote service has none of them."""
 

@@ -1,10 +1,10 @@
-"""Make the sync client from the async one, which is the one that people write.
+"""Generate the sync clients from the asyncio ones.
 
-    python tools/unasync.py           write what has changed
-    python tools/unasync.py --check   write nothing; fail when something would change
+    python tools/unasync.py           write the files that have changed
+    python tools/unasync.py --check   write nothing; fail if a file would change
 
-Only names and the words ``async`` and ``await`` differ between the two; what cannot be said so belongs in a
-module without I/O that both use.
+The two differ in names and in the words ``async`` and ``await`` only.  Code that differs in another way
+belongs in a module without I/O that both import.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ CHANGES = [
 def sync_text(text: str, source: Path) -> str:
     for pattern, replacement in CHANGES:
         text = re.sub(pattern, replacement, text)
-    header = f"# Made from {source.parent.name}/{source.name} by tools/unasync.py; change that one.\n\n"
+    header = f"# Generated from {source.parent.name}/{source.name} by tools/unasync.py; edit that file.\n\n"
     if "yield" in text:
-        header += "# ruff: noqa: UP028\n\n"  # `yield from` has no async twin
+        header += "# ruff: noqa: UP028\n\n"  # `yield from` has no async equivalent
     if "[part for part in" in text:
-        header += "# ruff: noqa: C416\n\n"  # nor has `list(…)`
+        header += "# ruff: noqa: C416\n\n"  # neither has `list(…)`
     return formatted(header + text, source)
 
 
 def formatted(text: str, source: Path) -> str:
-    """Return a text in the project's format: without ``async`` and ``await`` some lines fit that did not."""
+    """Return the text formatted with ruff, because lines become shorter without ``async`` and ``await``."""
     ruff = Path(sys.executable).with_name("ruff")
     command = [str(ruff), "format", f"--stdin-filename={source}", "-"]
     return subprocess.run(command, input=text, capture_output=True, check=True, text=True).stdout

@@ -1,4 +1,4 @@
-"""How the client connects: timeouts, proxies, certificates, connections kept and closed."""
+"""Connections of the client: timeouts, proxies, certificates, keep-alive."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def get(driver: Driver, **call: Any) -> Any:
 
 @pytest.fixture
 def silent(server: Recorder) -> Iterator[Recorder]:
-    """A service that takes a request and does not answer."""
+    """A service that accepts a request and never responds."""
     over = threading.Event()
 
     def never(asked: Asked) -> Reply:

@@ -1,4 +1,4 @@
-"""Whatever comes back, a client returns a value or raises an error of its own, and shows no secret."""
+"""Whatever the response, a client returns a value or raises an error of its own, and shows no secret."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ statuses = st.sampled_from([200, 201, 202, 204, 404, 422, 500]) | st.integers(10
 
 @st.composite
 def well_formed(draw: st.DrawFn) -> Reply:
-    """An answer that HTTP allows: any status, any headers that mean something to us, any body."""
+    """A valid HTTP response: any status, any header that the client reads, any body."""
     body = draw(bodies)
     fields = {"content-length": str(len(body)), **draw(headers)}
     head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
@@ -131,7 +131,7 @@ def well_formed(draw: st.DrawFn) -> Reply:
 
 @st.composite
 def broken(draw: st.DrawFn) -> Reply:
-    """One that is cut, that announces another length, or that is noise."""
+    """An invalid response: truncated, with a wrong length, or random bytes."""
     whole = draw(well_formed()).data
     kind = draw(st.sampled_from(["cut", "length", "chunked", "noise", "more"]))
     if kind == "cut":
@@ -149,7 +149,7 @@ def broken(draw: st.DrawFn) -> Reply:
 
 
 def problem_of(driver: Driver, call: Callable[[Driver], Any]) -> CenoteError | None:
-    """Make a call and return what it raises, which is an error of ours or a failure of the test."""
+    """Make a call and return its error, which must be one of the client's."""
     try:
         driver.finished(call(driver))
     except CenoteError as error:

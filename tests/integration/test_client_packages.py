@@ -1,4 +1,4 @@
-"""The client packages where nothing else is: they install, import, and say that they are typed."""
+"""The client packages in an environment of their own: installation, imports and type information."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each of our clients against the real service: what one calls comes back as typed, and is true."""
+"""Each client against a real service: results have the declared types and are correct."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def client_of(running: Service, kind: str, token: str | None = None) -> Iterator
 
 @pytest.fixture(scope="module")
 def cluster(client: Driver) -> Iterator[Any]:
-    """A cluster of this client's own, online."""
+    """An online cluster of this client."""
     made = client.databases.create_cluster(SMALLEST | {"name": f"c-{uuid4().hex[:8]}", "tags": ["ours"]})
     yield client.databases.wait_until_online(made["database"]["id"], timeout=60)
     assert client.databases.destroy_cluster(made["database"]["id"]) is None
@@ -92,7 +92,7 @@ def cluster(client: Driver) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def scratch(client: Driver) -> Iterator[str]:
-    """A cluster for operations that nobody looks into; each finds it as the one before has left it."""
+    """A cluster for operations whose effect is not checked; they share it."""
     made = client.databases.create_cluster(SMALLEST | {"name": f"s-{uuid4().hex[:8]}"})
     client.databases.wait_until_online(made["database"]["id"], timeout=60)
     yield made["database"]["id"]
@@ -316,7 +316,7 @@ def test_a_client_is_made_from_what_cenote_env_exports(
 
 
 def misses(client: Driver, operation: str, *arguments: Any) -> bool:
-    """Whether the service says that what the call is about is not there."""
+    """Return whether the call fails because its resource does not exist."""
     return client.refusal(operation, *arguments).status == 404
 
 

@@ -1,4 +1,4 @@
-"""What the client sends, and how often: retries, pages, looks at a cluster, the limit."""
+"""Requests that the client sends: retries, pagination, polling, rate limits."""
 
 from __future__ import annotations
 

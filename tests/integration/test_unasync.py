@@ -14,7 +14,7 @@ from tools.unasync import PAIRS, ROOT, sync_text
 
 TOOL = Path("tools", "unasync.py")
 ASYNC = '''\
-"""How ``async with`` is told."""
+"""Uses ``async with``."""
 
 from .._sleep import async_sleep
 from .resource import AsyncResource
@@ -32,9 +32,9 @@ class AsyncThings(AsyncResource):
         return self
 '''
 SYNC = '''\
-# Made from _async/things.py by tools/unasync.py; change that one.
+# Generated from _async/things.py by tools/unasync.py; edit that file.
 
-"""How ``with`` is told."""
+"""Uses ``with``."""
 
 from .._sleep import sleep
 from .resource import Resource
@@ -55,7 +55,7 @@ class Things(Resource):
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The tool, its settings, and the packages that it works on, in another folder."""
+    """A copy of the tool, its configuration and the packages that it works on."""
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     (tmp_path / "tools").mkdir()
     shutil.copy(ROOT / TOOL, tmp_path / TOOL)

@@ -1,4 +1,4 @@
-"""Which error an answer is, and what it says."""
+"""The error class and the message for each response."""
 
 from __future__ import annotations
 

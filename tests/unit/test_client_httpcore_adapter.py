@@ -1,4 +1,4 @@
-"""What the client puts on the wire for a call, seen one step before the socket."""
+"""The requests that the client passes to httpcore."""
 
 from __future__ import annotations
 

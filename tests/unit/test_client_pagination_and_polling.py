@@ -1,4 +1,4 @@
-"""Which page comes next, when to look again, and which connection of a pool is meant."""
+"""Pagination, polling intervals, and the choice of a pool's connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the client makes of its arguments before anything is sent: addresses, headers, bodies, settings."""
+"""Requests built from the arguments of the client and of a call: URLs, headers, bodies, timeouts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the client makes of the bytes of an answer: header names in any case, bodies as before compression."""
+"""Responses: case-insensitive headers and decompression."""
 
 from __future__ import annotations
 

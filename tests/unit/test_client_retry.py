@@ -1,4 +1,4 @@
-"""When a call is made again, and after how long."""
+"""When a call is retried, and after which wait."""
 
 from __future__ import annotations
 

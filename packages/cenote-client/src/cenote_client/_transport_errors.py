@@ -23,7 +23,7 @@ def as_client_error(error: Exception, library: ModuleType) -> CenoteError:
     if _is_unsendable(error, library):
         return UsageError(UNSENDABLE)
     if isinstance(error, library.ConnectError | library.ProxyError):
-        return NetworkError(f"cannot connect: {error}", reached=False)
+        return NetworkError(f"no connection: {error}", reached=False)
     return NetworkError(f"the connection was lost: {error or type(error).__name__}")
 
 

@@ -1,4 +1,4 @@
-# Generated from the table in tools/other_engines.py; change that one.
+# Generated from the table in tools/other_engines.py; edit that table.
 
 """Operations on engines other than PostgreSQL, for parity with pydo; a Cenote service has none of them."""
 

@@ -1,4 +1,4 @@
-# Made from _async/backups.py by tools/unasync.py; change that one.
+# Generated from _async/backups.py by tools/unasync.py; edit that file.
 
 """Backups of a cluster."""
 

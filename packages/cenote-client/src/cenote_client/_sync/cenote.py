@@ -1,4 +1,4 @@
-# Made from _async/cenote.py by tools/unasync.py; change that one.
+# Generated from _async/cenote.py by tools/unasync.py; edit that file.
 
 """Operations of a Cenote service beyond the reference: audit log, tokens, hosts, activity."""
 

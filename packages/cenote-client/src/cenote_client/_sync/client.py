@@ -1,4 +1,4 @@
-# Made from _async/client.py by tools/unasync.py; change that one.
+# Generated from _async/client.py by tools/unasync.py; edit that file.
 
 # ruff: noqa: C416
 

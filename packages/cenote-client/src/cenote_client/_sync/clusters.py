@@ -1,4 +1,4 @@
-# Made from _async/clusters.py by tools/unasync.py; change that one.
+# Generated from _async/clusters.py by tools/unasync.py; edit that file.
 
 """Clusters: options, lifecycle, size, version and maintenance."""
 

@@ -1,4 +1,4 @@
-# Made from _async/databases.py by tools/unasync.py; change that one.
+# Generated from _async/databases.py by tools/unasync.py; edit that file.
 
 """Databases of a cluster; as in pydo, the methods are just ``list``, ``add``, ``get`` and ``delete``."""
 

@@ -1,4 +1,4 @@
-# Made from _async/databases_api.py by tools/unasync.py; change that one.
+# Generated from _async/databases_api.py by tools/unasync.py; edit that file.
 
 """``client.databases``: all resources in one class, because pydo has them in one."""
 

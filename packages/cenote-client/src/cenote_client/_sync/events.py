@@ -1,4 +1,4 @@
-# Made from _async/events.py by tools/unasync.py; change that one.
+# Generated from _async/events.py by tools/unasync.py; edit that file.
 
 """Events of a cluster: what was done to it, and when."""
 

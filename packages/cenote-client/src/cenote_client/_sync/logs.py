@@ -1,4 +1,4 @@
-# Made from _async/logs.py by tools/unasync.py; change that one.
+# Generated from _async/logs.py by tools/unasync.py; edit that file.
 
 """Server logs of a cluster: reading them, and forwarding them to log sinks."""
 

@@ -1,4 +1,4 @@
-# Made from _async/online_migration.py by tools/unasync.py; change that one.
+# Generated from _async/online_migration.py by tools/unasync.py; edit that file.
 
 """Online migration: a continuous copy of another server's databases into a cluster."""
 

@@ -1,6 +1,6 @@
-# Made from _async/other_engines.py by tools/unasync.py; change that one.
+# Generated from _async/other_engines.py by tools/unasync.py; edit that file.
 
-# Generated from the table in tools/other_engines.py; change that one.
+# Generated from the table in tools/other_engines.py; edit that table.
 
 """Operations on engines other than PostgreSQL, for parity with pydo; a Cenote service has none of them."""
 

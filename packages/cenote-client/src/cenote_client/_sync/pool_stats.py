@@ -1,4 +1,4 @@
-# Made from _async/pool_stats.py by tools/unasync.py; change that one.
+# Generated from _async/pool_stats.py by tools/unasync.py; edit that file.
 
 """Statistics of connection pools: current, over time, and recommendations.  Cenote only."""
 

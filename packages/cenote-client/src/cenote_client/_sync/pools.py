@@ -1,4 +1,4 @@
-# Made from _async/pools.py by tools/unasync.py; change that one.
+# Generated from _async/pools.py by tools/unasync.py; edit that file.
 
 """Connection pools of a cluster."""
 

@@ -1,4 +1,4 @@
-# Made from _async/replicas.py by tools/unasync.py; change that one.
+# Generated from _async/replicas.py by tools/unasync.py; edit that file.
 
 """Read-only replicas of a cluster."""
 

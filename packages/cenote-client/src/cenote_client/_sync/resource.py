@@ -1,4 +1,4 @@
-# Made from _async/resource.py by tools/unasync.py; change that one.
+# Generated from _async/resource.py by tools/unasync.py; edit that file.
 
 # ruff: noqa: UP028
 

@@ -1,4 +1,4 @@
-# Made from _async/settings.py by tools/unasync.py; change that one.
+# Generated from _async/settings.py by tools/unasync.py; edit that file.
 
 """Settings of a cluster: configuration, autoscaling, host names, firewall; and the metrics credentials."""
 

@@ -1,4 +1,4 @@
-# Made from _async/users.py by tools/unasync.py; change that one.
+# Generated from _async/users.py by tools/unasync.py; edit that file.
 
 """Users of a cluster: the roles that can log in."""
 

@@ -1,4 +1,4 @@
-# Made from _async/client.py by tools/unasync.py; change that one.
+# Generated from _async/client.py by tools/unasync.py; edit that file.
 
 """pydo's ``Client``, with the arguments and the results of the official one."""
 
