@@ -6,12 +6,12 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from cenote.cli.serve import options
+from cenote.cli.serve import serve_options
 from cenote.server.settings import ServeSettings
 
 
 @click.command()
-@options
+@serve_options
 def show(settings: ServeSettings) -> None:
     click.echo(" ".join(map(str, settings.log_sink_allow)))
 

@@ -25,7 +25,7 @@ _COMMANDS = {
     "env": ("env", "Print the shell exports that point pydo, doctl and Terraform here."),
     "events": ("events", "Show what has happened to clusters."),
     "firewall": ("firewall", "List, add and remove the trusted sources of a cluster."),
-    "options": ("choices", "Show the versions, sizes and regions that a cluster can have."),
+    "options": ("offered_options", "Show the versions, sizes and regions that a cluster can have."),
     "pool": ("pool", "Create, list, watch, change and delete connection pools."),
     "psql": ("psql", "Open psql on a cluster, or through one of its pools."),
     "quickstart": ("quickstart", "Serve, with a first cluster and pool, and show how to reach them."),
@@ -66,13 +66,13 @@ def main() -> None:
     try:
         cli(standalone_mode=True)
     except CenoteError as error:
-        _leave(error.message, 1)
+        _exit(error.message, 1)
     except cenote_client.NetworkError as error:
-        _leave(f"{error}; is the service running? 'cenote serve' starts it", 3)
+        _exit(f"{error}; is the service running? 'cenote serve' starts it", 3)
     except cenote_client.CenoteError as error:
-        _leave(str(error), 1)
+        _exit(str(error), 1)
 
 
-def _leave(message: str, code: int) -> None:
+def _exit(message: str, code: int) -> None:
     click.echo(f"cenote: {message}", err=True)
     sys.exit(code)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import click
 
-from cenote.cli import history
-from cenote.cli.named import any_cluster_argument, cluster_of, is_id
-from cenote.cli.output import Output, Thing, output
-from cenote.cli.reach import client_for
+from cenote.cli import tail
+from cenote.cli.cluster_argument import find_cluster, is_uuid, optional_cluster_argument
+from cenote.cli.printer import Item, Printer, output_options
+from cenote.cli.service_client import client_for
 from cenote.model.paths import Layout
 
 COLUMNS = {
@@ -23,26 +23,26 @@ COLUMNS = {
 
 
 @click.command()
-@any_cluster_argument
-@output
-@history.history
-def command(layout: Layout, output: Output, cluster: str | None, lines: int, follow: bool) -> None:
+@optional_cluster_argument
+@output_options
+@tail.tail_options
+def command(layout: Layout, printer: Printer, cluster: str | None, lines: int, follow: bool) -> None:
     """Show who has changed what, and whose calls were refused with which code; a token for that is an
     administrator's.
 
     With CLUSTER, of one cluster; of one that was deleted, by its id.
     """
     with client_for(layout) as client:
-        uuid = cluster if cluster is None or is_id(cluster) else cluster_of(client, cluster)["id"]
+        uuid = cluster if cluster is None or is_uuid(cluster) else find_cluster(client, cluster)["id"]
 
-        def newest(count: int) -> Sequence[Thing]:
+        def newest(count: int) -> Sequence[Item]:
             entries = client.cenote.list_audit(cluster_uuid=uuid, per_page=count)["entries"]
             return [{**entry, "who": _who(entry)} for entry in entries]
 
-        history.show(newest, output, COLUMNS, lines, follow)
+        tail.show(newest, printer, COLUMNS, lines, follow)
 
 
-def _who(entry: Thing) -> str:
+def _who(entry: Item) -> str:
     if entry["token"] is not None:
         return str(entry["token"]["name"])
     return "unknown" if entry["refused"] else "cenote"

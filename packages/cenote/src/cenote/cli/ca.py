@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cenote.cli.named import cluster_argument, cluster_of
-from cenote.cli.reach import client_for
+from cenote.cli.cluster_argument import cluster_argument, find_cluster
+from cenote.cli.service_client import client_for
 from cenote.model.paths import Layout
 
 if TYPE_CHECKING:
     from cenote_client import Client
 
 
-def authority_of(client: Client, uuid: str) -> str:
+def ca_certificate(client: Client, uuid: str) -> str:
     """Return the CA certificate of a cluster, in PEM."""
     return b64decode(client.databases.get_ca(uuid)["ca"]["certificate"]).decode("ascii")
 
@@ -25,4 +25,4 @@ def authority_of(client: Client, uuid: str) -> str:
 def command(layout: Layout, cluster: str) -> None:
     """Print the CA certificate of a cluster, in PEM: for sslrootcert, with sslmode=verify-full."""
     with client_for(layout) as client:
-        click.echo(authority_of(client, cluster_of(client, cluster)["id"]), nl=False)
+        click.echo(ca_certificate(client, find_cluster(client, cluster)["id"]), nl=False)

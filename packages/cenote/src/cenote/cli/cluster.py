@@ -7,16 +7,16 @@ from typing import Any, cast
 
 import click
 
+from cenote.cli.cluster_argument import cluster_argument, find_cluster
+from cenote.cli.data_dir import data_dir
 from cenote.cli.logs import logs
-from cenote.cli.named import cluster_argument, cluster_of
-from cenote.cli.options import data_dir
-from cenote.cli.output import Output, confirm, note, output
-from cenote.cli.progress import wait_until_online
-from cenote.cli.reach import client_for
+from cenote.cli.online_wait import wait_until_online
+from cenote.cli.printer import Printer, confirm, note, output_options
+from cenote.cli.service_client import client_for
 from cenote.model.paths import Layout
 
-SMALLEST, ANYWHERE = "db-s-1vcpu-1gb", "nyc1"
-IN_A_LIST = {
+DEFAULT_SIZE, DEFAULT_REGION = "db-s-1vcpu-1gb", "nyc1"
+LIST_COLUMNS = {
     "NAME": "name",
     "STATUS": "status",
     "VERSION": "version",
@@ -26,7 +26,7 @@ IN_A_LIST = {
     "PORT": "connection.port",
     "ID": "id",
 }
-ALONE = {
+DETAIL_COLUMNS = {
     "Name": "name",
     "ID": "id",
     "Status": "status",
@@ -52,16 +52,16 @@ command.add_command(logs)
 
 @command.command()
 @data_dir
-@output
+@output_options
 @click.argument("name")
-@click.option("--size", default=SMALLEST, show_default=True, help="'cenote options' shows all.")
+@click.option("--size", default=DEFAULT_SIZE, show_default=True, help="'cenote options' shows all.")
 @click.option("--version", help="Major version of PostgreSQL.  [default: the newest that is installed]")
-@click.option("--region", default=ANYWHERE, show_default=True, help="A label.")
+@click.option("--region", default=DEFAULT_REGION, show_default=True, help="A label.")
 @click.option("--tag", "tags", multiple=True, help="May be given several times.")
 @click.option("--no-wait", is_flag=True, help="Leave at once, while it is being created.")
 def create(
     layout: Layout,
-    output: Output,
+    printer: Printer,
     name: str,
     size: str,
     version: str | None,
@@ -77,30 +77,30 @@ def create(
         made = client.databases.create_cluster(body)["database"]
         if not no_wait:
             made = wait_until_online(client, made["id"])
-        output.show(made, ALONE)
+        printer.show(made, DETAIL_COLUMNS)
         note(f"'cenote psql {name}' connects, 'cenote uri {name}' tells where to")
 
 
 @command.command("list")
 @data_dir
-@output
+@output_options
 @click.option("--tag", help="Only those with this tag.")
-def list_(layout: Layout, output: Output, tag: str | None) -> None:
+def list_(layout: Layout, printer: Printer, tag: str | None) -> None:
     """List all clusters."""
     with client_for(layout) as client:
         found = list(client.databases.iter_clusters(tag_name=tag))
-        output.show_all(found, IN_A_LIST)
+        printer.show_all(found, LIST_COLUMNS)
         if not found and tag is None:
             note("there are no clusters yet; 'cenote cluster create NAME' makes one")
 
 
 @command.command()
 @cluster_argument
-@output
-def get(layout: Layout, output: Output, cluster: str) -> None:
+@output_options
+def get(layout: Layout, printer: Printer, cluster: str) -> None:
     """Show one cluster."""
     with client_for(layout) as client:
-        output.show(cluster_of(client, cluster), ALONE)
+        printer.show(find_cluster(client, cluster), DETAIL_COLUMNS)
 
 
 @command.command()
@@ -111,7 +111,7 @@ def get(layout: Layout, output: Output, cluster: str) -> None:
 def resize(layout: Layout, cluster: str, size: str, storage_mib: int | None, no_wait: bool) -> None:
     """Give a cluster another size; clients of its pools stay connected."""
     with client_for(layout) as client:
-        found = cluster_of(client, cluster)
+        found = find_cluster(client, cluster)
         body: Any = {"size": size, "num_nodes": found["num_nodes"]}
         body |= {"storage_size_mib": storage_mib} if storage_mib is not None else {}
         client.databases.update_cluster_size(found["id"], body)
@@ -122,19 +122,19 @@ def resize(layout: Layout, cluster: str, size: str, storage_mib: int | None, no_
 
 @command.command()
 @cluster_argument
-@output
+@output_options
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE]…")
-def config(layout: Layout, output: Output, cluster: str, settings: tuple[str, ...]) -> None:
+def config(layout: Layout, printer: Printer, cluster: str, settings: tuple[str, ...]) -> None:
     """Show the configuration, or change some of it: work_mem=16 pgbouncer.server_idle_timeout=60.
 
     A value is taken as JSON where it is JSON (16, true, ["a"]), else as a text.
     """
     with client_for(layout) as client:
-        uuid = cluster_of(client, cluster)["id"]
+        uuid = find_cluster(client, cluster)["id"]
         if settings:
             client.databases.patch_config(uuid, cast(Any, {"config": _configuration(settings)}))
         shown: dict[str, Any] = dict(client.databases.get_config(uuid)["config"])
-        output.show(shown, {name: name for name in shown})
+        printer.show(shown, {name: name for name in shown})
 
 
 @command.command()
@@ -143,7 +143,7 @@ def config(layout: Layout, output: Output, cluster: str, settings: tuple[str, ..
 def delete(layout: Layout, cluster: str, yes: bool) -> None:
     """Delete a cluster with all its data."""
     with client_for(layout) as client:
-        found = cluster_of(client, cluster)
+        found = find_cluster(client, cluster)
         confirm(f"Delete cluster {found['name']} ({found['id']}) with all its data?", yes)
         client.databases.destroy_cluster(found["id"])
         note(f"deleted cluster {found['name']}")

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cenote.cli.named import cluster_argument, opened
-from cenote.cli.output import Output, confirm, note, output
+from cenote.cli.cluster_argument import cluster_api, cluster_argument
+from cenote.cli.printer import Printer, confirm, note, output_options
 from cenote.model.paths import Layout
 
 if TYPE_CHECKING:
     from cenote_client.types import DatabaseCreate
 
-IN_A_LIST, ALONE = {"NAME": "name"}, {"Name": "name"}
+LIST_COLUMNS, DETAIL_COLUMNS = {"NAME": "name"}, {"Name": "name"}
 
 
 @click.group()
@@ -23,25 +23,25 @@ def command() -> None:
 
 @command.command()
 @cluster_argument
-@output
+@output_options
 @click.argument("name")
 @click.option("--owner", help="The user who may do everything in it.  [default: doadmin]")
-def create(layout: Layout, output: Output, cluster: str, name: str, owner: str | None) -> None:
+def create(layout: Layout, printer: Printer, cluster: str, name: str, owner: str | None) -> None:
     """Create a database."""
     wanted: DatabaseCreate = {"name": name}
     if owner is not None:
         wanted["cenote"] = {"owner": owner}
-    with opened(layout, cluster) as (databases, uuid):
-        output.show(databases.add(uuid, wanted)["db"], ALONE)
+    with cluster_api(layout, cluster) as (databases, uuid):
+        printer.show(databases.add(uuid, wanted)["db"], DETAIL_COLUMNS)
 
 
 @command.command("list")
 @cluster_argument
-@output
-def list_(layout: Layout, output: Output, cluster: str) -> None:
+@output_options
+def list_(layout: Layout, printer: Printer, cluster: str) -> None:
     """List the databases of a cluster."""
-    with opened(layout, cluster) as (databases, uuid):
-        output.show_all(list(databases.iter_dbs(uuid)), IN_A_LIST)
+    with cluster_api(layout, cluster) as (databases, uuid):
+        printer.show_all(list(databases.iter_dbs(uuid)), LIST_COLUMNS)
 
 
 @command.command()
@@ -50,7 +50,7 @@ def list_(layout: Layout, output: Output, cluster: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete(layout: Layout, cluster: str, name: str, yes: bool) -> None:
     """Delete a database with all its data."""
-    with opened(layout, cluster) as (databases, uuid):
+    with cluster_api(layout, cluster) as (databases, uuid):
         confirm(f"Delete database {name} of cluster {cluster} with all its data?", yes)
         databases.delete(uuid, name)
         note(f"deleted database {name}")

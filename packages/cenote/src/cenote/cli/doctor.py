@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cenote.cli.options import data_dir
+from cenote.cli.data_dir import data_dir
 from cenote.errors import Misconfigured
 from cenote.host import programs
 from cenote.model.paths import Layout

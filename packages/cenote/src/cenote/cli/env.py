@@ -6,7 +6,7 @@ import shlex
 
 import click
 
-from cenote.cli.options import data_dir
+from cenote.cli.data_dir import data_dir
 from cenote.errors import Misconfigured
 from cenote.model.paths import Layout
 

@@ -7,25 +7,25 @@ from itertools import islice
 
 import click
 
-from cenote.cli import history
-from cenote.cli.named import any_cluster_argument, cluster_of
-from cenote.cli.output import Output, Thing, output
-from cenote.cli.reach import client_for
+from cenote.cli import tail
+from cenote.cli.cluster_argument import find_cluster, optional_cluster_argument
+from cenote.cli.printer import Item, Printer, output_options
+from cenote.cli.service_client import client_for
 from cenote.model.paths import Layout
 
 COLUMNS = {"WHEN": "create_time", "EVENT": "event_type", "CLUSTER": "cluster_name", "ID": "id"}
 
 
 @click.command()
-@any_cluster_argument
-@output
-@history.history
-def command(layout: Layout, output: Output, cluster: str | None, lines: int, follow: bool) -> None:
+@optional_cluster_argument
+@output_options
+@tail.tail_options
+def command(layout: Layout, printer: Printer, cluster: str | None, lines: int, follow: bool) -> None:
     """Show what has happened to a cluster, or to all that there are."""
     with client_for(layout) as client:
-        uuid = None if cluster is None else cluster_of(client, cluster)["id"]
+        uuid = None if cluster is None else find_cluster(client, cluster)["id"]
 
-        def newest(count: int) -> Sequence[Thing]:
+        def newest(count: int) -> Sequence[Item]:
             uuids = [uuid] if uuid else [one["id"] for one in client.databases.iter_clusters()]
             found = [
                 event
@@ -34,4 +34,4 @@ def command(layout: Layout, output: Output, cluster: str | None, lines: int, fol
             ]
             return sorted(found, key=lambda event: event["id"], reverse=True)[:count]
 
-        history.show(newest, output, COLUMNS, lines, follow)
+        tail.show(newest, printer, COLUMNS, lines, follow)

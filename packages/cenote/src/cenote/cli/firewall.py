@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cenote.cli.named import cluster_argument, opened
-from cenote.cli.output import CommandError, Output, confirm, note, output
+from cenote.cli.cluster_argument import cluster_api, cluster_argument
+from cenote.cli.printer import CommandError, Printer, confirm, note, output_options
 from cenote.model.paths import Layout
 
 if TYPE_CHECKING:
     from cenote_client._sync.databases_api import DatabasesAPI
 
-IN_A_LIST = {"TYPE": "type", "VALUE": "value", "DESCRIPTION": "description", "CREATED": "created_at"}
+LIST_COLUMNS = {"TYPE": "type", "VALUE": "value", "DESCRIPTION": "description", "CREATED": "created_at"}
 
 
 @click.group()
@@ -24,12 +24,12 @@ def command() -> None:
 
 @command.command("list")
 @cluster_argument
-@output
-def list_(layout: Layout, output: Output, cluster: str) -> None:
+@output_options
+def list_(layout: Layout, printer: Printer, cluster: str) -> None:
     """List the trusted sources; without any, everybody may connect."""
-    with opened(layout, cluster) as (databases, uuid):
+    with cluster_api(layout, cluster) as (databases, uuid):
         rules = _rules(databases, uuid)
-        output.show_all(rules, IN_A_LIST)
+        printer.show_all(rules, LIST_COLUMNS)
         if not rules:
             note("no trusted sources: everybody who has a password may connect")
 
@@ -40,7 +40,7 @@ def list_(layout: Layout, output: Output, cluster: str) -> None:
 @click.option("--description", default="", help="What it is, for people.")
 def add(layout: Layout, cluster: str, sources: tuple[str, ...], description: str) -> None:
     """Let addresses or networks connect, such as 192.0.2.7 or 2001:db8::/32; from then on nobody else may."""
-    with opened(layout, cluster) as (databases, uuid):
+    with cluster_api(layout, cluster) as (databases, uuid):
         added = [{"type": "ip_addr", "value": source, "description": description} for source in sources]
         _replace(databases, uuid, [*_rules(databases, uuid), *added])
 
@@ -51,7 +51,7 @@ def add(layout: Layout, cluster: str, sources: tuple[str, ...], description: str
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def remove(layout: Layout, cluster: str, sources: tuple[str, ...], yes: bool) -> None:
     """Remove sources; who is connected from there is disconnected."""
-    with opened(layout, cluster) as (databases, uuid):
+    with cluster_api(layout, cluster) as (databases, uuid):
         rules = _rules(databases, uuid)
         unknown = sorted(set(sources) - {rule["value"] for rule in rules})
         if unknown:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from cenote.cli.named import cluster_argument, cluster_of
-from cenote.cli.output import printable
-from cenote.cli.reach import client_for
+from cenote.cli.cluster_argument import cluster_argument, find_cluster
+from cenote.cli.printer import printable
+from cenote.cli.service_client import client_for
 from cenote.model.paths import Layout
 
 if TYPE_CHECKING:
     from cenote_client.types import LogMessage, LogSource
 
-_LOOK_EVERY = 1.0  # seconds
-_MOST = 1_000  # lines of one answer
+_POLL_SECONDS = 1.0  # seconds
+_MAX_LINES = 1_000  # lines of one answer
 
 
 @click.command()
@@ -29,19 +29,21 @@ _MOST = 1_000  # lines of one answer
     show_default=True,
     help="Whose log.",
 )
-@click.option("--lines", type=click.IntRange(1, _MOST), default=100, show_default=True, help="How many.")
+@click.option("--lines", type=click.IntRange(1, _MAX_LINES), default=100, show_default=True, help="How many.")
 @click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 def logs(layout: Layout, cluster: str, source: str, lines: int, follow: bool) -> None:
     """Print the newest messages of PostgreSQL or PgBouncer."""
     whose = cast("LogSource", source)
     with client_for(layout) as client:
-        uuid = cluster_of(client, cluster)["id"]
+        uuid = find_cluster(client, cluster)["id"]
         found = client.databases.get_logs(uuid, source=whose, lines=lines)["logs"]
         _print(found["messages"])
         while follow:
             if not found["messages"]:
-                time.sleep(_LOOK_EVERY)
-            found = client.databases.get_logs(uuid, source=whose, lines=_MOST, after=found["next"])["logs"]
+                time.sleep(_POLL_SECONDS)
+            found = client.databases.get_logs(uuid, source=whose, lines=_MAX_LINES, after=found["next"])[
+                "logs"
+            ]
             _print(found["messages"])
 
 

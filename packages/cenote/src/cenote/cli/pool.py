@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cenote.cli.named import cluster_argument, opened
-from cenote.cli.output import CommandError, Output, confirm, note, output
-from cenote.cli.top import watch
+from cenote.cli.cluster_argument import cluster_api, cluster_argument
+from cenote.cli.pool_top import watch
+from cenote.cli.printer import CommandError, Printer, confirm, note, output_options
 from cenote.model.paths import Layout
 
 if TYPE_CHECKING:
     from cenote_client._sync.databases_api import DatabasesAPI
 
 MODES = click.Choice(["transaction", "session", "statement"])
-IN_A_LIST = {
+LIST_COLUMNS = {
     "NAME": "name",
     "MODE": "mode",
     "SIZE": "size",
@@ -35,7 +35,7 @@ STATS = {
     "QUERIES": "since_start.queries",
 }
 ADVICE = {"POOL": "pool", "SEVERITY": "severity", "ADVICE": "sentence"}
-ALONE = {heading.capitalize(): field for heading, field in IN_A_LIST.items()}
+DETAIL_COLUMNS = {heading.capitalize(): field for heading, field in LIST_COLUMNS.items()}
 
 
 @click.group()
@@ -45,40 +45,40 @@ def command() -> None:
 
 @command.command()
 @cluster_argument
-@output
+@output_options
 @click.argument("name")
 @click.option("--size", type=int, default=10, show_default=True, help="Connections to the server, at most.")
 @click.option("--mode", type=MODES, default="transaction", show_default=True)
 @click.option("--db", default="defaultdb", show_default=True)
 @click.option("--user", default="doadmin", show_default=True, help="Empty: whoever the client logs in as.")
 def create(
-    layout: Layout, output: Output, cluster: str, name: str, size: int, mode: str, db: str, user: str
+    layout: Layout, printer: Printer, cluster: str, name: str, size: int, mode: str, db: str, user: str
 ) -> None:
     """Create a pool; it can be used when this returns."""
     body: Any = {"name": name, "size": size, "mode": mode, "db": db, "user": user}
-    with opened(layout, cluster) as (databases, uuid):
+    with cluster_api(layout, cluster) as (databases, uuid):
         made = databases.add_connection_pool(uuid, body)["pool"]
-        output.show(made, ALONE)
+        printer.show(made, DETAIL_COLUMNS)
         note(f"'cenote psql {cluster} --pool {name}' connects")
 
 
 @command.command("list")
 @cluster_argument
-@output
-def list_(layout: Layout, output: Output, cluster: str) -> None:
+@output_options
+def list_(layout: Layout, printer: Printer, cluster: str) -> None:
     """List the pools of a cluster."""
-    with opened(layout, cluster) as (databases, uuid):
-        output.show_all(list(databases.iter_connection_pools(uuid)), IN_A_LIST)
+    with cluster_api(layout, cluster) as (databases, uuid):
+        printer.show_all(list(databases.iter_connection_pools(uuid)), LIST_COLUMNS)
 
 
 @command.command()
 @cluster_argument
-@output
+@output_options
 @click.argument("name")
-def get(layout: Layout, output: Output, cluster: str, name: str) -> None:
+def get(layout: Layout, printer: Printer, cluster: str, name: str) -> None:
     """Show one pool."""
-    with opened(layout, cluster) as (databases, uuid):
-        output.show(databases.get_connection_pool(uuid, name)["pool"], ALONE)
+    with cluster_api(layout, cluster) as (databases, uuid):
+        printer.show(databases.get_connection_pool(uuid, name)["pool"], DETAIL_COLUMNS)
 
 
 @command.command()
@@ -102,7 +102,7 @@ def update(
     wanted = {field: value for field, value in given.items() if value is not None}
     if not wanted:
         raise click.UsageError("say what to change: --size, --mode, --db or --user")
-    with opened(layout, cluster) as (databases, uuid):
+    with cluster_api(layout, cluster) as (databases, uuid):
         before: Any = databases.get_connection_pool(uuid, name)["pool"]
         body: Any = {field: before[field] for field in given} | wanted
         databases.update_connection_pool(uuid, name, body)
@@ -111,18 +111,18 @@ def update(
 
 @command.command()
 @cluster_argument
-@output
+@output_options
 @click.argument("name", required=False)
-def stats(layout: Layout, output: Output, cluster: str, name: str | None) -> None:
+def stats(layout: Layout, printer: Printer, cluster: str, name: str | None) -> None:
     """Show what goes on in the pools at this moment, or in one of them."""
-    with opened(layout, cluster) as (databases, uuid):
+    with cluster_api(layout, cluster) as (databases, uuid):
         found = _stats(databases, uuid)
     if name is None:
-        output.show_all(found, STATS)
+        printer.show_all(found, STATS)
         return
     for one in found:
         if one["name"] == name:
-            output.show(one, {heading.capitalize(): field for heading, field in STATS.items()})
+            printer.show(one, {heading.capitalize(): field for heading, field in STATS.items()})
             return
     raise CommandError(f"there is no pool {name!r}; 'cenote pool list {cluster}' shows all")
 
@@ -132,29 +132,29 @@ def stats(layout: Layout, output: Output, cluster: str, name: str | None) -> Non
 @click.option("--every", type=click.FloatRange(0.2), default=1.0, show_default=True, help="Seconds.")
 def top(layout: Layout, cluster: str, every: float) -> None:
     """Show the pools of a cluster as they work, until Ctrl-C."""
-    with opened(layout, cluster) as (databases, uuid):
+    with cluster_api(layout, cluster) as (databases, uuid):
         watch(lambda: _stats(databases, uuid), cluster, every)
 
 
 @command.command()
 @cluster_argument
-@output
-def advice(layout: Layout, output: Output, cluster: str) -> None:
+@output_options
+def advice(layout: Layout, printer: Printer, cluster: str) -> None:
     """Say what could be done about the pools, from what was seen of them."""
-    with opened(layout, cluster) as (databases, uuid):
+    with cluster_api(layout, cluster) as (databases, uuid):
         found: Any = databases.list_pool_advice(uuid)["advice"]
-    if output.format != "table" or output.fields:
-        output.show_all(found, ADVICE)
+    if printer.format != "table" or printer.fields:
+        printer.show_all(found, ADVICE)
         return
     for one in found:
         click.echo(f"{one.get('pool', cluster)}: {one['sentence']}")
         for action in one["actions"]:
-            click.echo(f"  {action['words']}: {_to_do(cluster, action)}")
+            click.echo(f"  {action['words']}: {_command_for(cluster, action)}")
     if not found:
         note("there is nothing to say about the pools")
 
 
-def _to_do(cluster: str, action: Any) -> str:
+def _command_for(cluster: str, action: Any) -> str:
     """Return the command that takes an advice."""
     match action["kind"]:
         case "resize_pool":
@@ -175,7 +175,7 @@ def _stats(databases: DatabasesAPI, uuid: str) -> list[Any]:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete(layout: Layout, cluster: str, name: str, yes: bool) -> None:
     """Delete a pool; its clients are disconnected, the data stays."""
-    with opened(layout, cluster) as (databases, uuid):
+    with cluster_api(layout, cluster) as (databases, uuid):
         confirm(f"Delete pool {name} of cluster {cluster}?", yes)
         databases.delete_connection_pool(uuid, name)
         note(f"deleted pool {name}")

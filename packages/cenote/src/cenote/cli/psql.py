@@ -11,11 +11,11 @@ from pathlib import Path
 
 import click
 
-from cenote.cli.ca import authority_of
-from cenote.cli.named import cluster_argument, cluster_of
-from cenote.cli.output import CommandError
-from cenote.cli.reach import client_for
-from cenote.cli.uri import target_of
+from cenote.cli.ca import ca_certificate
+from cenote.cli.cluster_argument import cluster_argument, find_cluster
+from cenote.cli.printer import CommandError
+from cenote.cli.service_client import client_for
+from cenote.cli.uri import connection_target
 from cenote.model.paths import Layout
 
 
@@ -29,9 +29,9 @@ def command(layout: Layout, cluster: str, pool: str | None, arguments: tuple[str
     if program is None:
         raise CommandError("psql is not on this machine; install the package postgresql-client")
     with client_for(layout) as client:
-        found = cluster_of(client, cluster)
-        authority = _kept(found["id"], authority_of(client, found["id"]))
-        target = target_of(client, found, pool, authority)
+        found = find_cluster(client, cluster)
+        authority = _save_ca_certificate(found["id"], ca_certificate(client, found["id"]))
+        target = connection_target(client, found, pool, authority)
     os.environ |= {
         "PGHOST": target.host,
         "PGPORT": str(target.port),
@@ -44,7 +44,7 @@ def command(layout: Layout, cluster: str, pool: str | None, arguments: tuple[str
     os.execv(program, ["psql", *arguments])  # noqa: S606 - psql takes our place, and the terminal
 
 
-def _kept(uuid: str, authority: str) -> Path:
+def _save_ca_certificate(uuid: str, authority: str) -> Path:
     """Keep the certificate where psql, which takes our place, can read it."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cenote"
     cache.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -12,7 +12,7 @@ import shlex
 import click
 
 from cenote.cli import env
-from cenote.cli.serve import options, run
+from cenote.cli.serve import run, serve_options
 from cenote.model.paths import Layout
 from cenote.server.all_in_one import Serving
 from cenote.server.settings import ServeSettings
@@ -24,19 +24,19 @@ ONLINE_SECONDS = 60.0
 
 
 @click.command()
-@options
+@serve_options
 def command(settings: ServeSettings) -> None:
     """Serve, with a first cluster and pool, and show how to reach them."""
 
     async def ready(up: Serving) -> None:
         click.echo(f"Cenote serves {up.url}")
         # The client is a synchronous one, and the service that it calls runs in this very process.
-        await asyncio.to_thread(_begin, up.layout)
+        await asyncio.to_thread(_create_first, up.layout)
 
     run(settings, ready)
 
 
-def _begin(layout: Layout) -> None:
+def _create_first(layout: Layout) -> None:
     variables = env.exports(layout)
     with Client(
         variables["DIGITALOCEAN_TOKEN"],

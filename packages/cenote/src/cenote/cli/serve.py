@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from cenote.cli import env
-from cenote.cli.options import data_dir
+from cenote.cli.data_dir import data_dir
 from cenote.host import files
 from cenote.logs import destinations
 from cenote.logs.destinations import Network
@@ -82,7 +82,7 @@ _OPTIONS = (
 )
 
 
-def options(function: Callable[..., Any]) -> Callable[..., Any]:
+def serve_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add all options of the service to a command, which gets them as one ``settings``."""
 
     own_names = frozenset(inspect.signature(function).parameters)
@@ -142,7 +142,7 @@ def run(settings: ServeSettings, ready: Ready) -> None:
     """Serve until a signal says otherwise."""
     import uvloop
 
-    # A signal that comes while the service starts cancels the start, which then has put things in order.
+    # A signal that comes while the service starts cancels the start, which then has put items in order.
     with (
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         contextlib.suppress(asyncio.CancelledError),
@@ -151,7 +151,7 @@ def run(settings: ServeSettings, ready: Ready) -> None:
 
 
 @click.command()
-@options
+@serve_options
 @click.option("--ephemeral", is_flag=True, help="A temporary data directory; all is removed on exit.")
 @click.option("--env-file", type=_FILE, help="Write the shell exports here once the service is up.")
 def command(settings: ServeSettings, ephemeral: bool, env_file: Path | None) -> None:

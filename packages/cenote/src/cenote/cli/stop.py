@@ -9,7 +9,7 @@ import signal
 
 import click
 
-from cenote.cli.options import data_dir
+from cenote.cli.data_dir import data_dir
 from cenote.errors import Misconfigured
 from cenote.host import processes, shutdown
 from cenote.model.paths import Layout

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cenote.cli.options import data_dir
-from cenote.cli.output import CommandError, Output, output
-from cenote.cli.reach import client_for
+from cenote.cli.data_dir import data_dir
+from cenote.cli.printer import CommandError, Printer, output_options
+from cenote.cli.service_client import client_for
 from cenote.model.paths import Layout
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ SCOPES = (
     "cenote:admin",
     "*",
 )
-IN_A_LIST = {
+LIST_COLUMNS = {
     "NAME": "name",
     "SCOPES": "scopes",
     "CREATED": "created_at",
@@ -77,11 +77,11 @@ def create(layout: Layout, name: str, scopes: tuple[str, ...], expires_in: timed
 
 @command.command("list")
 @data_dir
-@output
-def list_(layout: Layout, output: Output) -> None:
+@output_options
+def list_(layout: Layout, printer: Printer) -> None:
     """List all tokens, without their texts."""
     with client_for(layout) as client:
-        output.show_all(client.cenote.list_tokens()["tokens"], IN_A_LIST)
+        printer.show_all(client.cenote.list_tokens()["tokens"], LIST_COLUMNS)
 
 
 @command.command()

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cenote.cli.named import cluster_argument, cluster_of
-from cenote.cli.output import CommandError
-from cenote.cli.reach import client_for
+from cenote.cli.cluster_argument import cluster_argument, find_cluster
+from cenote.cli.printer import CommandError
+from cenote.cli.service_client import client_for
 from cenote.model import connection_formats
 from cenote.model.paths import Layout
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cenote_client.types import Cluster
 
 
-def target_of(
+def connection_target(
     client: Client, cluster: Cluster, pool: str | None, authority: Path | None = None
 ) -> connection_formats.Target:
     """Return how to log in to a cluster, or to one of its pools."""
@@ -57,5 +57,5 @@ def target_of(
 def command(layout: Layout, cluster: str, pool: str | None, form: str, ca: Path | None) -> None:
     """Print where to connect to a cluster or a pool, with the password."""
     with client_for(layout) as client:
-        target = target_of(client, cluster_of(client, cluster), pool, ca)
+        target = connection_target(client, find_cluster(client, cluster), pool, ca)
     click.echo(connection_formats.FORMATS[form](target))

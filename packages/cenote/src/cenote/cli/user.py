@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from cenote.cli.named import cluster_argument, opened
-from cenote.cli.output import Output, confirm, note, output
+from cenote.cli.cluster_argument import cluster_api, cluster_argument
+from cenote.cli.printer import Printer, confirm, note, output_options
 from cenote.model.paths import Layout
 
-IN_A_LIST = {"NAME": "name", "ROLE": "role"}
-ALONE = {"Name": "name", "Role": "role", "Password": "password"}
+LIST_COLUMNS = {"NAME": "name", "ROLE": "role"}
+DETAIL_COLUMNS = {"Name": "name", "Role": "role", "Password": "password"}
 
 
 @click.group()
@@ -19,41 +19,41 @@ def command() -> None:
 
 @command.command()
 @cluster_argument
-@output
+@output_options
 @click.argument("name")
-def create(layout: Layout, output: Output, cluster: str, name: str) -> None:
+def create(layout: Layout, printer: Printer, cluster: str, name: str) -> None:
     """Create a user; the answer has the password."""
-    with opened(layout, cluster) as (databases, uuid):
-        output.show(databases.add_user(uuid, {"name": name})["user"], ALONE)
+    with cluster_api(layout, cluster) as (databases, uuid):
+        printer.show(databases.add_user(uuid, {"name": name})["user"], DETAIL_COLUMNS)
 
 
 @command.command("list")
 @cluster_argument
-@output
-def list_(layout: Layout, output: Output, cluster: str) -> None:
+@output_options
+def list_(layout: Layout, printer: Printer, cluster: str) -> None:
     """List the users of a cluster."""
-    with opened(layout, cluster) as (databases, uuid):
-        output.show_all(list(databases.iter_users(uuid)), IN_A_LIST)
+    with cluster_api(layout, cluster) as (databases, uuid):
+        printer.show_all(list(databases.iter_users(uuid)), LIST_COLUMNS)
 
 
 @command.command()
 @cluster_argument
-@output
+@output_options
 @click.argument("name")
-def get(layout: Layout, output: Output, cluster: str, name: str) -> None:
+def get(layout: Layout, printer: Printer, cluster: str, name: str) -> None:
     """Show one user, with the password."""
-    with opened(layout, cluster) as (databases, uuid):
-        output.show(databases.get_user(uuid, name)["user"], ALONE)
+    with cluster_api(layout, cluster) as (databases, uuid):
+        printer.show(databases.get_user(uuid, name)["user"], DETAIL_COLUMNS)
 
 
 @command.command()
 @cluster_argument
-@output
+@output_options
 @click.argument("name")
-def reset(layout: Layout, output: Output, cluster: str, name: str) -> None:
+def reset(layout: Layout, printer: Printer, cluster: str, name: str) -> None:
     """Give a user a new password; the old one is refused from then on."""
-    with opened(layout, cluster) as (databases, uuid):
-        output.show(databases.reset_auth(uuid, name, {})["user"], ALONE)
+    with cluster_api(layout, cluster) as (databases, uuid):
+        printer.show(databases.reset_auth(uuid, name, {})["user"], DETAIL_COLUMNS)
 
 
 @command.command()
@@ -62,7 +62,7 @@ def reset(layout: Layout, output: Output, cluster: str, name: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete(layout: Layout, cluster: str, name: str, yes: bool) -> None:
     """Delete a user; what it owns becomes the administrator's."""
-    with opened(layout, cluster) as (databases, uuid):
+    with cluster_api(layout, cluster) as (databases, uuid):
         confirm(f"Delete user {name} of cluster {cluster}?", yes)
         databases.delete_user(uuid, name)
         note(f"deleted user {name}")

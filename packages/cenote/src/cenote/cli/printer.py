@@ -12,9 +12,9 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NOTHING = "-"
+EMPTY = "-"
 
-Thing = Mapping[str, Any]
+Item = Mapping[str, Any]
 Columns = dict[str, str]
 """Headings, and the field that stands below each; a dot leads into an object, as in ``connection.host``."""
 
@@ -27,66 +27,66 @@ class CommandError(click.ClickException):
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class Printer:
     """What ``--output`` and ``--field`` have asked for."""
 
     format: str = "table"
     fields: tuple[str, ...] = ()
 
-    def show_all(self, things: Sequence[Thing], columns: Columns) -> None:
-        """Show a list: a line for each thing."""
+    def show_all(self, items: Sequence[Item], columns: Columns) -> None:
+        """Show a list: a line for each item."""
         if self.format == "table":
-            self._rows(things, columns, ())
+            self._rows(items, columns, ())
         elif self.format == "value":
-            self._values(things, columns)
+            self._values(items, columns)
         else:
-            self._document([dict(thing) for thing in things])
+            self._document([dict(item) for item in items])
 
-    def show_more(self, things: Sequence[Thing], columns: Columns, widths: list[int]) -> list[int]:
+    def show_more(self, items: Sequence[Item], columns: Columns, widths: list[int]) -> list[int]:
         """Show the next part of a list without end; ``widths`` are what the last call has returned.
 
-        JSON comes as a line for each thing, YAML as a document.
+        JSON comes as a line for each item, YAML as a document.
         """
         if self.format == "table":
-            return self._rows(things, columns, widths)
-        for thing in things:
+            return self._rows(items, columns, widths)
+        for item in items:
             if self.format == "json":
-                click.echo(json.dumps(thing, ensure_ascii=False))
+                click.echo(json.dumps(item, ensure_ascii=False))
             elif self.format == "yaml":
                 click.echo("---")
-                self._document(dict(thing))
+                self._document(dict(item))
             else:
-                self._values([thing], columns)
+                self._values([item], columns)
         return widths
 
-    def _rows(self, things: Sequence[Thing], columns: Columns, widths: Sequence[int]) -> list[int]:
-        chosen = self._chosen(columns, things)
-        rows = [[_text(_value(thing, path)) or NOTHING for path in chosen.values()] for thing in things]
+    def _rows(self, items: Sequence[Item], columns: Columns, widths: Sequence[int]) -> list[int]:
+        chosen = self._chosen(columns, items)
+        rows = [[_text(_value(item, path)) or EMPTY for path in chosen.values()] for item in items]
         return _table(list(chosen), rows, widths)
 
-    def show(self, thing: Thing, columns: Columns) -> None:
-        """Show one thing: a line for each of its fields."""
+    def show(self, item: Item, columns: Columns) -> None:
+        """Show one item: a line for each of its fields."""
         if self.format == "table":
-            chosen = self._chosen(columns, [thing])
-            _list({heading: _text(_value(thing, path)) or NOTHING for heading, path in chosen.items()})
+            chosen = self._chosen(columns, [item])
+            _list({heading: _text(_value(item, path)) or EMPTY for heading, path in chosen.items()})
         elif self.format == "value":
-            self._values([thing], columns)
+            self._values([item], columns)
         else:
-            self._document(dict(thing))
+            self._document(dict(item))
 
-    def _chosen(self, columns: Columns, things: Sequence[Thing]) -> Columns:
+    def _chosen(self, columns: Columns, items: Sequence[Item]) -> Columns:
         if not self.fields:
             return columns
         for field in self.fields:
-            if things and all(_value(thing, field) is None for thing in things):
-                known = ", ".join(sorted({name for thing in things for name in thing}))
+            if items and all(_value(item, field) is None for item in items):
+                known = ", ".join(sorted({name for item in items for name in item}))
                 raise CommandError(f"there is no field {field!r}; there are {known}")
         return {field: field for field in self.fields}
 
-    def _values(self, things: Sequence[Thing], columns: Columns) -> None:
-        for thing in things:
-            paths = self._chosen(columns, things).values()
-            click.echo("\t".join(_text(_value(thing, path)) for path in paths))
+    def _values(self, items: Sequence[Item], columns: Columns) -> None:
+        for item in items:
+            paths = self._chosen(columns, items).values()
+            click.echo("\t".join(_text(_value(item, path)) for path in paths))
 
     def _document(self, content: object) -> None:
         if self.fields:
@@ -99,11 +99,11 @@ class Output:
             click.echo(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), nl=False)
 
 
-def output(function: F) -> F:
-    """Add ``--output`` and ``--field``, which are handed over as ``output``."""
+def output_options(function: F) -> F:
+    """Add ``--output`` and ``--field``, which are handed over as a ``Printer``."""
 
-    def chosen(context: click.Context, _parameter: click.Parameter, value: str) -> Output:
-        return Output(value, context.meta.get("cenote.fields", ()))
+    def chosen(context: click.Context, _parameter: click.Parameter, value: str) -> Printer:
+        return Printer(value, context.meta.get("cenote.fields", ()))
 
     def keep(context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> None:
         context.meta["cenote.fields"] = value
@@ -119,6 +119,7 @@ def output(function: F) -> F:
     form = click.option(
         "--output",
         "-o",
+        "printer",
         type=click.Choice(["table", "json", "yaml", "value"]),
         default="table",
         callback=chosen,
@@ -141,8 +142,8 @@ def confirm(question: str, yes: bool) -> None:
     click.confirm(question, abort=True, err=True)
 
 
-def _value(thing: Thing, path: str) -> Any:
-    found: Any = thing
+def _value(item: Item, path: str) -> Any:
+    found: Any = item
     for name in path.split("."):
         found = found.get(name) if isinstance(found, Mapping) else None
     return found

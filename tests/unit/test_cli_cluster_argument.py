@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from cenote.cli.named import cluster_of
-from cenote.cli.output import CommandError
+from cenote.cli.cluster_argument import find_cluster
+from cenote.cli.printer import CommandError
 from cenote_client import Client
 
 ID = "9cc10173-e9ea-4176-9dbc-a4cee4c4ff30"
@@ -26,7 +26,7 @@ def found(name_or_id: str) -> tuple[str, list[str]]:
         return httpx.Response(404, json={"id": "not_found", "message": "there is none"})
 
     with Client("token", endpoint="https://x", transport=httpx.MockTransport(answer)) as client:
-        return cluster_of(client, name_or_id)["id"], asked
+        return find_cluster(client, name_or_id)["id"], asked
 
 
 def test_an_id_takes_one_request_for_that_cluster() -> None:

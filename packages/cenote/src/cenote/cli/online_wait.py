@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 1800.0
 
 
-class Progress:
+class StatusLine:
     """Tells on stderr how far it is: one line that changes on a terminal, else a line for each news."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Progress:
 
 def wait_until_online(client: Client, uuid: str) -> Cluster:
     """Wait for a cluster while telling why it is not online yet."""
-    progress = Progress()
+    progress = StatusLine()
     try:
         return client.databases.wait_until_online(uuid, timeout=WAIT_SECONDS, progress=progress)
     finally:

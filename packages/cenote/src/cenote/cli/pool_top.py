@@ -1,6 +1,6 @@
-"""``cenote pool top``: the pools of a cluster as they work, a new picture each second.
+"""``cenote pool top``: the pools of a cluster as they work, a new render each second.
 
-``picture`` is pure: two answers of the API and the time between them in, lines out.
+``render`` is pure: two answers of the API and the time between them in, lines out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from cenote.cli.output import CommandError
+from cenote.cli.printer import CommandError
 
 HEADINGS = ("POOL", "CLIENTS", "WAITING", "SERVERS", "SIZE", "TX/S", "QUERIES/S", "QUERY", "WAIT", "LONGEST")
 _CLEAR, _HOME, _REST = "\033[2J", "\033[H", "\033[J"
@@ -22,13 +22,13 @@ _ALTERNATE, _NORMAL = "\033[?1049h\033[?25l", "\033[?25h\033[?1049l"
 Stats = Mapping[str, Any]
 
 
-def picture(name: str, before: Sequence[Stats], now: Sequence[Stats], seconds: float) -> list[str]:
-    """Return the lines of one picture; rates are those of the ``seconds`` since ``before``."""
+def render(name: str, before: Sequence[Stats], now: Sequence[Stats], seconds: float) -> list[str]:
+    """Return the lines of one render; rates are those of the ``seconds`` since ``before``."""
     earlier = {stats["name"]: stats for stats in before}
     rows = [_row(earlier.get(stats["name"], stats), stats, seconds) for stats in now]
     widths = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
     return [
-        f"{name}: {_room(now)}",
+        f"{name}: {_budget(now)}",
         "",
         *(
             "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
@@ -46,7 +46,7 @@ def watch(ask: Any, name: str, every: float) -> None:
         before, then = ask(), time.monotonic()
         while True:
             now, at = ask(), time.monotonic()
-            _draw(picture(name, before, now, at - then))
+            _draw(render(name, before, now, at - then))
             before, then = now, at
             time.sleep(every)
     except KeyboardInterrupt:
@@ -84,7 +84,7 @@ def _row(before: Stats, now: Stats, seconds: float) -> tuple[str, ...]:
     )
 
 
-def _room(now: Sequence[Stats]) -> str:
+def _budget(now: Sequence[Stats]) -> str:
     if not now:
         return "no pools"
     room = now[0]["cluster"]

@@ -8,7 +8,7 @@ import click
 import pytest
 import yaml
 
-from cenote.cli.output import CommandError, Output, confirm
+from cenote.cli.printer import CommandError, Printer, confirm
 
 THINGS = [
     {"name": "a", "size": 10, "connection": {"host": "localhost"}, "tags": ["x", "y"], "user": None},
@@ -18,24 +18,24 @@ COLUMNS = {"NAME": "name", "HOST": "connection.host", "TAGS": "tags", "USER": "u
 
 
 def test_a_table_has_aligned_columns_and_a_dash_for_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    Output().show_all(THINGS, COLUMNS)
+    Printer().show_all(THINGS, COLUMNS)
     assert capsys.readouterr().out == (
         "NAME    HOST       TAGS  USER\na       localhost  x, y  -\nlonger  db         -     app\n"
     )
 
 
 def test_a_table_of_nothing_has_its_headings(capsys: pytest.CaptureFixture[str]) -> None:
-    Output().show_all([], COLUMNS)
+    Printer().show_all([], COLUMNS)
     assert capsys.readouterr().out == "NAME  HOST  TAGS  USER\n"
 
 
 def test_one_thing_is_a_line_for_each_field(capsys: pytest.CaptureFixture[str]) -> None:
-    Output().show(THINGS[0], {"Name": "name", "Size": "size"})
+    Printer().show(THINGS[0], {"Name": "name", "Size": "size"})
     assert capsys.readouterr().out == "Name  a\nSize  10\n"
 
 
 def test_values_come_bare_with_tabs_between(capsys: pytest.CaptureFixture[str]) -> None:
-    Output("value", ("size", "connection.host", "user")).show_all(THINGS, COLUMNS)
+    Printer("value", ("size", "connection.host", "user")).show_all(THINGS, COLUMNS)
     assert capsys.readouterr().out == "10\tlocalhost\t\n5\tdb\tapp\n"
 
 
@@ -44,24 +44,24 @@ def test_a_document_has_all_that_the_api_answered(
     form: str, read: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert callable(read)
-    Output(form).show_all(THINGS, COLUMNS)
+    Printer(form).show_all(THINGS, COLUMNS)
     assert read(capsys.readouterr().out) == THINGS
-    Output(form).show(THINGS[0], COLUMNS)
+    Printer(form).show(THINGS[0], COLUMNS)
     assert read(capsys.readouterr().out) == THINGS[0]
 
 
 def test_a_field_that_nothing_has_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(CommandError, match="no field 'colour'; there are connection, name, size, tags, user"):
-        Output("value", ("colour",)).show_all(THINGS, COLUMNS)
+        Printer("value", ("colour",)).show_all(THINGS, COLUMNS)
 
 
 def test_fields_of_a_document_are_wrong_usage() -> None:
     with pytest.raises(click.UsageError):
-        Output("json", ("name",)).show_all(THINGS, COLUMNS)
+        Printer("json", ("name",)).show_all(THINGS, COLUMNS)
 
 
 def test_what_a_terminal_would_obey_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    Output().show({"name": "a\x1b[31m\nb"}, {"Name": "name"})
+    Printer().show({"name": "a\x1b[31m\nb"}, {"Name": "name"})
     assert capsys.readouterr().out == "Name  a�[31m�b\n"
 
 

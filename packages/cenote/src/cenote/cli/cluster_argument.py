@@ -10,9 +10,9 @@ from uuid import UUID
 import click
 from click.shell_completion import CompletionItem
 
-from cenote.cli.options import data_dir
-from cenote.cli.output import CommandError
-from cenote.cli.reach import client_for
+from cenote.cli.data_dir import data_dir
+from cenote.cli.printer import CommandError
+from cenote.cli.service_client import client_for
 from cenote.host import programs
 from cenote.model.paths import Layout
 from cenote_client import NotFoundError
@@ -30,29 +30,29 @@ def cluster_argument(function: F) -> F:
     return data_dir(click.argument("cluster", metavar="CLUSTER", shell_complete=_complete)(function))
 
 
-def any_cluster_argument(function: F) -> F:
+def optional_cluster_argument(function: F) -> F:
     """The same where CLUSTER may be left out, for all of them."""
     argument = click.argument("cluster", metavar="[CLUSTER]", required=False, shell_complete=_complete)
     return data_dir(argument(function))
 
 
 @contextmanager
-def opened(layout: Layout, name_or_id: str) -> Iterator[tuple[DatabasesAPI, str]]:
+def cluster_api(layout: Layout, name_or_id: str) -> Iterator[tuple[DatabasesAPI, str]]:
     """Lend the operations of the API, and the id of the cluster of this name or id."""
     with client_for(layout) as client:
-        yield client.databases, cluster_of(client, name_or_id)["id"]
+        yield client.databases, find_cluster(client, name_or_id)["id"]
 
 
-def is_id(text: str) -> bool:
+def is_uuid(text: str) -> bool:
     try:
         return str(UUID(text)) == text.lower()
     except ValueError:
         return False
 
 
-def cluster_of(client: Client, name_or_id: str) -> Cluster:
+def find_cluster(client: Client, name_or_id: str) -> Cluster:
     """Return the cluster of this name or id."""
-    if is_id(name_or_id):
+    if is_uuid(name_or_id):
         with suppress(NotFoundError):  # a name may look like that, too
             return client.databases.get_cluster(name_or_id)["database"]
     for cluster in client.databases.iter_clusters():

@@ -1,4 +1,4 @@
-"""The picture of the pools at work."""
+"""The render of the pools at work."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from cenote.cli.output import CommandError
-from cenote.cli.top import picture, watch
+from cenote.cli.pool_top import render, watch
+from cenote.cli.printer import CommandError
 
 
 def stats(name: str, transactions: int = 0, **fields: Any) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def test_a_picture_has_the_budget_and_a_line_for_each_pool() -> None:
         longest_wait_seconds=1.25,
         average_seconds={"transaction": 0.02, "query": 0.009, "wait": 0.11},
     )
-    lines = picture("backend", [stats("web", 100), stats("jobs")], [busy, stats("jobs")], 2.0)
+    lines = render("backend", [stats("web", 100), stats("jobs")], [busy, stats("jobs")], 2.0)
     assert lines == [
         "backend: 20 of 22 connections given to pools, 2 left",
         "",
@@ -45,12 +45,12 @@ def test_a_picture_has_the_budget_and_a_line_for_each_pool() -> None:
 
 def test_a_pool_that_is_new_or_counts_anew_has_no_rate() -> None:
     for before in ([], [stats("web", 5000)]):
-        line = picture("backend", before, [stats("web", 7)], 1.0)[-1]
+        line = render("backend", before, [stats("web", 7)], 1.0)[-1]
         assert line.split()[5:7] == ["0", "0"]
 
 
 def test_a_cluster_without_pools_says_so() -> None:
-    assert picture("backend", [], [], 1.0)[0] == "backend: no pools"
+    assert render("backend", [], [], 1.0)[0] == "backend: no pools"
 
 
 def test_it_needs_a_terminal() -> None:
