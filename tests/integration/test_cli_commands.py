@@ -1,6 +1,6 @@
-"""The commands that belong to a service, as somebody types them: what they print, and how they end.
+"""The commands that manage a service: their output and exit codes.
 
-Exit codes: 0 done, 1 refused, 2 wrong usage, 3 the service cannot be reached.  An error is one line that says
+Exit codes: 0 done, 1 refused, 2 usage error, 3 service unreachable.  An error is one line that says
 what to do.
 """
 
@@ -103,10 +103,10 @@ def test_a_folder_without_a_service_is_told_apart(running: Service) -> None:
     with server_folder() as folder:
         for command in (("env",), ("token", "list")):
             words = refusal(run_cenote(*command, f"--data-dir={folder}"))
-            assert f"no service has been started in {folder} yet" in words
+            assert f"no service found in {folder}" in words
             assert "cenote serve" in words
         done = run_cenote("stop", f"--data-dir={folder}")
-        assert (done.returncode, done.stdout) == (0, f"nothing of {folder} runs any more; the data is kept\n")
+        assert (done.returncode, done.stdout) == (0, f"All servers in {folder} stopped; data kept\n")
 
 
 # -- token
@@ -135,7 +135,7 @@ def test_a_token_is_shown_once_and_works_until_it_is_revoked(running: Service) -
         assert text not in listed
 
         revoked = ran(running, "token", "revoke", "short-lived")
-        assert re.fullmatch(r"revoked short-lived \([0-9a-f-]{36}\)\n", revoked.stdout)
+        assert re.fullmatch(r"Revoked short-lived \([0-9a-f-]{36}\)\n", revoked.stdout)
         with pytest.raises(AuthenticationError):
             client.databases.list_clusters()
 
@@ -153,15 +153,13 @@ def test_a_token_may_do_what_its_scopes_say(running: Service) -> None:
 
 def test_a_token_that_is_not_there_cannot_be_revoked(running: Service) -> None:
     words = refusal(ran(running, "token", "revoke", "nobody"))
-    assert "there is no token 'nobody'" in words
+    assert "token 'nobody' not found" in words
     assert "cenote token list" in words
 
 
 def test_of_two_tokens_with_one_name_the_id_says_which(running: Service) -> None:
     kept, gone = created_token(running, "twin"), created_token(running, "twin")
-    assert "2 tokens are called 'twin'; give the id of one" in refusal(
-        ran(running, "token", "revoke", "twin")
-    )
+    assert "2 tokens are named 'twin'; specify one by ID" in refusal(ran(running, "token", "revoke", "twin"))
     ids = [row["ID"] for row in rows(running) if row["NAME"] == "twin"]
     assert len({UUID(id) for id in ids}) == 2
     assert ran(running, "token", "revoke", ids[1]).returncode == 0

@@ -53,7 +53,7 @@ def test_on_a_machine_that_has_everything_it_says_what_and_where(folder: Path) -
     done = run_cenote("doctor", f"--data-dir={folder}")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[-1] == "all is there"
+    assert lines[-1] == "All dependencies found"
     for name in ("PostgreSQL", "PgBouncer", "etcd", "servers run as"):
         assert any(line.startswith(f"ok       {name}") for line in lines)
 
@@ -62,9 +62,9 @@ def test_a_pooler_that_is_too_old_is_named_with_what_mends_it(folder: Path) -> N
     old = script(folder / "pgbouncer", "echo PgBouncer 1.18.0")
     done = run_cenote("doctor", f"--data-dir={folder}", f"--pgbouncer={old}")
     assert done.returncode == 1
-    assert f"missing  no PgBouncer 1.21 or newer was found ({old} is 1.18.0)" in done.stdout
-    assert "to mend it: make setup" in done.stdout
-    assert "all is there" not in done.stdout
+    assert f"error    PgBouncer 1.21 or newer not found ({old} is 1.18.0)" in done.stdout
+    assert "fix: make setup" in done.stdout
+    assert "All dependencies found" not in done.stdout
 
 
 @pytest.mark.parametrize("text", ["exit 1", "echo what", "kill $$"])
@@ -78,17 +78,17 @@ def test_a_pooler_that_cannot_be_run_is_named(folder: Path, text: str) -> None:
 def test_what_is_missing_is_named_with_the_command_that_installs_it(folder: Path) -> None:
     done = without_programs("doctor", f"--data-dir={folder}")
     assert done.returncode == 1
-    assert "missing  no PostgreSQL 13 or newer was found" in done.stdout
-    assert "missing  no etcd 3.4 or newer was found" in done.stdout
-    assert done.stdout.count("to mend it: ") == 2
+    assert "error    PostgreSQL 13 or newer not found" in done.stdout
+    assert "error    etcd 3.4 or newer not found" in done.stdout
+    assert done.stdout.count("fix: ") == 2
     assert "ok       PgBouncer" in done.stdout
 
 
 def test_a_service_does_not_begin_what_it_cannot_go_on_with(folder: Path) -> None:
     done = without_programs("serve", f"--data-dir={folder}", "--port=0")
     assert done.returncode == 1
-    assert "no PostgreSQL 13 or newer was found; to mend it: " in done.stderr
-    assert "no etcd 3.4 or newer was found; to mend it: " in done.stderr
+    assert "PostgreSQL 13 or newer not found; fix: " in done.stderr
+    assert "etcd 3.4 or newer not found; fix: " in done.stderr
     assert list(folder.iterdir()) == []
     assert processes.below(folder) == []
 

@@ -1,4 +1,4 @@
-"""``cenote quickstart``: all that somebody needs who has just cloned the repository, and no secret told."""
+"""``cenote quickstart``: a first run and a second one, and that no secret leaks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.ports import free_range
 from tests.support.service import CENOTE, clean_environment, exports_of, run_cenote
 from tests.support.waiting import wait_until
 
-LAST_LINE = "Ctrl-C ends the service"
+LAST_LINE = "Press Ctrl-C to stop the service"
 SECRETS_OF_FILES = ("PRIVATE KEY", "cenote_v1_")
 
 
@@ -124,8 +124,8 @@ def export_lines(shown: Shown) -> list[str]:
 
 
 def test_the_first_run_creates_a_cluster_and_a_pool_and_shows_them(twice: Twice) -> None:
-    assert "creating cluster backend" in twice.first.text
-    assert "creating pool backend-pool" in twice.first.text
+    assert "Creating cluster backend" in twice.first.text
+    assert "Creating pool backend-pool" in twice.first.text
     pool = twice.first.pool
     assert (pool["name"], pool["user"], pool["mode"], pool["db"]) == (
         "backend-pool",
@@ -137,7 +137,7 @@ def test_the_first_run_creates_a_cluster_and_a_pool_and_shows_them(twice: Twice)
 
 
 def test_the_second_run_creates_nothing_and_shows_the_same(twice: Twice) -> None:
-    assert "creating" not in twice.second.text
+    assert "Creating" not in twice.second.text
     assert twice.first.pool == twice.second.pool
     assert twice.first.line("client.databases") == twice.second.line("client.databases")
     assert export_lines(twice.first) == export_lines(twice.second)
@@ -162,7 +162,7 @@ def test_ctrl_c_is_an_end_without_an_error_and_the_databases_go_on(twice: Twice)
 def test_no_process_has_a_secret_among_its_arguments(twice: Twice) -> None:
     known = secrets(twice)
     assert all(len(secret) > 10 for secret in known)
-    # psql above had the password, as whoever copies that line has; it had ended by then.
+    # psql above had the password in its arguments, as the printed line does; it had ended by then.
     assert [line for line in twice.command_lines if any(secret in line for secret in known)] == []
     assert any("pgbouncer.ini" in line for line in twice.command_lines)
 

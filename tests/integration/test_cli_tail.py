@@ -133,7 +133,7 @@ def test_a_deleted_cluster_is_found_in_the_trail_by_its_id(running: Service) -> 
     assert f"DELETE /v2/databases/{id}" in shown
     done = ran(running, "events", "gone")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "there is no cluster 'gone'" in done.stderr
+    assert "cluster 'gone' not found" in done.stderr
 
 
 def test_who_is_no_administrator_is_refused_in_a_line(running: Service) -> None:

@@ -133,7 +133,7 @@ def test_stop_ends_everything_and_the_next_start_brings_it_back_with_the_data() 
 def test_stopping_what_does_not_run_is_no_error() -> None:
     with service() as stopped:
         stopped.stop()
-        assert "nothing of" in stopped.cenote("stop")
+        assert "stopped; data kept" in stopped.cenote("stop")
 
 
 def test_a_first_start_that_is_killed_is_made_good_by_the_next() -> None:

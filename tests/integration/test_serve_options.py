@@ -43,7 +43,10 @@ def test_a_certificate_of_ones_own_is_shown_instead_of_ours() -> None:
 def test_a_certificate_without_its_key_is_refused_with_words() -> None:
     with server_folder() as folder:
         refused = run_cenote("serve", f"--data-dir={folder}", "--port=0", f"--tls-cert={folder / 'api.crt'}")
-        assert (refused.returncode, refused.stderr) == (1, "cenote: --tls-cert and --tls-key go together\n")
+        assert (refused.returncode, refused.stderr) == (
+            1,
+            "cenote: --tls-cert and --tls-key must be given together\n",
+        )
 
 
 def test_a_certificate_that_cannot_be_read_is_named_and_nothing_is_started() -> None:
@@ -110,7 +113,7 @@ def test_a_host_that_is_no_address_is_refused_with_words() -> None:
     with server_folder() as folder:
         refused = run_cenote("serve", f"--data-dir={folder}", "--host=nowhere.example.test")
         assert refused.returncode == 1
-        assert "--host takes an address of this machine" in refused.stderr
+        assert "--host must be an IP address of this machine" in refused.stderr
 
 
 def test_port_0_takes_a_free_port_and_the_environment_names_it() -> None:

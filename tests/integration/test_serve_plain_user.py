@@ -80,7 +80,7 @@ def test_a_plain_user_cannot_choose_whom_the_servers_run_as(running: Service) ->
 def test_a_plain_user_is_told_what_there_is(running: Service) -> None:
     told = running.cenote("doctor")
     assert f"ok       servers run as {USER}" in told
-    assert told.endswith("all is there\n")
+    assert told.endswith("All dependencies found\n")
 
 
 @pytest.mark.parametrize(("command", "name"), [("env", "admin-token"), ("stop", "serve.lock")])

@@ -1,4 +1,4 @@
-"""Finding a cluster by what somebody typed, with as few requests as it takes."""
+"""Looking up a cluster by name or ID, with as few requests as possible."""
 
 from __future__ import annotations
 
@@ -43,6 +43,6 @@ def test_a_name_that_looks_like_an_id_is_found_all_the_same() -> None:
 
 
 @pytest.mark.parametrize("text", ["nobody", "11111111-1111-4111-8111-111111111111"])
-def test_what_is_not_there_is_said_in_words(text: str) -> None:
+def test_an_unknown_cluster_is_refused_with_the_command_that_lists_them(text: str) -> None:
     with pytest.raises(CommandError, match="cenote cluster list"):
         found(text)

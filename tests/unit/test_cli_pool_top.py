@@ -1,4 +1,4 @@
-"""The render of the pools at work."""
+"""The frames of ``cenote pool top``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_picture_has_the_budget_and_a_line_for_each_pool() -> None:
     )
     lines = render("backend", [stats("web", 100), stats("jobs")], [busy, stats("jobs")], 2.0)
     assert lines == [
-        "backend: 20 of 22 connections given to pools, 2 left",
+        "backend: 20 of 22 connections allocated to pools, 2 available",
         "",
         "POOL  CLIENTS  WAITING  SERVERS  SIZE  TX/S  QUERIES/S   QUERY      WAIT  LONGEST",
         "web        14        3       10    10   100        200  9.0 ms  110.0 ms    1.2 s",

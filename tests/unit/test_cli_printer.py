@@ -1,4 +1,4 @@
-"""How answers are shown: to people, and to programs."""
+"""The output formats of the command line."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def test_a_document_has_all_that_the_api_answered(
 
 
 def test_a_field_that_nothing_has_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(CommandError, match="no field 'colour'; there are connection, name, size, tags, user"):
+    with pytest.raises(
+        CommandError, match="unknown field 'colour'; available fields: connection, name, size, tags, user"
+    ):
         Printer("value", ("colour",)).show_all(THINGS, COLUMNS)
 
 
@@ -66,6 +68,6 @@ def test_what_a_terminal_would_obey_is_not_printed(capsys: pytest.CaptureFixture
 
 
 def test_nothing_is_destroyed_where_there_is_nobody_to_ask() -> None:
-    with pytest.raises(CommandError, match="add --yes"):
+    with pytest.raises(CommandError, match="Re-run with --yes"):
         confirm("Delete it?", yes=False)
     confirm("Delete it?", yes=True)

@@ -1,4 +1,4 @@
-"""Which networks logs may be sent to, as the options of ``cenote serve`` and the environment say it."""
+"""The networks open to log sinks, from the options of ``cenote serve`` and the environment."""
 
 from __future__ import annotations
 
@@ -31,4 +31,4 @@ def test_networks_are_opened_by_options_or_by_the_environment() -> None:
 def test_what_is_no_network_is_refused(text: str) -> None:
     shown = CliRunner().invoke(show, [f"--log-sink-allow={text}"])
     assert shown.exit_code == 2
-    assert "is no network, such as 127.0.0.1/32" in shown.output
+    assert "is not a network such as 127.0.0.1/32" in shown.output

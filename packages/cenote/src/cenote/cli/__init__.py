@@ -1,6 +1,6 @@
-"""The command line: one module for each noun.
+"""The command line: one module for each command.
 
-A module is imported when its command is used, so that ``cenote --help`` does not wait for a server's imports.
+A module is imported when its command is run, so that ``cenote --help`` does not pay for the server's imports.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ import cenote_client
 from cenote import __version__
 from cenote.errors import CenoteError
 
-# Command: the module that has it as ``command``, and what it does.
+# Command: the module that defines it as ``command``, and its summary.
 _COMMANDS = {
-    "audit": ("audit", "Show who has changed what, and what was refused."),
+    "audit": ("audit", "Show the audit log: changes and rejected requests."),
     "ca": ("ca", "Print the CA certificate of a cluster."),
     "cluster": ("cluster", "Create, list, resize, configure and delete clusters."),
-    "completion": ("completion", "Print the completion for a shell."),
+    "completion": ("completion", "Print a shell completion script."),
     "db": ("db", "Create, list and delete databases."),
-    "doctor": ("doctor", "Say what this machine lacks, and what mends it."),
-    "env": ("env", "Print the shell exports that point pydo, doctl and Terraform here."),
-    "events": ("events", "Show what has happened to clusters."),
-    "firewall": ("firewall", "List, add and remove the trusted sources of a cluster."),
-    "options": ("offered_options", "Show the versions, sizes and regions that a cluster can have."),
-    "pool": ("pool", "Create, list, watch, change and delete connection pools."),
-    "psql": ("psql", "Open psql on a cluster, or through one of its pools."),
-    "quickstart": ("quickstart", "Serve, with a first cluster and pool, and show how to reach them."),
-    "serve": ("serve", "Serve the API and run its clusters on this machine."),
-    "stop": ("stop", "Stop the service and every server that it has started."),
+    "doctor": ("doctor", "Check this machine for missing or outdated programs."),
+    "env": ("env", "Print environment variables for pydo, doctl and Terraform."),
+    "events": ("events", "Show cluster events."),
+    "firewall": ("firewall", "List, add and remove trusted sources."),
+    "options": ("offered_options", "List available PostgreSQL versions, sizes and regions."),
+    "pool": ("pool", "Create, list, monitor, update and delete connection pools."),
+    "psql": ("psql", "Open psql on a cluster or one of its pools."),
+    "quickstart": ("quickstart", "Start the service with a sample cluster and pool."),
+    "serve": ("serve", "Start the service: the API and this machine's clusters."),
+    "stop": ("stop", "Stop the service and all servers it started."),
     "token": ("token", "Create, list and revoke API tokens."),
-    "uri": ("uri", "Print where to connect, as drivers and frameworks want it."),
-    "user": ("user", "Create, list and delete users, and reset their passwords."),
+    "uri": ("uri", "Print a connection string for a driver or framework."),
+    "user": ("user", "Create, list and delete users; reset passwords."),
 }
 
 
@@ -55,13 +55,16 @@ class _Commands(click.Group):
 @click.command(cls=_Commands)
 @click.version_option(__version__, prog_name="cenote")
 def cli() -> None:
-    """Managed PostgreSQL on your own machines, with the API that your tools already speak."""
+    """Manage PostgreSQL clusters on your own machines, with a DigitalOcean-compatible API.
+
+    CLUSTER is the name or ID of a cluster.  Run 'cenote COMMAND --help' for details of a command.
+    """
 
 
 def main() -> None:
-    """Run a command; what goes wrong on purpose becomes a line on stderr and an exit code.
+    """Run a command; expected errors become one line on stderr and an exit code.
 
-    1: refused; 2: the command line is wrong (click's own); 3: the service cannot be reached.
+    1: refused; 2: usage error (click's own); 3: the service is unreachable.
     """
     try:
         cli(standalone_mode=True)

@@ -1,4 +1,4 @@
-"""``cenote audit``: who has changed what, and whose calls were refused."""
+"""``cenote audit``: the audit log of the service or of one cluster."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ COLUMNS = {
 @output_options
 @tail.tail_options
 def command(layout: Layout, printer: Printer, cluster: str | None, lines: int, follow: bool) -> None:
-    """Show who has changed what, and whose calls were refused with which code; a token for that is an
-    administrator's.
+    """Show the audit log: changes, and rejected requests with their status codes.
 
-    With CLUSTER, of one cluster; of one that was deleted, by its id.
+    Without CLUSTER, show all clusters; give a deleted cluster by its ID.  Requires a token with the scope
+    cenote:admin.
     """
     with client_for(layout) as client:
         uuid = cluster if cluster is None or is_uuid(cluster) else find_cluster(client, cluster)["id"]

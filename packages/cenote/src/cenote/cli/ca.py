@@ -1,4 +1,4 @@
-"""``cenote ca``: the certificate that clients of a cluster trust."""
+"""``cenote ca``: the CA certificate of a cluster."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ def ca_certificate(client: Client, uuid: str) -> str:
 @click.command()
 @cluster_argument
 def command(layout: Layout, cluster: str) -> None:
-    """Print the CA certificate of a cluster, in PEM: for sslrootcert, with sslmode=verify-full."""
+    """Print the CA certificate of a cluster in PEM format.
+
+    Use it as sslrootcert with sslmode=verify-full.
+    """
     with client_for(layout) as client:
         click.echo(ca_certificate(client, find_cluster(client, cluster)["id"]), nl=False)

@@ -1,4 +1,4 @@
-"""``cenote cluster``: create, list, get, resize, configure and delete clusters; read their logs."""
+"""``cenote cluster``: create, list, get, resize, configure and delete clusters; show their logs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ DETAIL_COLUMNS = {
 
 @click.group()
 def command() -> None:
-    """Create, list, resize, configure and delete clusters; read their logs."""
+    """Create, list, resize, configure and delete clusters; show their logs."""
 
 
 command.add_command(logs)
@@ -54,11 +54,19 @@ command.add_command(logs)
 @data_dir
 @output_options
 @click.argument("name")
-@click.option("--size", default=DEFAULT_SIZE, show_default=True, help="'cenote options' shows all.")
-@click.option("--version", help="Major version of PostgreSQL.  [default: the newest that is installed]")
-@click.option("--region", default=DEFAULT_REGION, show_default=True, help="A label.")
-@click.option("--tag", "tags", multiple=True, help="May be given several times.")
-@click.option("--no-wait", is_flag=True, help="Leave at once, while it is being created.")
+@click.option(
+    "--size",
+    metavar="SIZE",
+    default=DEFAULT_SIZE,
+    show_default=True,
+    help="Size; 'cenote options' lists all.",
+)
+@click.option("--version", metavar="MAJOR", help="PostgreSQL major version.  [default: newest installed]")
+@click.option(
+    "--region", metavar="REGION", default=DEFAULT_REGION, show_default=True, help="Region, a label only."
+)
+@click.option("--tag", "tags", metavar="TAG", multiple=True, help="Tag; repeatable.")
+@click.option("--no-wait", is_flag=True, help="Do not wait until the cluster is online.")
 def create(
     layout: Layout,
     printer: Printer,
@@ -78,27 +86,27 @@ def create(
         if not no_wait:
             made = wait_until_online(client, made["id"])
         printer.show(made, DETAIL_COLUMNS)
-        note(f"'cenote psql {name}' connects, 'cenote uri {name}' tells where to")
+        note(f"Connect with 'cenote psql {name}'; get the connection string with 'cenote uri {name}'")
 
 
 @command.command("list")
 @data_dir
 @output_options
-@click.option("--tag", help="Only those with this tag.")
+@click.option("--tag", metavar="TAG", help="List only clusters with this tag.")
 def list_(layout: Layout, printer: Printer, tag: str | None) -> None:
-    """List all clusters."""
+    """List clusters."""
     with client_for(layout) as client:
         found = list(client.databases.iter_clusters(tag_name=tag))
         printer.show_all(found, LIST_COLUMNS)
         if not found and tag is None:
-            note("there are no clusters yet; 'cenote cluster create NAME' makes one")
+            note("No clusters. Create one with 'cenote cluster create NAME'")
 
 
 @command.command()
 @cluster_argument
 @output_options
 def get(layout: Layout, printer: Printer, cluster: str) -> None:
-    """Show one cluster."""
+    """Show the details of a cluster."""
     with client_for(layout) as client:
         printer.show(find_cluster(client, cluster), DETAIL_COLUMNS)
 
@@ -106,10 +114,10 @@ def get(layout: Layout, printer: Printer, cluster: str) -> None:
 @command.command()
 @cluster_argument
 @click.argument("size")
-@click.option("--storage-mib", type=int, help="Storage, when it is to be more than the size brings.")
-@click.option("--no-wait", is_flag=True, help="Leave at once, while it is being resized.")
+@click.option("--storage-mib", metavar="MIB", type=int, help="Storage in MiB.  [default: that of the size]")
+@click.option("--no-wait", is_flag=True, help="Do not wait until the resize is done.")
 def resize(layout: Layout, cluster: str, size: str, storage_mib: int | None, no_wait: bool) -> None:
-    """Give a cluster another size; clients of its pools stay connected."""
+    """Change the size of a cluster; clients of its pools stay connected."""
     with client_for(layout) as client:
         found = find_cluster(client, cluster)
         body: Any = {"size": size, "num_nodes": found["num_nodes"]}
@@ -117,7 +125,7 @@ def resize(layout: Layout, cluster: str, size: str, storage_mib: int | None, no_
         client.databases.update_cluster_size(found["id"], body)
         if not no_wait:
             wait_until_online(client, found["id"])
-        note(f"cluster {found['name']} {'gets' if no_wait else 'has'} size {size}")
+        note(f"{'Resizing' if no_wait else 'Resized'} cluster {found['name']} to {size}")
 
 
 @command.command()
@@ -125,9 +133,10 @@ def resize(layout: Layout, cluster: str, size: str, storage_mib: int | None, no_
 @output_options
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE]…")
 def config(layout: Layout, printer: Printer, cluster: str, settings: tuple[str, ...]) -> None:
-    """Show the configuration, or change some of it: work_mem=16 pgbouncer.server_idle_timeout=60.
+    """Show the configuration of a cluster, or change parameters.
 
-    A value is taken as JSON where it is JSON (16, true, ["a"]), else as a text.
+    Example: work_mem=16 pgbouncer.server_idle_timeout=60.  Values are parsed
+    as JSON (16, true, ["a"]); anything else is a string.
     """
     with client_for(layout) as client:
         uuid = find_cluster(client, cluster)["id"]
@@ -139,14 +148,14 @@ def config(layout: Layout, printer: Printer, cluster: str, settings: tuple[str, 
 
 @command.command()
 @cluster_argument
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
 def delete(layout: Layout, cluster: str, yes: bool) -> None:
-    """Delete a cluster with all its data."""
+    """Delete a cluster and all its data."""
     with client_for(layout) as client:
         found = find_cluster(client, cluster)
-        confirm(f"Delete cluster {found['name']} ({found['id']}) with all its data?", yes)
+        confirm(f"Delete cluster {found['name']} ({found['id']}) and all its data?", yes)
         client.databases.destroy_cluster(found["id"])
-        note(f"deleted cluster {found['name']}")
+        note(f"Deleted cluster {found['name']}")
 
 
 def _configuration(settings: tuple[str, ...]) -> dict[str, Any]:
@@ -154,7 +163,7 @@ def _configuration(settings: tuple[str, ...]) -> dict[str, Any]:
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals or not name:
-            raise click.UsageError(f"{setting!r} is not KEY=VALUE")
+            raise click.UsageError(f"{setting!r} is not of the form KEY=VALUE")
         inner, outer = wanted, name.split(".")
         for step in outer[:-1]:
             inner = inner.setdefault(step, {})

@@ -1,4 +1,4 @@
-"""Clusters by name or id, on the command line and in the shell's completion."""
+"""The argument CLUSTER: looked up by name or ID, and completed in the shell."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def cluster_argument(function: F) -> F:
-    """Add ``--data-dir`` and the argument CLUSTER, a name or an id."""
+    """Add ``--data-dir`` and the argument CLUSTER, a name or an ID."""
     return data_dir(click.argument("cluster", metavar="CLUSTER", shell_complete=_complete)(function))
 
 
 def optional_cluster_argument(function: F) -> F:
-    """The same where CLUSTER may be left out, for all of them."""
+    """Add ``--data-dir`` and an optional CLUSTER; without it the command applies to all clusters."""
     argument = click.argument("cluster", metavar="[CLUSTER]", required=False, shell_complete=_complete)
     return data_dir(argument(function))
 
 
 @contextmanager
 def cluster_api(layout: Layout, name_or_id: str) -> Iterator[tuple[DatabasesAPI, str]]:
-    """Lend the operations of the API, and the id of the cluster of this name or id."""
+    """Open a client; yield its database operations and the ID of the cluster with this name or ID."""
     with client_for(layout) as client:
         yield client.databases, find_cluster(client, name_or_id)["id"]
 
@@ -51,14 +51,14 @@ def is_uuid(text: str) -> bool:
 
 
 def find_cluster(client: Client, name_or_id: str) -> Cluster:
-    """Return the cluster of this name or id."""
+    """Return the cluster with this name or ID, or raise CommandError."""
     if is_uuid(name_or_id):
-        with suppress(NotFoundError):  # a name may look like that, too
+        with suppress(NotFoundError):  # a name may look like an ID
             return client.databases.get_cluster(name_or_id)["database"]
     for cluster in client.databases.iter_clusters():
         if cluster["name"] == name_or_id:
             return cluster
-    raise CommandError(f"there is no cluster {name_or_id!r}; 'cenote cluster list' shows all")
+    raise CommandError(f"cluster {name_or_id!r} not found; list clusters with 'cenote cluster list'")
 
 
 def _complete(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:

@@ -1,4 +1,4 @@
-"""``cenote completion``: the lines that teach a shell to complete our commands and clusters."""
+"""``cenote completion``: a shell completion script for commands, options and cluster names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from click.shell_completion import get_completion_class
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> None:
-    """Print the completion for a shell: eval "$(cenote completion bash)"."""
+    """Print a shell completion script.
+
+    For bash and zsh: eval "$(cenote completion bash)".  For fish: cenote completion fish | source.
+    """
     from cenote.cli import cli
 
     kind = get_completion_class(shell)

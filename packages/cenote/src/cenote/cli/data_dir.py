@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""The option ``--data-dir`` of every command."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def data_dir(function: F) -> F:
-    """Add ``--data-dir``, which is handed over as a ``Layout``."""
+    """Add ``--data-dir``, passed to the command as a ``Layout``."""
     option = click.option(
         "--data-dir",
         "layout",
+        metavar="DIR",
         type=click.Path(file_okay=False, path_type=Path),
         envvar="CENOTE_DATA_DIR",
         default=programs.default_data_dir,
         show_default="/var/lib/cenote as root, else ~/.local/share/cenote",
         callback=lambda _context, _parameter, value: Layout(value.absolute()),
-        help="Where everything of the service stands.",
+        show_envvar=True,
+        help="Data directory of the service.",
     )
     return option(function)

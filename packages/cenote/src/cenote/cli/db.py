@@ -25,7 +25,7 @@ def command() -> None:
 @cluster_argument
 @output_options
 @click.argument("name")
-@click.option("--owner", help="The user who may do everything in it.  [default: doadmin]")
+@click.option("--owner", metavar="USER", help="Owner of the database.  [default: doadmin]")
 def create(layout: Layout, printer: Printer, cluster: str, name: str, owner: str | None) -> None:
     """Create a database."""
     wanted: DatabaseCreate = {"name": name}
@@ -47,10 +47,10 @@ def list_(layout: Layout, printer: Printer, cluster: str) -> None:
 @command.command()
 @cluster_argument
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
 def delete(layout: Layout, cluster: str, name: str, yes: bool) -> None:
-    """Delete a database with all its data."""
+    """Delete a database and all its data."""
     with cluster_api(layout, cluster) as (databases, uuid):
-        confirm(f"Delete database {name} of cluster {cluster} with all its data?", yes)
+        confirm(f"Delete database {name} of cluster {cluster} and all its data?", yes)
         databases.delete(uuid, name)
-        note(f"deleted database {name}")
+        note(f"Deleted database {name}")

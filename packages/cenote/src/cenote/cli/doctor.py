@@ -1,4 +1,4 @@
-"""``cenote doctor``."""
+"""``cenote doctor``: checks that this machine has the programs and the account a service needs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,24 @@ from cenote.server.settings import ServeSettings
 
 @click.command()
 @data_dir
-@click.option("--postgres-dir", multiple=True, type=click.Path(path_type=Path), help="A further PostgreSQL.")
-@click.option("--pgbouncer", type=click.Path(path_type=Path), help="The PgBouncer to use.")
+@click.option(
+    "--postgres-dir",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="PostgreSQL installation outside the standard locations; repeatable.",
+)
+@click.option(
+    "--pgbouncer",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="PgBouncer program to use.",
+)
 def command(layout: Layout, postgres_dir: tuple[Path, ...], pgbouncer: Path | None) -> None:
-    """Say what was found, what is missing or too old, and the command that mends it."""
+    """Check this machine for missing or outdated programs.
+
+    Lists each problem with the command that fixes it, and exits with 1 if there is any.
+    """
     found = programs.find(postgres_dirs=postgres_dir, pgbouncer=pgbouncer, data_dir=layout.data_dir)
     for install in found.postgres.values():
         click.echo(f"ok       PostgreSQL {install.version} in {install.bin}")
@@ -33,10 +47,10 @@ def command(layout: Layout, postgres_dir: tuple[Path, ...], pgbouncer: Path | No
         layout.check()
     except Misconfigured as error:
         problems.append((error.message, ""))
-    for what, mends in problems:
-        click.echo(f"missing  {what}")
-        if mends:
-            click.echo(f"         to mend it: {mends}")
+    for what, fix in problems:
+        click.echo(f"error    {what}")
+        if fix:
+            click.echo(f"         fix: {fix}")
     if problems:
         sys.exit(1)
-    click.echo("all is there")
+    click.echo("All dependencies found")

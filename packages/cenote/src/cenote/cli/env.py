@@ -1,4 +1,4 @@
-"""``cenote env``: the shell exports that point other programs at this service."""
+"""``cenote env``: environment variables that point other programs at this service."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from cenote.model.paths import Layout
 
 
 def exports(layout: Layout) -> dict[str, str]:
-    """Return the variables for pydo, doctl, Terraform and most programs that speak TLS.
+    """Return the environment variables for pydo, doctl, Terraform and most TLS clients.
 
-    Misconfigured when no service has been started from this data directory, or its files are another user's.
+    Raises Misconfigured when the data directory has no service, or is not readable by this user.
     """
     try:
         url = layout.address.read_text().strip()
         token = layout.admin_token.read_text().strip()
     except FileNotFoundError:
         raise Misconfigured(
-            f"no service has been started in {layout.data_dir} yet; start one with 'cenote serve', "
-            "or name its folder with --data-dir"
+            f"no service found in {layout.data_dir}; start one with 'cenote serve', or set --data-dir"
         ) from None
     except PermissionError as error:
         raise Misconfigured(f"{error.filename} belongs to another user; run this as that user") from None
@@ -33,7 +32,7 @@ def exports(layout: Layout) -> dict[str, str]:
     }
     if layout.bundle.exists():
         variables |= {
-            # These two take the place of the system's certificates, so their file has those as well.
+            # These two replace the system's certificates, so their file contains those as well.
             "SSL_CERT_FILE": str(layout.bundle),
             "REQUESTS_CA_BUNDLE": str(layout.bundle),
             "NODE_EXTRA_CA_CERTS": str(layout.authority),
@@ -48,5 +47,8 @@ def lines(layout: Layout) -> str:
 @click.command()
 @data_dir
 def command(layout: Layout) -> None:
-    """Print shell exports for pydo, doctl and Terraform: eval "$(cenote env)"."""
+    """Print environment variables for pydo, doctl and Terraform as shell exports.
+
+    Apply them with: eval "$(cenote env)".
+    """
     click.echo(lines(layout))

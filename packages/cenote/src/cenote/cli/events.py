@@ -1,4 +1,4 @@
-"""``cenote events``: what has happened to clusters."""
+"""``cenote events``: the events of one cluster or of all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLUMNS = {"WHEN": "create_time", "EVENT": "event_type", "CLUSTER": "cluster_nam
 @output_options
 @tail.tail_options
 def command(layout: Layout, printer: Printer, cluster: str | None, lines: int, follow: bool) -> None:
-    """Show what has happened to a cluster, or to all that there are."""
+    """Show the events of a cluster, or of all clusters."""
     with client_for(layout) as client:
         uuid = None if cluster is None else find_cluster(client, cluster)["id"]
 

@@ -1,4 +1,4 @@
-"""``cenote firewall``: who may connect to a cluster."""
+"""``cenote firewall``: the trusted sources of a cluster."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from cenote.model.paths import Layout
 if TYPE_CHECKING:
     from cenote_client._sync.databases_api import DatabasesAPI
 
+OPEN = "No trusted sources: open to all addresses (password required)"
 LIST_COLUMNS = {"TYPE": "type", "VALUE": "value", "DESCRIPTION": "description", "CREATED": "created_at"}
 
 
@@ -26,20 +27,26 @@ def command() -> None:
 @cluster_argument
 @output_options
 def list_(layout: Layout, printer: Printer, cluster: str) -> None:
-    """List the trusted sources; without any, everybody may connect."""
+    """List trusted sources.
+
+    A cluster without trusted sources is open to all addresses (password required).
+    """
     with cluster_api(layout, cluster) as (databases, uuid):
         rules = _rules(databases, uuid)
         printer.show_all(rules, LIST_COLUMNS)
         if not rules:
-            note("no trusted sources: everybody who has a password may connect")
+            note(OPEN)
 
 
 @command.command()
 @cluster_argument
 @click.argument("sources", nargs=-1, required=True, metavar="ADDRESS…")
-@click.option("--description", default="", help="What it is, for people.")
+@click.option("--description", default="", help="Description of the sources.")
 def add(layout: Layout, cluster: str, sources: tuple[str, ...], description: str) -> None:
-    """Let addresses or networks connect, such as 192.0.2.7 or 2001:db8::/32; from then on nobody else may."""
+    """Add trusted sources: addresses or networks, such as 192.0.2.7 or 2001:db8::/32.
+
+    Connections from all other addresses are rejected.
+    """
     with cluster_api(layout, cluster) as (databases, uuid):
         added = [{"type": "ip_addr", "value": source, "description": description} for source in sources]
         _replace(databases, uuid, [*_rules(databases, uuid), *added])
@@ -48,19 +55,21 @@ def add(layout: Layout, cluster: str, sources: tuple[str, ...], description: str
 @command.command()
 @cluster_argument
 @click.argument("sources", nargs=-1, required=True, metavar="ADDRESS…")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
 def remove(layout: Layout, cluster: str, sources: tuple[str, ...], yes: bool) -> None:
-    """Remove sources; who is connected from there is disconnected."""
+    """Remove trusted sources and disconnect their clients."""
     with cluster_api(layout, cluster) as (databases, uuid):
         rules = _rules(databases, uuid)
         unknown = sorted(set(sources) - {rule["value"] for rule in rules})
         if unknown:
             raise CommandError(
-                f"{unknown[0]} is no trusted source; 'cenote firewall list {cluster}' shows all"
+                f"{unknown[0]} is not a trusted source; list them with 'cenote firewall list {cluster}'"
             )
         left = [rule for rule in rules if rule["value"] not in sources]
         if not left:
-            confirm("These are the last ones: without any, everybody may connect.  Go on?", yes)
+            confirm(
+                "No trusted source would be left: the cluster would be open to all addresses. Continue?", yes
+            )
         _replace(databases, uuid, left)
 
 
@@ -71,4 +80,4 @@ def _rules(databases: DatabasesAPI, uuid: str) -> list[Any]:
 def _replace(databases: DatabasesAPI, uuid: str, rules: Sequence[Any]) -> None:
     databases.update_firewall_rules(uuid, {"rules": list(rules)})
     count = len(rules)
-    note(f"{count} trusted source{'' if count == 1 else 's'} now" if count else "everybody may connect now")
+    note(f"Trusted sources: {count}" if count else OPEN)

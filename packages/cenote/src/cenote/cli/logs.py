@@ -1,4 +1,4 @@
-"""``cenote cluster logs``: what the servers of a cluster have to say."""
+"""``cenote cluster logs``: the log of a cluster's PostgreSQL or PgBouncer."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from cenote.model.paths import Layout
 if TYPE_CHECKING:
     from cenote_client.types import LogMessage, LogSource
 
-_POLL_SECONDS = 1.0  # seconds
-_MAX_LINES = 1_000  # lines of one answer
+_POLL_SECONDS = 1.0
+_MAX_LINES = 1_000  # lines per response
 
 
 @click.command()
@@ -27,12 +27,19 @@ _MAX_LINES = 1_000  # lines of one answer
     type=click.Choice(["postgres", "pgbouncer"]),
     default="postgres",
     show_default=True,
-    help="Whose log.",
+    help="Server whose log is shown.",
 )
-@click.option("--lines", type=click.IntRange(1, _MAX_LINES), default=100, show_default=True, help="How many.")
-@click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@click.option(
+    "--lines",
+    metavar="N",
+    type=click.IntRange(1, _MAX_LINES),
+    default=100,
+    show_default=True,
+    help="Number of messages.",
+)
+@click.option("--follow", is_flag=True, help="Print new messages as they arrive, until Ctrl-C.")
 def logs(layout: Layout, cluster: str, source: str, lines: int, follow: bool) -> None:
-    """Print the newest messages of PostgreSQL or PgBouncer."""
+    """Show the newest log messages of PostgreSQL or PgBouncer."""
     whose = cast("LogSource", source)
     with client_for(layout) as client:
         uuid = find_cluster(client, cluster)["id"]
@@ -50,6 +57,6 @@ def logs(layout: Layout, cluster: str, source: str, lines: int, follow: bool) ->
 def _print(messages: Sequence[LogMessage]) -> None:
     for message in messages:
         process = "-" if message["process"] is None else message["process"]
-        # A server tells the name in a failed login as it came, from whoever reaches its port.
+        # Servers log the name in a failed login verbatim, and anyone who reaches the port can choose it.
         text = printable(message["text"], kept="\n\t")
         click.echo(f"{message['at'] or '-'} [{process}] {text}")

@@ -1,4 +1,4 @@
-"""``cenote options``: what a cluster can be created with."""
+"""``cenote options``: the PostgreSQL versions, sizes and regions available for a cluster."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cenote.model.paths import Layout
 @data_dir
 @output_options
 def command(layout: Layout, printer: Printer) -> None:
-    """Show the versions, sizes and regions that a cluster can have."""
+    """List the PostgreSQL versions, sizes and regions available for a cluster."""
     with client_for(layout) as client:
         offered = client.databases.list_options()["options"]["pg"]
     sizes = dict.fromkeys(size for layout in offered["layouts"] for size in layout["sizes"])

@@ -1,4 +1,4 @@
-"""Waiting for a cluster, with the reason in words while it lasts."""
+"""Waits until a cluster is online, showing its status and reason on stderr."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WAIT_SECONDS = 1800.0
 
 
 class StatusLine:
-    """Tells on stderr how far it is: one line that changes on a terminal, else a line for each news."""
+    """Shows the status on stderr: one updated line on a terminal, else a line per change."""
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
@@ -24,12 +24,12 @@ class StatusLine:
     def __call__(self, cluster: Cluster, seconds: float) -> None:
         seen: Any = cluster
         reason = (seen.get("cenote") or {}).get("reason", "")
-        news = f"{cluster['name']} is {cluster['status']}" + (f": {reason}" if reason else "")
+        status = f"{cluster['name']} is {cluster['status']}" + (f": {reason}" if reason else "")
         if self._terminal:
-            click.echo(f"\r\033[K{news} ({seconds:.0f} s)", err=True, nl=False)
-        elif news != self._last:
-            click.echo(news, err=True)
-        self._last = news
+            click.echo(f"\r\033[K{status} ({seconds:.0f} s)", err=True, nl=False)
+        elif status != self._last:
+            click.echo(status, err=True)
+        self._last = status
 
     def end(self) -> None:
         if self._terminal and self._last:
@@ -37,7 +37,7 @@ class StatusLine:
 
 
 def wait_until_online(client: Client, uuid: str) -> Cluster:
-    """Wait for a cluster while telling why it is not online yet."""
+    """Wait until a cluster is online, showing why it is not online yet."""
     progress = StatusLine()
     try:
         return client.databases.wait_until_online(uuid, timeout=WAIT_SECONDS, progress=progress)

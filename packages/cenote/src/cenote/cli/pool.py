@@ -1,4 +1,4 @@
-"""``cenote pool``: create, list, get, change and delete connection pools."""
+"""``cenote pool``: create, list, get, monitor, update and delete connection pools."""
 
 from __future__ import annotations
 
@@ -40,26 +40,39 @@ DETAIL_COLUMNS = {heading.capitalize(): field for heading, field in LIST_COLUMNS
 
 @click.group()
 def command() -> None:
-    """Create, list, watch, change and delete connection pools."""
+    """Create, list, monitor, update and delete connection pools."""
 
 
 @command.command()
 @cluster_argument
 @output_options
 @click.argument("name")
-@click.option("--size", type=int, default=10, show_default=True, help="Connections to the server, at most.")
-@click.option("--mode", type=MODES, default="transaction", show_default=True)
-@click.option("--db", default="defaultdb", show_default=True)
-@click.option("--user", default="doadmin", show_default=True, help="Empty: whoever the client logs in as.")
+@click.option(
+    "--size",
+    metavar="N",
+    type=int,
+    default=10,
+    show_default=True,
+    help="Maximum number of server connections.",
+)
+@click.option("--mode", type=MODES, default="transaction", show_default=True, help="Pool mode.")
+@click.option("--db", metavar="DATABASE", default="defaultdb", show_default=True, help="Database.")
+@click.option(
+    "--user",
+    metavar="USER",
+    default="doadmin",
+    show_default=True,
+    help="User; empty: the client's own login user.",
+)
 def create(
     layout: Layout, printer: Printer, cluster: str, name: str, size: int, mode: str, db: str, user: str
 ) -> None:
-    """Create a pool; it can be used when this returns."""
+    """Create a connection pool; it is ready when the command returns."""
     body: Any = {"name": name, "size": size, "mode": mode, "db": db, "user": user}
     with cluster_api(layout, cluster) as (databases, uuid):
         made = databases.add_connection_pool(uuid, body)["pool"]
         printer.show(made, DETAIL_COLUMNS)
-        note(f"'cenote psql {cluster} --pool {name}' connects")
+        note(f"Connect with 'cenote psql {cluster} --pool {name}'")
 
 
 @command.command("list")
@@ -76,7 +89,7 @@ def list_(layout: Layout, printer: Printer, cluster: str) -> None:
 @output_options
 @click.argument("name")
 def get(layout: Layout, printer: Printer, cluster: str, name: str) -> None:
-    """Show one pool."""
+    """Show the details of a pool."""
     with cluster_api(layout, cluster) as (databases, uuid):
         printer.show(databases.get_connection_pool(uuid, name)["pool"], DETAIL_COLUMNS)
 
@@ -84,10 +97,10 @@ def get(layout: Layout, printer: Printer, cluster: str, name: str) -> None:
 @command.command()
 @cluster_argument
 @click.argument("name")
-@click.option("--size", type=int)
-@click.option("--mode", type=MODES)
-@click.option("--db")
-@click.option("--user")
+@click.option("--size", metavar="N", type=int, help="Maximum number of server connections.")
+@click.option("--mode", type=MODES, help="Pool mode.")
+@click.option("--db", metavar="DATABASE", help="Database.")
+@click.option("--user", metavar="USER", help="User; empty: the client's own login user.")
 def update(
     layout: Layout,
     cluster: str,
@@ -97,16 +110,16 @@ def update(
     db: str | None,
     user: str | None,
 ) -> None:
-    """Change what is named of a pool, and leave the rest; clients of other pools notice nothing."""
+    """Update the given attributes of a pool; clients of other pools are not affected."""
     given = {"size": size, "mode": mode, "db": db, "user": user}
     wanted = {field: value for field, value in given.items() if value is not None}
     if not wanted:
-        raise click.UsageError("say what to change: --size, --mode, --db or --user")
+        raise click.UsageError("nothing to update; specify --size, --mode, --db or --user")
     with cluster_api(layout, cluster) as (databases, uuid):
         before: Any = databases.get_connection_pool(uuid, name)["pool"]
         body: Any = {field: before[field] for field in given} | wanted
         databases.update_connection_pool(uuid, name, body)
-        note(f"changed pool {name}: " + ", ".join(f"{field} {value}" for field, value in wanted.items()))
+        note(f"Updated pool {name}: " + ", ".join(f"{field} {value}" for field, value in wanted.items()))
 
 
 @command.command()
@@ -114,7 +127,7 @@ def update(
 @output_options
 @click.argument("name", required=False)
 def stats(layout: Layout, printer: Printer, cluster: str, name: str | None) -> None:
-    """Show what goes on in the pools at this moment, or in one of them."""
+    """Show current statistics of all pools of a cluster, or of one."""
     with cluster_api(layout, cluster) as (databases, uuid):
         found = _stats(databases, uuid)
     if name is None:
@@ -124,14 +137,21 @@ def stats(layout: Layout, printer: Printer, cluster: str, name: str | None) -> N
         if one["name"] == name:
             printer.show(one, {heading.capitalize(): field for heading, field in STATS.items()})
             return
-    raise CommandError(f"there is no pool {name!r}; 'cenote pool list {cluster}' shows all")
+    raise CommandError(f"pool {name!r} not found; list pools with 'cenote pool list {cluster}'")
 
 
 @command.command()
 @cluster_argument
-@click.option("--every", type=click.FloatRange(0.2), default=1.0, show_default=True, help="Seconds.")
+@click.option(
+    "--every",
+    metavar="SECONDS",
+    type=click.FloatRange(0.2),
+    default=1.0,
+    show_default=True,
+    help="Refresh interval in seconds.",
+)
 def top(layout: Layout, cluster: str, every: float) -> None:
-    """Show the pools of a cluster as they work, until Ctrl-C."""
+    """Monitor the pools of a cluster live, until Ctrl-C."""
     with cluster_api(layout, cluster) as (databases, uuid):
         watch(lambda: _stats(databases, uuid), cluster, every)
 
@@ -140,7 +160,7 @@ def top(layout: Layout, cluster: str, every: float) -> None:
 @cluster_argument
 @output_options
 def advice(layout: Layout, printer: Printer, cluster: str) -> None:
-    """Say what could be done about the pools, from what was seen of them."""
+    """Show recommendations for the pools of a cluster, from their recent activity."""
     with cluster_api(layout, cluster) as (databases, uuid):
         found: Any = databases.list_pool_advice(uuid)["advice"]
     if printer.format != "table" or printer.fields:
@@ -151,18 +171,18 @@ def advice(layout: Layout, printer: Printer, cluster: str) -> None:
         for action in one["actions"]:
             click.echo(f"  {action['words']}: {_command_for(cluster, action)}")
     if not found:
-        note("there is nothing to say about the pools")
+        note("No recommendations")
 
 
 def _command_for(cluster: str, action: Any) -> str:
-    """Return the command that takes an advice."""
+    """Return the command that applies a recommendation."""
     match action["kind"]:
         case "resize_pool":
             return f"cenote pool update {cluster} {action['pool']} --size {action['size']}"
         case "change_mode":
             return f"cenote pool update {cluster} {action['pool']} --mode {action['mode']}"
         case _:
-            return f"cenote cluster resize {cluster} --size {action['cluster_size']}"
+            return f"cenote cluster resize {cluster} {action['cluster_size']}"
 
 
 def _stats(databases: DatabasesAPI, uuid: str) -> list[Any]:
@@ -172,10 +192,10 @@ def _stats(databases: DatabasesAPI, uuid: str) -> list[Any]:
 @command.command()
 @cluster_argument
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
 def delete(layout: Layout, cluster: str, name: str, yes: bool) -> None:
-    """Delete a pool; its clients are disconnected, the data stays."""
+    """Delete a pool and disconnect its clients; data is kept."""
     with cluster_api(layout, cluster) as (databases, uuid):
         confirm(f"Delete pool {name} of cluster {cluster}?", yes)
         databases.delete_connection_pool(uuid, name)
-        note(f"deleted pool {name}")
+        note(f"Deleted pool {name}")

@@ -1,6 +1,6 @@
-"""``cenote pool top``: the pools of a cluster as they work, a new render each second.
+"""``cenote pool top``: a live view of the pools of a cluster.
 
-``render`` is pure: two answers of the API and the time between them in, lines out.
+``render`` is pure: it turns two API responses and the time between them into lines.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Stats = Mapping[str, Any]
 
 
 def render(name: str, before: Sequence[Stats], now: Sequence[Stats], seconds: float) -> list[str]:
-    """Return the lines of one render; rates are those of the ``seconds`` since ``before``."""
+    """Return the lines of one frame; rates are per second, over the ``seconds`` since ``before``."""
     earlier = {stats["name"]: stats for stats in before}
     rows = [_row(earlier.get(stats["name"], stats), stats, seconds) for stats in now]
     widths = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
@@ -37,15 +37,15 @@ def render(name: str, before: Sequence[Stats], now: Sequence[Stats], seconds: fl
     ]
 
 
-def watch(ask: Any, name: str, every: float) -> None:
-    """Show pictures until Ctrl-C; ``ask`` returns the statistics of all pools."""
+def watch(fetch: Any, name: str, every: float) -> None:
+    """Show frames until Ctrl-C; ``fetch`` returns the statistics of all pools."""
     if not sys.stdout.isatty():
-        raise CommandError("this needs a terminal; 'cenote pool stats' is for programs")
+        raise CommandError("pool top needs a terminal; use 'cenote pool stats' in scripts")
     click.echo(_ALTERNATE + _CLEAR, nl=False)
     try:
-        before, then = ask(), time.monotonic()
+        before, then = fetch(), time.monotonic()
         while True:
-            now, at = ask(), time.monotonic()
+            now, at = fetch(), time.monotonic()
             _draw(render(name, before, now, at - then))
             before, then = now, at
             time.sleep(every)
@@ -58,16 +58,16 @@ def watch(ask: Any, name: str, every: float) -> None:
 def _draw(lines: list[str]) -> None:
     width, height = shutil.get_terminal_size()
     shown = [line[:width] for line in lines[: height - 2]]
-    foot = "Ctrl-C ends"[:width]
+    foot = "Ctrl-C to quit"[:width]
     click.echo(_HOME + "\033[K\r\n".join([*shown, "", foot]) + "\033[K" + _REST, nl=False)
 
 
 def _row(before: Stats, now: Stats, seconds: float) -> tuple[str, ...]:
     done, was = now["since_start"], before["since_start"]
 
-    def rate(of: str) -> str:
-        # A pooler that was started again counts from zero.
-        return f"{max(0, done[of] - was[of]) / seconds:.0f}" if seconds > 0 else "0"
+    def rate(counter: str) -> str:
+        # Counters restart at zero when PgBouncer does.
+        return f"{max(0, done[counter] - was[counter]) / seconds:.0f}" if seconds > 0 else "0"
 
     clients, servers = now["clients"], now["servers"]
     return (
@@ -87,8 +87,9 @@ def _row(before: Stats, now: Stats, seconds: float) -> tuple[str, ...]:
 def _budget(now: Sequence[Stats]) -> str:
     if not now:
         return "no pools"
-    room = now[0]["cluster"]
-    return f"{room['allocated']} of {room['connections']} connections given to pools, {room['left']} left"
+    budget = now[0]["cluster"]
+    used, total, left = budget["allocated"], budget["connections"], budget["left"]
+    return f"{used} of {total} connections allocated to pools, {left} available"
 
 
 def _time(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""How an answer is shown: a table for people; JSON, YAML or bare values for programs."""
+"""Output formats: a table for people; JSON, YAML or tab-separated values for programs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ EMPTY = "-"
 
 Item = Mapping[str, Any]
 Columns = dict[str, str]
-"""Headings, and the field that stands below each; a dot leads into an object, as in ``connection.host``."""
+"""Headings and the field shown below each; a dot descends into an object, as in ``connection.host``."""
 
 
 class CommandError(click.ClickException):
-    """Ends a command with one line that says what to do."""
+    """Ends a command with one line on stderr, which says what to do."""
 
     def show(self, file: IO[Any] | None = None) -> None:
         click.echo(f"cenote: {self.message}", file=file, err=file is None)
@@ -28,13 +28,13 @@ class CommandError(click.ClickException):
 
 @dataclass(frozen=True, slots=True)
 class Printer:
-    """What ``--output`` and ``--field`` have asked for."""
+    """Prints items in the format of ``--output``, with the fields of ``--field``."""
 
     format: str = "table"
     fields: tuple[str, ...] = ()
 
     def show_all(self, items: Sequence[Item], columns: Columns) -> None:
-        """Show a list: a line for each item."""
+        """Print a list, one line per item."""
         if self.format == "table":
             self._rows(items, columns, ())
         elif self.format == "value":
@@ -43,9 +43,9 @@ class Printer:
             self._document([dict(item) for item in items])
 
     def show_more(self, items: Sequence[Item], columns: Columns, widths: list[int]) -> list[int]:
-        """Show the next part of a list without end; ``widths`` are what the last call has returned.
+        """Print the next items of an endless list; ``widths`` is what the previous call returned.
 
-        JSON comes as a line for each item, YAML as a document.
+        JSON is one line per item, YAML one document per item.
         """
         if self.format == "table":
             return self._rows(items, columns, widths)
@@ -65,7 +65,7 @@ class Printer:
         return _table(list(chosen), rows, widths)
 
     def show(self, item: Item, columns: Columns) -> None:
-        """Show one item: a line for each of its fields."""
+        """Print one item, one line per field."""
         if self.format == "table":
             chosen = self._chosen(columns, [item])
             _list({heading: _text(_value(item, path)) or EMPTY for heading, path in chosen.items()})
@@ -80,7 +80,7 @@ class Printer:
         for field in self.fields:
             if items and all(_value(item, field) is None for item in items):
                 known = ", ".join(sorted({name for item in items for name in item}))
-                raise CommandError(f"there is no field {field!r}; there are {known}")
+                raise CommandError(f"unknown field {field!r}; available fields: {known}")
         return {field: field for field in self.fields}
 
     def _values(self, items: Sequence[Item], columns: Columns) -> None:
@@ -90,7 +90,7 @@ class Printer:
 
     def _document(self, content: object) -> None:
         if self.fields:
-            raise click.UsageError("--field goes with --output table or value; JSON and YAML have all fields")
+            raise click.UsageError("--field requires --output table or value; json and yaml print all fields")
         if self.format == "json":
             click.echo(json.dumps(content, indent=2, ensure_ascii=False))
         else:
@@ -100,7 +100,7 @@ class Printer:
 
 
 def output_options(function: F) -> F:
-    """Add ``--output`` and ``--field``, which are handed over as a ``Printer``."""
+    """Add ``--output`` and ``--field``, passed to the command as a ``Printer``."""
 
     def chosen(context: click.Context, _parameter: click.Parameter, value: str) -> Printer:
         return Printer(value, context.meta.get("cenote.fields", ()))
@@ -110,35 +110,37 @@ def output_options(function: F) -> F:
 
     fields = click.option(
         "--field",
+        metavar="FIELD",
         multiple=True,
         expose_value=False,
         is_eager=True,
         callback=keep,
-        help="Only this field, such as connection.uri; may be given several times.",
+        help="Print only this field, such as connection.uri; repeatable.",
     )
     form = click.option(
         "--output",
         "-o",
         "printer",
+        metavar="FORMAT",
         type=click.Choice(["table", "json", "yaml", "value"]),
         default="table",
         callback=chosen,
-        help="value: the bare values, with tabs between.  [default: table]",
+        help="Output format: table, json, yaml, or value (tab-separated, no headings).  [default: table]",
     )
     return form(fields(function))
 
 
 def note(text: str) -> None:
-    """Tell a person what has happened, beside the answer that a program may read."""
+    """Print a remark on stderr; stdout is for output that programs may parse."""
     click.echo(text, err=True)
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Ask before something is destroyed; without a terminal to ask at, refuse."""
+    """Ask for confirmation of a destructive command; refuse when stdin is not a terminal."""
     if yes:
         return
     if not sys.stdin.isatty():
-        raise CommandError("this can't be undone, and there is nobody to ask; add --yes to do it")
+        raise CommandError("Refusing without confirmation (no terminal). Re-run with --yes.")
     click.confirm(question, abort=True, err=True)
 
 
@@ -150,7 +152,7 @@ def _value(item: Item, path: str) -> Any:
 
 
 def _text(value: object) -> str:
-    """Return a value on one line, without characters that a terminal would obey."""
+    """Return a value on one line, without terminal control characters."""
     if value is None:
         return ""
     if isinstance(value, list) and not any(isinstance(one, dict | list) for one in value):
@@ -160,12 +162,12 @@ def _text(value: object) -> str:
 
 
 def printable(text: str, kept: str = "") -> str:
-    """Return a text without characters that a terminal would obey, but for those to be kept."""
+    """Return a text with control characters replaced, except those in ``kept``."""
     return "".join(letter if letter.isprintable() or letter in kept else "�" for letter in text)
 
 
 def _table(headings: list[str], rows: list[list[str]], widths: Sequence[int] = ()) -> list[int]:
-    """Print a table, or its next rows when the widths so far are given; return the widths."""
+    """Print a table, or only further rows when its column widths are given; return the widths."""
     columns = zip(headings, *rows, strict=True)
     least = widths or [0] * len(headings)
     found = [max(one, *map(len, column)) for one, column in zip(least, columns, strict=True)]
@@ -174,7 +176,7 @@ def _table(headings: list[str], rows: list[list[str]], widths: Sequence[int] = (
         return "  ".join(cell.ljust(width) for cell, width in zip(cells, found, strict=True)).rstrip()
 
     if not widths:
-        click.secho(line(headings), bold=True)  # click leaves colours out of what is no terminal
+        click.secho(line(headings), bold=True)  # click strips colours when stdout is not a terminal
     for row in rows:
         click.echo(line(row))
     return found

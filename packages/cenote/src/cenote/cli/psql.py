@@ -1,6 +1,6 @@
-"""``cenote psql``: psql on a cluster or through a pool, with the certificate checked.
+"""``cenote psql``: psql on a cluster or pool, with sslmode=verify-full.
 
-The password goes by the environment: everybody may read a process's arguments, nobody its variables.
+The password is passed in the environment: other users can read a process's arguments, not its environment.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from cenote.model.paths import Layout
 
 @click.command()
 @cluster_argument
-@click.option("--pool", help="Through this pool.")
+@click.option("--pool", metavar="POOL", help="Connect through this pool.")
 @click.argument("arguments", nargs=-1, metavar="[-- PSQL_ARGUMENTS]")
 def command(layout: Layout, cluster: str, pool: str | None, arguments: tuple[str, ...]) -> None:
-    """Open psql on a cluster, or through one of its pools."""
+    """Open psql on a cluster or one of its pools."""
     program = shutil.which("psql")
     if program is None:
-        raise CommandError("psql is not on this machine; install the package postgresql-client")
+        raise CommandError("psql not found; install the package postgresql-client")
     with client_for(layout) as client:
         found = find_cluster(client, cluster)
         authority = _save_ca_certificate(found["id"], ca_certificate(client, found["id"]))
@@ -41,11 +41,11 @@ def command(layout: Layout, cluster: str, pool: str | None, arguments: tuple[str
         "PGSSLMODE": "verify-full",
         "PGSSLROOTCERT": str(authority),
     }
-    os.execv(program, ["psql", *arguments])  # noqa: S606 - psql takes our place, and the terminal
+    os.execv(program, ["psql", *arguments])  # noqa: S606 - psql replaces this process and gets the terminal
 
 
 def _save_ca_certificate(uuid: str, authority: str) -> Path:
-    """Keep the certificate where psql, which takes our place, can read it."""
+    """Cache the certificate in a file: psql replaces this process, so it cannot be a temporary one."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cenote"
     cache.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = cache / f"{uuid}.crt"

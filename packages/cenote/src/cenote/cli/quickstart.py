@@ -1,6 +1,6 @@
-"""``cenote quickstart``: the service with something in it, and all that one needs to use it.
+"""``cenote quickstart``: the service with a sample cluster and pool, and how to connect to them.
 
-It asks for the first cluster and pool as any customer would, over HTTPS through the client.
+The cluster and pool are created as a customer would, through the client over HTTPS.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ ONLINE_SECONDS = 60.0
 @click.command()
 @serve_options
 def command(settings: ServeSettings) -> None:
-    """Serve, with a first cluster and pool, and show how to reach them."""
+    """Start the service with a sample cluster and pool, and print how to connect."""
 
     async def ready(up: Serving) -> None:
         click.echo(f"Cenote serves {up.url}")
-        # The client is a synchronous one, and the service that it calls runs in this very process.
+        # The client is synchronous, and the service it calls runs in this process.
         await asyncio.to_thread(_create_first, up.layout)
 
     run(settings, ready)
@@ -52,7 +52,7 @@ def _cluster(client: Client) -> str:
     for cluster in client.databases.iter_clusters():
         if cluster["name"] == CLUSTER:
             return str(cluster["id"])
-    click.echo(f"creating cluster {CLUSTER} …")
+    click.echo(f"Creating cluster {CLUSTER} …")
     made = client.databases.create_cluster(
         {"name": CLUSTER, "engine": "pg", "num_nodes": 1, "region": "nyc1", "size": "db-s-1vcpu-1gb"}
     )
@@ -64,7 +64,7 @@ def _pool(client: Client, uuid: str) -> Pool:
     try:
         client.databases.get_connection_pool(uuid, POOL)
     except NotFoundError:
-        click.echo(f"creating pool {POOL} …")
+        click.echo(f"Creating pool {POOL} …")
         client.databases.add_connection_pool(
             uuid, {"name": POOL, "mode": "transaction", "size": 10, "db": "defaultdb", "user": "doadmin"}
         )
@@ -74,6 +74,7 @@ def _pool(client: Client, uuid: str) -> Pool:
 def _summary(uuid: str, pool: Pool, layout: Layout) -> str:
     call = f'client.databases.get_connection_pool("{uuid}", "{POOL}")'
     uri = pool["connection"]["uri"]
+    url = layout.address.read_text().strip()
     return "\n".join(
         (
             "",
@@ -83,11 +84,12 @@ def _summary(uuid: str, pool: Pool, layout: Layout) -> str:
             "Connect through the pool:",
             f"  psql {shlex.quote(uri)}",
             "",
-            "Point pydo, doctl and Terraform here:",
+            "Environment variables for pydo, doctl and Terraform:",
             *(f"  {line}" for line in env.lines(layout).splitlines()),
             "",
-            "In a browser: " + layout.address.read_text().strip() + "/console, with that token",
-            "API reference: " + layout.address.read_text().strip() + "/docs",
-            "Ctrl-C ends the service; the databases go on until 'make stop'.",
+            f"Web console:   {url}/console (log in with the token above)",
+            f"API reference: {url}/docs",
+            "",
+            "Press Ctrl-C to stop the service; databases keep running until 'make stop'.",
         )
     )

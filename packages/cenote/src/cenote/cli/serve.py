@@ -1,4 +1,4 @@
-"""``cenote serve``."""
+"""``cenote serve``, and the options that it shares with ``cenote quickstart``."""
 
 from __future__ import annotations
 
@@ -38,52 +38,88 @@ class _Network(click.ParamType[Any]):
         try:
             return destinations.network(str(value))
         except ValueError:
-            self.fail(f"{value!r} is no network, such as 127.0.0.1/32", param, ctx)
+            self.fail(f"{value!r} is not a network such as 127.0.0.1/32", param, ctx)
 
 
 _OPTIONS = (
     data_dir,
-    click.option("--host", default="127.0.0.1", show_default=True, help="Address that all listen on."),
-    click.option("--port", default=8443, show_default=True, help="Port of the API; 0 takes a free one."),
-    click.option("--public-host", help="Name or address that clients use; goes into every connection."),
-    click.option("--domain", help="Clusters are NAME.DOMAIN then; its DNS must lead here."),
-    click.option("--tls-cert", type=_FILE, help="Certificate for the API, instead of one of our own CA."),
-    click.option("--tls-key", type=_FILE, help="Its private key."),
-    click.option("--etcd", multiple=True, metavar="URL", help="An etcd to use instead of a private one."),
-    click.option("--etcd-ca", type=_FILE, help="CA certificate of that etcd."),
-    click.option("--etcd-cert", type=_FILE, help="Client certificate for it."),
-    click.option("--etcd-key", type=_FILE, help="Key of the client certificate."),
-    click.option("--etcd-user", default="", help="User for it; its password is in CENOTE_ETCD_PASSWORD."),
-    click.option("--etcd-prefix", default="/cenote/", show_default=True, help="Where our records are in it."),
-    click.option("--account", help="System user for the servers, as root. [default: postgres]"),
+    click.option(
+        "--host",
+        metavar="ADDRESS",
+        default="127.0.0.1",
+        show_default=True,
+        help="Listen address of API, PostgreSQL and pools.",
+    ),
+    click.option(
+        "--port", metavar="PORT", default=8443, show_default=True, help="API port; 0 picks a free one."
+    ),
+    click.option(
+        "--public-host", metavar="HOST", help="Host name or address in connection strings and certificates."
+    ),
+    click.option(
+        "--domain", metavar="DOMAIN", help="Name clusters NAME.DOMAIN; DNS must resolve to this host."
+    ),
+    click.option("--tls-cert", type=_FILE, help="API certificate.  [default: issued by Cenote's own CA]"),
+    click.option("--tls-key", type=_FILE, help="Private key of --tls-cert."),
+    click.option(
+        "--etcd", multiple=True, metavar="URL", help="External etcd; repeatable.  [default: a private one]"
+    ),
+    click.option("--etcd-ca", type=_FILE, help="CA certificate of the external etcd."),
+    click.option("--etcd-cert", type=_FILE, help="Client certificate for the external etcd."),
+    click.option("--etcd-key", type=_FILE, help="Private key of --etcd-cert."),
+    click.option(
+        "--etcd-user", metavar="USER", default="", help="User in etcd; its password is $CENOTE_ETCD_PASSWORD."
+    ),
+    click.option(
+        "--etcd-prefix",
+        metavar="PREFIX",
+        default="/cenote/",
+        show_default=True,
+        help="Prefix of keys in etcd.",
+    ),
+    click.option(
+        "--account", metavar="USER", help="System user of the servers; root only.  [default: postgres]"
+    ),
     click.option(
         "--postgres-dir",
         multiple=True,
         type=click.Path(file_okay=False, path_type=Path),
-        help="A PostgreSQL installation beside those that are found.",
+        help="PostgreSQL installation outside the standard locations; repeatable.",
     ),
-    click.option("--pgbouncer", type=_FILE, help="The PgBouncer to use."),
+    click.option("--pgbouncer", type=_FILE, help="PgBouncer program to use."),
     click.option(
         "--ports",
+        metavar="FIRST-LAST",
         default=f"{FIRST_PORT}-{LAST_PORT}",
         show_default=True,
-        help="Ports for clusters, two each.",
+        help="Port range for clusters, three per cluster.",
     ),
-    click.option("--requests-per-hour", default=5000, show_default=True, help="For each token; 0: no limit."),
-    click.option("--requests-per-minute", default=250, show_default=True, help="The same in a burst."),
+    click.option(
+        "--requests-per-hour", metavar="N", default=5000, show_default=True, help="Limit per token; 0: none."
+    ),
+    click.option(
+        "--requests-per-minute", metavar="N", default=250, show_default=True, help="Limit per token; 0: none."
+    ),
     click.option(
         "--log-sink-allow",
         multiple=True,
         type=_Network(),
         envvar="CENOTE_LOG_SINK_ALLOW",
-        help="A network of this machine that customers may have logs sent to, too.",
+        show_envvar=True,
+        help="Also allow log sinks in this network of the host; repeatable.",
     ),
-    click.option("--log-level", default="warning", type=click.Choice(["debug", "info", "warning", "error"])),
+    click.option(
+        "--log-level",
+        default="warning",
+        show_default=True,
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        help="Minimum level of log messages.",
+    ),
 )
 
 
 def serve_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add all options of the service to a command, which gets them as one ``settings``."""
+    """Add the service's options to a command, which receives them as one ``settings``."""
 
     own_names = frozenset(inspect.signature(function).parameters)
 
@@ -108,7 +144,7 @@ def _settings(given: dict[str, Any]) -> ServeSettings:
     layout: Layout = given["layout"]
     first, _, last = given["ports"].partition("-")
     if not (first.isdigit() and last.isdigit()):
-        raise click.BadParameter("give a range, such as 25060-26059", param_hint="--ports")
+        raise click.BadParameter("must be a range such as 25060-26059", param_hint="--ports")
     password = os.environ.get("CENOTE_ETCD_PASSWORD")
     return ServeSettings(
         data_dir=layout.data_dir,
@@ -139,10 +175,10 @@ def _settings(given: dict[str, Any]) -> ServeSettings:
 
 
 def run(settings: ServeSettings, ready: Ready) -> None:
-    """Serve until a signal says otherwise."""
+    """Serve until SIGINT or SIGTERM."""
     import uvloop
 
-    # A signal that comes while the service starts cancels the start, which then has put items in order.
+    # A signal during the start cancels it; the service has cleaned up by then.
     with (
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         contextlib.suppress(asyncio.CancelledError),
@@ -152,12 +188,12 @@ def run(settings: ServeSettings, ready: Ready) -> None:
 
 @click.command()
 @serve_options
-@click.option("--ephemeral", is_flag=True, help="A temporary data directory; all is removed on exit.")
-@click.option("--env-file", type=_FILE, help="Write the shell exports here once the service is up.")
+@click.option("--ephemeral", is_flag=True, help="Use a temporary data directory; remove everything on exit.")
+@click.option("--env-file", type=_FILE, help="Write the output of 'cenote env' to this file when ready.")
 def command(settings: ServeSettings, ephemeral: bool, env_file: Path | None) -> None:
-    """Serve the API and run its clusters on this machine, until Ctrl-C or SIGTERM.
+    """Start the service: serve the API and run its clusters on this machine, until Ctrl-C or SIGTERM.
 
-    The databases go on without it, and the next start takes them over; 'cenote stop' ends them too.
+    Databases keep running; the next start takes them over.  Stop them with 'cenote stop'.
     """
 
     async def ready(up: Serving) -> None:
@@ -169,5 +205,5 @@ def command(settings: ServeSettings, ephemeral: bool, env_file: Path | None) -> 
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that holds a token, for its owner alone."""
+    """Write a file that contains a token, with mode 0600."""
     files.write(path, text.encode(), 0o600, None)

@@ -1,4 +1,4 @@
-"""How a command reaches the service: by the environment when it says where, else by the data directory."""
+"""The API client of a command, configured from the environment or the data directory."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from cenote_client import Client
 
 
 def client_for(layout: Layout) -> Client:
-    """Return a client for the service of this data directory, or for the one that the environment names.
+    """Return a client for the service in DIGITALOCEAN_API_URL if set, else for that of this data directory.
 
-    A data directory that was named on the command line wins over the environment.
+    ``--data-dir`` on the command line takes precedence over the environment.
     """
     source = click.get_current_context().get_parameter_source("layout")
     if source is not click.core.ParameterSource.COMMANDLINE and os.environ.get("DIGITALOCEAN_API_URL"):

@@ -1,4 +1,4 @@
-"""``cenote stop``."""
+"""``cenote stop``: stops the service, then every server of its data directory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SERVICE_SECONDS = 60.0
 @click.command()
 @data_dir
 def command(layout: Layout) -> None:
-    """Stop the service and every server that it has started; the data stays."""
+    """Stop the service and all servers it started; data is kept."""
     asyncio.run(_stop(layout))
 
 
@@ -33,9 +33,11 @@ async def _stop(layout: Layout) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGTERM)
         except PermissionError:
-            raise Misconfigured(f"the service (pid {pid}) is another user's; stop it as that user") from None
+            raise Misconfigured(
+                f"the service (pid {pid}) runs as another user; run this as that user"
+            ) from None
         if not await processes.ended(process, _SERVICE_SECONDS):
-            raise Misconfigured(f"the service (pid {pid}) does not end; its log says why")
-        click.echo("the service has ended")
+            raise Misconfigured(f"the service (pid {pid}) did not stop; see its log")
+        click.echo("Service stopped")
     await shutdown.stop_servers(layout)
-    click.echo(f"nothing of {layout.data_dir} runs any more; the data is kept")
+    click.echo(f"All servers in {layout.data_dir} stopped; data kept")

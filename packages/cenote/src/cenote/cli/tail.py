@@ -1,4 +1,4 @@
-"""What ``cenote events`` and ``cenote audit`` share: the newest of a list, and then what comes."""
+"""``--lines`` and ``--follow`` of ``cenote events`` and ``cenote audit``."""
 
 from __future__ import annotations
 
@@ -12,25 +12,30 @@ from cenote.cli.printer import Columns, Item, Printer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-MAX_LINES = 200  # of one answer
-POLL_SECONDS = 1.0  # seconds
+MAX_LINES = 200  # per response
+POLL_SECONDS = 1.0
 
 
 def tail_options(function: F) -> F:
     """Add ``--lines`` and ``--follow``."""
     lines = click.option(
-        "--lines", type=click.IntRange(1, MAX_LINES), default=20, show_default=True, help="How many."
+        "--lines",
+        metavar="N",
+        type=click.IntRange(1, MAX_LINES),
+        default=20,
+        show_default=True,
+        help="Number of entries.",
     )
-    follow = click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+    follow = click.option("--follow", is_flag=True, help="Print new entries as they arrive, until Ctrl-C.")
     return lines(follow(function))
 
 
 def show(
     newest: Callable[[int], Sequence[Item]], printer: Printer, columns: Columns, lines: int, follow: bool
 ) -> None:
-    """Show the newest first; or, when more is to follow, the newest last.
+    """Show the newest entries, newest first; with ``follow``, newest last and new ones as they arrive.
 
-    ``newest`` returns that many of the newest, the newest first; each has an ``id``.
+    ``newest`` returns the given number of entries, newest first; each has an ``id``.
     """
     if not follow:
         printer.show_all(newest(lines), columns)

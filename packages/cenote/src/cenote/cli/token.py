@@ -1,4 +1,4 @@
-"""``cenote token``: through the API, as every program that is not the service itself."""
+"""``cenote token``: create, list and revoke API tokens, through the API."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 class Duration(click.ParamType[timedelta]):
-    """A time from now on, such as ``30d``."""
+    """A duration such as ``30d``."""
 
     name = "duration"
 
@@ -45,7 +45,7 @@ class Duration(click.ParamType[timedelta]):
     ) -> timedelta:
         found = re.fullmatch(r"(\d{1,5})([mhd])", str(value))
         if found is None:
-            self.fail("give a number and m, h or d, such as 30d", parameter, context)
+            self.fail("must be a number followed by m, h or d, such as 30d", parameter, context)
         return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
@@ -60,14 +60,15 @@ def command() -> None:
 @click.option(
     "--scope",
     "scopes",
+    metavar="SCOPE",
     multiple=True,
     type=click.Choice(SCOPES),
     default=["*"],
-    help="What it may do; may be given several times.  [default: everything]",
+    help=f"Scope, one of: {', '.join(SCOPES)} (all); repeatable.  [default: *]",
 )
-@click.option("--expires-in", type=Duration(), help="When it ends, such as 12h or 30d.  [default: never]")
+@click.option("--expires-in", type=Duration(), help="Lifetime, such as 12h or 30d.  [default: never expires]")
 def create(layout: Layout, name: str, scopes: tuple[str, ...], expires_in: timedelta | None) -> None:
-    """Create a token and print it: the one time that it is shown."""
+    """Create a token and print it; it is not shown again."""
     body: TokenCreate = {"name": name, "scopes": list(scopes)}
     if expires_in is not None:
         body["expires_at"] = (datetime.now(UTC) + expires_in).isoformat()
@@ -79,22 +80,22 @@ def create(layout: Layout, name: str, scopes: tuple[str, ...], expires_in: timed
 @data_dir
 @output_options
 def list_(layout: Layout, printer: Printer) -> None:
-    """List all tokens, without their texts."""
+    """List tokens, without their values."""
     with client_for(layout) as client:
         printer.show_all(client.cenote.list_tokens()["tokens"], LIST_COLUMNS)
 
 
 @command.command()
 @data_dir
-@click.argument("name_or_id")
+@click.argument("name_or_id", metavar="NAME_OR_ID")
 def revoke(layout: Layout, name_or_id: str) -> None:
-    """Revoke a token; whoever uses it is refused from then on."""
+    """Revoke a token; further requests with it are rejected."""
     with client_for(layout) as client:
         tokens = client.cenote.list_tokens()["tokens"]
         meant = [token for token in tokens if name_or_id in (token["id"], token["name"])]
         if not meant:
-            raise CommandError(f"there is no token {name_or_id!r}; 'cenote token list' shows all")
+            raise CommandError(f"token {name_or_id!r} not found; list tokens with 'cenote token list'")
         if len(meant) > 1:
-            raise CommandError(f"{len(meant)} tokens are called {name_or_id!r}; give the id of one")
+            raise CommandError(f"{len(meant)} tokens are named {name_or_id!r}; specify one by ID")
         client.cenote.revoke_token(meant[0]["id"])
-        click.echo(f"revoked {meant[0]['name']} ({meant[0]['id']})")
+        click.echo(f"Revoked {meant[0]['name']} ({meant[0]['id']})")

@@ -1,4 +1,4 @@
-"""``cenote uri``: where to connect, as the frameworks want to read it."""
+"""``cenote uri``: connection strings in the formats of drivers and frameworks."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 def connection_target(
     client: Client, cluster: Cluster, pool: str | None, authority: Path | None = None
 ) -> connection_formats.Target:
-    """Return how to log in to a cluster, or to one of its pools."""
+    """Return the connection parameters of a cluster or one of its pools."""
     if pool is None:
         connection = cluster["connection"]
     else:
         connection = client.databases.get_connection_pool(cluster["id"], pool)["pool"]["connection"]
     if "user" not in connection or "password" not in connection:
-        raise CommandError("the token may not see passwords; it lacks database:view_credentials")
+        raise CommandError("the token cannot read passwords; it lacks the scope database:view_credentials")
     return connection_formats.Target(
         host=connection["host"],
         port=connection["port"],
@@ -40,22 +40,23 @@ def connection_target(
 
 @click.command()
 @cluster_argument
-@click.option("--pool", help="That of a pool, instead of the server's own.")
+@click.option("--pool", metavar="POOL", help="Connect through this pool.")
 @click.option(
     "--format",
     "form",
     type=click.Choice(list(connection_formats.FORMATS)),
     default="libpq",
     show_default=True,
-    help="For which driver or framework.",
+    help="Format: a driver or framework.",
 )
 @click.option(
     "--ca",
     type=click.Path(path_type=Path),
-    help="Check the server against this file, which 'cenote ca' writes (verify-full).",
+    metavar="FILE",
+    help="CA certificate file from 'cenote ca'; adds sslmode=verify-full.",
 )
 def command(layout: Layout, cluster: str, pool: str | None, form: str, ca: Path | None) -> None:
-    """Print where to connect to a cluster or a pool, with the password."""
+    """Print the connection string of a cluster or pool, including the password."""
     with client_for(layout) as client:
         target = connection_target(client, find_cluster(client, cluster), pool, ca)
     click.echo(connection_formats.FORMATS[form](target))

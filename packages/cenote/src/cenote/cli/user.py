@@ -1,4 +1,4 @@
-"""``cenote user``: create, list, get and delete users, and give them new passwords."""
+"""``cenote user``: create, list, get and delete users; reset passwords."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DETAIL_COLUMNS = {"Name": "name", "Role": "role", "Password": "password"}
 
 @click.group()
 def command() -> None:
-    """Create, list and delete users, and reset their passwords."""
+    """Create, list and delete users; reset passwords."""
 
 
 @command.command()
@@ -22,7 +22,7 @@ def command() -> None:
 @output_options
 @click.argument("name")
 def create(layout: Layout, printer: Printer, cluster: str, name: str) -> None:
-    """Create a user; the answer has the password."""
+    """Create a user and print its password."""
     with cluster_api(layout, cluster) as (databases, uuid):
         printer.show(databases.add_user(uuid, {"name": name})["user"], DETAIL_COLUMNS)
 
@@ -41,7 +41,7 @@ def list_(layout: Layout, printer: Printer, cluster: str) -> None:
 @output_options
 @click.argument("name")
 def get(layout: Layout, printer: Printer, cluster: str, name: str) -> None:
-    """Show one user, with the password."""
+    """Show a user, including the password."""
     with cluster_api(layout, cluster) as (databases, uuid):
         printer.show(databases.get_user(uuid, name)["user"], DETAIL_COLUMNS)
 
@@ -51,7 +51,7 @@ def get(layout: Layout, printer: Printer, cluster: str, name: str) -> None:
 @output_options
 @click.argument("name")
 def reset(layout: Layout, printer: Printer, cluster: str, name: str) -> None:
-    """Give a user a new password; the old one is refused from then on."""
+    """Reset the password of a user and print the new one; the old one stops working."""
     with cluster_api(layout, cluster) as (databases, uuid):
         printer.show(databases.reset_auth(uuid, name, {})["user"], DETAIL_COLUMNS)
 
@@ -59,10 +59,10 @@ def reset(layout: Layout, printer: Printer, cluster: str, name: str) -> None:
 @command.command()
 @cluster_argument
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
 def delete(layout: Layout, cluster: str, name: str, yes: bool) -> None:
-    """Delete a user; what it owns becomes the administrator's."""
+    """Delete a user; objects it owns are reassigned to doadmin."""
     with cluster_api(layout, cluster) as (databases, uuid):
         confirm(f"Delete user {name} of cluster {cluster}?", yes)
         databases.delete_user(uuid, name)
-        note(f"deleted user {name}")
+        note(f"Deleted user {name}")

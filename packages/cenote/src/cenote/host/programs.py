@@ -1,8 +1,8 @@
-"""The programs of this machine that Cenote runs: where they are, how new, and what mends a missing one.
+"""Discovery of PostgreSQL, PgBouncer and etcd: paths, versions, and how to install what is missing.
 
-Nothing is remembered between two calls, so a program that was installed a moment ago is found.  Only files
-that can be the program are asked for their version.  The set-up asks this module before anything else is
-installed, so it needs the standard library alone.
+Nothing is cached between calls, so a program installed a moment ago is found.  Only plausible files are run
+for their version.  The set-up runs this module before anything else is installed, so it needs only the
+standard library.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Ask = Callable[[Path], str | None]
 
 @dataclass(frozen=True)
 class PostgresInstall:
-    """One PostgreSQL installation: its major version ("15"), its full one ("15.18"), its programs' folder."""
+    """A PostgreSQL installation: major version ("15"), full version ("15.18") and directory of programs."""
 
     major: str
     version: str
@@ -59,7 +59,7 @@ class InstalledProgram:
 
 @dataclass(frozen=True)
 class Programs:
-    """What was found; ``too_old`` and ``unusable`` explain why a program that is there is not used."""
+    """The programs found; ``too_old`` and ``unusable`` explain why an existing program is not used."""
 
     postgres: dict[str, PostgresInstall] = field(default_factory=dict)
     pgbouncer: InstalledProgram | None = None
@@ -70,7 +70,7 @@ class Programs:
 
 @dataclass(frozen=True)
 class Problem:
-    """``program`` is ``postgresql``, ``pgbouncer`` or ``etcd``; ``command`` is what mends it, or says how."""
+    """``program`` is ``postgresql``, ``pgbouncer`` or ``etcd``; ``command`` fixes it, or describes how."""
 
     program: str
     what: str
@@ -78,16 +78,16 @@ class Problem:
 
 
 def default_data_dir() -> Path:
-    """Return the data folder of whoever runs this: the system's as root, else one in the user's home."""
+    """Return the default data directory: the system's as root, else one in the user's home."""
     if os.geteuid() == 0:
         return SYSTEM_DATA_DIR
     home = Path(os.environ.get("XDG_DATA_HOME", ""))
-    # The XDG specification has relative paths ignored.
+    # The XDG specification says to ignore relative paths.
     return (home if home.is_absolute() else Path.home() / ".local/share") / "cenote"
 
 
 def ask_version(program: Path) -> str | None:
-    """Run ``program --version`` and return what it prints, or None when it cannot be run."""
+    """Run ``program --version`` and return its output, or None when it cannot be run."""
     try:
         done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
@@ -103,16 +103,16 @@ def find(
     root: Path = Path("/"),
     ask: Ask = ask_version,
 ) -> Programs:
-    """Look for all programs.
+    """Find all programs.
 
-    ``postgres_dirs`` are installations beside the well-known places, each its prefix or its ``bin``.  A
-    ``pgbouncer`` that is named is the only one considered: who chose one does not want another in its place.
+    ``postgres_dirs`` are installations outside the standard locations, each its prefix or its ``bin``.  An
+    explicit ``pgbouncer`` is the only one considered: an explicit choice is not replaced by another program.
     """
     old: list[InstalledProgram] = []
     unusable: list[Path] = []
 
     def first(places: Iterable[Iterable[Path]], least: tuple[int, ...]) -> InstalledProgram | None:
-        """Return the newest program of the first place that has one which is new enough."""
+        """Return the newest program of the first location with a supported version."""
         for place in places:
             good: list[InstalledProgram] = []
             for path in _runnable(place):
@@ -139,22 +139,22 @@ def find(
 
 
 def problems(programs: Programs, *, needs_etcd: bool = True) -> list[Problem]:
-    """Return what keeps Cenote from running here; ``needs_etcd`` is False where an outside etcd is used."""
+    """Return what prevents Cenote from running here; ``needs_etcd`` is False with an external etcd."""
     found: list[Problem] = []
     if not programs.postgres:
-        what = f"no PostgreSQL {MIN_POSTGRES} or newer was found"
+        what = f"PostgreSQL {MIN_POSTGRES} or newer not found"
         found.append(Problem("postgresql", what, _install("postgresql", "--postgres-dir DIR")))
     if programs.pgbouncer is None:
-        found.append(_lacking(programs, "pgbouncer", "PgBouncer", MIN_PGBOUNCER))
+        found.append(_missing(programs, "pgbouncer", "PgBouncer", MIN_PGBOUNCER))
     if needs_etcd and programs.etcd is None:
-        found.append(_lacking(programs, "etcd", "etcd", MIN_ETCD))
+        found.append(_missing(programs, "etcd", "etcd", MIN_ETCD))
     if os.geteuid() == 0:
-        found.extend(_out_of_reach(programs))
+        found.extend(_inaccessible(programs))
     return found
 
 
 def _postgres(extra: Sequence[Path], root: Path, ask: Ask) -> dict[str, PostgresInstall]:
-    """Return the newest installation of each major version that is supported."""
+    """Return the newest installation of each supported major version."""
     bins = [folder / "bin" if _has_server(folder / "bin") else folder for folder in extra]
     for pattern in POSTGRES_BINS:
         bins.extend(sorted(root.glob(pattern)))
@@ -174,7 +174,7 @@ def _pgbouncer_places(chosen: Path | None, data_dir: Path | None, root: Path) ->
     if chosen is not None:
         yield [chosen]
         return
-    # What root has built serves everybody on the machine.
+    # A PgBouncer built by root is available to all users.
     homes = [data_dir or default_data_dir(), default_data_dir(), root / SYSTEM_DATA_DIR.relative_to("/")]
     for home in dict.fromkeys(homes):
         yield sorted(home.glob("programs/pgbouncer-*/bin/pgbouncer"))
@@ -182,13 +182,13 @@ def _pgbouncer_places(chosen: Path | None, data_dir: Path | None, root: Path) ->
 
 
 def _in_folders(name: str, root: Path, *folders: str) -> Iterator[Iterable[Path]]:
-    """Yield ``name`` as PATH has it, then in ``folders``, which a plain user's PATH may lack."""
+    """Yield ``name`` from PATH, then from ``folders``, which an unprivileged user's PATH may lack."""
     on_path = shutil.which(name)
     yield ([Path(on_path)] if on_path else []) + [root / folder / name for folder in folders]
 
 
 def _runnable(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield the programs among ``paths``, each file once whatever the names that lead to it."""
+    """Yield the executable files among ``paths``, each once even if linked under several names."""
     seen: set[Path] = set()
     for path in paths:
         if _is_program(path) and path.resolve() not in seen:
@@ -213,15 +213,15 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
-def _lacking(programs: Programs, program: str, name: str, least: tuple[int, ...]) -> Problem:
+def _missing(programs: Programs, program: str, name: str, least: tuple[int, ...]) -> Problem:
     wanted = ".".join(map(str, least))
     old = [f"{one.path} is {one.version}" for one in programs.too_old if one.path.name == program]
     broken = [f"{path} cannot be run" for path in programs.unusable if path.name == program]
-    what = f"no {name} {wanted} or newer was found"
+    what = f"{name} {wanted} or newer not found"
     if old or broken:
         what += f" ({', '.join(old + broken)})"
     if program == "pgbouncer":
-        # A distribution whose own is too old cannot mend it by a package; the set-up builds one there.
+        # Where the distribution's package is too old, the set-up builds a newer one.
         return Problem(program, what, "make setup" if old else _install(program, "--pgbouncer FILE"))
     return Problem(program, what, _install(program, "--etcd URL"))
 
@@ -232,23 +232,23 @@ def _install(program: str, option: str) -> str:
         if shutil.which(manager):
             prefix = "" if manager == "brew" else sudo
             return f"{prefix}{manager} install {packages[program]}"
-    return f"install it with the system's package manager, or name one with {option}"
+    return f"install it with the system package manager, or set {option}"
 
 
-def _out_of_reach(programs: Programs) -> Iterator[Problem]:
-    """Yield the servers' programs below a folder that only root may enter: servers do not run as root."""
+def _inaccessible(programs: Programs) -> Iterator[Problem]:
+    """Yield server programs below a directory closed to other users: servers do not run as root."""
     paths = [("postgresql", install.bin / "postgres") for install in programs.postgres.values()]
     if programs.pgbouncer is not None:
         paths.append(("pgbouncer", programs.pgbouncer.path))
     for program, path in paths:
         for folder in path.resolve().parents:
             if not folder.stat().st_mode & 0o001:
-                what = f"{path} cannot be reached by an unprivileged user"
+                what = f"{path} is not accessible to unprivileged users"
                 yield Problem(program, what, f"chmod a+x {folder}")
 
 
 def main() -> int:
-    """Print what was found and what is missing for the set-up: one line each, tabs between the fields."""
+    """Print found and missing programs for the set-up, one tab-separated line each."""
     programs = find()
     for install in programs.postgres.values():
         print("found", "postgresql", install.version, install.bin / "postgres", sep="\t")

@@ -100,9 +100,7 @@ def look_for_programs(settings: ServeSettings) -> Programs:
     )
     problems = programs.problems(found, needs_etcd=not settings.etcd.endpoints)
     if problems:
-        raise Misconfigured(
-            "\n".join(f"{problem.what}; to mend it: {problem.command}" for problem in problems)
-        )
+        raise Misconfigured("\n".join(f"{problem.what}; fix: {problem.command}" for problem in problems))
     return found
 
 

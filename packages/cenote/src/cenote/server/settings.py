@@ -1,4 +1,4 @@
-"""How a service is set up: everything that ``cenote serve`` takes."""
+"""Settings of a service: the options of ``cenote serve``."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from cenote.host import programs
 from cenote.logs.destinations import Network
 from cenote.model.records import Secret
 
-FIRST_PORT, LAST_PORT = 25060, 26059  # 333 clusters; the first gets the ports that everybody knows
+FIRST_PORT, LAST_PORT = 25060, 26059  # 333 clusters; the first gets the well-known ports
 _LOCALHOST = ("127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
 class EtcdSettings:
-    """An etcd of one's own; without ``endpoints`` the service has a private one."""
+    """An external etcd; without ``endpoints`` the service runs a private one."""
 
     endpoints: tuple[str, ...] = ()
     ca: Path | None = None
@@ -50,16 +50,17 @@ class ServeSettings:
     log_sink_allow: tuple[Network, ...] = ()
 
     def check(self) -> None:
-        """Raise Misconfigured for settings that contradict each other."""
+        """Raise Misconfigured for invalid or contradictory settings."""
         if (self.certificate is None) != (self.key is None):
-            raise Misconfigured("--tls-cert and --tls-key go together")
+            raise Misconfigured("--tls-cert and --tls-key must be given together")
         if not 1024 <= self.first_port < self.last_port <= 65535:
-            raise Misconfigured("--ports takes a range within 1024-65535, such as 25060-26059")
+            raise Misconfigured("--ports must be a range within 1024-65535, such as 25060-26059")
         try:
             ip_address(self.host)
         except ValueError:
             raise Misconfigured(
-                f"--host takes an address of this machine, such as 127.0.0.1 or 0.0.0.0, not {self.host!r}"
+                f"--host must be an IP address of this machine, such as 127.0.0.1 or 0.0.0.0, "
+                f"not {self.host!r}"
             ) from None
 
     @property
@@ -68,7 +69,7 @@ class ServeSettings:
 
     @property
     def reached_as(self) -> str:
-        """The name that clients use for this host."""
+        """The host name in connection strings."""
         if self.public_host is not None:
             return self.public_host
         if self.host in _LOCALHOST:
@@ -77,7 +78,7 @@ class ServeSettings:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names and addresses that the API's certificate is good for."""
+        """The subject alternative names of the API's certificate."""
         named = ["localhost", *_LOCALHOST, self.reached_as]
         if not self.everywhere:
             named.append(self.host)
@@ -85,5 +86,5 @@ class ServeSettings:
 
     @property
     def listen(self) -> tuple[str, ...]:
-        """The addresses that the databases and poolers listen on."""
-        return ("0.0.0.0", "::") if self.everywhere else (self.host,)  # noqa: S104 - asked for by the user
+        """The listen addresses of PostgreSQL and PgBouncer."""
+        return ("0.0.0.0", "::") if self.everywhere else (self.host,)  # noqa: S104 - requested by the user
