@@ -1,4 +1,4 @@
-# Everything one does with a clone.  Each target sets up first what it needs, which takes no time when it is there.
+# Development tasks.  Each target first runs the set-up that it needs, which is a no-op when up to date.
 
 BIN := .venv/bin
 PYTHON_DIRS := packages tests bench tools
@@ -9,25 +9,25 @@ PYTHON_DIRS := packages tests bench tools
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-setup:  ## install what is missing: system packages, PgBouncer, and the Python packages in .venv
+setup:  ## install missing dependencies: system packages, PgBouncer, and Python packages in .venv
 	@scripts/setup.sh
 
-setup-tests:  ## fetch what only tests use: a browser, Node.js, rsyslog, promtool, the JDBC driver
+setup-tests:  ## install test dependencies: a browser, Node.js, rsyslog, promtool, the JDBC driver
 	@scripts/setup-tests.sh
 
-run: setup  ## start the service with a first cluster and pool, and print how to reach them; Ctrl-C ends it
+run: setup  ## start the service with a sample cluster and pool, and print how to connect; Ctrl-C stops it
 	@exec $(BIN)/cenote quickstart
 
-stop: setup  ## stop the service and every server that it has started
+stop: setup  ## stop the service and all servers it started
 	@$(BIN)/cenote stop
 
 test: setup setup-tests  ## run all tests
 	$(BIN)/pytest tests/unit tests/integration tests/contract
 
-test-fast: setup  ## run the tests that start no process
+test-fast: setup  ## run the unit tests, which start no process
 	$(BIN)/pytest tests/unit
 
-check: setup  ## check format, lint, types, layers, and that generated code is up to date
+check: setup  ## check formatting, lint, types, import layers and generated code
 	$(BIN)/ruff format --check $(PYTHON_DIRS)
 	$(BIN)/ruff check $(PYTHON_DIRS)
 	$(BIN)/mypy $(PYTHON_DIRS)
@@ -35,26 +35,26 @@ check: setup  ## check format, lint, types, layers, and that generated code is u
 	$(BIN)/python -m tools.other_engines --check
 	$(BIN)/python tools/unasync.py --check
 
-format: setup  ## rewrite the code in the project's format, and the sync client from the async one
+format: setup  ## format the code and regenerate the client's generated modules
 	$(BIN)/ruff format $(PYTHON_DIRS)
 	$(BIN)/python -m tools.other_engines
 	$(BIN)/python tools/unasync.py
 	$(BIN)/ruff check --fix $(PYTHON_DIRS)
 
-bench: setup  ## measure, print the table, and write build/bench.json
+bench: setup  ## run the benchmarks, print the table and write build/bench.json
 	$(BIN)/python -m bench
 
-docs: setup $(BIN)/mkdocs  ## build the documentation as a site into build/site; broken links fail
+docs: setup $(BIN)/mkdocs  ## build the documentation site in build/site; fails on broken links
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
-	@echo "the site is in build/site; to read and search it: python3 -m http.server --directory build/site 8000"
+	@echo "Site built in build/site. Serve it with: python3 -m http.server --directory build/site 8000"
 
 $(BIN)/mkdocs: pyproject.toml constraints.txt | setup
 	@$(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --constraint constraints.txt --group docs
 	@touch $@
 
-constraints: setup  ## write constraints.txt anew, from the newest packages that fit
+constraints: setup  ## regenerate constraints.txt from the newest compatible packages
 	scripts/constraints.sh
 
-clean:  ## remove the virtual environment, caches and what was built; data of the service stays
+clean:  ## remove the virtual environment, caches and build output; service data is kept
 	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find packages tests bench tools -name __pycache__ -prune -exec rm -rf {} +

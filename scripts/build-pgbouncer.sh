@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Build Debian's newer PgBouncer from its source package into Cenote's data folder.
+# Build a newer PgBouncer from Debian's source package in Cenote's data directory.
 #
-# apt works on folders of its own here: the machine's sources, lists and packages stay as they are, and no root is
-# needed.  What comes out stands at <data home>/programs/pgbouncer-<version>/bin/pgbouncer.
+# apt runs with private directories: the machine's sources, lists and packages stay unchanged, and root is not needed.
+# The result is <data directory>/programs/pgbouncer-<version>/bin/pgbouncer.
 set -euo pipefail
 trap 'echo "failed in line $LINENO: $BASH_COMMAND" >&2' ERR
-umask 022  # servers run as another user when we are root, and must reach it
+umask 022  # as root, the servers run as another user, who must be able to execute it
 
 suite=trixie
 least=1.21
@@ -33,15 +33,15 @@ exec 8> "$programs/.lock"
 flock 8
 if present; then exit 0; fi
 
-# --- where the archive is -----------------------------------------------------------------------------------------
+# --- find the archive ---------------------------------------------------------------------------------------------
 
-# apt itself reads the machine's source lists, in both of their formats, and knows from its lists whose archive each is.
+# apt reads the machine's sources in both formats, and knows the origin of each archive from its lists.
 archive() {
     apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)|$(SOURCESENTRY)' 'Created-By: Packages' |
         sed -n 's/^Debian|Debian|main|//p' | sed -n 1p
 }
 
-# The keyrings that a source list names, for an archive or a mirror with keys of its own; else Debian's.
+# The keyrings given in a source list, for an archive or mirror with its own keys; else Debian's.
 keyrings() {
     local named debian=/usr/share/keyrings/debian-archive-keyring.gpg
     named=$(sed -n 's/#.*//; s/.*[Ss]igned-[Bb]y *[:=] *\(\/[^] ]*\).*/\1/p' "$1" | sort -u | paste -sd ,)
@@ -51,22 +51,22 @@ keyrings() {
 distribution=$(. /etc/os-release && echo "${ID:-} ${ID_LIKE:-}")
 case " $distribution " in
     *" ubuntu "*)
-        fail "This release's PgBouncer is older than $least, and Ubuntu's archive has no source package of Debian's." \
+        fail "This release's PgBouncer is older than $least, and Ubuntu's archive does not have Debian's source package." \
             "Add the PostgreSQL project's apt repository (https://wiki.postgresql.org/wiki/Apt) and install pgbouncer from it," \
-            "or put one of your own on the PATH." ;;
+            "or put another PgBouncer on the PATH." ;;
     *" debian "*) ;;
-    *) fail "This builds Debian's PgBouncer, and this is no Debian; put PgBouncer $least or newer on the PATH." ;;
+    *) fail "Not a Debian system; put PgBouncer $least or newer on the PATH." ;;
 esac
 entry=$(archive)
 [ -n "$entry" ] ||
-    fail "apt knows no archive of Debian's here (component main); if its lists were never read, run as root: apt-get update"
+    fail "apt has no Debian archive (component main); if its lists were never updated, run as root: apt-get update"
 uri=${entry%%|*}
 list=${entry#*|}
 keys=$(keyrings "${list%:*}")
 
 # --- fetch --------------------------------------------------------------------------------------------------------
 
-# Beside its destination, so that the last step is one rename.  What is there was left by a build that was killed.
+# Next to the destination, so that the last step is a rename.  Existing directories are left from killed builds.
 rm -rf "$programs"/.build-*
 work=$(mktemp -d "$programs/.build-XXXXXX")
 trap 'rm -rf "$work"' EXIT
@@ -78,7 +78,7 @@ apt=(
     -o Dir::Etc::Preferences=/dev/null -o Dir::Etc::PreferencesParts=/dev/null
     -o "Dir::State=$work/state" -o "Dir::State::Lists=$work/state/lists" -o Dir::State::status=/var/lib/dpkg/status
     -o "Dir::Cache=$work/cache" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=
-    -o "APT::Sandbox::User=$(id -un)"  # the user of apt's own sandbox may not write here
+    -o "APT::Sandbox::User=$(id -un)"  # apt's sandbox user cannot write here
     -o APT::Update::Pre-Invoke= -o APT::Update::Post-Invoke-Success= -o APT::Update::Post-Invoke=
 )
 "${apt[@]}" update
@@ -88,14 +88,14 @@ apt=(
 
 cd "$work"/source/pgbouncer-*/
 ./configure --prefix=/usr --with-cares --with-openssl --without-pam --without-systemd
-make -j "$(nproc)" pgbouncer  # not the manual pages, which want pandoc
+make -j "$(nproc)" pgbouncer  # not the manual pages, which need pandoc
 
 version=$(version_of ./pgbouncer)
-dpkg --compare-versions "$version" ge $least || fail "what was built is PgBouncer '$version', not $least or newer"
+dpkg --compare-versions "$version" ge $least || fail "built PgBouncer '$version', which is older than $least"
 mkdir -p "$work/done/bin"
 install -s -m 755 pgbouncer "$work/done/bin/pgbouncer"
 chmod 755 "$work/done"
-# One of this version that cannot run (a library is gone, say) would be in the way.
+# Replaces an existing build of this version that cannot run (a removed library, say).
 rm -rf "$programs/pgbouncer-$version"
 mv "$work/done" "$programs/pgbouncer-$version"
 echo "installed $programs/pgbouncer-$version/bin/pgbouncer"

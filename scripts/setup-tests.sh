@@ -37,7 +37,7 @@ lacking() {
 }
 
 if ! command -v apt-get > /dev/null || ! command -v dpkg-deb > /dev/null; then
-    say "this machine has no apt-get: tests that need ${installed[*]}, rsyslog or promtool are skipped"
+    say "apt-get not found: tests that need ${installed[*]}, rsyslog or promtool are skipped"
     exit 0
 fi
 missing=()
@@ -47,12 +47,12 @@ command -v curl > /dev/null || missing+=(curl)
 command -v node > /dev/null || missing+=(nodejs)
 command -v npm > /dev/null || missing+=(npm)
 mapfile -t missing < <(lacking "${missing[@]}")
-as_root LC_ALL=C apt-get -q update < /dev/null >> "$log" 2>&1 || say "apt-get update had errors (see $log); going on with the lists that are there"
+as_root LC_ALL=C apt-get -q update < /dev/null >> "$log" 2>&1 || say "apt-get update failed (see $log); continuing with the existing package lists"
 if [ ${#missing[@]} -gt 0 ]; then
     say "installing ${missing[*]}"
     as_root DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
         apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "${missing[@]}" < /dev/null >> "$log" 2>&1 ||
-        say "${missing[*]} could not be installed (see $log): the tests that need them are skipped"
+        say "cannot install ${missing[*]} (see $log): the tests that need them are skipped"
 fi
 # What rsyslog loads and this machine lacks; the names differ between releases.
 mapfile -t libraries < <(apt-cache depends rsyslog rsyslog-gnutls rsyslog-openssl | sed -n 's/^ *Depends: \(lib[^ ]*\)$/\1/p' | sort -u)
@@ -66,7 +66,7 @@ for package in "${unpacked[@]}" "${libraries[@]}"; do
         dpkg-deb -x "$part"/*.deb "$part/root" >> "$log" 2>&1; then
         cp -a "$part/root/." "$folder/"
     else
-        say "$package could not be had (see $log): the tests that need it are skipped"
+        say "cannot download $package (see $log): the tests that need it are skipped"
     fi
     rm -rf "$part"
 done

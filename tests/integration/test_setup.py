@@ -1,4 +1,4 @@
-"""The set-up of this machine: what it has put in place, and that it is quiet when nothing is to be done."""
+"""The set-up: what it installs, that it is silent when up to date, and its errors."""
 
 import os
 import shutil
@@ -82,13 +82,13 @@ def test_an_old_python_is_refused_with_the_way_out(clone: Path) -> None:
     python.chmod(0o755)
     done = set_up(clone, PYTHON=str(python))
     assert done.returncode == 1
-    assert f"Python 3.11 or newer is needed, and Python 3.9.2 is what {python} is" in done.stderr
+    assert f"Python 3.11 or newer is required; {python} is Python 3.9.2" in done.stderr
     assert "make setup PYTHON=" in done.stderr
 
 
 def test_a_python_that_is_not_there_is_named(clone: Path) -> None:
     done = set_up(clone, PYTHON="python3.999")
-    assert (done.returncode, done.stderr) == (1, "setup: there is no python3.999\n")
+    assert (done.returncode, done.stderr) == (1, "setup: python3.999 not found\n")
 
 
 def test_without_apt_the_packages_are_named(clone: Path) -> None:
@@ -107,5 +107,5 @@ def test_without_apt_the_packages_are_named(clone: Path) -> None:
     done = set_up(clone, PATH=str(tools))
     assert done.returncode == 1
     assert done.stderr == (
-        "setup: this machine has no apt-get; install these, or what they are called here: python3-venv\n"
+        "setup: apt-get not found; install these packages or their equivalents: python3-venv\n"
     )

@@ -1,4 +1,4 @@
-"""Discovery over folders of stand-in files, each with what the real program prints as its version."""
+"""Discovery in directories of stand-in files, each containing the version output of the real program."""
 
 import os
 from pathlib import Path
@@ -133,13 +133,13 @@ def test_a_named_pgbouncer_is_the_only_one_considered(root: Path) -> None:
     assert f"{named} is 1.20.1" in problems(found, needs_etcd=False)[1].what
 
 
-def test_a_named_pgbouncer_that_is_not_there_is_said(root: Path) -> None:
+def test_a_named_pgbouncer_that_does_not_exist_is_reported(root: Path) -> None:
     found = look(root, pgbouncer=root / "nowhere/pgbouncer")
     assert found.unusable == (root / "nowhere/pgbouncer",)
     assert f"{root}/nowhere/pgbouncer cannot be run" in problems(found)[1].what
 
 
-def test_an_old_pgbouncer_of_the_distribution_is_mended_by_the_setup(root: Path) -> None:
+def test_an_old_pgbouncer_of_the_distribution_is_replaced_by_the_setup(root: Path) -> None:
     old = place(root / "usr/sbin/pgbouncer", BOUNCER.format("1.18.0"))
     problem = problems(look(root))[1]
     assert problem.command == "make setup"
