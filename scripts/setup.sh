@@ -109,7 +109,7 @@ install() {
     [ $# -gt 0 ] || return 0
     has_apt || fail "apt-get not found; install these packages or their equivalents: $*"
     may_become_root ||
-        fail "missing packages, and sudo is not available: $*" \
+        fail "these packages are missing, and sudo is not available: $*" \
             "run as root: apt-get update && apt-get install --no-install-recommends $*" "then re-run the set-up"
     refresh
     step "installing $*" as_root DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
