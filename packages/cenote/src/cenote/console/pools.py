@@ -1,27 +1,26 @@
-"""The pools of a cluster: what goes on in them, as pictures that move; and how they are changed."""
+"""The connection pools of a cluster: live charts, advice, and the forms that change them."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import Any
 
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
-from litestar.types import Receive, Scope, Send
+from litestar.types import Message, Receive, Scope, Send
 
-from cenote.console import svg
 from cenote.console.api_client import RequestRejected, path_of
 from cenote.console.cluster import PATH, address_of, cluster_of, show_cluster
+from cenote.console.live_pools import LivePools, shown, view_of
+from cenote.console.pool_charts import MANY, PoolSample, PoolTrail, points
 from cenote.console.request import Typed, Visit, page
 
 POOLS = PATH + "/pools"
-POINTS, FEW_POINTS = 60, 24  # of a picture that the server draws
-MANY = 8  # pools, from which on pictures have fewer points and a form is shown when it is asked for
-MORE_POINTS = 450  # and of one that the script does
 FIELDS = ("size", "mode", "db", "user")
 MODES = ("transaction", "session", "statement")
-MOST_NAMES = 100  # that are proposed for a field
+MOST_NAMES = 100  # suggested for a field
 
 
 @page(HttpMethod.GET, POOLS)
@@ -36,12 +35,12 @@ async def change(visit: Visit) -> ASGIResponse:
     try:
         if typed["do"] == "create":
             await visit.api.post(path_of(id, "pools"), {"name": name} | _wanted(typed))
-            return visit.go(f"{here}#pool-{name}", said=f"The pool {name} can be used.")
+            return visit.go(f"{here}#pool-{name}", said=f"Pool {name} is ready.")
         place = path_of(id, "pools", name)
         pool = (await visit.api.get(place))["pool"]
         typed = Typed({key: str(pool[key]) for key in FIELDS} | typed.changed())
         await visit.api.put(place, _wanted(typed))
-        return visit.go(f"{here}#pool-{name}", said=f"The pool {name} was changed.")
+        return visit.go(f"{here}#pool-{name}", said=f"Pool {name} updated.")
     except RequestRejected as refusal:
         return await _show(visit, typed, refusal)
 
@@ -62,36 +61,53 @@ async def delete(visit: Visit) -> ASGIResponse:
         await visit.api.delete(path_of(visit.path_params["id"], "pools", name))
     except RequestRejected as refusal:
         return await _ask(visit, refusal)
-    return visit.go(f"{address_of(visit)}/pools", said=f"The pool {name} was deleted.")
-
-
-@page(HttpMethod.GET, POOLS + "/past")
-async def past(visit: Visit) -> ASGIResponse:
-    """The last 15 minutes, for the script to draw."""
-    found = await visit.api.get(path_of(visit.path_params["id"], "pool_history"), points=MORE_POINTS)
-    return visit.json(found["history"]["pools"])
+    return visit.go(f"{address_of(visit)}/pools", said=f"Pool {name} deleted.")
 
 
 @page(HttpMethod.GET, POOLS + "/stream")
 async def stream(visit: Visit) -> ASGIResponse:
-    """What goes on, as it happens: the API's own stream, until the session is over."""
-    return _Stream(visit, path_of(visit.path_params["id"], "pool_stats", "stream"))
+    """Live updates of the page, as server-sent events, until the session ends."""
+    id = visit.path_params["id"]
+    history = (await visit.api.get(path_of(id, "pool_history")))["history"]
+    return _Stream(visit, path_of(id, "pool_stats", "stream"), _live(visit, history["pools"]))
+
+
+def _live(visit: Visit, pools: list[Any]) -> LivePools:
+    templates, form_token = visit.console.pages, visit.form_token
+
+    def advised(advice: list[Any], pool: str) -> str:
+        shown_for = {"name": pool} if pool else {}
+        return templates.part(
+            "pool.html", "advised", advice, shown_for, address_of(visit), visit.can, form_token
+        )
+
+    trails = {pool["name"]: PoolTrail.of_history(pool, points(len(pools))) for pool in pools}
+    return LivePools(partial(templates.part, "pool.html"), advised, trails, time.time())
 
 
 class _Stream(ASGIResponse):
-    def __init__(self, visit: Visit, path: str) -> None:
+    """The API's stream, translated for the page; an answer that is no stream is passed on as it is."""
+
+    def __init__(self, visit: Visit, path: str, live: LivePools) -> None:
         super().__init__()
-        self._visit, self._path = visit, path
+        self._visit, self._path, self._live = visit, path, live
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        visit = self._visit
-        last = visit.headers.get("last-event-id", "").encode("latin-1", "replace")
-        headers = [(b"last-event-id", last)] if last else []
+        visit, live, streams = self._visit, self._live, False
+
+        async def translate(message: Message) -> None:
+            nonlocal streams
+            if message["type"] == "http.response.start":
+                streams = message["status"] == 200
+            elif message["type"] == "http.response.body" and streams and message["body"]:
+                message["body"] = live.translate(message["body"])
+            await send(message)
+
         try:
             async with asyncio.timeout(max(0.0, visit.signed_in.ends - time.time())):
-                await visit.api.follow(self._path, headers, receive, send, visit.method)
+                await visit.api.follow(self._path, [], receive, translate, visit.method)
         except TimeoutError:
-            over = b'event: end\ndata: {"reason":"The session is over."}\n\n'
+            over = b'event: end\ndata: {"reason":"The session has expired."}\n\n'
             await send({"type": "http.response.body", "body": over, "more_body": False})
 
 
@@ -103,7 +119,7 @@ async def _ask(visit: Visit, refusal: RequestRejected | None = None) -> ASGIResp
         kind="pool",
         tab_name="pools",
         name=visit.path_params["name"],
-        lost="Its clients are disconnected, and cannot come back. The data stays.",
+        lost="Its clients are disconnected and can no longer connect through it. No data is lost.",
         back=f"{address_of(visit)}/pools",
         refusal=refusal.message if refusal else "",
     )
@@ -115,14 +131,16 @@ async def _show(
     cluster, api = await cluster_of(visit), visit.api
     id = cluster["id"]
     pools = (await api.get(path_of(id, "pools"), per_page=200))["pools"]
-    points = FEW_POINTS if len(pools) > MANY else POINTS
-    history = (await api.get(path_of(id, "pool_history"), points=points))["history"]
+    few = points(len(pools))
+    history = (await api.get(path_of(id, "pool_history"), points=few))["history"]
     advice = (await api.get(path_of(id, "pool_advice")))["advice"]
-    unseen, stats = "", []
+    trails = {past["name"]: PoolTrail.of_history(past, few) for past in history["pools"]}
+    unavailable, stats = "", {}
     try:
-        stats = (await api.get(path_of(id, "pool_stats")))["stats"]
+        found = (await api.get(path_of(id, "pool_stats")))["stats"]
+        stats = {one["name"]: _current(one) for one in found}
     except RequestRejected as error:
-        unseen = error.message
+        unavailable = error.message
     now = time.time()
     return await show_cluster(
         visit,
@@ -130,10 +148,14 @@ async def _show(
         refusal.status if refusal else 200,
         cluster=cluster,
         pools=[
-            _pool(pool, _named(stats, pool), _named(history["pools"], pool), advice, now) for pool in pools
+            pool
+            | view_of(pool, trails.get(pool["name"]) or PoolTrail(few), stats.get(pool["name"]), now)
+            | {"advice": [one for one in advice if one.get("pool") == pool["name"]]}
+            for pool in pools
         ],
         advice=[one for one in advice if "pool" not in one],
-        unseen=unseen,
+        shown=shown(pools),
+        unavailable=unavailable,
         budget=history["connections"],
         modes=MODES,
         databases=cluster["db_names"][:MOST_NAMES],
@@ -146,64 +168,20 @@ async def _show(
     )
 
 
-def _named(things: list[Any], pool: Any) -> Any:
-    return next((one for one in things if one["name"] == pool["name"]), None)
-
-
-def _pool(pool: Any, now_seen: Any, past: Any, advice: list[Any], now: float) -> Any:
-    """Return what the template shows of a pool."""
-    return {
-        "name": pool["name"],
-        "mode": pool["mode"],
-        "size": pool["size"],
-        "db": pool["db"],
-        "user": pool["user"],
-        "seen": now_seen,
-        "pictures": pictures(past, pool["size"], now),
-        "rate": past["transactions_per_second"][-1] if past["at"] else None,
-        "told": _told(past),
-        "advice": [one for one in advice if one.get("pool") == pool["name"]],
-    }
-
-
-def pictures(past: Any, size: int, now: float) -> Any:
-    at = past["at"]
-    active, waiting = past["clients_active"], past["clients_waiting"]
-    longest = past["longest_wait_seconds"]
-    clients = [one + other for one, other in zip(active, waiting, strict=True)]
-    tops = {
-        "clients": svg.top_of(max(clients, default=0), 5),
-        "servers": max([size, *past["size"]]) * 1.15,
-        "wait": svg.top_of(max(longest, default=0), 0.1),
-        "rate": svg.top_of(max(past["transactions_per_second"], default=0), 10),
-    }
-    return {
-        "tops": tops,
-        "active": svg.area(at, active, tops["clients"], now),
-        "waiting": svg.area(at, clients, tops["clients"], now, lower=active) if any(waiting) else "",
-        "busy": svg.area(at, past["servers_active"], tops["servers"], now),
-        "size": svg.steps(at, past["size"], tops["servers"], now),
-        "wait": svg.area(at, longest, tops["wait"], now) if any(longest) else "",
-        "rate": svg.area(at, past["transactions_per_second"], tops["rate"], now),
-    }
-
-
-def _told(past: Any) -> Any:
-    """Return the last 15 minutes in a few numbers, for whoever does not see the pictures."""
-    if not past["at"]:
-        return None
-    return {
-        "clients": max(past["clients_active"]),
-        "waiting": max(past["clients_waiting"]),
-        "busy": max(past["servers_active"]),
-        "wait": max(past["longest_wait_seconds"]),
-        "rate": max(past["transactions_per_second"]),
-    }
+def _current(stats: Any) -> PoolSample:
+    return PoolSample(
+        size=stats["size"],
+        active=stats["clients"]["active"],
+        waiting=stats["clients"]["waiting"],
+        busy=stats["servers"]["active"],
+        wait=stats["longest_wait_seconds"],
+        rate=stats["per_second"]["transactions"],
+    )
 
 
 def _whole(text: str) -> int | str:
-    """Return a number where one was typed; the API says what is wrong with everything else."""
+    """Return a number if one was typed; the API refuses anything else, with the reason."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
 
 
-ROUTES = (list_pools, change, past, stream, ask, delete)
+ROUTES = (list_pools, change, stream, ask, delete)

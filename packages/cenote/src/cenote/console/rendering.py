@@ -48,6 +48,7 @@ class Templates:
         self._environment = Environment(
             loader=FileSystemLoader(FOLDER / "templates"),
             autoescape=True,
+            auto_reload=False,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -64,6 +65,10 @@ class Templates:
 
     def render(self, template: str, **context: Any) -> str:
         return self._environment.get_template(template).render(context)
+
+    def part(self, template: str, macro: str, *arguments: Any) -> str:
+        """Return what a macro renders: a part of a page."""
+        return str(getattr(self._environment.get_template(template).module, macro)(*arguments)).strip()
 
 
 def size_words(slug: str) -> str:

@@ -112,6 +112,11 @@ class Visit(Request[None, None, State]):
         if not id or not self.console.seals.made_form(id, given):
             raise NotAllowed(403, STALE)
 
+    @property
+    def form_token(self) -> str:
+        """What the forms of this session bring along."""
+        return self.console.seals.form_token(self._form_id())
+
     def _form_id(self) -> str:
         session = self.maybe_session
         if session is not None:

@@ -1,64 +1,64 @@
-"""From numbers over time to the paths of a picture (https://www.w3.org/TR/SVG2/paths.html).  Pure.
-
-``static/pools.js`` draws in the same way, once scripts run: the same box, the same time, the same gaps.
-"""
+"""SVG paths of numbers over time (https://www.w3.org/TR/SVG2/paths.html).  Pure."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
-WIDTH, HEIGHT = 600, 100  # of the box that a picture is drawn in; the page stretches it
-SECONDS = 900.0  # that a picture spans
-GAP = 100.0  # seconds without a sample, from which on nothing is drawn
+WIDTH, HEIGHT = 600, 100  # the viewBox; CSS stretches it
+SECONDS = 900.0  # the time that a chart spans
+GAP = 100.0  # seconds without a sample after which the path is interrupted
 
 Numbers = Sequence[float]
+Points = list[tuple[int, int]]
 
 
 def top_of(most: float, least: float = 1.0) -> float:
-    """Return the number at the upper edge of a picture: 1, 2 or 5 with zeros, and never below ``least``."""
+    """Return the upper end of the y axis: 1, 2 or 5 times a power of ten, at least ``least``."""
     most = max(most, least)
     scale = 10.0 ** math.floor(math.log10(most))
     return next(float(f"{step * scale:.12g}") for step in (1, 2, 5, 10) if step * scale >= most * (1 - 1e-9))
 
 
-def area(at: Numbers, upper: Numbers, top: float, now: float, lower: Numbers | None = None) -> str:
-    """Return the area below a line, or between two."""
+class TimeAxis:
+    """Where samples stand on the x axis of a chart that ends ``now``; shared by the series of a chart."""
+
+    def __init__(self, at: Numbers, now: float) -> None:
+        scale = WIDTH / SECONDS
+        self.x = [round(WIDTH - (now - moment) * scale) for moment in at]
+        self.pieces = list(_pieces(at, now))
+
+
+def area(axis: TimeAxis, upper: Numbers, top: float, lower: Numbers | None = None) -> str:
+    """Return the path of the area below ``upper``, or between ``lower`` and ``upper``."""
     parts = []
-    for piece in _pieces(at, now):
-        rise = [_point(at[index], upper[index], top, now) for index in piece]
+    for piece in axis.pieces:
+        rise = _points(axis, piece, upper, top)
         if lower is None:
-            fall = [f"{_x(at[piece[-1]], now)} {HEIGHT}", f"{_x(at[piece[0]], now)} {HEIGHT}"]
+            fall = [(rise[-1][0], HEIGHT), (rise[0][0], HEIGHT)]
         else:
-            fall = [_point(at[index], lower[index], top, now) for index in reversed(piece)]
-        parts.append(f"M{'L'.join([*rise, *fall])}Z")
+            fall = _points(axis, piece[::-1], lower, top)
+        parts.append(_path([*_without_flat(rise), *_without_flat(fall)]))
     return "".join(parts)
 
 
-def line(at: Numbers, values: Numbers, top: float, now: float) -> str:
-    """Return a line."""
-    return "".join(
-        "M" + "L".join(_point(at[index], values[index], top, now) for index in piece)
-        for piece in _pieces(at, now)
-    )
-
-
-def steps(at: Numbers, values: Numbers, top: float, now: float) -> str:
-    """Return a line of what changes seldom and at once, up to this moment."""
+def steps(axis: TimeAxis, values: Numbers, top: float) -> str:
+    """Return the path of a value that changes seldom and in steps."""
     drawn, before = "", -1
-    for piece in _pieces(at, now):
-        for index in piece:
-            y = _y(values[index], top)
-            drawn += f"M{_x(at[index], now)} {y}" if index == piece[0] else ""
+    for piece in axis.pieces:
+        points = _points(axis, piece, values, top)
+        drawn += "M{} {}".format(*points[0])
+        for x, y in points:
             if y != before:
-                drawn += f"H{_x(at[index], now)}V{y}"
+                drawn += f"H{x}V{y}"
             before = y
-        drawn += f"H{_x(at[piece[-1]], now)}"
+        drawn += f"H{points[-1][0]}"
     return drawn
 
 
 def _pieces(at: Numbers, now: float) -> Iterator[list[int]]:
-    """Return the indexes of what is to be drawn without a gap."""
+    """Yield the indexes of each stretch without a gap."""
     piece: list[int] = []
     for index, moment in enumerate(at):
         if moment < now - SECONDS:
@@ -71,13 +71,19 @@ def _pieces(at: Numbers, now: float) -> Iterator[list[int]]:
         yield piece
 
 
-def _point(at: float, value: float, top: float, now: float) -> str:
-    return f"{_x(at, now)} {_y(value, top)}"
+def _points(axis: TimeAxis, piece: list[int], values: Numbers, top: float) -> Points:
+    scale = HEIGHT / top
+    return [(axis.x[index], round(max(0.0, HEIGHT - values[index] * scale))) for index in piece]
 
 
-def _x(at: float, now: float) -> int:
-    return round(WIDTH * (1 - (now - at) / SECONDS))
+def _without_flat(points: Points) -> Points:
+    """Leave out the points in the middle of a horizontal line, which most of a quiet pool's chart is."""
+    middle = zip(points, points[1:], points[2:], strict=False)
+    kept = [here for before, here, after in middle if not before[1] == here[1] == after[1]]
+    return [*points[:1], *kept, *points[1:][-1:]]
 
 
-def _y(value: float, top: float) -> int:
-    return round(HEIGHT * (1 - min(value, top) / top))
+def _path(points: Points) -> str:
+    """Return a closed path; distances from point to point take fewer bytes than coordinates."""
+    steps = [f"{x - before_x} {y - before_y}" for (before_x, before_y), (x, y) in pairwise(points)]
+    return f"M{points[0][0]} {points[0][1]}l{' '.join(steps)}z".replace(" -", "-")

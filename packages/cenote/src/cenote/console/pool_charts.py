@@ -1,0 +1,175 @@
+"""The last 15 minutes of a connection pool as charts, for the page and for its live updates.  Pure.
+
+Time is cut into intervals that begin at the same moments whoever looks, and a chart ends with the current
+interval.  So the chart of a pool in which nothing changes stays the same until the next interval begins, and
+its live updates take no bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from cenote.console import svg
+
+POINTS, FEW_POINTS = 90, 24  # of a chart
+MANY = 8  # pools, from which on charts have fewer points
+REDRAWN = 5  # times that a chart is drawn again within an interval, at most
+COLUMNS = (
+    *("size", "clients_active", "clients_waiting", "servers_active"),
+    *("longest_wait_seconds", "transactions_per_second"),
+)
+
+
+def points(pools: int) -> int:
+    """Return how many points each chart of a page with so many pools has."""
+    return FEW_POINTS if pools > MANY else POINTS
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSample:
+    """A pool at a moment; the wait is in seconds, the rate in transactions a second."""
+
+    size: float
+    active: float
+    waiting: float
+    busy: float
+    wait: float
+    rate: float
+
+
+@dataclass(slots=True)
+class _Interval:
+    """What happened up to ``end``: the maximum of what waits, the mean of the others, and every maximum."""
+
+    end: float
+    samples: int
+    size: float
+    active: float
+    waiting: float
+    busy: float
+    wait: float
+    rate: float
+    most_active: float
+    most_busy: float
+    most_rate: float
+
+    @classmethod
+    def of(cls, end: float, one: PoolSample) -> Self:
+        values = (one.size, one.active, one.waiting, one.busy, one.wait, one.rate)
+        return cls(end, 1, *values, one.active, one.busy, one.rate)
+
+    def add(self, one: PoolSample) -> None:
+        self.samples += 1
+        self.size = one.size
+        self.active += (one.active - self.active) / self.samples
+        self.busy += (one.busy - self.busy) / self.samples
+        self.rate += (one.rate - self.rate) / self.samples
+        self.waiting, self.wait = max(self.waiting, one.waiting), max(self.wait, one.wait)
+        self.most_active, self.most_busy = max(self.most_active, one.active), max(self.most_busy, one.busy)
+        self.most_rate = max(self.most_rate, one.rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The maxima of the last 15 minutes, for readers who do not see the charts."""
+
+    active: float
+    waiting: float
+    busy: float
+    wait: float
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Charts:
+    """SVG paths, and the upper end of each y axis that the page shows."""
+
+    active: str
+    waiting: str
+    busy: str
+    size: str
+    wait: str
+    rate: str
+    top_clients: float
+    top_wait: float
+    top_rate: float
+
+
+class PoolTrail:
+    """The samples of one pool, condensed to so many intervals as its charts have points."""
+
+    def __init__(self, points: int) -> None:
+        self._seconds = svg.SECONDS / points
+        self._intervals: list[_Interval] = []
+        self.last: PoolSample | None = None
+        self._last_at = self._drawn_at = 0.0
+
+    @classmethod
+    def of_history(cls, past: Mapping[str, Any], points: int) -> Self:
+        """Return the trail of a pool as ``pool_history`` of the API answers it, in columns."""
+        trail = cls(points)
+        for at, *values in zip(past["at"], *(past[name] for name in COLUMNS), strict=True):
+            trail.add(at, PoolSample(*values))
+        return trail
+
+    def add(self, at: float, one: PoolSample) -> bool:
+        """Add a sample; return False for one that is not newer than the last, which changes nothing."""
+        if at <= self._last_at:
+            return False
+        self.last, self._last_at = one, at
+        end = (at // self._seconds + 1) * self._seconds
+        if self._intervals and self._intervals[-1].end == end:
+            self._intervals[-1].add(one)
+            return True
+        self._intervals = [past for past in self._intervals if past.end >= end - svg.SECONDS]
+        self._intervals.append(_Interval.of(end, one))
+        return True
+
+    def is_due(self, at: float) -> bool:
+        """Whether the charts are to be drawn again: a new sample is but a small part of a long interval."""
+        due = at - self._drawn_at >= self._seconds / REDRAWN
+        if due:
+            self._drawn_at = at
+        return due
+
+    def charts(self, size: int, now: float) -> Charts:
+        """Return the charts as of a time in seconds of the Unix epoch; ``size`` is the pool's."""
+        now = (now // self._seconds + 1) * self._seconds
+        known = self._intervals
+        axis = svg.TimeAxis([one.end for one in known], now)
+        active, waiting = [one.active for one in known], [one.waiting for one in known]
+        clients = [one.active + one.waiting for one in known]
+        longest, rate = [one.wait for one in known], [one.rate for one in known]
+        sizes = [one.size for one in known]
+        top_clients, top_wait = svg.top_of(_most(clients), 5), svg.top_of(_most(longest), 0.1)
+        top_rate, top_servers = svg.top_of(_most(rate), 10), max([size, *sizes]) * 1.15
+        return Charts(
+            active=svg.area(axis, active, top_clients),
+            waiting=svg.area(axis, clients, top_clients, lower=active) if any(waiting) else "",
+            busy=svg.area(axis, [one.busy for one in known], top_servers),
+            size=svg.steps(axis, sizes, top_servers),
+            wait=svg.area(axis, longest, top_wait) if any(longest) else "",
+            rate=svg.area(axis, rate, top_rate),
+            top_clients=top_clients,
+            top_wait=top_wait,
+            top_rate=top_rate,
+        )
+
+    def summary(self) -> Summary | None:
+        """Return the maxima, None when there is no sample yet."""
+        known = self._intervals
+        if not known:
+            return None
+        return Summary(
+            active=max(one.most_active for one in known),
+            waiting=max(one.waiting for one in known),
+            busy=max(one.most_busy for one in known),
+            wait=max(one.wait for one in known),
+            rate=max(one.most_rate for one in known),
+        )
+
+
+def _most(numbers: Sequence[float]) -> float:
+    return max(numbers, default=0.0)
