@@ -117,7 +117,7 @@ def test_nobody_has_to_scroll_sideways_on_a_telephone(
 # -- With the keyboard
 
 
-def test_signing_in_and_reaching_the_main_part_takes_a_keyboard_only(
+def test_signing_in_and_reaching_the_content_takes_a_keyboard_only(
     browser: Browser, running: Service
 ) -> None:
     with visiting(browser, running) as page:
@@ -126,7 +126,7 @@ def test_signing_in_and_reaching_the_main_part_takes_a_keyboard_only(
         page.keyboard.press("Enter")
         page.wait_for_url("**/console/clusters")
         page.keyboard.press("Tab")
-        expect(page.get_by_role("link", name="Skip to the main part")).to_be_focused()
+        expect(page.get_by_role("link", name="Skip to main content")).to_be_focused()
         page.keyboard.press("Enter")
         assert page.evaluate("document.activeElement.id") == "main"
 
@@ -139,17 +139,17 @@ def test_a_cluster_is_created_and_its_state_comes_by_itself(
 ) -> None:
     with visiting(browser, running) as page:
         sign_in(page, running)
-        page.get_by_role("link", name="Create a cluster").click()
+        page.get_by_role("link", name="Create cluster").click()
         page.get_by_label("Name").fill("by-hand")
         page.get_by_role("radio", name="db-s-1vcpu-2gb").check()
-        page.get_by_role("button", name="Create the cluster").click()
+        page.get_by_role("button", name="Create cluster").click()
         expect(page.get_by_role("status")).to_contain_text("by-hand is being created.")
         head = page.locator("#cluster-head")
         expect(head).to_contain_text("Online", timeout=CREATING_SECONDS * 1000)
         page.get_by_role("link", name="Settings").click()
-        page.get_by_label("To delete it, type its name: by-hand").fill("by-hand")
+        page.get_by_label("Type the cluster's name to confirm: by-hand").fill("by-hand")
         page.get_by_role("button", name="Delete by-hand").click()
-        expect(page.get_by_role("status")).to_contain_text("The cluster by-hand was deleted.")
+        expect(page.get_by_role("status")).to_contain_text("Cluster by-hand deleted.")
         assert "by-hand" not in page.get_by_role("table").inner_text()
 
 
@@ -161,10 +161,10 @@ def test_the_password_comes_when_asked_for_and_goes_again(
         sign_in(page, running)
         page.goto(f"/console/clusters/{cluster['id']}/connect")
         assert password not in page.content()
-        page.get_by_role("button", name="Show the password").click()
+        page.get_by_role("button", name="Show password").click()
         expect(page.locator("#field-password")).to_have_text(password)
         expect(page.locator("#text-uri")).to_contain_text(f"doadmin:{password}@")
-        page.get_by_role("button", name="Hide the password").click()
+        page.get_by_role("button", name="Hide password").click()
         expect(page.locator("#field-password")).to_have_text("••••••••••••")
         assert password not in page.content()
 
@@ -190,7 +190,7 @@ def test_without_scripts_there_is_no_button_that_does_nothing(
         sign_in(page, running)
         page.goto(f"/console/clusters/{cluster['id']}/connect")
         expect(page.get_by_role("button", name="Copy URI")).to_be_hidden()
-        page.get_by_role("button", name="Show the password").click()
+        page.get_by_role("button", name="Show password").click()
         expect(page.locator("#field-password")).to_have_text(cluster["connection"]["password"])
 
 

@@ -59,7 +59,7 @@ def test_without_view_credentials_nothing_shows_a_password(running: Service, clu
             for tab in ("/users", "/connect"):
                 answer = somebody.http.post(base + tab, data=sent, headers={"accept": accept})
                 source += answer.text
-        source += somebody.send(sheet, "New password for app").source
+        source += somebody.send(sheet, "Reset password of app").source
     with running.client() as client:
         now = client.request("GET", f"/v2/databases/{cluster['id']}")["database"]
     assert not [password for password in passwords(cluster) | passwords(now) if password in source]
@@ -73,13 +73,13 @@ def test_the_password_is_shown_when_it_is_asked_for(running: Service, cluster: d
         pool = client.request("GET", f"/v2/databases/{cluster['id']}/pools/shown-pool")["pool"]
     with visitor(running) as somebody:
         asked = somebody.open(f"{base}/connect?pool=shown-pool")
-        shown = somebody.send(asked, "Show the password")
+        shown = somebody.send(asked, "Show password")
         assert pool["connection"]["uri"].replace("postgres://", "postgresql://") in shown.text
         assert shown.answer.headers["cache-control"] == "no-store"
         told = somebody.http.post(
             f"{base}/connect",
             data={
-                "form_token": asked.form("Show the password").fields["form_token"][0],
+                "form_token": asked.form("Show password").fields["form_token"][0],
                 "pool": "shown-pool",
             },
             headers={"accept": "application/json"},
@@ -90,10 +90,10 @@ def test_the_password_is_shown_when_it_is_asked_for(running: Service, cluster: d
 
 
 FORMS = {
-    "/users": ("Add the user", "Add the database"),
-    "/sources": ("Trust it",),
-    "/config": ("Change the settings",),
-    "/settings": ("Resize", "Move the window", "Delete shown"),
+    "/users": ("Add user", "Add database"),
+    "/sources": ("Add",),
+    "/config": ("Save settings",),
+    "/settings": ("Resize", "Save window", "Delete shown"),
 }
 
 
@@ -105,7 +105,7 @@ def test_who_may_only_look_is_offered_no_change(running: Service, cluster: dict[
             for button in buttons:
                 assert not looked.has_form(button)
                 assert could.has_form(button)
-        assert "Create a cluster" not in somebody.open("/console/clusters").text
+        assert "Create cluster" not in somebody.open("/console/clusters").text
         assert "lacks database:create" in somebody.open("/console/clusters/new").text
         assert "Tokens" not in somebody.open("/console/clusters").text
 
@@ -156,7 +156,7 @@ def test_the_audit_trail_names_the_token_and_where_the_browser_was(
     base = f"/console/clusters/{cluster['id']}"
     with visitor(running, "database:read", "database:update") as somebody, running.client() as client:
         sheet = somebody.open(f"{base}/settings")
-        somebody.send(sheet, "Move the window", day="friday", hour="05:00")
+        somebody.send(sheet, "Save window", day="friday", hour="05:00")
         entry = client.request("GET", "/v2/cenote/audit", params={"per_page": 1})["entries"][0]
     assert entry["what"] == f"PUT /v2/databases/{cluster['id']}/maintenance"
     assert (entry["token"]["name"], entry["address"]) == ("visitor", "127.0.0.1")

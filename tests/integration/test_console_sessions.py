@@ -53,7 +53,7 @@ def test_a_good_token_leads_to_the_clusters_and_one_can_sign_out_again(running: 
 def test_a_wrong_token_is_told_in_words_and_not_repeated(running: Service, token: str) -> None:
     with visitor(running, "") as somebody:
         told = somebody.sign_in(token, expected=401)
-        assert "No such token is good here" in told.text
+        assert "Token not accepted" in told.text
         assert token not in told.source
         assert SESSION not in somebody.http.cookies
 
@@ -80,7 +80,7 @@ def test_many_wrong_tokens_are_slowed_down_and_others_are_not(running: Service) 
         sheet = somebody.open("/console/sign-in")
         for _ in range(10):
             sheet = somebody.send(sheet, "Sign in", 401, token="wrong")
-        assert "Too many wrong tokens" in somebody.send(sheet, "Sign in", 429, token="wrong").text
+        assert "Too many failed sign-ins" in somebody.send(sheet, "Sign in", 429, token="wrong").text
 
 
 # -- The session
@@ -177,14 +177,14 @@ def post(somebody: Visitor, form_token: str, **headers: str) -> int:
 )
 def test_a_form_that_comes_from_elsewhere_changes_nothing(running: Service, headers: dict[str, str]) -> None:
     with visitor(running) as somebody:
-        good = somebody.open("/console/tokens").form("Create the token").fields["form_token"][0]
+        good = somebody.open("/console/tokens").form("Create token").fields["form_token"][0]
         assert post(somebody, good, **headers) == 403
         assert "forged" not in somebody.open("/console/tokens").text
 
 
 def test_a_form_needs_the_token_of_its_own_session(running: Service) -> None:
     with visitor(running) as other, visitor(running) as somebody:
-        foreign = other.open("/console/tokens").form("Create the token").fields["form_token"][0]
+        foreign = other.open("/console/tokens").form("Create token").fields["form_token"][0]
         for wrong in (foreign, "", "x", "0" * 64):
             assert post(somebody, wrong) == 403
         assert "forged" not in somebody.open("/console/tokens").text
@@ -234,7 +234,7 @@ def test_no_page_has_a_script_or_a_style_of_its_own(running: Service) -> None:
 
 def test_what_is_not_there_is_told_on_a_page(running: Service) -> None:
     with visitor(running) as somebody:
-        assert "There is no such page." in somebody.open("/console/nothing", 404).text
+        assert "This page does not exist." in somebody.open("/console/nothing", 404).text
         missing = "/console/clusters/00000000-0000-0000-0000-000000000000"
         assert "could not be found" in somebody.open(missing, 404).text
 
@@ -245,4 +245,4 @@ def test_a_spent_rate_limit_is_told_on_a_page_with_how_long_to_wait() -> None:
             answer = somebody.http.get("/console/hosts")
         assert answer.status_code == 429
         assert int(answer.headers["retry-after"]) > 0
-        assert "as many requests as it may" in answer.text
+        assert "has reached its rate limit" in answer.text

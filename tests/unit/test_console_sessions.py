@@ -119,7 +119,7 @@ def test_text_is_escaped_and_a_name_that_is_not_there_fails() -> None:
 
 
 def frame() -> dict[str, object]:
-    return {"session": None, "said": None, "path": "/", "form_token": "", "can": lambda scope: False}
+    return {"session": None, "notice": None, "path": "/", "form_token": "", "can": lambda scope: False}
 
 
 def test_the_address_of_a_static_file_follows_its_content() -> None:

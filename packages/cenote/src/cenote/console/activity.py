@@ -23,19 +23,19 @@ async def show_history(visit: Visit) -> ASGIResponse:
     if source not in SOURCES:
         source = "postgres"
     messages: list[Any] = []
-    untold = ""
+    unavailable = ""
     try:
         logs = await visit.api.get(path_of(id, "logs"), source=source, lines=LINES)
         messages = logs["logs"]["messages"]
     except ApiError as refusal:
-        untold = refusal.message
+        unavailable = refusal.message
     return await show_cluster(
         visit,
         "activity.html",
         events=found["events"],
         total=found["meta"]["total"],
         messages=messages,
-        untold=untold,
+        unavailable=unavailable,
         source=source,
         sources=SOURCES,
     )

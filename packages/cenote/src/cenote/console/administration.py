@@ -14,16 +14,16 @@ from cenote.console.request import Typed, Visit, page
 
 TOKENS = "/console/tokens"
 SCOPES = {
-    "database:read": "See clusters and everything in them, but no password",
-    "database:create": "Create clusters, pools, users and databases",
-    "database:update": "Change them",
-    "database:delete": "Delete them",
-    "database:view_credentials": "See user names, passwords and logs",
-    "cenote:admin": "Tokens, hosts and the audit trail",
-    "*": "Everything",
+    "database:read": "View clusters and everything in them, except passwords",
+    "database:create": "Create clusters, connection pools, users and databases",
+    "database:update": "Change clusters and what is in them",
+    "database:delete": "Delete clusters and what is in them",
+    "database:view_credentials": "View user names, passwords and logs",
+    "cenote:admin": "Manage tokens; view hosts and the audit log",
+    "*": "Full access",
 }
 LIFETIMES = {"1": "1 day", "30": "30 days", "90": "90 days", "365": "1 year", "": "never"}
-UNKNOWN_LIFETIME = "Choose when the token expires; it may be never."
+UNKNOWN_LIFETIME = "Choose when the token expires, or never."
 
 
 @page(HttpMethod.GET, TOKENS)
@@ -77,7 +77,7 @@ async def ask(visit: Visit) -> ASGIResponse:
     found = (await visit.api.get("/v2/cenote/tokens"))["tokens"]
     token = next((one for one in found if one["id"] == visit.path_params["id"]), None)
     if token is None:
-        raise RequestRejected(404, "There is no such token; it may have been revoked already.")
+        raise RequestRejected(404, "No such token; it may have been revoked already.")
     own = (await visit.api.get("/v2/cenote/token"))["token"]
     return visit.show("revoke.html", token=token, is_own=token["id"] == own["id"])
 
@@ -85,7 +85,7 @@ async def ask(visit: Visit) -> ASGIResponse:
 @page(HttpMethod.POST, TOKENS + "/{id:str}/revoke")
 async def revoke(visit: Visit) -> ASGIResponse:
     await visit.api.delete(f"/v2/cenote/tokens/{quote(visit.path_params['id'], safe='')}")
-    return visit.go(TOKENS, said="The token was revoked. Whoever had signed in with it is signed out.")
+    return visit.go(TOKENS, said="Token revoked. Console sessions signed in with it have ended.")
 
 
 @page(HttpMethod.GET, "/console/hosts")

@@ -52,13 +52,13 @@ PAGES: tuple[HTTPRouteHandler, ...] = (
     *administration.ROUTES,
 )
 TITLES = {
-    400: "That could not be read",
+    400: "Bad request",
     403: "Not allowed",
     404: "Not found",
-    405: "Not possible here",
-    413: "Too large",
-    429: "A moment, please",
-    503: "Not reachable",
+    405: "Method not allowed",
+    413: "Request too large",
+    429: "Too many requests",
+    503: "Service unavailable",
 }
 
 
@@ -109,13 +109,13 @@ def _answer(visit: Visit, error: Exception) -> ASGIResponse:
             return _to_sign_in(visit)
         case RateLimited():
             wait = f"Try again in {error.retry_after} seconds." if error.retry_after else "Try again later."
-            message = f"This token has made as many requests as it may for now. {wait} Nothing was changed."
+            message = f"This token has reached its rate limit. {wait} Nothing was changed."
             headers = {"retry-after": error.retry_after} if error.retry_after else {}
             return _told(visit, 429, message, headers=headers)
         case ApiError():
             return _told(visit, error.status, error.message, request_id=error.request_id)
         case HTTPException() if error.status_code != 500:
-            message = "There is no such page." if error.status_code == 404 else error.detail
+            message = "This page does not exist." if error.status_code == 404 else error.detail
             return _told(visit, error.status_code, message)
     where = " < ".join(
         f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}"
@@ -123,7 +123,7 @@ def _answer(visit: Visit, error: Exception) -> ASGIResponse:
     )
     # Without its message, which could hold a password.
     log.error("a page of the console failed: %s in %s", type(error).__name__, where)
-    return _told(visit, 500, "Something went wrong in the service; its log says more.")
+    return _told(visit, 500, "Internal error. See the service log for details.")
 
 
 def _told(
@@ -133,7 +133,7 @@ def _told(
         return ASGIResponse(
             body=visit.json({"message": message}).body, status_code=status, media_type="application/json"
         )
-    title = TITLES.get(status, "That did not work")
+    title = TITLES.get(status, "Request failed")
     return visit.show("error.html", status, headers, title=title, message=message, request_id=request_id)
 
 
@@ -147,7 +147,7 @@ def _to_sign_in(visit: Visit) -> ASGIResponse:
     had_session = sessions.SESSION in visit.cookies
     return visit.go(
         sign_in.address(visit),
-        said="You have been signed out: the session is over, or its token was revoked."
+        said="You have been signed out: the session has expired, or its token was revoked."
         if had_session
         else "",
         cookies=(sessions.cookie(sessions.SESSION, "", 0),) if had_session else (),

@@ -27,8 +27,8 @@ class Setting:
 
     field: str
     name: str
-    does: str
-    may_be: str
+    help: str
+    allowed: str
     unit: str
     choices: tuple[str, ...]
     now: str
@@ -60,12 +60,12 @@ async def change_config(visit: Visit) -> ASGIResponse:
         elif not key:
             wanted |= changes
     if not wanted:
-        return visit.go(f"{address_of(visit)}/config", said="Nothing was changed.")
+        return visit.go(f"{address_of(visit)}/config", said="No settings were changed.")
     try:
         await visit.api.patch(place, {"config": wanted})
     except RequestRejected as refusal:
         return await _show(visit, typed, refusal)
-    said = f"{count} setting{'s are' if count > 1 else ' is'} in force."
+    said = f"{count} setting{'s' if count > 1 else ''} applied."
     return visit.go(f"{address_of(visit)}/config", said=said)
 
 
@@ -102,7 +102,7 @@ def groups(config: Mapping[str, Any], version: int) -> dict[str, tuple[str, list
             parameters.POOLER_DEFAULTS,
         ),
         (
-            "Additions for pools",
+            "Additional pool settings",
             EXTENSIONS_KEY,
             parameters.EXTENSIONS,
             setting_help.EXTENSIONS,
@@ -114,36 +114,36 @@ def groups(config: Mapping[str, Any], version: int) -> dict[str, tuple[str, list
         title: (
             key,
             [
-                _setting(key, parameter, does[name], values.get(name), defaults.get(name))
+                _setting(key, parameter, help[name], values.get(name), defaults.get(name))
                 for name, parameter in table.items()
             ],
         )
-        for title, key, table, does, values, defaults in made
+        for title, key, table, help, values, defaults in made
     }
 
 
-def _setting(key: str, parameter: Parameter, does: str, value: Any, default: Any) -> Setting:
-    may_be, unit, choices = "", "", tuple[str, ...]()
+def _setting(key: str, parameter: Parameter, help: str, value: Any, default: Any) -> Setting:
+    allowed, unit, choices = "", "", tuple[str, ...]()
     match parameter:
         case Number():
             unit = "%" if parameter.name.endswith("_percentage") else parameter.unit
             special = "" if parameter.special is None else f", or {parameter.special}"
-            may_be = f"From {parameter.least:,.15g} to {parameter.most:,.15g}{special}"
+            allowed = f"Range: {parameter.least:,.15g} to {parameter.most:,.15g}{special}"
             if parameter.only_grows:
-                may_be += "; can only be raised"
+                allowed += "; can only be increased"
         case Switch():
             choices = tuple(SWITCH)
         case Choices():
-            may_be = f"Any of {', '.join(parameter.choices)}"
+            allowed = f"Any of {', '.join(parameter.choices)}, separated by commas"
         case Choice():
             choices = parameter.choices
         case _:
-            may_be = "One line of text"
+            allowed = "Text on one line"
     return Setting(
         field=f"{key}.{parameter.name}" if key else parameter.name,
         name=parameter.name,
-        does=does,
-        may_be=may_be,
+        help=help,
+        allowed=allowed,
         unit=unit,
         choices=choices,
         now=_written(value),

@@ -68,7 +68,7 @@ async def _show(visit: Visit, asked: Any, *, shown: bool) -> ASGIResponse:
         pool=pool,
         mode=next((one["mode"] for one in pools if one["name"] == pool), ""),
         check=check,
-        checks=[("", "Encrypt", link(pool, "")), ("ca", "Encrypt and verify", link(pool, "ca"))],
+        checks=[("", "Encrypt only", link(pool, "")), ("ca", "Encrypt and verify", link(pool, "ca"))],
         fields=fields,
         snippets=snippets,
         shown=shown,

@@ -30,12 +30,12 @@ async def change(visit: Visit) -> ASGIResponse:
         gone = [rule for rule in rules if rule["uuid"] == typed["rule"]]
         if not gone:
             return visit.go(here)
-        wanted, said = [rule for rule in rules if rule not in gone], f"{gone[0]['value']} was taken out."
+        wanted, said = [rule for rule in rules if rule not in gone], f"{gone[0]['value']} removed."
     else:
         new = {"type": "ip_addr", "value": typed["value"]}
         if typed["description"]:
             new["description"] = typed["description"]
-        wanted, said = [*rules, new], f"{new['value']} may connect."
+        wanted, said = [*rules, new], f"{new['value']} added to the trusted sources."
     try:
         await visit.api.put(place, {"rules": wanted})
     except RequestRejected as refusal:

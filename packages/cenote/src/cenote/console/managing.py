@@ -29,7 +29,7 @@ async def change(visit: Visit) -> ASGIResponse:
             case "resize":
                 size = typed["size"]
                 await visit.api.put(path_of(id, "resize"), {"size": size, "num_nodes": 1})
-                return visit.go(address_of(visit), said=f"The cluster is on its way to {size}.")
+                return visit.go(address_of(visit), said=f"Resizing the cluster to {size}.")
             case "window":
                 window = {"day": typed["day"], "hour": typed["hour"]}
                 await visit.api.put(path_of(id, "maintenance"), window)
@@ -39,13 +39,13 @@ async def change(visit: Visit) -> ASGIResponse:
                 )
             case "update":
                 await visit.api.put(path_of(id, "install_update"))
-                return visit.go(here, said="All servers of the cluster run what is installed.")
+                return visit.go(here, said="All servers run the versions installed on the host.")
             case "delete":
                 cluster = await cluster_of(visit)
                 if typed["name"] != cluster["name"]:
-                    raise RequestRejected(422, f"To delete the cluster, type its name: {cluster['name']}")
+                    raise RequestRejected(422, f"Type the cluster's name to confirm: {cluster['name']}")
                 await visit.api.delete(path_of(id))
-                return visit.go("/console/clusters", said=f"The cluster {cluster['name']} was deleted.")
+                return visit.go("/console/clusters", said=f"Cluster {cluster['name']} deleted.")
     except RequestRejected as refusal:
         return await _show(visit, typed, refusal)
     return visit.go(here)

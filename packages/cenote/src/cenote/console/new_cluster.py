@@ -68,7 +68,7 @@ def sizes_by_family(slugs: list[str]) -> dict[str, list[dict[str, Any]]]:
         if size is None:
             continue
         prefix = next((prefix for prefix in FAMILIES if slug.startswith(f"{prefix}-")), "")
-        families.setdefault(FAMILIES.get(prefix, "Others"), []).append(
+        families.setdefault(FAMILIES.get(prefix, "Other"), []).append(
             {
                 "slug": slug,
                 "vcpus": size.vcpus,

@@ -22,7 +22,7 @@ from cenote.security.throttle import Throttle
 EVERYTHING = "*"
 FORM_TOKEN = "form_token"  # noqa: S105 - the name of a field
 WAS = "was."  # before the name of a field: what stood in it when the form was made
-STALE = "This page was too old, or not of this console. Nothing was changed; please try again."
+STALE = "This form has expired or does not belong to this console. Nothing was changed; please try again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class Visit(Request[None, None, State]):
             path=self.scope["path"],
             can=self.can,
             form_token=seals.form_token(id),
-            said=None if said is None else said.decode(),
+            notice=None if said is None else said.decode(),
             **context,
         )
         return ASGIResponse(

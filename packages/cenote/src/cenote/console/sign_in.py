@@ -17,8 +17,8 @@ from cenote.console.sessions import ConsoleSession
 
 PATH = "/console/sign-in"
 HOME = "/console/clusters"
-UNKNOWN = "No such token is good here: it is unknown, has expired, or was revoked."
-TOO_OFTEN = "Too many wrong tokens from your address. Wait a minute, then try again."
+UNKNOWN = "Token not accepted: it is unknown, has expired or was revoked."
+TOO_OFTEN = "Too many failed sign-ins from your address. Wait a minute, then try again."
 
 
 @page(HttpMethod.GET, "/console")

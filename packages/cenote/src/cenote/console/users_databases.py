@@ -28,16 +28,16 @@ async def change(visit: Visit) -> ASGIResponse:
             case "add user":
                 wanted = {"name": typed["name"], "cenote": {"access": typed["access"] or None}}
                 await visit.api.post(path_of(id, "users"), wanted)
-                return visit.go(here, said=f"The user {wanted['name']} can log in.")
+                return visit.go(here, said=f"User {wanted['name']} can log in.")
             case "reset":
                 await visit.api.post(path_of(id, "users", typed["user"], "reset_auth"), {})
-                return visit.go(here, said=f"{typed['user']} has a new password; the old one is dead.")
+                return visit.go(here, said=f"Password of {typed['user']} reset; the old one no longer works.")
             case "show":
                 return await _reveal(visit, typed["user"])
             case "add database":
                 own = {"name": typed["name"], "cenote": {"owner": typed["owner"] or None}}
                 await visit.api.post(path_of(id, "dbs"), own)
-                return visit.go(here, said=f"The database {own['name']} is there.")
+                return visit.go(here, said=f"Database {own['name']} created.")
     except RequestRejected as refusal:
         return await _show(visit, typed, refusal)
     return visit.go(here)
@@ -99,8 +99,8 @@ async def delete_database(visit: Visit) -> ASGIResponse:
 
 async def _ask(visit: Visit, kind: str, refusal: RequestRejected | None = None) -> ASGIResponse:
     lost = {
-        "user": "It can no longer log in. What it owns in the databases goes to doadmin.",
-        "database": "All data in it is lost, and sessions in it are ended.",
+        "user": "The user can no longer log in. Objects that it owns pass to doadmin.",
+        "database": "All data in the database is lost, and its sessions are terminated.",
     }[kind]
     return await show_cluster(
         visit,
@@ -120,7 +120,7 @@ async def _delete(visit: Visit, kind: str, noun: str) -> ASGIResponse:
         await visit.api.delete(path_of(visit.path_params["id"], noun, name))
     except RequestRejected as refusal:
         return await _ask(visit, kind, refusal)
-    return visit.go(f"{address_of(visit)}/users", said=f"The {kind} {name} was deleted.")
+    return visit.go(f"{address_of(visit)}/users", said=f"{kind.capitalize()} {name} deleted.")
 
 
 ROUTES = (list_users, change, ask_user, delete_user, ask_database, delete_database)

@@ -1,20 +1,20 @@
-// What makes the console pleasanter where scripts run.  Every page works without it.
+// Conveniences where scripts run: copying, passwords in place, and status that is kept current.  Every page works without it.
 "use strict";
 
 (() => {
-  const said = document.getElementById("said");
+  const notices = document.getElementById("notices");
   const csrf = () => document.querySelector("input[name=form_token]")?.value ?? "";
 
-  // Tell it where a screen reader listens, too.
-  function tell(words) {
+  // For screen readers, too.
+  function announce(words) {
     const line = document.createElement("p");
     line.className = "unseen";
     line.textContent = words;
-    said.append(line);
+    notices.append(line);
     setTimeout(() => line.remove(), 4000);
   }
 
-  // -- Passwords: fetched when they are asked for, and by nothing else
+  // -- Passwords: fetched only when somebody asks for them
 
   async function reveal(form) {
     const answer = await fetch(form.action, {
@@ -51,15 +51,15 @@
       }
       button.dataset.words = button.textContent;
       button.dataset.shown = "yes";
-      button.textContent = "Hide the password";
-      tell("The password is shown.");
+      button.textContent = "Hide password";
+      announce("Password shown.");
     } catch {
       form.removeAttribute("data-reveal");
-      form.submit(); // the page that answers says why
+      form.submit(); // the answer is a page that says why
     }
   });
 
-  // -- Copying: what is hidden is fetched for it, and stays hidden
+  // -- Copying: a hidden password is fetched for it and stays hidden
 
   async function textOf(id) {
     const code = document.getElementById(id);
@@ -76,19 +76,19 @@
     try {
       await navigator.clipboard.writeText(await textOf(button.dataset.copy));
       words.data = "Copied";
-      tell("Copied.");
+      announce("Copied.");
     } catch {
-      words.data = "Not copied";
-      tell("It could not be copied.");
+      words.data = "Copy failed";
+      announce("Copy failed.");
     }
     setTimeout(() => { words.data = before; }, 1500);
   });
 
-  // -- What is on its way: parts of the page that are fetched again until they have arrived
+  // -- Status: parts of the page that are fetched again while a change is in progress
 
-  // The first look comes soon, as most things take a second; then less and less often, since every look is
-  // a request of this token.
-  const FIRST = 700, LONGEST = 5000, SLOWED = 20000;
+  // Soon at first, as most changes take a second, then with a backoff, since each request counts against the
+  // token's rate limit.
+  const FIRST = 700, LONGEST = 5000, RATE_LIMITED = 20000;
 
   async function refresh(pause = FIRST) {
     const parts = [...document.querySelectorAll("[data-live]")];
@@ -98,7 +98,7 @@
     if (document.hidden) return refresh(next);
     try {
       const answer = await fetch(location.href, { credentials: "same-origin", headers: { accept: "text/html" } });
-      if (answer.status === 429) return refresh(SLOWED);
+      if (answer.status === 429) return refresh(RATE_LIMITED);
       if (answer.redirected || !answer.ok) { location.reload(); return; }
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       for (const part of parts) {
@@ -107,10 +107,10 @@
         const before = part.querySelector(".state")?.textContent.trim();
         const state = fresh.querySelector(".state")?.textContent.trim();
         part.replaceWith(document.adoptNode(fresh));
-        if (part.id === "cluster-head" && state !== before) tell(state);
+        if (part.id === "cluster-head" && state !== before) announce(state);
       }
       show();
-    } catch { /* the service restarts; ask again */ }
+    } catch { /* the service is restarting; try again */ }
     return refresh(next);
   }
 
@@ -118,7 +118,7 @@
     for (const part of document.querySelectorAll(".js-only[hidden]")) part.hidden = false;
   }
 
-  // On a telephone the pages of a cluster do not fit side by side.
+  // On a narrow screen the tabs do not fit side by side.
   document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   show();
   refresh();
