@@ -1,8 +1,8 @@
-"""The console: pages for people, on the same port and the same functions as the API.
+"""The web console, on the port of the API.
 
-It is a client of the API like every other one: each page calls it in process, with the token that somebody
-has signed in with, so that rules, scopes, texts, events and the audit trail are the API's own.  Nothing here
-reads the store or touches a machine.  Every page works without JavaScript.
+It is an ordinary client of the API: each page calls it in process, with the token of the session, so that
+rules, scopes, messages, events and the audit log are the API's own.  Nothing here reads the store or touches
+a host.  Every page works without JavaScript.
 """
 
 from cenote.console.middleware import with_console

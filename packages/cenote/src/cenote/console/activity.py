@@ -1,4 +1,4 @@
-"""What was changed on a cluster, and what its servers say: events and the ends of the logs."""
+"""The events of a cluster, and the latest messages of its logs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens and hosts, for whoever has the scope ``cenote:admin``."""
+"""API tokens and hosts: pages that need the scope ``cenote:admin``."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ async def list_tokens(visit: Visit) -> ASGIResponse:
 
 @page(HttpMethod.POST, TOKENS)
 async def create_token(visit: Visit) -> ASGIResponse:
-    """Make a token, and show its text this once: it must not stand in an address or a cookie."""
+    """Create a token and show it in the response, once: it must be in no URL and no cookie."""
     typed = await visit.typed()
     scopes = [str(scope) for scope in (await visit.form()).getall("scopes", [])]
     wanted: dict[str, Any] = {"name": typed["name"], "scopes": scopes}
     days = typed.get("expires")
     try:
-        if days not in LIFETIMES:  # or a form that was cut off would make a token without an end
+        if days not in LIFETIMES:  # or a truncated form would create a token that never expires
             raise RequestRejected(422, UNKNOWN_LIFETIME)
         if days:
             wanted["expires_at"] = (datetime.now(UTC) + timedelta(days=int(days))).isoformat()

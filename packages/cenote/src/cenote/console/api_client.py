@@ -1,4 +1,4 @@
-"""The API, called in process: no socket, but all that a request from elsewhere goes through."""
+"""Calls of the API in process: without a socket, but through everything that other requests pass."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _UNAUTHENTICATED, _FORBIDDEN, _TOO_MANY = 401, 403, 429
 
 
 class ApiError(Exception):
-    """The API says no; ``message`` is its own, made for the person who asked."""
+    """An error response; ``message`` is the API's, meant for the user."""
 
     def __init__(self, status: int, message: str, request_id: str = "") -> None:
         super().__init__(message)
@@ -24,19 +24,19 @@ class ApiError(Exception):
 
 
 class RequestRejected(ApiError):
-    """Something is wrong with what was asked for, and may be put right where it was typed."""
+    """The request is invalid; the user can correct it in the form."""
 
 
 class NotAllowed(ApiError):
-    """The scopes of the token do not cover it, whatever is typed."""
+    """The token lacks a scope; no input would help."""
 
 
 class SessionExpired(Exception):
-    """The token of the session is no longer good."""
+    """The token of the session is no longer valid."""
 
 
 class RateLimited(Exception):
-    """The rate limit of the token is spent; ``retry_after`` is in seconds, where it is known."""
+    """The token has reached its rate limit; ``retry_after`` is in seconds, if known."""
 
     def __init__(self, retry_after: str | None) -> None:
         super().__init__("rate limit")
@@ -44,7 +44,7 @@ class RateLimited(Exception):
 
 
 class Backend:
-    """The API for one visitor: with a token, from the address that the visitor calls from."""
+    """The API for one request to the console, called with its token and from its client address."""
 
     def __init__(self, app: ASGIApp, token: str, client: tuple[str, int] | None, host: bytes) -> None:
         self._app = app
@@ -70,9 +70,9 @@ class Backend:
     async def call(
         self, method: str, path: str, body: Any = None, query: Mapping[str, str | int] | None = None
     ) -> Any:
-        """Return the answer's JSON, None where it has none; ``path`` is already quoted where need be.
+        """Return the decoded JSON of the response, None for an empty one; ``path`` has to be quoted.
 
-        Raises SignedOut, Slowed, NotAllowed or Refused.
+        Raises SessionExpired, RateLimited, NotAllowed or RequestRejected.
         """
         sent = b"" if body is None else msgspec.json.encode(body)
         status, headers, received = await self._answer(method, path, sent, urlencode(query or {}))
@@ -95,7 +95,7 @@ class Backend:
         send: Send,
         method: str = "GET",
     ) -> None:
-        """Hand an answer of the API on as it comes, also one that has no end."""
+        """Forward a response of the API as it arrives, also one that does not end."""
         await self._app(self._scope(method, path, "", headers), receive, send)
 
     def _scope(self, method: str, path: str, query: str, headers: list[tuple[bytes, bytes]]) -> HTTPScope:
@@ -130,7 +130,7 @@ class Backend:
         async def receive() -> Any:
             if pending:
                 return pending.pop()
-            await asyncio.Event().wait()  # this client does not hang up
+            await asyncio.Event().wait()  # this client does not disconnect
             raise AssertionError
 
         async def send(message: Message) -> None:
@@ -146,5 +146,5 @@ class Backend:
 
 
 def path_of(*steps: object) -> str:
-    """Return the API's path of a cluster, or of something in it; each step is quoted."""
+    """Return the API path of a cluster or of something in it, with each step quoted."""
     return "/v2/databases/" + "/".join(quote(str(step), safe="") for step in steps)

@@ -1,4 +1,4 @@
-"""The console's application: every page, the static files, and what is shown when something goes wrong."""
+"""The console's ASGI application: pages, static files, and error pages."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _answer(visit: Visit, error: Exception) -> ASGIResponse:
         f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}"
         for frame in reversed(traceback.extract_tb(error.__traceback__)[-6:])
     )
-    # Without its message, which could hold a password.
+    # Without the message, which could contain a password.
     log.error("a page of the console failed: %s in %s", type(error).__name__, where)
     return _told(visit, 500, "Internal error. See the service log for details.")
 
@@ -138,11 +138,11 @@ def _told(
 
 
 def _to_sign_in(visit: Visit) -> ASGIResponse:
-    """Send away whoever is not signed in, and bring them back to where they were."""
+    """Redirect to the sign-in page, which leads back to the page that was asked for."""
     if visit.wants_json:
         return ASGIResponse(status_code=401, body=b'{"message":"signed out"}', media_type="application/json")
     if sessions.SESSION not in visit.cookies and visit.headers.get("sec-fetch-site") == "cross-site":
-        # A link on another site: the browser keeps the cookie back for that, but not for what the page does.
+        # A link on another site: under SameSite=Strict the cookie comes only with the page's own next request.
         return visit.show("entered.html")
     had_session = sessions.SESSION in visit.cookies
     return visit.go(

@@ -1,4 +1,4 @@
-"""A cluster: the frame that all its pages have, and the page about the whole of it."""
+"""The frame of every page of a cluster, and its overview."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from cenote.console.request import Visit, page
 from cenote.model import catalog
 
 PATH = "/console/clusters/{id:str}"
-NEWEST = 5  # events on the first page
+NEWEST = 5  # on the overview
 
 
 async def show_cluster(
     visit: Visit, template: str, status: int = 200, *, cluster: Any = None, **context: Any
 ) -> ASGIResponse:
-    """Return a page of the cluster that the path names; its template extends ``cluster.html``."""
+    """Return a page of the cluster in the path; its template extends ``cluster.html``."""
     if cluster is None:
         cluster = await cluster_of(visit)
     return visit.show(template, status, cluster=cluster, base=address_of(visit), **context)
 
 
 async def cluster_of(visit: Visit) -> Any:
-    """Return the cluster that the path names, as the API shows it to this token."""
+    """Return the cluster in the path, as the API shows it to this token."""
     return (await visit.api.get(path_of(visit.path_params["id"])))["database"]
 
 
 def address_of(visit: Visit) -> str:
-    """Return the address of the cluster's first page; the others are below it."""
+    """Return the path of the cluster's overview; its other pages are below it."""
     return f"/console/clusters/{quote(visit.path_params['id'], safe='')}"
 
 
@@ -57,7 +57,7 @@ async def overview(visit: Visit) -> ASGIResponse:
 
 @page(HttpMethod.GET, PATH + "/ca.crt")
 async def download_ca(visit: Visit) -> ASGIResponse:
-    """Send the certificate that clients check the cluster with, as a file."""
+    """Send the CA certificate of the cluster as a file."""
     name = (await cluster_of(visit))["name"]
     sent = await visit.api.get(path_of(visit.path_params["id"], "ca"))
     return ASGIResponse(

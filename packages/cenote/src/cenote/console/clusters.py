@@ -1,4 +1,4 @@
-"""The clusters, a page of them at a time, with what they do at this moment."""
+"""The list of clusters, by pages, with their current activity."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def list_clusters(visit: Visit) -> ASGIResponse:
 
 
 async def activity_of(visit: Visit, clusters: list[Any]) -> dict[str, Any]:
-    """Return what goes on in the clusters that are up, by id; None for one that does not tell."""
+    """Return the activity of the clusters by id; None for one that does not answer."""
     ids = ",".join(cluster["id"] for cluster in clusters if cluster["status"] != "creating")
     if not ids:
         return {}

@@ -1,4 +1,4 @@
-"""The configuration of a cluster: every setting with what it does, what it may be, and what it is."""
+"""The configuration of a cluster: every setting with its help, allowed values and current value."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SWITCH = {"true": True, "false": False}
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A setting as the page shows it; ``field`` is its name in the form, ``now`` its value as typed."""
+    """A setting on the page; ``field`` is its name in the form, ``now`` its value as text."""
 
     field: str
     name: str
@@ -72,7 +72,7 @@ async def change_config(visit: Visit) -> ASGIResponse:
 async def _show(visit: Visit, typed: Typed, refusal: RequestRejected | None = None) -> ASGIResponse:
     cluster = await cluster_of(visit)
     config = (await visit.api.get(path_of(cluster["id"], "config")))["config"]
-    # The API's words begin with the name of what is wrong.
+    # The API's messages begin with the name of the invalid setting.
     wrong = refusal.message.partition(":")[0] if refusal else ""
     return await show_cluster(
         visit,
@@ -87,7 +87,7 @@ async def _show(visit: Visit, typed: Typed, refusal: RequestRejected | None = No
 
 
 def groups(config: Mapping[str, Any], version: int) -> dict[str, tuple[str, list[Setting]]]:
-    """Return the settings by the program that they are of, with the key of ``config`` they stand below."""
+    """Return the settings by title of their group, each with its key in ``config``."""
     server = {
         name: parameter for name, parameter in parameters.POSTGRESQL.items() if parameter.since <= version
     }
@@ -152,7 +152,7 @@ def _setting(key: str, parameter: Parameter, help: str, value: Any, default: Any
 
 
 def _written(value: Any) -> str:
-    """Return a value as one types it into the form."""
+    """Return a value as text for the form."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -165,7 +165,7 @@ def _written(value: Any) -> str:
 
 
 def _read(key: str, setting: Setting, text: str) -> Any:
-    """Return what was typed as the API takes it, None to take a setting back; the API judges the rest."""
+    """Return a field's text as the API takes it, None to restore the default; the API validates it."""
     table = {"": parameters.POSTGRESQL, POOLER_KEY: parameters.POOLER, EXTENSIONS_KEY: parameters.EXTENSIONS}
     parameter = table[key][setting.name]
     if not text:

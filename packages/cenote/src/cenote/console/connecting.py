@@ -1,4 +1,4 @@
-"""How to connect to a cluster or a pool, in the words of each driver; the password only when asked for."""
+"""Connection details of a cluster or a pool for each driver; the password only on request."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from cenote.model import connection_formats
 from cenote.model.connection_formats import Target
 
 HIDDEN = "••••••••••••"
-_STANDS_FOR_IT = "CenoteHidesThePassword"  # no format would write it in any other way
+_STANDS_FOR_IT = "CenoteHidesThePassword"  # no format escapes it
 CA_FILE = "ca.crt"
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionText:
-    """Something to copy.  ``secret`` when the password is a part of it."""
+    """A text to copy; ``secret`` if it contains the password."""
 
     id: str
     label: str
@@ -37,7 +37,7 @@ async def show_connection(visit: Visit) -> ASGIResponse:
 
 @page(HttpMethod.POST, PATH + "/connect")
 async def reveal(visit: Visit) -> ASGIResponse:
-    """Show the password: to a script the texts that have it, to everybody else the page with it."""
+    """Show the password: send the texts with it to a script, else the page with it."""
     typed = await visit.typed()
     if not visit.wants_json:
         return await _show(visit, typed, shown=True)
@@ -77,7 +77,7 @@ async def _show(visit: Visit, asked: Any, *, shown: bool) -> ASGIResponse:
 
 
 async def _chosen(visit: Visit, asked: Any) -> tuple[Any, list[Any], Any]:
-    """Return the cluster, its pools, and the connection of the one that was asked for."""
+    """Return the cluster, its pools, and the connection that was chosen."""
     cluster = await cluster_of(visit)
     pools = (await visit.api.get(path_of(cluster["id"], "pools"), per_page=200))["pools"]
     wanted = asked.get("pool", "")
@@ -88,7 +88,7 @@ async def _chosen(visit: Visit, asked: Any) -> tuple[Any, list[Any], Any]:
 
 
 def texts(connection: Any, authority: str | None, *, shown: bool) -> list[ConnectionText]:
-    """Return a connection in every form; of whoever may not see credentials, with names for them."""
+    """Return a connection in every format; with placeholders if the token cannot view credentials."""
     known = "password" in connection
     stand_in = connection["password"] if known and shown else _STANDS_FOR_IT if known else "PASSWORD"
     target = Target(

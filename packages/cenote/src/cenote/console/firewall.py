@@ -1,4 +1,4 @@
-"""The trusted sources of a cluster: who may connect."""
+"""The trusted sources of a cluster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def list_sources(visit: Visit) -> ASGIResponse:
 
 @page(HttpMethod.POST, SOURCES)
 async def change(visit: Visit) -> ASGIResponse:
-    """Add a source or take one away: the API replaces them all, so the others are sent as they are."""
+    """Add or remove a source; the API replaces the whole list, so the others are sent unchanged."""
     typed = await visit.typed()
     place = path_of(visit.path_params["id"], "firewall")
     here = f"{address_of(visit)}/sources"

@@ -25,7 +25,7 @@ def shown(pools: Iterable[Any]) -> str:
 
 
 class LivePools:
-    """The state of one page that is open: the trails of its pools, and what it was sent.
+    """The state of one open page: the trails of its pools, and what it was sent.
 
     ``render`` renders a macro of ``pool.html``, ``advised`` the advice on a pool as this session may see it.
     """

@@ -1,4 +1,4 @@
-"""What is done to a whole cluster: resizing, its maintenance window, updates, and its end."""
+"""The settings of a cluster: size, maintenance window, updates, deletion."""
 
 from __future__ import annotations
 

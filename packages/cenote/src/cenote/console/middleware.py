@@ -1,4 +1,4 @@
-"""What stands before the API and the console: it tells whose request it is, and guards every page."""
+"""Routes requests to the API or the console, and adds the security headers of the console."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cenote.console.app import create_console
 
 BEGIN = "/console"
 
-# Nothing but what this service itself sends, no inline script or style, and no frame around it.
+# Resources of this service only, no inline scripts or styles, no embedding in frames.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -25,13 +25,13 @@ _HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
 )
-# Only where a certificate of one's own was given: a browser would keep to it for all ports of the host.
+# Only with the operator's own certificate, since browsers apply it to all ports of the host.
 _ONLY_TLS = (b"strict-transport-security", b"max-age=31536000")
 _NOT_KEPT = (b"cache-control", b"no-store")
 
 
 def with_console(api: ASGIApp, key: bytes, *, only_tls: bool = False) -> ASGIApp:
-    """Return the API with the console beside it, which seals its cookies with keys made of ``key``."""
+    """Return an application with both; the console seals its cookies with keys derived from ``key``."""
     console = create_console(api, key)
     added = (*_HEADERS, _ONLY_TLS) if only_tls else _HEADERS
 

@@ -1,4 +1,4 @@
-"""Creating a cluster, with what each size gives."""
+"""The form that creates a cluster, with what each size provides."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def _form(visit: Visit, typed: Typed, refusal: RequestRejected | None = No
 
 
 def sizes_by_family(slugs: list[str]) -> dict[str, list[dict[str, Any]]]:
-    """Return what each size gives, in the families that their slugs begin with."""
+    """Return what each size provides, by family, which is the prefix of its slug."""
     families: dict[str, list[dict[str, Any]]] = {}
     for slug in slugs:
         size = catalog.SIZES.get(slug)

@@ -1,7 +1,7 @@
 """Templates and static files.
 
-Text is escaped wherever it comes from, and a template that names what it was not given fails.  The address of
-a static file holds a hash of it, so that browsers may keep it for a year and still see the next one at once.
+All text is escaped, and an undefined variable in a template is an error.  The URL of a static file contains a
+hash of it, so that browsers may cache it for a year and still load a new version at once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ STATIC = "/console/static/"
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A static file, as it is sent."""
+    """A static file."""
 
     path: str
     media_type: str
@@ -42,7 +42,7 @@ def assets() -> dict[str, Asset]:
 
 
 class Templates:
-    """The templates, with what each of them may use."""
+    """The templates, with their globals and filters."""
 
     def __init__(self, files: dict[str, Asset]) -> None:
         self._environment = Environment(
@@ -72,37 +72,37 @@ class Templates:
 
 
 def size_words(slug: str) -> str:
-    """Return what a size gives, in short."""
+    """Return a size in a few words."""
     size = catalog.SIZES.get(slug)
     return slug if size is None else f"{size.vcpus} vCPU · {mib(size.memory_mib)} · {mib(size.disk_mib)} disk"
 
 
 def mib(value: int) -> str:
-    """Return MiB as people say them."""
+    """Return MiB in a readable unit."""
     if value >= 1024:
         return f"{value / 1024:.1f}".removesuffix(".0") + " GiB"
     return f"{value} MiB"
 
 
 def number(value: float) -> str:
-    """Return a number with three digits that count; a large one whole, with thousands apart."""
+    """Return a number with three significant digits, large ones whole and with thousands separators."""
     if value == 0 or abs(value) >= 100 or value == int(value):
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 def seconds(value: float) -> str:
-    """Return a time that something took."""
+    """Return a duration."""
     if value >= 1:
         return f"{number(value)} s"
     return f"{value * 1000:.0f} ms" if value else "0"
 
 
 def moment(text: str) -> str:
-    """Return a time of the API's for people, in UTC."""
+    """Return a timestamp of the API in a readable form, in UTC."""
     return datetime.fromisoformat(text).strftime("%-d %b %Y, %H:%M")
 
 
 def clock(text: str) -> str:
-    """The same with seconds, where things follow each other closely."""
+    """Return a timestamp like ``moment``, with seconds."""
     return datetime.fromisoformat(text).strftime("%-d %b %Y, %H:%M:%S")

@@ -1,4 +1,4 @@
-"""One request to the console, as its pages see it, and how pages are declared."""
+"""Requests to the console, and the decorator that declares pages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cenote.security.throttle import Throttle
 
 EVERYTHING = "*"
 FORM_TOKEN = "form_token"  # noqa: S105 - the name of a field
-WAS = "was."  # before the name of a field: what stood in it when the form was made
+WAS = "was."  # prefix of a field's name: its value when the page was rendered
 STALE = "This form has expired or does not belong to this console. Nothing was changed; please try again."
 
 
@@ -36,13 +36,13 @@ class Console:
 
 
 class Typed(dict[str, str]):
-    """The fields of a form; one that was not sent is empty."""
+    """The fields of a submitted form; a missing one is empty."""
 
     def __missing__(self, name: str) -> str:
         return ""
 
     def changed(self) -> Typed:
-        """Return the form without the fields that were left as they were, which others may have changed."""
+        """Return the fields that the user changed; somebody else may have changed the others meanwhile."""
         return Typed((name, text) for name, text in self.items() if text != self.get(WAS + name))
 
 
@@ -71,7 +71,7 @@ class Visit(Request[None, None, State]):
 
     @property
     def api(self) -> Backend:
-        """The API, called with the token of whoever is signed in."""
+        """The API, called with the token of the session."""
         return self.api_with(self.signed_in.token)
 
     def api_with(self, token: str) -> Backend:
@@ -79,29 +79,29 @@ class Visit(Request[None, None, State]):
         return Backend(self.console.api, token, self.scope.get("client"), host)
 
     def can(self, scope: str) -> bool:
-        """Whether the token has a scope; what it has not is not offered, and refused by the API."""
+        """Whether the token has a scope.  Pages hide what it does not allow; the API enforces it."""
         session = self.maybe_session
         return session is not None and not {scope, EVERYTHING}.isdisjoint(session.scopes)
 
     @property
     def address(self) -> str:
-        """Where the request comes from."""
+        """The address of the client."""
         client = self.scope.get("client")
         return client[0] if client else ""
 
     @property
     def wants_json(self) -> bool:
-        """Whether a script asks."""
+        """Whether a script sent the request."""
         return self.headers.get("accept", "").startswith("application/json")
 
     async def typed(self) -> Typed:
-        """Return the fields of the form that was sent, without the blanks around them."""
+        """Return the fields of the submitted form, stripped."""
         form = await self.form()
         return Typed((name, value.strip()) for name, value in form.items() if isinstance(value, str))
 
     async def guard(self) -> None:
-        """Refuse a form that no page of this session has made, or that a browser sends from elsewhere."""
-        # Where no referrer is told, browsers say "null" for the origin of a form, and the truth in the other.
+        """Reject a form without this session's token, or one that a browser sends from another site."""
+        # Under the policy "no-referrer" browsers send a form with the origin "null"; Sec-Fetch-Site is right.
         site, origin = self.headers.get("sec-fetch-site", ""), self.headers.get("origin", "")
         if site not in ("", "same-origin", "none"):
             raise NotAllowed(403, STALE)
@@ -114,7 +114,7 @@ class Visit(Request[None, None, State]):
 
     @property
     def form_token(self) -> str:
-        """What the forms of this session bring along."""
+        """The token that the forms of this session contain."""
         return self.console.seals.form_token(self._form_id())
 
     def _form_id(self) -> str:
@@ -156,7 +156,7 @@ class Visit(Request[None, None, State]):
         )
 
     def go(self, path: str, *, said: str = "", cookies: tuple[tuple[str, str], ...] = ()) -> ASGIResponse:
-        """Return the way to another page, which shall say what was done."""
+        """Redirect to another page, which shows ``notice`` once."""
         set_cookies = list(cookies)
         if said:
             sealed = self.console.seals.seal(sessions.SAID, said.encode())
@@ -177,7 +177,7 @@ Showing = Callable[[Visit], Awaitable[ASGIResponse]]
 def page(
     method: HttpMethod, path: str, *, open_to_all: bool = False
 ) -> Callable[[Showing], HTTPRouteHandler]:
-    """Make a route of a coroutine; whoever is not signed in is sent to sign in, and forms are guarded."""
+    """Make a route of a coroutine: it requires a session, unless it is public, and a valid form token."""
 
     def declare(showing: Showing) -> HTTPRouteHandler:
         async def handle(request: Visit) -> ASGIResponse:

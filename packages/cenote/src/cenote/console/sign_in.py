@@ -1,4 +1,4 @@
-"""Signing in with a token, and out."""
+"""Sign-in with an API token, and sign-out."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def sign_out(visit: Visit) -> ASGIResponse:
 
 
 def address(visit: Visit) -> str:
-    """Return where to sign in; a page that was asked for is shown after that."""
+    """Return the path of the sign-in page, with the requested page to show afterwards."""
     path = visit.scope["path"]
     if visit.method != "GET" or path in ("/console", HOME):
         return PATH
@@ -80,7 +80,7 @@ def address(visit: Visit) -> str:
 
 
 def _next(text: str) -> str:
-    """Return a page of the console, and nothing that leads anywhere else."""
+    """Return the path if it is in the console, else nothing: no open redirect."""
     fits = text.startswith("/console/") and text.isascii() and text.isprintable() and "\\" not in text
     return text if fits else ""
 
