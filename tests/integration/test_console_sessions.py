@@ -125,7 +125,7 @@ def test_a_revoked_token_ends_the_session_with_the_next_request(running: Service
 def test_a_cookie_that_was_not_sealed_for_this_opens_nothing(running: Service, change: str) -> None:
     with visitor(running, "") as somebody:
         somebody.open("/console/sign-in")
-        other = somebody.http.cookies["__Host-cenote-visit"]
+        other = somebody.http.cookies["__Host-cenote-sign-in"]
     with visitor(running) as somebody:
         value = somebody.http.cookies[SESSION]
         forged = {
@@ -150,7 +150,7 @@ def test_a_link_on_another_site_does_not_end_the_session(running: Service) -> No
     with visitor(running, "") as somebody:
         answer = somebody.http.get("/console/clusters", headers={"sec-fetch-site": "cross-site"})
         assert 'http-equiv="refresh"' in answer.text
-        assert SESSION not in answer.headers.get("set-cookie", "").replace(f"{SESSION}-visit", "")
+        assert SESSION not in answer.headers.get("set-cookie", "").replace(f"{SESSION}-sign-in", "")
 
 
 # -- Forms

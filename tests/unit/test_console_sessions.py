@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cenote.console import sessions
 from cenote.console.connecting import HIDDEN, texts
 from cenote.console.rendering import Templates, assets
-from cenote.console.sessions import SAID, SESSION, VISIT, ConsoleSession, Seals
+from cenote.console.sessions import NOTICE, SESSION, SIGN_IN, ConsoleSession, Seals
 from cenote.model import connection_formats
 from cenote.model.connection_formats import Target
 from cenote.security.throttle import MOST_ADDRESSES, TRIES, Throttle
@@ -51,7 +51,7 @@ def test_a_session_of_another_version_is_none(plain: bytes) -> None:
     assert SEALS.session(SEALS.seal(SESSION, plain)) is None
 
 
-@pytest.mark.parametrize("kind", [VISIT, SAID])
+@pytest.mark.parametrize("kind", [SIGN_IN, NOTICE])
 def test_what_was_sealed_as_another_kind_of_cookie_is_no_session(kind: str) -> None:
     one = msgspec.json.encode(session(time.time() + 60))
     assert SEALS.session(SEALS.seal(kind, one)) is None
@@ -78,32 +78,32 @@ def test_a_cookie_in_another_spelling_of_its_bytes_is_still_one_or_none() -> Non
 
 @given(st.text(min_size=1), st.text())
 def test_the_token_of_a_form_is_good_for_its_own_session_only(id: str, other: str) -> None:
-    assert SEALS.made_form(id, SEALS.form_token(id))
-    assert SEALS.made_form(other, SEALS.form_token(id)) == (other == id)
-    assert not SEALS.made_form(id, other)
+    assert SEALS.is_form_token(id, SEALS.form_token(id))
+    assert SEALS.is_form_token(other, SEALS.form_token(id)) == (other == id)
+    assert not SEALS.is_form_token(id, other)
 
 
 def test_a_form_token_does_not_come_from_the_key_of_the_cookies() -> None:
     assert Seals(b"l" * 32).form_token("one") != SEALS.form_token("one")
 
 
-# -- Patience
+# -- Throttling
 
 
-def test_patience_ends_for_one_address_and_not_for_others() -> None:
-    patience = Throttle()
+def test_one_address_is_throttled_and_others_are_not() -> None:
+    throttle = Throttle()
     for _ in range(TRIES):
-        assert patience.has_some("192.0.2.1")
-        patience.lose("192.0.2.1")
-    assert not patience.has_some("192.0.2.1")
-    assert patience.has_some("192.0.2.2")
+        assert throttle.has_some("192.0.2.1")
+        throttle.lose("192.0.2.1")
+    assert not throttle.has_some("192.0.2.1")
+    assert throttle.has_some("192.0.2.2")
 
 
 def test_many_addresses_take_no_more_memory() -> None:
-    patience = Throttle()
+    throttle = Throttle()
     for number in range(MOST_ADDRESSES + 10):
-        patience.lose(str(number))
-    assert len(patience._tries) == MOST_ADDRESSES
+        throttle.lose(str(number))
+    assert len(throttle._tries) == MOST_ADDRESSES
 
 
 # -- Templates

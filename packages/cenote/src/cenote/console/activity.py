@@ -8,29 +8,29 @@ from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
 from cenote.console.api_client import ApiError, path_of
-from cenote.console.cluster import PATH, show_cluster
-from cenote.console.request import Visit, page
+from cenote.console.cluster import PATH, render_cluster
+from cenote.console.request import ConsoleRequest, page
 
 SOURCES = {"postgres": "PostgreSQL", "pgbouncer": "PgBouncer"}
 EVENTS, LINES = 25, 100
 
 
 @page(HttpMethod.GET, PATH + "/activity")
-async def show_history(visit: Visit) -> ASGIResponse:
-    id = visit.path_params["id"]
-    found = await visit.api.get(path_of(id, "events"), per_page=EVENTS)
-    source = visit.query_params.get("log", "postgres")
+async def show_history(request: ConsoleRequest) -> ASGIResponse:
+    id = request.path_params["id"]
+    found = await request.api.get(path_of(id, "events"), per_page=EVENTS)
+    source = request.query_params.get("log", "postgres")
     if source not in SOURCES:
         source = "postgres"
     messages: list[Any] = []
     unavailable = ""
     try:
-        logs = await visit.api.get(path_of(id, "logs"), source=source, lines=LINES)
+        logs = await request.api.get(path_of(id, "logs"), source=source, lines=LINES)
         messages = logs["logs"]["messages"]
     except ApiError as refusal:
         unavailable = refusal.message
-    return await show_cluster(
-        visit,
+    return await render_cluster(
+        request,
         "activity.html",
         events=found["events"],
         total=found["meta"]["total"],

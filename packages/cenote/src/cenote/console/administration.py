@@ -10,7 +10,7 @@ from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
 from cenote.console.api_client import RequestRejected
-from cenote.console.request import Typed, Visit, page
+from cenote.console.request import ConsoleRequest, FormFields, page
 
 TOKENS = "/console/tokens"
 SCOPES = {
@@ -27,43 +27,43 @@ UNKNOWN_LIFETIME = "Choose when the token expires, or never."
 
 
 @page(HttpMethod.GET, TOKENS)
-async def list_tokens(visit: Visit) -> ASGIResponse:
-    return await _show(visit, Typed(), set())
+async def list_tokens(request: ConsoleRequest) -> ASGIResponse:
+    return await _show(request, FormFields(), set())
 
 
 @page(HttpMethod.POST, TOKENS)
-async def create_token(visit: Visit) -> ASGIResponse:
+async def create_token(request: ConsoleRequest) -> ASGIResponse:
     """Create a token and show it in the response, once: it must be in no URL and no cookie."""
-    typed = await visit.typed()
-    scopes = [str(scope) for scope in (await visit.form()).getall("scopes", [])]
-    wanted: dict[str, Any] = {"name": typed["name"], "scopes": scopes}
-    days = typed.get("expires")
+    form = await request.form_fields()
+    scopes = [str(scope) for scope in (await request.form()).getall("scopes", [])]
+    wanted: dict[str, Any] = {"name": form["name"], "scopes": scopes}
+    days = form.get("expires")
     try:
         if days not in LIFETIMES:  # or a truncated form would create a token that never expires
             raise RequestRejected(422, UNKNOWN_LIFETIME)
         if days:
             wanted["expires_at"] = (datetime.now(UTC) + timedelta(days=int(days))).isoformat()
-        made = (await visit.api.post("/v2/cenote/tokens", wanted))["token"]
+        made = (await request.api.post("/v2/cenote/tokens", wanted))["token"]
     except RequestRejected as refusal:
-        return await _show(visit, typed, set(scopes), refusal)
-    return await _show(visit, Typed(), set(), made=made)
+        return await _show(request, form, set(scopes), refusal)
+    return await _show(request, FormFields(), set(), made=made)
 
 
 async def _show(
-    visit: Visit,
-    typed: Typed,
+    request: ConsoleRequest,
+    form: FormFields,
     chosen: set[str],
     refusal: RequestRejected | None = None,
     made: Any = None,
 ) -> ASGIResponse:
-    found = await visit.api.get("/v2/cenote/tokens")
-    own = (await visit.api.get("/v2/cenote/token"))["token"]
-    return visit.show(
+    found = await request.api.get("/v2/cenote/tokens")
+    own = (await request.api.get("/v2/cenote/token"))["token"]
+    return request.render(
         "tokens.html",
         refusal.status if refusal else 201 if made else 200,
         tokens=found["tokens"],
         own=own["id"],
-        typed=typed,
+        form=form,
         chosen=chosen or {"database:read"},
         scopes=SCOPES,
         lifetimes=LIFETIMES,
@@ -73,25 +73,25 @@ async def _show(
 
 
 @page(HttpMethod.GET, TOKENS + "/{id:str}/revoke")
-async def ask(visit: Visit) -> ASGIResponse:
-    found = (await visit.api.get("/v2/cenote/tokens"))["tokens"]
-    token = next((one for one in found if one["id"] == visit.path_params["id"]), None)
+async def ask(request: ConsoleRequest) -> ASGIResponse:
+    found = (await request.api.get("/v2/cenote/tokens"))["tokens"]
+    token = next((one for one in found if one["id"] == request.path_params["id"]), None)
     if token is None:
         raise RequestRejected(404, "No such token; it may have been revoked already.")
-    own = (await visit.api.get("/v2/cenote/token"))["token"]
-    return visit.show("revoke.html", token=token, is_own=token["id"] == own["id"])
+    own = (await request.api.get("/v2/cenote/token"))["token"]
+    return request.render("revoke.html", token=token, is_own=token["id"] == own["id"])
 
 
 @page(HttpMethod.POST, TOKENS + "/{id:str}/revoke")
-async def revoke(visit: Visit) -> ASGIResponse:
-    await visit.api.delete(f"/v2/cenote/tokens/{quote(visit.path_params['id'], safe='')}")
-    return visit.go(TOKENS, said="Token revoked. Console sessions signed in with it have ended.")
+async def revoke(request: ConsoleRequest) -> ASGIResponse:
+    await request.api.delete(f"/v2/cenote/tokens/{quote(request.path_params['id'], safe='')}")
+    return request.redirect(TOKENS, notice="Token revoked. Console sessions signed in with it have ended.")
 
 
 @page(HttpMethod.GET, "/console/hosts")
-async def list_hosts(visit: Visit) -> ASGIResponse:
-    found = await visit.api.get("/v2/cenote/hosts")
-    return visit.show("hosts.html", hosts=found["hosts"])
+async def list_hosts(request: ConsoleRequest) -> ASGIResponse:
+    found = await request.api.get("/v2/cenote/hosts")
+    return request.render("hosts.html", hosts=found["hosts"])
 
 
 ROUTES = (list_tokens, create_token, ask, revoke, list_hosts)

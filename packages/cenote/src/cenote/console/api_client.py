@@ -43,7 +43,7 @@ class RateLimited(Exception):
         self.retry_after = retry_after
 
 
-class Backend:
+class ApiClient:
     """The API for one request to the console, called with its token and from its client address."""
 
     def __init__(self, app: ASGIApp, token: str, client: tuple[str, int] | None, host: bytes) -> None:
@@ -75,7 +75,7 @@ class Backend:
         Raises SessionExpired, RateLimited, NotAllowed or RequestRejected.
         """
         sent = b"" if body is None else msgspec.json.encode(body)
-        status, headers, received = await self._answer(method, path, sent, urlencode(query or {}))
+        status, headers, received = await self._response(method, path, sent, urlencode(query or {}))
         decoded = msgspec.json.decode(received) if received else None
         if status < 400:
             return decoded
@@ -83,9 +83,9 @@ class Backend:
             raise SessionExpired
         if status == _TOO_MANY:
             raise RateLimited(headers.get(b"retry-after", b"").decode() or None)
-        told = decoded if isinstance(decoded, dict) else {}
+        body = decoded if isinstance(decoded, dict) else {}
         kind = NotAllowed if status == _FORBIDDEN else RequestRejected
-        raise kind(status, told.get("message", "The API gave no reason."), told.get("request_id", ""))
+        raise kind(status, body.get("message", "The API gave no reason."), body.get("request_id", ""))
 
     async def follow(
         self,
@@ -119,7 +119,7 @@ class Backend:
             },
         )
 
-    async def _answer(
+    async def _response(
         self, method: str, path: str, sent: bytes, query: str
     ) -> tuple[int, dict[bytes, bytes], bytes]:
         kind = [(b"content-type", b"application/json")] if sent else []

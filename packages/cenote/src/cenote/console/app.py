@@ -30,13 +30,13 @@ from cenote.console import (
 )
 from cenote.console.api_client import ApiError, RateLimited, SessionExpired
 from cenote.console.rendering import Asset, Templates, assets
-from cenote.console.request import Console, Visit
+from cenote.console.request import Console, ConsoleRequest
 from cenote.console.sessions import Seals
 from cenote.security.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
-MOST_BODY_BYTES = 256 * 1024
+MAX_BODY_BYTES = 256 * 1024
 PAGES: tuple[HTTPRouteHandler, ...] = (
     *sign_in.ROUTES,
     *clusters.ROUTES,
@@ -67,9 +67,9 @@ def create_console(api: ASGIApp, key: bytes) -> ASGIApp:
     files = assets()
     return Litestar(
         route_handlers=[*PAGES, *(_sent(asset) for asset in files.values())],
-        request_class=Visit,
+        request_class=ConsoleRequest,
         exception_handlers={Exception: _answer_error},
-        request_max_body_size=MOST_BODY_BYTES,
+        request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,
         openapi_config=None,
         state=State({"console": Console(api, Seals(key), Templates(files), Throttle())}),
@@ -77,7 +77,7 @@ def create_console(api: ASGIApp, key: bytes) -> ASGIApp:
 
 
 def _sent(asset: Asset) -> HTTPRouteHandler:
-    async def send(request: Visit) -> ASGIResponse:
+    async def send(request: ConsoleRequest) -> ASGIResponse:
         return ASGIResponse(
             body=asset.body,
             media_type=asset.media_type,
@@ -88,8 +88,8 @@ def _sent(asset: Asset) -> HTTPRouteHandler:
 
 
 def _answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    visit = cast(Visit, request)
-    return cast("Response[Any]", _Sent(_answer(visit, error)))
+    request = cast(ConsoleRequest, request)
+    return cast("Response[Any]", _Sent(_answer(request, error)))
 
 
 class _Sent(Response[bytes]):
@@ -103,51 +103,56 @@ class _Sent(Response[bytes]):
         return self._ready
 
 
-def _answer(visit: Visit, error: Exception) -> ASGIResponse:
+def _answer(request: ConsoleRequest, error: Exception) -> ASGIResponse:
     match error:
         case SessionExpired():
-            return _to_sign_in(visit)
+            return _to_sign_in(request)
         case RateLimited():
             wait = f"Try again in {error.retry_after} seconds." if error.retry_after else "Try again later."
             message = f"This token has reached its rate limit. {wait} Nothing was changed."
             headers = {"retry-after": error.retry_after} if error.retry_after else {}
-            return _told(visit, 429, message, headers=headers)
+            return _error_page(request, 429, message, headers=headers)
         case ApiError():
-            return _told(visit, error.status, error.message, request_id=error.request_id)
+            return _error_page(request, error.status, error.message, request_id=error.request_id)
         case HTTPException() if error.status_code != 500:
             message = "This page does not exist." if error.status_code == 404 else error.detail
-            return _told(visit, error.status_code, message)
+            return _error_page(request, error.status_code, message)
     where = " < ".join(
         f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}"
         for frame in reversed(traceback.extract_tb(error.__traceback__)[-6:])
     )
     # Without the message, which could contain a password.
     log.error("a page of the console failed: %s in %s", type(error).__name__, where)
-    return _told(visit, 500, "Internal error. See the service log for details.")
+    return _error_page(request, 500, "Internal error. See the service log for details.")
 
 
-def _told(
-    visit: Visit, status: int, message: str, *, request_id: str = "", headers: dict[str, str] | None = None
+def _error_page(
+    request: ConsoleRequest,
+    status: int,
+    message: str,
+    *,
+    request_id: str = "",
+    headers: dict[str, str] | None = None,
 ) -> ASGIResponse:
-    if visit.wants_json:
+    if request.wants_json:
         return ASGIResponse(
-            body=visit.json({"message": message}).body, status_code=status, media_type="application/json"
+            body=request.json({"message": message}).body, status_code=status, media_type="application/json"
         )
     title = TITLES.get(status, "Request failed")
-    return visit.show("error.html", status, headers, title=title, message=message, request_id=request_id)
+    return request.render("error.html", status, headers, title=title, message=message, request_id=request_id)
 
 
-def _to_sign_in(visit: Visit) -> ASGIResponse:
+def _to_sign_in(request: ConsoleRequest) -> ASGIResponse:
     """Redirect to the sign-in page, which leads back to the page that was asked for."""
-    if visit.wants_json:
+    if request.wants_json:
         return ASGIResponse(status_code=401, body=b'{"message":"signed out"}', media_type="application/json")
-    if sessions.SESSION not in visit.cookies and visit.headers.get("sec-fetch-site") == "cross-site":
-        # A link on another site: under SameSite=Strict the cookie comes only with the page's own next request.
-        return visit.show("entered.html")
-    had_session = sessions.SESSION in visit.cookies
-    return visit.go(
-        sign_in.address(visit),
-        said="You have been signed out: the session has expired, or its token was revoked."
+    if sessions.SESSION not in request.cookies and request.headers.get("sec-fetch-site") == "cross-site":
+        # A link on another site: under SameSite=Strict only the page's own next request has the cookie.
+        return request.render("entered.html")
+    had_session = sessions.SESSION in request.cookies
+    return request.redirect(
+        sign_in.address(request),
+        notice="You have been signed out: the session has expired, or its token was revoked."
         if had_session
         else "",
         cookies=(sessions.cookie(sessions.SESSION, "", 0),) if had_session else (),

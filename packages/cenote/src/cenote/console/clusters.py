@@ -8,17 +8,17 @@ from urllib.parse import urlencode
 from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
-from cenote.console.request import Visit, page
+from cenote.console.request import ConsoleRequest, page
 
 PATH = "/console/clusters"
 PER_PAGE = 25
 
 
 @page(HttpMethod.GET, PATH)
-async def list_clusters(visit: Visit) -> ASGIResponse:
-    name = visit.query_params.get("name", "").strip()[:63]
-    number = _page_number(visit)
-    found = await visit.api.get(
+async def list_clusters(request: ConsoleRequest) -> ASGIResponse:
+    name = request.query_params.get("name", "").strip()[:63]
+    number = _page_number(request)
+    found = await request.api.get(
         "/v2/databases", page=number, per_page=PER_PAGE, **({"name": name} if name else {})
     )
     clusters, total = found["databases"], found["meta"]["total"]
@@ -27,10 +27,10 @@ async def list_clusters(visit: Visit) -> ASGIResponse:
         query = {**({"name": name} if name else {}), **({"page": page} if page > 1 else {})}
         return f"{PATH}?{urlencode(query)}" if query else PATH
 
-    return visit.show(
+    return request.render(
         "clusters.html",
         clusters=clusters,
-        activity=await activity_of(visit, clusters),
+        activity=await activity_of(request, clusters),
         name=name,
         number=number,
         total=total,
@@ -40,17 +40,17 @@ async def list_clusters(visit: Visit) -> ASGIResponse:
     )
 
 
-async def activity_of(visit: Visit, clusters: list[Any]) -> dict[str, Any]:
+async def activity_of(request: ConsoleRequest, clusters: list[Any]) -> dict[str, Any]:
     """Return the activity of the clusters by id; None for one that does not answer."""
     ids = ",".join(cluster["id"] for cluster in clusters if cluster["status"] != "creating")
     if not ids:
         return {}
-    found = await visit.api.get("/v2/cenote/activity", cluster_uuids=ids)
+    found = await request.api.get("/v2/cenote/activity", cluster_uuids=ids)
     return {one["cluster_uuid"]: one["numbers"] for one in found["activity"]}
 
 
-def _page_number(visit: Visit) -> int:
-    text = visit.query_params.get("page", "1")
+def _page_number(request: ConsoleRequest) -> int:
+    text = request.query_params.get("page", "1")
     return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 7 else 1
 
 

@@ -11,8 +11,8 @@ from litestar.response.base import ASGIResponse
 
 from cenote.console import setting_help
 from cenote.console.api_client import RequestRejected, path_of
-from cenote.console.cluster import PATH, address_of, cluster_of, show_cluster
-from cenote.console.request import Typed, Visit, page
+from cenote.console.cluster import PATH, address_of, cluster_of, render_cluster
+from cenote.console.request import ConsoleRequest, FormFields, page
 from cenote.model import parameters
 from cenote.model.parameters import Choice, Choices, Number, Parameter, Switch
 from cenote.rules.configuration import EXTENSIONS_KEY, POOLER_KEY
@@ -36,23 +36,23 @@ class Setting:
 
 
 @page(HttpMethod.GET, CONFIG)
-async def show_config(visit: Visit) -> ASGIResponse:
-    return await _show(visit, Typed())
+async def show_config(request: ConsoleRequest) -> ASGIResponse:
+    return await _show(request, FormFields())
 
 
 @page(HttpMethod.POST, CONFIG)
-async def change_config(visit: Visit) -> ASGIResponse:
-    typed = (await visit.typed()).changed()
-    place = path_of(visit.path_params["id"], "config")
-    cluster = await cluster_of(visit)
-    config = (await visit.api.get(place))["config"]
+async def change_config(request: ConsoleRequest) -> ASGIResponse:
+    form = (await request.form_fields()).changed()
+    place = path_of(request.path_params["id"], "config")
+    cluster = await cluster_of(request)
+    config = (await request.api.get(place))["config"]
     wanted: dict[str, Any] = {}
     count = 0
     for key, settings in groups(config, int(cluster["version"])).values():
         changes = {
-            setting.name: _read(key, setting, typed[setting.field])
+            setting.name: _read(key, setting, form[setting.field])
             for setting in settings
-            if setting.field in typed
+            if setting.field in form
         }
         count += len(changes)
         if key and changes:
@@ -60,27 +60,29 @@ async def change_config(visit: Visit) -> ASGIResponse:
         elif not key:
             wanted |= changes
     if not wanted:
-        return visit.go(f"{address_of(visit)}/config", said="No settings were changed.")
+        return request.redirect(f"{address_of(request)}/config", notice="No settings were changed.")
     try:
-        await visit.api.patch(place, {"config": wanted})
+        await request.api.patch(place, {"config": wanted})
     except RequestRejected as refusal:
-        return await _show(visit, typed, refusal)
-    said = f"{count} setting{'s' if count > 1 else ''} applied."
-    return visit.go(f"{address_of(visit)}/config", said=said)
+        return await _show(request, form, refusal)
+    notice = f"{count} setting{'s' if count > 1 else ''} applied."
+    return request.redirect(f"{address_of(request)}/config", notice=notice)
 
 
-async def _show(visit: Visit, typed: Typed, refusal: RequestRejected | None = None) -> ASGIResponse:
-    cluster = await cluster_of(visit)
-    config = (await visit.api.get(path_of(cluster["id"], "config")))["config"]
+async def _show(
+    request: ConsoleRequest, form: FormFields, refusal: RequestRejected | None = None
+) -> ASGIResponse:
+    cluster = await cluster_of(request)
+    config = (await request.api.get(path_of(cluster["id"], "config")))["config"]
     # The API's messages begin with the name of the invalid setting.
     wrong = refusal.message.partition(":")[0] if refusal else ""
-    return await show_cluster(
-        visit,
+    return await render_cluster(
+        request,
         "config.html",
         refusal.status if refusal else 200,
         cluster=cluster,
         groups=groups(config, int(cluster["version"])),
-        typed=typed,
+        form=form,
         refusal=refusal.message if refusal else "",
         wrong=wrong,
     )

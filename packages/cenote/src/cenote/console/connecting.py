@@ -10,13 +10,13 @@ from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
 from cenote.console.api_client import path_of
-from cenote.console.cluster import PATH, address_of, cluster_of, show_cluster
-from cenote.console.request import Visit, page
+from cenote.console.cluster import PATH, address_of, cluster_of, render_cluster
+from cenote.console.request import ConsoleRequest, page
 from cenote.model import connection_formats
 from cenote.model.connection_formats import Target
 
 HIDDEN = "••••••••••••"
-_STANDS_FOR_IT = "CenoteHidesThePassword"  # no format escapes it
+_PLACEHOLDER = "CenoteHidesThePassword"  # no format escapes it
 CA_FILE = "ca.crt"
 
 
@@ -31,36 +31,36 @@ class ConnectionText:
 
 
 @page(HttpMethod.GET, PATH + "/connect")
-async def show_connection(visit: Visit) -> ASGIResponse:
-    return await _show(visit, visit.query_params, shown=False)
+async def show_connection(request: ConsoleRequest) -> ASGIResponse:
+    return await _show(request, request.query_params, shown=False)
 
 
 @page(HttpMethod.POST, PATH + "/connect")
-async def reveal(visit: Visit) -> ASGIResponse:
+async def reveal(request: ConsoleRequest) -> ASGIResponse:
     """Show the password: send the texts with it to a script, else the page with it."""
-    typed = await visit.typed()
-    if not visit.wants_json:
-        return await _show(visit, typed, shown=True)
-    _, _, connection = await _chosen(visit, typed)
-    authority = CA_FILE if typed.get("check") == "ca" else None
+    form = await request.form_fields()
+    if not request.wants_json:
+        return await _show(request, form, shown=True)
+    _, _, connection = await _chosen(request, form)
+    authority = CA_FILE if form.get("check") == "ca" else None
     secret = [text for text in texts(connection, authority, shown=True) if text.secret]
-    return visit.json({"texts": {text.id: text.text for text in secret}})
+    return request.json({"texts": {text.id: text.text for text in secret}})
 
 
-async def _show(visit: Visit, asked: Any, *, shown: bool) -> ASGIResponse:
-    cluster, pools, connection = await _chosen(visit, asked)
+async def _show(request: ConsoleRequest, asked: Any, *, shown: bool) -> ASGIResponse:
+    cluster, pools, connection = await _chosen(request, asked)
     pool, check = asked.get("pool", ""), asked.get("check", "")
 
     def link(pool: str, check: str) -> str:
         query = {name: value for name, value in (("pool", pool), ("check", check)) if value}
-        return f"{address_of(visit)}/connect" + (f"?{urlencode(query)}" if query else "")
+        return f"{address_of(request)}/connect" + (f"?{urlencode(query)}" if query else "")
 
     fields: list[ConnectionText] = []
     snippets: list[ConnectionText] = []
     for text in texts(connection, CA_FILE if check == "ca" else None, shown=shown):
         (fields if text.id.startswith("field-") else snippets).append(text)
-    return await show_cluster(
-        visit,
+    return await render_cluster(
+        request,
         "connect.html",
         cluster=cluster,
         places=[("", "Direct", link("", check))]
@@ -72,31 +72,31 @@ async def _show(visit: Visit, asked: Any, *, shown: bool) -> ASGIResponse:
         fields=fields,
         snippets=snippets,
         shown=shown,
-        may_see="password" in connection,
+        can_view="password" in connection,
     )
 
 
-async def _chosen(visit: Visit, asked: Any) -> tuple[Any, list[Any], Any]:
+async def _chosen(request: ConsoleRequest, asked: Any) -> tuple[Any, list[Any], Any]:
     """Return the cluster, its pools, and the connection that was chosen."""
-    cluster = await cluster_of(visit)
-    pools = (await visit.api.get(path_of(cluster["id"], "pools"), per_page=200))["pools"]
+    cluster = await cluster_of(request)
+    pools = (await request.api.get(path_of(cluster["id"], "pools"), per_page=200))["pools"]
     wanted = asked.get("pool", "")
     if not wanted:
         return cluster, pools, cluster["connection"]
-    one = await visit.api.get(path_of(cluster["id"], "pools", wanted))
+    one = await request.api.get(path_of(cluster["id"], "pools", wanted))
     return cluster, pools, one["pool"]["connection"]
 
 
 def texts(connection: Any, authority: str | None, *, shown: bool) -> list[ConnectionText]:
     """Return a connection in every format; with placeholders if the token cannot view credentials."""
     known = "password" in connection
-    stand_in = connection["password"] if known and shown else _STANDS_FOR_IT if known else "PASSWORD"
+    password = connection["password"] if known and shown else _PLACEHOLDER if known else "PASSWORD"
     target = Target(
         host=connection["host"],
         port=connection["port"],
         database=connection["database"],
         user=connection.get("user", "USER"),
-        password=stand_in,
+        password=password,
         authority=authority,
     )
     fields = {
@@ -115,7 +115,7 @@ def texts(connection: Any, authority: str | None, *, shown: bool) -> list[Connec
         for number, (label, snippet) in enumerate(connection_formats.SNIPPETS.items())
     ]
     return [
-        ConnectionText(id, label, text.replace(_STANDS_FOR_IT, HIDDEN), known and stand_in in text)
+        ConnectionText(id, label, text.replace(_PLACEHOLDER, HIDDEN), known and password in text)
         for id, label, text in made
     ]
 

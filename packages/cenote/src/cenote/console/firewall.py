@@ -8,51 +8,53 @@ from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
 from cenote.console.api_client import RequestRejected, path_of
-from cenote.console.cluster import PATH, address_of, show_cluster
-from cenote.console.request import Typed, Visit, page
+from cenote.console.cluster import PATH, address_of, render_cluster
+from cenote.console.request import ConsoleRequest, FormFields, page
 
 SOURCES = PATH + "/sources"
 
 
 @page(HttpMethod.GET, SOURCES)
-async def list_sources(visit: Visit) -> ASGIResponse:
-    return await _show(visit, Typed())
+async def list_sources(request: ConsoleRequest) -> ASGIResponse:
+    return await _show(request, FormFields())
 
 
 @page(HttpMethod.POST, SOURCES)
-async def change(visit: Visit) -> ASGIResponse:
+async def change(request: ConsoleRequest) -> ASGIResponse:
     """Add or remove a source; the API replaces the whole list, so the others are sent unchanged."""
-    typed = await visit.typed()
-    place = path_of(visit.path_params["id"], "firewall")
-    here = f"{address_of(visit)}/sources"
-    rules: list[Any] = (await visit.api.get(place))["rules"]
-    if typed["do"] == "remove":
-        gone = [rule for rule in rules if rule["uuid"] == typed["rule"]]
+    form = await request.form_fields()
+    place = path_of(request.path_params["id"], "firewall")
+    here = f"{address_of(request)}/sources"
+    rules: list[Any] = (await request.api.get(place))["rules"]
+    if form["do"] == "remove":
+        gone = [rule for rule in rules if rule["uuid"] == form["rule"]]
         if not gone:
-            return visit.go(here)
-        wanted, said = [rule for rule in rules if rule not in gone], f"{gone[0]['value']} removed."
+            return request.redirect(here)
+        wanted, notice = [rule for rule in rules if rule not in gone], f"{gone[0]['value']} removed."
     else:
-        new = {"type": "ip_addr", "value": typed["value"]}
-        if typed["description"]:
-            new["description"] = typed["description"]
-        wanted, said = [*rules, new], f"{new['value']} added to the trusted sources."
+        new = {"type": "ip_addr", "value": form["value"]}
+        if form["description"]:
+            new["description"] = form["description"]
+        wanted, notice = [*rules, new], f"{new['value']} added to the trusted sources."
     try:
-        await visit.api.put(place, {"rules": wanted})
+        await request.api.put(place, {"rules": wanted})
     except RequestRejected as refusal:
-        return await _show(visit, typed, refusal)
-    return visit.go(here, said=said)
+        return await _show(request, form, refusal)
+    return request.redirect(here, notice=notice)
 
 
-async def _show(visit: Visit, typed: Typed, refusal: RequestRejected | None = None) -> ASGIResponse:
-    rules = await visit.api.get(path_of(visit.path_params["id"], "firewall"))
-    return await show_cluster(
-        visit,
+async def _show(
+    request: ConsoleRequest, form: FormFields, refusal: RequestRejected | None = None
+) -> ASGIResponse:
+    rules = await request.api.get(path_of(request.path_params["id"], "firewall"))
+    return await render_cluster(
+        request,
         "sources.html",
         refusal.status if refusal else 200,
         rules=rules["rules"],
-        typed=typed,
+        form=form,
         refusal=refusal.message if refusal else "",
-        own_address=visit.address,
+        own_address=request.address,
     )
 
 

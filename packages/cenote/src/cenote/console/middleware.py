@@ -9,7 +9,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from cenote.console.app import create_console
 
-BEGIN = "/console"
+PREFIX = "/console"
 
 # Resources of this service only, no inline scripts or styles, no embedding in frames.
 _POLICY = (
@@ -26,26 +26,26 @@ _HEADERS = (
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
 )
 # Only with the operator's own certificate, since browsers apply it to all ports of the host.
-_ONLY_TLS = (b"strict-transport-security", b"max-age=31536000")
-_NOT_KEPT = (b"cache-control", b"no-store")
+_HSTS = (b"strict-transport-security", b"max-age=31536000")
+_NO_STORE = (b"cache-control", b"no-store")
 
 
 def with_console(api: ASGIApp, key: bytes, *, only_tls: bool = False) -> ASGIApp:
     """Return an application with both; the console seals its cookies with keys derived from ``key``."""
     console = create_console(api, key)
-    added = (*_HEADERS, _ONLY_TLS) if only_tls else _HEADERS
+    added = (*_HEADERS, _HSTS) if only_tls else _HEADERS
 
-    async def front(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             await api(scope, receive, send)
             return
         path = scope["path"]
         if path == "/" and _is_browser(scope):
-            headers = [(b"location", BEGIN.encode()), (b"vary", b"accept"), (b"content-length", b"0")]
+            headers = [(b"location", PREFIX.encode()), (b"vary", b"accept"), (b"content-length", b"0")]
             await send({"type": "http.response.start", "status": 303, "headers": headers})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
-        if path != BEGIN and not path.startswith(BEGIN + "/"):
+        if path != PREFIX and not path.startswith(PREFIX + "/"):
             await api(scope, receive, send)
             return
 
@@ -53,14 +53,14 @@ def with_console(api: ASGIApp, key: bytes, *, only_tls: bool = False) -> ASGIApp
             if message["type"] == "http.response.start":
                 own = list(message["headers"])
                 if not any(name == b"cache-control" for name, _ in own):
-                    own.append(_NOT_KEPT)
+                    own.append(_NO_STORE)
                 message["headers"] = [*own, *added]
             await send(message)
 
         scope["state"] = {}
         await console(scope, receive, send_with_headers)
 
-    return cast(ASGIApp, front)
+    return cast(ASGIApp, app)
 
 
 def _is_browser(scope: HTTPScope) -> bool:

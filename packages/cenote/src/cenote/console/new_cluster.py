@@ -8,7 +8,7 @@ from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
 from cenote.console.api_client import RequestRejected
-from cenote.console.request import Typed, Visit, page
+from cenote.console.request import ConsoleRequest, FormFields, page
 from cenote.model import catalog
 
 PATH = "/console/clusters/new"
@@ -22,41 +22,43 @@ FAMILIES = {
 
 
 @page(HttpMethod.GET, PATH)
-async def ask(visit: Visit) -> ASGIResponse:
-    return await _form(visit, Typed())
+async def ask(request: ConsoleRequest) -> ASGIResponse:
+    return await _form(request, FormFields())
 
 
 @page(HttpMethod.POST, PATH)
-async def create(visit: Visit) -> ASGIResponse:
-    typed = await visit.typed()
+async def create(request: ConsoleRequest) -> ASGIResponse:
+    form = await request.form_fields()
     wanted = {
-        "name": typed["name"],
+        "name": form["name"],
         "engine": "pg",
-        "version": typed["version"] or None,
-        "size": typed["size"],
-        "region": typed["region"],
+        "version": form["version"] or None,
+        "size": form["size"],
+        "region": form["region"],
         "num_nodes": 1,
     }
     try:
-        made = (await visit.api.post("/v2/databases", wanted))["database"]
+        made = (await request.api.post("/v2/databases", wanted))["database"]
     except RequestRejected as refusal:
-        return await _form(visit, typed, refusal)
-    return visit.go(f"/console/clusters/{made['id']}", said=f"{made['name']} is being created.")
+        return await _form(request, form, refusal)
+    return request.redirect(f"/console/clusters/{made['id']}", notice=f"{made['name']} is being created.")
 
 
-async def _form(visit: Visit, typed: Typed, refusal: RequestRejected | None = None) -> ASGIResponse:
-    options = await visit.api.get("/v2/databases/options")
+async def _form(
+    request: ConsoleRequest, form: FormFields, refusal: RequestRejected | None = None
+) -> ASGIResponse:
+    options = await request.api.get("/v2/databases/options")
     engine = options["options"]["pg"]
     ends = {one["version"]: one["end_of_life"] for one in options["version_availability"]["pg"]}
-    return visit.show(
+    return request.render(
         "new_cluster.html",
         refusal.status if refusal else 200,
-        typed=typed,
+        form=form,
         refusal=refusal.message if refusal else "",
         versions=[(version, ends.get(version)) for version in reversed(engine["versions"])],
         regions=engine["regions"],
         families=sizes_by_family(engine["layouts"][0]["sizes"]),
-        may_create=visit.can("database:create"),
+        may_create=request.can("database:create"),
     )
 
 

@@ -1,7 +1,8 @@
 """The last 15 minutes of a connection pool as charts, for the page and for its live updates.  Pure.
 
-Time is cut into intervals that are the same for every page, and a chart ends with the current interval.  So the chart of a pool in which nothing changes stays the same until the next interval begins, and
-its live updates take no bytes.
+Time is cut into intervals that are the same for every page, and a chart ends with the current interval.  So
+the chart of a pool in which nothing changes stays the same until the next interval begins, and its live
+updates take no bytes.
 """
 
 from __future__ import annotations

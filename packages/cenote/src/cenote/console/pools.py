@@ -12,73 +12,73 @@ from litestar.response.base import ASGIResponse
 from litestar.types import Message, Receive, Scope, Send
 
 from cenote.console.api_client import RequestRejected, path_of
-from cenote.console.cluster import PATH, address_of, cluster_of, show_cluster
+from cenote.console.cluster import PATH, address_of, cluster_of, render_cluster
 from cenote.console.live_pools import LivePools, shown, view_of
 from cenote.console.pool_charts import MANY, PoolSample, PoolTrail, points
-from cenote.console.request import Typed, Visit, page
+from cenote.console.request import ConsoleRequest, FormFields, page
 
 POOLS = PATH + "/pools"
 FIELDS = ("size", "mode", "db", "user")
 MODES = ("transaction", "session", "statement")
-MOST_NAMES = 100  # suggested for a field
+MAX_SUGGESTIONS = 100  # suggested for a field
 
 
 @page(HttpMethod.GET, POOLS)
-async def list_pools(visit: Visit) -> ASGIResponse:
-    return await _show(visit)
+async def list_pools(request: ConsoleRequest) -> ASGIResponse:
+    return await _show(request)
 
 
 @page(HttpMethod.POST, POOLS)
-async def change(visit: Visit) -> ASGIResponse:
-    typed = await visit.typed()
-    id, here, name = visit.path_params["id"], f"{address_of(visit)}/pools", typed["name"]
+async def change(request: ConsoleRequest) -> ASGIResponse:
+    form = await request.form_fields()
+    id, here, name = request.path_params["id"], f"{address_of(request)}/pools", form["name"]
     try:
-        if typed["do"] == "create":
-            await visit.api.post(path_of(id, "pools"), {"name": name} | _wanted(typed))
-            return visit.go(f"{here}#pool-{name}", said=f"Pool {name} is ready.")
+        if form["do"] == "create":
+            await request.api.post(path_of(id, "pools"), {"name": name} | _wanted(form))
+            return request.redirect(f"{here}#pool-{name}", notice=f"Pool {name} is ready.")
         place = path_of(id, "pools", name)
-        pool = (await visit.api.get(place))["pool"]
-        typed = Typed({key: str(pool[key]) for key in FIELDS} | typed.changed())
-        await visit.api.put(place, _wanted(typed))
-        return visit.go(f"{here}#pool-{name}", said=f"Pool {name} updated.")
+        pool = (await request.api.get(place))["pool"]
+        form = FormFields({key: str(pool[key]) for key in FIELDS} | form.changed())
+        await request.api.put(place, _wanted(form))
+        return request.redirect(f"{here}#pool-{name}", notice=f"Pool {name} updated.")
     except RequestRejected as refusal:
-        return await _show(visit, typed, refusal)
+        return await _show(request, form, refusal)
 
 
-def _wanted(typed: Typed) -> dict[str, Any]:
-    return {key: typed[key] for key in FIELDS} | {"size": _whole(typed["size"])}
+def _wanted(form: FormFields) -> dict[str, Any]:
+    return {key: form[key] for key in FIELDS} | {"size": _whole(form["size"])}
 
 
 @page(HttpMethod.GET, POOLS + "/{name:str}/delete")
-async def ask(visit: Visit) -> ASGIResponse:
-    return await _ask(visit)
+async def ask(request: ConsoleRequest) -> ASGIResponse:
+    return await _ask(request)
 
 
 @page(HttpMethod.POST, POOLS + "/{name:str}/delete")
-async def delete(visit: Visit) -> ASGIResponse:
-    name = visit.path_params["name"]
+async def delete(request: ConsoleRequest) -> ASGIResponse:
+    name = request.path_params["name"]
     try:
-        await visit.api.delete(path_of(visit.path_params["id"], "pools", name))
+        await request.api.delete(path_of(request.path_params["id"], "pools", name))
     except RequestRejected as refusal:
-        return await _ask(visit, refusal)
-    return visit.go(f"{address_of(visit)}/pools", said=f"Pool {name} deleted.")
+        return await _ask(request, refusal)
+    return request.redirect(f"{address_of(request)}/pools", notice=f"Pool {name} deleted.")
 
 
 @page(HttpMethod.GET, POOLS + "/stream")
-async def stream(visit: Visit) -> ASGIResponse:
+async def stream(request: ConsoleRequest) -> ASGIResponse:
     """Live updates of the page, as server-sent events, until the session ends."""
-    id = visit.path_params["id"]
-    history = (await visit.api.get(path_of(id, "pool_history")))["history"]
-    return _Stream(visit, path_of(id, "pool_stats", "stream"), _live(visit, history["pools"]))
+    id = request.path_params["id"]
+    history = (await request.api.get(path_of(id, "pool_history")))["history"]
+    return _Stream(request, path_of(id, "pool_stats", "stream"), _live(request, history["pools"]))
 
 
-def _live(visit: Visit, pools: list[Any]) -> LivePools:
-    templates, form_token = visit.console.pages, visit.form_token
+def _live(request: ConsoleRequest, pools: list[Any]) -> LivePools:
+    templates, form_token = request.console.pages, request.form_token
 
     def advised(advice: list[Any], pool: str) -> str:
         shown_for = {"name": pool} if pool else {}
         return templates.part(
-            "pool.html", "advised", advice, shown_for, address_of(visit), visit.can, form_token
+            "pool.html", "advised", advice, shown_for, address_of(request), request.can, form_token
         )
 
     trails = {pool["name"]: PoolTrail.of_history(pool, points(len(pools))) for pool in pools}
@@ -88,12 +88,12 @@ def _live(visit: Visit, pools: list[Any]) -> LivePools:
 class _Stream(ASGIResponse):
     """The API's stream, translated for the page; an answer that is no stream is passed on as it is."""
 
-    def __init__(self, visit: Visit, path: str, live: LivePools) -> None:
+    def __init__(self, request: ConsoleRequest, path: str, live: LivePools) -> None:
         super().__init__()
-        self._visit, self._path, self._live = visit, path, live
+        self._request, self._path, self._live = request, path, live
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        visit, live, streams = self._visit, self._live, False
+        request, live, streams = self._request, self._live, False
 
         async def translate(message: Message) -> None:
             nonlocal streams
@@ -104,31 +104,31 @@ class _Stream(ASGIResponse):
             await send(message)
 
         try:
-            async with asyncio.timeout(max(0.0, visit.signed_in.ends - time.time())):
-                await visit.api.follow(self._path, [], receive, translate, visit.method)
+            async with asyncio.timeout(max(0.0, request.current_session.ends - time.time())):
+                await request.api.follow(self._path, [], receive, translate, request.method)
         except TimeoutError:
             over = b'event: end\ndata: {"reason":"The session has expired."}\n\n'
             await send({"type": "http.response.body", "body": over, "more_body": False})
 
 
-async def _ask(visit: Visit, refusal: RequestRejected | None = None) -> ASGIResponse:
-    return await show_cluster(
-        visit,
+async def _ask(request: ConsoleRequest, refusal: RequestRejected | None = None) -> ASGIResponse:
+    return await render_cluster(
+        request,
         "delete.html",
         refusal.status if refusal else 200,
         kind="pool",
         tab_name="pools",
-        name=visit.path_params["name"],
+        name=request.path_params["name"],
         lost="Its clients are disconnected and can no longer connect through it. No data is lost.",
-        back=f"{address_of(visit)}/pools",
+        back=f"{address_of(request)}/pools",
         refusal=refusal.message if refusal else "",
     )
 
 
 async def _show(
-    visit: Visit, typed: Typed | None = None, refusal: RequestRejected | None = None
+    request: ConsoleRequest, form: FormFields | None = None, refusal: RequestRejected | None = None
 ) -> ASGIResponse:
-    cluster, api = await cluster_of(visit), visit.api
+    cluster, api = await cluster_of(request), request.api
     id = cluster["id"]
     pools = (await api.get(path_of(id, "pools"), per_page=200))["pools"]
     few = points(len(pools))
@@ -142,8 +142,8 @@ async def _show(
     except RequestRejected as error:
         unavailable = error.message
     now = time.time()
-    return await show_cluster(
-        visit,
+    return await render_cluster(
+        request,
         "pools.html",
         refusal.status if refusal else 200,
         cluster=cluster,
@@ -158,12 +158,12 @@ async def _show(
         unavailable=unavailable,
         budget=history["connections"],
         modes=MODES,
-        databases=cluster["db_names"][:MOST_NAMES],
-        users=[user["name"] for user in cluster["users"][:MOST_NAMES]],
-        still="still" in visit.query_params,
+        databases=cluster["db_names"][:MAX_SUGGESTIONS],
+        users=[user["name"] for user in cluster["users"][:MAX_SUGGESTIONS]],
+        still="still" in request.query_params,
         many=len(pools) > MANY,
-        changing=visit.query_params.get("change", ""),
-        typed=typed or Typed(),
+        changing=request.query_params.get("change", ""),
+        form=form or FormFields(),
         refusal=refusal.message if refusal else "",
     )
 
@@ -180,7 +180,7 @@ def _current(stats: Any) -> PoolSample:
 
 
 def _whole(text: str) -> int | str:
-    """Return a number if one was typed; the API refuses anything else, with the reason."""
+    """Return a number if one was form; the API refuses anything else, with the reason."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
 
 

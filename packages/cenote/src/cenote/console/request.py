@@ -14,15 +14,17 @@ from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
 from cenote.console import sessions
-from cenote.console.api_client import Backend, NotAllowed, SessionExpired
+from cenote.console.api_client import ApiClient, NotAllowed, SessionExpired
 from cenote.console.rendering import Templates
 from cenote.console.sessions import ConsoleSession, Seals
 from cenote.security.throttle import Throttle
 
-EVERYTHING = "*"
+ALL_SCOPES = "*"
 FORM_TOKEN = "form_token"  # noqa: S105 - the name of a field
-WAS = "was."  # prefix of a field's name: its value when the page was rendered
-STALE = "This form has expired or does not belong to this console. Nothing was changed; please try again."
+PREVIOUS = "previous."  # prefix of a field's name: its value when the page was rendered
+INVALID_FORM = (
+    "This form has expired or does not belong to this console. Nothing was changed; please try again."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +34,22 @@ class Console:
     api: ASGIApp
     seals: Seals
     pages: Templates
-    patience: Throttle
+    throttle: Throttle
 
 
-class Typed(dict[str, str]):
+class FormFields(dict[str, str]):
     """The fields of a submitted form; a missing one is empty."""
 
     def __missing__(self, name: str) -> str:
         return ""
 
-    def changed(self) -> Typed:
+    def changed(self) -> FormFields:
         """Return the fields that the user changed; somebody else may have changed the others meanwhile."""
-        return Typed((name, text) for name, text in self.items() if text != self.get(WAS + name))
+        return FormFields((name, text) for name, text in self.items() if text != self.get(PREVIOUS + name))
 
 
-class Visit(Request[None, None, State]):
-    """A request; ``session`` is there on every page that was not declared as open."""
+class ConsoleRequest(Request[None, None, State]):
+    """A request to the console; its session is required unless the page is public."""
 
     @property
     def console(self) -> Console:
@@ -63,25 +65,25 @@ class Visit(Request[None, None, State]):
         return session
 
     @property
-    def signed_in(self) -> ConsoleSession:
+    def current_session(self) -> ConsoleSession:
         session = self.maybe_session
         if session is None:
             raise SessionExpired
         return session
 
     @property
-    def api(self) -> Backend:
+    def api(self) -> ApiClient:
         """The API, called with the token of the session."""
-        return self.api_with(self.signed_in.token)
+        return self.api_with(self.current_session.token)
 
-    def api_with(self, token: str) -> Backend:
+    def api_with(self, token: str) -> ApiClient:
         host = self.headers.get("host", "localhost").encode("latin-1", "replace")
-        return Backend(self.console.api, token, self.scope.get("client"), host)
+        return ApiClient(self.console.api, token, self.scope.get("client"), host)
 
     def can(self, scope: str) -> bool:
         """Whether the token has a scope.  Pages hide what it does not allow; the API enforces it."""
         session = self.maybe_session
-        return session is not None and not {scope, EVERYTHING}.isdisjoint(session.scopes)
+        return session is not None and not {scope, ALL_SCOPES}.isdisjoint(session.scopes)
 
     @property
     def address(self) -> str:
@@ -94,23 +96,23 @@ class Visit(Request[None, None, State]):
         """Whether a script sent the request."""
         return self.headers.get("accept", "").startswith("application/json")
 
-    async def typed(self) -> Typed:
+    async def form_fields(self) -> FormFields:
         """Return the fields of the submitted form, stripped."""
         form = await self.form()
-        return Typed((name, value.strip()) for name, value in form.items() if isinstance(value, str))
+        return FormFields((name, value.strip()) for name, value in form.items() if isinstance(value, str))
 
-    async def guard(self) -> None:
+    async def check_form(self) -> None:
         """Reject a form without this session's token, or one that a browser sends from another site."""
         # Under the policy "no-referrer" browsers send a form with the origin "null"; Sec-Fetch-Site is right.
         site, origin = self.headers.get("sec-fetch-site", ""), self.headers.get("origin", "")
         if site not in ("", "same-origin", "none"):
-            raise NotAllowed(403, STALE)
+            raise NotAllowed(403, INVALID_FORM)
         if origin and not (origin == "null" and site) and origin != f"https://{self.headers.get('host', '')}":
-            raise NotAllowed(403, STALE)
-        given = self.headers.get("x-form-token") or (await self.typed())[FORM_TOKEN]
+            raise NotAllowed(403, INVALID_FORM)
+        given = self.headers.get("x-form-token") or (await self.form_fields())[FORM_TOKEN]
         id = self._form_id()
-        if not id or not self.console.seals.made_form(id, given):
-            raise NotAllowed(403, STALE)
+        if not id or not self.console.seals.is_form_token(id, given):
+            raise NotAllowed(403, INVALID_FORM)
 
     @property
     def form_token(self) -> str:
@@ -121,9 +123,11 @@ class Visit(Request[None, None, State]):
         session = self.maybe_session
         if session is not None:
             return session.id
-        return (self.console.seals.open(sessions.VISIT, self.cookies.get(sessions.VISIT, "")) or b"").decode()
+        return (
+            self.console.seals.open(sessions.SIGN_IN, self.cookies.get(sessions.SIGN_IN, "")) or b""
+        ).decode()
 
-    def show(
+    def render(
         self, template: str, status: int = 200, headers: Mapping[str, str] | None = None, **context: Any
     ) -> ASGIResponse:
         """Return a page."""
@@ -133,19 +137,18 @@ class Visit(Request[None, None, State]):
         if not id:
             id = sessions.new_id()
             cookies.append(
-                sessions.cookie(sessions.VISIT, seals.seal(sessions.VISIT, id.encode()), sessions.SECONDS)
+                sessions.cookie(sessions.SIGN_IN, seals.seal(sessions.SIGN_IN, id.encode()), sessions.SECONDS)
             )
-        said = seals.open(sessions.SAID, self.cookies.get(sessions.SAID, ""))
-        if said is not None:
-            cookies.append(sessions.cookie(sessions.SAID, "", 0))
+        notice = seals.open(sessions.NOTICE, self.cookies.get(sessions.NOTICE, ""))
+        if notice is not None:
+            cookies.append(sessions.cookie(sessions.NOTICE, "", 0))
         body = self.console.pages.render(
             template,
-            visit=self,
             session=self.maybe_session,
             path=self.scope["path"],
             can=self.can,
             form_token=seals.form_token(id),
-            notice=None if said is None else said.decode(),
+            notice=None if notice is None else notice.decode(),
             **context,
         )
         return ASGIResponse(
@@ -155,12 +158,14 @@ class Visit(Request[None, None, State]):
             headers=[*(headers or {}).items(), *cookies],
         )
 
-    def go(self, path: str, *, said: str = "", cookies: tuple[tuple[str, str], ...] = ()) -> ASGIResponse:
+    def redirect(
+        self, path: str, *, notice: str = "", cookies: tuple[tuple[str, str], ...] = ()
+    ) -> ASGIResponse:
         """Redirect to another page, which shows ``notice`` once."""
         set_cookies = list(cookies)
-        if said:
-            sealed = self.console.seals.seal(sessions.SAID, said.encode())
-            set_cookies.append(sessions.cookie(sessions.SAID, sealed, sessions.SAID_SECONDS))
+        if notice:
+            sealed = self.console.seals.seal(sessions.NOTICE, notice.encode())
+            set_cookies.append(sessions.cookie(sessions.NOTICE, sealed, sessions.NOTICE_SECONDS))
         return ASGIResponse(
             status_code=303,
             media_type="text/plain",
@@ -171,23 +176,21 @@ class Visit(Request[None, None, State]):
         return ASGIResponse(body=msgspec.json.encode(value), media_type="application/json")
 
 
-Showing = Callable[[Visit], Awaitable[ASGIResponse]]
+View = Callable[[ConsoleRequest], Awaitable[ASGIResponse]]
 
 
-def page(
-    method: HttpMethod, path: str, *, open_to_all: bool = False
-) -> Callable[[Showing], HTTPRouteHandler]:
+def page(method: HttpMethod, path: str, *, public: bool = False) -> Callable[[View], HTTPRouteHandler]:
     """Make a route of a coroutine: it requires a session, unless it is public, and a valid form token."""
 
-    def declare(showing: Showing) -> HTTPRouteHandler:
-        async def handle(request: Visit) -> ASGIResponse:
-            if not open_to_all:
-                _ = request.signed_in
+    def declare(view: View) -> HTTPRouteHandler:
+        async def handle(request: ConsoleRequest) -> ASGIResponse:
+            if not public:
+                _ = request.current_session
             if method is not HttpMethod.GET:
-                await request.guard()
-            return await showing(request)
+                await request.check_form()
+            return await view(request)
 
-        handle.__name__ = handle.__qualname__ = getattr(showing, "__name__", "handle")
+        handle.__name__ = handle.__qualname__ = getattr(view, "__name__", "handle")
         methods = [HttpMethod.GET, HttpMethod.HEAD] if method is HttpMethod.GET else [method]
         return HTTPRouteHandler(path, http_method=methods, status_code=200)(handle)
 

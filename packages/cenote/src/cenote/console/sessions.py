@@ -20,12 +20,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 SECONDS = 12 * 3600  # that a session lasts
-SAID_SECONDS = 60  # that a notice waits for the next page
+NOTICE_SECONDS = 60  # that a notice waits for the next page
 
 # With this prefix browsers accept a cookie only from this host, over TLS, and for all its paths.
 SESSION = "__Host-cenote"
-VISIT = "__Host-cenote-visit"  # binds the sign-in form to its browser
-SAID = "__Host-cenote-said"
+SIGN_IN = "__Host-cenote-request"  # binds the sign-in form to its browser
+NOTICE = "__Host-cenote-notice"
 
 _NONCE_BYTES = 12
 
@@ -78,7 +78,7 @@ class Seals:
         """Return the anti-forgery token of this session's forms."""
         return hmac.digest(self._forms, id.encode(), "sha256").hex()
 
-    def made_form(self, id: str, given: str) -> bool:
+    def is_form_token(self, id: str, given: str) -> bool:
         return hmac.compare_digest(self.form_token(id).encode(), given.encode("utf-8", "replace"))
 
 

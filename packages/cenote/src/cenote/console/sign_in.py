@@ -12,7 +12,7 @@ from litestar.response.base import ASGIResponse
 
 from cenote.console import sessions
 from cenote.console.api_client import SessionExpired
-from cenote.console.request import Visit, page
+from cenote.console.request import ConsoleRequest, page
 from cenote.console.sessions import ConsoleSession
 
 PATH = "/console/sign-in"
@@ -22,60 +22,62 @@ TOO_OFTEN = "Too many failed sign-ins from your address. Wait a minute, then try
 
 
 @page(HttpMethod.GET, "/console")
-async def begin(visit: Visit) -> ASGIResponse:
-    return visit.go(HOME)
+async def begin(request: ConsoleRequest) -> ASGIResponse:
+    return request.redirect(HOME)
 
 
-@page(HttpMethod.GET, PATH, open_to_all=True)
-async def show_sign_in(visit: Visit) -> ASGIResponse:
-    if visit.maybe_session is not None:
-        return visit.go(HOME)
-    return visit.show("sign_in.html", error="", next=_next(visit.query_params.get("next", "")))
+@page(HttpMethod.GET, PATH, public=True)
+async def show_sign_in(request: ConsoleRequest) -> ASGIResponse:
+    if request.maybe_session is not None:
+        return request.redirect(HOME)
+    return request.render("sign_in.html", error="", next=_next(request.query_params.get("next", "")))
 
 
-@page(HttpMethod.POST, PATH, open_to_all=True)
-async def sign_in(visit: Visit) -> ASGIResponse:
-    typed = await visit.typed()
-    wanted = _next(typed["next"])
-    address = visit.address
-    if not visit.console.patience.has_some(address):
-        return visit.show("sign_in.html", 429, error=TOO_OFTEN, next=wanted)
-    token = typed["token"]
+@page(HttpMethod.POST, PATH, public=True)
+async def sign_in(request: ConsoleRequest) -> ASGIResponse:
+    form = await request.form_fields()
+    wanted = _next(form["next"])
+    address = request.address
+    if not request.console.throttle.has_some(address):
+        return request.render("sign_in.html", 429, error=TOO_OFTEN, next=wanted)
+    token = form["token"]
     try:
         if not token.isascii() or not token.isprintable():
             raise SessionExpired
-        own = (await visit.api_with(token).get("/v2/cenote/token"))["token"]
+        own = (await request.api_with(token).get("/v2/cenote/token"))["token"]
     except SessionExpired:
-        visit.console.patience.lose(address)
-        return visit.show("sign_in.html", 401, error=UNKNOWN, next=wanted)
+        request.console.throttle.lose(address)
+        return request.render("sign_in.html", 401, error=UNKNOWN, next=wanted)
     ends = time.time() + sessions.SECONDS
     if own["expires_at"] is not None:
         ends = min(ends, datetime.fromisoformat(own["expires_at"]).timestamp())
     session = ConsoleSession(
         id=sessions.new_id(), token=token, name=own["name"], scopes=frozenset(own["scopes"]), ends=ends
     )
-    sealed = visit.console.seals.seal(sessions.SESSION, msgspec.json.encode(session))
+    sealed = request.console.seals.seal(sessions.SESSION, msgspec.json.encode(session))
     seconds = max(1, int(ends - time.time()))
-    return visit.go(
+    return request.redirect(
         wanted or HOME,
         cookies=(
             sessions.cookie(sessions.SESSION, sealed, seconds),
-            sessions.cookie(sessions.VISIT, "", 0),
+            sessions.cookie(sessions.SIGN_IN, "", 0),
         ),
     )
 
 
 @page(HttpMethod.POST, "/console/sign-out")
-async def sign_out(visit: Visit) -> ASGIResponse:
-    return visit.go(PATH, said="You have signed out.", cookies=(sessions.cookie(sessions.SESSION, "", 0),))
+async def sign_out(request: ConsoleRequest) -> ASGIResponse:
+    return request.redirect(
+        PATH, notice="You have signed out.", cookies=(sessions.cookie(sessions.SESSION, "", 0),)
+    )
 
 
-def address(visit: Visit) -> str:
+def address(request: ConsoleRequest) -> str:
     """Return the path of the sign-in page, with the requested page to show afterwards."""
-    path = visit.scope["path"]
-    if visit.method != "GET" or path in ("/console", HOME):
+    path = request.scope["path"]
+    if request.method != "GET" or path in ("/console", HOME):
         return PATH
-    query = visit.scope["query_string"].decode("latin-1")
+    query = request.scope["query_string"].decode("latin-1")
     return f"{PATH}?{urlencode({'next': f'{path}?{query}' if query else path})}"
 
 

@@ -8,62 +8,64 @@ from litestar import HttpMethod
 from litestar.response.base import ASGIResponse
 
 from cenote.console.api_client import NotAllowed, RequestRejected, path_of
-from cenote.console.cluster import PATH, address_of, cluster_of, show_cluster
-from cenote.console.request import Typed, Visit, page
+from cenote.console.cluster import PATH, address_of, cluster_of, render_cluster
+from cenote.console.request import ConsoleRequest, FormFields, page
 
 USERS = PATH + "/users"
 
 
 @page(HttpMethod.GET, USERS)
-async def list_users(visit: Visit) -> ASGIResponse:
-    return await _show(visit)
+async def list_users(request: ConsoleRequest) -> ASGIResponse:
+    return await _show(request)
 
 
 @page(HttpMethod.POST, USERS)
-async def change(visit: Visit) -> ASGIResponse:
-    typed = await visit.typed()
-    id, here = visit.path_params["id"], f"{address_of(visit)}/users"
+async def change(request: ConsoleRequest) -> ASGIResponse:
+    form = await request.form_fields()
+    id, here = request.path_params["id"], f"{address_of(request)}/users"
     try:
-        match typed["do"]:
+        match form["do"]:
             case "add user":
-                wanted = {"name": typed["name"], "cenote": {"access": typed["access"] or None}}
-                await visit.api.post(path_of(id, "users"), wanted)
-                return visit.go(here, said=f"User {wanted['name']} can log in.")
+                wanted = {"name": form["name"], "cenote": {"access": form["access"] or None}}
+                await request.api.post(path_of(id, "users"), wanted)
+                return request.redirect(here, notice=f"User {wanted['name']} can log in.")
             case "reset":
-                await visit.api.post(path_of(id, "users", typed["user"], "reset_auth"), {})
-                return visit.go(here, said=f"Password of {typed['user']} reset; the old one no longer works.")
+                await request.api.post(path_of(id, "users", form["user"], "reset_auth"), {})
+                return request.redirect(
+                    here, notice=f"Password of {form['user']} reset; the old one no longer works."
+                )
             case "show":
-                return await _reveal(visit, typed["user"])
+                return await _reveal(request, form["user"])
             case "add database":
-                own = {"name": typed["name"], "cenote": {"owner": typed["owner"] or None}}
-                await visit.api.post(path_of(id, "dbs"), own)
-                return visit.go(here, said=f"Database {own['name']} created.")
+                own = {"name": form["name"], "cenote": {"owner": form["owner"] or None}}
+                await request.api.post(path_of(id, "dbs"), own)
+                return request.redirect(here, notice=f"Database {own['name']} created.")
     except RequestRejected as refusal:
-        return await _show(visit, typed, refusal)
-    return visit.go(here)
+        return await _show(request, form, refusal)
+    return request.redirect(here)
 
 
-async def _reveal(visit: Visit, name: str) -> ASGIResponse:
+async def _reveal(request: ConsoleRequest, name: str) -> ASGIResponse:
     """Show the password of a user, to a script or on the page."""
-    user = (await visit.api.get(path_of(visit.path_params["id"], "users", name)))["user"]
+    user = (await request.api.get(path_of(request.path_params["id"], "users", name)))["user"]
     if "password" not in user:
         raise NotAllowed(403, "The token lacks the scope database:view_credentials.")
-    if visit.wants_json:
-        return visit.json({"texts": {"password": user["password"]}})
-    return await _show(visit, shown=user)
+    if request.wants_json:
+        return request.json({"texts": {"password": user["password"]}})
+    return await _show(request, shown=user)
 
 
 async def _show(
-    visit: Visit,
-    typed: Typed | None = None,
+    request: ConsoleRequest,
+    form: FormFields | None = None,
     refusal: RequestRejected | None = None,
     shown: Mapping[str, str] | None = None,
 ) -> ASGIResponse:
-    cluster = await cluster_of(visit)
-    databases = await visit.api.get(path_of(cluster["id"], "dbs"), per_page=200)
-    users = await visit.api.get(path_of(cluster["id"], "users"), per_page=200)
-    return await show_cluster(
-        visit,
+    cluster = await cluster_of(request)
+    databases = await request.api.get(path_of(cluster["id"], "dbs"), per_page=200)
+    users = await request.api.get(path_of(cluster["id"], "users"), per_page=200)
+    return await render_cluster(
+        request,
         "users.html",
         refusal.status if refusal else 200,
         cluster=cluster,
@@ -71,56 +73,56 @@ async def _show(
         more_users=users["meta"]["total"] - len(users["users"]),
         databases=databases["dbs"],
         more_databases=databases["meta"]["total"] - len(databases["dbs"]),
-        typed=typed or Typed(),
+        form=form or FormFields(),
         refusal=refusal.message if refusal else "",
         shown=shown,
     )
 
 
 @page(HttpMethod.GET, USERS + "/{name:str}/delete")
-async def ask_user(visit: Visit) -> ASGIResponse:
-    return await _ask(visit, "user")
+async def ask_user(request: ConsoleRequest) -> ASGIResponse:
+    return await _ask(request, "user")
 
 
 @page(HttpMethod.POST, USERS + "/{name:str}/delete")
-async def delete_user(visit: Visit) -> ASGIResponse:
-    return await _delete(visit, "user", "users")
+async def delete_user(request: ConsoleRequest) -> ASGIResponse:
+    return await _delete(request, "user", "users")
 
 
 @page(HttpMethod.GET, PATH + "/databases/{name:str}/delete")
-async def ask_database(visit: Visit) -> ASGIResponse:
-    return await _ask(visit, "database")
+async def ask_database(request: ConsoleRequest) -> ASGIResponse:
+    return await _ask(request, "database")
 
 
 @page(HttpMethod.POST, PATH + "/databases/{name:str}/delete")
-async def delete_database(visit: Visit) -> ASGIResponse:
-    return await _delete(visit, "database", "dbs")
+async def delete_database(request: ConsoleRequest) -> ASGIResponse:
+    return await _delete(request, "database", "dbs")
 
 
-async def _ask(visit: Visit, kind: str, refusal: RequestRejected | None = None) -> ASGIResponse:
+async def _ask(request: ConsoleRequest, kind: str, refusal: RequestRejected | None = None) -> ASGIResponse:
     lost = {
         "user": "The user can no longer log in. Objects that it owns pass to doadmin.",
         "database": "All data in the database is lost, and its sessions are terminated.",
     }[kind]
-    return await show_cluster(
-        visit,
+    return await render_cluster(
+        request,
         "delete.html",
         refusal.status if refusal else 200,
         kind=kind,
-        name=visit.path_params["name"],
+        name=request.path_params["name"],
         lost=lost,
-        back=f"{address_of(visit)}/users",
+        back=f"{address_of(request)}/users",
         refusal=refusal.message if refusal else "",
     )
 
 
-async def _delete(visit: Visit, kind: str, noun: str) -> ASGIResponse:
-    name = visit.path_params["name"]
+async def _delete(request: ConsoleRequest, kind: str, noun: str) -> ASGIResponse:
+    name = request.path_params["name"]
     try:
-        await visit.api.delete(path_of(visit.path_params["id"], noun, name))
+        await request.api.delete(path_of(request.path_params["id"], noun, name))
     except RequestRejected as refusal:
-        return await _ask(visit, kind, refusal)
-    return visit.go(f"{address_of(visit)}/users", said=f"{kind.capitalize()} {name} deleted.")
+        return await _ask(request, kind, refusal)
+    return request.redirect(f"{address_of(request)}/users", notice=f"{kind.capitalize()} {name} deleted.")
 
 
 ROUTES = (list_users, change, ask_user, delete_user, ask_database, delete_database)
