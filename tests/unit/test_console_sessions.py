@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cenote.console import sessions
-from cenote.console.connecting import HIDDEN, texts
+from cenote.console.connection_details import HIDDEN, texts
 from cenote.console.rendering import Templates, assets
 from cenote.console.sessions import NOTICE, SESSION, SIGN_IN, ConsoleSession, Seals
 from cenote.model import connection_formats

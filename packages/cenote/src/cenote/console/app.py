@@ -14,18 +14,18 @@ from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
 from cenote.console import (
-    activity,
-    administration,
     cluster,
+    cluster_settings,
     clusters,
-    configuring,
-    connecting,
+    configuration,
+    connection_details,
+    events_logs,
     firewall,
-    managing,
     new_cluster,
     pools,
     sessions,
     sign_in,
+    tokens_hosts,
     users_databases,
 )
 from cenote.console.api_client import ApiError, RateLimited, SessionExpired
@@ -42,14 +42,14 @@ PAGES: tuple[HTTPRouteHandler, ...] = (
     *clusters.ROUTES,
     *new_cluster.ROUTES,
     *cluster.ROUTES,
-    *connecting.ROUTES,
+    *connection_details.ROUTES,
     *pools.ROUTES,
     *users_databases.ROUTES,
     *firewall.ROUTES,
-    *configuring.ROUTES,
-    *activity.ROUTES,
-    *managing.ROUTES,
-    *administration.ROUTES,
+    *configuration.ROUTES,
+    *events_logs.ROUTES,
+    *cluster_settings.ROUTES,
+    *tokens_hosts.ROUTES,
 )
 TITLES = {
     400: "Bad request",
