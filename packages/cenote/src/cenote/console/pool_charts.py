@@ -14,8 +14,8 @@ from typing import Any, Self
 from cenote.console import svg
 
 POINTS, FEW_POINTS = 90, 24  # of a chart
-MANY = 8  # pools, from which on charts have fewer points
-REDRAWN = 5  # times that a chart is drawn again within an interval, at most
+MANY = 8  # with more pools, charts have fewer points
+REDRAWN = 5  # how often a chart is drawn within an interval, at most
 COLUMNS = (
     *("size", "clients_active", "clients_waiting", "servers_active"),
     *("longest_wait_seconds", "transactions_per_second"),
