@@ -1,4 +1,4 @@
-"""Chromium, driven by playwright: pages as people see them, their pictures, and axe-core on them."""
+"""Chromium, driven by playwright: rendered pages, screenshots, and axe-core."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def visiting(
     size: tuple[int, int] = WIDE,
     scripts: bool = True,
 ) -> Iterator[Page]:
-    """A window of its own on a service.  A test fails at the end on any error that the page has logged."""
+    """A browser window on a service; the test fails at its end if the browser's console has errors."""
     context = browser.new_context(
         base_url=running.environment()["DIGITALOCEAN_API_URL"],
         color_scheme=scheme,
@@ -76,7 +76,7 @@ def visiting(
 
 
 def sign_in(page: Page, running: Service, token: str | None = None) -> None:
-    """Sign in, with the administrator's token or another one, as a person would."""
+    """Sign in with the administrator's token or another one, through the form."""
     page.goto("/console/sign-in")
     page.get_by_label("Token").fill(token or running.environment()["DIGITALOCEAN_TOKEN"])
     page.get_by_role("button", name="Sign in").click()
@@ -84,7 +84,7 @@ def sign_in(page: Page, running: Service, token: str | None = None) -> None:
 
 
 def screenshot(page: Page, name: str, *, whole: bool = True) -> Path:
-    """Keep a picture of the page below ``build/screenshots``; return where."""
+    """Save a screenshot of the page below ``build/screenshots`` and return its path."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     path = SCREENSHOTS / f"{name}.png"
     page.screenshot(path=path, full_page=whole)
@@ -92,7 +92,7 @@ def screenshot(page: Page, name: str, *, whole: bool = True) -> Path:
 
 
 def faults_of(page: Page) -> list[str]:
-    """Return what axe-core finds wrong with the page, each in a line."""
+    """Return the violations that axe-core finds on the page."""
     source = (npm.package("axe-core", "4.14.1") / "axe.min.js").read_text()
     page.evaluate(source)  # by the browser's own debugger, which the page's policy does not bind
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
@@ -104,5 +104,5 @@ def faults_of(page: Page) -> list[str]:
 
 
 def overflows(page: Page) -> bool:
-    """Whether one has to scroll sideways to read the page."""
+    """Whether the page scrolls horizontally."""
     return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))

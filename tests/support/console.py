@@ -1,4 +1,4 @@
-"""The console as a browser without scripts sees it: pages, and forms that are filled in and sent."""
+"""The console in a browser without scripts: pages, and forms that are filled in and submitted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.service import Service
 
 @dataclass
 class Form:
-    """A form with what stands in its fields."""
+    """A form and the values of its fields."""
 
     action: str
     method: str
@@ -25,7 +25,7 @@ class Form:
 
 
 class _Reader(HTMLParser):
-    """Collects the forms of a page and the text that a reader sees."""
+    """Collects the forms and the visible text of a page."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -77,7 +77,7 @@ class _Reader(HTMLParser):
 
 
 class Sheet:
-    """A page that was answered."""
+    """A page of the console."""
 
     def __init__(self, answer: httpx.Response) -> None:
         self.answer = answer
@@ -101,7 +101,7 @@ class Sheet:
 
 
 class Visitor:
-    """Somebody with a browser that runs no scripts."""
+    """A user whose browser runs no scripts."""
 
     def __init__(self, http: httpx.Client) -> None:
         self.http = http
@@ -112,7 +112,7 @@ class Visitor:
         return sheet
 
     def send(self, sheet: Sheet, button: str, expected: int = 200, **filled: str | list[str]) -> Sheet:
-        """Fill in the form with this button, send it, and return the page that one ends on."""
+        """Fill in the form with this button, submit it, and return the resulting page."""
         form = sheet.form(button)
         fields: dict[str, str | list[str]] = {**form.fields, **filled}
         target = form.action.partition("#")[0] or sheet.path
@@ -127,13 +127,13 @@ class Visitor:
         return self.send(self.open("/console/sign-in"), "Sign in", expected, token=token)
 
     def _from_here(self) -> dict[str, str]:
-        """What browsers say of a form that is sent to where it came from."""
+        """The headers that browsers send with a form of the same site."""
         return {"origin": "null", "sec-fetch-site": "same-origin"}
 
 
 @contextlib.contextmanager
 def visitor(running: Service, *scopes: str) -> Iterator[Visitor]:
-    """Somebody at the console: signed in with the administrator's token, or a new one with these scopes.
+    """A user of the console, signed in with the administrator's token or a new one with these scopes.
 
     With an empty scope, not signed in at all.
     """

@@ -180,7 +180,7 @@ def _current(stats: Any) -> PoolSample:
 
 
 def _whole(text: str) -> int | str:
-    """Return a number if one was form; the API refuses anything else, with the reason."""
+    """Return a number if the text is one; the API rejects anything else, with the reason."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
 
 

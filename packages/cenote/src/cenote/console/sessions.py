@@ -24,7 +24,7 @@ NOTICE_SECONDS = 60  # that a notice waits for the next page
 
 # With this prefix browsers accept a cookie only from this host, over TLS, and for all its paths.
 SESSION = "__Host-cenote"
-SIGN_IN = "__Host-cenote-request"  # binds the sign-in form to its browser
+SIGN_IN = "__Host-cenote-sign-in"  # binds the sign-in form to its browser
 NOTICE = "__Host-cenote-notice"
 
 _NONCE_BYTES = 12
