@@ -40,7 +40,7 @@ class ConsoleSession(msgspec.Struct, frozen=True, kw_only=True):
     ends: float
 
     def __repr__(self) -> str:
-        return f"Session(name={self.name!r})"
+        return f"ConsoleSession(name={self.name!r})"
 
 
 class Seals:
