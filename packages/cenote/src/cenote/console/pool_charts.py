@@ -7,6 +7,7 @@ updates take no bytes.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -102,7 +103,7 @@ class PoolTrail:
 
     def __init__(self, points: int) -> None:
         self._seconds = svg.SECONDS / points
-        self._intervals: list[_Interval] = []
+        self._intervals: deque[_Interval] = deque()
         self.last: PoolSample | None = None
         self._last_at = self._drawn_at = 0.0
 
@@ -123,7 +124,8 @@ class PoolTrail:
         if self._intervals and self._intervals[-1].end == end:
             self._intervals[-1].add(one)
             return True
-        self._intervals = [past for past in self._intervals if past.end >= end - svg.SECONDS]
+        while self._intervals and self._intervals[0].end < end - svg.SECONDS:
+            self._intervals.popleft()
         self._intervals.append(_Interval.of(end, one))
         return True
 
