@@ -161,13 +161,6 @@ def test_a_cluster_goes_to_the_host_with_the_most_memory_left_that_has_its_versi
     apis.run(scenario, hosts=(large, small, other))
 
 
-def test_without_a_host_nothing_is_created(apis: Apis) -> None:
-    async def scenario(api: Api) -> None:
-        assert "no host" in await api.refusal("POST", "/v2/databases", 422, json=BACKEND)
-
-    apis.run(scenario, hosts=())
-
-
 def test_a_deleted_cluster_is_gone_and_its_name_is_free_when_the_answer_comes(apis: Apis) -> None:
     async def scenario(api: Api) -> None:
         cluster = await api.add_cluster()
@@ -181,3 +174,23 @@ def test_a_deleted_cluster_is_gone_and_its_name_is_free_when_the_answer_comes(ap
         await api.add_cluster()
 
     apis.run(scenario)
+
+
+def test_a_cluster_cannot_be_created_before_a_host_has_announced_itself(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        assert await api.refusal("POST", "/v2/databases", 503, json=BACKEND) == (
+            "No host has announced itself yet; try again in a few seconds."
+        )
+
+    apis.run(scenario, hosts=())
+
+
+def test_a_creation_waits_for_the_first_host_after_a_start(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        creating = asyncio.create_task(api.call("POST", "/v2/databases", 201, json=BACKEND))
+        await asyncio.sleep(0.2)
+        assert not creating.done()
+        await api.store.announce_host(HOST)
+        await creating
+
+    apis.run(scenario, Settings(wait_seconds=30), hosts=())

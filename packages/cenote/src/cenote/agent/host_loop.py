@@ -42,6 +42,7 @@ class HostLoop:
     ) -> None:
         self._store, self._executor, self._context, self._host = store, executor, context, host
         self.passes = Passes()
+        self.announced = asyncio.Event()  # set once this process has written the host's record
         self._shipping = shipping
         self._tasks: dict[UUID, NodeLoop] = {}
         self._copying = asyncio.Semaphore(AT_ONCE)
@@ -74,6 +75,7 @@ class HostLoop:
         while True:
             try:
                 await self._store.announce_host(self._host_now())
+                self.announced.set()
             except Unavailable:
                 pass  # what was announced stays as long as its lease is kept
             except OSError as error:  # such as no file descriptor being left

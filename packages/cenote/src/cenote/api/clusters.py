@@ -24,7 +24,7 @@ from cenote.api.scheduler import Placement, schedule
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
 from cenote.api.storage import ReplaceAutoscale, StorageBody
 from cenote.api.views import ClusterView, cluster_view
-from cenote.errors import Invalid, NotFound
+from cenote.errors import Invalid, NotFound, Unavailable
 from cenote.model import catalog
 from cenote.model import firewall as trusted_sources
 from cenote.model.records import (
@@ -150,6 +150,8 @@ async def _recorded(service: Service, wanted: CreateCluster, note: Note) -> Clus
     wanted.refuse_what_is_missing()
     if store.cluster_by_name(wanted.name) is not None:
         raise _name_taken()
+    if not await store.wait(lambda: store.hosts() or None, settings.wait_seconds):
+        raise Unavailable("No host has announced itself yet; try again in a few seconds.")
     version = rules.version(wanted.version, catalog.versions(store.hosts()))
 
     id = uuid4()

@@ -215,7 +215,7 @@ async def _run(
             scraped = group.create_task(scraping.run(), name="metrics")
             renewing = group.create_task(_renew(layout, settings, context), name="renewing")
             announcing = group.create_task(
-                _announce(settings, layout, listener, store, host, server, ready), name="announcing"
+                _announce(settings, layout, listener, agent.announced, server, ready), name="announcing"
             )
             ending.serves(server)
             await server.serve(sockets=[listener])
@@ -269,15 +269,20 @@ async def _announce(
     settings: ServeSettings,
     layout: Layout,
     listener: socket.socket,
-    store: Store,
-    host: Host,
+    announced: asyncio.Event,
     server: http_server.Server,
     ready: Ready,
 ) -> None:
-    """Wait until requests are answered and clusters can be placed, then say so."""
+    """Wait until requests are answered and clusters can be placed, then say so.
+
+    The record of a former process, which its lease has not taken away yet, does not count.
+    """
     url = http_server.url(settings.reached_as, listener)  # a service that ends at once closes the listener
-    if not await store.wait(lambda: store.host(host.name), HOST_SECONDS):
-        raise Unavailable("this host's record does not appear in the store")
+    try:
+        async with asyncio.timeout(HOST_SECONDS):
+            await announced.wait()
+    except TimeoutError:
+        raise Unavailable("this host's record does not appear in the store") from None
     while not server.started:
         await asyncio.sleep(0.005)
     layout.address.write_text(url + "\n")
