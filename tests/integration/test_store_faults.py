@@ -16,8 +16,7 @@ import pytest
 
 from cenote.errors import Invalid, Misconfigured, Unavailable
 from cenote.model.records import Cluster, Host
-from cenote.store import EtcdClient, Store, retry
-from cenote.store import store as store_module
+from cenote.store import EtcdClient, Store, cache, retry
 from cenote.store.etcd_messages import TransactionRequest, put
 from cenote.store.process import PrivateEtcd
 from tests.support.etcd import back_after, bare_cluster, kill, opened_store, proxy, with_etcd
@@ -29,11 +28,11 @@ HOST = Host(name="h1", address="127.0.0.1", memory_mib=1, cpus=1, versions={}, f
 
 AGENT = """
 import asyncio, pathlib, sys
-from cenote.domain import Host
-from cenote.store import Gateway, Store
+from cenote.model.records import Host
+from cenote.store import EtcdClient, Store
 
 async def main():
-    store = Store(Gateway(socket=pathlib.Path(sys.argv[1])))
+    store = Store(EtcdClient(socket=pathlib.Path(sys.argv[1])))
     await store.open()
     host = Host(name="h1", address="", memory_mib=1, cpus=1, versions={}, first_port=1, last_port=2)
     await store.announce_host(host, 2)
@@ -347,7 +346,7 @@ def test_marks_that_outlived_their_lease_do_not_stop_writing() -> None:
 
 
 def test_a_write_that_is_not_seen_in_time_is_not_called_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "SEEN_SECONDS", 0.05)
+    monkeypatch.setattr(cache, "SEEN_SECONDS", 0.05)
 
     async def scenario(etcd: PrivateEtcd) -> None:
         async with opened_store(etcd) as store:

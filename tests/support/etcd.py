@@ -102,11 +102,16 @@ def bare_cluster(name: str, port: int, *, host: str = "here", pools: int = 0) ->
 
 
 class Proxy:
-    """Between a gateway and etcd, a unix socket that can be shut, or that loses answers to transactions."""
+    """Between a client and etcd, a unix socket that can be shut, hold back watches, or lose answers.
+
+    While ``holds_watches`` is set, a watch delivers nothing; what it had to deliver comes afterwards.
+    """
 
     def __init__(self, etcd: PrivateEtcd, socket: Path) -> None:
         self.socket = socket
         self.answers_to_lose = 0
+        self.holds_watches = False
+        self.requests = 0
         self._etcd = etcd
         self._server: asyncio.Server | None = None
         self._links: set[asyncio.Task[None]] = set()
@@ -138,11 +143,13 @@ class Proxy:
 
     async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_unix_connection(self._etcd.socket)
-        lose = False
+        lose = watches = False
 
         async def forward() -> None:
-            nonlocal lose
+            nonlocal lose, watches
             while data := await reader.read(1 << 16):
+                self.requests += data.count(b"POST /v3/")
+                watches = watches or b"/v3/watch" in data
                 if b"/v3/kv/txn" in data and self.answers_to_lose:
                     self.answers_to_lose -= 1
                     lose = True
@@ -151,17 +158,19 @@ class Proxy:
 
         async def answer() -> None:
             while (data := await there.read(1 << 16)) and not lose:
+                while watches and self.holds_watches:
+                    await asyncio.sleep(0.01)
                 writer.write(data)
                 await writer.drain()
 
         directions = [asyncio.create_task(forward()), asyncio.create_task(answer())]
-        try:
-            await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for direction in directions:
-                direction.cancel()
-            await asyncio.gather(*directions, return_exceptions=True)
-            back.close()
+        with contextlib.closing(back):
+            try:
+                await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for direction in directions:
+                    direction.cancel()
+                await asyncio.gather(*directions, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

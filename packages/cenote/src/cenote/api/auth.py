@@ -7,6 +7,7 @@ random, which is why a plain digest is enough.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from uuid import uuid4
 
 from cenote.errors import Forbidden, Invalid, Unauthenticated
 from cenote.model.records import Secret, Token
+from cenote.security.throttle import Throttle
 from cenote.store import Store
 
 READ = "database:read"
@@ -26,6 +28,7 @@ EVERYTHING = "*"
 SCOPES = (READ, CREATE, UPDATE, DELETE, VIEW_CREDENTIALS, ADMIN, EVERYTHING)
 
 PREFIX = "cenote_v1_"
+_TOKEN = re.compile(PREFIX.encode() + b"[0-9a-f]{64}")
 
 
 def digest(text: str) -> str:
@@ -71,10 +74,35 @@ class Caller:
 
 def authenticate(store: Store, authorization: bytes | None, now: datetime) -> Caller:
     """Return who sends this ``Authorization`` header."""
-    kind, _, text = (authorization or b"").partition(b" ")
-    if kind.lower() != b"bearer":
-        raise Unauthenticated
-    token = store.token(hashlib.sha256(text.strip()).hexdigest())
+    sha256_hex = _digest_of(authorization)
+    token = None if sha256_hex is None else store.token(sha256_hex)
     if token is None or (token.expires_at is not None and token.expires_at <= now):
         raise Unauthenticated
     return Caller(token)
+
+
+class UnknownTokens:
+    """Asks etcd for tokens that the cache does not know, since another service may just have made them.
+
+    Only for texts that could be tokens, and only a few times a minute for each address.
+    """
+
+    def __init__(self) -> None:
+        self._throttle = Throttle()
+
+    async def confirm(self, store: Store, authorization: bytes | None, address: str) -> bool:
+        """Return whether etcd has a token that the cache did not have; from then on it has."""
+        sha256_hex = _digest_of(authorization, _TOKEN)
+        if sha256_hex is None or store.token(sha256_hex) or not self._throttle.has_some(address):
+            return False
+        self._throttle.lose(address)
+        return await store.confirm_token(sha256_hex)
+
+
+def _digest_of(authorization: bytes | None, form: re.Pattern[bytes] | None = None) -> str | None:
+    """Return the digest of the token in a header; None when there is none, or not of this form."""
+    kind, _, text = (authorization or b"").partition(b" ")
+    text = text.strip()
+    if kind.lower() != b"bearer" or (form is not None and not form.fullmatch(text)):
+        return None
+    return hashlib.sha256(text).hexdigest()

@@ -142,14 +142,20 @@ async def _recorded(service: Service, wanted: CreateCluster, note: Note) -> Clus
     tags = rules.tags(wanted.tags)
     now = datetime.now(UTC).replace(microsecond=0)
     firewall = trusted_sources.replaced((), [rule.wanted() for rule in wanted.rules or ()], now)
-    project_id = _project_id(service, wanted.project_id)
-    network_id = network_of(service, wanted.private_network_uuid, region)
+    try:
+        project_id, network_id = _groups(service, wanted, region)
+    except Invalid:
+        if not await store.groups.confirm():
+            raise
+        project_id, network_id = _groups(service, wanted, region)
     own = wanted.do_settings or OwnSettings()
     service_names = rules.service_names(own.service_cnames)
     autoscale = wanted.growing()
     wanted.refuse_what_is_missing()
     if store.cluster_by_name(wanted.name) is not None:
-        raise _name_taken()
+        await store.confirm_name(wanted.name)
+        if store.cluster_by_name(wanted.name) is not None:
+            raise _name_taken()
     if not await store.wait(lambda: store.hosts() or None, settings.wait_seconds):
         raise Unavailable("No host has announced itself yet; try again in a few seconds.")
     version = rules.version(wanted.version, catalog.versions(store.hosts()))
@@ -200,11 +206,13 @@ async def _recorded(service: Service, wanted: CreateCluster, note: Note) -> Clus
             return cluster
 
 
-def _project_id(service: Service, asked: str | None) -> UUID:
+def _groups(service: Service, wanted: CreateCluster, region: str) -> tuple[UUID, UUID]:
+    """Return the ids of the project and of the VPC."""
     try:
-        return project_of(service, asked).id
+        project = project_of(service, wanted.project_id)
     except NotFound:
-        raise Invalid(f"project_id: there is no project {asked}.") from None
+        raise Invalid(f"project_id: there is no project {wanted.project_id}.") from None
+    return project.id, network_of(service, wanted.private_network_uuid, region)
 
 
 def _name_taken() -> Invalid:

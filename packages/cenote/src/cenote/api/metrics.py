@@ -49,10 +49,9 @@ class ReplaceMetricsLogin(Body):
 async def get_metrics_login(request: Call) -> ASGIResponse:
     """Get the credentials for reading the metrics of every cluster; the first request creates them."""
     service = request.service
-    if service.store.metrics_login() is None:
-        await service.store.add_metrics_login(credentials.new_metrics_login(service.sealer))
     login = service.store.metrics_login()
-    assert login is not None
+    if login is None:
+        login = await service.store.add_metrics_login(credentials.new_metrics_login(service.sealer))
     password = service.sealer.open(login.sealed_password).reveal()
     return answer(MetricsLoginAnswer(MetricsLoginView(login.username, password)))
 
@@ -103,6 +102,7 @@ async def get_service_metrics(request: Call) -> ASGIResponse:
     client = request.scope.get("client")
     address = client[0] if client is not None else ""
     if not service.guard.admits(shown, service.store.metrics_login(), service.sealer, address):
+        await service.unknown_tokens.confirm(service.store, shown, address)
         authenticate(service.store, shown, datetime.now(UTC)).require(READ)
     try:
         numbers = await service.observer.service()

@@ -19,6 +19,7 @@ from cenote.api.auth import Caller, authenticate
 from cenote.api.errors import TooLarge, answer_to
 from cenote.api.limits import Limits
 from cenote.api.service import Service
+from cenote.errors import Unauthenticated
 
 # /metrics is among them because it takes the login for metrics as well as a token.
 PUBLIC = frozenset({"/", "/healthz", "/metrics", "/openapi.json", "/docs"})
@@ -70,7 +71,12 @@ class ApiMiddleware:
             return
         caller = body = None
         try:
-            caller = self._admit(scope, added)
+            try:
+                caller = self._admit(scope, added)
+            except Unauthenticated:
+                if not await self._is_new_token(scope):
+                    raise
+                caller = self._admit(scope, added)
             if caller is not None and scope["method"] == "GET":
                 body = pools.shortcut(self._service, caller, scope["path"])
         except Exception as error:
@@ -99,6 +105,13 @@ class ApiMiddleware:
         path = scope.get("path_template")
         method, path = (scope["method"], str(path)) if path else (UNKNOWN, UNKNOWN)
         self._service.requests.add(method, path, status, time.perf_counter() - began)
+
+    async def _is_new_token(self, scope: HTTPScope) -> bool:
+        """Return whether the token that is shown has just become known, by asking etcd."""
+        authorization = dict(scope["headers"]).get(b"authorization")
+        client = scope.get("client")
+        address = client[0] if client is not None else ""
+        return await self._service.unknown_tokens.confirm(self._service.store, authorization, address)
 
     def _admit(self, scope: HTTPScope, added: list[tuple[bytes, bytes]]) -> Caller | None:
         """Return who is calling, None where that does not matter; raise what stops the request.

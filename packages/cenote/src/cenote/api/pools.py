@@ -130,7 +130,10 @@ def shortcut(service: Service, caller: Caller, path: str) -> bytes | None:
     if found is None:
         return None
     caller.require(READ)
-    return one_pool(service, caller, found[1], found[2])
+    try:
+        return one_pool(service, caller, found[1], found[2])
+    except NotFound:
+        return None  # the route asks etcd before it says so
 
 
 def pool_of(cluster: Cluster, name: str) -> Pool:

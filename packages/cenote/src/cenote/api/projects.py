@@ -222,7 +222,7 @@ async def _assign(request: Call, urn: str, project: Project) -> ResourceView:
         return replace(cluster, project_id=project.id, assigned_at=now)
 
     try:
-        before = request.service.cluster(urn.removeprefix(CLUSTER_URN)).value
+        before = (await request.service.confirmed_cluster(urn.removeprefix(CLUSTER_URN))).value
         note = request.note(EventType.CLUSTER_UPDATE)
         after = (await request.service.store.update_cluster(before.id, assigned, note)).value
     except NotFound:  # Terraform puts what it has just deleted back into the default project

@@ -18,7 +18,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
 from cenote import rules
-from cenote.api.auth import Caller
+from cenote.api.auth import Caller, UnknownTokens
 from cenote.errors import Busy, Invalid, Malformed, NotFound, Unauthenticated
 from cenote.logs.destinations import Network
 from cenote.model.records import Cluster, ClusterStatus, EventType, Note
@@ -78,6 +78,7 @@ class Service:
     )
     advised: dict[UUID, Advised] = field(default_factory=dict)
     guard: BasicAuth = field(default_factory=BasicAuth)  # of the login for metrics
+    unknown_tokens: UnknownTokens = field(default_factory=UnknownTokens)
     streams: Counter[UUID] = field(default_factory=Counter)  # that are open, of each token
 
     def cluster(self, text: str) -> Stored[Cluster]:
@@ -87,6 +88,16 @@ class Service:
         if stored is None or stored.value.deleted_at is not None:
             raise NotFound
         return stored
+
+    async def confirmed_cluster(self, text: str) -> Stored[Cluster]:
+        """Return the cluster with this id; etcd is asked before it is not found."""
+        try:
+            return self.cluster(text)
+        except NotFound:
+            id = _uuid(text)
+            if id is None or not await self.store.confirm_cluster(id):
+                raise
+        return self.cluster(text)
 
     async def settled(self, stored: Stored[Cluster]) -> None:
         """Wait until the agent has carried this revision out, the cluster is gone, or time is up."""
@@ -124,6 +135,15 @@ class Call(Request[None, Caller, State]):
     def cluster(self) -> Stored[Cluster]:
         """Return the cluster that the path names."""
         return self.service.cluster(self.path_params["database_cluster_uuid"])
+
+    async def confirm_path(self) -> bool:
+        """Ask etcd for what the path names; return whether the cache had something else of it."""
+        store, named = self.service.store, self.path_params
+        if (id := _uuid(named.get("database_cluster_uuid", ""))) is not None:
+            return await store.confirm_cluster(id)
+        if named.keys() & {"project_id", "vpc_id", "tag_name"}:
+            return await store.groups.confirm(clusters="tag_name" in named)
+        return False
 
     def require_idle(self, cluster: Cluster) -> None:
         """Raise Busy while a cluster is on its way to what was last wanted of it.
@@ -255,6 +275,11 @@ def operation(
         async def handle(request: Call) -> ASGIResponse:
             for needed in declared.scopes:
                 request.caller.require(needed)
+            try:
+                return await answering(request)
+            except NotFound:
+                if not await request.confirm_path():
+                    raise
             return await answering(request)
 
         handle.__name__ = handle.__qualname__ = getattr(answering, "__name__", "handle")

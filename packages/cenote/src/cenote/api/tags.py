@@ -14,7 +14,7 @@ from cenote import rules
 from cenote.api import paging
 from cenote.api.auth import CREATE, DELETE, READ, UPDATE
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
-from cenote.errors import Invalid, NotFound
+from cenote.errors import Conflict, Invalid, NotFound
 from cenote.model import groups
 from cenote.model.groups import Tag
 from cenote.model.records import Cluster, EventType
@@ -94,12 +94,13 @@ async def create_tag(request: Call) -> ASGIResponse:
     [name] = rules.tags([(await request.decoded(CreateTag)).name])
     store = request.service.store.groups
 
-    def made() -> Tag:
-        groups.room(tag for tag in store.tags() if tag.name != name)
+    def made() -> Tag | None:
+        if any(tag.name == name for tag in store.tags()):
+            return None
+        groups.room(store.tags())
         return Tag(name=name)
 
-    if all(tag.name != name for tag in store.tags()):
-        await store.put(made, request.note())
+    await store.put(made, request.note())
     return answer(TagAnswer(_view(name, _counts(request.service).get(name, 0))), 201)
 
 
@@ -116,7 +117,13 @@ async def delete_tag(request: Call) -> ASGIResponse:
     name = _named(request)
     for stored in request.service.store.clusters(deleted=False, tag=name):
         await _tag(request, str(stored.value.id), name, wanted=False)
-    await request.service.store.groups.remove(lambda: Tag(name=name), request.note())
+
+    def unused() -> Tag:
+        if request.service.store.clusters(deleted=False, tag=name):
+            raise Conflict("The tag was given to a cluster meanwhile; try again.")
+        return Tag(name=name)
+
+    await request.service.store.groups.remove(unused, request.note())
     return no_content()
 
 
@@ -126,7 +133,7 @@ async def tag_resources(request: Call) -> ASGIResponse:
     name = _named(request)
     ids = (await request.decoded(Resources)).clusters()
     for id in ids:
-        request.service.cluster(id)
+        await request.service.confirmed_cluster(id)
     for id in ids:
         await _tag(request, id, name, wanted=True)
     return no_content()
@@ -137,8 +144,12 @@ async def untag_resources(request: Call) -> ASGIResponse:
     """Take a tag from clusters, as far as they have it; the tag itself stays."""
     name = _named(request)
     ids = (await request.decoded(Resources)).clusters()
-    if all(tag.name != name for tag in request.service.store.groups.tags()):
-        await request.service.store.groups.put(lambda: Tag(name=name), request.note())
+    store = request.service.store.groups
+
+    def kept() -> Tag | None:
+        return None if any(tag.name == name for tag in store.tags()) else Tag(name=name)
+
+    await store.put(kept, request.note())
     for id in ids:
         await _tag(request, id, name, wanted=False)
     return no_content()
@@ -152,7 +163,7 @@ async def _tag(request: Call, id: str, name: str, *, wanted: bool) -> None:
         return replace(cluster, tags=rules.tags([*others, name] if wanted else others))
 
     try:
-        cluster = request.service.cluster(id).value
+        cluster = (await request.service.confirmed_cluster(id)).value
         note = request.note(EventType.CLUSTER_UPDATE)
         await request.service.store.update_cluster(cluster.id, tagged, note)
     except NotFound:

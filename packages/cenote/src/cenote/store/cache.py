@@ -1,16 +1,19 @@
-"""All keys below a prefix, in memory: listed once, then followed by a watch.
+"""The watch cache: all keys below a prefix in memory, listed once and then followed by a watch.
 
-Changes are applied in etcd's own order and a whole transaction at a time, so a reader never sees half of one.
-While etcd is away reads go on with what was last seen.  Afterwards the watch goes on where it broke; when the
-history since then is compacted, a listing is compared with what is known, so that removals are seen as well.
+Changes are applied in etcd's order and a whole transaction at a time, so a reader never sees half of one;
+only ``refresh`` runs ahead of the watch, for single keys.  While etcd is unreachable, reads are served from
+the last known state.  Afterwards the watch resumes where it broke; if that history has been compacted, a new
+listing is compared with the cache, so that deletions are noticed as well.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from cenote.errors import Unavailable
@@ -20,14 +23,15 @@ from cenote.store.retry import patiently
 
 log = logging.getLogger(__name__)
 
-# For each page etcd goes through the keys of all: few large pages are much faster than many small ones.
+# etcd walks the whole range for each page, so few large pages are much faster than many small ones.
 PAGE = 1000
-SLICE = 50  # keys that are decoded in one go, a matter of a few milliseconds, before others have their turn
+SLICE = 50  # keys decoded before yielding to other tasks; takes a few milliseconds
+SEEN_SECONDS = 10.0  # how long a completed write waits until the cache has it
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.3
 
 
 class View(Protocol):
-    """What the keys mean."""
+    """Decodes keys and keeps the records."""
 
     def put(self, key: str, value: bytes, revision: int) -> None: ...
 
@@ -35,7 +39,7 @@ class View(Protocol):
 
 
 class WatchCache:
-    """Keeps ``view`` at what etcd holds, and tells ``on_change`` which keys changed, after each step."""
+    """Keeps ``view`` in step with etcd, and calls ``on_change`` with the changed keys after each step."""
 
     def __init__(
         self, gateway: EtcdClient, prefix: str, view: View, on_change: Callable[[set[str]], None]
@@ -47,11 +51,16 @@ class WatchCache:
         self._view = view
         self._on_change = on_change
         self._known: dict[str, int] = {}  # the revision at which each key last changed
+        self._ahead: dict[
+            str, int
+        ] = {}  # keys that were refreshed ahead of the watch, and up to which revision
+        self._listed_at: dict[str, int] = {}  # folders that were refreshed, and at which revision
+        self._edits: Counter[str] = Counter()  # changes below each folder, for ``versions``
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._follower: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """List everything and begin to follow; Unavailable when etcd is away for long."""
+        """List everything and start the watch; Unavailable if etcd stays unreachable."""
         await patiently(self._list)
         self._follower = asyncio.create_task(self._follow(), name="store watch")
 
@@ -64,7 +73,7 @@ class WatchCache:
             self._follower = None
 
     async def wait_for_revision(self, revision: int, seconds: float) -> bool:
-        """Wait until all changes up to ``revision`` are in; False when they are not after ``seconds``."""
+        """Wait until all changes up to ``revision`` are applied; return False after ``seconds``."""
         if self.revision >= revision:
             return True
         waiter = (revision, asyncio.get_running_loop().create_future())
@@ -79,11 +88,61 @@ class WatchCache:
                 self._waiting.remove(waiter)
         return True
 
+    async def seen(self, revision: int) -> None:
+        """Wait until a write is in the cache.  One that is late is no error, since the write has happened."""
+        if not await self.wait_for_revision(revision, SEEN_SECONDS):
+            log.warning("revision %d was written and has not arrived by the watch yet", revision)
+
+    def complete_at(self, folder: str) -> int:
+        """Return the revision up to which the cache has all keys in a folder."""
+        return max(self.revision, self._listed_at.get(folder, 0))
+
+    def versions(self, keys: Iterable[str] = (), folders: Iterable[str] = ()) -> list[int | None]:
+        """Return a value that changes with any of these keys, and with any key directly in a folder."""
+        return [*map(self._known.get, keys), *(self._edits[folder] for folder in folders)]
+
+    async def refresh(self, keys: Iterable[str] = (), folders: Iterable[str] = ()) -> None:
+        """Bring keys, and all keys in ``folders``, to what etcd holds now, without waiting for the watch.
+
+        A linearizable read: afterwards the cache has every change that completed before the call.
+        Unavailable if etcd stays unreachable.
+        """
+        differing, at = set(keys), dict[str, int]()
+        for folder in folders:
+            listed, at[folder] = await patiently(functools.partial(self._listed, folder))
+            known = {key: revision for key, revision in self._known.items() if key.startswith(folder)}
+            differing |= {key for key, _ in listed.items() ^ known.items()}
+        for key in sorted(differing):
+            found, revision = await patiently(functools.partial(self._gateway.read_at, key))
+            self._overtake(key, found, revision)
+        self._listed_at.update(at)
+
+    async def _listed(self, folder: str) -> tuple[dict[str, int], int]:
+        listed: dict[str, int] = {}
+        revision = 0
+        async for page in self._gateway.pages(folder, PAGE, keys_only=True):
+            revision = page.revision
+            listed.update((found.key.decode(), found.mod_revision) for found in page.found)
+        return listed, revision
+
+    def _overtake(self, key: str, found: etcd_messages.KeyValue | None, revision: int) -> None:
+        """Apply what ``key`` was at ``revision``, and have the watch skip what it brings of it up to then."""
+        if revision <= max(self.revision, self._ahead.get(key, 0)):
+            return
+        if found is None and key in self._known:
+            self._remove(key)
+        elif found is not None and found.mod_revision > self._known.get(key, 0):
+            self._put(key, found)
+        else:
+            return
+        self._ahead[key] = revision
+        self._on_change({key})
+
     async def _follow(self) -> None:
         pause, complete = SHORTEST_PAUSE, True
         while True:
             try:
-                # A store that is behind us was restored from a copy or made anew: its history is not ours.
+                # A store behind the cache was restored from a copy or created anew: the histories differ.
                 if not complete or await self._gateway.revision(self._prefix) < self.revision:
                     await self._list()
                     complete = True
@@ -96,12 +155,12 @@ class WatchCache:
                 complete = False
             except Unavailable as error:
                 if self.connected:
-                    log.warning("%s; reads go on with what is known", error)
+                    log.warning("%s; serving reads from the cache", error)
                 await asyncio.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 2)
             except Exception:
-                # Whoever made the mistake, it must not leave all reads at yesterday's records for good.
-                log.exception("following etcd failed; listing everything again")
+                # Whatever the defect, it must not freeze the cache for good.
+                log.exception("the watch on etcd failed; listing everything again")
                 complete = False
                 await asyncio.sleep(LONGEST_PAUSE)
             finally:
@@ -112,7 +171,9 @@ class WatchCache:
         for event in events:
             key, revision = event.kv.key.decode(), event.kv.mod_revision
             if revision <= self.revision:
-                continue  # after a break etcd may begin a little earlier than asked
+                continue  # after a break etcd may start a little earlier than asked
+            if revision <= self._ahead.get(key, 0):
+                continue
             if event.type == "DELETE":
                 self._remove(key)
             else:
@@ -122,7 +183,7 @@ class WatchCache:
             self._on_change(changed)
 
     async def _list(self) -> None:
-        """Bring the view to what etcd lists; the first time as it comes in, later in one step at its end."""
+        """Bring the view to what etcd lists: the first time page by page, later in one step at the end."""
         first = not self._known
         behind = False
         seen: set[str] = set()
@@ -140,6 +201,8 @@ class WatchCache:
                     self._put(key, found)
                 elif behind or self._known.get(key) != found.mod_revision:
                     new.append(found)
+        self._listed_at.clear()
+        self._ahead.clear()  # the listing may be older than a refresh; the watch brings the rest again
         changed = self._known.keys() - seen
         for key in changed:
             self._remove(key)
@@ -151,14 +214,22 @@ class WatchCache:
 
     def _put(self, key: str, found: etcd_messages.KeyValue) -> None:
         self._known[key] = found.mod_revision
+        self._edits[folder_of(key)] += 1
         self._view.put(key, found.value, found.mod_revision)
 
     def _remove(self, key: str) -> None:
         self._known.pop(key, None)
+        self._edits[folder_of(key)] += 1
         self._view.remove(key)
 
     def _advance(self, revision: int) -> None:
         self.revision = revision
+        if self._ahead and revision >= max(self._ahead.values()):
+            self._ahead.clear()
         for wanted, waiter in self._waiting:
             if wanted <= revision and not waiter.done():
                 waiter.set_result(None)
+
+
+def folder_of(key: str) -> str:
+    return key.rpartition("/")[0] + "/"

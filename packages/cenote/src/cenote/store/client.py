@@ -116,17 +116,24 @@ class EtcdClient:
         return (await self._call("/v3/kv/range", request, etcd_messages.RangeResponse)).header.revision
 
     async def read(self, key: str) -> etcd_messages.KeyValue | None:
+        """Read a key, linearizably."""
+        return (await self.read_at(key))[0]
+
+    async def read_at(self, key: str) -> tuple[etcd_messages.KeyValue | None, int]:
+        """Read a key, linearizably; return the revision of the store at that moment as well."""
         answer = await self._call(
             "/v3/kv/range", etcd_messages.Range(key.encode()), etcd_messages.RangeResponse
         )
-        return answer.kvs[0] if answer.kvs else None
+        return answer.kvs[0] if answer.kvs else None, answer.header.revision
 
-    async def pages(self, prefix: str, size: int) -> AsyncGenerator[KeyRange, None]:
-        """List all keys below ``prefix`` as they were when it began; Compacted when that took too long."""
+    async def pages(
+        self, prefix: str, size: int, *, keys_only: bool = False
+    ) -> AsyncGenerator[KeyRange, None]:
+        """List all keys below ``prefix`` as of the first page; Compacted when that took too long."""
         start, revision = prefix.encode(), 0
         while True:
             request = etcd_messages.Range(
-                start, etcd_messages.prefix_end(prefix), limit=size, revision=revision
+                start, etcd_messages.prefix_end(prefix), size, revision, keys_only=keys_only
             )
             answer = await self._call("/v3/kv/range", request, etcd_messages.RangeResponse)
             revision = revision or answer.header.revision

@@ -41,6 +41,7 @@ class Put(msgspec.Struct, frozen=True, omit_defaults=True):
     key: bytes
     value: bytes
     lease: int = 0
+    ignore_lease: bool = False
 
 
 class Range(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -48,6 +49,7 @@ class Range(msgspec.Struct, frozen=True, omit_defaults=True):
     range_end: bytes = b""
     limit: int = 0
     revision: int = 0
+    keys_only: bool = False
     count_only: bool = False
 
 
@@ -66,6 +68,11 @@ class EtcdOperation(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def put(key: str, value: bytes, lease: int = 0) -> EtcdOperation:
     return EtcdOperation(request_put=Put(key.encode(), value, lease))
+
+
+def replace(key: str, value: bytes) -> EtcdOperation:
+    """Put a key that exists, and leave it under the lease that it has."""
+    return EtcdOperation(request_put=Put(key.encode(), value, ignore_lease=True))
 
 
 def get(key: str) -> EtcdOperation:

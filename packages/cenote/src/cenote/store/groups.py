@@ -1,4 +1,7 @@
-"""The records of what clusters are put into: tags, projects and networks."""
+"""Tags, projects and VPCs: the records that clusters are grouped by.
+
+The group that a cluster is put into must exist at that moment, and one that has clusters is not removed.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,14 @@ from cenote.errors import Conflict
 from cenote.model.groups import VPC, Group, Project, Tag
 from cenote.model.records import Cluster, Note
 from cenote.store import audit_log, etcd_messages
-from cenote.store.cache import WatchCache
+from cenote.store.cache import WatchCache, folder_of
+from cenote.store.optimistic import Transaction, commit
 from cenote.store.tables import Keys, Tables
 from cenote.store.writer import Writer
 
-ATTEMPTS = 50
-SEEN_SECONDS = 10.0  # how long a write that happened waits until the memory has it
-
 
 class Groups:
-    """A group that a cluster is put into must exist then, and one that has clusters is not removed."""
+    """Queries and changes of groups; ``store.groups``."""
 
     def __init__(self, tables: Tables, cache: WatchCache, writer: Writer, keys: Keys) -> None:
         self._tables = tables
@@ -29,7 +30,7 @@ class Groups:
         self._keys = keys
 
     def tags(self) -> list[Tag]:
-        """The tags that stay when no cluster has them, by name."""
+        """The tags that exist without a cluster, by name."""
         return sorted(self._tables.tags.values(), key=lambda tag: tag.name)
 
     def projects(self) -> list[Project]:
@@ -47,42 +48,64 @@ class Groups:
         return self._tables.networks.get(id)
 
     def of(self, cluster: Cluster) -> set[str]:
-        """The keys of the project and the network that a cluster is in, as far as those are records."""
+        """The keys of a cluster's project and VPC, except for the default ones, which are no records."""
         project, network = cluster.project_id, cluster.private_network_id
         return {
             *([self._keys.project(project)] if project in self._tables.projects else []),
             *([self._keys.network(network)] if network in self._tables.networks else []),
         }
 
-    async def put(self, decide: Callable[[], Group], note: Note) -> None:
-        """Write what ``decide`` returns; it is called again when another of the kind was put meanwhile."""
-        await self._write(decide, note, removes=False)
+    async def put(self, decide: Callable[[], Group | None], note: Note) -> None:
+        """Write the group that ``decide`` returns, unless it returns None.
+
+        ``decide`` is called again when groups have been written meanwhile.
+        """
+        await self._commit(decide, note, self._written, self._keys.groups)
 
     async def remove(self, decide: Callable[[], Group], note: Note) -> None:
-        """Remove what ``decide`` returns; it is called again when a cluster was put meanwhile."""
-        await self._write(decide, note, removes=True)
+        """Remove the group that ``decide`` returns; called again when groups or clusters are written."""
+        await self._commit(decide, note, self._removed, (*self._keys.groups, self._keys.clusters))
 
-    async def _write(self, decide: Callable[[], Group], note: Note, *, removes: bool) -> None:
-        for _ in range(ATTEMPTS):
-            revision = self._cache.revision
+    async def confirm(self, *, clusters: bool = False) -> bool:
+        """Bring the groups to what etcd holds; return whether anything of them was different.
+
+        With ``clusters`` the clusters as well, as their tags are groups, too.
+        """
+        folders = (*self._keys.groups, self._keys.clusters) if clusters else self._keys.groups
+        before = self._cache.versions(folders=folders)
+        await self._cache.refresh(folders=folders)
+        return self._cache.versions(folders=folders) != before
+
+    async def _commit(
+        self,
+        decide: Callable[[], Group | None],
+        note: Note,
+        change: Callable[[Group], tuple[etcd_messages.Condition, etcd_messages.EtcdOperation]],
+        folders: tuple[str, ...],
+    ) -> None:
+        def decided() -> Transaction | None:
             group = decide()
-            key = self._keys.group(group)
-            if removes:
-                conditions, operation = (
-                    [etcd_messages.quiet(self._keys.clusters, revision)],
-                    etcd_messages.delete(key),
-                )
-            else:
-                conditions = [etcd_messages.quiet(key.rpartition("/")[0] + "/", revision)]
-                conditions += [etcd_messages.exists(key)] if self._is_known(group) else []
-                operation = etcd_messages.put(key, msgspec.json.encode(group))
-            noted = audit_log.noted(self._keys, self._tables.events, note, None)
-            outcome = await self._writer.write(conditions, [operation, *noted])
-            done = outcome.revision
-            await self._cache.wait_for_revision(done or revision + 1, SEEN_SECONDS)
-            if done:
-                return
-        raise Conflict("Others change this all the time; try again.")
+            if group is None:
+                return None
+            condition, operation = change(group)
+            exists = [etcd_messages.exists(self._keys.group(group))] if self._is_known(group) else []
+            return Transaction(
+                [condition, *exists],
+                [operation, *audit_log.noted(self._keys, self._tables.events, note, None)],
+                refused=lambda _: Conflict("Others change this all the time; try again."),
+            )
+
+        await self._cache.seen(await commit(self._cache, self._writer, decided, folders=folders))
+
+    def _written(self, group: Group) -> tuple[etcd_messages.Condition, etcd_messages.EtcdOperation]:
+        key = self._keys.group(group)
+        return self._quiet(folder_of(key)), etcd_messages.put(key, msgspec.json.encode(group))
+
+    def _removed(self, group: Group) -> tuple[etcd_messages.Condition, etcd_messages.EtcdOperation]:
+        return self._quiet(self._keys.clusters), etcd_messages.delete(self._keys.group(group))
+
+    def _quiet(self, folder: str) -> etcd_messages.Condition:
+        return etcd_messages.quiet(folder, self._cache.complete_at(folder))
 
     def _is_known(self, group: Group) -> bool:
         match group:

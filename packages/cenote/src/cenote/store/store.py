@@ -1,14 +1,12 @@
-"""The one place where records are written, one function for each change; ``reader.py`` has the queries.
+"""The records in etcd, and every change of them; ``reader.py`` has the queries.
 
-A write compares what it was decided on, is found out about when the connection breaks, and returns when the
-memory has it, so that whoever wrote reads what was written.
+A write is a transaction on what it was decided on (``optimistic.py``), is carried out once even if its answer
+is lost (``writer.py``), and returns when the cache has it, so that a caller reads its own writes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
 from collections.abc import Callable
 from datetime import datetime
 from typing import TypeVar
@@ -17,13 +15,14 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from cenote.errors import CenoteError, Conflict, Misconfigured, NotFound, Unavailable
+from cenote.errors import Conflict, Misconfigured, NotFound, Unavailable
 from cenote.model.records import Cluster, Host, MetricsLogin, NodeStatus, Note, Token
-from cenote.store import audit_log, etcd_messages
+from cenote.store import audit_log, cache, etcd_messages
 from cenote.store.cache import WatchCache
 from cenote.store.client import EtcdClient
-from cenote.store.groups import SEEN_SECONDS, Groups
+from cenote.store.groups import Groups
 from cenote.store.lease import Presence
+from cenote.store.optimistic import Transaction, commit
 from cenote.store.reader import Reader
 from cenote.store.rejected_requests import Refusals
 from cenote.store.retry import patiently
@@ -32,10 +31,6 @@ from cenote.store.tables import Keys, Stored, Tables
 from cenote.store.writer import Writer, WriteResult
 
 T = TypeVar("T")
-
-log = logging.getLogger(__name__)
-
-ATTEMPTS = 50  # of a change while others change the same record; each time at least one of them gets through
 
 
 class NameTaken(Conflict):
@@ -63,6 +58,7 @@ class Store(Reader):
         self.groups = Groups(self._tables, self._cache, self._writer, self._keys)
         self.refusals = Refusals(self._tables, self._writer, self._keys)
         self._present: dict[str, Presence] = {}
+        self._reported: dict[tuple[UUID, str], NodeStatus] = {}  # the last status written of each node
         self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self._changed = asyncio.Event()  # replaced after each change
         self._subscribers: set[Changes] = set()
@@ -112,20 +108,37 @@ class Store(Reader):
         )
         if not outcome.revision:
             raise self._taken(cluster, outcome)
-        await self._seen(outcome.revision)
+        await self._cache.seen(outcome.revision)
         return outcome.revision
 
     async def update_cluster(
         self, id: UUID, change: Callable[[Cluster], Cluster], note: Note | None = None
     ) -> Stored[Cluster]:
-        """Replace the record by ``change`` of it; ``change`` is called again when somebody else was faster.
+        """Replace the record by ``change`` of it; ``change`` is called again when another writer was faster.
 
-        Returning the very same object writes nothing.  Ports of new nodes are claimed, those of nodes that
-        went stay claimed until the cluster is forgotten.  NotFound when there is no such cluster or it has
-        ``deleted_at``; PortTaken and NameTaken as in ``add_cluster``; Conflict after many attempts.
+        Returning the very same object writes nothing, once etcd has confirmed that the record is current.
+        Ports of new nodes are claimed; those of removed nodes stay claimed until the cluster is forgotten.
+        NotFound when there is no such cluster or it has ``deleted_at``; PortTaken and NameTaken as in
+        ``add_cluster``; Conflict after many attempts.
         """
+        decided: list[Cluster] = []
+
+        def decide() -> Transaction | None:
+            current = self.cluster(id)
+            if current is None or current.value.deleted_at is not None:
+                raise NotFound
+            value = change(current.value)
+            decided[:] = [value]
+            return None if value is current.value else self._update(current, value, note)
+
         async with self._locks.setdefault(id, asyncio.Lock()):
-            return await self._change(id, change, note)
+            revision = await commit(self._cache, self._writer, decide, keys=[self._keys.cluster(id)])
+            if not revision:
+                current = self.cluster(id)
+                assert current is not None
+                return current
+            await self._cache.seen(revision)
+            return Stored(decided[0], revision)
 
     async def delete_cluster(self, id: UUID, at: datetime, note: Note | None = None) -> Stored[Cluster]:
         """Set ``deleted_at`` and free the name; the ports stay claimed.  NotFound as for a change."""
@@ -134,11 +147,18 @@ class Store(Reader):
         )
 
     async def forget_cluster(self, id: UUID) -> None:
-        """Remove the record, what was seen of it and its claims; nothing when it is gone already."""
+        """Remove the record, its status and its claims; nothing when it is gone already.
+
+        Unavailable while the cache is behind the record: it would not know of all ports that are claimed.
+        """
         key = self._keys.cluster(id)
-        while (stored := await patiently(lambda: self._latest(id))) is not None:
-            # The memory may know of claims that the record does not name any more.
-            claims = self._claims(stored.value) | {
+        for node in [node for node in self._reported if node[0] == id]:
+            del self._reported[node]
+        while (found := await patiently(lambda: self._gateway.read(key))) is not None:
+            if not await self._cache.wait_for_revision(found.mod_revision, cache.SEEN_SECONDS):
+                raise Unavailable("the watch on etcd is behind; the cluster is removed later")
+            # Claims may outlive what the record names: ports of nodes that were removed from it.
+            claims = self._claims(self._tables.decode_cluster(found.value, found.mod_revision).value) | {
                 self._keys.port(host, port)
                 for host, claimed in self._tables.ports.items()
                 for port, owner in claimed.items()
@@ -146,25 +166,30 @@ class Store(Reader):
             }
             removals = [key, *claims]
             outcome = await self._writer.write(
-                [etcd_messages.unchanged(key, stored.revision)],
+                [etcd_messages.unchanged(key, found.mod_revision)],
                 [*map(etcd_messages.delete, removals), etcd_messages.delete_prefix(self._keys.statuses(id))],
             )
             if outcome.revision:
-                await self._seen(outcome.revision)
+                await self._cache.seen(outcome.revision)
                 return
 
     async def remember(self, cluster: Cluster, note: Note) -> None:
         """Write an event of what was done to a cluster without a change of its record."""
         conditions = [etcd_messages.exists(self._keys.cluster(cluster.id))]
         outcome = await self._writer.write(conditions, self._noted(note, cluster))
-        await self._seen(outcome.revision)
+        await self._cache.seen(outcome.revision)
 
     async def report(self, cluster_id: UUID, node_name: str, status: NodeStatus) -> None:
-        """Write what is seen of a node, unless only ``at`` differs or the cluster is forgotten."""
-        known = self.status(cluster_id, node_name)
-        if known is not None and msgspec.structs.replace(known, at=status.at) == status:
+        """Write the status of a node, unless only ``at`` differs or the cluster is forgotten."""
+        seen = self.status(cluster_id, node_name)
+        # What this process wrote last may not be in the cache yet, which then shows an older status.
+        last = self._reported.get((cluster_id, node_name), seen)
+        if all(
+            one is not None and msgspec.structs.replace(one, at=status.at) == status for one in (seen, last)
+        ):
             return
         key = self._keys.status(cluster_id, node_name)
+        self._reported[cluster_id, node_name] = status
         await self._put([etcd_messages.exists(self._keys.cluster(cluster_id))], key, status)
 
     async def announce_host(self, host: Host, ttl: int = 10) -> None:
@@ -175,42 +200,59 @@ class Store(Reader):
         if host.name not in self._present:
             key = self._keys.host(host.name)
             self._present[host.name] = Presence(self._gateway, self._writer, key, ttl)
-        await self._seen(await self._present[host.name].announce(msgspec.json.encode(host)))
+        await self._cache.seen(await self._present[host.name].announce(msgspec.json.encode(host)))
 
     async def add_token(self, sha256_hex: str, token: Token, note: Note | None = None) -> None:
         await self._put([], self._keys.token(sha256_hex), token, note)
 
     async def revoke_token(self, id: UUID, note: Note | None = None) -> None:
         """Remove a token; NotFound when there is none with this id."""
-        found = [sha256_hex for sha256_hex, token in self._tables.tokens.items() if token.id == id]
-        if not found:
-            raise NotFound()
-        removals = [etcd_messages.delete(self._keys.token(one)) for one in found]
-        outcome = await self._writer.write([], [*removals, *self._noted(note)])
-        await self._seen(outcome.revision)
 
-    async def add_metrics_login(self, login: MetricsLogin) -> None:
-        """Write the login for metrics, unless there is one."""
+        def decide() -> Transaction:
+            found = [self._keys.token(hash) for hash, token in self._tables.tokens.items() if token.id == id]
+            if not found:
+                raise NotFound
+            return Transaction(
+                [*map(etcd_messages.exists, found)],
+                [*map(etcd_messages.delete, found), *self._noted(note)],
+                refused=lambda _: NotFound(),
+            )
+
+        revision = await commit(self._cache, self._writer, decide, folders=[self._keys.tokens])
+        await self._cache.seen(revision)
+
+    async def add_metrics_login(self, login: MetricsLogin) -> MetricsLogin:
+        """Write the login for metrics, unless there is one; return the one that there is then."""
         key = self._keys.metrics_login
         operations = [etcd_messages.put(key, msgspec.json.encode(login))]
         outcome = await self._writer.write([etcd_messages.missing(key)], operations, look=[key])
-        await self._seen(outcome.revision or outcome.found[key].mod_revision)
+        if outcome.revision:
+            await self._cache.seen(outcome.revision)
+            return login
+        return msgspec.json.decode(outcome.found[key].value, type=MetricsLogin)
 
     async def replace_metrics_login(self, login: MetricsLogin, note: Note | None = None) -> None:
         await self._put([], self._keys.metrics_login, login, note)
 
-    async def wait(self, condition: Callable[[], T | None], seconds: float) -> T | None:
-        """Return what ``condition`` returns as soon as that is not None; None after ``seconds``.
+    async def confirm_cluster(self, id: UUID) -> bool:
+        """Bring a cluster to what etcd holds; return whether it was different.
 
-        It is evaluated at once and after every change of a record; it must not wait itself.
+        Whoever is about to say that something of a cluster does not exist asks this first.
         """
-        try:
-            async with asyncio.timeout(seconds):
-                while (answer := condition()) is None:
-                    await self._changed.wait()
-                return answer
-        except TimeoutError:
-            return None
+        return await self._confirm(self._keys.cluster(id))
+
+    async def confirm_name(self, name: str) -> bool:
+        """The same for the claim on a cluster's name."""
+        return await self._confirm(self._keys.name(name))
+
+    async def confirm_token(self, sha256_hex: str) -> bool:
+        """The same for a token."""
+        return await self._confirm(self._keys.token(sha256_hex))
+
+    async def _confirm(self, key: str) -> bool:
+        before = self._cache.versions([key])
+        await self._cache.refresh([key])
+        return self._cache.versions([key]) != before
 
     def changes(self) -> Changes:
         """Subscribe to changed clusters, beginning with all of them."""
@@ -218,63 +260,26 @@ class Store(Reader):
         self._subscribers.add(changes)
         return changes
 
-    async def _change(
-        self, id: UUID, change: Callable[[Cluster], Cluster], note: Note | None
-    ) -> Stored[Cluster]:
-        key = self._keys.cluster(id)
-        current, latest = self.cluster(id), False
-        for attempt in range(ATTEMPTS):
-            try:
-                if current is None or current.value.deleted_at is not None:
-                    raise NotFound()
-                value = change(current.value)
-            except CenoteError as refusal:
-                # A refusal must not rest on what somebody else's process has changed a moment ago.
-                known = current.revision if current else 0
-                if not latest:
-                    current, latest = await self._reread(id, refusal), True
-                if (current.revision if current else 0) == known:
-                    raise
-                continue
-            if value is current.value:
-                return current
-            claims = self._claims(value) - self._claims(current.value)
-            freed = {self._keys.name(current.value.name)} & self._claims(current.value) - self._claims(value)
-            entered = self.groups.of(value) - self.groups.of(current.value)
-            outcome = await self._writer.write(
-                [
-                    etcd_messages.unchanged(key, current.revision),
-                    *map(etcd_messages.missing, claims),
-                    *map(etcd_messages.exists, entered),
-                ],
-                [
-                    etcd_messages.put(key, msgspec.json.encode(value)),
-                    *self._claim(claims, value),
-                    *map(etcd_messages.delete, freed),
-                    *self._noted(note, value),
-                ],
-                look=[key, *claims],
-            )
-            if outcome.revision:
-                await self._seen(outcome.revision)
-                return Stored(value, outcome.revision)
-            record = outcome.found.get(key)
-            if record is not None and record.mod_revision == current.revision:
-                raise self._taken(value, outcome)
-            current = self._tables.decode_cluster(record.value, record.mod_revision) if record else None
-            latest = True
-            await asyncio.sleep(random.uniform(0, min(0.1, 0.005 * 2**attempt)))  # noqa: S311
-        raise Conflict("Others change this cluster all the time; try again.")
-
-    async def _latest(self, id: UUID) -> Stored[Cluster] | None:
-        found = await self._gateway.read(self._keys.cluster(id))
-        return self._tables.decode_cluster(found.value, found.mod_revision) if found else None
-
-    async def _reread(self, id: UUID, refusal: CenoteError) -> Stored[Cluster] | None:
-        try:
-            return await self._latest(id)
-        except Unavailable:
-            raise refusal from None
+    def _update(self, current: Stored[Cluster], value: Cluster, note: Note | None) -> Transaction:
+        key = self._keys.cluster(value.id)
+        claims = self._claims(value) - self._claims(current.value)
+        freed = {self._keys.name(current.value.name)} & self._claims(current.value) - self._claims(value)
+        entered = self.groups.of(value) - self.groups.of(current.value)
+        return Transaction(
+            [
+                etcd_messages.unchanged(key, current.revision),
+                *map(etcd_messages.missing, claims),
+                *map(etcd_messages.exists, entered),
+            ],
+            [
+                etcd_messages.put(key, msgspec.json.encode(value)),
+                *self._claim(claims, value),
+                *map(etcd_messages.delete, freed),
+                *self._noted(note, value),
+            ],
+            look=[*claims],
+            refused=lambda outcome: self._taken(value, outcome),
+        )
 
     async def _put(
         self,
@@ -285,7 +290,7 @@ class Store(Reader):
     ) -> None:
         operations = [etcd_messages.put(key, msgspec.json.encode(record)), *self._noted(note)]
         outcome = await self._writer.write(conditions, operations)
-        await self._seen(outcome.revision)
+        await self._cache.seen(outcome.revision)
 
     def _noted(self, note: Note | None, cluster: Cluster | None = None) -> list[etcd_messages.EtcdOperation]:
         return [] if note is None else audit_log.noted(self._keys, self._tables.events, note, cluster)
@@ -310,11 +315,6 @@ class Store(Reader):
             if ports:
                 return PortTaken(node.host, ports)
         return Conflict("The project or the network of the cluster was deleted meanwhile; try again.")
-
-    async def _seen(self, revision: int) -> None:
-        # What happened is not taken back by an error: a reader who is late sees it a little later.
-        if not await self._cache.wait_for_revision(revision, SEEN_SECONDS):
-            log.warning("revision %d was written and is not seen yet", revision)
 
     def _told(self, keys: set[str]) -> None:
         self._changed.set()

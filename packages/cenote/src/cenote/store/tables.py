@@ -53,7 +53,7 @@ class Keys:
         return f"{self.prefix}hosts/{quote(name, safe='')}"
 
     def token(self, sha256_hex: str) -> str:
-        return f"{self.prefix}tokens/{sha256_hex}"
+        return f"{self.tokens}{sha256_hex}"
 
     def tag(self, name: str) -> str:
         return f"{self.prefix}tags/{quote(name, safe='')}"
@@ -63,6 +63,15 @@ class Keys:
 
     def network(self, id: UUID) -> str:
         return f"{self.prefix}networks/{id}"
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The folders of all kinds of groups."""
+        return f"{self.prefix}tags/", f"{self.prefix}projects/", f"{self.prefix}networks/"
+
+    @property
+    def tokens(self) -> str:
+        return f"{self.prefix}tokens/"
 
     def group(self, group: Group) -> str:
         match group:
