@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import stat
 import string
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from cenote.errors import Misconfigured
 from cenote.model.records import Secret
-from cenote.security.sealing import Sealer
+from cenote.security.sealing import Sealer, sealing_keys_in
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def test_any_other_text_is_refused(sealer: Sealer, text: str) -> None:
 
 
 def test_another_key_is_named_as_the_reason(sealer: Sealer, tmp_path: Path) -> None:
-    with pytest.raises(Misconfigured, match="another key than that in "):
+    with pytest.raises(Misconfigured, match="another key than those in "):
         Sealer(tmp_path / "other").open(sealer.seal(Secret("x")))
 
 
@@ -115,3 +116,85 @@ def test_a_key_file_that_cannot_be_made_is_refused_with_the_reason(tmp_path: Pat
     (tmp_path / "file").touch()
     with pytest.raises(Misconfigured, match="cannot be used"):
         Sealer(tmp_path / "file" / "key")
+
+
+def test_a_key_file_of_before_there_were_several_keys_is_taken_over(tmp_path: Path) -> None:
+    key_file = tmp_path / "key"
+    key_file.write_text("ab" * 32 + "\n")
+    key_file.chmod(0o600)
+    sealer = Sealer(key_file)
+    [key] = sealer.keys
+    assert key.made_at.timestamp() == int(key_file.stat().st_mtime)
+    assert key_file.read_text() == "ab" * 32 + "\n"
+    sealed = sealer.seal(Secret("kept"))
+    sealer.add_key()
+    assert Sealer(key_file).open(sealed) == Secret("kept")
+    assert Sealer(key_file).keys[0] == key
+
+
+def test_the_newest_key_seals_and_all_open(tmp_path: Path) -> None:
+    sealer = Sealer(tmp_path / "key")
+    sealed = {}
+    for number in range(3):
+        sealed[sealer.keys[-1].id] = sealer.seal(Secret(str(number)))
+        sealer.add_key()
+    assert [text.split(".")[1] for text in sealed.values()] == list(sealed)
+    again = Sealer(tmp_path / "key")
+    assert again.keys == sealer.keys
+    assert [again.open(text).reveal() for text in sealed.values()] == ["0", "1", "2"]
+
+
+def test_a_removed_key_is_gone_from_the_file_and_opens_until_the_process_ends(tmp_path: Path) -> None:
+    sealer = Sealer(tmp_path / "key")
+    old, sealed = sealer.keys[0], sealer.seal(Secret("x"))
+    new = sealer.add_key()
+    (tmp_path / ".sealing.left").write_text(old.line)
+    sealer.remove_keys([old.id, new.id])
+    assert sealer.keys == Sealer(tmp_path / "key").keys == (new,)
+    assert old.secret.hex() not in "".join(path.read_text() for path in tmp_path.iterdir())
+    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
+    assert sealer.open(sealed) == Secret("x")
+    with pytest.raises(Misconfigured, match="another key"):
+        Sealer(tmp_path / "key").open(sealed)
+
+
+def test_a_ring_with_a_damaged_line_is_refused_and_left_alone(tmp_path: Path) -> None:
+    sealer = Sealer(tmp_path / "key")
+    sealer.add_key()
+    content = (tmp_path / "key").read_text()
+    (tmp_path / "key").write_text(content[:-40])
+    with pytest.raises(Misconfigured, match="holds no key"):
+        Sealer(tmp_path / "key")
+    assert (tmp_path / "key").read_text() == content[:-40]
+
+
+@given(
+    others=st.recursive(
+        st.none() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
+def test_a_document_is_resealed_wherever_its_sealed_texts_are_and_nothing_else_changes(
+    tmp_path_factory: pytest.TempPathFactory, others: object
+) -> None:
+    sealer = Sealer(tmp_path_factory.mktemp("ring") / "key")
+    sealed = sealer.seal(Secret("secret"))
+    damaged = sealed[:-8] + "AAAAAAA="
+    document = {"a": [{"sealed": sealed}], "b": f'"{sealed}"', "c": damaged, "d": others, "e": "v1.0.x"}
+    before = json.dumps(document).encode()
+    assert sealer.reseal(before) == before
+    new = sealer.add_key()
+    after = json.loads(sealer.reseal(before))
+    resealed = after["a"][0]["sealed"]
+    assert resealed.split(".")[1] == new.id
+    assert sealer.open(resealed) == Secret("secret")
+    after["a"][0]["sealed"] = sealed
+    assert after == document
+    assert sealing_keys_in(before) == {sealed.split(".")[1]}
+
+
+def test_a_derived_key_changes_with_the_newest_key(tmp_path: Path) -> None:
+    sealer = Sealer(tmp_path / "key")
+    before = sealer.derived("a purpose")
+    assert before == Sealer(tmp_path / "key").derived("a purpose") != sealer.derived("another")
+    sealer.add_key()
+    assert sealer.derived("a purpose") != before

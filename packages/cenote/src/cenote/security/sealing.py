@@ -1,7 +1,8 @@
-"""Passwords and private keys at rest: sealed with one key, which only the service's own user can read.
+"""Encryption of secrets at rest: passwords and private keys, sealed with AES-256-GCM by a ring of keys.
 
-A sealed text is ``v1.<which key>.<nonce and AES-256-GCM ciphertext>``.  Which key it was lets a wrong key be
-told from a damaged text; it is a part of the key's hash and gives nothing away.
+The ring is one file with a key on each line, the newest last: the newest seals, all of them open.  A sealed
+text is ``v1.<key id>.<nonce and ciphertext in base64>``.  The key id is a part of the key's hash: it says
+which key opens the text, tells a missing key from a damaged text, and reveals nothing of the key.
 """
 
 from __future__ import annotations
@@ -11,8 +12,12 @@ import binascii
 import contextlib
 import hashlib
 import os
+import re
 import stat
 import tempfile
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -26,86 +31,192 @@ from cenote.model.records import Secret
 KEY_BYTES = 32
 NONCE_BYTES = 12  # the length that GCM is made for
 VERSION = "v1"
+TEMPORARY = ".sealing."
+
+# A sealed text as a string of a JSON document: it needs no escapes, and is never a part of another string.
+_IN_JSON = re.compile(rb'"(v1\.([0-9a-f]{8})\.[A-Za-z0-9+/]+={0,2})"')
+
+
+@dataclass(frozen=True)
+class SealingKey:
+    """A key of the ring.  ``made_at`` of a file that does not say so is when the file was written."""
+
+    secret: bytes = field(repr=False)
+    made_at: datetime
+
+    @property
+    def id(self) -> str:
+        return hashlib.sha256(self.secret).hexdigest()[:8]
+
+    @property
+    def line(self) -> str:
+        return f"{self.secret.hex()} {self.made_at.isoformat()}\n"
 
 
 class Sealer:
-    """Seals with the key in ``key_file``, which is made at first use and never overwritten.
+    """Seals with the newest key in ``key_file``, which is created at first use, and opens with all of them.
 
-    Misconfigured when the file cannot be made or read, holds no key, or others can read it.
+    A key that was removed from the file still opens until the process ends, since texts sealed with it may
+    have been read before.  Misconfigured when the file cannot be created or read, holds no key, or others can
+    read it.
     """
 
     def __init__(self, key_file: Path) -> None:
+        self._key_file = key_file
         try:
             if not key_file.exists():
-                _make(key_file)
-            key = _read(key_file)
+                _create(key_file)
+            self._keys = _read(key_file)
         except OSError as error:
-            raise Misconfigured(f"the sealing key {key_file} cannot be used: {error.strerror}") from error
-        self._key_file = key_file
-        self._prefix = f"{VERSION}.{hashlib.sha256(key).hexdigest()[:8]}."
-        self._cipher = AESGCM(key)
-        self._key = key
+            raise self._unusable(error) from error
+        self._ciphers = {key.id: AESGCM(key.secret) for key in self._keys}
+
+    @property
+    def keys(self) -> tuple[SealingKey, ...]:
+        """The keys in the file, the newest last."""
+        return self._keys
 
     def seal(self, secret: Secret) -> str:
-        """Return the secret as a text that only the key opens."""
+        """Return the secret as a text that only the newest key opens."""
+        key_id = self._keys[-1].id
         nonce = os.urandom(NONCE_BYTES)
-        sealed = nonce + self._cipher.encrypt(nonce, secret.reveal().encode(), None)
-        return self._prefix + base64.b64encode(sealed).decode()
+        sealed = nonce + self._ciphers[key_id].encrypt(nonce, secret.reveal().encode(), None)
+        return f"{VERSION}.{key_id}.{base64.b64encode(sealed).decode()}"
 
     def open(self, sealed: str) -> Secret:
-        """Return the secret; Misconfigured when the key is another one or the text is damaged."""
-        if not sealed.startswith(self._prefix):
-            raise Misconfigured(self._mismatch(sealed))
+        """Return the secret; Misconfigured when its key is not in the ring or the text is damaged."""
+        version, key_id, text = sealed.split(".") if sealed.count(".") == 2 else ("", "", "")
+        if version != VERSION:
+            raise Misconfigured(
+                "a sealed secret in the store is damaged, or of a version that is not known here"
+            )
+        cipher = self._ciphers.get(key_id)
+        if cipher is None:
+            raise Misconfigured(
+                f"a secret in the store was sealed with another key than those in {self._key_file}"
+            )
         try:
-            text = sealed[len(self._prefix) :]
             binary = base64.b64decode(text, validate=True)
             if base64.b64encode(binary) != text.encode("ascii"):
                 raise ValueError("bits that base64 has to spare were changed")
-            plain = self._cipher.decrypt(binary[:NONCE_BYTES], binary[NONCE_BYTES:], None)
+            plain = cipher.decrypt(binary[:NONCE_BYTES], binary[NONCE_BYTES:], None)
         except (binascii.Error, InvalidTag, ValueError):
             # Without the cause: a traceback must not show the text.
             raise Misconfigured("a sealed secret in the store is damaged") from None
         return Secret(plain.decode())
 
+    def reseal(self, document: bytes) -> bytes:
+        """Return a JSON document with every sealed text in it sealed with the newest key.
+
+        What does not open stays as it is: it is damaged, or only looks like a sealed text.
+        """
+        newest = self._keys[-1].id.encode()
+
+        def resealed(found: re.Match[bytes]) -> bytes:
+            if found[2] == newest:
+                return found[0]
+            try:
+                return b'"' + self.seal(self.open(found[1].decode())).encode() + b'"'
+            except Misconfigured:
+                return found[0]
+
+        return _IN_JSON.sub(resealed, document)
+
     def derived(self, purpose: str) -> bytes:
-        """Return a key of its own for something else, from which this one can't be told."""
-        return HKDF(SHA256(), length=KEY_BYTES, salt=None, info=purpose.encode()).derive(self._key)
+        """Return a key for another purpose, derived from the newest key; it reveals nothing of that one."""
+        return HKDF(SHA256(), length=KEY_BYTES, salt=None, info=purpose.encode()).derive(
+            self._keys[-1].secret
+        )
 
-    def _mismatch(self, sealed: str) -> str:
-        if sealed.startswith(f"{VERSION}.") and sealed.count(".") == self._prefix.count("."):
-            return f"a secret in the store was sealed with another key than that in {self._key_file}"
-        return "a sealed secret in the store is damaged, or of a version that is not known here"
+    def add_key(self) -> SealingKey:
+        """Add a new key, which seals from now on; it is on disk before it seals anything."""
+        key = SealingKey(os.urandom(KEY_BYTES), datetime.now(UTC).replace(microsecond=0))
+        self._write((*self._keys, key))
+        self._ciphers[key.id] = AESGCM(key.secret)
+        self._keys = (*self._keys, key)
+        return key
+
+    def remove_keys(self, ids: Collection[str]) -> None:
+        """Remove keys from the file, but never the newest."""
+        kept = tuple(key for key in self._keys if key.id not in ids or key is self._keys[-1])
+        self._write(kept)
+        self._keys = kept
+
+    def _write(self, keys: tuple[SealingKey, ...]) -> None:
+        try:
+            name = _written(self._key_file.parent, keys)
+            try:
+                os.replace(name, self._key_file)
+            except OSError:
+                os.unlink(name)
+                raise
+            for left in self._key_file.parent.glob(f"{TEMPORARY}*"):
+                left.unlink()  # of a process that was killed: it may hold a key that was removed
+            _sync(self._key_file.parent)
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: OSError) -> Misconfigured:
+        return Misconfigured(f"the sealing key {self._key_file} cannot be used: {error.strerror}")
 
 
-def _make(key_file: Path) -> None:
+def sealing_keys_in(document: bytes) -> set[str]:
+    """Return the ids of the keys that sealed the texts in a JSON document."""
+    return {found[2].decode() for found in _IN_JSON.finditer(document)}
+
+
+def _create(key_file: Path) -> None:
     key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # A link, unlike a rename, fails when somebody else has made the file meanwhile; theirs is then the key.
-    descriptor, name = tempfile.mkstemp(dir=key_file.parent)  # 0600 by its own rule
+    key = SealingKey(os.urandom(KEY_BYTES), datetime.now(UTC).replace(microsecond=0))
+    # A link, unlike a rename, fails when another process has created the file meanwhile: its key is used.
+    name = _written(key_file.parent, (key,))
     try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(os.urandom(KEY_BYTES).hex() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
         with contextlib.suppress(FileExistsError):
             os.link(name, key_file)
     finally:
         os.unlink(name)
-    folder = os.open(key_file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(key_file.parent)
+
+
+def _written(folder: Path, keys: tuple[SealingKey, ...]) -> str:
+    """Write the keys into a temporary file, 0600 and on disk, and return its name."""
+    descriptor, name = tempfile.mkstemp(dir=folder, prefix=TEMPORARY)  # 0600 by its own rule
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write("".join(key.line for key in keys))
+        file.flush()
+        os.fsync(file.fileno())
+    return name
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(folder)  # a key that is lost with the power takes every sealed secret with it
+        os.fsync(descriptor)  # a key that a power failure takes makes every secret sealed with it unreadable
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
-def _read(key_file: Path) -> bytes:
-    if stat.S_IMODE(key_file.stat().st_mode) & 0o077:
+def _read(key_file: Path) -> tuple[SealingKey, ...]:
+    found = key_file.stat()
+    if stat.S_IMODE(found.st_mode) & 0o077:
         raise Misconfigured(
             f"the sealing key {key_file} is open to others; mend it with: chmod 600 {key_file}"
         )
+    written_at = datetime.fromtimestamp(int(found.st_mtime), UTC)
     try:
-        key = bytes.fromhex(key_file.read_text(encoding="ascii"))
+        lines = key_file.read_text(encoding="ascii").splitlines()
+        keys = tuple(_key(line, written_at) for line in lines)
     except ValueError:
-        key = b""
-    if len(key) != KEY_BYTES:
+        keys = ()
+    if not keys:
         raise Misconfigured(f"the sealing key {key_file} holds no key of {KEY_BYTES} bytes in hexadecimal")
-    return key
+    return keys
+
+
+def _key(line: str, written_at: datetime) -> SealingKey:
+    """Read a line of the file; before there were several keys, it had the key only."""
+    text, _, made_at = line.strip().partition(" ")
+    secret = bytes.fromhex(text)
+    if len(secret) != KEY_BYTES:
+        raise ValueError("not a key")
+    return SealingKey(secret, datetime.fromisoformat(made_at) if made_at else written_at)
