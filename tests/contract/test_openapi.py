@@ -114,6 +114,8 @@ async def neighbours(api: Api) -> None:
     """Call what the reference's databases stand in: tags, projects, networks, the account."""
     call = api.call
     await call("GET", "/v2/account", 200)
+    await call("GET", "/v2/cenote/keys", 200)
+    await call("POST", "/v2/cenote/keys/rotate", 202)
     vpc = (await call("POST", "/v2/vpcs", 201, json={"name": "inner", "region": "nyc1"}))["vpc"]["id"]
     project = (await call("POST", "/v2/projects", 201, json={"name": "shop"}))["project"]["id"]
     cluster = await api.add_cluster(private_network_uuid=vpc, project_id=project, tags=["one"])

@@ -32,6 +32,8 @@ GET /v2/cenote/metrics_targets      database:read
 GET /v2/cenote/metrics_ca           database:read
 GET /v2/cenote/audit                cenote:admin
 GET /v2/cenote/hosts                cenote:admin
+GET /v2/cenote/keys                 cenote:admin
+POST /v2/cenote/keys/rotate         cenote:admin
 GET /v2/cenote/tokens               cenote:admin
 POST /v2/cenote/tokens              cenote:admin
 DELETE /v2/cenote/tokens/{token_id} cenote:admin

@@ -110,5 +110,7 @@ LIST_TOKENS: Operation[t.TokenListResponse] = Operation("GET", "/v2/cenote/token
 CREATE_TOKEN: Operation[t.TokenResponse] = Operation("POST", "/v2/cenote/tokens", 201, True)
 GET_OWN_TOKEN: Operation[t.TokenResponse] = Operation("GET", "/v2/cenote/token", 200, True)
 LIST_HOSTS: Operation[t.HostListResponse] = Operation("GET", "/v2/cenote/hosts", 200, True)
+LIST_KEYS: Operation[t.SealingKeyListResponse] = Operation("GET", "/v2/cenote/keys", 200, True)
+ROTATE_KEYS: Operation[t.KeyRotationResponse] = Operation("POST", "/v2/cenote/keys/rotate", 202, True)
 LIST_ACTIVITY: Operation[t.ActivityResponse] = Operation("GET", "/v2/cenote/activity", 200, True)
 REVOKE_TOKEN: Operation[None] = Operation("DELETE", "/v2/cenote/tokens/{}", 204, False)

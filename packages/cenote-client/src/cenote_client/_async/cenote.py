@@ -83,6 +83,22 @@ class AsyncCenote(AsyncResource):
         """
         return await self._call(op.LIST_HOSTS, (), kwargs)
 
+    async def list_keys(self, **kwargs: Unpack[t.Call]) -> t.SealingKeyListResponse:
+        """Return the sealing keys, the newest first, and the latest rotation.
+
+        ``GET /v2/cenote/keys``, scope ``cenote:admin``.
+        """
+        return await self._call(op.LIST_KEYS, (), kwargs)
+
+    async def rotate_keys(self, **kwargs: Unpack[t.Call]) -> t.KeyRotationResponse:
+        """Begin to rotate the sealing keys; ``list_keys`` tells how far it is.
+
+        Raises BusyError while a rotation is running, or while other hosts use the store.
+
+        ``POST /v2/cenote/keys/rotate``, scope ``cenote:admin``.
+        """
+        return await self._call(op.ROTATE_KEYS, (), kwargs)
+
     async def list_activity(
         self, cluster_uuids: Sequence[str], **kwargs: Unpack[t.Call]
     ) -> t.ActivityResponse:

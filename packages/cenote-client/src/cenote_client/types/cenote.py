@@ -137,6 +137,36 @@ class HostListResponse(TypedDict):
     hosts: list[Host]
 
 
+class SealingKey(TypedDict):
+    """A key that secrets are sealed with; ``records`` is None during a rotation."""
+
+    id: str
+    made_at: str
+    seals: bool
+    records: int | None
+
+
+class KeyRotation(TypedDict):
+    """Progress of a rotation; ``removed`` are the ids of the old keys."""
+
+    state: Literal["running", "done", "failed"]
+    message: str
+    resealed: int
+    records: int
+    removed: list[str]
+
+
+class SealingKeyListResponse(TypedDict):
+    """``rotation`` is the latest one since the service was started."""
+
+    keys: list[SealingKey]
+    rotation: KeyRotation | None
+
+
+class KeyRotationResponse(TypedDict):
+    rotation: KeyRotation
+
+
 class UsedConnections(TypedDict):
     """Server connections of pools: in use, and their limit."""
 

@@ -25,6 +25,7 @@ _COMMANDS = {
     "env": ("env", "Print environment variables for pydo, doctl and Terraform."),
     "events": ("events", "Show cluster events."),
     "firewall": ("firewall", "List, add and remove trusted sources."),
+    "keys": ("keys", "List and rotate the sealing keys."),
     "options": ("offered_options", "List available PostgreSQL versions, sizes and regions."),
     "pool": ("pool", "Create, list, monitor, update and delete connection pools."),
     "psql": ("psql", "Open psql on a cluster or one of its pools."),

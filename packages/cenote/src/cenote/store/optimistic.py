@@ -17,7 +17,7 @@ import msgspec
 from cenote.errors import CenoteError, Conflict
 from cenote.store import etcd_messages
 from cenote.store.cache import WatchCache
-from cenote.store.writer import Writer, WriteResult
+from cenote.store.writer import SealingKeyRetired, Writer, WriteResult
 
 ATTEMPTS = 50  # while others write the same records; of each round at least one gets through
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.1
@@ -61,10 +61,14 @@ async def commit(
         except CenoteError as error:
             refusal = error
         if transaction is not None:
-            outcome = await writer.write(transaction.conditions, transaction.operations, transaction.look)
-            if outcome.revision:
-                return outcome.revision
-            refusal = transaction.refused(outcome)
+            try:
+                outcome = await writer.write(transaction.conditions, transaction.operations, transaction.look)
+            except SealingKeyRetired as error:
+                refusal = error
+            else:
+                if outcome.revision:
+                    return outcome.revision
+                refusal = transaction.refused(outcome)
         await cache.refresh(keys, folders)
         if cache.versions(keys, folders) == rested_on:
             if refusal is not None:

@@ -21,6 +21,7 @@ from cenote.store import audit_log, cache, etcd_messages
 from cenote.store.cache import WatchCache
 from cenote.store.client import EtcdClient
 from cenote.store.groups import Groups
+from cenote.store.key_rotation import KeyRotation
 from cenote.store.lease import Presence
 from cenote.store.optimistic import Transaction, commit
 from cenote.store.reader import Reader
@@ -57,6 +58,7 @@ class Store(Reader):
         self._writer = Writer(gateway, self._keys)
         self.groups = Groups(self._tables, self._cache, self._writer, self._keys)
         self.refusals = Refusals(self._tables, self._writer, self._keys)
+        self.key_rotation = KeyRotation(gateway, self._tables, self._writer, self._keys)
         self._present: dict[str, Presence] = {}
         self._reported: dict[tuple[UUID, str], NodeStatus] = {}  # the last status written of each node
         self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
@@ -77,6 +79,7 @@ class Store(Reader):
 
     async def close(self) -> None:
         """Stop following; announced hosts are withdrawn.  The gateway stays open."""
+        await self.key_rotation.close()
         for presence in self._present.values():
             await presence.withdraw()
         self._present.clear()
@@ -201,6 +204,10 @@ class Store(Reader):
             key = self._keys.host(host.name)
             self._present[host.name] = Presence(self._gateway, self._writer, key, ttl)
         await self._cache.seen(await self._present[host.name].announce(msgspec.json.encode(host)))
+
+    def other_hosts(self) -> list[str]:
+        """The hosts that are alive and were announced by other services."""
+        return [host.name for host in self.hosts() if host.name not in self._present]
 
     async def add_token(self, sha256_hex: str, token: Token, note: Note | None = None) -> None:
         await self._put([], self._keys.token(sha256_hex), token, note)

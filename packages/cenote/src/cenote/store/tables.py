@@ -92,6 +92,10 @@ class Keys:
     def refusal(self, id: str) -> str:
         return f"{self.prefix}refusals/{id}"
 
+    def retired_key(self, sealing_key: str) -> str:
+        """There once nothing may be written any more that this sealing key has sealed."""
+        return f"{self.prefix}retired_keys/{sealing_key}"
+
     def mark(self, writer: UUID, number: int) -> str:
         return f"{self.prefix}marks/{writer}/{number}"
 

@@ -1,4 +1,4 @@
-"""Transactions of which it is always found out whether they happened.
+"""Transactions whose outcome is always known, and which write nothing that a retired key has sealed.
 
 A connection can break after etcd has carried out a transaction and before its answer arrives.  So each one
 also writes a mark, a word of its own at a key that only this writer uses, and reads that key when its
@@ -13,6 +13,8 @@ from uuid import uuid4
 
 import msgspec
 
+from cenote.errors import Conflict
+from cenote.security.sealing import sealing_keys_in
 from cenote.store import etcd_messages
 from cenote.store.client import EtcdClient, LeaseLost
 from cenote.store.retry import patiently
@@ -20,6 +22,13 @@ from cenote.store.tables import Keys
 
 MARK_SECONDS = 3600  # marks vanish this long after their writer's last sign of life
 RENEW_SECONDS = 1200
+
+
+class SealingKeyRetired(Conflict):
+    """Something to write was sealed with a key that has been replaced since."""
+
+    def __init__(self) -> None:
+        super().__init__("The sealing key was replaced meanwhile; try again.")
 
 
 class WriteResult(msgspec.Struct, frozen=True):
@@ -51,9 +60,12 @@ class Writer:
 
         Some condition must be false once it has happened, or else happening twice must do no harm.
         Unavailable when etcd does not answer for 10 seconds: then it may or may not have happened.
+        SealingKeyRetired when a value holds a text that was sealed with a retired key.
         """
         mark, word = self._free.pop() if self._free else self._new_mark(), uuid4().bytes
-        misses = [etcd_messages.get(key) for key in (mark, *(look or ()))]
+        retired = [self._keys.retired_key(id) for id in sorted(_sealed_with(operations))]
+        conditions = [*conditions, *map(etcd_messages.missing, retired)]
+        misses = [etcd_messages.get(key) for key in (mark, *(look or ()), *retired)]
 
         async def attempt() -> etcd_messages.TransactionResponse:
             done = [*operations, etcd_messages.put(mark, word, await self._leased())]
@@ -71,6 +83,8 @@ class Writer:
         marked = found.pop(mark, None)
         if marked is not None and marked.value == word:
             return WriteResult(marked.mod_revision, {})
+        if not found.keys().isdisjoint(retired):
+            raise SealingKeyRetired
         return WriteResult(0, found)
 
     def _new_mark(self) -> str:
@@ -82,3 +96,8 @@ class Writer:
             self._lease = await self._gateway.grant_lease(MARK_SECONDS)
             self._renew_at = time.monotonic() + RENEW_SECONDS
         return self._lease
+
+
+def _sealed_with(operations: list[etcd_messages.EtcdOperation]) -> set[str]:
+    puts = (one.request_put for one in operations if one.request_put is not None)
+    return {id for put in puts for id in sealing_keys_in(put.value)}

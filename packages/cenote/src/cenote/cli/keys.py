@@ -1,0 +1,72 @@
+"""``cenote keys``: list and rotate the sealing keys, through the API."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from cenote.cli.data_dir import data_dir
+from cenote.cli.printer import CommandError, Printer, note, output_options
+from cenote.cli.service_client import client_for
+from cenote.model.paths import Layout
+
+if TYPE_CHECKING:
+    from cenote_client import Client
+    from cenote_client.types import KeyRotation
+
+LIST_COLUMNS = {"ID": "id", "MADE": "made_at", "SEALS": "seals", "RECORDS": "records"}
+POLL_SECONDS = 0.5
+
+
+@click.group()
+def command() -> None:
+    """List and rotate the sealing keys."""
+
+
+@command.command("list")
+@data_dir
+@output_options
+def list_(layout: Layout, printer: Printer) -> None:
+    """List the sealing keys and the number of records each has sealed.
+
+    The newest key seals passwords and private keys; all of them open.  There is more than one only until a
+    rotation is complete.
+    """
+    with client_for(layout) as client:
+        printer.show_all(client.cenote.list_keys()["keys"], LIST_COLUMNS)
+
+
+@command.command()
+@data_dir
+def rotate(layout: Layout) -> None:
+    """Re-seal all records with a new key and remove the old one.
+
+    The service keeps serving.  If a rotation is interrupted, run it again to complete it.
+    """
+    with client_for(layout) as client:
+        rotation = _finished(client, client.cenote.rotate_keys()["rotation"])
+        if rotation["state"] != "done":
+            raise CommandError(rotation["message"])
+        newest = client.cenote.list_keys()["keys"][0]["id"]
+        click.echo(f"{newest} seals now; {rotation['resealed']} records re-sealed")
+        click.echo(rotation["message"])
+
+
+def _finished(client: Client, rotation: KeyRotation) -> KeyRotation:
+    """Wait until the rotation has ended, and show how far it is."""
+    shown = ""
+    while rotation["state"] == "running":
+        progress = f"{rotation['resealed']} of {rotation['records']} records re-sealed"
+        if rotation["records"] and progress != shown:
+            note(progress)
+            shown = progress
+        time.sleep(POLL_SECONDS)
+        latest = client.cenote.list_keys()["rotation"]
+        if latest is None:
+            raise CommandError(
+                "the service was restarted during the rotation; run 'cenote keys rotate' again"
+            )
+        rotation = latest
+    return rotation

@@ -1,0 +1,184 @@
+"""Rotation of the sealing keys: a new key, then every record re-sealed, then the old keys removed.
+
+It may be killed at any moment: until the old keys are removed, all of them open, and the next rotation
+finishes what it finds.  Before they are removed they are retired in etcd, and no write carries a text sealed
+with a retired key (``writer.py``), so that a slow request cannot leave a record that nobody can open.
+
+Records are re-sealed as JSON text, whatever their kind, so that no field can be forgotten or dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Collection
+from datetime import datetime
+
+import msgspec
+
+from cenote.errors import Busy, CenoteError
+from cenote.model.records import Note
+from cenote.security.sealing import Sealer, sealing_keys_in
+from cenote.store import audit_log, etcd_messages
+from cenote.store.client import EtcdClient
+from cenote.store.retry import patiently
+from cenote.store.tables import Keys, Tables
+from cenote.store.writer import Writer
+
+log = logging.getLogger(__name__)
+
+PAGE = 100  # records; a listing is decoded between two turns of the event loop
+PASSES = 10
+
+
+class Rotation(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a rotation is: running, done or failed, and why.  ``removed`` are the ids of the old keys."""
+
+    state: str
+    message: str
+    resealed: int = 0
+    records: int = 0
+    removed: tuple[str, ...] = ()
+
+
+class KeyUse(msgspec.Struct, frozen=True, kw_only=True):
+    """A key of the ring and how many records hold texts sealed with it; None while a rotation counts."""
+
+    id: str
+    made_at: datetime
+    seals: bool
+    records: int | None
+
+
+class KeyRotation:
+    """Runs one rotation at a time, in the background; ``store.key_rotation``."""
+
+    def __init__(self, gateway: EtcdClient, tables: Tables, writer: Writer, keys: Keys) -> None:
+        self._gateway = gateway
+        self._tables = tables
+        self._writer = writer
+        self._keys = keys
+        self._task: asyncio.Task[None] | None = None
+        self.last: Rotation | None = None  # of this process
+
+    def start(self, sealer: Sealer, note: Note, other_hosts: Collection[str]) -> Rotation:
+        """Begin a rotation; Busy while one is running, or while other hosts use the store.
+
+        Those have key rings of their own, and could not open what the new key seals.
+        """
+        if self._task is not None and not self._task.done():
+            raise Busy("The sealing keys are being rotated already.")
+        if other_hosts:
+            names = ", ".join(sorted(other_hosts))
+            raise Busy(f"The sealing keys cannot be rotated while other hosts use the store: {names}.")
+        self.last = Rotation(state="running", message="a new key is being added")
+        self._task = asyncio.create_task(self._run(sealer, note), name="key rotation")
+        return self.last
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def uses(self, sealer: Sealer) -> list[KeyUse]:
+        """Return the keys of the ring, the newest first, and how many records each has sealed."""
+        running = self.last is not None and self.last.state == "running"
+        counts = None if running else await patiently(self._counts)
+        newest = sealer.keys[-1]
+        return [
+            KeyUse(
+                id=key.id,
+                made_at=key.made_at,
+                seals=key is newest,
+                records=None if counts is None else counts[key.id],
+            )
+            for key in reversed(sealer.keys)
+        ]
+
+    async def _run(self, sealer: Sealer, note: Note) -> None:
+        try:
+            await self._rotate(sealer, note)
+        except CenoteError as error:
+            log.warning("the rotation of the sealing keys stopped: %s", error)
+            self._fail(error.message)
+        except Exception:
+            log.exception("the rotation of the sealing keys failed: a defect in Cenote")
+            self._fail("an unexpected error; see Cenote's log")
+
+    def _fail(self, why: str) -> None:
+        assert self.last is not None
+        message = f"{why}; all keys are kept, and another rotation finishes this one"
+        self.last = msgspec.structs.replace(self.last, state="failed", message=message)
+
+    async def _rotate(self, sealer: Sealer, note: Note) -> None:
+        if len(sealer.keys) == 1:  # else an earlier rotation was cut off, and is finished here
+            await asyncio.to_thread(sealer.add_key)
+        *olds, newest = (key.id for key in sealer.keys)
+        await self._write([], note)
+        log.info("the sealing key %s seals from now on; re-sealing what %s sealed", newest, ", ".join(olds))
+        resealed = await self._reseal_all(sealer, 0)
+        retired = [etcd_messages.put(self._keys.retired_key(old), newest.encode()) for old in olds]
+        done = f"The sealing key {newest} replaced {', '.join(olds)}; {resealed} records were re-sealed."
+        await self._write(retired, Note(what=done))
+        for _ in range(PASSES):
+            more = await self._reseal_all(sealer, resealed)
+            if more == resealed:
+                break
+            resealed = more
+        else:
+            raise Busy("records change faster than they are re-sealed")
+        await asyncio.to_thread(sealer.remove_keys, olds)
+        log.info("%s", done)
+        self.last = Rotation(
+            state="done",
+            message=f"the old keys are removed: {', '.join(olds)}",
+            resealed=resealed,
+            records=resealed,
+            removed=tuple(olds),
+        )
+
+    async def _reseal_all(self, sealer: Sealer, before: int) -> int:
+        """Re-seal every record that an old key has sealed; return how many there are with those of before."""
+        found = await patiently(lambda: self._sealed_with_old_keys(sealer))
+        for number, key in enumerate(found):
+            self.last = Rotation(
+                state="running",
+                message="records are being re-sealed",
+                resealed=before + number,
+                records=before + len(found),
+            )
+            await self._reseal(sealer, key)
+        return before + len(found)
+
+    async def _sealed_with_old_keys(self, sealer: Sealer) -> list[str]:
+        return [
+            found.key.decode()
+            async for page in self._gateway.pages(self._keys.prefix, PAGE)
+            for found in page.found
+            if sealer.reseal(found.value) != found.value
+        ]
+
+    async def _reseal(self, sealer: Sealer, key: str) -> None:
+        """Re-seal one record, unless it goes away; a write of somebody else's in between is kept."""
+        while (found := await patiently(lambda: self._gateway.read(key))) is not None:
+            value = sealer.reseal(found.value)
+            if value == found.value:
+                return
+            unchanged = etcd_messages.unchanged(key, found.mod_revision)
+            outcome = await self._writer.write([unchanged], [etcd_messages.replace(key, value)])
+            if outcome.revision:
+                return
+
+    async def _counts(self) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        async for page in self._gateway.pages(self._keys.prefix, PAGE):
+            for found in page.found:
+                counts.update(sealing_keys_in(found.value))
+        return counts
+
+    async def _write(self, operations: list[etcd_messages.EtcdOperation], note: Note) -> None:
+        noted = audit_log.noted(self._keys, self._tables.events, note, None)
+        await self._writer.write([], [*operations, *noted])
