@@ -1,0 +1,152 @@
+"""The API of a service whose watch is held back: a 404, a 401 and a 422 are confirmed by etcd."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, cast
+from uuid import uuid4
+
+import httpx
+import pytest
+from msgspec.structs import replace
+
+from cenote.api import auth
+from cenote.api.app import create_app
+from cenote.api.service import Settings
+from cenote.model.records import Pool
+from cenote.security.sealing import Sealer
+from cenote.security.throttle import TRIES
+from cenote.store import Store, cache
+from tests.support.api import BACKEND, HOST, Api
+from tests.support.etcd import Proxy, bare_cluster, opened_store, private_etcd, proxy
+
+Scenario = Callable[[Api, Api, Proxy], Awaitable[None]]
+
+
+async def api_of(store: Store, folder: Path, http: httpx.AsyncClient, app: Any) -> Api:
+    api = Api(store, Sealer(folder / "key"), http, app)
+    http.headers.update(await api.token("*"))
+    return api
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Scenario], None]:
+    """Run a test with two APIs on one etcd; the cache of the second one is stale."""
+
+    def on(store: Store) -> tuple[httpx.AsyncClient, Any]:
+        # httpx and litestar give the same protocol types of their own.
+        app = cast(Any, create_app(store, Sealer(tmp_path / "key"), Settings(wait_seconds=0)))
+        return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://api.test"), app
+
+    async def whole(scenario: Scenario) -> None:
+        async with (
+            private_etcd() as etcd,
+            proxy(etcd) as between,
+            opened_store(etcd) as current,
+            opened_store(between) as stale,
+        ):
+            await current.announce_host(HOST)
+            (first, first_app), (second, second_app) = on(current), on(stale)
+            async with first, second:
+                one = await api_of(current, tmp_path, first, first_app)
+                other = await api_of(stale, tmp_path, second, second_app)
+                assert await stale.wait(lambda: (stale.revision >= current.revision) or None, 10)
+                monkeypatch.setattr(cache, "SEEN_SECONDS", 0.05)
+                between.holds_watches = True
+                await scenario(one, other, between)
+
+    return lambda scenario: asyncio.run(whole(scenario))
+
+
+def test_what_another_service_has_made_is_found(run: Callable[[Scenario], None]) -> None:
+    async def scenario(current: Api, stale: Api, between: Proxy) -> None:
+        cluster = await current.add_cluster(tags=["one"])
+        await stale.call("GET", cluster, 200)
+        pool = {"name": "web", "mode": "transaction", "size": 2, "db": "defaultdb", "user": "doadmin"}
+        await current.call("POST", f"{cluster}/pools", 201, json=pool)
+        await stale.call("GET", f"{cluster}/pools/web", 200)
+        await stale.refusal("GET", f"{cluster}/pools/none", 404)
+        await stale.refusal("GET", f"/v2/databases/{uuid4()}", 404)
+        await stale.call("GET", "/v2/tags/one", 200)
+        vpc = (await current.call("POST", "/v2/vpcs", 201, json={"name": "v", "region": "nyc1"}))["vpc"]["id"]
+        await stale.call("GET", f"/v2/vpcs/{vpc}", 200)
+        project = (await current.call("POST", "/v2/projects", 201, json={"name": "p"}))["project"]["id"]
+        urn = f"do:dbaas:{(await current.add_cluster(name='second')).rpartition('/')[2]}"
+        assigned = await stale.call(
+            "POST", f"/v2/projects/{project}/resources", 200, json={"resources": [urn]}
+        )
+        assert assigned["resources"][0]["status"] == "assigned"
+
+    run(scenario)
+
+
+def test_a_cluster_is_made_in_a_project_and_with_a_name_that_only_etcd_knows_of(
+    run: Callable[[Scenario], None],
+) -> None:
+    async def scenario(current: Api, stale: Api, between: Proxy) -> None:
+        project = (await current.call("POST", "/v2/projects", 201, json={"name": "p"}))["project"]["id"]
+        await stale.call("POST", "/v2/databases", 201, json={**BACKEND, "project_id": project})
+        message = await current.refusal("POST", "/v2/databases", 422, json=BACKEND)
+        assert message == "cluster name is not available"
+
+    run(scenario)
+
+
+def test_a_pool_that_is_changed_back_to_what_the_stale_cache_holds_is_changed(
+    run: Callable[[Scenario], None],
+) -> None:
+    async def scenario(current: Api, stale: Api, between: Proxy) -> None:
+        between.holds_watches = False
+        cluster = bare_cluster("a", 25060)
+        pool = Pool(name="web", database="defaultdb", size=5)
+        await current.store.add_cluster(replace(cluster, pools=(pool,)))
+        assert await stale.store.wait(lambda: stale.store.cluster(cluster.id), 10)
+        between.holds_watches = True
+        path = f"/v2/databases/{cluster.id}/pools/web"
+        for api, size in ((current, 10), (stale, 5)):
+            body = {"mode": "transaction", "size": size, "db": "defaultdb", "user": ""}
+            await api.call("PUT", path, 204, json=body)
+
+        def pools_of_five() -> bool | None:
+            stored = current.store.cluster(cluster.id)
+            return (stored is not None and stored.value.pools[0].size == 5) or None
+
+        assert await current.store.wait(pools_of_five, 10)
+
+    run(scenario)
+
+
+def test_a_token_that_another_service_has_made_is_good_and_few_unknown_ones_reach_etcd(
+    run: Callable[[Scenario], None],
+) -> None:
+    async def scenario(current: Api, stale: Api, between: Proxy) -> None:
+        header = await current.token("database:read")
+        await stale.call("GET", "/v2/databases", 200, headers=header)
+        asked = []
+        for _ in range(TRIES + 5):
+            before = between.requests
+            unknown = {"authorization": f"Bearer {auth.mint('x', ['*'])[0].reveal()}"}
+            await stale.refusal("GET", "/v2/databases", 401, headers=unknown)
+            await stale.refusal("GET", "/v2/databases", 401, headers={"authorization": "Bearer short"})
+            asked.append(between.requests - before)
+        # Refused calls are noted in the background, so a few requests more may have been counted.
+        assert all(asked[: TRIES - 1])
+        assert sum(asked[-4:]) <= 2
+
+    run(scenario)
+
+
+def test_reads_that_find_something_ask_etcd_for_nothing(run: Callable[[Scenario], None]) -> None:
+    async def scenario(current: Api, stale: Api, between: Proxy) -> None:
+        cluster = await current.add_cluster()
+        await stale.call("GET", cluster, 200)
+        before = between.requests
+        for _ in range(50):
+            await stale.call("GET", cluster, 200)
+            await stale.call("GET", f"{cluster}/users/doadmin", 200)
+            await stale.call("GET", "/v2/databases", 200)
+        assert between.requests == before
+
+    run(scenario)
