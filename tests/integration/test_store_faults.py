@@ -175,7 +175,7 @@ def test_reads_go_on_while_etcd_is_away_and_writes_wait_for_it() -> None:
 
 
 def test_a_write_gives_up_when_etcd_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "PATIENCE", 0.3)
+    monkeypatch.setattr(retry, "RETRY_SECONDS", 0.3)
 
     async def scenario(etcd: PrivateEtcd) -> None:
         async with opened_store(etcd) as store:
@@ -189,7 +189,7 @@ def test_a_write_gives_up_when_etcd_does_not_come_back(monkeypatch: pytest.Monke
 
 
 def test_a_store_cannot_be_opened_without_etcd(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "PATIENCE", 0.1)
+    monkeypatch.setattr(retry, "RETRY_SECONDS", 0.1)
 
     async def scenario(etcd: PrivateEtcd) -> None:
         await etcd.stop()

@@ -72,14 +72,14 @@ def test_changes_begin_with_all_and_are_told_once_however_often_they_happen() ->
         closed: list[Changes] = []
         told: list[UUID] = []
         with Changes([first], closed.append) as changes:
-            changes.tell([second])
-            changes.tell([second, first])
+            changes.notify([second])
+            changes.notify([second, first])
             told.append(await anext(changes))
             told.append(await anext(changes))
             waiting = asyncio.create_task(anext(changes))
             await asyncio.sleep(0)
             assert not waiting.done()
-            changes.tell([first])
+            changes.notify([first])
             assert await waiting == first
         assert told == [first, second]
         assert closed == [changes]

@@ -1,6 +1,6 @@
-"""Every record, in etcd: the private server, the client, the cache that is read from, and the queries.
+"""All records, in etcd: the private server, the client, the watch cache, queries and changes.
 
-Reading is synchronous and costs no I/O; writing is a transaction that compares what it was decided on.
+Reads are synchronous and served from the cache; a write is a transaction on what it was decided on.
 """
 
 from cenote.store.client import EtcdClient

@@ -1,7 +1,7 @@
-"""The journal: who has changed what, written in the same transaction as the change.
+"""The audit log: who changed what, written in the same transaction as the change.
 
-So no change is without its event, and no event is of a change that did not happen.  Only the newest are kept:
-each write that adds one takes the oldest away.
+So there is no change without its event, and no event of a change that did not happen.  Only the newest are
+kept: a write that adds an event deletes the oldest.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ MOST_EVENTS = 10_000
 _AT_ONCE = 40  # removed with one write, so that a lower bound is reached again
 
 
-def noted(
+def operations(
     keys: Keys, known: Iterable[str], note: Note, cluster: Cluster | None
 ) -> list[etcd_messages.EtcdOperation]:
-    """Return the operations that write an event, and those that keep the journal short."""
+    """Return the operations that write an event and delete the oldest ones."""
     at = datetime.now(UTC)
     event = Event(
         id=new_id(at),
@@ -35,7 +35,7 @@ def noted(
     )
     return [
         etcd_messages.put(keys.event(event.id), msgspec.json.encode(event)),
-        *(etcd_messages.delete(keys.event(id)) for id in superfluous(known)),
+        *(etcd_messages.delete(keys.event(id)) for id in to_prune(known)),
     ]
 
 
@@ -44,7 +44,7 @@ def new_id(at: datetime) -> str:
     return f"{int(at.timestamp() * 1000):012x}{secrets.token_hex(4)}"
 
 
-def superfluous(known: Iterable[str], most: int = MOST_EVENTS) -> list[str]:
-    """Return the oldest events, as far as there is no room for them beside a new one."""
+def to_prune(known: Iterable[str], most: int = MOST_EVENTS) -> list[str]:
+    """Return the oldest events that exceed the limit with a new one."""
     ids = tuple(known)
     return nsmallest(min(_AT_ONCE, max(0, len(ids) + 1 - most)), ids)

@@ -19,7 +19,7 @@ from typing import Protocol
 from cenote.errors import Unavailable
 from cenote.store import etcd_messages
 from cenote.store.client import Compacted, EtcdClient
-from cenote.store.retry import patiently
+from cenote.store.retry import retrying
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +42,11 @@ class WatchCache:
     """Keeps ``view`` in step with etcd, and calls ``on_change`` with the changed keys after each step."""
 
     def __init__(
-        self, gateway: EtcdClient, prefix: str, view: View, on_change: Callable[[set[str]], None]
+        self, client: EtcdClient, prefix: str, view: View, on_change: Callable[[set[str]], None]
     ) -> None:
         self.revision = 0
         self.connected = False
-        self._gateway = gateway
+        self._client = client
         self._prefix = prefix
         self._view = view
         self._on_change = on_change
@@ -61,7 +61,7 @@ class WatchCache:
 
     async def open(self) -> None:
         """List everything and start the watch; Unavailable if etcd stays unreachable."""
-        await patiently(self._list)
+        await retrying(self._list)
         self._follower = asyncio.create_task(self._follow(), name="store watch")
 
     async def close(self) -> None:
@@ -109,18 +109,18 @@ class WatchCache:
         """
         differing, at = set(keys), dict[str, int]()
         for folder in folders:
-            listed, at[folder] = await patiently(functools.partial(self._listed, folder))
+            listed, at[folder] = await retrying(functools.partial(self._listed, folder))
             known = {key: revision for key, revision in self._known.items() if key.startswith(folder)}
             differing |= {key for key, _ in listed.items() ^ known.items()}
         for key in sorted(differing):
-            found, revision = await patiently(functools.partial(self._gateway.read_at, key))
+            found, revision = await retrying(functools.partial(self._client.read_at, key))
             self._overtake(key, found, revision)
         self._listed_at.update(at)
 
     async def _listed(self, folder: str) -> tuple[dict[str, int], int]:
         listed: dict[str, int] = {}
         revision = 0
-        async for page in self._gateway.pages(folder, PAGE, keys_only=True):
+        async for page in self._client.pages(folder, PAGE, keys_only=True):
             revision = page.revision
             listed.update((found.key.decode(), found.mod_revision) for found in page.found)
         return listed, revision
@@ -143,10 +143,10 @@ class WatchCache:
         while True:
             try:
                 # A store behind the cache was restored from a copy or created anew: the histories differ.
-                if not complete or await self._gateway.revision(self._prefix) < self.revision:
+                if not complete or await self._client.revision(self._prefix) < self.revision:
                     await self._list()
                     complete = True
-                async with contextlib.aclosing(self._gateway.watch(self._prefix, self.revision + 1)) as watch:
+                async with contextlib.aclosing(self._client.watch(self._prefix, self.revision + 1)) as watch:
                     async for watched in watch:
                         self.connected, pause = True, SHORTEST_PAUSE
                         self._apply(watched.events)
@@ -189,7 +189,7 @@ class WatchCache:
         seen: set[str] = set()
         new: list[etcd_messages.KeyValue] = []
         revision = 0
-        async for page in self._gateway.pages(self._prefix, PAGE):
+        async for page in self._client.pages(self._prefix, PAGE):
             revision = page.revision
             behind = revision < self.revision
             for number, found in enumerate(page.found):

@@ -1,7 +1,7 @@
 """A client of etcd's JSON gateway: one function for each call that the store makes.
 
-Nothing is tried twice here, except at the next endpoint when a connection could not be made at all: then the
-request was certainly not carried out.  Every other failure is Unavailable, and leaves open whether it was.
+Nothing is retried here, except at the next endpoint when no connection could be made: then the request was
+certainly not carried out.  Every other failure is Unavailable, and leaves open whether it was.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ KEEPALIVE = [
 
 
 class EtcdError(Unavailable):
-    """etcd answered with an error that trying again does not mend, such as a spent quota."""
+    """etcd answered with an error that a retry does not solve, such as an exceeded quota."""
 
 
 class Compacted(EtcdError):
-    """The history that was asked for is gone; ``revision`` is the oldest that there is, or 0."""
+    """The requested history is compacted; ``revision`` is the oldest that is left, or 0 if unknown."""
 
     def __init__(self, revision: int) -> None:
         super().__init__("the history that was asked for is compacted")
@@ -49,7 +49,7 @@ class Compacted(EtcdError):
 
 
 class LeaseLost(EtcdError):
-    """The lease has run out, and all that was written under it is gone."""
+    """The lease has expired, and its keys with it."""
 
 
 class KeyRange(msgspec.Struct, frozen=True):
@@ -60,7 +60,7 @@ class KeyRange(msgspec.Struct, frozen=True):
 
 
 class Watched(msgspec.Struct, frozen=True):
-    """Events in their order, and the revision up to which all are told; 0 says only that the watch stands."""
+    """Events in order, and the revision up to which they are complete; 0 if only the watch was created."""
 
     revision: int
     events: list[etcd_messages.WatchEvent]
@@ -111,7 +111,7 @@ class EtcdClient:
             self._folder = -1
 
     async def revision(self, prefix: str) -> int:
-        """The revision at which the store is, as a majority of etcd's members knows it."""
+        """The current revision, by a linearizable read."""
         request = etcd_messages.Range(prefix.encode(), limit=1, count_only=True)
         return (await self._call("/v3/kv/range", request, etcd_messages.RangeResponse)).header.revision
 
@@ -150,7 +150,7 @@ class EtcdClient:
         return (await self._call("/v3/lease/grant", {"TTL": seconds}, etcd_messages.LeaseResponse)).ID
 
     async def keep_lease(self, lease: int) -> None:
-        """Let the lease begin again; LeaseLost when it has ended."""
+        """Renew the lease; LeaseLost when it has expired."""
         answer = await self._call("/v3/lease/keepalive", {"ID": lease}, etcd_messages.KeepAliveResponse)
         if answer.result.TTL <= 0:
             raise LeaseLost("the lease has run out")
@@ -168,7 +168,7 @@ class EtcdClient:
         await self._call("/v3/maintenance/defragment", {}, etcd_messages.Nothing)
 
     async def disarm(self) -> None:
-        """Let etcd write again after it had hit its quota, on every member that says so."""
+        """Clear the alarms that make etcd read-only after it exceeded its quota, on every member."""
         raised = await self._call("/v3/maintenance/alarm", {"action": "GET"}, etcd_messages.AlarmResponse)
         for alarm in raised.alarms:
             request = etcd_messages.AlarmRequest("DEACTIVATE", alarm.member, alarm.alarm)
@@ -212,7 +212,7 @@ class EtcdClient:
                     if result.fragment:
                         continue
                     events, fragments = fragments, []
-                    yield Watched(_told_until(result, events), events)
+                    yield Watched(_delivered_until(result, events), events)
         except (*BROKEN, msgspec.DecodeError) as error:
             self._next()
             raise Unavailable(f"the watch on etcd broke: {type(error).__name__}") from error
@@ -287,7 +287,7 @@ def _tls(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSL
     return tls
 
 
-def _told_until(result: etcd_messages.WatchResult, events: list[etcd_messages.WatchEvent]) -> int:
+def _delivered_until(result: etcd_messages.WatchResult, events: list[etcd_messages.WatchEvent]) -> int:
     # With events the header's revision may be ahead of them: more events below it can follow.
     if events:
         return events[-1].kv.mod_revision

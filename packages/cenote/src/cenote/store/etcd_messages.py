@@ -1,4 +1,4 @@
-"""What goes to etcd's JSON gateway and what comes back, as types.
+"""Requests to and responses from etcd's JSON gateway, as types.
 
 Keys and values are base64 and int64s are strings in that JSON; msgspec turns ``bytes`` and, when it is not
 strict, ``int`` from and into them.
@@ -10,7 +10,7 @@ import msgspec
 
 
 class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a transaction compares; see ``missing``, ``exists``, ``unchanged``, ``quiet``."""
+    """What a transaction compares; see ``missing``, ``exists``, ``unchanged``, ``unchanged_since``."""
 
     key: bytes
     target: str
@@ -32,8 +32,8 @@ def unchanged(key: str, revision: int) -> Condition:
     return Condition(key.encode(), "MOD", mod_revision=revision)
 
 
-def quiet(prefix: str, revision: int) -> Condition:
-    """Nothing below a prefix was put since a revision."""
+def unchanged_since(prefix: str, revision: int) -> Condition:
+    """No key below a prefix was put since a revision.  Deletions do not count."""
     return Condition(prefix.encode(), "MOD", "LESS", prefix_end(prefix), mod_revision=revision + 1)
 
 
@@ -71,7 +71,7 @@ def put(key: str, value: bytes, lease: int = 0) -> EtcdOperation:
 
 
 def replace(key: str, value: bytes) -> EtcdOperation:
-    """Put a key that exists, and leave it under the lease that it has."""
+    """Put an existing key, and keep its lease."""
     return EtcdOperation(request_put=Put(key.encode(), value, ignore_lease=True))
 
 
@@ -158,7 +158,7 @@ class WatchResult(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """The gateway's word for an error; the code is gRPC's, and streams name it differently."""
+    """An error; the code is gRPC's, and streams use another name for it."""
 
     message: str = ""
     code: int = 0

@@ -91,7 +91,7 @@ class Groups:
             exists = [etcd_messages.exists(self._keys.group(group))] if self._is_known(group) else []
             return Transaction(
                 [condition, *exists],
-                [operation, *audit_log.noted(self._keys, self._tables.events, note, None)],
+                [operation, *audit_log.operations(self._keys, self._tables.events, note, None)],
                 refused=lambda _: Conflict("Others change this all the time; try again."),
             )
 
@@ -99,13 +99,13 @@ class Groups:
 
     def _written(self, group: Group) -> tuple[etcd_messages.Condition, etcd_messages.EtcdOperation]:
         key = self._keys.group(group)
-        return self._quiet(folder_of(key)), etcd_messages.put(key, msgspec.json.encode(group))
+        return self._unchanged_since_read(folder_of(key)), etcd_messages.put(key, msgspec.json.encode(group))
 
     def _removed(self, group: Group) -> tuple[etcd_messages.Condition, etcd_messages.EtcdOperation]:
-        return self._quiet(self._keys.clusters), etcd_messages.delete(self._keys.group(group))
+        return self._unchanged_since_read(self._keys.clusters), etcd_messages.delete(self._keys.group(group))
 
-    def _quiet(self, folder: str) -> etcd_messages.Condition:
-        return etcd_messages.quiet(folder, self._cache.complete_at(folder))
+    def _unchanged_since_read(self, folder: str) -> etcd_messages.Condition:
+        return etcd_messages.unchanged_since(folder, self._cache.complete_at(folder))
 
     def _is_known(self, group: Group) -> bool:
         match group:

@@ -23,7 +23,7 @@ from cenote.model.records import Note
 from cenote.security.sealing import Sealer, sealing_keys_in
 from cenote.store import audit_log, etcd_messages
 from cenote.store.client import EtcdClient
-from cenote.store.retry import patiently
+from cenote.store.retry import retrying
 from cenote.store.tables import Keys, Tables
 from cenote.store.writer import Writer
 
@@ -55,8 +55,8 @@ class KeyUse(msgspec.Struct, frozen=True, kw_only=True):
 class KeyRotation:
     """Runs one rotation at a time, in the background; ``store.key_rotation``."""
 
-    def __init__(self, gateway: EtcdClient, tables: Tables, writer: Writer, keys: Keys) -> None:
-        self._gateway = gateway
+    def __init__(self, client: EtcdClient, tables: Tables, writer: Writer, keys: Keys) -> None:
+        self._client = client
         self._tables = tables
         self._writer = writer
         self._keys = keys
@@ -86,7 +86,7 @@ class KeyRotation:
     async def uses(self, sealer: Sealer) -> list[KeyUse]:
         """Return the keys of the ring, the newest first, and how many records each has sealed."""
         running = self.last is not None and self.last.state == "running"
-        counts = None if running else await patiently(self._counts)
+        counts = None if running else await retrying(self._counts)
         newest = sealer.keys[-1]
         return [
             KeyUse(
@@ -142,7 +142,7 @@ class KeyRotation:
 
     async def _reseal_all(self, sealer: Sealer, before: int) -> int:
         """Re-seal every record that an old key has sealed; return how many there are with those of before."""
-        found = await patiently(lambda: self._sealed_with_old_keys(sealer))
+        found = await retrying(lambda: self._sealed_with_old_keys(sealer))
         for number, key in enumerate(found):
             self.last = Rotation(
                 state="running",
@@ -156,14 +156,14 @@ class KeyRotation:
     async def _sealed_with_old_keys(self, sealer: Sealer) -> list[str]:
         return [
             found.key.decode()
-            async for page in self._gateway.pages(self._keys.prefix, PAGE)
+            async for page in self._client.pages(self._keys.prefix, PAGE)
             for found in page.found
             if sealer.reseal(found.value) != found.value
         ]
 
     async def _reseal(self, sealer: Sealer, key: str) -> None:
         """Re-seal one record, unless it goes away; a write of somebody else's in between is kept."""
-        while (found := await patiently(lambda: self._gateway.read(key))) is not None:
+        while (found := await retrying(lambda: self._client.read(key))) is not None:
             value = sealer.reseal(found.value)
             if value == found.value:
                 return
@@ -174,11 +174,11 @@ class KeyRotation:
 
     async def _counts(self) -> Counter[str]:
         counts: Counter[str] = Counter()
-        async for page in self._gateway.pages(self._keys.prefix, PAGE):
+        async for page in self._client.pages(self._keys.prefix, PAGE):
             for found in page.found:
                 counts.update(sealing_keys_in(found.value))
         return counts
 
     async def _write(self, operations: list[etcd_messages.EtcdOperation], note: Note) -> None:
-        noted = audit_log.noted(self._keys, self._tables.events, note, None)
+        noted = audit_log.operations(self._keys, self._tables.events, note, None)
         await self._writer.write([], [*operations, *noted])

@@ -1,4 +1,4 @@
-"""A key that is there as long as the one who wrote it lives."""
+"""Keys under a lease: they expire soon after the process that wrote them dies."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import logging
 from cenote.errors import Unavailable
 from cenote.store import etcd_messages
 from cenote.store.client import EtcdClient, EtcdError, LeaseLost
-from cenote.store.retry import patiently
+from cenote.store.retry import retrying
 from cenote.store.writer import Writer
 
 log = logging.getLogger(__name__)
 
 
-class Presence:
-    """Holds ``key`` under a lease of ``ttl`` seconds, and writes it again when the lease was lost."""
+class LeasedKey:
+    """Holds ``key`` under a lease of ``ttl`` seconds, and rewrites it when the lease is lost."""
 
-    def __init__(self, gateway: EtcdClient, writer: Writer, key: str, ttl: int) -> None:
-        self._gateway = gateway
+    def __init__(self, client: EtcdClient, writer: Writer, key: str, ttl: int) -> None:
+        self._client = client
         self._writer = writer
         self._key = key
         self._ttl = ttl
@@ -36,20 +36,20 @@ class Presence:
         return revision
 
     async def withdraw(self) -> None:
-        """Remove the key; when etcd is away, its lease does so later."""
+        """Revoke the lease, and the key with it; if etcd is unreachable, it expires by itself."""
         if self._keeper is not None:
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keeper
         if self._lease:
             with contextlib.suppress(Unavailable):
-                await self._gateway.revoke_lease(self._lease)
+                await self._client.revoke_lease(self._lease)
 
     async def _write(self) -> int:
         if self._lease:
             with contextlib.suppress(LeaseLost):
                 return await self._put()
-        self._lease = await patiently(lambda: self._gateway.grant_lease(self._ttl))
+        self._lease = await retrying(lambda: self._client.grant_lease(self._ttl))
         return await self._put()
 
     async def _put(self) -> int:
@@ -60,7 +60,7 @@ class Presence:
         while True:
             await asyncio.sleep(self._ttl / 3)
             try:
-                await self._gateway.keep_lease(self._lease)
+                await self._client.keep_lease(self._lease)
             except LeaseLost:
                 log.warning("the lease of %s was lost; writing it again", self._key)
                 with contextlib.suppress(Unavailable):
@@ -68,4 +68,4 @@ class Presence:
             except EtcdError as error:
                 log.error("the lease of %s cannot be kept: %s", self._key, error)
             except Unavailable:
-                continue  # the next attempt finds out whether the lease outlived the break
+                continue  # the next attempt shows whether the lease survived

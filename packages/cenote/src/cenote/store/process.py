@@ -1,8 +1,7 @@
-"""The private etcd of one machine, as a process that outlives the service.
+"""The private etcd of one machine, a process that outlives the service.
 
-It listens on two unix sockets and on no port.  They lie in a folder that belongs to our user with mode 0700,
-and connecting to a unix socket takes the right to pass through every folder on its path: so nobody but this
-user, and root, can reach it, and it needs no passwords.
+It listens on two unix sockets and on no port.  They are in a folder of our user with mode 0700; connecting
+takes search permission on every folder of the path, so only this user and root can; no password is needed.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ log = logging.getLogger(__name__)
 
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
-STEADY_SECONDS = 10.0  # who lived longer than this did not die of how it was started
+STEADY_SECONDS = 10.0  # a process that ran longer did not fail because of how it was started
 PAUSE_AFTER_DEATH = 0.8  # seconds, at most
 PAUSE_AFTER_FAILURE = 8.0  # seconds, at most
 LOG_BYTES = 8 << 20
@@ -45,10 +44,8 @@ class PrivateEtcd:
 
     @property
     def socket(self) -> Path:
-        """Where its JSON gateway listens: for ``Gateway(socket=…)``."""
-        return (
-            self._directory / "client.sock:0"
-        )  # etcd insists on a port, and takes it for a part of the name
+        """Where its JSON client listens: for ``EtcdClient(socket=…)``."""
+        return self._directory / "client.sock:0"  # etcd requires a port, and makes it a part of the name
 
     @property
     def pid(self) -> int | None:
@@ -60,14 +57,14 @@ class PrivateEtcd:
         return pid if self._is_ours(pid) else None
 
     async def start(self) -> None:
-        """Adopt the living one or start one; Misconfigured with the end of its log when it does not start."""
+        """Adopt the running etcd or start one; Misconfigured with the end of its log if it does not start."""
         self._stopping = False
         await self._start()
 
     async def watch(self) -> None:
-        """Start it again whenever it dies, within a second, until cancelled or stopped.
+        """Restart it within a second whenever it dies, until cancelled or stopped.
 
-        When it cannot be started at all, say so and try again every few seconds.
+        If it cannot be started, log the reason and retry every few seconds.
         """
         pause = 0.0
         while True:
@@ -89,7 +86,7 @@ class PrivateEtcd:
                 pause = min(PAUSE_AFTER_FAILURE, pause * 2 or 0.5)
 
     async def stop(self) -> None:
-        """Stop it, by force when it does not listen."""
+        """Stop it; by SIGKILL if SIGTERM does not."""
         self._stopping = True
         pid = self.pid
         if pid is None:
@@ -131,7 +128,7 @@ class PrivateEtcd:
 
     @contextlib.asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
-        """Let one service at a time look for the process and start it."""
+        """Allow one service at a time to look for the process and start it."""
         with (self._directory / "start.lock").open("w") as lock:
             while True:
                 try:
@@ -142,7 +139,7 @@ class PrivateEtcd:
             yield
 
     def _is_ours(self, pid: int) -> bool:
-        """Whether the process lives and is this directory's etcd, not one that got its number later."""
+        """Whether the process is alive and this directory's etcd, and its pid was not reused."""
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
             command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -157,7 +154,7 @@ class PrivateEtcd:
         )
 
     def _unrecorded(self) -> int | None:
-        """The one that a service started and was killed before it wrote down the number."""
+        """Find an etcd whose service was killed before it wrote the pid file."""
         numbers = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
         pid = next((number for number in numbers if self._is_ours(number)), None)
         if pid is not None:
@@ -185,7 +182,7 @@ class PrivateEtcd:
                 )
         except OSError as error:
             raise Misconfigured(f"{self._etcd} cannot be run: {error.strerror}") from error
-        # It outlives us, so Python is told to forget it; a pidfd tells of its end.
+        # It outlives us, so Popen must not wait for it; a pidfd signals its exit.
         process.returncode = 0
         self._record(process.pid)
         return process.pid
@@ -219,11 +216,11 @@ class PrivateEtcd:
         return self._log_file.open("ab")
 
     async def _answering(self, pid: int) -> None:
-        gateway = EtcdClient(socket=self.socket)
+        client = EtcdClient(socket=self.socket)
         deadline = time.monotonic() + START_SECONDS
         try:
-            # Reading, and not /health: a spent quota makes etcd call itself sick, and is mended only after.
-            while not await _reads(gateway):
+            # A read, not /health: etcd with an exceeded quota is unhealthy, and that is fixed only later.
+            while not await _reads(client):
                 _reap(pid)
                 if not self._is_ours(pid):
                     raise Misconfigured(f"etcd ended while it started; its last words:\n{self._last_words()}")
@@ -231,7 +228,7 @@ class PrivateEtcd:
                     raise Misconfigured(f"etcd does not answer; its last words:\n{self._last_words()}")
                 await asyncio.sleep(0.005)
         finally:
-            await gateway.close()
+            await client.close()
 
     def _last_words(self) -> str:
         try:
@@ -240,41 +237,41 @@ class PrivateEtcd:
             return "(none)"
 
     async def _tidy(self) -> None:
-        """Give free room in the database file back, and let etcd write again if it had hit its quota."""
-        gateway = EtcdClient(socket=self.socket)
+        """Defragment the database file, and clear the alarm if etcd had exceeded its quota."""
+        client = EtcdClient(socket=self.socket)
         try:
-            status = await gateway.status()
+            status = await client.status()
             full = any("NOSPACE" in error for error in status.errors)
             if full:
-                await gateway.compact(status.header.revision)
+                await client.compact(status.header.revision)
             if full or status.size - status.size_in_use > max(WASTE_BYTES, status.size_in_use):
-                await gateway.defragment()
+                await client.defragment()
             if full:
-                await gateway.disarm()
+                await client.disarm()
         except Unavailable as error:
             log.warning("etcd's database could not be tidied: %s", error)
         finally:
-            await gateway.close()
+            await client.close()
 
 
 def _environment() -> dict[str, str]:
-    """Ours without what etcd would take for its settings."""
+    """Our environment without what etcd would read as settings."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ETCD_")}
     if platform.machine() == "aarch64":
-        environment["ETCD_UNSUPPORTED_ARCH"] = "arm64"  # etcd 3.4 asks for this word before it runs there
+        environment["ETCD_UNSUPPORTED_ARCH"] = "arm64"  # etcd 3.4 refuses to run there without it
     return environment
 
 
-async def _reads(gateway: EtcdClient) -> bool:
+async def _reads(client: EtcdClient) -> bool:
     try:
-        await gateway.revision("/")
+        await client.revision("/")
     except Unavailable:
         return False
     return True
 
 
 async def _exit_of(pid: int) -> None:
-    """Wait until the process has ended, ours by birth or not."""
+    """Wait until the process has exited, whether it is our child or not."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:

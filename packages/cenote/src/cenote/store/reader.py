@@ -1,4 +1,4 @@
-"""The queries: answered from memory, without I/O."""
+"""Queries: answered from the watch cache, without I/O."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Reader:
-    """What can be asked of the records; the store is one that also writes them."""
+    """All queries; ``Store`` adds the changes."""
 
     _tables: Tables
     _cache: WatchCache
@@ -23,12 +23,12 @@ class Reader:
 
     @property
     def connected(self) -> bool:
-        """Whether changes are coming in; while False, reads answer with what was last seen."""
+        """Whether the watch is up; while it is not, reads are served from the last known state."""
         return self._cache.connected
 
     @property
     def revision(self) -> int:
-        """The revision of the store that reads answer from."""
+        """The revision that reads are served from."""
         return self._cache.revision
 
     def cluster(self, id: UUID) -> Stored[Cluster] | None:
@@ -76,7 +76,7 @@ class Reader:
         return self._tables.metrics_login
 
     def events(self, cluster_id: UUID | None = None) -> list[Event]:
-        """What was changed, the newest first; of one cluster, or of everything."""
+        """Changes, the newest first; of one cluster, or all."""
         return [
             event
             for _, event in sorted(self._tables.events.items(), reverse=True)
@@ -84,7 +84,7 @@ class Reader:
         ]
 
     def audit(self, cluster_id: UUID | None = None) -> list[Event]:
-        """What was changed and which calls were refused, the newest first; of one cluster, or everything."""
+        """Changes and rejected requests, the newest first; of one cluster, or all."""
         found = {**self._tables.events, **self._tables.refusals}
         return [
             event

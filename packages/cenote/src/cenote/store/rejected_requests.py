@@ -1,6 +1,6 @@
-"""The refused calls of the audit trail: written in the background, a batch at a time.
+"""Rejected requests in the audit trail, written in batches in the background.
 
-They stand apart from the journal, so that no number of them takes the place of what was changed.
+They are kept apart from the changes, so that no number of them displaces those.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LAST_SECONDS = 2.0  # for the last of them, when the store closes
 
 
 class Refusals:
-    """Takes refused calls, and writes what their tally has to tell."""
+    """Counts rejected requests, and writes what the counter reports."""
 
     def __init__(self, tables: Tables, writer: Writer, keys: Keys) -> None:
         self._tables = tables
@@ -37,7 +37,7 @@ class Refusals:
         self._keys = keys
         self._tally = RejectedRequestCounter()
         self._waiting: deque[Refusal] = deque(maxlen=MOST_WAITING)
-        self._news = asyncio.Event()
+        self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -45,16 +45,16 @@ class Refusals:
         first = self._tally.add(refusal)
         if first is not None:
             self._waiting.append(first)
-            self._news.set()
+            self._wake.set()
         if self._task is None:
             self._task = asyncio.create_task(self._work(), name="refusals")
 
     async def close(self) -> None:
-        """Write what was counted, when etcd takes it at once."""
+        """Write what is left, if etcd takes it within seconds."""
         if self._task is None:
             return
         self._closing = True
-        self._news.set()
+        self._wake.set()
         # A request to etcd that is cut off makes anyio's unix sockets log an error, so it is the last resort.
         _, late = await asyncio.wait([self._task], timeout=_LAST_SECONDS)
         for task in late:
@@ -63,11 +63,11 @@ class Refusals:
 
     async def _work(self) -> None:
         while not self._closing:
-            self._news.clear()
+            self._wake.clear()
             await self._try_to_write()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1 if self._waiting or len(self._tally) else None):
-                    await self._news.wait()
+                    await self._wake.wait()
             self._waiting.extend(self._tally.due(datetime.now(UTC)))
         self._waiting.extend(self._tally.due(datetime.now(UTC) + 2 * WINDOW))
         await self._try_to_write()
@@ -91,7 +91,7 @@ class Refusals:
                 )
                 for one in batch
             ]
-            oldest = audit_log.superfluous(self._tables.refusals, MOST_REFUSALS)
+            oldest = audit_log.to_prune(self._tables.refusals, MOST_REFUSALS)
             await self._writer.write(
                 [],
                 [

@@ -1,4 +1,4 @@
-"""How long a call waits for an etcd that restarts: the one place where something is tried again."""
+"""Retries etcd calls for up to 10 s; the only retry loop of the store."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from cenote.store.client import Compacted, EtcdError
 
 T = TypeVar("T")
 
-PATIENCE = 10.0  # seconds
+RETRY_SECONDS = 10.0  # seconds
 PAUSE = 0.02
 
 
-async def patiently(call: Callable[[], Awaitable[T]]) -> T:
-    """Return what ``call`` returns; it is called again while etcd is away, and must bear that.
+async def retrying(call: Callable[[], Awaitable[T]]) -> T:
+    """Return what ``call`` returns, and retry it while etcd is unreachable; it must be idempotent.
 
-    Raises Unavailable when etcd does not come back, and passes on at once what etcd itself refused.
+    Raises Unavailable when etcd does not come back.  Errors that etcd itself answers with are not retried.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + RETRY_SECONDS
     while True:
         try:
             return await call()

@@ -22,11 +22,11 @@ from cenote.store.cache import WatchCache
 from cenote.store.client import EtcdClient
 from cenote.store.groups import Groups
 from cenote.store.key_rotation import KeyRotation
-from cenote.store.lease import Presence
+from cenote.store.lease import LeasedKey
 from cenote.store.optimistic import Transaction, commit
 from cenote.store.reader import Reader
 from cenote.store.rejected_requests import Refusals
-from cenote.store.retry import patiently
+from cenote.store.retry import retrying
 from cenote.store.subscription import Changes
 from cenote.store.tables import Keys, Stored, Tables
 from cenote.store.writer import Writer, WriteResult
@@ -48,28 +48,28 @@ class PortTaken(Conflict):
 
 
 class Store(Reader):
-    """All records, of one etcd below one prefix.  Many stores, in many processes, may work on the same."""
+    """All records below one prefix of an etcd.  Many stores, in many processes, may share it."""
 
-    def __init__(self, gateway: EtcdClient, prefix: str = "/cenote/") -> None:
-        self._gateway = gateway
+    def __init__(self, client: EtcdClient, prefix: str = "/cenote/") -> None:
+        self._client = client
         self._keys = Keys(prefix)
         self._tables = Tables(self._keys)
-        self._cache = WatchCache(gateway, self._keys.prefix, self._tables, self._told)
-        self._writer = Writer(gateway, self._keys)
+        self._cache = WatchCache(client, self._keys.prefix, self._tables, self._notify)
+        self._writer = Writer(client, self._keys)
         self.groups = Groups(self._tables, self._cache, self._writer, self._keys)
         self.refusals = Refusals(self._tables, self._writer, self._keys)
-        self.key_rotation = KeyRotation(gateway, self._tables, self._writer, self._keys)
-        self._present: dict[str, Presence] = {}
+        self.key_rotation = KeyRotation(client, self._tables, self._writer, self._keys)
+        self._announced: dict[str, LeasedKey] = {}
         self._reported: dict[tuple[UUID, str], NodeStatus] = {}  # the last status written of each node
         self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self._changed = asyncio.Event()  # replaced after each change
         self._subscribers: set[Changes] = set()
 
     async def open(self) -> None:
-        """Read every record and follow the changes; Unavailable when etcd does not answer.
+        """Read every record and start the watch; Unavailable when etcd does not answer.
 
-        Misconfigured when there are records that this version cannot read: going on without them would be
-        taken for their removal.
+        Misconfigured when there are records that this version cannot decode: without them, their clusters
+        would look deleted.
         """
         await self._cache.open()
         if self._tables.unreadable:
@@ -78,22 +78,21 @@ class Store(Reader):
             raise Misconfigured(f"records in the store cannot be read by this version: {some}")
 
     async def close(self) -> None:
-        """Stop following; announced hosts are withdrawn.  The gateway stays open."""
+        """Stop the watch and withdraw the announced hosts.  The client stays open."""
         await self.key_rotation.close()
-        for presence in self._present.values():
+        for presence in self._announced.values():
             await presence.withdraw()
-        self._present.clear()
+        self._announced.clear()
         await self.refusals.close()
         await self._cache.close()
         for subscriber in list(self._subscribers):
             subscriber.close()
 
     async def add_cluster(self, cluster: Cluster, note: Note | None = None) -> int:
-        """Write the record and claim its name and ports, all or nothing; return the revision.
+        """Write the record and claim its name and ports atomically; return the revision.
 
-        With a note, here and below, an event is written together with the change.
-
-        Raises NameTaken or PortTaken.
+        With a note, here and below, an audit event is written in the same transaction.  Raises NameTaken or
+        PortTaken.
         """
         key, claims = self._keys.cluster(cluster.id), self._claims(cluster)
         outcome = await self._writer.write(
@@ -157,7 +156,7 @@ class Store(Reader):
         key = self._keys.cluster(id)
         for node in [node for node in self._reported if node[0] == id]:
             del self._reported[node]
-        while (found := await patiently(lambda: self._gateway.read(key))) is not None:
+        while (found := await retrying(lambda: self._client.read(key))) is not None:
             if not await self._cache.wait_for_revision(found.mod_revision, cache.SEEN_SECONDS):
                 raise Unavailable("the watch on etcd is behind; the cluster is removed later")
             # Claims may outlive what the record names: ports of nodes that were removed from it.
@@ -177,7 +176,7 @@ class Store(Reader):
                 return
 
     async def remember(self, cluster: Cluster, note: Note) -> None:
-        """Write an event of what was done to a cluster without a change of its record."""
+        """Write an audit event about a cluster without changing its record."""
         conditions = [etcd_messages.exists(self._keys.cluster(cluster.id))]
         outcome = await self._writer.write(conditions, self._noted(note, cluster))
         await self._cache.seen(outcome.revision)
@@ -196,18 +195,18 @@ class Store(Reader):
         await self._put([etcd_messages.exists(self._keys.cluster(cluster_id))], key, status)
 
     async def announce_host(self, host: Host, ttl: int = 10) -> None:
-        """Write the host and keep it there while we live; it vanishes ``ttl`` seconds after we do.
+        """Write the host under a lease; it expires ``ttl`` seconds after this process dies.
 
-        Called again it replaces the record, and ``ttl`` stays what it was.
+        A further call replaces the record; ``ttl`` stays what it was.
         """
-        if host.name not in self._present:
+        if host.name not in self._announced:
             key = self._keys.host(host.name)
-            self._present[host.name] = Presence(self._gateway, self._writer, key, ttl)
-        await self._cache.seen(await self._present[host.name].announce(msgspec.json.encode(host)))
+            self._announced[host.name] = LeasedKey(self._client, self._writer, key, ttl)
+        await self._cache.seen(await self._announced[host.name].announce(msgspec.json.encode(host)))
 
     def other_hosts(self) -> list[str]:
         """The hosts that are alive and were announced by other services."""
-        return [host.name for host in self.hosts() if host.name not in self._present]
+        return [host.name for host in self.hosts() if host.name not in self._announced]
 
     async def add_token(self, sha256_hex: str, token: Token, note: Note | None = None) -> None:
         await self._put([], self._keys.token(sha256_hex), token, note)
@@ -244,7 +243,7 @@ class Store(Reader):
     async def confirm_cluster(self, id: UUID) -> bool:
         """Bring a cluster to what etcd holds; return whether it was different.
 
-        Whoever is about to say that something of a cluster does not exist asks this first.
+        To be called before something of a cluster is reported as missing.
         """
         return await self._confirm(self._keys.cluster(id))
 
@@ -262,7 +261,7 @@ class Store(Reader):
         return self._cache.versions([key]) != before
 
     def changes(self) -> Changes:
-        """Subscribe to changed clusters, beginning with all of them."""
+        """Subscribe to changed clusters, starting with all of them."""
         changes = Changes(self._tables.clusters, self._subscribers.discard)
         self._subscribers.add(changes)
         return changes
@@ -300,10 +299,10 @@ class Store(Reader):
         await self._cache.seen(outcome.revision)
 
     def _noted(self, note: Note | None, cluster: Cluster | None = None) -> list[etcd_messages.EtcdOperation]:
-        return [] if note is None else audit_log.noted(self._keys, self._tables.events, note, cluster)
+        return [] if note is None else audit_log.operations(self._keys, self._tables.events, note, cluster)
 
     def _claims(self, cluster: Cluster) -> set[str]:
-        """The keys that no other cluster may have: its name while it lives, and its nodes' ports."""
+        """The keys that belong to this cluster alone: its name until it is deleted, and its nodes' ports."""
         names = {self._keys.name(cluster.name)} if cluster.deleted_at is None else set()
         ports = ((node.host, port) for node in cluster.nodes for port in node.ports)
         return names | {self._keys.port(host, port) for host, port in ports}
@@ -312,7 +311,7 @@ class Store(Reader):
         return [etcd_messages.put(claim, str(cluster.id).encode()) for claim in claims]
 
     def _taken(self, cluster: Cluster, outcome: WriteResult) -> Conflict:
-        """Which claim of the cluster another one holds."""
+        """Return the error for a claim that another cluster holds."""
         if self._keys.name(cluster.name) in outcome.found:
             return NameTaken("cluster name is not available")
         for node in cluster.nodes:
@@ -323,10 +322,10 @@ class Store(Reader):
                 return PortTaken(node.host, ports)
         return Conflict("The project or the network of the cluster was deleted meanwhile; try again.")
 
-    def _told(self, keys: set[str]) -> None:
+    def _notify(self, keys: set[str]) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
         if self._subscribers:
             clusters = {id for key in keys if (id := self._tables.cluster_of(key)) is not None}
             for subscriber in self._subscribers:
-                subscriber.tell(clusters)
+                subscriber.notify(clusters)

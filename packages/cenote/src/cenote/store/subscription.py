@@ -1,4 +1,4 @@
-"""Which clusters changed, for a reader who takes its time."""
+"""Subscriptions to changed clusters; a slow subscriber gets each cluster once, however often it changed."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ from uuid import UUID
 class Changes(AsyncIterator[UUID]):
     """Ids of clusters whose record was changed or removed: first all, then each change, coalesced.
 
-    ``async for id in changes``; a context manager, so that it ends with its reader.  It ends, too, when the
-    store closes.  For one reader.
+    ``async for id in changes``, for one subscriber; a context manager.  It also ends when the store closes.
     """
 
     def __init__(self, ids: Iterable[UUID], on_close: Callable[[Changes], None]) -> None:
         self._pending = dict.fromkeys(ids)
         self._on_close = on_close
-        self._news = asyncio.Event()
+        self._wake = asyncio.Event()
         self._closed = False
 
-    def tell(self, ids: Iterable[UUID]) -> None:
+    def notify(self, ids: Iterable[UUID]) -> None:
         self._pending.update(dict.fromkeys(ids))
-        self._news.set()
+        self._wake.set()
 
     def close(self) -> None:
         self._closed = True
-        self._news.set()
+        self._wake.set()
         self._on_close(self)
 
     async def __anext__(self) -> UUID:
@@ -37,8 +36,8 @@ class Changes(AsyncIterator[UUID]):
                 id = next(iter(self._pending))
                 del self._pending[id]
                 return id
-            self._news.clear()
-            await self._news.wait()
+            self._wake.clear()
+            await self._wake.wait()
         raise StopAsyncIteration
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Where each record lies in etcd, and all of them by kind, decoded, as reads answer from them."""
+"""The key of each record in etcd, and the decoded records by kind."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Stored(msgspec.Struct, Generic[T], frozen=True, gc=False):
 
 
 class Keys:
-    """The key of each kind of record, below one prefix.  A name with a slash in it stays one step."""
+    """The key of each kind of record, below one prefix.  Names are quoted, so they contain no slash."""
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix.rstrip("/") + "/"
@@ -93,7 +93,7 @@ class Keys:
         return f"{self.prefix}refusals/{id}"
 
     def retired_key(self, sealing_key: str) -> str:
-        """There once nothing may be written any more that this sealing key has sealed."""
+        """The tombstone of a sealing key: with it, nothing that the key has sealed is written any more."""
         return f"{self.prefix}retired_keys/{sealing_key}"
 
     def mark(self, writer: UUID, number: int) -> str:
@@ -104,7 +104,7 @@ class Keys:
 
 
 class Tables:
-    """All records.  A record that cannot be read is kept as it last could be, and named in ``unreadable``."""
+    """All records.  Of one that cannot be decoded the last good version stays; ``unreadable`` names it."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys

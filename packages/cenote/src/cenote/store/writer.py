@@ -1,9 +1,9 @@
 """Transactions whose outcome is always known, and which write nothing that a retired key has sealed.
 
-A connection can break after etcd has carried out a transaction and before its answer arrives.  So each one
-also writes a mark, a word of its own at a key that only this writer uses, and reads that key when its
-conditions fail: if the word stands there, they fail because of the first attempt, which did happen.  Trying
-again is then all it takes, and what is written is written once.
+A connection can break after etcd has carried out a transaction and before its response arrives.  So each
+one also writes a unique value to a marker key that only this writer uses, and reads it when its conditions
+fail: if the value is there, they fail because an earlier attempt succeeded.  So a retry is safe, and nothing
+is written twice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cenote.errors import Conflict
 from cenote.security.sealing import sealing_keys_in
 from cenote.store import etcd_messages
 from cenote.store.client import EtcdClient, LeaseLost
-from cenote.store.retry import patiently
+from cenote.store.retry import retrying
 from cenote.store.tables import Keys
 
 MARK_SECONDS = 3600  # marks vanish this long after their writer's last sign of life
@@ -25,7 +25,7 @@ RENEW_SECONDS = 1200
 
 
 class SealingKeyRetired(Conflict):
-    """Something to write was sealed with a key that has been replaced since."""
+    """A value was sealed with a key that has been replaced since."""
 
     def __init__(self) -> None:
         super().__init__("The sealing key was replaced meanwhile; try again.")
@@ -39,10 +39,10 @@ class WriteResult(msgspec.Struct, frozen=True):
 
 
 class Writer:
-    """Writes by one transaction each, for many callers at a time."""
+    """Writes transactions, for many callers at a time."""
 
-    def __init__(self, gateway: EtcdClient, keys: Keys) -> None:
-        self._gateway = gateway
+    def __init__(self, client: EtcdClient, keys: Keys) -> None:
+        self._client = client
         self._keys = keys
         self._id = uuid4()
         self._free: list[str] = []  # keys for marks that no transaction under way can still write to
@@ -69,13 +69,13 @@ class Writer:
 
         async def attempt() -> etcd_messages.TransactionResponse:
             done = [*operations, etcd_messages.put(mark, word, await self._leased())]
-            return await self._gateway.transact(etcd_messages.TransactionRequest(conditions, done, misses))
+            return await self._client.transact(etcd_messages.TransactionRequest(conditions, done, misses))
 
         try:
-            answer = await patiently(attempt)
+            answer = await retrying(attempt)
         except LeaseLost:
             self._renew_at = 0.0
-            answer = await patiently(attempt)  # lost again, it is a lease that the operations name
+            answer = await retrying(attempt)  # lost again, it is a lease that the operations name
         self._free.append(mark)
         if answer.succeeded:
             return WriteResult(answer.header.revision, {})
@@ -93,7 +93,7 @@ class Writer:
 
     async def _leased(self) -> int:
         if time.monotonic() >= self._renew_at:
-            self._lease = await self._gateway.grant_lease(MARK_SECONDS)
+            self._lease = await self._client.grant_lease(MARK_SECONDS)
             self._renew_at = time.monotonic() + RENEW_SECONDS
         return self._lease
 
