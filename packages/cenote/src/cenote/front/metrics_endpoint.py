@@ -14,23 +14,22 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-import msgspec
 import uvicorn
 from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from cenote.errors import Conflict, NotFound, TooManyRequests, Unavailable
+from cenote.errors import TooManyRequests, Unavailable
+from cenote.front import metrics_ports
 from cenote.host import files
 from cenote.http.timeouts import TimeoutProtocol
-from cenote.http.tls_listener import RETRY_SECONDS, TLSListener
+from cenote.http.tls_listener import TLSListener
 from cenote.metrics import cluster_metrics
 from cenote.metrics.cluster_metrics import ClusterNumbers
 from cenote.metrics.exposition import CONTENT_TYPE
 from cenote.model import catalog, firewall
 from cenote.model.paths import Layout
 from cenote.model.records import Cluster, Node
-from cenote.rules import port_allocation
 from cenote.security import basic_auth, certificates
 from cenote.security.sealing import Sealer
 from cenote.stats.observer import Observer
@@ -60,10 +59,10 @@ class MetricsEndpoint:
         """``state`` is the API server's, which closes these connections at shutdown together with its own."""
         self._store, self._sealer, self._observer, self._layout = store, sealer, observer, layout
         self._host, self._listen, self._state = host, tuple(listen), state
-        self._listeners: dict[UUID, tuple[int, asyncio.Task[None]]] = {}  # the port is 0 until one is chosen
+        self._listeners: dict[UUID, tuple[int, asyncio.Task[None]]] = {}  # port 0 until one is allocated
         self._clusters: dict[int, UUID] = {}
         self._queries: dict[tuple[UUID, str], asyncio.Task[Any]] = {}
-        self._guard = basic_auth.BasicAuth()
+        self._basic_auth = basic_auth.BasicAuth()
         self._config = uvicorn.Config(
             self._serve,
             interface="asgi3",
@@ -107,7 +106,9 @@ class MetricsEndpoint:
             self._clusters[node.metrics_port] = id
             task = asyncio.create_task(self._listener(id, node.metrics_port).serve(), name=f"metrics of {id}")
         else:
-            task = asyncio.create_task(self._choose_port(id), name=f"a metrics port for {id}")
+            # The changed record opens the port.
+            allocation = metrics_ports.allocate(self._store, self._host, id)
+            task = asyncio.create_task(allocation, name=f"metrics port for {id}")
         self._listeners[id] = node.metrics_port, task
 
     def _listener(self, id: UUID, port: int) -> TLSListener:
@@ -123,29 +124,6 @@ class MetricsEndpoint:
         if cluster.deleted_at is not None:
             return None
         return next((node for node in cluster.nodes if node.host == self._host), None)
-
-    async def _choose_port(self, id: UUID) -> None:
-        """Allocate a port to a node whose record was written before there were metrics ports."""
-        warned = False
-        while True:
-            host = self._store.host(self._host)
-            port = (
-                None
-                if host is None
-                else port_allocation.free_metrics_port(host, self._store.ports(host.name))
-            )
-            try:
-                if host is not None and port is not None:
-                    await self._store.update_cluster(id, _with_metrics_port(host.name, port))
-                    return  # the changed record opens the port
-            except (Unavailable, Conflict) as error:
-                log.debug("no metrics port for %s yet: %s", id, error)
-            except NotFound:
-                return
-            if host is not None and port is None and not warned:
-                log.warning("no port is left for the metrics of cluster %s; widen --ports", id)
-                warned = True
-            await asyncio.sleep(RETRY_SECONDS)
 
     def _certificate(self, id: UUID) -> bytes | None:
         return files.read(self._layout.node(id).certificate)
@@ -175,7 +153,7 @@ class MetricsEndpoint:
 
     def _refused(self, authorization: bytes | None, address: str) -> Refusal | None:
         try:
-            if self._guard.admits(authorization, self._store.metrics_login(), self._sealer, address):
+            if self._basic_auth.admits(authorization, self._store.metrics_login(), self._sealer, address):
                 return None
         except TooManyRequests as error:
             return 429, f"{error.message}\n".encode(), (b"retry-after", b"%d" % (error.retry_after or 0))
@@ -217,19 +195,6 @@ async def _unless_unavailable(query: Callable[[], Awaitable[T]]) -> T | None:
     except Unavailable as error:
         log.debug("%s", error)
         return None
-
-
-def _with_metrics_port(host: str, port: int) -> Callable[[Cluster], Cluster]:
-    def change(cluster: Cluster) -> Cluster:
-        nodes = tuple(
-            msgspec.structs.replace(node, metrics_port=port)
-            if node.host == host and not node.metrics_port
-            else node
-            for node in cluster.nodes
-        )
-        return cluster if nodes == cluster.nodes else msgspec.structs.replace(cluster, nodes=nodes)
-
-    return change
 
 
 def _admits(cluster: Cluster, client: str) -> bool:
