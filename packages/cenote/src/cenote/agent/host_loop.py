@@ -13,7 +13,7 @@ import msgspec
 
 from cenote.agent.log_shipping import LogShipping
 from cenote.agent.node_loop import NodeLoop
-from cenote.agent.template_stock import keep_stock
+from cenote.agent.spare_templates import keep_stock
 from cenote.engine.plan.context import HostContext
 from cenote.errors import Unavailable
 from cenote.host import processes, system
