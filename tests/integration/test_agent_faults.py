@@ -98,7 +98,7 @@ def test_a_server_that_filled_its_disk_says_so_and_is_back_once_there_is_room(ag
             fill(disk)
             with pytest.raises(psycopg.OperationalError):
                 await ask(cluster, FILL_LOG, pool=None)
-            status = await at.reason(cluster, "its disk is full")
+            status = await at.reason(cluster, "the disk is full")
             assert status.failing
             assert status.reason.startswith("PostgreSQL does not start")
             resized(disk, 400)

@@ -251,7 +251,7 @@ def test_a_configuration_that_the_server_would_not_start_with_leaves_it_running(
         before = processes.find(place.wanted(cluster).server)
         settings: dict[str, Value] = {"max_files_per_process": 1, "max_wal_senders": 30}
         wrong = replace(cluster, configuration=Configuration(postgresql=settings))
-        with pytest.raises(CenoteError, match=r"would not start again: .*max_files_per_process"):
+        with pytest.raises(CenoteError, match=r"would not restart: .*max_files_per_process"):
             await place.converge(wrong)
         assert processes.find(place.wanted(cluster).server) == before
         await place.converge(cluster)

@@ -96,7 +96,7 @@ def test_a_removal_takes_a_file_a_folder_a_link_and_nothing(tmp_path: Path) -> N
     link.symlink_to(kept)
     for path in (file, folder, link, tmp_path / "missing"):
         files.remove(path)
-        assert not files.remains(path)
+        assert not files.needs_removal(path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["kept"]
     assert (kept / "inside").read_text() == "kept"
 
@@ -105,9 +105,9 @@ def test_a_log_that_has_grown_is_moved_aside_under_the_feet_of_its_writer(tmp_pa
     path = tmp_path / "server.log"
     with path.open("ab", buffering=0) as log:
         log.write(b"old\n" * 100)
-        files.keep_short(path, 1000)
+        files.copytruncate(path, 1000)
         assert path.read_bytes() == b"old\n" * 100
-        files.keep_short(path, 100)
+        files.copytruncate(path, 100)
         log.write(b"new\n")
     assert path.read_bytes() == b"new\n"
     assert path.with_name("server.log.1").read_bytes() == b"old\n" * 100
@@ -138,7 +138,7 @@ def test_no_link_leads_us_out_of_a_folder(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Not a directory"):
         files.make_directory(inside / "folder", 0o700, owner)
     with pytest.raises(OSError, match="symbolic link"):
-        files.keep_short(inside / "log", 1)
+        files.copytruncate(inside / "log", 1)
     assert files.tail(inside / "log") == ""
     program = Program(
         name="none",
@@ -154,7 +154,7 @@ def test_no_link_leads_us_out_of_a_folder(tmp_path: Path) -> None:
     (inside / "log").unlink()
     (inside / "log").write_text("a line of ours\n")
     with pytest.raises(OSError, match="symbolic link"):
-        files.keep_short(inside / "log", 1)
+        files.copytruncate(inside / "log", 1)
     if os.geteuid() == 0:
         with pytest.raises(OSError, match="belongs to another user"):
             files.write(inside / "folder" / "new", b"x", 0o600, owner)

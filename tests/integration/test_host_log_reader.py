@@ -35,7 +35,7 @@ def say(path: Path, *texts: str) -> None:
 
 
 def read(reader: LogReader) -> Batch:
-    return asyncio.run(reader.more())
+    return asyncio.run(reader.read())
 
 
 def texts(batch: Batch) -> list[str]:
@@ -45,14 +45,14 @@ def texts(batch: Batch) -> list[str]:
 def test_each_message_is_read_once_in_its_order(path: Path) -> None:
     reader = LogReader(path, LogSource.POSTGRES, LogPosition())
     assert read(reader) == Batch((), LogPosition())
-    say(path, "one", "two\n\tand more")
-    assert texts(read(reader)) == ["one", "two\n\tand more"]
+    say(path, "one", "two\n\tand read")
+    assert texts(read(reader)) == ["one", "two\n\tand read"]
     assert texts(read(reader)) == []
     say(path, "three")
     batch = read(reader)
     assert texts(batch) == ["three"]
-    assert batch.place == log_files.end(path)
-    assert texts(read(LogReader(path, LogSource.POSTGRES, batch.place))) == []
+    assert batch.position == log_files.end(path)
+    assert texts(read(LogReader(path, LogSource.POSTGRES, batch.position))) == []
 
 
 def test_a_message_that_may_go_on_waits_until_the_log_is_quiet(
@@ -63,14 +63,14 @@ def test_a_message_that_may_go_on_waits_until_the_log_is_quiet(
     say(path, "whole", "begun")
     assert texts(read(reader)) == ["whole"]
     with path.open("a") as log:
-        log.write("\tand more\n")
+        log.write("\tand read\n")
     assert texts(read(reader)) == []
     monkeypatch.setattr(log_reader, "QUIET", 0)
-    assert texts(read(reader)) == ["begun\n\tand more"]
+    assert texts(read(reader)) == ["begun\n\tand read"]
 
 
 def test_a_message_larger_than_a_piece_is_one_message(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_reader, "PIECE", 4096)
+    monkeypatch.setattr(log_reader, "CHUNK", 4096)
     reader = LogReader(path, LogSource.POSTGRES, LogPosition())
     say(path, "x" * 30_000, "after")
     assert [len(text) for text in texts(read(reader)) + texts(read(reader))] == [30_000, 5]
@@ -79,7 +79,7 @@ def test_a_message_larger_than_a_piece_is_one_message(path: Path, monkeypatch: p
 def test_a_line_without_end_does_not_hold_up_what_comes_after_it(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_reader, "PIECE", 1024)
+    monkeypatch.setattr(log_reader, "CHUNK", 1024)
     monkeypatch.setattr(log_reader, "LARGEST", 8192)
     reader = LogReader(path, LogSource.POSTGRES, LogPosition())
     say(path, "x" * 40_000, "after")
@@ -98,7 +98,9 @@ def test_what_was_cut_out_before_it_was_read_is_counted(path: Path) -> None:
     log_files.shorten(path, change.keep_from, change.kept)
     batch = read(LogReader(path, LogSource.POSTGRES, LogPosition(file=path.stat().st_ino, at=0)))
     assert batch.messages[0].start == batch.lost > log_space.STEP
-    assert batch.words == f"{batch.lost} bytes of the log of postgres were dropped before they could be sent"
+    assert (
+        batch.problem == f"{batch.lost} bytes of the log of postgres were dropped before they could be sent"
+    )
     assert texts(batch)[0][:6].isdigit()
 
 
@@ -114,8 +116,8 @@ def test_a_log_that_was_emptied_or_replaced_is_read_from_its_beginning(path: Pat
     say(path, "new")
     batch = read(reader)
     assert texts(batch) == ["new"]
-    assert batch.words == "the log of postgres was replaced or emptied by somebody"
-    assert read(reader).words == ""
+    assert batch.problem == "the log of postgres was replaced or truncated"
+    assert read(reader).problem == ""
 
 
 def test_a_line_without_a_time_has_that_of_the_one_before_it(path: Path) -> None:

@@ -99,12 +99,12 @@ def test_a_name_is_looked_up_once_and_the_address_that_was_judged_is_connected_t
 
     async def scenario(port: int, seen: list[str]) -> None:
         monkeypatch.setattr(type(asyncio.get_running_loop()), "getaddrinfo", changing)
-        guard = OutboundPolicy(LOOPBACK)
-        (await guard.connect("rebinding.example.com", port)).close()
+        policy = OutboundPolicy(LOOPBACK)
+        (await policy.connect("rebinding.example.com", port)).close()
         while not seen:
             await asyncio.sleep(0.01)
-        with pytest.raises(Unreachable, match=r"leads to 127\.0\.0\.2, a loopback address"):
-            await guard.connect("rebinding.example.com", port)
+        with pytest.raises(Unreachable, match=r"resolves to 127\.0\.0\.2, a loopback address"):
+            await policy.connect("rebinding.example.com", port)
 
     assert listening(scenario) == ["127.0.0.1"]
     assert asked == ["rebinding.example.com"] * 2
@@ -117,7 +117,7 @@ def test_of_several_addresses_only_those_that_may_be_are_tried(monkeypatch: pyte
 
     async def scenario(port: int, _: list[str]) -> None:
         monkeypatch.setattr(type(asyncio.get_running_loop()), "getaddrinfo", several)
-        assert await OutboundPolicy(LOOPBACK).places("several.example.com", port) == [
+        assert await OutboundPolicy(LOOPBACK).permitted_addresses("several.example.com", port) == [
             (socket.AF_INET, ("127.0.0.1", port))
         ]
 
@@ -126,16 +126,16 @@ def test_of_several_addresses_only_those_that_may_be_are_tried(monkeypatch: pyte
 
 def test_a_peer_that_is_not_there_is_told_of_in_words() -> None:
     async def scenario() -> None:
-        guard = OutboundPolicy(LOOPBACK)
+        policy = OutboundPolicy(LOOPBACK)
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             port = taken.getsockname()[1]
             with pytest.raises(
                 Unreachable, match=f"cannot connect to localhost port {port}: connection refused"
             ):
-                await guard.connect("localhost", port)
+                await policy.connect("localhost", port)
         with pytest.raises(Unreachable, match=r"the address of no-such-host\.invalid"):
-            await guard.connect("no-such-host.invalid", 514)
+            await policy.connect("no-such-host.invalid", 514)
 
     asyncio.run(scenario())
 
@@ -156,18 +156,18 @@ def test_a_name_that_is_looked_up_for_long_keeps_its_turn_after_nobody_waits(
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
     async def scenario() -> None:
-        guard = OutboundPolicy(LOOPBACK)
+        policy = OutboundPolicy(LOOPBACK)
 
-        async def places(host: str) -> None:
-            with pytest.raises(Unreachable, match=f"nobody tells the address of {host}"):
-                await guard.places(host, 514)
+        async def permitted_addresses(host: str) -> None:
+            with pytest.raises(Unreachable, match=f"looking up the address of {host} timed out"):
+                await policy.permitted_addresses(host, 514)
 
         monkeypatch.setattr(socket, "getaddrinfo", slow)
         try:
-            await places("slow-1")
-            await places("slow-2")
+            await permitted_addresses("slow-1")
+            await permitted_addresses("slow-2")
             monkeypatch.setattr(outbound, "LOOK_UP_SECONDS", 60)
-            quick = asyncio.create_task(guard.places("quick", 514))
+            quick = asyncio.create_task(policy.permitted_addresses("quick", 514))
             await asyncio.sleep(0.1)
             assert asked == ["slow-1", "slow-2"]
         finally:
@@ -180,7 +180,7 @@ def test_a_name_that_is_looked_up_for_long_keeps_its_turn_after_nobody_waits(
 @pytest.mark.parametrize(
     ("reason", "words"),
     [
-        ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "give it as 'cert' and 'key'"),
+        ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "set 'cert' and 'key'"),
         ("TLSV1_ALERT_UNKNOWN_CA", "does not accept our client certificate"),
         ("WRONG_VERSION_NUMBER", "does not speak TLS on this port"),
         ("SOMETHING_ELSE", "TLS failed"),

@@ -19,10 +19,10 @@ from tests.support.lab import lab
 def test_what_an_interrupted_removal_left_is_seen_and_removed(tmp_path: Path) -> None:
     folder = tmp_path / "cluster"
     (tmp_path / ".removing-cluster" / "pg").mkdir(parents=True)
-    assert files.remains(folder)
+    assert files.needs_removal(folder)
     files.remove(folder)
     assert list(tmp_path.iterdir()) == []
-    assert not files.remains(folder)
+    assert not files.needs_removal(folder)
 
 
 def test_a_folder_goes_with_what_an_earlier_removal_of_its_name_left(tmp_path: Path) -> None:

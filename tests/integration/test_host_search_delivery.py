@@ -60,7 +60,7 @@ def test_an_answer_without_end_in_small_pieces_is_not_read_to_its_end() -> None:
         server = await asyncio.start_server(endless, "127.0.0.1", 0)
         peer = peer_of(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         try:
-            with pytest.raises(DeliveryError, match="answers without end"):
+            with pytest.raises(DeliveryError, match="sends an answer that is too large"):
                 await peer.deliver(MESSAGES)
         finally:
             await peer.close()

@@ -122,17 +122,17 @@ def test_a_version_that_is_not_there_is_refused_with_what_mends_it(labs: Share) 
 
 def test_a_spare_is_taken_by_a_rename_and_made_again(labs: Share) -> None:
     async def scenario(lab: Lab) -> None:
-        source = await lab.executor.stock(lab.version)
+        source = await lab.executor.prepare_template(lab.version)
         spare = source.with_name(f"{source.name}.spare")
         inode = spare.stat().st_ino
-        await lab.executor.stock(lab.version)
+        await lab.executor.prepare_template(lab.version)
         assert spare.stat().st_ino == inode
         data = await new_copy(lab, "taken")
         assert data.stat().st_ino == inode
         assert not spare.exists()
         assert system_identifier.read(data) != system_identifier.read(source)
         assert (await new_copy(lab, "copied")).stat().st_ino != inode
-        await lab.executor.stock(lab.version)
+        await lab.executor.prepare_template(lab.version)
         assert spare.exists()
 
     labs(scenario)
@@ -140,11 +140,11 @@ def test_a_spare_is_taken_by_a_rename_and_made_again(labs: Share) -> None:
 
 def test_tidying_keeps_the_templates_that_are_used_and_their_spares(labs: Share) -> None:
     async def scenario(lab: Lab) -> None:
-        source = await lab.executor.stock(lab.version)
+        source = await lab.executor.prepare_template(lab.version)
         (lab.layout.templates / "outdated" / "base").mkdir(parents=True)
         (lab.layout.templates / ".draft-half" / "data").mkdir(parents=True)
         (lab.layout.templates / "a file").write_text("x")
-        await lab.executor.tidy([source])
+        await lab.executor.remove_outdated_templates([source])
         left = {path.name for path in lab.layout.templates.iterdir()}
         assert left == {source.name, f"{source.name}.spare"}
 
@@ -202,7 +202,7 @@ def test_a_template_that_cannot_be_made_says_why_and_leaves_nothing(labs: Share)
         failing.chmod(0o755)
         elsewhere = lab.folder / "other-templates"
         with pytest.raises(CenoteError, match="the moon is in the wrong place"):
-            templates.template(elsewhere, binaries, lab.account)
+            templates.find_or_create(elsewhere, binaries, lab.account)
         assert list(elsewhere.iterdir()) == []
 
     labs(scenario)
@@ -212,5 +212,5 @@ def test_a_template_that_cannot_be_made_says_why_and_leaves_nothing(labs: Share)
 def test_a_program_that_is_broken_for_the_moment_is_an_error_in_words(tmp_path: Path, program: str) -> None:
     (tmp_path / "postgres").write_text(f"#!/bin/sh\n{program}\n")
     (tmp_path / "postgres").chmod(0o755)
-    with pytest.raises(CenoteError, match="PostgreSQL does not say its version"):
-        templates.template(tmp_path / "templates", tmp_path, Account("nobody"))
+    with pytest.raises(CenoteError, match="cannot get the version of PostgreSQL"):
+        templates.find_or_create(tmp_path / "templates", tmp_path, Account("nobody"))

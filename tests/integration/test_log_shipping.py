@@ -69,7 +69,7 @@ def cut(log: Path, length: int) -> None:
 def test_what_was_not_sure_yet_when_something_was_lost_is_not_taken_for_delivered(
     apis: Apis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(SyslogDestination, "held", 3600)  # nothing is sure
+    monkeypatch.setattr(SyslogDestination, "confirmation_delay", 3600)  # nothing is sure
 
     async def scenario(api: Api) -> None:
         stored = api.store.cluster(UUID((await api.add_cluster()).rpartition("/")[2]))
@@ -91,8 +91,8 @@ def test_what_was_not_sure_yet_when_something_was_lost_is_not_taken_for_delivere
         paths.sink(sink.id).write_bytes(
             positions.written(Positions(places={LogSource.POSTGRES: LogPosition()}))
         )
-        guard = OutboundPolicy(LOOPBACK)
-        task = SinkTask(api.store, executor, api.sealer, guard, stored.value, sink, None)
+        policy = OutboundPolicy(LOOPBACK)
+        task = SinkTask(api.store, executor, api.sealer, policy, stored.value, sink, None)
         try:
             say(log, *("x" * 100 for _ in range(50)))
             await until(lambda: peer.got.count(b"x" * 100) == 50)

@@ -143,12 +143,10 @@ def test_a_message_that_is_not_taken_is_told_of_and_holds_up_no_other(
         lambda: [
             entry["what"]
             for entry in client.request("GET", "/v2/cenote/audit")["entries"]
-            if "not taken" in entry["what"]
+            if "rejected" in entry["what"]
         ],
     )
-    assert (
-        "log sink 'search': 1 messages of the log of postgres were not taken: mapper_parsing_exc" in said[0]
-    )
+    assert "log sink 'search': 1 messages of the log of postgres were rejected: mapper_parsing_exc" in said[0]
 
 
 def test_an_error_that_is_no_messages_fault_loses_none(sink: Sink, peer: Search) -> None:
@@ -216,10 +214,10 @@ def test_a_password_and_a_ca_of_ones_own_open_the_peer(
         url = f"https://logger:{PASSWORD}@localhost:{peer.port}"
         with Sink(client, cluster, running, url) as wrong:
             wrong.say("sealed")
-            wrong.fails("give the certificate of its CA as 'ca'")
+            wrong.fails("set 'ca' to the certificate of its CA")
             config: Any = {"url": url.replace(PASSWORD, "wrong"), "index_prefix": "logs", "ca": AUTHORITY[0]}
             client.databases.update_logsink(cluster["id"], wrong.id, {"config": config})
-            wrong.fails("look at the user and password")
+            wrong.fails("check the user and password")
             config["url"] = url
             client.databases.update_logsink(cluster["id"], wrong.id, {"config": config})
             arrived(peer, "sealed")

@@ -155,9 +155,9 @@ def test_a_peer_that_cannot_be_trusted_gets_nothing_and_it_says_why(
         no_certificate = sink(server, tls=True, ca=AUTHORITY[0])
         not_tls = sink(plain, tls=True, ca=AUTHORITY[0])
         log.say("secret")
-        assert "give the certificate of its CA as 'ca'" in failing(client, cluster, wrong_ca, "trusted here")
+        assert "set 'ca' to the certificate of its CA" in failing(client, cluster, wrong_ca, "trusted CA")
         assert "'cert' and 'key'" in failing(client, cluster, no_certificate, "client certificate")
-        failing(client, cluster, not_tls, "does not answer the TLS handshake")
+        failing(client, cluster, not_tls, "no answer to the TLS handshake")
         assert server.raw() == []
         # And with the right words it is mended, and nothing is lost.
         certificate, key = client_certificate(AUTHORITY)

@@ -34,7 +34,7 @@ def test_clients_that_take_every_file_descriptor_do_not_end_the_service() -> Non
             connection.settimeout(0.2)
             with contextlib.suppress(OSError):
                 connection.connect(("127.0.0.1", running.api_port))
-            return "cannot look which ports are in use" in running.log()
+            return "cannot read which ports are in use" in running.log()
 
         wait_until("the service is short of descriptors", 60, is_short)
         stack.close()
@@ -72,15 +72,15 @@ def shown(context: ssl.SSLContext) -> bytes | None:
 
 def test_a_certificate_that_is_half_replaced_leaves_the_old_one_in_use(tmp_path: Path) -> None:
     settings = own_pair(tmp_path)
-    context = bootstrap.certify(Layout(tmp_path), settings)
+    context = bootstrap.make_tls_context(Layout(tmp_path), settings)
     before, key = shown(context), (tmp_path / "api.key").read_bytes()
     own_pair(tmp_path)
     (tmp_path / "api.key").write_bytes(key)
     with pytest.raises(Misconfigured, match="cannot be used"):
-        bootstrap.renew(Layout(tmp_path), settings, context)
+        bootstrap.renew_certificate(Layout(tmp_path), settings, context)
     assert shown(context) == before
     own_pair(tmp_path)
-    bootstrap.renew(Layout(tmp_path), settings, context)
+    bootstrap.renew_certificate(Layout(tmp_path), settings, context)
     assert shown(context) not in (None, before)
 
 
@@ -89,16 +89,14 @@ def test_a_certificate_that_cannot_be_renewed_does_not_end_the_service(
 ) -> None:
     monkeypatch.setattr(all_in_one, "RENEW_EVERY", 0.01)
     settings = own_pair(tmp_path)
-    context = bootstrap.certify(Layout(tmp_path), settings)
+    context = bootstrap.make_tls_context(Layout(tmp_path), settings)
     before = shown(context)
     (tmp_path / "api.key").unlink()
 
     async def scenario() -> None:
         with caplog.at_level(logging.ERROR):
             renewing = asyncio.create_task(all_in_one._renew(Layout(tmp_path), settings, context))
-            await wait_until_async(
-                "it is told", 30, lambda: "goes on with the certificate that it has" in caplog.text
-            )
+            await wait_until_async("it is told", 30, lambda: "keeps its current certificate" in caplog.text)
             own_pair(tmp_path)
             await wait_until_async("the new one is shown", 30, lambda: shown(context) != before)
             renewing.cancel()

@@ -1,6 +1,6 @@
-"""The loops of one host: one for each of its nodes, and what they all need.
+"""The agent of a host: a ``node_loop`` for each of its nodes, and what they share.
 
-A change of a record wakes the loop of its node (``node_loop``).
+A change of a cluster's record wakes the loop of its node.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 from cenote.agent.log_shipping import LogShipping
 from cenote.agent.node_loop import NodeLoop
-from cenote.agent.spare_templates import keep_stock
+from cenote.agent.spare_templates import maintain_spares
 from cenote.engine.plan.context import HostContext
 from cenote.errors import Unavailable
 from cenote.host import processes, system
@@ -30,7 +30,7 @@ AT_ONCE = 4  # templates that are copied at the same time
 
 
 class HostLoop:
-    """Runs the nodes of one host, and announces that it is there."""
+    """Runs the nodes of one host, and announces the host in the store."""
 
     def __init__(
         self,
@@ -38,35 +38,35 @@ class HostLoop:
         executor: Executor,
         context: HostContext,
         host: Host,
-        shipping: LogShipping | None = None,
+        log_shipping: LogShipping | None = None,
     ) -> None:
         self._store, self._executor, self._context, self._host = store, executor, context, host
         self.passes = Passes()
-        self.announced = asyncio.Event()  # set once this process has written the host's record
-        self._shipping = shipping
-        self._tasks: dict[UUID, NodeLoop] = {}
+        self.announced = asyncio.Event()  # set once this process has written the host\'s record
+        self._log_shipping = log_shipping
+        self._node_loops: dict[UUID, NodeLoop] = {}
         self._copying = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> None:
-        """Work until cancelled.  The servers go on when this ends."""
+        """Run until cancelled; the servers keep running afterwards."""
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._announce(), name="announcing this host")
-                group.create_task(keep_stock(self._executor, self._host.versions), name="templates")
+                group.create_task(maintain_spares(self._executor, self._host.versions), name="templates")
                 group.create_task(self._follow(), name="following the records")
                 group.create_task(self._reap(), name="reaping")
         finally:
-            if self._shipping is not None:
-                await self._shipping.stop()
-            await asyncio.gather(*(task.stop() for task in self._tasks.values()))
+            if self._log_shipping is not None:
+                await self._log_shipping.stop()
+            await asyncio.gather(*(node_loop.stop() for node_loop in self._node_loops.values()))
 
     async def _follow(self) -> None:
         with self._store.changes() as changes:
             async for cluster_id in changes:
-                self._wake(cluster_id)
+                self._wake_node(cluster_id)
 
     async def _reap(self) -> None:
-        """Collect what has ended; uvloop keeps the signal that would tell of it for itself."""
+        """Reap by polling, since uvloop takes SIGCHLD for itself."""
         while True:
             await asyncio.sleep(REAP_EVERY)
             processes.reap()
@@ -77,9 +77,9 @@ class HostLoop:
                 await self._store.announce_host(self._host_now())
                 self.announced.set()
             except Unavailable:
-                pass  # what was announced stays as long as its lease is kept
-            except OSError as error:  # such as no file descriptor being left
-                log.warning("cannot look which ports are in use: %s", error)
+                pass  # the announcement lasts as long as its lease
+            except OSError as error:  # such as EMFILE, no descriptor left
+                log.warning("cannot read which ports are in use: %s", error)
             await asyncio.sleep(ANNOUNCE_EVERY)
 
     def _host_now(self) -> Host:
@@ -91,20 +91,20 @@ class HostLoop:
         ]
         return msgspec.structs.replace(self._host, busy_ports=tuple(busy))
 
-    def _wake(self, cluster_id: UUID) -> None:
+    def _wake_node(self, cluster_id: UUID) -> None:
         stored = self._store.cluster(cluster_id)
-        if self._shipping is not None:
-            self._shipping.wake(cluster_id)
-        task = self._tasks.get(cluster_id)
+        if self._log_shipping is not None:
+            self._log_shipping.wake(cluster_id)
+        node_loop = self._node_loops.get(cluster_id)
         if stored is None:
-            if task is not None and task.finished:
-                del self._tasks[cluster_id]
+            if node_loop is not None and node_loop.finished:
+                del self._node_loops[cluster_id]
             return
         node = next((node for node in stored.value.nodes if node.host == self._host.name), None)
         if node is None:
             return
-        if task is None or task.finished:
-            task = self._tasks[cluster_id] = NodeLoop(
+        if node_loop is None or node_loop.finished:
+            node_loop = self._node_loops[cluster_id] = NodeLoop(
                 self._store, self._executor, self._context, cluster_id, node.name, self._copying, self.passes
             )
-        task.wake.set()
+        node_loop.wake.set()

@@ -1,8 +1,8 @@
-"""Sends the logs of a host's clusters to their sinks: a task for each sink, which no other one waits for.
+"""Sends the logs of a host's clusters to their sinks, with an independent task for each sink.
 
-A sink reads on from the place that it has kept, and keeps a further one only for what has been delivered: so
-whatever ends, the service or the peer, nothing is lost and the last lines may come twice.  What is wrong with
-a sink goes into its state and our own log, never into a log that is sent.
+A sink resumes from its saved position, which advances only past delivered messages, so delivery is at least
+once, whether the service or the destination fails.  Problems of a sink go into its state and our own log,
+never into a log that is sent.
 """
 
 from __future__ import annotations
@@ -43,28 +43,28 @@ TIDY_EVERY = 3600.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
-class _Sent:
-    """What was sent of a log up to a place, or was lost before it, and when."""
+class _Unconfirmed:
+    """Messages up to a position of a log that were sent or lost, and when; not yet confirmed."""
 
     source: LogSource
-    place: LogPosition
+    position: LogPosition
     at: float
     refused: int = 0
     lost: int = 0
 
 
 class LogShipping:
-    """The sinks of all clusters of a host."""
+    """The log sinks of all clusters of a host."""
 
-    def __init__(self, store: Store, executor: Executor, sealer: Sealer, guard: OutboundPolicy) -> None:
-        self._store, self._executor, self._sealer, self._guard = store, executor, sealer, guard
+    def __init__(self, store: Store, executor: Executor, sealer: Sealer, policy: OutboundPolicy) -> None:
+        self._store, self._executor, self._sealer, self._policy = store, executor, sealer, policy
         self._tasks: dict[UUID, dict[UUID, SinkTask]] = {}
 
     def wake(self, cluster_id: UUID) -> None:
-        """Have the sinks that a cluster has now, and no others."""
+        """Start, restart and stop tasks to match the sinks in the cluster's record."""
         stored = self._store.cluster(cluster_id)
-        living = stored is not None and stored.value.deleted_at is None
-        wanted = {sink.id: sink for sink in stored.value.sinks} if stored is not None and living else {}
+        exists = stored is not None and stored.value.deleted_at is None
+        wanted = {sink.id: sink for sink in stored.value.sinks} if stored is not None and exists else {}
         tasks = self._tasks.setdefault(cluster_id, {})
         for id, task in list(tasks.items()):
             if id in wanted and self._same(task.sink, wanted[id]):
@@ -74,10 +74,10 @@ class LogShipping:
                 if id not in wanted:
                     del tasks[id]
         for id, sink in wanted.items():
-            before = tasks.get(id)
-            if stored is not None and (before is None or before.sink != sink):
+            previous = tasks.get(id)
+            if stored is not None and (previous is None or previous.sink != sink):
                 tasks[id] = SinkTask(
-                    self._store, self._executor, self._sealer, self._guard, stored.value, sink, before
+                    self._store, self._executor, self._sealer, self._policy, stored.value, sink, previous
                 )
         if not tasks:
             del self._tasks[cluster_id]
@@ -102,30 +102,30 @@ class LogShipping:
 
 
 class SinkTask:
-    """One sink's share of the work."""
+    """Delivers the logs of a cluster to one sink."""
 
     def __init__(
         self,
         store: Store,
         executor: Executor,
         sealer: Sealer,
-        guard: OutboundPolicy,
+        policy: OutboundPolicy,
         cluster: Cluster,
         sink: LogSink,
-        before: SinkTask | None,
+        previous: SinkTask | None,
     ) -> None:
         self.sink = sink
-        self._store, self._executor, self._sealer, self._guard = store, executor, sealer, guard
+        self._store, self._executor, self._sealer, self._policy = store, executor, sealer, policy
         self._cluster = cluster
         self._paths = executor.layout.node(cluster.id)
         self._positions = positions.Positions(places={})
-        self._sent: deque[_Sent] = deque()
-        self._state, self._reason, self._remark = "starting", "", ""
+        self._unconfirmed: deque[_Unconfirmed] = deque()
+        self._state, self._reason, self._warning = "starting", "", ""
         self._delivered_at: datetime | None = None
         self._retry = RETRY_FIRST
-        self._untold: list[str] = []
-        self._tell_at = self._tidy_at = 0.0
-        self._task = asyncio.create_task(self._run(before), name=f"log sink {sink.id}")
+        self._unreported_losses: list[str] = []
+        self._next_loss_event_at = self._next_drop_at = 0.0
+        self._task = asyncio.create_task(self._run(previous), name=f"log sink {sink.id}")
 
     def end(self) -> None:
         self._task.cancel()
@@ -137,7 +137,7 @@ class SinkTask:
     def numbers(self) -> SinkNumbers:
         return SinkNumbers(
             state=self._state,
-            reason=self._reason or self._remark,
+            reason=self._reason or self._warning,
             delivered_at=self._delivered_at,
             lag_bytes=sum(self._lag(source) for source in LogSource),
             lost_bytes=self._positions.lost_bytes,
@@ -149,135 +149,137 @@ class SinkTask:
             end = log_files.end(self._paths.log(source))
         except OSError:
             return 0
-        place = self._positions.at(source)
-        return max(0, end.at - (place.at if place.file == end.file else 0))
+        position = self._positions.at(source)
+        return max(0, end.at - (position.at if position.file == end.file else 0))
 
-    async def _run(self, before: SinkTask | None) -> None:
-        if before is not None:
-            await before.ended()  # or two would write how far the sink has got
+    async def _run(self, previous: SinkTask | None) -> None:
+        if previous is not None:
+            await previous.ended()  # or two tasks would write the position
         while True:
             try:
                 await self._ship()
             except (CenoteError, OSError) as error:
-                self._failed(
+                self._fail(
                     error.message if isinstance(error, CenoteError) else error.strerror or "input failed"
                 )
             except Exception:
                 log.exception("cluster %s: a defect in Cenote", self._cluster.name)
-                self._failed("an unexpected error; see Cenote's log")
+                self._fail("an unexpected error; see Cenote's log")
             await asyncio.sleep(self._retry * random.uniform(0.5, 1))  # noqa: S311 - not all at once
             self._retry = min(self._retry * 2, RETRY_MOST)
 
     async def _ship(self) -> None:
-        """Send what there is and what comes, until something is wrong with that."""
-        await self._begin()
+        """Send messages as they are written, until an error."""
+        await self._read_start_positions()
         readers = {
             source: LogReader(self._paths.log(source), source, self._positions.at(source))
             for source in LogSource
         }
-        self._sent.clear()
-        peer = self._peer()
+        self._unconfirmed.clear()
+        destination = self._destination()
         try:
             while True:
-                sent = [await self._ship_from(readers[source], source, peer) for source in LogSource]
-                self._confirm(peer)
-                await self._tell()
-                await self._tidy(peer)
+                sent = [await self._ship_from(readers[source], source, destination) for source in LogSource]
+                self._confirm(destination)
+                await self._write_loss_event()
+                await self._drop_expired(destination)
                 if not any(sent):
                     await asyncio.sleep(LOOK_EVERY)
         finally:
-            await peer.close()
+            await destination.close()
 
-    async def _begin(self) -> None:
-        """Wait for the place to begin from, which the node's pass writes (``engine/sinks.py``)."""
+    async def _read_start_positions(self) -> None:
+        """Wait for the start positions, which a node pass writes (``engine/plan/log_positions.py``)."""
         path = self._paths.sink(self.sink.id)
         while (content := files.read(path)) is None:
             await asyncio.sleep(LOOK_EVERY)
         self._positions = positions.read(content)
 
-    def _peer(self) -> Destination:
+    def _destination(self) -> Destination:
         config = sinks.read(self.sink.type, self._sealer.open(self.sink.sealed_config))
         if isinstance(config, SyslogConfig):
-            return SyslogDestination(self._guard, config, self._cluster.name)
-        return SearchDestination(self._guard, config, self._cluster.id, self._cluster.name)
+            return SyslogDestination(self._policy, config, self._cluster.name)
+        return SearchDestination(self._policy, config, self._cluster.id, self._cluster.name)
 
-    async def _ship_from(self, reader: LogReader, source: LogSource, peer: Destination) -> bool:
-        """Send a batch of one log; return whether there was any."""
-        batch, loop = await reader.more(), asyncio.get_running_loop()
-        if batch.words:
-            self._note(batch.words)
-            begin = batch.messages[0].start if batch.messages else batch.place.at
-            place = LogPosition(file=batch.place.file, at=begin)
-            if any(sent.source == source for sent in self._sent):
-                # What was sent before the loss is not sure yet, so no place after it may be kept.
-                self._sent.append(_Sent(source, place, loop.time(), lost=batch.lost))
+    async def _ship_from(self, reader: LogReader, source: LogSource, destination: Destination) -> bool:
+        """Send a batch of one log; return whether there was one."""
+        batch, loop = await reader.read(), asyncio.get_running_loop()
+        if batch.problem:
+            self._warn(batch.problem)
+            begin = batch.messages[0].start if batch.messages else batch.position.at
+            position = LogPosition(file=batch.position.file, at=begin)
+            if any(sent.source == source for sent in self._unconfirmed):
+                # Messages before the loss are not confirmed yet, so no later position may be saved.
+                self._unconfirmed.append(_Unconfirmed(source, position, loop.time(), lost=batch.lost))
             else:
-                self._keep(source, place, lost=batch.lost)
+                self._save_position(source, position, lost=batch.lost)
         if not batch.messages:
             return False
-        self._check(peer)
-        refused, why = await peer.deliver(batch.messages)
+        self._check_connection(destination)
+        refused, why = await destination.deliver(batch.messages)
         if refused:
-            self._note(f"{refused} messages of the log of {source} were not taken: {why}")
-        self._sent.append(_Sent(source, batch.place, loop.time(), refused))
+            self._warn(f"{refused} messages of the log of {source} were rejected: {why}")
+        self._unconfirmed.append(_Unconfirmed(source, batch.position, loop.time(), refused))
         return True
 
-    def _confirm(self, peer: Destination) -> None:
-        """Keep how far the sink has got, as far as that is sure."""
-        self._check(peer)
-        sure = asyncio.get_running_loop().time() - peer.held
-        while self._sent and self._sent[0].at <= sure:
-            sent = self._sent.popleft()
-            self._keep(sent.source, sent.place, lost=sent.lost, refused=sent.refused)
+    def _confirm(self, destination: Destination) -> None:
+        """Save the position of the messages that count as delivered by now."""
+        self._check_connection(destination)
+        confirmed_before = asyncio.get_running_loop().time() - destination.confirmation_delay
+        while self._unconfirmed and self._unconfirmed[0].at <= confirmed_before:
+            sent = self._unconfirmed.popleft()
+            self._save_position(sent.source, sent.position, lost=sent.lost, refused=sent.refused)
             self._state, self._reason, self._retry = "delivering", "", RETRY_FIRST
             self._delivered_at = datetime.now(UTC)
 
-    def _check(self, peer: Destination) -> None:
-        """Raise Unreachable where what is not sure yet has gone down with its connection."""
-        if self._sent and peer.broken:
-            raise Unreachable(peer.broken)
+    def _check_connection(self, destination: Destination) -> None:
+        """Raise Unreachable if the connection broke with unconfirmed messages."""
+        if self._unconfirmed and destination.broken:
+            raise Unreachable(destination.broken)
 
-    def _keep(self, source: LogSource, place: LogPosition, *, lost: int = 0, refused: int = 0) -> None:
+    def _save_position(
+        self, source: LogSource, position: LogPosition, *, lost: int = 0, refused: int = 0
+    ) -> None:
         known = self._positions
         self._positions = replace(
             known,
-            places={**known.places, source: place},
+            places={**known.places, source: position},
             lost_bytes=known.lost_bytes + lost,
             refused_messages=known.refused_messages + refused,
         )
         path, owner = self._paths.sink(self.sink.id), self._executor.account.owner
         files.write(path, positions.written(self._positions), 0o600, owner)
 
-    def _failed(self, reason: str) -> None:
+    def _fail(self, reason: str) -> None:
         if reason != self._reason:
             log.warning("cluster %s: log sink %r: %s", self._cluster.name, self.sink.name, reason)
         self._state, self._reason = "failing", reason
 
-    def _note(self, what: str) -> None:
+    def _warn(self, what: str) -> None:
         log.warning("cluster %s: log sink %r: %s", self._cluster.name, self.sink.name, what)
-        self._untold = [*self._untold[-9:], what]
+        self._unreported_losses = [*self._unreported_losses[-9:], what]
 
-    async def _tell(self) -> None:
-        """Write an event of what was lost, not more than one a minute."""
+    async def _write_loss_event(self) -> None:
+        """Write an event for losses, at most one a minute."""
         now = asyncio.get_running_loop().time()
-        if not self._untold or now < self._tell_at:
+        if not self._unreported_losses or now < self._next_loss_event_at:
             return
-        self._tell_at = now + TELL_EVERY
-        note = Note(what=f"log sink {self.sink.name!r}: {'; '.join(self._untold)}")
+        self._next_loss_event_at = now + TELL_EVERY
+        note = Note(what=f"log sink {self.sink.name!r}: {'; '.join(self._unreported_losses)}")
         try:
             await self._store.remember(self._cluster, note)
         except Unavailable:
-            return  # later, then
-        self._untold = []
+            return  # the next call tries again
+        self._unreported_losses = []
 
-    async def _tidy(self, peer: Destination) -> None:
+    async def _drop_expired(self, destination: Destination) -> None:
         now = asyncio.get_running_loop().time()
-        if now < self._tidy_at:
+        if now < self._next_drop_at:
             return
-        self._tidy_at = now + TIDY_EVERY
+        self._next_drop_at = now + TIDY_EVERY
         try:
-            await peer.tidy(datetime.now(UTC).date())
-            self._remark = ""
+            await destination.drop_expired(datetime.now(UTC).date())
+            self._warning = ""
         except CenoteError as error:
-            self._tidy_at = now + TELL_EVERY
-            self._remark = f"old indices are not dropped: {error.message}"
+            self._next_drop_at = now + TELL_EVERY
+            self._warning = f"old indices cannot be dropped: {error.message}"

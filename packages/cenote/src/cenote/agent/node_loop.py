@@ -1,7 +1,7 @@
 """The reconcile loop of one node: wake, pass, report.
 
-It wakes when the record changes, when a server process ends, and now and then to find drift: changes that
-somebody else made on the machine.  What is seen is reported; the plans alone decide.
+It wakes when the record changes, when a server process ends, and periodically to detect drift: changes made
+on the machine by others.  It reports what it observes; only the plans decide.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class NodeLoop:
         self,
         store: Store,
         executor: Executor,
-        host: HostContext,
+        host_context: HostContext,
         cluster_id: UUID,
         node_name: str,
         copying: asyncio.Semaphore,
         passes: Passes,
     ) -> None:
         self.wake = asyncio.Event()
-        self._store, self._host = store, host
+        self._store, self._host_context = store, host_context
         self._cluster_id, self._node_name, self._passes = cluster_id, node_name, passes
         self._pass = NodePass(executor, copying)
         self._watch = processes.ProcessWatch()
@@ -84,7 +84,7 @@ class NodeLoop:
                     result = PassResult.WAITING
                     if str(waiting) != waited_for:
                         poll, waited_for = POLL_FIRST, str(waiting)
-                    # Most waits are over before anybody could read of them, and a report costs a write.
+                    # Most waits are too short to be worth a report, which costs a write.
                     if poll >= WORTH_REPORTING:
                         await self._report(stored, str(waiting))
                     pause, poll = poll, min(poll * POLL_GROWTH, POLL_MOST)
@@ -105,7 +105,7 @@ class NodeLoop:
             self._watch.close()
 
     async def _converge(self, stored: Stored[Cluster]) -> bool:
-        """Make a pass, and report; return whether the next one should follow soon."""
+        """Make a pass and report; return whether the next one should follow soon."""
         context = self._context(stored)
         session = _session(context)
         try:
@@ -113,7 +113,7 @@ class NodeLoop:
         finally:
             all_run = self._watch_servers(context)
             await session.close()
-        if not all_run:  # one has ended since it was looked at
+        if not all_run:  # one has ended during the pass
             self.wake.set()
         await self._report_converged(stored, converged)
         await self._write_events(context.cluster)
@@ -125,11 +125,11 @@ class NodeLoop:
     async def _remove(self, stored: Stored[Cluster]) -> None:
         context = self._context(stored)
         await self._pass.remove(context, _session(context))
-        # One node only: with several hosts the last of them to be done would forget the record.
+        # There is only one node; with several, the last to be removed would have to delete the record.
         await self._store.forget_cluster(self._cluster_id)
 
     def _watch_servers(self, context: NodeContext) -> bool:
-        """Wake up when a server ends; return whether all of them run."""
+        """Wake when a server ends; return whether all are running."""
         found = [processes.find(program) for program in context.programs]
         for process in found:
             if process is not None:
@@ -139,23 +139,23 @@ class NodeLoop:
     def _context(self, stored: Stored[Cluster]) -> NodeContext:
         cluster = stored.value
         node = next(node for node in cluster.nodes if node.name == self._node_name)
-        return NodeContext(cluster, node, self._host)
+        return NodeContext(cluster, node, self._host_context)
 
     async def _write_events(self, cluster: Cluster) -> None:
-        """Write events of what was done, once it has led to something: not for each try of what fails."""
+        """Write the events of a successful pass; not for each attempt of one that fails."""
         notes = self._pass.notes
         for what, note in list(notes.items()):
             try:
                 await self._store.remember(cluster, note)
             except Unavailable as error:
-                log.warning("cluster %s: cannot note that it %s: %s", cluster.name, what, error)
+                log.warning("cluster %s: cannot write the event that it %s: %s", cluster.name, what, error)
                 return
             del notes[what]
 
     async def _report_converged(self, stored: Stored[Cluster], converged: Converged) -> None:
         cluster, use, refused = stored.value, converged.use, converged.refuses_writes
         if self._status().reached == 0:
-            self._pass.notes.clear()  # what a new cluster is made of is no event
+            self._pass.notes.clear()  # the steps of creating a cluster are not events
         await self._report(
             stored,
             "" if use is None else storage.in_words(use, cluster, refused=refused),
@@ -172,7 +172,7 @@ class NodeLoop:
     async def _report(
         self, stored: Stored[Cluster], reason: str, *, failing: bool = False, **seen: object
     ) -> None:
-        """Report what is seen; what is not known in this pass stays as it was."""
+        """Report the status; fields that this pass does not know keep their values."""
         status = msgspec.structs.replace(
             self._status(), reason=reason, failing=failing, at=datetime.now(UTC), **seen
         )

@@ -1,7 +1,7 @@
 """One pass over a node: look, plan and do, part by part.
 
-A pass leaves nothing behind that the next one needs: what it must remember between two passes is only which
-parts have just started a program, and which events are still to be written.
+Between passes only two things are remembered: which parts have just started a program, and which events are
+still to be written.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from cenote.rules.storage import Use
 
 log = logging.getLogger(__name__)
 
-TOO_FULL = 32  # MiB; PostgreSQL needs two segments of its write-ahead log to get anywhere
+DISK_FULL_MIB = 32  # PostgreSQL needs two WAL segments to start
 
 
 class Waiting(Exception):
-    """A plan has come to a point where only time helps."""
+    """A plan waits for something on the machine to finish; the message says for what."""
 
 
 @dataclass(frozen=True, slots=True)
 class Converged:
-    """A node on which nothing is left to do: what its server runs on, and how full its storage is.
+    """A converged node: the settings in force and the use of its storage.
 
-    ``outdated`` names the programs that were replaced since they were started.
+    ``outdated`` names the programs whose files were replaced since they were started.
     """
 
     settings: dict[str, str]
@@ -53,21 +53,19 @@ class NodePass:
     def __init__(self, executor: Executor, copying: Semaphore) -> None:
         self._executor, self._copying = executor, copying
         self._inspector = Inspector()
-        self._started: set[str] = (
-            set()
-        )  # parts that have started a program and not been seen to be done since
-        self.notes: dict[str, Note] = {}  # events of what was done, until they are written
+        self._started: set[str] = set()  # parts that started a program and have not completed since
+        self.notes: dict[str, Note] = {}  # events not yet written, by text
 
     async def run(self, context: NodeContext, session: Session) -> Converged:
-        """Do all that is needed.
+        """Carry out all changes that are needed.
 
-        Raises Waiting where only time helps, and CenoteError or OSError for what the machine refuses.
+        Raises Waiting when a plan has to wait, and CenoteError or OSError when a change fails.
         """
         failure: CenoteError | None = None
         for part in NODE_PARTS:
             try:
                 if part.is_on(context):
-                    await self._bring_about(part, context, session)
+                    await self._reconcile(part, context, session)
             except OSError as error:
                 if not part.optional:
                     raise
@@ -81,7 +79,7 @@ class NodePass:
         return await self._converged(context, session)
 
     async def plan(self, context: NodeContext, session: Session) -> list[Change]:
-        """Return what a pass would do, of every part, without doing any of it."""
+        """Return the changes that a pass would make, of all parts (a dry run)."""
         changes: list[Change] = []
         for part in NODE_PARTS:
             if part.is_on(context):
@@ -93,10 +91,10 @@ class NodePass:
         for change in plan.removal.plan(context, look.removal.look(context)):
             await self._do(change, context, session)
 
-    async def _bring_about(self, part: Part[Any], context: NodeContext, session: Session) -> None:
+    async def _reconcile(self, part: Part[Any], context: NodeContext, session: Session) -> None:
         for change in part.plan(context, await part.look(self._inspector, context, session)):
             if isinstance(change, Start):
-                self._admit(part, change)
+                self._check_not_failing(part, change)
             elif isinstance(change, Stop):
                 self._started.discard(part.name)
             await self._do(change, context, session)
@@ -108,7 +106,8 @@ class NodePass:
         if isinstance(change, Wait):
             raise Waiting(change.reason)
         log.info("cluster %s: %r", context.cluster.name, change)
-        # Copies would slow each other down; everything else waits for its own cluster only.
+        # Concurrent copies slow each other down, so their number is limited; no other change waits for other
+        # clusters.
         async with self._copying if isinstance(change, CopyTemplate) else contextlib.nullcontext():
             await self._executor.do(change, session)
 
@@ -124,16 +123,16 @@ class NodePass:
             refuses_writes=plan.server.refuses_writes(configuration),
         )
 
-    def _admit(self, part: Part[Any], start: Start) -> None:
-        """Refuse to start again what has just ended: it would do so once more, with the reason in its log."""
+    def _check_not_failing(self, part: Part[Any], start: Start) -> None:
+        """Refuse to restart a program that ended right after its last start; its log has the reason."""
         if part.name in self._started:
             self._started.discard(part.name)
-            raise CenoteError(f"{start.program.name} does not start: {_why(start)}")
+            raise CenoteError(f"{start.program.name} does not start: {_failure_reason(start)}")
         self._started.add(part.name)
 
 
-def _why(start: Start) -> str:
+def _failure_reason(start: Start) -> str:
     free = system.free_mib(start.program.directory)
-    if free < TOO_FULL:
-        return f"its disk is full ({free} MiB are free)"
-    return files.tail(start.program.log) or "it left no log"
+    if free < DISK_FULL_MIB:
+        return f"the disk is full ({free} MiB free)"
+    return files.tail(start.program.log) or "its log is empty"

@@ -1,6 +1,6 @@
-"""Templates and spares: for each version of PostgreSQL a data directory that is ready to be copied.
+"""Maintains a template and its spare for each version of PostgreSQL.
 
-The stock is kept ahead of any cluster, so it is no part of a node's plan.
+They are made before any cluster needs them, so this is no part of a node's plan.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from cenote.host.executor import Executor
 
 log = logging.getLogger(__name__)
 
-RESTOCK_DELAY_SECONDS = 0.3  # the cluster that took the spare goes first
+RESTOCK_DELAY_SECONDS = 0.3  # leaves the disk to the cluster that took the spare
 
 
-async def keep_stock(executor: Executor, versions: Collection[str]) -> None:
-    """Have a template and a spare of each version before the next cluster asks for one; until cancelled."""
+async def maintain_spares(executor: Executor, versions: Collection[str]) -> None:
+    """Keep a template and a spare of each version ready, until cancelled."""
     while True:
-        made = []
+        ready = []
         for version in versions:
             try:
-                made.append(await executor.stock(version))
+                ready.append(await executor.prepare_template(version))
             except (CenoteError, OSError) as error:
-                log.warning("no template for PostgreSQL %s: %s", version, error)
-        if len(made) == len(versions):
+                log.warning("cannot create the template for PostgreSQL %s: %s", version, error)
+        if len(ready) == len(versions):
             try:
-                await executor.tidy(made)
+                await executor.remove_outdated_templates(ready)
             except OSError as error:
-                log.warning("old templates cannot be removed: %s", error)
-        await executor.copied()
+                log.warning("cannot remove outdated templates: %s", error)
+        await executor.wait_for_copy()
         await asyncio.sleep(RESTOCK_DELAY_SECONDS)

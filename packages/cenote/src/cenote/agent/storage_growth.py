@@ -1,4 +1,4 @@
-"""Growing the storage of a cluster that asks for it: the one desired state that an agent changes."""
+"""Storage autoscaling: the only change that an agent makes to a cluster's record."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ log = logging.getLogger(__name__)
 
 
 async def grow_storage(store: Store, cluster: Cluster, use: Use) -> None:
-    """Give a cluster with autoscaling the storage that it needs."""
+    """Allocate more storage to a cluster with autoscaling if its use has reached the threshold."""
     if storage.grown(cluster, use) is cluster:
         return
-    note = Note(what="gave it more storage, as it asks for", type=EventType.CLUSTER_UPDATE)
-    with contextlib.suppress(NotFound):  # it was deleted meanwhile
+    note = Note(what="increased its storage (autoscaling)", type=EventType.CLUSTER_UPDATE)
+    with contextlib.suppress(NotFound):  # deleted meanwhile
         stored = await store.update_cluster(cluster.id, lambda current: storage.grown(current, use), note)
-        log.info("cluster %s: its storage has grown to %d MiB", cluster.name, stored.value.storage_mib)
+        log.info("cluster %s: storage increased to %d MiB", cluster.name, stored.value.storage_mib)

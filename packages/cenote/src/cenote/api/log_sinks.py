@@ -1,7 +1,7 @@
 """Log sinks: create, list, get, update, delete.
 
 An address that leads to the host itself is refused here where it stands in the configuration as such; what a
-name leads to is looked at for each connection (``host/reaching.py``).
+name leads to is looked at for each connection (``host/outbound.py``).
 """
 
 from __future__ import annotations

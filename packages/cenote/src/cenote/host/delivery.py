@@ -1,4 +1,4 @@
-"""What the peers that take logs have in common: ``syslog_peer.py`` and ``search_peer.py``."""
+"""What log destinations have in common: see ``syslog_delivery.py`` and ``search_delivery.py``."""
 
 from __future__ import annotations
 
@@ -14,40 +14,38 @@ from cenote.logs.sinks import Config, SyslogConfig
 
 
 class DeliveryError(CenoteError):
-    """The peer is there and does not take what it was sent; trying again may help."""
+    """The destination was reached but rejected the messages; a retry may succeed."""
 
 
 class Destination(Protocol):
-    """``held`` is for how many seconds a connection has to stand after messages were sent until they count as
-    delivered.
-    """
+    """``confirmation_delay``: seconds that the connection must stay up until messages count as delivered."""
 
-    held: float
+    confirmation_delay: float
 
     async def deliver(self, messages: Sequence[Message]) -> tuple[int, str]:
-        """Send messages; return how many of them the peer will never take, and why.
+        """Send messages; return how many of them were rejected for good, and why.
 
-        Raises Unreachable or Refused when none of them, or only some, got there.
+        Raises Unreachable or DeliveryError if none or only some of the others were delivered.
         """
         ...
 
     @property
     def broken(self) -> str:
-        """Why the connection is gone, in words; empty as long as it stands."""
+        """Why the connection broke, in words; empty while it is up."""
         ...
 
-    async def tidy(self, today: date) -> None:
-        """Remove what is older than the peer is to keep; Refused when it does not let us."""
+    async def drop_expired(self, today: date) -> None:
+        """Delete messages past the retention time; DeliveryError if the destination rejects that."""
         ...
 
     async def close(self) -> None: ...
 
 
-def context(config: Config) -> ssl.SSLContext:
-    """Return what a connection is checked by, with the client's certificate where there is one."""
+def tls_context(config: Config) -> ssl.SSLContext:
+    """Return the TLS context for a destination, with the client's certificate if there is one."""
     context = ssl.create_default_context(cadata=config.ca or None)
     if isinstance(config, SyslogConfig) and config.key:
-        # OpenSSL reads a key from files only; this one is in memory, and has no name.
+        # OpenSSL loads keys from files only; this one is in memory.
         handle = os.memfd_create("cenote", os.MFD_CLOEXEC)
         try:
             os.write(handle, f"{config.key.strip()}\n{config.cert}".encode())

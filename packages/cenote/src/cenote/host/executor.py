@@ -1,4 +1,4 @@
-"""Carries out changes, one at a time; it decides nothing."""
+"""Carries out changes, one at a time, and decides nothing."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Executor:
         self._copied = asyncio.Event()
 
     async def do(self, change: Change, session: sql.Session) -> None:
-        """Carry out one change; raise CenoteError or OSError when the machine refuses it."""
+        """Carry out one change; raise CenoteError or OSError if it fails."""
         match change:
             case MakeDirectory(path, mode):
                 files.make_directory(path, mode, self.account.owner)
@@ -88,7 +88,7 @@ class Executor:
                 if await session.is_paused():
                     await session.console("RESUME")
             case EndProcesses(directory, executable):
-                # PostgreSQL gives its shared memory back on SIGQUIT, and on SIGKILL it cannot.
+                # PostgreSQL releases its shared memory on SIGQUIT; on SIGKILL it cannot.
                 found = processes.below(directory, executable)
                 stopping = (processes.stop(process, signal.SIGQUIT, _GRACE_SECONDS) for process in found)
                 await asyncio.gather(*stopping)
@@ -102,28 +102,30 @@ class Executor:
                 assert_never(change)
 
     async def template(self, version: str) -> Path:
-        """Return the template of a major version; the first call for a version makes it."""
+        """Return the template of a major version; the first call for a version creates it."""
         binaries = self._binaries.get(version)
         if binaries is None:
             raise Misconfigured(
-                f"PostgreSQL {version} is not on this machine; install postgresql-{version}, restart Cenote"
+                f"PostgreSQL {version} is not installed; install postgresql-{version} and restart Cenote"
             )
         async with self._template_lock:
-            return await asyncio.to_thread(templates.template, self.layout.templates, binaries, self.account)
+            return await asyncio.to_thread(
+                templates.find_or_create, self.layout.templates, binaries, self.account
+            )
 
-    async def stock(self, version: str) -> Path:
-        """Have a template and a spare copy of it; return the template."""
+    async def prepare_template(self, version: str) -> Path:
+        """Create a template and its spare copy unless they exist; return the template."""
         source = await self.template(version)
-        await asyncio.to_thread(templates.stock, source)
+        await asyncio.to_thread(templates.create_spare, source)
         return source
 
-    async def tidy(self, kept: Collection[Path]) -> None:
-        """Remove all but these templates and their spares; not while one is being stocked."""
+    async def remove_outdated_templates(self, kept: Collection[Path]) -> None:
+        """Remove all but these templates and their spares; call it only while no spare is being created."""
         async with self._template_lock:
-            await asyncio.to_thread(templates.tidy, self.layout.templates, kept)
+            await asyncio.to_thread(templates.remove_outdated, self.layout.templates, kept)
 
-    async def copied(self) -> None:
-        """Wait until a cluster was made, which may have taken a spare."""
+    async def wait_for_copy(self) -> None:
+        """Wait until a template is copied for a cluster, which may use up a spare."""
         await self._copied.wait()
         self._copied.clear()
 
@@ -135,7 +137,7 @@ class Executor:
     async def _restart(
         self, program: Program, pooler: Program, digest: str, patience: float, session: sql.Session
     ) -> None:
-        await asyncio.to_thread(processes.try_out, program, self.account)
+        await asyncio.to_thread(processes.check_configuration, program, self.account)
         await session.close()
         async with contextlib.AsyncExitStack() as stack:
             if processes.find(pooler) is not None:
@@ -148,7 +150,7 @@ class Executor:
     async def _reload(self, program: Program, digest: str, session: sql.Session) -> None:
         process = processes.find(program)
         if process is None:
-            raise CenoteError(f"{program.name} ended before it could read its configuration again")
+            raise CenoteError(f"{program.name} ended before it could reload its configuration")
         if program.name == "PostgreSQL":
             await _reload_server(session)
         else:
@@ -161,9 +163,9 @@ class Executor:
 
 
 async def _reload_server(session: sql.Session) -> None:
-    """Reload PostgreSQL and wait until connections made from here on have the new configuration.
+    """Reload PostgreSQL and wait until new connections have the new configuration.
 
-    The signal is asynchronous: the server tells when it last read its files, to whoever connects after that.
+    The signal is asynchronous, and only connections made after the reload show the new time of it.
     """
     [(before,)] = await session.rows(SUPERUSER, "SELECT pg_conf_load_time() FROM pg_reload_conf()")
     deadline = asyncio.get_running_loop().time() + _RELOAD_SECONDS
@@ -173,4 +175,4 @@ async def _reload_server(session: sql.Session) -> None:
         if after > before:
             return
         await asyncio.sleep(0.005)
-    raise CenoteError("PostgreSQL did not read its configuration again within 10 seconds")
+    raise CenoteError("PostgreSQL did not reload its configuration within 10 seconds")

@@ -1,7 +1,7 @@
-"""Files and folders, owned by whom the servers run as.
+"""Files and directories owned by the servers' account.
 
-That account may put anything into its folders.  Where we are root, a link that it has put there must not lead
-us to a file of somebody else's, so none is followed.
+That account can create anything in its directories.  As root, we must not follow a symbolic link from there
+to another user's file, so no link is followed.
 """
 
 from __future__ import annotations
@@ -15,19 +15,16 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-LARGEST = 2**24  # bytes of a file that is read as a whole
+LARGEST = 2**24  # bytes of a file that is read
 
 
 def write(path: Path, content: bytes, mode: int, owner: tuple[int, int] | None) -> None:
-    """Replace a file in one step, so that a reader sees the old or the new one, never half of one.
-
-    What is for an owner is written into a folder of that owner's only.
-    """
+    """Replace a file atomically; a file with an owner only in a directory of the same owner."""
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     name = f".{path.name}.{secrets.token_hex(4)}"
     try:
         if owner is not None and os.fstat(folder).st_uid != owner[0]:
-            raise OSError(errno.EPERM, "the folder belongs to another user", str(path.parent))
+            raise OSError(errno.EPERM, "the directory belongs to another user", str(path.parent))
         handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
         try:
             with os.fdopen(handle, "wb") as stream:
@@ -45,21 +42,21 @@ def write(path: Path, content: bytes, mode: int, owner: tuple[int, int] | None) 
 
 
 def read(path: Path) -> bytes | None:
-    """Return what a file holds, or None when it is not there.
+    """Return the content of a file, or None if it does not exist.
 
-    One that is far larger than any of ours counts as nothing, too: a write puts ours in its place.
+    A file far larger than any of ours counts as missing: the next write replaces it.
     """
-    stream = plain(path)
+    stream = open_regular(path)
     if stream is None:
         return None
     with stream:
         return stream.read() if os.fstat(stream.fileno()).st_size <= LARGEST else None
 
 
-def plain(path: Path) -> BinaryIO | None:
-    """Open a file for reading; None when there is none, or a link, a folder or a pipe in its place."""
+def open_regular(path: Path) -> BinaryIO | None:
+    """Open a regular file for reading; None if there is none, or a link, directory or pipe instead."""
     try:
-        stream = open(path, "rb", opener=opened)  # noqa: SIM115 - the caller closes it
+        stream = open(path, "rb", opener=no_follow)  # noqa: SIM115 - the caller closes it
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -73,7 +70,7 @@ def plain(path: Path) -> BinaryIO | None:
 
 
 def names(folder: Path) -> list[str]:
-    """Return the names in a folder; none when it is not there."""
+    """Return the names in a directory; none if it does not exist."""
     try:
         return sorted(os.listdir(folder))
     except FileNotFoundError:
@@ -84,7 +81,7 @@ def make_directory(path: Path, mode: int, owner: tuple[int, int] | None) -> None
     path.mkdir(mode=mode, parents=True, exist_ok=True)
     folder = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        itself = f"/proc/self/fd/{folder}"  # one opened like this has no fchmod
+        itself = f"/proc/self/fd/{folder}"  # fchmod refuses a descriptor opened with O_PATH
         os.chmod(itself, mode)
         if owner is not None:
             os.chown(itself, *owner)
@@ -93,7 +90,7 @@ def make_directory(path: Path, mode: int, owner: tuple[int, int] | None) -> None
 
 
 def mode_of(path: Path) -> int | None:
-    """Return the permissions of a folder, or None when there is none at this path."""
+    """Return the permissions of a directory, or None if there is none at this path."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -102,11 +99,11 @@ def mode_of(path: Path) -> int | None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a whole folder; nothing there is as good as removed.
+    """Remove a file or a directory tree, if it exists.
 
-    A folder is first moved out of the way in one step: half a folder never stands under the name.
+    A directory is renamed first, so that a partly removed one is never found under its name.
     """
-    doomed = _doomed(path)
+    doomed = _removal_path(path)
     if doomed.exists():
         shutil.rmtree(doomed)
     if path.is_symlink() or not path.is_dir():
@@ -116,23 +113,23 @@ def remove(path: Path) -> None:
     shutil.rmtree(doomed)
 
 
-def remains(path: Path) -> bool:
-    """Return whether there is anything to remove, be it what an interrupted removal has left."""
-    return os.path.lexists(path) or _doomed(path).exists()
+def needs_removal(path: Path) -> bool:
+    """Return whether there is anything to remove, including the rest of an interrupted removal."""
+    return os.path.lexists(path) or _removal_path(path).exists()
 
 
-def _doomed(path: Path) -> Path:
+def _removal_path(path: Path) -> Path:
     return path.with_name(f".removing-{path.name}")
 
 
-def keep_short(path: Path, limit: int) -> None:
-    """Move a log that has grown past ``limit`` bytes aside.
+def copytruncate(path: Path, limit: int) -> None:
+    """Move the content of a log larger than ``limit`` bytes to ``.1``.
 
-    Servers hold it open for appending, so it is copied and emptied in place instead of renamed.
+    Servers hold the log open for appending, so it is copied and truncated instead of renamed.
     """
-    with contextlib.suppress(FileNotFoundError), open(path, "r+b", opener=opened) as log:
+    with contextlib.suppress(FileNotFoundError), open(path, "r+b", opener=no_follow) as log:
         if os.fstat(log.fileno()).st_size > limit:
-            with open(path.with_name(path.name + ".1"), "wb", opener=opened) as kept:
+            with open(path.with_name(path.name + ".1"), "wb", opener=no_follow) as kept:
                 shutil.copyfileobj(log, kept)
             log.truncate(0)
 
@@ -140,7 +137,7 @@ def keep_short(path: Path, limit: int) -> None:
 def tail(path: Path, lines: int = 3) -> str:
     """Return the last lines of a log, for an error message."""
     try:
-        with open(path, "rb", opener=opened) as stream:
+        with open(path, "rb", opener=no_follow) as stream:
             stream.seek(max(0, os.fstat(stream.fileno()).st_size - 4096))
             text = stream.read().decode(errors="replace")
     except OSError:
@@ -148,6 +145,6 @@ def tail(path: Path, lines: int = 3) -> str:
     return " / ".join(line.strip() for line in text.strip().splitlines()[-lines:])
 
 
-def opened(path: str, flags: int) -> int:
-    """Open a file without following a link, and without waiting at a pipe for its other end."""
+def no_follow(path: str, flags: int) -> int:
+    """An opener that follows no link, and does not block on a pipe."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)

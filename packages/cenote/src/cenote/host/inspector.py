@@ -1,6 +1,6 @@
-"""What a machine is asked by the looking halves: nothing here changes it.
+"""Queries about a machine for the ``look`` functions; nothing here changes it.
 
-Some answers are costly or change only with what they depend on; those are remembered.
+Results that are costly, or that change only with what they depend on, are cached.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PENDING = "SELECT name FROM pg_settings WHERE pending_restart ORDER BY name"
 
 @dataclass(frozen=True, slots=True)
 class _Measurement:
-    """When that began, and how many seconds it took."""
+    """``at``: when the measurement began; ``took``: its seconds."""
 
     use: Use
     at: float
@@ -32,14 +32,14 @@ class _Measurement:
 
 @dataclass(frozen=True, slots=True)
 class _Load:
-    """A process and the digest of the configuration that it has read; None when that is not known."""
+    """A process and the digest of the configuration that it has loaded, None if unknown."""
 
     process: Process | None
     digest: str | None
 
 
 class Inspector:
-    """Answers about the servers of one node or more."""
+    """Queries about the servers of one node or more."""
 
     def __init__(self) -> None:
         self._listening: dict[int, Process] = {}
@@ -48,18 +48,18 @@ class Inspector:
         self._settled: dict[Path, _Load] = {}  # the last load after which no restart was pending
 
     def listens(self, process: Process, port: int) -> bool:
-        """Return whether this very process listens on a TCP port.
+        """Return whether this process listens on a TCP port.
 
-        Once it does, it does so until it ends, so the kernel's slow table is read no more for it.
+        It then keeps listening until it ends, so the kernel's socket table, which is slow, is read no more.
         """
         if self._listening.get(port) != process and port in system.listening_sockets(process.pid):
             self._listening[port] = process
         return self._listening.get(port) == process
 
     async def disk_use(self, folder: Path, max_age: float) -> Use:
-        """Return how full the storage is; measured again when that was ``max_age`` seconds ago.
+        """Return the use of the storage; measured again when older than ``max_age`` seconds.
 
-        A folder of many files takes its time, so that takes no more than a twentieth of all time.
+        A directory of many files is slow to measure; measuring is limited to a twentieth of the time.
         """
         now = asyncio.get_running_loop().time
         known, begun = self._uses.get(folder), now()
@@ -73,7 +73,7 @@ class Inspector:
     ) -> tuple[str, ...]:
         """Return the settings that wait for a restart of the server.
 
-        Only reading its files again can bring a server to wait for one, so it is asked once for each load.
+        Only a reload can add to them, so the server is queried once for each.
         """
         load = _Load(process, digest)
         if digest is not None and self._settled.get(server.stamp) == load:
@@ -86,7 +86,7 @@ class Inspector:
     async def settings_in_force(
         self, server: Program, process: Process | None, digest: str | None, session: Session
     ) -> dict[str, str]:
-        """Return what the server runs on, as ``settings_in_force`` does; asked once for each load."""
+        """Return ``settings_in_force``; the server is queried once for each load."""
         load = _Load(process, digest)
         known = self._settings.get(server.stamp)
         if known is None or known[0] != load:
@@ -95,6 +95,6 @@ class Inspector:
 
 
 async def settings_in_force(session: Session) -> dict[str, str]:
-    """Ask the server what it runs on: of each setting of the API its value and, if any, its unit."""
+    """Query the settings that the API offers: for each its value and, if any, unit."""
     names = ", ".join(f"'{parameter.server_name}'" for parameter in parameters.POSTGRESQL.values())
     return dict(await session.rows(SUPERUSER, f"{_SETTINGS} ({names})"))

@@ -1,4 +1,4 @@
-"""Asks the servers of this host for their numbers, for the API and for scrapes."""
+"""Statistics, logs and load of the servers on this host, for the API and for Prometheus."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from cenote.stats.observer import MachineNumbers, PoolNumbers, ServerNumbers, Se
 
 
 class HostObserver:
-    """The ``Observer`` of a service whose nodes all run on this host."""
+    """The ``Observer`` for nodes on this host."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class HostObserver:
     def _expiry(self) -> float | None:
         try:
             return certificates.expires_at(self._certificate.read_bytes()).timestamp()
-        except (OSError, ValueError):  # such as one of the user's own that is being replaced
+        except (OSError, ValueError):  # such as a certificate of the user that is being replaced
             return None
 
     async def logs(
@@ -83,10 +83,10 @@ class HostObserver:
     async def machine(self, cluster: Cluster) -> MachineNumbers:
         server = processes.find(self._layout.node(cluster.id).server(Path()))
         try:
-            # In a thread, since there may be thousands of processes to look at.
+            # In a thread, since there may be thousands of processes.
             return await asyncio.to_thread(self._cpu.read, None if server is None else server.pid)
         except OSError as error:
-            raise Unavailable(f"The host does not tell of its processors: {error.strerror}") from None
+            raise Unavailable(f"The CPU statistics of the host cannot be read: {error.strerror}") from None
 
     def sinks(self, cluster: Cluster) -> Mapping[UUID, SinkNumbers]:
         return self._sinks(cluster)

@@ -1,7 +1,7 @@
-"""Connections to peers that a customer has named, and to no other place than may be named.
+"""Outbound connections to customer-supplied hosts, with SSRF protection.
 
-A name is looked up here, each address that it has is judged, and the connection is made to exactly that
-address: whoever changes the name's address between two looks gains nothing by it.
+A name is resolved here, each of its addresses is checked, and the connection is made to exactly the address
+that was checked: changing the name's address in between (DNS rebinding) has no effect.
 """
 
 from __future__ import annotations
@@ -18,42 +18,41 @@ from cenote.logs.destinations import Address, Networks, refusal
 
 CONNECT_SECONDS = 10.0
 LOOK_UP_SECONDS = 10.0
-_DISCARD = 9  # any port does: nothing is sent
-_NOBODYS = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}  # for documentation, RFC 5737, 3849
-_AT_ONCE = 2  # names that are looked up at the same time, so that a slow one does not take all threads
+_DISCARD = 9  # any port will do: nothing is sent
+_UNASSIGNED = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}  # RFC 5737 and 3849
+_LOOKUPS_AT_ONCE = 2  # so that slow lookups do not take all threads
 _UNHEARD_SECONDS = 30  # that a connection stays open to a peer that acknowledges nothing
 
 
-# Of a peer that waits for a message it may also be that it is just slow.
-NO_TLS = (
-    "it does not answer the TLS handshake; if it does not speak TLS on this port, use its TLS port, or none"
-)
+# A peer without TLS waits for a message; a slow peer looks the same.
+NO_TLS = "no answer to the TLS handshake; if this port is without TLS, use the TLS port, or turn TLS off"
 
 
 class Unreachable(CenoteError):
-    """There is no connection to the peer; the message says why, and holds no secret."""
+    """The peer cannot be reached; the message says why and contains no secret."""
 
 
 def is_own(address: Address) -> bool:
     """Return whether an address is one of this host."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    # Where the kernel would reach an address from that very address it is its own.  What is routed to the
-    # host as a whole network only shows by a bind, which says nothing where the host may bind to any address.
-    return _reached_from(family, str(address)) == address or (
-        _binds(family, str(address)) and not _binds(family, _NOBODYS[family])
+    # The kernel reaches an address of the host from that same address.  If a whole network is routed to the
+    # host, only a bind detects that, and it proves nothing where the host may bind to any address
+    # (ip_nonlocal_bind).
+    return _source_address(family, str(address)) == address or (
+        _can_bind(family, str(address)) and not _can_bind(family, _UNASSIGNED[family])
     )
 
 
-def _reached_from(family: int, address: str) -> Address | None:
+def _source_address(family: int, address: str) -> Address | None:
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect((address, _DISCARD))  # for UDP a look into the routing table, nothing more
+            probe.connect((address, _DISCARD))  # for UDP only a lookup in the routing table
         except OSError:
             return None
         return ip_address(probe.getsockname()[0].partition("%")[0])
 
 
-def _binds(family: int, address: str) -> bool:
+def _can_bind(family: int, address: str) -> bool:
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
             probe.bind((address, 0))
@@ -63,24 +62,24 @@ def _binds(family: int, address: str) -> bool:
 
 
 class OutboundPolicy:
-    """Opens connections to where a log may be sent; ``allowed`` is that besides what always may."""
+    """Opens connections to permitted addresses (``logs/destinations.py``); ``allowed`` adds networks."""
 
     def __init__(self, allowed: Networks = ()) -> None:
         self._allowed = tuple(allowed)
-        self._turn = asyncio.Semaphore(_AT_ONCE)
-        self._looks: set[asyncio.Task[list[Any]]] = set()  # a thread cannot be ended, only waited for
+        self._slots = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
+        self._lookups: set[asyncio.Task[list[Any]]] = set()  # their threads cannot be cancelled
 
     async def connect(self, host: str, port: int) -> socket.socket:
-        """Return a connected socket; Unreachable when there is no way, or none that may be gone."""
+        """Return a connected socket; Unreachable if no permitted address accepts the connection."""
         reasons = []
-        for family, place in await self.places(host, port):
+        for family, address in await self.permitted_addresses(host, port):
             connection = socket.socket(family, socket.SOCK_STREAM)
             try:
                 connection.setblocking(False)
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNHEARD_SECONDS * 1000)
                 async with asyncio.timeout(CONNECT_SECONDS):
-                    await asyncio.get_running_loop().sock_connect(connection, place)
+                    await asyncio.get_running_loop().sock_connect(connection, address)
             except (OSError, TimeoutError) as error:
                 connection.close()
                 reasons.append(reason_of(error))
@@ -91,55 +90,57 @@ class OutboundPolicy:
                 return connection
         raise Unreachable(f"cannot connect to {host} port {port}: {reasons[-1]}")
 
-    async def places(self, host: str, port: int) -> list[tuple[int, tuple[str, int]]]:
-        """Return the addresses of a host that may be connected to."""
+    async def permitted_addresses(self, host: str, port: int) -> list[tuple[int, tuple[str, int]]]:
+        """Return the permitted addresses of a host, by address family."""
         try:
-            look = await self._look_up(host, port)
+            lookup = await self._look_up(host, port)
             async with asyncio.timeout(LOOK_UP_SECONDS):
-                found = await asyncio.shield(look)
+                found = await asyncio.shield(lookup)
         except TimeoutError:
-            raise Unreachable(f"nobody tells the address of {host}") from None
+            raise Unreachable(f"looking up the address of {host} timed out") from None
         except (OSError, UnicodeError) as error:
             raise Unreachable(f"cannot find the address of {host}: {reason_of(error)}") from None
-        places: list[tuple[int, tuple[str, int]]] = []
+        permitted_addresses: list[tuple[int, tuple[str, int]]] = []
         refused = ""
-        for family, _, _, _, place in found:
-            text = str(place[0])
+        for family, _, _, _, address in found:
+            text = str(address[0])
             reason = refusal(ip_address(text.partition("%")[0]), self._allowed, is_own)
             if reason is None and family in (socket.AF_INET, socket.AF_INET6):
-                places.append((family, (text, port)))
+                permitted_addresses.append((family, (text, port)))
             else:
-                refused = f"{host} leads to {text}, {reason}, where no log may be sent; see --log-sink-allow"
-        if not places:
+                refused = (
+                    f"{host} resolves to {text}, {reason}, where no log may be sent; see --log-sink-allow"
+                )
+        if not permitted_addresses:
             raise Unreachable(refused or f"{host} has no address")
-        return places
+        return permitted_addresses
 
     async def _look_up(self, host: str, port: int) -> asyncio.Task[list[Any]]:
-        """Begin to look a name up when it is its turn; the turn ends with that, whoever waits for it."""
-        await self._turn.acquire()
+        """Start a lookup once a slot is free; it keeps the slot to its end, even if the caller gives up."""
+        await self._slots.acquire()
         loop = asyncio.get_running_loop()
-        look = loop.create_task(
+        lookup = loop.create_task(
             loop.getaddrinfo(host, port, type=socket.SOCK_STREAM), name=f"the address of {host}"
         )
-        self._looks.add(look)
-        look.add_done_callback(self._looked)
-        return look
+        self._lookups.add(lookup)
+        lookup.add_done_callback(self._looked_up)
+        return lookup
 
-    def _looked(self, look: asyncio.Task[list[Any]]) -> None:
-        self._looks.discard(look)
-        self._turn.release()
-        if not look.cancelled():
-            look.exception()  # nobody may wait for it any more, and that is no error
+    def _looked_up(self, lookup: asyncio.Task[list[Any]]) -> None:
+        self._lookups.discard(lookup)
+        self._slots.release()
+        if not lookup.cancelled():
+            lookup.exception()  # marks it as retrieved: perhaps nobody waits for it any more
 
 
 def reason_of(error: BaseException) -> str:
-    """Return an error of a connection in words, with what mends it where that is known."""
+    """Return the reason of a connection error in words, with a remedy if one is known."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _untrusted(error)
     if isinstance(error, ssl.SSLError):
         return _refused(error)
     if isinstance(error, TimeoutError):
-        return "it does not answer in time"
+        return "it timed out"
     if isinstance(error, OSError) and error.errno and not isinstance(error, socket.gaierror):
         return os.strerror(error.errno).lower()
     if isinstance(error, OSError) and error.strerror:
@@ -148,25 +149,23 @@ def reason_of(error: BaseException) -> str:
 
 
 def _untrusted(error: ssl.SSLCertVerificationError) -> str:
-    said = error.verify_message
-    if "mismatch" in said.lower():
+    message = error.verify_message
+    if "mismatch" in message.lower():
         return (
-            f"its certificate is for another name ({said}); name the peer as its certificate does, or give "
-            "the certificate that name as a subject alternative name"
+            f"its certificate is for another name ({message}); use a name from the certificate, or add this "
+            "name to the certificate as a subject alternative name"
         )
-    if "expired" in said or "not yet valid" in said:
-        return f"its certificate is not valid now ({said})"
-    return (
-        f"its certificate is of nobody who is trusted here ({said}); give the certificate of its CA as 'ca'"
-    )
+    if "expired" in message or "not yet valid" in message:
+        return f"its certificate is expired or not yet valid ({message})"
+    return f"its certificate is not signed by a trusted CA ({message}); set 'ca' to the certificate of its CA"
 
 
 def _refused(error: ssl.SSLError) -> str:
-    said = (error.reason or "").replace("_", " ").lower()
-    if "certificate required" in said or "handshake failure" in said:
-        return f"it wants a client certificate, or another one ({said}); give it as 'cert' and 'key'"
-    if "unknown ca" in said or "bad certificate" in said or "certificate unknown" in said:
-        return f"it does not accept our client certificate ({said}); look at 'cert' and 'key'"
-    if "wrong version" in said or "record layer failure" in said or "packet length" in said or "http" in said:
-        return f"it does not speak TLS on this port ({said}); use its TLS port, or go without TLS"
-    return f"TLS failed ({said or 'no reason given'})"
+    message = (error.reason or "").replace("_", " ").lower()
+    if "certificate required" in message or "handshake failure" in message:
+        return f"it requires a client certificate, or another one ({message}); set 'cert' and 'key'"
+    if "unknown ca" in message or "bad certificate" in message or "certificate unknown" in message:
+        return f"it does not accept our client certificate ({message}); check 'cert' and 'key'"
+    if any(sign in message for sign in ("wrong version", "record layer failure", "packet length", "http")):
+        return f"it does not speak TLS on this port ({message}); use its TLS port, or turn TLS off"
+    return f"TLS failed ({message or 'no reason given'})"

@@ -1,7 +1,7 @@
-"""Server processes: started in sessions of their own, found again by pid file, watched until they end.
+"""Server processes: started in sessions of their own, found by pid file, watched until they end.
 
-They outlive us on purpose.  Whoever is found is proved by its working directory, because a pid may long
-belong to somebody else.
+They outlive this process on purpose.  A process that is found by pid must also have the right working
+directory, since the pid may have been reused.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MOST_DESCRIPTORS = 65_536  # PgBouncer admits up to 50,000 clients
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The system user that the servers run as; without ids they run as ourselves."""
+    """The system user that the servers run as; without ids, the user of this process."""
 
     name: str
     uid: int | None = None
@@ -41,20 +41,20 @@ class Account:
         return None if self.uid is None or self.gid is None else (self.uid, self.gid)
 
 
-def become_reaper() -> None:
-    """Have the kernel hand us the orphans of our servers.
+def become_subreaper() -> None:
+    """Have the kernel reparent orphans of our servers to this process.
 
-    When a server is killed its children would otherwise wait for PID 1, which in some containers takes
-    seconds to notice, and a restart waits for them.
+    The children of a killed server would otherwise wait to be reaped by PID 1, which takes seconds in some
+    containers, and a restart waits for them.
     """
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def allow_descriptors() -> None:
-    """Let us, and the servers that we start, have as many open files as the system allows, up to a bound.
+def raise_descriptor_limit() -> None:
+    """Raise the soft limit of open files to the hard one, up to a bound; servers that we start inherit it.
 
-    By default that is 1,024: fewer than the clients that PgBouncer admits, and a few clients that open
-    connections for nothing would leave us none.
+    The default is 1,024: fewer than the clients that PgBouncer admits, and few enough for idle connections
+    to our API to use up.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
@@ -63,7 +63,7 @@ def allow_descriptors() -> None:
 
 
 def identify(pid: int) -> Process | None:
-    """Return the process with this pid, or None when it has ended (a zombie has)."""
+    """Return the process with this pid, or None if it has ended (or is a zombie)."""
     fields = stat_fields(pid)
     return None if fields is None or fields[0] in (b"Z", b"X") else Process(pid, int(fields[19]))
 
@@ -71,7 +71,7 @@ def identify(pid: int) -> Process | None:
 def find(program: Program) -> Process | None:
     """Return the process of this program, whoever started it.
 
-    A server writes its pid file a moment after its start; until then our own stamp names it.
+    A server writes its pid file a moment after its start; until then our stamp has the pid.
     """
     for path in (program.pid_file, program.stamp):
         words = (files.read(path) or b"").split(maxsplit=1)
@@ -83,10 +83,10 @@ def find(program: Program) -> Process | None:
 
 
 def is_outdated(process: Process, program: Program) -> bool:
-    """Return whether the program's file was replaced after this process was started from it.
+    """Return whether the program's file was replaced after this process was started.
 
-    The process keeps the old file.  A program that is a wrapper for another is never this file, so the time
-    has to say it, too.
+    The process still runs the old file.  A wrapper script is never the file that runs, so its time is
+    compared, too.
     """
     try:
         running, installed = os.stat(f"/proc/{process.pid}/exe"), os.stat(program.argv[0])
@@ -104,7 +104,7 @@ def started_at(process: Process) -> datetime:
 
 
 def below(directory: Path, executable: str | None = None) -> list[Process]:
-    """Return every process whose working directory is this folder or lies below it.
+    """Return every process whose working directory is this directory or below it.
 
     With ``executable``, only those that run a program file of this name.
     """
@@ -120,7 +120,7 @@ def below(directory: Path, executable: str | None = None) -> list[Process]:
 def stale_lock_files(locks: Iterable[Path]) -> tuple[Path, ...]:
     """Return stale lock files: the program is down, and their pid was reused or belongs to a zombie.
 
-    A server that finds such a file takes another instance to be running, and refuses to start.
+    A server that finds such a file assumes that another instance is running, and refuses to start.
     """
     found = []
     for path in locks:
@@ -131,7 +131,7 @@ def stale_lock_files(locks: Iterable[Path]) -> tuple[Path, ...]:
 
 
 def start(program: Program, account: Account) -> Process | None:
-    """Start a program in a session of its own and return it, or None when it has already ended."""
+    """Start a program in a session of its own and return it, or None if it has already ended."""
     log = os.open(program.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         if account.owner is not None:
@@ -142,7 +142,7 @@ def start(program: Program, account: Account) -> Process | None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            # PgBouncer writes the time of day that is here into its log.
+            # PgBouncer logs local time.
             env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "TZ": "UTC"},
             start_new_session=True,
             umask=0o077,
@@ -152,13 +152,13 @@ def start(program: Program, account: Account) -> Process | None:
         )
     finally:
         os.close(log)
-    # Reaping is ours, by pid (``reap``); without a return code Popen would warn that it still runs.
+    # ``reap`` collects it; without a return code, Popen would warn that it still runs.
     child.returncode = 0
     return identify(child.pid)
 
 
-def try_out(program: Program, account: Account) -> None:
-    """Have a PostgreSQL read its configuration without starting; CenoteError with what it says against it."""
+def check_configuration(program: Program, account: Account) -> None:
+    """Check PostgreSQL's configuration without starting it; CenoteError with the server's message."""
     done = subprocess.run(
         [*program.argv, "-C", "port"],
         cwd=program.directory,
@@ -173,14 +173,14 @@ def try_out(program: Program, account: Account) -> None:
         timeout=60,
     )
     if done.returncode != 0:
-        said = " / ".join(done.stderr.strip().splitlines()[-2:])
-        raise CenoteError(f"{program.name} would not start again: {said}")
+        message = " / ".join(done.stderr.strip().splitlines()[-2:])
+        raise CenoteError(f"{program.name} would not restart: {message}")
 
 
 async def stop(process: Process, how: signal.Signals, kill_after: float) -> None:
-    """Signal a process and wait until it has ended; past ``kill_after`` seconds it is killed.
+    """Signal a process and wait until it has ended; after ``kill_after`` seconds, kill it.
 
-    CenoteError when even that does not end it, as when it waits for a disk that does not answer.
+    CenoteError if it does not even end then, as when it waits for a disk that does not respond.
     """
     with contextlib.suppress(ProcessLookupError):
         os.kill(process.pid, how)
@@ -207,15 +207,15 @@ async def ended(process: Process, seconds: float) -> bool:
 
 
 def reap() -> None:
-    """Collect the servers, and orphans of servers, that have ended as our children.
+    """Reap servers, and orphans of servers, that have ended as our children.
 
-    They are told by their session from the short-lived children that somebody here is waiting for.
+    Short-lived children, which other code here waits for, are in our own session and are left alone.
     """
     try:
         if os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             return
         entries = os.listdir("/proc")
-    except OSError:  # there is no child, or no file descriptor to look with
+    except OSError:  # no child, or no file descriptor left
         return
     us, session = os.getpid(), os.getsid(0)
     for entry in entries:
@@ -228,14 +228,14 @@ def reap() -> None:
 class ProcessWatch:
     """Calls back once when a process ends, whoever its parent is.
 
-    A pidfd becomes readable then (pidfd_open(2)), which works for adopted processes too.
+    Its pidfd becomes readable then (pidfd_open(2)), also for processes that are not our children.
     """
 
     def __init__(self) -> None:
         self._descriptors: dict[Process, int] = {}
 
     def add(self, process: Process, callback: Callable[[], None]) -> None:
-        """Watch a process; one that is watched already stays so."""
+        """Watch a process, unless it is watched already."""
         if process in self._descriptors:
             return
         try:
@@ -245,7 +245,7 @@ class ProcessWatch:
             return
         self._descriptors[process] = descriptor
         asyncio.get_running_loop().add_reader(descriptor, self._fire, process, callback)
-        # The pid may have gone to another process between the look and the open.
+        # The pid may have been reused before pidfd_open.
         if identify(process.pid) != process:
             self._fire(process, callback)
 
@@ -287,5 +287,5 @@ def stat_fields(pid: int) -> list[bytes] | None:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
-    # The field before the state is the program's name in brackets, and may hold anything (proc(5)).
+    # The field before the state is the program's name in parentheses, with any characters (proc(5)).
     return stat[stat.rindex(b")") + 2 :].split()

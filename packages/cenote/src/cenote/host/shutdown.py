@@ -1,4 +1,4 @@
-"""Stopping every server of a data directory: ``cenote stop``, and the end of an ephemeral service."""
+"""Stops all servers of a data directory, for ``cenote stop`` and at the end of an ephemeral service."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cenote.store.process import PrivateEtcd
 async def stop_servers(layout: Layout) -> None:
     """Stop every server below a data directory: poolers first, then PostgreSQL, then etcd.
 
-    One that does not end keeps no other from being stopped; its CenoteError is raised in the end.
+    A server that does not end does not keep the others from being stopped; its CenoteError is raised last.
     """
     nodes = layout.nodes()
     failures: list[BaseException] = []

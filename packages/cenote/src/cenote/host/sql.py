@@ -1,4 +1,4 @@
-"""SQL on a node, over its unix socket as its superuser, and the console of its pooler."""
+"""SQL as superuser over a node's unix socket, and commands for the console of its PgBouncer."""
 
 from __future__ import annotations
 
@@ -20,29 +20,31 @@ log = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 5
 _PAUSED = {"key": "paused", "value": "yes"}  # a row of SHOW STATE
-# A statement of ours may hold a verifier, so the server must not note it down: not in its log, whether it
-# fails or takes long, not in its statistics, and not in pg_stat_activity, which pg_monitor reads.  Some are
-# set by statements, as these leave the value to be seen that everybody else has.  A lock that is waited for
-# holds up whoever comes after us, and the rest of the plan, so it is asked for again later.  Functions and
-# operators are those of PostgreSQL alone: one that a customer has made in the schema public, for the very
-# types of a call of ours, would be run as superuser
-# (https://wiki.postgresql.org/wiki/A_Guide_to_CVE-2018-1058).  All this goes before what the owner of a
-# database has set for it, be it a role.
+# Our statements may contain a verifier, so the server must not record them: not in its log, even if they fail
+# or are slow, not in pg_stat_statements, and not in pg_stat_activity, which pg_monitor can read.  Some are
+# set with SET instead, which leaves pg_settings.reset_val as in other sessions.
+#
+# Waiting for a lock blocks all sessions that queue behind us, and the rest of the plan, so lock_timeout is
+# short and the next pass tries again.  search_path excludes public: a customer's function or operator there
+# that matches our argument types better would run as superuser
+# (https://wiki.postgresql.org/wiki/A_Guide_to_CVE-2018-1058).  All this overrides the settings that the owner
+# of a database has made for it, including role.
 _OPTIONS = (
     "-c statement_timeout={seconds}s -c lock_timeout=2s -c log_statement=none"
     " -c log_min_error_statement=panic -c log_min_duration_sample=-1 -c log_transaction_sample_rate=0"
     " -c search_path=pg_catalog,pg_temp -c role=none"
 )
-_DISCREET = (
+_HIDE_STATEMENTS = (
     b"SET log_min_duration_statement = -1; SET pg_stat_statements.track = 'none'; SET track_activities = off;"
-    b" SET default_transaction_read_only = off"  # a full cluster still gets its users
+    b" SET default_transaction_read_only = off"  # users are managed on a full cluster, too
 )
 
 
 class Session:
-    """Connections to one node's databases and its pooler's console, opened at first use, closed together.
+    """Connections to a node's databases and its pooler's console, opened at first use, closed together.
 
-    Two databases at a time: three connections are kept for superusers when customers have taken all others.
+    At most two databases at a time: customers can take all connections but the three of
+    superuser_reserved_connections.
     """
 
     def __init__(self, sockets: Path, port: int, pool_port: int, statement_seconds: int = 60) -> None:
@@ -57,7 +59,7 @@ class Session:
             cursor = await connection.execute(query.encode())
             return await cursor.fetchall()
         except psycopg.Error as error:
-            raise _readable(error, "a question to PostgreSQL") from None
+            raise _public_error(error, "a query to PostgreSQL") from None
 
     async def run(
         self, database: str, summary: str, statements: Sequence[SQL | Composed], atomic: bool
@@ -72,17 +74,17 @@ class Session:
                 for statement in statements:
                     await connection.execute(statement)
         except psycopg.Error as error:
-            raise _readable(error, summary) from None
+            raise _public_error(error, summary) from None
 
     async def console(self, command: str) -> list[dict[str, Any]]:
-        """Give PgBouncer's console one command and return the rows of its answer, by column."""
+        """Run a command on PgBouncer's console and return the rows of its result, by column."""
         try:
-            return await _ask_console(await self._console_connection(), command)
+            return await _run_on_console(await self._console_connection(), command)
         except psycopg.Error as error:
-            raise _readable(error, f"{command} on PgBouncer") from None
+            raise _public_error(error, f"{command} on PgBouncer") from None
 
     async def disconnect_clients(self, clients: Iterable[int]) -> None:
-        """End clients of PgBouncer, by its ids for them; one that is not there any more is passed over."""
+        """End clients of PgBouncer, by its ids for them; ids of clients that have left are ignored."""
         try:
             connection = await self._console_connection()
             for client in clients:
@@ -92,10 +94,10 @@ class Session:
                     if error.diag.message_primary != "client not found":
                         raise
         except psycopg.Error as error:
-            raise _readable(error, "KILL_CLIENT on PgBouncer") from None
+            raise _public_error(error, "KILL_CLIENT on PgBouncer") from None
 
     async def is_paused(self) -> bool:
-        """Return whether the pooler holds its clients back."""
+        """Return whether the pooler is paused."""
         return _PAUSED in await self.console("SHOW STATE")
 
     async def close(self) -> None:
@@ -127,19 +129,19 @@ class Session:
                     autocommit=True,
                 )
                 self._connections[database] = connection
-                await connection.execute(_DISCREET)
+                await connection.execute(_HIDE_STATEMENTS)
             except psycopg.Error as error:
-                raise _readable(error, "connecting to PostgreSQL") from None
+                raise _public_error(error, "connecting to PostgreSQL") from None
         return self._connections[database]
 
 
 async def console(sockets: Path, port: int, *commands: str) -> list[list[dict[str, Any]]]:
-    """Give PgBouncer's console several commands on a connection of their own; return the rows of each."""
+    """Run commands on PgBouncer's console over a new connection; return the rows of each."""
     try:
         async with await _connect_console(sockets, port) as connection:
-            return [await _ask_console(connection, command) for command in commands]
+            return [await _run_on_console(connection, command) for command in commands]
     except psycopg.Error as error:
-        raise _readable(error, f"{', '.join(commands)} on PgBouncer") from None
+        raise _public_error(error, f"{', '.join(commands)} on PgBouncer") from None
 
 
 async def _connect_console(sockets: Path, port: int) -> psycopg.AsyncConnection[tuple[Any, ...]]:
@@ -150,33 +152,33 @@ async def _connect_console(sockets: Path, port: int) -> psycopg.AsyncConnection[
         dbname=ADMIN_DATABASE,
         connect_timeout=_CONNECT_SECONDS,
         autocommit=True,
-        cursor_factory=psycopg.AsyncClientCursor,  # the console knows only the simple protocol
+        cursor_factory=psycopg.AsyncClientCursor,  # the console supports only the simple query protocol
     )
 
 
-async def _ask_console(
+async def _run_on_console(
     connection: psycopg.AsyncConnection[tuple[Any, ...]], command: str
 ) -> list[dict[str, Any]]:
-    """Return the rows of an answer; their columns differ by release, so each row is named."""
+    """Return the rows as dictionaries, since the columns differ between releases."""
     cursor = await connection.execute(command.encode())
     names = [column.name for column in cursor.description or ()]
     rows = await cursor.fetchall() if names else []
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
-def _readable(error: psycopg.Error, doing: str) -> CenoteError:
-    """Say what failed without the statement, which may hold a verifier."""
+def _public_error(error: psycopg.Error, doing: str) -> CenoteError:
+    """Return the error without the statement, which may contain a verifier."""
     said = error.diag.message_primary or str(error).strip().splitlines()[0]
     return CenoteError(f"{doing} failed: {said}")
 
 
 @contextlib.asynccontextmanager
 async def paused(sockets: Path, port: int, patience: float) -> AsyncIterator[None]:
-    """Have the pooler hold its clients from here on, and also after the end, until it is told to resume.
+    """Pause the pooler; it stays paused after the block, until ``RESUME``.
 
-    PAUSE returns when the last transaction has ended.  Past ``patience`` seconds it is left waiting: it comes
-    to its end when the server does.  Whoever leaves its connection before that takes it back, so the
-    connection is kept until then.
+    PAUSE returns when the last transaction has ended.  Past ``patience`` seconds the block starts without
+    that: PAUSE then returns when the server stops.  Closing the connection earlier would cancel the PAUSE, so
+    it is kept open until then.
     """
     pausing = asyncio.create_task(console(sockets, port, "PAUSE"))
     try:
@@ -186,10 +188,10 @@ async def paused(sockets: Path, port: int, patience: float) -> AsyncIterator[Non
             if _PAUSED not in state:
                 await pausing
         if not pausing.done():
-            log.warning("transactions are cut off that were open for %g seconds: %s", patience, sockets)
+            log.warning("aborting transactions still open after %g seconds: %s", patience, sockets)
         yield
         await asyncio.wait([pausing], timeout=_CONNECT_SECONDS)
     finally:
         pausing.cancel()
-        # A refusal says that it is paused already.
+        # PgBouncer refuses PAUSE when it is paused already.
         await asyncio.gather(pausing, return_exceptions=True)

@@ -1,8 +1,8 @@
-"""A system identifier of its own for a copied data directory.
+"""Changes the system identifier of a copied data directory.
 
-Two clusters that share one would take each other's write-ahead log.  It stands in ``pg_control``, under a
-CRC-32C (``src/include/catalog/pg_control.h``), and in the first page header of each WAL segment
-(``XLogLongPageHeaderData`` in ``src/include/access/xlog_internal.h``).
+Two clusters with the same identifier would accept each other's write-ahead log.  It is stored in
+``pg_control``, protected by a CRC-32C (``src/include/catalog/pg_control.h``), and in the first page header of
+each WAL segment (``XLogLongPageHeaderData`` in ``src/include/access/xlog_internal.h``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from cenote.errors import CenoteError
 
 _LONG_HEADER = 0x0002  # XLP_LONG_HEADER
-_SHORTEST, _LONGEST = 200, 512  # bytes; where the CRC of any version's ControlFileData is found
+_SHORTEST, _LONGEST = 200, 512  # bytes between which the CRC of any version's ControlFileData starts
 
 
 def _table() -> tuple[int, ...]:
@@ -39,7 +39,7 @@ def crc32c(data: bytes) -> int:
 
 
 def new_identifier() -> int:
-    """Return an identifier as ``initdb`` makes them: the time in its upper half, chance in its lower."""
+    """Return a new identifier: the time in the upper half, as with ``initdb``, random bits in the lower."""
     return (int(time.time()) << 32) | int.from_bytes(os.urandom(4), "big")
 
 
@@ -50,7 +50,7 @@ def read(data: Path) -> int:
 
 
 def change(data: Path, identifier: int) -> list[Path]:
-    """Give a stopped server's data directory another system identifier; return the files changed."""
+    """Set the system identifier of a stopped server's data directory; return the files changed."""
     control = data / "global" / "pg_control"
     content = bytearray(control.read_bytes())
     where = _crc_offset(bytes(content))
@@ -71,8 +71,8 @@ def change(data: Path, identifier: int) -> list[Path]:
 
 
 def _crc_offset(content: bytes) -> int:
-    """Return where the CRC stands: it is the last field, and the struct's length differs between versions."""
+    """Return the offset of the CRC: the last field of a struct whose length differs between versions."""
     for offset in range(_SHORTEST, _LONGEST, 4):
         if struct.unpack_from("<I", content, offset)[0] == crc32c(content[:offset]):
             return offset
-    raise CenoteError("pg_control holds no valid checksum, so its system identifier cannot be changed")
+    raise CenoteError("pg_control has no valid checksum, so its system identifier cannot be changed")

@@ -1,13 +1,13 @@
-"""One data directory for each version of PostgreSQL, made once; a cluster is a copy of it.
+"""Template data directories, one for each version of PostgreSQL; new clusters are copies of them.
 
-The template already holds what every cluster has (the administrator's role, the default database, our own
-book of what we made), so that a new cluster needs no SQL but its password.
+The template contains what every cluster has (the administrator's role, the default database, the ledger), so
+that a new cluster needs no SQL but for its password.
 
-Copying 1,300 files takes between a tenth of a second and a whole one, by what else the disk has to do.  So
-one copy lies ready, the spare: a new cluster takes it by a rename.
+Copying 1,300 files takes 0.1 to 1 second, depending on the load of the disk.  So one copy is made in advance,
+the spare: a new cluster takes it by a rename.
 
-A data directory is on the disk before anybody gets it.  PostgreSQL recovers from a power cut by what it wrote
-itself since the last checkpoint, and takes everything before it, which is the copy, for granted.
+A data directory is synced to disk before it is used.  After a power failure, PostgreSQL replays only what it
+wrote itself since the last checkpoint and relies on everything before that, which is the copy.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ from cenote.host import extensions, files, system_identifier
 from cenote.host.processes import Account
 from cenote.model.records import ADMIN_USER, DEFAULT_DATABASE
 
-# No superuser, as on the hosted product: https://docs.digitalocean.com/products/databases/postgresql/
+# Not a superuser, as on the hosted product: https://docs.digitalocean.com/products/databases/postgresql/
 ADMIN_ATTRIBUTES = "LOGIN CREATEROLE CREATEDB REPLICATION BYPASSRLS"
 
-# Before PostgreSQL 16 whoever has CREATEROLE can grant itself these, and would then be the account that all
-# servers of the host run as.  Only a superuser can grant what is one, and nobody becomes one by a grant.
+# Before PostgreSQL 16 a role with CREATEROLE can grant itself these, and thereby act as the account that all
+# servers of the host run as.  As superusers they can be granted by superusers only, and a grant of them makes
+# nobody a superuser.
 _FOR_SUPERUSERS = ("pg_execute_server_program", "pg_read_server_files", "pg_write_server_files")
 
-# In template1, so that every database has what stands there.
+# In template1, so that every database gets it.
 _FIRST = f"""\
 SET allow_system_table_mods = on;
 UPDATE pg_authid SET rolsuper = true WHERE rolname IN {_FOR_SUPERUSERS!r};
@@ -56,7 +57,7 @@ CREATE TABLE cenote.made (kind text, name text, PRIMARY KEY (kind, name));
 INSERT INTO cenote.made VALUES ('role', '{ADMIN_USER}'), ('database', '{DEFAULT_DATABASE}');
 """  # noqa: S608 - constants of ours
 _DRAFT = ".draft-"
-_LONGEST = 300  # seconds that one program may take
+_PROGRAM_SECONDS = 300  # seconds that one program may take
 _INITDB = (
     f"--username={SUPERUSER}",
     "--encoding=UTF8",
@@ -67,10 +68,10 @@ _INITDB = (
 )
 
 
-def template(templates: Path, binaries: Path, account: Account) -> Path:
-    """Return the template for these binaries; it is made when it is not there.
+def find_or_create(templates: Path, binaries: Path, account: Account) -> Path:
+    """Return the template for these binaries; create it if it does not exist.
 
-    Its name covers the exact release and the recipe, so that an update of either makes another one.
+    Its name is a digest of the exact release and the recipe, so that an update of either makes a new one.
     """
     path = templates / _name(binaries)
     if path.is_dir():
@@ -85,7 +86,7 @@ def template(templates: Path, binaries: Path, account: Account) -> Path:
         for database, statements in _statements(binaries):
             single = ("--single", "-D", str(data), database)
             _run(account, draft, binaries / "postgres", *single, stdin=statements)
-        with contextlib.suppress(OSError):  # somebody else was faster, and that template is as good
+        with contextlib.suppress(OSError):  # another process was faster; its template is equal
             os.rename(data, path)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -93,31 +94,31 @@ def template(templates: Path, binaries: Path, account: Account) -> Path:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Make a template's copy a cluster's data directory, which is there whole or not at all.
+    """Copy a template to a cluster's data directory, atomically.
 
-    The spare is taken when there is one: whoever renames it first has it.
+    The spare is used if there is one; the rename decides between concurrent copies.
     """
     draft = target.with_name(f".draft-{target.name}")
     files.remove(draft)
     try:
         try:
             os.rename(_spare(source), draft)
-        except OSError:  # there is none, or the clusters are on another file system
+        except OSError:  # no spare, or the clusters are on another file system
             _copy(source, draft)
         for changed in system_identifier.change(draft, system_identifier.new_identifier()):
             _sync(changed)
         os.replace(draft, target)
     except BaseException:
-        with contextlib.suppress(OSError):  # half a copy would keep a full disk full
+        with contextlib.suppress(OSError):  # a partial copy would take space on a full disk
             files.remove(draft)
         raise
-    # A folder whose name is lost with the power would be taken for one that was never made.
+    # A directory entry lost by a power failure would look like a cluster that was never created.
     for folder in (target.parent, target.parent.parent):
         _sync(folder)
 
 
-def stock(source: Path) -> None:
-    """Have a spare of a template; nothing when there is one."""
+def create_spare(source: Path) -> None:
+    """Create the spare of a template unless it exists."""
     spare = _spare(source)
     if spare.exists():
         return
@@ -129,10 +130,10 @@ def stock(source: Path) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def tidy(templates: Path, kept: Collection[Path]) -> None:
-    """Remove what is neither one of these templates nor a spare of one: outdated ones, and halves of copies.
+def remove_outdated(templates: Path, kept: Collection[Path]) -> None:
+    """Remove all but these templates and their spares: outdated ones and partial copies.
 
-    Nobody else may be making one meanwhile.
+    No template or spare may be created meanwhile.
     """
     wanted = {path.name for source in kept for path in (source, _spare(source))}
     for path in templates.iterdir():
@@ -145,9 +146,9 @@ def _spare(source: Path) -> Path:
 
 
 def _copy(source: Path, target: Path) -> None:
-    # cp shares blocks where the file system can, which no function of the standard library does.
+    # cp shares blocks where the file system can (reflinks), which the standard library does not.
     _command("cp", "--archive", "--reflink=auto", str(source), str(target))
-    # The whole file system at once: a hundred times faster than 1,300 files one by one.
+    # syncfs(2): a hundred times faster than fsync on 1,300 files.
     _command("sync", "--file-system", str(target))
 
 
@@ -167,7 +168,7 @@ def _sync(path: Path) -> None:
 
 
 def _statements(binaries: Path) -> list[tuple[str, str]]:
-    """Return the databases, and what is done in each."""
+    """Return databases and the statements to run in each."""
     first = _FIRST + (_EXTENSION if extensions.has(binaries, extensions.EVERYWHERE) else "")
     return [("template1", first), ("postgres", _STATEMENTS)]
 
@@ -181,13 +182,13 @@ def _name(binaries: Path) -> str:
 
 @functools.lru_cache(maxsize=16)
 def _release(binaries: Path, _inode: int, _changed_ns: int) -> str:
-    """Return what the server says of itself; asked once for each program file, as that takes 10 ms."""
+    """Return the output of ``postgres --version``; cached for each program file, since it takes 10 ms."""
     try:
         return subprocess.run(
             [binaries / "postgres", "--version"], check=True, capture_output=True, text=True, timeout=30
         ).stdout
-    except subprocess.SubprocessError as error:  # as while its package is being replaced
-        raise CenoteError(f"PostgreSQL does not say its version: {error}") from None
+    except subprocess.SubprocessError as error:  # such as while its package is being upgraded
+        raise CenoteError(f"cannot get the version of PostgreSQL: {error}") from None
 
 
 def _run(account: Account, directory: Path, program: Path, *arguments: str, stdin: str = "") -> None:
@@ -203,10 +204,10 @@ def _run(account: Account, directory: Path, program: Path, *arguments: str, stdi
             capture_output=True,
             text=True,
             check=False,
-            timeout=_LONGEST,
+            timeout=_PROGRAM_SECONDS,
         )
     except subprocess.TimeoutExpired:
-        raise CenoteError(f"{program.name} did not end within {_LONGEST} seconds") from None
+        raise CenoteError(f"{program.name} did not end within {_PROGRAM_SECONDS} seconds") from None
     # In single-user mode a failed statement is reported and the exit code stays 0.
     if done.returncode != 0 or "ERROR:" in done.stderr or "FATAL:" in done.stderr:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]

@@ -1,7 +1,7 @@
-"""``cenote serve``: the store, the agent and the API in one process, for one machine.
+"""``cenote serve``: the store, the agent and the API in one process, for a single machine.
 
-What it starts outlives it: PostgreSQL, PgBouncer and etcd go on when this process ends, and are adopted by
-the next one.  Only ``--ephemeral`` and ``cenote stop`` end them.
+PostgreSQL, PgBouncer and etcd keep running when this process ends, and the next one adopts them.  Only
+``--ephemeral`` and ``cenote stop`` stop them.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ from cenote.store.process import PrivateEtcd
 log = logging.getLogger(__name__)
 
 RENEW_EVERY = 12 * 3600.0  # seconds
-HOST_SECONDS = 10.0  # how long this host may take to be seen in the store
+HOST_SECONDS = 10.0  # timeout for this host's record to appear in the store
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """A service that is up."""
+    """A running service."""
 
     url: str
     layout: Layout
@@ -66,35 +66,35 @@ Ready = Callable[[Serving], Awaitable[None]]
 async def serve(settings: ServeSettings, ready: Ready) -> None:
     """Serve until SIGINT or SIGTERM; ``ready`` is called once the API answers.
 
-    Raises Misconfigured with what to do about it, before anything is started, and CancelledError when a
-    signal comes before the API answers.
+    Raises Misconfigured with a remedy before anything is started, and CancelledError if a signal arrives
+    before the API answers.
     """
     settings.check()
     with http_server.signals() as ending, _data_dir(settings) as settings:
         layout = Layout(settings.data_dir)
         layout.check()
-        found = look_for_programs(settings)
+        found = find_programs(settings)
         account = server_account(settings)
-        held = bootstrap.lock(layout)
+        lock_descriptor = bootstrap.lock(layout)
         try:
             with contextlib.closing(http_server.listen(settings.host, settings.port)) as listener:
-                context = bootstrap.certify(layout, settings)
-                processes.become_reaper()
-                processes.allow_descriptors()
+                context = bootstrap.make_tls_context(layout, settings)
+                processes.become_subreaper()
+                processes.raise_descriptor_limit()
                 try:
                     async with _store(settings, layout, found) as store:
                         await _run(settings, layout, found, account, store, listener, context, ready, ending)
                 finally:
                     if settings.ephemeral:
-                        # A template that is being made would go on writing into a folder that is removed.
+                        # Wait for a template in progress, or it would write into the removed directory.
                         await asyncio.get_running_loop().shutdown_default_executor()
                         await stop_servers(layout)
         finally:
-            os.close(held)
+            os.close(lock_descriptor)
 
 
-def look_for_programs(settings: ServeSettings) -> Programs:
-    """Return the programs to run; Misconfigured with all that is missing and what mends it."""
+def find_programs(settings: ServeSettings) -> Programs:
+    """Return the programs to run; Misconfigured with all that is missing, and the remedies."""
     found = programs.find(
         postgres_dirs=settings.postgres_dirs, pgbouncer=settings.pgbouncer, data_dir=settings.data_dir
     )
@@ -105,7 +105,7 @@ def look_for_programs(settings: ServeSettings) -> Programs:
 
 
 def server_account(settings: ServeSettings) -> Account:
-    """Return whom the servers run as: PostgreSQL refuses to be root."""
+    """Return the account for the servers: PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         if settings.account is not None:
             raise Misconfigured("--account needs root; without root the servers run as you")
@@ -125,12 +125,12 @@ def server_account(settings: ServeSettings) -> Account:
 
 @contextlib.contextmanager
 def _data_dir(settings: ServeSettings) -> Iterator[ServeSettings]:
-    """Give an ephemeral service a folder of its own, and take it away at the end."""
+    """Create a directory for an ephemeral service, and remove it at the end."""
     if not settings.ephemeral:
         yield settings
         return
     folder = Path(tempfile.mkdtemp(prefix="cenote-"))
-    os.chmod(folder, 0o711)  # noqa: S103 - the servers' account must be able to pass
+    os.chmod(folder, 0o711)  # noqa: S103 - the servers' account needs to traverse it
     try:
         yield replace(settings, data_dir=folder)
     finally:
@@ -139,16 +139,16 @@ def _data_dir(settings: ServeSettings) -> Iterator[ServeSettings]:
 
 @contextlib.asynccontextmanager
 async def _store(settings: ServeSettings, layout: Layout, found: Programs) -> AsyncIterator[Store]:
-    outside = settings.etcd
+    external = settings.etcd
     async with contextlib.AsyncExitStack() as stack:
-        if outside.endpoints:
-            gateway = EtcdClient(
-                urls=outside.endpoints,
-                ca=outside.ca,
-                certificate=outside.certificate,
-                key=outside.key,
-                username=outside.user,
-                password=outside.password,
+        if external.endpoints:
+            client = EtcdClient(
+                urls=external.endpoints,
+                ca=external.ca,
+                certificate=external.certificate,
+                key=external.key,
+                username=external.user,
+                password=external.password,
             )
         else:
             assert found.etcd is not None
@@ -156,15 +156,15 @@ async def _store(settings: ServeSettings, layout: Layout, found: Programs) -> As
             await etcd.start()
             watching = asyncio.create_task(etcd.watch(), name="watching etcd")
             stack.push_async_callback(_cancel, watching)
-            gateway = EtcdClient(socket=etcd.socket)
-        stack.push_async_callback(gateway.close)
-        store = Store(gateway, outside.prefix)
+            client = EtcdClient(socket=etcd.socket)
+        stack.push_async_callback(client.close)
+        store = Store(client, external.prefix)
         try:
             await store.open()
         except Unavailable as error:
-            if not outside.endpoints:
+            if not external.endpoints:
                 raise
-            raise Misconfigured(f"{error.message} (--etcd {', '.join(outside.endpoints)})") from None
+            raise Misconfigured(f"{error.message} (--etcd {', '.join(external.endpoints)})") from None
         stack.push_async_callback(store.close)
         yield store
 
@@ -181,12 +181,12 @@ async def _run(
     ending: http_server.Ending,
 ) -> None:
     sealer = Sealer(layout.sealing_key)
-    await bootstrap.admit_administrator(store, layout)
+    await bootstrap.ensure_admin_token(store, layout)
     host = _host(settings, found)
-    executor, context_of_host = _executor(settings, layout, found, account, sealer)
-    shipping = LogShipping(store, executor, sealer, OutboundPolicy(settings.log_sink_allow))
-    agent = HostLoop(store, executor, context_of_host, host, shipping)
-    observer = HostObserver(layout, agent.passes, settings.certificate, shipping.numbers)
+    executor, host_context = _executor(settings, layout, found, account, sealer)
+    log_shipping = LogShipping(store, executor, sealer, OutboundPolicy(settings.log_sink_allow))
+    agent = HostLoop(store, executor, host_context, host, log_shipping)
+    observer = HostObserver(layout, agent.passes, settings.certificate, log_shipping.numbers)
     sampler = Sampler(store, observer)
     app = create_app(
         store,
@@ -205,21 +205,21 @@ async def _run(
     server = http_server.server(
         app, context, settings.certificate or layout.api_certificate, settings.key, leaving=sampler.close
     )
-    scraping = MetricsEndpoint(
+    metrics_endpoint = MetricsEndpoint(
         store, sealer, observer, layout, host.name, settings.listen, server.server_state
     )
     try:
         async with asyncio.TaskGroup() as group:
             working = group.create_task(agent.run(), name="agent")
             sampling = group.create_task(sampler.run(), name="sampling")
-            scraped = group.create_task(scraping.run(), name="metrics")
+            serving_metrics = group.create_task(metrics_endpoint.run(), name="metrics")
             renewing = group.create_task(_renew(layout, settings, context), name="renewing")
             announcing = group.create_task(
                 _announce(settings, layout, listener, agent.announced, server, ready), name="announcing"
             )
             ending.serves(server)
             await server.serve(sockets=[listener])
-            for task in (announcing, renewing, scraped, sampling, working):
+            for task in (announcing, renewing, serving_metrics, sampling, working):
                 task.cancel()
     except BaseExceptionGroup as group_of_one:
         raise group_of_one.exceptions[0] from None
@@ -230,7 +230,7 @@ def _executor(
 ) -> tuple[Executor, HostContext]:
     assert found.pgbouncer is not None
     binaries = {major: install.bin for major, install in found.postgres.items()}
-    site = HostContext(
+    host_context = HostContext(
         layout=layout,
         listen=settings.listen,
         service_user=pwd.getpwuid(os.geteuid()).pw_name,
@@ -241,7 +241,7 @@ def _executor(
         libraries=_libraries(found),
         ephemeral=settings.ephemeral,
     )
-    return Executor(layout, account, binaries, sealer), site
+    return Executor(layout, account, binaries, sealer), host_context
 
 
 def _host(settings: ServeSettings, found: Programs) -> Host:
@@ -273,11 +273,11 @@ async def _announce(
     server: http_server.Server,
     ready: Ready,
 ) -> None:
-    """Wait until requests are answered and clusters can be placed, then say so.
+    """Wait until the API answers and clusters can be placed, then call ``ready``.
 
-    The record of a former process, which its lease has not taken away yet, does not count.
+    The host's record of a former process does not count, which stays until its lease expires.
     """
-    url = http_server.url(settings.reached_as, listener)  # a service that ends at once closes the listener
+    url = http_server.url(settings.reached_as, listener)  # first: a service that ends closes the listener
     try:
         async with asyncio.timeout(HOST_SECONDS):
             await announced.wait()
@@ -293,9 +293,9 @@ async def _renew(layout: Layout, settings: ServeSettings, context: ssl.SSLContex
     while True:
         await asyncio.sleep(RENEW_EVERY)
         try:
-            bootstrap.renew(layout, settings, context)
+            bootstrap.renew_certificate(layout, settings, context)
         except (Misconfigured, OSError) as error:
-            log.error("the API goes on with the certificate that it has: %s", error)
+            log.error("the API keeps its current certificate: %s", error)
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -1,6 +1,6 @@
-"""What a service is known by: its own CA and certificate, its lock, its administrator's token.
+"""Prepares a data directory for serving: the lock, the API's CA and certificate, the administrator's token.
 
-Files that hold a key or a token are made with mode 0600 and replaced in one step.
+Files with a key or a token have mode 0600 and are replaced atomically.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SYSTEM_BUNDLES = (
 
 
 def lock(layout: Layout) -> int:
-    """Take the data directory for this process; Misconfigured when another service has it."""
+    """Lock the data directory for this process; Misconfigured if another service holds the lock."""
     layout.data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
     descriptor = os.open(layout.lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -46,7 +46,7 @@ def lock(layout: Layout) -> int:
 
 
 def serving_pid(layout: Layout) -> int | None:
-    """Return the pid of the service that has this data directory, or None when none has."""
+    """Return the pid of the service that holds the lock of this data directory, if any."""
     try:
         descriptor = os.open(layout.lock, os.O_RDONLY)
     except FileNotFoundError:
@@ -63,8 +63,8 @@ def serving_pid(layout: Layout) -> int | None:
     return None
 
 
-def certify(layout: Layout, settings: ServeSettings) -> ssl.SSLContext:
-    """Return the API's TLS context; make or renew what it needs."""
+def make_tls_context(layout: Layout, settings: ServeSettings) -> ssl.SSLContext:
+    """Return the API's TLS context; create the CA and issue or renew the certificate as needed."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if settings.certificate is not None:
@@ -75,17 +75,18 @@ def certify(layout: Layout, settings: ServeSettings) -> ssl.SSLContext:
         files.write(layout.authority_key, key.encode(), 0o600, None)
         files.write(layout.authority, certificate.encode(), 0o644, None)
     files.write(layout.bundle, _system_bundle() + layout.authority.read_bytes(), 0o644, None)
-    renew(layout, settings, context)
+    renew_certificate(layout, settings, context)
     return context
 
 
-def renew(layout: Layout, settings: ServeSettings, context: ssl.SSLContext) -> None:
-    """Make the API's certificate again when it is not there, about to expire, or lacks a name.
+def renew_certificate(layout: Layout, settings: ServeSettings, context: ssl.SSLContext) -> None:
+    """Issue the API's certificate again if it is missing, about to expire, or lacks a name.
 
-    One of the user's own is read again; Misconfigured, and nothing changed, when it cannot be used.
+    A certificate of the user is read again; Misconfigured, and nothing changed, if it is unusable.
     """
     if settings.certificate is not None:
-        # Whoever replaces two files is between them for a moment, and a context keeps half of what fails.
+        # Load into a scratch context first: while the user replaces the two files they do not match, and a
+        # failed load leaves a context half changed.
         _load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), settings.certificate, settings.key)
         _load(context, settings.certificate, settings.key)
         return
@@ -102,10 +103,10 @@ def renew(layout: Layout, settings: ServeSettings, context: ssl.SSLContext) -> N
     context.load_cert_chain(layout.api_certificate)
 
 
-async def admit_administrator(store: Store, layout: Layout) -> None:
-    """See to it that the token in the data directory's file works; it is made when there is none.
+async def ensure_admin_token(store: Store, layout: Layout) -> None:
+    """Create the administrator's token and its file if missing, and make sure that the store has it.
 
-    Whoever may read that file owns the service, so a lost token is mended by removing the file.
+    Read access to the file means control of the service, so a lost token is replaced by removing the file.
     """
     text = (files.read(layout.admin_token) or b"").decode().strip()
     minted, token = auth.mint("admin", (auth.EVERYTHING,))

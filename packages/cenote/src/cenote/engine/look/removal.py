@@ -9,5 +9,5 @@ from cenote.host import files, processes
 
 def look(context: NodeContext) -> Seen:
     paths = context.paths
-    has_folders = (files.remains(paths.root), files.remains(paths.sockets))
+    has_folders = (files.needs_removal(paths.root), files.needs_removal(paths.sockets))
     return Seen(has_folders, bool(processes.below(paths.root)))
