@@ -1,5 +1,5 @@
-"""What Cenote costs beside what it is made of: ``make bench``, or ``python -m bench NAME …`` for some parts.
+"""Benchmarks of Cenote against the components it is made of: ``make bench``, or ``python -m bench NAME …``.
 
-Each part measures ours and its floor by turns in one run, so that a busy machine is busy for both, and
-returns rows.  Nothing here is asserted by a test.
+Each part compares Cenote with its floor, the same work without Cenote.  Samples of both alternate, so that
+other load on the machine affects both.  No test depends on the results.
 """

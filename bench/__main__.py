@@ -1,4 +1,4 @@
-"""``python -m bench [NAME …]``: run the parts, print the table, write ``build/bench.json``.
+"""``python -m bench [NAME …]``: runs the parts, prints the table, writes ``build/bench.json``.
 
 A part is a module of this package with ``measure() -> list[Row]``, plain or async.
 """
@@ -23,7 +23,7 @@ RESULT = Path("build/bench.json")
 
 
 def main(wanted: Sequence[str]) -> int:
-    """Run these parts, or all; return 1 when one broke, whatever the others have measured."""
+    """Run these parts, or all; return 1 if any of them failed."""
     unknown = [name for name in wanted if name not in PARTS]
     if unknown:
         print(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The other end for clients that are measured: one answer to every GET, over TLS, as fast as can be.
+"""A minimal HTTPS server for benchmarks of clients: it sends the same response to every GET.
 
 ``python -m bench.answering CERTIFICATE BODY`` (two files) prints the port that it listens on, on 127.0.0.1.
 """
@@ -17,7 +17,7 @@ END = b"\r\n\r\n"
 
 
 class Answering(asyncio.Protocol):
-    """Answers each request, of which only the end of its head matters, with the same bytes."""
+    """Sends the same bytes at the end of each request's headers."""
 
     def __init__(self, answer: bytes) -> None:
         self._answer = answer

@@ -1,4 +1,4 @@
-"""The floor of an API call: an ASGI application that sends the same bytes, whatever it is asked.
+"""The floor of an API call: a bare ASGI application that sends the same response to every request.
 
 ``python -m bench.bare PORT CERTIFICATE ANSWER`` serves it as ``cenote serve`` serves the API: the same server
 with the same settings and the same certificate.
@@ -22,7 +22,7 @@ def application(headers: list[tuple[bytes, bytes]], body: bytes) -> Any:
 
 
 def main(port: int, certificate: str, answer: str) -> None:
-    """``answer`` is a file in JSON: a list of headers, and the body as text."""
+    """``answer`` is a JSON file with a list of headers, and the body as text."""
     with open(answer, encoding="utf-8") as file:
         headers, body = json.load(file)
     uvicorn.run(

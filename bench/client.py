@@ -1,7 +1,7 @@
-"""Our clients beside the official ``pydo``, each as installed from wheels into an environment of its own.
+"""Our clients against the official ``pydo``, each installed from wheels into an environment of its own.
 
-Where a script can, it is the same one on both sides: ``from pydo import Client`` means the official package
-there and our drop-in here.  Every sample is a fresh process; neighbours ran one right after the other.
+Both sides run the same script where possible: ``from pydo import Client`` imports the official package in one
+environment and our drop-in in the other.  Every sample is a new process; pairs ran right after each other.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ POOL = {
 }
 PATH = "/v2/databases/9cc10173-e9ea-4176-9dbc-a4cee4c4ff30/pools/backend-pool"
 
-# Of this process alone: what getrusage gives begins with the peak of the process that started it.
+# Of this process alone: ru_maxrss of getrusage includes the peak of the parent process at the fork.
 PEAK = """
 with open("/proc/self/status") as status:
     (peak,) = (int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
@@ -134,7 +134,7 @@ class Sides:
 
 @dataclass(frozen=True)
 class Server:
-    """Where the answers come from, and the certificates to trust there."""
+    """The URL of the server, and the CA certificates to trust."""
 
     url: str
     ca_file: str
@@ -207,14 +207,14 @@ def _size(sides: Sides) -> Row:
 
 
 def _installed_size(python: Path, package: str) -> float:
-    """Megabytes of a package, without what it depends on and without byte code."""
+    """Return the megabytes of a package without dependencies and byte code."""
     (folder,) = python.parents[1].glob(f"lib/python*/site-packages/{package}")
     files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
     return sum(path.stat().st_size for path in files) / 1e6
 
 
 def _interleaved(*sides: Callable[[], Any]) -> list[list[Any]]:
-    """Take a sample of each side, round after round; the first round, which fills caches, does not count."""
+    """Take alternating samples of both sides; the first round only warms the caches."""
     rounds = [[side() for side in sides] for _ in range(ROUNDS + 1)]
     return [list(samples) for samples in zip(*rounds[1:], strict=True)]
 
@@ -230,7 +230,7 @@ def _answer(python: Path, script: str, server: Server | None = None, options: tu
 
 @contextmanager
 def _answering(folder: Path) -> Iterator[Server]:
-    """A server that gives the pool, for as long as it is wanted."""
+    """Run a server whose response is the pool."""
     certificate, key = certificates.new_authority("bench")
     (folder / "ca.crt").write_text(certificate)
     (folder / "server.pem").write_bytes(certificates.issue(certificate, key, ["localhost"]))

@@ -1,7 +1,7 @@
-"""The console's page of clusters, in a service that has 1,000 of them.
+"""The console's list of clusters, with 1,000 clusters in the service.
 
-Measured by a client on a kept-alive connection, with TLS.  Its floor is the API's own list of the same 25
-clusters, which the page is made of.
+Requested over one keep-alive connection with TLS.  The floor is the API's list of the same 25 clusters, from
+which the page is rendered.
 """
 
 from __future__ import annotations

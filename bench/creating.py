@@ -1,8 +1,8 @@
-"""How long a cluster takes until its pool answers, and how long a further pool does.
+"""The time until the pool of a new cluster answers, and until a further pool does.
 
 A cluster has two floors, both with the same settings on the same file system: copying the template and
-``pg_ctl -w start``; and ``pg_ctl -w start`` alone on a copy that lay ready, as ours does.  The floor of a
-pool is one ``RELOAD`` on PgBouncer's console and one connection through a pool that is there.
+``pg_ctl -w start``; and ``pg_ctl -w start`` alone on a copy made in advance, as we do.  The floor of a pool
+is one ``RELOAD`` on PgBouncer's console and one connection through an existing pool.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.support.service import SMALLEST, Service, added_pool, answer_of, onli
 from tests.support.waiting import wait_until
 
 CLUSTERS, POOLS = 7, 15  # samples
-ASK_EVERY = 0.01  # seconds between a customer's looks at a cluster that is being created
+ASK_EVERY = 0.01  # seconds between a customer's polls of a cluster that is being created
 
 
 def measure() -> list[Row]:
@@ -110,7 +110,7 @@ def _wait_until_gone(running: Service, id: str) -> None:
 
 @contextlib.contextmanager
 def _timed(samples: list[float]) -> Iterator[None]:
-    """Add how long the block took, in milliseconds."""
+    """Append the milliseconds that the block took."""
     began = time.perf_counter()
     yield
     samples.append((time.perf_counter() - began) * 1000)

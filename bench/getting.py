@@ -1,8 +1,8 @@
-"""``GET /v2/databases/{uuid}/pools/{name}``, the call that everything is for, on 16 kept-alive connections.
+"""``GET /v2/databases/{uuid}/pools/{name}``, the main API call, over 16 keep-alive connections.
 
 Its floor is a bare ASGI application under the same server, with the same TLS, that sends the same bytes.  The
-same call with 10,000 clusters of ten pools each has the service with ten such clusters for its floor.  Every
-request asks for another pool, by chance.  The request limits are on, only so high that nobody reaches them.
+floor of the same call with 10,000 clusters of ten pools each is the service with ten such clusters.  Each
+request is for a pool at random.  The request limits are on, but too high to be reached.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LIMITS = ("--requests-per-hour=1000000000", "--requests-per-minute=1000000000", 
 
 
 def measure() -> list[Row]:
-    load.program()  # before anything is started for it
+    load.program()  # fail before anything is started
     with service(*LIMITS) as small, service(*LIMITS) as large:
         few, many = _Target(small, FEW), _Target(large, MANY)
         ours: list[Load] = []
@@ -44,7 +44,7 @@ def measure() -> list[Row]:
             for _ in range(RUNS):
                 for target, url, loads in turns:
                     loads.append(target.wrk.run(url))
-                turns.reverse()  # ours stays the neighbour of both
+                turns.reverse()  # ours runs next to both
     return [
         Row(
             "GET pool, 16 connections / bare ASGI", "/s", _rates(ours), _rates(bare), (ratio_at_least(0.35),)
@@ -61,7 +61,7 @@ def measure() -> list[Row]:
 
 
 class _Target:
-    """A service with so many records in its store, and the load that asks for the pools in them."""
+    """A service with a number of records in its store, and a load that requests their pools."""
 
     def __init__(self, running: Service, clusters: int) -> None:
         self.certificate = Layout(running.data_dir).api_certificate
@@ -81,11 +81,11 @@ class _Target:
 
 @contextlib.contextmanager
 def _bare(target: _Target) -> Iterator[str]:
-    """Serve what the target has answered, without anything of Cenote; yields the URL."""
+    """Serve the target's response from a bare ASGI application; yields the URL."""
     port = free_range(2)
     answer = target.folder / "answer.json"
     answer.touch(mode=0o600)
-    # The server adds the date by itself, here as there.
+    # Both servers add the date themselves.
     headers = [(name, value) for name, value in target.answer.headers.items() if name != "date"]
     answer.write_text(json.dumps([headers, target.answer.text]))
     process = subprocess.Popen([sys.executable, "-m", "bench.bare", str(port), target.certificate, answer])

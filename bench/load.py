@@ -1,6 +1,7 @@
-"""A load on an HTTPS server: wrk, with connections that are kept alive.
+"""Load on an HTTPS server from wrk, over keep-alive connections.
 
-A generator in Python would be slower than what it measures, and so make ours and its floor look alike.
+A load generator in Python would be slower than the servers and hide the difference between ours and its
+floor.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from bench.row import Missing
 
 CONNECTIONS = 16
-SECONDS = 1  # of many short runs by turns, so that a busy moment of the machine falls on neighbours
+SECONDS = 1  # many short alternating runs, so that other load affects both of a pair
 
 _SCRIPT = """\
 local paths = {}
@@ -31,14 +32,14 @@ _UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a server stood: requests a second, and the 99th percentile of their milliseconds."""
+    """Requests per second, and the 99th percentile of the latency in milliseconds."""
 
     rate: float
     p99: float
 
 
 def program() -> str:
-    """Return where wrk is; raise Missing when it is not installed."""
+    """Return the path of wrk; raise Missing if it is not installed."""
     found = shutil.which("wrk")
     if found is None:
         raise Missing("wrk is not installed; on Debian or Ubuntu: apt-get install wrk")
@@ -46,19 +47,19 @@ def program() -> str:
 
 
 class Wrk:
-    """Asks for one of these paths at a time, each as likely as the others."""
+    """Requests these paths at random."""
 
     def __init__(self, folder: Path, paths: Sequence[str], token: str) -> None:
         self._program = program()
         listed = folder / "paths"
         listed.write_text("\n".join(paths) + "\n")
-        # In a file and not among the arguments, where everybody on the machine could read the token.
+        # In a file, since all users of the machine could read the token among the arguments.
         self._script = folder / "wrk.lua"
         self._script.touch(mode=0o600)
         self._script.write_text(_SCRIPT % (listed, f"Bearer {token}"))
 
     def run(self, url: str) -> Load:
-        """Raise RuntimeError when an answer was not a 2xx."""
+        """Run the load; raise RuntimeError if a response was not 2xx."""
         options = ["-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "--latency", "-s", str(self._script)]
         told = subprocess.run(
             [self._program, *options, url], capture_output=True, text=True, check=True

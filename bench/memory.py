@@ -1,10 +1,10 @@
-"""How much memory an idle cluster takes, and the service itself.
+"""Memory of an idle cluster, and of the service itself.
 
-Counted is PSS, the proportional set size of ``/proc/<pid>/smaps_rollup``: a page that several processes share
-counts for each of them by its share.  A cluster is PostgreSQL with all its processes and PgBouncer, the only
-ones of the service at that time, after its pool has answered and the pooler has let go of the session.  Its
-floor is PostgreSQL alone, with the same settings, that has answered a query, too.  The service is
-``cenote serve`` with ten clusters; etcd is a process of its own and not counted.
+Measured as PSS, the proportional set size of ``/proc/<pid>/smaps_rollup``: a shared page counts for each
+process by its share.  A cluster is all processes of PostgreSQL and PgBouncer, with no other cluster on the
+service, after a query through the pool, once the pooler has closed the server connection.  Its floor is
+PostgreSQL alone, with the same settings, after a query.  The service is ``cenote serve`` with ten clusters;
+etcd is a separate process and not included.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from tests.support.waiting import wait_until
 
 RUNS = 3
 CLUSTERS = 10
-_SESSION = re.compile(r"\[local\]|\d\(\d+\)")  # in a process's title: where its client is
-CALLS = 20  # of each kind before the service is measured, so that what is imported or cached late counts
+_SESSION = re.compile(r"\[local\]|\d\(\d+\)")  # the client's address in a process title
+CALLS = 20  # of each kind before the measurement, so that lazy imports and caches count
 
 
 def measure() -> list[Row]:
@@ -78,7 +78,7 @@ def _is_gone(folder: Path) -> Callable[[], bool]:
 
 
 def _end_sessions(cluster: Any) -> None:
-    """End the session that the pooler keeps for its next client, as it does itself after ten minutes."""
+    """Close the idle server connections of the pooler, as it does itself after ten minutes."""
     connection = cluster["connection"]
     answer_of(
         connection["uri"],
@@ -88,7 +88,7 @@ def _end_sessions(cluster: Any) -> None:
 
 
 def _idle(folder: Path) -> float:
-    """Return what all processes in a folder take, as soon as nobody is connected to them."""
+    """Return the memory of all processes in a directory, once no client is connected."""
 
     def pids() -> list[int]:
         return [process.pid for process in processes.below(folder)]

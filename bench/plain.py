@@ -1,4 +1,4 @@
-"""The floors: a PostgreSQL and a PgBouncer that are started by hand, with nothing of Cenote around them."""
+"""Floors: a PostgreSQL and a PgBouncer started without Cenote."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from tests.support.ports import free_range
 from tests.support.service import Service, tried
 from tests.support.waiting import wait_until
 
-# What a cluster's own configuration says of its place.
+# Settings that depend on the location of a cluster.
 _PLACED = re.compile(r"(port|cluster_name|listen_addresses|unix_socket_\w+|ssl\w*) = ")
 
 
 def binaries() -> Path:
-    """The PostgreSQL that new clusters get: the newest that is installed."""
+    """Return the PostgreSQL of new clusters: the newest that is installed."""
     found = programs.find().postgres
     return found[max(found, key=int)].bin
 
 
 def as_server_user() -> dict[str, Any]:
-    """Arguments for ``subprocess`` that start a program as whom the servers run: PostgreSQL refuses root."""
+    """Return ``subprocess`` arguments to run as the servers' account, since PostgreSQL refuses root."""
     if os.geteuid() != 0:
         return {}
     entry = pwd.getpwnam("postgres")
@@ -39,14 +39,14 @@ def as_server_user() -> dict[str, Any]:
 
 
 def give(path: Path) -> None:
-    """Make a file or folder the servers' own."""
+    """Change the owner of a file or directory to the servers' account."""
     account = as_server_user()
     if account:
         os.chown(path, account["user"], account["group"])
 
 
 class PlainServer:
-    """PostgreSQL by ``pg_ctl``, on a copy of a data directory."""
+    """PostgreSQL, started by ``pg_ctl`` on a copy of a data directory."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -54,11 +54,11 @@ class PlainServer:
         self.data = folder / "data"
 
     def copy(self, source: Path) -> None:
-        """Copy a data directory here; nothing is flushed to the disk, which a real cluster is."""
+        """Copy a data directory here, without a sync, which the copy for a real cluster includes."""
         subprocess.run(["cp", "--archive", "--reflink=auto", source, self.data], check=True)
 
     def flush(self) -> None:
-        """Have the copy on the disk."""
+        """Sync the copy to disk."""
         subprocess.run(["sync", "--file-system", self.data], check=True)
 
     def start(self) -> None:
@@ -66,7 +66,7 @@ class PlainServer:
         self._control("start", "-w", "-o", f"-p {self._port} -k {self._folder}", "-l", "log")
 
     def answer(self) -> None:
-        """Answer one query, over the unix socket."""
+        """Run a query over the unix socket."""
         subprocess.run(
             ["psql", "-qX", "-h", self._folder, "-p", str(self._port), "-c", "SELECT 42", "postgres"],
             cwd=self._folder,
@@ -90,7 +90,7 @@ class PlainServer:
 
 @contextlib.contextmanager
 def plain_server() -> Iterator[PlainServer]:
-    """A server by hand, stopped and removed at the end; it is the caller who copies and starts it."""
+    """Yield a plain server, stopped and removed at the end; the caller copies and starts it."""
     with server_folder(on_disk=True) as folder:
         give(folder)
         server = PlainServer(folder)
@@ -102,7 +102,7 @@ def plain_server() -> Iterator[PlainServer]:
 
 
 def template_of(service: Service, cluster: Any, target: Path) -> Path:
-    """Copy the service's template to a folder, with the settings of a cluster but those of its place."""
+    """Copy the service's template, with a cluster's settings except for those of its location."""
     layout = Layout(service.data_dir)
     [source] = [path for path in layout.templates.iterdir() if re.fullmatch(r"\w+", path.name)]
     subprocess.run(["cp", "--archive", source, target], check=True)
@@ -114,7 +114,7 @@ def template_of(service: Service, cluster: Any, target: Path) -> Path:
 
 
 class PlainPooler:
-    """PgBouncer with a configuration by hand."""
+    """PgBouncer with a configuration written by hand."""
 
     def __init__(self, folder: Path, certificate: Path, database: str, auth_file: str) -> None:
         """``database`` is the right side of a line in ``[databases]``, named ``bench``."""
@@ -136,7 +136,7 @@ class PlainPooler:
             path.chmod(0o600)
 
     def connection(self, login: Any) -> Any:
-        """How to connect, in the words of the API, for the user of another connection."""
+        """Return the connection details, as in the API, for the user of another connection."""
         user, password = login["user"], login["password"]
         return {
             "host": "127.0.0.1",
@@ -149,7 +149,7 @@ class PlainPooler:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[int]:
-        """Run it; yields its pid."""
+        """Run PgBouncer; yields its pid."""
         program = programs.find().pgbouncer
         assert program is not None
         with (self._folder / "log").open("wb") as log:
@@ -159,7 +159,7 @@ class PlainPooler:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                # As Cenote's own: the kernel shares the processors out by session (autogroup, sched(7)).
+                # As in Cenote: the scheduler divides CPU time by session (autogroup, sched(7)).
                 start_new_session=True,
                 **as_server_user(),
             )
@@ -172,7 +172,7 @@ class PlainPooler:
 
 @contextlib.contextmanager
 def plain_pooler(certificate: Path, database: str, auth_file: str, login: Any) -> Iterator[tuple[Any, int]]:
-    """A PgBouncer by hand that shows this certificate; yields the connection for ``login``, and its pid."""
+    """Run a PgBouncer with this certificate; yields the connection for ``login``, and its pid."""
     with server_folder(on_disk=True) as folder:
         give(folder)
         pooler = PlainPooler(folder, certificate, database, auth_file)

@@ -1,8 +1,8 @@
-"""Queries and logins through a pool, by pgbench, beside a PgBouncer that was set up by hand.
+"""Queries and logins through a pool, by pgbench, against a PgBouncer configured by hand.
 
-The one for queries reaches the same server in the same way, over its unix socket.  The one for logins is set
-up as most are: plain passwords in ``auth_file``, and with them PgBouncer logs in to the server.  All show the
-same certificate, and every client speaks TLS and proves its password by SCRAM.
+For queries it connects to the same server in the same way, over its unix socket.  For logins it has the usual
+setup: plain-text passwords in ``auth_file``, with which PgBouncer logs in to the server.  All have the same
+certificate, and every client uses TLS and SCRAM.
 """
 
 from __future__ import annotations
@@ -21,20 +21,19 @@ from bench.row import Row, ratio_at_least
 from cenote.model.paths import Layout, NodePaths
 from tests.support.service import added_pool, online_cluster, service
 
-RUNS = 25  # many short ones: whatever else the machine does then falls on both of a pair
+RUNS = 25  # many short runs, so that other load on the machine affects both of a pair
 SECONDS = 1
 SCALE = 5  # times 100,000 rows
 POOL = 10  # connections to the server
 QUERYING = ("-S", "-c", "8", "-j", "1")
-# One client after the other: most of a login is the client's own work, and with more clients than cores the
-# clients would wait for each other and not for the pooler.
+# One client at a time: most of a login's work is the client's, and with more clients than cores the clients
+# would wait for each other instead of the pooler.
 LOGGING_IN = ("-S", "-C", "-c", "1", "-j", "1")
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A pooler under measurement: the rate of each run, and its own milliseconds of a processor for each
-    transaction."""
+    """A measured pooler: the rate of each run, and its CPU milliseconds per transaction."""
 
     connection: Any
     pid: int
@@ -48,7 +47,7 @@ class Side:
         self.work.append((self._spent() - before) / _found(r"actually processed: (\d+)", told))
 
     def _spent(self) -> float:
-        """Return the milliseconds that the pooler has been running on a processor (schedstat of proc(5))."""
+        """Return the CPU milliseconds of the pooler (schedstat of proc(5))."""
         return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[0]) / 1e6
 
 
@@ -84,7 +83,7 @@ def _logins(paths: NodePaths, direct: Any, pool: Any) -> list[Row]:
 def _by_turns(
     paths: NodePaths, direct: Any, pool: Any, reached: str, auth_file: str, options: Sequence[str]
 ) -> tuple[Side, Side]:
-    """Run pgbench through our pool and one by hand that reaches the same server as ``reached`` says."""
+    """Alternate pgbench through our pool and a plain one that connects to the server by ``reached``."""
     target = f"{reached} dbname={direct['database']} pool_mode=transaction pool_size={POOL}"
     with plain_pooler(paths.certificate, target, auth_file, direct) as (connection, pid):
         ours = Side(pool, int((paths.pooler / "pgbouncer.pid").read_text()))
@@ -93,12 +92,12 @@ def _by_turns(
         for _ in range(RUNS):
             for side in turns:
                 side.run(options)
-            turns.reverse()  # so that neither always comes first
+            turns.reverse()  # so that neither is always first
     return ours, floor
 
 
 def _pgbench(connection: Any, *options: str) -> str:
-    """Run pgbench; the password goes by its environment, since everybody may read its arguments."""
+    """Run pgbench; the password is in its environment, since all users can read its arguments."""
     told = {
         "PGHOST": connection["host"],
         "PGPORT": str(connection["port"]),

@@ -1,4 +1,4 @@
-"""Records of clusters by the thousand, as if their nodes stood on another host: no server is started."""
+"""Creates thousands of cluster records with nodes on another host, so that no server is started."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from cenote.store import EtcdClient, PrivateEtcd, etcd_messages
 from cenote.store.tables import Keys
 
 POOLS = 10  # of each cluster
-AT_ONCE = 25  # records in one transaction, of which etcd takes 128 operations
+AT_ONCE = 25  # records per transaction, which etcd limits to 128 operations
 
 
 async def fill(layout: Layout, clusters: int) -> list[str]:
-    """Write so many records, and return the paths of their pools."""
+    """Write a number of records and return the API paths of their pools."""
     keys = Keys(EtcdSettings().prefix)
     gateway = EtcdClient(socket=PrivateEtcd(layout.etcd).socket)
     records = _records(Sealer(layout.sealing_key))
@@ -51,7 +51,7 @@ async def fill(layout: Layout, clusters: int) -> list[str]:
 
 
 def _writes(keys: Keys, cluster: Cluster) -> list[etcd_messages.EtcdOperation]:
-    """The record and its claims, as the store would write them; it would write one cluster at a time."""
+    """Return the writes of a record and its claims as the store does them, but for batches of clusters."""
     node, owner = cluster.primary, str(cluster.id).encode()
     return [
         etcd_messages.put(keys.cluster(cluster.id), msgspec.json.encode(cluster)),
@@ -62,7 +62,7 @@ def _writes(keys: Keys, cluster: Cluster) -> list[etcd_messages.EtcdOperation]:
 
 
 def _records(sealer: Sealer) -> Iterator[Cluster]:
-    """Clusters of full size: what is costly to make they have in common, but no password."""
+    """Generate realistic records; they share what is costly to create, but not the passwords."""
     certificate, key = certificates.new_authority("bench")
     authority = CertificateAuthority(certificate=certificate, sealed_key=sealer.seal(Secret(key)))
     admin = credentials.new_user(ADMIN_USER, sealer, UserRole.PRIMARY)

@@ -1,4 +1,4 @@
-"""A measured line of the table: ours beside its floor, and what was aimed at."""
+"""A row of the result table: samples of ours and of the floor, and the aims."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 
 
 class Missing(Exception):
-    """A part cannot run here; the text says what is missing and which command mends it."""
+    """A requirement of a part is missing; the message names it and the command that installs it."""
 
 
 class Of(StrEnum):
-    """What an aim bounds."""
+    """The quantity that an aim bounds."""
 
     OURS = "ours"
     RATIO = "ratio"
@@ -57,7 +57,7 @@ def ratio_at_least(bound: float) -> Aim:
 class Row:
     """All samples of one measurement, in ``unit``.
 
-    ``ours[n]`` and ``floor[n]`` were measured one right after the other; a row may do without a floor.
+    ``ours[n]`` and ``floor[n]`` were measured right after each other; a row may have no floor.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """The median of the ratios of neighbours: what slowed both down for a while cancels out."""
+        """The median of the ratios of pairs, in which temporary load on the machine cancels out."""
         if not self.floor:
             return None
         return statistics.median(ours / floor for ours, floor in zip(self.ours, self.floor, strict=True))
@@ -79,13 +79,13 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        """None when nothing was aimed at."""
+        """Return whether all aims are met; None without aims."""
         if not self.aims:
             return None
         return all(aim.met(statistics.median(self.ours), self.ratio) for aim in self.aims)
 
     def record(self) -> dict[str, Any]:
-        """The row as it stands in the file: medians, and the lowest and highest sample."""
+        """Return the row for the JSON file: medians, minima and maxima."""
         return {
             "name": self.name,
             "ours": statistics.median(self.ours),
@@ -104,7 +104,7 @@ HEADINGS = ("what", "ours", "floor", "ratio", "unit", "aim", "met")
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as text in columns; each value is a median, with the lowest and highest sample behind it."""
+    """Format the rows as a text table; each value is a median, followed by minimum and maximum."""
     lines = [HEADINGS, *(_cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
     return "\n".join(
@@ -114,7 +114,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def write(rows: Sequence[Row], path: Path) -> None:
-    """Write the rows as a list in JSON."""
+    """Write the rows to a JSON file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps([row.record() for row in rows], indent=2, ensure_ascii=False) + "\n")
 
@@ -137,5 +137,5 @@ def _measured(samples: Sequence[float]) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits that count; a large number whole."""
+    """Format with three significant digits, and large numbers as integers."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
