@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from cenote.agent import node_loop
 from cenote.engine import look
-from cenote.engine.plan import server
+from cenote.engine.plan import postgresql
 from cenote.host import files, processes, system
 from cenote.model.changes import Reload
 from cenote.model.records import Cluster, Pool, StorageAutoscale
@@ -36,8 +36,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in (
         (node_loop, "RESYNC_SECONDS"),
         (node_loop, "RESYNC_SECONDS_NEARLY_FULL"),
-        (look.server, "_MEASURE_SECONDS"),
-        (look.server, "_MEASURE_SECONDS_NEARLY_FULL"),
+        (look.postgresql, "_MEASURE_SECONDS"),
+        (look.postgresql, "_MEASURE_SECONDS_NEARLY_FULL"),
     ):
         monkeypatch.setattr(module, name, 0.2)
 
@@ -80,7 +80,7 @@ def test_full_storage_refuses_writes_lets_room_be_made_and_takes_writes_again(ru
             done = await place.converge(full)
             assert [change for change in done if isinstance(change, Reload)]
             assert await place.plan(full) == []
-            assert server.refuses_writes(files.read(server.configuration_file(wanted)))
+            assert postgresql.refuses_writes(files.read(postgresql.configuration_file(wanted)))
             with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
                 client.execute("INSERT INTO things VALUES (2)")
             assert client.execute("SELECT id FROM things").fetchone() == (1,)

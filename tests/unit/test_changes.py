@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.sql import SQL, Literal
 
-from cenote.engine.plan import pooler, roles, server
+from cenote.engine.plan import pooler, postgresql, roles
 from cenote.engine.plan.loaded import Loaded
 from cenote.model.changes import Change, IssueCertificate, Program, Reload, Sql, Start, Stop, WriteFile
 from cenote.model.records import CertificateAuthority, Cluster, Database, Node, Secret, User
@@ -83,7 +83,7 @@ def test_nothing_that_was_seen_shows_a_secret(secret: str) -> None:
     for seen in (
         roles.Role(secret, can_login=True, superuser=False, fits_admin=True),
         roles.Seen({"app": roles.Role(secret, True, False, True)}, frozenset(), ()),
-        server.Seen(True, files, secret.encode(), loaded, b""),
+        postgresql.Seen(True, files, secret.encode(), loaded, b""),
         pooler.Seen(files, secret.encode(), loaded, False),
     ):
         assert secret not in shown(seen)

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from cenote.engine.parts import NODE_PARTS
-from cenote.engine.plan import certificate, folders, loaded, pooler, removal, server
+from cenote.engine.plan import certificate, folders, loaded, pooler, postgresql, removal
 from cenote.engine.plan.context import NodeContext
 from cenote.model.changes import (
     Change,
@@ -35,19 +35,19 @@ def contents_of(part_writes: list[Change]) -> dict[Path, bytes | None]:
     return {change.path: change.content for change in part_writes if isinstance(change, WriteFile)}
 
 
-def server_nothing() -> server.Seen:
-    return server.Seen(False, {}, CERTIFICATE, loaded.Loaded(None, None), b"")
+def server_nothing() -> postgresql.Seen:
+    return postgresql.Seen(False, {}, CERTIFICATE, loaded.Loaded(None, None), b"")
 
 
-def server_ready(wanted: NodeContext = WANTED) -> server.Seen:
-    first = list(server.plan(wanted, server_nothing()))
+def server_ready(wanted: NodeContext = WANTED) -> postgresql.Seen:
+    first = list(postgresql.plan(wanted, server_nothing()))
     [start] = [change for change in first if isinstance(change, Start)]
     found = loaded.Loaded(PROCESS, start.digest)
-    return server.Seen(True, contents_of(first), CERTIFICATE, found, b"ready")
+    return postgresql.Seen(True, contents_of(first), CERTIFICATE, found, b"ready")
 
 
 def test_a_server_is_made_from_the_template_configured_started_and_waited_for() -> None:
-    changes = list(server.plan(WANTED, server_nothing()))
+    changes = list(postgresql.plan(WANTED, server_nothing()))
     assert kinds(changes)[0] is CopyTemplate
     assert kinds(changes)[-2:] == [Start, Wait]
     assert set(kinds(changes)[1:-2]) == {WriteFile}
@@ -55,37 +55,37 @@ def test_a_server_is_made_from_the_template_configured_started_and_waited_for() 
 
 def test_data_that_is_there_is_never_replaced() -> None:
     seen = replace(server_nothing(), has_data=True)
-    assert CopyTemplate not in kinds(list(server.plan(WANTED, seen)))
+    assert CopyTemplate not in kinds(list(postgresql.plan(WANTED, seen)))
 
 
 def test_a_server_that_is_as_wanted_is_left_alone() -> None:
-    assert list(server.plan(WANTED, server_ready())) == []
+    assert list(postgresql.plan(WANTED, server_ready())) == []
 
 
 @pytest.mark.parametrize("state", [b"", b"starting", b"stopping", b"standby"])
 def test_a_server_that_is_not_ready_is_waited_for(state: bytes) -> None:
-    [change] = server.plan(WANTED, replace(server_ready(), state=state))
+    [change] = postgresql.plan(WANTED, replace(server_ready(), state=state))
     assert isinstance(change, Wait)
     assert change.reason.startswith("PostgreSQL is ")
 
 
 def test_a_server_that_has_not_read_its_files_is_told_to() -> None:
     stale = replace(server_ready(), loaded=loaded.Loaded(PROCESS, "another digest"))
-    assert kinds(list(server.plan(WANTED, stale))) == [Reload]
+    assert kinds(list(postgresql.plan(WANTED, stale))) == [Reload]
     unknown = replace(server_ready(), loaded=loaded.Loaded(PROCESS, None))
-    assert kinds(list(server.plan(WANTED, unknown))) == [Reload]
+    assert kinds(list(postgresql.plan(WANTED, unknown))) == [Reload]
 
 
 def test_a_renewed_certificate_is_read_by_a_reload() -> None:
     seen = replace(server_ready(), certificate=b"another")
-    assert kinds(list(server.plan(WANTED, seen))) == [Reload]
+    assert kinds(list(postgresql.plan(WANTED, seen))) == [Reload]
 
 
 def test_a_file_that_somebody_has_edited_is_written_and_read_again() -> None:
     edited = WANTED.paths.data / "pg_hba.conf"
     ready = server_ready()
     seen = replace(ready, files=ready.files | {edited: b"host all all all trust"})
-    changes = list(server.plan(WANTED, seen))
+    changes = list(postgresql.plan(WANTED, seen))
     assert [getattr(change, "path", None) for change in changes] == [WANTED.server.stamp, edited, None]
     assert kinds(changes) == [WriteFile, WriteFile, Reload]
 
@@ -93,19 +93,19 @@ def test_a_file_that_somebody_has_edited_is_written_and_read_again() -> None:
 def test_an_edit_is_undone_for_good_also_when_the_work_is_broken_off_after_the_file() -> None:
     ready = server_ready()
     edited = replace(ready, files=dict.fromkeys(ready.files))
-    stamp = next(iter(server.plan(WANTED, edited)))
+    stamp = next(iter(postgresql.plan(WANTED, edited)))
     assert isinstance(stamp, WriteFile)
     assert stamp.path == WANTED.server.stamp
     # The next pass reads the stamp, which names the process and no configuration of ours.
     pid, started, digest = stamp.content.decode().split()
     assert (int(pid), int(started)) == (PROCESS.pid, PROCESS.started)
     seen = replace(ready, loaded=loaded.Loaded(PROCESS, digest))
-    assert kinds(list(server.plan(WANTED, seen))) == [Reload]
+    assert kinds(list(postgresql.plan(WANTED, seen))) == [Reload]
 
 
 def test_what_a_killed_server_has_left_at_work_is_ended_before_the_next_start() -> None:
     seen = replace(server_ready(), loaded=loaded.Loaded(None, None), orphans=True)
-    changes = list(server.plan(WANTED, seen))
+    changes = list(postgresql.plan(WANTED, seen))
     assert kinds(changes) == [EndProcesses, Start, Wait]
     assert changes[0] == EndProcesses(WANTED.paths.data, "postgres")
 
@@ -113,7 +113,7 @@ def test_what_a_killed_server_has_left_at_work_is_ended_before_the_next_start() 
 def test_a_lock_file_that_names_somebody_else_goes_after_the_orphans_and_before_the_start() -> None:
     lock = WANTED.server.pid_file
     seen = replace(server_ready(), loaded=loaded.Loaded(None, None), orphans=True, stale_pid_files=(lock,))
-    assert until_wait(list(server.plan(WANTED, seen)))[:2] == [
+    assert until_wait(list(postgresql.plan(WANTED, seen)))[:2] == [
         EndProcesses(WANTED.paths.data, "postgres"),
         Remove(lock),
     ]
@@ -122,7 +122,7 @@ def test_a_lock_file_that_names_somebody_else_goes_after_the_orphans_and_before_
 def test_nothing_is_started_on_a_port_that_somebody_else_has() -> None:
     down = loaded.Loaded(None, None)
     for changes, port in (
-        (list(server.plan(WANTED, replace(server_ready(), loaded=down, port_taken=True))), 25060),
+        (list(postgresql.plan(WANTED, replace(server_ready(), loaded=down, port_taken=True))), 25060),
         (list(pooler.plan(WANTED, replace(pooler_ready(), loaded=down, port_taken=True))), 25061),
     ):
         assert until_wait(changes) == []

@@ -113,14 +113,14 @@ class NodePass:
 
     async def _converged(self, context: NodeContext, session: Session) -> Converged:
         found = look.loaded.look(context.server)
-        configuration = files.read(plan.server.configuration_file(context))
+        configuration = files.read(plan.postgresql.configuration_file(context))
         return Converged(
             settings=await self._inspector.settings_in_force(
                 context.server, found.process, found.digest, session
             ),
             outdated=tuple((await look.outdated_binaries.look(self._inspector, context, session)).outdated),
-            use=await look.server.disk_use(self._inspector, context),
-            refuses_writes=plan.server.refuses_writes(configuration),
+            use=await look.postgresql.disk_use(self._inspector, context),
+            refuses_writes=plan.postgresql.refuses_writes(configuration),
         )
 
     def _check_not_failing(self, part: Part[Any], start: Start) -> None:

@@ -15,7 +15,9 @@ LOG_SPACE = Part("log space", look.log_space.look, plan.log_space.plan, optional
 FOLDERS = Part("folders", look.folders.look, plan.folders.plan)
 LOG_POSITIONS = Part("log positions", look.log_positions.look, plan.log_positions.plan)
 CERTIFICATE = Part("certificate", look.certificate.look, plan.certificate.plan, scope=Scope.HOST)
-SERVER = Part("PostgreSQL", look.server.look, plan.server.plan, runs_on=PLAIN, event_of=events.of_server)
+SERVER = Part(
+    "PostgreSQL", look.postgresql.look, plan.postgresql.plan, runs_on=PLAIN, event_of=events.of_server
+)
 RESTART = Part("restart", look.restart.look, plan.restart.plan, runs_on=PLAIN, event_of=events.of_restart)
 OUTDATED_BINARIES = Part(
     "outdated binaries",

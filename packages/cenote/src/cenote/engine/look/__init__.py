@@ -11,10 +11,10 @@ from cenote.engine.look import (
     log_space,
     outdated_binaries,
     pooler,
+    postgresql,
     removal,
     restart,
     roles,
-    server,
 )
 
 __all__ = [
@@ -28,8 +28,8 @@ __all__ = [
     "log_space",
     "outdated_binaries",
     "pooler",
+    "postgresql",
     "removal",
     "restart",
     "roles",
-    "server",
 ]

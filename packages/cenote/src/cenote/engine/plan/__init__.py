@@ -10,10 +10,10 @@ from cenote.engine.plan import (
     log_space,
     outdated_binaries,
     pooler,
+    postgresql,
     removal,
     restart,
     roles,
-    server,
 )
 
 __all__ = [
@@ -26,8 +26,8 @@ __all__ = [
     "log_space",
     "outdated_binaries",
     "pooler",
+    "postgresql",
     "removal",
     "restart",
     "roles",
-    "server",
 ]

@@ -7,7 +7,7 @@ from pathlib import Path
 from cenote.engine.look import loaded
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.loaded import Loaded
-from cenote.engine.plan.server import EXECUTABLE, Seen, configuration_files
+from cenote.engine.plan.postgresql import EXECUTABLE, Seen, configuration_files
 from cenote.host import files, processes, system
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
