@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTHON_DIRS := packages tests bench tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests run stop test test-fast check format bench docs constraints clean
+.PHONY: help setup setup-tests setup-bench run stop test test-fast check format bench docs constraints clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -14,6 +14,9 @@ setup:  ## install missing dependencies: system packages, PgBouncer, and Python 
 
 setup-tests:  ## install test dependencies: a browser, Node.js, rsyslog, promtool, the JDBC driver
 	@scripts/setup-tests.sh
+
+setup-bench:  ## install the benchmark's load generator, wrk
+	@scripts/setup-bench.sh
 
 run: setup  ## start the service with a sample cluster and pool, and print how to connect; Ctrl-C stops it
 	@exec $(BIN)/cenote quickstart
@@ -41,7 +44,7 @@ format: setup  ## format the code and regenerate the client's generated modules
 	$(BIN)/python tools/unasync.py
 	$(BIN)/ruff check --fix $(PYTHON_DIRS)
 
-bench: setup  ## run the benchmarks, print the table and write build/bench.json
+bench: setup setup-bench  ## run the benchmarks, print the table and write build/bench.json
 	$(BIN)/python -m bench
 
 docs: setup $(BIN)/mkdocs  ## build the documentation site in build/site; fails on broken links

@@ -42,7 +42,7 @@ def program() -> str:
     """Return the path of wrk; raise Missing if it is not installed."""
     found = shutil.which("wrk")
     if found is None:
-        raise Missing("wrk is not installed; on Debian or Ubuntu: apt-get install wrk")
+        raise Missing("wrk is not installed; make setup-bench installs it")
     return found
 
 
