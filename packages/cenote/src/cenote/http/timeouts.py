@@ -28,6 +28,8 @@ class TimeoutProtocol(HttpToolsProtocol):
         self._reading: asyncio.TimerHandle | None = None
         self._in_head = True
         self._head_length = 0
+        self._patience: float | None = None  # for the next piece of the request; None between requests
+        self._has_moved = False  # on to another part of a request
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -49,6 +51,10 @@ class TimeoutProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        # After all of it: of a request that came in one piece there is nothing left to wait for.
+        if self._has_moved:
+            self._has_moved = False
+            self._wait(self._patience)
         if self._in_head:
             self._head_length += len(data)
             if self._head_length > self.head_bytes:
@@ -57,16 +63,16 @@ class TimeoutProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head, self._head_length = True, 0
-        self._wait(self.head_seconds)
+        self._has_moved, self._patience = True, self.head_seconds
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         self._in_head = False
-        self._wait(self.body_seconds)
+        self._has_moved, self._patience = True, self.body_seconds
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self._wait(None)
+        self._has_moved, self._patience = True, None
 
     def _wait(self, seconds: float | None) -> None:
         if self._timer is not None:
