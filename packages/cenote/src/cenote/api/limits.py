@@ -7,8 +7,9 @@ of a second, so a token costs memory for the seconds in which it was used.  Refu
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from uuid import UUID
+
+import msgspec
 
 from cenote.errors import TooManyRequests
 
@@ -42,8 +43,7 @@ class _Window:
         return (self._buckets[0][0] if self._buckets else second) + self.length
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(msgspec.Struct, frozen=True):
     """What is left after a request; ``reset`` is when the oldest request expires, in seconds of the epoch."""
 
     limit: int
