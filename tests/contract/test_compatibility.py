@@ -32,10 +32,9 @@ def told() -> list[tuple[Operation, str]]:
 def done() -> dict[Operation, str]:
     """Return each operation for PostgreSQL that has a route, and what becomes of a call."""
     return {
-        (handler.opt["operation"].method.value, path): STATES.get(handler.handler_name, "done")
-        for handler in OPERATIONS
-        for path in (re.sub(r":str\}", "}", path) for path in handler.paths)
-        if not any(f"/{other}" in path for other in OTHERS)
+        (route.method.value, route.path): STATES.get(route.name, "done")
+        for route in OPERATIONS
+        if not any(f"/{other}" in route.path for other in OTHERS)
     }
 
 

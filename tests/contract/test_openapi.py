@@ -31,15 +31,7 @@ def reference() -> Reference:
     return Reference()
 
 
-def path_of(route: str) -> str:
-    return re.sub(r"\{(\w+):str\}", r"{\1}", route)
-
-
-ROUTES: dict[Operation, str] = {
-    (handler.opt["operation"].method.value, path_of(path)): handler.handler_name
-    for handler in OPERATIONS
-    for path in handler.paths
-}
+ROUTES: dict[Operation, str] = {(route.method.value, route.path): route.name for route in OPERATIONS}
 
 
 async def tour(api: Api) -> None:

@@ -17,10 +17,8 @@ from tests.support.api import POOL, Api, Apis, running_apis
 
 NOBODY = str(uuid4())
 CALLS = [
-    (operation.method.value, re.sub(r"\{\w+:str\}", NOBODY, path), operation.scopes)
-    for handler in OPERATIONS
-    for path in handler.paths
-    if (operation := handler.opt["operation"]) is not None
+    (route.method.value, re.sub(r"\{\w+\}", NOBODY, route.path), route.operation.scopes)
+    for route in OPERATIONS
 ]
 PAIRS = {needed for _, _, needed in CALLS if len(needed) > 1}
 PAGE = {"origin": "https://example.com"}

@@ -50,7 +50,7 @@ def test_help_does_not_wait_for_the_imports_of_a_server() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     modules = set(done.stderr.split())
     assert "Commands:" in done.stdout
-    assert modules.isdisjoint({"litestar", "uvicorn", "uvloop", "psycopg", "cryptography", "cenote.serving"})
+    assert modules.isdisjoint({"starlette", "uvicorn", "uvloop", "psycopg", "cryptography", "cenote.serving"})
 
 
 def test_every_command_of_the_list_has_help_of_its_own() -> None:

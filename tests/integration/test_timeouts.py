@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 import uvicorn
-from litestar.enums import ScopeType
-from litestar.types import Receive, Scope, Send
 
+from cenote.http.routing import Receive, Scope, Send
 from cenote.http.server import Server
 from cenote.http.timeouts import TimeoutProtocol
 from tests.support.waiting import wait_until_async
@@ -39,7 +38,7 @@ class Patient(TimeoutProtocol):
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     """An app that answers with the body that it gets, and says so when it gets no whole one."""
-    assert scope["type"] == ScopeType.HTTP
+    assert scope["type"] == "http"
     body, more = b"", True
     while more:
         message = await receive()

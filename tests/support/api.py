@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
@@ -118,8 +118,7 @@ class Apis:
         try:
             for host in hosts:
                 await store.announce_host(host)
-            # httpx and litestar give the same protocol types of their own.
-            app = cast(Any, create_app(store, sealer, settings, observer))
+            app = create_app(store, sealer, settings, observer)
             transport = httpx.ASGITransport(app)
             async with httpx.AsyncClient(transport=transport, base_url="https://api.test") as http:
                 api = Api(store, sealer, http, app)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from http import HTTPMethod
 from uuid import UUID
 
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 
 from cenote.api.auth import READ
 from cenote.api.projects import OWNER
 from cenote.api.service import Call, answer, operation
+from cenote.http.routing import Response
 
 
 class TeamView(msgspec.Struct, frozen=True):
@@ -38,8 +38,8 @@ class AccountAnswer(msgspec.Struct):
     account: AccountView
 
 
-@operation(HttpMethod.GET, "/v2/account", scope=READ, answer=AccountAnswer)
-async def get_account(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, "/v2/account", scope=READ, answer=AccountAnswer)
+async def get_account(request: Call) -> Response:
     """Say whose account this is: the token's name, and the service's host."""
     host = request.service.settings.public_host
     return answer(AccountAnswer(AccountView(name=request.caller.token.name, email=f"cenote@{host}")))

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from http import HTTPMethod
 from uuid import UUID
 
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 
 from cenote.api.auth import READ
 from cenote.api.service import Call, Service, answer, operation
 from cenote.errors import Invalid, NotFound, Unavailable
+from cenote.http.routing import Response
 from cenote.model.records import Cluster
 from cenote.rules import configuration
 from cenote.stats.observer import PoolNumbers
@@ -51,8 +51,8 @@ class ActivityAnswer(msgspec.Struct):
     activity: list[ActivityView]
 
 
-@operation(HttpMethod.GET, PATH, scope=READ, answer=ActivityAnswer, query=("cluster_uuids",), also=(422,))
-async def list_activity(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, PATH, scope=READ, answer=ActivityAnswer, query=("cluster_uuids",), also=(422,))
+async def list_activity(request: Call) -> Response:
     """List what goes on in the pools of several clusters, as of the last three seconds.
 
     ``cluster_uuids`` names up to 100 clusters, with commas between; one that is not there is left out.

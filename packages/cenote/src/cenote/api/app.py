@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from functools import partial
+from http import HTTPMethod
 
 import msgspec
-from litestar import HttpMethod, Litestar, Request, Response
-from litestar.datastructures import State
-from litestar.handlers import HTTPRouteHandler
-from litestar.response.base import ASGIResponse
-from litestar.types import ASGIApp
 
 from cenote.api import (
     account,
@@ -46,13 +41,14 @@ from cenote.api import (
 )
 from cenote.api.errors import answer_to
 from cenote.api.middleware import ApiMiddleware
-from cenote.api.service import Call, Service, Settings, answer, operation
+from cenote.api.service import Call, OperationRoute, Service, Settings, answer, operation
+from cenote.http.routing import ASGIApp, Response, Route, router
 from cenote.security.sealing import Sealer
 from cenote.stats.observer import NO_OBSERVER, Observer
 from cenote.stats.sampler import Sampler
 from cenote.store import Store
 
-OPERATIONS: tuple[HTTPRouteHandler, ...] = (
+OPERATIONS: tuple[OperationRoute, ...] = (
     *options.ROUTES,
     *clusters.ROUTES,
     *ca.ROUTES,
@@ -92,8 +88,8 @@ class Health(msgspec.Struct):
     store: str
 
 
-@operation(HttpMethod.GET, "/healthz", scope=None, answer=Health)
-async def healthz(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, "/healthz", scope=None, answer=Health)
+async def healthz(request: Call) -> Response:
     """Say whether the service works; 503 while the store can't be reached."""
     if request.service.store.connected:
         return answer(Health("ok", "connected"))
@@ -112,53 +108,26 @@ def create_app(
     Without a ``sampler`` that somebody runs, pools have a past only while they are watched.
     """
     service = Service(store, sealer, settings, observer, sampler or Sampler(store, observer))
-    handlers = (*OPERATIONS, healthz, metrics.get_service_metrics)
-    document = openapi.describe(handlers)
+    operations = (*OPERATIONS, healthz, metrics.get_service_metrics)
+    document = openapi.describe(operations)
     texts = {
         "/openapi.json": ("application/json", msgspec.json.encode(document)),
         "/docs": ("text/html", openapi.page(document).encode()),
     }
-    app = Litestar(
-        route_handlers=[
-            # Before the others, or Litestar adds answers of its own for OPTIONS.
-            *(_allowed(path, methods) for path, methods in _methods(handlers).items()),
-            *handlers,
-            *(_text(path, *text) for path, text in texts.items()),
-        ],
-        request_class=Call,
-        exception_handlers={Exception: _answer_error},
-        request_max_body_size=settings.max_body_bytes,
-        logging_config=None,
-        openapi_config=None,
-        state=State({"service": service}),
+    app = router(
+        [*operations, *(_text(path, *text) for path, text in texts.items())],
+        partial(Call, service),
+        _answer_error,
     )
     return ApiMiddleware(app, service)
 
 
-def _answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    return answer_to(error, str(request.scope.get("request_id", ""))).within_routing()
+def _answer_error(request: Call, error: Exception) -> Response:
+    return answer_to(error, request.request_id)
 
 
-def _methods(handlers: Iterable[HTTPRouteHandler]) -> dict[str, set[str]]:
-    """Return the methods of each path."""
-    methods: dict[str, set[str]] = {}
-    for handler in handlers:
-        for path in handler.paths:
-            methods.setdefault(path, {"OPTIONS"}).update(handler.http_methods)
-    return methods
+def _text(path: str, media_type: str, body: bytes) -> Route[Call]:
+    async def show(request: Call) -> Response:
+        return Response(body, media_type=media_type)
 
-
-def _allowed(path: str, methods: set[str]) -> HTTPRouteHandler:
-    """Say what a path takes; Litestar's own answer knows only the first handler of a path."""
-
-    async def options(request: Call) -> ASGIResponse:
-        return ASGIResponse(status_code=204, headers={"allow": ", ".join(sorted(methods))})
-
-    return HTTPRouteHandler(path, http_method=[HttpMethod.OPTIONS], status_code=200)(options)
-
-
-def _text(path: str, media_type: str, body: bytes) -> HTTPRouteHandler:
-    async def show(request: Call) -> ASGIResponse:
-        return ASGIResponse(body=body, media_type=media_type)
-
-    return HTTPRouteHandler(path, http_method=[HttpMethod.GET, HttpMethod.HEAD], status_code=200)(show)
+    return Route(HTTPMethod.GET, path, show)

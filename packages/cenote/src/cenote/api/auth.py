@@ -72,11 +72,11 @@ class Caller:
             raise Forbidden(f"The token lacks the scope {scope}.")
 
 
-def authenticate(store: Store, authorization: bytes | None, now: datetime) -> Caller:
+def authenticate(store: Store, authorization: bytes | None) -> Caller:
     """Return who sends this ``Authorization`` header."""
     sha256_hex = _digest_of(authorization)
     token = None if sha256_hex is None else store.token(sha256_hex)
-    if token is None or (token.expires_at is not None and token.expires_at <= now):
+    if token is None or (token.expires_at is not None and token.expires_at <= datetime.now(UTC)):
         raise Unauthenticated
     return Caller(token)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from http import HTTPMethod
 
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 
 from cenote.api.auth import READ
 from cenote.api.service import Call, answer, operation
+from cenote.http.routing import Response
 from cenote.model.records import Cluster
 
 
@@ -23,8 +23,8 @@ class AuthorityAnswer(msgspec.Struct):
     ca: AuthorityView
 
 
-@operation(HttpMethod.GET, "/v2/databases/{database_cluster_uuid:str}/ca", scope=READ, answer=AuthorityAnswer)
-async def get_ca(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, "/v2/databases/{database_cluster_uuid}/ca", scope=READ, answer=AuthorityAnswer)
+async def get_ca(request: Call) -> Response:
     """Get the CA certificate of a cluster."""
     return answer(AuthorityAnswer(authority_view(request.cluster().value)))
 

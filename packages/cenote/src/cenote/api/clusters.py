@@ -6,12 +6,11 @@ Creating answers at once, as ``creating``, with the connection and the password 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from http import HTTPMethod
 from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 
 from cenote import rules
 from cenote.api import credentials, paging, schema_fields
@@ -25,6 +24,7 @@ from cenote.api.service import Body, Call, Service, answer, no_content, operatio
 from cenote.api.storage import ReplaceAutoscale, StorageBody
 from cenote.api.views import ClusterView, cluster_view
 from cenote.errors import Invalid, NotFound, Unavailable
+from cenote.http.routing import Response
 from cenote.model import catalog
 from cenote.model import firewall as trusted_sources
 from cenote.model.records import (
@@ -44,7 +44,7 @@ from cenote.security import certificates
 from cenote.store import NameTaken, PortTaken
 
 PATH = "/v2/databases"
-ONE = "/v2/databases/{database_cluster_uuid:str}"
+ONE = "/v2/databases/{database_cluster_uuid}"
 
 
 class CreateCluster(Body):
@@ -88,8 +88,8 @@ class ClustersAnswer(msgspec.Struct):
     meta: paging.Meta
 
 
-@operation(HttpMethod.GET, PATH, scope=READ, answer=ClustersAnswer, paged=True, query=("tag_name", "name"))
-async def list_clusters(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, PATH, scope=READ, answer=ClustersAnswer, paged=True, query=("tag_name", "name"))
+async def list_clusters(request: Call) -> Response:
     """List all database clusters, the oldest first; with ``name``, those that have it in their name."""
     tag = request.query_params.get("tag_name") or None
     part = request.query_params.get("name", "").lower()
@@ -104,9 +104,9 @@ async def list_clusters(request: Call) -> ASGIResponse:
 
 
 @operation(
-    HttpMethod.POST, PATH, scope=CREATE, status=201, body=CreateCluster, answer=ClusterAnswer, also=(412,)
+    HTTPMethod.POST, PATH, scope=CREATE, status=201, body=CreateCluster, answer=ClusterAnswer, also=(412,)
 )
-async def create_cluster(request: Call) -> ASGIResponse:
+async def create_cluster(request: Call) -> Response:
     """Create a database cluster."""
     wanted = await request.decoded(CreateCluster)
     cluster = await _recorded(request.service, wanted, request.note(EventType.CLUSTER_CREATE))
@@ -114,15 +114,15 @@ async def create_cluster(request: Call) -> ASGIResponse:
     return answer(ClusterAnswer(view), 201)
 
 
-@operation(HttpMethod.GET, ONE, scope=READ, answer=ClusterAnswer)
-async def get_cluster(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, ONE, scope=READ, answer=ClusterAnswer)
+async def get_cluster(request: Call) -> Response:
     """Get a database cluster."""
     view = cluster_view(request.service, request.cluster().value, credentials=request.caller.sees_credentials)
     return answer(ClusterAnswer(view))
 
 
-@operation(HttpMethod.DELETE, ONE, scope=DELETE, status=204)
-async def delete_cluster(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.DELETE, ONE, scope=DELETE, status=204)
+async def delete_cluster(request: Call) -> Response:
     """Delete a database cluster with all its data; its name is free when this answers."""
     await request.service.store.delete_cluster(
         request.cluster().value.id, datetime.now(UTC), request.note(EventType.CLUSTER_DELETE)

@@ -6,24 +6,24 @@ A change is answered when the servers work with it.
 from __future__ import annotations
 
 from functools import cache
+from http import HTTPMethod
 from pathlib import Path
 from typing import Any
 from zoneinfo import TZPATH, available_timezones
 
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 
 from cenote.api import schema_fields
 from cenote.api.auth import READ, UPDATE
 from cenote.api.service import Body, Call, Service, answer, operation
+from cenote.http.routing import Response
 from cenote.model.records import Cluster
 from cenote.rules import configuration
 from cenote.rules.configuration import Surroundings
 
 _MUCH = 2**40  # MiB, so that the size alone decides
 
-PATH = "/v2/databases/{database_cluster_uuid:str}/config"
+PATH = "/v2/databases/{database_cluster_uuid}/config"
 
 
 class ChangeConfig(Body):
@@ -36,15 +36,15 @@ class ConfigAnswer(msgspec.Struct):
     config: dict[str, Any]
 
 
-@operation(HttpMethod.GET, PATH, scope=READ, answer=ConfigAnswer)
-async def get_config(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, PATH, scope=READ, answer=ConfigAnswer)
+async def get_config(request: Call) -> Response:
     """Get the configuration of a cluster: what was chosen, and what is in force of everything else."""
     cluster = request.cluster().value
     return answer(ConfigAnswer(configuration.shown(cluster, seen(request.service, cluster))))
 
 
-@operation(HttpMethod.PATCH, PATH, scope=UPDATE, body=ChangeConfig)
-async def change_config(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.PATCH, PATH, scope=UPDATE, body=ChangeConfig)
+async def change_config(request: Call) -> Response:
     """Change the configuration of a cluster; clients of its pools notice nothing, also when it restarts."""
     cluster = request.cluster().value
     wanted = await request.decoded(ChangeConfig)
@@ -53,7 +53,7 @@ async def change_config(request: Call) -> ASGIResponse:
     await request.change_cluster(
         lambda current: configuration.change(current, wanted.config, in_force, around)
     )
-    return ASGIResponse(status_code=200)
+    return Response(status_code=200)
 
 
 def seen(service: Service, cluster: Cluster) -> dict[str, str]:

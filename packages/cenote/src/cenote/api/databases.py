@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from http import HTTPMethod
+
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 
 from cenote import rules
 from cenote.api import paging, schema_fields
@@ -12,10 +12,11 @@ from cenote.api.auth import CREATE, DELETE, READ
 from cenote.api.service import Body, Call, answer, no_content, operation
 from cenote.api.views import DatabaseView, database_view
 from cenote.errors import NotFound
+from cenote.http.routing import Response
 from cenote.model.records import Database
 
-PATH = "/v2/databases/{database_cluster_uuid:str}/dbs"
-ONE = PATH + "/{database_name:str}"
+PATH = "/v2/databases/{database_cluster_uuid}/dbs"
+ONE = PATH + "/{database_name}"
 
 
 class DatabaseExtension(Body):
@@ -39,15 +40,15 @@ class DatabasesAnswer(msgspec.Struct):
     meta: paging.Meta
 
 
-@operation(HttpMethod.GET, PATH, scope=READ, answer=DatabasesAnswer, paged=True)
-async def list_databases(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, PATH, scope=READ, answer=DatabasesAnswer, paged=True)
+async def list_databases(request: Call) -> Response:
     """List the databases of a cluster."""
     page, links, meta = paging.page_of(request, request.cluster().value.databases)
     return answer(DatabasesAnswer([database_view(database) for database in page], links, meta))
 
 
-@operation(HttpMethod.POST, PATH, scope=CREATE, status=201, body=CreateDatabase, answer=DatabaseAnswer)
-async def add_database(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.POST, PATH, scope=CREATE, status=201, body=CreateDatabase, answer=DatabaseAnswer)
+async def add_database(request: Call) -> Response:
     """Add a database to a cluster; answered when it is there."""
     wanted = await request.decoded(CreateDatabase)
     owner = (wanted.cenote.owner if wanted.cenote is not None else None) or ""
@@ -55,8 +56,8 @@ async def add_database(request: Call) -> ASGIResponse:
     return answer(DatabaseAnswer(database_view(Database(name=wanted.name, owner=owner))), 201)
 
 
-@operation(HttpMethod.GET, ONE, scope=READ, answer=DatabaseAnswer)
-async def get_database(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, ONE, scope=READ, answer=DatabaseAnswer)
+async def get_database(request: Call) -> Response:
     """Get a database."""
     database = request.cluster().value.database(request.path_params["database_name"])
     if database is None:
@@ -64,8 +65,8 @@ async def get_database(request: Call) -> ASGIResponse:
     return answer(DatabaseAnswer(database_view(database)))
 
 
-@operation(HttpMethod.DELETE, ONE, scope=DELETE, status=204)
-async def delete_database(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.DELETE, ONE, scope=DELETE, status=204)
+async def delete_database(request: Call) -> Response:
     """Delete a database with all its data."""
     name = request.path_params["database_name"]
     await request.change_cluster(lambda current: rules.remove_database(current, name))

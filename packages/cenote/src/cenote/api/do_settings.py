@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from http import HTTPMethod
+
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 from msgspec.structs import replace
 
 from cenote import rules
@@ -12,8 +12,9 @@ from cenote.api import schema_fields
 from cenote.api.auth import READ, UPDATE
 from cenote.api.service import Body, Call, answer, no_content, operation
 from cenote.api.views import OwnSettingsView, own_settings_view
+from cenote.http.routing import Response
 
-PATH = "/v2/databases/{database_cluster_uuid:str}/do_settings"
+PATH = "/v2/databases/{database_cluster_uuid}/do_settings"
 
 
 class OwnSettings(Body):
@@ -30,14 +31,14 @@ class OwnSettingsAnswer(msgspec.Struct):
     do_settings: OwnSettingsView
 
 
-@operation(HttpMethod.GET, PATH, scope=READ, answer=OwnSettingsAnswer)
-async def get_own_settings(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, PATH, scope=READ, answer=OwnSettingsAnswer)
+async def get_own_settings(request: Call) -> Response:
     """Get the names of one's own that the certificate of a cluster is good for."""
     return answer(OwnSettingsAnswer(own_settings_view(request.cluster().value)))
 
 
-@operation(HttpMethod.PUT, PATH, scope=UPDATE, status=204, body=ReplaceOwnSettings)
-async def replace_own_settings(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.PUT, PATH, scope=UPDATE, status=204, body=ReplaceOwnSettings)
+async def replace_own_settings(request: Call) -> Response:
     """Replace these names; answered when the servers show a certificate for them.  No client is dropped."""
     request.cluster()  # that there is none goes before what is wrong with the body
     wanted = await request.decoded(ReplaceOwnSettings)

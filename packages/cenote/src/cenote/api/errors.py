@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import logging
 import traceback
-from dataclasses import dataclass
 
 import msgspec
-from litestar import Response
-from litestar.exceptions import HTTPException
-from litestar.response.base import ASGIResponse
 
 from cenote.errors import (
     Busy,
@@ -27,6 +23,7 @@ from cenote.errors import (
     Unauthenticated,
     Unavailable,
 )
+from cenote.http.routing import HTTPException, Response
 
 log = logging.getLogger(__name__)
 
@@ -79,24 +76,7 @@ _MESSAGES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The answer to a request that ended with an error, in the form that either side of the router sends."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    def outside_of_routing(self) -> ASGIResponse:
-        return ASGIResponse(body=self.body, status_code=self.status, headers=self.headers)
-
-    def within_routing(self) -> Response[bytes]:
-        return Response(
-            self.body, status_code=self.status, headers=self.headers, media_type="application/json"
-        )
-
-
-def answer_to(error: Exception, request_id: str) -> Answer:
+def answer_to(error: Exception, request_id: str) -> Response:
     """Return what the client is told, and tell the log what the client is not told."""
     headers: dict[str, str] = {}
     message = ""
@@ -105,7 +85,7 @@ def answer_to(error: Exception, request_id: str) -> Answer:
         message = error.message
         if isinstance(error, TooManyRequests) and error.retry_after is not None:
             headers["retry-after"] = str(error.retry_after)
-    elif isinstance(error, HTTPException):  # Litestar's own: no such path, method not allowed, …
+    elif isinstance(error, HTTPException):  # of routing: no such path, method not allowed, …
         status = error.status_code
         message = _MESSAGES.get(status, error.detail)
         headers.update(error.headers or {})
@@ -119,4 +99,4 @@ def answer_to(error: Exception, request_id: str) -> Answer:
         )
         log.error("request %s failed: %s in %s", request_id, type(error).__name__, where)
     body = msgspec.json.encode(ErrorView(IDS.get(status, "error"), message, request_id))
-    return Answer(status, headers, body)
+    return Response(body, status, headers.items())

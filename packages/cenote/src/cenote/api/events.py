@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
+from http import HTTPMethod
 from uuid import UUID
 
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 
 from cenote.api import paging
 from cenote.api.auth import ADMIN, READ
 from cenote.api.service import Call, answer, operation
 from cenote.errors import Invalid
+from cenote.http.routing import Response
 from cenote.model.records import Event, EventType
 
-PATH = "/v2/databases/{database_cluster_uuid:str}/events"
+PATH = "/v2/databases/{database_cluster_uuid}/events"
 AUDIT = "/v2/cenote/audit"
 
 
@@ -68,8 +68,8 @@ class AuditAnswer(msgspec.Struct):
     meta: paging.Meta
 
 
-@operation(HttpMethod.GET, PATH, scope=READ, answer=EventsAnswer, paged=True)
-async def list_events(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, PATH, scope=READ, answer=EventsAnswer, paged=True)
+async def list_events(request: Call) -> Response:
     """List the changes of a cluster, the newest first."""
     cluster = request.cluster().value
     found = [
@@ -81,8 +81,8 @@ async def list_events(request: Call) -> ASGIResponse:
     return answer(EventsAnswer(list(page), links, meta))
 
 
-@operation(HttpMethod.GET, AUDIT, scope=ADMIN, answer=AuditAnswer, paged=True, query=("cluster_uuid",))
-async def list_audit(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, AUDIT, scope=ADMIN, answer=AuditAnswer, paged=True, query=("cluster_uuid",))
+async def list_audit(request: Call) -> Response:
     """List who has changed what, and whose calls were refused, the newest first.
 
     With ``cluster_uuid``, of one cluster, also of one that was deleted.

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from http import HTTPMethod
 from typing import Any
 
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 from msgspec.structs import replace
 
 from cenote.api import schema_fields
 from cenote.api.auth import READ, UPDATE
 from cenote.api.service import Body, Call, answer, no_content, operation
 from cenote.api.views import RuleView, rule_view
+from cenote.http.routing import Response
 from cenote.model import firewall
 from cenote.model.firewall import WantedRule
 
-PATH = "/v2/databases/{database_cluster_uuid:str}/firewall"
+PATH = "/v2/databases/{database_cluster_uuid}/firewall"
 
 
 class RuleBody(Body):
@@ -46,15 +46,15 @@ class RulesAnswer(msgspec.Struct):
     rules: list[RuleView]
 
 
-@operation(HttpMethod.GET, PATH, scope=READ, answer=RulesAnswer)
-async def list_rules(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, PATH, scope=READ, answer=RulesAnswer)
+async def list_rules(request: Call) -> Response:
     """List the trusted sources of a cluster; without one, everybody may connect."""
     cluster = request.cluster().value
     return answer(RulesAnswer([rule_view(cluster, rule) for rule in cluster.firewall]))
 
 
-@operation(HttpMethod.PUT, PATH, scope=UPDATE, status=204, body=ReplaceRules)
-async def replace_rules(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.PUT, PATH, scope=UPDATE, status=204, body=ReplaceRules)
+async def replace_rules(request: Call) -> Response:
     """Replace all trusted sources of a cluster.
 
     Answered when nobody else can connect, and connections of others have been ended.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from http import HTTPMethod
+
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 
 from cenote.api.auth import ADMIN
 from cenote.api.service import Call, Service, answer, operation
+from cenote.http.routing import Response
 from cenote.model import catalog
 from cenote.model.records import Host
 
@@ -41,8 +42,8 @@ class HostsAnswer(msgspec.Struct):
     hosts: list[HostView]
 
 
-@operation(HttpMethod.GET, PATH, scope=ADMIN, answer=HostsAnswer)
-async def list_hosts(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, PATH, scope=ADMIN, answer=HostsAnswer)
+async def list_hosts(request: Call) -> Response:
     """List the hosts that are up: what they have, and what of it has been promised to clusters."""
     hosts = sorted(request.service.store.hosts(), key=lambda host: host.name)
     return answer(HostsAnswer([_view(request.service, host) for host in hosts]))

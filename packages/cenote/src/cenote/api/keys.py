@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from http import HTTPMethod
 
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 
 from cenote.api.auth import ADMIN
 from cenote.api.service import Call, answer, operation
+from cenote.http.routing import Response
 
 PATH = "/v2/cenote/keys"
 
@@ -42,8 +42,8 @@ class RotationAnswer(msgspec.Struct):
     rotation: RotationView
 
 
-@operation(HttpMethod.GET, PATH, scope=ADMIN, answer=KeysAnswer, also=(503,))
-async def list_keys(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, PATH, scope=ADMIN, answer=KeysAnswer, also=(503,))
+async def list_keys(request: Call) -> Response:
     """List the sealing keys, the newest first, and how many records each of them has sealed."""
     service = request.service
     rotation = service.store.key_rotation
@@ -56,8 +56,8 @@ async def list_keys(request: Call) -> ASGIResponse:
     )
 
 
-@operation(HttpMethod.POST, PATH + "/rotate", scope=ADMIN, status=202, answer=RotationAnswer, also=(412,))
-async def rotate_keys(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.POST, PATH + "/rotate", scope=ADMIN, status=202, answer=RotationAnswer, also=(412,))
+async def rotate_keys(request: Call) -> Response:
     """Begin to seal with a new key, and to re-seal every record; the old keys are removed at the end."""
     store = request.service.store
     begun = store.key_rotation.start(request.service.sealer, request.note(), store.other_hosts())

@@ -7,22 +7,22 @@ name leads to is looked at for each connection (``host/outbound.py``).
 from __future__ import annotations
 
 from datetime import datetime
+from http import HTTPMethod
 from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 
 from cenote.api import schema_fields
 from cenote.api.auth import CREATE, DELETE, READ, UPDATE, VIEW_CREDENTIALS
 from cenote.api.service import Body, Call, answer, operation
+from cenote.http.routing import Response
 from cenote.logs import sinks
 from cenote.logs.sinks import SinkNumbers
 from cenote.model.records import Cluster, LogSink, SinkType
 
-PATH = "/v2/databases/{database_cluster_uuid:str}/logsink"
-ONE = PATH + "/{logsink_id:str}"
+PATH = "/v2/databases/{database_cluster_uuid}/logsink"
+ONE = PATH + "/{logsink_id}"
 
 
 class CreateSink(Body):
@@ -68,15 +68,15 @@ class SinksAnswer(msgspec.Struct):
     sinks: list[SinkView]
 
 
-@operation(HttpMethod.GET, PATH, scope=READ, answer=SinksAnswer)
-async def list_sinks(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, PATH, scope=READ, answer=SinksAnswer)
+async def list_sinks(request: Call) -> Response:
     """List the log sinks of a cluster, and how each gets on."""
     cluster = request.cluster().value
     return answer(SinksAnswer([_view(request, cluster, sink) for sink in cluster.sinks]))
 
 
 @operation(
-    HttpMethod.POST,
+    HTTPMethod.POST,
     PATH,
     scope=CREATE,
     and_scope=VIEW_CREDENTIALS,
@@ -84,7 +84,7 @@ async def list_sinks(request: Call) -> ASGIResponse:
     body=CreateSink,
     answer=SinkAnswer,
 )
-async def create_sink(request: Call) -> ASGIResponse:
+async def create_sink(request: Call) -> Response:
     """Send the logs of a cluster to another place, too, from this moment on.
 
     Logs may hold passwords, so this takes what seeing the logs takes.
@@ -98,29 +98,29 @@ async def create_sink(request: Call) -> ASGIResponse:
     return answer(SinkAnswer(_view(request, stored.value, sink)), 201)
 
 
-@operation(HttpMethod.GET, ONE, scope=READ, answer=SinkView)
-async def get_sink(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, ONE, scope=READ, answer=SinkView)
+async def get_sink(request: Call) -> Response:
     """Get a log sink, bare, and how it gets on."""
     cluster = request.cluster().value
     return answer(_view(request, cluster, sinks.sink_of(cluster, request.path_params["logsink_id"])))
 
 
-@operation(HttpMethod.PUT, ONE, scope=UPDATE, and_scope=VIEW_CREDENTIALS, body=UpdateSink)
-async def update_sink(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.PUT, ONE, scope=UPDATE, and_scope=VIEW_CREDENTIALS, body=UpdateSink)
+async def update_sink(request: Call) -> Response:
     """Replace the configuration of a log sink; what was not delivered yet goes to the new place."""
     sink = sinks.sink_of(request.cluster().value, request.path_params["logsink_id"])
     wanted = await request.decoded(UpdateSink)
     sealed = _sealed(request, sink.type, wanted.config)
     await request.change_cluster(lambda current: sinks.change(current, sink.id, sealed))
-    return ASGIResponse(status_code=200)
+    return Response(status_code=200)
 
 
-@operation(HttpMethod.DELETE, ONE, scope=DELETE)
-async def delete_sink(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.DELETE, ONE, scope=DELETE)
+async def delete_sink(request: Call) -> Response:
     """Stop sending the logs to a place."""
     sink = sinks.sink_of(request.cluster().value, request.path_params["logsink_id"])
     await request.change_cluster(lambda current: sinks.remove(current, sink.id))
-    return ASGIResponse(status_code=200)
+    return Response(status_code=200)
 
 
 def _sealed(request: Call, type: SinkType, given: dict[str, Any]) -> str:

@@ -7,18 +7,18 @@ to who may see credentials.
 from __future__ import annotations
 
 from datetime import datetime
+from http import HTTPMethod
 
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 
 from cenote.api.auth import READ, VIEW_CREDENTIALS
 from cenote.api.service import Call, answer, operation
 from cenote.errors import Invalid
+from cenote.http.routing import Response
 from cenote.logs.messages import Message, Severity
 from cenote.model.records import LogSource
 
-PATH = "/v2/databases/{database_cluster_uuid:str}/logs"
+PATH = "/v2/databases/{database_cluster_uuid}/logs"
 LINES, MOST_LINES = 100, 1_000
 
 
@@ -44,7 +44,7 @@ class LogsAnswer(msgspec.Struct):
 
 
 @operation(
-    HttpMethod.GET,
+    HTTPMethod.GET,
     PATH,
     scope=READ,
     and_scope=VIEW_CREDENTIALS,
@@ -52,7 +52,7 @@ class LogsAnswer(msgspec.Struct):
     query=("source", "lines", "after"),
     also=(503,),
 )
-async def read_logs(request: Call) -> ASGIResponse:
+async def read_logs(request: Call) -> Response:
     """Get the newest messages of a server of a cluster."""
     cluster = request.cluster().value
     source = _source(request.query_params.get("source", LogSource.POSTGRES))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from http import HTTPMethod
 
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 from msgspec.structs import replace
 
 from cenote.api import schema_fields
 from cenote.api.auth import UPDATE
 from cenote.api.service import Body, Call, no_content, operation
+from cenote.http.routing import Response
 from cenote.model.records import EventType
 from cenote.rules import maintenance
 
-PATH = "/v2/databases/{database_cluster_uuid:str}"
+PATH = "/v2/databases/{database_cluster_uuid}"
 
 
 class MoveWindow(Body):
@@ -26,8 +26,8 @@ class MoveWindow(Body):
     description: list[str] | None = None
 
 
-@operation(HttpMethod.PUT, PATH + "/maintenance", scope=UPDATE, status=204, body=MoveWindow)
-async def move_window(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.PUT, PATH + "/maintenance", scope=UPDATE, status=204, body=MoveWindow)
+async def move_window(request: Call) -> Response:
     """Choose when updates may restart the servers of a cluster: within four hours from then, each week."""
     cluster = request.cluster().value
     wanted = await request.decoded(MoveWindow)
@@ -40,8 +40,8 @@ async def move_window(request: Call) -> ASGIResponse:
     return no_content()
 
 
-@operation(HttpMethod.PUT, PATH + "/install_update", scope=UPDATE, status=204)
-async def install_update(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.PUT, PATH + "/install_update", scope=UPDATE, status=204)
+async def install_update(request: Call) -> Response:
     """Restart what runs another program than the one that is installed, now; nothing where all is current."""
     now = datetime.now(UTC)
     await request.change_cluster(

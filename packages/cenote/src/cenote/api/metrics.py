@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from http import HTTPMethod
 
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 
 from cenote import rules
 from cenote.api import credentials
 from cenote.api.auth import READ, UPDATE, VIEW_CREDENTIALS, authenticate
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
 from cenote.errors import Unavailable
+from cenote.http.routing import Response
 from cenote.metrics import service_metrics
 from cenote.metrics.exposition import CONTENT_TYPE
 from cenote.metrics.service_metrics import ServiceState
@@ -44,9 +43,9 @@ class ReplaceMetricsLogin(Body):
 
 
 @operation(
-    HttpMethod.GET, PATH, scope=UPDATE, and_scope=VIEW_CREDENTIALS, answer=MetricsLoginAnswer, also=(503,)
+    HTTPMethod.GET, PATH, scope=UPDATE, and_scope=VIEW_CREDENTIALS, answer=MetricsLoginAnswer, also=(503,)
 )
-async def get_metrics_login(request: Call) -> ASGIResponse:
+async def get_metrics_login(request: Call) -> Response:
     """Get the credentials for reading the metrics of every cluster; the first request creates them."""
     service = request.service
     login = service.store.metrics_login()
@@ -56,8 +55,8 @@ async def get_metrics_login(request: Call) -> ASGIResponse:
     return answer(MetricsLoginAnswer(MetricsLoginView(login.username, password)))
 
 
-@operation(HttpMethod.PUT, PATH, scope=UPDATE, status=204, body=ReplaceMetricsLogin)
-async def replace_metrics_login(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.PUT, PATH, scope=UPDATE, status=204, body=ReplaceMetricsLogin)
+async def replace_metrics_login(request: Call) -> Response:
     """Replace the credentials; the old ones stop working at once."""
     wanted = (await request.decoded(ReplaceMetricsLogin)).credentials
     basic_auth.check(wanted.basic_auth_username, wanted.basic_auth_password)
@@ -74,24 +73,24 @@ class TargetView(msgspec.Struct):
     labels: dict[str, str]
 
 
-@operation(HttpMethod.GET, "/v2/cenote/metrics_targets", scope=READ, answer=list[TargetView])
-async def list_metrics_targets(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, "/v2/cenote/metrics_targets", scope=READ, answer=list[TargetView])
+async def list_metrics_targets(request: Call) -> Response:
     """List the metrics endpoints of all clusters, for Prometheus' HTTP service discovery."""
     service = request.service
     found = sorted(service.store.clusters(deleted=False), key=lambda stored: stored.value.name)
     return answer([_target(service, stored.value) for stored in found if stored.value.primary.metrics_port])
 
 
-@operation(HttpMethod.GET, "/v2/cenote/metrics_ca", scope=READ, answer=str)
-async def get_metrics_authorities(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, "/v2/cenote/metrics_ca", scope=READ, answer=str)
+async def get_metrics_authorities(request: Call) -> Response:
     """Get the CA certificates of all clusters as one file, since a scrape job takes only one."""
     found = sorted(request.service.store.clusters(deleted=False), key=lambda stored: stored.value.name)
     text = "".join(stored.value.authority.certificate for stored in found)
-    return ASGIResponse(body=text.encode("ascii"), media_type="text/plain")
+    return Response(text.encode("ascii"), media_type="text/plain")
 
 
-@operation(HttpMethod.GET, "/metrics", scope=None, answer=str, also=(401, 403, 429))
-async def get_service_metrics(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, "/metrics", scope=None, answer=str, also=(401, 403, 429))
+async def get_service_metrics(request: Call) -> Response:
     """Get the metrics of the service itself, for Prometheus.
 
     Requires the metrics credentials or a token with `database:read`. After ten failed logins within a minute,
@@ -103,7 +102,7 @@ async def get_service_metrics(request: Call) -> ASGIResponse:
     address = client[0] if client is not None else ""
     if not service.guard.admits(shown, service.store.metrics_login(), service.sealer, address):
         await service.unknown_tokens.confirm(service.store, shown, address)
-        authenticate(service.store, shown, datetime.now(UTC)).require(READ)
+        authenticate(service.store, shown).require(READ)
     try:
         numbers = await service.observer.service()
     except Unavailable:
@@ -111,7 +110,7 @@ async def get_service_metrics(request: Call) -> ASGIResponse:
     page = service_metrics.collect(service.requests, _state(service), numbers)
     # In a thread, so that other requests need not wait for it.
     body = await asyncio.to_thread(page.render)
-    return ASGIResponse(body=body, headers={"content-type": CONTENT_TYPE})
+    return Response(body, media_type=CONTENT_TYPE)
 
 
 def _target(service: Service, cluster: Cluster) -> TargetView:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from http import HTTPMethod
 from uuid import UUID, uuid4
 
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 from msgspec.structs import replace
 
 from cenote import rules
@@ -15,11 +14,12 @@ from cenote.api import paging
 from cenote.api.auth import CREATE, DELETE, READ, UPDATE
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
 from cenote.errors import Conflict, Invalid, NotFound
+from cenote.http.routing import Response
 from cenote.model import catalog, groups
 from cenote.model.groups import DEFAULT_NETWORKS, VPC
 
 PATH = "/v2/vpcs"
-ONE = PATH + "/{vpc_id:str}"
+ONE = PATH + "/{vpc_id}"
 
 
 class CreateNetwork(Body):
@@ -62,16 +62,16 @@ class NetworksAnswer(msgspec.Struct):
     meta: paging.Meta
 
 
-@operation(HttpMethod.GET, PATH, scope=READ, answer=NetworksAnswer, paged=True)
-async def list_vpcs(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, PATH, scope=READ, answer=NetworksAnswer, paged=True)
+async def list_vpcs(request: Call) -> Response:
     """List all VPCs, after the default ones of the regions."""
     found = [*DEFAULT_NETWORKS.values(), *request.service.store.groups.networks()]
     page, links, meta = paging.page_of(request, found)
     return answer(NetworksAnswer([_view(network) for network in page], links, meta))
 
 
-@operation(HttpMethod.POST, PATH, scope=CREATE, status=201, body=CreateNetwork, answer=NetworkAnswer)
-async def create_vpc(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.POST, PATH, scope=CREATE, status=201, body=CreateNetwork, answer=NetworkAnswer)
+async def create_vpc(request: Call) -> Response:
     """Make a VPC, which is a label here."""
     wanted = await request.decoded(CreateNetwork)
     others = request.service.store.groups.networks
@@ -92,14 +92,14 @@ async def create_vpc(request: Call) -> ASGIResponse:
     return answer(NetworkAnswer(_view(_network(request.service, id))), 201)
 
 
-@operation(HttpMethod.GET, ONE, scope=READ, answer=NetworkAnswer)
-async def get_vpc(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, ONE, scope=READ, answer=NetworkAnswer)
+async def get_vpc(request: Call) -> Response:
     """Get a VPC."""
     return answer(NetworkAnswer(_view(_named(request))))
 
 
-@operation(HttpMethod.PUT, ONE, scope=UPDATE, body=UpdateNetwork, answer=NetworkAnswer)
-async def update_vpc(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.PUT, ONE, scope=UPDATE, body=UpdateNetwork, answer=NetworkAnswer)
+async def update_vpc(request: Call) -> Response:
     """Give a VPC another name or description."""
     id = _named(request).id
     wanted = await request.decoded(UpdateNetwork)
@@ -123,8 +123,8 @@ async def update_vpc(request: Call) -> ASGIResponse:
     return answer(NetworkAnswer(_view(_network(request.service, id))))
 
 
-@operation(HttpMethod.DELETE, ONE, scope=DELETE, status=204, also=(422,))
-async def delete_vpc(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.DELETE, ONE, scope=DELETE, status=204, also=(422,))
+async def delete_vpc(request: Call) -> Response:
     """Delete a VPC that has no clusters."""
     id = _named(request).id
 

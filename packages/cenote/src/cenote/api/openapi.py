@@ -1,7 +1,6 @@
 """The API's own description: OpenAPI at /openapi.json, and a page to read it at /docs.
 
-It is made from the declarations of the operations, so it says what is demanded and decoded.  Litestar's own
-generator reads handlers' signatures, and ours take the request alone, to decode strictly and to be quick.
+It is made from the declarations of the operations, so it says what is demanded and decoded.
 """
 
 from __future__ import annotations
@@ -13,14 +12,13 @@ from http import HTTPStatus
 from typing import Any, get_args, get_origin
 
 import msgspec
-from litestar.handlers import HTTPRouteHandler
 
 from cenote import __version__
 from cenote.api.errors import ErrorView
-from cenote.api.service import Operation
+from cenote.api.service import Operation, OperationRoute
 
 MAIN_EVENT = "sample"  # what a stream is about is in the events of this kind
-_PARAMETER = re.compile(r"\{(\w+):str\}")
+_PARAMETER = re.compile(r"\{(\w+)\}")
 
 _HEADERS = {
     "x-request-id": {"schema": {"type": "string"}, "description": "The id of this request in the log."},
@@ -36,21 +34,16 @@ _HEADERS = {
 _REFERENCES = {name: {"$ref": f"#/components/headers/{name}"} for name in _HEADERS}
 
 
-def describe(handlers: Iterable[HTTPRouteHandler]) -> dict[str, Any]:
+def describe(routes: Iterable[OperationRoute]) -> dict[str, Any]:
     """Return the OpenAPI document of all declared operations."""
-    declared = [
-        (path, handler.handler_name, operation)
-        for handler in handlers
-        for path in handler.paths
-        if (operation := handler.opt.get("operation")) is not None
-    ]
+    declared = [(route.path, route.name, route.operation) for route in routes]
     given = {kind for _, _, one in declared for kind in (one.body, one.answer) if kind is not None}
     kinds = {_of_list(kind) or kind for kind in given} - {str}
     ordered = [ErrorView, *sorted(kinds, key=lambda kind: str(kind.__name__))]
     _, components = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
     paths: dict[str, dict[str, Any]] = {}
     for path, name, one in sorted(declared, key=lambda row: (row[0], row[2].method)):
-        entry = paths.setdefault(_PARAMETER.sub(r"{\1}", path), {})
+        entry = paths.setdefault(path, {})
         entry[one.method.lower()] = _operation(path, name, one)
     _add_links(paths)
     return {

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from http import HTTPMethod
 
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 from msgspec import UNSET, UnsetType
 
 from cenote.api.auth import READ
 from cenote.api.service import Call, answer, operation
+from cenote.http.routing import Response
 from cenote.model import catalog
 
 
@@ -57,8 +57,8 @@ class OptionsAnswer(msgspec.Struct):
     cenote: OfferedView
 
 
-@operation(HttpMethod.GET, "/v2/databases/options", scope=READ, answer=OptionsAnswer)
-async def list_options(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, "/v2/databases/options", scope=READ, answer=OptionsAnswer)
+async def list_options(request: Call) -> Response:
     """List what a cluster can be created with."""
     versions = list(catalog.versions(request.service.store.hosts()))
     engine = EngineView(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from http import HTTPMethod
 
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 from msgspec import UNSET, UnsetType
 
 from cenote.api.auth import READ
 from cenote.api.service import Advised, Call, Service, answer, operation
+from cenote.http.routing import Response
 from cenote.model.records import Cluster, PoolMode
 from cenote.stats.advice import Action, ActionKind, Advice, AdviceSeverity, advise
 from cenote.stats.facts import gather
@@ -48,12 +48,12 @@ class PoolAdviceAnswer(msgspec.Struct):
 
 
 @operation(
-    HttpMethod.GET,
-    "/v2/databases/{database_cluster_uuid:str}/pool_advice",
+    HTTPMethod.GET,
+    "/v2/databases/{database_cluster_uuid}/pool_advice",
     scope=READ,
     answer=PoolAdviceAnswer,
 )
-async def list_pool_advice(request: Call) -> ASGIResponse:
+async def list_pool_advice(request: Call) -> Response:
     """List what could be done about the pools of a cluster, the most pressing first.
 
     It rests on what was seen of them. Nothing is said of what was seen for too short a time.

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from http import HTTPMethod
 
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 
 from cenote import rules
 from cenote.api.auth import READ
 from cenote.api.service import Call, answer, operation
 from cenote.errors import Invalid
+from cenote.http.routing import Response
 from cenote.model.records import Cluster
 from cenote.rules import configuration
 from cenote.stats.history import DAY_MINUTES, PoolHistory, Table
@@ -74,14 +74,14 @@ class PoolHistoryAnswer(msgspec.Struct):
 
 
 @operation(
-    HttpMethod.GET,
-    "/v2/databases/{database_cluster_uuid:str}/pool_history",
+    HTTPMethod.GET,
+    "/v2/databases/{database_cluster_uuid}/pool_history",
     scope=READ,
     answer=PoolHistoryAnswer,
     query=("minutes", "points"),
     also=(422,),
 )
-async def get_pool_history(request: Call) -> ASGIResponse:
+async def get_pool_history(request: Call) -> Response:
     """Get what went on in the pools of a cluster in the last ``minutes`` (15, at most 1440).
 
     Up to 15 minutes are told as they were sampled, more by the minute; with ``points``, by at most so many

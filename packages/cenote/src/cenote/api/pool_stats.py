@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from http import HTTPMethod
+
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 
 from cenote import rules
 from cenote.api import pools
 from cenote.api.auth import READ
 from cenote.api.service import Call, answer, operation
 from cenote.conf.pgbouncer import STATS_SECONDS
+from cenote.http.routing import Response
 from cenote.model.records import Cluster, Pool
 from cenote.stats.observer import PoolNumbers
 
@@ -85,13 +86,13 @@ class AllPoolStatsAnswer(msgspec.Struct):
 
 
 @operation(
-    HttpMethod.GET,
-    "/v2/databases/{database_cluster_uuid:str}/pool_stats",
+    HTTPMethod.GET,
+    "/v2/databases/{database_cluster_uuid}/pool_stats",
     scope=READ,
     answer=AllPoolStatsAnswer,
     also=(503,),
 )
-async def list_pool_stats(request: Call) -> ASGIResponse:
+async def list_pool_stats(request: Call) -> Response:
     """List what goes on in every connection pool of a cluster at this moment."""
     cluster = request.cluster().value
     numbers = await request.service.observer.pools(cluster)
@@ -99,8 +100,8 @@ async def list_pool_stats(request: Call) -> ASGIResponse:
     return answer(AllPoolStatsAnswer(views))
 
 
-@operation(HttpMethod.GET, pools.ONE + "/stats", scope=READ, answer=PoolStatsAnswer, also=(503,))
-async def get_pool_stats(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, pools.ONE + "/stats", scope=READ, answer=PoolStatsAnswer, also=(503,))
+async def get_pool_stats(request: Call) -> Response:
     """Get what goes on in a connection pool at this moment."""
     cluster = request.cluster().value
     pool = pools.pool_of(cluster, request.path_params["pool_name"])

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
 from functools import partial
+from http import HTTPMethod
 from uuid import UUID
 
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 
 from cenote.api.auth import READ, authenticate
 from cenote.api.pool_advice import advice_views
@@ -18,6 +16,7 @@ from cenote.api.pool_history import ConnectionsView, connections_view
 from cenote.api.service import Call, operation
 from cenote.api.streaming import HEARTBEAT, EventStream, event
 from cenote.errors import CenoteError, TooManyRequests
+from cenote.http.routing import Response
 from cenote.model.records import Cluster, Pool, PoolMode
 from cenote.stats.history import ClusterHistory
 
@@ -62,13 +61,13 @@ class EndView(msgspec.Struct):
 
 
 @operation(
-    HttpMethod.GET,
-    "/v2/databases/{database_cluster_uuid:str}/pool_stats/stream",
+    HTTPMethod.GET,
+    "/v2/databases/{database_cluster_uuid}/pool_stats/stream",
     scope=READ,
     answer=LiveView,
     streams=True,
 )
-async def stream_pool_stats(request: Call) -> ASGIResponse:
+async def stream_pool_stats(request: Call) -> Response:
     """Follow what goes on in the pools of a cluster, as server-sent events.
 
     An event `sample` each 2 seconds is as below, `advice` has what `pool_advice` answers whenever that is
@@ -121,7 +120,7 @@ async def _events(request: Call, id: UUID) -> AsyncIterator[bytes]:
 def _still_allowed(request: Call, id: UUID) -> Cluster:
     """Return the cluster as it is now; raise when it is gone, or the token is no longer good."""
     authorization = request.headers.get("authorization", "").encode("latin-1")
-    authenticate(request.service.store, authorization, datetime.now(UTC))
+    authenticate(request.service.store, authorization)
     return request.service.cluster(str(id)).value
 
 

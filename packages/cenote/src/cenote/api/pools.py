@@ -5,25 +5,21 @@ A change is answered when the pooler has it, so that the URI in an answer connec
 
 from __future__ import annotations
 
-import re
+from http import HTTPMethod
 
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 
 from cenote import rules
 from cenote.api import paging, schema_fields
-from cenote.api.auth import CREATE, DELETE, READ, UPDATE, Caller
-from cenote.api.service import Body, Call, Service, answer, no_content, operation
+from cenote.api.auth import CREATE, DELETE, READ, UPDATE
+from cenote.api.service import Body, Call, answer, no_content, operation
 from cenote.api.views import PoolView, pool_view
 from cenote.errors import NotFound
+from cenote.http.routing import Response
 from cenote.model.records import Cluster, Pool
 
-PATH = "/v2/databases/{database_cluster_uuid:str}/pools"
-ONE = PATH + "/{pool_name:str}"
-
-ONE_POOL = ONE.replace(":str", "")
-_SHORTCUT = re.compile(r"/v2/databases/([^/]+)/pools/([^/]+)")
+PATH = "/v2/databases/{database_cluster_uuid}/pools"
+ONE = PATH + "/{pool_name}"
 
 
 class CreatePool(Body):
@@ -55,8 +51,8 @@ class PoolsAnswer(msgspec.Struct):
     meta: paging.Meta
 
 
-@operation(HttpMethod.GET, PATH, scope=READ, answer=PoolsAnswer, paged=True)
-async def list_pools(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, PATH, scope=READ, answer=PoolsAnswer, paged=True)
+async def list_pools(request: Call) -> Response:
     """List the connection pools of a cluster."""
     cluster = request.cluster().value
     page, links, meta = paging.page_of(request, cluster.pools)
@@ -65,8 +61,8 @@ async def list_pools(request: Call) -> ASGIResponse:
     return answer(PoolsAnswer(views, links, meta))
 
 
-@operation(HttpMethod.POST, PATH, scope=CREATE, status=201, body=CreatePool, answer=PoolAnswer)
-async def add_pool(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.POST, PATH, scope=CREATE, status=201, body=CreatePool, answer=PoolAnswer)
+async def add_pool(request: Call) -> Response:
     """Add a connection pool to a cluster; answered when it can be used."""
     wanted = await request.decoded(CreatePool)
     request.cluster()  # that there is none goes before what is wrong with the pool
@@ -82,16 +78,17 @@ async def add_pool(request: Call) -> ASGIResponse:
     return answer(PoolAnswer(view), 201)
 
 
-@operation(HttpMethod.GET, ONE, scope=READ, answer=PoolAnswer)
-async def get_pool(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, ONE, scope=READ, answer=PoolAnswer)
+async def get_pool(request: Call) -> Response:
     """Get a connection pool."""
-    path = request.path_params
-    body = one_pool(request.service, request.caller, path["database_cluster_uuid"], path["pool_name"])
-    return ASGIResponse(body=body)
+    cluster = request.cluster().value
+    pool = pool_of(cluster, request.path_params["pool_name"])
+    view = pool_view(request.service, cluster, pool, credentials=request.caller.sees_credentials)
+    return answer(PoolAnswer(view))
 
 
-@operation(HttpMethod.PUT, ONE, scope=UPDATE, status=204, body=UpdatePool)
-async def update_pool(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.PUT, ONE, scope=UPDATE, status=204, body=UpdatePool)
+async def update_pool(request: Call) -> Response:
     """Change a connection pool; clients of other pools notice nothing."""
     name = request.path_params["pool_name"]
     cluster = request.cluster().value
@@ -106,34 +103,12 @@ async def update_pool(request: Call) -> ASGIResponse:
     return no_content()
 
 
-@operation(HttpMethod.DELETE, ONE, scope=DELETE, status=204)
-async def delete_pool(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.DELETE, ONE, scope=DELETE, status=204)
+async def delete_pool(request: Call) -> Response:
     """Delete a connection pool."""
     name = request.path_params["pool_name"]
     await request.change_cluster(lambda current: rules.remove_pool(current, name))
     return no_content()
-
-
-def one_pool(service: Service, caller: Caller, cluster_id: str, name: str) -> bytes:
-    """Return the body that answers for one pool."""
-    cluster = service.cluster(cluster_id).value
-    view = pool_view(service, cluster, pool_of(cluster, name), credentials=caller.sees_credentials)
-    return msgspec.json.encode(PoolAnswer(view))
-
-
-def shortcut(service: Service, caller: Caller, path: str) -> bytes | None:
-    """Answer the call that everything here is for without the router; None when it is another call.
-
-    Clients fetch a pool's address whenever they start, and routing costs more than answering.
-    """
-    found = _SHORTCUT.fullmatch(path)
-    if found is None:
-        return None
-    caller.require(READ)
-    try:
-        return one_pool(service, caller, found[1], found[2])
-    except NotFound:
-        return None  # the route asks etcd before it says so
 
 
 def pool_of(cluster: Cluster, name: str) -> Pool:

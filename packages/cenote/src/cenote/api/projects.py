@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from http import HTTPMethod
 from uuid import NAMESPACE_OID, UUID, uuid4, uuid5
 
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 from msgspec.structs import replace
 
 from cenote import rules
@@ -15,12 +14,13 @@ from cenote.api import paging
 from cenote.api.auth import CREATE, DELETE, READ, UPDATE
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
 from cenote.errors import Busy, Invalid, NotFound
+from cenote.http.routing import Response
 from cenote.model import groups
 from cenote.model.groups import CLUSTER_URN, DEFAULT_PROJECT, Project
 from cenote.model.records import Cluster, EventType
 
 PATH = "/v2/projects"
-ONE = PATH + "/{project_id:str}"  # or the word ``default``
+ONE = PATH + "/{project_id}"  # or the word ``default``
 MOST_AT_ONCE = 200
 
 OWNER = uuid5(NAMESPACE_OID, "cenote")  # there is one team here, whose everything is
@@ -99,16 +99,16 @@ class ResourcesAnswer(msgspec.Struct):
     meta: paging.Meta
 
 
-@operation(HttpMethod.GET, PATH, scope=READ, answer=ProjectsAnswer, paged=True)
-async def list_projects(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, PATH, scope=READ, answer=ProjectsAnswer, paged=True)
+async def list_projects(request: Call) -> Response:
     """List all projects, the default one first."""
     found = [DEFAULT_PROJECT, *request.service.store.groups.projects()]
     page, links, meta = paging.page_of(request, found)
     return answer(ProjectsAnswer([_view(project) for project in page], links, meta))
 
 
-@operation(HttpMethod.POST, PATH, scope=CREATE, status=201, body=CreateProject, answer=ProjectAnswer)
-async def create_project(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.POST, PATH, scope=CREATE, status=201, body=CreateProject, answer=ProjectAnswer)
+async def create_project(request: Call) -> Response:
     """Make a project."""
     wanted = await request.decoded(CreateProject)
     others = request.service.store.groups.projects
@@ -130,14 +130,14 @@ async def create_project(request: Call) -> ASGIResponse:
     return answer(ProjectAnswer(_view(project_of(request.service, str(id)))), 201)
 
 
-@operation(HttpMethod.GET, ONE, scope=READ, answer=ProjectAnswer)
-async def get_project(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, ONE, scope=READ, answer=ProjectAnswer)
+async def get_project(request: Call) -> Response:
     """Get a project; the word `default` names the default one."""
     return answer(ProjectAnswer(_view(_named(request))))
 
 
-@operation(HttpMethod.PATCH, ONE, scope=UPDATE, body=UpdateProject, answer=ProjectAnswer)
-async def update_project(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.PATCH, ONE, scope=UPDATE, body=UpdateProject, answer=ProjectAnswer)
+async def update_project(request: Call) -> Response:
     """Change a project."""
     id = str(_named(request).id)
     wanted = await request.decoded(UpdateProject)
@@ -164,8 +164,8 @@ async def update_project(request: Call) -> ASGIResponse:
     return answer(ProjectAnswer(_view(project_of(request.service, id))))
 
 
-@operation(HttpMethod.DELETE, ONE, scope=DELETE, status=204, also=(412, 422))
-async def delete_project(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.DELETE, ONE, scope=DELETE, status=204, also=(412, 422))
+async def delete_project(request: Call) -> Response:
     """Delete a project that has no clusters."""
     id = str(_named(request).id)
 
@@ -181,16 +181,16 @@ async def delete_project(request: Call) -> ASGIResponse:
     return no_content()
 
 
-@operation(HttpMethod.GET, ONE + "/resources", scope=READ, answer=ResourcesAnswer, paged=True)
-async def list_project_resources(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, ONE + "/resources", scope=READ, answer=ResourcesAnswer, paged=True)
+async def list_project_resources(request: Call) -> Response:
     """List the clusters of a project, the oldest first."""
     found = _members(request.service, _named(request))
     page, links, meta = paging.page_of(request, found)
     return answer(ResourcesAnswer([_resource(request, cluster) for cluster in page], links, meta))
 
 
-@operation(HttpMethod.POST, ONE + "/resources", scope=UPDATE, body=Assign, answer=AssignedAnswer)
-async def assign_resources(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.POST, ONE + "/resources", scope=UPDATE, body=Assign, answer=AssignedAnswer)
+async def assign_resources(request: Call) -> Response:
     """Put clusters into a project; of one that is not there the answer says so."""
     project = _named(request)
     urns = list(dict.fromkeys((await request.decoded(Assign)).resources))

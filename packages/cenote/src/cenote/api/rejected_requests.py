@@ -8,11 +8,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from litestar.types import HTTPScope
-
 from cenote.api.auth import Caller
 from cenote.api.service import Service, what_of
 from cenote.errors import NotFound
+from cenote.http.routing import Scope
 from cenote.model.records import Note
 from cenote.stats.rejected_requests import Refusal
 
@@ -20,7 +19,7 @@ _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _NOT_LET_IN = frozenset({401, 403})
 
 
-def remember(service: Service, scope: HTTPScope, request_id: str, status: int) -> None:
+def remember(service: Service, scope: Scope, request_id: str, status: int) -> None:
     """Note that a call was answered with this code, if that is to be remembered."""
     method = scope["method"]
     if method in _READS and status not in _NOT_LET_IN:

@@ -6,8 +6,7 @@ there.
 
 from __future__ import annotations
 
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
+from http import HTTPMethod
 
 from cenote import rules
 from cenote.api import schema_fields
@@ -15,10 +14,11 @@ from cenote.api.auth import UPDATE
 from cenote.api.config import surroundings
 from cenote.api.networks import network_of
 from cenote.api.service import Body, Call, accepted, operation
+from cenote.http.routing import Response
 from cenote.model.records import Cluster, EventType
 from cenote.rules import configuration, storage
 
-PATH = "/v2/databases/{database_cluster_uuid:str}"
+PATH = "/v2/databases/{database_cluster_uuid}"
 
 
 class Resize(Body):
@@ -34,8 +34,8 @@ class Migrate(Body):
     private_network_uuid: schema_fields.OptionalId | None = None
 
 
-@operation(HttpMethod.PUT, PATH + "/resize", scope=UPDATE, status=202, body=Resize, also=(412,))
-async def resize_cluster(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.PUT, PATH + "/resize", scope=UPDATE, status=202, body=Resize, also=(412,))
+async def resize_cluster(request: Call) -> Response:
     """Resize a cluster; clients of its pools notice nothing, also when the server has to restart."""
     cluster = request.cluster().value
     wanted = await request.decoded(Resize)
@@ -58,8 +58,8 @@ async def resize_cluster(request: Call) -> ASGIResponse:
     return accepted()
 
 
-@operation(HttpMethod.PUT, PATH + "/migrate", scope=UPDATE, status=202, body=Migrate, also=(412,))
-async def migrate_cluster(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.PUT, PATH + "/migrate", scope=UPDATE, status=202, body=Migrate, also=(412,))
+async def migrate_cluster(request: Call) -> Response:
     """Move a cluster to another region, which is a label here: its servers stay where they are."""
     cluster = request.cluster().value
     wanted = await request.decoded(Migrate)

@@ -7,19 +7,16 @@ import functools
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPMethod
 from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
-from litestar import HttpMethod, Request
-from litestar.datastructures import State
-from litestar.exceptions import InternalServerException
-from litestar.handlers import HTTPRouteHandler
-from litestar.response.base import ASGIResponse
 
 from cenote import rules
 from cenote.api.auth import Caller, UnknownTokens
 from cenote.errors import Busy, Invalid, Malformed, NotFound, Unauthenticated
+from cenote.http.routing import ClientDisconnect, Receive, Request, Response, Route, Scope, Send
 from cenote.logs.destinations import Network
 from cenote.model.records import Cluster, ClusterStatus, EventType, Note
 from cenote.security.basic_auth import BasicAuth
@@ -113,13 +110,12 @@ class Service:
         await self.store.wait(done, self.settings.wait_seconds)
 
 
-class Call(Request[None, Caller, State]):
+class Call(Request):
     """One request, as the operations see it."""
 
-    @property
-    def service(self) -> Service:
-        service: Service = self.app.state.service
-        return service
+    def __init__(self, service: Service, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(scope, receive, send)
+        self.service = service
 
     @property
     def caller(self) -> Caller:
@@ -179,8 +175,8 @@ class Call(Request[None, Caller, State]):
     async def decoded(self, kind: type[T]) -> T:
         """Return the body; Malformed when it is no JSON, Invalid when the JSON does not fit."""
         try:
-            body = await self.body()
-        except InternalServerException:  # Litestar's word for a client that has gone
+            body = await self.limited_body(self.service.settings.max_body_bytes)
+        except ClientDisconnect:
             raise Malformed("The request body has ended too early.") from None
         if not body.strip():
             raise Malformed("The request needs a JSON body.")
@@ -228,7 +224,7 @@ class Body(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class Operation:
     """What the description at /openapi.json says of an operation, beside its path."""
 
-    method: HttpMethod
+    method: HTTPMethod
     scope: str | None
     status: int
     summary: str
@@ -246,11 +242,16 @@ class Operation:
         return tuple(scope for scope in (self.scope, self.and_scope) if scope)
 
 
-Answering = Callable[[Call], Awaitable[ASGIResponse]]
+@dataclass(frozen=True, slots=True)
+class OperationRoute(Route[Call]):
+    operation: Operation
+
+
+Answering = Callable[[Call], Awaitable[Response]]
 
 
 def operation(
-    method: HttpMethod,
+    method: HTTPMethod,
     path: str,
     *,
     scope: str | None,
@@ -262,18 +263,18 @@ def operation(
     query: tuple[str, ...] = (),
     also: tuple[int, ...] = (),
     streams: bool = False,
-) -> Callable[[Answering], HTTPRouteHandler]:
+) -> Callable[[Answering], OperationRoute]:
     """Make a route of a coroutine; its docstring is the summary, ``scope`` is demanded before it runs.
 
     With None for a scope it is open to everybody, with ``ANY`` to every good token; ``and_scope`` is one
     more that is demanded.
     """
 
-    def declare(answering: Answering) -> HTTPRouteHandler:
+    def declare(answering: Answering) -> OperationRoute:
         summary = (answering.__doc__ or "").strip()
 
-        async def handle(request: Call) -> ASGIResponse:
-            for needed in declared.scopes:
+        async def handle(request: Call) -> Response:
+            for needed in scopes:
                 request.caller.require(needed)
             try:
                 return await answering(request)
@@ -283,23 +284,22 @@ def operation(
             return await answering(request)
 
         handle.__name__ = handle.__qualname__ = getattr(answering, "__name__", "handle")
-        methods = [HttpMethod.GET, HttpMethod.HEAD] if method is HttpMethod.GET else [method]
         declared = Operation(
             method, scope, status, summary, body, answer, paged, query, also, and_scope, streams
         )
-        route = HTTPRouteHandler(path, http_method=methods, status_code=200, opt={"operation": declared})
-        return route(handle)
+        scopes = declared.scopes
+        return OperationRoute(method, path, handle, declared)
 
     return declare
 
 
-def answer(view: Any, status: int = 200) -> ASGIResponse:
-    return ASGIResponse(body=msgspec.json.encode(view), status_code=status)
+def answer(view: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(view), status)
 
 
-def accepted() -> ASGIResponse:
-    return ASGIResponse(status_code=202)
+def accepted() -> Response:
+    return Response(status_code=202)
 
 
-def no_content() -> ASGIResponse:
-    return ASGIResponse(status_code=204)
+def no_content() -> Response:
+    return Response(status_code=204)

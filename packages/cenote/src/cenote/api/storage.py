@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from http import HTTPMethod
+
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 from msgspec.structs import replace
 
 from cenote.api.auth import READ, UPDATE
 from cenote.api.service import Body, Call, answer, no_content, operation
 from cenote.api.views import AutoscaleView, StorageAutoscaleView, storage_autoscale_view
+from cenote.http.routing import Response
 from cenote.model.records import EventType, StorageAutoscale
 from cenote.rules import storage
 
-PATH = "/v2/databases/{database_cluster_uuid:str}/autoscale"
+PATH = "/v2/databases/{database_cluster_uuid}/autoscale"
 
 
 class StorageBody(Body):
@@ -40,15 +41,15 @@ class AutoscaleAnswer(msgspec.Struct):
     storage: StorageAutoscaleView
 
 
-@operation(HttpMethod.GET, PATH, scope=READ, answer=AutoscaleAnswer)
-async def get_autoscale(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, PATH, scope=READ, answer=AutoscaleAnswer)
+async def get_autoscale(request: Call) -> Response:
     """Get how the storage of a cluster grows by itself."""
     view = storage_autoscale_view(request.cluster().value)
     return answer(AutoscaleAnswer(AutoscaleView(view), view))
 
 
-@operation(HttpMethod.PUT, PATH, scope=UPDATE, status=204, body=ReplaceAutoscale)
-async def replace_autoscale(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.PUT, PATH, scope=UPDATE, status=204, body=ReplaceAutoscale)
+async def replace_autoscale(request: Call) -> Response:
     """Choose how the storage of a cluster grows by itself."""
     cluster = request.cluster().value
     wanted = await request.decoded(ReplaceAutoscale)

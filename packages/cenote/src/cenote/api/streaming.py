@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
-from litestar.enums import ScopeType
-from litestar.response.base import ASGIResponse
-from litestar.types import Receive, Scope, Send
+
+from cenote.http.routing import Receive, Response, Scope, Send
 
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -25,7 +24,7 @@ def event(kind: str, data: Any, id: str = "") -> bytes:
     return f"{named}event: {kind}\ndata: ".encode() + msgspec.json.encode(data) + b"\n\n"
 
 
-class EventStream(ASGIResponse):
+class EventStream(Response):
     """Sends what an iterator yields, which is closed when it is done and when the client has gone.
 
     After that, or when there was nothing to send, ``done`` is called.
@@ -43,7 +42,7 @@ class EventStream(ASGIResponse):
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-        if scope["type"] == ScopeType.HTTP and scope["method"] != "HEAD":
+        if scope["method"] != "HEAD":
             sending = asyncio.create_task(self._send(send))
             leaving = asyncio.create_task(_gone(receive))
             try:

@@ -5,9 +5,9 @@ A tag is there when it was made, or as long as a cluster has it.
 
 from __future__ import annotations
 
+from http import HTTPMethod
+
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 from msgspec.structs import replace
 
 from cenote import rules
@@ -15,12 +15,13 @@ from cenote.api import paging
 from cenote.api.auth import CREATE, DELETE, READ, UPDATE
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
 from cenote.errors import Conflict, Invalid, NotFound
+from cenote.http.routing import Response
 from cenote.model import groups
 from cenote.model.groups import Tag
 from cenote.model.records import Cluster, EventType
 
 PATH = "/v2/tags"
-ONE = PATH + "/{tag_name:str}"
+ONE = PATH + "/{tag_name}"
 MOST_AT_ONCE = 200
 
 
@@ -80,16 +81,16 @@ class TagsAnswer(msgspec.Struct):
     meta: paging.Meta
 
 
-@operation(HttpMethod.GET, PATH, scope=READ, answer=TagsAnswer, paged=True)
-async def list_tags(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, PATH, scope=READ, answer=TagsAnswer, paged=True)
+async def list_tags(request: Call) -> Response:
     """List all tags, by name."""
     counts = _counts(request.service)
     page, links, meta = paging.page_of(request, sorted(counts))
     return answer(TagsAnswer([_view(name, counts[name]) for name in page], links, meta))
 
 
-@operation(HttpMethod.POST, PATH, scope=CREATE, status=201, body=CreateTag, answer=TagAnswer)
-async def create_tag(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.POST, PATH, scope=CREATE, status=201, body=CreateTag, answer=TagAnswer)
+async def create_tag(request: Call) -> Response:
     """Make a tag; one that is there already is answered like a new one."""
     [name] = rules.tags([(await request.decoded(CreateTag)).name])
     store = request.service.store.groups
@@ -104,15 +105,15 @@ async def create_tag(request: Call) -> ASGIResponse:
     return answer(TagAnswer(_view(name, _counts(request.service).get(name, 0))), 201)
 
 
-@operation(HttpMethod.GET, ONE, scope=READ, answer=TagAnswer)
-async def get_tag(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, ONE, scope=READ, answer=TagAnswer)
+async def get_tag(request: Call) -> Response:
     """Get a tag, and how many clusters have it."""
     name = _named(request)
     return answer(TagAnswer(_view(name, _counts(request.service)[name])))
 
 
-@operation(HttpMethod.DELETE, ONE, scope=DELETE, status=204)
-async def delete_tag(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.DELETE, ONE, scope=DELETE, status=204)
+async def delete_tag(request: Call) -> Response:
     """Delete a tag, and take it from every cluster that has it."""
     name = _named(request)
     for stored in request.service.store.clusters(deleted=False, tag=name):
@@ -127,8 +128,8 @@ async def delete_tag(request: Call) -> ASGIResponse:
     return no_content()
 
 
-@operation(HttpMethod.POST, ONE + "/resources", scope=UPDATE, status=204, body=Resources)
-async def tag_resources(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.POST, ONE + "/resources", scope=UPDATE, status=204, body=Resources)
+async def tag_resources(request: Call) -> Response:
     """Give clusters a tag; nothing happens when one of them is not there."""
     name = _named(request)
     ids = (await request.decoded(Resources)).clusters()
@@ -139,8 +140,8 @@ async def tag_resources(request: Call) -> ASGIResponse:
     return no_content()
 
 
-@operation(HttpMethod.DELETE, ONE + "/resources", scope=UPDATE, status=204, body=Resources)
-async def untag_resources(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.DELETE, ONE + "/resources", scope=UPDATE, status=204, body=Resources)
+async def untag_resources(request: Call) -> Response:
     """Take a tag from clusters, as far as they have it; the tag itself stays."""
     name = _named(request)
     ids = (await request.decoded(Resources)).clusters()

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from http import HTTPMethod
 from uuid import UUID
 
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 from msgspec import UNSET, UnsetType
 
 from cenote.api import auth, schema_fields
 from cenote.api.auth import ADMIN
 from cenote.api.service import ANY, Body, Call, answer, no_content, operation
 from cenote.errors import Invalid, NotFound
+from cenote.http.routing import Response
 from cenote.model.records import Token
 
 PATH = "/v2/cenote/tokens"
@@ -46,22 +46,22 @@ class TokensAnswer(msgspec.Struct):
     tokens: list[TokenView]
 
 
-@operation(HttpMethod.GET, PATH, scope=ADMIN, answer=TokensAnswer)
-async def list_tokens(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, PATH, scope=ADMIN, answer=TokensAnswer)
+async def list_tokens(request: Call) -> Response:
     """List all tokens, the oldest first, without their texts."""
     return answer(TokensAnswer([token_view(token) for token in request.service.store.tokens()]))
 
 
-@operation(HttpMethod.GET, "/v2/cenote/token", scope=ANY, answer=TokenAnswer)
-async def get_own_token(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, "/v2/cenote/token", scope=ANY, answer=TokenAnswer)
+async def get_own_token(request: Call) -> Response:
     """Get the token that makes this call: its name, its scopes and when it ends.
 
     Every token may."""
     return answer(TokenAnswer(token_view(request.caller.token)))
 
 
-@operation(HttpMethod.POST, PATH, scope=ADMIN, status=201, body=CreateToken, answer=TokenAnswer)
-async def create_token(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.POST, PATH, scope=ADMIN, status=201, body=CreateToken, answer=TokenAnswer)
+async def create_token(request: Call) -> Response:
     """Make a token; only this answer shows its text."""
     wanted = await request.decoded(CreateToken)
     if not 1 <= len(wanted.name) <= 100 or not wanted.name.isprintable():
@@ -76,8 +76,8 @@ async def create_token(request: Call) -> ASGIResponse:
     return answer(TokenAnswer(token_view(token, text.reveal())), 201)
 
 
-@operation(HttpMethod.DELETE, PATH + "/{token_id:str}", scope=ADMIN, status=204)
-async def revoke_token(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.DELETE, PATH + "/{token_id}", scope=ADMIN, status=204)
+async def revoke_token(request: Call) -> Response:
     """Revoke a token."""
     try:
         id = UUID(request.path_params["token_id"])

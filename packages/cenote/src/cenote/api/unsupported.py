@@ -6,44 +6,43 @@ a read says that truly (no replicas), since clients read these on their way.
 
 from __future__ import annotations
 
+from http import HTTPMethod
 from typing import Any
 
 import msgspec
-from litestar import HttpMethod
-from litestar.handlers import HTTPRouteHandler
-from litestar.response.base import ASGIResponse
 
 from cenote import rules
 from cenote.api.auth import CREATE, DELETE, READ, UPDATE
 from cenote.api.errors import ErrorView
-from cenote.api.service import Call, answer, operation
+from cenote.api.service import Call, OperationRoute, answer, operation
 from cenote.errors import Invalid, NotFound
+from cenote.http.routing import Response
 
 _SCOPES = {
-    HttpMethod.GET: READ,
-    HttpMethod.POST: CREATE,
-    HttpMethod.PUT: UPDATE,
-    HttpMethod.PATCH: UPDATE,
-    HttpMethod.DELETE: DELETE,
+    HTTPMethod.GET: READ,
+    HTTPMethod.POST: CREATE,
+    HTTPMethod.PUT: UPDATE,
+    HTTPMethod.PATCH: UPDATE,
+    HTTPMethod.DELETE: DELETE,
 }
 
 _OTHER_ENGINES = """
 GET PUT /eviction_policy
 GET PUT /sql_mode
 GET POST /topics
-GET PUT DELETE /topics/{topic_name:str}
+GET PUT DELETE /topics/{topic_name}
 GET POST /schema-registry
-GET DELETE /schema-registry/{subject_name:str}
-GET /schema-registry/{subject_name:str}/versions/{version:str}
+GET DELETE /schema-registry/{subject_name}
+GET /schema-registry/{subject_name}/versions/{version}
 GET PUT /schema-registry/config
-GET PUT /schema-registry/config/{subject_name:str}
+GET PUT /schema-registry/config/{subject_name}
 GET /indexes
-DELETE /indexes/{index_name:str}
+DELETE /indexes/{index_name}
 """
 
 _LATER = """
 GET PUT /online-migration migrating from another server
-DELETE /online-migration/{migration_id:str} migrating from another server
+DELETE /online-migration/{migration_id} migrating from another server
 GET /backups keeping backups
 POST /replicas adding replicas
 PUT /upgrade upgrading to another major version
@@ -59,15 +58,15 @@ _NOTHING_YET: dict[str, type[msgspec.Struct]] = {
 }
 
 _NO_SUCH_THING = """
-GET DELETE /replicas/{replica_name:str}
-PUT /replicas/{replica_name:str}/promote
+GET DELETE /replicas/{replica_name}
+PUT /replicas/{replica_name}/promote
 """
 
-_ONE = "/v2/databases/{database_cluster_uuid:str}"
+_ONE = "/v2/databases/{database_cluster_uuid}"
 
 
-def _refusal(method: HttpMethod, path: str, message: str) -> HTTPRouteHandler:
-    async def refuse(request: Call) -> ASGIResponse:
+def _refusal(method: HTTPMethod, path: str, message: str) -> OperationRoute:
+    async def refuse(request: Call) -> Response:
         request.cluster()
         raise Invalid(message)
 
@@ -75,30 +74,30 @@ def _refusal(method: HttpMethod, path: str, message: str) -> HTTPRouteHandler:
     return operation(method, path, scope=_SCOPES[method], status=422, answer=ErrorView)(refuse)
 
 
-def _absence(method: HttpMethod, path: str) -> HTTPRouteHandler:
-    async def miss(request: Call) -> ASGIResponse:
+def _absence(method: HTTPMethod, path: str) -> OperationRoute:
+    async def miss(request: Call) -> Response:
         """Find nothing: this version makes no replicas."""
         raise NotFound
 
     return operation(method, path, scope=_SCOPES[method], status=404, answer=ErrorView)(miss)
 
 
-def _nothing(path: str, view: type[msgspec.Struct]) -> HTTPRouteHandler:
-    async def read(request: Call) -> ASGIResponse:
+def _nothing(path: str, view: type[msgspec.Struct]) -> OperationRoute:
+    async def read(request: Call) -> Response:
         request.cluster()
         return answer(view())
 
     read.__doc__ = f"Answer that there is none: {path[1:]}."
-    return operation(HttpMethod.GET, _ONE + path, scope=READ, answer=view)(read)
+    return operation(HTTPMethod.GET, _ONE + path, scope=READ, answer=view)(read)
 
 
-def _rows(table: str) -> list[tuple[HttpMethod, str, str]]:
+def _rows(table: str) -> list[tuple[HTTPMethod, str, str]]:
     """Return method, path and the words after it, for each method of each line."""
-    rows: list[tuple[HttpMethod, str, str]] = []
+    rows: list[tuple[HTTPMethod, str, str]] = []
     for line in table.strip().splitlines():
         before, slash, after = line.partition("/")
         path, _, words = after.partition(" ")
-        rows.extend((HttpMethod(method), slash + path, words) for method in before.split())
+        rows.extend((HTTPMethod(method), slash + path, words) for method in before.split())
     return rows
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from http import HTTPMethod
+
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 from msgspec import UNSET, UnsetType
 
 from cenote import rules
@@ -13,10 +13,11 @@ from cenote.api.auth import CREATE, DELETE, READ, UPDATE
 from cenote.api.service import Body, Call, answer, no_content, operation
 from cenote.api.views import UserView, user_view
 from cenote.errors import NotFound
+from cenote.http.routing import Response
 from cenote.model.records import Cluster, User
 
-PATH = "/v2/databases/{database_cluster_uuid:str}/users"
-ONE = PATH + "/{username:str}"
+PATH = "/v2/databases/{database_cluster_uuid}/users"
+ONE = PATH + "/{username}"
 
 
 class UserSettings(Body):
@@ -61,8 +62,8 @@ class UsersAnswer(msgspec.Struct):
     meta: paging.Meta
 
 
-@operation(HttpMethod.GET, PATH, scope=READ, answer=UsersAnswer, paged=True)
-async def list_users(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, PATH, scope=READ, answer=UsersAnswer, paged=True)
+async def list_users(request: Call) -> Response:
     """List the users of a cluster."""
     page, links, meta = paging.page_of(request, request.cluster().value.users)
     sees = request.caller.sees_credentials
@@ -70,8 +71,8 @@ async def list_users(request: Call) -> ASGIResponse:
     return answer(UsersAnswer(views, links, meta))
 
 
-@operation(HttpMethod.POST, PATH, scope=CREATE, status=201, body=CreateUser, answer=UserAnswer)
-async def add_user(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.POST, PATH, scope=CREATE, status=201, body=CreateUser, answer=UserAnswer)
+async def add_user(request: Call) -> Response:
     """Add a user to a cluster; answered when it can log in."""
     wanted = await request.decoded(CreateUser)
     request.cluster()  # that there is none goes before what is wrong with the user
@@ -82,14 +83,14 @@ async def add_user(request: Call) -> ASGIResponse:
     return _shown(request, stored.value.user(user.name) or user, 201)
 
 
-@operation(HttpMethod.GET, ONE, scope=READ, answer=UserAnswer)
-async def get_user(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.GET, ONE, scope=READ, answer=UserAnswer)
+async def get_user(request: Call) -> Response:
     """Get a user."""
     return _shown(request, _user(request, request.cluster().value))
 
 
-@operation(HttpMethod.PUT, ONE, scope=UPDATE, status=201, body=UpdateUser, answer=UserAnswer)
-async def update_user(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.PUT, ONE, scope=UPDATE, status=201, body=UpdateUser, answer=UserAnswer)
+async def update_user(request: Call) -> Response:
     """Change what a user may do; answered when it is so."""
     cluster = request.cluster().value
     user = _user(request, cluster)
@@ -98,8 +99,8 @@ async def update_user(request: Call) -> ASGIResponse:
     return _shown(request, _user(request, stored.value), 201)
 
 
-@operation(HttpMethod.POST, ONE + "/reset_auth", scope=UPDATE, answer=UserAnswer)
-async def reset_auth(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.POST, ONE + "/reset_auth", scope=UPDATE, answer=UserAnswer)
+async def reset_auth(request: Call) -> Response:
     """Give a user a new password; answered when the old one no longer works."""
     cluster = request.cluster().value
     before = _user(request, cluster)
@@ -112,8 +113,8 @@ async def reset_auth(request: Call) -> ASGIResponse:
     return _shown(request, _user(request, stored.value))
 
 
-@operation(HttpMethod.DELETE, ONE, scope=DELETE, status=204)
-async def delete_user(request: Call) -> ASGIResponse:
+@operation(HTTPMethod.DELETE, ONE, scope=DELETE, status=204)
+async def delete_user(request: Call) -> Response:
     """Delete a user."""
     name = request.path_params["username"]
     await request.change_cluster(lambda current: rules.remove_user(current, name))
@@ -127,7 +128,7 @@ def _user(request: Call, cluster: Cluster) -> User:
     return user
 
 
-def _shown(request: Call, user: User, status: int = 200) -> ASGIResponse:
+def _shown(request: Call, user: User, status: int = 200) -> Response:
     view = user_view(request.service, user, credentials=request.caller.sees_credentials)
     return answer(UserAnswer(view), status)
 

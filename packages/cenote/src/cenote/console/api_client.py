@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
 import msgspec
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
+
+from cenote.http.routing import ASGIApp, Message, Receive, Scope, Send
 
 _UNAUTHENTICATED, _FORBIDDEN, _TOO_MANY = 401, 403, 429
 
@@ -98,26 +99,23 @@ class ApiClient:
         """Forward a response of the API as it arrives, also one that does not end."""
         await self._app(self._scope(method, path, "", headers), receive, send)
 
-    def _scope(self, method: str, path: str, query: str, headers: list[tuple[bytes, bytes]]) -> HTTPScope:
+    def _scope(self, method: str, path: str, query: str, headers: list[tuple[bytes, bytes]]) -> Scope:
         own = [(b"host", self._host), (b"authorization", f"Bearer {self._token}".encode())]
-        return cast(
-            HTTPScope,
-            {
-                "type": "http",
-                "asgi": {"version": "3.0", "spec_version": "2.3"},
-                "http_version": "1.1",
-                "method": method,
-                "scheme": "https",
-                "path": unquote(path),
-                "raw_path": path.encode(),
-                "query_string": query.encode(),
-                "root_path": "",
-                "headers": own + headers,
-                "client": self._client,
-                "server": None,
-                "state": {},
-            },
-        )
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "https",
+            "path": unquote(path),
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "root_path": "",
+            "headers": own + headers,
+            "client": self._client,
+            "server": None,
+            "state": {},
+        }
 
     async def _response(
         self, method: str, path: str, sent: bytes, query: str
@@ -141,7 +139,7 @@ class ApiClient:
             elif message["type"] == "http.response.body":
                 parts.append(message["body"])
 
-        await self._app(scope, cast(Receive, receive), cast(Send, send))
+        await self._app(scope, receive, send)
         return status, found, b"".join(parts)
 
 

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import logging
 import traceback
-from typing import Any, cast
+from functools import partial
+from http import HTTPMethod
 
-from litestar import HttpMethod, Litestar, Request, Response
-from litestar.datastructures import State
-from litestar.exceptions import HTTPException
-from litestar.handlers import HTTPRouteHandler
-from litestar.response.base import ASGIResponse
-from litestar.types import ASGIApp
+import msgspec
 
 from cenote.console import (
     cluster,
@@ -32,12 +28,12 @@ from cenote.console.api_client import ApiError, RateLimited, SessionExpired
 from cenote.console.rendering import Asset, Templates, assets
 from cenote.console.request import Console, ConsoleRequest
 from cenote.console.sessions import Seals
+from cenote.http.routing import ASGIApp, HTTPException, Response, Route, router
 from cenote.security.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
-MAX_BODY_BYTES = 256 * 1024
-PAGES: tuple[HTTPRouteHandler, ...] = (
+PAGES: tuple[Route[ConsoleRequest], ...] = (
     *sign_in.ROUTES,
     *clusters.ROUTES,
     *new_cluster.ROUTES,
@@ -65,45 +61,23 @@ TITLES = {
 def create_console(api: ASGIApp, key: bytes) -> ASGIApp:
     """Return the console as an ASGI application in front of the API."""
     files = assets()
-    return Litestar(
-        route_handlers=[*PAGES, *(_sent(asset) for asset in files.values())],
-        request_class=ConsoleRequest,
-        exception_handlers={Exception: _answer_error},
-        request_max_body_size=MAX_BODY_BYTES,
-        logging_config=None,
-        openapi_config=None,
-        state=State({"console": Console(api, Seals(key), Templates(files), Throttle())}),
-    )
+    console = Console(api, Seals(key), Templates(files), Throttle())
+    routes = [*PAGES, *(_sent(asset) for asset in files.values())]
+    return router(routes, partial(ConsoleRequest, console), _answer)
 
 
-def _sent(asset: Asset) -> HTTPRouteHandler:
-    async def send(request: ConsoleRequest) -> ASGIResponse:
-        return ASGIResponse(
+def _sent(asset: Asset) -> Route[ConsoleRequest]:
+    async def send(request: ConsoleRequest) -> Response:
+        return Response(
             body=asset.body,
             media_type=asset.media_type,
-            headers={"cache-control": "public, max-age=31536000, immutable"},
+            headers=[("cache-control", "public, max-age=31536000, immutable")],
         )
 
-    return HTTPRouteHandler(asset.path, http_method=[HttpMethod.GET, HttpMethod.HEAD], status_code=200)(send)
+    return Route(HTTPMethod.GET, asset.path, send)
 
 
-def _answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    request = cast(ConsoleRequest, request)
-    return cast("Response[Any]", _Sent(_answer(request, error)))
-
-
-class _Sent(Response[bytes]):
-    """An answer that is ready, where Litestar wants one that is still to be rendered."""
-
-    def __init__(self, ready: ASGIResponse) -> None:
-        super().__init__(b"")
-        self._ready = ready
-
-    def to_asgi_response(self, *arguments: Any, **parameters: Any) -> ASGIResponse:
-        return self._ready
-
-
-def _answer(request: ConsoleRequest, error: Exception) -> ASGIResponse:
+def _answer(request: ConsoleRequest, error: Exception) -> Response:
     match error:
         case SessionExpired():
             return _to_sign_in(request)
@@ -133,19 +107,19 @@ def _error_page(
     *,
     request_id: str = "",
     headers: dict[str, str] | None = None,
-) -> ASGIResponse:
+) -> Response:
     if request.wants_json:
-        return ASGIResponse(
-            body=request.json({"message": message}).body, status_code=status, media_type="application/json"
+        return Response(
+            body=msgspec.json.encode({"message": message}), status_code=status, media_type="application/json"
         )
     title = TITLES.get(status, "Request failed")
     return request.render("error.html", status, headers, title=title, message=message, request_id=request_id)
 
 
-def _to_sign_in(request: ConsoleRequest) -> ASGIResponse:
+def _to_sign_in(request: ConsoleRequest) -> Response:
     """Redirect to the sign-in page, which leads back to the page that was asked for."""
     if request.wants_json:
-        return ASGIResponse(status_code=401, body=b'{"message":"signed out"}', media_type="application/json")
+        return Response(status_code=401, body=b'{"message":"signed out"}', media_type="application/json")
     if sessions.SESSION not in request.cookies and request.headers.get("sec-fetch-site") == "cross-site":
         # A link on another site: under SameSite=Strict only the page's own next request has the cookie.
         return request.render("entered.html")

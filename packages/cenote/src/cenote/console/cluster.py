@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import base64
+from http import HTTPMethod
 from typing import Any
 from urllib.parse import quote
-
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 
 from cenote.console.api_client import path_of
 from cenote.console.clusters import activity_of
 from cenote.console.request import ConsoleRequest, page
+from cenote.http.routing import Response
 from cenote.model import catalog
 
-PATH = "/console/clusters/{id:str}"
+PATH = "/console/clusters/{id}"
 LATEST_EVENTS = 5  # on the overview
 
 
 async def render_cluster(
     request: ConsoleRequest, template: str, status: int = 200, *, cluster: Any = None, **context: Any
-) -> ASGIResponse:
+) -> Response:
     """Return a page of the cluster in the path; its template extends ``cluster.html``."""
     if cluster is None:
         cluster = await cluster_of(request)
@@ -37,8 +36,8 @@ def address_of(request: ConsoleRequest) -> str:
     return f"/console/clusters/{quote(request.path_params['id'], safe='')}"
 
 
-@page(HttpMethod.GET, PATH)
-async def overview(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.GET, PATH)
+async def overview(request: ConsoleRequest) -> Response:
     cluster = await cluster_of(request)
     pools = await request.api.get(path_of(cluster["id"], "pools"), per_page=1)
     events = await request.api.get(path_of(cluster["id"], "events"), per_page=LATEST_EVENTS)
@@ -55,15 +54,15 @@ async def overview(request: ConsoleRequest) -> ASGIResponse:
     )
 
 
-@page(HttpMethod.GET, PATH + "/ca.crt")
-async def download_ca(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.GET, PATH + "/ca.crt")
+async def download_ca(request: ConsoleRequest) -> Response:
     """Send the CA certificate of the cluster as a file."""
     name = (await cluster_of(request))["name"]
     sent = await request.api.get(path_of(request.path_params["id"], "ca"))
-    return ASGIResponse(
+    return Response(
         body=base64.b64decode(sent["ca"]["certificate"]),
         media_type="application/x-pem-file",
-        headers={"content-disposition": f'attachment; filename="{name}-ca.crt"'},
+        headers=[("content-disposition", f'attachment; filename="{name}-ca.crt"')],
     )
 
 

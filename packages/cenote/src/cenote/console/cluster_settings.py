@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
+from http import HTTPMethod
 
 from cenote.console.api_client import RequestRejected, path_of
 from cenote.console.cluster import PATH, address_of, cluster_of, render_cluster
 from cenote.console.new_cluster import sizes_by_family
 from cenote.console.request import ConsoleRequest, FormFields, page
+from cenote.http.routing import Response
 
 SETTINGS = PATH + "/settings"
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 HOURS = tuple(f"{hour:02}:00" for hour in range(24))
 
 
-@page(HttpMethod.GET, SETTINGS)
-async def show_settings(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.GET, SETTINGS)
+async def show_settings(request: ConsoleRequest) -> Response:
     return await _show(request, FormFields())
 
 
-@page(HttpMethod.POST, SETTINGS)
-async def change(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.POST, SETTINGS)
+async def change(request: ConsoleRequest) -> Response:
     form = await request.form_fields()
     id, here = request.path_params["id"], f"{address_of(request)}/settings"
     try:
@@ -53,7 +53,7 @@ async def change(request: ConsoleRequest) -> ASGIResponse:
 
 async def _show(
     request: ConsoleRequest, form: FormFields, refusal: RequestRejected | None = None
-) -> ASGIResponse:
+) -> Response:
     options = await request.api.get("/v2/databases/options")
     return await render_cluster(
         request,

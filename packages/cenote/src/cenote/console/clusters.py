@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from http import HTTPMethod
 from typing import Any
 from urllib.parse import urlencode
 
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
-
 from cenote.console.request import ConsoleRequest, page
+from cenote.http.routing import Response
 
 PATH = "/console/clusters"
 PER_PAGE = 25
 
 
-@page(HttpMethod.GET, PATH)
-async def list_clusters(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.GET, PATH)
+async def list_clusters(request: ConsoleRequest) -> Response:
     name = request.query_params.get("name", "").strip()[:63]
     number = _page_number(request)
     found = await request.api.get(

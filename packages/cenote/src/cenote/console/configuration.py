@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPMethod
 from typing import Any
-
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 
 from cenote.console import setting_help
 from cenote.console.api_client import RequestRejected, path_of
 from cenote.console.cluster import PATH, address_of, cluster_of, render_cluster
 from cenote.console.request import ConsoleRequest, FormFields, page
+from cenote.http.routing import Response
 from cenote.model import parameters
 from cenote.model.parameters import Choice, Choices, Number, Parameter, Switch
 from cenote.rules.configuration import EXTENSIONS_KEY, POOLER_KEY
@@ -35,13 +34,13 @@ class Setting:
     default: str
 
 
-@page(HttpMethod.GET, CONFIG)
-async def show_config(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.GET, CONFIG)
+async def show_config(request: ConsoleRequest) -> Response:
     return await _show(request, FormFields())
 
 
-@page(HttpMethod.POST, CONFIG)
-async def change_config(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.POST, CONFIG)
+async def change_config(request: ConsoleRequest) -> Response:
     form = (await request.form_fields()).changed()
     place = path_of(request.path_params["id"], "config")
     cluster = await cluster_of(request)
@@ -71,7 +70,7 @@ async def change_config(request: ConsoleRequest) -> ASGIResponse:
 
 async def _show(
     request: ConsoleRequest, form: FormFields, refusal: RequestRejected | None = None
-) -> ASGIResponse:
+) -> Response:
     cluster = await cluster_of(request)
     config = (await request.api.get(path_of(cluster["id"], "config")))["config"]
     # The API's messages begin with the name of the invalid setting.

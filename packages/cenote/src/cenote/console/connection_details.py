@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from http import HTTPMethod
 from typing import Any
 from urllib.parse import urlencode
-
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 
 from cenote.console.api_client import path_of
 from cenote.console.cluster import PATH, address_of, cluster_of, render_cluster
 from cenote.console.request import ConsoleRequest, page
+from cenote.http.routing import Response
 from cenote.model import connection_formats
 from cenote.model.connection_formats import Target
 
@@ -30,13 +29,13 @@ class ConnectionText:
     secret: bool
 
 
-@page(HttpMethod.GET, PATH + "/connect")
-async def show_connection(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.GET, PATH + "/connect")
+async def show_connection(request: ConsoleRequest) -> Response:
     return await _show(request, request.query_params, shown=False)
 
 
-@page(HttpMethod.POST, PATH + "/connect")
-async def reveal(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.POST, PATH + "/connect")
+async def reveal(request: ConsoleRequest) -> Response:
     """Show the password: send the texts with it to a script, else the page with it."""
     form = await request.form_fields()
     if not request.wants_json:
@@ -47,7 +46,7 @@ async def reveal(request: ConsoleRequest) -> ASGIResponse:
     return request.json({"texts": {text.id: text.text for text in secret}})
 
 
-async def _show(request: ConsoleRequest, asked: Any, *, shown: bool) -> ASGIResponse:
+async def _show(request: ConsoleRequest, asked: Any, *, shown: bool) -> Response:
     cluster, pools, connection = await _chosen(request, asked)
     pool, check = asked.get("pool", ""), asked.get("check", "")
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from http import HTTPMethod
 from typing import Any
-
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 
 from cenote.console.api_client import ApiError, path_of
 from cenote.console.cluster import PATH, render_cluster
 from cenote.console.request import ConsoleRequest, page
+from cenote.http.routing import Response
 
 SOURCES = {"postgres": "PostgreSQL", "pgbouncer": "PgBouncer"}
 EVENTS, LINES = 25, 100
 
 
-@page(HttpMethod.GET, PATH + "/activity")
-async def show_history(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.GET, PATH + "/activity")
+async def show_history(request: ConsoleRequest) -> Response:
     id = request.path_params["id"]
     found = await request.api.get(path_of(id, "events"), per_page=EVENTS)
     source = request.query_params.get("log", "postgres")

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+from http import HTTPMethod
 from typing import Any
-
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 
 from cenote.console.api_client import RequestRejected, path_of
 from cenote.console.cluster import PATH, address_of, render_cluster
 from cenote.console.request import ConsoleRequest, FormFields, page
+from cenote.http.routing import Response
 
 SOURCES = PATH + "/sources"
 
 
-@page(HttpMethod.GET, SOURCES)
-async def list_sources(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.GET, SOURCES)
+async def list_sources(request: ConsoleRequest) -> Response:
     return await _show(request, FormFields())
 
 
-@page(HttpMethod.POST, SOURCES)
-async def change(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.POST, SOURCES)
+async def change(request: ConsoleRequest) -> Response:
     """Add or remove a source; the API replaces the whole list, so the others are sent unchanged."""
     form = await request.form_fields()
     place = path_of(request.path_params["id"], "firewall")
@@ -45,7 +44,7 @@ async def change(request: ConsoleRequest) -> ASGIResponse:
 
 async def _show(
     request: ConsoleRequest, form: FormFields, refusal: RequestRejected | None = None
-) -> ASGIResponse:
+) -> Response:
     rules = await request.api.get(path_of(request.path_params["id"], "firewall"))
     return await render_cluster(
         request,

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-from litestar.enums import ScopeType
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
-
 from cenote.console.app import create_console
+from cenote.http.routing import ASGIApp, Message, Receive, Scope, Send
 
 PREFIX = "/console"
 
@@ -36,7 +32,7 @@ def with_console(api: ASGIApp, key: bytes, *, only_tls: bool = False) -> ASGIApp
     added = (*_HEADERS, _HSTS) if only_tls else _HEADERS
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP:
+        if scope["type"] != "http":
             await api(scope, receive, send)
             return
         path = scope["path"]
@@ -57,12 +53,11 @@ def with_console(api: ASGIApp, key: bytes, *, only_tls: bool = False) -> ASGIApp
                 message["headers"] = [*own, *added]
             await send(message)
 
-        scope["state"] = {}
         await console(scope, receive, send_with_headers)
 
-    return cast(ASGIApp, app)
+    return app
 
 
-def _is_browser(scope: HTTPScope) -> bool:
+def _is_browser(scope: Scope) -> bool:
     accept = dict(scope["headers"]).get(b"accept", b"")
     return scope["method"] in ("GET", "HEAD") and b"text/html" in accept

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from http import HTTPMethod
 from typing import Any
-
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 
 from cenote.console.api_client import RequestRejected
 from cenote.console.request import ConsoleRequest, FormFields, page
+from cenote.http.routing import Response
 from cenote.model import catalog
 
 PATH = "/console/clusters/new"
@@ -21,13 +20,13 @@ FAMILIES = {
 }
 
 
-@page(HttpMethod.GET, PATH)
-async def ask(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.GET, PATH)
+async def ask(request: ConsoleRequest) -> Response:
     return await _form(request, FormFields())
 
 
-@page(HttpMethod.POST, PATH)
-async def create(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.POST, PATH)
+async def create(request: ConsoleRequest) -> Response:
     form = await request.form_fields()
     wanted = {
         "name": form["name"],
@@ -46,7 +45,7 @@ async def create(request: ConsoleRequest) -> ASGIResponse:
 
 async def _form(
     request: ConsoleRequest, form: FormFields, refusal: RequestRejected | None = None
-) -> ASGIResponse:
+) -> Response:
     options = await request.api.get("/v2/databases/options")
     engine = options["options"]["pg"]
     ends = {one["version"]: one["end_of_life"] for one in options["version_availability"]["pg"]}

@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
+from http import HTTPMethod
 from typing import Any
-
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
-from litestar.types import Message, Receive, Scope, Send
 
 from cenote.console.api_client import RequestRejected, path_of
 from cenote.console.cluster import PATH, address_of, cluster_of, render_cluster
 from cenote.console.live_pools import LivePools, shown, view_of
 from cenote.console.pool_charts import MANY, PoolSample, PoolTrail, points
 from cenote.console.request import ConsoleRequest, FormFields, page
+from cenote.http.routing import Message, Receive, Response, Scope, Send
 
 POOLS = PATH + "/pools"
 FIELDS = ("size", "mode", "db", "user")
@@ -23,13 +21,13 @@ MODES = ("transaction", "session", "statement")
 MAX_SUGGESTIONS = 100  # suggested for a field
 
 
-@page(HttpMethod.GET, POOLS)
-async def list_pools(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.GET, POOLS)
+async def list_pools(request: ConsoleRequest) -> Response:
     return await _show(request)
 
 
-@page(HttpMethod.POST, POOLS)
-async def change(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.POST, POOLS)
+async def change(request: ConsoleRequest) -> Response:
     form = await request.form_fields()
     id, here, name = request.path_params["id"], f"{address_of(request)}/pools", form["name"]
     try:
@@ -49,13 +47,13 @@ def _wanted(form: FormFields) -> dict[str, Any]:
     return {key: form[key] for key in FIELDS} | {"size": _whole(form["size"])}
 
 
-@page(HttpMethod.GET, POOLS + "/{name:str}/delete")
-async def ask(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.GET, POOLS + "/{name}/delete")
+async def ask(request: ConsoleRequest) -> Response:
     return await _ask(request)
 
 
-@page(HttpMethod.POST, POOLS + "/{name:str}/delete")
-async def delete(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.POST, POOLS + "/{name}/delete")
+async def delete(request: ConsoleRequest) -> Response:
     name = request.path_params["name"]
     try:
         await request.api.delete(path_of(request.path_params["id"], "pools", name))
@@ -64,8 +62,8 @@ async def delete(request: ConsoleRequest) -> ASGIResponse:
     return request.redirect(f"{address_of(request)}/pools", notice=f"Pool {name} deleted.")
 
 
-@page(HttpMethod.GET, POOLS + "/stream")
-async def stream(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.GET, POOLS + "/stream")
+async def stream(request: ConsoleRequest) -> Response:
     """Live updates of the page, as server-sent events, until the session ends."""
     id = request.path_params["id"]
     history = (await request.api.get(path_of(id, "pool_history")))["history"]
@@ -85,7 +83,7 @@ def _live(request: ConsoleRequest, pools: list[Any]) -> LivePools:
     return LivePools(partial(templates.part, "pool.html"), advised, trails, time.time())
 
 
-class _Stream(ASGIResponse):
+class _Stream(Response):
     """The API's stream, translated for the page; an answer that is no stream is passed on as it is."""
 
     def __init__(self, request: ConsoleRequest, path: str, live: LivePools) -> None:
@@ -111,7 +109,7 @@ class _Stream(ASGIResponse):
             await send({"type": "http.response.body", "body": over, "more_body": False})
 
 
-async def _ask(request: ConsoleRequest, refusal: RequestRejected | None = None) -> ASGIResponse:
+async def _ask(request: ConsoleRequest, refusal: RequestRejected | None = None) -> Response:
     return await render_cluster(
         request,
         "delete.html",
@@ -127,7 +125,7 @@ async def _ask(request: ConsoleRequest, refusal: RequestRejected | None = None) 
 
 async def _show(
     request: ConsoleRequest, form: FormFields | None = None, refusal: RequestRejected | None = None
-) -> ASGIResponse:
+) -> Response:
     cluster, api = await cluster_of(request), request.api
     id = cluster["id"]
     pools = (await api.get(path_of(id, "pools"), per_page=200))["pools"]

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPMethod
 from typing import Any
 
 import msgspec
-from litestar import HttpMethod, Request
-from litestar.datastructures import State
-from litestar.handlers import HTTPRouteHandler
-from litestar.response.base import ASGIResponse
-from litestar.types import ASGIApp
 
 from cenote.console import sessions
 from cenote.console.api_client import ApiClient, NotAllowed, SessionExpired
 from cenote.console.rendering import Templates
 from cenote.console.sessions import ConsoleSession, Seals
+from cenote.http.routing import ASGIApp, Receive, Request, Response, Route, Scope, Send
 from cenote.security.throttle import Throttle
 
 ALL_SCOPES = "*"
+MAX_BODY_BYTES = 256 * 1024
 FORM_TOKEN = "form_token"  # noqa: S105 - the name of a field
 PREVIOUS = "previous."  # prefix of a field's name: its value when the page was rendered
 INVALID_FORM = (
@@ -48,21 +47,16 @@ class FormFields(dict[str, str]):
         return FormFields((name, text) for name, text in self.items() if text != self.get(PREVIOUS + name))
 
 
-class ConsoleRequest(Request[None, None, State]):
+class ConsoleRequest(Request):
     """A request to the console; its session is required unless the page is public."""
 
-    @property
-    def console(self) -> Console:
-        console: Console = self.app.state.console
-        return console
+    def __init__(self, console: Console, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(scope, receive, send)
+        self.console = console
 
-    @property
+    @functools.cached_property
     def maybe_session(self) -> ConsoleSession | None:
-        kept: dict[str, Any] = self.scope["state"]
-        if "cenote_session" not in kept:
-            kept["cenote_session"] = self.console.seals.session(self.cookies.get(sessions.SESSION, ""))
-        session: ConsoleSession | None = kept["cenote_session"]
-        return session
+        return self.console.seals.session(self.cookies.get(sessions.SESSION, ""))
 
     @property
     def current_session(self) -> ConsoleSession:
@@ -98,8 +92,7 @@ class ConsoleRequest(Request[None, None, State]):
 
     async def form_fields(self) -> FormFields:
         """Return the fields of the submitted form, stripped."""
-        form = await self.form()
-        return FormFields((name, value.strip()) for name, value in form.items() if isinstance(value, str))
+        return FormFields((name, value.strip()) for name, value in await self.fields(MAX_BODY_BYTES))
 
     async def check_form(self) -> None:
         """Reject a form without this session's token, or one that a browser sends from another site."""
@@ -129,7 +122,7 @@ class ConsoleRequest(Request[None, None, State]):
 
     def render(
         self, template: str, status: int = 200, headers: Mapping[str, str] | None = None, **context: Any
-    ) -> ASGIResponse:
+    ) -> Response:
         """Return a page."""
         seals = self.console.seals
         cookies: list[tuple[str, str]] = []
@@ -151,47 +144,44 @@ class ConsoleRequest(Request[None, None, State]):
             notice=None if notice is None else notice.decode(),
             **context,
         )
-        return ASGIResponse(
+        return Response(
             body=body.encode(),
             media_type="text/html",
             status_code=status,
             headers=[*(headers or {}).items(), *cookies],
         )
 
-    def redirect(
-        self, path: str, *, notice: str = "", cookies: tuple[tuple[str, str], ...] = ()
-    ) -> ASGIResponse:
+    def redirect(self, path: str, *, notice: str = "", cookies: tuple[tuple[str, str], ...] = ()) -> Response:
         """Redirect to another page, which shows ``notice`` once."""
         set_cookies = list(cookies)
         if notice:
             sealed = self.console.seals.seal(sessions.NOTICE, notice.encode())
             set_cookies.append(sessions.cookie(sessions.NOTICE, sealed, sessions.NOTICE_SECONDS))
-        return ASGIResponse(
+        return Response(
             status_code=303,
             media_type="text/plain",
             headers=[("location", path), *set_cookies],
         )
 
-    def json(self, value: Any) -> ASGIResponse:  # type: ignore[override]
-        return ASGIResponse(body=msgspec.json.encode(value), media_type="application/json")
+    def json(self, value: Any) -> Response:  # type: ignore[override]
+        return Response(msgspec.json.encode(value), media_type="application/json")
 
 
-View = Callable[[ConsoleRequest], Awaitable[ASGIResponse]]
+View = Callable[[ConsoleRequest], Awaitable[Response]]
 
 
-def page(method: HttpMethod, path: str, *, public: bool = False) -> Callable[[View], HTTPRouteHandler]:
+def page(method: HTTPMethod, path: str, *, public: bool = False) -> Callable[[View], Route[ConsoleRequest]]:
     """Make a route of a coroutine: it requires a session, unless it is public, and a valid form token."""
 
-    def declare(view: View) -> HTTPRouteHandler:
-        async def handle(request: ConsoleRequest) -> ASGIResponse:
+    def declare(view: View) -> Route[ConsoleRequest]:
+        async def handle(request: ConsoleRequest) -> Response:
             if not public:
                 _ = request.current_session
-            if method is not HttpMethod.GET:
+            if method is not HTTPMethod.GET:
                 await request.check_form()
             return await view(request)
 
         handle.__name__ = handle.__qualname__ = getattr(view, "__name__", "handle")
-        methods = [HttpMethod.GET, HttpMethod.HEAD] if method is HttpMethod.GET else [method]
-        return HTTPRouteHandler(path, http_method=methods, status_code=200)(handle)
+        return Route(method, path, handle)
 
     return declare

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
+from http import HTTPMethod
 from urllib.parse import urlencode
 
 import msgspec
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
 
 from cenote.console import sessions
 from cenote.console.api_client import SessionExpired
 from cenote.console.request import ConsoleRequest, page
 from cenote.console.sessions import ConsoleSession
+from cenote.http.routing import Response
 
 PATH = "/console/sign-in"
 HOME = "/console/clusters"
@@ -21,20 +21,20 @@ UNKNOWN = "Token not accepted: it is unknown, has expired or was revoked."
 TOO_OFTEN = "Too many failed sign-ins from your address. Wait a minute, then try again."
 
 
-@page(HttpMethod.GET, "/console")
-async def begin(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.GET, "/console")
+async def begin(request: ConsoleRequest) -> Response:
     return request.redirect(HOME)
 
 
-@page(HttpMethod.GET, PATH, public=True)
-async def show_sign_in(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.GET, PATH, public=True)
+async def show_sign_in(request: ConsoleRequest) -> Response:
     if request.maybe_session is not None:
         return request.redirect(HOME)
     return request.render("sign_in.html", error="", next=_next(request.query_params.get("next", "")))
 
 
-@page(HttpMethod.POST, PATH, public=True)
-async def sign_in(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.POST, PATH, public=True)
+async def sign_in(request: ConsoleRequest) -> Response:
     form = await request.form_fields()
     wanted = _next(form["next"])
     address = request.address
@@ -65,8 +65,8 @@ async def sign_in(request: ConsoleRequest) -> ASGIResponse:
     )
 
 
-@page(HttpMethod.POST, "/console/sign-out")
-async def sign_out(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.POST, "/console/sign-out")
+async def sign_out(request: ConsoleRequest) -> Response:
     return request.redirect(
         PATH, notice="You have signed out.", cookies=(sessions.cookie(sessions.SESSION, "", 0),)
     )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from http import HTTPMethod
 from typing import Any
 from urllib.parse import quote
 
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
-
 from cenote.console.api_client import RequestRejected
-from cenote.console.request import ConsoleRequest, FormFields, page
+from cenote.console.request import MAX_BODY_BYTES, ConsoleRequest, FormFields, page
+from cenote.http.routing import Response
 
 TOKENS = "/console/tokens"
 SCOPES = {
@@ -26,16 +25,16 @@ LIFETIMES = {"1": "1 day", "30": "30 days", "90": "90 days", "365": "1 year", ""
 UNKNOWN_LIFETIME = "Choose when the token expires, or never."
 
 
-@page(HttpMethod.GET, TOKENS)
-async def list_tokens(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.GET, TOKENS)
+async def list_tokens(request: ConsoleRequest) -> Response:
     return await _show(request, FormFields(), set())
 
 
-@page(HttpMethod.POST, TOKENS)
-async def create_token(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.POST, TOKENS)
+async def create_token(request: ConsoleRequest) -> Response:
     """Create a token and show it in the response, once: it must be in no URL and no cookie."""
     form = await request.form_fields()
-    scopes = [str(scope) for scope in (await request.form()).getall("scopes", [])]
+    scopes = [value for name, value in await request.fields(MAX_BODY_BYTES) if name == "scopes"]
     wanted: dict[str, Any] = {"name": form["name"], "scopes": scopes}
     days = form.get("expires")
     try:
@@ -55,7 +54,7 @@ async def _show(
     chosen: set[str],
     refusal: RequestRejected | None = None,
     made: Any = None,
-) -> ASGIResponse:
+) -> Response:
     found = await request.api.get("/v2/cenote/tokens")
     own = (await request.api.get("/v2/cenote/token"))["token"]
     return request.render(
@@ -72,8 +71,8 @@ async def _show(
     )
 
 
-@page(HttpMethod.GET, TOKENS + "/{id:str}/revoke")
-async def ask(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.GET, TOKENS + "/{id}/revoke")
+async def ask(request: ConsoleRequest) -> Response:
     found = (await request.api.get("/v2/cenote/tokens"))["tokens"]
     token = next((one for one in found if one["id"] == request.path_params["id"]), None)
     if token is None:
@@ -82,14 +81,14 @@ async def ask(request: ConsoleRequest) -> ASGIResponse:
     return request.render("revoke.html", token=token, is_own=token["id"] == own["id"])
 
 
-@page(HttpMethod.POST, TOKENS + "/{id:str}/revoke")
-async def revoke(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.POST, TOKENS + "/{id}/revoke")
+async def revoke(request: ConsoleRequest) -> Response:
     await request.api.delete(f"/v2/cenote/tokens/{quote(request.path_params['id'], safe='')}")
     return request.redirect(TOKENS, notice="Token revoked. Console sessions signed in with it have ended.")
 
 
-@page(HttpMethod.GET, "/console/hosts")
-async def list_hosts(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.GET, "/console/hosts")
+async def list_hosts(request: ConsoleRequest) -> Response:
     found = await request.api.get("/v2/cenote/hosts")
     return request.render("hosts.html", hosts=found["hosts"])
 

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from litestar import HttpMethod
-from litestar.response.base import ASGIResponse
+from http import HTTPMethod
 
 from cenote.console.api_client import NotAllowed, RequestRejected, path_of
 from cenote.console.cluster import PATH, address_of, cluster_of, render_cluster
 from cenote.console.request import ConsoleRequest, FormFields, page
+from cenote.http.routing import Response
 
 USERS = PATH + "/users"
 
 
-@page(HttpMethod.GET, USERS)
-async def list_users(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.GET, USERS)
+async def list_users(request: ConsoleRequest) -> Response:
     return await _show(request)
 
 
-@page(HttpMethod.POST, USERS)
-async def change(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.POST, USERS)
+async def change(request: ConsoleRequest) -> Response:
     form = await request.form_fields()
     id, here = request.path_params["id"], f"{address_of(request)}/users"
     try:
@@ -45,7 +44,7 @@ async def change(request: ConsoleRequest) -> ASGIResponse:
     return request.redirect(here)
 
 
-async def _reveal(request: ConsoleRequest, name: str) -> ASGIResponse:
+async def _reveal(request: ConsoleRequest, name: str) -> Response:
     """Show the password of a user, to a script or on the page."""
     user = (await request.api.get(path_of(request.path_params["id"], "users", name)))["user"]
     if "password" not in user:
@@ -60,7 +59,7 @@ async def _show(
     form: FormFields | None = None,
     refusal: RequestRejected | None = None,
     shown: Mapping[str, str] | None = None,
-) -> ASGIResponse:
+) -> Response:
     cluster = await cluster_of(request)
     databases = await request.api.get(path_of(cluster["id"], "dbs"), per_page=200)
     users = await request.api.get(path_of(cluster["id"], "users"), per_page=200)
@@ -79,27 +78,27 @@ async def _show(
     )
 
 
-@page(HttpMethod.GET, USERS + "/{name:str}/delete")
-async def ask_user(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.GET, USERS + "/{name}/delete")
+async def ask_user(request: ConsoleRequest) -> Response:
     return await _ask(request, "user")
 
 
-@page(HttpMethod.POST, USERS + "/{name:str}/delete")
-async def delete_user(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.POST, USERS + "/{name}/delete")
+async def delete_user(request: ConsoleRequest) -> Response:
     return await _delete(request, "user", "users")
 
 
-@page(HttpMethod.GET, PATH + "/databases/{name:str}/delete")
-async def ask_database(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.GET, PATH + "/databases/{name}/delete")
+async def ask_database(request: ConsoleRequest) -> Response:
     return await _ask(request, "database")
 
 
-@page(HttpMethod.POST, PATH + "/databases/{name:str}/delete")
-async def delete_database(request: ConsoleRequest) -> ASGIResponse:
+@page(HTTPMethod.POST, PATH + "/databases/{name}/delete")
+async def delete_database(request: ConsoleRequest) -> Response:
     return await _delete(request, "database", "dbs")
 
 
-async def _ask(request: ConsoleRequest, kind: str, refusal: RequestRejected | None = None) -> ASGIResponse:
+async def _ask(request: ConsoleRequest, kind: str, refusal: RequestRejected | None = None) -> Response:
     lost = {
         "user": "The user can no longer log in. Objects that it owns pass to doadmin.",
         "database": "All data in the database is lost, and its sessions are terminated.",
@@ -116,7 +115,7 @@ async def _ask(request: ConsoleRequest, kind: str, refusal: RequestRejected | No
     )
 
 
-async def _delete(request: ConsoleRequest, kind: str, noun: str) -> ASGIResponse:
+async def _delete(request: ConsoleRequest, kind: str, noun: str) -> Response:
     name = request.path_params["name"]
     try:
         await request.api.delete(path_of(request.path_params["id"], noun, name))

@@ -15,13 +15,12 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import uvicorn
-from litestar.enums import ScopeType
-from litestar.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from cenote.errors import TooManyRequests, Unavailable
 from cenote.front import metrics_ports
 from cenote.host import files
+from cenote.http.routing import Receive, Scope, Send
 from cenote.http.timeouts import TimeoutProtocol
 from cenote.http.tls_listener import TLSListener
 from cenote.metrics import cluster_metrics
@@ -131,7 +130,7 @@ class MetricsEndpoint:
     # -- Serving
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP:
+        if scope["type"] != "http":
             return
         server, client = scope["server"], scope["client"]
         id = None if server is None else self._clusters.get(server[1] or 0)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import uvicorn
-from litestar.types import ASGIApp
 
 from cenote.errors import Misconfigured
+from cenote.http.routing import ASGIApp
 from cenote.http.timeouts import TimeoutProtocol
 
 FAREWELL_SECONDS = 0.1  # what an answer may take to leave this process
