@@ -41,6 +41,7 @@ NOT_ABOUT_A_CLUSTER = {
     *("create_tag", "delete_tag", "tag_resources", "untag_resources"),
     *("create_project", "update_project", "delete_project", "assign_resources"),
     *("create_vpc", "update_vpc", "delete_vpc"),
+    "rotate_keys",
 }
 
 
