@@ -13,11 +13,11 @@ from cenote.errors import Invalid
 from cenote.model import catalog, parameters
 from cenote.model.records import Cluster, Configuration, Pool
 from cenote.rules import configuration
-from cenote.rules.configuration import Surroundings
+from cenote.rules.configuration import HostCapabilities
 from cenote.security.sealing import Sealer
 from tests.support import records
 
-AROUND = Surroundings(8192, ("pg_stat_statements",), frozenset({"UTC", "Europe/Helsinki"}))
+AROUND = HostCapabilities(8192, ("pg_stat_statements",), frozenset({"UTC", "Europe/Helsinki"}))
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def changed(cluster: Cluster, **given: Any) -> Cluster:
     return configuration.change(cluster, given, {}, AROUND)
 
 
-def refused(cluster: Cluster, around: Surroundings = AROUND, **given: Any) -> str:
+def refused(cluster: Cluster, around: HostCapabilities = AROUND, **given: Any) -> str:
     with pytest.raises(Invalid) as refusal:
         configuration.change(cluster, given, {}, around)
     return refusal.value.message
@@ -61,10 +61,10 @@ def test_what_is_in_force_already_stays_unchosen_so_that_it_follows_the_size(clu
     assert again.configuration.postgresql == {"max_connections": 25}
 
 
-@pytest.mark.parametrize("name", sorted(parameters.REFUSED))
+@pytest.mark.parametrize("name", sorted(parameters.UNSUPPORTED))
 def test_what_could_do_nothing_here_is_refused_with_the_reason(cluster: Cluster, name: str) -> None:
     message = refused(cluster, AROUND, **{name: 1})
-    assert message == f"{name}: it can't be set: {parameters.REFUSED[name]}."
+    assert message == f"{name}: it can't be set: {parameters.UNSUPPORTED[name]}."
 
 
 def test_what_a_client_of_all_engines_sends_along_is_passed_over(cluster: Cluster) -> None:
@@ -120,8 +120,8 @@ def test_a_setting_of_a_library_that_is_not_there_is_refused(cluster: Cluster) -
     )
 
 
-def replace_libraries(libraries: tuple[str, ...]) -> Surroundings:
-    return Surroundings(AROUND.memory_mib, libraries, AROUND.time_zones)
+def replace_libraries(libraries: tuple[str, ...]) -> HostCapabilities:
+    return HostCapabilities(AROUND.memory_mib, libraries, AROUND.time_zones)
 
 
 @pytest.mark.parametrize("after", [0, None])
@@ -148,7 +148,7 @@ def test_fewer_connections_leave_less_for_pools(cluster: Cluster) -> None:
 def test_without_a_choice_a_server_takes_the_connections_of_its_size(cluster: Cluster) -> None:
     for slug, size in catalog.SIZES.items():
         sized = replace(cluster, size=slug)
-        assert configuration.connections(sized) == catalog.pool_capacity(size) + 3
+        assert configuration.max_connections(sized) == catalog.pool_capacity(size) + 3
 
 
 def test_a_large_size_is_set_up_for_the_memory_that_the_machine_has(cluster: Cluster) -> None:
@@ -158,7 +158,7 @@ def test_a_large_size_is_set_up_for_the_memory_that_the_machine_has(cluster: Clu
 
 
 def test_settings_are_shown_as_they_were_chosen_and_the_others_as_they_are_in_force(cluster: Cluster) -> None:
-    shown = configuration.shown(
+    shown = configuration.effective_settings(
         changed(cluster, work_mem=4, pgbouncer={"server_lifetime": 60}), {"work_mem": "2048 kB", "jit": "on"}
     )
     assert {name: value for name, value in shown.items() if name not in ("pgbouncer", "cenote")} == {

@@ -109,7 +109,7 @@ def test_every_setting_of_the_pooler_has_a_default_that_may_be_set() -> None:
 
 
 def test_no_setting_is_both_taken_and_refused() -> None:
-    assert not parameters.REFUSED.keys() & POSTGRESQL.keys()
+    assert not parameters.UNSUPPORTED.keys() & POSTGRESQL.keys()
 
 
 def test_only_libraries_that_a_setting_needs_are_loaded() -> None:

@@ -103,7 +103,7 @@ async def get_pool_history(request: Call) -> ASGIResponse:
 
 def connections_view(cluster: Cluster, sessions: int | None) -> ConnectionsView:
     left, capacity = rules.pool_room(cluster)
-    every = configuration.connections(cluster)
+    every = configuration.max_connections(cluster)
     allocated = sum(pool.size for pool in cluster.pools)
     return ConnectionsView(every, every - capacity, allocated, left, sessions)
 

@@ -14,7 +14,7 @@ from cenote.api.auth import Caller
 from cenote.api.service import Service, what_of
 from cenote.errors import NotFound
 from cenote.model.records import Note
-from cenote.stats.rejected_requests import Refusal
+from cenote.stats.rejected_requests import RejectedRequest
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _NOT_LET_IN = frozenset({401, 403})
@@ -46,7 +46,7 @@ def remember(service: Service, scope: HTTPScope, request_id: str, status: int) -
         refused=status,
     )
     service.store.refusals.add(
-        Refusal(
+        RejectedRequest(
             at=datetime.now(UTC),
             operation=what_of(method, str(template)),
             note=note,

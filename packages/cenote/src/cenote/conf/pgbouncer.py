@@ -16,8 +16,8 @@ from cenote.model.records import Configuration, Pool, User, Value
 
 ADMIN_USER = "cenote"
 ADMIN_DATABASE = "pgbouncer"
-_NOTHING_CHOSEN = Configuration()
-_AUTOMATIC = ("autodb_pool_size", "autodb_pool_mode", "autodb_max_db_connections", "autodb_idle_timeout")
+_DEFAULT_CONFIGURATION = Configuration()
+_AUTODB = ("autodb_pool_size", "autodb_pool_mode", "autodb_max_db_connections", "autodb_idle_timeout")
 STATS_SECONDS = 15  # rates and averages are of the last whole period of this length
 
 
@@ -34,11 +34,13 @@ class Instance:
     max_clients: int
 
 
-def render(place: Instance, pools: Iterable[Pool], configuration: Configuration = _NOTHING_CHOSEN) -> str:
+def render(
+    place: Instance, pools: Iterable[Pool], configuration: Configuration = _DEFAULT_CONFIGURATION
+) -> str:
     """``pgbouncer.ini``."""
-    pooler = _written(parameters.POOLER, parameters.POOLER_DEFAULTS | configuration.pgbouncer)
-    extensions = _written(parameters.EXTENSIONS, parameters.EXTENSION_DEFAULTS | configuration.cenote)
-    automatic = {name: pooler.pop(name) for name in _AUTOMATIC}
+    pooler = _formatted(parameters.POOLER, parameters.POOLER_DEFAULTS | configuration.pgbouncer)
+    extensions = _formatted(parameters.EXTENSIONS, parameters.EXTENSION_DEFAULTS | configuration.cenote)
+    automatic = {name: pooler.pop(name) for name in _AUTODB}
     connect_query = extensions.pop("connect_query")
     settings = {
         "listen_addr": ",".join(place.listen),
@@ -74,7 +76,7 @@ def render(place: Instance, pools: Iterable[Pool], configuration: Configuration 
         _database_line(place, pool, connect_query) for pool in sorted(pools, key=lambda pool: pool.name)
     ]
     if automatic["autodb_pool_size"] != "0":
-        lines.append(_automatic_line(place, automatic, connect_query))
+        lines.append(_autodb_line(place, automatic, connect_query))
     lines += ["", "[pgbouncer]"]
     lines += [f"{key} = {one_line(value)}" for key, value in settings.items()]
     return "\n".join(lines) + "\n"
@@ -131,25 +133,25 @@ def _database_line(place: Instance, pool: Pool, connect_query: str) -> str:
     else:
         # Each user of it has a pool of that size; together they may have no more, and idle ones make room.
         values["max_db_connections"] = str(pool.size)
-    return f"{pgbouncer_key(pool.name)} = " + _reaching(place, values, connect_query)
+    return f"{pgbouncer_key(pool.name)} = " + _entry(place, values, connect_query)
 
 
-def _automatic_line(place: Instance, automatic: Mapping[str, str], connect_query: str) -> str:
+def _autodb_line(place: Instance, automatic: Mapping[str, str], connect_query: str) -> str:
     """The line for every database without a pool of its own: one pool for each user of it."""
     values = {
         "pool_mode": automatic["autodb_pool_mode"],
         "pool_size": automatic["autodb_pool_size"],
         "max_db_connections": automatic["autodb_max_db_connections"],
     }
-    return "* = " + _reaching(place, values, connect_query)
+    return "* = " + _entry(place, values, connect_query)
 
 
-def _reaching(place: Instance, values: Mapping[str, str], connect_query: str) -> str:
+def _entry(place: Instance, values: Mapping[str, str], connect_query: str) -> str:
     everything = {"host": str(place.socket_directory), "port": str(place.server_port), **values}
     if connect_query:
         everything["connect_query"] = connect_query
     return " ".join(f"{key}={pgbouncer_value(value)}" for key, value in everything.items())
 
 
-def _written(table: Mapping[str, Parameter], values: Mapping[str, Value]) -> dict[str, str]:
+def _formatted(table: Mapping[str, Parameter], values: Mapping[str, Value]) -> dict[str, str]:
     return {name: table[name].write(value) for name, value in values.items()}

@@ -8,7 +8,7 @@ from cenote.model import parameters
 from cenote.model.records import Value
 
 
-def fixed(version: str) -> dict[str, str]:
+def base_settings(version: str) -> dict[str, str]:
     """The settings that every server of a major version has."""
     return {
         # Or more workers, up to the most that a customer may ask for, would be granted and never started.
@@ -36,7 +36,7 @@ def fixed(version: str) -> dict[str, str]:
     }
 
 
-def chosen(values: Mapping[str, Value], *, shared_buffers_mib: int) -> dict[str, str]:
+def customer_settings(values: Mapping[str, Value], *, shared_buffers_mib: int) -> dict[str, str]:
     """The settings that a customer has chosen, by their names on the server."""
     settings = {
         parameters.POSTGRESQL[name].server_name: parameters.POSTGRESQL[name].write(value)
@@ -47,12 +47,12 @@ def chosen(values: Mapping[str, Value], *, shared_buffers_mib: int) -> dict[str,
     return settings
 
 
-def loaded(libraries: Collection[str]) -> dict[str, str]:
+def preload_settings(libraries: Collection[str]) -> dict[str, str]:
     """The libraries that a server loads at its start, out of those that its installation has."""
     return {"shared_preload_libraries": ",".join(parameters.libraries(libraries))}
 
 
-def placed(
+def instance_settings(
     *, name: str, port: int, listen: tuple[str, ...], socket_directory: Path, certificate: Path
 ) -> dict[str, str]:
     """The settings that follow from where a server stands."""
@@ -68,7 +68,7 @@ def placed(
     }
 
 
-def ephemeral() -> dict[str, str]:
+def non_durable_settings() -> dict[str, str]:
     """The settings of a server whose data nobody wants after a power cut: it waits for no disk."""
     return {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 

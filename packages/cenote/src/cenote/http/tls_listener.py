@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0  # until another program has left the port, or a file descriptor is free again
 HANDSHAKE_SECONDS = 10.0
-MOST_CONNECTIONS = 64  # at a time
+MAX_CONNECTIONS = 64  # at a time
 
 
 class TLSListener:
@@ -45,7 +45,7 @@ class TLSListener:
         try:
             async with asyncio.TaskGroup() as group, contextlib.AsyncExitStack() as stack:
                 for address in self._addresses:
-                    listener = await _listening(address, self.port)
+                    listener = await _bind(address, self.port)
                     stack.callback(listener.close)
                     group.create_task(self._accept(listener))
                 await asyncio.Event().wait()
@@ -69,7 +69,7 @@ class TLSListener:
 
     def _has_room(self) -> bool:
         self._connections = {one for one in self._connections if not one.is_closing()}
-        return len(self._connections) + len(self._handshakes) < MOST_CONNECTIONS
+        return len(self._connections) + len(self._handshakes) < MAX_CONNECTIONS
 
     async def _shake_hands(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -102,7 +102,7 @@ class TLSListener:
         return self._context[1]
 
 
-async def _listening(address: str, port: int) -> socket.socket:
+async def _bind(address: str, port: int) -> socket.socket:
     """Return a socket that listens, as soon as no other program does so."""
     told = False
     while True:

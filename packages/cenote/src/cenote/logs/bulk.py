@@ -19,9 +19,9 @@ import msgspec
 from cenote.logs.messages import Message
 
 _DAY = re.compile(r"(\d{4})\.(\d\d)\.(\d\d)")
-_THERE = frozenset({200, 201, 409})  # 409: a document of this id is there
+_INDEXED = frozenset({200, 201, 409})  # 409: a document of this id is there
 # Of these the peer says 400, too, though no message is to blame: too many shards, for one.
-_NO_FAULT = frozenset({"validation_exception"})
+_RETRYABLE = frozenset({"validation_exception"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def body(messages: Iterable[Message], *, prefix: str, cluster_id: UUID, cluster_
             "database": message.database,
             "application": message.application,
         }
-        action = {"create": {"_index": f"{prefix}-{at:%Y.%m.%d}", "_id": identity(message, cluster_id)}}
+        action = {"create": {"_index": f"{prefix}-{at:%Y.%m.%d}", "_id": document_id(message, cluster_id)}}
         lines.append(msgspec.json.encode(action))
         lines.append(
             msgspec.json.encode({name: told for name, told in document.items() if told not in (None, "")})
@@ -58,12 +58,12 @@ def body(messages: Iterable[Message], *, prefix: str, cluster_id: UUID, cluster_
     return b"\n".join(lines) + b"\n"
 
 
-def identity(message: Message, cluster_id: UUID) -> str:
+def document_id(message: Message, cluster_id: UUID) -> str:
     words = f"{cluster_id} {message.source} {message.origin} {message.start} {message.text}"
     return hashlib.sha256(words.encode()).hexdigest()[:40]
 
 
-def outcome(messages: Sequence[Message], answer: bytes) -> BulkResult:
+def parse_response(messages: Sequence[Message], answer: bytes) -> BulkResult:
     """Return what an answer with status 200 says of each message; ValueError for what is no such answer."""
     try:
         told = msgspec.json.decode(answer)
@@ -77,22 +77,22 @@ def outcome(messages: Sequence[Message], answer: bytes) -> BulkResult:
     refused: list[Message] = []
     reason = ""
     for message, item, status in zip(messages, items, statuses, strict=True):
-        if status in _THERE:
+        if status in _INDEXED:
             continue
-        kind = _kind(item)
+        kind = _error_type(item)
         reason = reason or f"{kind or 'an error'} (status {status})"
-        (refused if status == 400 and kind not in _NO_FAULT else again).append(message)
+        (refused if status == 400 and kind not in _RETRYABLE else again).append(message)
     return BulkResult(tuple(again), tuple(refused), reason)
 
 
-def _kind(item: Any) -> str:
+def _error_type(item: Any) -> str:
     """Return the name of an error; its text may hold the message that it is about."""
     error = item.get("error")
     kind = error.get("type") if isinstance(error, dict) else None
     return kind if isinstance(kind, str) and re.fullmatch(r"[a-z_]{1,80}", kind) else ""
 
 
-def expired(names: Collection[str], prefix: str, days: int, today: date) -> list[str]:
+def expired_indices(names: Collection[str], prefix: str, days: int, today: date) -> list[str]:
     """Return the indices of this prefix whose day is more than so many days ago."""
     found = []
     for name in sorted(names):

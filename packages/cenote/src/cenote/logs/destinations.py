@@ -15,7 +15,7 @@ Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 Networks: TypeAlias = Iterable[Network]
 
-OWN = "an address of this host"
+OWN_ADDRESS = "an address of this host"
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 _COMPATIBLE = IPv6Network("::/96")
@@ -32,9 +32,9 @@ _METADATA = tuple(
 _THIS_NETWORK = IPv4Network("0.0.0.0/8")
 
 
-def refusal(address: Address, allowed: Networks, is_own: Callable[[Address], bool]) -> str | None:
+def blocked_reason(address: Address, allowed: Networks, is_own: Callable[[Address], bool]) -> str | None:
     """Return what an address is that no log may be sent to, None for one that is all right."""
-    inner = embedded(address)
+    inner = embedded_ipv4(address)
     if any(
         one.version == network.version and one in network for one in (address, inner) for network in allowed
     ):
@@ -42,7 +42,7 @@ def refusal(address: Address, allowed: Networks, is_own: Callable[[Address], boo
     if any(inner.version == network.version and inner in network for network in _METADATA):
         return "an address where a cloud tells of its machines"
     if inner.is_unspecified or inner in _THIS_NETWORK:
-        return OWN
+        return OWN_ADDRESS
     if inner.is_loopback:
         return "a loopback address"
     if inner.is_link_local:
@@ -51,10 +51,10 @@ def refusal(address: Address, allowed: Networks, is_own: Callable[[Address], boo
         return "a multicast address"
     if inner.is_reserved:
         return "a reserved address"
-    return OWN if is_own(inner) else None
+    return OWN_ADDRESS if is_own(inner) else None
 
 
-def embedded(address: Address) -> Address:
+def embedded_ipv4(address: Address) -> Address:
     """Return the IPv4 address that an IPv6 address leads to, be it mapped or translated; else itself."""
     if isinstance(address, IPv4Address):
         return address
@@ -66,6 +66,6 @@ def embedded(address: Address) -> Address:
     return ip_address(int(address)) if address.scope_id else address
 
 
-def network(text: str) -> Network:
+def parse_network(text: str) -> Network:
     """Return the network in CIDR notation, or that of one address; ValueError for anything else."""
     return ip_network(text.strip(), strict=False)

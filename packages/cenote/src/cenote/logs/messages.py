@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from cenote.model.records import LogSource
 
-MOST_TEXT = 64 * 1024  # characters of one message
+MAX_TEXT = 64 * 1024  # characters of one message
 
 
 class Severity(StrEnum):
@@ -65,7 +65,7 @@ class _Line:
         return self.word in _PARTS
 
 
-class _Collected:
+class _OpenMessage:
     """A message to which further lines may come."""
 
     def __init__(self, source: LogSource, start: int, first: _Line) -> None:
@@ -73,14 +73,14 @@ class _Collected:
         self._lines, self._length = [first.text], len(first.text)
 
     def add(self, text: str) -> None:
-        if self._length < MOST_TEXT:
+        if self._length < MAX_TEXT:
             self._lines.append(text)
         self._length += 1 + len(text)
 
     def until(self, end: int) -> Message:
-        text = "\n".join(self._lines)[:MOST_TEXT]
-        if self._length > MOST_TEXT:
-            text += f" … ({self._length - MOST_TEXT} more characters)"
+        text = "\n".join(self._lines)[:MAX_TEXT]
+        if self._length > MAX_TEXT:
+            text += f" … ({self._length - MAX_TEXT} more characters)"
         first = self.first
         user, database, application = first.names
         return Message(
@@ -97,25 +97,25 @@ class _Collected:
         )
 
 
-_WHEN = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,6})?) (\S+) \[(\d{1,10})\]:? ?")
-_WHO = re.compile(r"pid=(\d{1,10}),")
+_TIME_AND_PID = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,6})?) (\S+) \[(\d{1,10})\]:? ?")
+_PID = re.compile(r"pid=(\d{1,10}),")
 _PARTS = ("DETAIL", "HINT", "QUERY", "CONTEXT", "LOCATION", "STATEMENT", "BACKTRACE")
-_WORD = re.compile(rf"(DEBUG\d?|LOG|INFO|NOTICE|WARNING|ERROR|FATAL|PANIC|{'|'.join(_PARTS)}):  ")
-_COUNTED = re.compile(r"\[\d{1,19}-1\] ")
+_LEVEL = re.compile(rf"(DEBUG\d?|LOG|INFO|NOTICE|WARNING|ERROR|FATAL|PANIC|{'|'.join(_PARTS)}):  ")
+_LINE_NUMBER = re.compile(r"\[\d{1,19}-1\] ")
 # Characters before the level of a message: three names of 63 bytes, which PostgreSQL may spell with four
 # times as many characters, and an address.
-_MOST_HEAD = 900
+_MAX_PREFIX = 900
 _PGBOUNCER = re.compile(r"(?P<word>NOISE|DEBUG|LOG|WARNING|ERROR|FATAL) ")
 _UTC = frozenset({"UTC", "GMT"})
 
 
-def messages(data: bytes, source: LogSource, start: int = 0) -> list[Message]:
+def parse_messages(data: bytes, source: LogSource, start: int = 0) -> list[Message]:
     """Return the messages in a piece of a log that begins with a line, at ``start`` in the file.
 
     The last one may go on in what is not written yet.  A line without its end is left out.
     """
     found: list[Message] = []
-    open_one: _Collected | None = None
+    open_one: _OpenMessage | None = None
     position = start
     for raw in data.split(b"\n")[:-1]:
         # A machine that lost its power may leave zeros where a line was meant to be.
@@ -129,7 +129,7 @@ def messages(data: bytes, source: LogSource, start: int = 0) -> list[Message]:
             else:
                 if open_one is not None:
                     found.append(open_one.until(position))
-                open_one = _Collected(source, position, line)
+                open_one = _OpenMessage(source, position, line)
         position += len(raw) + 1
     if open_one is not None:
         found.append(open_one.until(position))
@@ -140,14 +140,14 @@ def _line(text: str, source: LogSource) -> _Line:
     at: datetime | None = None
     process: int | None = None
     rest = text
-    if when := _WHEN.match(text):
+    if when := _TIME_AND_PID.match(text):
         at, process, rest = _time(when[1], when[2]), int(when[3]), text[when.end() :]
-    elif who := _WHO.match(text):
+    elif who := _PID.match(text):
         process, rest = int(who[1]), text[who.end() :]
     if source is LogSource.PGBOUNCER:
         head = _PGBOUNCER.match(rest)
         return _Line(rest, head["word"] if head else "LOG", at, process)
-    level, names = _postgres_head(rest)
+    level, names = _postgres_prefix(rest)
     if level is None:
         return _Line(rest, at=at, process=process)
     if level[1] in _PARTS:
@@ -155,18 +155,18 @@ def _line(text: str, source: LogSource) -> _Line:
     return _Line(rest, level[1], at, process, names)
 
 
-def _postgres_head(rest: str) -> tuple[re.Match[str] | None, tuple[str, str, str]]:
+def _postgres_prefix(rest: str) -> tuple[re.Match[str] | None, tuple[str, str, str]]:
     """Return where a message's level stands, and what ``log_line_prefix`` tells between its time and that.
 
     It knows the prefixes that the API offers.  Customers choose the names, so whatever these are, it looks
     through the text once: an expression for the whole would try every way to take it apart.
     """
-    counted = _COUNTED.match(rest)
+    counted = _LINE_NUMBER.match(rest)
     begin = counted.end() if counted else 0
-    level = _WORD.match(rest, begin)
+    level = _LEVEL.match(rest, begin)
     if level is not None or not rest.startswith(("user=", "[user="), begin):
         return level, ("", "", "")
-    level = _WORD.search(rest, begin, begin + _MOST_HEAD)
+    level = _LEVEL.search(rest, begin, begin + _MAX_PREFIX)
     if level is None:
         return None, ("", "", "")
     told = rest[begin : level.start()].removesuffix(" ").removesuffix("]")

@@ -36,11 +36,11 @@ class Positions(msgspec.Struct, frozen=True, kw_only=True):
         return self.places.get(source, LogPosition())
 
 
-def written(positions: Positions) -> bytes:
+def encode(positions: Positions) -> bytes:
     return msgspec.json.encode(positions) + b"\n"
 
 
-def read(content: bytes) -> Positions:
+def decode(content: bytes) -> Positions:
     """Return what a file holds; of a damaged one the beginning, as twice is better than never."""
     try:
         return msgspec.json.decode(content, type=Positions)

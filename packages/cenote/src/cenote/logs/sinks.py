@@ -23,12 +23,12 @@ from msgspec.structs import replace
 
 from cenote.errors import Invalid, NotFound
 from cenote.logs import syslog
-from cenote.logs.destinations import Address, Networks, refusal
+from cenote.logs.destinations import Address, Networks, blocked_reason
 from cenote.logs.syslog import Format
 from cenote.model.records import Cluster, LogSink, Secret, SinkType
 
-MOST_SINKS = 8
-MOST_BYTES = 32 * 1024  # of a configuration; the whole cluster is one record
+MAX_SINKS = 8
+MAX_CONFIG_BYTES = 32 * 1024  # of a configuration; the whole cluster is one record
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -102,7 +102,7 @@ class SearchConfig(_Config, frozen=True, kw_only=True):
 Config: TypeAlias = SyslogConfig | SearchConfig
 
 
-class SinkNumbers(msgspec.Struct, frozen=True, kw_only=True):
+class SinkStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How a sink gets on: ``state`` is starting, delivering or failing, and ``reason`` says why in words.
 
     ``lag_bytes`` of the logs are not delivered yet; ``lost_bytes`` never will be, since they were dropped
@@ -141,7 +141,7 @@ def sink_name(text: str) -> str:
     return text
 
 
-def sink_of(cluster: Cluster, id: str) -> LogSink:
+def get(cluster: Cluster, id: str) -> LogSink:
     found = next((sink for sink in cluster.sinks if str(sink.id) == id), None)
     if found is None:
         raise NotFound
@@ -151,26 +151,26 @@ def sink_of(cluster: Cluster, id: str) -> LogSink:
 def add(cluster: Cluster, sink: LogSink) -> Cluster:
     if any(other.name == sink.name for other in cluster.sinks):
         raise Invalid("sink name is not available")
-    if len(cluster.sinks) >= MOST_SINKS:
-        raise Invalid(f"a cluster has at most {MOST_SINKS} log sinks, and this one has {len(cluster.sinks)}.")
+    if len(cluster.sinks) >= MAX_SINKS:
+        raise Invalid(f"a cluster has at most {MAX_SINKS} log sinks, and this one has {len(cluster.sinks)}.")
     return replace(cluster, sinks=(*cluster.sinks, sink))
 
 
 def change(cluster: Cluster, id: UUID, sealed_config: str) -> Cluster:
-    before = sink_of(cluster, str(id))
+    before = get(cluster, str(id))
     after = replace(before, sealed_config=sealed_config)
     return replace(cluster, sinks=tuple(after if sink is before else sink for sink in cluster.sinks))
 
 
 def remove(cluster: Cluster, id: UUID) -> Cluster:
-    gone = sink_of(cluster, str(id))
+    gone = get(cluster, str(id))
     return replace(cluster, sinks=tuple(sink for sink in cluster.sinks if sink is not gone))
 
 
 # -- A configuration
 
 
-def config(
+def parse_config(
     type: SinkType,
     given: dict[str, Any],
     allowed: Networks = (),
@@ -184,37 +184,37 @@ def config(
         if value is not None and (value != "" or name not in _OPTIONAL_TEXTS)
     }
     try:
-        found: Config = msgspec.convert(meant, _kind(type))
+        found: Config = msgspec.convert(meant, _config_type(type))
     except msgspec.ValidationError as error:
-        raise Invalid(_located(str(error))) from None
-    if len(msgspec.json.encode(found)) > MOST_BYTES:
-        raise Invalid(f"config: the configuration of a log sink takes at most {MOST_BYTES} bytes.")
+        raise Invalid(_with_field(str(error))) from None
+    if len(msgspec.json.encode(found)) > MAX_CONFIG_BYTES:
+        raise Invalid(f"config: the configuration of a log sink takes at most {MAX_CONFIG_BYTES} bytes.")
     if isinstance(found, SyslogConfig):
         _check_syslog(found)
     else:
         _check_search(found)
     field = "config.server" if isinstance(found, SyslogConfig) else "config.url"
-    _check_host(field, found.host, lambda address: refusal(address, allowed, is_own))
+    _check_host(field, found.host, lambda address: blocked_reason(address, allowed, is_own))
     _check_certificates(found)
     return found
 
 
-def read(type: SinkType, opened: Secret) -> Config:
+def decode(type: SinkType, opened: Secret) -> Config:
     """Return a configuration as it was kept."""
-    found: Config = msgspec.json.decode(opened.reveal(), type=_kind(type))
+    found: Config = msgspec.json.decode(opened.reveal(), type=_config_type(type))
     return found
 
 
-def _kind(type: SinkType) -> Any:
+def _config_type(type: SinkType) -> Any:
     return SyslogConfig if type is SinkType.RSYSLOG else SearchConfig
 
 
-def kept(config: Config) -> Secret:
+def encode(config: Config) -> Secret:
     """Return a configuration as it is kept; what comes of this has to be sealed."""
     return Secret(msgspec.json.encode(config).decode())
 
 
-def shown(config: Config, *, credentials: bool) -> dict[str, Any]:
+def visible_config(config: Config, *, credentials: bool) -> dict[str, Any]:
     """Return what is shown of a configuration; what may hold a secret only to who may see credentials."""
     told: dict[str, Any] = msgspec.to_builtins(config)
     hidden: tuple[str, ...] = ()
@@ -230,7 +230,7 @@ def shown(config: Config, *, credentials: bool) -> dict[str, Any]:
     return {name: value for name, value in told.items() if credentials or name not in hidden}
 
 
-def _located(message: str) -> str:
+def _with_field(message: str) -> str:
     """Return msgspec's words with the field in front, as all other messages have it."""
     words, _, place = message[:300].partition(" - at `$.")
     return f"config.{place.rstrip('`')}: {words}" if place else f"config: {words}"
@@ -311,7 +311,7 @@ def _check_certificates(config: Config) -> None:
             key = serialization.load_pem_private_key(config.key.encode(), password=None).public_key()
         except (ValueError, TypeError, UnsupportedAlgorithm):
             raise Invalid("config.key: this is no private key in PEM form without a password.") from None
-        if _public(key) != _public(certificate.public_key()):
+        if _public_bytes(key) != _public_bytes(certificate.public_key()):
             raise Invalid("config.key: the private key is not that of the certificate in 'cert'.")
 
 
@@ -325,6 +325,6 @@ def _certificates(field: str, text: str) -> list[x509.Certificate]:
     return found
 
 
-def _public(key: Any) -> bytes:
+def _public_bytes(key: Any) -> bytes:
     encoded: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return encoded

@@ -16,7 +16,7 @@ from cenote.logs.messages import Message, Severity
 from cenote.model.records import LogSource
 
 LOCAL0 = 16  # the facility, RFC 5424 table 1
-MOST_TEMPLATE = 2048
+MAX_TEMPLATE = 2048
 
 # As PostgreSQL itself maps them for syslog ("Message Severity Levels" in its documentation).
 _POSTGRES = {
@@ -77,8 +77,8 @@ def priority(message: Message) -> int:
 
 def check_template(template: str) -> None:
     """Raise Invalid for a template with a tag that there is not."""
-    if len(template) > MOST_TEMPLATE or _CONTROL.search(template):
-        raise Invalid(f"config.logline: a template is one line of at most {MOST_TEMPLATE} characters.")
+    if len(template) > MAX_TEMPLATE or _CONTROL.search(template):
+        raise Invalid(f"config.logline: a template is one line of at most {MAX_TEMPLATE} characters.")
     for tag in _TAG.findall(template):
         if tag not in TAGS:
             raise Invalid(f"config.logline: %{tag[:40]}% is not a tag; there are {', '.join(TAGS)}.")
@@ -88,7 +88,7 @@ def check_template(template: str) -> None:
 
 def check_structured_data(data: str) -> None:
     """Raise Invalid for what is no content of a structured data block."""
-    if len(data) > MOST_TEMPLATE or _CONTROL.search(data) or not _SD.fullmatch(data):
+    if len(data) > MAX_TEMPLATE or _CONTROL.search(data) or not _SD.fullmatch(data):
         raise Invalid(
             'config.sd: structured data looks like NAME key="value", without the brackets around it; a ", \\ '
             "or ] in a value has a \\ before it."

@@ -16,7 +16,7 @@ from cenote.model.records import Host
 
 GIB = 1024  # in MiB
 RESERVED_CONNECTIONS = 3  # of each server, for its maintenance
-MOST_POOLED = 997  # connections of a cluster that its pools share
+MAX_POOLED_CONNECTIONS = 997  # connections of a cluster that its pools share
 
 REGIONS = (
     *("ams3", "atl1", "blr1", "fra1", "lon1", "nyc1", "nyc2"),
@@ -77,7 +77,7 @@ def backend_connections(size: Size) -> int:
 
 def pool_capacity(size: Size) -> int:
     """Return how many backend connections all pools of a cluster share; three are kept for maintenance."""
-    return min(backend_connections(size) - RESERVED_CONNECTIONS, MOST_POOLED)
+    return min(backend_connections(size) - RESERVED_CONNECTIONS, MAX_POOLED_CONNECTIONS)
 
 
 def max_clients(size: Size) -> int:

@@ -52,7 +52,9 @@ def prisma(target: Target) -> str:
 def jdbc(target: Target) -> str:
     """https://jdbc.postgresql.org/documentation/use/"""
     parameters = {"user": target.user, "password": target.password, **_tls(target)}
-    return f"jdbc:postgresql://{_place(target)}/{quote(target.database, safe='')}?{_query(parameters)}"
+    return (
+        f"jdbc:postgresql://{_host_and_port(target)}/{quote(target.database, safe='')}?{_query(parameters)}"
+    )
 
 
 def django(target: Target) -> str:
@@ -90,14 +92,14 @@ def psql(target: Target) -> str:
     return f"psql {shlex.quote(libpq(target))}"
 
 
-def _in_psycopg(target: Target) -> str:
+def _psycopg_snippet(target: Target) -> str:
     return f"""import psycopg
 
 with psycopg.connect({libpq(target)!r}) as connection:
     print(connection.execute("SELECT version()").fetchone())"""
 
 
-def _in_sqlalchemy(target: Target) -> str:
+def _sqlalchemy_snippet(target: Target) -> str:
     return f"""from sqlalchemy import create_engine, text
 
 engine = create_engine({sqlalchemy(target)!r})
@@ -105,26 +107,26 @@ with engine.connect() as connection:
     print(connection.execute(text("SELECT version()")).scalar())"""
 
 
-def _in_prisma(target: Target) -> str:
+def _prisma_snippet(target: Target) -> str:
     return f"""# .env
 DATABASE_URL={_double_quoted(prisma(target))}"""
 
 
-def _in_node(target: Target) -> str:
+def _node_snippet(target: Target) -> str:
     return f"""import pg from "pg";
 
 const pool = new pg.Pool({{ connectionString: {_double_quoted(node(target))} }});
 console.log((await pool.query("SELECT version()")).rows[0]);"""
 
 
-def _in_java(target: Target) -> str:
+def _java_snippet(target: Target) -> str:
     return f"""var url = {_double_quoted(jdbc(target))};
 try (var connection = DriverManager.getConnection(url)) {{
     System.out.println(connection.getMetaData().getDatabaseProductVersion());
 }}"""
 
 
-def _in_go(target: Target) -> str:
+def _go_snippet(target: Target) -> str:
     return f"""connection, err := pgx.Connect(ctx, {_double_quoted(go(target))})
 if err != nil {{
     log.Fatal(err)
@@ -135,13 +137,13 @@ defer connection.Close(ctx)"""
 # What to paste into a program, or a shell, by what it is called there.
 SNIPPETS: dict[str, Callable[[Target], str]] = {
     "psql": psql,
-    "psycopg": _in_psycopg,
-    "SQLAlchemy": _in_sqlalchemy,
+    "psycopg": _psycopg_snippet,
+    "SQLAlchemy": _sqlalchemy_snippet,
     "Django": django,
-    "Prisma": _in_prisma,
-    "node-postgres": _in_node,
-    "JDBC": _in_java,
-    "Go (pgx)": _in_go,
+    "Prisma": _prisma_snippet,
+    "node-postgres": _node_snippet,
+    "JDBC": _java_snippet,
+    "Go (pgx)": _go_snippet,
 }
 
 FORMATS: dict[str, Callable[[Target], str]] = {
@@ -168,10 +170,12 @@ def _tls(target: Target) -> dict[str, str]:
 
 def _uri(scheme: str, target: Target, parameters: dict[str, str]) -> str:
     login = f"{quote(target.user, safe='')}:{quote(target.password, safe='')}"
-    return f"{scheme}://{login}@{_place(target)}/{quote(target.database, safe='')}?{_query(parameters)}"
+    return (
+        f"{scheme}://{login}@{_host_and_port(target)}/{quote(target.database, safe='')}?{_query(parameters)}"
+    )
 
 
-def _place(target: Target) -> str:
+def _host_and_port(target: Target) -> str:
     return f"[{target.host}]:{target.port}" if ":" in target.host else f"{target.host}:{target.port}"
 
 

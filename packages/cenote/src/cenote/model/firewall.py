@@ -27,8 +27,8 @@ from cenote.model.records import FirewallRule, SourceType
 Network: TypeAlias = IPv4Network | IPv6Network
 Networks: TypeAlias = tuple[Network, ...] | None  # None: everybody; empty: nobody
 
-MOST_RULES = 100
-LONGEST_VALUE = LONGEST_DESCRIPTION = 255
+MAX_RULES = 100
+MAX_VALUE_LENGTH = MAX_DESCRIPTION_LENGTH = 255
 EVERYWHERE: tuple[Network, ...] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 
 
@@ -47,7 +47,7 @@ def admits(allowed: Networks, address: IPv4Address | IPv6Address) -> bool:
     return allowed is None or any(address in network for network in allowed)
 
 
-def address_of(text: str) -> IPv4Address | IPv6Address | None:
+def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     """Return the address of a client as a server names it; None for what is none, such as a unix socket."""
     try:
         return ip_address(text)
@@ -56,7 +56,7 @@ def address_of(text: str) -> IPv4Address | IPv6Address | None:
 
 
 @dataclass(frozen=True, slots=True)
-class WantedRule:
+class RequestedRule:
     """A rule as a customer gives it; ``id`` is set when it names one that is there."""
 
     type: str
@@ -65,23 +65,23 @@ class WantedRule:
     description: str = ""
 
 
-def replaced(
-    before: Sequence[FirewallRule], wanted: Sequence[WantedRule], at: datetime
+def replace_rules(
+    before: Sequence[FirewallRule], wanted: Sequence[RequestedRule], at: datetime
 ) -> tuple[FirewallRule, ...]:
     """Return the rules after a replacement of all; raise Invalid when one of them is not allowed.
 
     A rule that was there keeps its id and time: it is the one that is named by id, else the one that says the
     same.  Saying the same twice makes one rule.
     """
-    if len(wanted) > MOST_RULES:
-        raise Invalid(f"rules: a cluster has at most {MOST_RULES} trusted sources, these are {len(wanted)}.")
+    if len(wanted) > MAX_RULES:
+        raise Invalid(f"rules: a cluster has at most {MAX_RULES} trusted sources, these are {len(wanted)}.")
     left = {rule.id: rule for rule in before}
     after: dict[tuple[SourceType, str], FirewallRule] = {}
     for number, rule in enumerate(wanted):
         kind = _checked(number, rule)
         if (kind, rule.value) in after:
             continue
-        kept = _named(left, rule) or _alike(left.values(), kind, rule.value)
+        kept = _with_id(left, rule) or _with_value(left.values(), kind, rule.value)
         if kept is not None:
             del left[kept.id]
         after[kind, rule.value] = FirewallRule(
@@ -94,18 +94,18 @@ def replaced(
     return tuple(after.values())
 
 
-def _named(rules: dict[UUID, FirewallRule], wanted: WantedRule) -> FirewallRule | None:
+def _with_id(rules: dict[UUID, FirewallRule], wanted: RequestedRule) -> FirewallRule | None:
     try:
         return rules.get(UUID(wanted.id)) if wanted.id else None
     except ValueError:
         return None
 
 
-def _alike(rules: Iterable[FirewallRule], kind: SourceType, value: str) -> FirewallRule | None:
+def _with_value(rules: Iterable[FirewallRule], kind: SourceType, value: str) -> FirewallRule | None:
     return next((rule for rule in rules if (rule.type, rule.value) == (kind, value)), None)
 
 
-def _checked(number: int, rule: WantedRule) -> SourceType:
+def _checked(number: int, rule: RequestedRule) -> SourceType:
     """Return the type of a rule that is allowed."""
     field = f"rules[{number}]"
     try:
@@ -114,11 +114,11 @@ def _checked(number: int, rule: WantedRule) -> SourceType:
         raise Invalid(
             f"{field}.type: {rule.type[:40]!a} is not a type of source; there are {', '.join(SourceType)}."
         ) from None
-    if not 1 <= len(rule.value) <= LONGEST_VALUE or not rule.value.isprintable():
-        raise Invalid(f"{field}.value: a source has 1 to {LONGEST_VALUE} printable characters.")
-    if len(rule.description) > LONGEST_DESCRIPTION or not rule.description.isprintable():
+    if not 1 <= len(rule.value) <= MAX_VALUE_LENGTH or not rule.value.isprintable():
+        raise Invalid(f"{field}.value: a source has 1 to {MAX_VALUE_LENGTH} printable characters.")
+    if len(rule.description) > MAX_DESCRIPTION_LENGTH or not rule.description.isprintable():
         raise Invalid(
-            f"{field}.description: a description has at most {LONGEST_DESCRIPTION} printable characters."
+            f"{field}.description: a description has at most {MAX_DESCRIPTION_LENGTH} printable characters."
         )
     if kind is SourceType.IP_ADDR:
         try:

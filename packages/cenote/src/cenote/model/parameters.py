@@ -1,7 +1,7 @@
 """The settings of ``config``: what the API calls them, what they may be, and how the servers write them.
 
 Pure.  Ranges are those of the hosted product's API, narrowed where PostgreSQL takes less.  What cannot do
-anything on a cluster of one node stands in ``REFUSED`` with the reason.
+anything on a cluster of one node stands in ``UNSUPPORTED`` with the reason.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cenote.model.records import Value
 INT_MAX = 2_147_483_647
 _BYTES = {"B": 1, "kB": 1024, "8kB": 8192, "MB": 1024**2}
 _MILLISECONDS = {"ms": 1, "s": 1000, "min": 60_000}
-_SEEN = re.compile(r"(-?[0-9.]+)(?: (\w+))?")
+_CURRENT_SETTING = re.compile(r"(-?[0-9.]+)(?: (\w+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Parameter(ABC):
         return self.server or self.name
 
     @abstractmethod
-    def check(self, given: Any) -> Value:
+    def check(self, value: Any) -> Value:
         """Return the value as it is kept; Invalid when it may not be."""
 
     def write(self, value: Value) -> str:
@@ -61,29 +61,29 @@ class Number(Parameter):
     the server counts in.
     """
 
-    least: float
-    most: float
+    minimum: float
+    maximum: float
     unit: str = ""
     special: int | None = field(default=None, kw_only=True)
     step: int = field(default=1, kw_only=True)
     fractions: bool = field(default=False, kw_only=True)
 
-    def check(self, given: Any) -> Value:
-        if isinstance(given, bool) or not isinstance(given, int | float):
-            raise Invalid(f"{self.name}: {_shown(given)} is not a number.")
-        if isinstance(given, float) and not self.fractions:
-            raise Invalid(f"{self.name}: {_shown(given)} is not a whole number.")
-        if self.special is not None and given == self.special:
+    def check(self, value: Any) -> Value:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise Invalid(f"{self.name}: {_quoted(value)} is not a number.")
+        if isinstance(value, float) and not self.fractions:
+            raise Invalid(f"{self.name}: {_quoted(value)} is not a whole number.")
+        if self.special is not None and value == self.special:
             return self.special
-        if not self.least <= given <= self.most:
+        if not self.minimum <= value <= self.maximum:
             or_special = "" if self.special is None else f" nor {self.special}"
             raise Invalid(
-                f"{self.name}: {_shown(given)} is not from {self.least:.15g} to {self.most:.15g}"
+                f"{self.name}: {_quoted(value)} is not from {self.minimum:.15g} to {self.maximum:.15g}"
                 f"{f' {self.unit}' if self.unit else ''}{or_special}."
             )
-        if not self.fractions and given % self.step:
-            raise Invalid(f"{self.name}: {_shown(given)} is not a multiple of {self.step}, as it has to be.")
-        return float(given) if self.fractions else given
+        if not self.fractions and value % self.step:
+            raise Invalid(f"{self.name}: {_quoted(value)} is not a multiple of {self.step}, as it has to be.")
+        return float(value) if self.fractions else value
 
     def write(self, value: Value) -> str:
         assert isinstance(value, int | float)
@@ -92,7 +92,7 @@ class Number(Parameter):
         return f"{value}{self.unit}"
 
     def read(self, seen: str) -> Value:
-        found = _SEEN.fullmatch(seen)
+        found = _CURRENT_SETTING.fullmatch(seen)
         if found is None:
             raise ValueError(seen)
         number = float(found[1])
@@ -106,18 +106,18 @@ class Number(Parameter):
 class Switch(Parameter):
     """``true`` or ``false``; ``words`` are the server's for them."""
 
-    words: tuple[str, str] = ("off", "on")
+    literals: tuple[str, str] = ("off", "on")
 
-    def check(self, given: Any) -> Value:
-        if not isinstance(given, bool):
-            raise Invalid(f"{self.name}: {_shown(given)} is neither true nor false.")
-        return given
+    def check(self, value: Any) -> Value:
+        if not isinstance(value, bool):
+            raise Invalid(f"{self.name}: {_quoted(value)} is neither true nor false.")
+        return value
 
     def write(self, value: Value) -> str:
-        return self.words[bool(value)]
+        return self.literals[bool(value)]
 
     def read(self, seen: str) -> Value:
-        return seen == self.words[True]
+        return seen == self.literals[True]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +126,10 @@ class Choice(Parameter):
 
     choices: tuple[str, ...]
 
-    def check(self, given: Any) -> Value:
-        if given not in self.choices or not isinstance(given, str):
-            raise Invalid(f"{self.name}: {_shown(given)} is none of {', '.join(map(repr, self.choices))}.")
-        return given
+    def check(self, value: Any) -> Value:
+        if value not in self.choices or not isinstance(value, str):
+            raise Invalid(f"{self.name}: {_quoted(value)} is none of {', '.join(map(repr, self.choices))}.")
+        return value
 
     def read(self, seen: str) -> Value:
         return next((choice for choice in self.choices if choice.lower() == seen.lower()), seen)
@@ -148,16 +148,16 @@ class Prefix(Choice):
 
 @dataclass(frozen=True, slots=True)
 class Choices(Parameter):
-    """Several out of several words, in the order given."""
+    """Several out of several words, in the given order."""
 
     choices: tuple[str, ...]
 
-    def check(self, given: Any) -> Value:
-        if not isinstance(given, list | tuple) or any(word not in self.choices for word in given):
+    def check(self, value: Any) -> Value:
+        if not isinstance(value, list | tuple) or any(word not in self.choices for word in value):
             raise Invalid(
-                f"{self.name}: {_shown(given)} is not a list out of {', '.join(map(repr, self.choices))}."
+                f"{self.name}: {_quoted(value)} is not a list out of {', '.join(map(repr, self.choices))}."
             )
-        return tuple(dict.fromkeys(given))
+        return tuple(dict.fromkeys(value))
 
     def write(self, value: Value) -> str:
         assert isinstance(value, tuple)
@@ -168,14 +168,16 @@ class Choices(Parameter):
 class Text(Parameter):
     """A text on one line of up to ``most`` characters."""
 
-    most: int
+    max_length: int
 
-    def check(self, given: Any) -> Value:
-        if not isinstance(given, str):
-            raise Invalid(f"{self.name}: {_shown(given)} is not a text.")
-        if len(given) > self.most or not given.isprintable():
-            raise Invalid(f"{self.name}: it has to be one line of at most {self.most} printable characters.")
-        return given
+    def check(self, value: Any) -> Value:
+        if not isinstance(value, str):
+            raise Invalid(f"{self.name}: {_quoted(value)} is not a text.")
+        if len(value) > self.max_length or not value.isprintable():
+            raise Invalid(
+                f"{self.name}: it has to be one line of at most {self.max_length} printable characters."
+            )
+        return value
 
 
 def _by_name(*parameters: Parameter) -> dict[str, Parameter]:
@@ -250,7 +252,7 @@ POOLER = _by_name(
     Number("min_pool_size", 0, 10_000),
     Number("server_idle_timeout", 0, 86_400),
     Number("server_lifetime", 60, 86_400),
-    Switch("server_reset_query_always", words=("0", "1")),
+    Switch("server_reset_query_always", literals=("0", "1")),
 )
 
 # What users of the hosted product's pools ask for and its API lacks.
@@ -284,7 +286,7 @@ _BACKUPS = "this version keeps no backups"
 _STANDBYS = "it concerns standbys, and a cluster has one node in this version"
 _PARTMAN = "pg_partman is not offered by this version"
 
-REFUSED = {
+UNSUPPORTED = {
     "backup_hour": _BACKUPS,
     "backup_minute": _BACKUPS,
     "max_failover_replication_time_lag": _STANDBYS,
@@ -307,7 +309,7 @@ OF_OTHER_ENGINES: dict[str, Value] = {
 }
 
 # A part of a whole: what the server starts of the first comes out of the second.
-WITHIN = (
+DRAWN_FROM = (
     ("max_parallel_workers", "max_worker_processes"),
     ("max_logical_replication_workers", "max_worker_processes"),
     ("max_parallel_workers_per_gather", "max_parallel_workers"),
@@ -320,7 +322,7 @@ def libraries(found: Collection[str]) -> tuple[str, ...]:
     return tuple(sorted(wanted & set(found)))
 
 
-def _shown(given: Any) -> str:
+def _quoted(value: Any) -> str:
     """Return what a customer sent, fit for a message: short, on one line, and in ASCII."""
-    text = ascii(given)
+    text = ascii(value)
     return text if len(text) <= 80 else f"{text[:80]}…"

@@ -16,7 +16,7 @@ from cenote.errors import Misconfigured
 from cenote.model.changes import Program
 from cenote.model.records import LogSource
 
-_LONGEST_SOCKET = 107  # bytes, sun_path of unix(7)
+_MAX_SOCKET_PATH = 107  # bytes, sun_path of unix(7)
 _SINK_FILE = re.compile(r"sink-([0-9a-f-]{36})\.json")
 
 
@@ -89,7 +89,7 @@ class Layout:
     def check(self) -> None:
         """Raise Misconfigured when a socket's path would be too long for the kernel."""
         longest = self.sockets / ("x" * 12) / ".s.PGSQL.65535.lock"
-        excess = len(str(longest).encode()) - _LONGEST_SOCKET
+        excess = len(str(longest).encode()) - _MAX_SOCKET_PATH
         if excess > 0:
             raise Misconfigured(
                 f"the path {self.data_dir} is too long for the unix sockets below it, by {excess} bytes; "
@@ -145,7 +145,7 @@ class NodePaths:
         )
 
 
-def sink_of(file_name: str) -> UUID | None:
+def sink_id(file_name: str) -> UUID | None:
     """Return the log sink whose position is kept in a file of this name; None when it is no such file."""
     found = _SINK_FILE.fullmatch(file_name)
     try:

@@ -6,8 +6,8 @@ do no harm there are let in, and what writes them quotes them all the same.
 """
 
 from cenote.rules.clusters import (
-    MOST_SERVICE_NAMES,
-    MOST_TAGS,
+    MAX_SERVICE_NAMES,
+    MAX_TAGS,
     NOT_FOR_THIS_ENGINE,
     cluster_name,
     engine,
@@ -24,13 +24,13 @@ from cenote.rules.clusters import (
     version,
 )
 from cenote.rules.databases import (
-    MOST_DATABASES,
+    MAX_DATABASES,
     add_database,
     database_name,
     remove_database,
 )
 from cenote.rules.pools import (
-    MOST_POOLS,
+    MAX_POOLS,
     add_pool,
     change_pool,
     pool_mode,
@@ -39,7 +39,7 @@ from cenote.rules.pools import (
     remove_pool,
 )
 from cenote.rules.users import (
-    MOST_USERS,
+    MAX_USERS,
     access,
     add_user,
     change_password,
@@ -49,11 +49,11 @@ from cenote.rules.users import (
 )
 
 __all__ = [
-    "MOST_DATABASES",
-    "MOST_POOLS",
-    "MOST_SERVICE_NAMES",
-    "MOST_TAGS",
-    "MOST_USERS",
+    "MAX_DATABASES",
+    "MAX_POOLS",
+    "MAX_SERVICE_NAMES",
+    "MAX_TAGS",
+    "MAX_USERS",
     "NOT_FOR_THIS_ENGINE",
     "access",
     "add_database",

@@ -19,19 +19,19 @@ from cenote.model.records import Cluster, Configuration, Value
 from cenote.rules import sizing
 
 POOLER_KEY, EXTENSIONS_KEY = "pgbouncer", "cenote"
-CONNECTIONS_TIMES = 4  # max_connections is at most so many times what the size comes with
-DEFAULT_SHARE = 25.0  # of the memory, for shared_buffers
+MAX_CONNECTIONS_FACTOR = 4  # max_connections is at most so many times what the size comes with
+DEFAULT_SHARED_BUFFERS_PERCENTAGE = 25.0  # of the memory, for shared_buffers
 
 # Measured with the shared_memory_size of PostgreSQL 15 and 18, rounded up: bytes for each lock, predicate
 # lock and slot of a backend or prepared transaction, and how much a buffer takes besides its own size.
 _LOCK, _PREDICATE_LOCK, _BACKEND = 400, 250, 7_500
 _BUFFER_OVERHEAD = 1.055
 _BASE_MIB = 16
-_MOST_SHARED = 0.8  # of the memory
+_MAX_SHARED_FRACTION = 0.8  # of the memory
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class HostCapabilities:
     """What the host of a cluster has to offer to its server."""
 
     memory_mib: int
@@ -40,7 +40,7 @@ class Surroundings:
 
 
 def change(
-    cluster: Cluster, given: Mapping[str, Any], in_force: Mapping[str, Value], around: Surroundings
+    cluster: Cluster, given: Mapping[str, Any], in_force: Mapping[str, Value], around: HostCapabilities
 ) -> Cluster:
     """Return the cluster with the settings that are given; the others stay, and null takes one back.
 
@@ -65,45 +65,45 @@ def change(
             before.cenote, _object(given, EXTENSIONS_KEY), parameters.EXTENSION_DEFAULTS, _extension_parameter
         ),
     )
-    _only_growing(before.postgresql, after.postgresql)
+    _check_only_grows(before.postgresql, after.postgresql)
     changed = replace(cluster, configuration=after)
-    fits(changed, around)
+    check_fits(changed, around)
     return changed
 
 
-def fits(cluster: Cluster, around: Surroundings) -> None:
+def check_fits(cluster: Cluster, around: HostCapabilities) -> None:
     """Raise Invalid when settings do not go together, or with the size or the pools of the cluster."""
     chosen, size = cluster.configuration.postgresql, catalog.SIZES[cluster.size]
     zone = chosen.get("timezone")
     if zone is not None and zone not in around.time_zones:
         raise Invalid(f"timezone: {zone!a} is not the name of a time zone, such as 'Europe/Helsinki'.")
-    most = CONNECTIONS_TIMES * catalog.backend_connections(size)
-    if connections(cluster) > most:
+    most = MAX_CONNECTIONS_FACTOR * catalog.backend_connections(size)
+    if max_connections(cluster) > most:
         raise Invalid(
-            f"max_connections: {connections(cluster)} is too large: size {size.slug} takes up to {most}."
+            f"max_connections: {max_connections(cluster)} is too large: size {size.slug} takes up to {most}."
         )
-    by_size = sizing.settings(memory_mib(cluster, around.memory_mib), size.vcpus, connections(cluster))
-    for part, whole in parameters.WITHIN:
+    by_size = sizing.settings(memory_mib(cluster, around.memory_mib), size.vcpus, max_connections(cluster))
+    for part, whole in parameters.DRAWN_FROM:
         limit = _number(chosen.get(whole, int(by_size[whole])))
         if part in chosen and _number(chosen[part]) > limit:
             raise Invalid(f"{part}: {chosen[part]} is more than the {limit} of {whole}; raise that one, too.")
-    pools_fit(cluster)
+    check_pools_fit(cluster)
     shared, memory = shared_mib(cluster, around.memory_mib), memory_mib(cluster, around.memory_mib)
-    if shared > _MOST_SHARED * memory:
+    if shared > _MAX_SHARED_FRACTION * memory:
         raise Invalid(
             "max_locks_per_transaction, max_prepared_transactions, max_pred_locks_per_transaction, "
             f"max_connections and shared_buffers_percentage: they take {shared} MiB of shared memory, "
-            f"and of the {memory} MiB that a server of this cluster has, {int(_MOST_SHARED * memory)} can be."
+            f"and of the {memory} MiB that a server of this cluster has, {int(_MAX_SHARED_FRACTION * memory)} can be."
         )
 
 
-def pools_fit(cluster: Cluster) -> None:
+def check_pools_fit(cluster: Cluster) -> None:
     """Raise Invalid when the pools want more connections than the server has for them."""
     wanted, capacity = sum(pool.size for pool in cluster.pools), pool_capacity(cluster)
     if wanted > capacity:
         raise Invalid(
             f"the {len(cluster.pools)} pools of this cluster want {wanted} connections, and with size "
-            f"{cluster.size} and {connections(cluster)} connections in all there are {capacity} for pools; "
+            f"{cluster.size} and {max_connections(cluster)} connections in all there are {capacity} for pools; "
             "make pools smaller first."
         )
     automatic = _number(cluster.configuration.pgbouncer.get("autodb_pool_size", 0))
@@ -114,7 +114,7 @@ def pools_fit(cluster: Cluster) -> None:
         )
 
 
-def connections(cluster: Cluster) -> int:
+def max_connections(cluster: Cluster) -> int:
     """Return how many connections the server takes."""
     own = catalog.pool_capacity(catalog.SIZES[cluster.size]) + catalog.RESERVED_CONNECTIONS
     return int(_number(cluster.configuration.postgresql.get("max_connections", own)))
@@ -122,7 +122,7 @@ def connections(cluster: Cluster) -> int:
 
 def pool_capacity(cluster: Cluster) -> int:
     """Return how many of them all pools share."""
-    return min(connections(cluster) - catalog.RESERVED_CONNECTIONS, catalog.MOST_POOLED)
+    return min(max_connections(cluster) - catalog.RESERVED_CONNECTIONS, catalog.MAX_POOLED_CONNECTIONS)
 
 
 def memory_mib(cluster: Cluster, host_memory_mib: int) -> int:
@@ -131,7 +131,9 @@ def memory_mib(cluster: Cluster, host_memory_mib: int) -> int:
 
 
 def shared_buffers_mib(cluster: Cluster, host_memory_mib: int) -> int:
-    share = _number(cluster.configuration.postgresql.get("shared_buffers_percentage", DEFAULT_SHARE))
+    share = _number(
+        cluster.configuration.postgresql.get("shared_buffers_percentage", DEFAULT_SHARED_BUFFERS_PERCENTAGE)
+    )
     return max(16, int(memory_mib(cluster, host_memory_mib) * share / 100))
 
 
@@ -143,7 +145,7 @@ def shared_mib(cluster: Cluster, host_memory_mib: int) -> int:
         return _number(chosen.get(name, default))
 
     backends = (
-        connections(cluster)
+        max_connections(cluster)
         + number("autovacuum_max_workers", 3)
         + number("max_worker_processes", catalog.SIZES[cluster.size].vcpus + 8)
         + number("max_wal_senders", 20)
@@ -160,7 +162,7 @@ def shared_mib(cluster: Cluster, host_memory_mib: int) -> int:
     return int(_BASE_MIB + buffers + backends * each / 2**20)
 
 
-def server_values(seen: Mapping[str, str]) -> dict[str, Value]:
+def effective_values(seen: Mapping[str, str]) -> dict[str, Value]:
     """Return the settings of a server in the API's units, out of the server's own words for them."""
     return {
         name: parameter.read(seen[parameter.server_name])
@@ -169,11 +171,11 @@ def server_values(seen: Mapping[str, str]) -> dict[str, Value]:
     }
 
 
-def shown(cluster: Cluster, seen: Mapping[str, str]) -> dict[str, Any]:
+def effective_settings(cluster: Cluster, seen: Mapping[str, str]) -> dict[str, Any]:
     """Return all settings: the chosen ones, and what is in force of the others."""
     chosen = cluster.configuration
-    own: dict[str, Any] = {"shared_buffers_percentage": DEFAULT_SHARE}
-    own |= server_values(seen) | chosen.postgresql
+    own: dict[str, Any] = {"shared_buffers_percentage": DEFAULT_SHARED_BUFFERS_PERCENTAGE}
+    own |= effective_values(seen) | chosen.postgresql
     return dict(sorted(own.items())) | {
         POOLER_KEY: parameters.POOLER_DEFAULTS | chosen.pgbouncer,
         EXTENSIONS_KEY: parameters.EXTENSION_DEFAULTS | chosen.cenote,
@@ -198,9 +200,9 @@ def _merged(
     return merged
 
 
-def _server_parameter(name: str, cluster: Cluster, around: Surroundings) -> Parameter:
-    if name in parameters.REFUSED:
-        raise Invalid(f"{name}: it can't be set: {parameters.REFUSED[name]}.")
+def _server_parameter(name: str, cluster: Cluster, around: HostCapabilities) -> Parameter:
+    if name in parameters.UNSUPPORTED:
+        raise Invalid(f"{name}: it can't be set: {parameters.UNSUPPORTED[name]}.")
     found = parameters.POSTGRESQL.get(name)
     if found is None:
         raise Invalid(f"config: {name[:80]!a} is not a setting that can be changed here.")
@@ -234,7 +236,7 @@ def _object(given: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return found or {}
 
 
-def _only_growing(before: Mapping[str, Value], after: Mapping[str, Value]) -> None:
+def _check_only_grows(before: Mapping[str, Value], after: Mapping[str, Value]) -> None:
     for name, value in before.items():
         if parameters.POSTGRESQL[name].only_grows and _number(after.get(name, -1)) < _number(value):
             raise Invalid(f"{name}: it was raised to {value} and can't be lowered any more.")

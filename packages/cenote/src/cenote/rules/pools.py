@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from cenote.errors import Invalid, NotFound
 from cenote.model.records import Cluster, Pool, PoolMode
 from cenote.rules import configuration
-from cenote.rules.words import RESERVED_POOLS, shown
+from cenote.rules.names import RESERVED_POOLS, quoted
 
-MOST_POOLS = 21
+MAX_POOLS = 21
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -34,7 +34,7 @@ def pool_mode(text: str) -> PoolMode:
     try:
         return PoolMode(text)
     except ValueError:
-        raise Invalid(f"mode: {shown(text)} is not a mode; there are {', '.join(PoolMode)}.") from None
+        raise Invalid(f"mode: {quoted(text)} is not a mode; there are {', '.join(PoolMode)}.") from None
 
 
 def pool_room(cluster: Cluster, *, besides: str | None = None) -> tuple[int, int]:
@@ -48,8 +48,8 @@ def add_pool(cluster: Cluster, pool: Pool) -> Cluster:
     pool_name(pool.name)
     if cluster.pool(pool.name) is not None:
         raise Invalid("pool name is not available")
-    if len(cluster.pools) >= MOST_POOLS:
-        raise Invalid(f"a cluster has at most {MOST_POOLS} pools, and this one has {len(cluster.pools)}.")
+    if len(cluster.pools) >= MAX_POOLS:
+        raise Invalid(f"a cluster has at most {MAX_POOLS} pools, and this one has {len(cluster.pools)}.")
     _fits(cluster, pool)
     return replace(cluster, pools=(*cluster.pools, pool))
 
@@ -84,6 +84,6 @@ def _fits(cluster: Cluster, pool: Pool) -> None:
             f"cluster, whose size is {cluster.size}."
         )
     if cluster.database(pool.database) is None:
-        raise Invalid(f"db: there is no database {shown(pool.database)} on this cluster.")
+        raise Invalid(f"db: there is no database {quoted(pool.database)} on this cluster.")
     if pool.user and cluster.user(pool.user) is None:
-        raise Invalid(f"user: there is no user {shown(pool.user)} on this cluster.")
+        raise Invalid(f"user: there is no user {quoted(pool.user)} on this cluster.")

@@ -6,9 +6,9 @@ from msgspec.structs import replace
 
 from cenote.errors import Invalid, NotFound
 from cenote.model.records import ADMIN_USER, Access, Cluster, User
-from cenote.rules.words import server_name, shown, unused
+from cenote.rules.names import check_unused, quoted, server_name
 
-MOST_USERS = 1_000  # the whole cluster is one record, and etcd takes no record over 1.5 MiB
+MAX_USERS = 1_000  # the whole cluster is one record, and etcd takes no record over 1.5 MiB
 
 
 def user_name(name: str) -> str:
@@ -19,8 +19,8 @@ def add_user(cluster: Cluster, user: User) -> Cluster:
     user_name(user.name)
     if cluster.user(user.name) is not None:
         raise Invalid("user name is not available")
-    if len(cluster.users) >= MOST_USERS:
-        raise Invalid(f"a cluster has at most {MOST_USERS} users, and this one has {len(cluster.users)}.")
+    if len(cluster.users) >= MAX_USERS:
+        raise Invalid(f"a cluster has at most {MAX_USERS} users, and this one has {len(cluster.users)}.")
     return replace(cluster, users=(*cluster.users, user))
 
 
@@ -36,7 +36,7 @@ def access(text: str) -> Access:
     try:
         return Access(text)
     except ValueError:
-        raise Invalid(f"cenote.access: {shown(text)} is not one of {', '.join(Access)}.") from None
+        raise Invalid(f"cenote.access: {quoted(text)} is not one of {', '.join(Access)}.") from None
 
 
 def change_user(
@@ -63,7 +63,7 @@ def remove_user(cluster: Cluster, name: str) -> Cluster:
         raise NotFound
     if name == ADMIN_USER:
         raise Invalid(f"user {ADMIN_USER!r} can't be deleted: the cluster is managed through it.")
-    unused(f"user {name!r}", [pool.name for pool in cluster.pools if pool.user == name])
+    check_unused(f"user {name!r}", [pool.name for pool in cluster.pools if pool.user == name])
     return replace(
         cluster,
         users=tuple(user for user in cluster.users if user.name != name),

@@ -12,8 +12,8 @@ from cenote.stats.history import MINUTE, ClusterHistory, PoolHistory, Table
 
 RECENT_SECONDS = 120.0
 HOURS_SECONDS = 24 * 3600.0
-STILL = 3  # somebody has waited in one of so many samples, or nobody waits any more
-PATCHY_SECONDS = 45.0  # a stretch of waiting goes on over a time without that is no longer than this
+WAITING_SAMPLES = 3  # somebody has waited in one of so many samples, or nobody waits any more
+MAX_GAP_SECONDS = 45.0  # a stretch of waiting goes on over a time without that is no longer than this
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def gather(cluster: Cluster, history: ClusterHistory, now: float) -> Facts:
     chosen = parameters.EXTENSION_DEFAULTS | cluster.configuration.cenote
     return Facts(
         cluster_size=cluster.size,
-        connections=configuration.connections(cluster),
+        connections=configuration.max_connections(cluster),
         capacity=capacity,
         left=max(0, capacity - sum(pool.size for pool in cluster.pools)),
         query_wait_timeout=_number(chosen["query_wait_timeout"]),
@@ -145,13 +145,13 @@ def _recent(pool: Pool, samples: Table, now: float) -> Recent:
 def _waiting_since(samples: Table) -> float | None:
     """Return when the clients that wait now began to; others may have had their turn meanwhile."""
     waiting, last = samples["clients_waiting"], len(samples) - 1
-    if not any(waiting[-STILL:]):
+    if not any(waiting[-WAITING_SAMPLES:]):
         return None
     found = samples.at[last]
     for index in range(last, -1, -1):
         if waiting[index]:
             found = samples.at[index]
-        elif found - samples.at[index] > PATCHY_SECONDS:
+        elif found - samples.at[index] > MAX_GAP_SECONDS:
             break
     return found
 

@@ -1,7 +1,7 @@
 """What pools did before: samples of the last minutes, and a row for each minute of the last day.
 
 Pure.  Numbers stand in arrays, a column for each: a sample of a pool takes 42 bytes and a minute of it 58, so
-a pool whose day is full takes 100 KiB (``FULL_BYTES``).  ``most_minutes`` says how much of the day is kept,
+a pool whose day is full takes 100 KiB (``FULL_BYTES``).  ``max_minutes`` says how much of the day is kept,
 so that a service with very many pools stays within its memory.
 """
 
@@ -21,7 +21,7 @@ MINUTE = 60.0
 _SLACK = 32  # how many rows too many are let stand, so that a column is not moved with each new one
 
 _COUNT, _NUMBER, _TIME = "H", "f", "d"
-_MOST = {_COUNT: 65_535}
+_MAX = {_COUNT: 65_535}
 
 # What is told of a pool at a time.  Counts are those of that moment; the rates, of the time since the sample
 # before: transactions and queries a second, and seconds a second, which is how many were at it on average
@@ -51,11 +51,11 @@ _MINUTE_COLUMNS = {
     "size": _COUNT,
     "longest_wait": _NUMBER,
 }
-_IN_MINUTES = {"clients_waiting": "most_clients_waiting"}
+_MINUTE_NAMES = {"clients_waiting": "most_clients_waiting"}
 
 # Of a time that is told of by one number these are the most that there was, and everything else the average.
-EXTREMES = frozenset({"clients_waiting", "longest_wait"})
-TOLD = tuple(name for name in POOL_COLUMNS if name != "servers_idle")
+MAXIMA = frozenset({"clients_waiting", "longest_wait"})
+SERIES_COLUMNS = tuple(name for name in POOL_COLUMNS if name != "servers_idle")
 
 Row = Mapping[str, float]
 
@@ -80,7 +80,7 @@ class Table:
         for name, column in self._columns.items():
             value = row[name]
             column.append(
-                value if column.typecode == _NUMBER else max(0, min(round(value), _MOST[column.typecode]))
+                value if column.typecode == _NUMBER else max(0, min(round(value), _MAX[column.typecode]))
             )
         if len(self.at) >= most + _SLACK:
             excess = len(self.at) - most
@@ -113,39 +113,41 @@ class PoolHistory:
         self._before: tuple[float, PoolNumbers] | None = None
         self._minute = 0.0  # the one that is not over yet
 
-    def add(self, at: float, pool: Pool, numbers: PoolNumbers, most_minutes: int) -> None:
+    def add(self, at: float, pool: Pool, numbers: PoolNumbers, max_minutes: int) -> None:
         before, self._before = self._before, (at, numbers)
         if before is None or at <= before[0]:
             return  # there is nothing yet that rates could be told of
-        self._close(at, most_minutes)
+        self._close(at, max_minutes)
         self.samples.add(at, _row(pool, numbers, before[1], at - before[0]), SAMPLES)
 
     def told(
         self, begin: float, points: int | None = None
     ) -> tuple[Sequence[float], dict[str, Sequence[float]]]:
-        """Return the times and the columns ``TOLD`` of the samples since a time, in so many points."""
+        """Return the times and the columns ``SERIES_COLUMNS`` of the samples since a time, in so many points."""
         start = self.samples.since(begin)
-        return thinned(self.samples.at[start:], {name: self.samples[name][start:] for name in TOLD}, points)
+        return downsample(
+            self.samples.at[start:], {name: self.samples[name][start:] for name in SERIES_COLUMNS}, points
+        )
 
     def told_by_minute(
         self, begin: float, points: int | None = None
     ) -> tuple[Sequence[float], dict[str, Sequence[float]]]:
         """Return the same of the minutes that are over."""
         start = self.minutes.since(begin)
-        columns = {name: self.minutes[_IN_MINUTES.get(name, name)][start:] for name in TOLD}
-        return thinned(self.minutes.at[start:], columns, points)
+        columns = {name: self.minutes[_MINUTE_NAMES.get(name, name)][start:] for name in SERIES_COLUMNS}
+        return downsample(self.minutes.at[start:], columns, points)
 
     def interrupt(self) -> None:
         """Forget what rates are told from: the pooler has not answered for a while."""
         self._before = None
 
-    def _close(self, at: float, most_minutes: int) -> None:
+    def _close(self, at: float, max_minutes: int) -> None:
         """When a minute is over, add the row of it."""
         minute = at - at % MINUTE
         if minute > self._minute:
             first = self.samples.since(self._minute)
             if self._minute and first < len(self.samples):
-                self.minutes.add(self._minute, _minute_row(self.samples, first), most_minutes)
+                self.minutes.add(self._minute, _minute_row(self.samples, first), max_minutes)
             self._minute = minute
 
 
@@ -188,7 +190,7 @@ class ClusterHistory:
         pools: Iterable[Pool],
         numbers: Mapping[str, PoolNumbers],
         machine: MachineNumbers | None,
-        most_minutes: int = DAY_MINUTES,
+        max_minutes: int = DAY_MINUTES,
     ) -> None:
         """Note what was seen at a time, in seconds of the epoch; pools that are gone are forgotten."""
         if machine is not None:
@@ -197,7 +199,7 @@ class ClusterHistory:
         for pool in pools:
             kept[pool.name] = self.pools.get(pool.name) or PoolHistory()
             # The pooler may not know yet of a pool that nobody has used.
-            kept[pool.name].add(at, pool, numbers.get(pool.name, PoolNumbers()), most_minutes)
+            kept[pool.name].add(at, pool, numbers.get(pool.name, PoolNumbers()), max_minutes)
         self.pools = kept
 
     def interrupt(self) -> None:
@@ -212,7 +214,7 @@ class ClusterHistory:
         return sum(table.size_bytes for table in tables)
 
 
-def thinned(
+def downsample(
     at: Sequence[float], columns: Mapping[str, Sequence[float]], points: int | None
 ) -> tuple[Sequence[float], dict[str, Sequence[float]]]:
     """Return at most so many rows for rows of columns; each stands for an equal part of the time.
@@ -229,7 +231,7 @@ def thinned(
             parts.append(slice(begin, index))
             begin = index
     fewer: dict[str, Sequence[float]] = {
-        name: [max(column[part]) if name in EXTREMES else _mean(column[part]) for part in parts]
+        name: [max(column[part]) if name in MAXIMA else _mean(column[part]) for part in parts]
         for name, column in columns.items()
     }
     return [at[part.stop - 1] for part in parts], fewer
@@ -251,7 +253,7 @@ def _row_bytes(columns: Mapping[str, str]) -> int:
 FULL_BYTES = _Full(SAMPLES * _row_bytes(POOL_COLUMNS), DAY_MINUTES * _row_bytes(_MINUTE_COLUMNS))
 
 
-def most_minutes(pools: int, bytes_for_all: int) -> int:
+def max_minutes(pools: int, bytes_for_all: int) -> int:
     """Return how many minutes of each pool there is room for; at least an hour's are kept."""
     if not pools:
         return DAY_MINUTES

@@ -16,7 +16,7 @@ import msgspec
 
 from cenote.errors import Unavailable
 from cenote.logs.messages import Message
-from cenote.logs.sinks import SinkNumbers
+from cenote.logs.sinks import SinkStatus
 from cenote.model.records import Cluster, LogSource
 from cenote.stats.counters import Passes
 
@@ -145,7 +145,7 @@ class Observer(Protocol):
         """Return the numbers of the host of a cluster's primary; Unavailable when it does not tell them."""
         ...
 
-    def sinks(self, cluster: Cluster) -> Mapping[UUID, SinkNumbers]:
+    def sinks(self, cluster: Cluster) -> Mapping[UUID, SinkStatus]:
         """Return how the log sinks of a cluster get on; one that was just made may be missing."""
         ...
 
@@ -174,7 +174,7 @@ class _NoObserver:
     async def machine(self, cluster: Cluster) -> MachineNumbers:
         raise Unavailable("This service has no way to ask the host.")
 
-    def sinks(self, cluster: Cluster) -> Mapping[UUID, SinkNumbers]:
+    def sinks(self, cluster: Cluster) -> Mapping[UUID, SinkStatus]:
         return {}
 
     def is_own(self, address: IPv4Address | IPv6Address) -> bool:

@@ -2,7 +2,7 @@
 
 The first of a kind in a minute is told at once, and how many like it followed when the minute is over.  Of a
 kind are calls of the same operation with the same token and the same answer; of callers without a good token,
-those from the same address.  The kinds of one token are told apart as far as ``MOST_KINDS``.
+those from the same address.  The kinds of one token are told apart as far as ``MAX_KINDS``.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from msgspec.structs import replace
 from cenote.model.records import Note
 
 WINDOW = timedelta(minutes=1)
-MOST_KINDS = 10
+MAX_KINDS = 10
 OTHERS = "other operations"
 
 
-class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+class RejectedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Calls that were refused, the last of them ``at``; ``operation`` is a route or, without one, a path."""
 
     at: datetime
@@ -37,7 +37,7 @@ class _Window(msgspec.Struct):
     """What has come of a kind since its first was told."""
 
     ends: datetime
-    last: Refusal
+    last: RejectedRequest
     count: int = 0
 
 
@@ -48,12 +48,12 @@ class RejectedRequestCounter:
     def __len__(self) -> int:
         return sum(map(len, self._windows.values()))
 
-    def add(self, refusal: Refusal) -> Refusal | None:
+    def add(self, refusal: RejectedRequest) -> RejectedRequest | None:
         """Count a refused call, and return it when it is to be told at once."""
         note = refusal.note
         of_token = self._windows.setdefault(note.token_id, {})
         kind = ("" if note.token_id else note.address, refusal.operation, note.refused)
-        if kind not in of_token and len(of_token) >= MOST_KINDS:
+        if kind not in of_token and len(of_token) >= MAX_KINDS:
             kind = ("", "", 0)
             refusal = replace(refusal, note=replace(note, what=OTHERS), cluster_id=None, cluster_name="")
         window = of_token.get(kind)
@@ -64,7 +64,7 @@ class RejectedRequestCounter:
         window.last = refusal
         return None
 
-    def due(self, now: datetime) -> list[Refusal]:
+    def due(self, now: datetime) -> list[RejectedRequest]:
         """Return what is to be told of the minutes that are over, and forget those."""
         told = []
         for token_id, of_token in list(self._windows.items()):

@@ -16,14 +16,16 @@ from uuid import UUID
 
 from cenote.errors import Unavailable
 from cenote.model.records import Cluster
-from cenote.stats.history import ClusterHistory, most_minutes
+from cenote.stats.history import ClusterHistory, max_minutes
 from cenote.stats.observer import MachineNumbers, Observer
 
 log = logging.getLogger(__name__)
 
 WATCHED_EVERY = 2.0  # seconds between two looks at a cluster that somebody watches
 EVERY = 15.0  # and at any other one, unless there are very many
-MOST_A_SECOND = 20.0  # clusters that are looked at for nobody in particular; each takes some milliseconds
+MAX_SAMPLES_PER_SECOND = (
+    20.0  # clusters that are looked at for nobody in particular; each takes some milliseconds
+)
 PATIENCE = 2.0  # seconds that a pooler has for its answer
 HISTORY_BYTES = 48 * 1024 * 1024  # for all pools together
 
@@ -67,7 +69,7 @@ class Sampler:
         self._histories: dict[UUID, ClusterHistory] = {}
         self._watches: dict[UUID, Watch] = {}
         self._ahead = time.time() - time.monotonic()
-        self._most_minutes = most_minutes(0, HISTORY_BYTES)
+        self._most_minutes = max_minutes(0, HISTORY_BYTES)
         self.closed = False
 
     def history(self, id: UUID) -> ClusterHistory:
@@ -87,8 +89,8 @@ class Sampler:
             clusters = self._living()
             self._forget({cluster.id for cluster in clusters})
             pools = sum(len(cluster.pools) for cluster in clusters)
-            self._most_minutes = most_minutes(pools, HISTORY_BYTES)
-            pause = max(EVERY / max(1, len(clusters)), 1 / MOST_A_SECOND)
+            self._most_minutes = max_minutes(pools, HISTORY_BYTES)
+            pause = max(EVERY / max(1, len(clusters)), 1 / MAX_SAMPLES_PER_SECOND)
             for cluster in clusters:
                 if cluster.id not in self._watches:
                     await self._look(cluster.id)
