@@ -103,7 +103,7 @@ def test_many_addresses_take_no_more_memory() -> None:
     throttle = Throttle()
     for number in range(MAX_ADDRESSES + 10):
         throttle.record_failure(str(number))
-    assert len(throttle._tries) == MAX_ADDRESSES
+    assert len(throttle._failures) == MAX_ADDRESSES
 
 
 # -- Templates

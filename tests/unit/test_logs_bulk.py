@@ -78,7 +78,7 @@ def test_of_each_message_it_is_told_what_becomes_of_it() -> None:
             (400, "validation_exception"),
         ),
     )
-    assert [message.start for message in found.again] == [2, 3, 5, 6]
+    assert [message.start for message in found.retry] == [2, 3, 5, 6]
     assert [message.start for message in found.refused] == [4]
     assert found.reason == "es_rejected_execution_exception (status 429)"
 

@@ -81,7 +81,7 @@ def test_storage_does_not_grow_beyond_what_the_disk_has() -> None:
     before = cluster(GROWING)
     scarce = use(9_000, free_mib=10 * 1024 + 1_023)
     assert storage.autoscaled(before, scarce) is before
-    assert "the disk has not enough for 10 GiB more" in storage.problem(scarce, before, refused=False)
+    assert "the disk has no room for 10 GiB more" in storage.problem(scarce, before, refused=False)
     assert storage.autoscaled(before, use(9_000, free_mib=10 * 1024 + 1_024)) is not before
 
 
@@ -102,9 +102,9 @@ def test_growing_has_defaults() -> None:
 @pytest.mark.parametrize(
     ("threshold", "increment", "beginning"),
     [
-        (14, 10, "threshold_percent: 14 is not from 15 to 95."),
+        (14, 10, "threshold_percent: 14 is out of range: 15 to 95."),
         (96, 10, "threshold_percent: 96 "),
-        (80, 9, "increment_gib: 9 is not from 10 to 500."),
+        (80, 9, "increment_gib: 9 is out of range: 10 to 500."),
         (80, 501, "increment_gib: 501 "),
     ],
 )
@@ -116,5 +116,5 @@ def test_how_storage_grows_has_limits(threshold: int, increment: int, beginning:
 
 def test_storage_is_not_shrunk_below_what_is_in_it() -> None:
     storage.check_shrink(1_250, 1_000)
-    with pytest.raises(Invalid, match="1249 is too small: 1000 MiB are used, and that needs at least 1250"):
+    with pytest.raises(Invalid, match="1249 is too small: 1000 MiB are used, which requires at least 1250"):
         storage.check_shrink(1_249, 1_000)

@@ -65,7 +65,7 @@ class HostObserver:
                 resident_bytes=memory.rss,
                 virtual_bytes=memory.vms,
                 open_files=process.num_fds(),
-                most_files=process.rlimit(psutil.RLIMIT_NOFILE)[0],
+                max_open_files=process.rlimit(psutil.RLIMIT_NOFILE)[0],
             )
 
     def _expiry(self) -> float | None:

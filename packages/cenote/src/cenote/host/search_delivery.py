@@ -59,9 +59,9 @@ class SearchDestination:
             found = bulk.parse_response(messages, answer)
         except ValueError as error:
             raise DeliveryError(f"{peer}: {error}") from None
-        if found.again:
+        if found.retry:
             # All are sent again; ids keep the accepted ones from being stored twice.
-            raise DeliveryError(f"{peer} temporarily rejects {len(found.again)} messages: {found.reason}")
+            raise DeliveryError(f"{peer} temporarily rejects {len(found.retry)} messages: {found.reason}")
         return len(found.refused), found.reason
 
     async def _deliver_halves(self, messages: Sequence[Message]) -> tuple[int, str]:

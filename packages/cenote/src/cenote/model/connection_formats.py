@@ -1,4 +1,4 @@
-"""One connection, in the words of each driver and framework.  Pure functions; every part is quoted."""
+"""Connection strings and snippets for drivers and frameworks; every part is quoted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to connect; ``authority`` is a file of CA certificates to check the server against."""
+    """Where to connect; ``authority`` is the file of CA certificates to verify the server with."""
 
     host: str
     port: int
@@ -21,7 +21,7 @@ class Target:
 
 
 def libpq(target: Target) -> str:
-    """For psql, psycopg, asyncpg, Ruby, PHP, Rust: whatever takes the URI of libpq."""
+    """For psql, psycopg, asyncpg, Ruby, PHP, Rust: any driver that accepts libpq's URIs."""
     return _uri("postgresql", target, _tls(target))
 
 
@@ -31,12 +31,12 @@ def sqlalchemy(target: Target) -> str:
 
 
 def go(target: Target) -> str:
-    """For pgx and lib/pq, which read the same URI."""
+    """For pgx and lib/pq, which accept the same URI."""
     return _uri("postgres", target, _tls(target))
 
 
 def node(target: Target) -> str:
-    """For node-postgres, which takes "require" for "verify" unless it is told to be like libpq."""
+    """For node-postgres, which treats "require" as "verify-full" unless libpq compatibility is on."""
     return _uri("postgresql", target, {"uselibpqcompat": "true", **_tls(target)})
 
 
@@ -58,7 +58,7 @@ def jdbc(target: Target) -> str:
 
 
 def django(target: Target) -> str:
-    """The DATABASES of a settings.py.  Its server-side cursors need a session: not every pool has one."""
+    """DATABASES of settings.py.  Server-side cursors are off: not every pool has the session they need."""
     options = ", ".join(f"{name!r}: {value!r}" for name, value in _tls(target).items())
     fields = {
         "ENGINE": "django.db.backends.postgresql",
@@ -76,7 +76,7 @@ def django(target: Target) -> str:
 
 
 def environment(target: Target) -> str:
-    """The variables that libpq reads, for a shell: https://www.postgresql.org/docs/current/libpq-envars.html"""
+    """libpq's environment variables, for a shell: https://www.postgresql.org/docs/current/libpq-envars.html"""
     variables = {
         "PGHOST": target.host,
         "PGPORT": str(target.port),
@@ -134,7 +134,7 @@ if err != nil {{
 defer connection.Close(ctx)"""
 
 
-# What to paste into a program, or a shell, by what it is called there.
+# Snippets for a program or a shell, by the name of the tool.
 SNIPPETS: dict[str, Callable[[Target], str]] = {
     "psql": psql,
     "psycopg": _psycopg_snippet,
@@ -158,7 +158,7 @@ FORMATS: dict[str, Callable[[Target], str]] = {
 
 
 def _double_quoted(text: str) -> str:
-    """Every URI above is ASCII without quotes and control characters; backslashes are quoted in it, too."""
+    """Every URI above is ASCII without quotes and control characters; its backslashes are percent-encoded."""
     return f'"{text}"'
 
 

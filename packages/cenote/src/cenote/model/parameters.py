@@ -1,7 +1,7 @@
-"""The settings of ``config``: what the API calls them, what they may be, and how the servers write them.
+"""The settings of ``config``: names in the API, allowed values, conversion to and from the servers' formats.
 
-Pure.  Ranges are those of the hosted product's API, narrowed where PostgreSQL takes less.  What cannot do
-anything on a cluster of one node stands in ``UNSUPPORTED`` with the reason.
+Ranges are those of the hosted product's API, narrowed where PostgreSQL allows less.  Settings without effect
+on a cluster of one node are in ``UNSUPPORTED``, with the reason.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ _CURRENT_SETTING = re.compile(r"(-?[0-9.]+)(?: (\w+))?")
 
 @dataclass(frozen=True, slots=True)
 class Parameter(ABC):
-    """One setting: ``server`` is its name on the server where that is another one.
+    """A setting; ``server`` is its name on the server where that differs.
 
-    ``since`` is the first PostgreSQL that has it, ``library`` what the server has to load for it.  One that
-    ``only_grows`` is not lowered once it was set: what is open on the server could not be taken up again.
+    ``since`` is the first PostgreSQL version with it, ``library`` the one it needs preloaded.  A setting that
+    ``only_grows`` cannot be lowered: after a restart the server could not restore its open state, such as
+    prepared transactions or replication slots.
     """
 
     name: str
@@ -42,23 +43,23 @@ class Parameter(ABC):
 
     @abstractmethod
     def check(self, value: Any) -> Value:
-        """Return the value as it is kept; Invalid when it may not be."""
+        """Return the value as it is stored; raise Invalid when it is not allowed."""
 
     def write(self, value: Value) -> str:
-        """Return the value as the server's configuration file has it."""
+        """Return the value as written to the server's configuration file."""
         return str(value)
 
     def read(self, seen: str) -> Value:
-        """Return the value out of what a running server says; see ``engine.server.settings_in_force``."""
+        """Convert what a running server shows; see ``host.inspector``."""
         return seen
 
 
 @dataclass(frozen=True, slots=True)
 class Number(Parameter):
-    """A number from ``least`` to ``most``, whole unless ``fractions``, in ``unit`` of the API.
+    """A number in the API's ``unit``; an integer unless ``fractions``.
 
-    ``special`` is a value below the others that the server takes as a word, such as "off".  ``step`` is what
-    the server counts in.
+    ``special`` is a value below ``minimum`` with a meaning of its own, such as "off".  ``step`` is the
+    granularity of the server.
     """
 
     minimum: float
@@ -76,13 +77,13 @@ class Number(Parameter):
         if self.special is not None and value == self.special:
             return self.special
         if not self.minimum <= value <= self.maximum:
-            or_special = "" if self.special is None else f" nor {self.special}"
+            or_special = "" if self.special is None else f", or {self.special}"
             raise Invalid(
-                f"{self.name}: {_quoted(value)} is not from {self.minimum:.15g} to {self.maximum:.15g}"
+                f"{self.name}: {_quoted(value)} is out of range: {self.minimum:.15g} to {self.maximum:.15g}"
                 f"{f' {self.unit}' if self.unit else ''}{or_special}."
             )
         if not self.fractions and value % self.step:
-            raise Invalid(f"{self.name}: {_quoted(value)} is not a multiple of {self.step}, as it has to be.")
+            raise Invalid(f"{self.name}: {_quoted(value)} is not a multiple of {self.step}.")
         return float(value) if self.fractions else value
 
     def write(self, value: Value) -> str:
@@ -104,7 +105,7 @@ class Number(Parameter):
 
 @dataclass(frozen=True, slots=True)
 class Switch(Parameter):
-    """``true`` or ``false``; ``words`` are the server's for them."""
+    """``true`` or ``false``; ``literals`` are the server's spelling."""
 
     literals: tuple[str, str] = ("off", "on")
 
@@ -122,13 +123,15 @@ class Switch(Parameter):
 
 @dataclass(frozen=True, slots=True)
 class Choice(Parameter):
-    """One of several words."""
+    """One of several values."""
 
     choices: tuple[str, ...]
 
     def check(self, value: Any) -> Value:
         if value not in self.choices or not isinstance(value, str):
-            raise Invalid(f"{self.name}: {_quoted(value)} is none of {', '.join(map(repr, self.choices))}.")
+            raise Invalid(
+                f"{self.name}: {_quoted(value)} is not one of {', '.join(map(repr, self.choices))}."
+            )
         return value
 
     def read(self, seen: str) -> Value:
@@ -137,7 +140,7 @@ class Choice(Parameter):
 
 @dataclass(frozen=True, slots=True)
 class Prefix(Choice):
-    """What each line of the server's log begins with; a space sets it apart from the message."""
+    """``log_line_prefix``; a space separates it from the message."""
 
     def write(self, value: Value) -> str:
         return f"{value} "
@@ -148,14 +151,14 @@ class Prefix(Choice):
 
 @dataclass(frozen=True, slots=True)
 class Choices(Parameter):
-    """Several out of several words, in the given order."""
+    """A subset of several values, in the given order."""
 
     choices: tuple[str, ...]
 
     def check(self, value: Any) -> Value:
-        if not isinstance(value, list | tuple) or any(word not in self.choices for word in value):
+        if not isinstance(value, list | tuple) or any(one not in self.choices for one in value):
             raise Invalid(
-                f"{self.name}: {_quoted(value)} is not a list out of {', '.join(map(repr, self.choices))}."
+                f"{self.name}: {_quoted(value)} is not a list of {', '.join(map(repr, self.choices))}."
             )
         return tuple(dict.fromkeys(value))
 
@@ -166,17 +169,15 @@ class Choices(Parameter):
 
 @dataclass(frozen=True, slots=True)
 class Text(Parameter):
-    """A text on one line of up to ``most`` characters."""
+    """One line of text."""
 
     max_length: int
 
     def check(self, value: Any) -> Value:
         if not isinstance(value, str):
-            raise Invalid(f"{self.name}: {_quoted(value)} is not a text.")
+            raise Invalid(f"{self.name}: {_quoted(value)} is not a string.")
         if len(value) > self.max_length or not value.isprintable():
-            raise Invalid(
-                f"{self.name}: it has to be one line of at most {self.max_length} printable characters."
-            )
+            raise Invalid(f"{self.name}: must be one line of at most {self.max_length} printable characters.")
         return value
 
 
@@ -186,7 +187,7 @@ def _by_name(*parameters: Parameter) -> dict[str, Parameter]:
 
 _ON_OFF = ("off", "on")
 
-# https://www.postgresql.org/docs/current/runtime-config.html has what each of them does.
+# https://www.postgresql.org/docs/current/runtime-config.html describes them.
 POSTGRESQL = _by_name(
     Number("autovacuum_freeze_max_age", 200_000_000, 1_500_000_000),
     Number("autovacuum_max_workers", 1, 20),
@@ -255,7 +256,7 @@ POOLER = _by_name(
     Switch("server_reset_query_always", literals=("0", "1")),
 )
 
-# What users of the hosted product's pools ask for and its API lacks.
+# Settings of pools that the hosted product's API lacks and its users ask for.
 EXTENSIONS = _by_name(
     Text("connect_query", 1000),
     Number("idle_transaction_timeout", 0, 86_400),
@@ -268,7 +269,7 @@ POOLER_DEFAULTS: dict[str, Value] = {
     "autodb_max_db_connections": 0,
     "autodb_pool_mode": "transaction",
     "autodb_pool_size": 0,
-    # JDBC sends this at every start; PgBouncer refuses the client otherwise.
+    # JDBC sends this in every startup packet; PgBouncer rejects the client otherwise.
     "ignore_startup_parameters": ("extra_float_digits",),
     "min_pool_size": 0,
     "server_idle_timeout": 600,
@@ -282,8 +283,8 @@ EXTENSION_DEFAULTS: dict[str, Value] = {
     "query_wait_timeout": 120,
 }
 
-_BACKUPS = "this version keeps no backups"
-_STANDBYS = "it concerns standbys, and a cluster has one node in this version"
+_BACKUPS = "this version makes no backups"
+_STANDBYS = "it applies to standbys, and a cluster has one node in this version"
 _PARTMAN = "pg_partman is not offered by this version"
 
 UNSUPPORTED = {
@@ -299,8 +300,8 @@ UNSUPPORTED = {
     "timescaledb": "TimescaleDB is not offered by this version",
 }
 
-# DigitalOcean's TypeScript client sends these along with whatever it is told to change: to it, the settings
-# of all engines are one object with defaults.  They are passed over, and refused with another value.
+# DigitalOcean's TypeScript client sends these with every change: it models the settings of all engines as one
+# object with defaults.  They are ignored, and refused with any other value.
 OF_OTHER_ENGINES: dict[str, Value] = {
     "default_read_concern": "local",
     "default_write_concern": "majority",
@@ -308,7 +309,7 @@ OF_OTHER_ENGINES: dict[str, Value] = {
     "script_max_compilations_rate": "use-context",
 }
 
-# A part of a whole: what the server starts of the first comes out of the second.
+# Workers limited by the first setting are taken from the pool of the second.
 DRAWN_FROM = (
     ("max_parallel_workers", "max_worker_processes"),
     ("max_logical_replication_workers", "max_worker_processes"),
@@ -316,13 +317,13 @@ DRAWN_FROM = (
 )
 
 
-def libraries(found: Collection[str]) -> tuple[str, ...]:
-    """Return what a server loads at its start, of the libraries that are there."""
-    wanted = {parameter.library for parameter in POSTGRESQL.values()}
-    return tuple(sorted(wanted & set(found)))
+def libraries(installed: Collection[str]) -> tuple[str, ...]:
+    """Return the libraries that a server preloads, of those installed."""
+    needed = {parameter.library for parameter in POSTGRESQL.values()}
+    return tuple(sorted(needed & set(installed)))
 
 
 def _quoted(value: Any) -> str:
-    """Return what a customer sent, fit for a message: short, on one line, and in ASCII."""
+    """Return user input for a message: quoted, at most 80 characters, one line, ASCII."""
     text = ascii(value)
     return text if len(text) <= 80 else f"{text[:80]}…"

@@ -1,8 +1,8 @@
-"""What is allowed: names, numbers, and which change fits which cluster.
+"""Validation of requests: names, limits, and the changes a cluster allows.
 
-Pure functions.  A check raises ``Invalid`` with a message that names the field and says what would be
-allowed; a change returns the new record.  Names reach configuration files and SQL: only characters that can
-do no harm there are let in, and what writes them quotes them all the same.
+Pure functions.  A check raises ``Invalid`` with a message that names the field and what is allowed; a change
+returns the new record.  Names end up in configuration files and SQL: only harmless characters are accepted,
+and the code that writes them quotes them all the same.
 """
 
 from cenote.rules.clusters import (
@@ -35,8 +35,8 @@ from cenote.rules.pools import (
     change_pool,
     pool_mode,
     pool_name,
-    pool_room,
     remove_pool,
+    unallocated_connections,
 )
 from cenote.rules.users import (
     MAX_USERS,
@@ -70,7 +70,6 @@ __all__ = [
     "optional_uuid",
     "pool_mode",
     "pool_name",
-    "pool_room",
     "region",
     "remove_database",
     "remove_pool",
@@ -81,6 +80,7 @@ __all__ = [
     "status",
     "storage_mib",
     "tags",
+    "unallocated_connections",
     "user_name",
     "version",
 ]

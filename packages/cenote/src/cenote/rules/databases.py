@@ -1,4 +1,4 @@
-"""The rules for databases."""
+"""Validation of databases, and changes to a cluster's list of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the rules share: names on a server, and words for messages."""
+"""Names on a server, and formatting for error messages; shared by the other rules."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def server_name(kind: str, name: str) -> str:
             "begins with a letter, a digit or an underscore."
         )
     if name.lower() in _RESERVED or name.lower().startswith(_RESERVED_PREFIXES):
-        raise Invalid(f"name: {name!r} is reserved and can't name a {kind}.")
+        raise Invalid(f"name: {name!r} is reserved.")
     return name
 
 
@@ -43,5 +43,5 @@ def either(words: Iterable[str]) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return what a customer sent, fit for a message: short, on one line, and in ASCII."""
+    """Return user input for a message: quoted, at most 80 characters, one line, ASCII."""
     return ascii(text if len(text) <= 80 else f"{text[:80]}…")

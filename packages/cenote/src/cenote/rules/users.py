@@ -1,4 +1,4 @@
-"""The rules for users."""
+"""Validation of users, and changes to a cluster's list of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cenote.errors import Invalid, NotFound
 from cenote.model.records import ADMIN_USER, Access, Cluster, User
 from cenote.rules.names import check_unused, quoted, server_name
 
-MAX_USERS = 1_000  # the whole cluster is one record, and etcd takes no record over 1.5 MiB
+MAX_USERS = 1_000  # the whole cluster is one record, and etcd limits a record to 1.5 MiB
 
 
 def user_name(name: str) -> str:
@@ -42,14 +42,16 @@ def access(text: str) -> Access:
 def change_user(
     cluster: Cluster, name: str, *, allow_replication: bool | None, access: Access | None, sets_access: bool
 ) -> Cluster:
-    """Change what a user may do; a replication of None leaves it, and so does an access that is not set."""
+    """Change a user's privileges; replication stays with None, the preset unless ``sets_access``."""
     before = cluster.user(name)
     if before is None:
         raise NotFound
     if name == ADMIN_USER and allow_replication is False:
         raise Invalid(f"settings.pg_allow_replication: {ADMIN_USER!r} can always replicate.")
     if name == ADMIN_USER and access is not None:
-        raise Invalid(f"cenote.access: {ADMIN_USER!r} takes no preset: it can grant itself what it needs.")
+        raise Invalid(
+            f"cenote.access: {ADMIN_USER!r} cannot have a preset: it can grant itself any privilege."
+        )
     after = replace(
         before,
         allow_replication=before.allow_replication if allow_replication is None else allow_replication,
@@ -67,7 +69,7 @@ def remove_user(cluster: Cluster, name: str) -> Cluster:
     return replace(
         cluster,
         users=tuple(user for user in cluster.users if user.name != name),
-        # What a user owned is handed over to the administrator.
+        # The administrator becomes the owner of what the user owned.
         databases=tuple(
             replace(database, owner="") if database.owner == name else database
             for database in cluster.databases

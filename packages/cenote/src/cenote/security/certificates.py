@@ -40,7 +40,7 @@ def new_authority(common_name: str) -> tuple[str, str]:
 
 
 def issue(ca_certificate: str, ca_key: str, names: Iterable[str]) -> bytes:
-    """Return a server's private key, its certificate for these names and addresses, and the CA certificate."""
+    """Return a server's private key, its certificate for these names, and the CA certificate."""
     authority = x509.load_pem_x509_certificate(ca_certificate.encode("ascii"))
     signer = serialization.load_pem_private_key(ca_key.encode("ascii"), password=None)
     if not isinstance(signer, ec.EllipticCurvePrivateKey):
