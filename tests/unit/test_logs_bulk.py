@@ -103,12 +103,12 @@ def test_the_text_of_an_error_is_not_repeated_as_it_may_hold_the_message() -> No
     ],
 )
 def test_what_is_no_answer_to_the_call_is_not_taken_for_one(text: str) -> None:
-    with pytest.raises(ValueError, match="_bulk call"):
+    with pytest.raises(ValueError, match="_bulk request"):
         bulk.parse_response([MESSAGE], text.encode())
 
 
 def test_an_answer_for_fewer_messages_is_none() -> None:
-    with pytest.raises(ValueError, match="for 1 messages, and was sent 2"):
+    with pytest.raises(ValueError, match="1 items for 2 messages"):
         bulk.parse_response([MESSAGE, MESSAGE], answer((201, "")))
 
 

@@ -20,5 +20,7 @@ async def grow_storage(store: Store, cluster: Cluster, use: DiskUse) -> None:
         return
     note = Note(what="increased its storage (autoscaling)", type=EventType.CLUSTER_UPDATE)
     with contextlib.suppress(NotFound):  # deleted meanwhile
-        stored = await store.update_cluster(cluster.id, lambda current: storage.autoscaled(current, use), note)
+        stored = await store.update_cluster(
+            cluster.id, lambda current: storage.autoscaled(current, use), note
+        )
         log.info("cluster %s: storage increased to %d MiB", cluster.name, stored.value.storage_mib)

@@ -82,7 +82,8 @@ class LogReader:
         """Return the first part of an overlong message as one message, so that reading continues after it."""
         end = chunk.start + len(chunk.data)
         return [
-            replace(found, end=end) for found in parse_messages(chunk.data + b"\n", self._source, chunk.start)[:1]
+            replace(found, end=end)
+            for found in parse_messages(chunk.data + b"\n", self._source, chunk.start)[:1]
         ]
 
     def _dated(self, message: Message, file: int) -> Message:
