@@ -86,7 +86,7 @@ def test_a_size_that_is_too_small_for_the_pools_is_refused_with_the_numbers(apis
         await api.call("POST", f"{cluster}/pools", 201, json={**POOL, "size": 60})
         body = {"size": SMALL, "num_nodes": 1}
         message = await api.refusal("PUT", f"{cluster}/resize", 422, json=body)
-        assert "want 60 connections" in message
+        assert "need 60 connections" in message
         assert "there are 22 for pools" in message
         assert (await shown(api, cluster))["size"] == LARGE
 
@@ -107,7 +107,11 @@ def test_a_size_that_is_too_small_for_the_configuration_is_refused(apis: Apis) -
 REFUSALS: list[tuple[str, dict[str, Any], str]] = [
     ("resize", {"size": "huge"}, "size: 'huge' is not a size"),
     ("resize", {"num_nodes": 2}, "num_nodes: "),
-    ("resize", {"storage_size_mib": 1024}, "storage_size_mib: 1024 is not from 61440"),
+    (
+        "resize",
+        {"storage_size_mib": 1024},
+        "storage_size_mib: 1024 is out of range for size db-s-2vcpu-4gb: 61440",
+    ),
     ("resize", {"size": None}, "Expected `str`, got `null` - at `$.size`"),
     ("resize", {"colour": 1}, "Object contains unknown field `colour`"),
     ("migrate", {"region": "mars1"}, "region: 'mars1' is not a region"),

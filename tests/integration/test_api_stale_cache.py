@@ -17,7 +17,7 @@ from cenote.api.app import create_app
 from cenote.api.service import Settings
 from cenote.model.records import Pool
 from cenote.security.sealing import Sealer
-from cenote.security.throttle import TRIES
+from cenote.security.throttle import MAX_FAILURES
 from cenote.store import Store, cache
 from tests.support.api import BACKEND, HOST, Api
 from tests.support.etcd import Proxy, bare_cluster, opened_store, private_etcd, proxy
@@ -125,14 +125,14 @@ def test_a_token_that_another_service_has_made_is_good_and_few_unknown_ones_reac
         header = await current.token("database:read")
         await stale.call("GET", "/v2/databases", 200, headers=header)
         asked = []
-        for _ in range(TRIES + 5):
+        for _ in range(MAX_FAILURES + 5):
             before = between.requests
             unknown = {"authorization": f"Bearer {auth.mint('x', ['*'])[0].reveal()}"}
             await stale.refusal("GET", "/v2/databases", 401, headers=unknown)
             await stale.refusal("GET", "/v2/databases", 401, headers={"authorization": "Bearer short"})
             asked.append(between.requests - before)
         # Refused calls are noted in the background, so a few requests more may have been counted.
-        assert all(asked[: TRIES - 1])
+        assert all(asked[: MAX_FAILURES - 1])
         assert sum(asked[-4:]) <= 2
 
     run(scenario)

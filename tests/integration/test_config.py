@@ -18,7 +18,7 @@ from cenote.model.changes import Reload, Restart
 from cenote.model.parameters import Choice, Choices, Number, Parameter, Switch, Text
 from cenote.model.records import Cluster, Configuration, Pool, PoolMode, Value
 from cenote.rules import configuration
-from cenote.rules.configuration import Surroundings
+from cenote.rules.configuration import HostCapabilities
 from tests.support import records
 from tests.support.lab import Lab, Share, shared_lab
 from tests.support.load import load
@@ -31,8 +31,8 @@ def run() -> Iterator[Share]:
     yield from shared_lab()
 
 
-def around(place: Lab) -> Surroundings:
-    return Surroundings(place.host.memory_mib, place.host.libraries[place.version], time_zones())
+def around(place: Lab) -> HostCapabilities:
+    return HostCapabilities(place.host.memory_mib, place.host.libraries[place.version], time_zones())
 
 
 async def seen(place: Lab, cluster: Cluster) -> dict[str, str]:
@@ -71,7 +71,7 @@ def changed(place: Lab, cluster: Cluster, **settings: Any) -> Cluster:
 def ends(parameter: Parameter) -> tuple[Value, Value]:
     """Return two values as far apart as the parameter lets them be."""
     match parameter:
-        case Number(least=least, most=most):
+        case Number(minimum=least, maximum=most):
             kind = float if parameter.fractions else int
             return kind(least), kind(most)
         case Switch():
@@ -106,7 +106,7 @@ def test_the_server_runs_on_both_ends_of_every_range(run: Share, end: int) -> No
             wanted |= TOO_MUCH_TOGETHER
         cluster = changed(place, place.new_cluster(), **wanted)
         await place.converge(cluster)
-        shown = configuration.server_values(await seen(place, cluster))
+        shown = configuration.effective_values(await seen(place, cluster))
         assert shown == {name: value for name, value in wanted.items() if name != "shared_buffers_percentage"}
         [(memory,)] = await place.rows(cluster, "SELECT pg_size_bytes(current_setting('shared_buffers'))")
         share = float(str(wanted["shared_buffers_percentage"]))
@@ -153,7 +153,7 @@ def test_what_is_shown_is_what_the_pooler_runs_on(run: Share) -> None:
     async def scenario(place: Lab) -> None:
         cluster = with_pools(place.new_cluster())
         await place.converge(cluster)
-        shown = configuration.shown(cluster, {})
+        shown = configuration.effective_settings(cluster, {})
         found = {row["key"]: row["value"] for row in await console(place, cluster, "SHOW CONFIG")}
         table = parameters.POOLER | parameters.EXTENSIONS
         same = {
@@ -172,8 +172,8 @@ def test_what_is_shown_can_be_sent_back_and_changes_nothing(run: Share) -> None:
         cluster = place.new_cluster()
         await place.converge(cluster)
         words = await seen(place, cluster)
-        shown = configuration.shown(cluster, words)
-        in_force = configuration.server_values(words)
+        shown = configuration.effective_settings(cluster, words)
+        in_force = configuration.effective_values(words)
         assert shown.keys() >= parameters.POSTGRESQL.keys() - {"shared_buffers_percentage"}
         same = configuration.change(cluster, shown, in_force, around(place))
         assert same.configuration.pgbouncer == same.configuration.cenote == {}

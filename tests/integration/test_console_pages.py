@@ -227,7 +227,7 @@ def test_saving_an_old_form_leaves_alone_what_others_have_changed_meanwhile(
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("work_mem", "9999", "work_mem: 9999 is not from 1 to 1024 MB"),
+        ("work_mem", "9999", "work_mem: 9999 is out of range: 1 to 1024 MB"),
         ("work_mem", "much", "work_mem: 'much' is not a number."),
         ("timezone", "Nowhere", "timezone:"),
     ],

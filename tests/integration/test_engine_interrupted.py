@@ -157,12 +157,12 @@ async def check(lab: Lab, cluster: Cluster) -> None:
         assert (row["pool_mode"], row["force_user"]) == (pool.mode.value, pool.user or None)
     session = lab.session(cluster)
     try:
-        in_force = configuration.server_values(await settings_in_force(session))
+        in_force = configuration.effective_values(await settings_in_force(session))
     finally:
         await session.close()
     chosen = cluster.configuration
     assert in_force.items() >= chosen.postgresql.items()
-    assert in_force["max_connections"] == configuration.connections(cluster)
+    assert in_force["max_connections"] == configuration.max_connections(cluster)
     config = {row["key"]: row["value"] for row in await console(lab, cluster, "CONFIG")}
     assert (
         config.items()

@@ -133,7 +133,7 @@ def test_equal_messages_at_the_same_place_of_a_log_that_was_emptied_are_two(path
 
     def ids() -> list[str]:
         messages = read(LogReader(path, LogSource.POSTGRES, LogPosition())).messages
-        return [bulk.identity(message, UUID(int=1)) for message in messages]
+        return [bulk.document_id(message, UUID(int=1)) for message in messages]
 
     begin = "UTC [41] LOG:  starting PostgreSQL\n"
     path.write_text(f"2026-11-22 17:47:54.123 {begin}\twithout a time\n")

@@ -15,9 +15,9 @@ import pytest
 
 from cenote.host import outbound
 from cenote.host.outbound import OutboundPolicy, Unreachable, is_own, reason_of
-from cenote.logs.destinations import network
+from cenote.logs.destinations import parse_network
 
-LOOPBACK = (network("127.0.0.1"),)
+LOOPBACK = (parse_network("127.0.0.1"),)
 
 
 def own_addresses() -> set[str]:

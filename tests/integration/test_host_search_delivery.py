@@ -12,17 +12,17 @@ from cenote.host.delivery import DeliveryError
 from cenote.host.outbound import OutboundPolicy
 from cenote.host.search_delivery import SearchDestination
 from cenote.logs import sinks
-from cenote.logs.destinations import network
+from cenote.logs.destinations import parse_network
 from cenote.logs.messages import Message
 from cenote.model.records import LogSource, SinkType
 from tests.support.search import search
 
-LOOPBACK = (network("127.0.0.1"),)
+LOOPBACK = (parse_network("127.0.0.1"),)
 MESSAGES = [Message(LogSource.POSTGRES, number, number + 1, f"LOG:  {number}") for number in range(5)]
 
 
 def peer_of(url: str) -> SearchDestination:
-    config = sinks.config(SinkType.OPENSEARCH, {"url": url, "index_prefix": "logs"}, LOOPBACK)
+    config = sinks.parse_config(SinkType.OPENSEARCH, {"url": url, "index_prefix": "logs"}, LOOPBACK)
     assert isinstance(config, sinks.SearchConfig)
     return SearchDestination(OutboundPolicy(LOOPBACK), config, UUID(int=1), "backend")
 

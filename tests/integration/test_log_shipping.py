@@ -16,14 +16,14 @@ from cenote.host.outbound import OutboundPolicy
 from cenote.host.processes import Account
 from cenote.host.syslog_delivery import SyslogDestination
 from cenote.logs import positions, sinks
-from cenote.logs.destinations import network
+from cenote.logs.destinations import parse_network
 from cenote.logs.positions import LogPosition, Positions
 from cenote.model.paths import Layout
 from cenote.model.records import LogSink, LogSource, SinkType
 from tests.support.api import Api, Apis, running_apis
 
 HOLE = 2**20  # bytes
-LOOPBACK = (network("127.0.0.1"),)
+LOOPBACK = (parse_network("127.0.0.1"),)
 
 
 @pytest.fixture(scope="module")
@@ -82,14 +82,14 @@ def test_what_was_not_sure_yet_when_something_was_lost_is_not_taken_for_delivere
             "tls": False,
             "format": "rfc5424",
         }
-        config = sinks.kept(sinks.config(SinkType.RSYSLOG, given, LOOPBACK))
+        config = sinks.encode(sinks.parse_config(SinkType.RSYSLOG, given, LOOPBACK))
         sink = LogSink(id=uuid4(), name="logs", type=SinkType.RSYSLOG, sealed_config=api.sealer.seal(config))
         executor = Executor(Layout(tmp_path), Account("nobody"), {}, api.sealer)
         paths = executor.layout.node(stored.value.id)
         paths.root.mkdir(parents=True)
         log = paths.log(LogSource.POSTGRES)
         paths.sink(sink.id).write_bytes(
-            positions.written(Positions(places={LogSource.POSTGRES: LogPosition()}))
+            positions.encode(Positions(places={LogSource.POSTGRES: LogPosition()}))
         )
         policy = OutboundPolicy(LOOPBACK)
         task = SinkTask(api.store, executor, api.sealer, policy, stored.value, sink, None)
@@ -104,7 +104,7 @@ def test_what_was_not_sure_yet_when_something_was_lost_is_not_taken_for_delivere
             cut(log, lost)
             await until(lambda: b"the last" in peer.got)
             assert task.numbers().lost_bytes == 0
-            assert positions.read(paths.sink(sink.id).read_bytes()).at(LogSource.POSTGRES) == LogPosition()
+            assert positions.decode(paths.sink(sink.id).read_bytes()).at(LogSource.POSTGRES) == LogPosition()
             peer.got = b""
             peer.drop()
             await until(lambda: b"the last" in peer.got)

@@ -17,7 +17,7 @@ import pytest
 
 from cenote.engine.plan import log_space
 from cenote.host import log_files
-from cenote.logs.messages import messages
+from cenote.logs.messages import parse_messages
 from cenote.logs.positions import LogPosition
 from cenote.model.paths import Layout
 from cenote.model.records import LogSource
@@ -167,7 +167,7 @@ def test_a_log_gives_back_the_space_of_its_beginning_and_loses_no_line(
     )
     numbers = [
         int(message.text.split()[2])
-        for message in messages(piece.data, LogSource.POSTGRES, piece.start)
+        for message in parse_messages(piece.data, LogSource.POSTGRES, piece.start)
         if " line " in message.text
     ]
     assert numbers == list(range(numbers[0], 12_000))
@@ -267,7 +267,7 @@ def test_lines_that_are_written_while_a_log_is_shortened_are_all_there(tmp_path:
             piece = log_files.read(path, position, 2**22)
             if piece is not None:
                 assert piece.start == position, "something was cut out that had not been read"
-                for message in messages(piece.data, LogSource.POSTGRES, piece.start):
+                for message in parse_messages(piece.data, LogSource.POSTGRES, piece.start):
                     seen.append(int(message.text.split()[2]))
                     position = message.end
                 shorten(path, unshipped=position)

@@ -19,10 +19,10 @@ import pytest
 from msgspec.structs import replace
 
 from cenote.host import processes, system
-from cenote.http.tls_listener import MOST_CONNECTIONS
+from cenote.http.tls_listener import MAX_CONNECTIONS
 from cenote.model.paths import Layout
 from cenote.model.records import Cluster
-from cenote.security.throttle import TRIES
+from cenote.security.throttle import MAX_FAILURES
 from cenote.store import EtcdClient, PrivateEtcd, Store
 from cenote_client import Client
 from tests.support.scraping import Scraper, value
@@ -76,7 +76,7 @@ def test_an_address_with_failed_logins_is_throttled_and_others_are_not(
 ) -> None:
     transport = httpx.HTTPTransport(verify=scraper.context, local_address="127.0.0.2")
     with httpx.Client(transport=transport, timeout=30) as elsewhere:
-        for number in range(TRIES):
+        for number in range(MAX_FAILURES):
             assert (
                 elsewhere.get(scraper.url).status_code == 401
             )  # a request without credentials is no failed login
@@ -86,7 +86,7 @@ def test_an_address_with_failed_logins_is_throttled_and_others_are_not(
             answer = elsewhere.get(scraper.url, auth=auth)
             assert (answer.status_code, answer.headers["retry-after"]) == (429, "60")
     assert scraper.get().status_code == 200
-    assert running.log().count("127.0.0.2 has shown too many wrong logins for metrics") == 1
+    assert running.log().count("too many failed logins for metrics from 127.0.0.2") == 1
 
 
 def test_replaced_credentials_are_valid_at_once_and_the_old_ones_invalid(
@@ -254,7 +254,7 @@ def test_silent_connections_block_neither_the_api_nor_other_clusters(
     with ExitStack() as stack:
 
         def crowded() -> bool:  # by more than one batch, where they come so slowly that the first are cut off
-            for _ in range(MOST_CONNECTIONS):
+            for _ in range(MAX_CONNECTIONS):
                 connection = stack.enter_context(socket.create_connection(("127.0.0.1", scraper.port)))
                 if tls:
                     with contextlib.suppress(OSError):  # there is no room for it

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from cenote.metrics import service_metrics
-from cenote.security.throttle import TRIES
+from cenote.security.throttle import MAX_FAILURES
 from cenote_client import Client
 from tests.support.api import BACKEND, POOL, Api, Apis, running_apis
 from tests.support.scraping import Samples, samples, value
@@ -153,7 +153,7 @@ def test_the_metrics_credentials_or_a_token_with_read_scope_are_required(apis: A
 def test_failed_logins_are_throttled_and_a_token_is_accepted_meanwhile(apis: Apis) -> None:
     async def scenario(api: Api) -> None:
         await api.call("PUT", "/v2/databases/metrics/credentials", 204, json={"credentials": LOGIN})
-        for number in range(TRIES):
+        for number in range(MAX_FAILURES):
             await api.refusal("GET", "/metrics", 401, headers=basic("prometheus", f"guess-{number}"))
         right = basic("prometheus", "correct-horse")
         answer = await api.http.get("/metrics", headers=right)

@@ -166,7 +166,7 @@ def test_how_storage_may_not_grow_is_refused(apis: Apis) -> None:
         cluster = await api.add_cluster()
         body = {"storage": {"enabled": True, "threshold_percent": 10}}
         message = await api.refusal("PUT", f"{cluster}/autoscale", 422, json=body)
-        assert message == "threshold_percent: 10 is not from 15 to 95."
+        assert message == "threshold_percent: 10 is out of range: 15 to 95."
         assert (await api.call("GET", f"{cluster}/autoscale", 200))["storage"] == {"enabled": False}
 
     apis.run(scenario)

@@ -110,7 +110,7 @@ def test_with_nothing_left_a_pool_that_idles_can_give_back() -> None:
     idle = pool(CALM, Hours(seconds=600, since=SINCE, servers_active=1), name="idle", size=15)
     used = pool(CALM, Hours(seconds=600, since=SINCE, servers_active=5), name="used", size=5)
     found = the("grow", facts(pool(WAITING), idle, used, left=0))
-    assert found.sentence.endswith("8 more connections would help, and none is left.")
+    assert found.sentence.endswith("8 more connections would help, but none are left.")
     assert found.actions[0].words == "Shrink idle from 15 to 7"
     assert found.actions[1].kind == ActionKind.RESIZE_CLUSTER
 
@@ -144,14 +144,15 @@ def test_servers_that_idle_for_hours_are_to_be_given_back() -> None:
     used = Hours(seconds=3 * 3600 + 60, since=SINCE, servers_active=3)
     found = the("give_back", facts(pool(hours=used, size=10), pool(name="other")))
     assert found.sentence == (
-        "At most 3 of 10 servers were busy in 3 hours: give 6 back, for other pools to have."
+        "At most 3 of 10 servers were busy in 3 hours: shrink the pool by 6, to free connections for other "
+        "pools."
     )
     assert (found.actions[0].size, found.severity) == (4, AdviceSeverity.HINT)
 
 
 def test_a_pool_that_nobody_uses_keeps_one_connection() -> None:
     found = the("give_back", facts(pool(hours=Hours(seconds=9_000, since=SINCE), size=10)))
-    assert found.sentence.startswith("Nobody has used it in 2 hours: give 9 back")
+    assert found.sentence.startswith("The pool was not used in 2 hours: shrink the pool by 9")
 
 
 @pytest.mark.parametrize(
@@ -219,7 +220,7 @@ def test_prepared_statements_that_were_turned_off_are_told_of() -> None:
 def test_sessions_near_the_limit_are_told_of_the_cluster() -> None:
     found = the("connections_spent", facts(pool(), machine=replace(IDLE, sessions=24)))
     assert found.pool == ""
-    assert "24 of the 25 sessions" in found.sentence
+    assert "24 of at most 25 sessions" in found.sentence
 
 
 numbers = st.floats(0, 500, allow_nan=False)

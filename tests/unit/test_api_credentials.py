@@ -100,7 +100,7 @@ def test_an_authority_outlives_its_leaves() -> None:
 
 def test_the_names_of_a_leaf_are_read_back_in_the_spelling_that_is_recorded() -> None:
     ca, key = certificates.new_authority("an authority")
-    names = [certificates.spelled(name) for name in ("0:0:0:0:0:0:0:1", "db.example.com", "10.0.0.7")]
+    names = [certificates.normalized_name(name) for name in ("0:0:0:0:0:0:0:1", "db.example.com", "10.0.0.7")]
     assert certificates.names_of(certificates.issue(ca, key, names)) == tuple(names)
 
 

@@ -30,11 +30,11 @@ def header(username: str, password: str, kind: str = "Basic") -> bytes:
 
 @pytest.mark.parametrize("kind", ["Basic", "basic", "BASIC"])
 def test_the_login_is_admitted(sealer: Sealer, kind: str) -> None:
-    assert basic_auth.admits(header("prometheus", PASSWORD, kind), login(sealer), sealer)
+    assert basic_auth.verify(header("prometheus", PASSWORD, kind), login(sealer), sealer)
 
 
 def test_a_login_with_letters_of_any_kind_and_colons_in_the_password_is_admitted(sealer: Sealer) -> None:
-    assert basic_auth.admits(header("Œdipe", "a:b:c:Ω"), login(sealer, "Œdipe", "a:b:c:Ω"), sealer)
+    assert basic_auth.verify(header("Œdipe", "a:b:c:Ω"), login(sealer, "Œdipe", "a:b:c:Ω"), sealer)
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,12 @@ def test_a_login_with_letters_of_any_kind_and_colons_in_the_password_is_admitted
     ],
 )
 def test_whatever_else_is_shown_is_refused(sealer: Sealer, shown: bytes | None) -> None:
-    assert not basic_auth.admits(shown, login(sealer), sealer)
+    assert not basic_auth.verify(shown, login(sealer), sealer)
 
 
 def test_before_there_is_a_login_nobody_is_admitted(sealer: Sealer) -> None:
-    assert not basic_auth.admits(header("", ""), None, sealer)
-    assert not basic_auth.admits(None, None, sealer)
+    assert not basic_auth.verify(header("", ""), None, sealer)
+    assert not basic_auth.verify(None, None, sealer)
 
 
 @pytest.mark.parametrize(

@@ -132,10 +132,10 @@ def test_every_name_that_the_rules_let_in_can_be_written(name: str, owner: str) 
 @given(name=TEXT)
 def test_a_clusters_name_reaches_its_own_setting_or_is_refused(name: str) -> None:
     def settings(name: str) -> str:
-        placed = postgresql.placed(
+        placed = postgresql.instance_settings(
             name=name, port=1, listen=("::1",), socket_directory=Path("/s"), certificate=Path("/c")
         )
-        return postgresql.render(postgresql.fixed("15"), placed)
+        return postgresql.render(postgresql.base_settings("15"), placed)
 
     try:
         text = settings(name)
@@ -146,7 +146,7 @@ def test_a_clusters_name_reaches_its_own_setting_or_is_refused(name: str) -> Non
 
 @pytest.mark.parametrize("version", ["13", "17", "18"])
 def test_a_setting_is_written_only_for_the_versions_that_know_it(version: str) -> None:
-    known = "autovacuum_worker_slots" in postgresql.fixed(version)
+    known = "autovacuum_worker_slots" in postgresql.base_settings(version)
     assert known == (int(version) >= 18)
 
 

@@ -13,11 +13,11 @@ from cenote.errors import Invalid
 from cenote.model import catalog, parameters
 from cenote.model.records import Cluster, Configuration, Pool
 from cenote.rules import configuration
-from cenote.rules.configuration import Surroundings
+from cenote.rules.configuration import HostCapabilities
 from cenote.security.sealing import Sealer
 from tests.support import records
 
-AROUND = Surroundings(8192, ("pg_stat_statements",), frozenset({"UTC", "Europe/Helsinki"}))
+HOST = HostCapabilities(8192, ("pg_stat_statements",), frozenset({"UTC", "Europe/Helsinki"}))
 
 
 @pytest.fixture
@@ -26,10 +26,10 @@ def cluster(tmp_path: Path) -> Cluster:
 
 
 def changed(cluster: Cluster, **given: Any) -> Cluster:
-    return configuration.change(cluster, given, {}, AROUND)
+    return configuration.change(cluster, given, {}, HOST)
 
 
-def refused(cluster: Cluster, around: Surroundings = AROUND, **given: Any) -> str:
+def refused(cluster: Cluster, around: HostCapabilities = HOST, **given: Any) -> str:
     with pytest.raises(Invalid) as refusal:
         configuration.change(cluster, given, {}, around)
     return refusal.value.message
@@ -55,16 +55,16 @@ def test_null_takes_a_setting_back(cluster: Cluster) -> None:
 
 def test_what_is_in_force_already_stays_unchosen_so_that_it_follows_the_size(cluster: Cluster) -> None:
     in_force = {"work_mem": 10, "max_connections": 25}
-    after = configuration.change(cluster, {"work_mem": 10, "max_connections": 30}, in_force, AROUND)
+    after = configuration.change(cluster, {"work_mem": 10, "max_connections": 30}, in_force, HOST)
     assert after.configuration.postgresql == {"max_connections": 30}
-    again = configuration.change(after, {"max_connections": 25}, in_force, AROUND)
+    again = configuration.change(after, {"max_connections": 25}, in_force, HOST)
     assert again.configuration.postgresql == {"max_connections": 25}
 
 
-@pytest.mark.parametrize("name", sorted(parameters.REFUSED))
+@pytest.mark.parametrize("name", sorted(parameters.UNSUPPORTED))
 def test_what_could_do_nothing_here_is_refused_with_the_reason(cluster: Cluster, name: str) -> None:
-    message = refused(cluster, AROUND, **{name: 1})
-    assert message == f"{name}: it can't be set: {parameters.REFUSED[name]}."
+    message = refused(cluster, HOST, **{name: 1})
+    assert message == f"{name}: can't be set: {parameters.UNSUPPORTED[name]}."
 
 
 def test_what_a_client_of_all_engines_sends_along_is_passed_over(cluster: Cluster) -> None:
@@ -74,7 +74,7 @@ def test_what_a_client_of_all_engines_sends_along_is_passed_over(cluster: Cluste
 
 @pytest.mark.parametrize("value", ["available", None, ["local"]])
 def test_it_is_refused_with_any_other_value(cluster: Cluster, value: Any) -> None:
-    message = refused(cluster, AROUND, default_read_concern=value)
+    message = refused(cluster, HOST, default_read_concern=value)
     assert message.startswith("config: 'default_read_concern' is not a setting")
 
 
@@ -84,14 +84,14 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"a\nb": 1}, r"config: 'a\nb' is not a setting"),
     ({"pgbouncer": {"listen_port": 1}}, "pgbouncer: 'listen_port' is not a setting"),
     ({"pgbouncer": {"query_wait_timeout": 1}}, "pgbouncer: 'query_wait_timeout' is not a setting"),
-    ({"pgbouncer": [1]}, "pgbouncer: it has to be an object."),
-    ({"cenote": "x"}, "cenote: it has to be an object."),
+    ({"pgbouncer": [1]}, "pgbouncer: must be an object."),
+    ({"cenote": "x"}, "cenote: must be an object."),
     ({"cenote": {"x": 1}}, "cenote: 'x' is not a setting"),
-    ({"timezone": "Mars/Olympus"}, "timezone: 'Mars/Olympus' is not the name of a time zone"),
+    ({"timezone": "Mars/Olympus"}, "timezone: 'Mars/Olympus' is not a time zone"),
     ({"max_connections": 101}, "max_connections: 101 is too large: size db-s-1vcpu-1gb takes up to 100."),
     (
         {"max_parallel_workers": 9, "max_worker_processes": 8},
-        "max_parallel_workers: 9 is more than the 8 of max_worker_processes; raise that one, too.",
+        "max_parallel_workers: 9 is more than max_worker_processes (8); raise that as well.",
     ),
     ({"pgbouncer": {"autodb_pool_size": 23}}, "autodb_pool_size: 23 is too large: 22 of 22"),
     (
@@ -110,7 +110,7 @@ def test_what_does_not_go_together_is_refused(
 
 def test_a_setting_of_a_newer_postgresql_is_refused(cluster: Cluster) -> None:
     old = replace(cluster, version="13")
-    assert "since version 14" in refused(old, default_toast_compression="lz4")
+    assert "requires PostgreSQL 14 or later" in refused(old, default_toast_compression="lz4")
 
 
 def test_a_setting_of_a_library_that_is_not_there_is_refused(cluster: Cluster) -> None:
@@ -120,15 +120,15 @@ def test_a_setting_of_a_library_that_is_not_there_is_refused(cluster: Cluster) -
     )
 
 
-def replace_libraries(libraries: tuple[str, ...]) -> Surroundings:
-    return Surroundings(AROUND.memory_mib, libraries, AROUND.time_zones)
+def replace_libraries(libraries: tuple[str, ...]) -> HostCapabilities:
+    return HostCapabilities(HOST.memory_mib, libraries, HOST.time_zones)
 
 
 @pytest.mark.parametrize("after", [0, None])
 def test_what_prepared_transactions_need_is_never_lowered(cluster: Cluster, after: int | None) -> None:
     first = changed(cluster, max_prepared_transactions=5)
     message = refused(first, max_prepared_transactions=after)
-    assert message == "max_prepared_transactions: it was raised to 5 and can't be lowered any more."
+    assert message == "max_prepared_transactions: was raised to 5 and can't be lowered again."
     assert changed(first, max_prepared_transactions=6)
 
 
@@ -139,16 +139,16 @@ def test_fewer_connections_leave_less_for_pools(cluster: Cluster) -> None:
     assert configuration.pool_capacity(small) == 27
     full = rules.add_pool(big, Pool(name="all", database="defaultdb", size=47))
     assert refused(full, max_connections=30) == (
-        "the 1 pools of this cluster want 47 connections, and with size db-s-1vcpu-2gb and 30 connections in "
-        "all there are 27 for pools; make pools smaller first."
+        "the 1 pools of this cluster need 47 connections; with size db-s-1vcpu-2gb and 30 connections in "
+        "total, 27 are for pools; shrink pools first."
     )
-    assert rules.pool_room(changed(big, max_connections=60)) == (57, 57)
+    assert rules.unallocated_connections(changed(big, max_connections=60)) == (57, 57)
 
 
 def test_without_a_choice_a_server_takes_the_connections_of_its_size(cluster: Cluster) -> None:
     for slug, size in catalog.SIZES.items():
         sized = replace(cluster, size=slug)
-        assert configuration.connections(sized) == catalog.pool_capacity(size) + 3
+        assert configuration.max_connections(sized) == catalog.pool_capacity(size) + 3
 
 
 def test_a_large_size_is_set_up_for_the_memory_that_the_machine_has(cluster: Cluster) -> None:
@@ -158,7 +158,7 @@ def test_a_large_size_is_set_up_for_the_memory_that_the_machine_has(cluster: Clu
 
 
 def test_settings_are_shown_as_they_were_chosen_and_the_others_as_they_are_in_force(cluster: Cluster) -> None:
-    shown = configuration.shown(
+    shown = configuration.effective_settings(
         changed(cluster, work_mem=4, pgbouncer={"server_lifetime": 60}), {"work_mem": "2048 kB", "jit": "on"}
     )
     assert {name: value for name, value in shown.items() if name not in ("pgbouncer", "cenote")} == {

@@ -17,7 +17,7 @@ from cenote.console.rendering import Templates, assets
 from cenote.console.sessions import NOTICE, SESSION, SIGN_IN, ConsoleSession, Seals
 from cenote.model import connection_formats
 from cenote.model.connection_formats import Target
-from cenote.security.throttle import MOST_ADDRESSES, TRIES, Throttle
+from cenote.security.throttle import MAX_ADDRESSES, MAX_FAILURES, Throttle
 
 SEALS = Seals(b"k" * 32)
 TOKEN = "cenote_v1_" + "5e" * 32
@@ -92,18 +92,18 @@ def test_a_form_token_does_not_come_from_the_key_of_the_cookies() -> None:
 
 def test_one_address_is_throttled_and_others_are_not() -> None:
     throttle = Throttle()
-    for _ in range(TRIES):
-        assert throttle.has_some("192.0.2.1")
-        throttle.lose("192.0.2.1")
-    assert not throttle.has_some("192.0.2.1")
-    assert throttle.has_some("192.0.2.2")
+    for _ in range(MAX_FAILURES):
+        assert throttle.allows("192.0.2.1")
+        throttle.record_failure("192.0.2.1")
+    assert not throttle.allows("192.0.2.1")
+    assert throttle.allows("192.0.2.2")
 
 
 def test_many_addresses_take_no_more_memory() -> None:
     throttle = Throttle()
-    for number in range(MOST_ADDRESSES + 10):
-        throttle.lose(str(number))
-    assert len(throttle._tries) == MOST_ADDRESSES
+    for number in range(MAX_ADDRESSES + 10):
+        throttle.record_failure(str(number))
+    assert len(throttle._failures) == MAX_ADDRESSES
 
 
 # -- Templates

@@ -14,7 +14,7 @@ from cenote.engine.plan.context import NodeContext
 from cenote.logs import positions
 from cenote.logs.positions import LogPosition, Positions
 from cenote.model.changes import Remove, WriteFile
-from cenote.model.paths import sink_of
+from cenote.model.paths import sink_id
 from cenote.model.records import LogSink, LogSource, SinkType
 from tests.support.wanted import CLUSTER, WANTED
 
@@ -35,7 +35,7 @@ def test_each_sink_has_a_file_and_nothing_else_has_one(
     files = set(known)
     for change in log_positions.plan(wanted(there), log_positions.Seen(known, ENDS)):
         assert isinstance(change, WriteFile | Remove)
-        id = sink_of(change.path.name)
+        id = sink_id(change.path.name)
         assert id is not None
         if isinstance(change, WriteFile):
             assert id not in files  # how far a sink has got is never written over
@@ -50,7 +50,7 @@ def test_a_new_sink_begins_at_the_end_of_what_is_written() -> None:
     [change] = log_positions.plan(wanted(frozenset(IDS[:1])), log_positions.Seen(frozenset(), ENDS))
     assert isinstance(change, WriteFile)
     assert change.mode == 0o600
-    found = positions.read(change.content)
+    found = positions.decode(change.content)
     assert (found.at(LogSource.POSTGRES), found.at(LogSource.PGBOUNCER)) == (
         LogPosition(file=7, at=1000),
         LogPosition(),
@@ -59,11 +59,11 @@ def test_a_new_sink_begins_at_the_end_of_what_is_written() -> None:
 
 def test_a_file_that_is_damaged_means_the_beginning() -> None:
     for content in (b"", b"{", b"[]", b'{"places": {"postgres": 1}}', b'{"places": {"other": {}}}'):
-        assert positions.read(content) == Positions(places={})
+        assert positions.decode(content) == Positions(places={})
 
 
 def test_only_the_files_of_sinks_are_taken_for_such() -> None:
-    assert sink_of(f"sink-{IDS[0]}.json") == IDS[0]
+    assert sink_id(f"sink-{IDS[0]}.json") == IDS[0]
     for name in (
         "postgresql.log",
         "sink-.json",
@@ -71,4 +71,4 @@ def test_only_the_files_of_sinks_are_taken_for_such() -> None:
         f"sink-{IDS[0]}.json.1",
         "sink-" + "-" * 36 + ".json",
     ):
-        assert sink_of(name) is None
+        assert sink_id(name) is None

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cenote.conf import hba, pgbouncer
 from cenote.errors import Invalid
 from cenote.model import firewall
-from cenote.model.firewall import WantedRule
+from cenote.model.firewall import RequestedRule
 from cenote.model.records import FirewallRule, SourceType
 
 BEFORE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -96,8 +96,8 @@ def test_merged_networks_let_in_exactly_whom_the_rules_name(named: list[object],
 
 def test_a_rule_that_stays_keeps_its_id_and_its_time() -> None:
     kept, gone = rule("192.0.2.1"), rule("192.0.2.2")
-    wanted = [WantedRule("ip_addr", "192.0.2.1"), WantedRule("tag", "backend", description="ours")]
-    first, second = firewall.replaced([kept, gone], wanted, LATER)
+    wanted = [RequestedRule("ip_addr", "192.0.2.1"), RequestedRule("tag", "backend", description="ours")]
+    first, second = firewall.replace_rules([kept, gone], wanted, LATER)
     assert first == kept
     assert second.id not in (kept.id, gone.id)
     assert (second.type, second.value, second.created_at, second.description) == (
@@ -110,56 +110,56 @@ def test_a_rule_that_stays_keeps_its_id_and_its_time() -> None:
 
 def test_a_rule_that_is_named_by_its_id_keeps_it_with_another_value() -> None:
     old = rule("192.0.2.1")
-    [changed] = firewall.replaced([old], [WantedRule("ip_addr", "192.0.2.9", id=str(old.id))], LATER)
+    [changed] = firewall.replace_rules([old], [RequestedRule("ip_addr", "192.0.2.9", id=str(old.id))], LATER)
     assert (changed.id, changed.created_at, changed.value) == (old.id, BEFORE, "192.0.2.9")
 
 
 def test_an_id_of_no_rule_here_is_not_taken_over() -> None:
     foreign = str(uuid4())
-    [new] = firewall.replaced([], [WantedRule("ip_addr", "192.0.2.9", id=foreign)], LATER)
+    [new] = firewall.replace_rules([], [RequestedRule("ip_addr", "192.0.2.9", id=foreign)], LATER)
     assert str(new.id) != foreign
 
 
 def test_one_id_given_twice_makes_two_rules_with_ids_of_their_own() -> None:
     old = rule("192.0.2.1")
-    wanted = [WantedRule("ip_addr", f"192.0.2.{last}", id=str(old.id)) for last in (1, 2)]
-    first, second = firewall.replaced([old], wanted, LATER)
+    wanted = [RequestedRule("ip_addr", f"192.0.2.{last}", id=str(old.id)) for last in (1, 2)]
+    first, second = firewall.replace_rules([old], wanted, LATER)
     assert first.id == old.id
     assert second.id != old.id
 
 
 def test_saying_the_same_twice_makes_one_rule() -> None:
-    wanted = [WantedRule("ip_addr", "192.0.2.1")] * 2
-    assert len(firewall.replaced([], wanted, LATER)) == 1
+    wanted = [RequestedRule("ip_addr", "192.0.2.1")] * 2
+    assert len(firewall.replace_rules([], wanted, LATER)) == 1
 
 
 def test_a_value_stands_as_it_was_written() -> None:
-    [written] = firewall.replaced([], [WantedRule("ip_addr", "2001:DB8:0::1/128")], LATER)
+    [written] = firewall.replace_rules([], [RequestedRule("ip_addr", "2001:DB8:0::1/128")], LATER)
     assert written.value == "2001:DB8:0::1/128"
 
 
 def test_a_hundred_rules_are_taken_and_one_more_is_not() -> None:
-    hundred = [WantedRule("ip_addr", f"192.0.2.{last}") for last in range(100)]
-    assert len(firewall.replaced([], hundred, LATER)) == 100
+    hundred = [RequestedRule("ip_addr", f"192.0.2.{last}") for last in range(100)]
+    assert len(firewall.replace_rules([], hundred, LATER)) == 100
     with pytest.raises(Invalid, match="at most 100"):
-        firewall.replaced([], [*hundred, WantedRule("ip_addr", "192.0.2.100")], LATER)
+        firewall.replace_rules([], [*hundred, RequestedRule("ip_addr", "192.0.2.100")], LATER)
 
 
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
-        (WantedRule("ip_addr", "192.0.2.256"), "neither an IP address"),
-        (WantedRule("ip_addr", "192.0.2.1/33"), "neither an IP address"),
-        (WantedRule("ip_addr", "fe80::1%eth0"), "neither an IP address"),
-        (WantedRule("ip_addr", "all"), "neither an IP address"),
-        (WantedRule("ip_addr", "192.0.2.1\n"), "printable"),
-        (WantedRule("ip_addr", ""), "1 to 255"),
-        (WantedRule("tag", "x" * 256), "1 to 255"),
-        (WantedRule("tag", "a\nb"), "printable"),
-        (WantedRule("host", "192.0.2.1"), "not a type of source"),
-        (WantedRule("tag", "a", description="x" * 256), "at most 255"),
+        (RequestedRule("ip_addr", "192.0.2.256"), "neither an IP address"),
+        (RequestedRule("ip_addr", "192.0.2.1/33"), "neither an IP address"),
+        (RequestedRule("ip_addr", "fe80::1%eth0"), "neither an IP address"),
+        (RequestedRule("ip_addr", "all"), "neither an IP address"),
+        (RequestedRule("ip_addr", "192.0.2.1\n"), "printable"),
+        (RequestedRule("ip_addr", ""), "1 to 255"),
+        (RequestedRule("tag", "x" * 256), "1 to 255"),
+        (RequestedRule("tag", "a\nb"), "printable"),
+        (RequestedRule("host", "192.0.2.1"), "not a type of source"),
+        (RequestedRule("tag", "a", description="x" * 256), "at most 255"),
     ],
 )
-def test_what_is_no_source_is_refused_with_its_place(wanted: WantedRule, said: str) -> None:
+def test_what_is_no_source_is_refused_with_its_place(wanted: RequestedRule, said: str) -> None:
     with pytest.raises(Invalid, match=rf"rules\[1\].*{said}"):
-        firewall.replaced([], [WantedRule("tag", "good"), wanted], LATER)
+        firewall.replace_rules([], [RequestedRule("tag", "good"), wanted], LATER)

@@ -15,8 +15,8 @@ from cenote.stats.history import (
     SAMPLES,
     ClusterHistory,
     PoolHistory,
-    most_minutes,
-    thinned,
+    downsample,
+    max_minutes,
 )
 from cenote.stats.observer import MachineNumbers, PoolNumbers
 
@@ -93,7 +93,7 @@ def test_a_full_history_takes_no_more_memory_than_is_said(every: float) -> None:
 
 @given(pools=st.integers(0, 30_000), room=st.integers(0, 2**28))
 def test_the_day_is_cut_so_that_all_pools_fit(pools: int, room: int) -> None:
-    minutes = most_minutes(pools, room)
+    minutes = max_minutes(pools, room)
     assert 60 <= minutes <= DAY_MINUTES
     if minutes > 60:
         per_minute = FULL_BYTES.minutes / DAY_MINUTES
@@ -140,7 +140,7 @@ def test_fewer_points_keep_the_most_that_waited_and_the_order(
     times: list[float], points: int, data: st.DataObject
 ) -> None:
     waiting = data.draw(st.lists(st.integers(0, 9), min_size=len(times), max_size=len(times)))
-    at, fewer = thinned(times, {"clients_waiting": waiting, "transactions": waiting}, points)
+    at, fewer = downsample(times, {"clients_waiting": waiting, "transactions": waiting}, points)
     assert len(at) <= points or len(at) == len(times) <= points
     assert all(before < after for before, after in pairwise(at))
     assert at[-1] == times[-1]

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cenote.logs.destinations import Address, embedded, network, refusal
+from cenote.logs.destinations import Address, blocked_reason, embedded_ipv4, parse_network
 
 OWN = ip_address("203.0.113.9")
 
 
 def refused(text: str, *allowed: str) -> str | None:
     address = ip_address(text)
-    return refusal(address, [network(one) for one in allowed], lambda one: one == OWN)
+    return blocked_reason(address, [parse_network(one) for one in allowed], lambda one: one == OWN)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_an_address_within_another_form_is_judged_like_the_address_itself(addres
         mapped = IPv6Address((0xFFFF << 32) | int(address))
         translated = IPv6Address((0x64_FF9B << 96) | int(address))
         for form in (mapped, translated):
-            assert embedded(form) == address
+            assert embedded_ipv4(form) == address
             assert refused(str(form)) == refused(str(address))
     elif address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified:
         assert refused(str(address))

@@ -19,21 +19,21 @@ CERTIFICATE, KEY = client_certificate(AUTHORITY)
 
 
 def syslog(**config: Any) -> sinks.Config:
-    return sinks.config(SinkType.RSYSLOG, SYSLOG | config)
+    return sinks.parse_config(SinkType.RSYSLOG, SYSLOG | config)
 
 
 def search(**config: Any) -> sinks.Config:
-    return sinks.config(SinkType.OPENSEARCH, SEARCH | config)
+    return sinks.parse_config(SinkType.OPENSEARCH, SEARCH | config)
 
 
 def test_a_configuration_is_shown_as_it_was_given_with_what_goes_without_saying() -> None:
-    assert sinks.shown(syslog(), credentials=True) == SYSLOG
-    assert sinks.shown(search(), credentials=True) == SEARCH | {"index_days_max": 7, "timeout": 10.0}
+    assert sinks.visible_config(syslog(), credentials=True) == SYSLOG
+    assert sinks.visible_config(search(), credentials=True) == SEARCH | {"index_days_max": 7, "timeout": 10.0}
 
 
 def test_some_clients_leave_out_tls_and_send_nothing_as_an_empty_text() -> None:
     given = {"server": "logs.example.com", "port": 514, "format": "rfc5424", "ca": "", "logline": None}
-    assert sinks.shown(sinks.config(SinkType.RSYSLOG, given), credentials=True) == {
+    assert sinks.visible_config(sinks.parse_config(SinkType.RSYSLOG, given), credentials=True) == {
         "server": "logs.example.com",
         "port": 514,
         "format": "rfc5424",
@@ -45,14 +45,16 @@ def test_what_may_hold_a_secret_is_shown_only_to_who_may_see_credentials() -> No
     found = syslog(
         tls=True, cert=CERTIFICATE, key=KEY, ca=AUTHORITY[0], format="custom", logline="KEY %msg%", sd="TOKEN"
     )
-    assert set(sinks.shown(found, credentials=True)) - set(sinks.shown(found, credentials=False)) == {
+    assert set(sinks.visible_config(found, credentials=True)) - set(
+        sinks.visible_config(found, credentials=False)
+    ) == {
         "key",
         "logline",
         "sd",
     }
-    assert sinks.shown(search(), credentials=False)["url"] == "https://192.0.2.1:9200/es"
+    assert sinks.visible_config(search(), credentials=False)["url"] == "https://192.0.2.1:9200/es"
     assert (
-        sinks.shown(search(url="http://u:p@[2001:db8::1]"), credentials=False)["url"]
+        sinks.visible_config(search(url="http://u:p@[2001:db8::1]"), credentials=False)["url"]
         == "http://[2001:db8::1]"
     )
 
@@ -61,12 +63,12 @@ def test_no_configuration_shows_itself() -> None:
     for found in (syslog(tls=True, cert=CERTIFICATE, key=KEY), search()):
         assert "pass" not in repr(found)
         assert "KEY" not in repr(found)
-        assert "pass" not in repr(sinks.kept(found))
+        assert "pass" not in repr(sinks.encode(found))
 
 
 def test_a_configuration_is_read_as_it_was_kept() -> None:
     for type, found in ((SinkType.RSYSLOG, syslog(sd="TOKEN")), (SinkType.ELASTICSEARCH, search(timeout=20))):
-        assert sinks.read(type, sinks.kept(found)) == found
+        assert sinks.decode(type, sinks.encode(found)) == found
 
 
 def test_the_password_of_a_url_is_taken_out_of_its_encoding() -> None:
@@ -174,7 +176,7 @@ def test_every_field_but_the_required_may_be_left_out() -> None:
     ):
         for name in required:
             with pytest.raises(Invalid, match=name):
-                sinks.config(type, {key: value for key, value in given.items() if key != name})
+                sinks.parse_config(type, {key: value for key, value in given.items() if key != name})
 
 
 @pytest.mark.parametrize(("text", "words"), [("datadog", "MongoDB"), ("kafka", "is not one of")])

@@ -58,15 +58,15 @@ def test_a_message_has_the_same_id_each_time_and_no_other_has_it() -> None:
         replace(MESSAGE, source=LogSource.PGBOUNCER),
         replace(MESSAGE, origin="another file"),
     ]
-    ids = [bulk.identity(message, CLUSTER) for message in (MESSAGE, *others)]
-    ids.append(bulk.identity(MESSAGE, UUID(int=1)))
+    ids = [bulk.document_id(message, CLUSTER) for message in (MESSAGE, *others)]
+    ids.append(bulk.document_id(MESSAGE, UUID(int=1)))
     assert len(set(ids)) == len(ids)
-    assert bulk.identity(replace(MESSAGE, end=999), CLUSTER) == ids[0]
+    assert bulk.document_id(replace(MESSAGE, end=999), CLUSTER) == ids[0]
 
 
 def test_of_each_message_it_is_told_what_becomes_of_it() -> None:
     messages = [replace(MESSAGE, start=number) for number in range(7)]
-    found = bulk.outcome(
+    found = bulk.parse_response(
         messages,
         answer(
             (201, ""),
@@ -78,14 +78,14 @@ def test_of_each_message_it_is_told_what_becomes_of_it() -> None:
             (400, "validation_exception"),
         ),
     )
-    assert [message.start for message in found.again] == [2, 3, 5, 6]
+    assert [message.start for message in found.retry] == [2, 3, 5, 6]
     assert [message.start for message in found.refused] == [4]
     assert found.reason == "es_rejected_execution_exception (status 429)"
 
 
 def test_the_text_of_an_error_is_not_repeated_as_it_may_hold_the_message() -> None:
     told = {"create": {"status": 400, "error": {"type": "Secret 1", "reason": "secret 2"}}}
-    found = bulk.outcome([MESSAGE], json.dumps({"items": [told]}).encode())
+    found = bulk.parse_response([MESSAGE], json.dumps({"items": [told]}).encode())
     assert found.reason == "an error (status 400)"
 
 
@@ -103,20 +103,20 @@ def test_the_text_of_an_error_is_not_repeated_as_it_may_hold_the_message() -> No
     ],
 )
 def test_what_is_no_answer_to_the_call_is_not_taken_for_one(text: str) -> None:
-    with pytest.raises(ValueError, match="_bulk call"):
-        bulk.outcome([MESSAGE], text.encode())
+    with pytest.raises(ValueError, match="_bulk request"):
+        bulk.parse_response([MESSAGE], text.encode())
 
 
 def test_an_answer_for_fewer_messages_is_none() -> None:
-    with pytest.raises(ValueError, match="for 1 messages, and was sent 2"):
-        bulk.outcome([MESSAGE, MESSAGE], answer((201, "")))
+    with pytest.raises(ValueError, match="1 items for 2 messages"):
+        bulk.parse_response([MESSAGE, MESSAGE], answer((201, "")))
 
 
 @given(st.integers(1, 10_000), st.integers(0, 10_000))
 def test_an_index_is_dropped_when_it_is_as_many_days_old_as_are_kept(days: int, age: int) -> None:
     today = date(2060, 1, 1)
     name = f"logs-{date.fromordinal(today.toordinal() - age):%Y.%m.%d}"
-    assert bulk.expired([name], "logs", days, today) == ([name] if age >= days else [])
+    assert bulk.expired_indices([name], "logs", days, today) == ([name] if age >= days else [])
 
 
 @pytest.mark.parametrize(
@@ -124,4 +124,4 @@ def test_an_index_is_dropped_when_it_is_as_many_days_old_as_are_kept(days: int, 
     ["logs", "logs-", "logs-2001.1.1", "logs-2001.02.30", "logs-2001.01.01-x", "logs-x-2001.01.01", "log-"],
 )
 def test_an_index_that_is_not_ours_is_left_alone(name: str) -> None:
-    assert bulk.expired([name], "logs", 1, date(2026, 1, 1)) == []
+    assert bulk.expired_indices([name], "logs", 1, date(2026, 1, 1)) == []

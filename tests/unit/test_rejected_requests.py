@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cenote.model.records import Note
-from cenote.stats.rejected_requests import MOST_KINDS, OTHERS, WINDOW, Refusal, RejectedRequestCounter
+from cenote.stats.rejected_requests import MAX_KINDS, OTHERS, WINDOW, RejectedRequest, RejectedRequestCounter
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 TOKEN = uuid4()
@@ -22,9 +22,9 @@ def refused(
     token: UUID | None = TOKEN,
     address: str = "192.0.2.1",
     code: int = 422,
-) -> Refusal:
+) -> RejectedRequest:
     note = Note(what=f"{operation} by path", address=address, token_id=token, refused=code)
-    return Refusal(at=NOON + timedelta(seconds=seconds), operation=operation, note=note)
+    return RejectedRequest(at=NOON + timedelta(seconds=seconds), operation=operation, note=note)
 
 
 def test_the_first_is_told_at_once_and_the_number_of_the_others_after_a_minute() -> None:
@@ -68,9 +68,9 @@ def test_of_a_token_the_address_tells_nothing_apart_and_of_unknown_callers_it_do
 
 def test_more_kinds_than_are_told_apart_are_told_as_one() -> None:
     tally = RejectedRequestCounter()
-    told = [tally.add(refused(f"DELETE /{number}")) for number in range(MOST_KINDS + 50)]
-    assert [one.note.what for one in told if one][-2:] == [f"DELETE /{MOST_KINDS - 1} by path", OTHERS]
-    assert sum(one is not None for one in told) == MOST_KINDS + 1
+    told = [tally.add(refused(f"DELETE /{number}")) for number in range(MAX_KINDS + 50)]
+    assert [one.note.what for one in told if one][-2:] == [f"DELETE /{MAX_KINDS - 1} by path", OTHERS]
+    assert sum(one is not None for one in told) == MAX_KINDS + 1
     assert [one.note.count for one in tally.due(NOON + WINDOW)] == [49]
 
 
@@ -100,4 +100,4 @@ def test_no_call_is_lost_and_a_minute_of_a_token_has_few_entries(
         for minute in range(6):
             begin = NOON + minute * WINDOW
             within = [one for one in told if begin <= one.at < begin + WINDOW and one.note.token_id == token]
-            assert len(within) <= 3 * (MOST_KINDS + 1)
+            assert len(within) <= 3 * (MAX_KINDS + 1)

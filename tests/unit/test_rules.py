@@ -169,7 +169,7 @@ def test_an_unknown_version_is_told_which_there_are() -> None:
 
 
 def test_without_any_version_the_reason_is_said() -> None:
-    assert "no host" in refused(lambda: rules.version(None, {}))
+    assert "not installed on any host" in refused(lambda: rules.version(None, {}))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from cenote import rules
 from cenote.api import schema_fields
 from cenote.errors import Invalid
 from cenote.model import catalog, firewall, parameters
-from cenote.model.firewall import WantedRule
+from cenote.model.firewall import RequestedRule
 from cenote.rules import maintenance
 
 SMALLEST = catalog.SIZES["db-s-1vcpu-1gb"]
@@ -43,7 +43,7 @@ CHECKS: dict[str, tuple[Any, Callable[[Any], object]]] = {
     "a preset": (schema_fields.Preset, rules.access),
     "a kind of source": (
         schema_fields.SourceKind,
-        lambda kind: firewall.replaced((), [WantedRule(kind, "192.0.2.1")], NOW),
+        lambda kind: firewall.replace_rules((), [RequestedRule(kind, "192.0.2.1")], NOW),
     ),
     "a day": (schema_fields.Day, lambda day: maintenance.window(day, "14:00")),
     "an hour": (schema_fields.Hour, lambda hour: maintenance.window("monday", hour)),

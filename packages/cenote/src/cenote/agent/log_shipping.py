@@ -29,7 +29,7 @@ from cenote.host.search_delivery import SearchDestination
 from cenote.host.syslog_delivery import SyslogDestination
 from cenote.logs import positions, sinks
 from cenote.logs.positions import LogPosition
-from cenote.logs.sinks import SinkNumbers, SyslogConfig
+from cenote.logs.sinks import SinkStatus, SyslogConfig
 from cenote.model.records import Cluster, LogSink, LogSource, Note
 from cenote.security.sealing import Sealer
 from cenote.store.store import Store
@@ -91,7 +91,7 @@ class LogShipping:
             other.sealed_config
         )
 
-    def numbers(self, cluster: Cluster) -> Mapping[UUID, SinkNumbers]:
+    def numbers(self, cluster: Cluster) -> Mapping[UUID, SinkStatus]:
         return {id: task.numbers() for id, task in self._tasks.get(cluster.id, {}).items()}
 
     async def stop(self) -> None:
@@ -134,8 +134,8 @@ class SinkTask:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait([self._task])
 
-    def numbers(self) -> SinkNumbers:
-        return SinkNumbers(
+    def numbers(self) -> SinkStatus:
+        return SinkStatus(
             state=self._state,
             reason=self._reason or self._warning,
             delivered_at=self._delivered_at,
@@ -193,10 +193,10 @@ class SinkTask:
         path = self._paths.sink(self.sink.id)
         while (content := files.read(path)) is None:
             await asyncio.sleep(LOOK_EVERY)
-        self._positions = positions.read(content)
+        self._positions = positions.decode(content)
 
     def _destination(self) -> Destination:
-        config = sinks.read(self.sink.type, self._sealer.open(self.sink.sealed_config))
+        config = sinks.decode(self.sink.type, self._sealer.open(self.sink.sealed_config))
         if isinstance(config, SyslogConfig):
             return SyslogDestination(self._policy, config, self._cluster.name)
         return SearchDestination(self._policy, config, self._cluster.id, self._cluster.name)
@@ -248,7 +248,7 @@ class SinkTask:
             refused_messages=known.refused_messages + refused,
         )
         path, owner = self._paths.sink(self.sink.id), self._executor.account.owner
-        files.write(path, positions.written(self._positions), 0o600, owner)
+        files.write(path, positions.encode(self._positions), 0o600, owner)
 
     def _fail(self, reason: str) -> None:
         if reason != self._reason:

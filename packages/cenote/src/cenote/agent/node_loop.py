@@ -120,7 +120,7 @@ class NodeLoop:
         if converged.use is None:
             return False
         await grow_storage(self._store, context.cluster, converged.use)
-        return storage.is_near(converged.use, context.cluster.storage_mib)
+        return storage.is_nearly_full(converged.use, context.cluster.storage_mib)
 
     async def _remove(self, stored: Stored[Cluster]) -> None:
         context = self._context(stored)
@@ -158,7 +158,7 @@ class NodeLoop:
             self._pass.notes.clear()  # the steps of creating a cluster are not events
         await self._report(
             stored,
-            "" if use is None else storage.in_words(use, cluster, refused=refused),
+            "" if use is None else storage.problem(use, cluster, refused=refused),
             failing=refused,
             reached=stored.revision,
             settings=converged.settings,

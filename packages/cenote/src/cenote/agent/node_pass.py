@@ -23,7 +23,7 @@ from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 from cenote.model.changes import Change, CopyTemplate, Start, Stop, Wait
 from cenote.model.records import Note
-from cenote.rules.storage import Use
+from cenote.rules.storage import DiskUse
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Converged:
 
     settings: dict[str, str]
     outdated: tuple[str, ...]
-    use: Use | None
+    use: DiskUse | None
     refuses_writes: bool
 
 

@@ -93,9 +93,9 @@ class UnknownTokens:
     async def confirm(self, store: Store, authorization: bytes | None, address: str) -> bool:
         """Return whether etcd has a token that the cache did not have; from then on it has."""
         sha256_hex = _digest_of(authorization, _TOKEN)
-        if sha256_hex is None or store.token(sha256_hex) or not self._throttle.has_some(address):
+        if sha256_hex is None or store.token(sha256_hex) or not self._throttle.allows(address):
             return False
-        self._throttle.lose(address)
+        self._throttle.record_failure(address)
         return await store.confirm_token(sha256_hex)
 
 

@@ -141,7 +141,7 @@ async def _recorded(service: Service, wanted: CreateCluster, note: Note) -> Clus
     storage_mib = rules.storage_mib(wanted.storage_size_mib, size)
     tags = rules.tags(wanted.tags)
     now = datetime.now(UTC).replace(microsecond=0)
-    firewall = trusted_sources.replaced((), [rule.wanted() for rule in wanted.rules or ()], now)
+    firewall = trusted_sources.replace_rules((), [rule.wanted() for rule in wanted.rules or ()], now)
     try:
         project_id, network_id = _groups(service, wanted, region)
     except Invalid:
@@ -223,7 +223,7 @@ def _server_names(service: Service, name: str, chosen: Placement) -> tuple[str, 
     settings = service.settings
     names = [settings.host_of(name), settings.host_of(name, private=True), settings.public_host]
     names += [chosen.host.address, "localhost", "127.0.0.1", "::1"]
-    return tuple(dict.fromkeys(certificates.spelled(name) for name in names))
+    return tuple(dict.fromkeys(certificates.normalized_name(name) for name in names))
 
 
 ROUTES = (list_clusters, create_cluster, get_cluster, delete_cluster)

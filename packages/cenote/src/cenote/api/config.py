@@ -19,7 +19,7 @@ from cenote.api.service import Body, Call, Service, answer, operation
 from cenote.http.routing import Response
 from cenote.model.records import Cluster
 from cenote.rules import configuration
-from cenote.rules.configuration import Surroundings
+from cenote.rules.configuration import HostCapabilities
 
 _MUCH = 2**40  # MiB, so that the size alone decides
 
@@ -40,7 +40,7 @@ class ConfigAnswer(msgspec.Struct):
 async def get_config(request: Call) -> Response:
     """Get the configuration of a cluster: what was chosen, and what is in force of everything else."""
     cluster = request.cluster().value
-    return answer(ConfigAnswer(configuration.shown(cluster, seen(request.service, cluster))))
+    return answer(ConfigAnswer(configuration.effective_settings(cluster, seen(request.service, cluster))))
 
 
 @operation(HTTPMethod.PATCH, PATH, scope=UPDATE, body=ChangeConfig)
@@ -49,7 +49,7 @@ async def change_config(request: Call) -> Response:
     cluster = request.cluster().value
     wanted = await request.decoded(ChangeConfig)
     around = surroundings(request.service, cluster)
-    in_force = configuration.server_values(seen(request.service, cluster))
+    in_force = configuration.effective_values(seen(request.service, cluster))
     await request.change_cluster(
         lambda current: configuration.change(current, wanted.config, in_force, around)
     )
@@ -62,10 +62,10 @@ def seen(service: Service, cluster: Cluster) -> dict[str, str]:
     return {} if status is None else status.settings
 
 
-def surroundings(service: Service, cluster: Cluster) -> Surroundings:
+def surroundings(service: Service, cluster: Cluster) -> HostCapabilities:
     """Return what the cluster's host offers; of one that is away only the size's memory is known."""
     host = service.store.host(cluster.primary.host)
-    return Surroundings(
+    return HostCapabilities(
         memory_mib=_MUCH if host is None else host.memory_mib,
         libraries=() if host is None else host.libraries.get(cluster.version, ()),
         time_zones=time_zones(),

@@ -15,7 +15,7 @@ from cenote.api.service import Body, Call, answer, no_content, operation
 from cenote.api.views import RuleView, rule_view
 from cenote.http.routing import Response
 from cenote.model import firewall
-from cenote.model.firewall import WantedRule
+from cenote.model.firewall import RequestedRule
 
 PATH = "/v2/databases/{database_cluster_uuid}/firewall"
 
@@ -32,8 +32,8 @@ class RuleBody(Body):
     created_at: Any = None
     description: schema_fields.SourceText | None = None
 
-    def wanted(self) -> WantedRule:
-        return WantedRule(self.type, self.value, self.uuid or "", self.description or "")
+    def wanted(self) -> RequestedRule:
+        return RequestedRule(self.type, self.value, self.uuid or "", self.description or "")
 
 
 class ReplaceRules(Body):
@@ -63,7 +63,7 @@ async def replace_rules(request: Call) -> Response:
     wanted = [rule.wanted() for rule in (await request.decoded(ReplaceRules)).rules or ()]
     now = datetime.now(UTC).replace(microsecond=0)
     await request.change_cluster(
-        lambda current: replace(current, firewall=firewall.replaced(current.firewall, wanted, now))
+        lambda current: replace(current, firewall=firewall.replace_rules(current.firewall, wanted, now))
     )
     return no_content()
 

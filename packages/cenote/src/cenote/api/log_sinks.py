@@ -18,7 +18,7 @@ from cenote.api.auth import CREATE, DELETE, READ, UPDATE, VIEW_CREDENTIALS
 from cenote.api.service import Body, Call, answer, operation
 from cenote.http.routing import Response
 from cenote.logs import sinks
-from cenote.logs.sinks import SinkNumbers
+from cenote.logs.sinks import SinkStatus
 from cenote.model.records import Cluster, LogSink, SinkType
 
 PATH = "/v2/databases/{database_cluster_uuid}/logsink"
@@ -102,13 +102,13 @@ async def create_sink(request: Call) -> Response:
 async def get_sink(request: Call) -> Response:
     """Get a log sink, bare, and how it gets on."""
     cluster = request.cluster().value
-    return answer(_view(request, cluster, sinks.sink_of(cluster, request.path_params["logsink_id"])))
+    return answer(_view(request, cluster, sinks.get(cluster, request.path_params["logsink_id"])))
 
 
 @operation(HTTPMethod.PUT, ONE, scope=UPDATE, and_scope=VIEW_CREDENTIALS, body=UpdateSink)
 async def update_sink(request: Call) -> Response:
     """Replace the configuration of a log sink; what was not delivered yet goes to the new place."""
-    sink = sinks.sink_of(request.cluster().value, request.path_params["logsink_id"])
+    sink = sinks.get(request.cluster().value, request.path_params["logsink_id"])
     wanted = await request.decoded(UpdateSink)
     sealed = _sealed(request, sink.type, wanted.config)
     await request.change_cluster(lambda current: sinks.change(current, sink.id, sealed))
@@ -118,7 +118,7 @@ async def update_sink(request: Call) -> Response:
 @operation(HTTPMethod.DELETE, ONE, scope=DELETE)
 async def delete_sink(request: Call) -> Response:
     """Stop sending the logs to a place."""
-    sink = sinks.sink_of(request.cluster().value, request.path_params["logsink_id"])
+    sink = sinks.get(request.cluster().value, request.path_params["logsink_id"])
     await request.change_cluster(lambda current: sinks.remove(current, sink.id))
     return Response(status_code=200)
 
@@ -126,19 +126,19 @@ async def delete_sink(request: Call) -> Response:
 def _sealed(request: Call, type: SinkType, given: dict[str, Any]) -> str:
     """Return the configuration as it is recorded, once it has been found to be right."""
     service = request.service
-    config = sinks.config(type, given, service.settings.log_sink_allow, service.observer.is_own)
-    return service.sealer.seal(sinks.kept(config))
+    config = sinks.parse_config(type, given, service.settings.log_sink_allow, service.observer.is_own)
+    return service.sealer.seal(sinks.encode(config))
 
 
 def _view(request: Call, cluster: Cluster, sink: LogSink) -> SinkView:
     service = request.service
-    config = sinks.read(sink.type, service.sealer.open(sink.sealed_config))
-    numbers = service.observer.sinks(cluster).get(sink.id, SinkNumbers())
+    config = sinks.decode(sink.type, service.sealer.open(sink.sealed_config))
+    numbers = service.observer.sinks(cluster).get(sink.id, SinkStatus())
     return SinkView(
         sink_id=sink.id,
         sink_name=sink.name,
         sink_type=sink.type,
-        config=sinks.shown(config, credentials=request.caller.sees_credentials),
+        config=sinks.visible_config(config, credentials=request.caller.sees_credentials),
         cenote=msgspec.convert(numbers, DeliveryView, from_attributes=True),
     )
 

@@ -102,14 +102,14 @@ async def get_pool_history(request: Call) -> Response:
 
 
 def connections_view(cluster: Cluster, sessions: int | None) -> ConnectionsView:
-    left, capacity = rules.pool_room(cluster)
-    every = configuration.connections(cluster)
+    left, capacity = rules.unallocated_connections(cluster)
+    every = configuration.max_connections(cluster)
     allocated = sum(pool.size for pool in cluster.pools)
     return ConnectionsView(every, every - capacity, allocated, left, sessions)
 
 
 def _pool_view(name: str, past: PoolHistory, begin: float, minutes: int, points: int | None) -> PoolPastView:
-    told = past.told if minutes <= SAMPLED_MINUTES else past.told_by_minute
+    told = past.samples_since if minutes <= SAMPLED_MINUTES else past.minutes_since
     at, columns = told(begin, points)
     rounded = {name: _rounded(column) for name, column in columns.items()}
     return PoolPastView(

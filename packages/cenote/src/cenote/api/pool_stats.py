@@ -110,7 +110,7 @@ async def get_pool_stats(request: Call) -> Response:
 
 
 def _view(cluster: Cluster, pool: Pool, numbers: PoolNumbers) -> PoolStatsView:
-    left, connections = rules.pool_room(cluster)
+    left, connections = rules.unallocated_connections(cluster)
     return PoolStatsView(
         name=pool.name,
         size=pool.size,

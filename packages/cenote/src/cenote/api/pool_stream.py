@@ -107,7 +107,7 @@ async def _events(request: Call, id: UUID) -> AsyncIterator[bytes]:
             if watch.problem != problem:
                 problem = watch.problem
                 yield event("unavailable", EndView(problem))
-            if watch.looked % ADVICE_EVERY == 1 or not looked:
+            if watch.samples % ADVICE_EVERY == 1 or not looked:
                 views = advice_views(service, cluster)
                 if msgspec.json.encode(views) != advised:
                     advised = msgspec.json.encode(views)

@@ -13,7 +13,7 @@ from cenote.api.service import Service, what_of
 from cenote.errors import NotFound
 from cenote.http.routing import Scope
 from cenote.model.records import Note
-from cenote.stats.rejected_requests import Refusal
+from cenote.stats.rejected_requests import RejectedRequest
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _NOT_LET_IN = frozenset({401, 403})
@@ -45,7 +45,7 @@ def remember(service: Service, scope: Scope, request_id: str, status: int) -> No
         refused=status,
     )
     service.store.refusals.add(
-        Refusal(
+        RejectedRequest(
             at=datetime.now(UTC),
             operation=what_of(method, str(template)),
             note=note,

@@ -50,8 +50,8 @@ async def resize_cluster(request: Call) -> Response:
         request.require_idle(current)
         after = rules.resize(current, size, storage_mib)
         if storage_mib < current.storage_mib:
-            storage.holds(storage_mib, used_mib)
-        configuration.fits(after, around)
+            storage.check_shrink(storage_mib, used_mib)
+        configuration.check_fits(after, around)
         return after
 
     await request.service.store.update_cluster(cluster.id, resized, request.note(EventType.CLUSTER_UPDATE))

@@ -17,7 +17,7 @@ from cenote.logs import sinks
 from cenote.logs.syslog import Format
 from cenote.model import catalog, firewall, parameters
 from cenote.model.records import ENGINE, Access, PoolMode, SinkType, SourceType
-from cenote.rules import MOST_SERVICE_NAMES, MOST_TAGS, clusters, pools, storage, words
+from cenote.rules import MAX_SERVICE_NAMES, MAX_TAGS, clusters, names, pools, storage
 from cenote.rules.configuration import EXTENSIONS_KEY, POOLER_KEY
 
 
@@ -41,9 +41,9 @@ Engine = Annotated[str, _told(enum=[ENGINE])]
 SizeSlug = Annotated[str, _told("db-s-1vcpu-1gb", enum=list(catalog.SIZES))]
 RegionSlug = Annotated[str, _told("nyc1", enum=list(catalog.REGIONS))]
 NodeCount = Annotated[int, _told(enum=[1])]
-StorageMib = Annotated[int, _told(minimum=10 * catalog.GIB, maximum=storage.MOST_MIB)]
+StorageMib = Annotated[int, _told(minimum=10 * catalog.GIB, maximum=storage.MAX_MIB)]
 Tag = Annotated[str, _told("production", pattern=_whole(clusters.TAG.pattern))]
-Tags = Annotated[list[Tag], _told(maxItems=MOST_TAGS)]
+Tags = Annotated[list[Tag], _told(maxItems=MAX_TAGS)]
 # Clients send an empty text where they mean none.
 OptionalId = Annotated[
     str, _told(pattern="^([0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12})?$")
@@ -52,24 +52,24 @@ HostName = Annotated[
     str,
     _told("db.example.com", maxLength=253, pattern=r"^[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+$"),
 ]
-HostNames = Annotated[list[HostName], _told(maxItems=MOST_SERVICE_NAMES)]
+HostNames = Annotated[list[HostName], _told(maxItems=MAX_SERVICE_NAMES)]
 
 PoolName = Annotated[
     str, _told("backend-pool", minLength=3, maxLength=63, pattern=_whole(pools.NAME.pattern))
 ]
 Mode = Annotated[str, _told("transaction", enum=_one_of(PoolMode))]
-PoolSize = Annotated[int, _told(2, minimum=1, maximum=catalog.MOST_POOLED)]
-UserName = Annotated[str, _told("app", minLength=1, maxLength=63, pattern=_whole(words.SERVER_NAME.pattern))]
+PoolSize = Annotated[int, _told(2, minimum=1, maximum=catalog.MAX_POOLED_CONNECTIONS)]
+UserName = Annotated[str, _told("app", minLength=1, maxLength=63, pattern=_whole(names.SERVER_NAME.pattern))]
 DatabaseName = Annotated[
-    str, _told("orders", minLength=1, maxLength=63, pattern=_whole(words.SERVER_NAME.pattern))
+    str, _told("orders", minLength=1, maxLength=63, pattern=_whole(names.SERVER_NAME.pattern))
 ]
 AnyUser = Annotated[str, _told("doadmin")]
 AnyDatabase = Annotated[str, _told("defaultdb")]
 Preset = Annotated[str, _told(enum=_one_of(Access))]
 
 SourceKind = Annotated[str, _told("ip_addr", enum=_one_of(SourceType))]
-SourceValue = Annotated[str, _told("192.0.2.0/24", minLength=1, maxLength=firewall.LONGEST_VALUE)]
-SourceText = Annotated[str, _told("the office", maxLength=firewall.LONGEST_DESCRIPTION)]
+SourceValue = Annotated[str, _told("192.0.2.0/24", minLength=1, maxLength=firewall.MAX_VALUE_LENGTH)]
+SourceText = Annotated[str, _told("the office", maxLength=firewall.MAX_DESCRIPTION_LENGTH)]
 
 # A day may be written in capitals, too.
 Day = Annotated[str, _told("tuesday", pattern=r"^[A-Za-z]{3,6}[Dd][Aa][Yy]$")]
@@ -124,8 +124,8 @@ def _setting(parameter: parameters.Parameter) -> dict[str, Any]:
 def _(parameter: parameters.Number) -> dict[str, Any]:
     told: dict[str, Any] = {
         "type": "number" if parameter.fractions else "integer",
-        "minimum": parameter.least,
-        "maximum": parameter.most,
+        "minimum": parameter.minimum,
+        "maximum": parameter.maximum,
     }
     if parameter.step > 1:
         told["multipleOf"] = parameter.step
@@ -153,7 +153,7 @@ def _(parameter: parameters.Choices) -> dict[str, Any]:
 
 @_setting.register
 def _(parameter: parameters.Text) -> dict[str, Any]:
-    return {"type": "string", "maxLength": parameter.most}
+    return {"type": "string", "maxLength": parameter.max_length}
 
 
 def _settings(known: dict[str, parameters.Parameter]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class _Network(click.ParamType[Any]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Network:
         try:
-            return destinations.network(str(value))
+            return destinations.parse_network(str(value))
         except ValueError:
             self.fail(f"{value!r} is not a network such as 127.0.0.1/32", param, ctx)
 

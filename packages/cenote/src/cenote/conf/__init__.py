@@ -1,4 +1,4 @@
-"""Configuration files, from pure functions: records in, text out.
+"""Pure functions that render configuration files from records.
 
-Every value that a customer may have chosen goes through a quoting function of the format it is written into.
+Every value that may come from a customer is quoted for the format it is written to.
 """

@@ -1,7 +1,7 @@
-"""Who may reach PostgreSQL: ``pg_hba.conf`` and ``pg_ident.conf``.
+"""Client authentication of PostgreSQL: ``pg_hba.conf`` and ``pg_ident.conf``.
 
-From the network: TLS and SCRAM only.  From the machine: the unix socket stands in a folder that only the
-service and its servers can enter, and the kernel says who is calling.
+Over the network: TLS and SCRAM only.  Locally: peer authentication over a unix socket, in a directory that
+only the service and its servers can enter.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ _MAP = "cenote"
 
 
 def render(networks: Networks = None) -> str:
-    """``pg_hba.conf``; the first line that matches decides, and who matches none is refused."""
+    """Render ``pg_hba.conf``; the first matching line decides, and without one a client is rejected."""
     sources = ["all"] if networks is None else [str(network) for network in networks]
     lines = [
         f"local    all  all            peer map={_MAP}",
@@ -25,9 +25,9 @@ def render(networks: Networks = None) -> str:
 
 
 def render_ident(service_user: str, server_user: str, roles: Iterable[str]) -> str:
-    """``pg_ident.conf``: the service is the superuser, and the pooler may be any role.
+    """Render ``pg_ident.conf``: the service maps to the superuser, PgBouncer to any role.
 
-    PostgreSQL before 16 knows no word for "any role" here, so each role has its line.
+    PostgreSQL before 16 has no keyword for all roles here, so each role has a line.
     """
     pairs = [(service_user, SUPERUSER), *((server_user, role) for role in sorted(roles))]
     lines = [f"{_MAP}  {hba_token(system)}  {hba_token(role)}" for system, role in pairs]

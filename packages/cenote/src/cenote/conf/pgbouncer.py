@@ -1,7 +1,7 @@
 """``pgbouncer.ini``, its ``auth_file`` and its HBA file.
 
-Clients prove their password to PgBouncer by SCRAM; PgBouncer reaches PostgreSQL over the unix socket as the
-role that the pool says, by ``peer``.  So no file here holds a password, only verifiers.
+Clients authenticate to PgBouncer by SCRAM; PgBouncer connects to PostgreSQL over the unix socket as the
+pool's role, by peer authentication.  So these files hold verifiers, but no passwords.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,14 +16,14 @@ from cenote.model.records import Configuration, Pool, User, Value
 
 ADMIN_USER = "cenote"
 ADMIN_DATABASE = "pgbouncer"
-_NOTHING_CHOSEN = Configuration()
-_AUTOMATIC = ("autodb_pool_size", "autodb_pool_mode", "autodb_max_db_connections", "autodb_idle_timeout")
-STATS_SECONDS = 15  # rates and averages are of the last whole period of this length
+_DEFAULT_CONFIGURATION = Configuration()
+_AUTODB = ("autodb_pool_size", "autodb_pool_mode", "autodb_max_db_connections", "autodb_idle_timeout")
+STATS_SECONDS = 15  # PgBouncer computes rates and averages over periods of this length
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """Where a pooler stands: its own folder and addresses, and the server behind it."""
+    """One PgBouncer: its directories, addresses and limits, and the port of its PostgreSQL."""
 
     directory: Path
     socket_directory: Path
@@ -34,54 +34,56 @@ class Instance:
     max_clients: int
 
 
-def render(place: Instance, pools: Iterable[Pool], configuration: Configuration = _NOTHING_CHOSEN) -> str:
-    """``pgbouncer.ini``."""
-    pooler = _written(parameters.POOLER, parameters.POOLER_DEFAULTS | configuration.pgbouncer)
-    extensions = _written(parameters.EXTENSIONS, parameters.EXTENSION_DEFAULTS | configuration.cenote)
-    automatic = {name: pooler.pop(name) for name in _AUTOMATIC}
+def render(
+    instance: Instance, pools: Iterable[Pool], configuration: Configuration = _DEFAULT_CONFIGURATION
+) -> str:
+    """Render ``pgbouncer.ini``."""
+    pooler = _formatted(parameters.POOLER, parameters.POOLER_DEFAULTS | configuration.pgbouncer)
+    extensions = _formatted(parameters.EXTENSIONS, parameters.EXTENSION_DEFAULTS | configuration.cenote)
+    autodb = {name: pooler.pop(name) for name in _AUTODB}
     connect_query = extensions.pop("connect_query")
     settings = {
-        "listen_addr": ",".join(place.listen),
-        "listen_port": str(place.port),
-        "unix_socket_dir": str(place.socket_directory),
+        "listen_addr": ",".join(instance.listen),
+        "listen_port": str(instance.port),
+        "unix_socket_dir": str(instance.socket_directory),
         "unix_socket_mode": "0700",
-        "pidfile": str(place.directory / "pgbouncer.pid"),
+        "pidfile": str(instance.directory / "pgbouncer.pid"),
         "auth_type": "hba",
-        "auth_file": str(place.directory / "userlist.txt"),
-        "auth_hba_file": str(place.directory / "hba.conf"),
+        "auth_file": str(instance.directory / "userlist.txt"),
+        "auth_hba_file": str(instance.directory / "hba.conf"),
         "admin_users": ADMIN_USER,
         "client_tls_sslmode": "require",
-        "client_tls_cert_file": str(place.certificate),
-        "client_tls_key_file": str(place.certificate),
-        # Nobody's certificate is checked here.  Without these two a reload parses all CA certificates of the
+        "client_tls_cert_file": str(instance.certificate),
+        "client_tls_key_file": str(instance.certificate),
+        # No certificate is verified with these, but without them a reload parses all CA certificates of the
         # system, twice: 35 ms instead of 1.
-        "client_tls_ca_file": str(place.certificate),
-        "server_tls_ca_file": str(place.certificate),
-        "max_client_conn": str(place.max_clients),
-        "autodb_idle_timeout": automatic["autodb_idle_timeout"],
+        "client_tls_ca_file": str(instance.certificate),
+        "server_tls_ca_file": str(instance.certificate),
+        "max_client_conn": str(instance.max_clients),
+        "autodb_idle_timeout": autodb["autodb_idle_timeout"],
         **pooler,
         **extensions,
-        # Seconds between tries to reach a server that was down; by default clients of one that was down for a
-        # moment wait for 15.
+        # Seconds between attempts to connect to a server that was down; with the default of 15 a short outage
+        # would keep clients waiting that long.
         "server_login_retry": "0.3",
         "log_connections": "0",
         "log_disconnections": "0",
         "stats_period": str(STATS_SECONDS),
-        "log_stats": "0",  # a line for each period
+        "log_stats": "0",  # would write a line for each period
     }
     lines = ["; Written by Cenote; changes made here are undone.", "[databases]"]
     lines += [
-        _database_line(place, pool, connect_query) for pool in sorted(pools, key=lambda pool: pool.name)
+        _database_line(instance, pool, connect_query) for pool in sorted(pools, key=lambda pool: pool.name)
     ]
-    if automatic["autodb_pool_size"] != "0":
-        lines.append(_automatic_line(place, automatic, connect_query))
+    if autodb["autodb_pool_size"] != "0":
+        lines.append(_autodb_line(instance, autodb, connect_query))
     lines += ["", "[pgbouncer]"]
     lines += [f"{key} = {one_line(value)}" for key, value in settings.items()]
     return "\n".join(lines) + "\n"
 
 
 def render_userlist(users: Iterable[User]) -> str:
-    """``userlist.txt``: each user with its SCRAM verifier, and the administrator, who has none."""
+    """Render ``userlist.txt``: each user with its SCRAM verifier; the administrator has none."""
     lines = [f'{userlist_token(ADMIN_USER)} ""']
     lines += [
         f"{userlist_token(user.name)} {userlist_token(user.verifier)}"
@@ -91,12 +93,12 @@ def render_userlist(users: Iterable[User]) -> str:
 
 
 def render_hba(pools: Iterable[Pool], networks: Networks = None) -> str:
-    """``hba.conf``: the console for who can enter the socket's folder, everything else by TLS and SCRAM.
+    """Render ``hba.conf``: the admin console over the unix socket only, everything else by TLS and SCRAM.
 
-    Whoever gets into a pool with a user is that user on the server, so nobody else gets into it.  Who matches
-    no line is refused.
+    Clients of a pool with a user act as that user on the server, so no other user may log in to it.  A client
+    that matches no line is rejected.
     """
-    # PgBouncer has no word for every address, as PostgreSQL has.
+    # PgBouncer has no keyword ``all`` for addresses.
     sources = EVERYWHERE if networks is None else networks
     lines = [
         f"local  {ADMIN_DATABASE}  {ADMIN_USER}  trust",
@@ -120,7 +122,7 @@ def _rejected(database: str, user: str) -> list[str]:
     return [f"host  {database}  {user}  {source}  reject" for source in EVERYWHERE]
 
 
-def _database_line(place: Instance, pool: Pool, connect_query: str) -> str:
+def _database_line(instance: Instance, pool: Pool, connect_query: str) -> str:
     values = {
         "dbname": pool.database,
         "pool_mode": pool.mode.value,
@@ -129,27 +131,27 @@ def _database_line(place: Instance, pool: Pool, connect_query: str) -> str:
     if pool.user:
         values["user"] = pool.user
     else:
-        # Each user of it has a pool of that size; together they may have no more, and idle ones make room.
+        # Each user has a pool of that size; this limits all of them together, and evicts idle connections.
         values["max_db_connections"] = str(pool.size)
-    return f"{pgbouncer_key(pool.name)} = " + _reaching(place, values, connect_query)
+    return f"{pgbouncer_key(pool.name)} = " + _entry(instance, values, connect_query)
 
 
-def _automatic_line(place: Instance, automatic: Mapping[str, str], connect_query: str) -> str:
-    """The line for every database without a pool of its own: one pool for each user of it."""
+def _autodb_line(instance: Instance, autodb: Mapping[str, str], connect_query: str) -> str:
+    """The fallback for databases without a pool: one pool for each user and database."""
     values = {
-        "pool_mode": automatic["autodb_pool_mode"],
-        "pool_size": automatic["autodb_pool_size"],
-        "max_db_connections": automatic["autodb_max_db_connections"],
+        "pool_mode": autodb["autodb_pool_mode"],
+        "pool_size": autodb["autodb_pool_size"],
+        "max_db_connections": autodb["autodb_max_db_connections"],
     }
-    return "* = " + _reaching(place, values, connect_query)
+    return "* = " + _entry(instance, values, connect_query)
 
 
-def _reaching(place: Instance, values: Mapping[str, str], connect_query: str) -> str:
-    everything = {"host": str(place.socket_directory), "port": str(place.server_port), **values}
+def _entry(instance: Instance, values: Mapping[str, str], connect_query: str) -> str:
+    fields = {"host": str(instance.socket_directory), "port": str(instance.server_port), **values}
     if connect_query:
-        everything["connect_query"] = connect_query
-    return " ".join(f"{key}={pgbouncer_value(value)}" for key, value in everything.items())
+        fields["connect_query"] = connect_query
+    return " ".join(f"{key}={pgbouncer_value(value)}" for key, value in fields.items())
 
 
-def _written(table: Mapping[str, Parameter], values: Mapping[str, Value]) -> dict[str, str]:
+def _formatted(table: Mapping[str, Parameter], values: Mapping[str, Value]) -> dict[str, str]:
     return {name: table[name].write(value) for name, value in values.items()}

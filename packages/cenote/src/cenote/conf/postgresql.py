@@ -1,4 +1,4 @@
-"""``postgresql.conf``: from the size of a node to the settings of its server."""
+"""``postgresql.conf``, rendered from layers of settings."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -8,15 +8,15 @@ from cenote.model import parameters
 from cenote.model.records import Value
 
 
-def fixed(version: str) -> dict[str, str]:
-    """The settings that every server of a major version has."""
+def base_settings(version: str) -> dict[str, str]:
+    """Return the settings common to all servers of a major version."""
     return {
-        # Or more workers, up to the most that a customer may ask for, would be granted and never started.
+        # The maximum of autovacuum_max_workers; workers beyond the slots would never start.
         **({"autovacuum_worker_slots": "20"} if int(version) >= 18 else {}),
         "password_encryption": "scram-sha-256",
         "ssl": "on",
         "ssl_min_protocol_version": "TLSv1.2",
-        # Logical decoding is offered to customers, and turning it on later would cost a restart.
+        # Customers may use logical decoding, and enabling it later would take a restart.
         "wal_level": "logical",
         "max_wal_senders": "20",
         "max_replication_slots": "8",
@@ -36,45 +36,45 @@ def fixed(version: str) -> dict[str, str]:
     }
 
 
-def chosen(values: Mapping[str, Value], *, shared_buffers_mib: int) -> dict[str, str]:
-    """The settings that a customer has chosen, by their names on the server."""
+def customer_settings(values: Mapping[str, Value], *, shared_buffers_mib: int) -> dict[str, str]:
+    """Return the settings that the customer has set, by their names on the server."""
     settings = {
         parameters.POSTGRESQL[name].server_name: parameters.POSTGRESQL[name].write(value)
         for name, value in values.items()
     }
     if "shared_buffers" in settings:
-        settings["shared_buffers"] = f"{shared_buffers_mib}MB"  # chosen as a share of the memory
+        settings["shared_buffers"] = f"{shared_buffers_mib}MB"  # set as a percentage of the memory
     return settings
 
 
-def loaded(libraries: Collection[str]) -> dict[str, str]:
-    """The libraries that a server loads at its start, out of those that its installation has."""
+def preload_settings(libraries: Collection[str]) -> dict[str, str]:
+    """Return ``shared_preload_libraries``, limited to the installed libraries."""
     return {"shared_preload_libraries": ",".join(parameters.libraries(libraries))}
 
 
-def placed(
+def instance_settings(
     *, name: str, port: int, listen: tuple[str, ...], socket_directory: Path, certificate: Path
 ) -> dict[str, str]:
-    """The settings that follow from where a server stands."""
+    """Return the settings specific to one server: name, addresses, paths."""
     return {
         "cluster_name": name,
         "port": str(port),
         "listen_addresses": ",".join(listen),
         "unix_socket_directories": str(socket_directory),
         "unix_socket_permissions": "0700",
-        # One file holds the certificate and its key, so that a renewal replaces both in one step.
+        # One file holds the certificate and its key, so that a renewal replaces both atomically.
         "ssl_cert_file": str(certificate),
         "ssl_key_file": str(certificate),
     }
 
 
-def ephemeral() -> dict[str, str]:
-    """The settings of a server whose data nobody wants after a power cut: it waits for no disk."""
+def non_durable_settings() -> dict[str, str]:
+    """Return settings without durability, for servers whose data may be lost in a power failure."""
     return {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
 
 def render(*layers: Mapping[str, str]) -> str:
-    """One file out of all layers; a later layer wins over an earlier one."""
+    """Render the file; later layers override earlier ones."""
     merged: dict[str, str] = {}
     for layer in layers:
         merged.update(layer)

@@ -129,7 +129,7 @@ def _setting(key: str, parameter: Parameter, help: str, value: Any, default: Any
         case Number():
             unit = "%" if parameter.name.endswith("_percentage") else parameter.unit
             special = "" if parameter.special is None else f", or {parameter.special}"
-            allowed = f"Range: {parameter.least:,.15g} to {parameter.most:,.15g}{special}"
+            allowed = f"Range: {parameter.minimum:,.15g} to {parameter.maximum:,.15g}{special}"
             if parameter.only_grows:
                 allowed += "; can only be increased"
         case Switch():

@@ -38,7 +38,7 @@ async def sign_in(request: ConsoleRequest) -> Response:
     form = await request.form_fields()
     wanted = _next(form["next"])
     address = request.address
-    if not request.console.throttle.has_some(address):
+    if not request.console.throttle.allows(address):
         return request.render("sign_in.html", 429, error=TOO_OFTEN, next=wanted)
     token = form["token"]
     try:
@@ -46,7 +46,7 @@ async def sign_in(request: ConsoleRequest) -> Response:
             raise SessionExpired
         own = (await request.api_with(token).get("/v2/cenote/token"))["token"]
     except SessionExpired:
-        request.console.throttle.lose(address)
+        request.console.throttle.record_failure(address)
         return request.render("sign_in.html", 401, error=UNKNOWN, next=wanted)
     ends = time.time() + sessions.SECONDS
     if own["expires_at"] is not None:

@@ -197,7 +197,7 @@ async def _unless_unavailable(query: Callable[[], Awaitable[T]]) -> T | None:
 
 
 def _admits(cluster: Cluster, client: str) -> bool:
-    address = firewall.address_of(client)
+    address = firewall.parse_address(client)
     return address is not None and firewall.admits(firewall.networks(cluster.firewall), address)
 
 

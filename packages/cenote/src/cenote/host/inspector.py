@@ -15,7 +15,7 @@ from cenote.host.sql import Session
 from cenote.model import parameters
 from cenote.model.changes import Program
 from cenote.model.processes import Process
-from cenote.rules.storage import Use
+from cenote.rules.storage import DiskUse
 
 _SETTINGS = "SELECT lower(name), concat_ws(' ', reset_val, unit) FROM pg_settings WHERE lower(name) IN"
 _PENDING = "SELECT name FROM pg_settings WHERE pending_restart ORDER BY name"
@@ -25,7 +25,7 @@ _PENDING = "SELECT name FROM pg_settings WHERE pending_restart ORDER BY name"
 class _Measurement:
     """``at``: when the measurement began; ``took``: its seconds."""
 
-    use: Use
+    use: DiskUse
     at: float
     took: float
 
@@ -56,7 +56,7 @@ class Inspector:
             self._listening[port] = process
         return self._listening.get(port) == process
 
-    async def disk_use(self, folder: Path, max_age: float) -> Use:
+    async def disk_use(self, folder: Path, max_age: float) -> DiskUse:
         """Return the use of the storage; measured again when older than ``max_age`` seconds.
 
         A directory of many files is slow to measure; measuring is limited to a twentieth of the time.

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cenote.host import files
-from cenote.logs.messages import Message, messages
+from cenote.logs.messages import Message, parse_messages
 from cenote.logs.positions import LogExtent, LogPosition
 from cenote.model.records import LogSource
 
@@ -83,7 +83,7 @@ def tail(path: Path, source: LogSource, count: int, cursor: str = "") -> tuple[l
     if known and int(known[1]) == log.file and int(known[2]) <= log.size:
         chunk = read(path, int(known[2]), TAIL)
         assert chunk is not None
-        found = messages(chunk.data, source, chunk.start)[:count]
+        found = parse_messages(chunk.data, source, chunk.start)[:count]
         offset = chunk.start + len(chunk.data)
         # A line longer than the chunk is skipped, or the cursor would never get past it.
         end = found[-1].end if found else offset if offset < chunk.size else chunk.start
@@ -95,7 +95,7 @@ def tail(path: Path, source: LogSource, count: int, cursor: str = "") -> tuple[l
         if start == begin > 0:  # perhaps in the middle of a line
             cut = data.find(b"\n") + 1
             start, data = start + cut, data[cut:]
-        found = messages(data, source, start)[-count:]
+        found = parse_messages(data, source, start)[-count:]
         end = found[-1].end if found else start
     return found, f"{log.file}-{end}"
 

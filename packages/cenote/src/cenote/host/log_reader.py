@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cenote.host import log_files
-from cenote.logs.messages import Message, messages
+from cenote.logs.messages import Message, parse_messages
 from cenote.logs.positions import LogPosition
 from cenote.model.records import LogSource
 
@@ -67,7 +67,7 @@ class LogReader:
                 return [], start
             if chunk.size != self._size:
                 self._size, self._since = chunk.size, time.monotonic()
-            found = messages(chunk.data, self._source, chunk.start)
+            found = parse_messages(chunk.data, self._source, chunk.start)
             if chunk.start + len(chunk.data) >= chunk.size:
                 if found and time.monotonic() - self._since < QUIET:
                     found.pop()
@@ -82,7 +82,8 @@ class LogReader:
         """Return the first part of an overlong message as one message, so that reading continues after it."""
         end = chunk.start + len(chunk.data)
         return [
-            replace(found, end=end) for found in messages(chunk.data + b"\n", self._source, chunk.start)[:1]
+            replace(found, end=end)
+            for found in parse_messages(chunk.data + b"\n", self._source, chunk.start)[:1]
         ]
 
     def _dated(self, message: Message, file: int) -> Message:

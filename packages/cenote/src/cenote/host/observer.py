@@ -15,7 +15,7 @@ from cenote.host.cpu import CpuUsage
 from cenote.host.statistics import ServerStatistics
 from cenote.logs.destinations import Address
 from cenote.logs.messages import Message
-from cenote.logs.sinks import SinkNumbers
+from cenote.logs.sinks import SinkStatus
 from cenote.model.paths import Layout
 from cenote.model.records import Cluster, LogSource
 from cenote.security import certificates
@@ -31,7 +31,7 @@ class HostObserver:
         layout: Layout,
         passes: Passes | None = None,
         certificate: Path | None = None,
-        sinks: Callable[[Cluster], Mapping[UUID, SinkNumbers]] = lambda _: {},
+        sinks: Callable[[Cluster], Mapping[UUID, SinkStatus]] = lambda _: {},
     ) -> None:
         """``passes`` and ``sinks`` are the agent's, ``certificate`` is the API's."""
         self._layout, self._certificate = layout, certificate or layout.api_certificate
@@ -65,7 +65,7 @@ class HostObserver:
                 resident_bytes=memory.rss,
                 virtual_bytes=memory.vms,
                 open_files=process.num_fds(),
-                most_files=process.rlimit(psutil.RLIMIT_NOFILE)[0],
+                max_open_files=process.rlimit(psutil.RLIMIT_NOFILE)[0],
             )
 
     def _expiry(self) -> float | None:
@@ -88,7 +88,7 @@ class HostObserver:
         except OSError as error:
             raise Unavailable(f"The CPU statistics of the host cannot be read: {error.strerror}") from None
 
-    def sinks(self, cluster: Cluster) -> Mapping[UUID, SinkNumbers]:
+    def sinks(self, cluster: Cluster) -> Mapping[UUID, SinkStatus]:
         return self._sinks(cluster)
 
     def is_own(self, address: Address) -> bool:

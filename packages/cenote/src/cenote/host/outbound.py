@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from cenote.errors import CenoteError
-from cenote.logs.destinations import Address, Networks, refusal
+from cenote.logs.destinations import Address, Networks, blocked_reason
 
 CONNECT_SECONDS = 10.0
 LOOK_UP_SECONDS = 10.0
@@ -104,7 +104,7 @@ class OutboundPolicy:
         refused = ""
         for family, _, _, _, address in found:
             text = str(address[0])
-            reason = refusal(ip_address(text.partition("%")[0]), self._allowed, is_own)
+            reason = blocked_reason(ip_address(text.partition("%")[0]), self._allowed, is_own)
             if reason is None and family in (socket.AF_INET, socket.AF_INET6):
                 permitted_addresses.append((family, (text, port)))
             else:

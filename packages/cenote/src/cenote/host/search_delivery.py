@@ -56,12 +56,12 @@ class SearchDestination:
         if status != 200:
             raise DeliveryError(self._describe(status))
         try:
-            found = bulk.outcome(messages, answer)
+            found = bulk.parse_response(messages, answer)
         except ValueError as error:
             raise DeliveryError(f"{peer}: {error}") from None
-        if found.again:
+        if found.retry:
             # All are sent again; ids keep the accepted ones from being stored twice.
-            raise DeliveryError(f"{peer} temporarily rejects {len(found.again)} messages: {found.reason}")
+            raise DeliveryError(f"{peer} temporarily rejects {len(found.retry)} messages: {found.reason}")
         return len(found.refused), found.reason
 
     async def _deliver_halves(self, messages: Sequence[Message]) -> tuple[int, str]:
@@ -84,7 +84,7 @@ class SearchDestination:
             names = [str(one["index"]) for one in msgspec.json.decode(answer)]
         except (msgspec.DecodeError, KeyError, TypeError):
             raise DeliveryError(f"{self._peer} did not list its indices") from None
-        for name in bulk.expired(names, config.index_prefix, config.index_days_max, today):
+        for name in bulk.expired_indices(names, config.index_prefix, config.index_days_max, today):
             status, _ = await self._call("DELETE", f"/{name}")
             if status not in (200, 404):
                 raise DeliveryError(f"{name}: {self._describe(status)}")

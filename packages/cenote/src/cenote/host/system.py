@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import psutil
 
-from cenote.rules.storage import Use
+from cenote.rules.storage import DiskUse
 
 _LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp
 _ACCEPTS_CONNECTIONS = 1 << 16  # __SO_ACCEPTCON in /proc/net/unix
@@ -61,14 +61,14 @@ def free_mib(folder: Path) -> int:
     return shutil.disk_usage(folder).free // 2**20
 
 
-def disk_use(folder: Path) -> Use:
+def disk_use(folder: Path) -> DiskUse:
     """Return the space used by a folder, and the free space and size of its file system.
 
     Files may be created and removed meanwhile.
     """
     disk = shutil.disk_usage(folder)
     used_mib = _blocks(folder) * 512 // 2**20
-    return Use(used_mib=used_mib, free_mib=disk.free // 2**20, disk_mib=disk.total // 2**20)
+    return DiskUse(used_mib=used_mib, free_mib=disk.free // 2**20, disk_mib=disk.total // 2**20)
 
 
 def _blocks(folder: str | Path) -> int:

@@ -1,9 +1,8 @@
-"""HTTP connections that cannot be held open for nothing.
+"""HTTP timeouts and limits against clients that hold connections open without using them (slowloris).
 
-A client that sends its request a byte at a time keeps a connection busy without work, and a few thousand of
-them keep all that there are.  So a request has to arrive within a time, its head and then its body, and the
-head has to be of a reasonable size; uvicorn limits only how long a connection may be idle between requests.
-Nor is a client waited for that reads nothing of its answer, such as of a stream.
+A client that sends its request byte by byte occupies a connection, and a few thousand of them occupy all.  So
+the head and the body of a request each have a time limit, and the head a size limit; uvicorn limits only the
+idle time between requests.  A client that stops reading its response, such as a stream, is disconnected, too.
 """
 
 from __future__ import annotations
@@ -15,46 +14,46 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
 class TimeoutProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, with an end to its patience."""
+    """uvicorn's protocol with timeouts for requests and for unread responses."""
 
     head_seconds: ClassVar[float] = 10.0
     body_seconds: ClassVar[float] = 30.0
-    unread_seconds: ClassVar[float] = 30.0  # in which a client has to read something, where much is left
+    unread_seconds: ClassVar[float] = 30.0  # without progress while the write buffer is full
     head_bytes: ClassVar[int] = 64 * 1024
 
     def __init__(self, *arguments: Any, **parameters: Any) -> None:
         super().__init__(*arguments, **parameters)
         self._timer: asyncio.TimerHandle | None = None
-        self._reading: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
         self._in_head = True
         self._head_length = 0
-        self._patience: float | None = None  # for the next piece of the request; None between requests
-        self._has_moved = False  # on to another part of a request
+        self._timeout: float | None = None  # for the rest of this part of the request
+        self._timeout_changed = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._wait(self.head_seconds)
+        self._set_timer(self.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._wait(None)
-        self._stop_looking()
+        self._set_timer(None)
+        self._stop_write_timer()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stop_looking()
-        self._look_later()
+        self._stop_write_timer()
+        self._start_write_timer()
 
     def resume_writing(self) -> None:
-        self._stop_looking()
+        self._stop_write_timer()
         super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        # After all of it: of a request that came in one piece there is nothing left to wait for.
-        if self._has_moved:
-            self._has_moved = False
-            self._wait(self._patience)
+        # Once for all of the data: a request that came in one piece needs no timer.
+        if self._timeout_changed:
+            self._timeout_changed = False
+            self._set_timer(self._timeout)
         if self._in_head:
             self._head_length += len(data)
             if self._head_length > self.head_bytes:
@@ -63,45 +62,45 @@ class TimeoutProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head, self._head_length = True, 0
-        self._has_moved, self._patience = True, self.head_seconds
+        self._timeout_changed, self._timeout = True, self.head_seconds
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         self._in_head = False
-        self._has_moved, self._patience = True, self.body_seconds
+        self._timeout_changed, self._timeout = True, self.body_seconds
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self._has_moved, self._patience = True, None
+        self._timeout_changed, self._timeout = True, None
 
-    def _wait(self, seconds: float | None) -> None:
+    def _set_timer(self, seconds: float | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = None if seconds is None else self.loop.call_later(seconds, self._time_is_up)
+        self._timer = None if seconds is None else self.loop.call_later(seconds, self._on_timeout)
 
-    def _time_is_up(self) -> None:
+    def _on_timeout(self) -> None:
         if self._in_head:
             self._refuse(b"408 Request Timeout")
         else:
-            self.transport.abort()  # whoever waits for the body is told that the client has gone
+            self.transport.abort()  # the application, waiting for the body, sees a disconnect
 
-    def _look_later(self) -> None:
-        left = self.transport.get_write_buffer_size()
-        self._reading = self.loop.call_later(self.unread_seconds, self._look, left)
+    def _start_write_timer(self) -> None:
+        unsent = self.transport.get_write_buffer_size()
+        self._write_timer = self.loop.call_later(self.unread_seconds, self._check_progress, unsent)
 
-    def _look(self, left: int) -> None:
-        if self.transport.get_write_buffer_size() < left:
-            self._look_later()
+    def _check_progress(self, unsent: int) -> None:
+        if self.transport.get_write_buffer_size() < unsent:
+            self._start_write_timer()
         else:
-            self.transport.abort()  # whoever sends the answer is told that the client has gone
+            self.transport.abort()  # the application, sending the response, sees a disconnect
 
-    def _stop_looking(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-            self._reading = None
+    def _stop_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
 
     def _refuse(self, status: bytes) -> None:
-        self._wait(None)
+        self._set_timer(None)
         if not self.transport.is_closing():
             self.transport.write(
                 b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"

@@ -1,4 +1,4 @@
-"""A TLS port of one cluster's own, open to its trusted sources, with the certificate as it is on disk."""
+"""A TLS port of one cluster, open to its trusted sources, with the current certificate on disk."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from cenote.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
-RETRY_SECONDS = 1.0  # until another program has left the port, or a file descriptor is free again
+RETRY_SECONDS = 1.0  # while another program uses the port, or no file descriptor is free
 HANDSHAKE_SECONDS = 10.0
-MOST_CONNECTIONS = 64  # at a time
+MAX_CONNECTIONS = 64  # at the same time
 
 
 class TLSListener:
-    """Listens on one port; ``protocol`` makes what serves a connection, once it speaks TLS.
+    """Listens on one port; ``protocol`` creates the protocol of a connection after its TLS handshake.
 
-    ``admits`` is asked for the address of each client, ``certificate`` for key and certificate in PEM.
+    ``admits`` decides by the client's address; ``certificate`` returns key and certificate in PEM.
     """
 
     def __init__(
@@ -41,11 +41,11 @@ class TLSListener:
         self._context: tuple[bytes, ssl.SSLContext] | None = None
 
     async def serve(self) -> None:
-        """Listen until cancelled; connections that are open go on."""
+        """Listen until cancelled; open connections continue."""
         try:
             async with asyncio.TaskGroup() as group, contextlib.AsyncExitStack() as stack:
                 for address in self._addresses:
-                    listener = await _listening(address, self.port)
+                    listener = await _bind(address, self.port)
                     stack.callback(listener.close)
                     group.create_task(self._accept(listener))
                 await asyncio.Event().wait()
@@ -57,7 +57,7 @@ class TLSListener:
         while True:
             try:
                 connection, address = await asyncio.get_running_loop().sock_accept(listener)
-            except OSError:  # such as no file descriptor being left
+            except OSError:  # such as no free file descriptor
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             if not self._has_room() or not self._admits(address[0]):
@@ -69,7 +69,7 @@ class TLSListener:
 
     def _has_room(self) -> bool:
         self._connections = {one for one in self._connections if not one.is_closing()}
-        return len(self._connections) + len(self._handshakes) < MOST_CONNECTIONS
+        return len(self._connections) + len(self._handshakes) < MAX_CONNECTIONS
 
     async def _shake_hands(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -78,7 +78,7 @@ class TLSListener:
                 self._protocol, connection, ssl=self._tls(), ssl_handshake_timeout=HANDSHAKE_SECONDS
             )
             self._connections.add(transport)
-        except (OSError, Unavailable) as error:  # it leaves, or speaks no TLS
+        except (OSError, Unavailable) as error:  # it disconnected, or does not speak TLS
             log.debug("port %d: %s", self.port, error)
             connection.close()
         except asyncio.CancelledError:
@@ -86,14 +86,14 @@ class TLSListener:
             raise
 
     def _tls(self) -> ssl.SSLContext:
-        """Return a context with the certificate as it is; Unavailable when there is none yet."""
+        """Return a context with the current certificate; Unavailable when there is none yet."""
         content = self._certificate()
         if not content:
             raise Unavailable("there is no certificate yet")
         if self._context is None or self._context[0] != content:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
-            # Only a file can be loaded, and it has to be what was read, not what a path leads to later.
+            # OpenSSL loads files only; this one has the content just read, even if the path was replaced.
             with open(os.memfd_create("certificate"), "wb") as file:
                 file.write(content)
                 file.flush()
@@ -102,9 +102,9 @@ class TLSListener:
         return self._context[1]
 
 
-async def _listening(address: str, port: int) -> socket.socket:
-    """Return a socket that listens, as soon as no other program does so."""
-    told = False
+async def _bind(address: str, port: int) -> socket.socket:
+    """Return a listening socket; retry while another program uses the port."""
+    warned = False
     while True:
         listener: socket.socket | None = None
         try:
@@ -118,9 +118,9 @@ async def _listening(address: str, port: int) -> socket.socket:
         except OSError as error:
             if listener is not None:
                 listener.close()
-            if not told:
+            if not warned:
                 log.warning("cannot listen on %s port %d: %s; trying again", address, port, error.strerror)
-                told = True
+                warned = True
             await asyncio.sleep(RETRY_SECONDS)
         else:
             return listener

@@ -1,4 +1,4 @@
-"""The logs of a cluster's servers, and the sinks that they are sent to.
+"""Server logs and log sinks: parsing, formats and configuration.
 
-Everything here is pure; ``host`` reads the files, and ``agent`` sends.
+Everything here is pure; ``host`` reads the files and sends, driven by ``agent``.
 """

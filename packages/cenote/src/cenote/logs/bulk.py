@@ -1,7 +1,7 @@
-"""Messages for OpenSearch and Elasticsearch: the body of a ``_bulk`` call, and what its answer says.
+"""The ``_bulk`` API of OpenSearch and Elasticsearch: request bodies and responses.
 
-An index for each day, so that old ones can be dropped whole.  The id of a message follows from where it
-stands and what it says: one that is sent again is there already, and not there twice.
+There is an index for each day, so that old messages are deleted by index.  The document id is a hash of a
+message's position and text, which makes delivery idempotent: sending a message retry adds no duplicate.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ import msgspec
 from cenote.logs.messages import Message
 
 _DAY = re.compile(r"(\d{4})\.(\d\d)\.(\d\d)")
-_THERE = frozenset({200, 201, 409})  # 409: a document of this id is there
-# Of these the peer says 400, too, though no message is to blame: too many shards, for one.
-_NO_FAULT = frozenset({"validation_exception"})
+_INDEXED = frozenset({200, 201, 409})  # 409: a document with this id exists
+# Errors with status 400 that are not the message's fault, such as too many shards.
+_RETRYABLE = frozenset({"validation_exception"})
 
 
 @dataclass(frozen=True, slots=True)
 class BulkResult:
-    """What became of a call: messages to send ``again``, those that will never be taken, and why."""
+    """The outcome of a request: messages to ``retry``, messages rejected for good, and the first error."""
 
-    again: tuple[Message, ...] = field(default=(), repr=False)
+    retry: tuple[Message, ...] = field(default=(), repr=False)
     refused: tuple[Message, ...] = field(default=(), repr=False)
     reason: str = ""
 
 
 def body(messages: Iterable[Message], *, prefix: str, cluster_id: UUID, cluster_name: str) -> bytes:
-    """Return the lines of a call: for each message what is to be done, and the document."""
+    """Return the body: for each message a line with the action and one with the document."""
     lines = []
     for message in messages:
         at = message.at or datetime.now(UTC)
@@ -50,50 +50,50 @@ def body(messages: Iterable[Message], *, prefix: str, cluster_id: UUID, cluster_
             "database": message.database,
             "application": message.application,
         }
-        action = {"create": {"_index": f"{prefix}-{at:%Y.%m.%d}", "_id": identity(message, cluster_id)}}
+        action = {"create": {"_index": f"{prefix}-{at:%Y.%m.%d}", "_id": document_id(message, cluster_id)}}
         lines.append(msgspec.json.encode(action))
         lines.append(
-            msgspec.json.encode({name: told for name, told in document.items() if told not in (None, "")})
+            msgspec.json.encode({name: value for name, value in document.items() if value not in (None, "")})
         )
     return b"\n".join(lines) + b"\n"
 
 
-def identity(message: Message, cluster_id: UUID) -> str:
-    words = f"{cluster_id} {message.source} {message.origin} {message.start} {message.text}"
-    return hashlib.sha256(words.encode()).hexdigest()[:40]
+def document_id(message: Message, cluster_id: UUID) -> str:
+    key = f"{cluster_id} {message.source} {message.origin} {message.start} {message.text}"
+    return hashlib.sha256(key.encode()).hexdigest()[:40]
 
 
-def outcome(messages: Sequence[Message], answer: bytes) -> BulkResult:
-    """Return what an answer with status 200 says of each message; ValueError for what is no such answer."""
+def parse_response(messages: Sequence[Message], answer: bytes) -> BulkResult:
+    """Return the outcome from a response with status 200; raise ValueError for an unexpected body."""
     try:
-        told = msgspec.json.decode(answer)
-        items = [next(iter(item.values())) for item in told["items"]]
+        response = msgspec.json.decode(answer)
+        items = [next(iter(item.values())) for item in response["items"]]
         statuses = [int(item["status"]) for item in items]
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError, StopIteration):
-        raise ValueError("the peer's answer is not that of a _bulk call") from None
+        raise ValueError("the response is not that of a _bulk request") from None
     if len(items) != len(messages):
-        raise ValueError(f"the peer answers for {len(items)} messages, and was sent {len(messages)}")
-    again: list[Message] = []
+        raise ValueError(f"the response has {len(items)} items for {len(messages)} messages")
+    retry: list[Message] = []
     refused: list[Message] = []
     reason = ""
     for message, item, status in zip(messages, items, statuses, strict=True):
-        if status in _THERE:
+        if status in _INDEXED:
             continue
-        kind = _kind(item)
+        kind = _error_type(item)
         reason = reason or f"{kind or 'an error'} (status {status})"
-        (refused if status == 400 and kind not in _NO_FAULT else again).append(message)
-    return BulkResult(tuple(again), tuple(refused), reason)
+        (refused if status == 400 and kind not in _RETRYABLE else retry).append(message)
+    return BulkResult(tuple(retry), tuple(refused), reason)
 
 
-def _kind(item: Any) -> str:
-    """Return the name of an error; its text may hold the message that it is about."""
+def _error_type(item: Any) -> str:
+    """Return the type of an error; its reason is left out, as it may quote the message."""
     error = item.get("error")
     kind = error.get("type") if isinstance(error, dict) else None
     return kind if isinstance(kind, str) and re.fullmatch(r"[a-z_]{1,80}", kind) else ""
 
 
-def expired(names: Collection[str], prefix: str, days: int, today: date) -> list[str]:
-    """Return the indices of this prefix whose day is more than so many days ago."""
+def expired_indices(names: Collection[str], prefix: str, days: int, today: date) -> list[str]:
+    """Return the indices of this prefix that are at least ``days`` old."""
     found = []
     for name in sorted(names):
         day = _DAY.fullmatch(name.removeprefix(f"{prefix}-")) if name.startswith(f"{prefix}-") else None

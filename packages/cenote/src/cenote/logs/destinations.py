@@ -1,8 +1,8 @@
-"""Where a log may be sent: a customer names the peer, and the host of the clusters opens the connection.
+"""Addresses that logs may be sent to: protection against server-side request forgery (SSRF).
 
-So an address that leads to the host itself, or to what a cloud tells a machine about itself, is refused: it
-would let a customer reach services that nobody else can (server-side request forgery).  Private networks are
-where a company's log servers stand, and are allowed.
+A customer names the destination, and the host of the clusters connects to it.  So addresses of the host
+itself and of cloud metadata services are blocked: they would expose services that only the host can reach.
+Private networks are allowed, since a company's log servers are there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 Networks: TypeAlias = Iterable[Network]
 
-OWN = "an address of this host"
+OWN_ADDRESS = "an address of this host"
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 _COMPATIBLE = IPv6Network("::/96")
@@ -32,17 +32,17 @@ _METADATA = tuple(
 _THIS_NETWORK = IPv4Network("0.0.0.0/8")
 
 
-def refusal(address: Address, allowed: Networks, is_own: Callable[[Address], bool]) -> str | None:
-    """Return what an address is that no log may be sent to, None for one that is all right."""
-    inner = embedded(address)
+def blocked_reason(address: Address, allowed: Networks, is_own: Callable[[Address], bool]) -> str | None:
+    """Return why no log may be sent to an address, None if it is allowed."""
+    inner = embedded_ipv4(address)
     if any(
         one.version == network.version and one in network for one in (address, inner) for network in allowed
     ):
         return None
     if any(inner.version == network.version and inner in network for network in _METADATA):
-        return "an address where a cloud tells of its machines"
+        return "an address of a cloud metadata service"
     if inner.is_unspecified or inner in _THIS_NETWORK:
-        return OWN
+        return OWN_ADDRESS
     if inner.is_loopback:
         return "a loopback address"
     if inner.is_link_local:
@@ -51,11 +51,11 @@ def refusal(address: Address, allowed: Networks, is_own: Callable[[Address], boo
         return "a multicast address"
     if inner.is_reserved:
         return "a reserved address"
-    return OWN if is_own(inner) else None
+    return OWN_ADDRESS if is_own(inner) else None
 
 
-def embedded(address: Address) -> Address:
-    """Return the IPv4 address that an IPv6 address leads to, be it mapped or translated; else itself."""
+def embedded_ipv4(address: Address) -> Address:
+    """Return the IPv4 address that an IPv6 address is mapped or translated to, else the address itself."""
     if isinstance(address, IPv4Address):
         return address
     inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
@@ -66,6 +66,6 @@ def embedded(address: Address) -> Address:
     return ip_address(int(address)) if address.scope_id else address
 
 
-def network(text: str) -> Network:
-    """Return the network in CIDR notation, or that of one address; ValueError for anything else."""
+def parse_network(text: str) -> Network:
+    """Parse a network in CIDR notation or a single address; raise ValueError for anything else."""
     return ip_network(text.strip(), strict=False)

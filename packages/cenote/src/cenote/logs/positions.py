@@ -1,6 +1,6 @@
-"""How far a sink has got: a small file for each sink, beside the logs, so that nothing is lost by a restart.
+"""Positions of log sinks: a small file for each sink beside the logs, so that a restart loses no messages.
 
-It is there from the moment that the sink is made, and says only of what has been delivered that it was.
+The file is created with the sink and advances only after delivery (at least once).
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from cenote.model.records import LogSource
 
 
 class LogPosition(msgspec.Struct, frozen=True, kw_only=True):
-    """A place in a log: the number of the file (0: there was none yet), and the bytes before the place."""
+    """A position in a log: the number of the file (0: none yet), and the offset in bytes."""
 
     file: int = 0
     at: int = 0
 
 
 class LogExtent(msgspec.Struct, frozen=True):
-    """The bytes ``begin`` to ``size`` of a log are there; those before were cut out as a hole."""
+    """The bytes ``begin`` to ``size`` of a log exist; those before were punched out as a hole."""
 
     file: int
     begin: int
@@ -26,7 +26,7 @@ class LogExtent(msgspec.Struct, frozen=True):
 
 
 class Positions(msgspec.Struct, frozen=True, kw_only=True):
-    """The place in each log, and the counts that the API shows."""
+    """The position in each log, and the counters that the API shows."""
 
     places: dict[LogSource, LogPosition]
     lost_bytes: int = 0
@@ -36,12 +36,12 @@ class Positions(msgspec.Struct, frozen=True, kw_only=True):
         return self.places.get(source, LogPosition())
 
 
-def written(positions: Positions) -> bytes:
+def encode(positions: Positions) -> bytes:
     return msgspec.json.encode(positions) + b"\n"
 
 
-def read(content: bytes) -> Positions:
-    """Return what a file holds; of a damaged one the beginning, as twice is better than never."""
+def decode(content: bytes) -> Positions:
+    """Parse a file; a damaged one starts over, as duplicates are better than losses."""
     try:
         return msgspec.json.decode(content, type=Positions)
     except msgspec.DecodeError:

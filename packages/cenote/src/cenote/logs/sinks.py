@@ -1,7 +1,7 @@
-"""Log sinks: what may be chosen of one, and what is shown of it.
+"""Log sinks: validation of their configuration, and its representation in the API.
 
-The whole configuration is sealed in the record, since a password may stand in a URL, a token in the line's
-template or in the structured data, and a private key beside them.
+The whole configuration is sealed in the record, since it may hold secrets anywhere: a password in the URL, a
+token in the template or the structured data, a private key.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from msgspec.structs import replace
 
 from cenote.errors import Invalid, NotFound
 from cenote.logs import syslog
-from cenote.logs.destinations import Address, Networks, refusal
+from cenote.logs.destinations import Address, Networks, blocked_reason
 from cenote.logs.syslog import Format
 from cenote.model.records import Cluster, LogSink, Secret, SinkType
 
-MOST_SINKS = 8
-MOST_BYTES = 32 * 1024  # of a configuration; the whole cluster is one record
+MAX_SINKS = 8
+MAX_CONFIG_BYTES = 32 * 1024  # of a configuration; the whole cluster is one record
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -102,11 +102,11 @@ class SearchConfig(_Config, frozen=True, kw_only=True):
 Config: TypeAlias = SyslogConfig | SearchConfig
 
 
-class SinkNumbers(msgspec.Struct, frozen=True, kw_only=True):
-    """How a sink gets on: ``state`` is starting, delivering or failing, and ``reason`` says why in words.
+class SinkStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The delivery status: ``state`` is starting, delivering or failing, and ``reason`` explains it.
 
-    ``lag_bytes`` of the logs are not delivered yet; ``lost_bytes`` never will be, since they were dropped
-    before; ``refused_messages`` are those that the peer did not want.
+    ``lag_bytes`` of the logs are not delivered yet; ``lost_bytes`` were dropped before delivery;
+    ``refused_messages`` were rejected by the peer.
     """
 
     state: str = "starting"
@@ -141,7 +141,7 @@ def sink_name(text: str) -> str:
     return text
 
 
-def sink_of(cluster: Cluster, id: str) -> LogSink:
+def get(cluster: Cluster, id: str) -> LogSink:
     found = next((sink for sink in cluster.sinks if str(sink.id) == id), None)
     if found is None:
         raise NotFound
@@ -151,89 +151,89 @@ def sink_of(cluster: Cluster, id: str) -> LogSink:
 def add(cluster: Cluster, sink: LogSink) -> Cluster:
     if any(other.name == sink.name for other in cluster.sinks):
         raise Invalid("sink name is not available")
-    if len(cluster.sinks) >= MOST_SINKS:
-        raise Invalid(f"a cluster has at most {MOST_SINKS} log sinks, and this one has {len(cluster.sinks)}.")
+    if len(cluster.sinks) >= MAX_SINKS:
+        raise Invalid(f"a cluster has at most {MAX_SINKS} log sinks, and this one has {len(cluster.sinks)}.")
     return replace(cluster, sinks=(*cluster.sinks, sink))
 
 
 def change(cluster: Cluster, id: UUID, sealed_config: str) -> Cluster:
-    before = sink_of(cluster, str(id))
+    before = get(cluster, str(id))
     after = replace(before, sealed_config=sealed_config)
     return replace(cluster, sinks=tuple(after if sink is before else sink for sink in cluster.sinks))
 
 
 def remove(cluster: Cluster, id: UUID) -> Cluster:
-    gone = sink_of(cluster, str(id))
+    gone = get(cluster, str(id))
     return replace(cluster, sinks=tuple(sink for sink in cluster.sinks if sink is not gone))
 
 
 # -- A configuration
 
 
-def config(
+def parse_config(
     type: SinkType,
-    given: dict[str, Any],
+    requested: dict[str, Any],
     allowed: Networks = (),
     is_own: Callable[[Address], bool] = lambda _: False,
 ) -> Config:
-    """Return the configuration that a client has sent, checked; Invalid names the field that is wrong."""
-    # Some clients send what they do not mean as null or as an empty text.
-    meant = {
+    """Validate the configuration of a request; Invalid names the wrong field."""
+    # Some clients send unset fields as null or as an empty string.
+    present = {
         name: value
-        for name, value in given.items()
+        for name, value in requested.items()
         if value is not None and (value != "" or name not in _OPTIONAL_TEXTS)
     }
     try:
-        found: Config = msgspec.convert(meant, _kind(type))
+        found: Config = msgspec.convert(present, _config_type(type))
     except msgspec.ValidationError as error:
-        raise Invalid(_located(str(error))) from None
-    if len(msgspec.json.encode(found)) > MOST_BYTES:
-        raise Invalid(f"config: the configuration of a log sink takes at most {MOST_BYTES} bytes.")
+        raise Invalid(_with_field(str(error))) from None
+    if len(msgspec.json.encode(found)) > MAX_CONFIG_BYTES:
+        raise Invalid(f"config: the configuration of a log sink takes at most {MAX_CONFIG_BYTES} bytes.")
     if isinstance(found, SyslogConfig):
         _check_syslog(found)
     else:
         _check_search(found)
     field = "config.server" if isinstance(found, SyslogConfig) else "config.url"
-    _check_host(field, found.host, lambda address: refusal(address, allowed, is_own))
+    _check_host(field, found.host, lambda address: blocked_reason(address, allowed, is_own))
     _check_certificates(found)
     return found
 
 
-def read(type: SinkType, opened: Secret) -> Config:
-    """Return a configuration as it was kept."""
-    found: Config = msgspec.json.decode(opened.reveal(), type=_kind(type))
+def decode(type: SinkType, opened: Secret) -> Config:
+    """Parse a configuration that ``encode`` returned."""
+    found: Config = msgspec.json.decode(opened.reveal(), type=_config_type(type))
     return found
 
 
-def _kind(type: SinkType) -> Any:
+def _config_type(type: SinkType) -> Any:
     return SyslogConfig if type is SinkType.RSYSLOG else SearchConfig
 
 
-def kept(config: Config) -> Secret:
-    """Return a configuration as it is kept; what comes of this has to be sealed."""
+def encode(config: Config) -> Secret:
+    """Return a configuration for the record; it must be sealed before it is stored."""
     return Secret(msgspec.json.encode(config).decode())
 
 
-def shown(config: Config, *, credentials: bool) -> dict[str, Any]:
-    """Return what is shown of a configuration; what may hold a secret only to who may see credentials."""
-    told: dict[str, Any] = msgspec.to_builtins(config)
+def visible_config(config: Config, *, credentials: bool) -> dict[str, Any]:
+    """Return a configuration for the API; fields that may hold secrets only with ``credentials``."""
+    fields: dict[str, Any] = msgspec.to_builtins(config)
     hidden: tuple[str, ...] = ()
     if isinstance(config, SyslogConfig):
-        told |= {"tls": config.tls}
+        fields |= {"tls": config.tls}
         hidden = ("logline", "sd", "key")
     else:
-        told |= {"index_days_max": config.index_days_max, "timeout": config.timeout}
+        fields |= {"index_days_max": config.index_days_max, "timeout": config.timeout}
         if not credentials:
             host = f"[{config.host}]" if ":" in config.host else config.host
             place = host if config.parts.port is None else f"{host}:{config.parts.port}"
-            told["url"] = f"{config.parts.scheme}://{place}{quote(config.parts.path, safe='/%')}"
-    return {name: value for name, value in told.items() if credentials or name not in hidden}
+            fields["url"] = f"{config.parts.scheme}://{place}{quote(config.parts.path, safe='/%')}"
+    return {name: value for name, value in fields.items() if credentials or name not in hidden}
 
 
-def _located(message: str) -> str:
-    """Return msgspec's words with the field in front, as all other messages have it."""
-    words, _, place = message[:300].partition(" - at `$.")
-    return f"config.{place.rstrip('`')}: {words}" if place else f"config: {words}"
+def _with_field(message: str) -> str:
+    """Return msgspec's message with the field first, as in all other messages."""
+    text, _, path = message[:300].partition(" - at `$.")
+    return f"config.{path.rstrip('`')}: {text}" if path else f"config: {text}"
 
 
 def _check_syslog(config: SyslogConfig) -> None:
@@ -259,9 +259,7 @@ def _check_search(config: SearchConfig) -> None:
     try:
         parts, port = config.parts, config.parts.port
     except ValueError:
-        raise Invalid(
-            "config.url: this is not a URL, such as https://user:password@192.0.2.1:9200."
-        ) from None
+        raise Invalid("config.url: not a URL; an example is https://user:password@192.0.2.1:9200.") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise Invalid("config.url: a URL begins with https:// or http:// and names a host.")
     if parts.query or parts.fragment or not _PRINTABLE.fullmatch(config.url) or " " in config.url:
@@ -274,22 +272,22 @@ def _check_search(config: SearchConfig) -> None:
             "underscores, and begins with a letter or a digit."
         )
     if not 1 <= config.index_days_max <= 10_000:
-        raise Invalid(f"config.index_days_max: {config.index_days_max} is not from 1 to 10000.")
+        raise Invalid(f"config.index_days_max: {config.index_days_max} is out of range: 1 to 10000.")
     if not 10 <= config.timeout <= 120:
-        raise Invalid(f"config.timeout: {config.timeout:g} is not from 10 to 120 seconds.")
+        raise Invalid(f"config.timeout: {config.timeout:g} is out of range: 10 to 120 seconds.")
 
 
-def _check_host(field: str, host: str, judge: Callable[[Address], str | None]) -> None:
+def _check_host(field: str, host: str, blocked: Callable[[Address], str | None]) -> None:
     try:
         addresses = [ip_address(host)]
     except ValueError:
-        # Every number is an address to some resolver: 127.1, 0x7f.1, 2130706433.
+        # Some resolvers parse any number as an address: 127.1, 0x7f.1, 2130706433.
         if len(host) > 253 or not _HOST.fullmatch(host) or _NUMBER.fullmatch(_last_label(host)):
             raise Invalid(f"{field}: {host[:80]!a} is neither a host name nor an address.") from None
         if _last_label(host).lower() != "localhost":
             return
         addresses = [ip_address("127.0.0.1"), ip_address("::1")]
-    refused = [reason for address in addresses if (reason := judge(address)) is not None]
+    refused = [reason for address in addresses if (reason := blocked(address)) is not None]
     if len(refused) == len(addresses):
         raise Invalid(f"{field}: {host!r} is {refused[0]}, where no log may be sent; see --log-sink-allow.")
 
@@ -310,9 +308,9 @@ def _check_certificates(config: Config) -> None:
         try:
             key = serialization.load_pem_private_key(config.key.encode(), password=None).public_key()
         except (ValueError, TypeError, UnsupportedAlgorithm):
-            raise Invalid("config.key: this is no private key in PEM form without a password.") from None
-        if _public(key) != _public(certificate.public_key()):
-            raise Invalid("config.key: the private key is not that of the certificate in 'cert'.")
+            raise Invalid("config.key: not a private key in PEM format without a password.") from None
+        if _public_bytes(key) != _public_bytes(certificate.public_key()):
+            raise Invalid("config.key: the private key does not match the certificate in 'cert'.")
 
 
 def _certificates(field: str, text: str) -> list[x509.Certificate]:
@@ -321,10 +319,10 @@ def _certificates(field: str, text: str) -> list[x509.Certificate]:
         for certificate in found:
             certificate.public_key()
     except (ValueError, UnsupportedAlgorithm):
-        raise Invalid(f"{field}: this is no certificate in PEM form.") from None
+        raise Invalid(f"{field}: not a certificate in PEM format.") from None
     return found
 
 
-def _public(key: Any) -> bytes:
+def _public_bytes(key: Any) -> bytes:
     encoded: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return encoded

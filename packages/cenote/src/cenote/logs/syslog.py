@@ -1,8 +1,8 @@
-"""Messages in the forms of syslog: RFC 5424, RFC 3164, and a template of the customer's own.
+"""Syslog formats: RFC 5424, RFC 3164, and a template by the customer.
 
-In RFC 5424 a message goes over TCP with its length before it (RFC 6587, 3.4.1), so it may have several lines.
-The other two end with a newline, which all that take them understand; a newline within a message is written
-as rsyslog does it, ``#012``.
+RFC 5424 messages are framed by octet counting (RFC 6587, 3.4.1), so they may span several lines.  The other
+two end with a newline, which all receivers understand; control characters within a message are escaped as by
+rsyslog, a newline as ``#012``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cenote.logs.messages import Message, Severity
 from cenote.model.records import LogSource
 
 LOCAL0 = 16  # the facility, RFC 5424 table 1
-MOST_TEMPLATE = 2048
+MAX_TEMPLATE = 2048
 
 # As PostgreSQL itself maps them for syslog ("Message Severity Levels" in its documentation).
 _POSTGRES = {
@@ -58,11 +58,11 @@ class Format(StrEnum):
 
 
 def frame(message: Message, *, format: Format, host: str, template: str = "", data: str = "") -> bytes:
-    """Return one message as it goes over the connection; ``host`` is the name that it comes from."""
+    """Return a message as sent over the connection; ``host`` is the HOSTNAME in it."""
     if format is Format.RFC5424:
         block = f"[{data}]" if data else "-"
-        who = f"{host} {message.source} {_process(message)}"
-        text = f"<{priority(message)}>1 {_rfc3339(message)} {who} - {block} {message.text}".encode()
+        header = f"{host} {message.source} {_process(message)}"
+        text = f"<{priority(message)}>1 {_rfc3339(message)} {header} - {block} {message.text}".encode()
         return b"%d %s" % (len(text), text)
     if format is Format.RFC3164:
         tag = message.source if message.process is None else f"{message.source}[{message.process}]"
@@ -76,19 +76,19 @@ def priority(message: Message) -> int:
 
 
 def check_template(template: str) -> None:
-    """Raise Invalid for a template with a tag that there is not."""
-    if len(template) > MOST_TEMPLATE or _CONTROL.search(template):
-        raise Invalid(f"config.logline: a template is one line of at most {MOST_TEMPLATE} characters.")
+    """Raise Invalid for a template with an unknown tag."""
+    if len(template) > MAX_TEMPLATE or _CONTROL.search(template):
+        raise Invalid(f"config.logline: a template is one line of at most {MAX_TEMPLATE} characters.")
     for tag in _TAG.findall(template):
         if tag not in TAGS:
-            raise Invalid(f"config.logline: %{tag[:40]}% is not a tag; there are {', '.join(TAGS)}.")
+            raise Invalid(f"config.logline: %{tag[:40]}% is not a tag; tags are {', '.join(TAGS)}.")
     if "%" in _TAG.sub("", template):
         raise Invalid("config.logline: a '%' begins or ends a tag, as in %msg%; this one does neither.")
 
 
 def check_structured_data(data: str) -> None:
-    """Raise Invalid for what is no content of a structured data block."""
-    if len(data) > MOST_TEMPLATE or _CONTROL.search(data) or not _SD.fullmatch(data):
+    """Raise Invalid for anything but the content of a structured data element."""
+    if len(data) > MAX_TEMPLATE or _CONTROL.search(data) or not _SD.fullmatch(data):
         raise Invalid(
             'config.sd: structured data looks like NAME key="value", without the brackets around it; a ", \\ '
             "or ] in a value has a \\ before it."

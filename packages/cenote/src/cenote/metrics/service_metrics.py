@@ -99,4 +99,4 @@ def _add_service(page: Page, service: ServiceNumbers) -> None:
     page.add(PROCESS_VIRTUAL, service.virtual_bytes)
     page.add(PROCESS_STARTED, service.started_at)
     page.add(PROCESS_FILES, service.open_files)
-    page.add(PROCESS_MOST_FILES, service.most_files)
+    page.add(PROCESS_MOST_FILES, service.max_open_files)

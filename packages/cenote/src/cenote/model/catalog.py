@@ -1,7 +1,7 @@
-"""What can be asked for: sizes, regions and versions.
+"""The catalog: sizes, regions and versions of clusters.
 
-The slugs are those of the hosted product, so that a plan written for it can be used unchanged.  A region is a
-label.  All limits of a size follow from its memory, in the functions below.
+The slugs are those of the hosted product, so that scripts written for it work unchanged.  A region is a label
+only.  The limits of a size are derived from its memory, by the functions below.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 from cenote.model.records import Host
 
 GIB = 1024  # in MiB
-RESERVED_CONNECTIONS = 3  # of each server, for its maintenance
-MOST_POOLED = 997  # connections of a cluster that its pools share
+RESERVED_CONNECTIONS = 3  # of each server, for maintenance
+MAX_POOLED_CONNECTIONS = 997  # of all pools of a cluster together
 
 REGIONS = (
     *("ams3", "atl1", "blr1", "fra1", "lon1", "nyc1", "nyc2"),
@@ -51,7 +51,7 @@ _END_OF_LIFE = {
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A plan: what one node of a cluster may use."""
+    """The resources of one node of a cluster."""
 
     slug: str
     vcpus: int
@@ -66,27 +66,27 @@ def _parse(slug: str, disk_gib: str) -> Size:
     return Size(slug, int(found[1]), int(found[2]) * GIB, int(disk_gib) * GIB)
 
 
-_WORDS = _SIZES.split()
-SIZES = {slug: _parse(slug, disk) for slug, disk in zip(_WORDS[::2], _WORDS[1::2], strict=True)}
+_FIELDS = _SIZES.split()
+SIZES = {slug: _parse(slug, disk) for slug, disk in zip(_FIELDS[::2], _FIELDS[1::2], strict=True)}
 
 
 def backend_connections(size: Size) -> int:
-    """Return how many connections a server of this size is meant to take: 25 for each GiB."""
+    """Return the default ``max_connections`` of a size: 25 for each GiB."""
     return 25 * size.memory_mib // GIB
 
 
 def pool_capacity(size: Size) -> int:
-    """Return how many backend connections all pools of a cluster share; three are kept for maintenance."""
-    return min(backend_connections(size) - RESERVED_CONNECTIONS, MOST_POOLED)
+    """Return how many backend connections the pools of a cluster share, after the reserved ones."""
+    return min(backend_connections(size) - RESERVED_CONNECTIONS, MAX_POOLED_CONNECTIONS)
 
 
 def max_clients(size: Size) -> int:
-    """Return how many clients the pooler admits: 500 for each GiB, from 5,000 to 50,000."""
+    """Return the ``max_client_conn`` of PgBouncer: 500 for each GiB, from 5,000 to 50,000."""
     return max(5_000, min(500 * size.memory_mib // GIB, 50_000))
 
 
 def versions(hosts: Iterable[Host]) -> dict[str, str]:
-    """Return the major versions found on any host, oldest first, each with the newest full version of it."""
+    """Return the major versions installed on any host, oldest first, each with its newest minor version."""
     found: dict[str, str] = {}
     for host in hosts:
         for major, full in host.versions.items():
@@ -95,13 +95,13 @@ def versions(hosts: Iterable[Host]) -> dict[str, str]:
 
 
 def extensions(hosts: Iterable[Host], version: str) -> list[str]:
-    """Return the extensions that databases of a version can have on every host that has the version."""
+    """Return the extensions available on all hosts that have this version."""
     found = [set(host.extensions.get(version, ())) for host in hosts if version in host.versions]
     return sorted(set.intersection(*found)) if found else []
 
 
 def default_network(region: str) -> UUID:
-    """Return the network of a region's clusters that are in no network of their own; it is a label, too."""
+    """Return the default private network of a region, which is a label only."""
     return uuid5(NAMESPACE_OID, f"cenote network {region}")
 
 

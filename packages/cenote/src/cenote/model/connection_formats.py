@@ -1,4 +1,4 @@
-"""One connection, in the words of each driver and framework.  Pure functions; every part is quoted."""
+"""Connection strings and snippets for drivers and frameworks; every part is quoted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to connect; ``authority`` is a file of CA certificates to check the server against."""
+    """Where to connect; ``authority`` is the file of CA certificates to verify the server with."""
 
     host: str
     port: int
@@ -21,7 +21,7 @@ class Target:
 
 
 def libpq(target: Target) -> str:
-    """For psql, psycopg, asyncpg, Ruby, PHP, Rust: whatever takes the URI of libpq."""
+    """For psql, psycopg, asyncpg, Ruby, PHP, Rust: any driver that accepts libpq's URIs."""
     return _uri("postgresql", target, _tls(target))
 
 
@@ -31,12 +31,12 @@ def sqlalchemy(target: Target) -> str:
 
 
 def go(target: Target) -> str:
-    """For pgx and lib/pq, which read the same URI."""
+    """For pgx and lib/pq, which accept the same URI."""
     return _uri("postgres", target, _tls(target))
 
 
 def node(target: Target) -> str:
-    """For node-postgres, which takes "require" for "verify" unless it is told to be like libpq."""
+    """For node-postgres, which treats "require" as "verify-full" unless libpq compatibility is on."""
     return _uri("postgresql", target, {"uselibpqcompat": "true", **_tls(target)})
 
 
@@ -52,11 +52,13 @@ def prisma(target: Target) -> str:
 def jdbc(target: Target) -> str:
     """https://jdbc.postgresql.org/documentation/use/"""
     parameters = {"user": target.user, "password": target.password, **_tls(target)}
-    return f"jdbc:postgresql://{_place(target)}/{quote(target.database, safe='')}?{_query(parameters)}"
+    return (
+        f"jdbc:postgresql://{_host_and_port(target)}/{quote(target.database, safe='')}?{_query(parameters)}"
+    )
 
 
 def django(target: Target) -> str:
-    """The DATABASES of a settings.py.  Its server-side cursors need a session: not every pool has one."""
+    """DATABASES of settings.py.  Server-side cursors are off: not every pool has the session they need."""
     options = ", ".join(f"{name!r}: {value!r}" for name, value in _tls(target).items())
     fields = {
         "ENGINE": "django.db.backends.postgresql",
@@ -74,7 +76,7 @@ def django(target: Target) -> str:
 
 
 def environment(target: Target) -> str:
-    """The variables that libpq reads, for a shell: https://www.postgresql.org/docs/current/libpq-envars.html"""
+    """libpq's environment variables, for a shell: https://www.postgresql.org/docs/current/libpq-envars.html"""
     variables = {
         "PGHOST": target.host,
         "PGPORT": str(target.port),
@@ -90,14 +92,14 @@ def psql(target: Target) -> str:
     return f"psql {shlex.quote(libpq(target))}"
 
 
-def _in_psycopg(target: Target) -> str:
+def _psycopg_snippet(target: Target) -> str:
     return f"""import psycopg
 
 with psycopg.connect({libpq(target)!r}) as connection:
     print(connection.execute("SELECT version()").fetchone())"""
 
 
-def _in_sqlalchemy(target: Target) -> str:
+def _sqlalchemy_snippet(target: Target) -> str:
     return f"""from sqlalchemy import create_engine, text
 
 engine = create_engine({sqlalchemy(target)!r})
@@ -105,26 +107,26 @@ with engine.connect() as connection:
     print(connection.execute(text("SELECT version()")).scalar())"""
 
 
-def _in_prisma(target: Target) -> str:
+def _prisma_snippet(target: Target) -> str:
     return f"""# .env
 DATABASE_URL={_double_quoted(prisma(target))}"""
 
 
-def _in_node(target: Target) -> str:
+def _node_snippet(target: Target) -> str:
     return f"""import pg from "pg";
 
 const pool = new pg.Pool({{ connectionString: {_double_quoted(node(target))} }});
 console.log((await pool.query("SELECT version()")).rows[0]);"""
 
 
-def _in_java(target: Target) -> str:
+def _java_snippet(target: Target) -> str:
     return f"""var url = {_double_quoted(jdbc(target))};
 try (var connection = DriverManager.getConnection(url)) {{
     System.out.println(connection.getMetaData().getDatabaseProductVersion());
 }}"""
 
 
-def _in_go(target: Target) -> str:
+def _go_snippet(target: Target) -> str:
     return f"""connection, err := pgx.Connect(ctx, {_double_quoted(go(target))})
 if err != nil {{
     log.Fatal(err)
@@ -132,16 +134,16 @@ if err != nil {{
 defer connection.Close(ctx)"""
 
 
-# What to paste into a program, or a shell, by what it is called there.
+# Snippets for a program or a shell, by the name of the tool.
 SNIPPETS: dict[str, Callable[[Target], str]] = {
     "psql": psql,
-    "psycopg": _in_psycopg,
-    "SQLAlchemy": _in_sqlalchemy,
+    "psycopg": _psycopg_snippet,
+    "SQLAlchemy": _sqlalchemy_snippet,
     "Django": django,
-    "Prisma": _in_prisma,
-    "node-postgres": _in_node,
-    "JDBC": _in_java,
-    "Go (pgx)": _in_go,
+    "Prisma": _prisma_snippet,
+    "node-postgres": _node_snippet,
+    "JDBC": _java_snippet,
+    "Go (pgx)": _go_snippet,
 }
 
 FORMATS: dict[str, Callable[[Target], str]] = {
@@ -156,7 +158,7 @@ FORMATS: dict[str, Callable[[Target], str]] = {
 
 
 def _double_quoted(text: str) -> str:
-    """Every URI above is ASCII without quotes and control characters; backslashes are quoted in it, too."""
+    """Every URI above is ASCII without quotes and control characters; its backslashes are percent-encoded."""
     return f'"{text}"'
 
 
@@ -168,10 +170,12 @@ def _tls(target: Target) -> dict[str, str]:
 
 def _uri(scheme: str, target: Target, parameters: dict[str, str]) -> str:
     login = f"{quote(target.user, safe='')}:{quote(target.password, safe='')}"
-    return f"{scheme}://{login}@{_place(target)}/{quote(target.database, safe='')}?{_query(parameters)}"
+    return (
+        f"{scheme}://{login}@{_host_and_port(target)}/{quote(target.database, safe='')}?{_query(parameters)}"
+    )
 
 
-def _place(target: Target) -> str:
+def _host_and_port(target: Target) -> str:
     return f"[{target.host}]:{target.port}" if ":" in target.host else f"{target.host}:{target.port}"
 
 

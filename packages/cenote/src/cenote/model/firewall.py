@@ -1,7 +1,7 @@
-"""Trusted sources: who may connect to a cluster, from the rules in its record.
+"""Trusted sources: the firewall rules of a cluster.
 
-Without a rule everybody may connect.  With one, only who matches one may, and only ``ip_addr`` rules match
-anybody: a droplet, a Kubernetes cluster, a tag or an app is nothing that stands on a network here.
+Without rules a cluster is open to all addresses.  With rules, only matching addresses may connect, and only
+``ip_addr`` rules match any: droplets, Kubernetes clusters, tags and apps have no addresses here.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from cenote.errors import Invalid
 from cenote.model.records import FirewallRule, SourceType
 
 Network: TypeAlias = IPv4Network | IPv6Network
-Networks: TypeAlias = tuple[Network, ...] | None  # None: everybody; empty: nobody
+Networks: TypeAlias = tuple[Network, ...] | None  # None: all addresses; empty: none
 
-MOST_RULES = 100
-LONGEST_VALUE = LONGEST_DESCRIPTION = 255
+MAX_RULES = 100
+MAX_VALUE_LENGTH = MAX_DESCRIPTION_LENGTH = 255
 EVERYWHERE: tuple[Network, ...] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 
 
 def networks(rules: Iterable[FirewallRule]) -> Networks:
-    """Return the networks that may connect, without overlaps and in one order for the same rules."""
+    """Return the networks that may connect, collapsed and in a stable order."""
     rules = tuple(rules)
     if not rules:
         return None
@@ -47,8 +47,8 @@ def admits(allowed: Networks, address: IPv4Address | IPv6Address) -> bool:
     return allowed is None or any(address in network for network in allowed)
 
 
-def address_of(text: str) -> IPv4Address | IPv6Address | None:
-    """Return the address of a client as a server names it; None for what is none, such as a unix socket."""
+def parse_address(text: str) -> IPv4Address | IPv6Address | None:
+    """Return a client's address from a server's statistics; None for anything else, such as a unix socket."""
     try:
         return ip_address(text)
     except ValueError:
@@ -56,8 +56,8 @@ def address_of(text: str) -> IPv4Address | IPv6Address | None:
 
 
 @dataclass(frozen=True, slots=True)
-class WantedRule:
-    """A rule as a customer gives it; ``id`` is set when it names one that is there."""
+class RequestedRule:
+    """A rule of a request; ``id`` is set when it refers to an existing one."""
 
     type: str
     value: str
@@ -65,61 +65,59 @@ class WantedRule:
     description: str = ""
 
 
-def replaced(
-    before: Sequence[FirewallRule], wanted: Sequence[WantedRule], at: datetime
+def replace_rules(
+    before: Sequence[FirewallRule], requested: Sequence[RequestedRule], at: datetime
 ) -> tuple[FirewallRule, ...]:
-    """Return the rules after a replacement of all; raise Invalid when one of them is not allowed.
+    """Return the rules after all were replaced; raise Invalid when one of them is not allowed.
 
-    A rule that was there keeps its id and time: it is the one that is named by id, else the one that says the
-    same.  Saying the same twice makes one rule.
+    An existing rule keeps its id and creation time; it is found by id, else by type and value.  Duplicates
+    are merged.
     """
-    if len(wanted) > MOST_RULES:
-        raise Invalid(f"rules: a cluster has at most {MOST_RULES} trusted sources, these are {len(wanted)}.")
+    if len(requested) > MAX_RULES:
+        raise Invalid(f"rules: a cluster has at most {MAX_RULES} trusted sources, not {len(requested)}.")
     left = {rule.id: rule for rule in before}
     after: dict[tuple[SourceType, str], FirewallRule] = {}
-    for number, rule in enumerate(wanted):
+    for number, rule in enumerate(requested):
         kind = _checked(number, rule)
         if (kind, rule.value) in after:
             continue
-        kept = _named(left, rule) or _alike(left.values(), kind, rule.value)
-        if kept is not None:
-            del left[kept.id]
+        existing = _with_id(left, rule) or _with_value(left.values(), kind, rule.value)
+        if existing is not None:
+            del left[existing.id]
         after[kind, rule.value] = FirewallRule(
-            id=uuid4() if kept is None else kept.id,
+            id=uuid4() if existing is None else existing.id,
             type=kind,
             value=rule.value,
-            created_at=at if kept is None else kept.created_at,
+            created_at=at if existing is None else existing.created_at,
             description=rule.description,
         )
     return tuple(after.values())
 
 
-def _named(rules: dict[UUID, FirewallRule], wanted: WantedRule) -> FirewallRule | None:
+def _with_id(rules: dict[UUID, FirewallRule], requested: RequestedRule) -> FirewallRule | None:
     try:
-        return rules.get(UUID(wanted.id)) if wanted.id else None
+        return rules.get(UUID(requested.id)) if requested.id else None
     except ValueError:
         return None
 
 
-def _alike(rules: Iterable[FirewallRule], kind: SourceType, value: str) -> FirewallRule | None:
+def _with_value(rules: Iterable[FirewallRule], kind: SourceType, value: str) -> FirewallRule | None:
     return next((rule for rule in rules if (rule.type, rule.value) == (kind, value)), None)
 
 
-def _checked(number: int, rule: WantedRule) -> SourceType:
-    """Return the type of a rule that is allowed."""
+def _checked(number: int, rule: RequestedRule) -> SourceType:
+    """Return the type of a rule; raise Invalid when the rule is not allowed."""
     field = f"rules[{number}]"
     try:
         kind = SourceType(rule.type)
     except ValueError:
         raise Invalid(
-            f"{field}.type: {rule.type[:40]!a} is not a type of source; there are {', '.join(SourceType)}."
+            f"{field}.type: {rule.type[:40]!a} is not a type of source; types are {', '.join(SourceType)}."
         ) from None
-    if not 1 <= len(rule.value) <= LONGEST_VALUE or not rule.value.isprintable():
-        raise Invalid(f"{field}.value: a source has 1 to {LONGEST_VALUE} printable characters.")
-    if len(rule.description) > LONGEST_DESCRIPTION or not rule.description.isprintable():
-        raise Invalid(
-            f"{field}.description: a description has at most {LONGEST_DESCRIPTION} printable characters."
-        )
+    if not 1 <= len(rule.value) <= MAX_VALUE_LENGTH or not rule.value.isprintable():
+        raise Invalid(f"{field}.value: must be 1 to {MAX_VALUE_LENGTH} printable characters.")
+    if len(rule.description) > MAX_DESCRIPTION_LENGTH or not rule.description.isprintable():
+        raise Invalid(f"{field}.description: must be at most {MAX_DESCRIPTION_LENGTH} printable characters.")
     if kind is SourceType.IP_ADDR:
         try:
             _network(rule.value)
@@ -132,12 +130,12 @@ def _checked(number: int, rule: WantedRule) -> SourceType:
 
 
 def _network(text: str) -> Network:
-    """Return the network of a source; bits of the host in it count for nothing, as in ``pg_hba.conf``.
+    """Return the network of a source; host bits are ignored, as in ``pg_hba.conf``.
 
-    An IPv4 address in the clothes of IPv6 is taken for what it is: that is how the servers see its clients.
+    An IPv4-mapped IPv6 address is converted to IPv4, as the servers see its clients.
     """
     if "%" in text:
-        raise ValueError("an address with a zone means something on one machine only")
+        raise ValueError("an address with a zone is valid on one host only")
     network = ip_network(text, strict=False)
     inner = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
     if inner is not None and network.prefixlen >= 96:

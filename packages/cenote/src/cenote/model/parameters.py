@@ -1,7 +1,7 @@
-"""The settings of ``config``: what the API calls them, what they may be, and how the servers write them.
+"""The settings of ``config``: names in the API, allowed values, conversion to and from the servers' formats.
 
-Pure.  Ranges are those of the hosted product's API, narrowed where PostgreSQL takes less.  What cannot do
-anything on a cluster of one node stands in ``REFUSED`` with the reason.
+Ranges are those of the hosted product's API, narrowed where PostgreSQL allows less.  Settings without effect
+on a cluster of one node are in ``UNSUPPORTED``, with the reason.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from cenote.model.records import Value
 INT_MAX = 2_147_483_647
 _BYTES = {"B": 1, "kB": 1024, "8kB": 8192, "MB": 1024**2}
 _MILLISECONDS = {"ms": 1, "s": 1000, "min": 60_000}
-_SEEN = re.compile(r"(-?[0-9.]+)(?: (\w+))?")
+_CURRENT_SETTING = re.compile(r"(-?[0-9.]+)(?: (\w+))?")
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter(ABC):
-    """One setting: ``server`` is its name on the server where that is another one.
+    """A setting; ``server`` is its name on the server where that differs.
 
-    ``since`` is the first PostgreSQL that has it, ``library`` what the server has to load for it.  One that
-    ``only_grows`` is not lowered once it was set: what is open on the server could not be taken up again.
+    ``since`` is the first PostgreSQL version with it, ``library`` the one it needs preloaded.  A setting that
+    ``only_grows`` cannot be lowered: after a restart the server could not restore its open state, such as
+    prepared transactions or replication slots.
     """
 
     name: str
@@ -41,49 +42,49 @@ class Parameter(ABC):
         return self.server or self.name
 
     @abstractmethod
-    def check(self, given: Any) -> Value:
-        """Return the value as it is kept; Invalid when it may not be."""
+    def check(self, value: Any) -> Value:
+        """Return the value as it is stored; raise Invalid when it is not allowed."""
 
     def write(self, value: Value) -> str:
-        """Return the value as the server's configuration file has it."""
+        """Return the value as written to the server's configuration file."""
         return str(value)
 
     def read(self, seen: str) -> Value:
-        """Return the value out of what a running server says; see ``engine.server.settings_in_force``."""
+        """Convert what a running server shows; see ``host.inspector``."""
         return seen
 
 
 @dataclass(frozen=True, slots=True)
 class Number(Parameter):
-    """A number from ``least`` to ``most``, whole unless ``fractions``, in ``unit`` of the API.
+    """A number in the API's ``unit``; an integer unless ``fractions``.
 
-    ``special`` is a value below the others that the server takes as a word, such as "off".  ``step`` is what
-    the server counts in.
+    ``special`` is a value below ``minimum`` with a meaning of its own, such as "off".  ``step`` is the
+    granularity of the server.
     """
 
-    least: float
-    most: float
+    minimum: float
+    maximum: float
     unit: str = ""
     special: int | None = field(default=None, kw_only=True)
     step: int = field(default=1, kw_only=True)
     fractions: bool = field(default=False, kw_only=True)
 
-    def check(self, given: Any) -> Value:
-        if isinstance(given, bool) or not isinstance(given, int | float):
-            raise Invalid(f"{self.name}: {_shown(given)} is not a number.")
-        if isinstance(given, float) and not self.fractions:
-            raise Invalid(f"{self.name}: {_shown(given)} is not a whole number.")
-        if self.special is not None and given == self.special:
+    def check(self, value: Any) -> Value:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise Invalid(f"{self.name}: {_quoted(value)} is not a number.")
+        if isinstance(value, float) and not self.fractions:
+            raise Invalid(f"{self.name}: {_quoted(value)} is not a whole number.")
+        if self.special is not None and value == self.special:
             return self.special
-        if not self.least <= given <= self.most:
-            or_special = "" if self.special is None else f" nor {self.special}"
+        if not self.minimum <= value <= self.maximum:
+            or_special = "" if self.special is None else f", or {self.special}"
             raise Invalid(
-                f"{self.name}: {_shown(given)} is not from {self.least:.15g} to {self.most:.15g}"
+                f"{self.name}: {_quoted(value)} is out of range: {self.minimum:.15g} to {self.maximum:.15g}"
                 f"{f' {self.unit}' if self.unit else ''}{or_special}."
             )
-        if not self.fractions and given % self.step:
-            raise Invalid(f"{self.name}: {_shown(given)} is not a multiple of {self.step}, as it has to be.")
-        return float(given) if self.fractions else given
+        if not self.fractions and value % self.step:
+            raise Invalid(f"{self.name}: {_quoted(value)} is not a multiple of {self.step}.")
+        return float(value) if self.fractions else value
 
     def write(self, value: Value) -> str:
         assert isinstance(value, int | float)
@@ -92,7 +93,7 @@ class Number(Parameter):
         return f"{value}{self.unit}"
 
     def read(self, seen: str) -> Value:
-        found = _SEEN.fullmatch(seen)
+        found = _CURRENT_SETTING.fullmatch(seen)
         if found is None:
             raise ValueError(seen)
         number = float(found[1])
@@ -104,32 +105,34 @@ class Number(Parameter):
 
 @dataclass(frozen=True, slots=True)
 class Switch(Parameter):
-    """``true`` or ``false``; ``words`` are the server's for them."""
+    """``true`` or ``false``; ``literals`` are the server's spelling."""
 
-    words: tuple[str, str] = ("off", "on")
+    literals: tuple[str, str] = ("off", "on")
 
-    def check(self, given: Any) -> Value:
-        if not isinstance(given, bool):
-            raise Invalid(f"{self.name}: {_shown(given)} is neither true nor false.")
-        return given
+    def check(self, value: Any) -> Value:
+        if not isinstance(value, bool):
+            raise Invalid(f"{self.name}: {_quoted(value)} is neither true nor false.")
+        return value
 
     def write(self, value: Value) -> str:
-        return self.words[bool(value)]
+        return self.literals[bool(value)]
 
     def read(self, seen: str) -> Value:
-        return seen == self.words[True]
+        return seen == self.literals[True]
 
 
 @dataclass(frozen=True, slots=True)
 class Choice(Parameter):
-    """One of several words."""
+    """One of several values."""
 
     choices: tuple[str, ...]
 
-    def check(self, given: Any) -> Value:
-        if given not in self.choices or not isinstance(given, str):
-            raise Invalid(f"{self.name}: {_shown(given)} is none of {', '.join(map(repr, self.choices))}.")
-        return given
+    def check(self, value: Any) -> Value:
+        if value not in self.choices or not isinstance(value, str):
+            raise Invalid(
+                f"{self.name}: {_quoted(value)} is not one of {', '.join(map(repr, self.choices))}."
+            )
+        return value
 
     def read(self, seen: str) -> Value:
         return next((choice for choice in self.choices if choice.lower() == seen.lower()), seen)
@@ -137,7 +140,7 @@ class Choice(Parameter):
 
 @dataclass(frozen=True, slots=True)
 class Prefix(Choice):
-    """What each line of the server's log begins with; a space sets it apart from the message."""
+    """``log_line_prefix``; a space separates it from the message."""
 
     def write(self, value: Value) -> str:
         return f"{value} "
@@ -148,16 +151,16 @@ class Prefix(Choice):
 
 @dataclass(frozen=True, slots=True)
 class Choices(Parameter):
-    """Several out of several words, in the order given."""
+    """A subset of several values, in the given order."""
 
     choices: tuple[str, ...]
 
-    def check(self, given: Any) -> Value:
-        if not isinstance(given, list | tuple) or any(word not in self.choices for word in given):
+    def check(self, value: Any) -> Value:
+        if not isinstance(value, list | tuple) or any(one not in self.choices for one in value):
             raise Invalid(
-                f"{self.name}: {_shown(given)} is not a list out of {', '.join(map(repr, self.choices))}."
+                f"{self.name}: {_quoted(value)} is not a list of {', '.join(map(repr, self.choices))}."
             )
-        return tuple(dict.fromkeys(given))
+        return tuple(dict.fromkeys(value))
 
     def write(self, value: Value) -> str:
         assert isinstance(value, tuple)
@@ -166,16 +169,16 @@ class Choices(Parameter):
 
 @dataclass(frozen=True, slots=True)
 class Text(Parameter):
-    """A text on one line of up to ``most`` characters."""
+    """One line of text."""
 
-    most: int
+    max_length: int
 
-    def check(self, given: Any) -> Value:
-        if not isinstance(given, str):
-            raise Invalid(f"{self.name}: {_shown(given)} is not a text.")
-        if len(given) > self.most or not given.isprintable():
-            raise Invalid(f"{self.name}: it has to be one line of at most {self.most} printable characters.")
-        return given
+    def check(self, value: Any) -> Value:
+        if not isinstance(value, str):
+            raise Invalid(f"{self.name}: {_quoted(value)} is not a string.")
+        if len(value) > self.max_length or not value.isprintable():
+            raise Invalid(f"{self.name}: must be one line of at most {self.max_length} printable characters.")
+        return value
 
 
 def _by_name(*parameters: Parameter) -> dict[str, Parameter]:
@@ -184,7 +187,7 @@ def _by_name(*parameters: Parameter) -> dict[str, Parameter]:
 
 _ON_OFF = ("off", "on")
 
-# https://www.postgresql.org/docs/current/runtime-config.html has what each of them does.
+# https://www.postgresql.org/docs/current/runtime-config.html describes them.
 POSTGRESQL = _by_name(
     Number("autovacuum_freeze_max_age", 200_000_000, 1_500_000_000),
     Number("autovacuum_max_workers", 1, 20),
@@ -250,10 +253,10 @@ POOLER = _by_name(
     Number("min_pool_size", 0, 10_000),
     Number("server_idle_timeout", 0, 86_400),
     Number("server_lifetime", 60, 86_400),
-    Switch("server_reset_query_always", words=("0", "1")),
+    Switch("server_reset_query_always", literals=("0", "1")),
 )
 
-# What users of the hosted product's pools ask for and its API lacks.
+# Settings of pools that the hosted product's API lacks and its users ask for.
 EXTENSIONS = _by_name(
     Text("connect_query", 1000),
     Number("idle_transaction_timeout", 0, 86_400),
@@ -266,7 +269,7 @@ POOLER_DEFAULTS: dict[str, Value] = {
     "autodb_max_db_connections": 0,
     "autodb_pool_mode": "transaction",
     "autodb_pool_size": 0,
-    # JDBC sends this at every start; PgBouncer refuses the client otherwise.
+    # JDBC sends this in every startup packet; PgBouncer rejects the client otherwise.
     "ignore_startup_parameters": ("extra_float_digits",),
     "min_pool_size": 0,
     "server_idle_timeout": 600,
@@ -280,11 +283,11 @@ EXTENSION_DEFAULTS: dict[str, Value] = {
     "query_wait_timeout": 120,
 }
 
-_BACKUPS = "this version keeps no backups"
-_STANDBYS = "it concerns standbys, and a cluster has one node in this version"
+_BACKUPS = "this version makes no backups"
+_STANDBYS = "it applies to standbys, and a cluster has one node in this version"
 _PARTMAN = "pg_partman is not offered by this version"
 
-REFUSED = {
+UNSUPPORTED = {
     "backup_hour": _BACKUPS,
     "backup_minute": _BACKUPS,
     "max_failover_replication_time_lag": _STANDBYS,
@@ -297,8 +300,8 @@ REFUSED = {
     "timescaledb": "TimescaleDB is not offered by this version",
 }
 
-# DigitalOcean's TypeScript client sends these along with whatever it is told to change: to it, the settings
-# of all engines are one object with defaults.  They are passed over, and refused with another value.
+# DigitalOcean's TypeScript client sends these with every change: it models the settings of all engines as one
+# object with defaults.  They are ignored, and refused with any other value.
 OF_OTHER_ENGINES: dict[str, Value] = {
     "default_read_concern": "local",
     "default_write_concern": "majority",
@@ -306,21 +309,21 @@ OF_OTHER_ENGINES: dict[str, Value] = {
     "script_max_compilations_rate": "use-context",
 }
 
-# A part of a whole: what the server starts of the first comes out of the second.
-WITHIN = (
+# Workers limited by the first setting are taken from the pool of the second.
+DRAWN_FROM = (
     ("max_parallel_workers", "max_worker_processes"),
     ("max_logical_replication_workers", "max_worker_processes"),
     ("max_parallel_workers_per_gather", "max_parallel_workers"),
 )
 
 
-def libraries(found: Collection[str]) -> tuple[str, ...]:
-    """Return what a server loads at its start, of the libraries that are there."""
-    wanted = {parameter.library for parameter in POSTGRESQL.values()}
-    return tuple(sorted(wanted & set(found)))
+def libraries(installed: Collection[str]) -> tuple[str, ...]:
+    """Return the libraries that a server preloads, of those installed."""
+    needed = {parameter.library for parameter in POSTGRESQL.values()}
+    return tuple(sorted(needed & set(installed)))
 
 
-def _shown(given: Any) -> str:
-    """Return what a customer sent, fit for a message: short, on one line, and in ASCII."""
-    text = ascii(given)
+def _quoted(value: Any) -> str:
+    """Return user input for a message: quoted, at most 80 characters, one line, ASCII."""
+    text = ascii(value)
     return text if len(text) <= 80 else f"{text[:80]}…"

@@ -1,6 +1,6 @@
-"""Where everything stands below a data directory, and how its server programs are started.
+"""Paths below the data directory, and the command lines of a node's servers.
 
-Sockets have a folder of their own with a short name: the path of a unix socket may have 107 bytes only.
+Sockets have a directory of their own with a short name: the path of a unix socket is limited to 107 bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cenote.errors import Misconfigured
 from cenote.model.changes import Program
 from cenote.model.records import LogSource
 
-_LONGEST_SOCKET = 107  # bytes, sun_path of unix(7)
+_MAX_SOCKET_PATH = 107  # bytes, sun_path of unix(7)
 _SINK_FILE = re.compile(r"sink-([0-9a-f-]{36})\.json")
 
 
@@ -46,7 +46,7 @@ class Layout:
 
     @property
     def authority(self) -> Path:
-        """The certificate of the CA that signs for the API."""
+        """The CA certificate of the API."""
         return self.data_dir / "ca.crt"
 
     @property
@@ -55,7 +55,7 @@ class Layout:
 
     @property
     def bundle(self) -> Path:
-        """The system's CA certificates and ours, for programs that take one file instead of a further one."""
+        """The system's CA certificates and ours, for programs that replace the system's by one file."""
         return self.data_dir / "ca-bundle.crt"
 
     @property
@@ -68,7 +68,7 @@ class Layout:
 
     @property
     def address(self) -> Path:
-        """Where the API was reached when it last came up."""
+        """The URL of the API at its last start."""
         return self.data_dir / "address"
 
     @property
@@ -79,7 +79,7 @@ class Layout:
         return NodePaths(self.clusters / str(cluster_id), self.sockets / cluster_id.hex[:12])
 
     def nodes(self) -> list[NodePaths]:
-        """Return the nodes that have a folder here; a folder that is being removed has another name."""
+        """Return the nodes that have a directory here; one that is being removed has another name."""
         found = []
         for folder in sorted(self.clusters.glob("*")):
             with contextlib.suppress(ValueError):
@@ -89,7 +89,7 @@ class Layout:
     def check(self) -> None:
         """Raise Misconfigured when a socket's path would be too long for the kernel."""
         longest = self.sockets / ("x" * 12) / ".s.PGSQL.65535.lock"
-        excess = len(str(longest).encode()) - _LONGEST_SOCKET
+        excess = len(str(longest).encode()) - _MAX_SOCKET_PATH
         if excess > 0:
             raise Misconfigured(
                 f"the path {self.data_dir} is too long for the unix sockets below it, by {excess} bytes; "
@@ -118,7 +118,7 @@ class NodePaths:
         return self.root / ("postgresql.log" if source is LogSource.POSTGRES else "pgbouncer.log")
 
     def sink(self, id: UUID) -> Path:
-        """How far a log sink has got."""
+        """The positions of a log sink."""
         return self.root / f"sink-{id}.json"
 
     def server(self, binaries: Path) -> Program:
@@ -129,7 +129,7 @@ class NodePaths:
             pid_file=self.data / "postmaster.pid",
             log=self.log(LogSource.POSTGRES),
             stamp=self.root / "postgresql.loaded",
-            stop_signal=signal.SIGINT,  # "fast": sessions end, and the next start needs no recovery
+            stop_signal=signal.SIGINT,  # fast shutdown: sessions end, and the next start needs no recovery
         )
 
     def bouncer(self, binary: Path) -> Program:
@@ -145,8 +145,8 @@ class NodePaths:
         )
 
 
-def sink_of(file_name: str) -> UUID | None:
-    """Return the log sink whose position is kept in a file of this name; None when it is no such file."""
+def sink_id(file_name: str) -> UUID | None:
+    """Return the log sink whose positions are in a file of this name; None for other files."""
     found = _SINK_FILE.fullmatch(file_name)
     try:
         return None if found is None else UUID(found[1])

@@ -1,13 +1,13 @@
-"""What is allowed: names, numbers, and which change fits which cluster.
+"""Validation of requests: names, limits, and the changes a cluster allows.
 
-Pure functions.  A check raises ``Invalid`` with a message that names the field and says what would be
-allowed; a change returns the new record.  Names reach configuration files and SQL: only characters that can
-do no harm there are let in, and what writes them quotes them all the same.
+Pure functions.  A check raises ``Invalid`` with a message that names the field and what is allowed; a change
+returns the new record.  Names end up in configuration files and SQL: only harmless characters are accepted,
+and the code that writes them quotes them all the same.
 """
 
 from cenote.rules.clusters import (
-    MOST_SERVICE_NAMES,
-    MOST_TAGS,
+    MAX_SERVICE_NAMES,
+    MAX_TAGS,
     NOT_FOR_THIS_ENGINE,
     cluster_name,
     engine,
@@ -24,22 +24,22 @@ from cenote.rules.clusters import (
     version,
 )
 from cenote.rules.databases import (
-    MOST_DATABASES,
+    MAX_DATABASES,
     add_database,
     database_name,
     remove_database,
 )
 from cenote.rules.pools import (
-    MOST_POOLS,
+    MAX_POOLS,
     add_pool,
     change_pool,
     pool_mode,
     pool_name,
-    pool_room,
     remove_pool,
+    unallocated_connections,
 )
 from cenote.rules.users import (
-    MOST_USERS,
+    MAX_USERS,
     access,
     add_user,
     change_password,
@@ -49,11 +49,11 @@ from cenote.rules.users import (
 )
 
 __all__ = [
-    "MOST_DATABASES",
-    "MOST_POOLS",
-    "MOST_SERVICE_NAMES",
-    "MOST_TAGS",
-    "MOST_USERS",
+    "MAX_DATABASES",
+    "MAX_POOLS",
+    "MAX_SERVICE_NAMES",
+    "MAX_TAGS",
+    "MAX_USERS",
     "NOT_FOR_THIS_ENGINE",
     "access",
     "add_database",
@@ -70,7 +70,6 @@ __all__ = [
     "optional_uuid",
     "pool_mode",
     "pool_name",
-    "pool_room",
     "region",
     "remove_database",
     "remove_pool",
@@ -81,6 +80,7 @@ __all__ = [
     "status",
     "storage_mib",
     "tags",
+    "unallocated_connections",
     "user_name",
     "version",
 ]

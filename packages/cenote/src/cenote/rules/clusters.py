@@ -1,4 +1,4 @@
-"""The rules for clusters as a whole."""
+"""Validation of clusters: name, engine, version, size, region, tags; and their status."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from cenote.model import catalog
 from cenote.model.catalog import Size
 from cenote.model.records import ENGINE, Cluster, ClusterStatus, NodeStatus
 from cenote.rules import storage
-from cenote.rules.words import either, shown
+from cenote.rules.names import either, quoted
 
 NOT_FOR_THIS_ENGINE = "operation is not supported for this cluster type"
 
-MOST_TAGS = 100
-MOST_SERVICE_NAMES = 16
+MAX_TAGS = 100
+MAX_SERVICE_NAMES = 16
 
 _OTHER_ENGINES = frozenset(
     {"mysql", "redis", "valkey", "mongodb", "kafka", "opensearch", "advanced_pg", "advanced_mysql"}
 )
-_HOST_BEGINNINGS = ("private-", "replica-")
+_HOST_PREFIXES = ("private-", "replica-")
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*[a-z0-9]")
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -32,7 +32,7 @@ TAG = re.compile(r"[A-Za-z0-9:_-]{1,255}")
 
 
 def cluster_name(name: str, *, in_domain: bool) -> str:
-    """Check a cluster's name, which is also the first label of its host names where there is a domain."""
+    """Check a cluster's name; with a domain configured it is also the first label of its host names."""
     longest = 55 if in_domain else 63  # "private-" goes before it, and a label has at most 63 characters
     if not 3 <= len(name) <= longest:
         raise Invalid(f"name: a cluster's name has 3 to {longest} characters, this one has {len(name)}.")
@@ -41,9 +41,9 @@ def cluster_name(name: str, *, in_domain: bool) -> str:
             "name: a cluster's name consists of lowercase letters, digits and hyphens, and begins and ends "
             "with a letter or a digit."
         )
-    if in_domain and name.startswith(_HOST_BEGINNINGS):
+    if in_domain and name.startswith(_HOST_PREFIXES):
         raise Invalid(
-            f"name: a cluster's name may not begin with {either(_HOST_BEGINNINGS)}; those make host names."
+            f"name: a cluster's name may not begin with {either(_HOST_PREFIXES)}: reserved for host names."
         )
     return name
 
@@ -53,90 +53,92 @@ def engine(name: str) -> None:
         return
     if name in _OTHER_ENGINES:
         raise Invalid(NOT_FOR_THIS_ENGINE)
-    raise Invalid(f"engine: {shown(name)} is not known; the engine here is {ENGINE!r}.")
+    raise Invalid(f"engine: {quoted(name)} is not supported; the only engine is {ENGINE!r}.")
 
 
-def version(asked: str | None, found: Collection[str]) -> str:
-    """Return the major version to use; without one asked for, the newest found."""
+def version(requested: str | None, found: Collection[str]) -> str:
+    """Return the major version to use, by default the newest installed."""
     if not found:
-        raise Invalid("version: no host has PostgreSQL installed, so no cluster can be made.")
-    if not asked:
+        raise Invalid("version: PostgreSQL is not installed on any host.")
+    if not requested:
         return list(found)[-1]
-    if asked not in found:
-        raise Invalid(f"invalid cluster engine version {shown(asked)}: the hosts have {', '.join(found)}.")
-    return asked
+    if requested not in found:
+        raise Invalid(
+            f"invalid cluster engine version {quoted(requested)}: the hosts have {', '.join(found)}."
+        )
+    return requested
 
 
 def size(slug: str) -> Size:
     found = catalog.SIZES.get(slug)
     if found is None:
-        raise Invalid(f"size: {shown(slug)} is not a size; there are {', '.join(catalog.SIZES)}.")
+        raise Invalid(f"size: {quoted(slug)} is not a size; sizes are {', '.join(catalog.SIZES)}.")
     return found
 
 
 def region(slug: str) -> str:
     if slug not in catalog.REGIONS:
-        raise Invalid(f"region: {shown(slug)} is not a region; there are {', '.join(catalog.REGIONS)}.")
+        raise Invalid(f"region: {quoted(slug)} is not a region; regions are {', '.join(catalog.REGIONS)}.")
     return slug
 
 
 def num_nodes(number: int) -> None:
     if number != 1:
-        raise Invalid(f"num_nodes: this version makes clusters of 1 node, not of {number}.")
+        raise Invalid(f"num_nodes: {number} is not supported; a cluster has 1 node in this version.")
 
 
-def storage_mib(asked: int | None, size: Size) -> int:
-    """Return the storage to note; a size brings its own, and it may be more."""
-    if asked is None:
+def storage_mib(requested: int | None, size: Size) -> int:
+    """Return the storage to allocate, by default that of the size; never less."""
+    if requested is None:
         return size.disk_mib
-    if not size.disk_mib <= asked <= storage.MOST_MIB:
+    if not size.disk_mib <= requested <= storage.MAX_MIB:
         raise Invalid(
-            f"storage_size_mib: {asked} is not from {size.disk_mib}, which size {size.slug} brings, "
-            f"to {storage.MOST_MIB}."
+            f"storage_size_mib: {requested} is out of range for size {size.slug}: {size.disk_mib} to "
+            f"{storage.MAX_MIB}."
         )
-    return asked
+    return requested
 
 
 def tags(names: Iterable[str] | None) -> tuple[str, ...]:
-    """Return the tags without repetition, in the order given."""
+    """Return the tags without duplicates, in the given order."""
     distinct = tuple(dict.fromkeys(names or ()))
-    if len(distinct) > MOST_TAGS:
-        raise Invalid(f"tags: a cluster has at most {MOST_TAGS} tags, these are {len(distinct)}.")
+    if len(distinct) > MAX_TAGS:
+        raise Invalid(f"tags: a cluster has at most {MAX_TAGS} tags, these are {len(distinct)}.")
     for name in distinct:
         if not TAG.fullmatch(name):
             raise Invalid(
-                f"tags: {shown(name)} is not a tag; a tag has 1 to 255 letters, digits, colons, hyphens and "
+                f"tags: {quoted(name)} is not a tag; a tag has 1 to 255 letters, digits, colons, hyphens and "
                 "underscores."
             )
     return distinct
 
 
 def service_names(names: Iterable[str] | None) -> tuple[str, ...]:
-    """Return a customer's own host names for a cluster, without repetition."""
+    """Return the customer's own host names (CNAMEs) for a cluster, without duplicates."""
     distinct = tuple(dict.fromkeys(name.lower() for name in names or ()))
-    if len(distinct) > MOST_SERVICE_NAMES:
+    if len(distinct) > MAX_SERVICE_NAMES:
         raise Invalid(
-            f"service_cnames: a cluster has at most {MOST_SERVICE_NAMES} names, these are {len(distinct)}."
+            f"service_cnames: a cluster has at most {MAX_SERVICE_NAMES} names, these are {len(distinct)}."
         )
     for name in distinct:
         if len(name) > 253 or not HOST_NAME.fullmatch(name):
-            raise Invalid(f"service_cnames: {shown(name)} is not a host name, such as 'db.example.com'.")
+            raise Invalid(f"service_cnames: {quoted(name)} is not a host name, such as 'db.example.com'.")
     return distinct
 
 
 def optional_uuid(field: str, text: str | None) -> UUID | None:
-    """Return the id in a field that clients also send as an empty text."""
+    """Return the id in an optional field, which some clients send as an empty string."""
     if not text:
         return None
     try:
         return UUID(text)
     except ValueError:
-        raise Invalid(f"{field}: {shown(text)} is not a UUID.") from None
+        raise Invalid(f"{field}: {quoted(text)} is not a UUID.") from None
 
 
 def status(cluster: Cluster, seen: NodeStatus | None) -> ClusterStatus:
-    """Return the status: online from the moment that the primary has worked once, and on its way while the
-    primary has not been brought to what is wanted of it since."""
+    """Return the status: ``creating`` until the primary has been up once; then ``resizing`` or ``migrating``
+    until the primary has the desired size, storage and region."""
     if seen is None or not seen.reached:
         return ClusterStatus.CREATING
     if seen.size and (seen.size, seen.storage_mib) != (cluster.size, cluster.storage_mib):

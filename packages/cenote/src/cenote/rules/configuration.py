@@ -1,7 +1,7 @@
-"""The configuration of a cluster: what a customer may change of it, and what of it is in force.
+"""Validation of a cluster's configuration, and the settings in effect.
 
-Pure, as ``rules`` is.  A change is checked as a whole, with what it means for the rest of the cluster, so
-that the record never holds settings with which the server would not start.
+A change is checked as a whole and against the rest of the cluster, so that the record never holds settings
+with which the server would not start.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from cenote.model.records import Cluster, Configuration, Value
 from cenote.rules import sizing
 
 POOLER_KEY, EXTENSIONS_KEY = "pgbouncer", "cenote"
-CONNECTIONS_TIMES = 4  # max_connections is at most so many times what the size comes with
-DEFAULT_SHARE = 25.0  # of the memory, for shared_buffers
+MAX_CONNECTIONS_FACTOR = 4  # times the default of the size: the maximum of max_connections
+DEFAULT_SHARED_BUFFERS_PERCENTAGE = 25.0  # of the memory
 
 # Measured with the shared_memory_size of PostgreSQL 15 and 18, rounded up: bytes for each lock, predicate
-# lock and slot of a backend or prepared transaction, and how much a buffer takes besides its own size.
+# lock, and slot of a backend or prepared transaction; and the overhead of a buffer.
 _LOCK, _PREDICATE_LOCK, _BACKEND = 400, 250, 7_500
 _BUFFER_OVERHEAD = 1.055
 _BASE_MIB = 16
-_MOST_SHARED = 0.8  # of the memory
+_MAX_SHARED_FRACTION = 0.8  # of the memory
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the host of a cluster has to offer to its server."""
+class HostCapabilities:
+    """What the host of a cluster offers to its server."""
 
     memory_mib: int
     libraries: Collection[str]
@@ -40,110 +40,114 @@ class Surroundings:
 
 
 def change(
-    cluster: Cluster, given: Mapping[str, Any], in_force: Mapping[str, Value], around: Surroundings
+    cluster: Cluster, requested: Mapping[str, Any], in_force: Mapping[str, Value], host: HostCapabilities
 ) -> Cluster:
-    """Return the cluster with the settings that are given; the others stay, and null takes one back.
+    """Return the cluster with the requested settings; others stay, and null restores a default.
 
-    A setting that was never chosen and is given as it is in force stays unchosen: clients send back all that
-    they have read, and what follows from the size shall go on following it.
+    A setting that is requested at its current default stays unset: clients send back all settings that they
+    have read, and defaults that depend on the size must follow a resize.
     """
     before = cluster.configuration
     nested = {POOLER_KEY: before.pgbouncer, EXTENSIONS_KEY: before.cenote}
     own = {
         name: value
-        for name, value in given.items()
+        for name, value in requested.items()
         if name not in nested and (name, value) not in parameters.OF_OTHER_ENGINES.items()
     }
     after = Configuration(
         postgresql=_merged(
-            before.postgresql, own, in_force, lambda name: _server_parameter(name, cluster, around)
+            before.postgresql, own, in_force, lambda name: _server_parameter(name, cluster, host)
         ),
         pgbouncer=_merged(
-            before.pgbouncer, _object(given, POOLER_KEY), parameters.POOLER_DEFAULTS, _pooler_parameter
+            before.pgbouncer, _object(requested, POOLER_KEY), parameters.POOLER_DEFAULTS, _pooler_parameter
         ),
         cenote=_merged(
-            before.cenote, _object(given, EXTENSIONS_KEY), parameters.EXTENSION_DEFAULTS, _extension_parameter
+            before.cenote,
+            _object(requested, EXTENSIONS_KEY),
+            parameters.EXTENSION_DEFAULTS,
+            _extension_parameter,
         ),
     )
-    _only_growing(before.postgresql, after.postgresql)
+    _check_only_grows(before.postgresql, after.postgresql)
     changed = replace(cluster, configuration=after)
-    fits(changed, around)
+    check_fits(changed, host)
     return changed
 
 
-def fits(cluster: Cluster, around: Surroundings) -> None:
-    """Raise Invalid when settings do not go together, or with the size or the pools of the cluster."""
+def check_fits(cluster: Cluster, host: HostCapabilities) -> None:
+    """Raise Invalid when the settings conflict with each other, the size, the host or the pools."""
     chosen, size = cluster.configuration.postgresql, catalog.SIZES[cluster.size]
     zone = chosen.get("timezone")
-    if zone is not None and zone not in around.time_zones:
-        raise Invalid(f"timezone: {zone!a} is not the name of a time zone, such as 'Europe/Helsinki'.")
-    most = CONNECTIONS_TIMES * catalog.backend_connections(size)
-    if connections(cluster) > most:
-        raise Invalid(
-            f"max_connections: {connections(cluster)} is too large: size {size.slug} takes up to {most}."
-        )
-    by_size = sizing.settings(memory_mib(cluster, around.memory_mib), size.vcpus, connections(cluster))
-    for part, whole in parameters.WITHIN:
-        limit = _number(chosen.get(whole, int(by_size[whole])))
-        if part in chosen and _number(chosen[part]) > limit:
-            raise Invalid(f"{part}: {chosen[part]} is more than the {limit} of {whole}; raise that one, too.")
-    pools_fit(cluster)
-    shared, memory = shared_mib(cluster, around.memory_mib), memory_mib(cluster, around.memory_mib)
-    if shared > _MOST_SHARED * memory:
+    if zone is not None and zone not in host.time_zones:
+        raise Invalid(f"timezone: {zone!a} is not a time zone, such as 'Europe/Helsinki'.")
+    maximum = MAX_CONNECTIONS_FACTOR * catalog.backend_connections(size)
+    connections = max_connections(cluster)
+    if connections > maximum:
+        raise Invalid(f"max_connections: {connections} is too large: size {size.slug} takes up to {maximum}.")
+    by_size = sizing.settings(memory_mib(cluster, host.memory_mib), size.vcpus, connections)
+    for name, total in parameters.DRAWN_FROM:
+        limit = _number(chosen.get(total, int(by_size[total])))
+        if name in chosen and _number(chosen[name]) > limit:
+            raise Invalid(f"{name}: {chosen[name]} is more than {total} ({limit}); raise that as well.")
+    check_pools_fit(cluster)
+    shared, memory = shared_mib(cluster, host.memory_mib), memory_mib(cluster, host.memory_mib)
+    if shared > _MAX_SHARED_FRACTION * memory:
         raise Invalid(
             "max_locks_per_transaction, max_prepared_transactions, max_pred_locks_per_transaction, "
             f"max_connections and shared_buffers_percentage: they take {shared} MiB of shared memory, "
-            f"and of the {memory} MiB that a server of this cluster has, {int(_MOST_SHARED * memory)} can be."
+            f"more than the {int(_MAX_SHARED_FRACTION * memory)} allowed of this server's {memory} MiB."
         )
 
 
-def pools_fit(cluster: Cluster) -> None:
-    """Raise Invalid when the pools want more connections than the server has for them."""
+def check_pools_fit(cluster: Cluster) -> None:
+    """Raise Invalid when the pools need more connections than the server has for pools."""
     wanted, capacity = sum(pool.size for pool in cluster.pools), pool_capacity(cluster)
     if wanted > capacity:
         raise Invalid(
-            f"the {len(cluster.pools)} pools of this cluster want {wanted} connections, and with size "
-            f"{cluster.size} and {connections(cluster)} connections in all there are {capacity} for pools; "
-            "make pools smaller first."
+            f"the {len(cluster.pools)} pools of this cluster need {wanted} connections; with size "
+            f"{cluster.size} and {max_connections(cluster)} connections in total, {capacity} are for pools; "
+            "shrink pools first."
         )
     automatic = _number(cluster.configuration.pgbouncer.get("autodb_pool_size", 0))
     if automatic > capacity - wanted:
         raise Invalid(
             f"autodb_pool_size: {automatic} is too large: {capacity - wanted} of {capacity} connections are "
-            "left for further pools on this cluster."
+            "left for more pools on this cluster."
         )
 
 
-def connections(cluster: Cluster) -> int:
-    """Return how many connections the server takes."""
-    own = catalog.pool_capacity(catalog.SIZES[cluster.size]) + catalog.RESERVED_CONNECTIONS
-    return int(_number(cluster.configuration.postgresql.get("max_connections", own)))
+def max_connections(cluster: Cluster) -> int:
+    """Return the server's ``max_connections``."""
+    default = catalog.pool_capacity(catalog.SIZES[cluster.size]) + catalog.RESERVED_CONNECTIONS
+    return int(_number(cluster.configuration.postgresql.get("max_connections", default)))
 
 
 def pool_capacity(cluster: Cluster) -> int:
-    """Return how many of them all pools share."""
-    return min(connections(cluster) - catalog.RESERVED_CONNECTIONS, catalog.MOST_POOLED)
+    """Return how many of the server's connections are for pools, all pools together."""
+    return min(max_connections(cluster) - catalog.RESERVED_CONNECTIONS, catalog.MAX_POOLED_CONNECTIONS)
 
 
 def memory_mib(cluster: Cluster, host_memory_mib: int) -> int:
-    """Return the memory that the server is set up for: a large size must start on a small machine, too."""
+    """Return the memory that the server is sized for: a large size must start on a small host, too."""
     return min(catalog.SIZES[cluster.size].memory_mib, host_memory_mib)
 
 
 def shared_buffers_mib(cluster: Cluster, host_memory_mib: int) -> int:
-    share = _number(cluster.configuration.postgresql.get("shared_buffers_percentage", DEFAULT_SHARE))
+    share = _number(
+        cluster.configuration.postgresql.get("shared_buffers_percentage", DEFAULT_SHARED_BUFFERS_PERCENTAGE)
+    )
     return max(16, int(memory_mib(cluster, host_memory_mib) * share / 100))
 
 
 def shared_mib(cluster: Cluster, host_memory_mib: int) -> int:
-    """Return about how much shared memory the server asks for at its start; never less than it does."""
+    """Return an upper estimate of the shared memory that the server allocates at its start."""
     chosen = cluster.configuration.postgresql
 
     def number(name: str, default: int) -> float:
         return _number(chosen.get(name, default))
 
     backends = (
-        connections(cluster)
+        max_connections(cluster)
         + number("autovacuum_max_workers", 3)
         + number("max_worker_processes", catalog.SIZES[cluster.size].vcpus + 8)
         + number("max_wal_senders", 20)
@@ -160,8 +164,8 @@ def shared_mib(cluster: Cluster, host_memory_mib: int) -> int:
     return int(_BASE_MIB + buffers + backends * each / 2**20)
 
 
-def server_values(seen: Mapping[str, str]) -> dict[str, Value]:
-    """Return the settings of a server in the API's units, out of the server's own words for them."""
+def effective_values(seen: Mapping[str, str]) -> dict[str, Value]:
+    """Convert a server's settings (``SHOW``) to the API's names and units."""
     return {
         name: parameter.read(seen[parameter.server_name])
         for name, parameter in parameters.POSTGRESQL.items()
@@ -169,11 +173,11 @@ def server_values(seen: Mapping[str, str]) -> dict[str, Value]:
     }
 
 
-def shown(cluster: Cluster, seen: Mapping[str, str]) -> dict[str, Any]:
-    """Return all settings: the chosen ones, and what is in force of the others."""
+def effective_settings(cluster: Cluster, seen: Mapping[str, str]) -> dict[str, Any]:
+    """Return all settings: those set by the customer, and the current values of the others."""
     chosen = cluster.configuration
-    own: dict[str, Any] = {"shared_buffers_percentage": DEFAULT_SHARE}
-    own |= server_values(seen) | chosen.postgresql
+    own: dict[str, Any] = {"shared_buffers_percentage": DEFAULT_SHARED_BUFFERS_PERCENTAGE}
+    own |= effective_values(seen) | chosen.postgresql
     return dict(sorted(own.items())) | {
         POOLER_KEY: parameters.POOLER_DEFAULTS | chosen.pgbouncer,
         EXTENSIONS_KEY: parameters.EXTENSION_DEFAULTS | chosen.cenote,
@@ -182,12 +186,12 @@ def shown(cluster: Cluster, seen: Mapping[str, str]) -> dict[str, Any]:
 
 def _merged(
     before: Mapping[str, Value],
-    given: Mapping[str, Any],
+    requested: Mapping[str, Any],
     in_force: Mapping[str, Value],
     parameter: Callable[[str], Parameter],
 ) -> dict[str, Value]:
     merged = dict(before)
-    for name, value in given.items():
+    for name, value in requested.items():
         found = parameter(name)
         if value is None:
             merged.pop(name, None)
@@ -198,18 +202,18 @@ def _merged(
     return merged
 
 
-def _server_parameter(name: str, cluster: Cluster, around: Surroundings) -> Parameter:
-    if name in parameters.REFUSED:
-        raise Invalid(f"{name}: it can't be set: {parameters.REFUSED[name]}.")
+def _server_parameter(name: str, cluster: Cluster, host: HostCapabilities) -> Parameter:
+    if name in parameters.UNSUPPORTED:
+        raise Invalid(f"{name}: can't be set: {parameters.UNSUPPORTED[name]}.")
     found = parameters.POSTGRESQL.get(name)
     if found is None:
         raise Invalid(f"config: {name[:80]!a} is not a setting that can be changed here.")
     if found.since > int(cluster.version):
         raise Invalid(
-            f"{name}: PostgreSQL has it since version {found.since}, and this is {cluster.version}."
+            f"{name}: requires PostgreSQL {found.since} or later; this cluster has {cluster.version}."
         )
-    if found.library and found.library not in around.libraries:
-        raise Invalid(f"{name}: it needs {found.library}, which is not installed on the cluster's host.")
+    if found.library and found.library not in host.libraries:
+        raise Invalid(f"{name}: requires {found.library}, which is not installed on the cluster's host.")
     return found
 
 
@@ -227,17 +231,17 @@ def _nested_parameter(key: str, table: Mapping[str, Parameter], name: str) -> Pa
     return table[name]
 
 
-def _object(given: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = given.get(key)
+def _object(requested: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = requested.get(key)
     if found is not None and not isinstance(found, dict):
-        raise Invalid(f"{key}: it has to be an object.")
+        raise Invalid(f"{key}: must be an object.")
     return found or {}
 
 
-def _only_growing(before: Mapping[str, Value], after: Mapping[str, Value]) -> None:
+def _check_only_grows(before: Mapping[str, Value], after: Mapping[str, Value]) -> None:
     for name, value in before.items():
         if parameters.POSTGRESQL[name].only_grows and _number(after.get(name, -1)) < _number(value):
-            raise Invalid(f"{name}: it was raised to {value} and can't be lowered any more.")
+            raise Invalid(f"{name}: was raised to {value} and can't be lowered again.")
 
 
 def _number(value: Value) -> float:

@@ -1,4 +1,4 @@
-"""The rules for databases."""
+"""Validation of databases, and changes to a cluster's list of them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from msgspec.structs import replace
 
 from cenote.errors import Invalid, NotFound
 from cenote.model.records import DEFAULT_DATABASE, Cluster, Database
-from cenote.rules.words import server_name, shown, unused
+from cenote.rules.names import check_unused, quoted, server_name
 
-MOST_DATABASES = 1_000
+MAX_DATABASES = 1_000
 
 
 def database_name(name: str) -> str:
@@ -18,12 +18,12 @@ def database_name(name: str) -> str:
 def add_database(cluster: Cluster, name: str, owner: str = "") -> Cluster:
     database_name(name)
     if owner and cluster.user(owner) is None:
-        raise Invalid(f"cenote.owner: there is no user {shown(owner)} on this cluster.")
+        raise Invalid(f"cenote.owner: there is no user {quoted(owner)} on this cluster.")
     if cluster.database(name) is not None:
         raise Invalid("database name is not available")
-    if len(cluster.databases) >= MOST_DATABASES:
+    if len(cluster.databases) >= MAX_DATABASES:
         raise Invalid(
-            f"a cluster has at most {MOST_DATABASES} databases, and this one has {len(cluster.databases)}."
+            f"a cluster has at most {MAX_DATABASES} databases, and this one has {len(cluster.databases)}."
         )
     return replace(cluster, databases=(*cluster.databases, Database(name=name, owner=owner)))
 
@@ -33,7 +33,7 @@ def remove_database(cluster: Cluster, name: str) -> Cluster:
         raise NotFound
     if name == DEFAULT_DATABASE:
         raise Invalid(f"database {DEFAULT_DATABASE!r} can't be deleted.")
-    unused(f"database {name!r}", [pool.name for pool in cluster.pools if pool.database == name])
+    check_unused(f"database {name!r}", [pool.name for pool in cluster.pools if pool.database == name])
     return replace(
         cluster, databases=tuple(database for database in cluster.databases if database.name != name)
     )

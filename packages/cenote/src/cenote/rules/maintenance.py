@@ -1,4 +1,4 @@
-"""When work on a cluster may begin that its clients could notice."""
+"""Maintenance windows: when work may begin that clients of a cluster could notice."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _HOUR = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])(?::[0-5][0-9])?", re.ASCII)
 
 
 def window(day: str, hour: str) -> MaintenanceWindow:
-    """Return the window that begins then, in UTC; what was sent is what is shown."""
+    """Return the window that begins then, in UTC; the API shows the hour as it was sent."""
     if day.lower() not in DAYS:
-        raise Invalid(f"day: {day[:80]!a} is not a day; there are {', '.join(DAYS)}.")
+        raise Invalid(f"day: {day[:80]!a} is not a day; days are {', '.join(DAYS)}.")
     if not _HOUR.fullmatch(hour):
         raise Invalid(f"hour: {hour[:80]!a} is not a time, such as '13:00' or '13:00:00'.")
     return MaintenanceWindow(day=day.lower(), hour=hour)
@@ -28,6 +28,6 @@ def is_open(window: MaintenanceWindow, now: datetime) -> bool:
     hour, minute = (int(part) for part in window.hour.split(":")[:2])
     days = (now.weekday() - DAYS.index(window.day)) % 7
     today = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
-    # Counted from last week's beginning as well: a window may reach into the next day.
+    # Last week's window counts as well: it may reach into the next day.
     begins = today - timedelta(days=days)
     return any(begin <= now < begin + LENGTH for begin in (begins, begins - timedelta(days=7)))

@@ -1,4 +1,4 @@
-"""The rules for connection pools."""
+"""Validation of connection pools, and changes to a cluster's list of them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from msgspec.structs import replace
 from cenote.errors import Invalid, NotFound
 from cenote.model.records import Cluster, Pool, PoolMode
 from cenote.rules import configuration
-from cenote.rules.words import RESERVED_POOLS, shown
+from cenote.rules.names import RESERVED_POOLS, quoted
 
-MOST_POOLS = 21
+MAX_POOLS = 21
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def pool_name(name: str) -> str:
-    """Check a pool's name.  PgBouncer does not start at all on a character that its parser does not take."""
+    """Check a pool's name.  One character that its parser rejects keeps PgBouncer from starting."""
     if not 3 <= len(name) <= 63:
         raise Invalid(f"name: a pool's name has 3 to 63 characters, this one has {len(name)}.")
     if not NAME.fullmatch(name):
@@ -26,7 +26,7 @@ def pool_name(name: str) -> str:
             "begins with a letter, a digit or an underscore."
         )
     if name.lower() in RESERVED_POOLS:
-        raise Invalid(f"name: {name!r} is reserved and can't name a pool.")
+        raise Invalid(f"name: {name!r} is reserved.")
     return name
 
 
@@ -34,22 +34,22 @@ def pool_mode(text: str) -> PoolMode:
     try:
         return PoolMode(text)
     except ValueError:
-        raise Invalid(f"mode: {shown(text)} is not a mode; there are {', '.join(PoolMode)}.") from None
+        raise Invalid(f"mode: {quoted(text)} is not a mode; modes are {', '.join(PoolMode)}.") from None
 
 
-def pool_room(cluster: Cluster, *, besides: str | None = None) -> tuple[int, int]:
-    """Return how many backend connections are left for pools, and of how many, apart from one pool's own."""
+def unallocated_connections(cluster: Cluster, *, ignoring: str | None = None) -> tuple[int, int]:
+    """Return how many backend connections are unallocated, ignoring one pool, and the total for pools."""
     capacity = configuration.pool_capacity(cluster)
-    taken = sum(pool.size for pool in cluster.pools if pool.name != besides)
-    return max(0, capacity - taken), capacity
+    allocated = sum(pool.size for pool in cluster.pools if pool.name != ignoring)
+    return max(0, capacity - allocated), capacity
 
 
 def add_pool(cluster: Cluster, pool: Pool) -> Cluster:
     pool_name(pool.name)
     if cluster.pool(pool.name) is not None:
         raise Invalid("pool name is not available")
-    if len(cluster.pools) >= MOST_POOLS:
-        raise Invalid(f"a cluster has at most {MOST_POOLS} pools, and this one has {len(cluster.pools)}.")
+    if len(cluster.pools) >= MAX_POOLS:
+        raise Invalid(f"a cluster has at most {MAX_POOLS} pools, and this one has {len(cluster.pools)}.")
     _fits(cluster, pool)
     return replace(cluster, pools=(*cluster.pools, pool))
 
@@ -57,7 +57,7 @@ def add_pool(cluster: Cluster, pool: Pool) -> Cluster:
 def change_pool(
     cluster: Cluster, name: str, *, size: int, mode: PoolMode, database: str, user: str | None
 ) -> Cluster:
-    """Change a pool; a user of None leaves the one that it has."""
+    """Change a pool; with None its user stays."""
     before = cluster.pool(name)
     if before is None:
         raise NotFound
@@ -75,7 +75,7 @@ def remove_pool(cluster: Cluster, name: str) -> Cluster:
 
 
 def _fits(cluster: Cluster, pool: Pool) -> None:
-    left, capacity = pool_room(cluster, besides=pool.name)
+    left, capacity = unallocated_connections(cluster, ignoring=pool.name)
     if pool.size < 1:
         raise Invalid(f"size: a pool has at least 1 connection, not {pool.size}.")
     if pool.size > left:
@@ -84,6 +84,6 @@ def _fits(cluster: Cluster, pool: Pool) -> None:
             f"cluster, whose size is {cluster.size}."
         )
     if cluster.database(pool.database) is None:
-        raise Invalid(f"db: there is no database {shown(pool.database)} on this cluster.")
+        raise Invalid(f"db: there is no database {quoted(pool.database)} on this cluster.")
     if pool.user and cluster.user(pool.user) is None:
-        raise Invalid(f"user: there is no user {shown(pool.user)} on this cluster.")
+        raise Invalid(f"user: there is no user {quoted(pool.user)} on this cluster.")

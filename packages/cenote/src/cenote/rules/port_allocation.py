@@ -1,4 +1,4 @@
-"""Which ports of a host a node gets: a pair for its servers from below, one for its metrics from above."""
+"""Port allocation: a node gets a pair for its servers from the low end, one for metrics from the high end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cenote.model.records import Host
 
 
 def free_pair(host: Host, claimed: Set[int]) -> int | None:
-    """Return the first of two ports in a row that are free: the server's, and the pooler's is the next."""
+    """Return the first of two consecutive free ports: PostgreSQL's, followed by PgBouncer's."""
     pairs = range(host.first_port, host.last_port, 2)
     return next((port for port in pairs if _is_free(host, claimed, port, port + 1)), None)
 

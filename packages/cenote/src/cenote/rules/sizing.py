@@ -1,20 +1,20 @@
-"""PostgreSQL settings that follow from the size of a node."""
+"""PostgreSQL settings derived from the size of a node."""
 
 from cenote.model.catalog import RESERVED_CONNECTIONS
 
 
 def settings(memory_mib: int, vcpus: int, connections: int) -> dict[str, str]:
-    """Return the settings that follow from what a node may use.
+    """Return the settings for a node.
 
-    ``memory_mib`` is the smaller of the size's and the machine's memory: a large size on a small machine must
-    still start.
+    ``memory_mib`` is the smaller of the size's and the host's memory: a large size must start on a small
+    host, too.
     """
     return {
         "max_connections": str(connections),
         "superuser_reserved_connections": str(RESERVED_CONNECTIONS),
         "shared_buffers": f"{max(16, memory_mib // 4)}MB",
-        # Half of what PostgreSQL would take: the walwriter touches all of it soon after the start, and with
-        # 4 MB in place of 8 a small server writes as fast, within what a disk varies.
+        # Half of PostgreSQL's default: the walwriter touches all of it soon after the start, and with 4 MB
+        # instead of 8 a small server writes as fast, within the variance of a disk.
         "wal_buffers": f"{min(16, max(1, memory_mib // 256))}MB",
         "effective_cache_size": f"{max(32, memory_mib * 3 // 4)}MB",
         "work_mem": f"{min(64, max(1, memory_mib // 4 // connections))}MB",

@@ -1,8 +1,8 @@
-"""How full a cluster's storage is, and what follows from it: a warning, growing by itself, refusing writes.
+"""Storage limits of a cluster: warning, autoscaling, and refusing writes when full.
 
-Pure.  A PostgreSQL that can write no more ends, and so do all its neighbours on the disk; so writes are
-refused before that, by ``default_transaction_read_only``.  Reading goes on, and whoever wants to make room
-begins with ``SET TRANSACTION READ WRITE``.
+On a full disk PostgreSQL shuts down, and so do its neighbours on the disk; so writes are refused before that,
+with ``default_transaction_read_only``.  Reads keep working, and ``SET TRANSACTION READ WRITE`` allows a
+transaction to free space.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from cenote.errors import Invalid
 from cenote.model.catalog import GIB
 from cenote.model.records import Cluster, StorageAutoscale
 
-MOST_MIB = 16 * 1024 * GIB
-NEAR, FULL, RELIEVED = 0.90, 0.97, 0.95  # of a cluster's storage
-MOST_RESERVE_MIB = 1 * GIB  # of a disk, for what is written between two looks
-RESERVE = 0.02  # of a disk, where that is less
-RELIEF = 1.25  # times the reserve, before writes are let in again
-SLACK = 1.25  # times what is used is the least that storage can be shrunk to
+MAX_MIB = 16 * 1024 * GIB
+NEARLY_FULL, FULL, RELIEVED = 0.90, 0.97, 0.95  # of a cluster's storage
+MAX_RESERVE_MIB = 1 * GIB  # of a disk, for writes between two measurements
+RESERVE = 0.02  # of a disk, when that is less
+RELIEF = 1.25  # times the reserve, before writes are allowed again
+SHRINK_SLACK = 1.25  # times the used space: the minimum to shrink to
 
 DEFAULT_THRESHOLD, DEFAULT_INCREMENT = 80, 10
 _THRESHOLDS, _INCREMENTS = (15, 95), (10, 500)
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
-    """What a cluster's data takes, and what is left on the disk that it stands on."""
+class DiskUse:
+    """The size of a cluster's data, and the free space of the disk that it is on."""
 
     used_mib: int
     free_mib: int
@@ -36,68 +36,68 @@ class Use:
 
     @property
     def reserve_mib(self) -> int:
-        return min(MOST_RESERVE_MIB, int(self.disk_mib * RESERVE))
+        return min(MAX_RESERVE_MIB, int(self.disk_mib * RESERVE))
 
 
-def refuses_writes(use: Use, storage_mib: int, *, refused: bool) -> bool:
-    """Return whether writes are refused; ``refused``: they are, and some room has to be made to end that."""
+def refuses_writes(use: DiskUse, storage_mib: int, *, refused: bool) -> bool:
+    """Return whether to refuse writes; if they are ``refused`` already, until some more space is free."""
     share, reserve = (RELIEVED, RELIEF * use.reserve_mib) if refused else (FULL, use.reserve_mib)
     return use.used_mib >= share * storage_mib or use.free_mib < reserve
 
 
-def is_near(use: Use, storage_mib: int) -> bool:
-    """Return whether it may get serious soon."""
-    return use.used_mib >= NEAR * storage_mib or use.free_mib < 4 * use.reserve_mib
+def is_nearly_full(use: DiskUse, storage_mib: int) -> bool:
+    """Return whether usage is near a limit, so that it is measured more often."""
+    return use.used_mib >= NEARLY_FULL * storage_mib or use.free_mib < 4 * use.reserve_mib
 
 
-def in_words(use: Use, cluster: Cluster, *, refused: bool) -> str:
-    """Return what its owner should know; empty when all is well."""
-    words = ""
+def problem(use: DiskUse, cluster: Cluster, *, refused: bool) -> str:
+    """Return the reason that the API shows for a nearly full storage; empty otherwise."""
+    reason = ""
     if use.used_mib >= RELIEVED * cluster.storage_mib or (
-        use.used_mib >= NEAR * cluster.storage_mib and not refused
+        use.used_mib >= NEARLY_FULL * cluster.storage_mib and not refused
     ):
-        words = f"{use.used_mib} of {cluster.storage_mib} MiB of storage are used"
+        reason = f"{use.used_mib} of {cluster.storage_mib} MiB of storage are used"
     elif refused:
-        words = f"the disk has {use.free_mib} MiB left"
-    if words and _wants_more(cluster, use):
-        words += f", and the disk has not enough for {cluster.autoscale.increment_gib} GiB more"
-    return f"{words}; writes are refused until there is room again" if refused else words
+        reason = f"the disk has {use.free_mib} MiB left"
+    if reason and _is_autoscaling_due(cluster, use):
+        reason += f", and the disk has no room for {cluster.autoscale.increment_gib} GiB more"
+    return f"{reason}; writes are refused until there is room again" if refused else reason
 
 
-def grown(cluster: Cluster, use: Use) -> Cluster:
-    """Return the cluster with more storage when it grows by itself and is due; else the very same one."""
+def autoscaled(cluster: Cluster, use: DiskUse) -> Cluster:
+    """Return the cluster with its storage grown if autoscaling is due, else the same object."""
     more = cluster.autoscale.increment_gib * GIB
-    if not _wants_more(cluster, use) or use.free_mib - use.reserve_mib < more:
+    if not _is_autoscaling_due(cluster, use) or use.free_mib - use.reserve_mib < more:
         return cluster
-    storage_mib = min(cluster.storage_mib + more, MOST_MIB)
+    storage_mib = min(cluster.storage_mib + more, MAX_MIB)
     return cluster if storage_mib == cluster.storage_mib else replace(cluster, storage_mib=storage_mib)
 
 
 def autoscale(enabled: bool, threshold_percent: int | None, increment_gib: int | None) -> StorageAutoscale:
-    """Return how storage grows by itself; what is sent along with its end means nothing."""
+    """Return the autoscaling policy; thresholds sent along with disabling it are ignored."""
     if not enabled:
         return StorageAutoscale()
     threshold = DEFAULT_THRESHOLD if threshold_percent is None else threshold_percent
     increment = DEFAULT_INCREMENT if increment_gib is None else increment_gib
-    for name, value, (least, most) in (
+    for name, value, (minimum, maximum) in (
         ("threshold_percent", threshold, _THRESHOLDS),
         ("increment_gib", increment, _INCREMENTS),
     ):
-        if not least <= value <= most:
-            raise Invalid(f"{name}: {value} is not from {least} to {most}.")
+        if not minimum <= value <= maximum:
+            raise Invalid(f"{name}: {value} is out of range: {minimum} to {maximum}.")
     return StorageAutoscale(enabled=True, threshold_percent=threshold, increment_gib=increment)
 
 
-def holds(storage_mib: int, used_mib: int) -> None:
-    """Raise Invalid when storage would be too small for what is in it."""
-    least = int(used_mib * SLACK)
-    if storage_mib < least:
+def check_shrink(storage_mib: int, used_mib: int) -> None:
+    """Raise Invalid when storage would become too small for the data."""
+    minimum = int(used_mib * SHRINK_SLACK)
+    if storage_mib < minimum:
         raise Invalid(
-            f"storage_size_mib: {storage_mib} is too small: {used_mib} MiB are used, and that needs at least "
-            f"{least}."
+            f"storage_size_mib: {storage_mib} is too small: {used_mib} MiB are used, which requires at least "
+            f"{minimum}."
         )
 
 
-def _wants_more(cluster: Cluster, use: Use) -> bool:
-    rule = cluster.autoscale
-    return rule.enabled and use.used_mib * 100 >= rule.threshold_percent * cluster.storage_mib
+def _is_autoscaling_due(cluster: Cluster, use: DiskUse) -> bool:
+    policy = cluster.autoscale
+    return policy.enabled and use.used_mib * 100 >= policy.threshold_percent * cluster.storage_mib

@@ -1,4 +1,4 @@
-"""The rules for users."""
+"""Validation of users, and changes to a cluster's list of them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from msgspec.structs import replace
 
 from cenote.errors import Invalid, NotFound
 from cenote.model.records import ADMIN_USER, Access, Cluster, User
-from cenote.rules.words import server_name, shown, unused
+from cenote.rules.names import check_unused, quoted, server_name
 
-MOST_USERS = 1_000  # the whole cluster is one record, and etcd takes no record over 1.5 MiB
+MAX_USERS = 1_000  # the whole cluster is one record, and etcd limits a record to 1.5 MiB
 
 
 def user_name(name: str) -> str:
@@ -19,8 +19,8 @@ def add_user(cluster: Cluster, user: User) -> Cluster:
     user_name(user.name)
     if cluster.user(user.name) is not None:
         raise Invalid("user name is not available")
-    if len(cluster.users) >= MOST_USERS:
-        raise Invalid(f"a cluster has at most {MOST_USERS} users, and this one has {len(cluster.users)}.")
+    if len(cluster.users) >= MAX_USERS:
+        raise Invalid(f"a cluster has at most {MAX_USERS} users, and this one has {len(cluster.users)}.")
     return replace(cluster, users=(*cluster.users, user))
 
 
@@ -36,20 +36,22 @@ def access(text: str) -> Access:
     try:
         return Access(text)
     except ValueError:
-        raise Invalid(f"cenote.access: {shown(text)} is not one of {', '.join(Access)}.") from None
+        raise Invalid(f"cenote.access: {quoted(text)} is not one of {', '.join(Access)}.") from None
 
 
 def change_user(
     cluster: Cluster, name: str, *, allow_replication: bool | None, access: Access | None, sets_access: bool
 ) -> Cluster:
-    """Change what a user may do; a replication of None leaves it, and so does an access that is not set."""
+    """Change a user's privileges; replication stays with None, the preset unless ``sets_access``."""
     before = cluster.user(name)
     if before is None:
         raise NotFound
     if name == ADMIN_USER and allow_replication is False:
         raise Invalid(f"settings.pg_allow_replication: {ADMIN_USER!r} can always replicate.")
     if name == ADMIN_USER and access is not None:
-        raise Invalid(f"cenote.access: {ADMIN_USER!r} takes no preset: it can grant itself what it needs.")
+        raise Invalid(
+            f"cenote.access: {ADMIN_USER!r} cannot have a preset: it can grant itself any privilege."
+        )
     after = replace(
         before,
         allow_replication=before.allow_replication if allow_replication is None else allow_replication,
@@ -63,11 +65,11 @@ def remove_user(cluster: Cluster, name: str) -> Cluster:
         raise NotFound
     if name == ADMIN_USER:
         raise Invalid(f"user {ADMIN_USER!r} can't be deleted: the cluster is managed through it.")
-    unused(f"user {name!r}", [pool.name for pool in cluster.pools if pool.user == name])
+    check_unused(f"user {name!r}", [pool.name for pool in cluster.pools if pool.user == name])
     return replace(
         cluster,
         users=tuple(user for user in cluster.users if user.name != name),
-        # What a user owned is handed over to the administrator.
+        # The administrator becomes the owner of what the user owned.
         databases=tuple(
             replace(database, owner="") if database.owner == name else database
             for database in cluster.databases

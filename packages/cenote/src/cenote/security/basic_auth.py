@@ -1,4 +1,4 @@
-"""HTTP's basic authentication against the login for metrics (RFC 7617)."""
+"""HTTP basic authentication (RFC 7617) with the credentials for metrics."""
 
 from __future__ import annotations
 
@@ -10,63 +10,67 @@ import logging
 from cenote.errors import Invalid, TooManyRequests
 from cenote.model.records import MetricsLogin
 from cenote.security.sealing import Sealer
-from cenote.security.throttle import SECONDS, Throttle
+from cenote.security.throttle import WINDOW_SECONDS, Throttle
 
 log = logging.getLogger(__name__)
 
-_LONGEST = 255
-_LEAST = 8  # characters of a password
+_MAX_LENGTH = 255
+_MIN_PASSWORD_LENGTH = 8  # characters of a password
 CHALLENGE = (b"www-authenticate", b'Basic realm="Cenote metrics", charset="UTF-8"')
 
 
 def check(username: str, password: str) -> None:
-    """Raise Invalid for a login that no client could send, or that is guessed too easily."""
-    if not 1 <= len(username) <= _LONGEST or not username.isprintable() or ":" in username:
+    """Raise Invalid for credentials that no client could send, or that are too easily guessed."""
+    if not 1 <= len(username) <= _MAX_LENGTH or not username.isprintable() or ":" in username:
         raise Invalid(
-            f"basic_auth_username: a name has 1 to {_LONGEST} printable characters, and no colon among them."
+            f"basic_auth_username: must be 1 to {_MAX_LENGTH} printable characters without a colon."
         )
-    if not _LEAST <= len(password) <= _LONGEST or not password.isprintable():
-        raise Invalid(f"basic_auth_password: a password has {_LEAST} to {_LONGEST} printable characters.")
+    if not _MIN_PASSWORD_LENGTH <= len(password) <= _MAX_LENGTH or not password.isprintable():
+        raise Invalid(
+            f"basic_auth_password: must be {_MIN_PASSWORD_LENGTH} to {_MAX_LENGTH} printable characters."
+        )
 
 
 class BasicAuth:
-    """Judges who shows a login, and lets an address be wrong only so often."""
+    """Checks credentials, and throttles addresses whose attempts fail."""
 
     def __init__(self) -> None:
-        self._patience = Throttle()
+        self._throttle = Throttle()
 
     def admits(
         self, authorization: bytes | None, login: MetricsLogin | None, sealer: Sealer, address: str
     ) -> bool:
-        """Return whether an ``Authorization`` header shows the login.
+        """Return whether an ``Authorization`` header holds the right credentials.
 
-        Raise TooManyRequests, whatever it shows, for an address that was wrong too often in the last minute.
+        Raise TooManyRequests, even for right ones, after too many failures of the address in the last minute.
         """
-        if not is_shown(authorization):
+        if not is_basic(authorization):
             return False
-        if not self._patience.has_some(address):
-            raise TooManyRequests(int(SECONDS), "Too many wrong logins for metrics from your address.")
-        if admits(authorization, login, sealer):
+        if not self._throttle.allows(address):
+            raise TooManyRequests(
+                int(WINDOW_SECONDS), "Too many failed logins for metrics from your address."
+            )
+        if verify(authorization, login, sealer):
             return True
-        self._patience.lose(address)
-        if not self._patience.has_some(address):
-            log.warning("%s has shown too many wrong logins for metrics, and has to wait", address)
+        self._throttle.record_failure(address)
+        if not self._throttle.allows(address):
+            log.warning("too many failed logins for metrics from %s; throttling", address)
         return False
 
 
-def is_shown(authorization: bytes | None) -> bool:
-    """Return whether an ``Authorization`` header is of this kind."""
+def is_basic(authorization: bytes | None) -> bool:
+    """Return whether an ``Authorization`` header uses the scheme Basic."""
     return (authorization or b"").partition(b" ")[0].lower() == b"basic"
 
 
-def admits(authorization: bytes | None, login: MetricsLogin | None, sealer: Sealer) -> bool:
-    """Return whether an ``Authorization`` header shows the login; the time that takes tells nothing of it."""
-    if login is None or not is_shown(authorization):
+def verify(authorization: bytes | None, login: MetricsLogin | None, sealer: Sealer) -> bool:
+    """Return whether an ``Authorization`` header holds the right credentials, comparing in constant time."""
+    if login is None or not is_basic(authorization):
         return False
     _, _, encoded = (authorization or b"").partition(b" ")
     try:
-        shown = base64.b64decode(encoded.strip(), validate=True)
+        sent = base64.b64decode(encoded.strip(), validate=True)
     except binascii.Error:
         return False
     expected = f"{login.username}:{sealer.open(login.sealed_password).reveal()}"
-    return hmac.compare_digest(shown, expected.encode())
+    return hmac.compare_digest(sent, expected.encode())

@@ -1,6 +1,6 @@
-"""The certificates of a cluster: an authority of its own, and leaves that name what clients connect to.
+"""X.509 certificates: a certificate authority (CA) for each cluster, and server certificates that it signs.
 
-Keys are P-256: small, quick to make, and known to every client.  All of it is in PEM.
+Keys are P-256: small, fast to generate, and supported by every client.  All input and output is PEM.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-
 
 
 def new_authority(common_name: str) -> tuple[str, str]:
-    """Return a new authority's certificate and its private key."""
+    """Return the certificate and the private key of a new CA."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = _named(common_name)
+    name = _distinguished_name(common_name)
     own_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     certificate = (
-        _begun(name, name, key.public_key(), AUTHORITY_LIFETIME)
+        _builder(name, name, key.public_key(), AUTHORITY_LIFETIME)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
         .add_extension(own_id, critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own_id), critical=False)
         .sign(key, hashes.SHA256())
@@ -40,20 +40,20 @@ def new_authority(common_name: str) -> tuple[str, str]:
 
 
 def issue(ca_certificate: str, ca_key: str, names: Iterable[str]) -> bytes:
-    """Return a server's private key, its certificate for these names and addresses, and the authority's."""
+    """Return a server's private key, its certificate for these names, and the CA certificate."""
     authority = x509.load_pem_x509_certificate(ca_certificate.encode("ascii"))
     signer = serialization.load_pem_private_key(ca_key.encode("ascii"), password=None)
     if not isinstance(signer, ec.EllipticCurvePrivateKey):
-        raise TypeError("the authority's key is not one of ours")
+        raise TypeError("the CA key is not an elliptic curve key")
     names = list(dict.fromkeys(names))
     key = ec.generate_private_key(ec.SECP256R1())
     authority_id = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     certificate = (
-        _begun(_named(names[0]), authority.subject, key.public_key(), LEAF_LIFETIME)
+        _builder(_distinguished_name(names[0]), authority.subject, key.public_key(), LEAF_LIFETIME)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority_id), critical=False
@@ -64,18 +64,18 @@ def issue(ca_certificate: str, ca_key: str, names: Iterable[str]) -> bytes:
 
 
 def expires_at(pem: bytes) -> datetime:
-    """Return when the first certificate in the text expires; what comes before it does not matter."""
+    """Return when the first certificate in the text expires; a private key may precede it."""
     return _first(pem).not_valid_after_utc
 
 
 def names_of(pem: bytes) -> tuple[str, ...]:
-    """Return the names and addresses that the first certificate in the text is good for."""
+    """Return the subject alternative names of the first certificate in the text."""
     found = _first(pem).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return tuple(str(general.value) for general in found)
 
 
 def is_issued_by(pem: bytes, ca_certificate: str) -> bool:
-    """Return whether this authority signed the first certificate in the text."""
+    """Return whether this CA signed the first certificate in the text."""
     leaf = _first(pem)
     try:
         leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(ca_certificate.encode("ascii")))
@@ -84,8 +84,8 @@ def is_issued_by(pem: bytes, ca_certificate: str) -> bool:
     return True
 
 
-def spelled(name: str) -> str:
-    """Return an address as ``names_of`` gives it back, and a host name as it is."""
+def normalized_name(name: str) -> str:
+    """Return an address as ``names_of`` spells it, a host name unchanged."""
     try:
         return str(ip_address(name))
     except ValueError:
@@ -99,7 +99,7 @@ def _first(pem: bytes) -> x509.Certificate:
     return x509.load_pem_x509_certificate(found[0])
 
 
-def _begun(
+def _builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, lifetime: timedelta
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
@@ -114,18 +114,18 @@ def _begun(
     )
 
 
-def _named(common_name: str) -> x509.Name:
+def _distinguished_name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
 
 
-def _general(name: str) -> x509.GeneralName:
+def _general_name(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ip_address(name))
     except ValueError:
         return x509.DNSName(name)
 
 
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=True,
         key_cert_sign=signs_certificates,

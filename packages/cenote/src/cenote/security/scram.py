@@ -1,6 +1,6 @@
-"""SCRAM-SHA-256 verifiers, in the form that PostgreSQL and PgBouncer store (RFC 5803).
+"""SCRAM-SHA-256 verifiers, in the format of PostgreSQL and PgBouncer (RFC 5803).
 
-The servers are given a verifier only, so a copied data directory holds no password.
+The servers get verifiers only, so a copied data directory holds no password.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import hmac
 import secrets
 from base64 import b64encode
 
-ITERATIONS = 4096  # what PostgreSQL itself uses, and PgBouncer with it
+ITERATIONS = 4096  # the default of PostgreSQL; PgBouncer uses it, too
 
 
 def verifier(password: str, salt: bytes | None = None, iterations: int = ITERATIONS) -> str:
-    """Return the verifier of a password, which must be ASCII: those need no SASLprep."""
+    """Return the verifier of a password, which must be ASCII, so that it needs no SASLprep."""
     salt = secrets.token_bytes(16) if salt is None else salt
     salted = hashlib.pbkdf2_hmac("sha256", password.encode("ascii"), salt, iterations)
     stored_key = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()

@@ -1,7 +1,7 @@
-"""How many wrong tokens or passwords somebody may try.
+"""Limits failed logins per address.
 
-Tokens are far too long to be guessed, and this keeps whoever tries from costing more than an answer.  The
-password of the login for metrics may be of a person's choosing, and this keeps it from being guessed.
+Tokens are far too long to be guessed; the limit keeps an attacker from costing more than a response.  The
+password for metrics may be chosen by a person; there the limit prevents guessing.
 """
 
 from __future__ import annotations
@@ -9,29 +9,29 @@ from __future__ import annotations
 import time
 from collections import deque
 
-TRIES = 10
-SECONDS = 60.0
-MOST_ADDRESSES = 10_000  # so that whoever has many addresses does not take our memory
+MAX_FAILURES = 10
+WINDOW_SECONDS = 60.0
+MAX_ADDRESSES = 10_000  # bounds the memory that an attacker with many addresses can take
 
 
 class Throttle:
-    """The wrong tries of each address in the last minute."""
+    """The times of each address's failed logins in the last minute."""
 
     def __init__(self) -> None:
-        self._tries: dict[str, deque[float]] = {}
+        self._failures: dict[str, deque[float]] = {}
 
-    def has_some(self, address: str) -> bool:
-        tries = self._tries.get(address)
-        if tries is None:
+    def allows(self, address: str) -> bool:
+        failures = self._failures.get(address)
+        if failures is None:
             return True
-        while tries and tries[0] < time.monotonic() - SECONDS:
-            tries.popleft()
-        return len(tries) < TRIES
+        while failures and failures[0] < time.monotonic() - WINDOW_SECONDS:
+            failures.popleft()
+        return len(failures) < MAX_FAILURES
 
-    def lose(self, address: str) -> None:
-        """Count a wrong try."""
-        tries = self._tries.pop(address, None) or deque(maxlen=TRIES)
-        tries.append(time.monotonic())
-        self._tries[address] = tries
-        while len(self._tries) > MOST_ADDRESSES:
-            del self._tries[next(iter(self._tries))]
+    def record_failure(self, address: str) -> None:
+        """Count a failed login."""
+        failures = self._failures.pop(address, None) or deque(maxlen=MAX_FAILURES)
+        failures.append(time.monotonic())
+        self._failures[address] = failures
+        while len(self._failures) > MAX_ADDRESSES:
+            del self._failures[next(iter(self._failures))]

@@ -1,4 +1,4 @@
-"""From the past of a cluster's pools to the few numbers that advice rests on.  Pure."""
+"""Reduces the history of a cluster's pools to the figures that advice is based on."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from cenote.stats.history import MINUTE, ClusterHistory, PoolHistory, Table
 
 RECENT_SECONDS = 120.0
 HOURS_SECONDS = 24 * 3600.0
-STILL = 3  # somebody has waited in one of so many samples, or nobody waits any more
-PATCHY_SECONDS = 45.0  # a stretch of waiting goes on over a time without that is no longer than this
+WAITING_SAMPLES = 3  # clients count as waiting while one of so many samples had some
+MAX_GAP_SECONDS = 45.0  # a period of waiting includes gaps up to this length
 
 
 @dataclass(frozen=True, slots=True)
 class Recent:
     """A pool in the last two minutes, or since its size was changed.
 
-    Averages, except for ``longest_wait`` and ``clients_now``.  ``waiting_share`` is the share of samples in
-    which somebody waited; ``waiting_since`` is None when nobody waits.  ``in_transaction`` and ``in_query``
-    count servers.
+    Averages, except for ``longest_wait``.  ``waiting_share`` is the share of samples with waiting clients;
+    ``waiting_since`` is None without waiting clients.  ``in_transaction`` and ``in_query`` count servers.
     """
 
     samples: int = 0
@@ -40,7 +39,7 @@ class Recent:
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """A pool as far back as is known, at most a day: the most that there was at any time."""
+    """The maxima of a pool over its history, at most a day."""
 
     seconds: float = 0.0
     since: float = 0.0
@@ -57,8 +56,11 @@ class PoolFacts:
 
 @dataclass(frozen=True, slots=True)
 class MachineFacts:
-    """The host, in the last two minutes: the share of ``processors`` that is busy, and how many of them the
-    cluster's server keeps busy; how many sessions that has now."""
+    """The host in the last two minutes.
+
+    ``busy`` is the busy share of its ``processors``, ``server`` the number of them that the cluster's server
+    uses, ``sessions`` are that server's current ones.
+    """
 
     processors: int
     busy: float
@@ -68,8 +70,11 @@ class MachineFacts:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A cluster.  ``connections`` are all that its server takes, ``capacity`` those of them that pools share,
-    ``left`` those that no pool has been given.  ``machine`` is None while nothing is known of it."""
+    """A cluster.
+
+    ``connections`` is the server's max_connections, ``capacity`` the part of it for pools, ``left`` the part
+    of that not allocated to any pool.  ``machine`` is None without samples of the host.
+    """
 
     cluster_size: str
     connections: int
@@ -86,7 +91,7 @@ def gather(cluster: Cluster, history: ClusterHistory, now: float) -> Facts:
     chosen = parameters.EXTENSION_DEFAULTS | cluster.configuration.cenote
     return Facts(
         cluster_size=cluster.size,
-        connections=configuration.connections(cluster),
+        connections=configuration.max_connections(cluster),
         capacity=capacity,
         left=max(0, capacity - sum(pool.size for pool in cluster.pools)),
         query_wait_timeout=_number(chosen["query_wait_timeout"]),
@@ -97,7 +102,7 @@ def gather(cluster: Cluster, history: ClusterHistory, now: float) -> Facts:
 
 
 def larger_sizes(cluster_size: str) -> list[tuple[str, int]]:
-    """Return the sizes of the same kind with more connections for pools, and how many, from the least."""
+    """Return the sizes of the same family with more connections for pools, and how many, smallest first."""
     kind, here = cluster_size.rsplit("-", 2)[0], catalog.pool_capacity(catalog.SIZES[cluster_size])
     found = {
         slug: catalog.pool_capacity(size)
@@ -143,21 +148,21 @@ def _recent(pool: Pool, samples: Table, now: float) -> Recent:
 
 
 def _waiting_since(samples: Table) -> float | None:
-    """Return when the clients that wait now began to; others may have had their turn meanwhile."""
+    """Return when the current period of waiting began; individual clients may have been served since."""
     waiting, last = samples["clients_waiting"], len(samples) - 1
-    if not any(waiting[-STILL:]):
+    if not any(waiting[-WAITING_SAMPLES:]):
         return None
     found = samples.at[last]
     for index in range(last, -1, -1):
         if waiting[index]:
             found = samples.at[index]
-        elif found - samples.at[index] > PATCHY_SECONDS:
+        elif found - samples.at[index] > MAX_GAP_SECONDS:
             break
     return found
 
 
 def _hours(past: PoolHistory) -> Hours:
-    """Return what minutes and samples tell together: the newest of them are in no minute yet."""
+    """Return the maxima of minutes and samples together: the newest samples are in no minute yet."""
     minutes, samples = past.minutes, past.samples
     if not len(samples):
         return Hours()

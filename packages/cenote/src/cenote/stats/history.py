@@ -1,8 +1,8 @@
-"""What pools did before: samples of the last minutes, and a row for each minute of the last day.
+"""The statistics history of pools: samples of the last 15 minutes, and a row for each minute of the last day.
 
-Pure.  Numbers stand in arrays, a column for each: a sample of a pool takes 42 bytes and a minute of it 58, so
-a pool whose day is full takes 100 KiB (``FULL_BYTES``).  ``most_minutes`` says how much of the day is kept,
-so that a service with very many pools stays within its memory.
+Rows are stored by column, in arrays: a sample of a pool takes 42 bytes and a minute 58, so a full day of a
+pool takes 100 KiB (``FULL_BYTES``).  ``max_minutes`` limits the minutes per pool, to bound the memory of a
+service with very many pools.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Any, NamedTuple
 from cenote.model.records import Pool
 from cenote.stats.observer import MachineNumbers, PoolNumbers
 
-SAMPLES = 450  # 15 minutes of one each 2 seconds
+SAMPLES = 450  # 15 minutes, one every 2 seconds
 DAY_MINUTES = 24 * 60
 MINUTE = 60.0
-_SLACK = 32  # how many rows too many are let stand, so that a column is not moved with each new one
+_SLACK = 32  # excess rows before the oldest are removed, so that columns are not shifted with every new row
 
 _COUNT, _NUMBER, _TIME = "H", "f", "d"
-_MOST = {_COUNT: 65_535}
+_MAX = {_COUNT: 65_535}
 
-# What is told of a pool at a time.  Counts are those of that moment; the rates, of the time since the sample
-# before: transactions and queries a second, and seconds a second, which is how many were at it on average
-# (Little's law): clients that waited, servers in a transaction, servers in a query.
+# A sample of a pool.  Counts are gauges; the other columns are rates since the previous sample: transactions
+# and queries per second, and seconds per second, which are average numbers (Little's law): waiting clients,
+# servers in a transaction, servers in a query.
 POOL_COLUMNS = {
     "size": _COUNT,
     "clients_active": _COUNT,
@@ -39,7 +39,7 @@ POOL_COLUMNS = {
     "in_transaction": _NUMBER,
     "in_query": _NUMBER,
 }
-# The share of all processors that was busy, how many of them the server kept busy, and its sessions.
+# The busy share of all processors, the number of them that the server used, and its sessions.
 MACHINE_COLUMNS = {"busy": _NUMBER, "server": _NUMBER, "sessions": _COUNT, "processors": _COUNT}
 
 _AVERAGED = ("clients_active", "clients_waiting", "servers_active", "transactions", "queries")
@@ -51,17 +51,17 @@ _MINUTE_COLUMNS = {
     "size": _COUNT,
     "longest_wait": _NUMBER,
 }
-_IN_MINUTES = {"clients_waiting": "most_clients_waiting"}
+_MINUTE_NAMES = {"clients_waiting": "most_clients_waiting"}
 
-# Of a time that is told of by one number these are the most that there was, and everything else the average.
-EXTREMES = frozenset({"clients_waiting", "longest_wait"})
-TOLD = tuple(name for name in POOL_COLUMNS if name != "servers_idle")
+# Downsampled by maximum, all others by average.
+MAXIMA = frozenset({"clients_waiting", "longest_wait"})
+SERIES_COLUMNS = tuple(name for name in POOL_COLUMNS if name != "servers_idle")
 
 Row = Mapping[str, float]
 
 
 class Table:
-    """Rows in the order of time, only the newest of them; its columns are to be read, not to be written."""
+    """The newest rows, ordered by time; callers must not modify the columns."""
 
     __slots__ = ("_columns", "at")
 
@@ -75,21 +75,21 @@ class Table:
     def __getitem__(self, name: str) -> Sequence[float]:
         return self._columns[name]
 
-    def add(self, at: float, row: Row, most: int) -> None:
+    def add(self, at: float, row: Row, max_rows: int) -> None:
         self.at.append(at)
         for name, column in self._columns.items():
             value = row[name]
             column.append(
-                value if column.typecode == _NUMBER else max(0, min(round(value), _MOST[column.typecode]))
+                value if column.typecode == _NUMBER else max(0, min(round(value), _MAX[column.typecode]))
             )
-        if len(self.at) >= most + _SLACK:
-            excess = len(self.at) - most
+        if len(self.at) >= max_rows + _SLACK:
+            excess = len(self.at) - max_rows
             del self.at[:excess]
             for column in self._columns.values():
                 del column[:excess]
 
     def since(self, at: float) -> int:
-        """Return the index of the first row that is not older."""
+        """Return the index of the first row at or after a time."""
         return bisect_left(self.at, at)
 
     def rows(self, start: int = 0) -> Iterable[tuple[float, dict[str, float]]]:
@@ -103,7 +103,7 @@ class Table:
 
 
 class PoolHistory:
-    """One pool: ``samples`` as they were taken, and ``minutes`` of averages and extremes."""
+    """One pool: ``samples``, and ``minutes`` with averages and extremes."""
 
     __slots__ = ("_before", "_minute", "minutes", "samples")
 
@@ -111,46 +111,48 @@ class PoolHistory:
         self.samples = Table(POOL_COLUMNS)
         self.minutes = Table(_MINUTE_COLUMNS)
         self._before: tuple[float, PoolNumbers] | None = None
-        self._minute = 0.0  # the one that is not over yet
+        self._minute = 0.0  # the current one
 
-    def add(self, at: float, pool: Pool, numbers: PoolNumbers, most_minutes: int) -> None:
+    def add(self, at: float, pool: Pool, numbers: PoolNumbers, max_minutes: int) -> None:
         before, self._before = self._before, (at, numbers)
         if before is None or at <= before[0]:
-            return  # there is nothing yet that rates could be told of
-        self._close(at, most_minutes)
+            return  # rates need two samples
+        self._finish_minute(at, max_minutes)
         self.samples.add(at, _row(pool, numbers, before[1], at - before[0]), SAMPLES)
 
-    def told(
+    def samples_since(
         self, begin: float, points: int | None = None
     ) -> tuple[Sequence[float], dict[str, Sequence[float]]]:
-        """Return the times and the columns ``TOLD`` of the samples since a time, in so many points."""
+        """Return times and columns of the samples since a time, downsampled to ``points``."""
         start = self.samples.since(begin)
-        return thinned(self.samples.at[start:], {name: self.samples[name][start:] for name in TOLD}, points)
+        return downsample(
+            self.samples.at[start:], {name: self.samples[name][start:] for name in SERIES_COLUMNS}, points
+        )
 
-    def told_by_minute(
+    def minutes_since(
         self, begin: float, points: int | None = None
     ) -> tuple[Sequence[float], dict[str, Sequence[float]]]:
-        """Return the same of the minutes that are over."""
+        """Return the same of the completed minutes."""
         start = self.minutes.since(begin)
-        columns = {name: self.minutes[_IN_MINUTES.get(name, name)][start:] for name in TOLD}
-        return thinned(self.minutes.at[start:], columns, points)
+        columns = {name: self.minutes[_MINUTE_NAMES.get(name, name)][start:] for name in SERIES_COLUMNS}
+        return downsample(self.minutes.at[start:], columns, points)
 
     def interrupt(self) -> None:
-        """Forget what rates are told from: the pooler has not answered for a while."""
+        """Start rates anew after a gap in which PgBouncer did not answer."""
         self._before = None
 
-    def _close(self, at: float, most_minutes: int) -> None:
-        """When a minute is over, add the row of it."""
+    def _finish_minute(self, at: float, max_minutes: int) -> None:
+        """Add the row of the current minute when it is over."""
         minute = at - at % MINUTE
         if minute > self._minute:
             first = self.samples.since(self._minute)
             if self._minute and first < len(self.samples):
-                self.minutes.add(self._minute, _minute_row(self.samples, first), most_minutes)
+                self.minutes.add(self._minute, _minute_row(self.samples, first), max_minutes)
             self._minute = minute
 
 
 class MachineHistory:
-    """The host of a cluster and the server on it, at the times at which its pools were looked at."""
+    """The host of a cluster and the server on it, sampled with the pools."""
 
     __slots__ = ("_before", "samples")
 
@@ -165,7 +167,7 @@ class MachineHistory:
         busy, idle = numbers.busy - before[1].busy, numbers.idle - before[1].idle
         row = {
             "busy": max(0.0, busy) / (busy + idle) if busy + idle > 0 else 0.0,
-            # A server that was started again counts from zero.
+            # The counter of a restarted server begins at zero.
             "server": max(0.0, numbers.server - before[1].server) / (at - before[0]),
             "sessions": numbers.sessions,
             "processors": numbers.processors,
@@ -174,7 +176,7 @@ class MachineHistory:
 
 
 class ClusterHistory:
-    """All pools of a cluster, and the machine below them."""
+    """All pools of a cluster, and its host."""
 
     __slots__ = ("machine", "pools")
 
@@ -188,17 +190,17 @@ class ClusterHistory:
         pools: Iterable[Pool],
         numbers: Mapping[str, PoolNumbers],
         machine: MachineNumbers | None,
-        most_minutes: int = DAY_MINUTES,
+        max_minutes: int = DAY_MINUTES,
     ) -> None:
-        """Note what was seen at a time, in seconds of the epoch; pools that are gone are forgotten."""
+        """Add a sample at a Unix time; the history of deleted pools is dropped."""
         if machine is not None:
             self.machine.add(at, machine)
-        kept: dict[str, PoolHistory] = {}
+        current: dict[str, PoolHistory] = {}
         for pool in pools:
-            kept[pool.name] = self.pools.get(pool.name) or PoolHistory()
-            # The pooler may not know yet of a pool that nobody has used.
-            kept[pool.name].add(at, pool, numbers.get(pool.name, PoolNumbers()), most_minutes)
-        self.pools = kept
+            current[pool.name] = self.pools.get(pool.name) or PoolHistory()
+            # PgBouncer may not list a pool that was never used.
+            current[pool.name].add(at, pool, numbers.get(pool.name, PoolNumbers()), max_minutes)
+        self.pools = current
 
     def interrupt(self) -> None:
         for pool in self.pools.values():
@@ -212,13 +214,10 @@ class ClusterHistory:
         return sum(table.size_bytes for table in tables)
 
 
-def thinned(
+def downsample(
     at: Sequence[float], columns: Mapping[str, Sequence[float]], points: int | None
 ) -> tuple[Sequence[float], dict[str, Sequence[float]]]:
-    """Return at most so many rows for rows of columns; each stands for an equal part of the time.
-
-    Parts of which nothing is known are left out.
-    """
+    """Reduce rows to at most ``points``, each of an equal interval; intervals without rows are left out."""
     if points is None or len(at) <= points:
         return at, dict(columns)
     step = (at[-1] - at[0]) / points * (1 + 1e-9)
@@ -229,7 +228,7 @@ def thinned(
             parts.append(slice(begin, index))
             begin = index
     fewer: dict[str, Sequence[float]] = {
-        name: [max(column[part]) if name in EXTREMES else _mean(column[part]) for part in parts]
+        name: [max(column[part]) if name in MAXIMA else _mean(column[part]) for part in parts]
         for name, column in columns.items()
     }
     return [at[part.stop - 1] for part in parts], fewer
@@ -251,8 +250,8 @@ def _row_bytes(columns: Mapping[str, str]) -> int:
 FULL_BYTES = _Full(SAMPLES * _row_bytes(POOL_COLUMNS), DAY_MINUTES * _row_bytes(_MINUTE_COLUMNS))
 
 
-def most_minutes(pools: int, bytes_for_all: int) -> int:
-    """Return how many minutes of each pool there is room for; at least an hour's are kept."""
+def max_minutes(pools: int, bytes_for_all: int) -> int:
+    """Return how many minutes of each pool fit into the memory for all, at least 60."""
     if not pools:
         return DAY_MINUTES
     left = bytes_for_all // pools - FULL_BYTES.samples
@@ -260,11 +259,11 @@ def most_minutes(pools: int, bytes_for_all: int) -> int:
 
 
 def _row(pool: Pool, numbers: PoolNumbers, before: PoolNumbers, seconds: float) -> Row:
-    # A pooler that was started again counts from zero, and of that time nothing is known.
-    again = numbers.transactions < before.transactions or numbers.in_queries < before.in_queries
+    # The counters of a restarted PgBouncer begin at zero, so the rates are unknown.
+    restarted = numbers.transactions < before.transactions or numbers.in_queries < before.in_queries
 
     def rate(now: float, then: float) -> float:
-        return 0.0 if again else max(0.0, now - then) / seconds
+        return 0.0 if restarted else max(0.0, now - then) / seconds
 
     waiting = rate(numbers.waited, before.waited)
     return {
@@ -277,7 +276,7 @@ def _row(pool: Pool, numbers: PoolNumbers, before: PoolNumbers, seconds: float) 
         "transactions": rate(numbers.transactions, before.transactions),
         "queries": rate(numbers.queries, before.queries),
         "waiting": waiting,
-        # PgBouncer counts both from when the client asked, so that waiting for a server is in them.
+        # PgBouncer counts both from the client's request, so they include the wait for a server.
         "in_transaction": max(0.0, rate(numbers.in_transactions, before.in_transactions) - waiting),
         "in_query": max(0.0, rate(numbers.in_queries, before.in_queries) - waiting),
     }

@@ -1,8 +1,8 @@
-"""What the API may ask of a running node, and the shape of the answers.
+"""The interface through which the API reads live statistics and logs of a node.
 
-The API cannot touch a machine: whoever serves it gives it an ``Observer``, which asks the servers of this
-host.  With several hosts it will be one that asks the host of the node.  Nothing of this is in a record:
-numbers that change with every query would wear out the store, and be old when they are read.
+The API has no access to the host: it is given an ``Observer``, which queries the servers of this host.  None
+of this is stored in records: values that change with every query would overload the store, and be stale when
+read.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ import msgspec
 
 from cenote.errors import Unavailable
 from cenote.logs.messages import Message
-from cenote.logs.sinks import SinkNumbers
+from cenote.logs.sinks import SinkStatus
 from cenote.model.records import Cluster, LogSource
 from cenote.stats.counters import Passes
 
 
 class PoolNumbers(msgspec.Struct, frozen=True, kw_only=True):
-    """What a pooler counts of one pool.  Times are in seconds; rates and averages are of its last period."""
+    """PgBouncer's statistics of one pool, times in seconds; rates and averages are of its last period."""
 
     clients_active: int = 0
     clients_waiting: int = 0
     servers_active: int = 0
     servers_idle: int = 0
     servers_connecting: int = 0
-    longest_wait: float = 0.0  # of the clients that wait at this moment
-    transactions: int = 0  # these seven since the pooler started
+    longest_wait: float = 0.0  # of the clients waiting now
+    transactions: int = 0  # these seven count from the start of PgBouncer
     queries: int = 0
     received_bytes: int = 0
     sent_bytes: int = 0
     waited: float = 0.0
-    in_transactions: float = 0.0  # of all server connections together, as the next
+    in_transactions: float = 0.0  # sums over all server connections, as the next
     in_queries: float = 0.0
-    transaction_rate: float = 0.0  # a second, as the next three
+    transaction_rate: float = 0.0  # per second, as the next three
     query_rate: float = 0.0
     received_byte_rate: float = 0.0
     sent_byte_rate: float = 0.0
@@ -47,7 +47,7 @@ class PoolNumbers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DatabaseNumbers(msgspec.Struct, frozen=True, kw_only=True):
-    """What PostgreSQL counts of one database, since its statistics were last reset; times are in seconds."""
+    """PostgreSQL's statistics of one database since their last reset, times in seconds."""
 
     name: str
     connections: int
@@ -70,7 +70,7 @@ class DatabaseNumbers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SlotNumbers(msgspec.Struct, frozen=True, kw_only=True):
-    """A replication slot, and what is kept of the write-ahead log for whoever reads from it."""
+    """A replication slot, and the size of the WAL retained for it."""
 
     name: str
     active: bool
@@ -78,12 +78,12 @@ class SlotNumbers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServerNumbers(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes on in a PostgreSQL: connections are those of customers, by the server's words for states.
+    """Statistics of a PostgreSQL server; ``connections`` counts those of customers by state.
 
-    ``sizes`` are of databases, in bytes; they take a while to measure, so they may be old or missing.
+    ``sizes`` of databases are in bytes; they take long to measure, so they may be outdated or missing.
     """
 
-    started_at: float  # seconds of the epoch
+    started_at: float  # Unix time
     connections: dict[str, int]
     connections_allowed: int
     longest_transaction: float  # seconds
@@ -95,7 +95,7 @@ class ServerNumbers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceNumbers(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes on in the process that serves; times of day are in seconds of the epoch."""
+    """Statistics of the service's process; points in time are Unix times."""
 
     passes: Passes
     certificate_expires_at: float | None  # of the API
@@ -104,77 +104,77 @@ class ServiceNumbers(msgspec.Struct, frozen=True, kw_only=True):
     resident_bytes: int
     virtual_bytes: int
     open_files: int
-    most_files: int
+    max_open_files: int
 
 
 class MachineNumbers(msgspec.Struct, frozen=True, kw_only=True):
-    """The host of a cluster, and the cluster's server on it.  Seconds are of processor time, and grow."""
+    """The host of a cluster and the server on it; ``busy``, ``idle`` and ``server`` count CPU seconds."""
 
     processors: int
-    busy: float  # of everything that runs there
+    busy: float  # of all processes
     idle: float
-    server: float = 0.0  # of the cluster's PostgreSQL, all its processes together
-    sessions: int = 0  # clients' connections to it: those of its pools, and direct ones
+    server: float = 0.0  # of all processes of the cluster's PostgreSQL
+    sessions: int = 0  # client connections to it: of pools, and direct ones
 
 
 class Observer(Protocol):
     async def pools(self, cluster: Cluster) -> Mapping[str, PoolNumbers]:
-        """Return the numbers of the pools of a cluster by name; Unavailable when its pooler does not answer.
+        """Return the statistics of a cluster's pools by name; Unavailable when PgBouncer does not answer.
 
-        A pool that no client has used yet may be missing.
+        A pool that was never used may be missing.
         """
         ...
 
     async def logs(
         self, cluster: Cluster, source: LogSource, count: int, cursor: str
     ) -> tuple[list[Message], str]:
-        """Return the newest messages of a server, the oldest of them first, and a cursor.
+        """Return the newest messages of a server, oldest first, and a cursor.
 
-        With the cursor of an earlier answer, those that came after it.
+        With the cursor of an earlier call, only the messages after it.
         """
 
     async def server(self, cluster: Cluster) -> ServerNumbers:
-        """Return the numbers of a cluster's server; Unavailable when it does not answer."""
+        """Return the statistics of a cluster's server; raise Unavailable when it does not answer."""
         ...
 
     async def service(self) -> ServiceNumbers:
-        """Return the numbers of the process that serves, and of its agent; Unavailable without one."""
+        """Return the statistics of the service's process and its agent; raise Unavailable without one."""
         ...
 
     async def machine(self, cluster: Cluster) -> MachineNumbers:
-        """Return the numbers of the host of a cluster's primary; Unavailable when it does not tell them."""
+        """Return the statistics of the primary's host; Unavailable when they cannot be read."""
         ...
 
-    def sinks(self, cluster: Cluster) -> Mapping[UUID, SinkNumbers]:
-        """Return how the log sinks of a cluster get on; one that was just made may be missing."""
+    def sinks(self, cluster: Cluster) -> Mapping[UUID, SinkStatus]:
+        """Return the delivery status of a cluster's log sinks; a new one may be missing."""
         ...
 
     def is_own(self, address: IPv4Address | IPv6Address) -> bool:
-        """Return whether an address leads to a host of the clusters itself."""
+        """Return whether an address is one of a host of clusters."""
         ...
 
 
 class _NoObserver:
-    """For an API without hosts: every cluster's pooler is out of reach."""
+    """For an API without hosts, as in tests: nothing can be read."""
 
     async def pools(self, cluster: Cluster) -> Mapping[str, PoolNumbers]:
-        raise Unavailable("This service has no way to ask the pooler.")
+        raise Unavailable("This service cannot reach the pooler.")
 
     async def logs(
         self, cluster: Cluster, source: LogSource, count: int, cursor: str
     ) -> tuple[list[Message], str]:
-        raise Unavailable("This service has no way to read the logs.")
+        raise Unavailable("This service cannot read the logs.")
 
     async def server(self, cluster: Cluster) -> ServerNumbers:
-        raise Unavailable("This service has no way to ask the server.")
+        raise Unavailable("This service cannot reach the server.")
 
     async def service(self) -> ServiceNumbers:
         raise Unavailable("This service has no host.")
 
     async def machine(self, cluster: Cluster) -> MachineNumbers:
-        raise Unavailable("This service has no way to ask the host.")
+        raise Unavailable("This service cannot reach the host.")
 
-    def sinks(self, cluster: Cluster) -> Mapping[UUID, SinkNumbers]:
+    def sinks(self, cluster: Cluster) -> Mapping[UUID, SinkStatus]:
         return {}
 
     def is_own(self, address: IPv4Address | IPv6Address) -> bool:
@@ -190,7 +190,7 @@ _SUMMED = {
     "cl_active": "clients_active",
     "cl_waiting": "clients_waiting",
     "sv_active": "servers_active",
-    # Idle for long, or being checked after that, is idle, too.
+    # Idle for long, or being checked after that, counts as idle.
     "sv_idle": "servers_idle",
     "sv_used": "servers_idle",
     "sv_tested": "servers_idle",
@@ -199,10 +199,9 @@ _SUMMED = {
 
 
 def pool_numbers(pools: Iterable[Row], stats: Iterable[Row]) -> dict[str, PoolNumbers]:
-    """Return each pool's numbers from the rows of PgBouncer's ``SHOW POOLS`` and ``SHOW STATS``.
+    """Return the statistics of each pool from PgBouncer's ``SHOW POOLS`` and ``SHOW STATS``.
 
-    ``SHOW POOLS`` has a row for each user of a pool, which are added up.  PgBouncer counts time in
-    microseconds.
+    ``SHOW POOLS`` has a row for each user of a pool; these are summed.  Its times are in microseconds.
     """
     found: dict[str, dict[str, float]] = {}
     for row in pools:

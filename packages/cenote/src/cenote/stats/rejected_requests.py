@@ -1,8 +1,8 @@
-"""Counting refused calls, so that a flood of them is a few entries of the audit trail.  Without I/O.
+"""Aggregates rejected requests, so that a flood of them makes only a few entries of the audit log.
 
-The first of a kind in a minute is told at once, and how many like it followed when the minute is over.  Of a
-kind are calls of the same operation with the same token and the same answer; of callers without a good token,
-those from the same address.  The kinds of one token are told apart as far as ``MOST_KINDS``.
+The first request of a kind is logged at once; the number of those that follow within a minute, at its end.
+Requests are of one kind with the same operation, token and status; without a valid token, also the same
+address.  Beyond ``MAX_KINDS`` for one token, kinds are counted together.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from msgspec.structs import replace
 from cenote.model.records import Note
 
 WINDOW = timedelta(minutes=1)
-MOST_KINDS = 10
+MAX_KINDS = 10
 OTHERS = "other operations"
 
 
-class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """Calls that were refused, the last of them ``at``; ``operation`` is a route or, without one, a path."""
+class RejectedRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Rejected requests, the last one ``at``; ``operation`` is a route or, without one, a path."""
 
     at: datetime
     operation: str
@@ -34,10 +34,10 @@ _Kind = tuple[str, str, int]
 
 
 class _Window(msgspec.Struct):
-    """What has come of a kind since its first was told."""
+    """The requests of a kind since its first was logged."""
 
     ends: datetime
-    last: Refusal
+    last: RejectedRequest
     count: int = 0
 
 
@@ -48,25 +48,25 @@ class RejectedRequestCounter:
     def __len__(self) -> int:
         return sum(map(len, self._windows.values()))
 
-    def add(self, refusal: Refusal) -> Refusal | None:
-        """Count a refused call, and return it when it is to be told at once."""
-        note = refusal.note
+    def add(self, request: RejectedRequest) -> RejectedRequest | None:
+        """Count a rejected request; return it if it is to be logged at once."""
+        note = request.note
         of_token = self._windows.setdefault(note.token_id, {})
-        kind = ("" if note.token_id else note.address, refusal.operation, note.refused)
-        if kind not in of_token and len(of_token) >= MOST_KINDS:
+        kind = ("" if note.token_id else note.address, request.operation, note.refused)
+        if kind not in of_token and len(of_token) >= MAX_KINDS:
             kind = ("", "", 0)
-            refusal = replace(refusal, note=replace(note, what=OTHERS), cluster_id=None, cluster_name="")
+            request = replace(request, note=replace(note, what=OTHERS), cluster_id=None, cluster_name="")
         window = of_token.get(kind)
         if window is None:
-            of_token[kind] = _Window(refusal.at + WINDOW, refusal)
-            return refusal
+            of_token[kind] = _Window(request.at + WINDOW, request)
+            return request
         window.count += 1
-        window.last = refusal
+        window.last = request
         return None
 
-    def due(self, now: datetime) -> list[Refusal]:
-        """Return what is to be told of the minutes that are over, and forget those."""
-        told = []
+    def due(self, now: datetime) -> list[RejectedRequest]:
+        """Remove the windows that are over, and return what is to be logged of them."""
+        found = []
         for token_id, of_token in list(self._windows.items()):
             for kind, window in list(of_token.items()):
                 if window.ends > now:
@@ -74,7 +74,7 @@ class RejectedRequestCounter:
                 del of_token[kind]
                 if window.count:
                     note = replace(window.last.note, count=window.count)
-                    told.append(replace(window.last, note=note))
+                    found.append(replace(window.last, note=note))
             if not of_token:
                 del self._windows[token_id]
-        return told
+        return found

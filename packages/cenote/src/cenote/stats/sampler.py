@@ -1,7 +1,7 @@
-"""Looks at the pools of all clusters from time to time, and more often at those that somebody watches.
+"""Samples the pools of all clusters at intervals, more often those being watched.
 
-What it sees goes into a ``ClusterHistory`` for each cluster, in memory alone: it begins anew with the
-process.  Everything is asked of the ``Observer``, so the hosts may be far away.
+The samples go into a ``ClusterHistory`` for each cluster, in memory only: it is lost with the process.  They
+are read through the ``Observer``, so the hosts may be remote.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from uuid import UUID
 
 from cenote.errors import Unavailable
 from cenote.model.records import Cluster
-from cenote.stats.history import ClusterHistory, most_minutes
+from cenote.stats.history import ClusterHistory, max_minutes
 from cenote.stats.observer import MachineNumbers, Observer
 
 log = logging.getLogger(__name__)
 
 WATCHED_EVERY = 2.0  # seconds between two looks at a cluster that somebody watches
 EVERY = 15.0  # and at any other one, unless there are very many
-MOST_A_SECOND = 20.0  # clusters that are looked at for nobody in particular; each takes some milliseconds
+MAX_SAMPLES_PER_SECOND = 20.0  # of clusters not being watched; each takes some milliseconds
 PATIENCE = 2.0  # seconds that a pooler has for its answer
-HISTORY_BYTES = 48 * 1024 * 1024  # for all pools together
+HISTORY_BYTES = 48 * 1024 * 1024  # of all pools together
 
 
 class Watch:
-    """A cluster that somebody watches: how often it was looked at, and why the last look failed."""
+    """A cluster being watched: the number of samples, and why the last one failed."""
 
     def __init__(self) -> None:
-        self.looked = 0
+        self.samples = 0
         self.problem = ""
         self.watchers = 0
         self.task: asyncio.Task[None] | None = None
@@ -43,7 +43,7 @@ class Watch:
         self._event = asyncio.Event()
 
     async def next(self, seconds: float) -> bool:
-        """Wait for the next look, or for the end of the watching; return False when time is up."""
+        """Wait for the next sample or the end of the service; return False on timeout."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._event.wait()
@@ -52,7 +52,7 @@ class Watch:
 
 
 class Clusters(Protocol):
-    """The records of the clusters that are not deleted, as the store has them."""
+    """Access to the records of clusters that are not deleted; the store provides it."""
 
     def living_cluster(self, id: UUID) -> Cluster | None: ...
 
@@ -60,49 +60,49 @@ class Clusters(Protocol):
 
 
 class Sampler:
-    """Keeps the histories: ``run`` of all clusters, ``watch`` of one, whether or not ``run`` runs."""
+    """Keeps the histories: ``run`` samples all clusters; ``watch`` one, independent of ``run``."""
 
     def __init__(self, records: Clusters, observer: Observer) -> None:
         self._records, self._observer = records, observer
         self._histories: dict[UUID, ClusterHistory] = {}
         self._watches: dict[UUID, Watch] = {}
         self._ahead = time.time() - time.monotonic()
-        self._most_minutes = most_minutes(0, HISTORY_BYTES)
+        self._most_minutes = max_minutes(0, HISTORY_BYTES)
         self.closed = False
 
     def history(self, id: UUID) -> ClusterHistory:
-        """Return what is known of a cluster's past; empty when it was not looked at yet."""
+        """Return the history of a cluster; empty before its first sample."""
         return self._histories.get(id) or ClusterHistory()
 
     def now(self) -> float:
-        """Return the time in seconds of the epoch; it never goes back, whatever is done to the clock."""
+        """Return the Unix time, but monotonic: it never goes back, even if the clock is set back."""
         ahead = time.time() - time.monotonic()
         if ahead > self._ahead + 1:
             self._ahead = ahead
         return self._ahead + time.monotonic()
 
     async def run(self) -> None:
-        """Look at every cluster that has pools, in turn, until cancelled."""
+        """Sample all clusters that have pools, in turn, until cancelled."""
         while True:
             clusters = self._living()
             self._forget({cluster.id for cluster in clusters})
             pools = sum(len(cluster.pools) for cluster in clusters)
-            self._most_minutes = most_minutes(pools, HISTORY_BYTES)
-            pause = max(EVERY / max(1, len(clusters)), 1 / MOST_A_SECOND)
+            self._most_minutes = max_minutes(pools, HISTORY_BYTES)
+            pause = max(EVERY / max(1, len(clusters)), 1 / MAX_SAMPLES_PER_SECOND)
             for cluster in clusters:
                 if cluster.id not in self._watches:
-                    await self._look(cluster.id)
+                    await self._sample(cluster.id)
                 await asyncio.sleep(pause)
             if not clusters:
                 await asyncio.sleep(EVERY)
 
     @contextlib.asynccontextmanager
     async def watch(self, id: UUID) -> AsyncIterator[Watch]:
-        """Have a cluster looked at often for as long as the block runs."""
+        """Sample a cluster often while the block runs."""
         watch = self._watches.get(id)
         if watch is None:
             watch = self._watches[id] = Watch()
-            watch.task = asyncio.create_task(self._keep_looking(id, watch), name=f"watching {id}")
+            watch.task = asyncio.create_task(self._sample_repeatedly(id, watch), name=f"watching {id}")
         watch.watchers += 1
         try:
             yield watch
@@ -116,21 +116,21 @@ class Sampler:
                     await watch.task
 
     def close(self) -> None:
-        """Have whoever watches leave: the service ends."""
+        """Wake all watchers to end: the service shuts down."""
         self.closed = True
         for watch in self._watches.values():
             watch.notify()
 
-    async def _keep_looking(self, id: UUID, watch: Watch) -> None:
+    async def _sample_repeatedly(self, id: UUID, watch: Watch) -> None:
         while True:
             begin = time.monotonic()
-            watch.problem = await self._look(id)
-            watch.looked += 1
+            watch.problem = await self._sample(id)
+            watch.samples += 1
             watch.notify()
             await asyncio.sleep(max(0.1, begin + WATCHED_EVERY - time.monotonic()))
 
-    async def _look(self, id: UUID) -> str:
-        """Look at a cluster once; return why nothing was to be seen."""
+    async def _sample(self, id: UUID) -> str:
+        """Sample a cluster once; return the problem, empty on success."""
         try:
             return await self._add(id)
         except Unavailable as error:
@@ -140,7 +140,7 @@ class Sampler:
         except (OSError, RuntimeError) as error:  # no file descriptor or no thread is left
             log.warning("cannot look at the pools of %s: %s", id, error)
             problem = "This service cannot look at the pools right now."
-        except Exception:  # what a page shows is no reason to end the service
+        except Exception:  # a defect in statistics must not end the service
             log.exception("looking at the pools of %s: a defect in Cenote", id)
             problem = "This service cannot look at the pools right now."
         if id in self._histories:
@@ -163,7 +163,7 @@ class Sampler:
         try:
             return await self._observer.machine(cluster)
         except Unavailable:
-            return None  # pools can be told of without it
+            return None  # pools are useful without it
 
     def _living(self) -> list[Cluster]:
         return [cluster for cluster in self._records.living_clusters() if cluster.pools]

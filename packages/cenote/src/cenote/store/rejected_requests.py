@@ -15,7 +15,7 @@ import msgspec
 
 from cenote.errors import Unavailable
 from cenote.model.records import Event
-from cenote.stats.rejected_requests import WINDOW, Refusal, RejectedRequestCounter
+from cenote.stats.rejected_requests import WINDOW, RejectedRequest, RejectedRequestCounter
 from cenote.store import audit_log, etcd_messages
 from cenote.store.tables import Keys, Tables
 from cenote.store.writer import Writer
@@ -36,12 +36,12 @@ class Refusals:
         self._writer = writer
         self._keys = keys
         self._tally = RejectedRequestCounter()
-        self._waiting: deque[Refusal] = deque(maxlen=MOST_WAITING)
+        self._waiting: deque[RejectedRequest] = deque(maxlen=MOST_WAITING)
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
 
-    def add(self, refusal: Refusal) -> None:
+    def add(self, refusal: RejectedRequest) -> None:
         first = self._tally.add(refusal)
         if first is not None:
             self._waiting.append(first)

@@ -25,5 +25,5 @@ async def look(_inspector: Inspector, context: NodeContext, session: Session) ->
 
 
 def _clients(rows: list[tuple[int, str]]) -> tuple[Client, ...]:
-    found = ((number, firewall.address_of(text)) for number, text in rows)
+    found = ((number, firewall.parse_address(text)) for number, text in rows)
     return tuple(Client(number, address) for number, address in found if address is not None)

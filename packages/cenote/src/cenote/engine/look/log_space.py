@@ -16,5 +16,5 @@ async def look(_inspector: Inspector, context: NodeContext, _session: Session) -
     contents = (files.read(context.paths.sink(sink.id)) for sink in context.cluster.sinks)
     return Seen(
         {source: extent for source, extent in logs.items() if extent is not None},
-        tuple(positions.read(content) for content in contents if content is not None),
+        tuple(positions.decode(content) for content in contents if content is not None),
     )

@@ -12,7 +12,7 @@ from cenote.host import files, processes, system
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 from cenote.rules import storage
-from cenote.rules.storage import Use
+from cenote.rules.storage import DiskUse
 
 _MEASURE_SECONDS, _MEASURE_SECONDS_NEARLY_FULL = 15.0, 1.5
 
@@ -34,12 +34,12 @@ async def look(inspector: Inspector, context: NodeContext, _session: Session) ->
     )
 
 
-async def disk_use(inspector: Inspector, context: NodeContext) -> Use | None:
+async def disk_use(inspector: Inspector, context: NodeContext) -> DiskUse | None:
     """Return the use of the storage, None before there is any data; measured more often when nearly full."""
     if not context.paths.data.exists():
         return None
     use = await inspector.disk_use(context.paths.data, _MEASURE_SECONDS)
-    if storage.is_near(use, context.cluster.storage_mib):
+    if storage.is_nearly_full(use, context.cluster.storage_mib):
         use = await inspector.disk_use(context.paths.data, _MEASURE_SECONDS_NEARLY_FULL)
     return use
 

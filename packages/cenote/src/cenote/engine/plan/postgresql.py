@@ -16,7 +16,7 @@ from cenote.engine.plan.loaded import Loaded
 from cenote.model import firewall
 from cenote.model.changes import CopyTemplate, EndProcesses, Plan, Reload, Remove, Start, Wait
 from cenote.rules import configuration, sizing, storage
-from cenote.rules.storage import Use
+from cenote.rules.storage import DiskUse
 
 _READY = b"ready"
 _REFUSAL = b"default_transaction_read_only = 'on'"
@@ -40,7 +40,7 @@ class Seen:
     orphans: bool = False
     stale_pid_files: tuple[Path, ...] = ()
     port_taken: bool = False
-    use: Use | None = None
+    use: DiskUse | None = None
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
@@ -85,15 +85,15 @@ def configuration_files(context: NodeContext, *, read_only: bool = False) -> dic
     host, cluster, node, paths = context.host, context.cluster, context.node, context.paths
     memory_mib = configuration.memory_mib(cluster, host.memory_mib)
     settings = postgresql.render(
-        postgresql.fixed(cluster.version),
-        postgresql.ephemeral() if host.ephemeral else {},
-        postgresql.loaded(host.libraries.get(cluster.version, ())),
-        sizing.settings(memory_mib, context.size.vcpus, configuration.connections(cluster)),
-        postgresql.chosen(
+        postgresql.base_settings(cluster.version),
+        postgresql.non_durable_settings() if host.ephemeral else {},
+        postgresql.preload_settings(host.libraries.get(cluster.version, ())),
+        sizing.settings(memory_mib, context.size.vcpus, configuration.max_connections(cluster)),
+        postgresql.customer_settings(
             cluster.configuration.postgresql,
             shared_buffers_mib=configuration.shared_buffers_mib(cluster, host.memory_mib),
         ),
-        postgresql.placed(
+        postgresql.instance_settings(
             name=cluster.name,
             port=node.port,
             listen=host.listen,

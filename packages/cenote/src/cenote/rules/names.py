@@ -1,4 +1,4 @@
-"""What the rules share: names on a server, and words for messages."""
+"""Names on a server, and formatting for error messages; shared by the other rules."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cenote.errors import Invalid
 
 RESERVED_POOLS = frozenset({"pgbouncer", "postgres", "template0", "template1"})
 _RESERVED = RESERVED_POOLS | {"cenote", "public", "none"}
-_RESERVED_BEGINNINGS = ("pg_", "cenote_")
+_RESERVED_PREFIXES = ("pg_", "cenote_")
 
 SERVER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@$+-]*")
 
@@ -22,12 +22,12 @@ def server_name(kind: str, name: str) -> str:
             f"name: a {kind}'s name consists of ASCII letters, digits and the characters _ . @ $ + -, and "
             "begins with a letter, a digit or an underscore."
         )
-    if name.lower() in _RESERVED or name.lower().startswith(_RESERVED_BEGINNINGS):
-        raise Invalid(f"name: {name!r} is reserved and can't name a {kind}.")
+    if name.lower() in _RESERVED or name.lower().startswith(_RESERVED_PREFIXES):
+        raise Invalid(f"name: {name!r} is reserved.")
     return name
 
 
-def unused(thing: str, pools: list[str]) -> None:
+def check_unused(thing: str, pools: list[str]) -> None:
     if pools:
         raise Invalid(
             f"{thing} can't be deleted: {plural(pools, 'pool uses', 'pools use')} it: {', '.join(pools)}."
@@ -42,6 +42,6 @@ def either(words: Iterable[str]) -> str:
     return " or ".join(repr(word) for word in words)
 
 
-def shown(text: str) -> str:
-    """Return what a customer sent, fit for a message: short, on one line, and in ASCII."""
+def quoted(text: str) -> str:
+    """Return user input for a message: quoted, at most 80 characters, one line, ASCII."""
     return ascii(text if len(text) <= 80 else f"{text[:80]}…")
