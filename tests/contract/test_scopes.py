@@ -8,15 +8,13 @@ line.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
-import pytest
 from litestar import Litestar
 
 from cenote.api.app import OPERATIONS
 from cenote.api.auth import VIEW_CREDENTIALS
 from cenote.api.middleware import PUBLIC, ApiMiddleware
-from tests.support.api import Api, Apis, running_apis
+from tests.support.api import Api, Apis
 from tests.support.reference import Operation, Reference
 
 OURS = """
@@ -69,11 +67,6 @@ STRICTER = {
     ("POST", "/v2/databases/{database_cluster_uuid}/logsink"): VIEW_CREDENTIALS,
     ("PUT", "/v2/databases/{database_cluster_uuid}/logsink/{logsink_id}"): VIEW_CREDENTIALS,
 }
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
 
 
 def declared() -> dict[Operation, tuple[str, ...]]:

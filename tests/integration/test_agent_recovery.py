@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 
 import msgspec
@@ -18,14 +17,9 @@ from cenote.agent import node_loop
 from cenote.host import processes
 from cenote.model.records import Cluster, LogSource
 from tests.support import records
-from tests.support.agent import Agents, AtWork, answers, ask, running, running_agents
+from tests.support.agent import Agents, AtWork, answers, ask, running
 from tests.support.ports import free_range
 from tests.support.waiting import wait_until_async
-
-
-@pytest.fixture(scope="module")
-def agents() -> Iterator[Agents]:
-    yield from running_agents()
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 from uuid import uuid4
 
@@ -13,22 +13,11 @@ import pytest
 from cenote.api import activity
 from cenote.model.records import Cluster
 from cenote.stats.observer import Observer, PoolNumbers
-from tests.support.api import HOST, POOL, Api, Apis, running_apis
-from tests.support.service import Service, added_pool, calling, online_cluster, service
+from tests.support.api import HOST, POOL, Api, Apis
+from tests.support.service import Service, added_pool, calling, online_cluster
 from tests.support.waiting import wait_until
 
 ACTIVITY = "/v2/cenote/activity"
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    with service() as started:
-        yield started
 
 
 # -- Activity

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from cenote.api import pool_advice
 from cenote.stats.facts import gather
-from tests.support.api import POOL, Api, Apis, running_apis
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
+from tests.support.api import POOL, Api, Apis
 
 
 def test_advice_is_made_once_for_all_who_ask_at_a_time_and_again_for_a_cluster_that_has_changed(

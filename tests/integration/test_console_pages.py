@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -13,34 +12,18 @@ from cenote.console import setting_help
 from cenote.model.parameters import EXTENSIONS, POOLER, POSTGRESQL
 from cenote_client import Client
 from tests.support.console import Sheet, Visitor, id_in, visitor
-from tests.support.service import WITHOUT_LIMITS, Service, online, online_cluster, service
+from tests.support.service import WITHOUT_LIMITS, Service, online, online_cluster
+
+pytestmark = pytest.mark.service(*WITHOUT_LIMITS)
 
 MOST_BYTES = 100 * 1024
 EVIL = "<script>alert(1)</script>\"'{{ 7 * 7 }}"
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    with service(*WITHOUT_LIMITS) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def client(running: Service) -> Iterator[Client]:
-    with running.client() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
 def cluster(client: Client) -> dict[str, Any]:
     found: dict[str, Any] = online_cluster(client, "pages")
     return found
-
-
-@pytest.fixture
-def somebody(running: Service) -> Iterator[Visitor]:
-    with visitor(running) as found:
-        yield found
 
 
 def base_of(cluster: dict[str, Any]) -> str:

@@ -41,7 +41,7 @@ def listening(scenario: Callable[[int, list[str]], Awaitable[None]]) -> list[str
         writer.close()
 
     async def run() -> None:
-        server = await asyncio.start_server(accept, "0.0.0.0", 0)  # noqa: S104
+        server = await asyncio.start_server(accept, "0.0.0.0", 0)
         async with server:
             await scenario(server.sockets[0].getsockname()[1], seen)
 
@@ -49,7 +49,7 @@ def listening(scenario: Callable[[int, list[str]], Awaitable[None]]) -> list[str
     return seen
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "127.1", "::ffff:127.0.0.1"])  # noqa: S104
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "127.1", "::ffff:127.0.0.1"])
 def test_nothing_that_listens_on_this_machine_is_reached(host: str) -> None:
     async def scenario(port: int, _: list[str]) -> None:
         with pytest.raises(Unreachable, match="where no log may be sent; see --log-sink-allow"):

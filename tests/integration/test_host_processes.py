@@ -204,7 +204,7 @@ def test_ports_are_told_by_who_listens_on_them() -> None:
         assert port in system.listening_ports()
         assert port in system.listening_sockets(os.getpid())
         assert system.is_port_taken(["127.0.0.1"], port)
-        assert system.is_port_taken(["0.0.0.0"], port)  # noqa: S104
+        assert system.is_port_taken(["0.0.0.0"], port)
         assert not system.is_port_taken(["127.0.0.2"], port)
         assert not system.is_port_taken(["::1"], port)
         assert not system.is_port_taken(["127.0.0.1"], port + 1)
@@ -215,9 +215,9 @@ def test_ports_are_told_by_who_listens_on_them() -> None:
 @pytest.mark.parametrize(
     ("listens_on", "taken", "free"),
     [
-        ("0.0.0.0", ["127.0.0.1", "0.0.0.0", "192.0.2.1"], ["::1", "::"]),  # noqa: S104
-        ("::1", ["::1", "::"], ["127.0.0.1", "0.0.0.0"]),  # noqa: S104
-        ("::", ["::1", "::", "127.0.0.1", "0.0.0.0"], []),  # noqa: S104
+        ("0.0.0.0", ["127.0.0.1", "0.0.0.0", "192.0.2.1"], ["::1", "::"]),
+        ("::1", ["::1", "::"], ["127.0.0.1", "0.0.0.0"]),
+        ("::", ["::1", "::", "127.0.0.1", "0.0.0.0"], []),
     ],
 )
 def test_a_port_is_taken_by_what_would_keep_a_server_from_binding_it(

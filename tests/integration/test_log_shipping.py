@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -20,15 +20,10 @@ from cenote.logs.destinations import network
 from cenote.logs.positions import LogPosition, Positions
 from cenote.model.paths import Layout
 from cenote.model.records import LogSink, LogSource, SinkType
-from tests.support.api import Api, Apis, running_apis
+from tests.support.api import Api, Apis
 
 HOLE = 2**20  # bytes
 LOOPBACK = (network("127.0.0.1"),)
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
 
 
 class Peer:

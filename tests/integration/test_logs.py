@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,27 +21,10 @@ from cenote.logs.positions import LogPosition
 from cenote.model.paths import Layout
 from cenote.model.records import LogSource
 from cenote_client import Client, ForbiddenError, InvalidError
-from tests.support.service import CENOTE, Service, clean_environment, online_cluster, service
+from tests.support.service import CENOTE, Service, clean_environment
 from tests.support.waiting import wait_until
 
 LINE = b"2026-11-22 17:47:54.123 UTC [41] LOG:  line %07d %s\n"
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    with service() as created:
-        yield created
-
-
-@pytest.fixture(scope="module")
-def client(running: Service) -> Iterator[Client]:
-    with running.client() as created:
-        yield created
-
-
-@pytest.fixture(scope="module")
-def cluster(client: Client) -> Any:
-    return online_cluster(client, "backend")
 
 
 def complain(cluster: Any, text: str) -> None:

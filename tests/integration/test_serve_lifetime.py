@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -24,13 +23,6 @@ from tests.support.service import (
     tried,
 )
 from tests.support.waiting import wait_until
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    """One service for the tests here, each with a cluster of its own; a test that ends it starts it again."""
-    with service() as created:
-        yield created
 
 
 def mode_of(path: Path) -> int:

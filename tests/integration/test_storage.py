@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import psycopg
 import pytest
 from msgspec.structs import replace
@@ -15,19 +13,9 @@ from cenote.host import files, processes, system
 from cenote.model.changes import Reload
 from cenote.model.records import Cluster, Pool, StorageAutoscale
 from tests.support import records
-from tests.support.agent import Agents, AtWork, ask, refusal, running_agents
-from tests.support.api import Api, Apis, running_apis
-from tests.support.lab import Lab, Share, shared_lab
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
-
-
-@pytest.fixture(scope="module")
-def agents() -> Iterator[Agents]:
-    yield from running_agents()
+from tests.support.agent import Agents, AtWork, ask, refusal
+from tests.support.api import Api, Apis
+from tests.support.lab import Lab, Share
 
 
 @pytest.fixture(autouse=True)
@@ -42,17 +30,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, name, 0.2)
 
 
-@pytest.fixture(scope="module")
-def run() -> Iterator[Share]:
-    yield from shared_lab()
-
-
 def uri(cluster: Cluster) -> str:
     port = cluster.primary.pool_port
     return f"postgres://doadmin:{records.PASSWORD}@127.0.0.1:{port}/backend-pool?sslmode=require"
 
 
-def test_what_a_folder_takes_is_measured(run: Share) -> None:
+def test_what_a_folder_takes_is_measured(labs: Share) -> None:
     async def scenario(place: Lab) -> None:
         cluster = place.new_cluster()
         await place.converge(cluster)
@@ -62,10 +45,10 @@ def test_what_a_folder_takes_is_measured(run: Share) -> None:
         assert system.disk_use(data).used_mib == before + 8
         (data / "base" / "more").unlink()
 
-    run(scenario)
+    labs(scenario)
 
 
-def test_full_storage_refuses_writes_lets_room_be_made_and_takes_writes_again(run: Share) -> None:
+def test_full_storage_refuses_writes_lets_room_be_made_and_takes_writes_again(labs: Share) -> None:
     async def scenario(place: Lab) -> None:
         pool = Pool(name="backend-pool", database="defaultdb", size=2, user="doadmin")
         cluster = replace(place.new_cluster(), pools=(pool,), storage_mib=1_000)
@@ -97,7 +80,7 @@ def test_full_storage_refuses_writes_lets_room_be_made_and_takes_writes_again(ru
             client.execute("INSERT INTO things VALUES (2)")
         assert processes.find(wanted.server) == process
 
-    run(scenario)
+    labs(scenario)
 
 
 def test_the_agent_says_that_writes_are_refused_until_there_is_room_again(agents: Agents) -> None:
