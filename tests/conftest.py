@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import sys
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support import folders, order, skips
 from tests.support.api import Apis, running_apis
 
 # How long an example takes says more of what else the machine does than of what is tested.
 settings.register_profile("cenote", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("cenote")
+
+
+# Tests start hundreds of Python programs, each of which would otherwise compile all of the package.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):
+        folders.sweep()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order.fast_first(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> order.Scheduling:
+    return order.Scheduling(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if skips.are_checked():
+        skips.check(report)
+    return report
 
 
 @pytest.fixture(scope="module")
