@@ -19,6 +19,7 @@ from cenote.host import processes, system
 from cenote.host.processes import Account
 from cenote.model.changes import Program
 from cenote.model.processes import Process
+from cenote.model.timing import Timing
 from tests.support.ports import free_range
 from tests.support.waiting import wait_until, wait_until_async
 
@@ -189,12 +190,11 @@ def test_to_stop_what_has_ended_is_no_error(folder: Path) -> None:
 
 
 def test_what_cannot_be_ended_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "_KILL_SECONDS", 0.1)
     process = started(program(folder))
     # A process in the middle of a disk's answer cannot be made here; one that no signal reaches can.
     monkeypatch.setattr(os, "kill", lambda pid, how: None)
     with pytest.raises(CenoteError, match="does not end"):
-        run(lambda: processes.stop(process, signal.SIGKILL, 0))
+        run(lambda: processes.stop(process, signal.SIGKILL, 0, Timing(kill_timeout=0.1)))
     monkeypatch.undo()
 
 

@@ -87,7 +87,7 @@ def test_what_was_not_sure_yet_when_something_was_lost_is_not_taken_for_delivere
             positions.written(Positions(places={LogSource.POSTGRES: LogPosition()}))
         )
         policy = OutboundPolicy(LOOPBACK)
-        task = SinkTask(api.store, executor, api.sealer, policy, stored.value, sink, None)
+        task = SinkTask(api.store, executor, api.sealer, policy, policy.timing, stored.value, sink, None)
         try:
             say(log, *("x" * 100 for _ in range(50)))
             await until(lambda: peer.got.count(b"x" * 100) == 50)
