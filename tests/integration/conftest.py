@@ -9,6 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser
 
+from cenote.model.timing import Timing
 from cenote_client import Client
 from tests.support.agent import Agents, running_agents
 from tests.support.browser import chromium
@@ -60,12 +61,19 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def labs() -> Iterator[Share]:
-    """A host without a service."""
-    yield from shared_lab()
+def timing(request: pytest.FixtureRequest) -> Timing:
+    """The intervals of ``labs`` and ``agents``; the mark ``timing`` of a module holds those that differ."""
+    marker = request.node.get_closest_marker("timing")
+    return Timing(**marker.kwargs) if marker else Timing()
 
 
 @pytest.fixture(scope="module")
-def agents() -> Iterator[Agents]:
+def labs(timing: Timing) -> Iterator[Share]:
+    """A host without a service."""
+    yield from shared_lab(timing)
+
+
+@pytest.fixture(scope="module")
+def agents(timing: Timing) -> Iterator[Agents]:
     """An agent at work on a store, without an API."""
-    yield from running_agents()
+    yield from running_agents(timing)

@@ -6,8 +6,6 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from cenote.agent import node_loop
-from cenote.engine import look
 from cenote.engine.plan import postgresql
 from cenote.host import files, processes, system
 from cenote.model.changes import Reload
@@ -17,17 +15,12 @@ from tests.support.agent import Agents, AtWork, ask, refusal
 from tests.support.api import Api, Apis
 from tests.support.lab import Lab, Share
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look often."""
-    for module, name in (
-        (node_loop, "RESYNC_SECONDS"),
-        (node_loop, "RESYNC_SECONDS_NEARLY_FULL"),
-        (look.postgresql, "_MEASURE_SECONDS"),
-        (look.postgresql, "_MEASURE_SECONDS_NEARLY_FULL"),
-    ):
-        monkeypatch.setattr(module, name, 0.2)
+pytestmark = pytest.mark.timing(
+    resync_interval=0.2,
+    resync_interval_nearly_full=0.2,
+    disk_use_max_age=0.2,
+    disk_use_max_age_nearly_full=0.2,
+)
 
 
 def uri(cluster: Cluster) -> str:

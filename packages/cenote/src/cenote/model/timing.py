@@ -22,6 +22,15 @@ class Timing:
     activity_max_age: float = 3.0
     # Those who follow the same pools share the advice of a sample.
     advice_max_age: float = 3.0
+    # Passes over a node of which nothing was heard, and over one whose storage is nearly full.
+    resync_interval: float = 20.0
+    resync_interval_nearly_full: float = 2.0
+    disk_use_max_age: float = 15.0
+    disk_use_max_age_nearly_full: float = 1.5
+    backoff_first: float = 0.5  # after a failed pass
+    backoff_max: float = 30.0
+    reap_interval: float = 0.5
+    announce_interval: float = 10.0
     certificate_renewal_interval: float = 12 * 3600.0
     # Log sinks.
     log_poll_interval: float = 0.3

@@ -186,7 +186,7 @@ async def _run(
     sealer = Sealer(layout.sealing_key)
     await bootstrap.ensure_admin_token(store, layout)
     host = _host(settings, found)
-    executor, host_context = _executor(settings, layout, found, account, sealer)
+    executor, host_context = _executor(settings, layout, found, account, sealer, timing)
     log_shipping = LogShipping(
         store, executor, sealer, OutboundPolicy(settings.log_sink_allow, timing), timing
     )
@@ -232,7 +232,12 @@ async def _run(
 
 
 def _executor(
-    settings: ServeSettings, layout: Layout, found: Programs, account: Account, sealer: Sealer
+    settings: ServeSettings,
+    layout: Layout,
+    found: Programs,
+    account: Account,
+    sealer: Sealer,
+    timing: Timing,
 ) -> tuple[Executor, HostContext]:
     assert found.pgbouncer is not None
     binaries = {major: install.bin for major, install in found.postgres.items()}
@@ -246,6 +251,7 @@ def _executor(
         memory_mib=system.memory_mib(),
         libraries=_libraries(found),
         ephemeral=settings.ephemeral,
+        timing=timing,
     )
     return Executor(layout, account, binaries, sealer), host_context
 
