@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support import folders, order, skips
+from tests.support import coverage_report, folders, order, skips
 from tests.support.api import Apis, running_apis
 
 # How long an example takes says more of what else the machine does than of what is tested.
@@ -36,6 +36,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> order.Scheduling:
     return order.Scheduling(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if terminalreporter.config.getoption("cov_report", None) and coverage_report.REPORT.exists():
+        terminalreporter.write_sep("=", "coverage")
+        for line in coverage_report.lines():
+            terminalreporter.write_line(line)
 
 
 @pytest.hookimpl(wrapper=True)
