@@ -45,12 +45,12 @@ def sweep() -> None:
     for parent in {IN_MEMORY, Path(tempfile.gettempdir())}:
         for folder in parent.glob(f"{PREFIX}*"):
             with contextlib.suppress(OSError):
-                _remove_if_left(folder)
+                if time.time() - folder.stat().st_ctime > SETTLED_SECONDS:
+                    remove_if_left(folder)
 
 
-def _remove_if_left(folder: Path) -> None:
-    if time.time() - folder.stat().st_ctime < SETTLED_SECONDS:
-        return
+def remove_if_left(folder: Path) -> None:
+    """Remove a folder with its servers; BlockingIOError when the process that made it lives."""
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
