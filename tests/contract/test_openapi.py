@@ -17,6 +17,8 @@ from cenote.api.app import OPERATIONS
 from tests.support.api import BACKEND, HOST, POOL, Api, Apis
 from tests.support.reference import ADDITIONS, METHODS, Operation, Reference, faults
 
+pytestmark = pytest.mark.long
+
 REFUSED = 422
 NOT_HERE = ("refuse", "miss")  # operations that are not done here, each with an answer that says so
 

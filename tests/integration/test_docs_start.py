@@ -20,6 +20,8 @@ from tests.support.pages import ROOT, Block, blocks
 from tests.support.ports import free_range
 from tests.support.service import CENOTE, Service, added_pool, clean_environment, online_cluster
 
+pytestmark = pytest.mark.long
+
 QUICK, CI = blocks("quickstart.md"), blocks("ci.md")
 SERVE = "serve --ephemeral --port 0"
 RUN_SECONDS = 120

@@ -33,6 +33,8 @@ from cenote.security import certificates
 from tests.support import records
 from tests.support.lab import Lab, Share
 
+pytestmark = pytest.mark.long
+
 WALK = 12  # changes from any record to any other
 USERS = ("app", "App", "0-to.9@x$y+z", "a" * 63, "select")
 DATABASES = ("orders", "Orders", "all", "b" * 63, "replication")

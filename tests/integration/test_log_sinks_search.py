@@ -23,7 +23,7 @@ from tests.support.search import Search, search
 from tests.support.service import WITHOUT_LIMITS, Service
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.service("--log-sink-allow=127.0.0.1/32", *WITHOUT_LIMITS)
+pytestmark = [pytest.mark.long, pytest.mark.service("--log-sink-allow=127.0.0.1/32", *WITHOUT_LIMITS)]
 
 AUTHORITY = certificates.new_authority("a CA under test")
 PASSWORD = "p%40ss:word"

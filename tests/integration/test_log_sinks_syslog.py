@@ -20,7 +20,7 @@ from tests.support.rsyslog import Rsyslog, client_certificate, rsyslog
 from tests.support.service import WITHOUT_LIMITS, Service
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.service("--log-sink-allow=127.0.0.1/32", *WITHOUT_LIMITS)
+pytestmark = [pytest.mark.long, pytest.mark.service("--log-sink-allow=127.0.0.1/32", *WITHOUT_LIMITS)]
 
 AUTHORITY = certificates.new_authority("a CA under test")
 

@@ -28,7 +28,7 @@ from tests.support.scraping import Scraper, value
 from tests.support.service import SMALLEST, Service, online, online_cluster
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.service("--requests-per-minute=0")
+pytestmark = [pytest.mark.long, pytest.mark.service("--requests-per-minute=0")]
 
 HERE = [{"type": "ip_addr", "value": "127.0.0.0/8"}, {"type": "ip_addr", "value": "::1"}]
 ELSEWHERE = [{"type": "ip_addr", "value": "192.0.2.0/24"}]

@@ -16,6 +16,8 @@ from tests.support.load import load
 from tests.support.service import Service, added_pool, answer_of, online, online_cluster
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 LARGER, SMALLEST = "db-s-1vcpu-2gb", "db-s-1vcpu-1gb"
 
 

@@ -24,6 +24,8 @@ from tests.support.service import (
 )
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 
 def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
