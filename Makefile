@@ -3,6 +3,11 @@
 BIN := .venv/bin
 PYTHON_DIRS := packages tests bench tools
 
+# Tests wait for servers more than they compute.
+PROCESSORS := $(shell nproc)
+WORKERS ?= $(shell expr $(PROCESSORS) + 2)
+PYTEST_OPTIONS := $(if $(SEED),--randomly-seed=$(SEED))
+
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-tests setup-bench run stop test test-fast check format bench docs constraints clean
 
@@ -24,11 +29,12 @@ run: setup  ## start the service with a sample cluster and pool, and print how t
 stop: setup  ## stop the service and all servers it started
 	@$(BIN)/cenote stop
 
-test: setup setup-tests  ## run all tests
-	$(BIN)/pytest tests/unit tests/integration tests/contract
+test: setup setup-tests  ## run all tests and print their coverage; SEED=… repeats an order
+	$(BIN)/pytest $(PYTEST_OPTIONS) -n $(WORKERS) --cov --cov-report=json:build/coverage/report.json \
+	    tests/unit tests/integration tests/contract
 
 test-fast: setup  ## run the unit tests, which start no process
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest $(PYTEST_OPTIONS) -n $(PROCESSORS) tests/unit
 
 check: setup  ## check formatting, lint, types, import layers and generated code
 	$(BIN)/ruff format --check $(PYTHON_DIRS)

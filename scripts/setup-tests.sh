@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Fetch what only tests use: a browser, curl, Node.js, rsyslog, promtool, the JDBC driver, etcdctl, the sources of godo.
+# Fetch what only tests use: a browser, curl, Node.js, strace, rsyslog, promtool, the JDBC driver, etcdctl, the sources of
+# godo.
 #
-# Chromium, curl and Node.js are installed.  rsyslog and Prometheus would start as services on the machine of whoever runs the
-# tests, so their packages are unpacked below build/programs only.  What cannot be had is told of; the tests that need it
-# are skipped, with the reason.
+# Chromium, curl, Node.js and strace are installed.  rsyslog and Prometheus would start as services on the machine of
+# whoever runs the tests, so their packages are unpacked below build/programs only.  What cannot be had is told of; the
+# tests that need it are skipped, with the reason.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 umask 022
@@ -11,7 +12,7 @@ umask 022
 folder=build/programs
 stamp=$folder/stamp
 log=build/setup-tests.log
-installed=(chromium curl nodejs npm)
+installed=(chromium curl nodejs npm strace)
 unpacked=(prometheus rsyslog rsyslog-gnutls rsyslog-openssl libpostgresql-jdbc-java etcd-client)
 # godo, and what it is made with in this release of Debian or a later one.
 unpacked+=(golang-github-digitalocean-godo-dev golang-github-google-go-querystring-dev golang-golang-x-oauth2-dev)
@@ -43,6 +44,7 @@ fi
 missing=()
 command -v chromium > /dev/null || missing+=(chromium)
 command -v curl > /dev/null || missing+=(curl)
+command -v strace > /dev/null || missing+=(strace)
 # A Node.js from elsewhere brings its own npm.
 command -v node > /dev/null || missing+=(nodejs)
 command -v npm > /dev/null || missing+=(npm)

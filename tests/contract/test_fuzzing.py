@@ -25,6 +25,7 @@ from tests.support.waiting import wait_until
 
 CLUSTERS = 3  # of which one is there from the beginning; more are refused, since each is a real server
 TIMES = int(os.environ.get("CENOTE_FUZZ_TIMES") or 1)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(3600 * TIMES)]
 SEED = os.environ.get("CENOTE_FUZZ_SEED") or str(int.from_bytes(os.urandom(4)))
 # They do nothing but refuse, which the phase "coverage" has seen enough of.
 REFUSING = r"/(eviction_policy|sql_mode|topics|schema-registry|indexes)(/|$)"

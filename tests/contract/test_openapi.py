@@ -14,16 +14,13 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from cenote.api import Settings
 from cenote.api.app import OPERATIONS
-from tests.support.api import BACKEND, HOST, POOL, Api, Apis, running_apis
+from tests.support.api import BACKEND, HOST, POOL, Api, Apis
 from tests.support.reference import ADDITIONS, METHODS, Operation, Reference, faults
+
+pytestmark = pytest.mark.long
 
 REFUSED = 422
 NOT_HERE = ("refuse", "miss")  # operations that are not done here, each with an answer that says so
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,8 @@ from tests.support.folders import server_folder
 from tests.support.official_pydo import PINS, official_answer
 from tests.support.recorder import recorder
 
+pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
+
 TABLE = Path(__file__).parents[2] / "docs" / "pydo-differences.md"
 RENEW = "RENEW=1 .venv/bin/pytest tests/contract/test_pydo_parity.py"
 SYNC, ASYNC = False, True

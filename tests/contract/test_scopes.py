@@ -7,15 +7,12 @@ line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 from starlette.routing import Router
 
 from cenote.api.app import OPERATIONS
 from cenote.api.auth import VIEW_CREDENTIALS
 from cenote.api.middleware import PUBLIC, ApiMiddleware
-from tests.support.api import Api, Apis, running_apis
+from tests.support.api import Api, Apis
 from tests.support.reference import Operation, Reference
 
 OURS = """
@@ -68,11 +65,6 @@ STRICTER = {
     ("POST", "/v2/databases/{database_cluster_uuid}/logsink"): VIEW_CREDENTIALS,
     ("PUT", "/v2/databases/{database_cluster_uuid}/logsink/{logsink_id}"): VIEW_CREDENTIALS,
 }
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
 
 
 def declared() -> dict[Operation, tuple[str, ...]]:

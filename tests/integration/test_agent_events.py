@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-
-import pytest
 
 from cenote.host import processes
 from cenote.model.records import Cluster, EventType
-from tests.support.agent import Agents, AtWork, running_agents
+from tests.support.agent import Agents, AtWork
 from tests.support.waiting import wait_until_async
-
-
-@pytest.fixture(scope="module")
-def agents() -> Iterator[Agents]:
-    yield from running_agents()
 
 
 def remembered(work: AtWork, cluster: Cluster) -> list[tuple[str, EventType | None]]:

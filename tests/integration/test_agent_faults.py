@@ -15,10 +15,9 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from cenote.agent import host_loop as agent_module
-from cenote.agent import node_loop
 from cenote.host import sql
 from cenote.model.records import Cluster, Pool
+from cenote.model.timing import Timing
 from tests.support import records
 from tests.support.agent import POOL, Agents, AtWork, answers, ask, running_agents
 from tests.support.waiting import wait_until_async
@@ -33,10 +32,7 @@ LOCKED = (
 
 @pytest.fixture(scope="module")
 def agents() -> Iterator[Agents]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(agent_module, "AT_ONCE", 1)
-        patch.setattr(node_loop, "RETRY_MOST", 1.0)
-        yield from running_agents()
+    yield from running_agents(Timing(backoff_max=1), copies_at_once=1)
 
 
 @asynccontextmanager

@@ -7,32 +7,20 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 
 import msgspec
 import psycopg
 import pytest
 
-from cenote.agent import node_loop
 from cenote.host import processes
 from cenote.model.records import Cluster, LogSource
 from tests.support import records
-from tests.support.agent import Agents, AtWork, answers, ask, running, running_agents
+from tests.support.agent import Agents, AtWork, answers, ask, running
 from tests.support.ports import free_range
 from tests.support.waiting import wait_until_async
 
-
-@pytest.fixture(scope="module")
-def agents() -> Iterator[Agents]:
-    yield from running_agents()
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look often, and try again soon."""
-    monkeypatch.setattr(node_loop, "RESYNC_SECONDS", 0.3)
-    monkeypatch.setattr(node_loop, "RETRY_MOST", 0.5)
+pytestmark = pytest.mark.timing(resync_interval=0.3, backoff_max=0.5)
 
 
 async def load(cluster: Cluster, ended: asyncio.Event) -> int:

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 from uuid import uuid4
 
 import psycopg
-import pytest
 
-from cenote.api import activity
 from cenote.model.records import Cluster
+from cenote.model.timing import Timing
 from cenote.stats.observer import Observer, PoolNumbers
-from tests.support.api import HOST, POOL, Api, Apis, running_apis
-from tests.support.service import Service, added_pool, calling, online_cluster, service
+from tests.support.api import HOST, POOL, Api, Apis
+from tests.support.service import Service, added_pool, calling, online_cluster
 from tests.support.waiting import wait_until
 
 ACTIVITY = "/v2/cenote/activity"
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    with service() as started:
-        yield started
 
 
 # -- Activity
@@ -84,11 +72,7 @@ class Pooler:
         raise AssertionError(f"activity asks for {name}")
 
 
-def test_whoever_looks_at_the_same_time_shares_one_question(
-    apis: Apis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(activity, "WAIT_SECONDS", 60)
-    monkeypatch.setattr(activity, "FRESH_SECONDS", 60)
+def test_whoever_looks_at_the_same_time_shares_one_question(apis: Apis) -> None:
     pooler = Pooler()
 
     async def scenario(api: Api) -> None:
@@ -109,7 +93,8 @@ def test_whoever_looks_at_the_same_time_shares_one_question(
         assert await clients() == 3
         assert pooler.asked == 1
 
-    apis.run(scenario, observer=cast(Observer, pooler))
+    timing = Timing(activity_timeout=60, activity_max_age=60)
+    apis.run(scenario, observer=cast(Observer, pooler), timing=timing)
 
 
 def test_clusters_that_are_not_there_are_left_out_and_too_many_are_refused(apis: Apis) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from base64 import b64decode
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -16,12 +15,7 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from cenote.api import Settings
 from cenote.security import certificates
-from tests.support.api import POOL, Api, Apis, running_apis
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
+from tests.support.api import POOL, Api, Apis
 
 
 def test_a_pool_is_answered_as_the_reference_has_it(apis: Apis) -> None:

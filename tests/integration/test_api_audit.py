@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
 from cenote.api import Settings
-from tests.support.api import POOL, Api, Apis, running_apis
+from tests.support.api import POOL, Api, Apis
 from tests.support.waiting import wait_until_async
 
 AUDIT = "/v2/cenote/audit"
 WRONG = {"authorization": "Bearer cenote_v1_wrong"}
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
 
 
 async def refused(api: Api, expected: int) -> list[dict[str, Any]]:

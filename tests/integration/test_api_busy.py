@@ -7,22 +7,16 @@ place to go to is not: clients wait for the first one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
 
 from tests.integration.test_api_events import BODIES, CHANGES, furnished, path_of
 from tests.integration.test_api_resize import LARGE, arrive, resize, shown
-from tests.support.api import Api, Apis, running_apis
+from tests.support.api import Api, Apis
 
 ONE_AT_A_TIME = {"resize_cluster", "migrate_cluster"}
 STATES = ["creating", "resizing", "migrating"]
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
 
 
 async def on_its_way(api: Api, state: str) -> str:

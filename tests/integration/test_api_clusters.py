@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
-import pytest
 
 from cenote.api import Settings
 from cenote.model.records import Host
-from tests.support.api import BACKEND, HOST, POOL, Api, Apis, running_apis
+from tests.support.api import BACKEND, HOST, POOL, Api, Apis
 
 SENT_BY_GODO = {
     **BACKEND,
@@ -23,11 +21,6 @@ SENT_BY_GODO = {
     "backup_restore": None,
     "tags": ["production"],
 }
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
 
 
 def test_a_new_cluster_is_creating_and_its_connection_stays(apis: Apis) -> None:

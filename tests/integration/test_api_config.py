@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -11,12 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from cenote.model.records import Configuration
-from tests.support.api import POOL, Api, Apis, running_apis
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
+from tests.support.api import POOL, Api, Apis
 
 
 def stored(api: Api, cluster: str) -> Configuration:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +14,10 @@ from msgspec.structs import replace
 
 from cenote.model.records import Cluster, Pool
 from tests.support import records
-from tests.support.api import Api, Apis, running_apis
-from tests.support.lab import Lab, Share, shared_lab
+from tests.support.api import Api, Apis
+from tests.support.lab import Lab, Share
 
 NAMES = ["db.example.com", "xn--bcher-kva.example"]
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
-
-
-@pytest.fixture(scope="module")
-def run() -> Iterator[Share]:
-    yield from shared_lab()
 
 
 def test_names_are_kept_and_can_be_taken_away(apis: Apis) -> None:
@@ -99,7 +88,7 @@ def verified(cluster: Cluster, port: int, name: str, folder: Path) -> bool:
             return False
 
 
-def test_both_servers_are_verified_by_such_a_name_and_keep_their_clients(run: Share, tmp_path: Path) -> None:
+def test_both_servers_are_verified_by_such_a_name_and_keep_their_clients(labs: Share, tmp_path: Path) -> None:
     async def scenario(place: Lab) -> None:
         pool = Pool(name="backend-pool", database="defaultdb", size=2, user="doadmin")
         cluster = replace(place.new_cluster(), pools=(pool,))
@@ -115,4 +104,4 @@ def test_both_servers_are_verified_by_such_a_name_and_keep_their_clients(run: Sh
                     assert verified(cluster, port, "localhost", tmp_path)
             assert client.execute("SELECT 1").fetchone() == (1,)
 
-    run(scenario)
+    labs(scenario)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -13,7 +12,7 @@ import pytest
 
 from cenote.api.app import OPERATIONS
 from cenote.model.records import Cluster
-from tests.support.api import POOL, Api, Apis, running_apis
+from tests.support.api import POOL, Api, Apis
 
 AUDIT = "/v2/cenote/audit"
 # What a call of each operation that changes something needs; those that say "not supported" change nothing.
@@ -43,11 +42,6 @@ NOT_ABOUT_A_CLUSTER = {
     *("create_vpc", "update_vpc", "delete_vpc"),
     "rotate_keys",
 }
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
 
 
 async def types(api: Api, cluster: str) -> list[str]:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.support.api import BACKEND, Api, Apis, running_apis
+from tests.support.api import BACKEND, Api, Apis
 
 OFFICE = {"type": "ip_addr", "value": "192.0.2.0/24", "description": "the office"}
 TAG = {"type": "tag", "value": "backend"}
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
 
 
 async def rules_of(api: Api, cluster: str) -> list[dict[str, Any]]:

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
 from cenote.model import catalog
-from tests.support.api import BACKEND, Api, Apis, running_apis
+from tests.support.api import BACKEND, Api, Apis
 
 DEFAULT = "/v2/projects/default"
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
 
 
 def id_of(cluster: str) -> str:

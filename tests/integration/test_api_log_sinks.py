@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
 import msgspec
-import pytest
 
 from cenote.api import auth
-from tests.support.api import Api, Apis, running_apis
+from tests.support.api import Api, Apis
 
 SEARCH: dict[str, Any] = {
     "sink_name": "search",
@@ -28,11 +26,6 @@ SYSLOG: dict[str, Any] = {
         "logline": "KEY %msg%",
     },
 }
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
 
 
 def test_a_sink_is_made_listed_changed_and_removed_in_the_shapes_of_the_reference(apis: Apis) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,7 +13,7 @@ import pytest
 
 from cenote.api import auth
 from cenote.api.app import OPERATIONS
-from tests.support.api import POOL, Api, Apis, running_apis
+from tests.support.api import POOL, Api, Apis
 
 NOBODY = str(uuid4())
 CALLS = [
@@ -22,11 +22,6 @@ CALLS = [
 ]
 PAIRS = {needed for _, _, needed in CALLS if len(needed) > 1}
 PAGE = {"origin": "https://example.com"}
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
 
 
 # -- Tokens and scopes

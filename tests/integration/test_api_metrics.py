@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
-from tests.support.api import Api, Apis, running_apis
+from tests.support.api import Api, Apis
 
 PATH = "/v2/databases/metrics/credentials"
 OURS = {"basic_auth_username": "prometheus", "basic_auth_password": "correct-horse"}
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
 
 
 def test_the_first_who_asks_has_a_login_made_and_everybody_gets_the_same(apis: Apis) -> None:

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from cenote.api import pool_advice
+from cenote.model.timing import Timing
 from cenote.stats.facts import gather
-from tests.support.api import POOL, Api, Apis, running_apis
+from tests.support.api import POOL, Api, Apis
+
+Made = list[tuple[Any, ...]]
 
 
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
-
-
-def test_advice_is_made_once_for_all_who_ask_at_a_time_and_again_for_a_cluster_that_has_changed(
-    apis: Apis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = []
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> Made:
+    """What advice was made from, so far."""
+    made: Made = []
 
     def counted(*given: Any) -> Any:
         made.append(given)
         return gather(*given)
 
     monkeypatch.setattr(pool_advice, "gather", counted)
-    monkeypatch.setattr(pool_advice, "KEPT_SECONDS", 60)
+    return made
 
+
+def test_advice_is_made_once_for_all_who_ask_at_a_time_and_again_for_a_cluster_that_has_changed(
+    apis: Apis, made: Made
+) -> None:
     async def scenario(api: Api) -> None:
         cluster, other = await api.add_cluster(), await api.add_cluster(name="other")
 
@@ -40,7 +41,15 @@ def test_advice_is_made_once_for_all_who_ask_at_a_time_and_again_for_a_cluster_t
         assert await ask(other) == 2
         await api.call("POST", f"{cluster}/pools", 201, json=POOL)
         assert [await ask(cluster) for _ in range(2)] == [3, 3]
-        monkeypatch.setattr(pool_advice, "KEPT_SECONDS", 0)
-        assert [await ask(cluster) for _ in range(2)] == [4, 5]
 
-    apis.run(scenario)
+    apis.run(scenario, timing=Timing(advice_max_age=60))
+
+
+def test_advice_that_is_too_old_is_made_again(apis: Apis, made: Made) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        for number in (1, 2, 3):
+            await api.call("GET", f"{cluster}/pool_advice", 200)
+            assert len(made) == number
+
+    apis.run(scenario, timing=Timing(advice_max_age=0))

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.support.api import Api, Apis, running_apis
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
+from tests.support.api import Api, Apis
 
 
 def test_a_user_that_was_never_asked_shows_no_settings(apis: Apis) -> None:

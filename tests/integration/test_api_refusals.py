@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from cenote.api import Settings
-from tests.support.api import BACKEND, POOL, Api, Apis, running_apis
+from tests.support.api import BACKEND, POOL, Api, Apis
 
 GONE = "/v2/databases/9cc10173-e9ea-4176-9dbc-a4cee4c4ff30"
 NOT_PUBLIC = (
@@ -22,11 +21,6 @@ NOT_PUBLIC = (
     ("GET", "/v2/droplets"),
     ("GET", "/nothing"),
 )
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
 
 
 CLUSTER_REFUSALS: list[tuple[dict[str, Any], str]] = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -10,14 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from cenote.model import catalog
-from tests.support.api import POOL, Api, Apis, running_apis
+from tests.support.api import POOL, Api, Apis
 
 SMALL, LARGE = "db-s-1vcpu-1gb", "db-s-2vcpu-4gb"
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
 
 
 async def shown(api: Api, cluster: str) -> Any:

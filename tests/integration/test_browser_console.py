@@ -13,14 +13,15 @@ from tests.support.browser import (
     SCHEMES,
     WIDE,
     Scheme,
-    chromium,
     faults_of,
     overflows,
     screenshot,
     sign_in,
     visiting,
 )
-from tests.support.service import WITHOUT_LIMITS, Service, added_pool, online_cluster, service
+from tests.support.service import WITHOUT_LIMITS, Service, added_pool, online_cluster
+
+pytestmark = pytest.mark.service(*WITHOUT_LIMITS)
 
 TABS = {
     "overview": "",
@@ -38,18 +39,6 @@ PAGES = {
     "hosts": "/console/hosts",
 }
 CREATING_SECONDS = 60
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def running(browser: Browser) -> Iterator[Service]:
-    with service(*WITHOUT_LIMITS) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

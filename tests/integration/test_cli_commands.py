@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
@@ -18,15 +17,9 @@ from click.testing import CliRunner
 from cenote.cli import cli
 from cenote_client import AuthenticationError, ForbiddenError
 from tests.support.folders import server_folder
-from tests.support.service import CENOTE, Service, clean_environment, exports_of, run_cenote, service
+from tests.support.service import CENOTE, Service, clean_environment, exports_of, run_cenote
 
 Done = subprocess.CompletedProcess[str]
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    with service() as created:
-        yield created
 
 
 def ran(running: Service, *arguments: str) -> Done:

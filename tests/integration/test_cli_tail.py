@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -12,16 +11,12 @@ import pytest
 import yaml
 
 from cenote_client import Client, InvalidError
-from tests.support.service import CENOTE, SMALLEST, Service, clean_environment, run_cenote, service
+from tests.support.service import CENOTE, SMALLEST, Service, clean_environment, run_cenote
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.service("--requests-per-minute=0")
+
 Done = subprocess.CompletedProcess[str]
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    with service("--requests-per-minute=0") as created:
-        yield created
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,9 @@ import pytest
 
 from cenote_client import _operations as operations
 from tests.support.clients import KINDS, Driver, Refusal, driver
-from tests.support.service import SMALLEST, Service, answer_of, service
+from tests.support.service import SMALLEST, Service, answer_of
+
+pytestmark = pytest.mark.service("--requests-per-minute=0")
 
 POOL = {"name": "backend-pool", "mode": "transaction", "size": 3, "db": "defaultdb", "user": "doadmin"}
 
@@ -58,12 +60,6 @@ ABOUT_A_CLUSTER = sorted(
     for name, operation in vars(operations).items()
     if isinstance(operation, operations.Operation) and operation.path.startswith(operations.CLUSTER)
 )
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    with service("--requests-per-minute=0") as created:
-        yield created
 
 
 @pytest.fixture(scope="module", params=KINDS)

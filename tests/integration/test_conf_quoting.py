@@ -5,7 +5,6 @@ The API lets in far fewer characters; here each format has to hold its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from cenote.host import sql
 from cenote.model.records import Cluster, Database, Pool
 from tests.support import records
 from tests.support.agent import ask, refusal
-from tests.support.lab import Lab, Share, shared_lab
+from tests.support.lab import Lab, Share
 
 NASTY = (
     "it's",
@@ -46,11 +45,6 @@ NASTY = (
     "a" * 63,
     "ä" * 31,
 )
-
-
-@pytest.fixture(scope="module")
-def labs() -> Iterator[Share]:
-    yield from shared_lab()
 
 
 async def nasty_cluster(lab: Lab, names: tuple[str, ...] = NASTY) -> Cluster:

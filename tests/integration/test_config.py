@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -20,15 +19,10 @@ from cenote.model.records import Cluster, Configuration, Pool, PoolMode, Value
 from cenote.rules import configuration
 from cenote.rules.configuration import HostCapabilities
 from tests.support import records
-from tests.support.lab import Lab, Share, shared_lab
+from tests.support.lab import Lab, Share
 from tests.support.load import load
 
 ODD: dict[str, Value] = {"timezone": "Europe/Helsinki", "connect_query": "SET work_mem = '3MB'"}
-
-
-@pytest.fixture(scope="module")
-def run() -> Iterator[Share]:
-    yield from shared_lab()
 
 
 def around(place: Lab) -> HostCapabilities:
@@ -95,7 +89,7 @@ TOO_MUCH_TOGETHER = {
 
 
 @pytest.mark.parametrize("end", [0, 1], ids=["least", "most"])
-def test_the_server_runs_on_both_ends_of_every_range(run: Share, end: int) -> None:
+def test_the_server_runs_on_both_ends_of_every_range(labs: Share, end: int) -> None:
     async def scenario(place: Lab) -> None:
         wanted = {
             name: ends(parameter)[end]
@@ -112,10 +106,10 @@ def test_the_server_runs_on_both_ends_of_every_range(run: Share, end: int) -> No
         share = float(str(wanted["shared_buffers_percentage"]))
         assert memory // 2**20 == int(configuration.memory_mib(cluster, place.host.memory_mib) * share / 100)
 
-    run(scenario)
+    labs(scenario)
 
 
-def test_a_server_can_start_every_autovacuum_worker_that_it_is_asked_for(run: Share) -> None:
+def test_a_server_can_start_every_autovacuum_worker_that_it_is_asked_for(labs: Share) -> None:
     async def scenario(place: Lab) -> None:
         cluster = changed(place, place.new_cluster(), autovacuum_max_workers=20)
         await place.converge(cluster)
@@ -126,11 +120,11 @@ def test_a_server_can_start_every_autovacuum_worker_that_it_is_asked_for(run: Sh
         assert found["autovacuum_max_workers"] == 20
         assert found.get("autovacuum_worker_slots", 20) >= 20  # since PostgreSQL 18
 
-    run(scenario)
+    labs(scenario)
 
 
 @pytest.mark.parametrize("end", [0, 1], ids=["least", "most"])
-def test_the_pooler_runs_on_both_ends_of_every_range(run: Share, end: int) -> None:
+def test_the_pooler_runs_on_both_ends_of_every_range(labs: Share, end: int) -> None:
     async def scenario(place: Lab) -> None:
         wanted = {name: ends(parameter)[end] for name, parameter in parameters.POOLER.items()}
         wanted["autodb_pool_size"] = (0, 7)[end]  # at most what the size has left for pools
@@ -146,10 +140,10 @@ def test_the_pooler_runs_on_both_ends_of_every_range(run: Share, end: int) -> No
                 table = parameters.POOLER | parameters.EXTENSIONS
                 assert found[name] == table[name].write(value), name
 
-    run(scenario)
+    labs(scenario)
 
 
-def test_what_is_shown_is_what_the_pooler_runs_on(run: Share) -> None:
+def test_what_is_shown_is_what_the_pooler_runs_on(labs: Share) -> None:
     async def scenario(place: Lab) -> None:
         cluster = with_pools(place.new_cluster())
         await place.converge(cluster)
@@ -164,10 +158,10 @@ def test_what_is_shown_is_what_the_pooler_runs_on(run: Share) -> None:
             name: found[name] for name in same
         }
 
-    run(scenario)
+    labs(scenario)
 
 
-def test_what_is_shown_can_be_sent_back_and_changes_nothing(run: Share) -> None:
+def test_what_is_shown_can_be_sent_back_and_changes_nothing(labs: Share) -> None:
     async def scenario(place: Lab) -> None:
         cluster = place.new_cluster()
         await place.converge(cluster)
@@ -179,10 +173,10 @@ def test_what_is_shown_can_be_sent_back_and_changes_nothing(run: Share) -> None:
         assert same.configuration.pgbouncer == same.configuration.cenote == {}
         assert await place.plan(same) == []
 
-    run(scenario)
+    labs(scenario)
 
 
-def test_a_setting_that_needs_no_restart_is_loaded_without_one(run: Share) -> None:
+def test_a_setting_that_needs_no_restart_is_loaded_without_one(labs: Share) -> None:
     async def scenario(place: Lab) -> None:
         cluster = place.new_cluster()
         await place.converge(cluster)
@@ -194,10 +188,10 @@ def test_a_setting_that_needs_no_restart_is_loaded_without_one(run: Share) -> No
             row = client.execute("SELECT current_setting('work_mem'), current_setting('TimeZone')").fetchone()
         assert row == ("7MB", "Asia/Tokyo")
 
-    run(scenario)
+    labs(scenario)
 
 
-def test_a_restart_is_noticed_by_no_client_of_a_transaction_pool(run: Share) -> None:
+def test_a_restart_is_noticed_by_no_client_of_a_transaction_pool(labs: Share) -> None:
     async def scenario(place: Lab) -> None:
         cluster = with_pools(place.new_cluster())
         await place.converge(cluster)
@@ -212,10 +206,10 @@ def test_a_restart_is_noticed_by_no_client_of_a_transaction_pool(run: Share) -> 
         assert (await seen(place, cluster))["max_prepared_transactions"] == "5"
         assert await place.plan(cluster) == []
 
-    run(scenario)
+    labs(scenario)
 
 
-def test_a_restart_that_is_broken_off_after_any_step_is_completed_by_the_next_pass(run: Share) -> None:
+def test_a_restart_that_is_broken_off_after_any_step_is_completed_by_the_next_pass(labs: Share) -> None:
     async def scenario(place: Lab) -> None:
         cluster = with_pools(place.new_cluster())
         await place.converge(cluster)
@@ -229,10 +223,10 @@ def test_a_restart_that_is_broken_off_after_any_step_is_completed_by_the_next_pa
         assert busy.errors == []
         assert (await seen(place, cluster))["track_activity_query_size"] == "1032 B"
 
-    run(scenario)
+    labs(scenario)
 
 
-def test_a_pooler_that_was_left_paused_goes_on_with_the_next_pass(run: Share) -> None:
+def test_a_pooler_that_was_left_paused_goes_on_with_the_next_pass(labs: Share) -> None:
     async def scenario(place: Lab) -> None:
         cluster = with_pools(place.new_cluster())
         await place.converge(cluster)
@@ -241,10 +235,10 @@ def test_a_pooler_that_was_left_paused_goes_on_with_the_next_pass(run: Share) ->
         with psycopg.connect(uri(cluster, "transactions"), connect_timeout=10) as client:
             assert client.execute("SELECT 1").fetchone() == (1,)
 
-    run(scenario)
+    labs(scenario)
 
 
-def test_a_configuration_that_the_server_would_not_start_with_leaves_it_running(run: Share) -> None:
+def test_a_configuration_that_the_server_would_not_start_with_leaves_it_running(labs: Share) -> None:
     async def scenario(place: Lab) -> None:
         cluster = place.new_cluster()
         await place.converge(cluster)
@@ -256,10 +250,10 @@ def test_a_configuration_that_the_server_would_not_start_with_leaves_it_running(
         assert processes.find(place.wanted(cluster).server) == before
         await place.converge(cluster)
 
-    run(scenario)
+    labs(scenario)
 
 
-def test_every_database_has_a_pool_of_its_own_when_that_is_chosen(run: Share) -> None:
+def test_every_database_has_a_pool_of_its_own_when_that_is_chosen(labs: Share) -> None:
     async def scenario(place: Lab) -> None:
         cluster = with_pools(place.new_cluster())
         await place.converge(cluster)
@@ -272,10 +266,10 @@ def test_every_database_has_a_pool_of_its_own_when_that_is_chosen(run: Share) ->
             rows = await console(place, cluster, "SHOW DATABASES")
             assert [row["pool_size"] for row in rows if row["name"] == "defaultdb"] == [3]
 
-    run(scenario)
+    labs(scenario)
 
 
-def test_a_connect_query_runs_on_each_connection_to_the_server(run: Share) -> None:
+def test_a_connect_query_runs_on_each_connection_to_the_server(labs: Share) -> None:
     async def scenario(place: Lab) -> None:
         query = "SET search_path TO 'it''s', public"
         cluster = changed(place, with_pools(place.new_cluster()), cenote={"connect_query": query})
@@ -283,10 +277,10 @@ def test_a_connect_query_runs_on_each_connection_to_the_server(run: Share) -> No
         with psycopg.connect(uri(cluster, "transactions")) as client:
             assert client.execute("SHOW search_path").fetchone() == ('"it\'s", public',)
 
-    run(scenario)
+    labs(scenario)
 
 
-def test_the_estimate_of_shared_memory_is_never_below_what_the_server_says(run: Share) -> None:
+def test_the_estimate_of_shared_memory_is_never_below_what_the_server_says(labs: Share) -> None:
     async def scenario(place: Lab) -> None:
         if int(place.version) < 15:
             pytest.skip("PostgreSQL says how much shared memory it takes since version 15")
@@ -305,10 +299,10 @@ def test_the_estimate_of_shared_memory_is_never_below_what_the_server_says(run: 
             estimate = configuration.shared_mib(cluster, place.host.memory_mib)
             assert mib <= estimate <= 1.3 * mib, wanted
 
-    run(scenario)
+    labs(scenario)
 
 
-def test_no_verifier_is_noted_down_by_a_server_that_notes_down_everything(run: Share) -> None:
+def test_no_verifier_is_noted_down_by_a_server_that_notes_down_everything(labs: Share) -> None:
     async def scenario(place: Lab) -> None:
         everything = {"log_min_duration_statement": 0, "pg_stat_statements.track": "all"}
         cluster = changed(place, place.new_cluster(), **everything)
@@ -333,10 +327,10 @@ def test_no_verifier_is_noted_down_by_a_server_that_notes_down_everything(run: S
         assert "noted down" in log
         assert "SCRAM" not in log
 
-    run(scenario)
+    labs(scenario)
 
 
-def test_every_name_of_a_time_zone_that_is_taken_is_one_for_the_server(run: Share) -> None:
+def test_every_name_of_a_time_zone_that_is_taken_is_one_for_the_server(labs: Share) -> None:
     async def scenario(place: Lab) -> None:
         cluster = place.new_cluster()
         await place.converge(cluster)
@@ -349,4 +343,4 @@ def test_every_name_of_a_time_zone_that_is_taken_is_one_for_the_server(run: Shar
         finally:
             await session.close()
 
-    run(scenario)
+    labs(scenario)

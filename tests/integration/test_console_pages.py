@@ -13,22 +13,12 @@ from cenote.console import setting_help
 from cenote.model.parameters import EXTENSIONS, POOLER, POSTGRESQL
 from cenote_client import Client
 from tests.support.console import Sheet, Visitor, id_in, visitor
-from tests.support.service import WITHOUT_LIMITS, Service, online, online_cluster, service
+from tests.support.service import WITHOUT_LIMITS, Service, online, online_cluster
+
+pytestmark = pytest.mark.service(*WITHOUT_LIMITS)
 
 MOST_BYTES = 100 * 1024
 EVIL = "<script>alert(1)</script>\"'{{ 7 * 7 }}"
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    with service(*WITHOUT_LIMITS) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def client(running: Service) -> Iterator[Client]:
-    with running.client() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +28,11 @@ def cluster(client: Client) -> dict[str, Any]:
 
 
 @pytest.fixture
-def somebody(running: Service) -> Iterator[Visitor]:
-    with visitor(running) as found:
-        yield found
+def sources(client: Client, cluster: dict[str, Any]) -> Iterator[str]:
+    """The path of the trusted sources, which are removed after the test: they would shut others out."""
+    path = f"/v2/databases/{cluster['id']}/firewall"
+    yield path
+    client.request("PUT", path, json={"rules": []})
 
 
 def base_of(cluster: dict[str, Any]) -> str:
@@ -166,16 +158,15 @@ def test_what_cannot_be_deleted_says_why(somebody: Visitor, cluster: dict[str, A
 
 
 def test_a_source_comes_and_goes_and_the_others_stay(
-    somebody: Visitor, client: Client, cluster: dict[str, Any]
+    somebody: Visitor, client: Client, cluster: dict[str, Any], sources: str
 ) -> None:
-    place = f"/v2/databases/{cluster['id']}/firewall"
     sheet = somebody.open(f"{base_of(cluster)}/sources")
     assert "Your address, as the service sees it: 127.0.0.1" in sheet.text
     sheet = somebody.send(sheet, "Add", value="127.0.0.1", description="here")
     sheet = somebody.send(sheet, "Add", value="192.0.2.0/24")
-    kept = client.request("GET", place)["rules"][1]
+    kept = client.request("GET", sources)["rules"][1]
     sheet = somebody.send(sheet, "Remove 127.0.0.1")
-    assert client.request("GET", place)["rules"] == [kept]
+    assert client.request("GET", sources)["rules"] == [kept]
     refused = somebody.send(sheet, "Add", 422, value="300.1.1.1")
     assert refused.form("Add").fields["value"] == ["300.1.1.1"]
     somebody.send(refused, "Remove 192.0.2.0/24")
@@ -298,6 +289,7 @@ def test_hosts_show_what_they_have_and_what_was_promised(somebody: Visitor, clus
 # -- Text from elsewhere
 
 
+@pytest.mark.usefixtures("sources")
 def test_what_somebody_types_is_text_on_every_page_that_shows_it(
     somebody: Visitor, cluster: dict[str, Any]
 ) -> None:

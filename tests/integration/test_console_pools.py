@@ -14,22 +14,12 @@ from cenote.console.pool_charts import FEW_POINTS, PoolSample, PoolTrail
 from cenote_client import Client
 from tests.support.console import Visitor, visitor
 from tests.support.events import following
-from tests.support.service import WITHOUT_LIMITS, Service, added_pool, online_cluster, service
+from tests.support.service import WITHOUT_LIMITS, Service, added_pool, online_cluster
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.service(*WITHOUT_LIMITS)
+
 MOST_BYTES = 100 * 1000
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    with service(*WITHOUT_LIMITS) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def client(running: Service) -> Iterator[Client]:
-    with running.client() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +33,6 @@ def page(cluster: dict[str, Any], client: Client) -> Iterator[str]:
     yield f"/console/clusters/{cluster['id']}/pools"
     for pool in client.databases.iter_connection_pools(cluster["id"]):
         client.databases.delete_connection_pool(cluster["id"], pool["name"])
-
-
-@pytest.fixture
-def somebody(running: Service) -> Iterator[Visitor]:
-    with visitor(running) as found:
-        yield found
 
 
 def chart_bytes() -> int:

@@ -16,34 +16,17 @@ from cenote_client import Client
 from tests.support.browser import (
     NARROW,
     SCHEMES,
-    chromium,
     faults_of,
     overflows,
     screenshot,
     sign_in,
     visiting,
 )
-from tests.support.service import WITHOUT_LIMITS, Service, added_pool, online_cluster, service
+from tests.support.service import WITHOUT_LIMITS, Service, added_pool, online_cluster
+
+pytestmark = pytest.mark.service(*WITHOUT_LIMITS)
 
 SECONDS = 60 * 1000  # in milliseconds, that something on the page may take to come about
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    with service(*WITHOUT_LIMITS) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def client(running: Service) -> Iterator[Client]:
-    with running.client() as made:
-        yield made
 
 
 @contextlib.contextmanager

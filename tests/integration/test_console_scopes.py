@@ -9,15 +9,11 @@ from typing import Any
 import pytest
 
 from tests.support.console import Visitor, visitor
-from tests.support.service import WITHOUT_LIMITS, Service, added_pool, online_cluster, service
+from tests.support.service import WITHOUT_LIMITS, Service, added_pool, online_cluster
+
+pytestmark = pytest.mark.service(*WITHOUT_LIMITS)
 
 TABS = ("", "/connect", "/pools", "/users", "/sources", "/config", "/activity", "/settings")
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    with service(*WITHOUT_LIMITS) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

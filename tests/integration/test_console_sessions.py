@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 
 from tests.support.console import Visitor, visitor
 from tests.support.service import WITHOUT_LIMITS, Service, service
 
+pytestmark = pytest.mark.service(*WITHOUT_LIMITS)
+
 SESSION = "__Host-cenote"
 PAGES = ("/console/clusters", "/console/clusters/new", "/console/tokens", "/console/hosts")
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    with service(*WITHOUT_LIMITS) as started:
-        yield started
 
 
 def admin_token(running: Service) -> str:

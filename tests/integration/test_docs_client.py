@@ -8,13 +8,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import cenote_client
-from tests.support.service import Service, added_pool, answer_of, clean_environment, online_cluster, service
+from tests.support.service import Service, added_pool, answer_of, clean_environment, online_cluster
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "client.md"
@@ -34,12 +33,6 @@ def headline(example: str) -> str:
     """A name for an example: the first line that is particular to it."""
     lines = [line for line in example.splitlines() if line and "import" not in line]
     return lines[0][:40]
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    with service() as created:
-        yield created
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support import environments, npm, shell
 from tests.support.pages import ROOT, Block, blocks
-from tests.support.service import Service, added_pool, clean_environment, online_cluster, service
+from tests.support.service import Service, added_pool, clean_environment, online_cluster
 
 BLOCKS = blocks("connecting.md")
 PINS = Path(__file__).parents[1] / "support" / "drivers.txt"
@@ -31,12 +30,11 @@ RUN_SECONDS = 120
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    with service() as created:
-        with created.client() as client:
-            cluster = online_cluster(client, "backend")
-            added_pool(client, cluster["id"], "backend-pool")
-        yield created
+def running(running: Service) -> Service:
+    """The service, with the cluster and the pool that the page names."""
+    with running.client() as client:
+        added_pool(client, online_cluster(client, "backend")["id"], "backend-pool")
+    return running
 
 
 def ours(language: str) -> list[Block]:

@@ -18,18 +18,12 @@ from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier, Literal
 
 from tests.support.pages import DOCS, Block, blocks
-from tests.support.service import Service, added_pool, online_cluster, service
+from tests.support.service import Service, added_pool, online_cluster
 
 PAGE = "pool-modes.md"
 BLOCKS = blocks(PAGE)
 SAID = re.compile(r"  -- (?:-> (?P<value>.*)|(?P<severity>ERROR|FATAL): (?P<message>.*))$")
 Connection = psycopg.Connection[Any]
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    with service() as created:
-        yield created
 
 
 @pytest.fixture(scope="module")

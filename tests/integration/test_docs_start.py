@@ -18,7 +18,9 @@ from tests.support import shell
 from tests.support.folders import server_folder
 from tests.support.pages import ROOT, Block, blocks
 from tests.support.ports import free_range
-from tests.support.service import CENOTE, Service, added_pool, clean_environment, online_cluster, service
+from tests.support.service import CENOTE, Service, added_pool, clean_environment, online_cluster
+
+pytestmark = pytest.mark.long
 
 QUICK, CI = blocks("quickstart.md"), blocks("ci.md")
 SERVE = "serve --ephemeral --port 0"
@@ -26,13 +28,11 @@ RUN_SECONDS = 120
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    """A service with what ``make run`` makes (see test_cli_quickstart.py)."""
-    with service() as created:
-        with created.client() as client:
-            cluster = online_cluster(client, "backend")
-            added_pool(client, cluster["id"], "backend-pool", size=10)
-        yield created
+def running(running: Service) -> Service:
+    """The service, with what ``make run`` makes (see test_cli_quickstart.py)."""
+    with running.client() as client:
+        added_pool(client, online_cluster(client, "backend")["id"], "backend-pool", size=10)
+    return running
 
 
 @pytest.mark.parametrize("block", [block for block in QUICK if block.language == "console"], ids=str)

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from cenote_client import Client
+from tests.support.folders import server_folder
 from tests.support.pages import DOCS, ROOT
 from tests.support.service import (
     CENOTE,
@@ -176,10 +177,11 @@ PROVOKED: dict[str, Callable[[Place, Path], str]] = {
 
 
 @pytest.mark.parametrize("heading", HEADINGS)
-def test_a_heading_is_what_is_really_said(place: Place, heading: str, tmp_path: Path) -> None:
+def test_a_heading_is_what_is_really_said(place: Place, heading: str) -> None:
     [provoke] = [provoke for words, provoke in PROVOKED.items() if heading.startswith(words)]
     pattern = ".*".join(map(re.escape, heading.rstrip(".").split("…")))
-    assert re.search(pattern, provoke(place, tmp_path))
+    with server_folder() as folder:  # a folder of pytest's may be too long for the sockets below it
+        assert re.search(pattern, provoke(place, folder))
 
 
 def test_every_way_to_an_error_has_its_heading() -> None:

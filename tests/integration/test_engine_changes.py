@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -19,14 +18,9 @@ from cenote.model.records import Cluster, Database, Pool, PoolMode
 from cenote.security import certificates
 from tests.support import records
 from tests.support.agent import answers, ask, refusal, running
-from tests.support.lab import Lab, Share, in_words, shared_lab
+from tests.support.lab import Lab, Share, in_words
 
 POOL = Pool(name="backend-pool", database="defaultdb", size=3, user="doadmin")
-
-
-@pytest.fixture(scope="module")
-def labs() -> Iterator[Share]:
-    yield from shared_lab()
 
 
 async def with_pool(lab: Lab) -> Cluster:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +21,7 @@ from cenote.host.inspector import Inspector
 from cenote.model.changes import Disconnect
 from cenote.model.records import Cluster, FirewallRule, Pool, SourceType
 from tests.support import records
-from tests.support.lab import Lab, Share, shared_lab
+from tests.support.lab import Lab, Share
 from tests.support.relay import relay
 
 HOME, AWAY = "127.0.0.1", "127.0.0.9"
@@ -76,13 +76,8 @@ class Town:
 InTown = Callable[[Callable[[Town], Awaitable[None]]], None]
 
 
-@pytest.fixture(scope="module")
-def host() -> Iterator[Share]:
-    yield from shared_lab()
-
-
 @pytest.fixture
-def in_town(host: Share) -> InTown:
+def in_town(labs: Share) -> InTown:
     """Run a scenario in a new town."""
 
     def run(scenario: Callable[[Town], Awaitable[None]]) -> None:
@@ -98,7 +93,7 @@ def in_town(host: Share) -> InTown:
                 }
                 await scenario(Town(lab, cluster, doors))
 
-        host(whole)
+        labs(whole)
 
     return run
 
@@ -201,7 +196,7 @@ def test_nobody_is_looked_for_where_everybody_may_connect(in_town: InTown) -> No
     in_town(scenario)
 
 
-def test_an_ipv6_source_lets_in_its_own_and_no_ipv4_client(host: Share) -> None:
+def test_an_ipv6_source_lets_in_its_own_and_no_ipv4_client(labs: Share) -> None:
     here = False
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
         probe.bind(("::1", 0))
@@ -229,4 +224,4 @@ def test_an_ipv6_source_lets_in_its_own_and_no_ipv4_client(host: Share) -> None:
         finally:
             lab.host = dataclasses.replace(lab.host, listen=("127.0.0.1",))
 
-    host(scenario)
+    labs(scenario)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -32,7 +31,9 @@ from cenote.model.records import (
 from cenote.rules import configuration
 from cenote.security import certificates
 from tests.support import records
-from tests.support.lab import Lab, Share, shared_lab
+from tests.support.lab import Lab, Share
+
+pytestmark = pytest.mark.long
 
 WALK = 12  # changes from any record to any other
 USERS = ("app", "App", "0-to.9@x$y+z", "a" * 63, "select")
@@ -40,11 +41,6 @@ DATABASES = ("orders", "Orders", "all", "b" * 63, "replication")
 SOURCES = ("127.0.0.0/8", "192.0.2.1", "2001:db8::/32")
 SIZES = ("db-s-1vcpu-1gb", "db-s-1vcpu-2gb")
 PASSWORDS = ("first-password", "second-password")
-
-
-@pytest.fixture(scope="module")
-def labs() -> Iterator[Share]:
-    yield from shared_lab()
 
 
 @pytest.fixture

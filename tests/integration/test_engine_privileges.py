@@ -20,7 +20,7 @@ from cenote.engine.plan import grants
 from cenote.host.inspector import Inspector
 from cenote.model.records import ADMIN_USER, Access, Cluster, Database, Pool
 from tests.support import records
-from tests.support.lab import Lab, Share, shared_lab
+from tests.support.lab import Lab, Share
 
 Connection = psycopg.AsyncConnection[Any]
 PAGE = Path(__file__).parents[2] / "docs" / "privileges.md"
@@ -70,13 +70,8 @@ class House:
 InHouse = Callable[[Callable[[House], Awaitable[None]]], None]
 
 
-@pytest.fixture(scope="module")
-def host() -> Iterator[Share]:
-    yield from shared_lab()
-
-
 @pytest.fixture
-def in_house(host: Share) -> InHouse:
+def in_house(labs: Share) -> InHouse:
     """Run a scenario in a new house."""
 
     def run(scenario: Callable[[House], Awaitable[None]]) -> None:
@@ -88,7 +83,7 @@ def in_house(host: Share) -> InHouse:
             async with house._open:
                 await scenario(house)
 
-        host(whole)
+        labs(whole)
 
     return run
 

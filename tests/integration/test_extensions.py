@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -13,18 +12,13 @@ from psycopg import sql
 from cenote.host import extensions
 from cenote.model.records import ADMIN_USER, Cluster
 from tests.support import records
-from tests.support.lab import Lab, Share, shared_lab
+from tests.support.lab import Lab, Share
 
 STATEMENTS = "pg_stat_statements"
 AVAILABLE = (
     "SELECT DISTINCT name FROM pg_available_extension_versions WHERE {}"
     f" AND name NOT IN ('plpgsql', '{STATEMENTS}')"
 )
-
-
-@pytest.fixture(scope="module")
-def labs() -> Iterator[Share]:
-    yield from shared_lab()
 
 
 async def cluster_with(lab: Lab, *names: str) -> Cluster:

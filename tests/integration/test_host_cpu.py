@@ -6,17 +6,9 @@ import asyncio
 import itertools
 import os
 import subprocess
-from collections.abc import Iterator
-
-import pytest
 
 from cenote.host.cpu import CpuUsage, ProcessTable
-from tests.support.agent import Agents, AtWork, ask, running, running_agents
-
-
-@pytest.fixture(scope="module")
-def agents() -> Iterator[Agents]:
-    yield from running_agents()
+from tests.support.agent import Agents, AtWork, ask, running
 
 
 def test_a_running_query_adds_to_the_cpu_time_of_its_server_and_sessions_are_counted(agents: Agents) -> None:

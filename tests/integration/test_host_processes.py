@@ -19,6 +19,7 @@ from cenote.host import processes, system
 from cenote.host.processes import Account
 from cenote.model.changes import Program
 from cenote.model.processes import Process
+from cenote.model.timing import Timing
 from tests.support.ports import free_range
 from tests.support.waiting import wait_until, wait_until_async
 
@@ -189,12 +190,11 @@ def test_to_stop_what_has_ended_is_no_error(folder: Path) -> None:
 
 
 def test_what_cannot_be_ended_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "_KILL_SECONDS", 0.1)
     process = started(program(folder))
     # A process in the middle of a disk's answer cannot be made here; one that no signal reaches can.
     monkeypatch.setattr(os, "kill", lambda pid, how: None)
     with pytest.raises(CenoteError, match="does not end"):
-        run(lambda: processes.stop(process, signal.SIGKILL, 0))
+        run(lambda: processes.stop(process, signal.SIGKILL, 0, Timing(kill_timeout=0.1)))
     monkeypatch.undo()
 
 
@@ -204,7 +204,7 @@ def test_ports_are_told_by_who_listens_on_them() -> None:
         assert port in system.listening_ports()
         assert port in system.listening_sockets(os.getpid())
         assert system.is_port_taken(["127.0.0.1"], port)
-        assert system.is_port_taken(["0.0.0.0"], port)  # noqa: S104
+        assert system.is_port_taken(["0.0.0.0"], port)
         assert not system.is_port_taken(["127.0.0.2"], port)
         assert not system.is_port_taken(["::1"], port)
         assert not system.is_port_taken(["127.0.0.1"], port + 1)
@@ -215,9 +215,9 @@ def test_ports_are_told_by_who_listens_on_them() -> None:
 @pytest.mark.parametrize(
     ("listens_on", "taken", "free"),
     [
-        ("0.0.0.0", ["127.0.0.1", "0.0.0.0", "192.0.2.1"], ["::1", "::"]),  # noqa: S104
-        ("::1", ["::1", "::"], ["127.0.0.1", "0.0.0.0"]),  # noqa: S104
-        ("::", ["::1", "::", "127.0.0.1", "0.0.0.0"], []),  # noqa: S104
+        ("0.0.0.0", ["127.0.0.1", "0.0.0.0", "192.0.2.1"], ["::1", "::"]),
+        ("::1", ["::1", "::"], ["127.0.0.1", "0.0.0.0"]),
+        ("::", ["::1", "::", "127.0.0.1", "0.0.0.0"], []),
     ],
 )
 def test_a_port_is_taken_by_what_would_keep_a_server_from_binding_it(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from psycopg.sql import SQL, Literal
 
@@ -11,14 +9,9 @@ from cenote.errors import CenoteError
 from cenote.host import sql
 from cenote.model.changes import Reload, Sql
 from cenote.model.records import Cluster
-from tests.support.lab import Lab, Share, shared_lab
+from tests.support.lab import Lab, Share
 
 SECRET = "SCRAM-SHA-256$4096:c2FsdA==$secret"
-
-
-@pytest.fixture(scope="module")
-def labs() -> Iterator[Share]:
-    yield from shared_lab()
 
 
 async def made(lab: Lab) -> Cluster:

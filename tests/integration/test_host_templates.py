@@ -10,7 +10,6 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,17 +17,12 @@ import pytest
 from cenote.errors import CenoteError
 from cenote.host import system_identifier, templates
 from cenote.host.processes import Account
-from tests.support.lab import Lab, Share, shared_lab
+from tests.support.lab import Lab, Share
 from tests.support.waiting import wait_until
 
 COPY = (
     "import sys, pathlib; from cenote.host import templates; templates.copy(*map(pathlib.Path, sys.argv[1:]))"
 )
-
-
-@pytest.fixture(scope="module")
-def labs() -> Iterator[Share]:
-    yield from shared_lab()
 
 
 async def new_copy(lab: Lab, name: str) -> Path:

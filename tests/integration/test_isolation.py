@@ -8,7 +8,6 @@ import os
 import re
 import stat
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,16 +18,11 @@ from cenote.host import processes
 from cenote.model.records import Access, Cluster, Pool
 from tests.support import records
 from tests.support.agent import ask, refusal
-from tests.support.lab import Lab, Share, shared_lab
+from tests.support.lab import Lab, Share
 
 NOBODY = 65534
 POOL = Pool(name="backend-pool", database="defaultdb", size=2, user="doadmin")
 INBOUND = Pool(name="inbound", database="defaultdb", size=2)
-
-
-@pytest.fixture(scope="module")
-def labs() -> Iterator[Share]:
-    yield from shared_lab()
 
 
 async def two_users(lab: Lab) -> Cluster:

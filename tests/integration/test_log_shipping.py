@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -20,15 +20,10 @@ from cenote.logs.destinations import parse_network
 from cenote.logs.positions import LogPosition, Positions
 from cenote.model.paths import Layout
 from cenote.model.records import LogSink, LogSource, SinkType
-from tests.support.api import Api, Apis, running_apis
+from tests.support.api import Api, Apis
 
 HOLE = 2**20  # bytes
 LOOPBACK = (parse_network("127.0.0.1"),)
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
 
 
 class Peer:
@@ -92,7 +87,7 @@ def test_what_was_not_sure_yet_when_something_was_lost_is_not_taken_for_delivere
             positions.encode(Positions(places={LogSource.POSTGRES: LogPosition()}))
         )
         policy = OutboundPolicy(LOOPBACK)
-        task = SinkTask(api.store, executor, api.sealer, policy, stored.value, sink, None)
+        task = SinkTask(api.store, executor, api.sealer, policy, policy.timing, stored.value, sink, None)
         try:
             say(log, *("x" * 100 for _ in range(50)))
             await until(lambda: peer.got.count(b"x" * 100) == 50)

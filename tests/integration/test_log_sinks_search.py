@@ -20,28 +20,13 @@ from cenote.model.records import LogSource
 from cenote.security import certificates
 from cenote_client import Client
 from tests.support.search import Search, search
-from tests.support.service import WITHOUT_LIMITS, Service, online_cluster, service
+from tests.support.service import WITHOUT_LIMITS, Service
 from tests.support.waiting import wait_until
+
+pytestmark = [pytest.mark.long, pytest.mark.service("--log-sink-allow=127.0.0.1/32", *WITHOUT_LIMITS)]
 
 AUTHORITY = certificates.new_authority("a CA under test")
 PASSWORD = "p%40ss:word"
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    with service("--log-sink-allow=127.0.0.1/32", *WITHOUT_LIMITS) as created:
-        yield created
-
-
-@pytest.fixture(scope="module")
-def client(running: Service) -> Iterator[Client]:
-    with running.client() as created:
-        yield created
-
-
-@pytest.fixture(scope="module")
-def cluster(client: Client) -> Any:
-    return online_cluster(client, "backend")
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ import pytest
 from tests.support.service import added_pool, online_cluster, service
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 SECONDS = 60  # three passes over each cluster
 OPENS = "open,openat,creat"
 CHANGES = "bind,rename,renameat,renameat2,unlink,unlinkat,link,linkat,mkdir,mkdirat,rmdir,ftruncate"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -12,22 +11,10 @@ import pytest
 from cenote.metrics import cluster_metrics
 from cenote_client import Client
 from tests.support.scraping import Samples, Scraper, value
-from tests.support.service import Service, added_pool, online_cluster, service
+from tests.support.service import added_pool, online_cluster
 from tests.support.waiting import wait_until
 
 POOL = "backend-pool"
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    with service() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(running: Service) -> Iterator[Client]:
-    with running.client() as client:
-        yield client
 
 
 @pytest.fixture(scope="module")

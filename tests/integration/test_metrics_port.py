@@ -7,7 +7,6 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,29 +25,13 @@ from cenote.security.throttle import MAX_FAILURES
 from cenote.store import EtcdClient, PrivateEtcd, Store
 from cenote_client import Client
 from tests.support.scraping import Scraper, value
-from tests.support.service import SMALLEST, Service, online, online_cluster, service
+from tests.support.service import SMALLEST, Service, online, online_cluster
 from tests.support.waiting import wait_until
+
+pytestmark = [pytest.mark.long, pytest.mark.service("--requests-per-minute=0")]
 
 HERE = [{"type": "ip_addr", "value": "127.0.0.0/8"}, {"type": "ip_addr", "value": "::1"}]
 ELSEWHERE = [{"type": "ip_addr", "value": "192.0.2.0/24"}]
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    with service("--requests-per-minute=0") as running:
-        yield running
-
-
-@pytest.fixture
-def client(running: Service) -> Iterator[Client]:
-    with running.client() as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def cluster(running: Service) -> Any:
-    with running.client() as client:
-        return online_cluster(client, "backend")
 
 
 @pytest.fixture

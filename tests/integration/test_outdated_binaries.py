@@ -16,20 +16,10 @@ from cenote.model.changes import Restart, Stop
 from cenote.model.records import Cluster, MaintenanceWindow, Pool
 from cenote.rules import maintenance
 from tests.support import records
-from tests.support.api import Api, Apis, running_apis
+from tests.support.api import Api, Apis
 from tests.support.folders import server_folder
-from tests.support.lab import Lab, Share, shared_lab
+from tests.support.lab import Lab, Share
 from tests.support.load import load
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
-
-
-@pytest.fixture(scope="module")
-def run() -> Iterator[Share]:
-    yield from shared_lab()
 
 
 @pytest.fixture
@@ -79,7 +69,7 @@ def uri(cluster: Cluster) -> str:
 
 
 def test_a_replaced_program_is_left_alone_until_somebody_asks_and_then_no_client_notices(
-    run: Share, programs: Path
+    labs: Share, programs: Path
 ) -> None:
     async def scenario(host: Lab) -> None:
         place = from_copies(host, programs)
@@ -104,10 +94,10 @@ def test_a_replaced_program_is_left_alone_until_somebody_asks_and_then_no_client
         assert not processes.is_outdated(after, server)
         assert await place.plan(cluster) == []
 
-    run(scenario)
+    labs(scenario)
 
 
-def test_in_the_maintenance_window_replaced_programs_are_put_to_use(run: Share, programs: Path) -> None:
+def test_in_the_maintenance_window_replaced_programs_are_put_to_use(labs: Share, programs: Path) -> None:
     async def scenario(host: Lab) -> None:
         place = from_copies(host, programs)
         cluster = new_cluster(place, opened())
@@ -124,10 +114,10 @@ def test_in_the_maintenance_window_replaced_programs_are_put_to_use(run: Share, 
             assert not processes.is_outdated(process, program)
         assert await place.plan(cluster) == []
 
-    run(scenario)
+    labs(scenario)
 
 
-def test_a_program_that_is_away_for_a_moment_is_no_update(run: Share, programs: Path) -> None:
+def test_a_program_that_is_away_for_a_moment_is_no_update(labs: Share, programs: Path) -> None:
     async def scenario(host: Lab) -> None:
         place = from_copies(host, programs)
         cluster = new_cluster(place, opened())
@@ -135,7 +125,7 @@ def test_a_program_that_is_away_for_a_moment_is_no_update(run: Share, programs: 
         (programs / "postgres").unlink()
         assert await place.plan(cluster) == []
 
-    run(scenario)
+    labs(scenario)
 
 
 def test_the_window_is_moved_and_shown(apis: Apis) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,25 +19,14 @@ from cenote.security.sealing import Sealer
 from cenote_client import Client
 from cenote_client.errors import NotFoundError
 from tests.support import records
-from tests.support.api import POOL, Api, Apis, running_apis
-from tests.support.service import added_pool, online_cluster, service
+from tests.support.api import POOL, Api, Apis
+from tests.support.service import added_pool, online_cluster
 from tests.support.waiting import wait_until
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    with service() as running, running.client() as client:
-        yield client
 
 
 @pytest.fixture(scope="module")
 def cluster(client: Client) -> str:
     return str(online_cluster(client, "backend")["id"])
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
 
 
 def stats(client: Client, cluster: str, pool: str) -> Any:

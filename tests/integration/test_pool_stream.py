@@ -31,23 +31,7 @@ from tests.support.service import (
 )
 from tests.support.waiting import wait_until, wait_until_async
 
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    with service(*WITHOUT_LIMITS) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(running: Service) -> Iterator[Client]:
-    with running.client() as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def http(running: Service) -> Iterator[httpx.Client]:
-    with calling(running) as http:
-        yield http
+pytestmark = pytest.mark.service(*WITHOUT_LIMITS)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,17 +17,12 @@ from cenote.host import sql
 from cenote.model.records import Cluster, Pool, PoolMode
 from tests.support import records
 from tests.support.agent import ask
-from tests.support.lab import Lab, Share, shared_lab
+from tests.support.lab import Lab, Share
 from tests.support.waiting import wait_until_async
 
 CLIENTS, QUERIES = 6, 60
 POOL = Pool(name="backend-pool", database="defaultdb", size=2, user="doadmin")
 BACKEND = "SELECT pg_backend_pid()"
-
-
-@pytest.fixture(scope="module")
-def labs() -> Iterator[Share]:
-    yield from shared_lab()
 
 
 async def with_pools(lab: Lab, *pools: Pool) -> Cluster:

@@ -21,25 +21,12 @@ from cenote_client import Client
 from tests.support.ports import free_range
 from tests.support.prometheus import MONITORING, program, promtool
 from tests.support.scraping import Scraper
-from tests.support.service import Service, added_pool, calling, online_cluster, service
+from tests.support.service import Service, added_pool, calling, online_cluster
 from tests.support.waiting import wait_until
 
 POOL = "busy-pool"
 # As it is, but every second, so that the test is over soon.
 FASTER = {"15s": "1s", "30s": "1s", "60s": "1s", "[1m]": "[5s]", "for: 1m": "for: 1s", "for: 2m": "for: 1s"}
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    program("prometheus"), program("promtool")
-    with service() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(running: Service) -> Iterator[Client]:
-    with running.client() as client:
-        yield client
 
 
 @pytest.fixture(scope="module")

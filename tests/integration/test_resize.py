@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,22 +13,12 @@ from cenote.host import programs
 from cenote.model import catalog
 from cenote_client import Client
 from tests.support.load import load
-from tests.support.service import Service, added_pool, answer_of, online, online_cluster, service
+from tests.support.service import Service, added_pool, answer_of, online, online_cluster
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 LARGER, SMALLEST = "db-s-1vcpu-2gb", "db-s-1vcpu-1gb"
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    with service() as created:
-        yield created
-
-
-@pytest.fixture
-def client(running: Service) -> Iterator[Client]:
-    with running.client() as created:
-        yield created
 
 
 def resize(client: Client, id: str, size: str) -> None:

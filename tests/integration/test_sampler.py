@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 
 from cenote.errors import Unavailable
 from cenote.model.records import Cluster, Pool
+from cenote.model.timing import Timing
 from cenote.security.sealing import Sealer
-from cenote.stats import sampler
 from cenote.stats.observer import MachineNumbers, PoolNumbers
 from cenote.stats.sampler import Sampler
 from cenote.store import Store
@@ -56,11 +55,7 @@ class Host:
         raise AssertionError(f"the sampler asks for {name}")
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampler, "EVERY", 0.05)
-    monkeypatch.setattr(sampler, "WATCHED_EVERY", 0.1)
-    monkeypatch.setattr(sampler, "PATIENCE", 0.2)
+QUICK = Timing(sample_interval=0.05, watched_sample_interval=0.1, sample_timeout=0.2)
 
 
 @asynccontextmanager
@@ -74,7 +69,7 @@ async def at_work(
             plain = records.cluster(sealer, port=25060 + 2 * number, version="15")
             clusters[name] = msgspec.structs.replace(plain, name=name, pools=(POOL,))
             await store.add_cluster(clusters[name])
-        yield Sampler(store, host), host, store, clusters
+        yield Sampler(store, host, QUICK), host, store, clusters
 
 
 def test_a_host_that_does_not_answer_keeps_no_other_cluster_from_being_looked_at(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -10,16 +9,10 @@ import psycopg
 import pytest
 
 from cenote_client import Client
-from tests.support.service import added_pool, answer_of, online_cluster, service, tried
+from tests.support.service import added_pool, answer_of, online_cluster, tried
 
 ELSEWHERE = {"type": "ip_addr", "value": "192.0.2.0/24"}
 HERE = ({"type": "ip_addr", "value": "127.0.0.0/8"}, {"type": "ip_addr", "value": "::1"})
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    with service() as running, running.client() as client:
-        yield client
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -25,12 +24,7 @@ from tests.support.service import (
 )
 from tests.support.waiting import wait_until
 
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    """One service for the tests here, each with a cluster of its own; a test that ends it starts it again."""
-    with service() as created:
-        yield created
+pytestmark = pytest.mark.long
 
 
 def mode_of(path: Path) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,31 +11,7 @@ import httpx
 import pytest
 
 from cenote_client import Client
-from tests.support.service import Service, answer_of, online_cluster, service
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    with service() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(running: Service) -> Iterator[Client]:
-    with running.client() as client:
-        yield client
-
-
-@pytest.fixture
-def http(running: Service) -> Iterator[httpx.Client]:
-    """A plain client, that shows every header."""
-    variables = running.environment()
-    with httpx.Client(
-        base_url=variables["DIGITALOCEAN_API_URL"],
-        headers={"authorization": f"Bearer {variables['DIGITALOCEAN_TOKEN']}"},
-        verify=ssl.create_default_context(cafile=variables["SSL_CERT_FILE"]),
-    ) as http:
-        yield http
+from tests.support.service import Service, answer_of, online_cluster
 
 
 @pytest.mark.parametrize("path", ["/v2/databases", "/v2/databases/options", "/healthz", "/docs", "/nowhere"])

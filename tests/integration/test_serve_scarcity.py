@@ -14,6 +14,7 @@ import pytest
 
 from cenote.errors import Misconfigured
 from cenote.model.paths import Layout
+from cenote.model.timing import Timing
 from cenote.security import certificates
 from cenote.server import all_in_one, bootstrap
 from cenote.server.settings import ServeSettings
@@ -85,9 +86,9 @@ def test_a_certificate_that_is_half_replaced_leaves_the_old_one_in_use(tmp_path:
 
 
 def test_a_certificate_that_cannot_be_renewed_does_not_end_the_service(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(all_in_one, "RENEW_EVERY", 0.01)
+    timing = Timing(certificate_renewal_interval=0.01)
     settings = own_pair(tmp_path)
     context = bootstrap.make_tls_context(Layout(tmp_path), settings)
     before = shown(context)
@@ -95,7 +96,7 @@ def test_a_certificate_that_cannot_be_renewed_does_not_end_the_service(
 
     async def scenario() -> None:
         with caplog.at_level(logging.ERROR):
-            renewing = asyncio.create_task(all_in_one._renew(Layout(tmp_path), settings, context))
+            renewing = asyncio.create_task(all_in_one._renew(Layout(tmp_path), settings, context, timing))
             await wait_until_async("it is told", 30, lambda: "keeps its current certificate" in caplog.text)
             own_pair(tmp_path)
             await wait_until_async("the new one is shown", 30, lambda: shown(context) != before)

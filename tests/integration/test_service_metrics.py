@@ -4,49 +4,17 @@ from __future__ import annotations
 
 import base64
 import ssl
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
-import pytest
 
 from cenote.metrics import service_metrics
 from cenote.security.throttle import MAX_FAILURES
-from cenote_client import Client
-from tests.support.api import BACKEND, POOL, Api, Apis, running_apis
+from tests.support.api import BACKEND, POOL, Api, Apis
 from tests.support.scraping import Samples, samples, value
-from tests.support.service import Service, calling, online_cluster, service
 from tests.support.waiting import wait_until
 
 LOGIN = {"basic_auth_username": "prometheus", "basic_auth_password": "correct-horse"}
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    with service() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(running: Service) -> Iterator[Client]:
-    with running.client() as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def cluster(client: Client) -> Any:
-    return online_cluster(client, "backend")
-
-
-@pytest.fixture
-def http(running: Service) -> Iterator[httpx.Client]:
-    with calling(running) as http:
-        yield http
-
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
 
 
 def read(http: httpx.Client) -> Samples:

@@ -2,49 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import psycopg
 import pytest
 from msgspec.structs import replace
 
-from cenote.agent import node_loop
-from cenote.engine import look
 from cenote.engine.plan import postgresql
 from cenote.host import files, processes, system
 from cenote.model.changes import Reload
 from cenote.model.records import Cluster, Pool, StorageAutoscale
 from tests.support import records
-from tests.support.agent import Agents, AtWork, ask, refusal, running_agents
-from tests.support.api import Api, Apis, running_apis
-from tests.support.lab import Lab, Share, shared_lab
+from tests.support.agent import Agents, AtWork, ask, refusal
+from tests.support.api import Api, Apis
+from tests.support.lab import Lab, Share
 
-
-@pytest.fixture(scope="module")
-def apis() -> Iterator[Apis]:
-    yield from running_apis()
-
-
-@pytest.fixture(scope="module")
-def agents() -> Iterator[Agents]:
-    yield from running_agents()
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look often."""
-    for module, name in (
-        (node_loop, "RESYNC_SECONDS"),
-        (node_loop, "RESYNC_SECONDS_NEARLY_FULL"),
-        (look.postgresql, "_MEASURE_SECONDS"),
-        (look.postgresql, "_MEASURE_SECONDS_NEARLY_FULL"),
-    ):
-        monkeypatch.setattr(module, name, 0.2)
-
-
-@pytest.fixture(scope="module")
-def run() -> Iterator[Share]:
-    yield from shared_lab()
+pytestmark = pytest.mark.timing(
+    resync_interval=0.2,
+    resync_interval_nearly_full=0.2,
+    disk_use_max_age=0.2,
+    disk_use_max_age_nearly_full=0.2,
+)
 
 
 def uri(cluster: Cluster) -> str:
@@ -52,7 +28,7 @@ def uri(cluster: Cluster) -> str:
     return f"postgres://doadmin:{records.PASSWORD}@127.0.0.1:{port}/backend-pool?sslmode=require"
 
 
-def test_what_a_folder_takes_is_measured(run: Share) -> None:
+def test_what_a_folder_takes_is_measured(labs: Share) -> None:
     async def scenario(place: Lab) -> None:
         cluster = place.new_cluster()
         await place.converge(cluster)
@@ -62,10 +38,10 @@ def test_what_a_folder_takes_is_measured(run: Share) -> None:
         assert system.disk_use(data).used_mib == before + 8
         (data / "base" / "more").unlink()
 
-    run(scenario)
+    labs(scenario)
 
 
-def test_full_storage_refuses_writes_lets_room_be_made_and_takes_writes_again(run: Share) -> None:
+def test_full_storage_refuses_writes_lets_room_be_made_and_takes_writes_again(labs: Share) -> None:
     async def scenario(place: Lab) -> None:
         pool = Pool(name="backend-pool", database="defaultdb", size=2, user="doadmin")
         cluster = replace(place.new_cluster(), pools=(pool,), storage_mib=1_000)
@@ -97,7 +73,7 @@ def test_full_storage_refuses_writes_lets_room_be_made_and_takes_writes_again(ru
             client.execute("INSERT INTO things VALUES (2)")
         assert processes.find(wanted.server) == process
 
-    run(scenario)
+    labs(scenario)
 
 
 def test_the_agent_says_that_writes_are_refused_until_there_is_room_again(agents: Agents) -> None:

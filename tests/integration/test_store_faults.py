@@ -22,6 +22,8 @@ from cenote.store.process import PrivateEtcd
 from tests.support.etcd import back_after, bare_cluster, kill, opened_store, proxy, with_etcd
 from tests.support.waiting import wait_until_async
 
+pytestmark = pytest.mark.long
+
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 HOST = Host(name="h1", address="127.0.0.1", memory_mib=1, cpus=1, versions={}, first_port=1, last_port=2)
 

@@ -12,11 +12,12 @@ from typing import Any, LiteralString
 import msgspec
 import psycopg
 
-from cenote.agent.host_loop import HostLoop
+from cenote.agent.host_loop import COPIES_AT_ONCE, HostLoop
 from cenote.host import processes
 from cenote.model.changes import Program
 from cenote.model.processes import Process
 from cenote.model.records import Cluster, Host, NodeStatus, Pool
+from cenote.model.timing import DEFAULT, Timing
 from cenote.store import Store
 from tests.support import records
 from tests.support.etcd import opened_store, private_etcd
@@ -148,8 +149,8 @@ async def refusal(cluster: Cluster, query: LiteralString = "SELECT 42", **how: A
 
 
 @asynccontextmanager
-async def agent_at_work() -> AsyncIterator[AtWork]:
-    async with private_etcd() as etcd, opened_store(etcd) as store, lab() as created:
+async def agent_at_work(timing: Timing, copies_at_once: int) -> AsyncIterator[AtWork]:
+    async with private_etcd() as etcd, opened_store(etcd) as store, lab(timing) as created:
         host = Host(
             name="here",
             address="localhost",
@@ -159,7 +160,8 @@ async def agent_at_work() -> AsyncIterator[AtWork]:
             first_port=10_000,
             last_port=32_000,
         )
-        agent = asyncio.create_task(HostLoop(store, created.executor, created.host, host).run())
+        loop = HostLoop(store, created.executor, created.host, host, copies_at_once=copies_at_once)
+        agent = asyncio.create_task(loop.run())
         try:
             yield AtWork(created, store)
         finally:
@@ -193,10 +195,10 @@ class Agents:
                     await self._at_work.remove(stored.value)
 
 
-def running_agents() -> Iterator[Agents]:
+def running_agents(timing: Timing = DEFAULT, copies_at_once: int = COPIES_AT_ONCE) -> Iterator[Agents]:
     """The body of a fixture."""
     with asyncio.Runner() as runner:
-        entered = agent_at_work()
+        entered = agent_at_work(timing, copies_at_once)
         at_work = runner.run(entered.__aenter__())
         try:
             yield Agents(runner, at_work)

@@ -15,6 +15,7 @@ import httpx
 
 from cenote.api import Settings, auth, create_app
 from cenote.model.records import Host, NodeStatus
+from cenote.model.timing import Timing
 from cenote.security.sealing import Sealer
 from cenote.stats.observer import NO_OBSERVER, Observer
 from cenote.store import EtcdClient, PrivateEtcd, Store
@@ -98,18 +99,24 @@ class Apis:
         settings: Settings = AT_ONCE,
         hosts: tuple[Host, ...] = (HOST,),
         observer: Observer = NO_OBSERVER,
+        timing: Timing | None = None,
     ) -> None:
-        asyncio.run(self._run(scenario, settings, hosts, observer))
+        asyncio.run(self._run(scenario, settings, hosts, observer, timing or Timing()))
 
     async def _run(
-        self, scenario: Scenario, settings: Settings, hosts: tuple[Host, ...], observer: Observer
+        self,
+        scenario: Scenario,
+        settings: Settings,
+        hosts: tuple[Host, ...],
+        observer: Observer,
+        timing: Timing,
     ) -> None:
-        async with self._api(settings, hosts, observer) as api:
+        async with self._api(settings, hosts, observer, timing) as api:
             await scenario(api)
 
     @contextlib.asynccontextmanager
     async def _api(
-        self, settings: Settings, hosts: tuple[Host, ...], observer: Observer
+        self, settings: Settings, hosts: tuple[Host, ...], observer: Observer, timing: Timing
     ) -> AsyncIterator[Api]:
         gateway = EtcdClient(socket=self._etcd.socket)
         store = Store(gateway, f"/{uuid4()}/")
@@ -118,7 +125,7 @@ class Apis:
         try:
             for host in hosts:
                 await store.announce_host(host)
-            app = create_app(store, sealer, settings, observer)
+            app = create_app(store, sealer, settings, observer, timing=timing)
             transport = httpx.ASGITransport(app)
             async with httpx.AsyncClient(transport=transport, base_url="https://api.test") as http:
                 api = Api(store, sealer, http, app)

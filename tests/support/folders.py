@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
+import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cenote.host import processes
+
 IN_MEMORY = Path("/dev/shm")
 ENOUGH_BYTES = 4 << 30
+PREFIX = "cntest-"
+SETTLED_SECONDS = 60  # a folder that is younger may not be locked yet
 
 
 @contextmanager
@@ -18,14 +26,50 @@ def server_folder(*, on_disk: bool = False) -> Iterator[Path]:
     """A folder that other accounts may pass through, removed at the end.
 
     pytest's own are below a folder that only its user may enter, and when that is root, PostgreSQL runs as
-    somebody else.  The short name leaves room for the names of unix sockets.
+    somebody else.  The short name leaves room for the names of unix sockets.  The folder is locked while its
+    process lives, which tells ``sweep`` whether it is in use.
     """
-    folder = Path(tempfile.mkdtemp(prefix="cenote-", dir=None if on_disk else _memory()))
-    os.chmod(folder, 0o711)  # noqa: S103
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=None if on_disk else _memory()))
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.chmod(folder, 0o711)  # noqa: S103
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def sweep() -> None:
+    """Remove the folders of killed tests, and end the servers that work in them."""
+    for parent in {IN_MEMORY, Path(tempfile.gettempdir())}:
+        for folder in parent.glob(f"{PREFIX}*"):
+            with contextlib.suppress(OSError):
+                if time.time() - folder.stat().st_ctime > SETTLED_SECONDS:
+                    remove_if_left(folder)
+
+
+def remove_if_left(folder: Path) -> None:
+    """Remove a folder with its servers; BlockingIOError when the process that made it lives."""
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for pid in {process.pid for process in processes.below(folder)} | _naming(folder):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(lock)
+
+
+def _naming(folder: Path) -> set[int]:
+    """Return the processes with this folder in their arguments, as the service has its data directory."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if f"{folder}/".encode() in path.read_bytes():
+                found.add(int(path.parent.name))
+    return found
 
 
 def _memory() -> Path | None:

@@ -24,6 +24,7 @@ from cenote.model import parameters
 from cenote.model.changes import Change, EndProcesses, Reload, Sql, Start, Stop, WriteFile
 from cenote.model.paths import Layout
 from cenote.model.records import Cluster
+from cenote.model.timing import DEFAULT, Timing
 from cenote.security.sealing import Sealer
 from tests.support import records
 from tests.support.folders import server_folder
@@ -67,7 +68,7 @@ class CrashingExecutor(Executor):
 class Lab:
     """One host: ``change`` an end state, ``converge`` to it, look at what there is."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, timing: Timing = DEFAULT) -> None:
         found = programs.find()
         problems = programs.problems(found, needs_etcd=False)
         assert not problems, problems
@@ -90,6 +91,7 @@ class Lab:
             libraries={
                 major: parameters.libraries(system.libraries(folder)) for major, folder in binaries.items()
             },
+            timing=timing,
         )
 
     def new_cluster(self) -> Cluster:
@@ -175,11 +177,11 @@ class Lab:
 
 
 @asynccontextmanager
-async def lab() -> AsyncIterator[Lab]:
+async def lab(timing: Timing = DEFAULT) -> AsyncIterator[Lab]:
     """A host for one test: its servers are ended and its folder removed at the end; on failure their logs are
     printed."""
     with server_folder() as folder:
-        created = Lab(folder)
+        created = Lab(folder, timing)
         try:
             yield created
         except BaseException:
@@ -192,13 +194,13 @@ async def lab() -> AsyncIterator[Lab]:
 Share = Callable[[Callable[[Lab], Awaitable[None]]], None]
 
 
-def shared_lab() -> Iterator[Share]:
+def shared_lab(timing: Timing = DEFAULT) -> Iterator[Share]:
     """The body of a fixture: a host for a module's tests, each of which has clusters of its own on it.
 
     Making the template takes longer than most tests.
     """
     with asyncio.Runner() as runner:
-        opened = lab()
+        opened = lab(timing)
         host = runner.run(opened.__aenter__())
 
         async def use(scenario: Callable[[Lab], Awaitable[None]]) -> None:

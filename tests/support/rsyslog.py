@@ -119,6 +119,8 @@ class Rsyslog:
             driver = f' streamDriver.name="ossl" streamDriver.mode="1" streamDriver.authMode="{mode}"'
         fields = "\x1f".join(f"%{field}%" for field in FIELDS)
         lines += [
+            # What it has read it writes at once: lines in a queue of its own would be lost when it is killed.
+            'main_queue(queue.type="Direct")',
             f'module(load="imtcp"{driver})',
             f'input(type="imtcp" address="127.0.0.1" port="{self.port}")',
             'template(name="raw" type="string" string="%rawmsg%\\n")',

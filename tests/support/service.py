@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import os
@@ -12,13 +13,15 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, LiteralString
 
 import httpx
 import psycopg
 
-from cenote.host import processes
+from cenote.errors import CenoteError
+from cenote.host import processes, shutdown
 from cenote.model.paths import Layout
 from cenote.store.process import PrivateEtcd
 from cenote_client import Client
@@ -52,6 +55,7 @@ class Service:
         self._options = options
         self._log = data_dir / "serve.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._exports: dict[str, str] | None = None
 
     @property
     def pid(self) -> int:
@@ -103,6 +107,18 @@ class Service:
         if self._process is not None:
             self._process.wait(timeout=60)
 
+    def clean_up(self) -> None:
+        """End the service and every server of it, whatever state they are in."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=60)
+            self._process.kill()
+            self._process.wait()
+        # A thread of its own, since a browser's fixture has a loop in this one.
+        with contextlib.suppress(CenoteError), ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, shutdown.stop_servers(Layout(self.data_dir))).result()
+
     def cenote(self, *arguments: str) -> str:
         """Run a command on this data directory and return what it prints."""
         done = self.run(*arguments)
@@ -125,8 +141,10 @@ class Service:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def environment(self) -> dict[str, str]:
-        """Return what ``cenote env`` exports."""
-        return exports_of(self.cenote("env"))
+        """Return what ``cenote env`` exports; the same while the data directory is there."""
+        if self._exports is None:
+            self._exports = exports_of(self.cenote("env"))
+        return dict(self._exports)
 
     def client(self, token: str | None = None) -> Client:
         """Return a client with the administrator's token, or another one; whoever asks for it closes it."""
@@ -192,8 +210,7 @@ def service(
             sys.stderr.write(f"--- {created.data_dir}/serve.log\n{_without_secrets(created.log())[-8000:]}\n")
             raise
         finally:
-            with contextlib.suppress(AssertionError, subprocess.TimeoutExpired):
-                created.stop()
+            created.clean_up()
             for process in processes.below(folder):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGKILL)

@@ -64,6 +64,7 @@ def takes(check: Callable[[Any], object], value: Any) -> bool:
 
 
 SCHEMAS = {what: msgspec.json.schema(kind) for what, (kind, _) in CHECKS.items()}
+DESCRIBED = {what: Draft202012Validator(schema) for what, schema in SCHEMAS.items()}
 
 
 @pytest.mark.parametrize("what", CHECKS)
@@ -78,10 +79,11 @@ def test_what_the_rules_take_is_described(what: str, value: Any) -> None:
     except msgspec.ValidationError:
         return  # another type than the field has
     if takes(check, value) and value != []:
-        assert Draft202012Validator(SCHEMAS[what]).is_valid(value)
+        assert DESCRIBED[what].is_valid(value)
 
 
 @pytest.mark.parametrize("what", [what for what in CHECKS if what not in ("a day", "host names")])
+@settings(max_examples=40)
 @given(data=st.data())
 def test_what_is_described_is_taken(what: str, data: st.DataObject) -> None:
     """Days and host names are told of more loosely: what they may be has no short form as a pattern."""
@@ -107,26 +109,6 @@ CONFIGURATION = msgspec.json.schema(schema_fields.Configuration)["properties"]
 SETTINGS = parameters.POSTGRESQL | parameters.POOLER | parameters.EXTENSIONS
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-@settings(max_examples=30)
-@given(data=st.data())
-def test_a_setting_is_described_as_it_is_checked(name: str, data: st.DataObject) -> None:
-    parameter, schema = SETTINGS[name], setting_schema(name)
-    edges = [number for number in json_numbers(schema) for number in (number - 1, number, number + 1)]
-    words = [word for word in re.findall(r'"([^"]*)"', json.dumps(schema)) if word]
-    value = data.draw(
-        st.one_of(
-            st.sampled_from([*edges, *words, *([word] for word in words), True, False, "x" * 2000]),
-            st.integers(),
-            st.floats(allow_nan=False, allow_infinity=False).filter(lambda number: not number.is_integer()),
-            st.text(st.sampled_from("aZ/+ "), max_size=70),
-        )
-    )
-    if isinstance(value, bool) and isinstance(parameter, parameters.Number):
-        return  # JSON Schema's numbers are no booleans either, Python's are
-    assert Draft202012Validator(schema).is_valid(value) == takes(parameter.check, value)
-
-
 def setting_schema(name: str) -> dict[str, Any]:
     for within in (
         CONFIGURATION,
@@ -141,3 +123,33 @@ def setting_schema(name: str) -> dict[str, Any]:
 def json_numbers(schema: dict[str, Any]) -> list[float]:
     inner = [*schema.get("anyOf", ()), schema]
     return [one[key] for one in inner for key in ("minimum", "maximum", "const") if key in one]
+
+
+VALIDATORS = {name: Draft202012Validator(setting_schema(name)) for name in SETTINGS}
+ANY_VALUE = st.one_of(
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False).filter(lambda number: not number.is_integer()),
+    st.text(st.sampled_from("aZ/+ "), max_size=70),
+)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_is_described_as_it_is_checked_at_each_of_its_edges(name: str) -> None:
+    schema = setting_schema(name)
+    edges = [number for number in json_numbers(schema) for number in (number - 1, number, number + 1)]
+    words = [word for word in re.findall(r'"([^"]*)"', json.dumps(schema)) if word]
+    for value in (*edges, *words, *([word] for word in words), True, False, "x" * 2000):
+        assert is_described_as_it_is_checked(name, value), value
+
+
+@settings(max_examples=500)
+@given(name=st.sampled_from(list(SETTINGS)), value=ANY_VALUE)
+def test_a_setting_is_described_as_it_is_checked(name: str, value: Any) -> None:
+    assert is_described_as_it_is_checked(name, value)
+
+
+def is_described_as_it_is_checked(name: str, value: Any) -> bool:
+    parameter = SETTINGS[name]
+    if isinstance(value, bool) and isinstance(parameter, parameters.Number):
+        return True  # JSON Schema's numbers are no booleans either, Python's are
+    return VALIDATORS[name].is_valid(value) == takes(parameter.check, value)

@@ -24,9 +24,7 @@ from cenote.store.store import Store
 
 log = logging.getLogger(__name__)
 
-REAP_EVERY = 0.5  # seconds
-ANNOUNCE_EVERY = 10.0  # seconds
-AT_ONCE = 4  # templates that are copied at the same time
+COPIES_AT_ONCE = 4  # of templates
 
 
 class HostLoop:
@@ -39,13 +37,14 @@ class HostLoop:
         context: HostContext,
         host: Host,
         log_shipping: LogShipping | None = None,
+        copies_at_once: int = COPIES_AT_ONCE,
     ) -> None:
         self._store, self._executor, self._context, self._host = store, executor, context, host
         self.passes = Passes()
         self.announced = asyncio.Event()  # set once this process has written the host\'s record
         self._log_shipping = log_shipping
         self._node_loops: dict[UUID, NodeLoop] = {}
-        self._copying = asyncio.Semaphore(AT_ONCE)
+        self._copying = asyncio.Semaphore(copies_at_once)
 
     async def run(self) -> None:
         """Run until cancelled; the servers keep running afterwards."""
@@ -68,7 +67,7 @@ class HostLoop:
     async def _reap(self) -> None:
         """Reap by polling, since uvloop takes SIGCHLD for itself."""
         while True:
-            await asyncio.sleep(REAP_EVERY)
+            await asyncio.sleep(self._context.timing.reap_interval)
             processes.reap()
 
     async def _announce(self) -> None:
@@ -80,7 +79,7 @@ class HostLoop:
                 pass  # the announcement lasts as long as its lease
             except OSError as error:  # such as EMFILE, no descriptor left
                 log.warning("cannot read which ports are in use: %s", error)
-            await asyncio.sleep(ANNOUNCE_EVERY)
+            await asyncio.sleep(self._context.timing.announce_interval)
 
     def _host_now(self) -> Host:
         claimed = self._store.ports(self._host.name)

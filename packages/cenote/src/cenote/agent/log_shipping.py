@@ -31,15 +31,11 @@ from cenote.logs import positions, sinks
 from cenote.logs.positions import LogPosition
 from cenote.logs.sinks import SinkStatus, SyslogConfig
 from cenote.model.records import Cluster, LogSink, LogSource, Note
+from cenote.model.timing import DEFAULT, Timing
 from cenote.security.sealing import Sealer
 from cenote.store.store import Store
 
 log = logging.getLogger(__name__)
-
-LOOK_EVERY = 0.3  # seconds between looks into a log
-RETRY_FIRST, RETRY_MOST = 0.5, 60.0  # seconds
-TELL_EVERY = 60.0  # seconds between events about losses of one sink
-TIDY_EVERY = 3600.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +52,16 @@ class _Unconfirmed:
 class LogShipping:
     """The log sinks of all clusters of a host."""
 
-    def __init__(self, store: Store, executor: Executor, sealer: Sealer, policy: OutboundPolicy) -> None:
+    def __init__(
+        self,
+        store: Store,
+        executor: Executor,
+        sealer: Sealer,
+        policy: OutboundPolicy,
+        timing: Timing = DEFAULT,
+    ) -> None:
         self._store, self._executor, self._sealer, self._policy = store, executor, sealer, policy
+        self._timing = timing
         self._tasks: dict[UUID, dict[UUID, SinkTask]] = {}
 
     def wake(self, cluster_id: UUID) -> None:
@@ -77,7 +81,14 @@ class LogShipping:
             previous = tasks.get(id)
             if stored is not None and (previous is None or previous.sink != sink):
                 tasks[id] = SinkTask(
-                    self._store, self._executor, self._sealer, self._policy, stored.value, sink, previous
+                    self._store,
+                    self._executor,
+                    self._sealer,
+                    self._policy,
+                    self._timing,
+                    stored.value,
+                    sink,
+                    previous,
                 )
         if not tasks:
             del self._tasks[cluster_id]
@@ -110,19 +121,20 @@ class SinkTask:
         executor: Executor,
         sealer: Sealer,
         policy: OutboundPolicy,
+        timing: Timing,
         cluster: Cluster,
         sink: LogSink,
         previous: SinkTask | None,
     ) -> None:
         self.sink = sink
         self._store, self._executor, self._sealer, self._policy = store, executor, sealer, policy
-        self._cluster = cluster
+        self._timing, self._cluster = timing, cluster
         self._paths = executor.layout.node(cluster.id)
         self._positions = positions.Positions(places={})
         self._unconfirmed: deque[_Unconfirmed] = deque()
         self._state, self._reason, self._warning = "starting", "", ""
         self._delivered_at: datetime | None = None
-        self._retry = RETRY_FIRST
+        self._retry = timing.log_retry_first
         self._unreported_losses: list[str] = []
         self._next_loss_event_at = self._next_drop_at = 0.0
         self._task = asyncio.create_task(self._run(previous), name=f"log sink {sink.id}")
@@ -166,13 +178,13 @@ class SinkTask:
                 log.exception("cluster %s: a defect in Cenote", self._cluster.name)
                 self._fail("an unexpected error; see Cenote's log")
             await asyncio.sleep(self._retry * random.uniform(0.5, 1))  # noqa: S311 - not all at once
-            self._retry = min(self._retry * 2, RETRY_MOST)
+            self._retry = min(self._retry * 2, self._timing.log_retry_max)
 
     async def _ship(self) -> None:
         """Send messages as they are written, until an error."""
         await self._read_start_positions()
         readers = {
-            source: LogReader(self._paths.log(source), source, self._positions.at(source))
+            source: LogReader(self._paths.log(source), source, self._positions.at(source), self._timing)
             for source in LogSource
         }
         self._unconfirmed.clear()
@@ -184,7 +196,7 @@ class SinkTask:
                 await self._write_loss_event()
                 await self._drop_expired(destination)
                 if not any(sent):
-                    await asyncio.sleep(LOOK_EVERY)
+                    await asyncio.sleep(self._timing.log_poll_interval)
         finally:
             await destination.close()
 
@@ -192,7 +204,7 @@ class SinkTask:
         """Wait for the start positions, which a node pass writes (``engine/plan/log_positions.py``)."""
         path = self._paths.sink(self.sink.id)
         while (content := files.read(path)) is None:
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(self._timing.log_poll_interval)
         self._positions = positions.decode(content)
 
     def _destination(self) -> Destination:
@@ -229,7 +241,8 @@ class SinkTask:
         while self._unconfirmed and self._unconfirmed[0].at <= confirmed_before:
             sent = self._unconfirmed.popleft()
             self._save_position(sent.source, sent.position, lost=sent.lost, refused=sent.refused)
-            self._state, self._reason, self._retry = "delivering", "", RETRY_FIRST
+            self._state, self._reason = "delivering", ""
+            self._retry = self._timing.log_retry_first
             self._delivered_at = datetime.now(UTC)
 
     def _check_connection(self, destination: Destination) -> None:
@@ -264,7 +277,7 @@ class SinkTask:
         now = asyncio.get_running_loop().time()
         if not self._unreported_losses or now < self._next_loss_event_at:
             return
-        self._next_loss_event_at = now + TELL_EVERY
+        self._next_loss_event_at = now + self._timing.log_loss_event_interval
         note = Note(what=f"log sink {self.sink.name!r}: {'; '.join(self._unreported_losses)}")
         try:
             await self._store.remember(self._cluster, note)
@@ -276,10 +289,10 @@ class SinkTask:
         now = asyncio.get_running_loop().time()
         if now < self._next_drop_at:
             return
-        self._next_drop_at = now + TIDY_EVERY
+        self._next_drop_at = now + self._timing.log_housekeeping_interval
         try:
             await destination.drop_expired(datetime.now(UTC).date())
             self._warning = ""
         except CenoteError as error:
-            self._next_drop_at = now + TELL_EVERY
+            self._next_drop_at = now + self._timing.log_loss_event_interval
             self._warning = f"old indices cannot be dropped: {error.message}"

@@ -30,11 +30,8 @@ from cenote.store.tables import Stored
 
 log = logging.getLogger(__name__)
 
-RESYNC_SECONDS = 20.0  # between passes over a cluster of which nothing was heard
-RESYNC_SECONDS_NEARLY_FULL = 2.0
 POLL_FIRST, POLL_MOST = 0.005, 0.5  # seconds between passes while a server is starting
 POLL_GROWTH = 1.2
-RETRY_FIRST, RETRY_MOST = 0.5, 30.0  # seconds of backoff after a failed pass
 WORTH_REPORTING = 0.1  # seconds
 
 
@@ -68,18 +65,20 @@ class NodeLoop:
             await self._task
 
     async def _run(self) -> None:
-        poll, backoff, waited_for = POLL_FIRST, RETRY_FIRST, ""
+        timing = self._host_context.timing
+        poll, backoff, waited_for = POLL_FIRST, timing.backoff_first, ""
         try:
             while (stored := self._store.cluster(self._cluster_id)) is not None:
                 self.wake.clear()
                 began, result = self._passes.begin(self._cluster_id), PassResult.FAILED
-                pause = RESYNC_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311 - spreads the passes over time
+                spread = random.uniform(0.8, 1.2)  # noqa: S311 - the passes over time
+                pause = timing.resync_interval * spread
                 try:
                     if stored.value.deleted_at is not None:
                         await self._remove(stored)
                         return
                     if await self._converge(stored):
-                        pause = RESYNC_SECONDS_NEARLY_FULL
+                        pause = timing.resync_interval_nearly_full
                 except Waiting as waiting:
                     result = PassResult.WAITING
                     if str(waiting) != waited_for:
@@ -91,13 +90,13 @@ class NodeLoop:
                 except (CenoteError, OSError) as error:
                     log.warning("cluster %s: %s", stored.value.name, _in_words(error))
                     await self._report(stored, _in_words(error), failing=True)
-                    pause, backoff = backoff, min(backoff * 2, RETRY_MOST)
+                    pause, backoff = backoff, min(backoff * 2, timing.backoff_max)
                 except Exception:
                     log.exception("cluster %s: a defect in Cenote", stored.value.name)
                     await self._report(stored, "an unexpected error; see Cenote's log", failing=True)
-                    pause, backoff = backoff, min(backoff * 2, RETRY_MOST)
+                    pause, backoff = backoff, min(backoff * 2, timing.backoff_max)
                 else:
-                    result, backoff, waited_for = PassResult.DONE, RETRY_FIRST, ""
+                    result, backoff, waited_for = PassResult.DONE, timing.backoff_first, ""
                 self._passes.end(self._cluster_id, result, began)
                 await self._sleep(pause)
         finally:

@@ -20,8 +20,6 @@ from cenote.stats.observer import PoolNumbers
 
 PATH = "/v2/cenote/activity"
 MOST_CLUSTERS = 100
-WAIT_SECONDS = 0.5  # a pooler that has not answered by then is told of as unknown
-FRESH_SECONDS = 3.0  # poolers are asked no more often than that, however many look
 
 
 class UsedView(msgspec.Struct):
@@ -94,8 +92,8 @@ async def _numbers(service: Service, cluster: Cluster) -> NumbersView | None:
 
 def _glance(service: Service, cluster: Cluster) -> asyncio.Task[Mapping[str, PoolNumbers] | None]:
     """Return the question to a pooler that all who look at this moment share."""
-    now = time.monotonic()
-    for id in [id for id, (at, _) in service.recent_pool_stats.items() if now - at > FRESH_SECONDS]:
+    now, oldest = time.monotonic(), service.timing.activity_max_age
+    for id in [id for id, (at, _) in service.recent_pool_stats.items() if now - at > oldest]:
         del service.recent_pool_stats[id]
     if cluster.id not in service.recent_pool_stats:
         task = asyncio.create_task(_asked(service, cluster), name=f"a glance at {cluster.id}")
@@ -105,7 +103,7 @@ def _glance(service: Service, cluster: Cluster) -> asyncio.Task[Mapping[str, Poo
 
 async def _asked(service: Service, cluster: Cluster) -> Mapping[str, PoolNumbers] | None:
     try:
-        async with asyncio.timeout(WAIT_SECONDS):
+        async with asyncio.timeout(service.timing.activity_timeout):
             return await service.observer.pools(cluster)
     except (Unavailable, TimeoutError):
         return None

@@ -43,6 +43,7 @@ from cenote.api.errors import answer_to
 from cenote.api.middleware import ApiMiddleware
 from cenote.api.service import Call, OperationRoute, Service, Settings, answer, operation
 from cenote.http.routing import ASGIApp, Response, Route, router
+from cenote.model.timing import DEFAULT, Timing
 from cenote.security.sealing import Sealer
 from cenote.stats.observer import NO_OBSERVER, Observer
 from cenote.stats.sampler import Sampler
@@ -102,12 +103,14 @@ def create_app(
     settings: Settings,
     observer: Observer = NO_OBSERVER,
     sampler: Sampler | None = None,
+    timing: Timing = DEFAULT,
 ) -> ASGIApp:
     """Return the API as an ASGI application; the store must be open while it serves.
 
     Without a ``sampler`` that somebody runs, pools have a past only while they are watched.
     """
-    service = Service(store, sealer, settings, observer, sampler or Sampler(store, observer))
+    sampler = sampler or Sampler(store, observer, timing)
+    service = Service(store, sealer, settings, observer, sampler, timing)
     operations = (*OPERATIONS, healthz, metrics.get_service_metrics)
     document = openapi.describe(operations)
     texts = {

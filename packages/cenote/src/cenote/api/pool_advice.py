@@ -16,8 +16,6 @@ from cenote.model.records import Cluster, PoolMode
 from cenote.stats.advice import Action, ActionKind, Advice, AdviceSeverity, advise
 from cenote.stats.facts import gather
 
-KEPT_SECONDS = 3.0  # so that those who follow the same pools share the advice of a look
-
 
 class ActionView(msgspec.Struct, kw_only=True):
     """What could be done, with the words of a button: a pool's new size or mode, or a cluster's size."""
@@ -63,8 +61,8 @@ async def list_pool_advice(request: Call) -> Response:
 
 def advice_views(service: Service, cluster: Cluster) -> list[AdviceView]:
     """Return the advice as of the last seconds: a day of many pools takes a while to go through."""
-    now = time.monotonic()
-    for id in [id for id, one in service.advised.items() if now - one.at > KEPT_SECONDS]:
+    now, oldest = time.monotonic(), service.timing.advice_max_age
+    for id in [id for id, one in service.advised.items() if now - one.at > oldest]:
         del service.advised[id]
     kept = service.advised.get(cluster.id)
     if kept is None or kept.cluster is not cluster:  # it has changed

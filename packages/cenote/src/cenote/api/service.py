@@ -19,6 +19,7 @@ from cenote.errors import Busy, Invalid, Malformed, NotFound, Unauthenticated
 from cenote.http.routing import ClientDisconnect, Receive, Request, Response, Route, Scope, Send
 from cenote.logs.destinations import Network
 from cenote.model.records import Cluster, ClusterStatus, EventType, Note
+from cenote.model.timing import DEFAULT, Timing
 from cenote.security.basic_auth import BasicAuth
 from cenote.security.sealing import Sealer
 from cenote.stats.advice import Advice
@@ -68,6 +69,7 @@ class Service:
     settings: Settings
     observer: Observer
     sampler: Sampler
+    timing: Timing = DEFAULT
     requests: Requests = field(default_factory=Requests)
     # When poolers were asked for ``api/activity.py``, and what they said.
     recent_pool_stats: dict[UUID, tuple[float, asyncio.Task[Mapping[str, PoolNumbers] | None]]] = field(

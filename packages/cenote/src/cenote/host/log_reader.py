@@ -12,10 +12,10 @@ from cenote.host import log_files
 from cenote.logs.messages import Message, parse_messages
 from cenote.logs.positions import LogPosition
 from cenote.model.records import LogSource
+from cenote.model.timing import DEFAULT, Timing
 
 CHUNK = 256 * 1024  # bytes per read
 LARGEST = 2**20  # bytes of one message; a longer one is split
-QUIET = 0.2  # seconds without a further byte after which a message at the end counts as whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,10 @@ class Batch:
 
 
 class LogReader:
-    def __init__(self, path: Path, source: LogSource, position: LogPosition) -> None:
-        self._path, self._source, self._position = path, source, position
+    def __init__(
+        self, path: Path, source: LogSource, position: LogPosition, timing: Timing = DEFAULT
+    ) -> None:
+        self._path, self._source, self._position, self._quiet = path, source, position, timing.log_quiet
         self._size, self._since = -1, 0.0
         self._last_at: datetime | None = None
 
@@ -69,7 +71,7 @@ class LogReader:
                 self._size, self._since = chunk.size, time.monotonic()
             found = parse_messages(chunk.data, self._source, chunk.start)
             if chunk.start + len(chunk.data) >= chunk.size:
-                if found and time.monotonic() - self._since < QUIET:
+                if found and time.monotonic() - self._since < self._quiet:
                     found.pop()
                 return found, chunk.start
             if len(found) > 1:

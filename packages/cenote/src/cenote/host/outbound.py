@@ -15,9 +15,8 @@ from typing import Any
 
 from cenote.errors import CenoteError
 from cenote.logs.destinations import Address, Networks, blocked_reason
+from cenote.model.timing import DEFAULT, Timing
 
-CONNECT_SECONDS = 10.0
-LOOK_UP_SECONDS = 10.0
 _DISCARD = 9  # any port will do: nothing is sent
 _UNASSIGNED = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}  # RFC 5737 and 3849
 _LOOKUPS_AT_ONCE = 2  # so that slow lookups do not take all threads
@@ -64,8 +63,9 @@ def _can_bind(family: int, address: str) -> bool:
 class OutboundPolicy:
     """Opens connections to permitted addresses (``logs/destinations.py``); ``allowed`` adds networks."""
 
-    def __init__(self, allowed: Networks = ()) -> None:
+    def __init__(self, allowed: Networks = (), timing: Timing = DEFAULT) -> None:
         self._allowed = tuple(allowed)
+        self.timing = timing
         self._slots = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
         self._lookups: set[asyncio.Task[list[Any]]] = set()  # their threads cannot be cancelled
 
@@ -78,7 +78,7 @@ class OutboundPolicy:
                 connection.setblocking(False)
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNHEARD_SECONDS * 1000)
-                async with asyncio.timeout(CONNECT_SECONDS):
+                async with asyncio.timeout(self.timing.connect_timeout):
                     await asyncio.get_running_loop().sock_connect(connection, address)
             except (OSError, TimeoutError) as error:
                 connection.close()
@@ -94,7 +94,7 @@ class OutboundPolicy:
         """Return the permitted addresses of a host, by address family."""
         try:
             lookup = await self._look_up(host, port)
-            async with asyncio.timeout(LOOK_UP_SECONDS):
+            async with asyncio.timeout(self.timing.name_lookup_timeout):
                 found = await asyncio.shield(lookup)
         except TimeoutError:
             raise Unreachable(f"looking up the address of {host} timed out") from None

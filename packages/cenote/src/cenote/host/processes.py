@@ -22,9 +22,9 @@ from cenote.errors import CenoteError
 from cenote.host import files
 from cenote.model.changes import Program
 from cenote.model.processes import Process
+from cenote.model.timing import DEFAULT, Timing
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
-_KILL_SECONDS = 10.0
 MOST_DESCRIPTORS = 65_536  # PgBouncer admits up to 50,000 clients
 
 
@@ -177,7 +177,7 @@ def check_configuration(program: Program, account: Account) -> None:
         raise CenoteError(f"{program.name} would not restart: {message}")
 
 
-async def stop(process: Process, how: signal.Signals, kill_after: float) -> None:
+async def stop(process: Process, how: signal.Signals, kill_after: float, timing: Timing = DEFAULT) -> None:
     """Signal a process and wait until it has ended; after ``kill_after`` seconds, kill it.
 
     CenoteError if it does not even end then, as when it waits for a disk that does not respond.
@@ -187,7 +187,7 @@ async def stop(process: Process, how: signal.Signals, kill_after: float) -> None
     if not await ended(process, kill_after):
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
-        if not await ended(process, _KILL_SECONDS):
+        if not await ended(process, timing.kill_timeout):
             raise CenoteError(f"process {process.pid} does not end")
 
 

@@ -14,7 +14,7 @@ import httpcore
 import msgspec
 
 from cenote.host.delivery import DeliveryError, tls_context
-from cenote.host.outbound import CONNECT_SECONDS, OutboundPolicy, Unreachable, reason_of
+from cenote.host.outbound import OutboundPolicy, Unreachable, reason_of
 from cenote.logs import bulk
 from cenote.logs.messages import Message
 from cenote.logs.sinks import SearchConfig
@@ -33,6 +33,7 @@ class SearchDestination:
         self, policy: OutboundPolicy, config: SearchConfig, cluster_id: UUID, cluster_name: str
     ) -> None:
         self._config, self._cluster_id, self._cluster_name = config, cluster_id, cluster_name
+        self._connect_timeout = policy.timing.connect_timeout
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=tls_context(config),
             max_connections=1,
@@ -111,7 +112,7 @@ class SearchDestination:
         try:
             # A total limit: a peer that sends a byte now and then would never reach the read timeout.
             async with (
-                asyncio.timeout(config.timeout + CONNECT_SECONDS),
+                asyncio.timeout(config.timeout + self._connect_timeout),
                 self._pool.stream(
                     method, url, headers=headers, content=body, extensions={"timeout": limits}
                 ) as answer,

@@ -12,7 +12,7 @@ from datetime import date
 from typing import Any
 
 from cenote.host.delivery import tls_context
-from cenote.host.outbound import CONNECT_SECONDS, NO_TLS, OutboundPolicy, Unreachable, reason_of
+from cenote.host.outbound import NO_TLS, OutboundPolicy, Unreachable, reason_of
 from cenote.logs import syslog
 from cenote.logs.messages import Message
 from cenote.logs.sinks import SyslogConfig
@@ -74,7 +74,7 @@ class _Connection:
         peer = f"{config.server} port {config.port}"
         connection = await policy.connect(config.server, config.port)
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
+            async with asyncio.timeout(policy.timing.connect_timeout):
                 reader, writer = await asyncio.open_connection(
                     sock=connection,
                     ssl=tls_context(config) if config.tls else None,

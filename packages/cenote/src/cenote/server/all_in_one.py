@@ -38,6 +38,7 @@ from cenote.http import server as http_server
 from cenote.model import parameters
 from cenote.model.paths import Layout
 from cenote.model.records import Host
+from cenote.model.timing import DEFAULT, Timing
 from cenote.security.sealing import Sealer
 from cenote.server import bootstrap
 from cenote.server.settings import ServeSettings
@@ -48,7 +49,6 @@ from cenote.store.process import PrivateEtcd
 
 log = logging.getLogger(__name__)
 
-RENEW_EVERY = 12 * 3600.0  # seconds
 HOST_SECONDS = 10.0  # timeout for this host's record to appear in the store
 
 
@@ -63,7 +63,7 @@ class Serving:
 Ready = Callable[[Serving], Awaitable[None]]
 
 
-async def serve(settings: ServeSettings, ready: Ready) -> None:
+async def serve(settings: ServeSettings, ready: Ready, timing: Timing = DEFAULT) -> None:
     """Serve until SIGINT or SIGTERM; ``ready`` is called once the API answers.
 
     Raises Misconfigured with a remedy before anything is started, and CancelledError if a signal arrives
@@ -83,7 +83,9 @@ async def serve(settings: ServeSettings, ready: Ready) -> None:
                 processes.raise_descriptor_limit()
                 try:
                     async with _store(settings, layout, found) as store:
-                        await _run(settings, layout, found, account, store, listener, context, ready, ending)
+                        await _run(
+                            settings, layout, found, account, store, listener, context, ready, ending, timing
+                        )
                 finally:
                     if settings.ephemeral:
                         # Wait for a template in progress, or it would write into the removed directory.
@@ -179,15 +181,18 @@ async def _run(
     context: ssl.SSLContext,
     ready: Ready,
     ending: http_server.Ending,
+    timing: Timing,
 ) -> None:
     sealer = Sealer(layout.sealing_key)
     await bootstrap.ensure_admin_token(store, layout)
     host = _host(settings, found)
-    executor, host_context = _executor(settings, layout, found, account, sealer)
-    log_shipping = LogShipping(store, executor, sealer, OutboundPolicy(settings.log_sink_allow))
+    executor, host_context = _executor(settings, layout, found, account, sealer, timing)
+    log_shipping = LogShipping(
+        store, executor, sealer, OutboundPolicy(settings.log_sink_allow, timing), timing
+    )
     agent = HostLoop(store, executor, host_context, host, log_shipping)
     observer = HostObserver(layout, agent.passes, settings.certificate, log_shipping.numbers)
-    sampler = Sampler(store, observer)
+    sampler = Sampler(store, observer, timing)
     app = create_app(
         store,
         sealer,
@@ -200,6 +205,7 @@ async def _run(
         ),
         observer,
         sampler,
+        timing,
     )
     app = with_console(app, sealer.derived("console"), only_tls=settings.certificate is not None)
     server = http_server.server(
@@ -213,7 +219,7 @@ async def _run(
             working = group.create_task(agent.run(), name="agent")
             sampling = group.create_task(sampler.run(), name="sampling")
             serving_metrics = group.create_task(metrics_endpoint.run(), name="metrics")
-            renewing = group.create_task(_renew(layout, settings, context), name="renewing")
+            renewing = group.create_task(_renew(layout, settings, context, timing), name="renewing")
             announcing = group.create_task(
                 _announce(settings, layout, listener, agent.announced, server, ready), name="announcing"
             )
@@ -226,7 +232,12 @@ async def _run(
 
 
 def _executor(
-    settings: ServeSettings, layout: Layout, found: Programs, account: Account, sealer: Sealer
+    settings: ServeSettings,
+    layout: Layout,
+    found: Programs,
+    account: Account,
+    sealer: Sealer,
+    timing: Timing,
 ) -> tuple[Executor, HostContext]:
     assert found.pgbouncer is not None
     binaries = {major: install.bin for major, install in found.postgres.items()}
@@ -240,6 +251,7 @@ def _executor(
         memory_mib=system.memory_mib(),
         libraries=_libraries(found),
         ephemeral=settings.ephemeral,
+        timing=timing,
     )
     return Executor(layout, account, binaries, sealer), host_context
 
@@ -289,9 +301,9 @@ async def _announce(
     await ready(Serving(url, layout))
 
 
-async def _renew(layout: Layout, settings: ServeSettings, context: ssl.SSLContext) -> None:
+async def _renew(layout: Layout, settings: ServeSettings, context: ssl.SSLContext, timing: Timing) -> None:
     while True:
-        await asyncio.sleep(RENEW_EVERY)
+        await asyncio.sleep(timing.certificate_renewal_interval)
         try:
             bootstrap.renew_certificate(layout, settings, context)
         except (Misconfigured, OSError) as error:

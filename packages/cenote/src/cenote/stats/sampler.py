@@ -16,15 +16,13 @@ from uuid import UUID
 
 from cenote.errors import Unavailable
 from cenote.model.records import Cluster
+from cenote.model.timing import DEFAULT, Timing
 from cenote.stats.history import ClusterHistory, max_minutes
 from cenote.stats.observer import MachineNumbers, Observer
 
 log = logging.getLogger(__name__)
 
-WATCHED_EVERY = 2.0  # seconds between two looks at a cluster that somebody watches
-EVERY = 15.0  # and at any other one, unless there are very many
 MAX_SAMPLES_PER_SECOND = 20.0  # of clusters not being watched; each takes some milliseconds
-PATIENCE = 2.0  # seconds that a pooler has for its answer
 HISTORY_BYTES = 48 * 1024 * 1024  # of all pools together
 
 
@@ -62,8 +60,8 @@ class Clusters(Protocol):
 class Sampler:
     """Keeps the histories: ``run`` samples all clusters; ``watch`` one, independent of ``run``."""
 
-    def __init__(self, records: Clusters, observer: Observer) -> None:
-        self._records, self._observer = records, observer
+    def __init__(self, records: Clusters, observer: Observer, timing: Timing = DEFAULT) -> None:
+        self._records, self._observer, self._timing = records, observer, timing
         self._histories: dict[UUID, ClusterHistory] = {}
         self._watches: dict[UUID, Watch] = {}
         self._ahead = time.time() - time.monotonic()
@@ -88,13 +86,13 @@ class Sampler:
             self._forget({cluster.id for cluster in clusters})
             pools = sum(len(cluster.pools) for cluster in clusters)
             self._most_minutes = max_minutes(pools, HISTORY_BYTES)
-            pause = max(EVERY / max(1, len(clusters)), 1 / MAX_SAMPLES_PER_SECOND)
+            pause = max(self._timing.sample_interval / max(1, len(clusters)), 1 / MAX_SAMPLES_PER_SECOND)
             for cluster in clusters:
                 if cluster.id not in self._watches:
                     await self._sample(cluster.id)
                 await asyncio.sleep(pause)
             if not clusters:
-                await asyncio.sleep(EVERY)
+                await asyncio.sleep(self._timing.sample_interval)
 
     @contextlib.asynccontextmanager
     async def watch(self, id: UUID) -> AsyncIterator[Watch]:
@@ -127,7 +125,8 @@ class Sampler:
             watch.problem = await self._sample(id)
             watch.samples += 1
             watch.notify()
-            await asyncio.sleep(max(0.1, begin + WATCHED_EVERY - time.monotonic()))
+            due = begin + self._timing.watched_sample_interval
+            await asyncio.sleep(max(0.1, due - time.monotonic()))
 
     async def _sample(self, id: UUID) -> str:
         """Sample a cluster once; return the problem, empty on success."""
@@ -153,7 +152,7 @@ class Sampler:
             self._histories.pop(id, None)
             return "The cluster is gone."
         history = self._histories.setdefault(id, ClusterHistory())
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(self._timing.sample_timeout):
             numbers = await self._observer.pools(cluster)
             machine = await self._machine(cluster)
         history.add(self.now(), cluster.pools, numbers, machine, self._most_minutes)

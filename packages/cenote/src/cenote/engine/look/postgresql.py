@@ -14,8 +14,6 @@ from cenote.host.sql import Session
 from cenote.rules import storage
 from cenote.rules.storage import DiskUse
 
-_MEASURE_SECONDS, _MEASURE_SECONDS_NEARLY_FULL = 15.0, 1.5
-
 
 async def look(inspector: Inspector, context: NodeContext, _session: Session) -> Seen:
     paths, server = context.paths, context.server
@@ -38,9 +36,10 @@ async def disk_use(inspector: Inspector, context: NodeContext) -> DiskUse | None
     """Return the use of the storage, None before there is any data; measured more often when nearly full."""
     if not context.paths.data.exists():
         return None
-    use = await inspector.disk_use(context.paths.data, _MEASURE_SECONDS)
+    timing = context.host.timing
+    use = await inspector.disk_use(context.paths.data, timing.disk_use_max_age)
     if storage.is_nearly_full(use, context.cluster.storage_mib):
-        use = await inspector.disk_use(context.paths.data, _MEASURE_SECONDS_NEARLY_FULL)
+        use = await inspector.disk_use(context.paths.data, timing.disk_use_max_age_nearly_full)
     return use
 
 

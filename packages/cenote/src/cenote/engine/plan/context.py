@@ -10,6 +10,7 @@ from cenote.model import catalog
 from cenote.model.changes import Program
 from cenote.model.paths import Layout, NodePaths
 from cenote.model.records import Cluster, Node
+from cenote.model.timing import DEFAULT, Timing
 
 
 class NodeKind(StrEnum):
@@ -32,6 +33,7 @@ class HostContext:
     memory_mib: int
     libraries: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)  # by major version
     ephemeral: bool = False  # the data goes when the service ends
+    timing: Timing = DEFAULT
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,48 @@
+"""Intervals and time limits of the service that somebody may want other than they are, above all tests.
+
+One value of this class is passed down from the start of the service to the loops; nothing reads a global.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """All in seconds."""
+
+    # Statistics of pools: the interval of sampling, for clusters that somebody watches and for all others.
+    watched_sample_interval: float = 2.0
+    sample_interval: float = 15.0
+    sample_timeout: float = 2.0
+    # The activity of many clusters at a glance: a pooler that has not answered by then is reported as
+    # unknown, and none is asked more often, however many look.
+    activity_timeout: float = 0.5
+    activity_max_age: float = 3.0
+    # Those who follow the same pools share the advice of a sample.
+    advice_max_age: float = 3.0
+    # Passes over a node of which nothing was heard, and over one whose storage is nearly full.
+    resync_interval: float = 20.0
+    resync_interval_nearly_full: float = 2.0
+    disk_use_max_age: float = 15.0
+    disk_use_max_age_nearly_full: float = 1.5
+    backoff_first: float = 0.5  # after a failed pass
+    backoff_max: float = 30.0
+    reap_interval: float = 0.5
+    announce_interval: float = 10.0
+    certificate_renewal_interval: float = 12 * 3600.0
+    # Log sinks.
+    log_poll_interval: float = 0.3
+    log_quiet: float = 0.2  # without a further byte, after which a message at the end of a log is complete
+    log_retry_first: float = 0.5
+    log_retry_max: float = 60.0
+    log_loss_event_interval: float = 60.0
+    log_housekeeping_interval: float = 3600.0
+    connect_timeout: float = 10.0
+    name_lookup_timeout: float = 10.0
+    # A process that SIGKILL has not ended by then waits for a disk that does not answer.
+    kill_timeout: float = 10.0
+
+
+DEFAULT = Timing()
