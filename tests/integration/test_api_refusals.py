@@ -41,8 +41,11 @@ CLUSTER_REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"private_network_uuid": "x"}, "private_network_uuid: "),
     ({"rules": [{"type": "ip_addr", "value": "192.168.1.256"}]}, "rules[0].value: "),
     ({"backup_restore": {"database_name": "x"}}, "backup_restore: "),
-    ({"storage_autoscale": {"enabled": True, "threshold_percent": 99}}, "threshold_percent: 99 is not"),
-    ({"autoscale": {"storage": {"enabled": True, "increment_gib": 1}}}, "increment_gib: 1 is not"),
+    (
+        {"storage_autoscale": {"enabled": True, "threshold_percent": 99}},
+        "threshold_percent: 99 is out of range",
+    ),
+    ({"autoscale": {"storage": {"enabled": True, "increment_gib": 1}}}, "increment_gib: 1 is out of range"),
     ({"do_settings": {"service_cnames": ["db"]}}, "service_cnames: 'db' is not a host name"),
     ({"colour": "red"}, "Object contains unknown field `colour`"),
     # Nothing that a client sends is told to a terminal that would obey it.

@@ -81,7 +81,7 @@ def test_a_size_that_is_too_small_for_the_pools_is_refused_with_the_numbers(apis
         body = {"size": SMALL, "num_nodes": 1}
         message = await api.refusal("PUT", f"{cluster}/resize", 422, json=body)
         assert "need 60 connections" in message
-        assert "there are 22 for pools" in message
+        assert "22 are for pools" in message
         assert (await shown(api, cluster))["size"] == LARGE
 
     apis.run(scenario)
