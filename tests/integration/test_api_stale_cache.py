@@ -36,7 +36,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Scenario],
     """Run a test with two APIs on one etcd; the cache of the second one is stale."""
 
     def on(store: Store) -> tuple[httpx.AsyncClient, Any]:
-        # httpx and litestar give the same protocol types of their own.
+        # httpx and Starlette give the same protocol types of their own.
         app = cast(Any, create_app(store, Sealer(tmp_path / "key"), Settings(wait_seconds=0)))
         return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://api.test"), app
 
