@@ -1,6 +1,6 @@
 """What every request passes before it is routed: its id, who is calling, and the rate limits.
 
-It stands before routing, so an unknown path costs a token its request, too, and is answered with the same
+It runs before routing, so a request for an unknown path counts against the limits, too, and gets the same
 headers.  Whatever is not named as public needs a token.
 """
 

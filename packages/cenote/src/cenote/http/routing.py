@@ -1,7 +1,7 @@
 """Routing, requests and responses: the one module that names the web framework, Starlette.
 
-Its router, request and response are used, and not its application class, which would wrap every call in two
-layers of error handling: a path answers its errors itself.
+Only the router, the request and the response of Starlette are used.  Its application class would add two
+middlewares for errors to each call; here each path handles the exceptions of its routes.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ _SLASHES = re.compile("//+")
 
 
 class Request(requests.Request):
-    """A request whose body has a limit."""
+    """A request with a limit on the size of its body."""
 
     @property
     def query_params(self) -> QueryParams:
-        """The parameters of the query; of a name that comes several times, the first."""
+        """The query parameters; of a repeated one, the first value."""
         if not hasattr(self, "_query_params"):
             first: dict[str, str] = {}
             for name, value in parse_qsl(
@@ -56,7 +56,7 @@ class Request(requests.Request):
         return self._query_params
 
     async def limited_body(self, most: int) -> bytes:
-        """Return the body; HTTPException 413 when it is longer, ClientDisconnect when it ends too early."""
+        """Return the body; HTTPException 413 above the limit, ClientDisconnect if the client leaves."""
         if not hasattr(self, "_body"):
             chunks, size = list[bytes](), 0
             async for chunk in self.stream():
@@ -68,14 +68,14 @@ class Request(requests.Request):
         return self._body
 
     async def fields(self, most: int) -> list[tuple[str, str]]:
-        """Return the fields of a form in their order; of a body that is no URL-encoded form, none."""
+        """Return the fields of a URL-encoded form, in order; a body of another type has none."""
         kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         body = await self.limited_body(most)
         return parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True) if kind == _FORM else []
 
 
 class Response(responses.Response):
-    """An answer in JSON unless told otherwise; ``headers`` may have a name more than once."""
+    """A response with a JSON body by default; ``headers`` may repeat a name."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Response(responses.Response):
         self.raw_headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
     def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
-        """Set the headers of the body; quicker than Starlette's own, which looks for those that are given."""
+        """Set the headers of the body; Starlette's own method is slower, as it looks for given ones first."""
         self.raw_headers = []
         if self.status_code != HTTPStatus.NO_CONTENT:
             self.raw_headers.append((b"content-length", b"%d" % len(self.body)))
@@ -106,7 +106,7 @@ Handler = Callable[[R], Awaitable[responses.Response]]
 
 @dataclass(frozen=True, slots=True)
 class Route(Generic[R]):
-    """What answers one method of a path; what answers GET answers HEAD, too."""
+    """The handler of one method of a path; the handler of GET serves HEAD, too."""
 
     method: HTTPMethod
     path: str
@@ -122,10 +122,10 @@ def router(
     request: Callable[[Scope, Receive, Send], R],
     refuse: Callable[[R, Exception], Response],
 ) -> ASGIApp:
-    """Return the application that answers these routes.
+    """Return an ASGI application of these routes.
 
-    ``request`` makes what a route is given, ``refuse`` the answer to what it raises.  The scope of a routed
-    request has the path as it was declared for ``path_template``.
+    ``request`` creates the argument of the handlers, ``refuse`` the response to an exception.  Routing sets
+    ``path_template`` in the scope to the declared path.
     """
     by_path: dict[str, dict[str, Handler[R]]] = {}
     for route in routes:
@@ -138,13 +138,13 @@ def router(
         response = refuse(request(scope, receive, send), HTTPException(HTTPStatus.NOT_FOUND))
         await response(scope, receive, send)
 
-    # A literal step goes before a parameter in its place.
-    ordered = sorted(by_path, key=lambda path: [step.startswith("{") for step in path.split("/")])
+    # Literal segments take precedence over parameters.
+    ordered = sorted(by_path, key=lambda path: [segment.startswith("{") for segment in path.split("/")])
     return _Router([_Path(path, by_path[path], request, refuse) for path in ordered], missing)
 
 
 class _Path(routing.BaseRoute, Generic[R]):
-    """All methods of one path; its parameters are texts, which Starlette's own would convert."""
+    """All methods of one path.  Parameters are strings, and not converted as by Starlette's route."""
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class _Path(routing.BaseRoute, Generic[R]):
         self._pattern, _, _ = routing.compile_path(path)
 
     def matches(self, scope: Scope) -> tuple[routing.Match, Scope]:
-        # In full, since Starlette's patterns end with "$", which a line break may follow.
+        # fullmatch, since Starlette's patterns end with "$", which matches before a final newline, too.
         found = self._pattern.fullmatch(scope["path"])
         if found is None:
             return routing.Match.NONE, {}
@@ -184,19 +184,19 @@ class _Path(routing.BaseRoute, Generic[R]):
 
 
 class _Router(routing.Router):
-    """Looks only at paths of as many steps as the one asked for: Starlette tries one after the other.
+    """Routes by the number of segments first, as Starlette tries one path after the other.
 
-    A path with needless slashes is taken for the one without.
+    Empty segments and a trailing slash are ignored.
     """
 
     def __init__(self, paths: Sequence[_Path[Any]], default: ASGIApp) -> None:
         super().__init__(paths, redirect_slashes=False, default=default)
-        by_steps: dict[int, list[_Path[Any]]] = {}
+        by_length: dict[int, list[_Path[Any]]] = {}
         for path in paths:
-            by_steps.setdefault(path.path.count("/"), []).append(path)
-        self._by_steps = {
-            steps: routing.Router(some, redirect_slashes=False, default=default)
-            for steps, some in by_steps.items()
+            by_length.setdefault(path.path.count("/"), []).append(path)
+        self._by_length = {
+            length: routing.Router(some, redirect_slashes=False, default=default)
+            for length, some in by_length.items()
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -206,5 +206,5 @@ class _Router(routing.Router):
         path = scope["path"]
         if path[-1:] == "/" or "//" in path:
             path = scope["path"] = _SLASHES.sub("/", f"/{path.strip('/')}")
-        router = self._by_steps.get(path.count("/"))
+        router = self._by_length.get(path.count("/"))
         await (self.default if router is None else router.app)(scope, receive, send)
