@@ -69,7 +69,7 @@ def test_a_wrong_password_is_refused_and_not_shown() -> None:
 
 
 def test_an_etcd_of_another_authority_is_not_talked_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "PATIENCE", 0.1)
+    monkeypatch.setattr(retry, "RETRY_SECONDS", 0.1)
 
     async def scenario(outside: Outside) -> None:
         gateway = EtcdClient(urls=[outside.url], username="root", password=Secret(PASSWORD))
