@@ -229,6 +229,14 @@ def test_a_port_is_taken_by_what_would_keep_a_server_from_binding_it(
         assert [address for address in (*taken, *free) if system.is_port_taken([address], port)] == taken
 
 
+def test_a_port_is_taken_by_an_ipv4_address_on_a_socket_for_both_protocols() -> None:
+    port = free_range(2)
+    with socket.create_server(("::ffff:127.0.0.1", port), family=socket.AF_INET6, dualstack_ipv6=True):
+        assert system.is_port_taken(["127.0.0.1"], port)
+        assert system.is_port_taken(["0.0.0.0"], port)
+        assert not system.is_port_taken(["127.0.0.2"], port)
+
+
 def test_a_unix_socket_has_a_listener_while_a_process_listens(tmp_path: Path) -> None:
     path = tmp_path / "a socket"
     assert not system.has_listener(path)

@@ -136,6 +136,26 @@ def test_writes_beside_a_rotation_are_kept(tmp_path: Path) -> None:
     with_sealed_store(tmp_path, 30, scenario)
 
 
+def test_a_record_with_a_damaged_secret_stops_a_rotation_and_can_be_changed_afterwards(
+    tmp_path: Path,
+) -> None:
+    async def scenario(store: Store, sealer: Sealer) -> None:
+        damaged = with_secrets(sealer, 9)
+        text = damaged.users[0].sealed_password
+        broken = text[:-6] + ("A" if text[-6] != "A" else "B") + text[-5:]
+        damaged = replace(damaged, users=(replace(damaged.users[0], sealed_password=broken),))
+        await store.add_cluster(damaged)
+        store.key_rotation.start(sealer, NOTE, [])
+        stopped = await finished(store)
+        assert stopped.state == "failed"
+        assert f"clusters/{damaged.id}" in stopped.message
+        assert len(Sealer(tmp_path / "sealing.key").keys) == 2
+        await store.update_cluster(damaged.id, lambda one: replace(one, tags=("t",)))
+        await store.delete_cluster(damaged.id, NOW)
+
+    with_sealed_store(tmp_path, 1, scenario)
+
+
 def test_what_was_sealed_before_a_rotation_cannot_be_written_after_it(tmp_path: Path) -> None:
     async def scenario(store: Store, sealer: Sealer) -> None:
         late = with_secrets(sealer, 9)

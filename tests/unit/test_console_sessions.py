@@ -19,7 +19,7 @@ from cenote.model import connection_formats
 from cenote.model.connection_formats import Target
 from cenote.security.throttle import MAX_ADDRESSES, MAX_FAILURES, Throttle
 
-SEALS = Seals(b"k" * 32)
+SEALS = Seals(lambda: b"k" * 32)
 TOKEN = "cenote_v1_" + "5e" * 32
 
 
@@ -58,7 +58,7 @@ def test_what_was_sealed_as_another_kind_of_cookie_is_no_session(kind: str) -> N
 
 
 def test_another_key_opens_nothing() -> None:
-    assert Seals(b"l" * 32).session(sealed(session(time.time() + 60))) is None
+    assert Seals(lambda: b"l" * 32).session(sealed(session(time.time() + 60))) is None
 
 
 @given(st.text())
@@ -84,7 +84,7 @@ def test_the_token_of_a_form_is_good_for_its_own_session_only(id: str, other: st
 
 
 def test_a_form_token_does_not_come_from_the_key_of_the_cookies() -> None:
-    assert Seals(b"l" * 32).form_token("one") != SEALS.form_token("one")
+    assert Seals(lambda: b"l" * 32).form_token("one") != SEALS.form_token("one")
 
 
 # -- Throttling

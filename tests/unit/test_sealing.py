@@ -132,6 +132,16 @@ def test_a_key_file_of_before_there_were_several_keys_is_taken_over(tmp_path: Pa
     assert Sealer(key_file).keys[0] == key
 
 
+@pytest.mark.parametrize(
+    "content", ["ab" * 32 + "\n\n", "\n" + "ab" * 32, "ab" * 30 + "\n" + "ab" * 2 + "\n"]
+)
+def test_a_key_file_of_before_may_have_empty_lines_or_be_wrapped(tmp_path: Path, content: str) -> None:
+    key_file = tmp_path / "key"
+    key_file.write_text(content)
+    key_file.chmod(0o600)
+    assert [key.secret for key in Sealer(key_file).keys] == [b"\xab" * 32]
+
+
 def test_the_newest_key_seals_and_all_open(tmp_path: Path) -> None:
     sealer = Sealer(tmp_path / "key")
     sealed = {}

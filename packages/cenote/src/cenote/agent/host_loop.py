@@ -41,7 +41,7 @@ class HostLoop:
     ) -> None:
         self._store, self._executor, self._context, self._host = store, executor, context, host
         self.passes = Passes()
-        self.announced = asyncio.Event()  # set once this process has written the host\'s record
+        self.announced = asyncio.Event()  # set once this process has written the host's record
         self._log_shipping = log_shipping
         self._node_loops: dict[UUID, NodeLoop] = {}
         self._copying = asyncio.Semaphore(copies_at_once)
@@ -62,7 +62,10 @@ class HostLoop:
     async def _follow(self) -> None:
         with self._store.changes() as changes:
             async for cluster_id in changes:
-                self._wake_node(cluster_id)
+                try:
+                    self._wake_node(cluster_id)
+                except Exception:  # one cluster's record must not end the work on all others
+                    log.exception("cluster %s: a defect in Cenote", cluster_id)
 
     async def _reap(self) -> None:
         """Reap by polling, since uvloop takes SIGCHLD for itself."""

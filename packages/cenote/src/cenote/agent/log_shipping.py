@@ -19,7 +19,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from cenote.errors import CenoteError, Unavailable
+from cenote.errors import CenoteError, Misconfigured, Unavailable
 from cenote.host import files, log_files
 from cenote.host.delivery import Destination
 from cenote.host.executor import Executor
@@ -94,13 +94,18 @@ class LogShipping:
             del self._tasks[cluster_id]
 
     def _same(self, one: LogSink, other: LogSink) -> bool:
-        """Return whether two sinks differ at most in the key that their configuration is sealed with."""
+        """Return whether two sinks differ at most in the key that their configuration is sealed with.
+
+        A configuration that does not open, being damaged or sealed by another host, is not the same.
+        """
         if one == other:
             return True
-        resealed = replace(one, sealed_config=other.sealed_config)
-        return resealed == other and self._sealer.open(one.sealed_config) == self._sealer.open(
-            other.sealed_config
-        )
+        if replace(one, sealed_config=other.sealed_config) != other:
+            return False
+        try:
+            return self._sealer.open(one.sealed_config) == self._sealer.open(other.sealed_config)
+        except Misconfigured:
+            return False
 
     def numbers(self, cluster: Cluster) -> Mapping[UUID, SinkStatus]:
         return {id: task.numbers() for id, task in self._tasks.get(cluster.id, {}).items()}

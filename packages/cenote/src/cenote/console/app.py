@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Callable
 from functools import partial
 from http import HTTPMethod
 
@@ -58,7 +59,7 @@ TITLES = {
 }
 
 
-def create_console(api: ASGIApp, key: bytes) -> ASGIApp:
+def create_console(api: ASGIApp, key: Callable[[], bytes]) -> ASGIApp:
     """Return the console as an ASGI application in front of the API."""
     files = assets()
     console = Console(api, Seals(key), Templates(files), Throttle())

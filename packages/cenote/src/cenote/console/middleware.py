@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cenote.console.app import create_console
 from cenote.http.routing import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,7 +28,7 @@ _HSTS = (b"strict-transport-security", b"max-age=31536000")
 _NO_STORE = (b"cache-control", b"no-store")
 
 
-def with_console(api: ASGIApp, key: bytes, *, only_tls: bool = False) -> ASGIApp:
+def with_console(api: ASGIApp, key: Callable[[], bytes], *, only_tls: bool = False) -> ASGIApp:
     """Return an application with both; the console seals its cookies with keys derived from ``key``."""
     console = create_console(api, key)
     added = (*_HEADERS, _HSTS) if only_tls else _HEADERS

@@ -12,6 +12,7 @@ import hmac
 import os
 import secrets
 import time
+from collections.abc import Callable
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -44,11 +45,21 @@ class ConsoleSession(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Seals:
-    """Seals cookies and signs form tokens, with keys derived from the service's."""
+    """Seals cookies and signs form tokens, with keys derived from the service's current key.
 
-    def __init__(self, key: bytes) -> None:
-        self._cipher = AESGCM(_derived(key, b"cenote console cookies v1"))
-        self._forms = _derived(key, b"cenote console forms v1")
+    That key is asked for at each use: with its rotation all sessions end.
+    """
+
+    def __init__(self, key: Callable[[], bytes]) -> None:
+        self._key = key
+
+    @property
+    def _cipher(self) -> AESGCM:
+        return AESGCM(_derived(self._key(), b"cenote console cookies v1"))
+
+    @property
+    def _forms(self) -> bytes:
+        return _derived(self._key(), b"cenote console forms v1")
 
     def seal(self, kind: str, plain: bytes) -> str:
         """Return the value of a cookie, which opens only as the same kind of cookie."""

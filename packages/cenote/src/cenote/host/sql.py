@@ -128,10 +128,14 @@ class Session:
                     options=self._options,
                     autocommit=True,
                 )
-                self._connections[database] = connection
-                await connection.execute(_HIDE_STATEMENTS)
             except psycopg.Error as error:
                 raise _public_error(error, "connecting to PostgreSQL") from None
+            try:
+                await connection.execute(_HIDE_STATEMENTS)
+            except psycopg.Error as error:
+                await connection.close()  # nothing of ours is run where it would be shown
+                raise _public_error(error, "connecting to PostgreSQL") from None
+            self._connections[database] = connection
         return self._connections[database]
 
 

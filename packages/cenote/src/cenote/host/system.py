@@ -127,4 +127,7 @@ def _listeners() -> Iterator[tuple[IPAddress, int, str]]:
 def _address(text: str) -> IPAddress:
     """Read an address of the table: words of 32 bits in hexadecimal, each in the machine's byte order."""
     words = [int(text[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(text), 8)]
-    return ip_address(b"".join(words))
+    address = ip_address(b"".join(words))
+    # A socket for both protocols may be bound to an IPv4 address (RFC 4291, 2.5.5.2).
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address

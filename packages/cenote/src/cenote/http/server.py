@@ -85,6 +85,7 @@ def server(
         uvicorn.Config(
             app,
             http=TimeoutProtocol,
+            ws="none",
             lifespan="on",
             log_config=None,
             access_log=False,

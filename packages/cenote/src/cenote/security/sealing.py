@@ -199,18 +199,23 @@ def _sync(folder: Path) -> None:
 def _read(key_file: Path) -> tuple[SealingKey, ...]:
     found = key_file.stat()
     if stat.S_IMODE(found.st_mode) & 0o077:
-        raise Misconfigured(
-            f"the sealing key {key_file} is open to others; mend it with: chmod 600 {key_file}"
-        )
+        raise Misconfigured(f"the sealing key {key_file} is open to others; fix: chmod 600 {key_file}")
     written_at = datetime.fromtimestamp(int(found.st_mtime), UTC)
     try:
-        lines = key_file.read_text(encoding="ascii").splitlines()
-        keys = tuple(_key(line, written_at) for line in lines)
+        keys = _keys(key_file.read_text(encoding="ascii"), written_at)
     except ValueError:
         keys = ()
     if not keys:
         raise Misconfigured(f"the sealing key {key_file} holds no key of {KEY_BYTES} bytes in hexadecimal")
     return keys
+
+
+def _keys(text: str, written_at: datetime) -> tuple[SealingKey, ...]:
+    """Read the file: a key a line, or one key alone, which may be wrapped."""
+    try:
+        return (_key("".join(text.split()), written_at),)
+    except ValueError:
+        return tuple(_key(line, written_at) for line in text.splitlines() if line.strip())
 
 
 def _key(line: str, written_at: datetime) -> SealingKey:

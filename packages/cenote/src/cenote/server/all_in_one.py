@@ -207,7 +207,7 @@ async def _run(
         sampler,
         timing,
     )
-    app = with_console(app, sealer.derived("console"), only_tls=settings.certificate is not None)
+    app = with_console(app, lambda: sealer.derived("console"), only_tls=settings.certificate is not None)
     server = http_server.server(
         app, context, settings.certificate or layout.api_certificate, settings.key, leaving=sampler.close
     )

@@ -172,8 +172,8 @@ class WatchCache:
             key, revision = event.kv.key.decode(), event.kv.mod_revision
             if revision <= self.revision:
                 continue  # after a break etcd may start a little earlier than asked
-            if revision <= self._ahead.get(key, 0):
-                continue
+            if revision <= max(self._ahead.get(key, 0), self._listed_at.get(folder_of(key), 0)):
+                continue  # a refresh has brought this, or what came after it
             if event.type == "DELETE":
                 self._remove(key)
             else:

@@ -120,6 +120,8 @@ class KeyRotation:
         await self._write([], note)
         log.info("the sealing key %s seals from now on; re-sealing what %s sealed", newest, ", ".join(olds))
         resealed = await self._reseal_all(sealer, 0)
+        if damaged := await retrying(lambda: self._damaged(sealer, olds)):
+            raise CenoteError(f"these records hold secrets that do not open: {', '.join(damaged)}")
         retired = [etcd_messages.put(self._keys.retired_key(old), newest.encode()) for old in olds]
         done = f"The sealing key {newest} replaced {', '.join(olds)}; {resealed} records were re-sealed."
         await self._write(retired, Note(what=done))
@@ -159,6 +161,18 @@ class KeyRotation:
             async for page in self._client.pages(self._keys.prefix, PAGE)
             for found in page.found
             if sealer.reseal(found.value) != found.value
+        ]
+
+    async def _damaged(self, sealer: Sealer, olds: Collection[str]) -> list[str]:
+        """Return the records with a text of an old key that does not open.
+
+        Once that key is retired, no write of such a record would be accepted.
+        """
+        return [
+            found.key.decode()
+            async for page in self._client.pages(self._keys.prefix, PAGE)
+            for found in page.found
+            if not set(olds).isdisjoint(sealing_keys_in(sealer.reseal(found.value)))
         ]
 
     async def _reseal(self, sealer: Sealer, key: str) -> None:
