@@ -6,10 +6,10 @@ PYTHON_DIRS := packages tests bench tools
 # Tests wait for servers more than they compute.
 PROCESSORS := $(shell nproc)
 WORKERS ?= $(shell expr $(PROCESSORS) + 2)
-PYTEST_OPTIONS := $(if $(SEED),--randomly-seed=$(SEED))
+PYTEST_OPTIONS := $(if $(SEED),--randomly-seed=$(SEED)) $(if $(filter written,$(ORDER)),-p no:randomly)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests setup-bench run stop test test-fast check format bench docs constraints clean
+.PHONY: help setup setup-tests setup-bench run stop test coverage test-fast check format bench docs constraints clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -29,9 +29,11 @@ run: setup  ## start the service with a sample cluster and pool, and print how t
 stop: setup  ## stop the service and all servers it started
 	@$(BIN)/cenote stop
 
-test: setup setup-tests  ## run all tests and print their coverage; SEED=… repeats an order
-	$(BIN)/pytest $(PYTEST_OPTIONS) -n $(WORKERS) --cov --cov-report=json:build/coverage/report.json \
-	    tests/unit tests/integration tests/contract
+test: setup setup-tests  ## run all tests in random order; SEED=… repeats one, ORDER=written takes that of the files
+	$(BIN)/pytest $(PYTEST_OPTIONS) -n $(WORKERS) $(COVERAGE) tests/unit tests/integration tests/contract
+
+coverage: COVERAGE := --cov --cov-report=json:build/coverage/report.json
+coverage: test  ## run all tests, which takes twice as long, and print the branch coverage
 
 test-fast: setup  ## run the unit tests, which start no process
 	$(BIN)/pytest $(PYTEST_OPTIONS) -n $(PROCESSORS) tests/unit

@@ -84,7 +84,9 @@ def test_the_form_shows_what_each_size_gives(somebody: Visitor) -> None:
     assert "db-s-2vcpu-4gb 2 4 GiB 60 GiB 100 97 5,000" in text
 
 
-def test_a_search_without_a_hit_and_a_page_that_is_not_there_say_so(somebody: Visitor) -> None:
+def test_a_search_without_a_hit_and_a_page_that_is_not_there_say_so(
+    somebody: Visitor, cluster: dict[str, Any]
+) -> None:
     assert "No cluster has “zzz” in its name." in somebody.open("/console/clusters?name=zzz").text
     assert "This page of the list does not exist." in somebody.open("/console/clusters?page=99").text
     for odd in ("0", "-1", "x", "²", "9" * 20):

@@ -94,6 +94,7 @@ def test_queries_transactions_and_their_times_are_counted(client: Client, cluste
 
 
 def test_all_pools_of_a_cluster_are_told_of_at_once(client: Client, cluster: str) -> None:
+    added_pool(client, cluster, "one-of-all")
     path = f"/v2/databases/{cluster}/pools"
     wanted = [pool["name"] for pool in client.request("GET", path)["pools"]]
     body = client.request("GET", f"/v2/databases/{cluster}/pool_stats")
