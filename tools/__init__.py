@@ -1,1 +1,1 @@
-"""Programs for whoever changes Cenote."""
+"""Development tools."""

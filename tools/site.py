@@ -1,7 +1,7 @@
-"""What MkDocs is told while it builds the site: pages that stand beside docs/, and what no page may do.
+"""MkDocs hooks: add the pages outside ``docs/`` to the site, and fail for resources of other sites.
 
-README, ARCHITECTURE and the like stay where a reader of the repository looks for them, and are pages of the
-site all the same.  Their links, and those to them, are written for the repository; here they are turned.
+README, ARCHITECTURE and the like stay in the root of the repository and are pages of the site as well.  Links
+from and to them are written for the repository and rewritten here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BESIDE = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
 }
-# What is loaded together with a page, as against a link that somebody follows.
+# Resources that are loaded with a page, as opposed to links.
 _LOADED = re.compile(
     r"<(?:script|img|source|iframe)\b[^>]*\bsrc(?:set)?=[\"']?(?:https?:)?//[^>]*>"
     r"|<link\b(?=[^>]*\brel=[\"']?(?:stylesheet|preload|preconnect|icon))[^>]*\bhref=[\"']?(?:https?:)?//[^>]*>"
@@ -47,14 +47,14 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 def on_post_page(output: str, page: Page, **_: Any) -> str:
     found = _LOADED.search(output)
     if found:
-        raise PluginError(f"{page.file.src_uri} loads something from another site: {found[0]}")
+        raise PluginError(f"{page.file.src_uri} loads a resource of another site: {found[0]}")
     return output
 
 
 def turned(markdown: str, *, beside: bool) -> str:
-    """Return a page with links as the site has them.
+    """Return a page with its links rewritten for the site.
 
-    ``beside``: the page stands in the repository's own folder, not in docs/.
+    ``beside``: the page is in the root of the repository, not in ``docs/``.
     """
     if beside:
         markdown = re.sub(r"(\]\(|\b(?:src|srcset)=\")docs/", r"\1", markdown)

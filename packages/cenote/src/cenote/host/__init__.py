@@ -1,4 +1,4 @@
-"""The only code with side effects on a machine: files, processes, SQL.
+"""All side effects on a host: files, processes, SQL.
 
-It decides nothing.  ``Executor.do`` carries out one change; the rest observes.
+It decides nothing.  ``Executor`` carries out one change at a time; ``Inspector`` only observes.
 """

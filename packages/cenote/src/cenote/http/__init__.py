@@ -1,0 +1,1 @@
+"""HTTPS for the API and for metrics: listener, server, timeouts and routing."""

@@ -1,0 +1,1 @@
+"""Immutable records and the facts about them; nothing here does I/O."""

@@ -1,0 +1,1 @@
+"""Passwords, certificates, encryption of secrets at rest, and the throttling of logins."""

@@ -2,7 +2,7 @@
 
 The ring is one file with a key on each line, the newest last: the newest seals, all of them open.  A sealed
 text is ``v1.<key id>.<nonce and ciphertext in base64>``.  The key id is a part of the key's hash: it says
-which key opens the text, tells a missing key from a damaged text, and reveals nothing of the key.
+which key opens the text, distinguishes a missing key from damage, and reveals nothing of the key.
 """
 
 from __future__ import annotations
@@ -87,9 +87,7 @@ class Sealer:
         """Return the secret; Misconfigured when its key is not in the ring or the text is damaged."""
         version, key_id, text = sealed.split(".") if sealed.count(".") == 2 else ("", "", "")
         if version != VERSION:
-            raise Misconfigured(
-                "a sealed secret in the store is damaged, or of a version that is not known here"
-            )
+            raise Misconfigured("a sealed secret in the store is damaged or of an unknown version")
         cipher = self._ciphers.get(key_id)
         if cipher is None:
             raise Misconfigured(

@@ -1,0 +1,1 @@
+"""Starting the service: settings, first-time setup, and all components in one process."""

@@ -1,0 +1,1 @@
+"""Statistics of servers and pools: counters, samples, history and advice."""
