@@ -1,4 +1,4 @@
-"""The listening side of the service: its socket, and the HTTP server on it."""
+"""The HTTP server: its listening socket, uvicorn, and shutdown on signals."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from cenote.errors import Misconfigured
 from cenote.http.routing import ASGIApp
 from cenote.http.timeouts import TimeoutProtocol
 
-FAREWELL_SECONDS = 0.1  # what an answer may take to leave this process
-DRAIN_SECONDS = 5  # how long requests under way may take when the service ends
+FLUSH_SECONDS = 0.1  # for written responses to leave the process
+DRAIN_SECONDS = 5  # for requests in progress at shutdown
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; Misconfigured when that address cannot be had."""
+    """Return a listening socket; Misconfigured if the address is not available."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        listener.listen()  # until then somebody else may still take the port
+        listener.listen()  # with SO_REUSEADDR, only this claims the port
     except OSError as error:
         listener.close()
         raise Misconfigured(
@@ -38,36 +38,36 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def url(host: str, listener: socket.socket) -> str:
-    """Return the address of the API, as clients use it that reach this host by that name."""
+    """Return the URL of the API for clients that know the host by this name."""
     host = f"[{host}]" if ":" in host else host
     return f"https://{host}:{listener.getsockname()[1]}"
 
 
 class Server(uvicorn.Server):
-    """uvicorn without its own signal handlers, which would end the process before our clean-up."""
+    """uvicorn without its signal handlers, which would end the process before our clean-up."""
 
-    def __init__(self, config: uvicorn.Config, leaving: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, config: uvicorn.Config, on_shutdown: Callable[[], None] = lambda: None) -> None:
         super().__init__(config)
-        self._leaving = leaving
+        self._on_shutdown = on_shutdown
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answer what is under way, then leave.
+        """Finish the requests in progress, then close all connections.
 
-        A client that keeps its connection for later does not answer a TLS farewell, so none is waited for.
+        Idle keep-alive clients do not answer a TLS close_notify, so the connections are aborted.
         """
-        self._leaving()
-        leaving = asyncio.create_task(super().shutdown(sockets))
-        await asyncio.sleep(FAREWELL_SECONDS)
-        while self.server_state.tasks and not leaving.done():
+        self._on_shutdown()
+        closing = asyncio.create_task(super().shutdown(sockets))
+        await asyncio.sleep(FLUSH_SECONDS)
+        while self.server_state.tasks and not closing.done():
             await asyncio.sleep(0.02)
-        await asyncio.sleep(FAREWELL_SECONDS)
+        await asyncio.sleep(FLUSH_SECONDS)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
-        await leaving
+        await closing
 
 
 def server(
@@ -75,11 +75,11 @@ def server(
     context: ssl.SSLContext,
     certificate: Path,
     key: Path | None,
-    leaving: Callable[[], None] = lambda: None,
+    on_shutdown: Callable[[], None] = lambda: None,
 ) -> Server:
-    """Return the server of the API; certificates renewed in ``context`` are shown to new connections.
+    """Return the server of the API; new connections use the current certificate of ``context``.
 
-    ``leaving`` is called when it ends, before it waits for answers that are under way: some have no end.
+    ``on_shutdown`` is called before the server waits for requests in progress: it must end the event streams.
     """
     return Server(
         uvicorn.Config(
@@ -90,21 +90,21 @@ def server(
             log_config=None,
             access_log=False,
             server_header=False,
-            # Or whoever is on this machine could say in a header where a request comes from.
+            # Or local processes could forge the client's address in a header.
             proxy_headers=False,
             timeout_graceful_shutdown=DRAIN_SECONDS,
             ssl_context_factory=lambda _config, _default: context,
             ssl_certfile=certificate,
             ssl_keyfile=key,
         ),
-        leaving,
+        on_shutdown,
     )
 
 
-class Ending:
-    """What SIGINT and SIGTERM do: they end the server, or give up a start that has not come that far.
+class ShutdownHandler:
+    """The handler of SIGINT and SIGTERM: stops the server, or cancels a start before it serves.
 
-    A second one changes nothing, since what is being put in order then has to be finished.
+    A second signal has no effect, since the clean-up must be completed.
     """
 
     def __init__(self, starting: asyncio.Task[object]) -> None:
@@ -123,15 +123,15 @@ class Ending:
 
 
 @contextlib.contextmanager
-def signals() -> Iterator[Ending]:
-    """Take both signals for the task that calls this."""
+def handle_signals() -> Iterator[ShutdownHandler]:
+    """Handle both signals for the current task."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
-    ending = Ending(task)
+    handler = ShutdownHandler(task)
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ending)
+        loop.add_signal_handler(number, handler)
     try:
-        yield ending
+        yield handler
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)

@@ -70,7 +70,7 @@ async def serve(settings: ServeSettings, ready: Ready, timing: Timing = DEFAULT)
     before the API answers.
     """
     settings.check()
-    with http_server.signals() as ending, _data_dir(settings) as settings:
+    with http_server.handle_signals() as on_stop, _data_dir(settings) as settings:
         layout = Layout(settings.data_dir)
         layout.check()
         found = find_programs(settings)
@@ -84,7 +84,7 @@ async def serve(settings: ServeSettings, ready: Ready, timing: Timing = DEFAULT)
                 try:
                     async with _store(settings, layout, found) as store:
                         await _run(
-                            settings, layout, found, account, store, listener, context, ready, ending, timing
+                            settings, layout, found, account, store, listener, context, ready, on_stop, timing
                         )
                 finally:
                     if settings.ephemeral:
@@ -180,7 +180,7 @@ async def _run(
     listener: socket.socket,
     context: ssl.SSLContext,
     ready: Ready,
-    ending: http_server.Ending,
+    on_stop: http_server.ShutdownHandler,
     timing: Timing,
 ) -> None:
     sealer = Sealer(layout.sealing_key)
@@ -209,7 +209,7 @@ async def _run(
     )
     app = with_console(app, lambda: sealer.derived("console"), only_tls=settings.certificate is not None)
     server = http_server.server(
-        app, context, settings.certificate or layout.api_certificate, settings.key, leaving=sampler.close
+        app, context, settings.certificate or layout.api_certificate, settings.key, on_shutdown=sampler.close
     )
     metrics_endpoint = MetricsEndpoint(
         store, sealer, observer, layout, host.name, settings.listen, server.server_state
@@ -223,7 +223,7 @@ async def _run(
             announcing = group.create_task(
                 _announce(settings, layout, listener, agent.announced, server, ready), name="announcing"
             )
-            ending.serves(server)
+            on_stop.serves(server)
             await server.serve(sockets=[listener])
             for task in (announcing, renewing, serving_metrics, sampling, working):
                 task.cancel()
