@@ -14,7 +14,7 @@ from tests.support.reference import OTHERS, Operation, Reference
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "compatibility.md"
 # The function behind a route that is not done here; all others are done.
-STATES = {"refuse": "not yet", "miss": "not found", "read": "empty"}
+STATES = {"reject": "not yet", "not_found": "not found", "empty": "empty"}
 ONE = "/v2/databases/{database_cluster_uuid}"
 
 

@@ -20,7 +20,7 @@ from tests.support.reference import ADDITIONS, METHODS, Operation, Reference, fa
 pytestmark = pytest.mark.long
 
 REFUSED = 422
-NOT_HERE = ("refuse", "miss")  # operations that are not done here, each with an answer that says so
+NOT_HERE = ("reject", "not_found")  # unsupported operations
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ async def refusals(api: Api) -> None:
         if name in NOT_HERE:
             path = route.replace("/v2/databases/{database_cluster_uuid}", cluster)
             path = re.sub(r"\{\w+\}", "some", path)
-            await api.refusal(method, path, 404 if name == "miss" else REFUSED)
+            await api.refusal(method, path, 404 if name == "not_found" else REFUSED)
 
 
 @contextlib.contextmanager

@@ -104,7 +104,7 @@ def test_clusters_that_are_not_there_are_left_out_and_too_many_are_refused(apis:
         assert await api.call("GET", ACTIVITY, 200) == {"activity": []}
         many = ",".join(str(uuid4()) for _ in range(101))
         refusal = await api.refusal("GET", ACTIVITY, 422, params={"cluster_uuids": many})
-        assert refusal == "cluster_uuids: at most 100 clusters can be asked for, not 101."
+        assert refusal == "cluster_uuids: at most 100 clusters are allowed, not 101."
 
     apis.run(scenario)
 

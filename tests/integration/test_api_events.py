@@ -26,7 +26,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "add_pool": {**POOL, "name": "another"},
     "update_pool": {"mode": "session", "size": 3, "db": "defaultdb"},
     "replace_rules": {"rules": [{"type": "ip_addr", "value": "192.0.2.1"}]},
-    "replace_own_settings": {"do_settings": {"service_cnames": ["db.example.com"]}},
+    "replace_do_settings": {"do_settings": {"service_cnames": ["db.example.com"]}},
     "resize_cluster": {"size": "db-s-2vcpu-4gb", "num_nodes": 1},
     "replace_autoscale": {"storage": {"enabled": True, "threshold_percent": 80, "increment_gib": 10}},
     "move_window": {"day": "monday", "hour": "04:00"},
@@ -94,7 +94,7 @@ def test_a_cluster_has_an_event_of_its_creation_and_of_each_change_the_newest_fi
 CHANGES = [
     (route.name, route.method.value, route.path)
     for route in OPERATIONS
-    if route.method not in ("GET", "HEAD") and route.name not in ("refuse", "miss", *NOT_ABOUT_A_CLUSTER)
+    if route.method not in ("GET", "HEAD") and route.name not in ("reject", "not_found", *NOT_ABOUT_A_CLUSTER)
 ]
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from cenote.api.pool_advice import AdviceView, PoolAdviceAnswer
 from cenote.api.pool_history import PoolHistoryAnswer
-from cenote.api.pool_stream import MOST_STREAMS, LiveView
+from cenote.api.pool_stream import MAX_STREAMS, LiveView
 from cenote_client import Client
 from tests.support.api import Api, running_apis
 from tests.support.events import Events, following
@@ -204,14 +204,14 @@ def test_a_token_has_a_number_of_streams_which_are_free_again_when_left(
     headers = {"authorization": f"Bearer {token}"}
     with contextlib.ExitStack() as stack:
         streams = [
-            stack.enter_context(following(http, path_of(cluster), token=token)) for _ in range(MOST_STREAMS)
+            stack.enter_context(following(http, path_of(cluster), token=token)) for _ in range(MAX_STREAMS)
         ]
         for events in streams:
             next(events)
         with http.stream("GET", path_of(cluster), headers=headers) as refused:
             assert refused.status_code == 429
             told = json.loads(refused.read())
-        assert told["message"] == f"A token may have {MOST_STREAMS} streams at a time."
+        assert told["message"] == f"A token may have {MAX_STREAMS} streams at a time."
 
     def is_free() -> bool:
         with http.stream("GET", path_of(cluster), headers=headers) as answer:
@@ -239,12 +239,12 @@ def test_calls_at_once_do_not_get_past_the_number_of_streams() -> None:
 
         for _ in range(2):  # when they have left there is room again
             told: list[int] = []
-            following = [asyncio.create_task(follow(told)) for _ in range(3 * MOST_STREAMS)]
+            following = [asyncio.create_task(follow(told)) for _ in range(3 * MAX_STREAMS)]
             await wait_until_async("all are answered", 20, lambda: len(told) == len(following))  # noqa: B023
             leaving.set()
             await asyncio.gather(*following)
             leaving.clear()
-            assert (told.count(200), told.count(429)) == (MOST_STREAMS, 2 * MOST_STREAMS)
+            assert (told.count(200), told.count(429)) == (MAX_STREAMS, 2 * MAX_STREAMS)
 
     for apis in running_apis():
         apis.run(scenario)

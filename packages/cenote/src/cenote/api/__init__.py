@@ -1,7 +1,7 @@
-"""The HTTP API: DigitalOcean's Databases API for PostgreSQL, and a few calls of our own below /v2/cenote.
+"""The HTTP API: DigitalOcean's Databases API for PostgreSQL, and extensions under ``/v2/cenote``.
 
-A request reads the record from the store or writes it and waits, briefly, for the agent's word.  Nothing here
-touches a machine.
+A request reads records, or writes them and waits briefly for the agent to apply them.  Nothing here has side
+effects on a host.
 """
 
 from cenote.api.app import create_app

@@ -1,4 +1,4 @@
-"""The account, which some clients show: there is one here, and it has no limits and no mailbox."""
+"""The account that some clients display: a service has one, without limits or e-mail."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TeamView(msgspec.Struct, frozen=True):
 
 
 class AccountView(msgspec.Struct, kw_only=True):
-    """``name`` is that of the token.  The limits are of things that are not here."""
+    """``name`` is the name of the token.  The limits are those of resources that Cenote does not have."""
 
     uuid: UUID = OWNER
     name: str
@@ -40,7 +40,7 @@ class AccountAnswer(msgspec.Struct):
 
 @operation(HTTPMethod.GET, "/v2/account", scope=READ, answer=AccountAnswer)
 async def get_account(request: Call) -> Response:
-    """Say whose account this is: the token's name, and the service's host."""
+    """Get the account: the name of the token and the host of the service."""
     host = request.service.settings.public_host
     return answer(AccountAnswer(AccountView(name=request.caller.token.name, email=f"cenote@{host}")))
 

@@ -1,4 +1,4 @@
-"""What many clusters do at this moment, at a glance and at little cost: an addition of Cenote's."""
+"""Current pool activity of many clusters in one cheap call, an extension of Cenote."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from cenote.rules import configuration
 from cenote.stats.observer import PoolNumbers
 
 PATH = "/v2/cenote/activity"
-MOST_CLUSTERS = 100
+MAX_CLUSTERS = 100
 
 
 class UsedView(msgspec.Struct):
-    """Server connections that pools hold, and how many all of them may have."""
+    """Server connections that pools use, and the limit of all pools together."""
 
     used: int
     allowed: int
 
 
 class NumbersView(msgspec.Struct):
-    """All pools of a cluster together.  ``waiting`` are clients whose query waits for a connection."""
+    """Totals of a cluster's pools.  ``waiting`` counts clients whose query waits for a server connection."""
 
     connections: UsedView
     clients: int
@@ -39,7 +39,7 @@ class NumbersView(msgspec.Struct):
 
 
 class ActivityView(msgspec.Struct):
-    """``numbers`` is null where the pooler did not answer in time."""
+    """``numbers`` is null if PgBouncer did not answer in time."""
 
     cluster_uuid: UUID
     numbers: NumbersView | None
@@ -51,13 +51,13 @@ class ActivityAnswer(msgspec.Struct):
 
 @operation(HTTPMethod.GET, PATH, scope=READ, answer=ActivityAnswer, query=("cluster_uuids",), also=(422,))
 async def list_activity(request: Call) -> Response:
-    """List what goes on in the pools of several clusters, as of the last three seconds.
+    """List the pool activity of several clusters, at most three seconds old.
 
-    ``cluster_uuids`` names up to 100 clusters, with commas between; one that is not there is left out.
+    ``cluster_uuids`` is a comma-separated list of up to 100 clusters; unknown ones are left out.
     """
     names = list(dict.fromkeys(filter(None, request.query_params.get("cluster_uuids", "").split(","))))
-    if len(names) > MOST_CLUSTERS:
-        raise Invalid(f"cluster_uuids: at most {MOST_CLUSTERS} clusters can be asked for, not {len(names)}.")
+    if len(names) > MAX_CLUSTERS:
+        raise Invalid(f"cluster_uuids: at most {MAX_CLUSTERS} clusters are allowed, not {len(names)}.")
     clusters = [cluster for name in names if (cluster := _cluster(request.service, name)) is not None]
     found = await asyncio.gather(*(_numbers(request.service, cluster) for cluster in clusters))
     views = [ActivityView(cluster.id, one) for cluster, one in zip(clusters, found, strict=True)]
@@ -75,9 +75,11 @@ async def _numbers(service: Service, cluster: Cluster) -> NumbersView | None:
     allowed = configuration.pool_capacity(cluster)
     if not cluster.pools:
         return NumbersView(UsedView(0, allowed), 0, 0, 0.0)
-    glance = _glance(service, cluster)
-    await asyncio.wait({glance})  # whoever goes away takes it from nobody else
-    pools = glance.result()
+    query = _shared_query(service, cluster)
+    await asyncio.wait(
+        {query}
+    )  # not ``await glance``: a client that disconnects must not cancel it for others
+    pools = query.result()
     if pools is None:
         return None
     numbers = [pools.get(pool.name, PoolNumbers()) for pool in cluster.pools]
@@ -90,18 +92,18 @@ async def _numbers(service: Service, cluster: Cluster) -> NumbersView | None:
     )
 
 
-def _glance(service: Service, cluster: Cluster) -> asyncio.Task[Mapping[str, PoolNumbers] | None]:
-    """Return the question to a pooler that all who look at this moment share."""
+def _shared_query(service: Service, cluster: Cluster) -> asyncio.Task[Mapping[str, PoolNumbers] | None]:
+    """Return the query of a cluster's PgBouncer, shared by all concurrent requests."""
     now, oldest = time.monotonic(), service.timing.activity_max_age
     for id in [id for id, (at, _) in service.recent_pool_stats.items() if now - at > oldest]:
         del service.recent_pool_stats[id]
     if cluster.id not in service.recent_pool_stats:
-        task = asyncio.create_task(_asked(service, cluster), name=f"a glance at {cluster.id}")
+        task = asyncio.create_task(_query(service, cluster), name=f"pool activity of {cluster.id}")
         service.recent_pool_stats[cluster.id] = now, task
     return service.recent_pool_stats[cluster.id][1]
 
 
-async def _asked(service: Service, cluster: Cluster) -> Mapping[str, PoolNumbers] | None:
+async def _query(service: Service, cluster: Cluster) -> Mapping[str, PoolNumbers] | None:
     try:
         async with asyncio.timeout(service.timing.activity_timeout):
             return await service.observer.pools(cluster)

@@ -1,4 +1,4 @@
-"""The application: every route, put together."""
+"""The ASGI application with all routes of the API."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from cenote.api import (
     unsupported,
     users,
 )
-from cenote.api.errors import answer_to
+from cenote.api.errors import error_response
 from cenote.api.middleware import ApiMiddleware
 from cenote.api.service import Call, OperationRoute, Service, Settings, answer, operation
 from cenote.http.routing import ASGIApp, Response, Route, router
@@ -83,7 +83,7 @@ OPERATIONS: tuple[OperationRoute, ...] = (
 
 
 class Health(msgspec.Struct):
-    """``store`` says whether the records are current."""
+    """``store`` is ``connected`` or ``disconnected``; while disconnected, records may be out of date."""
 
     status: str
     store: str
@@ -91,7 +91,7 @@ class Health(msgspec.Struct):
 
 @operation(HTTPMethod.GET, "/healthz", scope=None, answer=Health)
 async def healthz(request: Call) -> Response:
-    """Say whether the service works; 503 while the store can't be reached."""
+    """Check the health of the service; 503 while etcd is unreachable."""
     if request.service.store.connected:
         return answer(Health("ok", "connected"))
     return answer(Health("degraded", "disconnected"), 503)
@@ -107,7 +107,7 @@ def create_app(
 ) -> ASGIApp:
     """Return the API as an ASGI application; the store must be open while it serves.
 
-    Without a ``sampler`` that somebody runs, pools have a past only while they are watched.
+    Without a running ``sampler``, the history of pools is recorded only while a client streams them.
     """
     sampler = sampler or Sampler(store, observer, timing)
     service = Service(store, sealer, settings, observer, sampler, timing)
@@ -126,7 +126,7 @@ def create_app(
 
 
 def _answer_error(request: Call, error: Exception) -> Response:
-    return answer_to(error, request.request_id)
+    return error_response(error, request.request_id)
 
 
 def _text(path: str, media_type: str, body: bytes) -> Route[Call]:

@@ -1,7 +1,6 @@
-"""Who is calling, and what the caller may do.
+"""Authentication and authorization: API tokens and their scopes.
 
-A token is known by the SHA-256 of its text, so the text can't be read out of the store.  Tokens are long and
-random, which is why a plain digest is enough.
+The store has only the SHA-256 digest of a token.  Tokens are long and random, so it needs no salt.
 """
 
 from __future__ import annotations
@@ -36,20 +35,20 @@ def digest(text: str) -> str:
 
 
 def mint(name: str, scopes: Iterable[str], expires_at: datetime | None = None) -> tuple[Secret, Token]:
-    """Return a new token: its text, which is shown once and kept nowhere, and the record for the store.
+    """Return a new token: its text, which is shown once and never stored, and its record.
 
-    ``store.add_token(digest(secret.reveal()), token)`` makes it good.
+    ``store.add_token(digest(secret.reveal()), token)`` makes it valid.
     """
-    wanted = frozenset(scopes)
-    unknown = sorted(wanted.difference(SCOPES))
+    requested = frozenset(scopes)
+    unknown = sorted(requested.difference(SCOPES))
     if unknown:
         raise Invalid(f"scopes: {unknown[0]!a} is not a scope; there are {', '.join(SCOPES)}.")
-    if not wanted:
+    if not requested:
         raise Invalid(f"scopes: a token needs at least one of {', '.join(SCOPES)}.")
     token = Token(
         id=uuid4(),
         name=name,
-        scopes=wanted,
+        scopes=requested,
         created_at=datetime.now(UTC).replace(microsecond=0),
         expires_at=expires_at,
     )
@@ -57,7 +56,7 @@ def mint(name: str, scopes: Iterable[str], expires_at: datetime | None = None) -
 
 
 class Caller:
-    """The holder of a good token."""
+    """An authenticated caller and the scopes of its token."""
 
     __slots__ = ("_all", "_scopes", "sees_credentials", "token")
 
@@ -73,7 +72,7 @@ class Caller:
 
 
 def authenticate(store: Store, authorization: bytes | None) -> Caller:
-    """Return who sends this ``Authorization`` header."""
+    """Return the caller of an ``Authorization`` header; Unauthenticated without a valid token."""
     sha256_hex = _digest_of(authorization)
     token = None if sha256_hex is None else store.token(sha256_hex)
     if token is None or (token.expires_at is not None and token.expires_at <= datetime.now(UTC)):
@@ -82,16 +81,16 @@ def authenticate(store: Store, authorization: bytes | None) -> Caller:
 
 
 class UnknownTokens:
-    """Asks etcd for tokens that the cache does not know, since another service may just have made them.
+    """Looks up tokens in etcd that the cache does not have, as another service may just have created them.
 
-    Only for texts that could be tokens, and only a few times a minute for each address.
+    Only well-formed tokens are looked up, and only a few per minute and address.
     """
 
     def __init__(self) -> None:
         self._throttle = Throttle()
 
     async def confirm(self, store: Store, authorization: bytes | None, address: str) -> bool:
-        """Return whether etcd has a token that the cache did not have; from then on it has."""
+        """Return whether etcd has a token that the cache lacked; it is in the cache afterwards."""
         sha256_hex = _digest_of(authorization, _TOKEN)
         if sha256_hex is None or store.token(sha256_hex) or not self._throttle.allows(address):
             return False
@@ -100,7 +99,7 @@ class UnknownTokens:
 
 
 def _digest_of(authorization: bytes | None, form: re.Pattern[bytes] | None = None) -> str | None:
-    """Return the digest of the token in a header; None when there is none, or not of this form."""
+    """Return the digest of the bearer token in a header; None without one, or if it is not of this form."""
     kind, _, text = (authorization or b"").partition(b" ")
     text = text.strip()
     if kind.lower() != b"bearer" or (form is not None and not form.fullmatch(text)):

@@ -1,4 +1,4 @@
-"""The certificate of a cluster's own authority, for clients that verify whom they talk to."""
+"""The CA certificate of a cluster, for clients that verify the server (``sslmode=verify-full``)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cenote.model.records import Cluster
 
 
 class AuthorityView(msgspec.Struct):
-    """The cluster's CA certificate: base64 of the PEM."""
+    """The cluster's CA certificate: PEM, encoded in base64."""
 
     certificate: str
 

@@ -1,6 +1,6 @@
 """Clusters: create, list, get, delete.
 
-Creating answers at once, as ``creating``, with the connection and the password that stay.
+Creation responds at once, with status ``creating`` and the final connection details and password.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 from cenote import rules
 from cenote.api import credentials, paging, schema_fields
 from cenote.api.auth import CREATE, DELETE, READ
-from cenote.api.do_settings import OwnSettings
+from cenote.api.do_settings import DoSettings
 from cenote.api.firewall import RuleBody
 from cenote.api.networks import network_of
 from cenote.api.projects import project_of
@@ -48,7 +48,7 @@ ONE = "/v2/databases/{database_cluster_uuid}"
 
 
 class CreateCluster(Body):
-    """The fields that clients send; several of them as null or an empty text when they mean nothing by it."""
+    """Fields as clients send them; null and an empty string often mean that a field is not set."""
 
     name: schema_fields.ClusterName
     engine: schema_fields.Engine
@@ -64,18 +64,18 @@ class CreateCluster(Body):
     backup_restore: dict[str, Any] | None = None
     autoscale: ReplaceAutoscale | None = None
     storage_autoscale: StorageBody | None = None
-    do_settings: OwnSettings | None = None
+    do_settings: DoSettings | None = None
 
-    def refuse_what_is_missing(self) -> None:
-        """Refuse what this version does not do, rather than to let it fall under the table."""
+    def reject_unsupported(self) -> None:
+        """Raise Invalid for known fields that this version does not support, rather than ignore them."""
         if self.backup_restore is not None:
             raise Invalid("backup_restore: restoring from a backup is not supported by this version.")
 
-    def growing(self) -> StorageAutoscale:
-        """Return how the storage grows by itself, which clients send in one of two places."""
+    def requested_autoscale(self) -> StorageAutoscale:
+        """Return the storage autoscaling, which clients send in one of two fields."""
         nested = self.autoscale.storage if self.autoscale is not None else None
         sent = nested or self.storage_autoscale
-        return StorageAutoscale() if sent is None else sent.wanted()
+        return StorageAutoscale() if sent is None else sent.to_record()
 
 
 class ClusterAnswer(msgspec.Struct):
@@ -90,7 +90,7 @@ class ClustersAnswer(msgspec.Struct):
 
 @operation(HTTPMethod.GET, PATH, scope=READ, answer=ClustersAnswer, paged=True, query=("tag_name", "name"))
 async def list_clusters(request: Call) -> Response:
-    """List all database clusters, the oldest first; with ``name``, those that have it in their name."""
+    """List all database clusters, oldest first; ``name`` selects those whose name contains it."""
     tag = request.query_params.get("tag_name") or None
     part = request.query_params.get("name", "").lower()
     found = request.service.store.clusters(deleted=False, tag=tag)
@@ -108,8 +108,8 @@ async def list_clusters(request: Call) -> Response:
 )
 async def create_cluster(request: Call) -> Response:
     """Create a database cluster."""
-    wanted = await request.decoded(CreateCluster)
-    cluster = await _recorded(request.service, wanted, request.note(EventType.CLUSTER_CREATE))
+    body = await request.decoded(CreateCluster)
+    cluster = await _create(request.service, body, request.note(EventType.CLUSTER_CREATE))
     view = cluster_view(request.service, cluster, credentials=request.caller.sees_credentials)
     return answer(ClusterAnswer(view), 201)
 
@@ -123,42 +123,42 @@ async def get_cluster(request: Call) -> Response:
 
 @operation(HTTPMethod.DELETE, ONE, scope=DELETE, status=204)
 async def delete_cluster(request: Call) -> Response:
-    """Delete a database cluster with all its data; its name is free when this answers."""
+    """Delete a database cluster with all its data; its name can be reused at once."""
     await request.service.store.delete_cluster(
         request.cluster().value.id, datetime.now(UTC), request.note(EventType.CLUSTER_DELETE)
     )
     return no_content()
 
 
-async def _recorded(service: Service, wanted: CreateCluster, note: Note) -> Cluster:
-    """Check what is wanted, make it a record with secrets of its own, and write it."""
+async def _create(service: Service, body: CreateCluster, note: Note) -> Cluster:
+    """Validate a request, place the cluster on a host, and write its record with new secrets."""
     store, settings = service.store, service.settings
-    rules.engine(wanted.engine)
-    rules.cluster_name(wanted.name, in_domain=settings.domain is not None)
-    rules.num_nodes(wanted.num_nodes)
-    size = rules.size(wanted.size)
-    region = rules.region(wanted.region)
-    storage_mib = rules.storage_mib(wanted.storage_size_mib, size)
-    tags = rules.tags(wanted.tags)
+    rules.engine(body.engine)
+    rules.cluster_name(body.name, in_domain=settings.domain is not None)
+    rules.num_nodes(body.num_nodes)
+    size = rules.size(body.size)
+    region = rules.region(body.region)
+    storage_mib = rules.storage_mib(body.storage_size_mib, size)
+    tags = rules.tags(body.tags)
     now = datetime.now(UTC).replace(microsecond=0)
-    firewall = trusted_sources.replace_rules((), [rule.wanted() for rule in wanted.rules or ()], now)
+    firewall = trusted_sources.replace_rules((), [rule.requested() for rule in body.rules or ()], now)
     try:
-        project_id, network_id = _groups(service, wanted, region)
+        project_id, network_id = _groups(service, body, region)
     except Invalid:
         if not await store.groups.confirm():
             raise
-        project_id, network_id = _groups(service, wanted, region)
-    own = wanted.do_settings or OwnSettings()
-    service_names = rules.service_names(own.service_cnames)
-    autoscale = wanted.growing()
-    wanted.refuse_what_is_missing()
-    if store.cluster_by_name(wanted.name) is not None:
-        await store.confirm_name(wanted.name)
-        if store.cluster_by_name(wanted.name) is not None:
+        project_id, network_id = _groups(service, body, region)
+    do_settings = body.do_settings or DoSettings()
+    service_names = rules.service_names(do_settings.service_cnames)
+    autoscale = body.requested_autoscale()
+    body.reject_unsupported()
+    if store.cluster_by_name(body.name) is not None:
+        await store.confirm_name(body.name)
+        if store.cluster_by_name(body.name) is not None:
             raise _name_taken()
     if not await store.wait(lambda: store.hosts() or None, settings.wait_seconds):
         raise Unavailable("No host has announced itself yet; try again in a few seconds.")
-    version = rules.version(wanted.version, catalog.versions(store.hosts()))
+    version = rules.version(body.version, catalog.versions(store.hosts()))
 
     id = uuid4()
     certificate, key = certificates.new_authority(f"Cenote CA of cluster {id}")
@@ -170,7 +170,7 @@ async def _recorded(service: Service, wanted: CreateCluster, note: Note) -> Clus
         chosen = schedule(version, store.hosts(), (stored.value for stored in store.clusters()), taken)
         cluster = Cluster(
             id=id,
-            name=wanted.name,
+            name=body.name,
             version=version,
             size=size.slug,
             region=region,
@@ -193,26 +193,26 @@ async def _recorded(service: Service, wanted: CreateCluster, note: Note) -> Clus
             databases=(Database(name=DEFAULT_DATABASE),),
             tags=tags,
             firewall=firewall,
-            server_names=_server_names(service, wanted.name, chosen),
+            server_names=_server_names(service, body.name, chosen),
             service_names=service_names,
         )
         try:
             await store.add_cluster(cluster, note)
         except NameTaken:
             raise _name_taken() from None
-        except PortTaken as error:  # another request chose the same pair at the same time
+        except PortTaken as error:  # a concurrent request took one of the ports
             refused.setdefault(error.host, set()).update(error.ports)
         else:
             return cluster
 
 
-def _groups(service: Service, wanted: CreateCluster, region: str) -> tuple[UUID, UUID]:
+def _groups(service: Service, body: CreateCluster, region: str) -> tuple[UUID, UUID]:
     """Return the ids of the project and of the VPC."""
     try:
-        project = project_of(service, wanted.project_id)
+        project = project_of(service, body.project_id)
     except NotFound:
-        raise Invalid(f"project_id: there is no project {wanted.project_id}.") from None
-    return project.id, network_of(service, wanted.private_network_uuid, region)
+        raise Invalid(f"project_id: there is no project {body.project_id}.") from None
+    return project.id, network_of(service, body.private_network_uuid, region)
 
 
 def _name_taken() -> Invalid:

@@ -1,6 +1,6 @@
-"""The configuration of a cluster: of PostgreSQL, of its pooler, and additions of our own.
+"""The configuration of a cluster: PostgreSQL, PgBouncer, and extensions of Cenote.
 
-A change is answered when the servers work with it.
+A change responds when the servers have applied it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from cenote.model.records import Cluster
 from cenote.rules import configuration
 from cenote.rules.configuration import HostCapabilities
 
-_MUCH = 2**40  # MiB, so that the size alone decides
+_UNLIMITED_MIB = 2**40  # the memory of the cluster's size is then the only limit
 
 PATH = "/v2/databases/{database_cluster_uuid}/config"
 
 
 class ChangeConfig(Body):
-    """Only the settings that shall change; null takes one back to what it is by itself."""
+    """The settings to change; null restores a default."""
 
     config: schema_fields.Configuration
 
@@ -38,35 +38,37 @@ class ConfigAnswer(msgspec.Struct):
 
 @operation(HTTPMethod.GET, PATH, scope=READ, answer=ConfigAnswer)
 async def get_config(request: Call) -> Response:
-    """Get the configuration of a cluster: what was chosen, and what is in force of everything else."""
+    """Get the configuration of a cluster: the settings chosen, and the values in effect of all others."""
     cluster = request.cluster().value
-    return answer(ConfigAnswer(configuration.effective_settings(cluster, seen(request.service, cluster))))
+    return answer(
+        ConfigAnswer(configuration.effective_settings(cluster, reported_settings(request.service, cluster)))
+    )
 
 
 @operation(HTTPMethod.PATCH, PATH, scope=UPDATE, body=ChangeConfig)
 async def change_config(request: Call) -> Response:
-    """Change the configuration of a cluster; clients of its pools notice nothing, also when it restarts."""
+    """Change the configuration of a cluster; clients of its pools stay connected, even during a restart."""
     cluster = request.cluster().value
-    wanted = await request.decoded(ChangeConfig)
-    around = surroundings(request.service, cluster)
-    in_force = configuration.effective_values(seen(request.service, cluster))
+    body = await request.decoded(ChangeConfig)
+    capabilities = host_capabilities(request.service, cluster)
+    in_force = configuration.effective_values(reported_settings(request.service, cluster))
     await request.change_cluster(
-        lambda current: configuration.change(current, wanted.config, in_force, around)
+        lambda current: configuration.change(current, body.config, in_force, capabilities)
     )
     return Response(status_code=200)
 
 
-def seen(service: Service, cluster: Cluster) -> dict[str, str]:
-    """Return what the server of a cluster says that it runs on; nothing as long as it has never run."""
+def reported_settings(service: Service, cluster: Cluster) -> dict[str, str]:
+    """Return the settings that a cluster's server last reported; empty before its first start."""
     status = service.store.status(cluster.id, cluster.primary.name)
     return {} if status is None else status.settings
 
 
-def surroundings(service: Service, cluster: Cluster) -> HostCapabilities:
-    """Return what the cluster's host offers; of one that is away only the size's memory is known."""
+def host_capabilities(service: Service, cluster: Cluster) -> HostCapabilities:
+    """Return the capabilities of the cluster's host; while it is offline, only the size limits memory."""
     host = service.store.host(cluster.primary.host)
     return HostCapabilities(
-        memory_mib=_MUCH if host is None else host.memory_mib,
+        memory_mib=_UNLIMITED_MIB if host is None else host.memory_mib,
         libraries=() if host is None else host.libraries.get(cluster.version, ()),
         time_zones=time_zones(),
     )
@@ -74,7 +76,7 @@ def surroundings(service: Service, cluster: Cluster) -> HostCapabilities:
 
 @cache
 def time_zones() -> frozenset[str]:
-    """Return the system's time zones: PostgreSQL has none of those that only a Python package brings."""
+    """Return the system's time zones, without those that only a Python package has: PostgreSQL lacks them."""
     known = available_timezones()
     return frozenset(zone for zone in known if any(Path(root, zone).is_file() for root in TZPATH))
 

@@ -1,4 +1,4 @@
-"""How to connect, as customers read it; the makers of other views take it from here."""
+"""Connection details of clusters and pools, with connection URIs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNRESERVED = re.compile(r"[A-Za-z0-9_.~-]*")
 
 
 class ConnectionView(msgspec.Struct, kw_only=True):
-    """How to connect; ``uri`` says it all in one line."""
+    """Connection details; ``uri`` has all of them in one string."""
 
     protocol: str
     uri: str
@@ -35,7 +35,7 @@ def login_of(service: Service, cluster: Cluster, name: str) -> tuple[str, str] |
 def connections(
     service: Service, cluster: Cluster, port: int, database: str, login: tuple[str, str] | None
 ) -> tuple[ConnectionView, ConnectionView]:
-    """Return the public and the private connection; without a domain they are the same."""
+    """Return the public and the private connection; they are the same without a domain."""
     settings = service.settings
     public = _connection(settings.host_of(cluster.name), port, database, login)
     if settings.domain is None:
@@ -59,5 +59,5 @@ def _connection(host: str, port: int, database: str, login: tuple[str, str] | No
 
 
 def _quoted(text: str) -> str:
-    """Quote a part of a URI; most names and passwords need none of it, and finding that out is quicker."""
+    """Percent-encode a part of a URI; the match is faster than ``quote``, and mostly all that is needed."""
     return text if _UNRESERVED.fullmatch(text) else quote(text, safe="")

@@ -1,4 +1,4 @@
-"""New passwords, ready to be recorded: sealed for the API to show, and as a verifier for the servers."""
+"""New passwords as they are stored: sealed, for the API to show, and as SCRAM verifiers for the servers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from cenote.model.records import MetricsLogin, Secret, User, UserRole
 from cenote.security import scram
 from cenote.security.sealing import Sealer
 
-PREFIX = "cenote"  # so that scanners for leaked secrets have something to look for
-LENGTH = 24  # random characters after it; no character that a URI or a shell would need escaped
+PREFIX = "cenote"  # recognizable to scanners for leaked secrets
+LENGTH = 24  # random characters after the prefix; none needs escaping in a URI or a shell
 
 _LETTERS = string.ascii_letters + string.digits
 
@@ -27,7 +27,7 @@ def new_user(name: str, sealer: Sealer, role: UserRole = UserRole.NORMAL) -> Use
 
 
 def new_metrics_login(sealer: Sealer) -> MetricsLogin:
-    """Return a name and a new password for reading metrics."""
+    """Return new credentials for reading metrics."""
     return MetricsLogin(username="metrics", sealed_password=sealer.seal(Secret(_new_password())))
 
 

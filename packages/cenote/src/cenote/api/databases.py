@@ -20,7 +20,7 @@ ONE = PATH + "/{database_name}"
 
 
 class DatabaseExtension(Body):
-    """An addition of Cenote's: the user who owns the database, and may make tables in its schema public."""
+    """An extension of Cenote: the owner of the database, who may create tables in its schema ``public``."""
 
     owner: schema_fields.AnyUser | None = None
 
@@ -49,11 +49,11 @@ async def list_databases(request: Call) -> Response:
 
 @operation(HTTPMethod.POST, PATH, scope=CREATE, status=201, body=CreateDatabase, answer=DatabaseAnswer)
 async def add_database(request: Call) -> Response:
-    """Add a database to a cluster; answered when it is there."""
-    wanted = await request.decoded(CreateDatabase)
-    owner = (wanted.cenote.owner if wanted.cenote is not None else None) or ""
-    await request.change_cluster(lambda current: rules.add_database(current, wanted.name, owner))
-    return answer(DatabaseAnswer(database_view(Database(name=wanted.name, owner=owner))), 201)
+    """Create a database in a cluster; responds when it exists."""
+    body = await request.decoded(CreateDatabase)
+    owner = (body.cenote.owner if body.cenote is not None else None) or ""
+    await request.change_cluster(lambda current: rules.add_database(current, body.name, owner))
+    return answer(DatabaseAnswer(database_view(Database(name=body.name, owner=owner))), 201)
 
 
 @operation(HTTPMethod.GET, ONE, scope=READ, answer=DatabaseAnswer)

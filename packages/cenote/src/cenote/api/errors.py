@@ -1,7 +1,6 @@
-"""Errors as clients see them: ``{"id", "message", "request_id"}`` and a status code.
+"""Error responses: ``{"id", "message", "request_id"}`` and a status code.
 
-What we did not raise on purpose is told to nobody but the log, and there without its message: that could hold
-a password.
+An unexpected exception is only logged, by type and place: its message could contain a password.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ log = logging.getLogger(__name__)
 
 
 class TooLarge(CenoteError):
-    """The body is larger than any that an operation needs."""
+    """The request body exceeds the size limit."""
 
 
 class ErrorView(msgspec.Struct, omit_defaults=True):
-    """What went wrong: ``id`` for programs, ``message`` for people, ``request_id`` for the log."""
+    """An error: ``id`` is machine-readable, and ``request_id`` identifies the request in the log."""
 
     id: str
     message: str
@@ -76,8 +75,8 @@ _MESSAGES = {
 }
 
 
-def answer_to(error: Exception, request_id: str) -> Response:
-    """Return what the client is told, and tell the log what the client is not told."""
+def error_response(error: Exception, request_id: str) -> Response:
+    """Return the response to an exception; log an unexpected one."""
     headers: dict[str, str] = {}
     message = ""
     if isinstance(error, CenoteError):
@@ -85,7 +84,7 @@ def answer_to(error: Exception, request_id: str) -> Response:
         message = error.message
         if isinstance(error, TooManyRequests) and error.retry_after is not None:
             headers["retry-after"] = str(error.retry_after)
-    elif isinstance(error, HTTPException):  # of routing: no such path, method not allowed, …
+    elif isinstance(error, HTTPException):  # raised by routing: unknown path, method not allowed, …
         status = error.status_code
         message = _MESSAGES.get(status, error.detail)
         headers.update(error.headers or {})

@@ -1,4 +1,4 @@
-"""What was changed, and by whom: the events of a cluster, and the audit trail of the whole service."""
+"""The events of a cluster, and the audit log of the service."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AUDIT = "/v2/cenote/audit"
 
 
 class EventView(msgspec.Struct):
-    """A change of a cluster."""
+    """A change to a cluster."""
 
     id: str
     cluster_name: str
@@ -35,18 +35,18 @@ class EventsAnswer(msgspec.Struct):
 
 
 class AuditTokenView(msgspec.Struct):
-    """The token that was shown; it may have been revoked since."""
+    """The token of a request; it may have been revoked since."""
 
     id: UUID
     name: str
 
 
 class EntryView(msgspec.Struct):
-    """A change or a refused call: when, what was called, with which token, from which address.
+    """A change or a rejected request: its time, operation, token and address.
 
-    ``refused`` is the code that a call was refused with, null for a change; ``count`` is how many such calls
-    there were since the entry before.  A refused call without a token is that of somebody unknown.  What the
-    service does by itself it says in words, and there is no token.
+    ``refused`` is the status code of a rejected request, null for a change; ``count`` is the number of such
+    requests since the previous entry.  A rejected request without a token was not authenticated.  A change
+    made by the service itself has a description instead of an operation, and no token.
     """
 
     id: str
@@ -70,7 +70,7 @@ class AuditAnswer(msgspec.Struct):
 
 @operation(HTTPMethod.GET, PATH, scope=READ, answer=EventsAnswer, paged=True)
 async def list_events(request: Call) -> Response:
-    """List the changes of a cluster, the newest first."""
+    """List the events of a cluster, newest first."""
     cluster = request.cluster().value
     found = [
         EventView(event.id, event.cluster_name, event.note.type, event.at)
@@ -83,9 +83,9 @@ async def list_events(request: Call) -> Response:
 
 @operation(HTTPMethod.GET, AUDIT, scope=ADMIN, answer=AuditAnswer, paged=True, query=("cluster_uuid",))
 async def list_audit(request: Call) -> Response:
-    """List who has changed what, and whose calls were refused, the newest first.
+    """List changes and rejected requests, newest first.
 
-    With ``cluster_uuid``, of one cluster, also of one that was deleted.
+    ``cluster_uuid`` selects those of one cluster, which may have been deleted.
     """
     events = request.service.store.audit(_cluster_asked_for(request))
     page, links, meta = paging.page_of(request, events)

@@ -21,8 +21,10 @@ PATH = "/v2/databases/{database_cluster_uuid}/firewall"
 
 
 class RuleBody(Body):
-    """A source.  Clients send a rule back as they got it, or with an empty id and the year 1 as its time:
-    ``uuid`` names a rule that is to stay, ``cluster_uuid`` and ``created_at`` can't be chosen.
+    """A trusted source.  ``uuid`` identifies an existing rule to keep; it may be empty.
+
+    ``cluster_uuid`` and ``created_at`` are ignored: clients send rules back as they were returned, or with
+    the year 1 as the time.
     """
 
     type: schema_fields.SourceKind
@@ -32,12 +34,12 @@ class RuleBody(Body):
     created_at: Any = None
     description: schema_fields.SourceText | None = None
 
-    def wanted(self) -> RequestedRule:
+    def requested(self) -> RequestedRule:
         return RequestedRule(self.type, self.value, self.uuid or "", self.description or "")
 
 
 class ReplaceRules(Body):
-    """All rules there shall be; with none, everybody may connect."""
+    """The complete list of rules; without any, all addresses may connect."""
 
     rules: list[RuleBody] | None
 
@@ -48,7 +50,7 @@ class RulesAnswer(msgspec.Struct):
 
 @operation(HTTPMethod.GET, PATH, scope=READ, answer=RulesAnswer)
 async def list_rules(request: Call) -> Response:
-    """List the trusted sources of a cluster; without one, everybody may connect."""
+    """List the trusted sources of a cluster; without any, all addresses may connect."""
     cluster = request.cluster().value
     return answer(RulesAnswer([rule_view(cluster, rule) for rule in cluster.firewall]))
 
@@ -57,13 +59,13 @@ async def list_rules(request: Call) -> Response:
 async def replace_rules(request: Call) -> Response:
     """Replace all trusted sources of a cluster.
 
-    Answered when nobody else can connect, and connections of others have been ended.
+    Responds when other addresses can no longer connect and their open connections have been terminated.
     """
-    request.cluster()  # that there is none goes before what is wrong with the body
-    wanted = [rule.wanted() for rule in (await request.decoded(ReplaceRules)).rules or ()]
+    request.cluster()  # 404 takes precedence over an invalid body
+    requested = [rule.requested() for rule in (await request.decoded(ReplaceRules)).rules or ()]
     now = datetime.now(UTC).replace(microsecond=0)
     await request.change_cluster(
-        lambda current: replace(current, firewall=firewall.replace_rules(current.firewall, wanted, now))
+        lambda current: replace(current, firewall=firewall.replace_rules(current.firewall, requested, now))
     )
     return no_content()
 

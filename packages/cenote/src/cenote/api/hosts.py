@@ -1,4 +1,4 @@
-"""The machines that run clusters: an addition of Cenote's, for the scope ``cenote:admin``."""
+"""The hosts that run clusters, an extension of Cenote for the scope ``cenote:admin``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PATH = "/v2/cenote/hosts"
 
 
 class PortsView(msgspec.Struct):
-    """The range for clusters, how many of it are theirs, and how many are in use by other programs."""
+    """The port range for clusters, how many ports clusters hold, and how many other programs use."""
 
     first: int
     last: int
@@ -25,7 +25,7 @@ class PortsView(msgspec.Struct):
 
 
 class HostView(msgspec.Struct, kw_only=True):
-    """A host that is up.  Sizes may promise more memory to clusters than there is."""
+    """An online host.  Memory may be overcommitted: the sizes of clusters may add up to more than it has."""
 
     name: str
     address: str
@@ -44,7 +44,7 @@ class HostsAnswer(msgspec.Struct):
 
 @operation(HTTPMethod.GET, PATH, scope=ADMIN, answer=HostsAnswer)
 async def list_hosts(request: Call) -> Response:
-    """List the hosts that are up: what they have, and what of it has been promised to clusters."""
+    """List the online hosts with their resources, and what of these is allocated to clusters."""
     hosts = sorted(request.service.store.hosts(), key=lambda host: host.name)
     return answer(HostsAnswer([_view(request.service, host) for host in hosts]))
 

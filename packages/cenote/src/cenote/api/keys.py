@@ -1,4 +1,4 @@
-"""Sealing keys: list them, and rotate them; an addition of Cenote's, for the scope ``cenote:admin``."""
+"""Sealing keys: list, rotate; an extension of Cenote for the scope ``cenote:admin``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PATH = "/v2/cenote/keys"
 
 
 class KeyView(msgspec.Struct):
-    """A sealing key; the newest ``seals``, all open.  ``records`` is null during a rotation."""
+    """A sealing key; only the newest ``seals``, all can open.  ``records`` is null during a rotation."""
 
     id: str
     made_at: datetime
@@ -24,7 +24,7 @@ class KeyView(msgspec.Struct):
 
 
 class RotationView(msgspec.Struct):
-    """The latest rotation since the service was started: running, done or failed, and why."""
+    """The latest rotation since the service started: running, done or failed, with the reason."""
 
     state: str
     message: str
@@ -44,7 +44,7 @@ class RotationAnswer(msgspec.Struct):
 
 @operation(HTTPMethod.GET, PATH, scope=ADMIN, answer=KeysAnswer, also=(503,))
 async def list_keys(request: Call) -> Response:
-    """List the sealing keys, the newest first, and how many records each of them has sealed."""
+    """List the sealing keys, newest first, with the number of records sealed with each."""
     service = request.service
     rotation = service.store.key_rotation
     views = [
@@ -58,7 +58,7 @@ async def list_keys(request: Call) -> Response:
 
 @operation(HTTPMethod.POST, PATH + "/rotate", scope=ADMIN, status=202, answer=RotationAnswer, also=(412,))
 async def rotate_keys(request: Call) -> Response:
-    """Begin to seal with a new key, and to re-seal every record; the old keys are removed at the end."""
+    """Start a key rotation: a new key seals, all records are re-sealed, then old keys are removed."""
     store = request.service.store
     begun = store.key_rotation.start(request.service.sealer, request.note(), store.other_hosts())
     return answer(RotationAnswer(msgspec.convert(begun, RotationView, from_attributes=True)), 202)

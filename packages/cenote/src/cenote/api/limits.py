@@ -1,7 +1,7 @@
-"""How many requests a token may make: so many in any hour, and a burst limit for any minute.
+"""Rate limits of tokens: requests per hour, and a burst limit per minute.
 
-Windows slide: each request stops counting when it is an hour, or a minute, old.  They are counted in buckets
-of a second, so a token costs memory for the seconds in which it was used.  Refused requests don't count.
+The windows slide: a request counts for an hour, or a minute.  Requests are counted in buckets of one second,
+so a token takes memory only for the seconds in which it was used.  Rejected requests do not count.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MINUTE = 60
 
 
 class _Window:
-    """The requests of the last so many seconds."""
+    """A sliding window: the requests of the last ``length`` seconds."""
 
     __slots__ = ("_buckets", "length", "total")
 
@@ -27,7 +27,7 @@ class _Window:
         self.total = 0
         self._buckets: deque[list[int]] = deque()  # [second, requests], the oldest first
 
-    def forget(self, second: int) -> None:
+    def expire(self, second: int) -> None:
         buckets = self._buckets
         while buckets and buckets[0][0] <= second - self.length:
             self.total -= buckets.popleft()[1]
@@ -43,8 +43,8 @@ class _Window:
         return (self._buckets[0][0] if self._buckets else second) + self.length
 
 
-class Spent(msgspec.Struct, frozen=True):
-    """What is left after a request; ``reset`` is when the oldest request expires, in seconds of the epoch."""
+class RateLimitStatus(msgspec.Struct, frozen=True):
+    """A token's limit after a request; ``reset`` is when the oldest one expires, in seconds of the epoch."""
 
     limit: int
     remaining: int
@@ -60,15 +60,15 @@ class Spent(msgspec.Struct, frozen=True):
 
 
 class Limits:
-    """The limits of all tokens; 0 is no limit."""
+    """The rate limits of all tokens; 0 means no limit."""
 
     def __init__(self, per_hour: int, per_minute: int) -> None:
         self._per_hour = per_hour
         self._per_minute = per_minute
         self._windows: dict[UUID, tuple[_Window, _Window]] = {}
 
-    def spend(self, token_id: UUID, now: float) -> Spent | None:
-        """Count a request, unless a limit is spent; None when there are no limits."""
+    def spend(self, token_id: UUID, now: float) -> RateLimitStatus | None:
+        """Count a request unless a limit is reached; None without limits."""
         if not self._per_hour and not self._per_minute:
             return None
         second = int(now)
@@ -76,8 +76,8 @@ class Limits:
         if windows is None:
             windows = self._windows[token_id] = (_Window(HOUR), _Window(MINUTE))
         hour, minute = windows
-        hour.forget(second)
-        minute.forget(second)
+        hour.expire(second)
+        minute.expire(second)
         error = None
         if self._per_hour and hour.total >= self._per_hour:
             error = TooManyRequests()
@@ -86,5 +86,5 @@ class Limits:
         else:
             hour.add(second)
             minute.add(second)
-        told, limit = (hour, self._per_hour) if self._per_hour else (minute, self._per_minute)
-        return Spent(limit, max(0, limit - told.total), told.first_expiry(second), error)
+        window, limit = (hour, self._per_hour) if self._per_hour else (minute, self._per_minute)
+        return RateLimitStatus(limit, max(0, limit - window.total), window.first_expiry(second), error)

@@ -1,7 +1,7 @@
 """Log sinks: create, list, get, update, delete.
 
-An address that leads to the host itself is refused here where it stands in the configuration as such; what a
-name leads to is looked at for each connection (``host/outbound.py``).
+Addresses of the host itself are rejected here if the configuration has them literally; host names are checked
+when they are resolved, for each connection (``host/outbound.py``).
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ class CreateSink(Body):
 
 
 class UpdateSink(Body):
-    """The whole configuration, which replaces the one that there is; name and type stay."""
+    """The complete new configuration; name and type cannot be changed."""
 
     config: schema_fields.SinkConfig
 
 
 class DeliveryView(msgspec.Struct):
-    """How the sink gets on: ``state`` is starting, delivering or failing, and ``reason`` says why in words.
+    """The state of delivery: ``state`` is starting, delivering or failing, ``reason`` describes a failure.
 
-    ``lag_bytes`` of the logs wait to be sent, ``lost_bytes`` were dropped before they could be, and the peer
-    did not want ``refused_messages``.
+    ``lag_bytes`` of the logs are not delivered yet, ``lost_bytes`` were dropped undelivered, and the
+    destination rejected ``refused_messages``.
     """
 
     state: str
@@ -70,7 +70,7 @@ class SinksAnswer(msgspec.Struct):
 
 @operation(HTTPMethod.GET, PATH, scope=READ, answer=SinksAnswer)
 async def list_sinks(request: Call) -> Response:
-    """List the log sinks of a cluster, and how each gets on."""
+    """List the log sinks of a cluster with their state of delivery."""
     cluster = request.cluster().value
     return answer(SinksAnswer([_view(request, cluster, sink) for sink in cluster.sinks]))
 
@@ -85,14 +85,14 @@ async def list_sinks(request: Call) -> Response:
     answer=SinkAnswer,
 )
 async def create_sink(request: Call) -> Response:
-    """Send the logs of a cluster to another place, too, from this moment on.
+    """Create a log sink, which forwards the logs of a cluster from now on.
 
-    Logs may hold passwords, so this takes what seeing the logs takes.
+    Logs may contain passwords, so it requires the scope for reading logs as well.
     """
-    request.cluster()  # that there is none goes before what is wrong with the body
-    wanted = await request.decoded(CreateSink)
-    name, type = sinks.sink_name(wanted.sink_name), sinks.sink_type(wanted.sink_type)
-    sealed = _sealed(request, type, wanted.config)
+    request.cluster()  # 404 takes precedence over an invalid body
+    body = await request.decoded(CreateSink)
+    name, type = sinks.sink_name(body.sink_name), sinks.sink_type(body.sink_type)
+    sealed = _sealed(request, type, body.config)
     sink = LogSink(id=uuid4(), name=name, type=type, sealed_config=sealed)
     stored = await request.change_cluster(lambda current: sinks.add(current, sink))
     return answer(SinkAnswer(_view(request, stored.value, sink)), 201)
@@ -100,31 +100,31 @@ async def create_sink(request: Call) -> Response:
 
 @operation(HTTPMethod.GET, ONE, scope=READ, answer=SinkView)
 async def get_sink(request: Call) -> Response:
-    """Get a log sink, bare, and how it gets on."""
+    """Get a log sink with its state of delivery, not wrapped in a key."""
     cluster = request.cluster().value
     return answer(_view(request, cluster, sinks.get(cluster, request.path_params["logsink_id"])))
 
 
 @operation(HTTPMethod.PUT, ONE, scope=UPDATE, and_scope=VIEW_CREDENTIALS, body=UpdateSink)
 async def update_sink(request: Call) -> Response:
-    """Replace the configuration of a log sink; what was not delivered yet goes to the new place."""
+    """Replace the configuration of a log sink; undelivered messages go to the new destination."""
     sink = sinks.get(request.cluster().value, request.path_params["logsink_id"])
-    wanted = await request.decoded(UpdateSink)
-    sealed = _sealed(request, sink.type, wanted.config)
+    body = await request.decoded(UpdateSink)
+    sealed = _sealed(request, sink.type, body.config)
     await request.change_cluster(lambda current: sinks.change(current, sink.id, sealed))
     return Response(status_code=200)
 
 
 @operation(HTTPMethod.DELETE, ONE, scope=DELETE)
 async def delete_sink(request: Call) -> Response:
-    """Stop sending the logs to a place."""
+    """Delete a log sink."""
     sink = sinks.get(request.cluster().value, request.path_params["logsink_id"])
     await request.change_cluster(lambda current: sinks.remove(current, sink.id))
     return Response(status_code=200)
 
 
 def _sealed(request: Call, type: SinkType, given: dict[str, Any]) -> str:
-    """Return the configuration as it is recorded, once it has been found to be right."""
+    """Validate a configuration and return it sealed, as it is stored."""
     service = request.service
     config = sinks.parse_config(type, given, service.settings.log_sink_allow, service.observer.is_own)
     return service.sealer.seal(sinks.encode(config))

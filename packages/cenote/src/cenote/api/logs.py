@@ -1,7 +1,6 @@
-"""The newest messages in the logs of a cluster's servers: an addition of Cenote's.
+"""The newest messages in the logs of a cluster's servers, an extension of Cenote.
 
-A log may hold statements of users, with passwords in them where somebody sets one by SQL; so it is shown only
-to who may see credentials.
+Logs may contain statements that set a password, so they require the scope for viewing credentials.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from cenote.logs.messages import Message, Severity
 from cenote.model.records import LogSource
 
 PATH = "/v2/databases/{database_cluster_uuid}/logs"
-LINES, MOST_LINES = 100, 1_000
+LINES, MAX_LINES = 100, 1_000
 
 
 class MessageView(msgspec.Struct):
-    """``text`` may have several lines; ``at`` and ``process`` are null where the log does not tell them."""
+    """``text`` may have several lines; ``at`` and ``process`` are null if the log does not have them."""
 
     at: datetime | None
     severity: Severity
@@ -32,7 +31,7 @@ class MessageView(msgspec.Struct):
 
 
 class LogsView(msgspec.Struct):
-    """The oldest message first.  With ``next`` as ``after``, the next call answers what has come since."""
+    """Messages, oldest first.  Pass ``next`` as ``after`` to get only newer ones."""
 
     source: LogSource
     messages: list[MessageView]
@@ -53,7 +52,7 @@ class LogsAnswer(msgspec.Struct):
     also=(503,),
 )
 async def read_logs(request: Call) -> Response:
-    """Get the newest messages of a server of a cluster."""
+    """Get the newest log messages of a cluster's server."""
     cluster = request.cluster().value
     source = _source(request.query_params.get("source", LogSource.POSTGRES))
     count = _lines(request.query_params.get("lines", str(LINES)))
@@ -74,8 +73,8 @@ def _source(text: str) -> LogSource:
 
 
 def _lines(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST_LINES):
-        raise Invalid(f"lines: {text[:40]!a} is not a number from 1 to {MOST_LINES}.")
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_LINES):
+        raise Invalid(f"lines: {text[:40]!a} is not a number from 1 to {MAX_LINES}.")
     return int(text)
 
 

@@ -1,4 +1,4 @@
-"""The maintenance window of a cluster, and installing updates ahead of it."""
+"""The maintenance window of a cluster, and installing updates before it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATH = "/v2/databases/{database_cluster_uuid}"
 
 
 class MoveWindow(Body):
-    """``hour`` is a time of the day in UTC; the other two are shown and can't be chosen."""
+    """``hour`` is a time of day in UTC; the other fields are read-only and ignored."""
 
     day: schema_fields.Day
     hour: schema_fields.Hour
@@ -28,10 +28,10 @@ class MoveWindow(Body):
 
 @operation(HTTPMethod.PUT, PATH + "/maintenance", scope=UPDATE, status=204, body=MoveWindow)
 async def move_window(request: Call) -> Response:
-    """Choose when updates may restart the servers of a cluster: within four hours from then, each week."""
+    """Set the weekly maintenance window: the four hours in which updates may restart the servers."""
     cluster = request.cluster().value
-    wanted = await request.decoded(MoveWindow)
-    window = maintenance.window(wanted.day, wanted.hour)
+    body = await request.decoded(MoveWindow)
+    window = maintenance.window(body.day, body.hour)
     await request.service.store.update_cluster(
         cluster.id,
         lambda current: replace(current, maintenance_window=window),
@@ -42,7 +42,7 @@ async def move_window(request: Call) -> Response:
 
 @operation(HTTPMethod.PUT, PATH + "/install_update", scope=UPDATE, status=204)
 async def install_update(request: Call) -> Response:
-    """Restart what runs another program than the one that is installed, now; nothing where all is current."""
+    """Install updates now: restart the servers that run an outdated program."""
     now = datetime.now(UTC)
     await request.change_cluster(
         lambda current: replace(current, update_asked_at=now), EventType.CLUSTER_MAINTENANCE_PERFORM

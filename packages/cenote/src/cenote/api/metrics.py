@@ -1,4 +1,4 @@
-"""Metrics: their credentials, the targets and CA certificates for Prometheus, and the service's own page."""
+"""Metrics: credentials, targets and CA certificates for Prometheus, and the service's own metrics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PATH = "/v2/databases/metrics/credentials"
 
 
 class MetricsLoginView(msgspec.Struct):
-    """For basic authentication; the same for all clusters."""
+    """Credentials for basic authentication, the same for all clusters."""
 
     basic_auth_username: str
     basic_auth_password: str
@@ -57,11 +57,11 @@ async def get_metrics_login(request: Call) -> Response:
 
 @operation(HTTPMethod.PUT, PATH, scope=UPDATE, status=204, body=ReplaceMetricsLogin)
 async def replace_metrics_login(request: Call) -> Response:
-    """Replace the credentials; the old ones stop working at once."""
-    wanted = (await request.decoded(ReplaceMetricsLogin)).credentials
-    basic_auth.check(wanted.basic_auth_username, wanted.basic_auth_password)
-    sealed = request.service.sealer.seal(Secret(wanted.basic_auth_password))
-    login = MetricsLogin(username=wanted.basic_auth_username, sealed_password=sealed)
+    """Replace the credentials for metrics; the old ones stop working at once."""
+    body = (await request.decoded(ReplaceMetricsLogin)).credentials
+    basic_auth.check(body.basic_auth_username, body.basic_auth_password)
+    sealed = request.service.sealer.seal(Secret(body.basic_auth_password))
+    login = MetricsLogin(username=body.basic_auth_username, sealed_password=sealed)
     await request.service.store.replace_metrics_login(login, request.note())
     return no_content()
 
@@ -100,7 +100,7 @@ async def get_service_metrics(request: Call) -> Response:
     shown = request.headers.get("authorization", "").encode("latin-1")
     client = request.scope.get("client")
     address = client[0] if client is not None else ""
-    if not service.guard.admits(shown, service.store.metrics_login(), service.sealer, address):
+    if not service.metrics_auth.admits(shown, service.store.metrics_login(), service.sealer, address):
         await service.unknown_tokens.confirm(service.store, shown, address)
         authenticate(service.store, shown).require(READ)
     try:
@@ -108,7 +108,7 @@ async def get_service_metrics(request: Call) -> Response:
     except Unavailable:
         numbers = None
     page = service_metrics.collect(service.requests, _state(service), numbers)
-    # In a thread, so that other requests need not wait for it.
+    # In a thread, so that it does not delay other requests.
     body = await asyncio.to_thread(page.render)
     return Response(body, media_type=CONTENT_TYPE)
 

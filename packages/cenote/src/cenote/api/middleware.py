@@ -1,7 +1,7 @@
-"""What every request passes before it is routed: its id, who is calling, and the rate limits.
+"""The middleware of the API: request ids, authentication, rate limits, CORS.
 
-It runs before routing, so a request for an unknown path counts against the limits, too, and gets the same
-headers.  Whatever is not named as public needs a token.
+It runs before routing, so requests for unknown paths need a token, count against the limits and get the same
+headers, too.  Only the paths in ``PUBLIC`` need no token.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from dataclasses import dataclass
 
 from cenote.api import rejected_requests
 from cenote.api.auth import authenticate
-from cenote.api.errors import TooLarge, answer_to
+from cenote.api.errors import TooLarge, error_response
 from cenote.api.limits import Limits
 from cenote.api.service import Service
 from cenote.errors import Unauthenticated
 from cenote.http.routing import ASGIApp, Message, Receive, Scope, Send
 
-# /metrics is among them because it takes the login for metrics as well as a token.
+# /metrics is public here because it accepts the credentials for metrics as well as a token.
 PUBLIC = frozenset({"/", "/healthz", "/metrics", "/openapi.json", "/docs"})
 UNKNOWN = "unknown"
 
 
 METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
-PREFLIGHT_SECONDS = 7200  # how long a browser may remember the answer, which is always the same
-# Any page may call, since no browser adds a token by itself: whoever has none is refused like everybody else.
+PREFLIGHT_SECONDS = 7200  # how long browsers may cache the response, which is always the same
+# Any origin is allowed: browsers do not add tokens by themselves, so cross-site requests need one, too.
 _ANY_ORIGIN = (b"access-control-allow-origin", b"*")
 _EXPOSED = (
     b"access-control-expose-headers",
@@ -49,8 +49,8 @@ class ApiMiddleware:
         request_id = _new_id()
         added = [(b"x-request-id", request_id.encode("ascii"))]
 
-        asked = _cross_origin(scope)
-        if asked is not None:
+        cross_origin = _cross_origin(scope)
+        if cross_origin is not None:
             added += [_ANY_ORIGIN, _EXPOSED]
 
         async def send_with_headers(message: Message) -> None:
@@ -59,11 +59,13 @@ class ApiMiddleware:
                 status = message["status"]
                 message["headers"] = [*message["headers"], *added]
                 if message["status"] >= 400:
-                    rejected_requests.remember(self._service, scope, request_id, message["status"])
+                    rejected_requests.record(self._service, scope, request_id, message["status"])
             await send(message)
 
-        if asked is not None and scope["method"] == "OPTIONS" and asked.method:
-            await send({"type": "http.response.start", "status": 204, "headers": asked.allowed() + added})
+        if cross_origin is not None and scope["method"] == "OPTIONS" and cross_origin.method:
+            await send(
+                {"type": "http.response.start", "status": 204, "headers": cross_origin.allowed() + added}
+            )
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
         scope["request_id"] = request_id
@@ -76,14 +78,14 @@ class ApiMiddleware:
                     raise
                 self._admit(scope, added)
         except Exception as error:
-            app = answer_to(error, request_id)
+            app = error_response(error, request_id)
         try:
             await app(scope, receive, send_with_headers)
         finally:
             self._count(scope, status, began)
 
     def _count(self, scope: Scope, status: int, began: float) -> None:
-        """Count an answer; what led to no operation is no label, since clients can make up anything."""
+        """Count a response; unmatched paths share a label, since clients can make up any number of them."""
         if not status:
             return
         path = scope.get("path_template")
@@ -91,16 +93,16 @@ class ApiMiddleware:
         self._service.requests.add(method, path, status, time.perf_counter() - began)
 
     async def _is_new_token(self, scope: Scope) -> bool:
-        """Return whether the token that is shown has just become known, by asking etcd."""
+        """Look up an unknown token in etcd; return whether it was found."""
         authorization = dict(scope["headers"]).get(b"authorization")
         client = scope.get("client")
         address = client[0] if client is not None else ""
         return await self._service.unknown_tokens.confirm(self._service.store, authorization, address)
 
     def _admit(self, scope: Scope, added: list[tuple[bytes, bytes]]) -> None:
-        """Note in the scope who is calling, where that matters; raise what stops the request.
+        """Store the caller in the scope unless the path is public; raise if the request is rejected.
 
-        Headers for the answer, be it good or bad, are added to ``added``.
+        Headers of the response, also of a rejection, are appended to ``added``.
         """
         authorization = length = None
         for name, value in scope["headers"]:
@@ -114,22 +116,22 @@ class ApiMiddleware:
             return
         caller = authenticate(self._service.store, authorization)
         scope["auth"] = caller
-        spent = self._limits.spend(caller.token.id, time.time())
-        if spent is not None:
-            added.extend(spent.headers())
-            if spent.error is not None:
-                raise spent.error
+        limits = self._limits.spend(caller.token.id, time.time())
+        if limits is not None:
+            added.extend(limits.headers())
+            if limits.error is not None:
+                raise limits.error
 
 
 def _new_id() -> str:
-    """Return a UUID of version 4, several times as fast as ``uuid.uuid4``."""
+    """Return a version 4 UUID, several times faster than ``uuid.uuid4``."""
     text = os.urandom(16).hex()
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
 
 
 @dataclass(frozen=True, slots=True)
 class _CrossOrigin:
-    """What a browser asks for on behalf of a page from elsewhere; with ``method`` before the call itself."""
+    """A cross-origin request of a browser; ``method`` is set for a preflight request."""
 
     method: bytes
     headers: bytes

@@ -1,4 +1,4 @@
-"""VPCs: labels here, since all servers stand on one machine.  Each region has a default one."""
+"""VPCs.  They are labels only: they do not isolate clusters.  Each region has a default VPC."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ONE = PATH + "/{vpc_id}"
 
 
 class CreateNetwork(Body):
-    """Without ``ip_range`` one that is free is chosen."""
+    """Without ``ip_range`` an unused range is chosen."""
 
     name: str
     region: str
@@ -32,7 +32,7 @@ class CreateNetwork(Body):
 
 
 class UpdateNetwork(Body):
-    """What is left out or null stays as it is; the default ones of the regions can't be changed."""
+    """Fields that are omitted or null are unchanged; default VPCs cannot be changed."""
 
     name: str | None = None
     description: str | None = None
@@ -64,7 +64,7 @@ class NetworksAnswer(msgspec.Struct):
 
 @operation(HTTPMethod.GET, PATH, scope=READ, answer=NetworksAnswer, paged=True)
 async def list_vpcs(request: Call) -> Response:
-    """List all VPCs, after the default ones of the regions."""
+    """List all VPCs, the default VPCs first."""
     found = [*DEFAULT_NETWORKS.values(), *request.service.store.groups.networks()]
     page, links, meta = paging.page_of(request, found)
     return answer(NetworksAnswer([_view(network) for network in page], links, meta))
@@ -72,8 +72,8 @@ async def list_vpcs(request: Call) -> Response:
 
 @operation(HTTPMethod.POST, PATH, scope=CREATE, status=201, body=CreateNetwork, answer=NetworkAnswer)
 async def create_vpc(request: Call) -> Response:
-    """Make a VPC, which is a label here."""
-    wanted = await request.decoded(CreateNetwork)
+    """Create a VPC, which is only a label."""
+    body = await request.decoded(CreateNetwork)
     others = request.service.store.groups.networks
     id, now = uuid4(), datetime.now(UTC).replace(microsecond=0)
 
@@ -81,10 +81,10 @@ async def create_vpc(request: Call) -> Response:
         groups.room(others())
         return VPC(
             id=id,
-            name=groups.network_name(wanted.name, others()),
-            region=rules.region(wanted.region),
-            description=groups.text("description", wanted.description),
-            ip_range=groups.ip_range(wanted.ip_range, others()),
+            name=groups.network_name(body.name, others()),
+            region=rules.region(body.region),
+            description=groups.text("description", body.description),
+            ip_range=groups.ip_range(body.ip_range, others()),
             created_at=now,
         )
 
@@ -100,23 +100,23 @@ async def get_vpc(request: Call) -> Response:
 
 @operation(HTTPMethod.PUT, ONE, scope=UPDATE, body=UpdateNetwork, answer=NetworkAnswer)
 async def update_vpc(request: Call) -> Response:
-    """Give a VPC another name or description."""
+    """Change the name or description of a VPC."""
     id = _named(request).id
-    wanted = await request.decoded(UpdateNetwork)
+    body = await request.decoded(UpdateNetwork)
 
     def changed() -> VPC:
         before = _network(request.service, id)
         if id in DEFAULT_NETWORKS:
             raise Invalid("a region's default VPC can't be changed.")
-        if wanted.default:
+        if body.default:
             raise Invalid("default: another VPC can't become the default one of its region.")
         others = [one for one in request.service.store.groups.networks() if one.id != id]
         return replace(
             before,
-            name=before.name if wanted.name is None else groups.network_name(wanted.name, others),
+            name=before.name if body.name is None else groups.network_name(body.name, others),
             description=before.description
-            if wanted.description is None
-            else groups.text("description", wanted.description),
+            if body.description is None
+            else groups.text("description", body.description),
         )
 
     await request.service.store.groups.put(changed, request.note())
@@ -141,7 +141,7 @@ async def delete_vpc(request: Call) -> Response:
 
 
 def network_of(service: Service, text: str | None, region: str) -> UUID:
-    """Return the network for a cluster in a region: the one asked for, or the region's default one."""
+    """Return the id of the VPC of a new cluster: the requested one, or the region's default."""
     id = rules.optional_uuid("private_network_uuid", text)
     if id is None:
         return catalog.default_network(region)

@@ -1,6 +1,6 @@
-"""The API's own description: OpenAPI at /openapi.json, and a page to read it at /docs.
+"""The OpenAPI document at ``/openapi.json``, and the same as a page at ``/docs``.
 
-It is made from the declarations of the operations, so it says what is demanded and decoded.
+Both are generated from the declarations of the operations, which also check scopes and decode bodies.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from cenote import __version__
 from cenote.api.errors import ErrorView
 from cenote.api.service import Operation, OperationRoute
 
-MAIN_EVENT = "sample"  # what a stream is about is in the events of this kind
+MAIN_EVENT = "sample"  # the type of server-sent event that the schema of a stream describes
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
 _HEADERS = {
-    "x-request-id": {"schema": {"type": "string"}, "description": "The id of this request in the log."},
-    "ratelimit-limit": {"schema": {"type": "integer"}, "description": "Requests allowed in any hour."},
-    "ratelimit-remaining": {"schema": {"type": "integer"}, "description": "How many of them are left."},
+    "x-request-id": {"schema": {"type": "string"}, "description": "The id of the request, as in the log."},
+    "ratelimit-limit": {"schema": {"type": "integer"}, "description": "Requests allowed per hour."},
+    "ratelimit-remaining": {"schema": {"type": "integer"}, "description": "Requests remaining."},
     "ratelimit-reset": {
         "schema": {"type": "integer"},
-        "description": "When the oldest request stops counting, in seconds of the Unix epoch.",
+        "description": "When the oldest request expires, in seconds of the Unix epoch.",
     },
 }
 
@@ -35,7 +35,7 @@ _REFERENCES = {name: {"$ref": f"#/components/headers/{name}"} for name in _HEADE
 
 
 def describe(routes: Iterable[OperationRoute]) -> dict[str, Any]:
-    """Return the OpenAPI document of all declared operations."""
+    """Return the OpenAPI document of these operations."""
     declared = [(route.path, route.name, route.operation) for route in routes]
     given = {kind for _, _, one in declared for kind in (one.body, one.answer) if kind is not None}
     kinds = {_of_list(kind) or kind for kind in given} - {str}
@@ -65,14 +65,14 @@ def describe(routes: Iterable[OperationRoute]) -> dict[str, Any]:
 
 
 def _operation(path: str, name: str, one: Operation) -> dict[str, Any]:
-    summary, _, more = one.summary.partition("\n")
-    told = [more.strip()] if more.strip() else []
+    summary, _, rest = one.summary.partition("\n")
+    description = [rest.strip()] if rest.strip() else []
     if one.scopes:
-        told.append(f"Needs the scope {' and '.join(f'`{scope}`' for scope in one.scopes)}.")
+        description.append(f"Requires the scope {' and '.join(f'`{scope}`' for scope in one.scopes)}.")
     entry: dict[str, Any] = {
         "operationId": f"{name}_{one.method.lower()}_{_tail(path)}" if name in _SHARED else name,
         "summary": summary,
-        "description": "\n\n".join(told),
+        "description": "\n\n".join(description),
         "tags": [_noun(path)],
         "parameters": _parameters(path, one),
         "responses": _responses(path, one),
@@ -86,7 +86,7 @@ def _operation(path: str, name: str, one: Operation) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if value or key == "security"}
 
 
-# What creating answers with, and where the id or name of it stands that the paths below it take.
+# For each collection, where the response to a creation has the id or name that the paths below it take.
 _CREATED = {
     "/v2/databases": "$response.body#/database/id",
     "/v2/databases/{database_cluster_uuid}/pools": "$response.body#/pool/name",
@@ -98,7 +98,7 @@ _CREATED = {
 
 
 def _add_links(paths: dict[str, dict[str, Any]]) -> None:
-    """Say of each operation that creates which others take what it has created."""
+    """Add OpenAPI links from each creation to the operations on the new resource."""
     for collection, pointer in _CREATED.items():
         if "post" not in paths.get(collection, {}):
             continue
@@ -116,7 +116,7 @@ def _add_links(paths: dict[str, dict[str, Any]]) -> None:
         paths[collection]["post"]["responses"]["201"]["links"] = links
 
 
-_SHARED = frozenset({"refuse", "miss", "read"})  # one function behind several routes
+_SHARED = frozenset({"reject", "not_found", "empty"})  # functions of several routes
 
 
 def _parameters(path: str, one: Operation) -> list[dict[str, Any]]:
@@ -157,7 +157,7 @@ def _responses(path: str, one: Operation) -> dict[str, Any]:
 
 
 def _events(kind: Any) -> dict[str, Any]:
-    """Return what each server-sent event of a stream is; those of other kinds than the main one say so."""
+    """Return the content of a stream; the schema describes the data of events of the main type only."""
     return {
         "text/event-stream": {
             "schema": {
@@ -190,7 +190,7 @@ def _content(kind: Any) -> dict[str, Any]:
 
 
 def _of_list(kind: Any) -> Any:
-    """Return what a list is of, and None for what is no list."""
+    """Return the type of a list's items, None for another type."""
     return get_args(kind)[0] if get_origin(kind) is list else None
 
 
@@ -217,7 +217,7 @@ pre {{ background: #8881; padding: .8rem; overflow: auto }}
 @media (prefers-color-scheme: dark) {{ body {{ background: #111; color: #eee }} a {{ color: #8cf }} }}
 </style></head><body>
 <h1>Cenote API {version}</h1>
-<p>Every call needs <code>Authorization: Bearer TOKEN</code>. The same for programs:
+<p>Every request needs <code>Authorization: Bearer TOKEN</code>. Machine-readable:
 <a href="/openapi.json">openapi.json</a>.</p>
 {sections}
 </body></html>
@@ -225,7 +225,7 @@ pre {{ background: #8881; padding: .8rem; overflow: auto }}
 
 
 def page(document: dict[str, Any]) -> str:
-    """Return the page that shows the document; it fetches nothing and runs no script."""
+    """Return the document as a page without scripts or external resources."""
     sections: dict[str, list[str]] = {}
     for path, methods in document["paths"].items():
         for method, one in methods.items():
@@ -259,13 +259,13 @@ def _details(document: dict[str, Any], path: str, method: str, one: dict[str, An
 def _shape(document: dict[str, Any], holder: dict[str, Any]) -> str:
     if "content" not in holder:
         return ""
-    [told] = holder["content"].values()
-    schema = told["schema"]
+    [content] = holder["content"].values()
+    schema = content["schema"]
     return f"<pre><code>{escape(_text(document, schema, ''))}</code></pre>"
 
 
 def _text(document: dict[str, Any], schema: dict[str, Any], indent: str) -> str:
-    """Return a schema as a short text: field, type, and whether it may be left out."""
+    """Return a schema as text: fields with their types, and whether they are optional."""
     if "$ref" in schema:
         found = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
         return _text(document, found, indent)

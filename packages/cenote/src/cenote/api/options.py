@@ -1,4 +1,4 @@
-"""What a cluster can be created with: regions, versions found on the hosts, sizes by number of nodes."""
+"""The options for new clusters: regions, the versions installed on the hosts, and sizes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class LayoutView(msgspec.Struct):
 
 
 class EngineView(msgspec.Struct, kw_only=True):
-    """What there is for one engine."""
+    """The options for one engine."""
 
     regions: list[str]
     versions: list[str]
@@ -33,7 +33,7 @@ class EnginesView(msgspec.Struct):
 
 
 class AvailabilityView(msgspec.Struct, kw_only=True):
-    """How long a version is supported by its community, and how long it is offered."""
+    """Until when a version is supported by its community, and until when it is offered."""
 
     version: str
     end_of_life: datetime | None
@@ -46,7 +46,7 @@ class AvailabilitiesView(msgspec.Struct):
 
 
 class OfferedView(msgspec.Struct):
-    """An addition of Cenote's: which extensions databases can have, by version."""
+    """An extension of Cenote: the available PostgreSQL extensions by version."""
 
     extensions: dict[str, list[str]]
 
@@ -59,7 +59,7 @@ class OptionsAnswer(msgspec.Struct):
 
 @operation(HTTPMethod.GET, "/v2/databases/options", scope=READ, answer=OptionsAnswer)
 async def list_options(request: Call) -> Response:
-    """List what a cluster can be created with."""
+    """List the options for new clusters: regions, versions and sizes."""
     versions = list(catalog.versions(request.service.store.hosts()))
     engine = EngineView(
         regions=list(catalog.REGIONS),

@@ -1,4 +1,4 @@
-"""Lists in pages: ``page`` and ``per_page`` in, ``links.pages`` and ``meta.total`` out."""
+"""Pagination of lists: ``page`` and ``per_page`` in requests, ``links`` and ``meta`` in responses."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from cenote.errors import Invalid
 T = TypeVar("T")
 
 DEFAULT_PER_PAGE = 20
-MOST_PER_PAGE = 200
+MAX_PER_PAGE = 200
 
 
 class Meta(msgspec.Struct):
-    """``total`` counts the things of all pages."""
+    """``total`` counts the items of all pages."""
 
     total: int
 
 
 class Pages(msgspec.Struct, omit_defaults=True):
-    """Where other pages are; one that does not exist is left out."""
+    """URLs of other pages; those that do not exist are left out."""
 
     first: str = ""
     prev: str = ""
@@ -33,15 +33,15 @@ class Pages(msgspec.Struct, omit_defaults=True):
 
 
 class Links(msgspec.Struct, omit_defaults=True):
-    """Empty when all fits in one page."""
+    """Empty if everything fits on one page."""
 
     pages: Pages | None = None
 
 
 def page_of(request: Call, things: Sequence[T]) -> tuple[Sequence[T], Links, Meta]:
-    """Return the asked page, the links to others, and how many things there are."""
+    """Return the requested page, the links to others, and the total."""
     page = _number(request, "page", 1, most=None)
-    per_page = _number(request, "per_page", DEFAULT_PER_PAGE, most=MOST_PER_PAGE)
+    per_page = _number(request, "per_page", DEFAULT_PER_PAGE, most=MAX_PER_PAGE)
     total = len(things)
     last = max(1, -(-total // per_page))
 

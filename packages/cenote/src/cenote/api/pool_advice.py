@@ -1,4 +1,4 @@
-"""Advice in words on the pools of a cluster: an addition of Cenote's."""
+"""Recommendations for the pools of a cluster, an extension of Cenote."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from cenote.api.auth import READ
-from cenote.api.service import Advised, Call, Service, answer, operation
+from cenote.api.service import CachedAdvice, Call, Service, answer, operation
 from cenote.http.routing import Response
 from cenote.model.records import Cluster, PoolMode
 from cenote.stats.advice import Action, ActionKind, Advice, AdviceSeverity, advise
@@ -18,7 +18,7 @@ from cenote.stats.facts import gather
 
 
 class ActionView(msgspec.Struct, kw_only=True):
-    """What could be done, with the words of a button: a pool's new size or mode, or a cluster's size."""
+    """A suggested change with the label of a button: a new size or mode of a pool, or size of a cluster."""
 
     kind: ActionKind
     words: str
@@ -29,7 +29,7 @@ class ActionView(msgspec.Struct, kw_only=True):
 
 
 class AdviceView(msgspec.Struct, kw_only=True):
-    """``numbers`` is what it rests on, ``breaks`` what an action breaks; without ``pool``, it is on all."""
+    """``numbers`` are the measurements, ``breaks`` what the action breaks; without ``pool`` for all."""
 
     kind: str
     pool: str | UnsetType = UNSET
@@ -52,23 +52,23 @@ class PoolAdviceAnswer(msgspec.Struct):
     answer=PoolAdviceAnswer,
 )
 async def list_pool_advice(request: Call) -> Response:
-    """List what could be done about the pools of a cluster, the most pressing first.
+    """List recommendations for the pools of a cluster, most urgent first.
 
-    It rests on what was seen of them. Nothing is said of what was seen for too short a time.
+    They are based on the history of the pools. A pool with too short a history has none.
     """
     return answer(PoolAdviceAnswer(advice_views(request.service, request.cluster().value)))
 
 
 def advice_views(service: Service, cluster: Cluster) -> list[AdviceView]:
-    """Return the advice as of the last seconds: a day of many pools takes a while to go through."""
+    """Return the advice, cached for some seconds, since evaluating a day of many pools takes a while."""
     now, oldest = time.monotonic(), service.timing.advice_max_age
-    for id in [id for id, one in service.advised.items() if now - one.at > oldest]:
-        del service.advised[id]
-    kept = service.advised.get(cluster.id)
+    for id in [id for id, one in service.advice.items() if now - one.at > oldest]:
+        del service.advice[id]
+    kept = service.advice.get(cluster.id)
     if kept is None or kept.cluster is not cluster:  # it has changed
         sampler = service.sampler
         found = advise(gather(cluster, sampler.history(cluster.id), sampler.now()))
-        kept = service.advised[cluster.id] = Advised(now, cluster, tuple(found))
+        kept = service.advice[cluster.id] = CachedAdvice(now, cluster, tuple(found))
     return [_view(one) for one in kept.advice]
 
 

@@ -1,4 +1,4 @@
-"""What went on in the pools of a cluster before: an addition of Cenote's."""
+"""The history of a cluster's pools, an extension of Cenote."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from cenote.model.records import Cluster
 from cenote.rules import configuration
 from cenote.stats.history import DAY_MINUTES, PoolHistory, Table
 
-SAMPLED_MINUTES = 15  # so far back samples are told, and further back one row for each minute
+SAMPLED_MINUTES = 15  # up to this long a history has single samples, a longer one has a row per minute
 
 
-class PoolPastView(msgspec.Struct, kw_only=True):
-    """A pool: one number in each list for each time in ``at``, which is in seconds of the Unix epoch.
+class PoolHistoryView(msgspec.Struct, kw_only=True):
+    """The history of a pool: each list has one value per time in ``at``, in seconds of the Unix epoch.
 
-    ``clients_waiting`` and ``longest_wait_seconds`` are the most in that time, everything else the average.
-    ``waiting``, ``in_transaction`` and ``in_query`` are how many were at it on average: clients that waited,
-    and servers.
+    ``clients_waiting`` and ``longest_wait_seconds`` are maxima of the interval, all others are averages.
+    ``waiting`` is the average number of waiting clients; ``in_transaction`` and ``in_query`` are the average
+    numbers of server connections in a transaction and executing a query.
     """
 
     name: str
@@ -41,9 +41,9 @@ class PoolPastView(msgspec.Struct, kw_only=True):
     in_query: list[float]
 
 
-class MachinePastView(msgspec.Struct):
-    """The host of the cluster: the share of its processors that was busy, how many of them the cluster's
-    server kept busy, and how many sessions that had."""
+class HostHistoryView(msgspec.Struct):
+    """The history of the host: ``busy`` is the share of all its CPUs in use, ``server`` the number of CPUs
+    that the cluster's PostgreSQL used, ``sessions`` the number of its sessions."""
 
     at: list[float]
     busy: list[float]
@@ -52,7 +52,7 @@ class MachinePastView(msgspec.Struct):
 
 
 class ConnectionsView(msgspec.Struct):
-    """The connections that the server takes: kept for maintenance, given to pools, left for further ones."""
+    """The connections of the server: reserved for maintenance, allocated to pools, left to allocate."""
 
     all: int
     reserved: int
@@ -61,16 +61,16 @@ class ConnectionsView(msgspec.Struct):
     sessions: int | None
 
 
-class PastView(msgspec.Struct):
-    """``connections`` is as of this moment."""
+class HistoryView(msgspec.Struct):
+    """``connections`` has the current values."""
 
-    pools: list[PoolPastView]
-    machine: MachinePastView
+    pools: list[PoolHistoryView]
+    machine: HostHistoryView
     connections: ConnectionsView
 
 
 class PoolHistoryAnswer(msgspec.Struct):
-    history: PastView
+    history: HistoryView
 
 
 @operation(
@@ -82,10 +82,10 @@ class PoolHistoryAnswer(msgspec.Struct):
     also=(422,),
 )
 async def get_pool_history(request: Call) -> Response:
-    """Get what went on in the pools of a cluster in the last ``minutes`` (15, at most 1440).
+    """Get the history of a cluster's pools over the last ``minutes`` (default 15, at most 1440).
 
-    Up to 15 minutes are told as they were sampled, more by the minute; with ``points``, by at most so many
-    numbers. It is kept in memory, and begins with the start of the service.
+    Up to 15 minutes have all samples, more have one value per minute; ``points`` limits the number of values.
+    The history is kept in memory and begins when the service starts.
     """
     cluster = request.cluster().value
     minutes = _number(request, "minutes", DAY_MINUTES) or SAMPLED_MINUTES
@@ -98,7 +98,7 @@ async def get_pool_history(request: Call) -> Response:
     ]
     machine = _machine_view(past.machine.samples, begin)
     sessions = int(machine.sessions[-1]) if machine.sessions else None
-    return answer(PoolHistoryAnswer(PastView(views, machine, connections_view(cluster, sessions))))
+    return answer(PoolHistoryAnswer(HistoryView(views, machine, connections_view(cluster, sessions))))
 
 
 def connections_view(cluster: Cluster, sessions: int | None) -> ConnectionsView:
@@ -108,11 +108,13 @@ def connections_view(cluster: Cluster, sessions: int | None) -> ConnectionsView:
     return ConnectionsView(every, every - capacity, allocated, left, sessions)
 
 
-def _pool_view(name: str, past: PoolHistory, begin: float, minutes: int, points: int | None) -> PoolPastView:
-    told = past.samples_since if minutes <= SAMPLED_MINUTES else past.minutes_since
-    at, columns = told(begin, points)
+def _pool_view(
+    name: str, past: PoolHistory, begin: float, minutes: int, points: int | None
+) -> PoolHistoryView:
+    rows_since = past.samples_since if minutes <= SAMPLED_MINUTES else past.minutes_since
+    at, columns = rows_since(begin, points)
     rounded = {name: _rounded(column) for name, column in columns.items()}
-    return PoolPastView(
+    return PoolHistoryView(
         name=name,
         at=_rounded(at),
         size=rounded["size"],
@@ -128,9 +130,9 @@ def _pool_view(name: str, past: PoolHistory, begin: float, minutes: int, points:
     )
 
 
-def _machine_view(samples: Table, begin: float) -> MachinePastView:
+def _machine_view(samples: Table, begin: float) -> HostHistoryView:
     start = samples.since(begin)
-    return MachinePastView(
+    return HostHistoryView(
         at=_rounded(samples.at[start:]),
         busy=_rounded(samples["busy"][start:]),
         server=_rounded(samples["server"][start:]),

@@ -1,4 +1,4 @@
-"""What goes on in pools, and how much room is left for them: an addition of Cenote's."""
+"""Current statistics of pools, and the connections left to allocate, an extension of Cenote."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cenote.stats.observer import PoolNumbers
 
 
 class ClientsView(msgspec.Struct):
-    """``waiting`` are those whose query waits for a server connection."""
+    """``waiting`` counts clients whose query waits for a server connection."""
 
     active: int
     waiting: int
@@ -45,7 +45,7 @@ class AveragesView(msgspec.Struct):
 
 
 class TotalsView(msgspec.Struct):
-    """Since the pooler of the cluster was started."""
+    """Counted since the cluster's PgBouncer was started."""
 
     transactions: int
     queries: int
@@ -54,8 +54,8 @@ class TotalsView(msgspec.Struct):
     wait_seconds: float
 
 
-class RoomView(msgspec.Struct):
-    """Server connections of the cluster: all that pools may have, what they have been given, what is left."""
+class AllocationView(msgspec.Struct):
+    """Server connections of the cluster: the total for pools, the number allocated, and the number left."""
 
     connections: int
     allocated: int
@@ -63,7 +63,7 @@ class RoomView(msgspec.Struct):
 
 
 class PoolStatsView(msgspec.Struct):
-    """Rates and averages are of the last whole period of ``period_seconds``."""
+    """Rates and averages cover the last complete period of ``period_seconds``."""
 
     name: str
     size: int
@@ -74,7 +74,7 @@ class PoolStatsView(msgspec.Struct):
     average_seconds: AveragesView
     period_seconds: int
     since_start: TotalsView
-    cluster: RoomView
+    cluster: AllocationView
 
 
 class PoolStatsAnswer(msgspec.Struct):
@@ -93,7 +93,7 @@ class AllPoolStatsAnswer(msgspec.Struct):
     also=(503,),
 )
 async def list_pool_stats(request: Call) -> Response:
-    """List what goes on in every connection pool of a cluster at this moment."""
+    """List the current statistics of all connection pools of a cluster."""
     cluster = request.cluster().value
     numbers = await request.service.observer.pools(cluster)
     views = [_view(cluster, pool, numbers.get(pool.name, PoolNumbers())) for pool in cluster.pools]
@@ -102,7 +102,7 @@ async def list_pool_stats(request: Call) -> Response:
 
 @operation(HTTPMethod.GET, pools.ONE + "/stats", scope=READ, answer=PoolStatsAnswer, also=(503,))
 async def get_pool_stats(request: Call) -> Response:
-    """Get what goes on in a connection pool at this moment."""
+    """Get the current statistics of a connection pool."""
     cluster = request.cluster().value
     pool = pools.pool_of(cluster, request.path_params["pool_name"])
     numbers = (await request.service.observer.pools(cluster)).get(pool.name, PoolNumbers())
@@ -131,7 +131,7 @@ def _view(cluster: Cluster, pool: Pool, numbers: PoolNumbers) -> PoolStatsView:
             numbers.sent_bytes,
             numbers.waited,
         ),
-        cluster=RoomView(connections, connections - left, left),
+        cluster=AllocationView(connections, connections - left, left),
     )
 
 

@@ -1,4 +1,4 @@
-"""What goes on in the pools of a cluster, as it happens: an addition of Cenote's."""
+"""Live statistics of a cluster's pools as server-sent events, an extension of Cenote."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from cenote.http.routing import Response
 from cenote.model.records import Cluster, Pool, PoolMode
 from cenote.stats.history import ClusterHistory
 
-MOST_STREAMS = 8  # of one token
+MAX_STREAMS = 8  # per token
 HEARTBEAT_SECONDS = 15.0
-RETRY_MILLISECONDS = 2_000  # after which a client comes back by itself
-ADVICE_EVERY = 3  # looks
-FRESH_SECONDS = 15.0  # so old may the first sample be that is told
-BACK_SECONDS = 15 * 60.0  # and so old one that was told before
+RETRY_MILLISECONDS = 2_000  # after which a client reconnects
+SAMPLES_PER_ADVICE = 3
+NEW_CLIENT_SECONDS = 15.0  # how far back a new stream begins
+RESUME_SECONDS = 15 * 60.0  # how far back a stream can be resumed
 
 
 class LivePoolView(msgspec.Struct, kw_only=True):
-    """A pool at a moment; rates are of the time since the sample before."""
+    """A sample of a pool; rates cover the time since the previous sample."""
 
     name: str
     mode: PoolMode
@@ -46,7 +46,7 @@ class LivePoolView(msgspec.Struct, kw_only=True):
 
 
 class LiveView(msgspec.Struct):
-    """``at`` is in seconds of the Unix epoch, ``busy`` the share of the processors."""
+    """``at`` is in seconds of the Unix epoch; ``busy`` is the share of the host's CPUs in use."""
 
     at: float
     connections: ConnectionsView
@@ -55,7 +55,7 @@ class LiveView(msgspec.Struct):
 
 
 class EndView(msgspec.Struct):
-    """Why there is nothing to tell, or nothing any more; empty when there is again."""
+    """Why there are no samples, or why the stream ends; empty when samples resume."""
 
     reason: str
 
@@ -68,22 +68,24 @@ class EndView(msgspec.Struct):
     streams=True,
 )
 async def stream_pool_stats(request: Call) -> Response:
-    """Follow what goes on in the pools of a cluster, as server-sent events.
+    """Stream live statistics of a cluster's pools as server-sent events.
 
-    An event `sample` each 2 seconds is as below, `advice` has what `pool_advice` answers whenever that is
-    another one, and `unavailable` the reason why nothing is to be seen. `Last-Event-ID` has the samples since
-    then told again. The stream ends with an event `end` when the token is no longer good or the cluster is
-    gone. A token may have 8 streams at a time.
+    An event `sample` follows every 2 seconds, as described below; `advice` has the response of `pool_advice`
+    whenever it changes, and `unavailable` the reason why there are no samples. `Last-Event-ID` resumes a
+    stream after that sample. The stream ends with an event `end` when the token becomes invalid or the
+    cluster is deleted. A token may have 8 streams at a time.
     """
     cluster, token = request.cluster().value, request.caller.token.id
     streams = request.service.streams
-    if streams[token] >= MOST_STREAMS:
-        raise TooManyRequests(message=f"A token may have {MOST_STREAMS} streams at a time.")
-    streams[token] += 1  # before anything is waited for, so that calls at once do not get past the limit
-    return EventStream(partial(_events, request, cluster.id), partial(_leave, streams, token))
+    if streams[token] >= MAX_STREAMS:
+        raise TooManyRequests(message=f"A token may have {MAX_STREAMS} streams at a time.")
+    streams[token] += (
+        1  # without an await since the check, so that concurrent requests cannot exceed the limit
+    )
+    return EventStream(partial(_events, request, cluster.id), partial(_release, streams, token))
 
 
-def _leave(streams: Counter[UUID], token: UUID) -> None:
+def _release(streams: Counter[UUID], token: UUID) -> None:
     streams[token] -= 1
     if not streams[token]:
         del streams[token]
@@ -92,52 +94,52 @@ def _leave(streams: Counter[UUID], token: UUID) -> None:
 async def _events(request: Call, id: UUID) -> AsyncIterator[bytes]:
     service = request.service
     sampler = service.sampler
-    told, advised, problem, looked = _last_told(request, sampler.now()), b"", "", 0
+    last, advised, problem, begun = _resume_from(request, sampler.now()), b"", "", False
     yield f"retry: {RETRY_MILLISECONDS}\n\n".encode()
     async with sampler.watch(id) as watch:
-        while not sampler.closed:  # then it is left without a word, so that the client comes back
+        while not sampler.closed:  # then the stream ends without an event, so that the client reconnects
             try:
                 cluster = _still_allowed(request, id)
             except CenoteError as error:
                 yield event("end", EndView(error.message))
                 return
-            for at, rows in _rows(sampler.history(id), told):
-                told = at
+            for at, rows in _rows(sampler.history(id), last):
+                last = at
                 yield event("sample", _live(sampler.history(id), cluster, at, rows), str(round(1000 * at)))
             if watch.problem != problem:
                 problem = watch.problem
                 yield event("unavailable", EndView(problem))
-            if watch.samples % ADVICE_EVERY == 1 or not looked:
+            if watch.samples % SAMPLES_PER_ADVICE == 1 or not begun:
                 views = advice_views(service, cluster)
                 if msgspec.json.encode(views) != advised:
                     advised = msgspec.json.encode(views)
                     yield event("advice", views)
-            looked += 1
+            begun = True
             if not await watch.next(HEARTBEAT_SECONDS):
                 yield HEARTBEAT
 
 
 def _still_allowed(request: Call, id: UUID) -> Cluster:
-    """Return the cluster as it is now; raise when it is gone, or the token is no longer good."""
+    """Return the current cluster; raise if it was deleted or the token has become invalid."""
     authorization = request.headers.get("authorization", "").encode("latin-1")
     authenticate(request.service.store, authorization)
     return request.service.cluster(str(id)).value
 
 
-def _last_told(request: Call, now: float) -> float:
-    """Return the time of the last sample that the client has, at most as far back as samples are kept."""
+def _resume_from(request: Call, now: float) -> float:
+    """Return the time of the client's last sample, limited to how long samples are kept."""
     text = request.headers.get("last-event-id", "")
     if text.isascii() and text.isdigit() and len(text) <= 15:
-        return max(int(text) / 1000 + 0.001, now - BACK_SECONDS)
-    return now - FRESH_SECONDS
+        return max(int(text) / 1000 + 0.001, now - RESUME_SECONDS)
+    return now - NEW_CLIENT_SECONDS
 
 
-def _rows(past: ClusterHistory, told: float) -> Iterator[tuple[float, dict[str, dict[str, float]]]]:
-    """Return what is known since a time, by time and by pool."""
+def _rows(past: ClusterHistory, last: float) -> Iterator[tuple[float, dict[str, dict[str, float]]]]:
+    """Return the samples after a time, by time and by pool."""
     found: dict[float, dict[str, dict[str, float]]] = {}
     for name, pool in past.pools.items():
-        for at, row in pool.samples.rows(pool.samples.since(told)):
-            if at > told:
+        for at, row in pool.samples.rows(pool.samples.since(last)):
+            if at > last:
                 found.setdefault(at, {})[name] = row
     return iter(sorted(found.items()))
 

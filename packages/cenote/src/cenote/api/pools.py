@@ -1,6 +1,6 @@
 """Connection pools: add, list, get, update, delete.
 
-A change is answered when the pooler has it, so that the URI in an answer connects.
+A change responds when PgBouncer has applied it, so the connection URI in the response works.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ONE = PATH + "/{pool_name}"
 
 
 class CreatePool(Body):
-    """``user`` empty or left out: clients reach the database as the user that they log in as."""
+    """Without ``user``, or if it is empty, clients connect to the database as the user they log in as."""
 
     name: schema_fields.PoolName
     mode: schema_fields.Mode
@@ -33,7 +33,7 @@ class CreatePool(Body):
 
 
 class UpdatePool(Body):
-    """``user`` left out stays as it is; empty, it is taken away."""
+    """An omitted ``user`` is unchanged; an empty one is removed."""
 
     mode: schema_fields.Mode
     size: schema_fields.PoolSize
@@ -63,15 +63,15 @@ async def list_pools(request: Call) -> Response:
 
 @operation(HTTPMethod.POST, PATH, scope=CREATE, status=201, body=CreatePool, answer=PoolAnswer)
 async def add_pool(request: Call) -> Response:
-    """Add a connection pool to a cluster; answered when it can be used."""
-    wanted = await request.decoded(CreatePool)
-    request.cluster()  # that there is none goes before what is wrong with the pool
+    """Create a connection pool; responds when it is ready."""
+    body = await request.decoded(CreatePool)
+    request.cluster()  # 404 takes precedence over an invalid pool
     pool = Pool(
-        name=wanted.name,
-        database=wanted.db,
-        size=wanted.size,
-        mode=rules.pool_mode(wanted.mode),
-        user=wanted.user or "",
+        name=body.name,
+        database=body.db,
+        size=body.size,
+        mode=rules.pool_mode(body.mode),
+        user=body.user or "",
     )
     stored = await request.change_cluster(lambda current: rules.add_pool(current, pool))
     view = pool_view(request.service, stored.value, pool, credentials=request.caller.sees_credentials)
@@ -89,15 +89,15 @@ async def get_pool(request: Call) -> Response:
 
 @operation(HTTPMethod.PUT, ONE, scope=UPDATE, status=204, body=UpdatePool)
 async def update_pool(request: Call) -> Response:
-    """Change a connection pool; clients of other pools notice nothing."""
+    """Change a connection pool; clients of other pools are not affected."""
     name = request.path_params["pool_name"]
     cluster = request.cluster().value
     pool_of(cluster, name)
-    wanted = await request.decoded(UpdatePool)
-    mode = rules.pool_mode(wanted.mode)
+    body = await request.decoded(UpdatePool)
+    mode = rules.pool_mode(body.mode)
     await request.change_cluster(
         lambda current: rules.change_pool(
-            current, name, size=wanted.size, mode=mode, database=wanted.db, user=wanted.user
+            current, name, size=body.size, mode=mode, database=body.db, user=body.user
         ),
     )
     return no_content()

@@ -1,4 +1,4 @@
-"""Projects: each cluster is in one of them, at first in the default one."""
+"""Projects: each cluster belongs to one, by default to the default project."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from cenote.model.groups import CLUSTER_URN, DEFAULT_PROJECT, Project
 from cenote.model.records import Cluster, EventType
 
 PATH = "/v2/projects"
-ONE = PATH + "/{project_id}"  # or the word ``default``
-MOST_AT_ONCE = 200
+ONE = PATH + "/{project_id}"  # or the literal ``default``
+MAX_RESOURCES = 200
 
-OWNER = uuid5(NAMESPACE_OID, "cenote")  # there is one team here, whose everything is
+OWNER = uuid5(NAMESPACE_OID, "cenote")  # the only account and team of a service
 
 
 class UpdateProject(Body):
-    """What is left out or null stays as it is; which project is the default one can't be changed."""
+    """Fields that are omitted or null are unchanged; which project is the default cannot be changed."""
 
     name: str | None = None
     description: str | None = None
@@ -37,7 +37,7 @@ class UpdateProject(Body):
 
 
 class CreateProject(Body):
-    """``environment`` is Development, Staging, Production, or nothing."""
+    """``environment`` is Development, Staging, Production or empty."""
 
     name: str
     description: str | None = None
@@ -101,7 +101,7 @@ class ResourcesAnswer(msgspec.Struct):
 
 @operation(HTTPMethod.GET, PATH, scope=READ, answer=ProjectsAnswer, paged=True)
 async def list_projects(request: Call) -> Response:
-    """List all projects, the default one first."""
+    """List all projects, the default project first."""
     found = [DEFAULT_PROJECT, *request.service.store.groups.projects()]
     page, links, meta = paging.page_of(request, found)
     return answer(ProjectsAnswer([_view(project) for project in page], links, meta))
@@ -109,8 +109,8 @@ async def list_projects(request: Call) -> Response:
 
 @operation(HTTPMethod.POST, PATH, scope=CREATE, status=201, body=CreateProject, answer=ProjectAnswer)
 async def create_project(request: Call) -> Response:
-    """Make a project."""
-    wanted = await request.decoded(CreateProject)
+    """Create a project."""
+    body = await request.decoded(CreateProject)
     others = request.service.store.groups.projects
     id, now = uuid4(), datetime.now(UTC).replace(microsecond=0)
 
@@ -118,10 +118,10 @@ async def create_project(request: Call) -> Response:
         groups.room(others())
         return Project(
             id=id,
-            name=groups.project_name(wanted.name, others()),
-            description=groups.text("description", wanted.description),
-            purpose=groups.text("purpose", wanted.purpose),
-            environment=groups.environment(wanted.environment),
+            name=groups.project_name(body.name, others()),
+            description=groups.text("description", body.description),
+            purpose=groups.text("purpose", body.purpose),
+            environment=groups.environment(body.environment),
             created_at=now,
             updated_at=now,
         )
@@ -132,7 +132,7 @@ async def create_project(request: Call) -> Response:
 
 @operation(HTTPMethod.GET, ONE, scope=READ, answer=ProjectAnswer)
 async def get_project(request: Call) -> Response:
-    """Get a project; the word `default` names the default one."""
+    """Get a project; the id `default` is the default project."""
     return answer(ProjectAnswer(_view(_named(request))))
 
 
@@ -140,23 +140,23 @@ async def get_project(request: Call) -> Response:
 async def update_project(request: Call) -> Response:
     """Change a project."""
     id = str(_named(request).id)
-    wanted = await request.decoded(UpdateProject)
+    body = await request.decoded(UpdateProject)
 
     def changed() -> Project:
         before = project_of(request.service, id)
         if before is DEFAULT_PROJECT:
             raise Invalid("the default project can't be changed.")
-        if wanted.is_default:
+        if body.is_default:
             raise Invalid("is_default: another project can't become the default one.")
         others = [one for one in request.service.store.groups.projects() if one.id != before.id]
         return replace(
             before,
-            name=before.name if wanted.name is None else groups.project_name(wanted.name, others),
-            description=_either("description", wanted.description, before.description),
-            purpose=_either("purpose", wanted.purpose, before.purpose),
+            name=before.name if body.name is None else groups.project_name(body.name, others),
+            description=_new_or_current("description", body.description, before.description),
+            purpose=_new_or_current("purpose", body.purpose, before.purpose),
             environment=before.environment
-            if wanted.environment is None
-            else groups.environment(wanted.environment),
+            if body.environment is None
+            else groups.environment(body.environment),
             updated_at=datetime.now(UTC).replace(microsecond=0),
         )
 
@@ -183,7 +183,7 @@ async def delete_project(request: Call) -> Response:
 
 @operation(HTTPMethod.GET, ONE + "/resources", scope=READ, answer=ResourcesAnswer, paged=True)
 async def list_project_resources(request: Call) -> Response:
-    """List the clusters of a project, the oldest first."""
+    """List the clusters of a project, oldest first."""
     found = _members(request.service, _named(request))
     page, links, meta = paging.page_of(request, found)
     return answer(ResourcesAnswer([_resource(request, cluster) for cluster in page], links, meta))
@@ -191,11 +191,11 @@ async def list_project_resources(request: Call) -> Response:
 
 @operation(HTTPMethod.POST, ONE + "/resources", scope=UPDATE, body=Assign, answer=AssignedAnswer)
 async def assign_resources(request: Call) -> Response:
-    """Put clusters into a project; of one that is not there the answer says so."""
+    """Assign clusters to a project; the response has a status for each, also for unknown ones."""
     project = _named(request)
     urns = list(dict.fromkeys((await request.decoded(Assign)).resources))
-    if len(urns) > MOST_AT_ONCE:
-        raise Invalid(f"resources: there may be {MOST_AT_ONCE} in one request.")
+    if len(urns) > MAX_RESOURCES:
+        raise Invalid(f"resources: at most {MAX_RESOURCES} are allowed in one request.")
     for urn in urns:
         if not urn.startswith(CLUSTER_URN):
             raise Invalid(f"resources: {urn[:80]!a} is not the URN of a cluster, {CLUSTER_URN}ID.")
@@ -203,7 +203,7 @@ async def assign_resources(request: Call) -> Response:
 
 
 def project_of(service: Service, text: str | None) -> Project:
-    """Return the project with this id; without one asked for, the default one."""
+    """Return the project with this id, the default project without an id."""
     id = None if text == "default" else rules.optional_uuid("project_id", text)
     if id is None or id == DEFAULT_PROJECT.id:
         return DEFAULT_PROJECT
@@ -225,7 +225,7 @@ async def _assign(request: Call, urn: str, project: Project) -> ResourceView:
         before = (await request.service.confirmed_cluster(urn.removeprefix(CLUSTER_URN))).value
         note = request.note(EventType.CLUSTER_UPDATE)
         after = (await request.service.store.update_cluster(before.id, assigned, note)).value
-    except NotFound:  # Terraform puts what it has just deleted back into the default project
+    except NotFound:  # Terraform assigns clusters that it has just deleted to the default project
         return ResourceView(urn, now, ResourceLinks(_link(request, urn)), "not_found")
     view = _resource(request, after)
     view.status = "already_assigned" if before.project_id == project.id else "assigned"
@@ -240,12 +240,12 @@ def _members(service: Service, project: Project) -> list[Cluster]:
 def _named(request: Call) -> Project:
     try:
         return project_of(request.service, request.path_params["project_id"])
-    except Invalid:  # no id
+    except Invalid:  # not an id
         raise NotFound from None
 
 
-def _either(field: str, wanted: str | None, before: str) -> str:
-    return before if wanted is None else groups.text(field, wanted)
+def _new_or_current(field: str, new: str | None, current: str) -> str:
+    return current if new is None else groups.text(field, new)
 
 
 def _resource(request: Call, cluster: Cluster) -> ResourceView:

@@ -1,6 +1,6 @@
-"""Which refused calls are remembered: those that would have changed something, and who is not let in.
+"""Recording of rejected requests in the audit log: attempted changes, and all with status 401 or 403.
 
-A read that finds nothing, or finds its limit spent, is not.
+Other rejected reads are not recorded, such as those that find nothing or exceed a rate limit.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cenote.api.auth import Caller
-from cenote.api.service import Service, what_of
+from cenote.api.service import Service, request_line
 from cenote.errors import NotFound
 from cenote.http.routing import Scope
 from cenote.model.records import Note
 from cenote.stats.rejected_requests import RejectedRequest
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
-_NOT_LET_IN = frozenset({401, 403})
+_UNAUTHORIZED = frozenset({401, 403})
 
 
-def remember(service: Service, scope: Scope, request_id: str, status: int) -> None:
-    """Note that a call was answered with this code, if that is to be remembered."""
+def record(service: Service, scope: Scope, request_id: str, status: int) -> None:
+    """Record a request that was rejected with this status, unless it is exempt."""
     method = scope["method"]
-    if method in _READS and status not in _NOT_LET_IN:
+    if method in _READS and status not in _UNAUTHORIZED:
         return
     caller: Caller | None = scope.get("auth")
     client = scope.get("client")
@@ -37,7 +37,7 @@ def remember(service: Service, scope: Scope, request_id: str, status: int) -> No
         else:
             cluster_id, cluster_name = cluster.id, cluster.name
     note = Note(
-        what=what_of(method, scope["path"]),
+        what=request_line(method, scope["path"]),
         request_id=request_id,
         address=client[0] if client is not None else "",
         token_id=None if caller is None else caller.token.id,
@@ -47,7 +47,7 @@ def remember(service: Service, scope: Scope, request_id: str, status: int) -> No
     service.store.refusals.add(
         RejectedRequest(
             at=datetime.now(UTC),
-            operation=what_of(method, str(template)),
+            operation=request_line(method, str(template)),
             note=note,
             cluster_id=cluster_id,
             cluster_name=cluster_name,

@@ -1,7 +1,7 @@
 """Resizing a cluster, and moving it to another region.
 
-Both are answered at once; the status shows that the cluster is on its way, until the agent has brought it
-there.
+Both respond at once; the status of the cluster shows that the change is in progress until the agent has
+applied it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from http import HTTPMethod
 from cenote import rules
 from cenote.api import schema_fields
 from cenote.api.auth import UPDATE
-from cenote.api.config import surroundings
+from cenote.api.config import host_capabilities
 from cenote.api.networks import network_of
 from cenote.api.service import Body, Call, accepted, operation
 from cenote.http.routing import Response
@@ -22,7 +22,7 @@ PATH = "/v2/databases/{database_cluster_uuid}"
 
 
 class Resize(Body):
-    """Without ``storage_size_mib`` a cluster gets the storage that the size brings."""
+    """Without ``storage_size_mib`` a cluster gets the default storage of its size."""
 
     size: schema_fields.SizeSlug
     num_nodes: schema_fields.NodeCount
@@ -36,13 +36,13 @@ class Migrate(Body):
 
 @operation(HTTPMethod.PUT, PATH + "/resize", scope=UPDATE, status=202, body=Resize, also=(412,))
 async def resize_cluster(request: Call) -> Response:
-    """Resize a cluster; clients of its pools notice nothing, also when the server has to restart."""
+    """Resize a cluster; clients of its pools stay connected, even if the server has to restart."""
     cluster = request.cluster().value
-    wanted = await request.decoded(Resize)
-    rules.num_nodes(wanted.num_nodes)
-    size = rules.size(wanted.size)
-    storage_mib = rules.storage_mib(wanted.storage_size_mib, size)
-    around = surroundings(request.service, cluster)
+    body = await request.decoded(Resize)
+    rules.num_nodes(body.num_nodes)
+    size = rules.size(body.size)
+    storage_mib = rules.storage_mib(body.storage_size_mib, size)
+    capabilities = host_capabilities(request.service, cluster)
     status = request.service.store.status(cluster.id, cluster.primary.name)
     used_mib = 0 if status is None else status.used_mib
 
@@ -51,7 +51,7 @@ async def resize_cluster(request: Call) -> Response:
         after = rules.resize(current, size, storage_mib)
         if storage_mib < current.storage_mib:
             storage.check_shrink(storage_mib, used_mib)
-        configuration.check_fits(after, around)
+        configuration.check_fits(after, capabilities)
         return after
 
     await request.service.store.update_cluster(cluster.id, resized, request.note(EventType.CLUSTER_UPDATE))
@@ -60,11 +60,11 @@ async def resize_cluster(request: Call) -> Response:
 
 @operation(HTTPMethod.PUT, PATH + "/migrate", scope=UPDATE, status=202, body=Migrate, also=(412,))
 async def migrate_cluster(request: Call) -> Response:
-    """Move a cluster to another region, which is a label here: its servers stay where they are."""
+    """Move a cluster to another region, which is only a label: its servers stay on their host."""
     cluster = request.cluster().value
-    wanted = await request.decoded(Migrate)
-    region = rules.region(wanted.region)
-    network_id = network_of(request.service, wanted.private_network_uuid, region)
+    body = await request.decoded(Migrate)
+    region = rules.region(body.region)
+    network_id = network_of(request.service, body.private_network_uuid, region)
 
     def migrated(current: Cluster) -> Cluster:
         request.require_idle(current)

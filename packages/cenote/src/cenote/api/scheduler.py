@@ -1,4 +1,4 @@
-"""Where a node goes: which host, and which of its ports."""
+"""Scheduling: the choice of a host and of ports for a new node."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Placement:
 def schedule(
     version: str, hosts: Iterable[Host], clusters: Iterable[Cluster], taken: dict[str, set[int]]
 ) -> Placement:
-    """Return the place on the host with the most memory left; sizes may promise more than a host has.
+    """Return a placement on the host with the most unallocated memory; memory may be overcommitted.
 
-    ``taken`` has the claimed ports of each host.  A cluster that is being removed still counts: it is there.
+    ``taken`` has the allocated ports of each host.  A cluster that is being deleted still counts.
     """
     able = [host for host in hosts if version in host.versions]
     if not able:

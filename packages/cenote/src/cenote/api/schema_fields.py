@@ -1,7 +1,7 @@
-"""What fields of request bodies may be, for the description alone.
+"""Schemas of the fields of request bodies, for the OpenAPI document only.
 
-These types decode as what they are made of: a rule refuses with words that name the field and say what would
-be allowed, which a schema cannot.  What they say is what the rules say; tests hold the two together.
+Decoding does not enforce them: ``rules`` does, with messages that name the field and what is allowed.  Tests
+check that schemas and rules agree.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from cenote.rules import MAX_SERVICE_NAMES, MAX_TAGS, clusters, names, pools, st
 from cenote.rules.configuration import EXTENSIONS_KEY, POOLER_KEY
 
 
-def _told(*examples: Any, **schema: Any) -> Meta:
+def _schema(*examples: Any, **schema: Any) -> Meta:
     return Meta(examples=list(examples) or None, extra_json_schema=schema)
 
 
 def _one_of(words_: Iterable[str]) -> list[str]:
-    """Return members of an enumeration as plain texts."""
+    """Return the members of an enumeration as strings."""
     return [str(word) for word in words_]
 
 
@@ -35,51 +35,53 @@ def _whole(pattern: str) -> str:
 
 
 ClusterName = Annotated[
-    str, _told("backend", minLength=3, maxLength=63, pattern=_whole(clusters.NAME.pattern))
+    str, _schema("backend", minLength=3, maxLength=63, pattern=_whole(clusters.NAME.pattern))
 ]
-Engine = Annotated[str, _told(enum=[ENGINE])]
-SizeSlug = Annotated[str, _told("db-s-1vcpu-1gb", enum=list(catalog.SIZES))]
-RegionSlug = Annotated[str, _told("nyc1", enum=list(catalog.REGIONS))]
-NodeCount = Annotated[int, _told(enum=[1])]
-StorageMib = Annotated[int, _told(minimum=10 * catalog.GIB, maximum=storage.MAX_MIB)]
-Tag = Annotated[str, _told("production", pattern=_whole(clusters.TAG.pattern))]
-Tags = Annotated[list[Tag], _told(maxItems=MAX_TAGS)]
-# Clients send an empty text where they mean none.
+Engine = Annotated[str, _schema(enum=[ENGINE])]
+SizeSlug = Annotated[str, _schema("db-s-1vcpu-1gb", enum=list(catalog.SIZES))]
+RegionSlug = Annotated[str, _schema("nyc1", enum=list(catalog.REGIONS))]
+NodeCount = Annotated[int, _schema(enum=[1])]
+StorageMib = Annotated[int, _schema(minimum=10 * catalog.GIB, maximum=storage.MAX_MIB)]
+Tag = Annotated[str, _schema("production", pattern=_whole(clusters.TAG.pattern))]
+Tags = Annotated[list[Tag], _schema(maxItems=MAX_TAGS)]
+# Clients send an empty string for none.
 OptionalId = Annotated[
-    str, _told(pattern="^([0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12})?$")
+    str, _schema(pattern="^([0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12})?$")
 ]
 HostName = Annotated[
     str,
-    _told("db.example.com", maxLength=253, pattern=r"^[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+$"),
+    _schema("db.example.com", maxLength=253, pattern=r"^[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+$"),
 ]
-HostNames = Annotated[list[HostName], _told(maxItems=MAX_SERVICE_NAMES)]
+HostNames = Annotated[list[HostName], _schema(maxItems=MAX_SERVICE_NAMES)]
 
 PoolName = Annotated[
-    str, _told("backend-pool", minLength=3, maxLength=63, pattern=_whole(pools.NAME.pattern))
+    str, _schema("backend-pool", minLength=3, maxLength=63, pattern=_whole(pools.NAME.pattern))
 ]
-Mode = Annotated[str, _told("transaction", enum=_one_of(PoolMode))]
-PoolSize = Annotated[int, _told(2, minimum=1, maximum=catalog.MAX_POOLED_CONNECTIONS)]
-UserName = Annotated[str, _told("app", minLength=1, maxLength=63, pattern=_whole(names.SERVER_NAME.pattern))]
+Mode = Annotated[str, _schema("transaction", enum=_one_of(PoolMode))]
+PoolSize = Annotated[int, _schema(2, minimum=1, maximum=catalog.MAX_POOLED_CONNECTIONS)]
+UserName = Annotated[
+    str, _schema("app", minLength=1, maxLength=63, pattern=_whole(names.SERVER_NAME.pattern))
+]
 DatabaseName = Annotated[
-    str, _told("orders", minLength=1, maxLength=63, pattern=_whole(names.SERVER_NAME.pattern))
+    str, _schema("orders", minLength=1, maxLength=63, pattern=_whole(names.SERVER_NAME.pattern))
 ]
-AnyUser = Annotated[str, _told("doadmin")]
-AnyDatabase = Annotated[str, _told("defaultdb")]
-Preset = Annotated[str, _told(enum=_one_of(Access))]
+AnyUser = Annotated[str, _schema("doadmin")]
+AnyDatabase = Annotated[str, _schema("defaultdb")]
+Preset = Annotated[str, _schema(enum=_one_of(Access))]
 
-SourceKind = Annotated[str, _told("ip_addr", enum=_one_of(SourceType))]
-SourceValue = Annotated[str, _told("192.0.2.0/24", minLength=1, maxLength=firewall.MAX_VALUE_LENGTH)]
-SourceText = Annotated[str, _told("the office", maxLength=firewall.MAX_DESCRIPTION_LENGTH)]
+SourceKind = Annotated[str, _schema("ip_addr", enum=_one_of(SourceType))]
+SourceValue = Annotated[str, _schema("192.0.2.0/24", minLength=1, maxLength=firewall.MAX_VALUE_LENGTH)]
+SourceText = Annotated[str, _schema("the office", maxLength=firewall.MAX_DESCRIPTION_LENGTH)]
 
-# A day may be written in capitals, too.
-Day = Annotated[str, _told("tuesday", pattern=r"^[A-Za-z]{3,6}[Dd][Aa][Yy]$")]
-Hour = Annotated[str, _told("14:00", pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$")]
+# Case does not matter.
+Day = Annotated[str, _schema("tuesday", pattern=r"^[A-Za-z]{3,6}[Dd][Aa][Yy]$")]
+Hour = Annotated[str, _schema("14:00", pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$")]
 
-TokenName = Annotated[str, _told("deploy", minLength=1, maxLength=100)]
-Scopes = Annotated[list[Annotated[str, _told(enum=list(auth.SCOPES))]], _told(minItems=1)]
+TokenName = Annotated[str, _schema("deploy", minLength=1, maxLength=100)]
+Scopes = Annotated[list[Annotated[str, _schema(enum=list(auth.SCOPES))]], _schema(minItems=1)]
 
-SinkName = Annotated[str, _told("logs", pattern=_whole(sinks.NAME.pattern))]
-SinkKind = Annotated[str, _told("rsyslog", enum=_one_of(SinkType))]
+SinkName = Annotated[str, _schema("logs", pattern=_whole(sinks.NAME.pattern))]
+SinkKind = Annotated[str, _schema("rsyslog", enum=_one_of(SinkType))]
 
 _TEXT = {"type": ["string", "null"]}
 _SYSLOG = {
@@ -108,11 +110,13 @@ _SEARCH = {
 }
 SinkConfig = Annotated[
     dict[str, Any],
-    _told({"server": "192.0.2.1", "port": 6514, "tls": True, "format": "rfc5424"}, anyOf=[_SYSLOG, _SEARCH]),
+    _schema(
+        {"server": "192.0.2.1", "port": 6514, "tls": True, "format": "rfc5424"}, anyOf=[_SYSLOG, _SEARCH]
+    ),
 ]
 
 
-# -- The settings of ``config``
+# -- Configuration settings
 
 
 @singledispatch
@@ -122,18 +126,18 @@ def _setting(parameter: parameters.Parameter) -> dict[str, Any]:
 
 @_setting.register
 def _(parameter: parameters.Number) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    schema: dict[str, Any] = {
         "type": "number" if parameter.fractions else "integer",
         "minimum": parameter.minimum,
         "maximum": parameter.maximum,
     }
     if parameter.step > 1:
-        told["multipleOf"] = parameter.step
+        schema["multipleOf"] = parameter.step
     if parameter.unit:
-        told["description"] = f"In {parameter.unit}."
+        schema["description"] = f"In {parameter.unit}."
     if parameter.special is not None:
-        return {"anyOf": [told, {"const": parameter.special}]}
-    return told
+        return {"anyOf": [schema, {"const": parameter.special}]}
+    return schema
 
 
 @_setting.register
@@ -157,7 +161,7 @@ def _(parameter: parameters.Text) -> dict[str, Any]:
 
 
 def _settings(known: dict[str, parameters.Parameter]) -> dict[str, Any]:
-    """Return the schema of an object of settings, each of which may be null."""
+    """Return the schema of an object of settings, each of them nullable."""
     return {
         name: {"anyOf": [_setting(parameter), {"type": "null"}]} for name, parameter in sorted(known.items())
     }
@@ -169,7 +173,7 @@ def _nested(known: dict[str, parameters.Parameter]) -> dict[str, Any]:
 
 Configuration = Annotated[
     dict[str, Any],
-    _told(
+    _schema(
         {"work_mem": 8, POOLER_KEY: {"server_idle_timeout": 300}},
         properties=_settings(parameters.POSTGRESQL)
         | {name: {"const": value} for name, value in parameters.OF_OTHER_ENGINES.items()}

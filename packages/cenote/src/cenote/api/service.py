@@ -1,4 +1,4 @@
-"""What every operation is given: the store, the seal, the settings, and who is calling."""
+"""What operations are built from: the service with its dependencies, the request, and the declaration."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ from cenote.store import Store, Stored
 
 T = TypeVar("T")
 
-ANY = ""  # the scope of what every good token may do
-_LONGEST_REQUEST = 300  # characters of it that an event keeps
+ANY = ""  # the scope of operations that any valid token may call
+_MAX_REQUEST_LINE = 300  # characters, in an event
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the API is set up; a limit of 0 is no limit."""
+    """Settings of the API; a rate limit of 0 means no limit."""
 
     public_host: str = "localhost"
-    domain: str | None = None  # with one, a cluster's host is <name>.<domain>
+    domain: str | None = None  # if set, the host name of a cluster is <name>.<domain>
     requests_per_hour: int = 5_000
     requests_per_minute: int = 250
-    wait_seconds: float = 5.0  # how long a change waits for the agent before it is answered anyway
+    wait_seconds: float = 5.0  # the longest that a change waits for the agent before it responds
     max_body_bytes: int = 1024 * 1024
-    log_sink_allow: tuple[Network, ...] = ()  # addresses that logs may be sent to besides
+    log_sink_allow: tuple[Network, ...] = ()  # otherwise forbidden networks that log sinks may use
 
     def host_of(self, cluster_name: str, *, private: bool = False) -> str:
         """Return the host name that clients of a cluster connect to."""
@@ -54,8 +54,8 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Advised:
-    """What was advised on a cluster as it was then; ``at`` is of the monotonic clock."""
+class CachedAdvice:
+    """Advice on this version of a cluster; ``at`` is monotonic time."""
 
     at: float
     cluster: Cluster
@@ -71,17 +71,17 @@ class Service:
     sampler: Sampler
     timing: Timing = DEFAULT
     requests: Requests = field(default_factory=Requests)
-    # When poolers were asked for ``api/activity.py``, and what they said.
+    # The latest query of each cluster's PgBouncer for ``api/activity.py``, and when it began (monotonic).
     recent_pool_stats: dict[UUID, tuple[float, asyncio.Task[Mapping[str, PoolNumbers] | None]]] = field(
         default_factory=dict
     )
-    advised: dict[UUID, Advised] = field(default_factory=dict)
-    guard: BasicAuth = field(default_factory=BasicAuth)  # of the login for metrics
+    advice: dict[UUID, CachedAdvice] = field(default_factory=dict)
+    metrics_auth: BasicAuth = field(default_factory=BasicAuth)
     unknown_tokens: UnknownTokens = field(default_factory=UnknownTokens)
-    streams: Counter[UUID] = field(default_factory=Counter)  # that are open, of each token
+    streams: Counter[UUID] = field(default_factory=Counter)  # open event streams by token
 
     def cluster(self, text: str) -> Stored[Cluster]:
-        """Return the cluster with this id; whatever is no id of a living cluster is not found."""
+        """Return the cluster with this id; NotFound for a malformed id and for a deleted cluster, too."""
         id = _uuid(text)
         stored = None if id is None else self.store.cluster(id)
         if stored is None or stored.value.deleted_at is not None:
@@ -89,7 +89,7 @@ class Service:
         return stored
 
     async def confirmed_cluster(self, text: str) -> Stored[Cluster]:
-        """Return the cluster with this id; etcd is asked before it is not found."""
+        """Return the cluster with this id; etcd is checked before raising NotFound."""
         try:
             return self.cluster(text)
         except NotFound:
@@ -98,8 +98,8 @@ class Service:
                 raise
         return self.cluster(text)
 
-    async def settled(self, stored: Stored[Cluster]) -> None:
-        """Wait until the agent has carried this revision out, the cluster is gone, or time is up."""
+    async def wait_until_applied(self, stored: Stored[Cluster]) -> None:
+        """Wait until the agent has applied this revision, the cluster is deleted, or the wait times out."""
         id, node = stored.value.id, stored.value.primary.name
 
         def done() -> bool | None:
@@ -113,7 +113,7 @@ class Service:
 
 
 class Call(Request):
-    """One request, as the operations see it."""
+    """A request with the service and the caller."""
 
     def __init__(self, service: Service, scope: Scope, receive: Receive, send: Send) -> None:
         super().__init__(scope, receive, send)
@@ -131,11 +131,11 @@ class Call(Request):
         return str(self.scope.get("request_id", ""))
 
     def cluster(self) -> Stored[Cluster]:
-        """Return the cluster that the path names."""
+        """Return the cluster in the path."""
         return self.service.cluster(self.path_params["database_cluster_uuid"])
 
     async def confirm_path(self) -> bool:
-        """Ask etcd for what the path names; return whether the cache had something else of it."""
+        """Refresh the resource in the path from etcd; return whether the cache was out of date."""
         store, named = self.service.store, self.path_params
         if (id := _uuid(named.get("database_cluster_uuid", ""))) is not None:
             return await store.confirm_cluster(id)
@@ -144,9 +144,9 @@ class Call(Request):
         return False
 
     def require_idle(self, cluster: Cluster) -> None:
-        """Raise Busy while a cluster is on its way to what was last wanted of it.
+        """Raise Busy while an earlier change to a cluster is in progress.
 
-        One that fails on its way may be sent elsewhere.
+        A change that fails may be superseded by another.
         """
         seen = self.service.store.status(cluster.id, cluster.primary.name)
         status = rules.status(cluster, seen)
@@ -154,10 +154,10 @@ class Call(Request):
             raise Busy(f"update cluster cannot be performed. Reason: cluster is {status}")
 
     def note(self, type: EventType | None = None) -> Note:
-        """Return who asks for what, to be written together with a change."""
+        """Return the audit data of this request, to be written together with a change."""
         client = self.scope.get("client")
         return Note(
-            what=what_of(self.method, self.scope["path"]),
+            what=request_line(self.method, self.scope["path"]),
             request_id=self.request_id,
             address=client[0] if client is not None else "",
             token_id=self.caller.token.id,
@@ -168,14 +168,14 @@ class Call(Request):
     async def change_cluster(
         self, change: Callable[[Cluster], Cluster], type: EventType = EventType.CLUSTER_UPDATE
     ) -> Stored[Cluster]:
-        """Change the cluster that the path names, and wait for the agent as long as a client should."""
+        """Change the cluster in the path, and wait for the agent to apply it, at most ``wait_seconds``."""
         id = self.cluster().value.id
         stored = await self.service.store.update_cluster(id, change, self.note(type))
-        await self.service.settled(stored)
+        await self.service.wait_until_applied(stored)
         return stored
 
     async def decoded(self, kind: type[T]) -> T:
-        """Return the body; Malformed when it is no JSON, Invalid when the JSON does not fit."""
+        """Return the decoded body; Malformed if it is not JSON, Invalid if it does not match ``kind``."""
         try:
             body = await self.limited_body(self.service.settings.max_body_bytes)
         except ClientDisconnect:
@@ -192,13 +192,13 @@ class Call(Request):
 
 
 def _in_ascii(text: str) -> str:
-    """Return a text that may quote a client with nothing in it that a terminal would obey."""
+    """Escape control and non-ASCII characters: the text may quote a client and end up on a terminal."""
     return "".join(char if " " <= char <= "~" else ascii(char)[1:-1] for char in text)
 
 
-def what_of(method: str, path: str) -> str:
-    """Return what was asked for, as events keep it."""
-    return f"{method} {path}"[:_LONGEST_REQUEST]
+def request_line(method: str, path: str) -> str:
+    """Return method and path, as recorded in events."""
+    return f"{method} {path}"[:_MAX_REQUEST_LINE]
 
 
 @functools.cache
@@ -219,12 +219,12 @@ def _uuid(text: str) -> UUID | None:
 
 
 class Body(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """The base of request bodies: an unknown field is an error, not a slip to be passed over."""
+    """The base of request bodies: unknown fields are errors, as they are often misspelt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What the description at /openapi.json says of an operation, beside its path."""
+    """The declaration of an operation, which the OpenAPI document is generated from."""
 
     method: HTTPMethod
     scope: str | None
@@ -234,13 +234,13 @@ class Operation:
     answer: Any = None
     paged: bool = False
     query: tuple[str, ...] = ()
-    also: tuple[int, ...] = ()  # codes of refusals beside those that all of its kind have
+    also: tuple[int, ...] = ()  # status codes of errors beyond those common to such operations
     and_scope: str | None = None
-    streams: bool = False  # ``answer`` is what each server-sent event holds
+    streams: bool = False  # ``answer`` is the data of each server-sent event
 
     @property
     def scopes(self) -> tuple[str, ...]:
-        """All that a token must have at once; none when the operation is open, or to every good token."""
+        """The scopes that a token needs, all of them; empty for public operations and for ``ANY``."""
         return tuple(scope for scope in (self.scope, self.and_scope) if scope)
 
 
@@ -266,10 +266,10 @@ def operation(
     also: tuple[int, ...] = (),
     streams: bool = False,
 ) -> Callable[[Answering], OperationRoute]:
-    """Make a route of a coroutine; its docstring is the summary, ``scope`` is demanded before it runs.
+    """Declare a coroutine as an operation; its docstring is the summary and description.
 
-    With None for a scope it is open to everybody, with ``ANY`` to every good token; ``and_scope`` is one
-    more that is demanded.
+    ``scope`` is required to call it, and ``and_scope``, too, if given.  An operation with scope None is
+    public, one with ``ANY`` needs a valid token.
     """
 
     def declare(answering: Answering) -> OperationRoute:

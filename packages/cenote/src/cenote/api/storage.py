@@ -1,4 +1,4 @@
-"""Storage that grows by itself."""
+"""Storage autoscaling."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ PATH = "/v2/databases/{database_cluster_uuid}/autoscale"
 
 
 class StorageBody(Body):
-    """When the storage grows, in percent of it that are used, and by how much."""
+    """The usage, in percent, at which the storage grows, and by how much."""
 
     enabled: bool = False
     threshold_percent: int | None = None
     increment_gib: int | None = None
 
-    def wanted(self) -> StorageAutoscale:
+    def to_record(self) -> StorageAutoscale:
         return storage.autoscale(self.enabled, self.threshold_percent, self.increment_gib)
 
 
 class ReplaceAutoscale(Body):
-    """Without ``storage`` all stays as it is."""
+    """Without ``storage`` nothing changes."""
 
     storage: StorageBody | None = None
 
 
 class AutoscaleAnswer(msgspec.Struct):
-    """Some clients read the one key and some the other."""
+    """The same under two keys: some clients read the one, some the other."""
 
     autoscale: AutoscaleView
     storage: StorageAutoscaleView
@@ -43,18 +43,18 @@ class AutoscaleAnswer(msgspec.Struct):
 
 @operation(HTTPMethod.GET, PATH, scope=READ, answer=AutoscaleAnswer)
 async def get_autoscale(request: Call) -> Response:
-    """Get how the storage of a cluster grows by itself."""
+    """Get the storage autoscaling of a cluster."""
     view = storage_autoscale_view(request.cluster().value)
     return answer(AutoscaleAnswer(AutoscaleView(view), view))
 
 
 @operation(HTTPMethod.PUT, PATH, scope=UPDATE, status=204, body=ReplaceAutoscale)
 async def replace_autoscale(request: Call) -> Response:
-    """Choose how the storage of a cluster grows by itself."""
+    """Set the storage autoscaling of a cluster."""
     cluster = request.cluster().value
-    wanted = await request.decoded(ReplaceAutoscale)
-    if wanted.storage is not None:
-        rule = wanted.storage.wanted()
+    body = await request.decoded(ReplaceAutoscale)
+    if body.storage is not None:
+        rule = body.storage.to_record()
         await request.service.store.update_cluster(
             cluster.id,
             lambda current: replace(current, autoscale=rule),

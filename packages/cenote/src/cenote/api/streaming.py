@@ -1,4 +1,4 @@
-"""Server-sent events: an answer that goes on (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
+"""Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from cenote.http.routing import Receive, Response, Scope, Send
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),  # or nginx in front would keep events until it has many
+    (b"x-accel-buffering", b"no"),  # or a proxying nginx would buffer events
 ]
-HEARTBEAT = b": \n\n"  # a comment, so that whoever stands in between does not take the connection for dead
+HEARTBEAT = b": \n\n"  # a comment, which keeps proxies from closing an idle connection
 
 
 def event(kind: str, data: Any, id: str = "") -> bytes:
-    """Return one event; JSON has no line breaks."""
+    """Return one event; its data is one line, as the JSON has no line breaks."""
     named = f"id: {id}\n" if id else ""
     return f"{named}event: {kind}\ndata: ".encode() + msgspec.json.encode(data) + b"\n\n"
 
 
 class EventStream(Response):
-    """Sends what an iterator yields, which is closed when it is done and when the client has gone.
+    """Streams the chunks of an iterator, which is closed at its end or when the client disconnects.
 
-    After that, or when there was nothing to send, ``done`` is called.
+    ``done`` is called after that in any case, also if nothing was sent.
     """
 
     def __init__(self, chunks: Callable[[], AsyncIterator[bytes]], done: Callable[[], None]) -> None:
@@ -61,7 +61,7 @@ class EventStream(Response):
             async for chunk in chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         finally:
-            # A generator that is left at a yield would keep what it holds until somebody collects it.
+            # An abandoned generator would hold its resources until it is garbage-collected.
             closing = getattr(chunks, "aclose", None)
             if closing is not None:
                 await closing()

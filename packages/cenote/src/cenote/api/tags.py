@@ -1,6 +1,6 @@
-"""Tags: words that clusters are found by.
+"""Tags of clusters.
 
-A tag is there when it was made, or as long as a cluster has it.
+A tag exists if it was created, or as long as a cluster has it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cenote.model.records import Cluster, EventType
 
 PATH = "/v2/tags"
 ONE = PATH + "/{tag_name}"
-MOST_AT_ONCE = 200
+MAX_RESOURCES = 200
 
 
 class CreateTag(Body):
@@ -30,7 +30,7 @@ class CreateTag(Body):
 
 
 class Resource(Body):
-    """A cluster: ``resource_type`` is ``database``, as there is nothing else here that can be tagged."""
+    """A cluster: ``resource_type`` is ``database``, since only clusters can be tagged."""
 
     resource_id: str
     resource_type: str
@@ -40,12 +40,12 @@ class Resources(Body):
     resources: list[Resource]
 
     def clusters(self) -> list[str]:
-        """Return the ids as they were sent; what is no database is refused."""
-        if len(self.resources) > MOST_AT_ONCE:
-            raise Invalid(f"resources: there may be {MOST_AT_ONCE} in one request.")
+        """Return the ids, unchecked; Invalid for a resource that is not a database."""
+        if len(self.resources) > MAX_RESOURCES:
+            raise Invalid(f"resources: at most {MAX_RESOURCES} are allowed in one request.")
         for one in self.resources:
             if one.resource_type != "database":
-                raise Invalid("resources: here a resource_type is 'database'.")
+                raise Invalid("resources: resource_type must be 'database'.")
         return list(dict.fromkeys(one.resource_id for one in self.resources))
 
 
@@ -54,7 +54,7 @@ class CountView(msgspec.Struct, frozen=True):
 
 
 class TaggedView(msgspec.Struct, kw_only=True):
-    """How many there are of each kind.  Strict clients need all of them, also those that are not here."""
+    """Counts by kind of resource.  Strict clients need all kinds, also those that Cenote lacks."""
 
     count: int
     droplets: CountView = CountView()
@@ -65,7 +65,7 @@ class TaggedView(msgspec.Struct, kw_only=True):
 
 
 class TagView(msgspec.Struct):
-    """A tag and what has it."""
+    """A tag with the number of its resources."""
 
     name: str
     resources: TaggedView
@@ -91,7 +91,7 @@ async def list_tags(request: Call) -> Response:
 
 @operation(HTTPMethod.POST, PATH, scope=CREATE, status=201, body=CreateTag, answer=TagAnswer)
 async def create_tag(request: Call) -> Response:
-    """Make a tag; one that is there already is answered like a new one."""
+    """Create a tag; succeeds also if it exists."""
     [name] = rules.tags([(await request.decoded(CreateTag)).name])
     store = request.service.store.groups
 
@@ -107,17 +107,17 @@ async def create_tag(request: Call) -> Response:
 
 @operation(HTTPMethod.GET, ONE, scope=READ, answer=TagAnswer)
 async def get_tag(request: Call) -> Response:
-    """Get a tag, and how many clusters have it."""
+    """Get a tag with the number of its clusters."""
     name = _named(request)
     return answer(TagAnswer(_view(name, _counts(request.service)[name])))
 
 
 @operation(HTTPMethod.DELETE, ONE, scope=DELETE, status=204)
 async def delete_tag(request: Call) -> Response:
-    """Delete a tag, and take it from every cluster that has it."""
+    """Delete a tag and remove it from all clusters."""
     name = _named(request)
     for stored in request.service.store.clusters(deleted=False, tag=name):
-        await _tag(request, str(stored.value.id), name, wanted=False)
+        await _set_tag(request, str(stored.value.id), name, tagged=False)
 
     def unused() -> Tag:
         if request.service.store.clusters(deleted=False, tag=name):
@@ -130,19 +130,19 @@ async def delete_tag(request: Call) -> Response:
 
 @operation(HTTPMethod.POST, ONE + "/resources", scope=UPDATE, status=204, body=Resources)
 async def tag_resources(request: Call) -> Response:
-    """Give clusters a tag; nothing happens when one of them is not there."""
+    """Tag clusters; if one of them does not exist, none is tagged."""
     name = _named(request)
     ids = (await request.decoded(Resources)).clusters()
     for id in ids:
         await request.service.confirmed_cluster(id)
     for id in ids:
-        await _tag(request, id, name, wanted=True)
+        await _set_tag(request, id, name, tagged=True)
     return no_content()
 
 
 @operation(HTTPMethod.DELETE, ONE + "/resources", scope=UPDATE, status=204, body=Resources)
 async def untag_resources(request: Call) -> Response:
-    """Take a tag from clusters, as far as they have it; the tag itself stays."""
+    """Remove a tag from clusters; the tag itself is kept."""
     name = _named(request)
     ids = (await request.decoded(Resources)).clusters()
     store = request.service.store.groups
@@ -152,28 +152,28 @@ async def untag_resources(request: Call) -> Response:
 
     await store.put(kept, request.note())
     for id in ids:
-        await _tag(request, id, name, wanted=False)
+        await _set_tag(request, id, name, tagged=False)
     return no_content()
 
 
-async def _tag(request: Call, id: str, name: str, *, wanted: bool) -> None:
-    def tagged(cluster: Cluster) -> Cluster:
-        if (name in cluster.tags) == wanted:
+async def _set_tag(request: Call, id: str, name: str, *, tagged: bool) -> None:
+    def changed(cluster: Cluster) -> Cluster:
+        if (name in cluster.tags) == tagged:
             return cluster
         others = [tag for tag in cluster.tags if tag != name]
-        return replace(cluster, tags=rules.tags([*others, name] if wanted else others))
+        return replace(cluster, tags=rules.tags([*others, name] if tagged else others))
 
     try:
         cluster = (await request.service.confirmed_cluster(id)).value
         note = request.note(EventType.CLUSTER_UPDATE)
-        await request.service.store.update_cluster(cluster.id, tagged, note)
+        await request.service.store.update_cluster(cluster.id, changed, note)
     except NotFound:
-        if wanted:
+        if tagged:
             raise
 
 
 def _counts(service: Service) -> dict[str, int]:
-    """Return every tag, with the number of clusters that have it."""
+    """Return the number of clusters of each tag."""
     counts = dict.fromkeys((tag.name for tag in service.store.groups.tags()), 0)
     for stored in service.store.clusters(deleted=False):
         for name in stored.value.tags:

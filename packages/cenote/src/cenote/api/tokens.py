@@ -1,4 +1,4 @@
-"""Tokens: an addition of Cenote's, for whoever holds one with the scope ``cenote:admin``."""
+"""API tokens, an extension of Cenote for the scope ``cenote:admin``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATH = "/v2/cenote/tokens"
 
 
 class CreateToken(Body):
-    """A name to know it by, what it may do, and when it ends; without an end it does not."""
+    """Name, scopes and expiry; without ``expires_at`` the token does not expire."""
 
     name: schema_fields.TokenName
     scopes: schema_fields.Scopes
@@ -28,7 +28,7 @@ class CreateToken(Body):
 
 
 class TokenView(msgspec.Struct, kw_only=True):
-    """A token; its text is shown once, when it is made."""
+    """A token; its text is shown only when it is created."""
 
     id: UUID
     name: str
@@ -48,30 +48,31 @@ class TokensAnswer(msgspec.Struct):
 
 @operation(HTTPMethod.GET, PATH, scope=ADMIN, answer=TokensAnswer)
 async def list_tokens(request: Call) -> Response:
-    """List all tokens, the oldest first, without their texts."""
+    """List all tokens, oldest first, without their texts."""
     return answer(TokensAnswer([token_view(token) for token in request.service.store.tokens()]))
 
 
 @operation(HTTPMethod.GET, "/v2/cenote/token", scope=ANY, answer=TokenAnswer)
 async def get_own_token(request: Call) -> Response:
-    """Get the token that makes this call: its name, its scopes and when it ends.
+    """Get the token of this request: its name, scopes and expiry.
 
-    Every token may."""
+    Any valid token may call this.
+    """
     return answer(TokenAnswer(token_view(request.caller.token)))
 
 
 @operation(HTTPMethod.POST, PATH, scope=ADMIN, status=201, body=CreateToken, answer=TokenAnswer)
 async def create_token(request: Call) -> Response:
-    """Make a token; only this answer shows its text."""
-    wanted = await request.decoded(CreateToken)
-    if not 1 <= len(wanted.name) <= 100 or not wanted.name.isprintable():
+    """Create a token; only this response shows its text."""
+    body = await request.decoded(CreateToken)
+    if not 1 <= len(body.name) <= 100 or not body.name.isprintable():
         raise Invalid("name: a token's name has 1 to 100 printable characters.")
-    if wanted.expires_at is not None:
-        if wanted.expires_at.tzinfo is None:
+    if body.expires_at is not None:
+        if body.expires_at.tzinfo is None:
             raise Invalid("expires_at: a time needs its offset from UTC, as in 2030-01-31T12:00:00Z.")
-        if wanted.expires_at <= datetime.now(UTC):
+        if body.expires_at <= datetime.now(UTC):
             raise Invalid("expires_at: the time is over.")
-    text, token = auth.mint(wanted.name, wanted.scopes, wanted.expires_at)
+    text, token = auth.mint(body.name, body.scopes, body.expires_at)
     await request.service.store.add_token(auth.digest(text.reveal()), token, request.note())
     return answer(TokenAnswer(token_view(token, text.reveal())), 201)
 

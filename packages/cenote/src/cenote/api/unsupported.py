@@ -1,7 +1,7 @@
-"""Operations of the reference that are not done here, each with an answer that says so.
+"""Operations of DigitalOcean's API that Cenote does not support; each responds with an error that says so.
 
-Those of other engines never will be; those for PostgreSQL are not in this version.  Where nothing exists yet,
-a read says that truly (no replicas), since clients read these on their way.
+Those for other engines are out of scope; those for PostgreSQL are not in this version.  Lists that clients
+read on their way, such as that of replicas, are empty instead.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ class NoReplicasAnswer(msgspec.Struct):
     replicas: list[Any] = []
 
 
-_NOTHING_YET: dict[str, type[msgspec.Struct]] = {
+_EMPTY: dict[str, type[msgspec.Struct]] = {
     "/replicas": NoReplicasAnswer,
 }
 
-_NO_SUCH_THING = """
+_REPLICAS = """
 GET DELETE /replicas/{replica_name}
 PUT /replicas/{replica_name}/promote
 """
@@ -65,49 +65,52 @@ PUT /replicas/{replica_name}/promote
 _ONE = "/v2/databases/{database_cluster_uuid}"
 
 
-def _refusal(method: HTTPMethod, path: str, message: str) -> OperationRoute:
-    async def refuse(request: Call) -> Response:
+def _unsupported(method: HTTPMethod, path: str, message: str) -> OperationRoute:
+    async def reject(request: Call) -> Response:
         request.cluster()
         raise Invalid(message)
 
-    refuse.__doc__ = f"Not supported: {message}"
-    return operation(method, path, scope=_SCOPES[method], status=422, answer=ErrorView)(refuse)
+    reject.__doc__ = f"Not supported: {message}"
+    return operation(method, path, scope=_SCOPES[method], status=422, answer=ErrorView)(reject)
 
 
-def _absence(method: HTTPMethod, path: str) -> OperationRoute:
-    async def miss(request: Call) -> Response:
-        """Find nothing: this version makes no replicas."""
+def _missing(method: HTTPMethod, path: str) -> OperationRoute:
+    async def not_found(request: Call) -> Response:
+        """Not found: this version has no replicas."""
         raise NotFound
 
-    return operation(method, path, scope=_SCOPES[method], status=404, answer=ErrorView)(miss)
+    return operation(method, path, scope=_SCOPES[method], status=404, answer=ErrorView)(not_found)
 
 
-def _nothing(path: str, view: type[msgspec.Struct]) -> OperationRoute:
-    async def read(request: Call) -> Response:
+def _always_empty(path: str, view: type[msgspec.Struct]) -> OperationRoute:
+    async def empty(request: Call) -> Response:
         request.cluster()
         return answer(view())
 
-    read.__doc__ = f"Answer that there is none: {path[1:]}."
-    return operation(HTTPMethod.GET, _ONE + path, scope=READ, answer=view)(read)
+    empty.__doc__ = f"List {path[1:]}; always empty in this version."
+    return operation(HTTPMethod.GET, _ONE + path, scope=READ, answer=view)(empty)
 
 
 def _rows(table: str) -> list[tuple[HTTPMethod, str, str]]:
-    """Return method, path and the words after it, for each method of each line."""
+    """Return method, path and the text after it, for each method of each line."""
     rows: list[tuple[HTTPMethod, str, str]] = []
     for line in table.strip().splitlines():
         before, slash, after = line.partition("/")
-        path, _, words = after.partition(" ")
-        rows.extend((HTTPMethod(method), slash + path, words) for method in before.split())
+        path, _, text = after.partition(" ")
+        rows.extend((HTTPMethod(method), slash + path, text) for method in before.split())
     return rows
 
 
-def _message(words: str) -> str:
-    return f"{words} is not supported by this version of Cenote."
+def _message(text: str) -> str:
+    return f"{text} is not supported by this version of Cenote."
 
 
 ROUTES = (
-    *(_refusal(method, _ONE + path, rules.NOT_FOR_THIS_ENGINE) for method, path, _ in _rows(_OTHER_ENGINES)),
-    *(_refusal(method, _ONE + path, _message(words)) for method, path, words in _rows(_LATER)),
-    *(_absence(method, _ONE + path) for method, path, _ in _rows(_NO_SUCH_THING)),
-    *(_nothing(path, view) for path, view in _NOTHING_YET.items()),
+    *(
+        _unsupported(method, _ONE + path, rules.NOT_FOR_THIS_ENGINE)
+        for method, path, _ in _rows(_OTHER_ENGINES)
+    ),
+    *(_unsupported(method, _ONE + path, _message(text)) for method, path, text in _rows(_LATER)),
+    *(_missing(method, _ONE + path) for method, path, _ in _rows(_REPLICAS)),
+    *(_always_empty(path, view) for path, view in _EMPTY.items()),
 )

@@ -21,13 +21,13 @@ ONE = PATH + "/{username}"
 
 
 class UserSettings(Body):
-    """Whether the user may replicate; left out or null, that stays as it is."""
+    """Whether the user may replicate; omitted or null, it is unchanged."""
 
     pg_allow_replication: bool | None = None
 
 
 class UserExtension(Body):
-    """An addition of Cenote's: ``access`` to what others make is ``readonly``, ``readwrite`` or null."""
+    """An extension of Cenote: ``access`` to other users' tables is ``readonly``, ``readwrite`` or null."""
 
     access: schema_fields.Preset | UnsetType | None = UNSET
 
@@ -37,7 +37,7 @@ class UpdateUser(Body):
     cenote: UserExtension | None = None
 
     def change(self, cluster: Cluster, name: str) -> Cluster:
-        """Return the cluster with what this asks for of one of its users."""
+        """Return the cluster with the requested change to one of its users."""
         access = UNSET if self.cenote is None else self.cenote.access
         return rules.change_user(
             cluster,
@@ -73,12 +73,12 @@ async def list_users(request: Call) -> Response:
 
 @operation(HTTPMethod.POST, PATH, scope=CREATE, status=201, body=CreateUser, answer=UserAnswer)
 async def add_user(request: Call) -> Response:
-    """Add a user to a cluster; answered when it can log in."""
-    wanted = await request.decoded(CreateUser)
-    request.cluster()  # that there is none goes before what is wrong with the user
-    user = credentials.new_user(rules.user_name(wanted.name), request.service.sealer)
+    """Create a user; responds when it can log in."""
+    body = await request.decoded(CreateUser)
+    request.cluster()  # 404 takes precedence over an invalid user
+    user = credentials.new_user(rules.user_name(body.name), request.service.sealer)
     stored = await request.change_cluster(
-        lambda current: wanted.change(rules.add_user(current, user), user.name)
+        lambda current: body.change(rules.add_user(current, user), user.name)
     )
     return _shown(request, stored.value.user(user.name) or user, 201)
 
@@ -91,17 +91,17 @@ async def get_user(request: Call) -> Response:
 
 @operation(HTTPMethod.PUT, ONE, scope=UPDATE, status=201, body=UpdateUser, answer=UserAnswer)
 async def update_user(request: Call) -> Response:
-    """Change what a user may do; answered when it is so."""
+    """Change the privileges of a user; responds when they are in effect."""
     cluster = request.cluster().value
     user = _user(request, cluster)
-    wanted = await request.decoded(UpdateUser)
-    stored = await request.change_cluster(lambda current: wanted.change(current, user.name))
+    body = await request.decoded(UpdateUser)
+    stored = await request.change_cluster(lambda current: body.change(current, user.name))
     return _shown(request, _user(request, stored.value), 201)
 
 
 @operation(HTTPMethod.POST, ONE + "/reset_auth", scope=UPDATE, answer=UserAnswer)
 async def reset_auth(request: Call) -> Response:
-    """Give a user a new password; answered when the old one no longer works."""
+    """Reset a user's password; responds when the old one no longer works."""
     cluster = request.cluster().value
     before = _user(request, cluster)
     user = credentials.new_user(before.name, request.service.sealer, before.role)

@@ -1,7 +1,7 @@
-"""What customers read of a cluster and of what is in it: records in, JSON out.
+"""Views: the JSON representation of a cluster and its parts, from records.
 
-A caller without ``database:view_credentials`` is shown no user and no password, in URIs neither.  A field of
-which nothing can be said is left out rather than null, as strictly typed clients want it.
+Without ``database:view_credentials``, users and passwords are left out, in URIs, too.  Fields without a value
+are left out rather than null, as strictly typed clients expect.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from cenote.model.records import (
 
 
 class PoolView(msgspec.Struct, kw_only=True):
-    """A connection pool.  An empty ``user`` means that each client reaches the database as itself."""
+    """A connection pool.  With an empty ``user``, clients keep the user they log in as."""
 
     user: str
     name: str
@@ -56,13 +56,13 @@ class UserView(msgspec.Struct, kw_only=True):
 
 
 class UserSettingsView(msgspec.Struct):
-    """Shown once it was set: strict clients take an unasked setting for a difference."""
+    """Left out until it is set: strict clients take an unrequested setting for drift."""
 
     pg_allow_replication: bool
 
 
 class UserExtensionView(msgspec.Struct):
-    """An addition of Cenote's: what the user may do with what others make."""
+    """An extension of Cenote: the user's access to other users' tables."""
 
     access: Access
 
@@ -75,13 +75,13 @@ class DatabaseView(msgspec.Struct, kw_only=True):
 
 
 class DatabaseExtensionView(msgspec.Struct):
-    """An addition of Cenote's: whose database it is, when the administrator's it is not."""
+    """An extension of Cenote: the owner of the database, unless it is the administrator."""
 
     owner: str
 
 
 class MaintenanceWindowView(msgspec.Struct, kw_only=True):
-    """When work on the cluster may begin, in UTC."""
+    """When maintenance of the cluster may begin, in UTC."""
 
     day: str
     hour: str
@@ -100,14 +100,14 @@ class RuleView(msgspec.Struct, kw_only=True):
     description: str | UnsetType = UNSET
 
 
-class OwnSettingsView(msgspec.Struct):
-    """A customer's own names for a cluster, which its certificate is good for, too."""
+class DoSettingsView(msgspec.Struct):
+    """Custom DNS names of a cluster, which its certificate is also valid for."""
 
     service_cnames: tuple[str, ...]
 
 
 class StorageAutoscaleView(msgspec.Struct, kw_only=True):
-    """Storage that grows by itself; the numbers are there while it does."""
+    """Storage autoscaling; the numbers are left out while it is disabled."""
 
     enabled: bool
     threshold_percent: int | UnsetType = UNSET
@@ -119,21 +119,21 @@ class AutoscaleView(msgspec.Struct):
 
 
 class ProgressView(msgspec.Struct, kw_only=True):
-    """An addition of Cenote's: what the cluster waits for, or what failed, in words; empty when nothing."""
+    """An extension of Cenote: ``reason`` describes what the cluster waits for or what failed, or is empty."""
 
     reason: str
     failing: bool
 
 
 class MetricsEndpointView(msgspec.Struct):
-    """Where the metrics of a node are read: ``https://host:port/metrics``."""
+    """The endpoint of a node's metrics: ``https://host:port/metrics``."""
 
     host: str
     port: int
 
 
 class ClusterView(msgspec.Struct, kw_only=True):
-    """A cluster, with all that is needed to connect to it."""
+    """A cluster with its connection details."""
 
     id: UUID
     name: str
@@ -156,7 +156,7 @@ class ClusterView(msgspec.Struct, kw_only=True):
     storage_size_mib: int
     storage_autoscale: StorageAutoscaleView
     autoscale: AutoscaleView
-    do_settings: OwnSettingsView
+    do_settings: DoSettingsView
     metrics_endpoints: list[MetricsEndpointView]
     rules: list[RuleView]
     version_end_of_life: datetime | UnsetType = UNSET
@@ -196,7 +196,7 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
         storage_size_mib=cluster.storage_mib,
         storage_autoscale=storage_autoscale_view(cluster),
         autoscale=AutoscaleView(storage_autoscale_view(cluster)),
-        do_settings=own_settings_view(cluster),
+        do_settings=do_settings_view(cluster),
         metrics_endpoints=[
             MetricsEndpointView(service.settings.host_of(cluster.name), node.metrics_port)
             for node in cluster.nodes
@@ -213,7 +213,7 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
 
 
 def pool_view(service: Service, cluster: Cluster, pool: Pool, *, credentials: bool) -> PoolView:
-    """Return a pool; one without a user shows the administrator's login, which it takes like any other."""
+    """Return a pool; one without a user shows the administrator's login, as it accepts all users."""
     login = login_of(service, cluster, pool.user or ADMIN_USER) if credentials else None
     public, private = connections(service, cluster, cluster.primary.pool_port, pool.name, login)
     return PoolView(
@@ -264,5 +264,5 @@ def storage_autoscale_view(cluster: Cluster) -> StorageAutoscaleView:
     )
 
 
-def own_settings_view(cluster: Cluster) -> OwnSettingsView:
-    return OwnSettingsView(cluster.service_names)
+def do_settings_view(cluster: Cluster) -> DoSettingsView:
+    return DoSettingsView(cluster.service_names)
