@@ -76,9 +76,8 @@ async def _numbers(service: Service, cluster: Cluster) -> NumbersView | None:
     if not cluster.pools:
         return NumbersView(UsedView(0, allowed), 0, 0, 0.0)
     query = _shared_query(service, cluster)
-    await asyncio.wait(
-        {query}
-    )  # not ``await glance``: a client that disconnects must not cancel it for others
+    # Not ``await query``: a client that disconnects must not cancel it for others.
+    await asyncio.wait({query})
     pools = query.result()
     if pools is None:
         return None
