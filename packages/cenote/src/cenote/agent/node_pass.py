@@ -115,9 +115,7 @@ class NodePass:
         found = look.loaded.look(context.server)
         configuration = files.read(plan.postgresql.configuration_file(context))
         return Converged(
-            settings=await self._inspector.settings_in_force(
-                context.server, found.process, found.digest, session
-            ),
+            settings=await self._inspector.settings_in_force(context.server, found, session),
             outdated=tuple((await look.outdated_binaries.look(self._inspector, context, session)).outdated),
             use=await look.postgresql.disk_use(self._inspector, context),
             refuses_writes=plan.postgresql.refuses_writes(configuration),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cenote.conf.hba import SUPERUSER
+from cenote.engine.plan.loaded import Loaded
 from cenote.host import system
 from cenote.host.sql import Session
 from cenote.model import parameters
@@ -30,22 +31,14 @@ class _Measurement:
     took: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Load:
-    """A process and the digest of the configuration that it has loaded, None if unknown."""
-
-    process: Process | None
-    digest: str | None
-
-
 class Inspector:
     """Queries about the servers of one node or more."""
 
     def __init__(self) -> None:
         self._listening: dict[int, Process] = {}
         self._uses: dict[Path, _Measurement] = {}
-        self._settings: dict[Path, tuple[_Load, dict[str, str]]] = {}
-        self._settled: dict[Path, _Load] = {}  # the last load after which no restart was pending
+        self._settings: dict[Path, tuple[Loaded, dict[str, str]]] = {}
+        self._settled: dict[Path, Loaded] = {}  # the last load after which no restart was pending
 
     def listens(self, process: Process, port: int) -> bool:
         """Return whether this process listens on a TCP port.
@@ -68,29 +61,23 @@ class Inspector:
             known = self._uses[folder] = _Measurement(use, begun, now() - begun)
         return known.use
 
-    async def pending_restart(
-        self, server: Program, process: Process | None, digest: str | None, session: Session
-    ) -> tuple[str, ...]:
+    async def pending_restart(self, server: Program, loaded: Loaded, session: Session) -> tuple[str, ...]:
         """Return the settings that wait for a restart of the server.
 
         Only a reload can add to them, so the server is queried once for each.
         """
-        load = _Load(process, digest)
-        if digest is not None and self._settled.get(server.stamp) == load:
+        if loaded.digest is not None and self._settled.get(server.stamp) == loaded:
             return ()
         pending = tuple(name for (name,) in await session.rows(SUPERUSER, _PENDING))
         if not pending:
-            self._settled[server.stamp] = load
+            self._settled[server.stamp] = loaded
         return pending
 
-    async def settings_in_force(
-        self, server: Program, process: Process | None, digest: str | None, session: Session
-    ) -> dict[str, str]:
+    async def settings_in_force(self, server: Program, loaded: Loaded, session: Session) -> dict[str, str]:
         """Return ``settings_in_force``; the server is queried once for each load."""
-        load = _Load(process, digest)
         known = self._settings.get(server.stamp)
-        if known is None or known[0] != load:
-            known = self._settings[server.stamp] = load, await settings_in_force(session)
+        if known is None or known[0] != loaded:
+            known = self._settings[server.stamp] = loaded, await settings_in_force(session)
         return known[1]
 
 

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
 from datetime import datetime
 
 import msgspec
@@ -157,10 +157,7 @@ class KeyRotation:
 
     async def _sealed_with_old_keys(self, sealer: Sealer) -> list[str]:
         return [
-            found.key.decode()
-            async for page in self._client.pages(self._keys.prefix, PAGE)
-            for found in page.found
-            if sealer.reseal(found.value) != found.value
+            found.key.decode() async for found in self._records() if sealer.reseal(found.value) != found.value
         ]
 
     async def _damaged(self, sealer: Sealer, olds: Collection[str]) -> list[str]:
@@ -170,8 +167,7 @@ class KeyRotation:
         """
         return [
             found.key.decode()
-            async for page in self._client.pages(self._keys.prefix, PAGE)
-            for found in page.found
+            async for found in self._records()
             if not set(olds).isdisjoint(sealing_keys_in(sealer.reseal(found.value)))
         ]
 
@@ -188,10 +184,14 @@ class KeyRotation:
 
     async def _counts(self) -> Counter[str]:
         counts: Counter[str] = Counter()
+        async for found in self._records():
+            counts.update(sealing_keys_in(found.value))
+        return counts
+
+    async def _records(self) -> AsyncIterator[etcd_messages.KeyValue]:
         async for page in self._client.pages(self._keys.prefix, PAGE):
             for found in page.found:
-                counts.update(sealing_keys_in(found.value))
-        return counts
+                yield found
 
     async def _write(self, operations: list[etcd_messages.EtcdOperation], note: Note) -> None:
         noted = audit_log.operations(self._keys, self._tables.events, note, None)

@@ -11,5 +11,5 @@ from cenote.host.sql import Session
 
 async def look(inspector: Inspector, context: NodeContext, session: Session) -> Seen:
     found = loaded.look(context.server)
-    pending = await inspector.pending_restart(context.server, found.process, found.digest, session)
+    pending = await inspector.pending_restart(context.server, found, session)
     return Seen(pending, found.digest or "unknown")
