@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from typing import Any, cast
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 
-from cenote.model.records import Cluster
 from cenote.model.timing import Timing
 from cenote.stats.observer import Observer, PoolNumbers
 from tests.support.api import HOST, POOL, Api, Apis
@@ -62,7 +61,7 @@ class Pooler:
         self.asked = 0
         self.begun, self.answering = asyncio.Event(), asyncio.Event()
 
-    async def pools(self, _: Cluster) -> Mapping[str, PoolNumbers]:
+    async def pools(self, _: UUID, node: str) -> Mapping[str, PoolNumbers]:
         self.asked += 1
         self.begun.set()
         await self.answering.wait()

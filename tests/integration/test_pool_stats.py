@@ -6,6 +6,7 @@ import asyncio
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 import psycopg
@@ -15,11 +16,14 @@ from cenote.api.pool_stats import AllPoolStatsAnswer, PoolStatsAnswer
 from cenote.errors import Unavailable
 from cenote.host.observer import HostObserver
 from cenote.model.paths import Layout
+from cenote.model.records import Cluster, LogSource
 from cenote.security.sealing import Sealer
+from cenote.stats.observer import NO_OBSERVER
 from cenote_client import Client
 from cenote_client.errors import NotFoundError
 from tests.support import records
 from tests.support.api import POOL, Api, Apis
+from tests.support.living import Living
 from tests.support.service import added_pool, online_cluster
 from tests.support.waiting import wait_until
 
@@ -110,11 +114,32 @@ def test_a_pool_that_is_not_there_is_not_found(client: Client, cluster: str) -> 
         stats(client, cluster, "nowhere")
 
 
+def host_of(folder: Path, *clusters: Cluster) -> HostObserver:
+    return HostObserver(Layout(folder), Living(*clusters), "here")
+
+
 def test_a_pooler_that_does_not_answer_is_no_defect_of_the_service(tmp_path: Path) -> None:
     sealer = Sealer(tmp_path / "key")
     cluster = records.cluster(sealer, port=25060, version="16")
     with pytest.raises(Unavailable, match="does not answer"):
-        asyncio.run(HostObserver(Layout(tmp_path)).pools(cluster))
+        asyncio.run(host_of(tmp_path, cluster).pools(cluster.id, "n1"))
+
+
+def test_a_node_of_another_host_or_of_no_cluster_is_no_empty_answer(tmp_path: Path) -> None:
+    sealer = Sealer(tmp_path / "key")
+    here, there = (records.cluster(sealer, port=25060, version="16", host=host) for host in ("here", "there"))
+
+    async def scenario() -> None:
+        observer = host_of(tmp_path, here, there)
+        for id, node in ((there.id, "n1"), (here.id, "n2"), (uuid4(), "n1")):
+            with pytest.raises(Unavailable, match="does not have it"):
+                await observer.logs(id, node, LogSource.POSTGRES, 10, "")
+            with pytest.raises(Unavailable, match="does not have it"):
+                await observer.history(id, node, 15)
+            with pytest.raises(Unavailable, match="does not have it"):
+                await anext(observer.samples(id, node, 0))
+
+    asyncio.run(scenario())
 
 
 def test_an_api_that_can_ask_no_host_says_so(apis: Apis) -> None:
@@ -123,4 +148,4 @@ def test_an_api_that_can_ask_no_host_says_so(apis: Apis) -> None:
         await api.call("POST", path, 201, json=POOL)
         await api.refusal("GET", f"{path}/{POOL['name']}/stats", 503)
 
-    apis.run(scenario)
+    apis.run(scenario, observer=NO_OBSERVER)

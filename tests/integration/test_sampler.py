@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -29,26 +31,28 @@ class Host:
     """The other side of the observer's interface: a host whose poolers answer, or do not."""
 
     def __init__(self) -> None:
+        self.names: dict[UUID, str] = {}
         self.asked: Counter[str] = Counter()
         self.away: set[str] = set()
         self.silent: set[str] = set()
         self.scarce: set[str] = set()
         self.odd: set[str] = set()
 
-    async def pools(self, cluster: Cluster) -> Mapping[str, PoolNumbers]:
-        self.asked[cluster.name] += 1
-        if cluster.name in self.away:
+    async def pools(self, cluster_id: UUID, node: str) -> Mapping[str, PoolNumbers]:
+        name = self.names[cluster_id]
+        self.asked[name] += 1
+        if name in self.away:
             raise Unavailable("The pooler is away.")
-        if cluster.name in self.scarce:
+        if name in self.scarce:
             raise OSError(24, "Too many open files")
-        if cluster.name in self.odd:
+        if name in self.odd:
             raise KeyError("a column that no release before had")
-        if cluster.name in self.silent:
+        if name in self.silent:
             await asyncio.Event().wait()
-        return {"web": PoolNumbers(transactions=self.asked[cluster.name])}
+        return {"web": PoolNumbers(transactions=self.asked[name])}
 
-    async def machine(self, cluster: Cluster) -> MachineNumbers:
-        asked = self.asked[cluster.name]
+    async def machine(self, cluster_id: UUID, node: str) -> MachineNumbers:
+        asked = self.asked[self.names[cluster_id]]
         return MachineNumbers(processors=2, busy=asked, idle=asked)
 
     def __getattr__(self, name: str) -> Any:
@@ -68,8 +72,12 @@ async def at_work(
         for number, name in enumerate(names):
             plain = records.cluster(sealer, port=25060 + 2 * number, version="15")
             clusters[name] = msgspec.structs.replace(plain, name=name, pools=(POOL,))
+            host.names[clusters[name].id] = name
             await store.add_cluster(clusters[name])
-        yield Sampler(store, host, QUICK), host, store, clusters
+        # Of another host, and so another sampler's.
+        elsewhere = records.cluster(sealer, port=25900, version="15", host="there")
+        await store.add_cluster(msgspec.structs.replace(elsewhere, pools=(POOL,)))
+        yield Sampler(store, host, "here", QUICK), host, store, clusters
 
 
 def test_a_host_that_does_not_answer_keeps_no_other_cluster_from_being_looked_at(tmp_path: Path) -> None:
@@ -80,13 +88,15 @@ def test_a_host_that_does_not_answer_keeps_no_other_cluster_from_being_looked_at
             try:
                 past = sampler.history
                 await wait_until_async(
-                    "the good one has a past", 20, lambda: len(past(clusters["good"].id).machine.samples) > 2
+                    "the good one has a past",
+                    20,
+                    lambda: len(past(clusters["good"].id, "n1").machine.samples) > 2,
                 )
                 await wait_until_async("all are asked again", 20, lambda: min(host.asked.values()) > 1)
                 assert len(host.asked) == 4
                 assert not task.done()
                 for name in ("away", "silent", "scarce"):
-                    assert len(past(clusters[name].id).machine.samples) == 0
+                    assert len(past(clusters[name].id, "n1").machine.samples) == 0
             finally:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
@@ -100,9 +110,9 @@ def test_the_past_of_a_cluster_that_is_deleted_is_forgotten(tmp_path: Path) -> N
             id = clusters["one"].id
             task = asyncio.create_task(sampler.run())
             try:
-                await wait_until_async("there is a past", 20, lambda: bool(sampler.history(id).pools))
+                await wait_until_async("there is a past", 20, lambda: bool(sampler.history(id, "n1").pools))
                 await store.delete_cluster(id, clusters["one"].created_at)
-                await wait_until_async("it is forgotten", 20, lambda: not sampler.history(id).pools)
+                await wait_until_async("it is forgotten", 20, lambda: not sampler.history(id, "n1").pools)
             finally:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
@@ -114,7 +124,7 @@ def test_who_watches_hears_of_each_look_and_of_what_is_wrong(tmp_path: Path) -> 
     async def scenario() -> None:
         async with (
             at_work(tmp_path, "one") as (sampler, host, _, clusters),
-            sampler.watch(clusters["one"].id) as watch,
+            sampler.watch(clusters["one"].id, "n1") as watch,
         ):
             assert await watch.next(10)
             assert watch.problem == ""
@@ -134,8 +144,8 @@ def test_two_who_watch_share_the_looks_and_the_last_who_leaves_ends_them(tmp_pat
     async def scenario() -> None:
         async with at_work(tmp_path, "one") as (sampler, host, _, clusters):
             before = asyncio.all_tasks()
-            async with sampler.watch(clusters["one"].id) as first:
-                async with sampler.watch(clusters["one"].id) as second:
+            async with sampler.watch(clusters["one"].id, "n1") as first:
+                async with sampler.watch(clusters["one"].id, "n1") as second:
                     assert first is second
                     assert len(asyncio.all_tasks() - before) == 1
                 assert await first.next(10)
@@ -151,7 +161,7 @@ def test_who_watches_leaves_when_the_service_ends(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with at_work(tmp_path, "one") as (sampler, host, _, clusters):
             host.silent = {"one"}
-            async with sampler.watch(clusters["one"].id) as watch:
+            async with sampler.watch(clusters["one"].id, "n1") as watch:
                 waiting = asyncio.create_task(watch.next(60))
                 await asyncio.sleep(0)
                 sampler.close()
@@ -165,16 +175,41 @@ def test_a_pool_has_a_past_as_soon_as_it_was_looked_at_twice(tmp_path: Path) -> 
     async def scenario() -> None:
         async with at_work(tmp_path, "one") as (sampler, _, _, clusters):
             id = clusters["one"].id
-            async with sampler.watch(id):
+            async with sampler.watch(id, "n1"):
                 await wait_until_async(
                     "two samples",
                     20,
                     lambda: (
-                        bool(sampler.history(id).pools) and len(sampler.history(id).pools["web"].samples) >= 2
+                        bool(sampler.history(id, "n1").pools)
+                        and len(sampler.history(id, "n1").pools["web"].samples) >= 2
                     ),
                 )
-            samples = sampler.history(id).pools["web"].samples
+            samples = sampler.history(id, "n1").pools["web"].samples
             assert all(rate > 0 for rate in samples["transactions"])
             assert list(samples.at) == sorted(samples.at)
+
+    asyncio.run(scenario())
+
+
+def test_who_follows_gets_each_sample_once_and_may_resume(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with at_work(tmp_path, "one") as (sampler, host, _, clusters):
+            id, seen = clusters["one"].id, list[float]()
+            async with contextlib.aclosing(sampler.follow(id, "n1", 0)) as following:
+                async for found in following:
+                    seen += [sample.at for sample in found.samples]
+                    if len(seen) >= 4:
+                        break
+            assert seen == sorted(set(seen))
+            async with contextlib.aclosing(sampler.follow(id, "n1", seen[1])) as following:
+                first = await anext(following)
+                assert [sample.at for sample in first.samples][:2] == seen[2:4]
+                host.away = {"one"}
+                async for found in following:
+                    if found.problem:
+                        break
+                assert found.problem == "The pooler is away."
+                sampler.close()
+                assert [found async for found in following] == []
 
     asyncio.run(scenario())

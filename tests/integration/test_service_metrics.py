@@ -10,6 +10,7 @@ import httpx
 
 from cenote.metrics import service_metrics
 from cenote.security.throttle import MAX_FAILURES
+from cenote.stats.observer import NO_OBSERVER
 from tests.support.api import BACKEND, POOL, Api, Apis
 from tests.support.scraping import Samples, samples, value
 from tests.support.waiting import wait_until
@@ -46,6 +47,8 @@ def test_the_agent_and_the_process_have_metrics(http: httpx.Client, cluster: Any
     assert value(found, "cenote_agent_passes_total", outcome="waiting") > 0
     assert value(found, "process_resident_memory_bytes") > 2**20
     assert 0 < value(found, "process_open_fds") < value(found, "process_max_fds")
+    assert value(found, "cenote_agent_up") == 1
+    assert value(found, "cenote_agent_process_resident_memory_bytes") > 2**20
     started = value(found, "process_start_time_seconds")
     assert value(found, "cenote_api_certificate_expiry_timestamp_seconds") > started
 
@@ -92,9 +95,18 @@ def test_a_failing_cluster_has_a_sample_of_its_own(apis: Apis) -> None:
         await api.report(cluster, "its disk is full", failing=True)
         found = await scraped(api)
         assert value(found, "cenote_agent_cluster_failing", cluster=str(BACKEND["name"])) == 1
-        assert "process_open_fds" not in found  # this API has no host to ask
 
     apis.run(scenario)
+
+
+def test_an_agent_that_does_not_answer_takes_only_its_own_metrics_with_it(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        found = await scraped(api)
+        assert value(found, "cenote_agent_up") == 0
+        assert value(found, "process_open_fds") > 0
+        assert not [name for name in found if name.startswith(("cenote_agent_p", "cenote_agent_b"))]
+
+    apis.run(scenario, observer=NO_OBSERVER)
 
 
 def test_the_metrics_credentials_or_a_token_with_read_scope_are_required(apis: Apis) -> None:

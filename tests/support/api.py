@@ -14,10 +14,13 @@ from uuid import UUID, uuid4
 import httpx
 
 from cenote.api import Settings, auth, create_app
+from cenote.host.observer import HostObserver
+from cenote.logs.destinations import Address
+from cenote.model.paths import Layout
 from cenote.model.records import Host, NodeStatus
 from cenote.model.timing import Timing
 from cenote.security.sealing import Sealer
-from cenote.stats.observer import NO_OBSERVER, Observer
+from cenote.stats.observer import Observer
 from cenote.store import EtcdClient, PrivateEtcd, Store
 from tests.support.etcd import etcd_program
 from tests.support.folders import server_folder
@@ -83,6 +86,16 @@ class Api:
         await self.store.report(id, stored.value.primary.name, status)
 
 
+class BareHost(HostObserver):
+    """A host without servers.
+
+    It has no address either: a test's machine may have one of those that are for examples.
+    """
+
+    async def is_own(self, cluster_id: UUID, node: str, address: Address) -> bool:
+        return False
+
+
 Scenario = Callable[[Api], Awaitable[None]]
 
 
@@ -98,9 +111,10 @@ class Apis:
         scenario: Scenario,
         settings: Settings = AT_ONCE,
         hosts: tuple[Host, ...] = (HOST,),
-        observer: Observer = NO_OBSERVER,
+        observer: Observer | None = None,
         timing: Timing | None = None,
     ) -> None:
+        """Run a test; without an ``observer`` the API asks a host on which no server runs."""
         asyncio.run(self._run(scenario, settings, hosts, observer, timing or Timing()))
 
     async def _run(
@@ -108,7 +122,7 @@ class Apis:
         scenario: Scenario,
         settings: Settings,
         hosts: tuple[Host, ...],
-        observer: Observer,
+        observer: Observer | None,
         timing: Timing,
     ) -> None:
         async with self._api(settings, hosts, observer, timing) as api:
@@ -116,7 +130,7 @@ class Apis:
 
     @contextlib.asynccontextmanager
     async def _api(
-        self, settings: Settings, hosts: tuple[Host, ...], observer: Observer, timing: Timing
+        self, settings: Settings, hosts: tuple[Host, ...], observer: Observer | None, timing: Timing
     ) -> AsyncIterator[Api]:
         gateway = EtcdClient(socket=self._etcd.socket)
         store = Store(gateway, f"/{uuid4()}/")
@@ -125,7 +139,8 @@ class Apis:
         try:
             for host in hosts:
                 await store.announce_host(host)
-            app = create_app(store, sealer, settings, observer, timing=timing)
+            observer = observer or BareHost(Layout(self._folder), store, HOST.name, timing=timing)
+            app = create_app(store, sealer, settings, observer, timing)
             transport = httpx.ASGITransport(app)
             async with httpx.AsyncClient(transport=transport, base_url="https://api.test") as http:
                 api = Api(store, sealer, http, app)

@@ -107,8 +107,8 @@ class LogShipping:
         except Misconfigured:
             return False
 
-    def numbers(self, cluster: Cluster) -> Mapping[UUID, SinkStatus]:
-        return {id: task.numbers() for id, task in self._tasks.get(cluster.id, {}).items()}
+    def numbers(self, cluster_id: UUID) -> Mapping[UUID, SinkStatus]:
+        return {id: task.numbers() for id, task in self._tasks.get(cluster_id, {}).items()}
 
     async def stop(self) -> None:
         tasks = [task for tasks in self._tasks.values() for task in tasks.values()]

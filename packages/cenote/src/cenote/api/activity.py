@@ -105,7 +105,7 @@ def _shared_query(service: Service, cluster: Cluster) -> asyncio.Task[Mapping[st
 async def _query(service: Service, cluster: Cluster) -> Mapping[str, PoolNumbers] | None:
     try:
         async with asyncio.timeout(service.timing.activity_timeout):
-            return await service.observer.pools(cluster)
+            return await service.observer.pools(cluster.id, cluster.primary.name)
     except (Unavailable, TimeoutError):
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from http import HTTPMethod
 
@@ -46,7 +47,6 @@ from cenote.http.routing import ASGIApp, Response, Route, router
 from cenote.model.timing import DEFAULT, Timing
 from cenote.security.sealing import Sealer
 from cenote.stats.observer import NO_OBSERVER, Observer
-from cenote.stats.sampler import Sampler
 from cenote.store import Store
 
 OPERATIONS: tuple[OperationRoute, ...] = (
@@ -102,15 +102,14 @@ def create_app(
     sealer: Sealer,
     settings: Settings,
     observer: Observer = NO_OBSERVER,
-    sampler: Sampler | None = None,
     timing: Timing = DEFAULT,
+    certificate_expiry: Callable[[], float | None] = lambda: None,
 ) -> ASGIApp:
     """Return the API as an ASGI application; the store must be open while it serves.
 
-    Without a running ``sampler``, the history of pools is recorded only while a client streams them.
+    ``certificate_expiry`` returns the Unix time at which the certificate that it is served with expires.
     """
-    sampler = sampler or Sampler(store, observer, timing)
-    service = Service(store, sealer, settings, observer, sampler, timing)
+    service = Service(store, sealer, settings, observer, timing, certificate_expiry)
     operations = (*OPERATIONS, healthz, metrics.get_service_metrics)
     document = openapi.describe(operations)
     texts = {

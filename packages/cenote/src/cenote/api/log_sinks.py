@@ -6,6 +6,7 @@ when they are resolved, for each connection (``host/outbound.py``).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from http import HTTPMethod
 from typing import Any
@@ -16,8 +17,10 @@ import msgspec
 from cenote.api import schema_fields
 from cenote.api.auth import CREATE, DELETE, READ, UPDATE, VIEW_CREDENTIALS
 from cenote.api.service import Body, Call, answer, operation
+from cenote.errors import Unavailable
 from cenote.http.routing import Response
 from cenote.logs import sinks
+from cenote.logs.destinations import Address
 from cenote.logs.sinks import SinkStatus
 from cenote.model.records import Cluster, LogSink, SinkType
 
@@ -38,7 +41,7 @@ class UpdateSink(Body):
 
 
 class DeliveryView(msgspec.Struct):
-    """The state of delivery: ``state`` is starting, delivering or failing, ``reason`` describes a failure.
+    """The state of delivery: ``state`` is starting, delivering, failing or unknown, ``reason`` says why.
 
     ``lag_bytes`` of the logs are not delivered yet, ``lost_bytes`` were dropped undelivered, and the
     destination rejected ``refused_messages``.
@@ -72,7 +75,8 @@ class SinksAnswer(msgspec.Struct):
 async def list_sinks(request: Call) -> Response:
     """List the log sinks of a cluster with their state of delivery."""
     cluster = request.cluster().value
-    return answer(SinksAnswer([_view(request, cluster, sink) for sink in cluster.sinks]))
+    statuses = await _statuses(request, cluster)
+    return answer(SinksAnswer([_view(request, sink, statuses) for sink in cluster.sinks]))
 
 
 @operation(
@@ -92,17 +96,18 @@ async def create_sink(request: Call) -> Response:
     request.cluster()  # 404 takes precedence over an invalid body
     body = await request.decoded(CreateSink)
     name, type = sinks.sink_name(body.sink_name), sinks.sink_type(body.sink_type)
-    sealed = _sealed(request, type, body.config)
+    sealed = await _sealed(request, type, body.config)
     sink = LogSink(id=uuid4(), name=name, type=type, sealed_config=sealed)
     stored = await request.change_cluster(lambda current: sinks.add(current, sink))
-    return answer(SinkAnswer(_view(request, stored.value, sink)), 201)
+    return answer(SinkAnswer(_view(request, sink, await _statuses(request, stored.value))), 201)
 
 
 @operation(HTTPMethod.GET, ONE, scope=READ, answer=SinkView)
 async def get_sink(request: Call) -> Response:
     """Get a log sink with its state of delivery, not wrapped in a key."""
     cluster = request.cluster().value
-    return answer(_view(request, cluster, sinks.get(cluster, request.path_params["logsink_id"])))
+    sink = sinks.get(cluster, request.path_params["logsink_id"])
+    return answer(_view(request, sink, await _statuses(request, cluster)))
 
 
 @operation(HTTPMethod.PUT, ONE, scope=UPDATE, and_scope=VIEW_CREDENTIALS, body=UpdateSink)
@@ -110,7 +115,7 @@ async def update_sink(request: Call) -> Response:
     """Replace the configuration of a log sink; undelivered messages go to the new destination."""
     sink = sinks.get(request.cluster().value, request.path_params["logsink_id"])
     body = await request.decoded(UpdateSink)
-    sealed = _sealed(request, sink.type, body.config)
+    sealed = await _sealed(request, sink.type, body.config)
     await request.change_cluster(lambda current: sinks.change(current, sink.id, sealed))
     return Response(status_code=200)
 
@@ -123,23 +128,42 @@ async def delete_sink(request: Call) -> Response:
     return Response(status_code=200)
 
 
-def _sealed(request: Call, type: SinkType, given: dict[str, Any]) -> str:
+async def _sealed(request: Call, type: SinkType, given: dict[str, Any]) -> str:
     """Validate a configuration and return it sealed, as it is stored."""
-    service = request.service
-    config = sinks.parse_config(type, given, service.settings.log_sink_allow, service.observer.is_own)
+    service, cluster = request.service, request.cluster().value
+    allowed, asked = service.settings.log_sink_allow, set[Address]()
+
+    def note(address: Address) -> bool:
+        asked.add(address)
+        return False
+
+    # Only the host knows which addresses are its own, and the rules cannot ask it: so they are applied twice.
+    sinks.parse_config(type, given, allowed, note)
+    own = [one for one in asked if await service.observer.is_own(cluster.id, cluster.primary.name, one)]
+    config = sinks.parse_config(type, given, allowed, own.__contains__)
     return service.sealer.seal(sinks.encode(config))
 
 
-def _view(request: Call, cluster: Cluster, sink: LogSink) -> SinkView:
-    service = request.service
-    config = sinks.decode(sink.type, service.sealer.open(sink.sealed_config))
-    numbers = service.observer.sinks(cluster).get(sink.id, SinkStatus())
+async def _statuses(request: Call, cluster: Cluster) -> Callable[[UUID], SinkStatus]:
+    """Return the delivery statuses by sink; they are unknown, with the reason, if the host cannot tell."""
+    if not cluster.sinks:
+        return lambda _: SinkStatus()
+    try:
+        found = await request.service.observer.sinks(cluster.id, cluster.primary.name)
+    except Unavailable as error:
+        unknown = SinkStatus(state="unknown", reason=error.message)
+        return lambda _: unknown
+    return lambda id: found.get(id, SinkStatus())
+
+
+def _view(request: Call, sink: LogSink, statuses: Callable[[UUID], SinkStatus]) -> SinkView:
+    config = sinks.decode(sink.type, request.service.sealer.open(sink.sealed_config))
     return SinkView(
         sink_id=sink.id,
         sink_name=sink.name,
         sink_type=sink.type,
         config=sinks.visible_config(config, credentials=request.caller.sees_credentials),
-        cenote=msgspec.convert(numbers, DeliveryView, from_attributes=True),
+        cenote=msgspec.convert(statuses(sink.id), DeliveryView, from_attributes=True),
     )
 
 

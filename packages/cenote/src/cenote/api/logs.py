@@ -57,8 +57,8 @@ async def read_logs(request: Call) -> Response:
     source = _source(request.query_params.get("source", LogSource.POSTGRES))
     count = _lines(request.query_params.get("lines", str(LINES)))
     after = request.query_params.get("after", "")
-    found, cursor = await request.service.observer.logs(cluster, source, count, after)
-    return answer(LogsAnswer(LogsView(source, [_view(message) for message in found], cursor)))
+    page = await request.service.observer.logs(cluster.id, cluster.primary.name, source, count, after)
+    return answer(LogsAnswer(LogsView(source, [_view(message) for message in page.messages], page.cursor)))
 
 
 def _view(message: Message) -> MessageView:

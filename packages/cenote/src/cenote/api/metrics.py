@@ -18,6 +18,7 @@ from cenote.metrics.exposition import CONTENT_TYPE
 from cenote.metrics.service_metrics import ServiceState
 from cenote.model.records import Cluster, MetricsLogin, Secret
 from cenote.security import basic_auth
+from cenote.stats.process import own_process
 
 PATH = "/v2/databases/metrics/credentials"
 
@@ -104,10 +105,10 @@ async def get_service_metrics(request: Call) -> Response:
         await service.unknown_tokens.confirm(service.store, shown, address)
         authenticate(service.store, shown).require(READ)
     try:
-        numbers = await service.observer.service()
+        agent = await service.observer.agent()
     except Unavailable:
-        numbers = None
-    page = service_metrics.collect(service.requests, _state(service), numbers)
+        agent = None
+    page = service_metrics.collect(service.requests, _state(service), own_process(), agent)
     # In a thread, so that it does not delay other requests.
     body = await asyncio.to_thread(page.render)
     return Response(body, media_type=CONTENT_TYPE)
@@ -137,7 +138,7 @@ def _state(service: Service) -> ServiceState:
         statuses.append(rules.status(cluster, seen))
         if seen is not None and seen.failing:
             failing.append(cluster.name)
-    return ServiceState(statuses, failing, service.store.connected)
+    return ServiceState(statuses, failing, service.store.connected, service.certificate_expiry())
 
 
 ROUTES = (get_metrics_login, replace_metrics_login, list_metrics_targets, get_metrics_authorities)

@@ -10,11 +10,13 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from cenote.api.auth import READ
+from cenote.api.pool_history import history_of
 from cenote.api.service import CachedAdvice, Call, Service, answer, operation
 from cenote.http.routing import Response
 from cenote.model.records import Cluster, PoolMode
 from cenote.stats.advice import Action, ActionKind, Advice, AdviceSeverity, advise
 from cenote.stats.facts import gather
+from cenote.stats.history import DAY_MINUTES
 
 
 class ActionView(msgspec.Struct, kw_only=True):
@@ -50,24 +52,25 @@ class PoolAdviceAnswer(msgspec.Struct):
     "/v2/databases/{database_cluster_uuid}/pool_advice",
     scope=READ,
     answer=PoolAdviceAnswer,
+    also=(503,),
 )
 async def list_pool_advice(request: Call) -> Response:
     """List recommendations for the pools of a cluster, most urgent first.
 
     They are based on the history of the pools. A pool with too short a history has none.
     """
-    return answer(PoolAdviceAnswer(advice_views(request.service, request.cluster().value)))
+    return answer(PoolAdviceAnswer(await advice_views(request.service, request.cluster().value)))
 
 
-def advice_views(service: Service, cluster: Cluster) -> list[AdviceView]:
+async def advice_views(service: Service, cluster: Cluster) -> list[AdviceView]:
     """Return the advice, cached for some seconds, since evaluating a day of many pools takes a while."""
     now, oldest = time.monotonic(), service.timing.advice_max_age
     for id in [id for id, one in service.advice.items() if now - one.at > oldest]:
         del service.advice[id]
     kept = service.advice.get(cluster.id)
     if kept is None or kept.cluster is not cluster:  # it has changed
-        sampler = service.sampler
-        found = advise(gather(cluster, sampler.history(cluster.id), sampler.now()))
+        at, history = await history_of(service, cluster, DAY_MINUTES)
+        found = advise(gather(cluster, history, at))
         kept = service.advice[cluster.id] = CachedAdvice(now, cluster, tuple(found))
     return [_view(one) for one in kept.advice]
 

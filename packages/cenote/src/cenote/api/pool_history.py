@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from http import HTTPMethod
 
@@ -9,14 +10,14 @@ import msgspec
 
 from cenote import rules
 from cenote.api.auth import READ
-from cenote.api.service import Call, answer, operation
-from cenote.errors import Invalid
+from cenote.api.service import Call, Service, answer, operation
+from cenote.errors import Invalid, Unavailable
 from cenote.http.routing import Response
 from cenote.model.records import Cluster
 from cenote.rules import configuration
-from cenote.stats.history import DAY_MINUTES, PoolHistory, Table
+from cenote.stats.history import DAY_MINUTES, SAMPLED_MINUTES, ClusterHistory, PoolHistory, Table
 
-SAMPLED_MINUTES = 15  # up to this long a history has single samples, a longer one has a row per minute
+log = logging.getLogger(__name__)
 
 
 class PoolHistoryView(msgspec.Struct, kw_only=True):
@@ -79,7 +80,7 @@ class PoolHistoryAnswer(msgspec.Struct):
     scope=READ,
     answer=PoolHistoryAnswer,
     query=("minutes", "points"),
-    also=(422,),
+    also=(422, 503),
 )
 async def get_pool_history(request: Call) -> Response:
     """Get the history of a cluster's pools over the last ``minutes`` (default 15, at most 1440).
@@ -90,8 +91,8 @@ async def get_pool_history(request: Call) -> Response:
     cluster = request.cluster().value
     minutes = _number(request, "minutes", DAY_MINUTES) or SAMPLED_MINUTES
     points = _number(request, "points", DAY_MINUTES)
-    sampler = request.service.sampler
-    past, begin = sampler.history(cluster.id), sampler.now() - 60 * minutes
+    now, past = await history_of(request.service, cluster, minutes)
+    begin = now - 60 * minutes
     views = [
         _pool_view(pool.name, past.pools.get(pool.name) or PoolHistory(), begin, minutes, points)
         for pool in cluster.pools
@@ -99,6 +100,16 @@ async def get_pool_history(request: Call) -> Response:
     machine = _machine_view(past.machine.samples, begin)
     sessions = int(machine.sessions[-1]) if machine.sessions else None
     return answer(PoolHistoryAnswer(HistoryView(views, machine, connections_view(cluster, sessions))))
+
+
+async def history_of(service: Service, cluster: Cluster, minutes: int) -> tuple[float, ClusterHistory]:
+    """Return the host's time and the history of a cluster's pools until then."""
+    tables = await service.observer.history(cluster.id, cluster.primary.name, minutes)
+    try:
+        return tables.now, ClusterHistory.of(tables)
+    except ValueError as error:
+        log.error("cluster %s: %s", cluster.name, error)
+        raise Unavailable("The history of this cluster's host cannot be read.") from None
 
 
 def connections_view(cluster: Cluster, sessions: int | None) -> ConnectionsView:

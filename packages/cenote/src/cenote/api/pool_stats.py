@@ -95,7 +95,7 @@ class AllPoolStatsAnswer(msgspec.Struct):
 async def list_pool_stats(request: Call) -> Response:
     """List the current statistics of all connection pools of a cluster."""
     cluster = request.cluster().value
-    numbers = await request.service.observer.pools(cluster)
+    numbers = await request.service.observer.pools(cluster.id, cluster.primary.name)
     views = [_view(cluster, pool, numbers.get(pool.name, PoolNumbers())) for pool in cluster.pools]
     return answer(AllPoolStatsAnswer(views))
 
@@ -105,8 +105,8 @@ async def get_pool_stats(request: Call) -> Response:
     """Get the current statistics of a connection pool."""
     cluster = request.cluster().value
     pool = pools.pool_of(cluster, request.path_params["pool_name"])
-    numbers = (await request.service.observer.pools(cluster)).get(pool.name, PoolNumbers())
-    return answer(PoolStatsAnswer(_view(cluster, pool, numbers)))
+    numbers = await request.service.observer.pools(cluster.id, cluster.primary.name)
+    return answer(PoolStatsAnswer(_view(cluster, pool, numbers.get(pool.name, PoolNumbers()))))
 
 
 def _view(cluster: Cluster, pool: Pool, numbers: PoolNumbers) -> PoolStatsView:

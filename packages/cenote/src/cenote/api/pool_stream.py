@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from functools import partial
 from http import HTTPMethod
 from uuid import UUID
@@ -11,21 +14,20 @@ from uuid import UUID
 import msgspec
 
 from cenote.api.auth import READ, authenticate
-from cenote.api.pool_advice import advice_views
+from cenote.api.pool_advice import AdviceView, advice_views
 from cenote.api.pool_history import ConnectionsView, connections_view
-from cenote.api.service import Call, operation
+from cenote.api.service import Call, Service, operation
 from cenote.api.streaming import HEARTBEAT, EventStream, event
-from cenote.errors import CenoteError, TooManyRequests
+from cenote.errors import CenoteError, TooManyRequests, Unavailable
 from cenote.http.routing import Response
 from cenote.model.records import Cluster, Pool, PoolMode
-from cenote.stats.history import ClusterHistory
+from cenote.stats.observer import Sample, Samples
 
 MAX_STREAMS = 8  # per token
 HEARTBEAT_SECONDS = 15.0
 RETRY_MILLISECONDS = 2_000  # after which a client reconnects
 SAMPLES_PER_ADVICE = 3
-NEW_CLIENT_SECONDS = 15.0  # how far back a new stream begins
-RESUME_SECONDS = 15 * 60.0  # how far back a stream can be resumed
+RECONNECT_SECONDS = 1.0  # after which a host that does not answer is asked again
 
 
 class LivePoolView(msgspec.Struct, kw_only=True):
@@ -92,31 +94,56 @@ def _release(streams: Counter[UUID], token: UUID) -> None:
 
 
 async def _events(request: Call, id: UUID) -> AsyncIterator[bytes]:
-    service = request.service
-    sampler = service.sampler
-    last, advised, problem, begun = _resume_from(request, sampler.now()), b"", "", False
+    service, cluster = request.service, request.cluster().value
+    heard, sent, advised, problem = 0, time.monotonic(), b"", ""
     yield f"retry: {RETRY_MILLISECONDS}\n\n".encode()
-    async with sampler.watch(id) as watch:
-        while not sampler.closed:  # then the stream ends without an event, so that the client reconnects
+    following = _samples(service, id, cluster.primary.name, _last_event(request))
+    async with contextlib.aclosing(following):  # it ends at shutdown, without an event: the client reconnects
+        async for found in following:
             try:
                 cluster = _still_allowed(request, id)
             except CenoteError as error:
                 yield event("end", EndView(error.message))
                 return
-            for at, rows in _rows(sampler.history(id), last):
-                last = at
-                yield event("sample", _live(sampler.history(id), cluster, at, rows), str(round(1000 * at)))
-            if watch.problem != problem:
-                problem = watch.problem
-                yield event("unavailable", EndView(problem))
-            if watch.samples % SAMPLES_PER_ADVICE == 1 or not begun:
-                views = advice_views(service, cluster)
-                if msgspec.json.encode(views) != advised:
+            events = [
+                event("sample", _live(cluster, sample), str(round(1000 * sample.at)))
+                for sample in found.samples
+            ]
+            if found.problem != problem:
+                problem = found.problem
+                events.append(event("unavailable", EndView(problem)))
+            if heard % SAMPLES_PER_ADVICE == 0:
+                views = await _advice(service, cluster)
+                if views is not None and msgspec.json.encode(views) != advised:
                     advised = msgspec.json.encode(views)
-                    yield event("advice", views)
-            begun = True
-            if not await watch.next(HEARTBEAT_SECONDS):
-                yield HEARTBEAT
+                    events.append(event("advice", views))
+            heard += 1
+            if not events and time.monotonic() - sent > HEARTBEAT_SECONDS:
+                events.append(HEARTBEAT)
+            for one in events:
+                sent = time.monotonic()
+                yield one
+
+
+async def _samples(service: Service, id: UUID, node: str, after: float) -> AsyncGenerator[Samples, None]:
+    """Follow the samples; while the host does not answer, say so and keep asking it."""
+    while True:
+        try:
+            async with contextlib.aclosing(service.observer.samples(id, node, after)) as following:
+                async for found in following:
+                    after = found.samples[-1].at if found.samples else after
+                    yield found
+            return
+        except Unavailable as error:
+            yield Samples(problem=error.message)
+        await asyncio.sleep(RECONNECT_SECONDS)
+
+
+async def _advice(service: Service, cluster: Cluster) -> list[AdviceView] | None:
+    try:
+        return await advice_views(service, cluster)
+    except Unavailable:
+        return None
 
 
 def _still_allowed(request: Call, id: UUID) -> Cluster:
@@ -126,33 +153,22 @@ def _still_allowed(request: Call, id: UUID) -> Cluster:
     return request.service.cluster(str(id)).value
 
 
-def _resume_from(request: Call, now: float) -> float:
-    """Return the time of the client's last sample, limited to how long samples are kept."""
+def _last_event(request: Call) -> float:
+    """Return the time of the client's last sample, 0 for a new client."""
     text = request.headers.get("last-event-id", "")
     if text.isascii() and text.isdigit() and len(text) <= 15:
-        return max(int(text) / 1000 + 0.001, now - RESUME_SECONDS)
-    return now - NEW_CLIENT_SECONDS
+        return int(text) / 1000 + 0.001
+    return 0.0
 
 
-def _rows(past: ClusterHistory, last: float) -> Iterator[tuple[float, dict[str, dict[str, float]]]]:
-    """Return the samples after a time, by time and by pool."""
-    found: dict[float, dict[str, dict[str, float]]] = {}
-    for name, pool in past.pools.items():
-        for at, row in pool.samples.rows(pool.samples.since(last)):
-            if at > last:
-                found.setdefault(at, {})[name] = row
-    return iter(sorted(found.items()))
-
-
-def _live(past: ClusterHistory, cluster: Cluster, at: float, rows: dict[str, dict[str, float]]) -> LiveView:
-    machine = past.machine.samples
-    index = machine.since(at)
-    known = index < len(machine)
+def _live(cluster: Cluster, sample: Sample) -> LiveView:
     return LiveView(
-        at=round(at, 3),
-        connections=connections_view(cluster, int(machine["sessions"][index]) if known else None),
-        busy=round(machine["busy"][index], 3) if known else None,
-        pools=[_pool_view(pool, rows[pool.name]) for pool in cluster.pools if pool.name in rows],
+        at=round(sample.at, 3),
+        connections=connections_view(cluster, sample.sessions),
+        busy=None if sample.busy is None else round(sample.busy, 3),
+        pools=[
+            _pool_view(pool, sample.pools[pool.name]) for pool in cluster.pools if pool.name in sample.pools
+        ],
     )
 
 

@@ -25,7 +25,6 @@ from cenote.security.sealing import Sealer
 from cenote.stats.advice import Advice
 from cenote.stats.counters import Requests
 from cenote.stats.observer import Observer, PoolNumbers
-from cenote.stats.sampler import Sampler
 from cenote.store import Store, Stored
 
 T = TypeVar("T")
@@ -68,8 +67,8 @@ class Service:
     sealer: Sealer
     settings: Settings
     observer: Observer
-    sampler: Sampler
     timing: Timing = DEFAULT
+    certificate_expiry: Callable[[], float | None] = lambda: None  # a Unix time
     requests: Requests = field(default_factory=Requests)
     # The latest query of each cluster's PgBouncer for ``api/activity.py``, and when it began (monotonic).
     recent_pool_stats: dict[UUID, tuple[float, asyncio.Task[Mapping[str, PoolNumbers] | None]]] = field(

@@ -160,9 +160,10 @@ class MetricsEndpoint:
 
     async def _page(self, stored: Stored[Cluster]) -> bytes:
         cluster = stored.value
+        id, node = cluster.id, cluster.primary.name
         server, pools = await asyncio.gather(
-            self._query(cluster.id, "server", lambda: self._observer.server(cluster)),
-            self._query(cluster.id, "pools", lambda: self._observer.pools(cluster)),
+            self._query(id, "server", lambda: self._observer.server(id, node)),
+            self._query(id, "pools", lambda: self._observer.pools(id, node)),
         )
         numbers = ClusterNumbers(
             status=self._store.status(cluster.id, cluster.primary.name),

@@ -3,93 +3,110 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
 from uuid import UUID
-
-import psutil
 
 from cenote.errors import CenoteError, Unavailable
 from cenote.host import log_files, outbound, processes, sql
 from cenote.host.cpu import CpuUsage
 from cenote.host.statistics import ServerStatistics
 from cenote.logs.destinations import Address
-from cenote.logs.messages import Message
 from cenote.logs.sinks import SinkStatus
 from cenote.model.paths import Layout
-from cenote.model.records import Cluster, LogSource
-from cenote.security import certificates
+from cenote.model.records import LogSource, Node
+from cenote.model.timing import DEFAULT, Timing
 from cenote.stats.counters import Passes
-from cenote.stats.observer import MachineNumbers, PoolNumbers, ServerNumbers, ServiceNumbers, pool_numbers
+from cenote.stats.observer import (
+    AgentNumbers,
+    HistoryTables,
+    LogPage,
+    MachineNumbers,
+    PoolNumbers,
+    Samples,
+    ServerNumbers,
+    pool_numbers,
+)
+from cenote.stats.process import own_process
+from cenote.stats.sampler import Clusters, Sampler
 
 
 class HostObserver:
-    """The ``Observer`` for nodes on this host."""
+    """The ``Observer`` for nodes on this host, with a ``sampler``, which somebody has to run."""
 
     def __init__(
         self,
         layout: Layout,
+        records: Clusters,
+        host: str,
         passes: Passes | None = None,
-        certificate: Path | None = None,
-        sinks: Callable[[Cluster], Mapping[UUID, SinkStatus]] = lambda _: {},
+        sinks: Callable[[UUID], Mapping[UUID, SinkStatus]] = lambda _: {},
+        timing: Timing = DEFAULT,
     ) -> None:
-        """``passes`` and ``sinks`` are the agent's, ``certificate`` is the API's."""
-        self._layout, self._certificate = layout, certificate or layout.api_certificate
+        """``host`` is this host as the records of nodes name it; ``passes`` and ``sinks`` are the agent's."""
+        self._layout, self._records, self._host = layout, records, host
         self._passes = passes or Passes()
         self._sinks = sinks
         self._statistics = ServerStatistics(layout)
         self._cpu = CpuUsage()
+        self.sampler = Sampler(records, self, host, timing)
 
-    async def pools(self, cluster: Cluster) -> Mapping[str, PoolNumbers]:
-        sockets, port = self._layout.node(cluster.id).sockets, cluster.primary.pool_port
+    async def pools(self, cluster_id: UUID, node: str) -> Mapping[str, PoolNumbers]:
+        sockets, port = self._layout.node(cluster_id).sockets, self._node(cluster_id, node).pool_port
         try:
             return pool_numbers(*await sql.console(sockets, port, "SHOW POOLS", "SHOW STATS"))
         except CenoteError as error:
             raise Unavailable(f"The pooler of this cluster does not answer: {error.message}") from None
 
-    async def server(self, cluster: Cluster) -> ServerNumbers:
+    async def server(self, cluster_id: UUID, node: str) -> ServerNumbers:
         try:
-            return await self._statistics.read(cluster)
+            return await self._statistics.read(cluster_id, self._node(cluster_id, node))
         except CenoteError as error:
             raise Unavailable(f"The server of this cluster does not answer: {error.message}") from None
 
-    async def service(self) -> ServiceNumbers:
-        process = psutil.Process()
-        with process.oneshot():
-            cpu, memory = process.cpu_times(), process.memory_info()
-            return ServiceNumbers(
-                passes=self._passes,
-                certificate_expires_at=self._expiry(),
-                started_at=process.create_time(),
-                cpu_seconds=cpu.user + cpu.system,
-                resident_bytes=memory.rss,
-                virtual_bytes=memory.vms,
-                open_files=process.num_fds(),
-                max_open_files=process.rlimit(psutil.RLIMIT_NOFILE)[0],
-            )
+    async def logs(self, cluster_id: UUID, node: str, source: LogSource, count: int, cursor: str) -> LogPage:
+        self._node(cluster_id, node)
+        path = self._layout.node(cluster_id).log(source)
+        return LogPage(*await asyncio.to_thread(log_files.tail, path, source, count, cursor))
 
-    def _expiry(self) -> float | None:
-        try:
-            return certificates.expires_at(self._certificate.read_bytes()).timestamp()
-        except (OSError, ValueError):  # such as a certificate of the user that is being replaced
-            return None
-
-    async def logs(
-        self, cluster: Cluster, source: LogSource, count: int, cursor: str
-    ) -> tuple[list[Message], str]:
-        path = self._layout.node(cluster.id).log(source)
-        return await asyncio.to_thread(log_files.tail, path, source, count, cursor)
-
-    async def machine(self, cluster: Cluster) -> MachineNumbers:
-        server = processes.find(self._layout.node(cluster.id).server(Path()))
+    async def machine(self, cluster_id: UUID, node: str) -> MachineNumbers:
+        """Return the statistics of this host and the node's server; Unavailable when they cannot be read."""
+        self._node(cluster_id, node)
+        server = processes.find(self._layout.node(cluster_id).server(Path()))
         try:
             # In a thread, since there may be thousands of processes.
             return await asyncio.to_thread(self._cpu.read, None if server is None else server.pid)
         except OSError as error:
             raise Unavailable(f"The CPU statistics of the host cannot be read: {error.strerror}") from None
 
-    def sinks(self, cluster: Cluster) -> Mapping[UUID, SinkStatus]:
-        return self._sinks(cluster)
+    async def sinks(self, cluster_id: UUID, node: str) -> Mapping[UUID, SinkStatus]:
+        self._node(cluster_id, node)
+        return self._sinks(cluster_id)
 
-    def is_own(self, address: Address) -> bool:
+    async def history(self, cluster_id: UUID, node: str, minutes: int) -> HistoryTables:
+        self._node(cluster_id, node)
+        return self.sampler.history(cluster_id, node).tables(self.sampler.now(), minutes)
+
+    async def samples(self, cluster_id: UUID, node: str, after: float) -> AsyncGenerator[Samples, None]:
+        self._node(cluster_id, node)
+        following = self.sampler.follow(cluster_id, node, after)
+        try:
+            async for found in following:
+                yield found
+        finally:
+            await following.aclose()
+
+    async def is_own(self, cluster_id: UUID, node: str, address: Address) -> bool:
+        self._node(cluster_id, node)
         return outbound.is_own(address)
+
+    async def agent(self) -> AgentNumbers:
+        return AgentNumbers(passes=self._passes.numbers(), process=own_process())
+
+    def _node(self, cluster_id: UUID, name: str) -> Node:
+        """Return a node from its record; Unavailable if it is not one of this host."""
+        cluster = self._records.living_cluster(cluster_id)
+        for node in cluster.nodes if cluster is not None else ():
+            if node.name == name and node.host == self._host:
+                return node
+        raise Unavailable("This cluster's host does not have it at this moment.")

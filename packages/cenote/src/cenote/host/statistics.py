@@ -19,7 +19,7 @@ from cenote.conf.hba import SUPERUSER
 from cenote.errors import CenoteError
 from cenote.host.sql import Session
 from cenote.model.paths import Layout
-from cenote.model.records import Cluster
+from cenote.model.records import Node
 from cenote.stats.observer import DatabaseNumbers, ServerNumbers, SlotNumbers
 
 STATEMENT_SECONDS = 3  # Prometheus gives up a scrape after 10
@@ -80,14 +80,14 @@ class ServerStatistics:
         self._layout = layout
         self._sizes_by_cluster: dict[UUID, _DatabaseSizes] = {}
 
-    async def read(self, cluster: Cluster) -> ServerNumbers:
-        """Return the statistics of a cluster's server; CenoteError when it does not answer."""
-        async with self._session(cluster) as session:
+    async def read(self, cluster_id: UUID, node: Node) -> ServerNumbers:
+        """Return the statistics of a node's server; CenoteError when it does not answer."""
+        async with self._session(cluster_id, node) as session:
             [(started_at, allowed, wal_bytes)] = await session.rows(SUPERUSER, _SERVER)
             clients = await session.rows(SUPERUSER, _CLIENTS)
             slots = await session.rows(SUPERUSER, _SLOTS)
             databases = await session.rows(SUPERUSER, _DATABASES)
-            sizes = await self._sizes(cluster.id, session)
+            sizes = await self._sizes(cluster_id, session)
         return ServerNumbers(
             started_at=started_at,
             connections={state: count for state, count, _, _ in clients},
@@ -123,9 +123,8 @@ class ServerStatistics:
         return sizes
 
     @asynccontextmanager
-    async def _session(self, cluster: Cluster) -> AsyncIterator[Session]:
-        node = cluster.primary
-        sockets = self._layout.node(cluster.id).sockets
+    async def _session(self, cluster_id: UUID, node: Node) -> AsyncIterator[Session]:
+        sockets = self._layout.node(cluster_id).sockets
         session = Session(sockets, node.port, node.pool_port, STATEMENT_SECONDS)
         try:
             yield session

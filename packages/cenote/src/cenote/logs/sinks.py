@@ -103,7 +103,7 @@ Config: TypeAlias = SyslogConfig | SearchConfig
 
 
 class SinkStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The delivery status: ``state`` is starting, delivering or failing, and ``reason`` explains it.
+    """The delivery status: ``state`` is starting, delivering, failing or unknown; ``reason`` explains it.
 
     ``lag_bytes`` of the logs are not delivered yet; ``lost_bytes`` were dropped before delivery;
     ``refused_messages`` were rejected by the peer.

@@ -10,7 +10,8 @@ from cenote import __version__
 from cenote.metrics.exposition import Family, Kind, Page
 from cenote.model.records import ClusterStatus
 from cenote.stats.counters import Requests
-from cenote.stats.observer import ServiceNumbers
+from cenote.stats.observer import AgentNumbers
+from cenote.stats.process import ProcessNumbers
 
 BUILD = Family(
     "cenote_build_info", Kind.GAUGE, "Versions of Cenote and Python; always 1.", ("version", "python")
@@ -44,31 +45,50 @@ PASS_SECONDS = Family(
 BEHIND = Family(
     "cenote_agent_behind_seconds", Kind.GAUGE, "Age of the oldest change not yet applied to a node."
 )
-# These are named as in the client libraries of Prometheus.
-PROCESS_CPU = Family("process_cpu_seconds_total", Kind.COUNTER, "CPU time of the service.")
-PROCESS_RESIDENT = Family("process_resident_memory_bytes", Kind.GAUGE, "Resident memory of the service.")
-PROCESS_VIRTUAL = Family("process_virtual_memory_bytes", Kind.GAUGE, "Virtual memory of the service.")
-PROCESS_STARTED = Family("process_start_time_seconds", Kind.GAUGE, "When the service was started.")
-PROCESS_FILES = Family("process_open_fds", Kind.GAUGE, "Open file descriptors.")
-PROCESS_MOST_FILES = Family("process_max_fds", Kind.GAUGE, "Maximum open file descriptors.")
+AGENT_UP = Family("cenote_agent_up", Kind.GAUGE, "Whether the agent answered this scrape.")
+
+
+def _process(prefix: str, process: str) -> dict[str, Family]:
+    """Return the families of a process, named as in the client libraries of Prometheus."""
+    counter, gauge = Kind.COUNTER, Kind.GAUGE
+    return {
+        "cpu_seconds": Family(f"{prefix}_cpu_seconds_total", counter, f"CPU time of {process}."),
+        "resident_bytes": Family(f"{prefix}_resident_memory_bytes", gauge, f"Resident memory of {process}."),
+        "virtual_bytes": Family(f"{prefix}_virtual_memory_bytes", gauge, f"Virtual memory of {process}."),
+        "started_at": Family(f"{prefix}_start_time_seconds", gauge, f"When {process} was started."),
+        "open_files": Family(f"{prefix}_open_fds", gauge, f"Open file descriptors of {process}."),
+        "max_open_files": Family(f"{prefix}_max_fds", gauge, f"Maximum open file descriptors of {process}."),
+    }
+
+
+API_PROCESS = _process("process", "the API's process")
+AGENT_PROCESS = _process("cenote_agent_process", "the agent's process")
 
 FAMILIES = (
     *(BUILD, REQUESTS, REQUEST_SECONDS, API_CERTIFICATE, CLUSTERS, CLUSTER_FAILING, STORE),
-    *(PASSES, PASS_SECONDS, BEHIND, PROCESS_CPU, PROCESS_RESIDENT, PROCESS_VIRTUAL, PROCESS_STARTED),
-    *(PROCESS_FILES, PROCESS_MOST_FILES),
+    *API_PROCESS.values(),
+    *(AGENT_UP, PASSES, PASS_SECONDS, BEHIND),
+    *AGENT_PROCESS.values(),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """The status of each cluster, the names of those that fail, and whether etcd answers."""
+    """The status of each cluster, the names of those that fail, and whether etcd answers.
+
+    ``certificate_expires_at`` is a Unix time, None if it is unknown.
+    """
 
     statuses: Iterable[ClusterStatus]
     failing: Iterable[str]
     connected: bool
+    certificate_expires_at: float | None = None
 
 
-def collect(requests: Requests, state: ServiceState, service: ServiceNumbers | None) -> Page:
+def collect(
+    requests: Requests, state: ServiceState, process: ProcessNumbers, agent: AgentNumbers | None
+) -> Page:
+    """Return the metrics; ``agent`` is None if it did not answer."""
     page = Page()
     page.add(BUILD, 1, version=__version__, python=platform.python_version())
     for (method, path, code), count in requests.responses.items():
@@ -83,20 +103,22 @@ def collect(requests: Requests, state: ServiceState, service: ServiceNumbers | N
     for name in state.failing:
         page.add(CLUSTER_FAILING, 1, cluster=name)
     page.add(STORE, state.connected)
-    if service is not None:
-        _add_service(page, service)
+    page.add(API_CERTIFICATE, state.certificate_expires_at)
+    _add_process(page, API_PROCESS, process)
+    page.add(AGENT_UP, agent is not None)
+    if agent is not None:
+        _add_agent(page, agent)
     return page
 
 
-def _add_service(page: Page, service: ServiceNumbers) -> None:
-    page.add(API_CERTIFICATE, service.certificate_expires_at)
-    for outcome, count in service.passes.outcomes.items():
+def _add_agent(page: Page, agent: AgentNumbers) -> None:
+    for outcome, count in agent.passes.outcomes.items():
         page.add(PASSES, count, outcome=outcome)
-    page.add_histogram(PASS_SECONDS, service.passes.seconds)
-    page.add(BEHIND, service.passes.behind())
-    page.add(PROCESS_CPU, service.cpu_seconds)
-    page.add(PROCESS_RESIDENT, service.resident_bytes)
-    page.add(PROCESS_VIRTUAL, service.virtual_bytes)
-    page.add(PROCESS_STARTED, service.started_at)
-    page.add(PROCESS_FILES, service.open_files)
-    page.add(PROCESS_MOST_FILES, service.max_open_files)
+    page.add_histogram(PASS_SECONDS, agent.passes.seconds)
+    page.add(BEHIND, agent.passes.behind)
+    _add_process(page, AGENT_PROCESS, agent.process)
+
+
+def _add_process(page: Page, families: dict[str, Family], process: ProcessNumbers) -> None:
+    for field, family in families.items():
+        page.add(family, getattr(process, field))

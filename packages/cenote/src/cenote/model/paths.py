@@ -37,6 +37,11 @@ class Layout:
         return self.data_dir / "templates"
 
     @property
+    def agent_socket(self) -> Path:
+        """The socket on which the agent answers the API, in a folder that only the two can enter."""
+        return self.data_dir / "agent" / "agent.sock"
+
+    @property
     def etcd(self) -> Path:
         return self.data_dir / "etcd"
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from cenote.agent.host_loop import HostLoop
 from cenote.agent.log_shipping import LogShipping
+from cenote.agent.observer_endpoint import ObserverEndpoint
 from cenote.api.app import create_app
 from cenote.api.service import Settings
 from cenote.console import with_console
@@ -42,7 +43,7 @@ from cenote.model.timing import DEFAULT, Timing
 from cenote.security.sealing import Sealer
 from cenote.server import bootstrap
 from cenote.server.settings import ServeSettings
-from cenote.stats.sampler import Sampler
+from cenote.stats.remote_observer import RemoteObserver
 from cenote.store import Store
 from cenote.store.client import EtcdClient
 from cenote.store.process import PrivateEtcd
@@ -191,8 +192,10 @@ async def _run(
         store, executor, sealer, OutboundPolicy(settings.log_sink_allow, timing), timing
     )
     agent = HostLoop(store, executor, host_context, host, log_shipping)
-    observer = HostObserver(layout, agent.passes, settings.certificate, log_shipping.numbers)
-    sampler = Sampler(store, observer, timing)
+    host_observer = HostObserver(layout, store, host.name, agent.passes, log_shipping.numbers, timing)
+    observer_endpoint = ObserverEndpoint(host_observer, layout.agent_socket)
+    certificate = settings.certificate or layout.api_certificate
+    observer = RemoteObserver(layout.agent_socket)
     app = create_app(
         store,
         sealer,
@@ -204,20 +207,19 @@ async def _run(
             log_sink_allow=settings.log_sink_allow,
         ),
         observer,
-        sampler,
         timing,
+        lambda: bootstrap.expires_at(certificate),
     )
     app = with_console(app, lambda: sealer.derived("console"), only_tls=settings.certificate is not None)
-    server = http_server.server(
-        app, context, settings.certificate or layout.api_certificate, settings.key, on_shutdown=sampler.close
-    )
+    server = http_server.server(app, context, certificate, settings.key, on_shutdown=observer.end_streams)
     metrics_endpoint = MetricsEndpoint(
         store, sealer, observer, layout, host.name, settings.listen, server.server_state
     )
     try:
         async with asyncio.TaskGroup() as group:
             working = group.create_task(agent.run(), name="agent")
-            sampling = group.create_task(sampler.run(), name="sampling")
+            sampling = group.create_task(host_observer.sampler.run(), name="sampling")
+            observing = group.create_task(observer_endpoint.run(), name="observer")
             serving_metrics = group.create_task(metrics_endpoint.run(), name="metrics")
             renewing = group.create_task(_renew(layout, settings, context, timing), name="renewing")
             announcing = group.create_task(
@@ -225,10 +227,12 @@ async def _run(
             )
             on_stop.serves(server)
             await server.serve(sockets=[listener])
-            for task in (announcing, renewing, serving_metrics, sampling, working):
+            for task in (announcing, renewing, serving_metrics, observing, sampling, working):
                 task.cancel()
     except BaseExceptionGroup as group_of_one:
         raise group_of_one.exceptions[0] from None
+    finally:
+        await observer.close()
 
 
 def _executor(

@@ -117,6 +117,14 @@ async def ensure_admin_token(store: Store, layout: Layout) -> None:
         await store.add_token(auth.digest(text), token)
 
 
+def expires_at(certificate: Path) -> float | None:
+    """Return the Unix time at which the API's certificate expires, None if it cannot be read."""
+    try:
+        return certificates.expires_at(certificate.read_bytes()).timestamp()
+    except (OSError, ValueError):  # such as a certificate of the user that is being replaced
+        return None
+
+
 def _load(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
     try:
         context.load_cert_chain(certificate, key)

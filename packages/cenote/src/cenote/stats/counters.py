@@ -10,19 +10,22 @@ from bisect import bisect_left
 from enum import StrEnum
 from uuid import UUID
 
+import msgspec
+
 # In seconds: from a response out of memory to one that waits for the restart of a server.
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
-class Histogram:
+class Histogram(msgspec.Struct):
     """Durations in seconds by upper bound; the last of ``counts`` is of those above all bounds."""
 
-    __slots__ = ("bounds", "counts", "sum")
+    bounds: tuple[float, ...] = BOUNDS
+    counts: list[int] = []
+    sum: float = 0.0
 
-    def __init__(self, bounds: tuple[float, ...] = BOUNDS) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
+    def __post_init__(self) -> None:
+        if not self.counts:
+            self.counts = [0] * (len(self.bounds) + 1)
 
     def add(self, seconds: float) -> None:
         self.counts[bisect_left(self.bounds, seconds)] += 1
@@ -55,6 +58,14 @@ class PassResult(StrEnum):
     FAILED = "failed"
 
 
+class PassNumbers(msgspec.Struct, frozen=True, kw_only=True):
+    """The passes so far; ``behind`` is the age in seconds of the oldest change not yet applied to a node."""
+
+    outcomes: dict[PassResult, int]
+    seconds: Histogram
+    behind: float
+
+
 class Passes:
     """The agent's reconciliation passes over the nodes of a host."""
 
@@ -79,6 +90,9 @@ class Passes:
 
     def forget(self, id: UUID) -> None:
         self._unfinished.pop(id, None)
+
+    def numbers(self) -> PassNumbers:
+        return PassNumbers(outcomes=self.outcomes, seconds=self.seconds, behind=self.behind())
 
     def behind(self) -> float:
         """Return the age in seconds of the oldest change not yet applied to a node; 0 without any."""

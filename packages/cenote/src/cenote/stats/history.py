@@ -7,16 +7,18 @@ service with very many pools.
 
 from __future__ import annotations
 
+import sys
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from cenote.model.records import Pool
-from cenote.stats.observer import MachineNumbers, PoolNumbers
+from cenote.stats.observer import Columns, HistoryTables, MachineNumbers, PoolNumbers, PoolTables
 
 SAMPLES = 450  # 15 minutes, one every 2 seconds
 DAY_MINUTES = 24 * 60
+SAMPLED_MINUTES = 15  # up to this long a history has single samples, a longer one has a row per minute
 MINUTE = 60.0
 _SLACK = 32  # excess rows before the oldest are removed, so that columns are not shifted with every new row
 
@@ -96,10 +98,36 @@ class Table:
         for index in range(start, len(self.at)):
             yield self.at[index], {name: column[index] for name, column in self._columns.items()}
 
+    def encoded(self, start: int = 0) -> Columns:
+        """Return the columns from a row on; numbers are in the byte order of x86."""
+        named = {"at": self.at, **self._columns}
+        return {name: _ordered(column[start:]).tobytes() for name, column in named.items()}
+
+    @classmethod
+    def of(cls, columns: Mapping[str, str], encoded: Columns) -> Self:
+        """Return the table that ``encoded`` was made from; ValueError if it has other columns."""
+        table = cls(columns)
+        if not encoded:
+            return table
+        if encoded.keys() != {"at", *columns}:
+            raise ValueError(f"the columns of a history are {sorted(encoded)}")
+        for name, column in (("at", table.at), *table._columns.items()):
+            column.frombytes(encoded[name])
+            _ordered(column)
+            if len(column) != len(table.at):
+                raise ValueError(f"the column {name} of a history has {len(column)} rows")
+        return table
+
     @property
     def size_bytes(self) -> int:
         columns: list[array[Any]] = [self.at, *self._columns.values()]
         return sum(column.itemsize * len(column) for column in columns)
+
+
+def _ordered(column: array[Any]) -> array[Any]:
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column
 
 
 class PoolHistory:
@@ -136,6 +164,19 @@ class PoolHistory:
         start = self.minutes.since(begin)
         columns = {name: self.minutes[_MINUTE_NAMES.get(name, name)][start:] for name in SERIES_COLUMNS}
         return downsample(self.minutes.at[start:], columns, points)
+
+    def tables(self, begin: float, *, minutes: bool) -> PoolTables:
+        return PoolTables(
+            samples=self.samples.encoded(self.samples.since(begin)),
+            minutes=self.minutes.encoded(self.minutes.since(begin - MINUTE)) if minutes else {},
+        )
+
+    @classmethod
+    def of(cls, tables: PoolTables) -> Self:
+        history = cls()
+        history.samples = Table.of(POOL_COLUMNS, tables.samples)
+        history.minutes = Table.of(_MINUTE_COLUMNS, tables.minutes)
+        return history
 
     def interrupt(self) -> None:
         """Start rates anew after a gap in which PgBouncer did not answer."""
@@ -201,6 +242,26 @@ class ClusterHistory:
             # PgBouncer may not list a pool that was never used.
             current[pool.name].add(at, pool, numbers.get(pool.name, PoolNumbers()), max_minutes)
         self.pools = current
+
+    def tables(self, now: float, minutes: int) -> HistoryTables:
+        """Return the last minutes in a form that can be sent; ``of`` restores it."""
+        begin = now - MINUTE * minutes
+        return HistoryTables(
+            now=now,
+            pools={
+                name: pool.tables(begin, minutes=minutes > SAMPLED_MINUTES)
+                for name, pool in self.pools.items()
+            },
+            machine=self.machine.samples.encoded(self.machine.samples.since(begin)),
+        )
+
+    @classmethod
+    def of(cls, tables: HistoryTables) -> Self:
+        """Return the history for reading; ValueError if its tables are not those of this version."""
+        history = cls()
+        history.pools = {name: PoolHistory.of(pool) for name, pool in tables.pools.items()}
+        history.machine.samples = Table.of(MACHINE_COLUMNS, tables.machine)
+        return history
 
     def interrupt(self) -> None:
         for pool in self.pools.values():

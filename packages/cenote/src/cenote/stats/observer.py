@@ -1,24 +1,26 @@
 """The interface through which the API reads live statistics and logs of a node.
 
-The API has no access to the host: it is given an ``Observer``, which queries the servers of this host.  None
-of this is stored in records: values that change with every query would overload the store, and be stale when
-read.
+The API has no access to a host: the agent there answers (``host/observer.py``), and the API asks it over its
+socket (``stats/remote_observer.py``).  A node is addressed by the id of its cluster and its own name.  An
+answer that cannot be had is Unavailable, never an empty one.  None of this is stored in records: values that
+change with every query would overload the store, and be stale when read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Address, IPv6Address
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
 
 from cenote.errors import Unavailable
+from cenote.logs.destinations import Address
 from cenote.logs.messages import Message
 from cenote.logs.sinks import SinkStatus
-from cenote.model.records import Cluster, LogSource
-from cenote.stats.counters import Passes
+from cenote.model.records import LogSource
+from cenote.stats.counters import PassNumbers
+from cenote.stats.process import ProcessNumbers
 
 
 class PoolNumbers(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,19 +96,6 @@ class ServerNumbers(msgspec.Struct, frozen=True, kw_only=True):
     sizes: dict[str, int]
 
 
-class ServiceNumbers(msgspec.Struct, frozen=True, kw_only=True):
-    """Statistics of the service's process; points in time are Unix times."""
-
-    passes: Passes
-    certificate_expires_at: float | None  # of the API
-    started_at: float
-    cpu_seconds: float
-    resident_bytes: int
-    virtual_bytes: int
-    open_files: int
-    max_open_files: int
-
-
 class MachineNumbers(msgspec.Struct, frozen=True, kw_only=True):
     """The host of a cluster and the server on it; ``busy``, ``idle`` and ``server`` count CPU seconds."""
 
@@ -117,68 +106,130 @@ class MachineNumbers(msgspec.Struct, frozen=True, kw_only=True):
     sessions: int = 0  # client connections to it: of pools, and direct ones
 
 
+class AgentNumbers(msgspec.Struct, frozen=True, kw_only=True):
+    """Statistics of an agent and its process."""
+
+    passes: PassNumbers
+    process: ProcessNumbers
+
+
+class LogPage(msgspec.Struct, frozen=True):
+    """The newest messages of a server, oldest first; ``cursor`` is for asking for those after them."""
+
+    messages: list[Message]
+    cursor: str
+
+
+Columns = dict[str, bytes]  # of a table of the history, by name
+
+
+class PoolTables(msgspec.Struct, frozen=True, kw_only=True):
+    """The history of a pool; ``minutes`` is empty when only samples were asked for."""
+
+    samples: Columns
+    minutes: Columns
+
+
+class HistoryTables(msgspec.Struct, frozen=True, kw_only=True):
+    """The history of a cluster's pools and its host at the time ``now``; see ``ClusterHistory.of``."""
+
+    now: float
+    pools: dict[str, PoolTables]
+    machine: Columns
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """A sample of all pools at a Unix time; ``busy`` and ``sessions`` are None when the host gave none."""
+
+    at: float
+    pools: dict[str, dict[str, float]]
+    busy: float | None = None
+    sessions: int | None = None
+
+
+class Samples(msgspec.Struct, frozen=True, kw_only=True):
+    """The next samples, often none or one; ``problem`` says why there are none, empty if all is well."""
+
+    samples: list[Sample] = []
+    problem: str = ""
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why an agent does not answer, in words."""
+
+    message: str
+
+
 class Observer(Protocol):
-    async def pools(self, cluster: Cluster) -> Mapping[str, PoolNumbers]:
-        """Return the statistics of a cluster's pools by name; Unavailable when PgBouncer does not answer.
+    """All methods raise Unavailable when the host does not answer, or does not have the node."""
+
+    async def pools(self, cluster_id: UUID, node: str) -> Mapping[str, PoolNumbers]:
+        """Return the statistics of a node's pools by name; Unavailable when PgBouncer does not answer.
 
         A pool that was never used may be missing.
         """
         ...
 
-    async def logs(
-        self, cluster: Cluster, source: LogSource, count: int, cursor: str
-    ) -> tuple[list[Message], str]:
-        """Return the newest messages of a server, oldest first, and a cursor.
-
-        With the cursor of an earlier call, only the messages after it.
-        """
-
-    async def server(self, cluster: Cluster) -> ServerNumbers:
-        """Return the statistics of a cluster's server; raise Unavailable when it does not answer."""
+    async def server(self, cluster_id: UUID, node: str) -> ServerNumbers:
+        """Return the statistics of a node's server; Unavailable when it does not answer."""
         ...
 
-    async def service(self) -> ServiceNumbers:
-        """Return the statistics of the service's process and its agent; raise Unavailable without one."""
+    async def logs(self, cluster_id: UUID, node: str, source: LogSource, count: int, cursor: str) -> LogPage:
+        """Return the newest messages of a server; with the cursor of an earlier page, only those after it."""
         ...
 
-    async def machine(self, cluster: Cluster) -> MachineNumbers:
-        """Return the statistics of the primary's host; Unavailable when they cannot be read."""
-        ...
-
-    def sinks(self, cluster: Cluster) -> Mapping[UUID, SinkStatus]:
+    async def sinks(self, cluster_id: UUID, node: str) -> Mapping[UUID, SinkStatus]:
         """Return the delivery status of a cluster's log sinks; a new one may be missing."""
         ...
 
-    def is_own(self, address: IPv4Address | IPv6Address) -> bool:
-        """Return whether an address is one of a host of clusters."""
+    async def history(self, cluster_id: UUID, node: str, minutes: int) -> HistoryTables:
+        """Return the history of a node's pools; samples alone for up to ``SAMPLED_MINUTES``."""
+        ...
+
+    def samples(self, cluster_id: UUID, node: str, after: float) -> AsyncGenerator[Samples, None]:
+        """Follow a node's pools, which are sampled more often meanwhile.
+
+        Begins with the samples after a Unix time, as far as they are kept; with 0, with those of the last
+        seconds.  The first answer comes at once, each further one within a few seconds.  Ends without an
+        error only when this process is shutting down.
+        """
+        ...
+
+    async def is_own(self, cluster_id: UUID, node: str, address: Address) -> bool:
+        """Return whether an address is one of the node's host."""
+        ...
+
+    async def agent(self) -> AgentNumbers:
+        """Return the statistics of the agent."""
         ...
 
 
 class _NoObserver:
     """For an API without hosts, as in tests: nothing can be read."""
 
-    async def pools(self, cluster: Cluster) -> Mapping[str, PoolNumbers]:
+    async def pools(self, cluster_id: UUID, node: str) -> Mapping[str, PoolNumbers]:
         raise Unavailable("This service cannot reach the pooler.")
 
-    async def logs(
-        self, cluster: Cluster, source: LogSource, count: int, cursor: str
-    ) -> tuple[list[Message], str]:
-        raise Unavailable("This service cannot read the logs.")
-
-    async def server(self, cluster: Cluster) -> ServerNumbers:
+    async def server(self, cluster_id: UUID, node: str) -> ServerNumbers:
         raise Unavailable("This service cannot reach the server.")
 
-    async def service(self) -> ServiceNumbers:
+    async def logs(self, cluster_id: UUID, node: str, source: LogSource, count: int, cursor: str) -> LogPage:
+        raise Unavailable("This service cannot read the logs.")
+
+    async def sinks(self, cluster_id: UUID, node: str) -> Mapping[UUID, SinkStatus]:
         raise Unavailable("This service has no host.")
 
-    async def machine(self, cluster: Cluster) -> MachineNumbers:
-        raise Unavailable("This service cannot reach the host.")
+    async def history(self, cluster_id: UUID, node: str, minutes: int) -> HistoryTables:
+        raise Unavailable("This service has no host.")
 
-    def sinks(self, cluster: Cluster) -> Mapping[UUID, SinkStatus]:
-        return {}
+    def samples(self, cluster_id: UUID, node: str, after: float) -> AsyncGenerator[Samples, None]:
+        raise Unavailable("This service has no host.")
 
-    def is_own(self, address: IPv4Address | IPv6Address) -> bool:
+    async def is_own(self, cluster_id: UUID, node: str, address: Address) -> bool:
         return False
+
+    async def agent(self) -> AgentNumbers:
+        raise Unavailable("This service has no host.")
 
 
 NO_OBSERVER: Observer = _NoObserver()

@@ -1,0 +1,240 @@
+"""Answers the API's questions about the nodes of this host, by HTTP on a unix socket.
+
+The bodies are msgpack.  The socket is open to the API's group alone, and yet the API may be taken over by
+somebody: so a question is taken as a stranger's.  It can name a node and nothing else on this machine, and
+no question changes anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import os
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
+from http import HTTPMethod
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import uvicorn
+from uvicorn.server import ServerState
+
+from cenote.errors import CenoteError, Invalid, Unavailable
+from cenote.http.routing import HTTPException, Receive, Request, Response, Route, Scope, Send, router
+from cenote.http.streaming import StreamedResponse
+from cenote.http.timeouts import TimeoutProtocol
+from cenote.model.records import LogSource
+from cenote.stats.history import DAY_MINUTES
+from cenote.stats.observer import Observer, Refusal, Samples
+from cenote.stats.remote_observer import LENGTH_BYTES
+
+log = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 10.0  # the askers give up before
+MAX_CONNECTIONS = 2048
+MAX_NAME, MAX_CURSOR = 128, 64  # characters
+MAX_MESSAGES = 1_000
+MEDIA_TYPE = "application/msgpack"
+_STREAM_HEADERS = [(b"content-type", MEDIA_TYPE.encode())]
+_encode = msgspec.msgpack.encode
+
+
+class Question(Request):
+    """A request to an observer; what it names is checked when it is read."""
+
+    def __init__(self, observer: Observer, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(scope, receive, send)
+        self.observer = observer
+
+    @property
+    def node(self) -> tuple[UUID, str]:
+        """The id of the cluster and the name of the node in the path."""
+        id, name = self.path_params["cluster"], self.path_params["node"]
+        try:
+            cluster_id = UUID(id)
+        except ValueError:
+            raise Invalid("The id of the cluster is malformed.") from None
+        if len(name) > MAX_NAME or not name.isprintable():
+            raise Invalid("The name of the node is malformed.")
+        return cluster_id, name
+
+    def text(self, name: str, most: int) -> str:
+        found = self.query_params.get(name, "")
+        if len(found) > most:
+            raise Invalid(f"{name} is too long.")
+        return found
+
+    def number(self, name: str, most: int) -> int:
+        text = self.text(name, 9)
+        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= most):
+            raise Invalid(f"{name} is not a number from 1 to {most}.")
+        return int(text)
+
+
+async def pools(question: Question) -> Any:
+    return await question.observer.pools(*question.node)
+
+
+async def server(question: Question) -> Any:
+    return await question.observer.server(*question.node)
+
+
+async def sinks(question: Question) -> Any:
+    return await question.observer.sinks(*question.node)
+
+
+async def logs(question: Question) -> Any:
+    try:
+        source = LogSource(question.text("source", 20))
+    except ValueError:
+        raise Invalid("source is not the name of a log.") from None
+    count, cursor = question.number("count", MAX_MESSAGES), question.text("cursor", MAX_CURSOR)
+    return await question.observer.logs(*question.node, source, count, cursor)
+
+
+async def history(question: Question) -> Any:
+    return await question.observer.history(*question.node, question.number("minutes", DAY_MINUTES))
+
+
+async def is_own(question: Question) -> Any:
+    try:
+        address = ip_address(question.text("address", 64))
+    except ValueError:
+        raise Invalid("address is not an IP address.") from None
+    return await question.observer.is_own(*question.node, address)
+
+
+async def agent(question: Question) -> Any:
+    return await question.observer.agent()
+
+
+async def samples(question: Question) -> Response:
+    try:
+        after = float(question.text("after", 40))
+    except ValueError:
+        after = math.nan
+    if not math.isfinite(after):
+        raise Invalid("after is not a time.")
+    following = question.observer.samples(*question.node, after)
+    try:
+        first = await anext(following, None)  # before the answer begins, which may be a refusal
+    except BaseException:
+        await following.aclose()
+        raise
+    return StreamedResponse(partial(_parts, first, following), _STREAM_HEADERS)
+
+
+async def _parts(first: Samples | None, rest: AsyncGenerator[Samples, None]) -> AsyncGenerator[bytes, None]:
+    async with contextlib.aclosing(rest):
+        if first is not None:
+            yield _part(first)
+        async for found in rest:
+            yield _part(found)
+
+
+def _part(found: Samples) -> bytes:
+    body = _encode(found)
+    return len(body).to_bytes(LENGTH_BYTES, "big") + body
+
+
+def _route(path: str, ask: Callable[[Question], Awaitable[Any]]) -> Route[Question]:
+    async def handle(question: Question) -> Response:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            found = await ask(question)
+        return found if isinstance(found, Response) else Response(_encode(found), media_type=MEDIA_TYPE)
+
+    return Route(HTTPMethod.GET, path, handle)
+
+
+_NODE = "/nodes/{cluster}/{node}/"
+ROUTES = (
+    *(_route(_NODE + ask.__name__, ask) for ask in (pools, server, sinks, logs, history, is_own, samples)),
+    _route("/agent", agent),
+)
+
+
+def _refused(question: Question, error: Exception) -> Response:
+    """Return an error in words, and nothing of a defect but that there is one."""
+    status, message = 500, "This cluster's host cannot answer because of a defect; see the agent's log."
+    match error:
+        case Invalid():
+            status, message = 422, error.message
+        case CenoteError():
+            status, message = 503, error.message
+        case TimeoutError():
+            status, message = 503, "This cluster's host did not answer in time."
+        case HTTPException():
+            status, message = error.status_code, "This cluster's host does not know this question."
+        case OSError():  # no file descriptor is left, or a log cannot be read
+            log.warning("%s cannot be answered: %s", question.scope["path"], error)
+            status, message = 503, f"This cluster's host cannot answer: {error.strerror}."
+        case _:
+            log.error("%s: a defect in Cenote", question.scope["path"], exc_info=error)
+    return Response(_encode(Refusal(message)), status, media_type=MEDIA_TYPE)
+
+
+class ObserverEndpoint:
+    """Serves an observer on a socket."""
+
+    def __init__(self, observer: Observer, path: Path, group: int | None = None) -> None:
+        """``group`` is the group of those who may ask, None for this account alone."""
+        self._path, self._group = path, group
+        self._state = ServerState()
+        self._config = uvicorn.Config(
+            router(ROUTES, partial(Question, observer), _refused),
+            interface="asgi3",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=MAX_CONNECTIONS,
+        )
+        self._config.load()
+
+    async def run(self) -> None:
+        """Serve until cancelled; the questions that are open then are broken off."""
+        listener = listen(self._path, self._group)
+        server = await asyncio.get_running_loop().create_unix_server(
+            lambda: TimeoutProtocol(self._config, self._state, {}), sock=listener
+        )
+        try:
+            await asyncio.Event().wait()
+        finally:
+            server.close()
+            for connection in list(self._state.connections):
+                connection.transport.abort()
+            tasks = list(self._state.tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def listen(path: Path, group: int | None) -> socket.socket:
+    """Return a listening socket in a folder for this account and a group; it replaces an old one."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(str(fresh))
+        if group is not None:
+            os.chown(path.parent, -1, group)
+            os.chown(fresh, -1, group)
+        os.chmod(path.parent, 0o750)  # noqa: S103 - for the API's group
+        os.chmod(fresh, 0o660)
+        listener.listen(128)
+        listener.setblocking(False)
+        # At no moment is there no socket, and none that refuses: a killed predecessor's is simply replaced.
+        fresh.rename(path)
+    except OSError as error:
+        listener.close()
+        raise Unavailable(f"cannot listen on {path}: {error.strerror}") from None
+    return listener

@@ -1,0 +1,202 @@
+"""The ``Observer`` for nodes of an agent in another process, asked by HTTP (``agent/observer_endpoint.py``).
+
+Each question has a deadline, and a connection of its own while it is asked, so an agent that hangs delays
+nothing but its own answers.  An agent that is being restarted is waited for briefly.  After that, and for
+whatever else goes wrong, the answer is Unavailable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import time
+from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+from uuid import UUID
+
+import httpcore
+import msgspec
+
+from cenote.errors import Unavailable
+from cenote.logs.destinations import Address
+from cenote.logs.sinks import SinkStatus
+from cenote.model.records import LogSource
+from cenote.stats.observer import (
+    AgentNumbers,
+    HistoryTables,
+    LogPage,
+    PoolNumbers,
+    Refusal,
+    Samples,
+    ServerNumbers,
+)
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+QUESTION_SECONDS = 3.0
+SERVER_SECONDS = 6.0  # a server with many databases takes a while
+LOGS_SECONDS = 10.0
+SILENT_SECONDS = 10.0  # after which a stream is given up; it is never silent for so long
+RESTART_SECONDS = 1.0  # for an agent that is being restarted
+RETRY_SECONDS = 0.05
+KEEP_SECONDS = 4.0  # an idle connection; the other end closes it after 5
+MAX_QUESTIONS, MAX_STREAMS = 128, 1024  # at once; further ones wait, within their deadline
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+LENGTH_BYTES = 4  # of the length before each part of a stream, big-endian
+
+NO_ANSWER = "This cluster's host does not answer. Try again later."
+NOT_UNDERSTOOD = "The answer of this cluster's host was not understood."
+_BROKEN = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError)
+
+
+class RemoteObserver:
+    """Asks the agent at a unix socket."""
+
+    def __init__(self, socket: Path) -> None:
+        self._questions = _connections(socket, MAX_QUESTIONS)
+        self._streams = _connections(socket, MAX_STREAMS)
+        self._waits: set[asyncio.Timeout] = set()  # of streams
+        self._ending = False
+
+    def end_streams(self) -> None:
+        """End all streams: this process shuts down."""
+        self._ending = True
+        for wait in self._waits:
+            wait.reschedule(0)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        self.end_streams()
+        await self._questions.aclose()
+        await self._streams.aclose()
+
+    async def pools(self, cluster_id: UUID, node: str) -> Mapping[str, PoolNumbers]:
+        return await self._ask(dict[str, PoolNumbers], _path(cluster_id, node, "pools"))
+
+    async def server(self, cluster_id: UUID, node: str) -> ServerNumbers:
+        return await self._ask(ServerNumbers, _path(cluster_id, node, "server"), SERVER_SECONDS)
+
+    async def logs(self, cluster_id: UUID, node: str, source: LogSource, count: int, cursor: str) -> LogPage:
+        path = _path(cluster_id, node, "logs", source=source, count=count, cursor=cursor)
+        return await self._ask(LogPage, path, LOGS_SECONDS)
+
+    async def sinks(self, cluster_id: UUID, node: str) -> Mapping[UUID, SinkStatus]:
+        return await self._ask(dict[UUID, SinkStatus], _path(cluster_id, node, "sinks"))
+
+    async def history(self, cluster_id: UUID, node: str, minutes: int) -> HistoryTables:
+        return await self._ask(HistoryTables, _path(cluster_id, node, "history", minutes=minutes))
+
+    async def is_own(self, cluster_id: UUID, node: str, address: Address) -> bool:
+        return await self._ask(bool, _path(cluster_id, node, "is_own", address=address))
+
+    async def agent(self) -> AgentNumbers:
+        return await self._ask(AgentNumbers, "/agent")
+
+    async def samples(self, cluster_id: UUID, node: str, after: float) -> AsyncGenerator[Samples, None]:
+        parts = self._parts(_path(cluster_id, node, "samples", after=after))
+        async with contextlib.aclosing(parts):
+            while not self._ending:
+                part = await self._next(parts)
+                if part is None:
+                    return
+                yield _decoded(Samples, part)
+
+    async def _ask(self, kind: type[T], path: str, seconds: float = QUESTION_SECONDS) -> T:
+        try:
+            async with asyncio.timeout(seconds):
+                response = await _open(self._questions, path)
+                try:
+                    return _decoded(kind, await _body(response))
+                finally:
+                    await response.aclose()
+        except (TimeoutError, *_BROKEN):
+            raise Unavailable(NO_ANSWER) from None
+
+    async def _next(self, parts: AsyncGenerator[bytes, None]) -> bytes | None:
+        """Return the next part of a stream, None when this process shuts down."""
+        try:
+            async with asyncio.timeout(SILENT_SECONDS) as wait:
+                self._waits.add(wait)
+                try:
+                    return await anext(parts)
+                finally:
+                    self._waits.discard(wait)
+        except (TimeoutError, StopAsyncIteration, *_BROKEN):
+            if self._ending:
+                return None
+            raise Unavailable(NO_ANSWER) from None
+
+    async def _parts(self, path: str) -> AsyncGenerator[bytes, None]:
+        response = await _open(self._streams, path)
+        try:
+            if response.status != 200:
+                _decoded(Samples, await _body(response))
+            received = bytearray()
+            async for chunk in response.aiter_stream():
+                received += chunk
+                while len(received) >= LENGTH_BYTES:
+                    length = LENGTH_BYTES + int.from_bytes(received[:LENGTH_BYTES], "big")
+                    if length > MAX_ANSWER_BYTES:
+                        raise Unavailable(NOT_UNDERSTOOD)
+                    if len(received) < length:
+                        break
+                    yield bytes(received[LENGTH_BYTES:length])
+                    del received[:length]
+        finally:
+            await response.aclose()
+
+
+def _connections(socket: Path, most: int) -> httpcore.AsyncConnectionPool:
+    return httpcore.AsyncConnectionPool(
+        uds=str(socket), max_connections=most, max_keepalive_connections=8, keepalive_expiry=KEEP_SECONDS
+    )
+
+
+def _path(cluster_id: UUID, node: str, question: str, **query: object) -> str:
+    path = f"/nodes/{cluster_id}/{quote(node, safe='')}/{question}"
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+async def _open(connections: httpcore.AsyncConnectionPool, path: str) -> httpcore.Response:
+    """Ask, and return the response without its body; Unavailable if the agent is away for too long."""
+    give_up = time.monotonic() + RESTART_SECONDS
+    while True:
+        request = httpcore.Request("GET", f"http://agent{path}", headers={"host": "agent"})
+        try:
+            return await connections.handle_async_request(request)
+        except _BROKEN:
+            if time.monotonic() > give_up:
+                raise Unavailable(NO_ANSWER) from None
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _body(response: httpcore.Response) -> bytes:
+    """Return the answer; Unavailable with the agent's words if it is a refusal."""
+    body = bytearray()
+    async for chunk in response.aiter_stream():
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise Unavailable(NOT_UNDERSTOOD)
+    if response.status != 200:
+        raise Unavailable(_decoded(Refusal, bytes(body)).message)
+    return bytes(body)
+
+
+def _decoded(kind: type[T], body: bytes) -> T:
+    try:
+        found: T = _decoder(kind).decode(body)  # type: ignore[arg-type]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        log.error("the agent's answer is no %s: %s", kind, error)
+        raise Unavailable(NOT_UNDERSTOOD) from None
+    return found
+
+
+@functools.cache
+def _decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(kind)
