@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from cenote.cli.data_dir import data_dir
 from cenote.errors import Misconfigured
 from cenote.host import programs
 from cenote.model.paths import Layout
-from cenote.server.all_in_one import server_account
+from cenote.server import installation
 from cenote.server.settings import ServeSettings
 
 
@@ -43,7 +44,8 @@ def command(layout: Layout, postgres_dir: tuple[Path, ...], pgbouncer: Path | No
             click.echo(f"ok       {name} {program.version}, {program.path}")
     problems = [(problem.what, problem.command) for problem in programs.problems(found)]
     try:
-        click.echo(f"ok       servers run as {server_account(ServeSettings()).name}")
+        click.echo(f"ok       servers run as {installation.server_account(ServeSettings()).name}")
+        _show_api_account()
         layout.check()
     except Misconfigured as error:
         problems.append((error.message, ""))
@@ -54,3 +56,15 @@ def command(layout: Layout, postgres_dir: tuple[Path, ...], pgbouncer: Path | No
     if problems:
         sys.exit(1)
     click.echo("All dependencies found")
+
+
+def _show_api_account() -> None:
+    """Say what the API runs as, and what is lost without an account of its own; that is no error."""
+    account = installation.api_account(ServeSettings())
+    lost = installation.without_api_account(account)
+    if lost is None:
+        click.echo(f"ok       the API runs as {account.name}")
+        return
+    click.echo(f"notice   {lost}")
+    if os.geteuid() == 0:
+        click.echo(f"         fix: {installation.MAKE_API_ACCOUNT} {installation.API_ACCOUNT}")

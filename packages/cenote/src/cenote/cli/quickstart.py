@@ -5,17 +5,17 @@ The cluster and pool are created as a customer would, through the client over HT
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shlex
 
 import click
 
 from cenote.cli import env
-from cenote.cli.serve import run, serve_options
+from cenote.cli.serve import serve_options
 from cenote.model.paths import Layout
-from cenote.server.all_in_one import Serving
+from cenote.server import service
 from cenote.server.settings import ServeSettings
+from cenote.server.supervisor import Serving
 from cenote_client import Client, NotFoundError
 from cenote_client.types import Pool
 
@@ -28,12 +28,11 @@ ONLINE_SECONDS = 60.0
 def command(settings: ServeSettings) -> None:
     """Start the service with a sample cluster and pool, and print how to connect."""
 
-    async def ready(up: Serving) -> None:
+    def ready(up: Serving) -> None:
         click.echo(f"Cenote serves {up.url}")
-        # The client is synchronous, and the service it calls runs in this process.
-        await asyncio.to_thread(_create_first, up.layout)
+        _create_first(up.layout)
 
-    run(settings, ready)
+    service.serve(settings, ready)
 
 
 def _create_first(layout: Layout) -> None:

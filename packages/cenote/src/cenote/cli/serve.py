@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import dataclasses
 import functools
 import inspect
@@ -23,11 +21,10 @@ from cenote.logs import destinations
 from cenote.logs.destinations import Network
 from cenote.model.paths import Layout
 from cenote.model.records import Secret
-from cenote.server import all_in_one
-from cenote.server.all_in_one import Ready, Serving
+from cenote.server import child, service
 from cenote.server.settings import FIRST_PORT, LAST_PORT, EtcdSettings, ServeSettings
+from cenote.server.supervisor import Serving
 
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -81,6 +78,9 @@ _OPTIONS = (
         "--account", metavar="USER", help="System user of the servers; root only.  [default: postgres]"
     ),
     click.option(
+        "--api-account", metavar="USER", help="System user of the API; root only.  [default: cenote-api]"
+    ),
+    click.option(
         "--postgres-dir",
         multiple=True,
         type=click.Path(file_okay=False, path_type=Path),
@@ -128,7 +128,7 @@ def serve_options(function: Callable[..., Any]) -> Callable[..., Any]:
         logging.basicConfig(
             level=log_level.upper(),
             stream=sys.stderr,
-            format=_LOG_FORMAT,
+            format=child.LOG_FORMAT.format(process="supervisor"),
         )
         for chatty in ("httpx", "httpcore"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -164,6 +164,7 @@ def _settings(given: dict[str, Any]) -> ServeSettings:
             prefix=given["etcd_prefix"],
         ),
         account=given["account"],
+        api_account=given["api_account"],
         postgres_dirs=given["postgres_dir"],
         pgbouncer=given["pgbouncer"],
         first_port=int(first),
@@ -172,18 +173,6 @@ def _settings(given: dict[str, Any]) -> ServeSettings:
         requests_per_minute=given["requests_per_minute"],
         log_sink_allow=given["log_sink_allow"],
     )
-
-
-def run(settings: ServeSettings, ready: Ready) -> None:
-    """Serve until SIGINT or SIGTERM."""
-    import uvloop
-
-    # A signal during the start cancels it; the service has cleaned up by then.
-    with (
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-        contextlib.suppress(asyncio.CancelledError),
-    ):
-        runner.run(all_in_one.serve(settings, ready))
 
 
 @click.command()
@@ -196,12 +185,12 @@ def command(settings: ServeSettings, ephemeral: bool, env_file: Path | None) -> 
     Databases keep running; the next start takes them over.  Stop them with 'cenote stop'.
     """
 
-    async def ready(up: Serving) -> None:
+    def ready(up: Serving) -> None:
         click.echo(f"Cenote serves {up.url} (CA certificate: {up.layout.authority})")
         if env_file is not None:
             write_private(env_file, env.lines(up.layout) + "\n")
 
-    run(dataclasses.replace(settings, ephemeral=ephemeral), ready)
+    service.serve(dataclasses.replace(settings, ephemeral=ephemeral), ready)
 
 
 def write_private(path: Path, text: str) -> None:

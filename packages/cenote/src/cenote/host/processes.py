@@ -50,6 +50,13 @@ def become_subreaper() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def children() -> list[int]:
+    """Return the pids of our children, zombies included."""
+    us = str(os.getpid()).encode()
+    pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+    return [pid for pid in pids if (fields := stat_fields(pid)) is not None and fields[1] == us]
+
+
 def raise_descriptor_limit() -> None:
     """Raise the soft limit of open files to the hard one, up to a bound; servers that we start inherit it.
 

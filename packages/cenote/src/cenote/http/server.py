@@ -1,14 +1,12 @@
-"""The HTTP server: its listening socket, uvicorn, and shutdown on signals."""
+"""The HTTP server: its listening socket, uvicorn, and its shutdown."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import uvicorn
 
@@ -18,6 +16,7 @@ from cenote.http.timeouts import TimeoutProtocol
 
 FLUSH_SECONDS = 0.1  # for written responses to leave the process
 DRAIN_SECONDS = 5  # for requests in progress at shutdown
+BACKLOG = 2048  # connections that wait to be accepted, as while the API is started again; as uvicorn's
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -27,7 +26,7 @@ def listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        listener.listen()  # with SO_REUSEADDR, only this claims the port
+        listener.listen(BACKLOG)  # with SO_REUSEADDR, only this claims the port
     except OSError as error:
         listener.close()
         raise Misconfigured(
@@ -73,8 +72,6 @@ class Server(uvicorn.Server):
 def server(
     app: ASGIApp,
     context: ssl.SSLContext,
-    certificate: Path,
-    key: Path | None,
     on_shutdown: Callable[[], None] = lambda: None,
 ) -> Server:
     """Return the server of the API; new connections use the current certificate of ``context``.
@@ -94,44 +91,7 @@ def server(
             proxy_headers=False,
             timeout_graceful_shutdown=DRAIN_SECONDS,
             ssl_context_factory=lambda _config, _default: context,
-            ssl_certfile=certificate,
-            ssl_keyfile=key,
+            ssl_certfile="in memory",  # makes it serve TLS; the context has the certificate
         ),
         on_shutdown,
     )
-
-
-class ShutdownHandler:
-    """The handler of SIGINT and SIGTERM: stops the server, or cancels a start before it serves.
-
-    A second signal has no effect, since the clean-up must be completed.
-    """
-
-    def __init__(self, starting: asyncio.Task[object]) -> None:
-        self._starting: asyncio.Task[object] | None = starting
-        self._server: Server | None = None
-
-    def serves(self, server: Server) -> None:
-        self._server = server
-
-    def __call__(self) -> None:
-        if self._server is not None:
-            self._server.should_exit = True
-        elif self._starting is not None:
-            self._starting.cancel()
-            self._starting = None
-
-
-@contextlib.contextmanager
-def handle_signals() -> Iterator[ShutdownHandler]:
-    """Handle both signals for the current task."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-    handler = ShutdownHandler(task)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, handler)
-    try:
-        yield handler
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import socket
 import ssl
 from collections.abc import Callable, Iterable
 
 from cenote.errors import Unavailable
+from cenote.http import tls_context
 
 log = logging.getLogger(__name__)
 
@@ -91,14 +91,7 @@ class TLSListener:
         if not content:
             raise Unavailable("there is no certificate yet")
         if self._context is None or self._context[0] != content:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            # OpenSSL loads files only; this one has the content just read, even if the path was replaced.
-            with open(os.memfd_create("certificate"), "wb") as file:
-                file.write(content)
-                file.flush()
-                context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
-            self._context = content, context
+            self._context = content, tls_context.server_context(content)
         return self._context[1]
 
 

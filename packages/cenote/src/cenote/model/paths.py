@@ -46,6 +46,11 @@ class Layout:
         return self.data_dir / "etcd"
 
     @property
+    def etcd_client(self) -> Path:
+        """The folder of etcd's socket for clients."""
+        return self.data_dir / "etcd-client"
+
+    @property
     def sealing_key(self) -> Path:
         return self.data_dir / "sealing.key"
 

@@ -8,19 +8,22 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import ssl
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cenote.api import auth
 from cenote.errors import Misconfigured
-from cenote.host import files
+from cenote.host import files, processes
+from cenote.http import tls_context
 from cenote.model.paths import Layout
 from cenote.security import certificates
+from cenote.server.certificate_files import CertificateFiles
 from cenote.server.settings import ServeSettings
 from cenote.store.store import Store
 
 RENEW_BEFORE = timedelta(days=30)
+LOCK_SECONDS = 5.0  # for the processes of a service that was killed to end
 _SYSTEM_BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -29,17 +32,27 @@ _SYSTEM_BUNDLES = (
 
 
 def lock(layout: Layout) -> int:
-    """Lock the data directory for this process; Misconfigured if another service holds the lock."""
+    """Lock the data directory for this process; Misconfigured if another service holds the lock.
+
+    The agent of a service that was killed holds it for the moment that its own end takes.
+    """
     layout.data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
-    descriptor = os.open(layout.lock, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise Misconfigured(
-            f"another Cenote serves from {layout.data_dir} (pid {serving_pid(layout) or 'unknown'}); "
-            "stop it with 'cenote stop', or choose another --data-dir"
-        ) from None
+    descriptor = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            pid = serving_pid(layout)
+            if (pid is None or processes.identify(pid) is None) and time.monotonic() < deadline:
+                time.sleep(0.01)
+                continue
+            os.close(descriptor)
+            raise Misconfigured(
+                f"another Cenote serves from {layout.data_dir} (pid {pid or 'unknown'}); "
+                "stop it with 'cenote stop', or choose another --data-dir"
+            ) from None
     os.truncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
@@ -63,33 +76,30 @@ def serving_pid(layout: Layout) -> int | None:
     return None
 
 
-def make_tls_context(layout: Layout, settings: ServeSettings) -> ssl.SSLContext:
-    """Return the API's TLS context; create the CA and issue or renew the certificate as needed."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+def ensure_certificate(layout: Layout, settings: ServeSettings) -> None:
+    """Create the CA and issue or renew the API's certificate as needed.
+
+    Misconfigured if a certificate of the user is unusable.
+    """
     if settings.certificate is not None:
-        _load(context, settings.certificate, settings.key)
-        return context
+        pair = CertificateFiles.of(settings, layout).read()
+        try:
+            tls_context.server_context(pair.certificate, pair.key)
+        except OSError as error:
+            raise Misconfigured(
+                f"--tls-cert {settings.certificate} and --tls-key {settings.key} cannot be used: {error}"
+            ) from None
+        return
     if not (layout.authority.exists() and layout.authority_key.exists()):
         certificate, key = certificates.new_authority("Cenote")
         files.write(layout.authority_key, key.encode(), 0o600, None)
         files.write(layout.authority, certificate.encode(), 0o644, None)
     files.write(layout.bundle, _system_bundle() + layout.authority.read_bytes(), 0o644, None)
-    renew_certificate(layout, settings, context)
-    return context
+    renew_certificate(layout, settings)
 
 
-def renew_certificate(layout: Layout, settings: ServeSettings, context: ssl.SSLContext) -> None:
-    """Issue the API's certificate again if it is missing, about to expire, or lacks a name.
-
-    A certificate of the user is read again; Misconfigured, and nothing changed, if it is unusable.
-    """
-    if settings.certificate is not None:
-        # Load into a scratch context first: while the user replaces the two files they do not match, and a
-        # failed load leaves a context half changed.
-        _load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), settings.certificate, settings.key)
-        _load(context, settings.certificate, settings.key)
-        return
+def renew_certificate(layout: Layout, settings: ServeSettings) -> None:
+    """Issue the API's certificate again if it is missing, about to expire, or lacks a name."""
     authority = layout.authority.read_text()
     found = files.read(layout.api_certificate)
     if not (
@@ -100,7 +110,6 @@ def renew_certificate(layout: Layout, settings: ServeSettings, context: ssl.SSLC
     ):
         issued = certificates.issue(authority, layout.authority_key.read_text(), settings.names)
         files.write(layout.api_certificate, issued, 0o600, None)
-    context.load_cert_chain(layout.api_certificate)
 
 
 async def ensure_admin_token(store: Store, layout: Layout) -> None:
@@ -115,21 +124,6 @@ async def ensure_admin_token(store: Store, layout: Layout) -> None:
         files.write(layout.admin_token, f"{text}\n".encode(), 0o600, None)
     if store.token(auth.digest(text)) is None:
         await store.add_token(auth.digest(text), token)
-
-
-def expires_at(certificate: Path) -> float | None:
-    """Return the Unix time at which the API's certificate expires, None if it cannot be read."""
-    try:
-        return certificates.expires_at(certificate.read_bytes()).timestamp()
-    except (OSError, ValueError):  # such as a certificate of the user that is being replaced
-        return None
-
-
-def _load(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
-    try:
-        context.load_cert_chain(certificate, key)
-    except OSError as error:
-        raise Misconfigured(f"--tls-cert {certificate} and --tls-key {key} cannot be used: {error}") from None
 
 
 def _system_bundle() -> bytes:

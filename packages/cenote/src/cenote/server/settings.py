@@ -41,6 +41,7 @@ class ServeSettings:
     etcd: EtcdSettings = EtcdSettings()
     ephemeral: bool = False
     account: str | None = None
+    api_account: str | None = None
     postgres_dirs: tuple[Path, ...] = ()
     pgbouncer: Path | None = None
     first_port: int = FIRST_PORT

@@ -2,6 +2,7 @@
 
 It listens on two unix sockets and on no port.  They are in a folder of our user with mode 0700; connecting
 takes search permission on every folder of the path, so only this user and root can; no password is needed.
+The socket for clients has a second name, in a folder that the API's group may enter.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from cenote.store.client import EtcdClient
 
 log = logging.getLogger(__name__)
 
+CLIENT_SOCKET = "client.sock:0"  # etcd requires a port, and makes it a part of the name
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
 STEADY_SECONDS = 10.0  # a process that ran longer did not fail because of how it was started
@@ -35,17 +37,28 @@ WASTE_BYTES = 64 << 20  # a file with more free room in it than used, and this m
 
 
 class PrivateEtcd:
-    """A single-member etcd in ``directory``, on a unix socket there, outliving us."""
+    """A single-member etcd in ``directory``, on a unix socket there, outliving us.
 
-    def __init__(self, directory: Path, etcd: Path = Path("/usr/bin/etcd")) -> None:
+    With ``clients``, the socket also stands in that folder, which ``group`` may enter.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        etcd: Path = Path("/usr/bin/etcd"),
+        *,
+        clients: Path | None = None,
+        group: int | None = None,
+    ) -> None:
         self._directory = directory
         self._etcd = etcd
+        self._clients, self._group = clients, group
         self._stopping = False
 
     @property
     def socket(self) -> Path:
         """Where its JSON client listens: for ``EtcdClient(socket=…)``."""
-        return self._directory / "client.sock:0"  # etcd requires a port, and makes it a part of the name
+        return (self._clients or self._directory) / CLIENT_SOCKET
 
     @property
     def pid(self) -> int | None:
@@ -107,6 +120,7 @@ class PrivateEtcd:
                 return
             pid = self.pid or self._unrecorded() or self._spawn()
         await self._answering(pid)
+        self._open_to_clients()
         await self._tidy()
 
     @property
@@ -138,6 +152,25 @@ class PrivateEtcd:
                     await asyncio.sleep(0.01)
             yield
 
+    def _open_to_clients(self) -> None:
+        """Put the socket into the folder of the clients, too, as a hard link.
+
+        etcd takes the name of a socket without a folder only, and puts the one for its peers beside it.
+        """
+        if self._clients is None:
+            return
+        self._clients.mkdir(mode=0o700, exist_ok=True)
+        socket, linked = self._directory / CLIENT_SOCKET, self._clients / f".{CLIENT_SOCKET}"
+        linked.unlink(missing_ok=True)
+        os.link(socket, linked)
+        if self._group is not None:
+            os.chown(socket, -1, self._group)
+            os.chown(self._clients, -1, self._group)
+        socket.chmod(0o600 if self._group is None else 0o660)
+        self._clients.chmod(0o700 if self._group is None else 0o750)
+        linked.replace(self.socket)  # nothing happens if it is the same file
+        linked.unlink(missing_ok=True)
+
     def _is_ours(self, pid: int) -> bool:
         """Whether the process is alive and this directory's etcd, and its pid was not reused."""
         try:
@@ -167,7 +200,7 @@ class PrivateEtcd:
         temporary.replace(self._pid_file)
 
     def _spawn(self) -> int:
-        for socket in ("client.sock:0", "peer.sock:0"):
+        for socket in (CLIENT_SOCKET, "peer.sock:0"):
             (self._directory / socket).unlink(missing_ok=True)
         try:
             with self._open_log() as output:
@@ -188,7 +221,7 @@ class PrivateEtcd:
         return process.pid
 
     def _command(self) -> list[str]:
-        client, peer = "unix://client.sock:0", "unix://peer.sock:0"
+        client, peer = f"unix://{CLIENT_SOCKET}", "unix://peer.sock:0"
         options = {
             "name": "cenote",
             "data-dir": "data",
@@ -216,7 +249,7 @@ class PrivateEtcd:
         return self._log_file.open("ab")
 
     async def _answering(self, pid: int) -> None:
-        client = EtcdClient(socket=self.socket)
+        client = EtcdClient(socket=self._directory / CLIENT_SOCKET)
         deadline = time.monotonic() + START_SECONDS
         try:
             # A read, not /health: etcd with an exceeded quota is unhealthy, and that is fixed only later.

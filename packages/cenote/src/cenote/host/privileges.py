@@ -1,0 +1,49 @@
+"""What a forked process gives up, and its tie to the process that forked it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+
+from cenote.host.processes import Account
+
+# linux/prctl.h
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+_PR_SET_NO_NEW_PRIVS = 38
+
+
+def become(account: Account) -> None:
+    """Become another account for good: no supplementary groups, no way back, no set-user-ID programs.
+
+    Nothing happens when ``account`` is our own.
+    """
+    if account.uid is None or account.gid is None:
+        return
+    os.setgroups([])
+    os.setresgid(account.gid, account.gid, account.gid)
+    os.setresuid(account.uid, account.uid, account.uid)
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def end_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies; to be called after a change of account.
+
+    A change of account clears the request (PR_SET_PDEATHSIG(2const)).  A parent that died before it was made
+    is noticed here.
+    """
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def name_process(name: str) -> None:
+    """Set the name that ``ps -o comm`` and ``top`` show; the kernel keeps 15 bytes."""
+    _prctl(_PR_SET_NAME, ctypes.create_string_buffer(name.encode()))
+
+
+def _prctl(option: int, argument: int | ctypes.Array[ctypes.c_char]) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(option, argument, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -1,0 +1,142 @@
+"""The agent's process: the servers of this host, their logs, the private etcd, the API's own certificate.
+
+It listens on no port, and shares nothing with the API but the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import pwd
+import socket
+
+from cenote.agent.host_loop import HostLoop
+from cenote.agent.log_shipping import LogShipping
+from cenote.engine.plan.context import HostContext
+from cenote.errors import Misconfigured, Unavailable
+from cenote.host import extensions, processes, system
+from cenote.host.executor import Executor
+from cenote.host.outbound import OutboundPolicy
+from cenote.host.programs import Programs
+from cenote.model import parameters
+from cenote.model.records import Host
+from cenote.security.sealing import Sealer
+from cenote.server import bootstrap, event_loop, stores
+from cenote.server.child import Channel, Ready
+from cenote.server.installation import Installation
+from cenote.store import Store
+
+log = logging.getLogger(__name__)
+
+HOST_SECONDS = 10.0  # timeout for this host's record to appear in the store at the first start
+
+
+def run(installation: Installation, channel: Channel, *, first: bool) -> None:
+    """Work until SIGTERM.
+
+    ``first``: at the start of the service, where what does not come about is an error; later it is waited
+    for.
+    """
+    # Orphans of killed servers are reaped here, or a restart would wait for PID 1.
+    processes.become_subreaper()
+    event_loop.run(_work(installation, channel, first=first))
+
+
+async def _work(installation: Installation, channel: Channel, *, first: bool) -> None:
+    settings, timing = installation.settings, installation.timing
+    sealer = Sealer(installation.layout.sealing_key)
+    async with contextlib.AsyncExitStack() as stack:
+        etcd = stores.private_etcd(installation)
+        if etcd is not None:
+            watching = asyncio.create_task(etcd.watch(), name="watching etcd")
+            stack.push_async_callback(_cancel, watching)
+        client = stores.etcd_client(installation)
+        stack.push_async_callback(client.close)
+        store = Store(client, settings.etcd.prefix)
+        await stores.open_when_there(store)
+        stack.push_async_callback(store.close)
+        executor, host_context = _executor(installation, sealer)
+        policy = OutboundPolicy(settings.log_sink_allow, timing)
+        log_shipping = LogShipping(store, executor, sealer, policy, timing)
+        agent = HostLoop(store, executor, host_context, _host(installation), log_shipping)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(agent.run(), name="agent")
+                group.create_task(_renew(installation), name="renewing")
+                group.create_task(_announce(agent, channel, first=first), name="announcing")
+        except BaseExceptionGroup as group_of_one:
+            raise group_of_one.exceptions[0] from None
+
+
+async def _announce(agent: HostLoop, channel: Channel, *, first: bool) -> None:
+    """Tell the supervisor once clusters can be placed here.
+
+    The host's record of a former process does not count, which stays until its lease expires.
+    """
+    try:
+        async with asyncio.timeout(HOST_SECONDS if first else None):
+            await agent.announced.wait()
+    except TimeoutError:
+        raise Unavailable("this host's record does not appear in the store") from None
+    channel.send(Ready())
+
+
+async def _renew(installation: Installation) -> None:
+    """Renew the certificate that Cenote issues for its API; the supervisor sees that the file has changed."""
+    if installation.settings.certificate is not None:
+        return
+    while True:
+        await asyncio.sleep(installation.timing.certificate_renewal_interval)
+        try:
+            bootstrap.renew_certificate(installation.layout, installation.settings)
+        except (Misconfigured, OSError) as error:
+            log.error("the API keeps its current certificate: %s", error)
+
+
+def _executor(installation: Installation, sealer: Sealer) -> tuple[Executor, HostContext]:
+    settings, layout, found = installation.settings, installation.layout, installation.programs
+    assert found.pgbouncer is not None
+    binaries = {major: install.bin for major, install in found.postgres.items()}
+    host_context = HostContext(
+        layout=layout,
+        listen=settings.listen,
+        service_user=pwd.getpwuid(os.geteuid()).pw_name,
+        server_user=installation.servers.name,
+        binaries=binaries,
+        pgbouncer=found.pgbouncer.path,
+        memory_mib=system.memory_mib(),
+        libraries=_libraries(found),
+        ephemeral=settings.ephemeral,
+        timing=installation.timing,
+    )
+    return Executor(layout, installation.servers, binaries, sealer), host_context
+
+
+def _host(installation: Installation) -> Host:
+    settings, found = installation.settings, installation.programs
+    return Host(
+        name=socket.gethostname(),
+        address=settings.reached_as,
+        memory_mib=system.memory_mib(),
+        cpus=system.cpus(),
+        versions={major: install.version for major, install in found.postgres.items()},
+        first_port=settings.first_port,
+        last_port=settings.last_port,
+        libraries=_libraries(found),
+        extensions={major: extensions.offered(install.bin) for major, install in found.postgres.items()},
+    )
+
+
+def _libraries(found: Programs) -> dict[str, tuple[str, ...]]:
+    return {
+        major: parameters.libraries(system.libraries(install.bin))
+        for major, install in found.postgres.items()
+    }
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

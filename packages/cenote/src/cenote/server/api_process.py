@@ -1,0 +1,162 @@
+"""The API's process: API, console and the customers' metrics ports, under an account of its own.
+
+Keys, logins, the certificate, and every file of ours are read before it gives up its rights: afterwards it
+can reach the store, the agent's socket, and what everybody can.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import os
+import socket
+import ssl
+from dataclasses import dataclass
+
+from cenote.api.app import create_app
+from cenote.api.service import Settings
+from cenote.console import with_console
+from cenote.errors import Misconfigured
+from cenote.front.metrics_endpoint import MetricsEndpoint
+from cenote.host import privileges
+from cenote.host.observer import HostObserver
+from cenote.http import server as http_server
+from cenote.http import tls_context
+from cenote.security.sealing import Sealer
+from cenote.server import event_loop, stores
+from cenote.server.child import Certificate, Channel, Ready, Used
+from cenote.server.installation import Installation
+from cenote.stats.sampler import Sampler
+from cenote.store import Store
+from cenote.store.client import EtcdClient
+
+log = logging.getLogger(__name__)
+
+# Modules that are imported on the way of a request only.
+LATER_MODULES = (
+    "encodings.idna",
+    "prometheus_client",
+    "uvicorn.lifespan.on",
+)
+
+
+def run(installation: Installation, channel: Channel, listener: socket.socket) -> None:
+    """Serve until SIGTERM; the supervisor has sent the certificate by now."""
+    parent = os.getppid()
+    for name in LATER_MODULES:
+        importlib.import_module(name)
+    api = _build(installation, _first_context(channel))
+    privileges.become(installation.api)
+    privileges.end_with(parent)
+    event_loop.run(_serve(api, channel, listener), on_term=api.end)
+
+
+@dataclass(frozen=True, slots=True)
+class _Api:
+    client: EtcdClient
+    store: Store
+    sampler: Sampler
+    metrics_endpoint: MetricsEndpoint
+    server: http_server.Server
+    context: ssl.SSLContext
+
+    def end(self) -> None:
+        self.server.should_exit = True
+
+
+def _build(installation: Installation, context: ssl.SSLContext) -> _Api:
+    settings, layout, timing = installation.settings, installation.layout, installation.timing
+    sealer = Sealer(layout.sealing_key)
+    client = stores.etcd_client(installation)
+    store = Store(client, settings.etcd.prefix)
+    observer = HostObserver(layout, certificate=settings.certificate)
+    sampler = Sampler(store, observer, timing)
+    app = create_app(
+        store,
+        sealer,
+        Settings(
+            public_host=settings.reached_as,
+            domain=settings.domain,
+            requests_per_hour=settings.requests_per_hour,
+            requests_per_minute=settings.requests_per_minute,
+            log_sink_allow=settings.log_sink_allow,
+        ),
+        observer,
+        sampler,
+        timing,
+    )
+    app = with_console(app, lambda: sealer.derived("console"), only_tls=settings.certificate is not None)
+    server = http_server.server(app, context, on_shutdown=sampler.close)
+    metrics_endpoint = MetricsEndpoint(
+        store, sealer, observer, layout, socket.gethostname(), settings.listen, server.server_state
+    )
+    return _Api(client, store, sampler, metrics_endpoint, server, context)
+
+
+async def _serve(api: _Api, channel: Channel, listener: socket.socket) -> None:
+    opening = asyncio.create_task(stores.open_when_there(api.store), name="opening the store")
+    try:
+        while not opening.done() and not api.server.should_exit:
+            await asyncio.wait([opening], timeout=0.1)
+        if api.server.should_exit:
+            opening.cancel()
+            return
+        await opening
+        await _serve_open(api, channel, listener)
+    finally:
+        await api.store.close()
+        await api.client.close()
+
+
+async def _serve_open(api: _Api, channel: Channel, listener: socket.socket) -> None:
+    channel.socket.setblocking(False)
+    asyncio.get_running_loop().add_reader(channel.socket, _take_certificate, api, channel)
+    try:
+        async with asyncio.TaskGroup() as group:
+            working = [
+                group.create_task(api.sampler.run(), name="sampling"),
+                group.create_task(api.metrics_endpoint.run(), name="metrics"),
+                group.create_task(_announce(api.server, channel), name="announcing"),
+            ]
+            await api.server.serve(sockets=[listener])
+            for task in working:
+                task.cancel()
+    except BaseExceptionGroup as group_of_one:
+        raise group_of_one.exceptions[0] from None
+
+
+async def _announce(server: http_server.Server, channel: Channel) -> None:
+    while not server.started:
+        await asyncio.sleep(0.005)
+    channel.send(Ready())
+
+
+def _first_context(channel: Channel) -> ssl.SSLContext:
+    message = channel.receive()
+    if not isinstance(message, Certificate):
+        raise Misconfigured("the supervisor has handed over no certificate")
+    try:
+        context = tls_context.server_context(message.certificate, message.key)
+    except OSError as error:
+        raise Misconfigured(f"the certificate of the API cannot be used: {error}") from None
+    channel.send(Used())
+    return context
+
+
+def _take_certificate(api: _Api, channel: Channel) -> None:
+    """Show the certificate that the supervisor hands over to all clients that connect from here on."""
+    try:
+        message = channel.receive()
+    except BlockingIOError:
+        return
+    if message is None:  # the supervisor has ended; so does this process
+        asyncio.get_running_loop().remove_reader(channel.socket)
+        api.end()
+    elif isinstance(message, Certificate):
+        try:
+            tls_context.replace(api.context, message.certificate, message.key)
+        except OSError as error:
+            channel.send(Used(f"{error}"))
+        else:
+            channel.send(Used())

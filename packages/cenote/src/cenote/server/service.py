@@ -1,0 +1,104 @@
+"""``cenote serve``: a service from its settings to its end.
+
+PostgreSQL, PgBouncer and etcd keep running when it ends, and the next one adopts them.  Only ``--ephemeral``
+and ``cenote stop`` stop them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from cenote.host import processes
+from cenote.host.shutdown import stop_servers
+from cenote.http import server as http_server
+from cenote.model.paths import Layout
+from cenote.model.timing import DEFAULT, Timing
+from cenote.server import bootstrap, installation
+from cenote.server.installation import Installation
+from cenote.server.settings import ServeSettings
+from cenote.server.supervisor import Ready, Supervisor
+from cenote.server.wakeups import Wakeups
+
+log = logging.getLogger(__name__)
+
+ORPHAN_SECONDS = 10.0  # for what an ephemeral service has left to end after SIGKILL
+
+
+def serve(settings: ServeSettings, ready: Ready, timing: Timing = DEFAULT) -> None:
+    """Serve until SIGINT or SIGTERM; ``ready`` is called once the API answers, in a process of its own.
+
+    Raises Misconfigured with a remedy before anything is started.
+    """
+    settings.check()
+    with Wakeups() as wakeups, _data_dir(settings) as settings:
+        layout = Layout(settings.data_dir)
+        layout.check()
+        found = Installation(
+            settings=settings,
+            layout=layout,
+            programs=installation.find_programs(settings),
+            servers=installation.server_account(settings),
+            api=installation.api_account(settings),
+            timing=timing,
+        )
+        lost = installation.without_api_account(found.api)
+        if lost is not None and os.geteuid() == 0:
+            log.warning("%s; 'cenote doctor' shows how to make one", lost)
+        lock = bootstrap.lock(layout)
+        try:
+            with contextlib.closing(http_server.listen(settings.host, settings.port)) as listener:
+                processes.become_subreaper()
+                processes.raise_descriptor_limit()
+                supervisor = Supervisor(found, wakeups, listener, lock)
+                try:
+                    supervisor.run(ready)
+                finally:
+                    if settings.ephemeral:
+                        supervisor.attend_to_the_end(
+                            "cleanup", lambda _channel: asyncio.run(stop_servers(layout))
+                        )
+                        _kill_orphans()
+        finally:
+            os.close(lock)
+
+
+@contextlib.contextmanager
+def _data_dir(settings: ServeSettings) -> Iterator[ServeSettings]:
+    """Create a directory for an ephemeral service, and remove it at the end."""
+    if not settings.ephemeral:
+        yield settings
+        return
+    folder = Path(tempfile.mkdtemp(prefix="cenote-"))
+    os.chmod(folder, 0o711)  # noqa: S103 - the servers' account needs to traverse it
+    try:
+        yield replace(settings, data_dir=folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kill_orphans() -> None:
+    """Kill what processes of the service have left behind, such as the ``initdb`` of a killed agent.
+
+    They become our children when their parent dies, one generation after the other.
+    """
+    deadline = time.monotonic() + ORPHAN_SECONDS
+    while time.monotonic() < deadline:
+        for pid in processes.children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0] != 0:
+                pass
+        except ChildProcessError:
+            return
+        time.sleep(0.01)

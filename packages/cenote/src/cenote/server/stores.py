@@ -1,0 +1,68 @@
+"""How the processes of a service reach its store."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from cenote.errors import Misconfigured, Unavailable
+from cenote.server.installation import Installation
+from cenote.store import Store
+from cenote.store.client import EtcdClient
+from cenote.store.process import PrivateEtcd
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 0.1
+
+
+def private_etcd(installation: Installation) -> PrivateEtcd | None:
+    """Return the etcd of this machine; None with one of the user's."""
+    if installation.settings.etcd.endpoints:
+        return None
+    assert installation.programs.etcd is not None
+    layout = installation.layout
+    return PrivateEtcd(
+        layout.etcd, installation.programs.etcd.path, clients=layout.etcd_client, group=installation.api.gid
+    )
+
+
+def etcd_client(installation: Installation) -> EtcdClient:
+    external = installation.settings.etcd
+    etcd = private_etcd(installation)
+    if etcd is not None:
+        return EtcdClient(socket=etcd.socket)
+    return EtcdClient(
+        urls=external.endpoints,
+        ca=external.ca,
+        certificate=external.certificate,
+        key=external.key,
+        username=external.user,
+        password=external.password,
+    )
+
+
+async def open_once(installation: Installation, store: Store) -> None:
+    """Open the store; Misconfigured when an etcd of the user's does not answer."""
+    endpoints = installation.settings.etcd.endpoints
+    try:
+        await store.open()
+    except Unavailable as error:
+        if not endpoints:
+            raise
+        raise Misconfigured(f"{error.message} (--etcd {', '.join(endpoints)})") from None
+
+
+async def open_when_there(store: Store) -> None:
+    """Open the store as soon as etcd answers, however long that takes."""
+    waiting = False
+    while True:
+        try:
+            await store.open()
+        except Unavailable as error:
+            if not waiting:
+                log.warning("waiting for the store: %s", error.message)
+            waiting = True
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return
