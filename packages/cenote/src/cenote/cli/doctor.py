@@ -67,4 +67,4 @@ def _show_api_account() -> None:
         return
     click.echo(f"notice   {lost}")
     if os.geteuid() == 0:
-        click.echo(f"         fix: {installation.MAKE_API_ACCOUNT} {installation.API_ACCOUNT}")
+        click.echo(f"         to make one: {installation.MAKE_API_ACCOUNT} {installation.API_ACCOUNT}")

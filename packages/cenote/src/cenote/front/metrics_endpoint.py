@@ -19,7 +19,7 @@ from uvicorn.server import ServerState
 
 from cenote.errors import TooManyRequests, Unavailable
 from cenote.front import metrics_ports
-from cenote.host import files
+from cenote.front.metrics_certificates import MetricsCertificates
 from cenote.http.routing import Receive, Scope, Send
 from cenote.http.timeouts import TimeoutProtocol
 from cenote.http.tls_listener import TLSListener
@@ -27,7 +27,6 @@ from cenote.metrics import cluster_metrics
 from cenote.metrics.cluster_metrics import ClusterNumbers
 from cenote.metrics.exposition import CONTENT_TYPE
 from cenote.model import catalog, firewall
-from cenote.model.paths import Layout
 from cenote.model.records import Cluster, Node
 from cenote.security import basic_auth, certificates
 from cenote.security.sealing import Sealer
@@ -50,13 +49,13 @@ class MetricsEndpoint:
         store: Store,
         sealer: Sealer,
         observer: Observer,
-        layout: Layout,
         host: str,
         listen: Iterable[str],
         state: ServerState,
     ) -> None:
         """``state`` is the API server's, which closes these connections at shutdown together with its own."""
-        self._store, self._sealer, self._observer, self._layout = store, sealer, observer, layout
+        self._store, self._sealer, self._observer = store, sealer, observer
+        self._certificates = MetricsCertificates(sealer)
         self._host, self._listen, self._state = host, tuple(listen), state
         self._listeners: dict[UUID, tuple[int, asyncio.Task[None]]] = {}  # port 0 until one is allocated
         self._clusters: dict[int, UUID] = {}
@@ -98,6 +97,7 @@ class MetricsEndpoint:
         if task is not None and port is not None:
             task.cancel()
             del self._listeners[id]
+            self._certificates.forget(id)
             self._clusters.pop(port, None)
         if node is None:
             return
@@ -125,7 +125,8 @@ class MetricsEndpoint:
         return next((node for node in cluster.nodes if node.host == self._host), None)
 
     def _certificate(self, id: UUID) -> bytes | None:
-        return files.read(self._layout.node(id).certificate)
+        stored = self._store.cluster(id)
+        return None if stored is None else self._certificates.of(stored.value)
 
     # -- Serving
 

@@ -89,7 +89,7 @@ def _build(installation: Installation, context: ssl.SSLContext) -> _Api:
     app = with_console(app, lambda: sealer.derived("console"), only_tls=settings.certificate is not None)
     server = http_server.server(app, context, on_shutdown=sampler.close)
     metrics_endpoint = MetricsEndpoint(
-        store, sealer, observer, layout, socket.gethostname(), settings.listen, server.server_state
+        store, sealer, observer, socket.gethostname(), settings.listen, server.server_state
     )
     return _Api(client, store, sampler, metrics_endpoint, server, context)
 

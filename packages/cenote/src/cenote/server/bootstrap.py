@@ -82,10 +82,10 @@ def ensure_certificate(layout: Layout, settings: ServeSettings) -> None:
     Misconfigured if a certificate of the user is unusable.
     """
     if settings.certificate is not None:
-        pair = CertificateFiles.of(settings, layout).read()
         try:
+            pair = CertificateFiles.of(settings, layout).read()
             tls_context.server_context(pair.certificate, pair.key)
-        except OSError as error:
+        except (Misconfigured, OSError) as error:
             raise Misconfigured(
                 f"--tls-cert {settings.certificate} and --tls-key {settings.key} cannot be used: {error}"
             ) from None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import shutil
 import signal
@@ -28,8 +27,6 @@ from cenote.server.installation import Installation
 from cenote.server.settings import ServeSettings
 from cenote.server.supervisor import Ready, Supervisor
 from cenote.server.wakeups import Wakeups
-
-log = logging.getLogger(__name__)
 
 ORPHAN_SECONDS = 10.0  # for what an ephemeral service has left to end after SIGKILL
 
@@ -51,9 +48,6 @@ def serve(settings: ServeSettings, ready: Ready, timing: Timing = DEFAULT) -> No
             api=installation.api_account(settings),
             timing=timing,
         )
-        lost = installation.without_api_account(found.api)
-        if lost is not None and os.geteuid() == 0:
-            log.warning("%s; 'cenote doctor' shows how to make one", lost)
         lock = bootstrap.lock(layout)
         try:
             with contextlib.closing(http_server.listen(settings.host, settings.port)) as listener:

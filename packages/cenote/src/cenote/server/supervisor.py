@@ -23,7 +23,7 @@ from cenote.model.paths import Layout
 from cenote.server import agent_process, api_process, child, preparation
 from cenote.server.certificate_files import CertificateFiles
 from cenote.server.child import Body, Certificate, Child, Failed, Used
-from cenote.server.installation import Installation
+from cenote.server.installation import Installation, without_api_account
 from cenote.server.wakeups import Wakeups
 
 log = logging.getLogger(__name__)
@@ -77,6 +77,7 @@ class Supervisor:
         )
         try:
             self._attend("prepare", functools.partial(preparation.run, self._installation))
+            self._tell_what_is_lost()
             self._starts = dict.fromkeys(("agent", "api"), 0.0)
             while len(self._ready) < 2:
                 self._turn()
@@ -106,6 +107,11 @@ class Supervisor:
     def _check(self, done: Child) -> None:
         if done.status != 0:
             raise done.failure or CenoteError(f"the process {done.name!r} {done.fate}")
+
+    def _tell_what_is_lost(self) -> None:
+        lost = without_api_account(self._installation.api)
+        if lost is not None and os.geteuid() == 0:
+            log.warning("%s; 'cenote doctor' shows how to make one", lost)
 
     def _turn(self) -> None:
         """Start what is due, and wait for something to see to; Stopped when the service shall end."""
