@@ -171,6 +171,15 @@ if grep -q '^missing' <<< "$found"; then
     fail "$(sed -n 's/^missing\t[^\t]*\t\(.*\)\t\(.*\)$/\1; fix: \2/p' <<< "$found")"
 fi
 
+# --- the API's account ------------------------------------------------------------------------------------------------
+
+# Only root can give the API an account of its own; without it the service starts all the same (`cenote doctor`).
+if [ "$(id -u)" = 0 ] && ! getent passwd cenote-api > /dev/null; then
+    say "creating the system user cenote-api, for the API"
+    useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin cenote-api \
+        >> "$log" 2>&1 || getent passwd cenote-api > /dev/null || say "it cannot be created (see $log); the API will run as root"
+fi
+
 # --- the virtual environment ------------------------------------------------------------------------------------------
 
 rm -f "$stamp"

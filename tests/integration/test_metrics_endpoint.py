@@ -15,7 +15,6 @@ from uvicorn.server import ServerState
 
 from cenote.front.metrics_endpoint import MetricsEndpoint
 from cenote.host import system
-from cenote.model.paths import Layout
 from cenote.model.records import Cluster, Host
 from cenote.security.sealing import Sealer
 from cenote.stats.observer import NO_OBSERVER
@@ -55,8 +54,8 @@ async def is_closed(port: int) -> None:
 
 @asynccontextmanager
 async def scraping(store: Store, folder: Path) -> AsyncIterator[None]:
-    sealer, layout = Sealer(folder / "key"), Layout(folder)
-    served = MetricsEndpoint(store, sealer, NO_OBSERVER, layout, "here", ("127.0.0.1",), ServerState())
+    sealer = Sealer(folder / "key")
+    served = MetricsEndpoint(store, sealer, NO_OBSERVER, "here", ("127.0.0.1",), ServerState())
     running = asyncio.create_task(served.run())
     try:
         yield

@@ -62,6 +62,19 @@ class Service:
         assert self._process is not None
         return self._process.pid
 
+    def child(self, name: str) -> int | None:
+        """Return the pid of the ``agent`` or the ``api`` of the service, while it lives."""
+        for pid in processes.children(self.pid):
+            with contextlib.suppress(OSError):
+                if Path(f"/proc/{pid}/comm").read_text().strip() == f"cenote-{name}":
+                    return pid if processes.identify(pid) is not None else None
+        return None
+
+    def processes(self) -> dict[str, int]:
+        """Return the pids of the service's processes that live."""
+        found = {name: self.child(name) for name in ("agent", "api")}
+        return {"supervisor": self.pid} | {name: pid for name, pid in found.items() if pid is not None}
+
     def start(self) -> None:
         """Start the process and wait until it says that it serves."""
         seen = self.log().count("Cenote serves")
@@ -99,6 +112,11 @@ class Service:
         """End the process, politely or by SIGKILL; what it has started goes on.  Return its exit code."""
         assert self._process is not None
         self._process.send_signal(how)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait until the process ends; return its exit code."""
+        assert self._process is not None
         return self._process.wait(timeout=60)
 
     def stop(self) -> None:

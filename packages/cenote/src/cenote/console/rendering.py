@@ -1,4 +1,4 @@
-"""Templates and static files.
+"""Templates and static files, which are read once: the files may be another version's soon, or out of reach.
 
 All text is escaped, and an undefined variable in a template is an error.  The URL of a static file contains a
 hash of it, so that browsers may cache it for a year and still load a new version at once.
@@ -6,6 +6,7 @@ hash of it, so that browsers may cache it for a year and still load a new versio
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import mimetypes
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import DictLoader, Environment, StrictUndefined
 
 from cenote.model import catalog
 
@@ -31,8 +32,15 @@ class Asset:
     body: bytes
 
 
+def load() -> None:
+    """Read all files; afterwards none is needed."""
+    assets()
+    _sources()
+
+
+@functools.cache
 def assets() -> dict[str, Asset]:
-    """Return the static files by name, read once."""
+    """Return the static files by name."""
     found = {}
     for file in sorted((FOLDER / "static").iterdir()):
         body = file.read_bytes()
@@ -41,12 +49,19 @@ def assets() -> dict[str, Asset]:
     return found
 
 
+@functools.cache
+def _sources() -> dict[str, str]:
+    """Return the templates by name."""
+    folder = FOLDER / "templates"
+    return {str(file.relative_to(folder)): file.read_text() for file in sorted(folder.rglob("*.*"))}
+
+
 class Templates:
     """The templates, with their globals and filters."""
 
     def __init__(self, files: dict[str, Asset]) -> None:
         self._environment = Environment(
-            loader=FileSystemLoader(FOLDER / "templates"),
+            loader=DictLoader(_sources()),
             autoescape=True,
             auto_reload=False,
             undefined=StrictUndefined,

@@ -50,11 +50,10 @@ def become_subreaper() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def children() -> list[int]:
-    """Return the pids of our children, zombies included."""
-    us = str(os.getpid()).encode()
+def children(parent: int) -> list[int]:
+    """Return the pids of a process's children, zombies included."""
     pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
-    return [pid for pid in pids if (fields := stat_fields(pid)) is not None and fields[1] == us]
+    return [pid for pid in pids if (fields := stat_fields(pid)) is not None and int(fields[1]) == parent]
 
 
 def raise_descriptor_limit() -> None:

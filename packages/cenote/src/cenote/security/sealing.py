@@ -88,7 +88,7 @@ class Sealer:
         version, key_id, text = sealed.split(".") if sealed.count(".") == 2 else ("", "", "")
         if version != VERSION:
             raise Misconfigured("a sealed secret in the store is damaged or of an unknown version")
-        cipher = self._ciphers.get(key_id)
+        cipher = self._ciphers.get(key_id) or self._added(key_id)
         if cipher is None:
             raise Misconfigured(
                 f"a secret in the store was sealed with another key than those in {self._key_file}"
@@ -102,6 +102,13 @@ class Sealer:
             # Without the cause: a traceback must not show the text.
             raise Misconfigured("a sealed secret in the store is damaged") from None
         return Secret(plain.decode())
+
+    def _added(self, key_id: str) -> AESGCM | None:
+        """Return a key that another process has added to the file since it was read."""
+        with contextlib.suppress(OSError, Misconfigured):
+            self._keys = _read(self._key_file)
+            self._ciphers |= {key.id: AESGCM(key.secret) for key in self._keys}
+        return self._ciphers.get(key_id)
 
     def reseal(self, document: bytes) -> bytes:
         """Return a JSON document with every sealed text in it sealed with the newest key.

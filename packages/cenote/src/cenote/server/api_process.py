@@ -7,7 +7,6 @@ can reach the store, the agent's socket, and what everybody can.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
 import os
 import socket
@@ -33,19 +32,10 @@ from cenote.store.client import EtcdClient
 
 log = logging.getLogger(__name__)
 
-# Modules that are imported on the way of a request only.
-LATER_MODULES = (
-    "encodings.idna",
-    "prometheus_client",
-    "uvicorn.lifespan.on",
-)
-
 
 def run(installation: Installation, channel: Channel, listener: socket.socket) -> None:
     """Serve until SIGTERM; the supervisor has sent the certificate by now."""
     parent = os.getppid()
-    for name in LATER_MODULES:
-        importlib.import_module(name)
     api = _build(installation, _first_context(channel))
     privileges.become(installation.api)
     privileges.end_with(parent)
@@ -69,7 +59,7 @@ def _build(installation: Installation, context: ssl.SSLContext) -> _Api:
     settings, layout, timing = installation.settings, installation.layout, installation.timing
     sealer = Sealer(layout.sealing_key)
     client = stores.etcd_client(installation)
-    store = Store(client, settings.etcd.prefix)
+    store = Store(client, settings.etcd.prefix, socket.gethostname())
     observer = HostObserver(layout, certificate=settings.certificate)
     sampler = Sampler(store, observer, timing)
     app = create_app(

@@ -87,7 +87,7 @@ def _kill_orphans() -> None:
     """
     deadline = time.monotonic() + ORPHAN_SECONDS
     while time.monotonic() < deadline:
-        for pid in processes.children():
+        for pid in processes.children(os.getpid()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         try:

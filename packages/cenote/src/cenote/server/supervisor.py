@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from cenote.errors import CenoteError, Misconfigured
 from cenote.http import server as http_server
 from cenote.model.paths import Layout
-from cenote.server import agent_process, api_process, child, preparation
+from cenote.server import agent_process, api_process, child, loading, preparation
 from cenote.server.certificate_files import CertificateFiles
 from cenote.server.child import Body, Certificate, Child, Failed, Used
 from cenote.server.installation import Installation, without_api_account
@@ -68,21 +68,23 @@ class Supervisor:
 
     def run(self, ready: Ready) -> None:
         """Serve until told to end; ``ready`` is called in a process of its own, once the API answers."""
-        # The pages of what is imported stay shared, since no collection of garbage writes into them.
-        gc.collect()
-        gc.freeze()
         serving = Serving(
             http_server.url(self._installation.settings.reached_as, self._listener),
             self._installation.layout,
         )
         try:
-            self._attend("prepare", functools.partial(preparation.run, self._installation))
+            preparing = self._fork("prepare", functools.partial(preparation.run, self._installation))
+            loading.load()
+            # The pages of what is loaded stay shared, since no collection of garbage writes into them.
+            gc.collect()
+            gc.freeze()
+            self._attend(preparing)
             self._tell_what_is_lost()
             self._starts = dict.fromkeys(("agent", "api"), 0.0)
             while len(self._ready) < 2:
                 self._turn()
             serving.layout.address.write_text(serving.url + "\n")
-            self._attend("ready", lambda _channel: ready(serving))
+            self._attend(self._fork("ready", lambda _channel: ready(serving)))
             while True:
                 self._turn()
         except Stopped:
@@ -97,9 +99,8 @@ class Supervisor:
             self._wait(LOOK_SECONDS)
         self._check(done)
 
-    def _attend(self, name: str, body: Body) -> None:
-        """Run a short-lived process, and all others meanwhile; raise its error."""
-        done = self._fork(name, body)
+    def _attend(self, done: Child) -> None:
+        """Wait for a short-lived process, and see to all others meanwhile; raise its error."""
         while done.status is None:
             self._turn()
         self._check(done)

@@ -50,7 +50,9 @@ class PortTaken(Conflict):
 class Store(Reader):
     """All records below one prefix of an etcd.  Many stores, in many processes, may share it."""
 
-    def __init__(self, client: EtcdClient, prefix: str = "/cenote/") -> None:
+    def __init__(self, client: EtcdClient, prefix: str = "/cenote/", here: str = "") -> None:
+        """``here`` is the host of this process, which may be announced by another process."""
+        self._here = here
         self._client = client
         self._keys = Keys(prefix)
         self._tables = Tables(self._keys)
@@ -206,7 +208,7 @@ class Store(Reader):
 
     def other_hosts(self) -> list[str]:
         """The hosts that are alive and were announced by other services."""
-        return [host.name for host in self.hosts() if host.name not in self._announced]
+        return [host.name for host in self.hosts() if host.name not in (self._here, *self._announced)]
 
     async def add_token(self, sha256_hex: str, token: Token, note: Note | None = None) -> None:
         await self._put([], self._keys.token(sha256_hex), token, note)

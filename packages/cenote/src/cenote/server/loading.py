@@ -1,0 +1,30 @@
+"""Loads, before anything is forked, what would otherwise be loaded from files on the way of a request.
+
+A process under another account may not be able to read the interpreter's files, and after an upgrade they are
+those of another version.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from cenote.console import rendering
+
+# Imported by a function of theirs; a test of the service compares.
+_LATER = (
+    "anyio._backends._asyncio",
+    "anyio.streams.tls",
+    "cryptography.hazmat.backends.openssl.backend",
+    "encodings.ascii",
+    "encodings.idna",
+    "encodings.latin_1",
+    "encodings.unicode_escape",
+    "prometheus_client.core",
+    "uvicorn.lifespan.on",
+)
+
+
+def load() -> None:
+    for name in _LATER:
+        importlib.import_module(name)
+    rendering.load()
