@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
-import re
 import shlex
 import subprocess
 import sys
@@ -13,16 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from cenote.model.paths import Layout
 from tests.support.pages import ROOT
 from tests.support.scraping import Scraper
 from tests.support.service import (
+    CENOTE,
     Service,
     added_pool,
     answer_of,
     calling,
     online_cluster,
-    run_cenote,
     service,
 )
 from tests.support.waiting import wait_until
@@ -110,7 +109,7 @@ def test_what_the_api_must_not_reach_is_refused_to_its_account(apart: Service) -
         text=True,
         check=True,
     )
-    answers = __import__("json").loads(done.stdout)
+    answers = json.loads(done.stdout)
     assert {name: answer for name, answer in answers.items() if answer != "refused"} == {}
 
 
@@ -134,9 +133,6 @@ def test_an_account_that_is_missing_is_named_only_when_it_was_asked_for(apart: S
         assert "--api-account must name a user other than root" in refused.stderr
 
 
-WITHOUT = "sed -i '/^cenote-api:/d' /run/passwd && mount --bind /run/passwd /etc/passwd"
-
-
 def without_account(*command: str) -> list[str]:
     """Return a command for which there is no account ``cenote-api``."""
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode != 0:
@@ -154,8 +150,6 @@ def without_account(*command: str) -> list[str]:
 
 @AS_ROOT
 def test_without_the_account_everything_starts_and_doctor_says_what_is_lost() -> None:
-    from tests.support.service import CENOTE
-
     with service(command=without_account(CENOTE)) as running:
         assert set(status(running.processes()["api"])["Uid"].split()) == {"0"}
         assert running.log().count("the API runs as the same account as the agent") == 1
@@ -171,10 +165,10 @@ def test_files_of_ours_that_the_account_cannot_read_are_read_before() -> None:
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("this root may not make mount namespaces")
     sources = ":".join(f"/run/closed/here/packages/{name}/src" for name in ("cenote", "cenote-client"))
-    venv = Path(sys.prefix).relative_to(ROOT)
+    venv, root = Path(sys.prefix).relative_to(ROOT), shlex.quote(str(ROOT))
     script = (
         "mount -t tmpfs -o mode=755 none /run && mkdir -m 700 /run/closed && mkdir /run/closed/here && "
-        f"mount --bind {shlex.quote(str(ROOT))} /run/closed/here && mount -t tmpfs -o mode=700 none {shlex.quote(str(ROOT))} && "
+        f"mount --bind {root} /run/closed/here && mount -t tmpfs -o mode=700 none {root} && "
         f'PYTHONPATH={sources} exec /run/closed/here/{venv}/bin/python -c "$0" "$@"'
     )
     with service(
