@@ -18,7 +18,7 @@ from cenote.metrics.exposition import CONTENT_TYPE
 from cenote.metrics.service_metrics import ServiceState
 from cenote.model.records import Cluster, MetricsLogin, Secret
 from cenote.security import basic_auth
-from cenote.stats.process import own_process
+from cenote.stats.process import own_process, parent_process
 
 PATH = "/v2/databases/metrics/credentials"
 
@@ -108,7 +108,7 @@ async def get_service_metrics(request: Call) -> Response:
         agent = await service.observer.agent()
     except Unavailable:
         agent = None
-    page = service_metrics.collect(service.requests, _state(service), own_process(), agent)
+    page = service_metrics.collect(service.requests, _state(service), own_process(), parent_process(), agent)
     # In a thread, so that it does not delay other requests.
     body = await asyncio.to_thread(page.render)
     return Response(body, media_type=CONTENT_TYPE)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -28,7 +27,7 @@ from cenote.metrics.cluster_metrics import ClusterNumbers
 from cenote.metrics.exposition import CONTENT_TYPE
 from cenote.model import catalog, firewall
 from cenote.model.records import Cluster, Node
-from cenote.security import basic_auth, certificates
+from cenote.security import basic_auth
 from cenote.security.sealing import Sealer
 from cenote.stats.observer import Observer
 from cenote.store import Store, Stored
@@ -168,7 +167,7 @@ class MetricsEndpoint:
         )
         numbers = ClusterNumbers(
             status=self._store.status(cluster.id, cluster.primary.name),
-            certificate_expires_at=_expiry(self._certificate(cluster.id)),
+            certificate_expires_at=None if server is None else server.certificate_expires_at,
             server=server,
             pools=pools,
         )
@@ -201,13 +200,6 @@ async def _unless_unavailable(query: Callable[[], Awaitable[T]]) -> T | None:
 def _admits(cluster: Cluster, client: str) -> bool:
     address = firewall.parse_address(client)
     return address is not None and firewall.admits(firewall.networks(cluster.firewall), address)
-
-
-def _expiry(certificate: bytes | None) -> datetime | None:
-    try:
-        return None if not certificate else certificates.expires_at(certificate)
-    except ValueError:
-        return None
 
 
 async def _send(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:

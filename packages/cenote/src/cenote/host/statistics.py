@@ -90,6 +90,7 @@ class ServerStatistics:
             sizes = await self._sizes(cluster_id, session)
         return ServerNumbers(
             started_at=started_at,
+            certificate_expires_at=self._certificate_expiry(cluster_id),
             connections={state: count for state, count, _, _ in clients},
             connections_allowed=allowed,
             longest_transaction=max((longest for _, _, longest, _ in clients), default=0.0),
@@ -105,6 +106,13 @@ class ServerStatistics:
             ),
             sizes=sizes,
         )
+
+    def _certificate_expiry(self, id: UUID) -> float | None:
+        content = files.read(self._layout.node(id).certificate)
+        try:
+            return None if not content else certificates.expires_at(content).timestamp()
+        except ValueError:
+            return None
 
     async def _sizes(self, id: UUID, session: Session) -> dict[str, int]:
         """Return the sizes of the databases; the last known ones if measuring fails or takes too long."""

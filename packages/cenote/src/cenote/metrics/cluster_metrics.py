@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 from cenote.metrics.exposition import Family, Kind, Page
 from cenote.model.records import Cluster, NodeStatus
@@ -120,7 +119,7 @@ class ClusterNumbers:
     """The numbers that a scrape reads; None for a source that did not answer."""
 
     status: NodeStatus | None
-    certificate_expires_at: datetime | None
+    certificate_expires_at: float | None  # Unix time
     server: ServerNumbers | None
     pools: Mapping[str, PoolNumbers] | None
 
@@ -130,7 +129,7 @@ def render(cluster: Cluster, full_version: str, numbers: ClusterNumbers) -> byte
     info = {"id": str(cluster.id), "version": full_version, "size": cluster.size, "region": cluster.region}
     page.add(CLUSTER, 1, **info)
     if numbers.certificate_expires_at is not None:
-        page.add(CERTIFICATE, numbers.certificate_expires_at.timestamp())
+        page.add(CERTIFICATE, numbers.certificate_expires_at)
     if numbers.status is not None:
         page.add(FAILING, numbers.status.failing)
         page.add(STORAGE_USED, numbers.status.used_mib * _MIB)

@@ -63,12 +63,18 @@ def _process(prefix: str, process: str) -> dict[str, Family]:
 
 API_PROCESS = _process("process", "the API's process")
 AGENT_PROCESS = _process("cenote_agent_process", "the agent's process")
+SUPERVISOR_PROCESS = {  # what the API may see of it
+    field: family
+    for field, family in _process("cenote_supervisor_process", "the supervisor's process").items()
+    if field not in ("open_files", "max_open_files")
+}
 
 FAMILIES = (
     *(BUILD, REQUESTS, REQUEST_SECONDS, API_CERTIFICATE, CLUSTERS, CLUSTER_FAILING, STORE),
     *API_PROCESS.values(),
     *(AGENT_UP, PASSES, PASS_SECONDS, BEHIND),
     *AGENT_PROCESS.values(),
+    *SUPERVISOR_PROCESS.values(),
 )
 
 
@@ -86,7 +92,11 @@ class ServiceState:
 
 
 def collect(
-    requests: Requests, state: ServiceState, process: ProcessNumbers, agent: AgentNumbers | None
+    requests: Requests,
+    state: ServiceState,
+    process: ProcessNumbers,
+    supervisor: ProcessNumbers | None,
+    agent: AgentNumbers | None,
 ) -> Page:
     """Return the metrics; ``agent`` is None if it did not answer."""
     page = Page()
@@ -105,6 +115,8 @@ def collect(
     page.add(STORE, state.connected)
     page.add(API_CERTIFICATE, state.certificate_expires_at)
     _add_process(page, API_PROCESS, process)
+    if supervisor is not None:
+        _add_process(page, SUPERVISOR_PROCESS, supervisor)
     page.add(AGENT_UP, agent is not None)
     if agent is not None:
         _add_agent(page, agent)

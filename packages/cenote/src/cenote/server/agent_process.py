@@ -1,6 +1,6 @@
 """The agent's process: the servers of this host, their logs, the private etcd, the API's own certificate.
 
-It listens on no port, and shares nothing with the API but the store.
+It listens on no port.  It shares nothing with the API but the store, and answers its questions on a unix socket.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ import socket
 
 from cenote.agent.host_loop import HostLoop
 from cenote.agent.log_shipping import LogShipping
+from cenote.agent.observer_endpoint import ObserverEndpoint
 from cenote.engine.plan.context import HostContext
 from cenote.errors import Misconfigured, Unavailable
 from cenote.host import extensions, processes, system
 from cenote.host.executor import Executor
+from cenote.host.observer import HostObserver
 from cenote.host.outbound import OutboundPolicy
 from cenote.host.programs import Programs
 from cenote.model import parameters
@@ -60,10 +62,17 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
         executor, host_context = _executor(installation, sealer)
         policy = OutboundPolicy(settings.log_sink_allow, timing)
         log_shipping = LogShipping(store, executor, sealer, policy, timing)
-        agent = HostLoop(store, executor, host_context, _host(installation), log_shipping)
+        host = _host(installation)
+        agent = HostLoop(store, executor, host_context, host, log_shipping)
+        observer = HostObserver(
+            installation.layout, store, host.name, agent.passes, log_shipping.numbers, timing
+        )
+        endpoint = ObserverEndpoint(observer, installation.layout.agent_socket, installation.api.gid)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(agent.run(), name="agent")
+                group.create_task(observer.sampler.run(), name="sampling")
+                group.create_task(endpoint.run(), name="observer")
                 group.create_task(_renew(installation), name="renewing")
                 group.create_task(_announce(agent, channel, first=first), name="announcing")
         except BaseExceptionGroup as group_of_one:

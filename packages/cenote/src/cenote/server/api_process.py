@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import socket
-import ssl
 from dataclasses import dataclass
 
 from cenote.api.app import create_app
@@ -19,14 +18,14 @@ from cenote.console import with_console
 from cenote.errors import Misconfigured
 from cenote.front.metrics_endpoint import MetricsEndpoint
 from cenote.host import privileges
-from cenote.host.observer import HostObserver
 from cenote.http import server as http_server
 from cenote.http import tls_context
+from cenote.security import certificates
 from cenote.security.sealing import Sealer
 from cenote.server import event_loop, stores
 from cenote.server.child import Certificate, Channel, Ready, Used
 from cenote.server.installation import Installation
-from cenote.stats.sampler import Sampler
+from cenote.stats.remote_observer import RemoteObserver
 from cenote.store import Store
 from cenote.store.client import EtcdClient
 
@@ -36,32 +35,44 @@ log = logging.getLogger(__name__)
 def run(installation: Installation, channel: Channel, listener: socket.socket) -> None:
     """Serve until SIGTERM; the supervisor has sent the certificate by now."""
     parent = os.getppid()
-    api = _build(installation, _first_context(channel))
+    api = _build(installation, _first_certificate(channel))
     privileges.become(installation.api)
     privileges.end_with(parent)
     event_loop.run(_serve(api, channel, listener), on_term=api.end)
+
+
+class _Shown:
+    """The certificate that clients are shown; OSError for one that is unusable, or has another key."""
+
+    def __init__(self, given: Certificate) -> None:
+        self.context = tls_context.server_context(given.certificate, given.key)
+        self.expires_at = _expiry(given)
+
+    def replace(self, given: Certificate) -> None:
+        """Show another one to all clients that connect from here on."""
+        tls_context.replace(self.context, given.certificate, given.key)
+        self.expires_at = _expiry(given)
 
 
 @dataclass(frozen=True, slots=True)
 class _Api:
     client: EtcdClient
     store: Store
-    sampler: Sampler
+    observer: RemoteObserver
     metrics_endpoint: MetricsEndpoint
     server: http_server.Server
-    context: ssl.SSLContext
+    shown: _Shown
 
     def end(self) -> None:
         self.server.should_exit = True
 
 
-def _build(installation: Installation, context: ssl.SSLContext) -> _Api:
-    settings, layout, timing = installation.settings, installation.layout, installation.timing
+def _build(installation: Installation, shown: _Shown) -> _Api:
+    settings, layout = installation.settings, installation.layout
     sealer = Sealer(layout.sealing_key)
     client = stores.etcd_client(installation)
     store = Store(client, settings.etcd.prefix, socket.gethostname())
-    observer = HostObserver(layout, certificate=settings.certificate)
-    sampler = Sampler(store, observer, timing)
+    observer = RemoteObserver(layout.agent_socket)
     app = create_app(
         store,
         sealer,
@@ -73,15 +84,15 @@ def _build(installation: Installation, context: ssl.SSLContext) -> _Api:
             log_sink_allow=settings.log_sink_allow,
         ),
         observer,
-        sampler,
-        timing,
+        installation.timing,
+        lambda: shown.expires_at,
     )
     app = with_console(app, lambda: sealer.derived("console"), only_tls=settings.certificate is not None)
-    server = http_server.server(app, context, on_shutdown=sampler.close)
+    server = http_server.server(app, shown.context, on_shutdown=observer.end_streams)
     metrics_endpoint = MetricsEndpoint(
         store, sealer, observer, socket.gethostname(), settings.listen, server.server_state
     )
-    return _Api(client, store, sampler, metrics_endpoint, server, context)
+    return _Api(client, store, observer, metrics_endpoint, server, shown)
 
 
 async def _serve(api: _Api, channel: Channel, listener: socket.socket) -> None:
@@ -95,6 +106,7 @@ async def _serve(api: _Api, channel: Channel, listener: socket.socket) -> None:
         await opening
         await _serve_open(api, channel, listener)
     finally:
+        await api.observer.close()
         await api.store.close()
         await api.client.close()
 
@@ -105,7 +117,6 @@ async def _serve_open(api: _Api, channel: Channel, listener: socket.socket) -> N
     try:
         async with asyncio.TaskGroup() as group:
             working = [
-                group.create_task(api.sampler.run(), name="sampling"),
                 group.create_task(api.metrics_endpoint.run(), name="metrics"),
                 group.create_task(_announce(api.server, channel), name="announcing"),
             ]
@@ -122,20 +133,20 @@ async def _announce(server: http_server.Server, channel: Channel) -> None:
     channel.send(Ready())
 
 
-def _first_context(channel: Channel) -> ssl.SSLContext:
+def _first_certificate(channel: Channel) -> _Shown:
     message = channel.receive()
     if not isinstance(message, Certificate):
         raise Misconfigured("the supervisor has handed over no certificate")
     try:
-        context = tls_context.server_context(message.certificate, message.key)
+        shown = _Shown(message)
     except OSError as error:
         raise Misconfigured(f"the certificate of the API cannot be used: {error}") from None
     channel.send(Used())
-    return context
+    return shown
 
 
 def _take_certificate(api: _Api, channel: Channel) -> None:
-    """Show the certificate that the supervisor hands over to all clients that connect from here on."""
+    """Take what the supervisor hands over."""
     try:
         message = channel.receive()
     except BlockingIOError:
@@ -145,8 +156,15 @@ def _take_certificate(api: _Api, channel: Channel) -> None:
         api.end()
     elif isinstance(message, Certificate):
         try:
-            tls_context.replace(api.context, message.certificate, message.key)
+            api.shown.replace(message)
         except OSError as error:
             channel.send(Used(f"{error}"))
         else:
             channel.send(Used())
+
+
+def _expiry(given: Certificate) -> float | None:
+    try:
+        return certificates.expires_at(given.certificate).timestamp()
+    except ValueError:
+        return None

@@ -86,6 +86,7 @@ class ServerNumbers(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     started_at: float  # Unix time
+    certificate_expires_at: float | None = None  # the same; of the certificate that the node's servers show
     connections: dict[str, int]
     connections_allowed: int
     longest_transaction: float  # seconds
