@@ -20,7 +20,8 @@ from cenote.host import processes, system
 from cenote.host.executor import Executor
 from cenote.model.records import Host
 from cenote.stats.counters import Passes
-from cenote.store.store import Store
+from cenote.store.encoding import NewerFormat
+from cenote.store.host_store import HostStore
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class HostLoop:
 
     def __init__(
         self,
-        store: Store,
+        store: HostStore,
         executor: Executor,
         context: HostContext,
         host: Host,
@@ -76,7 +77,7 @@ class HostLoop:
     async def _announce(self) -> None:
         while True:
             try:
-                await self._store.announce_host(self._host_now())
+                await self._store.announce(self._host_now(), unseen=self._unseen(), stalled=self._stalled())
                 self.announced.set()
             except Unavailable:
                 pass  # the announcement lasts as long as its lease
@@ -85,7 +86,7 @@ class HostLoop:
             await asyncio.sleep(self._context.timing.announce_interval)
 
     def _host_now(self) -> Host:
-        claimed = self._store.ports(self._host.name)
+        claimed = self._store.ports(self._host.id)
         busy = [
             port
             for port in sorted(system.listening_ports() - claimed)
@@ -93,8 +94,26 @@ class HostLoop:
         ]
         return msgspec.structs.replace(self._host, busy_ports=tuple(busy))
 
+    def _unseen(self) -> list[str]:
+        """Return the nodes of this host that no pass of this process has reported on yet."""
+        return [
+            f"{cluster.id}/{node.name}"
+            for cluster in self._store.living_clusters()
+            for node in cluster.nodes
+            if node.host == self._host.id and not self._store.has_reported(cluster.id, node.name)
+        ]
+
+    def _stalled(self) -> list[str]:
+        """Return the nodes whose pass has not ended for long."""
+        limit = self._context.timing.stall_time
+        return [loop.label for loop in self._node_loops.values() if loop.busy_for() > limit]
+
     def _wake_node(self, cluster_id: UUID) -> None:
-        stored = self._store.cluster(cluster_id)
+        try:
+            stored = self._store.cluster(cluster_id)
+        except NewerFormat as error:
+            log.error("cluster %s is left as it is: %s", cluster_id, error)
+            return
         if self._log_shipping is not None:
             self._log_shipping.wake(cluster_id)
         node_loop = self._node_loops.get(cluster_id)
@@ -102,7 +121,7 @@ class HostLoop:
             if node_loop is not None and node_loop.finished:
                 del self._node_loops[cluster_id]
             return
-        node = next((node for node in stored.value.nodes if node.host == self._host.name), None)
+        node = next((node for node in stored.value.nodes if node.host == self._host.id), None)
         if node is None:
             return
         if node_loop is None or node_loop.finished:

@@ -33,7 +33,8 @@ from cenote.logs.sinks import SinkStatus, SyslogConfig
 from cenote.model.records import Cluster, LogSink, LogSource, Note
 from cenote.model.timing import DEFAULT, Timing
 from cenote.security.sealing import Sealer
-from cenote.store.store import Store
+from cenote.store.encoding import NewerFormat
+from cenote.store.host_store import HostStore
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class LogShipping:
 
     def __init__(
         self,
-        store: Store,
+        store: HostStore,
         executor: Executor,
         sealer: Sealer,
         policy: OutboundPolicy,
@@ -66,7 +67,10 @@ class LogShipping:
 
     def wake(self, cluster_id: UUID) -> None:
         """Start, restart and stop tasks to match the sinks in the cluster's record."""
-        stored = self._store.cluster(cluster_id)
+        try:
+            stored = self._store.cluster(cluster_id)
+        except NewerFormat:
+            return  # what runs goes on
         exists = stored is not None and stored.value.deleted_at is None
         wanted = {sink.id: sink for sink in stored.value.sinks} if stored is not None and exists else {}
         tasks = self._tasks.setdefault(cluster_id, {})
@@ -122,7 +126,7 @@ class SinkTask:
 
     def __init__(
         self,
-        store: Store,
+        store: HostStore,
         executor: Executor,
         sealer: Sealer,
         policy: OutboundPolicy,
@@ -134,6 +138,7 @@ class SinkTask:
         self.sink = sink
         self._store, self._executor, self._sealer, self._policy = store, executor, sealer, policy
         self._timing, self._cluster = timing, cluster
+        self._node_name = next(node.name for node in cluster.nodes if node.host == store.host_id)
         self._paths = executor.layout.node(cluster.id)
         self._positions = positions.Positions(places={})
         self._unconfirmed: deque[_Unconfirmed] = deque()
@@ -285,7 +290,7 @@ class SinkTask:
         self._next_loss_event_at = now + self._timing.log_loss_event_interval
         note = Note(what=f"log sink {self.sink.name!r}: {'; '.join(self._unreported_losses)}")
         try:
-            await self._store.remember(self._cluster, note)
+            await self._store.remember(self._cluster.id, self._node_name, note)
         except Unavailable:
             return  # the next call tries again
         self._unreported_losses = []

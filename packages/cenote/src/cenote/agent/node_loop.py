@@ -10,13 +10,13 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
 
 from cenote.agent.node_pass import Converged, NodePass, Waiting
-from cenote.agent.storage_growth import grow_storage
 from cenote.engine.plan.context import HostContext, NodeContext
 from cenote.errors import CenoteError, Unavailable
 from cenote.host import processes
@@ -25,7 +25,8 @@ from cenote.host.sql import Session
 from cenote.model.records import Cluster, NodeStatus
 from cenote.rules import storage
 from cenote.stats.counters import Passes, PassResult
-from cenote.store.store import Store
+from cenote.store.encoding import NewerFormat
+from cenote.store.host_store import HostStore
 from cenote.store.tables import Stored
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class NodeLoop:
 
     def __init__(
         self,
-        store: Store,
+        store: HostStore,
         executor: Executor,
         host_context: HostContext,
         cluster_id: UUID,
@@ -53,11 +54,20 @@ class NodeLoop:
         self._cluster_id, self._node_name, self._passes = cluster_id, node_name, passes
         self._pass = NodePass(executor, copying)
         self._watch = processes.ProcessWatch()
+        self._began: float | None = None
         self._task = asyncio.create_task(self._run(), name=f"cluster {cluster_id}")
 
     @property
     def finished(self) -> bool:
         return self._task.done()
+
+    @property
+    def label(self) -> str:
+        return f"{self._cluster_id}/{self._node_name}"
+
+    def busy_for(self) -> float:
+        """Return for how many seconds the pass that is under way has lasted; 0 between passes."""
+        return 0.0 if self._began is None else time.monotonic() - self._began
 
     async def stop(self) -> None:
         self._task.cancel()
@@ -68,16 +78,24 @@ class NodeLoop:
         timing = self._host_context.timing
         poll, backoff, waited_for = POLL_FIRST, timing.backoff_first, ""
         try:
-            while (stored := self._store.cluster(self._cluster_id)) is not None:
+            while True:
                 self.wake.clear()
+                try:
+                    stored = self._store.cluster(self._cluster_id)
+                except NewerFormat:
+                    # Of what this version cannot read, nothing is changed on the machine either.
+                    await self._sleep(timing.resync_interval)
+                    continue
+                if stored is None:
+                    break
                 began, result = self._passes.begin(self._cluster_id), PassResult.FAILED
+                self._began = time.monotonic()
                 spread = random.uniform(0.8, 1.2)  # noqa: S311 - the passes over time
                 pause = timing.resync_interval * spread
                 try:
                     if stored.value.deleted_at is not None:
                         await self._remove(stored)
-                        return
-                    if await self._converge(stored):
+                    elif await self._converge(stored):
                         pause = timing.resync_interval_nearly_full
                 except Waiting as waiting:
                     result = PassResult.WAITING
@@ -98,9 +116,11 @@ class NodeLoop:
                 else:
                     result, backoff, waited_for = PassResult.DONE, timing.backoff_first, ""
                 self._passes.end(self._cluster_id, result, began)
+                self._began = None
                 await self._sleep(pause)
         finally:
             self._passes.forget(self._cluster_id)
+            self._store.forget(self._cluster_id)
             self._watch.close()
 
     async def _converge(self, stored: Stored[Cluster]) -> bool:
@@ -118,14 +138,13 @@ class NodeLoop:
         await self._write_events(context.cluster)
         if converged.use is None:
             return False
-        await grow_storage(self._store, context.cluster, converged.use)
         return storage.is_nearly_full(converged.use, context.cluster.storage_mib)
 
     async def _remove(self, stored: Stored[Cluster]) -> None:
         context = self._context(stored)
         await self._pass.remove(context, _session(context))
-        # There is only one node; with several, the last to be removed would have to delete the record.
-        await self._store.forget_cluster(self._cluster_id)
+        # The controller forgets the cluster when all of its nodes are removed.
+        await self._report(stored, "", removed=True)
 
     def _watch_servers(self, context: NodeContext) -> bool:
         """Wake when a server ends; return whether all are running."""
@@ -138,14 +157,15 @@ class NodeLoop:
     def _context(self, stored: Stored[Cluster]) -> NodeContext:
         cluster = stored.value
         node = next(node for node in cluster.nodes if node.name == self._node_name)
-        return NodeContext(cluster, node, self._host_context)
+        issued = self._store.certificate(cluster.id)
+        return NodeContext(cluster, node, self._host_context, issued_certificate=issued)
 
     async def _write_events(self, cluster: Cluster) -> None:
         """Write the events of a successful pass; not for each attempt of one that fails."""
         notes = self._pass.notes
         for what, note in list(notes.items()):
             try:
-                await self._store.remember(cluster, note)
+                await self._store.remember(cluster.id, self._node_name, note)
             except Unavailable as error:
                 log.warning("cluster %s: cannot write the event that it %s: %s", cluster.name, what, error)
                 return
@@ -163,6 +183,7 @@ class NodeLoop:
             settings=converged.settings,
             outdated=converged.outdated,
             used_mib=0 if use is None else use.used_mib,
+            use=use,
             size=cluster.size,
             region=cluster.region,
             storage_mib=cluster.storage_mib,

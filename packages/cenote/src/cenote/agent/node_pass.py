@@ -22,8 +22,7 @@ from cenote.host.executor import Executor
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 from cenote.model.changes import Change, CopyTemplate, Start, Stop, Wait
-from cenote.model.records import Note
-from cenote.rules.storage import DiskUse
+from cenote.model.records import DiskUse, Note
 
 log = logging.getLogger(__name__)
 

@@ -166,7 +166,7 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Cluster:
     admin = credentials.new_user(ADMIN_USER, service.sealer, UserRole.PRIMARY)
     refused: dict[str, set[int]] = {}
     while True:
-        taken = {host.name: store.ports(host.name) | refused.get(host.name, set()) for host in store.hosts()}
+        taken = {host.id: store.ports(host.id) | refused.get(host.id, set()) for host in store.hosts()}
         chosen = schedule(version, store.hosts(), (stored.value for stored in store.clusters()), taken)
         cluster = Cluster(
             id=id,
@@ -183,7 +183,7 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Cluster:
             nodes=(
                 Node(
                     name="node-1",
-                    host=chosen.host.name,
+                    host=chosen.host.id,
                     port=chosen.port,
                     pool_port=chosen.pool_port,
                     metrics_port=chosen.metrics_port,

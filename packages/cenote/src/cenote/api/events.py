@@ -74,7 +74,7 @@ async def list_events(request: Call) -> Response:
     cluster = request.cluster().value
     found = [
         EventView(event.id, event.cluster_name, event.note.type, event.at)
-        for event in request.service.store.events(cluster.id)
+        for event in await request.service.store.events(cluster.id)
         if event.note.type is not None
     ]
     page, links, meta = paging.page_of(request, found)
@@ -87,9 +87,11 @@ async def list_audit(request: Call) -> Response:
 
     ``cluster_uuid`` selects those of one cluster, which may have been deleted.
     """
-    events = request.service.store.audit(_cluster_asked_for(request))
-    page, links, meta = paging.page_of(request, events)
-    return answer(AuditAnswer([_entry(event) for event in page], links, meta))
+    of_cluster = _cluster_asked_for(request)
+    wanted = paging.requested(request)
+    events, total = await request.service.store.audit(of_cluster, wanted.end)
+    links, meta = paging.links_of(request, wanted, total)
+    return answer(AuditAnswer([_entry(event) for event in events[wanted.begin :]], links, meta))
 
 
 def _cluster_asked_for(request: Call) -> UUID | None:

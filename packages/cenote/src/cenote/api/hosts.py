@@ -27,6 +27,7 @@ class PortsView(msgspec.Struct):
 class HostView(msgspec.Struct, kw_only=True):
     """An online host.  Memory may be overcommitted: the sizes of clusters may add up to more than it has."""
 
+    id: str
     name: str
     address: str
     cpus: int
@@ -45,17 +46,17 @@ class HostsAnswer(msgspec.Struct):
 @operation(HTTPMethod.GET, PATH, scope=ADMIN, answer=HostsAnswer)
 async def list_hosts(request: Call) -> Response:
     """List the online hosts with their resources, and what of these is allocated to clusters."""
-    hosts = sorted(request.service.store.hosts(), key=lambda host: host.name)
-    return answer(HostsAnswer([_view(request.service, host) for host in hosts]))
+    return answer(HostsAnswer([_view(request.service, host) for host in request.service.store.hosts()]))
 
 
 def _view(service: Service, host: Host) -> HostView:
     here = [
         stored.value
         for stored in service.store.clusters()
-        if any(node.host == host.name for node in stored.value.nodes)
+        if any(node.host == host.id for node in stored.value.nodes)
     ]
     return HostView(
+        id=host.id,
         name=host.name,
         address=host.address,
         cpus=host.cpus,
@@ -65,7 +66,7 @@ def _view(service: Service, host: Host) -> HostView:
         clusters=len(here),
         versions=host.versions,
         ports=PortsView(
-            host.first_port, host.last_port, len(service.store.ports(host.name)), len(host.busy_ports)
+            host.first_port, host.last_port, len(service.store.ports(host.id)), len(host.busy_ports)
         ),
     )
 

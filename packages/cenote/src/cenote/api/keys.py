@@ -59,8 +59,9 @@ async def list_keys(request: Call) -> Response:
 @operation(HTTPMethod.POST, PATH + "/rotate", scope=ADMIN, status=202, answer=RotationAnswer, also=(412,))
 async def rotate_keys(request: Call) -> Response:
     """Start a key rotation: a new key seals, all records are re-sealed, then old keys are removed."""
-    store = request.service.store
-    begun = store.key_rotation.start(request.service.sealer, request.note(), store.other_hosts())
+    service = request.service
+    others = [host.name for host in service.store.hosts() if host.id != service.settings.host_id]
+    begun = service.store.key_rotation.start(service.sealer, request.note(), others)
     return answer(RotationAnswer(msgspec.convert(begun, RotationView, from_attributes=True)), 202)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import urlencode
 
@@ -38,26 +39,51 @@ class Links(msgspec.Struct, omit_defaults=True):
     pages: Pages | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """The page that a request is for."""
+
+    page: int
+    per_page: int
+
+    @property
+    def begin(self) -> int:
+        return (self.page - 1) * self.per_page
+
+    @property
+    def end(self) -> int:
+        return self.page * self.per_page
+
+
 def page_of(request: Call, things: Sequence[T]) -> tuple[Sequence[T], Links, Meta]:
     """Return the requested page, the links to others, and the total."""
-    page = _number(request, "page", 1, most=None)
-    per_page = _number(request, "per_page", DEFAULT_PER_PAGE, most=MAX_PER_PAGE)
-    total = len(things)
-    last = max(1, -(-total // per_page))
+    wanted = requested(request)
+    return things[wanted.begin : wanted.end], *links_of(request, wanted, len(things))
+
+
+def requested(request: Call) -> Requested:
+    return Requested(
+        page=_number(request, "page", 1, most=None),
+        per_page=_number(request, "per_page", DEFAULT_PER_PAGE, most=MAX_PER_PAGE),
+    )
+
+
+def links_of(request: Call, wanted: Requested, total: int) -> tuple[Links, Meta]:
+    """Return the links to other pages of a list with ``total`` items, and the total."""
+    last = max(1, -(-total // wanted.per_page))
 
     def link(number: int) -> str:
         query = {**{key: request.query_params[key] for key in request.query_params}, "page": number}
         return f"{str(request.base_url).rstrip('/')}{request.scope['path']}?{urlencode(query)}"
 
     pages = Pages()
-    if page > 1:
+    if wanted.page > 1:
         pages.first = link(1)
-        pages.prev = link(min(page - 1, last))
-    if page < last:
-        pages.next = link(page + 1)
+        pages.prev = link(min(wanted.page - 1, last))
+    if wanted.page < last:
+        pages.next = link(wanted.page + 1)
         pages.last = link(last)
-    links = Links(pages) if pages != Pages() else Links()
-    return things[(page - 1) * per_page : page * per_page], links, Meta(total)
+    return Links(pages) if pages != Pages() else Links(), Meta(total)
 
 
 def _number(request: Call, name: str, default: int, most: int | None) -> int:

@@ -29,13 +29,13 @@ def schedule(
     able = [host for host in hosts if version in host.versions]
     if not able:
         raise Unavailable(f"No host with PostgreSQL {version} is up.")
-    promised = dict.fromkeys((host.name for host in able), 0)
+    promised = dict.fromkeys((host.id for host in able), 0)
     for cluster in clusters:
         for node in cluster.nodes:
             if node.host in promised:
                 promised[node.host] += catalog.SIZES[cluster.size].memory_mib
-    for host in sorted(able, key=lambda host: promised[host.name] - host.memory_mib):
-        closed = taken.get(host.name, set())
+    for host in sorted(able, key=lambda host: promised[host.id] - host.memory_mib):
+        closed = taken.get(host.id, set())
         port = port_allocation.free_pair(host, closed)
         if port is not None:
             metrics_port = port_allocation.free_metrics_port(host, closed | {port, port + 1})

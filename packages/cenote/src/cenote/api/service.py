@@ -44,6 +44,7 @@ class Settings:
     wait_seconds: float = 5.0  # the longest that a change waits for the agent before it responds
     max_body_bytes: int = 1024 * 1024
     log_sink_allow: tuple[Network, ...] = ()  # otherwise forbidden networks that log sinks may use
+    host_id: str = ""  # of the host that the API runs on
 
     def host_of(self, cluster_name: str, *, private: bool = False) -> str:
         """Return the host name that clients of a cluster connect to."""

@@ -17,7 +17,6 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from cenote.errors import TooManyRequests, Unavailable
-from cenote.front import metrics_ports
 from cenote.front.metrics_certificates import MetricsCertificates
 from cenote.http.routing import Receive, Scope, Send
 from cenote.http.timeouts import TimeoutProtocol
@@ -31,6 +30,7 @@ from cenote.security import basic_auth
 from cenote.security.sealing import Sealer
 from cenote.stats.observer import Observer
 from cenote.store import Store, Stored
+from cenote.store.encoding import NewerFormat
 
 T = TypeVar("T")
 Refusal = tuple[int, bytes, tuple[bytes, bytes]]  # status, body and a header
@@ -56,7 +56,7 @@ class MetricsEndpoint:
         self._store, self._sealer, self._observer = store, sealer, observer
         self._certificates = MetricsCertificates(sealer)
         self._host, self._listen, self._state = host, tuple(listen), state
-        self._listeners: dict[UUID, tuple[int, asyncio.Task[None]]] = {}  # port 0 until one is allocated
+        self._listeners: dict[UUID, tuple[int, asyncio.Task[None]]] = {}
         self._clusters: dict[int, UUID] = {}
         self._queries: dict[tuple[UUID, str], asyncio.Task[Any]] = {}
         self._basic_auth = basic_auth.BasicAuth()
@@ -88,7 +88,10 @@ class MetricsEndpoint:
 
     def _follow(self, id: UUID) -> None:
         """Open, move or close the port of a cluster whose record has changed."""
-        stored = self._store.cluster(id)
+        try:
+            stored = self._store.cluster(id)
+        except NewerFormat:
+            return  # its port stays as it is
         node = None if stored is None else self._node(stored.value)
         port, task = self._listeners.get(id, (None, None))
         if node is not None and node.metrics_port == port:
@@ -98,15 +101,10 @@ class MetricsEndpoint:
             del self._listeners[id]
             self._certificates.forget(id)
             self._clusters.pop(port, None)
-        if node is None:
+        if node is None or not node.metrics_port:  # the controller allocates one
             return
-        if node.metrics_port:
-            self._clusters[node.metrics_port] = id
-            task = asyncio.create_task(self._listener(id, node.metrics_port).serve(), name=f"metrics of {id}")
-        else:
-            # The changed record opens the port.
-            allocation = metrics_ports.allocate(self._store, self._host, id)
-            task = asyncio.create_task(allocation, name=f"metrics port for {id}")
+        self._clusters[node.metrics_port] = id
+        task = asyncio.create_task(self._listener(id, node.metrics_port).serve(), name=f"metrics of {id}")
         self._listeners[id] = node.metrics_port, task
 
     def _listener(self, id: UUID, port: int) -> TLSListener:

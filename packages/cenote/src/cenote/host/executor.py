@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import assert_never
+from uuid import UUID
 
 from cenote.conf.hba import SUPERUSER
 from cenote.errors import CenoteError, Misconfigured
@@ -18,11 +19,11 @@ from cenote.model.changes import (
     CopyTemplate,
     Disconnect,
     EndProcesses,
-    IssueCertificate,
     MakeDirectory,
     Program,
     Reload,
     Remove,
+    RequestCertificate,
     Restart,
     Resume,
     ShortenLog,
@@ -35,7 +36,6 @@ from cenote.model.changes import (
 from cenote.model.paths import Layout
 from cenote.model.processes import Process
 from cenote.security import certificates
-from cenote.security.sealing import Sealer
 
 _RELOAD_SECONDS = 10
 _GRACE_SECONDS = 1.0
@@ -45,12 +45,17 @@ class Executor:
     """Carries out the changes of this host's nodes, as the system account of the servers."""
 
     def __init__(
-        self, layout: Layout, account: Account, binaries: dict[str, Path], authority_sealer: Sealer
+        self,
+        layout: Layout,
+        account: Account,
+        binaries: dict[str, Path],
+        request_certificate: Callable[[UUID, str], Awaitable[None]],
     ) -> None:
+        """``request_certificate`` hands the request for a cluster, in PEM, to whoever signs it."""
         self.layout = layout
         self.account = account
         self._binaries = binaries
-        self._sealer = authority_sealer
+        self._request_certificate = request_certificate
         self._template_lock = asyncio.Lock()
         self._copied = asyncio.Event()
 
@@ -69,10 +74,10 @@ class Executor:
                 source = await self.template(version)
                 await asyncio.to_thread(templates.copy, source, target)
                 self._copied.set()
-            case IssueCertificate(path, names, authority):
-                key = self._sealer.open(authority.sealed_key).reveal()
-                issued = certificates.issue(authority.certificate, key, names)
-                files.write(path, issued, 0o600, self.account.owner)
+            case RequestCertificate(cluster_id, path):
+                key, request = certificates.new_request()
+                await self._request_certificate(cluster_id, request)
+                files.write(path, key.encode("ascii"), 0o600, self.account.owner)
             case Start(program, digest):
                 self._start(program, digest)
             case Reload(program, digest):

@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -39,6 +40,14 @@ def write(path: Path, content: bytes, mode: int, owner: tuple[int, int] | None) 
             raise
     finally:
         os.close(folder)
+
+
+def modified_at(path: Path) -> datetime | None:
+    """Return when a file was last written; None when there is none."""
+    try:
+        return datetime.fromtimestamp(path.lstat().st_mtime, UTC)
+    except FileNotFoundError:
+        return None
 
 
 def read(path: Path) -> bytes | None:

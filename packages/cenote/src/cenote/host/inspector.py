@@ -16,7 +16,7 @@ from cenote.host.sql import Session
 from cenote.model import parameters
 from cenote.model.changes import Program
 from cenote.model.processes import Process
-from cenote.rules.storage import DiskUse
+from cenote.model.records import DiskUse
 
 _SETTINGS = "SELECT lower(name), concat_ws(' ', reset_val, unit) FROM pg_settings WHERE lower(name) IN"
 _PENDING = "SELECT name FROM pg_settings WHERE pending_restart ORDER BY name"

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import psutil
 
-from cenote.rules.storage import DiskUse
+from cenote.model.records import DiskUse
 
 _LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp
 _ACCEPTS_CONNECTIONS = 1 << 16  # __SO_ACCEPTCON in /proc/net/unix

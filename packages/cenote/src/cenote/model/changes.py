@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
-
-from cenote.model.records import CertificateAuthority
+from uuid import UUID
 
 if TYPE_CHECKING:
     # Commands that only need a program's paths start faster without the database driver.
@@ -80,12 +79,11 @@ class CopyTemplate:
 
 
 @dataclass(frozen=True, slots=True)
-class IssueCertificate:
-    """Sign a certificate with the cluster's CA, for these names, and write it with its key into one file."""
+class RequestCertificate:
+    """Make a private key, ask the controller for a certificate for it, and keep the key in a file."""
 
-    path: Path
-    names: tuple[str, ...]
-    authority: CertificateAuthority = field(repr=False)
+    cluster_id: UUID
+    key: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +168,7 @@ Change: TypeAlias = (
     | Remove
     | ShortenLog
     | CopyTemplate
-    | IssueCertificate
+    | RequestCertificate
     | Start
     | Reload
     | Stop

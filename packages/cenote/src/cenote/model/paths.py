@@ -124,6 +124,11 @@ class NodePaths:
     def certificate(self) -> Path:
         return self.root / "tls" / "server.pem"
 
+    @property
+    def requested_key(self) -> Path:
+        """The private key that a certificate was requested for and not received yet."""
+        return self.root / "tls" / "server.key.new"
+
     def log(self, source: LogSource) -> Path:
         return self.root / ("postgresql.log" if source is LogSource.POSTGRES else "pgbouncer.log")
 

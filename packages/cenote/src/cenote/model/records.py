@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -80,11 +80,6 @@ class Access(StrEnum):
     READWRITE = "readwrite"
 
 
-class NodeRole(StrEnum):
-    PRIMARY = "primary"
-    STANDBY = "standby"
-
-
 class ClusterStatus(StrEnum):
     CREATING = "creating"
     ONLINE = "online"
@@ -93,18 +88,21 @@ class ClusterStatus(StrEnum):
     FORKING = "forking"
 
 
+NodeName: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9-]{0,39}$")]  # a part of a path
+
+
 class Node(Record, frozen=True, kw_only=True):
     """One server of a cluster, on one host, with the pooler in front of it.
 
-    ``metrics_port`` is 0 in records from before metrics, until the host has chosen one.
+    ``host`` is the host's id.  ``metrics_port`` is 0 in records from before metrics, until the controller has
+    allocated one.
     """
 
-    name: str
+    name: NodeName
     host: str
     port: int
     pool_port: int
     metrics_port: int = 0
-    role: NodeRole = NodeRole.PRIMARY
 
     @property
     def ports(self) -> frozenset[int]:
@@ -236,7 +234,7 @@ class Cluster(Record, frozen=True, kw_only=True):
 
     @property
     def primary(self) -> Node:
-        return next(node for node in self.nodes if node.role is NodeRole.PRIMARY)
+        return self.nodes[0]
 
     def user(self, name: str) -> User | None:
         return next((user for user in self.users if user.name == name), None)
@@ -248,6 +246,36 @@ class Cluster(Record, frozen=True, kw_only=True):
         return next((pool for pool in self.pools if pool.name == name), None)
 
 
+class Tombstone(Record, frozen=True, kw_only=True):
+    """A cluster that was deleted and removed from its hosts."""
+
+    name: str
+    at: datetime
+
+
+class PastRecord(Record, frozen=True, kw_only=True):
+    """A cluster's record as it was until ``replaced_at``; ``record`` is its JSON."""
+
+    replaced_at: datetime
+    record: msgspec.Raw
+
+
+class DiskUse(Record, frozen=True, kw_only=True):
+    """The size of a node's data, and the free space and size of the disk that it is on."""
+
+    used_mib: int
+    free_mib: int
+    disk_mib: int
+
+
+class ReportedNote(Record, frozen=True, kw_only=True):
+    """A change that an agent made by itself, to become the event of this id."""
+
+    id: str
+    at: datetime
+    note: Note
+
+
 class NodeStatus(Record, frozen=True, kw_only=True):
     """An agent's report on one node.
 
@@ -255,24 +283,37 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     time.  ``reason`` says in words what is waited for or what failed; it is empty when nothing is left to do.
     ``settings`` are the settings in force as the server reports them, each with its unit.  ``size``,
     ``region`` and ``storage_mib`` are those in force.  ``outdated`` names the servers whose programs were
-    replaced since they were started; ``used_mib`` is the disk use of the data.
+    replaced since they were started; ``use`` is the disk use of the data.
+
+    ``run`` is that of the agent (see ``Presence``): the report of an agent that has ended says what was.
+    ``notes`` are the newest changes that the agent made by itself.  ``removed`` reports that nothing is left
+    of a node whose cluster is deleted.
     """
 
     reached: int
     reason: str = ""
     failing: bool = False
     at: datetime
+    run: str = ""
     settings: dict[str, str] = {}
     size: str = ""
     region: str = ""
     storage_mib: int = 0
     outdated: tuple[str, ...] = ()
     used_mib: int = 0
+    use: DiskUse | None = None
+    notes: tuple[ReportedNote, ...] = ()
+    removed: bool = False
 
 
 class Host(Record, frozen=True, kw_only=True):
-    """A machine that runs nodes.  ``versions`` maps a major version to the full one found there."""
+    """A machine that runs nodes; its record stays while the machine is away.
 
+    ``versions`` maps a major version to the full one found there.  ``reads`` is the highest format of records
+    that its version of Cenote, ``cenote_version``, can read.
+    """
+
+    id: str
     name: str
     address: str
     memory_mib: int
@@ -283,6 +324,31 @@ class Host(Record, frozen=True, kw_only=True):
     busy_ports: tuple[int, ...] = ()  # in use by other programs
     libraries: dict[str, tuple[str, ...]] = {}  # loadable by a server of each version
     extensions: dict[str, tuple[str, ...]] = {}  # available to customers, by version
+    cenote_version: str = ""
+    reads: int = 0
+    keys: tuple[str, ...] = ()  # the ids of the sealing keys that its API can open, as the next
+    host_keys: tuple[str, ...] = ()
+    seen_at: datetime | None = None  # when it last started or changed
+
+
+class Presence(Record, frozen=True, kw_only=True):
+    """An agent that is alive, written under a lease.
+
+    ``run`` is drawn at each start.  ``directory`` tells the data directory from a copy of it.  ``unseen`` are
+    the nodes that it has not passed over since its start, ``stalled`` those whose pass does not end; each is
+    ``<cluster id>/<node>``.
+    """
+
+    run: str
+    directory: str
+    unseen: tuple[str, ...] = ()
+    stalled: tuple[str, ...] = ()
+
+
+class CertificateRequest(Record, frozen=True, kw_only=True):
+    """A host's request for the certificate of a cluster's servers, in PEM; the names are the record's."""
+
+    pem: str
 
 
 class Token(Record, frozen=True, kw_only=True):

@@ -31,6 +31,9 @@ class Timing:
     backoff_max: float = 30.0
     reap_interval: float = 0.5
     announce_interval: float = 10.0
+    stall_time: float = 120.0  # of a pass, after which the node is reported as stalled
+    # The controller: growth, events and removals follow the records at once, pruning by interval.
+    prune_interval: float = 3600.0
     certificate_renewal_interval: float = 12 * 3600.0
     # Log sinks.
     log_poll_interval: float = 0.3

@@ -7,13 +7,11 @@ transaction to free space.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from msgspec.structs import replace
 
 from cenote.errors import Invalid
 from cenote.model.catalog import GIB
-from cenote.model.records import Cluster, StorageAutoscale
+from cenote.model.records import Cluster, DiskUse, StorageAutoscale
 
 MAX_MIB = 16 * 1024 * GIB
 NEARLY_FULL, FULL, RELIEVED = 0.90, 0.97, 0.95  # of a cluster's storage
@@ -26,28 +24,20 @@ DEFAULT_THRESHOLD, DEFAULT_INCREMENT = 80, 10
 _THRESHOLDS, _INCREMENTS = (15, 95), (10, 500)
 
 
-@dataclass(frozen=True, slots=True)
-class DiskUse:
-    """The size of a cluster's data, and the free space of the disk that it is on."""
-
-    used_mib: int
-    free_mib: int
-    disk_mib: int
-
-    @property
-    def reserve_mib(self) -> int:
-        return min(MAX_RESERVE_MIB, int(self.disk_mib * RESERVE))
+def reserve_mib(use: DiskUse) -> int:
+    """Return the space of a disk that is kept free."""
+    return min(MAX_RESERVE_MIB, int(use.disk_mib * RESERVE))
 
 
 def refuses_writes(use: DiskUse, storage_mib: int, *, refused: bool) -> bool:
     """Return whether to refuse writes; if they are ``refused`` already, until some more space is free."""
-    share, reserve = (RELIEVED, RELIEF * use.reserve_mib) if refused else (FULL, use.reserve_mib)
+    share, reserve = (RELIEVED, RELIEF * reserve_mib(use)) if refused else (FULL, reserve_mib(use))
     return use.used_mib >= share * storage_mib or use.free_mib < reserve
 
 
 def is_nearly_full(use: DiskUse, storage_mib: int) -> bool:
     """Return whether usage is near a limit, so that it is measured more often."""
-    return use.used_mib >= NEARLY_FULL * storage_mib or use.free_mib < 4 * use.reserve_mib
+    return use.used_mib >= NEARLY_FULL * storage_mib or use.free_mib < 4 * reserve_mib(use)
 
 
 def problem(use: DiskUse, cluster: Cluster, *, refused: bool) -> str:
@@ -67,7 +57,7 @@ def problem(use: DiskUse, cluster: Cluster, *, refused: bool) -> str:
 def autoscaled(cluster: Cluster, use: DiskUse) -> Cluster:
     """Return the cluster with its storage grown if autoscaling is due, else the same object."""
     more = cluster.autoscale.increment_gib * GIB
-    if not _is_autoscaling_due(cluster, use) or use.free_mib - use.reserve_mib < more:
+    if not _is_autoscaling_due(cluster, use) or use.free_mib - reserve_mib(use) < more:
         return cluster
     storage_mib = min(cluster.storage_mib + more, MAX_MIB)
     return cluster if storage_mib == cluster.storage_mib else replace(cluster, storage_mib=storage_mib)

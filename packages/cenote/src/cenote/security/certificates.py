@@ -41,26 +41,56 @@ def new_authority(common_name: str) -> tuple[str, str]:
 
 def issue(ca_certificate: str, ca_key: str, names: Iterable[str]) -> bytes:
     """Return a server's private key, its certificate for these names, and the CA certificate."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return _key_pem(key) + _leaf(ca_certificate, ca_key, key.public_key(), names).encode("ascii")
+
+
+def new_request() -> tuple[str, str]:
+    """Return a new private key, and a certificate signing request (CSR) for it without names."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    pem = request.public_bytes(serialization.Encoding.PEM)
+    return _key_pem(key).decode("ascii"), pem.decode("ascii")
+
+
+def sign(ca_certificate: str, ca_key: str, request: str, names: Iterable[str]) -> str:
+    """Return the certificate for the key of a request and these names, and the CA certificate.
+
+    ValueError for a request that is malformed, or that its key has not signed.
+    """
+    found = x509.load_pem_x509_csr(request.encode("ascii"))
+    key = found.public_key()
+    if not found.is_signature_valid or not isinstance(key, ec.EllipticCurvePublicKey):
+        raise ValueError("the certificate request is not signed by its own key")
+    return _leaf(ca_certificate, ca_key, key, names)
+
+
+def _leaf(ca_certificate: str, ca_key: str, key: ec.EllipticCurvePublicKey, names: Iterable[str]) -> str:
     authority = x509.load_pem_x509_certificate(ca_certificate.encode("ascii"))
     signer = serialization.load_pem_private_key(ca_key.encode("ascii"), password=None)
     if not isinstance(signer, ec.EllipticCurvePrivateKey):
         raise TypeError("the CA key is not an elliptic curve key")
     names = list(dict.fromkeys(names))
-    key = ec.generate_private_key(ec.SECP256R1())
     authority_id = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     certificate = (
-        _builder(_distinguished_name(names[0]), authority.subject, key.public_key(), LEAF_LIFETIME)
+        _builder(_distinguished_name(names[0]), authority.subject, key, LEAF_LIFETIME)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority_id), critical=False
         )
         .sign(signer, hashes.SHA256())
     )
-    return _key_pem(key) + _pem(certificate) + _pem(authority)
+    return (_pem(certificate) + _pem(authority)).decode("ascii")
+
+
+def is_for_key(pem: bytes, key: bytes) -> bool:
+    """Return whether the first certificate in a text is for a private key; ValueError for malformed text."""
+    private = serialization.load_pem_private_key(key, password=None)
+    return _first(pem).public_key() == private.public_key()
 
 
 def expires_at(pem: bytes) -> datetime:

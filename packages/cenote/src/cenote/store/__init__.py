@@ -4,9 +4,10 @@ Reads are synchronous and served from the cache; a write is a transaction on wha
 """
 
 from cenote.store.client import EtcdClient
+from cenote.store.host_store import HostStore
 from cenote.store.process import PrivateEtcd
 from cenote.store.store import NameTaken, PortTaken, Store
 from cenote.store.subscription import Changes
 from cenote.store.tables import Stored
 
-__all__ = ["Changes", "EtcdClient", "NameTaken", "PortTaken", "PrivateEtcd", "Store", "Stored"]
+__all__ = ["Changes", "EtcdClient", "HostStore", "NameTaken", "PortTaken", "PrivateEtcd", "Store", "Stored"]

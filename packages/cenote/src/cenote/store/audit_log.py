@@ -1,30 +1,29 @@
 """The audit log: who changed what, written in the same transaction as the change.
 
-So there is no change without its event, and no event of a change that did not happen.  Only the newest are
-kept: a write that adds an event deletes the oldest.
+So there is no change without its event, and no event of a change that did not happen.  Events lie below
+their cluster's id and are read by range; ``to_prune`` says which are no longer kept.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
-from datetime import UTC, datetime
-from heapq import nsmallest
-
-import msgspec
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 
 from cenote.model.records import Cluster, Event, Note
 from cenote.store import etcd_messages
-from cenote.store.tables import Keys
+from cenote.store.encoding import encode
+from cenote.store.keys import Keys
 
-MOST_EVENTS = 10_000
-_AT_ONCE = 40  # removed with one write, so that a lower bound is reached again
+KEPT_FOR = timedelta(days=90)
+MOST_OF_A_CLUSTER = 1_000
+MOST_OF_A_TOKEN = 300  # of one cluster's events, so that no token displaces what others did
+_AT_ONCE = 40  # refusals removed with one write, so that a lower bound is reached again
 
 
-def operations(
-    keys: Keys, known: Iterable[str], note: Note, cluster: Cluster | None
-) -> list[etcd_messages.EtcdOperation]:
-    """Return the operations that write an event and delete the oldest ones."""
+def operations(keys: Keys, note: Note, cluster: Cluster | None) -> list[etcd_messages.EtcdOperation]:
+    """Return the operations that write an event."""
     at = datetime.now(UTC)
     event = Event(
         id=new_id(at),
@@ -33,18 +32,35 @@ def operations(
         cluster_id=None if cluster is None else cluster.id,
         cluster_name="" if cluster is None else cluster.name,
     )
-    return [
-        etcd_messages.put(keys.event(event.id), msgspec.json.encode(event)),
-        *(etcd_messages.delete(keys.event(id)) for id in to_prune(known)),
-    ]
+    return [etcd_messages.put(keys.event(event.cluster_id, event.id), encode(event))]
 
 
 def new_id(at: datetime) -> str:
     """Return an id that sorts after those of earlier milliseconds."""
-    return f"{int(at.timestamp() * 1000):012x}{secrets.token_hex(4)}"
+    return f"{milliseconds(at):012x}{secrets.token_hex(4)}"
 
 
-def to_prune(known: Iterable[str], most: int = MOST_EVENTS) -> list[str]:
-    """Return the oldest events that exceed the limit with a new one."""
-    ids = tuple(known)
-    return nsmallest(min(_AT_ONCE, max(0, len(ids) + 1 - most)), ids)
+def milliseconds(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
+
+
+def to_prune(events: Sequence[Event], now: datetime) -> list[str]:
+    """Return the ids of a cluster's events that are too old, or that too many newer ones follow."""
+    kept = 0
+    by_token: Counter[object] = Counter()
+    gone = []
+    for event in sorted(events, key=lambda event: event.id, reverse=True):
+        token = event.note.token_id
+        full = token is not None and by_token[token] >= MOST_OF_A_TOKEN
+        if kept >= MOST_OF_A_CLUSTER or full or now - event.at > KEPT_FOR:
+            gone.append(event.id)
+            continue
+        kept += 1
+        by_token[token] += 1
+    return gone
+
+
+def oldest_beyond(known: Iterable[str], most: int) -> list[str]:
+    """Return the oldest ids that exceed a limit with a new one."""
+    ids = sorted(known)
+    return ids[: min(_AT_ONCE, max(0, len(ids) + 1 - most))]

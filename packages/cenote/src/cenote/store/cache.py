@@ -13,7 +13,7 @@ import contextlib
 import functools
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from cenote.errors import Unavailable
@@ -42,14 +42,21 @@ class WatchCache:
     """Keeps ``view`` in step with etcd, and calls ``on_change`` with the changed keys after each step."""
 
     def __init__(
-        self, client: EtcdClient, prefix: str, view: View, on_change: Callable[[set[str]], None]
+        self,
+        client: EtcdClient,
+        prefix: str,
+        view: View,
+        on_change: Callable[[set[str]], None],
+        without: Sequence[str] = (),
     ) -> None:
+        """``without`` are folders below ``prefix`` that are not kept."""
         self.revision = 0
         self.connected = False
         self._client = client
         self._prefix = prefix
         self._view = view
         self._on_change = on_change
+        self._without = tuple(without)
         self._known: dict[str, int] = {}  # the revision at which each key last changed
         self._ahead: dict[
             str, int
@@ -170,6 +177,8 @@ class WatchCache:
         changed = set()
         for event in events:
             key, revision = event.kv.key.decode(), event.kv.mod_revision
+            if key.startswith(self._without):
+                continue
             if revision <= self.revision:
                 continue  # after a break etcd may start a little earlier than asked
             if revision <= max(self._ahead.get(key, 0), self._listed_at.get(folder_of(key), 0)):
@@ -189,7 +198,7 @@ class WatchCache:
         seen: set[str] = set()
         new: list[etcd_messages.KeyValue] = []
         revision = 0
-        async for page in self._client.pages(self._prefix, PAGE):
+        async for page in self._client.pages(self._prefix, PAGE, without=self._without):
             revision = page.revision
             behind = revision < self.revision
             for number, found in enumerate(page.found):

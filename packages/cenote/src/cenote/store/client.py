@@ -127,20 +127,37 @@ class EtcdClient:
         return answer.kvs[0] if answer.kvs else None, answer.header.revision
 
     async def pages(
-        self, prefix: str, size: int, *, keys_only: bool = False
+        self, prefix: str, size: int, *, keys_only: bool = False, without: Sequence[str] = ()
     ) -> AsyncGenerator[KeyRange, None]:
-        """List all keys below ``prefix`` as of the first page; Compacted when that took too long."""
-        start, revision = prefix.encode(), 0
-        while True:
-            request = etcd_messages.Range(
-                start, etcd_messages.prefix_end(prefix), size, revision, keys_only=keys_only
-            )
-            answer = await self._call("/v3/kv/range", request, etcd_messages.RangeResponse)
-            revision = revision or answer.header.revision
-            yield KeyRange(revision, answer.kvs)
-            if not answer.more:
-                return
-            start = answer.kvs[-1].key + b"\0"
+        """List all keys below ``prefix`` as of the first page; Compacted when that took too long.
+
+        ``without`` are prefixes below it that are left out.
+        """
+        starts = [prefix.encode(), *map(etcd_messages.prefix_end, sorted(without))]
+        ends = [*(left_out.encode() for left_out in sorted(without)), etcd_messages.prefix_end(prefix)]
+        revision = 0
+        for start, end in zip(starts, ends, strict=True):
+            more = start < end
+            while more:
+                request = etcd_messages.Range(start, end, size, revision, keys_only=keys_only)
+                answer = await self._call("/v3/kv/range", request, etcd_messages.RangeResponse)
+                revision = revision or answer.header.revision
+                yield KeyRange(revision, answer.kvs)
+                more = answer.more
+                if more:
+                    start = answer.kvs[-1].key + b"\0"
+
+    async def newest(self, prefix: str, count: int) -> tuple[list[etcd_messages.KeyValue], int]:
+        """Return the keys below ``prefix`` that were changed last, newest first, and how many there are."""
+        request = etcd_messages.Range(
+            prefix.encode(),
+            etcd_messages.prefix_end(prefix),
+            count,
+            sort_order="DESCEND",
+            sort_target="MOD",
+        )
+        answer = await self._call("/v3/kv/range", request, etcd_messages.RangeResponse)
+        return answer.kvs, answer.count
 
     async def transact(self, request: etcd_messages.TransactionRequest) -> etcd_messages.TransactionResponse:
         """Carry out one transaction; LeaseLost when it writes under a lease that is gone."""

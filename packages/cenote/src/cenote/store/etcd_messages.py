@@ -51,6 +51,8 @@ class Range(msgspec.Struct, frozen=True, omit_defaults=True):
     revision: int = 0
     keys_only: bool = False
     count_only: bool = False
+    sort_order: str = "NONE"
+    sort_target: str = "KEY"
 
 
 class DeleteRange(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -113,6 +115,7 @@ class RangeResponse(msgspec.Struct, frozen=True):
     header: Header = Header()
     kvs: list[KeyValue] = []
     more: bool = False
+    count: int = 0  # of the whole range, whatever the limit
 
 
 class OperationResponse(msgspec.Struct, frozen=True):

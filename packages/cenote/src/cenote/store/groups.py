@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import UUID
 
-import msgspec
-
 from cenote.errors import Conflict
 from cenote.model.groups import VPC, Group, Project, Tag
 from cenote.model.records import Cluster, Note
 from cenote.store import audit_log, etcd_messages
 from cenote.store.cache import WatchCache, folder_of
+from cenote.store.encoding import encode
+from cenote.store.keys import Keys
 from cenote.store.optimistic import Transaction, commit
-from cenote.store.tables import Keys, Tables
+from cenote.store.tables import Tables
 from cenote.store.writer import Writer
 
 
@@ -31,20 +31,25 @@ class Groups:
 
     def tags(self) -> list[Tag]:
         """The tags that exist without a cluster, by name."""
+        self._check_readable()
         return sorted(self._tables.tags.values(), key=lambda tag: tag.name)
 
     def projects(self) -> list[Project]:
         """All projects but the default one, the oldest first."""
+        self._check_readable()
         return sorted(self._tables.projects.values(), key=lambda one: (one.created_at, one.id))
 
     def project(self, id: UUID) -> Project | None:
+        self._check_readable()
         return self._tables.projects.get(id)
 
     def networks(self) -> list[VPC]:
         """All networks but the default ones, the oldest first."""
+        self._check_readable()
         return sorted(self._tables.networks.values(), key=lambda one: (one.created_at, one.id))
 
     def network(self, id: UUID) -> VPC | None:
+        self._check_readable()
         return self._tables.networks.get(id)
 
     def of(self, cluster: Cluster) -> set[str]:
@@ -91,7 +96,7 @@ class Groups:
             exists = [etcd_messages.exists(self._keys.group(group))] if self._is_known(group) else []
             return Transaction(
                 [condition, *exists],
-                [operation, *audit_log.operations(self._keys, self._tables.events, note, None)],
+                [operation, *audit_log.operations(self._keys, note, None)],
                 refused=lambda _: Conflict("Others change this all the time; try again."),
             )
 
@@ -99,13 +104,17 @@ class Groups:
 
     def _written(self, group: Group) -> tuple[etcd_messages.Condition, etcd_messages.EtcdOperation]:
         key = self._keys.group(group)
-        return self._unchanged_since_read(folder_of(key)), etcd_messages.put(key, msgspec.json.encode(group))
+        return self._unchanged_since_read(folder_of(key)), etcd_messages.put(key, encode(group))
 
     def _removed(self, group: Group) -> tuple[etcd_messages.Condition, etcd_messages.EtcdOperation]:
         return self._unchanged_since_read(self._keys.clusters), etcd_messages.delete(self._keys.group(group))
 
     def _unchanged_since_read(self, folder: str) -> etcd_messages.Condition:
         return etcd_messages.unchanged_since(folder, self._cache.complete_at(folder))
+
+    def _check_readable(self) -> None:
+        for folder in self._keys.groups:
+            self._tables.check_all_readable(folder)
 
     def _is_known(self, group: Group) -> bool:
         match group:

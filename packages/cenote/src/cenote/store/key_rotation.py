@@ -21,10 +21,10 @@ import msgspec
 from cenote.errors import Busy, CenoteError
 from cenote.model.records import Note
 from cenote.security.sealing import Sealer, sealing_keys_in
-from cenote.store import audit_log, etcd_messages
+from cenote.store import audit_log, etcd_messages, history
 from cenote.store.client import EtcdClient
+from cenote.store.keys import Keys
 from cenote.store.retry import retrying
-from cenote.store.tables import Keys, Tables
 from cenote.store.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -55,9 +55,8 @@ class KeyUse(msgspec.Struct, frozen=True, kw_only=True):
 class KeyRotation:
     """Runs one rotation at a time, in the background; ``store.key_rotation``."""
 
-    def __init__(self, client: EtcdClient, tables: Tables, writer: Writer, keys: Keys) -> None:
+    def __init__(self, client: EtcdClient, writer: Writer, keys: Keys) -> None:
         self._client = client
-        self._tables = tables
         self._writer = writer
         self._keys = keys
         self._task: asyncio.Task[None] | None = None
@@ -156,9 +155,7 @@ class KeyRotation:
         return before + len(found)
 
     async def _sealed_with_old_keys(self, sealer: Sealer) -> list[str]:
-        return [
-            found.key.decode() async for found in self._records() if sealer.reseal(found.value) != found.value
-        ]
+        return [key async for key, text in self._texts() if sealer.reseal(text) != text]
 
     async def _damaged(self, sealer: Sealer, olds: Collection[str]) -> list[str]:
         """Return the records with a text of an old key that does not open.
@@ -166,33 +163,48 @@ class KeyRotation:
         Once that key is retired, no write of such a record would be accepted.
         """
         return [
-            found.key.decode()
-            async for found in self._records()
-            if not set(olds).isdisjoint(sealing_keys_in(sealer.reseal(found.value)))
+            key
+            async for key, text in self._texts()
+            if not set(olds).isdisjoint(sealing_keys_in(sealer.reseal(text)))
         ]
 
     async def _reseal(self, sealer: Sealer, key: str) -> None:
         """Re-seal one record, unless it goes away; a write of somebody else's in between is kept."""
         while (found := await retrying(lambda: self._client.read(key))) is not None:
-            value = sealer.reseal(found.value)
-            if value == found.value:
+            text = self._text(key, found.value)
+            resealed = sealer.reseal(text)
+            if resealed == text:
                 return
             unchanged = etcd_messages.unchanged(key, found.mod_revision)
+            value = history.pack(resealed) if self._is_history(key) else resealed
             outcome = await self._writer.write([unchanged], [etcd_messages.replace(key, value)])
             if outcome.revision:
                 return
 
     async def _counts(self) -> Counter[str]:
         counts: Counter[str] = Counter()
-        async for found in self._records():
-            counts.update(sealing_keys_in(found.value))
+        async for _, text in self._texts():
+            counts.update(sealing_keys_in(text))
         return counts
 
-    async def _records(self) -> AsyncIterator[etcd_messages.KeyValue]:
+    async def _texts(self) -> AsyncIterator[tuple[str, bytes]]:
+        """Yield the key and the JSON of every record, of the history as well."""
         async for page in self._client.pages(self._keys.prefix, PAGE):
             for found in page.found:
-                yield found
+                key = found.key.decode()
+                yield key, self._text(key, found.value)
+
+    def _is_history(self, key: str) -> bool:
+        return key.startswith(self._keys.all_history)
+
+    def _text(self, key: str, value: bytes) -> bytes:
+        if not self._is_history(key):
+            return value
+        try:
+            return history.unpack(value)
+        except ValueError:
+            return b""  # nobody can read what it holds
 
     async def _write(self, operations: list[etcd_messages.EtcdOperation], note: Note) -> None:
-        noted = audit_log.operations(self._keys, self._tables.events, note, None)
+        noted = audit_log.operations(self._keys, note, None)
         await self._writer.write([], [*operations, *noted])

@@ -28,7 +28,9 @@ class LeasedKey:
         self._keeper: asyncio.Task[None] | None = None
 
     async def announce(self, value: bytes) -> int:
-        """Write the value and keep it there; return the revision."""
+        """Write the value if it differs and keep it there; return the revision, 0 if nothing was written."""
+        if value == self._value and self._keeper is not None:
+            return 0
         self._value = value
         revision = await self._write()
         if self._keeper is None:

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 from uuid import UUID
 
-from cenote.model.records import Cluster, Event, Host, MetricsLogin, NodeStatus, Token
+from cenote.model.records import (
+    CertificateRequest,
+    Cluster,
+    Host,
+    MetricsLogin,
+    NodeStatus,
+    Presence,
+    Token,
+    Tombstone,
+)
 from cenote.store.cache import WatchCache
+from cenote.store.keys import Keys
+from cenote.store.subscription import Changes
 from cenote.store.tables import Stored, Tables
 
 T = TypeVar("T")
 
 
 class Reader:
-    """All queries; ``Store`` adds the changes."""
+    """All queries; ``Store`` adds the changes.
 
+    A record that a newer version wrote raises NewerFormat where it is asked for, and where a list would
+    leave it out.
+    """
+
+    _keys: Keys
     _tables: Tables
+    _subscribers: set[Changes]
     _cache: WatchCache
     _changed: asyncio.Event  # replaced after each change
 
@@ -33,15 +50,18 @@ class Reader:
 
     def cluster(self, id: UUID) -> Stored[Cluster] | None:
         """A cluster, also one with ``deleted_at``."""
+        if self._tables.newer:
+            self._tables.check_readable(self._keys.cluster(id))
         return self._tables.clusters.get(id)
 
     def cluster_by_name(self, name: str) -> Stored[Cluster] | None:
         """The cluster that holds this name; never one with ``deleted_at``."""
         id = self._tables.names.get(name)
-        return None if id is None else self._tables.clusters.get(id)
+        return None if id is None else self.cluster(id)
 
     def clusters(self, *, deleted: bool = True, tag: str | None = None) -> list[Stored[Cluster]]:
         """All clusters; ``deleted=False`` leaves out those with ``deleted_at``, ``tag`` those without it."""
+        self._tables.check_all_readable(self._keys.clusters)
         return [
             stored
             for stored in self._tables.clusters.values()
@@ -53,19 +73,53 @@ class Reader:
         return None if stored is None or stored.value.deleted_at is not None else stored.value
 
     def living_clusters(self) -> list[Cluster]:
-        return [stored.value for stored in self.clusters(deleted=False)]
+        """The clusters that are not deleted, without those of a newer format: for what works on each."""
+        found = self._tables.clusters.values()
+        return [stored.value for stored in found if stored.value.deleted_at is None]
+
+    def tombstone(self, id: UUID) -> Tombstone | None:
+        """What is left of a cluster that was deleted and removed."""
+        return self._tables.deleted.get(id)
 
     def status(self, cluster_id: UUID, node_name: str) -> NodeStatus | None:
-        return self._tables.statuses.get((cluster_id, node_name))
+        """The last report on a node, by the host that it is on."""
+        stored = self._tables.clusters.get(cluster_id)
+        if stored is None:
+            return None
+        host = next((node.host for node in stored.value.nodes if node.name == node_name), "")
+        return self._tables.reports.get((host, cluster_id, node_name))
+
+    def reports(self, cluster_id: UUID) -> dict[str, NodeStatus]:
+        """The last reports on a cluster's nodes, by name."""
+        stored = self._tables.clusters.get(cluster_id)
+        nodes = () if stored is None else stored.value.nodes
+        keys = ((node.name, (node.host, cluster_id, node.name)) for node in nodes)
+        return {name: self._tables.reports[key] for name, key in keys if key in self._tables.reports}
 
     def hosts(self) -> list[Host]:
         """The hosts that are alive, by name."""
-        return [host for _, host in sorted(self._tables.hosts.items())]
+        living = (host for id, host in self._tables.hosts.items() if id in self._tables.presences)
+        return sorted(living, key=lambda host: (host.name, host.id))
 
-    def host(self, name: str) -> Host | None:
-        return self._tables.hosts.get(name)
+    def known_hosts(self) -> list[Host]:
+        """All hosts, also those that are away, by name."""
+        return sorted(self._tables.hosts.values(), key=lambda host: (host.name, host.id))
+
+    def host(self, id: str) -> Host | None:
+        """A host, also one that is away."""
+        return self._tables.hosts.get(id)
+
+    def presences(self) -> dict[str, Presence]:
+        """The agents that are alive, by the ids of their hosts."""
+        return dict(self._tables.presences)
+
+    def certificate_request(self, host_id: str, cluster_id: UUID) -> CertificateRequest | None:
+        """The request of a host for a cluster's servers that was not answered yet."""
+        return self._tables.requests.get((host_id, cluster_id))
 
     def token(self, sha256_hex: str) -> Token | None:
+        if self._tables.newer:
+            self._tables.check_readable(self._keys.token(sha256_hex))
         return self._tables.tokens.get(sha256_hex)
 
     def tokens(self) -> list[Token]:
@@ -75,26 +129,38 @@ class Reader:
     def metrics_login(self) -> MetricsLogin | None:
         return self._tables.metrics_login
 
-    def events(self, cluster_id: UUID | None = None) -> list[Event]:
-        """Changes, the newest first; of one cluster, or all."""
-        return [
-            event
-            for _, event in sorted(self._tables.events.items(), reverse=True)
-            if cluster_id is None or event.cluster_id == cluster_id
-        ]
-
-    def audit(self, cluster_id: UUID | None = None) -> list[Event]:
-        """Changes and rejected requests, the newest first; of one cluster, or all."""
-        found = {**self._tables.events, **self._tables.refusals}
-        return [
-            event
-            for _, event in sorted(found.items(), reverse=True)
-            if cluster_id is None or event.cluster_id == cluster_id
-        ]
-
-    def ports(self, host: str) -> set[int]:
+    def ports(self, host_id: str) -> set[int]:
         """The ports of a host that clusters have claimed."""
-        return set(self._tables.ports.get(host, ()))
+        return set(self._tables.ports.get(host_id, ()))
+
+    def changes(self, *, reports: bool = False) -> Changes:
+        """Subscribe to changed clusters, starting with all of them; with ``reports`` to new reports, too."""
+        known = {*self._tables.clusters, *filter(None, map(self._tables.cluster_of, self._tables.newer))}
+        changes = Changes(known, self._subscribers.discard, reports=reports)
+        self._subscribers.add(changes)
+        return changes
+
+    def notify(self, ids: Iterable[UUID]) -> None:
+        """Have all subscribers look at these clusters again."""
+        for subscriber in self._subscribers:
+            subscriber.notify(ids)
+
+    def _begin(self) -> None:
+        self._changed = asyncio.Event()
+        self._subscribers = set()
+
+    def _end(self) -> None:
+        for subscriber in list(self._subscribers):
+            subscriber.close()
+
+    def _notify(self, keys: set[str]) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+        if self._subscribers:
+            clusters = {id for key in keys if (id := self._tables.cluster_of(key)) is not None}
+            reported = {id for key in keys if (id := self._tables.reported_cluster(key)) is not None}
+            for subscriber in self._subscribers:
+                subscriber.notify(clusters | reported if subscriber.reports else clusters)
 
     async def wait(self, condition: Callable[[], T | None], seconds: float) -> T | None:
         """Return what ``condition`` returns as soon as that is not None; None after ``seconds``.

@@ -11,13 +11,13 @@ import logging
 from collections import deque
 from datetime import UTC, datetime
 
-import msgspec
-
 from cenote.errors import Unavailable
 from cenote.model.records import Event
 from cenote.stats.rejected_requests import WINDOW, RejectedRequest, RejectedRequestCounter
 from cenote.store import audit_log, etcd_messages
-from cenote.store.tables import Keys, Tables
+from cenote.store.encoding import encode
+from cenote.store.keys import Keys
+from cenote.store.tables import Tables
 from cenote.store.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -91,14 +91,11 @@ class Refusals:
                 )
                 for one in batch
             ]
-            oldest = audit_log.to_prune(self._tables.refusals, MOST_REFUSALS)
+            oldest = audit_log.oldest_beyond(self._tables.refusals, MOST_REFUSALS)
             await self._writer.write(
                 [],
                 [
-                    *(
-                        etcd_messages.put(self._keys.refusal(event.id), msgspec.json.encode(event))
-                        for event in events
-                    ),
+                    *(etcd_messages.put(self._keys.refusal(event.id), encode(event)) for event in events),
                     *(etcd_messages.delete(self._keys.refusal(id)) for id in oldest),
                 ],
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -16,22 +16,27 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from cenote.errors import Conflict, Misconfigured, NotFound, Unavailable
-from cenote.model.records import Cluster, Host, MetricsLogin, NodeStatus, Note, Token
-from cenote.store import audit_log, cache, etcd_messages
+from cenote.model.records import Cluster, Event, MetricsLogin, Note, Token, Tombstone
+from cenote.store import audit_log, cache, etcd_messages, history, pruning
 from cenote.store.cache import WatchCache
 from cenote.store.client import EtcdClient
+from cenote.store.encoding import decode, encode
 from cenote.store.groups import Groups
 from cenote.store.key_rotation import KeyRotation
-from cenote.store.lease import LeasedKey
+from cenote.store.keys import Keys
 from cenote.store.optimistic import Transaction, commit
 from cenote.store.reader import Reader
 from cenote.store.rejected_requests import Refusals
 from cenote.store.retry import retrying
-from cenote.store.subscription import Changes
-from cenote.store.tables import Keys, Stored, Tables
+from cenote.store.tables import Stored, Tables
 from cenote.store.writer import Writer, WriteResult
 
 T = TypeVar("T")
+
+EVENTS_PAGE = 200
+
+_events = msgspec.json.Decoder(Event)
+_metrics_login = msgspec.json.Decoder(MetricsLogin)
 
 
 class NameTaken(Conflict):
@@ -50,22 +55,20 @@ class PortTaken(Conflict):
 class Store(Reader):
     """All records below one prefix of an etcd.  Many stores, in many processes, may share it."""
 
-    def __init__(self, client: EtcdClient, prefix: str = "/cenote/", here: str = "") -> None:
-        """``here`` is the host of this process, which may be announced by another process."""
-        self._here = here
-        self._client = client
-        self._keys = Keys(prefix)
+    def __init__(self, client: EtcdClient, prefix: str = "/cenote/", *, ephemeral: bool = False) -> None:
+        """``ephemeral``: no history is written, since nothing will be restored."""
+        self.client = self._client = client
+        self.keys = Keys(prefix)
+        self._ephemeral = ephemeral
+        self._keys = self.keys
         self._tables = Tables(self._keys)
-        self._cache = WatchCache(client, self._keys.prefix, self._tables, self._notify)
+        self._cache = WatchCache(client, self._keys.prefix, self._tables, self._notify, self._keys.not_cached)
         self._writer = Writer(client, self._keys)
         self.groups = Groups(self._tables, self._cache, self._writer, self._keys)
         self.refusals = Refusals(self._tables, self._writer, self._keys)
-        self.key_rotation = KeyRotation(client, self._tables, self._writer, self._keys)
-        self._announced: dict[str, LeasedKey] = {}
-        self._reported: dict[tuple[UUID, str], NodeStatus] = {}  # the last status written of each node
+        self.key_rotation = KeyRotation(client, self._writer, self._keys)
         self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
-        self._changed = asyncio.Event()  # replaced after each change
-        self._subscribers: set[Changes] = set()
+        self._begin()
 
     async def open(self) -> None:
         """Read every record and start the watch; Unavailable when etcd does not answer.
@@ -80,15 +83,11 @@ class Store(Reader):
             raise Misconfigured(f"records in the store cannot be read by this version: {some}")
 
     async def close(self) -> None:
-        """Stop the watch and withdraw the announced hosts.  The client stays open."""
+        """Stop the watch.  The client stays open."""
         await self.key_rotation.close()
-        for presence in self._announced.values():
-            await presence.withdraw()
-        self._announced.clear()
         await self.refusals.close()
         await self._cache.close()
-        for subscriber in list(self._subscribers):
-            subscriber.close()
+        self._end()
 
     async def add_cluster(self, cluster: Cluster, note: Note | None = None) -> int:
         """Write the record and claim its name and ports atomically; return the revision.
@@ -104,7 +103,7 @@ class Store(Reader):
                 *map(etcd_messages.exists, self.groups.of(cluster)),
             ],
             [
-                etcd_messages.put(key, msgspec.json.encode(cluster)),
+                etcd_messages.put(key, encode(cluster)),
                 *self._claim(claims, cluster),
                 *self._noted(note, cluster),
             ],
@@ -116,7 +115,11 @@ class Store(Reader):
         return outcome.revision
 
     async def update_cluster(
-        self, id: UUID, change: Callable[[Cluster], Cluster], note: Note | None = None
+        self,
+        id: UUID,
+        change: Callable[[Cluster], Cluster],
+        note: Note | None = None,
+        *conditions: etcd_messages.Condition,
     ) -> Stored[Cluster]:
         """Replace the record by ``change`` of it; ``change`` is called again when another writer was faster.
 
@@ -133,7 +136,7 @@ class Store(Reader):
                 raise NotFound
             value = change(current.value)
             decided[:] = [value]
-            return None if value is current.value else self._update(current, value, note)
+            return None if value is current.value else self._update(current, value, note, conditions)
 
         async with self._locks.setdefault(id, asyncio.Lock()):
             revision = await commit(self._cache, self._writer, decide, keys=[self._keys.cluster(id)])
@@ -150,65 +153,113 @@ class Store(Reader):
             id, lambda cluster: msgspec.structs.replace(cluster, deleted_at=at), note
         )
 
-    async def forget_cluster(self, id: UUID) -> None:
-        """Remove the record, its status and its claims; nothing when it is gone already.
+    async def forget_cluster(self, id: UUID, *conditions: etcd_messages.Condition) -> None:
+        """Remove the record, the reports on it and its claims, and leave a tombstone.
 
-        Unavailable while the cache is behind the record: it would not know of all ports that are claimed.
+        Nothing when it is gone already, or when one of ``conditions`` does not hold.  Unavailable while the
+        cache is behind the record: it would not know of all ports that are claimed.
         """
         key = self._keys.cluster(id)
-        for node in [node for node in self._reported if node[0] == id]:
-            del self._reported[node]
         while (found := await retrying(lambda: self._client.read(key))) is not None:
             if not await self._cache.wait_for_revision(found.mod_revision, cache.SEEN_SECONDS):
                 raise Unavailable("the watch on etcd is behind; the cluster is removed later")
-            # Claims may outlive what the record names: ports of nodes that were removed from it.
-            claims = self._claims(self._tables.decode_cluster(found.value, found.mod_revision).value) | {
-                self._keys.port(host, port)
-                for host, claimed in self._tables.ports.items()
-                for port, owner in claimed.items()
-                if owner == id
-            }
-            removals = [key, *claims]
+            cluster = self._tables.decode_cluster(key, found.value, found.mod_revision).value
             outcome = await self._writer.write(
-                [etcd_messages.unchanged(key, found.mod_revision)],
-                [*map(etcd_messages.delete, removals), etcd_messages.delete_prefix(self._keys.statuses(id))],
+                [etcd_messages.unchanged(key, found.mod_revision), *conditions],
+                self._forgetting(cluster, found.mod_revision),
+                look=[key],
             )
             if outcome.revision:
                 await self._cache.seen(outcome.revision)
                 return
+            now = outcome.found.get(key)
+            if now is not None and now.mod_revision == found.mod_revision:
+                return
 
-    async def remember(self, cluster: Cluster, note: Note) -> None:
-        """Write an audit event about a cluster without changing its record."""
-        conditions = [etcd_messages.exists(self._keys.cluster(cluster.id))]
-        outcome = await self._writer.write(conditions, self._noted(note, cluster))
+    def _forgetting(self, cluster: Cluster, revision: int) -> list[etcd_messages.EtcdOperation]:
+        # Claims may outlive what the record names: ports of nodes that were removed from it.
+        claims = self._claims(cluster) | {
+            self._keys.port(host, port)
+            for host, claimed in self._tables.ports.items()
+            for port, owner in claimed.items()
+            if owner == cluster.id
+        }
+        hosts = {node.host for node in cluster.nodes} | {
+            host for host, id, _ in self._tables.reports if id == cluster.id
+        }
+        below_hosts = [
+            operation
+            for host in sorted(hosts)
+            for operation in (
+                etcd_messages.delete_prefix(self._keys.reports(host, cluster.id)),
+                etcd_messages.delete(self._keys.request(host, cluster.id)),
+                etcd_messages.delete(self._keys.certificate(host, cluster.id)),
+            )
+        ]
+        stone = Tombstone(name=cluster.name, at=datetime.now(UTC))
+        return [
+            *map(etcd_messages.delete, [self._keys.cluster(cluster.id), *claims]),
+            *below_hosts,
+            etcd_messages.put(self._keys.deleted(cluster.id), encode(stone)),
+            *self._kept(cluster, revision),
+        ]
+
+    async def add_event(self, event: Event, *conditions: etcd_messages.Condition) -> None:
+        """Write an event that an agent has noted, unless it is there already."""
+        key = self._keys.event(event.cluster_id, event.id)
+        outcome = await self._writer.write(
+            [etcd_messages.missing(key), *conditions], [etcd_messages.put(key, encode(event))]
+        )
         await self._cache.seen(outcome.revision)
 
-    async def report(self, cluster_id: UUID, node_name: str, status: NodeStatus) -> None:
-        """Write the status of a node, unless only ``at`` differs or the cluster is forgotten."""
-        seen = self.status(cluster_id, node_name)
-        # What this process wrote last may not be in the cache yet, which then shows an older status.
-        last = self._reported.get((cluster_id, node_name), seen)
-        if all(
-            one is not None and msgspec.structs.replace(one, at=status.at) == status for one in (seen, last)
-        ):
-            return
-        key = self._keys.status(cluster_id, node_name)
-        self._reported[cluster_id, node_name] = status
-        await self._put([etcd_messages.exists(self._keys.cluster(cluster_id))], key, status)
+    async def issue_certificate(
+        self, host_id: str, cluster_id: UUID, pem: str, *conditions: etcd_messages.Condition
+    ) -> None:
+        """Answer a host's request with a certificate, which takes the place of the request."""
+        request = self._keys.request(host_id, cluster_id)
+        outcome = await self._writer.write(
+            [etcd_messages.exists(request), *conditions],
+            [
+                etcd_messages.put(self._keys.certificate(host_id, cluster_id), pem.encode()),
+                etcd_messages.delete(request),
+            ],
+        )
+        await self._cache.seen(outcome.revision)
 
-    async def announce_host(self, host: Host, ttl: int = 10) -> None:
-        """Write the host under a lease; it expires ``ttl`` seconds after this process dies.
+    async def prune(self, now: datetime) -> int:
+        """Remove the events, past records and tombstones that are not kept any longer; return how many."""
+        return await pruning.prune(self._client, self._writer, self._keys, self._tables, now)
 
-        A further call replaces the record; ``ttl`` stays what it was.
+    async def events(self, cluster_id: UUID) -> list[Event]:
+        """Return the changes of a cluster, the newest first."""
+        folder = self._keys.events(cluster_id)
+        found: list[Event] = []
+
+        async def read() -> None:
+            found.clear()
+            async for page in self._client.pages(folder, EVENTS_PAGE):
+                found.extend(self._event(one) for one in page.found)
+
+        await retrying(read)
+        return sorted(found, key=lambda event: event.id, reverse=True)
+
+    async def audit(self, cluster_id: UUID | None, count: int) -> tuple[list[Event], int]:
+        """Return the newest changes and rejected requests, the newest first, and how many there are.
+
+        Of one cluster, or all.
         """
-        if host.name not in self._announced:
-            key = self._keys.host(host.name)
-            self._announced[host.name] = LeasedKey(self._client, self._writer, key, ttl)
-        await self._cache.seen(await self._announced[host.name].announce(msgspec.json.encode(host)))
+        folder = self._keys.all_events if cluster_id is None else self._keys.events(cluster_id)
+        found, total = await retrying(lambda: self._client.newest(folder, count))
+        refused = [
+            event
+            for event in self._tables.refusals.values()
+            if cluster_id is None or event.cluster_id == cluster_id
+        ]
+        newest = sorted([*map(self._event, found), *refused], key=lambda event: event.id, reverse=True)
+        return newest[:count], total + len(refused)
 
-    def other_hosts(self) -> list[str]:
-        """The hosts that are alive and were announced by other services."""
-        return [host.name for host in self.hosts() if host.name not in (self._here, *self._announced)]
+    def _event(self, found: etcd_messages.KeyValue) -> Event:
+        return decode(found.key.decode(), found.value, _events)
 
     async def add_token(self, sha256_hex: str, token: Token, note: Note | None = None) -> None:
         await self._put([], self._keys.token(sha256_hex), token, note)
@@ -232,12 +283,12 @@ class Store(Reader):
     async def add_metrics_login(self, login: MetricsLogin) -> MetricsLogin:
         """Write the login for metrics, unless there is one; return the one that there is then."""
         key = self._keys.metrics_login
-        operations = [etcd_messages.put(key, msgspec.json.encode(login))]
+        operations = [etcd_messages.put(key, encode(login))]
         outcome = await self._writer.write([etcd_messages.missing(key)], operations, look=[key])
         if outcome.revision:
             await self._cache.seen(outcome.revision)
             return login
-        return msgspec.json.decode(outcome.found[key].value, type=MetricsLogin)
+        return decode(key, outcome.found[key].value, _metrics_login)
 
     async def replace_metrics_login(self, login: MetricsLogin, note: Note | None = None) -> None:
         await self._put([], self._keys.metrics_login, login, note)
@@ -262,13 +313,13 @@ class Store(Reader):
         await self._cache.refresh([key])
         return self._cache.versions([key]) != before
 
-    def changes(self) -> Changes:
-        """Subscribe to changed clusters, starting with all of them."""
-        changes = Changes(self._tables.clusters, self._subscribers.discard)
-        self._subscribers.add(changes)
-        return changes
-
-    def _update(self, current: Stored[Cluster], value: Cluster, note: Note | None) -> Transaction:
+    def _update(
+        self,
+        current: Stored[Cluster],
+        value: Cluster,
+        note: Note | None,
+        conditions: tuple[etcd_messages.Condition, ...],
+    ) -> Transaction:
         key = self._keys.cluster(value.id)
         claims = self._claims(value) - self._claims(current.value)
         freed = {self._keys.name(current.value.name)} & self._claims(current.value) - self._claims(value)
@@ -278,12 +329,14 @@ class Store(Reader):
                 etcd_messages.unchanged(key, current.revision),
                 *map(etcd_messages.missing, claims),
                 *map(etcd_messages.exists, entered),
+                *conditions,
             ],
             [
-                etcd_messages.put(key, msgspec.json.encode(value)),
+                etcd_messages.put(key, encode(value)),
                 *self._claim(claims, value),
                 *map(etcd_messages.delete, freed),
                 *self._noted(note, value),
+                *self._kept(current.value, current.revision),
             ],
             look=[*claims],
             refused=lambda outcome: self._taken(value, outcome),
@@ -293,15 +346,18 @@ class Store(Reader):
         self,
         conditions: list[etcd_messages.Condition],
         key: str,
-        record: NodeStatus | Token | MetricsLogin,
+        record: Token | MetricsLogin,
         note: Note | None = None,
     ) -> None:
-        operations = [etcd_messages.put(key, msgspec.json.encode(record)), *self._noted(note)]
+        operations = [etcd_messages.put(key, encode(record)), *self._noted(note)]
         outcome = await self._writer.write(conditions, operations)
         await self._cache.seen(outcome.revision)
 
     def _noted(self, note: Note | None, cluster: Cluster | None = None) -> list[etcd_messages.EtcdOperation]:
-        return [] if note is None else audit_log.operations(self._keys, self._tables.events, note, cluster)
+        return [] if note is None else audit_log.operations(self._keys, note, cluster)
+
+    def _kept(self, cluster: Cluster, revision: int) -> list[etcd_messages.EtcdOperation]:
+        return [] if self._ephemeral else [history.operation(self._keys, cluster, revision)]
 
     def _claims(self, cluster: Cluster) -> set[str]:
         """The keys that belong to this cluster alone: its name until it is deleted, and its nodes' ports."""
@@ -323,11 +379,3 @@ class Store(Reader):
             if ports:
                 return PortTaken(node.host, ports)
         return Conflict("The project or the network of the cluster was deleted meanwhile; try again.")
-
-    def _notify(self, keys: set[str]) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
-        if self._subscribers:
-            clusters = {id for key in keys if (id := self._tables.cluster_of(key)) is not None}
-            for subscriber in self._subscribers:
-                subscriber.notify(clusters)

@@ -15,7 +15,11 @@ class Changes(AsyncIterator[UUID]):
     ``async for id in changes``, for one subscriber; a context manager.  It also ends when the store closes.
     """
 
-    def __init__(self, ids: Iterable[UUID], on_close: Callable[[Changes], None]) -> None:
+    def __init__(
+        self, ids: Iterable[UUID], on_close: Callable[[Changes], None], *, reports: bool = False
+    ) -> None:
+        """``reports``: a report on a cluster counts as a change of it."""
+        self.reports = reports
         self._pending = dict.fromkeys(ids)
         self._on_close = on_close
         self._wake = asyncio.Event()

@@ -1,16 +1,27 @@
-"""The key of each record in etcd, and the decoded records by kind."""
+"""The decoded records by kind, as the watch cache keeps them."""
 
 from __future__ import annotations
 
 import logging
 from typing import Generic, TypeVar
-from urllib.parse import quote, unquote
 from uuid import UUID
 
 import msgspec
 
-from cenote.model.groups import VPC, Group, Project, Tag
-from cenote.model.records import Cluster, Event, Host, MetricsLogin, NodeStatus, Token
+from cenote.model.groups import VPC, Project, Tag
+from cenote.model.records import (
+    CertificateRequest,
+    Cluster,
+    Event,
+    Host,
+    MetricsLogin,
+    NodeStatus,
+    Presence,
+    Token,
+    Tombstone,
+)
+from cenote.store.encoding import NewerFormat, decode
+from cenote.store.keys import Keys
 
 T = TypeVar("T")
 
@@ -24,93 +35,21 @@ class Stored(msgspec.Struct, Generic[T], frozen=True, gc=False):
     revision: int
 
 
-class Keys:
-    """The key of each kind of record, below one prefix.  Names are quoted, so they contain no slash."""
-
-    def __init__(self, prefix: str) -> None:
-        self.prefix = prefix.rstrip("/") + "/"
-
-    @property
-    def clusters(self) -> str:
-        return f"{self.prefix}clusters/"
-
-    def cluster(self, id: UUID) -> str:
-        return f"{self.clusters}{id}"
-
-    def name(self, name: str) -> str:
-        return f"{self.prefix}names/{quote(name, safe='')}"
-
-    def port(self, host: str, port: int) -> str:
-        return f"{self.prefix}ports/{quote(host, safe='')}/{port}"
-
-    def status(self, cluster_id: UUID, node_name: str) -> str:
-        return self.statuses(cluster_id) + quote(node_name, safe="")
-
-    def statuses(self, cluster_id: UUID) -> str:
-        return f"{self.prefix}status/{cluster_id}/"
-
-    def host(self, name: str) -> str:
-        return f"{self.prefix}hosts/{quote(name, safe='')}"
-
-    def token(self, sha256_hex: str) -> str:
-        return f"{self.tokens}{sha256_hex}"
-
-    def tag(self, name: str) -> str:
-        return f"{self.prefix}tags/{quote(name, safe='')}"
-
-    def project(self, id: UUID) -> str:
-        return f"{self.prefix}projects/{id}"
-
-    def network(self, id: UUID) -> str:
-        return f"{self.prefix}networks/{id}"
-
-    @property
-    def groups(self) -> tuple[str, ...]:
-        """The folders of all kinds of groups."""
-        return f"{self.prefix}tags/", f"{self.prefix}projects/", f"{self.prefix}networks/"
-
-    @property
-    def tokens(self) -> str:
-        return f"{self.prefix}tokens/"
-
-    def group(self, group: Group) -> str:
-        match group:
-            case Tag():
-                return self.tag(group.name)
-            case Project():
-                return self.project(group.id)
-            case VPC():
-                return self.network(group.id)
-
-    @property
-    def metrics_login(self) -> str:
-        return f"{self.prefix}logins/metrics"
-
-    def event(self, id: str) -> str:
-        return f"{self.prefix}events/{id}"
-
-    def refusal(self, id: str) -> str:
-        return f"{self.prefix}refusals/{id}"
-
-    def retired_key(self, sealing_key: str) -> str:
-        """The tombstone of a sealing key: with it, nothing that the key has sealed is written any more."""
-        return f"{self.prefix}retired_keys/{sealing_key}"
-
-    def mark(self, writer: UUID, number: int) -> str:
-        return f"{self.prefix}marks/{writer}/{number}"
-
-    def steps(self, key: str) -> list[str]:
-        return [unquote(step) for step in key.removeprefix(self.prefix).split("/")]
-
-
 class Tables:
-    """All records.  Of one that cannot be decoded the last good version stays; ``unreadable`` names it."""
+    """All records that are cached.
+
+    Of one that cannot be decoded the last good version stays, and ``unreadable`` names it.  ``newer`` has
+    the format of those that a newer version wrote; these are in no table.
+    """
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
         self._cluster = msgspec.json.Decoder(Cluster)
-        self._status = msgspec.json.Decoder(NodeStatus)
+        self._deleted = msgspec.json.Decoder(Tombstone)
+        self._report = msgspec.json.Decoder(NodeStatus)
         self._host = msgspec.json.Decoder(Host)
+        self._presence = msgspec.json.Decoder(Presence)
+        self._request = msgspec.json.Decoder(CertificateRequest)
         self._token = msgspec.json.Decoder(Token)
         self._metrics_login = msgspec.json.Decoder(MetricsLogin)
         self._event = msgspec.json.Decoder(Event)
@@ -118,91 +57,140 @@ class Tables:
         self._project = msgspec.json.Decoder(Project)
         self._network = msgspec.json.Decoder(VPC)
         self.clusters: dict[UUID, Stored[Cluster]] = {}
+        self.deleted: dict[UUID, Tombstone] = {}
         self.names: dict[str, UUID] = {}
         self.ports: dict[str, dict[int, UUID]] = {}
-        self.statuses: dict[tuple[UUID, str], NodeStatus] = {}
+        self.reports: dict[tuple[str, UUID, str], NodeStatus] = {}  # by host, cluster and node
         self.hosts: dict[str, Host] = {}
+        self.presences: dict[str, Presence] = {}
+        self.requests: dict[tuple[str, UUID], CertificateRequest] = {}
+        self.certificates: dict[tuple[str, UUID], str] = {}
         self.tokens: dict[str, Token] = {}
         self.metrics_login: MetricsLogin | None = None
-        self.events: dict[str, Event] = {}
         self.refusals: dict[str, Event] = {}
         self.tags: dict[str, Tag] = {}
         self.projects: dict[UUID, Project] = {}
         self.networks: dict[UUID, VPC] = {}
         self.unreadable: set[str] = set()
+        self.newer: dict[str, int] = {}
 
-    def decode_cluster(self, value: bytes, revision: int) -> Stored[Cluster]:
-        return Stored(self._cluster.decode(value), revision)
+    def decode_cluster(self, key: str, value: bytes, revision: int) -> Stored[Cluster]:
+        return Stored(decode(key, value, self._cluster), revision)
+
+    def check_readable(self, key: str) -> None:
+        """Raise NewerFormat when a newer version has written the record at this key."""
+        if key in self.newer:
+            raise NewerFormat(key, self.newer[key])
+
+    def check_all_readable(self, folder: str) -> None:
+        """The same for all records in a folder: a list without one of them would be wrong."""
+        for key in self.newer:
+            if key.startswith(folder):
+                raise NewerFormat(key, self.newer[key])
 
     def put(self, key: str, value: bytes, revision: int) -> None:
         try:
-            match self._keys.steps(key):
-                case ["clusters", id]:
-                    self.clusters[UUID(id)] = self.decode_cluster(value, revision)
-                case ["names", name]:
-                    self.names[name] = UUID(value.decode())
-                case ["ports", host, port]:
-                    self.ports.setdefault(host, {})[int(port)] = UUID(value.decode())
-                case ["status", id, node]:
-                    self.statuses[UUID(id), node] = self._status.decode(value)
-                case ["hosts", name]:
-                    self.hosts[name] = self._host.decode(value)
-                case ["tokens", sha256_hex]:
-                    self.tokens[sha256_hex] = self._token.decode(value)
-                case ["logins", "metrics"]:
-                    self.metrics_login = self._metrics_login.decode(value)
-                case ["events", id]:
-                    self.events[id] = self._event.decode(value)
-                case ["refusals", id]:
-                    self.refusals[id] = self._event.decode(value)
-                case ["tags", name]:
-                    self.tags[name] = self._tag.decode(value)
-                case ["projects", id]:
-                    self.projects[UUID(id)] = self._project.decode(value)
-                case ["networks", id]:
-                    self.networks[UUID(id)] = self._network.decode(value)
+            self._put(key, value, revision)
             self.unreadable.discard(key)
+            self.newer.pop(key, None)
+        except NewerFormat as error:
+            log.error("%s", error)
+            self.remove(key)
+            self.newer[key] = error.format
         except (msgspec.DecodeError, ValueError) as error:
             log.error("the record %s cannot be read: %s", key, error)
-            # An event that is missing changes nothing.
-            if not key.startswith((self._keys.event(""), self._keys.refusal(""))):
+            # A rejected request that is missing changes nothing.
+            if not key.startswith(self._keys.refusal("")):
                 self.unreadable.add(key)
+
+    def _put(self, key: str, value: bytes, revision: int) -> None:
+        match self._keys.steps(key):
+            case ["clusters", id]:
+                self.clusters[UUID(id)] = self.decode_cluster(key, value, revision)
+            case ["deleted", id]:
+                self.deleted[UUID(id)] = decode(key, value, self._deleted)
+            case ["names", name]:
+                self.names[name] = UUID(value.decode())
+            case ["ports", host, port]:
+                self.ports.setdefault(host, {})[int(port)] = UUID(value.decode())
+            case ["reports", host, id, node]:
+                self.reports[host, UUID(id), node] = decode(key, value, self._report)
+            case ["hosts", id]:
+                self.hosts[id] = decode(key, value, self._host)
+            case ["presence", id]:
+                self.presences[id] = decode(key, value, self._presence)
+            case ["csr", host, id]:
+                self.requests[host, UUID(id)] = decode(key, value, self._request)
+            case ["certificates", host, id]:
+                self.certificates[host, UUID(id)] = value.decode()
+            case ["tokens", sha256_hex]:
+                self.tokens[sha256_hex] = decode(key, value, self._token)
+            case ["logins", "metrics"]:
+                self.metrics_login = decode(key, value, self._metrics_login)
+            case ["refusals", id]:
+                self.refusals[id] = decode(key, value, self._event)
+            case ["tags", name]:
+                self.tags[name] = decode(key, value, self._tag)
+            case ["projects", id]:
+                self.projects[UUID(id)] = decode(key, value, self._project)
+            case ["networks", id]:
+                self.networks[UUID(id)] = decode(key, value, self._network)
 
     def remove(self, key: str) -> None:
         self.unreadable.discard(key)
+        self.newer.pop(key, None)
         try:
-            match self._keys.steps(key):
-                case ["clusters", id]:
-                    self.clusters.pop(UUID(id), None)
-                case ["names", name]:
-                    self.names.pop(name, None)
-                case ["ports", host, port]:
-                    self.ports.get(host, {}).pop(int(port), None)
-                case ["status", id, node]:
-                    self.statuses.pop((UUID(id), node), None)
-                case ["hosts", name]:
-                    self.hosts.pop(name, None)
-                case ["tokens", sha256_hex]:
-                    self.tokens.pop(sha256_hex, None)
-                case ["logins", "metrics"]:
-                    self.metrics_login = None
-                case ["events", id]:
-                    self.events.pop(id, None)
-                case ["refusals", id]:
-                    self.refusals.pop(id, None)
-                case ["tags", name]:
-                    self.tags.pop(name, None)
-                case ["projects", id]:
-                    self.projects.pop(UUID(id), None)
-                case ["networks", id]:
-                    self.networks.pop(UUID(id), None)
+            self._remove(key)
         except ValueError:
             return  # a key that never could be read
 
-    def cluster_of(self, key: str) -> UUID | None:
-        """The cluster whose record lies at this key, if one does."""
+    def _remove(self, key: str) -> None:
         match self._keys.steps(key):
             case ["clusters", id]:
+                self.clusters.pop(UUID(id), None)
+            case ["deleted", id]:
+                self.deleted.pop(UUID(id), None)
+            case ["names", name]:
+                self.names.pop(name, None)
+            case ["ports", host, port]:
+                self.ports.get(host, {}).pop(int(port), None)
+            case ["reports", host, id, node]:
+                self.reports.pop((host, UUID(id), node), None)
+            case ["hosts", id]:
+                self.hosts.pop(id, None)
+            case ["presence", id]:
+                self.presences.pop(id, None)
+            case ["csr", host, id]:
+                self.requests.pop((host, UUID(id)), None)
+            case ["certificates", host, id]:
+                self.certificates.pop((host, UUID(id)), None)
+            case ["tokens", sha256_hex]:
+                self.tokens.pop(sha256_hex, None)
+            case ["logins", "metrics"]:
+                self.metrics_login = None
+            case ["refusals", id]:
+                self.refusals.pop(id, None)
+            case ["tags", name]:
+                self.tags.pop(name, None)
+            case ["projects", id]:
+                self.projects.pop(UUID(id), None)
+            case ["networks", id]:
+                self.networks.pop(UUID(id), None)
+
+    def cluster_of(self, key: str) -> UUID | None:
+        """Return the cluster that a change of this key is about, if any."""
+        match self._keys.steps(key):
+            case ["clusters" | "deleted", id] | ["csr" | "certificates", _, id]:
+                try:
+                    return UUID(id)
+                except ValueError:
+                    return None
+        return None
+
+    def reported_cluster(self, key: str) -> UUID | None:
+        """Return the cluster that the report at this key is on, if it is one."""
+        match self._keys.steps(key):
+            case ["reports", _, id, _]:
                 try:
                     return UUID(id)
                 except ValueError:

@@ -17,8 +17,8 @@ from cenote.errors import Conflict
 from cenote.security.sealing import sealing_keys_in
 from cenote.store import etcd_messages
 from cenote.store.client import EtcdClient, LeaseLost
+from cenote.store.keys import Keys
 from cenote.store.retry import retrying
-from cenote.store.tables import Keys
 
 MARK_SECONDS = 3600  # marks vanish this long after their writer's last sign of life
 RENEW_SECONDS = 1200
@@ -41,9 +41,11 @@ class WriteResult(msgspec.Struct, frozen=True):
 class Writer:
     """Writes transactions, for many callers at a time."""
 
-    def __init__(self, client: EtcdClient, keys: Keys) -> None:
+    def __init__(self, client: EtcdClient, keys: Keys, owner: str = "api") -> None:
+        """``owner`` is the id of a host, or ``api``: it may write its own markers alone."""
         self._client = client
         self._keys = keys
+        self._owner = owner
         self._id = uuid4()
         self._free: list[str] = []  # keys for marks that no transaction under way can still write to
         self._made = 0
@@ -89,7 +91,7 @@ class Writer:
 
     def _new_mark(self) -> str:
         self._made += 1
-        return self._keys.mark(self._id, self._made)
+        return self._keys.mark(self._owner, self._id, self._made)
 
     async def _leased(self) -> int:
         if time.monotonic() >= self._renew_at:

@@ -11,8 +11,8 @@ from cenote.engine.plan.postgresql import EXECUTABLE, Seen, configuration_files
 from cenote.host import files, processes, system
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
+from cenote.model.records import DiskUse
 from cenote.rules import storage
-from cenote.rules.storage import DiskUse
 
 
 async def look(inspector: Inspector, context: NodeContext, _session: Session) -> Seen:

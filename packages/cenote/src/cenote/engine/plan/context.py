@@ -44,6 +44,7 @@ class NodeContext:
     node: Node
     host: HostContext
     kinds: frozenset[NodeKind] = frozenset(NodeKind)
+    issued_certificate: str | None = field(default=None, repr=False)  # the last one, in PEM
 
     @property
     def paths(self) -> NodePaths:

@@ -15,8 +15,8 @@ from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.loaded import Loaded
 from cenote.model import firewall
 from cenote.model.changes import CopyTemplate, EndProcesses, Plan, Reload, Remove, Start, Wait
+from cenote.model.records import DiskUse
 from cenote.rules import configuration, sizing, storage
-from cenote.rules.storage import DiskUse
 
 _READY = b"ready"
 _REFUSAL = b"default_transaction_read_only = 'on'"

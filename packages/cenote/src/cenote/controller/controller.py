@@ -1,0 +1,141 @@
+"""Follows the records and the reports, and does what no agent may: see ``plans.py`` for what.
+
+It acts while it is elected, and each write is conditional on that: a process that was paused and has lost
+the lease writes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from uuid import UUID
+
+from cenote.controller import certificates, plans
+from cenote.controller.election import Election
+from cenote.errors import CenoteError, Conflict, NotFound, Unavailable
+from cenote.model.records import Cluster, EventType, Note
+from cenote.model.timing import DEFAULT, Timing
+from cenote.security.sealing import Sealer
+from cenote.store import Store
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+GROWN = Note(what="increased its storage (autoscaling)", type=EventType.CLUSTER_UPDATE)
+
+
+class Controller:
+    """``host_id`` is of the host that it runs on."""
+
+    def __init__(self, store: Store, sealer: Sealer, host_id: str, timing: Timing = DEFAULT) -> None:
+        self._store, self._sealer, self._timing = store, sealer, timing
+        self._election = Election(store.client, store.keys.controller, host_id)
+        self._elected = asyncio.Event()
+        self._written: dict[UUID, set[str]] = {}  # the noted events that are known to be written
+        self._warned: set[UUID] = set()
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._election.run(self._elected), name="election")
+                group.create_task(self._follow(), name="controller")
+                group.create_task(self._prune(), name="pruning")
+        finally:
+            await self._election.resign()
+
+    async def _follow(self) -> None:
+        while True:
+            await self._elected.wait()
+            # Subscribed anew after each election, as the former controller's last work is not known.
+            with self._store.changes(reports=True) as changes:
+                async for id in changes:
+                    if not self._elected.is_set():
+                        break
+                    await self._look_at(id)
+                else:
+                    return  # the store is closed
+
+    async def _look_at(self, id: UUID) -> None:
+        try:
+            stored = self._store.cluster(id)
+            if stored is not None:
+                await self._work_on(stored.value)
+        except NotFound:
+            return  # deleted meanwhile
+        except (Unavailable, Conflict) as error:
+            log.debug("cluster %s: the controller tries again: %s", id, error)
+            self._again(id)
+        except CenoteError as error:
+            log.warning("cluster %s: %s", id, error)
+        except Exception:  # one cluster's record must not end the work on all others
+            log.exception("cluster %s: a defect in Cenote", id)
+
+    def _again(self, id: UUID) -> None:
+        asyncio.get_running_loop().call_later(RETRY_SECONDS, self._store.notify, {id})
+
+    async def _work_on(self, cluster: Cluster) -> None:
+        await self._sign_requests(cluster)
+        await self._write_events(cluster)
+        if cluster.deleted_at is not None:
+            if plans.is_removed(cluster, self._store.reports(cluster.id)):
+                await self._store.forget_cluster(cluster.id, self._election.condition())
+                self._written.pop(cluster.id, None)
+            return
+        await self._change(cluster, self._grown, GROWN)
+        await self._change(cluster, self._with_ports, None)
+
+    async def _sign_requests(self, cluster: Cluster) -> None:
+        for host in {node.host for node in cluster.nodes}:
+            request = self._store.certificate_request(host, cluster.id)
+            if request is None:
+                continue
+            try:
+                pem = certificates.issued(request, cluster, self._sealer)
+            except ValueError:
+                log.error("cluster %s: the certificate request of host %s is malformed", cluster.name, host)
+                continue
+            await self._store.issue_certificate(host, cluster.id, pem, self._election.condition())
+
+    async def _write_events(self, cluster: Cluster) -> None:
+        reports = self._store.reports(cluster.id).values()
+        found = plans.events_of(cluster, reports, datetime.now(UTC))
+        known = self._written.get(cluster.id, set())
+        for event in found:
+            if event.id not in known:
+                await self._store.add_event(event, self._election.condition())
+        if found:
+            self._written[cluster.id] = {event.id for event in found}
+
+    async def _change(self, cluster: Cluster, change: plans.ChangeOf, note: Note | None) -> None:
+        if change(cluster) is cluster:
+            return
+        condition = self._election.condition()
+        await self._store.update_cluster(cluster.id, change, note, condition)
+
+    def _grown(self, cluster: Cluster) -> Cluster:
+        grown = plans.grown(cluster, self._store.reports(cluster.id))
+        if grown is not cluster:
+            log.info("cluster %s: storage increased to %d MiB", cluster.name, grown.storage_mib)
+        return grown
+
+    def _with_ports(self, cluster: Cluster) -> Cluster:
+        hosts = {host.id: host for host in self._store.known_hosts()}
+        claimed = {node.host: self._store.ports(node.host) for node in cluster.nodes}
+        changed = plans.with_metrics_ports(cluster, hosts, claimed)
+        if changed is cluster and not all(node.metrics_port for node in cluster.nodes):
+            if cluster.id not in self._warned:
+                log.warning("no port is left for the metrics of cluster %s; widen --ports", cluster.name)
+                self._warned.add(cluster.id)
+            self._again(cluster.id)
+        return changed
+
+    async def _prune(self) -> None:
+        while True:
+            await asyncio.sleep(self._timing.prune_interval)
+            if self._elected.is_set():
+                try:
+                    await self._store.prune(datetime.now(UTC))
+                except CenoteError as error:
+                    log.warning("old events and records cannot be removed yet: %s", error)

@@ -1,0 +1,58 @@
+"""What the controller changes, as pure functions of the records and the reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import TypeAlias
+
+import msgspec
+
+from cenote.model.records import Cluster, Event, Host, NodeStatus
+from cenote.rules import port_allocation, storage
+from cenote.store.audit_log import KEPT_FOR
+
+ChangeOf: TypeAlias = Callable[[Cluster], Cluster]  # the same object when there is nothing to change
+
+
+def grown(cluster: Cluster, reports: Mapping[str, NodeStatus]) -> Cluster:
+    """Return the cluster with more storage if its writer's use has reached the threshold, else the same."""
+    report = reports.get(cluster.primary.name)
+    if cluster.deleted_at is not None or report is None or report.use is None:
+        return cluster
+    # A use that was measured before the last growth was carried out would grow it twice.
+    if report.storage_mib != cluster.storage_mib:
+        return cluster
+    return storage.autoscaled(cluster, report.use)
+
+
+def with_metrics_ports(cluster: Cluster, hosts: Mapping[str, Host], ports: Mapping[str, set[int]]) -> Cluster:
+    """Return the cluster with a metrics port for each node without one, if its host has one that is free."""
+    if cluster.deleted_at is not None or all(node.metrics_port for node in cluster.nodes):
+        return cluster
+    taken = {host: set(claimed) for host, claimed in ports.items()}
+    nodes = []
+    for node in cluster.nodes:
+        port, host = node.metrics_port, hosts.get(node.host)
+        if not port and host is not None:
+            port = port_allocation.free_metrics_port(host, taken.setdefault(node.host, set())) or 0
+            taken[node.host].add(port)
+        nodes.append(msgspec.structs.replace(node, metrics_port=port))
+    return cluster if tuple(nodes) == cluster.nodes else msgspec.structs.replace(cluster, nodes=tuple(nodes))
+
+
+def is_removed(cluster: Cluster, reports: Mapping[str, NodeStatus]) -> bool:
+    """Return whether every host of a deleted cluster has reported that nothing is left of it there."""
+    return cluster.deleted_at is not None and all(
+        node.name in reports and reports[node.name].removed for node in cluster.nodes
+    )
+
+
+def events_of(cluster: Cluster, reports: Iterable[NodeStatus], now: datetime) -> list[Event]:
+    """Return the events that agents have noted in their reports."""
+    return [
+        Event(id=note.id, at=note.at, note=note.note, cluster_id=cluster.id, cluster_name=cluster.name)
+        for report in reports
+        for note in report.notes
+        if now - note.at < KEPT_FOR
+    ]
