@@ -17,9 +17,11 @@ import msgspec
 
 from cenote.conf.hba import SUPERUSER
 from cenote.errors import CenoteError
+from cenote.host import files
 from cenote.host.sql import Session
 from cenote.model.paths import Layout
 from cenote.model.records import Node
+from cenote.security import certificates
 from cenote.stats.observer import DatabaseNumbers, ServerNumbers, SlotNumbers
 
 STATEMENT_SECONDS = 3  # Prometheus gives up a scrape after 10

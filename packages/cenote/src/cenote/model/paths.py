@@ -82,6 +82,11 @@ class Layout:
         return self.data_dir / "address"
 
     @property
+    def host_record(self) -> Path:
+        """The host's id and name, and the id of its store."""
+        return self.data_dir / "host.json"
+
+    @property
     def admin_token(self) -> Path:
         return self.data_dir / "admin-token"
 

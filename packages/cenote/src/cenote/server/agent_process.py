@@ -10,15 +10,16 @@ import contextlib
 import logging
 import os
 import pwd
-import socket
 
+import cenote
 from cenote.agent.host_loop import HostLoop
 from cenote.agent.log_shipping import LogShipping
 from cenote.agent.observer_endpoint import ObserverEndpoint
 from cenote.engine.plan.context import HostContext
 from cenote.errors import Misconfigured, Unavailable
-from cenote.host import extensions, processes, system
+from cenote.host import extensions, identity, processes, system
 from cenote.host.executor import Executor
+from cenote.host.identity import Identity
 from cenote.host.observer import HostObserver
 from cenote.host.outbound import OutboundPolicy
 from cenote.host.programs import Programs
@@ -28,7 +29,8 @@ from cenote.security.sealing import Sealer
 from cenote.server import bootstrap, event_loop, stores
 from cenote.server.child import Channel, Ready
 from cenote.server.installation import Installation
-from cenote.store import Store
+from cenote.store import HostStore
+from cenote.store.encoding import FORMAT
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ def run(installation: Installation, channel: Channel, *, first: bool) -> None:
 async def _work(installation: Installation, channel: Channel, *, first: bool) -> None:
     settings, timing = installation.settings, installation.timing
     sealer = Sealer(installation.layout.sealing_key)
+    known = stores.identity_of(installation)
     async with contextlib.AsyncExitStack() as stack:
         etcd = stores.private_etcd(installation)
         if etcd is not None:
@@ -56,16 +59,18 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
             stack.push_async_callback(_cancel, watching)
         client = stores.etcd_client(installation)
         stack.push_async_callback(client.close)
-        store = Store(client, settings.etcd.prefix)
+        store = HostStore(
+            client, str(known.id), identity.directory_mark(installation.layout.data_dir), settings.etcd.prefix
+        )
         await stores.open_when_there(store)
         stack.push_async_callback(store.close)
-        executor, host_context = _executor(installation, sealer)
+        executor, host_context = _executor(installation, store)
         policy = OutboundPolicy(settings.log_sink_allow, timing)
         log_shipping = LogShipping(store, executor, sealer, policy, timing)
-        host = _host(installation)
+        host = _host(installation, known)
         agent = HostLoop(store, executor, host_context, host, log_shipping)
         observer = HostObserver(
-            installation.layout, store, host.name, agent.passes, log_shipping.numbers, timing
+            installation.layout, store, host.id, agent.passes, log_shipping.numbers, timing
         )
         endpoint = ObserverEndpoint(observer, installation.layout.agent_socket, installation.api.gid)
         try:
@@ -104,7 +109,7 @@ async def _renew(installation: Installation) -> None:
             log.error("the API keeps its current certificate: %s", error)
 
 
-def _executor(installation: Installation, sealer: Sealer) -> tuple[Executor, HostContext]:
+def _executor(installation: Installation, store: HostStore) -> tuple[Executor, HostContext]:
     settings, layout, found = installation.settings, installation.layout, installation.programs
     assert found.pgbouncer is not None
     binaries = {major: install.bin for major, install in found.postgres.items()}
@@ -120,13 +125,14 @@ def _executor(installation: Installation, sealer: Sealer) -> tuple[Executor, Hos
         ephemeral=settings.ephemeral,
         timing=installation.timing,
     )
-    return Executor(layout, installation.servers, binaries, sealer), host_context
+    return Executor(layout, installation.servers, binaries, store.request_certificate), host_context
 
 
-def _host(installation: Installation) -> Host:
+def _host(installation: Installation, known: Identity) -> Host:
     settings, found = installation.settings, installation.programs
     return Host(
-        name=socket.gethostname(),
+        id=str(known.id),
+        name=known.name,
         address=settings.reached_as,
         memory_mib=system.memory_mib(),
         cpus=system.cpus(),
@@ -135,6 +141,8 @@ def _host(installation: Installation) -> Host:
         last_port=settings.last_port,
         libraries=_libraries(found),
         extensions={major: extensions.offered(install.bin) for major, install in found.postgres.items()},
+        cenote_version=cenote.__version__,
+        reads=FORMAT,
     )
 
 

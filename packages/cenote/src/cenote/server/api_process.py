@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from cenote.api.app import create_app
 from cenote.api.service import Settings
 from cenote.console import with_console
+from cenote.controller.controller import Controller
 from cenote.errors import Misconfigured
 from cenote.front.metrics_endpoint import MetricsEndpoint
 from cenote.host import privileges
@@ -60,6 +61,7 @@ class _Api:
     store: Store
     observer: RemoteObserver
     metrics_endpoint: MetricsEndpoint
+    controller: Controller
     server: http_server.Server
     shown: _Shown
 
@@ -71,7 +73,8 @@ def _build(installation: Installation, shown: _Shown) -> _Api:
     settings, layout = installation.settings, installation.layout
     sealer = Sealer(layout.sealing_key)
     client = stores.etcd_client(installation)
-    store = Store(client, settings.etcd.prefix, socket.gethostname())
+    store = Store(client, settings.etcd.prefix, ephemeral=settings.ephemeral)
+    host_id = str(stores.identity_of(installation).id)
     observer = RemoteObserver(layout.agent_socket)
     app = create_app(
         store,
@@ -82,6 +85,7 @@ def _build(installation: Installation, shown: _Shown) -> _Api:
             requests_per_hour=settings.requests_per_hour,
             requests_per_minute=settings.requests_per_minute,
             log_sink_allow=settings.log_sink_allow,
+            host_id=host_id,
         ),
         observer,
         installation.timing,
@@ -89,10 +93,9 @@ def _build(installation: Installation, shown: _Shown) -> _Api:
     )
     app = with_console(app, lambda: sealer.derived("console"), only_tls=settings.certificate is not None)
     server = http_server.server(app, shown.context, on_shutdown=observer.end_streams)
-    metrics_endpoint = MetricsEndpoint(
-        store, sealer, observer, socket.gethostname(), settings.listen, server.server_state
-    )
-    return _Api(client, store, observer, metrics_endpoint, server, shown)
+    metrics_endpoint = MetricsEndpoint(store, sealer, observer, host_id, settings.listen, server.server_state)
+    controller = Controller(store, sealer, host_id, installation.timing)
+    return _Api(client, store, observer, metrics_endpoint, controller, server, shown)
 
 
 async def _serve(api: _Api, channel: Channel, listener: socket.socket) -> None:
@@ -118,6 +121,7 @@ async def _serve_open(api: _Api, channel: Channel, listener: socket.socket) -> N
         async with asyncio.TaskGroup() as group:
             working = [
                 group.create_task(api.metrics_endpoint.run(), name="metrics"),
+                group.create_task(api.controller.run(), name="controller"),
                 group.create_task(_announce(api.server, channel), name="announcing"),
             ]
             await api.server.serve(sockets=[listener])

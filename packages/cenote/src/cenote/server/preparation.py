@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 
 from cenote.security.sealing import Sealer
-from cenote.server import bootstrap, event_loop, stores
+from cenote.server import bootstrap, event_loop, identification, stores
 from cenote.server.child import Channel
 from cenote.server.installation import Installation
 from cenote.store import Store
@@ -29,8 +29,10 @@ async def _prepare(installation: Installation) -> None:
             await etcd.start()
         client = stores.etcd_client(installation)
         stack.push_async_callback(client.close)
+        await identification.identify(installation, client)
         store = Store(client, installation.settings.etcd.prefix)
         await stores.open_once(installation, store)
         stack.push_async_callback(store.close)
+        await identification.register(installation, client, store)
         Sealer(layout.sealing_key)
         await bootstrap.ensure_admin_token(store, layout)

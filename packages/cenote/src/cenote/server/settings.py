@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from cenote.errors import Misconfigured
-from cenote.host import programs
+from cenote.host import identity, programs
 from cenote.logs.destinations import Network
 from cenote.model.records import Secret
 
@@ -34,6 +34,7 @@ class ServeSettings:
     data_dir: Path = field(default_factory=programs.default_data_dir)
     host: str = "127.0.0.1"
     port: int = 8443
+    name: str | None = None
     public_host: str | None = None
     domain: str | None = None
     certificate: Path | None = None
@@ -54,6 +55,8 @@ class ServeSettings:
         """Raise Misconfigured for invalid or contradictory settings."""
         if (self.certificate is None) != (self.key is None):
             raise Misconfigured("--tls-cert and --tls-key must be given together")
+        if self.name is not None:
+            identity.check_name(self.name)
         if not 1024 <= self.first_port < self.last_port <= 65535:
             raise Misconfigured("--ports must be a range within 1024-65535, such as 25060-26059")
         try:

@@ -6,8 +6,10 @@ import asyncio
 import logging
 
 from cenote.errors import Misconfigured, Unavailable
+from cenote.host import identity
+from cenote.host.identity import Identity
 from cenote.server.installation import Installation
-from cenote.store import Store
+from cenote.store import HostStore, Store
 from cenote.store.client import EtcdClient
 from cenote.store.process import PrivateEtcd
 
@@ -42,6 +44,14 @@ def etcd_client(installation: Installation) -> EtcdClient:
     )
 
 
+def identity_of(installation: Installation) -> Identity:
+    """Return who this host is, which the preparation has written down."""
+    known = identity.read(installation.layout.host_record)
+    if known is None:
+        raise Misconfigured(f"{installation.layout.host_record} is missing; start the service again")
+    return known
+
+
 async def open_once(installation: Installation, store: Store) -> None:
     """Open the store; Misconfigured when an etcd of the user's does not answer."""
     endpoints = installation.settings.etcd.endpoints
@@ -53,7 +63,7 @@ async def open_once(installation: Installation, store: Store) -> None:
         raise Misconfigured(f"{error.message} (--etcd {', '.join(endpoints)})") from None
 
 
-async def open_when_there(store: Store) -> None:
+async def open_when_there(store: Store | HostStore) -> None:
     """Open the store as soon as etcd answers, however long that takes."""
     waiting = False
     while True:
