@@ -51,6 +51,9 @@ _OPTIONS = (
         "--port", metavar="PORT", default=8443, show_default=True, help="API port; 0 picks a free one."
     ),
     click.option(
+        "--name", metavar="NAME", help="Name of this host.  [default: the machine's at first start]"
+    ),
+    click.option(
         "--public-host", metavar="HOST", help="Host name or address in connection strings and certificates."
     ),
     click.option(
@@ -150,6 +153,7 @@ def _settings(given: dict[str, Any]) -> ServeSettings:
         data_dir=layout.data_dir,
         host=given["host"],
         port=given["port"],
+        name=given["name"],
         public_host=given["public_host"],
         domain=given["domain"],
         certificate=given["tls_cert"],

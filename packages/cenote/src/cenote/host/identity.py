@@ -1,8 +1,15 @@
-"""The identity of a host, ``host.json`` in its data directory: its id, its name and the id of its store."""
+"""The identity of a host: ``host.json`` in its data directory.
+
+The id is drawn at the first start and stays; nodes, ports and reports name it, so the host may be renamed.
+``store`` is the id of the store whose records are carried out here: another store knows nothing of these
+clusters, and would have them removed.
+"""
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,60 +19,75 @@ import msgspec
 
 from cenote.errors import Misconfigured
 from cenote.host import files
+from cenote.model.paths import Layout
 
-NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_STORED_NAME = re.compile(r"[^\s/\x00-\x1f\x7f]{1,253}")  # a kernel's host name may have any characters
 
 
-class Identity(msgspec.Struct, frozen=True):
-    """``id`` never changes; ``name`` is for people; ``store`` is empty until the store is known."""
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Who this host is.  ``store`` is empty until the store has an id."""
 
     id: UUID
     name: str
     store: UUID | None = None
 
+    @property
+    def host_id(self) -> str:
+        """The id as records and keys give it."""
+        return str(self.id)
 
-def new(name: str) -> Identity:
-    return Identity(uuid4(), name)
 
-
-def read(path: Path) -> Identity | None:
-    """Return the identity in a file, None if there is no file; Misconfigured for one that is damaged."""
-    content = files.read(path)
-    if content is None:
+def read(layout: Layout) -> Identity | None:
+    """Return the identity, None before the first start; Misconfigured for a file that is damaged."""
+    if not os.path.lexists(layout.identity):
         return None
+    content = files.read(layout.identity)
     try:
-        return msgspec.json.decode(content, type=Identity)
-    except msgspec.DecodeError as error:
+        if content is None:
+            raise ValueError("it is no regular file")
+        found = msgspec.json.decode(content, type=Identity)
+        if not _STORED_NAME.fullmatch(found.name):
+            raise ValueError("its name is no host name")
+    except (ValueError, msgspec.DecodeError) as error:
         raise Misconfigured(
-            f"{path} is damaged ({error}); restore it from a backup: without it this data directory's "
-            "clusters are those of another host"
+            f"{layout.identity} cannot be read: {error}; it says which nodes are this host's: restore it "
+            "from a copy, with the same id"
         ) from None
+    return found
 
 
-def write(path: Path, identity: Identity) -> None:
-    files.write(path, msgspec.json.encode(identity) + b"\n", 0o644, None)
+def write(layout: Layout, identity: Identity) -> None:
+    """Replace the file atomically; everybody may read it."""
+    files.write(layout.identity, msgspec.json.encode(identity) + b"\n", 0o644, None)
 
 
-def check_name(name: str) -> str:
-    """Return a host's name; Misconfigured if it is not one."""
-    if NAME.fullmatch(name) is None:
-        raise Misconfigured(
-            f"--name must be up to 63 letters, digits, dots, hyphens and underscores, not {name!r}"
-        )
-    return name
+def ensure(layout: Layout, hosts_of_clusters: Mapping[UUID, Iterable[str]], name: str | None) -> Identity:
+    """Return the identity; at the first start it is made and written.
 
-
-def name_in_records(folders: Iterable[UUID], hosts: Mapping[UUID, Iterable[str]]) -> str | None:
-    """Return the name that records give to the host whose ``folders`` lie here; None if they have none.
-
-    ``hosts`` has the names of the hosts of each cluster.  The machine may have been renamed since.
+    ``hosts_of_clusters`` are the host names in records from before hosts had ids, ``name`` the operator's
+    choice.  A later choice has no effect here: a new name is claimed in the store first.
     """
-    counted = Counter(name for id in folders for name in hosts.get(id, ()))
-    return counted.most_common(1)[0][0] if counted else None
+    found = read(layout)
+    if found is None:
+        found = Identity(id=uuid4(), name=name or old_name(layout, hosts_of_clusters) or socket.gethostname())
+        write(layout, found)
+    return found
 
 
-def directory_mark(data_dir: Path) -> str:
-    """Return what tells a data directory from a copy of it, on this machine or another."""
-    found = data_dir.stat()
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{boot}:{found.st_dev}:{found.st_ino}"
+def old_name(layout: Layout, hosts_of_clusters: Mapping[UUID, Iterable[str]]) -> str | None:
+    """Return the name that records have of this host: that of the clusters whose folders are here.
+
+    The machine may have been renamed since; None when no record has a folder here.
+    """
+    here = {name for name in files.names(layout.clusters)}
+    found = Counter(
+        host for id, hosts in sorted(hosts_of_clusters.items()) if str(id) in here for host in set(hosts)
+    )
+    return found.most_common(1)[0][0] if found else None
+
+
+def directory_of(layout: Layout) -> str:
+    """Return what tells this data directory from every copy of it, until the machine is started again."""
+    found = layout.data_dir.stat()
+    return f"{_BOOT_ID.read_text().strip()}:{found.st_dev}:{found.st_ino}"

@@ -82,7 +82,7 @@ class Layout:
         return self.data_dir / "address"
 
     @property
-    def host_record(self) -> Path:
+    def identity(self) -> Path:
         """The host's id and name, and the id of its store."""
         return self.data_dir / "host.json"
 

@@ -60,7 +60,7 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
         client = stores.etcd_client(installation)
         stack.push_async_callback(client.close)
         store = HostStore(
-            client, str(known.id), identity.directory_mark(installation.layout.data_dir), settings.etcd.prefix
+            client, known.host_id, identity.directory_of(installation.layout), settings.etcd.prefix
         )
         await stores.open_when_there(store)
         stack.push_async_callback(store.close)
@@ -131,7 +131,7 @@ def _executor(installation: Installation, store: HostStore) -> tuple[Executor, H
 def _host(installation: Installation, known: Identity) -> Host:
     settings, found = installation.settings, installation.programs
     return Host(
-        id=str(known.id),
+        id=known.host_id,
         name=known.name,
         address=settings.reached_as,
         memory_mib=system.memory_mib(),

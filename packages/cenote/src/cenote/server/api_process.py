@@ -74,7 +74,7 @@ def _build(installation: Installation, shown: _Shown) -> _Api:
     sealer = Sealer(layout.sealing_key)
     client = stores.etcd_client(installation)
     store = Store(client, settings.etcd.prefix, ephemeral=settings.ephemeral)
-    host_id = str(stores.identity_of(installation).id)
+    host_id = stores.identity_of(installation).host_id
     observer = RemoteObserver(layout.agent_socket)
     app = create_app(
         store,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Mapping
 from uuid import UUID
 
 import msgspec
@@ -11,7 +9,6 @@ import msgspec
 from cenote.errors import Misconfigured
 from cenote.host import identity
 from cenote.host.identity import Identity
-from cenote.model.paths import Layout
 from cenote.server.installation import Installation
 from cenote.store import Store, registration
 from cenote.store.client import EtcdClient
@@ -35,16 +32,14 @@ async def identify(installation: Installation, client: EtcdClient) -> Identity:
     """
     layout, settings = installation.layout, installation.settings
     keys = Keys(settings.etcd.prefix)
-    known = identity.read(layout.host_record)
-    recorded = None if known is not None else await _name_in_old_records(client, keys, layout)
-    if known is None:
-        known = identity.new(settings.name or recorded or socket.gethostname())
-        identity.write(layout.host_record, known)
+    is_new = identity.read(layout) is None
+    hosts = await _hosts_in_old_records(client, keys) if is_new and layout.nodes() else {}
+    known = identity.ensure(layout, hosts, settings.name)
     store = await prepare_store(
         client,
         settings.etcd.prefix,
-        host_id=str(known.id),
-        host_name=recorded or known.name,
+        host_id=known.host_id,
+        host_name=identity.old_name(layout, hosts) or known.name,
         reseal=lambda sinks: sinks,
     )
     if known.store not in (None, store):
@@ -53,30 +48,22 @@ async def identify(installation: Installation, client: EtcdClient) -> Identity:
             "right --etcd and --etcd-prefix, or restore the store's backup"
         )
     if known.store is None:
-        identity.write(layout.host_record, msgspec.structs.replace(known, store=store))
+        identity.write(layout, msgspec.structs.replace(known, store=store))
     return known
 
 
 async def register(installation: Installation, client: EtcdClient, store: Store) -> None:
     """Claim this host's name and id in the store; Misconfigured if another host has them."""
     layout, wanted = installation.layout, installation.settings.name
-    known = identity.read(layout.host_record)
+    known = identity.read(layout)
     assert known is not None
     # The private store is in the data directory, so whoever was present in it is gone.
     if installation.settings.etcd.endpoints:
-        await registration.check_alone(store, str(known.id), identity.directory_mark(layout.data_dir))
+        await registration.check_alone(store, known.host_id, identity.directory_of(layout))
     name = wanted or known.name
-    await registration.claim_name(client, store, str(known.id), name)
+    await registration.claim_name(client, store, known.host_id, name)
     if name != known.name:
-        identity.write(layout.host_record, msgspec.structs.replace(known, name=name))
-
-
-async def _name_in_old_records(client: EtcdClient, keys: Keys, layout: Layout) -> str | None:
-    hosts: Mapping[UUID, list[str]] = {}
-    folders = [UUID(paths.root.name) for paths in layout.nodes()]
-    if folders:
-        hosts = await _hosts_in_old_records(client, keys)
-    return identity.name_in_records(folders, hosts)
+        identity.write(layout, msgspec.structs.replace(known, name=name))
 
 
 async def _hosts_in_old_records(client: EtcdClient, keys: Keys) -> dict[UUID, list[str]]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
 from cenote.errors import Misconfigured
-from cenote.host import identity, programs
+from cenote.host import programs
 from cenote.logs.destinations import Network
 from cenote.model.records import Secret
 
 FIRST_PORT, LAST_PORT = 25060, 26059  # 333 clusters; the first gets the well-known ports
 _LOCALHOST = ("127.0.0.1", "::1")
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")  # RFC 1123, section 2.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class ServeSettings:
     data_dir: Path = field(default_factory=programs.default_data_dir)
     host: str = "127.0.0.1"
     port: int = 8443
-    name: str | None = None
+    name: str | None = None  # of this host; None: what it is called already
     public_host: str | None = None
     domain: str | None = None
     certificate: Path | None = None
@@ -55,8 +58,10 @@ class ServeSettings:
         """Raise Misconfigured for invalid or contradictory settings."""
         if (self.certificate is None) != (self.key is None):
             raise Misconfigured("--tls-cert and --tls-key must be given together")
-        if self.name is not None:
-            identity.check_name(self.name)
+        if self.name is not None and not _HOST_NAME.fullmatch(self.name):
+            raise Misconfigured(
+                f"--name must be a host name such as db-1 or db-1.example.com, not {self.name!r}"
+            )
         if not 1024 <= self.first_port < self.last_port <= 65535:
             raise Misconfigured("--ports must be a range within 1024-65535, such as 25060-26059")
         try:

@@ -46,9 +46,9 @@ def etcd_client(installation: Installation) -> EtcdClient:
 
 def identity_of(installation: Installation) -> Identity:
     """Return who this host is, which the preparation has written down."""
-    known = identity.read(installation.layout.host_record)
+    known = identity.read(installation.layout)
     if known is None:
-        raise Misconfigured(f"{installation.layout.host_record} is missing; start the service again")
+        raise Misconfigured(f"{installation.layout.identity} is missing; start the service again")
     return known
 
 
