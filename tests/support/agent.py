@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,14 +12,15 @@ import msgspec
 import psycopg
 
 from cenote.agent.host_loop import COPIES_AT_ONCE, HostLoop
+from cenote.controller.controller import Controller
 from cenote.host import processes
 from cenote.model.changes import Program
 from cenote.model.processes import Process
 from cenote.model.records import Cluster, Host, NodeStatus, Pool
 from cenote.model.timing import DEFAULT, Timing
-from cenote.store import Store
+from cenote.store import HostStore, Store
 from tests.support import records
-from tests.support.etcd import opened_store, private_etcd
+from tests.support.etcd import opened_host, opened_store, private_etcd
 from tests.support.lab import Lab, lab
 from tests.support.waiting import wait_until_async
 
@@ -32,6 +32,7 @@ POOL = Pool(name="backend-pool", database="defaultdb", size=3, user="doadmin")
 class AtWork:
     lab: Lab
     store: Store
+    host: HostStore
 
     async def cluster(self, **changes: Any) -> Cluster:
         """Add a cluster with one pool and return it once it is there."""
@@ -150,8 +151,15 @@ async def refusal(cluster: Cluster, query: LiteralString = "SELECT 42", **how: A
 
 @asynccontextmanager
 async def agent_at_work(timing: Timing, copies_at_once: int) -> AsyncIterator[AtWork]:
-    async with private_etcd() as etcd, opened_store(etcd) as store, lab(timing) as created:
+    async with (
+        private_etcd() as etcd,
+        opened_store(etcd) as store,
+        opened_host(etcd) as host_store,
+        lab(timing) as created,
+    ):
+        created.request_certificate = host_store.request_certificate
         host = Host(
+            id="here",
             name="here",
             address="localhost",
             memory_mib=8192,
@@ -160,14 +168,17 @@ async def agent_at_work(timing: Timing, copies_at_once: int) -> AsyncIterator[At
             first_port=10_000,
             last_port=32_000,
         )
-        loop = HostLoop(store, created.executor, created.host, host, copies_at_once=copies_at_once)
-        agent = asyncio.create_task(loop.run())
+        loop = HostLoop(host_store, created.executor, created.host, host, copies_at_once=copies_at_once)
+        tasks = [
+            asyncio.create_task(loop.run()),
+            asyncio.create_task(Controller(store, created.sealer, "here", timing).run()),
+        ]
         try:
-            yield AtWork(created, store)
+            yield AtWork(created, store, host_store)
         finally:
-            agent.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await agent
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 Scenario = Callable[[AtWork], Awaitable[None]]

@@ -21,12 +21,13 @@ from cenote.model.records import Host, NodeStatus
 from cenote.model.timing import Timing
 from cenote.security.sealing import Sealer
 from cenote.stats.observer import Observer
-from cenote.store import EtcdClient, PrivateEtcd, Store
+from cenote.store import EtcdClient, HostStore, PrivateEtcd, Store
 from tests.support.etcd import etcd_program
 from tests.support.folders import server_folder
 
 AT_ONCE = Settings(wait_seconds=0)
 HOST = Host(
+    id="here",
     name="here",
     address="127.0.0.1",
     memory_mib=8192,
@@ -50,6 +51,7 @@ POOL = {"name": "backend-pool", "user": "doadmin", "size": 10, "db": "defaultdb"
 @dataclass
 class Api:
     store: Store
+    hosts: dict[str, HostStore]  # by id
     sealer: Sealer
     http: httpx.AsyncClient
     app: Any  # an ASGI application, for answers that do not end, which httpx would wait for
@@ -83,7 +85,15 @@ class Api:
         stored = self.store.cluster(id)
         assert stored is not None
         status = NodeStatus(reached=stored.revision, reason=reason, failing=failing, at=datetime.now(UTC))
-        await self.store.report(id, stored.value.primary.name, status)
+        await self.write_report(id, status)
+
+    async def write_report(self, id: UUID, status: NodeStatus) -> None:
+        """Write what the agent of a cluster's host would report, and wait until the API has it."""
+        stored = self.store.cluster(id)
+        assert stored is not None
+        node = stored.value.primary
+        await self.hosts[node.host].report(id, node.name, status)
+        await self.store.wait(lambda: _is_there(self.store.status(id, node.name), status), 10)
 
 
 class BareHost(HostObserver):
@@ -136,19 +146,35 @@ class Apis:
         store = Store(gateway, f"/{uuid4()}/")
         sealer = Sealer(self._folder / "key")
         await store.open()
+        announced: dict[str, HostStore] = {}
         try:
             for host in hosts:
-                await store.announce_host(host)
+                announced[host.id] = await announce(store, gateway, host)
             observer = observer or BareHost(Layout(self._folder), store, HOST.name, timing=timing)
             app = create_app(store, sealer, settings, observer, timing)
             transport = httpx.ASGITransport(app)
             async with httpx.AsyncClient(transport=transport, base_url="https://api.test") as http:
-                api = Api(store, sealer, http, app)
+                api = Api(store, announced, sealer, http, app)
                 http.headers.update(await api.token("*"))
                 yield api
         finally:
+            for host_store in announced.values():
+                await host_store.close()
             await store.close()
             await gateway.close()
+
+
+async def announce(store: Store, client: EtcdClient, host: Host) -> HostStore:
+    """Announce a host, as its agent would, and wait until the store knows it."""
+    host_store = HostStore(client, host.id, prefix=store.keys.root)
+    await host_store.open()
+    await host_store.announce(host)
+    await store.wait(lambda: True if any(one.id == host.id for one in store.hosts()) else None, 10)
+    return host_store
+
+
+def _is_there(found: NodeStatus | None, wanted: NodeStatus) -> bool | None:
+    return True if found is not None and found.at == wanted.at else None
 
 
 def running_apis() -> Iterator[Apis]:

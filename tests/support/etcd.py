@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from cenote.model.records import CertificateAuthority, Cluster, Database, Node, Pool
 from cenote.store.client import EtcdClient
+from cenote.store.host_store import HostStore
 from cenote.store.process import PrivateEtcd
 from cenote.store.store import Store
 from tests.support.folders import server_folder
@@ -50,6 +51,21 @@ async def opened_store(etcd: PrivateEtcd | Proxy, prefix: str = "/cenote/") -> A
     """A store on this etcd, with a gateway of its own: as another service on the same records."""
     gateway = EtcdClient(socket=etcd.socket)
     store = Store(gateway, prefix)
+    try:
+        await store.open()
+        yield store
+    finally:
+        await store.close()
+        await gateway.close()
+
+
+@contextlib.asynccontextmanager
+async def opened_host(
+    etcd: PrivateEtcd | Proxy, host: str = "here", prefix: str = "/cenote/"
+) -> AsyncIterator[HostStore]:
+    """The store as the agent of a host sees it."""
+    gateway = EtcdClient(socket=etcd.socket)
+    store = HostStore(gateway, host, prefix=prefix)
     try:
         await store.open()
         yield store

@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, LiteralString
+from uuid import UUID
 
 from psycopg.sql import SQL
 
 from cenote.agent.node_pass import NodePass, Waiting
+from cenote.controller.certificates import issued
 from cenote.engine.plan.context import HostContext, NodeContext
 from cenote.host import files, processes, programs, system
 from cenote.host.executor import Executor
@@ -23,7 +25,7 @@ from cenote.host.sql import Session
 from cenote.model import parameters
 from cenote.model.changes import Change, EndProcesses, Reload, Sql, Start, Stop, WriteFile
 from cenote.model.paths import Layout
-from cenote.model.records import Cluster
+from cenote.model.records import CertificateRequest, Cluster
 from cenote.model.timing import DEFAULT, Timing
 from cenote.security.sealing import Sealer
 from tests.support import records
@@ -79,7 +81,12 @@ class Lab:
         self.account = _account()
         binaries = {major: install.bin for major, install in found.postgres.items()}
         self.version = max(binaries, key=int)
-        self.executor = CrashingExecutor(self.layout, self.account, binaries, self.sealer)
+        self._records: dict[UUID, Cluster] = {}
+        self._certificates: dict[UUID, str] = {}
+        self.request_certificate = self._sign
+        self.executor = CrashingExecutor(
+            self.layout, self.account, binaries, lambda id, pem: self.request_certificate(id, pem)
+        )
         self.host = HostContext(
             layout=self.layout,
             listen=("127.0.0.1",),
@@ -98,7 +105,14 @@ class Lab:
         return records.cluster(self.sealer, port=free_range(2), version=self.version)
 
     def wanted(self, cluster: Cluster) -> NodeContext:
-        return NodeContext(cluster, cluster.primary, self.host)
+        self._records[cluster.id] = cluster
+        certificate = self._certificates.get(cluster.id)
+        return NodeContext(cluster, cluster.primary, self.host, issued_certificate=certificate)
+
+    async def _sign(self, cluster_id: UUID, pem: str) -> None:
+        """Sign at once, as the controller would."""
+        request = CertificateRequest(pem=pem)
+        self._certificates[cluster_id] = issued(request, self._records[cluster_id], self.sealer)
 
     def session(self, cluster: Cluster) -> Session:
         node = cluster.primary

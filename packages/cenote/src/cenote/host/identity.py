@@ -80,7 +80,7 @@ def old_name(layout: Layout, hosts_of_clusters: Mapping[UUID, Iterable[str]]) ->
 
     The machine may have been renamed since; None when no record has a folder here.
     """
-    here = {name for name in files.names(layout.clusters)}
+    here = set(files.names(layout.clusters))
     found = Counter(
         host for id, hosts in sorted(hosts_of_clusters.items()) if str(id) in here for host in set(hosts)
     )

@@ -1,6 +1,7 @@
 """The agent's process: the servers of this host, their logs, the private etcd, the API's own certificate.
 
-It listens on no port.  It shares nothing with the API but the store, and answers its questions on a unix socket.
+It listens on no port.  It shares nothing with the API but the store, and answers its questions on a unix
+socket.
 """
 
 from __future__ import annotations

@@ -81,9 +81,9 @@ class OldRecords:
             case ["ports", host, port]:
                 yield keys.port(hosts[unquote(host)], int(port)), value
             case ["status", id, node]:
-                host = self._host_of(id, unquote(node))
-                if host is not None:  # else of a node that is no longer in the record
-                    yield keys.report(hosts[host], UUID(id), unquote(node)), _encoded(_json(key, value))
+                on = self._host_of(id, unquote(node))
+                if on is not None:  # else of a node that is no longer in the record
+                    yield keys.report(hosts[on], UUID(id), unquote(node)), _encoded(_json(key, value))
             case ["events", id]:
                 event = _json(key, value)
                 cluster = event.get("cluster_id")
