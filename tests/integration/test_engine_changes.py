@@ -174,7 +174,7 @@ def test_another_password_replaces_the_old_one_on_both_ports(labs: Share) -> Non
         admin = replace(cluster.users[0], verifier=records.verifier("another-password"))
         assert await done_for(lab, replace(cluster, users=(admin,))) == [
             "setting up user doadmin in postgres",
-            *["write userlist.txt", "reload PgBouncer"],
+            *["write pgbouncer.ini", "write userlist.txt", "reload PgBouncer"],
         ]
         for pool in (None, POOL.name):
             assert await ask(cluster, pool=pool, password="another-password") == 42

@@ -73,11 +73,16 @@ def test_a_pool_adds_its_own_line_to_pgbouncers_file_or_is_refused(
     name: str, database: str, owner: str
 ) -> None:
     pool = Pool(name=name, database=database, size=3, mode=PoolMode.SESSION, user=owner)
-    added = lines_added(lambda: pgbouncer.render(PLACE, (*POOLS, pool)), pgbouncer.render(PLACE, POOLS))
+    users = (*USERS, user(owner))
+    added = lines_added(
+        lambda: pgbouncer.render(PLACE, (*POOLS, pool), users), pgbouncer.render(PLACE, POOLS, USERS)
+    )
     if added is not None:
         [line] = added
         expected = {"host": "/data/run/1", "port": "25060", "dbname": database, "pool_mode": "session"}
-        expected |= {"pool_size": "3"} | ({"user": owner} if owner else {"max_db_connections": "3"})
+        expected |= {"pool_size": "3"}
+        named = {"user": owner, "password": USERS[0].verifier}
+        expected |= named if owner else {"max_db_connections": "3"}
         assert readers.database_line(line) == (name, expected)
 
 
@@ -125,7 +130,7 @@ def test_every_name_that_the_rules_let_in_can_be_written(name: str, owner: str) 
         everyone([owner])
         if is_let_in(rules.pool_name, name):
             pool = Pool(name=name, database=owner, size=1, user=owner)
-            pgbouncer.render(PLACE, [pool])
+            pgbouncer.render(PLACE, [pool], [user(owner)])
             pgbouncer.render_hba([pool])
 
 
@@ -160,7 +165,7 @@ def test_the_buffers_of_the_log_grow_with_the_memory_up_to_a_segment(memory_mib:
 def test_the_order_of_the_records_makes_no_other_file() -> None:
     pools = (*POOLS, Pool(name="another", database="d", size=1))
     users = (*USERS, user("app"))
-    assert pgbouncer.render(PLACE, pools) == pgbouncer.render(PLACE, pools[::-1])
+    assert pgbouncer.render(PLACE, pools, users) == pgbouncer.render(PLACE, pools[::-1], users[::-1])
     assert pgbouncer.render_hba(pools) == pgbouncer.render_hba(pools[::-1])
     assert pgbouncer.render_userlist(users) == pgbouncer.render_userlist(users[::-1])
     assert everyone(["a", "b"]) == everyone(["b", "a"])

@@ -176,11 +176,12 @@ def test_a_pool_whose_user_changes_is_taken_out_before_it_comes_back(before: str
     assert kinds(last)[-1] is Reload
 
 
-def test_another_password_is_a_line_of_the_userlist_and_a_reload() -> None:
+def test_another_password_is_written_where_it_is_and_read_by_a_reload() -> None:
     users = (user("doadmin"), user("app", "another"))
     wanted = replace(WANTED, cluster=msgspec.structs.replace(CLUSTER, users=users))
     changes = list(pooler.plan(wanted, pooler_ready()))
-    assert [change.path.name for change in changes if isinstance(change, WriteFile)] == ["userlist.txt"]
+    written = [change.path.name for change in changes if isinstance(change, WriteFile)]
+    assert written == ["pgbouncer.ini", "userlist.txt"]  # "app" has a pool
     assert kinds(changes)[-1] is Reload
 
 

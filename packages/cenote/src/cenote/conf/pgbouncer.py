@@ -2,6 +2,9 @@
 
 Clients authenticate to PgBouncer by SCRAM; PgBouncer connects to PostgreSQL over the unix socket as the
 pool's role, by peer authentication.  So these files hold verifiers, but no passwords.
+
+A pool with a user has that user's verifier on its line as well.  Over TCP, PgBouncer logs in to a server with
+the keys that a client's own login has shown it, and for such a pool only with the verifier there.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,9 +38,13 @@ class Instance:
 
 
 def render(
-    instance: Instance, pools: Iterable[Pool], configuration: Configuration = _DEFAULT_CONFIGURATION
+    instance: Instance,
+    pools: Iterable[Pool],
+    users: Iterable[User],
+    configuration: Configuration = _DEFAULT_CONFIGURATION,
 ) -> str:
     """Render ``pgbouncer.ini``."""
+    verifiers = {user.name: user.verifier for user in users}
     pooler = _formatted(parameters.POOLER, parameters.POOLER_DEFAULTS | configuration.pgbouncer)
     extensions = _formatted(parameters.EXTENSIONS, parameters.EXTENSION_DEFAULTS | configuration.cenote)
     autodb = {name: pooler.pop(name) for name in _AUTODB}
@@ -72,9 +79,9 @@ def render(
         "log_stats": "0",  # would write a line for each period
     }
     lines = ["; Written by Cenote; changes made here are undone.", "[databases]"]
-    lines += [
-        _database_line(instance, pool, connect_query) for pool in sorted(pools, key=lambda pool: pool.name)
-    ]
+    for pool in sorted(pools, key=lambda pool: pool.name):
+        verifier = verifiers.get(pool.user, "") if pool.user else ""
+        lines.append(_database_line(instance, pool, verifier, connect_query))
     if autodb["autodb_pool_size"] != "0":
         lines.append(_autodb_line(instance, autodb, connect_query))
     lines += ["", "[pgbouncer]"]
@@ -122,7 +129,7 @@ def _rejected(database: str, user: str) -> list[str]:
     return [f"host  {database}  {user}  {source}  reject" for source in EVERYWHERE]
 
 
-def _database_line(instance: Instance, pool: Pool, connect_query: str) -> str:
+def _database_line(instance: Instance, pool: Pool, verifier: str, connect_query: str) -> str:
     values = {
         "dbname": pool.database,
         "pool_mode": pool.mode.value,
@@ -130,6 +137,8 @@ def _database_line(instance: Instance, pool: Pool, connect_query: str) -> str:
     }
     if pool.user:
         values["user"] = pool.user
+        if verifier:  # PgBouncer takes no empty value
+            values["password"] = verifier
     else:
         # Each user has a pool of that size; this limits all of them together, and evicts idle connections.
         values["max_db_connections"] = str(pool.size)

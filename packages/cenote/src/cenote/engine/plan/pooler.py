@@ -93,8 +93,9 @@ def configuration_files(context: NodeContext, without: Collection[str] = ()) -> 
     )
     networks = firewall.networks(cluster.firewall)
     pools = [pool for pool in cluster.pools if pool.name not in without]
+    settings = pgbouncer.render(place, pools, cluster.users, cluster.configuration)
     return {
-        paths.pooler / "pgbouncer.ini": pgbouncer.render(place, pools, cluster.configuration).encode(),
+        paths.pooler / "pgbouncer.ini": settings.encode(),
         paths.pooler / "userlist.txt": pgbouncer.render_userlist(cluster.users).encode(),
         paths.pooler / "hba.conf": pgbouncer.render_hba(cluster.pools, networks).encode(),
     }
