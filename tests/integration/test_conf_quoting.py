@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from cenote.host import sql
-from cenote.model.records import Cluster, Database, Pool
+from cenote.model.records import Cluster, Configuration, Database, Pool
 from tests.support import records
 from tests.support.agent import ask, refusal
 from tests.support.lab import Lab, Share
@@ -126,13 +126,14 @@ def test_all_of_them_can_be_taken_away_again(labs: Share) -> None:
     labs(scenario)
 
 
-@pytest.mark.parametrize("name", ["it's", "back\\slash\\n", "%include", "# no comment", "a'' OR ''b"])
-def test_a_value_of_postgresql_conf_arrives_as_it_was(labs: Share, name: str) -> None:
+@pytest.mark.parametrize("text", ["it's", "back\\slash\\n", "%include", "# no comment", "a'' OR ''b"])
+def test_a_value_of_postgresql_conf_arrives_as_it_was(labs: Share, text: str) -> None:
     async def scenario(lab: Lab) -> None:
-        cluster = replace(lab.new_cluster(), name=name)
+        odd = Configuration(postgresql={"log_line_prefix": text})
+        cluster = replace(lab.new_cluster(), configuration=odd)
         await lab.converge(cluster)
-        asked = "SELECT setting FROM pg_settings WHERE name = 'cluster_name'"
-        assert await lab.rows(cluster, asked) == [(name,)]
+        asked = "SELECT setting FROM pg_settings WHERE name = 'log_line_prefix'"
+        assert await lab.rows(cluster, asked) == [(f"{text} ",)]
         assert await lab.rows(cluster, "SELECT name FROM pg_file_settings WHERE error IS NOT NULL") == []
 
     labs(scenario)

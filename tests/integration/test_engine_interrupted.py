@@ -100,7 +100,7 @@ def any_configuration(chance: random.Random) -> Configuration:
         return {name: chance.choice(settings[name]) for name in names}
 
     return Configuration(
-        postgresql=some({"work_mem": (3, 5), "max_wal_senders": (21, 22), "jit": (True, False)}),
+        postgresql=some({"work_mem": (3, 5), "max_wal_senders": (41, 42), "jit": (True, False)}),
         pgbouncer=some({"server_lifetime": (100, 200), "min_pool_size": (1, 2)}),
         cenote=some({"query_wait_timeout": (60, 70)}),
     )
@@ -153,7 +153,7 @@ async def check(lab: Lab, cluster: Cluster) -> None:
         assert (row["pool_mode"], row["force_user"]) == (pool.mode.value, pool.user or None)
     session = lab.session(cluster)
     try:
-        in_force = configuration.effective_values(await settings_in_force(session))
+        in_force = configuration.effective_values(cluster, await settings_in_force(session))
     finally:
         await session.close()
     chosen = cluster.configuration
@@ -247,7 +247,7 @@ def test_a_change_broken_off_anywhere_leaves_nothing_behind_when_it_is_taken_bac
             users=(*plain.users, replace(records.user("comes"), access=Access.READWRITE)),
             databases=(*plain.databases, Database(name="comes", owner="comes")),
             pools=(Pool(name="comes", database="comes", size=1, user="comes"),),
-            configuration=Configuration(postgresql={"max_wal_senders": 21}),  # needs a restart
+            configuration=Configuration(postgresql={"max_wal_senders": 41}),  # needs a restart
         )
         for stop_after in range(100):
             done = await lab.converge(more, stop_after=stop_after)

@@ -25,7 +25,9 @@ POOLS = (
 
 
 @contextmanager
-def client(cluster: Cluster, pool: str, password: str = records.PASSWORD) -> Iterator[psycopg.Connection[Any]]:
+def client(
+    cluster: Cluster, pool: str, password: str = records.PASSWORD
+) -> Iterator[psycopg.Connection[Any]]:
     port = cluster.primary.pool_port
     uri = f"postgres://doadmin:{password}@127.0.0.1:{port}/{pool}?sslmode=require"
     with psycopg.connect(uri, connect_timeout=10, autocommit=True) as connection:

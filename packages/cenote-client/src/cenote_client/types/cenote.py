@@ -9,10 +9,14 @@ from typing import Literal, NotRequired, TypedDict
 
 
 class ClusterAdditions(TypedDict):
-    """``reason`` is what the cluster waits for, or what failed, as a sentence; empty if neither applies."""
+    """``reason`` is what the cluster waits for, or what failed, as a sentence; empty if neither applies.
+
+    ``not_in_force`` describes the settings of PostgreSQL that wait for a restart.
+    """
 
     reason: str
     failing: bool
+    not_in_force: NotRequired[list[str]]
 
 
 class LogsinkAdditions(TypedDict):

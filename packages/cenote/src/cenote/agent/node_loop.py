@@ -182,6 +182,7 @@ class NodeLoop:
             reached=stored.revision,
             settings=converged.settings,
             outdated=converged.outdated,
+            not_in_force={name: str(urgency) for name, urgency in converged.not_in_force.items()},
             used_mib=0 if use is None else use.used_mib,
             use=use,
             size=cluster.size,

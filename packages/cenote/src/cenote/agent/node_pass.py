@@ -23,6 +23,8 @@ from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 from cenote.model.changes import Change, CopyTemplate, Start, Stop, Wait
 from cenote.model.records import DiskUse, Note
+from cenote.rules import restarts
+from cenote.rules.restarts import Urgency
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +39,12 @@ class Waiting(Exception):
 class Converged:
     """A converged node: the settings in force and the use of its storage.
 
-    ``outdated`` names the programs whose files were replaced since they were started.
+    ``outdated`` names the programs whose files were replaced since they were started, ``not_in_force`` the
+    settings that wait for a restart.
     """
 
     settings: dict[str, str]
+    not_in_force: dict[str, Urgency]
     outdated: tuple[str, ...]
     use: DiskUse | None
     refuses_writes: bool
@@ -115,6 +119,9 @@ class NodePass:
         configuration = files.read(plan.postgresql.configuration_file(context))
         return Converged(
             settings=await self._inspector.settings_in_force(context.server, found, session),
+            not_in_force=restarts.urgencies(
+                context.cluster, await self._inspector.pending_restart(context.server, found, session)
+            ),
             outdated=tuple((await look.outdated_binaries.look(self._inspector, context, session)).outdated),
             use=await look.postgresql.disk_use(self._inspector, context),
             refuses_writes=plan.postgresql.refuses_writes(configuration),

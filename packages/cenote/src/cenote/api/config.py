@@ -51,7 +51,7 @@ async def change_config(request: Call) -> Response:
     cluster = request.cluster().value
     body = await request.decoded(ChangeConfig)
     capabilities = host_capabilities(request.service, cluster)
-    in_force = configuration.effective_values(reported_settings(request.service, cluster))
+    in_force = configuration.effective_values(cluster, reported_settings(request.service, cluster))
     await request.change_cluster(
         lambda current: configuration.change(current, body.config, in_force, capabilities)
     )

@@ -25,12 +25,14 @@ from cenote.model.records import (
     ClusterStatus,
     Database,
     FirewallRule,
+    NodeStatus,
     Pool,
     PoolMode,
     SourceType,
     User,
     UserRole,
 )
+from cenote.rules.restarts import Urgency
 
 
 class PoolView(msgspec.Struct, kw_only=True):
@@ -119,10 +121,14 @@ class AutoscaleView(msgspec.Struct):
 
 
 class ProgressView(msgspec.Struct, kw_only=True):
-    """An extension of Cenote: ``reason`` describes what the cluster waits for or what failed, or is empty."""
+    """An extension of Cenote: ``reason`` describes what the cluster waits for or what failed, or is empty.
+
+    ``not_in_force`` describes the settings of PostgreSQL that wait for a restart; it is left out without any.
+    """
 
     reason: str
     failing: bool
+    not_in_force: list[str] | UnsetType = UNSET
 
 
 class MetricsEndpointView(msgspec.Struct):
@@ -166,7 +172,7 @@ class ClusterView(msgspec.Struct, kw_only=True):
 
 def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> ClusterView:
     seen = service.store.status(cluster.id, cluster.primary.name)
-    outdated = () if seen is None else seen.outdated
+    updates = [] if seen is None else _updates(seen)
     login = login_of(service, cluster, ADMIN_USER) if credentials else None
     public, private = connections(service, cluster, cluster.primary.port, DEFAULT_DATABASE, login)
     return ClusterView(
@@ -190,8 +196,8 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
         maintenance_window=MaintenanceWindowView(
             day=cluster.maintenance_window.day,
             hour=cluster.maintenance_window.hour,
-            pending=bool(outdated),
-            description=[f"Restart {name} with the program that is installed now" for name in outdated],
+            pending=bool(updates),
+            description=updates,
         ),
         storage_size_mib=cluster.storage_mib,
         storage_autoscale=storage_autoscale_view(cluster),
@@ -208,8 +214,27 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
         cenote=ProgressView(
             reason=seen.reason if seen is not None else "waiting for the host's agent",
             failing=seen is not None and seen.failing,
+            not_in_force=UNSET if seen is None else _not_in_force(seen) or UNSET,
         ),
     )
+
+
+def _updates(seen: NodeStatus) -> list[str]:
+    """Describe what is done in the maintenance window."""
+    found = [f"Restart {name} with the program that is installed now" for name in seen.outdated]
+    settings = [name for name, urgency in seen.not_in_force.items() if urgency == Urgency.WINDOW]
+    return found + ([f"Restart PostgreSQL for {', '.join(settings)}"] if settings else [])
+
+
+def _not_in_force(seen: NodeStatus) -> list[str]:
+    waits: dict[str, str] = {
+        Urgency.NOW: "changes with a restart at once",
+        Urgency.WINDOW: "changes with a restart in the maintenance window",
+        Urgency.NEXT: "changes with the next restart, whatever that is for",
+    }
+    return [
+        f"{name} {waits.get(urgency, 'waits for a restart')}" for name, urgency in seen.not_in_force.items()
+    ]
 
 
 def pool_view(service: Service, cluster: Cluster, pool: Pool, *, credentials: bool) -> PoolView:

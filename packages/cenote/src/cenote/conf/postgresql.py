@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from uuid import UUID
 
 from cenote.conf.quoting import postgresql_value
 from cenote.model import parameters
@@ -18,8 +19,11 @@ def base_settings(version: str) -> dict[str, str]:
         "ssl_min_protocol_version": "TLSv1.2",
         # Customers may use logical decoding, and enabling it later would take a restart.
         "wal_level": "logical",
-        "max_wal_senders": "20",
-        "max_replication_slots": "8",
+        # Standbys, replicas and backups need these, and each would take a restart later.  The archive's
+        # command is changed by a reload; this one lets each segment be recycled.
+        "archive_mode": "always",
+        "archive_command": "true",
+        "wal_log_hints": "off",  # pg_rewind needs them or checksums, and all clusters have checksums
         "random_page_cost": "1.1",
         "dynamic_shared_memory_type": "posix",
         "timezone": "UTC",
@@ -53,11 +57,11 @@ def preload_settings(libraries: Collection[str]) -> dict[str, str]:
 
 
 def instance_settings(
-    *, name: str, port: int, listen: tuple[str, ...], socket_directory: Path, certificate: Path
+    *, cluster_id: UUID, port: int, listen: tuple[str, ...], socket_directory: Path, certificate: Path
 ) -> dict[str, str]:
     """Return the settings specific to one server: name, addresses, paths."""
     return {
-        "cluster_name": name,
+        "cluster_name": str(cluster_id),
         "port": str(port),
         "listen_addresses": ",".join(listen),
         "unix_socket_directories": str(socket_directory),
@@ -70,7 +74,7 @@ def instance_settings(
 
 def non_durable_settings() -> dict[str, str]:
     """Return settings without durability, for servers whose data may be lost in a power failure."""
-    return {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+    return {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "archive_mode": "off"}
 
 
 def render(*layers: Mapping[str, str]) -> str:

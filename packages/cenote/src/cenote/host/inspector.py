@@ -19,7 +19,7 @@ from cenote.model.processes import Process
 from cenote.model.records import DiskUse
 
 _SETTINGS = "SELECT lower(name), concat_ws(' ', reset_val, unit) FROM pg_settings WHERE lower(name) IN"
-_PENDING = "SELECT name FROM pg_settings WHERE pending_restart ORDER BY name"
+_PENDING = "SELECT name, setting FROM pg_settings WHERE pending_restart ORDER BY name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Inspector:
         self._listening: dict[int, Process] = {}
         self._uses: dict[Path, _Measurement] = {}
         self._settings: dict[Path, tuple[Loaded, dict[str, str]]] = {}
-        self._settled: dict[Path, Loaded] = {}  # the last load after which no restart was pending
+        self._pending: dict[Path, tuple[Loaded, dict[str, str]]] = {}
 
     def listens(self, process: Process, port: int) -> bool:
         """Return whether this process listens on a TCP port.
@@ -61,17 +61,16 @@ class Inspector:
             known = self._uses[folder] = _Measurement(use, begun, now() - begun)
         return known.use
 
-    async def pending_restart(self, server: Program, loaded: Loaded, session: Session) -> tuple[str, ...]:
-        """Return the settings that wait for a restart of the server.
+    async def pending_restart(self, server: Program, loaded: Loaded, session: Session) -> dict[str, str]:
+        """Return the settings that wait for a restart of the server, each with its value in force.
 
-        Only a reload can add to them, so the server is queried once for each.
+        Only a reload can change them, so the server is queried once for each.
         """
-        if loaded.digest is not None and self._settled.get(server.stamp) == loaded:
-            return ()
-        pending = tuple(name for (name,) in await session.rows(SUPERUSER, _PENDING))
-        if not pending:
-            self._settled[server.stamp] = loaded
-        return pending
+        known = self._pending.get(server.stamp)
+        if known is None or known[0] != loaded or loaded.digest is None:
+            pending = dict(await session.rows(SUPERUSER, _PENDING))
+            known = self._pending[server.stamp] = loaded, pending
+        return known[1]
 
     async def settings_in_force(self, server: Program, loaded: Loaded, session: Session) -> dict[str, str]:
         """Return ``settings_in_force``; the server is queried once for each load."""

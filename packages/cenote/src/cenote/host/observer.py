@@ -30,6 +30,8 @@ from cenote.stats.observer import (
 from cenote.stats.process import own_process
 from cenote.stats.sampler import Clusters, Sampler
 
+_NOT_HERE = "This cluster's host does not have it at this moment."
+
 
 class HostObserver:
     """The ``Observer`` for nodes on this host, with a ``sampler``, which somebody has to run."""
@@ -59,8 +61,9 @@ class HostObserver:
             raise Unavailable(f"The pooler of this cluster does not answer: {error.message}") from None
 
     async def server(self, cluster_id: UUID, node: str) -> ServerNumbers:
+        cluster = self._cluster(cluster_id)
         try:
-            return await self._statistics.read(cluster_id, self._node(cluster_id, node))
+            return await self._statistics.read(cluster, self._node(cluster_id, node))
         except CenoteError as error:
             raise Unavailable(f"The server of this cluster does not answer: {error.message}") from None
 
@@ -105,8 +108,13 @@ class HostObserver:
 
     def _node(self, cluster_id: UUID, name: str) -> Node:
         """Return a node from its record; Unavailable if it is not one of this host."""
-        cluster = self._records.living_cluster(cluster_id)
-        for node in cluster.nodes if cluster is not None else ():
+        for node in self._cluster(cluster_id).nodes:
             if node.name == name and node.host == self._host:
                 return node
-        raise Unavailable("This cluster's host does not have it at this moment.")
+        raise Unavailable(_NOT_HERE)
+
+    def _cluster(self, id: UUID) -> Cluster:
+        cluster = self._records.living_cluster(id)
+        if cluster is None:
+            raise Unavailable(_NOT_HERE)
+        return cluster

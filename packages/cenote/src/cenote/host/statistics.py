@@ -19,8 +19,10 @@ from cenote.conf.hba import SUPERUSER
 from cenote.errors import CenoteError
 from cenote.host import files
 from cenote.host.sql import Session
+from cenote.model import catalog
 from cenote.model.paths import Layout
-from cenote.model.records import Node
+from cenote.model.records import Cluster, Node
+from cenote.rules import configuration
 from cenote.security import certificates
 from cenote.stats.observer import DatabaseNumbers, ServerNumbers, SlotNumbers
 
@@ -31,7 +33,6 @@ MEASURE_SHARE = 20  # measurements are at least this many times their duration a
 
 _SERVER = """
 SELECT extract(epoch FROM pg_postmaster_start_time())::float8,
-       current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
        pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
                             ELSE pg_current_wal_lsn() END, '0/0')::int8
 """
@@ -82,10 +83,11 @@ class ServerStatistics:
         self._layout = layout
         self._sizes_by_cluster: dict[UUID, _DatabaseSizes] = {}
 
-    async def read(self, cluster_id: UUID, node: Node) -> ServerNumbers:
+    async def read(self, cluster: Cluster, node: Node) -> ServerNumbers:
         """Return the statistics of a node's server; CenoteError when it does not answer."""
+        cluster_id = cluster.id
         async with self._session(cluster_id, node) as session:
-            [(started_at, allowed, wal_bytes)] = await session.rows(SUPERUSER, _SERVER)
+            [(started_at, wal_bytes)] = await session.rows(SUPERUSER, _SERVER)
             clients = await session.rows(SUPERUSER, _CLIENTS)
             slots = await session.rows(SUPERUSER, _SLOTS)
             databases = await session.rows(SUPERUSER, _DATABASES)
@@ -94,7 +96,7 @@ class ServerStatistics:
             started_at=started_at,
             certificate_expires_at=self._certificate_expiry(cluster_id),
             connections={state: count for state, count, _, _ in clients},
-            connections_allowed=allowed,
+            connections_allowed=configuration.max_connections(cluster) - catalog.RESERVED_CONNECTIONS,
             longest_transaction=max((longest for _, _, longest, _ in clients), default=0.0),
             waiting_for_locks=sum(waiting for _, _, _, waiting in clients),
             wal_bytes=wal_bytes,

@@ -283,7 +283,8 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     time.  ``reason`` says in words what is waited for or what failed; it is empty when nothing is left to do.
     ``settings`` are the settings in force as the server reports them, each with its unit.  ``size``,
     ``region`` and ``storage_mib`` are those in force.  ``outdated`` names the servers whose programs were
-    replaced since they were started; ``use`` is the disk use of the data.
+    replaced since they were started; ``use`` is the disk use of the data.  ``not_in_force`` are the settings
+    that wait for a restart, each with the urgency of that.
 
     ``run`` is that of the agent (see ``Presence``): the report of an agent that has ended says what was.
     ``notes`` are the newest changes that the agent made by itself.  ``removed`` reports that nothing is left
@@ -304,6 +305,7 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     use: DiskUse | None = None
     notes: tuple[ReportedNote, ...] = ()
     removed: bool = False
+    not_in_force: dict[str, str] = {}
 
 
 class Host(Record, frozen=True, kw_only=True):

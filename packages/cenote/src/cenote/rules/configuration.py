@@ -29,6 +29,10 @@ _BUFFER_OVERHEAD = 1.055
 _BASE_MIB = 16
 _MAX_SHARED_FRACTION = 0.8  # of the memory
 
+# Each host of a cluster of three has a pooler that may use all connections of the pools.
+_HOSTS = 3
+_LEAST = {"max_wal_senders": 40, "max_replication_slots": 32}
+
 
 @dataclass(frozen=True, slots=True)
 class HostCapabilities:
@@ -90,7 +94,8 @@ def check_fits(cluster: Cluster, host: HostCapabilities) -> None:
         if name in chosen and _number(chosen[name]) > limit:
             raise Invalid(f"{name}: {chosen[name]} is more than {total} ({limit}); raise that as well.")
     check_pools_fit(cluster)
-    shared, memory = shared_mib(cluster, host.memory_mib), memory_mib(cluster, host.memory_mib)
+    memory = memory_mib(cluster, host.memory_mib)
+    shared = shared_mib(cluster, host.memory_mib, connections)
     if shared > _MAX_SHARED_FRACTION * memory:
         raise Invalid(
             "max_locks_per_transaction, max_prepared_transactions, max_pred_locks_per_transaction, "
@@ -117,9 +122,26 @@ def check_pools_fit(cluster: Cluster) -> None:
 
 
 def max_connections(cluster: Cluster) -> int:
-    """Return the server's ``max_connections``."""
+    """Return the connections that the customer has, pools and direct ones together.
+
+    ``work_mem`` and all limits follow this number.  The server itself has ``with_room`` for more.
+    """
     default = catalog.pool_capacity(catalog.SIZES[cluster.size]) + catalog.RESERVED_CONNECTIONS
     return int(_number(cluster.configuration.postgresql.get("max_connections", default)))
+
+
+def with_room(cluster: Cluster, host_memory_mib: int) -> dict[str, str]:
+    """Return the settings that have room for further hosts of the cluster, so that these need no restart.
+
+    Where the memory would not take it, there is no room for connections.
+    """
+    chosen, told = cluster.configuration.postgresql, max_connections(cluster)
+    roomy = told + (_HOSTS - 1) * pool_capacity(cluster)
+    limit = _MAX_SHARED_FRACTION * memory_mib(cluster, host_memory_mib)
+    fits = shared_mib(cluster, host_memory_mib, roomy) <= limit
+    return {"max_connections": str(roomy if fits else told)} | {
+        name: str(max(least, int(_number(chosen.get(name, least))))) for name, least in _LEAST.items()
+    }
 
 
 def pool_capacity(cluster: Cluster) -> int:
@@ -139,18 +161,18 @@ def shared_buffers_mib(cluster: Cluster, host_memory_mib: int) -> int:
     return max(16, int(memory_mib(cluster, host_memory_mib) * share / 100))
 
 
-def shared_mib(cluster: Cluster, host_memory_mib: int) -> int:
-    """Return an upper estimate of the shared memory that the server allocates at its start."""
+def shared_mib(cluster: Cluster, host_memory_mib: int, connections: int) -> int:
+    """Return an upper estimate of the shared memory that a server with so many connections allocates."""
     chosen = cluster.configuration.postgresql
 
     def number(name: str, default: int) -> float:
         return _number(chosen.get(name, default))
 
     backends = (
-        max_connections(cluster)
+        connections
         + number("autovacuum_max_workers", 3)
         + number("max_worker_processes", catalog.SIZES[cluster.size].vcpus + 8)
-        + number("max_wal_senders", 20)
+        + max(number("max_wal_senders", 0), _LEAST["max_wal_senders"])
         + number("max_prepared_transactions", 0)
         + 8
     )
@@ -164,20 +186,23 @@ def shared_mib(cluster: Cluster, host_memory_mib: int) -> int:
     return int(_BASE_MIB + buffers + backends * each / 2**20)
 
 
-def effective_values(seen: Mapping[str, str]) -> dict[str, Value]:
+def effective_values(cluster: Cluster, seen: Mapping[str, str]) -> dict[str, Value]:
     """Convert a server's settings (``SHOW``) to the API's names and units."""
-    return {
+    values = {
         name: parameter.read(seen[parameter.server_name])
         for name, parameter in parameters.POSTGRESQL.items()
         if parameter.server_name in seen and name != "shared_buffers_percentage"
     }
+    if "max_connections" in values:  # the server has room for more
+        values["max_connections"] = max_connections(cluster)
+    return values
 
 
 def effective_settings(cluster: Cluster, seen: Mapping[str, str]) -> dict[str, Any]:
     """Return all settings: those set by the customer, and the current values of the others."""
     chosen = cluster.configuration
     own: dict[str, Any] = {"shared_buffers_percentage": DEFAULT_SHARED_BUFFERS_PERCENTAGE}
-    own |= effective_values(seen) | chosen.postgresql
+    own |= effective_values(cluster, seen) | chosen.postgresql
     return dict(sorted(own.items())) | {
         POOLER_KEY: parameters.POOLER_DEFAULTS | chosen.pgbouncer,
         EXTENSIONS_KEY: parameters.EXTENSION_DEFAULTS | chosen.cenote,

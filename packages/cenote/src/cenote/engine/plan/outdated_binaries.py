@@ -12,7 +12,7 @@ from datetime import datetime
 from cenote.engine.plan import restart
 from cenote.engine.plan.context import NodeContext
 from cenote.model.changes import Plan, Program, Stop, Wait
-from cenote.rules import maintenance
+from cenote.rules import restarts
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,5 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
 
 
 def _is_due(context: NodeContext, seen: Seen, program: Program) -> bool:
-    since, asked_at = seen.outdated.get(program.name), context.cluster.update_asked_at
-    if since is None:
-        return False
-    was_asked = asked_at is not None and since < asked_at
-    return was_asked or maintenance.is_open(context.cluster.maintenance_window, seen.at)
+    since = seen.outdated.get(program.name)
+    return since is not None and restarts.is_due(context.cluster, since, seen.at)

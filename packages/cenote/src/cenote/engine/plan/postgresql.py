@@ -93,8 +93,9 @@ def configuration_files(context: NodeContext, *, read_only: bool = False) -> dic
             cluster.configuration.postgresql,
             shared_buffers_mib=configuration.shared_buffers_mib(cluster, host.memory_mib),
         ),
+        configuration.with_room(cluster, host.memory_mib),
         postgresql.instance_settings(
-            name=cluster.name,
+            cluster_id=cluster.id,
             port=node.port,
             listen=host.listen,
             socket_directory=paths.sockets,

@@ -1,4 +1,4 @@
-"""Restarts for settings that need one (``pending_restart``).
+"""Restarts for settings that need one (``pending_restart``), when they are due.
 
 Clients of pools see no error: the pooler is paused meanwhile, and the part PgBouncer resumes it when the
 server is ready.  So a pooler that a crash left paused is resumed by the next pass.
@@ -7,24 +7,34 @@ server is ready.  So a pooler that a crash left paused is resumed by the next pa
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from psycopg.sql import SQL
 
 from cenote.conf.hba import SUPERUSER
 from cenote.engine.plan.context import NodeContext
 from cenote.model.changes import Plan, Restart, Sql, Wait
+from cenote.rules import restarts
+from cenote.rules.restarts import Urgency
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """``pending`` names the settings that wait for a restart; ``digest`` is of the loaded configuration."""
+    """``pending``: the settings that wait for a restart, with the values in force.
 
-    pending: tuple[str, ...]
+    ``digest`` is of the loaded configuration, ``since`` is when the server was started.
+    """
+
+    pending: dict[str, str]
     digest: str
+    since: datetime
+    at: datetime
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
-    if seen.pending:
+    urgencies = set(restarts.urgencies(context.cluster, seen.pending).values())
+    in_window = Urgency.WINDOW in urgencies and restarts.is_due(context.cluster, seen.since, seen.at)
+    if Urgency.NOW in urgencies or in_window:
         yield from changes(context, seen.digest)
         yield Wait(f"PostgreSQL is restarting, for {', '.join(seen.pending)}")
 
