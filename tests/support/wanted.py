@@ -9,10 +9,12 @@ from uuid import uuid4
 from cenote.engine.plan.context import HostContext, NodeContext
 from cenote.model.changes import Change, Wait
 from cenote.model.paths import Layout
+from cenote.model.pauses import Moment
 from cenote.model.processes import Process
 from cenote.model.records import CertificateAuthority, Cluster, Database, Node, Pool, User, UserRole
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
+MOMENT = Moment("a boot", 1000.0)
 PROCESS = Process(pid=4711, started=1)
 CERTIFICATE = b"a certificate and its key"
 

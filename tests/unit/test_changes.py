@@ -14,6 +14,7 @@ from psycopg.sql import SQL, Literal
 from cenote.engine.plan import pooler, postgresql, roles
 from cenote.engine.plan.loaded import Loaded
 from cenote.model.changes import Change, IssueCertificate, Program, Reload, Sql, Start, Stop, WriteFile
+from cenote.model.pauses import Moment
 from cenote.model.records import CertificateAuthority, Cluster, Database, Node, Secret, User
 from cenote.server.settings import EtcdSettings, ServeSettings
 
@@ -84,6 +85,6 @@ def test_nothing_that_was_seen_shows_a_secret(secret: str) -> None:
         roles.Role(secret, can_login=True, superuser=False, fits_admin=True),
         roles.Seen({"app": roles.Role(secret, True, False, True)}, frozenset(), ()),
         postgresql.Seen(True, files, secret.encode(), loaded, b""),
-        pooler.Seen(files, secret.encode(), loaded, False),
+        pooler.Seen(files, secret.encode(), loaded, False, Moment("boot", 0.0)),
     ):
         assert secret not in shown(seen)

@@ -26,7 +26,7 @@ from cenote.model.changes import (
     WriteFile,
 )
 from cenote.model.records import Pool
-from tests.support.wanted import CERTIFICATE, CLUSTER, NOW, PROCESS, WANTED, kinds, until_wait, user
+from tests.support.wanted import CERTIFICATE, CLUSTER, MOMENT, NOW, PROCESS, WANTED, kinds, until_wait, user
 
 # -- The server
 
@@ -134,13 +134,13 @@ def test_nothing_is_started_on_a_port_that_somebody_else_has() -> None:
 
 
 def pooler_nothing() -> pooler.Seen:
-    return pooler.Seen({}, CERTIFICATE, loaded.Loaded(None, None), False)
+    return pooler.Seen({}, CERTIFICATE, loaded.Loaded(None, None), False, MOMENT)
 
 
 def pooler_ready(wanted: NodeContext = WANTED) -> pooler.Seen:
     first = list(pooler.plan(wanted, pooler_nothing()))
     [start] = [change for change in first if isinstance(change, Start)]
-    return pooler.Seen(contents_of(first), CERTIFICATE, loaded.Loaded(PROCESS, start.digest), True)
+    return pooler.Seen(contents_of(first), CERTIFICATE, loaded.Loaded(PROCESS, start.digest), True, MOMENT)
 
 
 def test_a_pooler_is_configured_started_and_waited_for() -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from pathlib import Path
 from typing import assert_never
 from uuid import UUID
 
 from cenote.conf.hba import SUPERUSER
 from cenote.errors import CenoteError, Misconfigured
-from cenote.host import files, log_files, processes, sql, templates
+from cenote.host import files, log_files, pauses, processes, sql, templates
+from cenote.host.pauses import Hold, Pooler
 from cenote.host.processes import Account
 from cenote.model.changes import (
     Change,
@@ -34,6 +35,7 @@ from cenote.model.changes import (
     WriteFile,
 )
 from cenote.model.paths import Layout
+from cenote.model.pauses import AGENT
 from cenote.model.processes import Process
 from cenote.security import certificates
 
@@ -58,6 +60,7 @@ class Executor:
         self._request_certificate = request_certificate
         self._template_lock = asyncio.Lock()
         self._copied = asyncio.Event()
+        self._holds: dict[Path, Hold] = {}
 
     async def do(self, change: Change, session: sql.Session) -> None:
         """Carry out one change; raise CenoteError or OSError if it fails."""
@@ -90,8 +93,7 @@ class Executor:
             case Restart(program, pooler, digest, patience):
                 await self._restart(program, pooler, digest, patience, session)
             case Resume(pooler):
-                if await session.is_paused():
-                    await session.console("RESUME")
+                await self._resume(pooler, session)
             case EndProcesses(directory, executable):
                 # PostgreSQL releases its shared memory on SIGQUIT; on SIGKILL it cannot.
                 found = processes.below(directory, executable)
@@ -146,11 +148,38 @@ class Executor:
         await session.close()
         async with contextlib.AsyncExitStack() as stack:
             if processes.find(pooler) is not None:
-                await stack.enter_async_context(sql.paused(session.sockets, session.pool_port, patience))
+                await stack.enter_async_context(self._paused(program, pooler, patience, session))
             process = processes.find(program)
             if process is not None:
                 await processes.stop(process, program.stop_signal, program.kill_after)
             self._start(program, digest)
+
+    @contextlib.asynccontextmanager
+    async def _paused(
+        self, program: Program, pooler: Program, patience: float, session: sql.Session
+    ) -> AsyncIterator[None]:
+        """Pause the pooler; it stays paused after the block, until ``_resume``, unless the block fails."""
+        place = Pooler(pooler.directory, session.sockets / f".s.PGSQL.{session.pool_port}")
+        self._let_go(pooler)
+        hold = await pauses.hold(place, AGENT, f"{program.name} is being restarted", self.account.owner)
+        self._holds[pooler.directory] = hold
+        try:
+            async with sql.paused(session.sockets, session.pool_port, patience):
+                yield
+        except BaseException:
+            self._let_go(pooler)
+            raise
+
+    async def _resume(self, pooler: Program, session: sql.Session) -> None:
+        if await session.is_paused():
+            await session.console("RESUME")
+        self._let_go(pooler)
+        await pauses.remove(pooler.directory, AGENT)
+
+    def _let_go(self, pooler: Program) -> None:
+        hold = self._holds.pop(pooler.directory, None)
+        if hold is not None:
+            hold.let_go()
 
     async def _reload(self, program: Program, digest: str, session: sql.Session) -> None:
         process = processes.find(program)

@@ -14,7 +14,7 @@ from cenote.host.statistics import ServerStatistics
 from cenote.logs.destinations import Address
 from cenote.logs.sinks import SinkStatus
 from cenote.model.paths import Layout
-from cenote.model.records import LogSource, Node
+from cenote.model.records import Cluster, LogSource, Node
 from cenote.model.timing import DEFAULT, Timing
 from cenote.stats.counters import Passes
 from cenote.stats.observer import (

@@ -181,8 +181,8 @@ async def paused(sockets: Path, port: int, patience: float) -> AsyncIterator[Non
     """Pause the pooler; it stays paused after the block, until ``RESUME``.
 
     PAUSE returns when the last transaction has ended.  Past ``patience`` seconds the block starts without
-    that: PAUSE then returns when the server stops.  Closing the connection earlier would cancel the PAUSE, so
-    it is kept open until then.
+    that: PAUSE then returns when the server stops.  Cancelling it earlier would resume the pooler, so it is
+    waited for.  A PAUSE whose client is killed stays: see ``host.pauses``.
     """
     pausing = asyncio.create_task(console(sockets, port, "PAUSE"))
     try:

@@ -111,7 +111,8 @@ class Stop:
 class Restart:
     """Restart a server behind its paused pooler.
 
-    The pooler stays paused until ``Resume``.  Open transactions get ``patience`` seconds to end.
+    The pooler stays paused until ``Resume``, and at most for as long as ``model.pauses`` allows.  Open
+    transactions get ``patience`` seconds to end.
     """
 
     program: Program
@@ -122,7 +123,7 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Resume a paused pooler."""
+    """Resume a pooler whose pause is the agent's, over, or nobody's."""
 
     pooler: Program
 

@@ -8,7 +8,7 @@ from cenote.engine.look import loaded
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.loaded import is_current
 from cenote.engine.plan.pooler import Seen, configuration_files, digest_of
-from cenote.host import files, processes, system
+from cenote.host import files, pauses, processes, system
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 
@@ -34,6 +34,8 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
         stale_pid_files=processes.stale_lock_files(pid_files),
         port_taken=wants_port and system.is_port_taken(context.host.listen, port),
         paused=listening and await session.is_paused(),
+        pause=pauses.read(context.paths.pooler),
+        at=pauses.now(),
     )
     if listening and not is_current(contents, seen.files, found, digest_of(contents, seen)):
         return replace(seen, users=await _users(session))

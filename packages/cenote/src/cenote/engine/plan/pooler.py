@@ -7,6 +7,8 @@ Changing the user of a pool takes more.  An entry that loses its user keeps it i
 (https://github.com/pgbouncer/pgbouncer/issues/355), and one that gets another may reuse connections of the
 old one (https://github.com/pgbouncer/pgbouncer/issues/1115): clients would act as the wrong user.  So such an
 entry is removed first, which ends the pool's clients, and added again by a second reload.
+
+A pooler that another owner keeps paused is left so until that owner's deadline.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.loaded import Loaded
 from cenote.model import catalog, firewall
 from cenote.model.changes import Plan, Reload, Remove, Resume, Start, Stop, Wait
+from cenote.model.pauses import AGENT, Moment, Pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +32,20 @@ class Seen:
 
     ``port_not_bound``: running, but could not bind its port; PgBouncer then serves its unix socket alone and
     does not retry.  ``stale_pid_files``: its pid file, if it is down and the pid was reused.  ``port_taken``:
-    another program listens on its port.  ``paused``: its clients were left waiting for a restart of the
-    server.  ``users``: the user of each pool in its memory, "" for none; asked for only before a reload.
+    another program listens on its port.  ``paused``: its clients are left waiting; ``pause`` says by whom, if
+    a file does.  ``users``: the user of each pool in its memory, "" for none; asked for only before a reload.
     """
 
     files: dict[Path, bytes | None] = field(repr=False)
     certificate: bytes | None = field(repr=False)
     loaded: Loaded
     listening: bool
+    at: Moment
     port_not_bound: bool = False
     stale_pid_files: tuple[Path, ...] = ()
     port_taken: bool = False
     paused: bool = False
+    pause: Pause | None = None
     users: dict[str, str] = field(default_factory=dict)
 
 
@@ -54,7 +59,11 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         read = Loaded(seen.loaded.process, digest_of(fewer, seen))
         seen = replace(seen, files=dict(fewer), loaded=read)
     yield from _plan(context, configuration_files(context), seen)
-    if seen.paused:
+    pause = seen.pause
+    if pause is not None and pause.owner != AGENT and not pause.is_over(seen.at):
+        if seen.paused:
+            yield Wait(f"the pools are paused by the {pause.owner}: {pause.why}")
+    elif seen.paused or pause is not None:
         yield Resume(context.bouncer)
 
 

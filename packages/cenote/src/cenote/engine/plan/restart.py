@@ -1,7 +1,8 @@
 """Restarts for settings that need one (``pending_restart``), when they are due.
 
 Clients of pools see no error: the pooler is paused meanwhile, and the part PgBouncer resumes it when the
-server is ready.  So a pooler that a crash left paused is resumed by the next pass.
+server is ready.  So a pooler that a crash left paused is resumed by the next pass, or by a process of its own
+when the pause is over (``host.resume_guard``).
 """
 
 from __future__ import annotations

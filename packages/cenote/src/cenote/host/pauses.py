@@ -1,0 +1,149 @@
+"""Begins, prolongs and ends pauses of poolers: their files, and the process that ends one in our place.
+
+An owner prolongs its pause while it lives, so one that dies leaves its clients waiting for a few seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import select
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from uuid import uuid4
+
+from cenote.errors import CenoteError
+from cenote.host import files, resume_guard
+from cenote.model import pauses
+from cenote.model.pauses import LEASE, LONGEST, Moment, Pause
+
+log = logging.getLogger(__name__)
+
+_PROLONG_SECONDS = LEASE / 5
+_START_SECONDS = 10.0
+_LOCK_SECONDS = 6.0  # longer than a guard waits for the answer to its RESUME
+
+
+@dataclass(frozen=True, slots=True)
+class Pooler:
+    """The pooler to pause: its folder, and the unix socket of its console."""
+
+    folder: Path
+    console: Path
+
+
+class Hold:
+    """A pause that this process holds: it is prolonged until ``let_go`` or, at most, for ``LONGEST``."""
+
+    def __init__(self, pooler: Pooler, pause: Pause, owner_ids: tuple[int, int] | None) -> None:
+        self._pooler, self._pause, self._owner_ids = pooler, pause, owner_ids
+        self._task = asyncio.create_task(self._prolong(), name=f"pause {pause.id}")
+
+    def let_go(self) -> None:
+        """Prolong it no further; it ends by its deadline unless ``remove`` ends it before."""
+        self._task.cancel()
+
+    async def _prolong(self) -> None:
+        for _ in range(int(LONGEST / _PROLONG_SECONDS)):
+            await asyncio.sleep(_PROLONG_SECONDS)
+            try:
+                async with _locked(self._pooler.folder):
+                    found = read(self._pooler.folder)
+                    if found is None or found.id != self._pause.id:
+                        return
+                    _write(self._pooler.folder, _lasting(self._pause), self._owner_ids)
+            except (CenoteError, OSError) as error:
+                log.warning("cannot prolong a pause of %s: %s", self._pooler.folder, error)
+        log.warning("a pause has lasted %g seconds and is given up: %s", LONGEST, self._pooler.folder)
+
+
+async def hold(pooler: Pooler, owner: str, why: str, owner_ids: tuple[int, int] | None) -> Hold:
+    """Say that the pooler is paused, and start the process that ends the pause if we cannot.
+
+    The pooler itself is paused by the caller, afterwards.  CenoteError while another owner holds it.
+    """
+    pause = _lasting(Pause(uuid4().hex, owner, why, "", 0.0))
+    async with _locked(pooler.folder):
+        found = read(pooler.folder)
+        if found is not None and found.owner != owner and not found.is_over(now()):
+            raise CenoteError(f"the pools are paused by the {found.owner}: {found.why}")
+        _write(pooler.folder, pause, owner_ids)
+    await asyncio.to_thread(_start_guard, pooler, pause)
+    return Hold(pooler, pause, owner_ids)
+
+
+async def remove(folder: Path, owner: str) -> None:
+    """End a pause that is this owner's or over; its guard ends, too."""
+    async with _locked(folder):
+        found = read(folder)
+        if found is None or found.owner == owner or found.is_over(now()):
+            pauses.file_of(folder).unlink(missing_ok=True)
+
+
+def read(folder: Path) -> Pause | None:
+    return pauses.decode(files.read(pauses.file_of(folder)))
+
+
+def now() -> Moment:
+    return Moment(resume_guard.boot_id(), resume_guard.seconds_since_boot())
+
+
+def _lasting(pause: Pause) -> Pause:
+    moment = now()
+    return replace(pause, boot=moment.boot, until=moment.seconds + LEASE)
+
+
+def _write(folder: Path, pause: Pause, owner_ids: tuple[int, int] | None) -> None:
+    files.write(pauses.file_of(folder), pause.encode(), 0o600, owner_ids)
+
+
+@contextlib.asynccontextmanager
+async def _locked(folder: Path) -> AsyncIterator[None]:
+    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        with contextlib.ExitStack() as stack:
+            deadline = asyncio.get_running_loop().time() + _LOCK_SECONDS
+            while True:
+                try:
+                    stack.enter_context(resume_guard.locked(directory))
+                    break
+                except BlockingIOError:
+                    if asyncio.get_running_loop().time() > deadline:
+                        raise CenoteError(f"another process keeps {folder} locked") from None
+                    await asyncio.sleep(0.01)
+            yield
+    finally:
+        os.close(directory)
+
+
+def _start_guard(pooler: Pooler, pause: Pause) -> None:
+    """Start the guard in a session of its own, and wait until it runs; CenoteError if it does not.
+
+    It is executed rather than forked, so it has nothing of our memory, threads and descriptors; and as our
+    own user, since an interpreter below a closed home could not be executed by the servers' account.
+    """
+    script = str(Path(resume_guard.__file__))
+    arguments = (str(pooler.console), str(pooler.folder), pauses.FILE, pause.id)
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-I", "-S", script, *arguments],
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise CenoteError(f"cannot start the process that ends a pause: {error}") from None
+    child.returncode = 0  # ``processes.reap`` collects it
+    assert child.stdout is not None
+    with child.stdout as output:
+        readable, _, _ = select.select([output], [], [], _START_SECONDS)
+        if not readable or not output.readline():
+            raise CenoteError("the process that ends a pause does not start")

@@ -1,0 +1,303 @@
+"""Pauses of poolers outlive nobody: neither the service that asked for one, nor the process that ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from msgspec.structs import replace
+
+from cenote.errors import CenoteError
+from cenote.host import pauses, processes, sql
+from cenote.host.pauses import Pooler
+from cenote.model import pauses as model
+from cenote.model.changes import Restart
+from cenote.model.paths import Layout
+from cenote.model.pauses import AGENT, LEASE
+from cenote.model.records import Cluster, Pool, PoolMode
+from cenote.rules import configuration
+from cenote.rules.configuration import HostCapabilities
+from cenote_client import Client
+from tests.support import records
+from tests.support.agent import ask
+from tests.support.lab import Lab, Share
+from tests.support.load import load
+from tests.support.service import Service, added_pool, answer_of, calling, online, online_cluster
+from tests.support.waiting import wait_until, wait_until_async
+
+POOLS = (
+    Pool(name="transactions", database="defaultdb", size=2, user="doadmin"),
+    Pool(name="sessions", database="defaultdb", size=2, user="doadmin", mode=PoolMode.SESSION),
+)
+
+
+def guards(folder: Path) -> list[int]:
+    """Return the processes that watch pauses of poolers below a folder."""
+    found = []
+    for entry in os.listdir("/proc"):
+        arguments = arguments_of(int(entry)) if entry.isdigit() else []
+        if any(argument.endswith("resume_guard.py") for argument in arguments) and str(folder) in " ".join(
+            arguments
+        ):
+            found.append(int(entry))
+    return found
+
+
+def arguments_of(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+    except OSError:
+        return []
+
+
+def pooler_of(place: Lab, cluster: Cluster) -> Pooler:
+    paths = place.layout.node(cluster.id)
+    return Pooler(paths.pooler, paths.sockets / f".s.PGSQL.{cluster.primary.pool_port}")
+
+
+async def console(place: Lab, cluster: Cluster, command: str) -> list[dict[str, Any]]:
+    session = place.session(cluster)
+    return (await sql.console(session.sockets, session.pool_port, command))[0]
+
+
+async def is_paused(place: Lab, cluster: Cluster) -> bool:
+    return {"key": "paused", "value": "yes"} in await console(place, cluster, "SHOW STATE")
+
+
+def restarting(place: Lab, cluster: Cluster, number: int) -> Cluster:
+    """The same cluster with a setting that needs a restart."""
+    around = HostCapabilities(place.host.memory_mib, (), frozenset())
+    return configuration.change(cluster, {"track_activity_query_size": 1024 + number}, {}, around)
+
+
+def test_a_restart_leaves_neither_a_guard_nor_a_file_behind(labs: Share) -> None:
+    async def scenario(place: Lab) -> None:
+        cluster = replace(place.new_cluster(), pools=POOLS)
+        await place.converge(cluster)
+        folder = place.layout.node(cluster.id).pooler
+        seen = []
+        async with asyncio.TaskGroup() as group:
+            converging = group.create_task(place.converge(restarting(place, cluster, 1)))
+            while not converging.done():
+                seen += [pauses.read(folder)]
+                await asyncio.sleep(0.002)
+        held = [pause for pause in seen if pause is not None]
+        assert {(pause.owner, pause.why) for pause in held} == {(AGENT, "PostgreSQL is being restarted")}
+        assert await ask(cluster, pool="transactions") == 42
+        assert not model.file_of(folder).exists()
+        await wait_until_async("the guard has ended", 5, lambda: not guards(folder))
+
+    labs(scenario)
+
+
+def test_the_file_is_the_servers_accounts_alone_and_the_guard_shows_no_secret(labs: Share) -> None:
+    async def scenario(place: Lab) -> None:
+        cluster = replace(place.new_cluster(), pools=POOLS)
+        await place.converge(cluster)
+        pooler = pooler_of(place, cluster)
+        hold = await pauses.hold(pooler, AGENT, "a test", place.account.owner)
+        state = model.file_of(pooler.folder).stat()
+        assert (state.st_mode & 0o777, state.st_uid) == (0o600, pooler.folder.stat().st_uid)
+        [guard] = guards(pooler.folder)
+        assert os.getsid(guard) == guard
+        assert not [
+            fd for fd in os.listdir(f"/proc/{guard}/fd") if "socket" in os.readlink(f"/proc/{guard}/fd/{fd}")
+        ]
+        held = pauses.read(pooler.folder)
+        assert held is not None
+        assert arguments_of(guard)[-4:] == [str(pooler.console), str(pooler.folder), "pause.json", held.id]
+        hold.let_go()
+        await pauses.remove(pooler.folder, AGENT)
+        await wait_until_async("the guard has ended", 5, lambda: processes.identify(guard) is None)
+        processes.reap()
+        assert processes.stat_fields(guard) is None  # no zombie either
+
+    labs(scenario)
+
+
+def test_a_pause_that_nobody_prolongs_ends_at_its_deadline_and_not_before(labs: Share) -> None:
+    async def scenario(place: Lab) -> None:
+        cluster = replace(place.new_cluster(), pools=POOLS)
+        await place.converge(cluster)
+        pooler = pooler_of(place, cluster)
+        hold = await pauses.hold(pooler, AGENT, "a test", place.account.owner)
+        await console(place, cluster, "PAUSE")
+        await asyncio.sleep(LEASE * 0.3)  # it is prolonged meanwhile
+        prolonged = time.monotonic()
+        hold.let_go()
+        await asyncio.sleep(LEASE * 0.6)
+        assert await is_paused(place, cluster)
+        assert await ask(cluster, pool="transactions") == 42
+        assert time.monotonic() - prolonged < LEASE + 1
+        await wait_until_async("the file is gone", 5, lambda: not model.file_of(pooler.folder).exists())
+
+    labs(scenario)
+
+
+def test_a_guard_leaves_the_pause_of_another_alone(labs: Share) -> None:
+    async def scenario(place: Lab) -> None:
+        cluster = replace(place.new_cluster(), pools=POOLS)
+        await place.converge(cluster)
+        pooler = pooler_of(place, cluster)
+        first = await pauses.hold(pooler, AGENT, "the first", place.account.owner)
+        first.let_go()
+        second = await pauses.hold(pooler, AGENT, "the second", place.account.owner)
+        await wait_until_async("one guard is left", 5, lambda: len(guards(pooler.folder)) == 1)
+        await console(place, cluster, "PAUSE")
+        await asyncio.sleep(LEASE + 1)  # the second is prolonged
+        assert await is_paused(place, cluster)
+        with pytest.raises(CenoteError, match="the pools are paused by the agent: the second"):
+            await pauses.hold(pooler, "controller", "a switch", place.account.owner)
+        second.let_go()
+        await place.converge(cluster)
+        assert not await is_paused(place, cluster)
+
+    labs(scenario)
+
+
+def test_the_pause_of_another_owner_without_a_guard_lasts_until_its_deadline(labs: Share) -> None:
+    async def scenario(place: Lab) -> None:
+        cluster = replace(place.new_cluster(), pools=POOLS)
+        await place.converge(cluster)
+        pooler = pooler_of(place, cluster)
+        hold = await pauses.hold(pooler, "controller", "the primary moves", place.account.owner)
+        await console(place, cluster, "PAUSE")
+        hold.let_go()
+        began = time.monotonic()
+        for guard in guards(pooler.folder):
+            os.kill(guard, signal.SIGKILL)
+        await place.converge(cluster)
+        assert LEASE - 1 < time.monotonic() - began < LEASE + 2
+        assert await ask(cluster, pool="transactions") == 42
+        assert await place.plan(cluster) == []
+
+    labs(scenario)
+
+
+def test_a_pause_without_a_guard_is_not_made(labs: Share, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(place: Lab) -> None:
+        cluster = replace(place.new_cluster(), pools=POOLS)
+        await place.converge(cluster)
+        server = processes.find(place.wanted(cluster).server)
+        monkeypatch.setattr("sys.executable", "/nonexistent/python")
+        with load(uri(cluster, "transactions"), clients=2) as busy:
+            with pytest.raises(CenoteError, match="cannot start the process that ends a pause"):
+                await place.converge(restarting(place, cluster, 2))
+            busy.proceed(20)
+        assert busy.errors == []
+        assert processes.find(place.wanted(cluster).server) == server
+        monkeypatch.undo()
+        done = await place.converge(restarting(place, cluster, 2))
+        assert [change for change in done if isinstance(change, Restart)]
+
+    labs(scenario)
+
+
+def uri(cluster: Cluster, pool: str) -> str:
+    port = cluster.primary.pool_port
+    return f"postgres://doadmin:{records.PASSWORD}@127.0.0.1:{port}/{pool}?sslmode=require"
+
+
+# -- The whole service
+
+
+@contextlib.contextmanager
+def hanging_pause(running: Service, client: Client, name: str) -> Iterator[tuple[str, str]]:
+    """A PAUSE that waits for a client of a session pool; yields the cluster and the URI of another pool."""
+    id = online_cluster(client, name)["id"]
+    session = added_pool(client, id, "sessions", mode="session")["connection"]["uri"]
+    other = added_pool(client, id, "transactions")["connection"]["uri"]
+    changing = threading.Thread(target=change, args=(running, id))
+    with psycopg.connect(session, connect_timeout=10) as connection:
+        connection.execute("SELECT 1")
+        changing.start()
+        try:
+            wait_until("the pooler is paused", 30, lambda: paused(running))
+            yield id, other
+        finally:
+            changing.join()
+
+
+def change(running: Service, id: str) -> None:
+    """Change a setting that needs a restart; the service dies meanwhile."""
+    config = {"config": {"max_prepared_transactions": 7}}
+    with calling(running) as http, contextlib.suppress(httpx.HTTPError):
+        http.patch(f"/v2/databases/{id}/config", json=config)
+
+
+def paused(running: Service) -> bool:
+    [paths] = Layout(running.data_dir).nodes()
+    [socket] = [
+        path for path in paths.sockets.glob(".s.PGSQL.*") if path.suffix != ".lock" and is_pooler(path)
+    ]
+    [state] = asyncio.run(sql.console(paths.sockets, int(socket.name.rpartition(".")[2]), "SHOW STATE"))
+    return {"key": "paused", "value": "yes"} in state
+
+
+def is_pooler(path: Path) -> bool:
+    return not path.with_name(f"{path.name}.lock").exists()  # only PostgreSQL locks its socket
+
+
+def kill_service(running: Service) -> None:
+    """Kill the service with all processes of its session, at once."""
+    session = os.getsid(running.pid)
+    for pid in [*descendants(running.pid, session), running.pid]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    running.end(signal.SIGKILL)
+
+
+def descendants(parent: int, session: int) -> list[int]:
+    found = []
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        fields = processes.stat_fields(int(entry))
+        if fields and int(fields[1]) == parent and int(fields[3]) == session:
+            found += [int(entry), *descendants(int(entry), session)]
+    return found
+
+
+@pytest.mark.long
+def test_pools_answer_soon_after_the_service_is_killed_while_a_pause_hangs(
+    running: Service, client: Client
+) -> None:
+    with hanging_pause(running, client, "hanging") as (id, other):
+        assert len(guards(running.data_dir)) == 1
+        kill_service(running)
+        killed = time.monotonic()
+        assert answer_of(other) == 42
+        assert time.monotonic() - killed < LEASE + 1
+    wait_until("the guard has ended", 5, lambda: not guards(running.data_dir))
+    assert not list(running.data_dir.glob("clusters/*/pgbouncer/pause.json"))
+    running.start()
+    with running.client() as again:
+        online(again, id)
+        assert answer_of(other, "SHOW max_prepared_transactions") == "7"
+        again.request("DELETE", f"/v2/databases/{id}")
+        wait_until("it is gone", 30, lambda: not Layout(running.data_dir).nodes())
+
+
+@pytest.mark.long
+def test_the_next_start_resumes_when_the_guard_was_killed_as_well(running: Service) -> None:
+    with running.client() as client:
+        with hanging_pause(running, client, "unguarded") as (id, other):
+            kill_service(running)
+            for guard in guards(running.data_dir):
+                os.kill(guard, signal.SIGKILL)
+            time.sleep(LEASE + 1)
+            assert paused(running)
+        running.start()
+        with running.client() as again:
+            online(again, id)
+            assert answer_of(other, "SHOW max_prepared_transactions") == "7"
+            assert not paused(running)
+            again.request("DELETE", f"/v2/databases/{id}")
