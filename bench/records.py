@@ -26,7 +26,8 @@ from cenote.security import certificates
 from cenote.security.sealing import Sealer
 from cenote.server.settings import EtcdSettings
 from cenote.store import EtcdClient, PrivateEtcd, etcd_messages
-from cenote.store.tables import Keys
+from cenote.store.encoding import encode
+from cenote.store.keys import Keys
 
 POOLS = 10  # of each cluster
 AT_ONCE = 25  # records per transaction, which etcd limits to 128 operations
@@ -54,7 +55,7 @@ def _writes(keys: Keys, cluster: Cluster) -> list[etcd_messages.EtcdOperation]:
     """Return the writes of a record and its claims as the store does them, but for batches of clusters."""
     node, owner = cluster.primary, str(cluster.id).encode()
     return [
-        etcd_messages.put(keys.cluster(cluster.id), msgspec.json.encode(cluster)),
+        etcd_messages.put(keys.cluster(cluster.id), encode(cluster)),
         etcd_messages.put(keys.name(cluster.name), owner),
         etcd_messages.put(keys.port(node.host, node.port), owner),
         etcd_messages.put(keys.port(node.host, node.pool_port), owner),

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 
 from cenote.host import processes
 from cenote.model.records import Cluster, EventType
 from tests.support.agent import Agents, AtWork
-from tests.support.waiting import wait_until_async
 
 
-def remembered(work: AtWork, cluster: Cluster) -> list[tuple[str, EventType | None]]:
-    return [(event.note.what, event.note.type) for event in work.store.events(cluster.id)]
+async def remembered(work: AtWork, cluster: Cluster) -> list[tuple[str, EventType | None]]:
+    return [(event.note.what, event.note.type) for event in await work.store.events(cluster.id)]
 
 
 def test_a_new_cluster_leaves_no_event_of_its_first_start(agents: Agents) -> None:
     async def scenario(work: AtWork) -> None:
         cluster = await work.cluster()
-        assert remembered(work, cluster) == []
+        assert await remembered(work, cluster) == []
 
     agents.run(scenario)
 
@@ -35,10 +35,8 @@ def test_a_killed_server_leaves_one_event_of_its_new_start(agents: Agents) -> No
             assert process is not None
             os.kill(process.pid, signal.SIGKILL)
 
-            def told(expected: tuple[str, EventType | None] = expected) -> bool:
-                return expected in remembered(work, cluster)
-
-            await wait_until_async(f"it is noted that it {expected[0]}", 30, told)
-            assert remembered(work, cluster).count(expected) == 1
+            while expected not in await remembered(work, cluster):
+                await asyncio.sleep(0.05)
+            assert (await remembered(work, cluster)).count(expected) == 1
 
     agents.run(scenario)

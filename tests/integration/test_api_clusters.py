@@ -11,7 +11,7 @@ import msgspec
 
 from cenote.api import Settings
 from cenote.model.records import Host
-from tests.support.api import BACKEND, HOST, POOL, Api, Apis
+from tests.support.api import BACKEND, HOST, POOL, Api, Apis, announce
 
 SENT_BY_GODO = {
     **BACKEND,
@@ -140,9 +140,10 @@ def test_a_cluster_goes_to_the_host_with_the_most_memory_left_that_has_its_versi
         placed = {stored.value.name: stored.value.primary.host for stored in api.store.clusters()}
         assert placed == {"cluster-a": "large", "cluster-b": "small"}
 
-    large = msgspec.structs.replace(HOST, name="large", memory_mib=16384)
-    small = msgspec.structs.replace(HOST, name="small", memory_mib=2048)
+    large = msgspec.structs.replace(HOST, id="large", name="large", memory_mib=16384)
+    small = msgspec.structs.replace(HOST, id="small", name="small", memory_mib=2048)
     other = Host(
+        id="other",
         name="other",
         address="127.0.0.2",
         memory_mib=99999,
@@ -183,7 +184,7 @@ def test_a_creation_waits_for_the_first_host_after_a_start(apis: Apis) -> None:
         creating = asyncio.create_task(api.call("POST", "/v2/databases", 201, json=BACKEND))
         await asyncio.sleep(0.2)
         assert not creating.done()
-        await api.store.announce_host(HOST)
+        api.hosts[HOST.id] = await announce(api.store, api.store.client, HOST)
         await creating
 
     apis.run(scenario, Settings(wait_seconds=30), hosts=())

@@ -56,7 +56,7 @@ def test_what_the_server_says_is_shown_in_the_units_of_the_api(apis: Apis) -> No
         status = api.store.status(id, "node-1")
         assert status is not None
         settings = {"max_connections": "25", "work_mem": "10240 kB", "jit": "on", "timezone": "UTC"}
-        await api.store.report(id, "node-1", replace(status, settings=settings))
+        await api.write_report(id, replace(status, settings=settings))
         shown = await config(api, cluster)
         assert {name: shown[name] for name in settings} == {
             "max_connections": 25,

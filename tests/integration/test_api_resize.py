@@ -34,7 +34,7 @@ async def arrive(api: Api, cluster: str) -> None:
     assert status is not None
     wanted = stored.value
     there = replace(status, size=wanted.size, region=wanted.region, storage_mib=wanted.storage_mib)
-    await api.store.report(id, "node-1", there)
+    await api.write_report(id, there)
 
 
 async def resize(api: Api, cluster: str, expected: int = 202, **changes: Any) -> Any:
@@ -147,9 +147,7 @@ def test_a_cluster_that_fails_on_its_way_can_be_sent_back(apis: Apis) -> None:
         id = UUID(cluster.rpartition("/")[2])
         status = api.store.status(id, "node-1")
         assert status is not None
-        await api.store.report(
-            id, "node-1", replace(status, failing=True, reason="PostgreSQL does not start")
-        )
+        await api.write_report(id, replace(status, failing=True, reason="PostgreSQL does not start"))
         await resize(api, cluster, size=SMALL)
         assert (await shown(api, cluster))["status"] == "online"
 

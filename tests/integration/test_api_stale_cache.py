@@ -20,13 +20,13 @@ from cenote.security.sealing import Sealer
 from cenote.security.throttle import MAX_FAILURES
 from cenote.store import Store, cache
 from tests.support.api import BACKEND, HOST, Api
-from tests.support.etcd import Proxy, bare_cluster, opened_store, private_etcd, proxy
+from tests.support.etcd import Proxy, bare_cluster, opened_host, opened_store, private_etcd, proxy
 
 Scenario = Callable[[Api, Api, Proxy], Awaitable[None]]
 
 
 async def api_of(store: Store, folder: Path, http: httpx.AsyncClient, app: Any) -> Api:
-    api = Api(store, Sealer(folder / "key"), http, app)
+    api = Api(store, {}, Sealer(folder / "key"), http, app)
     http.headers.update(await api.token("*"))
     return api
 
@@ -46,8 +46,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Scenario],
             proxy(etcd) as between,
             opened_store(etcd) as current,
             opened_store(between) as stale,
+            opened_host(etcd) as host,
         ):
-            await current.announce_host(HOST)
+            await host.announce(HOST)
+            assert await stale.wait(lambda: stale.hosts() or None, 10)
             (first, first_app), (second, second_app) = on(current), on(stale)
             async with first, second:
                 one = await api_of(current, tmp_path, first, first_app)

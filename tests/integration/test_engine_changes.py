@@ -49,7 +49,7 @@ def test_a_cluster_comes_from_nothing_in_the_order_of_its_parts(labs: Share) -> 
         cluster = replace(lab.new_cluster(), pools=(POOL,))
         assert in_words(await lab.converge(cluster)) == [
             *["MakeDirectory"] * 4,
-            "IssueCertificate",
+            *["RequestCertificate", "write server.pem", "Remove"],
             "CopyTemplate",
             *["write postgresql.conf", "write pg_hba.conf", "write pg_ident.conf", "start PostgreSQL"],
             "setting up user doadmin in postgres",
@@ -257,7 +257,13 @@ def test_other_names_bring_another_certificate_to_both_servers(labs: Share) -> N
     async def scenario(lab: Lab) -> None:
         cluster = await with_pool(lab)
         named = replace(cluster, server_names=(*records.NAMES, "db.example.com"))
-        assert await done_for(lab, named) == ["IssueCertificate", "reload PostgreSQL", "reload PgBouncer"]
+        assert await done_for(lab, named) == [
+            "RequestCertificate",
+            "write server.pem",
+            "Remove",
+            "reload PostgreSQL",
+            "reload PgBouncer",
+        ]
         for port in (cluster.primary.port, cluster.primary.pool_port):
             pem = await asyncio.to_thread(certificate_at, port)
             assert certificates.names_of(pem.encode()) == named.server_names

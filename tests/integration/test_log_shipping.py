@@ -79,7 +79,7 @@ def test_what_was_not_sure_yet_when_something_was_lost_is_not_taken_for_delivere
         }
         config = sinks.encode(sinks.parse_config(SinkType.RSYSLOG, given, LOOPBACK))
         sink = LogSink(id=uuid4(), name="logs", type=SinkType.RSYSLOG, sealed_config=api.sealer.seal(config))
-        executor = Executor(Layout(tmp_path), Account("nobody"), {}, api.sealer)
+        executor = Executor(Layout(tmp_path), Account("nobody"), {}, api.hosts["here"].request_certificate)
         paths = executor.layout.node(stored.value.id)
         paths.root.mkdir(parents=True)
         log = paths.log(LogSource.POSTGRES)
@@ -87,7 +87,9 @@ def test_what_was_not_sure_yet_when_something_was_lost_is_not_taken_for_delivere
             positions.encode(Positions(places={LogSource.POSTGRES: LogPosition()}))
         )
         policy = OutboundPolicy(LOOPBACK)
-        task = SinkTask(api.store, executor, api.sealer, policy, policy.timing, stored.value, sink, None)
+        task = SinkTask(
+            api.hosts["here"], executor, api.sealer, policy, policy.timing, stored.value, sink, None
+        )
         try:
             say(log, *("x" * 100 for _ in range(50)))
             await until(lambda: peer.got.count(b"x" * 100) == 50)

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
 from msgspec.structs import replace
 from uvicorn.server import ServerState
 
@@ -28,6 +27,7 @@ SECONDS = 20
 
 def host(first: int, last: int) -> Host:
     return Host(
+        id="here",
         name="here",
         address="localhost",
         memory_mib=1024,
@@ -95,43 +95,11 @@ def test_a_port_opens_with_a_record_and_closes_with_its_deletion_or_at_shutdown(
     run(scenario, tmp_path)
 
 
-def test_records_without_a_metrics_port_get_one_as_soon_as_one_is_free(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def scenario(store: Store) -> None:
-        first = free_range(10)
-        clusters = [bare_cluster(f"old-{number}", first + 2 * number) for number in range(3)]
-        for cluster in clusters:
-            await store.add_cluster(cluster)
-        await store.announce_host(host(first, first + 6))  # room for one
-        async with scraping(store, tmp_path):
-            await listens(first + 6)
-            await wait_until_async(
-                "the log says what to do",
-                SECONDS,
-                lambda: caplog.text.count("no port is left for the metrics of cluster") == 2,
-            )
-            await store.announce_host(host(first, first + 9))
-            await wait_until_async(
-                "all have one",
-                SECONDS,
-                lambda: all(metrics_port(store, cluster) for cluster in clusters),
-            )
-            given = {metrics_port(store, cluster) for cluster in clusters}
-            assert given == {first + 6, first + 8, first + 9}
-            assert given <= store.ports("here")
-            for port in given:
-                await listens(port)
-
-    run(scenario, tmp_path)
-
-
 def test_clusters_of_other_hosts_are_ignored(tmp_path: Path) -> None:
     async def scenario(store: Store) -> None:
         first = free_range(4)
         other = bare_cluster("other", first, host="there")
         ours = with_port(bare_cluster("ours", first), first + 2)
-        await store.announce_host(host(first, first + 3))
         await store.add_cluster(other)
         await store.add_cluster(ours)
         async with scraping(store, tmp_path):

@@ -148,7 +148,7 @@ def test_what_waits_for_the_window_is_shown(apis: Apis) -> None:
         [stored] = api.store.clusters()
         status = api.store.status(stored.value.id, "node-1")
         assert status is not None
-        await api.store.report(stored.value.id, "node-1", replace(status, outdated=("PostgreSQL",)))
+        await api.write_report(stored.value.id, replace(status, outdated=("PostgreSQL",)))
         shown = (await api.call("GET", cluster, 200))["database"]["maintenance_window"]
         assert shown["pending"] is True
         assert shown["description"] == ["Restart PostgreSQL with the program that is installed now"]

@@ -155,7 +155,7 @@ def test_storage_is_not_shrunk_below_what_is_in_it(apis: Apis) -> None:
         [stored] = api.store.clusters()
         status = api.store.status(stored.value.id, "node-1")
         assert status is not None
-        await api.store.report(stored.value.id, "node-1", replace(status, used_mib=50_000))
+        await api.write_report(stored.value.id, replace(status, used_mib=50_000))
         body = {"size": "db-s-1vcpu-1gb", "num_nodes": 1, "storage_size_mib": 60_000}
         message = await api.refusal("PUT", f"{cluster}/resize", 422, json=body)
         assert message.startswith("storage_size_mib: 60000 is too small: 50000 MiB are used")

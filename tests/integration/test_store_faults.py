@@ -19,25 +19,27 @@ from cenote.model.records import Cluster, Host
 from cenote.store import EtcdClient, Store, cache, retry
 from cenote.store.etcd_messages import TransactionRequest, put
 from cenote.store.process import PrivateEtcd
-from tests.support.etcd import back_after, bare_cluster, kill, opened_store, proxy, with_etcd
+from tests.support.etcd import back_after, bare_cluster, kill, opened_host, opened_store, proxy, with_etcd
 from tests.support.waiting import wait_until_async
 
 pytestmark = pytest.mark.long
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-HOST = Host(name="h1", address="127.0.0.1", memory_mib=1, cpus=1, versions={}, first_port=1, last_port=2)
+HOST = Host(
+    id="h1", name="h1", address="127.0.0.1", memory_mib=1, cpus=1, versions={}, first_port=1, last_port=2
+)
 
 
 AGENT = """
 import asyncio, pathlib, sys
 from cenote.model.records import Host
-from cenote.store import EtcdClient, Store
+from cenote.store import EtcdClient, HostStore
 
 async def main():
-    store = Store(EtcdClient(socket=pathlib.Path(sys.argv[1])))
+    store = HostStore(EtcdClient(socket=pathlib.Path(sys.argv[1])), "h1", presence_seconds=2)
     await store.open()
-    host = Host(name="h1", address="", memory_mib=1, cpus=1, versions={}, first_port=1, last_port=2)
-    await store.announce_host(host, 2)
+    host = Host(id="h1", name="h1", address="", memory_mib=1, cpus=1, versions={}, first_port=1, last_port=2)
+    await store.announce(host)
     await asyncio.sleep(600)
 
 asyncio.run(main())
@@ -307,14 +309,16 @@ def test_a_host_vanishes_when_the_one_who_announced_it_is_killed() -> None:
 
 def test_a_host_whose_lease_was_lost_is_announced_again() -> None:
     async def scenario(etcd: PrivateEtcd) -> None:
-        async with opened_store(etcd) as store:
-            await store.announce_host(HOST, 2)
-            (lease,) = await leases_of(etcd, "/cenote/hosts/h1")
+        async with opened_store(etcd) as store, opened_host(etcd, "h1", presence_seconds=2) as host:
+            await host.announce(HOST)
+            assert await store.wait(lambda: store.hosts() or None, 10)
+            (lease,) = await leases_of(etcd, "/cenote/v2/presence/h1")
             gateway = EtcdClient(socket=etcd.socket)
             await gateway.revoke_lease(int(lease))
             await gateway.close()
             assert await store.wait(lambda: not store.hosts() or None, 10)
-            assert await store.wait(lambda: store.host("h1"), 10) == HOST
+            assert await store.wait(lambda: store.hosts() or None, 10)
+            assert store.host("h1") is not None
 
     with_etcd(scenario)
 
@@ -322,14 +326,15 @@ def test_a_host_whose_lease_was_lost_is_announced_again() -> None:
 def test_a_host_can_be_announced_anew_and_is_withdrawn_at_the_end() -> None:
     async def scenario(etcd: PrivateEtcd) -> None:
         async with opened_store(etcd) as watching:
-            async with opened_store(etcd) as store:
-                await store.announce_host(HOST)
-                await store.announce_host(msgspec.structs.replace(HOST, cpus=8))
-                host = store.host("h1")
-                assert host is not None
-                assert host.cpus == 8
-                assert await watching.wait(lambda: watching.host("h1"), 10)
+            async with opened_host(etcd, "h1") as agent:
+                await agent.announce(HOST)
+                await agent.announce(msgspec.structs.replace(HOST, cpus=8))
+                assert await watching.wait(lambda: watching.hosts() or None, 10)
+                assert await watching.wait(
+                    lambda: [one for one in watching.hosts() if one.cpus == 8] or None, 10
+                )
             assert await watching.wait(lambda: not watching.hosts() or None, 10)
+            assert watching.host("h1") is not None  # its record stays
 
     with_etcd(scenario)
 

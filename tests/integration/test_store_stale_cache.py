@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from cenote.errors import Conflict, Invalid, NotFound
 from cenote.model.groups import Project, Tag
-from cenote.model.records import Cluster, NodeStatus, Note, Token
+from cenote.model.records import Cluster, Note, Token
 from cenote.store import NameTaken, Store, cache
 from tests.support.etcd import Proxy, bare_cluster, opened_store, private_etcd, proxy
 
@@ -240,25 +240,6 @@ def test_a_project_is_judged_by_the_projects_and_clusters_that_etcd_has(
         assert await current.wait(lambda: current.groups.project(project.id) is None or None, 10)
         with pytest.raises(NotFound):
             await stale.groups.remove(empty(stale), NOTE)
-
-    with_stale_store(scenario)
-
-
-def test_a_report_that_the_stale_cache_seems_to_have_is_written_if_it_is_not_the_last(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(cache, "SEEN_SECONDS", 0.1)
-
-    async def scenario(current: Store, stale: Store, between: Proxy) -> None:
-        cluster = bare_cluster("a", 25060)
-        await current.add_cluster(cluster)
-        good = NodeStatus(reached=1, at=NOW)
-        await stale.report(cluster.id, "n1", good)
-        assert await stale.wait(lambda: stale.status(cluster.id, "n1"), 10)
-        between.holds_watches = True
-        await stale.report(cluster.id, "n1", replace(good, reason="failing"))
-        await stale.report(cluster.id, "n1", good)
-        assert await current.wait(lambda: current.status(cluster.id, "n1") == good or None, 10)
 
     with_stale_store(scenario)
 

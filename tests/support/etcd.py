@@ -61,11 +61,11 @@ async def opened_store(etcd: PrivateEtcd | Proxy, prefix: str = "/cenote/") -> A
 
 @contextlib.asynccontextmanager
 async def opened_host(
-    etcd: PrivateEtcd | Proxy, host: str = "here", prefix: str = "/cenote/"
+    etcd: PrivateEtcd | Proxy, host: str = "here", prefix: str = "/cenote/", presence_seconds: int = 10
 ) -> AsyncIterator[HostStore]:
     """The store as the agent of a host sees it."""
     gateway = EtcdClient(socket=etcd.socket)
-    store = HostStore(gateway, host, prefix=prefix)
+    store = HostStore(gateway, host, prefix=prefix, presence_seconds=presence_seconds)
     try:
         await store.open()
         yield store

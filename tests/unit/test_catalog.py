@@ -11,6 +11,7 @@ from cenote.model.records import Host
 
 def host(name: str, **versions: str) -> Host:
     return Host(
+        id=name,
         name=name,
         address="127.0.0.1",
         memory_mib=1024,

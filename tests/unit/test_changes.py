@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Literal
 
 from cenote.engine.plan import pooler, postgresql, roles
 from cenote.engine.plan.loaded import Loaded
-from cenote.model.changes import Change, IssueCertificate, Program, Reload, Sql, Start, Stop, WriteFile
+from cenote.model.changes import Change, Program, Reload, Sql, Start, Stop, WriteFile
 from cenote.model.pauses import Moment
 from cenote.model.records import CertificateAuthority, Cluster, Database, Node, Secret, User
 from cenote.server.settings import EtcdSettings, ServeSettings
@@ -50,7 +50,6 @@ def changes_with(secret: str) -> list[Change]:
     return [
         WriteFile(PATH, secret.encode()),
         Sql("postgres", "setting up user app", (SQL("ALTER ROLE a PASSWORD {}").format(Literal(secret)),)),
-        IssueCertificate(PATH, ("localhost",), CertificateAuthority(certificate=secret, sealed_key=secret)),
         Start(program, "digest"),
         Reload(program, "digest"),
         Stop(program),

@@ -16,10 +16,10 @@ from cenote.model.changes import (
     Change,
     CopyTemplate,
     EndProcesses,
-    IssueCertificate,
     MakeDirectory,
     Reload,
     Remove,
+    RequestCertificate,
     Start,
     Stop,
     Wait,
@@ -206,23 +206,40 @@ def test_folders_are_made_where_they_are_missing_or_open_to_others() -> None:
     assert change == MakeDirectory(WANTED.paths.pooler, 0o700)
 
 
+NAMES = frozenset({"localhost"})
+
+
 @pytest.mark.parametrize(
-    ("names", "days", "issued"),
+    ("names", "days", "planned"),
     [
-        ({"localhost"}, 31, False),
-        ({"localhost"}, 29, True),
-        ({"localhost", "gone.example.com"}, 300, True),
-        (set(), 300, True),
+        ({"localhost"}, 31, []),
+        ({"localhost"}, 29, [RequestCertificate]),  # what still is good holds nothing up
+        ({"localhost", "gone.example.com"}, 300, [RequestCertificate, Wait]),
+        (set(), 300, [RequestCertificate, Wait]),
     ],
     ids=["good", "expires soon", "other names", "none"],
 )
-def test_a_certificate_is_issued_when_it_is_not_good_any_more(
-    names: set[str], days: int, issued: bool
+def test_a_certificate_is_requested_when_it_is_not_good_any_more(
+    names: set[str], days: int, planned: list[type]
 ) -> None:
-    changes = list(
-        certificate.plan(WANTED, certificate.Seen(frozenset(names), NOW + timedelta(days=days), NOW))
+    seen = certificate.Seen(frozenset(names), NOW + timedelta(days=days), NOW)
+    assert kinds(list(certificate.plan(WANTED, seen))) == planned
+
+
+def test_a_requested_certificate_is_waited_for_and_asked_for_again_after_a_while() -> None:
+    seen = certificate.Seen(frozenset(), NOW, NOW, requested_at=NOW - timedelta(seconds=1))
+    assert kinds(list(certificate.plan(WANTED, seen))) == [Wait]
+    late = replace(seen, requested_at=NOW - 2 * certificate.ASK_AGAIN_AFTER)
+    assert kinds(list(certificate.plan(WANTED, late))) == [RequestCertificate, Wait]
+
+
+def test_an_issued_certificate_is_put_in_place_if_it_has_the_names() -> None:
+    seen = certificate.Seen(
+        frozenset(), NOW, NOW, requested_at=NOW, issued=b"key and certificate", issued_names=NAMES
     )
-    assert kinds(changes) == ([IssueCertificate] if issued else [])
+    assert kinds(list(certificate.plan(WANTED, seen))) == [WriteFile, Remove]
+    other = replace(seen, issued_names=frozenset({"gone.example.com"}))
+    assert kinds(list(certificate.plan(WANTED, other))) == [RequestCertificate, Wait]
 
 
 def test_a_removal_stops_the_pooler_then_the_server_and_only_then_removes() -> None:

@@ -8,6 +8,7 @@ from cenote.rules.port_allocation import free_metrics_port, free_pair
 
 def host(first: int, last: int, *busy: int) -> Host:
     return Host(
+        id="here",
         name="here",
         address="127.0.0.1",
         memory_mib=1024,

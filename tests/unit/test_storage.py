@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from cenote.errors import Invalid
-from cenote.model.records import Cluster, StorageAutoscale
+from cenote.model.records import Cluster, DiskUse, StorageAutoscale
 from cenote.rules import storage
-from cenote.rules.storage import DiskUse
 from tests.support.wanted import CLUSTER
 
 PLENTY = 500_000
@@ -46,7 +45,7 @@ def test_writes_are_refused_before_it_is_full_and_let_in_again_when_there_is_roo
 
 
 def test_a_small_disk_keeps_a_smaller_reserve() -> None:
-    assert DiskUse(used_mib=1, free_mib=100, disk_mib=4_000).reserve_mib == 80
+    assert storage.reserve_mib(DiskUse(used_mib=1, free_mib=100, disk_mib=4_000)) == 80
 
 
 @given(st.integers(0, 20_000), st.integers(0, 10_000), st.booleans())

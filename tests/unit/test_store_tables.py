@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cenote.store.keys import Keys
 from cenote.store.subscription import Changes
-from cenote.store.tables import Keys, Tables
+from cenote.store.tables import Tables
 from tests.support.etcd import bare_cluster
 
 KEYS = Keys("/cenote/")
@@ -44,7 +45,7 @@ def test_a_record_that_cannot_be_read_is_kept_as_it_last_could_be_and_named() ->
     assert not tables.unreadable
 
 
-@pytest.mark.parametrize("rest", ["clusters/no-uuid", "ports/here/many", "status/no-uuid/n1"])
+@pytest.mark.parametrize("rest", ["clusters/no-uuid", "ports/here/many", "reports/here/no-uuid/n1"])
 def test_a_key_that_makes_no_sense_is_named_and_can_be_removed(rest: str) -> None:
     tables = Tables(KEYS)
     tables.put(KEYS.prefix + rest, b"{}", 1)
@@ -55,14 +56,14 @@ def test_a_key_that_makes_no_sense_is_named_and_can_be_removed(rest: str) -> Non
 
 def test_an_event_that_cannot_be_read_is_left_out_and_stands_in_nobodys_way() -> None:
     tables = Tables(KEYS)
-    tables.put(KEYS.event("1"), b'{"id": "1", "of": "another version"}', 1)
-    assert tables.events == {}
+    tables.put(KEYS.refusal("1"), b'{"id": "1", "of": "another version"}', 1)
+    assert tables.refusals == {}
     assert not tables.unreadable
 
 
 def test_keys_of_kinds_that_are_not_known_are_passed_over() -> None:
     tables = Tables(KEYS)
-    tables.put(KEYS.mark(uuid4(), 1), b"\xff", 1)
+    tables.put(KEYS.mark("api", uuid4(), 1), b"\xff", 1)
     assert not tables.unreadable
 
 

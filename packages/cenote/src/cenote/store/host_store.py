@@ -37,9 +37,17 @@ class HostStore(Reader):
     """The store of one host's agent.  ``run`` names this process in reports and in the presence."""
 
     def __init__(
-        self, client: EtcdClient, host_id: str, directory: str = "", prefix: str = "/cenote/"
+        self,
+        client: EtcdClient,
+        host_id: str,
+        directory: str = "",
+        prefix: str = "/cenote/",
+        presence_seconds: int = PRESENCE_SECONDS,
     ) -> None:
-        """``directory`` tells the data directory from a copy of it; see ``Presence``."""
+        """``directory`` tells the data directory from a copy of it; see ``Presence``.
+
+        The presence expires ``presence_seconds`` after this process dies.
+        """
         self._client, self._host_id, self._directory = client, host_id, directory
         self.run = uuid4().hex
         self._keys = Keys(prefix)
@@ -57,7 +65,7 @@ class HostStore(Reader):
         self._noted: dict[tuple[UUID, str], tuple[ReportedNote, ...]] = {}
         self._locks: dict[UUID, asyncio.Lock] = {}
         self._announced: Host | None = None
-        self._presence = LeasedKey(client, self._writer, self._keys.presence(host_id), PRESENCE_SECONDS)
+        self._presence = LeasedKey(client, self._writer, self._keys.presence(host_id), presence_seconds)
 
     @property
     def host_id(self) -> str:
