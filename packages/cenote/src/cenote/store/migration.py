@@ -209,7 +209,7 @@ class _Migration:
 
     async def _remove_old(self) -> None:
         """Remove the old keys, which are valid no more: a few ranges, whatever their number."""
-        gone = [etcd_messages.delete_prefix(folder) for folder in self._old_folders()]
+        gone = [*map(etcd_messages.delete_prefix, self._old_folders()), etcd_messages.delete(self._claim_key)]
         valid = [etcd_messages.exists(self._keys.marker)]
         await retrying(lambda: self._client.transact(etcd_messages.TransactionRequest(valid, gone, [])))
 
