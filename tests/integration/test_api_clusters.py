@@ -129,7 +129,7 @@ def test_a_host_without_free_ports_is_not_chosen_and_without_any_the_reason_is_t
         await api.add_cluster(name="second")
         assert "port" in await api.refusal("POST", "/v2/databases", 412, json={**BACKEND, "name": "third"})
 
-    small = [msgspec.structs.replace(HOST, name=name, last_port=25062) for name in ("one", "two")]
+    small = [msgspec.structs.replace(HOST, id=name, name=name, last_port=25062) for name in ("one", "two")]
     apis.run(scenario, hosts=tuple(small))
 
 

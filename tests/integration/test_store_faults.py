@@ -16,10 +16,11 @@ import pytest
 
 from cenote.errors import Invalid, Misconfigured, Unavailable
 from cenote.model.records import Cluster, Host
-from cenote.store import EtcdClient, Store, cache, retry
+from cenote.store import EtcdClient, Store, cache, host_store, retry
 from cenote.store.etcd_messages import TransactionRequest, put
 from cenote.store.process import PrivateEtcd
-from tests.support.etcd import back_after, bare_cluster, kill, opened_host, opened_store, proxy, with_etcd
+from tests.support.etcd import back_after, bare_cluster, kill, opened_store, proxy, with_etcd
+from tests.support.hosts import hosts_of
 from tests.support.waiting import wait_until_async
 
 pytestmark = pytest.mark.long
@@ -33,10 +34,11 @@ HOST = Host(
 AGENT = """
 import asyncio, pathlib, sys
 from cenote.model.records import Host
-from cenote.store import EtcdClient, HostStore
+from cenote.store import EtcdClient, host_store
 
 async def main():
-    store = HostStore(EtcdClient(socket=pathlib.Path(sys.argv[1])), "h1", presence_seconds=2)
+    host_store.PRESENCE_SECONDS = 2
+    store = host_store.HostStore(EtcdClient(socket=pathlib.Path(sys.argv[1])), "h1")
     await store.open()
     host = Host(id="h1", name="h1", address="", memory_mib=1, cpus=1, versions={}, first_port=1, last_port=2)
     await store.announce(host)
@@ -254,7 +256,7 @@ def test_an_etcd_that_was_made_anew_is_listed_from_its_beginning() -> None:
 def test_a_store_with_records_that_cannot_be_read_is_not_opened() -> None:
     async def scenario(etcd: PrivateEtcd) -> None:
         gateway = EtcdClient(socket=etcd.socket)
-        key = f"/cenote/clusters/{uuid4()}"
+        key = f"/cenote/v2/clusters/{uuid4()}"
         await gateway.transact(TransactionRequest([], [put(key, b'{"from": "the future"}')], []))
         await gateway.close()
         with pytest.raises(Misconfigured, match=key):
@@ -270,7 +272,7 @@ def test_a_record_that_can_no_longer_be_read_is_not_taken_for_removed() -> None:
             cluster = bare_cluster("a", 25060)
             await store.add_cluster(cluster)
             gateway = EtcdClient(socket=etcd.socket)
-            key = f"/cenote/clusters/{cluster.id}"
+            key = f"/cenote/v2/clusters/{cluster.id}"
             answer = await gateway.transact(TransactionRequest([], [put(key, b"{}")], []))
             await gateway.close()
             assert await store.wait(lambda: store.revision >= answer.header.revision or None, 10)
@@ -294,7 +296,7 @@ def test_a_host_vanishes_when_the_one_who_announced_it_is_killed() -> None:
         async with opened_store(etcd) as store:
             agent = await asyncio.create_subprocess_exec(sys.executable, "-c", AGENT, str(etcd.socket))
             try:
-                assert await store.wait(lambda: store.host("h1"), 30)
+                assert await store.wait(lambda: store.hosts() or None, 30)
                 await asyncio.sleep(5)  # longer than the lease: it is kept alive
                 assert [host.name for host in store.hosts()] == ["h1"]
                 agent.kill()
@@ -307,34 +309,33 @@ def test_a_host_vanishes_when_the_one_who_announced_it_is_killed() -> None:
     with_etcd(scenario)
 
 
-def test_a_host_whose_lease_was_lost_is_announced_again() -> None:
+def test_a_host_whose_lease_was_lost_is_announced_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_store, "PRESENCE_SECONDS", 2)
+
     async def scenario(etcd: PrivateEtcd) -> None:
-        async with opened_store(etcd) as store, opened_host(etcd, "h1", presence_seconds=2) as host:
-            await host.announce(HOST)
-            assert await store.wait(lambda: store.hosts() or None, 10)
+        async with opened_store(etcd) as store, hosts_of(etcd, store) as hosts:
+            await hosts.announce(HOST)
             (lease,) = await leases_of(etcd, "/cenote/v2/presence/h1")
             gateway = EtcdClient(socket=etcd.socket)
             await gateway.revoke_lease(int(lease))
             await gateway.close()
             assert await store.wait(lambda: not store.hosts() or None, 10)
             assert await store.wait(lambda: store.hosts() or None, 10)
-            assert store.host("h1") is not None
 
     with_etcd(scenario)
 
 
-def test_a_host_can_be_announced_anew_and_is_withdrawn_at_the_end() -> None:
+def test_a_host_can_be_announced_anew_and_its_record_outlives_its_presence() -> None:
     async def scenario(etcd: PrivateEtcd) -> None:
-        async with opened_store(etcd) as watching:
-            async with opened_host(etcd, "h1") as agent:
-                await agent.announce(HOST)
-                await agent.announce(msgspec.structs.replace(HOST, cpus=8))
-                assert await watching.wait(lambda: watching.hosts() or None, 10)
-                assert await watching.wait(
-                    lambda: [one for one in watching.hosts() if one.cpus == 8] or None, 10
-                )
-            assert await watching.wait(lambda: not watching.hosts() or None, 10)
-            assert watching.host("h1") is not None  # its record stays
+        async with opened_store(etcd) as store:
+            async with hosts_of(etcd, store) as hosts:
+                await hosts.announce(HOST)
+                await hosts.announce(msgspec.structs.replace(HOST, cpus=8))
+            assert await store.wait(lambda: not store.hosts() or None, 10)
+            host = store.host("h1")
+            assert host is not None
+            assert host.cpus == 8
+            assert store.known_hosts() == [host]
 
     with_etcd(scenario)
 

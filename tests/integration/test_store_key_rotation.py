@@ -96,7 +96,7 @@ def test_every_record_is_resealed_and_the_old_key_is_removed(tmp_path: Path) -> 
         again = Sealer(tmp_path / "sealing.key")
         assert opened(store, again) == before
         assert [(use.id, use.seals, use.records) for use in await store.key_rotation.uses(again)] == [
-            (again.keys[0].id, True, 6)
+            (again.keys[0].id, True, 7)  # with the record that was replaced
         ]
         assert old != again.keys[0].id
         done_note, asked_note = (event.note for event in (await store.audit(None, 2))[0])

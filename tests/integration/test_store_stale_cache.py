@@ -15,6 +15,7 @@ from cenote.model.groups import Project, Tag
 from cenote.model.records import Cluster, Note, Token
 from cenote.store import NameTaken, Store, cache
 from tests.support.etcd import Proxy, bare_cluster, opened_store, private_etcd, proxy
+from tests.support.waiting import wait_until_async
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 NOTE = Note(what="a test")
@@ -33,7 +34,7 @@ def with_stale_store(scenario: Callable[[Store, Store, Proxy], Awaitable[None]])
             await current.wait(lambda: current.connected or None, 10)
             await scenario(current, stale, between)
             between.holds_watches = False
-            assert await stale.wait(lambda: stale.revision >= current.revision or None, 10)
+            await wait_until_async("the cache is current", 10, lambda: stale.revision >= current.revision)
             assert stale.clusters() == current.clusters()
             assert stale.groups.tags() == current.groups.tags()
             assert stale.tokens() == current.tokens()

@@ -10,9 +10,9 @@ import pytest
 from cenote.errors import Conflict, Invalid, NotFound
 from cenote.model.records import Cluster, Node, NodeStatus, Token
 from cenote.store import NameTaken, PortTaken, Store
-from cenote.store.client import EtcdClient
 from cenote.store.process import PrivateEtcd
-from tests.support.etcd import bare_cluster, opened_host, opened_store, with_etcd
+from tests.support.etcd import bare_cluster, opened_store, with_etcd
+from tests.support.hosts import hosts_of
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -40,7 +40,7 @@ def test_what_was_written_is_read_at_once() -> None:
 
 def test_a_name_is_free_when_its_cluster_is_deleted_and_ports_when_it_is_forgotten() -> None:
     async def scenario(etcd: PrivateEtcd) -> None:
-        async with opened_store(etcd) as store:
+        async with opened_store(etcd) as store, hosts_of(etcd, store) as hosts:
             old = bare_cluster("a", 25060)
             await store.add_cluster(old)
             with pytest.raises(NameTaken):
@@ -56,13 +56,14 @@ def test_a_name_is_free_when_its_cluster_is_deleted_and_ports_when_it_is_forgott
             assert taken.value.ports == frozenset({25061})
             new = bare_cluster("a", 25070)
             await store.add_cluster(new)
-            async with opened_host(etcd) as host:
-                await host.report(old.id, "n1", NodeStatus(reached=1, at=NOW))
+            await hosts.report(old.id, "n1", NodeStatus(reached=1, at=NOW))
             await store.forget_cluster(old.id)
             await store.forget_cluster(old.id)
             assert store.cluster(old.id) is None
+            stone = store.tombstone(old.id)
+            assert stone is not None
+            assert stone.name == "a"
             assert store.status(old.id, "n1") is None
-            assert store.tombstone(old.id) is not None
             assert store.ports("here") == {25070, 25071}
             found = store.cluster_by_name("a")
             assert found is not None
@@ -216,39 +217,31 @@ def test_ports_of_a_node_that_joins_are_claimed_and_kept_until_the_cluster_is_fo
     with_etcd(scenario)
 
 
-async def revision_of(etcd: PrivateEtcd) -> int:
-    client = EtcdClient(socket=etcd.socket)
-    try:
-        return await client.revision("/")
-    finally:
-        await client.close()
-
-
 def test_a_report_is_written_only_when_it_says_something_new() -> None:
     async def scenario(etcd: PrivateEtcd) -> None:
-        async with opened_store(etcd) as store, opened_host(etcd) as host:
+        async with opened_store(etcd) as store, hosts_of(etcd, store) as hosts:
             cluster = bare_cluster("a", 25060)
             await store.add_cluster(cluster)
-            first = NodeStatus(reached=1, reason="starting", at=NOW, run=host.run)
-            await host.report(cluster.id, "n1", first)
-            assert await store.wait(lambda: store.status(cluster.id, "n1"), 10) == first
+            first = NodeStatus(reached=1, reason="starting", at=NOW)
+            await hosts.report(cluster.id, "n1", first)
             revision = store.revision
-            await host.report(cluster.id, "n1", msgspec.structs.replace(first, at=datetime.now(UTC)))
-            assert await revision_of(etcd) == revision
-            await host.report(cluster.id, "n1", msgspec.structs.replace(first, reason=""))
-            assert await revision_of(etcd) > revision
+            await hosts.report(cluster.id, "n1", msgspec.structs.replace(first, at=datetime.now(UTC)))
+            assert store.revision == revision
+            run = (await hosts.agent("here")).run
+            assert store.status(cluster.id, "n1") == msgspec.structs.replace(first, run=run)
+            await hosts.report(cluster.id, "n1", msgspec.structs.replace(first, reason=""))
+            assert store.revision > revision
 
     with_etcd(scenario)
 
 
 def test_a_report_on_a_forgotten_cluster_leaves_nothing_behind() -> None:
     async def scenario(etcd: PrivateEtcd) -> None:
-        async with opened_host(etcd) as host:
-            id = uuid4()
-            revision = await revision_of(etcd)
-            await host.report(id, "n1", NodeStatus(reached=1, at=NOW))
-            assert await revision_of(etcd) == revision
-            assert host.status(id, "n1") is None
+        async with opened_store(etcd) as store, hosts_of(etcd, store) as hosts:
+            agent, id = await hosts.agent("here"), uuid4()
+            await agent.report(id, "n1", NodeStatus(reached=1, at=NOW))
+            assert agent.status(id, "n1") is None
+            assert store.status(id, "n1") is None
 
     with_etcd(scenario)
 
@@ -295,7 +288,11 @@ def test_two_prefixes_on_one_etcd_know_nothing_of_each_other() -> None:
 
 def test_changes_tell_of_all_clusters_and_then_of_each_that_changes_or_goes() -> None:
     async def scenario(etcd: PrivateEtcd) -> None:
-        async with opened_store(etcd) as store, opened_store(etcd) as other, opened_host(etcd) as host:
+        async with (
+            opened_store(etcd) as store,
+            opened_store(etcd) as other,
+            hosts_of(etcd, other) as hosts,
+        ):
             first, second = bare_cluster("a", 25060), bare_cluster("b", 25070)
             await store.add_cluster(first)
 
@@ -306,7 +303,7 @@ def test_changes_tell_of_all_clusters_and_then_of_each_that_changes_or_goes() ->
                 assert await told() == first.id
                 await other.add_cluster(second)
                 assert await told() == second.id
-                await host.report(second.id, "n1", NodeStatus(reached=1, at=NOW))
+                await hosts.report(second.id, "n1", NodeStatus(reached=1, at=NOW))
                 await other.forget_cluster(first.id)
                 assert await told() == first.id
                 assert store.cluster(first.id) is None
@@ -316,14 +313,15 @@ def test_changes_tell_of_all_clusters_and_then_of_each_that_changes_or_goes() ->
 
 def test_waiting_ends_with_the_change_that_is_waited_for_or_with_nothing() -> None:
     async def scenario(etcd: PrivateEtcd) -> None:
-        async with opened_store(etcd) as store, opened_host(etcd) as host:
+        async with opened_store(etcd) as store, hosts_of(etcd, store) as hosts:
             cluster = bare_cluster("a", 25060)
             waiting = asyncio.create_task(store.wait(lambda: store.status(cluster.id, "n1"), 10))
             await store.add_cluster(cluster)
             assert not waiting.done()
-            status = NodeStatus(reached=1, at=NOW, run=host.run)
-            await host.report(cluster.id, "n1", status)
-            assert await waiting == status
+            await hosts.report(cluster.id, "n1", NodeStatus(reached=1, at=NOW))
+            found = await waiting
+            assert found is not None
+            assert found.reached == 1
             assert await store.wait(lambda: store.cluster_by_name("never"), 0.05) is None
 
     with_etcd(scenario)

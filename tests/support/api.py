@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+from msgspec.structs import replace
 
 from cenote.api import Settings, auth, create_app
 from cenote.host.observer import HostObserver
@@ -174,7 +175,8 @@ async def announce(store: Store, client: EtcdClient, host: Host) -> HostStore:
 
 
 def _is_there(found: NodeStatus | None, wanted: NodeStatus) -> bool | None:
-    return True if found is not None and found.at == wanted.at else None
+    same = found is not None and replace(found, run=wanted.run, notes=wanted.notes) == wanted
+    return same or None
 
 
 def running_apis() -> Iterator[Apis]:

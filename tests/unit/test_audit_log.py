@@ -1,70 +1,72 @@
-"""The journal: which events go when there are too many, and how ids sort."""
+"""The audit log: which events go when there are too many or they are too old, and how ids sort."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cenote.model.records import Event, Note
 from cenote.store import audit_log
+from cenote.store.audit_log import KEPT_FOR, MOST_OF_A_CLUSTER, MOST_OF_A_TOKEN
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
+TOKENS = (None, UUID(int=1), UUID(int=2))
 
 
-def ids(count: int) -> list[str]:
-    return [audit_log.new_id(AT + timedelta(milliseconds=number)) for number in range(count)]
+def events(*tokens: UUID | None) -> list[Event]:
+    """An event a minute, the last one at ``AT``."""
+    times = [AT - timedelta(minutes=len(tokens) - 1 - number) for number in range(len(tokens))]
+    return [
+        Event(id=audit_log.new_id(at), at=at, note=Note(what="a change", token_id=token))
+        for at, token in zip(times, tokens, strict=True)
+    ]
+
+
+def ids(made: list[Event]) -> set[str]:
+    return {event.id for event in made}
 
 
 def test_a_later_id_sorts_after_an_earlier_one() -> None:
-    made = ids(1000)
+    made = [audit_log.new_id(AT + timedelta(milliseconds=number)) for number in range(1000)]
     assert made == sorted(made)
     assert len({audit_log.new_id(AT) for _ in range(1000)}) == 1000
 
 
-def event(at: datetime, token: UUID | None = None) -> Event:
-    return Event(id=audit_log.new_id(at), at=at, note=Note(what="a change", token_id=token))
-
-
-def test_events_stay_while_they_are_few_and_young() -> None:
-    events = [event(AT + timedelta(minutes=number)) for number in range(audit_log.MOST_OF_A_CLUSTER)]
-    assert audit_log.to_prune(events, AT + timedelta(days=1)) == []
-
-
-def test_the_oldest_go_when_newer_ones_are_too_many() -> None:
-    events = [event(AT + timedelta(minutes=number)) for number in range(audit_log.MOST_OF_A_CLUSTER + 3)]
-    assert sorted(audit_log.to_prune(events, AT + timedelta(days=1))) == [one.id for one in events[:3]]
-
-
-def test_an_old_event_goes_however_few_there_are() -> None:
-    old, young = event(AT), event(AT + timedelta(days=50))
-    assert audit_log.to_prune([old, young], AT + audit_log.KEPT_FOR + timedelta(seconds=1)) == [old.id]
+def test_the_newest_of_a_cluster_are_kept() -> None:
+    made = events(*[None] * (MOST_OF_A_CLUSTER + 3))
+    assert audit_log.to_prune(made[3:], AT) == []
+    assert set(audit_log.to_prune(made, AT)) == ids(made[:3])
 
 
 def test_no_token_displaces_what_others_did() -> None:
-    loud, quiet = uuid4(), uuid4()
-    first = event(AT, quiet)
-    many = [
-        event(AT + timedelta(minutes=1 + number), loud) for number in range(audit_log.MOST_OF_A_TOKEN + 5)
-    ]
-    gone = audit_log.to_prune([first, *many], AT + timedelta(days=1))
-    assert sorted(gone) == [one.id for one in many[:5]]
+    made = events(*[TOKENS[1]] * 5, TOKENS[2], *[TOKENS[1]] * (MOST_OF_A_TOKEN - 2), None)
+    assert set(audit_log.to_prune(made, AT)) == ids(made[:3])
 
 
-@given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 2)), max_size=60))
-def test_pruning_twice_removes_nothing_more(made: list[tuple[int, int]]) -> None:
-    tokens = [None, uuid4(), uuid4()]
-    events = [event(AT + timedelta(days=day), tokens[token]) for day, token in made]
-    now = AT + timedelta(days=201)
-    gone = set(audit_log.to_prune(events, now))
-    left = [one for one in events if one.id not in gone]
-    assert audit_log.to_prune(left, now) == []
-    assert all(now - one.at <= audit_log.KEPT_FOR for one in left)
+def test_what_is_too_old_goes() -> None:
+    made = events(*TOKENS)
+    assert set(audit_log.to_prune(made, made[1].at + KEPT_FOR)) == ids(made[:1])
 
 
-def test_what_is_refused_has_a_bound_of_its_own() -> None:
-    made = ids(5)
-    assert audit_log.oldest_beyond(made, most=5) == made[:1]
-    assert audit_log.oldest_beyond(made, most=6) == []
+@given(st.lists(st.sampled_from(TOKENS), max_size=1500), st.randoms())
+def test_what_is_kept_stays_within_the_limits_and_is_kept_again(tokens: list[UUID | None], random) -> None:  # type: ignore[no-untyped-def]
+    made = events(*tokens)
+    shuffled = list(made)
+    random.shuffle(shuffled)
+    gone = set(audit_log.to_prune(shuffled, AT))
+    kept = [event for event in made if event.id not in gone]
+    assert len(kept) <= MOST_OF_A_CLUSTER
+    assert all(sum(event.note.token_id == token for event in kept) <= MOST_OF_A_TOKEN for token in TOKENS[1:])
+    assert audit_log.to_prune(kept, AT) == []
+
+
+def test_the_oldest_rejected_requests_go_for_a_new_one_in_steps() -> None:
+    made = [f"{number:04}" for number in range(500)]
+    assert audit_log.oldest_beyond(made, most=501) == []
+    assert audit_log.oldest_beyond(reversed(made), most=500) == made[:1]
+    gone = audit_log.oldest_beyond(made, most=100)
+    assert 1 < len(gone) < 100
+    assert gone == made[: len(gone)]

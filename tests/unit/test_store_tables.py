@@ -3,11 +3,11 @@ from __future__ import annotations
 import asyncio
 from uuid import UUID, uuid4
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cenote.store.encoding import NewerFormat, encode
 from cenote.store.keys import Keys
 from cenote.store.subscription import Changes
 from cenote.store.tables import Tables
@@ -37,11 +37,11 @@ def test_a_prefix_may_be_given_with_or_without_its_slash() -> None:
 def test_a_record_that_cannot_be_read_is_kept_as_it_last_could_be_and_named() -> None:
     tables, cluster = Tables(KEYS), bare_cluster("a", 25060)
     key = KEYS.cluster(cluster.id)
-    tables.put(key, msgspec.json.encode(cluster), 1)
+    tables.put(key, encode(cluster), 1)
     tables.put(key, b'{"name": 3}', 2)
     assert tables.clusters[cluster.id].value == cluster
     assert tables.unreadable == {key}
-    tables.put(key, msgspec.json.encode(cluster), 3)
+    tables.put(key, encode(cluster), 3)
     assert not tables.unreadable
 
 
@@ -54,11 +54,27 @@ def test_a_key_that_makes_no_sense_is_named_and_can_be_removed(rest: str) -> Non
     assert not tables.unreadable
 
 
-def test_an_event_that_cannot_be_read_is_left_out_and_stands_in_nobodys_way() -> None:
+def test_a_rejected_request_that_cannot_be_read_is_left_out_and_stands_in_nobodys_way() -> None:
     tables = Tables(KEYS)
     tables.put(KEYS.refusal("1"), b'{"id": "1", "of": "another version"}', 1)
     assert tables.refusals == {}
     assert not tables.unreadable
+
+
+def test_a_record_of_a_newer_version_is_neither_kept_nor_taken_for_absent() -> None:
+    tables, cluster = Tables(KEYS), bare_cluster("a", 25060)
+    key = KEYS.cluster(cluster.id)
+    tables.put(key, encode(cluster), 1)
+    tables.put(key, b'{"format":3}', 2)
+    assert not tables.unreadable
+    for check in (tables.check_readable, tables.check_all_readable):
+        with pytest.raises(NewerFormat, match=str(cluster.id)):
+            check(key)
+    tables.check_readable(KEYS.cluster(uuid4()))
+    tables.check_all_readable(KEYS.tokens)
+    tables.put(key, encode(cluster), 3)
+    tables.check_all_readable(KEYS.clusters)
+    assert tables.clusters[cluster.id].value == cluster
 
 
 def test_keys_of_kinds_that_are_not_known_are_passed_over() -> None:
