@@ -14,6 +14,7 @@ from cenote.errors import NotFound
 from cenote.http.routing import Scope
 from cenote.model.records import Note
 from cenote.stats.rejected_requests import RejectedRequest
+from cenote.store.encoding import NewerFormat
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _UNAUTHORIZED = frozenset({401, 403})
@@ -32,7 +33,7 @@ def record(service: Service, scope: Scope, request_id: str, status: int) -> None
     if caller is not None and parts[1:3] == ["v2", "databases"] and len(parts) > 3:
         try:
             cluster = service.cluster(parts[3]).value
-        except NotFound:
+        except (NotFound, NewerFormat):
             pass
         else:
             cluster_id, cluster_name = cluster.id, cluster.name
