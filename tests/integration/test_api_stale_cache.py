@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -15,12 +16,14 @@ from msgspec.structs import replace
 from cenote.api import auth
 from cenote.api.app import create_app
 from cenote.api.service import Settings
-from cenote.model.records import Pool
+from cenote.model.paths import Layout
+from cenote.model.records import NodeStatus, Pool
 from cenote.security.sealing import Sealer
 from cenote.security.throttle import MAX_FAILURES
 from cenote.store import Store, cache
-from tests.support.api import BACKEND, HOST, Api
+from tests.support.api import BACKEND, HOST, Api, BareHost
 from tests.support.etcd import Proxy, bare_cluster, opened_host, opened_store, private_etcd, proxy
+from tests.support.waiting import wait_until_async
 
 Scenario = Callable[[Api, Api, Proxy], Awaitable[None]]
 
@@ -37,7 +40,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Scenario],
 
     def on(store: Store) -> tuple[httpx.AsyncClient, Any]:
         # httpx and Starlette give the same protocol types of their own.
-        app = cast(Any, create_app(store, Sealer(tmp_path / "key"), Settings(wait_seconds=0)))
+        observer = BareHost(Layout(tmp_path), store, HOST.id)
+        app = cast(Any, create_app(store, Sealer(tmp_path / "key"), Settings(wait_seconds=0), observer))
         return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://api.test"), app
 
     async def whole(scenario: Scenario) -> None:
@@ -46,15 +50,16 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Scenario],
             proxy(etcd) as between,
             opened_store(etcd) as current,
             opened_store(between) as stale,
-            opened_host(etcd) as host,
+            opened_host(etcd, HOST.id) as agent,
         ):
-            await host.announce(HOST)
-            assert await stale.wait(lambda: stale.hosts() or None, 10)
+            await agent.announce(HOST)
+            assert await current.wait(lambda: current.hosts() or None, 10)
             (first, first_app), (second, second_app) = on(current), on(stale)
             async with first, second:
                 one = await api_of(current, tmp_path, first, first_app)
                 other = await api_of(stale, tmp_path, second, second_app)
-                assert await stale.wait(lambda: (stale.revision >= current.revision) or None, 10)
+                one.hosts[HOST.id] = agent
+                await wait_until_async("both are current", 10, lambda: stale.revision >= current.revision)
                 monkeypatch.setattr(cache, "SEEN_SECONDS", 0.05)
                 between.holds_watches = True
                 await scenario(one, other, between)
@@ -136,6 +141,94 @@ def test_a_token_that_another_service_has_made_is_good_and_few_unknown_ones_reac
         # Refused calls are noted in the background, so a few requests more may have been counted.
         assert all(asked[: MAX_FAILURES - 1])
         assert sum(asked[-4:]) <= 2
+
+    run(scenario)
+
+
+def test_a_cluster_is_busy_only_if_etcd_has_no_report_that_it_is_done(
+    run: Callable[[Scenario], None],
+) -> None:
+    async def scenario(current: Api, stale: Api, between: Proxy) -> None:
+        between.holds_watches = False
+        cluster = await current.add_cluster()
+        id = UUID(cluster.rpartition("/")[2])
+        assert await stale.store.wait(lambda: stale.store.cluster(id), 10)
+        between.holds_watches = True
+        resize = {"size": "db-s-2vcpu-4gb", "num_nodes": 1}
+        message = await stale.refusal("PUT", f"{cluster}/resize", 412, json=resize)
+        assert "cluster is creating" in message
+        await current.report(cluster)
+        status = current.store.status(id, "node-1")
+        assert status is not None
+        there = replace(status, size="db-s-1vcpu-1gb", region="nyc1", storage_mib=10240)
+        await current.write_report(id, there)
+        await stale.call("PUT", f"{cluster}/resize", 202, json=resize)
+
+    run(scenario)
+
+
+def test_storage_shrinks_only_to_what_the_last_report_leaves_room_for(
+    run: Callable[[Scenario], None],
+) -> None:
+    async def scenario(current: Api, stale: Api, between: Proxy) -> None:
+        between.holds_watches = False
+        cluster = await current.add_cluster(storage_size_mib=102400)
+        id = UUID(cluster.rpartition("/")[2])
+
+        def report(used_mib: int) -> NodeStatus:
+            stored = current.store.cluster(id)
+            assert stored is not None
+            return NodeStatus(
+                reached=stored.revision,
+                at=stored.value.created_at,
+                size="db-s-1vcpu-1gb",
+                region="nyc1",
+                storage_mib=102400,
+                used_mib=used_mib,
+            )
+
+        await current.write_report(id, report(60_000))
+        assert await stale.store.wait(lambda: stale.store.status(id, "node-1"), 10)
+        between.holds_watches = True
+        smaller = {"size": "db-s-1vcpu-1gb", "num_nodes": 1, "storage_size_mib": 40960}
+        await stale.refusal("PUT", f"{cluster}/resize", 422, json=smaller)
+        await current.write_report(id, replace(report(100), at=report(0).at + timedelta(seconds=1)))
+        await stale.call("PUT", f"{cluster}/resize", 202, json=smaller)
+
+    run(scenario)
+
+
+def test_activity_leaves_out_no_cluster_that_etcd_has(run: Callable[[Scenario], None]) -> None:
+    async def scenario(current: Api, stale: Api, between: Proxy) -> None:
+        id = (await current.add_cluster()).rpartition("/")[2]
+        asked = {"cluster_uuids": f"{id},{uuid4()},none"}
+        told = await stale.call("GET", "/v2/cenote/activity", 200, params=asked)
+        assert [one["cluster_uuid"] for one in told["activity"]] == [id]
+
+    run(scenario)
+
+
+def test_the_audit_trail_of_a_cluster_is_etcds(run: Callable[[Scenario], None]) -> None:
+    async def scenario(current: Api, stale: Api, between: Proxy) -> None:
+        id = (await current.add_cluster()).rpartition("/")[2]
+        told = await stale.call("GET", "/v2/cenote/audit", 200, params={"cluster_uuid": id})
+        assert [one["what"] for one in told["entries"]] == ["POST /v2/databases"]
+        assert len((await stale.call("GET", f"/v2/databases/{id}/events", 200))["events"]) == 1
+
+    run(scenario)
+
+
+def test_ports_are_taken_only_if_etcd_says_so(run: Callable[[Scenario], None]) -> None:
+    async def scenario(current: Api, stale: Api, between: Proxy) -> None:
+        between.holds_watches = False
+        await current.hosts[HOST.id].announce(replace(HOST, last_port=HOST.first_port + 2))
+        id = UUID((await current.add_cluster(name="first")).rpartition("/")[2])
+        assert await stale.store.wait(lambda: stale.store.cluster(id), 10)
+        between.holds_watches = True
+        await stale.refusal("POST", "/v2/databases", 412, json=BACKEND)
+        await current.call("DELETE", f"/v2/databases/{id}", 204)
+        await current.store.forget_cluster(id)
+        await stale.call("POST", "/v2/databases", 201, json=BACKEND)
 
     run(scenario)
 

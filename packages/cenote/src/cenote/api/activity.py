@@ -58,15 +58,16 @@ async def list_activity(request: Call) -> Response:
     names = list(dict.fromkeys(filter(None, request.query_params.get("cluster_uuids", "").split(","))))
     if len(names) > MAX_CLUSTERS:
         raise Invalid(f"cluster_uuids: at most {MAX_CLUSTERS} clusters are allowed, not {len(names)}.")
-    clusters = [cluster for name in names if (cluster := _cluster(request.service, name)) is not None]
+    looked_up = await asyncio.gather(*(_cluster(request.service, name) for name in names))
+    clusters = [cluster for cluster in looked_up if cluster is not None]
     found = await asyncio.gather(*(_numbers(request.service, cluster) for cluster in clusters))
     views = [ActivityView(cluster.id, one) for cluster, one in zip(clusters, found, strict=True)]
     return answer(ActivityAnswer(views))
 
 
-def _cluster(service: Service, name: str) -> Cluster | None:
+async def _cluster(service: Service, name: str) -> Cluster | None:
     try:
-        return service.cluster(name).value
+        return (await service.confirmed_cluster(name)).value
     except NotFound:
         return None
 

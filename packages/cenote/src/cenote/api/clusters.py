@@ -23,7 +23,7 @@ from cenote.api.scheduler import Placement, schedule
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
 from cenote.api.storage import ReplaceAutoscale, StorageBody
 from cenote.api.views import ClusterView, cluster_view
-from cenote.errors import Invalid, NotFound, Unavailable
+from cenote.errors import Busy, Invalid, NotFound, Unavailable
 from cenote.http.routing import Response
 from cenote.model import catalog
 from cenote.model import firewall as trusted_sources
@@ -167,7 +167,12 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Cluster:
     refused: dict[str, set[int]] = {}
     while True:
         taken = {host.id: store.ports(host.id) | refused.get(host.id, set()) for host in store.hosts()}
-        chosen = schedule(version, store.hosts(), (stored.value for stored in store.clusters()), taken)
+        try:
+            chosen = schedule(version, store.hosts(), (stored.value for stored in store.clusters()), taken)
+        except (Busy, Unavailable):
+            if not await store.confirm_hosts():
+                raise
+            continue
         cluster = Cluster(
             id=id,
             name=body.name,

@@ -43,14 +43,13 @@ async def resize_cluster(request: Call) -> Response:
     size = rules.size(body.size)
     storage_mib = rules.storage_mib(body.storage_size_mib, size)
     capabilities = host_capabilities(request.service, cluster)
-    status = request.service.store.status(cluster.id, cluster.primary.name)
-    used_mib = 0 if status is None else status.used_mib
 
     def resized(current: Cluster) -> Cluster:
         request.require_idle(current)
         after = rules.resize(current, size, storage_mib)
         if storage_mib < current.storage_mib:
-            storage.check_shrink(storage_mib, used_mib)
+            status = request.service.store.status(current.id, current.primary.name)
+            storage.check_shrink(storage_mib, 0 if status is None else status.used_mib)
         configuration.check_fits(after, capabilities)
         return after
 

@@ -55,8 +55,11 @@ class Keys:
     def name(self, name: str) -> str:
         return f"{self.prefix}names/{quote(name, safe='')}"
 
+    def ports_of(self, host_id: str) -> str:
+        return f"{self.prefix}ports/{quote(host_id, safe='')}/"
+
     def port(self, host_id: str, port: int) -> str:
-        return f"{self.prefix}ports/{quote(host_id, safe='')}/{port}"
+        return f"{self.ports_of(host_id)}{port}"
 
     # -- Hosts
 
@@ -70,8 +73,12 @@ class Keys:
     def host_name(self, name: str) -> str:
         return f"{self.prefix}host_names/{quote(name, safe='')}"
 
+    @property
+    def presences(self) -> str:
+        return f"{self.prefix}presence/"
+
     def presence(self, host_id: str) -> str:
-        return f"{self.prefix}presence/{quote(host_id, safe='')}"
+        return f"{self.presences}{quote(host_id, safe='')}"
 
     def reports_of(self, host_id: str) -> str:
         return f"{self.prefix}reports/{quote(host_id, safe='')}/"

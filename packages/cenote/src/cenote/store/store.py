@@ -139,7 +139,7 @@ class Store(Reader):
             return None if value is current.value else self._update(current, value, note, conditions)
 
         async with self._locks.setdefault(id, asyncio.Lock()):
-            revision = await commit(self._cache, self._writer, decide, keys=[self._keys.cluster(id)])
+            revision = await commit(self._cache, self._writer, decide, keys=self._decided_on(id))
             if not revision:
                 current = self.cluster(id)
                 assert current is not None
@@ -308,10 +308,24 @@ class Store(Reader):
         """The same for a token."""
         return await self._confirm(self._keys.token(sha256_hex))
 
+    async def confirm_hosts(self) -> bool:
+        """The same for the hosts that are alive, and the ports on them."""
+        claimed = [self._keys.ports_of(host.id) for host in self.known_hosts()]
+        folders = [self._keys.hosts, self._keys.presences, *claimed]
+        before = self._cache.versions(folders=folders)
+        await self._cache.refresh(folders=folders)
+        return self._cache.versions(folders=folders) != before
+
     async def _confirm(self, key: str) -> bool:
         before = self._cache.versions([key])
         await self._cache.refresh([key])
         return self._cache.versions([key]) != before
+
+    def _decided_on(self, id: UUID) -> list[str]:
+        """The keys that a change of a cluster may rest on: its record, and the reports on its nodes."""
+        known = self._tables.clusters.get(id)
+        nodes = () if known is None else known.value.nodes
+        return [self._keys.cluster(id), *(self._keys.report(node.host, id, node.name) for node in nodes)]
 
     def _update(
         self,
