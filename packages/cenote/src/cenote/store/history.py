@@ -18,11 +18,13 @@ import msgspec
 from cenote.model.records import Cluster, PastRecord
 from cenote.store import etcd_messages
 from cenote.store.audit_log import milliseconds
+from cenote.store.client import EtcdClient
 from cenote.store.encoding import decode, encode
 from cenote.store.keys import Keys
 
 KEPT_FOR = timedelta(days=7)
 MOST_BYTES = 4 << 20  # of one cluster
+PAGE = 500
 
 _past = msgspec.json.Decoder(PastRecord)
 _cluster = msgspec.json.Decoder(Cluster)
@@ -63,6 +65,15 @@ def record_in(key: str, value: bytes) -> tuple[datetime, Cluster]:
     """Return until when a record was valid, and the record; NewerFormat as for any record."""
     past = decode(key, unpack(value), _past)
     return past.replaced_at, decode(key, bytes(past.record), _cluster)
+
+
+async def records(client: EtcdClient, keys: Keys, cluster_id: UUID) -> list[tuple[datetime, Cluster]]:
+    """Return what ``record_in`` does of all entries of a cluster, the oldest first."""
+    return [
+        record_in(found.key.decode(), found.value)
+        async for page in client.pages(keys.history(cluster_id), PAGE)
+        for found in page.found
+    ]
 
 
 def entry_of(key: str) -> Entry | None:

@@ -24,6 +24,7 @@ from cenote.store.encoding import decode, encode
 from cenote.store.groups import Groups
 from cenote.store.key_rotation import KeyRotation
 from cenote.store.keys import Keys
+from cenote.store.migration import MOST_OPERATIONS
 from cenote.store.optimistic import Transaction, commit
 from cenote.store.reader import Reader
 from cenote.store.rejected_requests import Refusals
@@ -230,6 +231,10 @@ class Store(Reader):
         """Remove the events, past records and tombstones that are not kept any longer; return how many."""
         return await pruning.prune(self._client, self._writer, self._keys, self._tables, now)
 
+    async def past_records(self, cluster_id: UUID) -> list[tuple[datetime, Cluster]]:
+        """Return what the record of a cluster was and until when, the oldest first, as far as it is kept."""
+        return await retrying(lambda: history.records(self._client, self._keys, cluster_id))
+
     async def events(self, cluster_id: UUID) -> list[Event]:
         """Return the changes of a cluster, the newest first."""
         folder = self._keys.events(cluster_id)
@@ -249,7 +254,8 @@ class Store(Reader):
         Of one cluster, or all.
         """
         folder = self._keys.all_events if cluster_id is None else self._keys.events(cluster_id)
-        found, total = await retrying(lambda: self._client.newest(folder, count))
+        # More, since of those that a migration wrote at once etcd does not know which is newer.
+        found, total = await retrying(lambda: self._client.newest(folder, count + MOST_OPERATIONS))
         refused = [
             event
             for event in self._tables.refusals.values()
