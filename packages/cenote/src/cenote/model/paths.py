@@ -46,6 +46,11 @@ class Layout:
         return self.data_dir / "etcd"
 
     @property
+    def former_etcd(self) -> Path:
+        """A copy of etcd's data, and of the sealing key, from before the records were migrated."""
+        return self.data_dir / "etcd-before-2"
+
+    @property
     def etcd_client(self) -> Path:
         """The folder of etcd's socket for clients."""
         return self.data_dir / "etcd-client"

@@ -5,13 +5,21 @@ Everything here finds what an earlier start made, and makes what is missing.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import logging
 
+from cenote.host import identity
+from cenote.model.paths import Layout
 from cenote.security.sealing import Sealer
 from cenote.server import bootstrap, event_loop, identification, stores
 from cenote.server.child import Channel
 from cenote.server.installation import Installation
 from cenote.store import Store
+from cenote.store.former import keep_copy
+from cenote.store.process import PrivateEtcd
+
+log = logging.getLogger(__name__)
 
 
 def run(installation: Installation, channel: Channel) -> None:
@@ -26,6 +34,7 @@ async def _prepare(installation: Installation) -> None:
     async with contextlib.AsyncExitStack() as stack:
         etcd = stores.private_etcd(installation)
         if etcd is not None:
+            await _keep_the_way_back(layout, etcd)
             await etcd.start()
         client = stores.etcd_client(installation)
         stack.push_async_callback(client.close)
@@ -36,3 +45,12 @@ async def _prepare(installation: Installation) -> None:
         await identification.register(installation, client, store)
         Sealer(layout.sealing_key)
         await bootstrap.ensure_admin_token(store, layout)
+
+
+async def _keep_the_way_back(layout: Layout, etcd: PrivateEtcd) -> None:
+    """Copy the records of a former version, before this one starts for the first time and migrates them."""
+    known = identity.read(layout)
+    if (known is None or known.store is None) and not layout.former_etcd.exists():
+        await etcd.stop()  # a copy of what is being written would not be whole
+        if await asyncio.to_thread(keep_copy, layout.etcd / "data", layout.former_etcd, layout.sealing_key):
+            log.info("a copy of the former version's records is kept in %s", layout.former_etcd)
