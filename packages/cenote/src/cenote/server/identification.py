@@ -32,8 +32,10 @@ async def identify(installation: Installation, client: EtcdClient) -> Identity:
     """
     layout, settings = installation.layout, installation.settings
     keys = Keys(settings.etcd.prefix)
-    is_new = identity.read(layout) is None
-    hosts = await _hosts_in_old_records(client, keys) if is_new and layout.nodes() else {}
+    found = identity.read(layout)
+    # An earlier start may have been cut off between writing the identity and migrating the records.
+    may_be_old = found is None or found.store is None
+    hosts = await _hosts_in_old_records(client, keys) if may_be_old and layout.nodes() else {}
     known = identity.ensure(layout, hosts, settings.name)
     store = await prepare_store(
         client,

@@ -70,8 +70,12 @@ class Keys:
     def host(self, id: str) -> str:
         return f"{self.hosts}{quote(id, safe='')}"
 
+    @property
+    def host_names(self) -> str:
+        return f"{self.prefix}host_names/"
+
     def host_name(self, name: str) -> str:
-        return f"{self.prefix}host_names/{quote(name, safe='')}"
+        return f"{self.host_names}{quote(name, safe='')}"
 
     @property
     def presences(self) -> str:

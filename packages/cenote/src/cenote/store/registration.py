@@ -7,43 +7,52 @@ used by one host alone.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
-from cenote.errors import Misconfigured
+from cenote.errors import Misconfigured, Unavailable
 from cenote.model.records import Presence
 from cenote.store import etcd_messages
 from cenote.store.client import EtcdClient
 from cenote.store.host_store import PRESENCE_SECONDS
+from cenote.store.keys import Keys
 from cenote.store.retry import retrying
 from cenote.store.store import Store
 
 ATTEMPTS = 5
+PAGE = 500
 
 
 async def claim_name(client: EtcdClient, store: Store, id: str, name: str) -> None:
-    """Claim a host's name, and give up the one that it had before; Misconfigured if another host has it.
+    """Claim a host's name, and give up those that it had before; Misconfigured if another host has it.
 
     The name of a host that is away and has no nodes is free.
     """
-    keys = store.keys
-    key = keys.host_name(name)
+    key = store.keys.host_name(name)
     for _ in range(ATTEMPTS):
-        found = await retrying(lambda: client.read(key))
-        if found is not None and found.value != id.encode():
-            other = found.value.decode()
+        claims = await retrying(lambda: _claims(client, store.keys))
+        holder = claims.get(key)
+        if holder is not None and holder.value != id.encode():
+            other = holder.value.decode()
             if _is_in_use(store, other):
                 raise Misconfigured(
                     f"another host of this store is named {name} (id {other}); choose another name with "
                     "--name"
                 )
-        before = store.host(id)
-        freed = [] if before is None or before.name == name else [keys.host_name(before.name)]
-        free = etcd_messages.unchanged(key, 0 if found is None else found.mod_revision)
-        operations = [etcd_messages.put(key, id.encode()), *map(etcd_messages.delete, freed)]
-        answer = await client.transact(etcd_messages.TransactionRequest([free], operations, []))
-        if answer.succeeded:
+        own = [claim for claim in claims.values() if claim.value == id.encode() and claim is not holder]
+        if holder is not None and holder.value == id.encode() and not own:
             return
-    raise Misconfigured(f"the name {name} is claimed by several hosts at once; start again")
+        request = etcd_messages.TransactionRequest(
+            [etcd_messages.unchanged(key, 0 if holder is None else holder.mod_revision)]
+            + [etcd_messages.unchanged(claim.key.decode(), claim.mod_revision) for claim in own],
+            [etcd_messages.put(key, id.encode())]
+            + [etcd_messages.delete(claim.key.decode()) for claim in own],
+            [],
+        )
+        # When the answer is lost, the next attempt finds what has happened.
+        with contextlib.suppress(Unavailable):
+            await client.transact(request)
+    raise Unavailable(f"the name {name} of this host cannot be claimed now")
 
 
 async def check_alone(store: Store, id: str, directory: str) -> None:
@@ -72,3 +81,12 @@ def _is_in_use(store: Store, id: str) -> bool:
     return id in store.presences() or any(
         node.host == id for stored in store.clusters() for node in stored.value.nodes
     )
+
+
+async def _claims(client: EtcdClient, keys: Keys) -> dict[str, etcd_messages.KeyValue]:
+    """Return all claims of hosts' names, by key."""
+    return {
+        found.key.decode(): found
+        async for page in client.pages(keys.host_names, PAGE)
+        for found in page.found
+    }
