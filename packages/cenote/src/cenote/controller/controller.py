@@ -17,7 +17,7 @@ from cenote.errors import CenoteError, Conflict, NotFound, Unavailable
 from cenote.model.records import Cluster, EventType, Note
 from cenote.model.timing import DEFAULT, Timing
 from cenote.security.sealing import Sealer
-from cenote.store import Store
+from cenote.store import Changes, Store
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +26,13 @@ GROWN = Note(what="increased its storage (autoscaling)", type=EventType.CLUSTER_
 
 
 class Controller:
-    """``host_id`` is of the host that it runs on."""
+    """``host_id`` and ``directory`` are of the host that it runs on; see ``Presence``."""
 
-    def __init__(self, store: Store, sealer: Sealer, host_id: str, timing: Timing = DEFAULT) -> None:
+    def __init__(
+        self, store: Store, sealer: Sealer, host_id: str, directory: str, timing: Timing = DEFAULT
+    ) -> None:
         self._store, self._sealer, self._timing = store, sealer, timing
-        self._election = Election(store.client, store.keys.controller, host_id)
-        self._elected = asyncio.Event()
+        self._election = Election(store.client, store.keys.controller, host_id, directory)
         self._written: dict[UUID, set[str]] = {}  # the noted events that are known to be written
         self._warned: set[UUID] = set()
 
@@ -39,7 +40,7 @@ class Controller:
         """Run until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._election.run(self._elected), name="election")
+                group.create_task(self._election.run(), name="election")
                 group.create_task(self._follow(), name="controller")
                 group.create_task(self._prune(), name="pruning")
         finally:
@@ -47,15 +48,22 @@ class Controller:
 
     async def _follow(self) -> None:
         while True:
-            await self._elected.wait()
+            await self._election.elected.wait()
             # Subscribed anew after each election, as the former controller's last work is not known.
+            self._written.clear()
             with self._store.changes(reports=True) as changes:
-                async for id in changes:
-                    if not self._elected.is_set():
-                        break
-                    await self._look_at(id)
-                else:
-                    return  # the store is closed
+                losing = asyncio.create_task(self._end_when_lost(changes), name="end of the election")
+                try:
+                    async for id in changes:
+                        await self._look_at(id)
+                finally:
+                    losing.cancel()
+            if self._election.is_elected and not losing.done():
+                return  # the store is closed
+
+    async def _end_when_lost(self, changes: Changes) -> None:
+        await self._election.lost.wait()
+        changes.close()
 
     async def _look_at(self, id: UUID) -> None:
         try:
@@ -101,12 +109,14 @@ class Controller:
     async def _write_events(self, cluster: Cluster) -> None:
         reports = self._store.reports(cluster.id).values()
         found = plans.events_of(cluster, reports, datetime.now(UTC))
-        known = self._written.get(cluster.id, set())
-        for event in found:
-            if event.id not in known:
-                await self._store.add_event(event, self._election.condition())
-        if found:
-            self._written[cluster.id] = {event.id for event in found}
+        if not found:
+            return
+        written = self._written.get(cluster.id)
+        if written is None:
+            written = await self._store.event_ids(cluster.id)
+        for event in plans.unwritten(found, written):
+            await self._store.add_event(event, self._election.condition())
+        self._written[cluster.id] = {event.id for event in found}
 
     async def _change(self, cluster: Cluster, change: plans.ChangeOf, note: Note | None) -> None:
         if change(cluster) is cluster:
@@ -134,7 +144,7 @@ class Controller:
     async def _prune(self) -> None:
         while True:
             await asyncio.sleep(self._timing.prune_interval)
-            if self._elected.is_set():
+            if self._election.is_elected:
                 try:
                     await self._store.prune(datetime.now(UTC))
                 except CenoteError as error:

@@ -20,45 +20,50 @@ RETRY_SECONDS = 1.0
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """The holder of the key: the host, and the run of its process."""
+    """The holder of the key: the host, the run of its process, and its data directory (see ``Presence``)."""
 
     host: str
     run: str
+    directory: str
 
 
 class Election:
     """A candidate for the key; ``host`` is this host's id.
 
-    There is one API process for each host, so the key of a former process of this host is taken over at once.
+    There is one API process for each data directory, so the key of a former process of this one is taken
+    over at once.
     """
 
-    def __init__(self, client: EtcdClient, key: str, host: str) -> None:
+    def __init__(self, client: EtcdClient, key: str, host: str, directory: str) -> None:
         self._client, self._key = client, key
-        self._own = Candidate(host, uuid4().hex)
+        self._own = Candidate(host, uuid4().hex, directory)
         self._lease = 0
-        self._revision = 0
+        self.revision = 0  # of the election that was won, 0 when this process is not the controller
+        self.elected, self.lost = asyncio.Event(), asyncio.Event()
 
     @property
     def is_elected(self) -> bool:
-        return self._revision > 0
+        return self.revision > 0
 
     def condition(self) -> etcd_messages.Condition:
         """Return the condition under which this process may write as the controller."""
-        return etcd_messages.unchanged(self._key, self._revision)
+        return etcd_messages.unchanged(self._key, self.revision)
 
-    async def run(self, elected: asyncio.Event) -> None:
-        """Stand for election until cancelled; ``elected`` is set while this process is the controller."""
+    async def run(self) -> None:
+        """Stand for election until cancelled; either ``elected`` or ``lost`` is set."""
         while True:
             try:
                 if self.is_elected:
-                    await self._client.keep_lease(self._lease)
+                    await self._keep()
                 elif await self._stand():
                     log.info("this process is the controller")
-                    elected.set()
+                    self.lost.clear()
+                    self.elected.set()
             except LeaseLost:
                 log.warning("this process is no longer the controller: its lease was lost")
-                self._revision = self._lease = 0
-                elected.clear()
+                self.revision = self._lease = 0
+                self.elected.clear()
+                self.lost.set()
                 continue
             except Unavailable as error:
                 log.debug("the election waits for etcd: %s", error)
@@ -72,12 +77,17 @@ class Election:
             except Unavailable as error:
                 log.debug("the controller's lease expires by itself: %s", error)
 
+    async def _keep(self) -> None:
+        """Renew the lease; LeaseLost when it has expired or the key is another process's."""
+        await self._client.keep_lease(self._lease)
+        found = await self._client.read(self._key)
+        if found is None or found.mod_revision != self.revision:
+            raise LeaseLost("another process has the key")
+
     async def _stand(self) -> bool:
         found = await retrying(lambda: self._client.read(self._key))
-        if found is not None:
-            holder = msgspec.json.decode(found.value, type=Candidate)
-            if holder.host != self._own.host:
-                return False
+        if found is not None and not self._is_predecessor(found.value):
+            return False
         if not self._lease:
             self._lease = await retrying(lambda: self._client.grant_lease(LEASE_SECONDS))
         free = (
@@ -88,5 +98,12 @@ class Election:
         put = etcd_messages.put(self._key, msgspec.json.encode(self._own), self._lease)
         answer = await self._client.transact(etcd_messages.TransactionRequest([free], [put], []))
         if answer.succeeded:
-            self._revision = answer.header.revision
+            self.revision = answer.header.revision
         return answer.succeeded
+
+    def _is_predecessor(self, value: bytes) -> bool:
+        try:
+            holder = msgspec.json.decode(value, type=Candidate)
+        except msgspec.DecodeError:
+            return False  # of another version, whose lease expires when it ends
+        return (holder.host, holder.directory) == (self._own.host, self._own.directory)

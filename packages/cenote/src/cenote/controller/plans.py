@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import TypeAlias
 
@@ -10,7 +10,7 @@ import msgspec
 
 from cenote.model.records import Cluster, Event, Host, NodeStatus
 from cenote.rules import port_allocation, storage
-from cenote.store.audit_log import KEPT_FOR
+from cenote.store.audit_log import KEPT_FOR, MOST_OF_A_CLUSTER
 
 ChangeOf: TypeAlias = Callable[[Cluster], Cluster]  # the same object when there is nothing to change
 
@@ -56,3 +56,9 @@ def events_of(cluster: Cluster, reports: Iterable[NodeStatus], now: datetime) ->
         for note in report.notes
         if now - note.at < KEPT_FOR
     ]
+
+
+def unwritten(events: Iterable[Event], written: Collection[str]) -> list[Event]:
+    """Return the events that are not written yet, without those that were written and pruned since."""
+    oldest = min(written) if len(written) >= MOST_OF_A_CLUSTER else ""
+    return [event for event in events if event.id not in written and event.id > oldest]

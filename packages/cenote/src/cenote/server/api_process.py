@@ -18,7 +18,7 @@ from cenote.console import with_console
 from cenote.controller.controller import Controller
 from cenote.errors import Misconfigured
 from cenote.front.metrics_endpoint import MetricsEndpoint
-from cenote.host import privileges
+from cenote.host import identity, privileges
 from cenote.http import server as http_server
 from cenote.http import tls_context
 from cenote.security import certificates
@@ -94,7 +94,7 @@ def _build(installation: Installation, shown: _Shown) -> _Api:
     app = with_console(app, lambda: sealer.derived("console"), only_tls=settings.certificate is not None)
     server = http_server.server(app, shown.context, on_shutdown=observer.end_streams)
     metrics_endpoint = MetricsEndpoint(store, sealer, observer, host_id, settings.listen, server.server_state)
-    controller = Controller(store, sealer, host_id, installation.timing)
+    controller = Controller(store, sealer, host_id, identity.directory_of(layout), installation.timing)
     return _Api(client, store, observer, metrics_endpoint, controller, server, shown)
 
 

@@ -213,6 +213,19 @@ class Store(Reader):
         )
         await self._cache.seen(outcome.revision)
 
+    async def event_ids(self, cluster_id: UUID) -> set[str]:
+        """Return the ids of a cluster's events."""
+        folder = self._keys.events(cluster_id)
+
+        async def read() -> set[str]:
+            return {
+                found.key.decode().removeprefix(folder)
+                async for page in self._client.pages(folder, EVENTS_PAGE, keys_only=True)
+                for found in page.found
+            }
+
+        return await retrying(read)
+
     async def issue_certificate(
         self, host_id: str, cluster_id: UUID, pem: str, *conditions: etcd_messages.Condition
     ) -> None:
