@@ -15,7 +15,7 @@ from cenote.agent.log_shipping import LogShipping
 from cenote.agent.node_loop import NodeLoop
 from cenote.agent.spare_templates import maintain_spares
 from cenote.engine.plan.context import HostContext
-from cenote.errors import Unavailable
+from cenote.errors import Misconfigured, Unavailable
 from cenote.host import processes, system
 from cenote.host.executor import Executor
 from cenote.model.records import Host
@@ -75,15 +75,20 @@ class HostLoop:
             processes.reap()
 
     async def _announce(self) -> None:
+        timing = self._context.timing
         while True:
+            pause = timing.announce_interval
             try:
-                await self._store.announce(self._host_now(), unseen=self._unseen(), stalled=self._stalled())
+                if not await self._store.announce(self._host_now(), stalled=self._stalled()):
+                    pause = timing.announce_interval_unseen
                 self.announced.set()
             except Unavailable:
                 pass  # the announcement lasts as long as its lease
+            except Misconfigured as error:  # a copy of the data directory serves; nothing is announced
+                log.error("%s", error)
             except OSError as error:  # such as EMFILE, no descriptor left
                 log.warning("cannot read which ports are in use: %s", error)
-            await asyncio.sleep(self._context.timing.announce_interval)
+            await asyncio.sleep(pause)
 
     def _host_now(self) -> Host:
         claimed = self._store.ports(self._host.id)
@@ -93,15 +98,6 @@ class HostLoop:
             if self._host.first_port <= port <= self._host.last_port
         ]
         return msgspec.structs.replace(self._host, busy_ports=tuple(busy))
-
-    def _unseen(self) -> list[str]:
-        """Return the nodes of this host that no pass of this process has reported on yet."""
-        return [
-            f"{cluster.id}/{node.name}"
-            for cluster in self._store.living_clusters()
-            for node in cluster.nodes
-            if node.host == self._host.id and not self._store.has_reported(cluster.id, node.name)
-        ]
 
     def _stalled(self) -> list[str]:
         """Return the nodes whose pass has not ended for long."""
@@ -113,6 +109,8 @@ class HostLoop:
             stored = self._store.cluster(cluster_id)
         except NewerFormat as error:
             log.error("cluster %s is left as it is: %s", cluster_id, error)
+            for node_name in self._store.reported_nodes(cluster_id):  # its loop reports that in words
+                self._loop_of(cluster_id, node_name).wake.set()
             return
         if self._log_shipping is not None:
             self._log_shipping.wake(cluster_id)
@@ -124,8 +122,12 @@ class HostLoop:
         node = next((node for node in stored.value.nodes if node.host == self._host.id), None)
         if node is None:
             return
+        self._loop_of(cluster_id, node.name).wake.set()
+
+    def _loop_of(self, cluster_id: UUID, node_name: str) -> NodeLoop:
+        node_loop = self._node_loops.get(cluster_id)
         if node_loop is None or node_loop.finished:
             node_loop = self._node_loops[cluster_id] = NodeLoop(
-                self._store, self._executor, self._context, cluster_id, node.name, self._copying, self.passes
+                self._store, self._executor, self._context, cluster_id, node_name, self._copying, self.passes
             )
-        node_loop.wake.set()
+        return node_loop

@@ -82,8 +82,9 @@ class NodeLoop:
                 self.wake.clear()
                 try:
                     stored = self._store.cluster(self._cluster_id)
-                except NewerFormat:
+                except NewerFormat as error:
                     # Of what this version cannot read, nothing is changed on the machine either.
+                    await self._report(f"left as it is: {error}", failing=True)
                     await self._sleep(timing.resync_interval)
                     continue
                 if stored is None:
@@ -103,15 +104,15 @@ class NodeLoop:
                         poll, waited_for = POLL_FIRST, str(waiting)
                     # Most waits are too short to be worth a report, which costs a write.
                     if poll >= WORTH_REPORTING:
-                        await self._report(stored, str(waiting))
+                        await self._report(str(waiting))
                     pause, poll = poll, min(poll * POLL_GROWTH, POLL_MOST)
                 except (CenoteError, OSError) as error:
                     log.warning("cluster %s: %s", stored.value.name, _in_words(error))
-                    await self._report(stored, _in_words(error), failing=True)
+                    await self._report(_in_words(error), failing=True)
                     pause, backoff = backoff, min(backoff * 2, timing.backoff_max)
                 except Exception:
                     log.exception("cluster %s: a defect in Cenote", stored.value.name)
-                    await self._report(stored, "an unexpected error; see Cenote's log", failing=True)
+                    await self._report("an unexpected error; see Cenote's log", failing=True)
                     pause, backoff = backoff, min(backoff * 2, timing.backoff_max)
                 else:
                     result, backoff, waited_for = PassResult.DONE, timing.backoff_first, ""
@@ -144,7 +145,7 @@ class NodeLoop:
         context = self._context(stored)
         await self._pass.remove(context, _session(context))
         # The controller forgets the cluster when all of its nodes are removed.
-        await self._report(stored, "", removed=True)
+        await self._report("", removed=True)
 
     def _watch_servers(self, context: NodeContext) -> bool:
         """Wake when a server ends; return whether all are running."""
@@ -176,7 +177,6 @@ class NodeLoop:
         if self._status().reached == 0:
             self._pass.notes.clear()  # the steps of creating a cluster are not events
         await self._report(
-            stored,
             "" if use is None else storage.problem(use, cluster, refused=refused),
             failing=refused,
             reached=stored.revision,
@@ -190,9 +190,7 @@ class NodeLoop:
             storage_mib=cluster.storage_mib,
         )
 
-    async def _report(
-        self, stored: Stored[Cluster], reason: str, *, failing: bool = False, **seen: object
-    ) -> None:
+    async def _report(self, reason: str, *, failing: bool = False, **seen: object) -> None:
         """Report the status; fields that this pass does not know keep their values."""
         status = msgspec.structs.replace(
             self._status(), reason=reason, failing=failing, at=datetime.now(UTC), **seen
@@ -200,7 +198,7 @@ class NodeLoop:
         try:
             await self._store.report(self._cluster_id, self._node_name, status)
         except Unavailable as error:
-            log.warning("cluster %s: cannot report: %s", stored.value.name, error)
+            log.warning("cluster %s: cannot report: %s", self._cluster_id, error)
             self.wake.set()
 
     def _status(self) -> NodeStatus:

@@ -31,6 +31,7 @@ class Timing:
     backoff_max: float = 30.0
     reap_interval: float = 0.5
     announce_interval: float = 10.0
+    announce_interval_unseen: float = 1.0  # after a start, until each node was seen
     stall_time: float = 120.0  # of a pass, after which the node is reported as stalled
     # The controller: growth, events and removals follow the records at once, pruning by interval.
     prune_interval: float = 3600.0

@@ -14,13 +14,13 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from cenote.errors import NotFound, Unavailable
+from cenote.errors import Misconfigured, NotFound, Unavailable
 from cenote.model.records import CertificateRequest, Host, NodeStatus, Note, Presence, ReportedNote
 from cenote.store import etcd_messages
 from cenote.store.audit_log import new_id
 from cenote.store.cache import WatchCache
 from cenote.store.client import EtcdClient
-from cenote.store.encoding import encode
+from cenote.store.encoding import decode, encode
 from cenote.store.keys import Keys
 from cenote.store.lease import LeasedKey
 from cenote.store.reader import Reader
@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 PRESENCE_SECONDS = 10
 MOST_NOTES = 10
+
+_presences = msgspec.json.Decoder(Presence)
 
 
 class HostStore(Reader):
@@ -58,6 +60,7 @@ class HostStore(Reader):
             self._keys.clusters,
             self._keys.certificates_of(host_id),
             f"{self._keys.port(host_id, 0).rpartition('/')[0]}/",
+            self._keys.reports_of(host_id),
         )
         self._caches = [WatchCache(client, folder, self._tables, self._notify) for folder in folders]
         self._cache = self._caches[0]
@@ -65,21 +68,24 @@ class HostStore(Reader):
         self._noted: dict[tuple[UUID, str], tuple[ReportedNote, ...]] = {}
         self._locks: dict[UUID, asyncio.Lock] = {}
         self._announced: Host | None = None
-        self._presence = LeasedKey(client, self._writer, self._keys.presence(host_id), presence_seconds)
+        self._presence = LeasedKey(
+            client, self._writer, self._keys.presence(host_id), presence_seconds, self._refusal
+        )
 
     @property
     def host_id(self) -> str:
         return self._host_id
 
     async def open(self) -> None:
-        """Read what there is and start the watches; Unavailable when etcd does not answer."""
+        """Read what there is, start the watches and appear as present; Unavailable when etcd does not answer.
+
+        Misconfigured while another data directory serves as this host.
+        """
         for cache in self._caches:
             await cache.open()
-        async for page in self._client.pages(self._keys.reports_of(self._host_id), 500):
-            for found in page.found:
-                self._tables.put(found.key.decode(), found.value, found.mod_revision)
         for (_, cluster_id, node), report in self._tables.reports.items():
             self._noted[cluster_id, node] = report.notes
+        await self._appear(self.unseen(), ())
 
     async def close(self) -> None:
         """Stop the watches and withdraw the presence.  The client stays open."""
@@ -90,26 +96,37 @@ class HostStore(Reader):
 
     def status(self, cluster_id: UUID, node_name: str) -> NodeStatus | None:
         """The last report on a node of this host, by this process or a former one."""
-        return self._tables.reports.get((self._host_id, cluster_id, node_name))
+        # What was written last may not have come back by the watch.
+        written = self._reported.get((cluster_id, node_name))
+        return written or self._tables.reports.get((self._host_id, cluster_id, node_name))
 
-    def has_reported(self, cluster_id: UUID, node_name: str) -> bool:
-        """Whether this process has reported on a node."""
-        return (cluster_id, node_name) in self._reported
+    def unseen(self) -> list[str]:
+        """The nodes of this host that this process has not reported on yet, as ``Presence`` names them."""
+        return [
+            f"{cluster.id}/{node.name}"
+            for cluster in self.living_clusters()
+            for node in cluster.nodes
+            if node.host == self._host_id and (cluster.id, node.name) not in self._reported
+        ]
+
+    def reported_nodes(self, cluster_id: UUID) -> list[str]:
+        """The names of a cluster's nodes on this host that there are reports on, whatever its record says."""
+        return [node for _, id, node in self._tables.reports if id == cluster_id]
 
     async def report(self, cluster_id: UUID, node_name: str, status: NodeStatus) -> None:
         """Write the report on a node, unless only ``at`` differs or the cluster is forgotten."""
         node = cluster_id, node_name
         async with self._locks.setdefault(cluster_id, asyncio.Lock()):
             status = msgspec.structs.replace(status, run=self.run, notes=self._noted.get(node, ()))
-            last = self._reported.get(node)
-            if last is not None and msgspec.structs.replace(last, at=status.at) == status:
+            # A report that etcd has lost, such as when it was restored from a copy, is written again.
+            seen = self._reported.get(node), self._tables.reports.get((self._host_id, *node))
+            if all(one is not None and msgspec.structs.replace(one, at=status.at) == status for one in seen):
                 return
             key = self._keys.report(self._host_id, cluster_id, node_name)
             conditions = [etcd_messages.exists(self._keys.cluster(cluster_id))]
             outcome = await self._writer.write(conditions, [etcd_messages.put(key, encode(status))])
             if outcome.revision:
                 self._reported[node] = status
-                self._tables.reports[self._host_id, cluster_id, node_name] = status
 
     async def remember(self, cluster_id: UUID, node_name: str, note: Note) -> None:
         """Add a note to the report on a node: the change becomes an event."""
@@ -131,14 +148,21 @@ class HostStore(Reader):
         for node in [node for node in (*self._reported, *self._noted) if node[0] == cluster_id]:
             self._reported.pop(node, None)
             self._noted.pop(node, None)
-            self._tables.reports.pop((self._host_id, *node), None)
 
-    async def announce(self, host: Host, *, unseen: Iterable[str] = (), stalled: Iterable[str] = ()) -> None:
-        """Write the host's record when it has changed, and the presence, which expires with this process."""
+    async def announce(self, host: Host, *, stalled: Iterable[str] = ()) -> bool:
+        """Write the host's record and its presence, each when it has changed.
+
+        ``stalled`` are the nodes whose pass does not end.  Return whether all nodes of the host are seen.
+        """
         if host != self._announced:
             seen = msgspec.structs.replace(host, seen_at=datetime.now(UTC).replace(microsecond=0))
             await self._writer.write([], [etcd_messages.put(self._keys.host(self._host_id), encode(seen))])
             self._announced = host
+        unseen = self.unseen()
+        await self._appear(unseen, stalled)
+        return not unseen
+
+    async def _appear(self, unseen: Iterable[str], stalled: Iterable[str]) -> None:
         presence = Presence(
             run=self.run,
             directory=self._directory,
@@ -146,6 +170,16 @@ class HostStore(Reader):
             stalled=tuple(sorted(stalled)),
         )
         await self._presence.announce(encode(presence))
+
+    def _refusal(self, value: bytes) -> Misconfigured | None:
+        """Return the error for a presence that is not of this data directory."""
+        found = decode(self._keys.presence(self._host_id), value, _presences)
+        if found.directory == self._directory:
+            return None  # a predecessor, whose lock of the directory this service holds
+        return Misconfigured(
+            f"another service uses this store as the same host (id {self._host_id}): its data directory is a "
+            "copy of this one, or this one of it"
+        )
 
     async def request_certificate(self, cluster_id: UUID, pem: str) -> None:
         """Ask for a certificate for the servers of a cluster; NotFound when the cluster is gone."""
