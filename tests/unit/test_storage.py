@@ -117,3 +117,12 @@ def test_storage_is_not_shrunk_below_what_is_in_it() -> None:
     storage.check_shrink(1_250, 1_000)
     with pytest.raises(Invalid, match="1249 is too small: 1000 MiB are used, which requires at least 1250"):
         storage.check_shrink(1_249, 1_000)
+
+
+def test_the_use_is_reported_for_autoscaling_alone_and_grows_the_same() -> None:
+    growing = cluster(GROWING)
+    assert storage.reported_use(cluster(), use(9_000)) is None
+    assert storage.reported_use(growing, use(7_999)) is None
+    reported = storage.reported_use(growing, use(8_000, 100 * 1024 + 1_023))
+    assert reported == use(8_000, 100 * 1024), "what others write to the disk is not worth a report"
+    assert storage.autoscaled(growing, reported) == storage.autoscaled(growing, use(8_000))

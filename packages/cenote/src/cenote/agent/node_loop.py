@@ -184,7 +184,7 @@ class NodeLoop:
             outdated=converged.outdated,
             not_in_force={name: str(urgency) for name, urgency in converged.not_in_force.items()},
             used_mib=0 if use is None else use.used_mib,
-            use=use,
+            use=None if use is None else storage.reported_use(cluster, use),
             size=cluster.size,
             region=cluster.region,
             storage_mib=cluster.storage_mib,

@@ -54,6 +54,17 @@ def problem(use: DiskUse, cluster: Cluster, *, refused: bool) -> str:
     return f"{reason}; writes are refused until there is room again" if refused else reason
 
 
+def reported_use(cluster: Cluster, use: DiskUse) -> DiskUse | None:
+    """Return what the controller has to know for autoscaling; None when it is not due.
+
+    The free space is rounded down: it is that of all clusters on the disk, and each of them would report
+    every change of it.
+    """
+    if not _is_autoscaling_due(cluster, use):
+        return None
+    return replace(use, free_mib=use.free_mib // GIB * GIB)
+
+
 def autoscaled(cluster: Cluster, use: DiskUse) -> Cluster:
     """Return the cluster with its storage grown if autoscaling is due, else the same object."""
     more = cluster.autoscale.increment_gib * GIB
