@@ -97,3 +97,15 @@ def test_a_path_that_is_too_long_is_found_before_the_service_is(folder: Path) ->
     done = run_cenote("doctor", f"--data-dir={folder / ('x' * 90)}")
     assert done.returncode == 1
     assert "too long for the unix sockets below it" in done.stdout
+
+
+def test_it_shows_the_identity_of_the_host_or_that_it_is_damaged(folder: Path) -> None:
+    record = folder / "host.json"
+    record.write_text('{"id": "00000000-0000-0000-0000-000000000001", "name": "db-1"}')
+    done = run_cenote("doctor", f"--data-dir={folder}")
+    assert "ok       this host is db-1 (id 00000000-0000-0000-0000-000000000001)" in done.stdout.splitlines()
+
+    record.write_text("{")
+    done = run_cenote("doctor", f"--data-dir={folder}")
+    assert done.returncode == 1
+    assert f"error    {record} cannot be read" in done.stdout

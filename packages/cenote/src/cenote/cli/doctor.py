@@ -10,7 +10,7 @@ import click
 
 from cenote.cli.data_dir import data_dir
 from cenote.errors import Misconfigured
-from cenote.host import programs
+from cenote.host import identity, programs
 from cenote.model.paths import Layout
 from cenote.server import installation
 from cenote.server.settings import ServeSettings
@@ -47,6 +47,9 @@ def command(layout: Layout, postgres_dir: tuple[Path, ...], pgbouncer: Path | No
         click.echo(f"ok       servers run as {installation.server_account(ServeSettings()).name}")
         _show_api_account()
         layout.check()
+        found_identity = identity.read(layout)
+        if found_identity is not None:
+            click.echo(f"ok       this host is {found_identity.name} (id {found_identity.id})")
     except Misconfigured as error:
         problems.append((error.message, ""))
     for what, fix in problems:
