@@ -70,7 +70,7 @@ def _service(running: Service, client: Client) -> Row:
                 client.request("GET", path + part)
     client.request("GET", "/v2/databases/options")
     name = f"memory of the service with {CLUSTERS} clusters"
-    return Row(name, "MiB", [_mebibytes([running.pid])], aims=(ours_at_most(150),))
+    return Row(name, "MiB", [_mebibytes(running.processes().values())], aims=(ours_at_most(150),))
 
 
 def _is_gone(folder: Path) -> Callable[[], bool]:
