@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from functools import partial
 from http import HTTPMethod
@@ -97,6 +98,19 @@ async def healthz(request: Call) -> Response:
     return answer(Health("degraded", "disconnected"), 503)
 
 
+_ALL = (*OPERATIONS, healthz, metrics.get_service_metrics)
+
+
+@functools.cache
+def documents() -> dict[str, tuple[str, bytes]]:
+    """Return the description of the API, which takes a while to make: media type and body, by path."""
+    document = openapi.describe(_ALL)
+    return {
+        "/openapi.json": ("application/json", msgspec.json.encode(document)),
+        "/docs": ("text/html", openapi.page(document).encode()),
+    }
+
+
 def create_app(
     store: Store,
     sealer: Sealer,
@@ -110,14 +124,8 @@ def create_app(
     ``certificate_expiry`` returns the Unix time at which the certificate that it is served with expires.
     """
     service = Service(store, sealer, settings, observer, timing, certificate_expiry)
-    operations = (*OPERATIONS, healthz, metrics.get_service_metrics)
-    document = openapi.describe(operations)
-    texts = {
-        "/openapi.json": ("application/json", msgspec.json.encode(document)),
-        "/docs": ("text/html", openapi.page(document).encode()),
-    }
     app = router(
-        [*operations, *(_text(path, *text) for path, text in texts.items())],
+        [*_ALL, *(_text(path, *text) for path, text in documents().items())],
         partial(Call, service),
         _answer_error,
     )
