@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from cenote.api import Settings
 from cenote.api.app import OPERATIONS
+from cenote.stats.observer import NO_OBSERVER
 from tests.support.api import BACKEND, HOST, POOL, Api, Apis
 from tests.support.reference import ADDITIONS, METHODS, Operation, Reference, faults
 
@@ -263,11 +264,13 @@ def test_refusals_that_only_some_operations_know_are_described(apis: Apis) -> No
             ("put", "/migrate", 412, {"region": "ams3"}),
             ("get", "/pool_stats", 503, None),
             ("get", "/logs", 503, None),
+            ("get", "/pool_history", 503, None),
+            ("get", "/pool_advice", 503, None),
         ):
             await api.refusal(method.upper(), cluster + path, refused, json=body)
             assert str(refused) in paths[one + path][method]["responses"]
 
-    apis.run(scenario)
+    apis.run(scenario, observer=NO_OBSERVER)
 
 
 def test_that_no_cluster_has_room_any_more_is_described(apis: Apis) -> None:

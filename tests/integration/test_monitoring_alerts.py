@@ -170,6 +170,12 @@ CASES = {
         {"outcome": "failed"},
         "The agent has failed 30 times in 15 minutes",
     ),
+    "CenoteAgentAway": Case(
+        {'cenote_agent_up{job="cenote"}': "1 0x30"},
+        {'cenote_agent_up{job="cenote"}': "1x30"},
+        {"job": "cenote"},
+        "The agent does not answer, so no change is applied and no statistics can be read",
+    ),
     "CenoteStoreAway": Case(
         {'cenote_store_connected{job="cenote"}': "0x30"},
         {'cenote_store_connected{job="cenote"}': "1x30"},

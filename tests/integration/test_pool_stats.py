@@ -132,11 +132,11 @@ def test_a_node_of_another_host_or_of_no_cluster_is_no_empty_answer(tmp_path: Pa
     async def scenario() -> None:
         observer = host_of(tmp_path, here, there)
         for id, node in ((there.id, "n1"), (here.id, "n2"), (uuid4(), "n1")):
-            with pytest.raises(Unavailable, match="does not have it"):
+            with pytest.raises(Unavailable, match="not on the host"):
                 await observer.logs(id, node, LogSource.POSTGRES, 10, "")
-            with pytest.raises(Unavailable, match="does not have it"):
+            with pytest.raises(Unavailable, match="not on the host"):
                 await observer.history(id, node, 15)
-            with pytest.raises(Unavailable, match="does not have it"):
+            with pytest.raises(Unavailable, match="not on the host"):
                 await anext(observer.samples(id, node, 0))
 
     asyncio.run(scenario())

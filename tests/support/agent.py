@@ -171,7 +171,7 @@ async def agent_at_work(timing: Timing, copies_at_once: int) -> AsyncIterator[At
         loop = HostLoop(host_store, created.executor, created.host, host, copies_at_once=copies_at_once)
         tasks = [
             asyncio.create_task(loop.run()),
-            asyncio.create_task(Controller(store, created.sealer, "here", timing).run()),
+            asyncio.create_task(Controller(store, created.sealer, "here", "", timing).run()),
         ]
         try:
             yield AtWork(created, store, host_store)

@@ -230,7 +230,7 @@ def listen(path: Path, group: int | None) -> socket.socket:
             os.chown(fresh, -1, group)
         os.chmod(path.parent, 0o750)  # noqa: S103 - for the API's group
         os.chmod(fresh, 0o660)
-        listener.listen(128)
+        listener.listen(MAX_CONNECTIONS)
         listener.setblocking(False)
         # At no moment is there no socket, and none that refuses: a killed predecessor's is simply replaced.
         fresh.rename(path)

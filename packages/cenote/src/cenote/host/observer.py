@@ -30,7 +30,7 @@ from cenote.stats.observer import (
 from cenote.stats.process import own_process
 from cenote.stats.sampler import Clusters, Sampler
 
-_NOT_HERE = "This cluster's host does not have it at this moment."
+_NOT_HERE = "This cluster is not on the host that was asked. Try again later."
 
 
 class HostObserver:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import socket
 import time
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
@@ -56,11 +57,11 @@ _BROKEN = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutExcept
 
 
 class RemoteObserver:
-    """Asks the agent at a unix socket."""
+    """Asks the agent that listens on the unix socket at a path."""
 
-    def __init__(self, socket: Path) -> None:
-        self._questions = _connections(socket, MAX_QUESTIONS)
-        self._streams = _connections(socket, MAX_STREAMS)
+    def __init__(self, path: Path) -> None:
+        self._questions = _connections(path, MAX_QUESTIONS)
+        self._streams = _connections(path, MAX_STREAMS)
         self._waits: set[asyncio.Timeout] = set()  # of streams
         self._ending = False
 
@@ -75,6 +76,7 @@ class RemoteObserver:
         self.end_streams()
         await self._questions.aclose()
         await self._streams.aclose()
+        await asyncio.sleep(0)  # asyncio closes the sockets in its next turn
 
     async def pools(self, cluster_id: UUID, node: str) -> Mapping[str, PoolNumbers]:
         return await self._ask(dict[str, PoolNumbers], _path(cluster_id, node, "pools"))
@@ -152,10 +154,60 @@ class RemoteObserver:
             await response.aclose()
 
 
-def _connections(socket: Path, most: int) -> httpcore.AsyncConnectionPool:
+def _connections(path: Path, most: int) -> httpcore.AsyncConnectionPool:
     return httpcore.AsyncConnectionPool(
-        uds=str(socket), max_connections=most, max_keepalive_connections=8, keepalive_expiry=KEEP_SECONDS
+        uds=str(path),
+        max_connections=most,
+        max_keepalive_connections=8,
+        keepalive_expiry=KEEP_SECONDS,
+        network_backend=_UnixBackend(),
     )
+
+
+class _UnixBackend(httpcore.AsyncNetworkBackend):
+    """Connects to unix sockets.
+
+    httpcore's own spins while the peer's queue of connections is full, as that of one that hangs will be.
+    """
+
+    async def connect_unix_socket(
+        self,
+        path: str,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface, as below
+        socket_options: object = None,
+    ) -> httpcore.AsyncNetworkStream:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.setblocking(False)
+            connection.connect(path)  # it succeeds or fails at once
+            return _Stream(*await asyncio.open_unix_connection(sock=connection))
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, OSError):
+                raise httpcore.ConnectError(str(error)) from None
+            raise
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class _Stream(httpcore.AsyncNetworkStream):
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        return await self._reader.read(max_bytes)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        self._writer.write(buffer)
+        await self._writer.drain()
+
+    async def aclose(self) -> None:
+        self._writer.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        # Of an idle connection: whether the other end has closed it.
+        return self._reader.at_eof() if info == "is_readable" else None
 
 
 def _path(cluster_id: UUID, node: str, question: str, **query: object) -> str:
