@@ -74,7 +74,7 @@ def _pools(running: Service, client: Client, cluster: Any) -> Row:
     id = cluster["id"]
     known = added_pool(client, id, "known", size=1)["connection"]
     answer_of(known["uri"])
-    sockets = Layout(running.data_dir).node(UUID(id)).sockets
+    sockets = Layout(running.data_dir).cluster(UUID(id)).sockets
     ours: list[float] = []
     floor: list[float] = []
     for number in range(POOLS):

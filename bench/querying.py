@@ -18,7 +18,7 @@ from uuid import UUID
 
 from bench.plain import binaries, plain_pooler
 from bench.row import Row, ratio_at_least
-from cenote.model.paths import Layout, NodePaths
+from cenote.model.paths import ClusterPaths, Layout
 from tests.support.service import added_pool, online_cluster, service
 
 RUNS = 25  # many short runs, so that other load on the machine affects both of a pair
@@ -58,11 +58,11 @@ def measure() -> list[Row]:
         direct = cluster["connection"]
         _pgbench(direct, "-i", "-q", "-s", str(SCALE))
         pool = added_pool(client, cluster["id"], "bench", size=POOL)["connection"]
-        paths = Layout(running.data_dir).node(UUID(cluster["id"]))
+        paths = Layout(running.data_dir).cluster(UUID(cluster["id"]))
         return [_queries(paths, direct, pool), *_logins(paths, direct, pool)]
 
 
-def _queries(paths: NodePaths, direct: Any, pool: Any) -> Row:
+def _queries(paths: ClusterPaths, direct: Any, pool: Any) -> Row:
     reached = f"host={paths.sockets} port={direct['port']} user={direct['user']}"
     verifiers = (paths.pooler / "userlist.txt").read_text()
     ours, floor = _by_turns(paths, direct, pool, reached, verifiers, QUERYING)
@@ -70,7 +70,7 @@ def _queries(paths: NodePaths, direct: Any, pool: Any) -> Row:
     return Row(name, "/s", ours.rates, floor.rates, (ratio_at_least(0.97),))
 
 
-def _logins(paths: NodePaths, direct: Any, pool: Any) -> list[Row]:
+def _logins(paths: ClusterPaths, direct: Any, pool: Any) -> list[Row]:
     reached = f"host=127.0.0.1 port={direct['port']}"
     plain = f'"{direct["user"]}" "{direct["password"]}"\n'
     ours, floor = _by_turns(paths, direct, pool, reached, plain, LOGGING_IN)
@@ -81,7 +81,7 @@ def _logins(paths: NodePaths, direct: Any, pool: Any) -> list[Row]:
 
 
 def _by_turns(
-    paths: NodePaths, direct: Any, pool: Any, reached: str, auth_file: str, options: Sequence[str]
+    paths: ClusterPaths, direct: Any, pool: Any, reached: str, auth_file: str, options: Sequence[str]
 ) -> tuple[Side, Side]:
     """Alternate pgbench through our pool and a plain one that connects to the server by ``reached``."""
     target = f"{reached} dbname={direct['database']} pool_mode=transaction pool_size={POOL}"

@@ -22,6 +22,7 @@ from cenote.model.records import (
     Secret,
     UserRole,
 )
+from cenote.model.topology import writer_or_first
 from cenote.security import certificates
 from cenote.security.sealing import Sealer
 from cenote.server.settings import EtcdSettings
@@ -53,7 +54,7 @@ async def fill(layout: Layout, clusters: int) -> list[str]:
 
 def _writes(keys: Keys, cluster: Cluster) -> list[etcd_messages.EtcdOperation]:
     """Return the writes of a record and its claims as the store does them, but for batches of clusters."""
-    node, owner = cluster.primary, str(cluster.id).encode()
+    node, owner = writer_or_first(cluster), str(cluster.id).encode()
     return [
         etcd_messages.put(keys.cluster(cluster.id), encode(cluster)),
         etcd_messages.put(keys.name(cluster.name), owner),

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from cenote.host import sql
 from cenote.model.records import Cluster, Pool
 from cenote.model.timing import Timing
+from cenote.model.topology import writer_or_first
 from tests.support import records
 from tests.support.agent import POOL, Agents, AtWork, answers, ask, running_agents
 from tests.support.waiting import wait_until_async
@@ -49,7 +50,7 @@ async def small_disk(at: AtWork, mib: int) -> AsyncIterator[Path]:
         yield folder
     finally:
         for stored in at.store.clusters():
-            if at.lab.layout.node(stored.value.id).root.exists():
+            if at.lab.layout.cluster(stored.value.id).root.exists():
                 await at.remove(stored.value)
         unmount(folder)
 
@@ -108,7 +109,7 @@ def test_a_server_that_filled_its_disk_says_so_and_is_back_once_there_is_room(ag
 def test_a_folder_that_cannot_be_made_is_named_and_made_once_it_can_be(agents: Agents) -> None:
     async def scenario(at: AtWork) -> None:
         cluster = replace(at.lab.new_cluster(), pools=(POOL,))
-        in_the_way = at.lab.layout.node(cluster.id).root
+        in_the_way = at.lab.layout.cluster(cluster.id).root
         in_the_way.parent.mkdir(exist_ok=True)
         in_the_way.write_text("a file where the folder should be")
         await at.store.add_cluster(cluster)
@@ -175,7 +176,7 @@ async def table_in_use(at: AtWork) -> AsyncIterator[Cluster]:
     await ask(cluster, "CREATE TABLE busy AS SELECT 42 AS value", user="app", pool=None)
     async with await psycopg.AsyncConnection.connect(
         host="localhost",
-        port=cluster.primary.port,
+        port=writer_or_first(cluster).port,
         dbname="defaultdb",
         user="doadmin",
         password=records.PASSWORD,

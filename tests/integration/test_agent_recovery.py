@@ -15,6 +15,7 @@ import pytest
 
 from cenote.host import processes
 from cenote.model.records import Cluster, LogSource
+from cenote.model.topology import writer_or_first
 from tests.support import records
 from tests.support.agent import Agents, AtWork, answers, ask, running
 from tests.support.ports import free_range
@@ -113,7 +114,7 @@ def test_a_pid_that_went_to_somebody_else_does_not_keep_a_server_down(agents: Ag
             killed = running(program)
             locks = [program.pid_file]
             if name == "PostgreSQL":
-                locks += at.lab.wanted(cluster).paths.sockets.glob(".s.PGSQL.*.lock")
+                locks += at.lab.wanted(cluster).cluster_paths.sockets.glob(".s.PGSQL.*.lock")
                 assert len(locks) == 2
             # As after a reboot: the files are the old ones, and the pid has been given out again.
             os.kill(killed.pid, signal.SIGSTOP)
@@ -136,7 +137,7 @@ def test_a_pid_that_went_to_somebody_else_does_not_keep_a_server_down(agents: Ag
 def test_a_port_that_a_stranger_has_is_named_and_taken_once_it_is_free(agents: Agents, which: str) -> None:
     async def scenario(at: AtWork) -> None:
         plain = records.cluster(at.lab.sealer, port=free_range(2), version=at.lab.version)
-        port = getattr(plain.primary, which)
+        port = getattr(writer_or_first(plain), which)
         with socket.create_server(("127.0.0.1", port)):
             await at.store.add_cluster(plain)
             status = await at.reason(plain, f"another program listens on port {port}")
@@ -171,7 +172,7 @@ def test_a_pooler_that_started_without_its_port_gets_it_once_it_is_free(agents: 
 def test_files_that_somebody_edits_are_put_right(agents: Agents) -> None:
     async def scenario(at: AtWork) -> None:
         cluster = await at.cluster()
-        root = at.lab.wanted(cluster).paths.root
+        root = at.lab.wanted(cluster).cluster_paths.root
         edited = [root / "pg" / name for name in ("postgresql.conf", "pg_hba.conf", "pg_ident.conf")]
         edited += [root / "pgbouncer" / name for name in ("pgbouncer.ini", "userlist.txt", "hba.conf")]
         before = [path.read_bytes() for path in edited]

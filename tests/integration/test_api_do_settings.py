@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from cenote.model.records import Cluster, Pool
+from cenote.model.topology import writer_or_first
 from tests.support import records
 from tests.support.api import Api, Apis
 from tests.support.lab import Lab, Share
@@ -93,13 +94,13 @@ def test_both_servers_are_verified_by_such_a_name_and_keep_their_clients(labs: S
         pool = Pool(name="backend-pool", database="defaultdb", size=2, user="doadmin")
         cluster = replace(place.new_cluster(), pools=(pool,))
         await place.converge(cluster)
-        port = cluster.primary.pool_port
+        port = writer_or_first(cluster).pool_port
         uri = f"postgres://doadmin:{records.PASSWORD}@127.0.0.1:{port}/backend-pool?sslmode=require"
         with psycopg.connect(uri, autocommit=True) as client:
             for names, expected in ((("db.example.com",), True), ((), False)):
                 cluster = replace(cluster, service_names=names)
                 await place.converge(cluster)
-                for port in (cluster.primary.port, cluster.primary.pool_port):
+                for port in (writer_or_first(cluster).port, writer_or_first(cluster).pool_port):
                     assert verified(cluster, port, "db.example.com", tmp_path) is expected
                     assert verified(cluster, port, "localhost", tmp_path)
             assert client.execute("SELECT 1").fetchone() == (1,)

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from cenote.host import sql
 from cenote.model.records import Cluster, Configuration, Database, Pool
+from cenote.model.topology import writer_or_first
 from tests.support import records
 from tests.support.agent import ask, refusal
 from tests.support.lab import Lab, Share
@@ -66,7 +67,9 @@ async def nasty_cluster(lab: Lab, names: tuple[str, ...] = NASTY) -> Cluster:
 
 
 async def console(lab: Lab, cluster: Cluster, what: str) -> list[dict[str, Any]]:
-    return (await sql.console(lab.session(cluster).sockets, cluster.primary.pool_port, f"SHOW {what}"))[0]
+    return (
+        await sql.console(lab.session(cluster).sockets, writer_or_first(cluster).pool_port, f"SHOW {what}")
+    )[0]
 
 
 def test_both_programs_read_what_was_written_and_let_everybody_in_as_themselves(labs: Share) -> None:

@@ -16,6 +16,7 @@ from cenote.model import parameters
 from cenote.model.changes import Reload, Restart
 from cenote.model.parameters import Choice, Choices, Number, Parameter, Switch, Text
 from cenote.model.records import Cluster, Configuration, Pool, PoolMode, Value
+from cenote.model.topology import writer_or_first
 from cenote.rules import configuration
 from cenote.rules.configuration import HostCapabilities
 from tests.support import records
@@ -38,16 +39,20 @@ async def seen(place: Lab, cluster: Cluster) -> dict[str, str]:
 
 
 async def console(place: Lab, cluster: Cluster, command: str) -> list[dict[str, Any]]:
-    return (await sql.console(place.layout.node(cluster.id).sockets, cluster.primary.pool_port, command))[0]
+    return (
+        await sql.console(
+            place.layout.cluster(cluster.id).sockets, writer_or_first(cluster).pool_port, command
+        )
+    )[0]
 
 
 def uri(cluster: Cluster, database: str, *, user: str = "doadmin") -> str:
-    port = cluster.primary.pool_port
+    port = writer_or_first(cluster).pool_port
     return f"postgres://{user}:{records.PASSWORD}@127.0.0.1:{port}/{database}?sslmode=require"
 
 
 def direct(cluster: Cluster) -> str:
-    return f"postgres://doadmin:{records.PASSWORD}@127.0.0.1:{cluster.primary.port}/defaultdb?sslmode=require"
+    return f"postgres://doadmin:{records.PASSWORD}@127.0.0.1:{writer_or_first(cluster).port}/defaultdb?sslmode=require"
 
 
 def with_pools(cluster: Cluster) -> Cluster:

@@ -19,6 +19,7 @@ from cenote.controller import election as elections
 from cenote.controller.controller import Controller
 from cenote.controller.election import Election
 from cenote.model.records import Cluster, DiskUse, Host, NodeStatus, Note, Secret, StorageAutoscale
+from cenote.model.topology import writer_or_first
 from cenote.security import certificates
 from cenote.security.sealing import Sealer
 from cenote.store import EtcdClient, HostStore, PrivateEtcd, Store
@@ -97,6 +98,10 @@ def recorded(store: Store, cluster: Cluster) -> Cluster:
     return stored.value
 
 
+def port_of(store: Store, cluster: Cluster) -> int:
+    return writer_or_first(recorded(store, cluster)).metrics_port
+
+
 def test_one_candidate_is_elected_and_the_next_when_it_resigns() -> None:
     async def scenario(etcd: PrivateEtcd) -> None:
         async with opened_store(etcd) as store, standing(store, "b") as second:
@@ -165,10 +170,10 @@ def test_a_deleted_cluster_is_forgotten_when_its_host_reports_it_removed(tmp_pat
             cluster = bare_cluster("one", 10_000, host=HOST)
             await store.add_cluster(cluster)
             await store.delete_cluster(cluster.id, datetime.now(UTC))
-            await host.report(cluster.id, "n1", report(reason="stopping"))
+            await host.report(cluster.id, "node-1", report(reason="stopping"))
             await asyncio.sleep(0.3)
             assert store.cluster(cluster.id) is not None
-            await host.report(cluster.id, "n1", report(removed=True))
+            await host.report(cluster.id, "node-1", report(removed=True))
             await soon("it is forgotten", lambda: store.cluster(cluster.id) is None)
             stone = store.tombstone(cluster.id)
             assert stone is not None
@@ -184,9 +189,12 @@ def test_storage_and_metrics_ports_follow_the_reports(tmp_path: Path) -> None:
             policy = StorageAutoscale(enabled=True, threshold_percent=80, increment_gib=10)
             cluster = msgspec.structs.replace(bare_cluster("one", 10_000, host=HOST), autoscale=policy)
             await store.add_cluster(cluster)
-            await soon("a port is allocated", lambda: recorded(store, cluster).primary.metrics_port == 10_099)
+            await soon(
+                "a port is allocated",
+                lambda: writer_or_first(recorded(store, cluster)).metrics_port == 10_099,
+            )
             use = DiskUse(used_mib=9 * GIB, free_mib=500 * GIB, disk_mib=1000 * GIB)
-            await host.report(cluster.id, "n1", report(use=use, storage_mib=cluster.storage_mib))
+            await host.report(cluster.id, "node-1", report(use=use, storage_mib=cluster.storage_mib))
             await soon("storage grows", lambda: recorded(store, cluster).storage_mib == 20 * GIB)
 
             async def noted() -> bool:
@@ -205,10 +213,12 @@ def test_the_notes_of_agents_become_events_once(tmp_path: Path) -> None:
             cluster = msgspec.structs.replace(bare_cluster("one", 10_000, host=HOST))
             await store.add_cluster(cluster)
             for what in ("restarted PostgreSQL", "restarted PgBouncer"):
-                await host.remember(cluster.id, "n1", Note(what=what))
+                await host.remember(cluster.id, "node-1", Note(what=what))
             for _ in range(2):  # the second controller finds them written
                 async with at_work(store, sealer):
-                    await soon("a port is allocated", lambda: recorded(store, cluster).primary.metrics_port)
+                    await soon(
+                        "a port is allocated", lambda: writer_or_first(recorded(store, cluster)).metrics_port
+                    )
                     await wait_for_events(store, cluster, 2)
             events = await store.events(cluster.id)
             assert [event.note.what for event in events] == ["restarted PgBouncer", "restarted PostgreSQL"]
@@ -263,7 +273,7 @@ def test_the_controller_looks_at_all_again_after_a_lost_election(
                 cluster = bare_cluster("one", 10_000, host=HOST)
                 await store.add_cluster(cluster)
                 await store.client.revoke_lease(controller._election._lease)
-                await host.remember(cluster.id, "n1", Note(what="restarted PostgreSQL"))
+                await host.remember(cluster.id, "node-1", Note(what="restarted PostgreSQL"))
                 await wait_for_events(store, cluster, 1)
             finally:
                 await cancel(task)

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from cenote.host import processes, sql
 from cenote.model.changes import Wait
 from cenote.model.records import Cluster, Database, Pool, PoolMode
+from cenote.model.topology import writer_or_first
 from cenote.security import certificates
 from tests.support import records
 from tests.support.agent import answers, ask, refusal, running
@@ -40,7 +41,9 @@ async def done_for(lab: Lab, cluster: Cluster) -> list[str]:
 
 
 async def shown(lab: Lab, cluster: Cluster, what: str) -> list[dict[str, Any]]:
-    rows = (await sql.console(lab.session(cluster).sockets, cluster.primary.pool_port, f"SHOW {what}"))[0]
+    rows = (
+        await sql.console(lab.session(cluster).sockets, writer_or_first(cluster).pool_port, f"SHOW {what}")
+    )[0]
     return [dict(row) for row in rows]
 
 
@@ -217,7 +220,7 @@ async def take_every_connection(cluster: Cluster, clients: contextlib.AsyncExitS
     while True:
         connection = await psycopg.AsyncConnection.connect(
             host="localhost",
-            port=cluster.primary.port,
+            port=writer_or_first(cluster).port,
             dbname="defaultdb",
             user="doadmin",
             password=records.PASSWORD,
@@ -264,7 +267,7 @@ def test_other_names_bring_another_certificate_to_both_servers(labs: Share) -> N
             "reload PostgreSQL",
             "reload PgBouncer",
         ]
-        for port in (cluster.primary.port, cluster.primary.pool_port):
+        for port in (writer_or_first(cluster).port, writer_or_first(cluster).pool_port):
             pem = await asyncio.to_thread(certificate_at, port)
             assert certificates.names_of(pem.encode()) == named.server_names
 

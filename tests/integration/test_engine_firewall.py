@@ -20,6 +20,7 @@ from cenote.engine.plan import disconnect
 from cenote.host.inspector import Inspector
 from cenote.model.changes import Disconnect
 from cenote.model.records import Cluster, FirewallRule, Pool, SourceType
+from cenote.model.topology import writer_or_first
 from tests.support import records
 from tests.support.lab import Lab, Share
 from tests.support.relay import relay
@@ -84,7 +85,7 @@ def in_town(labs: Share) -> InTown:
         async def whole(lab: Lab) -> None:
             cluster = replace(lab.new_cluster(), pools=(POOL,))
             await lab.converge(cluster)
-            ports = {"direct": cluster.primary.port, "pool": cluster.primary.pool_port}
+            ports = {"direct": writer_or_first(cluster).port, "pool": writer_or_first(cluster).pool_port}
             async with contextlib.AsyncExitStack() as stack:
                 doors = {
                     (address, kind): await stack.enter_async_context(relay(port, address))
@@ -212,8 +213,8 @@ def test_an_ipv6_source_lets_in_its_own_and_no_ipv4_client(labs: Share) -> None:
                 town = Town(lab, plain, {})
                 await town.allow(value)
                 for port, database in (
-                    (plain.primary.port, "defaultdb"),
-                    (plain.primary.pool_port, POOL.name),
+                    (writer_or_first(plain).port, "defaultdb"),
+                    (writer_or_first(plain).pool_port, POOL.name),
                 ):
                     admitted = []
                     for address in ("127.0.0.1", "::1"):

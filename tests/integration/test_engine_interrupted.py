@@ -28,6 +28,7 @@ from cenote.model.records import (
     User,
     Value,
 )
+from cenote.model.topology import writer_or_first
 from cenote.rules import configuration
 from cenote.security import certificates
 from tests.support import records
@@ -166,12 +167,14 @@ async def check(lab: Lab, cluster: Cluster) -> None:
     )
     names = {row["name"] for row in await console(lab, cluster, "USERS")}
     assert {user.name for user in cluster.users} <= names
-    certificate = lab.wanted(cluster).paths.certificate.read_bytes()
+    certificate = lab.wanted(cluster).cluster_paths.certificate.read_bytes()
     assert set(certificates.names_of(certificate)) == set(cluster.server_names)
 
 
 async def console(lab: Lab, cluster: Cluster, what: str) -> list[dict[str, Any]]:
-    rows = (await sql.console(lab.session(cluster).sockets, cluster.primary.pool_port, f"SHOW {what}"))[0]
+    rows = (
+        await sql.console(lab.session(cluster).sockets, writer_or_first(cluster).pool_port, f"SHOW {what}")
+    )[0]
     return [dict(row) for row in rows]
 
 
@@ -265,17 +268,18 @@ def test_what_others_had_the_servers_load_is_undone_also_by_a_pass_broken_off_an
         chosen = Configuration(postgresql={"work_mem": 3}, pgbouncer={"server_lifetime": 100})
         cluster = replace(lab.new_cluster(), configuration=chosen)
         await lab.converge(cluster)
-        paths = lab.wanted(cluster).paths
+        wanted = lab.wanted(cluster)
+        paths = wanted.cluster_paths
         for stop_after in range(100):
             for path, before, after in (
-                (paths.data / "postgresql.conf", b"work_mem = '3MB'", b"work_mem = '7MB'"),
+                (wanted.paths.data / "postgresql.conf", b"work_mem = '3MB'", b"work_mem = '7MB'"),
                 (paths.pooler / "pgbouncer.ini", b"server_lifetime = 100", b"server_lifetime = 77"),
             ):
                 content = path.read_bytes()
                 assert before in content
                 path.write_bytes(content.replace(before, after))
             await lab.run(cluster, "SELECT pg_reload_conf()")
-            await sql.console(paths.sockets, cluster.primary.pool_port, "RELOAD")
+            await sql.console(paths.sockets, writer_or_first(cluster).pool_port, "RELOAD")
             done = await lab.converge(cluster, stop_after=stop_after)
             await lab.converge(cluster)
             await check(lab, cluster)

@@ -19,6 +19,7 @@ from cenote.engine import look
 from cenote.engine.plan import grants
 from cenote.host.inspector import Inspector
 from cenote.model.records import ADMIN_USER, Access, Cluster, Database, Pool
+from cenote.model.topology import writer_or_first
 from tests.support import records
 from tests.support.lab import Lab, Share
 
@@ -51,7 +52,7 @@ class House:
 
     async def connect(self, user: str, database: str = "defaultdb", **parameters: Any) -> Connection:
         given: dict[str, Any] = {
-            "port": self.cluster.primary.port,
+            "port": writer_or_first(self.cluster).port,
             "password": records.PASSWORD,
             "autocommit": True,
         }
@@ -385,7 +386,7 @@ def test_a_new_password_is_good_at_once_and_the_old_one_is_refused_in_both_place
         await house.become(replace(house.cluster, pools=(pool,)))
         places: list[dict[str, Any]] = [
             {},
-            {"database": "backend-pool", "port": house.cluster.primary.pool_port},
+            {"database": "backend-pool", "port": writer_or_first(house.cluster).pool_port},
         ]
         opened = [await house.connect("app", **place) for place in places]
         await house.become(

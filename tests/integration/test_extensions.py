@@ -11,6 +11,7 @@ from psycopg import sql
 
 from cenote.host import extensions
 from cenote.model.records import ADMIN_USER, Cluster
+from cenote.model.topology import writer_or_first
 from tests.support import records
 from tests.support.lab import Lab, Share
 
@@ -34,7 +35,7 @@ async def cluster_with(lab: Lab, *names: str) -> Cluster:
 async def run(cluster: Cluster, user: str, statement: sql.SQL, *names: str) -> list[tuple[Any, ...]]:
     async with await psycopg.AsyncConnection.connect(
         host="127.0.0.1",
-        port=cluster.primary.port,
+        port=writer_or_first(cluster).port,
         user=user,
         password=records.PASSWORD,
         dbname="defaultdb",

@@ -12,7 +12,7 @@ from cenote.engine import look
 from cenote.engine.plan import removal
 from cenote.host import files, processes
 from cenote.model.changes import EndProcesses, Remove
-from cenote.model.paths import Layout
+from cenote.model.paths import FIRST_NODE, Layout
 from tests.support.lab import lab
 
 
@@ -44,7 +44,7 @@ def test_a_removal_that_was_cut_short_is_planned_again() -> None:
     async def scenario() -> None:
         async with lab() as here:
             wanted = here.wanted(here.new_cluster())
-            root = wanted.paths.root
+            root = wanted.cluster_paths.root
             (root.parent / f".removing-{root.name}" / "pg").mkdir(parents=True)
             changes = list(removal.plan(wanted, look.removal.look(wanted)))
             assert changes == [Remove(root)]
@@ -58,10 +58,10 @@ def test_a_removal_that_was_cut_short_is_planned_again() -> None:
 def test_a_folder_that_is_being_removed_is_no_node(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     id = UUID("6a0e7f3c-0a55-4d2c-8a3c-3f5f4a3e9b11")
-    layout.node(id).root.mkdir(parents=True)
+    layout.node(id, FIRST_NODE).data.mkdir(parents=True)
     (layout.clusters / ".removing-9cc10173-e9ea-4176-9dbc-a4cee4c4ff30").mkdir()
     (layout.clusters / "notes").mkdir()
-    assert layout.nodes() == [layout.node(id)]
+    assert layout.nodes() == [layout.node(id, FIRST_NODE)]
 
 
 def test_a_server_that_is_ended_gives_its_shared_memory_back() -> None:
@@ -69,7 +69,7 @@ def test_a_server_that_is_ended_gives_its_shared_memory_back() -> None:
         async with lab() as here:
             cluster = here.new_cluster()
             await here.converge(cluster)
-            used = segments(here.wanted(cluster).paths.root)
+            used = segments(here.wanted(cluster).cluster_paths.root)
             assert used
             await here.executor.do(EndProcesses(here.folder), here.session(cluster))
             assert [path for path in used if path.exists()] == []

@@ -9,6 +9,7 @@ from cenote.errors import CenoteError
 from cenote.host import sql
 from cenote.model.changes import Reload, Sql
 from cenote.model.records import Cluster
+from cenote.model.topology import writer_or_first
 from tests.support.lab import Lab, Share
 
 SECRET = "SCRAM-SHA-256$4096:c2FsdA==$secret"
@@ -76,7 +77,7 @@ def test_a_server_that_does_not_answer_is_an_error_in_words(labs: Share) -> None
         with pytest.raises(CenoteError, match="connecting to PostgreSQL failed"):
             await lab.rows(cluster, "SELECT 1")
         with pytest.raises(CenoteError, match="RELOAD on PgBouncer failed"):
-            (await sql.console(lab.session(cluster).sockets, cluster.primary.pool_port, "RELOAD"))[0]
+            (await sql.console(lab.session(cluster).sockets, writer_or_first(cluster).pool_port, "RELOAD"))[0]
 
     labs(scenario)
 

@@ -52,7 +52,7 @@ async def added(store: Store, host: HostStore, name: str = "one", port: int = 10
 
 async def seen(store: Store, cluster: Cluster, report: NodeStatus) -> None:
     def is_there() -> bool:
-        found = store.status(cluster.id, "n1")
+        found = store.status(cluster.id, "node-1")
         return found is not None and msgspec.structs.replace(found, run="", notes=()) == report
 
     await wait_until_async("the report is there", 10, is_there)
@@ -64,22 +64,22 @@ def test_a_report_is_written_when_it_has_changed_and_once_by_each_run() -> None:
             first = NodeStatus(reached=1, at=NOW)
             async with agent(etcd) as host:
                 cluster = await added(store, host)
-                await host.report(cluster.id, "n1", first)
+                await host.report(cluster.id, "node-1", first)
                 await seen(store, cluster, first)
                 await wait_until_async("it came back", 10, lambda: host._tables.reports)
                 before = await store.client.revision("/")
                 later = msgspec.structs.replace(first, at=datetime.now(UTC))
-                await host.report(cluster.id, "n1", later)
+                await host.report(cluster.id, "node-1", later)
                 assert await store.client.revision("/") == before
                 run = host.run
             async with agent(etcd) as host:
                 assert host.run != run
-                assert host.status(cluster.id, "n1") == msgspec.structs.replace(first, run=run)
-                await host.report(cluster.id, "n1", first)
+                assert host.status(cluster.id, "node-1") == msgspec.structs.replace(first, run=run)
+                await host.report(cluster.id, "node-1", first)
                 await wait_until_async(
                     "the run is that of this agent",
                     10,
-                    lambda: (found := store.status(cluster.id, "n1")) and found.run == host.run,
+                    lambda: (found := store.status(cluster.id, "node-1")) and found.run == host.run,
                 )
 
     with_etcd(scenario)
@@ -90,12 +90,12 @@ def test_a_report_that_the_store_has_lost_is_written_again() -> None:
         async with opened_store(etcd) as store, agent(etcd) as host:
             cluster = await added(store, host)
             report = NodeStatus(reached=1, at=NOW)
-            await host.report(cluster.id, "n1", report)
+            await host.report(cluster.id, "node-1", report)
             await seen(store, cluster, report)
-            lost = etcd_messages.delete(store.keys.report(ID, cluster.id, "n1"))
+            lost = etcd_messages.delete(store.keys.report(ID, cluster.id, "node-1"))
             await store.client.transact(etcd_messages.TransactionRequest([], [lost], []))
             await wait_until_async("it is lost", 10, lambda: not host._tables.reports)
-            await host.report(cluster.id, "n1", report)
+            await host.report(cluster.id, "node-1", report)
             await seen(store, cluster, report)
 
     with_etcd(scenario)
@@ -106,10 +106,10 @@ def test_nothing_is_reported_on_a_cluster_that_is_forgotten() -> None:
         async with opened_store(etcd) as store, agent(etcd) as host:
             cluster = await added(store, host)
             await store.forget_cluster(cluster.id)
-            await host.report(cluster.id, "n1", NodeStatus(reached=1, at=NOW))
+            await host.report(cluster.id, "node-1", NodeStatus(reached=1, at=NOW))
             with pytest.raises(NotFound):
                 await host.request_certificate(cluster.id, "request")
-            assert await store.client.read(store.keys.report(ID, cluster.id, "n1")) is None
+            assert await store.client.read(store.keys.report(ID, cluster.id, "node-1")) is None
 
     with_etcd(scenario)
 
@@ -120,13 +120,13 @@ def test_the_newest_notes_travel_in_reports_and_outlive_the_agent() -> None:
             async with agent(etcd) as host:
                 cluster = await added(store, host)
                 for number in range(MOST_NOTES + 1):
-                    await host.remember(cluster.id, "n1", Note(what=f"change {number}"))
+                    await host.remember(cluster.id, "node-1", Note(what=f"change {number}"))
             async with agent(etcd) as host:
-                await host.report(cluster.id, "n1", NodeStatus(reached=1, at=NOW))
-                await host.remember(cluster.id, "n1", Note(what="the last"))
+                await host.report(cluster.id, "node-1", NodeStatus(reached=1, at=NOW))
+                await host.remember(cluster.id, "node-1", Note(what="the last"))
 
                 def notes() -> list[str]:
-                    found = store.status(cluster.id, "n1")
+                    found = store.status(cluster.id, "node-1")
                     assert found is not None
                     assert [note.id for note in found.notes] == sorted(note.id for note in found.notes)
                     return [note.note.what for note in found.notes]
@@ -158,13 +158,13 @@ def test_the_presence_names_the_nodes_that_were_not_seen_since_the_start() -> No
         async with opened_store(etcd) as store:
             async with agent(etcd) as host:
                 cluster = await added(store, host)
-                await host.report(cluster.id, "n1", NodeStatus(reached=1, at=NOW))
+                await host.report(cluster.id, "node-1", NodeStatus(reached=1, at=NOW))
             async with agent(etcd) as host:
                 label = f"{cluster.id}/n1"
                 await wait_until_async("it is present", 10, store.presences)
                 assert store.presences()[ID].unseen == (label,)
                 assert not await host.announce(HOST, stalled=[label])
-                await host.report(cluster.id, "n1", NodeStatus(reached=1, at=NOW))
+                await host.report(cluster.id, "node-1", NodeStatus(reached=1, at=NOW))
                 assert await host.announce(HOST, stalled=[label])
                 await wait_until_async("it was seen", 10, lambda: not store.presences()[ID].unseen)
                 assert store.presences()[ID].stalled == (label,)
@@ -203,7 +203,7 @@ def test_a_record_of_a_newer_format_is_an_error_and_not_absent(tmp_path: Path) -
     async def scenario(etcd: PrivateEtcd) -> None:
         async with opened_store(etcd) as store, agent(etcd) as host:
             cluster = await added(store, host)
-            await host.report(cluster.id, "n1", NodeStatus(reached=1, at=NOW))
+            await host.report(cluster.id, "node-1", NodeStatus(reached=1, at=NOW))
             value = encode(cluster).replace(b'"format":%d' % FORMAT, b'"format":%d' % (FORMAT + 1))
             put = etcd_messages.put(store.keys.cluster(cluster.id), value)
             await store.client.transact(etcd_messages.TransactionRequest([], [put], []))
@@ -216,7 +216,9 @@ def test_a_record_of_a_newer_format_is_an_error_and_not_absent(tmp_path: Path) -
                 return False
 
             await wait_until_async("it is newer", 10, is_newer)
-            await wait_until_async("its node is known", 10, lambda: host.reported_nodes(cluster.id) == ["n1"])
+            await wait_until_async(
+                "its node is known", 10, lambda: host.reported_nodes(cluster.id) == ["node-1"]
+            )
             assert host.unseen() == []
 
     with_etcd(scenario)

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from cenote import rules
 from cenote.host import processes
 from cenote.model.records import Access, Cluster, Pool
+from cenote.model.topology import writer_or_first
 from tests.support import records
 from tests.support.agent import ask, refusal
 from tests.support.lab import Lab, Share
@@ -39,7 +40,7 @@ def secrets_of(lab: Lab, cluster: Cluster) -> list[bytes]:
     """Passwords, what proves them, and private keys; of a key the middle line, which nothing else has."""
     keys = [
         lab.sealer.open(cluster.authority.sealed_key).reveal(),
-        lab.wanted(cluster).paths.certificate.read_text(),
+        lab.wanted(cluster).cluster_paths.certificate.read_text(),
     ]
     lines = [re.findall(r"PRIVATE KEY-----\n.+\n(.+)\n", key)[0] for key in keys]
     verifiers = [user.verifier.rpartition("$")[2] for user in cluster.users]
@@ -95,16 +96,17 @@ def test_no_secret_is_in_an_argument_or_the_environment_of_a_server(labs: Share)
 def test_nobody_else_on_the_machine_gets_into_a_nodes_folders(labs: Share) -> None:
     async def scenario(lab: Lab) -> None:
         cluster = await two_users(lab)
-        paths = lab.wanted(cluster).paths
+        paths = lab.wanted(cluster).cluster_paths
         for folder in (paths.root, paths.sockets):
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         if os.geteuid() != 0:
             pytest.skip("only root can be somebody else")
+        node = writer_or_first(cluster)
         for command in (
             ["ls", str(paths.root)],
             ["cat", str(paths.certificate)],
-            ["psql", f"host={paths.sockets} port={cluster.primary.port} user=postgres", "-c", "SELECT 1"],
-            ["psql", f"host={paths.sockets} port={cluster.primary.pool_port} user=cenote dbname=pgbouncer"],
+            ["psql", f"host={paths.sockets} port={node.port} user=postgres", "-c", "SELECT 1"],
+            ["psql", f"host={paths.sockets} port={node.pool_port} user=cenote dbname=pgbouncer"],
         ):
             assert "denied" in as_nobody(command)
 

@@ -13,6 +13,7 @@ import psycopg
 from bench.records import fill
 from cenote.model.paths import Layout
 from cenote.model.records import Cluster
+from cenote.model.topology import writer_or_first
 from cenote.security.sealing import Sealer
 from cenote.store import Store, Stored
 from cenote.store.process import PrivateEtcd
@@ -28,7 +29,7 @@ async def read(running: Service) -> tuple[list[Stored[Cluster]], bool]:
     """Return all clusters as etcd has them, and whether the agent is done with those of this host."""
 
     def is_done(store: Store, stored: Stored[Cluster]) -> bool:
-        node = stored.value.primary
+        node = writer_or_first(stored.value)
         status = store.status(stored.value.id, node.name)
         return node.host == "elsewhere" or (status is not None and status.reached >= stored.revision)
 

@@ -18,7 +18,7 @@ from cenote.host.syslog_delivery import SyslogDestination
 from cenote.logs import positions, sinks
 from cenote.logs.destinations import parse_network
 from cenote.logs.positions import LogPosition, Positions
-from cenote.model.paths import Layout
+from cenote.model.paths import FIRST_NODE, Layout
 from cenote.model.records import LogSink, LogSource, SinkType
 from tests.support.api import Api, Apis
 
@@ -80,8 +80,8 @@ def test_what_was_not_sure_yet_when_something_was_lost_is_not_taken_for_delivere
         config = sinks.encode(sinks.parse_config(SinkType.RSYSLOG, given, LOOPBACK))
         sink = LogSink(id=uuid4(), name="logs", type=SinkType.RSYSLOG, sealed_config=api.sealer.seal(config))
         executor = Executor(Layout(tmp_path), Account("nobody"), {}, api.hosts["here"].request_certificate)
-        paths = executor.layout.node(stored.value.id)
-        paths.root.mkdir(parents=True)
+        paths = executor.layout.node(stored.value.id, FIRST_NODE)
+        paths.cluster.root.mkdir(parents=True)
         log = paths.log(LogSource.POSTGRES)
         paths.sink(sink.id).write_bytes(
             positions.encode(Positions(places={LogSource.POSTGRES: LogPosition()}))

@@ -15,7 +15,7 @@ from uuid import UUID
 import pytest
 
 from cenote.engine.plan import log_space
-from cenote.model.paths import Layout
+from cenote.model.paths import FIRST_NODE, Layout
 from cenote.model.records import LogSource
 from cenote.security import certificates
 from cenote_client import Client
@@ -44,7 +44,9 @@ class Sink:
             "config": {"url": url, "index_prefix": "logs"} | config,
         }
         self.id = client.databases.create_logsink(self._cluster, body)["sink"]["sink_id"]
-        self.log: Path = Layout(running.data_dir).node(UUID(self._cluster)).log(LogSource.POSTGRES)
+        self.log: Path = (
+            Layout(running.data_dir).node(UUID(self._cluster), FIRST_NODE).log(LogSource.POSTGRES)
+        )
 
     def say(self, *texts: str) -> None:
         """Write into the log as the server does."""

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 
-from cenote.model.paths import Layout
+from cenote.model.paths import FIRST_NODE, Layout
 from cenote.model.records import LogSource
 from cenote.security import certificates
 from cenote_client import Client
@@ -45,7 +45,9 @@ class Log:
     """The log of PostgreSQL of a cluster, into which a test may write, too, as the server does."""
 
     def __init__(self, running: Service, cluster: Any) -> None:
-        self.path: Path = Layout(running.data_dir).node(UUID(cluster["id"])).log(LogSource.POSTGRES)
+        self.path: Path = (
+            Layout(running.data_dir).node(UUID(cluster["id"]), FIRST_NODE).log(LogSource.POSTGRES)
+        )
 
     def say(self, *texts: str, level: str = "LOG") -> None:
         lines = [f"2026-11-22 17:47:54.123 UTC [41] {level}:  {text}\n" for text in texts]

@@ -18,7 +18,7 @@ from cenote.engine.plan import log_space
 from cenote.host import log_files
 from cenote.logs.messages import parse_messages
 from cenote.logs.positions import LogPosition
-from cenote.model.paths import Layout
+from cenote.model.paths import FIRST_NODE, Layout
 from cenote.model.records import LogSource
 from cenote_client import Client, ForbiddenError, InvalidError
 from tests.support.service import CENOTE, Service, clean_environment
@@ -128,7 +128,7 @@ def test_what_a_stranger_puts_into_the_log_does_not_reach_the_terminal(
 def test_a_log_gives_back_the_space_of_its_beginning_and_loses_no_line(
     running: Service, cluster: Any
 ) -> None:
-    path: Path = Layout(running.data_dir).node(UUID(cluster["id"])).log(LogSource.POSTGRES)
+    path: Path = Layout(running.data_dir).node(UUID(cluster["id"]), FIRST_NODE).log(LogSource.POSTGRES)
     with path.open("ab") as log:
         log.write(b"".join(LINE % (number, b"x" * 4000) for number in range(12_000)))
     os.kill(running.servers()["PgBouncer"], signal.SIGKILL)  # the agent looks when a server ends

@@ -15,6 +15,7 @@ from uvicorn.server import ServerState
 from cenote.front.metrics_endpoint import MetricsEndpoint
 from cenote.host import system
 from cenote.model.records import Cluster, Host
+from cenote.model.topology import writer_or_first
 from cenote.security.sealing import Sealer
 from cenote.stats.observer import NO_OBSERVER
 from cenote.store import PrivateEtcd, Store
@@ -41,7 +42,7 @@ def host(first: int, last: int) -> Host:
 def metrics_port(store: Store, cluster: Cluster) -> int:
     stored = store.cluster(cluster.id)
     assert stored is not None
-    return stored.value.primary.metrics_port
+    return writer_or_first(stored.value).metrics_port
 
 
 async def listens(port: int) -> None:
@@ -87,7 +88,7 @@ def test_a_port_opens_with_a_record_and_closes_with_its_deletion_or_at_shutdown(
             await is_closed(first + 4)
             await store.forget_cluster(later.id)
             await is_closed(first + 5)
-            assert store.ports("here") >= before.primary.ports  # until its servers have ended
+            assert store.ports("here") >= writer_or_first(before).ports  # until its servers have ended
             await store.add_cluster(replace(later, name="again"))
             await listens(first + 5)
         await is_closed(first + 5)
@@ -111,4 +112,4 @@ def test_clusters_of_other_hosts_are_ignored(tmp_path: Path) -> None:
 
 
 def with_port(cluster: Cluster, port: int) -> Cluster:
-    return replace(cluster, nodes=(replace(cluster.primary, metrics_port=port),))
+    return replace(cluster, nodes=(replace(writer_or_first(cluster), metrics_port=port),))

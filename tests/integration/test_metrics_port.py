@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from cenote.host import processes, system
 from cenote.http.tls_listener import MAX_CONNECTIONS
-from cenote.model.paths import Layout
+from cenote.model.paths import FIRST_NODE, Layout
 from cenote.model.records import Cluster
 from cenote.security.throttle import MAX_FAILURES
 from cenote.store import EtcdClient, PrivateEtcd, Store
@@ -136,8 +136,8 @@ def test_when_one_of_the_two_servers_hangs_the_metrics_of_the_other_are_read(
 ) -> None:
     cluster = online_cluster(client, f"hung-{which}")
     scraper = Scraper(client, cluster)
-    paths = Layout(running.data_dir).node(UUID(cluster["id"]))
-    program = paths.server(Path()) if which == "postgresql" else paths.bouncer(Path("pgbouncer"))
+    node = Layout(running.data_dir).node(UUID(cluster["id"]), FIRST_NODE)
+    program = node.server(Path()) if which == "postgresql" else node.cluster.bouncer(Path("pgbouncer"))
     process = processes.find(program)
     assert process is not None
     os.kill(process.pid, signal.SIGSTOP)

@@ -28,6 +28,7 @@ from cenote.errors import Unavailable
 from cenote.host.observer import HostObserver
 from cenote.model.paths import Layout
 from cenote.model.records import Cluster, LogSink, LogSource, Pool, SinkType
+from cenote.model.topology import writer_or_first
 from cenote.security.sealing import Sealer
 from cenote.stats.counters import PassResult
 from cenote.stats.history import DAY_MINUTES, ClusterHistory
@@ -89,7 +90,7 @@ def test_each_question_about_a_real_cluster_is_answered_from_another_process(lab
 def use(cluster: Cluster) -> None:
     with psycopg.connect(
         host="127.0.0.1",
-        port=cluster.primary.pool_port,
+        port=writer_or_first(cluster).pool_port,
         dbname="web",
         user="doadmin",
         password=records.PASSWORD,
@@ -99,7 +100,7 @@ def use(cluster: Cluster) -> None:
 
 
 async def check_answers(observer: RemoteObserver, cluster: Cluster) -> None:
-    id, node = cluster.id, cluster.primary.name
+    id, node = cluster.id, writer_or_first(cluster).name
     pools = await observer.pools(id, node)
     assert isinstance(pools["web"], PoolNumbers)
     assert pools["web"].transactions == 1
@@ -122,7 +123,7 @@ async def check_answers(observer: RemoteObserver, cluster: Cluster) -> None:
 
 
 async def check_samples(observer: RemoteObserver, cluster: Cluster) -> None:
-    id, node, seen = cluster.id, cluster.primary.name, list[float]()
+    id, node, seen = cluster.id, writer_or_first(cluster).name, list[float]()
     async with contextlib.aclosing(observer.samples(id, node, 0)) as following:
         async for found in following:
             assert found.problem == ""
@@ -146,15 +147,15 @@ def test_what_a_host_cannot_tell_is_said_in_its_own_words(process: ObserverProce
     async def scenario() -> None:
         async with asking(process) as observer:
             with pytest.raises(Unavailable, match="The pooler of this cluster does not answer"):
-                await observer.pools(bare.id, "n1")
+                await observer.pools(bare.id, "node-1")
             with pytest.raises(Unavailable, match="The server of this cluster does not answer"):
-                await observer.server(bare.id, "n1")
-            for id, node in ((uuid4(), "n1"), (bare.id, "n2")):
+                await observer.server(bare.id, "node-1")
+            for id, node in ((uuid4(), "node-1"), (bare.id, "n2")):
                 with pytest.raises(Unavailable, match="not on the host"):
                     await observer.logs(id, node, LogSource.POSTGRES, 10, "")
                 with pytest.raises(Unavailable, match="not on the host"):
                     await anext(observer.samples(id, node, 0))
-            async with contextlib.aclosing(observer.samples(bare.id, "n1", 0)) as following:
+            async with contextlib.aclosing(observer.samples(bare.id, "node-1", 0)) as following:
                 async for found in following:
                     if "The pooler of this cluster does not answer" in found.problem:
                         break
@@ -167,18 +168,18 @@ def test_a_killed_agent_is_told_of_within_a_limit_and_found_again(
 ) -> None:
     async def scenario() -> None:
         async with asking(process) as observer:
-            following = observer.samples(bare.id, "n1", 0)
+            following = observer.samples(bare.id, "node-1", 0)
             await anext(following)
             await observer.agent()
             process.kill()
             begin = time.monotonic()
             with pytest.raises(Unavailable, match=NO_ANSWER):
-                await observer.sinks(bare.id, "n1")
+                await observer.sinks(bare.id, "node-1")
             with pytest.raises(Unavailable, match=NO_ANSWER):
                 await all_of(following)
             assert time.monotonic() - begin < 3
             await asyncio.to_thread(process.start)
-            assert await observer.sinks(bare.id, "n1") == {}
+            assert await observer.sinks(bare.id, "node-1") == {}
 
     asyncio.run(scenario())
 
@@ -189,7 +190,7 @@ def test_an_agent_that_is_being_restarted_is_waited_for(bare: Cluster) -> None:
         path = Layout(folder).agent_socket
         async with asking(path) as observer:
             for _ in range(2):
-                waiting = asyncio.create_task(observer.sinks(bare.id, "n1"))
+                waiting = asyncio.create_task(observer.sinks(bare.id, "node-1"))
                 await asyncio.sleep(0.3)
                 serving = asyncio.create_task(ObserverEndpoint(observed, path).run())
                 try:
@@ -253,7 +254,7 @@ def test_a_stream_of_an_agent_that_hangs_is_given_up(
 
     async def scenario() -> None:
         async with asking(process) as observer:
-            following = observer.samples(bare.id, "n1", 0)
+            following = observer.samples(bare.id, "node-1", 0)
             await anext(following)
             process.send(signal.SIGSTOP)
             with pytest.raises(Unavailable, match=NO_ANSWER):
@@ -268,7 +269,7 @@ def test_streams_end_at_once_and_without_an_error_when_the_asking_process_ends(
 ) -> None:
     async def scenario() -> None:
         async with asking(process) as observer:
-            following = [observer.samples(bare.id, "n1", 0) for _ in range(5)]
+            following = [observer.samples(bare.id, "node-1", 0) for _ in range(5)]
             for one in following:
                 await anext(one)
             process.send(signal.SIGSTOP)  # nothing comes that could wake them
@@ -316,7 +317,7 @@ def test_nobody_but_the_group_gets_to_the_socket(bare: Cluster) -> None:
 def test_who_leaves_ends_the_watching(bare: Cluster) -> None:
     async def scenario(observed: HostObserver, path: Path) -> None:
         async with asking(path) as observer:
-            following = observer.samples(bare.id, "n1", 0)
+            following = observer.samples(bare.id, "node-1", 0)
             await anext(following)
             assert observed.sampler._watches
             await following.aclose()
@@ -343,9 +344,9 @@ def test_garbage_on_the_socket_disturbs_nobody(bare: Cluster, garbage: bytes) ->
             await asyncio.get_running_loop().sock_connect(stranger, str(path))
             await asyncio.wait_for(asyncio.get_running_loop().sock_sendall(stranger, garbage), 5)
             async with asking(path) as observer:
-                assert await observer.sinks(bare.id, "n1") == {}
+                assert await observer.sinks(bare.id, "node-1") == {}
         async with asking(path) as observer:
-            assert await observer.sinks(bare.id, "n1") == {}
+            assert await observer.sinks(bare.id, "node-1") == {}
 
     serving(scenario, bare)
 
@@ -393,7 +394,7 @@ def test_a_defect_is_no_answer_and_shows_nothing_of_itself(
         observed._sinks = broken  # type: ignore[assignment]
         async with asking(path) as observer:
             with pytest.raises(Unavailable) as refused:
-                await observer.sinks(bare.id, "n1")
+                await observer.sinks(bare.id, "node-1")
         assert "defect" in refused.value.message
         assert "secret" not in refused.value.message
 
@@ -413,7 +414,7 @@ def test_an_answer_that_takes_too_long_is_given_up_on_both_sides(
         observed.sinks = slow  # type: ignore[assignment, method-assign]
         async with asking(path) as observer:
             with pytest.raises(Unavailable, match="did not answer in time"):
-                await observer.sinks(bare.id, "n1")
+                await observer.sinks(bare.id, "node-1")
 
     serving(scenario, bare)
 
@@ -444,7 +445,7 @@ def test_an_agent_that_answers_nonsense_is_no_defect_of_the_asking_process(
                 with pytest.raises(Unavailable, match=f"{NO_ANSWER}|{NOT_UNDERSTOOD}"):
                     await observer.agent()
                 with pytest.raises(Unavailable, match=f"{NO_ANSWER}|{NOT_UNDERSTOOD}"):
-                    await anext(observer.samples(uuid4(), "n1", 0))
+                    await anext(observer.samples(uuid4(), "node-1", 0))
         finally:
             server.close()
 

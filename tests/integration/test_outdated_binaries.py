@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from cenote.host import processes
 from cenote.model.changes import Restart, Stop
 from cenote.model.records import Cluster, MaintenanceWindow, Pool
+from cenote.model.topology import writer_or_first
 from cenote.rules import maintenance
 from tests.support import records
 from tests.support.api import Api, Apis
@@ -64,7 +65,7 @@ def new_cluster(place: Lab, window: MaintenanceWindow) -> Cluster:
 
 
 def uri(cluster: Cluster) -> str:
-    port = cluster.primary.pool_port
+    port = writer_or_first(cluster).pool_port
     return f"postgres://doadmin:{records.PASSWORD}@127.0.0.1:{port}/backend-pool?sslmode=require"
 
 

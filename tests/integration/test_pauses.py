@@ -25,6 +25,7 @@ from cenote.model.changes import Restart
 from cenote.model.paths import Layout
 from cenote.model.pauses import AGENT, LEASE
 from cenote.model.records import Cluster, Pool, PoolMode
+from cenote.model.topology import writer_or_first
 from cenote.rules import configuration
 from cenote.rules.configuration import HostCapabilities
 from cenote_client import Client
@@ -61,8 +62,8 @@ def arguments_of(pid: int) -> list[str]:
 
 
 def pooler_of(place: Lab, cluster: Cluster) -> Pooler:
-    paths = place.layout.node(cluster.id)
-    return Pooler(paths.pooler, paths.sockets / f".s.PGSQL.{cluster.primary.pool_port}")
+    paths = place.layout.cluster(cluster.id)
+    return Pooler(paths.pooler, paths.sockets / f".s.PGSQL.{writer_or_first(cluster).pool_port}")
 
 
 async def console(place: Lab, cluster: Cluster, command: str) -> list[dict[str, Any]]:
@@ -84,7 +85,7 @@ def test_a_restart_leaves_neither_a_guard_nor_a_file_behind(labs: Share) -> None
     async def scenario(place: Lab) -> None:
         cluster = replace(place.new_cluster(), pools=POOLS)
         await place.converge(cluster)
-        folder = place.layout.node(cluster.id).pooler
+        folder = place.layout.cluster(cluster.id).pooler
         seen = []
         async with asyncio.TaskGroup() as group:
             converging = group.create_task(place.converge(restarting(place, cluster, 1)))
@@ -204,7 +205,7 @@ def test_a_pause_without_a_guard_is_not_made(labs: Share, monkeypatch: pytest.Mo
 
 
 def uri(cluster: Cluster, pool: str) -> str:
-    port = cluster.primary.pool_port
+    port = writer_or_first(cluster).pool_port
     return f"postgres://doadmin:{records.PASSWORD}@127.0.0.1:{port}/{pool}?sslmode=require"
 
 
@@ -236,7 +237,7 @@ def change(running: Service, id: str) -> None:
 
 
 def paused(running: Service) -> bool:
-    [paths] = Layout(running.data_dir).nodes()
+    [paths] = Layout(running.data_dir).hosted()
     [socket] = [
         path for path in paths.sockets.glob(".s.PGSQL.*") if path.suffix != ".lock" and is_pooler(path)
     ]

@@ -122,7 +122,7 @@ def test_a_pooler_that_does_not_answer_is_no_defect_of_the_service(tmp_path: Pat
     sealer = Sealer(tmp_path / "key")
     cluster = records.cluster(sealer, port=25060, version="16")
     with pytest.raises(Unavailable, match="does not answer"):
-        asyncio.run(host_of(tmp_path, cluster).pools(cluster.id, "n1"))
+        asyncio.run(host_of(tmp_path, cluster).pools(cluster.id, "node-1"))
 
 
 def test_a_node_of_another_host_or_of_no_cluster_is_no_empty_answer(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_node_of_another_host_or_of_no_cluster_is_no_empty_answer(tmp_path: Pa
 
     async def scenario() -> None:
         observer = host_of(tmp_path, here, there)
-        for id, node in ((there.id, "n1"), (here.id, "n2"), (uuid4(), "n1")):
+        for id, node in ((there.id, "node-1"), (here.id, "n2"), (uuid4(), "node-1")):
             with pytest.raises(Unavailable, match="not on the host"):
                 await observer.logs(id, node, LogSource.POSTGRES, 10, "")
             with pytest.raises(Unavailable, match="not on the host"):

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from cenote.host import sql
 from cenote.model.records import Cluster, Pool, PoolMode
+from cenote.model.topology import writer_or_first
 from tests.support import records
 from tests.support.agent import ask
 from tests.support.lab import Lab, Share
@@ -36,7 +37,7 @@ async def client(
     cluster: Cluster, pool: str = POOL.name, **how: Any
 ) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
     asked: dict[str, Any] = {
-        "port": cluster.primary.pool_port,
+        "port": writer_or_first(cluster).pool_port,
         "dbname": pool,
         "user": "doadmin",
         "sslmode": "require",
@@ -99,7 +100,7 @@ def test_prepared_statements_of_asyncpg_are_each_clients_own_in_a_transaction_po
         async def work(number: int) -> None:
             connection = await asyncpg.connect(
                 host="localhost",
-                port=cluster.primary.pool_port,
+                port=writer_or_first(cluster).pool_port,
                 database=POOL.name,
                 user="doadmin",
                 password=records.PASSWORD,
@@ -174,7 +175,9 @@ def test_a_pool_that_grows_serves_more_at_once_without_dropping_a_client(labs: S
 
 
 async def clients_waiting(lab: Lab, cluster: Cluster) -> int:
-    rows = (await sql.console(lab.session(cluster).sockets, cluster.primary.pool_port, "SHOW POOLS"))[0]
+    rows = (
+        await sql.console(lab.session(cluster).sockets, writer_or_first(cluster).pool_port, "SHOW POOLS")
+    )[0]
     return sum(row["cl_waiting"] for row in rows)
 
 
@@ -247,7 +250,10 @@ def test_clients_can_insist_on_the_whole_certificate_and_cannot_do_without_tls(l
     async def scenario(lab: Lab) -> None:
         cluster = await with_pools(lab)
         authority = records.ca_file(cluster, lab.folder)
-        for port, database in ((cluster.primary.port, "defaultdb"), (cluster.primary.pool_port, POOL.name)):
+        for port, database in (
+            (writer_or_first(cluster).port, "defaultdb"),
+            (writer_or_first(cluster).pool_port, POOL.name),
+        ):
             how: dict[str, Any] = {"port": port, "dbname": database}
             async with client(cluster, **how, sslmode="verify-full", sslrootcert=authority) as connection:
                 assert await value(connection, "SELECT 42") == 42

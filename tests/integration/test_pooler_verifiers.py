@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from cenote.host import sql
 from cenote.model.changes import Reload
 from cenote.model.records import Cluster, Pool, PoolMode
+from cenote.model.topology import writer_or_first
 from tests.support import records
 from tests.support.lab import Lab, Share
 
@@ -28,7 +29,7 @@ POOLS = (
 def client(
     cluster: Cluster, pool: str, password: str = records.PASSWORD
 ) -> Iterator[psycopg.Connection[Any]]:
-    port = cluster.primary.pool_port
+    port = writer_or_first(cluster).pool_port
     uri = f"postgres://doadmin:{password}@127.0.0.1:{port}/{pool}?sslmode=require"
     with psycopg.connect(uri, connect_timeout=10, autocommit=True) as connection:
         yield connection
@@ -47,7 +48,7 @@ def busy_clients(cluster: Cluster) -> Iterator[None]:
 
 
 def ini(place: Lab, cluster: Cluster) -> Path:
-    return place.layout.node(cluster.id).pooler / "pgbouncer.ini"
+    return place.layout.cluster(cluster.id).pooler / "pgbouncer.ini"
 
 
 async def rewrite(place: Lab, cluster: Cluster, pattern: str, replacement: str) -> None:

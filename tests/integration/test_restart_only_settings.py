@@ -20,6 +20,7 @@ from cenote.host.processes import Account
 from cenote.model.changes import Program, Reload, Restart
 from cenote.model.paths import Layout
 from cenote.model.records import Cluster, Configuration, Pool
+from cenote.model.topology import writer_or_first
 from cenote_client import Client
 from tests.support import records
 from tests.support.lab import Lab, Share
@@ -61,7 +62,7 @@ async def is_ready(server: Program) -> bool:
 
 
 def pool_uri(cluster: Cluster, pool: str) -> str:
-    port = cluster.primary.pool_port
+    port = writer_or_first(cluster).pool_port
     return f"postgres://doadmin:{records.PASSWORD}@127.0.0.1:{port}/{pool}?sslmode=require"
 
 

@@ -90,13 +90,13 @@ def test_a_host_that_does_not_answer_keeps_no_other_cluster_from_being_looked_at
                 await wait_until_async(
                     "the good one has a past",
                     20,
-                    lambda: len(past(clusters["good"].id, "n1").machine.samples) > 2,
+                    lambda: len(past(clusters["good"].id, "node-1").machine.samples) > 2,
                 )
                 await wait_until_async("all are asked again", 20, lambda: min(host.asked.values()) > 1)
                 assert len(host.asked) == 4
                 assert not task.done()
                 for name in ("away", "silent", "scarce"):
-                    assert len(past(clusters[name].id, "n1").machine.samples) == 0
+                    assert len(past(clusters[name].id, "node-1").machine.samples) == 0
             finally:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
@@ -110,9 +110,11 @@ def test_the_past_of_a_cluster_that_is_deleted_is_forgotten(tmp_path: Path) -> N
             id = clusters["one"].id
             task = asyncio.create_task(sampler.run())
             try:
-                await wait_until_async("there is a past", 20, lambda: bool(sampler.history(id, "n1").pools))
+                await wait_until_async(
+                    "there is a past", 20, lambda: bool(sampler.history(id, "node-1").pools)
+                )
                 await store.delete_cluster(id, clusters["one"].created_at)
-                await wait_until_async("it is forgotten", 20, lambda: not sampler.history(id, "n1").pools)
+                await wait_until_async("it is forgotten", 20, lambda: not sampler.history(id, "node-1").pools)
             finally:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
@@ -124,7 +126,7 @@ def test_who_watches_hears_of_each_look_and_of_what_is_wrong(tmp_path: Path) -> 
     async def scenario() -> None:
         async with (
             at_work(tmp_path, "one") as (sampler, host, _, clusters),
-            sampler.watch(clusters["one"].id, "n1") as watch,
+            sampler.watch(clusters["one"].id, "node-1") as watch,
         ):
             assert await watch.next(10)
             assert watch.problem == ""
@@ -144,8 +146,8 @@ def test_two_who_watch_share_the_looks_and_the_last_who_leaves_ends_them(tmp_pat
     async def scenario() -> None:
         async with at_work(tmp_path, "one") as (sampler, host, _, clusters):
             before = asyncio.all_tasks()
-            async with sampler.watch(clusters["one"].id, "n1") as first:
-                async with sampler.watch(clusters["one"].id, "n1") as second:
+            async with sampler.watch(clusters["one"].id, "node-1") as first:
+                async with sampler.watch(clusters["one"].id, "node-1") as second:
                     assert first is second
                     assert len(asyncio.all_tasks() - before) == 1
                 assert await first.next(10)
@@ -161,7 +163,7 @@ def test_who_watches_leaves_when_the_service_ends(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with at_work(tmp_path, "one") as (sampler, host, _, clusters):
             host.silent = {"one"}
-            async with sampler.watch(clusters["one"].id, "n1") as watch:
+            async with sampler.watch(clusters["one"].id, "node-1") as watch:
                 waiting = asyncio.create_task(watch.next(60))
                 await asyncio.sleep(0)
                 sampler.close()
@@ -175,16 +177,16 @@ def test_a_pool_has_a_past_as_soon_as_it_was_looked_at_twice(tmp_path: Path) -> 
     async def scenario() -> None:
         async with at_work(tmp_path, "one") as (sampler, _, _, clusters):
             id = clusters["one"].id
-            async with sampler.watch(id, "n1"):
+            async with sampler.watch(id, "node-1"):
                 await wait_until_async(
                     "two samples",
                     20,
                     lambda: (
-                        bool(sampler.history(id, "n1").pools)
-                        and len(sampler.history(id, "n1").pools["web"].samples) >= 2
+                        bool(sampler.history(id, "node-1").pools)
+                        and len(sampler.history(id, "node-1").pools["web"].samples) >= 2
                     ),
                 )
-            samples = sampler.history(id, "n1").pools["web"].samples
+            samples = sampler.history(id, "node-1").pools["web"].samples
             assert all(rate > 0 for rate in samples["transactions"])
             assert list(samples.at) == sorted(samples.at)
 
@@ -195,13 +197,13 @@ def test_who_follows_gets_each_sample_once_and_may_resume(tmp_path: Path) -> Non
     async def scenario() -> None:
         async with at_work(tmp_path, "one") as (sampler, host, _, clusters):
             id, seen = clusters["one"].id, list[float]()
-            async with contextlib.aclosing(sampler.follow(id, "n1", 0)) as following:
+            async with contextlib.aclosing(sampler.follow(id, "node-1", 0)) as following:
                 async for found in following:
                     seen += [sample.at for sample in found.samples]
                     if len(seen) >= 4:
                         break
             assert seen == sorted(set(seen))
-            async with contextlib.aclosing(sampler.follow(id, "n1", seen[1])) as following:
+            async with contextlib.aclosing(sampler.follow(id, "node-1", seen[1])) as following:
                 first = await anext(following)
                 assert [sample.at for sample in first.samples][:2] == seen[2:4]
                 host.away = {"one"}

@@ -10,6 +10,7 @@ from cenote.engine.plan import postgresql
 from cenote.host import files, processes, system
 from cenote.model.changes import Reload
 from cenote.model.records import Cluster, Pool, StorageAutoscale
+from cenote.model.topology import writer_or_first
 from tests.support import records
 from tests.support.agent import Agents, AtWork, ask, refusal
 from tests.support.api import Api, Apis
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.timing(
 
 
 def uri(cluster: Cluster) -> str:
-    port = cluster.primary.pool_port
+    port = writer_or_first(cluster).pool_port
     return f"postgres://doadmin:{records.PASSWORD}@127.0.0.1:{port}/backend-pool?sslmode=require"
 
 

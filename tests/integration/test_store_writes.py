@@ -56,14 +56,14 @@ def test_a_name_is_free_when_its_cluster_is_deleted_and_ports_when_it_is_forgott
             assert taken.value.ports == frozenset({25061})
             new = bare_cluster("a", 25070)
             await store.add_cluster(new)
-            await hosts.report(old.id, "n1", NodeStatus(reached=1, at=NOW))
+            await hosts.report(old.id, "node-1", NodeStatus(reached=1, at=NOW))
             await store.forget_cluster(old.id)
             await store.forget_cluster(old.id)
             assert store.cluster(old.id) is None
             stone = store.tombstone(old.id)
             assert stone is not None
             assert stone.name == "a"
-            assert store.status(old.id, "n1") is None
+            assert store.status(old.id, "node-1") is None
             assert store.ports("here") == {25070, 25071}
             found = store.cluster_by_name("a")
             assert found is not None
@@ -199,7 +199,7 @@ def test_ports_of_a_node_that_joins_are_claimed_and_kept_until_the_cluster_is_fo
             await store.add_cluster(other)
 
             def with_node(old: Cluster, port: int) -> Cluster:
-                node = Node(name="n2", host="there", port=port, pool_port=port + 1)
+                node = Node(name="node-2", host="there", port=port, pool_port=port + 1)
                 return msgspec.structs.replace(old, nodes=(*old.nodes, node))
 
             with pytest.raises(PortTaken):
@@ -223,13 +223,13 @@ def test_a_report_is_written_only_when_it_says_something_new() -> None:
             cluster = bare_cluster("a", 25060)
             await store.add_cluster(cluster)
             first = NodeStatus(reached=1, reason="starting", at=NOW)
-            await hosts.report(cluster.id, "n1", first)
+            await hosts.report(cluster.id, "node-1", first)
             revision = store.revision
-            await hosts.report(cluster.id, "n1", msgspec.structs.replace(first, at=datetime.now(UTC)))
+            await hosts.report(cluster.id, "node-1", msgspec.structs.replace(first, at=datetime.now(UTC)))
             assert store.revision == revision
             run = (await hosts.agent("here")).run
-            assert store.status(cluster.id, "n1") == msgspec.structs.replace(first, run=run)
-            await hosts.report(cluster.id, "n1", msgspec.structs.replace(first, reason=""))
+            assert store.status(cluster.id, "node-1") == msgspec.structs.replace(first, run=run)
+            await hosts.report(cluster.id, "node-1", msgspec.structs.replace(first, reason=""))
             assert store.revision > revision
 
     with_etcd(scenario)
@@ -239,9 +239,9 @@ def test_a_report_on_a_forgotten_cluster_leaves_nothing_behind() -> None:
     async def scenario(etcd: PrivateEtcd) -> None:
         async with opened_store(etcd) as store, hosts_of(etcd, store) as hosts:
             agent, id = await hosts.agent("here"), uuid4()
-            await agent.report(id, "n1", NodeStatus(reached=1, at=NOW))
-            assert agent.status(id, "n1") is None
-            assert store.status(id, "n1") is None
+            await agent.report(id, "node-1", NodeStatus(reached=1, at=NOW))
+            assert agent.status(id, "node-1") is None
+            assert store.status(id, "node-1") is None
 
     with_etcd(scenario)
 
@@ -303,7 +303,7 @@ def test_changes_tell_of_all_clusters_and_then_of_each_that_changes_or_goes() ->
                 assert await told() == first.id
                 await other.add_cluster(second)
                 assert await told() == second.id
-                await hosts.report(second.id, "n1", NodeStatus(reached=1, at=NOW))
+                await hosts.report(second.id, "node-1", NodeStatus(reached=1, at=NOW))
                 await other.forget_cluster(first.id)
                 assert await told() == first.id
                 assert store.cluster(first.id) is None
@@ -315,10 +315,10 @@ def test_waiting_ends_with_the_change_that_is_waited_for_or_with_nothing() -> No
     async def scenario(etcd: PrivateEtcd) -> None:
         async with opened_store(etcd) as store, hosts_of(etcd, store) as hosts:
             cluster = bare_cluster("a", 25060)
-            waiting = asyncio.create_task(store.wait(lambda: store.status(cluster.id, "n1"), 10))
+            waiting = asyncio.create_task(store.wait(lambda: store.status(cluster.id, "node-1"), 10))
             await store.add_cluster(cluster)
             assert not waiting.done()
-            await hosts.report(cluster.id, "n1", NodeStatus(reached=1, at=NOW))
+            await hosts.report(cluster.id, "node-1", NodeStatus(reached=1, at=NOW))
             found = await waiting
             assert found is not None
             assert found.reached == 1

@@ -18,6 +18,7 @@ from cenote.model.changes import Program
 from cenote.model.processes import Process
 from cenote.model.records import Cluster, Host, NodeStatus, Pool
 from cenote.model.timing import DEFAULT, Timing
+from cenote.model.topology import writer_or_first
 from cenote.store import HostStore, Store
 from tests.support import records
 from tests.support.etcd import opened_host, opened_store, private_etcd
@@ -75,7 +76,7 @@ class AtWork:
 
     def status(self, cluster: Cluster) -> NodeStatus:
         unknown = NodeStatus(reached=0, reason="nothing is known yet", at=cluster.created_at)
-        return self.store.status(cluster.id, cluster.primary.name) or unknown
+        return self.store.status(cluster.id, writer_or_first(cluster).name) or unknown
 
     async def remove(self, cluster: Cluster) -> None:
         await self.store.delete_cluster(cluster.id, cluster.created_at)
@@ -117,7 +118,7 @@ async def ask(
     database: str = "defaultdb",
 ) -> Any:
     """Log in as a client does, through a pool or straight to the server, and return the first value."""
-    node = cluster.primary
+    node = writer_or_first(cluster)
     async with await psycopg.AsyncConnection.connect(
         host="localhost",
         port=node.port if pool is None else node.pool_port,

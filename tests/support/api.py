@@ -20,6 +20,7 @@ from cenote.logs.destinations import Address
 from cenote.model.paths import Layout
 from cenote.model.records import Host, NodeStatus
 from cenote.model.timing import Timing
+from cenote.model.topology import writer_or_first
 from cenote.security.sealing import Sealer
 from cenote.stats.observer import Observer
 from cenote.store import EtcdClient, HostStore, PrivateEtcd, Store
@@ -92,7 +93,7 @@ class Api:
         """Write what the agent of a cluster's host would report, and wait until the API has it."""
         stored = self.store.cluster(id)
         assert stored is not None
-        node = stored.value.primary
+        node = writer_or_first(stored.value)
         await self.hosts[node.host].report(id, node.name, status)
         await self.store.wait(lambda: _is_there(self.store.status(id, node.name), status), 10)
 

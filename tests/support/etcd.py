@@ -110,7 +110,7 @@ def bare_cluster(name: str, port: int, *, host: str = "here", pools: int = 0) ->
         project_id=uuid4(),
         private_network_id=uuid4(),
         authority=CertificateAuthority(certificate="", sealed_key=""),
-        nodes=(Node(name="n1", host=host, port=port, pool_port=port + 1),),
+        nodes=(Node(name="node-1", host=host, port=port, pool_port=port + 1),),
         users=(),
         databases=(Database(name="defaultdb"),),
         pools=tuple(Pool(name=f"pool-{number}", database="defaultdb", size=1) for number in range(pools)),

@@ -27,6 +27,7 @@ from cenote.model.changes import Change, EndProcesses, Reload, Sql, Start, Stop,
 from cenote.model.paths import Layout
 from cenote.model.records import CertificateRequest, Cluster
 from cenote.model.timing import DEFAULT, Timing
+from cenote.model.topology import writer_or_first
 from cenote.security.sealing import Sealer
 from tests.support import records
 from tests.support.folders import server_folder
@@ -107,7 +108,7 @@ class Lab:
     def wanted(self, cluster: Cluster) -> NodeContext:
         self._records[cluster.id] = cluster
         certificate = self._certificates.get(cluster.id)
-        return NodeContext(cluster, cluster.primary, self.host, issued_certificate=certificate)
+        return NodeContext(cluster, writer_or_first(cluster), self.host, issued_certificate=certificate)
 
     async def _sign(self, cluster_id: UUID, pem: str) -> None:
         """Sign at once, as the controller would."""
@@ -115,8 +116,8 @@ class Lab:
         self._certificates[cluster_id] = issued(request, self._records[cluster_id], self.sealer)
 
     def session(self, cluster: Cluster) -> Session:
-        node = cluster.primary
-        return Session(self.layout.node(cluster.id).sockets, node.port, node.pool_port)
+        node = writer_or_first(cluster)
+        return Session(self.layout.cluster(cluster.id).sockets, node.port, node.pool_port)
 
     async def converge(self, cluster: Cluster, *, stop_after: int | None = None) -> list[Change]:
         """Make passes until nothing is left to do; return what was done.
@@ -159,7 +160,7 @@ class Lab:
 
     def remains(self, cluster: Cluster) -> list[str]:
         """Return the processes and folders of a cluster that are there."""
-        paths = self.layout.node(cluster.id)
+        paths = self.layout.cluster(cluster.id)
         found = [str(process) for process in processes.below(paths.root)]
         for parent, name in (
             (self.layout.clusters, str(cluster.id)),

@@ -22,6 +22,7 @@ from cenote.logs.sinks import SinkStatus
 from cenote.model.paths import Layout
 from cenote.model.records import Cluster
 from cenote.model.timing import Timing
+from cenote.model.topology import writer_or_first
 from tests.support.living import Living
 from tests.support.waiting import wait_until
 
@@ -75,7 +76,7 @@ async def _serve(folder: Path, cluster: Cluster) -> None:
     layout = Layout(folder)
     statuses = {sink.id: STATUS for sink in cluster.sinks}
     observer = HostObserver(
-        layout, Living(cluster), cluster.primary.host, sinks=lambda _: statuses, timing=TIMING
+        layout, Living(cluster), writer_or_first(cluster).host, sinks=lambda _: statuses, timing=TIMING
     )
     async with asyncio.TaskGroup() as group:
         group.create_task(observer.sampler.run())

@@ -51,7 +51,7 @@ def cluster(
         project_id=uuid4(),
         private_network_id=uuid4(),
         authority=CertificateAuthority(certificate=certificate, sealed_key=sealer.seal(Secret(key))),
-        nodes=(Node(name="n1", host=host, port=port, pool_port=port + 1),),
+        nodes=(Node(name="node-1", host=host, port=port, pool_port=port + 1),),
         users=(user(ADMIN_USER, role=UserRole.PRIMARY),),
         databases=(Database(name=DEFAULT_DATABASE),),
         server_names=NAMES,

@@ -180,11 +180,11 @@ class Service:
         """
         layout = Layout(self.data_dir)
         found = {}
-        for paths in layout.nodes():
-            for program in (paths.server(Path()), paths.bouncer(Path("pgbouncer"))):
-                process = processes.find(program)
-                if process is not None:
-                    found[program.name] = process.pid
+        servers = [paths.server(Path()) for paths in layout.nodes()]
+        for program in (*servers, *(paths.bouncer(Path("pgbouncer")) for paths in layout.hosted())):
+            process = processes.find(program)
+            if process is not None:
+                found[program.name] = process.pid
         etcd = PrivateEtcd(layout.etcd).pid
         return found if etcd is None else found | {"etcd": etcd}
 

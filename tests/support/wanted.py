@@ -12,6 +12,7 @@ from cenote.model.paths import Layout
 from cenote.model.pauses import Moment
 from cenote.model.processes import Process
 from cenote.model.records import CertificateAuthority, Cluster, Database, Node, Pool, User, UserRole
+from cenote.model.topology import writer_or_first
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 MOMENT = Moment("a boot", 1000.0)
@@ -35,7 +36,7 @@ CLUSTER = Cluster(
     project_id=uuid4(),
     private_network_id=uuid4(),
     authority=CertificateAuthority(certificate="", sealed_key=""),
-    nodes=(Node(name="n1", host="here", port=25060, pool_port=25061),),
+    nodes=(Node(name="node-1", host="here", port=25060, pool_port=25061),),
     users=(user("doadmin"), user("app")),
     databases=(Database(name="defaultdb"), Database(name="orders")),
     pools=(Pool(name="backend-pool", database="orders", size=3, user="app"),),
@@ -50,7 +51,7 @@ SITE = HostContext(
     pgbouncer=Path("/usr/sbin/pgbouncer"),
     memory_mib=8192,
 )
-WANTED = NodeContext(CLUSTER, CLUSTER.primary, SITE)
+WANTED = NodeContext(CLUSTER, writer_or_first(CLUSTER), SITE)
 
 
 def until_wait(changes: list[Change]) -> list[Change]:

@@ -51,22 +51,22 @@ def two_nodes(**fields: Any) -> Cluster:
 
 def test_storage_grows_when_the_writers_use_has_reached_the_threshold() -> None:
     cluster = growing()
-    assert plans.grown(cluster, {"n1": report(use=used(8))}).storage_mib == 20 * GIB
-    assert plans.grown(cluster, {"n1": report(use=used(7))}) is cluster
-    assert plans.grown(cluster, {"n1": report()}) is cluster
+    assert plans.grown(cluster, {"node-1": report(use=used(8))}).storage_mib == 20 * GIB
+    assert plans.grown(cluster, {"node-1": report(use=used(7))}) is cluster
+    assert plans.grown(cluster, {"node-1": report()}) is cluster
     assert plans.grown(cluster, {}) is cluster
 
 
 def test_storage_does_not_grow_again_before_the_last_growth_is_carried_out() -> None:
-    grown = plans.grown(growing(), {"n1": report(use=used(19))})
-    assert plans.grown(grown, {"n1": report(use=used(19))}) is grown
+    grown = plans.grown(growing(), {"node-1": report(use=used(19))})
+    assert plans.grown(grown, {"node-1": report(use=used(19))}) is grown
     there = report(use=used(19), storage_mib=grown.storage_mib)
-    assert plans.grown(grown, {"n1": there}).storage_mib == 30 * GIB
+    assert plans.grown(grown, {"node-1": there}).storage_mib == 30 * GIB
 
 
 def test_the_storage_of_a_deleted_cluster_does_not_grow() -> None:
     cluster = growing(deleted_at=NOW)
-    assert plans.grown(cluster, {"n1": report(use=used(9))}) is cluster
+    assert plans.grown(cluster, {"node-1": report(use=used(9))}) is cluster
 
 
 def test_nodes_without_a_metrics_port_get_one_from_the_top_of_their_hosts_range() -> None:
@@ -94,10 +94,10 @@ def test_a_cluster_is_removed_when_each_of_its_hosts_has_said_so() -> None:
     cluster = two_nodes(deleted_at=NOW)
     gone = report(removed=True)
     assert not plans.is_removed(cluster, {})
-    assert not plans.is_removed(cluster, {"n1": gone})
-    assert not plans.is_removed(cluster, {"n1": gone, "n2": report()})
-    assert plans.is_removed(cluster, {"n1": gone, "n2": gone})
-    assert not plans.is_removed(two_nodes(), {"n1": gone, "n2": gone}), "it is not deleted"
+    assert not plans.is_removed(cluster, {"node-1": gone})
+    assert not plans.is_removed(cluster, {"node-1": gone, "n2": report()})
+    assert plans.is_removed(cluster, {"node-1": gone, "n2": gone})
+    assert not plans.is_removed(two_nodes(), {"node-1": gone, "n2": gone}), "it is not deleted"
 
 
 def test_the_notes_of_agents_become_events_with_the_ids_of_the_notes() -> None:

@@ -14,7 +14,6 @@ from cenote.engine.plan.context import NodeContext
 from cenote.logs import positions
 from cenote.logs.positions import LogPosition, Positions
 from cenote.model.changes import Remove, WriteFile
-from cenote.model.paths import sink_id
 from cenote.model.records import LogSink, LogSource, SinkType
 from tests.support.wanted import CLUSTER, WANTED
 
@@ -35,7 +34,7 @@ def test_each_sink_has_a_file_and_nothing_else_has_one(
     files = set(known)
     for change in log_positions.plan(wanted(there), log_positions.Seen(known, ENDS)):
         assert isinstance(change, WriteFile | Remove)
-        id = sink_id(change.path.name)
+        id = WANTED.paths.sink_id(change.path.name)
         assert id is not None
         if isinstance(change, WriteFile):
             assert id not in files  # how far a sink has got is never written over
@@ -63,12 +62,13 @@ def test_a_file_that_is_damaged_means_the_beginning() -> None:
 
 
 def test_only_the_files_of_sinks_are_taken_for_such() -> None:
-    assert sink_id(f"sink-{IDS[0]}.json") == IDS[0]
+    assert WANTED.paths.sink_id(f"sink-{IDS[0]}.json") == IDS[0]
     for name in (
         "postgresql.log",
         "sink-.json",
         "sink-x.json",
         f"sink-{IDS[0]}.json.1",
+        f"sink-node-2-{IDS[0]}.json",
         "sink-" + "-" * 36 + ".json",
     ):
-        assert sink_id(name) is None
+        assert WANTED.paths.sink_id(name) is None

@@ -25,8 +25,19 @@ from cenote.model.changes import (
     Wait,
     WriteFile,
 )
-from cenote.model.records import Pool
-from tests.support.wanted import CERTIFICATE, CLUSTER, MOMENT, NOW, PROCESS, WANTED, kinds, until_wait, user
+from cenote.model.records import Node, Pool
+from tests.support.wanted import (
+    CERTIFICATE,
+    CLUSTER,
+    MOMENT,
+    NOW,
+    PROCESS,
+    SITE,
+    WANTED,
+    kinds,
+    until_wait,
+    user,
+)
 
 # -- The server
 
@@ -203,7 +214,7 @@ def test_folders_are_made_where_they_are_missing_or_open_to_others() -> None:
     assert kinds(list(folders.plan(WANTED, folders.Seen((None,) * 4)))) == [MakeDirectory] * 4
     assert list(folders.plan(WANTED, folders.Seen((0o700,) * 4))) == []
     [change] = folders.plan(WANTED, folders.Seen((0o700, 0o755, 0o700, 0o700)))
-    assert change == MakeDirectory(WANTED.paths.pooler, 0o700)
+    assert change == MakeDirectory(WANTED.cluster_paths.pooler, 0o700)
 
 
 NAMES = frozenset({"localhost"})
@@ -270,7 +281,9 @@ def test_the_parts_come_after_all_that_they_need() -> None:
 
 
 def test_a_standby_under_a_failover_agent_has_only_the_parts_that_run_anywhere() -> None:
-    context = replace(WANTED, kinds=frozenset())
+    other = Node(name="node-2", host="there", port=25060, pool_port=25061)
+    cluster = msgspec.structs.replace(CLUSTER, nodes=(*CLUSTER.nodes, other))
+    context = NodeContext(cluster, other, SITE, leader="node-1")
     assert [part.name for part in NODE_PARTS if part.is_on(context)] == [
         "log space",
         "folders",

@@ -139,7 +139,7 @@ class SinkTask:
         self._store, self._executor, self._sealer, self._policy = store, executor, sealer, policy
         self._timing, self._cluster = timing, cluster
         self._node_name = next(node.name for node in cluster.nodes if node.host == store.host_id)
-        self._paths = executor.layout.node(cluster.id)
+        self._paths = executor.layout.node(cluster.id, self._node_name)
         self._positions = positions.Positions(places={})
         self._unconfirmed: deque[_Unconfirmed] = deque()
         self._state, self._reason, self._warning = "starting", "", ""

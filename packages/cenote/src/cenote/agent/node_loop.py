@@ -55,6 +55,7 @@ class NodeLoop:
         self._pass = NodePass(executor, copying)
         self._watch = processes.ProcessWatch()
         self._began: float | None = None
+        self._stopped: tuple[str, ...] = ()  # servers that were found not to run at the end of a pass
         self._task = asyncio.create_task(self._run(), name=f"cluster {cluster_id}")
 
     @property
@@ -104,7 +105,7 @@ class NodeLoop:
                         poll, waited_for = POLL_FIRST, str(waiting)
                     # Most waits are too short to be worth a report, which costs a write.
                     if poll >= WORTH_REPORTING:
-                        await self._report(str(waiting))
+                        await self._report(str(waiting), waiting=True)
                     pause, poll = poll, min(poll * POLL_GROWTH, POLL_MOST)
                 except (CenoteError, OSError) as error:
                     log.warning("cluster %s: %s", stored.value.name, _in_words(error))
@@ -149,11 +150,15 @@ class NodeLoop:
 
     def _watch_servers(self, context: NodeContext) -> bool:
         """Wake when a server ends; return whether all are running."""
-        found = [processes.find(program) for program in context.programs]
-        for process in found:
+        stopped = []
+        for program in context.programs:
+            process = processes.find(program)
             if process is not None:
                 self._watch.add(process, self.wake.set)
-        return None not in found
+            else:
+                stopped.append(program.name)
+        self._stopped = tuple(stopped)
+        return not stopped
 
     def _context(self, stored: Stored[Cluster]) -> NodeContext:
         cluster = stored.value
@@ -190,10 +195,18 @@ class NodeLoop:
             storage_mib=cluster.storage_mib,
         )
 
-    async def _report(self, reason: str, *, failing: bool = False, **seen: object) -> None:
+    async def _report(
+        self, reason: str, *, failing: bool = False, waiting: bool = False, **seen: object
+    ) -> None:
         """Report the status; fields that this pass does not know keep their values."""
         status = msgspec.structs.replace(
-            self._status(), reason=reason, failing=failing, at=datetime.now(UTC), **seen
+            self._status(),
+            reason=reason,
+            failing=failing,
+            waiting=waiting,
+            stopped=self._stopped,
+            at=datetime.now(UTC),
+            **seen,
         )
         try:
             await self._store.report(self._cluster_id, self._node_name, status)
@@ -212,7 +225,7 @@ class NodeLoop:
 
 
 def _session(context: NodeContext) -> Session:
-    return Session(context.paths.sockets, context.node.port, context.node.pool_port)
+    return Session(context.cluster_paths.sockets, context.node.port, context.node.pool_port)
 
 
 def _in_words(error: CenoteError | OSError) -> str:

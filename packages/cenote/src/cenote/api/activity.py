@@ -15,6 +15,7 @@ from cenote.api.service import Call, Service, answer, operation
 from cenote.errors import Invalid, NotFound, Unavailable
 from cenote.http.routing import Response
 from cenote.model.records import Cluster
+from cenote.model.topology import writer_or_first
 from cenote.rules import configuration
 from cenote.stats.observer import PoolNumbers
 
@@ -106,7 +107,7 @@ def _shared_query(service: Service, cluster: Cluster) -> asyncio.Task[Mapping[st
 async def _query(service: Service, cluster: Cluster) -> Mapping[str, PoolNumbers] | None:
     try:
         async with asyncio.timeout(service.timing.activity_timeout):
-            return await service.observer.pools(cluster.id, cluster.primary.name)
+            return await service.observer.pools(cluster.id, writer_or_first(cluster).name)
     except (Unavailable, TimeoutError):
         return None
 

@@ -18,6 +18,7 @@ from cenote.api.auth import READ, UPDATE
 from cenote.api.service import Body, Call, Service, answer, operation
 from cenote.http.routing import Response
 from cenote.model.records import Cluster
+from cenote.model.topology import writer_or_first
 from cenote.rules import configuration
 from cenote.rules.configuration import HostCapabilities
 
@@ -60,13 +61,13 @@ async def change_config(request: Call) -> Response:
 
 def reported_settings(service: Service, cluster: Cluster) -> dict[str, str]:
     """Return the settings that a cluster's server last reported; empty before its first start."""
-    status = service.store.status(cluster.id, cluster.primary.name)
+    status = service.report(cluster)
     return {} if status is None else status.settings
 
 
 def host_capabilities(service: Service, cluster: Cluster) -> HostCapabilities:
     """Return the capabilities of the cluster's host; while it is offline, only the size limits memory."""
-    host = service.store.host(cluster.primary.host)
+    host = service.store.host(writer_or_first(cluster).host)
     return HostCapabilities(
         memory_mib=_UNLIMITED_MIB if host is None else host.memory_mib,
         libraries=() if host is None else host.libraries.get(cluster.version, ()),

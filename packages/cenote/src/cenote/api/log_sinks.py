@@ -23,6 +23,7 @@ from cenote.logs import sinks
 from cenote.logs.destinations import Address
 from cenote.logs.sinks import SinkStatus
 from cenote.model.records import Cluster, LogSink, SinkType
+from cenote.model.topology import writer_or_first
 
 PATH = "/v2/databases/{database_cluster_uuid}/logsink"
 ONE = PATH + "/{logsink_id}"
@@ -139,7 +140,9 @@ async def _sealed(request: Call, type: SinkType, given: dict[str, Any]) -> str:
 
     # Only the host knows which addresses are its own, and the rules cannot ask it: so they are applied twice.
     sinks.parse_config(type, given, allowed, note)
-    own = [one for one in asked if await service.observer.is_own(cluster.id, cluster.primary.name, one)]
+    own = [
+        one for one in asked if await service.observer.is_own(cluster.id, writer_or_first(cluster).name, one)
+    ]
     config = sinks.parse_config(type, given, allowed, own.__contains__)
     return service.sealer.seal(sinks.encode(config))
 
@@ -149,7 +152,7 @@ async def _statuses(request: Call, cluster: Cluster) -> Callable[[UUID], SinkSta
     if not cluster.sinks:
         return lambda _: SinkStatus()
     try:
-        found = await request.service.observer.sinks(cluster.id, cluster.primary.name)
+        found = await request.service.observer.sinks(cluster.id, writer_or_first(cluster).name)
     except Unavailable as error:
         unknown = SinkStatus(state="unknown", reason=error.message)
         return lambda _: unknown

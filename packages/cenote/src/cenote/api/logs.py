@@ -16,6 +16,7 @@ from cenote.errors import Invalid
 from cenote.http.routing import Response
 from cenote.logs.messages import Message, Severity
 from cenote.model.records import LogSource
+from cenote.model.topology import writer_or_first
 
 PATH = "/v2/databases/{database_cluster_uuid}/logs"
 LINES, MAX_LINES = 100, 1_000
@@ -57,7 +58,9 @@ async def read_logs(request: Call) -> Response:
     source = _source(request.query_params.get("source", LogSource.POSTGRES))
     count = _lines(request.query_params.get("lines", str(LINES)))
     after = request.query_params.get("after", "")
-    page = await request.service.observer.logs(cluster.id, cluster.primary.name, source, count, after)
+    page = await request.service.observer.logs(
+        cluster.id, writer_or_first(cluster).name, source, count, after
+    )
     return answer(LogsAnswer(LogsView(source, [_view(message) for message in page.messages], page.cursor)))
 
 

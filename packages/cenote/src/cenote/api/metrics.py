@@ -7,7 +7,6 @@ from http import HTTPMethod
 
 import msgspec
 
-from cenote import rules
 from cenote.api import credentials
 from cenote.api.auth import READ, UPDATE, VIEW_CREDENTIALS, authenticate
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
@@ -17,6 +16,7 @@ from cenote.metrics import service_metrics
 from cenote.metrics.exposition import CONTENT_TYPE
 from cenote.metrics.service_metrics import ServiceState
 from cenote.model.records import Cluster, MetricsLogin, Secret
+from cenote.model.topology import status, writer_or_first
 from cenote.security import basic_auth
 from cenote.stats.process import own_process, parent_process
 
@@ -79,7 +79,9 @@ async def list_metrics_targets(request: Call) -> Response:
     """List the metrics endpoints of all clusters, for Prometheus' HTTP service discovery."""
     service = request.service
     found = sorted(service.store.clusters(deleted=False), key=lambda stored: stored.value.name)
-    return answer([_target(service, stored.value) for stored in found if stored.value.primary.metrics_port])
+    return answer(
+        [_target(service, stored.value) for stored in found if writer_or_first(stored.value).metrics_port]
+    )
 
 
 @operation(HTTPMethod.GET, "/v2/cenote/metrics_ca", scope=READ, answer=str)
@@ -118,7 +120,7 @@ def _target(service: Service, cluster: Cluster) -> TargetView:
     host = service.settings.host_of(cluster.name)
     shown = f"[{host}]" if ":" in host else host
     return TargetView(
-        [f"{shown}:{cluster.primary.metrics_port}"],
+        [f"{shown}:{writer_or_first(cluster).metrics_port}"],
         {
             "__meta_cenote_cluster": cluster.name,
             "__meta_cenote_cluster_id": str(cluster.id),
@@ -134,8 +136,8 @@ def _state(service: Service) -> ServiceState:
     statuses, failing = [], []
     for stored in service.store.clusters(deleted=False):
         cluster = stored.value
-        seen = service.store.status(cluster.id, cluster.primary.name)
-        statuses.append(rules.status(cluster, seen))
+        seen = service.report(cluster)
+        statuses.append(status(cluster, seen))
         if seen is not None and seen.failing:
             failing.append(cluster.name)
     return ServiceState(statuses, failing, service.store.connected, service.certificate_expiry())

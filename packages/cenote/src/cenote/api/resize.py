@@ -16,6 +16,7 @@ from cenote.api.networks import network_of
 from cenote.api.service import Body, Call, accepted, operation
 from cenote.http.routing import Response
 from cenote.model.records import Cluster, EventType
+from cenote.model.topology import writer_or_first
 from cenote.rules import configuration, storage
 
 PATH = "/v2/databases/{database_cluster_uuid}"
@@ -48,7 +49,7 @@ async def resize_cluster(request: Call) -> Response:
         request.require_idle(current)
         after = rules.resize(current, size, storage_mib)
         if storage_mib < current.storage_mib:
-            status = request.service.store.status(current.id, current.primary.name)
+            status = request.service.store.status(current.id, writer_or_first(current).name)
             storage.check_shrink(storage_mib, 0 if status is None else status.used_mib)
         configuration.check_fits(after, capabilities)
         return after

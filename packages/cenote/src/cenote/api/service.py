@@ -13,12 +13,12 @@ from uuid import UUID
 
 import msgspec
 
-from cenote import rules
 from cenote.api.auth import Caller, UnknownTokens
 from cenote.errors import Busy, Invalid, Malformed, NotFound, Unauthenticated
 from cenote.http.routing import ClientDisconnect, Receive, Request, Response, Route, Scope, Send
 from cenote.logs.destinations import Network
-from cenote.model.records import Cluster, ClusterStatus, EventType, Note
+from cenote.model import topology
+from cenote.model.records import Cluster, ClusterStatus, EventType, NodeStatus, Note
 from cenote.model.timing import DEFAULT, Timing
 from cenote.security.basic_auth import BasicAuth
 from cenote.security.sealing import Sealer
@@ -98,9 +98,13 @@ class Service:
                 raise
         return self.cluster(text)
 
+    def report(self, cluster: Cluster) -> NodeStatus | None:
+        """Return the last report on the cluster's writer."""
+        return self.store.status(cluster.id, topology.writer_or_first(cluster).name)
+
     async def wait_until_applied(self, stored: Stored[Cluster]) -> None:
         """Wait until the agent has applied this revision, the cluster is deleted, or the wait times out."""
-        id, node = stored.value.id, stored.value.primary.name
+        id, node = stored.value.id, topology.writer_or_first(stored.value).name
 
         def done() -> bool | None:
             status = self.store.status(id, node)
@@ -148,8 +152,8 @@ class Call(Request):
 
         A change that fails may be superseded by another.
         """
-        seen = self.service.store.status(cluster.id, cluster.primary.name)
-        status = rules.status(cluster, seen)
+        seen = self.service.report(cluster)
+        status = topology.status(cluster, seen)
         if status is not ClusterStatus.ONLINE and not (seen is not None and seen.reached and seen.failing):
             raise Busy(f"update cluster cannot be performed. Reason: cluster is {status}")
 

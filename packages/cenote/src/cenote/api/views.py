@@ -12,10 +12,9 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from cenote import rules
 from cenote.api.connections import ConnectionView, connections, login_of
 from cenote.api.service import Service
-from cenote.model import catalog
+from cenote.model import catalog, topology
 from cenote.model.records import (
     ADMIN_USER,
     DEFAULT_DATABASE,
@@ -171,10 +170,12 @@ class ClusterView(msgspec.Struct, kw_only=True):
 
 
 def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> ClusterView:
-    seen = service.store.status(cluster.id, cluster.primary.name)
+    seen = service.report(cluster)
     updates = [] if seen is None else _updates(seen)
     login = login_of(service, cluster, ADMIN_USER) if credentials else None
-    public, private = connections(service, cluster, cluster.primary.port, DEFAULT_DATABASE, login)
+    public, private = connections(
+        service, cluster, topology.writer_or_first(cluster).port, DEFAULT_DATABASE, login
+    )
     return ClusterView(
         id=cluster.id,
         name=cluster.name,
@@ -184,7 +185,7 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
         num_nodes=len(cluster.nodes),
         size=cluster.size,
         region=cluster.region,
-        status=rules.status(cluster, seen),
+        status=topology.status(cluster, seen),
         created_at=cluster.created_at,
         private_network_uuid=cluster.private_network_id,
         project_id=cluster.project_id,
@@ -240,7 +241,9 @@ def _not_in_force(seen: NodeStatus) -> list[str]:
 def pool_view(service: Service, cluster: Cluster, pool: Pool, *, credentials: bool) -> PoolView:
     """Return a pool; one without a user shows the administrator's login, as it accepts all users."""
     login = login_of(service, cluster, pool.user or ADMIN_USER) if credentials else None
-    public, private = connections(service, cluster, cluster.primary.pool_port, pool.name, login)
+    public, private = connections(
+        service, cluster, topology.writer_or_first(cluster).pool_port, pool.name, login
+    )
     return PoolView(
         user=pool.user,
         name=pool.name,

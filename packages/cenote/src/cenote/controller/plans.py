@@ -9,6 +9,7 @@ from typing import TypeAlias
 import msgspec
 
 from cenote.model.records import Cluster, Event, Host, NodeStatus
+from cenote.model.topology import writer_or_first
 from cenote.rules import port_allocation, storage
 from cenote.store.audit_log import KEPT_FOR, MOST_OF_A_CLUSTER
 
@@ -17,7 +18,7 @@ ChangeOf: TypeAlias = Callable[[Cluster], Cluster]  # the same object when there
 
 def grown(cluster: Cluster, reports: Mapping[str, NodeStatus]) -> Cluster:
     """Return the cluster with more storage if its writer's use has reached the threshold, else the same."""
-    report = reports.get(cluster.primary.name)
+    report = reports.get(writer_or_first(cluster).name)
     if cluster.deleted_at is not None or report is None or report.use is None:
         return cluster
     # A use that was measured before the last growth was carried out would grow it twice.

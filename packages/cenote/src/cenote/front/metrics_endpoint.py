@@ -26,6 +26,7 @@ from cenote.metrics.cluster_metrics import ClusterNumbers
 from cenote.metrics.exposition import CONTENT_TYPE
 from cenote.model import catalog, firewall
 from cenote.model.records import Cluster, Node
+from cenote.model.topology import writer_or_first
 from cenote.security import basic_auth
 from cenote.security.sealing import Sealer
 from cenote.stats.observer import Observer
@@ -158,13 +159,13 @@ class MetricsEndpoint:
 
     async def _page(self, stored: Stored[Cluster]) -> bytes:
         cluster = stored.value
-        id, node = cluster.id, cluster.primary.name
+        id, node = cluster.id, writer_or_first(cluster).name
         server, pools = await asyncio.gather(
             self._query(id, "server", lambda: self._observer.server(id, node)),
             self._query(id, "pools", lambda: self._observer.pools(id, node)),
         )
         numbers = ClusterNumbers(
-            status=self._store.status(cluster.id, cluster.primary.name),
+            status=self._store.status(cluster.id, writer_or_first(cluster).name),
             certificate_expires_at=None if server is None else server.certificate_expires_at,
             server=server,
             pools=pools,

@@ -54,7 +54,7 @@ class HostObserver:
         self.sampler = Sampler(records, self, host, timing)
 
     async def pools(self, cluster_id: UUID, node: str) -> Mapping[str, PoolNumbers]:
-        sockets, port = self._layout.node(cluster_id).sockets, self._node(cluster_id, node).pool_port
+        sockets, port = self._layout.cluster(cluster_id).sockets, self._node(cluster_id, node).pool_port
         try:
             return pool_numbers(*await sql.console(sockets, port, "SHOW POOLS", "SHOW STATS"))
         except CenoteError as error:
@@ -69,13 +69,13 @@ class HostObserver:
 
     async def logs(self, cluster_id: UUID, node: str, source: LogSource, count: int, cursor: str) -> LogPage:
         self._node(cluster_id, node)
-        path = self._layout.node(cluster_id).log(source)
+        path = self._layout.node(cluster_id, node).log(source)
         return LogPage(*await asyncio.to_thread(log_files.tail, path, source, count, cursor))
 
     async def machine(self, cluster_id: UUID, node: str) -> MachineNumbers:
         """Return the statistics of this host and the node's server; Unavailable when they cannot be read."""
         self._node(cluster_id, node)
-        server = processes.find(self._layout.node(cluster_id).server(Path()))
+        server = processes.find(self._layout.node(cluster_id, node).server(Path()))
         try:
             # In a thread, since there may be thousands of processes.
             return await asyncio.to_thread(self._cpu.read, None if server is None else server.pid)

@@ -16,11 +16,10 @@ async def stop_servers(layout: Layout) -> None:
 
     A server that does not end does not keep the others from being stopped; its CenoteError is raised last.
     """
-    nodes = layout.nodes()
     failures: list[BaseException] = []
     for programs in (
-        [paths.bouncer(Path("pgbouncer")) for paths in nodes],
-        [paths.server(Path()) for paths in nodes],
+        [paths.bouncer(Path("pgbouncer")) for paths in layout.hosted()],
+        [paths.server(Path()) for paths in layout.nodes()],
     ):
         ends = await asyncio.gather(*map(_stop, programs), return_exceptions=True)
         failures += [end for end in ends if end is not None]

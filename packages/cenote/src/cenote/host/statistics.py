@@ -112,7 +112,7 @@ class ServerStatistics:
         )
 
     def _certificate_expiry(self, id: UUID) -> float | None:
-        content = files.read(self._layout.node(id).certificate)
+        content = files.read(self._layout.cluster(id).certificate)
         try:
             return None if not content else certificates.expires_at(content).timestamp()
         except ValueError:
@@ -136,7 +136,7 @@ class ServerStatistics:
 
     @asynccontextmanager
     async def _session(self, cluster_id: UUID, node: Node) -> AsyncIterator[Session]:
-        sockets = self._layout.node(cluster_id).sockets
+        sockets = self._layout.cluster(cluster_id).sockets
         session = Session(sockets, node.port, node.pool_port, STATEMENT_SECONDS)
         try:
             yield session

@@ -1,4 +1,8 @@
-"""Paths below the data directory, and the command lines of a node's servers.
+"""Paths below the data directory, and the command lines of a cluster's servers.
+
+The pooler, sockets and certificate of a cluster are there once on each host (``ClusterPaths``); data, log and
+positions once for each node (``NodePaths``).  Node names become part of paths that root writes to, so only
+harmless ones are accepted.
 
 Sockets have a directory of their own with a short name: the path of a unix socket is limited to 107 bytes.
 """
@@ -14,10 +18,16 @@ from uuid import UUID
 
 from cenote.errors import Misconfigured
 from cenote.model.changes import Program
-from cenote.model.records import LogSource
+from cenote.model.records import NODE_NAME, LogSource
+
+FIRST_NODE = "node-1"  # its files have no name of a node in theirs
+POSTGRESQL, PGBOUNCER = "PostgreSQL", "PgBouncer"  # names of programs
 
 _MAX_SOCKET_PATH = 107  # bytes, sun_path of unix(7)
-_SINK_FILE = re.compile(r"sink-([0-9a-f-]{36})\.json")
+_NODE_NAME = re.compile(NODE_NAME)
+_DATA = re.compile(r"pg(?:-(.+))?")
+_STAMP = re.compile(r"postgresql(?:-(.+))?\.loaded")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +105,69 @@ class Layout:
     def admin_token(self) -> Path:
         return self.data_dir / "admin-token"
 
-    def node(self, cluster_id: UUID) -> NodePaths:
-        return NodePaths(self.clusters / str(cluster_id), self.sockets / cluster_id.hex[:12])
+    @property
+    def keys(self) -> Path:
+        """The agent's secrets, which only the service's user may read."""
+        return self.data_dir / "keys"
 
-    def nodes(self) -> list[NodePaths]:
-        """Return the nodes that have a directory here; one that is being removed has another name."""
+    @property
+    def host_keys(self) -> Path:
+        """The agent's copy of the key ring ``host``."""
+        return self.keys / "host.key"
+
+    @property
+    def etcd_root_password(self) -> Path:
+        return self.keys / "etcd-root"
+
+    @property
+    def etcd_agent_password(self) -> Path:
+        return self.keys / "etcd-agent"
+
+    @property
+    def api(self) -> Path:
+        """The secrets of the API, which only its own account may read."""
+        return self.data_dir / "api"
+
+    @property
+    def api_sealing_key(self) -> Path:
+        """The key ring ``api``."""
+        return self.api / "sealing.key"
+
+    @property
+    def api_host_keys(self) -> Path:
+        """The API's copy of the key ring ``host``."""
+        return self.api / "host.key"
+
+    @property
+    def etcd_api_password(self) -> Path:
+        return self.api / "etcd-api"
+
+    @property
+    def agent(self) -> Path:
+        return self.data_dir / "agent"
+
+    @property
+    def etcd_client_socket(self) -> Path:
+        return self.etcd_client / "client.sock:0"
+
+    def cluster(self, id: UUID) -> ClusterPaths:
+        return ClusterPaths(self.clusters / str(id), self.sockets / id.hex[:12])
+
+    def node(self, cluster_id: UUID, name: str) -> NodePaths:
+        """Return the paths of a node; ValueError for a name that no node may have."""
+        return NodePaths(self.cluster(cluster_id), name)
+
+    def hosted(self) -> list[ClusterPaths]:
+        """Return the clusters that have a directory here; one that is being removed has another name."""
         found = []
         for folder in sorted(self.clusters.glob("*")):
             with contextlib.suppress(ValueError):
-                found.append(self.node(UUID(folder.name)))
+                found.append(self.cluster(UUID(folder.name)))
         return found
+
+    def nodes(self) -> list[NodePaths]:
+        """Return the nodes that have data here, or whose server was started here."""
+        return [node for cluster in self.hosted() for node in cluster.nodes()]
 
     def check(self) -> None:
         """Raise Misconfigured when a socket's path would be too long for the kernel."""
@@ -118,13 +181,11 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class NodePaths:
+class ClusterPaths:
+    """What a cluster has once on each host that runs nodes of it."""
+
     root: Path
     sockets: Path
-
-    @property
-    def data(self) -> Path:
-        return self.root / "pg"
 
     @property
     def pooler(self) -> Path:
@@ -139,41 +200,81 @@ class NodePaths:
         """The private key that a certificate was requested for and not received yet."""
         return self.root / "tls" / "server.key.new"
 
-    def log(self, source: LogSource) -> Path:
-        return self.root / ("postgresql.log" if source is LogSource.POSTGRES else "pgbouncer.log")
-
-    def sink(self, id: UUID) -> Path:
-        """The positions of a log sink."""
-        return self.root / f"sink-{id}.json"
-
-    def server(self, binaries: Path) -> Program:
-        return Program(
-            name="PostgreSQL",
-            argv=(str(binaries / "postgres"), "-D", str(self.data)),
-            directory=self.data,
-            pid_file=self.data / "postmaster.pid",
-            log=self.log(LogSource.POSTGRES),
-            stamp=self.root / "postgresql.loaded",
-            stop_signal=signal.SIGINT,  # fast shutdown: sessions end, and the next start needs no recovery
-        )
+    @property
+    def pooler_log(self) -> Path:
+        return self.root / "pgbouncer.log"
 
     def bouncer(self, binary: Path) -> Program:
         return Program(
-            name="PgBouncer",
+            name=PGBOUNCER,
             argv=(str(binary), str(self.pooler / "pgbouncer.ini")),
             directory=self.pooler,
             pid_file=self.pooler / "pgbouncer.pid",
-            log=self.log(LogSource.PGBOUNCER),
+            log=self.pooler_log,
             stamp=self.root / "pgbouncer.loaded",
             stop_signal=signal.SIGQUIT,  # SIGTERM waits for clients since 1.23
             kill_after=5.0,
         )
 
+    def nodes(self) -> list[NodePaths]:
+        """Return the nodes that have data here, or whose server was started here, by name."""
+        names = set()
+        for path in self.root.glob("*"):
+            if match := _DATA.fullmatch(path.name) or _STAMP.fullmatch(path.name):
+                name = match[1] or FIRST_NODE
+                if _NODE_NAME.search(name):
+                    names.add(name)
+        return [NodePaths(self, name) for name in sorted(names)]
 
-def sink_id(file_name: str) -> UUID | None:
-    """Return the log sink whose positions are in a file of this name; None for other files."""
-    found = _SINK_FILE.fullmatch(file_name)
-    try:
-        return None if found is None else UUID(found[1])
-    except ValueError:
-        return None
+
+@dataclass(frozen=True, slots=True)
+class NodePaths:
+    """What each node of a cluster has for itself.
+
+    The files of the first node are named as before there were several: a folder that moves breaks a running
+    server.
+    """
+
+    cluster: ClusterPaths
+    name: str
+
+    def __post_init__(self) -> None:
+        if _NODE_NAME.search(self.name) is None:
+            raise ValueError(f"{self.name!r} cannot be the name of a node")
+
+    @property
+    def _suffix(self) -> str:
+        return "" if self.name == FIRST_NODE else f"-{self.name}"
+
+    @property
+    def data(self) -> Path:
+        return self.cluster.root / f"pg{self._suffix}"
+
+    def log(self, source: LogSource) -> Path:
+        """The log of the node's server, or of the pooler in front of it."""
+        if source is LogSource.PGBOUNCER:
+            return self.cluster.pooler_log
+        return self.cluster.root / f"postgresql{self._suffix}.log"
+
+    def sink(self, id: UUID) -> Path:
+        """The positions of a log sink."""
+        return self.cluster.root / f"sink{self._suffix}-{id}.json"
+
+    def sink_id(self, file_name: str) -> UUID | None:
+        """Return the log sink whose positions for this node a file has; None for other files."""
+        prefix, suffix = f"sink{self._suffix}-", ".json"
+        id = file_name.removeprefix(prefix).removesuffix(suffix)
+        if _UUID.fullmatch(id) is None or file_name != f"{prefix}{id}{suffix}":
+            return None
+        return UUID(id)
+
+    def server(self, binaries: Path) -> Program:
+        return Program(
+            name=POSTGRESQL,
+            argv=(str(binaries / "postgres"), "-D", str(self.data)),
+            directory=self.data,
+            pid_file=self.data / "postmaster.pid",
+            log=self.log(LogSource.POSTGRES),
+            stamp=self.cluster.root / f"postgresql{self._suffix}.loaded",
+            stop_signal=signal.SIGINT,  # fast shutdown: sessions end, and the next start needs no recovery
+        )

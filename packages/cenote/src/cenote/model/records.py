@@ -17,6 +17,9 @@ ADMIN_USER = "doadmin"
 DEFAULT_DATABASE = "defaultdb"
 ENGINE = "pg"
 
+# The name of a node is part of paths that root writes to, so it is checked when a record is decoded, too.
+NODE_NAME = r"\A[a-z0-9][a-z0-9-]{0,39}\Z"
+
 Value: TypeAlias = bool | int | float | str | tuple[str, ...]  # of a setting
 
 
@@ -88,17 +91,15 @@ class ClusterStatus(StrEnum):
     FORKING = "forking"
 
 
-NodeName: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9-]{0,39}$")]  # a part of a path
-
-
 class Node(Record, frozen=True, kw_only=True):
     """One server of a cluster, on one host, with the pooler in front of it.
 
+    Which node takes writes is seen, not wanted, so it is not in the record (``model/topology.py``).
     ``host`` is the host's id.  ``metrics_port`` is 0 in records from before metrics, until the controller has
     allocated one.
     """
 
-    name: NodeName
+    name: Annotated[str, msgspec.Meta(pattern=NODE_NAME)]
     host: str
     port: int
     pool_port: int
@@ -232,10 +233,6 @@ class Cluster(Record, frozen=True, kw_only=True):
     sinks: tuple[LogSink, ...] = ()
     deleted_at: datetime | None = None
 
-    @property
-    def primary(self) -> Node:
-        return self.nodes[0]
-
     def user(self, name: str) -> User | None:
         return next((user for user in self.users if user.name == name), None)
 
@@ -287,6 +284,7 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     that wait for a restart, each with the urgency of that.
 
     ``run`` is that of the agent (see ``Presence``): the report of an agent that has ended says what was.
+    ``waiting``: something on the machine is waited for.  ``stopped`` names the servers that did not run.
     ``notes`` are the newest changes that the agent made by itself.  ``removed`` reports that nothing is left
     of a node whose cluster is deleted.
     """
@@ -306,6 +304,8 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     notes: tuple[ReportedNote, ...] = ()
     removed: bool = False
     not_in_force: dict[str, str] = {}
+    waiting: bool = False
+    stopped: tuple[str, ...] = ()
 
 
 class Host(Record, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Validation of clusters: name, engine, version, size, region, tags; and their status."""
+"""Validation of clusters: name, engine, version, size, region, tags."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from cenote.errors import Invalid
 from cenote.model import catalog
 from cenote.model.catalog import Size
-from cenote.model.records import ENGINE, Cluster, ClusterStatus, NodeStatus
+from cenote.model.records import ENGINE, Cluster
 from cenote.rules import storage
 from cenote.rules.names import either, quoted
 
@@ -134,18 +134,6 @@ def optional_uuid(field: str, text: str | None) -> UUID | None:
         return UUID(text)
     except ValueError:
         raise Invalid(f"{field}: {quoted(text)} is not a UUID.") from None
-
-
-def status(cluster: Cluster, seen: NodeStatus | None) -> ClusterStatus:
-    """Return the status: ``creating`` until the primary has been up once; then ``resizing`` or ``migrating``
-    until the primary has the desired size, storage and region."""
-    if seen is None or not seen.reached:
-        return ClusterStatus.CREATING
-    if seen.size and (seen.size, seen.storage_mib) != (cluster.size, cluster.storage_mib):
-        return ClusterStatus.RESIZING
-    if seen.region and seen.region != cluster.region:
-        return ClusterStatus.MIGRATING
-    return ClusterStatus.ONLINE
 
 
 def resize(cluster: Cluster, size: Size, storage_mib: int) -> Cluster:

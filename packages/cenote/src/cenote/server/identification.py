@@ -35,7 +35,7 @@ async def identify(installation: Installation, client: EtcdClient) -> Identity:
     found = identity.read(layout)
     # An earlier start may have been cut off between writing the identity and migrating the records.
     may_be_old = found is None or found.store is None
-    hosts = await _hosts_in_old_records(client, keys) if may_be_old and layout.nodes() else {}
+    hosts = await _hosts_in_old_records(client, keys) if may_be_old and layout.hosted() else {}
     known = identity.ensure(layout, hosts, settings.name)
     store = await prepare_store(
         client,

@@ -14,7 +14,7 @@ from cenote.security import certificates
 
 
 async def look(_inspector: Inspector, context: NodeContext, _session: Session) -> Seen:
-    content, at = files.read(context.paths.certificate) or b"", datetime.now(UTC)
+    content, at = files.read(context.cluster_paths.certificate) or b"", datetime.now(UTC)
     seen = Seen(frozenset(), at, at)
     try:
         if certificates.is_issued_by(content, context.cluster.authority.certificate):
@@ -26,10 +26,10 @@ async def look(_inspector: Inspector, context: NodeContext, _session: Session) -
 
 
 def _with_request(context: NodeContext, seen: Seen) -> Seen:
-    key = files.read(context.paths.requested_key)
+    key = files.read(context.cluster_paths.requested_key)
     if key is None:
         return seen
-    requested_at = files.modified_at(context.paths.requested_key) or seen.at
+    requested_at = files.modified_at(context.cluster_paths.requested_key) or seen.at
     seen = replace(seen, requested_at=requested_at)
     pem = (context.issued_certificate or "").encode()
     try:

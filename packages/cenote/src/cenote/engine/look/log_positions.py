@@ -7,10 +7,10 @@ from cenote.engine.plan.log_positions import Seen
 from cenote.host import files, log_files
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
-from cenote.model.paths import sink_id
 from cenote.model.records import LogSource
 
 
 async def look(_inspector: Inspector, context: NodeContext, _session: Session) -> Seen:
-    known = frozenset(sink for name in files.names(context.paths.root) if (sink := sink_id(name)) is not None)
-    return Seen(known, {source: log_files.end(context.paths.log(source)) for source in LogSource})
+    names, paths = files.names(context.cluster_paths.root), context.paths
+    known = frozenset(sink for name in names if (sink := paths.sink_id(name)) is not None)
+    return Seen(known, {source: log_files.end(paths.log(source)) for source in LogSource})

@@ -19,7 +19,7 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
     port_not_bound = False
     if found.process is not None and not listening:
         # PgBouncer opens its unix socket last, so with that open the port is checked once more.
-        is_up = system.has_listener(context.paths.sockets / f".s.PGSQL.{port}")
+        is_up = system.has_listener(context.cluster_paths.sockets / f".s.PGSQL.{port}")
         listening = inspector.listens(found.process, port)
         port_not_bound = is_up and not listening
     wants_port = not listening and (found.process is None or port_not_bound)
@@ -27,14 +27,14 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
     contents = configuration_files(context)
     seen = Seen(
         files=loaded.look_at_files(tuple(contents)),
-        certificate=files.read(context.paths.certificate),
+        certificate=files.read(context.cluster_paths.certificate),
         loaded=found,
         listening=listening,
         port_not_bound=port_not_bound,
         stale_pid_files=processes.stale_lock_files(pid_files),
         port_taken=wants_port and system.is_port_taken(context.host.listen, port),
         paused=listening and await session.is_paused(),
-        pause=pauses.read(context.paths.pooler),
+        pause=pauses.read(context.cluster_paths.pooler),
         at=pauses.now(),
     )
     if listening and not is_current(contents, seen.files, found, digest_of(contents, seen)):

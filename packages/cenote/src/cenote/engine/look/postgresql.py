@@ -18,11 +18,14 @@ from cenote.rules import storage
 async def look(inspector: Inspector, context: NodeContext, _session: Session) -> Seen:
     paths, server = context.paths, context.server
     found = loaded.look(server)
-    is_down, locks = found.process is None, (server.pid_file, *paths.sockets.glob(".s.PGSQL.*.lock"))
+    is_down, locks = (
+        found.process is None,
+        (server.pid_file, *context.cluster_paths.sockets.glob(".s.PGSQL.*.lock")),
+    )
     return Seen(
         has_data=files.mode_of(paths.data) is not None,
         files=loaded.look_at_files(tuple(configuration_files(context))),
-        certificate=files.read(paths.certificate),
+        certificate=files.read(context.cluster_paths.certificate),
         loaded=found,
         state=_state(server.pid_file, found),
         orphans=is_down and bool(processes.below(paths.data, EXECUTABLE)),

@@ -8,6 +8,6 @@ from cenote.host import files, processes
 
 
 def look(context: NodeContext) -> Seen:
-    paths = context.paths
+    paths = context.cluster_paths
     has_folders = (files.needs_removal(paths.root), files.needs_removal(paths.sockets))
     return Seen(has_folders, bool(processes.below(paths.root)))

@@ -33,7 +33,7 @@ class Seen:
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
     names = frozenset((*context.cluster.server_names, *context.cluster.service_names))
-    paths = context.paths
+    paths = context.cluster_paths
     if seen.names == names and seen.expires_at - RENEW_BEFORE >= seen.at:
         return
     if seen.issued is not None and seen.issued_names == names:

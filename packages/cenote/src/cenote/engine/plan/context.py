@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from cenote.model import catalog
+from cenote.model import catalog, topology
 from cenote.model.changes import Program
-from cenote.model.paths import Layout, NodePaths
+from cenote.model.paths import ClusterPaths, Layout, NodePaths
 from cenote.model.records import Cluster, Node
 from cenote.model.timing import DEFAULT, Timing
 
@@ -38,17 +38,34 @@ class HostContext:
 
 @dataclass(frozen=True, slots=True)
 class NodeContext:
-    """The only node of a cluster is of both ``kinds`` at once."""
+    """A node of a cluster.
+
+    ``leader`` is the node that the failover agent names, None without one.
+    """
 
     cluster: Cluster
     node: Node
     host: HostContext
-    kinds: frozenset[NodeKind] = frozenset(NodeKind)
     issued_certificate: str | None = field(default=None, repr=False)  # the last one, in PEM
+    leader: str | None = None
+
+    @property
+    def kinds(self) -> frozenset[NodeKind]:
+        """The only node of a cluster is of both kinds at once."""
+        kinds = set()
+        if topology.writer(self.cluster, self.leader) == self.node:
+            kinds.add(NodeKind.WRITER)
+        if len(self.cluster.nodes) == 1:
+            kinds.add(NodeKind.PLAIN)
+        return frozenset(kinds)
 
     @property
     def paths(self) -> NodePaths:
-        return self.host.layout.node(self.cluster.id)
+        return self.host.layout.node(self.cluster.id, self.node.name)
+
+    @property
+    def cluster_paths(self) -> ClusterPaths:
+        return self.host.layout.cluster(self.cluster.id)
 
     @property
     def size(self) -> catalog.Size:
@@ -61,7 +78,7 @@ class NodeContext:
 
     @property
     def bouncer(self) -> Program:
-        return self.paths.bouncer(self.host.pgbouncer)
+        return self.cluster_paths.bouncer(self.host.pgbouncer)
 
     @property
     def programs(self) -> tuple[Program, Program]:

@@ -23,5 +23,5 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
 
 
 def folders(context: NodeContext) -> tuple[Path, ...]:
-    paths = context.paths
+    paths = context.cluster_paths
     return (paths.root, paths.pooler, paths.certificate.parent, paths.sockets)

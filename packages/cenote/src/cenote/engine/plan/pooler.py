@@ -90,7 +90,7 @@ def digest_of(contents: dict[Path, bytes], seen: Seen) -> str:
 
 
 def configuration_files(context: NodeContext, without: Collection[str] = ()) -> dict[Path, bytes]:
-    host, cluster, node, paths = context.host, context.cluster, context.node, context.paths
+    host, cluster, node, paths = context.host, context.cluster, context.node, context.cluster_paths
     place = pgbouncer.Instance(
         directory=paths.pooler,
         socket_directory=paths.sockets,

@@ -98,8 +98,8 @@ def configuration_files(context: NodeContext, *, read_only: bool = False) -> dic
             cluster_id=cluster.id,
             port=node.port,
             listen=host.listen,
-            socket_directory=paths.sockets,
-            certificate=paths.certificate,
+            socket_directory=context.cluster_paths.sockets,
+            certificate=context.cluster_paths.certificate,
         ),
         {"default_transaction_read_only": "on"} if read_only else {},
     )

@@ -16,7 +16,7 @@ class Seen:
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
-    paths = context.paths
+    paths = context.cluster_paths
     if seen.has_processes:
         yield Stop(context.bouncer)
         # Nobody needs the data any more: skip the shutdown checkpoint.

@@ -1,0 +1,187 @@
+"""Which node of a cluster takes writes, and how its nodes are.
+
+The only module that says so: pure functions of the record, the nodes' reports and their hosts' presences.  Of
+several nodes, the failover agent names the writer; a node that is the only one needs no such agent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+import msgspec
+
+from cenote.model.paths import POSTGRESQL
+from cenote.model.records import Cluster, ClusterStatus, Node, NodeStatus, Presence
+
+
+class Health(StrEnum):
+    """Healthy: it serves.  Degraded: it serves, though not as wanted.  Unknown: nobody says."""
+
+    HEALTHY = "healthy"
+    STARTING = "starting"
+    DEGRADED = "degraded"
+    DOWN = "down"
+    UNKNOWN = "unknown"
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """A state with the reason for it in words, and since when, if that is known."""
+
+    health: Health
+    reason: str = ""
+    since: datetime | None = None
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """A node as it is seen; ``writes`` for the one that takes writes."""
+
+    node: Node
+    writes: bool
+    health: Health
+    reason: str = ""
+    since: datetime | None = None
+
+
+class Topology(msgspec.Struct, frozen=True, kw_only=True):
+    """A cluster as it is seen.
+
+    ``status`` is what the API has words for, ``health`` whether the cluster can be used.
+    """
+
+    writer: Node | None
+    members: tuple[Member, ...]
+    health: Health
+    status: ClusterStatus
+    reason: str = ""
+    since: datetime | None = None
+
+
+def topology(
+    cluster: Cluster,
+    reports: Mapping[str, NodeStatus],
+    presences: Mapping[str, Presence] | None,
+    leader: str | None = None,
+) -> Topology:
+    """Return the state of a cluster.
+
+    ``reports`` are by node and ``presences`` by host; with None for these, no health is known.  ``leader`` is
+    the node that the failover agent names.
+    """
+    chosen = _position(cluster, leader)
+    members = tuple(
+        _member(cluster, node, reports.get(node.name), presences, writes=position == chosen)
+        for position, node in enumerate(cluster.nodes)
+    )
+    verdict = _cluster_verdict(members)
+    seen = reports.get(writer_or_first(cluster, leader).name) if cluster.nodes else None
+    return Topology(
+        writer=None if chosen is None else cluster.nodes[chosen],
+        members=members,
+        health=verdict.health,
+        status=status(cluster, seen),
+        reason=verdict.reason,
+        since=verdict.since,
+    )
+
+
+def writer(cluster: Cluster, leader: str | None = None) -> Node | None:
+    """Return the node that takes writes, None while it is not known."""
+    chosen = _position(cluster, leader)
+    return None if chosen is None else cluster.nodes[chosen]
+
+
+def writer_or_first(cluster: Cluster, leader: str | None = None) -> Node:
+    """Return the writer; while it is not known, the first node.
+
+    For answers that need a node: its ports and reports stand for the cluster.  Nothing is written to it.
+    """
+    return writer(cluster, leader) or cluster.nodes[0]
+
+
+def node_key(cluster_id: UUID, node_name: str) -> str:
+    """Return the name of a node among those of all clusters, as a presence has it."""
+    return f"{cluster_id}/{node_name}"
+
+
+def status(cluster: Cluster, seen: NodeStatus | None) -> ClusterStatus:
+    """Return the status: ``creating`` until the writer has been up once; then ``resizing`` or ``migrating``
+    until the writer has the desired size, storage and region."""
+    if seen is None or not seen.reached:
+        return ClusterStatus.CREATING
+    if seen.size and (seen.size, seen.storage_mib) != (cluster.size, cluster.storage_mib):
+        return ClusterStatus.RESIZING
+    if seen.region and seen.region != cluster.region:
+        return ClusterStatus.MIGRATING
+    return ClusterStatus.ONLINE
+
+
+def _position(cluster: Cluster, leader: str | None) -> int | None:
+    if len(cluster.nodes) == 1:
+        return 0
+    return next((position for position, node in enumerate(cluster.nodes) if node.name == leader), None)
+
+
+def _member(
+    cluster: Cluster,
+    node: Node,
+    report: NodeStatus | None,
+    presences: Mapping[str, Presence] | None,
+    *,
+    writes: bool,
+) -> Member:
+    verdict = _verdict(node_key(cluster.id, node.name), node, report, presences)
+    return Member(node=node, writes=writes, health=verdict.health, reason=verdict.reason, since=verdict.since)
+
+
+def _verdict(
+    key: str, node: Node, report: NodeStatus | None, presences: Mapping[str, Presence] | None
+) -> Verdict:
+    """Judge a node by its report, which counts only if the agent run that wrote it is the living one."""
+    presence = None if presences is None else presences.get(node.host)
+    if presence is None:
+        reason = f"nothing is heard of host {node.host}" if presences is not None else ""
+        return Verdict(health=Health.UNKNOWN, reason=reason)
+    if key in presence.stalled:
+        return Verdict(health=Health.UNKNOWN, reason=f"the agent of host {node.host} does not get on with it")
+    if key in presence.unseen:
+        return Verdict(
+            health=Health.STARTING, reason=f"the agent of host {node.host} has not looked at it yet"
+        )
+    if report is None:
+        return Verdict(health=Health.STARTING, reason="waiting for the host's agent")
+    if report.run != presence.run:
+        return Verdict(health=Health.UNKNOWN, reason="the host's agent has not reported since its start")
+    return Verdict(health=_reported_health(report), reason=report.reason, since=report.at)
+
+
+def _reported_health(report: NodeStatus) -> Health:
+    if not report.reached:
+        return Health.DOWN if report.failing else Health.STARTING
+    if POSTGRESQL in report.stopped:
+        return Health.DOWN
+    if report.failing or report.stopped:  # the server works, and something else does not
+        return Health.DEGRADED
+    return Health.STARTING if report.waiting else Health.HEALTHY
+
+
+def _cluster_verdict(members: tuple[Member, ...]) -> Verdict:
+    """Judge a cluster by its writer first: what it cannot do, the cluster cannot."""
+    chosen = next((member for member in members if member.writes), None)
+    if chosen is None:
+        if all(member.health is Health.UNKNOWN for member in members):
+            return Verdict(health=Health.UNKNOWN, reason="it is not known which node takes writes")
+        return Verdict(health=Health.DOWN, reason="no node takes writes")
+    if chosen.health is not Health.HEALTHY:
+        return Verdict(health=chosen.health, reason=chosen.reason, since=chosen.since)
+    lacking = [member for member in members if member.health is not Health.HEALTHY]
+    if not lacking:
+        return Verdict(health=Health.HEALTHY, reason=chosen.reason, since=chosen.since)
+    reason = "; ".join(
+        f"{member.node.name} is {member.health}" + (f": {member.reason}" if member.reason else "")
+        for member in lacking
+    )
+    since = min((member.since for member in lacking if member.since is not None), default=None)
+    return Verdict(health=Health.DEGRADED, reason=reason, since=since)
