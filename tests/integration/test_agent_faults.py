@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import dataclasses
 import logging
 import os
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -15,12 +18,14 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
+from cenote.agent.node_pass import NodePass
+from cenote.errors import CenoteError
 from cenote.host import sql
 from cenote.model.records import Cluster, Pool
 from cenote.model.timing import Timing
 from cenote.model.topology import writer_or_first
 from tests.support import records
-from tests.support.agent import POOL, Agents, AtWork, answers, ask, running_agents
+from tests.support.agent import POOL, Agents, AtWork, answers, ask, running, running_agents
 from tests.support.waiting import wait_until_async
 
 FILL_LOG: LiteralString = (
@@ -118,6 +123,34 @@ def test_a_folder_that_cannot_be_made_is_named_and_made_once_it_can_be(agents: A
         assert "Errno" not in status.reason
         in_the_way.unlink()
         await at.settled(cluster)
+
+    agents.run(scenario)
+
+
+def test_data_that_is_missing_is_a_reason_and_not_made_anew(agents: Agents) -> None:
+    async def scenario(at: AtWork) -> None:
+        cluster = await at.cluster()
+        await ask(cluster, "CREATE TABLE kept AS SELECT 42 AS value", pool=None)
+        data = at.lab.wanted(cluster).paths.data
+        away = data.with_name("away")
+        server = running(at.server(cluster))
+        data.rename(away)
+        os.kill(server.pid, signal.SIGKILL)
+        status = await at.reason(cluster, "its data directory is missing")
+        assert (status.failing, status.stopped) == (True, ("PostgreSQL",))
+        # Not even a change of the record, or an agent that has only just started, makes another.
+        await at.change(cluster, tags=("changed",))
+        another = NodePass(at.lab.executor, asyncio.Semaphore(1))
+        wanted = dataclasses.replace(at.lab.wanted(cluster), was_online=True)
+        session = at.lab.session(cluster)
+        with pytest.raises(CenoteError, match="its data directory is missing"):
+            await another.run(wanted, session)
+        await session.close()
+        assert not data.exists()
+        away.rename(data)
+        await at.settled(cluster)
+        assert await ask(cluster, "SELECT value FROM kept") == 42
+        assert at.status(cluster).stopped == ()
 
     agents.run(scenario)
 

@@ -17,6 +17,7 @@ from cenote.model.changes import (
     CopyTemplate,
     EndProcesses,
     MakeDirectory,
+    Refuse,
     Reload,
     Remove,
     RequestCertificate,
@@ -67,6 +68,17 @@ def test_a_server_is_made_from_the_template_configured_started_and_waited_for() 
 def test_data_that_is_there_is_never_replaced() -> None:
     seen = replace(server_nothing(), has_data=True)
     assert CopyTemplate not in kinds(list(postgresql.plan(WANTED, seen)))
+
+
+def test_data_that_is_missing_is_not_made_a_second_time() -> None:
+    again = replace(WANTED, was_online=True)
+    assert kinds(list(postgresql.plan(replace(again, was_online=False), server_nothing())))[0] is CopyTemplate
+    for process in (None, PROCESS):
+        seen = replace(server_nothing(), loaded=loaded.Loaded(process, None))
+        [change] = postgresql.plan(again, seen)
+        assert isinstance(change, Refuse)
+        assert change.reason == f"its data directory is missing: {again.paths.data}"
+    assert list(postgresql.plan(again, server_ready())) == []
 
 
 def test_a_server_that_is_as_wanted_is_left_alone() -> None:

@@ -163,8 +163,13 @@ class NodeLoop:
     def _context(self, stored: Stored[Cluster]) -> NodeContext:
         cluster = stored.value
         node = next(node for node in cluster.nodes if node.name == self._node_name)
-        issued = self._store.certificate(cluster.id)
-        return NodeContext(cluster, node, self._host_context, issued_certificate=issued)
+        return NodeContext(
+            cluster,
+            node,
+            self._host_context,
+            was_online=self._status().reached > 0,
+            issued_certificate=self._store.certificate(cluster.id),
+        )
 
     async def _write_events(self, cluster: Cluster) -> None:
         """Write the events of a successful pass; not for each attempt of one that fails."""

@@ -21,7 +21,7 @@ from cenote.host import files, system
 from cenote.host.executor import Executor
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
-from cenote.model.changes import Change, CopyTemplate, Start, Stop, Wait
+from cenote.model.changes import Change, CopyTemplate, Refuse, Start, Stop, Wait
 from cenote.model.records import DiskUse, Note
 from cenote.rules import restarts
 from cenote.rules.restarts import Urgency
@@ -108,6 +108,8 @@ class NodePass:
     async def _do(self, change: Change, context: NodeContext, session: Session) -> None:
         if isinstance(change, Wait):
             raise Waiting(change.reason)
+        if isinstance(change, Refuse):
+            raise CenoteError(change.reason)
         log.info("cluster %s: %r", context.cluster.name, change)
         # Concurrent copies slow each other down, so their number is limited; no other change waits for other
         # clusters.

@@ -22,6 +22,7 @@ from cenote.model.changes import (
     EndProcesses,
     MakeDirectory,
     Program,
+    Refuse,
     Reload,
     Remove,
     RequestCertificate,
@@ -103,7 +104,7 @@ class Executor:
                 await session.run(database, summary, statements, atomic)
             case Disconnect(clients):
                 await session.disconnect_clients(clients)
-            case Wait():
+            case Wait() | Refuse():
                 pass
             case _:
                 assert_never(change)

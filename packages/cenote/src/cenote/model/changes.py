@@ -163,6 +163,13 @@ class Wait:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """The pass fails, and nothing that follows is done; ``reason`` says in words why."""
+
+    reason: str
+
+
 Change: TypeAlias = (
     MakeDirectory
     | WriteFile
@@ -179,5 +186,6 @@ Change: TypeAlias = (
     | Sql
     | Disconnect
     | Wait
+    | Refuse
 )
 Plan: TypeAlias = Iterator[Change]

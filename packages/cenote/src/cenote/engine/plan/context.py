@@ -40,7 +40,8 @@ class HostContext:
 class NodeContext:
     """A node of a cluster.
 
-    ``leader`` is the node that the failover agent names, None without one.
+    ``leader`` is the node that the failover agent names, None without one.  ``was_online``: the node has
+    worked before, so its data is not to be made a second time.
     """
 
     cluster: Cluster
@@ -48,6 +49,7 @@ class NodeContext:
     host: HostContext
     issued_certificate: str | None = field(default=None, repr=False)  # the last one, in PEM
     leader: str | None = None
+    was_online: bool = False
 
     @property
     def kinds(self) -> frozenset[NodeKind]:

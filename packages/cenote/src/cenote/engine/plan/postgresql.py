@@ -1,7 +1,8 @@
 """PostgreSQL of a node: its data directory, its configuration, its process.
 
 The data directory is copied from a template once.  Whatever happens to it later, no plan replaces or removes
-it before the cluster is deleted.
+it before the cluster is deleted; and should it be missing, an empty one in its place would look as if all was
+well.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from cenote.engine.plan import loaded
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.loaded import Loaded
 from cenote.model import firewall
-from cenote.model.changes import CopyTemplate, EndProcesses, Plan, Reload, Remove, Start, Wait
+from cenote.model.changes import CopyTemplate, EndProcesses, Plan, Refuse, Reload, Remove, Start, Wait
 from cenote.model.records import DiskUse
 from cenote.rules import configuration, sizing, storage
 
@@ -44,6 +45,9 @@ class Seen:
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
+    if not seen.has_data and context.was_online:
+        yield Refuse(f"its data directory is missing: {context.paths.data}")
+        return
     if not seen.has_data:
         yield CopyTemplate(context.cluster.version, context.paths.data)
     contents = configuration_files(context, read_only=_refuses_writes(context, seen))
