@@ -38,9 +38,10 @@ async def _prepare(installation: Installation) -> None:
             await etcd.start()
         client = stores.etcd_client(installation)
         stack.push_async_callback(client.close)
-        await identification.identify(installation, client)
         store = Store(client, installation.settings.etcd.prefix)
-        await stores.open_once(installation, store)
+        with stores.naming_etcd(installation):
+            await identification.identify(installation, client)
+            await store.open()
         stack.push_async_callback(store.close)
         await identification.register(installation, client, store)
         Sealer(layout.sealing_key)

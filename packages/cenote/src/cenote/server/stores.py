@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import Iterator
 
 from cenote.errors import Misconfigured, Unavailable
 from cenote.host import identity
@@ -52,11 +54,12 @@ def identity_of(installation: Installation) -> Identity:
     return known
 
 
-async def open_once(installation: Installation, store: Store) -> None:
-    """Open the store; Misconfigured when an etcd of the user's does not answer."""
+@contextlib.contextmanager
+def naming_etcd(installation: Installation) -> Iterator[None]:
+    """Turn Unavailable into Misconfigured with the addresses when an etcd of the user's does not answer."""
     endpoints = installation.settings.etcd.endpoints
     try:
-        await store.open()
+        yield
     except Unavailable as error:
         if not endpoints:
             raise
