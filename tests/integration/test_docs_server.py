@@ -24,6 +24,7 @@ UNIT = ROOT / "packaging" / "cenote.service"
 BLOCKS = {block.title: block for block in blocks("server.md") if block.title}
 NOT_RUN = {
     "packages": "it installs packages on the machine",
+    "account": "it makes an account on the machine",
     "unit": "it needs a machine that systemd has started",
     "stop": "the same",
 }

@@ -50,7 +50,7 @@ def running() -> Iterator[Service]:
 
 def owners(running: Service) -> set[str]:
     """Return who runs the service and its servers."""
-    pids = [running.pid, *(process.pid for process in processes.below(running.data_dir))]
+    pids = [*running.processes().values(), *(process.pid for process in processes.below(running.data_dir))]
     return {pwd.getpwuid(os.stat(f"/proc/{pid}").st_uid).pw_name for pid in pids}
 
 
@@ -61,6 +61,7 @@ def test_a_plain_user_has_clusters_and_pools_with_nothing_of_root(running: Servi
         assert answer_of(pool["connection"]["uri"]) == 42
         assert answer_of(cluster["connection"]["uri"]) == 42
         assert owners(running) == {USER}
+        assert running.processes().keys() == {"supervisor", "agent", "api"}
         assert len(processes.below(running.data_dir)) >= 3
 
         running.end()
@@ -75,11 +76,15 @@ def test_a_plain_user_cannot_choose_whom_the_servers_run_as(running: Service) ->
     refused = running.run("serve", "--port=0", "--account=postgres")
     assert refused.returncode == 1
     assert refused.stderr == "cenote: --account needs root; without root the servers run as you\n"
+    refused = running.run("serve", "--port=0", "--api-account=postgres")
+    assert refused.stderr == "cenote: --api-account needs root; without root everything runs as you\n"
 
 
 def test_a_plain_user_is_told_what_there_is(running: Service) -> None:
     told = running.cenote("doctor")
     assert f"ok       servers run as {USER}" in told
+    assert "notice   the API runs as the same account as the agent" in told
+    assert "only root can separate them" in told
     assert told.endswith("All dependencies found\n")
 
 
