@@ -160,7 +160,7 @@ def test_the_presence_names_the_nodes_that_were_not_seen_since_the_start() -> No
                 cluster = await added(store, host)
                 await host.report(cluster.id, "node-1", NodeStatus(reached=1, at=NOW))
             async with agent(etcd) as host:
-                label = f"{cluster.id}/n1"
+                label = f"{cluster.id}/node-1"
                 await wait_until_async("it is present", 10, store.presences)
                 assert store.presences()[ID].unseen == (label,)
                 assert not await host.announce(HOST, stalled=[label])

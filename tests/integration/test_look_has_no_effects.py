@@ -74,7 +74,9 @@ def test_looking_at_a_settled_cluster_has_no_effect_on_the_machine(tmp_path: Pat
         added_pool(client, cluster["id"], "a-pool")
         wait_until("the spare template is there", 30, lambda: _is_quiet(running.data_dir))
         trace = tmp_path / "trace"
-        with traced(running.pid, trace):
+        agent = running.child("agent")
+        assert agent is not None
+        with traced(agent, trace):
             time.sleep(SECONDS)
         calls = trace.read_text(errors="replace")
         assert "postmaster.pid" in calls, "it was not looked at"

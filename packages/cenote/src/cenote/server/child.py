@@ -133,6 +133,10 @@ def fork(name: str, body: Body, abandon: Callable[[], None], *, tied: bool = Tru
         if pid == 0:
             ours.close()
             _run(name, body, Channel(theirs), parent if tied else None, abandon)
+    except OSError:
+        ours.close()
+        theirs.close()
+        raise
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     theirs.close()

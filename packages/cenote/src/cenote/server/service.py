@@ -25,18 +25,19 @@ from cenote.model.timing import DEFAULT, Timing
 from cenote.server import bootstrap, installation
 from cenote.server.installation import Installation
 from cenote.server.settings import ServeSettings
-from cenote.server.supervisor import Ready, Supervisor
+from cenote.server.supervisor import OnReady, Supervisor
 from cenote.server.wakeups import Wakeups
 
 ORPHAN_SECONDS = 10.0  # for what an ephemeral service has left to end after SIGKILL
 
 
-def serve(settings: ServeSettings, ready: Ready, timing: Timing = DEFAULT) -> None:
+def serve(settings: ServeSettings, ready: OnReady, timing: Timing = DEFAULT) -> None:
     """Serve until SIGINT or SIGTERM; ``ready`` is called once the API answers, in a process of its own.
 
     Raises Misconfigured with a remedy before anything is started.
     """
     settings.check()
+    strangers = frozenset(processes.children(os.getpid()))  # of the shell that has become this process
     with Wakeups() as wakeups, _data_dir(settings) as settings:
         layout = Layout(settings.data_dir)
         layout.check()
@@ -58,10 +59,7 @@ def serve(settings: ServeSettings, ready: Ready, timing: Timing = DEFAULT) -> No
                     supervisor.run(ready)
                 finally:
                     if settings.ephemeral:
-                        supervisor.attend_to_the_end(
-                            "cleanup", lambda _channel: asyncio.run(stop_servers(layout))
-                        )
-                        _kill_orphans()
+                        _stop_everything(supervisor, layout, strangers)
         finally:
             os.close(lock)
 
@@ -80,19 +78,26 @@ def _data_dir(settings: ServeSettings) -> Iterator[ServeSettings]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _kill_orphans() -> None:
+def _stop_everything(supervisor: Supervisor, layout: Layout, strangers: frozenset[int]) -> None:
+    try:
+        supervisor.attend_to_the_end("cleanup", lambda _channel: asyncio.run(stop_servers(layout)))
+    finally:
+        _kill_orphans(strangers)
+
+
+def _kill_orphans(strangers: frozenset[int]) -> None:
     """Kill what processes of the service have left behind, such as the ``initdb`` of a killed agent.
 
     They become our children when their parent dies, one generation after the other.
     """
     deadline = time.monotonic() + ORPHAN_SECONDS
     while time.monotonic() < deadline:
-        for pid in processes.children(os.getpid()):
+        left = [pid for pid in processes.children(os.getpid()) if pid not in strangers]
+        for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0] != 0:
-                pass
-        except ChildProcessError:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        if not left:
             return
         time.sleep(0.01)

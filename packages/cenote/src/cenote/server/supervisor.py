@@ -22,7 +22,7 @@ from cenote.http import server as http_server
 from cenote.model.paths import Layout
 from cenote.server import agent_process, api_process, child, loading, preparation
 from cenote.server.certificate_files import CertificateFiles
-from cenote.server.child import Body, Certificate, Child, Failed, Used
+from cenote.server.child import Body, Certificate, Child, Failed, Ready, Used
 from cenote.server.installation import Installation, without_api_account
 from cenote.server.wakeups import Wakeups
 
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0  # at the files of the certificate
 STEADY_SECONDS = 10.0  # a process that ran longer did not fail because of how it was started
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.8  # seconds before a process that fails again and again is started
+MESSAGES = 16  # of a process, before the others are seen to
 # Before SIGKILL.  The API ends first, since calls in progress wait for the agent.
 END_SECONDS = {"ready": 5.0, "prepare": 35.0, "api": 15.0, "agent": 30.0}
 
@@ -43,7 +44,7 @@ class Serving:
     layout: Layout
 
 
-Ready = Callable[[Serving], None]
+OnReady = Callable[[Serving], None]
 
 
 class Stopped(Exception):
@@ -66,7 +67,7 @@ class Supervisor:
         self._offered: Certificate | None = None
         self._next_look = 0.0
 
-    def run(self, ready: Ready) -> None:
+    def run(self, ready: OnReady) -> None:
         """Serve until told to end; ``ready`` is called in a process of its own, once the API answers."""
         serving = Serving(
             http_server.url(self._installation.settings.reached_as, self._listener),
@@ -121,7 +122,11 @@ class Supervisor:
         now = time.monotonic()
         for name in [name for name, at in self._starts.items() if at <= now]:
             del self._starts[name]
-            self._start(name)
+            try:
+                self._start(name)
+            except OSError as error:  # no process, descriptor or memory is left
+                log.error("the %s cannot be started: %s; trying again", name, error.strerror)
+                self._starts[name] = now + LONGEST_PAUSE
         if "api" in self._children and now >= self._next_look:
             self._next_look = now + LOOK_SECONDS
             self._offer_changed_certificate()
@@ -201,14 +206,17 @@ class Supervisor:
         self._pauses[ended.name] = min(LONGEST_PAUSE, pause * 2 or FIRST_PAUSE)
 
     def _listen(self, one: Child) -> None:
-        """Take the messages of a child."""
-        while (message := one.channel.poll()) is not None:
+        """Take the messages of a child, which may be many and nonsense if somebody has broken into it."""
+        for _ in range(MESSAGES):
+            message = one.channel.poll()
             if isinstance(message, Failed):
                 one.failure = message.error()
             elif isinstance(message, Used):
                 self._take_answer(message)
-            else:
+            elif isinstance(message, Ready):
                 self._ready.add(one.name)
+            elif message is None:
+                return
 
     # -- The certificate
 
