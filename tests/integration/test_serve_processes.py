@@ -106,6 +106,15 @@ def test_a_process_that_is_killed_is_back_within_a_second_and_no_caller_is_refus
     assert f"the {name} was ended by SIGKILL; starting it again" in running.log()
 
 
+def test_the_first_answer_of_an_api_that_is_back_says_that_all_is_well(
+    running: Service, http: httpx.Client
+) -> None:
+    for _ in range(3):
+        os.kill(running.processes()["api"], signal.SIGKILL)
+        with httpx.Client(verify=False, timeout=30) as other:  # noqa: S501 - the address is ours
+            assert other.get(f"{http.base_url}/healthz").status_code == 200
+
+
 def test_changes_are_carried_out_after_the_agent_was_killed(running: Service, client: Client) -> None:
     cluster = online_cluster(client, "goes-on")
     agent = running.processes()["agent"]

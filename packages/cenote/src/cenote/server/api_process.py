@@ -7,6 +7,7 @@ can reach the store, the agent's socket, and what everybody can.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -31,6 +32,8 @@ from cenote.store import Store
 from cenote.store.client import EtcdClient
 
 log = logging.getLogger(__name__)
+
+WATCH_SECONDS = 1.0
 
 
 def run(installation: Installation, channel: Channel, listener: socket.socket) -> None:
@@ -107,6 +110,7 @@ async def _serve(api: _Api, channel: Channel, listener: socket.socket) -> None:
             opening.cancel()
             return
         await opening
+        await _wait_for_watch(api.store)
         await _serve_open(api, channel, listener)
     finally:
         await api.observer.close()
@@ -129,6 +133,14 @@ async def _serve_open(api: _Api, channel: Channel, listener: socket.socket) -> N
                 task.cancel()
     except BaseExceptionGroup as group_of_one:
         raise group_of_one.exceptions[0] from None
+
+
+async def _wait_for_watch(store: Store) -> None:
+    """Wait a moment for the watch, or the first answers after a restart would call the service degraded."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(WATCH_SECONDS):
+            while not store.connected:
+                await asyncio.sleep(0.002)
 
 
 async def _announce(server: http_server.Server, channel: Channel) -> None:
