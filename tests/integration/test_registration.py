@@ -9,10 +9,12 @@ from uuid import uuid4
 
 import pytest
 
+from cenote.controller.election import Election
 from cenote.errors import Misconfigured
 from cenote.model.records import Host
 from cenote.store import EtcdClient, HostStore, PrivateEtcd, Store, registration
-from cenote.store.registration import check_alone, claim_name
+from cenote.store.keys import Keys
+from cenote.store.registration import check_alone, claim_name, forget_predecessor
 from tests.support.etcd import bare_cluster, opened_store, with_etcd
 from tests.support.waiting import wait_until_async
 
@@ -37,6 +39,17 @@ def host(id: str, name: str) -> Host:
     return Host(
         id=id, name=name, address="h", memory_mib=1, cpus=1, versions={}, first_port=10_000, last_port=11_000
     )
+
+
+async def left_behind(etcd: PrivateEtcd, directory: str) -> None:
+    """An agent and a controller that were killed: what they held stays until its leases expire."""
+    client = EtcdClient(socket=etcd.socket)
+    store = HostStore(client, ONE, directory)
+    await store.open()
+    assert await Election(client, Keys("/cenote/").controller, ONE, directory)._stand()
+    store._presence._lease = 0
+    await store.close()
+    await client.close()
 
 
 @asynccontextmanager
@@ -127,5 +140,21 @@ def test_a_copy_of_a_data_directory_is_refused_while_the_other_one_serves(
                     await check_alone(store, ONE, "copy")
                 await check_alone(store, ONE, "original")
             await check_alone(store, ONE, "copy")
+
+    with_etcd(scenario)
+
+
+def test_in_a_private_store_a_predecessor_of_before_a_reboot_is_replaced_at_once() -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        await left_behind(etcd, "before the reboot")
+        async with opened(etcd) as (client, store):
+            with pytest.raises(Misconfigured, match="is a copy of this one"):
+                async with agent(etcd, ONE, "db-1", "after it"):
+                    pass
+            await forget_predecessor(client, store.keys, ONE)
+            async with agent(etcd, ONE, "db-1", "after it"):
+                assert await Election(client, store.keys.controller, ONE, "after it")._stand()
+                await forget_predecessor(client, store.keys, OTHER)
+                assert await client.read(store.keys.controller) is not None, "it is another host's"
 
     with_etcd(scenario)

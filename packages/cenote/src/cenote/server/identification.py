@@ -59,9 +59,10 @@ async def register(installation: Installation, client: EtcdClient, store: Store)
     layout, wanted = installation.layout, installation.settings.name
     known = identity.read(layout)
     assert known is not None
-    # The private store is in the data directory, so whoever was present in it is gone.
     if installation.settings.etcd.endpoints:
         await registration.check_alone(store, known.host_id, identity.directory_of(layout))
+    else:
+        await registration.forget_predecessor(client, store.keys, known.host_id)
     name = wanted or known.name
     await registration.claim_name(client, store, known.host_id, name)
     if name != known.name:

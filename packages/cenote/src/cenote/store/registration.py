@@ -77,6 +77,21 @@ async def check_alone(store: Store, id: str, directory: str) -> None:
         await asyncio.sleep(0.1)
 
 
+async def forget_predecessor(client: EtcdClient, keys: Keys, id: str) -> None:
+    """Remove what processes of this host hold under leases.
+
+    For a private store alone: it is in the data directory, so that whoever was present in it has ended.  When
+    the machine was started again its directory has another mark, and its predecessor would be taken for a
+    copy until the lease has expired.
+    """
+    presence = keys.presence(id)
+    controller = await retrying(lambda: client.read(keys.controller))
+    holds = controller is not None and id.encode() in controller.value
+    gone = [presence, keys.controller] if holds else [presence]
+    request = etcd_messages.TransactionRequest([], list(map(etcd_messages.delete, gone)), [])
+    await retrying(lambda: client.transact(request))
+
+
 def _is_in_use(store: Store, id: str) -> bool:
     return id in store.presences() or any(
         node.host == id for stored in store.clusters() for node in stored.value.nodes
