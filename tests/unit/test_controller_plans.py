@@ -44,7 +44,7 @@ def used(gib: int) -> DiskUse:
 
 def two_nodes(**fields: Any) -> Cluster:
     nodes = tuple(
-        Node(name=f"n{number}", host=f"h{number}", port=10_000, pool_port=10_001) for number in (1, 2)
+        Node(name=f"node-{number}", host=f"h{number}", port=10_000, pool_port=10_001) for number in (1, 2)
     )
     return replace(bare_cluster("one", 10_000), nodes=nodes, **fields)
 
@@ -95,9 +95,9 @@ def test_a_cluster_is_removed_when_each_of_its_hosts_has_said_so() -> None:
     gone = report(removed=True)
     assert not plans.is_removed(cluster, {})
     assert not plans.is_removed(cluster, {"node-1": gone})
-    assert not plans.is_removed(cluster, {"node-1": gone, "n2": report()})
-    assert plans.is_removed(cluster, {"node-1": gone, "n2": gone})
-    assert not plans.is_removed(two_nodes(), {"node-1": gone, "n2": gone}), "it is not deleted"
+    assert not plans.is_removed(cluster, {"node-1": gone, "node-2": report()})
+    assert plans.is_removed(cluster, {"node-1": gone, "node-2": gone})
+    assert not plans.is_removed(two_nodes(), {"node-1": gone, "node-2": gone}), "it is not deleted"
 
 
 def test_the_notes_of_agents_become_events_with_the_ids_of_the_notes() -> None:
