@@ -6,6 +6,7 @@ certainly not carried out.  Every other failure is Unavailable, and leaves open 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket as sockets
 import ssl
@@ -22,8 +23,11 @@ from cenote.store import etcd_messages
 
 T = TypeVar("T")
 
-CANCELLED, UNKNOWN, DEADLINE, NOT_FOUND, OUT_OF_RANGE, UNAVAILABLE, UNAUTHENTICATED = 1, 2, 4, 5, 11, 14, 16
+CANCELLED, UNKNOWN, DEADLINE, NOT_FOUND, PERMISSION_DENIED, OUT_OF_RANGE, UNAVAILABLE = 1, 2, 4, 5, 7, 11, 14
 PASSING = {CANCELLED, UNKNOWN, DEADLINE, UNAVAILABLE}  # no leader, a member that restarts, a timeout
+# etcd says so before it carries anything out: it knows no token of ours, or has changed its users since.
+LOGIN_WANTED = (b"invalid auth token", b"user name is empty", b"revision of auth store is old")
+LOGINS = 3  # at most, for one call
 SOCKET_PATH_LIMIT = 107  # bytes; sockaddr_un's, without its closing zero
 TIMEOUT = httpx.Timeout(10, connect=2)
 BROKEN = (httpx.HTTPError, OSError)  # TLS alerts that come with an answer pass httpx as ssl.SSLError
@@ -50,6 +54,10 @@ class Compacted(EtcdError):
 
 class LeaseLost(EtcdError):
     """The lease has expired, and its keys with it."""
+
+
+class LoginWanted(EtcdError):
+    """etcd has authentication on, and this client no login."""
 
 
 class KeyRange(msgspec.Struct, frozen=True):
@@ -101,6 +109,7 @@ class EtcdClient:
         self._http.headers["grpc-metadata-hasleader"] = "true"
         self._username = username
         self._password = password
+        self._logging_in = asyncio.Lock()
 
     def _reachable(self, socket: Path) -> str:
         if len(os.fsencode(socket)) <= SOCKET_PATH_LIMIT:
@@ -210,7 +219,7 @@ class EtcdClient:
         }
         lines = msgspec.json.Decoder(etcd_messages.WatchLine, strict=False)
         fragments: list[etcd_messages.WatchEvent] = []
-        await self._authorize()
+        token = await self._authorize()
         try:
             async with self._http.stream(
                 "POST",
@@ -219,6 +228,7 @@ class EtcdClient:
                 timeout=httpx.Timeout(TIMEOUT.connect, read=None),
             ) as response:
                 if response.status_code != httpx.codes.OK:
+                    self._forget(token)
                     self._fail(response.status_code, await response.aread())
                 async for line in _lines(response):
                     told = lines.decode(line)
@@ -229,6 +239,8 @@ class EtcdClient:
                     if result.compact_revision:
                         raise Compacted(result.compact_revision)
                     if result.canceled:
+                        # A refused watch gives no reason that tells an unknown token from a missing right.
+                        self._forget(token)
                         raise Unavailable(f"etcd ended the watch: {result.cancel_reason}")
                     fragments += result.events
                     if result.fragment:
@@ -240,12 +252,13 @@ class EtcdClient:
             raise Unavailable(f"the watch on etcd broke: {type(error).__name__}") from error
 
     async def _call(self, path: str, request: object, kind: type[T]) -> T:
-        await self._authorize()
+        token = await self._authorize()
         answer = await self._send(path, request)
-        if self._username and answer.status_code == httpx.codes.UNAUTHORIZED:
-            # A token lives for minutes, and was refused before anything was done.
-            self._http.headers.pop("authorization", None)
-            await self._authorize()
+        for _ in range(LOGINS):
+            if not (self._username and _wants_login(answer)):
+                break
+            self._forget(token)
+            token = await self._authorize()
             answer = await self._send(path, request)
         if answer.status_code != httpx.codes.OK:
             self._fail(answer.status_code, answer.content)
@@ -267,15 +280,25 @@ class EtcdClient:
                 raise Unavailable(f"the connection to etcd broke: {type(error).__name__}") from error
         raise Unavailable("etcd cannot be reached") from reason
 
-    async def _authorize(self) -> None:
-        if self._username and "authorization" not in self._http.headers:
-            password = self._password.reveal() if self._password else ""
-            request = {"name": self._username, "password": password}
-            answer = await self._send("/v3/auth/authenticate", request)
-            if answer.status_code != httpx.codes.OK:
-                self._fail(answer.status_code, answer.content)
-            token = msgspec.json.decode(answer.content, type=etcd_messages.AuthenticateResponse).token
-            self._http.headers["authorization"] = token
+    async def _authorize(self) -> str:
+        """Return the token that requests carry; log in when there is none, one call for all that wait."""
+        if not self._username:
+            return ""
+        async with self._logging_in:
+            if "authorization" not in self._http.headers:
+                password = self._password.reveal() if self._password else ""
+                request = {"name": self._username, "password": password}
+                answer = await self._send("/v3/auth/authenticate", request)
+                if answer.status_code != httpx.codes.OK:
+                    self._fail(answer.status_code, answer.content)
+                token = msgspec.json.decode(answer.content, type=etcd_messages.AuthenticateResponse).token
+                self._http.headers["authorization"] = token
+            return self._http.headers["authorization"]
+
+    def _forget(self, token: str) -> None:
+        """Log in before the next request, unless another call already has."""
+        if self._http.headers.get("authorization") == token:
+            del self._http.headers["authorization"]
 
     def _next(self) -> None:
         self._urls = self._urls[1:] + self._urls[:1]
@@ -293,10 +316,18 @@ class EtcdClient:
             raise Compacted(0)
         if code == NOT_FOUND:
             raise LeaseLost(failure.message)
+        if any(words.decode() in failure.message for words in LOGIN_WANTED):
+            raise LoginWanted(f"etcd wants a login: {failure.message}")
         if code in PASSING:
             self._next()
             raise Unavailable(f"etcd cannot serve: {failure.message}")
+        if code == PERMISSION_DENIED:
+            raise EtcdError(f"etcd refused: its user {self._username} lacks the right to this")
         raise EtcdError(f"etcd refused: {failure.message}")
+
+
+def _wants_login(answer: httpx.Response) -> bool:
+    return answer.status_code != httpx.codes.OK and any(words in answer.content for words in LOGIN_WANTED)
 
 
 def _tls(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
