@@ -192,6 +192,10 @@ class EtcdClient:
     async def compact(self, revision: int) -> None:
         await self._call("/v3/kv/compaction", {"revision": revision, "physical": True}, etcd_messages.Nothing)
 
+    async def administer(self, action: str, request: object, kind: type[T]) -> T:
+        """Carry out an action of etcd's authentication, such as ``user/add``."""
+        return await self._call(f"/v3/auth/{action}", request, kind)
+
     async def status(self) -> etcd_messages.StatusResponse:
         return await self._call("/v3/maintenance/status", {}, etcd_messages.StatusResponse)
 

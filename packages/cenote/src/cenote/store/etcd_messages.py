@@ -199,5 +199,21 @@ class AuthenticateResponse(msgspec.Struct, frozen=True):
     token: str
 
 
+class Users(msgspec.Struct, frozen=True):
+    users: list[str] = []
+
+
+class Permission(msgspec.Struct, frozen=True):
+    """A right to a key or, with ``range_end``, a range; READ is 0 and left out by etcd."""
+
+    key: bytes = b""
+    range_end: bytes = b""
+    permType: str = "READ"  # noqa: N815 (etcd's name)
+
+
+class Role(msgspec.Struct, frozen=True):
+    perm: list[Permission] = []
+
+
 class Nothing(msgspec.Struct, frozen=True):
     """An answer of which nothing is used."""

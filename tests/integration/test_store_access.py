@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import pytest
+
+from cenote.model.records import Secret
+from cenote.store.access import Passwords, agent_user, ensure_authentication
+from cenote.store.client import EtcdClient, EtcdError, LoginWanted
+from cenote.store.etcd_messages import Nothing, TransactionRequest, put
+from cenote.store.process import PrivateEtcd
+from tests.support.etcd import with_etcd
+
+PASSWORDS = Passwords(Secret("root's"), Secret("api's"), Secret("agent's"))
+HOST = "11111111-1111-4111-8111-111111111111"
+
+
+async def write(client: EtcdClient, key: str) -> None:
+    await client.transact(TransactionRequest([], [put(f"/cenote/v2/{key}", b"word")], []))
+
+
+async def check(etcd: PrivateEtcd) -> None:
+    agent = EtcdClient(socket=etcd.socket, username=agent_user(HOST), password=PASSWORDS.agent)
+    api = EtcdClient(socket=etcd.socket, username="api", password=PASSWORDS.api)
+    nobody = EtcdClient(socket=etcd.socket)
+    for key in (f"reports/{HOST}/c/n", f"presence/{HOST}", f"hosts/{HOST}", f"csr/{HOST}/c"):
+        await write(agent, key)
+    for key in ("tokens/x", "clusters/x", "reports/other/c/n", f"hosts/{HOST}x", f"certificates/{HOST}/c"):
+        with pytest.raises(EtcdError, match="lacks the right"):
+            await write(agent, key)
+    with pytest.raises(EtcdError, match="lacks the right"):
+        await agent.revision("/cenote/v2/logins/")
+    await write(api, "tokens/x")
+    with pytest.raises(EtcdError, match="lacks the right"):
+        await api.administer("disable", {}, Nothing)
+    with pytest.raises(LoginWanted):
+        await write(nobody, "tokens/x")
+    for client in (agent, api, nobody):
+        await client.close()
+
+
+def test_each_user_has_its_own_rights_also_after_a_second_start() -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        for _ in range(2):
+            await ensure_authentication(etcd.socket, "/cenote/", HOST, PASSWORDS)
+            await check(etcd)
+
+    with_etcd(scenario)
+
+
+@pytest.mark.parametrize("steps", range(1, 16, 2))
+def test_what_was_cut_off_is_finished(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        left, administer = steps, EtcdClient.administer
+
+        async def cut_off(client: EtcdClient, *arguments: object) -> object:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise KeyError("cut off")
+            return await administer(client, *arguments)  # type: ignore[arg-type]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(EtcdClient, "administer", cut_off)
+            with pytest.raises(KeyError):
+                await ensure_authentication(etcd.socket, "/cenote/", HOST, PASSWORDS)
+        await ensure_authentication(etcd.socket, "/cenote/", HOST, PASSWORDS)
+        await check(etcd)
+
+    with_etcd(scenario)
+
+
+def test_a_password_that_was_lost_is_replaced() -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        lost = Passwords(PASSWORDS.root, Secret("another"), Secret("another"))
+        await ensure_authentication(etcd.socket, "/cenote/", HOST, lost)
+        await ensure_authentication(etcd.socket, "/cenote/", HOST, PASSWORDS)
+        await check(etcd)
+
+    with_etcd(scenario)
