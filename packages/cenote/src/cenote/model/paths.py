@@ -140,7 +140,7 @@ class Layout:
 
     @property
     def etcd_api_password(self) -> Path:
-        return self.api / "etcd-api"
+        return self.keys / "etcd-api"
 
     @property
     def agent(self) -> Path:

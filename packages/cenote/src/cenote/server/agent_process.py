@@ -58,7 +58,7 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
         if etcd is not None:
             watching = asyncio.create_task(etcd.watch(), name="watching etcd")
             stack.push_async_callback(_cancel, watching)
-        client = stores.etcd_client(installation)
+        client = stores.agent_client(installation)
         stack.push_async_callback(client.close)
         store = HostStore(
             client, known.host_id, identity.directory_of(installation.layout), settings.etcd.prefix

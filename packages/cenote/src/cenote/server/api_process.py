@@ -75,7 +75,7 @@ class _Api:
 def _build(installation: Installation, shown: _Shown) -> _Api:
     settings, layout = installation.settings, installation.layout
     sealer = Sealer(layout.sealing_key)
-    client = stores.etcd_client(installation)
+    client = stores.api_client(installation)
     store = Store(client, settings.etcd.prefix, ephemeral=settings.ephemeral)
     host_id = stores.identity_of(installation).host_id
     observer = RemoteObserver(layout.agent_socket)

@@ -10,12 +10,14 @@ import contextlib
 import logging
 
 from cenote.host import identity
+from cenote.host.identity import Identity
 from cenote.model.paths import Layout
 from cenote.security.sealing import Sealer
-from cenote.server import bootstrap, event_loop, identification, stores
+from cenote.server import bootstrap, event_loop, identification, logins, stores
 from cenote.server.child import Channel
 from cenote.server.installation import Installation
 from cenote.store import Store
+from cenote.store.client import EtcdClient
 from cenote.store.former import keep_copy
 from cenote.store.process import PrivateEtcd
 
@@ -32,20 +34,49 @@ async def _prepare(installation: Installation) -> None:
     layout = installation.layout
     bootstrap.ensure_certificate(layout, installation.settings)
     async with contextlib.AsyncExitStack() as stack:
-        etcd = stores.private_etcd(installation)
-        if etcd is not None:
-            await _keep_the_way_back(layout, etcd)
-            await etcd.start()
-        client = stores.etcd_client(installation)
-        stack.push_async_callback(client.close)
-        store = Store(client, installation.settings.etcd.prefix)
         with stores.naming_etcd(installation):
-            await identification.identify(installation, client)
+            client = await _identified(installation)
+            stack.push_async_callback(client.close)
+            store = Store(client, installation.settings.etcd.prefix)
             await store.open()
         stack.push_async_callback(store.close)
         await identification.register(installation, client, store)
         Sealer(layout.sealing_key)
         await bootstrap.ensure_admin_token(store, layout)
+
+
+async def _identified(installation: Installation) -> EtcdClient:
+    """Return a client that may do everything, once it is known who this host is in its store.
+
+    The private etcd wants logins from then on.
+    """
+    etcd = stores.private_etcd(installation)
+    if etcd is None:
+        client = stores.external_client(installation.settings.etcd)
+        await _identify(installation, client)
+        return client
+    layout, prefix = installation.layout, installation.settings.etcd.prefix
+    await _keep_the_way_back(layout, etcd)
+    await etcd.start()
+    passwords = logins.ensure_passwords(layout)
+    known = identity.read(layout)
+    if known is None or known.store is None:  # etcd takes anybody until the records are this version's
+        known = await _identify(installation, EtcdClient(socket=etcd.socket), close=True)
+    await logins.require_logins(layout, etcd.socket, prefix, known, passwords)
+    client = logins.root_client(etcd.socket, passwords)
+    await _identify(installation, client)
+    return client
+
+
+async def _identify(installation: Installation, client: EtcdClient, *, close: bool = False) -> Identity:
+    try:
+        return await identification.identify(installation, client)
+    except BaseException:
+        close = True
+        raise
+    finally:
+        if close:
+            await client.close()
 
 
 async def _keep_the_way_back(layout: Layout, etcd: PrivateEtcd) -> None:

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from cenote.errors import Misconfigured, Unavailable
 from cenote.host import identity
 from cenote.host.identity import Identity
+from cenote.server import logins
 from cenote.server.installation import Installation
+from cenote.server.settings import EtcdSettings
 from cenote.store import HostStore, Store
 from cenote.store.client import EtcdClient
 from cenote.store.process import PrivateEtcd
@@ -27,15 +29,31 @@ def private_etcd(installation: Installation) -> PrivateEtcd | None:
     assert installation.programs.etcd is not None
     layout = installation.layout
     return PrivateEtcd(
-        layout.etcd, installation.programs.etcd.path, clients=layout.etcd_client, group=installation.api.gid
+        layout.etcd,
+        installation.programs.etcd.path,
+        clients=layout.etcd_client,
+        group=installation.api.gid,
+        administrator=lambda socket: logins.root_client(socket, logins.ensure_passwords(layout)),
     )
 
 
-def etcd_client(installation: Installation) -> EtcdClient:
-    external = installation.settings.etcd
+def api_client(installation: Installation) -> EtcdClient:
+    """Return the API's client of etcd; it reads the password, which the API's account cannot."""
     etcd = private_etcd(installation)
-    if etcd is not None:
-        return EtcdClient(socket=etcd.socket)
+    if etcd is None:
+        return external_client(installation.settings.etcd)
+    return logins.api_client(installation.layout, etcd.socket)
+
+
+def agent_client(installation: Installation) -> EtcdClient:
+    etcd = private_etcd(installation)
+    if etcd is None:
+        return external_client(installation.settings.etcd)
+    return logins.agent_client(installation.layout, etcd.socket, identity_of(installation))
+
+
+def external_client(external: EtcdSettings) -> EtcdClient:
+    """Return a client of an etcd of the user's; its users and their rights are the user's as well."""
     return EtcdClient(
         urls=external.endpoints,
         ca=external.ca,

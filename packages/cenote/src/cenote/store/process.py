@@ -16,7 +16,7 @@ import platform
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import IO
 
@@ -49,10 +49,13 @@ class PrivateEtcd:
         *,
         clients: Path | None = None,
         group: int | None = None,
+        administrator: Callable[[Path], EtcdClient] | None = None,
     ) -> None:
+        """``administrator`` makes the client for the maintenance of an etcd that wants logins."""
         self._directory = directory
         self._etcd = etcd
         self._clients, self._group = clients, group
+        self._administrator = administrator
         self._stopping = False
 
     @property
@@ -275,6 +278,9 @@ class PrivateEtcd:
         """Defragment the database file, and clear the alarm if etcd had exceeded its quota."""
         client = EtcdClient(socket=self.socket)
         try:
+            if self._administrator is not None and await _wants_login(client):
+                await client.close()
+                client = self._administrator(self.socket)
             status = await client.status()
             full = any("NOSPACE" in error for error in status.errors)
             if full:
@@ -295,6 +301,14 @@ def _environment() -> dict[str, str]:
     if platform.machine() == "aarch64":
         environment["ETCD_UNSUPPORTED_ARCH"] = "arm64"  # etcd 3.4 refuses to run there without it
     return environment
+
+
+async def _wants_login(client: EtcdClient) -> bool:
+    try:
+        await client.revision("/")
+    except LoginWanted:
+        return True
+    return False
 
 
 async def _reads(client: EtcdClient) -> bool:
