@@ -1,7 +1,7 @@
 # Development tasks.  Each target first runs the set-up that it needs, which is a no-op when up to date.
 
 BIN := .venv/bin
-PYTHON_DIRS := packages tests bench tools
+PYTHON_DIRS := packages tests bench faults tools
 
 # Tests wait for servers more than they compute.
 PROCESSORS := $(shell nproc)
@@ -68,4 +68,4 @@ constraints: setup  ## regenerate constraints.txt from the newest compatible pac
 
 clean:  ## remove the virtual environment, caches and build output; service data is kept
 	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find packages tests bench tools -name __pycache__ -prune -exec rm -rf {} +
+	find packages tests bench faults tools -name __pycache__ -prune -exec rm -rf {} +

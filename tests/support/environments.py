@@ -31,8 +31,10 @@ def python_of(name: str, pins: Path) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not stamp.exists() or stamp.read_text() != wanted or not python.exists():
             shutil.rmtree(folder, ignore_errors=True)
-            _command(name, sys.executable, "-m", "venv", str(folder))
-            _command(name, str(python), "-m", "pip", "install", "--no-input", "--no-deps", "-r", str(pins))
+            _command(name, sys.executable, "-m", "venv", "--without-pip", str(folder))
+            # Only what is imported is compiled, by its first import.
+            options = ("--no-input", "--no-deps", "--no-compile", "--requirement", str(pins))
+            _command(name, sys.executable, "-m", "pip", f"--python={python}", "install", *options)
             stamp.write_text(wanted)
     return python
 

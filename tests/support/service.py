@@ -48,7 +48,7 @@ class Service:
         clusters: int = CLUSTERS,
     ) -> None:
         self.data_dir = data_dir
-        self._command = command
+        self.command = command
         self._environment = clean_environment() | dict(environment or {})
         self.first_port = free_range(3 * clusters + 1)
         self.api_port = self.first_port + 3 * clusters
@@ -93,7 +93,7 @@ class Service:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    *self._command,
+                    *self.command,
                     "serve",
                     f"--data-dir={self.data_dir}",
                     f"--port={self.api_port}",
@@ -146,7 +146,7 @@ class Service:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The same for a command that may be refused."""
         return subprocess.run(
-            [*self._command, *arguments, f"--data-dir={self.data_dir}"],
+            [*self.command, *arguments, f"--data-dir={self.data_dir}"],
             capture_output=True,
             text=True,
             env=self._environment,

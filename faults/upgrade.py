@@ -1,0 +1,129 @@
+"""A data directory of a former version under the present one, with clients connected all the while.
+
+What must stay: what the API shows, the servers' processes, and every client's backend.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cenote.model.paths import Layout
+from cenote.store import EtcdClient, PrivateEtcd
+from cenote_client import Client
+from tests.support import old_version
+from tests.support.folders import server_folder
+from tests.support.held import add_clusters, committed, held_clients, lost, seen
+from tests.support.service import CENOTE, WITHOUT_LIMITS, Service, online, service
+from tests.support.waiting import wait_until
+
+PREFIX = "/cenote/"
+TAGS = 150  # so that a migration takes more than one transaction
+FORMAT_2 = ("v2/", "store")  # below the prefix; all else is of the former format
+
+
+def taken_over(revision: str, clusters: int) -> list[str]:
+    """Exchange a former version for the present one beside connected clients; return what was lost."""
+    with (
+        service(*WITHOUT_LIMITS, command=old_version.command(revision), clusters=clusters + 1) as running,
+        running.client() as client,
+    ):
+        ids = add_clusters(client, [f"shop-{number}" for number in range(clusters)])
+        token = running.cenote("token", "create", "reader", "--scope=database:read").strip()
+        before = seen(client)
+        with held_clients(client, ids) as held:
+            running.end(signal.SIGKILL)
+            running.command = (CENOTE,)
+            problems = []
+            for start in ("first", "second"):
+                running.start()
+                _settled(client, ids)
+                found = [*lost(before, seen(client)), *(line for one in held for line in one.differences())]
+                problems += [f"after the {start} start: {line}" for line in found]
+                if start == "first":
+                    running.end()
+            problems += committed(held)
+        running.cenote("keys", "rotate")
+        problems += [f"after the rotation: {line}" for line in lost(before, seen(client))]
+        with running.client(token) as reader:
+            reader.request("GET", "/v2/databases")
+        client.request("DELETE", f"/v2/databases/{ids[0]}")
+        folder = Layout(running.data_dir).clusters / ids[0]
+        wait_until("the deleted cluster is gone", 60, lambda: not folder.exists())
+        return problems + asyncio.run(former_keys(running))
+
+
+def killed_starts(revision: str, clusters: int, times: int, chance: random.Random) -> list[str]:
+    """Kill the present version at a random moment of its first start on former data; return what was lost.
+
+    The moments are spread over the time that such a start takes.
+    """
+    problems: list[str] = []
+    with _former_data(revision, clusters) as (running, copy, before):
+        running.command = (CENOTE,)
+        began = time.monotonic()
+        running.start()
+        longest = time.monotonic() - began
+        for number in range(times):
+            running.stop()
+            shutil.rmtree(running.data_dir)
+            _copy(copy, running.data_dir)
+            moment = chance.uniform(0, longest)
+            process = running.launch()
+            time.sleep(moment)
+            process.kill()
+            process.wait()
+            running.start()
+            with running.client() as client:
+                _settled(client, before["databases"])
+                found = lost(before, seen(client)) + asyncio.run(former_keys(running))
+            problems += [f"start {number}, killed after {moment:.3f} s: {line}" for line in found]
+    return problems
+
+
+async def former_keys(running: Service) -> list[str]:
+    """Return the keys of the former format that are still in etcd, unless it is the format in use."""
+    etcd = EtcdClient(socket=PrivateEtcd(Layout(running.data_dir).etcd).socket)
+    try:
+        if await etcd.read(f"{PREFIX}store") is None:
+            return []
+        pages = [page async for page in etcd.pages(PREFIX, 1000, keys_only=True)]
+    finally:
+        await etcd.close()
+    keys = [found.key.decode().removeprefix(PREFIX) for page in pages for found in page.found]
+    return [f"{key} is left" for key in keys if not key.startswith(FORMAT_2)]
+
+
+@contextmanager
+def _former_data(revision: str, clusters: int) -> Iterator[tuple[Service, Path, dict[str, Any]]]:
+    """Make a data directory by a former version; yields its stopped service, a copy, what the API showed."""
+    with (
+        server_folder() as folder,
+        service(*WITHOUT_LIMITS, command=old_version.command(revision), clusters=clusters + 1) as running,
+    ):
+        with running.client() as client:
+            add_clusters(client, [f"shop-{number}" for number in range(clusters)])
+            for number in range(TAGS):
+                client.request("POST", "/v2/tags", json={"name": f"many-{number}"})
+            before = seen(client)
+        running.stop()
+        _copy(running.data_dir, folder / "copy")
+        yield running, folder / "copy", before
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder with the owners of its files."""
+    subprocess.run(["cp", "-a", source, target], check=True)
+
+
+def _settled(client: Client, ids: Iterable[str]) -> None:
+    for id in ids:
+        online(client, id)

@@ -1,0 +1,37 @@
+"""A data directory of a former version is taken over: nothing is lost, and no client notices."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+
+from faults import upgrade
+from tests.support import old_version
+from tests.support.held import lost
+
+pytestmark = pytest.mark.long
+
+CLUSTERS = 3  # 20 in make faults
+KILLS = 2
+
+
+def test_the_new_version_takes_over_what_a_former_one_has_made() -> None:
+    assert upgrade.taken_over(old_version.FIRST, CLUSTERS) == []
+
+
+def test_a_first_start_that_is_killed_loses_nothing() -> None:
+    seed = os.environ.get("CENOTE_TEST_SEED") or os.urandom(4).hex()
+    print(f"to kill at the same moments again: CENOTE_TEST_SEED={seed}")
+    assert upgrade.killed_starts(old_version.LAST, 1, KILLS, random.Random(seed)) == []
+
+
+def test_what_is_missing_or_has_changed_counts_as_lost() -> None:
+    before = {"pools": {"web": {"size": 2, "cenote": {"reason": "starts"}}}, "tags": ["one", "two"]}
+    assert lost(before, {**before, "pools": {"web": {"size": 2, "mode": "session"}}, "more": 1}) == []
+    assert lost(before, {**before, "pools": {"web": {"size": 3}}}) == ["/pools/web/size: 2 is 3"]
+    assert lost(before, {**before, "pools": {}}) == [
+        "/pools/web: {'size': 2, 'cenote': {'reason': 'starts'}} is None"
+    ]
+    assert lost(before, {**before, "tags": ["two"]}) == ["/tags: ['one', 'two'] is ['two']"]
