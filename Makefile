@@ -9,7 +9,7 @@ WORKERS ?= $(shell expr $(PROCESSORS) + 2)
 PYTEST_OPTIONS := $(if $(SEED),--randomly-seed=$(SEED)) $(if $(filter written,$(ORDER)),-p no:randomly)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests setup-bench run stop test coverage test-fast check format bench docs constraints clean
+.PHONY: help setup setup-tests setup-bench run stop test coverage test-fast check format bench faults docs constraints clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -54,6 +54,9 @@ format: setup  ## format the code and regenerate the client's generated modules
 
 bench: setup setup-bench  ## run the benchmarks, print the table and write build/bench.json
 	$(BIN)/python -m bench
+
+faults: setup  ## kill the service and upgrade former ones at random moments, for an hour or two; KILLS=… SEED=…
+	$(BIN)/python -m faults
 
 docs: setup $(BIN)/mkdocs  ## build the documentation site in build/site; fails on broken links
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

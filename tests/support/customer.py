@@ -11,6 +11,7 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -20,17 +21,19 @@ from tests.support.service import SMALLEST, tried
 from tests.support.waiting import wait_until
 
 READY_SECONDS = 60
+_SETTING = "log_min_duration_statement"
 MOST = 4  # pools, users and databases of each customer
 
 
 @dataclass
 class Known:
-    """A cluster as it was answered: passwords by user, databases, what each pool was asked to be."""
+    """A cluster as it was answered: passwords by user, databases, a setting, the fields of each pool."""
 
     id: str
     users: dict[str, str]
     databases: set[str] = field(default_factory=lambda: {"defaultdb"})
     pools: dict[str, dict[str, Any]] = field(default_factory=dict)
+    logged_from: int = -1  # log_min_duration_statement
 
 
 State = Known | None
@@ -76,6 +79,9 @@ class Customer:
         except httpx.TransportError:
             self.torn += 1
             return
+        if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:  # which promises nothing
+            self.torn += 1
+            return
         assert answer.status_code == request.expected, f"{request}: {answer.status_code} {answer.text}"
         self.known = request.after(copy.deepcopy(self.known), answer.json() if answer.content else None)
         self.answered += 1
@@ -89,7 +95,7 @@ class Customer:
         used_databases = {pool["db"] for pool in known.pools.values()}
         free_users = sorted(set(known.users) - used_users - {"doadmin"})
         free_databases = sorted(known.databases - used_databases - {"defaultdb"})
-        wishes: list[Callable[[], Request]] = [lambda: self._reset(known)]
+        wishes: list[Callable[[], Request]] = [lambda: self._reset(known), lambda: self._configure(known)]
         if len(known.pools) < MOST:
             wishes += [lambda: self._new_pool(known)] * 4
         if len(known.users) < MOST:
@@ -178,6 +184,17 @@ class Customer:
 
         return Request("POST", f"/v2/databases/{known.id}/users/{name}/reset_auth", 200, after, {})
 
+    def _configure(self, known: Known) -> Request:
+        milliseconds = self._chance.choice([60_000, 70_000, 80_000])
+
+        def after(before: State, _: Any) -> State:
+            assert before is not None
+            before.logged_from = milliseconds
+            return before
+
+        wanted = {"config": {_SETTING: milliseconds}}
+        return Request("PATCH", f"/v2/databases/{known.id}/config", 200, after, wanted)
+
     def _new_database(self, known: Known) -> Request:
         name = self._name("db")
 
@@ -223,6 +240,10 @@ class Customer:
         elif request.names:
             self._ask(request)
 
+    def accept(self) -> None:
+        """Go on with what there is, whatever was answered."""
+        self._unanswered, self.known = None, self._seen()
+
     def _as_answered(self, request: Request, seen: State) -> Any:
         """Return the part of the lost answer that only the service could know, from what is seen now."""
         if request.names == "cluster":
@@ -247,6 +268,7 @@ class Customer:
                 pool["name"]: {key: pool[key] for key in ("name", "mode", "size", "db", "user")}
                 for pool in self._get(f"{path}/pools", "pools")
             },
+            self._get(f"{path}/config", "config").get(_SETTING, -1),
         )
 
     def _get(self, path: str, key: str) -> Any:
@@ -265,14 +287,14 @@ class Customer:
         cluster = self._http.get(path).json()["database"]
         direct = cluster["connection"]["uri"]
         wait_until(f"{self.name} takes connections", READY_SECONDS, lambda: tried(direct))
-        expected = (sorted(known.users), sorted(known.databases))
+        expected = (sorted(known.users), sorted(known.databases), known.logged_from)
         with psycopg.connect(direct, autocommit=True) as connection:
             if known.id not in self._marked:
                 connection.execute("CREATE TABLE kept AS SELECT 11 AS eleven")
                 self._marked.add(known.id)
             assert connection.execute("SELECT eleven FROM kept").fetchone() == (11,)
             wait_until(
-                f"{self.name} has the roles and databases {expected} and no others",
+                f"{self.name} has the roles, databases and setting {expected} and no others",
                 READY_SECONDS,
                 lambda: connection.execute(_MADE).fetchone() == expected,
             )
@@ -295,5 +317,6 @@ class Customer:
 _MADE = """
 SELECT ARRAY(SELECT rolname::text FROM pg_roles WHERE rolcanlogin AND NOT rolsuper ORDER BY rolname),
        ARRAY(SELECT datname::text FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres'
-             ORDER BY datname)
+             ORDER BY datname),
+       (SELECT setting::int FROM pg_settings WHERE name = 'log_min_duration_statement')
 """

@@ -32,7 +32,7 @@ _IDENTITY = "SELECT pg_backend_pid(), pg_postmaster_start_time()"
 
 
 def add_clusters(client: Client, names: Iterable[str]) -> list[str]:
-    """Create clusters with pools, users, databases, rules, sinks, tags; return their ids when all are online."""
+    """Create clusters with pools, users, rules, sinks and tags; return their ids when all are online."""
     ids = []
     for name in names:
         tags = [f"tag-{name}", "shared"]

@@ -21,7 +21,7 @@ SOURCES = ("packages/cenote/src", "packages/cenote-client/src")
 
 
 def command(revision: str) -> tuple[str, ...]:
-    """Return the beginning of the command lines of ``cenote`` as it was; without packages the test is skipped.
+    """Return the beginning of the command lines of ``cenote`` as it was; a test is skipped without packages.
 
     ``env`` replaces itself by the service, so the pid of this command is the service's.
     """

@@ -1,0 +1,62 @@
+"""``python -m faults [NAME …]``: runs the batteries, prints the table, writes ``build/faults.json``.
+
+The environment sets ``KILLS`` of each process, ``CLUSTERS`` and ``STARTS`` of an upgrade, and ``SEED``.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from faults import kills, outcome, upgrade
+from faults.outcome import Outcome
+from tests.support import old_version
+
+RESULT = Path("build/faults.json")
+NAMES = (*kills.TARGETS, "upgrade")
+
+
+def main(wanted: Sequence[str]) -> int:
+    """Run these batteries, or all; return 1 if anything was lost or left over."""
+    unknown = [name for name in wanted if name not in NAMES]
+    if unknown:
+        print(f"no such battery: {', '.join(unknown)}; there are {', '.join(NAMES)}", file=sys.stderr)
+        return 2
+    seed = os.environ.get("SEED") or os.urandom(4).hex()
+    print(f"to make the same calls and kills again: SEED={seed}", flush=True)
+    outcomes: list[Outcome] = []
+    for name in wanted or NAMES:
+        began = time.monotonic()
+        outcomes += (
+            _upgrades(seed) if name == "upgrade" else [kills.battery(name, _number("KILLS", 300), seed)]
+        )
+        outcome.write(outcomes, seed, RESULT)
+        print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+    print(outcome.table(outcomes))
+    for found in outcomes:
+        for line in found.lost + found.orphans:
+            print(f"{found.name}: {line}")
+    print(f"written to {RESULT}")
+    return 0 if all(found.is_clean for found in outcomes) else 1
+
+
+def _upgrades(seed: str) -> list[Outcome]:
+    clusters, starts = _number("CLUSTERS", 20), _number("STARTS", 20)
+    found = []
+    for revision in (old_version.FIRST, old_version.LAST):
+        taken = upgrade.taken_over(revision, clusters)
+        found.append(Outcome(f"upgrade from {revision}, {clusters} clusters", 1, lost=taken))
+    killed = upgrade.killed_starts(old_version.LAST, 2, starts, random.Random(seed))
+    return [*found, Outcome("kill -9 of a first start after an upgrade", starts, lost=killed)]
+
+
+def _number(name: str, default: int) -> int:
+    return int(os.environ.get(name) or default)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
