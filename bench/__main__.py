@@ -1,6 +1,7 @@
 """``python -m bench [NAME …]``: runs the parts, prints the table, writes ``build/bench.json``.
 
-A part is a module of this package with ``measure() -> list[Row]``, plain or async.
+A part is a module of this package with ``measure() -> list[Row]``, plain or async.  ``python -m bench
+--against SOURCES`` compares the service with a former version instead: ``build/bench-against.json``.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import row
+from bench import against, row
 from bench.row import Missing, Row
 
-PARTS = ("creating", "getting", "querying", "memory", "client", "console")
-RESULT = Path("build/bench.json")
+PARTS = ("creating", "getting", "busy", "starting", "querying", "memory", "client", "console")
+RESULT, COMPARED = Path("build/bench.json"), Path("build/bench-against.json")
 
 
 def main(wanted: Sequence[str]) -> int:
     """Run these parts, or all; return 1 if any of them failed."""
+    if wanted[:1] == ["--against"] and len(wanted) == 2:
+        return _compare(wanted[1])
     unknown = [name for name in wanted if name not in PARTS]
     if unknown:
         print(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}", file=sys.stderr)
@@ -47,9 +50,21 @@ def main(wanted: Sequence[str]) -> int:
     print(row.table(rows))
     for line in unmeasured:
         print(line)
-    load = f"{os.cpu_count()} processors, load {os.getloadavg()[2]:.1f} in the last 15 minutes"
-    print(f"{load}; written to {RESULT}")
+    print(f"{_load()}; written to {RESULT}")
     return 1 if broken else 0
+
+
+def _compare(former: str) -> int:
+    """Measure this version against a former one, print the table and write the file."""
+    rows = against.measure(former)
+    row.write(rows, COMPARED)
+    print(against.table(rows))
+    print(f"{_load()}; written to {COMPARED}")
+    return 0
+
+
+def _load() -> str:
+    return f"{os.cpu_count()} processors, load {os.getloadavg()[2]:.1f} in the last 15 minutes"
 
 
 def _measured(name: str) -> list[Row]:

@@ -41,19 +41,19 @@ def _clusters(running: Service, client: Client, cluster: Any) -> list[Row]:
     copied: list[float] = []
     ready: list[float] = []
     for number in range(CLUSTERS):
-        _wait_for_spare(running)
-        with _timed(ours):
-            id = _create(client, f"cluster-{number}")
+        wait_for_spare(running)
+        with timed(ours):
+            id = create(client, f"cluster-{number}")
         client.request("DELETE", f"/v2/databases/{id}")
-        _wait_until_gone(running, id)
-        _wait_for_spare(running)
-        with plain_server() as server, _timed(copied):
+        wait_until_gone(running, id)
+        wait_for_spare(running)
+        with plain_server() as server, timed(copied):
             server.copy(template)
             server.start()
         with plain_server() as server:
             server.copy(template)
             server.flush()
-            with _timed(ready):
+            with timed(ready):
                 server.start()
     aims = (ratio_at_most(2.5), ours_at_most(1000))
     return [
@@ -62,7 +62,7 @@ def _clusters(running: Service, client: Client, cluster: Any) -> list[Row]:
     ]
 
 
-def _create(client: Client, name: str) -> str:
+def create(client: Client, name: str) -> str:
     id: str = client.request("POST", "/v2/databases", json=SMALLEST | {"name": name})["database"]["id"]
     while client.request("GET", f"/v2/databases/{id}")["database"]["status"] != "online":
         time.sleep(ASK_EVERY)
@@ -78,9 +78,9 @@ def _pools(running: Service, client: Client, cluster: Any) -> Row:
     ours: list[float] = []
     floor: list[float] = []
     for number in range(POOLS):
-        with _timed(ours):
+        with timed(ours):
             answer_of(added_pool(client, id, f"pool-{number}", size=1)["connection"]["uri"])
-        with _timed(floor):
+        with timed(floor):
             _console(sockets, known["port"], b"RELOAD")
             answer_of(known["uri"])
     return Row("POST pool → 201 → first query through it", "ms", ours, floor, (ours_at_most(100),))
@@ -98,18 +98,18 @@ def _console(sockets: Path, port: int, command: bytes) -> None:
         connection.execute(command)
 
 
-def _wait_for_spare(running: Service) -> None:
+def wait_for_spare(running: Service) -> None:
     templates = Layout(running.data_dir).templates
     wait_until("a spare copy of the template lies ready", 60, lambda: any(templates.glob("*.spare")))
 
 
-def _wait_until_gone(running: Service, id: str) -> None:
+def wait_until_gone(running: Service, id: str) -> None:
     folder = Layout(running.data_dir).clusters / id
     wait_until("the cluster is gone", 60, lambda: not folder.exists())
 
 
 @contextlib.contextmanager
-def _timed(samples: list[float]) -> Iterator[None]:
+def timed(samples: list[float]) -> Iterator[None]:
     """Append the milliseconds that the block took."""
     began = time.perf_counter()
     yield

@@ -74,6 +74,13 @@ class Row:
         return statistics.median(ours / floor for ours, floor in zip(self.ours, self.floor, strict=True))
 
     @property
+    def difference(self) -> float | None:
+        """The median of the differences of pairs."""
+        if not self.floor:
+            return None
+        return statistics.median(ours - floor for ours, floor in zip(self.ours, self.floor, strict=True))
+
+    @property
     def aim(self) -> str:
         return ", ".join(aim.text(self.unit) for aim in self.aims)
 
@@ -91,6 +98,7 @@ class Row:
             "ours": statistics.median(self.ours),
             "floor": statistics.median(self.floor) if self.floor else None,
             "ratio": self.ratio,
+            "difference": self.difference,
             "unit": self.unit,
             "aim": self.aim,
             "met": self.met,
@@ -132,10 +140,10 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _measured(samples: Sequence[float]) -> str:
-    median = _number(statistics.median(samples))
-    return median if len(samples) == 1 else f"{median} ({_number(min(samples))}–{_number(max(samples))})"
+    median = number(statistics.median(samples))
+    return median if len(samples) == 1 else f"{median} ({number(min(samples))}–{number(max(samples))})"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Format with three significant digits, and large numbers as integers."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

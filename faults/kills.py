@@ -20,9 +20,9 @@ import httpx
 from cenote.host import processes, system
 from faults.outcome import Outcome
 from faults.probe import Probe
-from faults.service_processes import members, strangers
 from tests.support.customer import Customer
 from tests.support.service import WITHOUT_LIMITS, Service, calling, online_cluster, service
+from tests.support.service_processes import members, strangers
 from tests.support.waiting import wait_until
 
 WHOLE = ("service", "supervisor")  # whose end is the end of the service

@@ -337,8 +337,9 @@ def tried(uri: str, query: LiteralString = "SELECT 42", **parameters: Any) -> An
 
 
 def clean_environment() -> dict[str, str]:
-    """Ours without what would point a command at another service."""
-    return {name: value for name, value in os.environ.items() if not re.match("DIGITALOCEAN_|CENOTE_", name)}
+    """Ours without what points a command at another service, or has it compile its modules each time."""
+    others = re.compile("DIGITALOCEAN_|CENOTE_|PYTHONDONTWRITEBYTECODE$")
+    return {name: value for name, value in os.environ.items() if not others.match(name)}
 
 
 def _without_secrets(log: str) -> str:

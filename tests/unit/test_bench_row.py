@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from bench import row
+from bench import against, row
 from bench.row import Row, ours_at_most, ratio_at_least, ratio_at_most
 
 
@@ -42,6 +42,14 @@ def test_the_table_shows_medians_with_their_spread_and_what_was_missed() -> None
     ]
 
 
+def test_two_versions_are_compared_by_the_differences_of_neighbours() -> None:
+    rows = [Row("start", "ms", ours=[210, 900, 310], floor=[200, 800, 300])]
+    assert [re.split(r" {2,}", line) for line in against.table(rows).splitlines()] == [
+        ["what", "before", "now", "difference", "%", "unit"],
+        ["start", "300", "310", "+10", "+5.0", "ms"],
+    ]
+
+
 def test_the_file_has_a_record_for_each_row(tmp_path: Path) -> None:
     path = tmp_path / "build" / "bench.json"
     row.write([Row("login", "/s", [200, 220], [100, 100], (ratio_at_least(1.8),))], path)
@@ -51,6 +59,7 @@ def test_the_file_has_a_record_for_each_row(tmp_path: Path) -> None:
             "ours": 210,
             "floor": 100,
             "ratio": 2.1,
+            "difference": 110,
             "unit": "/s",
             "aim": "≥ 1.8 ×",
             "met": True,
