@@ -44,7 +44,7 @@ def _clusters(running: Service, client: Client) -> Row:
     floor: list[float] = []
     for number in range(RUNS):
         cluster = online_cluster(client, f"alone-{number}")
-        root = layout.node(UUID(cluster["id"])).root
+        root = layout.cluster(UUID(cluster["id"])).root
         answer_of(added_pool(client, cluster["id"], "pool")["connection"]["uri"])
         template = template or template_of(running, cluster, running.data_dir / "bench-template")
         _end_sessions(cluster)

@@ -49,7 +49,11 @@ def _upgrades(seed: str) -> list[Outcome]:
     found = []
     for revision in (old_version.FIRST, old_version.LAST):
         taken = upgrade.taken_over(revision, clusters)
-        found.append(Outcome(f"upgrade from {revision}, {clusters} clusters", 1, lost=taken))
+        back = upgrade.taken_back(revision, clusters)
+        found += [
+            Outcome(f"upgrade from {revision}, {clusters} clusters", 1, lost=taken),
+            Outcome(f"upgrade from {revision} and the way back", 1, lost=back),
+        ]
     killed = upgrade.killed_starts(old_version.LAST, 2, starts, random.Random(seed))
     return [*found, Outcome("kill -9 of a first start after an upgrade", starts, lost=killed)]
 

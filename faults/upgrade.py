@@ -22,6 +22,7 @@ from cenote_client import Client
 from tests.support import old_version
 from tests.support.folders import server_folder
 from tests.support.held import add_clusters, committed, held_clients, lost, seen
+from tests.support.pages import blocks
 from tests.support.service import CENOTE, WITHOUT_LIMITS, Service, online, service
 from tests.support.waiting import wait_until
 
@@ -89,6 +90,37 @@ def killed_starts(revision: str, clusters: int, times: int, chance: random.Rando
                 found = lost(before, seen(client)) + asyncio.run(former_keys(running))
             problems += [f"start {number}, killed after {moment:.3f} s: {line}" for line in found]
     return problems
+
+
+def taken_back(revision: str, clusters: int) -> list[str]:
+    """Go the way back of docs/upgrade.md; return what was lost."""
+    former = old_version.command(revision)
+    with (
+        service(*WITHOUT_LIMITS, command=former, clusters=clusters + 1) as running,
+        running.client() as client,
+    ):
+        ids = add_clusters(client, [f"shop-{number}" for number in range(clusters)])
+        before = seen(client)
+        running.end()
+        running.command = (CENOTE,)
+        running.start()
+        _settled(client, ids)
+        client.request("POST", "/v2/tags", json={"name": "since"})
+        running.end()
+        for title in ("stop", "put the copy in place"):
+            _carry_out(title, running)
+        running.command = former
+        running.start()
+        _settled(client, ids)
+        return lost(before, seen(client))
+
+
+def _carry_out(title: str, running: Service) -> None:
+    """Run a block of docs/upgrade.md on this data directory, without what is systemd's part."""
+    (block,) = (block.text for block in blocks("upgrade.md") if block.title == title)
+    lines = [line for line in block.splitlines() if not line.startswith("systemctl")]
+    script = "\n".join(lines).replace("/var/lib/cenote", str(running.data_dir))
+    subprocess.run(["bash", "-ec", script], stdin=subprocess.DEVNULL, check=True, timeout=60)
 
 
 async def former_keys(running: Service) -> list[str]:

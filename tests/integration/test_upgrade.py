@@ -21,6 +21,10 @@ def test_the_new_version_takes_over_what_a_former_one_has_made() -> None:
     assert upgrade.taken_over(old_version.FIRST, CLUSTERS) == []
 
 
+def test_the_way_back_leads_to_what_there_was() -> None:
+    assert upgrade.taken_back(old_version.FIRST, 1) == []
+
+
 def test_a_first_start_that_is_killed_loses_nothing() -> None:
     seed = os.environ.get("CENOTE_TEST_SEED") or os.urandom(4).hex()
     print(f"to kill at the same moments again: CENOTE_TEST_SEED={seed}")
