@@ -116,7 +116,8 @@ class HostLoop:
             self._log_shipping.wake(cluster_id)
         node_loop = self._node_loops.get(cluster_id)
         if stored is None:
-            if node_loop is not None and node_loop.finished:
+            if node_loop is not None:
+                node_loop.wake.set()  # it ends by itself
                 del self._node_loops[cluster_id]
             return
         node = next((node for node in stored.value.nodes if node.host == self._host.id), None)

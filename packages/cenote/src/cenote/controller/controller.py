@@ -11,9 +11,11 @@ import logging
 from datetime import UTC, datetime
 from uuid import UUID
 
+from cryptography.exceptions import UnsupportedAlgorithm
+
 from cenote.controller import certificates, plans
 from cenote.controller.election import Election
-from cenote.errors import CenoteError, Conflict, NotFound, Unavailable
+from cenote.errors import CenoteError, Conflict, Misconfigured, NotFound, Unavailable
 from cenote.model.records import Cluster, EventType, Note
 from cenote.model.timing import DEFAULT, Timing
 from cenote.security.sealing import Sealer
@@ -72,6 +74,8 @@ class Controller:
                 await self._work_on(stored.value)
         except NotFound:
             return  # deleted meanwhile
+        except NewerFormat:
+            return  # a newer version's controller works on it
         except (Unavailable, Conflict) as error:
             log.debug("cluster %s: the controller tries again: %s", id, error)
             self._again(id)
@@ -84,7 +88,8 @@ class Controller:
         asyncio.get_running_loop().call_later(RETRY_SECONDS, self._store.notify, {id})
 
     async def _work_on(self, cluster: Cluster) -> None:
-        await self._sign_requests(cluster)
+        if cluster.deleted_at is None:
+            await self._sign_requests(cluster)
         await self._write_events(cluster)
         if cluster.deleted_at is not None:
             if plans.is_removed(cluster, self._store.reports(cluster.id)):
@@ -101,8 +106,8 @@ class Controller:
                 continue
             try:
                 pem = certificates.issued(request, cluster, self._sealer)
-            except ValueError:
-                log.error("cluster %s: the certificate request of host %s is malformed", cluster.name, host)
+            except (ValueError, UnsupportedAlgorithm, Misconfigured) as error:
+                log.error("cluster %s: no certificate for host %s: %s", cluster.name, host, error)
                 continue
             await self._store.issue_certificate(host, cluster.id, pem, self._election.condition())
 
@@ -131,6 +136,8 @@ class Controller:
         return grown
 
     def _with_ports(self, cluster: Cluster) -> Cluster:
+        if all(node.metrics_port for node in cluster.nodes):
+            return cluster
         hosts = {host.id: host for host in self._store.known_hosts()}
         claimed = {node.host: self._store.ports(node.host) for node in cluster.nodes}
         changed = plans.with_metrics_ports(cluster, hosts, claimed)
@@ -142,10 +149,13 @@ class Controller:
         return changed
 
     async def _prune(self) -> None:
+        await asyncio.sleep(self._timing.prune_first)
         while True:
-            await asyncio.sleep(self._timing.prune_interval)
             if self._election.is_elected:
                 try:
-                    await self._store.prune(datetime.now(UTC))
+                    await self._store.prune(datetime.now(UTC), self._election.condition())
                 except CenoteError as error:
                     log.warning("old events and records cannot be removed yet: %s", error)
+                except Exception:  # one damaged event must not end the API
+                    log.exception("removing old events and records: a defect in Cenote")
+            await asyncio.sleep(self._timing.prune_interval)

@@ -46,7 +46,12 @@ class Election:
         return self.revision > 0
 
     def condition(self) -> etcd_messages.Condition:
-        """Return the condition under which this process may write as the controller."""
+        """Return the condition under which this process may write as the controller.
+
+        Unavailable when it is not the controller any more.
+        """
+        if not self.is_elected:
+            raise Unavailable("this process is no longer the controller")
         return etcd_messages.unchanged(self._key, self.revision)
 
     async def run(self) -> None:

@@ -42,6 +42,16 @@ def write(path: Path, content: bytes, mode: int, owner: tuple[int, int] | None) 
         os.close(folder)
 
 
+def sync(path: Path) -> None:
+    """Have a file and its name on disk, where a power failure does not take them."""
+    for name, flags in ((path, os.O_RDONLY), (path.parent, os.O_RDONLY | os.O_DIRECTORY)):
+        descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def modified_at(path: Path) -> datetime | None:
     """Return when a file was last written; None when there is none."""
     try:

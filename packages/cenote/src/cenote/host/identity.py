@@ -58,19 +58,27 @@ def read(layout: Layout) -> Identity | None:
 
 
 def write(layout: Layout, identity: Identity) -> None:
-    """Replace the file atomically; everybody may read it."""
+    """Replace the file atomically, and have it on disk; everybody may read it."""
     files.write(layout.identity, msgspec.json.encode(identity) + b"\n", 0o644, None)
+    files.sync(layout.identity)
 
 
-def ensure(layout: Layout, hosts_of_clusters: Mapping[UUID, Iterable[str]], name: str | None) -> Identity:
+def ensure(
+    layout: Layout,
+    hosts_of_clusters: Mapping[UUID, Iterable[str]],
+    name: str | None,
+    id: UUID | None = None,
+) -> Identity:
     """Return the identity; at the first start it is made and written.
 
     ``hosts_of_clusters`` are the host names in records from before hosts had ids, ``name`` the operator's
-    choice.  A later choice has no effect here: a new name is claimed in the store first.
+    choice.  A later choice has no effect here: a new name is claimed in the store first.  ``id`` is the one
+    that records have of this host, whose file was lost.
     """
     found = read(layout)
     if found is None:
-        found = Identity(id=uuid4(), name=name or old_name(layout, hosts_of_clusters) or socket.gethostname())
+        name = name or old_name(layout, hosts_of_clusters) or socket.gethostname()
+        found = Identity(id=id or uuid4(), name=name)
         write(layout, found)
     return found
 

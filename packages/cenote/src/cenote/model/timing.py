@@ -34,7 +34,8 @@ class Timing:
     announce_interval_unseen: float = 1.0  # after a start, until each node was seen
     stall_time: float = 120.0  # of a pass, after which the node is reported as stalled
     # The controller: growth, events and removals follow the records at once, pruning by interval.
-    prune_interval: float = 3600.0
+    prune_first: float = 60.0
+    prune_interval: float = 600.0
     certificate_renewal_interval: float = 12 * 3600.0
     # Log sinks.
     log_poll_interval: float = 0.3

@@ -9,6 +9,7 @@ import msgspec
 from cenote.errors import Misconfigured
 from cenote.host import identity
 from cenote.host.identity import Identity
+from cenote.model.paths import Layout
 from cenote.server.installation import Installation
 from cenote.store import Store, registration
 from cenote.store.client import EtcdClient
@@ -35,14 +36,15 @@ async def identify(installation: Installation, client: EtcdClient) -> Identity:
     found = identity.read(layout)
     # An earlier start may have been cut off between writing the identity and migrating the records.
     may_be_old = found is None or found.store is None
-    hosts = await _hosts_in_old_records(client, keys) if may_be_old and layout.hosted() else {}
-    known = identity.ensure(layout, hosts, settings.name)
+    hosts = await _hosts_in_records(client, f"{keys.root}clusters/") if may_be_old and layout.hosted() else {}
+    known = identity.ensure(layout, hosts, settings.name, await _lost_id(client, keys, layout, found))
     store = await prepare_store(
         client,
         settings.etcd.prefix,
         host_id=known.host_id,
         host_name=identity.old_name(layout, hosts) or known.name,
         reseal=lambda sinks: sinks,
+        store_id=known.store,
     )
     if known.store not in (None, store):
         raise Misconfigured(
@@ -69,9 +71,20 @@ async def register(installation: Installation, client: EtcdClient, store: Store)
         identity.write(layout, msgspec.structs.replace(known, name=name))
 
 
-async def _hosts_in_old_records(client: EtcdClient, keys: Keys) -> dict[UUID, list[str]]:
+async def _lost_id(client: EtcdClient, keys: Keys, layout: Layout, found: Identity | None) -> UUID | None:
+    """Return the id that records have of the host whose folders lie here, if its identity is missing.
+
+    The file was lost, or another host has migrated the records that both share.
+    """
+    if found is not None or not layout.hosted():
+        return None
+    id = identity.old_name(layout, await _hosts_in_records(client, keys.clusters))
+    return None if id is None else UUID(id)
+
+
+async def _hosts_in_records(client: EtcdClient, folder: str) -> dict[UUID, list[str]]:
     found: dict[UUID, list[str]] = {}
-    async for page in client.pages(f"{keys.root}clusters/", 500):
+    async for page in client.pages(folder, 500):
         for one in page.found:
             cluster = msgspec.json.decode(one.value, type=_OldCluster)
             found[cluster.id] = [node.host for node in cluster.nodes]

@@ -6,7 +6,6 @@ another account.
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from cenote.host.identity import Identity
 from cenote.model.paths import Layout
 from cenote.model.records import Secret
 from cenote.store.access import API, ROOT, Passwords, agent_user, ensure_authentication
-from cenote.store.client import EtcdClient, EtcdError
+from cenote.store.client import EtcdClient, EtcdError, LoginWanted
 
 PASSWORD_BYTES = 32
 
@@ -48,6 +47,17 @@ async def require_logins(
         ) from None
 
 
+async def administrator(socket: Path, passwords: Passwords) -> EtcdClient:
+    """Return a client that may do everything: without a login as long as etcd wants none."""
+    client = EtcdClient(socket=socket)
+    try:
+        await client.revision("/")
+    except LoginWanted:
+        await client.close()
+        return root_client(socket, passwords)
+    return client
+
+
 def root_client(socket: Path, passwords: Passwords) -> EtcdClient:
     return EtcdClient(socket=socket, username=ROOT, password=passwords.root)
 
@@ -64,7 +74,7 @@ def agent_client(layout: Layout, socket: Path, host: Identity) -> EtcdClient:
 def _ensure(path: Path) -> Secret:
     if not files.read(path):
         files.write(path, secrets.token_urlsafe(PASSWORD_BYTES).encode() + b"\n", 0o600, None)
-        _sync(path)
+        files.sync(path)  # before etcd knows it, or a power failure would leave one that nobody has
     return _read(path)
 
 
@@ -73,13 +83,3 @@ def _read(path: Path) -> Secret:
     if not content:
         raise Misconfigured(f"{path} is missing; start the service again")
     return Secret(content.decode("ascii").strip())
-
-
-def _sync(path: Path) -> None:
-    """Have a password on disk before etcd knows it, or a power failure would leave one that nobody has."""
-    for name, flags in ((path, os.O_RDONLY), (path.parent, os.O_RDONLY | os.O_DIRECTORY)):
-        descriptor = os.open(name, flags)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -10,7 +10,6 @@ import contextlib
 import logging
 
 from cenote.host import identity
-from cenote.host.identity import Identity
 from cenote.model.paths import Layout
 from cenote.security.sealing import Sealer
 from cenote.server import bootstrap, event_loop, identification, logins, stores
@@ -53,30 +52,24 @@ async def _identified(installation: Installation) -> EtcdClient:
     etcd = stores.private_etcd(installation)
     if etcd is None:
         client = stores.external_client(installation.settings.etcd)
-        await _identify(installation, client)
+        try:
+            await identification.identify(installation, client)
+        except BaseException:
+            await client.close()
+            raise
         return client
     layout, prefix = installation.layout, installation.settings.etcd.prefix
     await _keep_the_way_back(layout, etcd)
     await etcd.start()
     passwords = logins.ensure_passwords(layout)
-    known = identity.read(layout)
-    if known is None or known.store is None:  # etcd takes anybody until the records are this version's
-        known = await _identify(installation, EtcdClient(socket=etcd.socket), close=True)
-    await logins.require_logins(layout, etcd.socket, prefix, known, passwords)
-    client = logins.root_client(etcd.socket, passwords)
-    await _identify(installation, client)
-    return client
-
-
-async def _identify(installation: Installation, client: EtcdClient, *, close: bool = False) -> Identity:
+    client = await logins.administrator(etcd.socket, passwords)
     try:
-        return await identification.identify(installation, client)
-    except BaseException:
-        close = True
-        raise
+        known = await identification.identify(installation, client)
     finally:
-        if close:
-            await client.close()
+        await client.close()
+    # Only now: etcd takes anybody until the records are this version's.
+    await logins.require_logins(layout, etcd.socket, prefix, known, passwords)
+    return logins.root_client(etcd.socket, passwords)
 
 
 async def _keep_the_way_back(layout: Layout, etcd: PrivateEtcd) -> None:

@@ -81,11 +81,16 @@ class HostStore(Reader):
 
         Misconfigured while another data directory serves as this host.
         """
-        for cache in self._caches:
-            await cache.open()
-        for (_, cluster_id, node), report in self._tables.reports.items():
-            self._noted[cluster_id, node] = report.notes
-        await self._appear(self.unseen(), ())
+        try:
+            for cache in self._caches:
+                await cache.open()
+            for (_, cluster_id, node), report in self._tables.reports.items():
+                self._noted[cluster_id, node] = report.notes
+            await self._appear(self.unseen(), ())
+        except BaseException:
+            for cache in self._caches:  # it will be tried again
+                await cache.close()
+            raise
 
     async def close(self) -> None:
         """Stop the watches and withdraw the presence.  The client stays open."""
@@ -133,14 +138,12 @@ class HostStore(Reader):
         at = datetime.now(UTC)
         reported = ReportedNote(id=new_id(at), at=at.replace(microsecond=0), note=note)
         node = cluster_id, node_name
-        before = self._noted.get(node, ())
-        self._noted[node] = (*before, reported)[-MOST_NOTES:]
+        self._noted[node] = (*self._noted.get(node, ()), reported)[-MOST_NOTES:]
+        known = self.status(cluster_id, node_name) or NodeStatus(reached=0, at=at)
         try:
-            known = self.status(cluster_id, node_name) or NodeStatus(reached=0, at=at)
             await self.report(cluster_id, node_name, known)
-        except Unavailable:
-            self._noted[node] = before
-            raise
+        except Unavailable as error:
+            log.warning("cluster %s: an event is written with the next report: %s", cluster_id, error)
 
     def forget(self, cluster_id: UUID) -> None:
         """Drop what is remembered of a cluster that is gone."""

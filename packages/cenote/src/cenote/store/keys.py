@@ -29,6 +29,15 @@ class Keys:
         """The folders that only grow or that nobody reads twice."""
         return self.all_events, self.all_history, f"{self.prefix}marks/"
 
+    @property
+    def not_vital(self) -> tuple[str, ...]:
+        """The folders that the service can do without a record of: rejected requests, and what hosts write.
+
+        So a host that writes nonsense keeps no API from starting.
+        """
+        names = ("refusals", "reports", "csr", "presence", "hosts", "certificates")
+        return tuple(f"{self.prefix}{name}/" for name in names)
+
     # -- Clusters
 
     @property

@@ -56,14 +56,17 @@ async def prepare_store(
     host_name: str,
     reseal: Reseal,
     host_ids: Mapping[str, str] | None = None,
+    store_id: UUID | None = None,
 ) -> UUID:
     """Make the store one of format 2, whatever it is now; return its id.
 
     ``host_name`` is what records call this host.  Other hosts get the id in ``host_ids``, or one of their
-    own.  Misconfigured when a service of an earlier version uses the store, when a record is damaged, and
-    when the store is of a newer format.
+    own.  ``store_id`` is the store's if it is known.  Misconfigured when a service of an earlier version uses
+    the store, when a record is damaged, and when the store is of a newer format.
     """
-    migration = _Migration(client, Keys(prefix), host_id, host_name, reseal, dict(host_ids or {}))
+    migration = _Migration(
+        client, Keys(prefix), host_id, host_name, reseal, dict(host_ids or {}), store_id or uuid4()
+    )
     return await migration.run()
 
 
@@ -76,11 +79,13 @@ class _Migration:
         host_name: str,
         reseal: Reseal,
         ids: dict[str, str],
+        store_id: UUID,
     ) -> None:
         self._client = client
         self._keys = keys
         self._host_id = host_id
         self._reseal = reseal
+        self._store_id = store_id
         self._ids = {**ids, host_name: host_id}
         self._claim_key = f"{keys.root}migration"
         self._claim: etcd_messages.Condition | None = None
@@ -154,7 +159,7 @@ class _Migration:
             raise Misconfigured(f"a record cannot be read, so none is migrated: {error}") from None
         except (KeyError, TypeError, ValueError) as error:
             raise Misconfigured(f"a record cannot be migrated, so none is: {error!r}") from error
-        store = StoreRecord(FORMAT, uuid4(), datetime.now(UTC).replace(microsecond=0))
+        store = StoreRecord(FORMAT, self._store_id, datetime.now(UTC).replace(microsecond=0))
         unchanged = [etcd_messages.unchanged_since(folder, revision) for folder in self._old_folders()]
         await self._write([etcd_messages.put(self._keys.marker, msgspec.json.encode(store))], unchanged)
 

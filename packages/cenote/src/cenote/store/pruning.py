@@ -15,7 +15,7 @@ import msgspec
 from cenote.model.records import Event
 from cenote.store import audit_log, etcd_messages, history
 from cenote.store.client import EtcdClient
-from cenote.store.encoding import decode
+from cenote.store.encoding import NewerFormat, decode
 from cenote.store.keys import Keys
 from cenote.store.retry import retrying
 from cenote.store.tables import Tables
@@ -28,15 +28,22 @@ TOMBSTONES_FOR = timedelta(days=30)
 _events = msgspec.json.Decoder(Event)
 
 
-async def prune(client: EtcdClient, writer: Writer, keys: Keys, tables: Tables, now: datetime) -> int:
-    """Remove all that is not kept any longer; return how many keys that was."""
+async def prune(
+    client: EtcdClient,
+    writer: Writer,
+    keys: Keys,
+    tables: Tables,
+    now: datetime,
+    *conditions: etcd_messages.Condition,
+) -> int:
+    """Remove all that is not kept any longer, while ``conditions`` hold; return how many keys that was."""
     gone = [
         *await _past_records(client, keys, now),
         *await _old_events(client, keys, now),
         *(keys.deleted(id) for id, stone in list(tables.deleted.items()) if now - stone.at > TOMBSTONES_FOR),
     ]
     for some in _batches(gone):
-        await writer.write([], list(map(etcd_messages.delete, some)))
+        await writer.write(list(conditions), list(map(etcd_messages.delete, some)))
     return len(gone)
 
 
@@ -64,8 +71,16 @@ async def _old_events(client: EtcdClient, keys: Keys, now: datetime) -> list[str
 async def _old_events_of(client: EtcdClient, folder: str, now: datetime) -> list[str]:
     events: list[Event] = []
     async for page in client.pages(folder, PAGE):
-        events += (decode(found.key.decode(), found.value, _events) for found in page.found)
+        events += filter(None, map(_event, page.found))
     return [folder + id for id in audit_log.to_prune(events, now)]
+
+
+def _event(found: etcd_messages.KeyValue) -> Event | None:
+    """Return an event; None for one that this version cannot read, which is left for another."""
+    try:
+        return decode(found.key.decode(), found.value, _events)
+    except (NewerFormat, msgspec.DecodeError):
+        return None
 
 
 async def _names(client: EtcdClient, folder: str) -> list[str]:

@@ -124,9 +124,11 @@ class Reader:
 
     def tokens(self) -> list[Token]:
         """All tokens, the oldest first."""
+        self._tables.check_all_readable(self._keys.tokens)
         return sorted(self._tables.tokens.values(), key=lambda token: token.created_at)
 
     def metrics_login(self) -> MetricsLogin | None:
+        self._tables.check_readable(self._keys.metrics_login)
         return self._tables.metrics_login
 
     def ports(self, host_id: str) -> set[int]:

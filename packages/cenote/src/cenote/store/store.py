@@ -240,9 +240,9 @@ class Store(Reader):
         )
         await self._cache.seen(outcome.revision)
 
-    async def prune(self, now: datetime) -> int:
+    async def prune(self, now: datetime, *conditions: etcd_messages.Condition) -> int:
         """Remove the events, past records and tombstones that are not kept any longer; return how many."""
-        return await pruning.prune(self._client, self._writer, self._keys, self._tables, now)
+        return await pruning.prune(self._client, self._writer, self._keys, self._tables, now, *conditions)
 
     async def past_records(self, cluster_id: UUID) -> list[tuple[datetime, Cluster]]:
         """Return what the record of a cluster was and until when, the oldest first, as far as it is kept."""

@@ -99,8 +99,7 @@ class Tables:
             self.newer[key] = error.format
         except (msgspec.DecodeError, ValueError) as error:
             log.error("the record %s cannot be read: %s", key, error)
-            # A rejected request that is missing changes nothing.
-            if not key.startswith(self._keys.refusal("")):
+            if not key.startswith(self._keys.not_vital):
                 self.unreadable.add(key)
 
     def _put(self, key: str, value: bytes, revision: int) -> None:
