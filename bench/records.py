@@ -25,8 +25,9 @@ from cenote.model.records import (
 from cenote.model.topology import writer_or_first
 from cenote.security import certificates
 from cenote.security.sealing import Sealer
+from cenote.server import logins
 from cenote.server.settings import EtcdSettings
-from cenote.store import EtcdClient, PrivateEtcd, etcd_messages
+from cenote.store import PrivateEtcd, etcd_messages
 from cenote.store.encoding import encode
 from cenote.store.keys import Keys
 
@@ -37,8 +38,8 @@ AT_ONCE = 25  # records per transaction, which etcd limits to 128 operations
 async def fill(layout: Layout, clusters: int) -> list[str]:
     """Write a number of records and return the API paths of their pools."""
     keys = Keys(EtcdSettings().prefix)
-    gateway = EtcdClient(socket=PrivateEtcd(layout.etcd).socket)
-    records = _records(Sealer(layout.sealing_key))
+    gateway = logins.api_client(layout, PrivateEtcd(layout.etcd).socket)
+    records = _records(Sealer(layout.api_sealing_key))
     paths: list[str] = []
     try:
         for first in range(0, clusters, AT_ONCE):

@@ -18,10 +18,9 @@ from cenote.api.app import create_app
 from cenote.api.service import Settings
 from cenote.model.paths import Layout
 from cenote.model.records import NodeStatus, Pool
-from cenote.security.sealing import Sealer
 from cenote.security.throttle import MAX_FAILURES
 from cenote.store import Store, cache
-from tests.support.api import BACKEND, HOST, Api, BareHost
+from tests.support.api import BACKEND, HOST, Api, BareHost, rings
 from tests.support.etcd import Proxy, bare_cluster, opened_host, opened_store, private_etcd, proxy
 from tests.support.waiting import wait_until_async
 
@@ -29,7 +28,7 @@ Scenario = Callable[[Api, Api, Proxy], Awaitable[None]]
 
 
 async def api_of(store: Store, folder: Path, http: httpx.AsyncClient, app: Any) -> Api:
-    api = Api(store, {}, Sealer(folder / "key"), http, app)
+    api = Api(store, {}, rings(folder), http, app)
     http.headers.update(await api.token("*"))
     return api
 
@@ -41,7 +40,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Scenario],
     def on(store: Store) -> tuple[httpx.AsyncClient, Any]:
         # httpx and Starlette give the same protocol types of their own.
         observer = BareHost(Layout(tmp_path), store, HOST.id)
-        app = cast(Any, create_app(store, Sealer(tmp_path / "key"), Settings(wait_seconds=0), observer))
+        app = cast(Any, create_app(store, rings(tmp_path), Settings(wait_seconds=0), observer))
         return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://api.test"), app
 
     async def whole(scenario: Scenario) -> None:

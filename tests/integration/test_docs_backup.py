@@ -74,8 +74,10 @@ def test_records_come_back_from_their_copy_and_the_clusters_never_stop(copies: P
         client.request("POST", f"/v2/databases/{cluster['id']}/dbs", json={"name": "since"})
         with psycopg.connect(pool, autocommit=True) as connected:
             running.end()
-            for name in ("sealing.key", "host.json", "ca.crt", "ca.key", "admin-token"):
+            for name in ("host.json", "ca.crt", "ca.key", "admin-token"):
                 (running.data_dir / name).unlink()
+            for folder in ("api", "keys"):
+                shutil.rmtree(running.data_dir / folder)
             do("restore the records", running, copies)
             running.start()
             assert connected.execute("SELECT count(*) FROM parts").fetchone() == (42,)

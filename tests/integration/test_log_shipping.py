@@ -78,7 +78,9 @@ def test_what_was_not_sure_yet_when_something_was_lost_is_not_taken_for_delivere
             "format": "rfc5424",
         }
         config = sinks.encode(sinks.parse_config(SinkType.RSYSLOG, given, LOOPBACK))
-        sink = LogSink(id=uuid4(), name="logs", type=SinkType.RSYSLOG, sealed_config=api.sealer.seal(config))
+        sink = LogSink(
+            id=uuid4(), name="logs", type=SinkType.RSYSLOG, sealed_config=api.rings.host.seal(config)
+        )
         executor = Executor(Layout(tmp_path), Account("nobody"), {}, api.hosts["here"].request_certificate)
         paths = executor.layout.node(stored.value.id, FIRST_NODE)
         paths.cluster.root.mkdir(parents=True)
@@ -88,7 +90,7 @@ def test_what_was_not_sure_yet_when_something_was_lost_is_not_taken_for_delivere
         )
         policy = OutboundPolicy(LOOPBACK)
         task = SinkTask(
-            api.hosts["here"], executor, api.sealer, policy, policy.timing, stored.value, sink, None
+            api.hosts["here"], executor, api.rings.host, policy, policy.timing, stored.value, sink, None
         )
         try:
             say(log, *("x" * 100 for _ in range(50)))

@@ -31,7 +31,10 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-@pytest.mark.parametrize("name", ["admin-token", "ca.key", "api.pem", "sealing.key", "serve.lock"])
+@pytest.mark.parametrize(
+    "name",
+    ["admin-token", "ca.key", "api.pem", "api/sealing.key", "api/host.key", "keys/host.key", "serve.lock"],
+)
 def test_the_first_start_makes_what_is_secret_for_its_owner_alone(running: Service, name: str) -> None:
     path = running.data_dir / name
     assert path.stat().st_size > 0
@@ -68,7 +71,10 @@ def test_a_session_through_a_pool_outlives_the_service(running: Service, how: si
 
 
 def test_the_token_and_the_authority_stay_the_same_over_a_restart(running: Service) -> None:
-    files = [running.data_dir / name for name in ("admin-token", "ca.crt", "api.pem", "sealing.key")]
+    files = [
+        running.data_dir / name
+        for name in ("admin-token", "ca.crt", "api.pem", "api/sealing.key", "keys/host.key")
+    ]
     before = [path.read_bytes() for path in files]
     running.end()
     running.start()

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from msgspec.structs import replace
 
-from cenote.errors import Busy, Conflict
+from cenote.errors import Busy, Conflict, Unavailable
 from cenote.model.records import (
     CertificateAuthority,
     Cluster,
@@ -24,6 +24,7 @@ from cenote.model.records import (
     User,
 )
 from cenote.security.sealing import Sealer
+from cenote.security.sealing_keys import SealingKey
 from cenote.store import Store
 from cenote.store.key_rotation import Rotation
 from tests.support.etcd import bare_cluster, opened_store, private_etcd
@@ -182,6 +183,67 @@ def test_a_second_rotation_is_refused_while_one_is_running_and_goes_through_afte
         assert first != second
 
     with_sealed_store(tmp_path, 3, scenario)
+
+
+class Agent:
+    """Somebody else who opens what the ring seals."""
+
+    def __init__(self, sealer: Sealer, refusal: str = "") -> None:
+        self._sealer, self._refusal = sealer, refusal
+        self.known: list[str] = []
+
+    async def add(self, key: SealingKey) -> None:
+        if self._refusal:
+            raise Unavailable(self._refusal)
+        if len(self._sealer.keys) == 1:
+            assert key not in self._sealer.keys  # so nothing can be sealed with it
+        self.known.append(key.id)
+
+    async def keep(self, id: str) -> None:
+        assert id == self._sealer.keys[-1].id
+        self.known = [id]
+
+
+def test_who_else_opens_has_the_new_key_before_it_seals_and_drops_the_old_one(tmp_path: Path) -> None:
+    async def scenario(store: Store, sealer: Sealer) -> None:
+        [old], before = [key.id for key in sealer.keys], opened(store, sealer)
+        refusing = Agent(sealer, "the agent does not answer")
+        store.key_rotation.start(sealer, NOTE, [], "host", refusing)
+        refused = await finished(store)
+        assert (refused.state, refused.ring) == ("failed", "host")
+        assert "the agent does not answer" in refused.message
+        assert [key.id for key in sealer.keys] == [old]
+
+        agent = Agent(sealer)
+        store.key_rotation.start(sealer, NOTE, [], "host", agent)
+        assert (await finished(store)).removed == (old,)
+        assert agent.known == [key.id for key in sealer.keys]
+
+        sealer.add_key()  # as a rotation that was cut off, before its key was handed over
+        store.key_rotation.start(sealer, NOTE, [], "host", agent)
+        assert (await finished(store)).state == "done"
+        assert agent.known == [key.id for key in sealer.keys]
+        assert opened(store, sealer) == before
+
+    with_sealed_store(tmp_path, 2, scenario)
+
+
+def test_a_rotation_leaves_alone_what_another_ring_has_sealed(tmp_path: Path) -> None:
+    async def scenario(store: Store, sealer: Sealer) -> None:
+        other = Sealer(tmp_path / "host.key")
+        sealed = other.seal(Secret("sink"))
+        id = store.clusters()[0].value.id
+        await store.update_cluster(
+            id, lambda one: replace(one, sinks=(replace(one.sinks[0], sealed_config=sealed),))
+        )
+        store.key_rotation.start(sealer, NOTE, [])
+        assert (await finished(store)).state == "done"
+        stored = store.cluster(id)
+        assert stored is not None
+        assert stored.value.sinks[0].sealed_config == sealed
+        assert [use.records for use in await store.key_rotation.uses(other)] == [1]
+
+    with_sealed_store(tmp_path, 1, scenario)
 
 
 def test_a_rotation_is_refused_while_another_host_uses_the_store(tmp_path: Path) -> None:

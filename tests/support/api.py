@@ -21,13 +21,13 @@ from cenote.model.paths import Layout
 from cenote.model.records import Host, NodeStatus
 from cenote.model.timing import Timing
 from cenote.model.topology import writer_or_first
-from cenote.security.sealing import Sealer
+from cenote.security.sealing import Rings, Sealer
 from cenote.stats.observer import Observer
 from cenote.store import EtcdClient, HostStore, PrivateEtcd, Store
 from tests.support.etcd import etcd_program
 from tests.support.folders import server_folder
 
-AT_ONCE = Settings(wait_seconds=0)
+AT_ONCE = Settings(wait_seconds=0, host_id="here")
 HOST = Host(
     id="here",
     name="here",
@@ -50,13 +50,21 @@ BACKEND = {
 POOL = {"name": "backend-pool", "user": "doadmin", "size": 10, "db": "defaultdb", "mode": "transaction"}
 
 
+def rings(folder: Path) -> Rings:
+    return Rings(Sealer(folder / "key"), Sealer(folder / "host.key"))
+
+
 @dataclass
 class Api:
     store: Store
     hosts: dict[str, HostStore]  # by id
-    sealer: Sealer
+    rings: Rings
     http: httpx.AsyncClient
     app: Any  # an ASGI application, for answers that do not end, which httpx would wait for
+
+    @property
+    def sealer(self) -> Sealer:
+        return self.rings.api
 
     async def call(self, method: str, path: str, expected: int, **given: Any) -> Any:
         """Make a call, check its status code, and return its body."""
@@ -146,17 +154,17 @@ class Apis:
     ) -> AsyncIterator[Api]:
         gateway = EtcdClient(socket=self._etcd.socket)
         store = Store(gateway, f"/{uuid4()}/")
-        sealer = Sealer(self._folder / "key")
+        both = rings(self._folder)
         await store.open()
         announced: dict[str, HostStore] = {}
         try:
             for host in hosts:
                 announced[host.id] = await announce(store, gateway, host)
             observer = observer or BareHost(Layout(self._folder), store, HOST.name, timing=timing)
-            app = create_app(store, sealer, settings, observer, timing)
+            app = create_app(store, both, settings, observer, timing)
             transport = httpx.ASGITransport(app)
             async with httpx.AsyncClient(transport=transport, base_url="https://api.test") as http:
-                api = Api(store, announced, sealer, http, app)
+                api = Api(store, announced, both, http, app)
                 http.headers.update(await api.token("*"))
                 yield api
         finally:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cenote.errors import Misconfigured
 from cenote.model.records import Secret
+from cenote.security import sealing_keys
 from cenote.security.sealing import Sealer, sealing_keys_in
 
 
@@ -208,3 +209,41 @@ def test_a_derived_key_changes_with_the_newest_key(tmp_path: Path) -> None:
     assert before == Sealer(tmp_path / "key").derived("a purpose") != sealer.derived("another")
     sealer.add_key()
     assert sealer.derived("a purpose") != before
+
+
+def test_a_document_is_resealed_by_another_ring_except_for_what_is_not_of_this_one(tmp_path: Path) -> None:
+    api, host = Sealer(tmp_path / "api"), Sealer(tmp_path / "host")
+    old = api.seal(Secret("old"))
+    api.add_key()
+    texts = [old, api.seal(Secret("new")), host.seal(Secret("theirs"))]
+    found = json.loads(api.reseal(json.dumps(texts).encode(), by=host))
+    assert [host.open(text).reveal() for text in found] == ["old", "new", "theirs"]
+    assert found[2] == texts[2]
+    with pytest.raises(Misconfigured, match="another key"):
+        api.open(found[0])
+
+
+def test_a_new_key_is_the_newest_even_if_the_clock_goes_back(tmp_path: Path) -> None:
+    ring = Sealer(tmp_path / "key")
+    for _ in range(3):
+        added = ring.add_key()
+        assert ring.keys[-1] == added
+        assert Sealer(tmp_path / "key").keys == ring.keys
+    times = [key.made_at for key in ring.keys]
+    assert times == sorted(set(times))
+
+
+def test_a_key_that_is_handed_over_is_added_once_and_in_its_place(tmp_path: Path) -> None:
+    one, other = Sealer(tmp_path / "one"), Sealer(tmp_path / "other")
+    later = one.add_key()
+    for key in (later, one.keys[0], later):
+        other.add_key(key)
+    assert other.keys == sealing_keys.merged(other.keys, one.keys)
+    assert other.keys[-1] == later
+    assert len(other.keys) == 3
+
+
+def test_keys_do_not_show_themselves(tmp_path: Path) -> None:
+    ring = Sealer(tmp_path / "key")
+    assert ring.keys[0].secret.hex() not in repr(ring.keys)
+    assert repr(ring.keys[0].secret) not in repr(ring.keys)

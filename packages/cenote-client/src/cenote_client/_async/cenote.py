@@ -9,7 +9,7 @@ from .resource import AsyncResource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-    from typing import Unpack
+    from typing import Literal, Unpack
 
     from .. import types as t
 
@@ -84,20 +84,23 @@ class AsyncCenote(AsyncResource):
         return await self._call(op.LIST_HOSTS, (), kwargs)
 
     async def list_keys(self, **kwargs: Unpack[t.Call]) -> t.SealingKeyListResponse:
-        """Return the sealing keys, the newest first, and the latest rotation.
+        """Return the sealing keys of both rings, the newest first, and the latest rotation.
 
         ``GET /v2/cenote/keys``, scope ``cenote:admin``.
         """
         return await self._call(op.LIST_KEYS, (), kwargs)
 
-    async def rotate_keys(self, **kwargs: Unpack[t.Call]) -> t.KeyRotationResponse:
-        """Begin to rotate the sealing keys; ``list_keys`` tells how far it is.
+    async def rotate_keys(
+        self, ring: Literal["api", "host"] = "api", **kwargs: Unpack[t.Call]
+    ) -> t.KeyRotationResponse:
+        """Begin to rotate the sealing keys of a ring; ``list_keys`` tells how far it is.
 
+        Ring ``api`` seals passwords and private keys, ``host`` the configurations of log sinks.
         Raises BusyError while a rotation is running, or while other hosts use the store.
 
         ``POST /v2/cenote/keys/rotate``, scope ``cenote:admin``.
         """
-        return await self._call(op.ROTATE_KEYS, (), kwargs)
+        return await self._call(op.ROTATE_KEYS, (), kwargs, query={"ring": ring})
 
     async def list_activity(
         self, cluster_uuids: Sequence[str], **kwargs: Unpack[t.Call]

@@ -144,6 +144,7 @@ class HostListResponse(TypedDict):
 class SealingKey(TypedDict):
     """A key that secrets are sealed with; ``records`` is None during a rotation."""
 
+    ring: Literal["api", "host"]
     id: str
     made_at: str
     seals: bool
@@ -153,6 +154,7 @@ class SealingKey(TypedDict):
 class KeyRotation(TypedDict):
     """Progress of a rotation; ``removed`` are the ids of the old keys."""
 
+    ring: Literal["api", "host"]
     state: Literal["running", "done", "failed"]
     message: str
     resealed: int

@@ -6,11 +6,13 @@ A change of a cluster's record wakes the loop of its node.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from uuid import UUID
 
 import msgspec
 
+from cenote.agent.host_ring import HostRing
 from cenote.agent.log_shipping import LogShipping
 from cenote.agent.node_loop import NodeLoop
 from cenote.agent.spare_templates import maintain_spares
@@ -39,11 +41,12 @@ class HostLoop:
         host: Host,
         log_shipping: LogShipping | None = None,
         copies_at_once: int = COPIES_AT_ONCE,
+        ring: HostRing | None = None,
     ) -> None:
         self._store, self._executor, self._context, self._host = store, executor, context, host
         self.passes = Passes()
         self.announced = asyncio.Event()  # set once this process has written the host's record
-        self._log_shipping = log_shipping
+        self._log_shipping, self._ring = log_shipping, ring
         self._node_loops: dict[UUID, NodeLoop] = {}
         self._copying = asyncio.Semaphore(copies_at_once)
 
@@ -78,6 +81,8 @@ class HostLoop:
         timing = self._context.timing
         while True:
             pause = timing.announce_interval
+            if self._ring is not None:
+                self._ring.changed.clear()
             try:
                 if not await self._store.announce(self._host_now(), stalled=self._stalled()):
                     pause = timing.announce_interval_unseen
@@ -88,7 +93,16 @@ class HostLoop:
                 log.error("%s", error)
             except OSError as error:  # such as EMFILE, no descriptor left
                 log.warning("cannot read which ports are in use: %s", error)
-            await asyncio.sleep(pause)
+            await self._pause(pause)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait for the next announcement; changed keys make it due, since a rotation waits for it."""
+        if self._ring is None:
+            await asyncio.sleep(seconds)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ring.changed.wait()
 
     def _host_now(self) -> Host:
         claimed = self._store.ports(self._host.id)
@@ -97,7 +111,8 @@ class HostLoop:
             for port in sorted(system.listening_ports() - claimed)
             if self._host.first_port <= port <= self._host.last_port
         ]
-        return msgspec.structs.replace(self._host, busy_ports=tuple(busy))
+        keys = () if self._ring is None else self._ring.ids
+        return msgspec.structs.replace(self._host, busy_ports=tuple(busy), host_keys=keys)
 
     def _stalled(self) -> list[str]:
         """Return the nodes whose pass has not ended for long."""

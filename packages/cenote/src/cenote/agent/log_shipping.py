@@ -100,7 +100,7 @@ class LogShipping:
     def _same(self, one: LogSink, other: LogSink) -> bool:
         """Return whether two sinks differ at most in the key that their configuration is sealed with.
 
-        A configuration that does not open, being damaged or sealed by another host, is not the same.
+        A configuration that does not open is not the same.
         """
         if one == other:
             return True

@@ -2,7 +2,7 @@
 
 The bodies are msgpack.  The socket is open to the API's group alone, and yet the API may be taken over by
 somebody: so a question is taken as a stranger's.  It can name a node and nothing else on this machine, and
-no question changes anything.
+changes nothing.  The API also hands over new keys of the ring ``host``, which it knows anyway.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import msgspec
 import uvicorn
 from uvicorn.server import ServerState
 
+from cenote.agent.host_ring import HostRing
 from cenote.errors import CenoteError, Invalid, Unavailable
 from cenote.http.routing import HTTPException, Receive, Request, Response, Route, Scope, Send, router
 from cenote.http.streaming import StreamedResponse
@@ -40,6 +41,7 @@ ANSWER_SECONDS = 10.0  # the askers give up before
 MAX_CONNECTIONS = 2048
 MAX_NAME, MAX_CURSOR = 128, 64  # characters
 MAX_MESSAGES = 1_000
+MAX_KEYS_BYTES = 4096
 MEDIA_TYPE = "application/msgpack"
 _STREAM_HEADERS = [(b"content-type", MEDIA_TYPE.encode())]
 _encode = msgspec.msgpack.encode
@@ -48,9 +50,18 @@ _encode = msgspec.msgpack.encode
 class Question(Request):
     """A request to an observer; what it names is checked when it is read."""
 
-    def __init__(self, observer: Observer, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, observer: Observer, ring: HostRing | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         super().__init__(scope, receive, send)
-        self.observer = observer
+        self.observer, self._ring = observer, ring
+
+    @property
+    def ring(self) -> HostRing:
+        """The agent's key ring."""
+        if self._ring is None:
+            raise Unavailable("This agent has no key ring.")
+        return self._ring
 
     @property
     def node(self) -> tuple[UUID, str]:
@@ -114,6 +125,19 @@ async def agent(question: Question) -> Any:
     return await question.observer.agent()
 
 
+async def add(question: Question) -> None:
+    await question.ring.add((await question.limited_body(MAX_KEYS_BYTES)).decode("ascii", "replace"))
+
+
+async def keep(question: Question) -> None:
+    body = await question.limited_body(MAX_KEYS_BYTES)
+    try:
+        ids = msgspec.msgpack.decode(body, type=set[str])
+    except msgspec.DecodeError:
+        raise Invalid("These are no ids of keys.") from None
+    await question.ring.keep(ids)
+
+
 async def samples(question: Question) -> Response:
     try:
         after = float(question.text("after", 40))
@@ -143,19 +167,23 @@ def _part(found: Samples) -> bytes:
     return len(body).to_bytes(LENGTH_BYTES, "big") + body
 
 
-def _route(path: str, ask: Callable[[Question], Awaitable[Any]]) -> Route[Question]:
+def _route(
+    path: str, ask: Callable[[Question], Awaitable[Any]], method: HTTPMethod = HTTPMethod.GET
+) -> Route[Question]:
     async def handle(question: Question) -> Response:
         async with asyncio.timeout(ANSWER_SECONDS):
             found = await ask(question)
         return found if isinstance(found, Response) else Response(_encode(found), media_type=MEDIA_TYPE)
 
-    return Route(HTTPMethod.GET, path, handle)
+    return Route(method, path, handle)
 
 
 _NODE = "/nodes/{cluster}/{node}/"
 ROUTES = (
     *(_route(_NODE + ask.__name__, ask) for ask in (pools, server, sinks, logs, history, is_own, samples)),
     _route("/agent", agent),
+    _route("/host_keys/add", add, HTTPMethod.POST),
+    _route("/host_keys/keep", keep, HTTPMethod.POST),
 )
 
 
@@ -182,12 +210,14 @@ def _refused(question: Question, error: Exception) -> Response:
 class ObserverEndpoint:
     """Serves an observer on a socket."""
 
-    def __init__(self, observer: Observer, path: Path, group: int | None = None) -> None:
+    def __init__(
+        self, observer: Observer, path: Path, group: int | None = None, ring: HostRing | None = None
+    ) -> None:
         """``group`` is the group of those who may ask, None for this account alone."""
         self._path, self._group = path, group
         self._state = ServerState()
         self._config = uvicorn.Config(
-            router(ROUTES, partial(Question, observer), _refused),
+            router(ROUTES, partial(Question, observer, ring), _refused),
             interface="asgi3",
             ws="none",
             lifespan="off",

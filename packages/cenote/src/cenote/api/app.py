@@ -46,8 +46,8 @@ from cenote.api.middleware import ApiMiddleware
 from cenote.api.service import Call, OperationRoute, Service, Settings, answer, operation
 from cenote.http.routing import ASGIApp, Response, Route, router
 from cenote.model.timing import DEFAULT, Timing
-from cenote.security.sealing import Sealer
-from cenote.stats.observer import NO_OBSERVER, Observer
+from cenote.security.sealing import Rings
+from cenote.stats.observer import NO_HOST_KEYS, NO_OBSERVER, HostKeys, Observer
 from cenote.store import Store
 
 OPERATIONS: tuple[OperationRoute, ...] = (
@@ -113,17 +113,18 @@ def documents() -> dict[str, tuple[str, bytes]]:
 
 def create_app(
     store: Store,
-    sealer: Sealer,
+    rings: Rings,
     settings: Settings,
     observer: Observer = NO_OBSERVER,
     timing: Timing = DEFAULT,
     certificate_expiry: Callable[[], float | None] = lambda: None,
+    host_keys: HostKeys = NO_HOST_KEYS,
 ) -> ASGIApp:
     """Return the API as an ASGI application; the store must be open while it serves.
 
     ``certificate_expiry`` returns the Unix time at which the certificate that it is served with expires.
     """
-    service = Service(store, sealer, settings, observer, timing, certificate_expiry)
+    service = Service(store, rings, settings, observer, timing, certificate_expiry, host_keys)
     app = router(
         [*_ALL, *(_text(path, *text) for path, text in documents().items())],
         partial(Call, service),

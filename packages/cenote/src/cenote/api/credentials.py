@@ -6,7 +6,7 @@ import secrets
 import string
 
 from cenote.model.records import MetricsLogin, Secret, User, UserRole
-from cenote.security import scram
+from cenote.security import basic_auth, scram
 from cenote.security.sealing import Sealer
 
 PREFIX = "cenote"  # recognizable to scanners for leaked secrets
@@ -28,7 +28,16 @@ def new_user(name: str, sealer: Sealer, role: UserRole = UserRole.NORMAL) -> Use
 
 def new_metrics_login(sealer: Sealer) -> MetricsLogin:
     """Return new credentials for reading metrics."""
-    return MetricsLogin(username="metrics", sealed_password=sealer.seal(Secret(_new_password())))
+    return metrics_login("metrics", _new_password(), sealer)
+
+
+def metrics_login(username: str, password: str, sealer: Sealer) -> MetricsLogin:
+    """Return credentials for reading metrics as they are stored."""
+    return MetricsLogin(
+        username=username,
+        sealed_password=sealer.seal(Secret(password)),
+        verifier=basic_auth.new_verifier(password),
+    )
 
 
 def _new_password() -> str:

@@ -144,7 +144,7 @@ async def _sealed(request: Call, type: SinkType, given: dict[str, Any]) -> str:
         one for one in asked if await service.observer.is_own(cluster.id, writer_or_first(cluster).name, one)
     ]
     config = sinks.parse_config(type, given, allowed, own.__contains__)
-    return service.sealer.seal(sinks.encode(config))
+    return service.rings.host.seal(sinks.encode(config))
 
 
 async def _statuses(request: Call, cluster: Cluster) -> Callable[[UUID], SinkStatus]:
@@ -160,7 +160,7 @@ async def _statuses(request: Call, cluster: Cluster) -> Callable[[UUID], SinkSta
 
 
 def _view(request: Call, sink: LogSink, statuses: Callable[[UUID], SinkStatus]) -> SinkView:
-    config = sinks.decode(sink.type, request.service.sealer.open(sink.sealed_config))
+    config = sinks.decode(sink.type, request.service.rings.host.open(sink.sealed_config))
     return SinkView(
         sink_id=sink.id,
         sink_name=sink.name,

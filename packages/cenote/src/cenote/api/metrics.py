@@ -15,7 +15,7 @@ from cenote.http.routing import Response
 from cenote.metrics import service_metrics
 from cenote.metrics.exposition import CONTENT_TYPE
 from cenote.metrics.service_metrics import ServiceState
-from cenote.model.records import Cluster, MetricsLogin, Secret
+from cenote.model.records import Cluster
 from cenote.model.topology import status, writer_or_first
 from cenote.security import basic_auth
 from cenote.stats.process import own_process, parent_process
@@ -61,8 +61,9 @@ async def replace_metrics_login(request: Call) -> Response:
     """Replace the credentials for metrics; the old ones stop working at once."""
     body = (await request.decoded(ReplaceMetricsLogin)).credentials
     basic_auth.check(body.basic_auth_username, body.basic_auth_password)
-    sealed = request.service.sealer.seal(Secret(body.basic_auth_password))
-    login = MetricsLogin(username=body.basic_auth_username, sealed_password=sealed)
+    login = credentials.metrics_login(
+        body.basic_auth_username, body.basic_auth_password, request.service.sealer
+    )
     await request.service.store.replace_metrics_login(login, request.note())
     return no_content()
 

@@ -21,10 +21,10 @@ from cenote.model import topology
 from cenote.model.records import Cluster, ClusterStatus, EventType, NodeStatus, Note
 from cenote.model.timing import DEFAULT, Timing
 from cenote.security.basic_auth import BasicAuth
-from cenote.security.sealing import Sealer
+from cenote.security.sealing import Rings, Sealer
 from cenote.stats.advice import Advice
 from cenote.stats.counters import Requests
-from cenote.stats.observer import Observer, PoolNumbers
+from cenote.stats.observer import NO_HOST_KEYS, HostKeys, Observer, PoolNumbers
 from cenote.store import Store, Stored
 
 T = TypeVar("T")
@@ -65,11 +65,12 @@ class CachedAdvice:
 @dataclass(frozen=True, slots=True)
 class Service:
     store: Store
-    sealer: Sealer
+    rings: Rings
     settings: Settings
     observer: Observer
     timing: Timing = DEFAULT
     certificate_expiry: Callable[[], float | None] = lambda: None  # a Unix time
+    host_keys: HostKeys = NO_HOST_KEYS
     requests: Requests = field(default_factory=Requests)
     # The latest query of each cluster's PgBouncer for ``api/activity.py``, and when it began (monotonic).
     recent_pool_stats: dict[UUID, tuple[float, asyncio.Task[Mapping[str, PoolNumbers] | None]]] = field(
@@ -79,6 +80,11 @@ class Service:
     metrics_auth: BasicAuth = field(default_factory=BasicAuth)
     unknown_tokens: UnknownTokens = field(default_factory=UnknownTokens)
     streams: Counter[UUID] = field(default_factory=Counter)  # open event streams by token
+
+    @property
+    def sealer(self) -> Sealer:
+        """Ring ``api``: all secrets but those of log sinks, which the agents open."""
+        return self.rings.api
 
     def cluster(self, text: str) -> Stored[Cluster]:
         """Return the cluster with this id; NotFound for a malformed id and for a deleted cluster, too."""

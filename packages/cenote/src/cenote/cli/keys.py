@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from cenote_client import Client
     from cenote_client.types import KeyRotation
 
-LIST_COLUMNS = {"ID": "id", "MADE": "made_at", "SEALS": "seals", "RECORDS": "records"}
+Ring = Literal["api", "host"]
+LIST_COLUMNS = {"RING": "ring", "ID": "id", "MADE": "made_at", "SEALS": "seals", "RECORDS": "records"}
+RINGS: tuple[Ring, ...] = ("api", "host")
 POLL_SECONDS = 0.5
 
 
@@ -31,27 +33,37 @@ def command() -> None:
 def list_(layout: Layout, printer: Printer) -> None:
     """List the sealing keys and the number of records each has sealed.
 
-    The newest key seals passwords and private keys; all of them open.  There is more than one only until a
-    rotation is complete.
+    Ring api seals passwords and private keys, ring host the configurations of log sinks.  The newest key of a
+    ring seals, all of them open.  There is more than one only until a rotation is complete.
     """
     with client_for(layout) as client:
         printer.show_all(client.cenote.list_keys()["keys"], LIST_COLUMNS)
 
 
 @command.command()
+@click.option(
+    "--ring",
+    type=click.Choice(RINGS),
+    help="Rotate the keys of one ring alone: api (passwords, private keys) or host (log sinks).",
+)
 @data_dir
-def rotate(layout: Layout) -> None:
-    """Re-seal all records with a new key and remove the old one.
+def rotate(layout: Layout, ring: Ring | None) -> None:
+    """Re-seal all records with new keys and remove the old ones, of both rings.
 
     The service keeps serving.  If a rotation is interrupted, run it again to complete it.
     """
     with client_for(layout) as client:
-        rotation = _finished(client, client.cenote.rotate_keys()["rotation"])
-        if rotation["state"] != "done":
-            raise CommandError(rotation["message"])
-        newest = client.cenote.list_keys()["keys"][0]["id"]
-        click.echo(f"{newest} seals now; {rotation['resealed']} records re-sealed")
-        click.echo(rotation["message"])
+        for one in RINGS if ring is None else (ring,):
+            _rotate(client, one)
+
+
+def _rotate(client: Client, ring: Ring) -> None:
+    rotation = _finished(client, client.cenote.rotate_keys(ring)["rotation"])
+    if rotation["state"] != "done":
+        raise CommandError(f"ring {ring}: {rotation['message']}")
+    newest = next(key["id"] for key in client.cenote.list_keys()["keys"] if key["ring"] == ring)
+    click.echo(f"ring {ring}: {newest} seals now; {rotation['resealed']} records re-sealed")
+    click.echo(rotation["message"])
 
 
 def _finished(client: Client, rotation: KeyRotation) -> KeyRotation:

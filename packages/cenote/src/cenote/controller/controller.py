@@ -20,6 +20,7 @@ from cenote.model.records import Cluster, EventType, Note
 from cenote.model.timing import DEFAULT, Timing
 from cenote.security.sealing import Sealer
 from cenote.store import Changes, Store
+from cenote.store.encoding import NewerFormat
 
 log = logging.getLogger(__name__)
 

@@ -66,7 +66,8 @@ class Layout:
         return self.data_dir / "etcd-client"
 
     @property
-    def sealing_key(self) -> Path:
+    def former_sealing_key(self) -> Path:
+        """The key ring of former versions, which becomes ring ``api``."""
         return self.data_dir / "sealing.key"
 
     @property
@@ -125,7 +126,7 @@ class Layout:
 
     @property
     def api(self) -> Path:
-        """The secrets of the API, which only its own account may read."""
+        """The secrets of the API.  The folder is its account's, so root follows no link in it."""
         return self.data_dir / "api"
 
     @property

@@ -364,10 +364,14 @@ class Token(Record, frozen=True, kw_only=True):
 
 
 class MetricsLogin(Record, frozen=True, kw_only=True):
-    """The login for the metrics of all clusters."""
+    """The login for the metrics of all clusters.
+
+    With ``verifier`` it is checked without the key ring; earlier versions wrote none.
+    """
 
     username: str
     sealed_password: str
+    verifier: str = ""
 
     def __repr__(self) -> str:
         return f"MetricsLogin(username={self.username!r})"

@@ -3,6 +3,9 @@
 The ring is one file with a key on each line, the newest last: the newest seals, all of them open.  A sealed
 text is ``v1.<key id>.<nonce and ciphertext in base64>``.  The key id is a part of the key's hash: it says
 which key opens the text, distinguishes a missing key from damage, and reveals nothing of the key.
+
+There are two rings: ``api`` for passwords and the private keys of the clusters' CAs, which the API alone can
+open, and ``host`` for what the agents need, the configurations of log sinks.
 """
 
 from __future__ import annotations
@@ -10,13 +13,12 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-import hashlib
 import os
 import re
 import stat
 import tempfile
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,30 +29,15 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from cenote.errors import Misconfigured
 from cenote.model.records import Secret
+from cenote.security import sealing_keys
+from cenote.security.sealing_keys import KEY_BYTES, SealingKey
 
-KEY_BYTES = 32
 NONCE_BYTES = 12  # the length that GCM is made for
 VERSION = "v1"
 TEMPORARY = ".sealing."
 
 # A sealed text as a string of a JSON document: it needs no escapes, and is never a part of another string.
 _IN_JSON = re.compile(rb'"(v1\.([0-9a-f]{8})\.[A-Za-z0-9+/]+={0,2})"')
-
-
-@dataclass(frozen=True)
-class SealingKey:
-    """A key of the ring.  ``made_at`` of a file that does not say so is when the file was written."""
-
-    secret: bytes = field(repr=False)
-    made_at: datetime
-
-    @property
-    def id(self) -> str:
-        return hashlib.sha256(self.secret).hexdigest()[:8]
-
-    @property
-    def line(self) -> str:
-        return f"{self.secret.hex()} {self.made_at.isoformat()}\n"
 
 
 class Sealer:
@@ -110,18 +97,21 @@ class Sealer:
             self._ciphers |= {key.id: AESGCM(key.secret) for key in self._keys}
         return self._ciphers.get(key_id)
 
-    def reseal(self, document: bytes) -> bytes:
-        """Return a JSON document with every sealed text in it sealed with the newest key.
+    def reseal(self, document: bytes, by: Sealer | None = None) -> bytes:
+        """Return a JSON document with each text that a key of this ring has sealed, sealed with the newest.
 
-        What does not open stays as it is: it is damaged, or only looks like a sealed text.
+        With ``by``, by another ring.  What does not open stays as it is: it is another ring's, damaged, or
+        only looks like a sealed text.
         """
-        newest = self._keys[-1].id.encode()
+        newest = self._keys[-1].id if by is None else ""
+        sealer = by or self
 
         def resealed(found: re.Match[bytes]) -> bytes:
-            if found[2] == newest:
+            key_id = found[2].decode()
+            if key_id == newest or key_id not in self._ciphers:
                 return found[0]
             try:
-                return b'"' + self.seal(self.open(found[1].decode())).encode() + b'"'
+                return b'"' + sealer.seal(self.open(found[1].decode())).encode() + b'"'
             except Misconfigured:
                 return found[0]
 
@@ -133,12 +123,13 @@ class Sealer:
             self._keys[-1].secret
         )
 
-    def add_key(self) -> SealingKey:
-        """Add a new key, which seals from now on; it is on disk before it seals anything."""
-        key = SealingKey(os.urandom(KEY_BYTES), datetime.now(UTC).replace(microsecond=0))
-        self._write((*self._keys, key))
+    def add_key(self, key: SealingKey | None = None) -> SealingKey:
+        """Add a key, by default a new one; the newest seals.  It is on disk before it seals anything."""
+        key = key or sealing_keys.new_key(self._keys)
+        keys = sealing_keys.merged(self._keys, (key,))
+        self._write(keys)
         self._ciphers[key.id] = AESGCM(key.secret)
-        self._keys = (*self._keys, key)
+        self._keys = keys
         return key
 
     def remove_keys(self, ids: Collection[str]) -> None:
@@ -172,9 +163,8 @@ def sealing_keys_in(document: bytes) -> set[str]:
 
 def _create(key_file: Path) -> None:
     key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    key = SealingKey(os.urandom(KEY_BYTES), datetime.now(UTC).replace(microsecond=0))
     # A link, unlike a rename, fails when another process has created the file meanwhile: its key is used.
-    name = _written(key_file.parent, (key,))
+    name = _written(key_file.parent, (sealing_keys.new_key(),))
     try:
         with contextlib.suppress(FileExistsError):
             os.link(name, key_file)
@@ -187,7 +177,7 @@ def _written(folder: Path, keys: tuple[SealingKey, ...]) -> str:
     """Write the keys into a temporary file, 0600 and on disk, and return its name."""
     descriptor, name = tempfile.mkstemp(dir=folder, prefix=TEMPORARY)  # 0600 by its own rule
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write("".join(key.line for key in keys))
+        file.write(sealing_keys.text(keys))
         file.flush()
         os.fsync(file.fileno())
     return name
@@ -207,7 +197,7 @@ def _read(key_file: Path) -> tuple[SealingKey, ...]:
         raise Misconfigured(f"the sealing key {key_file} is open to others; fix: chmod 600 {key_file}")
     written_at = datetime.fromtimestamp(int(found.st_mtime), UTC)
     try:
-        keys = _keys(key_file.read_text(encoding="ascii"), written_at)
+        keys = sealing_keys.keys_in(key_file.read_text(encoding="ascii"), written_at)
     except ValueError:
         keys = ()
     if not keys:
@@ -215,18 +205,9 @@ def _read(key_file: Path) -> tuple[SealingKey, ...]:
     return keys
 
 
-def _keys(text: str, written_at: datetime) -> tuple[SealingKey, ...]:
-    """Read the file: a key a line, or one key alone, which may be wrapped."""
-    try:
-        return (_key("".join(text.split()), written_at),)
-    except ValueError:
-        return tuple(_key(line, written_at) for line in text.splitlines() if line.strip())
+@dataclass(frozen=True, slots=True)
+class Rings:
+    """The two rings, as the API has them."""
 
-
-def _key(line: str, written_at: datetime) -> SealingKey:
-    """Read a line of the file; before there were several keys, it had the key only."""
-    text, _, made_at = line.strip().partition(" ")
-    secret = bytes.fromhex(text)
-    if len(secret) != KEY_BYTES:
-        raise ValueError("not a key")
-    return SealingKey(secret, datetime.fromisoformat(made_at) if made_at else written_at)
+    api: Sealer
+    host: Sealer

@@ -14,6 +14,7 @@ import pwd
 
 import cenote
 from cenote.agent.host_loop import HostLoop
+from cenote.agent.host_ring import HostRing
 from cenote.agent.log_shipping import LogShipping
 from cenote.agent.observer_endpoint import ObserverEndpoint
 from cenote.engine.plan.context import HostContext
@@ -51,7 +52,7 @@ def run(installation: Installation, channel: Channel, *, first: bool) -> None:
 
 async def _work(installation: Installation, channel: Channel, *, first: bool) -> None:
     settings, timing = installation.settings, installation.timing
-    sealer = Sealer(installation.layout.sealing_key)
+    ring = HostRing(Sealer(installation.layout.host_keys))
     known = stores.identity_of(installation)
     async with contextlib.AsyncExitStack() as stack:
         etcd = stores.private_etcd(installation)
@@ -67,13 +68,13 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
         stack.push_async_callback(store.close)
         executor, host_context = _executor(installation, store)
         policy = OutboundPolicy(settings.log_sink_allow, timing)
-        log_shipping = LogShipping(store, executor, sealer, policy, timing)
+        log_shipping = LogShipping(store, executor, ring.sealer, policy, timing)
         host = _host(installation, known)
-        agent = HostLoop(store, executor, host_context, host, log_shipping)
+        agent = HostLoop(store, executor, host_context, host, log_shipping, ring=ring)
         observer = HostObserver(
             installation.layout, store, host.id, agent.passes, log_shipping.numbers, timing
         )
-        endpoint = ObserverEndpoint(observer, installation.layout.agent_socket, installation.api.gid)
+        endpoint = ObserverEndpoint(observer, installation.layout.agent_socket, installation.api.gid, ring)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(agent.run(), name="agent")

@@ -1,7 +1,7 @@
 """The API's process: API, console and the customers' metrics ports, under an account of its own.
 
-Keys, logins, the certificate, and every file of ours are read before it gives up its rights: afterwards it
-can reach the store, the agent's socket, and what everybody can.
+The certificate, and every file that is the service's, are read before it gives up its rights: afterwards it
+can reach its own folder with the key rings, the store, the agent's socket, and what everybody can.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from cenote.host import identity, privileges
 from cenote.http import server as http_server
 from cenote.http import tls_context
 from cenote.security import certificates
-from cenote.security.sealing import Sealer
+from cenote.security.sealing import Rings, Sealer
 from cenote.server import event_loop, stores
 from cenote.server.child import Certificate, Channel, Ready, Used
 from cenote.server.installation import Installation
@@ -39,7 +39,11 @@ WATCH_SECONDS = 1.0
 def run(installation: Installation, channel: Channel, listener: socket.socket) -> None:
     """Serve until SIGTERM; the supervisor has sent the certificate by now."""
     parent = os.getppid()
-    api = _build(installation, _first_certificate(channel))
+    shown, layout = _first_certificate(channel), installation.layout
+    # The account may have put a link into its own folder: that leads no further than the account may go.
+    with privileges.acting_as(installation.api):
+        rings = Rings(Sealer(layout.api_sealing_key), Sealer(layout.api_host_keys))
+    api = _build(installation, shown, rings)
     privileges.become(installation.api)
     privileges.end_with(parent)
     event_loop.run(_serve(api, channel, listener), on_term=api.end)
@@ -72,16 +76,15 @@ class _Api:
         self.server.should_exit = True
 
 
-def _build(installation: Installation, shown: _Shown) -> _Api:
-    settings, layout = installation.settings, installation.layout
-    sealer = Sealer(layout.sealing_key)
+def _build(installation: Installation, shown: _Shown, rings: Rings) -> _Api:
+    settings, layout, sealer = installation.settings, installation.layout, rings.api
     client = stores.api_client(installation)
     store = Store(client, settings.etcd.prefix, ephemeral=settings.ephemeral)
     host_id = stores.identity_of(installation).host_id
     observer = RemoteObserver(layout.agent_socket)
     app = create_app(
         store,
-        sealer,
+        rings,
         Settings(
             public_host=settings.reached_as,
             domain=settings.domain,
@@ -93,6 +96,7 @@ def _build(installation: Installation, shown: _Shown) -> _Api:
         observer,
         installation.timing,
         lambda: shown.expires_at,
+        observer,
     )
     app = with_console(app, lambda: sealer.derived("console"), only_tls=settings.certificate is not None)
     server = http_server.server(app, shown.context, on_shutdown=observer.end_streams)

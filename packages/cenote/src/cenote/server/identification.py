@@ -10,6 +10,7 @@ from cenote.errors import Misconfigured
 from cenote.host import identity
 from cenote.host.identity import Identity
 from cenote.model.paths import Layout
+from cenote.server import key_files
 from cenote.server.installation import Installation
 from cenote.store import Store, registration
 from cenote.store.client import EtcdClient
@@ -43,7 +44,7 @@ async def identify(installation: Installation, client: EtcdClient) -> Identity:
         settings.etcd.prefix,
         host_id=known.host_id,
         host_name=identity.old_name(layout, hosts) or known.name,
-        reseal=lambda sinks: sinks,
+        reseal=key_files.sealed_for_hosts(layout),
         store_id=known.store,
     )
     if known.store not in (None, store):

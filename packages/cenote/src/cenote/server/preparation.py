@@ -11,8 +11,7 @@ import logging
 
 from cenote.host import identity
 from cenote.model.paths import Layout
-from cenote.security.sealing import Sealer
-from cenote.server import bootstrap, event_loop, identification, logins, stores
+from cenote.server import bootstrap, event_loop, identification, key_files, logins, stores
 from cenote.server.child import Channel
 from cenote.server.installation import Installation
 from cenote.store import Store
@@ -32,15 +31,16 @@ def run(installation: Installation, channel: Channel) -> None:
 async def _prepare(installation: Installation) -> None:
     layout = installation.layout
     bootstrap.ensure_certificate(layout, installation.settings)
+    key_files.prepare_keys(layout, installation.api)
     async with contextlib.AsyncExitStack() as stack:
         with stores.naming_etcd(installation):
             client = await _identified(installation)
             stack.push_async_callback(client.close)
             store = Store(client, installation.settings.etcd.prefix)
             await store.open()
+        key_files.remove_former(layout)
         stack.push_async_callback(store.close)
         await identification.register(installation, client, store)
-        Sealer(layout.sealing_key)
         await bootstrap.ensure_admin_token(store, layout)
 
 
@@ -76,6 +76,7 @@ async def _keep_the_way_back(layout: Layout, etcd: PrivateEtcd) -> None:
     """Copy the records of a former version, before this one starts for the first time and migrates them."""
     known = identity.read(layout)
     if (known is None or known.store is None) and not layout.former_etcd.exists():
+        former_key = layout.former_sealing_key
         await etcd.stop()  # a copy of what is being written would not be whole
-        if await asyncio.to_thread(keep_copy, layout.etcd / "data", layout.former_etcd, layout.sealing_key):
+        if await asyncio.to_thread(keep_copy, layout.etcd / "data", layout.former_etcd, former_key):
             log.info("a copy of the former version's records is kept in %s", layout.former_etcd)

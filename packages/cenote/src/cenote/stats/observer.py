@@ -8,7 +8,7 @@ change with every query would overload the store, and be stale when read.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -203,6 +203,29 @@ class Observer(Protocol):
     async def agent(self) -> AgentNumbers:
         """Return the statistics of the agent."""
         ...
+
+
+class HostKeys(Protocol):
+    """The key ring ``host`` as this host's agent has it; Unavailable if that does not answer."""
+
+    async def add_host_key(self, line: str) -> None:
+        """Add the key of a line of the ring's file, which is on disk then; it may be there already."""
+        ...
+
+    async def keep_host_keys(self, ids: Collection[str]) -> None:
+        """Remove all other keys."""
+        ...
+
+
+class _NoHostKeys:
+    async def add_host_key(self, line: str) -> None:
+        raise Unavailable("This service has no host.")
+
+    async def keep_host_keys(self, ids: Collection[str]) -> None:
+        raise Unavailable("This service has no host.")
+
+
+NO_HOST_KEYS: HostKeys = _NoHostKeys()
 
 
 class _NoObserver:

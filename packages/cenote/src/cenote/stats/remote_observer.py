@@ -13,7 +13,7 @@ import functools
 import logging
 import socket
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
@@ -100,6 +100,12 @@ class RemoteObserver:
     async def agent(self) -> AgentNumbers:
         return await self._ask(AgentNumbers, "/agent")
 
+    async def add_host_key(self, line: str) -> None:
+        await self._ask(None, "/host_keys/add", content=line.encode())
+
+    async def keep_host_keys(self, ids: Collection[str]) -> None:
+        await self._ask(None, "/host_keys/keep", content=msgspec.msgpack.encode(sorted(ids)))
+
     async def samples(self, cluster_id: UUID, node: str, after: float) -> AsyncGenerator[Samples, None]:
         parts = self._parts(_path(cluster_id, node, "samples", after=after))
         async with contextlib.aclosing(parts):
@@ -109,10 +115,12 @@ class RemoteObserver:
                     return
                 yield _decoded(Samples, part)
 
-    async def _ask(self, kind: type[T], path: str, seconds: float = QUESTION_SECONDS) -> T:
+    async def _ask(
+        self, kind: type[T] | None, path: str, seconds: float = QUESTION_SECONDS, content: bytes | None = None
+    ) -> T:
         try:
             async with asyncio.timeout(seconds):
-                response = await _open(self._questions, path)
+                response = await _open(self._questions, path, content)
                 try:
                     return _decoded(kind, await _body(response))
                 finally:
@@ -215,11 +223,17 @@ def _path(cluster_id: UUID, node: str, question: str, **query: object) -> str:
     return f"{path}?{urlencode(query)}" if query else path
 
 
-async def _open(connections: httpcore.AsyncConnectionPool, path: str) -> httpcore.Response:
+async def _open(
+    connections: httpcore.AsyncConnectionPool, path: str, content: bytes | None = None
+) -> httpcore.Response:
     """Ask, and return the response without its body; Unavailable if the agent is away for too long."""
     give_up = time.monotonic() + RESTART_SECONDS
     while True:
-        request = httpcore.Request("GET", f"http://agent{path}", headers={"host": "agent"})
+        headers: dict[bytes | str, bytes | str] = {"host": "agent"}
+        if content is not None:
+            headers["content-length"] = str(len(content))
+        method = "GET" if content is None else "POST"
+        request = httpcore.Request(method, f"http://agent{path}", headers=headers, content=content)
         try:
             return await connections.handle_async_request(request)
         except _BROKEN:
@@ -240,7 +254,7 @@ async def _body(response: httpcore.Response) -> bytes:
     return bytes(body)
 
 
-def _decoded(kind: type[T], body: bytes) -> T:
+def _decoded(kind: type[T] | None, body: bytes) -> T:
     try:
         found: T = _decoder(kind).decode(body)  # type: ignore[arg-type]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

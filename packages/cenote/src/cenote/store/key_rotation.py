@@ -1,8 +1,9 @@
-"""Rotation of the sealing keys: a new key, then every record re-sealed, then the old keys removed.
+"""Rotation of a ring's sealing keys: a new key, then every record re-sealed, then the old keys removed.
 
-It may be killed at any moment: until the old keys are removed, all of them open, and the next rotation
-finishes what it finds.  Before they are removed they are retired in etcd, and no write carries a text sealed
-with a retired key (``writer.py``), so that a slow request cannot leave a record that nobody can open.
+Whoever else opens what the ring seals has the new key before anything is sealed with it.  A rotation may be
+killed at any moment: until the old keys are removed, all of them open, and the next rotation finishes what it
+finds.  Before they are removed they are retired in etcd, and no write carries a text sealed with a retired
+key (``writer.py``), so that a slow request cannot leave a record that nobody can open.
 
 Records are re-sealed as JSON text, whatever their kind, so that no field can be forgotten or dropped.
 """
@@ -13,14 +14,17 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from datetime import datetime
+from typing import ParamSpec, Protocol
 
 import msgspec
 
 from cenote.errors import Busy, CenoteError
 from cenote.model.records import Note
+from cenote.security import sealing_keys
 from cenote.security.sealing import Sealer, sealing_keys_in
+from cenote.security.sealing_keys import SealingKey
 from cenote.store import audit_log, etcd_messages, history
 from cenote.store.client import EtcdClient
 from cenote.store.keys import Keys
@@ -31,11 +35,13 @@ log = logging.getLogger(__name__)
 
 PAGE = 100  # records; a listing is decoded between two turns of the event loop
 PASSES = 10
+P = ParamSpec("P")
 
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     """How far a rotation is: running, done or failed, and why.  ``removed`` are the ids of the old keys."""
 
+    ring: str
     state: str
     message: str
     resealed: int = 0
@@ -52,6 +58,29 @@ class KeyUse(msgspec.Struct, frozen=True, kw_only=True):
     records: int | None
 
 
+class Holders(Protocol):
+    """Those beside the API that open what a ring seals."""
+
+    async def add(self, key: SealingKey) -> None:
+        """Return once all of them can open what the key seals; an error in words if they cannot."""
+        ...
+
+    async def keep(self, id: str) -> None:
+        """Have all of them remove every other key."""
+        ...
+
+
+class _Nobody:
+    async def add(self, key: SealingKey) -> None:
+        pass
+
+    async def keep(self, id: str) -> None:
+        pass
+
+
+NOBODY: Holders = _Nobody()
+
+
 class KeyRotation:
     """Runs one rotation at a time, in the background; ``store.key_rotation``."""
 
@@ -62,18 +91,25 @@ class KeyRotation:
         self._task: asyncio.Task[None] | None = None
         self.last: Rotation | None = None  # of this process
 
-    def start(self, sealer: Sealer, note: Note, other_hosts: Collection[str]) -> Rotation:
+    def start(
+        self,
+        sealer: Sealer,
+        note: Note,
+        other_hosts: Collection[str],
+        ring: str = "api",
+        holders: Holders = NOBODY,
+    ) -> Rotation:
         """Begin a rotation; Busy while one is running, or while other hosts use the store.
 
-        Those have key rings of their own, and could not open what the new key seals.
+        Those could not open what the new key seals, since nothing carries it to them.
         """
         if self._task is not None and not self._task.done():
             raise Busy("The sealing keys are being rotated already.")
         if other_hosts:
             names = ", ".join(sorted(other_hosts))
             raise Busy(f"The sealing keys cannot be rotated while other hosts use the store: {names}.")
-        self.last = Rotation(state="running", message="a new key is being added")
-        self._task = asyncio.create_task(self._run(sealer, note), name="key rotation")
+        self.last = Rotation(ring=ring, state="running", message="a new key is being added")
+        self._task = asyncio.create_task(self._run(sealer, note, ring, holders), name="key rotation")
         return self.last
 
     async def close(self) -> None:
@@ -97,9 +133,9 @@ class KeyRotation:
             for key in reversed(sealer.keys)
         ]
 
-    async def _run(self, sealer: Sealer, note: Note) -> None:
+    async def _run(self, sealer: Sealer, note: Note, ring: str, holders: Holders) -> None:
         try:
-            await self._rotate(sealer, note)
+            await self._rotate(sealer, note, ring, holders)
         except CenoteError as error:
             log.warning("the rotation of the sealing keys stopped: %s", error)
             self._fail(error.message)
@@ -112,9 +148,12 @@ class KeyRotation:
         message = f"{why}; all keys are kept, and another rotation finishes this one"
         self.last = msgspec.structs.replace(self.last, state="failed", message=message)
 
-    async def _rotate(self, sealer: Sealer, note: Note) -> None:
-        if len(sealer.keys) == 1:  # else an earlier rotation was cut off, and is finished here
-            await asyncio.to_thread(sealer.add_key)
+    async def _rotate(self, sealer: Sealer, note: Note, ring: str, holders: Holders) -> None:
+        cut_off = len(sealer.keys) > 1  # an earlier rotation, which is finished here
+        newest_key = sealer.keys[-1] if cut_off else sealing_keys.new_key(sealer.keys)
+        await holders.add(newest_key)
+        if not cut_off:
+            await _to_the_end(sealer.add_key, newest_key)
         *olds, newest = (key.id for key in sealer.keys)
         await self._write([], note)
         log.info("the sealing key %s seals from now on; re-sealing what %s sealed", newest, ", ".join(olds))
@@ -131,9 +170,11 @@ class KeyRotation:
             resealed = more
         else:
             raise Busy("records change faster than they are re-sealed")
-        await asyncio.to_thread(sealer.remove_keys, olds)
+        await holders.keep(newest)
+        await _to_the_end(sealer.remove_keys, olds)
         log.info("%s", done)
         self.last = Rotation(
+            ring=ring,
             state="done",
             message=f"the old keys are removed: {', '.join(olds)}",
             resealed=resealed,
@@ -145,8 +186,9 @@ class KeyRotation:
         """Re-seal every record that an old key has sealed; return how many there are with those of before."""
         found = await retrying(lambda: self._sealed_with_old_keys(sealer))
         for number, key in enumerate(found):
-            self.last = Rotation(
-                state="running",
+            assert self.last is not None
+            self.last = msgspec.structs.replace(
+                self.last,
                 message="records are being re-sealed",
                 resealed=before + number,
                 records=before + len(found),
@@ -208,3 +250,13 @@ class KeyRotation:
     async def _write(self, operations: list[etcd_messages.EtcdOperation], note: Note) -> None:
         noted = audit_log.operations(self._keys, note, None)
         await self._writer.write([], [*operations, *noted])
+
+
+async def _to_the_end(change: Callable[P, object], *given: P.args, **named: P.kwargs) -> None:
+    """Change the file of a ring in a thread, which ends before this does, even if it is cancelled."""
+    changing = asyncio.create_task(asyncio.to_thread(change, *given, **named))
+    try:
+        await asyncio.shield(changing)
+    except asyncio.CancelledError:
+        await asyncio.wait([changing])
+        raise
