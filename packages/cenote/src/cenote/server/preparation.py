@@ -75,7 +75,9 @@ async def _identified(installation: Installation) -> EtcdClient:
 async def _keep_the_way_back(layout: Layout, etcd: PrivateEtcd) -> None:
     """Copy the records of a former version, before this one starts for the first time and migrates them."""
     known = identity.read(layout)
-    if (known is None or known.store is None) and not layout.former_etcd.exists():
+    if layout.etcd_root_password.exists() or layout.former_etcd.exists():
+        return  # this version has been here
+    if known is None or known.store is None:
         former_key = layout.former_sealing_key
         await etcd.stop()  # a copy of what is being written would not be whole
         if await asyncio.to_thread(keep_copy, layout.etcd / "data", layout.former_etcd, former_key):
