@@ -117,6 +117,7 @@ def test_a_host_tells_what_it_has_and_what_of_it_is_promised(apis: Apis) -> None
             await api.add_cluster(name=f"cluster-{name}", size="db-s-2vcpu-4gb")
         [host] = (await api.call("GET", "/v2/cenote/hosts", 200))["hosts"]
         assert host == {
+            "id": HOST.id,
             "name": HOST.name,
             "address": HOST.address,
             "cpus": HOST.cpus,

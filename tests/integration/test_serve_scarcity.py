@@ -14,11 +14,10 @@ FEW = 120  # file descriptors
 
 
 def test_clients_that_take_every_file_descriptor_do_not_end_the_service() -> None:
-    with service() as running, running.client() as client, contextlib.ExitStack() as stack:
+    few = ("sh", "-c", f'ulimit -n {FEW}; exec "$0" "$@"', CENOTE)
+    with service(command=few) as running, running.client() as client, contextlib.ExitStack() as stack:
         wait_until("a template is ready", 60, lambda: any(running.data_dir.glob("templates/*.spare")))
         api = running.processes()["api"]
-        before = resource.prlimit(api, resource.RLIMIT_NOFILE)
-        resource.prlimit(api, resource.RLIMIT_NOFILE, (FEW, before[1]))
 
         def is_short() -> bool:
             connection = stack.enter_context(socket.socket())

@@ -75,7 +75,7 @@ def old_records(clusters: int) -> dict[str, bytes]:
         found[f"names/{cluster.name}"] = str(cluster.id).encode()
         for port in cluster.nodes[0].ports:
             found[f"ports/{host}/{port}"] = str(cluster.id).encode()
-        found[f"status/{cluster.id}/n1"] = b'{"reached":5,"at":"2026-01-02T03:04:05Z"}'
+        found[f"status/{cluster.id}/node-1"] = b'{"reached":5,"at":"2026-01-02T03:04:05Z"}'
         event = Event(id=f"{number:020x}", at=NOW, note=Note(what="made"), cluster_id=cluster.id)
         found[f"events/{event.id}"] = msgspec.json.encode(event)
     token = Token(id=UUID(int=1), name="t", scopes=frozenset({"*"}), created_at=NOW)
