@@ -5,6 +5,7 @@ Programs that are missing are hidden in a mount namespace of their own; those th
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from cenote.host import processes
+from tests.integration.test_serve_accounts import without_account
 from tests.support.folders import server_folder
 from tests.support.service import CENOTE, clean_environment, run_cenote
 
@@ -109,3 +111,35 @@ def test_it_shows_the_identity_of_the_host_or_that_it_is_damaged(folder: Path) -
     done = run_cenote("doctor", f"--data-dir={folder}")
     assert done.returncode == 1
     assert f"error    {record} cannot be read" in done.stdout
+
+
+def test_it_says_that_the_rights_in_an_etcd_of_ones_own_are_not_its_own(folder: Path) -> None:
+    named = {"id": "00000000-0000-0000-0000-000000000001", "name": "db-1"}
+    told = "notice   the records are in an etcd of your own"
+    (folder / "host.json").write_text(json.dumps(named))
+    assert told not in run_cenote("doctor", f"--data-dir={folder}").stdout, "before the first start"
+
+    (folder / "host.json").write_text(json.dumps(named | {"store": named["id"]}))
+    done = run_cenote("doctor", f"--data-dir={folder}")
+    assert done.returncode == 0
+    assert told in done.stdout
+    assert "share one login" in done.stdout
+
+    (folder / "etcd").mkdir()
+    assert told not in run_cenote("doctor", f"--data-dir={folder}").stdout, "with the private one"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give the API an account of its own")
+def test_it_says_what_is_lost_without_an_account_of_the_api_and_how_to_make_one(folder: Path) -> None:
+    done = subprocess.run(
+        without_account(CENOTE, "doctor", f"--data-dir={folder}"),
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "notice   the API runs as the same account as the agent" in done.stdout
+    assert "no system user 'cenote-api'" in done.stdout
+    assert "to make one: useradd --system " in done.stdout

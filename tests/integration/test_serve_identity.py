@@ -70,6 +70,7 @@ def test_a_second_service_with_the_name_or_id_of_another_in_its_store_is_refused
             shutil.copy(running.data_dir / "host.json", folder / "copy")
             assert "its data directory is a copy of this one" in refusal(folder / "copy", outside)
             assert [host["name"] for host in hosts(running)] == ["db-1"], "it works on undisturbed"
+            assert "the records are in an etcd of your own" in running.cenote("doctor")
 
             with service(*options(outside), "--name=db-2", environment=environment) as second:
                 wait_until(

@@ -11,6 +11,7 @@ import click
 from cenote.cli.data_dir import data_dir
 from cenote.errors import Misconfigured
 from cenote.host import identity, programs
+from cenote.host.identity import Identity
 from cenote.model.paths import Layout
 from cenote.server import installation
 from cenote.server.settings import ServeSettings
@@ -50,6 +51,7 @@ def command(layout: Layout, postgres_dir: tuple[Path, ...], pgbouncer: Path | No
         found_identity = identity.read(layout)
         if found_identity is not None:
             click.echo(f"ok       this host is {found_identity.name} (id {found_identity.id})")
+            _show_etcd(layout, found_identity)
     except Misconfigured as error:
         problems.append((error.message, ""))
     for what, fix in problems:
@@ -59,6 +61,18 @@ def command(layout: Layout, postgres_dir: tuple[Path, ...], pgbouncer: Path | No
     if problems:
         sys.exit(1)
     click.echo("All dependencies found")
+
+
+def _show_etcd(layout: Layout, found: Identity) -> None:
+    """Say what is lost with an etcd of the operator's; a host with a store and no etcd here uses one."""
+    if found.store is not None and not layout.etcd.exists():
+        click.echo(
+            "notice   the records are in an etcd of your own, whose users and rights are yours to make:"
+        )
+        click.echo(
+            "         the API and the agents of all hosts share one login (--etcd-user), so a flaw in either "
+            "could change every record"
+        )
 
 
 def _show_api_account() -> None:

@@ -1,8 +1,8 @@
 """The private etcd of one machine, a process that outlives the service.
 
 It listens on two unix sockets and on no port.  They are in a folder of our user with mode 0700; connecting
-takes search permission on every folder of the path, so only this user and root can; no password is needed.
-The socket for clients has a second name, in a folder that the API's group may enter.
+takes search permission on every folder of the path, so only this user and root can.  The socket for clients
+has a second name, in a folder that the API's group may enter.  Who may do what by it is in ``access.py``.
 """
 
 from __future__ import annotations
