@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 import subprocess
@@ -14,8 +15,14 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+from cenote.model.paths import Layout
+from cenote.model.records import Secret
+from cenote.store.client import EtcdClient
+from cenote.store.etcd_messages import EtcdOperation, TransactionRequest, delete, put
 from cenote_client import Client
+from tests.integration.test_serve_etcd import options, with_outside
 from tests.support.folders import server_folder
+from tests.support.outside import PASSWORD, Outside
 from tests.support.pages import DOCS, ROOT
 from tests.support.service import (
     CENOTE,
@@ -143,6 +150,63 @@ def curl(place: Place) -> str:
     ).stderr
 
 
+def without_etcd_password() -> str:
+    with service() as running:
+        running.end()
+        Layout(running.data_dir).etcd_root_password.unlink()
+        return running.run("serve", "--port=0").stderr
+
+
+def beside_another(folder: Path, *more: str, identity: bool = False) -> str:
+    """Return what a service is told that shares an etcd with one named db-1, or with its own copy."""
+    said = []
+
+    def scenario(outside: Outside) -> None:
+        environment = {"CENOTE_ETCD_PASSWORD": PASSWORD}
+        with service(*options(outside), "--name=db-1", environment=environment) as running:
+            if identity:
+                shutil.copy(running.data_dir / "host.json", folder)
+            arguments = ("serve", f"--data-dir={folder}", "--port=0", *options(outside), *more)
+            said.append(run_cenote(*arguments, **environment).stderr)
+
+    with_outside(scenario)
+    return said[0]
+
+
+def newer_record(place: Place) -> str:
+    layout = Layout(place.running.data_dir)
+    key = "/cenote/v2/clusters/00000000-0000-4000-8000-000000000001"
+
+    async def change(operation: EtcdOperation) -> None:
+        password = Secret(layout.etcd_root_password.read_text().strip())
+        client = EtcdClient(socket=layout.etcd_client_socket, username="root", password=password)
+        await client.transact(TransactionRequest([], [operation], []))
+        await client.close()
+
+    asyncio.run(change(put(key, b'{"format":99}')))
+    try:
+        return called(place, "cluster", "list")
+    finally:
+        asyncio.run(change(delete(key)))
+        wait_until("the list is back", 60, lambda: not called(place, "cluster", "list"))
+
+
+def without_data() -> str:
+    with service() as running:
+        with running.client() as client:
+            id = online_cluster(client, "backend")["id"]
+        running.stop()
+        data = running.data_dir / "clusters" / id / "pg"
+        data.rename(data.with_name("elsewhere"))
+        running.start()
+
+        def reason() -> str:
+            return running.run("cluster", "get", id).stdout
+
+        wait_until("the reason is there", 60, lambda: "missing" in reason())
+        return reason()
+
+
 SYSTEMS = "/etc/ssl/certs/ca-certificates.crt"
 PROVOKED: dict[str, Callable[[Place, Path], str]] = {
     "permission denied": lambda place, _: psql(place.as_app(place.direct), "CREATE TABLE t (id int)"),
@@ -172,6 +236,11 @@ PROVOKED: dict[str, Callable[[Place, Path], str]] = {
         place, f"--port={place.running.api_port}", f"--data-dir={folder}"
     ),
     "another Cenote": lambda place, _: served(place, f"--data-dir={place.running.data_dir}"),
+    "etcd does not take": lambda _, __: without_etcd_password(),
+    "another host": lambda _, folder: beside_another(folder, "--name=db-1"),
+    "another service": lambda _, folder: beside_another(folder, identity=True),
+    "The record": lambda place, _: newer_record(place),
+    "its data directory": lambda _, __: without_data(),
     "these packages": lambda place, _: (ROOT / "scripts" / "setup.sh").read_text().replace("$*", ""),
 }
 
