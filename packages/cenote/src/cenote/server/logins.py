@@ -41,20 +41,32 @@ async def require_logins(
     try:
         await ensure_authentication(socket, prefix, host.host_id, passwords)
     except EtcdError as error:
-        raise Misconfigured(
-            f"etcd does not take the password in {layout.etcd_root_password} ({error.message}); restore that "
-            "file from a backup of this data directory"
-        ) from None
+        raise _not_taken(layout, error) from None
 
 
-async def administrator(socket: Path, passwords: Passwords) -> EtcdClient:
-    """Return a client that may do everything: without a login as long as etcd wants none."""
+def _not_taken(layout: Layout, error: EtcdError) -> Misconfigured:
+    return Misconfigured(
+        f"etcd does not take the password in {layout.etcd_root_password} ({error.message}); restore that "
+        "file from a backup of this data directory"
+    )
+
+
+async def administrator(layout: Layout, socket: Path, passwords: Passwords) -> EtcdClient:
+    """Return a client that may do everything: without a login as long as etcd wants none.
+
+    Misconfigured, with the remedy, when the password of etcd's root is not the one that etcd knows.
+    """
     client = EtcdClient(socket=socket)
     try:
         await client.revision("/")
     except LoginWanted:
         await client.close()
-        return root_client(socket, passwords)
+        client = root_client(socket, passwords)
+        try:
+            await client.revision("/")
+        except EtcdError as error:
+            await client.close()
+            raise _not_taken(layout, error) from None
     return client
 
 

@@ -62,7 +62,7 @@ async def _identified(installation: Installation) -> EtcdClient:
     await _keep_the_way_back(layout, etcd)
     await etcd.start()
     passwords = logins.ensure_passwords(layout)
-    client = await logins.administrator(etcd.socket, passwords)
+    client = await logins.administrator(layout, etcd.socket, passwords)
     try:
         known = await identification.identify(installation, client)
     finally:
