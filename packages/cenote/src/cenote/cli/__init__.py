@@ -45,6 +45,8 @@ class _Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
+        # httpx would import its own command line, and with it rich and pygments: 3 MiB and their time.
+        sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
         command: click.Command = importlib.import_module(f"cenote.cli.{_COMMANDS[name][0]}").command
         return command
 
