@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from cenote.model.records import Secret
-from cenote.store.access import Passwords, agent_user, ensure_authentication
+from cenote.store.access import COMPLETE, Passwords, agent_user, ensure_authentication
 from cenote.store.client import EtcdClient, EtcdError, LoginWanted
 from cenote.store.etcd_messages import Nothing, TransactionRequest, put
 from cenote.store.process import PrivateEtcd
@@ -37,9 +37,9 @@ async def check(etcd: PrivateEtcd) -> None:
         await client.close()
 
 
-def test_each_user_has_its_own_rights_also_after_a_second_start() -> None:
+def test_each_user_has_its_own_rights_also_after_further_starts() -> None:
     async def scenario(etcd: PrivateEtcd) -> None:
-        for _ in range(2):
+        for _ in range(3):  # the second one notes that all is there, and the third one reads that
             await ensure_authentication(etcd.socket, "/cenote/", HOST, PASSWORDS)
             await check(etcd)
 
@@ -73,6 +73,42 @@ def test_a_password_that_was_lost_is_replaced() -> None:
         lost = Passwords(PASSWORDS.root, Secret("another"), Secret("another"))
         await ensure_authentication(etcd.socket, "/cenote/", HOST, lost)
         await ensure_authentication(etcd.socket, "/cenote/", HOST, PASSWORDS)
+        await check(etcd)
+
+    with_etcd(scenario)
+
+
+def test_only_root_can_say_that_the_rights_are_complete() -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        for _ in range(2):
+            await ensure_authentication(etcd.socket, "/cenote/", HOST, PASSWORDS)
+        for user, password in (("api", PASSWORDS.api), (agent_user(HOST), PASSWORDS.agent)):
+            client = EtcdClient(socket=etcd.socket, username=user, password=password)
+            with pytest.raises(EtcdError, match="lacks the right"):
+                await client.transact(TransactionRequest([], [put(COMPLETE, b"yes")], []))
+            await client.close()
+
+    with_etcd(scenario)
+
+
+def test_what_is_complete_takes_no_administration(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        for _ in range(2):
+            await ensure_authentication(etcd.socket, "/cenote/", HOST, PASSWORDS)
+        asked: list[object] = []
+        administer = EtcdClient.administer
+
+        async def recorded(client: EtcdClient, action: str, *arguments: object) -> object:
+            asked.append(action)
+            return await administer(client, action, *arguments)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(EtcdClient, "administer", recorded)
+        await ensure_authentication(etcd.socket, "/cenote/", HOST, PASSWORDS)
+        assert asked == ["user/list"]  # refused without a login
+        other = Passwords(PASSWORDS.root, PASSWORDS.api, Secret("another"))
+        await ensure_authentication(etcd.socket, "/cenote/", HOST, other)
+        await ensure_authentication(etcd.socket, "/cenote/", HOST, PASSWORDS)
+        monkeypatch.undo()
         await check(etcd)
 
     with_etcd(scenario)

@@ -1,10 +1,12 @@
 """Who may read and write what in the private etcd: one user for the API and one for each host's agent.
 
 Each step is done only where it is missing, so a start that was cut off anywhere is finished by the next.
+That all is there is noted in etcd itself, so that a start finds out by one read, also after a restore.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +14,19 @@ import msgspec
 
 from cenote.model.records import Secret
 from cenote.store.client import EtcdClient, EtcdError, LoginWanted
-from cenote.store.etcd_messages import Nothing, Permission, Role, Users, prefix_end
+from cenote.store.etcd_messages import (
+    Nothing,
+    Permission,
+    Role,
+    TransactionRequest,
+    Users,
+    prefix_end,
+    put,
+)
 from cenote.store.keys import Keys
 
 ROOT, API = "root", "api"
+COMPLETE = "access"  # the key with a digest of the users and rights; only root can read or write it
 
 
 class Passwords(msgspec.Struct, frozen=True):
@@ -34,6 +45,8 @@ async def ensure_authentication(socket: Path, prefix: str, host_id: str, passwor
     """Make the users and their rights, and have etcd want a login from then on."""
     keys, agent = Keys(prefix), agent_user(host_id)
     wanted = {ROOT: passwords.root, API: passwords.api, agent: passwords.agent}
+    rights = {API: [_below(keys.root)], agent: list(_rights_of_agent(keys, host_id))}
+    digest = _digest(wanted, rights)
     client = EtcdClient(socket=socket)
     try:
         try:
@@ -42,16 +55,32 @@ async def ensure_authentication(socket: Path, prefix: str, host_id: str, passwor
         except LoginWanted:
             await client.close()
             client = EtcdClient(socket=socket, username=ROOT, password=passwords.root)
+            complete = await client.read(COMPLETE)
+            if complete is not None and complete.value == digest:
+                return
+            await _note(client, b"")
             users = (await client.administer("user/list", {}, Users)).users
             enabled = True
         for user, password in wanted.items():
             await _ensure_user(client, socket, user, password, exists=user in users, enabled=enabled)
-        await _ensure_rights(client, API, [_below(keys.root)])
-        await _ensure_rights(client, agent, list(_rights_of_agent(keys, host_id)))
-        if not enabled:
+        for role, permissions in rights.items():
+            await _ensure_rights(client, role, permissions)
+        if enabled:
+            await _note(client, digest)
+        else:  # the next start notes it, by a login
             await client.administer("enable", {}, Nothing)
     finally:
         await client.close()
+
+
+async def _note(client: EtcdClient, digest: bytes) -> None:
+    await client.transact(TransactionRequest([], [put(COMPLETE, digest)], []))
+
+
+def _digest(users: dict[str, Secret], rights: dict[str, list[Permission]]) -> bytes:
+    """Passwords are random, so that their digest tells nothing."""
+    passwords = {user: password.reveal() for user, password in users.items()}
+    return hashlib.sha256(msgspec.json.encode([passwords, rights])).hexdigest().encode()
 
 
 def _rights_of_agent(keys: Keys, host_id: str) -> Iterator[Permission]:
