@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from cenote.engine.plan import postgresql, restart
-from cenote.model.changes import Change, Restart, Wait
+from cenote.engine.plan import loaded, postgresql, restart
+from cenote.model.changes import Change, Reload, Restart, Wait, WriteFile
+from cenote.model.processes import Process
 from cenote.model.records import Cluster, Configuration, MaintenanceWindow
 from cenote.rules import restarts
 from cenote.rules.restarts import Urgency
 from tests.support import readers
-from tests.support.wanted import CLUSTER, WANTED, kinds
+from tests.support.wanted import CERTIFICATE, CLUSTER, PROCESS, WANTED, kinds
 
 MONDAY = datetime(2026, 1, 5, 13, tzinfo=UTC)
 OPEN, CLOSED = MaintenanceWindow(day="monday", hour="13:00"), MaintenanceWindow(day="friday", hour="13:00")
@@ -50,6 +51,11 @@ RESTART_ONLY = {
     "wal_log_hints": "off",
 }
 
+FILE = postgresql.configuration_file(WANTED)
+OF_VERSION_0_1 = (
+    b"# Written by Cenote; changes made here are undone.\ncluster_name = 'backend'\nport = '25060'\n"
+)
+
 
 def configured(cluster: Cluster = CLUSTER) -> dict[str, str]:
     context = with_context(WANTED, cluster=cluster)
@@ -72,6 +78,47 @@ def test_what_earlier_versions_set_waits_for_the_next_restart() -> None:
     assert set(restarts.urgencies(CLUSTER, FORMER).values()) == {Urgency.NEXT}
     assert planned(FORMER) == []
     assert planned(FORMER, replace(CLUSTER, maintenance_window=OPEN)) == []
+
+
+def of_server(file: bytes, process: Process | None) -> list[Change]:
+    """Return the plan for a server with such a file that nothing else is amiss with."""
+    files = {**postgresql.configuration_files(WANTED), FILE: file}
+    found = loaded.Loaded(process, "of version 0.1")
+    return list(postgresql.plan(WANTED, postgresql.Seen(True, dict(files), CERTIFICATE, found, b"ready")))
+
+
+def settings_in(changes: list[Change]) -> dict[str, str]:
+    """Return the settings that a plan writes."""
+    [content] = [one.content for one in changes if isinstance(one, WriteFile) and one.path == FILE]
+    return readers.postgresql(content.decode())
+
+
+def test_the_file_of_a_running_server_keeps_former_settings_until_it_restarts() -> None:
+    changes = of_server(OF_VERSION_0_1, PROCESS)
+    assert kinds(changes) == [WriteFile, Reload]
+    assert settings_in(changes) == configured() | FORMER
+
+    kept = postgresql.configuration_files(WANTED, former=True)[FILE]
+    assert kinds(of_server(kept, PROCESS)) == [Reload]
+    seen = restart.Seen({"shared_buffers": "1"}, "a digest", MONDAY, MONDAY, kept)
+    due = list(restart.plan(WANTED, seen))
+    assert kinds(due)[-3:] == [WriteFile, Restart, Wait]
+    assert settings_in(due) == configured()
+
+
+def test_a_server_that_is_down_starts_with_the_new_settings() -> None:
+    assert settings_in(of_server(OF_VERSION_0_1, None)) == configured()
+
+
+def test_a_file_that_somebody_has_changed_is_set_right_as_ever() -> None:
+    edited = postgresql.configuration_files(WANTED)[FILE].replace(b"'always'", b"'off'")
+    assert settings_in(of_server(edited, PROCESS)) == configured()
+
+
+def test_a_restart_keeps_a_former_server_read_only() -> None:
+    kept = postgresql.configuration_files(WANTED, former=True, read_only=True)[FILE]
+    due = list(restart.changes(WANTED, "a digest", kept))
+    assert settings_in(due)["default_transaction_read_only"] == "on"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 A customer who changes the configuration or the size gets the restart at once.  Settings that only this
 service changes, as from one version of it to the next, wait for the next restart, whatever that is for: an
-upgrade disconnects no client.
+upgrade disconnects no client.  Until then also the file of such a server keeps the former values.
 """
 
 from __future__ import annotations
@@ -34,6 +34,11 @@ _OF_THE_CUSTOMER = frozenset(
 def urgencies(cluster: Cluster, pending: Mapping[str, str]) -> dict[str, Urgency]:
     """Return the urgency of each setting that waits for a restart; ``pending`` has the values in force."""
     return {name: _urgency(cluster, name, in_force) for name, in_force in pending.items()}
+
+
+def former_settings(cluster: Cluster) -> dict[str, str]:
+    """Return the settings that need a restart as version 0.1 set them for the same record."""
+    return {"archive_mode": "off", "cluster_name": cluster.name} | _formerly(cluster)
 
 
 def is_due(cluster: Cluster, running_since: datetime, now: datetime) -> bool:

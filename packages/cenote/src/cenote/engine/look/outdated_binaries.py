@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from cenote.engine.look import loaded
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.outdated_binaries import Seen
-from cenote.host import processes
+from cenote.engine.plan.postgresql import configuration_file
+from cenote.host import files, processes
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 from cenote.model.changes import Program
@@ -19,6 +20,7 @@ async def look(_inspector: Inspector, context: NodeContext, _session: Session) -
         {name: since for name, since in found.items() if since is not None},
         loaded.look(context.server).digest or "unknown",
         datetime.now(UTC),
+        files.read(configuration_file(context)),
     )
 
 

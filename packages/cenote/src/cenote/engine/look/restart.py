@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 from cenote.engine.look import loaded
 from cenote.engine.plan.context import NodeContext
+from cenote.engine.plan.postgresql import configuration_file
 from cenote.engine.plan.restart import Seen
-from cenote.host import processes
+from cenote.host import files, processes
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 
@@ -17,4 +18,5 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
     pending = await inspector.pending_restart(context.server, found, session)
     now = datetime.now(UTC)
     since = now if found.process is None else processes.started_at(found.process)
-    return Seen(pending, found.digest or "unknown", since, now)
+    content = files.read(configuration_file(context))
+    return Seen(pending, found.digest or "unknown", since, now, content)

@@ -6,7 +6,7 @@ when its owner asks for it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from cenote.engine.plan import restart
@@ -17,18 +17,19 @@ from cenote.rules import restarts
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The start time of each outdated server, and the digest of what PostgreSQL has loaded."""
+    """The start time of each outdated server, what PostgreSQL has loaded, and its ``postgresql.conf``."""
 
     outdated: dict[str, datetime]
     digest: str
     at: datetime
+    content: bytes | None = field(default=None, repr=False)
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
     if _is_due(context, seen, context.bouncer):
         yield Stop(context.bouncer)  # the part PgBouncer starts it again
     if _is_due(context, seen, context.server):
-        yield from restart.changes(context, seen.digest)
+        yield from restart.changes(context, seen.digest, seen.content)
         yield Wait("PostgreSQL is restarting, for an update")
 
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cenote.conf import hba, postgresql
+from cenote.conf.quoting import postgresql_value
 from cenote.engine.plan import loaded
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.loaded import Loaded
 from cenote.model import firewall
 from cenote.model.changes import CopyTemplate, EndProcesses, Plan, Refuse, Reload, Remove, Start, Wait
 from cenote.model.records import DiskUse
-from cenote.rules import configuration, sizing, storage
+from cenote.rules import configuration, restarts, sizing, storage
 
 _READY = b"ready"
 _REFUSAL = b"default_transaction_read_only = 'on'"
@@ -50,7 +51,12 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         return
     if not seen.has_data:
         yield CopyTemplate(context.cluster.version, context.paths.data)
-    contents = configuration_files(context, read_only=_refuses_writes(context, seen))
+    found = seen.files.get(configuration_file(context))
+    contents = configuration_files(
+        context,
+        read_only=_refuses_writes(context, seen),
+        former=seen.loaded.process is not None and is_former(context, found),
+    )
     digest = loaded.digest(*contents.values(), seen.certificate or b"")
     yield from loaded.write_differing(context.server, contents, seen.files, seen.loaded, digest)
     if seen.loaded.process is None:
@@ -74,6 +80,15 @@ def refuses_writes(content: bytes | None) -> bool:
     return _REFUSAL in (content or b"")
 
 
+def is_former(context: NodeContext, content: bytes | None) -> bool:
+    """Return whether a configuration has the settings of version 0.1 that only a restart changes.
+
+    It had the cluster's name where there is the cluster's id now.
+    """
+    name = f"\ncluster_name = {postgresql_value(context.cluster.name)}\n"
+    return name.encode() in (content or b"")
+
+
 def _refuses_writes(context: NodeContext, seen: Seen) -> bool:
     refused = refuses_writes(seen.files.get(configuration_file(context)))
     if seen.use is None:
@@ -85,7 +100,14 @@ def configuration_file(context: NodeContext) -> Path:
     return context.paths.data / "postgresql.conf"
 
 
-def configuration_files(context: NodeContext, *, read_only: bool = False) -> dict[Path, bytes]:
+def configuration_files(
+    context: NodeContext, *, read_only: bool = False, former: bool = False
+) -> dict[Path, bytes]:
+    """Return what the files shall be.
+
+    ``former``: with the settings that a server of version 0.1 runs with and that only a restart changes, so
+    that nothing waits for one and the way back to that version takes none.
+    """
     host, cluster, node, paths = context.host, context.cluster, context.node, context.paths
     memory_mib = configuration.memory_mib(cluster, host.memory_mib)
     settings = postgresql.render(
@@ -105,6 +127,7 @@ def configuration_files(context: NodeContext, *, read_only: bool = False) -> dic
             socket_directory=context.cluster_paths.sockets,
             certificate=context.cluster_paths.certificate,
         ),
+        restarts.former_settings(cluster) if former else {},
         {"default_transaction_read_only": "on"} if read_only else {},
     )
     ident = hba.render_ident(host.service_user, host.server_user, (user.name for user in cluster.users))

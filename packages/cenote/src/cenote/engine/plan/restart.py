@@ -7,14 +7,15 @@ when the pause is over (``host.resume_guard``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from psycopg.sql import SQL
 
 from cenote.conf.hba import SUPERUSER
+from cenote.engine.plan import postgresql
 from cenote.engine.plan.context import NodeContext
-from cenote.model.changes import Plan, Restart, Sql, Wait
+from cenote.model.changes import Plan, Restart, Sql, Wait, WriteFile
 from cenote.rules import restarts
 from cenote.rules.restarts import Urgency
 
@@ -23,25 +24,27 @@ from cenote.rules.restarts import Urgency
 class Seen:
     """``pending``: the settings that wait for a restart, with the values in force.
 
-    ``digest`` is of the loaded configuration, ``since`` is when the server was started.
+    ``digest`` is of the loaded configuration, ``since`` is when the server was started, ``content`` is that
+    of its ``postgresql.conf``.
     """
 
     pending: dict[str, str]
     digest: str
     since: datetime
     at: datetime
+    content: bytes | None = field(default=None, repr=False)
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
     urgencies = set(restarts.urgencies(context.cluster, seen.pending).values())
     in_window = Urgency.WINDOW in urgencies and restarts.is_due(context.cluster, seen.since, seen.at)
     if Urgency.NOW in urgencies or in_window:
-        yield from changes(context, seen.digest)
+        yield from changes(context, seen.digest, seen.content)
         yield Wait(f"PostgreSQL is restarting, for {', '.join(seen.pending)}")
 
 
-def changes(context: NodeContext, digest: str) -> Plan:
-    """Restart the server behind its pooler."""
+def changes(context: NodeContext, digest: str, content: bytes | None) -> Plan:
+    """Restart the server behind its pooler, with this version's settings even if it ran with former ones."""
     # The shutdown writes a checkpoint while clients wait; one right before it leaves little to write.
     yield Sql(
         SUPERUSER,
@@ -49,4 +52,9 @@ def changes(context: NodeContext, digest: str) -> Plan:
         (SQL("SET statement_timeout = 0"), SQL("CHECKPOINT"), SQL("RESET statement_timeout")),
         atomic=False,
     )
+    if postgresql.is_former(context, content):
+        read_only = postgresql.refuses_writes(content)
+        file = postgresql.configuration_file(context)
+        yield WriteFile(file, postgresql.configuration_files(context, read_only=read_only)[file])
+        digest = "unknown"  # a reload follows
     yield Restart(context.server, context.bouncer, digest)
