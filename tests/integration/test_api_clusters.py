@@ -92,6 +92,18 @@ def test_without_a_version_a_cluster_gets_the_newest(apis: Apis) -> None:
     apis.run(scenario)
 
 
+def test_a_cluster_has_its_full_version_while_its_host_is_away(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        await api.hosts.popitem()[1].close()
+        assert await api.store.wait(lambda: not api.store.hosts() or None, 10)
+        assert (await api.call("GET", cluster, 200))["database"]["semantic_version"] == "15.18"
+        listed = (await api.call("GET", "/v2/databases", 200))["databases"]
+        assert [one["semantic_version"] for one in listed] == ["15.18"]
+
+    apis.run(scenario)
+
+
 def test_creating_a_cluster_does_not_wait_for_its_agent(apis: Apis) -> None:
     async def scenario(api: Api) -> None:
         before = time.monotonic()

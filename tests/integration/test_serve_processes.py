@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -18,6 +20,9 @@ import pytest
 from cenote.host import processes
 from cenote.model.paths import Layout
 from cenote.security import certificates
+from cenote.server.settings import EtcdSettings
+from cenote.store import etcd_messages
+from cenote.store.keys import Keys
 from cenote.store.process import PrivateEtcd
 from cenote_client import Client
 from tests.support.folders import server_folder
@@ -113,6 +118,38 @@ def test_the_first_answer_of_an_api_that_is_back_says_that_all_is_well(
         os.kill(running.processes()["api"], signal.SIGKILL)
         with httpx.Client(verify=False, timeout=30) as other:  # noqa: S501 - the address is ours
             assert other.get(f"{http.base_url}/healthz").status_code == 200
+
+
+def test_the_first_answer_after_an_upgrade_has_full_versions(running: Service, client: Client) -> None:
+    cluster = online_cluster(client, "first")
+    variables = running.environment()
+    url = f"{variables['DIGITALOCEAN_API_URL']}/v2/databases/{cluster['id']}"
+    headers = {"authorization": f"Bearer {variables['DIGITALOCEAN_TOKEN']}"}
+    running.end()
+    asyncio.run(forget_hosts(running))
+    running.launch()
+    first: list[httpx.Response] = []
+    with httpx.Client(verify=False, timeout=30, headers=headers) as http:  # noqa: S501 - the address is ours
+
+        def has_answered() -> bool:
+            with contextlib.suppress(httpx.ConnectError):
+                first.append(http.get(url))
+            return bool(first)
+
+        wait_until("it answers", 30, has_answered)
+    assert first[0].status_code == 200
+    assert first[0].json()["database"]["semantic_version"] == cluster["semantic_version"]
+    wait_until("it serves", 30, lambda: running.log().count("Cenote serves") == 2)
+    with running.client() as again:
+        again.request("DELETE", f"/v2/databases/{cluster['id']}")
+
+
+async def forget_hosts(running: Service) -> None:
+    """Leave a store as an upgrade from version 0.1 does: with no record of a host."""
+    keys = Keys(EtcdSettings().prefix)
+    gone = [etcd_messages.delete_prefix(prefix) for prefix in (keys.hosts, keys.presences)]
+    async with running.etcd_client() as etcd:
+        await etcd.transact(etcd_messages.TransactionRequest([], gone, []))
 
 
 def test_changes_are_carried_out_after_the_agent_was_killed(running: Service, client: Client) -> None:

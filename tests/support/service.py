@@ -12,7 +12,7 @@ import signal
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, LiteralString
@@ -23,6 +23,8 @@ import psycopg
 from cenote.errors import CenoteError
 from cenote.host import processes, shutdown
 from cenote.model.paths import Layout
+from cenote.server import logins
+from cenote.store.client import EtcdClient, LoginWanted
 from cenote.store.process import PrivateEtcd
 from cenote_client import Client
 from tests.support.folders import server_folder
@@ -187,6 +189,23 @@ class Service:
                 found[program.name] = process.pid
         etcd = PrivateEtcd(layout.etcd).pid
         return found if etcd is None else found | {"etcd": etcd}
+
+    @contextlib.asynccontextmanager
+    async def etcd_client(self) -> AsyncIterator[EtcdClient]:
+        """A client of this service's etcd that may do everything, also when a former version runs it."""
+        layout = Layout(self.data_dir)
+        places = [PrivateEtcd(layout.etcd, clients=layout.etcd_client), PrivateEtcd(layout.etcd)]
+        sockets = [place.socket for place in places if place.socket.exists()]
+        client = EtcdClient(socket=sockets[0])
+        try:
+            await client.revision("/")
+        except LoginWanted:
+            await client.close()
+            client = logins.root_client(sockets[0], logins.ensure_passwords(layout))
+        try:
+            yield client
+        finally:
+            await client.close()
 
     def remains(self) -> list[str]:
         """Return the processes and folders of clusters that are there."""

@@ -181,7 +181,7 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
         name=cluster.name,
         engine=ENGINE,
         version=cluster.version,
-        semantic_version=catalog.versions(service.store.hosts()).get(cluster.version, UNSET),
+        semantic_version=service.store.full_version(cluster) or UNSET,
         num_nodes=len(cluster.nodes),
         size=cluster.size,
         region=cluster.region,

@@ -24,7 +24,7 @@ from cenote.http.tls_listener import TLSListener
 from cenote.metrics import cluster_metrics
 from cenote.metrics.cluster_metrics import ClusterNumbers
 from cenote.metrics.exposition import CONTENT_TYPE
-from cenote.model import catalog, firewall
+from cenote.model import firewall
 from cenote.model.records import Cluster, Node
 from cenote.model.topology import writer_or_first
 from cenote.security import basic_auth
@@ -170,7 +170,7 @@ class MetricsEndpoint:
             server=server,
             pools=pools,
         )
-        full_version = catalog.versions(self._store.hosts()).get(cluster.version, cluster.version)
+        full_version = self._store.full_version(cluster) or cluster.version
         # In a thread, since a page of many databases takes a while to render.
         return await asyncio.to_thread(cluster_metrics.render, cluster, full_version, numbers)
 

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cenote.api.app import create_app
@@ -34,6 +35,7 @@ from cenote.store.client import EtcdClient
 log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 1.0
+HOST_SECONDS = 10.0  # for the first record of this host, which its agent writes meanwhile
 
 
 def run(installation: Installation, channel: Channel, listener: socket.socket) -> None:
@@ -71,6 +73,7 @@ class _Api:
     controller: Controller
     server: http_server.Server
     shown: _Shown
+    host_id: str
 
     def end(self) -> None:
         self.server.should_exit = True
@@ -102,7 +105,7 @@ def _build(installation: Installation, shown: _Shown, rings: Rings) -> _Api:
     server = http_server.server(app, shown.context, on_shutdown=observer.end_streams)
     metrics_endpoint = MetricsEndpoint(store, sealer, observer, host_id, settings.listen, server.server_state)
     controller = Controller(store, sealer, host_id, identity.directory_of(layout), installation.timing)
-    return _Api(client, store, observer, metrics_endpoint, controller, server, shown)
+    return _Api(client, store, observer, metrics_endpoint, controller, server, shown, host_id)
 
 
 async def _serve(api: _Api, channel: Channel, listener: socket.socket) -> None:
@@ -114,7 +117,7 @@ async def _serve(api: _Api, channel: Channel, listener: socket.socket) -> None:
             opening.cancel()
             return
         await opening
-        await _wait_for_watch(api.store)
+        await _wait_for_records(api)
         await _serve_open(api, channel, listener)
     finally:
         await api.observer.close()
@@ -130,7 +133,7 @@ async def _serve_open(api: _Api, channel: Channel, listener: socket.socket) -> N
             working = [
                 group.create_task(api.metrics_endpoint.run(), name="metrics"),
                 group.create_task(api.controller.run(), name="controller"),
-                group.create_task(_announce(api.server, channel), name="announcing"),
+                group.create_task(_announce(api, channel), name="announcing"),
             ]
             await api.server.serve(sockets=[listener])
             for task in working:
@@ -139,17 +142,28 @@ async def _serve_open(api: _Api, channel: Channel, listener: socket.socket) -> N
         raise group_of_one.exceptions[0] from None
 
 
-async def _wait_for_watch(store: Store) -> None:
-    """Wait a moment for the watch, or the first answers after a restart would call the service degraded."""
+async def _wait_for_records(api: _Api) -> None:
+    """Wait until the first answers are right; calls wait as well meanwhile.
+
+    Without the watch they would call the service degraded.  Without this host's record, which at the first
+    start with a store is yet to be written, clusters would have no full version.
+    """
+    store, server = api.store, api.server
+    await _wait(lambda: store.connected, WATCH_SECONDS)
+    await _wait(lambda: store.host(api.host_id) is not None or server.should_exit, HOST_SECONDS)
+
+
+async def _wait(condition: Callable[[], bool], seconds: float | None) -> None:
+    """Wait until the condition holds, or so many seconds."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(WATCH_SECONDS):
-            while not store.connected:
-                await asyncio.sleep(0.002)
+        async with asyncio.timeout(seconds):
+            while not condition():
+                await asyncio.sleep(0.005)
 
 
-async def _announce(server: http_server.Server, channel: Channel) -> None:
-    while not server.started:
-        await asyncio.sleep(0.005)
+async def _announce(api: _Api, channel: Channel) -> None:
+    """Tell the supervisor once the API answers and knows that clusters can be placed on this host."""
+    await _wait(lambda: api.server.started and api.host_id in api.store.presences(), None)
     channel.send(Ready())
 
 

@@ -17,6 +17,7 @@ from cenote.model.records import (
     Token,
     Tombstone,
 )
+from cenote.model.topology import writer_or_first
 from cenote.store.cache import WatchCache
 from cenote.store.keys import Keys
 from cenote.store.subscription import Changes
@@ -108,6 +109,11 @@ class Reader:
     def host(self, id: str) -> Host | None:
         """A host, also one that is away."""
         return self._tables.hosts.get(id)
+
+    def full_version(self, cluster: Cluster) -> str | None:
+        """The version of PostgreSQL with its minor release, which the cluster's host may have while away."""
+        host = self.host(writer_or_first(cluster).host)
+        return None if host is None else host.versions.get(cluster.version)
 
     def presences(self) -> dict[str, Presence]:
         """The agents that are alive, by the ids of their hosts."""
