@@ -38,7 +38,7 @@ AT_ONCE = 25  # records per transaction, which etcd limits to 128 operations
 async def fill(layout: Layout, clusters: int) -> list[str]:
     """Write a number of records and return the API paths of their pools."""
     keys = Keys(EtcdSettings().prefix)
-    gateway = logins.api_client(layout, PrivateEtcd(layout.etcd).socket)
+    gateway = logins.api_client(layout, PrivateEtcd(layout.etcd, clients=layout.etcd_client).socket)
     records = _records(Sealer(layout.api_sealing_key))
     paths: list[str] = []
     try:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from cenote.model.paths import Layout
-from cenote.store import EtcdClient, PrivateEtcd
 from cenote_client import Client
 from tests.support import old_version
 from tests.support.folders import server_folder
@@ -101,18 +100,20 @@ def taken_back(revision: str, clusters: int) -> list[str]:
     ):
         ids = add_clusters(client, [f"shop-{number}" for number in range(clusters)])
         before = seen(client)
-        running.end()
-        running.command = (CENOTE,)
-        running.start()
-        _settled(client, ids)
-        client.request("POST", "/v2/tags", json={"name": "since"})
-        running.end()
-        for title in ("stop", "put the copy in place"):
-            _carry_out(title, running)
-        running.command = former
-        running.start()
-        _settled(client, ids)
-        return lost(before, seen(client))
+        with held_clients(client, ids) as held:
+            running.end()
+            running.command = (CENOTE,)
+            running.start()
+            _settled(client, ids)
+            client.request("POST", "/v2/tags", json={"name": "since"})
+            running.end()
+            for title in ("stop", "put the copy in place"):
+                _carry_out(title, running)
+            running.command = former
+            running.start()
+            _settled(client, ids)
+            found = [*lost(before, seen(client)), *(line for one in held for line in one.differences())]
+            return found + committed(held)
 
 
 def _carry_out(title: str, running: Service) -> None:
@@ -125,13 +126,10 @@ def _carry_out(title: str, running: Service) -> None:
 
 async def former_keys(running: Service) -> list[str]:
     """Return the keys of the former format that are still in etcd, unless it is the format in use."""
-    etcd = EtcdClient(socket=PrivateEtcd(Layout(running.data_dir).etcd).socket)
-    try:
+    async with running.etcd_client() as etcd:
         if await etcd.read(f"{PREFIX}store") is None:
             return []
         pages = [page async for page in etcd.pages(PREFIX, 1000, keys_only=True)]
-    finally:
-        await etcd.close()
     keys = [found.key.decode().removeprefix(PREFIX) for page in pages for found in page.found]
     return [f"{key} is left" for key in keys if not key.startswith(FORMAT_2)]
 

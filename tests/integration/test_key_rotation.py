@@ -33,7 +33,7 @@ KILLS = 5
 async def stored(running: Service) -> AsyncIterator[Store]:
     """The store of a service, as its API opens it."""
     layout = Layout(running.data_dir)
-    client = logins.api_client(layout, PrivateEtcd(layout.etcd).socket)
+    client = logins.api_client(layout, PrivateEtcd(layout.etcd, clients=layout.etcd_client).socket)
     store = Store(client)
     try:
         await store.open()

@@ -22,7 +22,7 @@ from cenote.http.tls_listener import MAX_CONNECTIONS
 from cenote.model.paths import FIRST_NODE, Layout
 from cenote.model.records import Cluster
 from cenote.security.throttle import MAX_FAILURES
-from cenote.store import EtcdClient, PrivateEtcd, Store
+from cenote.store import Store
 from cenote_client import Client
 from tests.support.scraping import Scraper, value
 from tests.support.service import SMALLEST, Service, online, online_cluster
@@ -270,15 +270,14 @@ def names_shown(scraper: Scraper) -> set[str]:
 
 async def forget_metrics_port(running: Service, id: UUID) -> None:
     """Make a record what it was before there were metrics; etcd goes on without the service."""
-    gateway = EtcdClient(socket=PrivateEtcd(Layout(running.data_dir).etcd).socket)
-    store = Store(gateway)
-    await store.open()
-    try:
 
-        def change(cluster: Cluster) -> Cluster:
-            return replace(cluster, nodes=tuple(replace(node, metrics_port=0) for node in cluster.nodes))
+    def change(cluster: Cluster) -> Cluster:
+        return replace(cluster, nodes=tuple(replace(node, metrics_port=0) for node in cluster.nodes))
 
-        await store.update_cluster(id, change)
-    finally:
-        await store.close()
-        await gateway.close()
+    async with running.etcd_client() as gateway:
+        store = Store(gateway)
+        await store.open()
+        try:
+            await store.update_cluster(id, change)
+        finally:
+            await store.close()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 
 import pytest
 
+from cenote.store.etcd_messages import TransactionRequest, put
 from faults import upgrade
 from tests.support import old_version
 from tests.support.held import lost
+from tests.support.service import Service, service
 
 pytestmark = pytest.mark.long
 
@@ -29,6 +32,17 @@ def test_a_first_start_that_is_killed_loses_nothing() -> None:
     seed = os.environ.get("CENOTE_TEST_SEED") or os.urandom(4).hex()
     print(f"to kill at the same moments again: CENOTE_TEST_SEED={seed}")
     assert upgrade.killed_starts(old_version.LAST, 1, KILLS, random.Random(seed)) == []
+
+
+def test_a_key_of_the_former_format_that_is_left_counts() -> None:
+    async def left(running: Service) -> list[str]:
+        async with running.etcd_client() as etcd:
+            await etcd.transact(TransactionRequest([], [put("/cenote/names/shop", b"{}")], []))
+        return await upgrade.former_keys(running)
+
+    with service() as running:
+        assert asyncio.run(upgrade.former_keys(running)) == []
+        assert asyncio.run(left(running)) == ["names/shop is left"]
 
 
 def test_what_is_missing_or_has_changed_counts_as_lost() -> None:
