@@ -10,7 +10,7 @@ import socket
 from tests.support.service import CENOTE, service
 from tests.support.waiting import wait_until
 
-FEW = 120  # file descriptors
+FEW = 180  # file descriptors
 
 
 def test_clients_that_take_every_file_descriptor_do_not_end_the_service() -> None:

@@ -31,7 +31,7 @@ DETAIL_COLUMNS = {
     "ID": "id",
     "Status": "status",
     "Reason": "cenote.reason",
-    "Not in force": "cenote.not_in_force",
+    "Pending": "cenote.not_in_force",
     "Version": "semantic_version",
     "Size": "size",
     "Region": "region",
