@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -9,11 +10,12 @@ import msgspec
 from msgspec.structs import replace
 
 from cenote.model.records import Cluster, Event, Note
-from cenote.store import EtcdClient, PrivateEtcd, Store, audit_log, history, pruning
+from cenote.store import EtcdClient, PrivateEtcd, Store, audit_log, history, pruning, thinning
 from cenote.store.encoding import encode
 from cenote.store.etcd_messages import TransactionRequest, put
 from cenote.store.migration import prepare_store
 from tests.support.etcd import bare_cluster, opened_store, with_etcd
+from tests.support.waiting import wait_until_async
 
 NOW = datetime.now(UTC)
 
@@ -22,10 +24,13 @@ def tagged(tag: str) -> Note:
     return Note(what=tag)
 
 
-async def change(store: Store, id: UUID, tag: str) -> Cluster:
-    return (
-        await store.update_cluster(id, lambda old: replace(old, tags=(*old.tags, tag)), tagged(tag))
-    ).value
+async def change(store: Store, id: UUID, tag: str, *, only: bool = False) -> Cluster:
+    """Add a tag to a cluster, or make it the only one."""
+
+    def tags(old: Cluster) -> Cluster:
+        return replace(old, tags=(tag,) if only else (*old.tags, tag))
+
+    return (await store.update_cluster(id, tags, tagged(tag[:20]))).value
 
 
 def test_each_record_that_a_change_replaces_is_kept_until_the_cluster_is_long_gone() -> None:
@@ -52,6 +57,29 @@ def test_each_record_that_a_change_replaces_is_kept_until_the_cluster_is_long_go
             assert store.tombstone(cluster.id) is None or await store.wait(
                 lambda: store.tombstone(cluster.id) is None or None, 10
             )
+
+    with_etcd(scenario)
+
+
+def test_the_history_of_a_large_record_is_thinned_before_the_next_pruning() -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        async with opened_store(etcd) as store:
+            cluster = bare_cluster("large", 25060)
+            await store.add_cluster(cluster)
+            for _ in range(30):
+                text = os.urandom(150_000).hex()  # which no compression makes smaller than 150 kB
+                await change(store, cluster.id, text, only=True)
+
+            async def size() -> int:
+                folder = store.keys.history(cluster.id)
+                pages = [page async for page in store.client.pages(folder, 100)]
+                return sum(len(found.value) for page in pages for found in page.found)
+
+            async def is_small() -> bool:
+                return await size() <= history.MOST_BYTES + thinning.EVERY_BYTES
+
+            await wait_until_async("the history is thinned", 20, is_small)
+            assert await size() > history.MOST_BYTES // 2  # and no more than that
 
     with_etcd(scenario)
 

@@ -106,11 +106,13 @@ class Controller:
             if request is None:
                 continue
             try:
-                pem = certificates.issued(request, cluster, self._sealer)
+                pem = certificates.issued(request.value, cluster, self._sealer)
             except (ValueError, UnsupportedAlgorithm, Misconfigured) as error:
                 log.error("cluster %s: no certificate for host %s: %s", cluster.name, host, error)
                 continue
-            await self._store.issue_certificate(host, cluster.id, pem, self._election.condition())
+            await self._store.issue_certificate(
+                host, cluster.id, request.revision, pem, self._election.condition()
+            )
 
     async def _write_events(self, cluster: Cluster) -> None:
         reports = self._store.reports(cluster.id).values()

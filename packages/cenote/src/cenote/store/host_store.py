@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 PRESENCE_SECONDS = 10
 MOST_NOTES = 10
+MOST_UNSEEN = 1000  # named in a presence, which is rewritten as they are seen
 
 _presences = msgspec.json.Decoder(Presence)
 
@@ -169,7 +170,7 @@ class HostStore(Reader):
         presence = Presence(
             run=self.run,
             directory=self._directory,
-            unseen=tuple(sorted(unseen)),
+            unseen=tuple(sorted(unseen)[:MOST_UNSEEN]),
             stalled=tuple(sorted(stalled)),
         )
         await self._presence.announce(encode(presence))

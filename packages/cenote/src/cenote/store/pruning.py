@@ -6,9 +6,8 @@ It reads keys where they say enough, and the events of a cluster only when there
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime, timedelta
-from itertools import groupby
 
 import msgspec
 
@@ -37,35 +36,36 @@ async def prune(
     *conditions: etcd_messages.Condition,
 ) -> int:
     """Remove all that is not kept any longer, while ``conditions`` hold; return how many keys that was."""
-    gone = [
-        *await _past_records(client, keys, now),
-        *await _old_events(client, keys, now),
-        *(keys.deleted(id) for id, stone in list(tables.deleted.items()) if now - stone.at > TOMBSTONES_FOR),
-    ]
+    removed = 0
+    async for gone in _gone(client, keys, tables, now):
+        await _remove(writer, gone, conditions)
+        removed += len(gone)
+    return removed
+
+
+async def thin_history(client: EtcdClient, writer: Writer, folder: str, now: datetime) -> None:
+    """Remove what is not kept any longer of the history of one cluster."""
+    async for _, names in _by_folder(client, folder):
+        await _remove(writer, history.to_prune(filter(None, map(history.entry_of, names)), now))
+
+
+async def _gone(client: EtcdClient, keys: Keys, tables: Tables, now: datetime) -> AsyncIterator[list[str]]:
+    """Yield the keys to remove, those of one cluster at a time."""
+    async for _, names in _by_folder(client, keys.all_history):
+        yield history.to_prune(filter(None, map(history.entry_of, names)), now)
+    # An id begins with its time, so most events need not be read.
+    oldest = f"{audit_log.milliseconds(now - audit_log.KEPT_FOR):012x}"
+    async for folder, names in _by_folder(client, keys.all_events):
+        if len(names) > audit_log.MOST_OF_A_TOKEN or names[0].removeprefix(folder) < oldest:
+            yield await retrying(functools.partial(_old_events_of, client, folder, now))
+    yield [keys.deleted(id) for id, stone in list(tables.deleted.items()) if now - stone.at > TOMBSTONES_FOR]
+
+
+async def _remove(
+    writer: Writer, gone: Sequence[str], conditions: Sequence[etcd_messages.Condition] = ()
+) -> None:
     for some in _batches(gone):
         await writer.write(list(conditions), list(map(etcd_messages.delete, some)))
-    return len(gone)
-
-
-async def _past_records(client: EtcdClient, keys: Keys, now: datetime) -> list[str]:
-    names = await retrying(functools.partial(_names, client, keys.all_history))
-    return [
-        key
-        for _, names_of_one in groupby(names, lambda name: name.rpartition("/")[0])
-        for key in history.to_prune(filter(None, map(history.entry_of, names_of_one)), now)
-    ]
-
-
-async def _old_events(client: EtcdClient, keys: Keys, now: datetime) -> list[str]:
-    """Return the keys of events to remove; an id begins with its time, so most need not be read."""
-    names = await retrying(functools.partial(_names, client, keys.all_events))
-    oldest = f"{audit_log.milliseconds(now - audit_log.KEPT_FOR):012x}"
-    gone: list[str] = []
-    for folder, of_one in groupby(names, lambda name: name.rpartition("/")[0] + "/"):
-        found = list(of_one)
-        if len(found) > audit_log.MOST_OF_A_TOKEN or found[0].removeprefix(folder) < oldest:
-            gone += await retrying(functools.partial(_old_events_of, client, folder, now))
-    return gone
 
 
 async def _old_events_of(client: EtcdClient, folder: str, now: datetime) -> list[str]:
@@ -83,12 +83,20 @@ def _event(found: etcd_messages.KeyValue) -> Event | None:
         return None
 
 
-async def _names(client: EtcdClient, folder: str) -> list[str]:
-    return [
-        found.key.decode()
-        async for page in client.pages(folder, PAGE, keys_only=True)
-        for found in page.found
-    ]
+async def _by_folder(client: EtcdClient, prefix: str) -> AsyncIterator[tuple[str, list[str]]]:
+    """Yield each folder below ``prefix`` with its keys; only those of one are in memory."""
+    current, names = "", list[str]()
+    async for page in client.pages(prefix, PAGE, keys_only=True):
+        for found in page.found:
+            name = found.key.decode()
+            folder = name.rpartition("/")[0] + "/"
+            if folder != current and names:
+                yield current, names
+                names = []
+            current = folder
+            names.append(name)
+    if names:
+        yield current, names
 
 
 def _batches(keys: Sequence[str]) -> Iterator[Sequence[str]]:

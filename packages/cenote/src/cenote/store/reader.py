@@ -119,7 +119,7 @@ class Reader:
         """The agents that are alive, by the ids of their hosts."""
         return dict(self._tables.presences)
 
-    def certificate_request(self, host_id: str, cluster_id: UUID) -> CertificateRequest | None:
+    def certificate_request(self, host_id: str, cluster_id: UUID) -> Stored[CertificateRequest] | None:
         """The request of a host for a cluster's servers that was not answered yet."""
         return self._tables.requests.get((host_id, cluster_id))
 

@@ -30,6 +30,7 @@ from cenote.store.reader import Reader
 from cenote.store.rejected_requests import Refusals
 from cenote.store.retry import retrying
 from cenote.store.tables import Stored, Tables
+from cenote.store.thinning import Thinning
 from cenote.store.writer import Writer, WriteResult
 
 T = TypeVar("T")
@@ -69,6 +70,7 @@ class Store(Reader):
         self.refusals = Refusals(self._tables, self._writer, self._keys)
         self.key_rotation = KeyRotation(client, self._writer, self._keys)
         self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+        self._thinning = Thinning(client, self._writer, self._keys)
         self._begin()
 
     async def open(self) -> None:
@@ -86,6 +88,7 @@ class Store(Reader):
     async def close(self) -> None:
         """Stop the watch.  The client stays open."""
         await self.key_rotation.close()
+        await self._thinning.close()
         await self.refusals.close()
         await self._cache.close()
         self._end()
@@ -227,12 +230,17 @@ class Store(Reader):
         return await retrying(read)
 
     async def issue_certificate(
-        self, host_id: str, cluster_id: UUID, pem: str, *conditions: etcd_messages.Condition
+        self,
+        host_id: str,
+        cluster_id: UUID,
+        revision: int,
+        pem: str,
+        *conditions: etcd_messages.Condition,
     ) -> None:
-        """Answer a host's request with a certificate, which takes the place of the request."""
+        """Answer the request of this revision with a certificate, which takes its place."""
         request = self._keys.request(host_id, cluster_id)
         outcome = await self._writer.write(
-            [etcd_messages.exists(request), *conditions],
+            [etcd_messages.unchanged(request, revision), *conditions],
             [
                 etcd_messages.put(self._keys.certificate(host_id, cluster_id), pem.encode()),
                 etcd_messages.delete(request),
@@ -390,7 +398,12 @@ class Store(Reader):
         return [] if note is None else audit_log.operations(self._keys, note, cluster)
 
     def _kept(self, cluster: Cluster, revision: int) -> list[etcd_messages.EtcdOperation]:
-        return [] if self._ephemeral else [history.operation(self._keys, cluster, revision)]
+        if self._ephemeral:
+            return []
+        kept = history.operation(self._keys, cluster, revision)
+        assert kept.request_put is not None
+        self._thinning.wrote(cluster.id, len(kept.request_put.value))
+        return [kept]
 
     def _claims(self, cluster: Cluster) -> set[str]:
         """The keys that belong to this cluster alone: its name until it is deleted, and its nodes' ports."""

@@ -63,7 +63,7 @@ class Tables:
         self.reports: dict[tuple[str, UUID, str], NodeStatus] = {}  # by host, cluster and node
         self.hosts: dict[str, Host] = {}
         self.presences: dict[str, Presence] = {}
-        self.requests: dict[tuple[str, UUID], CertificateRequest] = {}
+        self.requests: dict[tuple[str, UUID], Stored[CertificateRequest]] = {}
         self.certificates: dict[tuple[str, UUID], str] = {}
         self.tokens: dict[str, Token] = {}
         self.metrics_login: MetricsLogin | None = None
@@ -119,7 +119,7 @@ class Tables:
             case ["presence", id]:
                 self.presences[id] = decode(key, value, self._presence)
             case ["csr", host, id]:
-                self.requests[host, UUID(id)] = decode(key, value, self._request)
+                self.requests[host, UUID(id)] = Stored(decode(key, value, self._request), revision)
             case ["certificates", host, id]:
                 self.certificates[host, UUID(id)] = value.decode()
             case ["tokens", sha256_hex]:

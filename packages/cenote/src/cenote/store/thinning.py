@@ -1,0 +1,55 @@
+"""Thins the history of a cluster as soon as much was written to it, before the next pruning.
+
+A client may change a large record thousands of times an hour, and etcd takes no more writes when it is full.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from datetime import UTC, datetime
+from uuid import UUID
+
+from cenote.errors import CenoteError
+from cenote.store import pruning
+from cenote.store.client import EtcdClient
+from cenote.store.keys import Keys
+from cenote.store.writer import Writer
+
+log = logging.getLogger(__name__)
+
+EVERY_BYTES = 1 << 20  # written by this process to the history of one cluster
+
+
+class Thinning:
+    def __init__(self, client: EtcdClient, writer: Writer, keys: Keys) -> None:
+        self._client, self._writer, self._keys = client, writer, keys
+        self._written: Counter[UUID] = Counter()
+        self._tasks: dict[UUID, asyncio.Task[None]] = {}
+
+    def wrote(self, cluster_id: UUID, size: int) -> None:
+        """Count what is being written, and thin the history in the background when it is much."""
+        self._written[cluster_id] += size
+        if self._written[cluster_id] >= EVERY_BYTES and cluster_id not in self._tasks:
+            del self._written[cluster_id]
+            task = asyncio.create_task(self._thin(cluster_id), name=f"thinning {cluster_id}")
+            self._tasks[cluster_id] = task
+            task.add_done_callback(lambda _: self._tasks.pop(cluster_id, None))
+
+    async def close(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _thin(self, cluster_id: UUID) -> None:
+        try:
+            await pruning.thin_history(
+                self._client, self._writer, self._keys.history(cluster_id), datetime.now(UTC)
+            )
+        except CenoteError as error:
+            log.warning("cluster %s: its history is thinned later: %s", cluster_id, error)
