@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 PAGE = 1000
 SLICE = 50  # keys decoded before yielding to other tasks; takes a few milliseconds
 SEEN_SECONDS = 10.0  # how long a completed write waits until the cache has it
+CLOSE_SECONDS = 0.5
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.3
 
 
@@ -68,16 +69,29 @@ class WatchCache:
 
     async def open(self) -> None:
         """List everything and start the watch; Unavailable if etcd stays unreachable."""
+        await self.load()
+        self.follow()
+
+    async def load(self) -> None:
+        """List everything; ``follow`` has to come after it."""
         await retrying(self._list)
+
+    def follow(self) -> None:
+        """Start the watch."""
         self._follower = asyncio.create_task(self._follow(), name="store watch")
 
     async def close(self) -> None:
-        self.connected = False
         if self._follower is not None:
+            # A connection that is cut off while it is being made leaves its socket open (anyio's unix sockets).
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    while not (self.connected or self._follower.done()):
+                        await asyncio.sleep(0.005)
             self._follower.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._follower
             self._follower = None
+        self.connected = False
 
     async def wait_for_revision(self, revision: int, seconds: float) -> bool:
         """Wait until all changes up to ``revision`` are applied; return False after ``seconds``."""

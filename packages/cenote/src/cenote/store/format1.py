@@ -51,6 +51,10 @@ class OldRecords:
             key: _json(key, value) for key, value in records.items() if _folder(key) == "clusters"
         }
 
+    def is_empty(self) -> bool:
+        """Whether there is no record at all."""
+        return not self._records
+
     def host_names(self) -> set[str]:
         """The hosts that nodes are on or that hold ports."""
         names = {node["host"] for cluster in self._clusters.values() for node in cluster["nodes"]}

@@ -82,16 +82,13 @@ class HostStore(Reader):
 
         Misconfigured while another data directory serves as this host.
         """
-        try:
-            for cache in self._caches:
-                await cache.open()
-            for (_, cluster_id, node), report in self._tables.reports.items():
-                self._noted[cluster_id, node] = report.notes
-            await self._appear(self.unseen(), ())
-        except BaseException:
-            for cache in self._caches:  # it will be tried again
-                await cache.close()
-            raise
+        for cache in self._caches:
+            await cache.load()
+        for (_, cluster_id, node), report in self._tables.reports.items():
+            self._noted[cluster_id, node] = report.notes
+        await self._appear(self.unseen(), ())
+        for cache in self._caches:  # last, since a call that fails is tried again
+            cache.follow()
 
     async def close(self) -> None:
         """Stop the watches and withdraw the presence.  The client stays open."""
@@ -133,6 +130,7 @@ class HostStore(Reader):
             outcome = await self._writer.write(conditions, [etcd_messages.put(key, encode(status))])
             if outcome.revision:
                 self._reported[node] = status
+                await self._caches[-1].seen(outcome.revision)  # or the next call would take it for lost
 
     async def remember(self, cluster_id: UUID, node_name: str, note: Note) -> None:
         """Add a note to the report on a node: the change becomes an event."""

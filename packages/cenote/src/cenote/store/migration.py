@@ -61,12 +61,11 @@ async def prepare_store(
     """Make the store one of format 2, whatever it is now; return its id.
 
     ``host_name`` is what records call this host.  Other hosts get the id in ``host_ids``, or one of their
-    own.  ``store_id`` is the store's if it is known.  Misconfigured when a service of an earlier version uses
-    the store, when a record is damaged, and when the store is of a newer format.
+    own.  ``store_id`` is the store's if it is known; its records may have been restored from before.
+    Misconfigured when they are gone, when a service of an earlier version uses the store, when a record is
+    damaged, and when the store is of a newer format.
     """
-    migration = _Migration(
-        client, Keys(prefix), host_id, host_name, reseal, dict(host_ids or {}), store_id or uuid4()
-    )
+    migration = _Migration(client, Keys(prefix), host_id, host_name, reseal, dict(host_ids or {}), store_id)
     return await migration.run()
 
 
@@ -79,7 +78,7 @@ class _Migration:
         host_name: str,
         reseal: Reseal,
         ids: dict[str, str],
-        store_id: UUID,
+        store_id: UUID | None,
     ) -> None:
         self._client = client
         self._keys = keys
@@ -147,6 +146,11 @@ class _Migration:
 
     async def _migrate(self) -> None:
         old, revision = await self._old_records()
+        if self._store_id is not None and old.is_empty():
+            raise Misconfigured(
+                f"this data directory belongs to the store {self._store_id}, and this store is empty; give "
+                "the right --etcd and --etcd-prefix, or restore the store's backup"
+            )
         if old.host_names() or old.living_hosts():
             log.info("migrating the records to format %d", FORMAT)
         hosts = {name: self._ids.setdefault(name, str(uuid4())) for name in sorted(old.host_names())}
@@ -159,7 +163,7 @@ class _Migration:
             raise Misconfigured(f"a record cannot be read, so none is migrated: {error}") from None
         except (KeyError, TypeError, ValueError) as error:
             raise Misconfigured(f"a record cannot be migrated, so none is: {error!r}") from error
-        store = StoreRecord(FORMAT, self._store_id, datetime.now(UTC).replace(microsecond=0))
+        store = StoreRecord(FORMAT, self._store_id or uuid4(), datetime.now(UTC).replace(microsecond=0))
         unchanged = [etcd_messages.unchanged_since(folder, revision) for folder in self._old_folders()]
         await self._write([etcd_messages.put(self._keys.marker, msgspec.json.encode(store))], unchanged)
 

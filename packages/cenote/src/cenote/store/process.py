@@ -183,9 +183,11 @@ class PrivateEtcd:
             ours = self._directory.stat()
         except OSError:
             return False
+        # The kernel tells our side that a program was replaced a moment before it has the new command line.
+        starting = command == [b""]
         return (
             state not in "ZX"
-            and b"cenote" in command
+            and (starting or b"cenote" in command)
             and (folder.st_dev, folder.st_ino) == (ours.st_dev, ours.st_ino)
         )
 

@@ -6,7 +6,6 @@ A client may change a large record thousands of times an hour, and etcd takes no
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import Counter
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from cenote.store.writer import Writer
 log = logging.getLogger(__name__)
 
 EVERY_BYTES = 1 << 20  # written by this process to the history of one cluster
+CLOSE_SECONDS = 2.0
 
 
 class Thinning:
@@ -39,12 +39,13 @@ class Thinning:
             task.add_done_callback(lambda _: self._tasks.pop(cluster_id, None))
 
     async def close(self) -> None:
-        tasks = list(self._tasks.values())
-        for task in tasks:
+        """Let what is under way end, if that takes seconds at most."""
+        if not self._tasks:
+            return
+        # A request to etcd that is cut off leaves its socket open, so it is the last resort.
+        _, late = await asyncio.wait(list(self._tasks.values()), timeout=CLOSE_SECONDS)
+        for task in late:
             task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def _thin(self, cluster_id: UUID) -> None:
         try:
