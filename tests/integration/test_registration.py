@@ -26,8 +26,8 @@ async def agent(etcd: PrivateEtcd, id: str, name: str, directory: str = "here") 
     """The store of a host that is present."""
     client = EtcdClient(socket=etcd.socket)
     store = HostStore(client, id, directory)
-    await store.open()
     try:
+        await store.open()
         await store.announce(host(id, name))
         yield store
     finally:

@@ -82,7 +82,7 @@ class WatchCache:
 
     async def close(self) -> None:
         if self._follower is not None:
-            # A connection that is cut off while it is being made leaves its socket open (anyio's unix sockets).
+            # A connection that is cut off while it is being made leaves its socket open (in anyio).
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_SECONDS):
                     while not (self.connected or self._follower.done()):
