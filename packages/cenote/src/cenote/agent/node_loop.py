@@ -23,6 +23,7 @@ from cenote.host import processes
 from cenote.host.executor import Executor
 from cenote.host.sql import Session
 from cenote.model.records import Cluster, NodeStatus
+from cenote.model.topology import node_key
 from cenote.rules import storage
 from cenote.stats.counters import Passes, PassResult
 from cenote.store.encoding import NewerFormat
@@ -64,7 +65,7 @@ class NodeLoop:
 
     @property
     def label(self) -> str:
-        return f"{self._cluster_id}/{self._node_name}"
+        return node_key(self._cluster_id, self._node_name)
 
     def busy_for(self) -> float:
         """Return for how many seconds the pass that is under way has lasted; 0 between passes."""

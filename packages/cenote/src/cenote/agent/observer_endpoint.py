@@ -22,12 +22,12 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-import uvicorn
 from uvicorn.server import ServerState
 
 from cenote.agent.host_ring import HostRing
 from cenote.errors import CenoteError, Invalid, Unavailable
 from cenote.http.routing import HTTPException, Receive, Request, Response, Route, Scope, Send, router
+from cenote.http.server import protocol_config
 from cenote.http.streaming import StreamedResponse
 from cenote.http.timeouts import TimeoutProtocol
 from cenote.model.records import LogSource
@@ -216,18 +216,9 @@ class ObserverEndpoint:
         """``group`` is the group of those who may ask, None for this account alone."""
         self._path, self._group = path, group
         self._state = ServerState()
-        self._config = uvicorn.Config(
-            router(ROUTES, partial(Question, observer, ring), _refused),
-            interface="asgi3",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            limit_concurrency=MAX_CONNECTIONS,
+        self._config = protocol_config(
+            router(ROUTES, partial(Question, observer, ring), _refused), limit_concurrency=MAX_CONNECTIONS
         )
-        self._config.load()
 
     async def run(self) -> None:
         """Serve until cancelled; the questions that are open then are broken off."""

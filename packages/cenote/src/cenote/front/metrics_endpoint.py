@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 from uuid import UUID
 
-import uvicorn
 from uvicorn.server import ServerState
 
 from cenote.errors import TooManyRequests, Unavailable
 from cenote.front.metrics_certificates import MetricsCertificates
 from cenote.http.routing import Receive, Scope, Send
+from cenote.http.server import protocol_config
 from cenote.http.timeouts import TimeoutProtocol
 from cenote.http.tls_listener import TLSListener
 from cenote.metrics import cluster_metrics
@@ -61,17 +61,7 @@ class MetricsEndpoint:
         self._clusters: dict[int, UUID] = {}
         self._queries: dict[tuple[UUID, str], asyncio.Task[Any]] = {}
         self._basic_auth = basic_auth.BasicAuth()
-        self._config = uvicorn.Config(
-            self._serve,
-            interface="asgi3",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-        )
-        self._config.load()
+        self._config = protocol_config(self._serve)
 
     async def run(self) -> None:
         """Serve until cancelled."""

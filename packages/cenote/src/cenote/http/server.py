@@ -69,6 +69,23 @@ class Server(uvicorn.Server):
         await closing
 
 
+def protocol_config(app: ASGIApp, *, limit_concurrency: int | None = None) -> uvicorn.Config:
+    """Return the configuration of connections that listeners of our own accept, with ``TimeoutProtocol``."""
+    config = uvicorn.Config(
+        app,
+        interface="asgi3",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=limit_concurrency,
+    )
+    config.load()
+    return config
+
+
 def server(
     app: ASGIApp,
     context: ssl.SSLContext,

@@ -144,10 +144,6 @@ class Layout:
         return self.keys / "etcd-api"
 
     @property
-    def agent(self) -> Path:
-        return self.data_dir / "agent"
-
-    @property
     def etcd_client_socket(self) -> Path:
         return self.etcd_client / "client.sock:0"
 

@@ -16,6 +16,7 @@ import msgspec
 
 from cenote.errors import Misconfigured, NotFound, Unavailable
 from cenote.model.records import CertificateRequest, Host, NodeStatus, Note, Presence, ReportedNote
+from cenote.model.topology import node_key
 from cenote.store import etcd_messages
 from cenote.store.audit_log import new_id
 from cenote.store.cache import WatchCache
@@ -60,7 +61,7 @@ class HostStore(Reader):
         folders = (
             self._keys.clusters,
             self._keys.certificates_of(host_id),
-            f"{self._keys.port(host_id, 0).rpartition('/')[0]}/",
+            self._keys.ports_of(host_id),
             self._keys.reports_of(host_id),
         )
         self._caches = [WatchCache(client, folder, self._tables, self._notify) for folder in folders]
@@ -106,7 +107,7 @@ class HostStore(Reader):
     def unseen(self) -> list[str]:
         """The nodes of this host that this process has not reported on yet, as ``Presence`` names them."""
         return [
-            f"{cluster.id}/{node.name}"
+            node_key(cluster.id, node.name)
             for cluster in self.living_clusters()
             for node in cluster.nodes
             if node.host == self._host_id and (cluster.id, node.name) not in self._reported
