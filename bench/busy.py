@@ -63,7 +63,7 @@ def _with_resync(interval: float) -> tuple[str, ...]:
         sys.executable,
         "-c",
         "from cenote.model import timing\n"
-        f"timing.DEFAULT = timing.Timing(resync_interval={interval})\n"
+        f"timing.DEFAULT = timing.Timing(resync_interval={interval}, full_look_interval=0)\n"
         "from cenote.cli import main\n"
         "main()",
     )

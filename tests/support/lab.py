@@ -83,7 +83,7 @@ class Lab:
         binaries = {major: install.bin for major, install in found.postgres.items()}
         self.version = max(binaries, key=int)
         self._records: dict[UUID, Cluster] = {}
-        self._certificates: dict[UUID, str] = {}
+        self.certificates: dict[UUID, str] = {}
         self.request_certificate = self._sign
         self.executor = CrashingExecutor(
             self.layout, self.account, binaries, lambda id, pem: self.request_certificate(id, pem)
@@ -107,13 +107,13 @@ class Lab:
 
     def wanted(self, cluster: Cluster) -> NodeContext:
         self._records[cluster.id] = cluster
-        certificate = self._certificates.get(cluster.id)
+        certificate = self.certificates.get(cluster.id)
         return NodeContext(cluster, writer_or_first(cluster), self.host, issued_certificate=certificate)
 
     async def _sign(self, cluster_id: UUID, pem: str) -> None:
         """Sign at once, as the controller would."""
         request = CertificateRequest(pem=pem)
-        self._certificates[cluster_id] = issued(request, self._records[cluster_id], self.sealer)
+        self.certificates[cluster_id] = issued(request, self._records[cluster_id], self.sealer)
 
     def session(self, cluster: Cluster) -> Session:
         node = writer_or_first(cluster)
@@ -131,15 +131,31 @@ class Lab:
                     await asyncio.sleep(0.01)
         return done
 
-    async def _needs_another(self, node_pass: NodePass, cluster: Cluster) -> bool:
+    async def _needs_another(self, node_pass: NodePass, cluster: Cluster, *, full: bool = True) -> bool:
         session = self.session(cluster)
         try:
-            await node_pass.run(self.wanted(cluster), session)
+            await node_pass.run(self.wanted(cluster), session, full=full)
         except Waiting:
             return True
         finally:
             await session.close()
         return False
+
+    async def change_while_watched(self, before: Cluster, after: Cluster) -> list[Change]:
+        """Bring a cluster from one record to another as the agent does, and return what was done.
+
+        The pass after the change looks only at what the change can touch.
+        """
+        node_pass = NodePass(self.executor, asyncio.Semaphore(4))
+        while await self._needs_another(node_pass, before):
+            await asyncio.sleep(0.01)
+        full = False
+        with self.executor.crashing_after(None) as done:
+            async with asyncio.timeout(SETTLE_SECONDS):
+                while await self._needs_another(node_pass, after, full=full):
+                    await asyncio.sleep(0.01)
+                    full = True
+        return done
 
     async def plan(self, cluster: Cluster) -> list[Change]:
         """Return what would be done, of every part, without doing any of it."""

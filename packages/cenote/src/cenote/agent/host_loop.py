@@ -15,6 +15,7 @@ import msgspec
 from cenote.agent.host_ring import HostRing
 from cenote.agent.log_shipping import LogShipping
 from cenote.agent.node_loop import NodeLoop
+from cenote.agent.pass_queue import PassQueue
 from cenote.agent.spare_templates import maintain_spares
 from cenote.engine.plan.context import HostContext
 from cenote.errors import Misconfigured, Unavailable
@@ -45,10 +46,13 @@ class HostLoop:
     ) -> None:
         self._store, self._executor, self._context, self._host = store, executor, context, host
         self.passes = Passes()
-        self.announced = asyncio.Event()  # set once this process has written the host's record
+        self.judged = asyncio.Event()  # the store has taken the host's record, or refused it
+        self.refusal: Misconfigured | None = None
         self._log_shipping, self._ring = log_shipping, ring
         self._node_loops: dict[UUID, NodeLoop] = {}
         self._copying = asyncio.Semaphore(copies_at_once)
+        self._queue = PassQueue()
+        self._in_use = system.connected_ports()
 
     async def run(self) -> None:
         """Run until cancelled; the servers keep running afterwards."""
@@ -86,11 +90,14 @@ class HostLoop:
             try:
                 if not await self._store.announce(self._host_now(), stalled=self._stalled()):
                     pause = timing.announce_interval_unseen
-                self.announced.set()
+                self.refusal = None
+                self.judged.set()
             except Unavailable:
                 pass  # the announcement lasts as long as its lease
             except Misconfigured as error:  # a copy of the data directory serves; nothing is announced
                 log.error("%s", error)
+                self.refusal = error
+                self.judged.set()
             except OSError as error:  # such as EMFILE, no descriptor left
                 log.warning("cannot read which ports are in use: %s", error)
             await self._pause(pause)
@@ -125,25 +132,33 @@ class HostLoop:
         except NewerFormat as error:
             log.error("cluster %s is left as it is: %s", cluster_id, error)
             for node_name in self._store.reported_nodes(cluster_id):  # its loop reports that in words
-                self._loop_of(cluster_id, node_name).wake.set()
+                self._loop_of(cluster_id, node_name).notice()
             return
         if self._log_shipping is not None:
             self._log_shipping.wake(cluster_id)
         node_loop = self._node_loops.get(cluster_id)
         if stored is None:
             if node_loop is not None:
-                node_loop.wake.set()  # it ends by itself
+                node_loop.notice()  # it ends by itself
                 del self._node_loops[cluster_id]
             return
         node = next((node for node in stored.value.nodes if node.host == self._host.id), None)
         if node is None:
             return
-        self._loop_of(cluster_id, node.name).wake.set()
+        self._loop_of(cluster_id, node.name).notice()
 
     def _loop_of(self, cluster_id: UUID, node_name: str) -> NodeLoop:
         node_loop = self._node_loops.get(cluster_id)
         if node_loop is None or node_loop.finished:
             node_loop = self._node_loops[cluster_id] = NodeLoop(
-                self._store, self._executor, self._context, cluster_id, node_name, self._copying, self.passes
+                self._store,
+                self._executor,
+                self._context,
+                cluster_id,
+                node_name,
+                self._copying,
+                self.passes,
+                self._queue,
+                self._in_use,
             )
         return node_loop

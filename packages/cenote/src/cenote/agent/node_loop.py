@@ -11,12 +11,15 @@ import contextlib
 import logging
 import random
 import time
+from collections.abc import Container
 from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
 
 from cenote.agent.node_pass import Converged, NodePass, Waiting
+from cenote.agent.pass_queue import Held, PassQueue, Turn, Urgency
+from cenote.agent.quiet import Quiet
 from cenote.engine.plan.context import HostContext, NodeContext
 from cenote.errors import CenoteError, Unavailable
 from cenote.host import processes
@@ -49,15 +52,23 @@ class NodeLoop:
         node_name: str,
         copying: asyncio.Semaphore,
         passes: Passes,
+        queue: PassQueue,
+        in_use: Container[int] = (),
     ) -> None:
-        self.wake = asyncio.Event()
+        """``in_use``: the ports that clients were connected to at the start of this process."""
         self._store, self._host_context = store, host_context
         self._cluster_id, self._node_name, self._passes = cluster_id, node_name, passes
         self._pass = NodePass(executor, copying)
+        self._queue = queue
+        self._wake = asyncio.Event()
+        self._turn: Turn | None = None
         self._watch = processes.ProcessWatch()
         self._began: float | None = None
         self._stopped: tuple[str, ...] = ()  # servers that were found not to run at the end of a pass
-        self._task = asyncio.create_task(self._run(), name=f"cluster {cluster_id}")
+        self._poll, self._backoff, self._waited_for = POLL_FIRST, host_context.timing.backoff_first, ""
+        self._full = True  # the next pass has to look at everything
+        self._quiet = Quiet(host_context.timing.full_look_interval)
+        self._task = asyncio.create_task(self._run(in_use), name=f"cluster {cluster_id}")
 
     @property
     def finished(self) -> bool:
@@ -71,77 +82,139 @@ class NodeLoop:
         """Return for how many seconds the pass that is under way has lasted; 0 between passes."""
         return 0.0 if self._began is None else time.monotonic() - self._began
 
+    def notice(self) -> None:
+        """Make a pass soon: the record has changed."""
+        self._wake.set()
+        if self._turn is not None:
+            self._queue.expedite(self._turn)
+
     async def stop(self) -> None:
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
 
-    async def _run(self) -> None:
-        timing = self._host_context.timing
-        poll, backoff, waited_for = POLL_FIRST, timing.backoff_first, ""
+    async def _run(self, in_use: Container[int]) -> None:
+        starting: Held | None = None
+        pause: float | None
         try:
+            urgency = self._urgency_at_start(in_use)
+            if urgency is Urgency.DOWN:
+                starting = await self._queue.start()
             while True:
-                self.wake.clear()
-                try:
-                    stored = self._store.cluster(self._cluster_id)
-                except NewerFormat as error:
-                    # Of what this version cannot read, nothing is changed on the machine either.
-                    await self._report(f"left as it is: {error}", failing=True)
-                    await self._sleep(timing.resync_interval)
-                    continue
-                if stored is None:
-                    break
-                began, result = self._passes.begin(self._cluster_id), PassResult.FAILED
-                self._began = time.monotonic()
-                spread = random.uniform(0.8, 1.2)  # noqa: S311 - the passes over time
-                pause = timing.resync_interval * spread
-                try:
-                    if stored.value.deleted_at is not None:
-                        await self._remove(stored)
-                    elif await self._converge(stored):
-                        pause = timing.resync_interval_nearly_full
-                except Waiting as waiting:
-                    result = PassResult.WAITING
-                    if str(waiting) != waited_for:
-                        poll, waited_for = POLL_FIRST, str(waiting)
-                    # Most waits are too short to be worth a report, which costs a write.
-                    if poll >= WORTH_REPORTING:
-                        await self._report(str(waiting), waiting=True)
-                    pause, poll = poll, min(poll * POLL_GROWTH, POLL_MOST)
-                except (CenoteError, OSError) as error:
-                    log.warning("cluster %s: %s", stored.value.name, _in_words(error))
-                    await self._report(_in_words(error), failing=True)
-                    pause, backoff = backoff, min(backoff * 2, timing.backoff_max)
-                except Exception:
-                    log.exception("cluster %s: a defect in Cenote", stored.value.name)
-                    await self._report("an unexpected error; see Cenote's log", failing=True)
-                    pause, backoff = backoff, min(backoff * 2, timing.backoff_max)
+                if urgency is Urgency.IDLE and self._is_quiet():
+                    self._passes.skip()
+                    pause, result = self._resync_pause(), PassResult.QUIET
                 else:
-                    result, backoff, waited_for = PassResult.DONE, timing.backoff_first, ""
-                self._passes.end(self._cluster_id, result, began)
-                self._began = None
-                await self._sleep(pause)
+                    self._turn = Turn(urgency)
+                    async with self._queue.turn(self._turn):
+                        pause, result = await self._next_pass()
+                if pause is None:
+                    break
+                if starting is not None and result is not PassResult.WAITING:
+                    starting.release()
+                if await self._woken_within(pause):
+                    urgency = Urgency.CHANGED
+                elif result is not PassResult.WAITING:
+                    urgency = Urgency.IDLE
         finally:
+            if starting is not None:
+                starting.release()
             self._passes.forget(self._cluster_id)
             self._store.forget(self._cluster_id)
             self._watch.close()
 
-    async def _converge(self, stored: Stored[Cluster]) -> bool:
+    def _urgency_at_start(self, in_use: Container[int]) -> Urgency:
+        """Return how urgent the first pass is; the servers may have gone on without an agent."""
+        with contextlib.suppress(NewerFormat):
+            stored = self._store.cluster(self._cluster_id)
+            if stored is None or stored.revision > self._status().reached:
+                return Urgency.CHANGED
+            context = self._context(stored)
+            if any(processes.find(program) is None for program in context.programs):
+                return Urgency.DOWN
+            if context.node.port in in_use or context.node.pool_port in in_use:
+                return Urgency.IN_USE
+        return Urgency.IDLE
+
+    def _is_quiet(self) -> bool:
+        with contextlib.suppress(NewerFormat):
+            stored = self._store.cluster(self._cluster_id)
+            return stored is not None and self._quiet.lasts(self._context(stored))
+        return False
+
+    async def _next_pass(self) -> tuple[float | None, PassResult]:
+        """Make a pass and report; return the seconds until the next, None after the last, and the result."""
+        timing = self._host_context.timing
+        woken = self._wake.is_set()
+        self._wake.clear()
+        try:
+            stored = self._store.cluster(self._cluster_id)
+        except NewerFormat as error:
+            # Of what this version cannot read, nothing is changed on the machine either.
+            await self._report(f"left as it is: {error}", failing=True)
+            return timing.resync_interval, PassResult.FAILED
+        if stored is None:
+            return None, PassResult.DONE
+        began, result = self._passes.begin(self._cluster_id), PassResult.FAILED
+        self._began = time.monotonic()
+        pause = self._resync_pause()
+        full, self._full = self._full or not woken, False
+        self._quiet.end()
+        try:
+            if stored.value.deleted_at is not None:
+                await self._remove(stored)
+            elif await self._converge(stored, full=full):
+                pause = timing.resync_interval_nearly_full
+        except Waiting as waiting:
+            result = PassResult.WAITING
+            if str(waiting) != self._waited_for:
+                self._poll, self._waited_for = POLL_FIRST, str(waiting)
+            # Most waits are too short to be worth a report, which costs a write.
+            if self._poll >= WORTH_REPORTING:
+                await self._report(str(waiting), waiting=True)
+            pause, self._poll = self._poll, min(self._poll * POLL_GROWTH, POLL_MOST)
+        except (CenoteError, OSError) as error:
+            log.warning("cluster %s: %s", stored.value.name, _in_words(error))
+            await self._report(_in_words(error), failing=True)
+            pause, self._backoff = self._backoff, min(self._backoff * 2, timing.backoff_max)
+        except Exception:
+            log.exception("cluster %s: a defect in Cenote", stored.value.name)
+            await self._report("an unexpected error; see Cenote's log", failing=True)
+            pause, self._backoff = self._backoff, min(self._backoff * 2, timing.backoff_max)
+        else:
+            result, self._backoff, self._waited_for = PassResult.DONE, timing.backoff_first, ""
+        self._full = self._full or result is not PassResult.DONE
+        self._passes.end(self._cluster_id, result, began)
+        self._began = None
+        return pause, result
+
+    def _resync_pause(self) -> float:
+        spread = random.uniform(0.8, 1.2)  # noqa: S311 - the passes over time
+        return self._host_context.timing.resync_interval * spread
+
+    async def _converge(self, stored: Stored[Cluster], *, full: bool) -> bool:
         """Make a pass and report; return whether the next one should follow soon."""
         context = self._context(stored)
+        trace = self._quiet.read(context) if full else None
         session = _session(context)
         try:
-            converged = await self._pass.run(context, session)
+            converged = await self._pass.run(context, session, full=full)
         finally:
             all_run = self._watch_servers(context)
             await session.close()
         if not all_run:  # one has ended during the pass
-            self.wake.set()
+            self._server_ended()
         await self._report_converged(stored, converged)
         await self._write_events(context.cluster)
-        if converged.use is None:
-            return False
-        return storage.is_nearly_full(converged.use, context.cluster.storage_mib)
+        if converged.use is not None and storage.is_nearly_full(converged.use, context.cluster.storage_mib):
+            return True
+        if converged.settled and not converged.not_in_force and not converged.outdated:
+            self._quiet.begin(trace)
+        return False
+
+    def _server_ended(self) -> None:
+        self._full = True
+        self.notice()
 
     async def _remove(self, stored: Stored[Cluster]) -> None:
         context = self._context(stored)
@@ -155,7 +228,7 @@ class NodeLoop:
         for program in context.programs:
             process = processes.find(program)
             if process is not None:
-                self._watch.add(process, self.wake.set)
+                self._watch.add(process, self._server_ended)
             else:
                 stopped.append(program.name)
         self._stopped = tuple(stopped)
@@ -218,16 +291,18 @@ class NodeLoop:
             await self._store.report(self._cluster_id, self._node_name, status)
         except Unavailable as error:
             log.warning("cluster %s: cannot report: %s", self._cluster_id, error)
-            self.wake.set()
+            self._wake.set()
 
     def _status(self) -> NodeStatus:
         known = self._store.status(self._cluster_id, self._node_name)
         return known or NodeStatus(reached=0, at=datetime.now(UTC))
 
-    async def _sleep(self, seconds: float) -> None:
+    async def _woken_within(self, seconds: float) -> bool:
+        """Wait; return whether somebody has asked for a pass."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self.wake.wait()
+                await self._wake.wait()
+        return self._wake.is_set()
 
 
 def _session(context: NodeContext) -> Session:

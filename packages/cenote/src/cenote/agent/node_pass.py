@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import logging
 from asyncio import Semaphore
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cenote.engine import look, plan
 from cenote.engine.part import Part
-from cenote.engine.parts import NODE_PARTS
+from cenote.engine.parts import NODE_PARTS, SERVER, affected
 from cenote.engine.plan.context import NodeContext
 from cenote.errors import CenoteError
 from cenote.host import files, system
@@ -40,7 +41,7 @@ class Converged:
     """A converged node: the settings in force and the use of its storage.
 
     ``outdated`` names the programs whose files were replaced since they were started, ``not_in_force`` the
-    settings that wait for a restart.
+    settings that wait for a restart.  ``settled``: a pass has looked at everything and found nothing to do.
     """
 
     settings: dict[str, str]
@@ -48,6 +49,7 @@ class Converged:
     outdated: tuple[str, ...]
     use: DiskUse | None
     refuses_writes: bool
+    settled: bool = False
 
 
 class NodePass:
@@ -58,14 +60,31 @@ class NodePass:
         self._inspector = Inspector()
         self._started: set[str] = set()  # parts that started a program and have not completed since
         self.notes: dict[str, Note] = {}  # events not yet written, by text
+        self._changes = 0
+        self._last: tuple[NodeContext, Converged] | None = None  # of the last pass, if it was completed
 
-    async def run(self, context: NodeContext, session: Session) -> Converged:
+    async def run(self, context: NodeContext, session: Session, *, full: bool = True) -> Converged:
         """Carry out all changes that are needed.
 
+        Unless ``full``, only by the parts that a change of the record since the last pass can affect.
         Raises Waiting when a plan has to wait, and CenoteError or OSError when a change fails.
         """
+        last, self._last, self._changes = self._last, None, 0
+        parts = NODE_PARTS if full or last is None else affected(last[0], context)
+        await self._reconcile_all(parts, context, session)
+        if last is not None and SERVER not in parts:
+            converged = replace(last[1], settled=False)
+        else:
+            converged = await self._converged(context, session)
+            converged = replace(converged, settled=parts is NODE_PARTS and not self._changes)
+        self._last = context, converged
+        return converged
+
+    async def _reconcile_all(
+        self, parts: Iterable[Part[Any]], context: NodeContext, session: Session
+    ) -> None:
         failure: CenoteError | None = None
-        for part in NODE_PARTS:
+        for part in parts:
             try:
                 if part.is_on(context):
                     await self._reconcile(part, context, session)
@@ -79,7 +98,6 @@ class NodePass:
                 failure = failure or error
         if failure is not None:
             raise failure
-        return await self._converged(context, session)
 
     async def plan(self, context: NodeContext, session: Session) -> list[Change]:
         """Return the changes that a pass would make, of all parts (a dry run)."""
@@ -111,6 +129,7 @@ class NodePass:
         if isinstance(change, Refuse):
             raise CenoteError(change.reason)
         log.info("cluster %s: %r", context.cluster.name, change)
+        self._changes += 1
         # Concurrent copies slow each other down, so their number is limited; no other change waits for other
         # clusters.
         async with self._copying if isinstance(change, CopyTemplate) else contextlib.nullcontext():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from cenote.engine import look, plan
 from cenote.engine.part import Part, Scope
 from cenote.engine.plan import events
-from cenote.engine.plan.context import NodeKind
+from cenote.engine.plan.context import NodeContext, NodeKind
 
 WRITER, PLAIN = NodeKind.WRITER, NodeKind.PLAIN
 
@@ -48,3 +49,30 @@ NODE_PARTS: tuple[Part[Any], ...] = (
     POOLER,
     DISCONNECT,
 )
+
+# The parts that a change of a field of the record can affect; of fields that are not here, all of them.
+_SQL = (ROLES, DATABASES, GRANTS)
+_AFFECTED: dict[str, tuple[Part[Any], ...]] = {
+    "pools": (POOLER,),
+    "users": (SERVER, *_SQL, POOLER),
+    "databases": (*_SQL, POOLER),
+    "tags": (),
+    "project_id": (),
+    "assigned_at": (),
+    "private_network_id": (),
+    "autoscale": (),
+}
+
+
+def affected(before: NodeContext, after: NodeContext) -> tuple[Part[Any], ...]:
+    """Return the parts that may have something to do, now that the one context has become the other.
+
+    Nothing but the record may have changed since a pass has brought everything about.
+    """
+    if before != dataclasses.replace(after, cluster=before.cluster):
+        return NODE_PARTS
+    found: set[str] = set()
+    for name in before.cluster.__struct_fields__:
+        if getattr(before.cluster, name) != getattr(after.cluster, name):
+            found |= {part.name for part in _AFFECTED.get(name, NODE_PARTS)}
+    return tuple(part for part in NODE_PARTS if part.name in found)

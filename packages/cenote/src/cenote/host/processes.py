@@ -52,6 +52,9 @@ def become_subreaper() -> None:
 
 def children(parent: int) -> list[int]:
     """Return the pids of a process's children, zombies included."""
+    with contextlib.suppress(OSError):  # not every kernel lists them
+        tasks = (Path(f"/proc/{parent}/task/{task}/children") for task in os.listdir(f"/proc/{parent}/task"))
+        return [int(pid) for task in tasks for pid in task.read_text().split()]
     pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
     return [pid for pid in pids if (fields := stat_fields(pid)) is not None and int(fields[1]) == parent]
 
@@ -74,6 +77,12 @@ def identify(pid: int) -> Process | None:
     return None if fields is None or fields[0] in (b"Z", b"X") else Process(pid, int(fields[19]))
 
 
+def is_stopped(process: Process) -> bool:
+    """Return whether a process was stopped by a signal, or is traced, and does nothing."""
+    fields = stat_fields(process.pid)
+    return fields is not None and fields[0] in (b"T", b"t")
+
+
 def find(program: Program) -> Process | None:
     """Return the process of this program, whoever started it.
 
@@ -83,7 +92,7 @@ def find(program: Program) -> Process | None:
         words = (files.read(path) or b"").split(maxsplit=1)
         if words and words[0].isdigit():
             process = identify(int(words[0]))
-            if process is not None and _works_in(process.pid, program.directory):
+            if process is not None and _works_in(process.pid, os.path.realpath(program.directory)):
                 return process
     return None
 
@@ -114,9 +123,9 @@ def below(directory: Path, executable: str | None = None) -> list[Process]:
 
     With ``executable``, only those that run a program file of this name.
     """
-    found = []
+    found, resolved = [], os.path.realpath(directory)
     for entry in os.listdir("/proc"):
-        if entry.isdigit() and _works_in(int(entry), directory, deeper=True):
+        if entry.isdigit() and _works_in(int(entry), resolved, deeper=True):
             process = identify(int(entry))
             if process is not None and executable in (None, _executable(process.pid)):
                 found.append(process)
@@ -217,18 +226,22 @@ def reap() -> None:
 
     Short-lived children, which other code here waits for, are in our own session and are left alone.
     """
-    try:
-        if os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            return
-        entries = os.listdir("/proc")
-    except OSError:  # no child, or no file descriptor left
-        return
-    us, session = os.getpid(), os.getsid(0)
-    for entry in entries:
-        fields = stat_fields(int(entry)) if entry.isdigit() else None
-        if fields and fields[0] == b"Z" and int(fields[1]) == us and int(fields[3]) != session:
+    session = os.getsid(0)
+    with contextlib.suppress(ChildProcessError, OSError):  # no child, or no file descriptor left
+        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+            fields = stat_fields(ended.si_pid)
+            if fields is not None and int(fields[3]) == session:  # the kernel names no other one before it
+                _reap_others(session)
+                return
+            os.waitpid(ended.si_pid, os.WNOHANG)
+
+
+def _reap_others(session: int) -> None:
+    for pid in children(os.getpid()):
+        fields = stat_fields(pid)
+        if fields is not None and fields[0] == b"Z" and int(fields[3]) != session:
             with contextlib.suppress(ChildProcessError):
-                os.waitpid(int(entry), os.WNOHANG)
+                os.waitpid(pid, os.WNOHANG)
 
 
 class ProcessWatch:
@@ -271,13 +284,12 @@ class ProcessWatch:
         os.close(descriptor)
 
 
-def _works_in(pid: int, directory: Path, *, deeper: bool = False) -> bool:
+def _works_in(pid: int, resolved: str, *, deeper: bool = False) -> bool:
     try:
         found = os.readlink(f"/proc/{pid}/cwd").removesuffix(" (deleted)")
     except OSError:
         return False
-    wanted = os.path.realpath(directory)
-    return found == wanted or (deeper and found.startswith(wanted + "/"))
+    return found == resolved or (deeper and found.startswith(resolved + "/"))
 
 
 def _executable(pid: int) -> str | None:

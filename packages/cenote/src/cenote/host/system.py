@@ -19,7 +19,7 @@ import psutil
 
 from cenote.model.records import DiskUse
 
-_LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp
+_ESTABLISHED, _LISTEN = "01", "0A"  # states in /proc/net/tcp
 _ACCEPTS_CONNECTIONS = 1 << 16  # __SO_ACCEPTCON in /proc/net/unix
 
 IPAddress: TypeAlias = IPv4Address | IPv6Address
@@ -43,6 +43,11 @@ def libraries(binaries: Path) -> tuple[str, ...]:
 def listening_ports() -> set[int]:
     """Return the TCP ports with a listener on any address of this machine."""
     return {port for _, port, _ in _listeners()}
+
+
+def connected_ports() -> set[int]:
+    """Return the local TCP ports of this machine that somebody is connected to, or from."""
+    return {port for _, port, _ in _sockets(_ESTABLISHED)}
 
 
 def listening_sockets(pid: int) -> set[int]:
@@ -88,7 +93,7 @@ def is_port_taken(addresses: Iterable[str], port: int) -> bool:
     Read from the kernel's table, since trying to bind would take the port for a moment.  A listener on ``::``
     is taken to serve IPv4 as well; the table does not say.
     """
-    there = [address for address, taken, _ in _listeners() if taken == port]
+    there = [address for address, _, _ in _sockets(_LISTEN, port)]
     return any(_conflict(ip_address(wanted), other) for wanted in addresses for other in there)
 
 
@@ -111,17 +116,24 @@ def has_listener(path: Path) -> bool:
 
 
 def _listeners() -> Iterator[tuple[IPAddress, int, str]]:
-    """Yield address, port and inode of each listening TCP socket (proc(5))."""
+    return _sockets(_LISTEN)
+
+
+def _sockets(state: str, port: int | None = None) -> Iterator[tuple[IPAddress, int, str]]:
+    """Yield local address, port and inode of each TCP socket in a state, all or of one port (proc(5))."""
+    mark = ":" if port is None else f":{port:04X} "  # most lines are told apart without taking them to pieces
     for table in ("tcp", "tcp6"):
         try:
             lines = Path("/proc/net", table).read_text().splitlines()[1:]
         except FileNotFoundError:  # a kernel without IPv6
             continue
         for line in lines:
+            if mark not in line:
+                continue
             fields = line.split()
-            if fields[3] == _LISTEN:
-                address, _, port = fields[1].rpartition(":")
-                yield _address(address), int(port, 16), fields[9]
+            address, _, found = fields[1].rpartition(":")
+            if fields[3] == state and port in (None, int(found, 16)):
+                yield _address(address), int(found, 16), fields[9]
 
 
 def _address(text: str) -> IPAddress:

@@ -37,7 +37,10 @@ CLUSTER_FAILING = Family(
 )
 STORE = Family("cenote_store_connected", Kind.GAUGE, "Whether etcd answers, so that records are current.")
 PASSES = Family(
-    "cenote_agent_passes_total", Kind.COUNTER, "Reconciliation passes over nodes by outcome.", ("outcome",)
+    "cenote_agent_passes_total",
+    Kind.COUNTER,
+    "Reconciliation passes over nodes by outcome; a quiet one was skipped, since nothing had happened.",
+    ("outcome",),
 )
 PASS_SECONDS = Family(
     "cenote_agent_pass_seconds", Kind.HISTOGRAM, "Duration of reconciliation passes over nodes."

@@ -24,6 +24,7 @@ class Timing:
     advice_max_age: float = 3.0
     # Passes over a node of which nothing was heard, and over one whose storage is nearly full.
     resync_interval: float = 20.0
+    full_look_interval: float = 600.0  # at a node in which nothing seems to happen
     resync_interval_nearly_full: float = 2.0
     disk_use_max_age: float = 15.0
     disk_use_max_age_nearly_full: float = 1.5

@@ -18,7 +18,7 @@ from cenote.agent.host_ring import HostRing
 from cenote.agent.log_shipping import LogShipping
 from cenote.agent.observer_endpoint import ObserverEndpoint
 from cenote.engine.plan.context import HostContext
-from cenote.errors import Misconfigured, Unavailable
+from cenote.errors import Misconfigured
 from cenote.host import extensions, identity, processes, system
 from cenote.host.executor import Executor
 from cenote.host.identity import Identity
@@ -35,8 +35,6 @@ from cenote.store import HostStore
 from cenote.store.encoding import FORMAT
 
 log = logging.getLogger(__name__)
-
-HOST_SECONDS = 10.0  # timeout for this host's record to appear in the store at the first start
 
 
 def run(installation: Installation, channel: Channel, *, first: bool) -> None:
@@ -87,16 +85,18 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
 
 
 async def _announce(agent: HostLoop, channel: Channel, *, first: bool) -> None:
-    """Tell the supervisor once clusters can be placed here.
+    """Tell the supervisor once clusters can be placed here, however busy the machine is.
 
-    The host's record of a former process does not count, which stays until its lease expires.
+    The host's record of a former process does not count.
     """
-    try:
-        async with asyncio.timeout(HOST_SECONDS if first else None):
-            await agent.announced.wait()
-    except TimeoutError:
-        raise Unavailable("this host's record does not appear in the store") from None
-    channel.send(Ready())
+    while True:
+        await agent.judged.wait()
+        if agent.refusal is None:
+            channel.send(Ready())
+            return
+        if first:
+            raise agent.refusal
+        agent.judged.clear()
 
 
 async def _renew(installation: Installation) -> None:

@@ -51,11 +51,12 @@ class Requests:
 
 
 class PassResult(StrEnum):
-    """The outcome of a reconciliation pass over a node; a waiting one is repeated."""
+    """The outcome of a reconciliation pass over a node; a waiting one is repeated, a quiet one not made."""
 
     DONE = "done"
     WAITING = "waiting"
     FAILED = "failed"
+    QUIET = "quiet"
 
 
 class PassNumbers(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +88,10 @@ class Passes:
         self.seconds.add(time.monotonic() - began)
         if outcome is PassResult.DONE:
             self.forget(id)
+
+    def skip(self) -> None:
+        """A pass that was not made, since nothing has happened in the node."""
+        self.outcomes[PassResult.QUIET] += 1
 
     def forget(self, id: UUID) -> None:
         self._unfinished.pop(id, None)

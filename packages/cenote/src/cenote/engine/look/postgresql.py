@@ -18,18 +18,16 @@ from cenote.rules import storage
 async def look(inspector: Inspector, context: NodeContext, _session: Session) -> Seen:
     paths, server = context.paths, context.server
     found = loaded.look(server)
-    is_down, locks = (
-        found.process is None,
-        (server.pid_file, *context.cluster_paths.sockets.glob(".s.PGSQL.*.lock")),
-    )
+    is_down, has_data = found.process is None, files.mode_of(paths.data) is not None
+    locks = (server.pid_file, *context.cluster_paths.sockets.glob(".s.PGSQL.*.lock")) if is_down else ()
     return Seen(
-        has_data=files.mode_of(paths.data) is not None,
+        has_data=has_data,
         files=loaded.look_at_files(tuple(configuration_files(context))),
         certificate=files.read(context.cluster_paths.certificate),
         loaded=found,
         state=_state(server.pid_file, found),
-        orphans=is_down and bool(processes.below(paths.data, EXECUTABLE)),
-        stale_pid_files=processes.stale_lock_files(locks) if is_down else (),
+        orphans=is_down and has_data and bool(processes.below(paths.data, EXECUTABLE)),
+        stale_pid_files=processes.stale_lock_files(locks),
         port_taken=is_down and system.is_port_taken(context.host.listen, context.node.port),
         use=await disk_use(inspector, context),
     )

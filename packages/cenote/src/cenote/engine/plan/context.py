@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 
 from cenote.model import catalog, topology
@@ -36,7 +37,7 @@ class HostContext:
     timing: Timing = DEFAULT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NodeContext:
     """A node of a cluster.
 
@@ -51,7 +52,7 @@ class NodeContext:
     leader: str | None = None
     was_online: bool = False
 
-    @property
+    @cached_property
     def kinds(self) -> frozenset[NodeKind]:
         """The only node of a cluster is of both kinds at once."""
         kinds = set()
@@ -61,11 +62,11 @@ class NodeContext:
             kinds.add(NodeKind.PLAIN)
         return frozenset(kinds)
 
-    @property
+    @cached_property
     def paths(self) -> NodePaths:
         return self.host.layout.node(self.cluster.id, self.node.name)
 
-    @property
+    @cached_property
     def cluster_paths(self) -> ClusterPaths:
         return self.host.layout.cluster(self.cluster.id)
 
@@ -73,12 +74,12 @@ class NodeContext:
     def size(self) -> catalog.Size:
         return catalog.SIZES[self.cluster.size]
 
-    @property
+    @cached_property
     def server(self) -> Program:
         # A version that is not on this machine is reported when its template is asked for.
         return self.paths.server(self.host.binaries.get(self.cluster.version, Path("missing")))
 
-    @property
+    @cached_property
     def bouncer(self) -> Program:
         return self.cluster_paths.bouncer(self.host.pgbouncer)
 
