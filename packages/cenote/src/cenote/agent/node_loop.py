@@ -11,6 +11,7 @@ import contextlib
 import logging
 import random
 import time
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 POLL_FIRST, POLL_MOST = 0.005, 0.5  # seconds between passes while a server is starting
 POLL_GROWTH = 1.2
 WORTH_REPORTING = 0.1  # seconds
+PROGRESS_INTERVAL = 0.5  # seconds between reports on a pass that takes long
+_DEFECT = "an unexpected error; see Cenote's log"
 
 
 class NodeLoop:
@@ -110,11 +113,13 @@ class NodeLoop:
                     pause, poll = poll, min(poll * POLL_GROWTH, POLL_MOST)
                 except (CenoteError, OSError) as error:
                     log.warning("cluster %s: %s", stored.value.name, _in_words(error))
+                    self._pass.progress.ended(_in_words(error))
                     await self._report(_in_words(error), failing=True)
                     pause, backoff = backoff, min(backoff * 2, timing.backoff_max)
                 except Exception:
                     log.exception("cluster %s: a defect in Cenote", stored.value.name)
-                    await self._report("an unexpected error; see Cenote's log", failing=True)
+                    self._pass.progress.ended(_DEFECT)
+                    await self._report(_DEFECT, failing=True)
                     pause, backoff = backoff, min(backoff * 2, timing.backoff_max)
                 else:
                     result, backoff, waited_for = PassResult.DONE, timing.backoff_first, ""
@@ -131,7 +136,8 @@ class NodeLoop:
         context = self._context(stored)
         session = _session(context)
         try:
-            converged = await self._pass.run(context, session)
+            async with self._reporting_progress(stored.revision):
+                converged = await self._pass.run(context, session, stored.revision)
         finally:
             all_run = self._watch_servers(context)
             await session.close()
@@ -170,6 +176,7 @@ class NodeLoop:
             self._host_context,
             was_online=self._status().reached > 0,
             issued_certificate=self._store.certificate(cluster.id),
+            refused=self._status().refused,
         )
 
     async def _write_events(self, cluster: Cluster) -> None:
@@ -185,6 +192,7 @@ class NodeLoop:
 
     async def _report_converged(self, stored: Stored[Cluster], converged: Converged) -> None:
         cluster, use, refused = stored.value, converged.use, converged.refuses_writes
+        known = self._status().refused
         if self._status().reached == 0:
             self._pass.notes.clear()  # the steps of creating a cluster are not events
         await self._report(
@@ -199,7 +207,11 @@ class NodeLoop:
             size=cluster.size,
             region=cluster.region,
             storage_mib=cluster.storage_mib,
+            limits=converged.limits,
+            refused=converged.refused,
         )
+        if converged.refused != known:  # the file is to be without them before the next start
+            self.wake.set()
 
     async def _report(
         self, reason: str, *, failing: bool = False, waiting: bool = False, **seen: object
@@ -212,8 +224,33 @@ class NodeLoop:
             waiting=waiting,
             stopped=self._stopped,
             at=datetime.now(UTC),
-            **seen,
+            **self._pass.progress.fields() | seen,
         )
+        await self._write(status)
+
+    @contextlib.asynccontextmanager
+    async def _reporting_progress(self, revision: int) -> AsyncIterator[None]:
+        """Report what is done of a pass that takes long, as while SQL waits for a customer's lock.
+
+        A change that waits for one of its first parts is then answered.
+        """
+        ended = asyncio.Event()
+
+        async def report() -> None:
+            while not await _is_set_within(ended, PROGRESS_INTERVAL):
+                known = self._status()
+                if 0 < known.reached < revision:
+                    await self._write(msgspec.structs.replace(known, **self._pass.progress.fields()))
+
+        reporting = asyncio.create_task(report(), name=f"progress of {self.label}")
+        try:
+            yield
+        finally:
+            # It is not cancelled, since a write could then come later than the next one.
+            ended.set()
+            await reporting
+
+    async def _write(self, status: NodeStatus) -> None:
         try:
             await self._store.report(self._cluster_id, self._node_name, status)
         except Unavailable as error:
@@ -228,6 +265,13 @@ class NodeLoop:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.wake.wait()
+
+
+async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()
 
 
 def _session(context: NodeContext) -> Session:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import logging
 from asyncio import Semaphore
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from cenote.agent.pass_progress import PassProgress
 from cenote.engine import look, plan
 from cenote.engine.part import Part
 from cenote.engine.parts import NODE_PARTS
@@ -21,9 +22,10 @@ from cenote.host import files, system
 from cenote.host.executor import Executor
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
+from cenote.model import parameters
 from cenote.model.changes import Change, CopyTemplate, Refuse, Start, Stop, Wait
-from cenote.model.records import DiskUse, Note
-from cenote.rules import restarts
+from cenote.model.records import DiskUse, Note, SettingLimits
+from cenote.rules import refused_settings, restarts
 from cenote.rules.restarts import Urgency
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,8 @@ class Converged:
     outdated: tuple[str, ...]
     use: DiskUse | None
     refuses_writes: bool
+    limits: dict[str, SettingLimits]
+    refused: dict[str, str]
 
 
 class NodePass:
@@ -58,17 +62,22 @@ class NodePass:
         self._inspector = Inspector()
         self._started: set[str] = set()  # parts that started a program and have not completed since
         self.notes: dict[str, Note] = {}  # events not yet written, by text
+        self.progress = PassProgress()
 
-    async def run(self, context: NodeContext, session: Session) -> Converged:
-        """Carry out all changes that are needed.
+    async def run(self, context: NodeContext, session: Session, revision: int = 0) -> Converged:
+        """Carry out all changes that are needed; ``revision`` is that of the record.
 
         Raises Waiting when a plan has to wait, and CenoteError or OSError when a change fails.
         """
         failure: CenoteError | None = None
-        for part in NODE_PARTS:
+        # What was refused in a pass that ended before its report.
+        seen = self._inspector.last_refused(context.server)
+        context = replace(context, refused=refused_settings.refused(context.cluster, context.refused, seen))
+        parts = [part for part in NODE_PARTS if part.is_on(context)]
+        self.progress.begin(revision, [part.name for part in parts])
+        for part in parts:
             try:
-                if part.is_on(context):
-                    await self._reconcile(part, context, session)
+                await self._reconcile(part, context, session)
             except OSError as error:
                 if not part.optional:
                     raise
@@ -77,6 +86,9 @@ class NodePass:
                 if not part.may_block:
                     raise
                 failure = failure or error
+                self.progress.failed(part.name, str(error))
+                continue
+            self.progress.done(part.name)
         if failure is not None:
             raise failure
         return await self._converged(context, session)
@@ -97,7 +109,7 @@ class NodePass:
     async def _reconcile(self, part: Part[Any], context: NodeContext, session: Session) -> None:
         for change in part.plan(context, await part.look(self._inspector, context, session)):
             if isinstance(change, Start):
-                self._check_not_failing(part, change)
+                await self._check_not_failing(part, change, context)
             elif isinstance(change, Stop):
                 self._started.discard(part.name)
             await self._do(change, context, session)
@@ -127,12 +139,25 @@ class NodePass:
             outdated=tuple((await look.outdated_binaries.look(self._inspector, context, session)).outdated),
             use=await look.postgresql.disk_use(self._inspector, context),
             refuses_writes=plan.postgresql.refuses_writes(configuration),
+            limits=parameters.limits(await self._inspector.limits(context.server, found.process, session)),
+            refused=refused_settings.refused(
+                context.cluster,
+                context.refused,
+                await self._inspector.refused(context.server, found, session),
+            ),
         )
 
-    def _check_not_failing(self, part: Part[Any], start: Start) -> None:
-        """Refuse to restart a program that ended right after its last start; its log has the reason."""
+    async def _check_not_failing(self, part: Part[Any], start: Start, context: NodeContext) -> None:
+        """Refuse to restart a program that ended right after its last start; its log has the reason.
+
+        If PostgreSQL ended for the sake of settings, the next start is made without these.
+        """
         if part.name in self._started:
             self._started.discard(part.name)
+            if start.program == context.server:
+                chosen = refused_settings.written(context.cluster, context.refused)
+                refused = await self._executor.refused_settings(context.server, chosen)
+                self._inspector.note_refused(context.server, refused)
             raise CenoteError(f"{start.program.name} does not start: {_failure_reason(start)}")
         self._started.add(part.name)
 

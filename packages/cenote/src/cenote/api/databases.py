@@ -5,11 +5,12 @@ from __future__ import annotations
 from http import HTTPMethod
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from cenote import rules
 from cenote.api import paging, schema_fields
 from cenote.api.auth import CREATE, DELETE, READ
-from cenote.api.service import Body, Call, answer, no_content, operation
+from cenote.api.service import Body, Call, PendingView, answer, no_content, operation
 from cenote.api.views import DatabaseView, database_view
 from cenote.errors import NotFound
 from cenote.http.routing import Response
@@ -32,6 +33,7 @@ class CreateDatabase(Body):
 
 class DatabaseAnswer(msgspec.Struct):
     db: DatabaseView
+    cenote: PendingView | UnsetType = UNSET
 
 
 class DatabasesAnswer(msgspec.Struct):
@@ -52,8 +54,9 @@ async def add_database(request: Call) -> Response:
     """Create a database in a cluster; responds when it exists."""
     body = await request.decoded(CreateDatabase)
     owner = (body.cenote.owner if body.cenote is not None else None) or ""
-    await request.change_cluster(lambda current: rules.add_database(current, body.name, owner))
-    return answer(DatabaseAnswer(database_view(Database(name=body.name, owner=owner))), 201)
+    changed = await request.change_cluster(lambda current: rules.add_database(current, body.name, owner))
+    view = database_view(Database(name=body.name, owner=owner))
+    return answer(DatabaseAnswer(view, changed.pending), 201)
 
 
 @operation(HTTPMethod.GET, ONE, scope=READ, answer=DatabaseAnswer)

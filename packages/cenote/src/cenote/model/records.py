@@ -273,6 +273,14 @@ class ReportedNote(Record, frozen=True, kw_only=True):
     note: Note
 
 
+class SettingLimits(Record, frozen=True, kw_only=True):
+    """What a server takes for a setting, where that is less than is offered; in the units of the API."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] | None = None
+
+
 class NodeStatus(Record, frozen=True, kw_only=True):
     """An agent's report on one node.
 
@@ -281,7 +289,13 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     ``settings`` are the settings in force as the server reports them, each with its unit.  ``size``,
     ``region`` and ``storage_mib`` are those in force.  ``outdated`` names the servers whose programs were
     replaced since they were started; ``use`` is the disk use of the data.  ``not_in_force`` are the settings
-    that wait for a restart, each with the urgency of that.
+    that wait for a restart, each with the urgency of that.  ``limits`` are of settings of which the server
+    takes less than is offered.  ``refused`` has the settings that the server does not accept, each with the
+    value that was written to its file, and is left out there until another one is chosen.
+
+    ``tried`` is the revision that the last pass began with, ``failed`` has the parts that it could not bring
+    about, each with the reason, and ``ahead`` those that it has not got to: it waits, or is under way.  All
+    other parts are as that revision wants them.
 
     ``run`` is that of the agent (see ``Presence``): the report of an agent that has ended says what was.
     ``waiting``: something on the machine is waited for.  ``stopped`` names the servers that did not run.
@@ -306,6 +320,11 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     not_in_force: dict[str, str] = {}
     waiting: bool = False
     stopped: tuple[str, ...] = ()
+    tried: int = 0
+    failed: dict[str, str] = {}
+    ahead: tuple[str, ...] = ()
+    limits: dict[str, SettingLimits] = {}
+    refused: dict[str, str] = {}
 
 
 class Host(Record, frozen=True, kw_only=True):
