@@ -94,7 +94,10 @@ class Api:
         id = UUID(cluster.rpartition("/")[2])
         stored = self.store.cluster(id)
         assert stored is not None
-        status = NodeStatus(reached=stored.revision, reason=reason, failing=failing, at=datetime.now(UTC))
+        gone = tuple(removal.id for removal in stored.value.removing)
+        status = NodeStatus(
+            reached=stored.revision, reason=reason, failing=failing, at=datetime.now(UTC), gone=gone
+        )
         await self.write_report(id, status)
 
     async def write_report(self, id: UUID, status: NodeStatus) -> None:

@@ -18,8 +18,9 @@ from cenote.errors import Busy, Invalid, Malformed, NotFound, Unauthenticated
 from cenote.http.routing import ClientDisconnect, Receive, Request, Response, Route, Scope, Send
 from cenote.logs.destinations import Network
 from cenote.model import topology
-from cenote.model.records import Cluster, ClusterStatus, EventType, NodeStatus, Note
+from cenote.model.records import Cluster, ClusterStatus, EventType, NodeStatus, Note, RemovalKind
 from cenote.model.timing import DEFAULT, Timing
+from cenote.rules import removals
 from cenote.security.basic_auth import BasicAuth
 from cenote.security.sealing import Rings, Sealer
 from cenote.stats.advice import Advice
@@ -121,6 +122,17 @@ class Service:
 
         await self.store.wait(done, self.settings.wait_seconds)
 
+    async def wait_until_removed(self, cluster: Cluster, kind: RemovalKind, name: str) -> bool:
+        """Wait until the agent has dropped a user or database; return whether it has, within the wait."""
+
+        def done() -> bool | None:
+            now = self.store.cluster(cluster.id)
+            if now is None or now.value.deleted_at is not None:
+                return True
+            return None if removals.is_pending(now.value, kind, name, self.report(now.value)) else True
+
+        return bool(await self.store.wait(done, self.settings.wait_seconds))
+
 
 class Call(Request):
     """A request with the service and the caller."""
@@ -183,6 +195,32 @@ class Call(Request):
         stored = await self.service.store.update_cluster(id, change, self.note(type))
         await self.service.wait_until_applied(stored)
         return stored
+
+    async def remove_from_cluster(
+        self,
+        kind: RemovalKind,
+        name: str,
+        remove: Callable[[Cluster, str, NodeStatus | None], Cluster],
+    ) -> bool:
+        """Remove a user or database from the cluster in the path; return whether it was dropped in time.
+
+        A call that is repeated meanwhile waits for the same drop.
+        """
+
+        def change(current: Cluster) -> Cluster:
+            seen = self.service.report(current)
+            if removals.is_pending(current, kind, name, seen):
+                return current
+            return remove(current, name, seen)
+
+        id = self.cluster().value.id
+        note = self.note(EventType.CLUSTER_UPDATE)
+        stored = await self.service.store.update_cluster(id, change, note)
+        return await self.service.wait_until_removed(stored.value, kind, name)
+
+    async def wait_for_name(self, kind: RemovalKind, name: str) -> None:
+        """Wait, as long as a change waits, until a former user or database of this name is dropped."""
+        await self.service.wait_until_removed(self.cluster().value, kind, name)
 
     async def decoded(self, kind: type[T]) -> T:
         """Return the decoded body; Malformed if it is not JSON, Invalid if it does not match ``kind``."""

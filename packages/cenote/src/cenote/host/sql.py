@@ -18,6 +18,7 @@ from cenote.errors import CenoteError
 
 log = logging.getLogger(__name__)
 
+LOCK_MILLISECONDS = 2_000
 _CONNECT_SECONDS = 5
 _PAUSED = {"key": "paused", "value": "yes"}  # a row of SHOW STATE
 # Our statements may contain a verifier, so the server must not record them: not in its log, even if they fail
@@ -30,7 +31,7 @@ _PAUSED = {"key": "paused", "value": "yes"}  # a row of SHOW STATE
 # (https://wiki.postgresql.org/wiki/A_Guide_to_CVE-2018-1058).  All this overrides the settings that the owner
 # of a database has made for it, including role.
 _OPTIONS = (
-    "-c statement_timeout={seconds}s -c lock_timeout=2s -c log_statement=none"
+    "-c statement_timeout={seconds}s -c lock_timeout={lock}ms -c log_statement=none"
     " -c log_min_error_statement=panic -c log_min_duration_sample=-1 -c log_transaction_sample_rate=0"
     " -c search_path=pg_catalog,pg_temp -c role=none"
 )
@@ -47,9 +48,16 @@ class Session:
     superuser_reserved_connections.
     """
 
-    def __init__(self, sockets: Path, port: int, pool_port: int, statement_seconds: int = 60) -> None:
+    def __init__(
+        self,
+        sockets: Path,
+        port: int,
+        pool_port: int,
+        statement_seconds: int = 60,
+        lock_milliseconds: int = LOCK_MILLISECONDS,
+    ) -> None:
         self.sockets, self.port, self.pool_port = sockets, port, pool_port
-        self._options = _OPTIONS.format(seconds=statement_seconds)
+        self._options = _OPTIONS.format(seconds=statement_seconds, lock=lock_milliseconds)
         self._connections: dict[str, psycopg.AsyncConnection[tuple[Any, ...]]] = {}
         self._console: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
 
