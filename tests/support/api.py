@@ -95,7 +95,10 @@ class Api:
         id = UUID(cluster.rpartition("/")[2])
         stored = self.store.cluster(id)
         assert stored is not None
-        status = NodeStatus(reached=stored.revision, reason=reason, failing=failing, at=datetime.now(UTC))
+        gone = tuple(removal.id for removal in stored.value.removing)
+        status = NodeStatus(
+            reached=stored.revision, reason=reason, failing=failing, at=datetime.now(UTC), gone=gone
+        )
         await self.write_report(id, status)
 
     async def write_report(self, id: UUID, status: NodeStatus) -> None:
@@ -197,8 +200,10 @@ async def _report_changes(api: Api) -> None:
             node = writer_or_first(stored.value)
             known = api.store.status(id, node.name)
             if known is not None and known.reached:
+                gone = tuple(removal.id for removal in stored.value.removing)
+                done = replace(known, tried=stored.revision, gone=gone)
                 with contextlib.suppress(Unavailable):
-                    await api.hosts[node.host].report(id, node.name, replace(known, tried=stored.revision))
+                    await api.hosts[node.host].report(id, node.name, done)
 
 
 async def announce(store: Store, client: EtcdClient, host: Host) -> HostStore:

@@ -134,12 +134,13 @@ class Lab:
     async def _needs_another(self, node_pass: NodePass, cluster: Cluster) -> bool:
         session = self.session(cluster)
         try:
-            await node_pass.run(self.wanted(cluster), session)
+            wanted = self.wanted(cluster)
+            await node_pass.run(wanted, session)
+            return node_pass.has_drops and await node_pass.drops.run(wanted, session) is not None
         except Waiting:
             return True
         finally:
             await session.close()
-        return False
 
     async def plan(self, cluster: Cluster) -> list[Change]:
         """Return what would be done, of every part, without doing any of it."""

@@ -17,12 +17,13 @@ from uuid import UUID
 
 import msgspec
 
-from cenote.agent.node_pass import Converged, NodePass, Waiting
+from cenote.agent import drops
+from cenote.agent.node_pass import Blocked, Converged, NodePass, Waiting
 from cenote.engine.plan.context import HostContext, NodeContext
 from cenote.errors import CenoteError, Unavailable
 from cenote.host import processes
 from cenote.host.executor import Executor
-from cenote.host.sql import Session
+from cenote.host.sql import LOCK_MILLISECONDS, Session
 from cenote.model.records import Cluster, NodeStatus
 from cenote.model.topology import node_key
 from cenote.rules import storage
@@ -101,8 +102,11 @@ class NodeLoop:
                 try:
                     if stored.value.deleted_at is not None:
                         await self._remove(stored)
-                    elif await self._converge(stored):
-                        pause = timing.resync_interval_nearly_full
+                    else:
+                        if await self._converge(stored):
+                            pause = timing.resync_interval_nearly_full
+                        if (soon := await self._drop(stored)) is not None:
+                            pause = min(pause, soon)
                 except Waiting as waiting:
                     result = PassResult.WAITING
                     if str(waiting) != waited_for:
@@ -111,6 +115,12 @@ class NodeLoop:
                     if poll >= WORTH_REPORTING:
                         await self._report(str(waiting), waiting=True)
                     pause, poll = poll, min(poll * POLL_GROWTH, POLL_MOST)
+                except Blocked as error:
+                    log.warning("cluster %s: %s", stored.value.name, error)
+                    await self._report(str(error), failing=True)
+                    with contextlib.suppress(CenoteError):
+                        await self._drop(stored)
+                    pause, backoff = backoff, min(backoff * 2, timing.backoff_max)
                 except (CenoteError, OSError) as error:
                     log.warning("cluster %s: %s", stored.value.name, _in_words(error))
                     self._pass.progress.ended(_in_words(error))
@@ -148,6 +158,23 @@ class NodeLoop:
         if converged.use is None:
             return False
         return storage.is_nearly_full(converged.use, context.cluster.storage_mib)
+
+    async def _drop(self, stored: Stored[Cluster]) -> float | None:
+        """Drop what was removed from the record, and report it; return when to try again, if at all."""
+        if not self._pass.has_drops:
+            return None
+        context, made, former = self._context(stored), self._pass.drops, self._pass.drops.reason
+        session = _session(context, drops.LOCK_MILLISECONDS)
+        try:
+            soon = await made.run(context, session, self.wake.is_set)
+        finally:
+            await session.close()
+        status = self._status()
+        reason, failing = status.reason, status.failing
+        if reason == former:
+            reason, failing = made.reason, bool(made.reason)
+        await self._report(reason, failing=failing)
+        return soon
 
     async def _remove(self, stored: Stored[Cluster]) -> None:
         context = self._context(stored)
@@ -195,9 +222,11 @@ class NodeLoop:
         known = self._status().refused
         if self._status().reached == 0:
             self._pass.notes.clear()  # the steps of creating a cluster are not events
+        full = "" if use is None else storage.problem(use, cluster, refused=refused)
+        remains = "" if full else self._pass.drops.reason  # as of the last attempts
         await self._report(
-            "" if use is None else storage.problem(use, cluster, refused=refused),
-            failing=refused,
+            full or remains,
+            failing=refused or bool(remains),
             reached=stored.revision,
             settings=converged.settings,
             outdated=converged.outdated,
@@ -224,7 +253,7 @@ class NodeLoop:
             waiting=waiting,
             stopped=self._stopped,
             at=datetime.now(UTC),
-            **self._pass.progress.fields() | seen,
+            **self._pass.drops.seen | self._pass.progress.fields() | seen,
         )
         await self._write(status)
 
@@ -274,8 +303,11 @@ async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
     return event.is_set()
 
 
-def _session(context: NodeContext) -> Session:
-    return Session(context.cluster_paths.sockets, context.node.port, context.node.pool_port)
+def _session(context: NodeContext, lock_milliseconds: int = LOCK_MILLISECONDS) -> Session:
+    node = context.node
+    return Session(
+        context.cluster_paths.sockets, node.port, node.pool_port, lock_milliseconds=lock_milliseconds
+    )
 
 
 def _in_words(error: CenoteError | OSError) -> str:

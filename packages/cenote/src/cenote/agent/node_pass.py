@@ -12,11 +12,12 @@ from asyncio import Semaphore
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cenote.agent.drops import Drops
 from cenote.agent.pass_progress import PassProgress
 from cenote.engine import look, plan
 from cenote.engine.part import Part
-from cenote.engine.parts import NODE_PARTS
-from cenote.engine.plan.context import NodeContext
+from cenote.engine.parts import DROP_PARTS, NODE_PARTS
+from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.errors import CenoteError
 from cenote.host import files, system
 from cenote.host.executor import Executor
@@ -35,6 +36,10 @@ DISK_FULL_MIB = 32  # PostgreSQL needs two WAL segments to start
 
 class Waiting(Exception):
     """A plan waits for something on the machine to finish; the message says for what."""
+
+
+class Blocked(CenoteError):
+    """A part that may block on a customer's lock has failed; all others are done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +68,13 @@ class NodePass:
         self._started: set[str] = set()  # parts that started a program and have not completed since
         self.notes: dict[str, Note] = {}  # events not yet written, by text
         self.progress = PassProgress()
+        self.drops = Drops(self._do)  # of what was removed from the record, to be made after a pass
+        self.has_drops = False
 
     async def run(self, context: NodeContext, session: Session, revision: int = 0) -> Converged:
         """Carry out all changes that are needed; ``revision`` is that of the record.
 
-        Raises Waiting when a plan has to wait, and CenoteError or OSError when a change fails.
+        Raises Waiting when a plan has to wait, Blocked, and CenoteError or OSError when a change fails.
         """
         failure: CenoteError | None = None
         # What was refused in a pass that ended before its report.
@@ -89,8 +96,9 @@ class NodePass:
                 self.progress.failed(part.name, str(error))
                 continue
             self.progress.done(part.name)
+        self.has_drops = NodeKind.WRITER in context.kinds and await self.drops.look(context, session)
         if failure is not None:
-            raise failure
+            raise Blocked(str(failure)) from failure
         return await self._converged(context, session)
 
     async def plan(self, context: NodeContext, session: Session) -> list[Change]:
@@ -99,6 +107,10 @@ class NodePass:
         for part in NODE_PARTS:
             if part.is_on(context):
                 changes += part.plan(context, await part.look(self._inspector, context, session))
+        if NodeKind.WRITER in context.kinds:
+            for step in DROP_PARTS:
+                for drop in step.plan(context, await step.look(self._inspector, context, session)):
+                    changes += drop.changes
         return changes
 
     async def remove(self, context: NodeContext, session: Session) -> None:

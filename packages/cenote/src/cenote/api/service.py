@@ -20,9 +20,9 @@ from cenote.http.routing import ClientDisconnect, Receive, Request, Response, Ro
 from cenote.logs.destinations import Network
 from cenote.model import topology
 from cenote.model.parts import PartName
-from cenote.model.records import Cluster, ClusterStatus, EventType, NodeStatus, Note
+from cenote.model.records import Cluster, ClusterStatus, EventType, NodeStatus, Note, RemovalKind
 from cenote.model.timing import DEFAULT, Timing
-from cenote.rules import in_force
+from cenote.rules import in_force, removals
 from cenote.rules.in_force import Progress
 from cenote.security.basic_auth import BasicAuth
 from cenote.security.sealing import Rings, Sealer
@@ -141,6 +141,25 @@ class Service:
             raise NotInForce(found.reason)
         return found.reason
 
+    async def wait_until_removed(
+        self, stored: Stored[Cluster], kind: RemovalKind, name: str, *, required: bool
+    ) -> None:
+        """Wait until the agent has dropped a user or database; NotInForce if it has to be gone and is not."""
+
+        def missing() -> str:
+            now, seen = self.store.cluster(stored.value.id), self.report(stored.value)
+            if now is None or now.value.deleted_at is not None:
+                return ""
+            locked_out = in_force.progress(seen, stored.revision, in_force.LOCKED_OUT)
+            if removals.is_pending(now.value, kind, name, seen):
+                return removals.why(now.value, kind, name, seen)
+            return "" if locked_out.in_force or kind is not RemovalKind.USER else locked_out.reason
+
+        seconds = self.settings.access_wait_seconds if required else self.settings.wait_seconds
+        await self.store.wait(lambda: None if missing() else True, seconds)
+        if required and (reason := missing()):
+            raise NotInForce(reason)
+
 
 class PendingView(msgspec.Struct):
     """An extension of Cenote: the change is recorded and not in force yet, and why."""
@@ -239,6 +258,33 @@ class Call(Request):
         parts = in_force.concerned(replaced, stored.value) | set(access)
         reason = await self.service.wait_until_in_force(stored, parts, required=required)
         return Changed(stored.value, pending=PendingView(reason) if reason else UNSET)
+
+    async def remove_from_cluster(
+        self,
+        kind: RemovalKind,
+        name: str,
+        remove: Callable[[Cluster, str, NodeStatus | None], Cluster],
+    ) -> None:
+        """Remove a user or database from the cluster in the path, and wait until it is dropped.
+
+        A call that is repeated meanwhile waits for the same drop.  NotInForce when it takes too long.
+        """
+
+        def change(current: Cluster) -> Cluster:
+            seen = self.service.report(current)
+            if removals.is_pending(current, kind, name, seen):
+                return current
+            return remove(current, name, seen)
+
+        id = self.cluster().value.id
+        note = self.note(EventType.CLUSTER_UPDATE)
+        stored = await self.service.store.update_cluster(id, change, note)
+        required = in_force.was_tried(self.service.report(stored.value))
+        await self.service.wait_until_removed(stored, kind, name, required=required)
+
+    async def wait_for_name(self, kind: RemovalKind, name: str) -> None:
+        """Wait, as long as a change waits, until a former user or database of this name is dropped."""
+        await self.service.wait_until_removed(self.cluster(), kind, name, required=False)
 
     async def decoded(self, kind: type[T]) -> T:
         """Return the decoded body; Malformed if it is not JSON, Invalid if it does not match ``kind``."""

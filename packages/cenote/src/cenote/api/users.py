@@ -14,7 +14,7 @@ from cenote.api.service import Body, Call, PendingView, answer, no_content, oper
 from cenote.api.views import UserView, user_view
 from cenote.errors import NotFound
 from cenote.http.routing import Response
-from cenote.model.records import Cluster, User
+from cenote.model.records import Cluster, RemovalKind, User
 from cenote.rules import in_force
 
 PATH = "/v2/databases/{database_cluster_uuid}/users"
@@ -79,14 +79,16 @@ async def list_users(request: Call) -> Response:
     return answer(UsersAnswer(views, links, meta))
 
 
-@operation(HTTPMethod.POST, PATH, scope=CREATE, status=201, body=CreateUser, answer=UserAnswer)
+@operation(HTTPMethod.POST, PATH, scope=CREATE, status=201, body=CreateUser, answer=UserAnswer, also=(412,))
 async def add_user(request: Call) -> Response:
     """Create a user; responds when it can log in."""
     body = await request.decoded(CreateUser)
     request.cluster()  # 404 takes precedence over an invalid user
     user = credentials.new_user(rules.user_name(body.name), request.service.sealer)
+    await request.wait_for_name(RemovalKind.USER, user.name)
+    report = request.service.report
     changed = await request.change_cluster(
-        lambda current: body.change(rules.add_user(current, user), user.name)
+        lambda current: body.change(rules.add_user(current, user, report(current)), user.name)
     )
     return _shown(request, changed.cluster.user(user.name) or user, 201, changed.pending)
 
@@ -126,9 +128,11 @@ async def reset_auth(request: Call) -> Response:
 
 @operation(HTTPMethod.DELETE, ONE, scope=DELETE, status=204)
 async def delete_user(request: Call) -> Response:
-    """Delete a user."""
-    name = request.path_params["username"]
-    await request.change_cluster(lambda current: rules.remove_user(current, name))
+    """Delete a user; what it owned goes to a role without any other rights.
+
+    A user of the same name can be created once the server has dropped this one.
+    """
+    await request.remove_from_cluster(RemovalKind.USER, request.path_params["username"], rules.remove_user)
     return no_content()
 
 

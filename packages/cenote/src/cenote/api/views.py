@@ -31,7 +31,7 @@ from cenote.model.records import (
     User,
     UserRole,
 )
-from cenote.rules import in_force, refused_settings
+from cenote.rules import in_force, refused_settings, removals
 from cenote.rules.restarts import Urgency
 
 
@@ -241,6 +241,7 @@ def _not_in_force(service: Service, cluster: Cluster, seen: NodeStatus | None) -
     }
     return [
         *in_force.lacking(seen, stored.revision),
+        *removals.in_words(cluster, seen),
         *refused_settings.refusals(cluster, seen),
         *(
             f"{name} {waits.get(urgency, 'waits for a restart')}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cenote.engine import look, plan
-from cenote.engine.part import Part, Scope
+from cenote.engine.part import DropPart, Part, Scope
 from cenote.engine.plan import events
 from cenote.engine.plan.context import NodeKind
 from cenote.model.parts import PartName
@@ -70,3 +70,11 @@ NODE_PARTS: tuple[Part[Any], ...] = (
     GRANTS,
     POOLER,
 )
+
+LOCK_OUT = DropPart("lock out", look.lock_out.look, plan.lock_out.plan)
+DROPPED_DATABASES = DropPart("dropped databases", look.dropped_databases.look, plan.dropped_databases.plan)
+DROPPED_ROLES = DropPart("dropped roles", look.dropped_roles.look, plan.dropped_roles.plan)
+
+# After the pass, since a customer's lock may hold up a drop.  Nobody may come in any more before it is looked
+# what a thing holds; and databases go first, with what users own in them.
+DROP_PARTS: tuple[DropPart[Any], ...] = (LOCK_OUT, DROPPED_DATABASES, DROPPED_ROLES)

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+LOCK_MILLISECONDS = 2_000
 _CONNECT_SECONDS = 5
 # PgBouncer answers in milliseconds, or, when it is stopped, not at all.
 _CONSOLE_CONNECT_SECONDS, _CONSOLE_SECONDS = 3, 5
@@ -36,7 +37,7 @@ _PAUSED = {"key": "paused", "value": "yes"}  # a row of SHOW STATE
 # (https://wiki.postgresql.org/wiki/A_Guide_to_CVE-2018-1058).  All this overrides the settings that the owner
 # of a database has made for it, including role.
 _OPTIONS = (
-    "-c statement_timeout={seconds}s -c lock_timeout=2s -c log_statement=none"
+    "-c statement_timeout={seconds}s -c lock_timeout={lock}ms -c log_statement=none"
     " -c log_min_error_statement=panic -c log_min_duration_sample=-1 -c log_transaction_sample_rate=0"
     " -c search_path=pg_catalog,pg_temp -c role=none"
 )
@@ -53,9 +54,16 @@ class Session:
     superuser_reserved_connections.
     """
 
-    def __init__(self, sockets: Path, port: int, pool_port: int, statement_seconds: int = 60) -> None:
+    def __init__(
+        self,
+        sockets: Path,
+        port: int,
+        pool_port: int,
+        statement_seconds: int = 60,
+        lock_milliseconds: int = LOCK_MILLISECONDS,
+    ) -> None:
         self.sockets, self.port, self.pool_port = sockets, port, pool_port
-        self._options = _OPTIONS.format(seconds=statement_seconds)
+        self._options = _OPTIONS.format(seconds=statement_seconds, lock=lock_milliseconds)
         self._connections: dict[str, psycopg.AsyncConnection[tuple[Any, ...]]] = {}
         self._console: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
         self._no_console: CenoteError | None = None  # it has not answered, and is not asked again

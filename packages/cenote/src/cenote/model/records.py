@@ -131,6 +131,23 @@ class Database(Record, frozen=True, kw_only=True):
     owner: str = ""
 
 
+class RemovalKind(StrEnum):
+    USER = "user"
+    DATABASE = "database"
+
+
+class Removal(Record, frozen=True, kw_only=True):
+    """A user or database that was deleted and that the server may still have.
+
+    Its name is not available until a report lists ``id`` as gone (``rules/removals.py``).
+    """
+
+    id: UUID
+    kind: RemovalKind
+    name: str
+    at: datetime
+
+
 class Pool(Record, frozen=True, kw_only=True):
     """A connection pool.  With ``user`` empty each client acts as the user that it logged in as."""
 
@@ -221,6 +238,7 @@ class Cluster(Record, frozen=True, kw_only=True):
     nodes: tuple[Node, ...]
     users: tuple[User, ...]
     databases: tuple[Database, ...]
+    removing: tuple[Removal, ...] = ()  # the oldest first
     pools: tuple[Pool, ...] = ()
     tags: tuple[str, ...] = ()
     firewall: tuple[FirewallRule, ...] = ()  # empty: open to all addresses
@@ -238,6 +256,10 @@ class Cluster(Record, frozen=True, kw_only=True):
 
     def database(self, name: str) -> Database | None:
         return next((database for database in self.databases if database.name == name), None)
+
+    def removal(self, kind: RemovalKind, name: str) -> Removal | None:
+        """Return the last removal of this name, if it is still known; the thing may be gone by now."""
+        return next((one for one in reversed(self.removing) if (one.kind, one.name) == (kind, name)), None)
 
     def pool(self, name: str) -> Pool | None:
         return next((pool for pool in self.pools if pool.name == name), None)
@@ -301,6 +323,9 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     ``waiting``: something on the machine is waited for.  ``stopped`` names the servers that did not run.
     ``notes`` are the newest changes that the agent made by itself.  ``removed`` reports that nothing is left
     of a node whose cluster is deleted.
+
+    ``reached`` does not cover removals: of those in the record, ``gone`` are the ids of those whose user or
+    database is no longer on the server, ``remaining`` says for an id why the last attempt to drop it failed.
     """
 
     reached: int
@@ -325,6 +350,8 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     ahead: tuple[str, ...] = ()
     limits: dict[str, SettingLimits] = {}
     refused: dict[str, str] = {}
+    gone: tuple[UUID, ...] = ()
+    remaining: dict[str, str] = {}
 
 
 class Host(Record, frozen=True, kw_only=True):

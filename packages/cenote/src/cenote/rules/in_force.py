@@ -22,6 +22,7 @@ TRUSTED_SOURCES = frozenset(
     {PartName.POOLER_ACCESS, PartName.POOLER_DISCONNECT, PartName.SERVER, PartName.DISCONNECT}
 )
 USERS = frozenset({PartName.SERVER, PartName.ROLES, PartName.POOLER_ACCESS, PartName.POOLER})
+LOCKED_OUT = frozenset({PartName.POOLER_ACCESS})
 PRIVILEGES = USERS | {PartName.GRANTS}
 DATABASES = frozenset({PartName.DATABASES, PartName.GRANTS})
 _CONFIGURATION = frozenset({PartName.SERVER, PartName.RESTART, PartName.POOLER})
@@ -40,7 +41,11 @@ _BY_FIELD: dict[str, frozenset[PartName]] = {
     "update_asked_at": frozenset({PartName.RESTART, PartName.OUTDATED_BINARIES}),
     # What no part of a node depends on.
     **dict.fromkeys(
-        ("name", "region", "project_id", "assigned_at", "private_network_id", "tags", "autoscale"),
+        # What was removed is dropped after the pass, which is waited for apart.
+        (
+            *("removing", "name", "region", "project_id", "assigned_at"),
+            *("private_network_id", "tags", "autoscale"),
+        ),
         frozenset[PartName](),
     ),
 }
