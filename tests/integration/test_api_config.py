@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from cenote.model.records import Configuration
+from cenote.model.records import Configuration, SettingLimits
 from tests.support.api import POOL, Api, Apis
 
 
@@ -37,7 +37,7 @@ def test_what_is_changed_is_read_back(apis: Apis) -> None:
             "pgbouncer": {"ignore_startup_parameters": ["search_path"], "server_lifetime": 60},
             "cenote": {"query_wait_timeout": 5, "connect_query": "SET work_mem = '1MB'"},
         }
-        assert await change(api, cluster, **settings) is None
+        await change(api, cluster, **settings)
         shown = await config(api, cluster)
         assert shown["work_mem"] == 4
         assert shown["shared_buffers_percentage"] == 41.5
@@ -133,5 +133,57 @@ def test_reading_and_changing_the_configuration_each_need_their_scope(apis: Apis
         await api.refusal("PATCH", f"{cluster}/config", 403, json={"config": {}}, headers=reader)
         await api.call("PATCH", f"{cluster}/config", 200, json={"config": {}}, headers=writer)
         await api.refusal("GET", f"{cluster}/config", 403, headers=writer)
+
+    apis.run(scenario)
+
+
+LIMITS = {
+    "default_toast_compression": SettingLimits(choices=("pglz",)),
+    "work_mem": SettingLimits(minimum=1, maximum=512),
+}
+
+
+async def limited(api: Api) -> str:
+    """Return a cluster whose server takes less than is offered."""
+    cluster = await api.add_cluster()
+    await api.report(cluster)
+    id = UUID(cluster.rpartition("/")[2])
+    status = api.store.status(id, "node-1")
+    assert status is not None
+    await api.write_report(id, replace(status, limits=LIMITS))
+    return cluster
+
+
+def test_what_the_server_does_not_take_is_refused_with_what_it_takes(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await limited(api)
+        for settings, message in (
+            ({"default_toast_compression": "lz4"}, "default_toast_compression: 'lz4' is not one of 'pglz'."),
+            ({"work_mem": 1000}, "work_mem: 1000 is out of range: 1 to 512 MB."),
+        ):
+            refused = await api.refusal("PATCH", f"{cluster}/config", 422, json={"config": settings})
+            assert refused == message
+        assert stored(api, cluster) == Configuration()
+        await change(api, cluster, default_toast_compression="pglz", work_mem=512)
+        assert (await api.call("GET", f"{cluster}/config", 200))["cenote"] == {
+            "limits": {
+                "default_toast_compression": {"choices": ["pglz"]},
+                "work_mem": {"minimum": 1, "maximum": 512},
+            }
+        }
+
+    apis.run(scenario)
+
+
+def test_a_value_that_was_recorded_before_may_be_sent_back(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await limited(api)
+        id = UUID(cluster.rpartition("/")[2])
+        older = Configuration(postgresql={"default_toast_compression": "lz4"})
+        await api.store.update_cluster(id, lambda current: replace(current, configuration=older))
+        sent = await config(api, cluster)
+        assert sent["default_toast_compression"] == "lz4"
+        await change(api, cluster, default_toast_compression="lz4", jit=False)
+        assert stored(api, cluster).postgresql == {"default_toast_compression": "lz4", "jit": False}
 
     apis.run(scenario)

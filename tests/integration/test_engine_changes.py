@@ -143,30 +143,12 @@ def test_a_user_that_comes_can_log_in_and_one_that_goes_cannot(labs: Share) -> N
         for pool in (None, "inbound"):
             assert await ask(cluster, "SELECT current_user", user="app", pool=pool) == "app"
         assert await done_for(lab, cluster) == [
-            *["write pg_ident.conf", "reload PostgreSQL", "ending the sessions of user app in postgres"],
-            *[
-                f"handing over what user app owns in database {name} in {name}"
-                for name in ("defaultdb", "postgres")
-            ],
-            *["dropping user app in postgres", "write userlist.txt", "reload PgBouncer"],
+            *["write pg_ident.conf", "reload PostgreSQL", "write userlist.txt", "reload PgBouncer"],
+            *["ending the sessions of user app in postgres", "dropping user app in postgres"],
+            "ending the last sessions of user app in postgres",
         ]
         for pool in (None, "inbound"):
             assert "authentication failed" in await refusal(cluster, user="app", pool=pool)
-
-    labs(scenario)
-
-
-def test_what_a_removed_user_owned_goes_to_the_administrator(labs: Share) -> None:
-    async def scenario(lab: Lab) -> None:
-        plain = await with_pool(lab)
-        cluster = replace(plain, users=(*plain.users, records.user("app")))
-        await lab.converge(cluster)
-        await ask(cluster, "GRANT CREATE ON SCHEMA public TO app", pool=None)
-        await ask(cluster, "CREATE TABLE kept AS SELECT 42 AS value", user="app", pool=None)
-        await lab.converge(plain)
-        assert await ask(cluster, "SELECT value FROM kept") == 42
-        owner = "SELECT tableowner FROM pg_tables WHERE tablename = 'kept'"
-        assert await lab.rows(cluster, owner, "defaultdb") == [("doadmin",)]
 
     labs(scenario)
 
@@ -195,7 +177,10 @@ def test_a_database_comes_and_goes(labs: Share) -> None:
             "creating database orders in postgres",
         ]
         assert await ask(cluster, "SELECT current_database()", pool=None, database="orders") == "orders"
-        assert await done_for(lab, cluster) == ["dropping database orders in postgres"]
+        assert await done_for(lab, cluster) == [
+            "ending the sessions in database orders in postgres",
+            "dropping database orders in postgres",
+        ]
         assert "does not exist" in await refusal(cluster, pool=None, database="orders")
 
     labs(scenario)

@@ -188,8 +188,9 @@ def test_nobody_is_looked_for_where_everybody_may_connect(in_town: InTown) -> No
         connection = await town.connect(AWAY, "direct")
         session = town.lab.session(town.cluster)
         try:
-            seen = await look.disconnect.look(Inspector(), town.lab.wanted(town.cluster), session)
-            assert seen == disconnect.Seen()
+            context = town.lab.wanted(town.cluster)
+            assert await look.disconnect.look_direct(Inspector(), context, session) == disconnect.Seen()
+            assert await look.disconnect.look_pooled(Inspector(), context, session) == disconnect.Seen()
         finally:
             await session.close()
             await connection.close()

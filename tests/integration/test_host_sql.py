@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 from psycopg.sql import SQL, Literal
 
 from cenote.errors import CenoteError
-from cenote.host import sql
+from cenote.host import processes, sql
 from cenote.model.changes import Reload, Sql
 from cenote.model.records import Cluster
 from cenote.model.topology import writer_or_first
@@ -92,6 +95,28 @@ def test_a_reload_is_over_when_new_connections_have_the_new_settings(labs: Share
             session = lab.session(cluster)
             await lab.executor.do(Reload(lab.wanted(cluster).server, "digest"), session)
             assert await session.rows("postgres", "SHOW work_mem") == [(f"{number + 1}MB",)]
+            await session.close()
+
+    labs(scenario)
+
+
+def test_a_pgbouncer_that_does_not_answer_is_told_and_not_asked_again(labs: Share) -> None:
+    async def scenario(lab: Lab) -> None:
+        cluster = await made(lab)
+        pooler = processes.find(lab.wanted(cluster).bouncer)
+        assert pooler is not None
+        fresh, used = lab.session(cluster), lab.session(cluster)
+        assert await used.console("SHOW VERSION")
+        os.kill(pooler.pid, signal.SIGSTOP)
+        try:
+            for session in (fresh, used, used):
+                with pytest.raises(CenoteError, match=r"^PgBouncer does not answer$"):
+                    await session.console("RELOAD")
+        finally:
+            os.kill(pooler.pid, signal.SIGCONT)
+        for session in (fresh, used):
+            await session.close()
+            assert await session.console("SHOW VERSION")
             await session.close()
 
     labs(scenario)

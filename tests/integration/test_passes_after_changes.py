@@ -95,7 +95,7 @@ def test_a_pool_is_brought_about_without_asking_the_server(labs: Share) -> None:
         await lab.converge(before)
         context = lab.wanted(before)
         parts = affected(context, lab.wanted(replace(before, pools=(POOL,))))
-        assert [part.name for part in parts] == ["PgBouncer"]
+        assert [part.name for part in parts] == ["pooler access", "PgBouncer"]
 
     labs(scenario)
 

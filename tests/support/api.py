@@ -15,6 +15,7 @@ import httpx
 from msgspec.structs import replace
 
 from cenote.api import Settings, auth, create_app
+from cenote.errors import Unavailable
 from cenote.host.observer import HostObserver
 from cenote.logs.destinations import Address
 from cenote.model.paths import Layout
@@ -94,7 +95,10 @@ class Api:
         id = UUID(cluster.rpartition("/")[2])
         stored = self.store.cluster(id)
         assert stored is not None
-        status = NodeStatus(reached=stored.revision, reason=reason, failing=failing, at=datetime.now(UTC))
+        gone = tuple(removal.id for removal in stored.value.removing)
+        status = NodeStatus(
+            reached=stored.revision, reason=reason, failing=failing, at=datetime.now(UTC), gone=gone
+        )
         await self.write_report(id, status)
 
     async def write_report(self, id: UUID, status: NodeStatus) -> None:
@@ -133,9 +137,14 @@ class Apis:
         hosts: tuple[Host, ...] = (HOST,),
         observer: Observer | None = None,
         timing: Timing | None = None,
+        *,
+        tries: bool = True,
     ) -> None:
-        """Run a test; without an ``observer`` the API asks a host on which no server runs."""
-        asyncio.run(self._run(scenario, settings, hosts, observer, timing or Timing()))
+        """Run a test; without an ``observer`` the API asks a host on which no server runs.
+
+        ``tries``: once a test has reported on a cluster, each change of it is reported as carried out.
+        """
+        asyncio.run(self._run(scenario, settings, hosts, observer, timing or Timing(), tries))
 
     async def _run(
         self,
@@ -144,9 +153,16 @@ class Apis:
         hosts: tuple[Host, ...],
         observer: Observer | None,
         timing: Timing,
+        tries: bool,
     ) -> None:
         async with self._api(settings, hosts, observer, timing) as api:
-            await scenario(api)
+            trying = asyncio.create_task(_report_changes(api)) if tries else None
+            try:
+                await scenario(api)
+            finally:
+                if trying is not None:
+                    trying.cancel()
+                    await asyncio.wait([trying])
 
     @contextlib.asynccontextmanager
     async def _api(
@@ -172,6 +188,22 @@ class Apis:
                 await host_store.close()
             await store.close()
             await gateway.close()
+
+
+async def _report_changes(api: Api) -> None:
+    """Say of each change that it was carried out; the revision that was reached stays."""
+    with api.store.changes() as changes:
+        async for id in changes:
+            stored = api.store.cluster(id)
+            if stored is None or stored.value.deleted_at is not None:
+                continue
+            node = writer_or_first(stored.value)
+            known = api.store.status(id, node.name)
+            if known is not None and known.reached:
+                gone = tuple(removal.id for removal in stored.value.removing)
+                done = replace(known, tried=stored.revision, gone=gone)
+                with contextlib.suppress(Unavailable):
+                    await api.hosts[node.host].report(id, node.name, done)
 
 
 async def announce(store: Store, client: EtcdClient, host: Host) -> HostStore:

@@ -134,12 +134,13 @@ class Lab:
     async def _needs_another(self, node_pass: NodePass, cluster: Cluster, *, full: bool = True) -> bool:
         session = self.session(cluster)
         try:
-            await node_pass.run(self.wanted(cluster), session, full=full)
+            wanted = self.wanted(cluster)
+            await node_pass.run(wanted, session, full=full)
+            return node_pass.has_drops and await node_pass.drops.run(wanted, session) is not None
         except Waiting:
             return True
         finally:
             await session.close()
-        return False
 
     async def change_while_watched(self, before: Cluster, after: Cluster) -> list[Change]:
         """Bring a cluster from one record to another as the agent does, and return what was done.

@@ -121,7 +121,9 @@ class Reference:
                 return [f"the status is {status}, and the reference knows {sorted(responses)}"]
             told = "500"  # it has one form for all errors
         if "content" not in responses[told]:
-            return [] if body is None else [f"there is a body, and the reference has none for {status}"]
+            if body is None or (isinstance(body, dict) and body.keys() == {"cenote"}):
+                return []  # what is added to the reference stands below this key
+            return [f"there is a body, and the reference has none for {status}"]
         where = ["paths", path, method.lower(), "responses", told, "content", "application/json", "schema"]
         pointer = "/".join(quote(part.replace("~", "~0").replace("/", "~1")) for part in where)
         return faults(

@@ -82,7 +82,7 @@ def test_nothing_that_was_seen_shows_a_secret(secret: str) -> None:
     loaded = Loaded(None, None)
     for seen in (
         roles.Role(secret, can_login=True, superuser=False, fits_admin=True),
-        roles.Seen({"app": roles.Role(secret, True, False, True)}, frozenset(), ()),
+        roles.Seen({"app": roles.Role(secret, True, False, True)}, frozenset()),
         postgresql.Seen(True, files, secret.encode(), loaded, b""),
         pooler.Seen(files, secret.encode(), loaded, False, Moment("boot", 0.0)),
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from cenote import rules
 from cenote.conf import hba, pgbouncer, postgresql
 from cenote.errors import Invalid
 from cenote.model import catalog
+from cenote.model.firewall import Networks
 from cenote.model.records import Pool, PoolMode, User
 from cenote.rules import sizing
 from tests.support import readers
@@ -26,6 +28,7 @@ PLACE = pgbouncer.Instance(
     server_port=25060,
     max_clients=5000,
 )
+OFFICES = [ip_network(text) for text in ("192.0.2.0/24", "198.51.100.7/32", "2001:db8::/32")]
 POOLS = (Pool(name="backend-pool", database="defaultdb", size=10, user="doadmin"),)
 TEXT = st.text(alphabet="abzA09_.-@$+ '\"\\%#;=*[]/,\n\t\x00ä", max_size=70) | st.text(max_size=70)
 
@@ -216,3 +219,16 @@ def test_pgbouncers_console_is_for_the_service_alone() -> None:
     assert ["host", "all", "cenote"] in rejected
     assert all(rule[0] == "hostssl" for rule in rules if rule[-1] == "scram-sha-256")
     assert [rule[-1] for rule in rules].count("trust") == 1
+
+
+@pytest.mark.parametrize("before", [None, (), tuple(OFFICES[:1]), tuple(OFFICES)])
+@pytest.mark.parametrize("after", [None, tuple(OFFICES[1:]), tuple(OFFICES)])
+def test_other_sources_take_the_place_of_the_former_ones_and_the_rest_of_the_file_stays(
+    before: Networks, after: Networks
+) -> None:
+    pools = (*POOLS, Pool(name="second", database="defaultdb", size=1, user="a  user"))
+    found = pgbouncer.with_sources(pgbouncer.render_hba(pools, before), after)
+    if before != ():  # with no source at all, the file has no line to put others in the place of
+        assert found == pgbouncer.render_hba(pools, after)
+    assert pgbouncer.with_sources(found, after) == found
+    assert pgbouncer.with_sources(found, ()) == pgbouncer.render_hba(pools, ())

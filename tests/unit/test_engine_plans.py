@@ -287,7 +287,11 @@ def test_the_parts_come_after_all_that_they_need() -> None:
         ("databases", "grants"),
         ("databases", "PgBouncer"),
         ("restart", "PgBouncer"),  # which resumes what a restart has paused
-        ("PgBouncer", "disconnect"),
+        ("pooler access", "disconnect from PgBouncer"),
+        ("PostgreSQL", "disconnect"),
+        # Nothing that may wait stands before the end of the access to the pools.
+        ("disconnect from PgBouncer", "certificate"),
+        ("disconnect", "restart"),
     ):
         assert order.index(earlier) < order.index(later)
 
@@ -299,9 +303,11 @@ def test_a_standby_under_a_failover_agent_has_only_the_parts_that_run_anywhere()
     assert [part.name for part in NODE_PARTS if part.is_on(context)] == [
         "log space",
         "folders",
+        "pooler access",
+        "disconnect from PgBouncer",
         "log positions",
         "certificate",
-        "PgBouncer",
         "disconnect",
+        "PgBouncer",
     ]
     assert all(part.is_on(WANTED) for part in NODE_PARTS)

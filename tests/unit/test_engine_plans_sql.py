@@ -14,7 +14,7 @@ from cenote.model.records import Database
 from tests.support.wanted import CLUSTER, WANTED, user
 
 SET_UP = roles.Role("v", can_login=True, superuser=False, fits_admin=True)
-ROLES = roles.Seen({"doadmin": SET_UP, "app": SET_UP}, frozenset({"doadmin", "app"}), ("defaultdb", "orders"))
+ROLES = roles.Seen({"doadmin": SET_UP, "app": SET_UP}, frozenset({"doadmin", "app"}))
 
 
 def sql(changes: list[Change]) -> list[str]:
@@ -82,25 +82,9 @@ def test_a_role_that_we_did_not_make_is_never_touched() -> None:
     assert list(roles.plan(WANTED, seen)) == []
 
 
-def test_a_role_that_goes_hands_over_what_it_owns_in_every_database_and_is_forgotten_last() -> None:
+def test_a_role_that_is_not_in_the_record_is_not_dropped_by_the_pass_itself() -> None:
     seen = replace(ROLES, roles=ROLES.roles | {"old": SET_UP}, made=ROLES.made | {"old"})
-    changes = list(roles.plan(WANTED, seen))
-    assert [change.database for change in changes if isinstance(change, Sql)][1:-1] == ["defaultdb", "orders"]
-    statements = sql(changes)
-    assert "NOLOGIN" in statements[0]
-    assert statements[-2:] == [
-        'DROP ROLE IF EXISTS "old"',
-        "DELETE FROM cenote.made WHERE kind = 'role' AND name = 'old'",
-    ]
-
-
-def test_a_role_that_is_gone_already_is_only_forgotten() -> None:
-    [change] = roles.plan(WANTED, replace(ROLES, made=ROLES.made | {"old"}))
-    assert sql([change]) == [
-        "DELETE FROM cenote.made WHERE kind = 'grant' AND split_part(name, '/', 1) = 'old'",
-        'DROP ROLE IF EXISTS "old"',
-        "DELETE FROM cenote.made WHERE kind = 'role' AND name = 'old'",
-    ]
+    assert list(roles.plan(WANTED, seen)) == []
 
 
 def with_users(**changes: object) -> NodeContext:
@@ -148,15 +132,6 @@ def test_a_missing_database_is_noted_before_it_is_made() -> None:
     assert statements == [
         "INSERT INTO cenote.made VALUES ('database', 'orders')",
         'CREATE DATABASE "orders" OWNER "doadmin"',
-    ]
-
-
-def test_a_database_that_goes_is_forgotten_after_it_is_dropped() -> None:
-    seen = databases.Seen(owners(old="doadmin"), DATABASES.made | {"old"})
-    assert sql(list(databases.plan(WANTED, seen))) == [
-        "DELETE FROM cenote.made WHERE kind = 'grant' AND split_part(name, '/', 2) = 'old'",
-        'DROP DATABASE IF EXISTS "old" WITH (FORCE)',
-        "DELETE FROM cenote.made WHERE kind = 'database' AND name = 'old'",
     ]
 
 

@@ -8,8 +8,15 @@ import pytest
 
 from cenote.errors import Invalid
 from cenote.model import parameters
-from cenote.model.parameters import EXTENSION_DEFAULTS, EXTENSIONS, POOLER, POOLER_DEFAULTS, POSTGRESQL
-from cenote.model.records import Value
+from cenote.model.parameters import (
+    EXTENSION_DEFAULTS,
+    EXTENSIONS,
+    POOLER,
+    POOLER_DEFAULTS,
+    POSTGRESQL,
+    ServerLimits,
+)
+from cenote.model.records import SettingLimits, Value
 
 ALL = POSTGRESQL | POOLER | EXTENSIONS
 
@@ -115,3 +122,35 @@ def test_no_setting_is_both_taken_and_refused() -> None:
 def test_only_libraries_that_a_setting_needs_are_loaded() -> None:
     assert parameters.libraries(["plpgsql", "pg_stat_statements"]) == ("pg_stat_statements",)
     assert parameters.libraries([]) == ()
+
+
+def test_a_choice_that_the_server_lacks_is_not_offered_and_one_that_it_has_besides_neither() -> None:
+    offered = POSTGRESQL["default_toast_compression"]
+    plain = ServerLimits(None, ("pglz",), None, None)
+    limits = offered.limits(plain)
+    assert limits == SettingLimits(choices=("pglz",))
+    with pytest.raises(Invalid, match=r"default_toast_compression: 'lz4' is not one of 'pglz'."):
+        offered.narrowed(limits).check("lz4")
+    assert offered.narrowed(limits).check("pglz") == "pglz"
+    assert offered.limits(ServerLimits(None, ("pglz", "lz4", "zstd"), None, None)) is None
+
+
+def test_choices_of_the_server_are_compared_without_case() -> None:
+    server = ServerLimits(None, ("terse", "default"), None, None)
+    assert POSTGRESQL["log_error_verbosity"].limits(server) == SettingLimits(choices=("TERSE", "DEFAULT"))
+
+
+def test_a_range_of_the_server_is_taken_in_the_unit_of_the_api() -> None:
+    offered = POSTGRESQL["work_mem"]
+    limits = offered.limits(ServerLimits("kB", None, "64", "524288"))
+    assert limits == SettingLimits(minimum=1, maximum=512)
+    with pytest.raises(Invalid, match=r"work_mem: 1000 is out of range: 1 to 512 MB."):
+        offered.narrowed(limits).check(1000)
+    assert offered.limits(ServerLimits("kB", None, "64", "2147483647")) is None
+
+
+def test_a_special_value_below_the_range_of_the_server_stays() -> None:
+    offered = POSTGRESQL["temp_file_limit"]
+    limits = offered.limits(ServerLimits("kB", None, "-1", "1000"))
+    assert limits == SettingLimits(minimum=0, maximum=1000)
+    assert offered.narrowed(limits).check(-1) == -1

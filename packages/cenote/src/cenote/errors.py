@@ -58,5 +58,16 @@ class Unavailable(CenoteError):
     """A part that the answer needs cannot be reached right now; trying again helps."""
 
 
+class NotInForce(Unavailable):
+    """A change that takes access away is recorded, and the servers do not have it yet."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The change is recorded, but not in force yet: {reason}. It will be as soon as that is over; "
+            "repeat the request to wait for it."
+        )
+        self.retry_after = 5
+
+
 class Misconfigured(CenoteError):
     """The machine lacks something, or a setting is wrong; the message says what to do."""

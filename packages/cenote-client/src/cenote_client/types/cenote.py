@@ -11,12 +11,32 @@ from typing import Literal, NotRequired, TypedDict
 class ClusterAdditions(TypedDict):
     """``reason`` is what the cluster waits for, or what failed, as a sentence; empty if neither applies.
 
-    ``not_in_force`` describes the settings of PostgreSQL that wait for a restart.
+    ``not_in_force`` describes the changes that the servers do not have yet, and the settings of PostgreSQL
+    that wait for a restart or are not accepted.
     """
 
     reason: str
     failing: bool
     not_in_force: NotRequired[list[str]]
+
+
+class PendingChange(TypedDict):
+    """A change that is recorded and not in force yet, with the reason as a sentence."""
+
+    pending: bool
+    reason: str
+
+
+class SettingLimits(TypedDict):
+    """What the cluster's server takes for a setting, where that is less than the API offers."""
+
+    minimum: NotRequired[float]
+    maximum: NotRequired[float]
+    choices: NotRequired[list[str]]
+
+
+class ConfigLimits(TypedDict):
+    limits: dict[str, SettingLimits]
 
 
 class LogsinkAdditions(TypedDict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NotRequired, TypedDict
 
-from .cenote import DatabaseAdditions
+from .cenote import DatabaseAdditions, PendingChange
 
 
 class Database(TypedDict):
@@ -14,6 +14,7 @@ class Database(TypedDict):
 
 class DatabaseResponse(TypedDict):
     db: Database
+    cenote: NotRequired[PendingChange]
 
 
 class DatabaseListResponse(TypedDict):

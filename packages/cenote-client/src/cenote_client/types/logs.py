@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
-from .cenote import LogsinkAdditions
+from .cenote import LogsinkAdditions, PendingChange
 
 LogSource = Literal["postgres", "pgbouncer"]
 
@@ -73,6 +73,7 @@ class Logsink(TypedDict):
 
 class LogsinkResponse(TypedDict):
     sink: Logsink
+    cenote: NotRequired[PendingChange]
 
 
 class LogsinkListResponse(TypedDict):

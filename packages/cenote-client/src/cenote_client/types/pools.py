@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
+from .cenote import PendingChange
 from .clusters import Connection
 
 PoolMode = Literal["session", "transaction", "statement"]
@@ -25,6 +26,7 @@ class Pool(TypedDict):
 
 class PoolResponse(TypedDict):
     pool: Pool
+    cenote: NotRequired[PendingChange]
 
 
 class PoolListResponse(TypedDict):

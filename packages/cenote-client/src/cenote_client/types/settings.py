@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
+from .cenote import ConfigLimits
 from .other_engines import (
     KafkaConfig,
     MongoConfig,
@@ -21,6 +22,7 @@ Config = (
 
 class ConfigResponse(TypedDict):
     config: Config
+    cenote: NotRequired[ConfigLimits]
 
 
 class ConfigUpdate(TypedDict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
-from .cenote import UserAdditions
+from .cenote import PendingChange, UserAdditions
 from .other_engines import KafkaAcl, MongoUserSettings, MysqlSettings, OpensearchAcl
 
 
@@ -32,6 +32,7 @@ class User(TypedDict):
 
 class UserResponse(TypedDict):
     user: User
+    cenote: NotRequired[PendingChange]
 
 
 class UserListResponse(TypedDict):

@@ -11,20 +11,21 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Container
+from collections.abc import AsyncIterator, Container
 from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
 
-from cenote.agent.node_pass import Converged, NodePass, Waiting
+from cenote.agent import drops
+from cenote.agent.node_pass import Blocked, Converged, NodePass, Waiting
 from cenote.agent.pass_queue import Held, PassQueue, Turn, Urgency
 from cenote.agent.quiet import Quiet
 from cenote.engine.plan.context import HostContext, NodeContext
 from cenote.errors import CenoteError, Unavailable
 from cenote.host import processes
 from cenote.host.executor import Executor
-from cenote.host.sql import Session
+from cenote.host.sql import LOCK_MILLISECONDS, Session
 from cenote.model.records import Cluster, NodeStatus
 from cenote.model.topology import node_key
 from cenote.rules import storage
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 POLL_FIRST, POLL_MOST = 0.005, 0.5  # seconds between passes while a server is starting
 POLL_GROWTH = 1.2
 WORTH_REPORTING = 0.1  # seconds
+PROGRESS_INTERVAL = 0.5  # seconds between reports on a pass that takes long
+_DEFECT = "an unexpected error; see Cenote's log"
 
 
 class NodeLoop:
@@ -163,8 +166,11 @@ class NodeLoop:
         try:
             if stored.value.deleted_at is not None:
                 await self._remove(stored)
-            elif await self._converge(stored, full=full):
-                pause = timing.resync_interval_nearly_full
+            else:
+                if await self._converge(stored, full=full):
+                    pause = timing.resync_interval_nearly_full
+                if (soon := await self._drop(stored)) is not None:
+                    pause = min(pause, soon)
         except Waiting as waiting:
             result = PassResult.WAITING
             if str(waiting) != self._waited_for:
@@ -173,13 +179,21 @@ class NodeLoop:
             if self._poll >= WORTH_REPORTING:
                 await self._report(str(waiting), waiting=True)
             pause, self._poll = self._poll, min(self._poll * POLL_GROWTH, POLL_MOST)
+        except Blocked as error:
+            log.warning("cluster %s: %s", stored.value.name, error)
+            await self._report(str(error), failing=True)
+            with contextlib.suppress(CenoteError):
+                await self._drop(stored)
+            pause, self._backoff = self._backoff, min(self._backoff * 2, timing.backoff_max)
         except (CenoteError, OSError) as error:
             log.warning("cluster %s: %s", stored.value.name, _in_words(error))
+            self._pass.progress.ended(_in_words(error))
             await self._report(_in_words(error), failing=True)
             pause, self._backoff = self._backoff, min(self._backoff * 2, timing.backoff_max)
         except Exception:
             log.exception("cluster %s: a defect in Cenote", stored.value.name)
-            await self._report("an unexpected error; see Cenote's log", failing=True)
+            self._pass.progress.ended(_DEFECT)
+            await self._report(_DEFECT, failing=True)
             pause, self._backoff = self._backoff, min(self._backoff * 2, timing.backoff_max)
         else:
             result, self._backoff, self._waited_for = PassResult.DONE, timing.backoff_first, ""
@@ -198,23 +212,42 @@ class NodeLoop:
         trace = self._quiet.read(context) if full else None
         session = _session(context)
         try:
-            converged = await self._pass.run(context, session, full=full)
+            async with self._reporting_progress(stored.revision):
+                converged = await self._pass.run(context, session, stored.revision, full=full)
         finally:
             all_run = self._watch_servers(context)
             await session.close()
         if not all_run:  # one has ended during the pass
-            self._server_ended()
+            self._look_again()
         await self._report_converged(stored, converged)
         await self._write_events(context.cluster)
         if converged.use is not None and storage.is_nearly_full(converged.use, context.cluster.storage_mib):
             return True
-        if converged.settled and not converged.not_in_force and not converged.outdated:
+        nothing_waits = not (converged.not_in_force or converged.outdated or self._pass.has_drops)
+        if converged.settled and nothing_waits:
             self._quiet.begin(trace)
         return False
 
-    def _server_ended(self) -> None:
+    def _look_again(self) -> None:
         self._full = True
         self.notice()
+
+    async def _drop(self, stored: Stored[Cluster]) -> float | None:
+        """Drop what was removed from the record, and report it; return when to try again, if at all."""
+        if not self._pass.has_drops:
+            return None
+        context, made, former = self._context(stored), self._pass.drops, self._pass.drops.reason
+        session = _session(context, drops.LOCK_MILLISECONDS)
+        try:
+            soon = await made.run(context, session, self._wake.is_set)
+        finally:
+            await session.close()
+        status = self._status()
+        reason, failing = status.reason, status.failing
+        if reason == former:
+            reason, failing = made.reason, bool(made.reason)
+        await self._report(reason, failing=failing)
+        return soon
 
     async def _remove(self, stored: Stored[Cluster]) -> None:
         context = self._context(stored)
@@ -228,7 +261,7 @@ class NodeLoop:
         for program in context.programs:
             process = processes.find(program)
             if process is not None:
-                self._watch.add(process, self._server_ended)
+                self._watch.add(process, self._look_again)
             else:
                 stopped.append(program.name)
         self._stopped = tuple(stopped)
@@ -243,6 +276,7 @@ class NodeLoop:
             self._host_context,
             was_online=self._status().reached > 0,
             issued_certificate=self._store.certificate(cluster.id),
+            refused=self._status().refused,
         )
 
     async def _write_events(self, cluster: Cluster) -> None:
@@ -258,11 +292,14 @@ class NodeLoop:
 
     async def _report_converged(self, stored: Stored[Cluster], converged: Converged) -> None:
         cluster, use, refused = stored.value, converged.use, converged.refuses_writes
+        known = self._status().refused
         if self._status().reached == 0:
             self._pass.notes.clear()  # the steps of creating a cluster are not events
+        full = "" if use is None else storage.problem(use, cluster, refused=refused)
+        remains = "" if full else self._pass.drops.reason  # as of the last attempts
         await self._report(
-            "" if use is None else storage.problem(use, cluster, refused=refused),
-            failing=refused,
+            full or remains,
+            failing=refused or bool(remains),
             reached=stored.revision,
             settings=converged.settings,
             outdated=converged.outdated,
@@ -272,7 +309,11 @@ class NodeLoop:
             size=cluster.size,
             region=cluster.region,
             storage_mib=cluster.storage_mib,
+            limits=converged.limits,
+            refused=converged.refused,
         )
+        if converged.refused != known:  # the file is to be without them before the next start
+            self._look_again()
 
     async def _report(
         self, reason: str, *, failing: bool = False, waiting: bool = False, **seen: object
@@ -285,8 +326,33 @@ class NodeLoop:
             waiting=waiting,
             stopped=self._stopped,
             at=datetime.now(UTC),
-            **seen,
+            **self._pass.drops.seen | self._pass.progress.fields() | seen,
         )
+        await self._write(status)
+
+    @contextlib.asynccontextmanager
+    async def _reporting_progress(self, revision: int) -> AsyncIterator[None]:
+        """Report what is done of a pass that takes long, as while SQL waits for a customer's lock.
+
+        A change that waits for one of its first parts is then answered.
+        """
+        ended = asyncio.Event()
+
+        async def report() -> None:
+            while not await _is_set_within(ended, PROGRESS_INTERVAL):
+                known = self._status()
+                if 0 < known.reached < revision:
+                    await self._write(msgspec.structs.replace(known, **self._pass.progress.fields()))
+
+        reporting = asyncio.create_task(report(), name=f"progress of {self.label}")
+        try:
+            yield
+        finally:
+            # It is not cancelled, since a write could then come later than the next one.
+            ended.set()
+            await reporting
+
+    async def _write(self, status: NodeStatus) -> None:
         try:
             await self._store.report(self._cluster_id, self._node_name, status)
         except Unavailable as error:
@@ -305,8 +371,18 @@ class NodeLoop:
         return self._wake.is_set()
 
 
-def _session(context: NodeContext) -> Session:
-    return Session(context.cluster_paths.sockets, context.node.port, context.node.pool_port)
+async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()
+
+
+def _session(context: NodeContext, lock_milliseconds: int = LOCK_MILLISECONDS) -> Session:
+    node = context.node
+    return Session(
+        context.cluster_paths.sockets, node.port, node.pool_port, lock_milliseconds=lock_milliseconds
+    )
 
 
 def _in_words(error: CenoteError | OSError) -> str:

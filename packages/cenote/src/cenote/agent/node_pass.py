@@ -9,22 +9,25 @@ from __future__ import annotations
 import contextlib
 import logging
 from asyncio import Semaphore
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cenote.agent.drops import Drops
+from cenote.agent.pass_progress import PassProgress
 from cenote.engine import look, plan
 from cenote.engine.part import Part
-from cenote.engine.parts import NODE_PARTS, SERVER, affected
-from cenote.engine.plan.context import NodeContext
+from cenote.engine.parts import DROP_PARTS, NODE_PARTS, ROLES, SERVER, affected
+from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.errors import CenoteError
 from cenote.host import files, system
 from cenote.host.executor import Executor
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
+from cenote.model import parameters
 from cenote.model.changes import Change, CopyTemplate, Refuse, Start, Stop, Wait
-from cenote.model.records import DiskUse, Note
-from cenote.rules import restarts
+from cenote.model.records import DiskUse, Note, SettingLimits
+from cenote.rules import refused_settings, restarts
 from cenote.rules.restarts import Urgency
 
 log = logging.getLogger(__name__)
@@ -34,6 +37,10 @@ DISK_FULL_MIB = 32  # PostgreSQL needs two WAL segments to start
 
 class Waiting(Exception):
     """A plan waits for something on the machine to finish; the message says for what."""
+
+
+class Blocked(CenoteError):
+    """A part that may block on a customer's lock has failed; all others are done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,8 @@ class Converged:
     outdated: tuple[str, ...]
     use: DiskUse | None
     refuses_writes: bool
+    limits: dict[str, SettingLimits]
+    refused: dict[str, str]
     settled: bool = False
 
 
@@ -60,34 +69,45 @@ class NodePass:
         self._inspector = Inspector()
         self._started: set[str] = set()  # parts that started a program and have not completed since
         self.notes: dict[str, Note] = {}  # events not yet written, by text
+        self.progress = PassProgress()
+        self.drops = Drops(self._do)  # of what was removed from the record, to be made after a pass
+        self.has_drops = False
         self._changes = 0
         self._last: tuple[NodeContext, Converged] | None = None  # of the last pass, if it was completed
 
-    async def run(self, context: NodeContext, session: Session, *, full: bool = True) -> Converged:
-        """Carry out all changes that are needed.
+    async def run(
+        self, context: NodeContext, session: Session, revision: int = 0, *, full: bool = True
+    ) -> Converged:
+        """Carry out all changes that are needed; ``revision`` is that of the record.
 
         Unless ``full``, only by the parts that a change of the record since the last pass can affect.
-        Raises Waiting when a plan has to wait, and CenoteError or OSError when a change fails.
+        Raises Waiting when a plan has to wait, Blocked, and CenoteError or OSError when a change fails.
         """
         last, self._last, self._changes = self._last, None, 0
-        parts = NODE_PARTS if full or last is None else affected(last[0], context)
-        await self._reconcile_all(parts, context, session)
+        former, parts = context, NODE_PARTS
+        if not full and last is not None:
+            former, parts = last[0], affected(last[0], context)
+        parts = tuple(part for part in parts if part.is_on(context))
+        self.progress.begin(revision, [part.name for part in parts])
+        await self._reconcile_all(parts, context, former, session)
         if last is not None and SERVER not in parts:
             converged = replace(last[1], settled=False)
         else:
             converged = await self._converged(context, session)
-            converged = replace(converged, settled=parts is NODE_PARTS and not self._changes)
+            converged = replace(converged, settled=full and not self._changes)
         self._last = context, converged
         return converged
 
     async def _reconcile_all(
-        self, parts: Iterable[Part[Any]], context: NodeContext, session: Session
+        self, parts: Collection[Part[Any]], context: NodeContext, former: NodeContext, session: Session
     ) -> None:
         failure: CenoteError | None = None
+        # What was refused in a pass that ended before its report.
+        seen = self._inspector.last_refused(context.server)
+        context = replace(context, refused=refused_settings.refused(context.cluster, context.refused, seen))
         for part in parts:
             try:
-                if part.is_on(context):
-                    await self._reconcile(part, context, session)
+                await self._reconcile(part, context, session)
             except OSError as error:
                 if not part.optional:
                     raise
@@ -96,8 +116,13 @@ class NodePass:
                 if not part.may_block:
                     raise
                 failure = failure or error
+                self.progress.failed(part.name, str(error))
+                continue
+            self.progress.done(part.name)
+        if self.has_drops or ROLES in parts or former.cluster.removing != context.cluster.removing:
+            self.has_drops = NodeKind.WRITER in context.kinds and await self.drops.look(context, session)
         if failure is not None:
-            raise failure
+            raise Blocked(str(failure)) from failure
 
     async def plan(self, context: NodeContext, session: Session) -> list[Change]:
         """Return the changes that a pass would make, of all parts (a dry run)."""
@@ -105,6 +130,10 @@ class NodePass:
         for part in NODE_PARTS:
             if part.is_on(context):
                 changes += part.plan(context, await part.look(self._inspector, context, session))
+        if NodeKind.WRITER in context.kinds:
+            for step in DROP_PARTS:
+                for drop in step.plan(context, await step.look(self._inspector, context, session)):
+                    changes += drop.changes
         return changes
 
     async def remove(self, context: NodeContext, session: Session) -> None:
@@ -115,7 +144,7 @@ class NodePass:
     async def _reconcile(self, part: Part[Any], context: NodeContext, session: Session) -> None:
         for change in part.plan(context, await part.look(self._inspector, context, session)):
             if isinstance(change, Start):
-                self._check_not_failing(part, change)
+                await self._check_not_failing(part, change, context)
             elif isinstance(change, Stop):
                 self._started.discard(part.name)
             await self._do(change, context, session)
@@ -146,12 +175,25 @@ class NodePass:
             outdated=tuple((await look.outdated_binaries.look(self._inspector, context, session)).outdated),
             use=await look.postgresql.disk_use(self._inspector, context),
             refuses_writes=plan.postgresql.refuses_writes(configuration),
+            limits=parameters.limits(await self._inspector.limits(context.server, found.process, session)),
+            refused=refused_settings.refused(
+                context.cluster,
+                context.refused,
+                await self._inspector.refused(context.server, found, session),
+            ),
         )
 
-    def _check_not_failing(self, part: Part[Any], start: Start) -> None:
-        """Refuse to restart a program that ended right after its last start; its log has the reason."""
+    async def _check_not_failing(self, part: Part[Any], start: Start, context: NodeContext) -> None:
+        """Refuse to restart a program that ended right after its last start; its log has the reason.
+
+        If PostgreSQL ended for the sake of settings, the next start is made without these.
+        """
         if part.name in self._started:
             self._started.discard(part.name)
+            if start.program == context.server:
+                chosen = refused_settings.written(context.cluster, context.refused)
+                refused = await self._executor.refused_settings(context.server, chosen)
+                self._inspector.note_refused(context.server, refused)
             raise CenoteError(f"{start.program.name} does not start: {_failure_reason(start)}")
         self._started.add(part.name)
 

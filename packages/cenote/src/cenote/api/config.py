@@ -5,6 +5,7 @@ A change responds when the servers have applied it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from http import HTTPMethod
 from pathlib import Path
@@ -12,14 +13,16 @@ from typing import Any
 from zoneinfo import TZPATH, available_timezones
 
 import msgspec
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from cenote.api import schema_fields
 from cenote.api.auth import READ, UPDATE
-from cenote.api.service import Body, Call, Service, answer, operation
+from cenote.api.service import Body, Call, PendingView, Service, answer, operation
 from cenote.http.routing import Response
-from cenote.model.records import Cluster
+from cenote.model.records import Cluster, Value
 from cenote.model.topology import writer_or_first
-from cenote.rules import configuration
+from cenote.rules import configuration, refused_settings
 from cenote.rules.configuration import HostCapabilities
 
 _UNLIMITED_MIB = 2**40  # the memory of the cluster's size is then the only limit
@@ -33,30 +36,69 @@ class ChangeConfig(Body):
     config: schema_fields.Configuration
 
 
+class LimitsView(msgspec.Struct, omit_defaults=True):
+    """What the cluster's server takes for a setting."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] | None = None
+
+
+class ConfigExtensionView(msgspec.Struct):
+    """An extension of Cenote: the settings of which the cluster's server takes less than the API offers."""
+
+    limits: dict[str, LimitsView]
+
+
 class ConfigAnswer(msgspec.Struct):
     config: dict[str, Any]
+    cenote: ConfigExtensionView | UnsetType = UNSET
+
+
+class ConfigChanged(msgspec.Struct):
+    """The response to a change that is not in force yet; otherwise it has no body."""
+
+    cenote: PendingView | UnsetType = UNSET
 
 
 @operation(HTTPMethod.GET, PATH, scope=READ, answer=ConfigAnswer)
 async def get_config(request: Call) -> Response:
     """Get the configuration of a cluster: the settings chosen, and the values in effect of all others."""
-    cluster = request.cluster().value
-    return answer(
-        ConfigAnswer(configuration.effective_settings(cluster, reported_settings(request.service, cluster)))
+    cluster, status = request.cluster().value, request.service.report(request.cluster().value)
+    settings = configuration.effective_settings(cluster, reported_settings(request.service, cluster))
+    limits = (
+        {} if status is None else msgspec.convert(status.limits, dict[str, LimitsView], from_attributes=True)
     )
+    return answer(ConfigAnswer(settings, ConfigExtensionView(limits) if limits else UNSET))
 
 
-@operation(HTTPMethod.PATCH, PATH, scope=UPDATE, body=ChangeConfig)
+@operation(HTTPMethod.PATCH, PATH, scope=UPDATE, body=ChangeConfig, answer=ConfigChanged)
 async def change_config(request: Call) -> Response:
-    """Change the configuration of a cluster; clients of its pools stay connected, even during a restart."""
+    """Change the configuration of a cluster; clients of its pools stay connected, even during a restart.
+
+    The response has a body only if the change is not in force yet.
+    """
     cluster = request.cluster().value
     body = await request.decoded(ChangeConfig)
     capabilities = host_capabilities(request.service, cluster)
     in_force = configuration.effective_values(cluster, reported_settings(request.service, cluster))
-    await request.change_cluster(
+    changed = await request.change_cluster(
         lambda current: configuration.change(current, body.config, in_force, capabilities)
     )
-    return Response(status_code=200)
+    pending = changed.pending or _refused(request.service, changed.cluster, body.config)
+    return answer(ConfigChanged(pending)) if pending else Response(status_code=200)
+
+
+def _refused(service: Service, cluster: Cluster, requested: Mapping[str, Any]) -> PendingView | None:
+    """Return why settings of a request are not in force although the server has read its configuration."""
+    status = service.report(cluster)
+    chosen = replace(cluster.configuration, postgresql=_only(cluster.configuration.postgresql, requested))
+    found = refused_settings.refusals(replace(cluster, configuration=chosen), status)
+    return PendingView("; ".join(found)) if found else None
+
+
+def _only(chosen: Mapping[str, Value], names: Mapping[str, Any]) -> dict[str, Value]:
+    return {name: value for name, value in chosen.items() if name in names}
 
 
 def reported_settings(service: Service, cluster: Cluster) -> dict[str, str]:
@@ -67,11 +109,12 @@ def reported_settings(service: Service, cluster: Cluster) -> dict[str, str]:
 
 def host_capabilities(service: Service, cluster: Cluster) -> HostCapabilities:
     """Return the capabilities of the cluster's host; while it is offline, only the size limits memory."""
-    host = service.store.host(writer_or_first(cluster).host)
+    host, status = service.store.host(writer_or_first(cluster).host), service.report(cluster)
     return HostCapabilities(
         memory_mib=_UNLIMITED_MIB if host is None else host.memory_mib,
         libraries=() if host is None else host.libraries.get(cluster.version, ()),
         time_zones=time_zones(),
+        limits={} if status is None else status.limits,
     )
 
 

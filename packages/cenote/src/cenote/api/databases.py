@@ -5,15 +5,16 @@ from __future__ import annotations
 from http import HTTPMethod
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from cenote import rules
 from cenote.api import paging, schema_fields
 from cenote.api.auth import CREATE, DELETE, READ
-from cenote.api.service import Body, Call, answer, no_content, operation
+from cenote.api.service import Body, Call, PendingView, answer, no_content, operation
 from cenote.api.views import DatabaseView, database_view
 from cenote.errors import NotFound
 from cenote.http.routing import Response
-from cenote.model.records import Database
+from cenote.model.records import Database, RemovalKind
 
 PATH = "/v2/databases/{database_cluster_uuid}/dbs"
 ONE = PATH + "/{database_name}"
@@ -32,6 +33,7 @@ class CreateDatabase(Body):
 
 class DatabaseAnswer(msgspec.Struct):
     db: DatabaseView
+    cenote: PendingView | UnsetType = UNSET
 
 
 class DatabasesAnswer(msgspec.Struct):
@@ -47,13 +49,20 @@ async def list_databases(request: Call) -> Response:
     return answer(DatabasesAnswer([database_view(database) for database in page], links, meta))
 
 
-@operation(HTTPMethod.POST, PATH, scope=CREATE, status=201, body=CreateDatabase, answer=DatabaseAnswer)
+@operation(
+    HTTPMethod.POST, PATH, scope=CREATE, status=201, body=CreateDatabase, answer=DatabaseAnswer, also=(412,)
+)
 async def add_database(request: Call) -> Response:
     """Create a database in a cluster; responds when it exists."""
     body = await request.decoded(CreateDatabase)
     owner = (body.cenote.owner if body.cenote is not None else None) or ""
-    await request.change_cluster(lambda current: rules.add_database(current, body.name, owner))
-    return answer(DatabaseAnswer(database_view(Database(name=body.name, owner=owner))), 201)
+    await request.wait_for_name(RemovalKind.DATABASE, body.name)
+    report = request.service.report
+    changed = await request.change_cluster(
+        lambda current: rules.add_database(current, body.name, owner, report(current))
+    )
+    view = database_view(Database(name=body.name, owner=owner))
+    return answer(DatabaseAnswer(view, changed.pending), 201)
 
 
 @operation(HTTPMethod.GET, ONE, scope=READ, answer=DatabaseAnswer)
@@ -67,9 +76,12 @@ async def get_database(request: Call) -> Response:
 
 @operation(HTTPMethod.DELETE, ONE, scope=DELETE, status=204)
 async def delete_database(request: Call) -> Response:
-    """Delete a database with all its data."""
+    """Delete a database with all its data; sessions, replication slots and subscriptions in it end.
+
+    A database of the same name can be created once the server has dropped this one.
+    """
     name = request.path_params["database_name"]
-    await request.change_cluster(lambda current: rules.remove_database(current, name))
+    await request.remove_from_cluster(RemovalKind.DATABASE, name, rules.remove_database)
     return no_content()
 
 

@@ -16,6 +16,7 @@ from cenote.api.views import RuleView, rule_view
 from cenote.http.routing import Response
 from cenote.model import firewall
 from cenote.model.firewall import RequestedRule
+from cenote.rules import in_force
 
 PATH = "/v2/databases/{database_cluster_uuid}/firewall"
 
@@ -59,13 +60,15 @@ async def list_rules(request: Call) -> Response:
 async def replace_rules(request: Call) -> Response:
     """Replace all trusted sources of a cluster.
 
-    Responds when other addresses can no longer connect and their open connections have been terminated.
+    Responds when other addresses can no longer connect and their open connections have been terminated.  If
+    that takes long, the response is 503; the rules are recorded, and repeating the request waits for them.
     """
     request.cluster()  # 404 takes precedence over an invalid body
     requested = [rule.requested() for rule in (await request.decoded(ReplaceRules)).rules or ()]
     now = datetime.now(UTC).replace(microsecond=0)
     await request.change_cluster(
-        lambda current: replace(current, firewall=firewall.replace_rules(current.firewall, requested, now))
+        lambda current: replace(current, firewall=firewall.replace_rules(current.firewall, requested, now)),
+        access=in_force.TRUSTED_SOURCES if requested else (),
     )
     return no_content()
 

@@ -13,10 +13,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from cenote.api import schema_fields
 from cenote.api.auth import CREATE, DELETE, READ, UPDATE, VIEW_CREDENTIALS
-from cenote.api.service import Body, Call, answer, operation
+from cenote.api.service import Body, Call, PendingView, answer, operation
 from cenote.errors import Unavailable
 from cenote.http.routing import Response
 from cenote.logs import sinks
@@ -66,6 +67,7 @@ class SinkView(msgspec.Struct):
 
 class SinkAnswer(msgspec.Struct):
     sink: SinkView
+    cenote: PendingView | UnsetType = UNSET
 
 
 class SinksAnswer(msgspec.Struct):
@@ -99,8 +101,9 @@ async def create_sink(request: Call) -> Response:
     name, type = sinks.sink_name(body.sink_name), sinks.sink_type(body.sink_type)
     sealed = await _sealed(request, type, body.config)
     sink = LogSink(id=uuid4(), name=name, type=type, sealed_config=sealed)
-    stored = await request.change_cluster(lambda current: sinks.add(current, sink))
-    return answer(SinkAnswer(_view(request, sink, await _statuses(request, stored.value))), 201)
+    changed = await request.change_cluster(lambda current: sinks.add(current, sink))
+    view = _view(request, sink, await _statuses(request, changed.cluster))
+    return answer(SinkAnswer(view, changed.pending), 201)
 
 
 @operation(HTTPMethod.GET, ONE, scope=READ, answer=SinkView)

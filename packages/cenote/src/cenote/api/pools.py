@@ -8,11 +8,12 @@ from __future__ import annotations
 from http import HTTPMethod
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from cenote import rules
 from cenote.api import paging, schema_fields
 from cenote.api.auth import CREATE, DELETE, READ, UPDATE
-from cenote.api.service import Body, Call, answer, no_content, operation
+from cenote.api.service import Body, Call, PendingView, answer, no_content, operation
 from cenote.api.views import PoolView, pool_view
 from cenote.errors import NotFound
 from cenote.http.routing import Response
@@ -43,6 +44,7 @@ class UpdatePool(Body):
 
 class PoolAnswer(msgspec.Struct):
     pool: PoolView
+    cenote: PendingView | UnsetType = UNSET
 
 
 class PoolsAnswer(msgspec.Struct):
@@ -73,9 +75,9 @@ async def add_pool(request: Call) -> Response:
         mode=rules.pool_mode(body.mode),
         user=body.user or "",
     )
-    stored = await request.change_cluster(lambda current: rules.add_pool(current, pool))
-    view = pool_view(request.service, stored.value, pool, credentials=request.caller.sees_credentials)
-    return answer(PoolAnswer(view), 201)
+    changed = await request.change_cluster(lambda current: rules.add_pool(current, pool))
+    view = pool_view(request.service, changed.cluster, pool, credentials=request.caller.sees_credentials)
+    return answer(PoolAnswer(view, changed.pending), 201)
 
 
 @operation(HTTPMethod.GET, ONE, scope=READ, answer=PoolAnswer)

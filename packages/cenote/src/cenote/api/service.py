@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from http import HTTPMethod
 from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from cenote.api.auth import Caller, UnknownTokens
-from cenote.errors import Busy, Invalid, Malformed, NotFound, Unauthenticated
+from cenote.errors import Busy, Invalid, Malformed, NotFound, NotInForce, Unauthenticated
 from cenote.http.routing import ClientDisconnect, Receive, Request, Response, Route, Scope, Send
 from cenote.logs.destinations import Network
 from cenote.model import topology
-from cenote.model.records import Cluster, ClusterStatus, EventType, NodeStatus, Note
+from cenote.model.parts import PartName
+from cenote.model.records import Cluster, ClusterStatus, EventType, NodeStatus, Note, RemovalKind
 from cenote.model.timing import DEFAULT, Timing
+from cenote.rules import in_force, removals
+from cenote.rules.in_force import Progress
 from cenote.security.basic_auth import BasicAuth
 from cenote.security.sealing import Rings, Sealer
 from cenote.stats.advice import Advice
@@ -42,6 +46,7 @@ class Settings:
     requests_per_hour: int = 5_000
     requests_per_minute: int = 250
     wait_seconds: float = 5.0  # the longest that a change waits for the agent before it responds
+    access_wait_seconds: float = 10.0  # the same for one that takes access away; clients give up after 15
     max_body_bytes: int = 1024 * 1024
     log_sink_allow: tuple[Network, ...] = ()  # otherwise forbidden networks that log sinks may use
     host_id: str = ""  # of the host that the API runs on
@@ -108,18 +113,67 @@ class Service:
         """Return the last report on the cluster's writer."""
         return self.store.status(cluster.id, topology.writer_or_first(cluster).name)
 
-    async def wait_until_applied(self, stored: Stored[Cluster]) -> None:
-        """Wait until the agent has applied this revision, the cluster is deleted, or the wait times out."""
-        id, node = stored.value.id, topology.writer_or_first(stored.value).name
+    async def wait_until_in_force(
+        self, stored: Stored[Cluster], parts: Collection[PartName], *, required: bool
+    ) -> str:
+        """Wait until the agent has brought these parts to this revision; return why they are not, or "".
 
-        def done() -> bool | None:
-            status = self.store.status(id, node)
-            if status is not None and status.reached >= stored.revision:
-                return True
+        The wait ends when the agent has failed, the cluster is deleted, or the time is over.  A change that
+        is ``required`` to be in force waits while the agent tries again, and raises NotInForce in the end.
+        """
+        id, settings = stored.value.id, self.settings
+
+        def seen() -> Progress:
+            return in_force.progress(self.report(stored.value), stored.revision, parts)
+
+        def done() -> Progress | None:
             now = self.store.cluster(id)
-            return True if now is None or now.value.deleted_at is not None else None
+            if now is None or now.value.deleted_at is not None:
+                return Progress(in_force=True)
+            found = seen()
+            return found if found.in_force or (found.failed and not required) else None
 
-        await self.store.wait(done, self.settings.wait_seconds)
+        seconds = settings.access_wait_seconds if required else settings.wait_seconds
+        found = await self.store.wait(done, seconds) or seen()
+        if found.in_force:
+            return ""
+        if required:
+            raise NotInForce(found.reason)
+        return found.reason
+
+    async def wait_until_removed(
+        self, stored: Stored[Cluster], kind: RemovalKind, name: str, *, required: bool
+    ) -> None:
+        """Wait until the agent has dropped a user or database; NotInForce if it has to be gone and is not."""
+
+        def missing() -> str:
+            now, seen = self.store.cluster(stored.value.id), self.report(stored.value)
+            if now is None or now.value.deleted_at is not None:
+                return ""
+            locked_out = in_force.progress(seen, stored.revision, in_force.LOCKED_OUT)
+            if removals.is_pending(now.value, kind, name, seen):
+                return removals.why(now.value, kind, name, seen)
+            return "" if locked_out.in_force or kind is not RemovalKind.USER else locked_out.reason
+
+        seconds = self.settings.access_wait_seconds if required else self.settings.wait_seconds
+        await self.store.wait(lambda: None if missing() else True, seconds)
+        if required and (reason := missing()):
+            raise NotInForce(reason)
+
+
+class PendingView(msgspec.Struct):
+    """An extension of Cenote: the change is recorded and not in force yet, and why."""
+
+    reason: str
+    pending: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A changed cluster; ``pending`` if the change is not in force yet."""
+
+    cluster: Cluster
+    pending: PendingView | UnsetType
 
 
 class Call(Request):
@@ -176,13 +230,61 @@ class Call(Request):
         )
 
     async def change_cluster(
-        self, change: Callable[[Cluster], Cluster], type: EventType = EventType.CLUSTER_UPDATE
-    ) -> Stored[Cluster]:
-        """Change the cluster in the path, and wait for the agent to apply it, at most ``wait_seconds``."""
+        self,
+        change: Callable[[Cluster], Cluster],
+        type: EventType = EventType.CLUSTER_UPDATE,
+        *,
+        access: Collection[PartName] = (),
+    ) -> Changed:
+        """Change the cluster in the path, and wait for the agent to carry it out, at most ``wait_seconds``.
+
+        A change that takes access away must be in force, else NotInForce is raised.  ``access`` are the parts
+        of an operation that may be one: when it is repeated, it waits for what was changed before.
+        """
+        first = self.cluster()
+        replaced = first.value
+
+        def noting(current: Cluster) -> Cluster:
+            nonlocal replaced
+            replaced = current
+            return change(current)
+
+        stored = await self.service.store.update_cluster(first.value.id, noting, self.note(type))
+        status = self.service.report(stored.value)
+        required = in_force.was_tried(status) and (
+            in_force.closes(replaced, stored.value)
+            or (bool(access) and not in_force.progress(status, first.revision, access).in_force)
+        )
+        parts = in_force.concerned(replaced, stored.value) | set(access)
+        reason = await self.service.wait_until_in_force(stored, parts, required=required)
+        return Changed(stored.value, pending=PendingView(reason) if reason else UNSET)
+
+    async def remove_from_cluster(
+        self,
+        kind: RemovalKind,
+        name: str,
+        remove: Callable[[Cluster, str, NodeStatus | None], Cluster],
+    ) -> None:
+        """Remove a user or database from the cluster in the path, and wait until it is dropped.
+
+        A call that is repeated meanwhile waits for the same drop.  NotInForce when it takes too long.
+        """
+
+        def change(current: Cluster) -> Cluster:
+            seen = self.service.report(current)
+            if removals.is_pending(current, kind, name, seen):
+                return current
+            return remove(current, name, seen)
+
         id = self.cluster().value.id
-        stored = await self.service.store.update_cluster(id, change, self.note(type))
-        await self.service.wait_until_applied(stored)
-        return stored
+        note = self.note(EventType.CLUSTER_UPDATE)
+        stored = await self.service.store.update_cluster(id, change, note)
+        required = in_force.was_tried(self.service.report(stored.value))
+        await self.service.wait_until_removed(stored, kind, name, required=required)
+
+    async def wait_for_name(self, kind: RemovalKind, name: str) -> None:
+        """Wait, as long as a change waits, until a former user or database of this name is dropped."""
+        await self.service.wait_until_removed(self.cluster(), kind, name, required=False)
 
     async def decoded(self, kind: type[T]) -> T:
         """Return the decoded body; Malformed if it is not JSON, Invalid if it does not match ``kind``."""

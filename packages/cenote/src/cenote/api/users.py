@@ -10,11 +10,12 @@ from msgspec import UNSET, UnsetType
 from cenote import rules
 from cenote.api import credentials, paging, schema_fields
 from cenote.api.auth import CREATE, DELETE, READ, UPDATE
-from cenote.api.service import Body, Call, answer, no_content, operation
+from cenote.api.service import Body, Call, PendingView, answer, no_content, operation
 from cenote.api.views import UserView, user_view
 from cenote.errors import NotFound
 from cenote.http.routing import Response
-from cenote.model.records import Cluster, User
+from cenote.model.records import Cluster, RemovalKind, User
+from cenote.rules import in_force
 
 PATH = "/v2/databases/{database_cluster_uuid}/users"
 ONE = PATH + "/{username}"
@@ -36,6 +37,12 @@ class UpdateUser(Body):
     settings: UserSettings | None = None
     cenote: UserExtension | None = None
 
+    @property
+    def may_take_away(self) -> bool:
+        """Whether the user may have had more privileges than are requested."""
+        replication = None if self.settings is None else self.settings.pg_allow_replication
+        return replication is False or (self.cenote is not None and self.cenote.access is not UNSET)
+
     def change(self, cluster: Cluster, name: str) -> Cluster:
         """Return the cluster with the requested change to one of its users."""
         access = UNSET if self.cenote is None else self.cenote.access
@@ -54,6 +61,7 @@ class CreateUser(UpdateUser, kw_only=True):
 
 class UserAnswer(msgspec.Struct):
     user: UserView
+    cenote: PendingView | UnsetType = UNSET
 
 
 class UsersAnswer(msgspec.Struct):
@@ -71,16 +79,18 @@ async def list_users(request: Call) -> Response:
     return answer(UsersAnswer(views, links, meta))
 
 
-@operation(HTTPMethod.POST, PATH, scope=CREATE, status=201, body=CreateUser, answer=UserAnswer)
+@operation(HTTPMethod.POST, PATH, scope=CREATE, status=201, body=CreateUser, answer=UserAnswer, also=(412,))
 async def add_user(request: Call) -> Response:
     """Create a user; responds when it can log in."""
     body = await request.decoded(CreateUser)
     request.cluster()  # 404 takes precedence over an invalid user
     user = credentials.new_user(rules.user_name(body.name), request.service.sealer)
-    stored = await request.change_cluster(
-        lambda current: body.change(rules.add_user(current, user), user.name)
+    await request.wait_for_name(RemovalKind.USER, user.name)
+    report = request.service.report
+    changed = await request.change_cluster(
+        lambda current: body.change(rules.add_user(current, user, report(current)), user.name)
     )
-    return _shown(request, stored.value.user(user.name) or user, 201)
+    return _shown(request, changed.cluster.user(user.name) or user, 201, changed.pending)
 
 
 @operation(HTTPMethod.GET, ONE, scope=READ, answer=UserAnswer)
@@ -95,8 +105,11 @@ async def update_user(request: Call) -> Response:
     cluster = request.cluster().value
     user = _user(request, cluster)
     body = await request.decoded(UpdateUser)
-    stored = await request.change_cluster(lambda current: body.change(current, user.name))
-    return _shown(request, _user(request, stored.value), 201)
+    changed = await request.change_cluster(
+        lambda current: body.change(current, user.name),
+        access=in_force.PRIVILEGES if body.may_take_away else (),
+    )
+    return _shown(request, _user(request, changed.cluster), 201, changed.pending)
 
 
 @operation(HTTPMethod.POST, ONE + "/reset_auth", scope=UPDATE, answer=UserAnswer)
@@ -105,19 +118,21 @@ async def reset_auth(request: Call) -> Response:
     cluster = request.cluster().value
     before = _user(request, cluster)
     user = credentials.new_user(before.name, request.service.sealer, before.role)
-    stored = await request.change_cluster(
+    changed = await request.change_cluster(
         lambda current: rules.change_password(
             current, user.name, verifier=user.verifier, sealed_password=user.sealed_password
         ),
     )
-    return _shown(request, _user(request, stored.value))
+    return _shown(request, _user(request, changed.cluster), pending=changed.pending)
 
 
 @operation(HTTPMethod.DELETE, ONE, scope=DELETE, status=204)
 async def delete_user(request: Call) -> Response:
-    """Delete a user."""
-    name = request.path_params["username"]
-    await request.change_cluster(lambda current: rules.remove_user(current, name))
+    """Delete a user; what it owned goes to a role without any other rights.
+
+    A user of the same name can be created once the server has dropped this one.
+    """
+    await request.remove_from_cluster(RemovalKind.USER, request.path_params["username"], rules.remove_user)
     return no_content()
 
 
@@ -128,9 +143,11 @@ def _user(request: Call, cluster: Cluster) -> User:
     return user
 
 
-def _shown(request: Call, user: User, status: int = 200) -> Response:
+def _shown(
+    request: Call, user: User, status: int = 200, pending: PendingView | UnsetType = UNSET
+) -> Response:
     view = user_view(request.service, user, credentials=request.caller.sees_credentials)
-    return answer(UserAnswer(view), status)
+    return answer(UserAnswer(view, pending), status)
 
 
 ROUTES = (list_users, add_user, get_user, update_user, reset_auth, delete_user)

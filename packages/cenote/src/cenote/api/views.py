@@ -31,6 +31,7 @@ from cenote.model.records import (
     User,
     UserRole,
 )
+from cenote.rules import in_force, refused_settings, removals
 from cenote.rules.restarts import Urgency
 
 
@@ -122,7 +123,8 @@ class AutoscaleView(msgspec.Struct):
 class ProgressView(msgspec.Struct, kw_only=True):
     """An extension of Cenote: ``reason`` describes what the cluster waits for or what failed, or is empty.
 
-    ``not_in_force`` describes the settings of PostgreSQL that wait for a restart; it is left out without any.
+    ``not_in_force`` describes the changes that the servers do not have yet, and the settings that wait for a
+    restart or are not accepted; it is left out without any.
     """
 
     reason: str
@@ -215,7 +217,7 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
         cenote=ProgressView(
             reason=seen.reason if seen is not None else "waiting for the host's agent",
             failing=seen is not None and seen.failing,
-            not_in_force=UNSET if seen is None else _not_in_force(seen) or UNSET,
+            not_in_force=_not_in_force(service, cluster, seen) or UNSET,
         ),
     )
 
@@ -227,14 +229,24 @@ def _updates(seen: NodeStatus) -> list[str]:
     return found + ([f"Restart PostgreSQL for {', '.join(settings)}"] if settings else [])
 
 
-def _not_in_force(seen: NodeStatus) -> list[str]:
+def _not_in_force(service: Service, cluster: Cluster, seen: NodeStatus | None) -> list[str]:
+    """Describe what the servers do not have yet: changes of the record, and settings that need a restart."""
+    stored = service.store.cluster(cluster.id)
+    if seen is None or stored is None:
+        return []
     waits: dict[str, str] = {
         Urgency.NOW: "changes with a restart at once",
         Urgency.WINDOW: "changes with a restart in the maintenance window",
         Urgency.NEXT: "changes with the next restart, whatever that is for",
     }
     return [
-        f"{name} {waits.get(urgency, 'waits for a restart')}" for name, urgency in seen.not_in_force.items()
+        *in_force.lacking(seen, stored.revision),
+        *removals.in_words(cluster, seen),
+        *refused_settings.refusals(cluster, seen),
+        *(
+            f"{name} {waits.get(urgency, 'waits for a restart')}"
+            for name, urgency in seen.not_in_force.items()
+        ),
     ]
 
 

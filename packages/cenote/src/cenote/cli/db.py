@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cenote.cli.cluster_argument import cluster_api, cluster_argument
-from cenote.cli.printer import Printer, confirm, note, output_options
+from cenote.cli.printer import Printer, confirm, note, note_pending, output_options
 from cenote.model.paths import Layout
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ def create(layout: Layout, printer: Printer, cluster: str, name: str, owner: str
     if owner is not None:
         wanted["cenote"] = {"owner": owner}
     with cluster_api(layout, cluster) as (databases, uuid):
-        printer.show(databases.add(uuid, wanted)["db"], DETAIL_COLUMNS)
+        made = databases.add(uuid, wanted)
+        printer.show(made["db"], DETAIL_COLUMNS)
+        note_pending(made)
 
 
 @command.command("list")

@@ -8,7 +8,15 @@ import click
 
 from cenote.cli.cluster_argument import cluster_api, cluster_argument
 from cenote.cli.pool_top import watch
-from cenote.cli.printer import CommandError, Printer, confirm, note, output_options
+from cenote.cli.printer import (
+    CommandError,
+    Printer,
+    confirm,
+    note,
+    note_not_in_force,
+    note_pending,
+    output_options,
+)
 from cenote.model.paths import Layout
 
 if TYPE_CHECKING:
@@ -70,9 +78,10 @@ def create(
     """Create a connection pool; it is ready when the command returns."""
     body: Any = {"name": name, "size": size, "mode": mode, "db": db, "user": user}
     with cluster_api(layout, cluster) as (databases, uuid):
-        made = databases.add_connection_pool(uuid, body)["pool"]
-        printer.show(made, DETAIL_COLUMNS)
-        note(f"Connect with 'cenote psql {cluster} --pool {name}'")
+        made = databases.add_connection_pool(uuid, body)
+        printer.show(made["pool"], DETAIL_COLUMNS)
+        if note_pending(made):
+            note(f"Connect with 'cenote psql {cluster} --pool {name}'")
 
 
 @command.command("list")
@@ -119,6 +128,7 @@ def update(
         before: Any = databases.get_connection_pool(uuid, name)["pool"]
         body: Any = {field: before[field] for field in given} | wanted
         databases.update_connection_pool(uuid, name, body)
+        note_not_in_force(databases.get_cluster(uuid)["database"])
         note(f"Updated pool {name}: " + ", ".join(f"{field} {value}" for field, value in wanted.items()))
 
 
@@ -198,4 +208,5 @@ def delete(layout: Layout, cluster: str, name: str, yes: bool) -> None:
     with cluster_api(layout, cluster) as (databases, uuid):
         confirm(f"Delete pool {name} of cluster {cluster}?", yes)
         databases.delete_connection_pool(uuid, name)
+        note_not_in_force(databases.get_cluster(uuid)["database"])
         note(f"Deleted pool {name}")

@@ -135,6 +135,22 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
+def note_pending(answer: Mapping[str, Any]) -> bool:
+    """Say so if a change is recorded and not in force yet; return whether it is in force."""
+    added = answer.get("cenote") or {}
+    if added.get("pending"):
+        note(f"The change is recorded, but not in force yet: {added['reason']}")
+    return not added.get("pending")
+
+
+def note_not_in_force(cluster: Mapping[str, Any]) -> bool:
+    """The same for a change that is answered without a body, from the cluster as it is now."""
+    lines = (cluster.get("cenote") or {}).get("not_in_force") or []
+    for line in lines:
+        note(f"Not in force yet: {line}")
+    return not lines
+
+
 def confirm(question: str, yes: bool) -> None:
     """Ask for confirmation of a destructive command; refuse when stdin is not a terminal."""
     if yes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cenote.cli.cluster_argument import cluster_api, cluster_argument
-from cenote.cli.printer import Printer, confirm, note, output_options
+from cenote.cli.printer import Printer, confirm, note, note_pending, output_options
 from cenote.model.paths import Layout
 
 LIST_COLUMNS = {"NAME": "name", "ROLE": "role"}
@@ -24,7 +24,9 @@ def command() -> None:
 def create(layout: Layout, printer: Printer, cluster: str, name: str) -> None:
     """Create a user and print its password."""
     with cluster_api(layout, cluster) as (databases, uuid):
-        printer.show(databases.add_user(uuid, {"name": name})["user"], DETAIL_COLUMNS)
+        made = databases.add_user(uuid, {"name": name})
+        printer.show(made["user"], DETAIL_COLUMNS)
+        note_pending(made)
 
 
 @command.command("list")

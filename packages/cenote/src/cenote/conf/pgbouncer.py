@@ -19,6 +19,7 @@ from cenote.model.records import Configuration, Pool, User, Value
 
 ADMIN_USER = "cenote"
 ADMIN_DATABASE = "pgbouncer"
+_ADMITTING = "  scram-sha-256"
 _DEFAULT_CONFIGURATION = Configuration()
 _AUTODB = ("autodb_pool_size", "autodb_pool_mode", "autodb_max_db_connections", "autodb_idle_timeout")
 STATS_SECONDS = 15  # PgBouncer computes rates and averages over periods of this length
@@ -121,8 +122,24 @@ def render_hba(pools: Iterable[Pool], networks: Networks = None) -> str:
     return "\n".join(lines) + "\n"
 
 
+def with_sources(hba: str, networks: Networks) -> str:
+    """Return an ``hba.conf`` of ours for other trusted sources; everything else in it stays."""
+    sources = EVERYWHERE if networks is None else networks
+    lines: list[str] = []
+    for line in hba.splitlines():
+        if not line.endswith(_ADMITTING):
+            lines.append(line)
+            continue
+        whose = line.removesuffix(_ADMITTING).rpartition("  ")[0]
+        # All lines of one database and user stand together.
+        admitted = [f"{whose}  {source}{_ADMITTING}" for source in sources]
+        if lines[-len(admitted) :] != admitted:
+            lines += admitted
+    return "\n".join(lines) + "\n"
+
+
 def _admitted(database: str, user: str, sources: Iterable[object]) -> list[str]:
-    return [f"hostssl  {database}  {user}  {source}  scram-sha-256" for source in sources]
+    return [f"hostssl  {database}  {user}  {source}{_ADMITTING}" for source in sources]
 
 
 def _rejected(database: str, user: str) -> list[str]:

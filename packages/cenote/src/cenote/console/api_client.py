@@ -52,6 +52,7 @@ class ApiClient:
         self._token = token
         self._client = client
         self._host = host
+        self.pending = ""  # why the last change is recorded, but not in force yet
 
     async def get(self, path: str, **query: str | int) -> Any:
         return await self.call("GET", path, query=query)
@@ -79,6 +80,8 @@ class ApiClient:
         status, headers, received = await self._response(method, path, sent, urlencode(query or {}))
         decoded = msgspec.json.decode(received) if received else None
         if status < 400:
+            if method != "GET":
+                self.pending = _pending(decoded)
             return decoded
         if status == _UNAUTHENTICATED:
             raise SessionExpired
@@ -141,6 +144,11 @@ class ApiClient:
 
         await self._app(scope, receive, send)
         return status, found, b"".join(parts)
+
+
+def _pending(decoded: Any) -> str:
+    added = decoded.get("cenote") if isinstance(decoded, dict) else None
+    return str(added["reason"]) if isinstance(added, dict) and added.get("pending") else ""
 
 
 def path_of(*steps: object) -> str:

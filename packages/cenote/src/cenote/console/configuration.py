@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from http import HTTPMethod
 from typing import Any
 
+import msgspec
+
 from cenote.console import setting_help
 from cenote.console.api_client import RequestRejected, path_of
 from cenote.console.cluster import PATH, address_of, cluster_of, render_cluster
@@ -14,6 +16,7 @@ from cenote.console.request import ConsoleRequest, FormFields, page
 from cenote.http.routing import Response
 from cenote.model import parameters
 from cenote.model.parameters import Choice, Choices, Number, Parameter, Switch
+from cenote.model.records import SettingLimits
 from cenote.rules.configuration import EXTENSIONS_KEY, POOLER_KEY
 
 CONFIG = PATH + "/config"
@@ -44,10 +47,10 @@ async def change_config(request: ConsoleRequest) -> Response:
     form = (await request.form_fields()).changed()
     place = path_of(request.path_params["id"], "config")
     cluster = await cluster_of(request)
-    config = (await request.api.get(place))["config"]
+    shown = await request.api.get(place)
     wanted: dict[str, Any] = {}
     count = 0
-    for key, settings in groups(config, int(cluster["version"])).values():
+    for key, settings in groups(shown, int(cluster["version"])).values():
         changes = {
             setting.name: _read(key, setting, form[setting.field])
             for setting in settings
@@ -72,7 +75,7 @@ async def _show(
     request: ConsoleRequest, form: FormFields, refusal: RequestRejected | None = None
 ) -> Response:
     cluster = await cluster_of(request)
-    config = (await request.api.get(path_of(cluster["id"], "config")))["config"]
+    shown = await request.api.get(path_of(cluster["id"], "config"))
     # The API's messages begin with the name of the invalid setting.
     wrong = refusal.message.partition(":")[0] if refusal else ""
     return await render_cluster(
@@ -80,17 +83,24 @@ async def _show(
         "config.html",
         refusal.status if refusal else 200,
         cluster=cluster,
-        groups=groups(config, int(cluster["version"])),
+        groups=groups(shown, int(cluster["version"])),
         form=form,
         refusal=refusal.message if refusal else "",
         wrong=wrong,
     )
 
 
-def groups(config: Mapping[str, Any], version: int) -> dict[str, tuple[str, list[Setting]]]:
-    """Return the settings by title of their group, each with its key in ``config``."""
+def groups(shown: Mapping[str, Any], version: int) -> dict[str, tuple[str, list[Setting]]]:
+    """Return the settings by title of their group, each with its key in ``config``.
+
+    ``shown`` is the API's response, also with what the cluster's server does not take of what is offered.
+    """
+    config = shown["config"]
+    limits = msgspec.convert(shown.get("cenote", {}).get("limits", {}), dict[str, SettingLimits])
     server = {
-        name: parameter for name, parameter in parameters.POSTGRESQL.items() if parameter.since <= version
+        name: parameter.narrowed(limits[name]) if name in limits else parameter
+        for name, parameter in parameters.POSTGRESQL.items()
+        if parameter.since <= version
     }
     made: tuple[tuple[str, str, Mapping[str, Parameter], Mapping[str, str], Mapping[str, Any], Any], ...] = (
         ("PostgreSQL", "", server, setting_help.POSTGRESQL, config, {}),

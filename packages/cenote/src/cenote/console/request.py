@@ -65,7 +65,7 @@ class ConsoleRequest(Request):
             raise SessionExpired
         return session
 
-    @property
+    @functools.cached_property
     def api(self) -> ApiClient:
         """The API, called with the token of the session."""
         return self.api_with(self.current_session.token)
@@ -152,8 +152,13 @@ class ConsoleRequest(Request):
         )
 
     def redirect(self, path: str, *, notice: str = "", cookies: tuple[tuple[str, str], ...] = ()) -> Response:
-        """Redirect to another page, which shows ``notice`` once."""
+        """Redirect to another page, which shows ``notice`` once.
+
+        Of a change that is not in force yet it says that instead.
+        """
         set_cookies = list(cookies)
+        if notice and self.maybe_session is not None and self.api.pending:
+            notice = f"The change is recorded, but not in force yet: {self.api.pending}."
         if notice:
             sealed = self.console.seals.seal(sessions.NOTICE, notice.encode())
             set_cookies.append(sessions.cookie(sessions.NOTICE, sealed, sessions.NOTICE_SECONDS))

@@ -11,7 +11,7 @@ from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.engine.plan.events import no_event
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
-from cenote.model.changes import Change, Plan
+from cenote.model.changes import Change, DropPlan, Plan
 from cenote.model.records import Note
 
 Seen = TypeVar("Seen")
@@ -44,3 +44,12 @@ class Part(Generic[Seen]):
 
     def is_on(self, context: NodeContext) -> bool:
         return self.runs_on is None or self.runs_on in context.kinds
+
+
+@dataclass(frozen=True, slots=True)
+class DropPart(Generic[Seen]):
+    """One step of dropping what was removed from the record, on the writer."""
+
+    name: str
+    look: Callable[[Inspector, NodeContext, Session], Awaitable[Seen]]
+    plan: Callable[[NodeContext, Seen], DropPlan]

@@ -6,73 +6,95 @@ import dataclasses
 from typing import Any
 
 from cenote.engine import look, plan
-from cenote.engine.part import Part, Scope
+from cenote.engine.part import DropPart, Part, Scope
 from cenote.engine.plan import events
 from cenote.engine.plan.context import NodeContext, NodeKind
+from cenote.model.parts import PartName
+from cenote.rules import in_force
 
 WRITER, PLAIN = NodeKind.WRITER, NodeKind.PLAIN
 
-LOG_SPACE = Part("log space", look.log_space.look, plan.log_space.plan, optional=True)
-FOLDERS = Part("folders", look.folders.look, plan.folders.plan)
-LOG_POSITIONS = Part("log positions", look.log_positions.look, plan.log_positions.plan)
-CERTIFICATE = Part("certificate", look.certificate.look, plan.certificate.plan, scope=Scope.HOST)
+LOG_SPACE = Part(PartName.LOG_SPACE, look.log_space.look, plan.log_space.plan, optional=True)
+FOLDERS = Part(PartName.FOLDERS, look.folders.look, plan.folders.plan)
+LOG_POSITIONS = Part(PartName.LOG_POSITIONS, look.log_positions.look, plan.log_positions.plan)
+CERTIFICATE = Part(PartName.CERTIFICATE, look.certificate.look, plan.certificate.plan, scope=Scope.HOST)
 SERVER = Part(
-    "PostgreSQL", look.postgresql.look, plan.postgresql.plan, runs_on=PLAIN, event_of=events.of_server
+    PartName.SERVER, look.postgresql.look, plan.postgresql.plan, runs_on=PLAIN, event_of=events.of_server
 )
-RESTART = Part("restart", look.restart.look, plan.restart.plan, runs_on=PLAIN, event_of=events.of_restart)
+RESTART = Part(
+    PartName.RESTART, look.restart.look, plan.restart.plan, runs_on=PLAIN, event_of=events.of_restart
+)
 OUTDATED_BINARIES = Part(
-    "outdated binaries",
+    PartName.OUTDATED_BINARIES,
     look.outdated_binaries.look,
     plan.outdated_binaries.plan,
     runs_on=PLAIN,
     event_of=events.of_outdated_binaries,
 )
-ROLES = Part("roles", look.roles.look, plan.roles.plan, runs_on=WRITER, may_block=True)
-DATABASES = Part("databases", look.databases.look, plan.databases.plan, runs_on=WRITER, may_block=True)
-GRANTS = Part("grants", look.grants.look, plan.grants.plan, runs_on=WRITER, may_block=True)
-POOLER = Part("PgBouncer", look.pooler.look, plan.pooler.plan, scope=Scope.HOST, event_of=events.of_pooler)
-DISCONNECT = Part("disconnect", look.disconnect.look, plan.disconnect.plan)
+ROLES = Part(PartName.ROLES, look.roles.look, plan.roles.plan, runs_on=WRITER, may_block=True)
+DATABASES = Part(PartName.DATABASES, look.databases.look, plan.databases.plan, runs_on=WRITER, may_block=True)
+GRANTS = Part(PartName.GRANTS, look.grants.look, plan.grants.plan, runs_on=WRITER, may_block=True)
+POOLER = Part(
+    PartName.POOLER, look.pooler.look, plan.pooler.plan, scope=Scope.HOST, event_of=events.of_pooler
+)
+POOLER_ACCESS = Part(
+    PartName.POOLER_ACCESS,
+    look.pooler_access.look,
+    plan.pooler_access.plan,
+    scope=Scope.HOST,
+    may_block=True,
+)
+POOLER_DISCONNECT = Part(
+    PartName.POOLER_DISCONNECT,
+    look.disconnect.look_pooled,
+    plan.disconnect.plan,
+    scope=Scope.HOST,
+    may_block=True,
+)
+DISCONNECT = Part(PartName.DISCONNECT, look.disconnect.look_direct, plan.disconnect.plan, may_block=True)
 
+# Whoever has lost access is put out first: neither a server that starts nor a customer's lock delays that.
 # The server comes before all that is asked of it by SQL.  The pooler comes after roles and databases: a pool
-# is answered for only when both are there.  Connections are judged last, when neither server lets in others.
+# is answered for only when both are there.  Connections are judged when their server lets in no others.
 NODE_PARTS: tuple[Part[Any], ...] = (
     LOG_SPACE,
     FOLDERS,
+    POOLER_ACCESS,
+    POOLER_DISCONNECT,
     LOG_POSITIONS,
     CERTIFICATE,
     SERVER,
+    DISCONNECT,
     RESTART,
     OUTDATED_BINARIES,
     ROLES,
     DATABASES,
     GRANTS,
     POOLER,
-    DISCONNECT,
 )
 
-# The parts that a change of a field of the record can affect; of fields that are not here, all of them.
-_SQL = (ROLES, DATABASES, GRANTS)
-_AFFECTED: dict[str, tuple[Part[Any], ...]] = {
-    "pools": (POOLER,),
-    "users": (SERVER, *_SQL, POOLER),
-    "databases": (*_SQL, POOLER),
-    "tags": (),
-    "project_id": (),
-    "assigned_at": (),
-    "private_network_id": (),
-    "autoscale": (),
-}
+LOCK_OUT = DropPart("lock out", look.lock_out.look, plan.lock_out.plan)
+DROPPED_DATABASES = DropPart("dropped databases", look.dropped_databases.look, plan.dropped_databases.plan)
+DROPPED_ROLES = DropPart("dropped roles", look.dropped_roles.look, plan.dropped_roles.plan)
+
+# After the pass, since a customer's lock may hold up a drop.  Nobody may come in any more before it is looked
+# what a thing holds; and databases go first, with what users own in them.
+DROP_PARTS: tuple[DropPart[Any], ...] = (LOCK_OUT, DROPPED_DATABASES, DROPPED_ROLES)
+
+_OF_DATABASES = frozenset({PartName.ROLES, PartName.DATABASES, PartName.GRANTS})
+_OF_POOLS = frozenset({PartName.POOLER_ACCESS, PartName.POOLER})
+_FEW = _OF_DATABASES | _OF_POOLS | {PartName.SERVER}
 
 
 def affected(before: NodeContext, after: NodeContext) -> tuple[Part[Any], ...]:
     """Return the parts that may have something to do, now that the one context has become the other.
 
-    Nothing but the record may have changed since a pass has brought everything about.
+    Few for users, databases and pools, all parts for anything else.  Nothing but the record may have changed
+    since a pass has brought everything about.
     """
-    if before != dataclasses.replace(after, cluster=before.cluster):
+    names = in_force.concerned(before.cluster, after.cluster)
+    if before != dataclasses.replace(after, cluster=before.cluster) or names - _FEW:
         return NODE_PARTS
-    found: set[str] = set()
-    for name in before.cluster.__struct_fields__:
-        if getattr(before.cluster, name) != getattr(after.cluster, name):
-            found |= {part.name for part in _AFFECTED.get(name, NODE_PARTS)}
-    return tuple(part for part in NODE_PARTS if part.name in found)
+    for group in (_OF_DATABASES, _OF_POOLS):
+        names |= group if names & group else frozenset()
+    return tuple(part for part in NODE_PARTS if part.name in names)

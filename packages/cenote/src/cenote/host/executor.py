@@ -137,6 +137,10 @@ class Executor:
         await self._copied.wait()
         self._copied.clear()
 
+    async def refused_settings(self, program: Program, settings: dict[str, str]) -> dict[str, str]:
+        """Return the settings that PostgreSQL does not accept."""
+        return await asyncio.to_thread(processes.refused_settings, program, self.account, settings)
+
     def _start(self, program: Program, digest: str) -> None:
         process = processes.start(program, self.account)
         if process is not None:

@@ -15,11 +15,21 @@ from cenote.host import system
 from cenote.host.sql import Session
 from cenote.model import parameters
 from cenote.model.changes import Program
+from cenote.model.parameters import ServerLimits
 from cenote.model.processes import Process
 from cenote.model.records import DiskUse
 
 _SETTINGS = "SELECT lower(name), concat_ws(' ', reset_val, unit) FROM pg_settings WHERE lower(name) IN"
 _PENDING = "SELECT name, setting FROM pg_settings WHERE pending_restart ORDER BY name"
+
+
+# Of values that the server does not accept a reload logs only, and the others come into force.
+_REFUSED = """
+SELECT lower(file.name), file.setting
+FROM pg_file_settings AS file LEFT JOIN pg_settings AS known ON lower(known.name) = lower(file.name)
+WHERE file.error IS NOT NULL AND NOT coalesce(known.pending_restart, false)
+"""
+_LIMITS = "SELECT lower(name), unit, enumvals, min_val, max_val FROM pg_settings WHERE lower(name) IN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,8 @@ class Inspector:
         self._uses: dict[Path, _Measurement] = {}
         self._settings: dict[Path, tuple[Loaded, dict[str, str]]] = {}
         self._pending: dict[Path, tuple[Loaded, dict[str, str]]] = {}
+        self._limits: dict[Path, tuple[Process | None, dict[str, ServerLimits]]] = {}
+        self._refused: dict[Path, tuple[Loaded, dict[str, str]]] = {}
 
     def listens(self, process: Process, port: int) -> bool:
         """Return whether this process listens on a TCP port.
@@ -79,8 +91,47 @@ class Inspector:
             known = self._settings[server.stamp] = loaded, await settings_in_force(session)
         return known[1]
 
+    async def limits(
+        self, server: Program, process: Process | None, session: Session
+    ) -> dict[str, ServerLimits]:
+        """Return what the server takes for the settings that the API offers, by the server's names.
+
+        That depends on how it was built, so it is queried once for each start.
+        """
+        known = self._limits.get(server.stamp)
+        if known is None or known[0] != process:
+            rows = await session.rows(SUPERUSER, f"{_LIMITS} ({_offered()})")
+            known = self._limits[server.stamp] = process, {name: _limits(*rest) for name, *rest in rows}
+        return known[1]
+
+    async def refused(self, server: Program, loaded: Loaded, session: Session) -> dict[str, str]:
+        """Return the settings in the server's file that it does not accept, with their values."""
+        known = self._refused.get(server.stamp)
+        if known is None or known[0] != loaded or loaded.digest is None:
+            rows = await session.rows(SUPERUSER, _REFUSED)
+            known = self._refused[server.stamp] = loaded, dict(rows)
+        return known[1]
+
+    def last_refused(self, server: Program) -> dict[str, str]:
+        """Return the answer of the last query for these, also if the server has ended since."""
+        known = self._refused.get(server.stamp)
+        return {} if known is None else known[1]
+
+    def note_refused(self, server: Program, refused: dict[str, str]) -> None:
+        """Keep what a server that does not start would not accept."""
+        self._refused[server.stamp] = Loaded(None, None), refused
+
 
 async def settings_in_force(session: Session) -> dict[str, str]:
     """Query the settings that the API offers: for each its value and, if any, unit."""
-    names = ", ".join(f"'{parameter.server_name}'" for parameter in parameters.POSTGRESQL.values())
-    return dict(await session.rows(SUPERUSER, f"{_SETTINGS} ({names})"))
+    return dict(await session.rows(SUPERUSER, f"{_SETTINGS} ({_offered()})"))
+
+
+def _limits(
+    unit: str | None, choices: list[str] | None, minimum: str | None, maximum: str | None
+) -> ServerLimits:
+    return ServerLimits(unit, None if choices is None else tuple(choices), minimum, maximum)
+
+
+def _offered() -> str:
+    return ", ".join(f"'{parameter.server_name}'" for parameter in parameters.POSTGRESQL.values())

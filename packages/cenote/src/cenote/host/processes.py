@@ -13,7 +13,7 @@ import os
 import resource
 import signal
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -174,8 +174,25 @@ def start(program: Program, account: Account) -> Process | None:
 
 def check_configuration(program: Program, account: Account) -> None:
     """Check PostgreSQL's configuration without starting it; CenoteError with the server's message."""
-    done = subprocess.run(
-        [*program.argv, "-C", "port"],
+    done = _postgres(program, account)
+    if done.returncode != 0:
+        message = " / ".join(done.stderr.strip().splitlines()[-2:])
+        raise CenoteError(f"{program.name} would not restart: {message}")
+
+
+def refused_settings(program: Program, account: Account, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings that PostgreSQL does not accept, whatever its file has; it is not started."""
+    return {
+        name: value
+        for name, value in settings.items()
+        if _postgres(program, account, "-c", "config_file=/dev/null", "-c", f"{name}={value}").returncode != 0
+    }
+
+
+def _postgres(program: Program, account: Account, *options: str) -> subprocess.CompletedProcess[str]:
+    """Have PostgreSQL read a configuration and print a setting."""
+    return subprocess.run(
+        [*program.argv, *options, "-C", "port"],
         cwd=program.directory,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -187,9 +204,6 @@ def check_configuration(program: Program, account: Account) -> None:
         check=False,
         timeout=60,
     )
-    if done.returncode != 0:
-        message = " / ".join(done.stderr.strip().splitlines()[-2:])
-        raise CenoteError(f"{program.name} would not restart: {message}")
 
 
 async def stop(process: Process, how: signal.Signals, kill_after: float, timing: Timing = DEFAULT) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+import os
+import socket
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.sql import SQL, Composed
@@ -18,7 +20,12 @@ from cenote.errors import CenoteError
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+LOCK_MILLISECONDS = 2_000
 _CONNECT_SECONDS = 5
+# PgBouncer answers in milliseconds, or, when it is stopped, not at all.
+_CONSOLE_CONNECT_SECONDS, _CONSOLE_SECONDS = 3, 5
 _PAUSED = {"key": "paused", "value": "yes"}  # a row of SHOW STATE
 # Our statements may contain a verifier, so the server must not record them: not in its log, even if they fail
 # or are slow, not in pg_stat_statements, and not in pg_stat_activity, which pg_monitor can read.  Some are
@@ -30,7 +37,7 @@ _PAUSED = {"key": "paused", "value": "yes"}  # a row of SHOW STATE
 # (https://wiki.postgresql.org/wiki/A_Guide_to_CVE-2018-1058).  All this overrides the settings that the owner
 # of a database has made for it, including role.
 _OPTIONS = (
-    "-c statement_timeout={seconds}s -c lock_timeout=2s -c log_statement=none"
+    "-c statement_timeout={seconds}s -c lock_timeout={lock}ms -c log_statement=none"
     " -c log_min_error_statement=panic -c log_min_duration_sample=-1 -c log_transaction_sample_rate=0"
     " -c search_path=pg_catalog,pg_temp -c role=none"
 )
@@ -47,11 +54,19 @@ class Session:
     superuser_reserved_connections.
     """
 
-    def __init__(self, sockets: Path, port: int, pool_port: int, statement_seconds: int = 60) -> None:
+    def __init__(
+        self,
+        sockets: Path,
+        port: int,
+        pool_port: int,
+        statement_seconds: int = 60,
+        lock_milliseconds: int = LOCK_MILLISECONDS,
+    ) -> None:
         self.sockets, self.port, self.pool_port = sockets, port, pool_port
-        self._options = _OPTIONS.format(seconds=statement_seconds)
+        self._options = _OPTIONS.format(seconds=statement_seconds, lock=lock_milliseconds)
         self._connections: dict[str, psycopg.AsyncConnection[tuple[Any, ...]]] = {}
         self._console: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
+        self._no_console: CenoteError | None = None  # it has not answered, and is not asked again
 
     async def rows(self, database: str, query: str) -> list[tuple[Any, ...]]:
         connection = await self._connection(database)
@@ -78,23 +93,21 @@ class Session:
 
     async def console(self, command: str) -> list[dict[str, Any]]:
         """Run a command on PgBouncer's console and return the rows of its result, by column."""
+        connection = await self._console_connection()
         try:
-            return await _run_on_console(await self._console_connection(), command)
+            return await self._answered(connection, _run_on_console(connection, command))
         except psycopg.Error as error:
             raise _public_error(error, f"{command} on PgBouncer") from None
 
     async def disconnect_clients(self, clients: Iterable[int]) -> None:
         """End clients of PgBouncer, by its ids for them; ids of clients that have left are ignored."""
-        try:
-            connection = await self._console_connection()
-            for client in clients:
-                try:
-                    await connection.execute(f"KILL_CLIENT {client}".encode())
-                except psycopg.Error as error:
-                    if error.diag.message_primary != "client not found":
-                        raise
-        except psycopg.Error as error:
-            raise _public_error(error, "KILL_CLIENT on PgBouncer") from None
+        connection = await self._console_connection()
+        for client in clients:
+            try:
+                await self._answered(connection, connection.execute(f"KILL_CLIENT {client}".encode()))
+            except psycopg.Error as error:
+                if error.diag.message_primary != "client not found":
+                    raise _public_error(error, "KILL_CLIENT on PgBouncer") from None
 
     async def is_paused(self) -> bool:
         """Return whether the pooler is paused."""
@@ -107,11 +120,39 @@ class Session:
         if self._console is not None:
             await self._console.close()
             self._console = None
+        self._no_console = None
 
     async def _console_connection(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+        if self._no_console is not None:
+            raise self._no_console
         if self._console is None or self._console.closed:
-            self._console = await _connect_console(self.sockets, self.pool_port)
+            try:
+                self._console = await _connect_console(self.sockets, self.pool_port)
+            except psycopg.errors.ConnectionTimeout:
+                self._no_console = CenoteError("PgBouncer does not answer")
+                raise self._no_console from None
+            except psycopg.Error as error:
+                raise _public_error(error, "connecting to PgBouncer's console") from None
         return self._console
+
+    async def _answered(
+        self, connection: psycopg.AsyncConnection[tuple[Any, ...]], answer: Coroutine[Any, Any, T]
+    ) -> T:
+        """Wait for an answer of PgBouncer; CenoteError when there is none in time."""
+        asking = asyncio.ensure_future(answer)
+        try:
+            await asyncio.wait([asking], timeout=_CONSOLE_SECONDS)
+            if not asking.done():
+                self._no_console = CenoteError("PgBouncer does not answer")
+                # psycopg would answer a cancellation by waiting for the server's confirmation.
+                with socket.socket(fileno=os.dup(connection.fileno())) as shared:
+                    shared.shutdown(socket.SHUT_RDWR)
+                with contextlib.suppress(psycopg.Error):
+                    await asking
+                raise self._no_console
+            return asking.result()
+        finally:
+            asking.cancel()
 
     async def _connection(self, database: str) -> psycopg.AsyncConnection[tuple[Any, ...]]:
         if database not in self._connections:
@@ -154,7 +195,7 @@ async def _connect_console(sockets: Path, port: int) -> psycopg.AsyncConnection[
         port=port,
         user=ADMIN_USER,
         dbname=ADMIN_DATABASE,
-        connect_timeout=_CONNECT_SECONDS,
+        connect_timeout=_CONSOLE_CONNECT_SECONDS,
         autocommit=True,
         cursor_factory=psycopg.AsyncClientCursor,  # the console supports only the simple query protocol
     )

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 from uuid import UUID
 
+from cenote.model.records import RemovalKind
+
 if TYPE_CHECKING:
     # Commands that only need a program's paths start faster without the database driver.
     from psycopg.sql import SQL, Composed
@@ -189,3 +191,15 @@ Change: TypeAlias = (
     | Refuse
 )
 Plan: TypeAlias = Iterator[Change]
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """The changes of one step of dropping a user or database; their failure holds up no other drop."""
+
+    kind: RemovalKind
+    name: str
+    changes: tuple[Change, ...]
+
+
+DropPlan: TypeAlias = Iterator[Drop]

@@ -9,17 +9,27 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cenote.errors import Invalid
-from cenote.model.records import Value
+from cenote.model.records import SettingLimits, Value
 
 INT_MAX = 2_147_483_647
 _BYTES = {"B": 1, "kB": 1024, "8kB": 8192, "MB": 1024**2}
 _MILLISECONDS = {"ms": 1, "s": 1000, "min": 60_000}
 _CURRENT_SETTING = re.compile(r"(-?[0-9.]+)(?: (\w+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """What a server says that it takes for a setting: a row of ``pg_settings``."""
+
+    unit: str | None
+    choices: tuple[str, ...] | None
+    minimum: str | None
+    maximum: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,14 @@ class Parameter(ABC):
     def read(self, seen: str) -> Value:
         """Convert what a running server shows; see ``host.inspector``."""
         return seen
+
+    def limits(self, _server: ServerLimits) -> SettingLimits | None:
+        """Return what the server takes; None unless that is less than is offered."""
+        return None
+
+    def narrowed(self, _limits: SettingLimits) -> Parameter:
+        """Return the setting with only what the server takes as well."""
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +114,32 @@ class Number(Parameter):
         found = _CURRENT_SETTING.fullmatch(seen)
         if found is None:
             raise ValueError(seen)
-        number = float(found[1])
-        if found[2] and number >= 0 and self.unit:
-            scale = _BYTES if found[2] in _BYTES else _MILLISECONDS
-            number = number * scale[found[2]] / scale[self.unit]
+        number = self._read(found[1], found[2])
         return number if self.fractions else math.floor(number)
+
+    def _read(self, text: str, unit: str | None) -> float:
+        """Convert a number of the server's to the API's unit."""
+        number = float(text)
+        if unit and number >= 0 and self.unit:
+            scale = _BYTES if unit in _BYTES else _MILLISECONDS
+            number = number * scale[unit] / scale[self.unit]
+        return number
+
+    def limits(self, server: ServerLimits) -> SettingLimits | None:
+        if self.server or not server.minimum or not server.maximum:
+            return None  # the API has another measure than the server
+        least, most = (self._read(value, server.unit) for value in (server.minimum, server.maximum))
+        if least <= self.minimum and most >= self.maximum:
+            return None
+        return SettingLimits(minimum=max(least, self.minimum), maximum=min(most, self.maximum))
+
+    def narrowed(self, limits: SettingLimits) -> Parameter:
+        least, most = limits.minimum, limits.maximum
+        return replace(
+            self,
+            minimum=self.minimum if least is None else max(least, self.minimum),
+            maximum=self.maximum if most is None else min(most, self.maximum),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +175,16 @@ class Choice(Parameter):
 
     def read(self, seen: str) -> Value:
         return next((choice for choice in self.choices if choice.lower() == seen.lower()), seen)
+
+    def limits(self, server: ServerLimits) -> SettingLimits | None:
+        taken = {value.lower() for value in server.choices or ()}
+        left = tuple(choice for choice in self.choices if choice.lower() in taken)
+        return SettingLimits(choices=left) if taken and left != self.choices else None
+
+    def narrowed(self, limits: SettingLimits) -> Parameter:
+        if limits.choices is None:
+            return self
+        return replace(self, choices=tuple(one for one in self.choices if one in limits.choices))
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +364,16 @@ DRAWN_FROM = (
     ("max_logical_replication_workers", "max_worker_processes"),
     ("max_parallel_workers_per_gather", "max_parallel_workers"),
 )
+
+
+def limits(server: Mapping[str, ServerLimits]) -> dict[str, SettingLimits]:
+    """Return the limits of the settings, by name, of which a server takes less than is offered."""
+    found = {
+        name: parameter.limits(server[parameter.server_name])
+        for name, parameter in POSTGRESQL.items()
+        if parameter.server_name in server
+    }
+    return {name: limits for name, limits in found.items() if limits is not None}
 
 
 def libraries(installed: Collection[str]) -> tuple[str, ...]:

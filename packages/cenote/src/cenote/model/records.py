@@ -131,6 +131,23 @@ class Database(Record, frozen=True, kw_only=True):
     owner: str = ""
 
 
+class RemovalKind(StrEnum):
+    USER = "user"
+    DATABASE = "database"
+
+
+class Removal(Record, frozen=True, kw_only=True):
+    """A user or database that was deleted and that the server may still have.
+
+    Its name is not available until a report lists ``id`` as gone (``rules/removals.py``).
+    """
+
+    id: UUID
+    kind: RemovalKind
+    name: str
+    at: datetime
+
+
 class Pool(Record, frozen=True, kw_only=True):
     """A connection pool.  With ``user`` empty each client acts as the user that it logged in as."""
 
@@ -221,6 +238,7 @@ class Cluster(Record, frozen=True, kw_only=True):
     nodes: tuple[Node, ...]
     users: tuple[User, ...]
     databases: tuple[Database, ...]
+    removing: tuple[Removal, ...] = ()  # the oldest first
     pools: tuple[Pool, ...] = ()
     tags: tuple[str, ...] = ()
     firewall: tuple[FirewallRule, ...] = ()  # empty: open to all addresses
@@ -238,6 +256,10 @@ class Cluster(Record, frozen=True, kw_only=True):
 
     def database(self, name: str) -> Database | None:
         return next((database for database in self.databases if database.name == name), None)
+
+    def removal(self, kind: RemovalKind, name: str) -> Removal | None:
+        """Return the last removal of this name, if it is still known; the thing may be gone by now."""
+        return next((one for one in reversed(self.removing) if (one.kind, one.name) == (kind, name)), None)
 
     def pool(self, name: str) -> Pool | None:
         return next((pool for pool in self.pools if pool.name == name), None)
@@ -273,6 +295,14 @@ class ReportedNote(Record, frozen=True, kw_only=True):
     note: Note
 
 
+class SettingLimits(Record, frozen=True, kw_only=True):
+    """What a server takes for a setting, where that is less than is offered; in the units of the API."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] | None = None
+
+
 class NodeStatus(Record, frozen=True, kw_only=True):
     """An agent's report on one node.
 
@@ -281,12 +311,21 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     ``settings`` are the settings in force as the server reports them, each with its unit.  ``size``,
     ``region`` and ``storage_mib`` are those in force.  ``outdated`` names the servers whose programs were
     replaced since they were started; ``use`` is the disk use of the data.  ``not_in_force`` are the settings
-    that wait for a restart, each with the urgency of that.
+    that wait for a restart, each with the urgency of that.  ``limits`` are of settings of which the server
+    takes less than is offered.  ``refused`` has the settings that the server does not accept, each with the
+    value that was written to its file, and is left out there until another one is chosen.
+
+    ``tried`` is the revision that the last pass began with, ``failed`` has the parts that it could not bring
+    about, each with the reason, and ``ahead`` those that it has not got to: it waits, or is under way.  All
+    other parts are as that revision wants them.
 
     ``run`` is that of the agent (see ``Presence``): the report of an agent that has ended says what was.
     ``waiting``: something on the machine is waited for.  ``stopped`` names the servers that did not run.
     ``notes`` are the newest changes that the agent made by itself.  ``removed`` reports that nothing is left
     of a node whose cluster is deleted.
+
+    ``reached`` does not cover removals: of those in the record, ``gone`` are the ids of those whose user or
+    database is no longer on the server, ``remaining`` says for an id why the last attempt to drop it failed.
     """
 
     reached: int
@@ -306,6 +345,13 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     not_in_force: dict[str, str] = {}
     waiting: bool = False
     stopped: tuple[str, ...] = ()
+    tried: int = 0
+    failed: dict[str, str] = {}
+    ahead: tuple[str, ...] = ()
+    limits: dict[str, SettingLimits] = {}
+    refused: dict[str, str] = {}
+    gone: tuple[UUID, ...] = ()
+    remaining: dict[str, str] = {}
 
 
 class Host(Record, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ with which the server would not start.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec.structs import replace
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from cenote.errors import Invalid
 from cenote.model import catalog, parameters
 from cenote.model.parameters import Parameter
-from cenote.model.records import Cluster, Configuration, Value
+from cenote.model.records import Cluster, Configuration, SettingLimits, Value
 from cenote.rules import sizing
 
 POOLER_KEY, EXTENSIONS_KEY = "pgbouncer", "cenote"
@@ -41,6 +41,7 @@ class HostCapabilities:
     memory_mib: int
     libraries: Collection[str]
     time_zones: Collection[str]
+    limits: Mapping[str, SettingLimits] = field(default_factory=dict)
 
 
 def change(
@@ -221,6 +222,8 @@ def _merged(
         if value is None:
             merged.pop(name, None)
             continue
+        if name in merged and merged[name] == value and type(merged[name]) is type(value):
+            continue  # clients send back what they have read, also a value that the server does not accept
         checked = found.check(value)
         if name in merged or in_force.get(name) != checked:
             merged[name] = checked
@@ -239,7 +242,8 @@ def _server_parameter(name: str, cluster: Cluster, host: HostCapabilities) -> Pa
         )
     if found.library and found.library not in host.libraries:
         raise Invalid(f"{name}: requires {found.library}, which is not installed on the cluster's host.")
-    return found
+    limits = host.limits.get(name)
+    return found if limits is None else found.narrowed(limits)
 
 
 def _pooler_parameter(name: str) -> Parameter:

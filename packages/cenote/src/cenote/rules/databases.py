@@ -5,7 +5,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from cenote.errors import Invalid, NotFound
-from cenote.model.records import DEFAULT_DATABASE, Cluster, Database
+from cenote.model.records import DEFAULT_DATABASE, Cluster, Database, NodeStatus, RemovalKind
+from cenote.rules import removals
 from cenote.rules.names import check_unused, quoted, server_name
 
 MAX_DATABASES = 1_000
@@ -15,25 +16,27 @@ def database_name(name: str) -> str:
     return server_name("database", name)
 
 
-def add_database(cluster: Cluster, name: str, owner: str = "") -> Cluster:
+def add_database(cluster: Cluster, name: str, owner: str = "", seen: NodeStatus | None = None) -> Cluster:
+    """Add a database; Busy while one of this name is being removed, as far as ``seen`` tells."""
     database_name(name)
     if owner and cluster.user(owner) is None:
         raise Invalid(f"cenote.owner: there is no user {quoted(owner)} on this cluster.")
     if cluster.database(name) is not None:
         raise Invalid("database name is not available")
-    if len(cluster.databases) >= MAX_DATABASES:
-        raise Invalid(
-            f"a cluster has at most {MAX_DATABASES} databases, and this one has {len(cluster.databases)}."
-        )
+    removed = removals.count(cluster, RemovalKind.DATABASE, seen)
+    if (count := len(cluster.databases) + removed) >= MAX_DATABASES:
+        raise Invalid(f"a cluster has at most {MAX_DATABASES} databases, and this one has {count}.")
+    cluster = removals.free_name(cluster, RemovalKind.DATABASE, name, seen)
     return replace(cluster, databases=(*cluster.databases, Database(name=name, owner=owner)))
 
 
-def remove_database(cluster: Cluster, name: str) -> Cluster:
+def remove_database(cluster: Cluster, name: str, seen: NodeStatus | None = None) -> Cluster:
     if cluster.database(name) is None:
         raise NotFound
     if name == DEFAULT_DATABASE:
         raise Invalid(f"database {DEFAULT_DATABASE!r} can't be deleted.")
     check_unused(f"database {name!r}", [pool.name for pool in cluster.pools if pool.database == name])
     return replace(
-        cluster, databases=tuple(database for database in cluster.databases if database.name != name)
+        removals.begin(cluster, RemovalKind.DATABASE, name, seen),
+        databases=tuple(database for database in cluster.databases if database.name != name),
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from cenote.errors import Invalid, NotFound
-from cenote.model.records import ADMIN_USER, Access, Cluster, User
+from cenote.model.records import ADMIN_USER, Access, Cluster, NodeStatus, RemovalKind, User
+from cenote.rules import removals
 from cenote.rules.names import check_unused, quoted, server_name
 
 MAX_USERS = 1_000  # the whole cluster is one record, and etcd limits a record to 1.5 MiB
@@ -15,12 +16,14 @@ def user_name(name: str) -> str:
     return server_name("user", name)
 
 
-def add_user(cluster: Cluster, user: User) -> Cluster:
+def add_user(cluster: Cluster, user: User, seen: NodeStatus | None = None) -> Cluster:
+    """Add a user; Busy while one of this name is being removed, as far as ``seen`` tells."""
     user_name(user.name)
     if cluster.user(user.name) is not None:
         raise Invalid("user name is not available")
-    if len(cluster.users) >= MAX_USERS:
-        raise Invalid(f"a cluster has at most {MAX_USERS} users, and this one has {len(cluster.users)}.")
+    if (count := len(cluster.users) + removals.count(cluster, RemovalKind.USER, seen)) >= MAX_USERS:
+        raise Invalid(f"a cluster has at most {MAX_USERS} users, and this one has {count}.")
+    cluster = removals.free_name(cluster, RemovalKind.USER, user.name, seen)
     return replace(cluster, users=(*cluster.users, user))
 
 
@@ -60,16 +63,16 @@ def change_user(
     return replace(cluster, users=tuple(after if user is before else user for user in cluster.users))
 
 
-def remove_user(cluster: Cluster, name: str) -> Cluster:
+def remove_user(cluster: Cluster, name: str, seen: NodeStatus | None = None) -> Cluster:
     if cluster.user(name) is None:
         raise NotFound
     if name == ADMIN_USER:
         raise Invalid(f"user {ADMIN_USER!r} can't be deleted: the cluster is managed through it.")
     check_unused(f"user {name!r}", [pool.name for pool in cluster.pools if pool.user == name])
     return replace(
-        cluster,
+        removals.begin(cluster, RemovalKind.USER, name, seen),
         users=tuple(user for user in cluster.users if user.name != name),
-        # The administrator becomes the owner of what the user owned.
+        # The administrator becomes the owner of the user's databases.
         databases=tuple(
             replace(database, owner="") if database.owner == name else database
             for database in cluster.databases

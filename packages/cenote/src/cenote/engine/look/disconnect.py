@@ -1,8 +1,9 @@
-"""The connections from the network to a node."""
+"""The connections from the network to a node: to its server, and to its pooler."""
 
 from __future__ import annotations
 
 from cenote.conf.hba import SUPERUSER
+from cenote.engine.look import loaded
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.disconnect import Client, Seen
 from cenote.host.inspector import Inspector
@@ -10,18 +11,24 @@ from cenote.host.sql import Session
 from cenote.model import firewall
 
 
-async def look(_inspector: Inspector, context: NodeContext, session: Session) -> Seen:
+async def look_direct(_inspector: Inspector, context: NodeContext, session: Session) -> Seen:
     if not context.cluster.firewall:
         return Seen()  # open to all addresses
     direct = await session.rows(
         SUPERUSER, "SELECT pid, host(client_addr) FROM pg_stat_activity WHERE client_addr IS NOT NULL"
     )
+    return Seen(direct=_clients(direct))
+
+
+async def look_pooled(inspector: Inspector, context: NodeContext, session: Session) -> Seen:
+    process = loaded.look(context.bouncer).process
+    if not context.cluster.firewall or process is None:
+        return Seen()
+    if not inspector.listens(process, context.node.pool_port):
+        return Seen()  # it is starting, and has read the present rules
     pooled = await session.console("SHOW CLIENTS")
-    return Seen(
-        _clients(direct),
-        # PgBouncer before 1.24 has no client ids and cannot end single clients.
-        _clients([(row["id"], row["addr"]) for row in pooled if "id" in row]),
-    )
+    # PgBouncer before 1.24 has no client ids and cannot end single clients.
+    return Seen(pooled=_clients([(row["id"], row["addr"]) for row in pooled if "id" in row]))
 
 
 def _clients(rows: list[tuple[int, str]]) -> tuple[Client, ...]:

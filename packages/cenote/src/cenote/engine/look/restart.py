@@ -19,4 +19,5 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
     now = datetime.now(UTC)
     since = now if found.process is None else processes.started_at(found.process)
     content = files.read(configuration_file(context))
-    return Seen(pending, found.digest or "unknown", since, now, content)
+    refused = await inspector.refused(context.server, found, session) if pending else {}
+    return Seen(pending, found.digest or "unknown", since, now, content, refused)

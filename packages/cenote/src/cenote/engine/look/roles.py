@@ -22,11 +22,4 @@ FROM pg_authid AS role WHERE rolname !~ '^pg_'
 async def look(_inspector: Inspector, _context: NodeContext, session: Session) -> Seen:
     rows = await session.rows(SUPERUSER, _ROLES)
     made = await session.rows(SUPERUSER, "SELECT name FROM cenote.made WHERE kind = 'role'")
-    databases = await session.rows(
-        SUPERUSER, "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname"
-    )
-    return Seen(
-        {name: Role(*rest) for name, *rest in rows},
-        frozenset(name for (name,) in made),
-        tuple(name for (name,) in databases),
-    )
+    return Seen({name: Role(*rest) for name, *rest in rows}, frozenset(name for (name,) in made))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -42,7 +43,8 @@ class NodeContext:
     """A node of a cluster.
 
     ``leader`` is the node that the failover agent names, None without one.  ``was_online``: the node has
-    worked before, so its data is not to be made a second time.
+    worked before, so its data is not to be made a second time.  ``refused`` are settings that its server does
+    not accept, with the values.
     """
 
     cluster: Cluster
@@ -51,6 +53,7 @@ class NodeContext:
     issued_certificate: str | None = field(default=None, repr=False)  # the last one, in PEM
     leader: str | None = None
     was_online: bool = False
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def kinds(self) -> frozenset[NodeKind]:

@@ -1,6 +1,7 @@
 """The databases that were created through the API.
 
-Customers may create databases by SQL, too: only a database in our ledger is ever dropped.
+Customers may create databases by SQL, too: only a database in our ledger is ever dropped
+(``dropped_databases.py``).
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from dataclasses import dataclass
 from psycopg.sql import SQL, Identifier, Literal
 
 from cenote.conf.hba import SUPERUSER
-from cenote.engine.plan import ledger
 from cenote.engine.plan.context import NodeContext
 from cenote.model.changes import Plan, Sql
 from cenote.model.records import ADMIN_USER
@@ -26,8 +26,8 @@ class Seen:
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
     names = {database.name for database in context.cluster.databases}
-    # CREATE and DROP DATABASE cannot be in a transaction, so the ledger is written first and cleared last:
-    # after a crash in between, the next pass finds what is left to do.
+    # CREATE DATABASE cannot be in a transaction, so the ledger is written first: after a crash in between,
+    # the next pass finds what is left to do.
     for name in sorted(names - seen.made):
         yield Sql(
             SUPERUSER,
@@ -49,14 +49,3 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
                 f"giving database {database.name} to user {database.owner}",
                 (SQL("ALTER DATABASE {} OWNER TO {}").format(named, owner),),
             )
-    for gone in sorted(seen.made - names):
-        yield Sql(
-            SUPERUSER,
-            f"dropping database {gone}",
-            (
-                ledger.forget_database(gone),
-                SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(gone)),
-                SQL("DELETE FROM cenote.made WHERE kind = 'database' AND name = {}").format(Literal(gone)),
-            ),
-            atomic=False,
-        )

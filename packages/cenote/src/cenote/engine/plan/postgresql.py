@@ -18,7 +18,7 @@ from cenote.engine.plan.loaded import Loaded
 from cenote.model import firewall
 from cenote.model.changes import CopyTemplate, EndProcesses, Plan, Refuse, Reload, Remove, Start, Wait
 from cenote.model.records import DiskUse
-from cenote.rules import configuration, restarts, sizing, storage
+from cenote.rules import configuration, refused_settings, restarts, sizing, storage
 
 _READY = b"ready"
 _REFUSAL = b"default_transaction_read_only = 'on'"
@@ -116,7 +116,7 @@ def configuration_files(
         postgresql.preload_settings(host.libraries.get(cluster.version, ())),
         sizing.settings(memory_mib, context.size.vcpus, configuration.max_connections(cluster)),
         postgresql.customer_settings(
-            cluster.configuration.postgresql,
+            refused_settings.accepted(cluster, context.refused),
             shared_buffers_mib=configuration.shared_buffers_mib(cluster, host.memory_mib),
         ),
         configuration.with_room(cluster, host.memory_mib),

@@ -7,6 +7,7 @@ when the pause is over (``host.resume_guard``).
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -16,7 +17,7 @@ from cenote.conf.hba import SUPERUSER
 from cenote.engine.plan import postgresql
 from cenote.engine.plan.context import NodeContext
 from cenote.model.changes import Plan, Restart, Sql, Wait, WriteFile
-from cenote.rules import restarts
+from cenote.rules import refused_settings, restarts
 from cenote.rules.restarts import Urgency
 
 
@@ -25,7 +26,7 @@ class Seen:
     """``pending``: the settings that wait for a restart, with the values in force.
 
     ``digest`` is of the loaded configuration, ``since`` is when the server was started, ``content`` is that
-    of its ``postgresql.conf``.
+    of its ``postgresql.conf``, and ``refused`` has the entries of that file that the server does not accept.
     """
 
     pending: dict[str, str]
@@ -33,13 +34,19 @@ class Seen:
     since: datetime
     at: datetime
     content: bytes | None = field(default=None, repr=False)
+    refused: dict[str, str] = field(default_factory=dict)
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
     urgencies = set(restarts.urgencies(context.cluster, seen.pending).values())
     in_window = Urgency.WINDOW in urgencies and restarts.is_due(context.cluster, seen.since, seen.at)
     if Urgency.NOW in urgencies or in_window:
-        yield from changes(context, seen.digest, seen.content)
+        refused = refused_settings.refused(context.cluster, context.refused, seen.refused)
+        digest = seen.digest
+        if refused != context.refused:  # a server that reads them at its start does not come up
+            yield _configuration(dataclasses.replace(context, refused=refused), seen.content)
+            digest = "unknown"
+        yield from changes(context, digest, seen.content)
         yield Wait(f"PostgreSQL is restarting, for {', '.join(seen.pending)}")
 
 
@@ -53,8 +60,11 @@ def changes(context: NodeContext, digest: str, content: bytes | None) -> Plan:
         atomic=False,
     )
     if postgresql.is_former(context, content):
-        read_only = postgresql.refuses_writes(content)
-        file = postgresql.configuration_file(context)
-        yield WriteFile(file, postgresql.configuration_files(context, read_only=read_only)[file])
+        yield _configuration(context, content)
         digest = "unknown"  # a reload follows
     yield Restart(context.server, context.bouncer, digest)
+
+
+def _configuration(context: NodeContext, content: bytes | None) -> WriteFile:
+    file, read_only = postgresql.configuration_file(context), postgresql.refuses_writes(content)
+    return WriteFile(file, postgresql.configuration_files(context, read_only=read_only)[file])

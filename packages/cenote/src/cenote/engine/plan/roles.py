@@ -1,7 +1,7 @@
 """The roles that were created through the API.
 
-Customers may create roles by SQL, too: only a role in our ledger (``cenote.made``) is ever dropped, and what
-it owned goes to the administrator.
+Customers may create roles by SQL, too: only a role in our ledger (``cenote.made``) is ever dropped
+(``dropped_roles.py``).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from cenote.conf.hba import SUPERUSER
-from cenote.engine.plan import ledger
 from cenote.engine.plan.context import NodeContext
 from cenote.model.changes import Plan, Sql
 from cenote.model.records import ADMIN_USER, User, UserRole
@@ -48,7 +47,6 @@ class Role:
 class Seen:
     roles: dict[str, Role]
     made: frozenset[str]
-    databases: tuple[str, ...]
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
@@ -58,9 +56,6 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
             statements += _administered(user, seen)
         if statements:
             yield Sql(SUPERUSER, f"setting up user {user.name}", tuple(statements))
-    names = {user.name for user in context.cluster.users}
-    for gone in sorted(seen.made - names):
-        yield from _drop(gone, seen)
 
 
 def _statements(user: User, seen: Seen) -> list[SQL | Composed]:
@@ -95,38 +90,3 @@ def _administered(user: User, seen: Seen) -> list[Composed]:
     if user.role is UserRole.PRIMARY or (role is not None and role.administered):
         return []
     return [_ADMINISTERED.format(Identifier(user.name), Identifier(ADMIN_USER))]
-
-
-def _drop(name: str, seen: Seen) -> Plan:
-    """Drop a role; what it owned goes to the administrator."""
-    role = Identifier(name)
-    if name in seen.roles:
-        yield Sql(
-            SUPERUSER,
-            f"ending the sessions of user {name}",
-            (
-                SQL("ALTER ROLE {} NOLOGIN").format(role),
-                SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = {}").format(
-                    Literal(name)
-                ),
-            ),
-            atomic=False,
-        )
-        for database in seen.databases:
-            yield Sql(
-                database,
-                f"handing over what user {name} owns in database {database}",
-                (
-                    SQL("REASSIGN OWNED BY {} TO {}").format(role, Identifier(ADMIN_USER)),
-                    SQL("DROP OWNED BY {}").format(role),
-                ),
-            )
-    yield Sql(
-        SUPERUSER,
-        f"dropping user {name}",
-        (
-            ledger.forget_user(name),
-            SQL("DROP ROLE IF EXISTS {}").format(role),
-            SQL("DELETE FROM cenote.made WHERE kind = 'role' AND name = {}").format(Literal(name)),
-        ),
-    )

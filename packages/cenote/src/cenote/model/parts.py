@@ -1,0 +1,24 @@
+"""The names of a node's parts; ``engine/parts.py`` has the parts themselves, in their order."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class PartName(StrEnum):
+    """A part of a node, as reports and logs name it."""
+
+    LOG_SPACE = "log space"
+    FOLDERS = "folders"
+    POOLER_ACCESS = "pooler access"
+    POOLER_DISCONNECT = "disconnect from PgBouncer"
+    LOG_POSITIONS = "log positions"
+    CERTIFICATE = "certificate"
+    SERVER = "PostgreSQL"
+    DISCONNECT = "disconnect"
+    RESTART = "restart"
+    OUTDATED_BINARIES = "outdated binaries"
+    ROLES = "roles"
+    DATABASES = "databases"
+    GRANTS = "grants"
+    POOLER = "PgBouncer"

@@ -1,0 +1,160 @@
+"""Whether a change of a cluster's record is in force, by what the agent reports of the parts of its node.
+
+A change concerns some parts only.  So one that the agent has carried out is in force also while another part
+fails, and one that it could not carry out is told with the reason of the part that it concerns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+
+from cenote.model import firewall
+from cenote.model.firewall import Network
+from cenote.model.parts import PartName
+from cenote.model.records import Access, Cluster, NodeStatus, User
+
+UNDER_WAY = "the host's agent is still at work on it"
+
+ALL = frozenset(PartName)
+TRUSTED_SOURCES = frozenset(
+    {PartName.POOLER_ACCESS, PartName.POOLER_DISCONNECT, PartName.SERVER, PartName.DISCONNECT}
+)
+USERS = frozenset({PartName.SERVER, PartName.ROLES, PartName.POOLER_ACCESS, PartName.POOLER})
+LOCKED_OUT = frozenset({PartName.POOLER_ACCESS})
+PRIVILEGES = USERS | {PartName.GRANTS}
+DATABASES = frozenset({PartName.DATABASES, PartName.GRANTS})
+_CONFIGURATION = frozenset({PartName.SERVER, PartName.RESTART, PartName.POOLER})
+_BY_FIELD: dict[str, frozenset[PartName]] = {
+    "firewall": TRUSTED_SOURCES,
+    "users": USERS,
+    "databases": DATABASES,
+    "pools": frozenset({PartName.POOLER}),
+    "configuration": _CONFIGURATION,
+    "size": _CONFIGURATION,
+    "storage_mib": _CONFIGURATION,
+    "sinks": frozenset({PartName.LOG_POSITIONS}),
+    "service_names": frozenset({PartName.CERTIFICATE, PartName.SERVER, PartName.POOLER}),
+    "server_names": frozenset({PartName.CERTIFICATE, PartName.SERVER, PartName.POOLER}),
+    "maintenance_window": frozenset({PartName.RESTART, PartName.OUTDATED_BINARIES}),
+    "update_asked_at": frozenset({PartName.RESTART, PartName.OUTDATED_BINARIES}),
+    # What no part of a node depends on.
+    **dict.fromkeys(
+        # What was removed is dropped after the pass, which is waited for apart.
+        (
+            *("removing", "name", "region", "project_id", "assigned_at"),
+            *("private_network_id", "tags", "autoscale"),
+        ),
+        frozenset[PartName](),
+    ),
+}
+# What customers call the parts; a change of the others is none of theirs.
+_IN_WORDS = {
+    PartName.POOLER_ACCESS: "who may use the pools",
+    PartName.POOLER_DISCONNECT: "the end of clients of pools whose addresses are not trusted",
+    PartName.CERTIFICATE: "the certificate",
+    PartName.SERVER: "PostgreSQL's configuration",
+    PartName.DISCONNECT: "the end of connections from addresses that are not trusted",
+    PartName.RESTART: "a restart",
+    PartName.ROLES: "users",
+    PartName.DATABASES: "databases",
+    PartName.GRANTS: "privileges",
+    PartName.POOLER: "pools",
+    PartName.LOG_POSITIONS: "log sinks",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """``failed``: the agent has tried, and could not carry the change out.  It goes on trying."""
+
+    in_force: bool
+    failed: bool = False
+    reason: str = ""
+
+
+def concerned(before: Cluster, after: Cluster) -> frozenset[PartName]:
+    """Return the parts that a change concerns; all of them for a field that nothing is known of."""
+    found: set[PartName] = set()
+    for field in Cluster.__struct_fields__:
+        if getattr(before, field) != getattr(after, field):
+            found |= _BY_FIELD.get(field, ALL)
+    if _accesses(before) != _accesses(after):
+        found.add(PartName.GRANTS)
+    return frozenset(found)
+
+
+def closes(before: Cluster, after: Cluster) -> bool:
+    """Return whether a change takes somebody's access away, who would rely on that when it is answered.
+
+    A trusted source, a user, a password, a privilege, or a database with all that is in it.
+    """
+    names = {user.name: user for user in after.users}
+    return (
+        _narrows(before, after)
+        or any(_loses(user, names.get(user.name)) for user in before.users)
+        or any(after.database(database.name) is None for database in before.databases)
+    )
+
+
+def progress(status: NodeStatus | None, revision: int, parts: Collection[PartName]) -> Progress:
+    """Return whether the parts are as this revision of the record, or a later one, wants them."""
+    if status is None:
+        return Progress(in_force=False, reason="waiting for the host's agent")
+    if status.reached >= revision:
+        return Progress(in_force=True)
+    if status.tried < revision:
+        return Progress(in_force=False, reason=status.reason or UNDER_WAY)
+    for part in PartName:
+        if part in parts and part in status.failed:
+            return Progress(in_force=False, failed=True, reason=status.failed[part])
+    if any(part in parts for part in status.ahead):
+        return Progress(in_force=False, reason=status.reason or UNDER_WAY)
+    return Progress(in_force=True)
+
+
+def was_tried(status: NodeStatus | None) -> bool:
+    """Return whether a node may have let somebody in: until it has been tried, nothing of it runs."""
+    return status is not None and bool(status.reached or status.tried)
+
+
+def lacking(status: NodeStatus | None, revision: int) -> list[str]:
+    """Return what of this revision is not in force, in words: for ``cenote.not_in_force``."""
+    if status is None or status.reached >= revision or not was_tried(status):
+        return []
+    if status.tried < revision:
+        return [f"the latest changes: {status.reason or UNDER_WAY}"]
+    failed = [f"{_IN_WORDS[part]}: {status.failed[part]}" for part in _IN_WORDS if part in status.failed]
+    ahead = [_IN_WORDS[part] for part in _IN_WORDS if part in status.ahead]
+    return failed + ([f"{', '.join(ahead)}: {status.reason or UNDER_WAY}"] if ahead else [])
+
+
+def _narrows(before: Cluster, after: Cluster) -> bool:
+    """Return whether an address was admitted and is not any longer, as far as the rules tell."""
+    former, now = firewall.networks(before.firewall), firewall.networks(after.firewall)
+    if now is None:
+        return False
+    return former is None or not all(_covers(now, network) for network in former)
+
+
+def _covers(networks: Collection[Network], inner: Network) -> bool:
+    # Networks of the two versions cannot be compared.
+    return any(
+        (isinstance(outer, IPv4Network) and isinstance(inner, IPv4Network) and inner.subnet_of(outer))
+        or (isinstance(outer, IPv6Network) and isinstance(inner, IPv6Network) and inner.subnet_of(outer))
+        for outer in networks
+    )
+
+
+def _loses(before: User, after: User | None) -> bool:
+    if after is None or after.verifier != before.verifier:
+        return True
+    if before.allow_replication is not False and after.allow_replication is False:
+        return True
+    ranks = {None: 0, Access.READONLY: 1, Access.READWRITE: 2}
+    return ranks[after.access] < ranks[before.access]
+
+
+def _accesses(cluster: Cluster) -> dict[str, Access]:
+    return {user.name: user.access for user in cluster.users if user.access is not None}
