@@ -33,7 +33,8 @@ def test_a_new_cluster_is_creating_and_its_connection_stays(apis: Apis) -> None:
         await api.report(path)
         online = (await api.call("GET", path, 200))["database"]
         assert online["status"] == "online"
-        assert online["cenote"] == {"reason": "", "failing": False}
+        assert online["cenote"].pop("since") >= online["created_at"]
+        assert online["cenote"] == {"health": "healthy", "reason": "", "failing": False}
         for key in ("connection", "private_connection", "users", "created_at"):
             assert online[key] == created[key]
 
@@ -45,7 +46,8 @@ def test_a_cluster_says_what_it_is_waiting_for(apis: Apis) -> None:
         cluster = await api.add_cluster()
         await api.report(cluster, "the disk is full", failing=True)
         shown = (await api.call("GET", cluster, 200))["database"]
-        assert shown["cenote"] == {"reason": "the disk is full", "failing": True}
+        assert shown["cenote"].pop("since") >= shown["created_at"]
+        assert shown["cenote"] == {"health": "degraded", "reason": "the disk is full", "failing": True}
 
     apis.run(scenario)
 

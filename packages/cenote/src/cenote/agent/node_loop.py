@@ -12,6 +12,7 @@ import logging
 import random
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import UUID
 
 import msgspec
@@ -23,7 +24,7 @@ from cenote.host import processes
 from cenote.host.executor import Executor
 from cenote.host.sql import Session
 from cenote.model.records import Cluster, NodeStatus
-from cenote.model.topology import node_key
+from cenote.model.topology import Health, node_key, reported_health
 from cenote.rules import storage
 from cenote.stats.counters import Passes, PassResult
 from cenote.store.encoding import NewerFormat
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 POLL_FIRST, POLL_MOST = 0.005, 0.5  # seconds between passes while a server is starting
 POLL_GROWTH = 1.2
 WORTH_REPORTING = 0.1  # seconds
+# A server that fails to start is started again and again; what is shown meanwhile is that it fails.
+WORTH_REPORTING_AFTER_FAILURE = 5.0
 
 
 class NodeLoop:
@@ -78,7 +81,7 @@ class NodeLoop:
 
     async def _run(self) -> None:
         timing = self._host_context.timing
-        poll, backoff, waited_for = POLL_FIRST, timing.backoff_first, ""
+        poll, backoff, waited_for, waiting_since = POLL_FIRST, timing.backoff_first, "", 0.0
         try:
             while True:
                 self.wake.clear()
@@ -103,19 +106,21 @@ class NodeLoop:
                 except Waiting as waiting:
                     result = PassResult.WAITING
                     if str(waiting) != waited_for:
-                        poll, waited_for = POLL_FIRST, str(waiting)
+                        poll, waited_for, waiting_since = POLL_FIRST, str(waiting), time.monotonic()
                     # Most waits are too short to be worth a report, which costs a write.
-                    if poll >= WORTH_REPORTING:
-                        await self._report(str(waiting), waiting=True)
+                    if poll >= WORTH_REPORTING and self._outlasts_failure(waiting_since):
+                        await self._report_unfinished(stored, str(waiting), waiting=True)
                     pause, poll = poll, min(poll * POLL_GROWTH, POLL_MOST)
                 except (CenoteError, OSError) as error:
                     log.warning("cluster %s: %s", stored.value.name, _in_words(error))
-                    await self._report(_in_words(error), failing=True)
-                    pause, backoff = backoff, min(backoff * 2, timing.backoff_max)
+                    await self._report_unfinished(stored, _in_words(error), failing=True)
+                    pause, backoff, waited_for = backoff, min(backoff * 2, timing.backoff_max), ""
                 except Exception:
                     log.exception("cluster %s: a defect in Cenote", stored.value.name)
-                    await self._report("an unexpected error; see Cenote's log", failing=True)
-                    pause, backoff = backoff, min(backoff * 2, timing.backoff_max)
+                    await self._report_unfinished(
+                        stored, "an unexpected error; see Cenote's log", failing=True
+                    )
+                    pause, backoff, waited_for = backoff, min(backoff * 2, timing.backoff_max), ""
                 else:
                     result, backoff, waited_for = PassResult.DONE, timing.backoff_first, ""
                 self._passes.end(self._cluster_id, result, began)
@@ -190,6 +195,7 @@ class NodeLoop:
         await self._report(
             "" if use is None else storage.problem(use, cluster, refused=refused),
             failing=refused,
+            unresponsive=(),  # a pass asks both servers
             reached=stored.revision,
             settings=converged.settings,
             outdated=converged.outdated,
@@ -201,24 +207,58 @@ class NodeLoop:
             storage_mib=cluster.storage_mib,
         )
 
+    def _outlasts_failure(self, waiting_since: float) -> bool:
+        """Return whether a wait is worth a report that replaces the one on a failure before it."""
+        if not self._status().failing:
+            return True
+        return time.monotonic() - waiting_since > WORTH_REPORTING_AFTER_FAILURE
+
+    async def _report_unfinished(
+        self, stored: Stored[Cluster], reason: str, *, failing: bool = False, waiting: bool = False
+    ) -> None:
+        """Report why a pass has ended early, and which servers run but do not answer."""
+        unresponsive: tuple[str, ...] = ()
+        is_there = stored.value.deleted_at is None and self._status().reached
+        if is_there and any(node.name == self._node_name for node in stored.value.nodes):
+            with contextlib.suppress(OSError):  # such as EMFILE, no descriptor left
+                unresponsive = await _unresponsive(self._context(stored))
+        await self._report(reason, failing=failing, waiting=waiting, unresponsive=unresponsive)
+
     async def _report(
         self, reason: str, *, failing: bool = False, waiting: bool = False, **seen: object
     ) -> None:
         """Report the status; fields that this pass does not know keep their values."""
+        before, now = self._status(), datetime.now(UTC)
         status = msgspec.structs.replace(
-            self._status(),
+            before,
             reason=reason,
             failing=failing,
             waiting=waiting,
             stopped=self._stopped,
-            at=datetime.now(UTC),
+            at=now,
             **seen,
         )
+        status = msgspec.structs.replace(status, since=self._since(before, status))
         try:
             await self._store.report(self._cluster_id, self._node_name, status)
         except Unavailable as error:
             log.warning("cluster %s: cannot report: %s", self._cluster_id, error)
             self.wake.set()
+
+    def _since(self, before: NodeStatus, status: NodeStatus) -> datetime:
+        """Return when the health that follows from a report began.
+
+        While no agent was there, a server that runs may have been down; it was up since its start.
+        """
+        health, now = reported_health(status), status.at.replace(microsecond=0)
+        if health is not reported_health(before):
+            return now
+        since = before.since or before.at.replace(microsecond=0)
+        if before.run != self._store.run and health in (Health.HEALTHY, Health.DEGRADED):
+            paths = self._host_context.layout.node(self._cluster_id, self._node_name)
+            server = processes.find(paths.server(Path()))
+            since = since if server is None else max(since, processes.started_at(server))
+        return min(since, now).replace(microsecond=0)
 
     def _status(self) -> NodeStatus:
         known = self._store.status(self._cluster_id, self._node_name)
@@ -232,6 +272,22 @@ class NodeLoop:
 
 def _session(context: NodeContext) -> Session:
     return Session(context.cluster_paths.sockets, context.node.port, context.node.pool_port)
+
+
+async def _unresponsive(context: NodeContext) -> tuple[str, ...]:
+    """Return the names of the servers that run but do not answer."""
+    session = _session(context)
+    try:
+        asked = [
+            (program.name, asyncio.create_task(answers()))
+            for program, answers in zip(
+                context.programs, (session.answers, session.pooler_answers), strict=True
+            )
+            if processes.find(program) is not None
+        ]
+        return tuple([name for name, answered in asked if not await answered])
+    finally:
+        await session.close()
 
 
 def _in_words(error: CenoteError | OSError) -> str:

@@ -108,6 +108,11 @@ class Service:
         """Return the last report on the cluster's writer."""
         return self.store.status(cluster.id, topology.writer_or_first(cluster).name)
 
+    def topology(self, cluster: Cluster) -> topology.Topology:
+        """Return the cluster as it is seen; no health is known while etcd does not answer."""
+        presences = self.store.presences() if self.store.connected else None
+        return topology.topology(cluster, self.store.reports(cluster.id), presences)
+
     async def wait_until_applied(self, stored: Stored[Cluster]) -> None:
         """Wait until the agent has applied this revision, the cluster is deleted, or the wait times out."""
         id, node = stored.value.id, topology.writer_or_first(stored.value).name

@@ -53,7 +53,7 @@ class HostStore(Reader):
         The presence expires ``presence_seconds`` after this process dies.
         """
         self._client, self._host_id, self._directory = client, host_id, directory
-        self.run = uuid4().hex
+        self.run, self._started_at = uuid4().hex, datetime.now(UTC).replace(microsecond=0)
         self._keys = Keys(prefix)
         self._tables = Tables(self._keys)
         self._writer = Writer(client, self._keys, host_id)
@@ -139,7 +139,9 @@ class HostStore(Reader):
         reported = ReportedNote(id=new_id(at), at=at.replace(microsecond=0), note=note)
         node = cluster_id, node_name
         self._noted[node] = (*self._noted.get(node, ()), reported)[-MOST_NOTES:]
-        known = self.status(cluster_id, node_name) or NodeStatus(reached=0, at=at)
+        if node not in self._reported:
+            return  # a former agent's report must not pass for what this one has seen; the first one has it
+        known = self._reported[node]
         try:
             await self.report(cluster_id, node_name, known)
         except Unavailable as error:
@@ -171,6 +173,7 @@ class HostStore(Reader):
             directory=self._directory,
             unseen=tuple(sorted(unseen)[:MOST_UNSEEN]),
             stalled=tuple(sorted(stalled)),
+            started_at=self._started_at,
         )
         await self._presence.announce(encode(presence))
 
