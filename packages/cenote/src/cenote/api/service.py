@@ -14,11 +14,11 @@ from uuid import UUID
 import msgspec
 
 from cenote.api.auth import Caller, UnknownTokens
-from cenote.errors import Busy, Invalid, Malformed, NotFound, Unauthenticated
+from cenote.errors import Busy, Invalid, Malformed, NotFound, Unauthenticated, Unavailable
 from cenote.http.routing import ClientDisconnect, Receive, Request, Response, Route, Scope, Send
 from cenote.logs.destinations import Network
 from cenote.model import topology
-from cenote.model.records import Cluster, ClusterStatus, EventType, NodeStatus, Note
+from cenote.model.records import Cluster, ClusterStatus, EventType, Host, NodeStatus, Note
 from cenote.model.timing import DEFAULT, Timing
 from cenote.security.basic_auth import BasicAuth
 from cenote.security.sealing import Rings, Sealer
@@ -30,6 +30,7 @@ from cenote.store import Store, Stored
 T = TypeVar("T")
 
 ANY = ""  # the scope of operations that any valid token may call
+HOST_SECONDS = 3  # until a host may have announced itself
 _MAX_REQUEST_LINE = 300  # characters, in an event
 
 
@@ -103,6 +104,16 @@ class Service:
             if id is None or not await self.store.confirm_cluster(id):
                 raise
         return self.cluster(text)
+
+    async def living_hosts(self) -> list[Host]:
+        """Return the hosts that are up, and wait for one after a start; Unavailable when none comes.
+
+        Without any, nothing is known of what can be offered.
+        """
+        found = await self.store.wait(lambda: self.store.hosts() or None, self.settings.wait_seconds)
+        if not found:
+            raise Unavailable("No host has announced itself yet; try again in a few seconds.", HOST_SECONDS)
+        return found
 
     def report(self, cluster: Cluster) -> NodeStatus | None:
         """Return the last report on the cluster's writer."""
