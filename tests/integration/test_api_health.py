@@ -80,6 +80,7 @@ def test_a_cluster_whose_agent_hangs_is_online_and_of_unknown_health_everywhere(
     with stopped(members(running)["agent"]):
         unknown = becomes(client, cluster, "unknown")
         assert unknown["reason"] == "the agent of its host does not answer"
+        assert unknown["since"] > before["since"]
         [listed] = client.request("GET", "/v2/databases")["databases"]
         assert (listed["status"], listed["cenote"]["health"]) == ("online", "unknown")
         for path in ("/console/clusters", page):

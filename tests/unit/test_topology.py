@@ -257,6 +257,8 @@ def test_the_status_is_online_also_when_nothing_is_heard_any_more() -> None:
     seen = alone({})
     assert (seen.health, seen.status) == (Health.UNKNOWN, ClusterStatus.ONLINE)
     assert seen.reason == "the agent of its host does not answer"
+    assert seen.since is None
+    assert topology(CLUSTER, {"node-1": GOOD}, {}, absences={"here": NOW}).since == NOW
     unheard = alone(None)
     assert (unheard.health, unheard.status) == (Health.UNKNOWN, ClusterStatus.ONLINE)
     assert unheard.reason == "etcd does not answer"

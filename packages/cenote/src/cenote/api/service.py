@@ -122,7 +122,8 @@ class Service:
     def topology(self, cluster: Cluster) -> topology.Topology:
         """Return the cluster as it is seen; no health is known while etcd does not answer."""
         presences = self.store.presences() if self.store.connected else None
-        return topology.topology(cluster, self.store.reports(cluster.id), presences)
+        reports, absences = self.store.reports(cluster.id), self.store.absences()
+        return topology.topology(cluster, reports, presences, absences=absences)
 
     async def wait_until_applied(self, stored: Stored[Cluster]) -> None:
         """Wait until the agent has applied this revision, the cluster is deleted, or the wait times out."""

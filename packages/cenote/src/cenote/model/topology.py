@@ -16,6 +16,8 @@ import msgspec
 from cenote.model.paths import PGBOUNCER, POSTGRESQL
 from cenote.model.records import Cluster, ClusterStatus, Node, NodeStatus, Presence
 
+NEVER: Mapping[str, datetime] = {}
+
 
 class Health(StrEnum):
     """Healthy: it serves.  Degraded: it serves, though not as wanted.  Unknown: no agent reports on it."""
@@ -64,15 +66,17 @@ def topology(
     reports: Mapping[str, NodeStatus],
     presences: Mapping[str, Presence] | None,
     leader: str | None = None,
+    *,
+    absences: Mapping[str, datetime] = NEVER,
 ) -> Topology:
     """Return the state of a cluster.
 
-    ``reports`` are by node and ``presences`` by host; with None for these, no health is known.  ``leader`` is
-    the node that the failover agent names.
+    ``reports`` are by node and ``presences`` by host; with None for these, no health is known.  ``absences``
+    has since when hosts without a presence have none.  ``leader`` is the node that the failover agent names.
     """
     chosen = _position(cluster, leader)
     members = tuple(
-        _member(cluster, node, reports.get(node.name), presences, writes=position == chosen)
+        _member(cluster, node, reports.get(node.name), presences, absences, writes=position == chosen)
         for position, node in enumerate(cluster.nodes)
     )
     verdict = _cluster_verdict(members)
@@ -129,22 +133,28 @@ def _member(
     node: Node,
     report: NodeStatus | None,
     presences: Mapping[str, Presence] | None,
+    absences: Mapping[str, datetime],
     *,
     writes: bool,
 ) -> Member:
-    verdict = _verdict(cluster, node, report, presences)
+    verdict = _verdict(cluster, node, report, presences, absences.get(node.host))
     return Member(node=node, writes=writes, health=verdict.health, reason=verdict.reason, since=verdict.since)
 
 
 def _verdict(
-    cluster: Cluster, node: Node, report: NodeStatus | None, presences: Mapping[str, Presence] | None
+    cluster: Cluster,
+    node: Node,
+    report: NodeStatus | None,
+    presences: Mapping[str, Presence] | None,
+    absent_since: datetime | None,
 ) -> Verdict:
     """Judge a node by its report, which counts only if the agent run that wrote it is the living one."""
     if presences is None:
         return Verdict(health=Health.UNKNOWN, reason="etcd does not answer")
     key, presence = node_key(cluster.id, node.name), presences.get(node.host)
     if presence is None:
-        return Verdict(health=Health.UNKNOWN, reason="the agent of its host does not answer")
+        reason = "the agent of its host does not answer"
+        return Verdict(health=Health.UNKNOWN, reason=reason, since=absent_since)
     if key in presence.stalled:
         return Verdict(health=Health.UNKNOWN, reason="the agent of its host makes no progress with it")
     if report is not None and report.run == presence.run:
