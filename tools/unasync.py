@@ -28,6 +28,7 @@ CHANGES = [
     (r"\bhandle_async_request\b", "handle_request"),
     (r"\bopen_async_adapter\b", "open_adapter"),
     (r"\basync_sleep\b", "sleep"),
+    (r"\basync_refusal\b", "refusal"),
     (r"\bAsync(?=[A-Z])", ""),
     (r"\b_async\b", "_sync"),
     (r"  # noqa: ASYNC\d+", ""),

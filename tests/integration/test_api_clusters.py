@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
+import pytest
 
 from cenote.api import Settings
 from cenote.model.records import Host
@@ -33,7 +35,8 @@ def test_a_new_cluster_is_creating_and_its_connection_stays(apis: Apis) -> None:
         await api.report(path)
         online = (await api.call("GET", path, 200))["database"]
         assert online["status"] == "online"
-        assert online["cenote"] == {"reason": "", "failing": False}
+        assert online["cenote"].pop("since") >= online["created_at"]
+        assert online["cenote"] == {"health": "healthy", "reason": "", "failing": False}
         for key in ("connection", "private_connection", "users", "created_at"):
             assert online[key] == created[key]
 
@@ -45,7 +48,8 @@ def test_a_cluster_says_what_it_is_waiting_for(apis: Apis) -> None:
         cluster = await api.add_cluster()
         await api.report(cluster, "the disk is full", failing=True)
         shown = (await api.call("GET", cluster, 200))["database"]
-        assert shown["cenote"] == {"reason": "the disk is full", "failing": True}
+        assert shown["cenote"].pop("since") >= shown["created_at"]
+        assert shown["cenote"] == {"health": "degraded", "reason": "the disk is full", "failing": True}
 
     apis.run(scenario)
 
@@ -183,21 +187,35 @@ def test_a_deleted_cluster_is_gone_and_its_name_is_free_when_the_answer_comes(ap
     apis.run(scenario)
 
 
-def test_a_cluster_cannot_be_created_before_a_host_has_announced_itself(apis: Apis) -> None:
+BEFORE_A_HOST_IS_THERE: list[tuple[str, str, Any]] = [
+    ("POST", "/v2/databases", BACKEND),
+    ("POST", "/v2/databases", {**BACKEND, "version": "99"}),
+    ("GET", "/v2/databases/options", None),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), BEFORE_A_HOST_IS_THERE)
+def test_before_a_host_has_announced_itself_nothing_is_offered_and_nothing_refused_for_good(
+    apis: Apis, method: str, path: str, body: Any
+) -> None:
     async def scenario(api: Api) -> None:
-        assert await api.refusal("POST", "/v2/databases", 503, json=BACKEND) == (
-            "No host has announced itself yet; try again in a few seconds."
-        )
+        answer = await api.http.request(method, path, json=body)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "3")
+        message = "No host has announced itself yet; try again in a few seconds."
+        assert answer.json()["message"] == message
 
     apis.run(scenario, hosts=())
 
 
-def test_a_creation_waits_for_the_first_host_after_a_start(apis: Apis) -> None:
+def test_a_creation_and_the_options_wait_for_the_first_host_after_a_start(apis: Apis) -> None:
     async def scenario(api: Api) -> None:
         creating = asyncio.create_task(api.call("POST", "/v2/databases", 201, json=BACKEND))
+        asking = asyncio.create_task(api.call("GET", "/v2/databases/options", 200))
         await asyncio.sleep(0.2)
         assert not creating.done()
+        assert not asking.done()
         api.hosts[HOST.id] = await announce(api.store, api.store.client, HOST)
         await creating
+        assert (await asking)["options"]["pg"]["versions"] == ["15", "16"]
 
     apis.run(scenario, Settings(wait_seconds=30), hosts=())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -180,6 +182,49 @@ def test_waiting_ends_with_the_cluster_online_and_tells_of_every_look(
     assert driver.finished(waited) == {"id": CLUSTER, "status": "online"}
     assert [status for status, _ in told] == ["creating", "creating"]
     assert told[0][1] <= told[1][1]
+
+
+def online_at(port: int, **seen: Any) -> Reply:
+    """The answer about a cluster of a Cenote service, which listens on this port."""
+    cluster = {
+        "id": CLUSTER,
+        "status": "online",
+        "connection": {"host": "127.0.0.1", "port": port},
+        "cenote": {"health": "healthy", "reason": ""} | seen,
+    }
+    return reply(200, json.dumps({"database": cluster}).encode())
+
+
+def test_waiting_ends_when_the_port_of_the_cluster_answers(server: Recorder, driver: Driver) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        server.answers(online_at(port))
+
+        def answer() -> None:
+            for said in (b"", b"S"):  # the first is closed without an answer
+                connection, _ = listener.accept()
+                with connection:
+                    assert connection.recv(8) == bytes.fromhex("0000000804d2162f")
+                    connection.sendall(said)
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        waited = driver.client.databases.wait_until_online(CLUSTER, timeout=60)
+        assert driver.finished(waited)["id"] == CLUSTER
+        answering.join()
+        assert len(server.asked) == 2
+    with pytest.raises(WaitTimeoutError, match=rf"cannot be used \(127.0.0.1:{port}: .*refused"):
+        driver.finished(driver.client.databases.wait_until_online(CLUSTER, timeout=0))
+
+
+@pytest.mark.parametrize("health", ["starting", "down"])
+def test_waiting_goes_on_while_the_service_says_that_a_cluster_cannot_be_used(
+    server: Recorder, driver: Driver, health: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server.answers(online_at(listener.getsockname()[1], health=health, reason="the disk is full"))
+        with pytest.raises(WaitTimeoutError, match=rf"cannot be used \({health}: the disk is full\)"):
+            driver.finished(driver.client.databases.wait_until_online(CLUSTER, timeout=0))
 
 
 def test_waiting_in_vain_ends_with_what_was_seen_last(server: Recorder, driver: Driver) -> None:

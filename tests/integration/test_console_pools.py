@@ -82,7 +82,10 @@ def test_a_refusal_is_in_the_words_of_the_api_and_what_was_typed_stays(somebody:
     assert refused.form("Create pool").fields["name"] == ["web"]
     again = somebody.send(refused, "Create pool", size="5")
     too_much = somebody.send(again, "Save web", 422, size="23")
-    assert "size: 23 is too large" in too_much.text
+    # The refusal of a change has the number that the page has above.
+    assert "size: 23 is too large: 17 of 22 connections are left" in too_much.text
+    assert "besides the 5 of this pool" in too_much.text
+    assert "5 of 22 allocated to pools, 17 left" in too_much.text
     assert too_much.form("Save web").fields["size"] == ["23"]
     not_a_number = somebody.send(again, "Save web", 422, size="many")
     assert "Expected `int`" in not_a_number.text

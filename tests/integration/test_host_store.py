@@ -14,6 +14,7 @@ import pytest
 
 from cenote.errors import Misconfigured, NotFound
 from cenote.model.records import Cluster, Host, NodeStatus, Note
+from cenote.model.topology import node_key
 from cenote.store import EtcdClient, HostStore, PrivateEtcd, Store, etcd_messages
 from cenote.store.encoding import FORMAT, NewerFormat, encode
 from cenote.store.host_store import MOST_NOTES
@@ -134,6 +135,28 @@ def test_the_newest_notes_travel_in_reports_and_outlive_the_agent() -> None:
 
                 wanted = [*(f"change {number}" for number in range(2, MOST_NOTES + 1)), "the last"]
                 await wait_until_async("all notes are there", 10, lambda: notes() == wanted)
+
+    with_etcd(scenario)
+
+
+def test_an_event_of_a_new_agent_does_not_make_the_former_ones_report_its_own() -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        async with opened_store(etcd) as store:
+            async with agent(etcd) as former:
+                cluster = await added(store, former)
+                await former.report(cluster.id, "node-1", NodeStatus(reached=1, at=NOW))
+            async with agent(etcd) as host:
+                await host.remember(cluster.id, "node-1", Note(what="a change"))
+
+                def has_it() -> bool:
+                    found = store.status(cluster.id, "node-1")
+                    return found is not None and [note.note.what for note in found.notes] == ["a change"]
+
+                await wait_until_async("the note is there", 10, has_it)
+                found = store.status(cluster.id, "node-1")
+                assert found is not None
+                assert found.run == former.run != host.run
+                assert host.unseen() == [node_key(cluster.id, "node-1")]
 
     with_etcd(scenario)
 

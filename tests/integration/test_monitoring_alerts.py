@@ -36,6 +36,10 @@ def series(name: str, labels: dict[str, str]) -> str:
     return name + "{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}"
 
 
+def health_of(health: str) -> str:
+    return series("cenote_cluster_health", ONE | {"health": health})
+
+
 ONE = {"cluster": "shop"}
 POOL = ONE | {"pool": "web"}
 DATABASE = ONE | {"database": "orders"}
@@ -151,6 +155,18 @@ CASES = {
         {'up{job="cenote-clusters",instance="shop"}': "1x30", 'up{job="another",instance="x"}': "0x30"},
         {"job": "cenote-clusters", "instance": "shop"},
         "The metrics of shop cannot be scraped",
+    ),
+    "CenoteClusterNotServing": Case(
+        {health_of("healthy"): "1 1 0x30", health_of("degraded"): "0x32", health_of("down"): "0 0 1x30"},
+        {health_of("healthy"): "1 0x30", health_of("degraded"): "0 1x30", health_of("down"): "0x31"},
+        ONE,
+        "shop is not seen to serve",
+    ),
+    "CenoteClusterDegraded": Case(
+        {health_of("healthy"): "1 0x30", health_of("degraded"): "0 1x30"},
+        {health_of("healthy"): "1x30", health_of("degraded"): "0x30"},
+        ONE | {"health": "degraded"},
+        "shop serves, but not as it should",
     ),
     "CenoteClusterFailing": Case(
         {series("cenote_cluster_failing", ONE): "1x30"},

@@ -18,7 +18,7 @@ from cenote.model.records import Cluster, Pool
 from cenote.model.timing import Timing
 from cenote.security.sealing import Sealer
 from cenote.stats.observer import MachineNumbers, PoolNumbers
-from cenote.stats.sampler import Sampler
+from cenote.stats.sampler import CALM_SAMPLES, Sampler
 from cenote.store import Store
 from tests.support import records
 from tests.support.etcd import opened_store, private_etcd
@@ -37,6 +37,7 @@ class Host:
         self.silent: set[str] = set()
         self.scarce: set[str] = set()
         self.odd: set[str] = set()
+        self.crowded: set[str] = set()
 
     async def pools(self, cluster_id: UUID, node: str) -> Mapping[str, PoolNumbers]:
         name = self.names[cluster_id]
@@ -49,7 +50,8 @@ class Host:
             raise KeyError("a column that no release before had")
         if name in self.silent:
             await asyncio.Event().wait()
-        return {"web": PoolNumbers(transactions=self.asked[name])}
+        waiting = 8 if name in self.crowded else 0
+        return {"web": PoolNumbers(transactions=self.asked[name], clients_waiting=waiting)}
 
     async def machine(self, cluster_id: UUID, node: str) -> MachineNumbers:
         asked = self.asked[self.names[cluster_id]]
@@ -64,7 +66,7 @@ QUICK = Timing(sample_interval=0.05, watched_sample_interval=0.1, sample_timeout
 
 @asynccontextmanager
 async def at_work(
-    folder: Path, *names: str
+    folder: Path, *names: str, timing: Timing = QUICK
 ) -> AsyncIterator[tuple[Sampler, Host, Store, dict[str, Cluster]]]:
     sealer, host = Sealer(folder / "key"), Host()
     async with private_etcd() as etcd, opened_store(etcd) as store:
@@ -77,7 +79,7 @@ async def at_work(
         # Of another host, and so another sampler's.
         elsewhere = records.cluster(sealer, port=25900, version="15", host="there")
         await store.add_cluster(msgspec.structs.replace(elsewhere, pools=(POOL,)))
-        yield Sampler(store, host, "here", QUICK), host, store, clusters
+        yield Sampler(store, host, "here", timing), host, store, clusters
 
 
 def test_a_host_that_does_not_answer_keeps_no_other_cluster_from_being_looked_at(tmp_path: Path) -> None:
@@ -100,6 +102,32 @@ def test_a_host_that_does_not_answer_keeps_no_other_cluster_from_being_looked_at
             finally:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
+def test_a_cluster_whose_clients_wait_is_looked_at_often_until_they_are_served(tmp_path: Path) -> None:
+    timing = Timing(sample_interval=4, watched_sample_interval=0.1, sample_timeout=10)
+
+    async def scenario() -> None:
+        async with at_work(tmp_path, "calm", "crowded", timing=timing) as (sampler, host, _, clusters):
+            host.crowded = {"crowded"}
+            task = asyncio.create_task(sampler.run())
+            try:
+                await wait_until_async("it is looked at", 30, lambda: host.asked["crowded"] >= 20)
+                assert host.asked["calm"] < host.asked["crowded"] / 2
+                past = sampler.history(clusters["crowded"].id, "node-1").pools["web"].samples
+                host.crowded = set()
+                # A sample that was begun before may follow the three that are calm.
+                await wait_until_async(
+                    "nobody waits", 30, lambda: not any(past["clients_waiting"][-CALM_SAMPLES:])
+                )
+                await wait_until_async("it is looked at in turn", 30, lambda: not sampler.watched)
+                await wait_until_async("both go on", 30, lambda: host.asked["calm"] > 2)
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            assert not sampler.watched
 
     asyncio.run(scenario())
 

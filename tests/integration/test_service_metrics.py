@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from cenote.metrics import service_metrics
+from cenote.model.topology import Health
 from cenote.security.throttle import MAX_FAILURES
 from cenote.stats.observer import NO_OBSERVER
 from tests.support.api import BACKEND, POOL, Api, Apis
@@ -95,6 +96,24 @@ def test_a_failing_cluster_has_a_sample_of_its_own(apis: Apis) -> None:
         await api.report(cluster, "its disk is full", failing=True)
         found = await scraped(api)
         assert value(found, "cenote_agent_cluster_failing", cluster=str(BACKEND["name"])) == 1
+
+    apis.run(scenario)
+
+
+def test_the_health_of_a_cluster_is_one_of_five_series(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        name = str(BACKEND["name"])
+
+        async def of_each() -> dict[str, float]:
+            found = await scraped(api)
+            return {each: value(found, "cenote_cluster_health", cluster=name, health=each) for each in Health}
+
+        assert await of_each() == dict.fromkeys(Health, 0) | {"starting": 1}
+        await api.report(cluster)
+        assert await of_each() == dict.fromkeys(Health, 0) | {"healthy": 1}
+        await api.report(cluster, "its disk is full", failing=True)
+        assert await of_each() == dict.fromkeys(Health, 0) | {"degraded": 1}
 
     apis.run(scenario)
 

@@ -68,6 +68,18 @@ def kinds(about: Facts) -> list[str]:
     return [one.kind for one in advise(about)]
 
 
+def test_while_clients_wait_the_samples_that_are_still_missing_are_counted() -> None:
+    few = replace(WAITING, samples=2, seconds=4)
+    found = the("collecting", facts(pool(few)))
+    assert found.sentence == "Clients wait; collecting (2 of 5 samples)."
+    assert (found.severity, found.pool, found.actions) == (AdviceSeverity.NOTE, "web", ())
+    assert the("collecting", facts(pool(Recent()))).sentence == "Collecting (0 of 5 samples)."
+    # Five samples within eight seconds are not enough either.
+    assert the("collecting", facts(pool(replace(WAITING, samples=5, seconds=8)))).numbers["samples"] == 4
+    for enough in (WAITING, CALM, replace(CALM, samples=2, seconds=4)):
+        assert "collecting" not in kinds(facts(pool(enough)))
+
+
 def test_clients_that_wait_while_processors_idle_are_a_reason_to_grow_by_as_many() -> None:
     found = the("grow", facts(pool(WAITING)))
     assert found.sentence == (
@@ -123,8 +135,8 @@ def test_the_largest_cluster_of_its_kind_is_not_told_to_be_larger() -> None:
 @pytest.mark.parametrize(
     "seen",
     [
-        replace(WAITING, samples=4),
-        replace(WAITING, seconds=8),
+        replace(WAITING, samples=4, waiting_since=None),
+        replace(WAITING, seconds=8, waiting_since=None),
         replace(WAITING, waiting_since=None),
         replace(WAITING, waiting=0.4),
         replace(WAITING, waiting_share=0.1),

@@ -52,6 +52,7 @@ report_values = st.builds(
     failing=st.booleans(),
     waiting=st.booleans(),
     stopped=st.lists(st.sampled_from(SERVERS), unique=True).map(tuple),
+    unresponsive=st.lists(st.sampled_from(SERVERS), unique=True).map(tuple),
     at=st.integers(0, 3).map(lambda hours: NOW + timedelta(hours=hours)),
     run=st.sampled_from(RUNS),
     size=st.sampled_from(("", CLUSTER.size, "another")),
@@ -200,11 +201,17 @@ def test_what_happens_to_one_node_does_not_change_what_is_said_of_another(
         ({"reason": "9 of 10 MiB of storage are used"}, Health.HEALTHY),
         ({"reached": 0}, Health.STARTING),
         ({"reached": 0, "failing": True}, Health.DOWN),
-        ({"waiting": True, "reason": "PostgreSQL is starting"}, Health.STARTING),
+        (
+            {"waiting": True, "unresponsive": SERVERS[:1], "reason": "PostgreSQL is starting"},
+            Health.STARTING,
+        ),
         ({"waiting": True, "stopped": ("PostgreSQL",)}, Health.DOWN),  # such as for another program's port
         ({"failing": True, "stopped": SERVERS}, Health.DOWN),
+        ({"failing": True, "unresponsive": SERVERS}, Health.DOWN),  # such as a stopped process
         ({"failing": True, "reason": "writes are refused"}, Health.DEGRADED),
+        ({"failing": True, "unresponsive": ("PgBouncer",)}, Health.DEGRADED),
         ({"waiting": True, "stopped": ("PgBouncer",)}, Health.DEGRADED),
+        ({"waiting": True, "reason": "the pools are paused"}, Health.DEGRADED),
         ({"run": "run-0"}, Health.UNKNOWN),
         ({"run": ""}, Health.UNKNOWN),
     ],
@@ -213,14 +220,32 @@ def test_the_health_of_one_node_follows_from_its_report(report: dict[str, Any], 
     seen = alone(**report)
     assert seen.health is health
     if health is not Health.UNKNOWN:
-        assert (seen.reason, seen.since) == (report.get("reason", ""), NOW)
+        assert seen.reason.startswith(report.get("reason", ""))
+        assert seen.since == NOW
+    if report.get("stopped") or report.get("unresponsive"):
+        assert seen.reason
+
+
+def test_a_state_lasts_since_it_began_and_not_since_the_last_report_on_it() -> None:
+    began = NOW - timedelta(hours=3)
+    assert alone(since=began).since == began
+    assert alone(since=None).since == NOW  # of an agent that wrote none
+
+
+def test_a_report_of_the_living_agent_counts_before_its_presence_says_that_it_has_looked() -> None:
+    key = node_key(CLUSTER.id, "node-1")
+    started = NOW - timedelta(minutes=1)
+    new = {"here": Presence(run="run-2", directory="", unseen=(key,), started_at=started)}
+    seen = alone(new)
+    assert (seen.health, seen.since) == (Health.STARTING, started)
+    assert alone(new, run="run-2").health is Health.HEALTHY
 
 
 def test_a_node_that_its_agent_has_not_looked_at_is_starting_and_one_it_is_stuck_on_unknown() -> None:
     key = node_key(CLUSTER.id, "node-1")
     for presence, health, words in (
-        (Presence(run="run-1", directory="", unseen=(key,)), Health.STARTING, "has not looked at it yet"),
-        (Presence(run="run-1", directory="", stalled=(key,)), Health.UNKNOWN, "does not get on with it"),
+        (Presence(run="run-2", directory="", unseen=(key,)), Health.STARTING, "not looked at it yet"),
+        (Presence(run="run-1", directory="", stalled=(key,)), Health.UNKNOWN, "makes no progress with it"),
         (Presence(run="run-1", directory="", stalled=(f"{key}0",)), Health.HEALTHY, ""),
     ):
         seen = alone({"here": presence})
@@ -231,8 +256,12 @@ def test_a_node_that_its_agent_has_not_looked_at_is_starting_and_one_it_is_stuck
 def test_the_status_is_online_also_when_nothing_is_heard_any_more() -> None:
     seen = alone({})
     assert (seen.health, seen.status) == (Health.UNKNOWN, ClusterStatus.ONLINE)
-    assert seen.reason == "nothing is heard of host here"
-    assert alone(None).status is ClusterStatus.ONLINE
+    assert seen.reason == "the agent of its host does not answer"
+    assert seen.since is None
+    assert topology(CLUSTER, {"node-1": GOOD}, {}, absences={"here": NOW}).since == NOW
+    unheard = alone(None)
+    assert (unheard.health, unheard.status) == (Health.UNKNOWN, ClusterStatus.ONLINE)
+    assert unheard.reason == "etcd does not answer"
 
 
 def test_a_cluster_without_a_report_is_created() -> None:

@@ -55,7 +55,14 @@ class TooManyRequests(CenoteError):
 
 
 class Unavailable(CenoteError):
-    """A part that the answer needs cannot be reached right now; trying again helps."""
+    """A part that the answer needs cannot be reached right now; trying again helps.
+
+    ``retry_after``, in seconds, is given where nothing was done.
+    """
+
+    def __init__(self, message: str, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class NotInForce(Unavailable):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from .. import _operations as op
 from .._poller import Poller, cluster_of
+from .._reach import address_of, refusal, unusable
 from .._sleep import sleep
 from ..errors import WaitTimeoutError
 from .resource import Resource
@@ -157,22 +158,28 @@ class Clusters(Resource):
     ) -> t.Cluster:
         """Poll a cluster until its status is ``online``; return it, without ``{"database": …}``.
 
-        ``progress`` is called after each poll that finds another status, with the cluster and the elapsed
-        seconds.  Raises WaitTimeoutError after ``timeout`` seconds (its ``last`` is the cluster as last
-        polled), NotFoundError if the cluster does not exist or is deleted meanwhile.
+        One of a Cenote service must be usable, too: neither ``starting`` nor ``down``, and its port, to which
+        this connects once, answers unless a firewall is between.  ``progress`` is called after each poll that
+        finds the cluster otherwise, with it and the elapsed seconds.  Raises WaitTimeoutError after
+        ``timeout`` seconds (its ``last`` is the cluster as last polled), NotFoundError if the cluster does
+        not exist or is deleted meanwhile.
         """
         poller = Poller(timeout)
         while True:
             response = self._fetch(op.GET_CLUSTER, (database_cluster_uuid,), {})
             cluster = cluster_of(response)
-            if cluster["status"] == "online":
-                return cluster
+            state: str = cluster["status"]
+            if state == "online":
+                reason = unusable(cluster)
+                if not reason and (address := address_of(cluster)) is not None:
+                    reason = refusal(*address)
+                if not reason:
+                    return cluster
+                state = f"online, but cannot be used ({reason})"
             if progress is not None:
                 progress(cluster, poller.elapsed)
             pause = poller.pause()
             if pause is None:
                 spent = f"{poller.elapsed:.0f} s"
-                raise WaitTimeoutError(
-                    f"cluster {database_cluster_uuid} is {cluster['status']} after {spent}", cluster
-                )
+                raise WaitTimeoutError(f"cluster {database_cluster_uuid} is {state} after {spent}", cluster)
             sleep(pause)

@@ -8,15 +8,29 @@ from __future__ import annotations
 from typing import Literal, NotRequired, TypedDict
 
 
-class ClusterAdditions(TypedDict):
-    """``reason`` is what the cluster waits for, or what failed, as a sentence; empty if neither applies.
+class ClusterNode(TypedDict):
+    """One of several nodes of a cluster; ``writes`` for the one that takes writes."""
 
+    name: str
+    writes: bool
+    health: Literal["healthy", "starting", "degraded", "down", "unknown"]
+    reason: str
+    since: NotRequired[str]
+
+
+class ClusterAdditions(TypedDict):
+    """``health`` is whether the cluster can be used, as the agent of its host sees it, ``since`` that time.
+
+    ``reason`` is what the cluster waits for, or what failed, as a sentence; empty if neither applies.
     ``not_in_force`` describes the changes that the servers do not have yet, and the settings of PostgreSQL
     that wait for a restart or are not accepted.
     """
 
+    health: Literal["healthy", "starting", "degraded", "down", "unknown"]
     reason: str
+    since: NotRequired[str]
     failing: bool
+    nodes: NotRequired[list[ClusterNode]]
     not_in_force: NotRequired[list[str]]
 
 

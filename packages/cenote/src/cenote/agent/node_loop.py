@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Container
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import UUID
 
 import msgspec
@@ -27,7 +28,7 @@ from cenote.host import processes
 from cenote.host.executor import Executor
 from cenote.host.sql import LOCK_MILLISECONDS, Session
 from cenote.model.records import Cluster, NodeStatus
-from cenote.model.topology import node_key
+from cenote.model.topology import Health, node_key, reported_health
 from cenote.rules import storage
 from cenote.stats.counters import Passes, PassResult
 from cenote.store.encoding import NewerFormat
@@ -40,7 +41,8 @@ POLL_FIRST, POLL_MOST = 0.005, 0.5  # seconds between passes while a server is s
 POLL_GROWTH = 1.2
 WORTH_REPORTING = 0.1  # seconds
 PROGRESS_INTERVAL = 0.5  # seconds between reports on a pass that takes long
-_DEFECT = "an unexpected error; see Cenote's log"
+# A server that fails to start is started again and again; what is shown meanwhile is that it fails.
+WORTH_REPORTING_AFTER_FAILURE = 5.0
 
 
 class NodeLoop:
@@ -68,7 +70,8 @@ class NodeLoop:
         self._watch = processes.ProcessWatch()
         self._began: float | None = None
         self._stopped: tuple[str, ...] = ()  # servers that were found not to run at the end of a pass
-        self._poll, self._backoff, self._waited_for = POLL_FIRST, host_context.timing.backoff_first, ""
+        self._poll, self._waited_for, self._waiting_since = POLL_FIRST, "", 0.0
+        self._backoff = host_context.timing.backoff_first
         self._full = True  # the next pass has to look at everything
         self._quiet = Quiet(host_context.timing.full_look_interval)
         self._task = asyncio.create_task(self._run(in_use), name=f"cluster {cluster_id}")
@@ -158,49 +161,63 @@ class NodeLoop:
             return timing.resync_interval, PassResult.FAILED
         if stored is None:
             return None, PassResult.DONE
-        began, result = self._passes.begin(self._cluster_id), PassResult.FAILED
+        began = self._passes.begin(self._cluster_id)
         self._began = time.monotonic()
-        pause = self._resync_pause()
         full, self._full = self._full or not woken, False
         self._quiet.end()
-        try:
-            if stored.value.deleted_at is not None:
-                await self._remove(stored)
-            else:
-                if await self._converge(stored, full=full):
-                    pause = timing.resync_interval_nearly_full
-                if (soon := await self._drop(stored)) is not None:
-                    pause = min(pause, soon)
-        except Waiting as waiting:
-            result = PassResult.WAITING
-            if str(waiting) != self._waited_for:
-                self._poll, self._waited_for = POLL_FIRST, str(waiting)
-            # Most waits are too short to be worth a report, which costs a write.
-            if self._poll >= WORTH_REPORTING:
-                await self._report(str(waiting), waiting=True)
-            pause, self._poll = self._poll, min(self._poll * POLL_GROWTH, POLL_MOST)
-        except Blocked as error:
-            log.warning("cluster %s: %s", stored.value.name, error)
-            await self._report(str(error), failing=True)
-            with contextlib.suppress(CenoteError):
-                await self._drop(stored)
-            pause, self._backoff = self._backoff, min(self._backoff * 2, timing.backoff_max)
-        except (CenoteError, OSError) as error:
-            log.warning("cluster %s: %s", stored.value.name, _in_words(error))
-            self._pass.progress.ended(_in_words(error))
-            await self._report(_in_words(error), failing=True)
-            pause, self._backoff = self._backoff, min(self._backoff * 2, timing.backoff_max)
-        except Exception:
-            log.exception("cluster %s: a defect in Cenote", stored.value.name)
-            self._pass.progress.ended(_DEFECT)
-            await self._report(_DEFECT, failing=True)
-            pause, self._backoff = self._backoff, min(self._backoff * 2, timing.backoff_max)
-        else:
-            result, self._backoff, self._waited_for = PassResult.DONE, timing.backoff_first, ""
+        pause, result = await self._attempt(stored, full=full)
         self._full = self._full or result is not PassResult.DONE
         self._passes.end(self._cluster_id, result, began)
         self._began = None
         return pause, result
+
+    async def _attempt(self, stored: Stored[Cluster], *, full: bool) -> tuple[float, PassResult]:
+        """Make a pass; return the seconds until the next one, and the result."""
+        timing = self._host_context.timing
+        try:
+            pause = await self._bring_about(stored, full=full)
+        except Waiting as waiting:
+            return await self._wait_for(stored, str(waiting)), PassResult.WAITING
+        except Blocked as error:
+            log.warning("cluster %s: %s", stored.value.name, error)
+            await self._report_unfinished(stored, str(error), failing=True)
+            with contextlib.suppress(CenoteError):
+                await self._drop(stored)
+        except (CenoteError, OSError) as error:
+            log.warning("cluster %s: %s", stored.value.name, _in_words(error))
+            await self._report_failure(stored, _in_words(error))
+        except Exception:
+            log.exception("cluster %s: a defect in Cenote", stored.value.name)
+            await self._report_failure(stored, "an unexpected error; see Cenote's log")
+        else:
+            self._backoff, self._waited_for = timing.backoff_first, ""
+            return pause, PassResult.DONE
+        pause, self._backoff, self._waited_for = self._backoff, min(self._backoff * 2, timing.backoff_max), ""
+        return pause, PassResult.FAILED
+
+    async def _bring_about(self, stored: Stored[Cluster], *, full: bool) -> float:
+        pause = self._resync_pause()
+        if stored.value.deleted_at is not None:
+            await self._remove(stored)
+            return pause
+        if await self._converge(stored, full=full):
+            pause = self._host_context.timing.resync_interval_nearly_full
+        soon = await self._drop(stored)
+        return pause if soon is None else min(pause, soon)
+
+    async def _wait_for(self, stored: Stored[Cluster], reason: str) -> float:
+        """Report what is waited for, if it takes long; return the seconds until it is looked at again."""
+        if reason != self._waited_for:
+            self._poll, self._waited_for, self._waiting_since = POLL_FIRST, reason, time.monotonic()
+        # Most waits are too short to be worth a report, which costs a write.
+        if self._poll >= WORTH_REPORTING and self._outlasts_failure():
+            await self._report_unfinished(stored, reason, waiting=True)
+        pause, self._poll = self._poll, min(self._poll * POLL_GROWTH, POLL_MOST)
+        return pause
+
+    async def _report_failure(self, stored: Stored[Cluster], reason: str) -> None:
+        self._pass.progress.ended(reason)
+        await self._report_unfinished(stored, reason, failing=True)
 
     def _resync_pause(self) -> float:
         spread = random.uniform(0.8, 1.2)  # noqa: S311 - the passes over time
@@ -300,6 +317,7 @@ class NodeLoop:
         await self._report(
             full or remains,
             failing=refused or bool(remains),
+            unresponsive=(),  # a pass asks both servers; one that looks at a part only follows such a pass
             reached=stored.revision,
             settings=converged.settings,
             outdated=converged.outdated,
@@ -315,19 +333,38 @@ class NodeLoop:
         if converged.refused != known:  # the file is to be without them before the next start
             self._look_again()
 
+    def _outlasts_failure(self) -> bool:
+        """Return whether a wait is worth a report that replaces the one on a failure before it."""
+        if not self._status().failing:
+            return True
+        return time.monotonic() - self._waiting_since > WORTH_REPORTING_AFTER_FAILURE
+
+    async def _report_unfinished(
+        self, stored: Stored[Cluster], reason: str, *, failing: bool = False, waiting: bool = False
+    ) -> None:
+        """Report why a pass has ended early, and which servers run but do not answer."""
+        unresponsive: tuple[str, ...] = ()
+        is_there = stored.value.deleted_at is None and self._status().reached
+        if is_there and any(node.name == self._node_name for node in stored.value.nodes):
+            with contextlib.suppress(OSError):  # such as EMFILE, no descriptor left
+                unresponsive = await _unresponsive(self._context(stored))
+        await self._report(reason, failing=failing, waiting=waiting, unresponsive=unresponsive)
+
     async def _report(
         self, reason: str, *, failing: bool = False, waiting: bool = False, **seen: object
     ) -> None:
         """Report the status; fields that this pass does not know keep their values."""
+        before, now = self._status(), datetime.now(UTC)
         status = msgspec.structs.replace(
-            self._status(),
+            before,
             reason=reason,
             failing=failing,
             waiting=waiting,
             stopped=self._stopped,
-            at=datetime.now(UTC),
+            at=now,
             **self._pass.drops.seen | self._pass.progress.fields() | seen,
         )
+        status = msgspec.structs.replace(status, since=self._since(before, status))
         await self._write(status)
 
     @contextlib.asynccontextmanager
@@ -359,6 +396,21 @@ class NodeLoop:
             log.warning("cluster %s: cannot report: %s", self._cluster_id, error)
             self._wake.set()
 
+    def _since(self, before: NodeStatus, status: NodeStatus) -> datetime:
+        """Return when the health that follows from a report began.
+
+        While no agent was there, a server that runs may have been down; it was up since its start.
+        """
+        health, now = reported_health(status), status.at.replace(microsecond=0)
+        if health is not reported_health(before):
+            return now
+        since = before.since or before.at.replace(microsecond=0)
+        if before.run != self._store.run and health in (Health.HEALTHY, Health.DEGRADED):
+            paths = self._host_context.layout.node(self._cluster_id, self._node_name)
+            server = processes.find(paths.server(Path()))
+            since = since if server is None else max(since, processes.started_at(server))
+        return min(since, now).replace(microsecond=0)
+
     def _status(self) -> NodeStatus:
         known = self._store.status(self._cluster_id, self._node_name)
         return known or NodeStatus(reached=0, at=datetime.now(UTC))
@@ -383,6 +435,22 @@ def _session(context: NodeContext, lock_milliseconds: int = LOCK_MILLISECONDS) -
     return Session(
         context.cluster_paths.sockets, node.port, node.pool_port, lock_milliseconds=lock_milliseconds
     )
+
+
+async def _unresponsive(context: NodeContext) -> tuple[str, ...]:
+    """Return the names of the servers that run but do not answer."""
+    session = _session(context)
+    try:
+        asked = [
+            (program.name, asyncio.create_task(answers()))
+            for program, answers in zip(
+                context.programs, (session.answers, session.pooler_answers), strict=True
+            )
+            if processes.find(program) is not None
+        ]
+        return tuple([name for name, answered in asked if not await answered])
+    finally:
+        await session.close()
 
 
 def _in_words(error: CenoteError | OSError) -> str:

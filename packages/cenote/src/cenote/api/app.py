@@ -83,19 +83,19 @@ OPERATIONS: tuple[OperationRoute, ...] = (
 )
 
 
-class Health(msgspec.Struct):
+class ServiceHealth(msgspec.Struct):
     """``store`` is ``connected`` or ``disconnected``; while disconnected, records may be out of date."""
 
     status: str
     store: str
 
 
-@operation(HTTPMethod.GET, "/healthz", scope=None, answer=Health)
+@operation(HTTPMethod.GET, "/healthz", scope=None, answer=ServiceHealth)
 async def healthz(request: Call) -> Response:
     """Check the health of the service; 503 while etcd is unreachable."""
     if request.service.store.connected:
-        return answer(Health("ok", "connected"))
-    return answer(Health("degraded", "disconnected"), 503)
+        return answer(ServiceHealth("ok", "connected"))
+    return answer(ServiceHealth("degraded", "disconnected"), 503)
 
 
 _ALL = (*OPERATIONS, healthz, metrics.get_service_metrics)

@@ -156,9 +156,7 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Cluster:
         await store.confirm_name(body.name)
         if store.cluster_by_name(body.name) is not None:
             raise _name_taken()
-    if not await store.wait(lambda: store.hosts() or None, settings.wait_seconds):
-        raise Unavailable("No host has announced itself yet; try again in a few seconds.")
-    version = rules.version(body.version, catalog.versions(store.hosts()))
+    version = rules.version(body.version, catalog.versions(await service.living_hosts()))
 
     id = uuid4()
     certificate, key = certificates.new_authority(f"Cenote CA of cluster {id}")

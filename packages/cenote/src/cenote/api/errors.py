@@ -18,7 +18,6 @@ from cenote.errors import (
     Invalid,
     Malformed,
     NotFound,
-    NotInForce,
     TooManyRequests,
     Unauthenticated,
     Unavailable,
@@ -83,7 +82,7 @@ def error_response(error: Exception, request_id: str) -> Response:
     if isinstance(error, CenoteError):
         status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
         message = error.message
-        if isinstance(error, TooManyRequests | NotInForce) and error.retry_after is not None:
+        if isinstance(error, TooManyRequests | Unavailable) and error.retry_after is not None:
             headers["retry-after"] = str(error.retry_after)
     elif isinstance(error, HTTPException):  # raised by routing: unknown path, method not allowed, …
         status = error.status_code

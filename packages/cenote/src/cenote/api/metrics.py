@@ -16,7 +16,7 @@ from cenote.metrics import service_metrics
 from cenote.metrics.exposition import CONTENT_TYPE
 from cenote.metrics.service_metrics import ServiceState
 from cenote.model.records import Cluster
-from cenote.model.topology import status, writer_or_first
+from cenote.model.topology import writer_or_first
 from cenote.security import basic_auth
 from cenote.stats.process import own_process, parent_process
 
@@ -134,14 +134,15 @@ def _target(service: Service, cluster: Cluster) -> TargetView:
 
 
 def _state(service: Service) -> ServiceState:
-    statuses, failing = [], []
+    statuses, healths, failing = [], {}, []
     for stored in service.store.clusters(deleted=False):
         cluster = stored.value
-        seen = service.report(cluster)
-        statuses.append(status(cluster, seen))
+        seen, now = service.report(cluster), service.topology(cluster)
+        statuses.append(now.status)
+        healths[cluster.name] = now.health
         if seen is not None and seen.failing:
             failing.append(cluster.name)
-    return ServiceState(statuses, failing, service.store.connected, service.certificate_expiry())
+    return ServiceState(statuses, healths, failing, service.store.connected, service.certificate_expiry())
 
 
 ROUTES = (get_metrics_login, replace_metrics_login, list_metrics_targets, get_metrics_authorities)

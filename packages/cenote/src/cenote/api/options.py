@@ -57,10 +57,11 @@ class OptionsAnswer(msgspec.Struct):
     cenote: OfferedView
 
 
-@operation(HTTPMethod.GET, "/v2/databases/options", scope=READ, answer=OptionsAnswer)
+@operation(HTTPMethod.GET, "/v2/databases/options", scope=READ, answer=OptionsAnswer, also=(503,))
 async def list_options(request: Call) -> Response:
     """List the options for new clusters: regions, versions and sizes."""
-    versions = list(catalog.versions(request.service.store.hosts()))
+    hosts = await request.service.living_hosts()
+    versions = list(catalog.versions(hosts))
     engine = EngineView(
         regions=list(catalog.REGIONS),
         versions=versions,
@@ -76,7 +77,6 @@ async def list_options(request: Call) -> Response:
         )
         for version in versions
     ]
-    hosts = request.service.store.hosts()
     offered = OfferedView({version: catalog.extensions(hosts, version) for version in versions})
     return answer(OptionsAnswer(EnginesView(engine), AvailabilitiesView(availability), offered))
 

@@ -15,12 +15,12 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from cenote.api.auth import Caller, UnknownTokens
-from cenote.errors import Busy, Invalid, Malformed, NotFound, NotInForce, Unauthenticated
+from cenote.errors import Busy, Invalid, Malformed, NotFound, NotInForce, Unauthenticated, Unavailable
 from cenote.http.routing import ClientDisconnect, Receive, Request, Response, Route, Scope, Send
 from cenote.logs.destinations import Network
 from cenote.model import topology
 from cenote.model.parts import PartName
-from cenote.model.records import Cluster, ClusterStatus, EventType, NodeStatus, Note, RemovalKind
+from cenote.model.records import Cluster, ClusterStatus, EventType, Host, NodeStatus, Note, RemovalKind
 from cenote.model.timing import DEFAULT, Timing
 from cenote.rules import in_force, removals
 from cenote.rules.in_force import Progress
@@ -34,6 +34,7 @@ from cenote.store import Store, Stored
 T = TypeVar("T")
 
 ANY = ""  # the scope of operations that any valid token may call
+HOST_SECONDS = 3  # until a host may have announced itself
 _MAX_REQUEST_LINE = 300  # characters, in an event
 
 
@@ -109,9 +110,25 @@ class Service:
                 raise
         return self.cluster(text)
 
+    async def living_hosts(self) -> list[Host]:
+        """Return the hosts that are up, and wait for one after a start; Unavailable when none comes.
+
+        Without any, nothing is known of what can be offered.
+        """
+        found = await self.store.wait(lambda: self.store.hosts() or None, self.settings.wait_seconds)
+        if not found:
+            raise Unavailable("No host has announced itself yet; try again in a few seconds.", HOST_SECONDS)
+        return found
+
     def report(self, cluster: Cluster) -> NodeStatus | None:
         """Return the last report on the cluster's writer."""
         return self.store.status(cluster.id, topology.writer_or_first(cluster).name)
+
+    def topology(self, cluster: Cluster) -> topology.Topology:
+        """Return the cluster as it is seen; no health is known while etcd does not answer."""
+        presences = self.store.presences() if self.store.connected else None
+        reports, absences = self.store.reports(cluster.id), self.store.absences()
+        return topology.topology(cluster, reports, presences, absences=absences)
 
     async def wait_until_in_force(
         self, stored: Stored[Cluster], parts: Collection[PartName], *, required: bool

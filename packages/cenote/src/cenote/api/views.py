@@ -120,15 +120,30 @@ class AutoscaleView(msgspec.Struct):
     storage: StorageAutoscaleView
 
 
-class ProgressView(msgspec.Struct, kw_only=True):
-    """An extension of Cenote: ``reason`` describes what the cluster waits for or what failed, or is empty.
+class NodeView(msgspec.Struct, kw_only=True):
+    """One of several nodes; ``writes`` for the one that takes writes."""
 
+    name: str
+    writes: bool
+    health: topology.Health
+    reason: str
+    since: datetime | UnsetType = UNSET
+
+
+class ProgressView(msgspec.Struct, kw_only=True):
+    """An extension of Cenote: whether the cluster can be used, as its host's agent sees it.
+
+    ``reason`` describes what the cluster waits for or what failed, or is empty.  ``since`` is when the health
+    became what it is, left out while that is not known.  ``nodes`` is left out for a single one.
     ``not_in_force`` describes the changes that the servers do not have yet, and the settings that wait for a
     restart or are not accepted; it is left out without any.
     """
 
+    health: topology.Health
     reason: str
+    since: datetime | UnsetType = UNSET
     failing: bool
+    nodes: list[NodeView] | UnsetType = UNSET
     not_in_force: list[str] | UnsetType = UNSET
 
 
@@ -214,11 +229,29 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
         rules=[rule_view(cluster, rule) for rule in cluster.firewall],
         version_end_of_life=catalog.end_of_life(cluster.version) or UNSET,
         version_end_of_availability=catalog.end_of_availability(cluster.version) or UNSET,
-        cenote=ProgressView(
-            reason=seen.reason if seen is not None else "waiting for the host's agent",
-            failing=seen is not None and seen.failing,
-            not_in_force=_not_in_force(service, cluster, seen) or UNSET,
-        ),
+        cenote=_progress_view(service, cluster, seen),
+    )
+
+
+def _progress_view(service: Service, cluster: Cluster, seen: NodeStatus | None) -> ProgressView:
+    now = service.topology(cluster)
+    nodes = [
+        NodeView(
+            name=member.node.name,
+            writes=member.writes,
+            health=member.health,
+            reason=member.reason,
+            since=member.since or UNSET,
+        )
+        for member in now.members
+    ]
+    return ProgressView(
+        health=now.health,
+        reason=now.reason,
+        since=now.since or UNSET,
+        failing=seen is not None and seen.failing,
+        nodes=nodes if len(nodes) > 1 else UNSET,
+        not_in_force=_not_in_force(service, cluster, seen) or UNSET,
     )
 
 

@@ -19,6 +19,7 @@ DEFAULT_SIZE, DEFAULT_REGION = "db-s-1vcpu-1gb", "nyc1"
 LIST_COLUMNS = {
     "NAME": "name",
     "STATUS": "status",
+    "HEALTH": "cenote.health",
     "VERSION": "version",
     "SIZE": "size",
     "REGION": "region",
@@ -30,6 +31,8 @@ DETAIL_COLUMNS = {
     "Name": "name",
     "ID": "id",
     "Status": "status",
+    "Health": "cenote.health",
+    "Since": "cenote.since",
     "Reason": "cenote.reason",
     "Pending": "cenote.not_in_force",
     "Version": "semantic_version",

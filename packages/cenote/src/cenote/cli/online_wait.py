@@ -23,8 +23,12 @@ class StatusLine:
 
     def __call__(self, cluster: Cluster, seconds: float) -> None:
         seen: Any = cluster
-        reason = (seen.get("cenote") or {}).get("reason", "")
-        status = f"{cluster['name']} is {cluster['status']}" + (f": {reason}" if reason else "")
+        progress = seen.get("cenote") or {}
+        reason, health = progress.get("reason", ""), progress.get("health", "")
+        status = f"{cluster['name']} is {cluster['status']}"
+        # What is waited for with an online cluster is that its server works.
+        status += f", {health}" if health and cluster["status"] == "online" else ""
+        status += f": {reason}" if reason else ""
         if self._terminal:
             click.echo(f"\r\033[K{status} ({seconds:.0f} s)", err=True, nl=False)
         elif status != self._last:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 
 import click
+import psycopg
 
 from cenote.cli import env
 from cenote.cli.serve import serve_options
@@ -21,6 +23,7 @@ from cenote_client.types import Pool
 
 CLUSTER, POOL = "backend", "backend-pool"
 ONLINE_SECONDS = 60.0
+CONNECT_INTERVAL = 0.2
 
 
 @click.command()
@@ -44,7 +47,22 @@ def _create_first(layout: Layout) -> None:
     ) as client:
         uuid = _cluster(client)
         pool = _pool(client, uuid)
-    click.echo(_summary(uuid, pool, layout))
+    refusal = _connect(pool["connection"]["uri"])
+    click.echo(_summary(uuid, pool, layout, refusal))
+
+
+def _connect(uri: str) -> str:
+    """Connect through the pool as a customer would, once it answers; return why it does not, or ""."""
+    deadline = time.monotonic() + ONLINE_SECONDS
+    while True:
+        try:
+            with psycopg.connect(uri, connect_timeout=5, autocommit=True) as connection:
+                connection.execute("SELECT 1")
+                return ""
+        except psycopg.Error as error:
+            if time.monotonic() > deadline:
+                return str(error).strip().splitlines()[-1]
+        time.sleep(CONNECT_INTERVAL)
 
 
 def _cluster(client: Client) -> str:
@@ -70,7 +88,8 @@ def _pool(client: Client, uuid: str) -> Pool:
     return client.databases.get_connection_pool(uuid, POOL)["pool"]
 
 
-def _summary(uuid: str, pool: Pool, layout: Layout) -> str:
+def _summary(uuid: str, pool: Pool, layout: Layout, refusal: str) -> str:
+    """``refusal``: why no connection can be made through the pool."""
     call = f'client.databases.get_connection_pool("{uuid}", "{POOL}")'
     uri = pool["connection"]["uri"]
     url = layout.address.read_text().strip()
@@ -80,7 +99,7 @@ def _summary(uuid: str, pool: Pool, layout: Layout) -> str:
             call,
             json.dumps({"pool": pool}, indent=2),
             "",
-            "Connect through the pool:",
+            f"The pool does not answer: {refusal}" if refusal else "Connect through the pool:",
             f"  psql {shlex.quote(uri)}",
             "",
             "Environment variables for pydo, doctl and Terraform:",

@@ -7,9 +7,9 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg
 from psycopg.sql import SQL, Composed
@@ -20,12 +20,14 @@ from cenote.errors import CenoteError
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 LOCK_MILLISECONDS = 2_000
 _CONNECT_SECONDS = 5
 # PgBouncer answers in milliseconds, or, when it is stopped, not at all.
 _CONSOLE_CONNECT_SECONDS, _CONSOLE_SECONDS = 3, 5
+_GRACE_SECONDS = 5  # after statement_timeout, which a server that hangs does not keep
+_SILENT = "PostgreSQL has not answered for {seconds:g} seconds"
+# libpq gives no SQLSTATE for a refused connection.  A customer's sessions may take all connections.
+_FULL = ("too many clients", "remaining connection slots")
 _PAUSED = {"key": "paused", "value": "yes"}  # a row of SHOW STATE
 # Our statements may contain a verifier, so the server must not record them: not in its log, even if they fail
 # or are slow, not in pg_stat_statements, and not in pg_stat_activity, which pg_monitor can read.  Some are
@@ -64,6 +66,7 @@ class Session:
     ) -> None:
         self.sockets, self.port, self.pool_port = sockets, port, pool_port
         self._options = _OPTIONS.format(seconds=statement_seconds, lock=lock_milliseconds)
+        self._seconds = statement_seconds + _GRACE_SECONDS
         self._connections: dict[str, psycopg.AsyncConnection[tuple[Any, ...]]] = {}
         self._console: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
         self._no_console: CenoteError | None = None  # it has not answered, and is not asked again
@@ -71,8 +74,9 @@ class Session:
     async def rows(self, database: str, query: str) -> list[tuple[Any, ...]]:
         connection = await self._connection(database)
         try:
-            cursor = await connection.execute(query.encode())
-            return await cursor.fetchall()
+            with _deadline(connection, self._seconds):
+                cursor = await connection.execute(query.encode())
+                return await cursor.fetchall()
         except psycopg.Error as error:
             raise _public_error(error, "a query to PostgreSQL") from None
 
@@ -83,19 +87,25 @@ class Session:
         try:
             if atomic:
                 async with connection.transaction():
-                    for statement in statements:
-                        await connection.execute(statement)
+                    await self._execute(connection, statements)
             else:
-                for statement in statements:
-                    await connection.execute(statement)
+                await self._execute(connection, statements)
         except psycopg.Error as error:
             raise _public_error(error, summary) from None
+
+    async def _execute(
+        self, connection: psycopg.AsyncConnection[Any], statements: Sequence[SQL | Composed]
+    ) -> None:
+        for statement in statements:
+            with _deadline(connection, self._seconds):
+                await connection.execute(statement)
 
     async def console(self, command: str) -> list[dict[str, Any]]:
         """Run a command on PgBouncer's console and return the rows of its result, by column."""
         connection = await self._console_connection()
         try:
-            return await self._answered(connection, _run_on_console(connection, command))
+            with self._console_deadline(connection):
+                return await _run_on_console(connection, command)
         except psycopg.Error as error:
             raise _public_error(error, f"{command} on PgBouncer") from None
 
@@ -104,7 +114,8 @@ class Session:
         connection = await self._console_connection()
         for client in clients:
             try:
-                await self._answered(connection, connection.execute(f"KILL_CLIENT {client}".encode()))
+                with self._console_deadline(connection):
+                    await connection.execute(f"KILL_CLIENT {client}".encode())
             except psycopg.Error as error:
                 if error.diag.message_primary != "client not found":
                     raise _public_error(error, "KILL_CLIENT on PgBouncer") from None
@@ -112,6 +123,26 @@ class Session:
     async def is_paused(self) -> bool:
         """Return whether the pooler is paused."""
         return _PAUSED in await self.console("SHOW STATE")
+
+    async def answers(self) -> bool:
+        """Return whether PostgreSQL lets us in; also when it has no room for one more connection."""
+        try:
+            async with await self._connect(SUPERUSER) as connection:
+                with _deadline(connection, _CONNECT_SECONDS):
+                    await connection.execute(b"SELECT")
+        except CenoteError:
+            return False
+        except psycopg.Error as error:
+            return any(words in str(error) for words in _FULL)
+        return True
+
+    async def pooler_answers(self) -> bool:
+        """Return whether PgBouncer answers on its console."""
+        try:
+            await self.console("SHOW VERSION")
+        except CenoteError:
+            return False
+        return True
 
     async def close(self) -> None:
         for connection in self._connections.values():
@@ -135,49 +166,46 @@ class Session:
                 raise _public_error(error, "connecting to PgBouncer's console") from None
         return self._console
 
-    async def _answered(
-        self, connection: psycopg.AsyncConnection[tuple[Any, ...]], answer: Coroutine[Any, Any, T]
-    ) -> T:
-        """Wait for an answer of PgBouncer; CenoteError when there is none in time."""
-        asking = asyncio.ensure_future(answer)
+    @contextlib.contextmanager
+    def _console_deadline(self, connection: psycopg.AsyncConnection[Any]) -> Iterator[None]:
         try:
-            await asyncio.wait([asking], timeout=_CONSOLE_SECONDS)
-            if not asking.done():
-                self._no_console = CenoteError("PgBouncer does not answer")
-                # psycopg would answer a cancellation by waiting for the server's confirmation.
-                with socket.socket(fileno=os.dup(connection.fileno())) as shared:
-                    shared.shutdown(socket.SHUT_RDWR)
-                with contextlib.suppress(psycopg.Error):
-                    await asking
-                raise self._no_console
-            return asking.result()
-        finally:
-            asking.cancel()
+            with _deadline(connection, _CONSOLE_SECONDS, "PgBouncer does not answer"):
+                yield
+        except CenoteError as error:
+            self._no_console = error
+            raise
 
     async def _connection(self, database: str) -> psycopg.AsyncConnection[tuple[Any, ...]]:
         if database not in self._connections:
             for other in [name for name in self._connections if name != SUPERUSER]:
                 await self._connections.pop(other).close()
             try:
-                connection = await psycopg.AsyncConnection.connect(
-                    host=str(self.sockets),
-                    port=self.port,
-                    user=SUPERUSER,
-                    dbname=database,
-                    connect_timeout=_CONNECT_SECONDS,
-                    application_name="cenote",
-                    options=self._options,
-                    autocommit=True,
-                )
+                connection = await self._connect(database)
             except psycopg.Error as error:
                 raise _public_error(error, "connecting to PostgreSQL") from None
             try:
-                await connection.execute(_HIDE_STATEMENTS)
+                with _deadline(connection, self._seconds):
+                    await connection.execute(_HIDE_STATEMENTS)
+            except CenoteError:
+                await connection.close()
+                raise
             except psycopg.Error as error:
                 await connection.close()  # nothing of ours is run where it would be shown
                 raise _public_error(error, "connecting to PostgreSQL") from None
             self._connections[database] = connection
         return self._connections[database]
+
+    async def _connect(self, database: str) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+        return await psycopg.AsyncConnection.connect(
+            host=str(self.sockets),
+            port=self.port,
+            user=SUPERUSER,
+            dbname=database,
+            connect_timeout=_CONNECT_SECONDS,
+            application_name="cenote",
+            options=self._options,
+            autocommit=True,
+        )
 
 
 async def console(sockets: Path, port: int, *commands: str) -> list[list[dict[str, Any]]]:
@@ -209,6 +237,37 @@ async def _run_on_console(
     names = [column.name for column in cursor.description or ()]
     rows = await cursor.fetchall() if names else []
     return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+@contextlib.contextmanager
+def _deadline(
+    connection: psycopg.AsyncConnection[Any], seconds: float, message: str = _SILENT
+) -> Iterator[None]:
+    """Cut a connection whose server has not answered by then; CenoteError.
+
+    A server that hangs, such as a stopped process, keeps no timeout of its own, and cancelling psycopg's call
+    would wait for the server once more.
+    """
+    late = False
+
+    def cut() -> None:
+        nonlocal late
+        late = True
+        with (
+            contextlib.suppress(OSError, psycopg.Error),
+            socket.socket(fileno=os.dup(connection.fileno())) as end,
+        ):
+            end.shutdown(socket.SHUT_RDWR)
+
+    timer = asyncio.get_running_loop().call_later(seconds, cut)
+    try:
+        yield
+    except psycopg.Error:
+        if late:
+            raise CenoteError(message.format(seconds=seconds)) from None
+        raise
+    finally:
+        timer.cancel()
 
 
 def _public_error(error: psycopg.Error, doing: str) -> CenoteError:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from cenote import __version__
 from cenote.metrics.exposition import Family, Kind, Page
 from cenote.model.records import ClusterStatus
+from cenote.model.topology import Health
 from cenote.stats.counters import Requests
 from cenote.stats.observer import AgentNumbers
 from cenote.stats.process import ProcessNumbers
@@ -29,6 +30,12 @@ API_CERTIFICATE = Family(
     "cenote_api_certificate_expiry_timestamp_seconds", Kind.GAUGE, "When the certificate of the API expires."
 )
 CLUSTERS = Family("cenote_clusters", Kind.GAUGE, "Clusters by status.", ("status",))
+CLUSTER_HEALTH = Family(
+    "cenote_cluster_health",
+    Kind.GAUGE,
+    "Health of each cluster: 1 for what it is, 0 for each other one.",
+    ("cluster", "health"),
+)
 CLUSTER_FAILING = Family(
     "cenote_agent_cluster_failing",
     Kind.GAUGE,
@@ -73,7 +80,8 @@ SUPERVISOR_PROCESS = {  # what the API may see of it
 }
 
 FAMILIES = (
-    *(BUILD, REQUESTS, REQUEST_SECONDS, API_CERTIFICATE, CLUSTERS, CLUSTER_FAILING, STORE),
+    *(BUILD, REQUESTS, REQUEST_SECONDS, API_CERTIFICATE, CLUSTERS),
+    *(CLUSTER_HEALTH, CLUSTER_FAILING, STORE),
     *API_PROCESS.values(),
     *(AGENT_UP, PASSES, PASS_SECONDS, BEHIND),
     *AGENT_PROCESS.values(),
@@ -83,12 +91,13 @@ FAMILIES = (
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """The status of each cluster, the names of those that fail, and whether etcd answers.
+    """The status of each cluster, its health by name, the names of those that fail, and whether etcd answers.
 
     ``certificate_expires_at`` is a Unix time, None if it is unknown.
     """
 
     statuses: Iterable[ClusterStatus]
+    healths: Mapping[str, Health]
     failing: Iterable[str]
     connected: bool
     certificate_expires_at: float | None = None
@@ -113,6 +122,9 @@ def collect(
         counts[status] += 1
     for status, count in counts.items():
         page.add(CLUSTERS, count, status=status)
+    for name, found in state.healths.items():
+        for health in Health:
+            page.add(CLUSTER_HEALTH, found is health, cluster=name, health=health)
     for name in state.failing:
         page.add(CLUSTER_FAILING, 1, cluster=name)
     page.add(STORE, state.connected)

@@ -320,7 +320,8 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     other parts are as that revision wants them.
 
     ``run`` is that of the agent (see ``Presence``): the report of an agent that has ended says what was.
-    ``waiting``: something on the machine is waited for.  ``stopped`` names the servers that did not run.
+    ``waiting``: something on the machine is waited for.  ``stopped`` names the servers that did not run,
+    ``unresponsive`` those that ran and did not answer.  ``since``: when the health that follows began.
     ``notes`` are the newest changes that the agent made by itself.  ``removed`` reports that nothing is left
     of a node whose cluster is deleted.
 
@@ -352,6 +353,8 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     refused: dict[str, str] = {}
     gone: tuple[UUID, ...] = ()
     remaining: dict[str, str] = {}
+    unresponsive: tuple[str, ...] = ()
+    since: datetime | None = None
 
 
 class Host(Record, frozen=True, kw_only=True):
@@ -382,15 +385,16 @@ class Host(Record, frozen=True, kw_only=True):
 class Presence(Record, frozen=True, kw_only=True):
     """An agent that is alive, written under a lease.
 
-    ``run`` is drawn at each start.  ``directory`` tells the data directory from a copy of it.  ``unseen`` are
-    the nodes that it has not passed over since its start, ``stalled`` those whose pass does not end; each is
-    ``<cluster id>/<node>``.
+    ``run`` is drawn at each start, at ``started_at``.  ``directory`` tells the data directory from a copy of
+    it.  ``unseen`` are the nodes that it has not passed over since its start, ``stalled`` those whose pass
+    does not end; each is ``<cluster id>/<node>``.
     """
 
     run: str
     directory: str
     unseen: tuple[str, ...] = ()
     stalled: tuple[str, ...] = ()
+    started_at: datetime | None = None
 
 
 class CertificateRequest(Record, frozen=True, kw_only=True):

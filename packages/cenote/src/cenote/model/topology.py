@@ -13,12 +13,14 @@ from uuid import UUID
 
 import msgspec
 
-from cenote.model.paths import POSTGRESQL
+from cenote.model.paths import PGBOUNCER, POSTGRESQL
 from cenote.model.records import Cluster, ClusterStatus, Node, NodeStatus, Presence
+
+NEVER: Mapping[str, datetime] = {}
 
 
 class Health(StrEnum):
-    """Healthy: it serves.  Degraded: it serves, though not as wanted.  Unknown: nobody says."""
+    """Healthy: it serves.  Degraded: it serves, though not as wanted.  Unknown: no agent reports on it."""
 
     HEALTHY = "healthy"
     STARTING = "starting"
@@ -64,15 +66,17 @@ def topology(
     reports: Mapping[str, NodeStatus],
     presences: Mapping[str, Presence] | None,
     leader: str | None = None,
+    *,
+    absences: Mapping[str, datetime] = NEVER,
 ) -> Topology:
     """Return the state of a cluster.
 
-    ``reports`` are by node and ``presences`` by host; with None for these, no health is known.  ``leader`` is
-    the node that the failover agent names.
+    ``reports`` are by node and ``presences`` by host; with None for these, no health is known.  ``absences``
+    has since when hosts without a presence have none.  ``leader`` is the node that the failover agent names.
     """
     chosen = _position(cluster, leader)
     members = tuple(
-        _member(cluster, node, reports.get(node.name), presences, writes=position == chosen)
+        _member(cluster, node, reports.get(node.name), presences, absences, writes=position == chosen)
         for position, node in enumerate(cluster.nodes)
     )
     verdict = _cluster_verdict(members)
@@ -129,42 +133,65 @@ def _member(
     node: Node,
     report: NodeStatus | None,
     presences: Mapping[str, Presence] | None,
+    absences: Mapping[str, datetime],
     *,
     writes: bool,
 ) -> Member:
-    verdict = _verdict(node_key(cluster.id, node.name), node, report, presences)
+    verdict = _verdict(cluster, node, report, presences, absences.get(node.host))
     return Member(node=node, writes=writes, health=verdict.health, reason=verdict.reason, since=verdict.since)
 
 
 def _verdict(
-    key: str, node: Node, report: NodeStatus | None, presences: Mapping[str, Presence] | None
+    cluster: Cluster,
+    node: Node,
+    report: NodeStatus | None,
+    presences: Mapping[str, Presence] | None,
+    absent_since: datetime | None,
 ) -> Verdict:
     """Judge a node by its report, which counts only if the agent run that wrote it is the living one."""
-    presence = None if presences is None else presences.get(node.host)
+    if presences is None:
+        return Verdict(health=Health.UNKNOWN, reason="etcd does not answer")
+    key, presence = node_key(cluster.id, node.name), presences.get(node.host)
     if presence is None:
-        reason = f"nothing is heard of host {node.host}" if presences is not None else ""
-        return Verdict(health=Health.UNKNOWN, reason=reason)
+        reason = "the agent of its host does not answer"
+        return Verdict(health=Health.UNKNOWN, reason=reason, since=absent_since)
     if key in presence.stalled:
-        return Verdict(health=Health.UNKNOWN, reason=f"the agent of host {node.host} does not get on with it")
-    if key in presence.unseen:
-        return Verdict(
-            health=Health.STARTING, reason=f"the agent of host {node.host} has not looked at it yet"
-        )
+        return Verdict(health=Health.UNKNOWN, reason="the agent of its host makes no progress with it")
+    if report is not None and report.run == presence.run:
+        reason, since = _reported_reason(report), report.since or report.at.replace(microsecond=0)
+        return Verdict(health=reported_health(report), reason=reason, since=since)
     if report is None:
-        return Verdict(health=Health.STARTING, reason="waiting for the host's agent")
-    if report.run != presence.run:
-        return Verdict(health=Health.UNKNOWN, reason="the host's agent has not reported since its start")
-    return Verdict(health=_reported_health(report), reason=report.reason, since=report.at)
+        reason = "waiting for the host's agent"
+        return Verdict(health=Health.STARTING, reason=reason, since=cluster.created_at)
+    if key in presence.unseen:
+        reason = "the agent of its host has started and not looked at it yet"
+        return Verdict(health=Health.STARTING, reason=reason, since=presence.started_at)
+    reason = "the host's agent has not reported since its start"
+    return Verdict(health=Health.UNKNOWN, reason=reason, since=presence.started_at)
 
 
-def _reported_health(report: NodeStatus) -> Health:
+def reported_health(report: NodeStatus) -> Health:
+    """Return the health of a node as its agent saw it."""
     if not report.reached:
         return Health.DOWN if report.failing else Health.STARTING
     if POSTGRESQL in report.stopped:
         return Health.DOWN
-    if report.failing or report.stopped:  # the server works, and something else does not
-        return Health.DEGRADED
-    return Health.STARTING if report.waiting else Health.HEALTHY
+    if POSTGRESQL in report.unresponsive:
+        return Health.STARTING if report.waiting else Health.DOWN
+    if report.failing or report.waiting or report.stopped or report.unresponsive:
+        return Health.DEGRADED  # the server works, and something else does not
+    return Health.HEALTHY
+
+
+def _reported_reason(report: NodeStatus) -> str:
+    if report.reason:
+        return report.reason
+    for program in (POSTGRESQL, PGBOUNCER):
+        if program in report.stopped:
+            return f"{program} does not run"
+        if program in report.unresponsive:
+            return f"{program} does not answer"
+    return ""
 
 
 def _cluster_verdict(members: tuple[Member, ...]) -> Verdict:

@@ -79,9 +79,13 @@ def _fits(cluster: Cluster, pool: Pool) -> None:
     if pool.size < 1:
         raise Invalid(f"size: a pool has at least 1 connection, not {pool.size}.")
     if pool.size > left:
+        before = cluster.pool(pool.name)
+        # The number that all answers and pages have as left; what the pool itself has is not part of it.
+        left, _ = unallocated_connections(cluster)
+        own = "" if before is None else f", besides the {before.size} of this pool"
         raise Invalid(
             f"size: {pool.size} is too large: {left} of {capacity} connections are left for pools on this "
-            f"cluster, whose size is {cluster.size}."
+            f"cluster, whose size is {cluster.size}{own}."
         )
     if cluster.database(pool.database) is None:
         raise Invalid(f"db: there is no database {quoted(pool.database)} on this cluster.")

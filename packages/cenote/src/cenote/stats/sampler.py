@@ -23,6 +23,9 @@ from cenote.stats.observer import MachineNumbers, PoolNumbers, Sample, Samples
 log = logging.getLogger(__name__)
 
 MAX_SAMPLES_PER_SECOND = 20.0  # of nodes not being watched; each takes some milliseconds
+MOST_HURRIED = 20  # nodes that are sampled as often as those being watched, since their clients wait
+FIRST_SAMPLES = 5  # of a new pool, which are taken as often, too
+CALM_SAMPLES = 3  # without waiting clients, after which a node is sampled in turn again
 HISTORY_BYTES = 48 * 1024 * 1024  # of all pools together
 NEW_CLIENT_SECONDS = 15.0  # how far back a new client begins
 RESUME_SECONDS = 15 * 60.0  # how far back a client can resume
@@ -78,6 +81,7 @@ class Sampler:
         self._records, self._source, self._host, self._timing = records, source, host, timing
         self._histories: dict[NodeKey, ClusterHistory] = {}
         self._watches: dict[NodeKey, Watch] = {}
+        self._hurried: set[NodeKey] = set()
         self._ahead = time.time() - time.monotonic()
         self._most_minutes = max_minutes(0, HISTORY_BYTES)
         self.closed = False
@@ -85,6 +89,11 @@ class Sampler:
     def history(self, cluster_id: UUID, node: str) -> ClusterHistory:
         """Return the history of a node; empty before its first sample."""
         return self._histories.get((cluster_id, node)) or ClusterHistory()
+
+    @property
+    def watched(self) -> bool:
+        """Whether some node is being sampled often."""
+        return bool(self._watches)
 
     def now(self) -> float:
         """Return the Unix time, but monotonic: it never goes back, even if the clock is set back."""
@@ -94,7 +103,11 @@ class Sampler:
         return self._ahead + time.monotonic()
 
     async def run(self) -> None:
-        """Sample all nodes that have pools, in turn, until cancelled."""
+        """Sample all nodes that have pools, in turn and the urgent ones more often, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            await self._sample_in_turn(group)
+
+    async def _sample_in_turn(self, group: asyncio.TaskGroup) -> None:
         while True:
             nodes = self._living()
             self._forget(nodes.keys())
@@ -103,9 +116,28 @@ class Sampler:
             for key in nodes:
                 if key not in self._watches:
                     await self._sample(key)
+                if key not in self._hurried and self._is_urgent(key) and len(self._hurried) < MOST_HURRIED:
+                    self._hurried.add(key)
+                    group.create_task(self._hurry(key), name=f"waiting clients of {key[1]}")
                 await asyncio.sleep(pause)
             if not nodes:
                 await asyncio.sleep(self._timing.sample_interval)
+
+    async def _hurry(self, key: NodeKey) -> None:
+        """Sample a node often while that is urgent."""
+        try:
+            async with self.watch(*key) as watch:
+                while self._is_urgent(key) and not watch.problem and not self.closed:
+                    await watch.next(SILENT_SECONDS)
+        finally:
+            self._hurried.discard(key)
+
+    def _is_urgent(self, key: NodeKey) -> bool:
+        """Return whether clients of a node wait, or one of its pools has too few samples for advice."""
+        pools = [pool.samples for pool in self.history(*key).pools.values()]
+        return any(
+            len(pool) < FIRST_SAMPLES or any(pool["clients_waiting"][-CALM_SAMPLES:]) for pool in pools
+        )
 
     @contextlib.asynccontextmanager
     async def watch(self, cluster_id: UUID, node: str) -> AsyncIterator[Watch]:

@@ -53,7 +53,7 @@ class HostStore(Reader):
         The presence expires ``presence_seconds`` after this process dies.
         """
         self._client, self._host_id, self._directory = client, host_id, directory
-        self.run = uuid4().hex
+        self.run, self._started_at = uuid4().hex, datetime.now(UTC).replace(microsecond=0)
         self._keys = Keys(prefix)
         self._tables = Tables(self._keys)
         self._writer = Writer(client, self._keys, host_id)
@@ -119,9 +119,12 @@ class HostStore(Reader):
 
     async def report(self, cluster_id: UUID, node_name: str, status: NodeStatus) -> None:
         """Write the report on a node, unless only ``at`` differs or the cluster is forgotten."""
-        node = cluster_id, node_name
+        await self._write_report((cluster_id, node_name), msgspec.structs.replace(status, run=self.run))
+
+    async def _write_report(self, node: tuple[UUID, str], status: NodeStatus) -> None:
+        cluster_id, node_name = node
         async with self._locks.setdefault(cluster_id, asyncio.Lock()):
-            status = msgspec.structs.replace(status, run=self.run, notes=self._noted.get(node, ()))
+            status = msgspec.structs.replace(status, notes=self._noted.get(node, ()))
             # A report that etcd has lost, such as when it was restored from a copy, is written again.
             seen = self._reported.get(node), self._tables.reports.get((self._host_id, *node))
             if all(one is not None and msgspec.structs.replace(one, at=status.at) == status for one in seen):
@@ -130,7 +133,8 @@ class HostStore(Reader):
             conditions = [etcd_messages.exists(self._keys.cluster(cluster_id))]
             outcome = await self._writer.write(conditions, [etcd_messages.put(key, encode(status))])
             if outcome.revision:
-                self._reported[node] = status
+                if status.run == self.run:
+                    self._reported[node] = status
                 await self._caches[-1].seen(outcome.revision)  # or the next call would take it for lost
 
     async def remember(self, cluster_id: UUID, node_name: str, note: Note) -> None:
@@ -139,9 +143,10 @@ class HostStore(Reader):
         reported = ReportedNote(id=new_id(at), at=at.replace(microsecond=0), note=note)
         node = cluster_id, node_name
         self._noted[node] = (*self._noted.get(node, ()), reported)[-MOST_NOTES:]
+        # A report that a former agent wrote stays its own: it is not what this one has seen.
         known = self.status(cluster_id, node_name) or NodeStatus(reached=0, at=at)
         try:
-            await self.report(cluster_id, node_name, known)
+            await self._write_report(node, known)
         except Unavailable as error:
             log.warning("cluster %s: an event is written with the next report: %s", cluster_id, error)
 
@@ -171,6 +176,7 @@ class HostStore(Reader):
             directory=self._directory,
             unseen=tuple(sorted(unseen)[:MOST_UNSEEN]),
             stalled=tuple(sorted(stalled)),
+            started_at=self._started_at,
         )
         await self._presence.announce(encode(presence))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
@@ -118,6 +119,10 @@ class Reader:
     def presences(self) -> dict[str, Presence]:
         """The agents that are alive, by the ids of their hosts."""
         return dict(self._tables.presences)
+
+    def absences(self) -> dict[str, datetime]:
+        """When agents went away, by the ids of their hosts; without those that this process never saw."""
+        return dict(self._tables.absences)
 
     def certificate_request(self, host_id: str, cluster_id: UUID) -> Stored[CertificateRequest] | None:
         """The request of a host for a cluster's servers that was not answered yet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from typing import Generic, TypeVar
 from uuid import UUID
 
@@ -63,6 +64,7 @@ class Tables:
         self.reports: dict[tuple[str, UUID, str], NodeStatus] = {}  # by host, cluster and node
         self.hosts: dict[str, Host] = {}
         self.presences: dict[str, Presence] = {}
+        self.absences: dict[str, datetime] = {}  # when presences have ended, as seen by this process
         self.requests: dict[tuple[str, UUID], Stored[CertificateRequest]] = {}
         self.certificates: dict[tuple[str, UUID], str] = {}
         self.tokens: dict[str, Token] = {}
@@ -118,6 +120,7 @@ class Tables:
                 self.hosts[id] = decode(key, value, self._host)
             case ["presence", id]:
                 self.presences[id] = decode(key, value, self._presence)
+                self.absences.pop(id, None)
             case ["csr", host, id]:
                 self.requests[host, UUID(id)] = Stored(decode(key, value, self._request), revision)
             case ["certificates", host, id]:
@@ -158,7 +161,8 @@ class Tables:
             case ["hosts", id]:
                 self.hosts.pop(id, None)
             case ["presence", id]:
-                self.presences.pop(id, None)
+                if self.presences.pop(id, None) is not None:
+                    self.absences[id] = datetime.now(UTC).replace(microsecond=0)
             case ["csr", host, id]:
                 self.requests.pop((host, UUID(id)), None)
             case ["certificates", host, id]:

@@ -84,25 +84,29 @@
     setTimeout(() => { words.data = before; }, 1500);
   });
 
-  // -- Status: parts of the page that are fetched again while a change is in progress
+  // -- Status: parts of the page that are fetched again, soon while a change is in progress, else slowly
 
   // Soon at first, as most changes take a second, then with a backoff, since each request counts against the
   // token's rate limit.
-  const FIRST = 700, LONGEST = 5000, RATE_LIMITED = 20000;
+  const FIRST = 700, LONGEST = 5000, RATE_LIMITED = 20000, SLOW = 15000;
 
   async function refresh(pause = FIRST) {
     const parts = [...document.querySelectorAll("[data-live]")];
     if (!parts.length) return;
-    await new Promise((resolve) => setTimeout(resolve, pause));
+    const slow = parts.every((part) => part.dataset.live === "slow");
+    await new Promise((resolve) => setTimeout(resolve, slow ? SLOW : pause));
     const next = Math.min(LONGEST, pause * 1.4);
     if (document.hidden) return refresh(next);
     try {
       const answer = await fetch(location.href, { credentials: "same-origin", headers: { accept: "text/html" } });
       if (answer.status === 429) return refresh(RATE_LIMITED);
+      // Nothing that is being typed on a page at rest is lost to a session that has expired.
+      if (slow && (answer.redirected || !answer.ok)) return answer.redirected ? undefined : refresh(next);
       if (answer.redirected || !answer.ok) { location.reload(); return; }
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       for (const part of parts) {
         const fresh = page.getElementById(part.id);
+        if (!fresh && slow) return;
         if (!fresh) { location.reload(); return; }
         const before = part.querySelector(".state")?.textContent.trim();
         const state = fresh.querySelector(".state")?.textContent.trim();

@@ -1,6 +1,7 @@
 """Advice on the pools of a cluster, derived from statistics.
 
-Each rule is a function from the facts to recommendations, and returns none when there are too few samples.
+Each rule is a function from the facts to recommendations, and returns none when there are too few samples;
+``collecting`` says so where clients wait.
 A recommendation comes with the numbers it is based on and with possible actions: a new size, another mode.
 """
 
@@ -27,6 +28,7 @@ _RULES: tuple[Callable[[PoolFacts, Facts], Iterator[Advice]], ...] = (
     pool_use.statement_mode,
     pool_use.no_prepared_statements,
     pool_size.takes_all_connections,
+    pool_size.collecting,
 )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from cenote.stats.advice.actions import growth, other_sources, resize
 from cenote.stats.advice.conditions import (
+    MIN_SAMPLES,
     has_enough_samples,
     has_waiting_clients,
     is_full,
@@ -29,6 +30,23 @@ from cenote.stats.facts import Facts, MachineFacts, PoolFacts
 MIN_IDLE_HOURS = 2
 MIN_PROCESSORS_PER_SERVER = 0.05  # below, a server mostly waits for something other than the processor
 NEARLY_ALL = 0.9
+
+
+def collecting(one: PoolFacts, facts: Facts) -> Iterator[Advice]:
+    """There are too few samples to judge a pool whose clients wait, or that was not looked at yet."""
+    recent = one.recent
+    if has_enough_samples(one) or (recent.samples and recent.waiting_since is None):
+        return
+    samples = min(recent.samples, MIN_SAMPLES - 1)  # the last one may have come before enough time has passed
+    yield Advice(
+        kind="collecting",
+        pool=one.pool.name,
+        severity=AdviceSeverity.NOTE,
+        sentence=("Clients wait; collecting" if recent.samples else "Collecting")
+        + f" ({samples} of {MIN_SAMPLES} samples).",
+        numbers={"samples": samples, "needed": MIN_SAMPLES, "clients_waiting": recent.waiting},
+        since=recent.waiting_since,
+    )
 
 
 def grow(one: PoolFacts, facts: Facts) -> Iterator[Advice]:
