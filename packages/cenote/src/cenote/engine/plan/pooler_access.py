@@ -16,18 +16,20 @@ from cenote.engine.plan.loaded import Loaded
 from cenote.model import firewall
 from cenote.model.changes import Plan, Reload
 
+_NOTHING = Loaded(None, None)
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """The files that PgBouncer has read; none while it is down.
 
-    ``unread``: what is seen of it if its files are others, such as after a crash between a write and a reload,
-    or when somebody has edited them.
+    ``unread``: what is seen of it if its files are others, such as after a crash between a write and a
+    reload, or when somebody has edited them.
     """
 
     files: dict[Path, bytes] = field(default_factory=dict, repr=False)
     certificate: bytes | None = field(default=None, repr=False)
-    loaded: Loaded = Loaded(None, None)
+    loaded: Loaded = _NOTHING
     unread: pooler.Seen | None = None
 
 
@@ -38,8 +40,8 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
     if not seen.files:
         return  # the part PgBouncer starts it, with the present files
     cluster, folder = context.cluster, context.cluster_paths.pooler
-    # The lines for pools are those of the pools that PgBouncer has: with the lines for another user, that user
-    # would act as the one that the pool still has.
+    # The lines for pools are those of the pools that PgBouncer has: with the lines for another user, that
+    # user would act as the one that the pool still has.
     before = seen.files[folder / "hba.conf"].decode()
     contents = seen.files | {
         folder / "userlist.txt": pgbouncer.render_userlist(cluster.users).encode(),
