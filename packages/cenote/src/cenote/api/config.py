@@ -14,7 +14,7 @@ from zoneinfo import TZPATH, available_timezones
 import msgspec
 
 from cenote.api import schema_fields
-from cenote.api.auth import READ, UPDATE
+from cenote.api.auth import READ, UPDATE, VIEW_CREDENTIALS
 from cenote.api.service import Body, Call, Service, answer, operation
 from cenote.http.routing import Response
 from cenote.model.records import Cluster
@@ -22,6 +22,7 @@ from cenote.model.topology import writer_or_first
 from cenote.rules import configuration
 from cenote.rules.configuration import HostCapabilities
 
+_QUERY = "connect_query"
 _UNLIMITED_MIB = 2**40  # the memory of the cluster's size is then the only limit
 
 PATH = "/v2/databases/{database_cluster_uuid}/config"
@@ -48,14 +49,23 @@ async def get_config(request: Call) -> Response:
 
 @operation(HTTPMethod.PATCH, PATH, scope=UPDATE, body=ChangeConfig)
 async def change_config(request: Call) -> Response:
-    """Change the configuration of a cluster; clients of its pools stay connected, even during a restart."""
+    """Change the configuration of a cluster; clients of its pools stay connected, even during a restart.
+
+    A change of `cenote.connect_query` also requires the scope `database:view_credentials`: it is SQL that
+    runs as the user of each pool.
+    """
     cluster = request.cluster().value
     body = await request.decoded(ChangeConfig)
     capabilities = host_capabilities(request.service, cluster)
     in_force = configuration.effective_values(cluster, reported_settings(request.service, cluster))
-    await request.change_cluster(
-        lambda current: configuration.change(current, body.config, in_force, capabilities)
-    )
+
+    def change(current: Cluster) -> Cluster:
+        changed = configuration.change(current, body.config, in_force, capabilities)
+        if changed.configuration.cenote.get(_QUERY) != current.configuration.cenote.get(_QUERY):
+            request.caller.require(VIEW_CREDENTIALS)
+        return changed
+
+    await request.change_cluster(change)
     return Response(status_code=200)
 
 
