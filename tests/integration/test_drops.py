@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, LiteralString
 from uuid import uuid4
 
@@ -17,7 +19,7 @@ from psycopg.sql import SQL, Identifier
 from cenote.agent.drops import Drops
 from cenote.agent.node_pass import NodePass
 from cenote.errors import CenoteError
-from cenote.model.changes import Sql
+from cenote.model.changes import Sql, Stop
 from cenote.model.records import (
     ADMIN_USER,
     Cluster,
@@ -423,6 +425,28 @@ def test_the_role_of_a_deleted_user_can_do_nothing_and_goes_when_it_owns_nothing
         await admin.close()
         await house.without("friend")
         assert not [role for role in await house.roles() if role.startswith("cenote_deleted_user_")]
+
+    in_house(scenario)
+
+
+def test_a_user_is_locked_out_and_goes_also_while_the_pooler_does_not_start(in_house: InHouse) -> None:
+    async def scenario(house: House) -> None:
+        direct = await house.connect("app")
+        lab = house.lab
+        await lab.executor.do(Stop(lab.wanted(house.cluster).bouncer), lab.session(house.cluster))
+        house.cluster = house.removing("app", "orders")
+        context = lab.wanted(house.cluster)
+        broken = dataclasses.replace(context, host=dataclasses.replace(lab.host, pgbouncer=Path("/missing")))
+        node_pass = NodePass(lab.executor, asyncio.Semaphore(4))
+        session = lab.session(house.cluster)
+        with pytest.raises((OSError, CenoteError)):
+            await node_pass.run(broken, session)
+        assert node_pass.has_drops
+        assert await node_pass.drops.run(broken, session) is None
+        await session.close()
+        assert "app" not in await house.roles()
+        with pytest.raises(psycopg.OperationalError):
+            await direct.execute("SELECT 1")
 
     in_house(scenario)
 

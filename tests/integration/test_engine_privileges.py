@@ -358,6 +358,11 @@ def test_only_who_is_allowed_to_can_replicate_and_who_no_longer_is_stops(in_hous
         await stream.execute("CREATE_REPLICATION_SLOT a TEMPORARY LOGICAL pgoutput")
         log = house.lab.wanted(house.cluster).server.log.read_text()
         assert re.search(r"user=app,db=defaultdb.*received replication command: CREATE_REPLICATION_SLOT", log)
+        # As documented: it can copy the whole server.
+        stream.pgconn.send_query(b"BASE_BACKUP")
+        begun = stream.pgconn.get_result()
+        assert begun is not None
+        assert begun.status == psycopg.pq.ExecStatus.TUPLES_OK
         query = await house.connect("app")
         await house.replication("app", False)
         with pytest.raises(psycopg.OperationalError):

@@ -17,7 +17,7 @@ from uuid import UUID
 import msgspec
 
 from cenote.agent import drops
-from cenote.agent.node_pass import Blocked, Converged, NodePass, Waiting
+from cenote.agent.node_pass import Converged, NodePass, Waiting
 from cenote.engine.plan.context import HostContext, NodeContext
 from cenote.errors import CenoteError, Unavailable
 from cenote.host import processes
@@ -112,15 +112,11 @@ class NodeLoop:
                     if poll >= WORTH_REPORTING:
                         await self._report(str(waiting), waiting=True)
                     pause, poll = poll, min(poll * POLL_GROWTH, POLL_MOST)
-                except Blocked as error:
-                    log.warning("cluster %s: %s", stored.value.name, error)
-                    await self._report(str(error), failing=True)
-                    with contextlib.suppress(CenoteError):
-                        await self._drop(stored)
-                    pause, backoff = backoff, min(backoff * 2, timing.backoff_max)
                 except (CenoteError, OSError) as error:
                     log.warning("cluster %s: %s", stored.value.name, _in_words(error))
                     await self._report(_in_words(error), failing=True)
+                    with contextlib.suppress(CenoteError, OSError):
+                        await self._drop(stored)
                     pause, backoff = backoff, min(backoff * 2, timing.backoff_max)
                 except Exception:
                     log.exception("cluster %s: a defect in Cenote", stored.value.name)

@@ -36,10 +36,6 @@ class Waiting(Exception):
     """A plan waits for something on the machine to finish; the message says for what."""
 
 
-class Blocked(CenoteError):
-    """A part that may block on a customer's lock has failed; all others are done."""
-
-
 @dataclass(frozen=True, slots=True)
 class Converged:
     """A converged node: the settings in force and the use of its storage.
@@ -69,8 +65,23 @@ class NodePass:
     async def run(self, context: NodeContext, session: Session) -> Converged:
         """Carry out all changes that are needed.
 
-        Raises Waiting when a plan has to wait, Blocked, and CenoteError or OSError when a change fails.
+        Raises Waiting when a plan has to wait, and CenoteError or OSError when a change fails.
         """
+        self.has_drops = False
+        try:
+            converged = await self._run(context, session)
+        except (CenoteError, OSError):
+            # A user is locked out also while something else, such as the pooler, fails.
+            with contextlib.suppress(CenoteError, OSError):
+                await self._look_for_drops(context, session)
+            raise
+        await self._look_for_drops(context, session)
+        return converged
+
+    async def _look_for_drops(self, context: NodeContext, session: Session) -> None:
+        self.has_drops = NodeKind.WRITER in context.kinds and await self.drops.look(context, session)
+
+    async def _run(self, context: NodeContext, session: Session) -> Converged:
         failure: CenoteError | None = None
         for part in NODE_PARTS:
             try:
@@ -84,9 +95,8 @@ class NodePass:
                 if not part.may_block:
                     raise
                 failure = failure or error
-        self.has_drops = NodeKind.WRITER in context.kinds and await self.drops.look(context, session)
         if failure is not None:
-            raise Blocked(str(failure)) from failure
+            raise failure
         return await self._converged(context, session)
 
     async def plan(self, context: NodeContext, session: Session) -> list[Change]:
