@@ -451,6 +451,38 @@ def test_a_user_is_locked_out_and_goes_also_while_the_pooler_does_not_start(in_h
     in_house(scenario)
 
 
+@pytest.mark.long
+def test_a_drop_that_is_broken_off_after_any_step_is_completed_by_the_next(in_house: InHouse) -> None:
+    async def scenario(house: House) -> None:
+        before, gone = house.cluster, house.removing("app", "second")
+
+        async def filled() -> None:
+            await house.with_again(before)
+            await house.lab.run(before, "ALTER DATABASE orders ALLOW_CONNECTIONS true")
+            await house.run("app", "CREATE TABLE kept (id int); GRANT ALL ON kept TO friend", "orders")
+            await house.lab.run(before, "ALTER DATABASE orders ALLOW_CONNECTIONS false")
+
+        await filled()
+        steps = len(await house.lab.plan(gone))
+        assert steps > 10
+        for stop_after in range(steps):
+            await house.lab.converge(gone, stop_after=stop_after)
+            await house.lab.converge(gone)
+            left_to_do = [repr(change) for change in await house.lab.plan(gone)]
+            # Roles of former deletions that own nothing go with the next one.
+            assert not [change for change in left_to_do if "owns nothing any more" not in change]
+            assert "app" not in await house.roles()
+            assert "second" not in await house.databases()
+            assert not await house.value("SELECT datallowconn FROM pg_database WHERE datname = 'orders'")
+            left = "SELECT count(*) FROM cenote.made WHERE name IN ('app', 'second') OR kind = 'opened'"
+            assert await house.value(left) == 0
+            await house.lab.run(before, "ALTER DATABASE orders ALLOW_CONNECTIONS true")
+            await house.run(ADMIN_USER, "DROP TABLE kept", "orders")
+            await filled()
+
+    in_house(scenario, databases=(Database(name="orders", owner="app"), Database(name="second", owner="app")))
+
+
 # -- One that fails holds up no other
 
 
