@@ -48,6 +48,28 @@ def test_what_is_changed_is_read_back(apis: Apis) -> None:
     apis.run(scenario)
 
 
+def test_sql_that_runs_as_the_users_of_pools_takes_the_right_to_see_their_passwords(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        plain = await api.token("database:read", "database:update")
+        sees = await api.token("database:read", "database:update", "database:view_credentials")
+        path, query = f"{cluster}/config", "ALTER ROLE doadmin PASSWORD 'x'"
+
+        async def ask(expected: int, token: dict[str, str], query: str | None) -> None:
+            body = {"config": {"cenote": {"connect_query": query, "query_wait_timeout": 7}}}
+            await api.call("PATCH", path, expected, json=body, headers=token)
+
+        await ask(403, plain, query)
+        assert (await config(api, cluster))["cenote"]["connect_query"] == ""
+        await ask(200, sees, query)
+        await ask(200, plain, query)  # what was read is sent back
+        await ask(403, plain, None)
+        await ask(403, plain, "SELECT 1")
+        assert (await config(api, cluster))["cenote"]["connect_query"] == query
+
+    apis.run(scenario)
+
+
 def test_what_the_server_says_is_shown_in_the_units_of_the_api(apis: Apis) -> None:
     async def scenario(api: Api) -> None:
         cluster = await api.add_cluster()

@@ -20,6 +20,7 @@ from cenote.model.topology import writer_or_first
 from cenote.rules import configuration
 from cenote.rules.configuration import HostCapabilities
 from tests.support import records
+from tests.support.agent import running
 from tests.support.lab import Lab, Share
 from tests.support.load import load
 
@@ -197,6 +198,26 @@ def test_a_setting_that_needs_no_restart_is_loaded_without_one(labs: Share) -> N
         with psycopg.connect(direct(cluster)) as client:
             row = client.execute("SELECT current_setting('work_mem'), current_setting('TimeZone')").fetchone()
         assert row == ("7MB", "Asia/Tokyo")
+
+    labs(scenario)
+
+
+def test_a_slot_keeps_a_part_of_the_storage_which_grows_without_a_restart(labs: Share) -> None:
+    async def scenario(lab: Lab) -> None:
+        cluster = lab.new_cluster()
+        await lab.converge(cluster)
+        before = running(lab.wanted(cluster).server)
+        shown = (
+            "SELECT current_setting('max_slot_wal_keep_size'), current_setting('log_replication_commands')"
+        )
+        assert await lab.rows(cluster, shown) == [("2560MB", "on")]
+        larger = replace(cluster, storage_mib=cluster.storage_mib * 2)
+        await lab.converge(larger)
+        assert await lab.rows(cluster, shown) == [("5GB", "on")]
+        chosen = changed(lab, larger, max_slot_wal_keep_size=-1)
+        await lab.converge(chosen)
+        assert await lab.rows(cluster, shown) == [("-1", "on")]
+        assert running(lab.wanted(cluster).server) == before
 
     labs(scenario)
 

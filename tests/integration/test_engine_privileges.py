@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -355,6 +356,13 @@ def test_only_who_is_allowed_to_can_replicate_and_who_no_longer_is_stops(in_hous
         await house.replication("app", True)
         stream = await house.connect("app", replication="database", cursor_factory=psycopg.AsyncClientCursor)
         await stream.execute("CREATE_REPLICATION_SLOT a TEMPORARY LOGICAL pgoutput")
+        log = house.lab.wanted(house.cluster).server.log.read_text()
+        assert re.search(r"user=app,db=defaultdb.*received replication command: CREATE_REPLICATION_SLOT", log)
+        # As documented: it can copy the whole server.
+        stream.pgconn.send_query(b"BASE_BACKUP")
+        begun = stream.pgconn.get_result()
+        assert begun is not None
+        assert begun.status == psycopg.pq.ExecStatus.TUPLES_OK
         query = await house.connect("app")
         await house.replication("app", False)
         with pytest.raises(psycopg.OperationalError):

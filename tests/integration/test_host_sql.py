@@ -8,6 +8,7 @@ import signal
 import pytest
 from psycopg.sql import SQL, Literal
 
+from cenote.agent import drops
 from cenote.errors import CenoteError
 from cenote.host import processes, sql
 from cenote.model.changes import Reload, Sql
@@ -70,6 +71,25 @@ def test_a_customers_log_settings_do_not_show_what_we_do(labs: Share) -> None:
         statement = SQL("ALTER ROLE doadmin PASSWORD {}").format(Literal(SECRET))
         await run(lab, cluster, Sql("postgres", "changing a password", (statement,)))
         assert SECRET not in lab.wanted(cluster).server.log.read_text()
+
+    labs(scenario)
+
+
+def test_an_autovacuum_in_the_way_is_cancelled_before_we_give_up(labs: Share) -> None:
+    async def scenario(lab: Lab) -> None:
+        cluster = await made(lab)
+        await lab.run(cluster, "ALTER DATABASE defaultdb SET deadlock_timeout = '1h'")
+        query = (
+            "SELECT name, setting::int FROM pg_settings WHERE name IN ('deadlock_timeout', 'lock_timeout')"
+        )
+        for milliseconds in (sql.LOCK_MILLISECONDS, drops.LOCK_MILLISECONDS):
+            plain = lab.session(cluster)
+            session = sql.Session(plain.sockets, plain.port, plain.pool_port, lock_milliseconds=milliseconds)
+            try:
+                found = dict(await session.rows("defaultdb", query))
+            finally:
+                await session.close()
+            assert 0 < found["deadlock_timeout"] < found["lock_timeout"] == milliseconds
 
     labs(scenario)
 

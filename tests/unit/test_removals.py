@@ -17,7 +17,7 @@ PLAIN = rules.remove_pool(CLUSTER, "backend-pool")
 
 
 def seen(*gone: object, **remaining: str) -> NodeStatus:
-    ids = tuple(one.id for one in PLAIN.removing) + tuple(gone)
+    ids = (*(one.id for one in PLAIN.removing), *gone)
     return NodeStatus(reached=1, at=datetime.now(UTC), gone=ids, remaining=remaining)  # type: ignore[arg-type]
 
 

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 LOCK_MILLISECONDS = 500  # a change of the record waits for a drop that waits for a lock
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0  # seconds between attempts to drop one thing
+MOST_REASONS = 3  # in the reason of the cluster; each removal has its own
 HURRY_SECONDS = 0.25  # of drops, when a change of the record is waiting
 
 Thing: TypeAlias = tuple[RemovalKind, str]
@@ -62,10 +63,12 @@ class Drops:
             if (one.kind, one.name) in self._failed
         }
         self.seen = {"gone": gone, "remaining": remaining}
-        self.reason = "; ".join(
+        reasons = [
             f"{kind} {name!r} is not removed yet: {failed.reason}"
             for (kind, name), failed in sorted(self._failed.items())
-        )
+        ]
+        more = [f"{len(reasons) - MOST_REASONS} more"] if len(reasons) > MOST_REASONS else []
+        self.reason = "; ".join(reasons[:MOST_REASONS] + more)
         return bool(left or found.of(OPENED))
 
     async def run(

@@ -19,7 +19,7 @@ from uuid import UUID
 import msgspec
 
 from cenote.agent import drops
-from cenote.agent.node_pass import Blocked, Converged, NodePass, Waiting
+from cenote.agent.node_pass import Converged, NodePass, Waiting
 from cenote.agent.pass_queue import Held, PassQueue, Turn, Urgency
 from cenote.agent.quiet import Quiet
 from cenote.engine.plan.context import HostContext, NodeContext
@@ -178,14 +178,11 @@ class NodeLoop:
             pause = await self._bring_about(stored, full=full)
         except Waiting as waiting:
             return await self._wait_for(stored, str(waiting)), PassResult.WAITING
-        except Blocked as error:
-            log.warning("cluster %s: %s", stored.value.name, error)
-            await self._report_unfinished(stored, str(error), failing=True)
-            with contextlib.suppress(CenoteError):
-                await self._drop(stored)
         except (CenoteError, OSError) as error:
             log.warning("cluster %s: %s", stored.value.name, _in_words(error))
             await self._report_failure(stored, _in_words(error))
+            with contextlib.suppress(CenoteError, OSError):
+                await self._drop(stored)
         except Exception:
             log.exception("cluster %s: a defect in Cenote", stored.value.name)
             await self._report_failure(stored, "an unexpected error; see Cenote's log")
@@ -251,7 +248,7 @@ class NodeLoop:
 
     async def _drop(self, stored: Stored[Cluster]) -> float | None:
         """Drop what was removed from the record, and report it; return when to try again, if at all."""
-        if not self._pass.has_drops:
+        if not self._pass.has_drops or stored.value.deleted_at is not None:
             return None
         context, made, former = self._context(stored), self._pass.drops, self._pass.drops.reason
         session = _session(context, drops.LOCK_MILLISECONDS)

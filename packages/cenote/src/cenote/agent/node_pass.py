@@ -39,10 +39,6 @@ class Waiting(Exception):
     """A plan waits for something on the machine to finish; the message says for what."""
 
 
-class Blocked(CenoteError):
-    """A part that may block on a customer's lock has failed; all others are done."""
-
-
 @dataclass(frozen=True, slots=True)
 class Converged:
     """A converged node: the settings in force and the use of its storage.
@@ -81,7 +77,7 @@ class NodePass:
         """Carry out all changes that are needed; ``revision`` is that of the record.
 
         Unless ``full``, only by the parts that a change of the record since the last pass can affect.
-        Raises Waiting when a plan has to wait, Blocked, and CenoteError or OSError when a change fails.
+        Raises Waiting when a plan has to wait, and CenoteError or OSError when a change fails.
         """
         last, self._last, self._changes = self._last, None, 0
         former, parts = context, NODE_PARTS
@@ -89,7 +85,15 @@ class NodePass:
             former, parts = last[0], affected(last[0], context)
         parts = tuple(part for part in parts if part.is_on(context))
         self.progress.begin(revision, [part.name for part in parts])
-        await self._reconcile_all(parts, context, former, session)
+        try:
+            await self._reconcile_all(parts, context, session)
+        except (CenoteError, OSError):
+            # A user is locked out also while something else, such as the pooler, fails.
+            with contextlib.suppress(CenoteError, OSError):
+                await self._look_for_drops(context, session)
+            raise
+        if self.has_drops or ROLES in parts or former.cluster.removing != context.cluster.removing:
+            await self._look_for_drops(context, session)
         if last is not None and SERVER not in parts:
             converged = replace(last[1], settled=False)
         else:
@@ -98,8 +102,12 @@ class NodePass:
         self._last = context, converged
         return converged
 
+    async def _look_for_drops(self, context: NodeContext, session: Session) -> None:
+        self.has_drops = False
+        self.has_drops = NodeKind.WRITER in context.kinds and await self.drops.look(context, session)
+
     async def _reconcile_all(
-        self, parts: Collection[Part[Any]], context: NodeContext, former: NodeContext, session: Session
+        self, parts: Collection[Part[Any]], context: NodeContext, session: Session
     ) -> None:
         failure: CenoteError | None = None
         # What was refused in a pass that ended before its report.
@@ -119,10 +127,8 @@ class NodePass:
                 self.progress.failed(part.name, str(error))
                 continue
             self.progress.done(part.name)
-        if self.has_drops or ROLES in parts or former.cluster.removing != context.cluster.removing:
-            self.has_drops = NodeKind.WRITER in context.kinds and await self.drops.look(context, session)
         if failure is not None:
-            raise Blocked(str(failure)) from failure
+            raise failure
 
     async def plan(self, context: NodeContext, session: Session) -> list[Change]:
         """Return the changes that a pass would make, of all parts (a dry run)."""

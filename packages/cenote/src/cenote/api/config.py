@@ -17,7 +17,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from cenote.api import schema_fields
-from cenote.api.auth import READ, UPDATE
+from cenote.api.auth import READ, UPDATE, VIEW_CREDENTIALS
 from cenote.api.service import Body, Call, PendingView, Service, answer, operation
 from cenote.http.routing import Response
 from cenote.model.records import Cluster, Value
@@ -25,6 +25,7 @@ from cenote.model.topology import writer_or_first
 from cenote.rules import configuration, refused_settings
 from cenote.rules.configuration import HostCapabilities
 
+_QUERY = "connect_query"
 _UNLIMITED_MIB = 2**40  # the memory of the cluster's size is then the only limit
 
 PATH = "/v2/databases/{database_cluster_uuid}/config"
@@ -77,14 +78,22 @@ async def change_config(request: Call) -> Response:
     """Change the configuration of a cluster; clients of its pools stay connected, even during a restart.
 
     The response has a body only if the change is not in force yet.
+
+    A change of `cenote.connect_query` also requires the scope `database:view_credentials`: it is SQL that
+    runs as the user of each pool.
     """
     cluster = request.cluster().value
     body = await request.decoded(ChangeConfig)
     capabilities = host_capabilities(request.service, cluster)
     in_force = configuration.effective_values(cluster, reported_settings(request.service, cluster))
-    changed = await request.change_cluster(
-        lambda current: configuration.change(current, body.config, in_force, capabilities)
-    )
+
+    def change(current: Cluster) -> Cluster:
+        changed = configuration.change(current, body.config, in_force, capabilities)
+        if changed.configuration.cenote.get(_QUERY) != current.configuration.cenote.get(_QUERY):
+            request.caller.require(VIEW_CREDENTIALS)
+        return changed
+
+    changed = await request.change_cluster(change)
     pending = changed.pending or _refused(request.service, changed.cluster, body.config)
     return answer(ConfigChanged(pending)) if pending else Response(status_code=200)
 

@@ -22,7 +22,11 @@ ONE = PATH + "/{username}"
 
 
 class UserSettings(Body):
-    """Whether the user may replicate; omitted or null, it is unchanged."""
+    """Whether the user may replicate; omitted or null, it is unchanged.
+
+    Whoever may replicate can copy the whole server, all databases and password verifiers included, whatever
+    it was granted: PostgreSQL allows physical replication to the same users as logical.
+    """
 
     pg_allow_replication: bool | None = None
 
@@ -81,7 +85,10 @@ async def list_users(request: Call) -> Response:
 
 @operation(HTTPMethod.POST, PATH, scope=CREATE, status=201, body=CreateUser, answer=UserAnswer, also=(412,))
 async def add_user(request: Call) -> Response:
-    """Create a user; responds when it can log in."""
+    """Create a user; responds when it can log in.
+
+    With `settings.pg_allow_replication` the user can copy the whole server, whatever else it was granted.
+    """
     body = await request.decoded(CreateUser)
     request.cluster()  # 404 takes precedence over an invalid user
     user = credentials.new_user(rules.user_name(body.name), request.service.sealer)
@@ -101,7 +108,10 @@ async def get_user(request: Call) -> Response:
 
 @operation(HTTPMethod.PUT, ONE, scope=UPDATE, status=201, body=UpdateUser, answer=UserAnswer)
 async def update_user(request: Call) -> Response:
-    """Change the privileges of a user; responds when they are in effect."""
+    """Change the privileges of a user; responds when they are in effect.
+
+    With `settings.pg_allow_replication` the user can copy the whole server, whatever else it was granted.
+    """
     cluster = request.cluster().value
     user = _user(request, cluster)
     body = await request.decoded(UpdateUser)

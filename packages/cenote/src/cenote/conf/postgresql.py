@@ -36,6 +36,8 @@ def base_settings(version: str) -> dict[str, str]:
         "default_text_search_config": "pg_catalog.english",
         "log_line_prefix": "%m [%p] %q[user=%u,db=%d,app=%a] ",
         "log_lock_waits": "on",
+        # Who may replicate can copy the whole server; this leaves a trace of it.
+        "log_replication_commands": "on",
         "log_min_duration_statement": "-1",
     }
 

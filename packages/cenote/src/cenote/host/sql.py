@@ -34,13 +34,14 @@ _PAUSED = {"key": "paused", "value": "yes"}  # a row of SHOW STATE
 # set with SET instead, which leaves pg_settings.reset_val as in other sessions.
 #
 # Waiting for a lock blocks all sessions that queue behind us, and the rest of the plan, so lock_timeout is
-# short and the next pass tries again.  search_path excludes public: a customer's function or operator there
-# that matches our argument types better would run as superuser
-# (https://wiki.postgresql.org/wiki/A_Guide_to_CVE-2018-1058).  All this overrides the settings that the owner
-# of a database has made for it, including role.
+# short and the next pass tries again; deadlock_timeout is shorter, since after that time an autovacuum in the
+# way is cancelled.  search_path excludes public: a customer's function or operator there that matches our
+# argument types better would run as superuser (https://wiki.postgresql.org/wiki/A_Guide_to_CVE-2018-1058).
+# All this overrides the settings that the owner of a database has made for it, including role.
 _OPTIONS = (
-    "-c statement_timeout={seconds}s -c lock_timeout={lock}ms -c log_statement=none"
-    " -c log_min_error_statement=panic -c log_min_duration_sample=-1 -c log_transaction_sample_rate=0"
+    "-c statement_timeout={seconds}s -c lock_timeout={lock}ms -c deadlock_timeout={cancel}ms"
+    " -c log_statement=none -c log_min_error_statement=panic -c log_min_duration_sample=-1"
+    " -c log_transaction_sample_rate=0"
     " -c search_path=pg_catalog,pg_temp -c role=none"
 )
 _HIDE_STATEMENTS = (
@@ -65,7 +66,9 @@ class Session:
         lock_milliseconds: int = LOCK_MILLISECONDS,
     ) -> None:
         self.sockets, self.port, self.pool_port = sockets, port, pool_port
-        self._options = _OPTIONS.format(seconds=statement_seconds, lock=lock_milliseconds)
+        self._options = _OPTIONS.format(
+            seconds=statement_seconds, lock=lock_milliseconds, cancel=lock_milliseconds // 2
+        )
         self._seconds = statement_seconds + _GRACE_SECONDS
         self._connections: dict[str, psycopg.AsyncConnection[tuple[Any, ...]]] = {}
         self._console: psycopg.AsyncConnection[tuple[Any, ...]] | None = None

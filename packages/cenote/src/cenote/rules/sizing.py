@@ -2,6 +2,14 @@
 
 from cenote.model.catalog import RESERVED_CONNECTIONS
 
+# Of the storage: what a replication slot whose consumer is away may keep, before the slot is given up.
+_SLOT_SHARE = 0.25
+
+
+def slot_settings(storage_mib: int) -> dict[str, str]:
+    """Return the limit of the WAL that replication slots keep: without one a slot fills the disk."""
+    return {"max_slot_wal_keep_size": f"{max(64, int(storage_mib * _SLOT_SHARE))}MB"}
+
 
 def settings(memory_mib: int, vcpus: int, connections: int) -> dict[str, str]:
     """Return the settings for a node.

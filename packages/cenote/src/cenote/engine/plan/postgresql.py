@@ -115,6 +115,7 @@ def configuration_files(
         postgresql.non_durable_settings() if host.ephemeral else {},
         postgresql.preload_settings(host.libraries.get(cluster.version, ())),
         sizing.settings(memory_mib, context.size.vcpus, configuration.max_connections(cluster)),
+        sizing.slot_settings(cluster.storage_mib),
         postgresql.customer_settings(
             refused_settings.accepted(cluster, context.refused),
             shared_buffers_mib=configuration.shared_buffers_mib(cluster, host.memory_mib),
