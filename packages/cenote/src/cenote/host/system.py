@@ -17,8 +17,11 @@ from typing import TypeAlias
 
 import psutil
 
+from cenote.host import safe_open
 from cenote.model.records import DiskUse
 
+DEEPEST = 32  # folders within one another whose size is measured; PostgreSQL has four
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp
 _ACCEPTS_CONNECTIONS = 1 << 16  # __SO_ACCEPTCON in /proc/net/unix
 
@@ -66,19 +69,28 @@ def disk_use(folder: Path) -> DiskUse:
 
     Files may be created and removed meanwhile.
     """
-    disk = shutil.disk_usage(folder)
-    used_mib = _blocks(folder) * 512 // 2**20
-    return DiskUse(used_mib=used_mib, free_mib=disk.free // 2**20, disk_mib=disk.total // 2**20)
+    with safe_open.folder(folder, os.O_RDONLY) as opened:
+        disk, used = os.fstatvfs(opened), _blocks(opened, DEEPEST) * 512
+    return DiskUse(
+        used_mib=used // 2**20,
+        free_mib=disk.f_bavail * disk.f_frsize // 2**20,
+        disk_mib=disk.f_blocks * disk.f_frsize // 2**20,
+    )
 
 
-def _blocks(folder: str | Path) -> int:
+def _blocks(folder: int, depth: int) -> int:
+    """Return the blocks of what is in an open folder; a link that is put there meanwhile is not followed."""
     total = 0
-    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+    with os.scandir(folder) as entries:
         for entry in entries:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 total += entry.stat(follow_symlinks=False).st_blocks
-                if entry.is_dir(follow_symlinks=False):
-                    total += _blocks(entry.path)
+                if depth > 0 and entry.is_dir(follow_symlinks=False):
+                    inner = os.open(entry.name, _FOLDER, dir_fd=folder)
+                    try:
+                        total += _blocks(inner, depth - 1)
+                    finally:
+                        os.close(inner)
     return total
 
 
