@@ -62,6 +62,10 @@ def test_a_data_directory_behind_a_link_of_ours_works(tmp_path: Path, opener: Op
         files.write(path, b"x", 0o600, None)
         assert files.read(path) == b"x"
     assert files.names(data) == ["clusters", "file"]
+    (tmp_path / "disk" / "cenote").chmod(0o700)
+    assert files.mode_of(data) == 0o700
+    files.make_directory(data, 0o711, None)
+    assert files.mode_of(tmp_path / "disk" / "cenote") == 0o711
     files.remove(data / "clusters")
     assert files.names(tmp_path / "disk" / "cenote") == ["file"]
 

@@ -74,8 +74,13 @@ def sync_directory(path: Path) -> None:
 
 def modified_at(path: Path) -> datetime | None:
     """Return when a file was last written; None when there is none."""
-    found = _status(path)
-    return None if found is None else datetime.fromtimestamp(found.st_mtime, UTC)
+    descriptor = _open_regular(path)
+    if descriptor is None:
+        return None
+    try:
+        return datetime.fromtimestamp(os.fstat(descriptor).st_mtime, UTC)
+    finally:
+        os.close(descriptor)
 
 
 def read(path: Path) -> bytes | None:
@@ -141,15 +146,12 @@ def make_directory(path: Path, mode: int, owner: Owner | None) -> None:
 
 
 def set_owner(path: Path, mode: int, owner: Owner | None) -> None:
-    """Change the mode and the owner of a directory; OSError for a link or anything else."""
-    descriptor = safe_open.open_path(path, os.O_PATH | os.O_DIRECTORY)
-    try:
-        itself = f"/proc/self/fd/{descriptor}"  # fchmod refuses a descriptor opened with O_PATH
+    """Change the mode and the owner of a directory; OSError for anything else."""
+    with safe_open.folder(path) as opened:
+        itself = f"/proc/self/fd/{opened}"  # fchmod refuses a descriptor opened with O_PATH
         if owner is not None:
             os.chown(itself, *owner)
         os.chmod(itself, mode)
-    finally:
-        os.close(descriptor)
 
 
 def mode_of(path: Path) -> int | None:
@@ -160,26 +162,14 @@ def mode_of(path: Path) -> int | None:
 
 def ownership_of(path: Path) -> tuple[int, int, int] | None:
     """Return the permissions, user and group of a directory, or None if there is none at this path."""
-    found = _status(path)
-    if found is None or not stat.S_ISDIR(found.st_mode):
-        return None
-    return stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
-
-
-def _status(path: Path) -> os.stat_result | None:
-    """Return the status of what is at a path, which is None, a link, or anything else."""
     try:
-        descriptor = safe_open.open_path(path, os.O_PATH)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+        with safe_open.folder(path) as opened:
+            found = os.fstat(opened)
     except OSError as error:
-        if error.errno == errno.ELOOP:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return None
         raise
-    try:
-        return os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
+    return stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
 
 
 def remove(path: Path) -> None:

@@ -104,15 +104,12 @@ def find(program: Program) -> Process | None:
 def directory_of(program: Program) -> tuple[str, int] | None:
     """Return the working directory of a program, without links, and its owner; None if there is none."""
     try:
-        descriptor = safe_open.open_path(program.directory, os.O_PATH | os.O_DIRECTORY)
+        with safe_open.folder(program.directory) as opened:
+            return os.readlink(f"/proc/self/fd/{opened}"), os.fstat(opened).st_uid
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return None
         raise
-    try:
-        return os.readlink(f"/proc/self/fd/{descriptor}"), os.fstat(descriptor).st_uid
-    finally:
-        os.close(descriptor)
 
 
 def is_outdated(process: Process, program: Program) -> bool:

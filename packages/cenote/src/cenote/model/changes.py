@@ -55,8 +55,8 @@ class WriteFile:
     path: Path
     content: bytes = field(repr=False)
     mode: int = 0o600
-    for_servers: bool = True
-    durable: bool = False
+    for_servers: bool = field(default=True, repr=False)
+    durable: bool = field(default=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
