@@ -135,8 +135,6 @@ def test_no_link_leads_us_out_of_a_folder(tmp_path: Path) -> None:
     before = [(path.stat().st_mode, path.stat().st_uid) for path in (elsewhere, elsewhere / "file")]
     for name, target in (("folder", elsewhere), ("log", elsewhere / "file"), ("log.1", elsewhere / "file")):
         (inside / name).symlink_to(target)
-    with pytest.raises(OSError, match=r"Not a directory|symbolic link"):
-        files.make_directory(inside / "folder", 0o700, owner)
     with pytest.raises(OSError, match="symbolic link"):
         files.copytruncate(inside / "log", 1)
     assert files.tail(inside / "log") == ""
@@ -155,7 +153,9 @@ def test_no_link_leads_us_out_of_a_folder(tmp_path: Path) -> None:
     (inside / "log").write_text("a line of ours\n")
     with pytest.raises(OSError, match="symbolic link"):
         files.copytruncate(inside / "log", 1)
-    if os.geteuid() == 0:
+    if os.geteuid() == 0:  # a link to a folder that we have made ourselves is followed
+        with pytest.raises(OSError, match=r"Not a directory|symbolic link"):
+            files.make_directory(inside / "folder", 0o700, owner)
         with pytest.raises(OSError, match="symbolic link"):
             files.write(inside / "folder" / "new", b"x", 0o600, owner)
     assert [path.name for path in elsewhere.iterdir()] == ["file"]

@@ -19,6 +19,9 @@ from cenote.errors import CenoteError
 log = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 5
+# Whatever answers on a socket of the servers' account could ask for a password, and be told the one that our
+# user's ~/.pgpass has for any host.
+_PASSFILE = "/nonexistent"
 _PAUSED = {"key": "paused", "value": "yes"}  # a row of SHOW STATE
 # Our statements may contain a verifier, so the server must not record them: not in its log, even if they fail
 # or are slow, not in pg_stat_statements, and not in pg_stat_activity, which pg_monitor can read.  Some are
@@ -123,6 +126,7 @@ class Session:
                     port=self.port,
                     user=SUPERUSER,
                     dbname=database,
+                    passfile=_PASSFILE,
                     connect_timeout=_CONNECT_SECONDS,
                     application_name="cenote",
                     options=self._options,
@@ -154,6 +158,7 @@ async def _connect_console(sockets: Path, port: int) -> psycopg.AsyncConnection[
         port=port,
         user=ADMIN_USER,
         dbname=ADMIN_DATABASE,
+        passfile=_PASSFILE,
         connect_timeout=_CONNECT_SECONDS,
         autocommit=True,
         cursor_factory=psycopg.AsyncClientCursor,  # the console supports only the simple query protocol

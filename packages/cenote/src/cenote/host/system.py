@@ -7,6 +7,7 @@ takes several times as long with 480 processes.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -87,12 +88,21 @@ def _blocks(folder: int, depth: int) -> int:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 total += entry.stat(follow_symlinks=False).st_blocks
                 if depth > 0 and entry.is_dir(follow_symlinks=False):
-                    inner = os.open(entry.name, _FOLDER, dir_fd=folder)
-                    try:
-                        total += _blocks(inner, depth - 1)
-                    finally:
-                        os.close(inner)
+                    total += _blocks_below(folder, entry.name, depth)
     return total
+
+
+def _blocks_below(folder: int, name: str, depth: int) -> int:
+    try:
+        inner = os.open(name, _FOLDER, dir_fd=folder)
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # it has become a link
+            return 0
+        raise
+    try:
+        return _blocks(inner, depth - 1)
+    finally:
+        os.close(inner)
 
 
 def is_port_taken(addresses: Iterable[str], port: int) -> bool:
