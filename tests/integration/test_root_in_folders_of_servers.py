@@ -20,11 +20,12 @@ from typing import Any
 import pytest
 
 from cenote.engine import look as looks
-from cenote.errors import CenoteError
+from cenote.errors import CenoteError, Misconfigured
 from cenote.host import files, pauses, processes, stopping, system, takeover, templates
 from cenote.host.inspector import Inspector
 from cenote.model import pauses as model
 from cenote.model.changes import CopyTemplate, EndProcesses, Remove, ShortenLog, Start, Stop, WriteFile
+from cenote.model.paths import Layout
 from cenote.model.records import Cluster
 from tests.support.agent import ask
 from tests.support.intruder import as_account, repeating
@@ -442,6 +443,18 @@ def test_a_folder_of_any_depth_is_removed(labs: Share) -> None:
         assert as_account(lab.account, deep, paths.pooler)
         await lab.executor.do(Remove(paths.root), lab.session(cluster))
         assert not files.needs_removal(paths.root)
+
+    labs(scenario)
+
+
+def test_a_data_directory_behind_somebody_elses_link_is_refused_in_words(labs: Share, tmp_path: Path) -> None:
+    async def scenario(lab: Lab) -> None:
+        link = tmp_path / "data"
+        link.symlink_to(lab.folder)
+        takeover.take_over(Layout(link), lab.account)
+        os.chown(link, *(lab.account.owner or (-1, -1)), follow_symlinks=False)
+        with pytest.raises(Misconfigured, match="a symbolic link that another account can change"):
+            takeover.take_over(Layout(link), lab.account)
 
     labs(scenario)
 

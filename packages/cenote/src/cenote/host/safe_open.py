@@ -175,8 +175,10 @@ def _followed(path: Path) -> str:
             done = step
             continue
         links += 1
-        if links > _MOST_LINKS or not _is_trusted(Path(step)):
+        if links > _MOST_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+        if not _is_trusted(Path(step)):
+            raise OSError(errno.ELOOP, "a symbolic link that another account can change", step)
         target = Path(os.readlink(step))
         if target.is_absolute():
             done = "/"

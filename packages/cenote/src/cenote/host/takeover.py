@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 
+from cenote.errors import Misconfigured
 from cenote.host import files
 from cenote.host.processes import Account
 from cenote.model.paths import Layout
@@ -19,11 +20,19 @@ PASSED = 0o710  # mode of folders of ours that the servers' account passes throu
 
 
 def take_over(layout: Layout, account: Account) -> None:
-    """Make or take over all folders of clusters; one that cannot be is left to the pass over its node."""
+    """Make or take over all folders of clusters; one that cannot be is left to the pass over its node.
+
+    Misconfigured when not even the folders above them can be.
+    """
     ours = None if account.owner is None else (os.geteuid(), os.getegid())
-    files.make_directory(layout.clusters, files.PASSABLE, ours)
-    files.make_directory(layout.sockets, files.PASSABLE, ours)
-    files.make_directory(layout.templates, 0o700, ours)
+    try:
+        files.make_directory(layout.clusters, files.PASSABLE, ours)
+        files.make_directory(layout.sockets, files.PASSABLE, ours)
+        files.make_directory(layout.templates, 0o700, ours)
+    except OSError as error:
+        raise Misconfigured(
+            f"the data directory {layout.data_dir} cannot be used: {error.strerror}: {error.filename}"
+        ) from error
     if account.owner is None:
         return
     group = account.owner[1]
