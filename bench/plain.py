@@ -106,6 +106,8 @@ def template_of(service: Service, cluster: Any, target: Path) -> Path:
     layout = Layout(service.data_dir)
     [source] = [path for path in layout.templates.iterdir() if re.fullmatch(r"\w+", path.name)]
     subprocess.run(["cp", "--archive", source, target], check=True)
+    for path in (target, *target.rglob("*")):
+        give(path)
     settings = (layout.clusters / cluster["id"] / "pg" / "postgresql.conf").read_text().splitlines()
     kept = [line for line in settings if not _PLACED.match(line)]
     (target / "postgresql.conf").write_text("\n".join(kept) + "\n")

@@ -6,6 +6,7 @@ What must stay: what the API shows, the servers' processes, and every client's b
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import shutil
 import signal
@@ -51,6 +52,7 @@ def taken_over(revision: str, clusters: int) -> list[str]:
                 if start == "first":
                     running.end()
             problems += committed(held)
+            problems += _not_taken_over(Layout(running.data_dir))
         rotated = running.run("keys", "rotate")
         if rotated.returncode != 0:
             problems.append(f"the keys are not rotated: {rotated.stderr}")
@@ -61,6 +63,23 @@ def taken_over(revision: str, clusters: int) -> list[str]:
         folder = Layout(running.data_dir).clusters / ids[0]
         wait_until("the deleted cluster is gone", 60, lambda: not folder.exists())
         return problems + asyncio.run(former_keys(running))
+
+
+def _not_taken_over(layout: Layout) -> list[str]:
+    """Return the folders that the servers' account still owns, or has lost, where it is not ours."""
+    if os.geteuid() != 0:
+        return []
+    clusters = layout.hosted()
+    ours = [layout.clusters, layout.sockets, layout.templates]
+    ours += [path for one in clusters for path in (one.root, one.certificate.parent)]
+    theirs = [path for one in clusters for path in (one.pooler, one.sockets)]
+    theirs += [node.data for node in layout.nodes()]
+    return [
+        f"{path} belongs to {path.stat().st_uid}"
+        for paths, is_ours in ((ours, True), (theirs, False))
+        for path in paths
+        if (path.stat().st_uid == 0) != is_ours
+    ]
 
 
 def killed_starts(revision: str, clusters: int, times: int, chance: random.Random) -> list[str]:

@@ -174,9 +174,9 @@ def test_pools_that_somebody_keeps_paused_make_the_cluster_degraded(agents: Agen
     async def scenario(at: AtWork) -> None:
         cluster = await at.cluster()
         wanted = at.lab.wanted(cluster)
-        folder, sockets = wanted.cluster_paths.pooler, wanted.cluster_paths.sockets
+        folder, sockets = wanted.cluster_paths.root, wanted.cluster_paths.sockets
         pooler = pauses.Pooler(folder, sockets / f".s.PGSQL.{wanted.node.pool_port}")
-        held = await pauses.hold(pooler, "controller", "a switchover", at.lab.executor.account.owner)
+        held = await pauses.hold(pooler, "controller", "a switchover")
         try:
             await sql.console(sockets, wanted.node.pool_port, "PAUSE")
             await becomes(at, cluster, Health.DEGRADED, "paused by the controller: a switchover")

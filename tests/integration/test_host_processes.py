@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cenote.errors import CenoteError
-from cenote.host import processes, system
+from cenote.host import processes, stopping, system
 from cenote.host.processes import Account
 from cenote.model.changes import Program
 from cenote.model.processes import Process
@@ -178,23 +178,23 @@ def test_a_process_that_does_not_listen_to_reason_is_killed(folder: Path) -> Non
     what = program(folder, STUBBORN)
     process = started(what)
     wait_until("it ignores the signal", 10, lambda: what.log.read_text() == "up\n")
-    run(lambda: processes.stop(process, signal.SIGTERM, 0.2))
+    run(lambda: stopping.stop(process, signal.SIGTERM, 0.2))
     assert processes.identify(process.pid) is None
 
 
 def test_to_stop_what_has_ended_is_no_error(folder: Path) -> None:
     process = started(program(folder))
     for _ in range(2):
-        run(lambda: processes.stop(process, signal.SIGTERM, 10))
+        run(lambda: stopping.stop(process, signal.SIGTERM, 10))
     assert processes.identify(process.pid) is None
 
 
 def test_what_cannot_be_ended_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     process = started(program(folder))
     # A process in the middle of a disk's answer cannot be made here; one that no signal reaches can.
-    monkeypatch.setattr(os, "kill", lambda pid, how: None)
+    monkeypatch.setattr(signal, "pidfd_send_signal", lambda descriptor, how: None)
     with pytest.raises(CenoteError, match="does not end"):
-        run(lambda: processes.stop(process, signal.SIGKILL, 0, Timing(kill_timeout=0.1)))
+        run(lambda: stopping.stop(process, signal.SIGKILL, 0, Timing(kill_timeout=0.1)))
     monkeypatch.undo()
 
 

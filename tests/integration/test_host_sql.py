@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+from pathlib import Path
 
+import psycopg
 import pytest
 from psycopg.sql import SQL, Literal
 
 from cenote.agent import drops
 from cenote.errors import CenoteError
 from cenote.host import processes, sql
+from cenote.host.sql import Session
 from cenote.model.changes import Reload, Sql
 from cenote.model.records import Cluster
 from cenote.model.topology import writer_or_first
@@ -140,3 +144,33 @@ def test_a_pgbouncer_that_does_not_answer_is_told_and_not_asked_again(labs: Shar
             await session.close()
 
     labs(scenario)
+
+
+@pytest.mark.parametrize("asked", ["server", "console"])
+def test_whoever_answers_on_a_socket_is_told_no_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    """The sockets are in a folder of the servers' account, and we run as root."""
+    passwords = tmp_path / "pgpass"
+    passwords.write_text("*:*:*:*:of-root-alone\n")
+    passwords.chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(passwords))
+    monkeypatch.delenv("PGPASSWORD", raising=False)
+    said: asyncio.Queue[bytes] = asyncio.Queue()
+    asks_for_a_password = b"R" + (8).to_bytes(4, "big") + (3).to_bytes(4, "big")
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big") - 4)
+        writer.write(asks_for_a_password)
+        said.put_nowait(await reader.read(100))
+        writer.close()
+
+    async def scenario() -> None:
+        async with await asyncio.start_unix_server(answer, tmp_path / ".s.PGSQL.25060"):
+            session = Session(tmp_path, 25060, 25060)
+            asking = session.rows("postgres", "SELECT 1") if asked == "server" else session.is_paused()
+            with pytest.raises((CenoteError, psycopg.Error)):
+                await asking
+            assert await said.get() == b""
+
+    asyncio.run(scenario())

@@ -21,14 +21,18 @@ from tests.support.lab import Lab, Share
 from tests.support.waiting import wait_until
 
 COPY = (
-    "import sys, pathlib; from cenote.host import templates; templates.copy(*map(pathlib.Path, sys.argv[1:]))"
+    "import sys, pathlib; from cenote.host import templates;"
+    " source, target, *owner = sys.argv[1:];"
+    " templates.copy(pathlib.Path(source), pathlib.Path(target), tuple(map(int, owner)) or None)"
 )
 
 
 async def new_copy(lab: Lab, name: str) -> Path:
     lab.layout.clusters.mkdir(exist_ok=True)
     target = lab.layout.clusters / name
-    await asyncio.to_thread(templates.copy, await lab.executor.template(lab.version), target)
+    await asyncio.to_thread(
+        templates.copy, await lab.executor.template(lab.version), target, lab.account.owner
+    )
     return target
 
 
@@ -156,7 +160,7 @@ def test_a_copy_that_is_killed_at_any_moment_leaves_all_or_nothing(labs: Share) 
                 shutil.rmtree(spare)
             target = lab.layout.clusters / f"killed-{number}"
             draft = target.with_name(f".draft-{target.name}")
-            kill_while_copying(source, target, draft, chance.uniform(0, 0.15))
+            kill_while_copying(source, target, lab.account.owner or (), draft, chance.uniform(0, 0.15))
             if target.exists():
                 controldata(lab, target)
             else:
@@ -167,8 +171,11 @@ def test_a_copy_that_is_killed_at_any_moment_leaves_all_or_nothing(labs: Share) 
     labs(scenario)
 
 
-def kill_while_copying(source: Path, target: Path, draft: Path, seconds: float) -> None:
-    with subprocess.Popen([sys.executable, "-c", COPY, source, target], start_new_session=True) as copying:
+def kill_while_copying(
+    source: Path, target: Path, owner: tuple[int, ...], draft: Path, seconds: float
+) -> None:
+    command = [sys.executable, "-c", COPY, str(source), str(target), *map(str, owner)]
+    with subprocess.Popen(command, start_new_session=True) as copying:
         wait_until("it copies", 30, lambda: draft.exists() or target.exists() or copying.poll() is not None)
         try:
             copying.wait(timeout=seconds)
@@ -180,7 +187,7 @@ def test_a_copy_that_fails_leaves_nothing(labs: Share) -> None:
     async def scenario(lab: Lab) -> None:
         lab.layout.clusters.mkdir(exist_ok=True)
         with pytest.raises(CenoteError, match="cannot copy the template"):
-            templates.copy(lab.folder / "missing", lab.layout.clusters / "failed")
+            templates.copy(lab.folder / "missing", lab.layout.clusters / "failed", lab.account.owner)
         assert list(lab.layout.clusters.iterdir()) == []
 
     labs(scenario)

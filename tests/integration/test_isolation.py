@@ -97,10 +97,11 @@ def test_nobody_else_on_the_machine_gets_into_a_nodes_folders(labs: Share) -> No
     async def scenario(lab: Lab) -> None:
         cluster = await two_users(lab)
         paths = lab.wanted(cluster).cluster_paths
-        for folder in (paths.root, paths.sockets):
-            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        for folder in (paths.root, paths.certificate.parent, paths.pooler, paths.sockets):
+            assert stat.S_IMODE(folder.stat().st_mode) & 0o067 == 0
         if os.geteuid() != 0:
             pytest.skip("only root can be somebody else")
+        assert lab.account.gid == paths.root.stat().st_gid
         node = writer_or_first(cluster)
         for command in (
             ["ls", str(paths.root)],

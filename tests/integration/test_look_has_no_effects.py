@@ -20,7 +20,7 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.long
 
 SECONDS = 60  # three passes over each cluster
-OPENS = "open,openat,creat"
+OPENS = "open,openat,openat2,creat"
 CHANGES = "bind,rename,renameat,renameat2,unlink,unlinkat,link,linkat,mkdir,mkdirat,rmdir,ftruncate"
 WRITES = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TRUNC")
 
@@ -89,11 +89,13 @@ def test_what_changes_something_is_found_in_a_trace(tmp_path: Path) -> None:
         f'1 openat(AT_FDCWD, "{tmp_path}/stamp", O_RDONLY|O_CLOEXEC) = 7<{tmp_path}/stamp>\n'
         f'1 openat(AT_FDCWD, "/proc/net/tcp", O_RDONLY|O_CLOEXEC) = 7\n'
         f'1 openat(AT_FDCWD, "{tmp_path}/stamp", O_WRONLY|O_CREAT, 0600) = 7\n'
+        f'1 openat2(AT_FDCWD, "{tmp_path}/stamp", {{flags=O_RDONLY, resolve=RESOLVE_NO_SYMLINKS}}, 24)\n'
+        f'1 openat2(AT_FDCWD, "{tmp_path}/log", {{flags=O_RDWR, resolve=RESOLVE_NO_SYMLINKS}}, 24)\n'
         "1 bind(9, {sa_family=AF_INET, sin_port=htons(5432)}, 16) = 0\n"
         f'1 rename("{tmp_path}/a", "{tmp_path}/b") = 0\n'
         "1 +++ exited with 0 +++\n"
     )
-    assert [line.split()[1][:4] for line in effects(trace, tmp_path)] == ["open", "bind", "rena"]
+    assert [line.split()[1][:4] for line in effects(trace, tmp_path)] == ["open", "open", "bind", "rena"]
 
 
 def _is_quiet(data_dir: Path) -> bool:

@@ -63,7 +63,7 @@ def arguments_of(pid: int) -> list[str]:
 
 def pooler_of(place: Lab, cluster: Cluster) -> Pooler:
     paths = place.layout.cluster(cluster.id)
-    return Pooler(paths.pooler, paths.sockets / f".s.PGSQL.{writer_or_first(cluster).pool_port}")
+    return Pooler(paths.root, paths.sockets / f".s.PGSQL.{writer_or_first(cluster).pool_port}")
 
 
 async def console(place: Lab, cluster: Cluster, command: str) -> list[dict[str, Any]]:
@@ -85,7 +85,7 @@ def test_a_restart_leaves_neither_a_guard_nor_a_file_behind(labs: Share) -> None
     async def scenario(place: Lab) -> None:
         cluster = replace(place.new_cluster(), pools=POOLS)
         await place.converge(cluster)
-        folder = place.layout.cluster(cluster.id).pooler
+        folder = place.layout.cluster(cluster.id).root
         seen = []
         async with asyncio.TaskGroup() as group:
             converging = group.create_task(place.converge(restarting(place, cluster, 1)))
@@ -106,7 +106,7 @@ def test_the_file_is_the_servers_accounts_alone_and_the_guard_shows_no_secret(la
         cluster = replace(place.new_cluster(), pools=POOLS)
         await place.converge(cluster)
         pooler = pooler_of(place, cluster)
-        hold = await pauses.hold(pooler, AGENT, "a test", place.account.owner)
+        hold = await pauses.hold(pooler, AGENT, "a test")
         state = model.file_of(pooler.folder).stat()
         assert (state.st_mode & 0o777, state.st_uid) == (0o600, pooler.folder.stat().st_uid)
         [guard] = guards(pooler.folder)
@@ -131,7 +131,7 @@ def test_a_pause_that_nobody_prolongs_ends_at_its_deadline_and_not_before(labs: 
         cluster = replace(place.new_cluster(), pools=POOLS)
         await place.converge(cluster)
         pooler = pooler_of(place, cluster)
-        hold = await pauses.hold(pooler, AGENT, "a test", place.account.owner)
+        hold = await pauses.hold(pooler, AGENT, "a test")
         await console(place, cluster, "PAUSE")
         await asyncio.sleep(LEASE * 0.3)  # it is prolonged meanwhile
         prolonged = time.monotonic()
@@ -150,15 +150,15 @@ def test_a_guard_leaves_the_pause_of_another_alone(labs: Share) -> None:
         cluster = replace(place.new_cluster(), pools=POOLS)
         await place.converge(cluster)
         pooler = pooler_of(place, cluster)
-        first = await pauses.hold(pooler, AGENT, "the first", place.account.owner)
+        first = await pauses.hold(pooler, AGENT, "the first")
         first.let_go()
-        second = await pauses.hold(pooler, AGENT, "the second", place.account.owner)
+        second = await pauses.hold(pooler, AGENT, "the second")
         await wait_until_async("one guard is left", 5, lambda: len(guards(pooler.folder)) == 1)
         await console(place, cluster, "PAUSE")
         await asyncio.sleep(LEASE + 1)  # the second is prolonged
         assert await is_paused(place, cluster)
         with pytest.raises(CenoteError, match="the pools are paused by the agent: the second"):
-            await pauses.hold(pooler, "controller", "a switch", place.account.owner)
+            await pauses.hold(pooler, "controller", "a switch")
         second.let_go()
         await place.converge(cluster)
         assert not await is_paused(place, cluster)
@@ -171,7 +171,7 @@ def test_the_pause_of_another_owner_without_a_guard_lasts_until_its_deadline(lab
         cluster = replace(place.new_cluster(), pools=POOLS)
         await place.converge(cluster)
         pooler = pooler_of(place, cluster)
-        hold = await pauses.hold(pooler, "controller", "the primary moves", place.account.owner)
+        hold = await pauses.hold(pooler, "controller", "the primary moves")
         await console(place, cluster, "PAUSE")
         hold.let_go()
         began = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import pwd
 import re
@@ -14,7 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from cenote.engine.plan.postgresql import configuration_file
-from cenote.host import files, processes
+from cenote.host import files, processes, stopping
 from cenote.host.processes import Account
 from cenote.model.changes import Program, Reload, Restart
 from cenote.model.paths import Layout
@@ -48,9 +49,7 @@ def write_former(conf: Path) -> None:
 
 async def restart_with_former(server: Program) -> None:
     """Have a server run as an earlier version left it."""
-    process = processes.find(server)
-    assert process is not None
-    await processes.stop(process, signal.SIGINT, 30)
+    await stopping.stop_program(server)
     write_former(server.directory / "postgresql.conf")
     entry = pwd.getpwuid(server.directory.stat().st_uid)
     ids = (entry.pw_uid, entry.pw_gid) if os.geteuid() == 0 else (None, None)
@@ -114,9 +113,7 @@ def test_a_crash_brings_the_new_settings(labs: Share) -> None:
         server = place.wanted(cluster).server
         await restart_with_former(server)
         await place.converge(cluster)
-        process = processes.find(server)
-        assert process is not None
-        await processes.stop(process, signal.SIGQUIT, 10)
+        await stopping.stop_program(dataclasses.replace(server, stop_signal=signal.SIGQUIT))
         await place.converge(cluster)
         assert dict(await place.rows(cluster, IN_FORCE))["archive_mode"] == "always"
         archived = "SELECT failed_count FROM pg_stat_archiver"

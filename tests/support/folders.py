@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cenote.host import processes
+from cenote.host import files, processes
 
 IN_MEMORY = Path("/dev/shm")
 ENOUGH_BYTES = 4 << 30
@@ -36,7 +36,7 @@ def server_folder(*, on_disk: bool = False) -> Iterator[Path]:
         os.chmod(folder, 0o711)  # noqa: S103
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
         os.close(lock)
 
 
@@ -57,9 +57,15 @@ def remove_if_left(folder: Path) -> None:
         for pid in {process.pid for process in processes.below(folder)} | _naming(folder):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
     finally:
         os.close(lock)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, however deep; what cannot be removed is left to the next run."""
+    with contextlib.suppress(OSError):
+        files.remove(folder)
 
 
 def _naming(folder: Path) -> set[int]:

@@ -100,6 +100,7 @@ class Lab:
                 major: parameters.libraries(system.libraries(folder)) for major, folder in binaries.items()
             },
             timing=timing,
+            server_ids=self.account.owner,
         )
 
     def new_cluster(self) -> Cluster:

@@ -224,9 +224,22 @@ def test_a_pooler_that_came_up_without_its_port_is_started_again_once_that_is_fr
 
 def test_folders_are_made_where_they_are_missing_or_open_to_others() -> None:
     assert kinds(list(folders.plan(WANTED, folders.Seen((None,) * 4)))) == [MakeDirectory] * 4
-    assert list(folders.plan(WANTED, folders.Seen((0o700,) * 4))) == []
-    [change] = folders.plan(WANTED, folders.Seen((0o700, 0o755, 0o700, 0o700)))
+    closed, open_to_others = (0o700, 1000, 1000), (0o755, 1000, 1000)
+    assert list(folders.plan(WANTED, folders.Seen((closed,) * 4))) == []
+    [change] = folders.plan(WANTED, folders.Seen((closed, open_to_others, closed, closed)))
     assert change == MakeDirectory(WANTED.cluster_paths.pooler, 0o700)
+
+
+def test_servers_with_an_account_of_their_own_own_only_the_folders_that_they_write_into() -> None:
+    wanted = replace(WANTED, host=replace(WANTED.host, server_ids=(70, 71)))
+    paths = wanted.cluster_paths
+    former = (0o700, 70, 71)  # what version 0.1 made
+    assert list(folders.plan(wanted, folders.Seen((former,) * 4))) == [
+        MakeDirectory(paths.root, 0o710, (0, 71)),
+        MakeDirectory(paths.certificate.parent, 0o710, (0, 71)),
+    ]
+    ours = (0o710, 0, 71)
+    assert list(folders.plan(wanted, folders.Seen((ours, former, ours, former)))) == []
 
 
 NAMES = frozenset({"localhost"})

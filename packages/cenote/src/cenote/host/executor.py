@@ -12,7 +12,7 @@ from uuid import UUID
 
 from cenote.conf.hba import SUPERUSER
 from cenote.errors import CenoteError, Misconfigured
-from cenote.host import files, log_files, pauses, processes, sql, templates
+from cenote.host import files, log_files, pauses, process_identity, processes, sql, stopping, templates
 from cenote.host.pauses import Hold, Pooler
 from cenote.host.processes import Account
 from cenote.model.changes import (
@@ -66,40 +66,36 @@ class Executor:
     async def do(self, change: Change, session: sql.Session) -> None:
         """Carry out one change; raise CenoteError or OSError if it fails."""
         match change:
-            case MakeDirectory(path, mode):
-                files.make_directory(path, mode, self.account.owner)
-            case WriteFile(path, content, mode):
-                files.write(path, content, mode, self.account.owner)
+            case MakeDirectory(path, mode, owner):
+                files.make_directory(path, mode, owner)
+            case WriteFile(path, content, mode, for_servers, durable):
+                owner = self.account.owner if for_servers else None
+                files.write(path, content, mode, owner, durable=durable)
             case Remove(path):
                 await asyncio.to_thread(files.remove, path)
             case ShortenLog(path, keep_from, kept):
                 log_files.shorten(path, keep_from, kept)
             case CopyTemplate(version, target):
                 source = await self.template(version)
-                await asyncio.to_thread(templates.copy, source, target)
+                await asyncio.to_thread(templates.copy, source, target, self.account.owner)
                 self._copied.set()
             case RequestCertificate(cluster_id, path):
                 key, request = certificates.new_request()
                 await self._request_certificate(cluster_id, request)
-                files.write(path, key.encode("ascii"), 0o600, self.account.owner)
+                files.write(path, key.encode("ascii"), 0o600, None, durable=False)
             case Start(program, digest):
                 self._start(program, digest)
             case Reload(program, digest):
                 await self._reload(program, digest, session)
             case Stop(program):
                 await session.close()
-                process = processes.find(program)
-                if process is not None:
-                    await processes.stop(process, program.stop_signal, program.kill_after)
+                await stopping.stop_program(program)
             case Restart(program, pooler, digest, patience):
                 await self._restart(program, pooler, digest, patience, session)
             case Resume(pooler):
                 await self._resume(pooler, session)
             case EndProcesses(directory, executable):
-                # PostgreSQL releases its shared memory on SIGQUIT; on SIGKILL it cannot.
-                found = processes.below(directory, executable)
-                stopping = (processes.stop(process, signal.SIGQUIT, _GRACE_SECONDS) for process in found)
-                await asyncio.gather(*stopping)
+                await self._end_processes(directory, executable)
             case Sql(database, summary, statements, atomic):
                 await session.run(database, summary, statements, atomic)
             case Disconnect(clients):
@@ -124,7 +120,7 @@ class Executor:
     async def prepare_template(self, version: str) -> Path:
         """Create a template and its spare copy unless they exist; return the template."""
         source = await self.template(version)
-        await asyncio.to_thread(templates.create_spare, source)
+        await asyncio.to_thread(templates.create_spare, source, self.account.owner)
         return source
 
     async def remove_outdated_templates(self, kept: Collection[Path]) -> None:
@@ -141,6 +137,17 @@ class Executor:
         """Return the settings that PostgreSQL does not accept."""
         return await asyncio.to_thread(processes.refused_settings, program, self.account, settings)
 
+    async def _end_processes(self, directory: Path, executable: str | None) -> None:
+        """End the servers' processes below a directory; somebody else's, such as a shell, are left alone."""
+        found = processes.below(directory, executable)
+        # PostgreSQL releases its shared memory on SIGQUIT; on SIGKILL it cannot.
+        ends = (
+            stopping.stop(process, signal.SIGQUIT, _GRACE_SECONDS, user=self.account.user_id)
+            for process in found
+            if process_identity.runs_as(process.pid, self.account.user_id)
+        )
+        await asyncio.gather(*ends)
+
     def _start(self, program: Program, digest: str) -> None:
         process = processes.start(program, self.account)
         if process is not None:
@@ -154,9 +161,7 @@ class Executor:
         async with contextlib.AsyncExitStack() as stack:
             if processes.find(pooler) is not None:
                 await stack.enter_async_context(self._paused(program, pooler, patience, session))
-            process = processes.find(program)
-            if process is not None:
-                await processes.stop(process, program.stop_signal, program.kill_after)
+            await stopping.stop_program(program)
             self._start(program, digest)
 
     @contextlib.asynccontextmanager
@@ -164,9 +169,9 @@ class Executor:
         self, program: Program, pooler: Program, patience: float, session: sql.Session
     ) -> AsyncIterator[None]:
         """Pause the pooler; it stays paused after the block, until ``_resume``, unless the block fails."""
-        place = Pooler(pooler.directory, session.sockets / f".s.PGSQL.{session.pool_port}")
+        place = Pooler(_folder_of_pause(pooler), session.sockets / f".s.PGSQL.{session.pool_port}")
         self._let_go(pooler)
-        hold = await pauses.hold(place, AGENT, f"{program.name} is being restarted", self.account.owner)
+        hold = await pauses.hold(place, AGENT, f"{program.name} is being restarted")
         self._holds[pooler.directory] = hold
         try:
             async with sql.paused(session.sockets, session.pool_port, patience):
@@ -179,7 +184,7 @@ class Executor:
         if await session.is_paused():
             await session.console("RESUME")
         self._let_go(pooler)
-        await pauses.remove(pooler.directory, AGENT)
+        await pauses.remove(_folder_of_pause(pooler), AGENT)
 
     def _let_go(self, pooler: Program) -> None:
         hold = self._holds.pop(pooler.directory, None)
@@ -198,7 +203,12 @@ class Executor:
 
     def _stamp(self, program: Program, process: Process, digest: str) -> None:
         content = f"{process.pid} {process.started} {digest}\n".encode()
-        files.write(program.stamp, content, 0o600, self.account.owner)
+        files.write(program.stamp, content, 0o600, None, durable=False)
+
+
+def _folder_of_pause(pooler: Program) -> Path:
+    """Return the cluster's folder, which is ours; the pooler's own is the servers' account's."""
+    return pooler.stamp.parent
 
 
 async def _reload_server(session: sql.Session) -> None:

@@ -1,7 +1,8 @@
-"""Files and directories owned by the servers' account.
+"""Files and directories of the service and of the servers' account.
 
-That account can create anything in its directories.  As root, we must not follow a symbolic link from there
-to another user's file, so no link is followed.
+That account can create anything in its directories, and change it while we look.  As root, we must not be led
+from there to another user's file, so every path is opened by ``safe_open``, and what is done next is done to
+the descriptor.
 """
 
 from __future__ import annotations
@@ -12,52 +13,74 @@ import os
 import secrets
 import shutil
 import stat
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from cenote.host import safe_open
+
 LARGEST = 2**24  # bytes of a file that is read
+MOST_NAMES = 10_000  # that are read of a directory
+PASSABLE = 0o711  # mode of directories of ours with directories of other accounts in them
+_MOST_ROUNDS = 100_000  # of a removal
+
+Owner = tuple[int, int]  # user and group
 
 
-def write(path: Path, content: bytes, mode: int, owner: tuple[int, int] | None) -> None:
-    """Replace a file atomically; a file with an owner only in a directory of the same owner."""
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    name = f".{path.name}.{secrets.token_hex(4)}"
-    try:
-        if owner is not None and os.fstat(folder).st_uid != owner[0]:
-            raise OSError(errno.EPERM, "the directory belongs to another user", str(path.parent))
-        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
+def write(path: Path, content: bytes, mode: int, owner: Owner | None, *, durable: bool = True) -> None:
+    """Replace a file atomically; ``durable``: on disk before the call returns, as is its name.
+
+    Without, a power failure may leave an empty file, which is enough where it is compared with what it should
+    be and written again.
+    """
+    with safe_open.folder(path.parent, os.O_RDONLY if durable else os.O_PATH) as folder:
+        name = f".{path.name}.{secrets.token_hex(4)}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        handle = os.open(name, flags, 0o600, dir_fd=folder)
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(content)
-                os.fchmod(stream.fileno(), mode)
                 if owner is not None:
                     os.fchown(stream.fileno(), *owner)
+                os.fchmod(stream.fileno(), mode)
+                if durable:
+                    stream.flush()
+                    os.fsync(stream.fileno())
             os.replace(name, path.name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(name, dir_fd=folder)
             raise
-    finally:
-        os.close(folder)
+        if durable:
+            os.fsync(folder)
 
 
 def sync(path: Path) -> None:
     """Have a file and its name on disk, where a power failure does not take them."""
-    for name, flags in ((path, os.O_RDONLY), (path.parent, os.O_RDONLY | os.O_DIRECTORY)):
-        descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    descriptor = safe_open.open_path(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Have the names in a directory on disk."""
+    with safe_open.folder(path, os.O_RDONLY) as folder:
+        os.fsync(folder)
 
 
 def modified_at(path: Path) -> datetime | None:
     """Return when a file was last written; None when there is none."""
-    try:
-        return datetime.fromtimestamp(path.lstat().st_mtime, UTC)
-    except FileNotFoundError:
+    descriptor = _open_regular(path)
+    if descriptor is None:
         return None
+    try:
+        return datetime.fromtimestamp(os.fstat(descriptor).st_mtime, UTC)
+    finally:
+        os.close(descriptor)
 
 
 def read(path: Path) -> bytes | None:
@@ -65,56 +88,88 @@ def read(path: Path) -> bytes | None:
 
     A file far larger than any of ours counts as missing: the next write replaces it.
     """
-    stream = open_regular(path)
-    if stream is None:
+    descriptor = _open_regular(path)
+    if descriptor is None:
         return None
-    with stream:
-        return stream.read() if os.fstat(stream.fileno()).st_size <= LARGEST else None
+    try:
+        size = os.fstat(descriptor).st_size
+        return None if size > LARGEST else _read(descriptor, size)
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    """Return what an open file has up to ``size``, which it had a moment ago."""
+    found = os.read(descriptor, size)
+    while 0 < len(found) < size and (more := os.read(descriptor, size - len(found))):
+        found += more
+    return found
 
 
 def open_regular(path: Path) -> BinaryIO | None:
     """Open a regular file for reading; None if there is none, or a link, directory or pipe instead."""
+    descriptor = _open_regular(path)
+    return None if descriptor is None else open(descriptor, "rb")
+
+
+def _open_regular(path: Path) -> int | None:
     try:
-        stream = open(path, "rb", opener=no_follow)  # noqa: SIM115 - the caller closes it
+        return safe_open.open_regular(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+        # A pipe or directory; a link; a socket or a device without a driver.
+        if error.errno in (errno.EINVAL, errno.ELOOP, errno.ENXIO, errno.ENOTDIR):
             return None
         raise
-    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-        stream.close()
-        return None
-    return stream
 
 
 def names(folder: Path) -> list[str]:
-    """Return the names in a directory; none if it does not exist."""
+    """Return the names in a directory, of a crowd the first ones; none if it does not exist."""
     try:
-        return sorted(os.listdir(folder))
+        with safe_open.folder(folder, os.O_RDONLY) as opened:
+            return sorted(_names_in(opened))
     except FileNotFoundError:
         return []
 
 
-def make_directory(path: Path, mode: int, owner: tuple[int, int] | None) -> None:
-    path.mkdir(mode=mode, parents=True, exist_ok=True)
-    folder = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+def make_directory(path: Path, mode: int, owner: Owner | None) -> None:
+    """Have a directory with this mode and owner; missing ones above it are ``PASSABLE``."""
     try:
-        itself = f"/proc/self/fd/{folder}"  # fchmod refuses a descriptor opened with O_PATH
-        os.chmod(itself, mode)
+        with safe_open.folder(path.parent) as parent, contextlib.suppress(FileExistsError):
+            os.mkdir(path.name, 0o700, dir_fd=parent)
+    except FileNotFoundError:
+        make_directory(path.parent, PASSABLE, None)
+        make_directory(path, mode, owner)
+        return
+    set_owner(path, mode, owner)
+
+
+def set_owner(path: Path, mode: int, owner: Owner | None) -> None:
+    """Change the mode and the owner of a directory; OSError for anything else."""
+    with safe_open.folder(path) as opened:
+        itself = f"/proc/self/fd/{opened}"  # fchmod refuses a descriptor opened with O_PATH
         if owner is not None:
             os.chown(itself, *owner)
-    finally:
-        os.close(folder)
+        os.chmod(itself, mode)
 
 
 def mode_of(path: Path) -> int | None:
     """Return the permissions of a directory, or None if there is none at this path."""
+    found = ownership_of(path)
+    return None if found is None else found[0]
+
+
+def ownership_of(path: Path) -> tuple[int, int, int] | None:
+    """Return the permissions, user and group of a directory, or None if there is none at this path."""
     try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_mode & 0o7777 if path.is_dir() else None
+        with safe_open.folder(path) as opened:
+            found = os.fstat(opened)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return None
+        raise
+    return stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
 
 
 def remove(path: Path) -> None:
@@ -122,23 +177,82 @@ def remove(path: Path) -> None:
 
     A directory is renamed first, so that a partly removed one is never found under its name.
     """
-    doomed = _removal_path(path)
-    if doomed.exists():
-        shutil.rmtree(doomed)
-    if path.is_symlink() or not path.is_dir():
-        path.unlink(missing_ok=True)
-        return
-    os.replace(path, doomed)
-    shutil.rmtree(doomed)
+    with contextlib.suppress(FileNotFoundError), safe_open.folder(path.parent) as folder:
+        doomed = _removal_name(path)
+        _remove_in(folder, doomed)
+        try:
+            os.unlink(path.name, dir_fd=folder)
+        except IsADirectoryError:
+            os.rename(path.name, doomed, src_dir_fd=folder, dst_dir_fd=folder)
+            _remove_in(folder, doomed)
 
 
 def needs_removal(path: Path) -> bool:
     """Return whether there is anything to remove, including the rest of an interrupted removal."""
-    return os.path.lexists(path) or _removal_path(path).exists()
+    try:
+        with safe_open.folder(path.parent) as folder:
+            return any(safe_open.exists_in(folder, name) for name in (path.name, _removal_name(path)))
+    except FileNotFoundError:
+        return False
 
 
-def _removal_path(path: Path) -> Path:
-    return path.with_name(f".removing-{path.name}")
+def _removal_name(path: Path) -> str:
+    return f".removing-{path.name}"
+
+
+def _remove_in(folder: int, name: str) -> None:
+    """Remove what an open directory has under a name, however deep it is.
+
+    Directories are moved up before they are emptied, so neither their depth nor one that is exchanged
+    meanwhile matters.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            os.unlink(name, dir_fd=folder)
+            return
+        except IsADirectoryError:
+            pass
+        with _opened(folder, name) as top:
+            for _ in range(_MOST_ROUNDS):
+                found = list(_names_in(top))
+                if not found:
+                    break
+                for entry in found:
+                    _flatten(top, entry)
+        os.rmdir(name, dir_fd=folder)
+
+
+def _flatten(top: int, name: str) -> None:
+    """Remove an entry of an open directory; the directories in it are moved up into the open one."""
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            os.unlink(name, dir_fd=top)
+            return
+        except IsADirectoryError:
+            pass
+        with _opened(top, name) as inner:
+            for entry in _names_in(inner):
+                try:
+                    os.unlink(entry, dir_fd=inner)
+                except IsADirectoryError:
+                    os.rename(entry, secrets.token_hex(8), src_dir_fd=inner, dst_dir_fd=top)
+        with contextlib.suppress(OSError):  # not empty: one of a crowd, or filled meanwhile
+            os.rmdir(name, dir_fd=top)
+
+
+@contextlib.contextmanager
+def _opened(folder: int, name: str) -> Iterator[int]:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(name, flags, dir_fd=folder)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _names_in(folder: int) -> list[str]:
+    with os.scandir(folder) as entries:
+        return [entry.name for entry, _ in zip(entries, range(MOST_NAMES), strict=False)]
 
 
 def copytruncate(path: Path, limit: int) -> None:
@@ -146,9 +260,10 @@ def copytruncate(path: Path, limit: int) -> None:
 
     Servers hold the log open for appending, so it is copied and truncated instead of renamed.
     """
-    with contextlib.suppress(FileNotFoundError), open(path, "r+b", opener=no_follow) as log:
+    with contextlib.suppress(FileNotFoundError), open(path, "r+b", opener=to_change) as log:
         if os.fstat(log.fileno()).st_size > limit:
-            with open(path.with_name(path.name + ".1"), "wb", opener=no_follow) as kept:
+            with open(path.with_name(path.name + ".1"), "wb", opener=to_change) as kept:
+                kept.truncate(0)
                 shutil.copyfileobj(log, kept)
             log.truncate(0)
 
@@ -156,14 +271,17 @@ def copytruncate(path: Path, limit: int) -> None:
 def tail(path: Path, lines: int = 3) -> str:
     """Return the last lines of a log, for an error message."""
     try:
-        with open(path, "rb", opener=no_follow) as stream:
+        stream = open_regular(path)
+        if stream is None:
+            return ""
+        with stream:
             stream.seek(max(0, os.fstat(stream.fileno()).st_size - 4096))
-            text = stream.read().decode(errors="replace")
+            text = stream.read(4096).decode(errors="replace")
     except OSError:
         return ""
     return " / ".join(line.strip() for line in text.strip().splitlines()[-lines:])
 
 
-def no_follow(path: str, flags: int) -> int:
-    """An opener that follows no link, and does not block on a pipe."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+def to_change(path: str, flags: int) -> int:
+    """An opener of a regular file to be changed, which is truncated only by the caller."""
+    return safe_open.open_regular(Path(path), flags & ~os.O_TRUNC)

@@ -118,7 +118,7 @@ def extent(path: Path) -> LogExtent | None:
 
 def shorten(path: Path, keep_from: int, kept: int | None) -> None:
     """Punch a hole over the first ``keep_from`` bytes of a log, as described in ``ShortenLog``."""
-    with contextlib.suppress(FileNotFoundError), open(path, "r+b", opener=files.no_follow) as log:
+    with contextlib.suppress(FileNotFoundError), open(path, "r+b", opener=files.to_change) as log:
         if _libc.fallocate(log.fileno(), _KEEP_SIZE | _PUNCH_HOLE, 0, keep_from) == 0:
             return
         number = ctypes.get_errno()

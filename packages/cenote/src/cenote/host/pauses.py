@@ -18,7 +18,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from cenote.errors import CenoteError
-from cenote.host import files, resume_guard
+from cenote.host import files, resume_guard, safe_open
 from cenote.model import pauses
 from cenote.model.pauses import LEASE, LONGEST, Moment, Pause
 
@@ -31,7 +31,7 @@ _LOCK_SECONDS = 6.0  # longer than a guard waits for the answer to its RESUME
 
 @dataclass(frozen=True, slots=True)
 class Pooler:
-    """The pooler to pause: its folder, and the unix socket of its console."""
+    """The pooler to pause: the folder of its cluster, and the unix socket of its console."""
 
     folder: Path
     console: Path
@@ -40,8 +40,8 @@ class Pooler:
 class Hold:
     """A pause that this process holds: it is prolonged until ``let_go`` or, at most, for ``LONGEST``."""
 
-    def __init__(self, pooler: Pooler, pause: Pause, owner_ids: tuple[int, int] | None) -> None:
-        self._pooler, self._pause, self._owner_ids = pooler, pause, owner_ids
+    def __init__(self, pooler: Pooler, pause: Pause) -> None:
+        self._pooler, self._pause = pooler, pause
         self._task = asyncio.create_task(self._prolong(), name=f"pause {pause.id}")
 
     def let_go(self) -> None:
@@ -56,13 +56,13 @@ class Hold:
                     found = read(self._pooler.folder)
                     if found is None or found.id != self._pause.id:
                         return
-                    _write(self._pooler.folder, _lasting(self._pause), self._owner_ids)
+                    _write(self._pooler.folder, _lasting(self._pause))
             except (CenoteError, OSError) as error:
                 log.warning("cannot prolong a pause of %s: %s", self._pooler.folder, error)
         log.warning("a pause has lasted %g seconds and is given up: %s", LONGEST, self._pooler.folder)
 
 
-async def hold(pooler: Pooler, owner: str, why: str, owner_ids: tuple[int, int] | None) -> Hold:
+async def hold(pooler: Pooler, owner: str, why: str) -> Hold:
     """Say that the pooler is paused, and start the process that ends the pause if we cannot.
 
     The pooler itself is paused by the caller, afterwards.  CenoteError while another owner holds it.
@@ -72,9 +72,9 @@ async def hold(pooler: Pooler, owner: str, why: str, owner_ids: tuple[int, int] 
         found = read(pooler.folder)
         if found is not None and found.owner != owner and not found.is_over(now()):
             raise CenoteError(f"the pools are paused by the {found.owner}: {found.why}")
-        _write(pooler.folder, pause, owner_ids)
+        _write(pooler.folder, pause)
     await asyncio.to_thread(_start_guard, pooler, pause)
-    return Hold(pooler, pause, owner_ids)
+    return Hold(pooler, pause)
 
 
 async def remove(folder: Path, owner: str) -> None:
@@ -82,7 +82,7 @@ async def remove(folder: Path, owner: str) -> None:
     async with _locked(folder):
         found = read(folder)
         if found is None or found.owner == owner or found.is_over(now()):
-            pauses.file_of(folder).unlink(missing_ok=True)
+            files.remove(pauses.file_of(folder))
 
 
 def read(folder: Path) -> Pause | None:
@@ -98,13 +98,14 @@ def _lasting(pause: Pause) -> Pause:
     return replace(pause, boot=moment.boot, until=moment.seconds + LEASE)
 
 
-def _write(folder: Path, pause: Pause, owner_ids: tuple[int, int] | None) -> None:
-    files.write(pauses.file_of(folder), pause.encode(), 0o600, owner_ids)
+def _write(folder: Path, pause: Pause) -> None:
+    # No pause outlives the boot, so a power failure may take the file.
+    files.write(pauses.file_of(folder), pause.encode(), 0o600, None, durable=False)
 
 
 @contextlib.asynccontextmanager
 async def _locked(folder: Path) -> AsyncIterator[None]:
-    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    directory = safe_open.open_path(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with contextlib.ExitStack() as stack:
             deadline = asyncio.get_running_loop().time() + _LOCK_SECONDS

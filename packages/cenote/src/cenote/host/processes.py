@@ -1,7 +1,7 @@
 """Server processes: started in sessions of their own, found by pid file, watched until they end.
 
-They outlive this process on purpose.  A process that is found by pid must also have the right working
-directory, since the pid may have been reused.
+They outlive this process on purpose.  A pid in a file proves nothing: it may have been reused, and the
+servers' account can write anything there.  So a process must also work in the right directory, as its owner.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import errno
 import os
 import resource
-import signal
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cenote.errors import CenoteError
-from cenote.host import files
+from cenote.host import files, process_identity, safe_open
 from cenote.model.changes import Program
 from cenote.model.processes import Process
-from cenote.model.timing import DEFAULT, Timing
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_PID_DIGITS = 10  # no pid has more
 MOST_DESCRIPTORS = 65_536  # PgBouncer admits up to 50,000 clients
 
 
@@ -39,6 +39,10 @@ class Account:
     @property
     def owner(self) -> tuple[int, int] | None:
         return None if self.uid is None or self.gid is None else (self.uid, self.gid)
+
+    @property
+    def user_id(self) -> int:
+        return os.geteuid() if self.uid is None else self.uid
 
 
 def become_subreaper() -> None:
@@ -86,15 +90,35 @@ def is_stopped(process: Process) -> bool:
 def find(program: Program) -> Process | None:
     """Return the process of this program, whoever started it.
 
-    A server writes its pid file a moment after its start; until then our stamp has the pid.
+    A server writes its pid file a moment after its start; until then our stamp has the pid, with the time
+    of the start, since PostgreSQL works elsewhere for a moment while it begins.
     """
+    found = directory_of(program)
+    if found is None:
+        return None
+    directory, owner = found
     for path in (program.pid_file, program.stamp):
-        words = (files.read(path) or b"").split(maxsplit=1)
-        if words and words[0].isdigit():
-            process = identify(int(words[0]))
-            if process is not None and _works_in(process.pid, os.path.realpath(program.directory)):
-                return process
+        words = (files.read(path) or b"").split(maxsplit=2)
+        if not words or not words[0].isdigit() or len(words[0]) > _PID_DIGITS:
+            continue
+        process = identify(int(words[0]))
+        if process is None or not process_identity.runs_as(process.pid, owner):
+            continue
+        is_stamped = path == program.stamp and words[1:2] == [str(process.started).encode()]
+        if is_stamped or process_identity.works_in(process.pid, directory):
+            return process
     return None
+
+
+def directory_of(program: Program) -> tuple[str, int] | None:
+    """Return the working directory of a program, without links, and its owner; None if there is none."""
+    try:
+        with safe_open.folder(program.directory) as opened:
+            return os.readlink(f"/proc/self/fd/{opened}"), os.fstat(opened).st_uid
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return None
+        raise
 
 
 def is_outdated(process: Process, program: Program) -> bool:
@@ -119,15 +143,15 @@ def started_at(process: Process) -> datetime:
 
 
 def below(directory: Path, executable: str | None = None) -> list[Process]:
-    """Return every process whose working directory is this directory or below it.
+    """Return every process whose working directory is this directory or below it, whoever runs it.
 
     With ``executable``, only those that run a program file of this name.
     """
-    found, resolved = [], os.path.realpath(directory)
+    found, wanted = [], os.path.realpath(directory)
     for entry in os.listdir("/proc"):
-        if entry.isdigit() and _works_in(int(entry), resolved, deeper=True):
+        if entry.isdigit() and process_identity.works_in(int(entry), wanted, deeper=True):
             process = identify(int(entry))
-            if process is not None and executable in (None, _executable(process.pid)):
+            if process is not None and executable in (None, process_identity.executable_of(process.pid)):
                 found.append(process)
     return found
 
@@ -147,7 +171,7 @@ def stale_lock_files(locks: Iterable[Path]) -> tuple[Path, ...]:
 
 def start(program: Program, account: Account) -> Process | None:
     """Start a program in a session of its own and return it, or None if it has already ended."""
-    log = os.open(program.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    log = safe_open.open_regular(program.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
         if account.owner is not None:
             os.fchown(log, *account.owner)
@@ -204,20 +228,6 @@ def _postgres(program: Program, account: Account, *options: str) -> subprocess.C
         check=False,
         timeout=60,
     )
-
-
-async def stop(process: Process, how: signal.Signals, kill_after: float, timing: Timing = DEFAULT) -> None:
-    """Signal a process and wait until it has ended; after ``kill_after`` seconds, kill it.
-
-    CenoteError if it does not even end then, as when it waits for a disk that does not respond.
-    """
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(process.pid, how)
-    if not await ended(process, kill_after):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
-        if not await ended(process, timing.kill_timeout):
-            raise CenoteError(f"process {process.pid} does not end")
 
 
 async def ended(process: Process, seconds: float) -> bool:
@@ -296,21 +306,6 @@ class ProcessWatch:
         descriptor = self._descriptors.pop(process)
         asyncio.get_running_loop().remove_reader(descriptor)
         os.close(descriptor)
-
-
-def _works_in(pid: int, resolved: str, *, deeper: bool = False) -> bool:
-    try:
-        found = os.readlink(f"/proc/{pid}/cwd").removesuffix(" (deleted)")
-    except OSError:
-        return False
-    return found == resolved or (deeper and found.startswith(resolved + "/"))
-
-
-def _executable(pid: int) -> str | None:
-    try:
-        return os.path.basename(os.readlink(f"/proc/{pid}/exe")).removesuffix(" (deleted)")
-    except OSError:
-        return None
 
 
 def stat_fields(pid: int) -> list[bytes] | None:

@@ -37,7 +37,7 @@ def seconds_since_boot() -> float:
 
 @contextlib.contextmanager
 def locked(folder: int) -> Iterator[None]:
-    """Hold the lock of a pooler's folder, of which this is a descriptor; BlockingIOError if another does.
+    """Hold the lock of a cluster's folder, of which this is a descriptor; BlockingIOError if another does.
 
     Whoever ends a pause or begins one holds it, so that nobody's end meets another's beginning.
     """

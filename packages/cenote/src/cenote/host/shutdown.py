@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from cenote.host import processes
-from cenote.model.changes import Program
+from cenote.host import stopping
 from cenote.model.paths import Layout
 from cenote.store.process import PrivateEtcd
 
@@ -21,14 +20,8 @@ async def stop_servers(layout: Layout) -> None:
         [paths.bouncer(Path("pgbouncer")) for paths in layout.hosted()],
         [paths.server(Path()) for paths in layout.nodes()],
     ):
-        ends = await asyncio.gather(*map(_stop, programs), return_exceptions=True)
+        ends = await asyncio.gather(*map(stopping.stop_program, programs), return_exceptions=True)
         failures += [end for end in ends if end is not None]
     await PrivateEtcd(layout.etcd).stop()
     if failures:
         raise failures[0]
-
-
-async def _stop(program: Program) -> None:
-    process = processes.find(program)
-    if process is not None:
-        await processes.stop(process, program.stop_signal, program.kill_after)

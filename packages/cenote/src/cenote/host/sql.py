@@ -28,6 +28,9 @@ _GRACE_SECONDS = 5  # after statement_timeout, which a server that hangs does no
 _SILENT = "PostgreSQL has not answered for {seconds:g} seconds"
 # libpq gives no SQLSTATE for a refused connection.  A customer's sessions may take all connections.
 _FULL = ("too many clients", "remaining connection slots")
+# Whatever answers on a socket of the servers' account could ask for a password, and be told the one that our
+# user's ~/.pgpass has for any host.
+_PASSFILE = "/nonexistent"
 _PAUSED = {"key": "paused", "value": "yes"}  # a row of SHOW STATE
 # Our statements may contain a verifier, so the server must not record them: not in its log, even if they fail
 # or are slow, not in pg_stat_statements, and not in pg_stat_activity, which pg_monitor can read.  Some are
@@ -204,6 +207,7 @@ class Session:
             port=self.port,
             user=SUPERUSER,
             dbname=database,
+            passfile=_PASSFILE,
             connect_timeout=_CONNECT_SECONDS,
             application_name="cenote",
             options=self._options,
@@ -226,6 +230,7 @@ async def _connect_console(sockets: Path, port: int) -> psycopg.AsyncConnection[
         port=port,
         user=ADMIN_USER,
         dbname=ADMIN_DATABASE,
+        passfile=_PASSFILE,
         connect_timeout=_CONSOLE_CONNECT_SECONDS,
         autocommit=True,
         cursor_factory=psycopg.AsyncClientCursor,  # the console supports only the simple query protocol

@@ -7,8 +7,8 @@ takes several times as long with 480 processes.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -17,8 +17,11 @@ from typing import TypeAlias
 
 import psutil
 
+from cenote.host import safe_open
 from cenote.model.records import DiskUse
 
+DEEPEST = 32  # folders within one another whose size is measured; PostgreSQL has four
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ESTABLISHED, _LISTEN = "01", "0A"  # states in /proc/net/tcp
 _ACCEPTS_CONNECTIONS = 1 << 16  # __SO_ACCEPTCON in /proc/net/unix
 
@@ -63,7 +66,9 @@ def listening_sockets(pid: int) -> set[int]:
 
 def free_mib(folder: Path) -> int:
     """Return the space available to unprivileged users on the file system of a folder."""
-    return shutil.disk_usage(folder).free // 2**20
+    with safe_open.folder(folder) as opened:
+        disk = os.fstatvfs(opened)
+    return disk.f_bavail * disk.f_frsize // 2**20
 
 
 def disk_use(folder: Path) -> DiskUse:
@@ -71,20 +76,38 @@ def disk_use(folder: Path) -> DiskUse:
 
     Files may be created and removed meanwhile.
     """
-    disk = shutil.disk_usage(folder)
-    used_mib = _blocks(folder) * 512 // 2**20
-    return DiskUse(used_mib=used_mib, free_mib=disk.free // 2**20, disk_mib=disk.total // 2**20)
+    with safe_open.folder(folder, os.O_RDONLY) as opened:
+        disk, used = os.fstatvfs(opened), _blocks(opened, DEEPEST) * 512
+    return DiskUse(
+        used_mib=used // 2**20,
+        free_mib=disk.f_bavail * disk.f_frsize // 2**20,
+        disk_mib=disk.f_blocks * disk.f_frsize // 2**20,
+    )
 
 
-def _blocks(folder: str | Path) -> int:
+def _blocks(folder: int, depth: int) -> int:
+    """Return the blocks of what is in an open folder; a link that is put there meanwhile is not followed."""
     total = 0
-    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+    with os.scandir(folder) as entries:
         for entry in entries:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 total += entry.stat(follow_symlinks=False).st_blocks
-                if entry.is_dir(follow_symlinks=False):
-                    total += _blocks(entry.path)
+                if depth > 0 and entry.is_dir(follow_symlinks=False):
+                    total += _blocks_below(folder, entry.name, depth)
     return total
+
+
+def _blocks_below(folder: int, name: str, depth: int) -> int:
+    try:
+        inner = os.open(name, _FOLDER, dir_fd=folder)
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # it has become a link
+            return 0
+        raise
+    try:
+        return _blocks(inner, depth - 1)
+    finally:
+        os.close(inner)
 
 
 def is_port_taken(addresses: Iterable[str], port: int) -> bool:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from cenote.errors import CenoteError
+from cenote.host import files
 
 _LONG_HEADER = 0x0002  # XLP_LONG_HEADER
 _SHORTEST, _LONGEST = 200, 512  # bytes between which the CRC of any version's ControlFileData starts
@@ -49,25 +50,22 @@ def read(data: Path) -> int:
     return identifier
 
 
-def change(data: Path, identifier: int) -> list[Path]:
-    """Set the system identifier of a stopped server's data directory; return the files changed."""
+def change(data: Path, identifier: int) -> None:
+    """Set the system identifier of a stopped server's data directory, in which nobody else works."""
     control = data / "global" / "pg_control"
     content = bytearray(control.read_bytes())
     where = _crc_offset(bytes(content))
     struct.pack_into("<Q", content, 0, identifier)
     struct.pack_into("<I", content, where, crc32c(bytes(content[:where])))
-    changed = [control]
     for segment in sorted((data / "pg_wal").iterdir()):
-        if segment.is_file() and len(segment.name) == 24:
-            with segment.open("r+b") as stream:
+        if len(segment.name) == 24:
+            with open(segment, "r+b", opener=files.to_change) as stream:
                 header = stream.read(32)
                 if struct.unpack_from("<H", header, 2)[0] & _LONG_HEADER:
                     stream.seek(24)
                     stream.write(struct.pack("<Q", identifier))
-                    changed.append(segment)
-    with control.open("r+b") as stream:
+    with open(control, "r+b", opener=files.to_change) as stream:
         stream.write(content)
-    return changed
 
 
 def _crc_offset(content: bytes) -> int:

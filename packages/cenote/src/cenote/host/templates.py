@@ -4,7 +4,10 @@ The template contains what every cluster has (the administrator's role, the defa
 that a new cluster needs no SQL but for its password.
 
 Copying 1,300 files takes 0.1 to 1 second, depending on the load of the disk.  So one copy is made in advance,
-the spare: a new cluster takes it by a rename.
+the spare, which is complete: a new cluster takes it by a rename.
+
+``initdb`` runs as the servers' account, so what it makes is only looked at and copied; templates are ours.  A
+copy is made, and given to the account, in a directory that nobody else can enter, and leaves it by a rename.
 
 A data directory is synced to disk before it is used.  After a power failure, PostgreSQL replays only what it
 wrote itself since the last checkpoint and relies on everything before that, which is the copy.
@@ -13,18 +16,18 @@ wrote itself since the last checkpoint and relies on everything before that, whi
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import os
-import shutil
 import subprocess
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from cenote.conf.hba import SUPERUSER
 from cenote.errors import CenoteError
-from cenote.host import extensions, files, system_identifier
+from cenote.host import extensions, files, safe_open, system_identifier, tree_copy
 from cenote.host.processes import Account
 from cenote.model.records import ADMIN_USER, DEFAULT_DATABASE
 
@@ -57,6 +60,7 @@ CREATE TABLE cenote.made (kind text, name text, PRIMARY KEY (kind, name));
 INSERT INTO cenote.made VALUES ('role', '{ADMIN_USER}'), ('database', '{DEFAULT_DATABASE}');
 """  # noqa: S608 - constants of ours
 _DRAFT = ".draft-"
+_LAYOUT = "2"  # templates of the first one belong to the servers' account
 _PROGRAM_SECONDS = 300  # seconds that one program may take
 _INITDB = (
     f"--username={SUPERUSER}",
@@ -74,60 +78,53 @@ def find_or_create(templates: Path, binaries: Path, account: Account) -> Path:
     Its name is a digest of the exact release and the recipe, so that an update of either makes a new one.
     """
     path = templates / _name(binaries)
-    if path.is_dir():
+    if _user_of(path) == os.geteuid():
         return path
-    files.make_directory(templates, 0o700, account.owner)
-    draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=templates))
-    try:
-        if account.owner is not None:
-            os.chown(draft, *account.owner)
-        data = draft / "data"
-        _run(account, draft, binaries / "initdb", *_INITDB, f"--pgdata={data}")
+    files.make_directory(templates, 0o700, _ours(account.owner))
+    with _draft(_workshop(templates), account.owner, files.PASSABLE) as workplace, _draft(templates) as draft:
+        data = workplace / "data"
+        _run(account, workplace, binaries / "initdb", *_INITDB, f"--pgdata={data}")
         for database, statements in _statements(binaries):
             single = ("--single", "-D", str(data), database)
-            _run(account, draft, binaries / "postgres", *single, stdin=statements)
-        with contextlib.suppress(OSError):  # another process was faster; its template is equal
-            os.rename(data, path)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+            _run(account, workplace, binaries / "postgres", *single, stdin=statements)
+        tree_copy.copy(data, draft / "data", account.user_id)
+        _command("sync", "--file-system", str(draft))
+        if _user_of(path) not in (None, os.geteuid()):
+            files.remove(path)
+        with contextlib.suppress(FileExistsError):  # another process was faster; its template is equal
+            safe_open.rename_new(draft / "data", path)
     return path
 
 
-def copy(source: Path, target: Path) -> None:
+def copy(source: Path, target: Path, owner: files.Owner | None) -> None:
     """Copy a template to a cluster's data directory, atomically.
 
     The spare is used if there is one; the rename decides between concurrent copies.
     """
-    draft = target.with_name(f".draft-{target.name}")
+    draft = target.with_name(f"{_DRAFT}{target.name}")
     files.remove(draft)
     try:
+        _take_spare(source, target, owner)
+    except OSError:  # there is none, or the clusters are on another file system
         try:
-            os.rename(_spare(source), draft)
-        except OSError:  # no spare, or the clusters are on another file system
-            _copy(source, draft)
-        for changed in system_identifier.change(draft, system_identifier.new_identifier()):
-            _sync(changed)
-        os.replace(draft, target)
-    except BaseException:
-        with contextlib.suppress(OSError):  # a partial copy would take space on a full disk
-            files.remove(draft)
-        raise
+            files.make_directory(draft, 0o700, _ours(owner))
+            safe_open.rename_new(_copy(source, draft, owner), target)
+        finally:
+            with contextlib.suppress(OSError):  # a partial copy would take space on a full disk
+                files.remove(draft)
     # A directory entry lost by a power failure would look like a cluster that was never created.
     for folder in (target.parent, target.parent.parent):
-        _sync(folder)
+        files.sync_directory(folder)
 
 
-def create_spare(source: Path) -> None:
-    """Create the spare of a template unless it exists."""
+def create_spare(source: Path, owner: files.Owner | None) -> None:
+    """Create the spare of a template unless it exists, for servers of this user and group."""
     spare = _spare(source)
-    if spare.exists():
+    if _is_for(spare, owner):
         return
-    draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=source.parent))
-    try:
-        _copy(source, draft / "data")
-        os.rename(draft / "data", spare)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    files.remove(spare)
+    with _draft(source.parent) as draft:
+        safe_open.rename_new(_copy(source, draft, owner), spare)
 
 
 def remove_outdated(templates: Path, kept: Collection[Path]) -> None:
@@ -136,20 +133,69 @@ def remove_outdated(templates: Path, kept: Collection[Path]) -> None:
     No template or spare may be created meanwhile.
     """
     wanted = {path.name for source in kept for path in (source, _spare(source))}
-    for path in templates.iterdir():
-        if path.name not in wanted:
-            files.remove(path)
+    for folder in (templates, _workshop(templates)):
+        for name in files.names(folder):
+            if folder != templates or name not in wanted:
+                files.remove(folder / name)
 
 
 def _spare(source: Path) -> Path:
     return source.with_name(f"{source.name}.spare")
 
 
-def _copy(source: Path, target: Path) -> None:
+def _workshop(templates: Path) -> Path:
+    """Return where ``initdb`` works; the servers' account cannot enter the folder of the templates."""
+    return templates.with_name("initdb")
+
+
+@contextlib.contextmanager
+def _draft(folder: Path, owner: files.Owner | None = None, mode: int = 0o700) -> Iterator[Path]:
+    """Make a directory of this owner in a folder of ours, which has this mode; remove it at the end."""
+    files.make_directory(folder, mode, None)
+    draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=folder))
+    try:
+        files.set_owner(draft, 0o700, owner)
+        yield draft
+    finally:
+        with contextlib.suppress(OSError):
+            files.remove(draft)
+
+
+def _ours(owner: files.Owner | None) -> files.Owner | None:
+    """Return us as an owner, where the servers have another one."""
+    return None if owner is None else (os.geteuid(), os.getegid())
+
+
+def _user_of(path: Path) -> int | None:
+    """Return the user that a directory belongs to; None if there is none."""
+    found = files.ownership_of(path)
+    return None if found is None else found[1]
+
+
+def _is_for(spare: Path, owner: files.Owner | None) -> bool:
+    found = files.ownership_of(spare)
+    return found is not None and found[1:] == (owner or (os.geteuid(), found[2]))
+
+
+def _take_spare(source: Path, target: Path, owner: files.Owner | None) -> None:
+    """Rename the spare to be the data directory; OSError if it cannot be."""
+    spare = _spare(source)
+    if not _is_for(spare, owner):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(spare))
+    safe_open.rename_new(spare, target)
+
+
+def _copy(source: Path, draft: Path, owner: files.Owner | None) -> Path:
+    """Make a data directory of its own in a directory that only we can enter, and return it."""
+    data = draft / "data"
     # cp shares blocks where the file system can (reflinks), which the standard library does not.
-    _command("cp", "--archive", "--reflink=auto", str(source), str(target))
+    _command("cp", "--archive", "--reflink=auto", str(source), str(data))
+    system_identifier.change(data, system_identifier.new_identifier())
+    if owner is not None:
+        _command("chown", "--recursive", "--no-dereference", f"{owner[0]}:{owner[1]}", str(data))
     # syncfs(2): a hundred times faster than fsync on 1,300 files.
-    _command("sync", "--file-system", str(target))
+    _command("sync", "--file-system", str(data))
+    return data
 
 
 def _command(*command: str) -> None:
@@ -157,14 +203,6 @@ def _command(*command: str) -> None:
     if done.returncode != 0:
         reason = done.stderr.strip().splitlines()[-1:] or [f"{command[0]} failed"]
         raise CenoteError(f"cannot copy the template: {reason[0]}")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _statements(binaries: Path) -> list[tuple[str, str]]:
@@ -176,7 +214,7 @@ def _statements(binaries: Path) -> list[tuple[str, str]]:
 def _name(binaries: Path) -> str:
     found = (binaries / "postgres").stat()
     release = _release(binaries, found.st_ino, found.st_mtime_ns)
-    recipe = "\0".join((release, *(done for _, done in _statements(binaries)), *_INITDB))
+    recipe = "\0".join((_LAYOUT, release, *(done for _, done in _statements(binaries)), *_INITDB))
     return hashlib.sha256(recipe.encode()).hexdigest()[:32]
 
 

@@ -39,17 +39,26 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class MakeDirectory:
+    """Have a directory with this mode, user and group; None for our own."""
+
     path: Path
     mode: int = 0o700
+    owner: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WriteFile:
-    """Replace a file atomically."""
+    """Replace a file atomically.
+
+    ``for_servers``: it belongs to the servers' account, which reads it; else to us.  ``durable``: it is on
+    disk before anything else is done, which what is compared with the record before each start does not need.
+    """
 
     path: Path
     content: bytes = field(repr=False)
     mode: int = 0o600
+    for_servers: bool = field(default=True, repr=False)
+    durable: bool = field(default=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Pauses of poolers: who holds one, until when, and why.
 
-PgBouncer itself remembers only that it is paused.  The rest stands in a file beside it.
+PgBouncer itself remembers only that it is paused.  The rest stands in a file in the cluster's folder, which
+the servers' account cannot change.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-FILE = "pause.json"  # in the folder of the pooler
+FILE = "pause.json"  # in the folder of the cluster
 AGENT = "agent"  # the owner of pauses for restarts
 LEASE = 10.0  # seconds that a pause lasts beyond the death of its owner
 LONGEST = 120.0  # seconds that an owner may hold one
@@ -56,5 +57,5 @@ def decode(content: bytes | None) -> Pause | None:
         return None
 
 
-def file_of(pooler: Path) -> Path:
-    return pooler / FILE
+def file_of(folder: Path) -> Path:
+    return folder / FILE

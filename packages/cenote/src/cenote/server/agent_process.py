@@ -126,6 +126,7 @@ def _executor(installation: Installation, store: HostStore) -> tuple[Executor, H
         libraries=_libraries(found),
         ephemeral=settings.ephemeral,
         timing=installation.timing,
+        server_ids=installation.servers.owner,
     )
     return Executor(layout, installation.servers, binaries, store.request_certificate), host_context
 

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 
-from cenote.host import identity
+from cenote.host import identity, takeover
 from cenote.model.paths import Layout
 from cenote.server import bootstrap, event_loop, identification, key_files, logins, stores
 from cenote.server.child import Channel
@@ -30,6 +30,7 @@ def run(installation: Installation, channel: Channel) -> None:
 
 async def _prepare(installation: Installation) -> None:
     layout = installation.layout
+    takeover.take_over(layout, installation.servers)
     bootstrap.ensure_certificate(layout, installation.settings)
     key_files.prepare_keys(layout, installation.api)
     async with contextlib.AsyncExitStack() as stack:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import tempfile
 import time
@@ -17,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from cenote.host import processes
+from cenote.host import files, processes
 from cenote.host.shutdown import stop_servers
 from cenote.http import server as http_server
 from cenote.model.paths import Layout
@@ -75,7 +74,8 @@ def _data_dir(settings: ServeSettings) -> Iterator[ServeSettings]:
     try:
         yield replace(settings, data_dir=folder)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            files.remove(folder)
 
 
 def _stop_everything(supervisor: Supervisor, layout: Layout, strangers: frozenset[int]) -> None:

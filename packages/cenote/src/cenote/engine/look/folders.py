@@ -1,4 +1,4 @@
-"""The folders of a node and their modes."""
+"""The folders of a node, their modes and owners."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ from cenote.host.sql import Session
 
 
 async def look(_inspector: Inspector, context: NodeContext, _session: Session) -> Seen:
-    return Seen(tuple(files.mode_of(path) for path in folders(context)))
+    return Seen(tuple(files.ownership_of(wanted.path) for wanted in folders(context)))

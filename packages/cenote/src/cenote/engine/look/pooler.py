@@ -34,7 +34,7 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
         stale_pid_files=processes.stale_lock_files(pid_files),
         port_taken=wants_port and system.is_port_taken(context.host.listen, port),
         paused=listening and await session.is_paused(),
-        pause=pauses.read(context.cluster_paths.pooler),
+        pause=pauses.read(context.cluster_paths.root),
         at=pauses.now(),
     )
     if listening and not is_current(contents, seen.files, found, digest_of(contents, seen)):

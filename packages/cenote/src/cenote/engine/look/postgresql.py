@@ -19,7 +19,6 @@ async def look(inspector: Inspector, context: NodeContext, _session: Session) ->
     paths, server = context.paths, context.server
     found = loaded.look(server)
     is_down, has_data = found.process is None, files.mode_of(paths.data) is not None
-    locks = (server.pid_file, *context.cluster_paths.sockets.glob(".s.PGSQL.*.lock")) if is_down else ()
     return Seen(
         has_data=has_data,
         files=loaded.look_at_files(tuple(configuration_files(context))),
@@ -27,7 +26,7 @@ async def look(inspector: Inspector, context: NodeContext, _session: Session) ->
         loaded=found,
         state=_state(server.pid_file, found),
         orphans=is_down and has_data and bool(processes.below(paths.data, EXECUTABLE)),
-        stale_pid_files=processes.stale_lock_files(locks),
+        stale_pid_files=processes.stale_lock_files(_locks(context)) if is_down else (),
         port_taken=is_down and system.is_port_taken(context.host.listen, context.node.port),
         use=await disk_use(inspector, context),
     )
@@ -35,13 +34,20 @@ async def look(inspector: Inspector, context: NodeContext, _session: Session) ->
 
 async def disk_use(inspector: Inspector, context: NodeContext) -> DiskUse | None:
     """Return the use of the storage, None before there is any data; measured more often when nearly full."""
-    if not context.paths.data.exists():
+    if files.mode_of(context.paths.data) is None:
         return None
     timing = context.host.timing
     use = await inspector.disk_use(context.paths.data, timing.disk_use_max_age)
     if storage.is_nearly_full(use, context.cluster.storage_mib):
         use = await inspector.disk_use(context.paths.data, timing.disk_use_max_age_nearly_full)
     return use
+
+
+def _locks(context: NodeContext) -> list[Path]:
+    """Return the files by which a server keeps others from its data and its sockets."""
+    sockets = context.cluster_paths.sockets
+    names = [name for name in files.names(sockets) if name.startswith(".s.PGSQL.") and name.endswith(".lock")]
+    return [context.server.pid_file, *(sockets / name for name in names)]
 
 
 def _state(pid_file: Path, found: Loaded) -> bytes:

@@ -37,7 +37,7 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
     if seen.names == names and seen.expires_at - RENEW_BEFORE >= seen.at:
         return
     if seen.issued is not None and seen.issued_names == names:
-        yield WriteFile(paths.certificate, seen.issued, 0o600)
+        yield WriteFile(paths.certificate, seen.issued, 0o600, durable=True)
         yield Remove(paths.requested_key)
         return
     is_waiting = seen.requested_at is not None and seen.at - seen.requested_at < ASK_AGAIN_AFTER

@@ -35,6 +35,7 @@ class HostContext:
     memory_mib: int
     libraries: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)  # by major version
     ephemeral: bool = False  # the data goes when the service ends
+    server_ids: tuple[int, int] | None = None  # user and group of the servers, where they are not ours
     timing: Timing = DEFAULT
 
 

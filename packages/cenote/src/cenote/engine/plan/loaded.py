@@ -36,7 +36,8 @@ def write_differing(
     """
     differing = [path for path, content in contents.items() if found.get(path) != content]
     if differing and seen.process is not None and seen.digest == digest:
-        yield WriteFile(program.stamp, f"{seen.process.pid} {seen.process.started} unknown\n".encode())
+        stamp = f"{seen.process.pid} {seen.process.started} unknown\n".encode()
+        yield WriteFile(program.stamp, stamp, for_servers=False)
     for path in differing:
         yield WriteFile(path, contents[path])
 

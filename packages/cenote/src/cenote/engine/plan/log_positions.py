@@ -27,6 +27,7 @@ class Seen:
 def plan(context: NodeContext, seen: Seen) -> Plan:
     there = {sink.id for sink in context.cluster.sinks}
     for sink in sorted(there - seen.known):
-        yield WriteFile(context.paths.sink(sink), positions.encode(Positions(places=dict(seen.ends))))
+        content = positions.encode(Positions(places=dict(seen.ends)))
+        yield WriteFile(context.paths.sink(sink), content, for_servers=False)
     for sink in sorted(seen.known - there):
         yield Remove(context.paths.sink(sink))
