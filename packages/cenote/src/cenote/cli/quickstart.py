@@ -11,7 +11,7 @@ import shlex
 import click
 
 from cenote.cli import env
-from cenote.cli.serve import serve_options
+from cenote.cli.serve import say, serve_options
 from cenote.model.paths import Layout
 from cenote.server import service
 from cenote.server.settings import ServeSettings
@@ -29,7 +29,7 @@ def command(settings: ServeSettings) -> None:
     """Start the service with a sample cluster and pool, and print how to connect."""
 
     def ready(up: Serving) -> None:
-        click.echo(f"Cenote serves {up.url}")
+        say(f"Cenote serves {up.url}")
         _create_first(up.layout)
 
     service.serve(settings, ready)
@@ -44,14 +44,14 @@ def _create_first(layout: Layout) -> None:
     ) as client:
         uuid = _cluster(client)
         pool = _pool(client, uuid)
-    click.echo(_summary(uuid, pool, layout))
+    say(_summary(uuid, pool, layout))
 
 
 def _cluster(client: Client) -> str:
     for cluster in client.databases.iter_clusters():
         if cluster["name"] == CLUSTER:
             return str(cluster["id"])
-    click.echo(f"Creating cluster {CLUSTER} …")
+    say(f"Creating cluster {CLUSTER} …")
     made = client.databases.create_cluster(
         {"name": CLUSTER, "engine": "pg", "num_nodes": 1, "region": "nyc1", "size": "db-s-1vcpu-1gb"}
     )
@@ -63,7 +63,7 @@ def _pool(client: Client, uuid: str) -> Pool:
     try:
         client.databases.get_connection_pool(uuid, POOL)
     except NotFoundError:
-        click.echo(f"Creating pool {POOL} …")
+        say(f"Creating pool {POOL} …")
         client.databases.add_connection_pool(
             uuid, {"name": POOL, "mode": "transaction", "size": 10, "db": "defaultdb", "user": "doadmin"}
         )

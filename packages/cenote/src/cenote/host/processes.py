@@ -20,6 +20,7 @@ from pathlib import Path
 
 from cenote.errors import CenoteError
 from cenote.host import files
+from cenote.model import environment
 from cenote.model.changes import Program
 from cenote.model.processes import Process
 from cenote.model.timing import DEFAULT, Timing
@@ -148,8 +149,7 @@ def start(program: Program, account: Account) -> Process | None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            # PgBouncer logs local time.
-            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "TZ": "UTC"},
+            env=environment.OF_PROGRAMS,
             start_new_session=True,
             umask=0o077,
             user=account.uid,
@@ -171,7 +171,7 @@ def check_configuration(program: Program, account: Account) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+        env=environment.OF_PROGRAMS,
         user=account.uid,
         group=account.gid,
         extra_groups=None if account.uid is None else [],

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from cenote.errors import Misconfigured, Unavailable
+from cenote.model import environment
 from cenote.store.client import EtcdClient, LoginWanted
 
 log = logging.getLogger(__name__)
@@ -217,6 +218,7 @@ class PrivateEtcd:
                     stdout=output,
                     stderr=output,
                     start_new_session=True,
+                    umask=0o077,
                 )
         except OSError as error:
             raise Misconfigured(f"{self._etcd} cannot be run: {error.strerror}") from error
@@ -298,11 +300,9 @@ class PrivateEtcd:
 
 
 def _environment() -> dict[str, str]:
-    """Our environment without what etcd would read as settings."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ETCD_")}
-    if platform.machine() == "aarch64":
-        environment["ETCD_UNSUPPORTED_ARCH"] = "arm64"  # etcd 3.4 refuses to run there without it
-    return environment
+    if platform.machine() == "aarch64":  # etcd 3.4 refuses to run there without it
+        return dict(environment.OF_PROGRAMS) | {"ETCD_UNSUPPORTED_ARCH": "arm64"}
+    return dict(environment.OF_PROGRAMS)
 
 
 async def _wants_login(client: EtcdClient) -> bool:
