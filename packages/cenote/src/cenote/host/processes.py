@@ -125,16 +125,19 @@ def below(directory: Path, executable: str | None = None) -> list[Process]:
 
 
 def stale_lock_files(locks: Iterable[Path]) -> tuple[Path, ...]:
-    """Return stale lock files: the program is down, and their pid was reused or belongs to a zombie.
+    """Return stale lock files: the program is down, and they have no pid, or one that was reused.
 
-    A server that finds such a file assumes that another instance is running, and refuses to start.
+    Call it only where no process of the program works.  A server refuses to start beside such a file: the pid
+    may be another instance's (a zombie has one, too), and a power failure leaves files without content.
     """
-    found = []
-    for path in locks:
-        words = (files.read(path) or b"").split(maxsplit=1)
-        if words and words[0].isdigit() and os.path.exists(f"/proc/{int(words[0])}"):
-            found.append(path)
-    return tuple(found)
+    return tuple(path for path in locks if _is_stale(path))
+
+
+def _is_stale(path: Path) -> bool:
+    words = (files.read(path) or b"").split(maxsplit=1)
+    if words and words[0].isdigit() and int(words[0]) > 0:
+        return os.path.exists(f"/proc/{int(words[0])}")  # else the server removes it by itself
+    return os.path.lexists(path)
 
 
 def start(program: Program, account: Account) -> Process | None:

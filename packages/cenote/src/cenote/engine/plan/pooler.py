@@ -22,8 +22,10 @@ from cenote.engine.plan import loaded
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.loaded import Loaded
 from cenote.model import catalog, firewall
-from cenote.model.changes import Plan, Reload, Remove, Resume, Start, Stop, Wait
+from cenote.model.changes import EndProcesses, Plan, Reload, Remove, Resume, Start, Stop, Wait
 from cenote.model.pauses import AGENT, Moment, Pause
+
+EXECUTABLE = "pgbouncer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +33,11 @@ class Seen:
     """``listening``: it has bound its port.
 
     ``port_not_bound``: running, but could not bind its port; PgBouncer then serves its unix socket alone and
-    does not retry.  ``stale_pid_files``: its pid file, if it is down and the pid was reused.  ``port_taken``:
-    another program listens on its port.  ``paused``: its clients are left waiting; ``pause`` says by whom, if
-    a file does.  ``users``: the user of each pool in its memory, "" for none; asked for only before a reload.
+    does not retry.  ``orphans``: one works that neither its pid file nor our stamp names.
+    ``stale_pid_files``: its pid file, if it is down and the file names nobody or somebody else.
+    ``port_taken``: another program listens on its port.  ``paused``: its clients are left waiting; ``pause``
+    says by whom, if a file does.  ``users``: the user of each pool in its memory, "" for none;
+    asked for only before a reload.
     """
 
     files: dict[Path, bytes | None] = field(repr=False)
@@ -42,6 +46,7 @@ class Seen:
     listening: bool
     at: Moment
     port_not_bound: bool = False
+    orphans: bool = False
     stale_pid_files: tuple[Path, ...] = ()
     port_taken: bool = False
     paused: bool = False
@@ -75,6 +80,8 @@ def _plan(context: NodeContext, contents: dict[Path, bytes], seen: Seen) -> Plan
     if seen.port_not_bound:
         yield Stop(context.bouncer)
     if seen.loaded.process is None or seen.port_not_bound:
+        if seen.orphans:
+            yield EndProcesses(context.cluster_paths.pooler, EXECUTABLE)
         for path in seen.stale_pid_files:
             yield Remove(path)
         yield Start(context.bouncer, digest)
