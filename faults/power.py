@@ -6,6 +6,7 @@ etcd's own files are not: they have them on disk before they rely on them.
 
 from __future__ import annotations
 
+import functools
 import random
 import threading
 import time
@@ -96,7 +97,11 @@ def _dead(uris: Sequence[str]) -> list[str]:
     dead = []
     for uri in uris:
         try:
-            wait_until("the pool answers", 60, lambda uri=uri: tried(uri) == 42)
+            wait_until("the pool answers", 60, functools.partial(is_answering, uri))
         except AssertionError:
             dead.append(f"no answer from {uri.partition('@')[2]}")
     return dead
+
+
+def is_answering(uri: str) -> bool:
+    return bool(tried(uri) == 42)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -37,7 +38,9 @@ def machine(running: Service, uris: tuple[str, ...]) -> Iterator[Machine]:
 
 def assert_all_is_there(running: Service, uris: tuple[str, ...]) -> None:
     for uri in uris:
-        wait_until(f"there is an answer from {uri.partition('@')[2]}", 60, lambda uri=uri: tried(uri) == 42)
+        wait_until(
+            f"there is an answer from {uri.partition('@')[2]}", 60, functools.partial(is_answering, uri)
+        )
     with running.client() as client:
         names = {cluster["name"] for cluster in client.databases.iter_clusters()}
         assert {"one", "two"} <= names
@@ -121,3 +124,7 @@ def parent_of(pid: int) -> Any:
 def test_a_new_cluster_after_all_that(running: Service) -> None:
     with running.client() as client:
         assert answer_of(online_cluster(client, "three")["connection"]["uri"]) == 42
+
+
+def is_answering(uri: str) -> bool:
+    return bool(tried(uri) == 42)
