@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cenote.errors import CenoteError
-from cenote.host import files
+from cenote.host import files, oom
 from cenote.model import environment
 from cenote.model.changes import Program
 from cenote.model.processes import Process
@@ -67,6 +67,12 @@ def raise_descriptor_limit() -> None:
     wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def descriptor_limit() -> int:
+    """Return how many files this process, and each that it starts, may have open."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
 
 
 def identify(pid: int) -> Process | None:
@@ -152,7 +158,7 @@ def start(program: Program, account: Account) -> Process | None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=environment.OF_PROGRAMS,
+            env=oom.variables(program),
             start_new_session=True,
             umask=0o077,
             user=account.uid,
@@ -161,6 +167,7 @@ def start(program: Program, account: Account) -> Process | None:
         )
     finally:
         os.close(log)
+    oom.adjust(program, child.pid)
     # ``reap`` collects it; without a return code, Popen would warn that it still runs.
     child.returncode = 0
     return identify(child.pid)

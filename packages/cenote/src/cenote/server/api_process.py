@@ -21,7 +21,7 @@ from cenote.controller.controller import Controller
 from cenote.errors import Misconfigured
 from cenote.front.metrics_endpoint import MetricsEndpoint
 from cenote.front.port_claims import PortClaims
-from cenote.host import identity, privileges
+from cenote.host import identity, oom, privileges
 from cenote.http import server as http_server
 from cenote.http import tls_context
 from cenote.security import certificates
@@ -47,6 +47,7 @@ def run(installation: Installation, channel: Channel, listener: socket.socket) -
     with privileges.acting_as(installation.api):
         rings = Rings(Sealer(layout.api_sealing_key), Sealer(layout.api_host_keys))
     api = _build(installation, shown, rings)
+    oom.raise_above("self", oom.API_ABOVE)
     privileges.become(installation.api)
     privileges.end_with(parent)
     event_loop.run(_serve(api, channel, listener), on_term=api.end)

@@ -17,7 +17,7 @@ import ssl
 import sys
 import tempfile
 
-from cenote.host import processes
+from cenote.host import oom, processes
 from cenote.model import environment
 
 MASK = 0o022  # accounts of servers and API pass through our folders; every secret has a mode of its own
@@ -34,7 +34,13 @@ _READ_AT_START = re.compile(
 _TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 # Ignored because Python has it so, or because the operator's nohup has.
 _LEFT_IGNORED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP)
-_RAISED = (resource.RLIMIT_FSIZE, resource.RLIMIT_AS, resource.RLIMIT_DATA, resource.RLIMIT_NPROC)
+_NAMED = {
+    resource.RLIMIT_FSIZE: ("ulimit -Hf", "the size of a file"),
+    resource.RLIMIT_AS: ("ulimit -Hv", "the memory of each process"),
+    resource.RLIMIT_DATA: ("ulimit -Hd", "the data of each process"),
+}
+_RAISED = (*_NAMED, resource.RLIMIT_NPROC)
+ENOUGH_FILES = 8192  # the 5,000 clients of most sizes, their servers, and some
 
 
 def start_anew() -> None:
@@ -62,12 +68,33 @@ def settle() -> list[str]:
     for number in signal.valid_signals() - set(_LEFT_IGNORED):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
+    oom.protect()
     processes.raise_descriptor_limit()
     for limit in _RAISED:
         _raise(limit)
-    lost = list(_settle_variables())
+    lost = _settle_variables() + notices()
     os.chdir("/")
     return lost
+
+
+def notices() -> list[str]:
+    """Return which hard limits and variables are in the way, in words; only the operator can change them."""
+    found = []
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if files != resource.RLIM_INFINITY and files < ENOUGH_FILES:
+        found.append(
+            f"each process may open {files} files at most (ulimit -Hn, LimitNOFILE= of a unit), so a "
+            f"cluster admits fewer clients than its size has; {ENOUGH_FILES} are enough for most"
+        )
+    for limit, (name, what) in _NAMED.items():
+        hard = resource.getrlimit(limit)[1]
+        if hard != resource.RLIM_INFINITY:
+            found.append(
+                f"{what} is limited to {hard >> 20} MiB ({name}): servers may fail once they need more"
+            )
+    if "PYTHONPATH" in os.environ:
+        found.append("PYTHONPATH is set: modules that lie there are taken instead of Cenote's own")
+    return found
 
 
 def _settle_variables() -> list[str]:

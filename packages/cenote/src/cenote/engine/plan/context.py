@@ -32,6 +32,7 @@ class HostContext:
     pgbouncer: Path
     memory_mib: int
     libraries: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)  # by major version
+    descriptors: int = 65_536  # that a process may have open
     ephemeral: bool = False  # the data goes when the service ends
     timing: Timing = DEFAULT
 

@@ -21,9 +21,10 @@ from cenote.conf import pgbouncer
 from cenote.engine.plan import loaded
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.loaded import Loaded
-from cenote.model import catalog, firewall
+from cenote.model import firewall
 from cenote.model.changes import EndProcesses, Plan, Reload, Remove, Resume, Start, Stop, Wait
 from cenote.model.pauses import AGENT, Moment, Pause
+from cenote.rules import sizing
 
 EXECUTABLE = "pgbouncer"
 
@@ -105,7 +106,7 @@ def configuration_files(context: NodeContext, without: Collection[str] = ()) -> 
         listen=host.listen,
         port=node.pool_port,
         server_port=node.port,
-        max_clients=catalog.max_clients(context.size),
+        max_clients=sizing.clients(context.size, host.descriptors),
     )
     networks = firewall.networks(cluster.firewall)
     pools = [pool for pool in cluster.pools if pool.name not in without]
