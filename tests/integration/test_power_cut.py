@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -109,11 +110,27 @@ def test_servers_that_no_file_names_any_longer_are_not_doubled(
     for path in lone:
         os.truncate(path, 0)
     running.start()
+    wait_until("every file names a process again", 60, lambda: all(map(has_content, lone)))
     assert_all_is_there(running, uris)
     for part, program in (("pgbouncer", "pgbouncer"), ("pg", "postgres")):
         found = processes.below(cluster / part, program)
         heads = [process for process in found if parent_of(process.pid) not in {one.pid for one in found}]
         assert len(heads) == 1, part
+
+
+def test_an_etcd_that_no_file_names_is_stopped_with_the_others(
+    running: Service, uris: tuple[str, ...]
+) -> None:
+    running.end()
+    os.truncate(running.data_dir / "etcd/etcd.pid", 0)
+    running.stop()
+    assert processes.below(running.data_dir) == []
+    running.start()
+    assert_all_is_there(running, uris)
+
+
+def has_content(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 def parent_of(pid: int) -> Any:

@@ -116,7 +116,7 @@ class PrivateEtcd:
     async def stop(self) -> None:
         """Stop it; by SIGKILL if SIGTERM does not."""
         self._stopping = True
-        pid = self.pid
+        pid = self.pid or self._unrecorded()
         if pid is None:
             return
         for number in (signal.SIGTERM, signal.SIGKILL):

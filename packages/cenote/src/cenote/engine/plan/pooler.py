@@ -76,13 +76,13 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
 def _plan(context: NodeContext, contents: dict[Path, bytes], seen: Seen) -> Plan:
     digest = digest_of(contents, seen)
     yield from loaded.write_differing(context.bouncer, contents, seen.files, seen.loaded, digest)
+    if seen.orphans:  # it has the port, perhaps
+        yield EndProcesses(context.cluster_paths.pooler, EXECUTABLE)
     if seen.port_taken:
         yield Wait(f"another program listens on port {context.node.pool_port}, which is this cluster's")
     if seen.port_not_bound:
         yield Stop(context.bouncer)
     if seen.loaded.process is None or seen.port_not_bound:
-        if seen.orphans:
-            yield EndProcesses(context.cluster_paths.pooler, EXECUTABLE)
         for path in seen.stale_pid_files:
             yield Remove(path)
         yield Start(context.bouncer, digest)
