@@ -1,6 +1,7 @@
 """``python -m faults [NAME …]``: runs the batteries, prints the table, writes ``build/faults.json``.
 
-The environment sets ``KILLS`` of each process, ``CLUSTERS`` and ``STARTS`` of an upgrade, and ``SEED``.
+The environment sets ``KILLS`` of each process, ``CUTS`` of the power, ``CLUSTERS`` and ``STARTS`` of an
+upgrade, and ``SEED``.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from faults import kills, outcome, upgrade
+from faults import kills, outcome, power, upgrade
 from faults.outcome import Outcome
 from tests.support import old_version
 
 RESULT = Path("build/faults.json")
-NAMES = (*kills.TARGETS, "upgrade")
+NAMES = (*kills.TARGETS, "power", "upgrade")
 
 
 def main(wanted: Sequence[str]) -> int:
@@ -31,9 +32,7 @@ def main(wanted: Sequence[str]) -> int:
     outcomes: list[Outcome] = []
     for name in wanted or NAMES:
         began = time.monotonic()
-        outcomes += (
-            _upgrades(seed) if name == "upgrade" else [kills.battery(name, _number("KILLS", 300), seed)]
-        )
+        outcomes += _outcomes(name, seed)
         outcome.write(outcomes, seed, RESULT)
         print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
     print(outcome.table(outcomes))
@@ -42,6 +41,14 @@ def main(wanted: Sequence[str]) -> int:
             print(f"{found.name}: {line}")
     print(f"written to {RESULT}")
     return 0 if all(found.is_clean for found in outcomes) else 1
+
+
+def _outcomes(name: str, seed: str) -> list[Outcome]:
+    if name == "upgrade":
+        return _upgrades(seed)
+    if name == "power":
+        return [power.battery(_number("CUTS", 30), seed)]
+    return [kills.battery(name, _number("KILLS", 300), seed)]
 
 
 def _upgrades(seed: str) -> list[Outcome]:

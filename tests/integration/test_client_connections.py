@@ -122,6 +122,10 @@ def test_a_proxy_of_the_environment_is_used_but_not_for_this_machine(
         get(driver)
     with driving(kind(TOKEN, endpoint=server.address)) as driver:
         get(driver)
+    # Loopback as well, where nobody listens.
+    other = kind(TOKEN, endpoint="http://127.0.1.2:9", allow_plain_http=True, retry=None)
+    with driving(other) as driver, pytest.raises(NetworkError):
+        get(driver)
     through, direct = server.asked
     assert through.target.startswith("http://cenote.invalid/")
     assert direct.target.startswith("/v2/")

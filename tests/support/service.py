@@ -166,6 +166,10 @@ class Service:
             self._exports = exports_of(self.cenote("env"))
         return dict(self._exports)
 
+    def forget_environment(self) -> None:
+        """Ask for it again: the token may be another one."""
+        self._exports = None
+
     def client(self, token: str | None = None) -> Client:
         """Return a client with the administrator's token, or another one; whoever asks for it closes it."""
         variables = self.environment()

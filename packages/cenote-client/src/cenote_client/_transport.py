@@ -103,7 +103,8 @@ def proxy_for(endpoint: str) -> str | None:
 
     proxies = getproxies()
     parts = urlsplit(endpoint)
-    if not proxies or parts.hostname in LOOPBACK or proxy_bypass(parts.netloc):
+    name = parts.hostname or ""
+    if not proxies or name in LOOPBACK or name.startswith("127.") or proxy_bypass(parts.netloc):
         return None
     found = proxies.get(parts.scheme) or proxies.get("all")
     return f"http://{found}" if found and "://" not in found else found
@@ -142,7 +143,7 @@ def _ssl_context_of(file: str) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=file)
     except OSError as error:
-        raise UsageError(f"cannot read certificates from {file}: {error.strerror}") from None
+        raise UsageError(f"cannot read certificates from {file}: {error.strerror or error}") from None
 
 
 def log_retry(request: Request, reason: str, wait: float) -> None:

@@ -43,7 +43,7 @@ from cenote.api import (
 )
 from cenote.api.errors import error_response
 from cenote.api.middleware import ApiMiddleware
-from cenote.api.service import Call, OperationRoute, Service, Settings, answer, operation
+from cenote.api.service import Call, OperationRoute, Ports, Service, Settings, Unclaimed, answer, operation
 from cenote.http.routing import ASGIApp, Response, Route, router
 from cenote.model.timing import DEFAULT, Timing
 from cenote.security.sealing import Rings
@@ -119,12 +119,15 @@ def create_app(
     timing: Timing = DEFAULT,
     certificate_expiry: Callable[[], float | None] = lambda: None,
     host_keys: HostKeys = NO_HOST_KEYS,
+    ports: Ports | None = None,
 ) -> ASGIApp:
     """Return the API as an ASGI application; the store must be open while it serves.
 
     ``certificate_expiry`` returns the Unix time at which the certificate that it is served with expires.
     """
-    service = Service(store, rings, settings, observer, timing, certificate_expiry, host_keys)
+    service = Service(
+        store, rings, settings, observer, timing, certificate_expiry, host_keys, ports or Unclaimed()
+    )
     app = router(
         [*_ALL, *(_text(path, *text) for path, text in documents().items())],
         partial(Call, service),

@@ -34,6 +34,11 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
+def is_whole(text: str) -> bool:
+    """Return whether a text has the form of the tokens that are minted here."""
+    return _TOKEN.fullmatch(text.encode("utf-8", "surrogateescape")) is not None
+
+
 def mint(name: str, scopes: Iterable[str], expires_at: datetime | None = None) -> tuple[Secret, Token]:
     """Return a new token: its text, which is shown once and never stored, and its record.
 

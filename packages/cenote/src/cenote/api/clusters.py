@@ -171,6 +171,10 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Cluster:
             if not await store.confirm_hosts():
                 raise
             continue
+        ports = (chosen.port, chosen.pool_port, chosen.metrics_port)
+        if busy := service.ports.claim(id, chosen.host.id, ports):
+            refused.setdefault(chosen.host.id, set()).update(busy)
+            continue
         cluster = Cluster(
             id=id,
             name=body.name,
@@ -201,10 +205,15 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Cluster:
         )
         try:
             await store.add_cluster(cluster, note)
-        except NameTaken:
-            raise _name_taken() from None
         except PortTaken as error:  # a concurrent request took one of the ports
+            service.ports.release(id)
             refused.setdefault(error.host, set()).update(error.ports)
+        except NameTaken:
+            service.ports.release(id)
+            raise _name_taken() from None
+        except BaseException:
+            service.ports.release(id)
+            raise
         else:
             return cluster
 

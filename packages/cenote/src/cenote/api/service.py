@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPMethod
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -32,6 +32,27 @@ from cenote.stats.observer import NO_HOST_KEYS, HostKeys, Observer, PoolNumbers
 from cenote.store import Store, Stored
 
 T = TypeVar("T")
+
+
+class Ports(Protocol):
+    """Claims on the ports of hosts for new clusters, beyond those in the store: see ``front.port_claims``."""
+
+    def claim(self, cluster_id: UUID, host_id: str, ports: Iterable[int]) -> frozenset[int]:
+        """Claim ports for a cluster, all or none; return those that other programs have."""
+        ...
+
+    def release(self, cluster_id: UUID) -> None: ...
+
+
+class Unclaimed:
+    """Claims nothing: an API that runs on no host."""
+
+    def claim(self, cluster_id: UUID, host_id: str, ports: Iterable[int]) -> frozenset[int]:
+        return frozenset()
+
+    def release(self, cluster_id: UUID) -> None:
+        pass
+
 
 ANY = ""  # the scope of operations that any valid token may call
 HOST_SECONDS = 3  # until a host may have announced itself
@@ -77,6 +98,7 @@ class Service:
     timing: Timing = DEFAULT
     certificate_expiry: Callable[[], float | None] = lambda: None  # a Unix time
     host_keys: HostKeys = NO_HOST_KEYS
+    ports: Ports = field(default_factory=Unclaimed)
     requests: Requests = field(default_factory=Requests)
     # The latest query of each cluster's PgBouncer for ``api/activity.py``, and when it began (monotonic).
     recent_pool_stats: dict[UUID, tuple[float, asyncio.Task[Mapping[str, PoolNumbers] | None]]] = field(

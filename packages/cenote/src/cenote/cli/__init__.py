@@ -6,6 +6,7 @@ A module is imported when its command is run, so that ``cenote --help`` does not
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 
 import click
@@ -69,6 +70,9 @@ def main() -> None:
 
     1: refused; 2: usage error (click's own); 3: the service is unreachable.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # none if it is closed
+            stream.reconfigure(errors="backslashreplace")
     try:
         cli(standalone_mode=True)
     except CenoteError as error:

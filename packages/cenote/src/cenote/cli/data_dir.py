@@ -8,10 +8,22 @@ from typing import Any, TypeVar
 
 import click
 
+from cenote.errors import Misconfigured
 from cenote.host import programs
 from cenote.model.paths import Layout
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def absolute(path: Path) -> Path:
+    """Return the path from the root on; Misconfigured for a relative one in a directory that is gone."""
+    try:
+        return path.absolute()
+    except FileNotFoundError:
+        raise Misconfigured(
+            f"the path {path} is relative, and the current directory does not exist any longer; change to "
+            "one that does, or give the whole path"
+        ) from None
 
 
 def data_dir(function: F) -> F:
@@ -24,7 +36,7 @@ def data_dir(function: F) -> F:
         envvar="CENOTE_DATA_DIR",
         default=programs.default_data_dir,
         show_default="/var/lib/cenote as root, else ~/.local/share/cenote",
-        callback=lambda _context, _parameter, value: Layout(value.absolute()),
+        callback=lambda _context, _parameter, value: Layout(absolute(value)),
         show_envvar=True,
         help="Data directory of the service.",
     )

@@ -13,7 +13,7 @@ from cenote.errors import Misconfigured
 from cenote.host import identity, programs
 from cenote.host.identity import Identity
 from cenote.model.paths import Layout
-from cenote.server import installation
+from cenote.server import environment, installation
 from cenote.server.settings import ServeSettings
 
 
@@ -48,6 +48,8 @@ def command(layout: Layout, postgres_dir: tuple[Path, ...], pgbouncer: Path | No
         click.echo(f"ok       servers run as {installation.server_account(ServeSettings()).name}")
         _show_api_account()
         layout.check()
+        for notice in environment.notices():
+            click.echo(f"notice   {notice}")
         found_identity = identity.read(layout)
         if found_identity is not None:
             click.echo(f"ok       this host is {found_identity.name} (id {found_identity.id})")

@@ -25,6 +25,9 @@ def exports(layout: Layout) -> dict[str, str]:
         ) from None
     except PermissionError as error:
         raise Misconfigured(f"{error.filename} belongs to another user; run this as that user") from None
+    for text, path in ((url, layout.address), (token, layout.admin_token)):
+        if not text:
+            raise Misconfigured(f"{path} is empty; start the service again, which writes it anew")
     variables = {
         "DIGITALOCEAN_API_URL": url,
         "DIGITALOCEAN_TOKEN": token,

@@ -16,7 +16,22 @@ from cenote.cli.cluster_argument import cluster_argument, find_cluster
 from cenote.cli.printer import CommandError
 from cenote.cli.service_client import client_for
 from cenote.cli.uri import connection_target
+from cenote.host import files
+from cenote.model import environment
 from cenote.model.paths import Layout
+
+# Variables of libpq that would take the connection elsewhere, or refuse the server there.
+_LEADING_ELSEWHERE = (
+    *(
+        "PGSERVICE",
+        "PGHOSTADDR",
+        "PGREQUIREPEER",
+        "PGREQUIREAUTH",
+        "PGTARGETSESSIONATTRS",
+        "PGLOADBALANCEHOSTS",
+    ),
+    *("PGSSLCERT", "PGSSLKEY", "PGSSLCRL", "PGSSLCRLDIR", "PGSSLNEGOTIATION", "PGGSSENCMODE"),
+)
 
 
 @click.command()
@@ -25,13 +40,16 @@ from cenote.model.paths import Layout
 @click.argument("arguments", nargs=-1, metavar="[-- PSQL_ARGUMENTS]")
 def command(layout: Layout, cluster: str, pool: str | None, arguments: tuple[str, ...]) -> None:
     """Open psql on a cluster or one of its pools."""
-    program = shutil.which("psql")
+    path = os.pathsep.join(filter(None, (os.environ.get("PATH"), environment.PATH)))
+    program = shutil.which("psql", path=path)
     if program is None:
         raise CommandError("psql not found; install the package postgresql-client")
     with client_for(layout) as client:
         found = find_cluster(client, cluster)
         authority = _save_ca_certificate(found["id"], ca_certificate(client, found["id"]))
         target = connection_target(client, found, pool, authority)
+    for name in _LEADING_ELSEWHERE:
+        os.environ.pop(name, None)
     os.environ |= {
         "PGHOST": target.host,
         "PGPORT": str(target.port),
@@ -47,9 +65,7 @@ def command(layout: Layout, cluster: str, pool: str | None, arguments: tuple[str
 def _save_ca_certificate(uuid: str, authority: str) -> Path:
     """Cache the certificate in a file: psql replaces this process, so it cannot be a temporary one."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cenote"
-    cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+    files.make_directory(cache, 0o700, None)
     path = cache / f"{uuid}.crt"
-    draft = path.with_suffix(f".{os.getpid()}")
-    draft.write_text(authority)
-    draft.replace(path)
+    files.write(path, authority.encode("ascii"), 0o600, None)
     return path

@@ -13,7 +13,7 @@ import click
 import psycopg
 
 from cenote.cli import env
-from cenote.cli.serve import serve_options
+from cenote.cli.serve import say, serve_options
 from cenote.model.paths import Layout
 from cenote.server import service
 from cenote.server.settings import ServeSettings
@@ -32,7 +32,7 @@ def command(settings: ServeSettings) -> None:
     """Start the service with a sample cluster and pool, and print how to connect."""
 
     def ready(up: Serving) -> None:
-        click.echo(f"Cenote serves {up.url}")
+        say(f"Cenote serves {up.url}")
         _create_first(up.layout)
 
     service.serve(settings, ready)
@@ -48,7 +48,7 @@ def _create_first(layout: Layout) -> None:
         uuid = _cluster(client)
         pool = _pool(client, uuid)
     refusal = _connect(pool["connection"]["uri"])
-    click.echo(_summary(uuid, pool, layout, refusal))
+    say(_summary(uuid, pool, layout, refusal))
 
 
 def _connect(uri: str) -> str:
@@ -69,7 +69,7 @@ def _cluster(client: Client) -> str:
     for cluster in client.databases.iter_clusters():
         if cluster["name"] == CLUSTER:
             return str(cluster["id"])
-    click.echo(f"Creating cluster {CLUSTER} …")
+    say(f"Creating cluster {CLUSTER} …")
     made = client.databases.create_cluster(
         {"name": CLUSTER, "engine": "pg", "num_nodes": 1, "region": "nyc1", "size": "db-s-1vcpu-1gb"}
     )
@@ -81,7 +81,7 @@ def _pool(client: Client, uuid: str) -> Pool:
     try:
         client.databases.get_connection_pool(uuid, POOL)
     except NotFoundError:
-        click.echo(f"Creating pool {POOL} …")
+        say(f"Creating pool {POOL} …")
         client.databases.add_connection_pool(
             uuid, {"name": POOL, "mode": "transaction", "size": 10, "db": "defaultdb", "user": "doadmin"}
         )

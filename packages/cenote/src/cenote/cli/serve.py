@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -15,7 +16,7 @@ from typing import Any
 import click
 
 from cenote.cli import env
-from cenote.cli.data_dir import data_dir
+from cenote.cli.data_dir import absolute, data_dir
 from cenote.host import files
 from cenote.logs import destinations
 from cenote.logs.destinations import Network
@@ -156,27 +157,32 @@ def _settings(given: dict[str, Any]) -> ServeSettings:
         name=given["name"],
         public_host=given["public_host"],
         domain=given["domain"],
-        certificate=given["tls_cert"],
-        key=given["tls_key"],
+        certificate=_absolute(given["tls_cert"]),
+        key=_absolute(given["tls_key"]),
         etcd=EtcdSettings(
             endpoints=given["etcd"],
-            ca=given["etcd_ca"],
-            certificate=given["etcd_cert"],
-            key=given["etcd_key"],
+            ca=_absolute(given["etcd_ca"]),
+            certificate=_absolute(given["etcd_cert"]),
+            key=_absolute(given["etcd_key"]),
             user=given["etcd_user"],
             password=Secret(password) if password else None,
             prefix=given["etcd_prefix"],
         ),
         account=given["account"],
         api_account=given["api_account"],
-        postgres_dirs=given["postgres_dir"],
-        pgbouncer=given["pgbouncer"],
+        postgres_dirs=tuple(map(absolute, given["postgres_dir"])),
+        pgbouncer=_absolute(given["pgbouncer"]),
         first_port=int(first),
         last_port=int(last),
         requests_per_hour=given["requests_per_hour"],
         requests_per_minute=given["requests_per_minute"],
         log_sink_allow=given["log_sink_allow"],
     )
+
+
+def _absolute(path: Path | None) -> Path | None:
+    """The service works in no folder of the operator's, so a path must not depend on one."""
+    return None if path is None else absolute(path)
 
 
 @click.command()
@@ -189,12 +195,20 @@ def command(settings: ServeSettings, ephemeral: bool, env_file: Path | None) -> 
     Databases keep running; the next start takes them over.  Stop them with 'cenote stop'.
     """
 
+    env_file = _absolute(env_file)
+
     def ready(up: Serving) -> None:
-        click.echo(f"Cenote serves {up.url} (CA certificate: {up.layout.authority})")
+        say(f"Cenote serves {up.url} (CA certificate: {up.layout.authority})")
         if env_file is not None:
             write_private(env_file, env.lines(up.layout) + "\n")
 
     service.serve(dataclasses.replace(settings, ephemeral=ephemeral), ready)
+
+
+def say(text: str) -> None:
+    """Print a line for whoever still reads: the service goes on when nobody does."""
+    with contextlib.suppress(OSError):
+        click.echo(text)
 
 
 def write_private(path: Path, text: str) -> None:

@@ -11,6 +11,13 @@ from cenote.model.paths import Layout
 from cenote_client import Client
 
 
+def without_proxy() -> None:
+    """Forget the proxies of the environment: a service of this machine is never reached through one."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            del os.environ[name]
+
+
 def client_for(layout: Layout) -> Client:
     """Return a client for the service in DIGITALOCEAN_API_URL if set, else for that of this data directory.
 
@@ -20,6 +27,7 @@ def client_for(layout: Layout) -> Client:
     if source is not click.core.ParameterSource.COMMANDLINE and os.environ.get("DIGITALOCEAN_API_URL"):
         return Client.from_env()
     variables = exports(layout)
+    without_proxy()
     return Client(
         variables["DIGITALOCEAN_TOKEN"],
         endpoint=variables["DIGITALOCEAN_API_URL"],

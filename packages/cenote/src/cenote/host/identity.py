@@ -7,6 +7,7 @@ clusters, and would have them removed.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
@@ -20,6 +21,8 @@ import msgspec
 from cenote.errors import Misconfigured
 from cenote.host import files
 from cenote.model.paths import Layout
+
+log = logging.getLogger(__name__)
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _STORED_NAME = re.compile(r"[^\s/\x00-\x1f\x7f]{1,253}")  # a kernel's host name may have any characters
@@ -55,6 +58,17 @@ def read(layout: Layout) -> Identity | None:
             "from a copy, with the same id"
         ) from None
     return found
+
+
+def forget_empty(layout: Layout) -> None:
+    """Remove a file without content, which a power failure may leave.
+
+    It is then as lost as one that is missing: the id is found again in the records of the clusters here.
+    """
+    content = files.read(layout.identity)
+    if content is not None and not content.strip(b"\0 \n"):
+        log.warning("%s is empty; the host's id is looked for in its records", layout.identity)
+        layout.identity.unlink()
 
 
 def write(layout: Layout, identity: Identity) -> None:

@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from cenote.errors import CenoteError
 from cenote.host import files, resume_guard, safe_open
-from cenote.model import pauses
+from cenote.model import environment, pauses
 from cenote.model.pauses import LEASE, LONGEST, Moment, Pause
 
 log = logging.getLogger(__name__)
@@ -137,7 +137,7 @@ def _start_guard(pooler: Pooler, pause: Pause) -> None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+            env=environment.OF_PROGRAMS,
             start_new_session=True,
         )
     except OSError as error:

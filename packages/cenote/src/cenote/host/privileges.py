@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 from cenote.host.processes import Account
 
@@ -45,6 +46,17 @@ def acting_as(account: Account) -> Iterator[None]:
         os.seteuid(user)
         os.setegid(group)
         os.setgroups(groups)
+
+
+def closed_to(account: Account, folder: Path) -> Path | None:
+    """Return the first folder on the way to ``folder``, or it itself, that an account cannot pass through."""
+    with acting_as(account):
+        for one in (*reversed(folder.parents), folder):
+            try:
+                os.stat(f"{one}/.")
+            except PermissionError:
+                return one
+    return None
 
 
 def end_with(parent: int) -> None:

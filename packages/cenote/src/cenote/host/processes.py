@@ -19,7 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cenote.errors import CenoteError
-from cenote.host import files, process_identity, safe_open
+from cenote.host import files, oom, process_identity, safe_open
+from cenote.model import environment
 from cenote.model.changes import Program
 from cenote.model.processes import Process
 
@@ -73,6 +74,12 @@ def raise_descriptor_limit() -> None:
     wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def descriptor_limit() -> int:
+    """Return how many files this process, and each that it starts, may have open."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
 
 
 def identify(pid: int) -> Process | None:
@@ -157,16 +164,19 @@ def below(directory: Path, executable: str | None = None) -> list[Process]:
 
 
 def stale_lock_files(locks: Iterable[Path]) -> tuple[Path, ...]:
-    """Return stale lock files: the program is down, and their pid was reused or belongs to a zombie.
+    """Return stale lock files: the program is down, and they have no pid, or one that was reused.
 
-    A server that finds such a file assumes that another instance is running, and refuses to start.
+    Call it only where no process of the program works.  A server refuses to start beside such a file: the pid
+    may be another instance's (a zombie has one, too), and a power failure leaves files without content.
     """
-    found = []
-    for path in locks:
-        words = (files.read(path) or b"").split(maxsplit=1)
-        if words and words[0].isdigit() and os.path.exists(f"/proc/{int(words[0])}"):
-            found.append(path)
-    return tuple(found)
+    return tuple(path for path in locks if _is_stale(path))
+
+
+def _is_stale(path: Path) -> bool:
+    words = (files.read(path) or b"").split(maxsplit=1)
+    if words and words[0].isdigit() and int(words[0]) > 0:
+        return os.path.exists(f"/proc/{int(words[0])}")  # else the server removes it by itself
+    return os.path.lexists(path)
 
 
 def start(program: Program, account: Account) -> Process | None:
@@ -181,8 +191,7 @@ def start(program: Program, account: Account) -> Process | None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            # PgBouncer logs local time.
-            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "TZ": "UTC"},
+            env=oom.variables(program),
             start_new_session=True,
             umask=0o077,
             user=account.uid,
@@ -191,6 +200,7 @@ def start(program: Program, account: Account) -> Process | None:
         )
     finally:
         os.close(log)
+    oom.adjust(program, child.pid)
     # ``reap`` collects it; without a return code, Popen would warn that it still runs.
     child.returncode = 0
     return identify(child.pid)
@@ -221,7 +231,7 @@ def _postgres(program: Program, account: Account, *options: str) -> subprocess.C
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+        env=environment.OF_PROGRAMS,
         user=account.uid,
         group=account.gid,
         extra_groups=None if account.uid is None else [],

@@ -7,6 +7,7 @@ standard library.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -38,6 +39,9 @@ INSTALL = {
     "dnf": {"postgresql": "postgresql-server", "pgbouncer": "pgbouncer", "etcd": "etcd"},
     "brew": {"postgresql": "postgresql@17", "pgbouncer": "pgbouncer", "etcd": "etcd"},
 }
+
+# As ``model.environment``, which the set-up cannot import.
+_PLAIN = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 
 Ask = Callable[[Path], str | None]
 
@@ -83,13 +87,20 @@ def default_data_dir() -> Path:
         return SYSTEM_DATA_DIR
     home = Path(os.environ.get("XDG_DATA_HOME", ""))
     # The XDG specification says to ignore relative paths.
-    return (home if home.is_absolute() else Path.home() / ".local/share") / "cenote"
+    if home.is_absolute():
+        return home / "cenote"
+    try:
+        return Path.home() / ".local/share/cenote"
+    except RuntimeError:  # no HOME, and no entry in /etc/passwd
+        return SYSTEM_DATA_DIR
 
 
 def ask_version(program: Path) -> str | None:
     """Run ``program --version`` and return its output, or None when it cannot be run."""
     try:
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(
+            [program, "--version"], env=_PLAIN, capture_output=True, text=True, timeout=10, check=False
+        )
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None
     return done.stdout if done.returncode == 0 else None
@@ -177,7 +188,8 @@ def _pgbouncer_places(chosen: Path | None, data_dir: Path | None, root: Path) ->
     # A PgBouncer built by root is available to all users.
     homes = [data_dir or default_data_dir(), default_data_dir(), root / SYSTEM_DATA_DIR.relative_to("/")]
     for home in dict.fromkeys(homes):
-        yield sorted(home.glob("programs/pgbouncer-*/bin/pgbouncer"))
+        with contextlib.suppress(PermissionError):  # such as the home of another user, after su
+            yield sorted(home.glob("programs/pgbouncer-*/bin/pgbouncer"))
     yield from _in_folders("pgbouncer", root, "usr/sbin")
 
 

@@ -29,6 +29,7 @@ from cenote.conf.hba import SUPERUSER
 from cenote.errors import CenoteError
 from cenote.host import extensions, files, safe_open, system_identifier, tree_copy
 from cenote.host.processes import Account
+from cenote.model import environment
 from cenote.model.records import ADMIN_USER, DEFAULT_DATABASE
 
 # Not a superuser, as on the hosted product: https://docs.digitalocean.com/products/databases/postgresql/
@@ -199,7 +200,7 @@ def _copy(source: Path, draft: Path, owner: files.Owner | None) -> Path:
 
 
 def _command(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment.OF_PROGRAMS, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         reason = done.stderr.strip().splitlines()[-1:] or [f"{command[0]} failed"]
         raise CenoteError(f"cannot copy the template: {reason[0]}")
@@ -223,7 +224,12 @@ def _release(binaries: Path, _inode: int, _changed_ns: int) -> str:
     """Return the output of ``postgres --version``; cached for each program file, since it takes 10 ms."""
     try:
         return subprocess.run(
-            [binaries / "postgres", "--version"], check=True, capture_output=True, text=True, timeout=30
+            [binaries / "postgres", "--version"],
+            env=environment.OF_PROGRAMS,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=30,
         ).stdout
     except subprocess.SubprocessError as error:  # such as while its package is being upgraded
         raise CenoteError(f"cannot get the version of PostgreSQL: {error}") from None
@@ -235,7 +241,7 @@ def _run(account: Account, directory: Path, program: Path, *arguments: str, stdi
             [str(program), *arguments],
             input=stdin,
             cwd=directory,
-            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+            env=environment.OF_PROGRAMS,
             user=account.uid,
             group=account.gid,
             extra_groups=None if account.uid is None else [],

@@ -1,6 +1,19 @@
 """PostgreSQL settings derived from the size of a node."""
 
-from cenote.model.catalog import RESERVED_CONNECTIONS
+from cenote.model import catalog
+from cenote.model.catalog import RESERVED_CONNECTIONS, Size
+
+_FILES_OF_ITS_OWN = 64  # of PgBouncer: sockets that listen, its log, its console, configuration that is read
+
+
+def clients(size: Size, descriptors: int) -> int:
+    """Return how many clients PgBouncer admits: those of the size, as far as it may have that many files.
+
+    Beyond that it could accept nobody, and could not reach its servers either.
+    """
+    free = descriptors - catalog.backend_connections(size) - _FILES_OF_ITS_OWN
+    return max(10, min(catalog.max_clients(size), free))
+
 
 # Of the storage: what a replication slot whose consumer is away may keep, before the slot is given up.
 _SLOT_SHARE = 0.25

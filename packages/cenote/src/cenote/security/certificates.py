@@ -23,9 +23,13 @@ CLOCK_SKEW = timedelta(hours=1)
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
-def new_authority(common_name: str) -> tuple[str, str]:
-    """Return the certificate and the private key of a new CA."""
-    key = ec.generate_private_key(ec.SECP256R1())
+def new_authority(common_name: str, key_pem: bytes | None = None) -> tuple[str, str]:
+    """Return the certificate and the private key of a new CA, or of one whose key is there.
+
+    With its key and name, it takes the place of the former certificate wherever that is trusted.  ValueError
+    for a text that is no such key.
+    """
+    key = ec.generate_private_key(ec.SECP256R1()) if key_pem is None else _authority_key(key_pem)
     name = _distinguished_name(common_name)
     own_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     certificate = (
@@ -37,6 +41,13 @@ def new_authority(common_name: str) -> tuple[str, str]:
         .sign(key, hashes.SHA256())
     )
     return _pem(certificate).decode("ascii"), _key_pem(key).decode("ascii")
+
+
+def _authority_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(pem, password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError("not a key of a CA of ours")
+    return key
 
 
 def issue(ca_certificate: str, ca_key: str, names: Iterable[str]) -> bytes:

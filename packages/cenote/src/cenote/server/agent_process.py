@@ -125,6 +125,7 @@ def _executor(installation: Installation, store: HostStore) -> tuple[Executor, H
         memory_mib=system.memory_mib(),
         libraries=_libraries(found),
         ephemeral=settings.ephemeral,
+        descriptors=processes.descriptor_limit(),
         timing=installation.timing,
         server_ids=installation.servers.owner,
     )

@@ -20,7 +20,8 @@ from cenote.console import with_console
 from cenote.controller.controller import Controller
 from cenote.errors import Misconfigured
 from cenote.front.metrics_endpoint import MetricsEndpoint
-from cenote.host import identity, privileges
+from cenote.front.port_claims import PortClaims
+from cenote.host import identity, oom, privileges
 from cenote.http import server as http_server
 from cenote.http import tls_context
 from cenote.security import certificates
@@ -46,6 +47,7 @@ def run(installation: Installation, channel: Channel, listener: socket.socket) -
     with privileges.acting_as(installation.api):
         rings = Rings(Sealer(layout.api_sealing_key), Sealer(layout.api_host_keys))
     api = _build(installation, shown, rings)
+    oom.raise_above("self", oom.API_ABOVE)
     privileges.become(installation.api)
     privileges.end_with(parent)
     event_loop.run(_serve(api, channel, listener), on_term=api.end)
@@ -70,6 +72,7 @@ class _Api:
     store: Store
     observer: RemoteObserver
     metrics_endpoint: MetricsEndpoint
+    ports: PortClaims
     controller: Controller
     server: http_server.Server
     shown: _Shown
@@ -85,6 +88,7 @@ def _build(installation: Installation, shown: _Shown, rings: Rings) -> _Api:
     store = Store(client, settings.etcd.prefix, ephemeral=settings.ephemeral)
     host_id = stores.identity_of(installation).host_id
     observer = RemoteObserver(layout.agent_socket)
+    ports = PortClaims(store, host_id, settings.listen)
     app = create_app(
         store,
         rings,
@@ -100,12 +104,13 @@ def _build(installation: Installation, shown: _Shown, rings: Rings) -> _Api:
         installation.timing,
         lambda: shown.expires_at,
         observer,
+        ports,
     )
     app = with_console(app, lambda: sealer.derived("console"), only_tls=settings.certificate is not None)
     server = http_server.server(app, shown.context, on_shutdown=observer.end_streams)
     metrics_endpoint = MetricsEndpoint(store, sealer, observer, host_id, settings.listen, server.server_state)
     controller = Controller(store, sealer, host_id, identity.directory_of(layout), installation.timing)
-    return _Api(client, store, observer, metrics_endpoint, controller, server, shown, host_id)
+    return _Api(client, store, observer, metrics_endpoint, ports, controller, server, shown, host_id)
 
 
 async def _serve(api: _Api, channel: Channel, listener: socket.socket) -> None:
@@ -132,6 +137,7 @@ async def _serve_open(api: _Api, channel: Channel, listener: socket.socket) -> N
         async with asyncio.TaskGroup() as group:
             working = [
                 group.create_task(api.metrics_endpoint.run(), name="metrics"),
+                group.create_task(api.ports.run(), name="ports"),
                 group.create_task(api.controller.run(), name="controller"),
                 group.create_task(_announce(api, channel), name="announcing"),
             ]

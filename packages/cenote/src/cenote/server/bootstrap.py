@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import time
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,8 @@ from cenote.security import certificates
 from cenote.server.certificate_files import CertificateFiles
 from cenote.server.settings import ServeSettings
 from cenote.store.store import Store
+
+log = logging.getLogger(__name__)
 
 RENEW_BEFORE = timedelta(days=30)
 LOCK_SECONDS = 5.0  # for the processes of a service that was killed to end
@@ -90,24 +93,50 @@ def ensure_certificate(layout: Layout, settings: ServeSettings) -> None:
                 f"--tls-cert {settings.certificate} and --tls-key {settings.key} cannot be used: {error}"
             ) from None
         return
-    if not (layout.authority.exists() and layout.authority_key.exists()):
-        certificate, key = certificates.new_authority("Cenote")
-        files.write(layout.authority_key, key.encode(), 0o600, None)
-        files.write(layout.authority, certificate.encode(), 0o644, None)
+    _ensure_authority(layout)
     files.write(layout.bundle, _system_bundle() + layout.authority.read_bytes(), 0o644, None)
     renew_certificate(layout, settings)
 
 
+def _ensure_authority(layout: Layout) -> None:
+    """Have the CA: its certificate can be made again from its key, its key from nothing.
+
+    Misconfigured when the key was lost with what is trusted for it.
+    """
+    certificate, key = files.read(layout.authority), files.read(layout.authority_key)
+    with contextlib.suppress(ValueError):
+        if certificates.is_for_key(certificate or b"", key or b""):
+            return
+    began = bool(certificate) or os.path.lexists(layout.api_certificate)
+    try:
+        made, made_key = certificates.new_authority("Cenote", (key or b"") if key or began else None)
+    except ValueError:
+        raise Misconfigured(
+            f"the key of the API's CA, {layout.authority_key}, is missing or damaged; restore it from a "
+            f"backup, or remove it with {layout.authority} and {layout.api_certificate} for a new CA, "
+            "which every client then has to trust anew"
+        ) from None
+    if began:
+        log.warning("%s is not the certificate of its key; it is made anew", layout.authority)
+    if not key:
+        files.write(layout.authority_key, made_key.encode(), 0o600, None)
+    files.write(layout.authority, made.encode(), 0o644, None)
+
+
 def renew_certificate(layout: Layout, settings: ServeSettings) -> None:
-    """Issue the API's certificate again if it is missing, about to expire, or lacks a name."""
+    """Issue the API's certificate again if it is missing, damaged, about to expire, or lacks a name."""
     authority = layout.authority.read_text()
-    found = files.read(layout.api_certificate)
-    if not (
-        found
-        and certificates.is_issued_by(found, authority)
-        and set(certificates.names_of(found)) == set(settings.names)
-        and certificates.expires_at(found) - RENEW_BEFORE > datetime.now(UTC)
-    ):
+    found = files.read(layout.api_certificate) or b""
+    try:
+        tls_context.server_context(found)
+        is_good = (
+            certificates.is_issued_by(found, authority)
+            and set(certificates.names_of(found)) == set(settings.names)
+            and certificates.expires_at(found) - RENEW_BEFORE > datetime.now(UTC)
+        )
+    except (ValueError, OSError):
+        is_good = False
+    if not is_good:
         issued = certificates.issue(authority, layout.authority_key.read_text(), settings.names)
         files.write(layout.api_certificate, issued, 0o600, None)
 
@@ -117,9 +146,10 @@ async def ensure_admin_token(store: Store, layout: Layout) -> None:
 
     Read access to the file means control of the service, so a lost token is replaced by removing the file.
     """
-    text = (files.read(layout.admin_token) or b"").decode().strip()
+    text = (files.read(layout.admin_token) or b"").decode(errors="replace").strip()
     minted, token = auth.mint("admin", (auth.EVERYTHING,))
-    if not text:
+    # Part of a token, as a power failure may leave it, could be guessed.
+    if not auth.is_whole(text) and (not text or store.token(auth.digest(text)) is None):
         text = minted.reveal()
         files.write(layout.admin_token, f"{text}\n".encode(), 0o600, None)
     if store.token(auth.digest(text)) is None:

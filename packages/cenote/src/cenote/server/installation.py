@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import pwd
+import stat
 from dataclasses import dataclass
 
 from cenote.errors import Misconfigured
-from cenote.host import programs
+from cenote.host import privileges, programs
 from cenote.host.processes import Account
 from cenote.host.programs import Programs
 from cenote.model.paths import Layout
@@ -15,6 +16,7 @@ from cenote.model.timing import Timing
 from cenote.server.settings import ServeSettings
 
 API_ACCOUNT = "cenote-api"
+PASSAGE = 0o011  # of the data directory: to pass through it, not to list it
 MAKE_API_ACCOUNT = "useradd --system --user-group --no-create-home --shell /usr/sbin/nologin"
 
 
@@ -93,8 +95,32 @@ def without_api_account(account: Account) -> str | None:
     return f"{what}; only root can separate them"
 
 
+def check_passage(layout: Layout, *accounts: Account) -> None:
+    """Have the data directory open to the accounts of servers and API, as far as it is ours to open.
+
+    Misconfigured for a folder above it that one of them cannot pass through.
+    """
+    mode = layout.data_dir.stat().st_mode
+    others = [account for account in accounts if account.uid is not None]
+    if others and mode & PASSAGE != PASSAGE:  # made by a service that was started with another umask
+        layout.data_dir.chmod(stat.S_IMODE(mode) | PASSAGE)
+    for account in others:
+        closed = privileges.closed_to(account, layout.data_dir)
+        if closed is not None:
+            raise Misconfigured(
+                f"the data directory {layout.data_dir} cannot be reached by {account.name}, which cannot "
+                f"pass through {closed}; fix: chmod a+x {closed}, or choose another --data-dir"
+            )
+
+
 def _own_account() -> Account:
-    return Account(pwd.getpwuid(os.geteuid()).pw_name)
+    try:
+        return Account(pwd.getpwuid(os.geteuid()).pw_name)
+    except KeyError:
+        raise Misconfigured(
+            f"the user id {os.geteuid()} has no name on this machine, and PostgreSQL runs under a named user "
+            "only; add a line for it to /etc/passwd"
+        ) from None
 
 
 def _named(name: str) -> Account | None:

@@ -44,7 +44,11 @@ def prepare_keys(layout: Layout, api_account: Account) -> None:
         ring = sealing_keys.merged(api.keys(layout.api_sealing_key.name), former)
         api.put(layout.api_sealing_key.name, ring or (sealing_keys.new_key(),))
         host_name = layout.host_keys.name
-        ring = sealing_keys.merged(agent.keys(host_name), api.keys(layout.api_host_keys.name))
+        # Two files with the same keys: if a power failure has emptied one, the other has them.
+        copies = [(agent, host_name), (api, layout.api_host_keys.name)]
+        whole = [(folder, name) for folder, name in copies if not folder.is_empty(name)]
+        ring = sealing_keys.merged(*(folder.keys(name) for folder, name in whole))
+        ring = ring or sealing_keys.merged(*(folder.keys(name) for folder, name in copies))
         ring = ring or (sealing_keys.new_key(),)
         agent.put(host_name, ring)
         api.put(layout.api_host_keys.name, ring)
@@ -85,8 +89,16 @@ class _Folder:
         except ValueError:
             keys = ()
         if not keys:
-            raise Misconfigured(f"the sealing key {self._path / name} holds no key")
+            raise Misconfigured(
+                f"the sealing key {self._path / name} holds no key; restore the file from a backup of this "
+                "data directory, since nothing else can read what it has sealed"
+            )
         return keys
+
+    def is_empty(self, name: str) -> bool:
+        """Return whether a file is there that has no content, as a power failure may leave it."""
+        found = self._read(name)
+        return found is not None and not found[0].strip(b"\0 \n")
 
     def put(self, name: str, keys: tuple[SealingKey, ...]) -> None:
         """Have a file with these keys, 0600 and the owner's, and no temporary file of a killed process."""

@@ -31,6 +31,7 @@ def run(installation: Installation, channel: Channel) -> None:
 async def _prepare(installation: Installation) -> None:
     layout = installation.layout
     takeover.take_over(layout, installation.servers)
+    identity.forget_empty(layout)
     bootstrap.ensure_certificate(layout, installation.settings)
     key_files.prepare_keys(layout, installation.api)
     async with contextlib.AsyncExitStack() as stack:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import tempfile
@@ -21,11 +22,13 @@ from cenote.host.shutdown import stop_servers
 from cenote.http import server as http_server
 from cenote.model.paths import Layout
 from cenote.model.timing import DEFAULT, Timing
-from cenote.server import bootstrap, installation
+from cenote.server import bootstrap, environment, installation
 from cenote.server.installation import Installation
 from cenote.server.settings import ServeSettings
 from cenote.server.supervisor import OnReady, Supervisor
 from cenote.server.wakeups import Wakeups
+
+log = logging.getLogger(__name__)
 
 ORPHAN_SECONDS = 10.0  # for what an ephemeral service has left to end after SIGKILL
 
@@ -36,6 +39,9 @@ def serve(settings: ServeSettings, ready: OnReady, timing: Timing = DEFAULT) -> 
     Raises Misconfigured with a remedy before anything is started.
     """
     settings.check()
+    environment.start_anew()
+    for lost in environment.settle():
+        log.warning("%s", lost)
     strangers = frozenset(processes.children(os.getpid()))  # of the shell that has become this process
     with Wakeups() as wakeups, _data_dir(settings) as settings:
         layout = Layout(settings.data_dir)
@@ -50,9 +56,9 @@ def serve(settings: ServeSettings, ready: OnReady, timing: Timing = DEFAULT) -> 
         )
         lock = bootstrap.lock(layout)
         try:
+            installation.check_passage(layout, found.servers, found.api)
             with contextlib.closing(http_server.listen(settings.host, settings.port)) as listener:
                 processes.become_subreaper()
-                processes.raise_descriptor_limit()
                 supervisor = Supervisor(found, wakeups, listener, lock)
                 try:
                     supervisor.run(ready)

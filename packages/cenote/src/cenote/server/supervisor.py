@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cenote.errors import CenoteError, Misconfigured
+from cenote.host import files
 from cenote.http import server as http_server
 from cenote.model.paths import Layout
 from cenote.server import agent_process, api_process, child, loading, preparation
@@ -84,7 +85,7 @@ class Supervisor:
             self._starts = dict.fromkeys(("agent", "api"), 0.0)
             while len(self._ready) < 2:
                 self._turn()
-            serving.layout.address.write_text(serving.url + "\n")
+            files.write(serving.layout.address, f"{serving.url}\n".encode(), 0o644, None)
             self._attend(self._fork("ready", lambda _channel: ready(serving)))
             while True:
                 self._turn()

@@ -19,7 +19,7 @@ import msgspec
 
 from cenote.errors import Misconfigured, Unavailable
 from cenote.model.records import Secret
-from cenote.store import etcd_messages
+from cenote.store import disk, etcd_messages
 
 T = TypeVar("T")
 
@@ -27,6 +27,7 @@ CANCELLED, UNKNOWN, DEADLINE, NOT_FOUND, PERMISSION_DENIED, OUT_OF_RANGE, UNAVAI
 PASSING = {CANCELLED, UNKNOWN, DEADLINE, UNAVAILABLE}  # no leader, a member that restarts, a timeout
 # etcd says so before it carries anything out: it knows no token of ours, or has changed its users since.
 LOGIN_WANTED = (b"invalid auth token", b"user name is empty", b"revision of auth store is old")
+NO_SPACE = "database space exceeded"
 LOGINS = 3  # at most, for one call
 SOCKET_PATH_LIMIT = 107  # bytes; sockaddr_un's, without its closing zero
 TIMEOUT = httpx.Timeout(10, connect=2)
@@ -89,6 +90,7 @@ class EtcdClient:
         password: Secret | None = None,
     ) -> None:
         self._folder = -1
+        self._disk = None if socket is None else socket.parent.parent  # the data directory
         if socket is not None:
             self._urls = ["http://etcd"]
             transport = httpx.AsyncHTTPTransport(
@@ -110,6 +112,11 @@ class EtcdClient:
         self._username = username
         self._password = password
         self._logging_in = asyncio.Lock()
+
+    def _full_disk(self) -> str:
+        """Say so if the private etcd's disk is full, since it ends then until there is room."""
+        found = None if self._disk is None else disk.full(self._disk)
+        return "" if found is None else f": {found}; it goes on by itself once there is room"
 
     def _reachable(self, socket: Path) -> str:
         if len(os.fsencode(socket)) <= SOCKET_PATH_LIMIT:
@@ -281,8 +288,9 @@ class EtcdClient:
                 self._next()
             except BROKEN as error:
                 self._next()
-                raise Unavailable(f"the connection to etcd broke: {type(error).__name__}") from error
-        raise Unavailable("etcd cannot be reached") from reason
+                full = self._full_disk()
+                raise Unavailable(f"the connection to etcd broke: {type(error).__name__}{full}") from error
+        raise Unavailable(f"etcd cannot be reached{self._full_disk()}") from reason
 
     async def _authorize(self) -> str:
         """Return the token that requests carry; log in when there is none, one call for all that wait."""
@@ -327,6 +335,12 @@ class EtcdClient:
             raise Unavailable(f"etcd cannot serve: {failure.message}")
         if code == PERMISSION_DENIED:
             raise EtcdError(f"etcd refused: its user {self._username} lacks the right to this")
+        if NO_SPACE in failure.message:
+            raise EtcdError(
+                "the store has reached its limit of size, and takes no change until the private etcd is "
+                "tidied up, which is done within a minute; an etcd of your own has to be compacted and "
+                "defragmented"
+            )
         raise EtcdError(f"etcd refused: {failure.message}")
 
 

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import IO
 
 from cenote.errors import Misconfigured, Unavailable
+from cenote.model import environment
+from cenote.store import disk, etcd_messages
 from cenote.store.client import EtcdClient, LoginWanted
 
 log = logging.getLogger(__name__)
@@ -29,6 +31,7 @@ CLIENT_SOCKET = "client.sock:0"  # etcd requires a port, and makes it a part of 
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
 STEADY_SECONDS = 10.0  # a process that ran longer did not fail because of how it was started
+TIDY_SECONDS = 30.0  # between two looks at whether its database is full
 PAUSE_AFTER_DEATH = 0.8  # seconds, at most
 PAUSE_AFTER_FAILURE = 8.0  # seconds, at most
 LOG_BYTES = 8 << 20
@@ -88,7 +91,7 @@ class PrivateEtcd:
             try:
                 pid = self.pid
                 if pid is not None:
-                    await _exit_of(pid)
+                    await self._attend(pid)
                 if time.monotonic() - began > STEADY_SECONDS:
                     pause = 0.0
                 await asyncio.sleep(pause)
@@ -101,10 +104,19 @@ class PrivateEtcd:
                 log.error("%s", error)
                 pause = min(PAUSE_AFTER_FAILURE, pause * 2 or 0.5)
 
+    async def _attend(self, pid: int) -> None:
+        """Wait until the process has exited; tidy it up meanwhile whenever it is full."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TIDY_SECONDS):
+                    await _exit_of(pid)
+                    return
+            await self._tidy(only_if_full=True)
+
     async def stop(self) -> None:
         """Stop it; by SIGKILL if SIGTERM does not."""
         self._stopping = True
-        pid = self.pid
+        pid = self.pid or self._unrecorded()
         if pid is None:
             return
         for number in (signal.SIGTERM, signal.SIGKILL):
@@ -217,6 +229,7 @@ class PrivateEtcd:
                     stdout=output,
                     stderr=output,
                     start_new_session=True,
+                    umask=0o077,
                 )
         except OSError as error:
             raise Misconfigured(f"{self._etcd} cannot be run: {error.strerror}") from error
@@ -263,12 +276,20 @@ class PrivateEtcd:
             while not await _reads(client):
                 _reap(pid)
                 if not self._is_ours(pid):
-                    raise Misconfigured(f"etcd ended while it started; its last words:\n{self._last_words()}")
+                    raise Misconfigured(f"etcd ended while it started{self._why()}")
                 if time.monotonic() > deadline:
-                    raise Misconfigured(f"etcd does not answer; its last words:\n{self._last_words()}")
+                    raise Misconfigured(f"etcd does not answer{self._why()}")
                 await asyncio.sleep(0.005)
         finally:
             await client.close()
+
+    @staticmethod
+    def _wastes(status: etcd_messages.StatusResponse) -> bool:
+        return status.size - status.size_in_use > max(WASTE_BYTES, status.size_in_use)
+
+    def _why(self) -> str:
+        full = disk.full(self._directory.parent)
+        return f"{f': {full}' if full else ''}; its last words:\n{self._last_words()}"
 
     def _last_words(self) -> str:
         try:
@@ -276,7 +297,7 @@ class PrivateEtcd:
         except OSError:
             return "(none)"
 
-    async def _tidy(self) -> None:
+    async def _tidy(self, *, only_if_full: bool = False) -> None:
         """Defragment the database file, and clear the alarm if etcd had exceeded its quota."""
         client = EtcdClient(socket=self.socket)
         try:
@@ -287,7 +308,7 @@ class PrivateEtcd:
             full = any("NOSPACE" in error for error in status.errors)
             if full:
                 await client.compact(status.header.revision)
-            if full or status.size - status.size_in_use > max(WASTE_BYTES, status.size_in_use):
+            if full or (not only_if_full and self._wastes(status)):
                 await client.defragment()
             if full:
                 await client.disarm()
@@ -298,11 +319,9 @@ class PrivateEtcd:
 
 
 def _environment() -> dict[str, str]:
-    """Our environment without what etcd would read as settings."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ETCD_")}
-    if platform.machine() == "aarch64":
-        environment["ETCD_UNSUPPORTED_ARCH"] = "arm64"  # etcd 3.4 refuses to run there without it
-    return environment
+    if platform.machine() == "aarch64":  # etcd 3.4 refuses to run there without it
+        return dict(environment.OF_PROGRAMS) | {"ETCD_UNSUPPORTED_ARCH": "arm64"}
+    return dict(environment.OF_PROGRAMS)
 
 
 async def _wants_login(client: EtcdClient) -> bool:

@@ -27,7 +27,7 @@ async def look(_inspector: Inspector, context: NodeContext, _session: Session) -
 
 def _with_request(context: NodeContext, seen: Seen) -> Seen:
     key = files.read(context.cluster_paths.requested_key)
-    if key is None:
+    if not key:  # a power failure may leave a file without content
         return seen
     requested_at = files.modified_at(context.cluster_paths.requested_key) or seen.at
     seen = replace(seen, requested_at=requested_at)

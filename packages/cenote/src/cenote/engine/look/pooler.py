@@ -7,7 +7,7 @@ from dataclasses import replace
 from cenote.engine.look import loaded
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.loaded import is_current
-from cenote.engine.plan.pooler import Seen, configuration_files, digest_of
+from cenote.engine.plan.pooler import EXECUTABLE, Seen, configuration_files, digest_of
 from cenote.host import files, pauses, processes, system
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
@@ -23,7 +23,8 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
         listening = inspector.listens(found.process, port)
         port_not_bound = is_up and not listening
     wants_port = not listening and (found.process is None or port_not_bound)
-    pid_files = [context.bouncer.pid_file] if found.process is None else []
+    is_down = found.process is None
+    pid_files = [context.bouncer.pid_file] if is_down else []
     contents = configuration_files(context)
     seen = Seen(
         files=loaded.look_at_files(tuple(contents)),
@@ -31,6 +32,7 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
         loaded=found,
         listening=listening,
         port_not_bound=port_not_bound,
+        orphans=is_down and bool(processes.below(context.cluster_paths.pooler, EXECUTABLE)),
         stale_pid_files=processes.stale_lock_files(pid_files),
         port_taken=wants_port and system.is_port_taken(context.host.listen, port),
         paused=listening and await session.is_paused(),

@@ -34,6 +34,7 @@ class HostContext:
     pgbouncer: Path
     memory_mib: int
     libraries: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)  # by major version
+    descriptors: int = 65_536  # that a process may have open
     ephemeral: bool = False  # the data goes when the service ends
     server_ids: tuple[int, int] | None = None  # user and group of the servers, where they are not ours
     timing: Timing = DEFAULT

@@ -21,9 +21,12 @@ from cenote.conf import pgbouncer
 from cenote.engine.plan import loaded
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.loaded import Loaded
-from cenote.model import catalog, firewall
-from cenote.model.changes import Plan, Reload, Remove, Resume, Start, Stop, Wait
+from cenote.model import firewall
+from cenote.model.changes import EndProcesses, Plan, Reload, Remove, Resume, Start, Stop, Wait
 from cenote.model.pauses import AGENT, Moment, Pause
+from cenote.rules import sizing
+
+EXECUTABLE = "pgbouncer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +34,11 @@ class Seen:
     """``listening``: it has bound its port.
 
     ``port_not_bound``: running, but could not bind its port; PgBouncer then serves its unix socket alone and
-    does not retry.  ``stale_pid_files``: its pid file, if it is down and the pid was reused.  ``port_taken``:
-    another program listens on its port.  ``paused``: its clients are left waiting; ``pause`` says by whom, if
-    a file does.  ``users``: the user of each pool in its memory, "" for none; asked for only before a reload.
+    does not retry.  ``orphans``: one works that neither its pid file nor our stamp names.
+    ``stale_pid_files``: its pid file, if it is down and the file names nobody or somebody else.
+    ``port_taken``: another program listens on its port.  ``paused``: its clients are left waiting; ``pause``
+    says by whom, if a file does.  ``users``: the user of each pool in its memory, "" for none;
+    asked for only before a reload.
     """
 
     files: dict[Path, bytes | None] = field(repr=False)
@@ -42,6 +47,7 @@ class Seen:
     listening: bool
     at: Moment
     port_not_bound: bool = False
+    orphans: bool = False
     stale_pid_files: tuple[Path, ...] = ()
     port_taken: bool = False
     paused: bool = False
@@ -75,6 +81,8 @@ def configure(context: NodeContext, seen: Seen) -> Plan:
 def _plan(context: NodeContext, contents: dict[Path, bytes], seen: Seen) -> Plan:
     digest = digest_of(contents, seen)
     yield from loaded.write_differing(context.bouncer, contents, seen.files, seen.loaded, digest)
+    if seen.orphans:  # it has the port, perhaps
+        yield EndProcesses(context.cluster_paths.pooler, EXECUTABLE)
     if seen.port_taken:
         yield Wait(f"another program listens on port {context.node.pool_port}, which is this cluster's")
     if seen.port_not_bound:
@@ -103,7 +111,7 @@ def configuration_files(context: NodeContext, without: Collection[str] = ()) -> 
         listen=host.listen,
         port=node.pool_port,
         server_port=node.port,
-        max_clients=catalog.max_clients(context.size),
+        max_clients=sizing.clients(context.size, host.descriptors),
     )
     networks = firewall.networks(cluster.firewall)
     pools = [pool for pool in cluster.pools if pool.name not in without]

@@ -30,8 +30,8 @@ class Seen:
     """``state`` is the status that the server writes into its pid file, such as ``ready`` or ``starting``.
 
     The rest matters while it is down.  ``orphans``: children of a killed server still work on its data.
-    ``stale_pid_files``: lock files whose pid was reused.  ``port_taken``: another program has
-    its port.
+    ``stale_pid_files``: lock files that name nobody, or a pid that was reused.  ``port_taken``: another
+    program has its port.
     """
 
     has_data: bool
