@@ -451,6 +451,20 @@ def test_a_user_is_locked_out_and_goes_also_while_the_pooler_does_not_start(in_h
     in_house(scenario)
 
 
+def test_a_database_that_was_opened_for_a_drop_is_closed_or_forgotten_by_a_later_pass(
+    in_house: InHouse,
+) -> None:
+    async def scenario(house: House) -> None:
+        await house.lab.run(
+            house.cluster, "INSERT INTO cenote.made VALUES ('opened', 'orders'), ('opened', 'no more')"
+        )
+        await house.lab.converge(house.cluster)
+        assert not await house.value("SELECT datallowconn FROM pg_database WHERE datname = 'orders'")
+        assert await house.value("SELECT count(*) FROM cenote.made WHERE kind = 'opened'") == 0
+
+    in_house(scenario)
+
+
 @pytest.mark.long
 def test_a_drop_that_is_broken_off_after_any_step_is_completed_by_the_next(in_house: InHouse) -> None:
     async def scenario(house: House) -> None:

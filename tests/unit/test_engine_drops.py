@@ -153,6 +153,8 @@ def test_a_database_without_connections_is_opened_for_the_moment_and_closed_also
     assert opening < statements.index('DROP OWNED BY "old"') < closing
     [left] = dropped_roles.plan(WANTED, dropped_roles.Seen(opened=("shut",)))
     assert sql(left)[0][1] == 'ALTER DATABASE "shut" ALLOW_CONNECTIONS false'
+    [gone] = dropped_roles.plan(WANTED, dropped_roles.Seen(lost=("shut",)))
+    assert sql(gone) == [("postgres", "DELETE FROM cenote.made WHERE kind = 'opened' AND name = 'shut'")]
 
 
 def test_a_role_that_is_gone_already_is_only_forgotten() -> None:

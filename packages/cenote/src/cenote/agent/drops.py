@@ -53,7 +53,8 @@ class Drops:
         """See what has become of the removals; return whether there is something to drop."""
         found = await look.ledger.look(session)
         left = set(_leftover(context, found))
-        self._failed = {thing: failed for thing, failed in self._failed.items() if thing in left}
+        opened = {(RemovalKind.DATABASE, name) for name in found.of(OPENED)}
+        self._failed = {thing: failed for thing, failed in self._failed.items() if thing in left | opened}
         removing = context.cluster.removing
         # What is no longer in the ledger was dropped.
         gone = tuple(one.id for one in removing if (one.kind, one.name) not in left)
@@ -66,10 +67,11 @@ class Drops:
         reasons = [
             f"{kind} {name!r} is not removed yet: {failed.reason}"
             for (kind, name), failed in sorted(self._failed.items())
+            if (kind, name) in left
         ]
         more = [f"{len(reasons) - MOST_REASONS} more"] if len(reasons) > MOST_REASONS else []
         self.reason = "; ".join(reasons[:MOST_REASONS] + more)
-        return bool(left or found.of(OPENED))
+        return bool(left or opened)
 
     async def run(
         self, context: NodeContext, session: Session, is_urgent: Callable[[], bool] = lambda: False
@@ -85,9 +87,9 @@ class Drops:
         if not await self.look(context, session):
             return None
         next_attempts = [failed.next_attempt for failed in self._failed.values()]
-        if cut_short or not next_attempts:
+        if cut_short:
             return 0.0
-        return max(0.0, min(next_attempts) - time.monotonic())
+        return max(0.0, min(next_attempts) - time.monotonic()) if next_attempts else FIRST_PAUSE
 
     async def _attempt_all(
         self, context: NodeContext, session: Session, must_end: Callable[[], bool]

@@ -30,7 +30,7 @@ SELECT rolname, role.oid,
 FROM pg_roles AS role WHERE rolname = ANY ({names}::text[])
 """
 )
-_CLOSED = "SELECT datname FROM pg_database WHERE NOT datallowconn"
+_CONNECTABLE = "SELECT datname, datallowconn FROM pg_database"
 _EMPTY = SQL(
     """
 SELECT name FROM unnest({names}::text[]) AS name LEFT JOIN pg_roles ON rolname = name
@@ -43,10 +43,13 @@ ORDER BY name
 
 async def look(_inspector: Inspector, context: NodeContext, session: Session) -> Seen:
     found = await ledger.look(session)
+    databases = dict(await session.rows(SUPERUSER, _CONNECTABLE))
+    opened = tuple(sorted(found.of(OPENED) & databases.keys()))
+    lost = tuple(sorted(found.of(OPENED) - databases.keys()))
     names = found.leftover(context.cluster, RemovalKind.USER)
     owners = sorted(found.of(OWNER))
     if not names:
-        return Seen(opened=tuple(sorted(found.of(OPENED))), empty=await _empty(owners, session))
+        return Seen(opened=opened, lost=lost, empty=await _empty(owners, session))
     query = _ROLES.format(superuser=Literal(SUPERUSER), names=Literal(names))
     roles = {
         name: Role(oid, owns, tuple(databases), tuple(places), _pairs(prepared), _pairs(subscriptions))
@@ -54,14 +57,14 @@ async def look(_inspector: Inspector, context: NodeContext, session: Session) ->
             SUPERUSER, query.as_string(None)
         )
     }
-    closed = await session.rows(SUPERUSER, _CLOSED)
     return Seen(
         tuple(names),
         roles,
-        frozenset(name for (name,) in closed),
-        frozenset(owners),
-        tuple(sorted(found.of(OPENED))),
-        await _empty(owners, session),
+        closed=frozenset(name for name, allows in databases.items() if not allows),
+        owners=frozenset(owners),
+        opened=opened,
+        lost=lost,
+        empty=await _empty(owners, session),
     )
 
 

@@ -65,7 +65,8 @@ class Role:
 class Seen:
     """``names`` are in our ledger and to be dropped, ``roles`` those that exist.
 
-    ``closed`` are the databases that accept no connections, and ``opened`` those that a drop has opened.
+    ``closed`` are the databases that accept no connections, ``opened`` those that a drop has opened, and
+    ``lost`` those of them that are gone.
     ``owners`` are the roles that own what deleted users owned, ``empty`` those that own nothing any more.
     """
 
@@ -74,6 +75,7 @@ class Seen:
     closed: frozenset[str] = frozenset()
     owners: frozenset[str] = frozenset()
     opened: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
     empty: tuple[str, ...] = ()
 
 
@@ -88,6 +90,11 @@ def plan(context: NodeContext, seen: Seen) -> DropPlan:
     if not seen.names:  # what a drop has opened that was killed before it closed it again
         for database in seen.opened:
             yield Drop(RemovalKind.DATABASE, database, (_closing(database),))
+    for database in seen.lost:
+        forgetting = Sql(
+            SUPERUSER, f"forgetting database {database}", (ledger.forget(ledger.OPENED, database),)
+        )
+        yield Drop(RemovalKind.DATABASE, database, (forgetting,))
 
 
 def owner_of(role: Role) -> str:
