@@ -98,7 +98,23 @@ def test_a_server_whose_port_another_program_has_is_down_since_it_ended(agents: 
     agents.run(scenario)
 
 
-def test_a_pid_file_that_keeps_the_server_from_starting_makes_the_cluster_down(agents: Agents) -> None:
+def test_what_keeps_the_server_from_starting_makes_the_cluster_down(agents: Agents) -> None:
+    async def scenario(at: AtWork) -> None:
+        cluster = await at.cluster()
+        control = at.lab.wanted(cluster).paths.data / "global" / "pg_control"
+        away = control.with_name("pg_control.away")
+        with unstartable(at, cluster):
+            await becomes(at, cluster, Health.DOWN)
+            control.rename(away)
+        down = await becomes(at, cluster, Health.DOWN, "pg_control")
+        assert "does not start" in down.reason
+        away.rename(control)
+        await becomes(at, cluster, Health.HEALTHY)
+
+    agents.run(scenario)
+
+
+def test_a_folder_in_place_of_the_pid_file_keeps_the_server_from_nothing(agents: Agents) -> None:
     async def scenario(at: AtWork) -> None:
         cluster = await at.cluster()
         pid_file = at.server(cluster).pid_file
@@ -106,9 +122,6 @@ def test_a_pid_file_that_keeps_the_server_from_starting_makes_the_cluster_down(a
             await becomes(at, cluster, Health.DOWN)
             pid_file.unlink()
             pid_file.mkdir()
-        down = await becomes(at, cluster, Health.DOWN, "postmaster.pid")
-        assert "does not start" in down.reason
-        pid_file.rmdir()
         await becomes(at, cluster, Health.HEALTHY)
 
     agents.run(scenario)
