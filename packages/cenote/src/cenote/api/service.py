@@ -306,18 +306,24 @@ class Call(Request):
     ) -> None:
         """Remove a user or database from the cluster in the path, and wait until it is dropped.
 
-        A call that is repeated meanwhile waits for the same drop.  NotInForce when it takes too long.
+        A call that is repeated meanwhile waits for the same drop, and until a user that was dropped is locked
+        out of the pools.  NotInForce when it takes too long.
         """
+        first = self.cluster()
 
         def change(current: Cluster) -> Cluster:
             seen = self.service.report(current)
-            if removals.is_pending(current, kind, name, seen):
+            if removals.is_pending(current, kind, name, seen) or (
+                kind is RemovalKind.USER
+                and current.user(name) is None
+                and current.removal(kind, name) is not None
+                and not in_force.progress(seen, first.revision, in_force.LOCKED_OUT).in_force
+            ):
                 return current
             return remove(current, name, seen)
 
-        id = self.cluster().value.id
         note = self.note(EventType.CLUSTER_UPDATE)
-        stored = await self.service.store.update_cluster(id, change, note)
+        stored = await self.service.store.update_cluster(first.value.id, change, note)
         required = in_force.was_tried(self.service.report(stored.value))
         await self.service.wait_until_removed(stored, kind, name, required=required)
 
