@@ -152,6 +152,13 @@ class Service:
         reports, absences = self.store.reports(cluster.id), self.store.absences()
         return topology.topology(cluster, reports, presences, absences=absences)
 
+    def hindrance(self, cluster: Cluster) -> NodeStatus | None:
+        """Return the last report, which tells what a change waits for: the agent itself if that is away."""
+        seen, now = self.report(cluster), self.topology(cluster)
+        if seen is None or now.health is not topology.Health.UNKNOWN:
+            return seen
+        return msgspec.structs.replace(seen, reason=now.reason, failing=True)
+
     async def wait_until_in_force(
         self, stored: Stored[Cluster], parts: Collection[PartName], *, required: bool
     ) -> str:
@@ -163,7 +170,7 @@ class Service:
         id, settings = stored.value.id, self.settings
 
         def seen() -> Progress:
-            return in_force.progress(self.report(stored.value), stored.revision, parts)
+            return in_force.progress(self.hindrance(stored.value), stored.revision, parts)
 
         def done() -> Progress | None:
             now = self.store.cluster(id)
@@ -186,7 +193,7 @@ class Service:
         """Wait until the agent has dropped a user or database; NotInForce if it has to be gone and is not."""
 
         def missing() -> str:
-            now, seen = self.store.cluster(stored.value.id), self.report(stored.value)
+            now, seen = self.store.cluster(stored.value.id), self.hindrance(stored.value)
             if now is None or now.value.deleted_at is not None:
                 return ""
             locked_out = in_force.progress(seen, stored.revision, in_force.LOCKED_OUT)
