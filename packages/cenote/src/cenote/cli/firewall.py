@@ -79,5 +79,6 @@ def _rules(databases: DatabasesAPI, uuid: str) -> list[Any]:
 
 def _replace(databases: DatabasesAPI, uuid: str, rules: Sequence[Any]) -> None:
     databases.update_firewall_rules(uuid, {"rules": list(rules)})
+    note_not_in_force(databases.get_cluster(uuid)["database"])
     count = len(rules)
     note(f"Trusted sources: {count}" if count else OPEN)
