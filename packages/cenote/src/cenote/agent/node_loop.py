@@ -73,6 +73,7 @@ class NodeLoop:
         self._poll, self._waited_for, self._waiting_since = POLL_FIRST, "", 0.0
         self._backoff = host_context.timing.backoff_first
         self._full = True  # the next pass has to look at everything
+        self._look_due = 0.0  # when one has to, whatever wakes it (monotonic)
         self._quiet = Quiet(host_context.timing.full_look_interval)
         self._task = asyncio.create_task(self._run(in_use), name=f"cluster {cluster_id}")
 
@@ -101,19 +102,15 @@ class NodeLoop:
 
     async def _run(self, in_use: Container[int]) -> None:
         starting: Held | None = None
-        pause: float | None
         try:
             urgency = self._urgency_at_start(in_use)
             if urgency is Urgency.DOWN:
                 starting = await self._queue.start()
             while True:
-                if urgency is Urgency.IDLE and self._is_quiet():
-                    self._passes.skip()
-                    pause, result = self._resync_pause(), PassResult.QUIET
-                else:
-                    self._turn = Turn(urgency)
-                    async with self._queue.turn(self._turn):
-                        pause, result = await self._next_pass()
+                try:
+                    pause, result = await self._take_turn(urgency)
+                except Exception as error:  # whatever it is, it must not end the work on this node
+                    pause, result = self._after_defect(error), PassResult.FAILED
                 if pause is None:
                     break
                 if starting is not None and result is not PassResult.WAITING:
@@ -129,9 +126,33 @@ class NodeLoop:
             self._store.forget(self._cluster_id)
             self._watch.close()
 
+    async def _take_turn(self, urgency: Urgency) -> tuple[float | None, PassResult]:
+        """Make a pass when its turn comes, unless nothing has happened in the node; return as ``_next_pass``."""
+        if urgency is Urgency.IDLE and self._is_quiet():
+            self._passes.skip()
+            return self._until_next_look(looked=True), PassResult.QUIET
+        self._turn = Turn(urgency)
+        async with self._queue.turn(self._turn):
+            return await self._next_pass()
+
+    def _after_defect(self, error: Exception) -> float:
+        """Log what came out of a pass or its report, such as that no descriptor is left; return the pause."""
+        if isinstance(error, CenoteError | OSError):
+            log.warning("cluster %s: %s", self._cluster_id, _in_words(error))
+        else:
+            log.error("cluster %s: a defect in Cenote", self._cluster_id, exc_info=error)
+        self._began, self._full = None, True
+        self._quiet.end()
+        return self._next_backoff()
+
+    def _next_backoff(self) -> float:
+        pause, self._waited_for = self._backoff, ""
+        self._backoff = min(self._backoff * 2, self._host_context.timing.backoff_max)
+        return pause
+
     def _urgency_at_start(self, in_use: Container[int]) -> Urgency:
         """Return how urgent the first pass is; the servers may have gone on without an agent."""
-        with contextlib.suppress(NewerFormat):
+        with contextlib.suppress(NewerFormat, OSError):  # such as EMFILE, no descriptor left
             stored = self._store.cluster(self._cluster_id)
             if stored is None or stored.revision > self._status().reached:
                 return Urgency.CHANGED
@@ -145,7 +166,8 @@ class NodeLoop:
     def _is_quiet(self) -> bool:
         with contextlib.suppress(NewerFormat):
             stored = self._store.cluster(self._cluster_id)
-            return stored is not None and self._quiet.lasts(self._context(stored))
+            if stored is not None and self._store.has_report(self._cluster_id, self._node_name):
+                return self._quiet.lasts(self._context(stored))
         return False
 
     async def _next_pass(self) -> tuple[float | None, PassResult]:
@@ -163,7 +185,8 @@ class NodeLoop:
             return None, PassResult.DONE
         began = self._passes.begin(self._cluster_id)
         self._began = time.monotonic()
-        full, self._full = self._full or not woken, False
+        # Changes that follow one another closely do not put off the look at everything.
+        full, self._full = self._full or not woken or time.monotonic() >= self._look_due, False
         self._quiet.end()
         pause, result = await self._attempt(stored, full=full)
         self._full = self._full or result is not PassResult.DONE
@@ -189,16 +212,16 @@ class NodeLoop:
         else:
             self._backoff, self._waited_for = timing.backoff_first, ""
             return pause, PassResult.DONE
-        pause, self._backoff, self._waited_for = self._backoff, min(self._backoff * 2, timing.backoff_max), ""
-        return pause, PassResult.FAILED
+        return self._next_backoff(), PassResult.FAILED
 
     async def _bring_about(self, stored: Stored[Cluster], *, full: bool) -> float:
-        pause = self._resync_pause()
         if stored.value.deleted_at is not None:
             await self._remove(stored)
-            return pause
-        if await self._converge(stored, full=full):
-            pause = self._host_context.timing.resync_interval_nearly_full
+            return self._until_next_look(looked=True)
+        is_nearly_full = await self._converge(stored, full=full)
+        pause = self._until_next_look(looked=full)
+        if is_nearly_full:
+            pause = min(pause, self._host_context.timing.resync_interval_nearly_full)
         soon = await self._drop(stored)
         return pause if soon is None else min(pause, soon)
 
@@ -216,9 +239,13 @@ class NodeLoop:
         self._pass.progress.ended(reason)
         await self._report_unfinished(stored, reason, failing=True)
 
-    def _resync_pause(self) -> float:
-        spread = random.uniform(0.8, 1.2)  # noqa: S311 - the passes over time
-        return self._host_context.timing.resync_interval * spread
+    def _until_next_look(self, *, looked: bool) -> float:
+        """Return the seconds until everything is to be looked at; ``looked``: it was, just now."""
+        now = time.monotonic()
+        if looked:
+            spread = random.uniform(0.8, 1.2)  # noqa: S311 - the passes over time
+            self._look_due = now + self._host_context.timing.resync_interval * spread
+        return max(0.0, self._look_due - now)
 
     async def _converge(self, stored: Stored[Cluster], *, full: bool) -> bool:
         """Make a pass and report; return whether the next one should follow soon."""
@@ -229,8 +256,8 @@ class NodeLoop:
             async with self._reporting_progress(stored.revision):
                 converged = await self._pass.run(context, session, stored.revision, full=full)
         finally:
-            all_run = self._watch_servers(context)
             await session.close()
+            all_run = self._watch_servers(context)
         if not all_run:  # one has ended during the pass
             self._look_again()
         await self._report_converged(stored, converged)

@@ -126,8 +126,7 @@ class HostStore(Reader):
         async with self._locks.setdefault(cluster_id, asyncio.Lock()):
             status = msgspec.structs.replace(status, notes=self._noted.get(node, ()))
             # A report that etcd has lost, such as when it was restored from a copy, is written again.
-            seen = self._reported.get(node), self._tables.reports.get((self._host_id, *node))
-            if all(one is not None and msgspec.structs.replace(one, at=status.at) == status for one in seen):
+            if self._stands(node, status):
                 return
             key = self._keys.report(self._host_id, cluster_id, node_name)
             conditions = [etcd_messages.exists(self._keys.cluster(cluster_id))]
@@ -136,6 +135,16 @@ class HostStore(Reader):
                 if status.run == self.run:
                     self._reported[node] = status
                 await self._caches[-1].seen(outcome.revision)  # or the next call would take it for lost
+
+    def has_report(self, cluster_id: UUID, node_name: str) -> bool:
+        """Return whether the report that this process wrote last on a node stands in the store."""
+        written = self._reported.get((cluster_id, node_name))
+        return written is not None and self._stands((cluster_id, node_name), written)
+
+    def _stands(self, node: tuple[UUID, str], status: NodeStatus) -> bool:
+        """Return whether a report was written and is there, as if only ``at`` differs."""
+        found = self._reported.get(node), self._tables.reports.get((self._host_id, *node))
+        return all(one is not None and msgspec.structs.replace(one, at=status.at) == status for one in found)
 
     async def remember(self, cluster_id: UUID, node_name: str, note: Note) -> None:
         """Add a note to the report on a node: the change becomes an event."""
