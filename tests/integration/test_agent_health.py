@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from psycopg.sql import SQL
 
 from cenote.errors import CenoteError
 from cenote.host import pauses, processes, sql
@@ -153,6 +154,11 @@ def test_a_query_to_a_server_that_hangs_comes_to_an_end(
         assert await session.rows("defaultdb", "SELECT 42") == [(42,)]
         with stopped_processes(at.server(cluster)), pytest.raises(CenoteError, match="has not answered"):
             await session.rows("defaultdb", "SELECT 42")
+        await session.close()
+        assert await session.rows("defaultdb", "SELECT 42") == [(42,)]
+        # Such a change begins with a statement that is not its own.
+        with stopped_processes(at.server(cluster)), pytest.raises(CenoteError, match="has not answered"):
+            await session.run("defaultdb", "a change", [SQL("SELECT 42")], atomic=True)
         await session.close()
 
     agents.run(scenario)

@@ -16,12 +16,9 @@ from tests.support.agent import SETTLE_SECONDS, Agents, AtWork, running, running
 from tests.support.waiting import wait_until_async
 
 
-RESYNC = 0.5
-
-
 @pytest.fixture(scope="module")
 def agents() -> Iterator[Agents]:
-    yield from running_agents(Timing(resync_interval=RESYNC, backoff_first=0.2, backoff_max=1))
+    yield from running_agents(Timing(resync_interval=0.5, backoff_first=0.2, backoff_max=1))
 
 
 @contextmanager

@@ -92,8 +92,10 @@ class Session:
         connection = await self._connection(database)
         try:
             if atomic:
-                async with connection.transaction():
-                    await self._execute(connection, statements)
+                # BEGIN and COMMIT wait for the server as well.
+                with _deadline(connection, self._seconds * (len(statements) + 2)):
+                    async with connection.transaction():
+                        await self._execute(connection, statements)
             else:
                 await self._execute(connection, statements)
         except psycopg.Error as error:
