@@ -339,13 +339,18 @@ class NodeLoop:
     async def _report_unfinished(
         self, stored: Stored[Cluster], reason: str, *, failing: bool = False, waiting: bool = False
     ) -> None:
-        """Report why a pass has ended early, and which servers run but do not answer."""
+        """Report why a pass has ended early, and then which servers run but do not answer.
+
+        Whoever waits for the reason need not wait for the seconds in which a server could answer.
+        """
+        await self._report(reason, failing=failing, waiting=waiting)
         unresponsive: tuple[str, ...] = ()
         is_there = stored.value.deleted_at is None and self._status().reached
         if is_there and any(node.name == self._node_name for node in stored.value.nodes):
             with contextlib.suppress(OSError):  # such as EMFILE, no descriptor left
                 unresponsive = await _unresponsive(self._context(stored))
-        await self._report(reason, failing=failing, waiting=waiting, unresponsive=unresponsive)
+        if unresponsive != self._status().unresponsive:
+            await self._report(reason, failing=failing, waiting=waiting, unresponsive=unresponsive)
 
     async def _report(
         self, reason: str, *, failing: bool = False, waiting: bool = False, **seen: object

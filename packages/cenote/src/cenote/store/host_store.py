@@ -46,11 +46,11 @@ class HostStore(Reader):
         host_id: str,
         directory: str = "",
         prefix: str = "/cenote/",
-        presence_seconds: int = PRESENCE_SECONDS,
+        presence_seconds: int | None = None,
     ) -> None:
         """``directory`` tells the data directory from a copy of it; see ``Presence``.
 
-        The presence expires ``presence_seconds`` after this process dies.
+        The presence expires ``presence_seconds`` after this process dies, or PRESENCE_SECONDS.
         """
         self._client, self._host_id, self._directory = client, host_id, directory
         self.run, self._started_at = uuid4().hex, datetime.now(UTC).replace(microsecond=0)
@@ -70,9 +70,8 @@ class HostStore(Reader):
         self._noted: dict[tuple[UUID, str], tuple[ReportedNote, ...]] = {}
         self._locks: dict[UUID, asyncio.Lock] = {}
         self._announced: Host | None = None
-        self._presence = LeasedKey(
-            client, self._writer, self._keys.presence(host_id), presence_seconds, self._refusal
-        )
+        seconds = PRESENCE_SECONDS if presence_seconds is None else presence_seconds
+        self._presence = LeasedKey(client, self._writer, self._keys.presence(host_id), seconds, self._refusal)
 
     @property
     def host_id(self) -> str:
