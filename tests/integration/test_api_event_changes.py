@@ -101,7 +101,7 @@ def test_a_change_is_pending_until_the_agent_has_carried_it_out(apis: Apis) -> N
         stored = api.store.cluster(id)
         assert stored is not None
         reason = "PgBouncer does not answer"
-        tried = {"tried": stored.revision, "failed": {"PgBouncer": reason}, "reason": reason}
+        tried: dict[str, Any] = {"tried": stored.revision, "failed": {"PgBouncer": reason}, "reason": reason}
         status = NodeStatus(reached=stored.revision - 1, failing=True, at=datetime.now(UTC), **tried)
         await api.write_report(id, status)
         shown = (await newest_event(api, cluster))["cenote"]
