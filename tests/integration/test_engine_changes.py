@@ -137,13 +137,13 @@ def test_a_user_that_comes_can_log_in_and_one_that_goes_cannot(labs: Share) -> N
         await done_for(lab, cluster)
         added = replace(cluster, users=(*cluster.users, records.user("app")))
         assert await done_for(lab, added) == [
-            *["write pg_ident.conf", "reload PostgreSQL", "setting up user app in postgres"],
             *["write userlist.txt", "reload PgBouncer"],
+            *["write pg_ident.conf", "reload PostgreSQL", "setting up user app in postgres"],
         ]
         for pool in (None, "inbound"):
             assert await ask(cluster, "SELECT current_user", user="app", pool=pool) == "app"
         assert await done_for(lab, cluster) == [
-            *["write pg_ident.conf", "reload PostgreSQL", "write userlist.txt", "reload PgBouncer"],
+            *["write userlist.txt", "reload PgBouncer", "write pg_ident.conf", "reload PostgreSQL"],
             *["ending the sessions of user app in postgres", "dropping user app in postgres"],
             "ending the last sessions of user app in postgres",
         ]
@@ -158,8 +158,9 @@ def test_another_password_replaces_the_old_one_on_both_ports(labs: Share) -> Non
         cluster = await with_pool(lab)
         admin = replace(cluster.users[0], verifier=records.verifier("another-password"))
         assert await done_for(lab, replace(cluster, users=(admin,))) == [
+            *["write userlist.txt", "reload PgBouncer"],
             "setting up user doadmin in postgres",
-            *["write pgbouncer.ini", "write userlist.txt", "reload PgBouncer"],
+            *["write pgbouncer.ini", "reload PgBouncer"],
         ]
         for pool in (None, POOL.name):
             assert await ask(cluster, pool=pool, password="another-password") == 42

@@ -20,6 +20,7 @@ from cenote.host import processes
 from cenote.model.changes import Program
 from cenote.model.paths import Layout
 from cenote_client import Client
+from tests.support.console import Visitor
 from tests.support.service import (
     CENOTE,
     WITHOUT_LIMITS,
@@ -262,3 +263,25 @@ def test_a_setting_that_the_server_refuses_is_named_and_holds_nothing_else_up(si
     assert site.not_in_force == [refusal]
     assert site.changed("PATCH", "/config", 200, json={"config": {"max_stack_depth": 2_097_152}}) is None
     site.settled()
+
+
+def test_the_command_line_and_the_console_say_that_a_change_is_not_in_force(
+    site: Site, running: Service, somebody: Visitor
+) -> None:
+    reason = "not in force yet: PgBouncer does not answer"
+    page = f"/console/clusters/{site.cluster['id']}/pools"
+    asked = somebody.open(page)
+    name = site.cluster["name"]
+    with site.stopped_pooler():
+        made = somebody.send(asked, "Create pool", name="by-hand", size="1")
+        assert f"The change is recorded, but {reason}." in made.text
+        assert "Not in force yet: pools: PgBouncer does not answer" in made.text
+        created = running.run("pool", "create", name, "by-command", "--size", "1")
+        assert f"The change is recorded, but {reason}" in created.stderr
+        assert "Connect with" not in created.stderr
+        updated = running.run("pool", "update", name, "by-command", "--size", "2")
+        assert "Not in force yet: pools: PgBouncer does not answer" in updated.stderr
+    site.settled()
+    assert "Not in force yet" not in somebody.open(page).text
+    deleted = running.run("pool", "delete", name, "by-command", "--yes")
+    assert deleted.stderr == "Deleted pool by-command\n"

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from cenote.engine.parts import NODE_PARTS
-from cenote.engine.plan import certificate, folders, loaded, pooler, postgresql, removal
+from cenote.engine.plan import certificate, folders, loaded, pooler, pooler_access, postgresql, removal
 from cenote.engine.plan.context import NodeContext
 from cenote.model.changes import (
     Change,
@@ -311,3 +311,40 @@ def test_a_standby_under_a_failover_agent_has_only_the_parts_that_run_anywhere()
         "PgBouncer",
     ]
     assert all(part.is_on(WANTED) for part in NODE_PARTS)
+
+
+def pooler_access_of(wanted: NodeContext, *, read: bool = True) -> pooler_access.Seen:
+    """What is seen of a PgBouncer that runs with what a context wants."""
+    ready = pooler_ready(wanted)
+    if not read:
+        return pooler_access.Seen(unread=replace(ready, loaded=loaded.Loaded(PROCESS, "another")))
+    files = {path: content for path, content in ready.files.items() if content is not None}
+    return pooler_access.Seen(files=files, certificate=ready.certificate, loaded=ready.loaded)
+
+
+def test_access_to_the_pools_is_left_alone_when_it_is_as_wanted_and_when_a_pool_is_added() -> None:
+    assert list(pooler_access.plan(WANTED, pooler_access_of(WANTED))) == []
+    more = msgspec.structs.replace(
+        CLUSTER, pools=(*CLUSTER.pools, Pool(name="more", database="orders", size=1))
+    )
+    assert list(pooler_access.plan(replace(WANTED, cluster=more), pooler_access_of(WANTED))) == []
+    assert list(pooler_access.plan(WANTED, pooler_access.Seen())) == []
+
+
+def test_a_user_that_goes_is_out_of_the_pools_by_a_reload_of_the_present_configuration() -> None:
+    fewer = msgspec.structs.replace(CLUSTER, users=CLUSTER.users[:1], pools=())
+    changes = list(pooler_access.plan(replace(WANTED, cluster=fewer), pooler_access_of(WANTED)))
+    written = [change.path.name for change in changes if isinstance(change, WriteFile)]
+    assert written[-1:] == ["userlist.txt"]
+    assert "pgbouncer.ini" not in written
+    assert isinstance(changes[-1], Reload)
+
+
+def test_files_that_pgbouncer_has_not_read_are_written_whole_before_they_are_read() -> None:
+    seen = pooler_access_of(WANTED, read=False)
+    assert seen.unread is not None
+    edited = dict.fromkeys(seen.unread.files, b"edited")
+    seen = pooler_access.Seen(unread=replace(seen.unread, files=dict(edited)))
+    changes = list(pooler_access.plan(WANTED, seen))
+    assert [change.path for change in changes if isinstance(change, WriteFile)] == list(edited)
+    assert isinstance(changes[-1], Reload)

@@ -17,7 +17,7 @@ PLAIN = rules.remove_pool(CLUSTER, "backend-pool")
 
 
 def seen(*gone: object, **remaining: str) -> NodeStatus:
-    ids = tuple(one.id for one in PLAIN.removing) + tuple(gone)  # type: ignore[operator]
+    ids = tuple(one.id for one in PLAIN.removing) + tuple(gone)
     return NodeStatus(reached=1, at=datetime.now(UTC), gone=ids, remaining=remaining)  # type: ignore[arg-type]
 
 
@@ -63,7 +63,8 @@ def test_what_holds_a_removal_up_is_told_in_words() -> None:
 
 
 def test_finished_removals_are_kept_for_repeated_calls_and_not_without_end() -> None:
-    cluster, gone = PLAIN, []
+    cluster = PLAIN
+    gone: list[object] = []
     for number in range(removals.MOST_FINISHED + 10):
         report = seen(*gone)
         name = f"user-{number}"

@@ -1,8 +1,9 @@
-"""Who may log in to a running PgBouncer: its files for that, and what it has loaded."""
+"""Who may log in to a running PgBouncer: its files for that, and whether it has read them."""
 
 from __future__ import annotations
 
-from cenote.engine.look import loaded
+from cenote.engine.look import loaded, pooler
+from cenote.engine.plan import loaded as judged
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.pooler import configuration_files
 from cenote.engine.plan.pooler_access import Seen
@@ -11,12 +12,13 @@ from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 
 
-async def look(inspector: Inspector, context: NodeContext, _session: Session) -> Seen:
-    found = loaded.look(context.bouncer)
-    listening = found.process is not None and inspector.listens(found.process, context.node.pool_port)
-    return Seen(
-        files=loaded.look_at_files(tuple(configuration_files(context))),
-        certificate=files.read(context.cluster_paths.certificate),
-        loaded=found,
-        listening=listening,
-    )
+async def look(inspector: Inspector, context: NodeContext, session: Session) -> Seen:
+    process = loaded.look(context.bouncer)
+    if process.process is None or not inspector.listens(process.process, context.node.pool_port):
+        return Seen()
+    read = loaded.look_at_files(tuple(configuration_files(context)))
+    found = {path: content for path, content in read.items() if content is not None}
+    certificate = files.read(context.cluster_paths.certificate)
+    if process.digest == judged.digest(*found.values(), certificate or b""):
+        return Seen(files=found, certificate=certificate, loaded=process)
+    return Seen(unread=await pooler.look(inspector, context, session))

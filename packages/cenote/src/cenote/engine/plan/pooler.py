@@ -50,6 +50,17 @@ class Seen:
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
+    yield from configure(context, seen)
+    pause = seen.pause
+    if pause is not None and pause.owner != AGENT and not pause.is_over(seen.at):
+        if seen.paused:
+            yield Wait(f"the pools are paused by the {pause.owner}: {pause.why}")
+    elif seen.paused or pause is not None:
+        yield Resume(context.bouncer)
+
+
+def configure(context: NodeContext, seen: Seen) -> Plan:
+    """Write its files and have it read them; start it if it is down."""
     changing = {
         pool.name for pool in context.cluster.pools if seen.users.get(pool.name, pool.user) != pool.user
     }
@@ -59,12 +70,6 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         read = Loaded(seen.loaded.process, digest_of(fewer, seen))
         seen = replace(seen, files=dict(fewer), loaded=read)
     yield from _plan(context, configuration_files(context), seen)
-    pause = seen.pause
-    if pause is not None and pause.owner != AGENT and not pause.is_over(seen.at):
-        if seen.paused:
-            yield Wait(f"the pools are paused by the {pause.owner}: {pause.why}")
-    elif seen.paused or pause is not None:
-        yield Resume(context.bouncer)
 
 
 def _plan(context: NodeContext, contents: dict[Path, bytes], seen: Seen) -> Plan:

@@ -10,34 +10,44 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cenote.conf import pgbouncer
-from cenote.engine.plan import loaded
+from cenote.engine.plan import loaded, pooler
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.loaded import Loaded
 from cenote.model import firewall
 from cenote.model.changes import Plan, Reload
 
+_NOTHING = Loaded(None, None)
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    files: dict[Path, bytes | None] = field(repr=False)
-    certificate: bytes | None = field(repr=False)
-    loaded: Loaded
-    listening: bool
+    """The files that PgBouncer has read; none while it is down.
+
+    ``unread``: what is seen of it if its files are others, such as after a crash between a write and a
+    reload, or when somebody has edited them.
+    """
+
+    files: dict[Path, bytes] = field(default_factory=dict, repr=False)
+    certificate: bytes | None = field(default=None, repr=False)
+    loaded: Loaded = _NOTHING
+    unread: pooler.Seen | None = None
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
-    found = {path: content for path, content in seen.files.items() if content is not None}
-    if not seen.listening or len(found) < len(seen.files):
+    if seen.unread is not None:
+        yield from pooler.configure(context, seen.unread)
+        return
+    if not seen.files:
         return  # the part PgBouncer starts it, with the present files
-    folder = context.cluster_paths.pooler
-    networks = firewall.networks(context.cluster.firewall)
-    contents = found | {
-        folder / "userlist.txt": pgbouncer.render_userlist(context.cluster.users).encode(),
-        # The lines for pools are those of the pools that PgBouncer has: with the lines for another user, that
-        # user would act as the one that the pool still has.
-        folder / "hba.conf": pgbouncer.with_sources(found[folder / "hba.conf"].decode(), networks).encode(),
+    cluster, folder = context.cluster, context.cluster_paths.pooler
+    # The lines for pools are those of the pools that PgBouncer has: with the lines for another user, that
+    # user would act as the one that the pool still has.
+    before = seen.files[folder / "hba.conf"].decode()
+    contents = seen.files | {
+        folder / "userlist.txt": pgbouncer.render_userlist(cluster.users).encode(),
+        folder / "hba.conf": pgbouncer.with_sources(before, firewall.networks(cluster.firewall)).encode(),
     }
     digest = loaded.digest(*contents.values(), seen.certificate or b"")
     yield from loaded.write_differing(context.bouncer, contents, seen.files, seen.loaded, digest)
-    if not loaded.is_current(contents, seen.files, seen.loaded, digest):
+    if digest != seen.loaded.digest:
         yield Reload(context.bouncer, digest)
