@@ -20,7 +20,7 @@ from cenote.store.keys import Keys
 
 KEPT_FOR = timedelta(days=90)
 MOST_OF_A_CLUSTER = 1_000
-MOST_OF_A_TOKEN = 300  # of one cluster's events, so that no token displaces what others did
+MOST_OF_A_TOKEN = 300  # of one cluster's events, so that neither a token nor we displace what others did
 _AT_ONCE = 40  # refusals removed with one write, so that a lower bound is reached again
 
 
@@ -73,8 +73,8 @@ def to_prune(events: Sequence[Event], now: datetime) -> list[str]:
     by_token: Counter[object] = Counter()
     gone = []
     for event in sorted(events, key=lambda event: event.id, reverse=True):
-        token = event.note.token_id
-        full = token is not None and by_token[token] >= MOST_OF_A_TOKEN
+        token = event.note.token_id  # None: the service itself, such as a server that crashes all the time
+        full = by_token[token] >= MOST_OF_A_TOKEN
         if kept >= MOST_OF_A_CLUSTER or full or now - event.at > KEPT_FOR:
             gone.append(event.id)
             continue
