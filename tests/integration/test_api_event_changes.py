@@ -129,6 +129,20 @@ def test_an_event_of_a_former_version_is_shown_with_its_request(apis: Apis) -> N
     apis.run(scenario)
 
 
+def test_what_the_service_did_by_itself_is_shown_in_words(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await furnished(api)
+        id, at = api.store.clusters()[0].value.id, datetime.now(UTC)
+        note = Note(what="restarted PostgreSQL, for settings that need it")
+        await api.store.add_event(Event(id="f", at=at, note=note, cluster_id=id, cluster_name="backend"))
+        shown = await newest_event(api, cluster)
+        assert shown["event_type"] == "cluster_update"  # clients know no other word for it
+        assert shown["cenote"]["summary"] == note.what
+        assert (shown["cenote"]["token"], shown["cenote"]["outcome"]) == (None, "done")
+
+    apis.run(scenario)
+
+
 def test_changes_of_groups_tokens_and_logins_are_told(apis: Apis) -> None:
     async def scenario(api: Api) -> None:
         async def said(method: str, path: str, expected: int, **body: Any) -> str:

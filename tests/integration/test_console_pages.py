@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -272,6 +274,19 @@ def test_activity_shows_what_was_changed_by_whom_from_where_and_whether_it_is_do
     assert "from 127.0.0.1" in shown.text
     overview = somebody.open(base_of(cluster)).text
     assert "pool told: removed (size 3" in overview
+
+
+def test_activity_shows_what_cenote_did_by_itself(
+    somebody: Visitor, cluster: dict[str, Any], running: Service
+) -> None:
+    pid_file = running.data_dir / "clusters" / cluster["id"] / "pg" / "postmaster.pid"
+    os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
+    base = f"{base_of(cluster)}/activity"
+    shown = wait_until(
+        "the new start is shown", 60, lambda: found_in(somebody.open(base), "started PostgreSQL")
+    )
+    assert shown is not None
+    assert "started PostgreSQL Cenote itself Done" in shown.text
 
 
 def done(somebody: Visitor, base: str) -> Sheet | None:

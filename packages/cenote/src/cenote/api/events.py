@@ -114,17 +114,8 @@ class AuditAnswer(msgspec.Struct):
 async def list_events(request: Call) -> Response:
     """List the events of a cluster, newest first."""
     cluster = request.cluster().value
-    found = [
-        (event, event.note.type)
-        for event in await request.service.store.events(cluster.id)
-        if event.note.type is not None
-    ]
-    page, links, meta = paging.page_of(request, found)
-    shown = [
-        EventView(event.id, event.cluster_name, type, event.at, _details(request.service, event))
-        for event, type in page
-    ]
-    return answer(EventsAnswer(shown, links, meta))
+    page, links, meta = paging.page_of(request, await request.service.store.events(cluster.id))
+    return answer(EventsAnswer([_event(request.service, event) for event in page], links, meta))
 
 
 @operation(
@@ -175,6 +166,12 @@ def _selection(request: Call) -> Callable[[Event], bool] | None:
         return any(text in one.casefold() for one in told)
 
     return selects
+
+
+def _event(service: Service, event: Event) -> EventView:
+    # Clients know no type for what has none here, such as a pooler that was started again.
+    type = event.note.type or EventType.CLUSTER_UPDATE
+    return EventView(event.id, event.cluster_name, type, event.at, _details(service, event))
 
 
 def _details(service: Service, event: Event) -> EventDetailsView:

@@ -444,7 +444,7 @@ class Note(Record, frozen=True, kw_only=True):
     """
 
     what: str
-    type: EventType | None = None  # None: not shown to customers
+    type: EventType | None = None  # None: none of them fits; customers see an update
     request_id: str = ""
     address: str = ""
     token_id: UUID | None = None

@@ -149,13 +149,16 @@ def _described(cluster: Cluster) -> str:
 
 
 def _of_list(kind: Kind, before: Sequence[Record], after: Sequence[Record], name_of: NameOf) -> Differences:
-    former, now = ({kind.name(one): one for one in those} for those in (before, after))
+    if before == after:
+        return
+    same = frozenset(before) & frozenset(after)  # most of them; they need no names
+    former, now = ({kind.name(one): one for one in those if one not in same} for those in (before, after))
     found = False
     for name in [*former, *(name for name in now if name not in former)]:
         for difference in _of_pair(kind, former.get(name), now.get(name), name_of):
             found = True
             yield difference
-    if not found and tuple(before) != tuple(after):
+    if not found:
         yield Difference(what=f"order of {kind.plural}")
 
 
