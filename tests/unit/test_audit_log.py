@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +14,7 @@ from cenote.store import audit_log
 from cenote.store.audit_log import KEPT_FOR, MOST_OF_A_CLUSTER, MOST_OF_A_TOKEN
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
-TOKENS = (None, UUID(int=1), UUID(int=2))
+TOKENS = (None, UUID(int=1), UUID(int=2), UUID(int=3), UUID(int=4))
 
 
 def events(*tokens: UUID | None) -> list[Event]:
@@ -36,18 +37,20 @@ def test_a_later_id_sorts_after_an_earlier_one() -> None:
 
 
 def test_the_newest_of_a_cluster_are_kept() -> None:
-    made = events(*[None] * (MOST_OF_A_CLUSTER + 3))
+    many = [token for token in TOKENS[1:] for _ in range(MOST_OF_A_CLUSTER // 4)]
+    made = events(None, None, None, *many)
     assert audit_log.to_prune(made[3:], AT) == []
     assert set(audit_log.to_prune(made, AT)) == ids(made[:3])
 
 
-def test_no_token_displaces_what_others_did() -> None:
-    made = events(*[TOKENS[1]] * 5, TOKENS[2], *[TOKENS[1]] * (MOST_OF_A_TOKEN - 2), None)
+@pytest.mark.parametrize(("busy", "other"), [(TOKENS[1], TOKENS[2]), (TOKENS[1], None), (None, TOKENS[1])])
+def test_nobody_displaces_what_others_did(busy: UUID | None, other: UUID | None) -> None:
+    made = events(*[busy] * 5, other, *[busy] * (MOST_OF_A_TOKEN - 2), other)
     assert set(audit_log.to_prune(made, AT)) == ids(made[:3])
 
 
 def test_what_is_too_old_goes() -> None:
-    made = events(*TOKENS)
+    made = events(*TOKENS[:3])
     assert set(audit_log.to_prune(made, made[1].at + KEPT_FOR)) == ids(made[:1])
 
 
@@ -59,7 +62,7 @@ def test_what_is_kept_stays_within_the_limits_and_is_kept_again(tokens: list[UUI
     gone = set(audit_log.to_prune(shuffled, AT))
     kept = [event for event in made if event.id not in gone]
     assert len(kept) <= MOST_OF_A_CLUSTER
-    assert all(sum(event.note.token_id == token for event in kept) <= MOST_OF_A_TOKEN for token in TOKENS[1:])
+    assert all(sum(event.note.token_id == token for event in kept) <= MOST_OF_A_TOKEN for token in TOKENS)
     assert audit_log.to_prune(kept, AT) == []
 
 
