@@ -187,9 +187,13 @@ class NodeLoop:
         cluster, use, refused = stored.value, converged.use, converged.refuses_writes
         if self._status().reached == 0:
             self._pass.notes.clear()  # the steps of creating a cluster are not events
+        full = "" if use is None else storage.problem(use, cluster, refused=refused)
+        certificate = converged.certificate_problem
+        if certificate and certificate not in self._status().reason:
+            log.warning("cluster %s: %s", cluster.name, certificate)
         await self._report(
-            "" if use is None else storage.problem(use, cluster, refused=refused),
-            failing=refused,
+            "; ".join(filter(None, (full, certificate))),
+            failing=refused or bool(certificate),
             reached=stored.revision,
             settings=converged.settings,
             outdated=converged.outdated,

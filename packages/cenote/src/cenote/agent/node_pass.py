@@ -40,7 +40,7 @@ class Converged:
     """A converged node: the settings in force and the use of its storage.
 
     ``outdated`` names the programs whose files were replaced since they were started, ``not_in_force`` the
-    settings that wait for a restart.
+    settings that wait for a restart.  ``certificate_problem`` says why the servers' certificate is not valid.
     """
 
     settings: dict[str, str]
@@ -48,6 +48,7 @@ class Converged:
     outdated: tuple[str, ...]
     use: DiskUse | None
     refuses_writes: bool
+    certificate_problem: str = ""
 
 
 class NodePass:
@@ -127,6 +128,7 @@ class NodePass:
             outdated=tuple((await look.outdated_binaries.look(self._inspector, context, session)).outdated),
             use=await look.postgresql.disk_use(self._inspector, context),
             refuses_writes=plan.postgresql.refuses_writes(configuration),
+            certificate_problem=look.certificate.problem(context),
         )
 
     def _check_not_failing(self, part: Part[Any], start: Start) -> None:

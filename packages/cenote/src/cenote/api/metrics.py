@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from http import HTTPMethod
 
 import msgspec
@@ -141,7 +142,14 @@ def _state(service: Service) -> ServiceState:
         statuses.append(status(cluster, seen))
         if seen is not None and seen.failing:
             failing.append(cluster.name)
-    return ServiceState(statuses, failing, service.store.connected, service.certificate_expiry())
+    validity = service.certificate_validity()
+    return ServiceState(
+        statuses,
+        failing,
+        service.store.connected,
+        None if validity is None else validity.ends.timestamp(),
+        None if validity is None else validity.covers(datetime.now(UTC)),
+    )
 
 
 ROUTES = (get_metrics_login, replace_metrics_login, list_metrics_targets, get_metrics_authorities)

@@ -21,6 +21,7 @@ from cenote.model import topology
 from cenote.model.records import Cluster, ClusterStatus, EventType, NodeStatus, Note
 from cenote.model.timing import DEFAULT, Timing
 from cenote.security.basic_auth import BasicAuth
+from cenote.security.certificates import Validity
 from cenote.security.sealing import Rings, Sealer
 from cenote.stats.advice import Advice
 from cenote.stats.counters import Requests
@@ -69,7 +70,7 @@ class Service:
     settings: Settings
     observer: Observer
     timing: Timing = DEFAULT
-    certificate_expiry: Callable[[], float | None] = lambda: None  # a Unix time
+    certificate_validity: Callable[[], Validity | None] = lambda: None
     host_keys: HostKeys = NO_HOST_KEYS
     requests: Requests = field(default_factory=Requests)
     # The latest query of each cluster's PgBouncer for ``api/activity.py``, and when it began (monotonic).

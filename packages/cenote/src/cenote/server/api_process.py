@@ -24,6 +24,7 @@ from cenote.host import identity, privileges
 from cenote.http import server as http_server
 from cenote.http import tls_context
 from cenote.security import certificates
+from cenote.security.certificates import Validity
 from cenote.security.sealing import Rings, Sealer
 from cenote.server import event_loop, stores
 from cenote.server.child import Certificate, Channel, Ready, Used
@@ -56,12 +57,12 @@ class _Shown:
 
     def __init__(self, given: Certificate) -> None:
         self.context = tls_context.server_context(given.certificate, given.key)
-        self.expires_at = _expiry(given)
+        self.validity = _validity(given)
 
     def replace(self, given: Certificate) -> None:
         """Show another one to all clients that connect from here on."""
         tls_context.replace(self.context, given.certificate, given.key)
-        self.expires_at = _expiry(given)
+        self.validity = _validity(given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def _build(installation: Installation, shown: _Shown, rings: Rings) -> _Api:
         ),
         observer,
         installation.timing,
-        lambda: shown.expires_at,
+        lambda: shown.validity,
         observer,
     )
     app = with_console(app, lambda: sealer.derived("console"), only_tls=settings.certificate is not None)
@@ -197,8 +198,8 @@ def _take_certificate(api: _Api, channel: Channel) -> None:
             channel.send(Used())
 
 
-def _expiry(given: Certificate) -> float | None:
+def _validity(given: Certificate) -> Validity | None:
     try:
-        return certificates.expires_at(given.certificate).timestamp()
+        return certificates.chain_validity(given.certificate)
     except ValueError:
         return None

@@ -9,7 +9,7 @@ import contextlib
 import fcntl
 import os
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cenote.api import auth
@@ -22,7 +22,6 @@ from cenote.server.certificate_files import CertificateFiles
 from cenote.server.settings import ServeSettings
 from cenote.store.store import Store
 
-RENEW_BEFORE = timedelta(days=30)
 LOCK_SECONDS = 5.0  # for the processes of a service that was killed to end
 _SYSTEM_BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -99,17 +98,28 @@ def ensure_certificate(layout: Layout, settings: ServeSettings) -> None:
 
 
 def renew_certificate(layout: Layout, settings: ServeSettings) -> None:
-    """Issue the API's certificate again if it is missing, about to expire, or lacks a name."""
+    """Issue the API's certificate again if it is missing, not valid, about to expire, or lacks a name."""
     authority = layout.authority.read_text()
     found = files.read(layout.api_certificate)
     if not (
         found
         and certificates.is_issued_by(found, authority)
         and set(certificates.names_of(found)) == set(settings.names)
-        and certificates.expires_at(found) - RENEW_BEFORE > datetime.now(UTC)
+        and not certificates.validity(found).is_due(datetime.now(UTC))
     ):
         issued = certificates.issue(authority, layout.authority_key.read_text(), settings.names)
         files.write(layout.api_certificate, issued, 0o600, None)
+
+
+def authority_problem(layout: Layout) -> str:
+    """Return why the API's CA is not valid, in words; "" if it is."""
+    now = datetime.now(UTC)
+    why = certificates.validity(layout.authority.read_bytes()).problem(now)
+    return why and (
+        f"the certificate of the API's CA is {why}, so clients refuse the API; this host's clock says "
+        f"{now:%Y-%m-%d %H:%M} UTC; if that is right, remove {layout.authority} and {layout.authority_key}, "
+        "restart, and have the clients trust the new CA"
+    )
 
 
 async def ensure_admin_token(store: Store, layout: Layout) -> None:
