@@ -18,7 +18,6 @@ from cenote.errors import Misconfigured, NotFound, Unavailable
 from cenote.model.records import CertificateRequest, Host, NodeStatus, Note, Presence, ReportedNote
 from cenote.model.topology import node_key
 from cenote.store import etcd_messages
-from cenote.store.audit_log import new_id
 from cenote.store.cache import WatchCache
 from cenote.store.client import EtcdClient
 from cenote.store.encoding import decode, encode
@@ -136,10 +135,12 @@ class HostStore(Reader):
     async def remember(self, cluster_id: UUID, node_name: str, note: Note) -> None:
         """Add a note to the report on a node: the change becomes an event."""
         at = datetime.now(UTC)
-        reported = ReportedNote(id=new_id(at), at=at.replace(microsecond=0), note=note)
+        known = self.status(cluster_id, node_name) or NodeStatus(reached=0, at=at)
+        for earlier in known.notes:
+            self._keys.event_ids.saw(earlier.id)
+        reported = ReportedNote(id=self._keys.event_ids.new(at), at=at.replace(microsecond=0), note=note)
         node = cluster_id, node_name
         self._noted[node] = (*self._noted.get(node, ()), reported)[-MOST_NOTES:]
-        known = self.status(cluster_id, node_name) or NodeStatus(reached=0, at=at)
         try:
             await self.report(cluster_id, node_name, known)
         except Unavailable as error:
