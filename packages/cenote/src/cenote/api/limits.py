@@ -96,8 +96,10 @@ class Limits:
         if not self._per_hour and not self._per_minute:
             return None
         second = int(now)
-        hour, minute = self._windows.pop(token_id, None) or (_Window(HOUR), _Window(MINUTE))
-        self._windows[token_id] = hour, minute  # the last one used is at the end
+        windows = (
+            self._windows.pop(token_id) if token_id in self._windows else (_Window(HOUR), _Window(MINUTE))
+        )
+        self._windows[token_id] = hour, minute = windows  # the last one used is at the end
         hour.expire(second)
         minute.expire(second)
         self._forget_unused(second)

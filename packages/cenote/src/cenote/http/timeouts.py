@@ -8,6 +8,7 @@ idle time between requests.  A client that stops reading its response, such as a
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -29,12 +30,16 @@ class TimeoutProtocol(HttpToolsProtocol):
         self._head_length = 0
         self._timeout: float | None = None  # for the rest of this part of the request
         self._timeout_changed = False
+        self.begin_by: float | None = None  # when the head of the first request has to be there
+        self.when_lost: Callable[[], None] = lambda: None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._set_timer(self.head_seconds)
+        left = self.head_seconds if self.begin_by is None else self.begin_by - self.loop.time()
+        self._set_timer(max(0.0, min(self.head_seconds, left)))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.when_lost()
         self._set_timer(None)
         self._stop_write_timer()
         super().connection_lost(exc)

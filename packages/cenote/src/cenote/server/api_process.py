@@ -23,6 +23,7 @@ from cenote.front.metrics_endpoint import MetricsEndpoint
 from cenote.host import identity, privileges
 from cenote.http import server as http_server
 from cenote.http import tls_context
+from cenote.http.admission import Admission, most_by_descriptors
 from cenote.security import certificates
 from cenote.security.certificates import Validity
 from cenote.security.sealing import Rings, Sealer
@@ -103,7 +104,8 @@ def _build(installation: Installation, shown: _Shown, rings: Rings) -> _Api:
         observer,
     )
     app = with_console(app, lambda: sealer.derived("console"), only_tls=settings.certificate is not None)
-    server = http_server.server(app, shown.context, on_shutdown=observer.end_streams)
+    admission = Admission(settings.connections or most_by_descriptors(), settings.connections_per_address)
+    server = http_server.server(app, shown.context, observer.end_streams, admission)
     metrics_endpoint = MetricsEndpoint(store, sealer, observer, host_id, settings.listen, server.server_state)
     controller = Controller(store, sealer, host_id, identity.directory_of(layout), installation.timing)
     return _Api(client, store, observer, metrics_endpoint, controller, server, shown, host_id)
