@@ -24,6 +24,7 @@ from cenote.store.encoding import decode, encode
 from cenote.store.keys import Keys
 from cenote.store.lease import LeasedKey
 from cenote.store.reader import Reader
+from cenote.store.settled_clock import SettledClock
 from cenote.store.tables import Tables
 from cenote.store.writer import Writer
 
@@ -69,6 +70,7 @@ class HostStore(Reader):
         self._noted: dict[tuple[UUID, str], tuple[ReportedNote, ...]] = {}
         self._locks: dict[UUID, asyncio.Lock] = {}
         self._announced: Host | None = None
+        self.clock = SettledClock()
         self._presence = LeasedKey(
             client, self._writer, self._keys.presence(host_id), presence_seconds, self._refusal
         )
@@ -86,6 +88,7 @@ class HostStore(Reader):
             await cache.load()
         for (_, cluster_id, node), report in self._tables.reports.items():
             self._noted[cluster_id, node] = report.notes
+        self.clock.begin(max((report.at for report in self._tables.reports.values()), default=None))
         await self._appear(self.unseen(), ())
         for cache in self._caches:  # last, since a call that fails is tried again
             cache.follow()
