@@ -148,15 +148,22 @@ class Store(Reader):
         """
         decided: list[Cluster] = []
 
-        def decide() -> Transaction | None:
+        def changed() -> tuple[Stored[Cluster], Cluster]:
             current = self.cluster(id)
             if current is None or current.value.deleted_at is not None:
                 raise NotFound
-            value = change(current.value)
+            return current, change(current.value)
+
+        def decide() -> Transaction | None:
+            current, value = changed()
             decided[:] = [value]
             return None if value is current.value else self._update(current, value, note, conditions)
 
-        async with self._locks.setdefault(id, asyncio.Lock()):
+        lock = self._locks.setdefault(id, asyncio.Lock())
+        if lock.locked():  # what is refused need not wait for the changes of others
+            await self._cache.refresh(self._decided_on(id))
+            changed()
+        async with lock:
             revision = await commit(self._cache, self._writer, decide, keys=self._decided_on(id))
             if not revision:
                 current = self.cluster(id)
