@@ -237,8 +237,13 @@ class NodeLoop:
         await self._write_events(context.cluster)
         if converged.use is not None and storage.is_nearly_full(converged.use, context.cluster.storage_mib):
             return True
-        nothing_waits = not (converged.not_in_force or converged.outdated or self._pass.has_drops)
-        if converged.settled and nothing_waits:
+        waits = (
+            converged.not_in_force,
+            converged.outdated,
+            converged.certificate_problem,
+            self._pass.has_drops,
+        )
+        if converged.settled and not any(waits):
             self._quiet.begin(trace)
         return False
 
@@ -310,10 +315,13 @@ class NodeLoop:
         if self._status().reached == 0:
             self._pass.notes.clear()  # the steps of creating a cluster are not events
         full = "" if use is None else storage.problem(use, cluster, refused=refused)
+        certificate = converged.certificate_problem
+        if certificate and certificate not in self._status().reason:
+            log.warning("cluster %s: %s", cluster.name, certificate)
         remains = "" if full else self._pass.drops.reason  # as of the last attempts
         await self._report(
-            full or remains,
-            failing=refused or bool(remains),
+            "; ".join(filter(None, (full or remains, certificate))),
+            failing=refused or bool(remains or certificate),
             unresponsive=(),  # a pass asks both servers; one that looks at a part only follows such a pass
             reached=stored.revision,
             settings=converged.settings,

@@ -6,7 +6,6 @@ their cluster's id and are read by range; ``to_prune`` says which are no longer 
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -33,7 +32,7 @@ def of_change(
     concerned = in_force.ALL if before is None else in_force.concerned(before, after)
     at = datetime.now(UTC)
     event = Event(
-        id=new_id(at),
+        id=keys.event_ids.new(at),
         at=at.replace(microsecond=0),
         note=note,
         cluster_id=after.id,
@@ -51,28 +50,24 @@ def operations(
 ) -> list[etcd_messages.EtcdOperation]:
     """Return the operations that write the event of a change that is of no cluster."""
     at = datetime.now(UTC)
-    return [_put(keys, Event(id=new_id(at), at=at.replace(microsecond=0), note=note, changes=changes))]
+    return [
+        _put(keys, Event(id=keys.event_ids.new(at), at=at.replace(microsecond=0), note=note, changes=changes))
+    ]
 
 
 def _put(keys: Keys, event: Event) -> etcd_messages.EtcdOperation:
     return etcd_messages.put(keys.event(event.cluster_id, event.id), encode(event))
 
 
-def new_id(at: datetime) -> str:
-    """Return an id that sorts after those of earlier milliseconds."""
-    return f"{milliseconds(at):012x}{secrets.token_hex(4)}"
-
-
-def milliseconds(at: datetime) -> int:
-    return int(at.timestamp() * 1000)
-
-
 def to_prune(events: Sequence[Event], now: datetime) -> list[str]:
-    """Return the ids of a cluster's events that are too old, or that too many newer ones follow."""
+    """Return the ids of a cluster's events that are too old, or that too many newer ones follow.
+
+    The events are in the order in which they were written, which the clock may not have been.
+    """
     kept = 0
     by_token: Counter[object] = Counter()
     gone = []
-    for event in sorted(events, key=lambda event: event.id, reverse=True):
+    for event in reversed(events):
         token = event.note.token_id  # None: the service itself, such as a server that crashes all the time
         full = by_token[token] >= MOST_OF_A_TOKEN
         if kept >= MOST_OF_A_CLUSTER or full or now - event.at > KEPT_FOR:

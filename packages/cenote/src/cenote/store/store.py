@@ -30,6 +30,7 @@ from cenote.store.optimistic import Transaction, commit
 from cenote.store.reader import Reader
 from cenote.store.rejected_requests import Refusals
 from cenote.store.retry import retrying
+from cenote.store.settled_clock import SettledClock
 from cenote.store.tables import Stored, Tables
 from cenote.store.thinning import Thinning
 from cenote.store.writer import Writer, WriteResult
@@ -72,7 +73,8 @@ class Store(Reader):
         self.refusals = Refusals(self._tables, self._writer, self._keys)
         self.key_rotation = KeyRotation(client, self._writer, self._keys)
         self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
-        self._thinning = Thinning(client, self._writer, self._keys)
+        self.clock = SettledClock()
+        self._thinning = Thinning(client, self._writer, self._keys, self.clock)
         self._begin()
 
     async def open(self) -> None:
@@ -86,6 +88,18 @@ class Store(Reader):
             await self._cache.close()
             some = ", ".join(sorted(self._tables.unreadable)[:3])
             raise Misconfigured(f"records in the store cannot be read by this version: {some}")
+        self._look_back()
+
+    def _look_back(self) -> None:
+        """Go on from the newest times in the store, whatever the clock says."""
+        tables = self._tables
+        for id in tables.refusals:
+            self._keys.event_ids.saw(id)
+        for report in tables.reports.values():
+            for note in report.notes:
+                self._keys.event_ids.saw(note.id)
+        times = [report.at for report in tables.reports.values()]
+        self.clock.begin(max(times, default=None))
 
     async def close(self) -> None:
         """Stop the watch.  The client stays open."""
@@ -136,15 +150,22 @@ class Store(Reader):
         """
         decided: list[Cluster] = []
 
-        def decide() -> Transaction | None:
+        def changed() -> tuple[Stored[Cluster], Cluster]:
             current = self.cluster(id)
             if current is None or current.value.deleted_at is not None:
                 raise NotFound
-            value = change(current.value)
+            return current, change(current.value)
+
+        def decide() -> Transaction | None:
+            current, value = changed()
             decided[:] = [value]
             return None if value is current.value else self._update(current, value, note, conditions)
 
-        async with self._locks.setdefault(id, asyncio.Lock()):
+        lock = self._locks.setdefault(id, asyncio.Lock())
+        if lock.locked():  # what is refused need not wait for the changes of others
+            await self._cache.refresh(self._decided_on(id))
+            changed()
+        async with lock:
             revision = await commit(self._cache, self._writer, decide, keys=self._decided_on(id))
             if not revision:
                 current = self.cluster(id)
@@ -261,15 +282,17 @@ class Store(Reader):
     async def events(self, cluster_id: UUID) -> list[Event]:
         """Return the changes of a cluster, the newest first."""
         folder = self._keys.events(cluster_id)
-        found: list[Event] = []
+        found: list[etcd_messages.KeyValue] = []
 
         async def read() -> None:
             found.clear()
             async for page in self._client.pages(folder, EVENTS_PAGE):
-                found.extend(self._event(one) for one in page.found)
+                found.extend(page.found)
 
         await retrying(read)
-        return sorted(found, key=lambda event: event.id, reverse=True)
+        # By revision, as the clock may have been set back; a migration writes many with one.
+        newest_first = sorted(found, key=lambda one: (one.mod_revision, one.key), reverse=True)
+        return [self._event(one) for one in newest_first]
 
     async def audit(
         self, cluster_id: UUID | None, count: int, selects: Callable[[Event], bool] | None = None
