@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import given
@@ -54,7 +54,7 @@ def test_ids_never_go_backwards_when_the_clock_does() -> None:
 def test_events_written_after_the_clock_was_set_back_are_kept_in_a_full_journal() -> None:
     future = [
         Event(id=new_id(event.at), at=event.at, note=event.note)
-        for event in events(*[None] * MOST_OF_A_CLUSTER)
+        for event in events(*(uuid4() for _ in range(MOST_OF_A_CLUSTER)))
     ]
     later = Event(id=new_id(AT - timedelta(days=30)), at=AT - timedelta(days=30), note=Note(what="x"))
     assert audit_log.to_prune([*future, later], AT - timedelta(days=30)) == [future[0].id]
