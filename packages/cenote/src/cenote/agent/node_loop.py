@@ -274,8 +274,13 @@ class NodeLoop:
         await self._write_events(context.cluster)
         if converged.use is not None and storage.is_nearly_full(converged.use, context.cluster.storage_mib):
             return True
-        nothing_waits = not (converged.not_in_force or converged.outdated or self._pass.has_drops)
-        if converged.settled and nothing_waits:
+        waits = (
+            converged.not_in_force,
+            converged.outdated,
+            converged.certificate_problem,
+            self._pass.has_drops,
+        )
+        if converged.settled and not any(waits):
             self._quiet.begin(trace)
         return False
 

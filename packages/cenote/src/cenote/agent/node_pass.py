@@ -45,6 +45,7 @@ class Converged:
 
     ``outdated`` names the programs whose files were replaced since they were started, ``not_in_force`` the
     settings that wait for a restart.  ``settled``: a pass has looked at everything and found nothing to do.
+    ``certificate_problem`` says why the servers' certificate is not valid.
     """
 
     settings: dict[str, str]
@@ -55,6 +56,7 @@ class Converged:
     limits: dict[str, SettingLimits]
     refused: dict[str, str]
     settled: bool = False
+    certificate_problem: str = ""
 
 
 class NodePass:
@@ -187,6 +189,7 @@ class NodePass:
                 context.refused,
                 await self._inspector.refused(context.server, found, session),
             ),
+            certificate_problem=look.certificate.problem(context),
         )
 
     async def _check_not_failing(self, part: Part[Any], start: Start, context: NodeContext) -> None:

@@ -57,10 +57,13 @@ class NodeReports:
         """Report what a pass has found that has brought about all there is to do."""
         cluster, use, refused = stored.value, converged.use, converged.refuses_writes
         full = "" if use is None else storage.problem(use, cluster, refused=refused)
+        certificate = converged.certificate_problem
+        if certificate and certificate not in self.last().reason:
+            log.warning("cluster %s: %s", cluster.name, certificate)
         remains = "" if full else self._pass.drops.reason  # as of the last attempts
         await self.write(
-            full or remains,
-            failing=refused or bool(remains),
+            "; ".join(filter(None, (full or remains, certificate))),
+            failing=refused or bool(remains or certificate),
             unresponsive=(),  # a pass asks both servers; one that looks at a part only follows such a pass
             reached=stored.revision,
             settings=converged.settings,
@@ -78,15 +81,18 @@ class NodeReports:
     async def unfinished(
         self, reason: str, context: NodeContext | None, *, failing: bool = False, waiting: bool = False
     ) -> None:
-        """Report why a pass has ended early, and which servers run but do not answer.
+        """Report why a pass has ended early, and then which servers run but do not answer.
 
+        Whoever waits for the reason need not wait for the seconds in which a server could answer.
         ``context`` is that of a node whose servers may be asked.
         """
+        await self.write(reason, failing=failing, waiting=waiting)
         unresponsive: tuple[str, ...] = ()
         if context is not None and self.last().reached:
             with contextlib.suppress(OSError):  # such as EMFILE, no descriptor left
                 unresponsive = await _unresponsive(context)
-        await self.write(reason, failing=failing, waiting=waiting, unresponsive=unresponsive)
+        if unresponsive != self.last().unresponsive:
+            await self.write(reason, failing=failing, waiting=waiting, unresponsive=unresponsive)
 
     async def write(
         self, reason: str, *, failing: bool = False, waiting: bool = False, **seen: object
