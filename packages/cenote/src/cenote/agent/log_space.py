@@ -42,6 +42,8 @@ async def watch_log_space(store: HostStore, executor: Executor, host: HostContex
                         await _shorten(executor, NodeContext(cluster, node, host))
                 except (CenoteError, OSError) as error:
                     log.warning("cluster %s: its logs cannot be shortened: %s", cluster.name, error)
+                except Exception:  # one cluster's log must not end the work on all others
+                    log.exception("cluster %s: a defect in Cenote", cluster.name)
 
 
 def _logs(host: HostContext, cluster: Cluster, node: Node) -> list[str]:
