@@ -102,7 +102,7 @@ class NodeLoop:
         try:
             urgency = self._urgency_at_start(in_use)
             if urgency is Urgency.DOWN:
-                starting = await self._queue.start()
+                starting = await self._place_to_start()
             while True:
                 try:
                     pause, result = await self._take_turn(urgency)
@@ -122,6 +122,18 @@ class NodeLoop:
             self._passes.forget(self._cluster_id)
             self._store.forget(self._cluster_id)
             self._watch.close()
+
+    async def _place_to_start(self) -> Held | None:
+        """Wait for a place among the servers being started; not any longer once the record changes."""
+        self._wake.clear()  # it was set when the loop was made
+        place, woken = asyncio.create_task(self._queue.start()), asyncio.create_task(self._wake.wait())
+        try:
+            await asyncio.wait({place, woken}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            woken.cancel()
+            if not place.done():
+                place.cancel()
+        return place.result() if place.done() else None
 
     async def _take_turn(self, urgency: Urgency) -> tuple[float | None, PassResult]:
         """Make a pass in its turn, unless nothing has happened in the node."""

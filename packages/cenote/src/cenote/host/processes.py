@@ -230,7 +230,16 @@ def refused_settings(program: Program, account: Account, settings: Mapping[str, 
 
 
 def _postgres(program: Program, account: Account, *options: str) -> subprocess.CompletedProcess[str]:
-    """Have PostgreSQL read a configuration and print a setting."""
+    """Have PostgreSQL read a configuration and print a setting; CenoteError if it does not."""
+    try:
+        return _printing(program, account, options)
+    except subprocess.TimeoutExpired:
+        raise CenoteError(f"{program.name} has not read its configuration within a minute") from None
+
+
+def _printing(
+    program: Program, account: Account, options: tuple[str, ...]
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*program.argv, *options, "-C", "port"],
         cwd=program.directory,
