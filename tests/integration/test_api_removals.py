@@ -106,3 +106,42 @@ def test_a_delete_that_takes_too_long_says_so_and_is_no_404_when_it_is_repeated(
         await api.call("DELETE", one, 404)
 
     apis.run(scenario, IMPATIENT, tries=False)
+
+
+def test_a_delete_of_a_user_that_pools_may_still_admit_is_no_404(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster, one = await with_one(api, "users")
+        await api.call("DELETE", one, 503)
+        id = UUID(cluster.rpartition("/")[2])
+        stored = api.store.cluster(id)
+        assert stored is not None
+        status = NodeStatus(
+            reached=stored.revision - 1,
+            tried=stored.revision,
+            failed={"pooler access": "PgBouncer does not answer"},
+            at=datetime.now(UTC),
+            gone=tuple(removal.id for removal in stored.value.removing),
+        )
+        await api.write_report(id, status)
+        for _ in range(2):
+            assert "PgBouncer does not answer" in await api.refusal("DELETE", one, 503)
+        await api.call("DELETE", f"{cluster}/users/nobody", 404)
+        await api.report(cluster)
+        await api.call("DELETE", one, 404)
+
+    apis.run(scenario, IMPATIENT, tries=False)
+
+
+def test_without_an_agent_an_answer_says_so_and_not_that_it_is_at_work(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster, one = await with_one(api, "users")
+        away = "the agent of its host does not answer"
+        await api.hosts.pop("here").close()
+        assert await api.store.wait(lambda: not api.store.presences() or None, 10)
+        assert f"user 'app' is being removed: {away}." in await api.refusal("DELETE", one, 503)
+        made = await api.call("POST", f"{cluster}/dbs", 201, json={"name": "shop"})
+        assert made["cenote"] == {"pending": True, "reason": away}
+        shown = (await api.call("GET", cluster, 200))["database"]["cenote"]["not_in_force"]
+        assert f"the latest changes: {away}" in shown
+
+    apis.run(scenario, IMPATIENT, tries=False)

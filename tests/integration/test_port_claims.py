@@ -29,10 +29,13 @@ EACH = int(os.environ.get("CENOTE_TEST_CLUSTERS", "6"))  # clusters of each serv
 
 @pytest.fixture(scope="module")
 def both() -> Iterator[tuple[Service, Service]]:
-    """Two services with the same range of ports, which has room for all clusters of both."""
+    """Two services with the same range of ports, which has room for all clusters of both.
+
+    One listens on one address, the other on all.
+    """
     with service(*WITHOUT_LIMITS, clusters=2 * EACH + 6) as one:
         ports = f"--ports={one.first_port}-{one.api_port - 1}"
-        with service(*WITHOUT_LIMITS, ports) as other:
+        with service(*WITHOUT_LIMITS, ports, "--host=0.0.0.0", "--public-host=localhost") as other:
             yield one, other
 
 

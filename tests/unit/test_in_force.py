@@ -44,13 +44,30 @@ def users(*changed: User) -> Cluster:
 def test_every_field_of_a_cluster_is_told_which_parts_it_concerns_or_concerns_all() -> None:
     concerned = {
         field: in_force.concerned(CLUSTER, replace(CLUSTER, **{field: "another"}))
-        for field in ("firewall", "pools", "configuration", "tags", "sinks", "nodes", "authority")
+        for field in ("firewall", "pools", "tags", "sinks", "nodes", "authority")
     }
     assert concerned["firewall"] == in_force.TRUSTED_SOURCES
     assert concerned["pools"] == POOLS
     assert concerned["tags"] == frozenset()
     assert concerned["sinks"] == {PartName.LOG_POSITIONS}
     assert concerned["nodes"] == concerned["authority"] == in_force.ALL
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_concerned"),
+    [
+        (Configuration(postgresql={"work_mem": 8}), False),
+        (Configuration(pgbouncer={"server_lifetime": 600}), True),
+        (Configuration(postgresql={"work_mem": 8}, cenote={"query_wait_timeout": 20}), True),
+    ],
+)
+def test_settings_of_postgresql_do_not_concern_the_pools(changed: Configuration, is_concerned: bool) -> None:
+    after = replace(CLUSTER, configuration=changed)
+    found = in_force.concerned(CLUSTER, after)
+    assert (PartName.POOLER in found) is is_concerned
+    assert {PartName.SERVER, PartName.RESTART} <= found
+    assert PartName.POOLER in in_force.concerned(CLUSTER, replace(after, pools=()))
+    assert PartName.POOLER in in_force.concerned(CLUSTER, replace(after, size="db-s-2vcpu-4gb"))
 
 
 def test_a_change_of_privileges_concerns_the_grants_and_a_new_password_does_not() -> None:

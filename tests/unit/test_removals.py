@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from cenote import rules
 from cenote.errors import Busy, NotFound
@@ -85,3 +86,14 @@ def test_pending_removals_are_never_forgotten_and_count_for_the_limit() -> None:
         cluster = rules.remove_user(rules.add_user(cluster, user(name)), name)
     assert len(removals.pending(cluster, seen())) == removals.MOST_FINISHED + 10
     assert removals.count(cluster, USER, seen()) == removals.MOST_FINISHED + 10
+
+
+def test_what_keeps_the_agent_from_the_node_is_told_of_a_removal_without_an_attempt() -> None:
+    removed = rules.remove_database(rules.remove_user(PLAIN, "app"), "orders")
+    report = replace(seen(**{str(id_of(removed, "app")): "a lock"}), failing=True, reason="no PostgreSQL")
+    assert removals.why(removed, USER, "app", report) == "user 'app' is being removed: a lock"
+    assert removals.why(removed, DATABASE, "orders", report) == (
+        "database 'orders' is being removed: no PostgreSQL"
+    )
+    report = replace(report, failing=False, reason="the storage is nearly full")
+    assert removals.why(removed, DATABASE, "orders", report) == "database 'orders' is being removed"

@@ -153,6 +153,13 @@ class Service:
         reports, absences = self.store.reports(cluster.id), self.store.absences()
         return topology.topology(cluster, reports, presences, absences=absences)
 
+    def hindrance(self, cluster: Cluster) -> NodeStatus | None:
+        """Return the last report, which tells what a change waits for: the agent itself if that is away."""
+        seen, now = self.report(cluster), self.topology(cluster)
+        if seen is None or now.health is not topology.Health.UNKNOWN:
+            return seen
+        return msgspec.structs.replace(seen, reason=now.reason, failing=True)
+
     async def wait_until_in_force(
         self, stored: Stored[Cluster], parts: Collection[PartName], *, required: bool
     ) -> str:
@@ -164,7 +171,7 @@ class Service:
         id, settings = stored.value.id, self.settings
 
         def seen() -> Progress:
-            return in_force.progress(self.report(stored.value), stored.revision, parts)
+            return in_force.progress(self.hindrance(stored.value), stored.revision, parts)
 
         def done() -> Progress | None:
             now = self.store.cluster(id)
@@ -187,7 +194,7 @@ class Service:
         """Wait until the agent has dropped a user or database; NotInForce if it has to be gone and is not."""
 
         def missing() -> str:
-            now, seen = self.store.cluster(stored.value.id), self.report(stored.value)
+            now, seen = self.store.cluster(stored.value.id), self.hindrance(stored.value)
             if now is None or now.value.deleted_at is not None:
                 return ""
             locked_out = in_force.progress(seen, stored.revision, in_force.LOCKED_OUT)
@@ -307,18 +314,24 @@ class Call(Request):
     ) -> None:
         """Remove a user or database from the cluster in the path, and wait until it is dropped.
 
-        A call that is repeated meanwhile waits for the same drop.  NotInForce when it takes too long.
+        A call that is repeated meanwhile waits for the same drop, and until a user that was dropped is locked
+        out of the pools.  NotInForce when it takes too long.
         """
+        first = self.cluster()
 
         def change(current: Cluster) -> Cluster:
             seen = self.service.report(current)
-            if removals.is_pending(current, kind, name, seen):
+            if removals.is_pending(current, kind, name, seen) or (
+                kind is RemovalKind.USER
+                and current.user(name) is None
+                and current.removal(kind, name) is not None
+                and not in_force.progress(seen, first.revision, in_force.LOCKED_OUT).in_force
+            ):
                 return current
             return remove(current, name, seen)
 
-        id = self.cluster().value.id
         note = self.note(EventType.CLUSTER_UPDATE)
-        stored = await self.service.store.update_cluster(id, change, note)
+        stored = await self.service.store.update_cluster(first.value.id, change, note)
         required = in_force.was_tried(self.service.report(stored.value))
         await self.service.wait_until_removed(stored, kind, name, required=required)
 

@@ -251,7 +251,7 @@ def _progress_view(service: Service, cluster: Cluster, seen: NodeStatus | None) 
         since=now.since or UNSET,
         failing=seen is not None and seen.failing,
         nodes=nodes if len(nodes) > 1 else UNSET,
-        not_in_force=_not_in_force(service, cluster, seen) or UNSET,
+        not_in_force=_not_in_force(service, cluster, service.hindrance(cluster)) or UNSET,
     )
 
 

@@ -92,10 +92,9 @@ class PortClaims:
         with contextlib.ExitStack() as stack:
             sockets = []
             try:
-                for address in self._addresses:
-                    for one in _claims(address, port):
-                        stack.callback(one.close)
-                        sockets.append(one)
+                for one in _claims(self._addresses, port):
+                    stack.callback(one.close)
+                    sockets.append(one)
             except OSError as error:
                 if error.errno in _TAKEN:
                     return None
@@ -104,24 +103,33 @@ class PortClaims:
             return sockets
 
 
-def _claims(address: str, port: int) -> Iterator[socket.socket]:
+def _claims(addresses: Iterable[str], port: int) -> Iterator[socket.socket]:
     """Yield the sockets of one claim; OSError if another program has the port.
 
     The first one has a name that only another claim has.  It tells a claim from the remains of closed
-    connections (TIME_WAIT), which keep a port from being bound without SO_REUSEADDR for a minute.
+    connections (TIME_WAIT), which keep a port from being bound without SO_REUSEADDR for a minute.  The name
+    is of the port alone: the other claim may be on all addresses, or on one of all.
     """
     mark = socket.socket(socket.AF_UNIX)
     try:
-        mark.bind(f"\0cenote-port/{address}/{port}")
+        mark.bind(f"\0cenote-port/{port}")
     except OSError:
         mark.close()
         raise
     yield mark
+    for address in addresses:
+        claimed = _bound_socket(address, port)
+        if claimed is not None:
+            yield claimed
+
+
+def _bound_socket(address: str, port: int) -> socket.socket | None:
+    """Return a socket that is bound and does not listen; None for an address that the machine has not."""
     try:
         claimed = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     except OSError as error:
         if error.errno in _NO_FAMILY:
-            return
+            return None
         raise
     try:
         if claimed.family == socket.AF_INET6:
@@ -138,6 +146,6 @@ def _claims(address: str, port: int) -> Iterator[socket.socket]:
     except OSError as error:
         claimed.close()
         if error.errno in _NO_FAMILY and ":" in address:
-            return
+            return None
         raise
-    yield claimed
+    return claimed

@@ -10,6 +10,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
+from msgspec.structs import replace
+
 from cenote.model import firewall
 from cenote.model.firewall import Network
 from cenote.model.parts import PartName
@@ -82,7 +84,7 @@ def concerned(before: Cluster, after: Cluster) -> frozenset[PartName]:
             found |= _BY_FIELD.get(field, ALL)
     if _accesses(before) != _accesses(after):
         found.add(PartName.GRANTS)
-    return frozenset(found)
+    return frozenset(found - {PartName.POOLER} if _only_postgresql(before, after) else found)
 
 
 def closes(before: Cluster, after: Cluster) -> bool:
@@ -128,6 +130,12 @@ def lacking(status: NodeStatus | None, revision: int) -> list[str]:
     failed = [f"{_IN_WORDS[part]}: {status.failed[part]}" for part in _IN_WORDS if part in status.failed]
     ahead = [_IN_WORDS[part] for part in _IN_WORDS if part in status.ahead]
     return failed + ([f"{', '.join(ahead)}: {status.reason or UNDER_WAY}"] if ahead else [])
+
+
+def _only_postgresql(before: Cluster, after: Cluster) -> bool:
+    """Return whether nothing but settings of PostgreSQL differs, which the pooler has none of."""
+    chosen = replace(before.configuration, postgresql=after.configuration.postgresql)
+    return replace(before, configuration=chosen) == after
 
 
 def _narrows(before: Cluster, after: Cluster) -> bool:

@@ -45,13 +45,18 @@ def in_words(cluster: Cluster, seen: NodeStatus | None) -> list[str]:
 
 
 def why(cluster: Cluster, kind: RemovalKind, name: str, seen: NodeStatus | None) -> str:
-    """Describe the pending removal of this name; the newest one, if there are several."""
-    described = [
-        text
-        for one, text in zip(pending(cluster, seen), in_words(cluster, seen), strict=True)
-        if (one.kind, one.name) == (kind, name)
-    ]
-    return described[-1] if described else ""
+    """Describe the pending removal of this name; the newest one, if there are several.
+
+    Without an attempt that has failed, the reason is what keeps the agent from the node as a whole.
+    """
+    found = [one for one in pending(cluster, seen) if (one.kind, one.name) == (kind, name)]
+    if not found:
+        return ""
+    reason = ""
+    if seen is not None:
+        reason = seen.remaining.get(str(found[-1].id), "")
+        reason = reason or (seen.reason if seen.failing or seen.waiting else "")
+    return f"{kind} {name!r} is being removed" + (f": {reason}" if reason else "")
 
 
 def begin(cluster: Cluster, kind: RemovalKind, name: str, seen: NodeStatus | None) -> Cluster:
