@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -9,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
+from psycopg.sql import SQL
 
 from cenote.errors import CenoteError
 from cenote.host import pauses, processes, sql
@@ -17,6 +20,7 @@ from cenote.model.changes import Program
 from cenote.model.records import Cluster
 from cenote.model.timing import Timing
 from cenote.model.topology import Health, Topology, topology
+from tests.support import records
 from tests.support.agent import SETTLE_SECONDS, Agents, AtWork, answers, running, running_agents
 from tests.support.waiting import wait_until_async
 
@@ -46,13 +50,17 @@ def stopped_processes(program: Program) -> Iterator[None]:
     """Stop a server and its children, so that they are there and answer nothing."""
     main = running(program)
     found = [main.pid, *processes.children(main.pid)]
-    for pid in found:
-        os.kill(pid, signal.SIGSTOP)
     try:
+        send(signal.SIGSTOP, found)
         yield
     finally:
-        for pid in found:
-            os.kill(pid, signal.SIGCONT)
+        send(signal.SIGCONT, found)
+
+
+def send(what: signal.Signals, pids: list[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):  # a backend that has ended meanwhile
+            os.kill(pid, what)
 
 
 @contextmanager
@@ -154,6 +162,32 @@ def test_a_query_to_a_server_that_hangs_comes_to_an_end(
         with stopped_processes(at.server(cluster)), pytest.raises(CenoteError, match="has not answered"):
             await session.rows("defaultdb", "SELECT 42")
         await session.close()
+        assert await session.rows("defaultdb", "SELECT 42") == [(42,)]
+        # Such a change begins with a statement that is not its own.
+        with stopped_processes(at.server(cluster)), pytest.raises(CenoteError, match="has not answered"):
+            await session.run("defaultdb", "a change", [SQL("SELECT 42")], atomic=True)
+        await session.close()
+
+    agents.run(scenario)
+
+
+def test_a_command_that_the_pooler_does_not_answer_comes_to_an_end(agents: Agents) -> None:
+    async def scenario(at: AtWork) -> None:
+        cluster = await at.cluster()
+        wanted = at.lab.wanted(cluster)
+        place = wanted.cluster_paths.sockets, wanted.node.pool_port
+        async with await psycopg.AsyncConnection.connect(
+            host="localhost",
+            port=wanted.node.pool_port,
+            dbname="backend-pool",
+            user="doadmin",
+            password=records.PASSWORD,
+            sslmode="require",
+        ) as client:
+            await client.execute("SELECT 42")  # of a transaction, whose end PAUSE waits for
+            with pytest.raises(CenoteError, match="PgBouncer does not answer"):
+                await sql.console(*place, "PAUSE", seconds=0.5)
+        await becomes(at, cluster, Health.HEALTHY)
 
     agents.run(scenario)
 

@@ -37,6 +37,7 @@ PAGES = {
     "new-cluster": "/console/clusters/new",
     "tokens": "/console/tokens",
     "hosts": "/console/hosts",
+    "audit": "/console/audit",
 }
 CREATING_SECONDS = 60
 

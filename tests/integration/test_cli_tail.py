@@ -47,8 +47,9 @@ def test_events_are_those_of_one_cluster_or_of_all(running: Service, cluster: st
 
 def test_events_are_shown_newest_first_in_every_form(running: Service, cluster: str) -> None:
     table = ran(running, "events", "backend").stdout.splitlines()
-    assert table[0].split() == ["WHEN", "EVENT", "CLUSTER", "ID"]
-    assert table[-1].split()[1:3] == ["cluster_create", "backend"]
+    assert table[0].split() == ["WHEN", "EVENT", "CLUSTER", "WHO", "FROM", "OUTCOME", "CHANGES"]
+    assert table[-1].split()[1:5] == ["cluster_create", "backend", "admin", "127.0.0.1"]
+    assert "cluster backend: added (PostgreSQL " in table[-1]
     answered = json.loads(ran(running, "events", "backend", "--output=json").stdout)
     assert [event["id"] for event in answered] == sorted((event["id"] for event in answered), reverse=True)
     assert yaml.safe_load(ran(running, "events", "backend", "--output=yaml").stdout) == answered

@@ -104,6 +104,8 @@ def test_who_may_only_look_is_offered_no_change(running: Service, cluster: dict[
         assert "Create cluster" not in somebody.open("/console/clusters").text
         assert "lacks database:create" in somebody.open("/console/clusters/new").text
         assert "Tokens" not in somebody.open("/console/clusters").text
+        assert "Audit log" not in somebody.open("/console/clusters").text
+        assert "Audit log" not in somebody.open(f"{base}/activity").text
 
 
 CHANGES: list[tuple[str, dict[str, str]]] = [
@@ -142,7 +144,9 @@ def test_the_api_refuses_what_a_token_may_not_do_whatever_is_sent(
     assert now["rules"] == []
 
 
-@pytest.mark.parametrize("path", ["/console/tokens", "/console/hosts"])
+@pytest.mark.parametrize(
+    "path", ["/console/tokens", "/console/hosts", "/console/audit", "/console/audit.csv"]
+)
 def test_what_is_for_administrators_is_refused_to_others(running: Service, path: str) -> None:
     with visitor(running, "database:read") as somebody:
         assert "The token lacks the scope cenote:admin." in somebody.open(path, 403).text

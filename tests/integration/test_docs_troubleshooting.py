@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -64,7 +66,9 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Place]:
-    with service() as running, running.client() as client:
+    # With a stack of 4 MiB, PostgreSQL does not accept a max_stack_depth that is offered.
+    command = ("prlimit", f"--stack={4 * 2**20}", CENOTE)
+    with service(command=command) as running, running.client() as client:
         cluster = online_cluster(client, "backend")
         pool = added_pool(client, cluster["id"], "backend-pool")
         app = client.request("POST", f"/v2/databases/{cluster['id']}/users", json={"name": "app"})["user"]
@@ -207,6 +211,33 @@ def without_data() -> str:
         return reason()
 
 
+def beside_stopped_pooler(place: Place) -> str:
+    """Return what somebody is told who takes an address away while PgBouncer does not answer."""
+    place.trust("127.0.0.1", "192.0.2.7")
+    pooler = place.running.servers()["PgBouncer"]
+    os.kill(pooler, signal.SIGSTOP)
+    try:
+        [rule] = [
+            rule
+            for rule in place.client.databases.list_firewall_rules(place.cluster)["rules"]
+            if rule["value"] == "192.0.2.7"
+        ]
+        return called(place, "firewall", "remove", "backend", rule["value"], "--yes")
+    finally:
+        os.kill(pooler, signal.SIGCONT)
+        place.trust()
+
+
+def refused_setting(place: Place) -> str:
+    path = f"/v2/databases/{place.cluster}"
+    place.client.request("PATCH", f"{path}/config", json={"config": {"max_stack_depth": 6_291_456}})
+    try:
+        [said] = place.client.request("GET", path)["database"]["cenote"]["not_in_force"]
+        return str(said).replace("max_stack_depth = '6291456B'", "NAME = VALUE")
+    finally:
+        place.client.request("PATCH", f"{path}/config", json={"config": {"max_stack_depth": 2_097_152}})
+
+
 SYSTEMS = "/etc/ssl/certs/ca-certificates.crt"
 PROVOKED: dict[str, Callable[[Place, Path], str]] = {
     "permission denied": lambda place, _: psql(place.as_app(place.direct), "CREATE TABLE t (id int)"),
@@ -241,6 +272,8 @@ PROVOKED: dict[str, Callable[[Place, Path], str]] = {
     "another service": lambda _, folder: beside_another(folder, identity=True),
     "The record": lambda place, _: newer_record(place),
     "its data directory": lambda _, __: without_data(),
+    "The change": lambda place, _: beside_stopped_pooler(place),
+    "PostgreSQL does not": lambda place, _: refused_setting(place),
     "these packages": lambda place, _: (ROOT / "scripts" / "setup.sh").read_text().replace("$*", ""),
 }
 

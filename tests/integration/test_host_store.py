@@ -94,9 +94,11 @@ def test_a_report_that_the_store_has_lost_is_written_again() -> None:
             await host.report(cluster.id, "node-1", report)
             await seen(store, cluster, report)
             await wait_until_async("it came back", 10, lambda: host._tables.reports)
+            assert host.has_report(cluster.id, "node-1")
             lost = etcd_messages.delete(store.keys.report(ID, cluster.id, "node-1"))
             await store.client.transact(etcd_messages.TransactionRequest([], [lost], []))
             await wait_until_async("it is lost", 10, lambda: not host._tables.reports)
+            assert not host.has_report(cluster.id, "node-1")
             await host.report(cluster.id, "node-1", report)
             await seen(store, cluster, report)
 

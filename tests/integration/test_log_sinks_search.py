@@ -189,7 +189,8 @@ def test_old_indices_are_dropped_and_others_are_left_alone(
     days = {age: f"logs-{now - timedelta(days=age):%Y.%m.%d}" for age in (1, 2, 3, 400)}
     others = ("logs-2001.13.01", "logs-archive", "other-2001.01.01", "logs-x-2001.01.01")
     peer.documents |= {name: {} for name in (*days.values(), *others)}
-    with Sink(client, cluster, running, peer.url, index_days_max=3):
+    with Sink(client, cluster, running, peer.url, index_days_max=3) as sink:
+        sink.say("of today")  # age is counted from the newest message that was delivered
         wait_until("they are gone", 20, lambda: peer.documents.keys().isdisjoint({days[3], days[400]}))
         assert {days[1], days[2], *others} <= set(peer.documents)
 

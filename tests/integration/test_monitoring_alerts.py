@@ -216,6 +216,12 @@ CASES = {
         {"job": "cenote"},
         "The service uses 90% of its file descriptors",
     ),
+    "CenoteCertificateNotValid": Case(
+        {series("cenote_cluster_certificate_valid", ONE): "0x30"},
+        {series("cenote_cluster_certificate_valid", ONE): "1x30", "cenote_api_certificate_valid": "1x30"},
+        ONE,
+        "A certificate of shop is not valid now",
+    ),
     "CenoteCertificateExpires": Case(  # the clock of a test begins with the epoch
         {series("cenote_cluster_certificate_expiry_timestamp_seconds", ONE): f"{10 * 86400 + 1800}x30"},
         {

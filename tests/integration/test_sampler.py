@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
+import pytest
 
 from cenote.errors import Unavailable
 from cenote.model.records import Cluster, Pool
@@ -243,3 +245,12 @@ def test_who_follows_gets_each_sample_once_and_may_resume(tmp_path: Path) -> Non
                 assert [found async for found in following] == []
 
     asyncio.run(scenario())
+
+
+def test_the_time_of_samples_follows_a_clock_that_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead = Sampler(cast(Any, None), cast(Any, None), "host")
+    true = time.time
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "time", lambda: true() + 3600)
+        assert ahead.now() > true() + 3500
+    assert abs(ahead.now() - true()) < 100

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import time
+import sys
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,15 @@ from tests.support.outside import PASSWORD, Outside
 from tests.support.service import Service, run_cenote, service
 from tests.support.waiting import wait_until
 
-LEASE_SECONDS = 10
+# Whoever waits for a predecessor's lease does not get ready within a test's patience.
+LONG_LEASE = (
+    sys.executable,
+    "-c",
+    "from cenote.store import host_store\n"
+    "host_store.PRESENCE_SECONDS = 600\n"
+    "from cenote.cli import main\n"
+    "main()",
+)
 
 
 def hosts(running: Service) -> list[Any]:
@@ -38,17 +46,15 @@ def refusal(folder: Path, outside: Outside, *more: str) -> str:
 
 
 def test_a_host_keeps_its_id_when_it_is_renamed_and_appears_at_once_after_a_kill() -> None:
-    with service("--name=db-1") as running:
+    with service("--name=db-1", command=LONG_LEASE) as running:
         first = identity(running)
         assert UUID(first["id"])
         assert UUID(first["store"])
         assert [(host["id"], host["name"]) for host in hosts(running)] == [(first["id"], "db-1")]
 
         running.end(signal.SIGKILL)
-        began = time.monotonic()
         running.start()
         assert [host["id"] for host in hosts(running)] == [first["id"]]
-        assert time.monotonic() - began < LEASE_SECONDS, "it does not wait for its predecessor's lease"
 
         running.end()
         running._options = ("--name=db-2",)

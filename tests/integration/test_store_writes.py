@@ -325,3 +325,27 @@ def test_waiting_ends_with_the_change_that_is_waited_for_or_with_nothing() -> No
             assert await store.wait(lambda: store.cluster_by_name("never"), 0.05) is None
 
     with_etcd(scenario)
+
+
+def test_what_is_refused_does_not_wait_for_the_changes_of_others() -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        async with opened_store(etcd) as store:
+            cluster = bare_cluster("a", 25060)
+            await store.add_cluster(cluster)
+
+            def refused(_: Cluster) -> Cluster:
+                raise Invalid("no")
+
+            async with store._locks.setdefault(cluster.id, asyncio.Lock()):  # as a queue of others has it
+                with pytest.raises(Invalid):
+                    await store.update_cluster(cluster.id, refused)
+                with pytest.raises(NotFound):
+                    await store.update_cluster(uuid4(), refused)
+                changing = asyncio.create_task(
+                    store.update_cluster(cluster.id, lambda found: with_tag(found, "later"))
+                )
+                await asyncio.sleep(0)
+                assert not changing.done()
+            assert (await changing).value.tags == ("later",)
+
+    with_etcd(scenario)

@@ -225,3 +225,26 @@ def test_who_reads_slowly_gets_the_whole_answer() -> None:
             await asyncio.sleep(0.05)  # altogether far longer than a client may read nothing
 
     run(scenario, Waiting, much)
+
+
+def test_many_requests_at_once_are_all_answered_in_order_and_few_of_them_wait() -> None:
+    waiting: list[int] = []
+
+    class Watched(Patient):
+        def on_message_complete(self) -> None:
+            super().on_message_complete()
+            waiting.append(len(self.pipeline))
+
+    async def scenario(connect: Connect) -> None:
+        reader, writer = await connect()
+        bodies = [b"%010d" % number for number in range(2000)]
+        writer.write(b"".join(POST + body for body in bodies))
+        async with asyncio.timeout(END_SECONDS):
+            for body in bodies:
+                head = await reader.readuntil(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 200 ")
+                assert await reader.readexactly(10) == body
+
+    run(scenario, Watched)
+    assert len(waiting) == 2000
+    assert max(waiting) < Watched.most_waiting + Watched.piece_bytes // len(POST)

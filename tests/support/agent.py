@@ -19,6 +19,7 @@ from cenote.model.processes import Process
 from cenote.model.records import Cluster, Host, NodeStatus, Pool
 from cenote.model.timing import DEFAULT, Timing
 from cenote.model.topology import writer_or_first
+from cenote.stats.counters import Passes
 from cenote.store import HostStore, Store
 from tests.support import records
 from tests.support.etcd import opened_host, opened_store, private_etcd
@@ -34,6 +35,7 @@ class AtWork:
     lab: Lab
     store: Store
     host: HostStore
+    passes: Passes
 
     async def cluster(self, **changes: Any) -> Cluster:
         """Add a cluster with one pool and return it once it is there."""
@@ -175,7 +177,7 @@ async def agent_at_work(timing: Timing, copies_at_once: int) -> AsyncIterator[At
             asyncio.create_task(Controller(store, created.sealer, "here", "", timing).run()),
         ]
         try:
-            yield AtWork(created, store, host_store)
+            yield AtWork(created, store, host_store, loop.passes)
         finally:
             for task in tasks:
                 task.cancel()

@@ -89,7 +89,40 @@ def test_certificates_are_good_for_clocks_that_are_a_little_late() -> None:
     ca, key = certificates.new_authority("an authority")
     now = datetime.now(UTC)
     for certificate in x509.load_pem_x509_certificates(certificates.issue(ca, key, NAMES)):
-        assert certificate.not_valid_before_utc < now - timedelta(minutes=50)
+        assert certificate.not_valid_before_utc < now - timedelta(hours=23)
+
+
+@pytest.mark.parametrize("wrong", [timedelta(days=-20_000), timedelta(hours=-1), timedelta(days=400)])
+def test_an_authority_made_by_a_wrong_clock_is_valid_by_the_right_one_and_its_leaf_is_due(
+    wrong: timedelta,
+) -> None:
+    now = datetime.now(UTC)
+    ca, key = certificates.new_authority("an authority", now=now + wrong)
+    leaf = certificates.issue(ca, key, NAMES, now=now + wrong)
+    assert certificates.validity(ca.encode()).covers(now)
+    assert certificates.validity(leaf).is_due(now) == (abs(wrong) > certificates.CLOCK_SKEW)
+    again = certificates.issue(ca, key, NAMES, now=now)
+    assert certificates.chain_validity(again).covers(now)
+    assert not certificates.validity(again).is_due(now)
+
+
+def test_a_certificate_is_due_before_it_expires_and_before_it_begins() -> None:
+    now = datetime.now(UTC)
+    day = timedelta(days=1)
+    assert not certificates.Validity(now - day, now + 31 * day).is_due(now)
+    assert certificates.Validity(now - day, now + 29 * day).is_due(now)
+    assert certificates.Validity(now + day, now + 90 * day).is_due(now)
+    assert certificates.Validity(now + 29 * day, now + 90 * day).problem(now).startswith("not valid before")
+    assert certificates.Validity(now - 9 * day, now - day).problem(now).startswith("expired since")
+
+
+def test_a_chain_is_valid_as_long_as_all_of_it() -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    ca, key = certificates.new_authority("an authority", now=now)
+    late = now + timedelta(days=3500)
+    leaf = certificates.issue(ca, key, NAMES, now=late)
+    assert certificates.chain_validity(leaf).ends == certificates.expires_at(ca.encode())
+    assert certificates.chain_validity(leaf).begins == late - certificates.CLOCK_SKEW
 
 
 def test_an_authority_outlives_its_leaves() -> None:

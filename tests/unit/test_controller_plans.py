@@ -19,7 +19,8 @@ from cenote.model.records import (
     ReportedNote,
     StorageAutoscale,
 )
-from cenote.store.audit_log import KEPT_FOR, MOST_OF_A_CLUSTER, new_id
+from cenote.store.audit_log import KEPT_FOR, MOST_OF_A_CLUSTER
+from cenote.store.event_ids import new_id
 from tests.support.etcd import bare_cluster
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)

@@ -27,6 +27,8 @@ from cenote.model.changes import (
     WriteFile,
 )
 from cenote.model.records import Node, Pool
+from cenote.security import certificates
+from cenote.security.certificates import Validity
 from tests.support.wanted import (
     CERTIFICATE,
     CLUSTER,
@@ -243,6 +245,8 @@ def test_servers_with_an_account_of_their_own_own_only_the_folders_that_they_wri
 
 
 NAMES = frozenset({"localhost"})
+YESTERDAY = NOW - timedelta(days=1)
+VALID, NONE = Validity(YESTERDAY, NOW + timedelta(days=90)), Validity(NOW, NOW)
 
 
 @pytest.mark.parametrize(
@@ -258,24 +262,63 @@ NAMES = frozenset({"localhost"})
 def test_a_certificate_is_requested_when_it_is_not_good_any_more(
     names: set[str], days: int, planned: list[type]
 ) -> None:
-    seen = certificate.Seen(frozenset(names), NOW + timedelta(days=days), NOW)
+    seen = certificate.Seen(frozenset(names), Validity(YESTERDAY, NOW + timedelta(days=days)), NOW)
     assert kinds(list(certificate.plan(WANTED, seen))) == planned
 
 
+@pytest.mark.parametrize("days", [1 / 1440, 10, 400])
+def test_a_certificate_that_is_not_valid_yet_is_replaced_and_holds_nothing_up(days: float) -> None:
+    begins = NOW + timedelta(days=days)
+    seen = certificate.Seen(NAMES, Validity(begins, begins + certificates.LEAF_LIFETIME), NOW)
+    assert kinds(list(certificate.plan(WANTED, seen))) == [RequestCertificate]
+    issued = replace(seen, issued=b"key and certificate", issued_names=NAMES, issued_validity=VALID)
+    assert kinds(list(certificate.plan(WANTED, issued))) == [WriteFile, Remove]
+
+
 def test_a_requested_certificate_is_waited_for_and_asked_for_again_after_a_while() -> None:
-    seen = certificate.Seen(frozenset(), NOW, NOW, requested_at=NOW - timedelta(seconds=1))
+    seen = certificate.Seen(frozenset(), NONE, NOW, requested_at=NOW - timedelta(seconds=1))
     assert kinds(list(certificate.plan(WANTED, seen))) == [Wait]
     late = replace(seen, requested_at=NOW - 2 * certificate.ASK_AGAIN_AFTER)
     assert kinds(list(certificate.plan(WANTED, late))) == [RequestCertificate, Wait]
+    future = replace(seen, requested_at=NOW + timedelta(hours=1))  # made before the clock was set back
+    assert kinds(list(certificate.plan(WANTED, future))) == [RequestCertificate, Wait]
 
 
 def test_an_issued_certificate_is_put_in_place_if_it_has_the_names() -> None:
     seen = certificate.Seen(
-        frozenset(), NOW, NOW, requested_at=NOW, issued=b"key and certificate", issued_names=NAMES
+        frozenset(),
+        NONE,
+        NOW,
+        requested_at=NOW,
+        issued=b"key and certificate",
+        issued_names=NAMES,
+        issued_validity=VALID,
     )
     assert kinds(list(certificate.plan(WANTED, seen))) == [WriteFile, Remove]
     other = replace(seen, issued_names=frozenset({"gone.example.com"}))
     assert kinds(list(certificate.plan(WANTED, other))) == [RequestCertificate, Wait]
+
+
+def test_a_certificate_of_a_signer_with_another_clock_is_not_used_nor_asked_for_in_a_loop() -> None:
+    later = Validity(NOW + timedelta(days=1), NOW + timedelta(days=90))
+    seen = certificate.Seen(
+        NAMES, NONE, NOW, requested_at=NOW, issued=b"x", issued_names=NAMES, issued_validity=later
+    )
+    assert kinds(list(certificate.plan(WANTED, seen))) == []
+    late = replace(seen, requested_at=NOW - 2 * certificate.ASK_AGAIN_AFTER)
+    assert kinds(list(certificate.plan(WANTED, late))) == [RequestCertificate]
+
+
+def test_what_is_wrong_with_a_certificate_is_told_with_the_clock_that_it_is_compared_with() -> None:
+    future = Validity(NOW + timedelta(days=1), NOW + timedelta(days=90))
+    past = Validity(NOW - timedelta(days=90), NOW)
+    assert certificate.problem(VALID, VALID, NOW) == ""
+    assert "not valid before" in certificate.problem(future, VALID, NOW)
+    assert "expired since" in certificate.problem(past, VALID, NOW)
+    for authority in (future, past):
+        told = certificate.problem(VALID, authority, NOW)
+        assert "the cluster's CA" in told
+        assert f"{NOW:%Y-%m-%d %H:%M}" in told
 
 
 def test_a_removal_stops_the_pooler_then_the_server_and_only_then_removes() -> None:

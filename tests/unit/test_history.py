@@ -146,3 +146,25 @@ def test_fewer_points_keep_the_most_that_waited_and_the_order(
     assert at[-1] == times[-1]
     assert max(fewer["clients_waiting"]) == max(waiting)
     assert min(waiting) <= min(fewer["transactions"]) <= max(fewer["transactions"]) <= max(waiting)
+
+
+def test_a_history_moves_with_a_clock_that_is_set_back_and_goes_on() -> None:
+    past = ClusterHistory()
+
+    def add(seconds: float, number: int) -> None:
+        numbers = {"web": PoolNumbers(transactions=number)}
+        past.add(BEGIN + seconds, [POOL], numbers, MachineNumbers(processors=1, busy=number, idle=number))
+
+    for number in range(70):
+        add(2 * number, number)
+    past.shift(-3600.5)
+    for number in range(70, 200):
+        add(2 * number - 3600.5, number)
+    pool = past.pools["web"]
+    assert list(pool.samples.at) == sorted(pool.samples.at)
+    assert len(pool.samples) == len(past.machine.samples) == 199
+    assert set(pool.samples["transactions"]) == {0.5}  # no gap, and no rate of an hour
+    assert [later - earlier for earlier, later in pairwise(pool.samples.at)] == [2.0] * 198
+    minutes = list(pool.minutes.at)
+    assert len(minutes) >= 4
+    assert minutes == sorted(set(minutes))

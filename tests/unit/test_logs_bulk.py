@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -116,7 +116,9 @@ def test_an_answer_for_fewer_messages_is_none() -> None:
 def test_an_index_is_dropped_when_it_is_as_many_days_old_as_are_kept(days: int, age: int) -> None:
     today = date(2060, 1, 1)
     name = f"logs-{date.fromordinal(today.toordinal() - age):%Y.%m.%d}"
-    assert bulk.expired_indices([name], "logs", days, today) == ([name] if age >= days else [])
+    newer = f"logs-{today + timedelta(days=1):%Y.%m.%d}"
+    assert bulk.expired_indices([name, newer], "logs", days, today) == ([name] if age >= days else [])
+    assert bulk.expired_indices([name], "logs", days, today) == []  # the newest one stays
 
 
 @pytest.mark.parametrize(

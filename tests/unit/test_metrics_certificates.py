@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -30,6 +31,12 @@ def test_a_certificate_is_kept_until_names_or_authority_change(tmp_path: Path) -
     moved = issuing.of(replace(cluster, authority=other.authority))
     assert moved is not None
     assert certificates.is_issued_by(moved, other.authority.certificate)
+
+    now = datetime.now(UTC)
+    for elsewhen in (timedelta(days=400), timedelta(0)):  # ahead, and put right
+        by_clock = issuing.of(replace(cluster, authority=other.authority), now + elsewhen)
+        assert by_clock is not None
+        assert certificates.chain_validity(by_clock).covers(now + elsewhen)
 
     issuing.forget(cluster.id)
     assert issuing.of(cluster) not in (None, first)

@@ -101,3 +101,12 @@ def test_no_call_is_lost_and_a_minute_of_a_token_has_few_entries(
             begin = NOON + minute * WINDOW
             within = [one for one in told if begin <= one.at < begin + WINDOW and one.note.token_id == token]
             assert len(within) <= 3 * (MAX_KINDS + 1)
+
+
+def test_the_number_of_the_others_is_told_when_the_clock_was_set_back() -> None:
+    tally = RejectedRequestCounter()
+    tally.add(refused())
+    tally.add(refused(seconds=1))
+    [told] = tally.due(NOON - timedelta(hours=1))
+    assert told.note.count == 1
+    assert len(tally) == 0

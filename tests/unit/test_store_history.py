@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cenote.store import audit_log, history
+from cenote.store import history
 from cenote.store.encoding import NewerFormat, encode
+from cenote.store.event_ids import milliseconds
 from cenote.store.history import KEPT_FOR, MOST_BYTES, Entry
 from cenote.store.keys import Keys
 from tests.support.etcd import bare_cluster
@@ -24,7 +25,7 @@ def entries(times: list[int], size: int) -> list[Entry]:
 
 
 def at(ago: timedelta) -> int:
-    return audit_log.milliseconds(NOW - ago)
+    return milliseconds(NOW - ago)
 
 
 def test_a_past_record_reads_back_and_its_key_tells_when_and_how_large() -> None:
@@ -34,7 +35,7 @@ def test_a_past_record_reads_back_and_its_key_tells_when_and_how_large() -> None
     key = put.key.decode()
     assert len(put.value) < len(encode(cluster)) / 5
     assert history.record_in(key, put.value) == (NOW, cluster)
-    assert history.entry_of(key) == Entry(key, audit_log.milliseconds(NOW), len(put.value))
+    assert history.entry_of(key) == Entry(key, milliseconds(NOW), len(put.value))
     assert history.cluster_of(KEYS, key) == cluster.id
 
 

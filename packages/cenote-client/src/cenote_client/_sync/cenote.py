@@ -23,28 +23,44 @@ class Cenote(Resource):
         self,
         *,
         cluster_uuid: str | None = None,
+        token: str | None = None,
+        search: str | None = None,
         page: int | None = None,
         per_page: int | None = None,
         **kwargs: Unpack[t.Call],
     ) -> t.AuditResponse:
         """Return the audit log, newest first, as ``{"entries": [{…}]}``: changes and rejected calls.
 
-        ``cluster_uuid`` selects one cluster, which may be deleted already.  Raises ForbiddenError if the
-        token lacks the scope.
+        ``cluster_uuid`` selects one cluster, which may be deleted already, ``token`` the entries of one
+        token by its name or id, and ``search`` those that contain a text.  Raises ForbiddenError if the
+        token of the call lacks the scope.
 
         ``GET /v2/cenote/audit``, scope ``cenote:admin``.
         """
-        query = {"cluster_uuid": cluster_uuid, "page": page, "per_page": per_page}
+        query = {
+            "cluster_uuid": cluster_uuid,
+            "token": token,
+            "search": search,
+            "page": page,
+            "per_page": per_page,
+        }
         return self._call(op.LIST_AUDIT, (), kwargs, query=query)
 
     def iter_audit(
-        self, *, cluster_uuid: str | None = None, per_page: int = 200, **kwargs: Unpack[t.Call]
+        self,
+        *,
+        cluster_uuid: str | None = None,
+        token: str | None = None,
+        search: str | None = None,
+        per_page: int = 200,
+        **kwargs: Unpack[t.Call],
     ) -> Iterator[t.AuditEntry]:
         """Iterate over the whole audit log, newest first; each page is requested when it is needed.
 
-        Iterating raises the errors of ``list_audit``.
+        The filters and the errors are those of ``list_audit``.
         """
-        return self._iterate(op.LIST_AUDIT, (), kwargs, "entries", per_page, cluster_uuid=cluster_uuid)
+        query = {"cluster_uuid": cluster_uuid, "token": token, "search": search}
+        return self._iterate(op.LIST_AUDIT, (), kwargs, "entries", per_page, **query)
 
     def list_tokens(self, **kwargs: Unpack[t.Call]) -> t.TokenListResponse:
         """Return all tokens, oldest first and without their secrets, as ``{"tokens": [{…}]}``.

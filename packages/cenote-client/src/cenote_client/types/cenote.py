@@ -98,18 +98,46 @@ class AuditToken(TypedDict):
     name: str
 
 
-class AuditEntry(TypedDict):
+class Change(TypedDict):
+    """One thing that was changed, from what to what; ``text`` says both.
+
+    ``before`` is None for what was added, ``after`` for what was removed, and both for what is not told, such
+    as a password.
+    """
+
+    what: str
+    before: str | None
+    after: str | None
+    text: str
+
+
+class EventDetails(TypedDict):
+    """What was changed, by which token, from where, and whether it is in force.
+
+    ``summary`` is all ``changes`` in one line; ``more`` counts those that are left out.  A ``pending`` change
+    has a ``reason``.  ``token`` is None for an action of the service itself.
+    """
+
+    summary: str
+    changes: list[Change]
+    more: int
+    token: AuditToken | None
+    address: str | None
+    request_id: str | None
+    outcome: Literal["done", "pending", "refused"] | None
+    reason: str | None
+
+
+class AuditEntry(EventDetails):
     """A change, or ``count`` calls that were rejected with the status ``refused``.
 
     ``token`` is None for an action of the service itself, and for a rejected call without a valid token.
+    ``outcome`` is None for a change of a cluster that is gone.
     """
 
     id: str
     at: str
     what: str
-    token: AuditToken | None
-    address: str | None
-    request_id: str | None
     cluster_uuid: str | None
     cluster_name: str | None
     event_type: str | None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
+from .cenote import EventDetails
+
 
 class Event(TypedDict):
     """An event of a cluster."""
@@ -20,6 +22,7 @@ class Event(TypedDict):
         "cluster_poweroff",
     ]
     create_time: str
+    cenote: EventDetails
 
 
 class EventListResponse(TypedDict):

@@ -14,6 +14,7 @@ import msgspec
 
 from cenote.agent.host_ring import HostRing
 from cenote.agent.log_shipping import LogShipping
+from cenote.agent.log_space import watch_log_space
 from cenote.agent.node_loop import NodeLoop
 from cenote.agent.pass_queue import PassQueue
 from cenote.agent.spare_templates import maintain_spares
@@ -62,6 +63,9 @@ class HostLoop:
                 group.create_task(maintain_spares(self._executor, self._host.versions), name="templates")
                 group.create_task(self._follow(), name="following the records")
                 group.create_task(self._reap(), name="reaping")
+                group.create_task(
+                    watch_log_space(self._store, self._executor, self._context), name="space of logs"
+                )
         finally:
             if self._log_shipping is not None:
                 await self._log_shipping.stop()

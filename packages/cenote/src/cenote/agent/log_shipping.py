@@ -14,7 +14,7 @@ import random
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -37,6 +37,9 @@ from cenote.store.encoding import NewerFormat
 from cenote.store.host_store import HostStore
 
 log = logging.getLogger(__name__)
+
+
+LAG = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,7 @@ class SinkTask:
         self._unconfirmed: deque[_Unconfirmed] = deque()
         self._state, self._reason, self._warning = "starting", "", ""
         self._delivered_at: datetime | None = None
+        self._newest: datetime | None = None  # the time of the newest delivered message
         self._retry = timing.log_retry_first
         self._unreported_losses: list[str] = []
         self._next_loss_event_at = self._next_drop_at = 0.0
@@ -242,6 +246,8 @@ class SinkTask:
         if refused:
             self._warn(f"{refused} messages of the log of {source} were rejected: {why}")
         self._unconfirmed.append(_Unconfirmed(source, batch.position, loop.time(), refused))
+        times = [message.at for message in batch.messages if message.at is not None]
+        self._newest = max(filter(None, (self._newest, *times)), default=None)
         return True
 
     def _confirm(self, destination: Destination) -> None:
@@ -297,13 +303,25 @@ class SinkTask:
         self._unreported_losses = []
 
     async def _drop_expired(self, destination: Destination) -> None:
+        """Have what is old deleted: its age is counted from the newest message that was delivered.
+
+        The clock may be far ahead, and all would be old then.
+        """
         now = asyncio.get_running_loop().time()
-        if now < self._next_drop_at:
+        if now < self._next_drop_at or self._newest is None:
             return
         self._next_drop_at = now + self._timing.log_housekeeping_interval
+        settled, clock = self._store.clock.now(), datetime.now(UTC)
         try:
-            await destination.drop_expired(datetime.now(UTC).date())
-            self._warning = ""
+            await destination.drop_expired(min(self._newest, settled).date())
+            self._warning = "" if settled > clock - LAG else _jumped(clock, settled)
         except CenoteError as error:
             self._next_drop_at = now + self._timing.log_loss_event_interval
             self._warning = f"old indices cannot be dropped: {error.message}"
+
+
+def _jumped(clock: datetime, settled: datetime) -> str:
+    return (
+        f"the clock has jumped ahead, from {settled:%Y-%m-%d} to {clock:%Y-%m-%d}: old indices are kept "
+        "until it has said so for a day"
+    )

@@ -1,4 +1,4 @@
-"""The reconcile loop of one node: wake, pass, report.
+"""The reconcile loop of one node: wake, pass, report (``node_reports``).
 
 It wakes when the record changes, when a server process ends, and periodically to detect drift: changes made
 on the machine by others.  It reports what it observes; only the plans decide.
@@ -11,24 +11,20 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Container
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Container
 from uuid import UUID
 
-import msgspec
-
 from cenote.agent import drops
-from cenote.agent.node_pass import Converged, NodePass, Waiting
+from cenote.agent.node_pass import NodePass, Waiting, session_of
+from cenote.agent.node_reports import NodeReports
 from cenote.agent.pass_queue import Held, PassQueue, Turn, Urgency
 from cenote.agent.quiet import Quiet
 from cenote.engine.plan.context import HostContext, NodeContext
 from cenote.errors import CenoteError, Unavailable
 from cenote.host import processes
 from cenote.host.executor import Executor
-from cenote.host.sql import LOCK_MILLISECONDS, Session
-from cenote.model.records import Cluster, NodeStatus
-from cenote.model.topology import Health, node_key, reported_health
+from cenote.model.records import Cluster
+from cenote.model.topology import node_key
 from cenote.rules import storage
 from cenote.stats.counters import Passes, PassResult
 from cenote.store.encoding import NewerFormat
@@ -40,7 +36,6 @@ log = logging.getLogger(__name__)
 POLL_FIRST, POLL_MOST = 0.005, 0.5  # seconds between passes while a server is starting
 POLL_GROWTH = 1.2
 WORTH_REPORTING = 0.1  # seconds
-PROGRESS_INTERVAL = 0.5  # seconds between reports on a pass that takes long
 # A server that fails to start is started again and again; what is shown meanwhile is that it fails.
 WORTH_REPORTING_AFTER_FAILURE = 5.0
 
@@ -66,13 +61,16 @@ class NodeLoop:
         self._pass = NodePass(executor, copying)
         self._queue = queue
         self._wake = asyncio.Event()
+        self._reports = NodeReports(
+            store, cluster_id, node_name, host_context.layout, self._pass, on_lost=self._wake.set
+        )
         self._turn: Turn | None = None
         self._watch = processes.ProcessWatch()
         self._began: float | None = None
-        self._stopped: tuple[str, ...] = ()  # servers that were found not to run at the end of a pass
         self._poll, self._waited_for, self._waiting_since = POLL_FIRST, "", 0.0
         self._backoff = host_context.timing.backoff_first
         self._full = True  # the next pass has to look at everything
+        self._look_due = 0.0  # when one has to, whatever wakes it (monotonic)
         self._quiet = Quiet(host_context.timing.full_look_interval)
         self._task = asyncio.create_task(self._run(in_use), name=f"cluster {cluster_id}")
 
@@ -101,19 +99,15 @@ class NodeLoop:
 
     async def _run(self, in_use: Container[int]) -> None:
         starting: Held | None = None
-        pause: float | None
         try:
             urgency = self._urgency_at_start(in_use)
             if urgency is Urgency.DOWN:
-                starting = await self._queue.start()
+                starting = await self._place_to_start()
             while True:
-                if urgency is Urgency.IDLE and self._is_quiet():
-                    self._passes.skip()
-                    pause, result = self._resync_pause(), PassResult.QUIET
-                else:
-                    self._turn = Turn(urgency)
-                    async with self._queue.turn(self._turn):
-                        pause, result = await self._next_pass()
+                try:
+                    pause, result = await self._take_turn(urgency)
+                except Exception as error:  # whatever it is, it must not end the work on this node
+                    pause, result = self._after_defect(error), PassResult.FAILED
                 if pause is None:
                     break
                 if starting is not None and result is not PassResult.WAITING:
@@ -129,11 +123,47 @@ class NodeLoop:
             self._store.forget(self._cluster_id)
             self._watch.close()
 
+    async def _place_to_start(self) -> Held | None:
+        """Wait for a place among the servers being started; not any longer once the record changes."""
+        self._wake.clear()  # it was set when the loop was made
+        place, woken = asyncio.create_task(self._queue.start()), asyncio.create_task(self._wake.wait())
+        try:
+            await asyncio.wait({place, woken}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            woken.cancel()
+            if not place.done():
+                place.cancel()
+        return place.result() if place.done() else None
+
+    async def _take_turn(self, urgency: Urgency) -> tuple[float | None, PassResult]:
+        """Make a pass in its turn, unless nothing has happened in the node."""
+        if urgency is Urgency.IDLE and self._is_quiet():
+            self._passes.skip()
+            return self._until_next_look(looked=True), PassResult.QUIET
+        self._turn = Turn(urgency)
+        async with self._queue.turn(self._turn):
+            return await self._next_pass()
+
+    def _after_defect(self, error: Exception) -> float:
+        """Log what came out of a pass or its report, such as that no descriptor is left; return the pause."""
+        if isinstance(error, CenoteError | OSError):
+            log.warning("cluster %s: %s", self._cluster_id, _in_words(error))
+        else:
+            log.error("cluster %s: a defect in Cenote", self._cluster_id, exc_info=error)
+        self._began, self._full = None, True
+        self._quiet.end()
+        return self._next_backoff()
+
+    def _next_backoff(self) -> float:
+        pause, self._waited_for = self._backoff, ""
+        self._backoff = min(self._backoff * 2, self._host_context.timing.backoff_max)
+        return pause
+
     def _urgency_at_start(self, in_use: Container[int]) -> Urgency:
         """Return how urgent the first pass is; the servers may have gone on without an agent."""
-        with contextlib.suppress(NewerFormat):
+        with contextlib.suppress(NewerFormat, OSError):  # such as EMFILE, no descriptor left
             stored = self._store.cluster(self._cluster_id)
-            if stored is None or stored.revision > self._status().reached:
+            if stored is None or stored.revision > self._reports.last().reached:
                 return Urgency.CHANGED
             context = self._context(stored)
             if any(processes.find(program) is None for program in context.programs):
@@ -145,7 +175,8 @@ class NodeLoop:
     def _is_quiet(self) -> bool:
         with contextlib.suppress(NewerFormat):
             stored = self._store.cluster(self._cluster_id)
-            return stored is not None and self._quiet.lasts(self._context(stored))
+            if stored is not None and self._store.has_report(self._cluster_id, self._node_name):
+                return self._quiet.lasts(self._context(stored))
         return False
 
     async def _next_pass(self) -> tuple[float | None, PassResult]:
@@ -157,13 +188,14 @@ class NodeLoop:
             stored = self._store.cluster(self._cluster_id)
         except NewerFormat as error:
             # Of what this version cannot read, nothing is changed on the machine either.
-            await self._report(f"left as it is: {error}", failing=True)
+            await self._reports.write(f"left as it is: {error}", failing=True)
             return timing.resync_interval, PassResult.FAILED
         if stored is None:
             return None, PassResult.DONE
         began = self._passes.begin(self._cluster_id)
         self._began = time.monotonic()
-        full, self._full = self._full or not woken, False
+        # Changes that follow one another closely do not put off the look at everything.
+        full, self._full = self._full or not woken or time.monotonic() >= self._look_due, False
         self._quiet.end()
         pause, result = await self._attempt(stored, full=full)
         self._full = self._full or result is not PassResult.DONE
@@ -189,16 +221,16 @@ class NodeLoop:
         else:
             self._backoff, self._waited_for = timing.backoff_first, ""
             return pause, PassResult.DONE
-        pause, self._backoff, self._waited_for = self._backoff, min(self._backoff * 2, timing.backoff_max), ""
-        return pause, PassResult.FAILED
+        return self._next_backoff(), PassResult.FAILED
 
     async def _bring_about(self, stored: Stored[Cluster], *, full: bool) -> float:
-        pause = self._resync_pause()
         if stored.value.deleted_at is not None:
             await self._remove(stored)
-            return pause
-        if await self._converge(stored, full=full):
-            pause = self._host_context.timing.resync_interval_nearly_full
+            return self._until_next_look(looked=True)
+        is_nearly_full = await self._converge(stored, full=full)
+        pause = self._until_next_look(looked=full)
+        if is_nearly_full:
+            pause = min(pause, self._host_context.timing.resync_interval_nearly_full)
         soon = await self._drop(stored)
         return pause if soon is None else min(pause, soon)
 
@@ -212,33 +244,55 @@ class NodeLoop:
         pause, self._poll = self._poll, min(self._poll * POLL_GROWTH, POLL_MOST)
         return pause
 
+    async def _report_unfinished(
+        self, stored: Stored[Cluster], reason: str, *, failing: bool = False, waiting: bool = False
+    ) -> None:
+        is_there = any(node.name == self._node_name for node in stored.value.nodes)
+        is_asked = is_there and stored.value.deleted_at is None
+        context = self._context(stored) if is_asked else None
+        await self._reports.unfinished(reason, context, failing=failing, waiting=waiting)
+
     async def _report_failure(self, stored: Stored[Cluster], reason: str) -> None:
         self._pass.progress.ended(reason)
         await self._report_unfinished(stored, reason, failing=True)
 
-    def _resync_pause(self) -> float:
-        spread = random.uniform(0.8, 1.2)  # noqa: S311 - the passes over time
-        return self._host_context.timing.resync_interval * spread
+    def _until_next_look(self, *, looked: bool) -> float:
+        """Return the seconds until everything is to be looked at; ``looked``: it was, just now."""
+        now = time.monotonic()
+        if looked:
+            spread = random.uniform(0.8, 1.2)  # noqa: S311 - the passes over time
+            self._look_due = now + self._host_context.timing.resync_interval * spread
+        return max(0.0, self._look_due - now)
 
     async def _converge(self, stored: Stored[Cluster], *, full: bool) -> bool:
         """Make a pass and report; return whether the next one should follow soon."""
         context = self._context(stored)
         trace = self._quiet.read(context) if full else None
-        session = _session(context)
+        session = session_of(context)
         try:
-            async with self._reporting_progress(stored.revision):
+            async with self._reports.of_progress(stored.revision):
                 converged = await self._pass.run(context, session, stored.revision, full=full)
         finally:
-            all_run = self._watch_servers(context)
             await session.close()
+            all_run = self._watch_servers(context)
         if not all_run:  # one has ended during the pass
             self._look_again()
-        await self._report_converged(stored, converged)
+        last = self._reports.last()
+        if last.reached == 0:
+            self._pass.notes.clear()  # the steps of creating a cluster are not events
+        await self._reports.converged(stored, converged)
+        if converged.refused != last.refused:  # the file is to be without them before the next start
+            self._look_again()
         await self._write_events(context.cluster)
         if converged.use is not None and storage.is_nearly_full(converged.use, context.cluster.storage_mib):
             return True
-        nothing_waits = not (converged.not_in_force or converged.outdated or self._pass.has_drops)
-        if converged.settled and nothing_waits:
+        waits = (
+            converged.not_in_force,
+            converged.outdated,
+            converged.certificate_problem,
+            self._pass.has_drops,
+        )
+        if converged.settled and not any(waits):
             self._quiet.begin(trace)
         return False
 
@@ -251,23 +305,23 @@ class NodeLoop:
         if not self._pass.has_drops or stored.value.deleted_at is not None:
             return None
         context, made, former = self._context(stored), self._pass.drops, self._pass.drops.reason
-        session = _session(context, drops.LOCK_MILLISECONDS)
+        session = session_of(context, drops.LOCK_MILLISECONDS)
         try:
             soon = await made.run(context, session, self._wake.is_set)
         finally:
             await session.close()
-        status = self._status()
+        status = self._reports.last()
         reason, failing = status.reason, status.failing
         if reason == former:
             reason, failing = made.reason, bool(made.reason)
-        await self._report(reason, failing=failing)
+        await self._reports.write(reason, failing=failing)
         return soon
 
     async def _remove(self, stored: Stored[Cluster]) -> None:
         context = self._context(stored)
-        await self._pass.remove(context, _session(context))
+        await self._pass.remove(context, session_of(context))
         # The controller forgets the cluster when all of its nodes are removed.
-        await self._report("", removed=True)
+        await self._reports.write("", removed=True)
 
     def _watch_servers(self, context: NodeContext) -> bool:
         """Wake when a server ends; return whether all are running."""
@@ -278,7 +332,7 @@ class NodeLoop:
                 self._watch.add(process, self._look_again)
             else:
                 stopped.append(program.name)
-        self._stopped = tuple(stopped)
+        self._reports.stopped = tuple(stopped)
         return not stopped
 
     def _context(self, stored: Stored[Cluster]) -> NodeContext:
@@ -288,9 +342,9 @@ class NodeLoop:
             cluster,
             node,
             self._host_context,
-            was_online=self._status().reached > 0,
+            was_online=self._reports.last().reached > 0,
             issued_certificate=self._store.certificate(cluster.id),
-            refused=self._status().refused,
+            refused=self._reports.last().refused,
         )
 
     async def _write_events(self, cluster: Cluster) -> None:
@@ -304,113 +358,11 @@ class NodeLoop:
                 return
             del notes[what]
 
-    async def _report_converged(self, stored: Stored[Cluster], converged: Converged) -> None:
-        cluster, use, refused = stored.value, converged.use, converged.refuses_writes
-        known = self._status().refused
-        if self._status().reached == 0:
-            self._pass.notes.clear()  # the steps of creating a cluster are not events
-        full = "" if use is None else storage.problem(use, cluster, refused=refused)
-        remains = "" if full else self._pass.drops.reason  # as of the last attempts
-        await self._report(
-            full or remains,
-            failing=refused or bool(remains),
-            unresponsive=(),  # a pass asks both servers; one that looks at a part only follows such a pass
-            reached=stored.revision,
-            settings=converged.settings,
-            outdated=converged.outdated,
-            not_in_force={name: str(urgency) for name, urgency in converged.not_in_force.items()},
-            used_mib=0 if use is None else use.used_mib,
-            use=None if use is None else storage.reported_use(cluster, use),
-            size=cluster.size,
-            region=cluster.region,
-            storage_mib=cluster.storage_mib,
-            limits=converged.limits,
-            refused=converged.refused,
-        )
-        if converged.refused != known:  # the file is to be without them before the next start
-            self._look_again()
-
     def _outlasts_failure(self) -> bool:
         """Return whether a wait is worth a report that replaces the one on a failure before it."""
-        if not self._status().failing:
+        if not self._reports.last().failing:
             return True
         return time.monotonic() - self._waiting_since > WORTH_REPORTING_AFTER_FAILURE
-
-    async def _report_unfinished(
-        self, stored: Stored[Cluster], reason: str, *, failing: bool = False, waiting: bool = False
-    ) -> None:
-        """Report why a pass has ended early, and which servers run but do not answer."""
-        unresponsive: tuple[str, ...] = ()
-        is_there = stored.value.deleted_at is None and self._status().reached
-        if is_there and any(node.name == self._node_name for node in stored.value.nodes):
-            with contextlib.suppress(OSError):  # such as EMFILE, no descriptor left
-                unresponsive = await _unresponsive(self._context(stored))
-        await self._report(reason, failing=failing, waiting=waiting, unresponsive=unresponsive)
-
-    async def _report(
-        self, reason: str, *, failing: bool = False, waiting: bool = False, **seen: object
-    ) -> None:
-        """Report the status; fields that this pass does not know keep their values."""
-        before, now = self._status(), datetime.now(UTC)
-        status = msgspec.structs.replace(
-            before,
-            reason=reason,
-            failing=failing,
-            waiting=waiting,
-            stopped=self._stopped,
-            at=now,
-            **self._pass.drops.seen | self._pass.progress.fields() | seen,
-        )
-        status = msgspec.structs.replace(status, since=self._since(before, status))
-        await self._write(status)
-
-    @contextlib.asynccontextmanager
-    async def _reporting_progress(self, revision: int) -> AsyncIterator[None]:
-        """Report what is done of a pass that takes long, as while SQL waits for a customer's lock.
-
-        A change that waits for one of its first parts is then answered.
-        """
-        ended = asyncio.Event()
-
-        async def report() -> None:
-            while not await _is_set_within(ended, PROGRESS_INTERVAL):
-                known = self._status()
-                if 0 < known.reached < revision:
-                    await self._write(msgspec.structs.replace(known, **self._pass.progress.fields()))
-
-        reporting = asyncio.create_task(report(), name=f"progress of {self.label}")
-        try:
-            yield
-        finally:
-            # It is not cancelled, since a write could then come later than the next one.
-            ended.set()
-            await reporting
-
-    async def _write(self, status: NodeStatus) -> None:
-        try:
-            await self._store.report(self._cluster_id, self._node_name, status)
-        except Unavailable as error:
-            log.warning("cluster %s: cannot report: %s", self._cluster_id, error)
-            self._wake.set()
-
-    def _since(self, before: NodeStatus, status: NodeStatus) -> datetime:
-        """Return when the health that follows from a report began.
-
-        While no agent was there, a server that runs may have been down; it was up since its start.
-        """
-        health, now = reported_health(status), status.at.replace(microsecond=0)
-        if health is not reported_health(before):
-            return now
-        since = before.since or before.at.replace(microsecond=0)
-        if before.run != self._store.run and health in (Health.HEALTHY, Health.DEGRADED):
-            paths = self._host_context.layout.node(self._cluster_id, self._node_name)
-            server = processes.find(paths.server(Path()))
-            since = since if server is None else max(since, processes.started_at(server))
-        return min(since, now).replace(microsecond=0)
-
-    def _status(self) -> NodeStatus:
-        known = self._store.status(self._cluster_id, self._node_name)
-        return known or NodeStatus(reached=0, at=datetime.now(UTC))
 
     async def _woken_within(self, seconds: float) -> bool:
         """Wait; return whether somebody has asked for a pass."""
@@ -418,36 +370,6 @@ class NodeLoop:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
         return self._wake.is_set()
-
-
-async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    return event.is_set()
-
-
-def _session(context: NodeContext, lock_milliseconds: int = LOCK_MILLISECONDS) -> Session:
-    node = context.node
-    return Session(
-        context.cluster_paths.sockets, node.port, node.pool_port, lock_milliseconds=lock_milliseconds
-    )
-
-
-async def _unresponsive(context: NodeContext) -> tuple[str, ...]:
-    """Return the names of the servers that run but do not answer."""
-    session = _session(context)
-    try:
-        asked = [
-            (program.name, asyncio.create_task(answers()))
-            for program, answers in zip(
-                context.programs, (session.answers, session.pooler_answers), strict=True
-            )
-            if processes.find(program) is not None
-        ]
-        return tuple([name for name, answered in asked if not await answered])
-    finally:
-        await session.close()
 
 
 def _in_words(error: CenoteError | OSError) -> str:

@@ -23,7 +23,7 @@ from cenote.errors import CenoteError
 from cenote.host import files, system
 from cenote.host.executor import Executor
 from cenote.host.inspector import Inspector
-from cenote.host.sql import Session
+from cenote.host.sql import LOCK_MILLISECONDS, Session
 from cenote.model import parameters
 from cenote.model.changes import Change, CopyTemplate, Refuse, Start, Stop, Wait
 from cenote.model.records import DiskUse, Note, SettingLimits
@@ -45,6 +45,7 @@ class Converged:
 
     ``outdated`` names the programs whose files were replaced since they were started, ``not_in_force`` the
     settings that wait for a restart.  ``settled``: a pass has looked at everything and found nothing to do.
+    ``certificate_problem`` says why the servers' certificate is not valid.
     """
 
     settings: dict[str, str]
@@ -55,6 +56,7 @@ class Converged:
     limits: dict[str, SettingLimits]
     refused: dict[str, str]
     settled: bool = False
+    certificate_problem: str = ""
 
 
 class NodePass:
@@ -187,6 +189,7 @@ class NodePass:
                 context.refused,
                 await self._inspector.refused(context.server, found, session),
             ),
+            certificate_problem=look.certificate.problem(context),
         )
 
     async def _check_not_failing(self, part: Part[Any], start: Start, context: NodeContext) -> None:
@@ -209,3 +212,11 @@ def _failure_reason(start: Start) -> str:
     if free < DISK_FULL_MIB:
         return f"the disk is full ({free} MiB free)"
     return files.tail(start.program.log) or "its log is empty"
+
+
+def session_of(context: NodeContext, lock_milliseconds: int = LOCK_MILLISECONDS) -> Session:
+    """Return a session for the servers of a node; it connects at its first use."""
+    node = context.node
+    return Session(
+        context.cluster_paths.sockets, node.port, node.pool_port, lock_milliseconds=lock_milliseconds
+    )

@@ -46,6 +46,7 @@ from cenote.api.middleware import ApiMiddleware
 from cenote.api.service import Call, OperationRoute, Ports, Service, Settings, Unclaimed, answer, operation
 from cenote.http.routing import ASGIApp, Response, Route, router
 from cenote.model.timing import DEFAULT, Timing
+from cenote.security.certificates import Validity
 from cenote.security.sealing import Rings
 from cenote.stats.observer import NO_HOST_KEYS, NO_OBSERVER, HostKeys, Observer
 from cenote.store import Store
@@ -117,16 +118,16 @@ def create_app(
     settings: Settings,
     observer: Observer = NO_OBSERVER,
     timing: Timing = DEFAULT,
-    certificate_expiry: Callable[[], float | None] = lambda: None,
+    certificate_validity: Callable[[], Validity | None] = lambda: None,
     host_keys: HostKeys = NO_HOST_KEYS,
     ports: Ports | None = None,
 ) -> ASGIApp:
     """Return the API as an ASGI application; the store must be open while it serves.
 
-    ``certificate_expiry`` returns the Unix time at which the certificate that it is served with expires.
+    ``certificate_validity`` returns when the certificates that it is served with are valid.
     """
     service = Service(
-        store, rings, settings, observer, timing, certificate_expiry, host_keys, ports or Unclaimed()
+        store, rings, settings, observer, timing, certificate_validity, host_keys, ports or Unclaimed()
     )
     app = router(
         [*_ALL, *(_text(path, *text) for path, text in documents().items())],

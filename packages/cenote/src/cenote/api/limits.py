@@ -1,7 +1,9 @@
 """Rate limits of tokens: requests per hour, and a burst limit per minute.
 
-The windows slide: a request counts for an hour, or a minute.  Requests are counted in buckets of one second,
-so a token takes memory only for the seconds in which it was used.  Rejected requests do not count.
+The windows slide: a request counts for an hour, or a minute, by monotonic time; the clock is only shown.
+Requests are counted in buckets of one second.  Those of a token that is used all the time are merged, so that
+a request may count a sixtieth of the window longer; a token that is not used takes no memory.  Rejected
+requests do not count.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from cenote.errors import TooManyRequests
 
 HOUR = 3600
 MINUTE = 60
+_MERGE_AT = 150  # buckets; merged ones are 121 at most
+_PARTS = 60  # of a window: the span of a bucket that others were merged into
 
 
 class _Window:
@@ -25,22 +29,35 @@ class _Window:
     def __init__(self, length: int) -> None:
         self.length = length
         self.total = 0
-        self._buckets: deque[list[int]] = deque()  # [second, requests], the oldest first
+        # [first second, last second, requests], the oldest first
+        self._buckets: deque[list[int]] = deque()
 
     def expire(self, second: int) -> None:
         buckets = self._buckets
-        while buckets and buckets[0][0] <= second - self.length:
-            self.total -= buckets.popleft()[1]
+        while buckets and buckets[0][1] <= second - self.length:
+            self.total -= buckets.popleft()[2]
 
     def add(self, second: int) -> None:
-        if self._buckets and self._buckets[-1][0] >= second:
-            self._buckets[-1][1] += 1
+        if self._buckets and self._buckets[-1][1] >= second:
+            self._buckets[-1][2] += 1
         else:
-            self._buckets.append([second, 1])
+            self._buckets.append([second, second, 1])
+            if len(self._buckets) > _MERGE_AT:
+                self._merge()
         self.total += 1
 
     def first_expiry(self, second: int) -> int:
-        return (self._buckets[0][0] if self._buckets else second) + self.length
+        return (self._buckets[0][1] if self._buckets else second) + self.length
+
+    def _merge(self) -> None:
+        merged: deque[list[int]] = deque()
+        for first, last, count in self._buckets:
+            if merged and last - merged[-1][0] < self.length // _PARTS:
+                merged[-1][1] = last
+                merged[-1][2] += count
+            else:
+                merged.append([first, last, count])
+        self._buckets = merged
 
 
 class RateLimitStatus(msgspec.Struct, frozen=True):
@@ -67,17 +84,25 @@ class Limits:
         self._per_minute = per_minute
         self._windows: dict[UUID, tuple[_Window, _Window]] = {}
 
-    def spend(self, token_id: UUID, now: float) -> RateLimitStatus | None:
-        """Count a request unless a limit is reached; None without limits."""
+    def __len__(self) -> int:
+        """Return how many tokens there are counts of."""
+        return len(self._windows)
+
+    def spend(self, token_id: UUID, now: float, clock: float) -> RateLimitStatus | None:
+        """Count a request unless a limit is reached; None without limits.
+
+        ``now`` is monotonic; ``clock`` is the Unix time, for the time that is shown.
+        """
         if not self._per_hour and not self._per_minute:
             return None
         second = int(now)
-        windows = self._windows.get(token_id)
-        if windows is None:
-            windows = self._windows[token_id] = (_Window(HOUR), _Window(MINUTE))
-        hour, minute = windows
+        windows = (
+            self._windows.pop(token_id) if token_id in self._windows else (_Window(HOUR), _Window(MINUTE))
+        )
+        self._windows[token_id] = hour, minute = windows  # the last one used is at the end
         hour.expire(second)
         minute.expire(second)
+        self._forget_unused(second)
         error = None
         if self._per_hour and hour.total >= self._per_hour:
             error = TooManyRequests()
@@ -87,4 +112,14 @@ class Limits:
             hour.add(second)
             minute.add(second)
         window, limit = (hour, self._per_hour) if self._per_hour else (minute, self._per_minute)
-        return RateLimitStatus(limit, max(0, limit - window.total), window.first_expiry(second), error)
+        reset = int(clock) + window.first_expiry(second) - second
+        return RateLimitStatus(limit, max(0, limit - window.total), reset, error)
+
+    def _forget_unused(self, second: int) -> None:
+        """Forget the tokens that were not used for an hour, such as those that were deleted."""
+        while True:
+            token_id, (hour, _) = next(iter(self._windows.items()))
+            hour.expire(second)
+            if hour.total or len(self._windows) == 1:
+                return
+            del self._windows[token_id]

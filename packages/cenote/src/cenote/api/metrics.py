@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from http import HTTPMethod
 
 import msgspec
@@ -142,7 +143,15 @@ def _state(service: Service) -> ServiceState:
         healths[cluster.name] = now.health
         if seen is not None and seen.failing:
             failing.append(cluster.name)
-    return ServiceState(statuses, healths, failing, service.store.connected, service.certificate_expiry())
+    validity = service.certificate_validity()
+    return ServiceState(
+        statuses,
+        healths,
+        failing,
+        service.store.connected,
+        None if validity is None else validity.ends.timestamp(),
+        None if validity is None else validity.covers(datetime.now(UTC)),
+    )
 
 
 ROUTES = (get_metrics_login, replace_metrics_login, list_metrics_targets, get_metrics_authorities)

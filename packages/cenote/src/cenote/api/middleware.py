@@ -116,7 +116,7 @@ class ApiMiddleware:
             return
         caller = authenticate(self._service.store, authorization)
         scope["auth"] = caller
-        limits = self._limits.spend(caller.token.id, time.time())
+        limits = self._limits.spend(caller.token.id, time.monotonic(), time.time())
         if limits is not None:
             added.extend(limits.headers())
             if limits.error is not None:

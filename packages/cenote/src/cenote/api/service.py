@@ -25,6 +25,7 @@ from cenote.model.timing import DEFAULT, Timing
 from cenote.rules import in_force, removals
 from cenote.rules.in_force import Progress
 from cenote.security.basic_auth import BasicAuth
+from cenote.security.certificates import Validity
 from cenote.security.sealing import Rings, Sealer
 from cenote.stats.advice import Advice
 from cenote.stats.counters import Requests
@@ -96,7 +97,7 @@ class Service:
     settings: Settings
     observer: Observer
     timing: Timing = DEFAULT
-    certificate_expiry: Callable[[], float | None] = lambda: None  # a Unix time
+    certificate_validity: Callable[[], Validity | None] = lambda: None
     host_keys: HostKeys = NO_HOST_KEYS
     ports: Ports = field(default_factory=Unclaimed)
     requests: Requests = field(default_factory=Requests)

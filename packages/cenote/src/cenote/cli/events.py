@@ -8,12 +8,21 @@ from itertools import islice
 import click
 
 from cenote.cli import tail
+from cenote.cli.audit import outcome, who
 from cenote.cli.cluster_argument import find_cluster, optional_cluster_argument
 from cenote.cli.printer import Item, Printer, output_options
 from cenote.cli.service_client import client_for
 from cenote.model.paths import Layout
 
-COLUMNS = {"WHEN": "create_time", "EVENT": "event_type", "CLUSTER": "cluster_name", "ID": "id"}
+COLUMNS = {
+    "WHEN": "create_time",
+    "EVENT": "event_type",
+    "CLUSTER": "cluster_name",
+    "WHO": "who",
+    "FROM": "cenote.address",
+    "OUTCOME": "outcome",
+    "CHANGES": "cenote.summary",
+}
 
 
 @click.command()
@@ -21,7 +30,7 @@ COLUMNS = {"WHEN": "create_time", "EVENT": "event_type", "CLUSTER": "cluster_nam
 @output_options
 @tail.tail_options
 def command(layout: Layout, printer: Printer, cluster: str | None, lines: int, follow: bool) -> None:
-    """Show the events of a cluster, or of all clusters."""
+    """Show the events of a cluster, or of all clusters: what was changed, from what to what, and by whom."""
     with client_for(layout) as client:
         uuid = None if cluster is None else find_cluster(client, cluster)["id"]
 
@@ -32,6 +41,10 @@ def command(layout: Layout, printer: Printer, cluster: str | None, lines: int, f
                 for each in uuids
                 for event in islice(client.databases.iter_events(each, per_page=count), count)
             ]
-            return sorted(found, key=lambda event: event["id"], reverse=True)[:count]
+            newest = sorted(found, key=lambda event: event["id"], reverse=True)[:count]
+            return [
+                {**event, "who": who(event["cenote"]), "outcome": outcome(event["cenote"])}
+                for event in newest
+            ]
 
         tail.show(newest, printer, COLUMNS, lines, follow)

@@ -18,6 +18,7 @@ import click
 from cenote.cli import env
 from cenote.cli.data_dir import absolute, data_dir
 from cenote.host import files
+from cenote.http.admission import MOST_OF_AN_ADDRESS
 from cenote.logs import destinations
 from cenote.logs.destinations import Network
 from cenote.model.paths import Layout
@@ -105,6 +106,20 @@ _OPTIONS = (
         "--requests-per-minute", metavar="N", default=250, show_default=True, help="Limit per token; 0: none."
     ),
     click.option(
+        "--connections",
+        metavar="N",
+        type=click.IntRange(min=16),
+        help="Most open connections of the API; default: as the limit of file descriptors allows.",
+    ),
+    click.option(
+        "--connections-per-address",
+        metavar="N",
+        type=click.IntRange(min=0),
+        default=MOST_OF_AN_ADDRESS,
+        show_default=True,
+        help="Most open connections of the API from one address of another machine; 0: no limit.",
+    ),
+    click.option(
         "--log-sink-allow",
         multiple=True,
         type=_Network(),
@@ -176,6 +191,8 @@ def _settings(given: dict[str, Any]) -> ServeSettings:
         last_port=int(last),
         requests_per_hour=given["requests_per_hour"],
         requests_per_minute=given["requests_per_minute"],
+        connections=given["connections"],
+        connections_per_address=given["connections_per_address"],
         log_sink_allow=given["log_sink_allow"],
     )
 

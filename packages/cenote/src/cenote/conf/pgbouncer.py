@@ -68,6 +68,7 @@ def render(
         "client_tls_ca_file": str(instance.certificate),
         "server_tls_ca_file": str(instance.certificate),
         "max_client_conn": str(instance.max_clients),
+        "client_login_timeout": "10",  # a connection that says nothing counts until then
         "autodb_idle_timeout": autodb["autodb_idle_timeout"],
         **pooler,
         **extensions,

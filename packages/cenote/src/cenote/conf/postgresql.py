@@ -14,6 +14,8 @@ def base_settings(version: str) -> dict[str, str]:
     return {
         # The maximum of autovacuum_max_workers; workers beyond the slots would never start.
         **({"autovacuum_worker_slots": "20"} if int(version) >= 18 else {}),
+        # A connection that says nothing takes a slot until then, and the slots are twice max_connections.
+        "authentication_timeout": "10s",
         "password_encryption": "scram-sha-256",
         "ssl": "on",
         "ssl_min_protocol_version": "TLSv1.2",

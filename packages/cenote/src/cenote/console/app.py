@@ -11,6 +11,7 @@ from http import HTTPMethod
 import msgspec
 
 from cenote.console import (
+    audit,
     cluster,
     cluster_settings,
     clusters,
@@ -47,6 +48,7 @@ PAGES: tuple[Route[ConsoleRequest], ...] = (
     *events_logs.ROUTES,
     *cluster_settings.ROUTES,
     *tokens_hosts.ROUTES,
+    *audit.ROUTES,
 )
 TITLES = {
     400: "Bad request",

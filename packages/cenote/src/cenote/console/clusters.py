@@ -16,7 +16,7 @@ PER_PAGE = 25
 @page(HTTPMethod.GET, PATH)
 async def list_clusters(request: ConsoleRequest) -> Response:
     name = request.query_params.get("name", "").strip()[:63]
-    number = _page_number(request)
+    number = page_number(request)
     found = await request.api.get(
         "/v2/databases", page=number, per_page=PER_PAGE, **({"name": name} if name else {})
     )
@@ -48,7 +48,8 @@ async def activity_of(request: ConsoleRequest, clusters: list[Any]) -> dict[str,
     return {one["cluster_uuid"]: one["numbers"] for one in found["activity"]}
 
 
-def _page_number(request: ConsoleRequest) -> int:
+def page_number(request: ConsoleRequest) -> int:
+    """Return the page that is asked for, the first one if it is no number."""
     text = request.query_params.get("page", "1")
     return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 7 else 1
 

@@ -156,7 +156,7 @@ class Controller:
         while True:
             if self._election.is_elected:
                 try:
-                    await self._store.prune(datetime.now(UTC), self._election.condition())
+                    await self._store.prune(self._store.clock.now(), self._election.condition())
                 except CenoteError as error:
                     log.warning("old events and records cannot be removed yet: %s", error)
                 except Exception:  # one damaged event must not end the API

@@ -157,6 +157,7 @@ class MetricsEndpoint:
         numbers = ClusterNumbers(
             status=self._store.status(cluster.id, writer_or_first(cluster).name),
             certificate_expires_at=None if server is None else server.certificate_expires_at,
+            certificate_valid=None if server is None else server.certificate_valid,
             server=server,
             pools=pools,
         )

@@ -214,14 +214,15 @@ def _folder_of_pause(pooler: Program) -> Path:
 async def _reload_server(session: sql.Session) -> None:
     """Reload PostgreSQL and wait until new connections have the new configuration.
 
-    The signal is asynchronous, and only connections made after the reload show the new time of it.
+    The signal is asynchronous, and only connections made after the reload show the new time of it, which is
+    earlier than the last one if the clock was set back.
     """
     [(before,)] = await session.rows(SUPERUSER, "SELECT pg_conf_load_time() FROM pg_reload_conf()")
     deadline = asyncio.get_running_loop().time() + _RELOAD_SECONDS
     while asyncio.get_running_loop().time() < deadline:
         await session.close()
         [(after,)] = await session.rows(SUPERUSER, "SELECT pg_conf_load_time()")
-        if after > before:
+        if after != before:
             return
         await asyncio.sleep(0.005)
     raise CenoteError("PostgreSQL did not reload its configuration within 10 seconds")

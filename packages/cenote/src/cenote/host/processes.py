@@ -106,9 +106,8 @@ def find(program: Program) -> Process | None:
     directory, owner = found
     for path in (program.pid_file, program.stamp):
         words = (files.read(path) or b"").split(maxsplit=2)
-        if not words or not words[0].isdigit() or len(words[0]) > _PID_DIGITS:
-            continue
-        process = identify(int(words[0]))
+        pid = _pid_of(words)
+        process = None if pid is None else identify(pid)
         if process is None or not process_identity.runs_as(process.pid, owner):
             continue
         is_stamped = path == program.stamp and words[1:2] == [str(process.started).encode()]
@@ -173,10 +172,17 @@ def stale_lock_files(locks: Iterable[Path]) -> tuple[Path, ...]:
 
 
 def _is_stale(path: Path) -> bool:
-    words = (files.read(path) or b"").split(maxsplit=1)
-    if words and words[0].isdigit() and int(words[0]) > 0:
-        return os.path.exists(f"/proc/{int(words[0])}")  # else the server removes it by itself
+    pid = _pid_of((files.read(path) or b"").split(maxsplit=1))
+    if pid is not None:
+        return os.path.exists(f"/proc/{pid}")  # else the server removes it by itself
     return os.path.lexists(path)
+
+
+def _pid_of(words: list[bytes]) -> int | None:
+    """Return the pid that the first word of a file is; None for anything else, such as endless digits."""
+    if not words or not words[0].isdigit() or len(words[0]) > _PID_DIGITS:
+        return None
+    return int(words[0]) or None
 
 
 def start(program: Program, account: Account) -> Process | None:
@@ -224,7 +230,16 @@ def refused_settings(program: Program, account: Account, settings: Mapping[str, 
 
 
 def _postgres(program: Program, account: Account, *options: str) -> subprocess.CompletedProcess[str]:
-    """Have PostgreSQL read a configuration and print a setting."""
+    """Have PostgreSQL read a configuration and print a setting; CenoteError if it does not."""
+    try:
+        return _printing(program, account, options)
+    except subprocess.TimeoutExpired:
+        raise CenoteError(f"{program.name} has not read its configuration within a minute") from None
+
+
+def _printing(
+    program: Program, account: Account, options: tuple[str, ...]
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*program.argv, *options, "-C", "port"],
         cwd=program.directory,

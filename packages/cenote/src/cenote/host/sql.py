@@ -17,6 +17,7 @@ from psycopg.sql import SQL, Composed
 from cenote.conf.hba import SUPERUSER
 from cenote.conf.pgbouncer import ADMIN_DATABASE, ADMIN_USER
 from cenote.errors import CenoteError
+from cenote.model.pauses import LONGEST
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +93,10 @@ class Session:
         connection = await self._connection(database)
         try:
             if atomic:
-                async with connection.transaction():
-                    await self._execute(connection, statements)
+                # BEGIN and COMMIT wait for the server as well.
+                with _deadline(connection, self._seconds * (len(statements) + 2)):
+                    async with connection.transaction():
+                        await self._execute(connection, statements)
             else:
                 await self._execute(connection, statements)
         except psycopg.Error as error:
@@ -215,11 +218,17 @@ class Session:
         )
 
 
-async def console(sockets: Path, port: int, *commands: str) -> list[list[dict[str, Any]]]:
-    """Run commands on PgBouncer's console over a new connection; return the rows of each."""
+async def console(
+    sockets: Path, port: int, *commands: str, seconds: float = _CONSOLE_SECONDS
+) -> list[list[dict[str, Any]]]:
+    """Run commands on PgBouncer's console over a new connection; return the rows of each.
+
+    CenoteError when they are not answered within these seconds.
+    """
     try:
         async with await _connect_console(sockets, port) as connection:
-            return [await _run_on_console(connection, command) for command in commands]
+            with _deadline(connection, seconds, "PgBouncer does not answer"):
+                return [await _run_on_console(connection, command) for command in commands]
     except psycopg.Error as error:
         raise _public_error(error, f"{', '.join(commands)} on PgBouncer") from None
 
@@ -292,7 +301,8 @@ async def paused(sockets: Path, port: int, patience: float) -> AsyncIterator[Non
     that: PAUSE then returns when the server stops.  Cancelling it earlier would resume the pooler, so it is
     waited for.  A PAUSE whose client is killed stays: see ``host.pauses``.
     """
-    pausing = asyncio.create_task(console(sockets, port, "PAUSE"))
+    # One that PgBouncer does not even answer when the pause is over is cut.
+    pausing = asyncio.create_task(console(sockets, port, "PAUSE", seconds=patience + LONGEST))
     try:
         await asyncio.wait([pausing], timeout=patience)
         if pausing.done() and pausing.exception() is not None:

@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
@@ -24,6 +25,7 @@ from cenote.model.paths import Layout
 from cenote.model.records import Cluster, Node
 from cenote.rules import configuration
 from cenote.security import certificates
+from cenote.security.certificates import Validity
 from cenote.stats.observer import DatabaseNumbers, ServerNumbers, SlotNumbers
 
 STATEMENT_SECONDS = 3  # Prometheus gives up a scrape after 10
@@ -92,9 +94,11 @@ class ServerStatistics:
             slots = await session.rows(SUPERUSER, _SLOTS)
             databases = await session.rows(SUPERUSER, _DATABASES)
             sizes = await self._sizes(cluster_id, session)
+        validity = self._certificate_validity(cluster_id)
         return ServerNumbers(
             started_at=started_at,
-            certificate_expires_at=self._certificate_expiry(cluster_id),
+            certificate_expires_at=None if validity is None else validity.ends.timestamp(),
+            certificate_valid=None if validity is None else validity.covers(datetime.now(UTC)),
             connections={state: count for state, count, _, _ in clients},
             connections_allowed=configuration.max_connections(cluster) - catalog.RESERVED_CONNECTIONS,
             longest_transaction=max((longest for _, _, longest, _ in clients), default=0.0),
@@ -111,10 +115,10 @@ class ServerStatistics:
             sizes=sizes,
         )
 
-    def _certificate_expiry(self, id: UUID) -> float | None:
+    def _certificate_validity(self, id: UUID) -> Validity | None:
         content = files.read(self._layout.cluster(id).certificate)
         try:
-            return None if not content else certificates.expires_at(content).timestamp()
+            return None if not content else certificates.chain_validity(content)
         except ValueError:
             return None
 

@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 import psutil
 
+from cenote.errors import CenoteError
 from cenote.host import safe_open
 from cenote.model.records import DiskUse
 
@@ -54,14 +55,22 @@ def connected_ports() -> set[int]:
 
 
 def listening_sockets(pid: int) -> set[int]:
-    """Return the TCP ports that a process listens on."""
-    own = set()
-    for descriptor in os.scandir(f"/proc/{pid}/fd"):
-        try:
-            own.add(os.readlink(descriptor.path))
-        except FileNotFoundError:
-            continue
+    """Return the TCP ports that a process listens on; CenoteError where we may not see them."""
+    try:
+        own = _open_files(pid)
+    except PermissionError:
+        raise CenoteError(
+            "the service may not see the ports of its servers: as root it needs the capability SYS_PTRACE"
+        ) from None
     return {port for _, port, inode in _listeners() if f"socket:[{inode}]" in own}
+
+
+def _open_files(pid: int) -> set[str]:
+    found = set()
+    for descriptor in os.scandir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found.add(os.readlink(descriptor.path))
+    return found
 
 
 def free_mib(folder: Path) -> int:

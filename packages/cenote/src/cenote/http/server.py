@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 import uvicorn
 
 from cenote.errors import Misconfigured
+from cenote.http.admission import MOST_OF_AN_ADDRESS, Admission, most_by_descriptors
+from cenote.http.listener import Listener
 from cenote.http.routing import ASGIApp
 from cenote.http.timeouts import TimeoutProtocol
 
@@ -45,13 +47,34 @@ def url(host: str, listener: socket.socket) -> str:
 class Server(uvicorn.Server):
     """uvicorn without its signal handlers, which would end the process before our clean-up."""
 
-    def __init__(self, config: uvicorn.Config, on_shutdown: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        on_shutdown: Callable[[], None] = lambda: None,
+        admission: Admission | None = None,
+    ) -> None:
         super().__init__(config)
         self._on_shutdown = on_shutdown
+        self.admission = admission or Admission(most_by_descriptors(), MOST_OF_AN_ADDRESS)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve TLS by listeners of our own, which cap the connections."""
+        if not sockets or self.config.ssl is None:
+            await super().startup(sockets)
+            return
+        await super().startup([])  # the application alone
+        for one in sockets:
+            listener = Listener(one, self.config.ssl, self.admission, self._protocol)
+            self.servers.append(listener)  # type: ignore[arg-type]
+
+    def _protocol(self) -> TimeoutProtocol:
+        return TimeoutProtocol(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish the requests in progress, then close all connections.
@@ -90,6 +113,7 @@ def server(
     app: ASGIApp,
     context: ssl.SSLContext,
     on_shutdown: Callable[[], None] = lambda: None,
+    admission: Admission | None = None,
 ) -> Server:
     """Return the server of the API; new connections use the current certificate of ``context``.
 
@@ -111,4 +135,5 @@ def server(
             ssl_certfile="in memory",  # makes it serve TLS; the context has the certificate
         ),
         on_shutdown,
+        admission,
     )

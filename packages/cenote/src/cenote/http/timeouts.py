@@ -8,6 +8,7 @@ idle time between requests.  A client that stops reading its response, such as a
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -20,6 +21,8 @@ class TimeoutProtocol(HttpToolsProtocol):
     body_seconds: ClassVar[float] = 30.0
     unread_seconds: ClassVar[float] = 30.0  # without progress while the write buffer is full
     head_bytes: ClassVar[int] = 64 * 1024
+    piece_bytes: ClassVar[int] = 4096
+    most_waiting: ClassVar[int] = 8  # requests of one connection (pipelining)
 
     def __init__(self, *arguments: Any, **parameters: Any) -> None:
         super().__init__(*arguments, **parameters)
@@ -29,12 +32,17 @@ class TimeoutProtocol(HttpToolsProtocol):
         self._head_length = 0
         self._timeout: float | None = None  # for the rest of this part of the request
         self._timeout_changed = False
+        self._rest = bytearray()  # received, and not parsed yet
+        self.begin_by: float | None = None  # when the head of the first request has to be there
+        self.when_lost: Callable[[], None] = lambda: None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._set_timer(self.head_seconds)
+        left = self.head_seconds if self.begin_by is None else self.begin_by - self.loop.time()
+        self._set_timer(max(0.0, min(self.head_seconds, left)))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.when_lost()
         self._set_timer(None)
         self._stop_write_timer()
         super().connection_lost(exc)
@@ -49,6 +57,29 @@ class TimeoutProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
+        if self._rest:
+            self._rest += data
+        else:
+            self._feed(data)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._rest and not self.transport.is_closing():
+            rest, self._rest = bytes(self._rest), bytearray()
+            self._feed(rest)
+
+    def _feed(self, data: bytes) -> None:
+        """Parse requests while few wait for an answer; of many at once, the others are parsed later."""
+        for start in range(0, len(data), self.piece_bytes):
+            if len(self.pipeline) >= self.most_waiting:
+                self._rest += data[start:]
+                self.flow.pause_reading()
+                return
+            self._parse(data[start : start + self.piece_bytes])
+            if self.transport.is_closing():
+                return
+
+    def _parse(self, data: bytes) -> None:
         super().data_received(data)
         # Once for all of the data: a request that came in one piece needs no timer.
         if self._timeout_changed:

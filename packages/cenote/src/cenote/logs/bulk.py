@@ -6,6 +6,7 @@ message's position and text, which makes delivery idempotent: sending a message 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -93,16 +94,19 @@ def _error_type(item: Any) -> str:
 
 
 def expired_indices(names: Collection[str], prefix: str, days: int, today: date) -> list[str]:
-    """Return the indices of this prefix that are at least ``days`` old."""
-    found = []
+    """Return the indices of this prefix that are at least ``days`` old; never the newest one."""
+    made = _days_of(names, prefix)
+    return [
+        name for name, day in made.items() if day <= today - timedelta(days=days) and day < max(made.values())
+    ]
+
+
+def _days_of(names: Collection[str], prefix: str) -> dict[str, date]:
+    found = {}
     for name in sorted(names):
         day = _DAY.fullmatch(name.removeprefix(f"{prefix}-")) if name.startswith(f"{prefix}-") else None
         if day is None:
             continue
-        try:
-            made = date(*map(int, day.groups()))
-        except ValueError:
-            continue
-        if made <= today - timedelta(days=days):
-            found.append(name)
+        with contextlib.suppress(ValueError):
+            found[name] = date(*map(int, day.groups()))
     return found

@@ -26,7 +26,11 @@ CLUSTER = _gauge(
 )
 FAILING = _gauge("cluster_failing", "Whether the agent fails to apply the cluster's configuration.")
 CERTIFICATE = _gauge(
-    "cluster_certificate_expiry_timestamp_seconds", "When the certificate of the cluster's servers expires."
+    "cluster_certificate_expiry_timestamp_seconds",
+    "When the certificate of the cluster's servers expires, or that of its CA.",
+)
+CERTIFICATE_VALID = _gauge(
+    "cluster_certificate_valid", "Whether the certificates of the cluster's servers and its CA are valid now."
 )
 STORAGE_USED = _gauge("storage_used_bytes", "Storage in use, as last measured by the agent.")
 STORAGE_SIZE = _gauge("storage_size_bytes", "Storage allocated to the cluster.")
@@ -105,7 +109,7 @@ POOL_COUNTERS = {
 }
 
 FAMILIES = (
-    *(CLUSTER, FAILING, CERTIFICATE, STORAGE_USED, STORAGE_SIZE),
+    *(CLUSTER, FAILING, CERTIFICATE, CERTIFICATE_VALID, STORAGE_USED, STORAGE_SIZE),
     *(SERVER_UP, SERVER_STARTED, CONNECTIONS, CONNECTIONS_ALLOWED, LONGEST_TRANSACTION, LOCKS_WAITED_FOR),
     *(WAL, SLOT_RETAINED, SLOT_ACTIVE),
     *(DATABASE_SIZE, DATABASE_CONNECTIONS, DATABASE_AGE, *DATABASE_COUNTERS.values()),
@@ -122,6 +126,7 @@ class ClusterNumbers:
     certificate_expires_at: float | None  # Unix time
     server: ServerNumbers | None
     pools: Mapping[str, PoolNumbers] | None
+    certificate_valid: bool | None = None
 
 
 def render(cluster: Cluster, full_version: str, numbers: ClusterNumbers) -> bytes:
@@ -130,6 +135,8 @@ def render(cluster: Cluster, full_version: str, numbers: ClusterNumbers) -> byte
     page.add(CLUSTER, 1, **info)
     if numbers.certificate_expires_at is not None:
         page.add(CERTIFICATE, numbers.certificate_expires_at)
+    if numbers.certificate_valid is not None:
+        page.add(CERTIFICATE_VALID, numbers.certificate_valid)
     if numbers.status is not None:
         page.add(FAILING, numbers.status.failing)
         page.add(STORAGE_USED, numbers.status.used_mib * _MIB)

@@ -27,7 +27,14 @@ REQUEST_SECONDS = Family(
     "cenote_api_request_seconds", Kind.HISTOGRAM, "Duration of requests by operation.", ("method", "path")
 )
 API_CERTIFICATE = Family(
-    "cenote_api_certificate_expiry_timestamp_seconds", Kind.GAUGE, "When the certificate of the API expires."
+    "cenote_api_certificate_expiry_timestamp_seconds",
+    Kind.GAUGE,
+    "When the certificate of the API expires, or one that came with it.",
+)
+API_CERTIFICATE_VALID = Family(
+    "cenote_api_certificate_valid",
+    Kind.GAUGE,
+    "Whether the certificate of the API, and those that came with it, are valid now.",
 )
 CLUSTERS = Family("cenote_clusters", Kind.GAUGE, "Clusters by status.", ("status",))
 CLUSTER_HEALTH = Family(
@@ -80,7 +87,7 @@ SUPERVISOR_PROCESS = {  # what the API may see of it
 }
 
 FAMILIES = (
-    *(BUILD, REQUESTS, REQUEST_SECONDS, API_CERTIFICATE, CLUSTERS),
+    *(BUILD, REQUESTS, REQUEST_SECONDS, API_CERTIFICATE, API_CERTIFICATE_VALID, CLUSTERS),
     *(CLUSTER_HEALTH, CLUSTER_FAILING, STORE),
     *API_PROCESS.values(),
     *(AGENT_UP, PASSES, PASS_SECONDS, BEHIND),
@@ -101,6 +108,7 @@ class ServiceState:
     failing: Iterable[str]
     connected: bool
     certificate_expires_at: float | None = None
+    certificate_valid: bool | None = None
 
 
 def collect(
@@ -129,6 +137,7 @@ def collect(
         page.add(CLUSTER_FAILING, 1, cluster=name)
     page.add(STORE, state.connected)
     page.add(API_CERTIFICATE, state.certificate_expires_at)
+    page.add(API_CERTIFICATE_VALID, state.certificate_valid)
     _add_process(page, API_PROCESS, process)
     if supervisor is not None:
         _add_process(page, SUPERVISOR_PROCESS, supervisor)

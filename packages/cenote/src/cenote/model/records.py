@@ -448,7 +448,7 @@ class Note(Record, frozen=True, kw_only=True):
     """
 
     what: str
-    type: EventType | None = None  # None: not shown to customers
+    type: EventType | None = None  # None: none of them fits; customers see an update
     request_id: str = ""
     address: str = ""
     token_id: UUID | None = None
@@ -457,11 +457,34 @@ class Note(Record, frozen=True, kw_only=True):
     count: int = 1
 
 
+class Difference(Record, frozen=True, kw_only=True):
+    """One thing that a change has changed: ``what`` in words, and its values before and after.
+
+    ``before`` is None for what was added, ``after`` for what was removed, and both for a change whose values
+    are not told, such as that of a password.
+    """
+
+    what: str
+    before: str | None = None
+    after: str | None = None
+
+
 class Event(Record, frozen=True, kw_only=True):
-    """A change, written in its transaction.  ``id`` sorts by time."""
+    """A change, written in its transaction.  ``id`` sorts by time.
+
+    ``changes`` are the differences between the records before and after, and ``more`` the number of those
+    that are left out.  Earlier versions wrote none.  ``parts`` are the parts of a node that the change
+    concerns, ``removing`` the ids of the removals that it has begun.  ``revision``, that of the transaction,
+    is not stored, but known once an event is read.
+    """
 
     id: str
     at: datetime
     note: Note
     cluster_id: UUID | None = None
     cluster_name: str = ""
+    changes: tuple[Difference, ...] = ()
+    more: int = 0
+    parts: tuple[str, ...] = ()
+    removing: tuple[UUID, ...] = ()
+    revision: int = 0

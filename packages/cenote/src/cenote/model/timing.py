@@ -37,7 +37,8 @@ class Timing:
     # The controller: growth, events and removals follow the records at once, pruning by interval.
     prune_first: float = 60.0
     prune_interval: float = 600.0
-    certificate_renewal_interval: float = 12 * 3600.0
+    certificate_interval: float = 60.0  # between looks at the API's certificate
+    log_space_interval: float = 2.0  # between looks at the sizes of servers' logs
     # Log sinks.
     log_poll_interval: float = 0.3
     log_quiet: float = 0.2  # without a further byte, after which a message at the end of a log is complete

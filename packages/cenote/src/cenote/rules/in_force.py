@@ -100,7 +100,7 @@ def closes(before: Cluster, after: Cluster) -> bool:
     )
 
 
-def progress(status: NodeStatus | None, revision: int, parts: Collection[PartName]) -> Progress:
+def progress(status: NodeStatus | None, revision: int, parts: Collection[str]) -> Progress:
     """Return whether the parts are as this revision of the record, or a later one, wants them."""
     if status is None:
         return Progress(in_force=False, reason="waiting for the host's agent")

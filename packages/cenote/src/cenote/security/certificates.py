@@ -1,6 +1,9 @@
 """X.509 certificates: a certificate authority (CA) for each cluster, and server certificates that it signs.
 
 Keys are P-256: small, fast to generate, and supported by every client.  All input and output is PEM.
+
+A clock that was wrong when a certificate was made must not matter once it is right.  Leaves are issued again
+when they are not valid, yet or any more; the certificate of a CA, which clients keep, begins at a fixed date.
 """
 
 from __future__ import annotations
@@ -8,7 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from ipaddress import ip_address
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -17,23 +22,49 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 AUTHORITY_LIFETIME = timedelta(days=3650)
+AUTHORITY_BEGINS = datetime(2020, 1, 1, tzinfo=UTC)
+EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)  # an earlier date is that of a clock that was never set
 LEAF_LIFETIME = timedelta(days=397)  # the longest that every client accepts
-CLOCK_SKEW = timedelta(hours=1)
+CLOCK_SKEW = timedelta(days=1)  # such as a hardware clock in local time, or a client in another one
+RENEW_BEFORE = timedelta(days=30)
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
-def new_authority(common_name: str, key_pem: bytes | None = None) -> tuple[str, str]:
+class Validity(NamedTuple):
+    """The time in which a certificate is valid."""
+
+    begins: datetime
+    ends: datetime
+
+    def covers(self, now: datetime) -> bool:
+        return self.begins <= now < self.ends
+
+    def is_due(self, now: datetime) -> bool:
+        """Return whether to renew the certificate: it is not valid yet, has expired, or will soon."""
+        return not self.covers(now + RENEW_BEFORE) or now < self.begins
+
+    def problem(self, now: datetime) -> str:
+        """Return why it is not valid, in words; "" if it is."""
+        if now < self.begins:
+            return f"not valid before {self.begins:%Y-%m-%d %H:%M} UTC"
+        return "" if now < self.ends else f"expired since {self.ends:%Y-%m-%d %H:%M} UTC"
+
+
+def new_authority(
+    common_name: str, key_pem: bytes | None = None, *, now: datetime | None = None
+) -> tuple[str, str]:
     """Return the certificate and the private key of a new CA, or of one whose key is there.
 
     With its key and name, it takes the place of the former certificate wherever that is trusted.  ValueError
     for a text that is no such key.
     """
+    ends = max(now or datetime.now(UTC), EARLIEST) + AUTHORITY_LIFETIME
     key = ec.generate_private_key(ec.SECP256R1()) if key_pem is None else _authority_key(key_pem)
     name = _distinguished_name(common_name)
     own_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     certificate = (
-        _builder(name, name, key.public_key(), AUTHORITY_LIFETIME)
+        _builder(name, name, key.public_key(), Validity(AUTHORITY_BEGINS, ends))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(signs_certificates=True), critical=True)
         .add_extension(own_id, critical=False)
@@ -50,10 +81,10 @@ def _authority_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
     return key
 
 
-def issue(ca_certificate: str, ca_key: str, names: Iterable[str]) -> bytes:
+def issue(ca_certificate: str, ca_key: str, names: Iterable[str], *, now: datetime | None = None) -> bytes:
     """Return a server's private key, its certificate for these names, and the CA certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
-    return _key_pem(key) + _leaf(ca_certificate, ca_key, key.public_key(), names).encode("ascii")
+    return _key_pem(key) + _leaf(ca_certificate, ca_key, key.public_key(), names, now).encode("ascii")
 
 
 def new_request() -> tuple[str, str]:
@@ -64,7 +95,9 @@ def new_request() -> tuple[str, str]:
     return _key_pem(key).decode("ascii"), pem.decode("ascii")
 
 
-def sign(ca_certificate: str, ca_key: str, request: str, names: Iterable[str]) -> str:
+def sign(
+    ca_certificate: str, ca_key: str, request: str, names: Iterable[str], *, now: datetime | None = None
+) -> str:
     """Return the certificate for the key of a request and these names, and the CA certificate.
 
     ValueError for a request that is malformed, or that its key has not signed.
@@ -73,18 +106,26 @@ def sign(ca_certificate: str, ca_key: str, request: str, names: Iterable[str]) -
     key = found.public_key()
     if not found.is_signature_valid or not isinstance(key, ec.EllipticCurvePublicKey):
         raise ValueError("the certificate request is not signed by its own key")
-    return _leaf(ca_certificate, ca_key, key, names)
+    return _leaf(ca_certificate, ca_key, key, names, now)
 
 
-def _leaf(ca_certificate: str, ca_key: str, key: ec.EllipticCurvePublicKey, names: Iterable[str]) -> str:
+def _leaf(
+    ca_certificate: str,
+    ca_key: str,
+    key: ec.EllipticCurvePublicKey,
+    names: Iterable[str],
+    now: datetime | None,
+) -> str:
     authority = x509.load_pem_x509_certificate(ca_certificate.encode("ascii"))
     signer = serialization.load_pem_private_key(ca_key.encode("ascii"), password=None)
     if not isinstance(signer, ec.EllipticCurvePrivateKey):
         raise TypeError("the CA key is not an elliptic curve key")
     names = list(dict.fromkeys(names))
+    begins = (now or datetime.now(UTC)) - CLOCK_SKEW
+    validity = Validity(begins, begins + LEAF_LIFETIME)
     authority_id = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     certificate = (
-        _builder(_distinguished_name(names[0]), authority.subject, key, LEAF_LIFETIME)
+        _builder(_distinguished_name(names[0]), authority.subject, key, validity)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -107,6 +148,26 @@ def is_for_key(pem: bytes, key: bytes) -> bool:
 def expires_at(pem: bytes) -> datetime:
     """Return when the first certificate in the text expires; a private key may precede it."""
     return _first(pem).not_valid_after_utc
+
+
+def validity(pem: bytes) -> Validity:
+    """Return when the first certificate in the text is valid; a private key may precede it."""
+    return _validity(_first(pem))
+
+
+def chain_validity(pem: bytes) -> Validity:
+    """Return when all certificates in the text are valid; ValueError if there is none."""
+    return _common_validity(b"".join(_CERTIFICATE.findall(pem)))
+
+
+@lru_cache(maxsize=1024)  # of certificates alone, without their keys
+def _common_validity(pem: bytes) -> Validity:
+    found = [_validity(one) for one in x509.load_pem_x509_certificates(pem)]
+    return Validity(max(one.begins for one in found), min(one.ends for one in found))
+
+
+def _validity(certificate: x509.Certificate) -> Validity:
+    return Validity(certificate.not_valid_before_utc, certificate.not_valid_after_utc)
 
 
 def names_of(pem: bytes) -> tuple[str, ...]:
@@ -141,17 +202,16 @@ def _first(pem: bytes) -> x509.Certificate:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, lifetime: timedelta
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, validity: Validity
 ) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - CLOCK_SKEW)
-        .not_valid_after(now + lifetime)
+        .not_valid_before(validity.begins)
+        .not_valid_after(validity.ends)
     )
 
 

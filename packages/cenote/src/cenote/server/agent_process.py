@@ -100,15 +100,23 @@ async def _announce(agent: HostLoop, channel: Channel, *, first: bool) -> None:
 
 
 async def _renew(installation: Installation) -> None:
-    """Renew the certificate that Cenote issues for its API; the supervisor sees that the file has changed."""
+    """Renew the certificate that Cenote issues for its API; the supervisor sees that the file has changed.
+
+    The interval is short, since the clock may be set, and it does not go on while the machine sleeps.
+    """
     if installation.settings.certificate is not None:
         return
+    told = ""
     while True:
-        await asyncio.sleep(installation.timing.certificate_renewal_interval)
         try:
             bootstrap.renew_certificate(installation.layout, installation.settings)
-        except (Misconfigured, OSError) as error:
-            log.error("the API keeps its current certificate: %s", error)
+            problem = bootstrap.authority_problem(installation.layout)
+        except (Misconfigured, OSError, ValueError) as error:
+            problem = f"the API keeps its current certificate: {error}"
+        if problem not in ("", told):
+            log.error("%s", problem)
+        told = problem
+        await asyncio.sleep(installation.timing.certificate_interval)
 
 
 def _executor(installation: Installation, store: HostStore) -> tuple[Executor, HostContext]:

@@ -24,7 +24,9 @@ from cenote.front.port_claims import PortClaims
 from cenote.host import identity, oom, privileges
 from cenote.http import server as http_server
 from cenote.http import tls_context
+from cenote.http.admission import Admission, most_by_descriptors
 from cenote.security import certificates
+from cenote.security.certificates import Validity
 from cenote.security.sealing import Rings, Sealer
 from cenote.server import event_loop, stores
 from cenote.server.child import Certificate, Channel, Ready, Used
@@ -58,12 +60,12 @@ class _Shown:
 
     def __init__(self, given: Certificate) -> None:
         self.context = tls_context.server_context(given.certificate, given.key)
-        self.expires_at = _expiry(given)
+        self.validity = _validity(given)
 
     def replace(self, given: Certificate) -> None:
         """Show another one to all clients that connect from here on."""
         tls_context.replace(self.context, given.certificate, given.key)
-        self.expires_at = _expiry(given)
+        self.validity = _validity(given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +104,13 @@ def _build(installation: Installation, shown: _Shown, rings: Rings) -> _Api:
         ),
         observer,
         installation.timing,
-        lambda: shown.expires_at,
+        lambda: shown.validity,
         observer,
         ports,
     )
     app = with_console(app, lambda: sealer.derived("console"), only_tls=settings.certificate is not None)
-    server = http_server.server(app, shown.context, on_shutdown=observer.end_streams)
+    admission = Admission(settings.connections or most_by_descriptors(), settings.connections_per_address)
+    server = http_server.server(app, shown.context, observer.end_streams, admission)
     metrics_endpoint = MetricsEndpoint(store, sealer, observer, host_id, settings.listen, server.server_state)
     controller = Controller(store, sealer, host_id, identity.directory_of(layout), installation.timing)
     return _Api(client, store, observer, metrics_endpoint, ports, controller, server, shown, host_id)
@@ -203,8 +206,8 @@ def _take_certificate(api: _Api, channel: Channel) -> None:
             channel.send(Used())
 
 
-def _expiry(given: Certificate) -> float | None:
+def _validity(given: Certificate) -> Validity | None:
     try:
-        return certificates.expires_at(given.certificate).timestamp()
+        return certificates.chain_validity(given.certificate)
     except ValueError:
         return None

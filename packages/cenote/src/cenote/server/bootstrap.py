@@ -10,7 +10,7 @@ import fcntl
 import logging
 import os
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cenote.api import auth
@@ -25,7 +25,6 @@ from cenote.store.store import Store
 
 log = logging.getLogger(__name__)
 
-RENEW_BEFORE = timedelta(days=30)
 LOCK_SECONDS = 5.0  # for the processes of a service that was killed to end
 _SYSTEM_BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -124,7 +123,7 @@ def _ensure_authority(layout: Layout) -> None:
 
 
 def renew_certificate(layout: Layout, settings: ServeSettings) -> None:
-    """Issue the API's certificate again if it is missing, damaged, about to expire, or lacks a name."""
+    """Issue the API's certificate again if it is damaged, not valid, about to expire, or lacks a name."""
     authority = layout.authority.read_text()
     found = files.read(layout.api_certificate) or b""
     try:
@@ -132,13 +131,24 @@ def renew_certificate(layout: Layout, settings: ServeSettings) -> None:
         is_good = (
             certificates.is_issued_by(found, authority)
             and set(certificates.names_of(found)) == set(settings.names)
-            and certificates.expires_at(found) - RENEW_BEFORE > datetime.now(UTC)
+            and not certificates.validity(found).is_due(datetime.now(UTC))
         )
     except (ValueError, OSError):
         is_good = False
     if not is_good:
         issued = certificates.issue(authority, layout.authority_key.read_text(), settings.names)
         files.write(layout.api_certificate, issued, 0o600, None)
+
+
+def authority_problem(layout: Layout) -> str:
+    """Return why the API's CA is not valid, in words; "" if it is."""
+    now = datetime.now(UTC)
+    why = certificates.validity(layout.authority.read_bytes()).problem(now)
+    return why and (
+        f"the certificate of the API's CA is {why}, so clients refuse the API; this host's clock says "
+        f"{now:%Y-%m-%d %H:%M} UTC; if that is right, remove {layout.authority} and {layout.authority_key}, "
+        "restart, and have the clients trust the new CA"
+    )
 
 
 async def ensure_admin_token(store: Store, layout: Layout) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cenote.errors import Misconfigured
 from cenote.host import programs
+from cenote.http.admission import MOST_OF_AN_ADDRESS
 from cenote.logs.destinations import Network
 from cenote.model.records import Secret
 
@@ -52,6 +53,8 @@ class ServeSettings:
     last_port: int = LAST_PORT
     requests_per_hour: int = 5_000
     requests_per_minute: int = 250
+    connections: int | None = None  # of the API; None: what the limit of file descriptors allows
+    connections_per_address: int = MOST_OF_AN_ADDRESS
     log_sink_allow: tuple[Network, ...] = ()
 
     def check(self) -> None:

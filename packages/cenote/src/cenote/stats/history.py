@@ -90,6 +90,10 @@ class Table:
             for column in self._columns.values():
                 del column[:excess]
 
+    def shift(self, seconds: float) -> None:
+        """Move all rows in time."""
+        self.at = array(_TIME, [at + seconds for at in self.at])
+
     def since(self, at: float) -> int:
         """Return the index of the first row at or after a time."""
         return bisect_left(self.at, at)
@@ -178,6 +182,13 @@ class PoolHistory:
         history.minutes = Table.of(_MINUTE_COLUMNS, tables.minutes)
         return history
 
+    def shift(self, seconds: float) -> None:
+        self.samples.shift(seconds)
+        self.minutes.shift(seconds)
+        self._before = None if self._before is None else (self._before[0] + seconds, self._before[1])
+        # The minute that is under way begins anew, or samples of it would be counted twice.
+        self._minute = self.minutes.at[-1] + MINUTE if self.minutes else 0.0
+
     def interrupt(self) -> None:
         """Start rates anew after a gap in which PgBouncer did not answer."""
         self._before = None
@@ -214,6 +225,10 @@ class MachineHistory:
             "processors": numbers.processors,
         }
         self.samples.add(at, row, SAMPLES)
+
+    def shift(self, seconds: float) -> None:
+        self.samples.shift(seconds)
+        self._before = None if self._before is None else (self._before[0] + seconds, self._before[1])
 
 
 class ClusterHistory:
@@ -262,6 +277,12 @@ class ClusterHistory:
         history.pools = {name: PoolHistory.of(pool) for name, pool in tables.pools.items()}
         history.machine.samples = Table.of(MACHINE_COLUMNS, tables.machine)
         return history
+
+    def shift(self, seconds: float) -> None:
+        """Move all samples in time, as the clock was set."""
+        self.machine.shift(seconds)
+        for pool in self.pools.values():
+            pool.shift(seconds)
 
     def interrupt(self) -> None:
         for pool in self.pools.values():

@@ -87,6 +87,7 @@ class ServerNumbers(msgspec.Struct, frozen=True, kw_only=True):
 
     started_at: float  # Unix time
     certificate_expires_at: float | None = None  # the same; of the certificate that the node's servers show
+    certificate_valid: bool | None = None
     connections: dict[str, int]
     connections_allowed: int
     longest_transaction: float  # seconds

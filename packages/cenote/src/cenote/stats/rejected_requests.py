@@ -69,7 +69,7 @@ class RejectedRequestCounter:
         found = []
         for token_id, of_token in list(self._windows.items()):
             for kind, window in list(of_token.items()):
-                if window.ends > now:
+                if now < window.ends <= now + WINDOW:  # it ends later still if the clock was set back
                     continue
                 del of_token[kind]
                 if window.count:

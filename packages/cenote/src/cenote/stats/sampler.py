@@ -96,9 +96,12 @@ class Sampler:
         return bool(self._watches)
 
     def now(self) -> float:
-        """Return the Unix time, but monotonic: it never goes back, even if the clock is set back."""
+        """Return the Unix time; when the clock is set back, so are the histories."""
         ahead = time.time() - time.monotonic()
-        if ahead > self._ahead + 1:
+        if ahead < self._ahead - 1:
+            for history in self._histories.values():
+                history.shift(ahead - self._ahead)
+        if abs(ahead - self._ahead) > 1:
             self._ahead = ahead
         return self._ahead + time.monotonic()
 
@@ -164,6 +167,7 @@ class Sampler:
         last = max(after, self.now() - RESUME_SECONDS) if after else self.now() - NEW_CLIENT_SECONDS
         async with self.watch(cluster_id, node) as watch:
             while not self.closed:
+                last = min(last, self.now())  # the clock may have been set back
                 found = samples_after(self.history(cluster_id, node), last)
                 last = found[-1].at if found else last
                 yield Samples(samples=found, problem=watch.problem)

@@ -11,6 +11,7 @@ from uuid import UUID
 from cenote.errors import Conflict
 from cenote.model.groups import VPC, Group, Project, Tag
 from cenote.model.records import Cluster, Note
+from cenote.rules import differences
 from cenote.store import audit_log, etcd_messages
 from cenote.store.cache import WatchCache, folder_of
 from cenote.store.encoding import encode
@@ -65,11 +66,11 @@ class Groups:
 
         ``decide`` is called again when groups have been written meanwhile.
         """
-        await self._commit(decide, note, self._written, self._keys.groups)
+        await self._commit(decide, note, self._keys.groups)
 
     async def remove(self, decide: Callable[[], Group], note: Note) -> None:
         """Remove the group that ``decide`` returns; called again when groups or clusters are written."""
-        await self._commit(decide, note, self._removed, (*self._keys.groups, self._keys.clusters))
+        await self._commit(decide, note, (*self._keys.groups, self._keys.clusters), removing=True)
 
     async def confirm(self, *, clusters: bool = False) -> bool:
         """Bring the groups to what etcd holds; return whether anything of them was different.
@@ -85,18 +86,23 @@ class Groups:
         self,
         decide: Callable[[], Group | None],
         note: Note,
-        change: Callable[[Group], tuple[etcd_messages.Condition, etcd_messages.EtcdOperation]],
         folders: tuple[str, ...],
+        *,
+        removing: bool = False,
     ) -> None:
+        change = self._removed if removing else self._written
+
         def decided() -> Transaction | None:
             group = decide()
             if group is None:
                 return None
             condition, operation = change(group)
-            exists = [etcd_messages.exists(self._keys.group(group))] if self._is_known(group) else []
+            known = self._known(group)
+            exists = [] if known is None else [etcd_messages.exists(self._keys.group(group))]
+            changes = differences.of_group(group, None) if removing else differences.of_group(known, group)
             return Transaction(
                 [condition, *exists],
-                [operation, *audit_log.operations(self._keys, note, None)],
+                [operation, *audit_log.operations(self._keys, note, changes)],
                 refused=lambda _: Conflict("Others change this all the time; try again."),
             )
 
@@ -116,11 +122,12 @@ class Groups:
         for folder in self._keys.groups:
             self._tables.check_all_readable(folder)
 
-    def _is_known(self, group: Group) -> bool:
+    def _known(self, group: Group) -> Group | None:
+        """Return what is stored of a group."""
         match group:
             case Tag():
-                return group.name in self._tables.tags
+                return self._tables.tags.get(group.name)
             case Project():
-                return group.id in self._tables.projects
+                return self._tables.projects.get(group.id)
             case VPC():
-                return group.id in self._tables.networks
+                return self._tables.networks.get(group.id)

@@ -17,9 +17,9 @@ import msgspec
 
 from cenote.model.records import Cluster, PastRecord
 from cenote.store import etcd_messages
-from cenote.store.audit_log import milliseconds
 from cenote.store.client import EtcdClient
 from cenote.store.encoding import decode, encode
+from cenote.store.event_ids import milliseconds
 from cenote.store.keys import Keys
 
 KEPT_FOR = timedelta(days=7)

@@ -18,13 +18,13 @@ from cenote.errors import Misconfigured, NotFound, Unavailable
 from cenote.model.records import CertificateRequest, Host, NodeStatus, Note, Presence, ReportedNote
 from cenote.model.topology import node_key
 from cenote.store import etcd_messages
-from cenote.store.audit_log import new_id
 from cenote.store.cache import WatchCache
 from cenote.store.client import EtcdClient
 from cenote.store.encoding import decode, encode
 from cenote.store.keys import Keys
 from cenote.store.lease import LeasedKey
 from cenote.store.reader import Reader
+from cenote.store.settled_clock import SettledClock
 from cenote.store.tables import Tables
 from cenote.store.writer import Writer
 
@@ -46,11 +46,11 @@ class HostStore(Reader):
         host_id: str,
         directory: str = "",
         prefix: str = "/cenote/",
-        presence_seconds: int = PRESENCE_SECONDS,
+        presence_seconds: int | None = None,
     ) -> None:
         """``directory`` tells the data directory from a copy of it; see ``Presence``.
 
-        The presence expires ``presence_seconds`` after this process dies.
+        The presence expires ``presence_seconds`` after this process dies, or PRESENCE_SECONDS.
         """
         self._client, self._host_id, self._directory = client, host_id, directory
         self.run, self._started_at = uuid4().hex, datetime.now(UTC).replace(microsecond=0)
@@ -70,9 +70,9 @@ class HostStore(Reader):
         self._noted: dict[tuple[UUID, str], tuple[ReportedNote, ...]] = {}
         self._locks: dict[UUID, asyncio.Lock] = {}
         self._announced: Host | None = None
-        self._presence = LeasedKey(
-            client, self._writer, self._keys.presence(host_id), presence_seconds, self._refusal
-        )
+        self.clock = SettledClock()
+        seconds = PRESENCE_SECONDS if presence_seconds is None else presence_seconds
+        self._presence = LeasedKey(client, self._writer, self._keys.presence(host_id), seconds, self._refusal)
 
     @property
     def host_id(self) -> str:
@@ -87,6 +87,7 @@ class HostStore(Reader):
             await cache.load()
         for (_, cluster_id, node), report in self._tables.reports.items():
             self._noted[cluster_id, node] = report.notes
+        self.clock.begin(max((report.at for report in self._tables.reports.values()), default=None))
         await self._appear(self.unseen(), ())
         for cache in self._caches:  # last, since a call that fails is tried again
             cache.follow()
@@ -126,8 +127,7 @@ class HostStore(Reader):
         async with self._locks.setdefault(cluster_id, asyncio.Lock()):
             status = msgspec.structs.replace(status, notes=self._noted.get(node, ()))
             # A report that etcd has lost, such as when it was restored from a copy, is written again.
-            seen = self._reported.get(node), self._tables.reports.get((self._host_id, *node))
-            if all(one is not None and msgspec.structs.replace(one, at=status.at) == status for one in seen):
+            if self._stands(node, status):
                 return
             key = self._keys.report(self._host_id, cluster_id, node_name)
             conditions = [etcd_messages.exists(self._keys.cluster(cluster_id))]
@@ -137,14 +137,26 @@ class HostStore(Reader):
                     self._reported[node] = status
                 await self._caches[-1].seen(outcome.revision)  # or the next call would take it for lost
 
+    def has_report(self, cluster_id: UUID, node_name: str) -> bool:
+        """Return whether the report that this process wrote last on a node stands in the store."""
+        written = self._reported.get((cluster_id, node_name))
+        return written is not None and self._stands((cluster_id, node_name), written)
+
+    def _stands(self, node: tuple[UUID, str], status: NodeStatus) -> bool:
+        """Return whether a report was written and is there, as if only ``at`` differs."""
+        found = self._reported.get(node), self._tables.reports.get((self._host_id, *node))
+        return all(one is not None and msgspec.structs.replace(one, at=status.at) == status for one in found)
+
     async def remember(self, cluster_id: UUID, node_name: str, note: Note) -> None:
         """Add a note to the report on a node: the change becomes an event."""
         at = datetime.now(UTC)
-        reported = ReportedNote(id=new_id(at), at=at.replace(microsecond=0), note=note)
+        known = self.status(cluster_id, node_name) or NodeStatus(reached=0, at=at)
+        for earlier in known.notes:
+            self._keys.event_ids.saw(earlier.id)
+        reported = ReportedNote(id=self._keys.event_ids.new(at), at=at.replace(microsecond=0), note=note)
         node = cluster_id, node_name
         self._noted[node] = (*self._noted.get(node, ()), reported)[-MOST_NOTES:]
         # A report that a former agent wrote stays its own: it is not what this one has seen.
-        known = self.status(cluster_id, node_name) or NodeStatus(reached=0, at=at)
         try:
             await self._write_report(node, known)
         except Unavailable as error:

@@ -21,7 +21,7 @@ from typing import ParamSpec, Protocol
 import msgspec
 
 from cenote.errors import Busy, CenoteError
-from cenote.model.records import Note
+from cenote.model.records import Difference, Note
 from cenote.security import sealing_keys
 from cenote.security.sealing import Sealer, sealing_keys_in
 from cenote.security.sealing_keys import SealingKey
@@ -155,7 +155,9 @@ class KeyRotation:
         if not cut_off:
             await _to_the_end(sealer.add_key, newest_key)
         *olds, newest = (key.id for key in sealer.keys)
-        await self._write([], note)
+        await self._write(
+            [], note, Difference(what=f"sealing key of ring {ring}", before=olds[-1], after=newest)
+        )
         log.info("the sealing key %s seals from now on; re-sealing what %s sealed", newest, ", ".join(olds))
         resealed = await self._reseal_all(sealer, 0)
         if damaged := await retrying(lambda: self._damaged(sealer, olds)):
@@ -247,8 +249,10 @@ class KeyRotation:
         except ValueError:
             return b""  # nobody can read what it holds
 
-    async def _write(self, operations: list[etcd_messages.EtcdOperation], note: Note) -> None:
-        noted = audit_log.operations(self._keys, note, None)
+    async def _write(
+        self, operations: list[etcd_messages.EtcdOperation], note: Note, *changes: Difference
+    ) -> None:
+        noted = audit_log.operations(self._keys, note, changes)
         await self._writer.write([], [*operations, *noted])
 
 

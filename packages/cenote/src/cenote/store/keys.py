@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote
 from uuid import UUID
 
 from cenote.model.groups import VPC, Group, Project, Tag
+from cenote.store.event_ids import EventIds
 
 NO_CLUSTER = "-"  # in place of a cluster's id, for events that are of none
 
@@ -18,6 +19,7 @@ class Keys:
     def __init__(self, root: str) -> None:
         self.root = root.rstrip("/") + "/"
         self.prefix = f"{self.root}v2/"
+        self.event_ids = EventIds()  # for the last parts of keys
 
     @property
     def marker(self) -> str:

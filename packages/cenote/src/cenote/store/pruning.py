@@ -15,6 +15,7 @@ from cenote.model.records import Event
 from cenote.store import audit_log, etcd_messages, history
 from cenote.store.client import EtcdClient
 from cenote.store.encoding import NewerFormat, decode
+from cenote.store.event_ids import milliseconds
 from cenote.store.keys import Keys
 from cenote.store.retry import retrying
 from cenote.store.tables import Tables
@@ -54,7 +55,7 @@ async def _gone(client: EtcdClient, keys: Keys, tables: Tables, now: datetime) -
     async for _, names in _by_folder(client, keys.all_history):
         yield history.to_prune(filter(None, map(history.entry_of, names)), now)
     # An id begins with its time, so most events need not be read.
-    oldest = f"{audit_log.milliseconds(now - audit_log.KEPT_FOR):012x}"
+    oldest = f"{milliseconds(now - audit_log.KEPT_FOR):012x}"
     async for folder, names in _by_folder(client, keys.all_events):
         if len(names) > audit_log.MOST_OF_A_TOKEN or names[0].removeprefix(folder) < oldest:
             yield await retrying(functools.partial(_old_events_of, client, folder, now))
@@ -69,9 +70,11 @@ async def _remove(
 
 
 async def _old_events_of(client: EtcdClient, folder: str, now: datetime) -> list[str]:
-    events: list[Event] = []
+    found: list[tuple[int, str, Event]] = []
     async for page in client.pages(folder, PAGE):
-        events += filter(None, map(_event, page.found))
+        # Those that were written at once, by a migration, are in the order of their ids.
+        found += [(one.mod_revision, event.id, event) for one in page.found if (event := _event(one))]
+    events = [event for _, _, event in sorted(found, key=lambda one: one[:2])]
     return [folder + id for id in audit_log.to_prune(events, now)]
 
 

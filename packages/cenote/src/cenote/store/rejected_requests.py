@@ -81,9 +81,11 @@ class Refusals:
     async def _write(self) -> None:
         while self._waiting:
             batch = list(self._waiting)[:_AT_ONCE]
+            if self._tables.refusals:
+                self._keys.event_ids.saw(max(self._tables.refusals))
             events = [
                 Event(
-                    id=audit_log.new_id(one.at),
+                    id=self._keys.event_ids.new(one.at),
                     at=one.at.replace(microsecond=0),
                     note=one.note,
                     cluster_id=one.cluster_id,

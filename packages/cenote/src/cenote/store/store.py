@@ -16,7 +16,8 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from cenote.errors import Conflict, Misconfigured, NotFound, Unavailable
-from cenote.model.records import Cluster, Event, MetricsLogin, Note, Token, Tombstone
+from cenote.model.records import Cluster, Difference, Event, MetricsLogin, Note, Token, Tombstone
+from cenote.rules import differences
 from cenote.store import audit_log, cache, etcd_messages, history, pruning
 from cenote.store.cache import WatchCache
 from cenote.store.client import EtcdClient
@@ -29,6 +30,7 @@ from cenote.store.optimistic import Transaction, commit
 from cenote.store.reader import Reader
 from cenote.store.rejected_requests import Refusals
 from cenote.store.retry import retrying
+from cenote.store.settled_clock import SettledClock
 from cenote.store.tables import Stored, Tables
 from cenote.store.thinning import Thinning
 from cenote.store.writer import Writer, WriteResult
@@ -36,6 +38,7 @@ from cenote.store.writer import Writer, WriteResult
 T = TypeVar("T")
 
 EVENTS_PAGE = 200
+SEARCHED = 5_000  # changes, of which some are asked for
 
 _events = msgspec.json.Decoder(Event)
 _metrics_login = msgspec.json.Decoder(MetricsLogin)
@@ -70,7 +73,8 @@ class Store(Reader):
         self.refusals = Refusals(self._tables, self._writer, self._keys)
         self.key_rotation = KeyRotation(client, self._writer, self._keys)
         self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
-        self._thinning = Thinning(client, self._writer, self._keys)
+        self.clock = SettledClock()
+        self._thinning = Thinning(client, self._writer, self._keys, self.clock)
         self._begin()
 
     async def open(self) -> None:
@@ -84,6 +88,18 @@ class Store(Reader):
             await self._cache.close()
             some = ", ".join(sorted(self._tables.unreadable)[:3])
             raise Misconfigured(f"records in the store cannot be read by this version: {some}")
+        self._look_back()
+
+    def _look_back(self) -> None:
+        """Go on from the newest times in the store, whatever the clock says."""
+        tables = self._tables
+        for id in tables.refusals:
+            self._keys.event_ids.saw(id)
+        for report in tables.reports.values():
+            for note in report.notes:
+                self._keys.event_ids.saw(note.id)
+        times = [report.at for report in tables.reports.values()]
+        self.clock.begin(max(times, default=None))
 
     async def close(self) -> None:
         """Stop the watch.  The client stays open."""
@@ -109,7 +125,7 @@ class Store(Reader):
             [
                 etcd_messages.put(key, encode(cluster)),
                 *self._claim(claims, cluster),
-                *self._noted(note, cluster),
+                *self._noted(note, None, cluster),
             ],
             look=[*claims],
         )
@@ -134,15 +150,22 @@ class Store(Reader):
         """
         decided: list[Cluster] = []
 
-        def decide() -> Transaction | None:
+        def changed() -> tuple[Stored[Cluster], Cluster]:
             current = self.cluster(id)
             if current is None or current.value.deleted_at is not None:
                 raise NotFound
-            value = change(current.value)
+            return current, change(current.value)
+
+        def decide() -> Transaction | None:
+            current, value = changed()
             decided[:] = [value]
             return None if value is current.value else self._update(current, value, note, conditions)
 
-        async with self._locks.setdefault(id, asyncio.Lock()):
+        lock = self._locks.setdefault(id, asyncio.Lock())
+        if lock.locked():  # what is refused need not wait for the changes of others
+            await self._cache.refresh(self._decided_on(id))
+            changed()
+        async with lock:
             revision = await commit(self._cache, self._writer, decide, keys=self._decided_on(id))
             if not revision:
                 current = self.cluster(id)
@@ -259,48 +282,61 @@ class Store(Reader):
     async def events(self, cluster_id: UUID) -> list[Event]:
         """Return the changes of a cluster, the newest first."""
         folder = self._keys.events(cluster_id)
-        found: list[Event] = []
+        found: list[etcd_messages.KeyValue] = []
 
         async def read() -> None:
             found.clear()
             async for page in self._client.pages(folder, EVENTS_PAGE):
-                found.extend(self._event(one) for one in page.found)
+                found.extend(page.found)
 
         await retrying(read)
-        return sorted(found, key=lambda event: event.id, reverse=True)
+        # By revision, as the clock may have been set back; a migration writes many with one.
+        newest_first = sorted(found, key=lambda one: (one.mod_revision, one.key), reverse=True)
+        return [self._event(one) for one in newest_first]
 
-    async def audit(self, cluster_id: UUID | None, count: int) -> tuple[list[Event], int]:
+    async def audit(
+        self, cluster_id: UUID | None, count: int, selects: Callable[[Event], bool] | None = None
+    ) -> tuple[list[Event], int]:
         """Return the newest changes and rejected requests, the newest first, and how many there are.
 
-        Of one cluster, or all.
+        Of one cluster, or all; of those that ``selects`` is true of, among the newest ``SEARCHED``.
         """
         folder = self._keys.all_events if cluster_id is None else self._keys.events(cluster_id)
         # More, since of those that a migration wrote at once etcd does not know which is newer.
-        found, total = await retrying(lambda: self._client.newest(folder, count + MOST_OPERATIONS))
+        most = SEARCHED if selects is not None else count + MOST_OPERATIONS
+        found, total = await retrying(lambda: self._client.newest(folder, most))
         refused = [
             event
             for event in self._tables.refusals.values()
             if cluster_id is None or event.cluster_id == cluster_id
         ]
         newest = sorted([*map(self._event, found), *refused], key=lambda event: event.id, reverse=True)
+        if selects is not None:
+            newest = list(filter(selects, newest))
+            return newest[:count], len(newest)
         return newest[:count], total + len(refused)
 
     def _event(self, found: etcd_messages.KeyValue) -> Event:
-        return decode(found.key.decode(), found.value, _events)
+        event = decode(found.key.decode(), found.value, _events)
+        return msgspec.structs.replace(event, revision=found.mod_revision)
 
     async def add_token(self, sha256_hex: str, token: Token, note: Note | None = None) -> None:
-        await self._put([], self._keys.token(sha256_hex), token, note)
+        await self._put(self._keys.token(sha256_hex), token, note, differences.of_token(None, token))
 
     async def revoke_token(self, id: UUID, note: Note | None = None) -> None:
         """Remove a token; NotFound when there is none with this id."""
 
         def decide() -> Transaction:
-            found = [self._keys.token(hash) for hash, token in self._tables.tokens.items() if token.id == id]
-            if not found:
+            tokens = {
+                self._keys.token(hash): one for hash, one in self._tables.tokens.items() if one.id == id
+            }
+            if not tokens:
                 raise NotFound
+            [removed, *_] = tokens.values()
+            noted = [] if note is None else self._logged(note, differences.of_token(removed, None))
             return Transaction(
-                [*map(etcd_messages.exists, found)],
-                [*map(etcd_messages.delete, found), *self._noted(note)],
+                [*map(etcd_messages.exists, tokens)],
+                [*map(etcd_messages.delete, tokens), *noted],
                 refused=lambda _: NotFound(),
             )
 
@@ -318,7 +354,8 @@ class Store(Reader):
         return decode(key, outcome.found[key].value, _metrics_login)
 
     async def replace_metrics_login(self, login: MetricsLogin, note: Note | None = None) -> None:
-        await self._put([], self._keys.metrics_login, login, note)
+        changes = differences.of_metrics_login(self.metrics_login(), login)
+        await self._put(self._keys.metrics_login, login, note, changes)
 
     async def confirm_cluster(self, id: UUID) -> bool:
         """Bring a cluster to what etcd holds; return whether it was different.
@@ -376,7 +413,7 @@ class Store(Reader):
                 etcd_messages.put(key, encode(value)),
                 *self._claim(claims, value),
                 *map(etcd_messages.delete, freed),
-                *self._noted(note, value),
+                *self._noted(note, current.value, value),
                 *self._kept(current.value, current.revision),
             ],
             look=[*claims],
@@ -384,18 +421,21 @@ class Store(Reader):
         )
 
     async def _put(
-        self,
-        conditions: list[etcd_messages.Condition],
-        key: str,
-        record: Token | MetricsLogin,
-        note: Note | None = None,
+        self, key: str, record: Token | MetricsLogin, note: Note | None, changes: tuple[Difference, ...]
     ) -> None:
-        operations = [etcd_messages.put(key, encode(record)), *self._noted(note)]
-        outcome = await self._writer.write(conditions, operations)
+        noted = [] if note is None else self._logged(note, changes)
+        outcome = await self._writer.write([], [etcd_messages.put(key, encode(record)), *noted])
         await self._cache.seen(outcome.revision)
 
-    def _noted(self, note: Note | None, cluster: Cluster | None = None) -> list[etcd_messages.EtcdOperation]:
-        return [] if note is None else audit_log.operations(self._keys, note, cluster)
+    def _noted(
+        self, note: Note | None, before: Cluster | None, after: Cluster
+    ) -> list[etcd_messages.EtcdOperation]:
+        if note is None:
+            return []
+        return audit_log.of_change(self._keys, note, before, after, self._tables.name_of)
+
+    def _logged(self, note: Note, changes: tuple[Difference, ...]) -> list[etcd_messages.EtcdOperation]:
+        return audit_log.operations(self._keys, note, changes)
 
     def _kept(self, cluster: Cluster, revision: int) -> list[etcd_messages.EtcdOperation]:
         if self._ephemeral:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from cenote.model.groups import VPC, Project, Tag
+from cenote.model.groups import DEFAULT_NETWORKS, DEFAULT_PROJECT, VPC, Project, Tag
 from cenote.model.records import (
     CertificateRequest,
     Cluster,
@@ -179,6 +179,18 @@ class Tables:
                 self.projects.pop(UUID(id), None)
             case ["networks", id]:
                 self.networks.pop(UUID(id), None)
+
+    def name_of(self, id: str) -> str:
+        """Return the name of a project, VPC or host; its id if it is not known."""
+        if id in self.hosts:
+            return self.hosts[id].name
+        try:
+            uuid = UUID(id)
+        except ValueError:
+            return id
+        project = self.projects.get(uuid, DEFAULT_PROJECT if uuid == DEFAULT_PROJECT.id else None)
+        network = self.networks.get(uuid, DEFAULT_NETWORKS.get(uuid))
+        return next((group.name for group in (project, network) if group is not None), id)
 
     def cluster_of(self, key: str) -> UUID | None:
         """Return the cluster that a change of this key is about, if any."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from datetime import UTC, datetime
 from uuid import UUID
 
 from cenote.errors import CenoteError
 from cenote.store import pruning
 from cenote.store.client import EtcdClient
 from cenote.store.keys import Keys
+from cenote.store.settled_clock import SettledClock
 from cenote.store.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,8 @@ CLOSE_SECONDS = 2.0
 
 
 class Thinning:
-    def __init__(self, client: EtcdClient, writer: Writer, keys: Keys) -> None:
+    def __init__(self, client: EtcdClient, writer: Writer, keys: Keys, clock: SettledClock) -> None:
+        self._clock = clock
         self._client, self._writer, self._keys = client, writer, keys
         self._written: Counter[UUID] = Counter()
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
@@ -50,7 +51,7 @@ class Thinning:
     async def _thin(self, cluster_id: UUID) -> None:
         try:
             await pruning.thin_history(
-                self._client, self._writer, self._keys.history(cluster_id), datetime.now(UTC)
+                self._client, self._writer, self._keys.history(cluster_id), self._clock.now()
             )
         except CenoteError as error:
             log.warning("cluster %s: its history is thinned later: %s", cluster_id, error)

@@ -5,24 +5,36 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from cenote.engine.plan import certificate
 from cenote.engine.plan.certificate import Seen
 from cenote.engine.plan.context import NodeContext
 from cenote.host import files
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 from cenote.security import certificates
+from cenote.security.certificates import Validity
 
 
 async def look(_inspector: Inspector, context: NodeContext, _session: Session) -> Seen:
     content, at = files.read(context.cluster_paths.certificate) or b"", datetime.now(UTC)
-    seen = Seen(frozenset(), at, at)
+    seen = Seen(frozenset(), Validity(at, at), at)
     try:
         if certificates.is_issued_by(content, context.cluster.authority.certificate):
             names = frozenset(certificates.names_of(content))
-            seen = Seen(names, certificates.expires_at(content), at)
+            seen = Seen(names, certificates.validity(content), at)
     except ValueError:
         pass
     return _with_request(context, seen)
+
+
+def problem(context: NodeContext) -> str:
+    """Return why clients that verify the servers' certificate cannot connect, in words; "" if they can."""
+    try:
+        servers = certificates.chain_validity(files.read(context.cluster_paths.certificate) or b"")
+        authority = certificates.chain_validity(context.cluster.authority.certificate.encode())
+    except ValueError:
+        return ""  # the part replaces it
+    return certificate.problem(servers, authority, datetime.now(UTC))
 
 
 def _with_request(context: NodeContext, seen: Seen) -> Seen:
@@ -35,7 +47,8 @@ def _with_request(context: NodeContext, seen: Seen) -> Seen:
     try:
         fits = bool(pem) and certificates.is_for_key(pem, key)
         if fits and certificates.is_issued_by(pem, context.cluster.authority.certificate):
-            return replace(seen, issued=key + pem, issued_names=frozenset(certificates.names_of(pem)))
+            names, validity = frozenset(certificates.names_of(pem)), certificates.validity(pem)
+            return replace(seen, issued=key + pem, issued_names=names, issued_validity=validity)
     except ValueError:
         return replace(seen, requested_at=None)
     return seen

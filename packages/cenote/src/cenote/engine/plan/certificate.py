@@ -6,12 +6,12 @@ The host makes the key and asks for a certificate; the controller, which has the
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from cenote.engine.plan.context import NodeContext
 from cenote.model.changes import Plan, Remove, RequestCertificate, Wait, WriteFile
+from cenote.security.certificates import Validity
 
-RENEW_BEFORE = timedelta(days=30)
 ASK_AGAIN_AFTER = timedelta(seconds=30)  # a request may have been lost with the store's last seconds
 
 
@@ -24,24 +24,47 @@ class Seen:
     """
 
     names: frozenset[str]
-    expires_at: datetime
+    validity: Validity
     at: datetime
     requested_at: datetime | None = None
     issued: bytes | None = field(default=None, repr=False)
     issued_names: frozenset[str] = frozenset()
+    issued_validity: Validity | None = None
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
     names = frozenset((*context.cluster.server_names, *context.cluster.service_names))
     paths = context.cluster_paths
-    if seen.names == names and seen.expires_at - RENEW_BEFORE >= seen.at:
+    if seen.names == names and not seen.validity.is_due(seen.at):
         return
-    if seen.issued is not None and seen.issued_names == names:
+    is_valid = seen.issued_validity is not None and seen.issued_validity.covers(seen.at)
+    if seen.issued is not None and seen.issued_names == names and is_valid:
         yield WriteFile(paths.certificate, seen.issued, 0o600, durable=True)
         yield Remove(paths.requested_key)
         return
-    is_waiting = seen.requested_at is not None and seen.at - seen.requested_at < ASK_AGAIN_AFTER
-    if seen.issued is not None or not is_waiting:
+    # What is not valid was signed by another clock, which asking at once would not set right.
+    has_other_names = seen.issued is not None and seen.issued_names != names
+    if has_other_names or not _is_waiting(seen):
         yield RequestCertificate(context.cluster.id, paths.requested_key)
-    if seen.names != names:  # a certificate that expires in some weeks holds nothing up
+    if seen.names != names:  # a certificate that is to be renewed holds nothing up
         yield Wait("the certificate is being issued")
+
+
+def _is_waiting(seen: Seen) -> bool:
+    """Return whether there is a fresh request; one of the future was made before the clock was set back."""
+    if seen.requested_at is None:
+        return False
+    return seen.requested_at <= seen.at < seen.requested_at + ASK_AGAIN_AFTER
+
+
+def problem(servers: Validity, authority: Validity, now: datetime) -> str:
+    """Return why clients that verify the certificate cannot connect, in words; "" if they can."""
+    clock = f"this host's clock says {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    if why := authority.problem(now):
+        return (
+            f"the certificate of the cluster's CA is {why}, so clients that verify it cannot connect; "
+            f"{clock}; if that is right, move the data to a new cluster"
+        )
+    if why := servers.problem(now):
+        return f"the certificate of its servers is {why}; another one is being requested; {clock}"
+    return ""
