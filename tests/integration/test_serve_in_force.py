@@ -285,3 +285,14 @@ def test_the_command_line_and_the_console_say_that_a_change_is_not_in_force(
     assert "Not in force yet" not in somebody.open(page).text
     deleted = running.run("pool", "delete", name, "by-command", "--yes")
     assert deleted.stderr == "Deleted pool by-command\n"
+
+
+def test_the_command_line_says_that_trusted_sources_are_not_in_force(site: Site, running: Service) -> None:
+    name = site.cluster["name"]
+    assert "Not in force" not in running.run("firewall", "add", name, "127.0.0.0/8", "::1").stderr
+    with site.stopped_pooler():
+        added = running.run("firewall", "add", name, "192.0.2.7").stderr
+        assert added.startswith("Not in force yet: ")
+        assert "PgBouncer does not answer" in added
+    site.settled()
+    running.run("firewall", "remove", name, "127.0.0.0/8", "::1", "192.0.2.7", "--yes")

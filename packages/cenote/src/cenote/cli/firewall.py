@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cenote.cli.cluster_argument import cluster_api, cluster_argument
-from cenote.cli.printer import CommandError, Printer, confirm, note, output_options
+from cenote.cli.printer import CommandError, Printer, confirm, note, note_not_in_force, output_options
 from cenote.model.paths import Layout
 
 if TYPE_CHECKING:
