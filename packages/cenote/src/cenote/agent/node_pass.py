@@ -89,6 +89,9 @@ class NodePass:
         self.progress.begin(revision, [part.name for part in parts])
         try:
             await self._reconcile_all(parts, context, session)
+        except Waiting:
+            self.progress.waits()
+            raise
         except (CenoteError, OSError):
             # A user is locked out also while something else, such as the pooler, fails.
             with contextlib.suppress(CenoteError, OSError):
