@@ -140,3 +140,15 @@ def test_waiting_for_a_cluster_goes_on_while_its_server_hangs_and_says_why_in_th
             client.databases.wait_until_online(cluster["id"], timeout=1)
         assert waited.value.last["status"] == "online"
     assert client.databases.wait_until_online(cluster["id"], timeout=SECONDS)["id"] == cluster["id"]
+
+
+def test_an_etcd_that_hangs_is_noticed_though_its_watch_stays_open(
+    running: Service, client: Client, http: httpx.Client, cluster: Any
+) -> None:
+    becomes(client, cluster, "healthy")
+    with stopped(running.servers()["etcd"]):
+        becomes(client, cluster, "unknown")
+        assert http.get("/healthz").json() == {"status": "degraded", "store": "disconnected"}
+        assert value(samples(http.get("/metrics").text), "cenote_store_connected") == 0
+    becomes(client, cluster, "healthy")
+    assert http.get("/healthz").status_code == 200

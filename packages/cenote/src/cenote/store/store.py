@@ -25,6 +25,7 @@ from cenote.store.encoding import decode, encode
 from cenote.store.groups import Groups
 from cenote.store.key_rotation import KeyRotation
 from cenote.store.keys import Keys
+from cenote.store.liveness import Liveness
 from cenote.store.migration import MOST_OPERATIONS
 from cenote.store.optimistic import Transaction, commit
 from cenote.store.reader import Reader
@@ -68,6 +69,7 @@ class Store(Reader):
         self._keys = self.keys
         self._tables = Tables(self._keys)
         self._cache = WatchCache(client, self._keys.prefix, self._tables, self._notify, self._keys.not_cached)
+        self._liveness = Liveness(lambda: client.revision(self._keys.prefix))
         self._writer = Writer(client, self._keys)
         self.groups = Groups(self._tables, self._cache, self._writer, self._keys)
         self.refusals = Refusals(self._tables, self._writer, self._keys)
@@ -77,6 +79,11 @@ class Store(Reader):
         self._thinning = Thinning(client, self._writer, self._keys, self.clock)
         self._begin()
 
+    @property
+    def connected(self) -> bool:
+        """Whether the watch is up and etcd answers; while not, reads are served from the last known state."""
+        return super().connected and self._liveness.answers
+
     async def open(self) -> None:
         """Read every record and start the watch; Unavailable when etcd does not answer.
 
@@ -84,7 +91,9 @@ class Store(Reader):
         would look deleted.
         """
         await self._cache.open()
+        self._liveness.begin()
         if self._tables.unreadable:
+            await self._liveness.close()
             await self._cache.close()
             some = ", ".join(sorted(self._tables.unreadable)[:3])
             raise Misconfigured(f"records in the store cannot be read by this version: {some}")
@@ -106,6 +115,7 @@ class Store(Reader):
         await self.key_rotation.close()
         await self._thinning.close()
         await self.refusals.close()
+        await self._liveness.close()
         await self._cache.close()
         self._end()
 
