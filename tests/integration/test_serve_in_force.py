@@ -183,7 +183,7 @@ def test_a_failed_change_leaves_those_after_it_alone(site: Site) -> None:
         added = site.changed("POST", "/pools", 201, json=POOL)
         assert "cenote" not in added
         assert answer_of(added["pool"]["connection"]["uri"]) == 42
-        assert site.call("PATCH", "/config", json={"config": {"work_mem": 7}}).content == b""
+        assert site.call("PATCH", "/config", json={"config": {"work_mem": 7}}).json() == {}
         assert answer_of(site.direct, "SHOW work_mem") == "7MB"
     site.settled()
     assert tried(before) is None
@@ -254,14 +254,14 @@ def test_a_setting_that_the_server_refuses_is_named_and_holds_nothing_else_up(si
     refusal = "PostgreSQL does not accept max_stack_depth = '6291456B'"
     assert answer == {"cenote": {"pending": True, "reason": refusal}}
     assert site.not_in_force == [refusal]
-    assert site.call("PATCH", "/config", json={"config": {"work_mem": 7}}).content == b""
+    assert site.call("PATCH", "/config", json={"config": {"work_mem": 7}}).json() == {}
     assert answer_of(site.direct, "SHOW work_mem") == "7MB"
     assert answer_of(site.direct, "SHOW max_stack_depth") == "2MB"
     # A server that read it at its start would not come up.
     os.kill(site.process(site.server), signal.SIGKILL)
     wait_until("the server is back", 60, lambda: tried(site.direct) == 42)
     assert site.not_in_force == [refusal]
-    assert site.changed("PATCH", "/config", 200, json={"config": {"max_stack_depth": 2_097_152}}) is None
+    assert site.changed("PATCH", "/config", 200, json={"config": {"max_stack_depth": 2_097_152}}) == {}
     site.settled()
 
 

@@ -87,8 +87,11 @@ class NodePass:
             former, parts = last[0], affected(last[0], context)
         parts = tuple(part for part in parts if part.is_on(context))
         self.progress.begin(revision, [part.name for part in parts])
+        # What was refused in a pass that ended before its report.
+        seen = self._inspector.last_refused(context.server)
+        informed = replace(context, refused=refused_settings.refused(context.cluster, context.refused, seen))
         try:
-            await self._reconcile_all(parts, context, session)
+            await self._reconcile_all(parts, informed, session)
         except Waiting:
             self.progress.waits()
             raise
@@ -102,7 +105,7 @@ class NodePass:
         if last is not None and SERVER not in parts:
             converged = replace(last[1], settled=False)
         else:
-            converged = await self._converged(context, session)
+            converged = await self._converged(informed, session)
             converged = replace(converged, settled=full and not self._changes)
         self._last = context, converged
         return converged
@@ -115,9 +118,6 @@ class NodePass:
         self, parts: Collection[Part[Any]], context: NodeContext, session: Session
     ) -> None:
         failure: CenoteError | None = None
-        # What was refused in a pass that ended before its report.
-        seen = self._inspector.last_refused(context.server)
-        context = replace(context, refused=refused_settings.refused(context.cluster, context.refused, seen))
         for part in parts:
             try:
                 await self._reconcile(part, context, session)

@@ -57,7 +57,7 @@ class ConfigAnswer(msgspec.Struct):
 
 
 class ConfigChanged(msgspec.Struct):
-    """The response to a change that is not in force yet; otherwise it has no body."""
+    """``cenote`` only if the change is not in force yet."""
 
     cenote: PendingView | UnsetType = UNSET
 
@@ -77,8 +77,6 @@ async def get_config(request: Call) -> Response:
 async def change_config(request: Call) -> Response:
     """Change the configuration of a cluster; clients of its pools stay connected, even during a restart.
 
-    The response has a body only if the change is not in force yet.
-
     A change of `cenote.connect_query` also requires the scope `database:view_credentials`: it is SQL that
     runs as the user of each pool.
     """
@@ -95,7 +93,7 @@ async def change_config(request: Call) -> Response:
 
     changed = await request.change_cluster(change)
     pending = changed.pending or _refused(request.service, changed.cluster, body.config)
-    return answer(ConfigChanged(pending)) if pending else Response(status_code=200)
+    return answer(ConfigChanged(pending or UNSET))
 
 
 def _refused(service: Service, cluster: Cluster, requested: Mapping[str, Any]) -> PendingView | None:

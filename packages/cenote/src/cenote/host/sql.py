@@ -43,14 +43,15 @@ _PAUSED = {"key": "paused", "value": "yes"}  # a row of SHOW STATE
 # argument types better would run as superuser (https://wiki.postgresql.org/wiki/A_Guide_to_CVE-2018-1058).
 # All this overrides the settings that the owner of a database has made for it, including role.
 _OPTIONS = (
-    "-c statement_timeout={seconds}s -c lock_timeout={lock}ms -c deadlock_timeout={cancel}ms"
-    " -c log_statement=none -c log_min_error_statement=panic -c log_min_duration_sample=-1"
+    "-c statement_timeout={seconds}s -c lock_timeout={lock}ms -c log_statement=none"
+    " -c log_min_error_statement=panic -c log_min_duration_sample=-1"
     " -c log_transaction_sample_rate=0"
     " -c search_path=pg_catalog,pg_temp -c role=none"
 )
 _HIDE_STATEMENTS = (
     b"SET log_min_duration_statement = -1; SET pg_stat_statements.track = 'none'; SET track_activities = off;"
-    b" SET default_transaction_read_only = off"  # users are managed on a full cluster, too
+    b" SET default_transaction_read_only = off;"  # users are managed on a full cluster, too
+    b" SET deadlock_timeout = '%dms'"
 )
 
 
@@ -70,9 +71,8 @@ class Session:
         lock_milliseconds: int = LOCK_MILLISECONDS,
     ) -> None:
         self.sockets, self.port, self.pool_port = sockets, port, pool_port
-        self._options = _OPTIONS.format(
-            seconds=statement_seconds, lock=lock_milliseconds, cancel=lock_milliseconds // 2
-        )
+        self._options = _OPTIONS.format(seconds=statement_seconds, lock=lock_milliseconds)
+        self._hide_statements = _HIDE_STATEMENTS % (lock_milliseconds // 2)
         self._seconds = statement_seconds + _GRACE_SECONDS
         self._connections: dict[str, psycopg.AsyncConnection[tuple[Any, ...]]] = {}
         self._console: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
@@ -194,7 +194,7 @@ class Session:
                 raise _public_error(error, "connecting to PostgreSQL") from None
             try:
                 with _deadline(connection, self._seconds):
-                    await connection.execute(_HIDE_STATEMENTS)
+                    await connection.execute(self._hide_statements)
             except CenoteError:
                 await connection.close()
                 raise

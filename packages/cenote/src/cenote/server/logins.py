@@ -22,8 +22,10 @@ PASSWORD_BYTES = 32
 
 def ensure_passwords(layout: Layout) -> Passwords:
     """Return the passwords of etcd's users; the first time they are drawn and written."""
-    layout.keys.mkdir(mode=0o700, exist_ok=True)
-    layout.keys.chmod(0o700)
+    if not layout.keys.is_dir():
+        layout.keys.mkdir(mode=0o700, exist_ok=True)
+    if layout.keys.stat().st_mode & 0o777 != 0o700:
+        layout.keys.chmod(0o700)
     return Passwords(
         root=_ensure(layout.etcd_root_password),
         api=_ensure(layout.etcd_api_password),
