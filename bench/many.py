@@ -22,14 +22,17 @@ from tests.support.service import WITHOUT_LIMITS, Service, online_cluster, servi
 
 CLUSTERS = int(os.environ.get("CLUSTERS", "200"))
 CREATED = 10
-REST_SECONDS = 60.0
+REST_SECONDS = 30.0
 ASK_EVERY = 0.5
 MOST_SECONDS = 600.0
 PAGE = 200
 
 
 def measure() -> list[Row]:
-    with service(*WITHOUT_LIMITS, on_disk=True, clusters=CLUSTERS + 1) as running, running.client() as client:
+    with (
+        service(*WITHOUT_LIMITS, on_disk=True, clusters=CLUSTERS + CREATED + 1) as running,
+        running.client() as client,
+    ):
         ids = [online_cluster(client, f"cluster-{number}")["id"] for number in range(CLUSTERS)]
         wait_until_all_are_healthy(client, CLUSTERS)
         rows = [_creating(client), _resting(running)]
