@@ -6,7 +6,6 @@ A change of a cluster's record wakes the loop of its node.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from uuid import UUID
 
@@ -18,6 +17,7 @@ from cenote.agent.log_space import watch_log_space
 from cenote.agent.node_loop import NodeLoop
 from cenote.agent.pass_queue import PassQueue
 from cenote.agent.spare_templates import maintain_spares
+from cenote.agent.waiting import is_set_within
 from cenote.engine.plan.context import HostContext
 from cenote.errors import Misconfigured, Unavailable
 from cenote.host import processes, system
@@ -110,10 +110,8 @@ class HostLoop:
         """Wait for the next announcement; changed keys make it due, since a rotation waits for it."""
         if self._ring is None:
             await asyncio.sleep(seconds)
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._ring.changed.wait()
+        else:
+            await is_set_within(self._ring.changed, seconds)
 
     def _host_now(self) -> Host:
         claimed = self._store.ports(self._host.id)

@@ -19,6 +19,7 @@ from cenote.agent.node_pass import NodePass, Waiting, session_of
 from cenote.agent.node_reports import NodeReports
 from cenote.agent.pass_queue import Held, PassQueue, Turn, Urgency
 from cenote.agent.quiet import Quiet
+from cenote.agent.waiting import is_set_within
 from cenote.engine.plan.context import HostContext, NodeContext
 from cenote.errors import CenoteError, Unavailable
 from cenote.host import processes
@@ -112,7 +113,7 @@ class NodeLoop:
                     break
                 if starting is not None and result is not PassResult.WAITING:
                     starting.release()
-                if await self._woken_within(pause):
+                if await is_set_within(self._wake, pause):
                     urgency = Urgency.CHANGED
                 elif result is not PassResult.WAITING:
                     urgency = Urgency.IDLE
@@ -363,13 +364,6 @@ class NodeLoop:
         if not self._reports.last().failing:
             return True
         return time.monotonic() - self._waiting_since > WORTH_REPORTING_AFTER_FAILURE
-
-    async def _woken_within(self, seconds: float) -> bool:
-        """Wait; return whether somebody has asked for a pass."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
-        return self._wake.is_set()
 
 
 def _in_words(error: CenoteError | OSError) -> str:

@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 
 from cenote.agent.node_pass import Converged, NodePass, session_of
+from cenote.agent.waiting import is_set_within
 from cenote.engine.plan.context import NodeContext
 from cenote.errors import Unavailable
 from cenote.host import processes
@@ -119,7 +120,7 @@ class NodeReports:
         ended = asyncio.Event()
 
         async def report() -> None:
-            while not await _is_set_within(ended, PROGRESS_INTERVAL):
+            while not await is_set_within(ended, PROGRESS_INTERVAL):
                 known = self.last()
                 if 0 < known.reached < revision:
                     await self._write(msgspec.structs.replace(known, **self._pass.progress.fields()))
@@ -170,10 +171,3 @@ async def _unresponsive(context: NodeContext) -> tuple[str, ...]:
         return tuple([name for name, answered in asked if not await answered])
     finally:
         await session.close()
-
-
-async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    return event.is_set()
