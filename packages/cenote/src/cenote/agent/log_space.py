@@ -9,13 +9,13 @@ import asyncio
 import logging
 import os
 
+from cenote.agent.node_pass import session_of
 from cenote.engine.parts import LOG_SPACE
 from cenote.engine.plan.context import HostContext, NodeContext
 from cenote.engine.plan.log_space import KEPT, STEP
 from cenote.errors import CenoteError
 from cenote.host.executor import Executor
 from cenote.host.inspector import Inspector
-from cenote.host.sql import Session
 from cenote.model.records import Cluster, LogSource, Node
 from cenote.model.topology import node_key
 from cenote.store.host_store import HostStore
@@ -60,7 +60,7 @@ def _is_long(path: str) -> bool:
 
 
 async def _shorten(executor: Executor, context: NodeContext) -> None:
-    session = Session(context.cluster_paths.sockets, context.node.port, context.node.pool_port)
+    session = session_of(context)
     try:
         for change in LOG_SPACE.plan(context, await LOG_SPACE.look(Inspector(), context, session)):
             await executor.do(change, session)
