@@ -180,9 +180,7 @@ def remove(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError), safe_open.folder(path.parent) as folder:
         doomed = _removal_name(path)
         _remove_in(folder, doomed)
-        try:
-            os.unlink(path.name, dir_fd=folder)
-        except IsADirectoryError:
+        if not _unlinked(folder, path.name):
             os.rename(path.name, doomed, src_dir_fd=folder, dst_dir_fd=folder)
             _remove_in(folder, doomed)
 
@@ -207,11 +205,8 @@ def _remove_in(folder: int, name: str) -> None:
     meanwhile matters.
     """
     with contextlib.suppress(FileNotFoundError):
-        try:
-            os.unlink(name, dir_fd=folder)
+        if _unlinked(folder, name):
             return
-        except IsADirectoryError:
-            pass
         with _opened(folder, name) as top:
             for _ in range(_MOST_ROUNDS):
                 found = list(_names_in(top))
@@ -225,19 +220,23 @@ def _remove_in(folder: int, name: str) -> None:
 def _flatten(top: int, name: str) -> None:
     """Remove an entry of an open directory; the directories in it are moved up into the open one."""
     with contextlib.suppress(FileNotFoundError):
-        try:
-            os.unlink(name, dir_fd=top)
+        if _unlinked(top, name):
             return
-        except IsADirectoryError:
-            pass
         with _opened(top, name) as inner:
             for entry in _names_in(inner):
-                try:
-                    os.unlink(entry, dir_fd=inner)
-                except IsADirectoryError:
+                if not _unlinked(inner, entry):
                     os.rename(entry, secrets.token_hex(8), src_dir_fd=inner, dst_dir_fd=top)
         with contextlib.suppress(OSError):  # not empty: one of a crowd, or filled meanwhile
             os.rmdir(name, dir_fd=top)
+
+
+def _unlinked(folder: int, name: str) -> bool:
+    """Remove what an open directory has under a name, unless it is a directory; return whether it is gone."""
+    try:
+        os.unlink(name, dir_fd=folder)
+    except IsADirectoryError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
