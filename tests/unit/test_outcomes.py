@@ -10,12 +10,10 @@ from msgspec.structs import replace
 
 from cenote.model.parts import PartName
 from cenote.model.records import (
-    CertificateAuthority,
     Cluster,
     Difference,
     Event,
     EventType,
-    Node,
     NodeStatus,
     Note,
     Removal,
@@ -23,25 +21,11 @@ from cenote.model.records import (
 )
 from cenote.rules import in_force, outcomes
 from cenote.rules.outcomes import DONE, Outcome, OutcomeName
+from tests.support import wanted
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 REMOVAL = Removal(id=UUID(int=3), kind=RemovalKind.DATABASE, name="shop", at=AT)
-CLUSTER = Cluster(
-    id=UUID(int=1),
-    name="backend",
-    version="15",
-    size="db-s-1vcpu-1gb",
-    region="nyc1",
-    created_at=AT,
-    storage_mib=10240,
-    project_id=UUID(int=10),
-    private_network_id=UUID(int=11),
-    authority=CertificateAuthority(certificate="", sealed_key=""),
-    nodes=(Node(name="node-1", host="here", port=25060, pool_port=25061),),
-    users=(),
-    databases=(),
-    removing=(REMOVAL,),
-)
+CLUSTER = replace(wanted.CLUSTER, removing=(REMOVAL,))
 POOL_CHANGED = Event(
     id="1",
     at=AT,
