@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, LiteralString
 from uuid import uuid4
@@ -31,22 +30,16 @@ from cenote.model.records import (
     User,
 )
 from cenote.model.topology import writer_or_first
-from tests.support import records
+from tests.support import records, sessions
 from tests.support.agent import ask, refusal
 from tests.support.lab import Lab, Share
 
-Connection = psycopg.AsyncConnection[Any]
 USER, DATABASE = RemovalKind.USER, RemovalKind.DATABASE
 INBOUND = Pool(name="inbound", database="defaultdb", size=3)
 
 
-@dataclass
-class House:
+class House(sessions.House):
     """A cluster with users and databases that can go."""
-
-    lab: Lab
-    cluster: Cluster
-    _open: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
     async def without(self, *names: str) -> list[Any]:
         """Remove users and databases of these names and make passes until nothing is left to do."""
@@ -66,22 +59,6 @@ class House:
     async def with_again(self, cluster: Cluster) -> None:
         self.cluster = cluster
         await self.lab.converge(cluster)
-
-    async def connect(self, user: str, database: str = "defaultdb", **parameters: Any) -> Connection:
-        given: dict[str, Any] = {
-            "port": writer_or_first(self.cluster).port,
-            "password": records.PASSWORD,
-            "autocommit": True,
-        }
-        connection: Connection = await psycopg.AsyncConnection.connect(
-            host="127.0.0.1", user=user, dbname=database, sslmode="require", **(given | parameters)
-        )
-        self._open.push_async_callback(connection.close)
-        return connection
-
-    async def run(self, user: str, statements: LiteralString, database: str = "defaultdb") -> None:
-        async with await self.connect(user, database) as connection:
-            await connection.execute(statements)
 
     async def value(self, query: LiteralString, database: str = "postgres") -> Any:
         [(value,)] = await self.lab.rows(self.cluster, query, database)
@@ -116,7 +93,7 @@ def in_house(labs: Share) -> InHouse:
             )
             house = House(lab, cluster)
             await lab.converge(cluster)
-            async with house._open:
+            async with house.sessions:
                 await scenario(house)
 
         labs(whole)
@@ -146,7 +123,7 @@ def test_a_database_goes_with_an_active_slot_and_its_walsender(in_house: InHouse
     in_house(scenario)
 
 
-async def _stream(connection: Connection) -> None:
+async def _stream(connection: sessions.Connection) -> None:
     """Follow a slot until the connection ends, and never read what comes, as a stuck consumer."""
     options = "(proto_version '1', publication_names 'all_of_it')"
     connection.pgconn.send_query(f"START_REPLICATION SLOT feed LOGICAL 0/0 {options}".encode())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -21,21 +20,15 @@ from cenote.engine.plan import grants
 from cenote.host.inspector import Inspector
 from cenote.model.records import ADMIN_USER, Access, Cluster, Database, Pool
 from cenote.model.topology import writer_or_first
-from tests.support import records
+from tests.support import records, sessions
 from tests.support.lab import Lab, Share
 
-Connection = psycopg.AsyncConnection[Any]
 PAGE = Path(__file__).parents[2] / "docs" / "privileges.md"
 REFUSED = errors.InsufficientPrivilege
 
 
-@dataclass
-class House:
+class House(sessions.House):
     """A cluster with the users ``app`` and ``reader``."""
-
-    lab: Lab
-    cluster: Cluster
-    _open: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
     async def become(self, cluster: Cluster) -> list[Any]:
         self.cluster = cluster
@@ -51,23 +44,6 @@ class House:
             rules.change_user(self.cluster, name, allow_replication=allowed, access=None, sets_access=False)
         )
 
-    async def connect(self, user: str, database: str = "defaultdb", **parameters: Any) -> Connection:
-        given: dict[str, Any] = {
-            "port": writer_or_first(self.cluster).port,
-            "password": records.PASSWORD,
-            "autocommit": True,
-        }
-        connection: Connection = await psycopg.AsyncConnection.connect(
-            host="127.0.0.1", user=user, dbname=database, sslmode="require", **(given | parameters)
-        )
-        self._open.push_async_callback(connection.close)
-        return connection
-
-    async def run(self, user: str, statement: LiteralString, database: str = "defaultdb") -> None:
-        connection = await self.connect(user, database)
-        async with connection:
-            await connection.execute(statement)
-
 
 InHouse = Callable[[Callable[[House], Awaitable[None]]], None]
 
@@ -82,7 +58,7 @@ def in_house(labs: Share) -> InHouse:
             users = (*cluster.users, records.user("app"), records.user("reader"))
             house = House(lab, replace(cluster, users=users))
             await lab.converge(house.cluster)
-            async with house._open:
+            async with house.sessions:
                 await scenario(house)
 
         labs(whole)
