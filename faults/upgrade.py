@@ -6,6 +6,7 @@ What must stay: what the API shows, the servers' processes, and every client's b
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import random
 import shutil
@@ -23,10 +24,11 @@ from tests.support import old_version
 from tests.support.folders import server_folder
 from tests.support.held import add_clusters, committed, held_clients, lost, seen
 from tests.support.pages import blocks
-from tests.support.service import CENOTE, WITHOUT_LIMITS, Service, online, service
+from tests.support.service import CENOTE, WITHOUT_LIMITS, Service, online, service, tried
 from tests.support.waiting import wait_until
 
 PREFIX = "/cenote/"
+_SCHEMA = "SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'pg_stat_statements'"
 TAGS = 150  # so that a migration takes more than one transaction
 FORMAT_2 = ("v2/", "store")  # below the prefix; all else is of the former format
 
@@ -47,6 +49,7 @@ def taken_over(revision: str, clusters: int) -> list[str]:
             for start in ("first", "second"):
                 running.start()
                 _settled(client, ids)
+                _upgraded(client, ids)
                 found = [*lost(before, seen(client)), *(line for one in held for line in one.differences())]
                 problems += [f"after the {start} start: {line}" for line in found]
                 if start == "first":
@@ -63,6 +66,17 @@ def taken_over(revision: str, clusters: int) -> list[str]:
         folder = Layout(running.data_dir).clusters / ids[0]
         wait_until("the deleted cluster is gone", 60, lambda: not folder.exists())
         return problems + asyncio.run(former_keys(running))
+
+
+def _upgraded(client: Client, ids: Iterable[str]) -> None:
+    """Wait until the databases of clusters have the present layout of system objects."""
+    for id in ids:
+        uri = client.request("GET", f"/v2/databases/{id}")["database"]["connection"]["uri"]
+        wait_until("the databases are upgraded", 60, functools.partial(_is_upgraded, uri))
+
+
+def _is_upgraded(uri: str) -> bool:
+    return bool(tried(uri, _SCHEMA) == "pg_catalog" and tried(uri, dbname="postgres") == 42)
 
 
 def _not_taken_over(layout: Layout) -> list[str]:

@@ -121,6 +121,7 @@ def test_all_of_them_can_be_taken_away_again(labs: Share) -> None:
         assert await lab.plan(plain) == []
         assert await lab.rows(plain, "SELECT kind, name FROM cenote.made ORDER BY 1, 2") == [
             ("database", "defaultdb"),
+            ("layout", "2"),
             ("role", "doadmin"),
         ]
         left = await lab.rows(plain, "SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY 1")

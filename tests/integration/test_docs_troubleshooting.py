@@ -241,6 +241,9 @@ def refused_setting(place: Place) -> str:
 SYSTEMS = "/etc/ssl/certs/ca-certificates.crt"
 PROVOKED: dict[str, Callable[[Place, Path], str]] = {
     "permission denied": lambda place, _: psql(place.as_app(place.direct), "CREATE TABLE t (id int)"),
+    "must be owner": lambda place, _: psql(place.direct, "ALTER DATABASE postgres SET jit = off"),
+    'database "template1"': lambda place, _: psql(place.direct.replace("/defaultdb", "/template1"), "SELECT"),
+    "relation": lambda place, _: psql(place.direct, "SELECT FROM public.pg_stat_statements"),
     "remaining connection": lambda place, _: crowded(place),
     "prepared statement": lambda place, _: psql(place.pool, "EXECUTE double(21)"),
     "cannot execute": lambda place, _: psql(

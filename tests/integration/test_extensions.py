@@ -118,7 +118,7 @@ def test_statements_are_counted_in_every_database_and_shown_to_whom_they_belong(
         "DROP EXTENSION pg_stat_statements",
         "ALTER EXTENSION pg_stat_statements SET SCHEMA pg_temp",
         "ALTER EXTENSION pg_stat_statements ADD FUNCTION pg_sleep(float8)",
-        "CREATE OR REPLACE VIEW pg_stat_statements AS SELECT 1",
+        "CREATE OR REPLACE VIEW pg_catalog.pg_stat_statements AS SELECT 1",
         "ALTER FUNCTION pg_stat_statements(boolean) OWNER TO doadmin",
         "ALTER FUNCTION pg_stat_statements(boolean) SECURITY DEFINER",
     ],

@@ -25,10 +25,11 @@ def node() -> str:
     return found
 
 
-def package(name: str, version: str, *, with_: tuple[str, ...] = ()) -> Path:
+def package(name: str, version: str, *, with_: tuple[str, ...] = (), binaries: bool = False) -> Path:
     """Return the folder of a package, in a ``node_modules`` with what it needs.
 
     ``with_``: what it needs, as ``name@version``, where that has to be another version than the newest.
+    ``binaries``: also its optional packages, such as programs for one kind of processor each.
     The test is skipped where there is no npm or no registry.
     """
     npm = shutil.which("npm")
@@ -42,8 +43,9 @@ def package(name: str, version: str, *, with_: tuple[str, ...] = ()) -> Path:
         if not (folder / "complete").exists():
             shutil.rmtree(folder, ignore_errors=True)
             options = ["--prefix", str(folder), "--no-save", "--no-audit", "--no-fund", "--ignore-scripts"]
+            options += [] if binaries else ["--omit=optional"]
             done = subprocess.run(
-                [npm, "install", *options, "--omit=optional", f"{name}@{version}", *with_],
+                [npm, "install", *options, f"{name}@{version}", *with_],
                 capture_output=True,
                 text=True,
                 check=False,

@@ -34,6 +34,7 @@ OUTDATED_BINARIES = Part(
 ROLES = Part(PartName.ROLES, look.roles.look, plan.roles.plan, runs_on=WRITER, may_block=True)
 DATABASES = Part(PartName.DATABASES, look.databases.look, plan.databases.plan, runs_on=WRITER, may_block=True)
 GRANTS = Part(PartName.GRANTS, look.grants.look, plan.grants.plan, runs_on=WRITER, may_block=True)
+UPGRADE = Part(PartName.UPGRADE, look.upgrade.look, plan.upgrade.plan, runs_on=WRITER, may_block=True)
 POOLER = Part(
     PartName.POOLER, look.pooler.look, plan.pooler.plan, scope=Scope.HOST, event_of=events.of_pooler
 )
@@ -70,6 +71,7 @@ NODE_PARTS: tuple[Part[Any], ...] = (
     ROLES,
     DATABASES,
     GRANTS,
+    UPGRADE,
     POOLER,
 )
 

@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from cenote.engine.plan import system_objects
+
 # Created in every database in advance, since it takes a superuser.  It reads only the server's counters, and
 # shows users without pg_read_all_stats no texts of other users' statements.
-EVERYWHERE = "pg_stat_statements"
+EVERYWHERE = system_objects.STATEMENTS
 
 _TRUSTED = re.compile(r"^\s*trusted\s*=\s*'?(?:true|on|yes|1)\b", re.MULTILINE | re.IGNORECASE)
 

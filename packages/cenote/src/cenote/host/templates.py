@@ -22,10 +22,11 @@ import hashlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from cenote.conf.hba import SUPERUSER
+from cenote.engine.plan import ledger, system_objects
 from cenote.errors import CenoteError
 from cenote.host import extensions, files, safe_open, system_identifier, tree_copy
 from cenote.host.processes import Account
@@ -48,17 +49,14 @@ RESET allow_system_table_mods;
 CREATE ROLE {ADMIN_USER} {ADMIN_ATTRIBUTES};
 GRANT pg_monitor TO {ADMIN_USER} WITH ADMIN OPTION;
 """  # noqa: S608 - constants of ours
-_EXTENSION = f"""\
-CREATE EXTENSION {extensions.EVERYWHERE} SCHEMA public;
-GRANT EXECUTE ON FUNCTION public.{extensions.EVERYWHERE}_reset TO {ADMIN_USER};
-"""
+_NOTED = {ledger.ROLE: ADMIN_USER, ledger.DATABASE: DEFAULT_DATABASE, ledger.LAYOUT: ledger.PRESENT_LAYOUT}
 _STATEMENTS = f"""\
 CREATE DATABASE {DEFAULT_DATABASE} OWNER {ADMIN_USER};
-REVOKE CONNECT ON DATABASE postgres FROM PUBLIC;
 REVOKE CONNECT ON DATABASE template1 FROM PUBLIC;
+{system_objects.CLOSE_TEMPLATE};
 CREATE SCHEMA cenote;
 CREATE TABLE cenote.made (kind text, name text, PRIMARY KEY (kind, name));
-INSERT INTO cenote.made VALUES ('role', '{ADMIN_USER}'), ('database', '{DEFAULT_DATABASE}');
+INSERT INTO cenote.made VALUES {", ".join(map(str, _NOTED.items()))};
 """  # noqa: S608 - constants of ours
 _DRAFT = ".draft-"
 _LAYOUT = "2"  # templates of the first one belong to the servers' account
@@ -208,8 +206,16 @@ def _command(*command: str) -> None:
 
 def _statements(binaries: Path) -> list[tuple[str, str]]:
     """Return databases and the statements to run in each."""
-    first = _FIRST + (_EXTENSION if extensions.has(binaries, extensions.EVERYWHERE) else "")
-    return [("template1", first), ("postgres", _STATEMENTS)]
+    extension = ""
+    if extensions.has(binaries, extensions.EVERYWHERE):
+        extension = _lines(system_objects.CREATE_STATEMENTS)
+    second = extension + _STATEMENTS + _lines(system_objects.OPEN_POSTGRES)
+    # Restored dumps and some frameworks create databases from template0.
+    return [("template1", _FIRST + extension), ("template0", extension), (SUPERUSER, second)]
+
+
+def _lines(statements: Iterable[str]) -> str:
+    return "".join(f"{statement};\n" for statement in statements)
 
 
 def _name(binaries: Path) -> str:

@@ -21,4 +21,5 @@ class PartName(StrEnum):
     ROLES = "roles"
     DATABASES = "databases"
     GRANTS = "grants"
+    UPGRADE = "upgrade"
     POOLER = "PgBouncer"

@@ -62,6 +62,7 @@ _IN_WORDS = {
     PartName.ROLES: "users",
     PartName.DATABASES: "databases",
     PartName.GRANTS: "privileges",
+    PartName.UPGRADE: "the upgrade of databases that a former version has made",
     PartName.POOLER: "pools",
     PartName.LOG_POSITIONS: "log sinks",
 }

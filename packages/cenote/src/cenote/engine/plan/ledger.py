@@ -1,7 +1,8 @@
 """The ledger of what we created on a server: the table ``cenote.made`` of the database ``postgres``.
 
 Beside roles and databases it lists grants, each as ``user/database/what`` (names in the record have no
-slash), and what drops leave: roles that own what deleted users owned, and databases opened for a moment.
+slash); what drops leave: roles that own what deleted users owned, and databases opened for a moment; and the
+layout of the system objects, with the databases that an upgrade has brought to it (``upgrade.py``).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from psycopg.sql import SQL, Composed, Literal
 from cenote.model.records import Cluster, RemovalKind
 
 ROLE, DATABASE, OWNER, OPENED = "role", "database", "owner", "opened"
+LAYOUT, MOVED = "layout", "moved"
+PRESENT_LAYOUT = "2"  # of ``system_objects.py``; servers of the first one have no mark
 _KINDS = {RemovalKind.USER: ROLE, RemovalKind.DATABASE: DATABASE}
 
 
@@ -42,6 +45,10 @@ def note(kind: str, name: str) -> Composed:
 
 def forget(kind: str, name: str) -> Composed:
     return SQL("DELETE FROM cenote.made WHERE kind = {} AND name = {}").format(Literal(kind), Literal(name))
+
+
+def forget_kind(kind: str) -> Composed:
+    return SQL("DELETE FROM cenote.made WHERE kind = {}").format(Literal(kind))
 
 
 def note_grant(name: str) -> Composed:
