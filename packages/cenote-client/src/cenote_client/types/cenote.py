@@ -64,16 +64,35 @@ class LogsinkAdditions(TypedDict):
     refused_messages: int
 
 
-class UserAdditions(TypedDict):
-    """The user's access to tables that other users create; None revokes it."""
+class UserAdditions(TypedDict, total=False):
+    """The user's access to tables that other users create; None revokes it.
+
+    The rest is only in responses, about what SQL has changed: ``state`` with the ``reason`` in words, and
+    ``password`` when the API does not know it.
+    """
 
     access: Literal["readonly", "readwrite"] | None
+    state: Literal["gone", "closed"]
+    reason: str
+    password: Literal["set by SQL"]
 
 
-class DatabaseAdditions(TypedDict):
-    """The owner of the database, if it is not the administrator."""
+class DatabaseAdditions(TypedDict, total=False):
+    """The owner of the database, if it is not the administrator.
+
+    The rest is only in responses, about what SQL has changed.
+    """
 
     owner: str
+    state: Literal["gone", "closed"]
+    reason: str
+
+
+class PoolAdditions(TypedDict):
+    """Why nobody can use a pool: what SQL has changed of its database or user."""
+
+    state: Literal["closed"]
+    reason: str
 
 
 class OptionsAdditions(TypedDict):

@@ -263,11 +263,14 @@ class NodeLoop:
         if looked:
             spread = random.uniform(0.8, 1.2)  # noqa: S311 - the passes over time
             self._look_due = now + self._host_context.timing.resync_interval * spread
-        return max(0.0, self._look_due - now)
+        left = max(0.0, self._look_due - now)
+        expiry = self._pass.sql_changes.expires_in()
+        return left if expiry is None else min(left, expiry)
 
     async def _converge(self, stored: Stored[Cluster], *, full: bool) -> bool:
         """Make a pass and report; return whether the next one should follow soon."""
         context = self._context(stored)
+        before = self._pass.sql_changes.last(context)
         trace = self._quiet.read(context) if full else None
         session = session_of(context)
         try:
@@ -282,7 +285,9 @@ class NodeLoop:
         if last.reached == 0:
             self._pass.notes.clear()  # the steps of creating a cluster are not events
         await self._reports.converged(stored, converged)
-        if converged.refused != last.refused:  # the file is to be without them before the next start
+        # The file is to be without refused settings before the next start, and the server lets PgBouncer in
+        # as the users that SQL has made.
+        if converged.refused != last.refused or self._pass.sql_changes.last(context) != before:
             self._look_again()
         await self._write_events(context.cluster)
         if converged.use is not None and storage.is_nearly_full(converged.use, context.cluster.storage_mib):
@@ -294,7 +299,7 @@ class NodeLoop:
             self._pass.has_drops,
         )
         if converged.settled and not any(waits):
-            self._quiet.begin(trace)
+            self._quiet.begin(trace, self._pass.sql_changes.expires_in())
         return False
 
     def _look_again(self) -> None:
@@ -346,6 +351,7 @@ class NodeLoop:
             was_online=self._reports.last().reached > 0,
             issued_certificate=self._store.certificate(cluster.id),
             refused=self._reports.last().refused,
+            by_sql=self._reports.last().by_sql,
         )
 
     async def _write_events(self, cluster: Cluster) -> None:

@@ -20,6 +20,7 @@ from cenote.engine.look import (
     removal,
     restart,
     roles,
+    sql_changes,
 )
 
 __all__ = [
@@ -42,4 +43,5 @@ __all__ = [
     "removal",
     "restart",
     "roles",
+    "sql_changes",
 ]

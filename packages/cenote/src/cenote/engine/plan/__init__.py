@@ -18,6 +18,7 @@ from cenote.engine.plan import (
     removal,
     restart,
     roles,
+    sql_changes,
 )
 
 __all__ = [
@@ -38,4 +39,5 @@ __all__ = [
     "removal",
     "restart",
     "roles",
+    "sql_changes",
 ]
