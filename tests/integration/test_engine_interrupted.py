@@ -141,9 +141,13 @@ async def check(lab: Lab, cluster: Cluster) -> None:
         cluster, "SELECT DISTINCT address FROM pg_hba_file_rules WHERE type = 'hostssl' AND error IS NULL"
     )
     assert len(lines) == max(1, len(cluster.firewall))
-    made = await lab.rows(cluster, "SELECT kind, name FROM cenote.made WHERE kind <> 'grant'")
+    made = await lab.rows(cluster, "SELECT kind, name FROM cenote.made WHERE kind IN ('role', 'database')")
     assert set(made) == {("role", user.name) for user in cluster.users} | {
         ("database", database.name) for database in cluster.databases
+    }
+    states = await lab.rows(cluster, "SELECT kind, name FROM cenote.made WHERE kind LIKE '%-state'")
+    assert {(kind, name.split("/")[0]) for kind, name in states} == {
+        (f"{kind}-state", name) for kind, name in made
     }
     assert {"key": "paused", "value": "no"} in await console(lab, cluster, "STATE")
     found = {row["name"]: row for row in await console(lab, cluster, "DATABASES")}

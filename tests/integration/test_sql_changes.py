@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, LiteralString
 
@@ -14,12 +14,11 @@ from cenote import rules
 from cenote.errors import Invalid
 from cenote.model.by_sql import BySql, SeenRole
 from cenote.model.records import ADMIN_USER, Access, Cluster, Database, Pool
-from cenote.model.timing import Timing
 from cenote.model.topology import writer_or_first
 from cenote.rules import sql_changes
 from cenote.stats.counters import PassResult
 from tests.support import records
-from tests.support.agent import Agents, AtWork, answers, ask, refusal, running_agents
+from tests.support.agent import Agents, AtWork, answers, ask, refusal
 from tests.support.waiting import wait_until_async
 
 OWN = Pool(name="own-pool", database="orders", size=2, user="app")
@@ -29,10 +28,8 @@ DATABASES = (Database(name="orders"), Database(name="shop", owner="app"))
 SECONDS = 60
 
 
-@pytest.fixture(scope="module")
-def agents() -> Iterator[Agents]:
-    # Every pass looks at everything.
-    yield from running_agents(Timing(resync_interval=0.5, full_look_interval=0.0))
+# Every pass looks at everything.
+pytestmark = pytest.mark.timing(resync_interval=0.5, full_look_interval=0.0)
 
 
 class House:

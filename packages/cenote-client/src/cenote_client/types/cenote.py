@@ -23,7 +23,8 @@ class ClusterAdditions(TypedDict):
 
     ``reason`` is what the cluster waits for, or what failed, as a sentence; empty if neither applies.
     ``not_in_force`` describes the changes that the servers do not have yet, and the settings of PostgreSQL
-    that wait for a restart or are not accepted.
+    that wait for a restart or are not accepted.  ``by_sql`` describes what SQL has taken away of what was
+    created here.
     """
 
     health: Literal["healthy", "starting", "degraded", "down", "unknown"]
@@ -32,6 +33,7 @@ class ClusterAdditions(TypedDict):
     failing: bool
     nodes: NotRequired[list[ClusterNode]]
     not_in_force: NotRequired[list[str]]
+    by_sql: NotRequired[list[str]]
 
 
 class PendingChange(TypedDict):

@@ -270,7 +270,6 @@ class NodeLoop:
     async def _converge(self, stored: Stored[Cluster], *, full: bool) -> bool:
         """Make a pass and report; return whether the next one should follow soon."""
         context = self._context(stored)
-        before = self._pass.sql_changes.last(context)
         trace = self._quiet.read(context) if full else None
         session = session_of(context)
         try:
@@ -287,7 +286,7 @@ class NodeLoop:
         await self._reports.converged(stored, converged)
         # The file is to be without refused settings before the next start, and the server lets PgBouncer in
         # as the users that SQL has made.
-        if converged.refused != last.refused or self._pass.sql_changes.last(context) != before:
+        if converged.refused != last.refused or self._pass.sql_changes.changed:
             self._look_again()
         await self._write_events(context.cluster)
         if converged.use is not None and storage.is_nearly_full(converged.use, context.cluster.storage_mib):

@@ -84,6 +84,7 @@ class NodePass:
         Raises Waiting when a plan has to wait, and CenoteError or OSError when a change fails.
         """
         last, self._last, self._changes = self._last, None, 0
+        self.sql_changes.changed = False
         former, parts = context, NODE_PARTS
         if not full and last is not None:
             former, parts = last[0], affected(last[0], context)
@@ -140,6 +141,8 @@ class NodePass:
                 self.progress.failed(part.name, str(error))
                 continue
             self.progress.done(part.name)
+        if ROLES in parts and POOLER not in parts:
+            await self.sql_changes.look(context, session)  # for the report
         if failure is not None:
             raise failure
 

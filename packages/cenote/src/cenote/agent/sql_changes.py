@@ -22,6 +22,7 @@ class SqlChanges:
     def __init__(self, inspector: Inspector) -> None:
         self._inspector = inspector
         self._known: BySql | None = None
+        self.changed = False  # by the last look
         self._databases: frozenset[str] = frozenset()  # whose privileges were looked at
         self._expires: float | None = None  # when the next role is past its VALID UNTIL (monotonic)
 
@@ -40,6 +41,7 @@ class SqlChanges:
         except CenoteError:
             return self.last(context)
         found = plan.sql_changes.changes(context.cluster, seen)
+        self.changed = found.by_sql != self.last(context)
         self._known = found.by_sql
         self._databases = sql_changes.pool_databases(context.cluster, context.by_sql)
         self._expires = None if found.expires_in is None else time.monotonic() + found.expires_in

@@ -160,7 +160,8 @@ class ProgressView(msgspec.Struct, kw_only=True):
     ``reason`` describes what the cluster waits for or what failed, or is empty.  ``since`` is when the health
     became what it is, left out while that is not known.  ``nodes`` is left out for a single one.
     ``not_in_force`` describes the changes that the servers do not have yet, and the settings that wait for a
-    restart or are not accepted; it is left out without any.
+    restart or are not accepted; it is left out without any.  ``by_sql`` describes what SQL has taken away of
+    what was created here, and is left out without any, too.
     """
 
     health: topology.Health
@@ -169,6 +170,7 @@ class ProgressView(msgspec.Struct, kw_only=True):
     failing: bool
     nodes: list[NodeView] | UnsetType = UNSET
     not_in_force: list[str] | UnsetType = UNSET
+    by_sql: list[str] | UnsetType = UNSET
 
 
 class MetricsEndpointView(msgspec.Struct):
@@ -290,6 +292,7 @@ def _progress_view(service: Service, cluster: Cluster, seen: NodeStatus | None) 
         failing=seen is not None and seen.failing,
         nodes=nodes if len(nodes) > 1 else UNSET,
         not_in_force=_not_in_force(service, cluster, service.hindrance(cluster)) or UNSET,
+        by_sql=sql_changes.in_words(cluster, sql_changes.of(seen)) or UNSET,
     )
 
 
@@ -314,7 +317,6 @@ def _not_in_force(service: Service, cluster: Cluster, seen: NodeStatus | None) -
         *in_force.lacking(seen, stored.revision),
         *removals.in_words(cluster, seen),
         *refused_settings.refusals(cluster, seen),
-        *sql_changes.in_words(cluster, seen.by_sql),
         *(
             f"{name} {waits.get(urgency, 'waits for a restart')}"
             for name, urgency in seen.not_in_force.items()

@@ -35,6 +35,7 @@ DETAIL_COLUMNS = {
     "Since": "cenote.since",
     "Reason": "cenote.reason",
     "Pending": "cenote.not_in_force",
+    "By SQL": "cenote.by_sql",
     "Version": "semantic_version",
     "Size": "size",
     "Region": "region",

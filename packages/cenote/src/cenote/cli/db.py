@@ -13,7 +13,13 @@ from cenote.model.paths import Layout
 if TYPE_CHECKING:
     from cenote_client.types import DatabaseCreate
 
-LIST_COLUMNS, DETAIL_COLUMNS = {"NAME": "name"}, {"Name": "name"}
+LIST_COLUMNS = {
+    "NAME": "name",
+    "OWNER": "cenote.owner",
+    "STATE": "cenote.state",
+    "REASON": "cenote.reason",
+}
+DETAIL_COLUMNS = {"Name": "name"}
 
 
 @click.group()

@@ -43,7 +43,10 @@ STATS = {
     "QUERIES": "since_start.queries",
 }
 ADVICE = {"POOL": "pool", "SEVERITY": "severity", "ADVICE": "sentence"}
-DETAIL_COLUMNS = {heading.capitalize(): field for heading, field in LIST_COLUMNS.items()}
+DETAIL_COLUMNS = {heading.capitalize(): field for heading, field in LIST_COLUMNS.items()} | {
+    "State": "cenote.state",
+    "Reason": "cenote.reason",
+}
 
 
 @click.group()

@@ -8,8 +8,15 @@ from cenote.cli.cluster_argument import cluster_api, cluster_argument
 from cenote.cli.printer import Printer, confirm, note, note_pending, output_options
 from cenote.model.paths import Layout
 
-LIST_COLUMNS = {"NAME": "name", "ROLE": "role"}
-DETAIL_COLUMNS = {"Name": "name", "Role": "role", "Password": "password"}
+LIST_COLUMNS = {"NAME": "name", "ROLE": "role", "STATE": "cenote.state", "REASON": "cenote.reason"}
+DETAIL_COLUMNS = {
+    "Name": "name",
+    "Role": "role",
+    "Password": "password",
+    "State": "cenote.state",
+    "Reason": "cenote.reason",
+    "Password is": "cenote.password",
+}
 
 
 @click.group()

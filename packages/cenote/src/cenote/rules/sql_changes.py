@@ -155,7 +155,7 @@ def pool_problem(cluster: Cluster, pool: Pool, found: BySql) -> str:
 
 
 def in_words(cluster: Cluster, found: BySql) -> list[str]:
-    """Describe what the record has and SQL has taken away: for ``cenote.not_in_force``."""
+    """Describe what the record has and SQL has taken away: for ``cenote.by_sql`` of the cluster."""
     return [*_gone(cluster, found), *_shut_pools(cluster, found)]
 
 

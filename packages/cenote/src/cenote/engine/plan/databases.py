@@ -80,7 +80,12 @@ def _changing(database: Database, found: Found, state: State) -> Iterator[Sql]:
         if made is not None and made.oid != found.oid:
             statements.append(ledger.forget_grants_in_database(database.name))
         yield Sql(SUPERUSER, f"noting which database is {database.name}", tuple(statements))
-    if not database.owner or state.of(database.name, ledger.OWNED_BY) == _owner_in_ledger(database):
+    noted = state.of(database.name, ledger.OWNED_BY)
+    if noted == _owner_in_ledger(database):
+        return
+    if not database.owner:
+        forgetting = ledger.forget_state(ledger.DATABASE_STATE, database.name, ledger.OWNED_BY)
+        yield Sql(SUPERUSER, f"forgetting the owner of database {database.name}", (forgetting,))
         return
     if found.owner == database.owner:
         yield Sql(SUPERUSER, f"noting the owner of database {database.name}", _note_owner(database))
@@ -107,4 +112,4 @@ def _note_owner(database: Database) -> tuple[Composed, ...]:
 
 
 def _owner_in_ledger(database: Database) -> str:
-    return f"{database.owner}.{database.number}"
+    return f"{database.owner}.{database.number}" if database.owner else ""

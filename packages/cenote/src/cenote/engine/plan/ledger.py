@@ -87,11 +87,17 @@ def set_made(kind: str, name: str, number: int) -> tuple[Composed, ...]:
     return _set_state(kind, name, OID, oid)
 
 
+def forget_state(kind: str, name: str, aspect: str = "") -> Composed:
+    """Return a statement that forgets one aspect, or all that was brought about of this name."""
+    prefix = f"{name}/{aspect}/" if aspect else f"{name}/"
+    forgetting = SQL("DELETE FROM cenote.made WHERE kind = {} AND starts_with(name, {})")
+    return forgetting.format(Literal(kind), Literal(prefix))
+
+
 def _set_state(kind: str, name: str, aspect: str, value: Composable) -> tuple[Composed, ...]:
-    prefix = f"{name}/{aspect}/"
-    former = SQL("DELETE FROM cenote.made WHERE kind = {} AND starts_with(name, {})")
     noting = SQL("INSERT INTO cenote.made VALUES ({}, {} || {})")
-    return former.format(Literal(kind), Literal(prefix)), noting.format(Literal(kind), Literal(prefix), value)
+    prefix = Literal(f"{name}/{aspect}/")
+    return forget_state(kind, name, aspect), noting.format(Literal(kind), prefix, value)
 
 
 def note(kind: str, name: str) -> Composed:
@@ -126,14 +132,8 @@ def forget_grants_in_database(name: str) -> Composed:
 
 
 def forget_user(name: str) -> tuple[Composed, ...]:
-    return forget_grants_of_user(name), _forget_state(ROLE_STATE, name)
+    return forget_grants_of_user(name), forget_state(ROLE_STATE, name)
 
 
 def forget_database(name: str) -> tuple[Composed, ...]:
-    return forget_grants_in_database(name), _forget_state(DATABASE_STATE, name)
-
-
-def _forget_state(kind: str, name: str) -> Composed:
-    return SQL("DELETE FROM cenote.made WHERE kind = {} AND starts_with(name, {})").format(
-        Literal(kind), Literal(f"{name}/")
-    )
+    return forget_grants_in_database(name), forget_state(DATABASE_STATE, name)
