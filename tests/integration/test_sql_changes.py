@@ -11,7 +11,9 @@ import pytest
 from msgspec.structs import replace
 
 from cenote import rules
-from cenote.errors import Invalid
+from cenote.engine import look, plan
+from cenote.errors import CenoteError, Invalid
+from cenote.host.inspector import Inspector
 from cenote.model.by_sql import BySql, SeenRole
 from cenote.model.records import ADMIN_USER, Access, Cluster, Database, Pool
 from cenote.model.topology import writer_or_first
@@ -19,6 +21,7 @@ from cenote.rules import sql_changes
 from cenote.stats.counters import PassResult
 from tests.support import records
 from tests.support.agent import Agents, AtWork, answers, ask, refusal
+from tests.support.lab import Lab, Share
 from tests.support.waiting import wait_until_async
 
 OWN = Pool(name="own-pool", database="orders", size=2, user="app")
@@ -531,3 +534,27 @@ def test_a_ledger_of_an_earlier_version_is_completed(in_house: InHouse) -> None:
 
 
 _STATES = "SELECT kind, name FROM cenote.made WHERE kind LIKE '%-state' ORDER BY kind, name"
+
+
+# -- Between a look and what follows
+
+
+def test_a_role_that_goes_between_the_look_and_its_change_does_not_come_back(labs: Share) -> None:
+    async def scenario(lab: Lab) -> None:
+        plain = lab.new_cluster()
+        before = replace(plain, users=(*plain.users, records.user("app")))
+        await lab.converge(before)
+        after = replace(plain, users=(*plain.users, records.user("app", "another-one")))
+        session = lab.session(after)
+        try:
+            seen = await look.roles.look(Inspector(), lab.wanted(after), session)
+            await lab.run(after, "DROP ROLE app")
+            [change] = plan.roles.plan(lab.wanted(after), seen)
+            with pytest.raises(CenoteError, match='role "app" does not exist'):
+                await lab.executor.do(change, session)
+        finally:
+            await session.close()
+        await lab.converge(after)
+        assert await lab.rows(after, "SELECT FROM pg_roles WHERE rolname = 'app'") == []
+
+    labs(scenario)
