@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 POLL_FIRST, POLL_MOST = 0.005, 0.5  # seconds between passes while a server is starting
 POLL_GROWTH = 1.2
+OTHER_USERS_PAUSE = 1.0  # seconds until pools work for roles that SQL has just made; it may make many
 WORTH_REPORTING = 0.1  # seconds
 # A server that fails to start is started again and again; what is shown meanwhile is that it fails.
 WORTH_REPORTING_AFTER_FAILURE = 5.0
@@ -230,6 +231,8 @@ class NodeLoop:
             return self._until_next_look(looked=True)
         is_nearly_full = await self._converge(stored, full=full)
         pause = self._until_next_look(looked=full)
+        if self._pass.sql_changes.has_other_users:
+            pause = min(pause, OTHER_USERS_PAUSE)
         if is_nearly_full:
             pause = min(pause, self._host_context.timing.resync_interval_nearly_full)
         soon = await self._drop(stored)
@@ -284,9 +287,7 @@ class NodeLoop:
         if last.reached == 0:
             self._pass.notes.clear()  # the steps of creating a cluster are not events
         await self._reports.converged(stored, converged)
-        # The file is to be without refused settings before the next start, and the server lets PgBouncer in
-        # as the users that SQL has made.
-        if converged.refused != last.refused or self._pass.sql_changes.changed:
+        if converged.refused != last.refused:  # the file is to be without them before the next start
             self._look_again()
         await self._write_events(context.cluster)
         if converged.use is not None and storage.is_nearly_full(converged.use, context.cluster.storage_mib):
@@ -296,6 +297,7 @@ class NodeLoop:
             converged.outdated,
             converged.certificate_problem,
             self._pass.has_drops,
+            self._pass.sql_changes.has_other_users,
         )
         if converged.settled and not any(waits):
             self._quiet.begin(trace, self._pass.sql_changes.expires_in())

@@ -84,7 +84,7 @@ class NodePass:
         Raises Waiting when a plan has to wait, and CenoteError or OSError when a change fails.
         """
         last, self._last, self._changes = self._last, None, 0
-        self.sql_changes.changed = False
+        self.sql_changes.has_other_users = False
         former, parts = context, NODE_PARTS
         if not full and last is not None:
             former, parts = last[0], affected(last[0], context)

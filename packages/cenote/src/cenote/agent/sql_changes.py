@@ -22,7 +22,7 @@ class SqlChanges:
     def __init__(self, inspector: Inspector) -> None:
         self._inspector = inspector
         self._known: BySql | None = None
-        self.changed = False  # by the last look
+        self.has_other_users = False  # since the last look: PostgreSQL does not let PgBouncer in as them yet
         self._databases: frozenset[str] = frozenset()  # whose privileges were looked at
         self._expires: float | None = None  # when the next role is past its VALID UNTIL (monotonic)
 
@@ -39,9 +39,13 @@ class SqlChanges:
         try:
             seen = await look.sql_changes.look(self._inspector, context, session)
         except CenoteError:
+            self._expires = None  # the next pass over everything looks again
             return self.last(context)
         found = plan.sql_changes.changes(context.cluster, seen)
-        self.changed = found.by_sql != self.last(context)
+        former, now = (
+            sql_changes.users_of_server(context.cluster, one) for one in (self.last(context), found.by_sql)
+        )
+        self.has_other_users = former != now
         self._known = found.by_sql
         self._databases = sql_changes.pool_databases(context.cluster, context.by_sql)
         self._expires = None if found.expires_in is None else time.monotonic() + found.expires_in
