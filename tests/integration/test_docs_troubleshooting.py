@@ -238,6 +238,29 @@ def refused_setting(place: Place) -> str:
         place.client.request("PATCH", f"{path}/config", json={"config": {"max_stack_depth": 2_097_152}})
 
 
+def after_sql(place: Place, name: str, statement: str, *command: str) -> str:
+    """Return what a command says once SQL has changed a new user with a pool of its own."""
+    called(place, "user", "create", "backend", name)
+    called(place, "pool", "create", "backend", f"{name}-pool", "--user", name, "--size", "1")
+    assert not psql(place.direct, statement)
+    called(place, "user", "create", "backend", f"later-than-{name}")  # then the agent looks at all of them
+    try:
+        return called(place, *command)
+    finally:
+        called(place, "pool", "delete", "backend", f"{name}-pool", "--yes")
+
+
+def through_a_pool_of_nothing(place: Place) -> str:
+    place.client.request("POST", f"/v2/databases/{place.cluster}/dbs", json={"name": "shop"})
+    pool = added_pool(place.client, place.cluster, "shop-pool", db="shop", size=1)
+    assert not psql(place.direct, "DROP DATABASE shop")
+    try:
+        return psql(pool["connection"]["uri"])
+    finally:
+        place.client.request("DELETE", f"/v2/databases/{place.cluster}/pools/shop-pool")
+
+
+_RESET = ("user", "reset", "backend")
 SYSTEMS = "/etc/ssl/certs/ca-certificates.crt"
 PROVOKED: dict[str, Callable[[Place, Path], str]] = {
     "permission denied": lambda place, _: psql(place.as_app(place.direct), "CREATE TABLE t (id int)"),
@@ -256,6 +279,11 @@ PROVOKED: dict[str, Callable[[Place, Path], str]] = {
     "no such database": lambda place, _: psql(place.pool.replace("/backend-pool", "/defaultdb")),
     "login rejected": lambda place, _: psql(place.as_app(place.pool)),
     "SASL": lambda place, _: psql(place.pool.replace("doadmin:", "doadmin:wrong")),
+    "database ": lambda place, _: through_a_pool_of_nothing(place),
+    "user ": lambda place, _: after_sql(place, "former", "DROP ROLE former", *_RESET, "former"),
+    "the password of user": lambda place, _: after_sql(
+        place, "other", "ALTER ROLE other PASSWORD 'its-own'", "uri", "backend", "--pool", "other-pool"
+    ),
     "SSL required": lambda place, _: psql(without_tls(place.pool)),
     "query_wait": lambda place, _: waited(place),
     "unsupported": lambda place, _: psql(place.pool + "&options=-csearch_path%3Dapp"),

@@ -530,7 +530,7 @@ def test_a_user_without_things_costs_the_same_whatever_the_number_of_databases(i
         done = await house.without(*(f"user-{number}" for number in range(20)))
         statements = [one for change in done if isinstance(change, Sql) for one in change.statements]
         assert {change.database for change in done if isinstance(change, Sql)} == {"postgres"}
-        assert len(statements) == 20 * 6
+        assert len(statements) == 20 * 7
         found = await house.roles()
         assert not [name for name in found if name.startswith("user-")]
 

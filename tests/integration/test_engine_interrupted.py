@@ -145,6 +145,10 @@ async def check(lab: Lab, cluster: Cluster) -> None:
     assert set(made) == {("role", user.name) for user in cluster.users} | {
         ("database", database.name) for database in cluster.databases
     }
+    states = await lab.rows(cluster, "SELECT kind, name FROM cenote.made WHERE kind LIKE '%-state'")
+    assert {(kind, name.split("/")[0]) for kind, name in states} == {
+        (f"{kind}-state", name) for kind, name in made
+    }
     assert {"key": "paused", "value": "no"} in await console(lab, cluster, "STATE")
     found = {row["name"]: row for row in await console(lab, cluster, "DATABASES")}
     assert found.keys() - {"pgbouncer"} == {pool.name for pool in cluster.pools}

@@ -299,7 +299,7 @@ def test_a_grant_that_was_cut_short_is_carried_out_by_the_next_pass(in_house: In
             house.cluster, "reader", allow_replication=None, access=Access.READONLY, sets_access=True
         )
         steps = len(await house.lab.plan(whole))
-        assert steps == 4  # a grant and a note, for two databases
+        assert steps == 5  # whose objects are covered; a grant and a note, for two databases
         for stop_after in range(steps):
             await house.lab.converge(whole, stop_after=stop_after)
             await house.become(whole)

@@ -137,6 +137,8 @@ class Lab:
         try:
             wanted = self.wanted(cluster)
             await node_pass.run(wanted, session, full=full)
+            if node_pass.sql_changes.has_other_users:
+                return True
             return node_pass.has_drops and await node_pass.drops.run(wanted, session) is not None
         except Waiting:
             return True

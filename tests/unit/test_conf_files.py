@@ -15,7 +15,7 @@ from cenote.conf import hba, pgbouncer, postgresql
 from cenote.errors import Invalid
 from cenote.model import catalog
 from cenote.model.firewall import Networks
-from cenote.model.records import Pool, PoolMode, User
+from cenote.model.records import Pool, PoolMode
 from cenote.rules import sizing
 from tests.support import readers
 
@@ -33,11 +33,8 @@ POOLS = (Pool(name="backend-pool", database="defaultdb", size=10, user="doadmin"
 TEXT = st.text(alphabet="abzA09_.-@$+ '\"\\%#;=*[]/,\n\t\x00ä", max_size=70) | st.text(max_size=70)
 
 
-def user(name: str) -> User:
-    return User(name=name, verifier="SCRAM-SHA-256$4096:c2FsdA==$a+/=:b+/=", sealed_password="")
-
-
-USERS = (user("doadmin"),)
+VERIFIER = "SCRAM-SHA-256$4096:c2FsdA==$a+/=:b+/="
+USERS = {"doadmin": VERIFIER}
 
 
 def lines_added(render: Callable[[], str], before: str) -> list[str] | None:
@@ -76,7 +73,7 @@ def test_a_pool_adds_its_own_line_to_pgbouncers_file_or_is_refused(
     name: str, database: str, owner: str
 ) -> None:
     pool = Pool(name=name, database=database, size=3, mode=PoolMode.SESSION, user=owner)
-    users = (*USERS, user(owner))
+    users = USERS | {owner: VERIFIER}
     added = lines_added(
         lambda: pgbouncer.render(PLACE, (*POOLS, pool), users), pgbouncer.render(PLACE, POOLS, USERS)
     )
@@ -84,7 +81,7 @@ def test_a_pool_adds_its_own_line_to_pgbouncers_file_or_is_refused(
         [line] = added
         expected = {"host": "/data/run/1", "port": "25060", "dbname": database, "pool_mode": "session"}
         expected |= {"pool_size": "3"}
-        named = {"user": owner, "password": USERS[0].verifier}
+        named = {"user": owner, "password": VERIFIER}
         expected |= named if owner else {"max_db_connections": "3"}
         assert readers.database_line(line) == (name, expected)
 
@@ -93,10 +90,10 @@ def test_a_pool_adds_its_own_line_to_pgbouncers_file_or_is_refused(
 @example(name='a" ""\n"cenote')
 def test_a_user_adds_its_own_line_to_the_userlist_or_is_refused(name: str) -> None:
     before = pgbouncer.render_userlist(USERS)
-    added = lines_added(lambda: pgbouncer.render_userlist((*USERS, user(name))), before)
+    added = lines_added(lambda: pgbouncer.render_userlist(USERS | {name: VERIFIER}), before)
     if added is not None:
         [line] = added
-        assert readers.userlist(line) == (name, USERS[0].verifier)
+        assert readers.userlist(line) == (name, VERIFIER)
 
 
 @given(name=TEXT, owner=TEXT)
@@ -129,11 +126,11 @@ def test_a_user_adds_its_own_line_to_the_user_map_or_is_refused(name: str) -> No
 @given(name=st.text(alphabet="abzA09_.-@$+", max_size=70), owner=st.text(alphabet="abz09_.-@$+", max_size=70))
 def test_every_name_that_the_rules_let_in_can_be_written(name: str, owner: str) -> None:
     if is_let_in(rules.user_name, owner):
-        pgbouncer.render_userlist([user(owner)])
+        pgbouncer.render_userlist({owner: VERIFIER})
         everyone([owner])
         if is_let_in(rules.pool_name, name):
             pool = Pool(name=name, database=owner, size=1, user=owner)
-            pgbouncer.render(PLACE, [pool], [user(owner)])
+            pgbouncer.render(PLACE, [pool], {owner: VERIFIER})
             pgbouncer.render_hba([pool])
 
 
@@ -164,10 +161,11 @@ def test_the_buffers_of_the_log_grow_with_the_memory_up_to_a_segment(memory_mib:
 
 def test_the_order_of_the_records_makes_no_other_file() -> None:
     pools = (*POOLS, Pool(name="another", database="d", size=1))
-    users = (*USERS, user("app"))
-    assert pgbouncer.render(PLACE, pools, users) == pgbouncer.render(PLACE, pools[::-1], users[::-1])
+    users = USERS | {"app": VERIFIER}
+    other = dict(reversed(users.items()))
+    assert pgbouncer.render(PLACE, pools, users) == pgbouncer.render(PLACE, pools[::-1], other)
     assert pgbouncer.render_hba(pools) == pgbouncer.render_hba(pools[::-1])
-    assert pgbouncer.render_userlist(users) == pgbouncer.render_userlist(users[::-1])
+    assert pgbouncer.render_userlist(users) == pgbouncer.render_userlist(other)
     assert everyone(["a", "b"]) == everyone(["b", "a"])
 
 
@@ -219,6 +217,32 @@ def test_pgbouncers_console_is_for_the_service_alone() -> None:
     assert ["host", "all", "cenote"] in rejected
     assert all(rule[0] == "hostssl" for rule in rules if rule[-1] == "scram-sha-256")
     assert [rule[-1] for rule in rules].count("trust") == 1
+
+
+def test_what_sql_has_shut_is_refused_before_anybody_is_admitted() -> None:
+    pools = (
+        Pool(name="own", database="orders", size=1, user="app"),
+        Pool(name="of-all", database="orders", size=1),
+        Pool(name="other", database="shut", size=1),
+    )
+    shut = pgbouncer.Shut({"shut", "closed"}, {"orders": ("app", "reader")})
+    rules = [readers.tokens(line) for line in pgbouncer.render_hba(pools, (), shut, autodb=True).splitlines()]
+    refused = [tuple(rule[1:3]) for rule in rules if rule[0] == "host" and rule[3] == "::/0"][2:]
+    assert refused == [
+        ('"of-all', '"app'),
+        ('"of-all', '"reader'),
+        ('"other', "all"),
+        *[('"own', "all")] * 2,
+        ('"closed', "all"),
+        ('"orders', '"app'),
+        ('"orders', '"reader'),
+        ('"shut', "all"),
+    ]
+    lines = pgbouncer.render_hba(pools, None, shut).splitlines()
+    assert not any('"closed"' in line or '"orders"' in line for line in lines), "no client names a database"
+    assert lines.index('host  "own"  all  ::/0  reject') < lines.index(
+        'hostssl  "own"  "app"  ::/0  scram-sha-256'
+    )
 
 
 @pytest.mark.parametrize("before", [None, (), tuple(OFFICES[:1]), tuple(OFFICES)])

@@ -69,6 +69,10 @@ def test_a_database_that_goes_is_forgotten_after_it_is_dropped() -> None:
             "postgres",
             "DELETE FROM cenote.made WHERE kind = 'grant' AND split_part(name, '/', 2) = 'old'",
         ),
+        (
+            "postgres",
+            "DELETE FROM cenote.made WHERE kind = 'database-state' AND starts_with(name, 'old/')",
+        ),
         ("postgres", 'DROP DATABASE IF EXISTS "old" WITH (FORCE)'),
         ("postgres", "DELETE FROM cenote.made WHERE kind = 'database' AND name = 'old'"),
     ]
@@ -77,7 +81,7 @@ def test_a_database_that_goes_is_forgotten_after_it_is_dropped() -> None:
 def test_what_keeps_a_database_is_ended_from_within_it() -> None:
     held = Held(allows_connections=False, prepared=("it's",), subscriptions=("Feed",))
     [drop] = dropped_databases.plan(WANTED, dropped_databases.Seen(("old",), {"old": held}))
-    assert sql(drop)[:-3] == [
+    assert sql(drop)[:-4] == [
         ("postgres", 'ALTER DATABASE "old" ALLOW_CONNECTIONS true'),
         ("old", "ROLLBACK PREPARED 'it''s'"),
         ("old", 'ALTER SUBSCRIPTION "Feed" DISABLE'),
@@ -103,8 +107,9 @@ def test_each_thing_is_a_drop_of_its_own() -> None:
 def test_a_user_that_owns_nothing_is_dropped_without_a_look_into_any_database() -> None:
     [drop] = dropped_roles.plan(WANTED, roles(old=Role(16402)))
     assert {where for where, _ in sql(drop)} == {"postgres"}
-    assert [statement for _, statement in sql(drop)][:3] == [
+    assert [statement for _, statement in sql(drop)][:4] == [
         "DELETE FROM cenote.made WHERE kind = 'grant' AND split_part(name, '/', 1) = 'old'",
+        "DELETE FROM cenote.made WHERE kind = 'role-state' AND starts_with(name, 'old/')",
         'DROP ROLE IF EXISTS "old"',
         "DELETE FROM cenote.made WHERE kind = 'role' AND name = 'old'",
     ]
@@ -159,7 +164,7 @@ def test_a_database_without_connections_is_opened_for_the_moment_and_closed_also
 
 def test_a_role_that_is_gone_already_is_only_forgotten() -> None:
     [drop] = dropped_roles.plan(WANTED, dropped_roles.Seen(("old",)))
-    assert len(sql(drop)) == 3
+    assert len(sql(drop)) == 4
 
 
 @pytest.mark.parametrize("name", ['"; DROP TABLE x; --', "'", "a b", "ä", 'x"'])

@@ -23,7 +23,8 @@ class ClusterAdditions(TypedDict):
 
     ``reason`` is what the cluster waits for, or what failed, as a sentence; empty if neither applies.
     ``not_in_force`` describes the changes that the servers do not have yet, and the settings of PostgreSQL
-    that wait for a restart or are not accepted.
+    that wait for a restart or are not accepted.  ``by_sql`` describes what SQL has taken away of what was
+    created here.
     """
 
     health: Literal["healthy", "starting", "degraded", "down", "unknown"]
@@ -32,6 +33,7 @@ class ClusterAdditions(TypedDict):
     failing: bool
     nodes: NotRequired[list[ClusterNode]]
     not_in_force: NotRequired[list[str]]
+    by_sql: NotRequired[list[str]]
 
 
 class PendingChange(TypedDict):
@@ -64,16 +66,35 @@ class LogsinkAdditions(TypedDict):
     refused_messages: int
 
 
-class UserAdditions(TypedDict):
-    """The user's access to tables that other users create; None revokes it."""
+class UserAdditions(TypedDict, total=False):
+    """The user's access to tables that other users create; None revokes it.
+
+    The rest is only in responses, about what SQL has changed: ``state`` with the ``reason`` in words, and
+    ``password`` when the API does not know it.
+    """
 
     access: Literal["readonly", "readwrite"] | None
+    state: Literal["gone", "closed"]
+    reason: str
+    password: Literal["set by SQL"]
 
 
-class DatabaseAdditions(TypedDict):
-    """The owner of the database, if it is not the administrator."""
+class DatabaseAdditions(TypedDict, total=False):
+    """The owner of the database, if it is not the administrator.
+
+    The rest is only in responses, about what SQL has changed.
+    """
 
     owner: str
+    state: Literal["gone", "closed"]
+    reason: str
+
+
+class PoolAdditions(TypedDict):
+    """Why nobody can use a pool: what SQL has changed of its database or user."""
+
+    state: Literal["closed"]
+    reason: str
 
 
 class OptionsAdditions(TypedDict):

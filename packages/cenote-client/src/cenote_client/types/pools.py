@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
-from .cenote import PendingChange
+from .cenote import PendingChange, PoolAdditions
 from .clusters import Connection
 
 PoolMode = Literal["session", "transaction", "statement"]
@@ -22,6 +22,7 @@ class Pool(TypedDict):
     private_connection: Connection
     standby_connection: NotRequired[Connection]
     standby_private_connection: NotRequired[Connection]
+    cenote: NotRequired[PoolAdditions]
 
 
 class PoolResponse(TypedDict):

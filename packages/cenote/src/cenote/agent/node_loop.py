@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 POLL_FIRST, POLL_MOST = 0.005, 0.5  # seconds between passes while a server is starting
 POLL_GROWTH = 1.2
+OTHER_USERS_PAUSE = 1.0  # seconds until pools work for roles that SQL has just made; it may make many
 WORTH_REPORTING = 0.1  # seconds
 # A server that fails to start is started again and again; what is shown meanwhile is that it fails.
 WORTH_REPORTING_AFTER_FAILURE = 5.0
@@ -230,6 +231,8 @@ class NodeLoop:
             return self._until_next_look(looked=True)
         is_nearly_full = await self._converge(stored, full=full)
         pause = self._until_next_look(looked=full)
+        if self._pass.sql_changes.has_other_users:
+            pause = min(pause, OTHER_USERS_PAUSE)
         if is_nearly_full:
             pause = min(pause, self._host_context.timing.resync_interval_nearly_full)
         soon = await self._drop(stored)
@@ -263,7 +266,9 @@ class NodeLoop:
         if looked:
             spread = random.uniform(0.8, 1.2)  # noqa: S311 - the passes over time
             self._look_due = now + self._host_context.timing.resync_interval * spread
-        return max(0.0, self._look_due - now)
+        left = max(0.0, self._look_due - now)
+        expiry = self._pass.sql_changes.expires_in()
+        return left if expiry is None else min(left, expiry)
 
     async def _converge(self, stored: Stored[Cluster], *, full: bool) -> bool:
         """Make a pass and report; return whether the next one should follow soon."""
@@ -292,9 +297,10 @@ class NodeLoop:
             converged.outdated,
             converged.certificate_problem,
             self._pass.has_drops,
+            self._pass.sql_changes.has_other_users,
         )
         if converged.settled and not any(waits):
-            self._quiet.begin(trace)
+            self._quiet.begin(trace, self._pass.sql_changes.expires_in())
         return False
 
     def _look_again(self) -> None:
@@ -346,6 +352,7 @@ class NodeLoop:
             was_online=self._reports.last().reached > 0,
             issued_certificate=self._store.certificate(cluster.id),
             refused=self._reports.last().refused,
+            by_sql=self._reports.last().by_sql,
         )
 
     async def _write_events(self, cluster: Cluster) -> None:

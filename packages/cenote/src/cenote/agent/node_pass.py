@@ -15,9 +15,10 @@ from typing import Any
 
 from cenote.agent.drops import Drops
 from cenote.agent.pass_progress import PassProgress
+from cenote.agent.sql_changes import SqlChanges
 from cenote.engine import look, plan
 from cenote.engine.part import Part
-from cenote.engine.parts import DROP_PARTS, NODE_PARTS, ROLES, SERVER, affected
+from cenote.engine.parts import DROP_PARTS, NODE_PARTS, POOLER, ROLES, SERVER, affected
 from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.errors import CenoteError
 from cenote.host import files, system
@@ -70,6 +71,7 @@ class NodePass:
         self.progress = PassProgress()
         self.drops = Drops(self._do)  # of what was removed from the record, to be made after a pass
         self.has_drops = False
+        self.sql_changes = SqlChanges(self._inspector)
         self._changes = 0
         self._last: tuple[NodeContext, Converged] | None = None  # of the last pass, if it was completed
 
@@ -82,6 +84,7 @@ class NodePass:
         Raises Waiting when a plan has to wait, and CenoteError or OSError when a change fails.
         """
         last, self._last, self._changes = self._last, None, 0
+        self.sql_changes.has_other_users = False
         former, parts = context, NODE_PARTS
         if not full and last is not None:
             former, parts = last[0], affected(last[0], context)
@@ -89,7 +92,11 @@ class NodePass:
         self.progress.begin(revision, [part.name for part in parts])
         # What was refused in a pass that ended before its report.
         seen = self._inspector.last_refused(context.server)
-        informed = replace(context, refused=refused_settings.refused(context.cluster, context.refused, seen))
+        informed = replace(
+            context,
+            refused=refused_settings.refused(context.cluster, context.refused, seen),
+            by_sql=self.sql_changes.last(context),
+        )
         try:
             await self._reconcile_all(parts, informed, session)
         except Waiting:
@@ -119,6 +126,8 @@ class NodePass:
     ) -> None:
         failure: CenoteError | None = None
         for part in parts:
+            if part is POOLER and (ROLES in parts or not self.sql_changes.covers(context)):
+                context = replace(context, by_sql=await self.sql_changes.look(context, session))
             try:
                 await self._reconcile(part, context, session)
             except OSError as error:
@@ -132,12 +141,15 @@ class NodePass:
                 self.progress.failed(part.name, str(error))
                 continue
             self.progress.done(part.name)
+        if ROLES in parts and POOLER not in parts:
+            await self.sql_changes.look(context, session)  # for the report
         if failure is not None:
             raise failure
 
     async def plan(self, context: NodeContext, session: Session) -> list[Change]:
         """Return the changes that a pass would make, of all parts (a dry run)."""
         changes: list[Change] = []
+        context = replace(context, by_sql=await self.sql_changes.look(context, session))
         for part in NODE_PARTS:
             if part.is_on(context):
                 changes += part.plan(context, await part.look(self._inspector, context, session))

@@ -106,7 +106,7 @@ class NodeReports:
             waiting=waiting,
             stopped=self.stopped,
             at=now,
-            **self._pass.drops.seen | self._pass.progress.fields() | seen,
+            **self._pass.drops.seen | self._pass.sql_changes.fields() | self._pass.progress.fields() | seen,
         )
         status = msgspec.structs.replace(status, since=self._since(before, status))
         await self._write(status)

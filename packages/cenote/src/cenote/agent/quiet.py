@@ -24,11 +24,12 @@ class Quiet:
         folders = (paths.root, paths.pooler, paths.certificate.parent, paths.sockets, context.paths.data)
         return self._tracer.read(context.server, context.bouncer, folders)
 
-    def begin(self, trace: Trace | None) -> None:
-        """A pass that began with this trace has found nothing to do."""
+    def begin(self, trace: Trace | None, most: float | None = None) -> None:
+        """A pass that began with this trace has found nothing to do, for ``most`` seconds if given."""
         self._trace = trace
         # Spread, since all nodes are looked at together after a start.
-        self._until = time.monotonic() + self._interval * random.uniform(0.5, 1)  # noqa: S311
+        seconds = self._interval * random.uniform(0.5, 1)  # noqa: S311
+        self._until = time.monotonic() + (seconds if most is None else min(seconds, most))
 
     def end(self) -> None:
         self._trace = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TypeAlias
 from urllib.parse import quote
 
 import msgspec
@@ -10,6 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from cenote.api.service import Service
 from cenote.model.records import Cluster
+from cenote.rules import sql_changes
 
 _UNRESERVED = re.compile(r"[A-Za-z0-9_.~-]*")
 
@@ -27,13 +29,21 @@ class ConnectionView(msgspec.Struct, kw_only=True):
     ssl: bool = True
 
 
-def login_of(service: Service, cluster: Cluster, name: str) -> tuple[str, str] | None:
-    user = cluster.user(name)
-    return None if user is None else (name, service.sealer.open(user.sealed_password).reveal())
+Login: TypeAlias = tuple[str, str | None]
+"""A user and its password; None for one that SQL has set."""
+
+
+def login_of(service: Service, cluster: Cluster, name: str) -> Login | None:
+    found = service.by_sql(cluster)
+    user = sql_changes.user(cluster, name, found)
+    if user is None:
+        return None
+    knows = sql_changes.knows_password(user, found)
+    return name, service.sealer.open(user.sealed_password).reveal() if knows else None
 
 
 def connections(
-    service: Service, cluster: Cluster, port: int, database: str, login: tuple[str, str] | None
+    service: Service, cluster: Cluster, port: int, database: str, login: Login | None
 ) -> tuple[ConnectionView, ConnectionView]:
     """Return the public and the private connection; they are the same without a domain."""
     settings = service.settings
@@ -43,9 +53,11 @@ def connections(
     return public, _connection(settings.host_of(cluster.name, private=True), port, database, login)
 
 
-def _connection(host: str, port: int, database: str, login: tuple[str, str] | None) -> ConnectionView:
-    user, password = login or (UNSET, UNSET)
-    before = "" if login is None else f"{_quoted(login[0])}:{_quoted(login[1])}@"
+def _connection(host: str, port: int, database: str, login: Login | None) -> ConnectionView:
+    user, password = login or (UNSET, None)
+    before = ""
+    if login is not None:
+        before = _quoted(login[0]) + ("" if login[1] is None else f":{_quoted(login[1])}") + "@"
     shown = f"[{host}]" if ":" in host else host
     return ConnectionView(
         protocol="postgresql",
@@ -54,7 +66,7 @@ def _connection(host: str, port: int, database: str, login: tuple[str, str] | No
         host=host,
         port=port,
         user=user,
-        password=password,
+        password=UNSET if password is None else password,
     )
 
 

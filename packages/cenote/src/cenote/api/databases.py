@@ -14,7 +14,9 @@ from cenote.api.service import Body, Call, PendingView, answer, no_content, oper
 from cenote.api.views import DatabaseView, database_view
 from cenote.errors import NotFound
 from cenote.http.routing import Response
+from cenote.model.by_sql import NOTHING
 from cenote.model.records import Database, RemovalKind
+from cenote.rules import sql_changes
 
 PATH = "/v2/databases/{database_cluster_uuid}/dbs"
 ONE = PATH + "/{database_name}"
@@ -44,16 +46,22 @@ class DatabasesAnswer(msgspec.Struct):
 
 @operation(HTTPMethod.GET, PATH, scope=READ, answer=DatabasesAnswer, paged=True)
 async def list_databases(request: Call) -> Response:
-    """List the databases of a cluster."""
-    page, links, meta = paging.page_of(request, request.cluster().value.databases)
-    return answer(DatabasesAnswer([database_view(database) for database in page], links, meta))
+    """List the databases of a cluster, with those that were made by SQL."""
+    cluster = request.cluster().value
+    found = request.service.by_sql(cluster)
+    page, links, meta = paging.page_of(request, sql_changes.databases(cluster, found))
+    return answer(DatabasesAnswer([database_view(database, found) for database in page], links, meta))
 
 
 @operation(
     HTTPMethod.POST, PATH, scope=CREATE, status=201, body=CreateDatabase, answer=DatabaseAnswer, also=(412,)
 )
 async def add_database(request: Call) -> Response:
-    """Create a database in a cluster; responds when it exists."""
+    """Create a database in a cluster; responds when it exists.
+
+    A database that SQL made under this name becomes this one; one that SQL has dropped is created again,
+    empty.
+    """
     body = await request.decoded(CreateDatabase)
     owner = (body.cenote.owner if body.cenote is not None else None) or ""
     await request.wait_for_name(RemovalKind.DATABASE, body.name)
@@ -61,17 +69,19 @@ async def add_database(request: Call) -> Response:
     changed = await request.change_cluster(
         lambda current: rules.add_database(current, body.name, owner, report(current))
     )
-    view = database_view(Database(name=body.name, owner=owner))
+    view = database_view(Database(name=body.name, owner=owner), NOTHING)
     return answer(DatabaseAnswer(view, changed.pending), 201)
 
 
 @operation(HTTPMethod.GET, ONE, scope=READ, answer=DatabaseAnswer)
 async def get_database(request: Call) -> Response:
     """Get a database."""
-    database = request.cluster().value.database(request.path_params["database_name"])
+    cluster = request.cluster().value
+    found = request.service.by_sql(cluster)
+    database = sql_changes.database(cluster, request.path_params["database_name"], found)
     if database is None:
         raise NotFound
-    return answer(DatabaseAnswer(database_view(database)))
+    return answer(DatabaseAnswer(database_view(database, found)))
 
 
 @operation(HTTPMethod.DELETE, ONE, scope=DELETE, status=204)

@@ -75,7 +75,8 @@ async def add_pool(request: Call) -> Response:
         mode=rules.pool_mode(body.mode),
         user=body.user or "",
     )
-    changed = await request.change_cluster(lambda current: rules.add_pool(current, pool))
+    report = request.service.report
+    changed = await request.change_cluster(lambda current: rules.add_pool(current, pool, report(current)))
     view = pool_view(request.service, changed.cluster, pool, credentials=request.caller.sees_credentials)
     return answer(PoolAnswer(view, changed.pending), 201)
 
@@ -97,9 +98,16 @@ async def update_pool(request: Call) -> Response:
     pool_of(cluster, name)
     body = await request.decoded(UpdatePool)
     mode = rules.pool_mode(body.mode)
+    report = request.service.report
     await request.change_cluster(
         lambda current: rules.change_pool(
-            current, name, size=body.size, mode=mode, database=body.db, user=body.user
+            current,
+            name,
+            size=body.size,
+            mode=mode,
+            database=body.db,
+            user=body.user,
+            seen=report(current),
         ),
     )
     return no_content()

@@ -19,10 +19,11 @@ from cenote.errors import Busy, Invalid, Malformed, NotFound, NotInForce, Unauth
 from cenote.http.routing import ClientDisconnect, Receive, Request, Response, Route, Scope, Send
 from cenote.logs.destinations import Network
 from cenote.model import topology
+from cenote.model.by_sql import BySql
 from cenote.model.parts import PartName
 from cenote.model.records import Cluster, ClusterStatus, EventType, Host, NodeStatus, Note, RemovalKind
 from cenote.model.timing import DEFAULT, Timing
-from cenote.rules import in_force, removals
+from cenote.rules import in_force, removals, sql_changes
 from cenote.rules.in_force import Progress
 from cenote.security.basic_auth import BasicAuth
 from cenote.security.certificates import Validity
@@ -146,6 +147,10 @@ class Service:
     def report(self, cluster: Cluster) -> NodeStatus | None:
         """Return the last report on the cluster's writer."""
         return self.store.status(cluster.id, topology.writer_or_first(cluster).name)
+
+    def by_sql(self, cluster: Cluster) -> BySql:
+        """Return what SQL has changed and made on the cluster's writer, as it was last seen."""
+        return sql_changes.of(self.report(cluster))
 
     def topology(self, cluster: Cluster) -> topology.Topology:
         """Return the cluster as it is seen; no health is known while etcd does not answer."""
@@ -317,6 +322,7 @@ class Call(Request):
         A call that is repeated meanwhile waits for the same drop, and until a user that was dropped is locked
         out of the pools.  NotInForce when it takes too long.
         """
+        await self._take_over(kind, name)
         first = self.cluster()
 
         def change(current: Cluster) -> Cluster:
@@ -334,6 +340,22 @@ class Call(Request):
         stored = await self.service.store.update_cluster(first.value.id, change, note)
         required = in_force.was_tried(self.service.report(stored.value))
         await self.service.wait_until_removed(stored, kind, name, required=required)
+
+    async def _take_over(self, kind: RemovalKind, name: str) -> None:
+        """Have what SQL made under this name in the record and in the ledger: nothing else is dropped."""
+        before = self.cluster().value
+        taken = sql_changes.with_listed(before, kind, name, self.service.by_sql(before))
+        if taken is before:
+            return
+        note = self.note(EventType.CLUSTER_UPDATE)
+        stored = await self.service.store.update_cluster(
+            before.id,
+            lambda current: sql_changes.with_listed(current, kind, name, self.service.by_sql(current)),
+            note,
+        )
+        parts = in_force.concerned(before, stored.value)
+        if reason := await self.service.wait_until_in_force(stored, parts, required=True):
+            raise NotInForce(reason)
 
     async def wait_for_name(self, kind: RemovalKind, name: str) -> None:
         """Wait, as long as a change waits, until a former user or database of this name is dropped."""

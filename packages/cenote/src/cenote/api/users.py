@@ -14,8 +14,8 @@ from cenote.api.service import Body, Call, PendingView, answer, no_content, oper
 from cenote.api.views import UserView, user_view
 from cenote.errors import NotFound
 from cenote.http.routing import Response
-from cenote.model.records import Cluster, RemovalKind, User
-from cenote.rules import in_force
+from cenote.model.records import Cluster, NodeStatus, RemovalKind, User
+from cenote.rules import in_force, sql_changes
 
 PATH = "/v2/databases/{database_cluster_uuid}/users"
 ONE = PATH + "/{username}"
@@ -47,7 +47,7 @@ class UpdateUser(Body):
         replication = None if self.settings is None else self.settings.pg_allow_replication
         return replication is False or (self.cenote is not None and self.cenote.access is not UNSET)
 
-    def change(self, cluster: Cluster, name: str) -> Cluster:
+    def change(self, cluster: Cluster, name: str, seen: NodeStatus | None = None) -> Cluster:
         """Return the cluster with the requested change to one of its users."""
         access = UNSET if self.cenote is None else self.cenote.access
         return rules.change_user(
@@ -56,6 +56,7 @@ class UpdateUser(Body):
             allow_replication=None if self.settings is None else self.settings.pg_allow_replication,
             access=rules.access(access) if isinstance(access, str) else None,
             sets_access=access is not UNSET,
+            seen=seen,
         )
 
 
@@ -76,10 +77,12 @@ class UsersAnswer(msgspec.Struct):
 
 @operation(HTTPMethod.GET, PATH, scope=READ, answer=UsersAnswer, paged=True)
 async def list_users(request: Call) -> Response:
-    """List the users of a cluster."""
-    page, links, meta = paging.page_of(request, request.cluster().value.users)
+    """List the users of a cluster, with those that were made by SQL."""
+    cluster = request.cluster().value
+    found = request.service.by_sql(cluster)
+    page, links, meta = paging.page_of(request, sql_changes.users(cluster, found))
     sees = request.caller.sees_credentials
-    views = [user_view(request.service, user, credentials=sees) for user in page]
+    views = [user_view(request.service, user, found, credentials=sees) for user in page]
     return answer(UsersAnswer(views, links, meta))
 
 
@@ -87,6 +90,8 @@ async def list_users(request: Call) -> Response:
 async def add_user(request: Call) -> Response:
     """Create a user; responds when it can log in.
 
+    A role that SQL made under this name becomes this user, with a new password; one that SQL has dropped is
+    created again.
     With `settings.pg_allow_replication` the user can copy the whole server, whatever else it was granted.
     """
     body = await request.decoded(CreateUser)
@@ -115,8 +120,9 @@ async def update_user(request: Call) -> Response:
     cluster = request.cluster().value
     user = _user(request, cluster)
     body = await request.decoded(UpdateUser)
+    report = request.service.report
     changed = await request.change_cluster(
-        lambda current: body.change(current, user.name),
+        lambda current: body.change(current, user.name, report(current)),
         access=in_force.PRIVILEGES if body.may_take_away else (),
     )
     return _shown(request, _user(request, changed.cluster), 201, changed.pending)
@@ -124,13 +130,21 @@ async def update_user(request: Call) -> Response:
 
 @operation(HTTPMethod.POST, ONE + "/reset_auth", scope=UPDATE, answer=UserAnswer)
 async def reset_auth(request: Call) -> Response:
-    """Reset a user's password; responds when the old one no longer works."""
+    """Reset a user's password; responds when the old one no longer works.
+
+    It opens a login again that SQL has closed (`NOLOGIN`, `VALID UNTIL`, `PASSWORD NULL`).
+    """
     cluster = request.cluster().value
     before = _user(request, cluster)
     user = credentials.new_user(before.name, request.service.sealer, before.role)
+    report = request.service.report
     changed = await request.change_cluster(
         lambda current: rules.change_password(
-            current, user.name, verifier=user.verifier, sealed_password=user.sealed_password
+            current,
+            user.name,
+            verifier=user.verifier,
+            sealed_password=user.sealed_password,
+            seen=report(current),
         ),
     )
     return _shown(request, _user(request, changed.cluster), pending=changed.pending)
@@ -147,7 +161,7 @@ async def delete_user(request: Call) -> Response:
 
 
 def _user(request: Call, cluster: Cluster) -> User:
-    user = cluster.user(request.path_params["username"])
+    user = sql_changes.user(cluster, request.path_params["username"], request.service.by_sql(cluster))
     if user is None:
         raise NotFound
     return user
@@ -156,7 +170,8 @@ def _user(request: Call, cluster: Cluster) -> User:
 def _shown(
     request: Call, user: User, status: int = 200, pending: PendingView | UnsetType = UNSET
 ) -> Response:
-    view = user_view(request.service, user, credentials=request.caller.sees_credentials)
+    found = request.service.by_sql(request.cluster().value)
+    view = user_view(request.service, user, found, credentials=request.caller.sees_credentials)
     return answer(UserAnswer(view, pending), status)
 
 

@@ -15,6 +15,7 @@ from msgspec import UNSET, UnsetType
 from cenote.api.connections import ConnectionView, connections, login_of
 from cenote.api.service import Service
 from cenote.model import catalog, topology
+from cenote.model.by_sql import BySql
 from cenote.model.records import (
     ADMIN_USER,
     DEFAULT_DATABASE,
@@ -31,8 +32,10 @@ from cenote.model.records import (
     User,
     UserRole,
 )
-from cenote.rules import in_force, refused_settings, removals
+from cenote.rules import in_force, refused_settings, removals, sql_changes
 from cenote.rules.restarts import Urgency
+
+GONE, CLOSED, SET_BY_SQL = "gone", "closed", "set by SQL"
 
 
 class PoolView(msgspec.Struct, kw_only=True):
@@ -45,6 +48,14 @@ class PoolView(msgspec.Struct, kw_only=True):
     mode: PoolMode
     connection: ConnectionView
     private_connection: ConnectionView
+    cenote: PoolExtensionView | UnsetType = UNSET
+
+
+class PoolExtensionView(msgspec.Struct):
+    """An extension of Cenote: ``closed`` with the reason, when it serves nobody because of SQL."""
+
+    state: str
+    reason: str
 
 
 class UserView(msgspec.Struct, kw_only=True):
@@ -63,10 +74,17 @@ class UserSettingsView(msgspec.Struct):
     pg_allow_replication: bool
 
 
-class UserExtensionView(msgspec.Struct):
-    """An extension of Cenote: the user's access to other users' tables."""
+class UserExtensionView(msgspec.Struct, omit_defaults=True):
+    """An extension of Cenote: the user's access to other users' tables, and what SQL has changed.
 
-    access: Access
+    ``state`` is ``gone`` for a user that SQL has dropped or renamed, ``closed`` for one that cannot log in;
+    ``reason`` says why.  ``password`` is ``set by SQL`` when the API does not know it.
+    """
+
+    access: Access | UnsetType = UNSET
+    state: str | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    password: str | UnsetType = UNSET
 
 
 class DatabaseView(msgspec.Struct, kw_only=True):
@@ -76,10 +94,16 @@ class DatabaseView(msgspec.Struct, kw_only=True):
     cenote: DatabaseExtensionView | UnsetType = UNSET
 
 
-class DatabaseExtensionView(msgspec.Struct):
-    """An extension of Cenote: the owner of the database, unless it is the administrator."""
+class DatabaseExtensionView(msgspec.Struct, omit_defaults=True):
+    """An extension of Cenote: the owner, unless it is the administrator, and what SQL has changed.
 
-    owner: str
+    ``state`` is ``gone`` for a database that SQL has dropped or renamed, ``closed`` for one that takes no
+    connections; ``reason`` says why.
+    """
+
+    owner: str | UnsetType = UNSET
+    state: str | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
 
 
 class MaintenanceWindowView(msgspec.Struct, kw_only=True):
@@ -136,7 +160,8 @@ class ProgressView(msgspec.Struct, kw_only=True):
     ``reason`` describes what the cluster waits for or what failed, or is empty.  ``since`` is when the health
     became what it is, left out while that is not known.  ``nodes`` is left out for a single one.
     ``not_in_force`` describes the changes that the servers do not have yet, and the settings that wait for a
-    restart or are not accepted; it is left out without any.
+    restart or are not accepted; it is left out without any.  ``by_sql`` describes what SQL has taken away of
+    what was created here, and is left out without any, too.
     """
 
     health: topology.Health
@@ -145,6 +170,7 @@ class ProgressView(msgspec.Struct, kw_only=True):
     failing: bool
     nodes: list[NodeView] | UnsetType = UNSET
     not_in_force: list[str] | UnsetType = UNSET
+    by_sql: list[str] | UnsetType = UNSET
 
 
 class MetricsEndpointView(msgspec.Struct):
@@ -188,6 +214,7 @@ class ClusterView(msgspec.Struct, kw_only=True):
 
 def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> ClusterView:
     seen = service.report(cluster)
+    found = sql_changes.of(seen)
     updates = [] if seen is None else _updates(seen)
     login = login_of(service, cluster, ADMIN_USER) if credentials else None
     public, private = connections(
@@ -207,10 +234,13 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
         private_network_uuid=cluster.private_network_id,
         project_id=cluster.project_id,
         tags=cluster.tags,
-        db_names=[database.name for database in cluster.databases],
+        db_names=_database_names(cluster, found),
         connection=public,
         private_connection=private,
-        users=[user_view(service, user, credentials=credentials) for user in cluster.users],
+        users=[
+            user_view(service, user, found, credentials=credentials)
+            for user in sql_changes.users(cluster, found)
+        ],
         maintenance_window=MaintenanceWindowView(
             day=cluster.maintenance_window.day,
             hour=cluster.maintenance_window.hour,
@@ -233,6 +263,16 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
     )
 
 
+def _database_names(cluster: Cluster, found: BySql) -> list[str]:
+    """Return the names of the databases that are there."""
+    names = []
+    for database in sql_changes.databases(cluster, found):
+        seen = sql_changes.database_of(database, found)
+        if seen is None or not seen.gone:
+            names.append(database.name)
+    return names
+
+
 def _progress_view(service: Service, cluster: Cluster, seen: NodeStatus | None) -> ProgressView:
     now = service.topology(cluster)
     nodes = [
@@ -252,6 +292,7 @@ def _progress_view(service: Service, cluster: Cluster, seen: NodeStatus | None) 
         failing=seen is not None and seen.failing,
         nodes=nodes if len(nodes) > 1 else UNSET,
         not_in_force=_not_in_force(service, cluster, service.hindrance(cluster)) or UNSET,
+        by_sql=sql_changes.in_words(cluster, sql_changes.of(seen)) or UNSET,
     )
 
 
@@ -289,6 +330,7 @@ def pool_view(service: Service, cluster: Cluster, pool: Pool, *, credentials: bo
     public, private = connections(
         service, cluster, topology.writer_or_first(cluster).pool_port, pool.name, login
     )
+    problem = sql_changes.pool_problem(cluster, pool, service.by_sql(cluster))
     return PoolView(
         user=pool.user,
         name=pool.name,
@@ -297,23 +339,40 @@ def pool_view(service: Service, cluster: Cluster, pool: Pool, *, credentials: bo
         mode=pool.mode,
         connection=public,
         private_connection=private,
+        cenote=PoolExtensionView(CLOSED, problem) if problem else UNSET,
     )
 
 
-def user_view(service: Service, user: User, *, credentials: bool) -> UserView:
-    password = service.sealer.open(user.sealed_password).reveal() if credentials else UNSET
+def user_view(service: Service, user: User, found: BySql, *, credentials: bool) -> UserView:
+    role = sql_changes.role_of(user, found)
+    extension = UserExtensionView(access=UNSET if user.access is None else user.access)
+    if role is not None and (role.gone or role.closed):
+        extension.state, extension.reason = GONE if role.gone else CLOSED, role.gone or role.closed
+    password: str | UnsetType = UNSET
+    if not sql_changes.knows_password(user, found):
+        extension.password = SET_BY_SQL
+    elif credentials:
+        password = service.sealer.open(user.sealed_password).reveal()
+    replicates = user.allow_replication
+    if replicates is not None and role is not None and not role.gone:
+        replicates = role.replication
     return UserView(
         name=user.name,
         role=user.role,
         password=password,
-        settings=UNSET if user.allow_replication is None else UserSettingsView(user.allow_replication),
-        cenote=UNSET if user.access is None else UserExtensionView(user.access),
+        settings=UNSET if replicates is None else UserSettingsView(replicates),
+        cenote=UNSET if extension == UserExtensionView() else extension,
     )
 
 
-def database_view(database: Database) -> DatabaseView:
+def database_view(database: Database, found: BySql) -> DatabaseView:
+    seen = sql_changes.database_of(database, found)
+    owner = database.owner if seen is None or not seen.owner else seen.owner
+    extension = DatabaseExtensionView(owner=owner if owner not in ("", ADMIN_USER) else UNSET)
+    if seen is not None and (seen.gone or seen.closed):
+        extension.state, extension.reason = GONE if seen.gone else CLOSED, seen.gone or seen.closed
     return DatabaseView(
-        name=database.name, cenote=DatabaseExtensionView(database.owner) if database.owner else UNSET
+        name=database.name, cenote=UNSET if extension == DatabaseExtensionView() else extension
     )
 
 

@@ -11,7 +11,7 @@ from cenote.cli.cluster_argument import cluster_argument, find_cluster
 from cenote.cli.data_dir import data_dir
 from cenote.cli.logs import logs
 from cenote.cli.online_wait import wait_until_online
-from cenote.cli.printer import Printer, confirm, note, output_options
+from cenote.cli.printer import Printer, confirm, note, output_options, with_present
 from cenote.cli.service_client import client_for
 from cenote.model.paths import Layout
 
@@ -112,7 +112,8 @@ def list_(layout: Layout, printer: Printer, tag: str | None) -> None:
 def get(layout: Layout, printer: Printer, cluster: str) -> None:
     """Show the details of a cluster."""
     with client_for(layout) as client:
-        printer.show(find_cluster(client, cluster), DETAIL_COLUMNS)
+        found = find_cluster(client, cluster)
+        printer.show(found, with_present(DETAIL_COLUMNS, [found], {"By SQL": "cenote.by_sql"}))
 
 
 @command.command()

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import click
 
 from cenote.cli.cluster_argument import cluster_api, cluster_argument
-from cenote.cli.printer import Printer, confirm, note, note_pending, output_options
+from cenote.cli.printer import (
+    SQL_COLUMNS,
+    Printer,
+    confirm,
+    note,
+    note_pending,
+    output_options,
+    with_present,
+)
 from cenote.model.paths import Layout
 
 if TYPE_CHECKING:
@@ -43,7 +51,8 @@ def create(layout: Layout, printer: Printer, cluster: str, name: str, owner: str
 def list_(layout: Layout, printer: Printer, cluster: str) -> None:
     """List the databases of a cluster."""
     with cluster_api(layout, cluster) as (databases, uuid):
-        printer.show_all(list(databases.iter_dbs(uuid)), LIST_COLUMNS)
+        found = list(databases.iter_dbs(uuid))
+        printer.show_all(found, with_present(LIST_COLUMNS, found, SQL_COLUMNS))
 
 
 @command.command()

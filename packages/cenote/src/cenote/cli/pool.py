@@ -9,6 +9,8 @@ import click
 from cenote.cli.cluster_argument import cluster_api, cluster_argument
 from cenote.cli.pool_top import watch
 from cenote.cli.printer import (
+    SQL_COLUMNS,
+    SQL_DETAILS,
     CommandError,
     Printer,
     confirm,
@@ -16,6 +18,7 @@ from cenote.cli.printer import (
     note_not_in_force,
     note_pending,
     output_options,
+    with_present,
 )
 from cenote.model.paths import Layout
 
@@ -90,7 +93,8 @@ def create(
 def list_(layout: Layout, printer: Printer, cluster: str) -> None:
     """List the pools of a cluster."""
     with cluster_api(layout, cluster) as (databases, uuid):
-        printer.show_all(list(databases.iter_connection_pools(uuid)), LIST_COLUMNS)
+        pools = list(databases.iter_connection_pools(uuid))
+        printer.show_all(pools, with_present(LIST_COLUMNS, pools, SQL_COLUMNS))
 
 
 @command.command()
@@ -100,7 +104,8 @@ def list_(layout: Layout, printer: Printer, cluster: str) -> None:
 def get(layout: Layout, printer: Printer, cluster: str, name: str) -> None:
     """Show the details of a pool."""
     with cluster_api(layout, cluster) as (databases, uuid):
-        printer.show(databases.get_connection_pool(uuid, name)["pool"], DETAIL_COLUMNS)
+        pool = databases.get_connection_pool(uuid, name)["pool"]
+        printer.show(pool, with_present(DETAIL_COLUMNS, [pool], SQL_DETAILS))
 
 
 @command.command()

@@ -99,6 +99,21 @@ class Printer:
             click.echo(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), nl=False)
 
 
+def with_present(columns: Columns, items: Sequence[Item], rare: Columns) -> Columns:
+    """Return the columns, and those of the rare ones that an item has a value for."""
+    present = {
+        heading: path
+        for heading, path in rare.items()
+        if any(_value(item, path) is not None for item in items)
+    }
+    return columns | present
+
+
+# What SQL has changed of a user, a database or a pool.
+SQL_COLUMNS = {"STATE": "cenote.state", "REASON": "cenote.reason"}
+SQL_DETAILS = {"State": "cenote.state", "Reason": "cenote.reason", "Password is": "cenote.password"}
+
+
 def output_options(function: F) -> F:
     """Add ``--output`` and ``--field``, passed to the command as a ``Printer``."""
 

@@ -26,8 +26,13 @@ def connection_target(
         connection = cluster["connection"]
     else:
         connection = client.databases.get_connection_pool(cluster["id"], pool)["pool"]["connection"]
-    if "user" not in connection or "password" not in connection:
+    if "user" not in connection:
         raise CommandError("the token cannot read passwords; it lacks the scope database:view_credentials")
+    if "password" not in connection:
+        raise CommandError(
+            f"the password of user {connection['user']!r} was set by SQL, so it is not known here; "
+            f"'cenote user reset {cluster['name']} {connection['user']}' draws a new one"
+        )
     return connection_formats.Target(
         host=connection["host"],
         port=connection["port"],

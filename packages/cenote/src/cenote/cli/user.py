@@ -5,7 +5,16 @@ from __future__ import annotations
 import click
 
 from cenote.cli.cluster_argument import cluster_api, cluster_argument
-from cenote.cli.printer import Printer, confirm, note, note_pending, output_options
+from cenote.cli.printer import (
+    SQL_COLUMNS,
+    SQL_DETAILS,
+    Printer,
+    confirm,
+    note,
+    note_pending,
+    output_options,
+    with_present,
+)
 from cenote.model.paths import Layout
 
 LIST_COLUMNS = {"NAME": "name", "ROLE": "role"}
@@ -35,7 +44,8 @@ def create(layout: Layout, printer: Printer, cluster: str, name: str) -> None:
 def list_(layout: Layout, printer: Printer, cluster: str) -> None:
     """List the users of a cluster."""
     with cluster_api(layout, cluster) as (databases, uuid):
-        printer.show_all(list(databases.iter_users(uuid)), LIST_COLUMNS)
+        users = list(databases.iter_users(uuid))
+        printer.show_all(users, with_present(LIST_COLUMNS, users, SQL_COLUMNS))
 
 
 @command.command()
@@ -45,7 +55,8 @@ def list_(layout: Layout, printer: Printer, cluster: str) -> None:
 def get(layout: Layout, printer: Printer, cluster: str, name: str) -> None:
     """Show a user, including the password."""
     with cluster_api(layout, cluster) as (databases, uuid):
-        printer.show(databases.get_user(uuid, name)["user"], DETAIL_COLUMNS)
+        user = databases.get_user(uuid, name)["user"]
+        printer.show(user, with_present(DETAIL_COLUMNS, [user], SQL_DETAILS))
 
 
 @command.command()

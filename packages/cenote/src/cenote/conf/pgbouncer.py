@@ -7,15 +7,15 @@ A pool with a user has that user's verifier on its line as well.  Over TCP, PgBo
 the keys that a client's own login has shown it, and for such a pool only with the verifier there.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cenote.conf.quoting import hba_token, one_line, pgbouncer_key, pgbouncer_value, userlist_token
 from cenote.model import parameters
 from cenote.model.firewall import EVERYWHERE, Networks
 from cenote.model.parameters import Parameter
-from cenote.model.records import Configuration, Pool, User, Value
+from cenote.model.records import Configuration, Pool, Value
 
 ADMIN_USER = "cenote"
 ADMIN_DATABASE = "pgbouncer"
@@ -41,11 +41,10 @@ class Instance:
 def render(
     instance: Instance,
     pools: Iterable[Pool],
-    users: Iterable[User],
+    verifiers: Mapping[str, str],
     configuration: Configuration = _DEFAULT_CONFIGURATION,
 ) -> str:
-    """Render ``pgbouncer.ini``."""
-    verifiers = {user.name: user.verifier for user in users}
+    """Render ``pgbouncer.ini``; ``verifiers`` are of the users that may log in."""
     pooler = _formatted(parameters.POOLER, parameters.POOLER_DEFAULTS | configuration.pgbouncer)
     extensions = _formatted(parameters.EXTENSIONS, parameters.EXTENSION_DEFAULTS | configuration.cenote)
     autodb = {name: pooler.pop(name) for name in _AUTODB}
@@ -91,21 +90,34 @@ def render(
     return "\n".join(lines) + "\n"
 
 
-def render_userlist(users: Iterable[User]) -> str:
+def render_userlist(verifiers: Mapping[str, str]) -> str:
     """Render ``userlist.txt``: each user with its SCRAM verifier; the administrator has none."""
     lines = [f'{userlist_token(ADMIN_USER)} ""']
-    lines += [
-        f"{userlist_token(user.name)} {userlist_token(user.verifier)}"
-        for user in sorted(users, key=lambda user: user.name)
-    ]
+    lines += [f"{userlist_token(name)} {userlist_token(verifiers[name])}" for name in sorted(verifiers)]
     return "\n".join(lines) + "\n"
 
 
-def render_hba(pools: Iterable[Pool], networks: Networks = None) -> str:
+@dataclass(frozen=True, slots=True)
+class Shut:
+    """What PostgreSQL refuses and PgBouncer would not: a connection that it has serves any later client.
+
+    ``databases`` take no new connections; ``users`` has those that may not connect to a database.
+    """
+
+    databases: Collection[str] = ()
+    users: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+
+_NOTHING_SHUT = Shut()
+
+
+def render_hba(
+    pools: Iterable[Pool], networks: Networks = None, shut: Shut = _NOTHING_SHUT, *, autodb: bool = False
+) -> str:
     """Render ``hba.conf``: the admin console over the unix socket only, everything else by TLS and SCRAM.
 
     Clients of a pool with a user act as that user on the server, so no other user may log in to it.  A client
-    that matches no line is rejected.
+    that matches no line is rejected.  With ``autodb`` databases are reached by their names, too.
     """
     # PgBouncer has no keyword ``all`` for addresses.
     sources = EVERYWHERE if networks is None else networks
@@ -115,12 +127,28 @@ def render_hba(pools: Iterable[Pool], networks: Networks = None) -> str:
         *_rejected(ADMIN_DATABASE, "all"),
         *_rejected("all", ADMIN_USER),
     ]
-    for pool in sorted(pools, key=lambda pool: pool.name):
+    pools = sorted(pools, key=lambda pool: pool.name)
+    for pool in pools:
+        name = hba_token(pool.name)
+        lines += _shut(name, pool.database, pool.user, shut)
         if pool.user:
-            name = hba_token(pool.name)
             lines += [*_admitted(name, hba_token(pool.user), sources), *_rejected(name, "all")]
+    if autodb:
+        named = {pool.name for pool in pools}
+        for database in sorted({*shut.databases, *shut.users} - named):
+            lines += _shut(hba_token(database), database, "", shut)
     lines += _admitted("all", "all", sources)
     return "\n".join(lines) + "\n"
+
+
+def _shut(name: str, database: str, user: str, shut: Shut) -> list[str]:
+    """Return the lines that refuse users of an entry; with a user, nobody else comes in anyway."""
+    refused = shut.users.get(database, ())
+    if database in shut.databases or user in refused:
+        return _rejected(name, "all")
+    if user:
+        return []
+    return [line for one in sorted(refused) for line in _rejected(name, hba_token(one))]
 
 
 def with_sources(hba: str, networks: Networks) -> str:

@@ -72,6 +72,7 @@ async def _show(request: ConsoleRequest, asked: Any, *, shown: bool) -> Response
         snippets=snippets,
         shown=shown,
         can_view="password" in connection,
+        set_by_sql="user" in connection and "password" not in connection,
     )
 
 

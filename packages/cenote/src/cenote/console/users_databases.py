@@ -48,6 +48,8 @@ async def _reveal(request: ConsoleRequest, name: str) -> Response:
     """Show the password of a user, to a script or on the page."""
     user = (await request.api.get(path_of(request.path_params["id"], "users", name)))["user"]
     if "password" not in user:
+        if "password" in user.get("cenote", {}):
+            raise NotAllowed(409, f"The password of {name} was set by SQL, so it is not known here.")
         raise NotAllowed(403, "The token lacks the scope database:view_credentials.")
     if request.wants_json:
         return request.json({"texts": {"password": user["password"]}})

@@ -57,6 +57,8 @@ REVOKE CONNECT ON DATABASE template1 FROM PUBLIC;
 CREATE SCHEMA cenote;
 CREATE TABLE cenote.made (kind text, name text, PRIMARY KEY (kind, name));
 INSERT INTO cenote.made VALUES {", ".join(map(str, _NOTED.items()))};
+INSERT INTO cenote.made SELECT 'database-state', '{DEFAULT_DATABASE}/oid/' || oid || '.0' FROM pg_database \
+WHERE datname = '{DEFAULT_DATABASE}';
 """  # noqa: S608 - constants of ours
 _DRAFT = ".draft-"
 _LAYOUT = "2"  # templates of the first one belong to the servers' account

@@ -13,6 +13,8 @@ from uuid import UUID
 
 import msgspec
 
+from cenote.model.by_sql import NOTHING, BySql
+
 ADMIN_USER = "doadmin"
 DEFAULT_DATABASE = "defaultdb"
 ENGINE = "pg"
@@ -111,7 +113,11 @@ class Node(Record, frozen=True, kw_only=True):
 
 
 class User(Record, frozen=True, kw_only=True):
-    """A role that can log in.  ``verifier`` is for the servers, ``sealed_password`` for the API to show."""
+    """A role that can log in.  ``verifier`` is for the servers, ``sealed_password`` for the API to show.
+
+    Both are empty for one that was made by SQL: its password is what SQL has set.  ``number`` counts how
+    often the API was asked again for what SQL had undone, such as for a role that was dropped.
+    """
 
     name: str
     verifier: str
@@ -119,16 +125,21 @@ class User(Record, frozen=True, kw_only=True):
     role: UserRole = UserRole.NORMAL
     allow_replication: bool | None = None  # None: unset, SQL decides
     access: Access | None = None  # None: only what is granted by SQL
+    number: int = 0
 
     def __repr__(self) -> str:
         return f"User(name={self.name!r}, role={self.role!s})"
 
 
 class Database(Record, frozen=True, kw_only=True):
-    """A database.  With ``owner`` empty it is created for the administrator, and SQL may change its owner."""
+    """A database.  With ``owner`` empty it is created for the administrator.
+
+    ``number`` counts how often the API has made it again after SQL had dropped it.
+    """
 
     name: str
     owner: str = ""
+    number: int = 0
 
 
 class RemovalKind(StrEnum):
@@ -327,6 +338,7 @@ class NodeStatus(Record, frozen=True, kw_only=True):
 
     ``reached`` does not cover removals: of those in the record, ``gone`` are the ids of those whose user or
     database is no longer on the server, ``remaining`` says for an id why the last attempt to drop it failed.
+    ``by_sql`` is what SQL has changed of what the record says.
     """
 
     reached: int
@@ -355,6 +367,7 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     remaining: dict[str, str] = {}
     unresponsive: tuple[str, ...] = ()
     since: datetime | None = None
+    by_sql: BySql = NOTHING
 
 
 class Host(Record, frozen=True, kw_only=True):

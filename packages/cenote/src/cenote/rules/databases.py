@@ -5,8 +5,9 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from cenote.errors import Invalid, NotFound
+from cenote.model.by_sql import BySql
 from cenote.model.records import DEFAULT_DATABASE, Cluster, Database, NodeStatus, RemovalKind
-from cenote.rules import removals
+from cenote.rules import removals, sql_changes
 from cenote.rules.names import check_unused, quoted, server_name
 
 MAX_DATABASES = 1_000
@@ -17,17 +18,34 @@ def database_name(name: str) -> str:
 
 
 def add_database(cluster: Cluster, name: str, owner: str = "", seen: NodeStatus | None = None) -> Cluster:
-    """Add a database; Busy while one of this name is being removed, as far as ``seen`` tells."""
+    """Add a database; Busy while one of this name is being removed, as far as ``seen`` tells.
+
+    A database that SQL made becomes this one; one of the record that SQL has dropped is created again, empty.
+    """
     database_name(name)
-    if owner and cluster.user(owner) is None:
-        raise Invalid(f"cenote.owner: there is no user {quoted(owner)} on this cluster.")
-    if cluster.database(name) is not None:
-        raise Invalid("database name is not available")
+    found = sql_changes.of(seen)
+    if owner:
+        _check_owner(cluster, owner, found)
+    if (former := cluster.database(name)) is not None:
+        known = sql_changes.database_of(former, found)
+        if known is None or not known.gone:
+            raise Invalid("database name is not available")
+        again = Database(name=name, owner=owner, number=former.number + 1)
+        return replace(cluster, databases=tuple(again if one is former else one for one in cluster.databases))
     removed = removals.count(cluster, RemovalKind.DATABASE, seen)
     if (count := len(cluster.databases) + removed) >= MAX_DATABASES:
         raise Invalid(f"a cluster has at most {MAX_DATABASES} databases, and this one has {count}.")
     cluster = removals.free_name(cluster, RemovalKind.DATABASE, name, seen)
     return replace(cluster, databases=(*cluster.databases, Database(name=name, owner=owner)))
+
+
+def _check_owner(cluster: Cluster, owner: str, found: BySql) -> None:
+    user = sql_changes.user(cluster, owner, found)
+    if user is None:
+        raise Invalid(f"cenote.owner: there is no user {quoted(owner)} on this cluster.")
+    role = sql_changes.role_of(user, found)
+    if role is not None and role.gone:
+        raise Invalid(f"cenote.owner: user {quoted(owner)} {role.gone}.")
 
 
 def remove_database(cluster: Cluster, name: str, seen: NodeStatus | None = None) -> Cluster:

@@ -27,6 +27,14 @@ def server_name(kind: str, name: str) -> str:
     return name
 
 
+def is_server_name(name: str) -> bool:
+    """Return whether the API takes a name; SQL may have given any other one."""
+    try:
+        return bool(server_name("name", name))
+    except Invalid:
+        return False
+
+
 def check_unused(thing: str, pools: list[str]) -> None:
     if pools:
         raise Invalid(

@@ -7,8 +7,9 @@ import re
 from msgspec.structs import replace
 
 from cenote.errors import Invalid, NotFound
-from cenote.model.records import Cluster, Pool, PoolMode
-from cenote.rules import configuration
+from cenote.model.by_sql import BySql
+from cenote.model.records import Cluster, NodeStatus, Pool, PoolMode
+from cenote.rules import configuration, sql_changes
 from cenote.rules.names import RESERVED_POOLS, quoted
 
 MAX_POOLS = 21
@@ -44,18 +45,26 @@ def unallocated_connections(cluster: Cluster, *, ignoring: str | None = None) ->
     return max(0, capacity - allocated), capacity
 
 
-def add_pool(cluster: Cluster, pool: Pool) -> Cluster:
+def add_pool(cluster: Cluster, pool: Pool, seen: NodeStatus | None = None) -> Cluster:
+    """Add a pool; its database and user may be such as SQL made, as far as ``seen`` tells."""
     pool_name(pool.name)
     if cluster.pool(pool.name) is not None:
         raise Invalid("pool name is not available")
     if len(cluster.pools) >= MAX_POOLS:
         raise Invalid(f"a cluster has at most {MAX_POOLS} pools, and this one has {len(cluster.pools)}.")
-    _fits(cluster, pool)
+    _fits(cluster, pool, seen)
     return replace(cluster, pools=(*cluster.pools, pool))
 
 
 def change_pool(
-    cluster: Cluster, name: str, *, size: int, mode: PoolMode, database: str, user: str | None
+    cluster: Cluster,
+    name: str,
+    *,
+    size: int,
+    mode: PoolMode,
+    database: str,
+    user: str | None,
+    seen: NodeStatus | None = None,
 ) -> Cluster:
     """Change a pool; with None its user stays."""
     before = cluster.pool(name)
@@ -64,7 +73,7 @@ def change_pool(
     after = replace(
         before, size=size, mode=mode, database=database, user=before.user if user is None else user
     )
-    _fits(cluster, after)
+    _fits(cluster, after, seen)
     return replace(cluster, pools=tuple(after if pool is before else pool for pool in cluster.pools))
 
 
@@ -74,7 +83,7 @@ def remove_pool(cluster: Cluster, name: str) -> Cluster:
     return replace(cluster, pools=tuple(pool for pool in cluster.pools if pool.name != name))
 
 
-def _fits(cluster: Cluster, pool: Pool) -> None:
+def _fits(cluster: Cluster, pool: Pool, seen: NodeStatus | None) -> None:
     left, capacity = unallocated_connections(cluster, ignoring=pool.name)
     if pool.size < 1:
         raise Invalid(f"size: a pool has at least 1 connection, not {pool.size}.")
@@ -87,7 +96,33 @@ def _fits(cluster: Cluster, pool: Pool) -> None:
             f"size: {pool.size} is too large: {left} of {capacity} connections are left for pools on this "
             f"cluster, whose size is {cluster.size}{own}."
         )
-    if cluster.database(pool.database) is None:
-        raise Invalid(f"db: there is no database {quoted(pool.database)} on this cluster.")
-    if pool.user and cluster.user(pool.user) is None:
-        raise Invalid(f"user: there is no user {quoted(pool.user)} on this cluster.")
+    before, found = cluster.pool(pool.name), sql_changes.of(seen)
+    # What a pool has already may have been dropped by SQL since; its size can be changed all the same.
+    if before is None or pool.database != before.database:
+        _is_there("db", "database", pool.database, _gone_database(cluster, pool.database, found))
+    if pool.user and (before is None or pool.user != before.user):
+        _is_there("user", "user", pool.user, _gone_user(cluster, pool.user, found))
+
+
+def _is_there(field: str, kind: str, name: str, gone: str | None) -> None:
+    if gone is None:
+        raise Invalid(f"{field}: there is no {kind} {quoted(name)} on this cluster.")
+    if gone:
+        raise Invalid(f"{field}: {kind} {quoted(name)} {gone}.")
+
+
+def _gone_database(cluster: Cluster, name: str, found: BySql) -> str | None:
+    """Return how it went by SQL, "" if it is there, None if there never was one."""
+    database = sql_changes.database(cluster, name, found)
+    if database is None:
+        return None
+    seen = sql_changes.database_of(database, found)
+    return "" if seen is None else seen.gone
+
+
+def _gone_user(cluster: Cluster, name: str, found: BySql) -> str | None:
+    user = sql_changes.user(cluster, name, found)
+    if user is None:
+        return None
+    role = sql_changes.role_of(user, found)
+    return "" if role is None else role.gone

@@ -39,8 +39,9 @@ USER = Kind(
     ("name",),
     {"role": "role", "allow_replication": "replication", "access": "access to others' tables"},
     hidden={"verifier": "password", "sealed_password": "password"},
+    unsaid=("number",),
 )
-DATABASE = Kind("database", "databases", ("name",), {"owner": "owner"})
+DATABASE = Kind("database", "databases", ("name",), {"owner": "owner"}, unsaid=("number",))
 POOL = Kind(
     "pool",
     "pools",

@@ -20,6 +20,7 @@ from cenote.engine.look import (
     removal,
     restart,
     roles,
+    sql_changes,
     upgrade,
 )
 
@@ -43,5 +44,6 @@ __all__ = [
     "removal",
     "restart",
     "roles",
+    "sql_changes",
     "upgrade",
 ]

@@ -8,7 +8,20 @@ from cenote.engine.plan.grants import Seen
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 
+_THERE = """
+SELECT ARRAY(SELECT rolname::text FROM pg_roles),
+    ARRAY(SELECT datname::text FROM pg_database WHERE datallowconn AND datconnlimit <> -2)
+"""
+
 
 async def look(_inspector: Inspector, _context: NodeContext, session: Session) -> Seen:
-    rows = await session.rows(SUPERUSER, "SELECT name FROM cenote.made WHERE kind = 'grant'")
-    return Seen(frozenset(name for (name,) in rows))
+    rows = await session.rows(
+        SUPERUSER, "SELECT kind, name FROM cenote.made WHERE kind IN ('grant', 'makers')"
+    )
+    [(roles, databases)] = await session.rows(SUPERUSER, _THERE)
+    return Seen(
+        frozenset(name for kind, name in rows if kind == "grant"),
+        frozenset(name for kind, name in rows if kind == "makers"),
+        frozenset(roles),
+        frozenset(databases),
+    )

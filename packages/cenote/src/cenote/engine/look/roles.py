@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from cenote.conf.hba import SUPERUSER
+from cenote.engine.look import ledger
 from cenote.engine.plan.context import NodeContext
+from cenote.engine.plan.ledger import ROLE_STATE
 from cenote.engine.plan.roles import Role, Seen
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
@@ -14,7 +16,11 @@ SELECT rolname, rolpassword, rolcanlogin, rolsuper,
        rolcreaterole AND rolcreatedb AND rolreplication AND rolbypassrls,
        rolreplication,
        EXISTS (SELECT FROM pg_auth_members JOIN pg_roles AS holder ON holder.oid = member
-               WHERE roleid = role.oid AND holder.rolname = '{ADMIN_USER}' AND admin_option)
+               WHERE roleid = role.oid AND holder.rolname = '{ADMIN_USER}' AND admin_option),
+       oid::bigint,
+       CASE WHEN isfinite(rolvaliduntil) THEN extract(epoch FROM rolvaliduntil - now())::float8
+            WHEN rolvaliduntil < now() THEN 0 END,
+       rolconnlimit
 FROM pg_authid AS role WHERE rolname !~ '^pg_'
 """  # noqa: S608 - a constant of ours
 
@@ -22,4 +28,5 @@ FROM pg_authid AS role WHERE rolname !~ '^pg_'
 async def look(_inspector: Inspector, _context: NodeContext, session: Session) -> Seen:
     rows = await session.rows(SUPERUSER, _ROLES)
     made = await session.rows(SUPERUSER, "SELECT name FROM cenote.made WHERE kind = 'role'")
-    return Seen({name: Role(*rest) for name, *rest in rows}, frozenset(name for (name,) in made))
+    state = await ledger.look_at_state(session, ROLE_STATE)
+    return Seen({name: Role(*rest) for name, *rest in rows}, frozenset(name for (name,) in made), state)

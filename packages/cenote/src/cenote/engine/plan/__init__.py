@@ -18,6 +18,7 @@ from cenote.engine.plan import (
     removal,
     restart,
     roles,
+    sql_changes,
     upgrade,
 )
 
@@ -39,5 +40,6 @@ __all__ = [
     "removal",
     "restart",
     "roles",
+    "sql_changes",
     "upgrade",
 ]

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from cenote.model import catalog, topology
+from cenote.model.by_sql import NOTHING, BySql
 from cenote.model.changes import Program
 from cenote.model.paths import ClusterPaths, Layout, NodePaths
 from cenote.model.records import Cluster, Node
@@ -46,7 +47,7 @@ class NodeContext:
 
     ``leader`` is the node that the failover agent names, None without one.  ``was_online``: the node has
     worked before, so its data is not to be made a second time.  ``refused`` are settings that its server does
-    not accept, with the values.
+    not accept, with the values.  ``by_sql`` is what SQL has changed, as it was last seen.
     """
 
     cluster: Cluster
@@ -56,6 +57,7 @@ class NodeContext:
     leader: str | None = None
     was_online: bool = False
     refused: Mapping[str, str] = field(default_factory=dict)
+    by_sql: BySql = NOTHING
 
     @cached_property
     def kinds(self) -> frozenset[NodeKind]:

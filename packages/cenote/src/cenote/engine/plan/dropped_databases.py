@@ -39,7 +39,7 @@ def plan(_context: NodeContext, seen: Seen) -> DropPlan:
         changes = list(_emptying(name, seen.held.get(name, Held())))
         drop = SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name))
         # DROP DATABASE cannot be in a transaction, so the ledger is cleared last.
-        statements = (ledger.forget_database(name), drop, ledger.forget(ledger.DATABASE, name))
+        statements = (*ledger.forget_database(name), drop, ledger.forget(ledger.DATABASE, name))
         changes.append(Sql(SUPERUSER, f"dropping database {name}", statements, atomic=False))
         yield Drop(RemovalKind.DATABASE, name, tuple(changes))
 

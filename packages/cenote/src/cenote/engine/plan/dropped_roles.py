@@ -160,7 +160,7 @@ def _statements(name: str, role: Role, place: str) -> Iterator[SQL | Composed]:
 
 def _dropping(name: str, seen: Seen) -> Iterator[Sql]:
     statements = (
-        ledger.forget_user(name),
+        *ledger.forget_user(name),
         SQL("DROP ROLE IF EXISTS {}").format(Identifier(name)),
         ledger.forget(ledger.ROLE, name),
     )

@@ -5,11 +5,13 @@ and through default privileges those that any user in the record creates later. 
 this, ``pg_read_all_data``, will not do: it also opens the catalogs with all verifiers and with the passwords
 of subscriptions.
 
-The ledger records what was granted, so that a pass over an unchanged cluster needs a single query.
+The ledger records what was granted, and a grant is not repeated: what an administrator has revoked of it
+since stays revoked.  When users are added, only what they create is granted in addition.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from psycopg.sql import SQL, Composed, Literal
@@ -23,9 +25,16 @@ from cenote.model.records import Access, Cluster
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The grants in the ledger, by name."""
+    """The grants in the ledger, by name, and ``roles`` and ``databases`` that are there and can be reached.
+
+    ``makers`` are also in the ledger: for the digest in a grant's name those whose objects it covers, each as
+    ``digest/user``.
+    """
 
     noted: frozenset[str]
+    makers: frozenset[str]
+    roles: frozenset[str]
+    databases: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,48 +55,114 @@ _PRIVILEGES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Grant:
+    """A preset of a user in a database; ``digest`` stands for the users whose objects it covers."""
+
+    user: str
+    database: str
+    access: str
+    digest: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.user}/{self.database}/{self.access}-{self.digest}"
+
+    @property
+    def preset(self) -> tuple[str, str, str]:
+        return self.user, self.database, self.access
+
+    @classmethod
+    def of(cls, name: str) -> _Grant:
+        user, database, what = name.split("/")
+        access, _, digest = what.partition("-")
+        return cls(user, database, access, digest)
+
+
 def plan(context: NodeContext, seen: Seen) -> Plan:
     cluster = context.cluster
-    names = _names(cluster)
-    for name, (user, database, access) in names.items():
-        if name not in seen.noted:
-            yield Sql(
-                database,
-                f"granting user {user} {access} in database {database}",
-                (_setting(cluster, user, access),),
-            )
-            yield Sql(SUPERUSER, f"noting the grant to user {user}", (ledger.note_grant(name),))
-    current = {(user, database) for user, database, _ in names.values()}
-    for name in sorted(seen.noted - names.keys()):
-        user, database, _ = name.split("/")
+    makers = sorted(user.name for user in cluster.users if user.name in seen.roles)
+    wanted = {grant.name: grant for grant in _wanted(cluster, makers, seen)}
+    noted = {name: _Grant.of(name) for name in seen.noted}
+    yield from _noting_makers({grant.digest for grant in wanted.values()}, makers, seen)
+    former = {grant.preset: grant for grant in noted.values()}
+    for name, grant in wanted.items():
+        if name not in noted:
+            yield _granting(grant, former.get(grant.preset), makers, seen)
+            yield Sql(SUPERUSER, f"noting the grant to user {grant.user}", (ledger.note_grant(name),))
+    current = {(grant.user, grant.database) for grant in wanted.values()}
+    kept = {grant.digest for grant in wanted.values()}
+    for name, grant in sorted(noted.items()):
+        if name in wanted:
+            continue
+        known = cluster.user(grant.user)
         # A dropped role or database took its grants along, and another preset has replaced this one.
-        if (user, database) not in current and cluster.user(user) and cluster.database(database):
+        if (grant.user, grant.database) not in current and known and cluster.database(grant.database):
+            is_there = grant.user in seen.roles and grant.database in seen.databases
+            if known.access is not None or not is_there:
+                kept.add(grant.digest)  # it is out of reach for the time being
+                continue
             yield Sql(
-                database,
-                f"revoking the grants of user {user} in database {database}",
-                (_setting(cluster, user, None),),
+                grant.database,
+                f"revoking the grants of user {grant.user} in database {grant.database}",
+                (_setting(grant.user, None, makers),),
             )
-        yield Sql(SUPERUSER, f"removing a grant to user {user} from the ledger", (ledger.forget_grant(name),))
+        yield Sql(
+            SUPERUSER, f"removing a grant to user {grant.user} from the ledger", (ledger.forget_grant(name),)
+        )
+    yield from _forgetting_makers(kept, seen)
 
 
-def _names(cluster: Cluster) -> dict[str, tuple[str, str, Access]]:
-    """Return the desired grants by name; the name also says whose objects they cover."""
-    makers = loaded.digest(*sorted(user.name.encode() for user in cluster.users))
-    return {
-        f"{user.name}/{database.name}/{user.access}-{makers}": (user.name, database.name, user.access)
-        for user in cluster.users
-        for database in cluster.databases
-        if user.access is not None
-    }
+def _wanted(cluster: Cluster, makers: list[str], seen: Seen) -> Iterator[_Grant]:
+    """Yield the desired grants, in databases that can be reached."""
+    digest = loaded.digest(*(name.encode() for name in makers))
+    for user in cluster.users:
+        for database in cluster.databases:
+            if user.access is not None and user.name in seen.roles and database.name in seen.databases:
+                yield _Grant(user.name, database.name, str(user.access), digest)
 
 
-def _setting(cluster: Cluster, user: str, access: Access | None) -> Composed:
-    """Return the statement that gives a user exactly these privileges on objects of others."""
+def _noting_makers(digests: Collection[str], makers: list[str], seen: Seen) -> Plan:
+    """Note whose objects the grants cover, before the first one that says so."""
+    missing = sorted({f"{digest}/{maker}" for digest in digests for maker in makers} - seen.makers)
+    if missing:
+        statements = tuple(ledger.note(ledger.MAKERS, row) for row in missing)
+        yield Sql(SUPERUSER, "noting whose objects presets cover", statements)
+
+
+def _forgetting_makers(kept: Collection[str], seen: Seen) -> Plan:
+    outdated = sorted(row for row in seen.makers if row.split("/")[0] not in kept)
+    if outdated:
+        statements = tuple(ledger.forget(ledger.MAKERS, row) for row in outdated)
+        yield Sql(SUPERUSER, "forgetting whose objects former presets covered", statements)
+
+
+def _granting(grant: _Grant, former: _Grant | None, makers: list[str], seen: Seen) -> Sql:
+    access = Access(grant.access)
+    covered = set[str]()
+    if former is not None:
+        covered = {
+            maker for row in seen.makers for digest, maker in [row.split("/")] if digest == former.digest
+        }
+    if not covered:  # nothing was granted, or another preset, or by a version that noted no makers
+        statement = _setting(grant.user, access, makers)
+    else:
+        statement = _setting(grant.user, access, [one for one in makers if one not in covered], only_new=True)
+    return Sql(
+        grant.database, f"granting user {grant.user} {access} in database {grant.database}", (statement,)
+    )
+
+
+def _setting(user: str, access: Access | None, makers: list[str], *, only_new: bool = False) -> Composed:
+    """Return the statement that gives a user exactly these privileges on objects of others.
+
+    ``only_new``: on what these makers create from now on, and on nothing that is there.
+    """
     privileges = _PRIVILEGES[access]
-    makers = [maker.name for maker in cluster.users if maker.name != user]
     body = SQL(_BODY).format(
         user=Literal(user),
-        makers=Literal(makers),
+        only_new=Literal(only_new),
+        makers=Literal([maker for maker in makers if maker != user]),
         schemas=Literal(list(privileges.schemas)),
         tables=Literal(list(privileges.tables)),
         sequences=Literal(list(privileges.sequences)),
@@ -117,6 +192,7 @@ BEGIN
         WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND relowner <> grantee_oid
             AND nspname !~ '^pg_' AND nspname <> 'information_schema'
     LOOP
+        EXIT WHEN {only_new};
         CONTINUE WHEN thing.wanted = ARRAY(
             SELECT DISTINCT privilege_type FROM aclexplode(thing.acl) WHERE grantee = grantee_oid ORDER BY 1
         );

@@ -24,7 +24,7 @@ from cenote.engine.plan.loaded import Loaded
 from cenote.model import firewall
 from cenote.model.changes import EndProcesses, Plan, Reload, Remove, Resume, Start, Stop, Wait
 from cenote.model.pauses import AGENT, Moment, Pause
-from cenote.rules import sizing
+from cenote.rules import sizing, sql_changes
 
 EXECUTABLE = "pgbouncer"
 
@@ -115,9 +115,21 @@ def configuration_files(context: NodeContext, without: Collection[str] = ()) -> 
     )
     networks = firewall.networks(cluster.firewall)
     pools = [pool for pool in cluster.pools if pool.name not in without]
-    settings = pgbouncer.render(place, pools, cluster.users, cluster.configuration)
+    verifiers = sql_changes.logins(cluster, context.by_sql)
+    settings = pgbouncer.render(place, pools, verifiers, cluster.configuration)
+    autodb = bool(cluster.configuration.pgbouncer.get("autodb_pool_size"))
+    hba = pgbouncer.render_hba(cluster.pools, networks, _shut(context, verifiers), autodb=autodb)
     return {
         paths.pooler / "pgbouncer.ini": settings.encode(),
-        paths.pooler / "userlist.txt": pgbouncer.render_userlist(cluster.users).encode(),
-        paths.pooler / "hba.conf": pgbouncer.render_hba(cluster.pools, networks).encode(),
+        paths.pooler / "userlist.txt": pgbouncer.render_userlist(verifiers).encode(),
+        paths.pooler / "hba.conf": hba.encode(),
     }
+
+
+def _shut(context: NodeContext, users: Collection[str]) -> pgbouncer.Shut:
+    """Return what SQL has shut; users that cannot log in anyway need no line."""
+    refused = {
+        database: [name for name in names if name in users]
+        for database, names in context.by_sql.refused.items()
+    }
+    return pgbouncer.Shut(sql_changes.shut_databases(context.by_sql), refused)

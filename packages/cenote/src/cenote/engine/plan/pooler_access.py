@@ -15,6 +15,7 @@ from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.loaded import Loaded
 from cenote.model import firewall
 from cenote.model.changes import Plan, Reload
+from cenote.rules import sql_changes
 
 _NOTHING = Loaded(None, None)
 
@@ -40,11 +41,12 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
     if not seen.files:
         return  # the part PgBouncer starts it, with the present files
     cluster, folder = context.cluster, context.cluster_paths.pooler
+    verifiers = sql_changes.logins(cluster, context.by_sql)
     # The lines for pools are those of the pools that PgBouncer has: with the lines for another user, that
     # user would act as the one that the pool still has.
     before = seen.files[folder / "hba.conf"].decode()
     contents = seen.files | {
-        folder / "userlist.txt": pgbouncer.render_userlist(cluster.users).encode(),
+        folder / "userlist.txt": pgbouncer.render_userlist(verifiers).encode(),
         folder / "hba.conf": pgbouncer.with_sources(before, firewall.networks(cluster.firewall)).encode(),
     }
     digest = loaded.digest(*contents.values(), seen.certificate or b"")

@@ -18,7 +18,7 @@ from cenote.engine.plan.loaded import Loaded
 from cenote.model import firewall
 from cenote.model.changes import CopyTemplate, EndProcesses, Plan, Refuse, Reload, Remove, Start, Wait
 from cenote.model.records import DiskUse
-from cenote.rules import configuration, refused_settings, restarts, sizing, storage
+from cenote.rules import configuration, refused_settings, restarts, sizing, sql_changes, storage
 
 _READY = b"ready"
 _REFUSAL = b"default_transaction_read_only = 'on'"
@@ -131,7 +131,8 @@ def configuration_files(
         restarts.former_settings(cluster) if former else {},
         {"default_transaction_read_only": "on"} if read_only else {},
     )
-    ident = hba.render_ident(host.service_user, host.server_user, (user.name for user in cluster.users))
+    users = sql_changes.users_of_server(cluster, context.by_sql)
+    ident = hba.render_ident(host.service_user, host.server_user, users)
     return {
         configuration_file(context): settings.encode(),
         paths.data / "pg_hba.conf": hba.render(firewall.networks(cluster.firewall)).encode(),
