@@ -57,6 +57,7 @@ async def tour(api: Api) -> None:
     await call("GET", f"{cluster}/pools/backend-pool", 200)
     changed = {"mode": "session", "size": 2, "db": "orders", "user": ""}
     await call("PUT", f"{cluster}/pools/backend-pool", 204, json=changed)
+    await call("POST", f"{cluster}/pools/backend-pool/reconnect", 200)
 
     await call("PUT", f"{cluster}/firewall", 204, json={"rules": [{"type": "ip_addr", "value": "192.0.2.1"}]})
     await call("GET", f"{cluster}/firewall", 200)

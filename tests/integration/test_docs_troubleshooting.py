@@ -238,11 +238,31 @@ def refused_setting(place: Place) -> str:
         place.client.request("PATCH", f"{path}/config", json={"config": {"max_stack_depth": 2_097_152}})
 
 
+def with_cached_plan(place: Place) -> str:
+    """Return what a client is told before, and nothing more after, the command that the page names."""
+    with (
+        psycopg.connect(place.pool, autocommit=True, prepare_threshold=0) as client,
+        psycopg.connect(place.direct, autocommit=True) as direct,
+    ):
+        direct.execute("CREATE TABLE changed (id int)")
+        client.execute("SELECT * FROM changed")
+        direct.execute("ALTER TABLE changed ADD COLUMN name text")
+        with pytest.raises(psycopg.Error) as refused:
+            client.execute("SELECT * FROM changed")
+        [command] = re.findall(r"^    (cenote pool reconnect .*)$", PAGE.read_text(), re.MULTILINE)
+        words = command.replace("CLUSTER", "backend").replace("POOL", "backend-pool").split()
+        place.running.cenote(*words[1:])
+        assert client.execute("SELECT * FROM changed").fetchall() == []
+        direct.execute("DROP TABLE changed")
+    return str(refused.value)
+
+
 SYSTEMS = "/etc/ssl/certs/ca-certificates.crt"
 PROVOKED: dict[str, Callable[[Place, Path], str]] = {
     "permission denied": lambda place, _: psql(place.as_app(place.direct), "CREATE TABLE t (id int)"),
     "remaining connection": lambda place, _: crowded(place),
     "prepared statement": lambda place, _: psql(place.pool, "EXECUTE double(21)"),
+    "cached plan": lambda place, _: with_cached_plan(place),
     "cannot execute": lambda place, _: psql(
         place.direct,
         "CREATE TABLE parts (id int)",

@@ -163,6 +163,8 @@ from .pools import (
     PoolCreate,
     PoolListResponse,
     PoolMode,
+    PoolReconnect,
+    PoolReconnectResponse,
     PoolResponse,
     PoolUpdate,
 )
@@ -321,6 +323,8 @@ __all__ = [
     "PoolMode",
     "PoolPast",
     "PoolRates",
+    "PoolReconnect",
+    "PoolReconnectResponse",
     "PoolResponse",
     "PoolRoom",
     "PoolServers",

@@ -5,6 +5,10 @@ pool's role, by peer authentication.  So these files hold verifiers, but no pass
 
 A pool with a user has that user's verifier on its line as well.  Over TCP, PgBouncer logs in to a server with
 the keys that a client's own login has shown it, and for such a pool only with the verifier there.
+
+The server connections of a pool are replaced by a reload: one that finds another ``connect_query`` closes each
+connection of the pool when its client releases it, as the command RECONNECT does.  So the count of such requests
+stands there, in a comment.  A crash between the file and the reload loses no request, and none is repeated.
 """
 
 from collections.abc import Iterable, Mapping
@@ -160,6 +164,9 @@ def _database_line(instance: Instance, pool: Pool, verifier: str, connect_query:
     else:
         # Each user has a pool of that size; this limits all of them together, and evicts idle connections.
         values["max_db_connections"] = str(pool.size)
+    if pool.reconnects:
+        # In front: what a customer has written may end in a comment.
+        connect_query = f"/* reconnect {pool.reconnects} */ {connect_query}".rstrip()
     return f"{pgbouncer_key(pool.name)} = " + _entry(instance, values, connect_query)
 
 
