@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+import asyncpg  # type: ignore[import-untyped]
 import psycopg
 import pytest
 
@@ -257,6 +258,18 @@ def with_cached_plan(place: Place) -> str:
     return str(refused.value)
 
 
+def with_a_parameter(place: Place) -> str:
+    """Return what a driver is told that sends a setting as a startup parameter of its own."""
+
+    async def connect() -> None:
+        settings = {"statement_timeout": "5000"}
+        await asyncpg.connect(place.pool.partition("?")[0], ssl="require", server_settings=settings)
+
+    with pytest.raises(asyncpg.PostgresError) as refused:
+        asyncio.run(connect())
+    return str(refused.value)
+
+
 SYSTEMS = "/etc/ssl/certs/ca-certificates.crt"
 PROVOKED: dict[str, Callable[[Place, Path], str]] = {
     "permission denied": lambda place, _: psql(place.as_app(place.direct), "CREATE TABLE t (id int)"),
@@ -275,7 +288,8 @@ PROVOKED: dict[str, Callable[[Place, Path], str]] = {
     "SASL": lambda place, _: psql(place.pool.replace("doadmin:", "doadmin:wrong")),
     "SSL required": lambda place, _: psql(without_tls(place.pool)),
     "query_wait": lambda place, _: waited(place),
-    "unsupported": lambda place, _: psql(place.pool + "&options=-csearch_path%3Dapp"),
+    "unsupported startup parameter in": lambda place, _: psql(place.pool + "&options=-csearch_path%3Dapp"),
+    "unsupported startup parameter:": lambda place, _: with_a_parameter(place),
     "certificate verify": lambda place, _: psql(verifying(place.pool, SYSTEMS)),
     "root certificate": lambda place, folder: psql(verifying(place.pool, f"{folder}/root.crt")),
     "size:": lambda place, _: called(place, *("pool", "create", "backend", "huge-pool", "--size", "500")),
