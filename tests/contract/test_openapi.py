@@ -101,7 +101,7 @@ async def tour(api: Api) -> None:
 
 
 async def neighbours(api: Api) -> None:
-    """Call what the reference's databases stand in: tags, projects, networks, the account."""
+    """Call what the reference's databases stand in (tags, projects, networks, the account), and additions."""
     call = api.call
     await call("GET", "/v2/account", 200)
     await call("GET", "/v2/cenote/keys", 200)
@@ -114,6 +114,8 @@ async def neighbours(api: Api) -> None:
     await api.refusal("DELETE", f"/v2/projects/{project}", 412)
     await api.refusal("DELETE", f"/v2/vpcs/{vpc}", 409)
     await call("POST", "/v2/projects/default/resources", 200, json={"resources": [f"do:dbaas:{id}"]})
+    await call("POST", f"{cluster}/pools", 201, json=POOL)
+    await call("POST", f"{cluster}/pools/backend-pool/reconnect", 200)
     await call("PATCH", f"/v2/projects/{project}", 200, json={"purpose": "Web Application"})
     await call("GET", "/v2/projects", 200)
     await call("GET", "/v2/projects/default", 200)

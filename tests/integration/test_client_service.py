@@ -45,6 +45,7 @@ SENT: dict[str, tuple[Any, ...]] = {
     "get_connection_pool": ("backend-pool",),
     "update_connection_pool": ("backend-pool", {"mode": "session", "size": 1, "db": "defaultdb"}),
     "delete_connection_pool": ("backend-pool",),
+    "reconnect_connection_pool": ("backend-pool",),
     "get_pool_stats": ("backend-pool",),
     "create_replica": ({"name": "reader", "region": "nyc1", "size": "db-s-1vcpu-1gb"},),
     "get_replica": ("reader",),

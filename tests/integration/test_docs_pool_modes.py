@@ -6,7 +6,6 @@ the same connection to the server.  Two others see to that: one of them always h
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -217,21 +216,6 @@ def test_copy_indexes_and_notifications_work_through_a_transaction_pool(uris: di
         client.execute("DROP TABLE parts")
 
 
-def test_a_search_path_in_the_uri_is_refused_or_has_no_effect(
-    running: Service, cluster: str, uris: dict[str, str]
-) -> None:
-    [block] = [block for block in BLOCKS if block.title.startswith("options=")]
-    options = block.title.partition("=")[2].partition(",")[0]
-    with pytest.raises(psycopg.OperationalError) as refused, connected(uris["transaction"], options=options):
-        pass
-    assert block.text.strip() in str(refused.value)
-    [wanted] = re.findall(r"^`(\{\"config.*\})`", (DOCS / PAGE).read_text(), re.MULTILINE)
-    with running.client() as client:
-        client.request("PATCH", f"/v2/databases/{cluster}/config", json=json.loads(wanted))
-    with connected(uris["transaction"], options=options) as admitted:
-        assert told(admitted.execute("SHOW search_path")) == '"$user", public'
-
-
 def test_who_finds_no_connection_left_in_a_session_pool_is_told_after_a_while(uris: dict[str, str]) -> None:
     [block] = [block for block in BLOCKS if block.title.startswith("one client more")]
     with connected(uris["session"]) as first, connected(uris["session"]) as second:
@@ -243,6 +227,7 @@ def test_who_finds_no_connection_left_in_a_session_pool_is_told_after_a_while(ur
 
 
 def test_every_block_of_the_page_is_run_by_a_test_above() -> None:
+    # Two are those of test_docs_startup_parameters.
     others = [block for block in BLOCKS if block not in STATEMENTS]
     assert {block.title.split()[0] for block in STATEMENTS} == {"transaction", "session", "statement"}
-    assert [block.language for block in others] == ["python", "sql", "text", "text"]
+    assert [block.language for block in others] == ["python", "sql", "text", "sql", "text"]

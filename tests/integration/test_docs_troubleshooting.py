@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+import asyncpg  # type: ignore[import-untyped]
 import psycopg
 import pytest
 
@@ -261,6 +262,39 @@ def through_a_pool_of_nothing(place: Place) -> str:
 
 
 _RESET = ("user", "reset", "backend")
+
+
+def with_cached_plan(place: Place) -> str:
+    """Return what a client is told before, and nothing more after, the command that the page names."""
+    with (
+        psycopg.connect(place.pool, autocommit=True, prepare_threshold=0) as client,
+        psycopg.connect(place.direct, autocommit=True) as direct,
+    ):
+        direct.execute("CREATE TABLE changed (id int)")
+        client.execute("SELECT * FROM changed")
+        direct.execute("ALTER TABLE changed ADD COLUMN name text")
+        with pytest.raises(psycopg.Error) as refused:
+            client.execute("SELECT * FROM changed")
+        [command] = re.findall(r"^    (cenote pool reconnect .*)$", PAGE.read_text(), re.MULTILINE)
+        words = command.replace("CLUSTER", "backend").replace("POOL", "backend-pool").split()
+        place.running.cenote(*words[1:])
+        assert client.execute("SELECT * FROM changed").fetchall() == []
+        direct.execute("DROP TABLE changed")
+    return str(refused.value)
+
+
+def with_a_parameter(place: Place) -> str:
+    """Return what a driver is told that sends a setting as a startup parameter of its own."""
+
+    async def connect() -> None:
+        settings = {"statement_timeout": "5000"}
+        await asyncpg.connect(place.pool.partition("?")[0], ssl="require", server_settings=settings)
+
+    with pytest.raises(asyncpg.PostgresError) as refused:
+        asyncio.run(connect())
+    return str(refused.value)
+
+
 SYSTEMS = "/etc/ssl/certs/ca-certificates.crt"
 PROVOKED: dict[str, Callable[[Place, Path], str]] = {
     "permission denied": lambda place, _: psql(place.as_app(place.direct), "CREATE TABLE t (id int)"),
@@ -269,6 +303,7 @@ PROVOKED: dict[str, Callable[[Place, Path], str]] = {
     "relation": lambda place, _: psql(place.direct, "SELECT FROM public.pg_stat_statements"),
     "remaining connection": lambda place, _: crowded(place),
     "prepared statement": lambda place, _: psql(place.pool, "EXECUTE double(21)"),
+    "cached plan": lambda place, _: with_cached_plan(place),
     "cannot execute": lambda place, _: psql(
         place.direct,
         "CREATE TABLE parts (id int)",
@@ -286,7 +321,8 @@ PROVOKED: dict[str, Callable[[Place, Path], str]] = {
     ),
     "SSL required": lambda place, _: psql(without_tls(place.pool)),
     "query_wait": lambda place, _: waited(place),
-    "unsupported": lambda place, _: psql(place.pool + "&options=-csearch_path%3Dapp"),
+    "unsupported startup parameter in": lambda place, _: psql(place.pool + "&options=-csearch_path%3Dapp"),
+    "unsupported startup parameter:": lambda place, _: with_a_parameter(place),
     "certificate verify": lambda place, _: psql(verifying(place.pool, SYSTEMS)),
     "root certificate": lambda place, folder: psql(verifying(place.pool, f"{folder}/root.crt")),
     "size:": lambda place, _: called(place, *("pool", "create", "backend", "huge-pool", "--size", "500")),

@@ -104,6 +104,7 @@ async def check_answers(observer: RemoteObserver, cluster: Cluster) -> None:
     pools = await observer.pools(id, node)
     assert isinstance(pools["web"], PoolNumbers)
     assert pools["web"].transactions == 1
+    assert await observer.outdated_connections(id, node) == {}
     server = await observer.server(id, node)
     assert [one.name for one in server.databases] == ["defaultdb"]
     assert server.connections_allowed > 0

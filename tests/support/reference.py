@@ -32,6 +32,7 @@ Operation = tuple[str, str]  # method, path
 ADDITIONS: set[Operation] = {
     ("GET", "/v2/databases/{database_cluster_uuid}/logs"),
     ("GET", "/v2/databases/{database_cluster_uuid}/pool_advice"),
+    ("POST", "/v2/databases/{database_cluster_uuid}/pools/{pool_name}/reconnect"),
     ("GET", "/v2/databases/{database_cluster_uuid}/pool_history"),
     ("GET", "/v2/databases/{database_cluster_uuid}/pool_stats"),
     ("GET", "/v2/databases/{database_cluster_uuid}/pool_stats/stream"),

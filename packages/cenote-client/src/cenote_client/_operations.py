@@ -84,6 +84,9 @@ ADD_CONNECTION_POOL: Operation[t.PoolResponse] = Operation("POST", CLUSTER + "/p
 GET_CONNECTION_POOL: Operation[t.PoolResponse] = Operation("GET", CLUSTER + "/pools/{}", 200, True)
 UPDATE_CONNECTION_POOL: Operation[None] = Operation("PUT", CLUSTER + "/pools/{}", 204, False)
 DELETE_CONNECTION_POOL: Operation[None] = Operation("DELETE", CLUSTER + "/pools/{}", 204, False)
+RECONNECT_CONNECTION_POOL: Operation[t.PoolReconnectResponse] = Operation(
+    "POST", CLUSTER + "/pools/{}/reconnect", 200, True
+)
 
 # replicas
 LIST_REPLICAS: Operation[t.ReplicaListResponse] = Operation("GET", CLUSTER + "/replicas", 200, True)

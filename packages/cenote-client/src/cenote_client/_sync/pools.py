@@ -89,6 +89,20 @@ class Pools(Resource):
         """
         return self._call(op.DELETE_CONNECTION_POOL, (database_cluster_uuid, pool_name), kwargs)
 
+    def reconnect_connection_pool(
+        self, database_cluster_uuid: str, pool_name: str, **kwargs: Unpack[t.Call]
+    ) -> t.PoolReconnectResponse:
+        """Replace the server connections of a pool; no client is disconnected and no query fails.
+
+        This cures "cached plan must not change result type" after a change of a table.  Returns
+        ``{"reconnect": {"pool": …, "connections_left": …}}``: 0 if all were replaced, None if the pooler did
+        not tell.  Those left are replaced after the client's transaction, in session mode after the client
+        has disconnected.  Cenote only.  Raises NotFoundError if the cluster or the pool does not exist.
+
+        ``POST /v2/databases/{database_cluster_uuid}/pools/{pool_name}/reconnect``, scope ``database:update``.
+        """
+        return self._call(op.RECONNECT_CONNECTION_POOL, (database_cluster_uuid, pool_name), kwargs)
+
     def iter_connection_pools(
         self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]
     ) -> Iterator[t.Pool]:

@@ -164,6 +164,8 @@ from .pools import (
     PoolCreate,
     PoolListResponse,
     PoolMode,
+    PoolReconnect,
+    PoolReconnectResponse,
     PoolResponse,
     PoolUpdate,
 )
@@ -323,6 +325,8 @@ __all__ = [
     "PoolMode",
     "PoolPast",
     "PoolRates",
+    "PoolReconnect",
+    "PoolReconnectResponse",
     "PoolResponse",
     "PoolRoom",
     "PoolServers",

@@ -103,11 +103,29 @@ class OptionsAdditions(TypedDict):
     extensions: dict[str, list[str]]
 
 
+IgnorableParameter = Literal[
+    "client_min_messages",
+    "default_text_search_config",
+    "default_transaction_isolation",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+    "jit",
+    "lock_timeout",
+    "plan_cache_mode",
+    "search_path",
+    "statement_timeout",
+    "synchronous_commit",
+    "transaction_timeout",
+    "work_mem",
+]
+
+
 class ConfigAdditions(TypedDict, total=False):
     """Further settings of connection pools; times in seconds, 0 disables a limit."""
 
     connect_query: str
     idle_transaction_timeout: int
+    ignore_parameters: list[IgnorableParameter]
     max_prepared_statements: int
     query_wait_timeout: int
 

@@ -34,6 +34,18 @@ class PoolListResponse(TypedDict):
     pools: list[Pool]
 
 
+class PoolReconnect(TypedDict):
+    """The server connections of a pool that are still to be replaced; None if that is not known."""
+
+    pool: str
+    connections_left: int | None
+
+
+class PoolReconnectResponse(TypedDict):
+    reconnect: PoolReconnect
+    cenote: NotRequired[PendingChange]
+
+
 class PoolCreate(TypedDict):
     name: str
     mode: PoolMode

@@ -92,6 +92,10 @@ async def pools(question: Question) -> Any:
     return await question.observer.pools(*question.node)
 
 
+async def outdated_connections(question: Question) -> Any:
+    return await question.observer.outdated_connections(*question.node)
+
+
 async def server(question: Question) -> Any:
     return await question.observer.server(*question.node)
 
@@ -180,7 +184,10 @@ def _route(
 
 _NODE = "/nodes/{cluster}/{node}/"
 ROUTES = (
-    *(_route(_NODE + ask.__name__, ask) for ask in (pools, server, sinks, logs, history, is_own, samples)),
+    *(
+        _route(_NODE + ask.__name__, ask)
+        for ask in (pools, outdated_connections, server, sinks, logs, history, is_own, samples)
+    ),
     _route("/agent", agent),
     _route("/host_keys/add", add, HTTPMethod.POST),
     _route("/host_keys/keep", keep, HTTPMethod.POST),

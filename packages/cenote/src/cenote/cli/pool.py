@@ -1,4 +1,4 @@
-"""``cenote pool``: create, list, get, monitor, update and delete connection pools."""
+"""``cenote pool``: create, list, get, monitor, update, reconnect and delete connection pools."""
 
 from __future__ import annotations
 
@@ -135,6 +135,35 @@ def update(
         databases.update_connection_pool(uuid, name, body)
         note_not_in_force(databases.get_cluster(uuid)["database"])
         note(f"Updated pool {name}: " + ", ".join(f"{field} {value}" for field, value in wanted.items()))
+
+
+@command.command()
+@cluster_argument
+@click.argument("name", required=False)
+@click.option("--all", "every", is_flag=True, help="All pools of the cluster.")
+def reconnect(layout: Layout, cluster: str, name: str | None, every: bool) -> None:
+    """Replace the server connections of a pool, as after a change of its tables; clients stay connected.
+
+    Each connection is replaced when its client releases it, and the command returns when all are, or after
+    some seconds.
+    """
+    if (name is None) != every:
+        raise click.UsageError("name a pool, or specify --all")
+    with cluster_api(layout, cluster) as (databases, uuid):
+        pools = list(databases.iter_connection_pools(uuid))
+        modes = {pool["name"]: pool["mode"] for pool in pools}
+        for pool in [name] if name is not None else list(modes):
+            made = databases.reconnect_connection_pool(uuid, pool)
+            if note_pending(made):
+                note(_reconnected(pool, modes.get(pool, ""), made["reconnect"]["connections_left"]))
+
+
+def _reconnected(pool: str, mode: str, left: int | None) -> str:
+    if left == 0:
+        return f"Replaced the server connections of pool {pool}"
+    when = "its client disconnects" if mode == "session" else "its transaction ends"
+    of_pool = f"server connections of pool {pool} still to be replaced, each when {when}"
+    return f"The pooler does not tell the number of {of_pool}" if left is None else f"{left} {of_pool}"
 
 
 @command.command()

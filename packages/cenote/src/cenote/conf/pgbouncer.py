@@ -5,6 +5,10 @@ pool's role, by peer authentication.  So these files hold verifiers, but no pass
 
 A pool with a user has that user's verifier on its line as well.  Over TCP, PgBouncer logs in to a server with
 the keys that a client's own login has shown it, and for such a pool only with the verifier there.
+
+The server connections of a pool are replaced by a reload: one that finds another ``connect_query`` closes
+each connection of the pool when its client releases it, as the command RECONNECT does.  So the count of such
+requests stands there, in a comment.  A crash between the file and the reload loses no request.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -49,6 +53,8 @@ def render(
     extensions = _formatted(parameters.EXTENSIONS, parameters.EXTENSION_DEFAULTS | configuration.cenote)
     autodb = {name: pooler.pop(name) for name in _AUTODB}
     connect_query = extensions.pop("connect_query")
+    ignored = (pooler["ignore_startup_parameters"], extensions.pop("ignore_parameters"))
+    pooler["ignore_startup_parameters"] = ",".join(filter(None, ignored))
     settings = {
         "listen_addr": ",".join(instance.listen),
         "listen_port": str(instance.port),
@@ -188,6 +194,9 @@ def _database_line(instance: Instance, pool: Pool, verifier: str, connect_query:
     else:
         # Each user has a pool of that size; this limits all of them together, and evicts idle connections.
         values["max_db_connections"] = str(pool.size)
+    if pool.reconnects:
+        # In front: what a customer has written may end in a comment.
+        connect_query = f"/* reconnect {pool.reconnects} */ {connect_query}".rstrip()
     return f"{pgbouncer_key(pool.name)} = " + _entry(instance, values, connect_query)
 
 

@@ -35,12 +35,23 @@ async def change(request: ConsoleRequest) -> Response:
             await request.api.post(path_of(id, "pools"), {"name": name} | _wanted(form))
             return request.redirect(f"{here}#pool-{name}", notice=f"Pool {name} is ready.")
         place = path_of(id, "pools", name)
+        if form["do"] == "reconnect":
+            made = (await request.api.post(path_of(id, "pools", name, "reconnect")))["reconnect"]
+            return request.redirect(f"{here}#pool-{name}", notice=_reconnected(made))
         pool = (await request.api.get(place))["pool"]
         form = FormFields({key: str(pool[key]) for key in FIELDS} | form.changed())
         await request.api.put(place, _wanted(form))
         return request.redirect(f"{here}#pool-{name}", notice=f"Pool {name} updated.")
     except RequestRejected as refusal:
         return await _show(request, form, refusal)
+
+
+def _reconnected(made: Any) -> str:
+    name, left = made["pool"], made["connections_left"]
+    if left == 0:
+        return f"The server connections of pool {name} were replaced."
+    number = "The" if left is None else str(left)
+    return f"{number} server connections of pool {name} are replaced when their clients release them."
 
 
 def _wanted(form: FormFields) -> dict[str, Any]:

@@ -63,6 +63,7 @@ POOLER = {
 EXTENSIONS = {
     "connect_query": "Statement run on each new server connection before its first use.",
     "idle_transaction_timeout": "Seconds after which a client that is idle in a transaction is disconnected; 0: never.",
+    "ignore_parameters": "Startup parameters that clients may send and that have no effect in a pool.",
     "max_prepared_statements": "Prepared statements kept for each server connection of a transaction pool.",
     "query_wait_timeout": "Seconds that a client waits for a server connection before it is rejected; 0: no limit.",
 }

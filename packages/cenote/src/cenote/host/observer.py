@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from cenote.errors import CenoteError, Unavailable
@@ -54,11 +56,11 @@ class HostObserver:
         self.sampler = Sampler(records, self, host, timing)
 
     async def pools(self, cluster_id: UUID, node: str) -> Mapping[str, PoolNumbers]:
-        sockets, port = self._layout.cluster(cluster_id).sockets, self._node(cluster_id, node).pool_port
-        try:
-            return pool_numbers(*await sql.console(sockets, port, "SHOW POOLS", "SHOW STATS"))
-        except CenoteError as error:
-            raise Unavailable(f"The pooler of this cluster does not answer: {error.message}") from None
+        return pool_numbers(*await self._pooler(cluster_id, node, "SHOW POOLS", "SHOW STATS"))
+
+    async def outdated_connections(self, cluster_id: UUID, node: str) -> Mapping[str, int]:
+        [servers] = await self._pooler(cluster_id, node, "SHOW SERVERS")
+        return Counter(row["database"] for row in servers if int(row["close_needed"]))
 
     async def server(self, cluster_id: UUID, node: str) -> ServerNumbers:
         cluster = self._cluster(cluster_id)
@@ -105,6 +107,14 @@ class HostObserver:
 
     async def agent(self) -> AgentNumbers:
         return AgentNumbers(passes=self._passes.numbers(), process=own_process())
+
+    async def _pooler(self, cluster_id: UUID, node: str, *commands: str) -> list[list[dict[str, Any]]]:
+        """Return the rows of each of these commands on PgBouncer's console."""
+        sockets, port = self._layout.cluster(cluster_id).sockets, self._node(cluster_id, node).pool_port
+        try:
+            return await sql.console(sockets, port, *commands)
+        except CenoteError as error:
+            raise Unavailable(f"The pooler of this cluster does not answer: {error.message}") from None
 
     def _node(self, cluster_id: UUID, name: str) -> Node:
         """Return a node from its record; Unavailable if it is not one of this host."""

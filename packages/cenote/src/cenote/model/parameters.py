@@ -305,9 +305,28 @@ POOLER = _by_name(
     Switch("server_reset_query_always", literals=("0", "1")),
 )
 
+# Startup parameters that a pool cannot apply and may ignore.  Those are missing whose loss would be
+# dangerous, such as ``default_transaction_read_only``, ``role`` and ``row_security``.
+IGNORABLE = (
+    "client_min_messages",
+    "default_text_search_config",
+    "default_transaction_isolation",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+    "jit",
+    "lock_timeout",
+    "plan_cache_mode",
+    "search_path",
+    "statement_timeout",
+    "synchronous_commit",
+    "transaction_timeout",
+    "work_mem",
+)
+
 # Settings of pools that the hosted product's API lacks and its users ask for.
 EXTENSIONS = _by_name(
     Text("connect_query", 1000),
+    Choices("ignore_parameters", IGNORABLE),
     Number("idle_transaction_timeout", 0, 86_400),
     Number("max_prepared_statements", 0, 10_000),
     Number("query_wait_timeout", 0, 86_400),
@@ -328,6 +347,7 @@ POOLER_DEFAULTS: dict[str, Value] = {
 EXTENSION_DEFAULTS: dict[str, Value] = {
     "connect_query": "",
     "idle_transaction_timeout": 0,
+    "ignore_parameters": (),
     "max_prepared_statements": 200,
     "query_wait_timeout": 120,
 }

@@ -160,13 +160,17 @@ class Removal(Record, frozen=True, kw_only=True):
 
 
 class Pool(Record, frozen=True, kw_only=True):
-    """A connection pool.  With ``user`` empty each client acts as the user that it logged in as."""
+    """A connection pool.  With ``user`` empty each client acts as the user that it logged in as.
+
+    ``reconnects`` counts the requests to replace its server connections.
+    """
 
     name: str
     database: str
     size: int
     mode: PoolMode = PoolMode.TRANSACTION
     user: str = ""
+    reconnects: int = 0
 
 
 class FirewallRule(Record, frozen=True, kw_only=True):

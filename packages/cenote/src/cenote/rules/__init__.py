@@ -34,6 +34,7 @@ from cenote.rules.pools import (
     change_pool,
     pool_mode,
     pool_name,
+    reconnect_pool,
     remove_pool,
     unallocated_connections,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "optional_uuid",
     "pool_mode",
     "pool_name",
+    "reconnect_pool",
     "region",
     "remove_database",
     "remove_pool",

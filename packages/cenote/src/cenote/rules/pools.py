@@ -77,6 +77,15 @@ def change_pool(
     return replace(cluster, pools=tuple(after if pool is before else pool for pool in cluster.pools))
 
 
+def reconnect_pool(cluster: Cluster, name: str) -> Cluster:
+    """Ask for the replacement of a pool's server connections."""
+    before = cluster.pool(name)
+    if before is None:
+        raise NotFound
+    after = replace(before, reconnects=before.reconnects + 1)
+    return replace(cluster, pools=tuple(after if pool is before else pool for pool in cluster.pools))
+
+
 def remove_pool(cluster: Cluster, name: str) -> Cluster:
     if cluster.pool(name) is None:
         raise NotFound

@@ -46,7 +46,14 @@ POOL = Kind(
     "pool",
     "pools",
     ("name",),
-    {"size": "size", "mode": "mode", "database": "database", "user": "user"},
+    {
+        "size": "size",
+        "mode": "mode",
+        "database": "database",
+        "user": "user",
+        "reconnects": "replacements of its server connections",
+    },
+    minor=("reconnects",),
 )
 SOURCE = Kind(
     "trusted source",

@@ -172,6 +172,13 @@ class Observer(Protocol):
         """
         ...
 
+    async def outdated_connections(self, cluster_id: UUID, node: str) -> Mapping[str, int]:
+        """Return how many server connections of each pool PgBouncer will close once they are released.
+
+        Pools without any are missing.
+        """
+        ...
+
     async def server(self, cluster_id: UUID, node: str) -> ServerNumbers:
         """Return the statistics of a node's server; Unavailable when it does not answer."""
         ...
@@ -233,6 +240,9 @@ class _NoObserver:
     """For an API without hosts, as in tests: nothing can be read."""
 
     async def pools(self, cluster_id: UUID, node: str) -> Mapping[str, PoolNumbers]:
+        raise Unavailable("This service cannot reach the pooler.")
+
+    async def outdated_connections(self, cluster_id: UUID, node: str) -> Mapping[str, int]:
         raise Unavailable("This service cannot reach the pooler.")
 
     async def server(self, cluster_id: UUID, node: str) -> ServerNumbers:

@@ -81,6 +81,9 @@ class RemoteObserver:
     async def pools(self, cluster_id: UUID, node: str) -> Mapping[str, PoolNumbers]:
         return await self._ask(dict[str, PoolNumbers], _path(cluster_id, node, "pools"))
 
+    async def outdated_connections(self, cluster_id: UUID, node: str) -> Mapping[str, int]:
+        return await self._ask(dict[str, int], _path(cluster_id, node, "outdated_connections"))
+
     async def server(self, cluster_id: UUID, node: str) -> ServerNumbers:
         return await self._ask(ServerNumbers, _path(cluster_id, node, "server"), SERVER_SECONDS)
 
