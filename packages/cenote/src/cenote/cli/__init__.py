@@ -11,9 +11,8 @@ import sys
 
 import click
 
-import cenote_client
 from cenote import __version__
-from cenote.errors import CenoteError
+from cenote.cli import failures
 
 # Command: the module that defines it as ``command``, and its summary.
 _COMMANDS = {
@@ -51,6 +50,16 @@ class _Commands(click.Group):
         command: click.Command = importlib.import_module(f"cenote.cli.{_COMMANDS[name][0]}").command
         return command
 
+    def invoke(self, context: click.Context) -> object:
+        """Run a command; an expected error becomes one line on stderr and an exit code."""
+        try:
+            return super().invoke(context)
+        except Exception as error:
+            known = failures.failure(error, context.meta)
+            if known is None:
+                raise
+            raise known from error
+
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in sorted(_COMMANDS.items())])
@@ -66,23 +75,23 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run a command; expected errors become one line on stderr and an exit code.
+    """Run a command; expected errors are printed on stderr: one line, or with ``-o json`` one JSON object.
 
-    1: refused; 2: usage error (click's own); 3: the service is unreachable.
+    The exit codes are in ``failures``.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # none if it is closed
             stream.reconfigure(errors="backslashreplace")
     try:
-        cli(standalone_mode=True)
-    except CenoteError as error:
-        _exit(error.message, 1)
-    except cenote_client.NetworkError as error:
-        _exit(f"{error}; is the service running? 'cenote serve' starts it", 3)
-    except cenote_client.CenoteError as error:
-        _exit(str(error), 1)
-
-
-def _exit(message: str, code: int) -> None:
-    click.echo(f"cenote: {message}", err=True)
-    sys.exit(code)
+        code = cli(standalone_mode=False)
+    except click.Abort:
+        aborted = click.ClickException("Aborted!")
+        if failures.wants_json(sys.argv[1:]):
+            failures.show(aborted, json=True)
+        else:
+            click.echo(aborted.message, err=True)
+        sys.exit(aborted.exit_code)
+    except click.ClickException as error:
+        failures.show(error, json=failures.wants_json(sys.argv[1:]))
+        sys.exit(error.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)
