@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import sys
 
 import click
@@ -25,16 +26,22 @@ _COMMANDS = {
     "env": ("env", "Print environment variables for pydo, doctl and Terraform."),
     "events": ("events", "Show cluster events."),
     "firewall": ("firewall", "List, add and remove trusted sources."),
+    "host": ("host", "List the hosts that run clusters."),
     "keys": ("keys", "List and rotate the sealing keys."),
-    "options": ("offered_options", "List available PostgreSQL versions, sizes and regions."),
+    "logsink": ("logsink", "Forward the logs of clusters to log sinks."),
+    "metrics": ("metrics", "Show or change the login for metrics; list endpoints."),
+    "options": ("offered_options", "List available sizes, PostgreSQL versions and regions."),
     "pool": ("pool", "Create, list, monitor, update and delete connection pools."),
+    "project": ("project", "Create, list and delete projects; assign clusters."),
     "psql": ("psql", "Open psql on a cluster or one of its pools."),
     "quickstart": ("quickstart", "Start the service with a sample cluster and pool."),
     "serve": ("serve", "Start the service: the API and this machine's clusters."),
     "stop": ("stop", "Stop the service and all servers it started."),
+    "tag": ("tag", "Create, list and delete tags; tag clusters."),
     "token": ("token", "Create, list and revoke API tokens."),
     "uri": ("uri", "Print a connection string for a driver or framework."),
-    "user": ("user", "Create, list and delete users; reset passwords."),
+    "user": ("user", "Create, list, update and delete users; reset passwords."),
+    "vpc": ("vpc", "Create, list and delete VPCs, which are labels only."),
 }
 
 
@@ -82,6 +89,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # none if it is closed
             stream.reconfigure(errors="backslashreplace")
+    if "_CENOTE_COMPLETE" in os.environ:
+        from cenote.cli import bash_completion  # noqa: F401 - the import registers it
     try:
         code = cli(standalone_mode=False)
     except click.Abort:

@@ -38,6 +38,7 @@ _PARAMETERS = {
     "sink_name": "name",
     "sink_type": "type",
     "storage_size_mib": "storage_mib",
+    "tags": "name",
     "threshold_percent": "threshold",
     "value": "sources",
 }
@@ -104,10 +105,10 @@ def _with_option(message: str, command: click.Command | None) -> str:
     field, rest = _field(message)
     if not field or command is None:
         return message
-    wanted = {field, _PARAMETERS.get(field, field)}
-    for parameter in command.params:
-        if parameter.name in wanted:
-            return f"{_typed(parameter)}: {rest}"
+    for wanted in (field, _PARAMETERS.get(field)):
+        for parameter in command.params:
+            if parameter.name == wanted:
+                return f"{_typed(parameter)}: {rest}"
     return f"{_ASKED[field]}: {rest}" if field in _ASKED else message
 
 
