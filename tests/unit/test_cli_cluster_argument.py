@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from cenote.cli.cluster_argument import find_cluster
+from cenote.cli.lookup import find_cluster
 from cenote.cli.printer import CommandError
 from cenote_client import Client
 

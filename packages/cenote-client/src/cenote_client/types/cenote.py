@@ -97,10 +97,27 @@ class PoolAdditions(TypedDict):
     reason: str
 
 
+class OfferedSize(TypedDict):
+    """What a cluster of a size has by default.
+
+    ``connections`` are those of the server, ``pool_connections`` those of them that its pools can have,
+    ``clients`` the clients that PgBouncer takes.
+    """
+
+    slug: str
+    vcpus: int
+    memory_mib: int
+    storage_mib: int
+    connections: int
+    pool_connections: int
+    clients: int
+
+
 class OptionsAdditions(TypedDict):
-    """The available extensions by version of PostgreSQL."""
+    """The available extensions by version of PostgreSQL, and what the sizes are."""
 
     extensions: dict[str, list[str]]
+    sizes: NotRequired[list[OfferedSize]]
 
 
 IgnorableParameter = Literal[

@@ -45,10 +45,27 @@ class AvailabilitiesView(msgspec.Struct):
     pg: list[AvailabilityView]
 
 
+class SizeView(msgspec.Struct, kw_only=True):
+    """What a cluster of a size has by default.
+
+    ``connections`` are those of the server, ``pool_connections`` those of them that its pools can have,
+    ``clients`` the clients that PgBouncer takes.
+    """
+
+    slug: str
+    vcpus: int
+    memory_mib: int
+    storage_mib: int
+    connections: int
+    pool_connections: int
+    clients: int
+
+
 class OfferedView(msgspec.Struct):
-    """An extension of Cenote: the available PostgreSQL extensions by version."""
+    """An extension of Cenote: the available PostgreSQL extensions by version, and what the sizes are."""
 
     extensions: dict[str, list[str]]
+    sizes: list[SizeView]
 
 
 class OptionsAnswer(msgspec.Struct):
@@ -77,8 +94,23 @@ async def list_options(request: Call) -> Response:
         )
         for version in versions
     ]
-    offered = OfferedView({version: catalog.extensions(hosts, version) for version in versions})
+    offered = OfferedView(
+        {version: catalog.extensions(hosts, version) for version in versions},
+        [_size_view(size) for size in catalog.SIZES.values()],
+    )
     return answer(OptionsAnswer(EnginesView(engine), AvailabilitiesView(availability), offered))
+
+
+def _size_view(size: catalog.Size) -> SizeView:
+    return SizeView(
+        slug=size.slug,
+        vcpus=size.vcpus,
+        memory_mib=size.memory_mib,
+        storage_mib=size.disk_mib,
+        connections=catalog.backend_connections(size),
+        pool_connections=catalog.pool_capacity(size),
+        clients=catalog.max_clients(size),
+    )
 
 
 ROUTES = (list_options,)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import sys
 
 import click
 
-import cenote_client
 from cenote import __version__
-from cenote.errors import CenoteError
+from cenote.cli import failures
 
 # Command: the module that defines it as ``command``, and its summary.
 _COMMANDS = {
@@ -26,16 +26,22 @@ _COMMANDS = {
     "env": ("env", "Print environment variables for pydo, doctl and Terraform."),
     "events": ("events", "Show cluster events."),
     "firewall": ("firewall", "List, add and remove trusted sources."),
+    "host": ("host", "List the hosts that run clusters."),
     "keys": ("keys", "List and rotate the sealing keys."),
-    "options": ("offered_options", "List available PostgreSQL versions, sizes and regions."),
+    "logsink": ("logsink", "Forward the logs of clusters to log sinks."),
+    "metrics": ("metrics", "Show or change the login for metrics; list endpoints."),
+    "options": ("offered_options", "List available sizes, PostgreSQL versions and regions."),
     "pool": ("pool", "Create, list, monitor, update and delete connection pools."),
+    "project": ("project", "Create, list and delete projects; assign clusters."),
     "psql": ("psql", "Open psql on a cluster or one of its pools."),
     "quickstart": ("quickstart", "Start the service with a sample cluster and pool."),
     "serve": ("serve", "Start the service: the API and this machine's clusters."),
     "stop": ("stop", "Stop the service and all servers it started."),
+    "tag": ("tag", "Create, list and delete tags; tag clusters."),
     "token": ("token", "Create, list and revoke API tokens."),
     "uri": ("uri", "Print a connection string for a driver or framework."),
-    "user": ("user", "Create, list and delete users; reset passwords."),
+    "user": ("user", "Create, list, update and delete users; reset passwords."),
+    "vpc": ("vpc", "Create, list and delete VPCs, which are labels only."),
 }
 
 
@@ -50,6 +56,16 @@ class _Commands(click.Group):
         sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
         command: click.Command = importlib.import_module(f"cenote.cli.{_COMMANDS[name][0]}").command
         return command
+
+    def invoke(self, context: click.Context) -> object:
+        """Run a command; an expected error becomes one line on stderr and an exit code."""
+        try:
+            return super().invoke(context)
+        except Exception as error:
+            known = failures.failure(error, context.meta)
+            if known is None:
+                raise
+            raise known from error
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -66,23 +82,25 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run a command; expected errors become one line on stderr and an exit code.
+    """Run a command; expected errors are printed on stderr: one line, or with ``-o json`` one JSON object.
 
-    1: refused; 2: usage error (click's own); 3: the service is unreachable.
+    The exit codes are in ``failures``.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # none if it is closed
             stream.reconfigure(errors="backslashreplace")
+    if "_CENOTE_COMPLETE" in os.environ:
+        from cenote.cli import bash_completion  # noqa: F401 - the import registers it
     try:
-        cli(standalone_mode=True)
-    except CenoteError as error:
-        _exit(error.message, 1)
-    except cenote_client.NetworkError as error:
-        _exit(f"{error}; is the service running? 'cenote serve' starts it", 3)
-    except cenote_client.CenoteError as error:
-        _exit(str(error), 1)
-
-
-def _exit(message: str, code: int) -> None:
-    click.echo(f"cenote: {message}", err=True)
-    sys.exit(code)
+        code = cli(standalone_mode=False)
+    except click.Abort:
+        aborted = click.ClickException("Aborted!")
+        if failures.wants_json(sys.argv[1:]):
+            failures.show(aborted, json=True)
+        else:
+            click.echo(aborted.message, err=True)
+        sys.exit(aborted.exit_code)
+    except click.ClickException as error:
+        failures.show(error, json=failures.wants_json(sys.argv[1:]))
+        sys.exit(error.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)

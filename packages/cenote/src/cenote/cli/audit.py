@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import click
 
 from cenote.cli import tail
-from cenote.cli.cluster_argument import find_cluster, is_uuid, optional_cluster_argument
+from cenote.cli.cluster_argument import optional_cluster_argument
+from cenote.cli.lookup import find_cluster, is_uuid
 from cenote.cli.printer import Item, Printer, output_options
 from cenote.cli.service_client import client_for
 from cenote.model.paths import Layout

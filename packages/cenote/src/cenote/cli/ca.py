@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cenote.cli.cluster_argument import cluster_argument, find_cluster
+from cenote.cli.cluster_argument import cluster_argument
+from cenote.cli.lookup import find_cluster
+from cenote.cli.printer import Printer, output_options
 from cenote.cli.service_client import client_for
 from cenote.model.paths import Layout
 
@@ -22,10 +24,12 @@ def ca_certificate(client: Client, uuid: str) -> str:
 
 @click.command()
 @cluster_argument
-def command(layout: Layout, cluster: str) -> None:
+@output_options
+def command(layout: Layout, printer: Printer, cluster: str) -> None:
     """Print the CA certificate of a cluster in PEM format.
 
     Use it as sslrootcert with sslmode=verify-full.
     """
     with client_for(layout) as client:
-        click.echo(ca_certificate(client, find_cluster(client, cluster)["id"]), nl=False)
+        certificate = ca_certificate(client, find_cluster(client, cluster)["id"])
+        printer.text(certificate.removesuffix("\n"), {"certificate": certificate})

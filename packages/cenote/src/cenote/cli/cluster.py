@@ -1,15 +1,18 @@
-"""``cenote cluster``: create, list, get, resize, configure and delete clusters; show their logs."""
+"""``cenote cluster``: create, list, get, resize, move and delete clusters; their settings and logs."""
 
 from __future__ import annotations
 
-import json
-from typing import Any, cast
+from typing import Any
 
 import click
 
-from cenote.cli.cluster_argument import cluster_argument, find_cluster
+from cenote.cli import suggestions
+from cenote.cli.cluster_argument import cluster_argument
+from cenote.cli.cluster_config import config
+from cenote.cli.cluster_settings import autoscale, hostnames, maintenance
 from cenote.cli.data_dir import data_dir
 from cenote.cli.logs import logs
+from cenote.cli.lookup import find_cluster, find_project, find_vpc
 from cenote.cli.online_wait import wait_until_online
 from cenote.cli.printer import Printer, confirm, note, output_options, with_present
 from cenote.cli.service_client import client_for
@@ -51,7 +54,8 @@ def command() -> None:
     """Create, list, resize, configure and delete clusters; show their logs."""
 
 
-command.add_command(logs)
+for other in (autoscale, config, hostnames, logs, maintenance):
+    command.add_command(other)
 
 
 @command.command()
@@ -63,29 +67,63 @@ command.add_command(logs)
     metavar="SIZE",
     default=DEFAULT_SIZE,
     show_default=True,
+    shell_complete=suggestions.sizes,
     help="Size; 'cenote options' lists all.",
 )
-@click.option("--version", metavar="MAJOR", help="PostgreSQL major version.  [default: newest installed]")
+@click.option("--nodes", metavar="N", type=int, default=1, show_default=True, help="Number of nodes.")
+@click.option("--storage-mib", metavar="MIB", type=int, help="Storage in MiB.  [default: that of the size]")
 @click.option(
-    "--region", metavar="REGION", default=DEFAULT_REGION, show_default=True, help="Region, a label only."
+    "--version",
+    metavar="MAJOR",
+    shell_complete=suggestions.versions,
+    help="PostgreSQL major version.  [default: newest installed]",
 )
-@click.option("--tag", "tags", metavar="TAG", multiple=True, help="Tag; repeatable.")
+@click.option(
+    "--region",
+    metavar="REGION",
+    default=DEFAULT_REGION,
+    show_default=True,
+    shell_complete=suggestions.regions,
+    help="Region, a label only.",
+)
+@click.option(
+    "--tag", "tags", metavar="TAG", multiple=True, shell_complete=suggestions.tags, help="Tag; repeatable."
+)
+@click.option(
+    "--trusted-source",
+    "sources",
+    metavar="ADDRESS",
+    multiple=True,
+    help="Address or network that may connect; repeatable.  [default: all, with a password]",
+)
+@click.option("--project", metavar="PROJECT", shell_complete=suggestions.projects, help="Project.")
+@click.option("--vpc", metavar="VPC", shell_complete=suggestions.vpcs, help="VPC, a label only.")
 @click.option("--no-wait", is_flag=True, help="Do not wait until the cluster is online.")
 def create(
     layout: Layout,
     printer: Printer,
+    *,
     name: str,
     size: str,
+    nodes: int,
+    storage_mib: int | None,
     version: str | None,
     region: str,
     tags: tuple[str, ...],
+    sources: tuple[str, ...],
+    project: str | None,
+    vpc: str | None,
     no_wait: bool,
 ) -> None:
     """Create a cluster and wait until it is online."""
-    body: Any = {"name": name, "engine": "pg", "num_nodes": 1, "size": size, "region": region}
+    body: Any = {"name": name, "engine": "pg", "num_nodes": nodes, "size": size, "region": region}
     body |= {"version": version} if version else {}
+    body |= {"storage_size_mib": storage_mib} if storage_mib is not None else {}
     body |= {"tags": list(tags)} if tags else {}
+    body |= {"rules": [{"type": "ip_addr", "value": source} for source in sources]} if sources else {}
     with client_for(layout) as client:
+        body |= {"project_id": find_project(client, project)["id"]} if project else {}
+        body |= {"private_network_uuid": find_vpc(client, vpc)["id"]} if vpc else {}
         made = client.databases.create_cluster(body)["database"]
         if not no_wait:
             made = wait_until_online(client, made["id"])
@@ -96,7 +134,9 @@ def create(
 @command.command("list")
 @data_dir
 @output_options
-@click.option("--tag", metavar="TAG", help="List only clusters with this tag.")
+@click.option(
+    "--tag", metavar="TAG", shell_complete=suggestions.tags, help="List only clusters with this tag."
+)
 def list_(layout: Layout, printer: Printer, tag: str | None) -> None:
     """List clusters."""
     with client_for(layout) as client:
@@ -118,62 +158,73 @@ def get(layout: Layout, printer: Printer, cluster: str) -> None:
 
 @command.command()
 @cluster_argument
-@click.argument("size")
+@output_options
+@click.argument("size", shell_complete=suggestions.sizes)
 @click.option("--storage-mib", metavar="MIB", type=int, help="Storage in MiB.  [default: that of the size]")
+@click.option("--nodes", metavar="N", type=int, help="Number of nodes.  [default: as now]")
 @click.option("--no-wait", is_flag=True, help="Do not wait until the resize is done.")
-def resize(layout: Layout, cluster: str, size: str, storage_mib: int | None, no_wait: bool) -> None:
+def resize(
+    layout: Layout,
+    printer: Printer,
+    cluster: str,
+    size: str,
+    storage_mib: int | None,
+    nodes: int | None,
+    no_wait: bool,
+) -> None:
     """Change the size of a cluster; clients of its pools stay connected."""
     with client_for(layout) as client:
         found = find_cluster(client, cluster)
-        body: Any = {"size": size, "num_nodes": found["num_nodes"]}
+        body: Any = {"size": size, "num_nodes": found["num_nodes"] if nodes is None else nodes}
         body |= {"storage_size_mib": storage_mib} if storage_mib is not None else {}
         client.databases.update_cluster_size(found["id"], body)
         if not no_wait:
             wait_until_online(client, found["id"])
-        note(f"{'Resizing' if no_wait else 'Resized'} cluster {found['name']} to {size}")
+        text = f"{'Resizing' if no_wait else 'Resized'} cluster {found['name']} to {size}"
+        printer.done(text, client.databases.get_cluster(found["id"])["database"], DETAIL_COLUMNS)
 
 
 @command.command()
 @cluster_argument
 @output_options
-@click.argument("settings", nargs=-1, metavar="[KEY=VALUE]…")
-def config(layout: Layout, printer: Printer, cluster: str, settings: tuple[str, ...]) -> None:
-    """Show the configuration of a cluster, or change parameters.
-
-    Example: work_mem=16 pgbouncer.server_idle_timeout=60.  Values are parsed
-    as JSON (16, true, ["a"]); anything else is a string.
-    """
+@click.argument("region", shell_complete=suggestions.regions)
+@click.option("--vpc", metavar="VPC", shell_complete=suggestions.vpcs, help="VPC of that region.")
+@click.option("--no-wait", is_flag=True, help="Do not wait until the move is done.")
+def migrate(
+    layout: Layout, printer: Printer, cluster: str, region: str, vpc: str | None, no_wait: bool
+) -> None:
+    """Move a cluster to another region, which is only a label: its servers stay on their host."""
     with client_for(layout) as client:
-        uuid = find_cluster(client, cluster)["id"]
-        if settings:
-            client.databases.patch_config(uuid, cast(Any, {"config": _configuration(settings)}))
-        shown: dict[str, Any] = dict(client.databases.get_config(uuid)["config"])
-        printer.show(shown, {name: name for name in shown})
+        found = find_cluster(client, cluster)
+        body: Any = {"region": region}
+        body |= {"private_network_uuid": find_vpc(client, vpc)["id"]} if vpc else {}
+        client.databases.update_region(found["id"], body)
+        if not no_wait:
+            wait_until_online(client, found["id"])
+        text = f"{'Moving' if no_wait else 'Moved'} cluster {found['name']} to {region}"
+        printer.done(text, client.databases.get_cluster(found["id"])["database"], DETAIL_COLUMNS)
+
+
+@command.command("install-update")
+@cluster_argument
+@output_options
+def install_update(layout: Layout, printer: Printer, cluster: str) -> None:
+    """Restart the servers of a cluster that run an outdated program, now instead of in the window."""
+    with client_for(layout) as client:
+        found = find_cluster(client, cluster)
+        client.databases.install_update(found["id"])
+        text = f"Installing updates of cluster {found['name']}; 'cenote cluster get' shows what is pending"
+        printer.done(text, client.databases.get_cluster(found["id"])["database"], DETAIL_COLUMNS)
 
 
 @command.command()
 @cluster_argument
+@output_options
 @click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
-def delete(layout: Layout, cluster: str, yes: bool) -> None:
+def delete(layout: Layout, printer: Printer, cluster: str, yes: bool) -> None:
     """Delete a cluster and all its data."""
     with client_for(layout) as client:
         found = find_cluster(client, cluster)
         confirm(f"Delete cluster {found['name']} ({found['id']}) and all its data?", yes)
         client.databases.destroy_cluster(found["id"])
-        note(f"Deleted cluster {found['name']}")
-
-
-def _configuration(settings: tuple[str, ...]) -> dict[str, Any]:
-    wanted: dict[str, Any] = {}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals or not name:
-            raise click.UsageError(f"{setting!r} is not of the form KEY=VALUE")
-        inner, outer = wanted, name.split(".")
-        for step in outer[:-1]:
-            inner = inner.setdefault(step, {})
-        try:
-            inner[outer[-1]] = json.loads(text)
-        except ValueError:
-            inner[outer[-1]] = text
-    return wanted
+        printer.done(f"Deleted cluster {found['name']}", {"id": found["id"], "name": found["name"]})

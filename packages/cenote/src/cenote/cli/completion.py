@@ -1,4 +1,4 @@
-"""``cenote completion``: a shell completion script for commands, options and cluster names."""
+"""``cenote completion``: a shell completion script for commands, options and names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def command(shell: str) -> None:
 
     For bash and zsh: eval "$(cenote completion bash)".  For fish: cenote completion fish | source.
     """
-    from cenote.cli import cli
+    from cenote.cli import bash_completion, cli  # noqa: F401 - the import registers it
 
     kind = get_completion_class(shell)
     assert kind is not None

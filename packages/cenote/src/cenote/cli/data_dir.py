@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from cenote.cli.failures import COMMAND
 from cenote.errors import Misconfigured
 from cenote.host import programs
 from cenote.model.paths import Layout
@@ -26,6 +27,11 @@ def absolute(path: Path) -> Path:
         ) from None
 
 
+def _layout(context: click.Context, _parameter: click.Parameter, value: Path) -> Layout:
+    context.meta[COMMAND] = context.command
+    return Layout(absolute(value))
+
+
 def data_dir(function: F) -> F:
     """Add ``--data-dir``, passed to the command as a ``Layout``."""
     option = click.option(
@@ -36,7 +42,7 @@ def data_dir(function: F) -> F:
         envvar="CENOTE_DATA_DIR",
         default=programs.default_data_dir,
         show_default="/var/lib/cenote as root, else ~/.local/share/cenote",
-        callback=lambda _context, _parameter, value: Layout(absolute(value)),
+        callback=_layout,
         show_envvar=True,
         help="Data directory of the service.",
     )

@@ -1,4 +1,4 @@
-"""``cenote db``: create, list and delete the databases of a cluster."""
+"""``cenote db``: create, list, get and delete the databases of a cluster."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cenote.cli import suggestions
 from cenote.cli.cluster_argument import cluster_api, cluster_argument
 from cenote.cli.printer import (
     SQL_COLUMNS,
+    SQL_DETAILS,
     Printer,
     confirm,
-    note,
     note_pending,
     output_options,
     with_present,
@@ -21,7 +22,7 @@ from cenote.model.paths import Layout
 if TYPE_CHECKING:
     from cenote_client.types import DatabaseCreate
 
-LIST_COLUMNS, DETAIL_COLUMNS = {"NAME": "name"}, {"Name": "name"}
+LIST_COLUMNS, DETAIL_COLUMNS = {"NAME": "name"}, {"Name": "name", "Owner": "cenote.owner"}
 
 
 @click.group()
@@ -33,7 +34,12 @@ def command() -> None:
 @cluster_argument
 @output_options
 @click.argument("name")
-@click.option("--owner", metavar="USER", help="Owner of the database.  [default: doadmin]")
+@click.option(
+    "--owner",
+    metavar="USER",
+    shell_complete=suggestions.users,
+    help="Owner of the database.  [default: doadmin]",
+)
 def create(layout: Layout, printer: Printer, cluster: str, name: str, owner: str | None) -> None:
     """Create a database."""
     wanted: DatabaseCreate = {"name": name}
@@ -57,11 +63,23 @@ def list_(layout: Layout, printer: Printer, cluster: str) -> None:
 
 @command.command()
 @cluster_argument
-@click.argument("name")
+@output_options
+@click.argument("name", shell_complete=suggestions.databases)
+def get(layout: Layout, printer: Printer, cluster: str, name: str) -> None:
+    """Show a database."""
+    with cluster_api(layout, cluster) as (databases, uuid):
+        database = databases.get(uuid, name)["db"]
+        printer.show(database, with_present(DETAIL_COLUMNS, [database], SQL_DETAILS))
+
+
+@command.command()
+@cluster_argument
+@output_options
+@click.argument("name", shell_complete=suggestions.databases)
 @click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
-def delete(layout: Layout, cluster: str, name: str, yes: bool) -> None:
+def delete(layout: Layout, printer: Printer, cluster: str, name: str, yes: bool) -> None:
     """Delete a database and all its data."""
     with cluster_api(layout, cluster) as (databases, uuid):
         confirm(f"Delete database {name} of cluster {cluster} and all its data?", yes)
         databases.delete(uuid, name)
-        note(f"Deleted database {name}")
+        printer.done(f"Deleted database {name}", {"name": name})

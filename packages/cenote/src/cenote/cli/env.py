@@ -7,6 +7,7 @@ import shlex
 import click
 
 from cenote.cli.data_dir import data_dir
+from cenote.cli.printer import Printer, output_options
 from cenote.errors import Misconfigured
 from cenote.model.paths import Layout
 
@@ -49,9 +50,10 @@ def lines(layout: Layout) -> str:
 
 @click.command()
 @data_dir
-def command(layout: Layout) -> None:
+@output_options
+def command(layout: Layout, printer: Printer) -> None:
     """Print environment variables for pydo, doctl and Terraform as shell exports.
 
     Apply them with: eval "$(cenote env)".
     """
-    click.echo(lines(layout))
+    printer.text(lines(layout), exports(layout))

@@ -9,7 +9,8 @@ import click
 
 from cenote.cli import tail
 from cenote.cli.audit import outcome, who
-from cenote.cli.cluster_argument import find_cluster, optional_cluster_argument
+from cenote.cli.cluster_argument import optional_cluster_argument
+from cenote.cli.lookup import find_cluster
 from cenote.cli.printer import Item, Printer, output_options
 from cenote.cli.service_client import client_for
 from cenote.model.paths import Layout

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cenote.cli import suggestions
 from cenote.cli.cluster_argument import cluster_api, cluster_argument
 from cenote.cli.printer import CommandError, Printer, confirm, note, note_not_in_force, output_options
 from cenote.model.paths import Layout
@@ -40,23 +41,25 @@ def list_(layout: Layout, printer: Printer, cluster: str) -> None:
 
 @command.command()
 @cluster_argument
+@output_options
 @click.argument("sources", nargs=-1, required=True, metavar="ADDRESS…")
 @click.option("--description", default="", help="Description of the sources.")
-def add(layout: Layout, cluster: str, sources: tuple[str, ...], description: str) -> None:
+def add(layout: Layout, printer: Printer, cluster: str, sources: tuple[str, ...], description: str) -> None:
     """Add trusted sources: addresses or networks, such as 192.0.2.7 or 2001:db8::/32.
 
     Connections from all other addresses are rejected.
     """
     with cluster_api(layout, cluster) as (databases, uuid):
         added = [{"type": "ip_addr", "value": source, "description": description} for source in sources]
-        _replace(databases, uuid, [*_rules(databases, uuid), *added])
+        _replace(printer, databases, uuid, [*_rules(databases, uuid), *added])
 
 
 @command.command()
 @cluster_argument
-@click.argument("sources", nargs=-1, required=True, metavar="ADDRESS…")
+@output_options
+@click.argument("sources", nargs=-1, required=True, metavar="ADDRESS…", shell_complete=suggestions.sources)
 @click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
-def remove(layout: Layout, cluster: str, sources: tuple[str, ...], yes: bool) -> None:
+def remove(layout: Layout, printer: Printer, cluster: str, sources: tuple[str, ...], yes: bool) -> None:
     """Remove trusted sources and disconnect their clients."""
     with cluster_api(layout, cluster) as (databases, uuid):
         rules = _rules(databases, uuid)
@@ -70,15 +73,17 @@ def remove(layout: Layout, cluster: str, sources: tuple[str, ...], yes: bool) ->
             confirm(
                 "No trusted source would be left: the cluster would be open to all addresses. Continue?", yes
             )
-        _replace(databases, uuid, left)
+        _replace(printer, databases, uuid, left)
 
 
 def _rules(databases: DatabasesAPI, uuid: str) -> list[Any]:
     return list(databases.list_firewall_rules(uuid)["rules"])
 
 
-def _replace(databases: DatabasesAPI, uuid: str, rules: Sequence[Any]) -> None:
+def _replace(printer: Printer, databases: DatabasesAPI, uuid: str, rules: Sequence[Any]) -> None:
     databases.update_firewall_rules(uuid, {"rules": list(rules)})
     note_not_in_force(databases.get_cluster(uuid)["database"])
-    count = len(rules)
-    note(f"Trusted sources: {count}" if count else OPEN)
+    if not printer.prose:
+        printer.show_all(_rules(databases, uuid), LIST_COLUMNS)
+    else:
+        note(f"Trusted sources: {len(rules)}" if rules else OPEN)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Ring = Literal["api", "host"]
 LIST_COLUMNS = {"RING": "ring", "ID": "id", "MADE": "made_at", "SEALS": "seals", "RECORDS": "records"}
+ROTATION = {"RING": "ring", "STATE": "state", "RECORDS": "resealed", "MESSAGE": "message"}
 RINGS: tuple[Ring, ...] = ("api", "host")
 POLL_SECONDS = 0.5
 
@@ -47,23 +48,28 @@ def list_(layout: Layout, printer: Printer) -> None:
     help="Rotate the keys of one ring alone: api (passwords, private keys) or host (log sinks).",
 )
 @data_dir
-def rotate(layout: Layout, ring: Ring | None) -> None:
+@output_options
+def rotate(layout: Layout, printer: Printer, ring: Ring | None) -> None:
     """Re-seal all records with new keys and remove the old ones, of both rings.
 
     The service keeps serving.  If a rotation is interrupted, run it again to complete it.
     """
     with client_for(layout) as client:
-        for one in RINGS if ring is None else (ring,):
-            _rotate(client, one)
+        done = [_rotate(client, printer, one) for one in (RINGS if ring is None else (ring,))]
+    if not printer.prose:
+        printer.show_all(done, ROTATION)
 
 
-def _rotate(client: Client, ring: Ring) -> None:
+def _rotate(client: Client, printer: Printer, ring: Ring) -> KeyRotation:
     rotation = _finished(client, client.cenote.rotate_keys(ring)["rotation"])
     if rotation["state"] != "done":
         raise CommandError(f"ring {ring}: {rotation['message']}")
+    if not printer.prose:
+        return rotation
     newest = next(key["id"] for key in client.cenote.list_keys()["keys"] if key["ring"] == ring)
     click.echo(f"ring {ring}: {newest} seals now; {rotation['resealed']} records re-sealed")
     click.echo(rotation["message"])
+    return rotation
 
 
 def _finished(client: Client, rotation: KeyRotation) -> KeyRotation:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from cenote.cli.cluster_argument import cluster_argument, find_cluster
-from cenote.cli.printer import printable
+from cenote.cli.cluster_argument import cluster_argument
+from cenote.cli.lookup import find_cluster
+from cenote.cli.printer import Printer, output_options, printable
 from cenote.cli.service_client import client_for
 from cenote.model.paths import Layout
 
@@ -20,8 +21,12 @@ _POLL_SECONDS = 1.0
 _MAX_LINES = 1_000  # lines per response
 
 
+COLUMNS = {"WHEN": "at", "SEVERITY": "severity", "PROCESS": "process", "TEXT": "text"}
+
+
 @click.command()
 @cluster_argument
+@output_options
 @click.option(
     "--source",
     type=click.Choice(["postgres", "pgbouncer"]),
@@ -38,23 +43,29 @@ _MAX_LINES = 1_000  # lines per response
     help="Number of messages.",
 )
 @click.option("--follow", is_flag=True, help="Print new messages as they arrive, until Ctrl-C.")
-def logs(layout: Layout, cluster: str, source: str, lines: int, follow: bool) -> None:
+def logs(layout: Layout, printer: Printer, cluster: str, source: str, lines: int, follow: bool) -> None:
     """Show the newest log messages of PostgreSQL or PgBouncer."""
     whose = cast("LogSource", source)
     with client_for(layout) as client:
         uuid = find_cluster(client, cluster)["id"]
         found = client.databases.get_logs(uuid, source=whose, lines=lines)["logs"]
-        _print(found["messages"])
+        _print(printer, found["messages"], follow)
         while follow:
             if not found["messages"]:
                 time.sleep(_POLL_SECONDS)
             found = client.databases.get_logs(uuid, source=whose, lines=_MAX_LINES, after=found["next"])[
                 "logs"
             ]
-            _print(found["messages"])
+            _print(printer, found["messages"], follow)
 
 
-def _print(messages: Sequence[LogMessage]) -> None:
+def _print(printer: Printer, messages: Sequence[LogMessage], follow: bool) -> None:
+    if not printer.prose:
+        if follow:
+            printer.show_more(messages, COLUMNS, [])
+        else:
+            printer.show_all(messages, COLUMNS)
+        return
     for message in messages:
         process = "-" if message["process"] is None else message["process"]
         # Servers log the name in a failed login verbatim, and anyone who reaches the port can choose it.

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cenote.cli.printer import note, prints_json
+
 if TYPE_CHECKING:
     from cenote_client import Client
     from cenote_client.types import Cluster
@@ -18,7 +20,7 @@ class StatusLine:
     """Shows the status on stderr: one updated line on a terminal, else a line per change."""
 
     def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
+        self._terminal = sys.stderr.isatty() and not prints_json()
         self._last = ""
 
     def __call__(self, cluster: Cluster, seconds: float) -> None:
@@ -32,7 +34,7 @@ class StatusLine:
         if self._terminal:
             click.echo(f"\r\033[K{status} ({seconds:.0f} s)", err=True, nl=False)
         elif status != self._last:
-            click.echo(status, err=True)
+            note(status)
         self._last = status
 
     def end(self) -> None:

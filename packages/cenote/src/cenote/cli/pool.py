@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cenote.cli import suggestions
 from cenote.cli.cluster_argument import cluster_api, cluster_argument
+from cenote.cli.pool_history import HISTORY, history_rows
 from cenote.cli.pool_top import watch
 from cenote.cli.printer import (
     SQL_COLUMNS,
@@ -21,6 +23,7 @@ from cenote.cli.printer import (
     with_present,
 )
 from cenote.model.paths import Layout
+from cenote_client import NotFoundError
 
 if TYPE_CHECKING:
     from cenote_client._sync.databases_api import DatabasesAPI
@@ -67,12 +70,20 @@ def command() -> None:
     help="Maximum number of server connections.",
 )
 @click.option("--mode", type=MODES, default="transaction", show_default=True, help="Pool mode.")
-@click.option("--db", metavar="DATABASE", default="defaultdb", show_default=True, help="Database.")
+@click.option(
+    "--db",
+    metavar="DATABASE",
+    default="defaultdb",
+    show_default=True,
+    shell_complete=suggestions.databases,
+    help="Database.",
+)
 @click.option(
     "--user",
     metavar="USER",
     default="doadmin",
     show_default=True,
+    shell_complete=suggestions.users,
     help="User; empty: the client's own login user.",
 )
 def create(
@@ -100,7 +111,7 @@ def list_(layout: Layout, printer: Printer, cluster: str) -> None:
 @command.command()
 @cluster_argument
 @output_options
-@click.argument("name")
+@click.argument("name", shell_complete=suggestions.pools)
 def get(layout: Layout, printer: Printer, cluster: str, name: str) -> None:
     """Show the details of a pool."""
     with cluster_api(layout, cluster) as (databases, uuid):
@@ -110,13 +121,20 @@ def get(layout: Layout, printer: Printer, cluster: str, name: str) -> None:
 
 @command.command()
 @cluster_argument
-@click.argument("name")
+@output_options
+@click.argument("name", shell_complete=suggestions.pools)
 @click.option("--size", metavar="N", type=int, help="Maximum number of server connections.")
 @click.option("--mode", type=MODES, help="Pool mode.")
-@click.option("--db", metavar="DATABASE", help="Database.")
-@click.option("--user", metavar="USER", help="User; empty: the client's own login user.")
+@click.option("--db", metavar="DATABASE", shell_complete=suggestions.databases, help="Database.")
+@click.option(
+    "--user",
+    metavar="USER",
+    shell_complete=suggestions.users,
+    help="User; empty: the client's own login user.",
+)
 def update(
     layout: Layout,
+    printer: Printer,
     cluster: str,
     name: str,
     size: int | None,
@@ -134,7 +152,8 @@ def update(
         body: Any = {field: before[field] for field in given} | wanted
         databases.update_connection_pool(uuid, name, body)
         note_not_in_force(databases.get_cluster(uuid)["database"])
-        note(f"Updated pool {name}: " + ", ".join(f"{field} {value}" for field, value in wanted.items()))
+        text = f"Updated pool {name}: " + ", ".join(f"{field} {value}" for field, value in wanted.items())
+        printer.done(text, databases.get_connection_pool(uuid, name)["pool"], DETAIL_COLUMNS)
 
 
 @command.command()
@@ -169,19 +188,20 @@ def _reconnected(pool: str, mode: str, left: int | None) -> str:
 @command.command()
 @cluster_argument
 @output_options
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=suggestions.pools)
 def stats(layout: Layout, printer: Printer, cluster: str, name: str | None) -> None:
     """Show current statistics of all pools of a cluster, or of one."""
     with cluster_api(layout, cluster) as (databases, uuid):
-        found = _stats(databases, uuid)
-    if name is None:
-        printer.show_all(found, STATS)
-        return
-    for one in found:
-        if one["name"] == name:
-            printer.show(one, {heading.capitalize(): field for heading, field in STATS.items()})
+        if name is None:
+            printer.show_all(_stats(databases, uuid), STATS)
             return
-    raise CommandError(f"pool {name!r} not found; list pools with 'cenote pool list {cluster}'")
+        try:
+            found = databases.get_pool_stats(uuid, name)["stats"]
+        except NotFoundError:
+            raise CommandError(
+                f"pool {name!r} not found; list pools with 'cenote pool list {cluster}'"
+            ) from None
+        printer.show(found, {heading.capitalize(): field for heading, field in STATS.items()})
 
 
 @command.command()
@@ -207,7 +227,7 @@ def advice(layout: Layout, printer: Printer, cluster: str) -> None:
     """Show recommendations for the pools of a cluster, from their recent activity."""
     with cluster_api(layout, cluster) as (databases, uuid):
         found: Any = databases.list_pool_advice(uuid)["advice"]
-    if printer.format != "table" or printer.fields:
+    if not printer.prose:
         printer.show_all(found, ADVICE)
         return
     for one in found:
@@ -235,12 +255,43 @@ def _stats(databases: DatabasesAPI, uuid: str) -> list[Any]:
 
 @command.command()
 @cluster_argument
-@click.argument("name")
+@output_options
+@click.argument("name", shell_complete=suggestions.pools)
 @click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
-def delete(layout: Layout, cluster: str, name: str, yes: bool) -> None:
+def delete(layout: Layout, printer: Printer, cluster: str, name: str, yes: bool) -> None:
     """Delete a pool and disconnect its clients; data is kept."""
     with cluster_api(layout, cluster) as (databases, uuid):
         confirm(f"Delete pool {name} of cluster {cluster}?", yes)
         databases.delete_connection_pool(uuid, name)
         note_not_in_force(databases.get_cluster(uuid)["database"])
-        note(f"Deleted pool {name}")
+        printer.done(f"Deleted pool {name}", {"name": name})
+
+
+@command.command()
+@cluster_argument
+@output_options
+@click.argument("name", shell_complete=suggestions.pools)
+@click.option(
+    "--minutes",
+    metavar="N",
+    type=click.IntRange(1, 1440),
+    default=15,
+    show_default=True,
+    help="How far back.",
+)
+@click.option(
+    "--points",
+    metavar="N",
+    type=click.IntRange(1, 1440),
+    default=15,
+    show_default=True,
+    help="Number of intervals.",
+)
+def history(layout: Layout, printer: Printer, cluster: str, name: str, minutes: int, points: int) -> None:
+    """Show the history of a pool, oldest first; it begins when the service starts."""
+    with cluster_api(layout, cluster) as (databases, uuid):
+        answer: Any = databases.get_pool_history(uuid, minutes=minutes, points=points)
+    found = next((pool for pool in answer["history"]["pools"] if pool["name"] == name), None)
+    if found is None:
+        raise CommandError(f"pool {name!r} not found; list pools with 'cenote pool list {cluster}'")
+    printer.show_all(history_rows(found), HISTORY)

@@ -13,6 +13,8 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 EMPTY = "-"
+FORMAT = "cenote.format"
+"""Key in the context's ``meta``: the format of the command's output."""
 
 Item = Mapping[str, Any]
 Columns = dict[str, str]
@@ -32,6 +34,11 @@ class Printer:
 
     format: str = "table"
     fields: tuple[str, ...] = ()
+
+    @property
+    def prose(self) -> bool:
+        """Whether people read the output, so that it may be a sentence."""
+        return self.format == "table" and not self.fields
 
     def show_all(self, items: Sequence[Item], columns: Columns) -> None:
         """Print a list, one line per item."""
@@ -73,6 +80,20 @@ class Printer:
             self._values([item], columns)
         else:
             self._document(dict(item))
+
+    def done(self, text: str, item: Item, columns: Columns | None = None) -> None:
+        """Report a change: in a sentence on stderr for people, and as an object for programs."""
+        if self.prose:
+            note(text)
+        else:
+            self.show(item, columns or {name: name for name in item})
+
+    def text(self, text: str, item: Item) -> None:
+        """Print a text whose form others prescribe, such as a certificate, or for json and yaml an object."""
+        if self.format in ("json", "yaml"):
+            self.show(item, {})
+        else:
+            click.echo(text)
 
     def _chosen(self, columns: Columns, items: Sequence[Item]) -> Columns:
         if not self.fields:
@@ -118,6 +139,7 @@ def output_options(function: F) -> F:
     """Add ``--output`` and ``--field``, passed to the command as a ``Printer``."""
 
     def chosen(context: click.Context, _parameter: click.Parameter, value: str) -> Printer:
+        context.meta[FORMAT] = value
         return Printer(value, context.meta.get("cenote.fields", ()))
 
     def keep(context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> None:
@@ -146,8 +168,17 @@ def output_options(function: F) -> F:
 
 
 def note(text: str) -> None:
-    """Print a remark on stderr; stdout is for output that programs may parse."""
-    click.echo(text, err=True)
+    """Print a remark on stderr; stdout is for output that programs may parse.
+
+    With JSON each line of stderr is an object too.
+    """
+    click.echo(json.dumps({"note": text}, ensure_ascii=False) if prints_json() else text, err=True)
+
+
+def prints_json() -> bool:
+    """Return whether the command that runs prints JSON."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.meta.get(FORMAT) == "json"
 
 
 def note_pending(answer: Mapping[str, Any]) -> bool:

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import click
 
+from cenote.cli import suggestions
 from cenote.cli.ca import ca_certificate
-from cenote.cli.cluster_argument import cluster_argument, find_cluster
+from cenote.cli.cluster_argument import cluster_argument
+from cenote.cli.lookup import find_cluster
 from cenote.cli.printer import CommandError
 from cenote.cli.service_client import client_for
 from cenote.cli.uri import connection_target
@@ -36,7 +38,7 @@ _LEADING_ELSEWHERE = (
 
 @click.command()
 @cluster_argument
-@click.option("--pool", metavar="POOL", help="Connect through this pool.")
+@click.option("--pool", metavar="POOL", shell_complete=suggestions.pools, help="Connect through this pool.")
 @click.argument("arguments", nargs=-1, metavar="[-- PSQL_ARGUMENTS]")
 def command(layout: Layout, cluster: str, pool: str | None, arguments: tuple[str, ...]) -> None:
     """Open psql on a cluster or one of its pools."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cenote.cli import suggestions
 from cenote.cli.data_dir import data_dir
 from cenote.cli.printer import CommandError, Printer, output_options
 from cenote.cli.service_client import client_for
@@ -30,6 +31,13 @@ LIST_COLUMNS = {
     "SCOPES": "scopes",
     "CREATED": "created_at",
     "EXPIRES": "expires_at",
+    "ID": "id",
+}
+DETAIL_COLUMNS = {
+    "Name": "name",
+    "Scopes": "scopes",
+    "Created": "created_at",
+    "Expires": "expires_at",
     "ID": "id",
 }
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -56,6 +64,7 @@ def command() -> None:
 
 @command.command()
 @data_dir
+@output_options
 @click.argument("name")
 @click.option(
     "--scope",
@@ -67,13 +76,19 @@ def command() -> None:
     help=f"Scope, one of: {', '.join(SCOPES)} (all); repeatable.  [default: *]",
 )
 @click.option("--expires-in", type=Duration(), help="Lifetime, such as 12h or 30d.  [default: never expires]")
-def create(layout: Layout, name: str, scopes: tuple[str, ...], expires_in: timedelta | None) -> None:
+def create(
+    layout: Layout, printer: Printer, name: str, scopes: tuple[str, ...], expires_in: timedelta | None
+) -> None:
     """Create a token and print it; it is not shown again."""
     body: TokenCreate = {"name": name, "scopes": list(scopes)}
     if expires_in is not None:
         body["expires_at"] = (datetime.now(UTC) + expires_in).isoformat()
     with client_for(layout) as client:
-        click.echo(client.cenote.create_token(body)["token"]["token"])
+        made = client.cenote.create_token(body)["token"]
+        if printer.prose:
+            click.echo(made["token"])
+        else:
+            printer.show(made, {"Token": "token"})
 
 
 @command.command("list")
@@ -87,8 +102,18 @@ def list_(layout: Layout, printer: Printer) -> None:
 
 @command.command()
 @data_dir
-@click.argument("name_or_id", metavar="NAME_OR_ID")
-def revoke(layout: Layout, name_or_id: str) -> None:
+@output_options
+def current(layout: Layout, printer: Printer) -> None:
+    """Show the token that commands use here: its name, scopes and expiry."""
+    with client_for(layout) as client:
+        printer.show(client.cenote.get_own_token()["token"], DETAIL_COLUMNS)
+
+
+@command.command()
+@data_dir
+@output_options
+@click.argument("name_or_id", metavar="NAME_OR_ID", shell_complete=suggestions.tokens)
+def revoke(layout: Layout, printer: Printer, name_or_id: str) -> None:
     """Revoke a token; further requests with it are rejected."""
     with client_for(layout) as client:
         tokens = client.cenote.list_tokens()["tokens"]
@@ -98,4 +123,7 @@ def revoke(layout: Layout, name_or_id: str) -> None:
         if len(meant) > 1:
             raise CommandError(f"{len(meant)} tokens are named {name_or_id!r}; specify one by ID")
         client.cenote.revoke_token(meant[0]["id"])
-        click.echo(f"Revoked {meant[0]['name']} ({meant[0]['id']})")
+        if printer.prose:
+            click.echo(f"Revoked {meant[0]['name']} ({meant[0]['id']})")
+        else:
+            printer.show(meant[0], LIST_COLUMNS)

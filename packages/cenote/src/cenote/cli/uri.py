@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cenote.cli.cluster_argument import cluster_argument, find_cluster
-from cenote.cli.printer import CommandError
+from cenote.cli import suggestions
+from cenote.cli.cluster_argument import cluster_argument
+from cenote.cli.lookup import find_cluster
+from cenote.cli.printer import CommandError, Printer, output_options
 from cenote.cli.service_client import client_for
 from cenote.model import connection_formats
 from cenote.model.paths import Layout
@@ -45,7 +47,8 @@ def connection_target(
 
 @click.command()
 @cluster_argument
-@click.option("--pool", metavar="POOL", help="Connect through this pool.")
+@output_options
+@click.option("--pool", metavar="POOL", shell_complete=suggestions.pools, help="Connect through this pool.")
 @click.option(
     "--format",
     "form",
@@ -60,8 +63,11 @@ def connection_target(
     metavar="FILE",
     help="CA certificate file from 'cenote ca'; adds sslmode=verify-full.",
 )
-def command(layout: Layout, cluster: str, pool: str | None, form: str, ca: Path | None) -> None:
+def command(
+    layout: Layout, printer: Printer, cluster: str, pool: str | None, form: str, ca: Path | None
+) -> None:
     """Print the connection string of a cluster or pool, including the password."""
     with client_for(layout) as client:
         target = connection_target(client, find_cluster(client, cluster), pool, ca)
-    click.echo(connection_formats.FORMATS[form](target))
+    text = connection_formats.FORMATS[form](target)
+    printer.text(text, {"uri": text, "format": form})
