@@ -76,10 +76,23 @@ class DatabaseAdditions(TypedDict):
     owner: str
 
 
+class HostRoom(TypedDict):
+    """The host that a new cluster would be placed on, one of ``hosts``, and what its clusters may use."""
+
+    hosts: int
+    clusters: int
+    cpus: int
+    memory_mib: int
+    allocated_memory_mib: int
+    disk_mib: int
+    allocated_storage_mib: int
+
+
 class OptionsAdditions(TypedDict):
-    """The available extensions by version of PostgreSQL."""
+    """The available extensions by version of PostgreSQL, and the room on the hosts."""
 
     extensions: dict[str, list[str]]
+    room: NotRequired[HostRoom]
 
 
 class ConfigAdditions(TypedDict, total=False):
