@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from cenote.console.times import relative
 from cenote_client import Client
 from tests.support.browser import NARROW, faults_of, overflows, screenshot, sign_in, visiting
+from tests.support.console import base_of
 from tests.support.service import WITHOUT_LIMITS, Service, added_pool, online_cluster
 
 pytestmark = pytest.mark.service(*WITHOUT_LIMITS)
@@ -36,10 +37,6 @@ def page(browser: Browser, running: Service) -> Iterator[Page]:
         found.context.grant_permissions(["clipboard-read", "clipboard-write"])
         sign_in(found, running)
         yield found
-
-
-def base_of(cluster: dict[str, Any]) -> str:
-    return f"/console/clusters/{cluster['id']}"
 
 
 def complain(cluster: dict[str, Any], *texts: str) -> None:

@@ -18,7 +18,7 @@ import pytest
 from cenote.console import audit, setting_help
 from cenote.model.parameters import EXTENSIONS, POOLER, POSTGRESQL
 from cenote_client import Client, InvalidError
-from tests.support.console import Sheet, Visitor, create, id_in, visitor
+from tests.support.console import Sheet, Visitor, base_of, create, id_in, visitor
 from tests.support.service import WITHOUT_LIMITS, Service, online, online_cluster
 from tests.support.waiting import wait_until
 
@@ -40,10 +40,6 @@ def sources(client: Client, cluster: dict[str, Any]) -> Iterator[str]:
     path = f"/v2/databases/{cluster['id']}/firewall"
     yield path
     client.request("PUT", path, json={"rules": []})
-
-
-def base_of(cluster: dict[str, Any]) -> str:
-    return f"/console/clusters/{cluster['id']}"
 
 
 # -- Clusters

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from cenote_client import Client
-from tests.support.console import Visitor, id_in
+from tests.support.console import Visitor, base_of, id_in
 from tests.support.service import WITHOUT_LIMITS, online_cluster
 
 pytestmark = pytest.mark.service(*WITHOUT_LIMITS)
@@ -27,10 +27,6 @@ def sources(client: Client, cluster: dict[str, Any]) -> Iterator[str]:
     path = f"/v2/databases/{cluster['id']}/firewall"
     yield path
     client.request("PUT", path, json={"rules": []})
-
-
-def base_of(cluster: dict[str, Any]) -> str:
-    return f"/console/clusters/{cluster['id']}"
 
 
 def test_a_first_source_without_ones_own_address_is_asked_about(

@@ -87,9 +87,9 @@ def test_a_young_pool_is_drawn_over_the_whole_width(minutes: int, few: int, age:
 def test_minutes_and_the_samples_after_them_are_one_line(few: int, minutes: int, known: int) -> None:
     at = [BEGIN - 60.0 * number for number in range(known, 0, -1)]
     older = dict(zip(("at", *COLUMNS), ([*at], *([2.0] * known for _ in COLUMNS)), strict=True))
-    at, columns = downsample(older.pop("at"), older, 2 * few)
+    times, columns = downsample(older.pop("at"), older, 2 * few)
     recent = past_of(BEGIN - second for second in range(890, 0, -2))
-    past = PoolTrail.of_history(recent, few, minutes, {"at": at, **columns})
+    past = PoolTrail.of_history(recent, few, minutes, {"at": times, **columns})
     charts = past.charts(5, BEGIN)
     assert len(pieces(charts.active)) == 1
     assert charts.span == pytest.approx(60 * known, rel=0.2)
