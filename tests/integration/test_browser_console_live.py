@@ -12,12 +12,22 @@ from playwright.sync_api import Browser, Page, expect
 
 from cenote.console.times import relative
 from cenote_client import Client
-from tests.support.browser import NARROW, faults_of, overflows, screenshot, sign_in, visiting
+from tests.support.browser import (
+    NARROW,
+    SCHEMES,
+    Scheme,
+    faults_of,
+    overflows,
+    screenshot,
+    sign_in,
+    visiting,
+)
 from tests.support.console import base_of
 from tests.support.service import WITHOUT_LIMITS, Service, added_pool, online_cluster
 
 pytestmark = pytest.mark.service(*WITHOUT_LIMITS)
 
+CHANGING = 60_000  # milliseconds that a change of a cluster may take
 TICK = 30_000  # milliseconds, more than pass until the words of times are looked at again
 MASKED = "••••••••••••"
 
@@ -157,7 +167,67 @@ def test_the_uris_are_shown_without_scripts_too(
         expect(page.locator("#uri-direct")).to_contain_text(MASKED)
 
 
+# -- Messages
+
+
+def test_a_message_about_a_change_in_progress_goes_when_it_is_over(
+    page: Page, client: Client, running: Service
+) -> None:
+    cluster = online_cluster(client, "growing")
+    page.goto(f"{base_of(cluster)}/settings")
+    page.get_by_role("radio", name="db-s-1vcpu-2gb").check()
+    page.get_by_role("button", name="Resize", exact=True).click()
+    anyway = page.get_by_role("button", name="Resize anyway")
+    message = page.get_by_text("Resizing the cluster to db-s-1vcpu-2gb.")
+    expect(message.or_(anyway).first).to_be_visible()
+    if anyway.count():  # on a small host
+        anyway.click()
+    expect(message).to_be_visible()
+    expect(message).to_have_count(0, timeout=CHANGING)
+    expect(page.locator("#cluster-head")).to_contain_text("Online")
+    page.reload()
+    expect(message).to_have_count(0)
+
+
+def test_a_message_about_what_was_saved_goes_with_the_next_change(
+    page: Page, cluster: dict[str, Any]
+) -> None:
+    page.goto(f"{base_of(cluster)}/settings")
+    page.get_by_role("button", name="Save window").click()
+    message = page.get_by_text("Updates are installed on")
+    expect(message).to_be_visible()
+    page.get_by_label("New tag").fill("x")
+    expect(message).to_have_count(0)
+
+
 # -- Questions
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_what_asks_first_has_no_fault_that_axe_knows(
+    browser: Browser, running: Service, cluster: dict[str, Any], client: Client, scheme: Scheme
+) -> None:
+    with visiting(browser, running, scheme=scheme) as page:
+        sign_in(page, running)
+        page.goto(f"{base_of(cluster)}/sources")
+        page.get_by_label("Address or network").fill("192.0.2.7")
+        page.get_by_role("button", name="Add", exact=True).click()
+        expect(page.get_by_role("heading", name="Admit 192.0.2.7 only?")).to_be_visible()
+        assert faults_of(page) == []
+        screenshot(page, f"live-lock-out-{scheme}")
+        page.goto("/console/clusters/new")
+        page.get_by_label("Name").fill("huge")
+        page.get_by_text("Storage-optimized", exact=True).click()
+        page.get_by_role("radio", name="so1_5-32vcpu-256gb").check()
+        page.get_by_role("button", name="Create cluster").click()
+        expect(page.get_by_role("alert")).to_contain_text("Memory: the size has 256 GiB")
+        assert faults_of(page) == []
+        screenshot(page, f"live-larger-{scheme}", whole=False)
+        page.goto(f"{base_of(cluster)}/activity")
+        screenshot(page, f"live-activity-{scheme}", whole=False)
+        page.goto(f"{base_of(cluster)}/pools?minutes=60")
+        screenshot(page, f"live-pools-{scheme}")
+    assert client.request("GET", f"/v2/databases/{cluster['id']}/firewall")["rules"] == []
 
 
 def test_a_new_password_is_asked_about_shown_once_and_copied(

@@ -138,6 +138,20 @@ def test_a_long_message_is_shortened_on_the_page_and_whole_in_the_file(
     assert "long " * 9000 in somebody.http.get(f"{base}/log.txt?search=long+long").text
 
 
+def test_a_script_that_refreshes_a_page_takes_no_message_from_it(
+    somebody: Visitor, cluster: dict[str, Any]
+) -> None:
+    place = f"{base_of(cluster)}/settings"
+    token = somebody.open(place).form("Save window").fields["form_token"][0]
+    form = {"form_token": token, "do": "window", "day": "monday", "hour": "07:00"}
+    answer = somebody.http.post(place, data=form, follow_redirects=False)
+    assert answer.status_code == 303
+    script = somebody.http.get(place, headers={"sec-fetch-dest": "empty"})
+    assert "from 07:00 UTC." not in script.text
+    assert "from 07:00 UTC." in somebody.open(place).text
+    assert "from 07:00 UTC." not in somebody.open(place).text
+
+
 def test_tables_are_sorted_by_the_headings_of_their_columns(
     somebody: Visitor, client: Client, cluster: dict[str, Any]
 ) -> None:
