@@ -84,7 +84,7 @@ def _resource(id: str) -> Any:
 async def _lacking(request: ConsoleRequest, slug: str) -> list[str]:
     """Return what the host lacks for the new size; known only with one host, which the cluster is on."""
     size, room = catalog.SIZES.get(slug), room_of(await options_of(request))
-    if size is None or room is None or room["hosts"] > 1:
+    if size is None or room is None or room["hosts"] > 1 or not request.can("database:update"):
         return []
     return shortages(room, size, instead_of=await cluster_of(request))
 
