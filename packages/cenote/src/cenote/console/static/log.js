@@ -22,7 +22,11 @@
 
   function put(html) {
     lines.insertAdjacentHTML("beforeend", html + "\n");
-    while (lines.textContent.length > KEPT && lines.firstChild) lines.firstChild.remove();
+    let excess = lines.textContent.length - KEPT;
+    while (excess > 0 && lines.firstChild) {
+      excess -= lines.firstChild.textContent.length;
+      lines.firstChild.remove();
+    }
   }
 
   async function ask(pause) {
