@@ -278,12 +278,39 @@ def test_clusters_are_listed_from_the_oldest_and_by_tag(apis: Apis) -> None:
     apis.run(scenario)
 
 
+def test_clusters_are_sorted_by_what_is_asked_for(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        await api.add_cluster(name="beta", size="db-s-1vcpu-1gb", version="16")
+        await api.add_cluster(name="alpha", size="db-s-2vcpu-4gb", version="15")
+        await api.add_cluster(name="gamma", size="db-s-1vcpu-2gb", version="15")
+        for sort, names in (
+            ("name", ["alpha", "beta", "gamma"]),
+            ("-name", ["gamma", "beta", "alpha"]),
+            ("version", ["alpha", "gamma", "beta"]),
+            ("size", ["beta", "gamma", "alpha"]),
+        ):
+            listed = await api.call("GET", f"/v2/databases?sort={sort}", 200)
+            assert [cluster["name"] for cluster in listed["databases"]] == names
+        oldest = (await api.call("GET", "/v2/databases", 200))["databases"]
+        newest = (await api.call("GET", "/v2/databases?sort=-created_at", 200))["databases"]
+        assert [one["id"] for one in newest] == [one["id"] for one in reversed(oldest)]
+        await api.refusal("GET", "/v2/databases?sort=colour", 422)
+
+    apis.run(scenario)
+
+
 def test_options_are_those_of_the_hosts(apis: Apis) -> None:
     async def scenario(api: Api) -> None:
         body = await api.call("GET", "/v2/databases/options", 200)
         options = body["options"]["pg"]
         assert (options["versions"], options["default_version"]) == (["15", "16"], "16")
         assert body["cenote"]["extensions"] == {"15": ["hstore", "pg_trgm"], "16": ["pg_trgm"]}
+        room = body["cenote"]["room"]
+        assert (room["clusters"], room["memory_mib"], room["allocated_memory_mib"]) == (0, 8192, 0)
+        await api.add_cluster(size="db-s-2vcpu-4gb")
+        after = (await api.call("GET", "/v2/databases/options", 200))["cenote"]["room"]
+        assert (after["clusters"], after["allocated_memory_mib"]) == (1, 4096)
+        assert after["allocated_storage_mib"] == 60 * 1024
         assert "nyc1" in options["regions"]
         assert [layout["num_nodes"] for layout in options["layouts"]] == [1]
         assert "db-s-1vcpu-1gb" in options["layouts"][0]["sizes"]

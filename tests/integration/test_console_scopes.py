@@ -55,7 +55,12 @@ def test_without_view_credentials_nothing_shows_a_password(running: Service, clu
             for tab in ("/users", "/connect"):
                 answer = somebody.http.post(base + tab, data=sent, headers={"accept": accept})
                 source += answer.text
-        source += somebody.send(sheet, "Reset password of app").source
+        source += sheet.source
+        reset = somebody.send(somebody.open(f"{base}/users/app/reset"), "Reset password")
+        assert "Password of app reset" in reset.text
+        source += reset.source
+        source += somebody.http.post(base, data=sent, headers={"accept": "application/json"}).text
+        source += somebody.http.post(base, data=sent, headers={"accept": "text/html"}).text
     with running.client() as client:
         now = client.request("GET", f"/v2/databases/{cluster['id']}")["database"]
     assert not [password for password in passwords(cluster) | passwords(now) if password in source]
@@ -89,7 +94,7 @@ FORMS = {
     "/users": ("Add user", "Add database"),
     "/sources": ("Add",),
     "/config": ("Save settings",),
-    "/settings": ("Resize", "Save window", "Delete shown"),
+    "/settings": ("Resize", "Save window", "Add tag", "Delete shown"),
 }
 
 
@@ -111,7 +116,7 @@ def test_who_may_only_look_is_offered_no_change(running: Service, cluster: dict[
 CHANGES: list[tuple[str, dict[str, str]]] = [
     ("/console/clusters/new", {"name": "mine", "size": "db-s-1vcpu-1gb", "region": "nyc1"}),
     ("/users", {"do": "add user", "name": "mine"}),
-    ("/users", {"do": "reset", "user": "app"}),
+    ("/users/app/reset", {}),
     ("/users/app/delete", {}),
     ("/users", {"do": "add database", "name": "mine"}),
     ("/databases/defaultdb/delete", {}),
@@ -121,6 +126,9 @@ CHANGES: list[tuple[str, dict[str, str]]] = [
     ("/settings", {"do": "window", "day": "monday", "hour": "01:00"}),
     ("/settings", {"do": "update"}),
     ("/settings", {"do": "delete", "name": "shown"}),
+    ("/settings", {"do": "tag", "tag": "mine"}),
+    ("/settings", {"do": "resize", "size": "so1_5-32vcpu-256gb"}),
+    ("/console/clusters/new", {"name": "mine", "size": "so1_5-32vcpu-256gb", "region": "nyc1"}),
     ("/console/tokens", {"name": "mine", "scopes": "*", "expires": "1"}),
 ]
 

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -152,6 +153,17 @@ def visitor(running: Service, *scopes: str) -> Iterator[Visitor]:
         if scopes != ("",):
             found.sign_in(token)
         yield found
+
+
+def create(somebody: Visitor, name: str, size: str) -> Sheet:
+    """Create a cluster, also when the host of the tests is said to be too small; return the next page."""
+    made = somebody.send(somebody.open("/console/clusters/new"), "Create cluster", name=name, size=size)
+    return somebody.send(made, "Create anyway") if made.has_form("Create anyway") else made
+
+
+def base_of(cluster: dict[str, Any]) -> str:
+    """Return the path of the pages of a cluster."""
+    return f"/console/clusters/{cluster['id']}"
 
 
 def id_in(sheet: Sheet) -> str:

@@ -119,7 +119,14 @@ def test_text_is_escaped_and_a_name_that_is_not_there_fails() -> None:
 
 
 def frame() -> dict[str, object]:
-    return {"session": None, "notice": None, "path": "/", "form_token": "", "can": lambda scope: False}
+    return {
+        "session": None,
+        "notice": None,
+        "path": "/",
+        "form_token": "",
+        "can": lambda scope: False,
+        "now": 0.0,
+    }
 
 
 def test_the_address_of_a_static_file_follows_its_content() -> None:

@@ -23,13 +23,17 @@ class AsyncLogs(AsyncResource):
         source: t.LogSource | None = None,
         lines: int | None = None,
         after: str | None = None,
+        search: str | None = None,
+        severity: t.LogSeverity | None = None,
         **kwargs: Unpack[t.Call],
     ) -> t.LogsResponse:
         """Return the newest log messages of PostgreSQL or PgBouncer, oldest first, as ``{"logs": {…}}``.
 
         ``lines`` limits their number (100, at most 1,000).  ``after``, the ``next`` of an earlier response,
-        selects newer ones.  Cenote only.  Raises ForbiddenError without the second scope, which is needed
-        because logged statements may contain passwords; ServerError while the host is down.
+        selects newer ones.  ``search`` selects those with this text, in any case, and ``severity`` those
+        that are at least so bad, in the last 8 MiB of the log.  Cenote only.  Raises ForbiddenError without
+        the second scope, which is needed because logged statements may contain passwords; ServerError while
+        the host is down.
 
         ``GET /v2/databases/{database_cluster_uuid}/logs``, scopes ``database:read`` and
         ``database:view_credentials``.
@@ -38,7 +42,13 @@ class AsyncLogs(AsyncResource):
             op.GET_LOGS,
             (database_cluster_uuid,),
             kwargs,
-            query={"source": source, "lines": lines, "after": after},
+            query={
+                "source": source,
+                "lines": lines,
+                "after": after,
+                "search": search,
+                "severity": severity,
+            },
         )
 
     async def list_logsink(

@@ -113,11 +113,24 @@ class OfferedSize(TypedDict):
     clients: int
 
 
+class HostRoom(TypedDict):
+    """The host that a new cluster would be placed on, one of ``hosts``, and what its clusters may use."""
+
+    hosts: int
+    clusters: int
+    cpus: int
+    memory_mib: int
+    allocated_memory_mib: int
+    disk_mib: int
+    allocated_storage_mib: int
+
+
 class OptionsAdditions(TypedDict):
-    """The available extensions by version of PostgreSQL, and what the sizes are."""
+    """The available extensions by version of PostgreSQL, what the sizes are, and the room on the hosts."""
 
     extensions: dict[str, list[str]]
     sizes: NotRequired[list[OfferedSize]]
+    room: NotRequired[HostRoom]
 
 
 IgnorableParameter = Literal[

@@ -7,13 +7,14 @@ from typing import Literal, NotRequired, TypedDict
 from .cenote import LogsinkAdditions, PendingChange
 
 LogSource = Literal["postgres", "pgbouncer"]
+LogSeverity = Literal["debug", "info", "log", "notice", "warning", "error", "fatal", "panic"]
 
 
 class LogMessage(TypedDict):
     """``text`` may have several lines; other fields are None if the log does not contain them."""
 
     at: str | None
-    severity: Literal["debug", "info", "log", "notice", "warning", "error", "fatal", "panic"]
+    severity: LogSeverity
     process: int | None
     text: str
 

@@ -30,6 +30,8 @@ from cenote.http.routing import HTTPException, Receive, Request, Response, Route
 from cenote.http.server import protocol_config
 from cenote.http.streaming import StreamedResponse
 from cenote.http.timeouts import TimeoutProtocol
+from cenote.logs.filters import MAX_SEARCH, LogFilter
+from cenote.logs.messages import Severity
 from cenote.model.records import LogSource
 from cenote.stats.history import DAY_MINUTES
 from cenote.stats.observer import Observer, Refusal, Samples
@@ -110,7 +112,13 @@ async def logs(question: Question) -> Any:
     except ValueError:
         raise Invalid("source is not the name of a log.") from None
     count, cursor = question.number("count", MAX_MESSAGES), question.text("cursor", MAX_CURSOR)
-    return await question.observer.logs(*question.node, source, count, cursor)
+    try:
+        # An API of an older version asks for no severity.
+        severity = Severity(question.text("severity", 20) or Severity.DEBUG)
+    except ValueError:
+        raise Invalid("severity is not that of a message.") from None
+    wanted = LogFilter(question.text("search", MAX_SEARCH), severity)
+    return await question.observer.logs(*question.node, source, count, cursor, wanted)
 
 
 async def history(question: Question) -> Any:

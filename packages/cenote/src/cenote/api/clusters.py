@@ -5,6 +5,7 @@ Creation responds at once, with status ``creating`` and the final connection det
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPMethod
 from typing import Any
@@ -88,15 +89,41 @@ class ClustersAnswer(msgspec.Struct):
     meta: paging.Meta
 
 
-@operation(HTTPMethod.GET, PATH, scope=READ, answer=ClustersAnswer, paged=True, query=("tag_name", "name"))
+_SORT_KEYS: dict[str, Callable[[Cluster], Any]] = {
+    "name": lambda cluster: cluster.name,
+    "version": lambda cluster: int(cluster.version),
+    "size": lambda cluster: (catalog.SIZES[cluster.size].memory_mib, catalog.SIZES[cluster.size].vcpus),
+    "created_at": lambda cluster: (cluster.created_at, cluster.id),
+}
+
+
+@operation(
+    HTTPMethod.GET,
+    PATH,
+    scope=READ,
+    answer=ClustersAnswer,
+    paged=True,
+    query=("tag_name", "name", "sort"),
+    also=(422,),
+)
 async def list_clusters(request: Call) -> Response:
-    """List all database clusters, oldest first; ``name`` selects those whose name contains it."""
+    """List all database clusters, oldest first; ``name`` selects those whose name contains it.
+
+    ``sort`` is ``name``, ``version``, ``size`` or ``created_at``, with a minus sign before it for the
+    reverse order.
+    """
     tag = request.query_params.get("tag_name") or None
     part = request.query_params.get("name", "").lower()
     found = request.service.store.clusters(deleted=False, tag=tag)
     if part:
         found = [stored for stored in found if part in stored.value.name]
     found.sort(key=lambda stored: (stored.value.created_at, stored.value.id))
+    sort = request.query_params.get("sort", "")
+    if sort:
+        key = _SORT_KEYS.get(sort.removeprefix("-"))
+        if key is None:
+            raise Invalid(f"sort: {sort[:40]!a} is not one of {', '.join(_SORT_KEYS)}.")
+        found.sort(key=lambda stored: key(stored.value), reverse=sort.startswith("-"))
     page, links, meta = paging.page_of(request, found)
     sees = request.caller.sees_credentials
     views = [cluster_view(request.service, stored.value, credentials=sees) for stored in page]

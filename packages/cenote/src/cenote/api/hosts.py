@@ -10,7 +10,7 @@ from cenote.api.auth import ADMIN
 from cenote.api.service import Call, Service, answer, operation
 from cenote.http.routing import Response
 from cenote.model import catalog
-from cenote.model.records import Host
+from cenote.model.records import Cluster, Host
 
 PATH = "/v2/cenote/hosts"
 
@@ -49,12 +49,17 @@ async def list_hosts(request: Call) -> Response:
     return answer(HostsAnswer([_view(request.service, host) for host in request.service.store.hosts()]))
 
 
-def _view(service: Service, host: Host) -> HostView:
-    here = [
+def clusters_on(service: Service, host: Host) -> list[Cluster]:
+    """Return the clusters with a node on a host, those that are being deleted included."""
+    return [
         stored.value
         for stored in service.store.clusters()
         if any(node.host == host.id for node in stored.value.nodes)
     ]
+
+
+def _view(service: Service, host: Host) -> HostView:
+    here = clusters_on(service, host)
     return HostView(
         id=host.id,
         name=host.name,

@@ -14,6 +14,7 @@ from cenote.api.auth import READ, VIEW_CREDENTIALS
 from cenote.api.service import Call, answer, operation
 from cenote.errors import Invalid
 from cenote.http.routing import Response
+from cenote.logs.filters import MAX_SEARCH, LogFilter
 from cenote.logs.messages import Message, Severity
 from cenote.model.records import LogSource
 from cenote.model.topology import writer_or_first
@@ -49,19 +50,26 @@ class LogsAnswer(msgspec.Struct):
     scope=READ,
     and_scope=VIEW_CREDENTIALS,
     answer=LogsAnswer,
-    query=("source", "lines", "after"),
+    query=("source", "lines", "after", "search", "severity"),
     also=(503,),
 )
 async def read_logs(request: Call) -> Response:
-    """Get the newest log messages of a cluster's server."""
+    """Get the newest log messages of a cluster's server.
+
+    ``search`` selects those with this text, in any case, and ``severity`` those that are at least so bad;
+    they are looked for in the last 8 MiB of the log.
+    """
     cluster = request.cluster().value
     source = _source(request.query_params.get("source", LogSource.POSTGRES))
     count = _lines(request.query_params.get("lines", str(LINES)))
     after = request.query_params.get("after", "")
+    wanted = _filter(request)
     page = await request.service.observer.logs(
-        cluster.id, writer_or_first(cluster).name, source, count, after
+        cluster.id, writer_or_first(cluster).name, source, count, after, wanted
     )
-    return answer(LogsAnswer(LogsView(source, [_view(message) for message in page.messages], page.cursor)))
+    # An agent of an older version returns all messages.
+    views = [_view(message) for message in wanted.select(page.messages)]
+    return answer(LogsAnswer(LogsView(source, views, page.cursor)))
 
 
 def _view(message: Message) -> MessageView:
@@ -73,6 +81,16 @@ def _source(text: str) -> LogSource:
         return LogSource(text)
     except ValueError:
         raise Invalid(f"source: {text[:40]!a} is not one of {', '.join(LogSource)}.") from None
+
+
+def _filter(request: Call) -> LogFilter:
+    search, text = request.query_params.get("search", ""), request.query_params.get("severity", "")
+    if len(search) > MAX_SEARCH:
+        raise Invalid(f"search: it is longer than {MAX_SEARCH} characters.")
+    try:
+        return LogFilter(search, Severity(text or Severity.DEBUG))
+    except ValueError:
+        raise Invalid(f"severity: {text[:40]!a} is not one of {', '.join(Severity)}.") from None
 
 
 def _lines(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from http import HTTPMethod
 
@@ -9,9 +10,11 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from cenote.api.auth import READ
+from cenote.api.hosts import clusters_on
 from cenote.api.service import Call, answer, operation
 from cenote.http.routing import Response
 from cenote.model import catalog
+from cenote.model.records import Cluster, Host
 
 
 class LayoutView(msgspec.Struct):
@@ -61,11 +64,27 @@ class SizeView(msgspec.Struct, kw_only=True):
     clients: int
 
 
+class RoomView(msgspec.Struct, kw_only=True):
+    """The host that a new cluster would be placed on, one of ``hosts``, and what its clusters may use.
+
+    Nothing is refused when they may use more than there is.  ``disk_mib`` is 0 while it is not known.
+    """
+
+    hosts: int
+    clusters: int
+    cpus: int
+    memory_mib: int
+    allocated_memory_mib: int
+    disk_mib: int
+    allocated_storage_mib: int
+
+
 class OfferedView(msgspec.Struct):
-    """An extension of Cenote: the available PostgreSQL extensions by version, and what the sizes are."""
+    """An extension of Cenote: the available PostgreSQL extensions by version, sizes, and room on hosts."""
 
     extensions: dict[str, list[str]]
     sizes: list[SizeView]
+    room: RoomView | UnsetType = UNSET
 
 
 class OptionsAnswer(msgspec.Struct):
@@ -97,6 +116,7 @@ async def list_options(request: Call) -> Response:
     offered = OfferedView(
         {version: catalog.extensions(hosts, version) for version in versions},
         [_size_view(size) for size in catalog.SIZES.values()],
+        _room(request, hosts),
     )
     return answer(OptionsAnswer(EnginesView(engine), AvailabilitiesView(availability), offered))
 
@@ -110,6 +130,26 @@ def _size_view(size: catalog.Size) -> SizeView:
         connections=catalog.backend_connections(size),
         pool_connections=catalog.pool_capacity(size),
         clients=catalog.max_clients(size),
+    )
+
+
+def _room(request: Call, hosts: Sequence[Host]) -> RoomView | UnsetType:
+    """Return the host with the most unallocated memory, which the scheduler prefers."""
+    views = [
+        _room_of(host, clusters_on(request.service, host), len(hosts)) for host in hosts if host.versions
+    ]
+    return max(views, key=lambda one: one.memory_mib - one.allocated_memory_mib, default=UNSET)
+
+
+def _room_of(host: Host, clusters: Sequence[Cluster], hosts: int) -> RoomView:
+    return RoomView(
+        hosts=hosts,
+        clusters=len(clusters),
+        cpus=host.cpus,
+        memory_mib=host.memory_mib,
+        allocated_memory_mib=sum(catalog.SIZES[cluster.size].memory_mib for cluster in clusters),
+        disk_mib=host.disk_mib,
+        allocated_storage_mib=sum(cluster.storage_mib for cluster in clusters),
     )
 
 

@@ -12,7 +12,6 @@ import msgspec
 
 from cenote.console import (
     audit,
-    cluster,
     cluster_settings,
     clusters,
     configuration,
@@ -20,6 +19,7 @@ from cenote.console import (
     events_logs,
     firewall,
     new_cluster,
+    overview,
     pools,
     sessions,
     sign_in,
@@ -39,7 +39,7 @@ PAGES: tuple[Route[ConsoleRequest], ...] = (
     *sign_in.ROUTES,
     *clusters.ROUTES,
     *new_cluster.ROUTES,
-    *cluster.ROUTES,
+    *overview.ROUTES,
     *connection_details.ROUTES,
     *pools.ROUTES,
     *users_databases.ROUTES,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from http import HTTPMethod
+from typing import Any
+from urllib.parse import quote
 
 from cenote.console.api_client import RequestRejected, path_of
 from cenote.console.cluster import PATH, address_of, cluster_of, render_cluster
-from cenote.console.new_cluster import sizes_by_family
+from cenote.console.host_room import shortages
+from cenote.console.new_cluster import options_of, room_of, sizes_by_family
 from cenote.console.request import ConsoleRequest, FormFields, page
 from cenote.http.routing import Response
+from cenote.model import catalog
 
 SETTINGS = PATH + "/settings"
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -28,8 +32,13 @@ async def change(request: ConsoleRequest) -> Response:
         match form["do"]:
             case "resize":
                 size = form["size"]
+                lacking = [] if form["sure"] == size else await _lacking(request, size)
+                if lacking:
+                    return await _show(request, form, lacking=lacking)
                 await request.api.put(path_of(id, "resize"), {"size": size, "num_nodes": 1})
-                return request.redirect(address_of(request), notice=f"Resizing the cluster to {size}.")
+                return request.redirect(
+                    address_of(request), notice=f"Resizing the cluster to {size}.", passing="status"
+                )
             case "window":
                 window = {"day": form["day"], "hour": form["hour"]}
                 await request.api.put(path_of(id, "maintenance"), window)
@@ -40,6 +49,12 @@ async def change(request: ConsoleRequest) -> Response:
             case "update":
                 await request.api.put(path_of(id, "install_update"))
                 return request.redirect(here, notice="All servers run the versions installed on the host.")
+            case "tag":
+                await _tag(request, form["tag"])
+                return request.redirect(f"{here}#tags", notice=f"Tag {form['tag']} added.")
+            case "untag":
+                await request.api.call("DELETE", _members(form["tag"]), _resource(id))
+                return request.redirect(f"{here}#tags", notice=f"Tag {form['tag']} removed.")
             case "delete":
                 cluster = await cluster_of(request)
                 if form["name"] != cluster["name"]:
@@ -51,15 +66,42 @@ async def change(request: ConsoleRequest) -> Response:
     return request.redirect(here)
 
 
+async def _tag(request: ConsoleRequest, name: str) -> None:
+    """Tag the cluster; the tag is created first if the token may do so."""
+    if request.can("database:create"):
+        await request.api.post("/v2/tags", {"name": name})
+    await request.api.post(_members(name), _resource(request.path_params["id"]))
+
+
+def _members(tag: str) -> str:
+    return f"/v2/tags/{quote(tag, safe='')}/resources"
+
+
+def _resource(id: str) -> Any:
+    return {"resources": [{"resource_id": id, "resource_type": "database"}]}
+
+
+async def _lacking(request: ConsoleRequest, slug: str) -> list[str]:
+    """Return what the host lacks for the new size; known only with one host, which the cluster is on."""
+    size, room = catalog.SIZES.get(slug), room_of(await options_of(request))
+    if size is None or room is None or room["hosts"] > 1 or not request.can("database:update"):
+        return []
+    return shortages(room, size, instead_of=await cluster_of(request))
+
+
 async def _show(
-    request: ConsoleRequest, form: FormFields, refusal: RequestRejected | None = None
+    request: ConsoleRequest,
+    form: FormFields,
+    refusal: RequestRejected | None = None,
+    lacking: list[str] | None = None,
 ) -> Response:
-    options = await request.api.get("/v2/databases/options")
+    options = await options_of(request)
     return await render_cluster(
         request,
         "settings.html",
         refusal.status if refusal else 200,
-        families=sizes_by_family(options["options"]["pg"]["layouts"][0]["sizes"]),
+        lacking=lacking or [],
+        families=sizes_by_family(options["options"]["pg"]["layouts"][0]["sizes"], room_of(options)),
         days=DAYS,
         hours=HOURS,
         form=form,

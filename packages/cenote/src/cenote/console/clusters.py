@@ -1,4 +1,4 @@
-"""The list of clusters, by pages, with their current activity."""
+"""The list of clusters, by pages, with their current activity; by name, by tag, and sorted."""
 
 from __future__ import annotations
 
@@ -7,36 +7,45 @@ from typing import Any
 from urllib.parse import urlencode
 
 from cenote.console.request import ConsoleRequest, page
+from cenote.console.sorting import Sorting
 from cenote.http.routing import Response
 
 PATH = "/console/clusters"
 PER_PAGE = 25
+SORTED = ("name", "version", "size", "created_at")  # by the API, across all pages
 
 
 @page(HTTPMethod.GET, PATH)
 async def list_clusters(request: ConsoleRequest) -> Response:
     name = request.query_params.get("name", "").strip()[:63]
-    number = page_number(request)
-    found = await request.api.get(
-        "/v2/databases", page=number, per_page=PER_PAGE, **({"name": name} if name else {})
-    )
+    tag = request.query_params.get("tag", "").strip()[:255]
+    number, sorting = page_number(request), Sorting(request, dict.fromkeys(SORTED, str))
+    query = ({"name": name} if name else {}) | sorting.query
+    wanted = query | ({"tag_name": tag} if tag else {})
+    found = await request.api.get("/v2/databases", page=number, per_page=PER_PAGE, **wanted)
     clusters, total = found["databases"], found["meta"]["total"]
-
-    def link(page: int) -> str:
-        query = {**({"name": name} if name else {}), **({"page": page} if page > 1 else {})}
-        return f"{PATH}?{urlencode(query)}" if query else PATH
+    chosen = query | ({"tag": tag} if tag else {})
 
     return request.render(
         "clusters.html",
         clusters=clusters,
         activity=await activity_of(request, clusters),
         name=name,
+        tag=tag,
+        kept={key: value for key, value in chosen.items() if key != "name"},
+        sorting=sorting,
         number=number,
         total=total,
         first=(number - 1) * PER_PAGE + 1,
-        previous=link(number - 1) if number > 1 else "",
-        next=link(number + 1) if number * PER_PAGE < total else "",
+        without_tag=_link(query, 1),
+        previous=_link(chosen, number - 1) if number > 1 else "",
+        next=_link(chosen, number + 1) if number * PER_PAGE < total else "",
     )
+
+
+def _link(chosen: dict[str, str], page: int) -> str:
+    query = urlencode(chosen | ({"page": str(page)} if page > 1 else {}))
+    return f"{PATH}?{query}" if query else PATH
 
 
 async def activity_of(request: ConsoleRequest, clusters: list[Any]) -> dict[str, Any]:

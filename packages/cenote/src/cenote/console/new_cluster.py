@@ -1,10 +1,11 @@
-"""The form that creates a cluster, with what each size provides."""
+"""The form that creates a cluster, with what each size provides; it warns of what the host does not have."""
 
 from __future__ import annotations
 
 from http import HTTPMethod
 from typing import Any
 
+from cenote.console import host_room
 from cenote.console.api_client import RequestRejected
 from cenote.console.request import ConsoleRequest, FormFields, page
 from cenote.http.routing import Response
@@ -28,6 +29,12 @@ async def ask(request: ConsoleRequest) -> Response:
 @page(HTTPMethod.POST, PATH)
 async def create(request: ConsoleRequest) -> Response:
     form = await request.form_fields()
+    size = catalog.SIZES.get(form["size"])
+    # The API refuses what the token may not do; nothing needs to be confirmed for that.
+    if size is not None and form["sure"] != size.slug and request.can("database:create"):
+        lacking = host_room.shortages(room_of(await options_of(request)), size)
+        if lacking:
+            return await _form(request, form, lacking=lacking)
     wanted = {
         "name": form["name"],
         "engine": "pg",
@@ -35,33 +42,51 @@ async def create(request: ConsoleRequest) -> Response:
         "size": form["size"],
         "region": form["region"],
         "num_nodes": 1,
+        "tags": [tag for tag in form["tags"].replace(",", " ").split() if tag] or None,
     }
     try:
         made = (await request.api.post("/v2/databases", wanted))["database"]
     except RequestRejected as refusal:
         return await _form(request, form, refusal)
-    return request.redirect(f"/console/clusters/{made['id']}", notice=f"{made['name']} is being created.")
+    return request.redirect(
+        f"/console/clusters/{made['id']}", notice=f"{made['name']} is being created.", passing="status"
+    )
+
+
+async def options_of(request: ConsoleRequest) -> Any:
+    """Return the options for new clusters."""
+    return await request.api.get("/v2/databases/options")
+
+
+def room_of(options: Any) -> Any:
+    """Return the host that a new cluster would be placed on, None if there is none."""
+    return options["cenote"].get("room")
 
 
 async def _form(
-    request: ConsoleRequest, form: FormFields, refusal: RequestRejected | None = None
+    request: ConsoleRequest,
+    form: FormFields,
+    refusal: RequestRejected | None = None,
+    lacking: list[str] | None = None,
 ) -> Response:
-    options = await request.api.get("/v2/databases/options")
-    engine = options["options"]["pg"]
+    options = await options_of(request)
+    engine, room = options["options"]["pg"], room_of(options)
     ends = {one["version"]: one["end_of_life"] for one in options["version_availability"]["pg"]}
     return request.render(
         "new_cluster.html",
         refusal.status if refusal else 200,
         form=form,
         refusal=refusal.message if refusal else "",
+        lacking=lacking or [],
+        room=room,
         versions=[(version, ends.get(version)) for version in reversed(engine["versions"])],
         regions=engine["regions"],
-        families=sizes_by_family(engine["layouts"][0]["sizes"]),
+        families=sizes_by_family(engine["layouts"][0]["sizes"], room),
         may_create=request.can("database:create"),
     )
 
 
-def sizes_by_family(slugs: list[str]) -> dict[str, list[dict[str, Any]]]:
+def sizes_by_family(slugs: list[str], room: Any) -> dict[str, list[dict[str, Any]]]:
     """Return what each size provides, by family, which is the prefix of its slug."""
     families: dict[str, list[dict[str, Any]]] = {}
     for slug in slugs:
@@ -78,6 +103,7 @@ def sizes_by_family(slugs: list[str]) -> dict[str, list[dict[str, Any]]]:
                 "connections": catalog.backend_connections(size),
                 "pooled": catalog.pool_capacity(size),
                 "clients": catalog.max_clients(size),
+                "is_larger": host_room.is_larger(room, size),
             }
         )
     return families

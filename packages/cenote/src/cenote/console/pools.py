@@ -11,7 +11,8 @@ from typing import Any
 from cenote.console.api_client import RequestRejected, path_of
 from cenote.console.cluster import PATH, address_of, cluster_of, render_cluster
 from cenote.console.live_pools import LivePools, shown, view_of
-from cenote.console.pool_charts import MANY, PoolSample, PoolTrail, points
+from cenote.console.pool_charts import MANY, RANGES, PoolSample, PoolTrail, points
+from cenote.console.pool_range import ORDERS, PoolRange
 from cenote.console.request import ConsoleRequest, FormFields, page
 from cenote.http.routing import Message, Receive, Response, Scope, Send
 
@@ -29,11 +30,14 @@ async def list_pools(request: ConsoleRequest) -> Response:
 @page(HTTPMethod.POST, POOLS)
 async def change(request: ConsoleRequest) -> Response:
     form = await request.form_fields()
-    id, here, name = request.path_params["id"], f"{address_of(request)}/pools", form["name"]
+    id, name = request.path_params["id"], form["name"]
+    here = f"{address_of(request)}/pools{PoolRange(request).query()}"
     try:
         if form["do"] == "create":
             await request.api.post(path_of(id, "pools"), {"name": name} | _wanted(form))
             return request.redirect(f"{here}#pool-{name}", notice=f"Pool {name} is ready.")
+        if not name:
+            return request.redirect(here)
         place = path_of(id, "pools", name)
         if form["do"] == "reconnect":
             made = (await request.api.post(path_of(id, "pools", name, "reconnect")))["reconnect"]
@@ -77,20 +81,20 @@ async def delete(request: ConsoleRequest) -> Response:
 async def stream(request: ConsoleRequest) -> Response:
     """Live updates of the page, as server-sent events, until the session ends."""
     id = request.path_params["id"]
-    history = (await request.api.get(path_of(id, "pool_history")))["history"]
-    return _Stream(request, path_of(id, "pool_stats", "stream"), _live(request, history["pools"]))
+    chosen = PoolRange(request)
+    recent, older = await chosen.histories()
+    trails = chosen.trails(recent, older, points(len(recent["pools"])))
+    return _Stream(request, path_of(id, "pool_stats", "stream"), _live(request, chosen, trails))
 
 
-def _live(request: ConsoleRequest, pools: list[Any]) -> LivePools:
+def _live(request: ConsoleRequest, chosen: PoolRange, trails: dict[str, PoolTrail]) -> LivePools:
     templates, form_token = request.console.pages, request.form_token
 
     def advised(advice: list[Any], pool: str) -> str:
         shown_for = {"name": pool} if pool else {}
-        return templates.part(
-            "pool.html", "advised", advice, shown_for, address_of(request), request.can, form_token
-        )
+        place = (address_of(request), request.can, form_token, chosen.query())
+        return templates.part("pool.html", "advised", advice, shown_for, *place)
 
-    trails = {pool["name"]: PoolTrail.of_history(pool, points(len(pools))) for pool in pools}
     return LivePools(partial(templates.part, "pool.html"), advised, trails, time.time())
 
 
@@ -141,9 +145,10 @@ async def _show(
     id = cluster["id"]
     pools = (await api.get(path_of(id, "pools"), per_page=200))["pools"]
     few = points(len(pools))
-    history = (await api.get(path_of(id, "pool_history"), points=few))["history"]
+    chosen = PoolRange(request)
+    history, older = await chosen.histories(few)
     advice = (await api.get(path_of(id, "pool_advice")))["advice"]
-    trails = {past["name"]: PoolTrail.of_history(past, few) for past in history["pools"]}
+    trails = chosen.trails(history, older, few)
     unavailable, stats = "", {}
     try:
         found = (await api.get(path_of(id, "pool_stats")))["stats"]
@@ -158,10 +163,19 @@ async def _show(
         cluster=cluster,
         pools=[
             pool
-            | view_of(pool, trails.get(pool["name"]) or PoolTrail(few), stats.get(pool["name"]), now)
+            | view_of(
+                pool,
+                trails.get(pool["name"]) or PoolTrail(few, chosen.minutes),
+                stats.get(pool["name"]),
+                now,
+            )
             | {"advice": [one for one in advice if one.get("pool") == pool["name"]]}
-            for pool in pools
+            for pool in chosen.sorting.rows(pools)
         ],
+        allocated=pools,
+        chosen=chosen,
+        ranges=RANGES,
+        orders=ORDERS,
         advice=[one for one in advice if "pool" not in one],
         shown=shown(pools),
         unavailable=unavailable,

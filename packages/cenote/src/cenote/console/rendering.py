@@ -10,13 +10,13 @@ import functools
 import hashlib
 import mimetypes
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 
+from cenote.console import times
 from cenote.model import catalog
 
 FOLDER = Path(__file__).parent
@@ -71,8 +71,11 @@ class Templates:
         self._environment.globals.update(asset=lambda name: files[name].path, size_words=size_words)
         self._environment.filters.update(
             step=lambda text: quote(str(text), safe=""),
-            moment=moment,
-            clock=clock,
+            moment=times.moment,
+            clock=times.clock,
+            when=times.when,
+            utc=times.utc,
+            short=short,
             mib=mib,
             number=number,
             seconds=seconds,
@@ -106,18 +109,15 @@ def number(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
+def short(value: float) -> str:
+    """Return a duration in its largest whole unit."""
+    if value >= 5400:
+        return f"{value / 3600:.0f} h"
+    return f"{value / 60:.0f} min" if value >= 90 else f"{value:.0f} s"
+
+
 def seconds(value: float) -> str:
     """Return a duration."""
     if value >= 1:
         return f"{number(value)} s"
     return f"{value * 1000:.0f} ms" if value else "0"
-
-
-def moment(text: str) -> str:
-    """Return a timestamp of the API in a readable form, in UTC."""
-    return datetime.fromisoformat(text).strftime("%-d %b %Y, %H:%M")
-
-
-def clock(text: str) -> str:
-    """Return a timestamp like ``moment``, with seconds."""
-    return datetime.fromisoformat(text).strftime("%-d %b %Y, %H:%M:%S")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPMethod
@@ -24,6 +25,19 @@ PREVIOUS = "previous."  # prefix of a field's name: its value when the page was 
 INVALID_FORM = (
     "This form has expired or does not belong to this console. Nothing was changed; please try again."
 )
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """What the next page says once about the last action.
+
+    ``passing``: it describes a change in progress, and goes when that is over: ``status``, when the cluster
+    is online again; ``force``, when its servers have all changes; empty, not before the next action.
+    ``password_of``: the page of this cluster's users also shows this user's password (both as names).
+    """
+
+    text: str
+    passing: str = ""
+    password_of: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +87,17 @@ class ConsoleRequest(Request):
     def api_with(self, token: str) -> ApiClient:
         host = self.headers.get("host", "localhost").encode("latin-1", "replace")
         return ApiClient(self.console.api, token, self.scope.get("client"), host)
+
+    @functools.cached_property
+    def notice(self) -> Notice | None:
+        """What the last action left for this page; a script that refreshes parts of a page takes none."""
+        if self.headers.get("sec-fetch-dest") == "empty":
+            return None
+        plain = self.console.seals.open(sessions.NOTICE, self.cookies.get(sessions.NOTICE, ""))
+        try:
+            return None if plain is None else msgspec.json.decode(plain, type=Notice)
+        except msgspec.DecodeError:  # sealed by another version of the service
+            return None
 
     def can(self, scope: str) -> bool:
         """Whether the token has a scope.  Pages hide what it does not allow; the API enforces it."""
@@ -132,8 +157,7 @@ class ConsoleRequest(Request):
             cookies.append(
                 sessions.cookie(sessions.SIGN_IN, seals.seal(sessions.SIGN_IN, id.encode()), sessions.SECONDS)
             )
-        notice = seals.open(sessions.NOTICE, self.cookies.get(sessions.NOTICE, ""))
-        if notice is not None:
+        if self.notice is not None:
             cookies.append(sessions.cookie(sessions.NOTICE, "", 0))
         body = self.console.pages.render(
             template,
@@ -141,7 +165,8 @@ class ConsoleRequest(Request):
             path=self.scope["path"],
             can=self.can,
             form_token=seals.form_token(id),
-            notice=None if notice is None else notice.decode(),
+            notice=self.notice,
+            now=time.time(),
             **context,
         )
         return Response(
@@ -151,16 +176,26 @@ class ConsoleRequest(Request):
             headers=[*(headers or {}).items(), *cookies],
         )
 
-    def redirect(self, path: str, *, notice: str = "", cookies: tuple[tuple[str, str], ...] = ()) -> Response:
-        """Redirect to another page, which shows ``notice`` once.
+    def redirect(
+        self,
+        path: str,
+        *,
+        notice: str = "",
+        passing: str = "",
+        password_of: tuple[str, str] = ("", ""),
+        cookies: tuple[tuple[str, str], ...] = (),
+    ) -> Response:
+        """Redirect to another page, which shows a ``Notice`` once.
 
         Of a change that is not in force yet it says that instead.
         """
         set_cookies = list(cookies)
         if notice and self.maybe_session is not None and self.api.pending:
             notice = f"The change is recorded, but not in force yet: {self.api.pending}."
+            passing = "force"
         if notice:
-            sealed = self.console.seals.seal(sessions.NOTICE, notice.encode())
+            left = msgspec.json.encode(Notice(notice, passing, password_of))
+            sealed = self.console.seals.seal(sessions.NOTICE, left)
             set_cookies.append(sessions.cookie(sessions.NOTICE, sealed, sessions.NOTICE_SECONDS))
         return Response(
             status_code=303,

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 WIDTH, HEIGHT = 600, 100  # the viewBox; CSS stretches it
-SECONDS = 900.0  # the time that a chart spans
-GAP = 100.0  # seconds without a sample after which the path is interrupted
+GAP = 100.0  # seconds without a sample after which the path is interrupted, at least
 
 Numbers = Sequence[float]
 Points = list[tuple[int, int]]
@@ -22,12 +21,15 @@ def top_of(most: float, least: float = 1.0) -> float:
 
 
 class TimeAxis:
-    """Where samples stand on the x axis of a chart that ends ``now``; shared by the series of a chart."""
+    """Where samples stand on the x axis of a chart of so many seconds that ends ``now``.
 
-    def __init__(self, at: Numbers, now: float) -> None:
-        scale = WIDTH / SECONDS
+    The series of a chart share it.  Their paths are interrupted where there is no sample for ``gap`` seconds.
+    """
+
+    def __init__(self, at: Numbers, now: float, seconds: float, gap: float = GAP) -> None:
+        scale = WIDTH / seconds
         self.x = [round(WIDTH - (now - moment) * scale) for moment in at]
-        self.pieces = list(_pieces(at, now))
+        self.pieces = list(_pieces(at, now - seconds, gap))
 
 
 def area(axis: TimeAxis, upper: Numbers, top: float, lower: Numbers | None = None) -> str:
@@ -57,13 +59,13 @@ def steps(axis: TimeAxis, values: Numbers, top: float) -> str:
     return drawn
 
 
-def _pieces(at: Numbers, now: float) -> Iterator[list[int]]:
-    """Yield the indexes of each stretch without a gap."""
+def _pieces(at: Numbers, begin: float, gap: float) -> Iterator[list[int]]:
+    """Yield the indexes of each stretch without a gap, from ``begin`` on."""
     piece: list[int] = []
     for index, moment in enumerate(at):
-        if moment < now - SECONDS:
+        if moment < begin:
             continue
-        if piece and moment - at[piece[-1]] > GAP:
+        if piece and moment - at[piece[-1]] > gap:
             yield piece
             piece = []
         piece.append(index)

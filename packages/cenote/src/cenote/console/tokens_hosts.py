@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http import HTTPMethod
 from typing import Any
@@ -9,6 +10,7 @@ from urllib.parse import quote
 
 from cenote.console.api_client import RequestRejected
 from cenote.console.request import MAX_BODY_BYTES, ConsoleRequest, FormFields, page
+from cenote.console.sorting import Sorting
 from cenote.http.routing import Response
 
 TOKENS = "/console/tokens"
@@ -20,6 +22,18 @@ SCOPES = {
     "database:view_credentials": "View user names, passwords and logs",
     "cenote:admin": "Manage tokens; view hosts and the audit log",
     "*": "Full access",
+}
+TOKEN_COLUMNS: dict[str, Callable[[Any], Any]] = {
+    "name": lambda token: token["name"],
+    "created": lambda token: token["created_at"],
+    "expires": lambda token: token["expires_at"],
+}
+HOST_COLUMNS: dict[str, Callable[[Any], Any]] = {
+    "name": lambda host: host["name"],
+    "cpus": lambda host: host["cpus"],
+    "memory": lambda host: host["memory_mib"],
+    "allocated": lambda host: host["promised_memory_mib"],
+    "clusters": lambda host: host["clusters"],
 }
 LIFETIMES = {"1": "1 day", "30": "30 days", "90": "90 days", "365": "1 year", "": "never"}
 UNKNOWN_LIFETIME = "Choose when the token expires, or never."
@@ -57,10 +71,12 @@ async def _show(
 ) -> Response:
     found = await request.api.get("/v2/cenote/tokens")
     own = (await request.api.get("/v2/cenote/token"))["token"]
+    sorting = Sorting(request, TOKEN_COLUMNS)
     return request.render(
         "tokens.html",
         refusal.status if refusal else 201 if made else 200,
-        tokens=found["tokens"],
+        tokens=sorting.rows(found["tokens"]),
+        sorting=sorting,
         own=own["id"],
         form=form,
         chosen=chosen or {"database:read"},
@@ -90,7 +106,8 @@ async def revoke(request: ConsoleRequest) -> Response:
 @page(HTTPMethod.GET, "/console/hosts")
 async def list_hosts(request: ConsoleRequest) -> Response:
     found = await request.api.get("/v2/cenote/hosts")
-    return request.render("hosts.html", hosts=found["hosts"])
+    sorting = Sorting(request, HOST_COLUMNS)
+    return request.render("hosts.html", hosts=sorting.rows(found["hosts"]), sorting=sorting)
 
 
 ROUTES = (list_tokens, create_token, ask, revoke, list_hosts)

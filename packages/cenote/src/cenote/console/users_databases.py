@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPMethod
+from typing import Any
 
 from cenote.console.api_client import NotAllowed, RequestRejected, path_of
 from cenote.console.cluster import PATH, address_of, cluster_of, render_cluster
 from cenote.console.request import ConsoleRequest, FormFields, page
+from cenote.console.sorting import Sorting
 from cenote.http.routing import Response
 
 USERS = PATH + "/users"
+USER_COLUMNS: dict[str, Callable[[Any], Any]] = {
+    "name": lambda user: user["name"],
+    "access": lambda user: user["cenote"].get("access") if "cenote" in user else None,
+}
+DATABASE_COLUMNS: dict[str, Callable[[Any], Any]] = {
+    "database": lambda database: database["name"],
+    "owner": lambda database: database["cenote"]["owner"] if "cenote" in database else "doadmin",
+}
 
 
 @page(HTTPMethod.GET, USERS)
@@ -28,11 +38,6 @@ async def change(request: ConsoleRequest) -> Response:
                 wanted = {"name": form["name"], "cenote": {"access": form["access"] or None}}
                 await request.api.post(path_of(id, "users"), wanted)
                 return request.redirect(here, notice=f"User {wanted['name']} can log in.")
-            case "reset":
-                await request.api.post(path_of(id, "users", form["user"], "reset_auth"), {})
-                return request.redirect(
-                    here, notice=f"Password of {form['user']} reset; the old one no longer works."
-                )
             case "show":
                 return await _reveal(request, form["user"])
             case "add database":
@@ -56,6 +61,14 @@ async def _reveal(request: ConsoleRequest, name: str) -> Response:
     return await _show(request, shown=user)
 
 
+async def _just_reset(request: ConsoleRequest) -> Any:
+    """Return the user whose password was reset by the last action, to show the new one once."""
+    cluster, name = request.notice.password_of if request.notice else ("", "")
+    if not name or cluster != request.path_params["id"] or not request.can("database:view_credentials"):
+        return None
+    return (await request.api.get(path_of(cluster, "users", name)))["user"]
+
+
 async def _show(
     request: ConsoleRequest,
     form: FormFields | None = None,
@@ -63,20 +76,58 @@ async def _show(
     shown: Mapping[str, str] | None = None,
 ) -> Response:
     cluster = await cluster_of(request)
+    shown = shown or await _just_reset(request)
     databases = await request.api.get(path_of(cluster["id"], "dbs"), per_page=200)
     users = await request.api.get(path_of(cluster["id"], "users"), per_page=200)
+    by_user = Sorting(request, USER_COLUMNS)
+    by_database = Sorting(request, DATABASE_COLUMNS, "databases")
     return await render_cluster(
         request,
         "users.html",
         refusal.status if refusal else 200,
         cluster=cluster,
-        users=users["users"],
+        users=by_user.rows(users["users"]),
+        users_sorting=by_user,
         more_users=users["meta"]["total"] - len(users["users"]),
-        databases=databases["dbs"],
+        databases=by_database.rows(databases["dbs"]),
+        databases_sorting=by_database,
         more_databases=databases["meta"]["total"] - len(databases["dbs"]),
         form=form or FormFields(),
         refusal=refusal.message if refusal else "",
         shown=shown,
+    )
+
+
+@page(HTTPMethod.GET, USERS + "/{name}/reset")
+async def ask_reset(request: ConsoleRequest) -> Response:
+    return await _ask_reset(request)
+
+
+@page(HTTPMethod.POST, USERS + "/{name}/reset")
+async def reset_password(request: ConsoleRequest) -> Response:
+    id, name = request.path_params["id"], request.path_params["name"]
+    try:
+        await request.api.post(path_of(id, "users", name, "reset_auth"), {})
+    except RequestRejected as refusal:
+        return await _ask_reset(request, refusal)
+    notice = f"Password of {name} reset; the old one no longer works."
+    return request.redirect(f"{address_of(request)}/users", notice=notice, password_of=(id, name))
+
+
+async def _ask_reset(request: ConsoleRequest, refusal: RequestRejected | None = None) -> Response:
+    return await render_cluster(
+        request,
+        "confirm.html",
+        refusal.status if refusal else 200,
+        tab_name="users",
+        question=f"Reset the password of {request.path_params['name']}?",
+        consequences=[
+            "The service generates a new password. Programs that use the old one can no longer connect; "
+            "connections that are open stay open."
+        ],
+        button="Reset password",
+        back=f"{address_of(request)}/users",
+        refusal=refusal.message if refusal else "",
     )
 
 
@@ -126,4 +177,7 @@ async def _delete(request: ConsoleRequest, kind: str, noun: str) -> Response:
     return request.redirect(f"{address_of(request)}/users", notice=f"{kind.capitalize()} {name} deleted.")
 
 
-ROUTES = (list_users, change, ask_user, delete_user, ask_database, delete_database)
+ROUTES = (
+    *(list_users, change, ask_reset, reset_password),
+    *(ask_user, delete_user, ask_database, delete_database),
+)

@@ -16,11 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cenote.host import files
+from cenote.logs.filters import ALL, LogFilter
 from cenote.logs.messages import Message, parse_messages
 from cenote.logs.positions import LogExtent, LogPosition
 from cenote.model.records import LogSource
 
-TAIL = 2**20  # bytes of a log that ``tail`` reads at most
+TAIL = 2**20  # bytes of a log that are read at a time
+SEARCHED = 8 * TAIL  # bytes that ``tail`` looks through for messages of which only some are wanted
 
 _KEEP_SIZE, _PUNCH_HOLE = 0x01, 0x02  # linux/falloc.h
 _CURSOR = re.compile(r"(\d{1,20})-(\d{1,20})")
@@ -71,10 +73,13 @@ def end(path: Path) -> LogPosition:
         return LogPosition(file=found.st_ino, at=found.st_size)
 
 
-def tail(path: Path, source: LogSource, count: int, cursor: str = "") -> tuple[list[Message], str]:
-    """Return the newest messages, oldest first, and a cursor for the following ones.
+def tail(
+    path: Path, source: LogSource, count: int, cursor: str = "", wanted: LogFilter = ALL
+) -> tuple[list[Message], str]:
+    """Return the newest messages that are wanted, oldest first, and a cursor for the following ones.
 
     With a cursor, return the messages after it; an invalid one, or one of another file, is ignored.
+    Messages of which only some are wanted are looked for in the last ``SEARCHED`` bytes.
     """
     log = read(path, 2**62, 0)
     if log is None:
@@ -88,16 +93,33 @@ def tail(path: Path, source: LogSource, count: int, cursor: str = "") -> tuple[l
         # A line longer than the chunk is skipped, or the cursor would never get past it.
         end = found[-1].end if found else offset if offset < chunk.size else chunk.start
     else:
-        begin = max(0, log.size - TAIL)
-        chunk = read(path, begin, TAIL)
-        assert chunk is not None
-        start, data = chunk.start, chunk.data
-        if start == begin > 0:  # perhaps in the middle of a line
-            cut = data.find(b"\n") + 1
-            start, data = start + cut, data[cut:]
-        found = parse_messages(data, source, start)[-count:]
-        end = found[-1].end if found else start
-    return found, f"{log.file}-{end}"
+        start, data = _part_before(path, log.size)
+        newest = parse_messages(data, source, start)
+        end = newest[-1].end if newest else start
+        found = wanted.select(newest)
+        floor = max(0, log.size - SEARCHED) if wanted else log.size
+        while len(found) < count and start > floor:
+            before, data = _part_before(path, start)
+            if before >= start:
+                break
+            if wanted.may_match(data):
+                found = wanted.select(parse_messages(data, source, before)) + found
+            start = before
+        return found[-count:], f"{log.file}-{end}"
+    return wanted.select(found), f"{log.file}-{end}"
+
+
+def _part_before(path: Path, end: int) -> tuple[int, bytes]:
+    """Return up to ``TAIL`` bytes of a log before a position, from the start of a line on, and its place."""
+    begin = max(0, end - TAIL)
+    chunk = read(path, begin, end - begin)
+    if chunk is None:
+        return end, b""
+    start, data = chunk.start, chunk.data
+    if start == begin > 0:  # perhaps in the middle of a line
+        cut = data.find(b"\n") + 1
+        start, data = start + cut, data[cut:]
+    return start, data[: max(0, end - start)]
 
 
 def extent(path: Path) -> LogExtent | None:

@@ -14,6 +14,7 @@ from cenote.host import log_files, outbound, processes, sql
 from cenote.host.cpu import CpuUsage
 from cenote.host.statistics import ServerStatistics
 from cenote.logs.destinations import Address
+from cenote.logs.filters import ALL, LogFilter
 from cenote.logs.sinks import SinkStatus
 from cenote.model.paths import Layout
 from cenote.model.records import Cluster, LogSource, Node
@@ -69,10 +70,12 @@ class HostObserver:
         except CenoteError as error:
             raise Unavailable(f"The server of this cluster does not answer: {error.message}") from None
 
-    async def logs(self, cluster_id: UUID, node: str, source: LogSource, count: int, cursor: str) -> LogPage:
+    async def logs(
+        self, cluster_id: UUID, node: str, source: LogSource, count: int, cursor: str, wanted: LogFilter = ALL
+    ) -> LogPage:
         self._node(cluster_id, node)
         path = self._layout.node(cluster_id, node).log(source)
-        return LogPage(*await asyncio.to_thread(log_files.tail, path, source, count, cursor))
+        return LogPage(*await asyncio.to_thread(log_files.tail, path, source, count, cursor, wanted))
 
     async def machine(self, cluster_id: UUID, node: str) -> MachineNumbers:
         """Return the statistics of this host and the node's server; Unavailable when they cannot be read."""

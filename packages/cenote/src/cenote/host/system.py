@@ -80,6 +80,13 @@ def free_mib(folder: Path) -> int:
     return disk.f_bavail * disk.f_frsize // 2**20
 
 
+def disk_mib(folder: Path) -> int:
+    """Return the size of the file system of a folder."""
+    with safe_open.folder(folder) as opened:
+        disk = os.fstatvfs(opened)
+    return disk.f_blocks * disk.f_frsize // 2**20
+
+
 def disk_use(folder: Path) -> DiskUse:
     """Return the space used by a folder, and the free space and size of its file system.
 

@@ -37,7 +37,7 @@ def networks(rules: Iterable[FirewallRule]) -> Networks:
     rules = tuple(rules)
     if not rules:
         return None
-    allowed = [_network(rule.value) for rule in rules if rule.type is SourceType.IP_ADDR]
+    allowed = [parse_network(rule.value) for rule in rules if rule.type is SourceType.IP_ADDR]
     four = collapse_addresses(network for network in allowed if isinstance(network, IPv4Network))
     six = collapse_addresses(network for network in allowed if isinstance(network, IPv6Network))
     return (*four, *six)
@@ -120,7 +120,7 @@ def _checked(number: int, rule: RequestedRule) -> SourceType:
         raise Invalid(f"{field}.description: must be at most {MAX_DESCRIPTION_LENGTH} printable characters.")
     if kind is SourceType.IP_ADDR:
         try:
-            _network(rule.value)
+            parse_network(rule.value)
         except ValueError:
             raise Invalid(
                 f"{field}.value: {rule.value[:60]!a} is neither an IP address nor a network such as "
@@ -129,7 +129,7 @@ def _checked(number: int, rule: RequestedRule) -> SourceType:
     return kind
 
 
-def _network(text: str) -> Network:
+def parse_network(text: str) -> Network:
     """Return the network of a source; host bits are ignored, as in ``pg_hba.conf``.
 
     An IPv4-mapped IPv6 address is converted to IPv4, as the servers see its clients.

@@ -397,6 +397,7 @@ class Host(Record, frozen=True, kw_only=True):
     keys: tuple[str, ...] = ()  # the ids of the sealing keys that its API can open, as the next
     host_keys: tuple[str, ...] = ()
     seen_at: datetime | None = None  # when it last started or changed
+    disk_mib: int = 0  # the file system of its data directory; 0 if an older version wrote the record
 
 
 class Presence(Record, frozen=True, kw_only=True):

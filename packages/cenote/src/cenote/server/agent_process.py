@@ -148,6 +148,7 @@ def _host(installation: Installation, known: Identity) -> Host:
         address=settings.reached_as,
         memory_mib=system.memory_mib(),
         cpus=system.cpus(),
+        disk_mib=system.disk_mib(installation.layout.data_dir),
         versions={major: install.version for major, install in found.postgres.items()},
         first_port=settings.first_port,
         last_port=settings.last_port,

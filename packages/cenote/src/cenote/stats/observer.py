@@ -16,6 +16,7 @@ import msgspec
 
 from cenote.errors import Unavailable
 from cenote.logs.destinations import Address
+from cenote.logs.filters import ALL, LogFilter
 from cenote.logs.messages import Message
 from cenote.logs.sinks import SinkStatus
 from cenote.model.records import LogSource
@@ -183,8 +184,13 @@ class Observer(Protocol):
         """Return the statistics of a node's server; Unavailable when it does not answer."""
         ...
 
-    async def logs(self, cluster_id: UUID, node: str, source: LogSource, count: int, cursor: str) -> LogPage:
-        """Return the newest messages of a server; with the cursor of an earlier page, only those after it."""
+    async def logs(
+        self, cluster_id: UUID, node: str, source: LogSource, count: int, cursor: str, wanted: LogFilter = ALL
+    ) -> LogPage:
+        """Return the newest messages of a server; with the cursor of an earlier page, only those after it.
+
+        Only those that are wanted are returned; not all of a large log is searched for them.
+        """
         ...
 
     async def sinks(self, cluster_id: UUID, node: str) -> Mapping[UUID, SinkStatus]:
@@ -248,7 +254,9 @@ class _NoObserver:
     async def server(self, cluster_id: UUID, node: str) -> ServerNumbers:
         raise Unavailable("This service cannot reach the server.")
 
-    async def logs(self, cluster_id: UUID, node: str, source: LogSource, count: int, cursor: str) -> LogPage:
+    async def logs(
+        self, cluster_id: UUID, node: str, source: LogSource, count: int, cursor: str, wanted: LogFilter = ALL
+    ) -> LogPage:
         raise Unavailable("This service cannot read the logs.")
 
     async def sinks(self, cluster_id: UUID, node: str) -> Mapping[UUID, SinkStatus]:

@@ -24,6 +24,7 @@ import msgspec
 
 from cenote.errors import Unavailable
 from cenote.logs.destinations import Address
+from cenote.logs.filters import ALL, LogFilter
 from cenote.logs.sinks import SinkStatus
 from cenote.model.records import LogSource
 from cenote.stats.observer import (
@@ -87,8 +88,11 @@ class RemoteObserver:
     async def server(self, cluster_id: UUID, node: str) -> ServerNumbers:
         return await self._ask(ServerNumbers, _path(cluster_id, node, "server"), SERVER_SECONDS)
 
-    async def logs(self, cluster_id: UUID, node: str, source: LogSource, count: int, cursor: str) -> LogPage:
-        path = _path(cluster_id, node, "logs", source=source, count=count, cursor=cursor)
+    async def logs(
+        self, cluster_id: UUID, node: str, source: LogSource, count: int, cursor: str, wanted: LogFilter = ALL
+    ) -> LogPage:
+        query = {"source": source, "count": count, "cursor": cursor}
+        path = _path(cluster_id, node, "logs", **query, search=wanted.search, severity=str(wanted.severity))
         return await self._ask(LogPage, path, LOGS_SECONDS)
 
     async def sinks(self, cluster_id: UUID, node: str) -> Mapping[UUID, SinkStatus]:

@@ -94,8 +94,9 @@
     const parts = [...document.querySelectorAll("[data-live]")];
     if (!parts.length) return;
     const slow = parts.every((part) => part.dataset.live === "slow");
-    await new Promise((resolve) => setTimeout(resolve, slow ? SLOW : pause));
-    const next = Math.min(LONGEST, pause * 1.4);
+    const passing = notices.querySelector("[data-passing]") !== null;
+    await new Promise((resolve) => setTimeout(resolve, slow && !passing ? SLOW : pause));
+    const next = Math.min(slow ? SLOW : LONGEST, pause * 1.4);
     if (document.hidden) return refresh(next);
     try {
       const answer = await fetch(location.href, { credentials: "same-origin", headers: { accept: "text/html" } });
@@ -105,6 +106,7 @@
       if (answer.redirected || !answer.ok) { location.reload(); return; }
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       for (const part of parts) {
+        if (part.contains(document.activeElement)) continue; // later, so that nothing moves under the reader
         const fresh = page.getElementById(part.id);
         if (!fresh && slow) return;
         if (!fresh) { location.reload(); return; }
@@ -114,6 +116,7 @@
         if (part.id === "cluster-head" && state !== before) announce(state);
       }
       show();
+      settle();
     } catch { /* the service is restarting; try again */ }
     return refresh(next);
   }
@@ -121,6 +124,47 @@
   function show() {
     for (const part of document.querySelectorAll(".js-only[hidden]")) part.hidden = false;
   }
+
+  // -- Times: "5 minutes ago" is kept true, by the rule of times.py
+
+  const UNITS = [["year", 31536000], ["month", 2592000], ["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  const TIMES = 10000;
+  // The clocks of the browser and of the service may differ.
+  const ahead = Date.now() - 1000 * Number(document.documentElement.dataset.now);
+
+  function relative(seconds) {
+    const whole = Math.floor(Math.abs(seconds));
+    if (whole < 10) return "just now";
+    const [unit, length] = UNITS.find((one) => whole >= one[1]);
+    const count = Math.floor(whole / length);
+    const words = `${count} ${unit}${count > 1 ? "s" : ""}`;
+    return seconds > 0 ? `${words} ago` : `in ${words}`;
+  }
+
+  function tick() {
+    for (const time of document.querySelectorAll("time.ago")) {
+      const words = relative((Date.now() - ahead - Date.parse(time.dateTime)) / 1000);
+      if (time.textContent !== words) time.textContent = words;
+    }
+  }
+
+  setInterval(tick, TIMES);
+
+  // -- Notices: one of a change in progress goes when the cluster is at rest, any other with the next change
+
+  function settle() {
+    const head = document.getElementById("cluster-head");
+    if (!head || head.dataset.live !== "slow") return;
+    const waiting = head.querySelector("[data-waiting]") !== null;
+    for (const notice of notices.querySelectorAll("[data-passing]")) {
+      if (notice.dataset.passing === "status" || !waiting) notice.remove();
+    }
+  }
+
+  document.addEventListener("input", (event) => {
+    if (!event.target.closest("form[method=post]")) return;
+    for (const notice of notices.querySelectorAll(".notice:not([data-passing])")) notice.remove();
+  });
 
   // On a narrow screen the tabs do not fit side by side.
   document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
