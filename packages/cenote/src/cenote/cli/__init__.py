@@ -31,9 +31,11 @@ _COMMANDS = {
     "pool": ("pool", "Create, list, monitor, update and delete connection pools."),
     "psql": ("psql", "Open psql on a cluster or one of its pools."),
     "quickstart": ("quickstart", "Start the service with a sample cluster and pool."),
+    "run": ("run", "Run a command with a temporary service and cluster."),
     "serve": ("serve", "Start the service: the API and this machine's clusters."),
     "stop": ("stop", "Stop the service and all servers it started."),
     "token": ("token", "Create, list and revoke API tokens."),
+    "trust": ("trust", "Have this machine's programs and browsers trust the API's certificate."),
     "uri": ("uri", "Print a connection string for a driver or framework."),
     "user": ("user", "Create, list and delete users; reset passwords."),
 }

@@ -21,7 +21,7 @@ from cenote.model import environment
 from cenote.model.paths import Layout
 
 # Variables of libpq that would take the connection elsewhere, or refuse the server there.
-_LEADING_ELSEWHERE = (
+LEADING_ELSEWHERE = (
     *(
         "PGSERVICE",
         "PGHOSTADDR",
@@ -48,7 +48,7 @@ def command(layout: Layout, cluster: str, pool: str | None, arguments: tuple[str
         found = find_cluster(client, cluster)
         authority = _save_ca_certificate(found["id"], ca_certificate(client, found["id"]))
         target = connection_target(client, found, pool, authority)
-    for name in _LEADING_ELSEWHERE:
+    for name in LEADING_ELSEWHERE:
         os.environ.pop(name, None)
     os.environ |= {
         "PGHOST": target.host,
