@@ -18,6 +18,7 @@ from cenote.cli.service_client import client_for
 from cenote.cli.uri import connection_target
 from cenote.host import files
 from cenote.model import environment
+from cenote.model.connection_formats import Target
 from cenote.model.paths import Layout
 
 # Variables of libpq that would take the connection elsewhere, or refuse the server there.
@@ -50,7 +51,13 @@ def command(layout: Layout, cluster: str, pool: str | None, arguments: tuple[str
         target = connection_target(client, found, pool, authority)
     for name in LEADING_ELSEWHERE:
         os.environ.pop(name, None)
-    os.environ |= {
+    os.environ |= libpq_variables(target, authority)
+    os.execv(program, ["psql", *arguments])  # noqa: S606 - psql replaces this process and gets the terminal
+
+
+def libpq_variables(target: Target, authority: Path) -> dict[str, str]:
+    """Return the variables that have libpq connect there, and verify the server."""
+    return {
         "PGHOST": target.host,
         "PGPORT": str(target.port),
         "PGDATABASE": target.database,
@@ -59,7 +66,6 @@ def command(layout: Layout, cluster: str, pool: str | None, arguments: tuple[str
         "PGSSLMODE": "verify-full",
         "PGSSLROOTCERT": str(authority),
     }
-    os.execv(program, ["psql", *arguments])  # noqa: S606 - psql replaces this process and gets the terminal
 
 
 def _save_ca_certificate(uuid: str, authority: str) -> Path:

@@ -12,7 +12,7 @@ import click
 
 from cenote.cli import env
 from cenote.cli.data_dir import absolute
-from cenote.cli.psql import LEADING_ELSEWHERE
+from cenote.cli.psql import LEADING_ELSEWHERE, libpq_variables
 from cenote.host import files
 from cenote.model import connection_formats
 from cenote.model.connection_formats import Target
@@ -151,15 +151,8 @@ def _of_drivers(layout: Layout, authority: Path, direct: Target, target: Target)
     """Return the variables of drivers; Node.js trusts the cluster's CA beside that of the API."""
     both = layout.data_dir / "node-ca.crt"
     files.write(both, layout.authority.read_bytes() + authority.read_bytes(), 0o644, None)
-    return {
+    return libpq_variables(target, authority) | {
         "DATABASE_URL": connection_formats.libpq(target),
         "DIRECT_URL": connection_formats.libpq(direct),
         "NODE_EXTRA_CA_CERTS": str(both),
-        "PGHOST": target.host,
-        "PGPORT": str(target.port),
-        "PGDATABASE": target.database,
-        "PGUSER": target.user,
-        "PGPASSWORD": target.password,
-        "PGSSLMODE": "verify-full",
-        "PGSSLROOTCERT": str(authority),
     }
