@@ -9,7 +9,7 @@ WORKERS ?= $(shell expr $(PROCESSORS) + 2)
 PYTEST_OPTIONS := $(if $(SEED),--randomly-seed=$(SEED)) $(if $(filter written,$(ORDER)),-p no:randomly)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests setup-bench run stop test coverage test-fast check format bench faults docs constraints clean
+.PHONY: help setup setup-tests setup-bench run stop test coverage test-fast check format bench faults first-hour docs constraints clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -23,8 +23,11 @@ setup-tests:  ## install test dependencies: a browser, Node.js, rsyslog, promtoo
 setup-bench:  ## install the benchmark's load generator, wrk
 	@scripts/setup-bench.sh
 
-run: setup  ## start the service with a sample cluster and pool, and print how to connect; Ctrl-C stops it
-	@exec $(BIN)/cenote quickstart
+# Only from the command line: a PORT in the environment is another program's.
+RUN_OPTIONS := $(if $(filter command line,$(origin PORT)),--port $(PORT))
+
+run: setup  ## start the service with a sample cluster and pool, and print how to connect; Ctrl-C stops it; PORT=8444
+	@exec $(BIN)/cenote quickstart $(RUN_OPTIONS)
 
 stop: setup  ## stop the service and all servers it started
 	@$(BIN)/cenote stop
@@ -57,6 +60,9 @@ bench: setup setup-bench  ## run the benchmarks, print the table and write build
 
 faults: setup  ## kill the service and upgrade former ones at random moments, for an hour or two; KILLS=… SEED=…
 	$(BIN)/python -m faults
+
+first-hour:  ## as root: follow the README on a bare Debian in build/first-hour; SUITE=trixie ACCOUNT=newcomer or root
+	@tools/first-hour.sh
 
 docs: setup $(BIN)/mkdocs  ## build the documentation site in build/site; fails on broken links
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Fetch what only tests use: a browser, curl, Node.js, strace, rsyslog, promtool, the JDBC driver, etcdctl, the sources of
+# Fetch what only tests use: a browser, certutil, curl, Node.js, strace, rsyslog, promtool, the JDBC driver, etcdctl, the sources of
 # godo.
 #
-# Chromium, curl, Node.js and strace are installed.  rsyslog and Prometheus would start as services on the machine of
+# Chromium, certutil, curl, Node.js and strace are installed.  rsyslog and Prometheus would start as services on the machine of
 # whoever runs the tests, so their packages are unpacked below build/programs only.  What cannot be had is told of; the
 # tests that need it are skipped, with the reason.
 set -uo pipefail
@@ -12,7 +12,7 @@ umask 022
 folder=build/programs
 stamp=$folder/stamp
 log=build/setup-tests.log
-installed=(chromium curl nodejs npm strace)
+installed=(chromium curl libnss3-tools nodejs npm strace)
 unpacked=(prometheus rsyslog rsyslog-gnutls rsyslog-openssl libpostgresql-jdbc-java etcd-client)
 # godo, and what it is made with in this release of Debian or a later one.
 unpacked+=(golang-github-digitalocean-godo-dev golang-github-google-go-querystring-dev golang-golang-x-oauth2-dev)
@@ -43,6 +43,7 @@ if ! command -v apt-get > /dev/null || ! command -v dpkg-deb > /dev/null; then
 fi
 missing=()
 command -v chromium > /dev/null || missing+=(chromium)
+command -v certutil > /dev/null || missing+=(libnss3-tools)
 command -v curl > /dev/null || missing+=(curl)
 command -v strace > /dev/null || missing+=(strace)
 # A Node.js from elsewhere brings its own npm.

@@ -92,6 +92,8 @@ class Twice:
     folder: Path
     answer: str
     command_lines: list[str]
+    beside: subprocess.CompletedProcess[str]  # one more run while the second one serves
+    servers_kept: bool  # by that one
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +110,10 @@ def twice(folder: Path) -> Twice:
         line = second.line("psql ") + " --no-psqlrc -Atc 'SELECT 40 + 2'"
         done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
         everybody = [read(path) for path in Path("/proc").glob("[0-9]*/cmdline")]
-    return Twice(first, second, folder, done.stdout + done.stderr, everybody)
+        before = processes.below(folder / "data")
+        beside = run_cenote("quickstart", f"--data-dir={folder / 'data'}")
+        kept = {process.pid for process in before} <= {one.pid for one in processes.below(folder / "data")}
+    return Twice(first, second, folder, done.stdout + done.stderr, everybody, beside, kept)
 
 
 def read(path: Path) -> str:
@@ -190,3 +195,36 @@ def test_no_file_that_others_may_read_has_a_secret(twice: Twice) -> None:
     ]
     assert open_to_others
     assert [path for path in open_to_others if any(secret in path.read_bytes() for secret in known)] == []
+
+
+def test_a_third_run_beside_the_second_prints_the_same_and_changes_nothing(twice: Twice) -> None:
+    beside = twice.beside
+    assert beside.returncode == 0, beside.stderr
+    first, *_ = beside.stdout.splitlines()
+    url = exports_of("\n".join(export_lines(twice.second)))["DIGITALOCEAN_API_URL"]
+    assert first.startswith(f"Cenote already serves {url} (pid ")
+    assert "Creating" not in beside.stdout
+    assert export_lines(Shown(beside.stdout, 0)) == export_lines(twice.second)
+    assert Shown(beside.stdout, 0).line("psql ") == twice.second.line("psql ")
+    assert "stop" not in beside.stdout
+    assert twice.servers_kept
+
+
+def test_the_warning_of_a_browser_is_announced_with_the_fingerprint_of_the_ca(twice: Twice) -> None:
+    done = subprocess.run(
+        [
+            "openssl",
+            "x509",
+            "-noout",
+            "-fingerprint",
+            "-sha256",
+            "-in",
+            str(twice.folder / "data" / "ca.crt"),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert twice.second.line("SHA-256 ") == f"SHA-256 {done.stdout.strip().partition('=')[2]}"
+    assert "A browser warns" in twice.second.text
+    assert "cenote trust" in twice.second.text

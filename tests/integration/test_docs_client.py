@@ -23,7 +23,7 @@ RUN_SECONDS = 120
 
 
 def examples(page: Path) -> list[str]:
-    return re.findall(r"^```python\n(.+?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    return re.findall(r"^```python(?: title=[^\n]+)?\n(.+?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
 EXAMPLES = examples(PAGE)

@@ -17,13 +17,11 @@ from cenote.host import processes
 from tests.support import shell
 from tests.support.folders import server_folder
 from tests.support.pages import ROOT, Block, blocks
-from tests.support.ports import free_range
 from tests.support.service import CENOTE, Service, added_pool, clean_environment, online_cluster
 
 pytestmark = pytest.mark.long
 
 QUICK, CI = blocks("quickstart.md"), blocks("ci.md")
-SERVE = "serve --ephemeral --port 0"
 RUN_SECONDS = 120
 
 
@@ -74,30 +72,58 @@ def checkout() -> Iterator[Path]:
                 os.kill(left.pid, signal.SIGKILL)
 
 
+def finished(started: subprocess.Popen[str]) -> str:
+    """Wait for the end of a job, which is to be a success; return what it printed."""
+    printed, said = started.communicate(timeout=RUN_SECONDS)
+    assert started.returncode == 0, said
+    return printed
+
+
+@pytest.mark.parametrize("name", ["dash", "bash"])
 @pytest.mark.parametrize("block", CI, ids=str)
-def test_the_commands_of_a_ci_job_end_with_an_answer_and_leave_nothing(block: Block) -> None:
+def test_the_commands_of_a_ci_job_end_with_an_answer_and_leave_nothing(block: Block, name: str) -> None:
+    """As CI services run them: by ``sh``, a second time in the same folder, and beside another job."""
     script = script_of(block)
-    assert script.count(SERVE) == 1
-    first = free_range(8)
-    script = script.replace(SERVE, f"{SERVE} --ports {first}-{first + 7}")
-    if "kill %1" not in script:  # there, the CI service ends what a job has left
-        script = "trap 'kill %1; wait' EXIT\n" + script
-    with checkout() as folder, (folder / "printed").open("w+") as printed:
-        process = subprocess.Popen(
-            ["bash", "-e", "-c", script],
-            stdin=subprocess.DEVNULL,
-            stdout=printed,
-            stderr=subprocess.STDOUT,
-            cwd=folder,
-            env=clean_environment()
-            | {"TMPDIR": str(folder), "PATH": f"{Path(CENOTE).parent}:{os.environ['PATH']}"},
-        )
-        code = process.wait(timeout=RUN_SECONDS)
-        text = (folder / "printed").read_text()
-        assert code == 0, text
-        assert "42" in text.splitlines()
+    assert "cenote run " in script
+    with checkout() as folder:
+
+        def start() -> subprocess.Popen[str]:
+            return subprocess.Popen(
+                [name, "-c", script],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=folder,
+                env=clean_environment()
+                | {"TMPDIR": str(folder), "PATH": f"{Path(CENOTE).parent}:{os.environ['PATH']}"},
+            )
+
+        printed = [finished(start()), *map(finished, [start(), start()])]
+        assert ["42" in text.splitlines() for text in printed] == [True] * 3
         assert not processes.below(folder)
-        assert not list(folder.glob("cenote-*"))
+        assert {path.name for path in folder.iterdir()} == {"cenote"}
+
+
+def readme(title: str) -> str:
+    (found,) = (block.text for block in blocks("../README.md") if block.title == title)
+    return found
+
+
+def test_the_commands_of_the_second_terminal_of_the_readme_reach_the_database(running: Service) -> None:
+    with checkout() as folder:
+        done = subprocess.run(
+            ["bash", "-e", "-c", readme("terminal 2")],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            env=clean_environment() | shell.at(running),
+            check=False,
+            timeout=RUN_SECONDS,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "42"
 
 
 def test_every_block_of_these_pages_is_run() -> None:

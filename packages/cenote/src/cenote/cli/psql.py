@@ -20,10 +20,11 @@ from cenote.cli.service_client import client_for
 from cenote.cli.uri import connection_target
 from cenote.host import files
 from cenote.model import environment
+from cenote.model.connection_formats import Target
 from cenote.model.paths import Layout
 
 # Variables of libpq that would take the connection elsewhere, or refuse the server there.
-_LEADING_ELSEWHERE = (
+LEADING_ELSEWHERE = (
     *(
         "PGSERVICE",
         "PGHOSTADDR",
@@ -50,9 +51,15 @@ def command(layout: Layout, cluster: str, pool: str | None, arguments: tuple[str
         found = find_cluster(client, cluster)
         authority = _save_ca_certificate(found["id"], ca_certificate(client, found["id"]))
         target = connection_target(client, found, pool, authority)
-    for name in _LEADING_ELSEWHERE:
+    for name in LEADING_ELSEWHERE:
         os.environ.pop(name, None)
-    os.environ |= {
+    os.environ |= libpq_variables(target, authority)
+    os.execv(program, ["psql", *arguments])  # noqa: S606 - psql replaces this process and gets the terminal
+
+
+def libpq_variables(target: Target, authority: Path) -> dict[str, str]:
+    """Return the variables that have libpq connect there, and verify the server."""
+    return {
         "PGHOST": target.host,
         "PGPORT": str(target.port),
         "PGDATABASE": target.database,
@@ -61,7 +68,6 @@ def command(layout: Layout, cluster: str, pool: str | None, arguments: tuple[str
         "PGSSLMODE": "verify-full",
         "PGSSLROOTCERT": str(authority),
     }
-    os.execv(program, ["psql", *arguments])  # noqa: S606 - psql replaces this process and gets the terminal
 
 
 def _save_ca_certificate(uuid: str, authority: str) -> Path:

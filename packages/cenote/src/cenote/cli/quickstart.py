@@ -14,8 +14,10 @@ import psycopg
 
 from cenote.cli import env
 from cenote.cli.serve import say, serve_options
+from cenote.host import files
 from cenote.model.paths import Layout
-from cenote.server import service
+from cenote.security import certificates
+from cenote.server import bootstrap, service
 from cenote.server.settings import ServeSettings
 from cenote.server.supervisor import Serving
 from cenote_client import Client, NotFoundError
@@ -24,21 +26,34 @@ from cenote_client.types import Pool
 CLUSTER, POOL = "backend", "backend-pool"
 ONLINE_SECONDS = 60.0
 CONNECT_INTERVAL = 0.2
+_LAST_LINE = "Press Ctrl-C to stop the service; databases keep running until 'make stop'."
+_LAST_LINE_OF_ANOTHER = (
+    "It runs in another terminal, or in the background; nothing was started or changed there."
+)
 
 
 @click.command()
 @serve_options
 def command(settings: ServeSettings) -> None:
-    """Start the service with a sample cluster and pool, and print how to connect."""
+    """Start the service with a sample cluster and pool, and print how to connect.
+
+    If it runs already, only print how to connect.
+    """
 
     def ready(up: Serving) -> None:
         say(f"Cenote serves {up.url}")
-        _create_first(up.layout)
+        _create_first(up.layout, _LAST_LINE)
 
-    service.serve(settings, ready)
+    layout = Layout(settings.data_dir)
+    pid = bootstrap.serving_pid(layout) if layout.lock.exists() else None
+    if pid is None or not layout.address.exists():
+        service.serve(settings, ready)
+        return
+    say(f"Cenote already serves {layout.address.read_text().strip()} (pid {pid}, data in {layout.data_dir})")
+    _create_first(layout, _LAST_LINE_OF_ANOTHER)
 
 
-def _create_first(layout: Layout) -> None:
+def _create_first(layout: Layout, last_line: str) -> None:
     variables = env.exports(layout)
     with Client(
         variables["DIGITALOCEAN_TOKEN"],
@@ -49,6 +64,7 @@ def _create_first(layout: Layout) -> None:
         pool = _pool(client, uuid)
     refusal = _connect(pool["connection"]["uri"])
     say(_summary(uuid, pool, layout, refusal))
+    say(last_line)
 
 
 def _connect(uri: str) -> str:
@@ -107,7 +123,20 @@ def _summary(uuid: str, pool: Pool, layout: Layout, refusal: str) -> str:
             "",
             f"Web console:   {url}/console (log in with the token above)",
             f"API reference: {url}/docs",
+            *_about_browsers(layout),
             "",
-            "Press Ctrl-C to stop the service; databases keep running until 'make stop'.",
         )
+    )
+
+
+def _about_browsers(layout: Layout) -> tuple[str, ...]:
+    """Return what to expect of a browser where the API's certificate is from Cenote's own CA."""
+    authority = files.read(layout.authority)
+    if not layout.bundle.exists() or authority is None:
+        return ()
+    return (
+        "A browser warns of the certificate until it trusts the CA in",
+        f"  {layout.authority}",
+        f"  SHA-256 {certificates.fingerprint(authority)}",
+        "'cenote trust' adds it where this machine's programs and browsers look.",
     )

@@ -219,7 +219,20 @@ def command(settings: ServeSettings, ephemeral: bool, env_file: Path | None) -> 
         if env_file is not None:
             write_private(env_file, env.lines(up.layout) + "\n")
 
-    service.serve(dataclasses.replace(settings, ephemeral=ephemeral), ready)
+    service.serve(_ephemeral(settings) if ephemeral else settings, ready)
+
+
+def _ephemeral(settings: ServeSettings) -> ServeSettings:
+    """Return the settings of an ephemeral service, which has its own directory and ports unless given."""
+    source = click.get_current_context().get_parameter_source
+    given = click.core.ParameterSource.COMMANDLINE
+    return dataclasses.replace(
+        settings,
+        ephemeral=True,
+        # Not from $CENOTE_DATA_DIR, where the data of another service are.
+        folder=settings.data_dir if source("layout") is given else None,
+        reserves_ports=source("ports") is not given,
+    )
 
 
 def say(text: str) -> None:

@@ -13,6 +13,7 @@ from cenote.host.processes import Account
 
 # linux/prctl.h
 _PR_SET_PDEATHSIG = 1
+_PR_GET_PDEATHSIG = 2
 _PR_SET_NAME = 15
 _PR_SET_NO_NEW_PRIVS = 38
 
@@ -32,11 +33,15 @@ def become(account: Account) -> None:
 
 @contextlib.contextmanager
 def acting_as(account: Account) -> Iterator[None]:
-    """Reach what another account can reach and nothing else, for a moment; nothing for our own."""
+    """Reach what another account can reach and nothing else, for a moment; nothing for our own.
+
+    A change of account clears the tie to our parent, if there is one, so it is made again.
+    """
     if account.uid is None or account.gid is None:
         yield
         return
     user, group, groups = os.geteuid(), os.getegid(), os.getgroups()
+    parent, number = os.getppid(), _signal_at_parents_end()
     os.setgroups([])
     os.setegid(account.gid)
     os.seteuid(account.uid)
@@ -46,6 +51,8 @@ def acting_as(account: Account) -> Iterator[None]:
         os.seteuid(user)
         os.setegid(group)
         os.setgroups(groups)
+        if number:
+            end_with(parent, number)
 
 
 def closed_to(account: Account, folder: Path) -> Path | None:
@@ -59,15 +66,22 @@ def closed_to(account: Account, folder: Path) -> Path | None:
     return None
 
 
-def end_with(parent: int) -> None:
-    """Have the kernel kill this process when its parent dies; to be called after a change of account.
+def end_with(parent: int, number: int = signal.SIGKILL) -> None:
+    """Have the kernel send this process a signal when its parent dies; call it after a change of account.
 
     A change of account clears the request (PR_SET_PDEATHSIG(2const)).  A parent that died before it was made
     is noticed here.
     """
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), number)
+
+
+def _signal_at_parents_end() -> int:
+    """Return the signal of ``end_with``; 0 if there is none."""
+    number = ctypes.c_int(0)
+    ctypes.CDLL(None).prctl(_PR_GET_PDEATHSIG, ctypes.byref(number), 0, 0, 0)
+    return number.value
 
 
 def name_process(name: str) -> None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from cryptography import x509
@@ -72,6 +72,52 @@ def new_authority(
         .sign(key, hashes.SHA256())
     )
     return _pem(certificate).decode("ascii"), _key_pem(key).decode("ascii")
+
+
+def constrained_authority(ca_certificate: str, ca_key: bytes, names: Iterable[str]) -> str:
+    """Return a certificate of the same CA that is good for these names only, and for servers only.
+
+    It has the CA's name and key, so clients that trust it accept what the CA has signed for the names, and
+    refuse what a stolen key has signed for another one (RFC 5280, section 4.2.1.10).
+    """
+    authority = x509.load_pem_x509_certificate(ca_certificate.encode("ascii"))
+    key = _authority_key(ca_key)
+    own_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    permitted = [_constraint(name) for name in dict.fromkeys(names)]
+    certificate = (
+        _builder(authority.subject, authority.subject, key.public_key(), _validity(authority))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.NameConstraints(permitted, None), critical=True)
+        .add_extension(own_id, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return _pem(certificate).decode("ascii")
+
+
+def _constraint(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_network(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def fingerprint(pem: bytes) -> str:
+    """Return the SHA-256 fingerprint of the first certificate in a text, as browsers show it."""
+    return _first(pem).fingerprint(hashes.SHA256()).hex(":").upper()
+
+
+def key_id(pem: bytes) -> str:
+    """Return eight digits that tell the key of the first certificate in a text from others."""
+    return x509.SubjectKeyIdentifier.from_public_key(_first(pem).public_key()).digest.hex()[:8]
+
+
+def common_name(pem: bytes, *, issuer: bool = False) -> str:
+    """Return the common name of the first certificate in a text, or that of the CA that signed it."""
+    found = _first(pem)
+    name = found.issuer if issuer else found.subject
+    return str(name.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
 
 
 def _authority_key(pem: bytes) -> ec.EllipticCurvePrivateKey:

@@ -9,6 +9,8 @@ import contextlib
 import fcntl
 import logging
 import os
+import secrets
+import socket
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,12 +54,17 @@ def lock(layout: Layout) -> int:
                 continue
             os.close(descriptor)
             raise Misconfigured(
-                f"another Cenote serves from {layout.data_dir} (pid {pid or 'unknown'}); "
-                "stop it with 'cenote stop', or choose another --data-dir"
+                f"another Cenote serves from {layout.data_dir} (pid {pid or 'unknown'}){_at(layout)}; "
+                "use that one, or choose another --data-dir and --port for a second one"
             ) from None
     os.truncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
+
+
+def _at(layout: Layout) -> str:
+    address = (files.read(layout.address) or b"").decode(errors="replace").strip()
+    return f" at {address}" if address else ""
 
 
 def serving_pid(layout: Layout) -> int | None:
@@ -108,7 +115,9 @@ def _ensure_authority(layout: Layout) -> None:
             return
     began = bool(certificate) or os.path.lexists(layout.api_certificate)
     try:
-        made, made_key = certificates.new_authority("Cenote", (key or b"") if key or began else None)
+        made, made_key = certificates.new_authority(
+            _name_of_authority(layout), (key or b"") if key or began else None
+        )
     except ValueError:
         raise Misconfigured(
             f"the key of the API's CA, {layout.authority_key}, is missing or damaged; restore it from a "
@@ -120,6 +129,13 @@ def _ensure_authority(layout: Layout) -> None:
     if not key:
         files.write(layout.authority_key, made_key.encode(), 0o600, None)
     files.write(layout.authority, made.encode(), 0o644, None)
+
+
+def _name_of_authority(layout: Layout) -> str:
+    """Return the CA's name: as before, or one that tells this installation's CA from others in a browser."""
+    with contextlib.suppress(ValueError, IndexError):
+        return certificates.common_name(files.read(layout.api_certificate) or b"", issuer=True)
+    return f"Cenote CA of {socket.gethostname()[:40]} {secrets.token_hex(4)}"
 
 
 def renew_certificate(layout: Layout, settings: ServeSettings) -> None:

@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from cenote.host import files, processes
+from cenote.errors import Misconfigured
+from cenote.host import files, port_reservation, processes
 from cenote.host.shutdown import stop_servers
 from cenote.http import server as http_server
 from cenote.model.paths import Layout
@@ -30,6 +31,7 @@ from cenote.server.wakeups import Wakeups
 
 log = logging.getLogger(__name__)
 
+EPHEMERAL_PORTS = 96  # 32 clusters
 ORPHAN_SECONDS = 10.0  # for what an ephemeral service has left to end after SIGKILL
 
 
@@ -43,7 +45,7 @@ def serve(settings: ServeSettings, ready: OnReady, timing: Timing = DEFAULT) -> 
     for lost in environment.settle():
         log.warning("%s", lost)
     strangers = frozenset(processes.children(os.getpid()))  # of the shell that has become this process
-    with Wakeups() as wakeups, _data_dir(settings) as settings:
+    with Wakeups() as wakeups, _data_dir(settings) as settings, _ports(settings) as settings:
         layout = Layout(settings.data_dir)
         layout.check()
         found = Installation(
@@ -71,17 +73,46 @@ def serve(settings: ServeSettings, ready: OnReady, timing: Timing = DEFAULT) -> 
 
 @contextlib.contextmanager
 def _data_dir(settings: ServeSettings) -> Iterator[ServeSettings]:
-    """Create a directory for an ephemeral service, and remove it at the end."""
+    """Create a directory for an ephemeral service, or take the empty one given, and remove it at the end."""
     if not settings.ephemeral:
         yield settings
         return
-    folder = Path(tempfile.mkdtemp(prefix="cenote-"))
+    folder = settings.folder or Path(tempfile.mkdtemp(prefix="cenote-"))
+    if settings.folder is not None:
+        _make_empty(folder)
     os.chmod(folder, 0o711)  # noqa: S103 - the servers' account needs to traverse it
     try:
         yield replace(settings, data_dir=folder)
     finally:
         with contextlib.suppress(OSError):
             files.remove(folder)
+
+
+def _make_empty(folder: Path) -> None:
+    """Have an empty directory; Misconfigured for one with something in it, since all of it is removed."""
+    try:
+        folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        in_use = bool(os.listdir(folder))
+        is_ours = folder.stat().st_uid == os.geteuid()
+    except OSError as error:
+        raise Misconfigured(f"the directory {folder} cannot be used: {error.strerror}") from None
+    if not is_ours:
+        raise Misconfigured(f"{folder} belongs to another user; give a new directory, or one of yours")
+    if in_use:
+        raise Misconfigured(
+            f"{folder} is not empty, and --ephemeral removes its data directory at the end; "
+            "give a new one, or leave out --data-dir"
+        )
+
+
+@contextlib.contextmanager
+def _ports(settings: ServeSettings) -> Iterator[ServeSettings]:
+    """Reserve ports for an ephemeral service, unless a range was given."""
+    if not settings.reserves_ports:
+        yield settings
+        return
+    with port_reservation.reserved(settings.host, EPHEMERAL_PORTS) as ports:
+        yield replace(settings, first_port=ports[0], last_port=ports[-1])
 
 
 def _stop_everything(supervisor: Supervisor, layout: Layout, strangers: frozenset[int]) -> None:

@@ -45,6 +45,8 @@ class ServeSettings:
     key: Path | None = None
     etcd: EtcdSettings = EtcdSettings()
     ephemeral: bool = False
+    folder: Path | None = None  # of an ephemeral service; None: a new one
+    reserves_ports: bool = False  # of the kernel's choice, instead of the range below
     account: str | None = None
     api_account: str | None = None
     postgres_dirs: tuple[Path, ...] = ()
