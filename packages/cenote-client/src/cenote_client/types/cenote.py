@@ -23,7 +23,7 @@ class ClusterAdditions(TypedDict):
 
     ``reason`` is what the cluster waits for, or what failed, as a sentence; empty if neither applies.
     ``not_in_force`` describes the changes that the servers do not have yet, and the settings of PostgreSQL
-    that wait for a restart or are not accepted.
+    that wait for a restart, are not accepted or have no effect.
     """
 
     health: Literal["healthy", "starting", "degraded", "down", "unknown"]

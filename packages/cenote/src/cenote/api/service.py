@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from cenote.api.auth import Caller, UnknownTokens
+from cenote.api.limits import MINUTE
 from cenote.errors import Busy, Invalid, Malformed, NotFound, NotInForce, Unauthenticated, Unavailable
 from cenote.http.routing import ClientDisconnect, Receive, Request, Response, Route, Scope, Send
 from cenote.logs.destinations import Network
@@ -68,6 +69,7 @@ class Settings:
     domain: str | None = None  # if set, the host name of a cluster is <name>.<domain>
     requests_per_hour: int = 5_000
     requests_per_minute: int = 250
+    burst_seconds: float = MINUTE  # what a minute is in ``requests_per_minute``; tests have no minute
     wait_seconds: float = 5.0  # the longest that a change waits for the agent before it responds
     access_wait_seconds: float = 10.0  # the same for one that takes access away; clients give up after 15
     max_body_bytes: int = 1024 * 1024
