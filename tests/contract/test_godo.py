@@ -65,7 +65,8 @@ def test_a_cluster_has_all_that_doctl_reads_without_asking_whether_it_is_there(
 
 def test_a_cluster_comes_online_and_goes_where_it_is_told(told: dict[str, Any]) -> None:
     created, online, after = told["created"], told["online"], told["at the end"]
-    assert (created["status"], online["status"]) == ("creating", "online")
+    assert created["status"] in ("creating", "online")
+    assert online["status"] == "online"
     assert created["connection"] == online["connection"]
     assert (after["size"], after["region"]) == ("db-s-1vcpu-2gb", "ams3")
     assert told["clusters"] == [online]
