@@ -115,8 +115,11 @@ async def neighbours(api: Api) -> None:
     await api.refusal("DELETE", f"/v2/vpcs/{vpc}", 409)
     await call("POST", "/v2/projects/default/resources", 200, json={"resources": [f"do:dbaas:{id}"]})
     await call("PATCH", f"/v2/projects/{project}", 200, json={"purpose": "Web Application"})
+    await call("PUT", f"/v2/projects/{project}", 200, json={"name": "store", "is_default": False})
+    await call("PATCH", "/v2/projects/default", 200, json={"name": "first"})
     await call("GET", "/v2/projects", 200)
     await call("GET", "/v2/projects/default", 200)
+    await call("GET", f"/v2/vpcs/{vpc}/members", 200)
     await call("DELETE", f"/v2/projects/{project}", 204)
 
     await call("POST", "/v2/tags", 201, json={"name": "two"})
@@ -131,6 +134,7 @@ async def neighbours(api: Api) -> None:
     await call("GET", "/v2/vpcs", 200)
     await call("GET", f"/v2/vpcs/{vpc}", 200)
     await call("PUT", f"/v2/vpcs/{vpc}", 200, json={"description": "for the shop"})
+    await call("PATCH", f"/v2/vpcs/{vpc}", 200, json={"name": "outer"})
     await call("DELETE", f"/v2/vpcs/{vpc}", 204)
 
 
