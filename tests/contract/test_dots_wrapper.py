@@ -55,7 +55,8 @@ def test_each_call_is_answered_with_the_code_that_it_expects(
 
 def test_a_cluster_comes_online_and_goes_where_it_is_told(told: dict[str, Any]) -> None:
     created, online = told["created"]["data"]["database"], told["online"]["data"]["database"]
-    assert (created["status"], online["status"]) == ("creating", "online")
+    assert created["status"] in ("creating", "online")
+    assert online["status"] == "online"
     assert created["connection"] == online["connection"]
     assert created["tags"] == ["production"]
     after = told["at the end"]["data"]["database"]

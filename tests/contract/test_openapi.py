@@ -117,8 +117,11 @@ async def neighbours(api: Api) -> None:
     await call("POST", f"{cluster}/pools", 201, json=POOL)
     await call("POST", f"{cluster}/pools/backend-pool/reconnect", 200)
     await call("PATCH", f"/v2/projects/{project}", 200, json={"purpose": "Web Application"})
+    await call("PUT", f"/v2/projects/{project}", 200, json={"name": "store", "is_default": False})
+    await call("PATCH", "/v2/projects/default", 200, json={"name": "first"})
     await call("GET", "/v2/projects", 200)
     await call("GET", "/v2/projects/default", 200)
+    await call("GET", f"/v2/vpcs/{vpc}/members", 200)
     await call("DELETE", f"/v2/projects/{project}", 204)
 
     await call("POST", "/v2/tags", 201, json={"name": "two"})
@@ -133,6 +136,7 @@ async def neighbours(api: Api) -> None:
     await call("GET", "/v2/vpcs", 200)
     await call("GET", f"/v2/vpcs/{vpc}", 200)
     await call("PUT", f"/v2/vpcs/{vpc}", 200, json={"description": "for the shop"})
+    await call("PATCH", f"/v2/vpcs/{vpc}", 200, json={"name": "outer"})
     await call("DELETE", f"/v2/vpcs/{vpc}", 204)
 
 

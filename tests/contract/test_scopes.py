@@ -45,6 +45,7 @@ GET /v2/projects                        database:read
 POST /v2/projects                       database:create
 GET /v2/projects/{project_id}           database:read
 PATCH /v2/projects/{project_id}         database:update
+PUT /v2/projects/{project_id}           database:update
 DELETE /v2/projects/{project_id}        database:delete
 GET /v2/projects/{project_id}/resources     database:read
 POST /v2/projects/{project_id}/resources    database:update
@@ -52,6 +53,8 @@ GET /v2/vpcs                database:read
 POST /v2/vpcs               database:create
 GET /v2/vpcs/{vpc_id}       database:read
 PUT /v2/vpcs/{vpc_id}       database:update
+PATCH /v2/vpcs/{vpc_id}     database:update
+GET /v2/vpcs/{vpc_id}/members           database:read
 DELETE /v2/vpcs/{vpc_id}    database:delete
 """
 

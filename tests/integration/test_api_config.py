@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
+from cenote.api import Settings
 from cenote.model.records import Configuration, SettingLimits
 from tests.support.api import POOL, Api, Apis
 
@@ -92,11 +93,71 @@ def test_what_the_server_says_is_shown_in_the_units_of_the_api(apis: Apis) -> No
     apis.run(scenario)
 
 
+UNUSED: dict[str, Any] = {
+    "backup_hour": 3,
+    "backup_minute": 0,
+    "max_standby_archive_delay": 43_200,
+    "max_standby_streaming_delay": 43_200,
+    "pg_partman_bgw.interval": 3600,
+    "pg_partman_bgw.role": "maintainer",
+    "stat_monitor_enable": False,
+    "timescaledb": {"max_background_workers": 8},
+}
+
+
+def test_settings_without_effect_are_answered_as_sent_and_named_as_not_in_force(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        await api.report(cluster)
+        before = await config(api, cluster)
+        assert not before.keys() & UNUSED.keys()
+        answer = await api.call("PATCH", f"{cluster}/config", 200, json={"config": UNUSED})
+        assert answer["cenote"]["reason"].count("has no effect: ") == len(UNUSED)
+        found = await config(api, cluster)
+        assert found == before | UNUSED
+        lines = (await api.call("GET", cluster, 200))["database"]["cenote"]["not_in_force"]
+        assert (
+            "timescaledb.max_background_workers has no effect: TimescaleDB is not offered by this version"
+            in lines
+        )
+        assert len(lines) == len(UNUSED)
+        await change(api, cluster, **found)  # what was read is sent back
+        assert (await config(api, cluster)) == found
+        again = await api.call("PATCH", f"{cluster}/config", 200, json={"config": {"work_mem": 8}})
+        assert again == {}  # of this request all is in force
+
+    apis.run(scenario, Settings(wait_seconds=10, host_id="here"))
+
+
+def test_null_takes_back_a_setting_without_effect(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        await change(api, cluster, **UNUSED)
+        await change(api, cluster, timescaledb={}, backup_hour=None)
+        found = await config(api, cluster)
+        assert found["timescaledb"] == {"max_background_workers": 8}
+        assert "backup_hour" not in found
+        nothing: dict[str, Any] = dict.fromkeys(UNUSED)
+        await change(api, cluster, **nothing)
+        assert stored(api, cluster) == Configuration()
+        await change(api, cluster, timescaledb={"max_background_workers": 8})
+        await change(api, cluster, timescaledb={"max_background_workers": None})
+        assert stored(api, cluster) == Configuration()
+        assert "not_in_force" not in (await api.call("GET", cluster, 200))["database"]["cenote"]
+
+    apis.run(scenario)
+
+
 REFUSALS: list[tuple[Any, str]] = [
     ({"config": {"work_mem": 0}}, "work_mem: 0 is out of range: 1 to 1024 MB."),
     ({"config": {"work_mem": "4"}}, "work_mem: '4' is not a number."),
     ({"config": {"timezone": "Mars/Olympus"}}, "timezone: 'Mars/Olympus' is not a time zone"),
-    ({"config": {"backup_hour": 3}}, "backup_hour: can't be set: "),
+    ({"config": {"synchronous_replication": "quorum"}}, "synchronous_replication: can't be set: "),
+    ({"config": {"backup_hour": 24}}, "backup_hour: 24 is out of range: 0 to 23."),
+    ({"config": {"timescaledb": {"max_background_workers": 0}}}, "timescaledb.max_background_workers: 0 is"),
+    ({"config": {"timescaledb": {"license": "x"}}}, "timescaledb: 'license' is not a setting"),
+    ({"config": {"timescaledb": 8}}, "timescaledb: must be an object."),
+    ({"config": {"timescaledb.max_background_workers": 8}}, "config: 'timescaledb.max_background_workers'"),
     ({"config": {"sql_mode": "ANSI"}}, "config: 'sql_mode' is not a setting"),
     (
         {"config": {"pg_stat_statements.track": "all"}},

@@ -38,8 +38,8 @@ BODIES: dict[str, dict[str, Any]] = {
 NOT_ABOUT_A_CLUSTER = {
     *("create_cluster", "create_token", "revoke_token", "replace_metrics_login"),
     *("create_tag", "delete_tag", "tag_resources", "untag_resources"),
-    *("create_project", "update_project", "delete_project", "assign_resources"),
-    *("create_vpc", "update_vpc", "delete_vpc"),
+    *("create_project", "update_project", "replace_project", "delete_project", "assign_resources"),
+    *("create_vpc", "update_vpc", "patch_vpc", "delete_vpc"),
     "rotate_keys",
 }
 

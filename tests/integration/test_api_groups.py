@@ -137,6 +137,61 @@ def test_a_cluster_without_a_project_is_in_the_default_one(apis: Apis) -> None:
     apis.run(scenario)
 
 
+def test_a_project_is_replaced_as_a_whole(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        body = {"name": "shop", "description": "d", "purpose": "p", "environment": "Production"}
+        made = (await api.call("POST", "/v2/projects", 201, json=body))["project"]
+        path = f"/v2/projects/{made['id']}"
+        whole = {"name": "store", "description": "e", "purpose": "q", "environment": "staging"}
+        after = (await api.call("PUT", path, 200, json={**whole, "is_default": False}))["project"]
+        assert {name: after[name] for name in whole} == {**whole, "environment": "Staging"}
+        after = (await api.call("PUT", path, 200, json={"name": "bare"}))["project"]
+        assert [after[name] for name in whole] == ["bare", "", "", ""]
+        assert (after["id"], after["created_at"]) == (made["id"], made["created_at"])
+        await api.refusal("PUT", path, 422, json={"name": "default"})
+        await api.refusal("PUT", path, 422, json={"name": "x", "is_default": True})
+        assert await api.call("GET", path, 200) == {"project": after}
+
+    apis.run(scenario)
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+@pytest.mark.parametrize("by_id", [False, True])
+def test_the_default_project_is_renamed_and_stays_the_default(apis: Apis, method: str, by_id: bool) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await api.add_cluster()
+        before = (await api.call("GET", DEFAULT, 200))["project"]
+        path = f"/v2/projects/{before['id']}" if by_id else DEFAULT
+        for name in ("first", "second"):
+            body = {"name": name, "environment": "Development", "is_default": True}
+            after = (await api.call(method, path, 200, json=body))["project"]
+            assert (after["name"], after["environment"], after["is_default"]) == (name, "Development", True)
+            assert (after["id"], after["created_at"]) == (before["id"], before["created_at"])
+        assert await names(api, "projects") == ["second"]
+        assert (await api.call("GET", DEFAULT, 200))["project"] == after
+        assert (await shown(api, cluster))["project_id"] == before["id"]
+        assert len((await api.call("GET", f"{DEFAULT}/resources", 200))["resources"]) == 1
+        await api.add_cluster(name="later")
+        await api.refusal("POST", "/v2/projects", 422, json={"name": "second"})
+        await api.call("POST", "/v2/projects", 201, json={"name": "default"})
+        await api.refusal("DELETE", path, 422)
+        told = (await api.call("GET", "/v2/cenote/audit", 200))["entries"]
+        changed = [entry for entry in told if entry["what"].startswith(method)]
+        assert len(changed) == 2
+
+    apis.run(scenario)
+
+
+def test_a_change_of_the_default_project_outlives_the_service(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        await api.call("PATCH", DEFAULT, 200, json={"name": "first"})
+        await api.store.close()
+        await api.store.open()
+        assert await names(api, "projects") == ["first"]
+
+    apis.run(scenario)
+
+
 def test_a_project_with_clusters_is_deleted_after_they_were_put_elsewhere(apis: Apis) -> None:
     async def scenario(api: Api) -> None:
         project = (await api.call("POST", "/v2/projects", 201, json={"name": "shop"}))["project"]["id"]
@@ -223,6 +278,62 @@ def test_every_region_has_a_default_vpc_that_its_clusters_are_in(apis: Apis) -> 
     apis.run(scenario)
 
 
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+def test_a_vpc_is_renamed_and_keeps_the_rest(apis: Apis, method: str) -> None:
+    async def scenario(api: Api) -> None:
+        body = {"name": "inner", "region": "nyc1", "description": "for the shop"}
+        made = (await api.call("POST", "/v2/vpcs", 201, json=body))["vpc"]
+        path = f"/v2/vpcs/{made['id']}"
+        change = {"name": "outer", "default": False}
+        assert (await api.call(method, path, 200, json=change))["vpc"] == {**made, "name": "outer"}
+        await api.refusal(method, path, 422, json={"name": "default-fra1"})
+        await api.refusal(method, path, 422, json={"default": True})
+        assert (await api.call("GET", path, 200))["vpc"]["name"] == "outer"
+
+    apis.run(scenario)
+
+
+def test_the_default_vpc_of_a_region_is_renamed_and_stays_the_default(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        path = f"/v2/vpcs/{catalog.default_network('nyc1')}"
+        before = (await api.call("GET", path, 200))["vpc"]
+        body = {"name": "office", "default": True}
+        assert (await api.call("PATCH", path, 200, json=body))["vpc"] == {**before, "name": "office"}
+        found = (await api.call("GET", "/v2/vpcs?per_page=200", 200))["vpcs"]
+        assert len([one for one in found if one["region"] == "nyc1"]) == 1
+        assert (await shown(api, await api.add_cluster()))["private_network_uuid"] == before["id"]
+        await api.refusal("DELETE", path, 422)
+        await api.call("POST", "/v2/vpcs", 201, json={"name": "default-nyc1", "region": "nyc1"})
+
+    apis.run(scenario)
+
+
+def test_the_members_of_a_vpc_are_its_clusters(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        made = (await api.call("POST", "/v2/vpcs", 201, json={"name": "inner", "region": "nyc1"}))["vpc"]
+        path = f"/v2/vpcs/{made['id']}/members"
+        assert (await api.call("GET", path, 200))["members"] == []
+        one = await shown(api, await api.add_cluster(private_network_uuid=made["id"]))
+        two = await shown(api, await api.add_cluster(name="second", private_network_uuid=made["id"]))
+        await api.add_cluster(name="third")
+        listed = await api.call("GET", path, 200)
+        expected = [
+            {"urn": f"do:dbaas:{cluster['id']}", "name": cluster["name"], "created_at": cluster["created_at"]}
+            for cluster in (one, two)
+        ]
+        assert sorted(listed["members"], key=lambda member: str(member["name"])) == expected
+        assert listed["meta"] == {"total": 2}
+        page = await api.call("GET", path, 200, params={"per_page": 1, "page": 2})
+        assert len(page["members"]) == 1
+        for kind, count in (("droplet", 0), ("dbaas", 2), ("database", 2), ("", 2)):
+            found = await api.call("GET", path, 200, params={"resource_type": kind})
+            assert len(found["members"]) == count
+        await api.call("DELETE", f"/v2/databases/{one['id']}", 204)
+        assert [member["name"] for member in (await api.call("GET", path, 200))["members"]] == ["second"]
+
+    apis.run(scenario)
+
+
 def test_a_vpc_is_deleted_when_no_cluster_is_in_it(apis: Apis) -> None:
     async def scenario(api: Api) -> None:
         made = (await api.call("POST", "/v2/vpcs", 201, json={"name": "inner", "region": "nyc1"}))["vpc"]
@@ -261,7 +372,10 @@ def test_a_cluster_is_made_in_what_is_there(apis: Apis, field: str, value: str, 
         ("POST", "/v2/projects", {"name": ""}, 422),
         ("POST", "/v2/projects", {"name": "default"}, 422),
         ("POST", "/v2/projects", {"name": "x", "environment": "Testing"}, 422),
-        ("PATCH", DEFAULT, {"name": "x"}, 422),
+        ("PATCH", DEFAULT, {"is_default": False}, 422),
+        ("PATCH", DEFAULT, {"name": ""}, 422),
+        ("PUT", DEFAULT, {"description": "no name"}, 422),
+        ("PUT", f"/v2/projects/{UUID(int=1)}", {"name": "x"}, 404),
         ("DELETE", DEFAULT, None, 422),
         ("DELETE", "/v2/projects/no-uuid", None, 404),
         ("GET", f"/v2/projects/{UUID(int=1)}/resources", None, 404),
@@ -271,7 +385,10 @@ def test_a_cluster_is_made_in_what_is_there(apis: Apis, field: str, value: str, 
         ("POST", "/v2/vpcs", {"name": "x", "region": "nyc1", "ip_range": "8.8.0.0/16"}, 422),
         ("POST", "/v2/vpcs", {"name": "x", "region": "nyc1", "ip_range": "10.0.0.0/8"}, 422),
         ("POST", "/v2/vpcs", {"name": "x", "region": "nyc1", "ip_range": "10.0.0.1/20"}, 422),
-        ("PUT", f"/v2/vpcs/{catalog.default_network('nyc1')}", {"name": "x"}, 422),
+        ("PUT", f"/v2/vpcs/{catalog.default_network('nyc1')}", {"name": "default-fra1"}, 422),
+        ("PATCH", f"/v2/vpcs/{catalog.default_network('nyc1')}", {"default": False}, 422),
+        ("PATCH", f"/v2/vpcs/{UUID(int=1)}", {"name": "x"}, 404),
+        ("GET", f"/v2/vpcs/{UUID(int=1)}/members", None, 404),
         ("DELETE", f"/v2/vpcs/{catalog.default_network('nyc1')}", None, 422),
         ("GET", "/v2/vpcs/no-uuid", None, 404),
     ],

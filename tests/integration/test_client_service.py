@@ -275,8 +275,8 @@ def test_tokens_and_the_audit_trail_have_methods_of_their_own(running: Service, 
 def test_the_limit_that_the_service_tells_is_kept(client: Driver) -> None:
     client.databases.list_options()
     limit = client.client.rate_limit
-    assert limit.limit == 5000
-    assert 0 < limit.remaining < 5000
+    assert limit.limit == 100_000
+    assert 0 < limit.remaining < 100_000
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -104,6 +104,28 @@ def test_a_message_comes_whole_and_with_its_fields(
         )
 
 
+def test_structured_data_with_its_brackets_is_sent_and_shown_as_it_is(
+    client: Client, cluster: Any, sink: Any, log: Log, tmp_path: Path
+) -> None:
+    data = '[example@41058 iut="3" eventSource="a \\"quoted\\] word"][origin ip="192.0.2.1"]'
+    with rsyslog(tmp_path / "r") as server:
+        id = sink(server, sd=data, logline="<%pri%>%msg%")
+        log.say("one")
+        [line] = wait_until("it has come", 20, server.lines)
+        assert line.data == data
+        assert line.text == "LOG:  one"
+        config = client.request("GET", f"/v2/databases/{cluster['id']}/logsink/{id}")["config"]
+        assert (config["sd"], config["logline"]) == (data, "<%pri%>%msg%")
+
+
+def test_the_old_form_is_sent_without_structured_data(sink: Any, log: Log, tmp_path: Path) -> None:
+    with rsyslog(tmp_path / "r") as server:
+        sink(server, format="rfc3164", sd='[example@41058 iut="3"]', logline="%msg%")
+        log.say("one")
+        wait_until("it has come", 20, server.lines)
+        assert server.raw() == ["<134>Nov 22 17:47:54 backend postgres[41]: LOG:  one"]
+
+
 def test_the_old_form_is_understood(sink: Any, log: Log, tmp_path: Path) -> None:
     with rsyslog(tmp_path / "r") as server:
         sink(server, format="rfc3164")

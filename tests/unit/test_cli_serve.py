@@ -1,4 +1,4 @@
-"""The networks open to log sinks, from the options of ``cenote serve`` and the environment."""
+"""The options of ``cenote serve``: networks open to log sinks, and rate limits."""
 
 from __future__ import annotations
 
@@ -32,3 +32,33 @@ def test_what_is_no_network_is_refused(text: str) -> None:
     shown = CliRunner().invoke(show, [f"--log-sink-allow={text}"])
     assert shown.exit_code == 2
     assert "is not a network such as 127.0.0.1/32" in shown.output
+
+
+@click.command()
+@serve_options
+def limits(settings: ServeSettings) -> None:
+    click.echo("{} {}".format(*settings.rate_limits))
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ("", "100000 0"),
+        ("--host=127.0.0.1", "100000 0"),
+        ("--host=127.8.8.8", "100000 0"),
+        ("--host=::1", "100000 0"),
+        ("--host=0.0.0.0", "5000 250"),
+        ("--host=::", "5000 250"),
+        ("--host=192.0.2.1", "5000 250"),
+        ("--host=192.0.2.1 --requests-per-minute=0", "5000 0"),
+        ("--host=192.0.2.1 --requests-per-hour=0", "0 250"),
+        ("--requests-per-minute=250", "100000 250"),
+        ("--requests-per-hour=0 --requests-per-minute=0", "0 0"),
+    ],
+)
+def test_rate_limits_are_by_where_the_api_listens_unless_they_are_given(options: str, shown: str) -> None:
+    assert CliRunner().invoke(limits, options.split()).output == f"{shown}\n"
+
+
+def test_a_negative_rate_limit_is_refused() -> None:
+    assert CliRunner().invoke(limits, ["--requests-per-minute=-1"]).exit_code == 2

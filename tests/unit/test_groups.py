@@ -31,7 +31,7 @@ def test_a_range_that_is_given_is_the_first_that_overlaps_with_no_other(asked: l
     taken = [IPv4Network(one.ip_range) for one in [*others, *DEFAULT_NETWORKS.values()]]
     free = IPv4Network("10.0.0.0/8").subnets(new_prefix=20)
     expected = next(one for one in free if not any(one.overlaps(other) for other in taken))
-    assert groups.ip_range(None, others) == str(expected)
+    assert groups.ip_range(None, [*others, *DEFAULT_NETWORKS.values()]) == str(expected)
 
 
 def test_the_last_range_is_given_and_then_none_until_one_is_asked_for() -> None:

@@ -70,6 +70,13 @@ def test_settings_of_postgresql_do_not_concern_the_pools(changed: Configuration,
     assert PartName.POOLER in in_force.concerned(CLUSTER, replace(after, size="db-s-2vcpu-4gb"))
 
 
+def test_settings_without_effect_concern_nothing() -> None:
+    kept = replace(CLUSTER, configuration=Configuration(unused={"backup_hour": 3}))
+    assert in_force.concerned(CLUSTER, kept) == frozenset()
+    both = Configuration(unused={"backup_hour": 3}, postgresql={"work_mem": 8})
+    assert PartName.SERVER in in_force.concerned(CLUSTER, replace(CLUSTER, configuration=both))
+
+
 def test_a_change_of_privileges_concerns_the_grants_and_a_new_password_does_not() -> None:
     app = CLUSTER.users[1]
     reader = users(replace(app, access=Access.READONLY))

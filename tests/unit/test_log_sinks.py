@@ -26,9 +26,36 @@ def search(**config: Any) -> sinks.Config:
     return sinks.parse_config(SinkType.OPENSEARCH, SEARCH | config)
 
 
-def test_a_configuration_is_shown_as_it_was_given_with_what_goes_without_saying() -> None:
+def test_a_configuration_is_shown_as_it_was_given_and_without_what_was_not() -> None:
     assert sinks.visible_config(syslog(), credentials=True) == SYSLOG
-    assert sinks.visible_config(search(), credentials=True) == SEARCH | {"index_days_max": 7, "timeout": 10.0}
+    assert sinks.visible_config(search(), credentials=True) == SEARCH
+    defaults = {"index_days_max": 7, "timeout": 10}
+    assert sinks.visible_config(search(**defaults), credentials=True) == SEARCH | defaults
+    assert sinks.visible_config(search(timeout=None), credentials=True) == SEARCH
+
+
+def test_what_was_not_given_has_its_default() -> None:
+    for found in (search(), search(index_days_max=7, timeout=10.0)):
+        assert isinstance(found, sinks.SearchConfig)
+        assert (found.retention_days, found.timeout_seconds) == (7, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("format", "unused"),
+    [
+        ("rfc5424", {"logline": "<%pri%> %msg%"}),
+        ("rfc5424", {"logline": "%of-another-program%"}),
+        ("rfc3164", {"logline": "%msg%"}),
+        ("rfc3164", {"sd": '[example@41058 iut="3"]'}),
+        ("custom", {"logline": "%msg%", "sd": '[example@41058 iut="3"]'}),
+        ("rfc5424", {"sd": '[example@41058 iut="3"]'}),
+        ("rfc5424", {"sd": 'example@41058 iut="3"'}),
+    ],
+)
+def test_what_a_format_does_not_use_is_kept_and_shown(format: str, unused: dict[str, Any]) -> None:
+    found = syslog(format=format, **unused)
+    assert sinks.decode(SinkType.RSYSLOG, sinks.encode(found)) == found
+    assert sinks.visible_config(found, credentials=True) == SYSLOG | {"format": format} | unused
 
 
 def test_some_clients_leave_out_tls_and_send_nothing_as_an_empty_text() -> None:
@@ -91,9 +118,11 @@ def test_the_password_of_a_url_is_taken_out_of_its_encoding() -> None:
         ("tls", {"ca": AUTHORITY[0]}),
         ("tls", {"cert": CERTIFICATE, "key": KEY}),
         ("logline", {"format": "custom"}),
-        ("logline", {"logline": "%msg%"}),
+        ("logline", {"logline": "one\ntwo"}),
+        ("logline", {"logline": "x" * 3000}),
         ("logline", {"format": "custom", "logline": "%nothing%"}),
-        ("sd", {"format": "rfc3164", "sd": "TOKEN"}),
+        ("sd", {"format": "rfc3164", "sd": "[TOKEN"}),
+        ("sd", {"format": "custom", "logline": "%msg%", "sd": "TOKEN]"}),
         ("sd", {"sd": "not structured"}),
         ("ca", {"tls": True, "ca": "nonsense"}),
         ("cert", {"tls": True, "cert": CERTIFICATE}),

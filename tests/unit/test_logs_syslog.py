@@ -33,8 +33,28 @@ def test_a_message_after_rfc_5424_has_its_length_in_front() -> None:
     assert frame("LOG:  é\n\tx") == f"{len(text.encode())} {text}".encode()
 
 
-def test_structured_data_stands_in_brackets() -> None:
-    assert b' - [TOKEN tag="x"] LOG' in frame("LOG:  x", data='TOKEN tag="x"')
+@pytest.mark.parametrize(
+    ("data", "sent"),
+    [
+        ('TOKEN tag="x"', '[TOKEN tag="x"]'),
+        ('[example@41058 iut="3"]', '[example@41058 iut="3"]'),
+        ('[a x="1"][b][c@1 y="\\]\\""]', '[a x="1"][b][c@1 y="\\]\\""]'),
+        ("TOKEN", "[TOKEN]"),
+        ("", "-"),
+    ],
+)
+def test_structured_data_stands_in_one_pair_of_brackets(data: str, sent: str) -> None:
+    if data:
+        syslog.check_structured_data(data)
+    assert frame("LOG:  x", data=data).endswith(f" - {sent} LOG:  x".encode())
+    filled = frame("M", Format.CUSTOM, data=data, template="%structured-data% %msg%")
+    assert filled == f"{sent} M\n".encode()
+    assert frame("M", Format.RFC3164, data=data) == frame("M", Format.RFC3164)
+
+
+def test_a_template_is_used_by_its_format_alone() -> None:
+    for format in (Format.RFC3164, Format.RFC5424):
+        assert frame("M", format, template="%msg%") == frame("M", format)
 
 
 def test_a_day_of_one_digit_has_a_space_before_it_after_rfc_3164() -> None:
@@ -75,13 +95,35 @@ def test_a_template_that_cannot_be_filled_in_is_refused(template: str) -> None:
         syslog.check_template(template)
 
 
-@pytest.mark.parametrize("data", ["a b", 'a b="', 'a b="x"]', '[a b="x"]', 'a b="x\n"', 'a b="x" c', "a b=c"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        "a b",
+        'a b="',
+        'a b="x"]',
+        '[a b="x"',
+        '[[a b="x"]]',
+        '[a b="x"] [c]',
+        '[a b="x"]c',
+        'a b="x"][c d="y"',
+        '[a b="x"][c d="y]"]',
+        '[a][b x="1"][a]',
+        '[a b="x\n"]',
+        "[]",
+        '[a b="x"]<0>1 - - - - - - injected',
+        'a b="x\n"',
+        'a b="x" c',
+        "a b=c",
+    ],
+)
 def test_structured_data_that_is_none_is_refused(data: str) -> None:
     with pytest.raises(Invalid, match=r"config\.sd"):
         syslog.check_structured_data(data)
 
 
-@pytest.mark.parametrize("data", ["name", 'TOKEN tag="x"', 'id@32473 a="1" b="\\"\\]\\\\"'])
+@pytest.mark.parametrize(
+    "data", ["name", 'TOKEN tag="x"', 'id@32473 a="1" b="\\"\\]\\\\"', '[a b="[x"][c d="%msg%"]']
+)
 def test_structured_data_may_have_any_number_of_values(data: str) -> None:
     syslog.check_structured_data(data)
 
@@ -112,3 +154,31 @@ def test_the_other_forms_have_a_line_for_each_message_whatever_it_says(
         if "#" not in text:
             plain = re.sub(r"#(\d{3})", lambda found: chr(int(found[1], 8)), line)
             assert plain.endswith(text)
+
+
+@given(st.text(alphabet='ab1 @="[]\\%<>\n', max_size=40))
+def test_structured_data_that_is_accepted_is_read_as_elements(data: str) -> None:
+    try:
+        syslog.check_structured_data(data)
+    except Invalid:
+        return
+    assert _elements(syslog.structured_data(data)) is not None
+
+
+def _elements(text: str) -> int | None:
+    """Count the elements of structured data as a receiver reads them; None if it is not a whole block."""
+    count, position = 0, 0
+    while position < len(text):
+        if text[position] != "[":
+            return None
+        position, quoted = position + 1, False
+        while position < len(text) and (quoted or text[position] != "]"):
+            if quoted and text[position] == "\\":
+                position += 1
+            elif text[position] == '"':
+                quoted = not quoted
+            position += 1
+        if position >= len(text):
+            return None
+        count, position = count + 1, position + 1
+    return count or None

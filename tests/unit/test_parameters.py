@@ -116,7 +116,12 @@ def test_every_setting_of_the_pooler_has_a_default_that_may_be_set() -> None:
 
 
 def test_no_setting_is_both_taken_and_refused() -> None:
-    assert not parameters.UNSUPPORTED.keys() & POSTGRESQL.keys()
+    tables = [set(table) for table in (parameters.UNSUPPORTED, POSTGRESQL, parameters.UNUSED)]
+    assert sum(len(table) for table in tables) == len(set[str]().union(*tables))
+
+
+def test_each_setting_without_effect_has_a_reason() -> None:
+    assert parameters.UNUSED.keys() == parameters.UNUSED_REASONS.keys()
 
 
 def test_only_libraries_that_a_setting_needs_are_loaded() -> None:

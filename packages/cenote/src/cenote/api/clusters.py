@@ -42,7 +42,7 @@ from cenote.model.records import (
     UserRole,
 )
 from cenote.security import certificates
-from cenote.store import NameTaken, PortTaken
+from cenote.store import NameTaken, PortTaken, Stored
 
 PATH = "/v2/databases"
 ONE = "/v2/databases/{database_cluster_uuid}"
@@ -134,9 +134,13 @@ async def list_clusters(request: Call) -> Response:
     HTTPMethod.POST, PATH, scope=CREATE, status=201, body=CreateCluster, answer=ClusterAnswer, also=(412,)
 )
 async def create_cluster(request: Call) -> Response:
-    """Create a database cluster."""
+    """Create a database cluster.
+
+    The response waits for a moment, and often shows the cluster online.
+    """
     body = await request.decoded(CreateCluster)
-    cluster = await _create(request.service, body, request.note(EventType.CLUSTER_CREATE))
+    created = await _create(request.service, body, request.note(EventType.CLUSTER_CREATE))
+    cluster = await request.service.wait_until_online(created)
     view = cluster_view(request.service, cluster, credentials=request.caller.sees_credentials)
     return answer(ClusterAnswer(view), 201)
 
@@ -157,7 +161,7 @@ async def delete_cluster(request: Call) -> Response:
     return no_content()
 
 
-async def _create(service: Service, body: CreateCluster, note: Note) -> Cluster:
+async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[Cluster]:
     """Validate a request, place the cluster on a host, and write its record with new secrets."""
     store, settings = service.store, service.settings
     rules.engine(body.engine)
@@ -231,7 +235,7 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Cluster:
             service_names=service_names,
         )
         try:
-            await store.add_cluster(cluster, note)
+            return Stored(cluster, await store.add_cluster(cluster, note))
         except PortTaken as error:  # a concurrent request took one of the ports
             service.ports.release(id)
             refused.setdefault(error.host, set()).update(error.ports)
@@ -241,8 +245,6 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Cluster:
         except BaseException:
             service.ports.release(id)
             raise
-        else:
-            return cluster
 
 
 def _groups(service: Service, body: CreateCluster, region: str) -> tuple[UUID, UUID]:

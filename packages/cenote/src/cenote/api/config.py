@@ -22,7 +22,7 @@ from cenote.api.service import Body, Call, PendingView, Service, answer, operati
 from cenote.http.routing import Response
 from cenote.model.records import Cluster, Value
 from cenote.model.topology import writer_or_first
-from cenote.rules import configuration, refused_settings
+from cenote.rules import configuration, refused_settings, unused_settings
 from cenote.rules.configuration import HostCapabilities
 
 _QUERY = "connect_query"
@@ -97,10 +97,11 @@ async def change_config(request: Call) -> Response:
 
 
 def _refused(service: Service, cluster: Cluster, requested: Mapping[str, Any]) -> PendingView | None:
-    """Return why settings of a request are not in force although the server has read its configuration."""
+    """Return why settings of a request are not in force though the server has read its configuration."""
     status = service.report(cluster)
     chosen = replace(cluster.configuration, postgresql=_only(cluster.configuration.postgresql, requested))
     found = refused_settings.refusals(replace(cluster, configuration=chosen), status)
+    found += unused_settings.in_words(cluster, unused_settings.named(requested))
     return PendingView("; ".join(found)) if found else None
 
 

@@ -6,15 +6,18 @@ headers, too.  Only the paths in ``PUBLIC`` need no token.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from dataclasses import dataclass
+from functools import partial
 
 from cenote.api import rejected_requests
 from cenote.api.auth import authenticate
 from cenote.api.errors import TooLarge, error_response
-from cenote.api.limits import Limits
+from cenote.api.limits import Limits, RateLimitStatus
 from cenote.api.service import Service
+from cenote.api.slot_wait import Gone, SlotWait
 from cenote.errors import Unauthenticated
 from cenote.http.routing import ASGIApp, Message, Receive, Scope, Send
 
@@ -38,7 +41,9 @@ class ApiMiddleware:
         self._app = app
         self._service = service
         settings = service.settings
-        self._limits = Limits(settings.requests_per_hour, settings.requests_per_minute)
+        self._limits = Limits(
+            settings.requests_per_hour, settings.requests_per_minute, settings.burst_seconds
+        )
         self._max_body_bytes = settings.max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,11 +77,21 @@ class ApiMiddleware:
         app = self._app
         try:
             try:
-                self._admit(scope, added)
+                limits = self._admit(scope)
             except Unauthenticated:
                 if not await self._is_new_token(scope):
                     raise
-                self._admit(scope, added)
+                limits = self._admit(scope)
+            if limits is not None and limits.slot is not None:
+                waiting = SlotWait(self._limits, receive)
+                limits = await waiting.wait(limits.slot)
+                receive = waiting.receive
+            if limits is not None:
+                added.extend(limits.headers())
+                if limits.error is not None:
+                    raise limits.error
+        except Gone:
+            return
         except Exception as error:
             app = error_response(error, request_id)
         try:
@@ -99,10 +114,10 @@ class ApiMiddleware:
         address = client[0] if client is not None else ""
         return await self._service.unknown_tokens.confirm(self._service.store, authorization, address)
 
-    def _admit(self, scope: Scope, added: list[tuple[bytes, bytes]]) -> None:
-        """Store the caller in the scope unless the path is public; raise if the request is rejected.
+    def _admit(self, scope: Scope) -> RateLimitStatus | None:
+        """Store the caller in the scope unless the path is public; raise if it is not authenticated.
 
-        Headers of the response, also of a rejection, are appended to ``added``.
+        Return what the rate limits say of the request, None if there are none for it.
         """
         authorization = length = None
         for name, value in scope["headers"]:
@@ -113,14 +128,18 @@ class ApiMiddleware:
         if length is not None and int(length) > self._max_body_bytes:
             raise TooLarge(f"The request body is larger than {self._max_body_bytes} bytes.")
         if scope["path"] in PUBLIC:
-            return
+            return None
         caller = authenticate(self._service.store, authorization)
         scope["auth"] = caller
-        limits = self._limits.spend(caller.token.id, time.monotonic(), time.time())
-        if limits is not None:
-            added.extend(limits.headers())
-            if limits.error is not None:
-                raise limits.error
+        return self._limits.spend(caller.token.id, time.monotonic(), time.time(), partial(_key, scope))
+
+
+def _key(scope: Scope) -> bytes:
+    """Return what a request has in common with its repetition by the same client."""
+    client = scope.get("client")
+    address = client[0] if client is not None else ""
+    line = f"{address} {scope['method']} {scope['path']}?".encode("utf-8", "surrogateescape")
+    return hashlib.sha256(line + scope["query_string"]).digest()
 
 
 def _new_id() -> str:

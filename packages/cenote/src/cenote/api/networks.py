@@ -16,10 +16,12 @@ from cenote.api.service import Body, Call, Service, answer, no_content, operatio
 from cenote.errors import Conflict, Invalid, NotFound
 from cenote.http.routing import Response
 from cenote.model import catalog, groups
-from cenote.model.groups import DEFAULT_NETWORKS, VPC
+from cenote.model.groups import CLUSTER_URN, DEFAULT_NETWORKS, VPC
+from cenote.model.records import Cluster
 
 PATH = "/v2/vpcs"
 ONE = PATH + "/{vpc_id}"
+_CLUSTER_TYPES = ("database", "dbaas")
 
 
 class CreateNetwork(Body):
@@ -32,7 +34,7 @@ class CreateNetwork(Body):
 
 
 class UpdateNetwork(Body):
-    """Fields that are omitted or null are unchanged; default VPCs cannot be changed."""
+    """Fields that are omitted or null are unchanged; which VPC is a region's default cannot be changed."""
 
     name: str | None = None
     description: str | None = None
@@ -62,10 +64,24 @@ class NetworksAnswer(msgspec.Struct):
     meta: paging.Meta
 
 
+class MemberView(msgspec.Struct):
+    """A cluster in a VPC."""
+
+    urn: str
+    name: str
+    created_at: datetime
+
+
+class MembersAnswer(msgspec.Struct):
+    members: list[MemberView]
+    links: paging.Links
+    meta: paging.Meta
+
+
 @operation(HTTPMethod.GET, PATH, scope=READ, answer=NetworksAnswer, paged=True)
 async def list_vpcs(request: Call) -> Response:
     """List all VPCs, the default VPCs first."""
-    found = [*DEFAULT_NETWORKS.values(), *request.service.store.groups.networks()]
+    found = _all(request.service)
     page, links, meta = paging.page_of(request, found)
     return answer(NetworksAnswer([_view(network) for network in page], links, meta))
 
@@ -74,17 +90,17 @@ async def list_vpcs(request: Call) -> Response:
 async def create_vpc(request: Call) -> Response:
     """Create a VPC, which is only a label."""
     body = await request.decoded(CreateNetwork)
-    others = request.service.store.groups.networks
     id, now = uuid4(), datetime.now(UTC).replace(microsecond=0)
 
     def made() -> VPC:
-        groups.room(others())
+        groups.room(request.service.store.groups.networks())
+        others = _all(request.service)
         return VPC(
             id=id,
-            name=groups.network_name(body.name, others()),
+            name=groups.network_name(body.name, others),
             region=rules.region(body.region),
             description=groups.text("description", body.description),
-            ip_range=groups.ip_range(body.ip_range, others()),
+            ip_range=groups.ip_range(body.ip_range, others),
             created_at=now,
         )
 
@@ -101,16 +117,24 @@ async def get_vpc(request: Call) -> Response:
 @operation(HTTPMethod.PUT, ONE, scope=UPDATE, body=UpdateNetwork, answer=NetworkAnswer)
 async def update_vpc(request: Call) -> Response:
     """Change the name or description of a VPC."""
+    return await _update(request)
+
+
+@operation(HTTPMethod.PATCH, ONE, scope=UPDATE, body=UpdateNetwork, answer=NetworkAnswer)
+async def patch_vpc(request: Call) -> Response:
+    """Change the name or description of a VPC."""
+    return await _update(request)
+
+
+async def _update(request: Call) -> Response:
     id = _named(request).id
     body = await request.decoded(UpdateNetwork)
 
     def changed() -> VPC:
         before = _network(request.service, id)
-        if id in DEFAULT_NETWORKS:
-            raise Invalid("a region's default VPC can't be changed.")
-        if body.default:
-            raise Invalid("default: another VPC can't become the default one of its region.")
-        others = [one for one in request.service.store.groups.networks() if one.id != id]
+        if body.default is not None and body.default is not (id in DEFAULT_NETWORKS):
+            raise Invalid("default: which VPC is the default one of its region can't be changed.")
+        others = [one for one in _all(request.service) if one.id != id]
         return replace(
             before,
             name=before.name if body.name is None else groups.network_name(body.name, others),
@@ -123,6 +147,19 @@ async def update_vpc(request: Call) -> Response:
     return answer(NetworkAnswer(_view(_network(request.service, id))))
 
 
+@operation(
+    HTTPMethod.GET, ONE + "/members", scope=READ, answer=MembersAnswer, paged=True, query=("resource_type",)
+)
+async def list_vpc_members(request: Call) -> Response:
+    """List the clusters in a VPC, oldest first; of any other `resource_type` than `dbaas` there are none."""
+    found = _members(request.service, _named(request).id)
+    if request.query_params.get("resource_type", "") not in ("", *_CLUSTER_TYPES):
+        found = []
+    page, links, meta = paging.page_of(request, found)
+    members = [MemberView(f"{CLUSTER_URN}{one.id}", one.name, one.created_at) for one in page]
+    return answer(MembersAnswer(members, links, meta))
+
+
 @operation(HTTPMethod.DELETE, ONE, scope=DELETE, status=204, also=(422,))
 async def delete_vpc(request: Call) -> Response:
     """Delete a VPC that has no clusters."""
@@ -132,7 +169,7 @@ async def delete_vpc(request: Call) -> Response:
         network = _network(request.service, id)
         if id in DEFAULT_NETWORKS:
             raise Invalid("a region's default VPC can't be deleted.")
-        if any(one.value.private_network_id == id for one in request.service.store.clusters(deleted=False)):
+        if _members(request.service, id):
             raise Conflict("Can not delete VPC with members")
         return network
 
@@ -145,7 +182,7 @@ def network_of(service: Service, text: str | None, region: str) -> UUID:
     id = rules.optional_uuid("private_network_uuid", text)
     if id is None:
         return catalog.default_network(region)
-    network = DEFAULT_NETWORKS.get(id) or service.store.groups.network(id)
+    network = service.store.groups.network(id)
     if network is None:
         raise Invalid(f"private_network_uuid: there is no VPC {id}.")
     if network.region != region:
@@ -153,8 +190,18 @@ def network_of(service: Service, text: str | None, region: str) -> UUID:
     return id
 
 
+def _all(service: Service) -> list[VPC]:
+    return [*service.store.groups.default_networks(), *service.store.groups.networks()]
+
+
+def _members(service: Service, id: UUID) -> list[Cluster]:
+    clusters = [one.value for one in service.store.clusters(deleted=False)]
+    found = [one for one in clusters if one.private_network_id == id]
+    return sorted(found, key=lambda cluster: (cluster.created_at, cluster.id))
+
+
 def _network(service: Service, id: UUID) -> VPC:
-    network = DEFAULT_NETWORKS.get(id) or service.store.groups.network(id)
+    network = service.store.groups.network(id)
     if network is None:
         raise NotFound
     return network
@@ -180,4 +227,4 @@ def _view(network: VPC) -> NetworkView:
     )
 
 
-ROUTES = (list_vpcs, create_vpc, get_vpc, update_vpc, delete_vpc)
+ROUTES = (list_vpcs, create_vpc, get_vpc, update_vpc, patch_vpc, list_vpc_members, delete_vpc)

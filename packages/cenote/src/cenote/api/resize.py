@@ -1,7 +1,7 @@
 """Resizing a cluster, and moving it to another region.
 
-Both respond at once; the status of the cluster shows that the change is in progress until the agent has
-applied it.
+Both wait for a moment, which is enough where nothing has to restart.  After that, the status of the cluster
+shows that the change is in progress until the agent has applied it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ async def resize_cluster(request: Call) -> Response:
         configuration.check_fits(after, capabilities)
         return after
 
-    await request.service.store.update_cluster(cluster.id, resized, request.note(EventType.CLUSTER_UPDATE))
+    note = request.note(EventType.CLUSTER_UPDATE)
+    stored = await request.service.store.update_cluster(cluster.id, resized, note)
+    await request.service.wait_until_online(stored)
     return accepted()
 
 
@@ -70,7 +72,9 @@ async def migrate_cluster(request: Call) -> Response:
         request.require_idle(current)
         return rules.migrate(current, region, network_id)
 
-    await request.service.store.update_cluster(cluster.id, migrated, request.note(EventType.CLUSTER_UPDATE))
+    note = request.note(EventType.CLUSTER_UPDATE)
+    stored = await request.service.store.update_cluster(cluster.id, migrated, note)
+    await request.service.wait_until_online(stored)
     return accepted()
 
 

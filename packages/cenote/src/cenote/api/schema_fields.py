@@ -17,7 +17,7 @@ from cenote.logs import sinks
 from cenote.logs.syslog import Format
 from cenote.model import catalog, firewall, parameters
 from cenote.model.records import ENGINE, Access, PoolMode, SinkType, SourceType
-from cenote.rules import MAX_SERVICE_NAMES, MAX_TAGS, clusters, names, pools, storage
+from cenote.rules import MAX_SERVICE_NAMES, MAX_TAGS, clusters, names, pools, storage, unused_settings
 from cenote.rules.configuration import EXTENSIONS_KEY, POOLER_KEY
 
 
@@ -175,9 +175,13 @@ Configuration = Annotated[
     dict[str, Any],
     _schema(
         {"work_mem": 8, POOLER_KEY: {"server_idle_timeout": 300}},
-        properties=_settings(parameters.POSTGRESQL)
+        properties=_settings(parameters.POSTGRESQL | unused_settings.PLAIN)
         | {name: {"const": value} for name, value in parameters.OF_OTHER_ENGINES.items()}
-        | {POOLER_KEY: _nested(parameters.POOLER), EXTENSIONS_KEY: _nested(parameters.EXTENSIONS)},
+        | {
+            POOLER_KEY: _nested(parameters.POOLER),
+            EXTENSIONS_KEY: _nested(parameters.EXTENSIONS),
+            unused_settings.OBJECT: {"anyOf": [_nested(unused_settings.IN_OBJECT), {"type": "null"}]},
+        },
         additionalProperties=False,
     ),
 ]

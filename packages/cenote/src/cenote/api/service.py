@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from cenote.api.auth import Caller, UnknownTokens
+from cenote.api.limits import MINUTE
 from cenote.errors import Busy, Invalid, Malformed, NotFound, NotInForce, Unauthenticated, Unavailable
 from cenote.http.routing import ClientDisconnect, Receive, Request, Response, Route, Scope, Send
 from cenote.logs.destinations import Network
@@ -69,7 +70,10 @@ class Settings:
     domain: str | None = None  # if set, the host name of a cluster is <name>.<domain>
     requests_per_hour: int = 5_000
     requests_per_minute: int = 250
+    burst_seconds: float = MINUTE  # what a minute is in ``requests_per_minute``; tests have no minute
     wait_seconds: float = 5.0  # the longest that a change waits for the agent before it responds
+    # The same for a new cluster and a resize, whose clients poll: doctl at once, and then after 10 s.
+    online_wait_seconds: float = 1.5
     access_wait_seconds: float = 10.0  # the same for one that takes access away; clients give up after 15
     max_body_bytes: int = 1024 * 1024
     log_sink_allow: tuple[Network, ...] = ()  # otherwise forbidden networks that log sinks may use
@@ -192,6 +196,28 @@ class Service:
         if required:
             raise NotInForce(found.reason)
         return found.reason
+
+    async def wait_until_online(self, stored: Stored[Cluster]) -> Cluster:
+        """Wait, shortly, until a cluster is online; return it as it is then.
+
+        The wait ends when the agent has failed or the cluster is deleted.
+        """
+
+        def current() -> Cluster | None:
+            now = self.store.cluster(stored.value.id)
+            return None if now is None or now.value.deleted_at is not None else now.value
+
+        def done() -> Cluster | None:
+            cluster = current()
+            if cluster is None:
+                return stored.value
+            seen = self.report(cluster)
+            has_failed = seen is not None and seen.failing and seen.tried >= stored.revision
+            is_online = topology.status(cluster, seen) is ClusterStatus.ONLINE
+            return cluster if is_online or has_failed else None
+
+        seconds = min(self.settings.wait_seconds, self.settings.online_wait_seconds)
+        return await self.store.wait(done, seconds) or current() or stored.value
 
     async def wait_until_removed(
         self, stored: Stored[Cluster], kind: RemovalKind, name: str, *, required: bool

@@ -32,7 +32,7 @@ from cenote.model.records import (
     User,
     UserRole,
 )
-from cenote.rules import in_force, refused_settings, removals, sql_changes
+from cenote.rules import in_force, refused_settings, removals, sql_changes, unused_settings
 from cenote.rules.restarts import Urgency
 
 GONE, CLOSED, SET_BY_SQL = "gone", "closed", "set by SQL"
@@ -160,8 +160,8 @@ class ProgressView(msgspec.Struct, kw_only=True):
     ``reason`` describes what the cluster waits for or what failed, or is empty.  ``since`` is when the health
     became what it is, left out while that is not known.  ``nodes`` is left out for a single one.
     ``not_in_force`` describes the changes that the servers do not have yet, and the settings that wait for a
-    restart or are not accepted; it is left out without any.  ``by_sql`` describes what SQL has taken away of
-    what was created here, and is left out without any, too.
+    restart, are not accepted or have no effect; it is left out without any.  ``by_sql`` describes what SQL has
+    taken away of what was created here, and is left out without any, too.
     """
 
     health: topology.Health
@@ -306,8 +306,9 @@ def _updates(seen: NodeStatus) -> list[str]:
 def _not_in_force(service: Service, cluster: Cluster, seen: NodeStatus | None) -> list[str]:
     """Describe what the servers do not have yet: changes of the record, and settings that need a restart."""
     stored = service.store.cluster(cluster.id)
+    without_effect = unused_settings.in_words(cluster)
     if seen is None or stored is None:
-        return []
+        return without_effect
     waits: dict[str, str] = {
         Urgency.NOW: "changes with a restart at once",
         Urgency.WINDOW: "changes with a restart in the maintenance window",
@@ -321,6 +322,7 @@ def _not_in_force(service: Service, cluster: Cluster, seen: NodeStatus | None) -
             f"{name} {waits.get(urgency, 'waits for a restart')}"
             for name, urgency in seen.not_in_force.items()
         ),
+        *without_effect,
     ]
 
 

@@ -100,10 +100,16 @@ _OPTIONS = (
         help="Port range for clusters, three per cluster.",
     ),
     click.option(
-        "--requests-per-hour", metavar="N", default=5000, show_default=True, help="Limit per token; 0: none."
+        "--requests-per-hour",
+        metavar="N",
+        type=click.IntRange(min=0),
+        help="Limit per token; 0: none.  [default: 100000 if --host is loopback, else 5000]",
     ),
     click.option(
-        "--requests-per-minute", metavar="N", default=250, show_default=True, help="Limit per token; 0: none."
+        "--requests-per-minute",
+        metavar="N",
+        type=click.IntRange(min=0),
+        help="Limit of bursts per token; 0: none.  [default: 0 if --host is loopback, else 250]",
     ),
     click.option(
         "--connections",

@@ -85,7 +85,7 @@ class SearchDestination:
             names = [str(one["index"]) for one in msgspec.json.decode(answer)]
         except (msgspec.DecodeError, KeyError, TypeError):
             raise DeliveryError(f"{self._peer} did not list its indices") from None
-        for name in bulk.expired_indices(names, config.index_prefix, config.index_days_max, today):
+        for name in bulk.expired_indices(names, config.index_prefix, config.retention_days, today):
             status, _ = await self._call("DELETE", f"/{name}")
             if status not in (200, 404):
                 raise DeliveryError(f"{name}: {self._describe(status)}")
@@ -107,12 +107,12 @@ class SearchDestination:
             name, password = config.login
             login = base64.b64encode(f"{name}:{password.reveal()}".encode()).decode()
             headers.append(("authorization", f"Basic {login}"))
-        limits = dict.fromkeys(("connect", "read", "write", "pool"), config.timeout)
+        limits = dict.fromkeys(("connect", "read", "write", "pool"), config.timeout_seconds)
         url = f"{config.parts.scheme}://{host}:{config.port}{config.path}{path}"
         try:
             # A total limit: a peer that sends a byte now and then would never reach the read timeout.
             async with (
-                asyncio.timeout(config.timeout + self._connect_timeout),
+                asyncio.timeout(config.timeout_seconds + self._connect_timeout),
                 self._pool.stream(
                     method, url, headers=headers, content=body, extensions={"timeout": limits}
                 ) as answer,

@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from cenote.errors import Invalid, NotFound
@@ -45,7 +46,10 @@ class _Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class SyslogConfig(_Config, frozen=True, kw_only=True):
-    """A syslog server, reached over TCP; ``ca``, ``cert`` and ``key`` are PEM texts for TLS."""
+    """A syslog server, reached over TCP; ``ca``, ``cert`` and ``key`` are PEM texts for TLS.
+
+    ``logline`` is only used with the format ``custom``, and ``sd`` with all but ``rfc3164``.
+    """
 
     server: str
     port: int
@@ -63,13 +67,24 @@ class SyslogConfig(_Config, frozen=True, kw_only=True):
 
 
 class SearchConfig(_Config, frozen=True, kw_only=True):
-    """An OpenSearch or Elasticsearch; ``timeout`` in seconds."""
+    """An OpenSearch or Elasticsearch; ``timeout`` in seconds.
+
+    What was not sent is kept as unset, since Terraform takes a value that it has not sent for drift.
+    """
 
     url: str
     index_prefix: str
-    index_days_max: int = 7
-    timeout: float = 10.0
+    index_days_max: int | UnsetType = UNSET
+    timeout: float | UnsetType = UNSET
     ca: str = ""
+
+    @property
+    def retention_days(self) -> int:
+        return 7 if self.index_days_max is UNSET else self.index_days_max
+
+    @property
+    def timeout_seconds(self) -> float:
+        return 10.0 if self.timeout is UNSET else self.timeout
 
     @property
     def parts(self) -> SplitResult:
@@ -221,12 +236,10 @@ def visible_config(config: Config, *, credentials: bool) -> dict[str, Any]:
     if isinstance(config, SyslogConfig):
         fields |= {"tls": config.tls}
         hidden = ("logline", "sd", "key")
-    else:
-        fields |= {"index_days_max": config.index_days_max, "timeout": config.timeout}
-        if not credentials:
-            host = f"[{config.host}]" if ":" in config.host else config.host
-            place = host if config.parts.port is None else f"{host}:{config.parts.port}"
-            fields["url"] = f"{config.parts.scheme}://{place}{quote(config.parts.path, safe='/%')}"
+    elif not credentials:
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        place = host if config.parts.port is None else f"{host}:{config.parts.port}"
+        fields["url"] = f"{config.parts.scheme}://{place}{quote(config.parts.path, safe='/%')}"
     return {name: value for name, value in fields.items() if credentials or name not in hidden}
 
 
@@ -245,10 +258,8 @@ def _check_syslog(config: SyslogConfig) -> None:
                 "config.logline: the format 'custom' needs one, such as '<%pri%>%timestamp% %msg%'."
             )
         syslog.check_template(config.logline)
-    elif config.logline:
-        raise Invalid(f"config.logline: only the format 'custom' has one, not {config.format.value!r}.")
-    if config.sd and config.format is Format.RFC3164:
-        raise Invalid("config.sd: messages after RFC 3164 have no structured data.")
+    else:
+        syslog.check_template_line(config.logline)
     if config.sd:
         syslog.check_structured_data(config.sd)
     if not config.tls and (config.ca or config.cert or config.key):
@@ -271,10 +282,10 @@ def _check_search(config: SearchConfig) -> None:
             "config.index_prefix: a prefix has 1 to 100 lowercase letters, digits, dots, hyphens and "
             "underscores, and begins with a letter or a digit."
         )
-    if not 1 <= config.index_days_max <= 10_000:
-        raise Invalid(f"config.index_days_max: {config.index_days_max} is out of range: 1 to 10000.")
-    if not 10 <= config.timeout <= 120:
-        raise Invalid(f"config.timeout: {config.timeout:g} is out of range: 10 to 120 seconds.")
+    if not 1 <= config.retention_days <= 10_000:
+        raise Invalid(f"config.index_days_max: {config.retention_days} is out of range: 1 to 10000.")
+    if not 10 <= config.timeout_seconds <= 120:
+        raise Invalid(f"config.timeout: {config.timeout_seconds:g} is out of range: 10 to 120 seconds.")
 
 
 def _check_host(field: str, host: str, blocked: Callable[[Address], str | None]) -> None:

@@ -47,7 +47,10 @@ TAGS = (
 )
 _SD_NAME = r'[^\s="\]\[]{1,32}'
 _SD_VALUE = r'"(?:[^"\\\]]|\\["\\\]])*"'
-_SD = re.compile(rf"{_SD_NAME}(?: {_SD_NAME}={_SD_VALUE})*")
+_SD = rf"({_SD_NAME})(?: {_SD_NAME}={_SD_VALUE})*"
+_SD_CONTENT = re.compile(_SD)  # of one element
+_SD_ELEMENT = re.compile(rf"\[{_SD}\]")
+_SD_ELEMENTS = re.compile(rf"(?:\[{_SD}\])+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -60,9 +63,8 @@ class Format(StrEnum):
 def frame(message: Message, *, format: Format, host: str, template: str = "", data: str = "") -> bytes:
     """Return a message as sent over the connection; ``host`` is the HOSTNAME in it."""
     if format is Format.RFC5424:
-        block = f"[{data}]" if data else "-"
-        header = f"{host} {message.source} {_process(message)}"
-        text = f"<{priority(message)}>1 {_rfc3339(message)} {header} - {block} {message.text}".encode()
+        header = f"{host} {message.source} {_process(message)} - {structured_data(data)}"
+        text = f"<{priority(message)}>1 {_rfc3339(message)} {header} {message.text}".encode()
         return b"%d %s" % (len(text), text)
     if format is Format.RFC3164:
         tag = message.source if message.process is None else f"{message.source}[{message.process}]"
@@ -77,8 +79,7 @@ def priority(message: Message) -> int:
 
 def check_template(template: str) -> None:
     """Raise Invalid for a template with an unknown tag."""
-    if len(template) > MAX_TEMPLATE or _CONTROL.search(template):
-        raise Invalid(f"config.logline: a template is one line of at most {MAX_TEMPLATE} characters.")
+    check_template_line(template)
     for tag in _TAG.findall(template):
         if tag not in TAGS:
             raise Invalid(f"config.logline: %{tag[:40]}% is not a tag; tags are {', '.join(TAGS)}.")
@@ -86,13 +87,31 @@ def check_template(template: str) -> None:
         raise Invalid("config.logline: a '%' begins or ends a tag, as in %msg%; this one does neither.")
 
 
+def check_template_line(template: str) -> None:
+    """Raise Invalid for a template that is not one line, whatever tags it has."""
+    if len(template) > MAX_TEMPLATE or _CONTROL.search(template):
+        raise Invalid(f"config.logline: a template is one line of at most {MAX_TEMPLATE} characters.")
+
+
 def check_structured_data(data: str) -> None:
-    """Raise Invalid for anything but the content of a structured data element."""
-    if len(data) > MAX_TEMPLATE or _CONTROL.search(data) or not _SD.fullmatch(data):
+    """Raise Invalid for anything but elements in brackets, or the content of a single one."""
+    if len(data) > MAX_TEMPLATE or _CONTROL.search(data):
+        raise Invalid(f"config.sd: structured data is one line of at most {MAX_TEMPLATE} characters.")
+    if not _SD_CONTENT.fullmatch(data) and not _SD_ELEMENTS.fullmatch(data):
         raise Invalid(
-            'config.sd: structured data looks like NAME key="value", without the brackets around it; a ", \\ '
-            "or ] in a value has a \\ before it."
+            'config.sd: structured data looks like [NAME key="value"], with or without the brackets, or is '
+            'several of these in brackets; a ", \\ or ] in a value has a \\ before it.'
         )
+    names = _SD_ELEMENT.findall(data)
+    if len(set(names)) < len(names):
+        raise Invalid("config.sd: each element of structured data has a name of its own.")
+
+
+def structured_data(data: str) -> str:
+    """Return structured data as sent, each element in one pair of brackets."""
+    if not data:
+        return "-"
+    return data if data.startswith("[") else f"[{data}]"
 
 
 def _value(tag: str, message: Message, host: str, data: str) -> str:
@@ -110,7 +129,7 @@ def _value(tag: str, message: Message, host: str, data: str) -> str:
         case "procid":
             return _process(message)
         case "structured-data":
-            return f"[{data}]" if data else "-"
+            return structured_data(data)
         case "timestamp":
             return _rfc3164(message)
         case _:

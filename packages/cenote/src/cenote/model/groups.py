@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
-from itertools import chain
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 from cenote.errors import Invalid
@@ -88,8 +87,9 @@ DEFAULT_NETWORKS = {
 
 
 def project_name(name: str, others: Iterable[Project]) -> str:
+    """Return the name of a project; ``others``, here and below, are with the default ones."""
     _fits("name", name, 175, least=1)
-    if any(name == other.name for other in chain(others, [DEFAULT_PROJECT])):
+    if any(name == other.name for other in others):
         raise Invalid("name: another project has this name.")
     return name
 
@@ -112,14 +112,14 @@ def environment(value: str | None) -> str:
 def network_name(name: str, others: Iterable[VPC]) -> str:
     if not _NETWORK_NAME.fullmatch(name):
         raise Invalid("name: a VPC's name has 1 to 255 ASCII letters, digits, hyphens and full stops.")
-    if any(name == other.name for other in chain(others, DEFAULT_NETWORKS.values())):
+    if any(name == other.name for other in others):
         raise Invalid("name: another VPC has this name.")
     return name
 
 
 def ip_range(asked: str | None, others: Iterable[VPC]) -> str:
-    """Return the IP range of a VPC, which overlaps with no other's; by default the first free one."""
-    taken = [IPv4Network(other.ip_range) for other in chain(others, DEFAULT_NETWORKS.values())]
+    """Return the IP range of a VPC, which overlaps with no other's; without a request the first free one."""
+    taken = [IPv4Network(other.ip_range) for other in others]
     if not asked:
         return _first_free(taken)
     try:

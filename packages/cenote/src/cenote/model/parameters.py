@@ -1,7 +1,8 @@
 """The settings of ``config``: names in the API, allowed values, conversion to and from the servers' formats.
 
 Ranges are those of the hosted product's API, narrowed where PostgreSQL allows less.  Settings without effect
-on a cluster of one node are in ``UNSUPPORTED``, with the reason.
+are in ``UNUSED``, and kept; those that would promise what a cluster does not do are in ``UNSUPPORTED``, and
+refused.
 """
 
 from __future__ import annotations
@@ -352,21 +353,34 @@ EXTENSION_DEFAULTS: dict[str, Value] = {
     "query_wait_timeout": 120,
 }
 
+# Clients such as Terraform's provider send these and expect to read them again.  They have no effect.
+UNUSED = _by_name(
+    Number("backup_hour", 0, 23),
+    Number("backup_minute", 0, 59),
+    Number("max_standby_archive_delay", 1, 43_200_000, "ms"),
+    Number("max_standby_streaming_delay", 1, 43_200_000, "ms"),
+    Number("pg_partman_bgw.interval", 3600, 604_800, "s"),
+    Text("pg_partman_bgw.role", 64),
+    Switch("stat_monitor_enable"),
+    Number("timescaledb.max_background_workers", 1, 4096),
+)
+
 _BACKUPS = "this version makes no backups"
 _STANDBYS = "it applies to standbys, and a cluster has one node in this version"
 _PARTMAN = "pg_partman is not offered by this version"
-
-UNSUPPORTED = {
+UNUSED_REASONS = {
     "backup_hour": _BACKUPS,
     "backup_minute": _BACKUPS,
-    "max_failover_replication_time_lag": _STANDBYS,
     "max_standby_archive_delay": _STANDBYS,
     "max_standby_streaming_delay": _STANDBYS,
     "pg_partman_bgw.interval": _PARTMAN,
     "pg_partman_bgw.role": _PARTMAN,
     "stat_monitor_enable": "pg_stat_monitor is not offered by this version",
+    "timescaledb.max_background_workers": "TimescaleDB is not offered by this version",
+}
+UNSUPPORTED = {
+    "max_failover_replication_time_lag": _STANDBYS,
     "synchronous_replication": _STANDBYS,
-    "timescaledb": "TimescaleDB is not offered by this version",
 }
 
 # DigitalOcean's TypeScript client sends these with every change: it models the settings of all engines as one

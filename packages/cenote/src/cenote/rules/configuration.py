@@ -16,7 +16,7 @@ from cenote.errors import Invalid
 from cenote.model import catalog, parameters
 from cenote.model.parameters import Parameter
 from cenote.model.records import Cluster, Configuration, SettingLimits, Value
-from cenote.rules import sizing
+from cenote.rules import sizing, unused_settings
 
 POOLER_KEY, EXTENSIONS_KEY = "pgbouncer", "cenote"
 MAX_CONNECTIONS_FACTOR = 4  # times the default of the size: the maximum of max_connections
@@ -54,12 +54,14 @@ def change(
     """
     before = cluster.configuration
     nested = {POOLER_KEY: before.pgbouncer, EXTENSIONS_KEY: before.cenote}
+    unused, requested = unused_settings.split(requested, before.unused)
     own = {
         name: value
         for name, value in requested.items()
         if name not in nested and (name, value) not in parameters.OF_OTHER_ENGINES.items()
     }
     after = Configuration(
+        unused=_merged(before.unused, unused, {}, parameters.UNUSED.__getitem__),
         postgresql=_merged(
             before.postgresql, own, in_force, lambda name: _server_parameter(name, cluster, host)
         ),
@@ -203,7 +205,7 @@ def effective_settings(cluster: Cluster, seen: Mapping[str, str]) -> dict[str, A
     """Return all settings: those set by the customer, and the current values of the others."""
     chosen = cluster.configuration
     own: dict[str, Any] = {"shared_buffers_percentage": DEFAULT_SHARED_BUFFERS_PERCENTAGE}
-    own |= effective_values(cluster, seen) | chosen.postgresql
+    own |= effective_values(cluster, seen) | chosen.postgresql | unused_settings.shown(chosen.unused)
     return dict(sorted(own.items())) | {
         POOLER_KEY: parameters.POOLER_DEFAULTS | chosen.pgbouncer,
         EXTENSIONS_KEY: parameters.EXTENSION_DEFAULTS | chosen.cenote,

@@ -85,6 +85,8 @@ def concerned(before: Cluster, after: Cluster) -> frozenset[PartName]:
             found |= _BY_FIELD.get(field, ALL)
     if _accesses(before) != _accesses(after):
         found.add(PartName.GRANTS)
+    if _only_unused(before, after):
+        return frozenset()
     return frozenset(found - {PartName.POOLER} if _only_postgresql(before, after) else found)
 
 
@@ -131,6 +133,12 @@ def lacking(status: NodeStatus | None, revision: int) -> list[str]:
     failed = [f"{_IN_WORDS[part]}: {status.failed[part]}" for part in _IN_WORDS if part in status.failed]
     ahead = [_IN_WORDS[part] for part in _IN_WORDS if part in status.ahead]
     return failed + ([f"{', '.join(ahead)}: {status.reason or UNDER_WAY}"] if ahead else [])
+
+
+def _only_unused(before: Cluster, after: Cluster) -> bool:
+    """Return whether nothing but settings without effect differs."""
+    chosen = replace(before.configuration, unused=after.configuration.unused)
+    return before != after and replace(before, configuration=chosen) == after
 
 
 def _only_postgresql(before: Cluster, after: Cluster) -> bool:

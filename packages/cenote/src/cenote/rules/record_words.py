@@ -134,7 +134,12 @@ VALUES = {
 }
 HIDDEN = {"authority": "certificate authority"}
 # How settings are named, by the part of the configuration that they stand in.
-SETTINGS = {"postgresql": "setting ", "pgbouncer": "setting ", "cenote": "setting cenote."}
+SETTINGS = {
+    "postgresql": "setting ",
+    "pgbouncer": "setting ",
+    "cenote": "setting cenote.",
+    "unused": "setting without effect ",
+}
 HIDDEN_SETTINGS = frozenset({"connect_query"})  # SQL, which may contain a password
 SPECIAL = frozenset({"tags", "configuration", "deleted_at"})
 # What a field without a value means.

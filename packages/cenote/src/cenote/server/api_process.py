@@ -91,14 +91,15 @@ def _build(installation: Installation, shown: _Shown, rings: Rings) -> _Api:
     host_id = stores.identity_of(installation).host_id
     observer = RemoteObserver(layout.agent_socket)
     ports = PortClaims(store, host_id, settings.listen)
+    per_hour, per_minute = settings.rate_limits
     app = create_app(
         store,
         rings,
         Settings(
             public_host=settings.reached_as,
             domain=settings.domain,
-            requests_per_hour=settings.requests_per_hour,
-            requests_per_minute=settings.requests_per_minute,
+            requests_per_hour=per_hour,
+            requests_per_minute=per_minute,
             log_sink_allow=settings.log_sink_allow,
             host_id=host_id,
         ),

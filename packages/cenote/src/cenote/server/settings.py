@@ -15,6 +15,10 @@ from cenote.logs.destinations import Network
 from cenote.model.records import Secret
 
 FIRST_PORT, LAST_PORT = 25060, 26059  # 333 clusters; the first gets the well-known ports
+# Requests per hour and minute for each token: those of the hosted product, and those where only programs of
+# this machine reach the API.  A limit for bursts would stop a large Terraform workspace for minutes.
+_PUBLIC_LIMITS = (5_000, 250)
+_LOOPBACK_LIMITS = (100_000, 0)
 _LOCALHOST = ("127.0.0.1", "::1")
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")  # RFC 1123, section 2.1
@@ -53,8 +57,8 @@ class ServeSettings:
     pgbouncer: Path | None = None
     first_port: int = FIRST_PORT
     last_port: int = LAST_PORT
-    requests_per_hour: int = 5_000
-    requests_per_minute: int = 250
+    requests_per_hour: int | None = None  # for each token; None: by where the API listens
+    requests_per_minute: int | None = None
     connections: int | None = None  # of the API; None: what the limit of file descriptors allows
     connections_per_address: int = MOST_OF_AN_ADDRESS
     log_sink_allow: tuple[Network, ...] = ()
@@ -76,6 +80,15 @@ class ServeSettings:
                 f"--host must be an IP address of this machine, such as 127.0.0.1 or 0.0.0.0, "
                 f"not {self.host!r}"
             ) from None
+
+    @property
+    def rate_limits(self) -> tuple[int, int]:
+        """Requests per hour and per minute for each token; 0 is no limit."""
+        hour, minute = _LOOPBACK_LIMITS if ip_address(self.host).is_loopback else _PUBLIC_LIMITS
+        return (
+            hour if self.requests_per_hour is None else self.requests_per_hour,
+            minute if self.requests_per_minute is None else self.requests_per_minute,
+        )
 
     @property
     def everywhere(self) -> bool:

@@ -1,6 +1,7 @@
 """Tags, projects and VPCs: the records that clusters are grouped by.
 
 The group that a cluster is put into must exist at that moment, and one that has clusters is not removed.
+The default project and VPCs are there without a record, until they are changed.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 from cenote.errors import Conflict
-from cenote.model.groups import VPC, Group, Project, Tag
+from cenote.model.groups import DEFAULT_NETWORKS, DEFAULT_PROJECT, VPC, Group, Project, Tag
 from cenote.model.records import Cluster, Note
 from cenote.rules import differences
 from cenote.store import audit_log, etcd_messages
@@ -38,23 +39,34 @@ class Groups:
     def projects(self) -> list[Project]:
         """All projects but the default one, the oldest first."""
         self._check_readable()
-        return sorted(self._tables.projects.values(), key=lambda one: (one.created_at, one.id))
+        added = [one for id, one in self._tables.projects.items() if id != DEFAULT_PROJECT.id]
+        return sorted(added, key=lambda one: (one.created_at, one.id))
+
+    def default_project(self) -> Project:
+        self._check_readable()
+        return self._tables.projects.get(DEFAULT_PROJECT.id, DEFAULT_PROJECT)
 
     def project(self, id: UUID) -> Project | None:
         self._check_readable()
-        return self._tables.projects.get(id)
+        return self.default_project() if id == DEFAULT_PROJECT.id else self._tables.projects.get(id)
 
     def networks(self) -> list[VPC]:
         """All networks but the default ones, the oldest first."""
         self._check_readable()
-        return sorted(self._tables.networks.values(), key=lambda one: (one.created_at, one.id))
+        added = [one for id, one in self._tables.networks.items() if id not in DEFAULT_NETWORKS]
+        return sorted(added, key=lambda one: (one.created_at, one.id))
+
+    def default_networks(self) -> list[VPC]:
+        """The default network of each region."""
+        self._check_readable()
+        return [self._tables.networks.get(id, network) for id, network in DEFAULT_NETWORKS.items()]
 
     def network(self, id: UUID) -> VPC | None:
         self._check_readable()
-        return self._tables.networks.get(id)
+        return self._tables.networks.get(id, DEFAULT_NETWORKS.get(id))
 
     def of(self, cluster: Cluster) -> set[str]:
-        """The keys of a cluster's project and VPC, except for the default ones, which are no records."""
+        """The keys of a cluster's project and VPC, unless they are default ones that were never changed."""
         project, network = cluster.project_id, cluster.private_network_id
         return {
             *([self._keys.project(project)] if project in self._tables.projects else []),
@@ -99,6 +111,7 @@ class Groups:
             condition, operation = change(group)
             known = self._known(group)
             exists = [] if known is None else [etcd_messages.exists(self._keys.group(group))]
+            known = known or _unchanged_default(group)
             changes = differences.of_group(group, None) if removing else differences.of_group(known, group)
             return Transaction(
                 [condition, *exists],
@@ -131,3 +144,13 @@ class Groups:
                 return self._tables.projects.get(group.id)
             case VPC():
                 return self._tables.networks.get(group.id)
+
+
+def _unchanged_default(group: Group) -> Group | None:
+    """Return what a default project or VPC is before its first change."""
+    match group:
+        case Project(id=DEFAULT_PROJECT.id):
+            return DEFAULT_PROJECT
+        case VPC():
+            return DEFAULT_NETWORKS.get(group.id)
+    return None
