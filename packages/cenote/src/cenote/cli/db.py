@@ -1,4 +1,4 @@
-"""``cenote db``: create, list and delete the databases of a cluster."""
+"""``cenote db``: create, list, import and delete the databases of a cluster."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cenote.cli import db_import
 from cenote.cli.cluster_argument import cluster_api, cluster_argument
 from cenote.cli.printer import Printer, confirm, note, note_pending, output_options
 from cenote.model.paths import Layout
@@ -18,7 +19,7 @@ LIST_COLUMNS, DETAIL_COLUMNS = {"NAME": "name"}, {"Name": "name"}
 
 @click.group()
 def command() -> None:
-    """Create, list and delete databases."""
+    """Create, list, import and delete databases."""
 
 
 @command.command()
@@ -56,3 +57,6 @@ def delete(layout: Layout, cluster: str, name: str, yes: bool) -> None:
         confirm(f"Delete database {name} of cluster {cluster} and all its data?", yes)
         databases.delete(uuid, name)
         note(f"Deleted database {name}")
+
+
+command.add_command(db_import.command)
