@@ -38,18 +38,28 @@ def run(script: str, running: Service, folder: Path, **environment: str) -> str:
     return done.stdout
 
 
-def test_data_moves_with_its_tables_rows_sequences_and_views(tmp_path: Path) -> None:
+def test_a_database_moves_with_its_users_as_the_page_says(tmp_path: Path) -> None:
     with service() as running, running.client() as client:
-        old = online_cluster(client, "old-side")["connection"]["uri"]
+        cluster = online_cluster(client, "old-side")
+        old = cluster["connection"]["uri"]
+        client.databases.add_user(cluster["id"], {"name": "app"})
         with psycopg.connect(old) as connection:
             connection.execute("CREATE TABLE parts (id serial PRIMARY KEY, name text NOT NULL)")
             connection.execute("INSERT INTO parts (name) SELECT 'part ' || n FROM generate_series(1, 42) n")
             connection.execute("CREATE VIEW last AS SELECT max(id) AS id FROM parts")
-        for title in ("new side", "dump"):
-            run(MOVING[title], running, tmp_path, SOURCE=old)
-        ask = "INSERT INTO parts (name) VALUES ('another') RETURNING id, current_user, (SELECT id FROM last)"
-        printed = run(f'{MOVING["restore"]}\npsql -qAtc "{ask}"', running, tmp_path)
-        assert printed.splitlines()[-1] == "43|app|42"
+            connection.execute("GRANT SELECT, INSERT ON parts, last TO app")
+            connection.execute("GRANT USAGE ON SEQUENCE parts_id_seq TO app")
+        online_cluster(client, "backend")
+        assert "nothing was changed" in run(MOVING["check"], running, tmp_path, SOURCE=old)
+        imported = run(MOVING["import"], running, tmp_path, CENOTE_IMPORT_FROM=old)
+        assert "no difference" in imported
+        assert "Created users with new passwords ('cenote user get'): app" in imported
+        uri = run(MOVING["pool"], running, tmp_path).splitlines()[-1]
+        with psycopg.connect(uri) as connection:
+            asked = connection.execute(
+                "INSERT INTO parts (name) VALUES ('x') RETURNING id, current_user, (SELECT id FROM last)"
+            )
+            assert asked.fetchone() == (43, "app", 42)
 
 
 def test_a_subscription_needs_a_superuser_as_the_page_says() -> None:
@@ -87,5 +97,5 @@ def test_terraform_finds_the_file_in_its_form(tmp_path: Path) -> None:
 
 
 def test_every_block_of_these_pages_is_run_or_has_a_reason_why_not() -> None:
-    assert MOVING.keys() == {"new side", "dump", "restore"}
+    assert MOVING.keys() == {"check", "import", "pool"}
     assert TOOLS.keys() == {"python", "main.tf", *NOT_RUN}

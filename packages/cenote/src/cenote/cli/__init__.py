@@ -21,7 +21,7 @@ _COMMANDS = {
     "ca": ("ca", "Print the CA certificate of a cluster."),
     "cluster": ("cluster", "Create, list, resize, configure and delete clusters."),
     "completion": ("completion", "Print a shell completion script."),
-    "db": ("db", "Create, list and delete databases."),
+    "db": ("db", "Create, list, import and delete databases."),
     "doctor": ("doctor", "Check this machine for missing or outdated programs."),
     "env": ("env", "Print environment variables for pydo, doctl and Terraform."),
     "events": ("events", "Show cluster events."),

@@ -1,4 +1,4 @@
-"""``cenote db``: create, list, get and delete the databases of a cluster."""
+"""``cenote db``: create, list, get, import and delete the databases of a cluster."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cenote.cli import suggestions
+from cenote.cli import db_import, suggestions
 from cenote.cli.cluster_argument import cluster_api, cluster_argument
 from cenote.cli.printer import (
     SQL_COLUMNS,
@@ -27,7 +27,7 @@ LIST_COLUMNS, DETAIL_COLUMNS = {"NAME": "name"}, {"Name": "name", "Owner": "ceno
 
 @click.group()
 def command() -> None:
-    """Create, list and delete databases."""
+    """Create, list, import and delete databases."""
 
 
 @command.command()
@@ -83,3 +83,6 @@ def delete(layout: Layout, printer: Printer, cluster: str, name: str, yes: bool)
         confirm(f"Delete database {name} of cluster {cluster} and all its data?", yes)
         databases.delete(uuid, name)
         printer.done(f"Deleted database {name}", {"name": name})
+
+
+command.add_command(db_import.command)

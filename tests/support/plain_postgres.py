@@ -1,0 +1,120 @@
+"""A plain PostgreSQL server with a superuser: what somebody may have before they move to a cluster."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import conninfo
+
+from cenote.host import programs
+from tests.support.folders import server_folder
+from tests.support.ports import free_range
+from tests.support.service import tried
+from tests.support.waiting import wait_until
+
+PASSWORD = "the superuser's own"
+
+
+@dataclass(frozen=True, slots=True)
+class PlainPostgres:
+    """``superuser`` owns the server; its password is ``PASSWORD``."""
+
+    folder: Path
+    port: int
+    superuser: str
+    process: subprocess.Popen[bytes]
+
+    def uri(
+        self, database: str = "postgres", user: str | None = None, password: str | None = PASSWORD
+    ) -> str:
+        return conninfo.make_conninfo(
+            host="127.0.0.1",
+            port=self.port,
+            user=user or self.superuser,
+            dbname=database,
+            password=password,
+        )
+
+    def run(self, script: str, database: str = "postgres") -> None:
+        """Run SQL as the superuser, several statements at once."""
+        with psycopg.connect(self.uri(database), autocommit=True) as connection:
+            connection.execute(script.encode())
+
+    def kill(self) -> None:
+        """End the server at once, with all its connections."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(timeout=60)
+
+
+@contextmanager
+def plain_postgres(superuser: str = "postgres", **settings: Any) -> Iterator[PlainPostgres]:
+    """A running server, with password logins on loopback; it is stopped and removed at the end."""
+    install = list(programs.find().postgres.values())[-1]
+    account = {"user": pwd.getpwnam("postgres").pw_name} if os.geteuid() == 0 else {}
+    with server_folder() as folder:
+        data, secret = folder / "source", folder / "password"
+        secret.write_text(PASSWORD)
+        if account:
+            os.chown(folder, pwd.getpwnam("postgres").pw_uid, -1)
+            os.chown(secret, pwd.getpwnam("postgres").pw_uid, -1)
+        subprocess.run(
+            [
+                *(
+                    install.bin / "initdb",
+                    "--pgdata",
+                    data,
+                    "--username",
+                    superuser,
+                    "--auth",
+                    "scram-sha-256",
+                ),
+                *("--pwfile", secret, "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"),
+            ],
+            check=True,
+            capture_output=True,
+            cwd="/",
+            timeout=120,
+            **account,  # type: ignore[call-overload]
+        )
+        port = free_range(1)
+        options = {
+            "port": port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "shared_preload_libraries": "pg_stat_statements",
+            "max_connections": 40,
+            "wal_level": "logical",
+            **settings,
+        }
+        with (folder / "source.log").open("wb") as log:
+            process = subprocess.Popen(
+                [
+                    install.bin / "postgres",
+                    "-D",
+                    data,
+                    *(f"-c{name}={value}" for name, value in options.items()),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                **account,  # type: ignore[call-overload]
+            )
+        try:
+            started = PlainPostgres(folder, port, superuser, process)
+            wait_until("the plain server answers", 60, lambda: tried(started.uri()))
+            yield started
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGQUIT)
+                process.wait(timeout=60)
