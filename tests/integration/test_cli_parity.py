@@ -49,6 +49,8 @@ pool list backend
 pool get backend web
 pool stats backend
 pool stats backend web
+pool reconnect backend web
+pool reconnect backend --all
 pool history backend web
 pool advice backend
 firewall add backend 127.0.0.0/8
@@ -101,11 +103,14 @@ cluster delete backend --yes
 PLAIN = {
     "cenote completion": "prints a script for a shell",
     "cenote doctor": "a report for people, with an exit code",
+    "cenote db import": "has its own report, see test_db_import.py",
     "cenote pool top": "draws on a terminal until Ctrl-C; pool stats has the numbers",
     "cenote psql": "becomes psql",
     "cenote quickstart": "runs a service",
+    "cenote run": "runs a command",
     "cenote serve": "runs a service",
     "cenote stop": "ends a service",
+    "cenote trust": "a change of this machine, without the API",
 }
 
 # Operations that no command needs.  Some are of a version of the API that may come.

@@ -23,8 +23,8 @@ class ClusterAdditions(TypedDict):
 
     ``reason`` is what the cluster waits for, or what failed, as a sentence; empty if neither applies.
     ``not_in_force`` describes the changes that the servers do not have yet, and the settings of PostgreSQL
-    that wait for a restart, are not accepted or have no effect.  ``by_sql`` describes what SQL has taken away of
-    what was created here.
+    that wait for a restart, are not accepted or have no effect.  ``by_sql`` describes what SQL has taken away
+    of what was created here.
     """
 
     health: Literal["healthy", "starting", "degraded", "down", "unknown"]

@@ -160,8 +160,8 @@ class ProgressView(msgspec.Struct, kw_only=True):
     ``reason`` describes what the cluster waits for or what failed, or is empty.  ``since`` is when the health
     became what it is, left out while that is not known.  ``nodes`` is left out for a single one.
     ``not_in_force`` describes the changes that the servers do not have yet, and the settings that wait for a
-    restart, are not accepted or have no effect; it is left out without any.  ``by_sql`` describes what SQL has
-    taken away of what was created here, and is left out without any, too.
+    restart, are not accepted or have no effect; it is left out without any.  ``by_sql`` describes what SQL
+    has taken away of what was created here, and is left out without any, too.
     """
 
     health: topology.Health

@@ -28,6 +28,7 @@ from cenote_client import NotFoundError
 if TYPE_CHECKING:
     from cenote_client._sync.databases_api import DatabasesAPI
 
+RECONNECTED = {"POOL": "pool", "LEFT": "connections_left"}
 MODES = click.Choice(["transaction", "session", "statement"])
 LIST_COLUMNS = {
     "NAME": "name",
@@ -158,9 +159,10 @@ def update(
 
 @command.command()
 @cluster_argument
-@click.argument("name", required=False)
+@output_options
+@click.argument("name", required=False, shell_complete=suggestions.pools)
 @click.option("--all", "every", is_flag=True, help="All pools of the cluster.")
-def reconnect(layout: Layout, cluster: str, name: str | None, every: bool) -> None:
+def reconnect(layout: Layout, printer: Printer, cluster: str, name: str | None, every: bool) -> None:
     """Replace the server connections of a pool, as after a change of its tables; clients stay connected.
 
     Each connection is replaced when its client releases it, and the command returns when all are, or after
@@ -169,12 +171,17 @@ def reconnect(layout: Layout, cluster: str, name: str | None, every: bool) -> No
     if (name is None) != every:
         raise click.UsageError("name a pool, or specify --all")
     with cluster_api(layout, cluster) as (databases, uuid):
-        pools = list(databases.iter_connection_pools(uuid))
-        modes = {pool["name"]: pool["mode"] for pool in pools}
+        modes = {pool["name"]: pool["mode"] for pool in databases.iter_connection_pools(uuid)}
+        replaced = []
         for pool in [name] if name is not None else list(modes):
             made = databases.reconnect_connection_pool(uuid, pool)
-            if note_pending(made):
+            if note_pending(made) and printer.prose:
                 note(_reconnected(pool, modes.get(pool, ""), made["reconnect"]["connections_left"]))
+            replaced.append(made["reconnect"])
+    if every and not printer.prose:
+        printer.show_all(replaced, RECONNECTED)
+    elif not printer.prose:
+        printer.show(replaced[0], RECONNECTED)
 
 
 def _reconnected(pool: str, mode: str, left: int | None) -> str:
