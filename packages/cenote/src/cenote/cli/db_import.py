@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cenote.cli.ca import ca_certificate
-from cenote.cli.cluster_argument import cluster_argument, find_cluster
+from cenote.cli.cluster_argument import cluster_argument
+from cenote.cli.lookup import find_cluster
 from cenote.cli.printer import CommandError, Printer, confirm, note, output_options
 from cenote.cli.service_client import client_for
 from cenote.cli.uri import connection_target
