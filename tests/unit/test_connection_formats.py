@@ -36,13 +36,20 @@ def test_libpq_reads_back_what_was_meant(target: Target) -> None:
     assert read["sslmode"] == ("require" if target.authority is None else "verify-full")
 
 
-@pytest.mark.parametrize("name", ["sqlalchemy", "prisma", "node", "go"])
+@pytest.mark.parametrize("name", ["sqlalchemy", "prisma", "node", "go", "lib-pq"])
 @given(TARGETS)
 def test_every_uri_keeps_each_part_in_its_place(name: str, target: Target) -> None:
     read = urlsplit(FORMATS[name](target))
     assert (read.hostname, read.port) == (target.host, target.port)
     assert unquote(read.path[1:]) == target.database
     assert (unquote(read.username or ""), unquote(read.password or "")) == (target.user, target.password)
+
+
+def test_lib_pq_prepares_and_executes_in_one_step() -> None:
+    """What ``tools.drivers`` has seen: without the parameter, most answers are another query's."""
+    target = Target("db.example.com", 25061, "web", "app", "secret")
+    assert parse_qs(urlsplit(FORMATS["lib-pq"](target)).query)["binary_parameters"] == ["yes"]
+    assert "binary_parameters" not in FORMATS["go"](target)  # pgx would send it on, and a pool refuse it
 
 
 @given(TARGETS)

@@ -31,8 +31,17 @@ def sqlalchemy(target: Target) -> str:
 
 
 def go(target: Target) -> str:
-    """For pgx and lib/pq, which accept the same URI."""
+    """For pgx."""
     return _uri("postgres", target, _tls(target))
+
+
+def lib_pq(target: Target) -> str:
+    """For lib/pq, which without this parameter gets other clients' answers in a transaction pool.
+
+    It prepares unnamed statements, and executes them in a second step, when the pool may have given the
+    server's connection to another client.  pgx does not know the parameter.
+    """
+    return _uri("postgres", target, {**_tls(target), "binary_parameters": "yes"})
 
 
 def node(target: Target) -> str:
@@ -154,6 +163,7 @@ FORMATS: dict[str, Callable[[Target], str]] = {
     "jdbc": jdbc,
     "node": node,
     "go": go,
+    "lib-pq": lib_pq,
 }
 
 
