@@ -18,6 +18,7 @@ SAID: dict[str, str] = {
     "change_config": "setting work_mem: from the default to 8",
     "move_window": "maintenance window: from sunday 03:00 to monday 04:00",
     "install_update": "update of outdated programs asked for: from not set to 20",
+    "reconnect_pool": "pool backend-pool: replacements of its server connections: from 0 to 1",
     "resize_cluster": "size: from db-s-1vcpu-1gb to db-s-2vcpu-4gb",
     "migrate_cluster": "region: from nyc1 to fra1",
     "replace_do_settings": "names of your own in the certificate: from not set to db.example.com",

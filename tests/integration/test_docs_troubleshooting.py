@@ -314,7 +314,7 @@ PROVOKED: dict[str, Callable[[Place, Path], str]] = {
     "no such database": lambda place, _: psql(place.pool.replace("/backend-pool", "/defaultdb")),
     "login rejected": lambda place, _: psql(place.as_app(place.pool)),
     "SASL": lambda place, _: psql(place.pool.replace("doadmin:", "doadmin:wrong")),
-    "database ": lambda place, _: through_a_pool_of_nothing(place),
+    'database "…"': lambda place, _: through_a_pool_of_nothing(place),
     "user ": lambda place, _: after_sql(place, "former", "DROP ROLE former", *_RESET, "former"),
     "the password of user": lambda place, _: after_sql(
         place, "other", "ALTER ROLE other PASSWORD 'its-own'", "uri", "backend", "--pool", "other-pool"

@@ -91,10 +91,15 @@ class ClustersAnswer(msgspec.Struct):
 
 _SORT_KEYS: dict[str, Callable[[Cluster], Any]] = {
     "name": lambda cluster: cluster.name,
-    "version": lambda cluster: int(cluster.version),
-    "size": lambda cluster: (catalog.SIZES[cluster.size].memory_mib, catalog.SIZES[cluster.size].vcpus),
+    "version": lambda cluster: (int(cluster.version), cluster.name),
+    "size": lambda cluster: (_memory_and_processors(cluster), cluster.name),
     "created_at": lambda cluster: (cluster.created_at, cluster.id),
 }
+
+
+def _memory_and_processors(cluster: Cluster) -> tuple[int, int]:
+    size = catalog.SIZES[cluster.size]
+    return size.memory_mib, size.vcpus
 
 
 @operation(
