@@ -53,8 +53,8 @@ def render(
     extensions = _formatted(parameters.EXTENSIONS, parameters.EXTENSION_DEFAULTS | configuration.cenote)
     autodb = {name: pooler.pop(name) for name in _AUTODB}
     connect_query = extensions.pop("connect_query")
-    ignored = (pooler["ignore_startup_parameters"], extensions.pop("ignore_parameters"))
-    pooler["ignore_startup_parameters"] = ",".join(filter(None, ignored))
+    ignored = f"{pooler['ignore_startup_parameters']},{extensions.pop('ignore_parameters')}".split(",")
+    pooler["ignore_startup_parameters"] = ",".join(dict.fromkeys(filter(None, ignored)))
     settings = {
         "listen_addr": ",".join(instance.listen),
         "listen_port": str(instance.port),
