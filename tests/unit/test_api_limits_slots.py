@@ -186,6 +186,33 @@ def test_a_terraform_like_burst_is_served_in_the_end(clients: int, same_path: in
     assert max(waits) <= 2 * MINUTE
 
 
+def test_held_requests_are_admitted_at_the_end_of_an_hour_with_more_of_them_to_come() -> None:
+    limits = Limits(per_hour=100, per_minute=0)
+    for second in range(50):
+        fill(limits, START + second, 2)
+    events: list[tuple[float, int, RateLimitStatus | None]] = []
+    order = itertools.count()
+    for number in range(160):
+        heapq.heappush(events, (START + HOUR - 4 + number / 5, next(order), None))
+    admitted, rejected_later = list[float](), 0
+    while events:
+        now, _, held = heapq.heappop(events)
+        slot = None if held is None else held.slot
+        status = spend(limits, now) if slot is None else limits.take(slot, now, CLOCK)
+        if status.slot is not None:
+            assert slot is None, "held twice"
+            heapq.heappush(events, (status.slot.at, next(order), status))
+        elif status.error is None:
+            admitted.append(now)
+        else:
+            rejected_later += slot is not None
+    assert rejected_later == 0
+    assert [
+        sum(START + HOUR + second <= at < START + HOUR + second + 1 for at in admitted)
+        for second in range(28)
+    ] == [2] * 28
+
+
 @given(
     limit=st.integers(1, 12),
     clients=st.integers(1, 8),

@@ -161,9 +161,9 @@ class _Usage:
             return self.admitted[expiring] + minute
         return max(now, slots[expiring - len(self.admitted)].at) + minute
 
-    def hour_room(self, limit: int, now: float) -> float:
-        """Return when one more request fits into the hour, after those that are held."""
-        missing = self.hour.total + len(self.held()) - limit + 1
+    def hour_room(self, limit: int, now: float, slots: Sequence[Slot]) -> float:
+        """Return when one more request fits into the hour, after those of these slots that are held."""
+        missing = self.hour.total + sum(slot.is_held for slot in slots) - limit + 1
         return now if missing <= 0 else self.hour.expiry(int(now), missing)
 
 
@@ -226,7 +226,7 @@ class Limits:
 
         And whether only the burst limit makes it wait for long.
         """
-        hour = usage.hour_room(self._per_hour, now) if self._per_hour else now
+        hour = usage.hour_room(self._per_hour, now, before) if self._per_hour else now
         burst = usage.burst_room(self._per_minute, self._minute, now, before) if self._per_minute else now
         return max(hour, burst), hour - now <= HOLD_SECONDS
 
