@@ -19,7 +19,7 @@ USER_COLUMNS: dict[str, Callable[[Any], Any]] = {
 }
 DATABASE_COLUMNS: dict[str, Callable[[Any], Any]] = {
     "database": lambda database: database["name"],
-    "owner": lambda database: database["cenote"]["owner"] if "cenote" in database else "doadmin",
+    "owner": lambda database: database.get("cenote", {}).get("owner", "doadmin"),
 }
 
 
@@ -66,7 +66,8 @@ async def _just_reset(request: ConsoleRequest) -> Any:
     cluster, name = request.notice.password_of if request.notice else ("", "")
     if not name or cluster != request.path_params["id"] or not request.can("database:view_credentials"):
         return None
-    return (await request.api.get(path_of(cluster, "users", name)))["user"]
+    user = (await request.api.get(path_of(cluster, "users", name)))["user"]
+    return user if "password" in user else None  # SQL may have set another one meanwhile
 
 
 async def _show(
