@@ -84,6 +84,12 @@ def test_it_asks_first(running: Service, tmp_path: Path) -> None:
     assert list((tmp_path / "share").iterdir()) == []
 
 
+def test_an_account_without_a_home_has_no_browsers(running: Service, tmp_path: Path) -> None:
+    printed = type_in(running, tmp_path, "HOME=/nonexistent cenote trust --yes; echo $?")
+    assert "browsers  not changed: /nonexistent, the home of this user, does not exist" in printed
+    assert printed.endswith("\n0\n")
+
+
 def test_root_leaves_the_browsers_of_another_user_alone(running: Service, tmp_path: Path) -> None:
     type_in(running, tmp_path, "true")
     os.chown(tmp_path / "home", 65534, 65534)

@@ -125,6 +125,9 @@ def _system(authority: _Authority, remove: bool) -> bool:
 def _browsers(authority: _Authority, remove: bool) -> list[bool]:
     """Add it to the databases of this user's browsers, or remove it; return for each if that was done."""
     home = Path.home()
+    if not home.is_dir():
+        click.echo(f"browsers  not changed: {home}, the home of this user, does not exist")
+        return []
     if home.stat().st_uid != os.geteuid():  # as with sudo -E: its owner could lead us elsewhere
         click.echo(f"browsers  not changed: {home} belongs to another user; run this as that user, too")
         return []
