@@ -166,8 +166,15 @@ def arguments_of_all() -> str:
     return "\n".join(found)
 
 
-def test_no_password_is_in_the_process_list_and_ctrl_c_leaves_nothing(
-    running: Service, plain: PlainPostgres, client: Client, cluster: Any, small: str, tmp_path: Path
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGHUP], ids=["ctrl-c", "a closed terminal"])
+def test_no_password_is_in_the_process_list_and_an_early_end_leaves_nothing(
+    running: Service,
+    plain: PlainPostgres,
+    client: Client,
+    cluster: Any,
+    small: str,
+    tmp_path: Path,
+    ending: signal.Signals,
 ) -> None:
     with held(plain, "small"):
         process = begin(running, "backend", "stopped", f"--dump-dir={tmp_path}", source=small)
@@ -175,7 +182,7 @@ def test_no_password_is_in_the_process_list_and_ctrl_c_leaves_nothing(
         shown = arguments_of_all()
         assert "pg_dump" in shown
         assert PASSWORD not in shown
-        process.send_signal(signal.SIGINT)
+        process.send_signal(ending)
         printed = process.communicate(timeout=60)[0]
     assert process.returncode == 130
     assert printed.splitlines()[-1] == "Interrupted. The cluster was not changed."

@@ -12,7 +12,7 @@ from cenote.importing import archive_list, checks, dump_programs, restore_errors
 from cenote.importing.archive_list import Entry
 from cenote.importing.dump_programs import DumpPrograms
 from cenote.importing.facts import Extension, Role, Source, Target
-from cenote.importing.progress import size
+from cenote.importing.progress import Progress, size
 from cenote.importing.report import Report
 from cenote.importing.restore_errors import RestoreError
 from cenote.importing.selection import LeftOut, select
@@ -327,6 +327,26 @@ def test_the_password_of_the_source_is_in_a_variable_and_not_in_the_arguments() 
         dump_programs.source_environment("sslpassword=secret")
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgres//app:secret@db.example/shop",
+        "postgres://app:secret%zz@db.example/shop",
+        "postgres://app:a secret@db.example/shop",
+        "postgres://app:a/b?secret@db.example/shop",
+    ],
+)
+def test_a_source_that_libpq_does_not_understand_is_refused_without_its_password(uri: str) -> None:
+    with pytest.raises(Invalid, match=r"^--from: .") as refused:
+        dump_programs.source_environment(uri)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_misspelt_option_of_the_source_is_named() -> None:
+    with pytest.raises(Invalid, match='invalid connection option "pasword"'):
+        dump_programs.source_environment("host=db.example pasword=secret")
+
+
 def test_variables_of_libpq_are_those_of_the_source_only() -> None:
     mine = {"PGPASSWORD": "x", "PATH": "/bin", "LC_MESSAGES": "de_DE", "LANG": "de_DE"}
     assert dump_programs.plain_environment(mine, keep_libpq=False) == {"PATH": "/bin", "LC_ALL": "C"}
@@ -350,3 +370,17 @@ def test_a_report_says_what_is_left_out_in_one_line_each() -> None:
         "  2 subscriptions: only a superuser can create them",
     ]
     assert report.document()["status"] == "imported"
+
+
+def test_names_that_the_source_chooses_do_not_control_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    evil = "a\x1b[2Jb"
+    report = Report("backend", "shop", "db:5432", evil, users=(evil,), groups=(evil,))
+    report.findings = report.changed = report.differences = [f"role {evil}"]
+    report.left_out = [LeftOut("TABLE", evil, "")]
+    report.errors = [RestoreError(0, f"TABLE {evil}", f"relation {evil} exists")]
+    assert "\x1b" not in "\n".join(report.lines())
+    Progress().step(f"Reading {evil}")
+    assert capsys.readouterr().err == "Reading a�[2Jb\n"
+    assert checks.some((evil,)) == "a�[2Jb"

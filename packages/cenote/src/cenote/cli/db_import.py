@@ -17,7 +17,7 @@ import click
 from cenote.cli.ca import ca_certificate
 from cenote.cli.cluster_argument import cluster_argument
 from cenote.cli.lookup import find_cluster
-from cenote.cli.printer import CommandError, Printer, confirm, note, output_options
+from cenote.cli.printer import CommandError, Printer, confirm, note, output_options, printable
 from cenote.cli.service_client import client_for
 from cenote.cli.uri import connection_target
 from cenote.errors import CenoteError
@@ -80,7 +80,9 @@ def command(layout: Layout, printer: Printer, cluster: str, **given: Any) -> Non
     """
     if given["replace"] and given["into_non_empty"]:
         raise click.UsageError("--replace and --into-non-empty exclude each other")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # as nohup(1) does
+            signal.signal(ending, signal.default_int_handler)
     yes = given.pop("yes")
     with client_for(layout) as client, tempfile.TemporaryDirectory(prefix="cenote-ca-") as folder:
         job, options = _job(client, cluster, Path(folder), given)
@@ -135,15 +137,15 @@ def _run(job: Import, options: Options, yes: bool) -> Report:
         raise error from None
     except psycopg.Error as error:
         _say_what_is_there(job)
-        raise CommandError(" ".join(str(error).split())) from None
+        raise CommandError(printable(" ".join(str(error).split()))) from None
     except KeyboardInterrupt:
-        note(f"Interrupted. {job.state}")
+        note(f"Interrupted. {printable(job.state)}")
         sys.exit(_INTERRUPTED)
 
 
 def _say_what_is_there(job: Import) -> None:
     if job.changed_something:
-        note(job.state)
+        note(printable(job.state))
 
 
 def _show(report: Report, printer: Printer) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cenote.importing.facts import Source, Target
-from cenote.importing.progress import size
+from cenote.importing.progress import printable, size
 
 _SHOWN = 5
 
@@ -96,4 +96,4 @@ def _remarks(source: Source, target: Target, room: Room) -> Iterator[Finding]:
 def some(names: tuple[str, ...]) -> str:
     """Return the first few names, and how many there are more."""
     more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return printable(", ".join(names[:_SHOWN])) + (f" and {more} more" if more > 0 else "")

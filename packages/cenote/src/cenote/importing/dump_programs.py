@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ def source_environment(uri: str) -> tuple[dict[str, str], str]:
         options = pq.Conninfo.parse(uri.encode())
         variables = {one.keyword: one.envvar for one in pq.Conninfo.get_defaults()}
     except Exception as error:
-        raise Invalid(f"--from: {str(error).strip()}") from None
+        raise not_parsed(error) from None
     set_variables, rest = {}, []
     for option in options:
         if option.val is None:
@@ -93,6 +94,14 @@ def source_environment(uri: str) -> tuple[dict[str, str], str]:
         else:
             rest.append(f"{option.keyword.decode()}={_quoted(option.val.decode())}")
     return set_variables, " ".join(rest)
+
+
+def not_parsed(error: Exception) -> Invalid:
+    """Return why libpq does not understand the source, without what it quotes: that may be a password."""
+    text = " ".join(str(error).split())
+    if not text.startswith("invalid connection option"):
+        text = re.sub(r'("=")|".*"', lambda found: found[1] or '"…"', text)
+    return Invalid(f"--from: {text}")
 
 
 def plain_environment(mine: Mapping[str, str], *, keep_libpq: bool) -> dict[str, str]:

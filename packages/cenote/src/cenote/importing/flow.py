@@ -132,7 +132,7 @@ class Import:
                 uri = psycopg.conninfo.make_conninfo(uri, password=password)
             return source.connect(uri)
         except psycopg.ProgrammingError as error:
-            raise Invalid(f"--from: {_one_line(error)}") from None
+            raise dump_programs.not_parsed(error) from None
         except psycopg.OperationalError as error:
             kind = PasswordWanted if "no password supplied" in str(error) and password is None else Invalid
             raise kind(f"cannot connect to the source: {_one_line(error)}") from None
@@ -188,7 +188,7 @@ class Import:
             found.append(checks.Finding(f"--owner: cluster {self._cluster} has no user {owner}.", stops=True))
         stops = [finding.text for finding in found if finding.stops]
         if stops:
-            raise Invalid(" ".join(stops))
+            raise Invalid(printable(" ".join(stops)))
         for finding in found:
             report.findings.append(finding.text)
             self._progress.step(f"Note: {finding.text}")
@@ -216,7 +216,7 @@ class Import:
 
     def _refuse_partial(self, chosen: Selection) -> None:
         if chosen.lost_tables and not self.options.partial:
-            lost = "; ".join(f"{one.name} ({one.reason})" for one in chosen.lost_tables[:5])
+            lost = printable("; ".join(f"{one.name} ({one.reason})" for one in chosen.lost_tables[:5]))
             raise Invalid(
                 f"{len(chosen.lost_tables)} tables would be left out with their rows: {lost}. --check"
                 " lists them, --partial imports the others."
@@ -268,4 +268,4 @@ class Import:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return printable(" ".join(str(error).split()))

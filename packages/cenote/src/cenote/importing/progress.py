@@ -24,7 +24,7 @@ class Progress:
     def step(self, text: str) -> None:
         """Begin a step: a line of its own."""
         self._close()
-        self._write(f"{text}\n")
+        self._write(f"{printable(text)}\n")
         self._shown = time.monotonic()
 
     def show(self, text: str) -> None:

@@ -65,8 +65,10 @@ class Report:
         }
 
     def lines(self) -> Iterator[str]:
-        """Yield the lines for people."""
-        what = f"{self.source_database} of {self.source} ({size(self.bytes)}, {self.tables} tables)"
+        """Yield the lines for people, without control characters: the source chooses the names in them."""
+        what = (
+            f"{printable(self.source_database)} of {self.source} ({size(self.bytes)}, {self.tables} tables)"
+        )
         if self.checked_only:
             yield f"Checked {what} for cluster {self.cluster}, database {self.database}; nothing was changed"
         elif self.failed:
@@ -75,12 +77,13 @@ class Report:
             yield f"Imported {what} into database {self.database} of {self.cluster} in {self.seconds:.0f} s"
         creates = "Would create" if self.checked_only else "Created"
         if self.users:
-            yield f"{creates} users with new passwords ('cenote user get'): {', '.join(self.users)}"
+            users = printable(", ".join(self.users))
+            yield f"{creates} users with new passwords ('cenote user get'): {users}"
         if self.groups:
-            yield f"{creates} roles without login: {', '.join(self.groups)}"
+            yield f"{creates} roles without login: {printable(', '.join(self.groups))}"
         yield from self._listed("Left out:", [_words(one) for one in self.left_out])
-        yield from self._listed("Changed:", self.changed)
-        yield from self._listed("Differences:", self.differences)
+        yield from self._listed("Changed:", list(map(printable, self.changed)))
+        yield from self._listed("Differences:", list(map(printable, self.differences)))
         yield from self._listed("Errors:", [_error(one) for one in self.errors[:_SHOWN_ERRORS]])
         if len(self.errors) > _SHOWN_ERRORS:
             yield f"  … and {len(self.errors) - _SHOWN_ERRORS} more; --output json has all of them"
