@@ -91,6 +91,14 @@ def test_the_list_of_a_dump_is_read_with_its_dependencies() -> None:
     assert found[4].owner == "postgres"
 
 
+def test_a_name_with_a_line_break_of_another_kind_is_one_entry() -> None:
+    [found] = archive_list.parse("215; 1259 16390 TABLE public a\u20287; 1259 8 TABLE b app\n")
+    assert (found.dump_id, found.owner) == (215, "app")
+    output = OUTPUT.replace("INDEX by_n app", "INDEX by\u2028n app")
+    [_, _, error] = restore_errors.parse(output)
+    assert (error.entry, error.title) == (400, "INDEX by\u2028n app")
+
+
 def test_pg_restore_gets_the_dump_ids_back_in_their_order() -> None:
     text = archive_list.render(archive_list.parse(LIST))
     assert [line.partition(";")[0] for line in text.splitlines()] == ["2", "4012", "215", "4020", "3900"]

@@ -53,7 +53,7 @@ class Entry:
 def parse(text: str) -> list[Entry]:
     """Return the entries of a list in their order; lines that are no entries are passed over."""
     found: list[Entry] = []
-    for line in text.splitlines():
+    for line in text.split("\n"):  # a name may have other line breaks
         if (match := _LINE.fullmatch(line)) is not None:
             kind, name = _split(match[4])
             found.append(Entry(int(match[1]), int(match[2]), int(match[3]), kind, name))

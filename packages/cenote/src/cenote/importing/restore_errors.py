@@ -52,7 +52,7 @@ def parse(text: str) -> list[RestoreError]:
     found: list[RestoreError] = []
     entry, title, open_message = 0, "", False
     ignored = 0
-    for line in text.splitlines():
+    for line in text.split("\n"):  # a name may have other line breaks
         if (match := _ENTRY.fullmatch(line)) is not None:
             entry, title, open_message = int(match[1]), match[2], False
         elif (match := _ERROR.fullmatch(line)) is not None:
