@@ -311,6 +311,8 @@ def test_options_are_those_of_the_hosts(apis: Apis) -> None:
         after = (await api.call("GET", "/v2/databases/options", 200))["cenote"]["room"]
         assert (after["clusters"], after["allocated_memory_mib"]) == (1, 4096)
         assert after["allocated_storage_mib"] == 60 * 1024
+        reader = await api.http.get("/v2/databases/options", headers=await api.token("database:read"))
+        assert "room" not in reader.json()["cenote"]  # it says what others have allocated
         assert "nyc1" in options["regions"]
         assert [layout["num_nodes"] for layout in options["layouts"]] == [1]
         assert "db-s-1vcpu-1gb" in options["layouts"][0]["sizes"]

@@ -175,3 +175,9 @@ def test_other_forms_have_errors_in_words(running: Service) -> None:
 def test_json_of_an_argument_is_not_a_form(running: Service) -> None:
     done = typed(running, "psql nothing -- -o json")
     assert done.stderr.startswith("cenote: ")
+
+
+def test_the_form_of_a_command_that_is_run_is_its_own() -> None:
+    failed = run_cenote("run", "--pool-size", "none", "pytest", "-o", "json")
+    assert (failed.returncode, failed.stdout) == (2, "")
+    assert failed.stderr.startswith("Usage: cenote run")

@@ -71,8 +71,11 @@ class Caller:
         self._all = EVERYTHING in token.scopes
         self.sees_credentials = self._all or VIEW_CREDENTIALS in token.scopes
 
+    def may(self, scope: str) -> bool:
+        return self._all or scope in self._scopes
+
     def require(self, scope: str) -> None:
-        if not self._all and scope not in self._scopes:
+        if not self.may(scope):
             raise Forbidden(f"The token lacks the scope {scope}.")
 
 

@@ -9,7 +9,7 @@ from http import HTTPMethod
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from cenote.api.auth import READ
+from cenote.api.auth import CREATE, READ, UPDATE
 from cenote.api.hosts import clusters_on
 from cenote.api.service import Call, answer, operation
 from cenote.http.routing import Response
@@ -134,7 +134,12 @@ def _size_view(size: catalog.Size) -> SizeView:
 
 
 def _room(request: Call, hosts: Sequence[Host]) -> RoomView | UnsetType:
-    """Return the host with the most unallocated memory, which the scheduler prefers."""
+    """Return the host with the most unallocated memory, which the scheduler prefers.
+
+    Only for tokens that may create or resize clusters: it says what others have allocated.
+    """
+    if not request.caller.may(CREATE) and not request.caller.may(UPDATE):
+        return UNSET
     views = [
         _room_of(host, clusters_on(request.service, host), len(hosts)) for host in hosts if host.versions
     ]

@@ -145,6 +145,8 @@ def as_json(error: click.ClickException) -> str:
 def wants_json(arguments: Sequence[str]) -> bool:
     """Return whether a command line asks for JSON, also one that cannot be parsed."""
     form = ""
+    if arguments[:1] == ["run"]:  # the options are those of the command that it runs
+        return False
     for place, argument in enumerate(arguments):
         if argument == "--":
             break
