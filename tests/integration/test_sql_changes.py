@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, LiteralString
+from typing import Any, LiteralString, cast
 
 import psycopg
 import pytest
@@ -209,6 +209,36 @@ def test_a_password_that_sql_has_set_is_taken_by_pools_and_stays(in_house: InHou
         await house.become(lambda cluster: replace(cluster, tags=("another-change",)))
         await house.become(lambda cluster: rules.add_user(cluster, records.user("later")))
         assert await house.reached(password="set-by-itself") == EVERYWHERE
+
+    in_house(scenario)
+
+
+ODD_VERIFIERS = {
+    "a newline": r"SCRAM-SHA-256$\n4096:c2FsdA==",
+    "a space": "SCRAM-SHA-256$ 4096:c2FsdA==",
+    "a sign": "SCRAM-SHA-256$+4096:c2FsdA==",
+    "a long salt": f"SCRAM-SHA-256$4096:{5_000 * 'c2Fs'}",
+}
+
+
+@pytest.mark.parametrize("how", ODD_VERIFIERS)
+def test_a_verifier_that_only_postgresql_takes_stops_nothing_else(in_house: InHouse, how: str) -> None:
+    """PostgreSQL keeps what reads as one to it as it is, and any user can set it for itself."""
+    key = 43 * "A" + "="
+    setting = f"ALTER ROLE app PASSWORD E'{ODD_VERIFIERS[how]}${key}:{key}'"
+
+    async def scenario(house: House) -> None:
+        await house.sql(cast(LiteralString, setting), user="app")
+        await house.is_seen("it is reported", lambda found: found.role("app"))
+        role = house.by_sql.role("app")
+        assert role is not None
+        assert "stored" in role.closed
+        assert not role.verifier
+        assert await house.pooled("inbound", "reader"), "others still come in"
+        await house.become(house.new_password("reader", "a-new-password"))
+        assert await house.pooled("inbound", "reader", password="a-new-password")
+        await house.become(house.new_password("app", "a-new-password"))
+        assert await house.reached(password="a-new-password") == EVERYWHERE
 
     in_house(scenario)
 

@@ -28,7 +28,9 @@ OTHER = "SCRAM-SHA-256$4096:c2FsdA==$c+/=:d+/="
 
 NONE: Mapping[str, Role] = {}
 
-verifiers = st.sampled_from([None, SCRAM, OTHER, "md5d41d8cd98f00b204e9800998ecf8427e"])
+# PostgreSQL takes these as verifiers, and PgBouncer's file cannot hold them.
+ODD = ("SCRAM-SHA-256$\n4096:c2FsdA==$a+/=:b+/=", f"SCRAM-SHA-256$4096:{'c2Fs' * 200}$a+/=:b+/=")
+verifiers = st.sampled_from([None, SCRAM, OTHER, "md5d41d8cd98f00b204e9800998ecf8427e", *ODD])
 a_role = st.builds(
     Role,
     verifier=verifiers,
@@ -54,7 +56,7 @@ def seen(role: Role, login: str, others: Mapping[str, Role] = NONE) -> sql_chang
 def may_log_in(role: Role) -> bool:
     """As PostgreSQL judges, with SCRAM; a connection through a pool counts as one of the role's."""
     is_valid = role.expires_in is None or role.expires_in > 0
-    is_scram = (role.verifier or "").startswith("SCRAM-SHA-256$")
+    is_scram = role.verifier in (SCRAM, OTHER)
     return role.can_login and is_valid and is_scram and role.connection_limit != 0
 
 

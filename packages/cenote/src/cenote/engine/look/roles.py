@@ -11,8 +11,9 @@ from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 from cenote.model.records import ADMIN_USER
 
+# Users can set a verifier of any length for themselves; pools take none of that length.
 _ROLES = f"""
-SELECT rolname, rolpassword, rolcanlogin, rolsuper,
+SELECT rolname, left(rolpassword, 1000), rolcanlogin, rolsuper,
        rolcreaterole AND rolcreatedb AND rolreplication AND rolbypassrls,
        rolreplication,
        EXISTS (SELECT FROM pg_auth_members JOIN pg_roles AS holder ON holder.oid = member

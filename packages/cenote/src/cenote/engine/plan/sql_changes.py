@@ -6,6 +6,7 @@ LOGIN, VALID UNTIL, CONNECT and the like.  What is found here decides whom it ad
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -19,6 +20,10 @@ from cenote.rules.names import is_server_name
 from cenote.rules.sql_changes import MAX_LISTED
 
 _SCRAM = "SCRAM-SHA-256$"
+# PostgreSQL stores what any user sets for itself, if it reads as a verifier.  It skips white space and before
+# version 18 knows no limit of length.  PgBouncer reads no line of its auth_file after one that is too long.
+_VERIFIER = re.compile(r"SCRAM-SHA-256\$[1-9][0-9]{0,8}:[A-Za-z0-9+/]+=*\$[A-Za-z0-9+/]+=*:[A-Za-z0-9+/]+=*")
+_MOST_CHARACTERS = 512  # PostgreSQL's limit since version 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +105,9 @@ def _others(cluster: Cluster, seen: roles.Seen) -> Iterator[tuple[str, Role]]:
 
 
 def _usable_verifier(role: Role) -> str:
-    """Return the verifier; "" for none, and for MD5, which neither server takes."""
+    """Return the verifier; "" for none, for MD5, which neither server takes, and for an odd one."""
     verifier = role.verifier or ""
-    return verifier if verifier.startswith(_SCRAM) else ""
+    return verifier if len(verifier) <= _MOST_CHARACTERS and _VERIFIER.fullmatch(verifier) else ""
 
 
 def _why_closed(role: Role) -> str:
@@ -114,7 +119,9 @@ def _why_closed(role: Role) -> str:
         return "may not connect (CONNECTION LIMIT 0)"
     if not role.verifier:
         return "has no password (PASSWORD NULL)"
-    return "" if _usable_verifier(role) else "has a password that is stored as MD5, which no login takes"
+    if not role.verifier.startswith(_SCRAM):
+        return "has a password that is stored as MD5, which no login takes"
+    return "" if _usable_verifier(role) else "has a password that is stored in a form that pools do not take"
 
 
 # -- Databases
