@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import LiteralString
 
 import psycopg
@@ -136,6 +137,32 @@ def test_nothing_can_be_created_or_changed_in_it(labs: Share, user: str) -> None
         await ask(cluster, "GRANT CREATE ON DATABASE postgres TO app", pool=None, user=user)
         await ask(cluster, "REVOKE CONNECT ON DATABASE postgres FROM PUBLIC", pool=None, user=user)
         assert await lab.rows(cluster, privileges) == before
+
+    labs(scenario)
+
+
+LEDGER: tuple[LiteralString, ...] = (
+    "INSERT INTO cenote.made VALUES ('role', 'postgres')",
+    "UPDATE cenote.made SET name = 'postgres' WHERE kind = 'role'",
+    "DELETE FROM cenote.made",
+)
+
+
+@pytest.mark.parametrize("user", [ADMIN_USER, "app"])
+def test_no_predefined_role_lets_a_user_change_the_ledger(labs: Share, user: LiteralString) -> None:
+    """Before PostgreSQL 16 the administrator can grant all of them that are no superusers."""
+
+    async def scenario(lab: Lab) -> None:
+        cluster = await new_cluster(lab)
+        whole = "SELECT kind, name FROM cenote.made ORDER BY 1, 2"
+        before = await lab.rows(cluster, whole)
+        for role in ("pg_read_all_data", "pg_write_all_data"):
+            with contextlib.suppress(psycopg.Error):
+                await ask(cluster, f"GRANT {role} TO {user}", pool=None)
+        for statement in LEDGER:
+            told = await refusal(cluster, statement, pool=None, user=user, database="postgres")
+            assert "permission denied" in told
+        assert await lab.rows(cluster, whole) == before
 
     labs(scenario)
 

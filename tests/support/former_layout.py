@@ -9,6 +9,8 @@ from tests.support.lab import Lab
 
 _IN_POSTGRES: tuple[LiteralString, ...] = (
     "DROP EXTENSION IF EXISTS pg_stat_statements",  # it was in copies of template1 only
+    "ALTER EXTENSION plpgsql DROP FUNCTION cenote.refuse()",
+    "DROP FUNCTION cenote.refuse() CASCADE",
     "ALTER EXTENSION plpgsql DROP TABLE cenote.made",
     "ALTER EXTENSION plpgsql DROP SCHEMA cenote",
     "REVOKE USAGE ON SCHEMA cenote FROM PUBLIC",

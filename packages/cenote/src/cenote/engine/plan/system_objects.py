@@ -12,6 +12,7 @@ Each statement that the template takes is one line, because single-user mode end
 
 from __future__ import annotations
 
+from cenote.conf.hba import SUPERUSER
 from cenote.model.records import ADMIN_USER
 
 STATEMENTS = "pg_stat_statements"
@@ -32,6 +33,15 @@ CREATE_STATEMENTS = (
     *_KEEP_OUT_OF_DUMPS,
 )
 
+# Members of pg_write_all_data, which the administrator can grant before PostgreSQL 16, pass all privileges.
+_GUARD = (
+    "CREATE FUNCTION cenote.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+    " RAISE insufficient_privilege USING MESSAGE = 'permission denied for table made'; END $$",
+    "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE OR DELETE ON cenote.made"
+    f" WHEN (current_user <> '{SUPERUSER}') EXECUTE FUNCTION cenote.refuse()",
+    "ALTER EXTENSION plpgsql ADD FUNCTION cenote.refuse()",
+)
+
 # All roles may connect, as is PostgreSQL's default, and create nothing: before version 15 public was open.
 OPEN_POSTGRES = (
     "GRANT CONNECT ON DATABASE postgres TO PUBLIC",
@@ -39,6 +49,7 @@ OPEN_POSTGRES = (
     "GRANT USAGE ON SCHEMA cenote TO PUBLIC",
     "ALTER EXTENSION plpgsql ADD SCHEMA cenote",
     "ALTER EXTENSION plpgsql ADD TABLE cenote.made",
+    *_GUARD,
 )
 
 # CREATE DATABASE fails while a session is in template1, so customers must not connect to it.  Programs for
