@@ -245,6 +245,31 @@ def test_what_sql_has_shut_is_refused_before_anybody_is_admitted() -> None:
     )
 
 
+def test_a_database_that_is_for_few_admits_these_and_then_nobody() -> None:
+    pools = (
+        Pool(name="of-all", database="orders", size=1),
+        Pool(name="own", database="orders", size=1, user="app"),
+        Pool(name="other", database="orders", size=1, user="reader"),
+    )
+    shut = pgbouncer.Shut(all_but={"orders": ("app",), "nobody": ()})
+    lines = pgbouncer.render_hba(pools, None, shut, autodb=True).splitlines()
+    rules = [readers.tokens(line) for line in lines]
+    found = [(*rule[1:3], rule[-1]) for rule in rules if "::/0" in rule][2:]
+    assert found == [
+        ('"of-all', '"app', "scram-sha-256"),
+        ('"of-all', "all", "reject"),
+        ('"other', "all", "reject"),
+        ('"other', '"reader', "scram-sha-256"),
+        ('"other', "all", "reject"),
+        ('"own', '"app', "scram-sha-256"),
+        ('"own', "all", "reject"),
+        ('"nobody', "all", "reject"),
+        ('"orders', '"app', "scram-sha-256"),
+        ('"orders', "all", "reject"),
+        ("all", "all", "scram-sha-256"),
+    ]
+
+
 @pytest.mark.parametrize("before", [None, (), tuple(OFFICES[:1]), tuple(OFFICES)])
 @pytest.mark.parametrize("after", [None, tuple(OFFICES[1:]), tuple(OFFICES)])
 def test_other_sources_take_the_place_of_the_former_ones_and_the_rest_of_the_file_stays(

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 import hypothesis.strategies as st
+import msgspec
 import pytest
 from hypothesis import given
 from msgspec.structs import replace
@@ -109,15 +110,29 @@ def test_a_pool_says_what_sql_has_taken_from_it() -> None:
         BySql(databases=(SeenDatabase(name="orders", closed="takes no connections"),)),
         BySql(roles=(SeenRole(name="app", gone="was dropped by SQL"),)),
         BySql(refused={"orders": ("app",)}),
-        BySql(),
+        BySql(admitted={"orders": ("reader",)}),
+        BySql(admitted={"orders": ("app",)}),
     ]
     assert [judged.pool_problem(RECORD, pool, one) for one in found] == [
         "database 'orders' was dropped by SQL",
         "database 'orders' takes no connections",
         "user 'app' was dropped by SQL",
-        "user 'app' may not connect to database 'orders' (REVOKE CONNECT)",
+        *["user 'app' may not connect to database 'orders' (REVOKE CONNECT)"] * 2,
         "",
     ]
+
+
+def test_a_report_stays_small_where_each_of_many_databases_is_for_one_of_many_users() -> None:
+    tenants = [f"tenant-{number}" for number in range(1_000)]
+    others = {name: Role(SCRAM, can_login=True, superuser=False, fits_admin=False) for name in tenants}
+    refused = {name: tuple(one for one in tenants if one != name) for name in tenants}
+    by_sql = sql_changes.changes(
+        RECORD, dataclasses.replace(seen(others["tenant-0"], "", others), refused=refused)
+    ).by_sql
+    assert len(msgspec.json.encode(by_sql)) < 512 << 10
+    assert by_sql.refuses("tenant-1", "tenant-2")
+    assert not by_sql.refuses("tenant-1", "tenant-1")
+    assert not by_sql.refuses("orders", "tenant-1")
 
 
 def test_pools_are_not_made_for_what_is_gone_and_such_as_are_there_can_be_changed() -> None:

@@ -107,11 +107,13 @@ def render_userlist(verifiers: Mapping[str, str]) -> str:
 class Shut:
     """What PostgreSQL refuses and PgBouncer would not: a connection that it has serves any later client.
 
-    ``databases`` take no new connections; ``users`` has those that may not connect to a database.
+    ``databases`` take no new connections; ``users`` has those that may not connect to a database, and
+    ``all_but`` of others those that may.
     """
 
     databases: Collection[str] = ()
     users: Mapping[str, Collection[str]] = field(default_factory=dict)
+    all_but: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 _NOTHING_SHUT = Shut()
@@ -136,24 +138,31 @@ def render_hba(
     pools = sorted(pools, key=lambda pool: pool.name)
     for pool in pools:
         name = hba_token(pool.name)
-        lines += _shut(name, pool.database, pool.user, shut)
+        lines += _shut(name, pool.database, pool.user, shut, sources)
         if pool.user:
             lines += [*_admitted(name, hba_token(pool.user), sources), *_rejected(name, "all")]
     if autodb:
         named = {pool.name for pool in pools}
-        for database in sorted({*shut.databases, *shut.users} - named):
-            lines += _shut(hba_token(database), database, "", shut)
+        for database in sorted({*shut.databases, *shut.users, *shut.all_but} - named):
+            lines += _shut(hba_token(database), database, "", shut, sources)
     lines += _admitted("all", "all", sources)
     return "\n".join(lines) + "\n"
 
 
-def _shut(name: str, database: str, user: str, shut: Shut) -> list[str]:
+def _shut(name: str, database: str, user: str, shut: Shut, sources: Collection[object]) -> list[str]:
     """Return the lines that refuse users of an entry; with a user, nobody else comes in anyway."""
-    refused = shut.users.get(database, ())
-    if database in shut.databases or user in refused:
+    refused, admitted = shut.users.get(database, ()), shut.all_but.get(database)
+    if (
+        database in shut.databases
+        or user in refused
+        or (user and admitted is not None and user not in admitted)
+    ):
         return _rejected(name, "all")
     if user:
         return []
+    if admitted is not None:
+        inside = [line for one in sorted(admitted) for line in _admitted(name, hba_token(one), sources)]
+        return inside + _rejected(name, "all")
     return [line for one in sorted(refused) for line in _rejected(name, hba_token(one))]
 
 

@@ -49,13 +49,15 @@ class BySql(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, dict=
     """What SQL has changed and made.
 
     ``groups`` are roles that SQL made and that cannot log in.  ``refused`` has the users that may not connect
-    to a database that pools use (``REVOKE CONNECT``), by database.
+    to a database that pools use (``REVOKE CONNECT``), by database; ``admitted`` has instead the users that
+    may, where these are fewer: of many databases, each may be for one of many users.
     """
 
     roles: tuple[SeenRole, ...] = ()
     groups: tuple[str, ...] = ()
     databases: tuple[SeenDatabase, ...] = ()
     refused: dict[str, tuple[str, ...]] = {}
+    admitted: dict[str, tuple[str, ...]] = {}
 
     def role(self, name: str) -> SeenRole | None:
         return self._roles.get(name)
@@ -72,6 +74,8 @@ class BySql(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, dict=
         return {database.name: database for database in self.databases}
 
     def refuses(self, database: str, user: str) -> bool:
+        if database in self.admitted:
+            return user not in self.admitted[database]
         return user in self.refused.get(database, ())
 
 

@@ -128,8 +128,8 @@ def configuration_files(context: NodeContext, without: Collection[str] = ()) -> 
 
 def _shut(context: NodeContext, users: Collection[str]) -> pgbouncer.Shut:
     """Return what SQL has shut; users that cannot log in anyway need no line."""
-    refused = {
-        database: [name for name in names if name in users]
-        for database, names in context.by_sql.refused.items()
-    }
-    return pgbouncer.Shut(sql_changes.shut_databases(context.by_sql), refused)
+    refused, admitted = (
+        {database: [name for name in names if name in users] for database, names in found.items()}
+        for found in (context.by_sql.refused, context.by_sql.admitted)
+    )
+    return pgbouncer.Shut(sql_changes.shut_databases(context.by_sql), refused, admitted)

@@ -7,8 +7,10 @@ LOGIN, VALID UNTIL, CONNECT and the like.  What is found here decides whom it ad
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from cenote.engine.plan import databases, roles
 from cenote.engine.plan.databases import Found
@@ -17,7 +19,7 @@ from cenote.engine.plan.roles import Role
 from cenote.model.by_sql import NOTHING, BySql, SeenDatabase, SeenRole
 from cenote.model.records import Cluster, Database, User
 from cenote.rules.names import is_server_name
-from cenote.rules.sql_changes import MAX_LISTED
+from cenote.rules.sql_changes import MAX_LISTED, logins
 
 _SCRAM = "SCRAM-SHA-256$"
 # PostgreSQL stores what any user sets for itself, if it reads as a verifier.  It skips white space and before
@@ -48,14 +50,27 @@ def changes(cluster: Cluster, seen: Seen) -> Changes:
         roles=(*_users(cluster, seen.roles), *_made_roles(cluster, seen.roles)),
         groups=tuple(name for name, role in _others(cluster, seen.roles) if not role.can_login)[:MAX_LISTED],
         databases=(*_databases(cluster, seen.databases), *_made_databases(cluster, seen.databases)),
-        refused=seen.refused,
     )
+    by_sql = _with_privileges(by_sql, logins(cluster, by_sql), seen.refused)
     left = [
         role.expires_in
         for role in seen.roles.roles.values()
         if role.can_login and role.expires_in is not None and not role.expired
     ]
     return Changes(by_sql, min(left, default=None))
+
+
+def _with_privileges(by_sql: BySql, users: Collection[str], refused: Mapping[str, Collection[str]]) -> BySql:
+    """Add who of these users may not connect to a database, or who may, if that is shorter."""
+    out, inside = {}, {}
+    for database, names in refused.items():
+        kept_out = tuple(sorted(set(users).intersection(names)))
+        let_in = tuple(sorted(set(users).difference(names)))
+        if len(let_in) < len(kept_out):
+            inside[database] = let_in
+        elif kept_out:
+            out[database] = kept_out
+    return replace(by_sql, refused=out, admitted=inside)
 
 
 # -- Roles
