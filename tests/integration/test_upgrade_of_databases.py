@@ -7,6 +7,7 @@ import asyncio
 import psycopg
 import pytest
 from msgspec.structs import replace
+from psycopg.sql import Identifier
 
 from cenote.errors import CenoteError
 from cenote.model.records import ADMIN_USER, Access, Cluster
@@ -56,6 +57,18 @@ def test_databases_of_former_versions_get_the_layout_of_new_ones(labs: Share) ->
         cluster = await former(lab)
         await upgraded(lab, cluster)
         await check(lab, cluster)
+        assert await lab.plan(cluster) == []
+
+    labs(scenario)
+
+
+@pytest.mark.parametrize("name", ["a \"b' c", "host=x dbname=y", "postgresql://x/y", "a\nb", "ä" * 31, "a/b"])
+def test_databases_are_upgraded_whatever_sql_has_named_them(labs: Share, name: str) -> None:
+    async def scenario(lab: Lab) -> None:
+        creating = "CREATE DATABASE " + Identifier(name).as_string(None)
+        cluster = await former(lab, creating)
+        await upgraded(lab, cluster)
+        assert await lab.rows(cluster, SCHEMA, name) == [("pg_catalog",)]
         assert await lab.plan(cluster) == []
 
     labs(scenario)
