@@ -14,13 +14,21 @@ from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 from cenote.rules.sql_changes import pool_databases
 
-# Without an ACL of its own, everybody may connect to a database.
+# Without an ACL of its own, everybody may connect to a database.  The server remembers the memberships of one
+# role, so all databases are looked at for one role, and then for the next.
 _REFUSED = SQL(
     """
-SELECT datname, array_agg(rolname::text ORDER BY rolname)
-FROM pg_database CROSS JOIN pg_roles
-WHERE datname = ANY ({names}::text[]) AND datacl IS NOT NULL AND rolcanlogin AND NOT rolsuper
-    AND NOT has_database_privilege(pg_roles.oid, pg_database.oid, 'CONNECT')
+WITH base AS MATERIALIZED (
+    SELECT oid, datname FROM pg_database
+    WHERE datname = ANY ({names}::text[]) AND datacl IS NOT NULL
+        AND NOT EXISTS (SELECT FROM aclexplode(datacl) WHERE grantee = 0 AND privilege_type = 'CONNECT')
+), role AS MATERIALIZED (
+    SELECT oid, rolname FROM pg_roles WHERE rolcanlogin AND NOT rolsuper
+)
+SELECT datname, array_agg(rolname::text)
+FROM role CROSS JOIN LATERAL (
+    SELECT datname FROM base WHERE NOT has_database_privilege(role.oid, base.oid, 'CONNECT') OFFSET 0
+) AS refusing
 GROUP BY datname
 """
 )
