@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -228,7 +228,7 @@ def test_a_verifier_that_only_postgresql_takes_stops_nothing_else(in_house: InHo
     setting = f"ALTER ROLE app PASSWORD E'{ODD_VERIFIERS[how]}${key}:{key}'"
 
     async def scenario(house: House) -> None:
-        await house.sql(cast(LiteralString, setting), user="app")
+        await house.sql(setting, user="app")
         await house.is_seen("it is reported", lambda found: found.role("app"))
         role = house.by_sql.role("app")
         assert role is not None
