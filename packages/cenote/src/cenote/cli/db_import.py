@@ -17,10 +17,11 @@ import click
 from cenote.cli.ca import ca_certificate
 from cenote.cli.cluster_argument import cluster_argument
 from cenote.cli.lookup import find_cluster
-from cenote.cli.printer import CommandError, Printer, confirm, note, output_options, printable
+from cenote.cli.printer import CommandError, Printer, confirm, note, output_options
 from cenote.cli.service_client import client_for
 from cenote.cli.uri import connection_target
 from cenote.errors import CenoteError
+from cenote.logs.terminal_text import printable
 from cenote.model.paths import Layout
 from cenote_client import APIError, BadRequestError, Client, InvalidError
 from cenote_client import CenoteError as ClientError

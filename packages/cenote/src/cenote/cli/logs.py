@@ -10,8 +10,9 @@ import click
 
 from cenote.cli.cluster_argument import cluster_argument
 from cenote.cli.lookup import find_cluster
-from cenote.cli.printer import Printer, output_options, printable
+from cenote.cli.printer import Printer, output_options
 from cenote.cli.service_client import client_for
+from cenote.logs.terminal_text import printable
 from cenote.model.paths import Layout
 
 if TYPE_CHECKING:

@@ -10,6 +10,8 @@ from typing import IO, Any, TypeVar
 
 import click
 
+from cenote.logs.terminal_text import printable
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 EMPTY = "-"
@@ -221,11 +223,6 @@ def _text(value: object) -> str:
         value = ", ".join(map(str, value))
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return printable(text)
-
-
-def printable(text: str, kept: str = "") -> str:
-    """Return a text with control characters replaced, except those in ``kept``."""
-    return "".join(letter if letter.isprintable() or letter in kept else "�" for letter in text)
 
 
 def _table(headings: list[str], rows: list[list[str]], widths: Sequence[int] = ()) -> list[int]:

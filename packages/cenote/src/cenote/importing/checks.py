@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cenote.importing.facts import Source, Target
-from cenote.importing.progress import printable, size
+from cenote.importing.progress import size
+from cenote.logs.terminal_text import printable
 
 _SHOWN = 5
 

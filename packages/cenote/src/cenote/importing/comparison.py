@@ -9,7 +9,8 @@ import psycopg
 
 from cenote.importing import target
 from cenote.importing.facts import Relation
-from cenote.importing.progress import Progress, printable
+from cenote.importing.progress import Progress
+from cenote.logs.terminal_text import printable
 
 _KINDS = {
     "r": "table",

@@ -23,11 +23,12 @@ from cenote.errors import Invalid
 from cenote.importing import checks, dump_programs, role_plan, source, steps, target
 from cenote.importing.archive_list import Entry
 from cenote.importing.facts import Source, Target
-from cenote.importing.progress import Progress, printable, size
+from cenote.importing.progress import Progress, size
 from cenote.importing.report import Report
 from cenote.importing.restoration import Restoration
 from cenote.importing.role_plan import RolePlan
 from cenote.importing.selection import LeftOut, Selection, select
+from cenote.logs.terminal_text import printable
 
 _UNCHANGED = "The cluster was not changed."
 

@@ -6,6 +6,8 @@ import sys
 import time
 from typing import TextIO
 
+from cenote.logs.terminal_text import printable
+
 _TERMINAL_SECONDS = 0.2
 _LOG_SECONDS = 30.0
 _WIDTH = 100
@@ -59,8 +61,3 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
         count /= _KIB
     return f"{count:.1f} TiB"
-
-
-def printable(text: str) -> str:
-    """Return a name from a database without control characters."""
-    return "".join(letter if letter.isprintable() else "�" for letter in text)

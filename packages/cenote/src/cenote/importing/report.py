@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cenote.importing.progress import printable, size
+from cenote.importing.progress import size
 from cenote.importing.restore_errors import RestoreError, hint
 from cenote.importing.selection import LeftOut
+from cenote.logs.terminal_text import printable
 
 _SHOWN_ERRORS = 20
 _SHOWN_LINES = 6

@@ -11,7 +11,8 @@ from cenote.errors import Invalid
 from cenote.importing import archive_list, child
 from cenote.importing.archive_list import Entry
 from cenote.importing.dump_programs import DumpPrograms
-from cenote.importing.progress import Progress, printable, size
+from cenote.importing.progress import Progress, size
+from cenote.logs.terminal_text import printable
 
 _FINISHED = re.compile(r"pg_(?:dump|restore): finished item (\d+) TABLE DATA (.*)")
 _READING = re.compile(r'pg_dump: dumping contents of table "(.*)"')

@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from cenote.host import files, processes
+from cenote.host import files, orphans, processes
 from cenote.host.shutdown import stop_servers
 from cenote.model.paths import Layout
 from cenote.server import bootstrap
@@ -33,18 +33,11 @@ def end_what_is_left(folder: Path, spared: Collection[int]) -> None:
 
 def end_descendants(folder: Path, spared: Collection[int]) -> None:
     """Kill our children and what they leave to us, other than ``spared`` and what works in the directory."""
-    deadline = time.monotonic() + SERVICE_SECONDS
-    while time.monotonic() < deadline:
-        servers = {process.pid for process in processes.below(folder)}
-        left = [pid for pid in processes.children(os.getpid()) if pid not in spared and pid not in servers]
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
-        if not left:
-            return
-        time.sleep(PAUSE)
+
+    def is_spared(pid: int) -> bool:
+        return pid in spared or any(process.pid == pid for process in processes.below(folder))
+
+    orphans.kill(is_spared, SERVICE_SECONDS)
 
 
 def end_service(pid: int) -> None:

@@ -10,15 +10,13 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from cenote.errors import Misconfigured
-from cenote.host import files, port_reservation, processes
+from cenote.host import files, orphans, port_reservation, processes
 from cenote.host.shutdown import stop_servers
 from cenote.http import server as http_server
 from cenote.model.paths import Layout
@@ -119,22 +117,4 @@ def _stop_everything(supervisor: Supervisor, layout: Layout, strangers: frozense
     try:
         supervisor.attend_to_the_end("cleanup", lambda _channel: asyncio.run(stop_servers(layout)))
     finally:
-        _kill_orphans(strangers)
-
-
-def _kill_orphans(strangers: frozenset[int]) -> None:
-    """Kill what processes of the service have left behind, such as the ``initdb`` of a killed agent.
-
-    They become our children when their parent dies, one generation after the other.
-    """
-    deadline = time.monotonic() + ORPHAN_SECONDS
-    while time.monotonic() < deadline:
-        left = [pid for pid in processes.children(os.getpid()) if pid not in strangers]
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
-        if not left:
-            return
-        time.sleep(0.01)
+        orphans.kill(strangers.__contains__, ORPHAN_SECONDS)  # such as the initdb of a killed agent
