@@ -75,7 +75,7 @@ def test_a_user_that_sql_has_closed_is_shown_so_and_reset_auth_opens_it(
         "reason": "user 'app' may not log in (NOLOGIN)",
     }
     assert house.seen()["cenote"]["by_sql"] == [
-        "pool 'own-pool' serves nobody: user 'app' may not log in (NOLOGIN)"
+        "pool 'own-pool' rejects all clients: user 'app' may not log in (NOLOGIN)"
     ]
     listed = running.cenote("user", "list", house.cluster["name"])
     assert "closed" in next(line for line in listed.splitlines() if line.startswith("app "))

@@ -91,7 +91,7 @@ class DatabaseAdditions(TypedDict, total=False):
 
 
 class PoolAdditions(TypedDict):
-    """Why nobody can use a pool: what SQL has changed of its database or user."""
+    """Why a pool rejects all clients: what SQL has changed of its database or user."""
 
     state: Literal["closed"]
     reason: str

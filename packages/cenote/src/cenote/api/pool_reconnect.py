@@ -63,7 +63,7 @@ async def _connections_left(service: Service, cluster: Cluster, pool: str) -> in
                 node = writer_or_first(cluster).name
                 left = (await service.observer.outdated_connections(cluster.id, node)).get(pool, 0)
     except (TimeoutError, Unavailable):
-        pass  # the change is in force; only the last number is told
+        pass  # the change is in force; the number is the last one seen
     return left
 
 

@@ -13,7 +13,7 @@ from cenote.http.routing import Message, Receive
 
 
 class Gone(Exception):
-    """The client has closed the connection: there is nobody to answer."""
+    """The client has closed the connection, so the request has no answer."""
 
 
 class SlotWait:

@@ -52,7 +52,7 @@ class PoolView(msgspec.Struct, kw_only=True):
 
 
 class PoolExtensionView(msgspec.Struct):
-    """An extension of Cenote: ``closed`` with the reason, when it serves nobody because of SQL."""
+    """An extension of Cenote: ``closed`` with the reason, when it rejects all clients because of SQL."""
 
     state: str
     reason: str

@@ -150,7 +150,7 @@ def render_hba(
 
 
 def _shut(name: str, database: str, user: str, shut: Shut, sources: Collection[object]) -> list[str]:
-    """Return the lines that refuse users of an entry; with a user, nobody else comes in anyway."""
+    """Return the lines that refuse users of an entry; with a user, all others are rejected anyway."""
     refused, admitted = shut.users.get(database, ()), shut.all_but.get(database)
     if (
         database in shut.databases

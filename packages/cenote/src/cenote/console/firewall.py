@@ -132,7 +132,7 @@ def _is_source(text: str) -> bool:
 def _shuts_out(request: ConsoleRequest, before: list[Any], after: list[Any]) -> bool:
     """Whether the person's own address may connect before a change, and may not after it.
 
-    A change that the token may not make shuts nobody out: the API refuses it.
+    A change that the token may not make shuts no address out: the API refuses it.
     """
     return request.can("database:update") and _admitted(request, before) and not _admitted(request, after)
 

@@ -34,7 +34,7 @@ def reserved(address: str, count: int) -> Iterator[range]:
 
 
 def _bound(address: str, port: int) -> socket.socket:
-    """Return a socket with this port, which until then nobody had."""
+    """Return a socket with this port, which was free until then."""
     made = socket.socket(socket.AF_INET6 if ip_address(address).version == 6 else socket.AF_INET)
     try:
         made.bind((address, port))

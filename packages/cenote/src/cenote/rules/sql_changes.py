@@ -131,7 +131,7 @@ def shut_databases(found: BySql) -> frozenset[str]:
 
 
 def pool_problem(cluster: Cluster, pool: Pool, found: BySql) -> str:
-    """Return in words why a pool can serve nobody, as far as SQL has brought that about; else ""."""
+    """Return in words why a pool rejects all clients, as far as SQL has brought that about; else ""."""
     named = database(cluster, pool.database, found)
     if named is None:
         return f"there is no database {quoted(pool.database)} any more"
@@ -175,4 +175,4 @@ def _shut_pools(cluster: Cluster, found: BySql) -> Iterator[str]:
     for pool in cluster.pools:
         problem = pool_problem(cluster, pool, found)
         if problem:
-            yield f"pool {pool.name!r} serves nobody: {problem}"
+            yield f"pool {pool.name!r} rejects all clients: {problem}"

@@ -41,7 +41,7 @@ def block_signals() -> tuple[set[int], set[int]]:
 
 
 class Interrupted(Exception):
-    """The run was told to end before there was a command; ``code`` is its exit code."""
+    """The run was asked to end before its command was started; ``code`` is its exit code."""
 
     def __init__(self, number: int) -> None:
         super().__init__()

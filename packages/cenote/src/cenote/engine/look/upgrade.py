@@ -10,7 +10,7 @@ from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 
 _NOTED = f"SELECT kind, name FROM cenote.made WHERE kind IN ('{LAYOUT}', '{MOVED}')"  # noqa: S608 - constants
-# An interrupted DROP DATABASE leaves a database with this limit of connections, which nobody can enter.
+# An interrupted DROP DATABASE leaves a database with this limit of connections, which takes no connection.
 _DATABASES = (
     "SELECT datname, datallowconn FROM pg_database WHERE datname <> 'template0' AND datconnlimit <> -2"
 )
