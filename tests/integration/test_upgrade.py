@@ -20,8 +20,9 @@ CLUSTERS = 3  # 20 in make faults
 KILLS = 2
 
 
-def test_the_new_version_takes_over_what_a_former_one_has_made() -> None:
-    assert upgrade.taken_over(old_version.FIRST, CLUSTERS) == []
+@pytest.mark.parametrize("revision", [old_version.FIRST, old_version.LANDED])
+def test_the_new_version_takes_over_what_a_former_one_has_made(revision: str) -> None:
+    assert upgrade.taken_over(revision, CLUSTERS) == []
 
 
 def test_the_way_back_leads_to_what_there_was() -> None:
