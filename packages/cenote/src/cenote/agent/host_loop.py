@@ -71,6 +71,12 @@ class HostLoop:
                 await self._log_shipping.stop()
             await asyncio.gather(*(node_loop.stop() for node_loop in self._node_loops.values()))
 
+    async def look_again(self, cluster_id: UUID) -> None:
+        """Look at the cluster's node here, and return when that has been reported."""
+        node_loop = self._node_loops.get(cluster_id)
+        if node_loop is not None and not node_loop.finished:
+            await node_loop.look_again()
+
     async def _follow(self) -> None:
         with self._store.changes() as changes:
             async for cluster_id in changes:

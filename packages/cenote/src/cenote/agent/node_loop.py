@@ -11,7 +11,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from uuid import UUID
 
 from cenote.agent import drops
@@ -73,6 +73,7 @@ class NodeLoop:
         self._backoff = host_context.timing.backoff_first
         self._full = True  # the next pass has to look at everything
         self._look_due = 0.0  # when one has to, whatever wakes it (monotonic)
+        self._awaited: list[asyncio.Event] = []  # set when the next pass has been reported
         self._quiet = Quiet(host_context.timing.full_look_interval)
         self._task = asyncio.create_task(self._run(in_use), name=f"cluster {cluster_id}")
 
@@ -93,6 +94,14 @@ class NodeLoop:
         self._wake.set()
         if self._turn is not None:
             self._queue.expedite(self._turn)
+
+    async def look_again(self) -> None:
+        """Make a pass over everything soon, and return when it has been reported."""
+        reported = asyncio.Event()
+        self._awaited.append(reported)
+        self._full = True
+        self.notice()
+        await reported.wait()
 
     async def stop(self) -> None:
         self._task.cancel()
@@ -121,6 +130,7 @@ class NodeLoop:
         finally:
             if starting is not None:
                 starting.release()
+            _set(self._awaited)
             self._passes.forget(self._cluster_id)
             self._store.forget(self._cluster_id)
             self._watch.close()
@@ -183,9 +193,16 @@ class NodeLoop:
 
     async def _next_pass(self) -> tuple[float | None, PassResult]:
         """Make a pass and report; return the seconds until the next, None after the last, and the result."""
-        timing = self._host_context.timing
         woken = self._wake.is_set()
         self._wake.clear()
+        awaited, self._awaited = self._awaited, []
+        try:
+            return await self._reported_pass(woken=woken)
+        finally:
+            _set(awaited)
+
+    async def _reported_pass(self, *, woken: bool) -> tuple[float | None, PassResult]:
+        timing = self._host_context.timing
         try:
             stored = self._store.cluster(self._cluster_id)
         except NewerFormat as error:
@@ -371,6 +388,11 @@ class NodeLoop:
         if not self._reports.last().failing:
             return True
         return time.monotonic() - self._waiting_since > WORTH_REPORTING_AFTER_FAILURE
+
+
+def _set(events: Iterable[asyncio.Event]) -> None:
+    for event in events:
+        event.set()
 
 
 def _in_words(error: CenoteError | OSError) -> str:

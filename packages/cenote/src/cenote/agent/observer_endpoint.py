@@ -98,6 +98,10 @@ async def outdated_connections(question: Question) -> Any:
     return await question.observer.outdated_connections(*question.node)
 
 
+async def look_again(question: Question) -> None:
+    await question.observer.look_again(*question.node)
+
+
 async def server(question: Question) -> Any:
     return await question.observer.server(*question.node)
 
@@ -194,7 +198,7 @@ _NODE = "/nodes/{cluster}/{node}/"
 ROUTES = (
     *(
         _route(_NODE + ask.__name__, ask)
-        for ask in (pools, outdated_connections, server, sinks, logs, history, is_own, samples)
+        for ask in (pools, outdated_connections, look_again, server, sinks, logs, history, is_own, samples)
     ),
     _route("/agent", agent),
     _route("/host_keys/add", add, HTTPMethod.POST),

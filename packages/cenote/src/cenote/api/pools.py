@@ -17,7 +17,7 @@ from cenote.api.service import Body, Call, PendingView, answer, no_content, oper
 from cenote.api.views import PoolView, pool_view
 from cenote.errors import NotFound
 from cenote.http.routing import Response
-from cenote.model.records import Cluster, Pool
+from cenote.model.records import Cluster, Pool, RemovalKind
 
 PATH = "/v2/databases/{database_cluster_uuid}/pools"
 ONE = PATH + "/{pool_name}"
@@ -75,6 +75,7 @@ async def add_pool(request: Call) -> Response:
         mode=rules.pool_mode(body.mode),
         user=body.user or "",
     )
+    await _look_for(request, body.db, body.user)
     report = request.service.report
     changed = await request.change_cluster(lambda current: rules.add_pool(current, pool, report(current)))
     view = pool_view(request.service, changed.cluster, pool, credentials=request.caller.sees_credentials)
@@ -98,6 +99,7 @@ async def update_pool(request: Call) -> Response:
     pool_of(cluster, name)
     body = await request.decoded(UpdatePool)
     mode = rules.pool_mode(body.mode)
+    await _look_for(request, body.db, body.user)
     report = request.service.report
     await request.change_cluster(
         lambda current: rules.change_pool(
@@ -119,6 +121,13 @@ async def delete_pool(request: Call) -> Response:
     name = request.path_params["pool_name"]
     await request.change_cluster(lambda current: rules.remove_pool(current, name))
     return no_content()
+
+
+async def _look_for(request: Call, database: str, user: str | None) -> None:
+    cluster = request.cluster().value
+    await request.service.look_for(cluster, RemovalKind.DATABASE, database)
+    if user:
+        await request.service.look_for(cluster, RemovalKind.USER, user)
 
 
 def pool_of(cluster: Cluster, name: str) -> Pool:

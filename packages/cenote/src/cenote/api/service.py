@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
@@ -59,6 +60,7 @@ class Unclaimed:
 
 ANY = ""  # the scope of operations that any valid token may call
 HOST_SECONDS = 3  # until a host may have announced itself
+REPORT_SECONDS = 0.5  # until a report that was written is in the cache
 _MAX_REQUEST_LINE = 300  # characters, in an event
 
 
@@ -155,6 +157,21 @@ class Service:
     def by_sql(self, cluster: Cluster) -> BySql:
         """Return what SQL has changed and made on the cluster's writer, as it was last seen."""
         return sql_changes.of(self.report(cluster))
+
+    async def look_for(self, cluster: Cluster, kind: RemovalKind, name: str) -> None:
+        """Have the agent look at the server for a user or database that SQL may just have made.
+
+        What is known already is not looked for, nor does a host fail the request that does not answer.
+        """
+
+        def is_known() -> bool | None:
+            return sql_changes.is_known(cluster, kind, name, self.by_sql(cluster)) or None
+
+        if is_known():
+            return
+        with contextlib.suppress(Unavailable):
+            await self.observer.look_again(cluster.id, topology.writer_or_first(cluster).name)
+            await self.store.wait(is_known, REPORT_SECONDS)
 
     def topology(self, cluster: Cluster) -> topology.Topology:
         """Return the cluster as it is seen; no health is known while etcd does not answer."""
@@ -348,6 +365,7 @@ class Call(Request):
         A call that is repeated meanwhile waits for the same drop, and until a user that was dropped is locked
         out of the pools.  NotInForce when it takes too long.
         """
+        await self.service.look_for(self.cluster().value, kind, name)
         await self._take_over(kind, name)
         first = self.cluster()
 

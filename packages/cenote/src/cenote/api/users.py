@@ -118,6 +118,7 @@ async def update_user(request: Call) -> Response:
     With `settings.pg_allow_replication` the user can copy the whole server, whatever else it was granted.
     """
     cluster = request.cluster().value
+    await request.service.look_for(cluster, RemovalKind.USER, request.path_params["username"])
     user = _user(request, cluster)
     body = await request.decoded(UpdateUser)
     report = request.service.report
@@ -135,6 +136,7 @@ async def reset_auth(request: Call) -> Response:
     It opens a login again that SQL has closed (`NOLOGIN`, `VALID UNTIL`, `PASSWORD NULL`).
     """
     cluster = request.cluster().value
+    await request.service.look_for(cluster, RemovalKind.USER, request.path_params["username"])
     before = _user(request, cluster)
     user = credentials.new_user(before.name, request.service.sealer, before.role)
     report = request.service.report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -47,11 +47,16 @@ class HostObserver:
         passes: Passes | None = None,
         sinks: Callable[[UUID], Mapping[UUID, SinkStatus]] = lambda _: {},
         timing: Timing = DEFAULT,
+        look_again: Callable[[UUID], Awaitable[None]] | None = None,
     ) -> None:
-        """``host`` is this host as the records of nodes name it; ``passes`` and ``sinks`` are the agent's."""
+        """``host`` is this host as the records of nodes name it.
+
+        ``passes``, ``sinks`` and ``look_again``, which looks at a cluster and reports, are the agent's.
+        """
         self._layout, self._records, self._host = layout, records, host
         self._passes = passes or Passes()
         self._sinks = sinks
+        self._look_again = look_again
         self._statistics = ServerStatistics(layout)
         self._cpu = CpuUsage()
         self.sampler = Sampler(records, self, host, timing)
@@ -62,6 +67,12 @@ class HostObserver:
     async def outdated_connections(self, cluster_id: UUID, node: str) -> Mapping[str, int]:
         [servers] = await self._pooler(cluster_id, node, "SHOW SERVERS")
         return Counter(row["database"] for row in servers if int(row["close_needed"]))
+
+    async def look_again(self, cluster_id: UUID, node: str) -> None:
+        self._node(cluster_id, node)
+        if self._look_again is None:
+            raise Unavailable("This host has no agent.")
+        await self._look_again(cluster_id)
 
     async def server(self, cluster_id: UUID, node: str) -> ServerNumbers:
         cluster = self._cluster(cluster_id)

@@ -77,6 +77,12 @@ def database(cluster: Cluster, name: str, found: BySql) -> Database | None:
     return next((one for one in databases(cluster, found) if one.name == name), None)
 
 
+def is_known(cluster: Cluster, kind: RemovalKind, name: str, found: BySql) -> bool:
+    """Return whether there is such a user or database in the record, or was at the last look."""
+    known = user if kind is RemovalKind.USER else database
+    return known(cluster, name, found) is not None
+
+
 def with_user(cluster: Cluster, name: str, found: BySql) -> Cluster:
     """Return the cluster with this user in its record; NotFound without one, Invalid if it is gone."""
     named = user(cluster, name, found)

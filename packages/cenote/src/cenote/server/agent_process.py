@@ -70,7 +70,7 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
         host = _host(installation, known)
         agent = HostLoop(store, executor, host_context, host, log_shipping, ring=ring)
         observer = HostObserver(
-            installation.layout, store, host.id, agent.passes, log_shipping.numbers, timing
+            installation.layout, store, host.id, agent.passes, log_shipping.numbers, timing, agent.look_again
         )
         endpoint = ObserverEndpoint(observer, installation.layout.agent_socket, installation.api.gid, ring)
         try:

@@ -180,6 +180,10 @@ class Observer(Protocol):
         """
         ...
 
+    async def look_again(self, cluster_id: UUID, node: str) -> None:
+        """Have the agent look at a node, and return when it has reported what it saw."""
+        ...
+
     async def server(self, cluster_id: UUID, node: str) -> ServerNumbers:
         """Return the statistics of a node's server; Unavailable when it does not answer."""
         ...
@@ -250,6 +254,9 @@ class _NoObserver:
 
     async def outdated_connections(self, cluster_id: UUID, node: str) -> Mapping[str, int]:
         raise Unavailable("This service cannot reach the pooler.")
+
+    async def look_again(self, cluster_id: UUID, node: str) -> None:
+        raise Unavailable("This service cannot reach the server.")
 
     async def server(self, cluster_id: UUID, node: str) -> ServerNumbers:
         raise Unavailable("This service cannot reach the server.")

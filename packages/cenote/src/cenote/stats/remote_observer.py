@@ -85,6 +85,9 @@ class RemoteObserver:
     async def outdated_connections(self, cluster_id: UUID, node: str) -> Mapping[str, int]:
         return await self._ask(dict[str, int], _path(cluster_id, node, "outdated_connections"))
 
+    async def look_again(self, cluster_id: UUID, node: str) -> None:
+        await self._ask(None, _path(cluster_id, node, "look_again"), SERVER_SECONDS)
+
     async def server(self, cluster_id: UUID, node: str) -> ServerNumbers:
         return await self._ask(ServerNumbers, _path(cluster_id, node, "server"), SERVER_SECONDS)
 
