@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -21,6 +22,13 @@ settings.load_profile("cenote")
 # Tests start hundreds of Python programs, each of which would otherwise compile all of the package.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+# A shell starts commands in the background with SIGINT ignored, and nohup(1) ignores SIGHUP.  Programs that
+# the tests start would inherit that.
+for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
