@@ -117,9 +117,7 @@ async def update_user(request: Call) -> Response:
 
     With `settings.pg_allow_replication` the user can copy the whole server, whatever else it was granted.
     """
-    cluster = request.cluster().value
-    await request.service.look_for(cluster, RemovalKind.USER, request.path_params["username"])
-    user = _user(request, cluster)
+    user = await _looked_for(request)
     body = await request.decoded(UpdateUser)
     report = request.service.report
     changed = await request.change_cluster(
@@ -135,9 +133,7 @@ async def reset_auth(request: Call) -> Response:
 
     It opens a login again that SQL has closed (`NOLOGIN`, `VALID UNTIL`, `PASSWORD NULL`).
     """
-    cluster = request.cluster().value
-    await request.service.look_for(cluster, RemovalKind.USER, request.path_params["username"])
-    before = _user(request, cluster)
+    before = await _looked_for(request)
     user = credentials.new_user(before.name, request.service.sealer, before.role)
     report = request.service.report
     changed = await request.change_cluster(
@@ -160,6 +156,13 @@ async def delete_user(request: Call) -> Response:
     """
     await request.remove_from_cluster(RemovalKind.USER, request.path_params["username"], rules.remove_user)
     return no_content()
+
+
+async def _looked_for(request: Call) -> User:
+    """Return the user in the path, also one that SQL has just made."""
+    cluster = request.cluster().value
+    await request.service.look_for(cluster, RemovalKind.USER, request.path_params["username"])
+    return _user(request, cluster)
 
 
 def _user(request: Call, cluster: Cluster) -> User:

@@ -22,6 +22,11 @@ def path(template: str, *names: str) -> str:
     return template.format(*(quote(name, safe="") for name in names))
 
 
+def given(**fields: str | None) -> dict[str, Any]:
+    """Return the fields of a body that were given."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def listed(client: Client, where: str, key: str) -> Iterator[Any]:
     """Iterate over all items of a list; each page is requested when it is needed."""
     page = 1

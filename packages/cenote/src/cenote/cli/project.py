@@ -10,7 +10,7 @@ import click
 from cenote.cli import suggestions
 from cenote.cli.data_dir import data_dir
 from cenote.cli.lookup import find_cluster, find_project
-from cenote.cli.plain_requests import listed, path
+from cenote.cli.plain_requests import given, listed, path
 from cenote.cli.printer import Printer, confirm, output_options
 from cenote.cli.service_client import client_for
 from cenote.model.paths import Layout
@@ -66,7 +66,7 @@ def list_(layout: Layout, printer: Printer) -> None:
 def create(layout: Layout, printer: Printer, name: str, **texts: str | None) -> None:
     """Create a project."""
     with client_for(layout) as client:
-        made = client.request("POST", PROJECTS, json={"name": name} | _given(texts))["project"]
+        made = client.request("POST", PROJECTS, json={"name": name} | given(**texts))["project"]
         printer.show(made, DETAILS)
 
 
@@ -89,7 +89,7 @@ def get(layout: Layout, printer: Printer, project: str) -> None:
 @text_options
 def update(layout: Layout, printer: Printer, project: str, **texts: str | None) -> None:
     """Update the given attributes of a project."""
-    body = _given(texts)
+    body = given(**texts)
     if not body:
         raise click.UsageError("nothing to update; specify --name, --description, --purpose or --environment")
     with client_for(layout) as client:
@@ -136,7 +136,3 @@ def assign(layout: Layout, printer: Printer, project: str, members: tuple[str, .
         urns = [URN + find_cluster(client, member)["id"] for member in members]
         client.request("POST", path(RESOURCES, found["id"]), json={"resources": urns})
         printer.done(f"Assigned {', '.join(members)} to project {found['name']}", found, DETAILS)
-
-
-def _given(texts: dict[str, str | None]) -> dict[str, Any]:
-    return {name: value for name, value in texts.items() if value is not None}

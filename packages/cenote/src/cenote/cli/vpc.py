@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from cenote.cli import suggestions
 from cenote.cli.data_dir import data_dir
 from cenote.cli.lookup import find_vpc
-from cenote.cli.plain_requests import listed, path
+from cenote.cli.plain_requests import given, listed, path
 from cenote.cli.printer import Printer, confirm, output_options
 from cenote.cli.service_client import client_for
 from cenote.model.paths import Layout
@@ -52,9 +50,7 @@ def create(
     layout: Layout, printer: Printer, name: str, region: str, ip_range: str | None, description: str | None
 ) -> None:
     """Create a VPC."""
-    body: dict[str, Any] = {"name": name, "region": region}
-    body |= {"ip_range": ip_range} if ip_range is not None else {}
-    body |= {"description": description} if description is not None else {}
+    body = given(name=name, region=region, ip_range=ip_range, description=description)
     with client_for(layout) as client:
         printer.show(client.request("POST", VPCS, json=body)["vpc"], DETAILS)
 
@@ -78,8 +74,7 @@ def get(layout: Layout, printer: Printer, vpc: str) -> None:
 @click.option("--description", metavar="TEXT", help="New description.")
 def update(layout: Layout, printer: Printer, vpc: str, name: str | None, description: str | None) -> None:
     """Update the name or the description of a VPC."""
-    given = {"name": name, "description": description}
-    body = {field: value for field, value in given.items() if value is not None}
+    body = given(name=name, description=description)
     if not body:
         raise click.UsageError("nothing to update; specify --name or --description")
     with client_for(layout) as client:
