@@ -1,6 +1,6 @@
 """The transcripts in docs/cli.md, typed into a real service in their order.
 
-An ellipsis stands for whatever differs from one run to the next.
+An ellipsis stands for whatever differs from one run to the next; alone on a line, for any lines, also none.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def _steps(page: str) -> list[tuple[str, str]]:
 
 
 def _pattern(expected: str) -> str:
-    return ".*?".join(map(re.escape, expected.split("…")))
+    lines = re.sub(r"^…\n", "\0", expected, flags=re.MULTILINE)
+    pattern = re.escape(lines).replace(re.escape("\0"), r"(?:.*?\n)??")
+    return pattern.replace("…", ".*?")
 
 
 def _typed(running: Service, command: str) -> str:
