@@ -77,11 +77,11 @@ def test_an_authority_signs_a_leaf_for_all_names_and_addresses() -> None:
     ]
 
 
-def test_a_leaf_is_for_servers_only_and_no_authority() -> None:
+def test_a_leaf_is_for_servers_and_clients_and_no_authority() -> None:
     ca, key = certificates.new_authority("an authority")
     leaf = x509.load_pem_x509_certificates(certificates.issue(ca, key, NAMES))[0]
     usage = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    assert list(usage) == [ExtendedKeyUsageOID.SERVER_AUTH]
+    assert list(usage) == [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     assert not leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
 
 

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from cenote.host import files
 from cenote.http.admission import MOST_OF_AN_ADDRESS
 from cenote.logs import destinations
 from cenote.logs.destinations import Network
+from cenote.model.fleet_ports import DEFAULT_FLEET_PORT
 from cenote.model.paths import Layout
-from cenote.model.records import Secret
+from cenote.model.records import HostRole, Secret
 from cenote.server import child, service
 from cenote.server.settings import FIRST_PORT, LAST_PORT, EtcdSettings, ServeSettings
 from cenote.server.supervisor import Serving
@@ -45,15 +47,36 @@ _OPTIONS = (
     click.option(
         "--host",
         metavar="ADDRESS",
-        default="127.0.0.1",
-        show_default=True,
-        help="Listen address of API, PostgreSQL and pools.",
+        help="Listen address of API, PostgreSQL and pools.  [default: --address, else 127.0.0.1]",
     ),
     click.option(
         "--port", metavar="PORT", default=8443, show_default=True, help="API port; 0 picks a free one."
     ),
     click.option(
         "--name", metavar="NAME", help="Name of this host.  [default: the machine's at first start]"
+    ),
+    click.option(
+        "--address", metavar="ADDRESS", help="Address at which other hosts reach this one, to run several."
+    ),
+    click.option(
+        "--join",
+        metavar="TOKEN",
+        envvar="CENOTE_JOIN",
+        show_envvar=True,
+        help="Join the hosts that 'cenote host token' was run on.",
+    ),
+    click.option(
+        "--roles",
+        metavar="ROLES",
+        help="What this host does: api, database, store, separated by commas.  [default: all]",
+    ),
+    click.option("--zone", metavar="ZONE", default="", help="Where this host stands, such as a data centre."),
+    click.option(
+        "--fleet-port",
+        metavar="PORT",
+        default=DEFAULT_FLEET_PORT,
+        show_default=True,
+        help="First of four ports for other hosts; with --address.",
     ),
     click.option(
         "--public-host", metavar="HOST", help="Host name or address in connection strings and certificates."
@@ -173,7 +196,7 @@ def _settings(given: dict[str, Any]) -> ServeSettings:
     password = os.environ.get("CENOTE_ETCD_PASSWORD")
     return ServeSettings(
         data_dir=layout.data_dir,
-        host=given["host"],
+        host=given["host"] or _listen_address(given["address"]),
         port=given["port"],
         name=given["name"],
         public_host=given["public_host"],
@@ -200,7 +223,32 @@ def _settings(given: dict[str, Any]) -> ServeSettings:
         connections=given["connections"],
         connections_per_address=given["connections_per_address"],
         log_sink_allow=given["log_sink_allow"],
+        address=given["address"],
+        join=Secret(given["join"]) if given["join"] else None,
+        roles=_roles(given["roles"]),
+        zone=given["zone"],
+        fleet_port=given["fleet_port"],
     )
+
+
+def _listen_address(address: str | None) -> str:
+    """Return where to listen by default: at the host's address, everywhere if that is a name."""
+    if address is None:
+        return "127.0.0.1"
+    try:
+        ip_address(address)
+    except ValueError:
+        return "0.0.0.0"  # noqa: S104 - the name stands for one of our addresses
+    return address
+
+
+def _roles(text: str | None) -> tuple[HostRole, ...]:
+    try:
+        return tuple(sorted({HostRole(name.strip()) for name in (text or "").split(",") if name.strip()}))
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is not a list of api, database and store", param_hint="--roles"
+        ) from None
 
 
 def _absolute(path: Path | None) -> Path | None:

@@ -21,6 +21,7 @@ import msgspec
 from cenote.errors import Misconfigured
 from cenote.host import files
 from cenote.model.paths import Layout
+from cenote.model.records import ALL_ROLES, HostRole
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     id: UUID
     name: str
     store: UUID | None = None
+    roles: tuple[HostRole, ...] = ALL_ROLES
 
     @property
     def host_id(self) -> str:

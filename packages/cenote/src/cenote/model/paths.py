@@ -103,6 +103,33 @@ class Layout:
         return self.data_dir / "host.json"
 
     @property
+    def fleet(self) -> Path:
+        """This host's key and certificate of the fleet, and the fleet's CA certificate."""
+        return self.data_dir / "fleet"
+
+    @property
+    def fleet_authority(self) -> Path:
+        return self.fleet / "ca.pem"
+
+    @property
+    def fleet_certificate(self) -> Path:
+        return self.fleet / "host.pem"
+
+    @property
+    def fleet_key(self) -> Path:
+        return self.fleet / "host.key"
+
+    @property
+    def members(self) -> Path:
+        """Where the members of the store answered last."""
+        return self.data_dir / "members.json"
+
+    @property
+    def trash(self) -> Path:
+        """What was removed by the agent of itself, for some days."""
+        return self.data_dir / "trash"
+
+    @property
     def admin_token(self) -> Path:
         return self.data_dir / "admin-token"
 

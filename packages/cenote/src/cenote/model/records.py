@@ -93,12 +93,23 @@ class ClusterStatus(StrEnum):
     FORKING = "forking"
 
 
+class HostRole(StrEnum):
+    """What a host does: it serves the API, runs clusters, or is a member of the store."""
+
+    API = "api"
+    DATABASE = "database"
+    STORE = "store"
+
+
+ALL_ROLES = tuple(HostRole)
+
+
 class Node(Record, frozen=True, kw_only=True):
     """One server of a cluster, on one host, with the pooler in front of it.
 
     Which node takes writes is seen, not wanted, so it is not in the record (``model/topology.py``).
     ``host`` is the host's id.  ``metrics_port`` is 0 in records from before metrics, until the controller has
-    allocated one.
+    allocated one.  ``lost_at``: its host was removed as lost, with the data.
     """
 
     name: Annotated[str, msgspec.Meta(pattern=NODE_NAME)]
@@ -106,6 +117,7 @@ class Node(Record, frozen=True, kw_only=True):
     port: int
     pool_port: int
     metrics_port: int = 0
+    lost_at: datetime | None = None
 
     @property
     def ports(self) -> frozenset[int]:
@@ -236,11 +248,44 @@ class LogSink(Record, frozen=True, kw_only=True):
         return f"LogSink(id={self.id}, name={self.name!r}, type={self.type!s})"
 
 
+class MoveStage(StrEnum):
+    """How far the move of a one-node cluster is.
+
+    COPYING: the target copies the source and follows it.  SWITCHING: the source holds its pools and ends its
+    server.  LEAVING: the target takes writes, and the source is removed.
+    """
+
+    COPYING = "copying"
+    SWITCHING = "switching"
+    LEAVING = "leaving"
+
+
+class Move(Record, frozen=True, kw_only=True):
+    """The move of a cluster from one node to another, by their names; both are in ``Cluster.nodes``.
+
+    ``since``: when the stage began.  ``tries`` counts the switches that were given up, ``hitch`` is why the
+    last one was, or what is waited for, in words.
+    """
+
+    source: str
+    target: str
+    asked_at: datetime
+    stage: MoveStage = MoveStage.COPYING
+    since: datetime | None = None
+    tries: int = 0
+    hitch: str = ""
+
+    @property
+    def writer(self) -> str:
+        """The name of the node that takes writes; the target's only once it may never go back."""
+        return self.target if self.stage is MoveStage.LEAVING else self.source
+
+
 class Cluster(Record, frozen=True, kw_only=True):
     """The desired state of a cluster: one document, one revision.
 
     A cluster with ``deleted_at`` is gone for every customer; the record, and the claims on its ports, stay
-    until its hosts have stopped and removed it.
+    until its hosts have stopped and removed it.  So do those of the nodes in ``left``, which were moved away.
     """
 
     id: UUID
@@ -269,6 +314,8 @@ class Cluster(Record, frozen=True, kw_only=True):
     autoscale: StorageAutoscale = StorageAutoscale()
     sinks: tuple[LogSink, ...] = ()
     deleted_at: datetime | None = None
+    move: Move | None = None
+    left: tuple[Node, ...] = ()  # until their hosts have reported that nothing is left of them
 
     def user(self, name: str) -> User | None:
         return next((user for user in self.users if user.name == name), None)
@@ -322,6 +369,13 @@ class SettingLimits(Record, frozen=True, kw_only=True):
     choices: tuple[str, ...] | None = None
 
 
+class Standby(Record, frozen=True, kw_only=True):
+    """How far a standby is: whether it receives, and the position in the WAL up to which it has replayed."""
+
+    streaming: bool
+    replayed: int  # bytes
+
+
 class NodeStatus(Record, frozen=True, kw_only=True):
     """An agent's report on one node.
 
@@ -347,6 +401,10 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     ``reached`` does not cover removals: of those in the record, ``gone`` are the ids of those whose user or
     database is no longer on the server, ``remaining`` says for an id why the last attempt to drop it failed.
     ``by_sql`` is what SQL has changed of what the record says.
+
+    ``standby`` is how far a node that follows another one is.  ``ended_at`` is the position in the WAL at
+    which the server of a node that gives up writing was shut down, in bytes, 0 while it was not.  ``clients``
+    are the connections of customers to its pooler.
     """
 
     reached: int
@@ -376,13 +434,17 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     unresponsive: tuple[str, ...] = ()
     since: datetime | None = None
     by_sql: BySql = NOTHING
+    standby: Standby | None = None
+    ended_at: int = 0
+    clients: int = 0
 
 
 class Host(Record, frozen=True, kw_only=True):
     """A machine that runs nodes; its record stays while the machine is away.
 
     ``versions`` maps a major version to the full one found there.  ``reads`` is the highest format of records
-    that its version of Cenote, ``cenote_version``, can read.
+    that its version of Cenote, ``cenote_version``, can read.  ``fleet_address`` and ``fleet_port`` are where
+    other hosts reach it (``model/fleet_ports.py``); they are empty for a host that stands alone.
     """
 
     id: str
@@ -402,6 +464,45 @@ class Host(Record, frozen=True, kw_only=True):
     host_keys: tuple[str, ...] = ()
     seen_at: datetime | None = None  # when it last started or changed
     disk_mib: int = 0  # the file system of its data directory; 0 if an older version wrote the record
+    roles: tuple[HostRole, ...] = ALL_ROLES
+    zone: str = ""
+    fleet_address: str = ""
+    fleet_port: int = 0
+    unknown: tuple[str, ...] = ()  # nodes that are here and that no record names, as ``<cluster id>/<node>``
+
+
+class FleetAuthority(Record, frozen=True, kw_only=True):
+    """The CA of the hosts' certificates: its own one in PEM, and its private key sealed by ring ``api``."""
+
+    certificate: str
+    sealed_key: str
+
+    def __repr__(self) -> str:
+        return "FleetAuthority(…)"
+
+
+class JoinToken(Record, frozen=True, kw_only=True):
+    """A token with which one host may join, known by the SHA-256 of its text; the text itself is not kept."""
+
+    id: UUID
+    roles: tuple[HostRole, ...]
+    created_at: datetime
+    expires_at: datetime
+
+
+class AdmittedHost(Record, frozen=True, kw_only=True):
+    """A host that has joined.  Its certificates are issued for this, whatever it asks for."""
+
+    name: str
+    address: str
+    roles: tuple[HostRole, ...]
+    at: datetime
+
+
+class HostRequest(Record, frozen=True, kw_only=True):
+    """A host's request for its certificate of the fleet, in PEM; names and roles are the admitted host's."""
+
+    pem: str
 
 
 class Presence(Record, frozen=True, kw_only=True):

@@ -125,6 +125,8 @@ def status(cluster: Cluster, seen: NodeStatus | None) -> ClusterStatus:
 def _position(cluster: Cluster, leader: str | None) -> int | None:
     if len(cluster.nodes) == 1:
         return 0
+    if cluster.move is not None:
+        leader = cluster.move.writer
     return next((position for position, node in enumerate(cluster.nodes) if node.name == leader), None)
 
 

@@ -74,7 +74,14 @@ NODE = Kind(
     "node",
     "nodes",
     ("name",),
-    {"host": "host", "port": "port", "pool_port": "port of the pools", "metrics_port": "port of the metrics"},
+    {
+        "host": "host",
+        "port": "port",
+        "pool_port": "port of the pools",
+        "metrics_port": "port of the metrics",
+        "lost_at": "time of the loss of its host",
+    },
+    minor=("lost_at",),
 )
 REMOVAL = Kind("removal of", "removals", ("kind", "name"), {"at": "time"}, minor=("at",), unsaid=("id",))
 TAG = Kind("tag", "tags", ("name",), {})
@@ -132,7 +139,11 @@ VALUES = {
     "id": "id",
     "created_at": "time of creation",
 }
-HIDDEN = {"authority": "certificate authority"}
+HIDDEN = {
+    "authority": "certificate authority",
+    "move": "move to another host",
+    "left": "nodes that were moved away",
+}
 # How settings are named, by the part of the configuration that they stand in.
 SETTINGS = {
     "postgresql": "setting ",

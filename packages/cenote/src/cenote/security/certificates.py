@@ -142,17 +142,25 @@ def new_request() -> tuple[str, str]:
 
 
 def sign(
-    ca_certificate: str, ca_key: str, request: str, names: Iterable[str], *, now: datetime | None = None
+    ca_certificate: str,
+    ca_key: str,
+    request: str,
+    names: Iterable[str],
+    *,
+    now: datetime | None = None,
+    lifetime: timedelta = LEAF_LIFETIME,
+    named: bool = True,
 ) -> str:
     """Return the certificate for the key of a request and these names, and the CA certificate.
 
-    ValueError for a request that is malformed, or that its key has not signed.
+    It is for servers and clients.  Unless ``named`` it has no common name.  ValueError for a request that is
+    malformed, or that its key has not signed.
     """
     found = x509.load_pem_x509_csr(request.encode("ascii"))
     key = found.public_key()
     if not found.is_signature_valid or not isinstance(key, ec.EllipticCurvePublicKey):
         raise ValueError("the certificate request is not signed by its own key")
-    return _leaf(ca_certificate, ca_key, key, names, now)
+    return _leaf(ca_certificate, ca_key, key, names, now, lifetime=lifetime, named=named)
 
 
 def _leaf(
@@ -161,6 +169,9 @@ def _leaf(
     key: ec.EllipticCurvePublicKey,
     names: Iterable[str],
     now: datetime | None,
+    *,
+    lifetime: timedelta = LEAF_LIFETIME,
+    named: bool = True,
 ) -> str:
     authority = x509.load_pem_x509_certificate(ca_certificate.encode("ascii"))
     signer = serialization.load_pem_private_key(ca_key.encode("ascii"), password=None)
@@ -168,14 +179,18 @@ def _leaf(
         raise TypeError("the CA key is not an elliptic curve key")
     names = list(dict.fromkeys(names))
     begins = (now or datetime.now(UTC)) - CLOCK_SKEW
-    validity = Validity(begins, begins + LEAF_LIFETIME)
+    validity = Validity(begins, begins + lifetime)
     authority_id = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    subject = _distinguished_name(names[0]) if named else x509.Name([])
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     certificate = (
-        _builder(_distinguished_name(names[0]), authority.subject, key, validity)
+        _builder(subject, authority.subject, key, validity)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=not named
+        )
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority_id), critical=False

@@ -156,6 +156,10 @@ def _host(installation: Installation, known: Identity) -> Host:
         extensions={major: extensions.offered(install.bin) for major, install in found.postgres.items()},
         cenote_version=cenote.__version__,
         reads=FORMAT,
+        roles=known.roles,
+        zone=settings.zone,
+        fleet_address=settings.address or "",
+        fleet_port=settings.fleet_port if settings.address else 0,
     )
 
 

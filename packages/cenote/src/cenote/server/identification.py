@@ -52,8 +52,10 @@ async def identify(installation: Installation, client: EtcdClient) -> Identity:
             f"{layout.data_dir} belongs to the store {known.store}, and this store is {store}; give the "
             "right --etcd and --etcd-prefix, or restore the store's backup"
         )
-    if known.store is None:
-        identity.write(layout, msgspec.structs.replace(known, store=store))
+    roles = settings.roles or known.roles
+    if (known.store, known.roles) != (store, roles):
+        known = msgspec.structs.replace(known, store=store, roles=roles)
+        identity.write(layout, known)
     return known
 
 

@@ -11,7 +11,7 @@ import logging
 
 from cenote.host import identity, takeover
 from cenote.model.paths import Layout
-from cenote.server import bootstrap, event_loop, identification, key_files, logins, stores
+from cenote.server import bootstrap, event_loop, fleet, identification, key_files, logins, stores
 from cenote.server.child import Channel
 from cenote.server.installation import Installation
 from cenote.store import Store
@@ -43,6 +43,7 @@ async def _prepare(installation: Installation) -> None:
         key_files.remove_former(layout)
         stack.push_async_callback(store.close)
         await identification.register(installation, client, store)
+        await fleet.ensure(installation, client, stores.identity_of(installation))
         await bootstrap.ensure_admin_token(store, layout)
 
 

@@ -12,7 +12,8 @@ from cenote.errors import Misconfigured
 from cenote.host import programs
 from cenote.http.admission import MOST_OF_AN_ADDRESS
 from cenote.logs.destinations import Network
-from cenote.model.records import Secret
+from cenote.model.fleet_ports import COUNT, DEFAULT_FLEET_PORT
+from cenote.model.records import HostRole, Secret
 
 FIRST_PORT, LAST_PORT = 25060, 26059  # 333 clusters; the first gets the well-known ports
 # Requests per hour and minute for each token: those of the hosted product, and those where only programs of
@@ -21,6 +22,7 @@ _PUBLIC_LIMITS = (5_000, 250)
 _LOOPBACK_LIMITS = (100_000, 0)
 _LOCALHOST = ("127.0.0.1", "::1")
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_ZONE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")  # RFC 1123, section 2.1
 
 
@@ -62,6 +64,11 @@ class ServeSettings:
     connections: int | None = None  # of the API; None: what the limit of file descriptors allows
     connections_per_address: int = MOST_OF_AN_ADDRESS
     log_sink_allow: tuple[Network, ...] = ()
+    address: str | None = None  # where other hosts reach this one; None: it stands alone
+    join: Secret | None = None  # a token of the fleet to join
+    roles: tuple[HostRole, ...] = ()  # of this host; none given: those that it has, or all
+    zone: str = ""
+    fleet_port: int = DEFAULT_FLEET_PORT
 
     def check(self) -> None:
         """Raise Misconfigured for invalid or contradictory settings."""
@@ -73,6 +80,12 @@ class ServeSettings:
             )
         if not 1024 <= self.first_port < self.last_port <= 65535:
             raise Misconfigured("--ports must be a range within 1024-65535, such as 25060-26059")
+        if not 1024 <= self.fleet_port <= 65535 - COUNT:
+            raise Misconfigured(
+                f"--fleet-port must be the first of {COUNT} ports within 1024-65535, such as "
+                f"{DEFAULT_FLEET_PORT}"
+            )
+        self._check_fleet()
         try:
             ip_address(self.host)
         except ValueError:
@@ -80,6 +93,28 @@ class ServeSettings:
                 f"--host must be an IP address of this machine, such as 127.0.0.1 or 0.0.0.0, "
                 f"not {self.host!r}"
             ) from None
+
+    def _check_fleet(self) -> None:
+        if self.zone and not _ZONE.fullmatch(self.zone):
+            raise Misconfigured(
+                f"--zone must be letters, digits, '.', '_' and '-', at most 63, not {self.zone!r}"
+            )
+        if self.address is None:
+            for option, given in (("--join", self.join), ("--roles", self.roles), ("--zone", self.zone)):
+                if given:
+                    raise Misconfigured(f"{option} needs --address, where other hosts reach this one")
+            return
+        try:
+            usable = not ip_address(self.address).is_unspecified
+        except ValueError:
+            usable = _HOST_NAME.fullmatch(self.address) is not None
+        if not usable:
+            raise Misconfigured(
+                "--address must be an IP address or host name at which other hosts reach this one, "
+                f"not {self.address!r}"
+            )
+        if self.ephemeral:
+            raise Misconfigured("--address needs a data directory that stays: leave --ephemeral out")
 
     @property
     def rate_limits(self) -> tuple[int, int]:
@@ -97,8 +132,8 @@ class ServeSettings:
     @property
     def reached_as(self) -> str:
         """The host name in connection strings."""
-        if self.public_host is not None:
-            return self.public_host
+        if self.public_host is not None or self.address is not None:
+            return self.public_host or self.address or ""
         if self.host in _LOCALHOST:
             return "localhost"
         return socket.getfqdn() if self.everywhere else self.host

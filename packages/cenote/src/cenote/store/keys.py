@@ -117,6 +117,33 @@ class Keys:
     def certificate(self, host_id: str, cluster_id: UUID) -> str:
         return f"{self.certificates_of(host_id)}{cluster_id}"
 
+    # -- The fleet
+
+    @property
+    def fleet(self) -> str:
+        return f"{self.prefix}fleet/"
+
+    @property
+    def fleet_authority(self) -> str:
+        return f"{self.fleet}authority"
+
+    def join_token(self, sha256_hex: str) -> str:
+        return f"{self.fleet}tokens/{sha256_hex}"
+
+    def admitted(self, host_id: str) -> str:
+        return f"{self.fleet}admitted/{quote(host_id, safe='')}"
+
+    def host_request(self, host_id: str) -> str:
+        """A host's request for its certificate of the fleet."""
+        return f"{self.fleet}requests/{quote(host_id, safe='')}"
+
+    def host_certificate(self, host_id: str) -> str:
+        return f"{self.fleet}certificates/{quote(host_id, safe='')}"
+
+    def drain(self, host_id: str) -> str:
+        """The mark of a host that is drained."""
+        return f"{self.fleet}drains/{quote(host_id, safe='')}"
+
     # -- The service
 
     @property

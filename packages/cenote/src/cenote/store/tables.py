@@ -11,10 +11,14 @@ import msgspec
 
 from cenote.model.groups import DEFAULT_NETWORKS, DEFAULT_PROJECT, VPC, Project, Tag
 from cenote.model.records import (
+    AdmittedHost,
     CertificateRequest,
     Cluster,
     Event,
+    FleetAuthority,
     Host,
+    HostRequest,
+    JoinToken,
     MetricsLogin,
     NodeStatus,
     Presence,
@@ -51,6 +55,10 @@ class Tables:
         self._host = msgspec.json.Decoder(Host)
         self._presence = msgspec.json.Decoder(Presence)
         self._request = msgspec.json.Decoder(CertificateRequest)
+        self._authority = msgspec.json.Decoder(FleetAuthority)
+        self._join_token = msgspec.json.Decoder(JoinToken)
+        self._admitted = msgspec.json.Decoder(AdmittedHost)
+        self._host_request = msgspec.json.Decoder(HostRequest)
         self._token = msgspec.json.Decoder(Token)
         self._metrics_login = msgspec.json.Decoder(MetricsLogin)
         self._event = msgspec.json.Decoder(Event)
@@ -67,6 +75,11 @@ class Tables:
         self.absences: dict[str, datetime] = {}  # when presences have ended, as seen by this process
         self.requests: dict[tuple[str, UUID], Stored[CertificateRequest]] = {}
         self.certificates: dict[tuple[str, UUID], str] = {}
+        self.fleet_authority: FleetAuthority | None = None
+        self.join_tokens: dict[str, JoinToken] = {}
+        self.admitted: dict[str, AdmittedHost] = {}
+        self.host_requests: dict[str, Stored[HostRequest]] = {}
+        self.host_certificates: dict[str, str] = {}
         self.tokens: dict[str, Token] = {}
         self.metrics_login: MetricsLogin | None = None
         self.refusals: dict[str, Event] = {}
@@ -125,6 +138,8 @@ class Tables:
                 self.requests[host, UUID(id)] = Stored(decode(key, value, self._request), revision)
             case ["certificates", host, id]:
                 self.certificates[host, UUID(id)] = value.decode()
+            case ["fleet", *rest]:
+                self._put_of_fleet(rest, key, value, revision)
             case ["tokens", sha256_hex]:
                 self.tokens[sha256_hex] = decode(key, value, self._token)
             case ["logins", "metrics"]:
@@ -137,6 +152,19 @@ class Tables:
                 self.projects[UUID(id)] = decode(key, value, self._project)
             case ["networks", id]:
                 self.networks[UUID(id)] = decode(key, value, self._network)
+
+    def _put_of_fleet(self, steps: list[str], key: str, value: bytes, revision: int) -> None:
+        match steps:
+            case ["authority"]:
+                self.fleet_authority = decode(key, value, self._authority)
+            case ["tokens", sha256_hex]:
+                self.join_tokens[sha256_hex] = decode(key, value, self._join_token)
+            case ["admitted", id]:
+                self.admitted[id] = decode(key, value, self._admitted)
+            case ["requests", id]:
+                self.host_requests[id] = Stored(decode(key, value, self._host_request), revision)
+            case ["certificates", id]:
+                self.host_certificates[id] = value.decode()
 
     def remove(self, key: str) -> None:
         self.unreadable.discard(key)
@@ -167,6 +195,8 @@ class Tables:
                 self.requests.pop((host, UUID(id)), None)
             case ["certificates", host, id]:
                 self.certificates.pop((host, UUID(id)), None)
+            case ["fleet", *rest]:
+                self._remove_of_fleet(rest)
             case ["tokens", sha256_hex]:
                 self.tokens.pop(sha256_hex, None)
             case ["logins", "metrics"]:
@@ -179,6 +209,19 @@ class Tables:
                 self.projects.pop(UUID(id), None)
             case ["networks", id]:
                 self.networks.pop(UUID(id), None)
+
+    def _remove_of_fleet(self, steps: list[str]) -> None:
+        match steps:
+            case ["authority"]:
+                self.fleet_authority = None
+            case ["tokens", sha256_hex]:
+                self.join_tokens.pop(sha256_hex, None)
+            case ["admitted", id]:
+                self.admitted.pop(id, None)
+            case ["requests", id]:
+                self.host_requests.pop(id, None)
+            case ["certificates", id]:
+                self.host_certificates.pop(id, None)
 
     def name_of(self, id: str) -> str:
         """Return the name of a project, VPC or host; its id if it is not known."""

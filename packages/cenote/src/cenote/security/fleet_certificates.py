@@ -1,0 +1,62 @@
+"""The certificates with which the hosts of a fleet know one another: its CA, and one for each host.
+
+A host's certificate has no common name, since etcd's JSON gateway refuses client certificates with one.  Its
+names say where it is reached, who it is, and what it may do: ``<host id>.host.cenote``, and one such as
+``api.cenote`` for each role.  It is for servers and for clients.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from cenote.model.records import HostRole
+from cenote.security import certificates
+from cenote.security.certificates import LEAF_LIFETIME
+
+AUTHORITY_NAME = "Cenote fleet"
+_HOST_SUFFIX = ".host.cenote"
+_ROLE_NAMES = {f"{role}.cenote": role for role in HostRole}
+
+
+def new_authority(key_pem: bytes | None = None, *, now: datetime | None = None) -> tuple[str, str]:
+    """Return the certificate and the private key of a fleet's CA; with its key, a new certificate of it."""
+    return certificates.new_authority(AUTHORITY_NAME, key_pem, now=now)
+
+
+def authority_digest(certificate: str) -> str:
+    """Return the SHA-256 of a CA's certificate in hex, which a joining host compares."""
+    found = x509.load_pem_x509_certificate(certificate.encode("ascii"))
+    return hashlib.sha256(found.public_bytes(Encoding.DER)).hexdigest()
+
+
+def names_of_host(host_id: str, address: str, roles: Iterable[HostRole]) -> tuple[str, ...]:
+    """Return the names in a host's certificate; ``address`` is a host name or an IP address."""
+    return (f"{host_id}{_HOST_SUFFIX}", address, *(f"{role}.cenote" for role in sorted(roles)))
+
+
+def sign(
+    ca_certificate: str,
+    ca_key: str,
+    request: str,
+    names: Iterable[str],
+    *,
+    now: datetime | None = None,
+    lifetime: timedelta = LEAF_LIFETIME,
+) -> str:
+    """Return a host's certificate for its request, and the CA certificate; ValueError for a bad request."""
+    return certificates.sign(ca_certificate, ca_key, request, names, now=now, lifetime=lifetime, named=False)
+
+
+def host_id_of(names: Iterable[str]) -> str:
+    """Return the id of the host that a certificate with these names is of; "" if it is of none."""
+    return next((name.removesuffix(_HOST_SUFFIX) for name in names if name.endswith(_HOST_SUFFIX)), "")
+
+
+def roles_of(names: Iterable[str]) -> frozenset[HostRole]:
+    """Return the roles that the names of a certificate give."""
+    return frozenset(_ROLE_NAMES[name] for name in names if name in _ROLE_NAMES)

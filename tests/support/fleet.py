@@ -1,0 +1,154 @@
+"""Several hosts of one fleet: services on 127.0.1.1, 127.0.1.2, …, with data directories of their own.
+
+They share an etcd that stands outside of them, and the keys of the first host are copied to the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event, Thread
+
+from cenote.host import processes
+from cenote.model.fleet_ports import COUNT
+from cenote.model.paths import Layout
+from tests.support.folders import server_folder
+from tests.support.outside import PASSWORD, Outside, outside_etcd
+from tests.support.ports import free_range
+from tests.support.service import WITHOUT_LIMITS, Service
+
+
+class FleetHost(Service):
+    """One host: ``cenote serve --address``."""
+
+    def __init__(
+        self, data_dir: Path, number: int, *options: str, fleet_port: int, clusters: int = 12
+    ) -> None:
+        self.number, self.name, self.address = number, f"host-{number}", f"127.0.1.{number}"
+        self.fleet_port = fleet_port
+        super().__init__(
+            data_dir,
+            f"--address={self.address}",
+            f"--name={self.name}",
+            f"--fleet-port={fleet_port}",
+            *WITHOUT_LIMITS,
+            *options,
+            environment={"CENOTE_ETCD_PASSWORD": PASSWORD},
+            clusters=clusters,
+        )
+
+    def lose(self) -> None:
+        """Kill the service and all its servers at once, as a machine that loses its power."""
+        victims = {self.pid, *self.processes().values(), *self.servers_of_all()}
+        for pid in victims:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.wait()
+        for process in processes.below(self.data_dir):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+
+    def servers_of_all(self) -> set[int]:
+        """Return the pids of all that works in the data directory."""
+        return {process.pid for process in processes.below(self.data_dir)}
+
+
+class Fleet:
+    def __init__(self, root: Path, outside: Outside) -> None:
+        self._root, self._outside = root, outside
+        self.hosts: list[FleetHost] = []
+        self._stack = contextlib.ExitStack()
+
+    def add(self, *options: str, clusters: int = 12) -> FleetHost:
+        """Start one more host and return it once it serves."""
+        number = len(self.hosts) + 1
+        data_dir = self._root / str(number)
+        data_dir.mkdir(mode=0o711)
+        if self.hosts:
+            copy_keys(Layout(self.hosts[0].data_dir), Layout(data_dir))
+        host = FleetHost(
+            data_dir,
+            number,
+            *self._etcd(),
+            *options,
+            fleet_port=free_range(COUNT),
+            clusters=clusters,
+        )
+        self.hosts.append(host)
+        self._stack.callback(host.clean_up)
+        host.start()
+        return host
+
+    def _etcd(self) -> tuple[str, ...]:
+        outside = self._outside
+        return (
+            f"--etcd={outside.url}",
+            f"--etcd-ca={outside.certificate}",
+            f"--etcd-cert={outside.certificate}",
+            f"--etcd-key={outside.key}",
+            "--etcd-user=root",
+        )
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+def copy_keys(first: Layout, other: Layout) -> None:
+    """Give another host the key rings, the API's CA and the administrator's token of the first."""
+    for path in (
+        first.api_sealing_key,
+        first.api_host_keys,
+        first.host_keys,
+        first.authority,
+        first.authority_key,
+        first.admin_token,
+    ):
+        copy = other.data_dir / path.relative_to(first.data_dir)
+        copy.parent.mkdir(mode=0o700, exist_ok=True)
+        shutil.copy2(path, copy)
+        owner = path.stat()
+        os.chown(copy, owner.st_uid, owner.st_gid)
+        os.chown(copy.parent, path.parent.stat().st_uid, path.parent.stat().st_gid)
+
+
+@contextlib.contextmanager
+def fleet(count: int, *options: str, clusters: int = 12) -> Iterator[Fleet]:
+    """``count`` hosts that serve; all is stopped and removed at the end."""
+    with server_folder() as root, _outside() as outside:
+        hosts = Fleet(root, outside)
+        try:
+            for _ in range(count):
+                hosts.add(*options, clusters=clusters)
+            yield hosts
+        finally:
+            hosts.close()
+
+
+@contextlib.contextmanager
+def _outside() -> Iterator[Outside]:
+    """An etcd outside, from a thread with a loop of its own."""
+    found: list[Outside] = []
+    there, done = Event(), Event()
+
+    async def run() -> None:
+        try:
+            async with outside_etcd() as outside:
+                found.append(outside)
+                there.set()
+                await asyncio.to_thread(done.wait)
+        finally:
+            there.set()
+
+    thread = Thread(target=asyncio.run, args=(run(),))
+    thread.start()
+    try:
+        there.wait()
+        yield found[0]
+    finally:
+        done.set()
+        thread.join()
