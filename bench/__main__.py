@@ -19,7 +19,7 @@ from pathlib import Path
 from bench import against, row
 from bench.row import Missing, Row
 
-PARTS = ("creating", "getting", "busy", "starting", "querying", "memory", "client", "console")
+PARTS = ("creating", "getting", "busy", "starting", "querying", "memory", "client", "console", "fleet")
 BY_NAME_ONLY = ("many",)
 RESULT, COMPARED = Path("build/bench.json"), Path("build/bench-against.json")
 

@@ -15,7 +15,7 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import httpx
 
@@ -35,7 +35,7 @@ LIMITS = ("--requests-per-hour=1000000000", "--requests-per-minute=1000000000", 
 def measure() -> list[Row]:
     load.program()  # fail before anything is started
     with service(*LIMITS) as small, service(*LIMITS) as large:
-        few, many = _Target(small, FEW), _Target(large, MANY)
+        few, many = Target(small, FEW), Target(large, MANY)
         ours: list[Load] = []
         bare: list[Load] = []
         full: list[Load] = []
@@ -60,15 +60,15 @@ def measure() -> list[Row]:
     ]
 
 
-class _Target:
+class Target:
     """A service with a number of records in its store, and a load that requests their pools."""
 
-    def __init__(self, running: Service, clusters: int) -> None:
+    def __init__(self, running: Service, clusters: int, hosts: Sequence[str] = records.ELSEWHERE) -> None:
         self.certificate = Layout(running.data_dir).api_certificate
         self.folder = running.data_dir
         exported = running.environment()
         self.url, token = exported["DIGITALOCEAN_API_URL"], exported["DIGITALOCEAN_TOKEN"]
-        paths = asyncio.run(records.fill(Layout(running.data_dir), clusters))
+        paths = asyncio.run(records.fill(Layout(running.data_dir), clusters, hosts))
         self.wrk = Wrk(running.data_dir, paths, token)
         with httpx.Client(
             base_url=self.url,
@@ -80,7 +80,7 @@ class _Target:
 
 
 @contextlib.contextmanager
-def _bare(target: _Target) -> Iterator[str]:
+def _bare(target: Target) -> Iterator[str]:
     """Serve the target's response from a bare ASGI application; yields the URL."""
     port = free_range(2)
     answer = target.folder / "answer.json"
