@@ -29,6 +29,9 @@ GET /v2/cenote/metrics_targets      database:read
 GET /v2/cenote/metrics_ca           database:read
 GET /v2/cenote/audit                cenote:admin
 GET /v2/cenote/hosts                cenote:admin
+DELETE /v2/cenote/hosts/{host_id}          cenote:admin
+POST /v2/cenote/hosts/{host_id}/drain      cenote:admin
+DELETE /v2/cenote/hosts/{host_id}/drain    cenote:admin
 GET /v2/cenote/keys                 cenote:admin
 POST /v2/cenote/keys/rotate         cenote:admin
 GET /v2/cenote/tokens               cenote:admin

@@ -23,6 +23,8 @@ from tests.support.service import CENOTE, Service, calling, clean_environment, s
 SCENARIO = """
 options
 host list
+host drain {host}
+host undrain {host}
 cluster create backend --tag web --storage-mib 10240
 cluster list
 cluster get backend
@@ -101,6 +103,7 @@ cluster delete backend --yes
 """
 
 PLAIN = {
+    "cenote host remove": "needs another host, see test_fleet_hosts.py",
     "cenote completion": "prints a script for a shell",
     "cenote doctor": "a report for people, with an exit code",
     "cenote db import": "has its own report, see test_db_import.py",
@@ -116,6 +119,7 @@ PLAIN = {
 # Operations that no command needs.  Some are of a version of the API that may come.
 WITHOUT_COMMAND = {
     "GET /v2/account": "what other clients display; token current shows the token",
+    "DELETE /v2/cenote/hosts/{}": "host remove needs another host, see test_fleet_hosts.py",
     "GET /v2/cenote/activity": "the sums that the console's list shows; pool stats has the numbers",
     "GET /v2/cenote/metrics_ca": "a file for Prometheus' configuration; cenote ca prints each certificate",
     "GET /v2/databases/{}/pool_stats/stream": "a stream for pages; pool top asks again instead",
@@ -130,8 +134,9 @@ def seen() -> Iterator[dict[str, Any]]:
     """What each line printed, with the calls that the service has counted in the end, as ``calls``."""
     with service() as running:
         found: dict[str, Any] = {}
+        [host] = json.loads(_typed(running, "host list").stdout)
         for line in filter(None, SCENARIO.splitlines()):
-            found[line] = _typed(running, line)
+            found[line] = _typed(running, line.replace("{host}", host["name"]))
         with calling(running) as http:
             page = http.get("/metrics").text
         found["calls"] = set(

@@ -16,6 +16,7 @@ from cenote.engine.parts import NODE_PARTS
 from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.model.records import Cluster, ClusterStatus, Node, NodeStatus, Presence
 from cenote.model.topology import (
+    Absence,
     Health,
     Topology,
     node_key,
@@ -258,7 +259,7 @@ def test_the_status_is_online_also_when_nothing_is_heard_any_more() -> None:
     assert (seen.health, seen.status) == (Health.UNKNOWN, ClusterStatus.ONLINE)
     assert seen.reason == "the agent of its host does not answer"
     assert seen.since is None
-    assert topology(CLUSTER, {"node-1": GOOD}, {}, absences={"here": NOW}).since == NOW
+    assert topology(CLUSTER, {"node-1": GOOD}, {}, absences={"here": Absence(since=NOW)}).since == NOW
     unheard = alone(None)
     assert (unheard.health, unheard.status) == (Health.UNKNOWN, ClusterStatus.ONLINE)
     assert unheard.reason == "etcd does not answer"

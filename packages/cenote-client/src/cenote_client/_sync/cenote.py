@@ -95,11 +95,40 @@ class Cenote(Resource):
         return self._call(op.GET_OWN_TOKEN, (), kwargs)
 
     def list_hosts(self, **kwargs: Unpack[t.Call]) -> t.HostListResponse:
-        """Return the hosts that are up, with their allocated MiB, as ``{"hosts": [{…}]}``.
+        """Return the hosts with their states and their allocated MiB, as ``{"hosts": [{…}]}``.
 
         ``GET /v2/cenote/hosts``, scope ``cenote:admin``.
         """
         return self._call(op.LIST_HOSTS, (), kwargs)
+
+    def drain_host(self, host_id: str, **kwargs: Unpack[t.Call]) -> t.HostResponse:
+        """Begin to move all clusters off a host, and place none on it; return it as ``{"host": {…}}``.
+
+        Raises NotFoundError if no host has this id.
+
+        ``POST /v2/cenote/hosts/{host_id}/drain``, scope ``cenote:admin``.
+        """
+        return self._call(op.DRAIN_HOST, (host_id,), kwargs)
+
+    def undrain_host(self, host_id: str, **kwargs: Unpack[t.Call]) -> t.HostResponse:
+        """Have a host take clusters again; return it as ``{"host": {…}}``.
+
+        Raises NotFoundError if no host has this id.
+
+        ``DELETE /v2/cenote/hosts/{host_id}/drain``, scope ``cenote:admin``.
+        """
+        return self._call(op.UNDRAIN_HOST, (host_id,), kwargs)
+
+    def remove_host(self, host_id: str, *, lost: bool = False, **kwargs: Unpack[t.Call]) -> None:
+        """Remove a host on which nothing is left; with ``lost`` one that is down, with its clusters' data.
+
+        Raises BusyError while something is on the host or, for one that is lost, while it is not down;
+        NotFoundError if no host has this id.
+
+        ``DELETE /v2/cenote/hosts/{host_id}``, scope ``cenote:admin``.
+        """
+        query = {"lost": "true"} if lost else {}
+        return self._call(op.REMOVE_HOST, (host_id,), kwargs, query=query)
 
     def list_keys(self, **kwargs: Unpack[t.Call]) -> t.SealingKeyListResponse:
         """Return the sealing keys of both rings, the newest first, and the latest rotation.

@@ -101,7 +101,7 @@ class OfferedSize(TypedDict):
     """What a cluster of a size has by default.
 
     ``connections`` are those of the server, ``pool_connections`` those of them that its pools can have,
-    ``clients`` the clients that PgBouncer takes.
+    ``clients`` the clients that PgBouncer takes.  ``fits_on`` are the names of the hosts with enough left.
     """
 
     slug: str
@@ -111,6 +111,29 @@ class OfferedSize(TypedDict):
     connections: int
     pool_connections: int
     clients: int
+    fits_on: NotRequired[list[str]]
+
+
+class HostPlace(TypedDict):
+    """A host that runs clusters; ``reason`` says why it takes no new ones, ``text`` how much is left."""
+
+    name: str
+    zone: str
+    reason: str
+    text: str
+    clusters: int
+    cpus: int
+    memory_mib: int
+    allocated_memory_mib: int
+    disk_mib: int
+    allocated_storage_mib: int
+
+
+class ClusterWish(TypedDict, total=False):
+    """Where a new cluster is to be placed: on a host, by its name or id, or in a zone of hosts."""
+
+    host: str
+    zone: str
 
 
 class HostRoom(TypedDict):
@@ -131,6 +154,7 @@ class OptionsAdditions(TypedDict):
     extensions: dict[str, list[str]]
     sizes: NotRequired[list[OfferedSize]]
     room: NotRequired[HostRoom]
+    places: NotRequired[list[HostPlace]]
 
 
 IgnorableParameter = Literal[
@@ -254,18 +278,43 @@ class HostPorts(TypedDict):
     busy: int
 
 
-class Host(TypedDict):
-    """A host that is up; the ``promised`` memory and storage are allocated to clusters."""
+class HostDrain(TypedDict):
+    """Since when a host is drained, and how many of its nodes have left it."""
 
+    asked_at: str
+    nodes: int
+    moved: int
+
+
+class Host(TypedDict):
+    """A host; ``state`` is ``up``, ``away`` or, after 20 seconds of that, ``down``, ``since`` that time.
+
+    ``reason`` is what there is to say, as a sentence.  ``drain`` is there while it is drained.  The
+    ``promised`` memory and storage are allocated to clusters.
+    """
+
+    id: str
     name: str
     address: str
+    zone: str
+    roles: list[Literal["api", "database", "store"]]
+    state: Literal["up", "away", "down"]
+    since: NotRequired[str]
+    reason: str
+    drain: NotRequired[HostDrain]
     cpus: int
     memory_mib: int
     promised_memory_mib: int
+    disk_mib: int
     promised_storage_mib: int
     clusters: int
     versions: dict[str, str]
+    cenote_version: str
     ports: HostPorts
+
+
+class HostResponse(TypedDict):
+    host: Host
 
 
 class HostListResponse(TypedDict):

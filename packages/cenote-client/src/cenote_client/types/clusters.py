@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NotRequired, TypedDict
 
-from .cenote import ClusterAdditions, OptionsAdditions
+from .cenote import ClusterAdditions, ClusterWish, OptionsAdditions
 from .settings import Autoscale, DoSettings, FirewallRule, FirewallRuleCreate
 from .users import User
 
@@ -126,6 +126,7 @@ class ClusterCreate(TypedDict):
     backup_restore: NotRequired[BackupRestore]
     autoscale: NotRequired[Autoscale]
     do_settings: NotRequired[DoSettings]
+    cenote: NotRequired[ClusterWish]
 
 
 class ClusterResize(TypedDict):

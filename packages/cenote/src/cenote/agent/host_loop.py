@@ -104,8 +104,9 @@ class HostLoop:
                 self.judged.set()
             except Unavailable:
                 pass  # the announcement lasts as long as its lease
-            except Misconfigured as error:  # a copy of the data directory serves; nothing is announced
-                log.error("%s", error)
+            except Misconfigured as error:  # a copy of the data directory serves, or the host was removed
+                if str(error) != str(self.refusal):
+                    log.error("%s", error)
                 self.refusal = error
                 self.judged.set()
             except OSError as error:  # such as EMFILE, no descriptor left

@@ -19,8 +19,8 @@ from cenote.api.auth import CREATE, DELETE, READ
 from cenote.api.do_settings import DoSettings
 from cenote.api.firewall import RuleBody
 from cenote.api.networks import network_of
+from cenote.api.placement import place
 from cenote.api.projects import project_of
-from cenote.api.scheduler import Placement, schedule
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
 from cenote.api.storage import ReplaceAutoscale, StorageBody
 from cenote.api.views import ClusterView, cluster_view
@@ -41,11 +41,19 @@ from cenote.model.records import (
     StorageAutoscale,
     UserRole,
 )
+from cenote.rules.scheduling import Placement, Wanted
 from cenote.security import certificates
 from cenote.store import NameTaken, PortTaken, Stored
 
 PATH = "/v2/databases"
 ONE = "/v2/databases/{database_cluster_uuid}"
+
+
+class ClusterExtension(Body):
+    """An extension of Cenote: the host, by name or id, or the zone that the cluster is to be placed in."""
+
+    host: schema_fields.WishedHost | None = None
+    zone: schema_fields.Zone | None = None
 
 
 class CreateCluster(Body):
@@ -66,6 +74,7 @@ class CreateCluster(Body):
     autoscale: ReplaceAutoscale | None = None
     storage_autoscale: StorageBody | None = None
     do_settings: DoSettings | None = None
+    cenote: ClusterExtension | None = None
 
     def reject_unsupported(self) -> None:
         """Raise Invalid for known fields that this version does not support, rather than ignore them."""
@@ -194,16 +203,24 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[C
             raise _name_taken()
     version = rules.version(body.version, catalog.versions(await service.living_hosts()))
 
+    wish = body.cenote or ClusterExtension()
+    wanted = Wanted(
+        version=version,
+        memory_mib=size.memory_mib,
+        storage_mib=storage_mib,
+        host=wish.host or "",
+        zone=wish.zone or "",
+    )
+
     id = uuid4()
     certificate, key = certificates.new_authority(f"Cenote CA of cluster {id}")
     authority = CertificateAuthority(certificate=certificate, sealed_key=service.sealer.seal(Secret(key)))
     admin = credentials.new_user(ADMIN_USER, service.sealer, UserRole.PRIMARY)
     refused: dict[str, set[int]] = {}
     while True:
-        taken = {host.id: store.ports(host.id) | refused.get(host.id, set()) for host in store.hosts()}
         try:
-            chosen = schedule(version, store.hosts(), (stored.value for stored in store.clusters()), taken)
-        except (Busy, Unavailable):
+            chosen = place(service, wanted, refused)
+        except (Busy, Invalid, Unavailable):
             if not await store.confirm_hosts():
                 raise
             continue

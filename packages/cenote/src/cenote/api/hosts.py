@@ -1,18 +1,25 @@
-"""The hosts that run clusters, an extension of Cenote for the scope ``cenote:admin``."""
+"""The hosts of the service, an extension of Cenote for the scope ``cenote:admin``."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from http import HTTPMethod
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from cenote.api.auth import ADMIN
-from cenote.api.service import Call, Service, answer, operation
+from cenote.api.service import Call, Service, answer, no_content, operation
+from cenote.errors import Busy, Invalid, NotFound
 from cenote.http.routing import Response
-from cenote.model import catalog
-from cenote.model.records import Cluster, Host
+from cenote.model.records import Cluster, Host, HostRole
+from cenote.rules import host_states, scheduling
+from cenote.rules.host_states import HostState
+from cenote.rules.scheduling import NOTHING, Promise
 
 PATH = "/v2/cenote/hosts"
+ONE = PATH + "/{host_id}"
 
 
 class PortsView(msgspec.Struct):
@@ -24,18 +31,39 @@ class PortsView(msgspec.Struct):
     busy: int
 
 
+class DrainView(msgspec.Struct):
+    """A host takes no new clusters and gives away its own: ``moved`` of ``nodes`` have left it."""
+
+    asked_at: datetime
+    nodes: int
+    moved: int
+
+
 class HostView(msgspec.Struct, kw_only=True):
-    """An online host.  Memory may be overcommitted: the sizes of clusters may add up to more than it has."""
+    """A host.
+
+    ``state`` is ``up``, ``away`` or, after 20 seconds of that, ``down``; ``since`` is when it stopped to
+    answer, left out while it is up or when that is not known.  ``reason`` says in words what there is to say.
+    Memory may be overcommitted: the sizes of clusters may add up to more than it has.
+    """
 
     id: str
     name: str
     address: str
+    zone: str
+    roles: list[HostRole]
+    state: HostState
+    since: datetime | UnsetType = UNSET
+    reason: str
+    drain: DrainView | UnsetType = UNSET
     cpus: int
     memory_mib: int
     promised_memory_mib: int
+    disk_mib: int
     promised_storage_mib: int
     clusters: int
     versions: dict[str, str]
+    cenote_version: str
     ports: PortsView
 
 
@@ -43,37 +71,112 @@ class HostsAnswer(msgspec.Struct):
     hosts: list[HostView]
 
 
+class HostAnswer(msgspec.Struct):
+    host: HostView
+
+
 @operation(HTTPMethod.GET, PATH, scope=ADMIN, answer=HostsAnswer)
 async def list_hosts(request: Call) -> Response:
-    """List the online hosts with their resources, and what of these is allocated to clusters."""
-    return answer(HostsAnswer([_view(request.service, host) for host in request.service.store.hosts()]))
+    """List the hosts with their state, their resources, and what of these is allocated to clusters."""
+    return answer(HostsAnswer(host_views(request.service)))
 
 
-def clusters_on(service: Service, host: Host) -> list[Cluster]:
-    """Return the clusters with a node on a host, those that are being deleted included."""
+@operation(HTTPMethod.POST, ONE + "/drain", scope=ADMIN, answer=HostAnswer)
+async def drain_host(request: Call) -> Response:
+    """Drain a host: it takes no new clusters, and those that it has are moved to other hosts."""
+    service, host = request.service, _host(request)
+    await service.store.host_changes.drain(host.id, datetime.now(UTC).replace(microsecond=0), request.note())
+    return answer(HostAnswer(_view_of(service, host.id)))
+
+
+@operation(HTTPMethod.DELETE, ONE + "/drain", scope=ADMIN, answer=HostAnswer)
+async def undrain_host(request: Call) -> Response:
+    """End the draining of a host: it takes clusters again; those that have moved stay where they are."""
+    service, host = request.service, _host(request)
+    await service.store.host_changes.undrain(host.id, request.note())
+    return answer(HostAnswer(_view_of(service, host.id)))
+
+
+@operation(HTTPMethod.DELETE, ONE, scope=ADMIN, status=204, query=("lost",), also=(409, 412))
+async def remove_host(request: Call) -> Response:
+    """Remove a host on which nothing is left.
+
+    With ``lost=true``, one that is gone for good with what was on it: its clusters are down, and can be
+    deleted.  A host that was removed cannot come back.
+    """
+    lost = request.query_params.get("lost", "false")
+    if lost not in ("true", "false"):
+        raise Invalid("lost: must be true or false.")
+    service, host, at = request.service, _host(request), datetime.now(UTC).replace(microsecond=0)
+    if host.id == service.settings.host_id:
+        raise Busy(f"{host.name} answers this request itself; ask the API of another host to remove it.")
+    if lost == "false":
+        await service.store.host_changes.remove(host.id, at, request.note())
+        return no_content()
+    match service.store.host_state(host.id):
+        case HostState.UP:
+            raise Busy(f"{host.name} is up, so it is not lost; drain it first, and remove it then.")
+        case HostState.AWAY:
+            raise Busy(
+                f"{host.name} does not answer, but for less than {host_states.DOWN_SECONDS:.0f} seconds; "
+                "try again when it is down."
+            )
+    await service.store.host_changes.remove_lost(host.id, at, request.note())
+    return no_content()
+
+
+def _host(request: Call) -> Host:
+    host = request.service.store.host(request.path_params["host_id"])
+    if host is None:
+        raise NotFound
+    return host
+
+
+def host_views(service: Service) -> list[HostView]:
+    clusters = [stored.value for stored in service.store.clusters()]
+    promised = scheduling.promises(clusters)
     return [
-        stored.value
-        for stored in service.store.clusters()
-        if any(node.host == host.id for node in stored.value.nodes)
+        _view(service, host, promised.get(host.id, NOTHING), clusters) for host in service.store.known_hosts()
     ]
 
 
-def _view(service: Service, host: Host) -> HostView:
-    here = clusters_on(service, host)
+def _view_of(service: Service, id: str) -> HostView:
+    host = service.store.host(id)
+    if host is None:
+        raise NotFound
+    clusters = [stored.value for stored in service.store.clusters()]
+    return _view(service, host, scheduling.promises(clusters).get(id, NOTHING), clusters)
+
+
+def _view(service: Service, host: Host, promised: Promise, clusters: Sequence[Cluster]) -> HostView:
+    store = service.store
+    state, gone = store.host_state(host.id), store.gone().get(host.id)
+    since = None if gone is None else gone.since
+    drain = host_states.drained(store.drains().get(host.id), promised.nodes)
+    removed = store.removed_host(host.id)
+    told = [host_states.in_words(host, state, since, drain)]
+    if removed is not None:
+        told.append("its removal was interrupted: repeat it")
     return HostView(
         id=host.id,
         name=host.name,
         address=host.address,
+        zone=host.zone,
+        roles=list(host.roles),
+        state=state,
+        since=since or UNSET,
+        reason="; ".join(filter(None, told)),
+        drain=UNSET if drain is None else DrainView(drain.asked_at, drain.nodes, drain.moved),
         cpus=host.cpus,
         memory_mib=host.memory_mib,
-        promised_memory_mib=sum(catalog.SIZES[cluster.size].memory_mib for cluster in here),
-        promised_storage_mib=sum(cluster.storage_mib for cluster in here),
-        clusters=len(here),
+        promised_memory_mib=promised.memory_mib,
+        disk_mib=host.disk_mib,
+        promised_storage_mib=promised.storage_mib,
+        clusters=sum(host_states.nodes_on(host.id, [cluster]) > 0 for cluster in clusters),
         versions=host.versions,
-        ports=PortsView(
-            host.first_port, host.last_port, len(service.store.ports(host.id)), len(host.busy_ports)
-        ),
+        cenote_version=host.cenote_version,
+        ports=PortsView(host.first_port, host.last_port, len(store.ports(host.id)), len(host.busy_ports)),
     )
 
 
-ROUTES = (list_hosts,)
+ROUTES = (list_hosts, drain_host, undrain_host, remove_host)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from http import HTTPMethod
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from cenote.api import placement
 from cenote.api.auth import CREATE, READ, UPDATE
-from cenote.api.hosts import clusters_on
-from cenote.api.service import Call, answer, operation
+from cenote.api.service import Call, Service, answer, operation
 from cenote.http.routing import Response
 from cenote.model import catalog
-from cenote.model.records import Cluster, Host
+from cenote.model.records import HostRole
+from cenote.rules import scheduling
+from cenote.rules.host_states import HostState
+from cenote.rules.scheduling import Candidate, Wanted
 
 
 class LayoutView(msgspec.Struct):
@@ -52,7 +54,8 @@ class SizeView(msgspec.Struct, kw_only=True):
     """What a cluster of a size has by default.
 
     ``connections`` are those of the server, ``pool_connections`` those of them that its pools can have,
-    ``clients`` the clients that PgBouncer takes.
+    ``clients`` the clients that PgBouncer takes.  ``fits_on`` are the names of the hosts that have this much
+    left for a cluster of the default version; only for tokens that may create or resize clusters.
     """
 
     slug: str
@@ -62,12 +65,32 @@ class SizeView(msgspec.Struct, kw_only=True):
     connections: int
     pool_connections: int
     clients: int
+    fits_on: list[str] | UnsetType = UNSET
+
+
+class PlaceView(msgspec.Struct, kw_only=True):
+    """A host that runs clusters, with its zone and what its clusters may use of it.
+
+    ``reason`` says why it takes no new clusters, and is empty if it does; ``text`` says how much is left.
+    """
+
+    name: str
+    zone: str
+    reason: str
+    text: str
+    clusters: int
+    cpus: int
+    memory_mib: int
+    allocated_memory_mib: int
+    disk_mib: int
+    allocated_storage_mib: int
 
 
 class RoomView(msgspec.Struct, kw_only=True):
     """The host that a new cluster would be placed on, one of ``hosts``, and what its clusters may use.
 
-    Nothing is refused when they may use more than there is.  ``disk_mib`` is 0 while it is not known.
+    Without an overcommit factor, nothing is refused when they may use more than there is.  ``disk_mib`` is 0
+    while it is not known.
     """
 
     hosts: int
@@ -80,11 +103,16 @@ class RoomView(msgspec.Struct, kw_only=True):
 
 
 class OfferedView(msgspec.Struct):
-    """An extension of Cenote: the available PostgreSQL extensions by version, sizes, and room on hosts."""
+    """An extension of Cenote: the available PostgreSQL extensions by version, sizes, and room on hosts.
+
+    ``room`` and ``places`` are only for tokens that may create or resize clusters: they say what others have
+    allocated.
+    """
 
     extensions: dict[str, list[str]]
     sizes: list[SizeView]
     room: RoomView | UnsetType = UNSET
+    places: list[PlaceView] | UnsetType = UNSET
 
 
 class OptionsAnswer(msgspec.Struct):
@@ -116,8 +144,9 @@ async def list_options(request: Call) -> Response:
     offered = OfferedView(
         {version: catalog.extensions(hosts, version) for version in versions},
         [_size_view(size) for size in catalog.SIZES.values()],
-        _room(request, hosts),
     )
+    if versions and (request.caller.may(CREATE) or request.caller.may(UPDATE)):
+        _add_places(request.service, offered, versions[-1])
     return answer(OptionsAnswer(EnginesView(engine), AvailabilitiesView(availability), offered))
 
 
@@ -133,28 +162,51 @@ def _size_view(size: catalog.Size) -> SizeView:
     )
 
 
-def _room(request: Call, hosts: Sequence[Host]) -> RoomView | UnsetType:
-    """Return the host with the most unallocated memory, which the scheduler prefers.
+def _add_places(service: Service, offered: OfferedView, version: str) -> None:
+    """Say what fits where, for a cluster of a version."""
+    limits = placement.limits(service)
+    found = [one for one in placement.candidates(service) if HostRole.DATABASE in one.host.roles]
+    for view, size in zip(offered.sizes, catalog.SIZES.values(), strict=True):
+        wanted = _wanted(version, size)
+        view.fits_on = [one.host.name for one in found if scheduling.fits(wanted, one, limits)]
+    smallest = _wanted(version, min(catalog.SIZES.values(), key=lambda size: size.memory_mib))
+    offered.places = [_place_view(one, scheduling.hindrance(smallest, one, limits)) for one in found]
+    able = [one for one in found if one.state is HostState.UP and not one.drained and one.host.versions]
+    best = scheduling.emptiest(able)
+    if best is not None:
+        offered.room = _room_view(best, len(able))
 
-    Only for tokens that may create or resize clusters: it says what others have allocated.
-    """
-    if not request.caller.may(CREATE) and not request.caller.may(UPDATE):
-        return UNSET
-    views = [
-        _room_of(host, clusters_on(request.service, host), len(hosts)) for host in hosts if host.versions
-    ]
-    return max(views, key=lambda one: one.memory_mib - one.allocated_memory_mib, default=UNSET)
+
+def _wanted(version: str, size: catalog.Size) -> Wanted:
+    return Wanted(version=version, memory_mib=size.memory_mib, storage_mib=size.disk_mib)
 
 
-def _room_of(host: Host, clusters: Sequence[Cluster], hosts: int) -> RoomView:
-    return RoomView(
-        hosts=hosts,
-        clusters=len(clusters),
+def _place_view(place: Candidate, reason: str) -> PlaceView:
+    host, promised = place.host, place.promised
+    return PlaceView(
+        name=host.name,
+        zone=host.zone,
+        reason=reason,
+        text=scheduling.left_in_words(place),
+        clusters=promised.nodes,
         cpus=host.cpus,
         memory_mib=host.memory_mib,
-        allocated_memory_mib=sum(catalog.SIZES[cluster.size].memory_mib for cluster in clusters),
+        allocated_memory_mib=promised.memory_mib,
         disk_mib=host.disk_mib,
-        allocated_storage_mib=sum(cluster.storage_mib for cluster in clusters),
+        allocated_storage_mib=promised.storage_mib,
+    )
+
+
+def _room_view(place: Candidate, hosts: int) -> RoomView:
+    host, promised = place.host, place.promised
+    return RoomView(
+        hosts=hosts,
+        clusters=promised.nodes,
+        cpus=host.cpus,
+        memory_mib=host.memory_mib,
+        allocated_memory_mib=promised.memory_mib,
+        disk_mib=host.disk_mib,
+        allocated_storage_mib=promised.storage_mib,
     )
 
 

@@ -52,6 +52,8 @@ HostName = Annotated[
     str,
     _schema("db.example.com", maxLength=253, pattern=r"^[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+$"),
 ]
+WishedHost = Annotated[str, _schema("db-1", maxLength=253)]
+Zone = Annotated[str, _schema("rack-1", maxLength=63)]
 HostNames = Annotated[list[HostName], _schema(maxItems=MAX_SERVICE_NAMES)]
 
 PoolName = Annotated[

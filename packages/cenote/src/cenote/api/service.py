@@ -23,7 +23,16 @@ from cenote.logs.destinations import Network
 from cenote.model import topology
 from cenote.model.by_sql import BySql
 from cenote.model.parts import PartName
-from cenote.model.records import Cluster, ClusterStatus, EventType, Host, NodeStatus, Note, RemovalKind
+from cenote.model.records import (
+    Cluster,
+    ClusterStatus,
+    EventType,
+    Host,
+    HostRole,
+    NodeStatus,
+    Note,
+    RemovalKind,
+)
 from cenote.model.timing import DEFAULT, Timing
 from cenote.rules import in_force, removals, sql_changes
 from cenote.rules.in_force import Progress
@@ -80,6 +89,8 @@ class Settings:
     max_body_bytes: int = 1024 * 1024
     log_sink_allow: tuple[Network, ...] = ()  # otherwise forbidden networks that log sinks may use
     host_id: str = ""  # of the host that the API runs on
+    memory_overcommit: float | None = None  # how often a host's memory may be promised; None: without limit
+    storage_overcommit: float | None = None  # the same for its storage
 
     def host_of(self, cluster_name: str, *, private: bool = False) -> str:
         """Return the host name that clients of a cluster connect to."""
@@ -141,11 +152,15 @@ class Service:
         return self.cluster(text)
 
     async def living_hosts(self) -> list[Host]:
-        """Return the hosts that are up, and wait for one after a start; Unavailable when none comes.
+        """Return the hosts that are up and run clusters, and wait for one after a start.
 
-        Without any, nothing is known of what can be offered.
+        Unavailable when none comes: without any, nothing is known of what can be offered.
         """
-        found = await self.store.wait(lambda: self.store.hosts() or None, self.settings.wait_seconds)
+
+        def running() -> list[Host] | None:
+            return [host for host in self.store.hosts() if HostRole.DATABASE in host.roles] or None
+
+        found = await self.store.wait(running, self.settings.wait_seconds)
         if not found:
             raise Unavailable("No host has announced itself yet; try again in a few seconds.", HOST_SECONDS)
         return found
@@ -174,15 +189,19 @@ class Service:
             await self.store.wait(is_known, REPORT_SECONDS)
 
     def topology(self, cluster: Cluster) -> topology.Topology:
-        """Return the cluster as it is seen; no health is known while etcd does not answer."""
+        """Return the cluster as it is seen; no health is known while etcd does not answer.
+
+        The host of this API is there, though its agent may not be: it is never taken for down.
+        """
         presences = self.store.presences() if self.store.connected else None
-        reports, absences = self.store.reports(cluster.id), self.store.absences()
+        reports, absences = self.store.reports(cluster.id), self.store.absences(self.settings.host_id)
         return topology.topology(cluster, reports, presences, absences=absences)
 
     def hindrance(self, cluster: Cluster) -> NodeStatus | None:
         """Return the last report, which tells what a change waits for: the agent itself if that is away."""
         seen, now = self.report(cluster), self.topology(cluster)
-        if seen is None or now.health is not topology.Health.UNKNOWN:
+        is_away = topology.writer_or_first(cluster).host not in self.store.presences()
+        if seen is None or not (is_away or now.health is topology.Health.UNKNOWN):
             return seen
         return msgspec.structs.replace(seen, reason=now.reason, failing=True)
 
@@ -298,6 +317,8 @@ class Call(Request):
         store, named = self.service.store, self.path_params
         if (id := _uuid(named.get("database_cluster_uuid", ""))) is not None:
             return await store.confirm_cluster(id)
+        if "host_id" in named:
+            return await store.confirm_hosts()
         if named.keys() & {"project_id", "vpc_id", "tag_name"}:
             return await store.groups.confirm(clusters="tag_name" in named)
         return False

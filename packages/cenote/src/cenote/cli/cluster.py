@@ -98,6 +98,8 @@ for other in (autoscale, config, hostnames, logs, maintenance):
 )
 @click.option("--project", metavar="PROJECT", shell_complete=suggestions.projects, help="Project.")
 @click.option("--vpc", metavar="VPC", shell_complete=suggestions.vpcs, help="VPC, a label only.")
+@click.option("--host", metavar="HOST", help="Host to place it on, by name or ID.  [default: chosen]")
+@click.option("--zone", metavar="ZONE", help="Zone of hosts to place it in.  [default: any]")
 @click.option("--no-wait", is_flag=True, help="Do not wait until the cluster is online.")
 def create(
     layout: Layout,
@@ -113,6 +115,8 @@ def create(
     sources: tuple[str, ...],
     project: str | None,
     vpc: str | None,
+    host: str | None,
+    zone: str | None,
     no_wait: bool,
 ) -> None:
     """Create a cluster and wait until it is online."""
@@ -121,6 +125,8 @@ def create(
     body |= {"storage_size_mib": storage_mib} if storage_mib is not None else {}
     body |= {"tags": list(tags)} if tags else {}
     body |= {"rules": [{"type": "ip_addr", "value": source} for source in sources]} if sources else {}
+    wish = {key: value for key, value in (("host", host), ("zone", zone)) if value}
+    body |= {"cenote": wish} if wish else {}
     with client_for(layout) as client:
         body |= {"project_id": find_project(client, project)["id"]} if project else {}
         body |= {"private_network_uuid": find_vpc(client, vpc)["id"]} if vpc else {}

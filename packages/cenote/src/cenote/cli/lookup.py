@@ -13,7 +13,7 @@ from cenote_client import NotFoundError
 if TYPE_CHECKING:
     from cenote_client import Client
     from cenote_client._sync.databases_api import DatabasesAPI
-    from cenote_client.types import Cluster
+    from cenote_client.types import Cluster, Host
 
 
 def is_uuid(text: str) -> bool:
@@ -52,6 +52,14 @@ def _find(client: Client, where: str, key: str, kind: str, name_or_id: str, also
         if found["name"] == name_or_id:
             return found
     raise CommandError(f"{kind} {name_or_id!r} not found; list them with 'cenote {kind} list'")
+
+
+def find_host(client: Client, name_or_id: str) -> Host:
+    """Return the host with this name or ID, or raise CommandError."""
+    for host in client.cenote.list_hosts()["hosts"]:
+        if name_or_id in (host["name"], host["id"]):
+            return host
+    raise CommandError(f"host {name_or_id!r} not found; list hosts with 'cenote host list'")
 
 
 def find_sink(databases: DatabasesAPI, uuid: str, name_or_id: str) -> Any:

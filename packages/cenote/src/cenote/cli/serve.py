@@ -123,6 +123,18 @@ _OPTIONS = (
         help="Port range for clusters, three per cluster.",
     ),
     click.option(
+        "--memory-overcommit",
+        metavar="FACTOR",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Place clusters up to this multiple of a host's memory, such as 1.5.  [default: no limit]",
+    ),
+    click.option(
+        "--storage-overcommit",
+        metavar="FACTOR",
+        type=click.FloatRange(min=0, min_open=True),
+        help="The same for a host's storage.  [default: no limit]",
+    ),
+    click.option(
         "--requests-per-hour",
         metavar="N",
         type=click.IntRange(min=0),
@@ -192,7 +204,7 @@ def _settings(given: dict[str, Any]) -> ServeSettings:
     layout: Layout = given["layout"]
     first, _, last = given["ports"].partition("-")
     if not (first.isdigit() and last.isdigit()):
-        raise click.BadParameter("must be a range such as 25060-26059", param_hint="--ports")
+        raise click.BadParameter("must be a range such as 25060-32767", param_hint="--ports")
     password = os.environ.get("CENOTE_ETCD_PASSWORD")
     return ServeSettings(
         data_dir=layout.data_dir,
@@ -228,6 +240,8 @@ def _settings(given: dict[str, Any]) -> ServeSettings:
         roles=_roles(given["roles"]),
         zone=given["zone"],
         fleet_port=given["fleet_port"],
+        memory_overcommit=given["memory_overcommit"],
+        storage_overcommit=given["storage_overcommit"],
     )
 
 

@@ -18,12 +18,13 @@ from cenote.console import (
     connection_details,
     events_logs,
     firewall,
+    hosts,
     new_cluster,
     overview,
     pools,
     sessions,
     sign_in,
-    tokens_hosts,
+    tokens,
     users_databases,
 )
 from cenote.console.api_client import ApiError, RateLimited, SessionExpired
@@ -47,7 +48,8 @@ PAGES: tuple[Route[ConsoleRequest], ...] = (
     *configuration.ROUTES,
     *events_logs.ROUTES,
     *cluster_settings.ROUTES,
-    *tokens_hosts.ROUTES,
+    *tokens.ROUTES,
+    *hosts.ROUTES,
     *audit.ROUTES,
 )
 TITLES = {

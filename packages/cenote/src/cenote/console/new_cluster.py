@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPMethod
 from typing import Any
 
@@ -32,8 +33,9 @@ async def create(request: ConsoleRequest) -> Response:
     size = catalog.SIZES.get(form["size"])
     # The API refuses what the token may not do; nothing needs to be confirmed for that.
     if size is not None and form["sure"] != size.slug and request.can("database:create"):
-        lacking = host_room.shortages(room_of(await options_of(request)), size)
-        if lacking:
+        options = await options_of(request)
+        lacking = host_room.shortages(room_of(options), size)
+        if lacking and not (form["host"] or form["zone"]):
             return await _form(request, form, lacking=lacking)
     wanted = {
         "name": form["name"],
@@ -43,6 +45,7 @@ async def create(request: ConsoleRequest) -> Response:
         "region": form["region"],
         "num_nodes": 1,
         "tags": [tag for tag in form["tags"].replace(",", " ").split() if tag] or None,
+        "cenote": {name: form[name] for name in ("host", "zone") if form[name]} or None,
     }
     try:
         made = (await request.api.post("/v2/databases", wanted))["database"]
@@ -63,6 +66,12 @@ def room_of(options: Any) -> Any:
     return options["cenote"].get("room")
 
 
+def places_of(options: Any) -> list[Any]:
+    """Return the hosts that run clusters; none for a token that may not create any."""
+    found: list[Any] = options["cenote"].get("places", [])
+    return found
+
+
 async def _form(
     request: ConsoleRequest,
     form: FormFields,
@@ -79,15 +88,37 @@ async def _form(
         refusal=refusal.message if refusal else "",
         lacking=lacking or [],
         room=room,
+        places=places_of(options),
+        zones=sorted({place["zone"] for place in places_of(options)} - {""}),
         versions=[(version, ends.get(version)) for version in reversed(engine["versions"])],
         regions=engine["regions"],
-        families=sizes_by_family(engine["layouts"][0]["sizes"], room),
+        families=sizes_by_family(engine["layouts"][0]["sizes"], room, _fits(options)),
         may_create=request.can("database:create"),
     )
 
 
-def sizes_by_family(slugs: list[str], room: Any) -> dict[str, list[dict[str, Any]]]:
-    """Return what each size provides, by family, which is the prefix of its slug."""
+def _fits(options: Any) -> dict[str, str]:
+    """Return on which of several hosts each size fits, in words."""
+    names = [place["name"] for place in places_of(options)]
+    if len(names) < 2:
+        return {}
+    return {size["slug"]: fits_in_words(size["fits_on"], len(names)) for size in options["cenote"]["sizes"]}
+
+
+def fits_in_words(names: list[str], hosts: int) -> str:
+    """Return on which of so many hosts a size fits."""
+    if len(names) == hosts:
+        return "fits on all hosts"
+    return f"fits on {', '.join(names)}" if names else "larger than what is left on any host"
+
+
+def sizes_by_family(
+    slugs: list[str], room: Any, fits: Mapping[str, str] | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    """Return what each size provides, by family, which is the prefix of its slug.
+
+    ``fits`` says where sizes fit; without it, a size that is larger than the only host is marked.
+    """
     families: dict[str, list[dict[str, Any]]] = {}
     for slug in slugs:
         size = catalog.SIZES.get(slug)
@@ -103,7 +134,8 @@ def sizes_by_family(slugs: list[str], room: Any) -> dict[str, list[dict[str, Any
                 "connections": catalog.backend_connections(size),
                 "pooled": catalog.pool_capacity(size),
                 "clients": catalog.max_clients(size),
-                "is_larger": host_room.is_larger(room, size),
+                "remark": (fits or {}).get(slug)
+                or ("larger than the host" if host_room.is_larger(room, size) else ""),
             }
         )
     return families

@@ -43,9 +43,13 @@ def with_metrics_ports(cluster: Cluster, hosts: Mapping[str, Host], ports: Mappi
 
 
 def is_removed(cluster: Cluster, reports: Mapping[str, NodeStatus]) -> bool:
-    """Return whether every host of a deleted cluster has reported that nothing is left of it there."""
+    """Return whether every host of a deleted cluster has reported that nothing is left of it there.
+
+    What was on a host that is lost went with it.
+    """
     return cluster.deleted_at is not None and all(
-        node.name in reports and reports[node.name].removed for node in cluster.nodes
+        node.lost_at is not None or (node.name in reports and reports[node.name].removed)
+        for node in cluster.nodes
     )
 
 

@@ -499,6 +499,21 @@ class AdmittedHost(Record, frozen=True, kw_only=True):
     at: datetime
 
 
+class HostDrain(Record, frozen=True, kw_only=True):
+    """The wish that a host gives away its nodes and takes no others; ``nodes`` were on it at that time."""
+
+    asked_at: datetime
+    nodes: int = 0
+
+
+class RemovedHost(Record, frozen=True, kw_only=True):
+    """What is left of a host that was removed, so that it cannot come back; ``lost`` with what was on it."""
+
+    name: str
+    at: datetime
+    lost: bool = False
+
+
 class HostRequest(Record, frozen=True, kw_only=True):
     """A host's request for its certificate of the fleet, in PEM; names and roles are the admitted host's."""
 

@@ -16,7 +16,16 @@ import msgspec
 from cenote.model.paths import PGBOUNCER, POSTGRESQL
 from cenote.model.records import Cluster, ClusterStatus, Node, NodeStatus, Presence
 
-NEVER: Mapping[str, datetime] = {}
+
+class Absence(msgspec.Struct, frozen=True, kw_only=True):
+    """A host whose agent does not answer: its name, since when if that is known, and whether it is down."""
+
+    name: str = ""
+    since: datetime | None = None
+    is_down: bool = False
+
+
+NONE_AWAY: Mapping[str, Absence] = {}
 
 
 class Health(StrEnum):
@@ -67,12 +76,12 @@ def topology(
     presences: Mapping[str, Presence] | None,
     leader: str | None = None,
     *,
-    absences: Mapping[str, datetime] = NEVER,
+    absences: Mapping[str, Absence] = NONE_AWAY,
 ) -> Topology:
     """Return the state of a cluster.
 
     ``reports`` are by node and ``presences`` by host; with None for these, no health is known.  ``absences``
-    has since when hosts without a presence have none.  ``leader`` is the node that the failover agent names.
+    has what is known of hosts without a presence.  ``leader`` is the node that the failover agent names.
     """
     chosen = _position(cluster, leader)
     members = tuple(
@@ -135,7 +144,7 @@ def _member(
     node: Node,
     report: NodeStatus | None,
     presences: Mapping[str, Presence] | None,
-    absences: Mapping[str, datetime],
+    absences: Mapping[str, Absence],
     *,
     writes: bool,
 ) -> Member:
@@ -148,15 +157,16 @@ def _verdict(
     node: Node,
     report: NodeStatus | None,
     presences: Mapping[str, Presence] | None,
-    absent_since: datetime | None,
+    absence: Absence | None,
 ) -> Verdict:
     """Judge a node by its report, which counts only if the agent run that wrote it is the living one."""
+    if node.lost_at is not None:
+        return Verdict(health=Health.DOWN, reason="its host was removed", since=node.lost_at)
     if presences is None:
         return Verdict(health=Health.UNKNOWN, reason="etcd does not answer")
     key, presence = node_key(cluster.id, node.name), presences.get(node.host)
     if presence is None:
-        reason = "the agent of its host does not answer"
-        return Verdict(health=Health.UNKNOWN, reason=reason, since=absent_since)
+        return _of_absent(absence or Absence())
     if key in presence.stalled:
         return Verdict(health=Health.UNKNOWN, reason="the agent of its host makes no progress with it")
     if report is not None and report.run == presence.run:
@@ -170,6 +180,20 @@ def _verdict(
         return Verdict(health=Health.STARTING, reason=reason, since=presence.started_at)
     reason = "the host's agent has not reported since its start"
     return Verdict(health=Health.UNKNOWN, reason=reason, since=presence.started_at)
+
+
+def _of_absent(absence: Absence) -> Verdict:
+    reason = "the agent of its host does not answer"
+    if absence.name:
+        reason = not_answering(absence.name, absence.since)
+    health = Health.DOWN if absence.is_down else Health.UNKNOWN
+    return Verdict(health=health, reason=reason, since=absence.since)
+
+
+def not_answering(host_name: str, since: datetime | None) -> str:
+    """Return in words that a host does not answer."""
+    words = f"host {host_name} does not answer"
+    return words if since is None else f"{words} since {since:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def reported_health(report: NodeStatus) -> Health:

@@ -102,6 +102,8 @@ def _build(installation: Installation, shown: _Shown, rings: Rings) -> _Api:
             requests_per_minute=per_minute,
             log_sink_allow=settings.log_sink_allow,
             host_id=host_id,
+            memory_overcommit=settings.memory_overcommit,
+            storage_overcommit=settings.storage_overcommit,
         ),
         observer,
         installation.timing,

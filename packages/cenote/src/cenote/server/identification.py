@@ -64,6 +64,7 @@ async def register(installation: Installation, client: EtcdClient, store: Store)
     layout, wanted = installation.layout, installation.settings.name
     known = identity.read(layout)
     assert known is not None
+    registration.check_not_removed(store, known.host_id)
     if installation.settings.etcd.endpoints:
         await registration.check_alone(store, known.host_id, identity.directory_of(layout))
     else:

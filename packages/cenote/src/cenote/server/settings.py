@@ -15,7 +15,9 @@ from cenote.logs.destinations import Network
 from cenote.model.fleet_ports import COUNT, DEFAULT_FLEET_PORT
 from cenote.model.records import HostRole, Secret
 
-FIRST_PORT, LAST_PORT = 25060, 26059  # 333 clusters; the first gets the well-known ports
+# Some 2,500 clusters, since each should have ports of its own among all hosts.  The first gets the well-known
+# ports; above the last one the kernel takes ports for outgoing connections (ip_local_port_range).
+FIRST_PORT, LAST_PORT = 25060, 32767
 # Requests per hour and minute for each token: those of the hosted product, and those where only programs of
 # this machine reach the API.  A limit for bursts would stop a large Terraform workspace for minutes.
 _PUBLIC_LIMITS = (5_000, 250)
@@ -69,6 +71,8 @@ class ServeSettings:
     roles: tuple[HostRole, ...] = ()  # of this host; none given: those that it has, or all
     zone: str = ""
     fleet_port: int = DEFAULT_FLEET_PORT
+    memory_overcommit: float | None = None  # how often a host's memory may be promised; None: without limit
+    storage_overcommit: float | None = None
 
     def check(self) -> None:
         """Raise Misconfigured for invalid or contradictory settings."""
@@ -79,7 +83,7 @@ class ServeSettings:
                 f"--name must be a host name such as db-1 or db-1.example.com, not {self.name!r}"
             )
         if not 1024 <= self.first_port < self.last_port <= 65535:
-            raise Misconfigured("--ports must be a range within 1024-65535, such as 25060-26059")
+            raise Misconfigured("--ports must be a range within 1024-65535, such as 25060-32767")
         if not 1024 <= self.fleet_port <= 65535 - COUNT:
             raise Misconfigured(
                 f"--fleet-port must be the first of {COUNT} ports within 1024-65535, such as "

@@ -85,6 +85,7 @@ def _digest(users: dict[str, Secret], rights: dict[str, list[Permission]]) -> by
 
 def _rights_of_agent(keys: Keys, host_id: str) -> Iterator[Permission]:
     yield _key(keys.marker, "READ")
+    yield _key(keys.removed_host(host_id), "READ")
     for prefix in (keys.clusters, keys.all_deleted, keys.certificates_of(host_id), keys.ports_of(host_id)):
         yield _below(prefix, "READ")
     for key in (keys.host(host_id), keys.presence(host_id)):

@@ -10,7 +10,7 @@ import msgspec
 
 
 class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a transaction compares; see ``missing``, ``exists``, ``unchanged``, ``unchanged_since``."""
+    """What a transaction compares; see the functions below."""
 
     key: bytes
     target: str
@@ -35,6 +35,11 @@ def unchanged(key: str, revision: int) -> Condition:
 def unchanged_since(prefix: str, revision: int) -> Condition:
     """No key below a prefix was put since a revision.  Deletions do not count."""
     return Condition(prefix.encode(), "MOD", "LESS", prefix_end(prefix), mod_revision=revision + 1)
+
+
+def none_below(prefix: str) -> Condition:
+    """There is no key below a prefix."""
+    return Condition(prefix.encode(), "CREATE", range_end=prefix_end(prefix), create_revision=0)
 
 
 class Put(msgspec.Struct, frozen=True, omit_defaults=True):

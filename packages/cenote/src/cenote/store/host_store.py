@@ -15,7 +15,15 @@ from uuid import UUID, uuid4
 import msgspec
 
 from cenote.errors import Misconfigured, NotFound, Unavailable
-from cenote.model.records import CertificateRequest, Host, NodeStatus, Note, Presence, ReportedNote
+from cenote.model.records import (
+    CertificateRequest,
+    Host,
+    NodeStatus,
+    Note,
+    Presence,
+    RemovedHost,
+    ReportedNote,
+)
 from cenote.model.topology import node_key
 from cenote.store import etcd_messages
 from cenote.store.cache import WatchCache
@@ -24,6 +32,7 @@ from cenote.store.encoding import decode, encode
 from cenote.store.keys import Keys
 from cenote.store.lease import LeasedKey
 from cenote.store.reader import Reader
+from cenote.store.retry import retrying
 from cenote.store.settled_clock import SettledClock
 from cenote.store.tables import Tables
 from cenote.store.writer import Writer
@@ -35,6 +44,7 @@ MOST_NOTES = 10
 MOST_UNSEEN = 1000  # named in a presence, which is rewritten as they are seen
 
 _presences = msgspec.json.Decoder(Presence)
+_removed = msgspec.json.Decoder(RemovedHost)
 
 
 class HostStore(Reader):
@@ -130,7 +140,7 @@ class HostStore(Reader):
             if self._stands(node, status):
                 return
             key = self._keys.report(self._host_id, cluster_id, node_name)
-            conditions = [etcd_messages.exists(self._keys.cluster(cluster_id))]
+            conditions = [etcd_messages.exists(self._keys.cluster(cluster_id)), self._not_removed]
             outcome = await self._writer.write(conditions, [etcd_messages.put(key, encode(status))])
             if outcome.revision:
                 if status.run == self.run:
@@ -173,11 +183,18 @@ class HostStore(Reader):
         """Write the host's record and its presence, each when it has changed.
 
         ``stalled`` are the nodes whose pass does not end.  Return whether all nodes of the host are seen.
+        Misconfigured when the host was removed; then it is not present any more.
         """
+        key = self._keys.removed_host(self._host_id)
+        found = await retrying(lambda: self._client.read(key))
+        if found is not None:
+            await self._presence.withdraw()
+            raise was_removed(self._host_id, decode(key, found.value, _removed))
         if host != self._announced:
             seen = msgspec.structs.replace(host, seen_at=datetime.now(UTC).replace(microsecond=0))
-            await self._writer.write([], [etcd_messages.put(self._keys.host(self._host_id), encode(seen))])
-            self._announced = host
+            put = etcd_messages.put(self._keys.host(self._host_id), encode(seen))
+            if (await self._writer.write([self._not_removed], [put])).revision:
+                self._announced = host
         unseen = self.unseen()
         await self._appear(unseen, stalled)
         return not unseen
@@ -191,6 +208,10 @@ class HostStore(Reader):
             started_at=self._started_at,
         )
         await self._presence.announce(encode(presence))
+
+    @property
+    def _not_removed(self) -> etcd_messages.Condition:
+        return etcd_messages.missing(self._keys.removed_host(self._host_id))
 
     def _refusal(self, value: bytes) -> Misconfigured | None:
         """Return the error for a presence that is not of this data directory."""
@@ -215,3 +236,14 @@ class HostStore(Reader):
     def certificate(self, cluster_id: UUID) -> str | None:
         """Return the certificate that was issued last for this host's servers of a cluster, in PEM."""
         return self._tables.certificates.get((self._host_id, cluster_id))
+
+
+def was_removed(id: str, removed: RemovedHost) -> Misconfigured:
+    """Return the error for a host that comes back after it was removed."""
+    how = "removed as lost" if removed.lost else "removed"
+    at = f"{removed.at:%Y-%m-%d %H:%M:%S} UTC"
+    return Misconfigured(
+        f"the host {removed.name} (id {id}) was {how} from this service at {at}; "
+        "its servers are left as they are, and so are its data. To use this machine again, start it as a new "
+        "host with another --data-dir and a token of 'cenote host token'"
+    )

@@ -140,9 +140,17 @@ class Keys:
     def host_certificate(self, host_id: str) -> str:
         return f"{self.fleet}certificates/{quote(host_id, safe='')}"
 
+    @property
+    def drains(self) -> str:
+        return f"{self.fleet}drains/"
+
     def drain(self, host_id: str) -> str:
         """The mark of a host that is drained."""
-        return f"{self.fleet}drains/{quote(host_id, safe='')}"
+        return f"{self.drains}{quote(host_id, safe='')}"
+
+    def removed_host(self, host_id: str) -> str:
+        """The mark of a host that was removed."""
+        return f"{self.fleet}removed/{quote(host_id, safe='')}"
 
     # -- The service
 

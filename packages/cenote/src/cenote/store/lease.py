@@ -59,9 +59,11 @@ class LeasedKey:
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keeper
+            self._keeper = None
         if self._lease:
             with contextlib.suppress(Unavailable):
                 await self._client.revoke_lease(self._lease)
+        self._lease, self._written = 0, b""
 
     async def _write(self) -> int:
         if self._lease:

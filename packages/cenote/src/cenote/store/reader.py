@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
@@ -12,13 +12,17 @@ from cenote.model.records import (
     CertificateRequest,
     Cluster,
     Host,
+    HostDrain,
     MetricsLogin,
     NodeStatus,
     Presence,
+    RemovedHost,
     Token,
     Tombstone,
 )
-from cenote.model.topology import writer_or_first
+from cenote.model.topology import Absence, writer_or_first
+from cenote.rules import host_states
+from cenote.rules.host_states import Gone, HostState
 from cenote.store.cache import WatchCache
 from cenote.store.keys import Keys
 from cenote.store.subscription import Changes
@@ -39,6 +43,7 @@ class Reader:
     _subscribers: set[Changes]
     _cache: WatchCache
     _changed: asyncio.Event  # replaced after each change
+    _opened: Gone  # of a host that was away before this process looked
 
     @property
     def connected(self) -> bool:
@@ -120,9 +125,28 @@ class Reader:
         """The agents that are alive, by the ids of their hosts."""
         return dict(self._tables.presences)
 
-    def absences(self) -> dict[str, datetime]:
-        """When agents went away, by the ids of their hosts; without those that this process never saw."""
-        return dict(self._tables.absences)
+    def gone(self) -> dict[str, Gone]:
+        """Since when hosts are not there, by id; those that this process never saw, since it looks."""
+        return host_states.gone(self._tables.hosts, self._tables.presences, self._tables.gone, self._opened)
+
+    def host_state(self, id: str) -> HostState:
+        """Whether a host is up, away for a short time, or down; one that is not known is down."""
+        if id not in self._tables.hosts:
+            return HostState.DOWN
+        return host_states.state(self.gone().get(id), time.monotonic())
+
+    def absences(self, own: str = "") -> dict[str, Absence]:
+        """The hosts that are not there, by id, as ``topology`` takes them; without the host ``own``."""
+        away = {id: one for id, one in self.gone().items() if id != own}
+        return host_states.absences(self._tables.hosts, away, time.monotonic())
+
+    def drains(self) -> dict[str, HostDrain]:
+        """The hosts that are drained, by id."""
+        return dict(self._tables.drains)
+
+    def removed_host(self, id: str) -> RemovedHost | None:
+        """What is left of a host that was removed."""
+        return self._tables.removed.get(id)
 
     def certificate_request(self, host_id: str, cluster_id: UUID) -> Stored[CertificateRequest] | None:
         """The request of a host for a cluster's servers that was not answered yet."""
@@ -161,6 +185,7 @@ class Reader:
     def _begin(self) -> None:
         self._changed = asyncio.Event()
         self._subscribers = set()
+        self._opened = Gone(since=None, at=time.monotonic())
 
     def _end(self) -> None:
         for subscriber in list(self._subscribers):

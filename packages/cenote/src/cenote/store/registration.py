@@ -14,7 +14,7 @@ from cenote.errors import Misconfigured, Unavailable
 from cenote.model.records import Presence
 from cenote.store import etcd_messages
 from cenote.store.client import EtcdClient
-from cenote.store.host_store import PRESENCE_SECONDS
+from cenote.store.host_store import PRESENCE_SECONDS, was_removed
 from cenote.store.keys import Keys
 from cenote.store.retry import retrying
 from cenote.store.store import Store
@@ -53,6 +53,13 @@ async def claim_name(client: EtcdClient, store: Store, id: str, name: str) -> No
         with contextlib.suppress(Unavailable):
             await client.transact(request)
     raise Unavailable(f"the name {name} of this host cannot be claimed now")
+
+
+def check_not_removed(store: Store, id: str) -> None:
+    """Raise Misconfigured when the host of this id was removed."""
+    removed = store.removed_host(id)
+    if removed is not None:
+        raise was_removed(id, removed)
 
 
 async def check_alone(store: Store, id: str, directory: str) -> None:

@@ -23,6 +23,7 @@ from cenote.store.cache import WatchCache
 from cenote.store.client import EtcdClient
 from cenote.store.encoding import decode, encode
 from cenote.store.groups import Groups
+from cenote.store.host_changes import HostChanges
 from cenote.store.key_rotation import KeyRotation
 from cenote.store.keys import Keys
 from cenote.store.liveness import Liveness
@@ -72,6 +73,7 @@ class Store(Reader):
         self._liveness = Liveness(lambda: client.revision(self._keys.prefix))
         self._writer = Writer(client, self._keys)
         self.groups = Groups(self._tables, self._cache, self._writer, self._keys)
+        self.host_changes = HostChanges(client, self._tables, self._cache, self._writer, self._keys)
         self.refusals = Refusals(self._tables, self._writer, self._keys)
         self.key_rotation = KeyRotation(client, self._writer, self._keys)
         self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
@@ -131,6 +133,7 @@ class Store(Reader):
                 etcd_messages.missing(key),
                 *map(etcd_messages.missing, claims),
                 *map(etcd_messages.exists, self.groups.of(cluster)),
+                *self._still_hosts({node.host for node in cluster.nodes}),
             ],
             [
                 etcd_messages.put(key, encode(cluster)),
@@ -385,7 +388,7 @@ class Store(Reader):
     async def confirm_hosts(self) -> bool:
         """The same for the hosts that are alive, and the ports on them."""
         claimed = [self._keys.ports_of(host.id) for host in self.known_hosts()]
-        folders = [self._keys.hosts, self._keys.presences, *claimed]
+        folders = [self._keys.hosts, self._keys.presences, self._keys.drains, *claimed]
         before = self._cache.versions(folders=folders)
         await self._cache.refresh(folders=folders)
         return self._cache.versions(folders=folders) != before
@@ -417,6 +420,9 @@ class Store(Reader):
                 etcd_messages.unchanged(key, current.revision),
                 *map(etcd_messages.missing, claims),
                 *map(etcd_messages.exists, entered),
+                *self._still_hosts(
+                    {node.host for node in value.nodes} - {node.host for node in current.value.nodes}
+                ),
                 *conditions,
             ],
             [
@@ -458,11 +464,16 @@ class Store(Reader):
     def _claims(self, cluster: Cluster) -> set[str]:
         """The keys that belong to this cluster alone: its name until it is deleted, and its nodes' ports."""
         names = {self._keys.name(cluster.name)} if cluster.deleted_at is None else set()
-        ports = ((node.host, port) for node in cluster.nodes for port in node.ports)
+        nodes = (node for node in cluster.nodes if node.lost_at is None)
+        ports = ((node.host, port) for node in nodes for port in node.ports)
         return names | {self._keys.port(host, port) for host, port in ports}
 
     def _claim(self, claims: set[str], cluster: Cluster) -> list[etcd_messages.EtcdOperation]:
         return [etcd_messages.put(claim, str(cluster.id).encode()) for claim in claims]
+
+    def _still_hosts(self, host_ids: set[str]) -> list[etcd_messages.Condition]:
+        """Return the condition that hosts which get a node were not removed."""
+        return [etcd_messages.missing(self._keys.removed_host(id)) for id in sorted(host_ids)]
 
     def _taken(self, cluster: Cluster, outcome: WriteResult) -> Conflict:
         """Return the error for a claim that another cluster holds."""
@@ -474,4 +485,6 @@ class Store(Reader):
             )
             if ports:
                 return PortTaken(node.host, ports)
-        return Conflict("The project or the network of the cluster was deleted meanwhile; try again.")
+        return Conflict(
+            "The project, the network or the host of the cluster was removed meanwhile; try again."
+        )

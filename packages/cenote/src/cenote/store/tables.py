@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 from uuid import UUID
@@ -17,14 +18,17 @@ from cenote.model.records import (
     Event,
     FleetAuthority,
     Host,
+    HostDrain,
     HostRequest,
     JoinToken,
     MetricsLogin,
     NodeStatus,
     Presence,
+    RemovedHost,
     Token,
     Tombstone,
 )
+from cenote.rules.host_states import Gone
 from cenote.store.encoding import NewerFormat, decode
 from cenote.store.keys import Keys
 
@@ -59,6 +63,8 @@ class Tables:
         self._join_token = msgspec.json.Decoder(JoinToken)
         self._admitted = msgspec.json.Decoder(AdmittedHost)
         self._host_request = msgspec.json.Decoder(HostRequest)
+        self._drain = msgspec.json.Decoder(HostDrain)
+        self._removed_host = msgspec.json.Decoder(RemovedHost)
         self._token = msgspec.json.Decoder(Token)
         self._metrics_login = msgspec.json.Decoder(MetricsLogin)
         self._event = msgspec.json.Decoder(Event)
@@ -72,7 +78,7 @@ class Tables:
         self.reports: dict[tuple[str, UUID, str], NodeStatus] = {}  # by host, cluster and node
         self.hosts: dict[str, Host] = {}
         self.presences: dict[str, Presence] = {}
-        self.absences: dict[str, datetime] = {}  # when presences have ended, as seen by this process
+        self.gone: dict[str, Gone] = {}  # when presences have ended, as seen by this process
         self.requests: dict[tuple[str, UUID], Stored[CertificateRequest]] = {}
         self.certificates: dict[tuple[str, UUID], str] = {}
         self.fleet_authority: FleetAuthority | None = None
@@ -80,6 +86,8 @@ class Tables:
         self.admitted: dict[str, AdmittedHost] = {}
         self.host_requests: dict[str, Stored[HostRequest]] = {}
         self.host_certificates: dict[str, str] = {}
+        self.drains: dict[str, HostDrain] = {}
+        self.removed: dict[str, RemovedHost] = {}
         self.tokens: dict[str, Token] = {}
         self.metrics_login: MetricsLogin | None = None
         self.refusals: dict[str, Event] = {}
@@ -133,7 +141,7 @@ class Tables:
                 self.hosts[id] = decode(key, value, self._host)
             case ["presence", id]:
                 self.presences[id] = decode(key, value, self._presence)
-                self.absences.pop(id, None)
+                self.gone.pop(id, None)
             case ["csr", host, id]:
                 self.requests[host, UUID(id)] = Stored(decode(key, value, self._request), revision)
             case ["certificates", host, id]:
@@ -165,6 +173,10 @@ class Tables:
                 self.host_requests[id] = Stored(decode(key, value, self._host_request), revision)
             case ["certificates", id]:
                 self.host_certificates[id] = value.decode()
+            case ["drains", id]:
+                self.drains[id] = decode(key, value, self._drain)
+            case ["removed", id]:
+                self.removed[id] = decode(key, value, self._removed_host)
 
     def remove(self, key: str) -> None:
         self.unreadable.discard(key)
@@ -188,9 +200,10 @@ class Tables:
                 self.reports.pop((host, UUID(id), node), None)
             case ["hosts", id]:
                 self.hosts.pop(id, None)
+                self.gone.pop(id, None)
             case ["presence", id]:
                 if self.presences.pop(id, None) is not None:
-                    self.absences[id] = datetime.now(UTC).replace(microsecond=0)
+                    self.gone[id] = Gone(since=datetime.now(UTC).replace(microsecond=0), at=time.monotonic())
             case ["csr", host, id]:
                 self.requests.pop((host, UUID(id)), None)
             case ["certificates", host, id]:
@@ -222,6 +235,10 @@ class Tables:
                 self.host_requests.pop(id, None)
             case ["certificates", id]:
                 self.host_certificates.pop(id, None)
+            case ["drains", id]:
+                self.drains.pop(id, None)
+            case ["removed", id]:
+                self.removed.pop(id, None)
 
     def name_of(self, id: str) -> str:
         """Return the name of a project, VPC or host; its id if it is not known."""

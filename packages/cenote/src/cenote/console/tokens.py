@@ -1,4 +1,4 @@
-"""API tokens and hosts: pages that need the scope ``cenote:admin``."""
+"""API tokens: pages that need the scope ``cenote:admin``."""
 
 from __future__ import annotations
 
@@ -20,20 +20,13 @@ SCOPES = {
     "database:update": "Change clusters and what is in them",
     "database:delete": "Delete clusters and what is in them",
     "database:view_credentials": "View user names, passwords and logs",
-    "cenote:admin": "Manage tokens; view hosts and the audit log",
+    "cenote:admin": "Manage tokens and hosts; view the audit log",
     "*": "Full access",
 }
 TOKEN_COLUMNS: dict[str, Callable[[Any], Any]] = {
     "name": lambda token: token["name"],
     "created": lambda token: token["created_at"],
     "expires": lambda token: token["expires_at"],
-}
-HOST_COLUMNS: dict[str, Callable[[Any], Any]] = {
-    "name": lambda host: host["name"],
-    "cpus": lambda host: host["cpus"],
-    "memory": lambda host: host["memory_mib"],
-    "allocated": lambda host: host["promised_memory_mib"],
-    "clusters": lambda host: host["clusters"],
 }
 LIFETIMES = {"1": "1 day", "30": "30 days", "90": "90 days", "365": "1 year", "": "never"}
 UNKNOWN_LIFETIME = "Choose when the token expires, or never."
@@ -103,11 +96,4 @@ async def revoke(request: ConsoleRequest) -> Response:
     return request.redirect(TOKENS, notice="Token revoked. Console sessions signed in with it have ended.")
 
 
-@page(HTTPMethod.GET, "/console/hosts")
-async def list_hosts(request: ConsoleRequest) -> Response:
-    found = await request.api.get("/v2/cenote/hosts")
-    sorting = Sorting(request, HOST_COLUMNS)
-    return request.render("hosts.html", hosts=sorting.rows(found["hosts"]), sorting=sorting)
-
-
-ROUTES = (list_tokens, create_token, ask, revoke, list_hosts)
+ROUTES = (list_tokens, create_token, ask, revoke)

@@ -1,0 +1,39 @@
+"""Placing nodes on hosts, by what the store knows of them; ``rules/scheduling.py`` chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+
+from cenote.api.service import Service
+from cenote.rules import scheduling
+from cenote.rules.scheduling import Candidate, Overcommit, Placement, Wanted
+
+_NOTHING: Mapping[str, Set[int]] = {}
+
+
+def candidates(service: Service, refused: Mapping[str, Set[int]] = _NOTHING) -> list[Candidate]:
+    """Return all hosts with what is promised of them; ``refused`` are further ports that are taken."""
+    store = service.store
+    hosts = store.known_hosts()
+    return scheduling.candidates(
+        hosts,
+        {host.id: store.host_state(host.id) for host in hosts},
+        store.drains().keys(),
+        [stored.value for stored in store.clusters()],
+        {host.id: store.ports(host.id) | refused.get(host.id, frozenset()) for host in hosts},
+    )
+
+
+def limits(service: Service) -> Overcommit:
+    settings = service.settings
+    return Overcommit(memory=settings.memory_overcommit, storage=settings.storage_overcommit)
+
+
+def place(
+    service: Service,
+    wanted: Wanted,
+    refused: Mapping[str, Set[int]] = _NOTHING,
+    without: Set[str] = frozenset(),
+) -> Placement:
+    """Return the host and the ports for a node; the errors are those of ``scheduling.choose``."""
+    return scheduling.choose(wanted, candidates(service, refused), limits(service), without)

@@ -1,0 +1,276 @@
+"""The choice of a host, and of ports on it, for a node.  Pure.
+
+Able is a host that runs clusters, is there, is not drained, has the version, is where it was wished, and
+has room.  Of these it is the one with the largest share left afterwards, of memory or of storage, whichever
+is smaller, so that hosts fill evenly whatever their sizes.
+
+Sizes are what a cluster may use at most, and most use little.  So without an overcommit factor nothing is
+refused for lack of room: a laptop may run more small clusters than the sum of their sizes allows.  With one,
+what is promised stays below what the host has times the factor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+
+import msgspec
+
+from cenote.errors import Busy, CenoteError, Invalid, Unavailable
+from cenote.model import catalog
+from cenote.model.records import Cluster, Host, HostRole
+from cenote.rules import port_allocation
+from cenote.rules.host_states import HostState
+
+_NAMED = 5  # hosts in a message
+_GIB = 1024
+
+
+class Overcommit(msgspec.Struct, frozen=True, kw_only=True):
+    """How often what a host has may be promised; None: without limit."""
+
+    memory: float | None = None
+    storage: float | None = None
+
+
+NO_LIMITS = Overcommit()
+
+
+class Promise(msgspec.Struct, frozen=True, kw_only=True):
+    """What clusters may use of a host."""
+
+    memory_mib: int = 0
+    storage_mib: int = 0
+    nodes: int = 0
+
+    def plus(self, cluster: Cluster) -> Promise:
+        return Promise(
+            memory_mib=self.memory_mib + catalog.SIZES[cluster.size].memory_mib,
+            storage_mib=self.storage_mib + cluster.storage_mib,
+            nodes=self.nodes + 1,
+        )
+
+
+NOTHING = Promise()
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node needs; ``host``, a name or an id, and ``zone`` are wishes, and empty without any."""
+
+    version: str
+    memory_mib: int
+    storage_mib: int
+    host: str = ""
+    zone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A host with what is known of it.  ``taken`` are the ports that clusters have on it."""
+
+    host: Host
+    state: HostState = HostState.UP
+    drained: bool = False
+    promised: Promise = NOTHING
+    taken: Set[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    host: Host
+    port: int
+    pool_port: int
+    metrics_port: int
+
+
+def promises(clusters: Iterable[Cluster]) -> dict[str, Promise]:
+    """Return what is promised of each host, by its id.  A node counts until it is removed from the host."""
+    found: dict[str, Promise] = {}
+    for cluster in clusters:
+        for node in (*cluster.nodes, *cluster.left):
+            found[node.host] = found.get(node.host, NOTHING).plus(cluster)
+    return found
+
+
+def choose(
+    wanted: Wanted,
+    candidates: Iterable[Candidate],
+    limits: Overcommit = NO_LIMITS,
+    without: Set[str] = frozenset(),
+) -> Placement:
+    """Return the host for a node, and its ports there.
+
+    A pair that is free on all hosts is preferred, since a cluster that moves keeps its ports then.
+    ``without`` are the ids of hosts that it must not be on.  Invalid for a wish that nothing can fulfil,
+    Unavailable while no host is up that could, Busy while none has room or ports.
+    """
+    every = list(candidates)
+    running = [one for one in every if HostRole.DATABASE in one.host.roles]
+    able = [one for one in running if one.host.id not in without and not hindrance(wanted, one, limits)]
+    if not able:
+        raise _refusal(wanted, running, limits, without)
+    able.sort(key=lambda one: _order(one, wanted.memory_mib, wanted.storage_mib))
+    for one, others in [(one, every) for one in able] + [(one, [one]) for one in able]:
+        if (found := _ports(one, others)) is not None:
+            return found
+    raise Busy("Every port on every host is taken; delete a cluster or widen the range.")
+
+
+def hindrance(wanted: Wanted, candidate: Candidate, limits: Overcommit = NO_LIMITS) -> str:
+    """Return why a node cannot be on a host, to follow the host's name; empty if it can."""
+    host = candidate.host
+    if wanted.host and wanted.host not in (host.name, host.id):
+        return "is not the host that was asked for"
+    if HostRole.DATABASE not in host.roles:
+        return "runs no clusters"
+    if wanted.zone and wanted.zone != host.zone:
+        return f"is in the zone {host.zone}" if host.zone else "is in no zone"
+    if candidate.state is not HostState.UP:
+        return "does not answer"
+    if candidate.drained:
+        return "is being drained"
+    if wanted.version not in host.versions:
+        return f"has no PostgreSQL {wanted.version}"
+    return lacking(wanted, candidate, limits)
+
+
+def lacking(wanted: Wanted, candidate: Candidate, limits: Overcommit) -> str:
+    """Return what of memory or storage a host has too little of for a node, in words; empty for nothing."""
+    host, promised = candidate.host, candidate.promised
+    told = []
+    for what, need, had, given, factor in (
+        ("memory", wanted.memory_mib, host.memory_mib, promised.memory_mib, limits.memory),
+        ("storage", wanted.storage_mib, host.disk_mib, promised.storage_mib, limits.storage),
+    ):
+        if factor is None or not had:  # what a host has of storage may be unknown
+            continue
+        free = int(had * factor) - given
+        if need > free:
+            told.append(f"{in_gib(free)} of {what}" if free > 0 else f"no {what}")
+    return f"has {' and '.join(told)} left" if told else ""
+
+
+def in_gib(mib: int) -> str:
+    return f"{mib / _GIB:.3g} GiB"
+
+
+def emptiest(candidates: Iterable[Candidate]) -> Candidate | None:
+    """Return the host with the largest share left, which the next node would be placed on."""
+    return min(candidates, key=lambda one: _order(one, 0, 0), default=None)
+
+
+def _order(candidate: Candidate, memory_mib: int, storage_mib: int) -> tuple[float, str, str]:
+    """Return a key that sorts hosts for a node: the one with the most left comes first."""
+    host = candidate.host
+    return -_share_left(candidate, memory_mib, storage_mib), host.name, host.id
+
+
+def _share_left(candidate: Candidate, memory_mib: int, storage_mib: int) -> float:
+    """Return the share of a host that would be free with the node; negative where it is overcommitted."""
+    host, promised = candidate.host, candidate.promised
+    shares = [
+        (had - given - need) / had
+        for had, given, need in (
+            (host.memory_mib, promised.memory_mib, memory_mib),
+            (host.disk_mib, promised.storage_mib, storage_mib),
+        )
+        if had
+    ]
+    return min(shares, default=0.0)
+
+
+def _ports(candidate: Candidate, others: Iterable[Candidate]) -> Placement | None:
+    """Return the ports of a node on a host that none of the others uses either, or None."""
+    host = candidate.host
+    taken = set(candidate.taken).union(*(one.taken | set(one.host.busy_ports) for one in others))
+    port = port_allocation.free_pair(host, taken)
+    if port is None:
+        return None
+    metrics_port = port_allocation.free_metrics_port(host, taken | {port, port + 1})
+    if metrics_port is None:
+        return None
+    return Placement(host, port, port + 1, metrics_port)
+
+
+def _refusal(
+    wanted: Wanted, running: Iterable[Candidate], limits: Overcommit, without: Set[str]
+) -> CenoteError:
+    """Return the error for a node that no host can take now, with the reason that is worth most."""
+    left = [one for one in running if one.host.id not in without]
+    if wanted.host:
+        named = [one for one in left if wanted.host in (one.host.name, one.host.id)]
+        if not named:
+            return Invalid(f"cenote.host: no host that runs clusters is named {wanted.host[:80]!a}.")
+        left = named
+    if wanted.zone:
+        there = [one for one in left if one.host.zone == wanted.zone]
+        if not there:
+            zones = sorted({one.host.zone for one in left} - {""})
+            offered = f"; there is {', '.join(zones)}" if zones else "; no host is in one"
+            return Invalid(f"cenote.zone: no host is in the zone {wanted.zone[:80]!a}{offered}.")
+        left = there
+    able = [one for one in left if wanted.version in one.host.versions]
+    up = [one for one in able if one.state is HostState.UP]
+    told = _told(wanted, able, limits)
+    if not up:
+        return Unavailable(f"No host with PostgreSQL {wanted.version} is up.{told}")
+    if all(one.drained for one in up):
+        return Busy(f"No host takes new clusters now.{told}")
+    return Busy(
+        f"No host has room for {in_gib(wanted.memory_mib)} of memory and {in_gib(wanted.storage_mib)} of "
+        f"storage.{told} Choose a smaller size, delete a cluster, or add a host."
+    )
+
+
+def _told(wanted: Wanted, candidates: Iterable[Candidate], limits: Overcommit) -> str:
+    """Return what hinders each of the hosts, as sentences."""
+    reasons = sorted((one.host.name, hindrance(wanted, one, limits)) for one in candidates)
+    told = [f"{name} {reason}" for name, reason in reasons if reason]
+    more = [f"and {len(told) - _NAMED} more"] if len(told) > _NAMED else []
+    return f" {'; '.join([*told[:_NAMED], *more])}." if told else ""
+
+
+def fits(wanted: Wanted, candidate: Candidate, limits: Overcommit = NO_LIMITS) -> bool:
+    """Return whether a host takes a node, and has enough left for it even without an overcommit factor."""
+    within = Overcommit(
+        memory=1.0 if limits.memory is None else limits.memory,
+        storage=1.0 if limits.storage is None else limits.storage,
+    )
+    return not hindrance(wanted, candidate, within)
+
+
+def left_in_words(candidate: Candidate) -> str:
+    """Return how much of a host is not promised yet; overcommitted, how much too much is."""
+    told = []
+    for what, had, given in (
+        ("memory", candidate.host.memory_mib, candidate.promised.memory_mib),
+        ("storage", candidate.host.disk_mib, candidate.promised.storage_mib),
+    ):
+        if not had:
+            continue
+        if given > had:
+            told.append(f"{in_gib(given - had)} more {what} allocated than there is")
+        else:
+            told.append(f"{in_gib(had - given)} of {in_gib(had)} of {what} left")
+    return ", ".join(told)
+
+
+def candidates(
+    hosts: Iterable[Host],
+    states: Mapping[str, HostState],
+    drained: Set[str],
+    clusters: Iterable[Cluster],
+    taken: Mapping[str, Set[int]],
+) -> list[Candidate]:
+    """Return all hosts with what is known of them."""
+    promised = promises(clusters)
+    return [
+        Candidate(
+            host,
+            states.get(host.id, HostState.UP),
+            host.id in drained,
+            promised.get(host.id, NOTHING),
+            taken.get(host.id, frozenset()),
+        )
+        for host in hosts
+    ]

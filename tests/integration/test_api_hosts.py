@@ -1,0 +1,268 @@
+"""Hosts by the API: their states, draining, and removing them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from msgspec.structs import replace
+
+from cenote.api.service import Settings
+from cenote.errors import Conflict, Misconfigured
+from cenote.model.records import HostRole
+from cenote.rules import host_states
+from tests.support.api import BACKEND, HOST, Api, Apis, running_apis
+from tests.support.waiting import wait_until_async
+
+HOSTS = "/v2/cenote/hosts"
+A, B, C = (
+    replace(HOST, id=id, name=f"db-{id}", zone=zone, memory_mib=4096, disk_mib=100_000)
+    for id, zone in (("a", "east"), ("b", "west"), ("c", "west"))
+)
+ALL = (A, B, C)
+FROM_A = Settings(wait_seconds=0, host_id="a")
+
+
+@pytest.fixture(scope="module")
+def apis() -> Iterator[Apis]:
+    yield from running_apis()
+
+
+async def hosts(api: Api) -> dict[str, Any]:
+    return {host["name"]: host for host in (await api.call("GET", HOSTS, 200))["hosts"]}
+
+
+def placed(api: Api, path: str) -> str:
+    stored = api.store.cluster(UUID(path.rpartition("/")[2]))
+    assert stored is not None
+    return stored.value.nodes[0].host
+
+
+async def lose(api: Api, id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """End the agent of a host, and wait until the API takes the host for down."""
+    monkeypatch.setattr(host_states, "DOWN_SECONDS", 0.3)
+    await api.hosts[id].close()
+
+    async def is_down() -> bool:
+        return bool((await hosts(api))[f"db-{id}"]["state"] == "down")
+
+    await wait_until_async("the host is down", 10, is_down)
+
+
+def test_clusters_spread_over_the_hosts_and_ports_are_their_own(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        paths = [await api.add_cluster(name=f"c{number}00") for number in range(6)]
+        assert sorted(placed(api, path) for path in paths) == ["a", "a", "b", "b", "c", "c"]
+        ports = [(await api.call("GET", path, 200))["database"]["connection"]["port"] for path in paths]
+        assert len(set(ports)) == 6
+        assert [host["clusters"] for host in (await hosts(api)).values()] == [2, 2, 2]
+
+    apis.run(scenario, FROM_A, ALL)
+
+
+def test_a_cluster_is_created_on_the_host_or_in_the_zone_that_is_wished(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        for wish, at in (({"host": "db-b"}, "b"), ({"host": "c"}, "c"), ({"zone": "east"}, "a")):
+            assert placed(api, await api.add_cluster(name=f"on-{at}", cenote=wish)) == at
+        for wish, words in (
+            ({"host": "db-9"}, "cenote.host: no host that runs clusters is named 'db-9'."),
+            ({"zone": "north"}, "cenote.zone: no host is in the zone 'north'; there is east, west."),
+        ):
+            body = {**BACKEND, "name": "not-made", "cenote": wish}
+            assert await api.refusal("POST", "/v2/databases", 422, json=body) == words
+        await api.refusal("POST", "/v2/databases", 422, json={**BACKEND, "cenote": {"rack": "1"}})
+
+    apis.run(scenario, FROM_A, ALL)
+
+
+def test_with_a_factor_hosts_are_not_promised_more_than_that(apis: Apis) -> None:
+    settings = Settings(wait_seconds=0, host_id="a", memory_overcommit=1.0)
+
+    async def scenario(api: Api) -> None:
+        for number in range(3):
+            await api.add_cluster(name=f"c{number}00", size="db-s-2vcpu-4gb")
+        message = await api.refusal("POST", "/v2/databases", 412, json=BACKEND)
+        assert message.startswith(
+            "No host has room for 1 GiB of memory and 10 GiB of storage. db-a has no memory left; db-b"
+        )
+        offered = (await api.call("GET", "/v2/databases/options", 200))["cenote"]
+        assert {size["slug"]: size["fits_on"] for size in offered["sizes"]}["db-s-1vcpu-1gb"] == []
+        assert [place["reason"] for place in offered["places"]] == ["has no memory left"] * 3
+
+    apis.run(scenario, settings, ALL)
+
+
+def test_the_options_say_what_fits_where(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        await api.add_cluster(name="large", size="db-s-2vcpu-4gb", cenote={"host": "db-a"})
+        await api.call("POST", f"{HOSTS}/b/drain", 200)
+        offered = (await api.call("GET", "/v2/databases/options", 200))["cenote"]
+        fits = {size["slug"]: size["fits_on"] for size in offered["sizes"]}
+        assert (fits["db-s-1vcpu-1gb"], fits["db-s-4vcpu-8gb"]) == (["db-c"], [])
+        told = [(place["name"], place["zone"], place["reason"]) for place in offered["places"]]
+        assert told == [("db-a", "east", ""), ("db-b", "west", "is being drained"), ("db-c", "west", "")]
+        assert offered["places"][0]["text"].startswith("0 GiB of 4 GiB of memory left, ")
+        reader = await api.http.get("/v2/databases/options", headers=await api.token("database:read"))
+        assert "places" not in reader.json()["cenote"]
+        assert "fits_on" not in reader.json()["cenote"]["sizes"][0]
+
+    apis.run(scenario, FROM_A, ALL)
+
+
+def test_a_host_without_the_role_gets_no_clusters(apis: Apis) -> None:
+    voter = replace(B, roles=(HostRole.STORE,))
+
+    async def scenario(api: Api) -> None:
+        paths = [await api.add_cluster(name=f"c{number}00") for number in range(2)]
+        assert [placed(api, path) for path in paths] == ["a", "a"]
+        assert (await hosts(api))["db-b"]["roles"] == ["store"]
+
+    apis.run(scenario, FROM_A, (A, voter))
+
+
+def test_a_drained_host_takes_no_clusters_and_its_progress_is_shown(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        path = await api.add_cluster(name="first", cenote={"host": "db-b"})
+        drained = (await api.call("POST", f"{HOSTS}/b/drain", 200))["host"]
+        assert (drained["state"], drained["reason"]) == ("up", "draining, 0 of 1 moved")
+        assert drained["drain"] | {"asked_at": ""} == {"asked_at": "", "nodes": 1, "moved": 0}
+        assert (await api.call("POST", f"{HOSTS}/b/drain", 200))["host"] == drained
+
+        paths = [await api.add_cluster(name=f"c{number}00") for number in range(4)]
+        assert {placed(api, one) for one in paths} == {"a", "c"}
+        body = {**BACKEND, "name": "not-made", "cenote": {"host": "db-b"}}
+        message = await api.refusal("POST", "/v2/databases", 412, json=body)
+        assert message == "No host takes new clusters now. db-b is being drained."
+
+        await api.call("DELETE", path, 204)
+        undrained = (await api.call("DELETE", f"{HOSTS}/b/drain", 200))["host"]
+        assert ("drain" in undrained, undrained["reason"]) == (False, "")
+        told = (await api.call("GET", "/v2/cenote/audit?search=db-b", 200))["entries"]
+        summaries = [entry["summary"] for entry in told if entry["summary"].startswith("host")]
+        assert summaries == ["host db-b: from draining to in use", "host db-b: from in use to draining"]
+        await api.refusal("POST", f"{HOSTS}/nobody/drain", 404)
+
+    apis.run(scenario, FROM_A, ALL)
+
+
+def test_a_host_with_clusters_is_not_removed_and_an_empty_one_cannot_come_back(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        path = await api.add_cluster(name="first", cenote={"host": "db-b"})
+        message = await api.refusal("DELETE", f"{HOSTS}/b", 412)
+        assert message == (
+            "db-b still has the cluster first. Drain the host first, and remove it when nothing is left."
+        )
+        await api.call("DELETE", path, 204)
+        assert (await api.refusal("DELETE", f"{HOSTS}/b", 412)).startswith(
+            "db-b still has 1 cluster being deleted."
+        )
+        await api.store.forget_cluster(UUID(path.rpartition("/")[2]))
+
+        await api.call("DELETE", f"{HOSTS}/b", 204)
+        assert list(await hosts(api)) == ["db-a", "db-c"]
+        await api.refusal("DELETE", f"{HOSTS}/b", 404)
+        with pytest.raises(
+            Misconfigured, match=r"the host db-b \(id b\) was removed .* its servers are left"
+        ):
+            await api.hosts["b"].announce(B)
+        assert list(await hosts(api)) == ["db-a", "db-c"]
+        told = (await api.call("GET", "/v2/cenote/audit?search=db-b", 200))["entries"]
+        assert any(entry["summary"] == "host db-b: removed (127.0.0.1)" for entry in told)
+
+    apis.run(scenario, FROM_A, ALL)
+
+
+def test_no_node_is_placed_on_a_host_that_another_api_has_removed(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        path = await api.add_cluster(name="first", cenote={"host": "db-b"})
+        stored = api.store.cluster(UUID(path.rpartition("/")[2]))
+        assert stored is not None
+        await api.store.forget_cluster(stored.value.id)
+        await api.call("DELETE", f"{HOSTS}/b", 204)
+        with pytest.raises(Conflict):
+            await api.store.add_cluster(stored.value)
+
+    apis.run(scenario, FROM_A, ALL)
+
+
+def test_a_host_that_answers_or_was_there_just_now_is_not_removed_as_lost(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        message = await api.refusal("DELETE", f"{HOSTS}/b?lost=true", 412)
+        assert message == "db-b is up, so it is not lost; drain it first, and remove it then."
+        await api.hosts["b"].close()
+
+        async def is_away() -> bool:
+            return bool((await hosts(api))["db-b"]["state"] == "away")
+
+        await wait_until_async("the host is away", 10, is_away)
+        shown = (await hosts(api))["db-b"]
+        assert shown["reason"].startswith("host db-b does not answer since ")
+        assert "less than 20 seconds" in await api.refusal("DELETE", f"{HOSTS}/b?lost=true", 412)
+        assert "answers this request itself" in await api.refusal("DELETE", f"{HOSTS}/a", 412)
+        await api.refusal("DELETE", f"{HOSTS}/b?lost=perhaps", 422)
+
+    apis.run(scenario, FROM_A, ALL)
+
+
+def test_a_lost_host_is_down_in_words_and_removed_with_what_was_on_it(
+    apis: Apis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(api: Api) -> None:
+        lost = await api.add_cluster(name="lost", cenote={"host": "db-b"})
+        going = await api.add_cluster(name="going", cenote={"host": "db-b"})
+        other = await api.add_cluster(name="other", cenote={"host": "db-c"})
+        for path in (lost, going, other):
+            await api.report(path)
+        await api.call("DELETE", going, 204)
+        await lose(api, "b", monkeypatch)
+
+        seen = (await api.call("GET", lost, 200))["database"]["cenote"]
+        assert seen["health"] == "down"
+        assert seen["reason"].startswith("host db-b does not answer since ")
+        assert (await api.call("GET", other, 200))["database"]["cenote"]["health"] == "healthy"
+        assert await api.refusal("DELETE", f"{HOSTS}/b", 412)  # something is there
+
+        await api.call("DELETE", f"{HOSTS}/b?lost=true", 204)
+        assert list(await hosts(api)) == ["db-a", "db-c"]
+        seen = (await api.call("GET", lost, 200))["database"]["cenote"]
+        assert (seen["health"], seen["reason"]) == ("down", "its host was removed")
+        assert api.store.ports("b") == set()
+        for path, is_deleted in ((lost, False), (going, True)):
+            stored = api.store.cluster(UUID(path.rpartition("/")[2]))
+            assert stored is not None
+            assert stored.value.nodes[0].lost_at is not None
+            assert (stored.value.deleted_at is not None) == is_deleted
+            assert api.store.reports(stored.value.id) == {}
+        events = (await api.call("GET", f"{lost}/events", 200))["events"]
+        assert events[0]["cenote"]["summary"].startswith("node node-1: time of the loss of its host: ")
+        told = (await api.call("GET", "/v2/cenote/audit?search=db-b", 200))["entries"]
+        assert any(one["summary"] == "host db-b: removed (127.0.0.1, lost, nodes: 2)" for one in told)
+        assert (await api.call("GET", other, 200))["database"]["cenote"]["health"] == "healthy"
+        await api.call("DELETE", lost, 204)
+
+    apis.run(scenario, FROM_A, ALL)
+
+
+def test_a_removal_that_was_interrupted_goes_on_when_it_is_repeated(
+    apis: Apis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(api: Api) -> None:
+        path = await api.add_cluster(name="lost", cenote={"host": "db-b"})
+        await api.report(path)
+        await lose(api, "b", monkeypatch)
+        changes = api.store.host_changes
+
+        async def interrupted(*_: object) -> None:
+            raise Conflict("the machine stops here")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(changes, "_lose", interrupted)
+            await api.refusal("DELETE", f"{HOSTS}/b?lost=true", 409)
+        shown = (await hosts(api))["db-b"]
+        assert shown["reason"].endswith("its removal was interrupted: repeat it")
+        await api.call("DELETE", f"{HOSTS}/b?lost=true", 204)
+        assert list(await hosts(api)) == ["db-a", "db-c"]
+
+    apis.run(scenario, FROM_A, ALL)
