@@ -25,6 +25,9 @@ options
 host list
 host drain {host}
 host undrain {host}
+host unknown list
+host trash list
+host trash empty --yes
 cluster create backend --tag web --storage-mib 10240
 cluster list
 cluster get backend
@@ -107,6 +110,7 @@ PLAIN = {
     "cenote completion": "prints a script for a shell",
     "cenote doctor": "a report for people, with an exit code",
     "cenote db import": "has its own report, see test_db_import.py",
+    "cenote host unknown remove": "wants something unknown; test_serve_sweep.py has it",
     "cenote pool top": "draws on a terminal until Ctrl-C; pool stats has the numbers",
     "cenote psql": "becomes psql",
     "cenote quickstart": "runs a service",

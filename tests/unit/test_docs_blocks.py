@@ -26,6 +26,7 @@ RUN = {
     "quickstart.md": "test_docs_start.py",
     "server.md": "test_docs_server.py",
     "tools.md": "test_docs_moving.py",
+    "trash.md": "test_docs_trash.py",
     "troubleshooting.md": "test_docs_troubleshooting.py",
     "uninstall.md": "test_docs_uninstall.py",
     "upgrade.md": "test_docs_server.py",

@@ -290,7 +290,8 @@ class Host(TypedDict):
     """A host; ``state`` is ``up``, ``away`` or, after 20 seconds of that, ``down``, ``since`` that time.
 
     ``reason`` is what there is to say, as a sentence.  ``drain`` is there while it is drained.  The
-    ``promised`` memory and storage are allocated to clusters.
+    ``promised`` memory and storage are allocated to clusters.  ``unknown`` are nodes that run there and are
+    in no record, each as ``<cluster id>/<node>``.
     """
 
     id: str
@@ -311,6 +312,7 @@ class Host(TypedDict):
     versions: dict[str, str]
     cenote_version: str
     ports: HostPorts
+    unknown: list[str]
 
 
 class HostResponse(TypedDict):

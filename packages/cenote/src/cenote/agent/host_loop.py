@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from uuid import UUID
 
 import msgspec
@@ -17,6 +18,7 @@ from cenote.agent.log_space import watch_log_space
 from cenote.agent.node_loop import NodeLoop
 from cenote.agent.pass_queue import PassQueue
 from cenote.agent.spare_templates import maintain_spares
+from cenote.agent.sweep import Sweep
 from cenote.agent.waiting import is_set_within
 from cenote.engine.plan.context import HostContext
 from cenote.errors import Misconfigured, Unavailable
@@ -30,6 +32,8 @@ from cenote.store.host_store import HostStore
 log = logging.getLogger(__name__)
 
 COPIES_AT_ONCE = 4  # of templates
+LOOP_END = 0.2  # seconds until the loop of a node that went away is looked for again
+MOST_UNKNOWN = 1000  # nodes that are named in the host's record
 
 
 class HostLoop:
@@ -44,7 +48,9 @@ class HostLoop:
         log_shipping: LogShipping | None = None,
         copies_at_once: int = COPIES_AT_ONCE,
         ring: HostRing | None = None,
+        store_id: UUID | None = None,
     ) -> None:
+        """``store_id`` is that of the store that the data directory belongs to."""
         self._store, self._executor, self._context, self._host = store, executor, context, host
         self.passes = Passes()
         self.judged = asyncio.Event()  # the store has taken the host's record, or refused it
@@ -54,6 +60,8 @@ class HostLoop:
         self._copying = asyncio.Semaphore(copies_at_once)
         self._queue = PassQueue()
         self._in_use = system.connected_ports()
+        self._due = asyncio.Event() if ring is None else ring.changed  # an announcement
+        self._sweep = Sweep(store, executor, context, self._is_worked_on, self._due.set, store_id)
 
     async def run(self) -> None:
         """Run until cancelled; the servers keep running afterwards."""
@@ -63,6 +71,7 @@ class HostLoop:
                 group.create_task(maintain_spares(self._executor, self._host.versions), name="templates")
                 group.create_task(self._follow(), name="following the records")
                 group.create_task(self._reap(), name="reaping")
+                group.create_task(self._sweep.run(), name="sweeping")
                 group.create_task(
                     watch_log_space(self._store, self._executor, self._context), name="space of logs"
                 )
@@ -95,8 +104,7 @@ class HostLoop:
         timing = self._context.timing
         while True:
             pause = timing.announce_interval
-            if self._ring is not None:
-                self._ring.changed.clear()
+            self._due.clear()
             try:
                 if not await self._store.announce(self._host_now(), stalled=self._stalled()):
                     pause = timing.announce_interval_unseen
@@ -111,14 +119,8 @@ class HostLoop:
                 self.judged.set()
             except OSError as error:  # such as EMFILE, no descriptor left
                 log.warning("cannot read which ports are in use: %s", error)
-            await self._pause(pause)
-
-    async def _pause(self, seconds: float) -> None:
-        """Wait for the next announcement; changed keys make it due, since a rotation waits for it."""
-        if self._ring is None:
-            await asyncio.sleep(seconds)
-        else:
-            await is_set_within(self._ring.changed, seconds)
+            # Changed keys make the next one due, since a rotation waits for it, and so does what is unknown.
+            await is_set_within(self._due, pause)
 
     def _host_now(self) -> Host:
         claimed = self._store.ports(self._host.id)
@@ -128,7 +130,8 @@ class HostLoop:
             if self._host.first_port <= port <= self._host.last_port
         ]
         keys = () if self._ring is None else self._ring.ids
-        return msgspec.structs.replace(self._host, busy_ports=tuple(busy), host_keys=keys)
+        unknown = self._sweep.unknown[:MOST_UNKNOWN]
+        return msgspec.structs.replace(self._host, busy_ports=tuple(busy), host_keys=keys, unknown=unknown)
 
     def _stalled(self) -> list[str]:
         """Return the nodes whose pass has not ended for long."""
@@ -146,18 +149,31 @@ class HostLoop:
         if self._log_shipping is not None:
             self._log_shipping.wake(cluster_id)
         node_loop = self._node_loops.get(cluster_id)
-        if stored is None:
-            if node_loop is not None:
-                node_loop.notice()  # it ends by itself
-                del self._node_loops[cluster_id]
+        if node_loop is not None and node_loop.finished:
+            del self._node_loops[cluster_id]
+            node_loop = None
+        # One that is to be removed is so before another one is made here.
+        nodes = () if stored is None else (*stored.value.left, *stored.value.nodes)
+        node = next((node for node in nodes if node.host == self._host.id), None)
+        if node is not None:
+            self._loop_of(cluster_id, node.name).notice()
             return
-        node = next((node for node in stored.value.nodes if node.host == self._host.id), None)
-        if node is None:
-            return
-        self._loop_of(cluster_id, node.name).notice()
+        if node_loop is not None:
+            node_loop.notice()  # it ends by itself
+        if os.path.lexists(self._context.layout.cluster(cluster_id).root):
+            self._sweep.wake(cluster_id)
+
+    def _is_worked_on(self, cluster_id: UUID) -> bool:
+        """Return whether a loop works on a node of the cluster."""
+        node_loop = self._node_loops.get(cluster_id)
+        return node_loop is not None and not node_loop.finished
 
     def _loop_of(self, cluster_id: UUID, node_name: str) -> NodeLoop:
         node_loop = self._node_loops.get(cluster_id)
+        if node_loop is not None and node_loop.node_name != node_name and not node_loop.finished:
+            # Its node is in no record any more, so it ends with its next pass.
+            asyncio.get_running_loop().call_later(LOOP_END, self._wake_node, cluster_id)
+            return node_loop
         if node_loop is None or node_loop.finished:
             node_loop = self._node_loops[cluster_id] = NodeLoop(
                 self._store,
@@ -169,5 +185,6 @@ class HostLoop:
                 self.passes,
                 self._queue,
                 self._in_use,
+                on_end=lambda: self._store.notify([cluster_id]),
             )
         return node_loop

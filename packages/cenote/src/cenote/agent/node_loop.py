@@ -11,7 +11,8 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
+from datetime import UTC, datetime
 from uuid import UUID
 
 from cenote.agent import drops
@@ -21,12 +22,13 @@ from cenote.agent.pass_queue import Held, PassQueue, Turn, Urgency
 from cenote.agent.quiet import Quiet
 from cenote.agent.waiting import is_set_within
 from cenote.engine.plan.context import HostContext, NodeContext
-from cenote.errors import CenoteError, Unavailable
-from cenote.host import processes
+from cenote.errors import CenoteError, NotFound, Unavailable
+from cenote.host import processes, trash
 from cenote.host.executor import Executor
-from cenote.model.records import Cluster
+from cenote.model.records import Cluster, Node
 from cenote.model.topology import node_key
-from cenote.rules import storage
+from cenote.model.trash import TrashNote
+from cenote.rules import storage, sweep
 from cenote.stats.counters import Passes, PassResult
 from cenote.store.encoding import NewerFormat
 from cenote.store.host_store import HostStore
@@ -43,7 +45,7 @@ WORTH_REPORTING_AFTER_FAILURE = 5.0
 
 
 class NodeLoop:
-    """Reconciles one node until its cluster is removed."""
+    """Reconciles one node until its cluster is removed, or its record has the node here no more."""
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class NodeLoop:
         passes: Passes,
         queue: PassQueue,
         in_use: Container[int] = (),
+        on_end: Callable[[], None] = lambda: None,
     ) -> None:
         """``in_use``: the ports that clients were connected to at the start of this process."""
         self._store, self._host_context = store, host_context
@@ -76,10 +79,15 @@ class NodeLoop:
         self._awaited: list[asyncio.Event] = []  # set when the next pass has been reported
         self._quiet = Quiet(host_context.timing.full_look_interval)
         self._task = asyncio.create_task(self._run(in_use), name=f"cluster {cluster_id}")
+        self._task.add_done_callback(lambda _: on_end())
 
     @property
     def finished(self) -> bool:
         return self._task.done()
+
+    @property
+    def node_name(self) -> str:
+        return self._node_name
 
     @property
     def label(self) -> str:
@@ -175,7 +183,11 @@ class NodeLoop:
         """Return how urgent the first pass is; the servers may have gone on without an agent."""
         with contextlib.suppress(NewerFormat, OSError):  # such as EMFILE, no descriptor left
             stored = self._store.cluster(self._cluster_id)
-            if stored is None or stored.revision > self._reports.last().reached:
+            if (
+                stored is None
+                or not self._is_here(stored.value)
+                or stored.revision > self._reports.last().reached
+            ):
                 return Urgency.CHANGED
             context = self._context(stored)
             if any(processes.find(program) is None for program in context.programs):
@@ -187,9 +199,18 @@ class NodeLoop:
     def _is_quiet(self) -> bool:
         with contextlib.suppress(NewerFormat):
             stored = self._store.cluster(self._cluster_id)
-            if stored is not None and self._store.has_report(self._cluster_id, self._node_name):
+            if (
+                stored is not None
+                and self._is_here(stored.value)
+                and self._store.has_report(self._cluster_id, self._node_name)
+            ):
                 return self._quiet.lasts(self._context(stored))
         return False
+
+    def _is_here(self, cluster: Cluster) -> bool:
+        """Return whether the record has the node on this host, be it to be removed."""
+        node = _node_of(_all_nodes(cluster), self._node_name)
+        return node is not None and node.host == self._store.host_id
 
     async def _next_pass(self) -> tuple[float | None, PassResult]:
         """Make a pass and report; return the seconds until the next, None after the last, and the result."""
@@ -209,7 +230,7 @@ class NodeLoop:
             # Of what this version cannot read, nothing is changed on the machine either.
             await self._reports.write(f"left as it is: {error}", failing=True)
             return timing.resync_interval, PassResult.FAILED
-        if stored is None:
+        if stored is None or not self._is_here(stored.value):
             return None, PassResult.DONE
         began = self._passes.begin(self._cluster_id)
         self._began = time.monotonic()
@@ -243,7 +264,7 @@ class NodeLoop:
         return self._next_backoff(), PassResult.FAILED
 
     async def _bring_about(self, stored: Stored[Cluster], *, full: bool) -> float:
-        if stored.value.deleted_at is not None:
+        if stored.value.deleted_at is not None or _node_of(stored.value.nodes, self._node_name) is None:
             await self._remove(stored)
             return self._until_next_look(looked=True)
         is_nearly_full = await self._converge(stored, full=full)
@@ -268,7 +289,7 @@ class NodeLoop:
     async def _report_unfinished(
         self, stored: Stored[Cluster], reason: str, *, failing: bool = False, waiting: bool = False
     ) -> None:
-        is_there = any(node.name == self._node_name for node in stored.value.nodes)
+        is_there = _node_of(stored.value.nodes, self._node_name) is not None
         is_asked = is_there and stored.value.deleted_at is None
         context = self._context(stored) if is_asked else None
         await self._reports.unfinished(reason, context, failing=failing, waiting=waiting)
@@ -328,6 +349,8 @@ class NodeLoop:
         """Drop what was removed from the record, and report it; return when to try again, if at all."""
         if not self._pass.has_drops or stored.value.deleted_at is not None:
             return None
+        if _node_of(stored.value.nodes, self._node_name) is None:
+            return None
         context, made, former = self._context(stored), self._pass.drops, self._pass.drops.reason
         session = session_of(context, drops.LOCK_MILLISECONDS)
         try:
@@ -343,9 +366,18 @@ class NodeLoop:
 
     async def _remove(self, stored: Stored[Cluster]) -> None:
         context = self._context(stored)
-        await self._pass.remove(context, session_of(context))
+        await self._pass.remove(context, session_of(context), self._trash_note(context))
         # The controller forgets the cluster when all of its nodes are removed.
         await self._reports.write("", removed=True)
+
+    def _trash_note(self, context: NodeContext) -> TrashNote | None:
+        """Return the note with which a node that is removed goes to the trash; None if it is not kept."""
+        cluster, now = context.cluster, datetime.now(UTC)
+        late = self._host_context.timing.late_deletion
+        why = sweep.why_kept(cluster, self._node_name, now, late)
+        if not (why and self._host_context.keeps_trash and trash.is_worth_it(context.paths)):
+            return None
+        return TrashNote(cluster=cluster.id, name=cluster.name, why=why, at=now)
 
     def _watch_servers(self, context: NodeContext) -> bool:
         """Wake when a server ends; return whether all are running."""
@@ -361,7 +393,9 @@ class NodeLoop:
 
     def _context(self, stored: Stored[Cluster]) -> NodeContext:
         cluster = stored.value
-        node = next(node for node in cluster.nodes if node.name == self._node_name)
+        node = _node_of(_all_nodes(cluster), self._node_name)
+        if node is None:
+            raise NotFound
         return NodeContext(
             cluster,
             node,
@@ -388,6 +422,15 @@ class NodeLoop:
         if not self._reports.last().failing:
             return True
         return time.monotonic() - self._waiting_since > WORTH_REPORTING_AFTER_FAILURE
+
+
+def _all_nodes(cluster: Cluster) -> tuple[Node, ...]:
+    """Return the nodes that there shall be, and those that are to be removed."""
+    return *cluster.nodes, *cluster.left
+
+
+def _node_of(nodes: Iterable[Node], name: str) -> Node | None:
+    return next((node for node in nodes if node.name == name), None)
 
 
 def _set(events: Iterable[asyncio.Event]) -> None:

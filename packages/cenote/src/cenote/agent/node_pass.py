@@ -28,6 +28,7 @@ from cenote.host.sql import LOCK_MILLISECONDS, Session
 from cenote.model import parameters
 from cenote.model.changes import Change, CopyTemplate, Refuse, Start, Stop, Wait
 from cenote.model.records import DiskUse, Note, SettingLimits
+from cenote.model.trash import TrashNote
 from cenote.rules import refused_settings, restarts
 from cenote.rules.restarts import Urgency
 
@@ -159,9 +160,10 @@ class NodePass:
                     changes += drop.changes
         return changes
 
-    async def remove(self, context: NodeContext, session: Session) -> None:
-        """Stop and remove the node, whatever state it is in."""
-        for change in plan.removal.plan(context, look.removal.look(context)):
+    async def remove(self, context: NodeContext, session: Session, note: TrashNote | None = None) -> None:
+        """Stop and remove the node, whatever state it is in; with a note, its data goes to the trash."""
+        seen = look.removal.look(context)
+        for change in plan.removal.plan(context, seen, note):
             await self._do(change, context, session)
 
     async def _reconcile(self, part: Part[Any], context: NodeContext, session: Session) -> None:

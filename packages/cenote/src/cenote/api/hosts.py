@@ -44,7 +44,8 @@ class HostView(msgspec.Struct, kw_only=True):
 
     ``state`` is ``up``, ``away`` or, after 20 seconds of that, ``down``; ``since`` is when it stopped to
     answer, left out while it is up or when that is not known.  ``reason`` says in words what there is to say.
-    Memory may be overcommitted: the sizes of clusters may add up to more than it has.
+    Memory may be overcommitted: the sizes of clusters may add up to more than it has.  ``unknown`` are nodes
+    that run there and that no record has there, each as ``<cluster id>/<node>``.
     """
 
     id: str
@@ -65,6 +66,7 @@ class HostView(msgspec.Struct, kw_only=True):
     versions: dict[str, str]
     cenote_version: str
     ports: PortsView
+    unknown: tuple[str, ...]
 
 
 class HostsAnswer(msgspec.Struct):
@@ -176,6 +178,7 @@ def _view(service: Service, host: Host, promised: Promise, clusters: Sequence[Cl
         versions=host.versions,
         cenote_version=host.cenote_version,
         ports=PortsView(host.first_port, host.last_port, len(store.ports(host.id)), len(host.busy_ports)),
+        unknown=host.unknown,
     )
 
 

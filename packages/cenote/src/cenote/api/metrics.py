@@ -151,6 +151,7 @@ def _state(service: Service) -> ServiceState:
         service.store.connected,
         None if validity is None else validity.ends.timestamp(),
         None if validity is None else validity.covers(datetime.now(UTC)),
+        {host.name: len(host.unknown) for host in service.store.hosts()},
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import click
 
 from cenote.cli.data_dir import data_dir
 from cenote.errors import Misconfigured
-from cenote.host import identity, programs
+from cenote.host import identity, programs, unknown
 from cenote.host.identity import Identity
 from cenote.model.paths import Layout
 from cenote.server import environment, installation
@@ -54,6 +55,7 @@ def command(layout: Layout, postgres_dir: tuple[Path, ...], pgbouncer: Path | No
         if found_identity is not None:
             click.echo(f"ok       this host is {found_identity.name} (id {found_identity.id})")
             _show_etcd(layout, found_identity)
+            _show_unknown(layout)
     except Misconfigured as error:
         problems.append((error.message, ""))
     for what, fix in problems:
@@ -75,6 +77,14 @@ def _show_etcd(layout: Layout, found: Identity) -> None:
             "         the API and the agents of all hosts share one login (--etcd-user), so a flaw in either "
             "could change every record"
         )
+
+
+def _show_unknown(layout: Layout) -> None:
+    """Say what is here and in no record, as the service has found it."""
+    with contextlib.suppress(PermissionError):
+        for one in unknown.read(layout):
+            click.echo(f"notice   cluster {one.cluster}, {one.node}: {one.why}")
+            click.echo("         it runs on as it is; see 'cenote host unknown'")
 
 
 def _show_api_account() -> None:

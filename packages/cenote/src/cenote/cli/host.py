@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cenote.cli import host_remains
 from cenote.cli.data_dir import data_dir
 from cenote.cli.lookup import find_host
 from cenote.cli.printer import Printer, confirm, note, output_options
@@ -35,7 +36,7 @@ _AS_THEY_ARE = {"STATE": "state", "VERSIONS": "versions"}
 
 @click.group()
 def command() -> None:
-    """List the hosts that run clusters; drain and remove them."""
+    """List the hosts that run clusters; drain and remove them, and see what no record names."""
 
 
 @command.command("list")
@@ -105,6 +106,12 @@ def remove(layout: Layout, printer: Printer, host: str, lost: bool, yes: bool) -
 
 def _show(printer: Printer, hosts: list[Host]) -> None:
     if printer.format == "table":
+        for host in hosts:
+            if host["unknown"]:
+                note(
+                    f"{host['name']}: {len(host['unknown'])} nodes there are in no record; run "
+                    "'cenote host unknown list' on it"
+                )
         printer.show_all([_readable(host) for host in hosts], COLUMNS)
     else:
         printer.show_all(hosts, COLUMNS | _AS_THEY_ARE)
@@ -118,3 +125,7 @@ def _readable(host: Host) -> dict[str, Any]:
         "condition": ": ".join([*told, *([host["reason"]] if host["reason"] else [])]),
         "version_names": list(host["versions"].values()),
     }
+
+
+command.add_command(host_remains.unknown_command)
+command.add_command(host_remains.trash_command)

@@ -169,6 +169,14 @@ _OPTIONS = (
         help="Also allow log sinks in this network of the host; repeatable.",
     ),
     click.option(
+        "--trash-days",
+        metavar="N",
+        type=click.IntRange(min=0, max=3650),
+        default=7,
+        show_default=True,
+        help="How long to keep the data of clusters that have left this host; 0: remove it at once.",
+    ),
+    click.option(
         "--log-level",
         default="warning",
         show_default=True,
@@ -242,6 +250,7 @@ def _settings(given: dict[str, Any]) -> ServeSettings:
         fleet_port=given["fleet_port"],
         memory_overcommit=given["memory_overcommit"],
         storage_overcommit=given["storage_overcommit"],
+        trash_days=given["trash_days"],
     )
 
 

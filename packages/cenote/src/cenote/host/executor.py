@@ -12,12 +12,13 @@ from uuid import UUID
 
 from cenote.conf.hba import SUPERUSER
 from cenote.errors import CenoteError, Misconfigured
-from cenote.host import files, log_files, pauses, process_identity, processes, sql, stopping, templates
+from cenote.host import files, log_files, pauses, process_identity, processes, sql, stopping, templates, trash
 from cenote.host.pauses import Hold, Pooler
 from cenote.host.processes import Account
 from cenote.model.changes import (
     Change,
     CopyTemplate,
+    Discard,
     Disconnect,
     EndProcesses,
     MakeDirectory,
@@ -73,6 +74,8 @@ class Executor:
                 files.write(path, content, mode, owner, durable=durable)
             case Remove(path):
                 await asyncio.to_thread(files.remove, path)
+            case Discard(paths, note):
+                await asyncio.to_thread(trash.put, self.layout, paths, note)
             case ShortenLog(path, keep_from, kept):
                 log_files.shorten(path, keep_from, kept)
             case CopyTemplate(version, target):

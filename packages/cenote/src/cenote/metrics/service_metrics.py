@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -49,6 +50,12 @@ CLUSTER_FAILING = Family(
     "1 for each cluster whose configuration the agent fails to apply.",
     ("cluster",),
 )
+HOST_UNKNOWN = Family(
+    "cenote_host_unknown_nodes",
+    Kind.GAUGE,
+    "Nodes on a host that no record names; they are left as they are.",
+    ("host",),
+)
 STORE = Family("cenote_store_connected", Kind.GAUGE, "Whether etcd answers, so that records are current.")
 PASSES = Family(
     "cenote_agent_passes_total",
@@ -88,7 +95,7 @@ SUPERVISOR_PROCESS = {  # what the API may see of it
 
 FAMILIES = (
     *(BUILD, REQUESTS, REQUEST_SECONDS, API_CERTIFICATE, API_CERTIFICATE_VALID, CLUSTERS),
-    *(CLUSTER_HEALTH, CLUSTER_FAILING, STORE),
+    *(CLUSTER_HEALTH, CLUSTER_FAILING, HOST_UNKNOWN, STORE),
     *API_PROCESS.values(),
     *(AGENT_UP, PASSES, PASS_SECONDS, BEHIND),
     *AGENT_PROCESS.values(),
@@ -100,7 +107,8 @@ FAMILIES = (
 class ServiceState:
     """The status of each cluster, its health by name, the names of those that fail, and whether etcd answers.
 
-    ``certificate_expires_at`` is a Unix time, None if it is unknown.
+    ``certificate_expires_at`` is a Unix time, None if it is unknown; ``unknown`` has how many nodes of each
+    host are in no record.
     """
 
     statuses: Iterable[ClusterStatus]
@@ -109,6 +117,7 @@ class ServiceState:
     connected: bool
     certificate_expires_at: float | None = None
     certificate_valid: bool | None = None
+    unknown: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 def collect(
@@ -135,6 +144,8 @@ def collect(
             page.add(CLUSTER_HEALTH, found is health, cluster=name, health=health)
     for name in state.failing:
         page.add(CLUSTER_FAILING, 1, cluster=name)
+    for name, number in state.unknown.items():
+        page.add(HOST_UNKNOWN, number, host=name)
     page.add(STORE, state.connected)
     page.add(API_CERTIFICATE, state.certificate_expires_at)
     page.add(API_CERTIFICATE_VALID, state.certificate_valid)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from uuid import UUID
 
 from cenote.model.records import RemovalKind
+from cenote.model.trash import TrashNote
 
 if TYPE_CHECKING:
     # Commands that only need a program's paths start faster without the database driver.
@@ -66,6 +67,14 @@ class Remove:
     """Remove a file, or a folder with all that is in it."""
 
     path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Move files and folders to the trash, with a note."""
+
+    paths: tuple[Path, ...]
+    note: TrashNote
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +194,7 @@ Change: TypeAlias = (
     MakeDirectory
     | WriteFile
     | Remove
+    | Discard
     | ShortenLog
     | CopyTemplate
     | RequestCertificate

@@ -130,6 +130,11 @@ class Layout:
         return self.data_dir / "trash"
 
     @property
+    def unknown(self) -> Path:
+        """The nodes here that no record names, as the agent has found them."""
+        return self.data_dir / "unknown.json"
+
+    @property
     def admin_token(self) -> Path:
         return self.data_dir / "admin-token"
 
@@ -291,6 +296,16 @@ class NodePaths:
         if _UUID.fullmatch(id) is None or file_name != f"{prefix}{id}{suffix}":
             return None
         return UUID(id)
+
+    def files(self) -> list[Path]:
+        """Return the files that the node has beside its data."""
+        log = self.log(LogSource.POSTGRES)
+        known = {log.name, f"{log.name}.1", self.server(Path()).stamp.name}
+        return sorted(
+            path
+            for path in self.cluster.root.glob("*")
+            if path.name in known or self.sink_id(path.name) is not None
+        )
 
     def server(self, binaries: Path) -> Program:
         return Program(

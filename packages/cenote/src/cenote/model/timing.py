@@ -34,6 +34,10 @@ class Timing:
     announce_interval: float = 10.0
     announce_interval_unseen: float = 1.0  # after a start, until each node was seen
     stall_time: float = 120.0  # of a pass, after which the node is reported as stalled
+    # The agent looks for folders of clusters that no record has here; a deletion that it carries out so much
+    # later than it was asked for moves the data to the trash.
+    sweep_interval: float = 120.0
+    late_deletion: float = 600.0
     # The controller: growth, events and removals follow the records at once, pruning by interval.
     prune_first: float = 60.0
     prune_interval: float = 600.0

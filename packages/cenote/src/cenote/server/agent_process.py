@@ -68,7 +68,7 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
         policy = OutboundPolicy(settings.log_sink_allow, timing)
         log_shipping = LogShipping(store, executor, ring.sealer, policy, timing)
         host = _host(installation, known)
-        agent = HostLoop(store, executor, host_context, host, log_shipping, ring=ring)
+        agent = HostLoop(store, executor, host_context, host, log_shipping, ring=ring, store_id=known.store)
         observer = HostObserver(
             installation.layout, store, host.id, agent.passes, log_shipping.numbers, timing, agent.look_again
         )
@@ -133,6 +133,7 @@ def _executor(installation: Installation, store: HostStore) -> tuple[Executor, H
         memory_mib=system.memory_mib(),
         libraries=_libraries(found),
         ephemeral=settings.ephemeral,
+        trash_days=settings.trash_days,
         descriptors=processes.descriptor_limit(),
         timing=installation.timing,
         server_ids=installation.servers.owner,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from uuid import UUID
 
 import msgspec
@@ -38,6 +39,8 @@ async def identify(installation: Installation, client: EtcdClient) -> Identity:
     # An earlier start may have been cut off between writing the identity and migrating the records.
     may_be_old = found is None or found.store is None
     hosts = await _hosts_in_records(client, f"{keys.root}clusters/") if may_be_old and layout.hosted() else {}
+    if found is None and not layout.hosted():
+        await _check_not_lost(client, keys, layout, settings.name or socket.gethostname())
     known = identity.ensure(layout, hosts, settings.name, await _lost_id(client, keys, layout, found))
     store = await prepare_store(
         client,
@@ -73,6 +76,24 @@ async def register(installation: Installation, client: EtcdClient, store: Store)
     await registration.claim_name(client, store, known.host_id, name)
     if name != known.name:
         identity.write(layout, msgspec.structs.replace(known, name=name))
+
+
+async def _check_not_lost(client: EtcdClient, keys: Keys, layout: Layout, name: str) -> None:
+    """Raise Misconfigured when the store has a host of this name with clusters, and nothing is here.
+
+    The data directory may be on a disk that is not mounted, and nobody would look for that at a new host.
+    """
+    claim = await client.read(keys.host_name(name))
+    if claim is None:
+        return
+    id = claim.value.decode()
+    records = await _hosts_in_records(client, keys.clusters)
+    number = sum(id in hosts for hosts in records.values())
+    if number:
+        raise Misconfigured(
+            f"the store has a host named {name} (id {id}) with {number} clusters, and {layout.data_dir} is "
+            "empty: is its disk mounted? If this is another machine, choose another name with --name"
+        )
 
 
 async def _lost_id(client: EtcdClient, keys: Keys, layout: Layout, found: Identity | None) -> UUID | None:

@@ -73,6 +73,7 @@ class ServeSettings:
     fleet_port: int = DEFAULT_FLEET_PORT
     memory_overcommit: float | None = None  # how often a host's memory may be promised; None: without limit
     storage_overcommit: float | None = None
+    trash_days: int = 7  # 0: no trash
 
     def check(self) -> None:
         """Raise Misconfigured for invalid or contradictory settings."""

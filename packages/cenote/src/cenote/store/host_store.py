@@ -17,20 +17,24 @@ import msgspec
 from cenote.errors import Misconfigured, NotFound, Unavailable
 from cenote.model.records import (
     CertificateRequest,
+    Cluster,
     Host,
     NodeStatus,
     Note,
     Presence,
     RemovedHost,
     ReportedNote,
+    Tombstone,
 )
 from cenote.model.topology import node_key
+from cenote.rules.sweep import Evidence, nodes_on
 from cenote.store import etcd_messages
 from cenote.store.cache import WatchCache
 from cenote.store.client import EtcdClient
-from cenote.store.encoding import decode, encode
+from cenote.store.encoding import NewerFormat, decode, encode
 from cenote.store.keys import Keys
 from cenote.store.lease import LeasedKey
+from cenote.store.migration import StoreRecord
 from cenote.store.reader import Reader
 from cenote.store.retry import retrying
 from cenote.store.settled_clock import SettledClock
@@ -45,6 +49,7 @@ MOST_UNSEEN = 1000  # named in a presence, which is rewritten as they are seen
 
 _presences = msgspec.json.Decoder(Presence)
 _removed = msgspec.json.Decoder(RemovedHost)
+_clusters, _tombstones = msgspec.json.Decoder(Cluster), msgspec.json.Decoder(Tombstone)
 
 
 class HostStore(Reader):
@@ -127,6 +132,28 @@ class HostStore(Reader):
     def reported_nodes(self, cluster_id: UUID) -> list[str]:
         """The names of a cluster's nodes on this host that there are reports on, whatever its record says."""
         return [node for _, id, node in self._tables.reports if id == cluster_id]
+
+    def nodes_here(self, cluster_id: UUID) -> set[str]:
+        """The names of the nodes that a cluster's record has on this host, those to be removed included."""
+        stored = self._tables.clusters.get(cluster_id)
+        return set() if stored is None else nodes_on(self._host_id, stored.value)
+
+    async def evidence(self, cluster_id: UUID) -> Evidence:
+        """Read afresh what the store says of a cluster; Unavailable when that cannot be had."""
+        key, stone_key = self._keys.cluster(cluster_id), self._keys.deleted(cluster_id)
+        # In this order: a tombstone is written in the transaction that removes the record.
+        marker = await retrying(lambda: self._client.read(self._keys.marker))
+        record = await retrying(lambda: self._client.read(key))
+        stone = await retrying(lambda: self._client.read(stone_key))
+        store = None if marker is None else msgspec.json.decode(marker.value, type=StoreRecord).id
+        try:
+            return Evidence(
+                store=store,
+                record=None if record is None else decode(key, record.value, _clusters),
+                tombstone=None if stone is None else decode(stone_key, stone.value, _tombstones),
+            )
+        except (NewerFormat, msgspec.DecodeError):
+            return Evidence(store=store, readable=False)
 
     async def report(self, cluster_id: UUID, node_name: str, status: NodeStatus) -> None:
         """Write the report on a node, unless only ``at`` differs or the cluster is forgotten."""

@@ -37,8 +37,13 @@ class HostContext:
     libraries: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)  # by major version
     descriptors: int = 65_536  # that a process may have open
     ephemeral: bool = False  # the data goes when the service ends
+    trash_days: int = 7  # for which the trash is kept; 0: there is none
     server_ids: tuple[int, int] | None = None  # user and group of the servers, where they are not ours
     timing: Timing = DEFAULT
+
+    @property
+    def keeps_trash(self) -> bool:
+        return self.trash_days > 0 and not self.ephemeral
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,19 @@
-"""Removal of a node whose cluster was deleted, whatever state it is in."""
+"""Removal of a node whose cluster was deleted or that has left its host, whatever state it is in.
+
+What an operator may miss goes to the trash: its server is shut down in order, so that the data is whole.
+"""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from cenote.engine.plan.context import NodeContext
-from cenote.model.changes import EndProcesses, Plan, Remove, Stop
+from cenote.model.changes import Discard, EndProcesses, Plan, Remove, Stop
+from cenote.model.paths import ClusterPaths, NodePaths
+from cenote.model.trash import TrashNote
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +22,12 @@ class Seen:
     has_processes: bool
 
 
-def plan(context: NodeContext, seen: Seen) -> Plan:
+def plan(context: NodeContext, seen: Seen, note: TrashNote | None = None) -> Plan:
+    """With a note, the data goes to the trash."""
     paths = context.cluster_paths
+    if note is not None and any(seen.has_folders):
+        yield from plan_discard(paths, [context.paths], note, keeps=True)
+        return
     if seen.has_processes:
         yield Stop(context.bouncer)
         # Nobody needs the data any more: skip the shutdown checkpoint.
@@ -26,3 +37,26 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
     for present, path in zip(seen.has_folders, (paths.root, paths.sockets), strict=True):
         if present:
             yield Remove(path)
+
+
+def plan_discard(paths: ClusterPaths, nodes: Sequence[NodePaths], note: TrashNote, *, keeps: bool) -> Plan:
+    """Stop all that a host has of a cluster and move it to the trash, or remove it where nothing is kept."""
+    yield Stop(paths.bouncer(Path("pgbouncer")))
+    for node in nodes:
+        yield Stop(node.server(Path()))
+    yield EndProcesses(paths.root)
+    if keeps:
+        yield Discard((paths.root,), note)
+    yield Remove(paths.root)  # or what an earlier removal has left
+    yield Remove(paths.sockets)
+
+
+def plan_discard_node(node: NodePaths, files: Sequence[Path], note: TrashNote, *, keeps: bool) -> Plan:
+    """The same for one node of a cluster that has another one on the host, which goes on."""
+    yield Stop(node.server(Path()))
+    yield EndProcesses(node.data)
+    if keeps:
+        # The data last: while it is there, the node is found again.
+        yield Discard((*files, node.data), note)
+    for path in (*files, node.data):
+        yield Remove(path)

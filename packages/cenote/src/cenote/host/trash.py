@@ -1,0 +1,116 @@
+"""The trash: what the agent has taken off a host of itself, kept for some days.
+
+A thing gets there by a rename within the data directory, with a note beside it that says what it is, when it
+came and why.  The folder is ours alone: the servers' account cannot enter it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from cenote.errors import CenoteError
+from cenote.host import files, safe_open
+from cenote.model.paths import Layout, NodePaths
+from cenote.model.trash import TrashNote
+
+NOTE = "note.json"
+_TIME = "%Y%m%dT%H%M%SZ"
+_NAME = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f-]{36}(?:-[a-z0-9-]+)?(?:\.\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A thing in the trash; without a note when it was cut off on its way there."""
+
+    path: Path
+    at: datetime
+    note: TrashNote | None
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+
+def put(layout: Layout, paths: Sequence[Path], note: TrashNote) -> None:
+    """Move files and folders to the trash; those that are missing are passed over.
+
+    CenoteError when they lie on another file system than the trash, where nothing can be renamed to.
+    """
+    files.make_directory(layout.trash, 0o700, None)
+    folder = _new_folder(layout, note)
+    files.write(folder / NOTE, msgspec.json.format(msgspec.json.encode(note)) + b"\n", 0o600, None)
+    try:
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):
+                safe_open.rename_new(path, folder / path.name)
+                files.sync_directory(path.parent)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise CenoteError(
+                f"{error.filename} is on another file system than {layout.trash}, so it cannot be moved "
+                "there; it is stopped and left where it is"
+            ) from None
+        raise
+    finally:
+        if files.names(folder) == [NOTE]:
+            files.remove(folder)
+    files.sync_directory(layout.trash)
+
+
+def _new_folder(layout: Layout, note: TrashNote) -> Path:
+    name = f"{note.at.astimezone(UTC):{_TIME}}-{note.cluster}" + (f"-{note.node}" if note.node else "")
+    with safe_open.folder(layout.trash, os.O_RDONLY) as trash:
+        for number in itertools.count(1):
+            chosen = name if number == 1 else f"{name}.{number}"
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(chosen, 0o700, dir_fd=trash)
+                os.fsync(trash)
+                return layout.trash / chosen
+    raise AssertionError
+
+
+def is_worth_it(paths: NodePaths) -> bool:
+    """Return whether a node's data is worth keeping: it is there, and no copy that follows another node's."""
+    has_data = files.mode_of(paths.data) is not None
+    return has_data and not (paths.data / "standby.signal").exists()
+
+
+def entries(layout: Layout) -> list[Entry]:
+    """Return what is in the trash, the oldest first; names that are not ours are left out."""
+    found = []
+    for name in files.names(layout.trash):
+        if match := _NAME.fullmatch(name):
+            path = layout.trash / name
+            at = datetime.strptime(match[1], _TIME).replace(tzinfo=UTC)
+            found.append(Entry(path, at, _note(path)))
+    return sorted(found, key=lambda entry: (entry.at, entry.name))
+
+
+def _note(path: Path) -> TrashNote | None:
+    with contextlib.suppress(OSError, ValueError, msgspec.DecodeError):
+        content = files.read(path / NOTE)
+        if content is not None:
+            return msgspec.json.decode(content, type=TrashNote)
+    return None
+
+
+def remove(entry: Entry) -> None:
+    """Remove a thing from the trash for good; none that is gone already."""
+    files.remove(entry.path)
+
+
+def remove_interrupted(layout: Layout) -> None:
+    """Finish removals that were cut off."""
+    for name in files.names(layout.trash):
+        if name.startswith(".removing-"):
+            files.remove(layout.trash / name.removeprefix(".removing-"))

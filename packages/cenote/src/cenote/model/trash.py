@@ -1,0 +1,21 @@
+"""What the trash knows of what is in it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+
+class TrashNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was moved to the trash, when and why; with ``node`` empty all that a host had of a cluster.
+
+    ``name`` is the cluster's, empty if nobody knew it.
+    """
+
+    cluster: UUID
+    name: str = ""
+    node: str = ""
+    why: str
+    at: datetime

@@ -1,0 +1,143 @@
+"""What becomes of the nodes that have folders on a host: only positive evidence removes one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from cenote.model.records import Cluster, DiskUse, Node, Tombstone
+from cenote.rules.storage import reserve_mib
+from cenote.rules.sweep import Evidence, Fate, is_nearly_full, is_over, judge, why_kept
+from tests.support.etcd import bare_cluster
+
+OURS, OTHER = uuid4(), uuid4()
+NOW = datetime(2026, 11, 29, 7, 0, tzinfo=UTC)
+
+hosts = st.sampled_from(["here", "there"])
+names = st.sampled_from(["node-1", "node-2", "node-3"])
+nodes = st.lists(
+    st.builds(Node, name=names, host=hosts, port=st.just(25060), pool_port=st.just(25061)),
+    max_size=3,
+    unique_by=lambda node: (node.name, node.host),
+).map(tuple)
+
+
+@st.composite
+def records(draw: st.DrawFn) -> Cluster:
+    return replace(
+        bare_cluster("kept", 25060),
+        nodes=draw(nodes),
+        left=draw(nodes),
+        deleted_at=draw(st.none() | st.just(NOW)),
+    )
+
+
+evidences = st.builds(
+    Evidence,
+    store=st.sampled_from([OURS, OTHER, None]),
+    record=st.none() | records(),
+    tombstone=st.none() | st.just(Tombstone(name="kept", at=NOW)),
+    readable=st.booleans(),
+)
+
+
+def has(found: tuple[Node, ...], name: str) -> bool:
+    return any((node.name, node.host) == (name, "here") for node in found)
+
+
+@given(name=names, evidence=evidences)
+def test_a_node_is_removed_only_by_what_its_own_store_says_of_it(name: str, evidence: Evidence) -> None:
+    verdict = judge(name, "here", evidence, store=OURS)
+    if verdict.fate is Fate.REMOVED:
+        assert evidence.store == OURS
+        assert evidence.readable
+        record = evidence.record
+        assert evidence.tombstone is not None or record is not None
+        if record is not None:
+            assert record.deleted_at is not None or has(record.left, name)
+            assert not has(record.nodes, name)
+    assert verdict.why or verdict.fate is Fate.KEPT
+
+
+@given(name=names, evidence=evidences)
+def test_a_node_that_its_record_has_here_is_never_touched(name: str, evidence: Evidence) -> None:
+    if evidence.store == OURS and evidence.record is not None and has(evidence.record.nodes, name):
+        for unwanted in (False, True):
+            assert judge(name, "here", evidence, store=OURS, unwanted=unwanted).fate is Fate.KEPT
+
+
+@given(name=names, evidence=evidences)
+def test_a_store_that_says_less_removes_nothing_more(name: str, evidence: Evidence) -> None:
+    """An empty, an older or another store knows nothing of a cluster."""
+    empty = Evidence(store=evidence.store)
+    assert judge(name, "here", empty, store=OURS).fate is Fate.UNKNOWN
+    assert judge(name, "here", evidence, store=uuid4()).fate is Fate.UNKNOWN
+
+
+@given(name=names, evidence=evidences)
+def test_an_operator_removes_what_is_unknown_and_nothing_else(name: str, evidence: Evidence) -> None:
+    before, after = (judge(name, "here", evidence, store=OURS, unwanted=wanted) for wanted in (False, True))
+    if before.fate is Fate.UNKNOWN:
+        assert after.fate is Fate.REMOVED
+        assert before.why in after.why
+    else:
+        assert after == before
+
+
+def test_each_verdict_says_why() -> None:
+    cluster = bare_cluster("kept", 25060)
+    [node] = cluster.nodes
+    for evidence, fate, words in (
+        (Evidence(OURS, cluster), Fate.KEPT, ""),
+        (Evidence(OURS, readable=False), Fate.KEPT, "cannot be read"),
+        (Evidence(OURS), Fate.UNKNOWN, "neither a record of its cluster nor of its deletion"),
+        (Evidence(OTHER, cluster), Fate.UNKNOWN, f"this data directory belongs to the store {OURS}"),
+        (Evidence(None), Fate.UNKNOWN, "another store"),
+        (Evidence(OURS, None, Tombstone(name="kept", at=NOW)), Fate.REMOVED, "kept was deleted"),
+        (Evidence(OURS, replace(cluster, nodes=(), left=(node,))), Fate.REMOVED, "moved to another host"),
+        (
+            Evidence(OURS, replace(cluster, nodes=(replace(node, host="there"),))),
+            Fate.UNKNOWN,
+            "has it on another host (there)",
+        ),
+        (
+            Evidence(OURS, replace(cluster, nodes=(replace(node, name="node-2"),))),
+            Fate.UNKNOWN,
+            "has no such node",
+        ),
+        (
+            Evidence(OURS, replace(cluster, nodes=(), deleted_at=NOW)),
+            Fate.REMOVED,
+            "was deleted at 2026-11-29 07:00 UTC",
+        ),
+    ):
+        verdict = judge("node-1", "here", evidence, store=OURS)
+        assert verdict.fate is fate
+        assert words in verdict.why
+
+
+def test_without_the_id_of_its_store_a_host_believes_any_store() -> None:
+    stone = Tombstone(name="kept", at=NOW)
+    assert judge("node-1", "here", Evidence(OTHER, None, stone)).fate is Fate.REMOVED
+
+
+def test_a_deletion_is_late_and_trash_is_over_after_their_times() -> None:
+    cluster = replace(bare_cluster("kept", 25060), deleted_at=NOW)
+    assert not why_kept(cluster, "node-1", NOW + timedelta(minutes=10), 600)
+    assert "was deleted at" in why_kept(cluster, "node-1", NOW + timedelta(minutes=11), 600)
+    assert not why_kept(replace(cluster, deleted_at=None), "node-1", NOW + timedelta(days=9), 600)
+    moved = replace(cluster, nodes=(), left=cluster.nodes, deleted_at=None)
+    assert why_kept(moved, "node-1", NOW, 600) == "its cluster kept was moved to another host"
+    assert not is_over(NOW, NOW + timedelta(days=7), 7)
+    assert is_over(NOW, NOW + timedelta(days=7, seconds=1), 7)
+
+
+@given(disk=st.integers(1_000, 1_000_000), free=st.integers(0, 1_000_000))
+def test_the_trash_goes_before_writes_are_refused(disk: int, free: int) -> None:
+    use = DiskUse(used_mib=0, free_mib=free, disk_mib=disk)
+    if free < reserve_mib(use):
+        assert is_nearly_full(use)
