@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Fetch what only tests use: a browser, certutil, curl, Node.js, strace, rsyslog, promtool, the JDBC driver, etcdctl, the sources of
-# godo.
+# Fetch what only tests use: a browser, certutil, curl, Node.js, strace, rsyslog, promtool, the JDBC driver, etcdctl, Knot DNS, the
+# sources of godo.
 #
-# Chromium, certutil, curl, Node.js and strace are installed.  rsyslog and Prometheus would start as services on the machine of
-# whoever runs the tests, so their packages are unpacked below build/programs only.  What cannot be had is told of; the
+# Chromium, certutil, curl, Node.js and strace are installed.  rsyslog, Prometheus and Knot DNS would start as services on the machine
+# of whoever runs the tests, so their packages are unpacked below build/programs only.  What cannot be had is told of; the
 # tests that need it are skipped, with the reason.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -13,7 +13,7 @@ folder=build/programs
 stamp=$folder/stamp
 log=build/setup-tests.log
 installed=(chromium curl libnss3-tools nodejs npm strace)
-unpacked=(prometheus rsyslog rsyslog-gnutls rsyslog-openssl libpostgresql-jdbc-java etcd-client)
+unpacked=(prometheus rsyslog rsyslog-gnutls rsyslog-openssl libpostgresql-jdbc-java etcd-client knot)
 # godo, and what it is made with in this release of Debian or a later one.
 unpacked+=(golang-github-digitalocean-godo-dev golang-github-google-go-querystring-dev golang-golang-x-oauth2-dev)
 unpacked+=(golang-golang-x-net-dev golang-golang-x-time-dev golang-github-hashicorp-go-retryablehttp-dev)
@@ -38,7 +38,7 @@ lacking() {
 }
 
 if ! command -v apt-get > /dev/null || ! command -v dpkg-deb > /dev/null; then
-    say "apt-get not found: tests that need ${installed[*]}, rsyslog or promtool are skipped"
+    say "apt-get not found: tests that need ${installed[*]}, rsyslog, promtool or knotd are skipped"
     exit 0
 fi
 missing=()
@@ -57,8 +57,10 @@ if [ ${#missing[@]} -gt 0 ]; then
         apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "${missing[@]}" < /dev/null >> "$log" 2>&1 ||
         say "cannot install ${missing[*]} (see $log): the tests that need them are skipped"
 fi
-# What rsyslog loads and this machine lacks; the names differ between releases.
-mapfile -t libraries < <(apt-cache depends rsyslog rsyslog-gnutls rsyslog-openssl | sed -n 's/^ *Depends: \(lib[^ ]*\)$/\1/p' | sort -u)
+# What rsyslog and Knot DNS load and this machine lacks; the names differ between releases.
+depends() { apt-cache depends "$@" | sed -n 's/^ *Depends: \(lib[^ ]*\)$/\1/p' | sort -u; }
+mapfile -t knot < <(depends knot)
+mapfile -t libraries < <({ depends rsyslog rsyslog-gnutls rsyslog-openssl knot; depends "${knot[@]}"; } | sort -u)
 mapfile -t libraries < <(lacking "${libraries[@]}")
 for package in "${unpacked[@]}" "${libraries[@]}"; do
     say "unpacking $package"

@@ -12,10 +12,11 @@ from uuid import UUID
 import pytest
 from cryptography import x509
 from cryptography.x509 import load_pem_x509_certificate
+from msgspec.structs import replace
 
 from cenote.api import Settings
 from cenote.security import certificates
-from tests.support.api import POOL, Api, Apis
+from tests.support.api import HOST, POOL, Api, Apis
 
 
 def test_a_pool_is_answered_as_the_reference_has_it(apis: Apis) -> None:
@@ -181,7 +182,8 @@ def test_with_a_domain_a_cluster_has_host_names_of_its_own(apis: Apis) -> None:
         names = api.store.clusters()[0].value.server_names
         assert {"backend.db.example.com", "private-backend.db.example.com", "2001:db8::7"} <= set(names)
 
-    apis.run(scenario, Settings(wait_seconds=0, domain="db.example.com", public_host="2001:DB8:0::7"))
+    host = replace(HOST, address="2001:DB8:0::7")
+    apis.run(scenario, Settings(wait_seconds=0, domain="db.example.com"), hosts=(host,))
 
 
 def test_an_ipv6_address_stands_in_brackets_in_a_uri(apis: Apis) -> None:
@@ -190,7 +192,7 @@ def test_an_ipv6_address_stands_in_brackets_in_a_uri(apis: Apis) -> None:
         assert shown["host"] == "::1"
         assert urlsplit(shown["uri"]).hostname == "::1"
 
-    apis.run(scenario, Settings(wait_seconds=0, public_host="::1"))
+    apis.run(scenario, hosts=(replace(HOST, address="::1"),))
 
 
 def test_a_change_is_answered_when_the_agent_has_carried_it_out(apis: Apis) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from cenote.model.paths import Layout
 from cenote.security import certificates, fleet_certificates
 from tests.support.fleet import fleet
-from tests.support.service import online_cluster
+from tests.support.folders import server_folder
+from tests.support.service import added_pool, answer_of, ca_file, online_cluster
 
 
 def test_hosts_of_one_store_have_certificates_of_one_authority() -> None:
@@ -23,3 +24,28 @@ def test_hosts_of_one_store_have_certificates_of_one_authority() -> None:
         with first.client() as client, second.client() as other:
             cluster = online_cluster(client, "either")
             assert other.databases.get_cluster(cluster["id"])["database"]["name"] == "either"
+
+
+def test_each_api_names_the_host_of_a_cluster_and_its_certificate_is_valid_there() -> None:
+    with fleet(2) as hosts, server_folder() as folder:
+        first, second = hosts.hosts
+        with first.client() as client, second.client() as other:
+            made = [online_cluster(client, f"orders-{number}") for number in range(2)]
+            away = next(one for one in made if one["connection"]["host"] == second.address)
+            pool = added_pool(client, away["id"], "pool")
+            for asked in (client, other):
+                seen = asked.databases.get_cluster(away["id"])["database"]
+                assert seen["connection"]["host"] == second.address
+                assert seen["metrics_endpoints"][0]["host"] == second.address
+                assert [host["host"] for host in seen["cenote"]["uris"]["hosts"]] == [second.address]
+            checked = {"sslmode": "verify-full", "sslrootcert": ca_file(client, away["id"], folder)}
+            for uri in (
+                away["connection"]["uri"],
+                pool["connection"]["uri"],
+                away["cenote"]["uris"]["libpq"],
+            ):
+                assert answer_of(uri, **checked) == 42
+            second.end()
+            seen = client.databases.get_cluster(away["id"])["database"]
+            assert seen["connection"]["host"] == second.address
+            assert answer_of(seen["connection"]["uri"], **checked) == 42

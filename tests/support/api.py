@@ -32,7 +32,7 @@ AT_ONCE = Settings(wait_seconds=0, host_id="here")
 HOST = Host(
     id="here",
     name="here",
-    address="127.0.0.1",
+    address="localhost",
     memory_mib=8192,
     cpus=2,
     versions={"15": "15.18", "16": "16.4"},

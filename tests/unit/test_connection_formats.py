@@ -76,3 +76,19 @@ def test_the_settings_for_django_are_python(target: Target) -> None:
 def test_the_password_does_not_show_in_the_repr(target: Target) -> None:
     secret = "cenote" + "x" * 20  # longer than what the other fields are given
     assert secret not in repr(replace(target, password=secret))
+
+
+@given(TARGETS, st.booleans())
+def test_libpq_and_jdbc_take_all_hosts_of_a_cluster(target: Target, direct: bool) -> None:
+    hosts = (("10.0.0.1", 25060), ("2001:db8::1", 25062), ("db.example.com", 25060))
+    target = replace(target, hosts=hosts, direct=direct)
+    read = conninfo_to_dict(FORMATS["libpq-hosts"](target))
+    assert read["host"] == "10.0.0.1,2001:db8::1,db.example.com"
+    assert read["port"] == "25060,25062,25060"
+    assert (read["user"], read["password"], read["dbname"]) == (target.user, target.password, target.database)
+    assert read.get("target_session_attrs") == ("primary" if direct else None)
+    jdbc = FORMATS["jdbc-hosts"](target)
+    assert jdbc.startswith("jdbc:postgresql://10.0.0.1:25060,[2001:db8::1]:25062,db.example.com:25060/")
+    parameters = parse_qs(jdbc.partition("?")[2], strict_parsing=True)
+    assert parameters.get("targetServerType") == (["primary"] if direct else None)
+    assert (parameters["user"], parameters["password"]) == ([target.user], [target.password])

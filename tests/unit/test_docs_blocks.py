@@ -35,6 +35,7 @@ NOT_RUN = {
     "CONTRIBUTING.md": "its commands are what continuous integration runs, and what ran this test",
     "ARCHITECTURE.md": "a drawing",
     "configuration.md": "one call, whose body is that of test_api_config.py",
+    "dns.md": "configurations of name servers; test_names_in_dns.py runs one with the same",
     "log-sinks.md": "a call and its answer, which test_api_log_sinks.py and test_log_sinks_syslog.py make",
     "monitoring.md": "calls with a password in their place; test_api_metrics.py makes them",
     "operating.md": "bodies of answers, which the tests of the API compare with their schema",

@@ -18,13 +18,30 @@ class ClusterNode(TypedDict):
     since: NotRequired[str]
 
 
+class ClusterHost(TypedDict):
+    """A host of a cluster, with its direct port and that of its pools."""
+
+    host: str
+    port: int
+    pool_port: int
+
+
+class ClusterUris(TypedDict):
+    """Connection strings with every host of a cluster, for drivers that take several."""
+
+    hosts: list[ClusterHost]
+    libpq: str
+    jdbc: str
+    asyncpg: str
+
+
 class ClusterAdditions(TypedDict):
     """``health`` is whether the cluster can be used, as the agent of its host sees it, ``since`` that time.
 
     ``reason`` is what the cluster waits for, or what failed, as a sentence; empty if neither applies.
     ``not_in_force`` describes the changes that the servers do not have yet, and the settings of PostgreSQL
     that wait for a restart, are not accepted or have no effect.  ``by_sql`` describes what SQL has taken away
-    of what was created here.
+    of what was created here.  ``uris`` name every host of the cluster.
     """
 
     health: Literal["healthy", "starting", "degraded", "down", "unknown"]
@@ -34,6 +51,7 @@ class ClusterAdditions(TypedDict):
     nodes: NotRequired[list[ClusterNode]]
     not_in_force: NotRequired[list[str]]
     by_sql: NotRequired[list[str]]
+    uris: NotRequired[ClusterUris]
 
 
 class PendingChange(TypedDict):

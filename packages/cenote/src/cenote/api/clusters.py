@@ -41,7 +41,7 @@ from cenote.model.records import (
     StorageAutoscale,
     UserRole,
 )
-from cenote.rules.scheduling import Placement, Wanted
+from cenote.rules.scheduling import Wanted
 from cenote.security import certificates
 from cenote.store import NameTaken, PortTaken, Stored
 
@@ -177,9 +177,9 @@ async def delete_cluster(request: Call) -> Response:
 
 async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[Cluster]:
     """Validate a request, place the cluster on a host, and write its record with new secrets."""
-    store, settings = service.store, service.settings
+    store = service.store
     rules.engine(body.engine)
-    rules.cluster_name(body.name, in_domain=settings.domain is not None)
+    rules.cluster_name(body.name, in_domain=service.domain is not None)
     rules.num_nodes(body.num_nodes)
     size = rules.size(body.size)
     region = rules.region(body.region)
@@ -228,6 +228,15 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[C
         if busy := service.ports.claim(id, chosen.host.id, ports):
             refused.setdefault(chosen.host.id, set()).update(busy)
             continue
+        nodes = (
+            Node(
+                name="node-1",
+                host=chosen.host.id,
+                port=chosen.port,
+                pool_port=chosen.pool_port,
+                metrics_port=chosen.metrics_port,
+            ),
+        )
         cluster = Cluster(
             id=id,
             name=body.name,
@@ -240,20 +249,12 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[C
             project_id=project_id,
             private_network_id=network_id,
             authority=authority,
-            nodes=(
-                Node(
-                    name="node-1",
-                    host=chosen.host.id,
-                    port=chosen.port,
-                    pool_port=chosen.pool_port,
-                    metrics_port=chosen.metrics_port,
-                ),
-            ),
+            nodes=nodes,
             users=(admin,),
             databases=(Database(name=DEFAULT_DATABASE),),
             tags=tags,
             firewall=firewall,
-            server_names=_server_names(service, body.name, chosen),
+            server_names=service.certificate_names(body.name, nodes),
             service_names=service_names,
         )
         try:
@@ -280,13 +281,6 @@ def _groups(service: Service, body: CreateCluster, region: str) -> tuple[UUID, U
 
 def _name_taken() -> Invalid:
     return Invalid("cluster name is not available")
-
-
-def _server_names(service: Service, name: str, chosen: Placement) -> tuple[str, ...]:
-    settings = service.settings
-    names = [settings.host_of(name), settings.host_of(name, private=True), settings.public_host]
-    names += [chosen.host.address, "localhost", "127.0.0.1", "::1"]
-    return tuple(dict.fromkeys(certificates.normalized_name(name) for name in names))
 
 
 ROUTES = (list_clusters, create_cluster, get_cluster, delete_cluster)

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from cenote.api.service import Service
+from cenote.model import connection_formats, topology
 from cenote.model.records import Cluster
 from cenote.rules import sql_changes
 
@@ -29,6 +30,26 @@ class ConnectionView(msgspec.Struct, kw_only=True):
     ssl: bool = True
 
 
+class HostView(msgspec.Struct):
+    """A host of a cluster, with its direct port and that of its pools."""
+
+    host: str
+    port: int
+    pool_port: int
+
+
+class UrisView(msgspec.Struct):
+    """An extension of Cenote: connection strings with every host of a cluster, for drivers that take several.
+
+    The driver connects to the one that takes writes.  The login is in them as far as ``connection`` has it.
+    """
+
+    hosts: list[HostView]
+    libpq: str
+    jdbc: str
+    asyncpg: str
+
+
 Login: TypeAlias = tuple[str, str | None]
 """A user and its password; None for one that SQL has set."""
 
@@ -46,11 +67,29 @@ def connections(
     service: Service, cluster: Cluster, port: int, database: str, login: Login | None
 ) -> tuple[ConnectionView, ConnectionView]:
     """Return the public and the private connection; they are the same without a domain."""
-    settings = service.settings
-    public = _connection(settings.host_of(cluster.name), port, database, login)
-    if settings.domain is None:
-        return public, public
-    return public, _connection(settings.host_of(cluster.name, private=True), port, database, login)
+    public = _connection(service.host_of(cluster), port, database, login)
+    inner = service.host_of(cluster, private=True)
+    return public, public if inner == public.host else _connection(inner, port, database, login)
+
+
+def uris(service: Service, cluster: Cluster, database: str, login: Login | None) -> UrisView:
+    """Return connection strings with every host of a cluster, the writer's first."""
+    first = topology.writer_or_first(cluster)
+    nodes = [first, *(node for node in cluster.nodes if node is not first and node.lost_at is None)]
+    hosts, known = [], service.store.hosts_by_id()
+    for node in nodes:
+        host = known.get(node.host)
+        address = service.settings.public_host if host is None else host.address
+        hosts.append(HostView(address, node.port, node.pool_port))
+    places = tuple((host.host, host.port) for host in hosts)
+    user, password = login or ("", None)
+    target = connection_formats.Target(*places[0], database, user, password or "", hosts=places)
+    return UrisView(
+        hosts=hosts,
+        libpq=connection_formats.libpq_hosts(target),
+        jdbc=connection_formats.jdbc_hosts(target),
+        asyncpg=connection_formats.libpq_hosts(target),
+    )
 
 
 def _connection(host: str, port: int, database: str, login: Login | None) -> ConnectionView:

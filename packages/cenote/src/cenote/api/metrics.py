@@ -119,7 +119,7 @@ async def get_service_metrics(request: Call) -> Response:
 
 
 def _target(service: Service, cluster: Cluster) -> TargetView:
-    host = service.settings.host_of(cluster.name)
+    host = service.host_of(cluster)
     shown = f"[{host}]" if ":" in host else host
     return TargetView(
         [f"{shown}:{writer_or_first(cluster).metrics_port}"],

@@ -29,12 +29,13 @@ from cenote.model.records import (
     EventType,
     Host,
     HostRole,
+    Node,
     NodeStatus,
     Note,
     RemovalKind,
 )
 from cenote.model.timing import DEFAULT, Timing
-from cenote.rules import in_force, removals, sql_changes
+from cenote.rules import host_names, in_force, removals, sql_changes
 from cenote.rules.in_force import Progress
 from cenote.security.basic_auth import BasicAuth
 from cenote.security.certificates import Validity
@@ -77,8 +78,8 @@ _MAX_REQUEST_LINE = 300  # characters, in an event
 class Settings:
     """Settings of the API; a rate limit of 0 means no limit."""
 
-    public_host: str = "localhost"
-    domain: str | None = None  # if set, the host name of a cluster is <name>.<domain>
+    public_host: str = "localhost"  # of this API
+    domain: str | None = None  # if set, the host name of a cluster is <name>.<domain>; else the hosts' one
     requests_per_hour: int = 5_000
     requests_per_minute: int = 250
     burst_seconds: float = MINUTE  # what a minute is in ``requests_per_minute``; tests have no minute
@@ -91,12 +92,6 @@ class Settings:
     host_id: str = ""  # of the host that the API runs on
     memory_overcommit: float | None = None  # how often a host's memory may be promised; None: without limit
     storage_overcommit: float | None = None  # the same for its storage
-
-    def host_of(self, cluster_name: str, *, private: bool = False) -> str:
-        """Return the host name that clients of a cluster connect to."""
-        if self.domain is None:
-            return self.public_host
-        return f"{'private-' if private else ''}{cluster_name}.{self.domain}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +127,25 @@ class Service:
     def sealer(self) -> Sealer:
         """Ring ``api``: all secrets but those of log sinks, which the agents open."""
         return self.rings.api
+
+    @property
+    def domain(self) -> str | None:
+        """The domain in which clusters have names, if any."""
+        return self.settings.domain or host_names.domain_of(self.store.hosts_by_id().values())
+
+    def host_of(self, cluster: Cluster, *, private: bool = False) -> str:
+        """Return the host name that clients of a cluster connect to, also while that host is away."""
+        domain = self.domain
+        if domain is not None:
+            public, inner = host_names.in_domain(cluster.name, domain)
+            return inner if private else public
+        return host_names.address_of(cluster, self.store.hosts_by_id()) or self.settings.public_host
+
+    def certificate_names(self, name: str, nodes: Iterable[Node]) -> tuple[str, ...]:
+        """Return the names of a new cluster's certificate; the controller keeps them up to date."""
+        hosts = self.store.hosts_by_id()
+        domains = host_names.domains_of(hosts.values(), self.settings.domain)
+        return host_names.of_certificate(name, nodes, hosts, domains)
 
     def cluster(self, text: str) -> Stored[Cluster]:
         """Return the cluster with this id; NotFound for a malformed id and for a deleted cluster, too."""

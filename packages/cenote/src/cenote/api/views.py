@@ -12,7 +12,8 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from cenote.api.connections import ConnectionView, connections, login_of
+from cenote.api import names
+from cenote.api.connections import ConnectionView, UrisView, connections, login_of, uris
 from cenote.api.service import Service
 from cenote.model import catalog, topology
 from cenote.model.by_sql import BySql
@@ -25,6 +26,7 @@ from cenote.model.records import (
     ClusterStatus,
     Database,
     FirewallRule,
+    Node,
     NodeStatus,
     Pool,
     PoolMode,
@@ -161,7 +163,8 @@ class ProgressView(msgspec.Struct, kw_only=True):
     became what it is, left out while that is not known.  ``nodes`` is left out for a single one.
     ``not_in_force`` describes the changes that the servers do not have yet, and the settings that wait for a
     restart, are not accepted or have no effect; it is left out without any.  ``by_sql`` describes what SQL
-    has taken away of what was created here, and is left out without any, too.
+    has taken away of what was created here, and is left out without any, too.  ``uris`` name every host of
+    the cluster.
     """
 
     health: topology.Health
@@ -171,6 +174,7 @@ class ProgressView(msgspec.Struct, kw_only=True):
     nodes: list[NodeView] | UnsetType = UNSET
     not_in_force: list[str] | UnsetType = UNSET
     by_sql: list[str] | UnsetType = UNSET
+    uris: UrisView | UnsetType = UNSET
 
 
 class MetricsEndpointView(msgspec.Struct):
@@ -252,15 +256,23 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
         autoscale=AutoscaleView(storage_autoscale_view(cluster)),
         do_settings=do_settings_view(cluster),
         metrics_endpoints=[
-            MetricsEndpointView(service.settings.host_of(cluster.name), node.metrics_port)
+            MetricsEndpointView(_host_of(service, cluster, node), node.metrics_port)
             for node in cluster.nodes
             if node.metrics_port
         ],
         rules=[rule_view(cluster, rule) for rule in cluster.firewall],
         version_end_of_life=catalog.end_of_life(cluster.version) or UNSET,
         version_end_of_availability=catalog.end_of_availability(cluster.version) or UNSET,
-        cenote=_progress_view(service, cluster, seen),
+        cenote=_progress_view(service, cluster, seen, uris(service, cluster, DEFAULT_DATABASE, login)),
     )
+
+
+def _host_of(service: Service, cluster: Cluster, node: Node) -> str:
+    """Return the host of a node; that of the writer is the cluster's."""
+    host = service.store.host(node.host)
+    if host is None or node is topology.writer_or_first(cluster):
+        return service.host_of(cluster)
+    return host.address
 
 
 def _database_names(cluster: Cluster, found: BySql) -> list[str]:
@@ -273,7 +285,9 @@ def _database_names(cluster: Cluster, found: BySql) -> list[str]:
     return names
 
 
-def _progress_view(service: Service, cluster: Cluster, seen: NodeStatus | None) -> ProgressView:
+def _progress_view(
+    service: Service, cluster: Cluster, seen: NodeStatus | None, all_hosts: UrisView
+) -> ProgressView:
     now = service.topology(cluster)
     nodes = [
         NodeView(
@@ -293,6 +307,7 @@ def _progress_view(service: Service, cluster: Cluster, seen: NodeStatus | None) 
         nodes=nodes if len(nodes) > 1 else UNSET,
         not_in_force=_not_in_force(service, cluster, service.hindrance(cluster)) or UNSET,
         by_sql=sql_changes.in_words(cluster, sql_changes.of(seen)) or UNSET,
+        uris=all_hosts,
     )
 
 
@@ -306,7 +321,7 @@ def _updates(seen: NodeStatus) -> list[str]:
 def _not_in_force(service: Service, cluster: Cluster, seen: NodeStatus | None) -> list[str]:
     """Describe what the servers do not have yet: changes of the record, and settings that need a restart."""
     stored = service.store.cluster(cluster.id)
-    without_effect = unused_settings.in_words(cluster)
+    without_effect = [*unused_settings.in_words(cluster), *names.not_in_force(service, cluster)]
     if seen is None or stored is None:
         return without_effect
     waits: dict[str, str] = {

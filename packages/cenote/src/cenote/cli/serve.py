@@ -26,6 +26,7 @@ from cenote.model.fleet_ports import DEFAULT_FLEET_PORT
 from cenote.model.paths import Layout
 from cenote.model.records import HostRole, Secret
 from cenote.server import child, service
+from cenote.server.name_server_settings import NameServerSettings
 from cenote.server.settings import FIRST_PORT, LAST_PORT, EtcdSettings, ServeSettings
 from cenote.server.supervisor import Serving
 
@@ -82,7 +83,16 @@ _OPTIONS = (
         "--public-host", metavar="HOST", help="Host name or address in connection strings and certificates."
     ),
     click.option(
-        "--domain", metavar="DOMAIN", help="Name clusters NAME.DOMAIN; DNS must resolve to this host."
+        "--domain", metavar="DOMAIN", help="Name clusters NAME.DOMAIN, which must lead to their hosts."
+    ),
+    click.option(
+        "--dns-server",
+        metavar="HOST[:PORT]",
+        help="Keep these names in this name server, by updates (RFC 2136).",
+    ),
+    click.option("--dns-key-file", type=_FILE, help="File with the key for it, as tsig-keygen prints it."),
+    click.option(
+        "--dns-zone", metavar="ZONE", help="Zone of the names in the name server.  [default: --domain]"
     ),
     click.option("--tls-cert", type=_FILE, help="API certificate.  [default: issued by Cenote's own CA]"),
     click.option("--tls-key", type=_FILE, help="Private key of --tls-cert."),
@@ -220,7 +230,7 @@ def _settings(given: dict[str, Any]) -> ServeSettings:
         port=given["port"],
         name=given["name"],
         public_host=given["public_host"],
-        domain=given["domain"],
+        domain=_domain(given["domain"]),
         certificate=_absolute(given["tls_cert"]),
         key=_absolute(given["tls_key"]),
         etcd=EtcdSettings(
@@ -251,6 +261,7 @@ def _settings(given: dict[str, Any]) -> ServeSettings:
         memory_overcommit=given["memory_overcommit"],
         storage_overcommit=given["storage_overcommit"],
         trash_days=given["trash_days"],
+        dns=_name_server(given),
     )
 
 
@@ -272,6 +283,19 @@ def _roles(text: str | None) -> tuple[HostRole, ...]:
         raise click.BadParameter(
             f"{text!r} is not a list of api, database and store", param_hint="--roles"
         ) from None
+
+
+def _domain(text: str | None) -> str | None:
+    return None if text is None else text.lower().removesuffix(".")
+
+
+def _name_server(given: dict[str, Any]) -> NameServerSettings | None:
+    server, key, zone = given["dns_server"], _absolute(given["dns_key_file"]), _domain(given["dns_zone"])
+    if server is None and key is None and zone is None:
+        return None
+    if server is None or key is None:
+        raise click.UsageError("--dns-server and --dns-key-file must be given together")
+    return NameServerSettings(server, key, zone or _domain(given["domain"]) or "")
 
 
 def _absolute(path: Path | None) -> Path | None:

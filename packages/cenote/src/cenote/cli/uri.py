@@ -17,7 +17,7 @@ from cenote.model.paths import Layout
 
 if TYPE_CHECKING:
     from cenote_client import Client
-    from cenote_client.types import Cluster
+    from cenote_client.types import Cluster, Connection
 
 
 def connection_target(
@@ -42,7 +42,17 @@ def connection_target(
         user=connection["user"],
         password=connection["password"],
         authority=None if authority is None else str(authority.absolute()),
+        hosts=_hosts(cluster, connection, pool),
+        direct=pool is None,
     )
+
+
+def _hosts(cluster: Cluster, connection: Connection, pool: str | None) -> tuple[tuple[str, int], ...]:
+    """Return all hosts of a cluster with the port to connect to; a former service names one only."""
+    found = cluster["cenote"].get("uris")
+    if found is None:
+        return ((connection["host"], connection["port"]),)
+    return tuple((host["host"], host["port" if pool is None else "pool_port"]) for host in found["hosts"])
 
 
 @click.command()

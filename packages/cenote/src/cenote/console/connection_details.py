@@ -40,9 +40,11 @@ async def reveal(request: ConsoleRequest) -> Response:
     form = await request.form_fields()
     if not request.wants_json:
         return await _show(request, form, shown=True)
-    _, _, connection = await _chosen(request, form)
+    cluster, _, connection = await _chosen(request, form)
     authority = CA_FILE if form.get("check") == "ca" else None
-    secret = [text for text in texts(connection, authority, shown=True) if text.secret]
+    pool = form.get("pool", "")
+    made = texts(connection, authority, shown=True, hosts=_hosts(cluster, pool), direct=not pool)
+    secret = [text for text in made if text.secret]
     return request.json({"texts": {text.id: text.text for text in secret}})
 
 
@@ -56,7 +58,10 @@ async def _show(request: ConsoleRequest, asked: Any, *, shown: bool) -> Response
 
     fields: list[ConnectionText] = []
     snippets: list[ConnectionText] = []
-    for text in texts(connection, CA_FILE if check == "ca" else None, shown=shown):
+    hosts = _hosts(cluster, pool)
+    for text in texts(
+        connection, CA_FILE if check == "ca" else None, shown=shown, hosts=hosts, direct=not pool
+    ):
         (fields if text.id.startswith("field-") else snippets).append(text)
     return await render_cluster(
         request,
@@ -87,8 +92,25 @@ async def _chosen(request: ConsoleRequest, asked: Any) -> tuple[Any, list[Any], 
     return cluster, pools, one["pool"]["connection"]
 
 
-def texts(connection: Any, authority: str | None, *, shown: bool) -> list[ConnectionText]:
-    """Return a connection in every format; with placeholders if the token cannot view credentials."""
+def _hosts(cluster: Any, pool: str) -> tuple[tuple[str, int], ...]:
+    """Return all hosts of a cluster, with the port of its server or of its pools."""
+    return tuple(
+        (host["host"], host["pool_port" if pool else "port"]) for host in cluster["cenote"]["uris"]["hosts"]
+    )
+
+
+def texts(
+    connection: Any,
+    authority: str | None,
+    *,
+    shown: bool,
+    hosts: tuple[tuple[str, int], ...] = (),
+    direct: bool = True,
+) -> list[ConnectionText]:
+    """Return a connection in every format; with placeholders if the token cannot view credentials.
+
+    Those that name all ``hosts`` are left out for a single one.
+    """
     known = "password" in connection
     password = connection["password"] if known and shown else _PLACEHOLDER if known else "PASSWORD"
     target = Target(
@@ -98,6 +120,8 @@ def texts(connection: Any, authority: str | None, *, shown: bool) -> list[Connec
         user=connection.get("user", "USER"),
         password=password,
         authority=authority,
+        hosts=hosts,
+        direct=direct,
     )
     fields = {
         "Host": target.host,
@@ -110,6 +134,9 @@ def texts(connection: Any, authority: str | None, *, shown: bool) -> list[Connec
     made = [(f"field-{label.lower()}", label, text) for label, text in fields.items()]
     made.append(("text-uri", "URI", connection_formats.libpq(target)))
     made.append(("text-environment", "Environment variables", connection_formats.environment(target)))
+    if len(hosts) > 1:
+        made.append(("text-hosts", "All hosts (libpq, asyncpg)", connection_formats.libpq_hosts(target)))
+        made.append(("text-hosts-jdbc", "All hosts (JDBC)", connection_formats.jdbc_hosts(target)))
     made += [
         (f"text-{number}", label, snippet(target))
         for number, (label, snippet) in enumerate(connection_formats.SNIPPETS.items())

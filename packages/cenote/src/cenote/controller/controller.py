@@ -9,22 +9,29 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from cenote.controller import certificates, plans
 from cenote.controller.election import Election
+from cenote.controller.names import Names
 from cenote.errors import CenoteError, Conflict, Misconfigured, NotFound, Unavailable
 from cenote.model.records import Cluster, EventType, Note
 from cenote.model.timing import DEFAULT, Timing
+from cenote.rules import host_names
 from cenote.security.sealing import Sealer
 from cenote.store import Changes, Store
 from cenote.store.encoding import NewerFormat
 
+if TYPE_CHECKING:
+    from cenote.controller.name_server import NameServer
+
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
+ADDRESS_SECONDS = 1.0
 GROWN = Note(what="increased its storage (autoscaling)", type=EventType.CLUSTER_UPDATE)
 
 
@@ -32,10 +39,20 @@ class Controller:
     """``host_id`` and ``directory`` are of the host that it runs on; see ``Presence``."""
 
     def __init__(
-        self, store: Store, sealer: Sealer, host_id: str, directory: str, timing: Timing = DEFAULT
+        self,
+        store: Store,
+        sealer: Sealer,
+        host_id: str,
+        directory: str,
+        timing: Timing = DEFAULT,
+        domain: str | None = None,
+        name_server: NameServer | None = None,
     ) -> None:
+        """``domain`` is the one of this host's settings, ``name_server`` what is told of names in it."""
         self._store, self._sealer, self._timing = store, sealer, timing
         self._election = Election(store.client, store.keys.controller, host_id, directory)
+        self._domain = domain
+        self._names = Names(store, self._election, domain or "", name_server, timing)
         self._written: dict[UUID, set[str]] = {}  # the noted events that are known to be written
         self._warned: set[UUID] = set()
 
@@ -46,6 +63,8 @@ class Controller:
                 group.create_task(self._election.run(), name="election")
                 group.create_task(self._follow(), name="controller")
                 group.create_task(self._prune(), name="pruning")
+                group.create_task(self._follow_addresses(), name="addresses of hosts")
+                group.create_task(self._names.run(), name="names in DNS")
         finally:
             await self._election.resign()
 
@@ -99,6 +118,7 @@ class Controller:
             return
         await self._change(cluster, self._grown, GROWN)
         await self._change(cluster, self._with_ports, None)
+        await self._change(cluster, self._with_server_names, None)
 
     async def _sign_requests(self, cluster: Cluster) -> None:
         for host in {node.host for node in cluster.nodes}:
@@ -137,6 +157,32 @@ class Controller:
         if grown is not cluster:
             log.info("cluster %s: storage increased to %d MiB", cluster.name, grown.storage_mib)
         return grown
+
+    def _with_server_names(self, cluster: Cluster) -> Cluster:
+        hosts = self._store.hosts_by_id()
+        domains = host_names.domains_of(hosts.values(), self._domain)
+        return plans.with_server_names(cluster, hosts, domains)
+
+    async def _follow_addresses(self) -> None:
+        """Have clusters looked at whose host has another address, or which are in another domain."""
+        known = self._addresses()
+        while True:
+            await asyncio.sleep(ADDRESS_SECONDS)
+            now = self._addresses()
+            if now == known:
+                continue
+            moved = {host for host, address in now.items() if known.get(host) != address}
+            known = now
+            self._store.notify(
+                cluster.id
+                for cluster in self._store.living_clusters()
+                if any(node.host in moved for node in cluster.nodes)
+            )
+
+    def _addresses(self) -> dict[str, tuple[str, tuple[str, ...]]]:
+        hosts = self._store.hosts_by_id()
+        domains = host_names.domains_of(hosts.values(), self._domain)
+        return {id: (host.address, domains) for id, host in hosts.items()}
 
     def _with_ports(self, cluster: Cluster) -> Cluster:
         if all(node.metrics_port for node in cluster.nodes):

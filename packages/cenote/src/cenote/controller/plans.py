@@ -10,7 +10,7 @@ import msgspec
 
 from cenote.model.records import Cluster, Event, Host, NodeStatus
 from cenote.model.topology import writer_or_first
-from cenote.rules import port_allocation, storage
+from cenote.rules import host_names, port_allocation, storage
 from cenote.store.audit_log import KEPT_FOR, MOST_OF_A_CLUSTER
 
 ChangeOf: TypeAlias = Callable[[Cluster], Cluster]  # the same object when there is nothing to change
@@ -40,6 +40,19 @@ def with_metrics_ports(cluster: Cluster, hosts: Mapping[str, Host], ports: Mappi
             taken[node.host].add(port)
         nodes.append(msgspec.structs.replace(node, metrics_port=port))
     return cluster if tuple(nodes) == cluster.nodes else msgspec.structs.replace(cluster, nodes=tuple(nodes))
+
+
+def with_server_names(cluster: Cluster, hosts: Mapping[str, Host], domains: Iterable[str]) -> Cluster:
+    """Return the cluster with the names that its certificate has to have, else the same.
+
+    While a host of its nodes is not known, nothing is taken away.
+    """
+    if cluster.deleted_at is not None or any(node.host not in hosts for node in cluster.nodes):
+        return cluster
+    names = host_names.of_certificate(cluster.name, cluster.nodes, hosts, domains)
+    if set(names) == set(cluster.server_names):
+        return cluster
+    return msgspec.structs.replace(cluster, server_names=names)
 
 
 def is_removed(cluster: Cluster, reports: Mapping[str, NodeStatus]) -> bool:

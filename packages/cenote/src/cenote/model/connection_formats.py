@@ -10,7 +10,11 @@ from urllib.parse import quote
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to connect; ``authority`` is the file of CA certificates to verify the server with."""
+    """Where to connect; ``authority`` is the file of CA certificates to verify the server with.
+
+    ``hosts`` are all hosts of the cluster with their ports, for the formats that name these; ``direct`` if
+    they are no poolers, each of which leads to the primary.  Such formats leave out a login that is empty.
+    """
 
     host: str
     port: int
@@ -18,6 +22,8 @@ class Target:
     user: str
     password: str = field(repr=False)
     authority: str | None = None
+    hosts: tuple[tuple[str, int], ...] = ()
+    direct: bool = True
 
 
 def libpq(target: Target) -> str:
@@ -64,6 +70,27 @@ def jdbc(target: Target) -> str:
     return (
         f"jdbc:postgresql://{_host_and_port(target)}/{quote(target.database, safe='')}?{_query(parameters)}"
     )
+
+
+def libpq_hosts(target: Target) -> str:
+    """All hosts, for libpq 14 or newer, and for asyncpg: it connects to the first that is the primary.
+
+    https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS
+    """
+    password = f":{quote(target.password, safe='')}" if target.password else ""
+    login = f"{quote(target.user, safe='')}{password}@" if target.user else ""
+    chosen = {"target_session_attrs": "primary"} if target.direct else {}
+    query = _query({**_tls(target), **chosen})
+    return f"postgresql://{login}{_hosts_and_ports(target)}/{quote(target.database, safe='')}?{query}"
+
+
+def jdbc_hosts(target: Target) -> str:
+    """All hosts: https://jdbc.postgresql.org/documentation/use/#connection-fail-over"""
+    given = {"user": target.user, "password": target.password}
+    login = {name: value for name, value in given.items() if value}
+    chosen = {"targetServerType": "primary"} if target.direct else {}
+    query = _query({**login, **_tls(target), **chosen})
+    return f"jdbc:postgresql://{_hosts_and_ports(target)}/{quote(target.database, safe='')}?{query}"
 
 
 def django(target: Target) -> str:
@@ -164,6 +191,9 @@ FORMATS: dict[str, Callable[[Target], str]] = {
     "node": node,
     "go": go,
     "lib-pq": lib_pq,
+    "libpq-hosts": libpq_hosts,
+    "jdbc-hosts": jdbc_hosts,
+    "asyncpg-hosts": libpq_hosts,
 }
 
 
@@ -186,7 +216,15 @@ def _uri(scheme: str, target: Target, parameters: dict[str, str]) -> str:
 
 
 def _host_and_port(target: Target) -> str:
-    return f"[{target.host}]:{target.port}" if ":" in target.host else f"{target.host}:{target.port}"
+    return _place(target.host, target.port)
+
+
+def _hosts_and_ports(target: Target) -> str:
+    return ",".join(_place(*place) for place in target.hosts)
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _query(parameters: dict[str, str]) -> str:

@@ -469,6 +469,8 @@ class Host(Record, frozen=True, kw_only=True):
     fleet_address: str = ""
     fleet_port: int = 0
     unknown: tuple[str, ...] = ()  # nodes that are here and that no record names, as ``<cluster id>/<node>``
+    domain: str = ""  # in which clusters have names, and the name server that is told of them
+    dns_server: str = ""
 
 
 class FleetAuthority(Record, frozen=True, kw_only=True):
@@ -563,6 +565,25 @@ class MetricsLogin(Record, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"MetricsLogin(username={self.username!r})"
+
+
+class NameInDns(Record, frozen=True, kw_only=True):
+    """A host name in the operator's name server.
+
+    ``target`` is where it leads, an address or a host name, "" while it is not there for certain.
+    ``problem`` is why this name cannot be set, in words.
+    """
+
+    cluster_id: UUID
+    target: str = ""
+    problem: str = ""
+
+
+class NameServerState(Record, frozen=True, kw_only=True):
+    """Why no name can be set in the operator's name server, in words, or ""; and since when it is so."""
+
+    problem: str = ""
+    since: datetime | None = None
 
 
 class EventType(StrEnum):

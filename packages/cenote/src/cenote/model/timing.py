@@ -41,6 +41,10 @@ class Timing:
     # The controller: growth, events and removals follow the records at once, pruning by interval.
     prune_first: float = 60.0
     prune_interval: float = 600.0
+    # Names in the operator's name server: looks at what it answers, and attempts after a failure.
+    names_interval: float = 600.0
+    names_retry_first: float = 1.0
+    names_retry_max: float = 60.0
     certificate_interval: float = 60.0  # between looks at the API's certificate
     log_space_interval: float = 2.0  # between looks at the sizes of servers' logs
     # Log sinks.

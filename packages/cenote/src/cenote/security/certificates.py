@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from cenote.rules import host_names
+
 AUTHORITY_LIFETIME = timedelta(days=3650)
 AUTHORITY_BEGINS = datetime(2020, 1, 1, tzinfo=UTC)
 EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)  # an earlier date is that of a clock that was never set
@@ -249,10 +251,7 @@ def is_issued_by(pem: bytes, ca_certificate: str) -> bool:
 
 def normalized_name(name: str) -> str:
     """Return an address as ``names_of`` spells it, a host name unchanged."""
-    try:
-        return str(ip_address(name))
-    except ValueError:
-        return name
+    return host_names.spelled(name)
 
 
 def _first(pem: bytes) -> x509.Certificate:

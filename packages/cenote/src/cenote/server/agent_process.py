@@ -161,6 +161,8 @@ def _host(installation: Installation, known: Identity) -> Host:
         zone=settings.zone,
         fleet_address=settings.address or "",
         fleet_port=settings.fleet_port if settings.address else 0,
+        domain=settings.domain or "",
+        dns_server="" if settings.dns is None else settings.dns.server,
     )
 
 

@@ -13,6 +13,7 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cenote.api.app import create_app
 from cenote.api.service import Settings
@@ -34,6 +35,9 @@ from cenote.server.installation import Installation
 from cenote.stats.remote_observer import RemoteObserver
 from cenote.store import Store
 from cenote.store.client import EtcdClient
+
+if TYPE_CHECKING:
+    from cenote.controller.name_server import NameServer
 
 log = logging.getLogger(__name__)
 
@@ -115,8 +119,28 @@ def _build(installation: Installation, shown: _Shown, rings: Rings) -> _Api:
     admission = Admission(settings.connections or most_by_descriptors(), settings.connections_per_address)
     server = http_server.server(app, shown.context, observer.end_streams, admission)
     metrics_endpoint = MetricsEndpoint(store, sealer, observer, host_id, settings.listen, server.server_state)
-    controller = Controller(store, sealer, host_id, identity.directory_of(layout), installation.timing)
+    controller = Controller(
+        store,
+        sealer,
+        host_id,
+        identity.directory_of(layout),
+        installation.timing,
+        settings.domain,
+        _name_server(installation),
+    )
     return _Api(client, store, observer, metrics_endpoint, ports, controller, server, shown, host_id)
+
+
+def _name_server(installation: Installation) -> NameServer | None:
+    """Read the key for the operator's name server, as long as this process may."""
+    settings = installation.settings.dns
+    if settings is None:
+        return None
+    from cenote.controller.name_server import NameServer
+
+    host, port = settings.address
+    store = stores.identity_of(installation).store
+    return NameServer(host, port, settings.zone, settings.key(), str(store))
 
 
 async def _serve(api: _Api, channel: Channel, listener: socket.socket) -> None:

@@ -12,6 +12,7 @@ import ssl
 from cenote.api import app
 from cenote.console import rendering
 from cenote.security import certificates
+from cenote.server.settings import ServeSettings
 
 # Imported by a function of theirs; a test of the service compares.
 _LATER = (
@@ -27,9 +28,11 @@ _LATER = (
 )
 
 
-def load() -> None:
+def load(settings: ServeSettings) -> None:
     for name in _LATER:
         importlib.import_module(name)
+    if settings.dns is not None:
+        importlib.import_module("cenote.controller.name_server").load()
     rendering.load()
     app.documents()
     # The first use of the cryptographic libraries fills tables of theirs.

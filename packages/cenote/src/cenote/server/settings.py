@@ -14,6 +14,8 @@ from cenote.http.admission import MOST_OF_AN_ADDRESS
 from cenote.logs.destinations import Network
 from cenote.model.fleet_ports import COUNT, DEFAULT_FLEET_PORT
 from cenote.model.records import HostRole, Secret
+from cenote.rules import host_names
+from cenote.server.name_server_settings import NameServerSettings
 
 # Some 2,500 clusters, since each should have ports of its own among all hosts.  The first gets the well-known
 # ports; above the last one the kernel takes ports for outgoing connections (ip_local_port_range).
@@ -74,6 +76,7 @@ class ServeSettings:
     memory_overcommit: float | None = None  # how often a host's memory may be promised; None: without limit
     storage_overcommit: float | None = None
     trash_days: int = 7  # 0: no trash
+    dns: NameServerSettings | None = None
 
     def check(self) -> None:
         """Raise Misconfigured for invalid or contradictory settings."""
@@ -83,6 +86,7 @@ class ServeSettings:
             raise Misconfigured(
                 f"--name must be a host name such as db-1 or db-1.example.com, not {self.name!r}"
             )
+        self._check_domain()
         if not 1024 <= self.first_port < self.last_port <= 65535:
             raise Misconfigured("--ports must be a range within 1024-65535, such as 25060-32767")
         if not 1024 <= self.fleet_port <= 65535 - COUNT:
@@ -120,6 +124,17 @@ class ServeSettings:
             )
         if self.ephemeral:
             raise Misconfigured("--address needs a data directory that stays: leave --ephemeral out")
+
+    def _check_domain(self) -> None:
+        if self.domain is not None and not host_names.is_domain(self.domain):
+            raise Misconfigured(
+                f"--domain must be a domain such as db.example.com, of at most {host_names.LONGEST_DOMAIN} "
+                f"characters, not {self.domain!r}"
+            )
+        if self.dns is not None:
+            if self.domain is None:
+                raise Misconfigured("--dns-server needs --domain, in which clusters get names")
+            self.dns.check(self.domain)
 
     @property
     def rate_limits(self) -> tuple[int, int]:

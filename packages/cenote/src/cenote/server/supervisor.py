@@ -76,7 +76,7 @@ class Supervisor:
         )
         try:
             preparing = self._fork("prepare", functools.partial(preparation.run, self._installation))
-            loading.load()
+            loading.load(self._installation.settings)
             # The pages of what is loaded stay shared, since no collection of garbage writes into them.
             gc.collect()
             gc.freeze()

@@ -33,11 +33,12 @@ class Keys:
 
     @property
     def not_vital(self) -> tuple[str, ...]:
-        """The folders that the service can do without a record of: rejected requests, and what hosts write.
+        """The folders that the service can do without a record of: rejected requests, names in a name server,
+        and what hosts write.
 
         So a host that writes nonsense keeps no API from starting.
         """
-        names = ("refusals", "reports", "csr", "presence", "hosts", "certificates")
+        names = ("refusals", "dns", "reports", "csr", "presence", "hosts", "certificates")
         return tuple(f"{self.prefix}{name}/" for name in names)
 
     # -- Clusters
@@ -187,6 +188,14 @@ class Keys:
                 return self.project(group.id)
             case VPC():
                 return self.network(group.id)
+
+    def name_in_dns(self, name: str) -> str:
+        """A name in the operator's name server."""
+        return f"{self.prefix}dns/names/{quote(name, safe='')}"
+
+    @property
+    def name_server_state(self) -> str:
+        return f"{self.prefix}dns/state"
 
     @property
     def all_events(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 from uuid import UUID
 
@@ -115,6 +115,10 @@ class Reader:
     def host(self, id: str) -> Host | None:
         """A host, also one that is away."""
         return self._tables.hosts.get(id)
+
+    def hosts_by_id(self) -> Mapping[str, Host]:
+        """The same for all of them, by id; not to be changed."""
+        return self._tables.hosts
 
     def full_version(self, cluster: Cluster) -> str | None:
         """The version of PostgreSQL with its minor release, which the cluster's host may have while away."""

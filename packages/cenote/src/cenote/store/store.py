@@ -28,6 +28,7 @@ from cenote.store.key_rotation import KeyRotation
 from cenote.store.keys import Keys
 from cenote.store.liveness import Liveness
 from cenote.store.migration import MOST_OPERATIONS
+from cenote.store.names_in_dns import NamesInDns
 from cenote.store.optimistic import Transaction, commit
 from cenote.store.reader import Reader
 from cenote.store.rejected_requests import Refusals
@@ -74,6 +75,7 @@ class Store(Reader):
         self._writer = Writer(client, self._keys)
         self.groups = Groups(self._tables, self._cache, self._writer, self._keys)
         self.host_changes = HostChanges(client, self._tables, self._cache, self._writer, self._keys)
+        self.names_in_dns = NamesInDns(self._tables, self._cache, self._writer, self._keys)
         self.refusals = Refusals(self._tables, self._writer, self._keys)
         self.key_rotation = KeyRotation(client, self._writer, self._keys)
         self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()

@@ -22,6 +22,8 @@ from cenote.model.records import (
     HostRequest,
     JoinToken,
     MetricsLogin,
+    NameInDns,
+    NameServerState,
     NodeStatus,
     Presence,
     RemovedHost,
@@ -71,6 +73,8 @@ class Tables:
         self._tag = msgspec.json.Decoder(Tag)
         self._project = msgspec.json.Decoder(Project)
         self._network = msgspec.json.Decoder(VPC)
+        self._name_in_dns = msgspec.json.Decoder(NameInDns)
+        self._name_server_state = msgspec.json.Decoder(NameServerState)
         self.clusters: dict[UUID, Stored[Cluster]] = {}
         self.deleted: dict[UUID, Tombstone] = {}
         self.names: dict[str, UUID] = {}
@@ -94,6 +98,9 @@ class Tables:
         self.tags: dict[str, Tag] = {}
         self.projects: dict[UUID, Project] = {}
         self.networks: dict[UUID, VPC] = {}
+        self.names_in_dns: dict[str, NameInDns] = {}
+        self.dns_names_of: dict[UUID, set[str]] = {}  # by the ids of clusters
+        self.name_server_state: NameServerState | None = None
         self.unreadable: set[str] = set()
         self.newer: dict[str, int] = {}
 
@@ -160,6 +167,24 @@ class Tables:
                 self.projects[UUID(id)] = decode(key, value, self._project)
             case ["networks", id]:
                 self.networks[UUID(id)] = decode(key, value, self._network)
+            case ["dns", "names", name]:
+                self._put_name_in_dns(name, decode(key, value, self._name_in_dns))
+            case ["dns", "state"]:
+                self.name_server_state = decode(key, value, self._name_server_state)
+
+    def _put_name_in_dns(self, name: str, known: NameInDns) -> None:
+        self._remove_name_in_dns(name)
+        self.names_in_dns[name] = known
+        self.dns_names_of.setdefault(known.cluster_id, set()).add(name)
+
+    def _remove_name_in_dns(self, name: str) -> None:
+        former = self.names_in_dns.pop(name, None)
+        if former is None:
+            return
+        names = self.dns_names_of[former.cluster_id]
+        names.discard(name)
+        if not names:
+            del self.dns_names_of[former.cluster_id]
 
     def _put_of_fleet(self, steps: list[str], key: str, value: bytes, revision: int) -> None:
         match steps:
@@ -222,6 +247,10 @@ class Tables:
                 self.projects.pop(UUID(id), None)
             case ["networks", id]:
                 self.networks.pop(UUID(id), None)
+            case ["dns", "names", name]:
+                self._remove_name_in_dns(name)
+            case ["dns", "state"]:
+                self.name_server_state = None
 
     def _remove_of_fleet(self, steps: list[str]) -> None:
         match steps:

@@ -1,0 +1,95 @@
+"""The names at which clients reach clusters: a host's address, or NAME.DOMAIN in a domain of the operator's.
+
+The domain is that of the service as a whole: a host that was started without one uses that of the others, or
+a certificate would lose names that clients use.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
+
+from cenote.model.records import Cluster, Host, Node
+from cenote.model.topology import writer_or_first
+
+PRIVATE = "private-"
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+LONGEST_DOMAIN = 180  # a name has at most 253 characters, and up to 72 go before the domain
+
+
+def is_domain(text: str) -> bool:
+    """Return whether a domain, in lower case and without a dot at its end, can be that of clusters."""
+    return len(text) <= LONGEST_DOMAIN and all(map(is_label, text.split(".")))
+
+
+def is_label(text: str) -> bool:
+    """Return whether a text can be one part of a host name (RFC 1123, section 2.1)."""
+    return _LABEL.fullmatch(text) is not None
+
+
+def spelled(name: str) -> str:
+    """Return an address as certificates spell it, a host name unchanged."""
+    try:
+        return str(ip_address(name))
+    except ValueError:
+        return name
+
+
+def domain_of(hosts: Iterable[Host]) -> str | None:
+    """Return the domain that hosts were started with; the same one everywhere should they differ."""
+    return min((host.domain for host in hosts if host.domain), default=None)
+
+
+def domains_of(hosts: Iterable[Host], own: str | None) -> tuple[str, ...]:
+    """Return the domains that names of certificates are in: one's own and those of all hosts.
+
+    So two hosts with different domains take no name out of a certificate that clients of the other one use.
+    """
+    others = sorted({host.domain for host in hosts if host.domain} - {own})
+    return (own, *others) if own else tuple(others)
+
+
+def in_domain(cluster_name: str, domain: str) -> tuple[str, str]:
+    """Return a cluster's public and private name in a domain."""
+    return f"{cluster_name}.{domain}", f"{PRIVATE}{cluster_name}.{domain}"
+
+
+def address_of(cluster: Cluster, hosts: Mapping[str, Host]) -> str | None:
+    """Return the address of the host whose node takes writes; None without a record of that host."""
+    host = hosts.get(writer_or_first(cluster).host)
+    return None if host is None else host.address
+
+
+def wanted_in_dns(cluster: Cluster, hosts: Mapping[str, Host], domain: str) -> dict[str, str]:
+    """Return where each name of a cluster is to lead, "" for a host that has no address for others.
+
+    Names that may not go into a zone, of clusters from before the domain, are left out.
+    """
+    names = [one for one in in_domain(cluster.name, domain) if all(map(is_label, one.split(".")))]
+    return dict.fromkeys(names, _target(address_of(cluster, hosts)))
+
+
+def of_certificate(
+    name: str, nodes: Iterable[Node], hosts: Mapping[str, Host], domains: Iterable[str]
+) -> tuple[str, ...]:
+    """Return the names of a cluster's certificate: those in the domains, and its nodes' hosts.
+
+    Nodes that are not there yet count, too: clients have to be able to verify the target of a move as soon as
+    it takes writes.
+    """
+    names = [one for domain in domains for one in in_domain(name, domain)]
+    names += [hosts[node.host].address for node in nodes if node.host in hosts]
+    return tuple(dict.fromkeys(spelled(one) for one in (*names, *LOOPBACK)))
+
+
+def _target(address: str | None) -> str:
+    """Return what a name can lead to; a host name without a dot is one of that machine alone."""
+    if address is None:
+        return ""
+    try:
+        return str(ip_address(address))
+    except ValueError:
+        name = address.lower().removesuffix(".")
+        return name if "." in name else ""

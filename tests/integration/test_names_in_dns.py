@@ -1,0 +1,115 @@
+"""Names of clusters in a real name server, kept there by a real service."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.folders import server_folder
+from tests.support.name_server import ZONE, ZoneServer, key_file, name_server
+from tests.support.service import Service, online_cluster, run_cenote, service
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+def zone(tmp_path: Path) -> Any:
+    with name_server(tmp_path / "knot") as server:
+        yield server
+
+
+def options(zone: ZoneServer, folder: Path, **key: str) -> tuple[str, ...]:
+    path = key_file(folder, **key)
+    return (f"--domain={ZONE}", f"--dns-server=127.0.0.1:{zone.port}", f"--dns-key-file={path}")
+
+
+def not_in_force(client: Any, cluster: Any) -> list[str]:
+    found = client.databases.get_cluster(cluster["id"])["database"]["cenote"]
+    return list(found.get("not_in_force", []))
+
+
+def test_names_follow_clusters_and_their_hosts(zone: ZoneServer, tmp_path: Path) -> None:
+    given = options(zone, tmp_path)
+
+    def leads_here(name: str) -> bool:
+        return zone.leads_to(name) == {"127.0.1.7"}
+
+    with server_folder() as folder:
+        here = Service(folder, "--host=127.0.1.7", *given)
+        try:
+            here.start()
+            with here.client() as client:
+                orders, other = online_cluster(client, "orders"), online_cluster(client, "other")
+                assert orders["connection"]["host"] == f"orders.{ZONE}"
+                names = ("orders", "private-orders", "other", "private-other")
+                wait_until("all lead there", 10, lambda: all(map(leads_here, names)))
+                wait_until("nothing is missing", 10, lambda: not not_in_force(client, orders))
+                answer = zone.ask(f"orders.{ZONE}", "A").answer[0]
+                assert answer.ttl == 5
+                client.databases.destroy_cluster(other["id"])
+                wait_until("the names are removed", 10, lambda: not zone.leads_to("other"))
+                assert not zone.texts("_cenote.other")
+                assert not zone.leads_to("private-other")
+            here.end()
+            moved = Service(folder, "--host=127.0.1.7", "--public-host=db1.example.test", *given)
+            moved.first_port, moved.api_port = here.first_port, here.api_port
+            moved.start()
+            try:
+                wait_until("the alias", 15, lambda: zone.leads_to("orders") == {"db1.example.test"})
+                assert zone.leads_to("www") == {"192.0.2.9"}
+            finally:
+                moved.clean_up()
+        finally:
+            here.clean_up()
+
+
+def test_a_name_of_somebody_else_is_left_alone_and_told(zone: ZoneServer, tmp_path: Path) -> None:
+    with (
+        service("--host=127.0.1.7", *options(zone, tmp_path)) as here,
+        here.client() as client,
+    ):
+        cluster = online_cluster(client, "www")
+        wait_until("it is told", 10, lambda: "already" in " ".join(not_in_force(client, cluster)))
+        assert not_in_force(client, cluster) == [
+            f"www.{ZONE} does not lead to 127.0.1.7 for certain: www.{ZONE} is in the name server already, "
+            "and is not Cenote's; remove it there, or make the cluster anew by another name"
+        ]
+        assert zone.leads_to("www") == {"192.0.2.9"}
+        client.databases.destroy_cluster(cluster["id"])
+        wait_until("the other name goes", 10, lambda: not zone.leads_to("private-www"))
+        assert zone.leads_to("www") == {"192.0.2.9"}
+
+
+def test_a_name_server_that_is_away_hurts_nothing_and_is_told_later(zone: ZoneServer, tmp_path: Path) -> None:
+    with (
+        service("--host=127.0.1.7", *options(zone, tmp_path)) as here,
+        here.client() as client,
+    ):
+        zone.pause(signal.SIGSTOP)
+        cluster = online_cluster(client, "orders")
+        wait_until("it is told", 20, lambda: "does not answer" in " ".join(not_in_force(client, cluster)))
+        zone.pause(signal.SIGCONT)
+        wait_until("the name is there", 20, lambda: zone.leads_to("orders") == {"127.0.1.7"})
+        wait_until("nothing is missing", 10, lambda: not not_in_force(client, cluster))
+
+
+def test_a_wrong_secret_is_told_in_words(zone: ZoneServer, tmp_path: Path) -> None:
+    secret = "WFdZMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+    with (
+        service("--host=127.0.1.7", *options(zone, tmp_path, secret=secret)) as here,
+        here.client() as client,
+    ):
+        cluster = online_cluster(client, "orders")
+        wait_until("it is told", 10, lambda: "another secret" in " ".join(not_in_force(client, cluster)))
+        assert secret not in here.log()
+
+
+def test_a_key_that_others_may_read_is_refused(zone: ZoneServer, tmp_path: Path) -> None:
+    given = options(zone, tmp_path)
+    (tmp_path / "cenote.key").chmod(0o644)
+    with server_folder() as folder:
+        refused = run_cenote("serve", f"--data-dir={folder}", "--port=0", *given)
+    assert refused.returncode == 1
+    assert "chmod 600" in refused.stderr
