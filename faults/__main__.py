@@ -1,7 +1,7 @@
 """``python -m faults [NAME …]``: runs the batteries, prints the table, writes ``build/faults.json``.
 
 The environment sets ``KILLS`` of each process, ``CUTS`` of the power, ``CLUSTERS`` and ``STARTS`` of an
-upgrade, and ``SEED``.
+upgrade and of a fleet, ``LOSSES`` of a host, and ``SEED``.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from faults import kills, outcome, power, upgrade
+from faults import fleet, kills, outcome, power, upgrade
 from faults.outcome import Outcome
 from tests.support import old_version
 
 RESULT = Path("build/faults.json")
-NAMES = (*kills.TARGETS, "power", "upgrade")
+NAMES = (*kills.TARGETS, "power", "upgrade", "fleet")
 
 
 def main(wanted: Sequence[str]) -> int:
@@ -37,6 +37,8 @@ def main(wanted: Sequence[str]) -> int:
         print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
     print(outcome.table(outcomes))
     for found in outcomes:
+        for what, figure in found.figures.items():
+            print(f"{found.name}: {what}: {figure:.3f}")
         for line in found.lost + found.orphans:
             print(f"{found.name}: {line}")
     print(f"written to {RESULT}")
@@ -46,6 +48,8 @@ def main(wanted: Sequence[str]) -> int:
 def _outcomes(name: str, seed: str) -> list[Outcome]:
     if name == "upgrade":
         return _upgrades(seed)
+    if name == "fleet":
+        return [fleet.battery(_number("LOSSES", 10), _number("CLUSTERS", 20), seed)]
     if name == "power":
         return [power.battery(_number("CUTS", 30), seed)]
     return [kills.battery(name, _number("KILLS", 300), seed)]

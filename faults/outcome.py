@@ -14,7 +14,8 @@ class Outcome:
     """``times`` faults, the seconds that each took to be over, and what was lost or left over, in words.
 
     ``answer``: until the next answer of the API.  ``change``: until the next change was carried out.
-    ``answered``, ``torn``: how many requests got an answer, and how many got none.
+    ``answered``, ``torn``: how many requests got an answer, and how many got none.  ``figures`` are others,
+    by what they are of.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Outcome:
     change: list[float] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
+    figures: dict[str, float] = field(default_factory=dict)
 
     @property
     def is_clean(self) -> bool:

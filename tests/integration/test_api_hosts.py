@@ -94,6 +94,23 @@ def test_with_a_factor_hosts_are_not_promised_more_than_that(apis: Apis) -> None
     apis.run(scenario, settings, ALL)
 
 
+def test_with_a_factor_a_cluster_does_not_outgrow_its_host(apis: Apis) -> None:
+    settings = Settings(wait_seconds=0, host_id="a", memory_overcommit=1.0)
+
+    async def scenario(api: Api) -> None:
+        path = await api.add_cluster(name="grows", size="db-s-1vcpu-2gb", cenote={"host": "db-a"})
+        await api.report(path)
+        large = {"size": "db-s-4vcpu-8gb", "num_nodes": 1}
+        message = await api.refusal("PUT", f"{path}/resize", 412, json=large)
+        assert message == (
+            "The host db-a of the cluster has 2 GiB of memory left, too little for db-s-4vcpu-8gb with 140 "
+            "GiB of storage. Move the cluster to another host first."
+        )
+        await api.call("PUT", f"{path}/resize", 202, json={"size": "db-s-2vcpu-4gb", "num_nodes": 1})
+
+    apis.run(scenario, settings, ALL)
+
+
 def test_the_options_say_what_fits_where(apis: Apis) -> None:
     async def scenario(api: Api) -> None:
         await api.add_cluster(name="large", size="db-s-2vcpu-4gb", cenote={"host": "db-a"})

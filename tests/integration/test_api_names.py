@@ -9,7 +9,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from cenote.api import Settings
-from cenote.model.records import NameInDns, NameServerState
+from cenote.model.records import HostDomain, NameInDns, NameServerState
 from cenote.store import etcd_messages
 from tests.support.api import HOST, POOL, Api, Apis
 
@@ -60,11 +60,13 @@ def test_uris_name_all_hosts_and_hide_the_login_from_those_who_may_not_see_it(ap
 
 def test_an_api_without_the_domain_of_the_other_hosts_uses_theirs(apis: Apis) -> None:
     async def scenario(api: Api) -> None:
+        await api.store.names_in_dns.announce("other", HostDomain(domain=DOMAIN))
+        await api.store.names_in_dns.announce("removed", HostDomain(domain="a.example.com"))
         shown = (await api.call("GET", await api.add_cluster(), 200))["database"]
         assert shown["connection"]["host"] == f"backend.{DOMAIN}"
         assert shown["private_connection"]["host"] == f"private-backend.{DOMAIN}"
 
-    apis.run(scenario, hosts=(HOST, replace(OTHER, domain=DOMAIN)))
+    apis.run(scenario, hosts=(HOST, OTHER))
 
 
 def test_what_is_missing_in_the_name_server_is_told(apis: Apis) -> None:
@@ -72,6 +74,7 @@ def test_what_is_missing_in_the_name_server_is_told(apis: Apis) -> None:
         cluster = await api.add_cluster()
         id, known = UUID(cluster.rpartition("/")[2]), api.store.names_in_dns
         always = etcd_messages.exists(api.store.keys.host(HOST.id))
+        await known.announce(HOST.id, HostDomain(domain=DOMAIN, server="ns1"))
         public, inner = f"backend.{DOMAIN}", f"private-backend.{DOMAIN}"
 
         async def told() -> Any:
@@ -92,5 +95,4 @@ def test_what_is_missing_in_the_name_server_is_told(apis: Apis) -> None:
         await known.forget(inner, always)
         assert await told() != []
 
-    host = replace(HOST, address="192.0.2.1", domain=DOMAIN, dns_server="ns1")
-    apis.run(scenario, hosts=(host,))
+    apis.run(scenario, hosts=(replace(HOST, address="192.0.2.1"),))

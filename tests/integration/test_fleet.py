@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
+import asyncpg  # type: ignore[import-untyped]
+
 from cenote.model.paths import Layout
 from cenote.security import certificates, fleet_certificates
 from tests.support.fleet import fleet
@@ -26,6 +31,14 @@ def test_hosts_of_one_store_have_certificates_of_one_authority() -> None:
             assert other.databases.get_cluster(cluster["id"])["database"]["name"] == "either"
 
 
+async def asked_by_asyncpg(uri: str) -> Any:
+    connection = await asyncpg.connect(uri)
+    try:
+        return await connection.fetchval("SELECT 42")
+    finally:
+        await connection.close()
+
+
 def test_each_api_names_the_host_of_a_cluster_and_its_certificate_is_valid_there() -> None:
     with fleet(2) as hosts, server_folder() as folder:
         first, second = hosts.hosts
@@ -45,6 +58,7 @@ def test_each_api_names_the_host_of_a_cluster_and_its_certificate_is_valid_there
                 away["cenote"]["uris"]["libpq"],
             ):
                 assert answer_of(uri, **checked) == 42
+            assert asyncio.run(asked_by_asyncpg(away["cenote"]["uris"]["asyncpg"])) == 42
             second.end()
             seen = client.databases.get_cluster(away["id"])["database"]
             assert seen["connection"]["host"] == second.address

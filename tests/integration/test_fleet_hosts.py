@@ -12,6 +12,7 @@ import pytest
 
 from cenote.host import processes
 from cenote_client import BusyError, Client, NotFoundError
+from tests.support.console import Sheet, visitor
 from tests.support.fleet import Fleet, FleetHost, fleet
 from tests.support.service import SMALLEST, online
 from tests.support.waiting import wait_until
@@ -104,6 +105,26 @@ def test_a_drained_host_takes_no_cluster_and_is_not_removed(
         assert "Drain the host first" in refused.stderr
     finally:
         first.cenote("host", "undrain", "host-2")
+
+
+@pytest.mark.usefixtures("clusters")
+def test_the_console_drains_a_host_and_says_where_a_cluster_fits(hosts: Fleet) -> None:
+    with visitor(hosts.hosts[0]) as somebody:
+        drained = somebody.send(somebody.open("/console/hosts"), "Drain host-3")
+        assert "host-3 is draining, 0 of 4 moved." in drained.text
+        form = somebody.open("/console/clusters/new")
+        assert "host-3: is being drained" in form.text
+        assert "fits on all hosts" not in form.text  # host-3 takes nothing
+        back = somebody.send(drained, "Stop draining host-3")
+        assert "The host takes clusters again." in back.text
+        asked = somebody.open(next(link for link in removals(back) if link))
+        refused = somebody.send(asked, "Remove host", 412)
+        assert "still has the clusters" in refused.text or "answers this request itself" in refused.text
+
+
+def removals(sheet: Sheet) -> list[str]:
+    links = [str(given.get("href")) for tag, given in sheet.elements if tag == "a"]
+    return [link for link in links if link.endswith("/remove")]
 
 
 def test_a_lost_host_is_down_in_words_and_back_as_if_nothing_had_been(

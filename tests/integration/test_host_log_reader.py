@@ -12,6 +12,7 @@ from cenote.engine.plan import log_space
 from cenote.host import log_files, log_reader
 from cenote.host.log_reader import Batch, LogReader
 from cenote.logs import bulk
+from cenote.logs.place import Place
 from cenote.logs.positions import LogPosition
 from cenote.model.records import LogSource
 from cenote.model.timing import Timing
@@ -131,7 +132,9 @@ def test_equal_messages_at_the_same_place_of_a_log_that_was_emptied_are_two(path
 
     def ids() -> list[str]:
         messages = read(reader_of(path)).messages
-        return [bulk.document_id(message, UUID(int=1)) for message in messages]
+        return [
+            bulk.document_id(message, Place(UUID(int=1), "backend", "node-1", "db-1")) for message in messages
+        ]
 
     begin = "UTC [41] LOG:  starting PostgreSQL\n"
     path.write_text(f"2026-11-22 17:47:54.123 {begin}\twithout a time\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cenote.agent.host_ring import MAX_KEYS, HostRing
-from cenote.agent.observer_endpoint import ObserverEndpoint
+from cenote.agent.observer_endpoint import Answering, ObserverEndpoint
 from cenote.errors import Unavailable
 from cenote.model.records import Secret
 from cenote.security import sealing_keys
@@ -23,7 +23,7 @@ Scenario = Callable[[RemoteObserver], Awaitable[None]]
 def serve(folder: Path, ring: HostRing | None, scenario: Scenario) -> None:
     async def whole() -> None:
         path = folder / "agent" / "agent.sock"
-        serving = asyncio.create_task(ObserverEndpoint(NO_OBSERVER, path, ring=ring).run())
+        serving = asyncio.create_task(ObserverEndpoint(Answering(NO_OBSERVER, ring), path).run())
         remote = RemoteObserver(path)
         try:
             await scenario(remote)

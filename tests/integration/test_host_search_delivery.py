@@ -14,6 +14,7 @@ from cenote.host.search_delivery import SearchDestination
 from cenote.logs import sinks
 from cenote.logs.destinations import parse_network
 from cenote.logs.messages import Message
+from cenote.logs.place import Place
 from cenote.model.records import LogSource, SinkType
 from tests.support.search import search
 
@@ -24,7 +25,9 @@ MESSAGES = [Message(LogSource.POSTGRES, number, number + 1, f"LOG:  {number}") f
 def peer_of(url: str) -> SearchDestination:
     config = sinks.parse_config(SinkType.OPENSEARCH, {"url": url, "index_prefix": "logs"}, LOOPBACK)
     assert isinstance(config, sinks.SearchConfig)
-    return SearchDestination(OutboundPolicy(LOOPBACK), config, UUID(int=1), "backend")
+    return SearchDestination(
+        OutboundPolicy(LOOPBACK), config, Place(UUID(int=1), "backend", "node-1", "db-1")
+    )
 
 
 def test_what_is_more_than_a_call_may_have_is_sent_in_several(monkeypatch: pytest.MonkeyPatch) -> None:

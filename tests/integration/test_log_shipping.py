@@ -90,7 +90,15 @@ def test_what_was_not_sure_yet_when_something_was_lost_is_not_taken_for_delivere
         )
         policy = OutboundPolicy(LOOPBACK)
         task = SinkTask(
-            api.hosts["here"], executor, api.rings.host, policy, policy.timing, stored.value, sink, None
+            api.hosts["here"],
+            executor,
+            api.rings.host,
+            policy,
+            policy.timing,
+            stored.value,
+            sink,
+            None,
+            "db-1",
         )
         try:
             say(log, *("x" * 100 for _ in range(50)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from tests.support.waiting import wait_until
 pytestmark = [pytest.mark.long, pytest.mark.service("--log-sink-allow=127.0.0.1/32", *WITHOUT_LIMITS)]
 
 AUTHORITY = certificates.new_authority("a CA under test")
+OURS = f'[cenote@32473 host="{socket.gethostname()}" node="node-1"]'  # of each message
 
 
 @pytest.fixture
@@ -89,7 +91,7 @@ def test_a_message_comes_whole_and_with_its_fields(
             "postgres",
             "41",
         )
-        assert line.data == '[TOKEN tag="LiteralValue"]'
+        assert line.data == f'[TOKEN tag="LiteralValue"]{OURS}'
         assert line.text == "ERROR:  relation does not exist#012#011with a tab"
         found = wait_until(
             "it counts as delivered",
@@ -112,7 +114,7 @@ def test_structured_data_with_its_brackets_is_sent_and_shown_as_it_is(
         id = sink(server, sd=data, logline="<%pri%>%msg%")
         log.say("one")
         [line] = wait_until("it has come", 20, server.lines)
-        assert line.data == data
+        assert line.data == data + OURS
         assert line.text == "LOG:  one"
         config = client.request("GET", f"/v2/databases/{cluster['id']}/logsink/{id}")["config"]
         assert (config["sd"], config["logline"]) == (data, "<%pri%>%msg%")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import ExitStack
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.support.service import added_pool, online_cluster
 from tests.support.waiting import wait_until
 
 POOL = "backend-pool"
+HOST = socket.gethostname()
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,9 @@ def test_exactly_the_declared_metrics_are_exposed(scraper: Scraper, cluster: Any
             connection.execute("SELECT pg_drop_replication_slot('kept')")
     assert found.keys() == {family.name for family in cluster_metrics.FAMILIES}
     for labelled in found.values():
-        assert all(dict(labels)["cluster"] == "backend" for labels in labelled)
+        for labels in map(dict, labelled):
+            assert (labels["cluster"], labels["node"]) == ("backend", "node-1")
+            assert labels["host"] == HOST
     assert value(found, "cenote_server_replication_slot_active", slot="kept") == 0
 
 
@@ -50,6 +54,8 @@ def test_the_cluster_is_described_by_its_labels_and_storage(scraper: Scraper, cl
     [labels] = scraper.samples()["cenote_cluster_info"]
     assert dict(labels) == {
         "cluster": "backend",
+        "host": HOST,
+        "node": "node-1",
         "id": cluster["id"],
         "version": cluster["semantic_version"],
         "size": cluster["size"],

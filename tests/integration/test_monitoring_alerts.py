@@ -40,7 +40,9 @@ def health_of(health: str) -> str:
     return series("cenote_cluster_health", ONE | {"health": health})
 
 
-ONE = {"cluster": "shop"}
+ONE = {"cluster": "shop", "host": "db-1", "node": "node-1"}
+HOST = {"host": "db-1"}
+API = HOST | {"job": "cenote", "instance": "a"}  # as each API tells it
 POOL = ONE | {"pool": "web"}
 DATABASE = ONE | {"database": "orders"}
 SLOT = ONE | {"slot": "copy"}
@@ -103,7 +105,7 @@ CASES = {
             series("cenote_database_blocks_hit_total", DATABASE): "0x60",
             series("cenote_database_blocks_read_total", DATABASE): "0+60x60",
         },
-        DATABASE,
+        {"cluster": "shop", "database": "orders"},
         "orders of shop finds only 50% of its blocks in the buffer cache",
         60,
     ),
@@ -165,7 +167,7 @@ CASES = {
     "CenoteClusterDegraded": Case(
         {health_of("healthy"): "1 0x30", health_of("degraded"): "0 1x30"},
         {health_of("healthy"): "1x30", health_of("degraded"): "0x30"},
-        ONE | {"health": "degraded"},
+        ONE,
         "shop serves, but not as it should",
     ),
     "CenoteClusterFailing": Case(
@@ -175,22 +177,54 @@ CASES = {
         "A change to shop cannot be applied",
     ),
     "CenoteAgentBehind": Case(
-        {'cenote_agent_behind_seconds{job="cenote"}': "600x30"},
-        {'cenote_agent_behind_seconds{job="cenote"}': "20x30"},
-        {"job": "cenote"},
-        "The agent has not finished its work on a cluster for 10m 0s",
+        {series("cenote_agent_behind_seconds", API): "600x30"},
+        {series("cenote_agent_behind_seconds", API): "20x30"},
+        HOST,
+        "The agent of db-1 has not finished its work on a cluster for 10m 0s",
     ),
     "CenoteAgentFails": Case(
-        {'cenote_agent_passes_total{outcome="failed"}': "0+2x30"},
-        {'cenote_agent_passes_total{outcome="done"}': "0+200x30"},
-        {"outcome": "failed"},
-        "The agent has failed 30 times in 15 minutes",
+        {series("cenote_agent_passes_total", API | {"outcome": "failed"}): "0+2x30"},
+        {series("cenote_agent_passes_total", API | {"outcome": "done"}): "0+200x30"},
+        HOST,
+        "The agent of db-1 has failed 30 times in 15 minutes",
     ),
     "CenoteAgentAway": Case(
-        {'cenote_agent_up{job="cenote"}': "1 0x30"},
-        {'cenote_agent_up{job="cenote"}': "1x30"},
-        {"job": "cenote"},
-        "The agent does not answer, so no change is applied and no statistics can be read",
+        {series("cenote_agent_up", API): "1 0x30", series("cenote_host_up", API): "1x31"},
+        {  # one API reaches it
+            series("cenote_agent_up", API): "0x30",
+            series("cenote_agent_up", API | {"instance": "b"}): "1x30",
+            series("cenote_host_up", API): "1x30",
+        },
+        HOST,
+        "The agent of db-1 does not answer, so no statistics and logs can be read",
+    ),
+    "CenoteHostDown": Case(
+        {
+            series("cenote_host_up", API): "1 0x30",
+            series("cenote_host_up", API | {"instance": "b"}): "1 0x30",
+        },
+        {series("cenote_host_up", API): "0x30", series("cenote_host_up", API | {"instance": "b"}): "1x30"},
+        HOST,
+        "db-1 is down, or its agent is",
+    ),
+    "CenoteHostNodesUnknown": Case(
+        {series("cenote_host_unknown_nodes", API): "2x30"},
+        {series("cenote_host_unknown_nodes", API): "0x30"},
+        HOST,
+        "db-1 runs 2 nodes that are in no record",
+    ),
+    "CenoteHostVersionsDiffer": Case(
+        {
+            series("cenote_host_info", HOST | {"version": "1.0"}): f"1x{2 * DAY}",
+            series("cenote_host_info", {"host": "db-2", "version": "1.1"}): f"1x{2 * DAY}",
+        },
+        {
+            series("cenote_host_info", HOST | {"version": "1.0"}): f"1x{2 * DAY}",
+            series("cenote_host_info", {"host": "db-2", "version": "1.0"}): f"1x{2 * DAY}",
+        },
+        {},
+        "The hosts have had 2 versions of Cenote for a day",
+        2 * DAY,
     ),
     "CenoteStoreAway": Case(
         {'cenote_store_connected{job="cenote"}': "0x30"},

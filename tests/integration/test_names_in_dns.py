@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
+from cenote.controller.name_server import NameServer
+from cenote.controller.names import NameRefused
+from cenote.errors import Unavailable
+from cenote.security import tsig_keys
 from tests.support.folders import server_folder
 from tests.support.name_server import ZONE, ZoneServer, key_file, name_server
-from tests.support.service import Service, online_cluster, run_cenote, service
+from tests.support.service import Service, answer_of, ca_file, online_cluster, run_cenote, service
 from tests.support.waiting import wait_until
 
 
@@ -30,6 +36,56 @@ def not_in_force(client: Any, cluster: Any) -> list[str]:
     return list(found.get("not_in_force", []))
 
 
+def answers(uri: str, checked: dict[str, str]) -> bool:
+    try:
+        return bool(answer_of(uri, **checked) == 42)
+    except psycopg.OperationalError:
+        return False
+
+
+def test_an_update_of_a_controller_that_was_replaced_is_refused(zone: ZoneServer, tmp_path: Path) -> None:
+    key = tsig_keys.parse(key_file(tmp_path).read_text())
+    name = f"orders.{ZONE}"
+
+    def server(store: str) -> NameServer:
+        return NameServer("127.0.0.1", zone.port, ZONE, key, store)
+
+    async def at_once() -> None:
+        pass
+
+    async def scenario() -> None:
+        claims = 0
+
+        async def late() -> None:
+            """Meanwhile another controller has set it; what is elected no longer may not try again."""
+            nonlocal claims
+            claims += 1
+            if claims == 1:
+                await server("a").set(name, "192.0.2.2", at_once)
+            else:
+                raise Unavailable("no longer elected")
+
+        for target in ("192.0.2.1", "192.0.2.3"):  # for a name that is not there, and for one that is
+            claims = 0
+            with pytest.raises(Unavailable):
+                await server("a").set(name, target, late)
+            assert await server("a").targets(name) == {"192.0.2.2"}
+        claims = 0
+        with pytest.raises(Unavailable):
+            await server("a").remove(name, late)
+        assert zone.leads_to("orders") == {"192.0.2.2"}
+        with pytest.raises(NameRefused, match="another Cenote"):
+            await server("b").set(name, "192.0.2.9", at_once)
+        await server("b").remove(name, at_once)
+        assert zone.leads_to("orders") == {"192.0.2.2"}
+        await server("a").set(name, "2001:db8::1", at_once)
+        assert zone.leads_to("orders") == {"2001:db8::1"}
+        await server("a").remove(name, at_once)
+        assert not zone.leads_to("orders")
+
+    asyncio.run(scenario())
+
+
 def test_names_follow_clusters_and_their_hosts(zone: ZoneServer, tmp_path: Path) -> None:
     given = options(zone, tmp_path)
 
@@ -41,6 +97,7 @@ def test_names_follow_clusters_and_their_hosts(zone: ZoneServer, tmp_path: Path)
         try:
             here.start()
             with here.client() as client:
+                assert not zone.leads_to("orders")
                 orders, other = online_cluster(client, "orders"), online_cluster(client, "other")
                 assert orders["connection"]["host"] == f"orders.{ZONE}"
                 names = ("orders", "private-orders", "other", "private-other")
@@ -48,10 +105,10 @@ def test_names_follow_clusters_and_their_hosts(zone: ZoneServer, tmp_path: Path)
                 wait_until("nothing is missing", 10, lambda: not not_in_force(client, orders))
                 answer = zone.ask(f"orders.{ZONE}", "A").answer[0]
                 assert answer.ttl == 5
+                authority = ca_file(client, orders["id"], tmp_path)
                 client.databases.destroy_cluster(other["id"])
-                wait_until("the names are removed", 10, lambda: not zone.leads_to("other"))
+                wait_until("the names are removed", 10, lambda: not any(map(zone.leads_to, names[2:])))
                 assert not zone.texts("_cenote.other")
-                assert not zone.leads_to("private-other")
             here.end()
             moved = Service(folder, "--host=127.0.1.7", "--public-host=db1.example.test", *given)
             moved.first_port, moved.api_port = here.first_port, here.api_port
@@ -59,6 +116,12 @@ def test_names_follow_clusters_and_their_hosts(zone: ZoneServer, tmp_path: Path)
             try:
                 wait_until("the alias", 15, lambda: zone.leads_to("orders") == {"db1.example.test"})
                 assert zone.leads_to("www") == {"192.0.2.9"}
+                checked = {"hostaddr": "127.0.1.7", "sslmode": "verify-full", "sslrootcert": authority}
+                uri = orders["connection"]["uri"]
+                # The certificate is renewed for the address, too.
+                renewed = uri.replace(f"orders.{ZONE}", "db1.example.test")
+                wait_until("the certificate has the address", 20, lambda: answers(renewed, checked))
+                assert answer_of(uri, **checked) == 42
             finally:
                 moved.clean_up()
         finally:

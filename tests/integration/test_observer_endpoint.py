@@ -22,7 +22,7 @@ import psycopg
 import pytest
 
 from cenote.agent import observer_endpoint
-from cenote.agent.observer_endpoint import ObserverEndpoint
+from cenote.agent.observer_endpoint import Answering, ObserverEndpoint
 from cenote.api import Settings
 from cenote.errors import Unavailable
 from cenote.host.observer import HostObserver
@@ -193,7 +193,7 @@ def test_an_agent_that_is_being_restarted_is_waited_for(bare: Cluster) -> None:
             for _ in range(2):
                 waiting = asyncio.create_task(observer.sinks(bare.id, "node-1"))
                 await asyncio.sleep(0.3)
-                serving = asyncio.create_task(ObserverEndpoint(observed, path).run())
+                serving = asyncio.create_task(ObserverEndpoint(Answering(observed), path).run())
                 try:
                     assert await waiting == {}
                 finally:
@@ -293,7 +293,7 @@ def serving(scenario: Callable[[HostObserver, Path], Awaitable[None]], cluster: 
 
     async def whole(folder: Path) -> None:
         observed, path = HostObserver(Layout(folder), Living(cluster), "here"), Layout(folder).agent_socket
-        task = asyncio.create_task(ObserverEndpoint(observed, path, os.getgid()).run())
+        task = asyncio.create_task(ObserverEndpoint(Answering(observed), path, os.getgid()).run())
         try:
             await wait_until_async("it listens", 10, path.exists)
             await scenario(observed, path)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import base64
 import ssl
+import time
 from typing import Any
+from uuid import uuid4
 
 import httpx
+from msgspec.structs import replace
 
 from cenote.metrics import service_metrics
+from cenote.model.records import HostRole
 from cenote.model.topology import Health
 from cenote.security.throttle import MAX_FAILURES
 from cenote.stats.observer import NO_OBSERVER
-from tests.support.api import BACKEND, POOL, Api, Apis
+from tests.support.api import BACKEND, HOST, POOL, Api, Apis
 from tests.support.scraping import Samples, samples, value
 from tests.support.waiting import wait_until
 
@@ -118,6 +122,52 @@ def test_the_health_of_a_cluster_is_one_of_five_series(apis: Apis) -> None:
     apis.run(scenario)
 
 
+def test_hosts_are_told_of_also_while_they_are_away(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        await api.add_cluster()
+        found = await scraped(api)
+        [labels] = map(dict, found["cenote_host_info"])
+        assert labels == {
+            "host": "here",
+            "id": "here",
+            "address": HOST.address,
+            "zone": "dc-1",
+            "roles": "api,database,store",
+            "version": "",
+        }
+        assert value(found, "cenote_host_up", host="here") == 1
+        assert value(found, "cenote_host_memory_bytes", host="here") == HOST.memory_mib * 2**20
+        assert value(found, "cenote_host_memory_promised_bytes", host="here") == 2**30
+        assert value(found, "cenote_host_disk_promised_bytes", host="here") > 2**30
+        assert value(found, "cenote_host_clusters", host="here") == 1
+        assert value(found, "cenote_host_unknown_nodes", host="here") == 2
+        seen = value(found, "cenote_host_last_seen_timestamp_seconds", host="here")
+        assert abs(seen - time.time()) < 10
+        await api.hosts["here"].close()
+        assert await api.store.wait(lambda: not api.store.presences() or None, 10)
+        found = await scraped(api)
+        assert value(found, "cenote_host_up", host="here") == 0
+        assert value(found, "cenote_agent_up", host="here") == 0
+        assert abs(value(found, "cenote_host_last_seen_timestamp_seconds", host="here") - seen) < 10
+        assert value(found, "cenote_cluster_health", host="here", node="node-1", health="unknown") == 1
+
+    unknown = (f"{uuid4()}/node-1", f"{uuid4()}/node-1")
+    apis.run(scenario, hosts=(replace(HOST, zone="dc-1", unknown=unknown),))
+
+
+def test_a_cluster_is_found_at_its_nodes_host_unless_nobody_serves_its_metrics_there(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        await api.add_cluster(name="one")
+        [target] = await api.call("GET", "/v2/cenote/metrics_targets", 200)
+        assert target["targets"] == ["192.0.2.7:25099"]
+        await api.hosts["here"].announce(replace(elsewhere, roles=(HostRole.DATABASE,)))
+        assert await api.store.wait(lambda: len(api.store.hosts()[0].roles) == 1 or None, 10)
+        assert await api.call("GET", "/v2/cenote/metrics_targets", 200) == []
+
+    elsewhere = replace(HOST, address="192.0.2.7")
+    apis.run(scenario, hosts=(elsewhere,))
+
+
 def test_an_agent_that_does_not_answer_takes_only_its_own_metrics_with_it(apis: Apis) -> None:
     async def scenario(api: Api) -> None:
         found = await scraped(api)
@@ -168,16 +218,19 @@ def test_all_clusters_are_listed_for_service_discovery(apis: Apis) -> None:
         paths = [await api.add_cluster(name="one", tags=["a", "b"]), await api.add_cluster(name="two")]
         first, second = await api.call("GET", "/v2/cenote/metrics_targets", 200)
         assert first == {
-            "targets": ["localhost:25099"],
+            "targets": [f"{HOST.address}:25099"],
             "labels": {
                 "__meta_cenote_cluster": "one",
                 "__meta_cenote_cluster_id": paths[0].rpartition("/")[2],
                 "__meta_cenote_region": "nyc1",
                 "__meta_cenote_size": "db-s-1vcpu-1gb",
+                "__meta_cenote_host": "here",
+                "__meta_cenote_node": "node-1",
+                "__meta_cenote_zone": "",
                 "__meta_cenote_tags": ",a,b,",
             },
         }
-        assert (second["targets"], second["labels"]["__meta_cenote_tags"]) == (["localhost:25098"], "")
+        assert (second["targets"], second["labels"]["__meta_cenote_tags"]) == ([f"{HOST.address}:25098"], "")
         await api.call("DELETE", paths[0], 204)
         assert await api.call("GET", "/v2/cenote/metrics_targets", 200) == [second]
         other = await api.token("database:create")

@@ -17,6 +17,12 @@ from threading import Event, Thread
 from cenote.host import processes
 from cenote.model.fleet_ports import COUNT
 from cenote.model.paths import Layout
+from cenote.model.records import Secret
+from cenote.security.sealing import Sealer
+from cenote.server import stores
+from cenote.server.settings import EtcdSettings
+from cenote.store import fleet as fleet_records
+from cenote.store.keys import Keys
 from tests.support.folders import server_folder
 from tests.support.outside import PASSWORD, Outside, outside_etcd
 from tests.support.ports import free_range
@@ -93,6 +99,26 @@ class Fleet:
             f"--etcd-key={outside.key}",
             "--etcd-user=root",
         )
+
+    async def authority(self) -> tuple[str, str]:
+        """Return the certificate and the private key of the fleet's CA."""
+        first = Layout(self.hosts[0].data_dir)
+        outside = self._outside
+        access = EtcdSettings(
+            endpoints=(outside.url,),
+            ca=outside.certificate,
+            certificate=outside.certificate,
+            key=outside.key,
+            user="root",
+            password=Secret(PASSWORD),
+        )
+        client = stores.external_client(access)
+        try:
+            found = await fleet_records.authority(client, Keys(access.prefix))
+        finally:
+            await client.close()
+        assert found is not None
+        return found.certificate, Sealer(first.api_sealing_key).open(found.sealed_key).reveal()
 
     def close(self) -> None:
         self._stack.close()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from cenote.agent.observer_endpoint import ObserverEndpoint
+from cenote.agent.observer_endpoint import Answering, ObserverEndpoint
 from cenote.host.observer import HostObserver
 from cenote.logs.sinks import SinkStatus
 from cenote.model.paths import Layout
@@ -80,7 +80,7 @@ async def _serve(folder: Path, cluster: Cluster) -> None:
     )
     async with asyncio.TaskGroup() as group:
         group.create_task(observer.sampler.run())
-        group.create_task(ObserverEndpoint(observer, layout.agent_socket).run())
+        group.create_task(ObserverEndpoint(Answering(observer), layout.agent_socket).run())
 
 
 if __name__ == "__main__":

@@ -173,3 +173,15 @@ def test_cookies_are_set_for_this_host_alone() -> None:
     name, line = sessions.cookie(SESSION, "x", 60)
     assert name == "set-cookie"
     assert line == "__Host-cenote=x; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=60"
+
+
+def test_all_hosts_are_named_where_a_cluster_has_several() -> None:
+    shown = connection("secret")
+    hosts = (("10.0.0.1", 25060), ("10.0.0.2", 25060))
+    one = {text.id for text in texts(shown, None, shown=True, hosts=hosts[:1])}
+    found = {text.id: text for text in texts(shown, None, shown=False, hosts=hosts, direct=False)}
+    assert found.keys() - one == {"text-hosts", "text-hosts-jdbc"}
+    assert "@10.0.0.1:25060,10.0.0.2:25060/" in found["text-hosts"].text
+    assert found["text-hosts"].secret
+    assert "secret" not in found["text-hosts"].text
+    assert "//10.0.0.1:25060,10.0.0.2:25060/" in found["text-hosts-jdbc"].text

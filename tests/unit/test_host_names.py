@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from cenote.controller import plans
 from cenote.errors import Misconfigured
-from cenote.model.records import Cluster, Host, Move, MoveStage, Node
+from cenote.model.records import Cluster, Host, HostDomain, Move, MoveStage, Node
 from cenote.rules import host_names
 from cenote.security import tsig_keys
 from cenote.server.name_server_settings import NameServerSettings
@@ -21,7 +21,7 @@ KEY = (
 )
 
 
-def host(id: str, address: str, domain: str = "") -> Host:
+def host(id: str, address: str) -> Host:
     return Host(
         id=id,
         name=id,
@@ -31,7 +31,6 @@ def host(id: str, address: str, domain: str = "") -> Host:
         versions={},
         first_port=1,
         last_port=2,
-        domain=domain,
     )
 
 
@@ -71,11 +70,11 @@ def test_no_name_is_taken_away_while_a_host_is_not_known() -> None:
 
 
 def test_a_host_without_the_domain_of_the_others_takes_no_name_away() -> None:
-    hosts = [host("a", "10.0.0.1", "db.example.com"), host("b", "10.0.0.2")]
-    assert host_names.domains_of(hosts, None) == ("db.example.com",)
-    assert host_names.domains_of(hosts, "other.example.com") == ("other.example.com", "db.example.com")
-    assert host_names.domain_of(hosts) == "db.example.com"
-    assert host_names.domain_of(hosts[1:]) is None
+    found = [HostDomain(domain="db.example.com")]
+    assert host_names.domains_of(found, None) == ("db.example.com",)
+    assert host_names.domains_of(found, "other.example.com") == ("other.example.com", "db.example.com")
+    assert host_names.domain_of(found) == "db.example.com"
+    assert host_names.domain_of([]) is None
 
 
 def test_names_lead_to_the_writer_also_during_a_move() -> None:
@@ -104,6 +103,11 @@ def test_what_is_no_label_and_what_leads_nowhere_does_not_go_into_a_zone() -> No
 def test_what_is_no_domain_is_refused(text: str) -> None:
     with pytest.raises(Misconfigured, match="--domain must be"):
         ServeSettings(domain=text).check()
+
+
+@pytest.mark.parametrize("text", ["", "a b", "x@evil", "a/b", "é", "fe80::1%eth0", "a\n", "-", "10.0.0.1:80"])
+def test_an_address_that_could_be_something_else_in_a_uri_is_not_used(text: str) -> None:
+    assert host_names.address_of(cluster("x").nodes[0], {"x": host("x", text)}) is None
 
 
 def test_the_key_is_read_as_tsig_keygen_prints_it_and_hides_its_secret() -> None:

@@ -61,6 +61,13 @@ def test_the_nodes_of_a_host_are_unknown_and_then_down_with_its_name_and_the_tim
         assert seen.reason == f"host db-1 does not answer since {NOW:%Y-%m-%d %H:%M:%S} UTC"
 
 
+def test_of_the_host_that_asks_only_the_agent_is_away() -> None:
+    absences = host_states.absences({"here": HERE}, {"here": SINCE}, 1e6, "here")
+    seen = topology(CLUSTER, {}, {}, absences=absences)
+    assert (seen.health, seen.since) == (Health.UNKNOWN, NOW)
+    assert seen.reason == "the agent of its host does not answer"
+
+
 def test_the_node_of_a_host_that_was_removed_is_down_whatever_is_reported() -> None:
     lost = replace(CLUSTER, nodes=(replace(CLUSTER.nodes[0], lost_at=NOW),))
     for presences in (None, {}, {"here": Presence(run="run-1", directory="")}):

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from cenote.logs import bulk
 from cenote.logs.messages import Message, Severity
+from cenote.logs.place import Place
 from cenote.model.records import LogSource
 
 CLUSTER = UUID("12345678-9abc-def0-1234-56789abcdef0")
+PLACE = Place(CLUSTER, "backend", "node-1", "db-1")
 AT = datetime(2026, 3, 1, 7, 8, 9, 120_000, tzinfo=UTC)
 MESSAGE = Message(
     LogSource.POSTGRES, 100, 200, "ERROR:  x\n\ty", Severity.ERROR, AT, 41, "app", "orders", "psql"
@@ -29,7 +31,7 @@ def answer(*items: tuple[int, str]) -> bytes:
 
 
 def body(*messages: Message) -> list[Any]:
-    lines = bulk.body(messages, prefix="logs", cluster_id=CLUSTER, cluster_name="backend")
+    lines = bulk.body(messages, prefix="logs", place=PLACE)
     assert lines.endswith(b"\n")
     return [json.loads(line) for line in lines.splitlines()]
 
@@ -44,6 +46,8 @@ def test_a_document_has_what_is_known_of_a_message_and_goes_into_the_index_of_it
         "source": "postgres",
         "cluster": "backend",
         "cluster_id": str(CLUSTER),
+        "node": "node-1",
+        "host": "db-1",
         "process": 41,
         "user": "app",
         "database": "orders",
@@ -58,10 +62,11 @@ def test_a_message_has_the_same_id_each_time_and_no_other_has_it() -> None:
         replace(MESSAGE, source=LogSource.PGBOUNCER),
         replace(MESSAGE, origin="another file"),
     ]
-    ids = [bulk.document_id(message, CLUSTER) for message in (MESSAGE, *others)]
-    ids.append(bulk.document_id(MESSAGE, UUID(int=1)))
+    ids = [bulk.document_id(message, PLACE) for message in (MESSAGE, *others)]
+    ids.append(bulk.document_id(MESSAGE, replace(PLACE, cluster_id=UUID(int=1))))
+    ids.append(bulk.document_id(MESSAGE, replace(PLACE, node="node-2")))
     assert len(set(ids)) == len(ids)
-    assert bulk.document_id(replace(MESSAGE, end=999), CLUSTER) == ids[0]
+    assert bulk.document_id(replace(MESSAGE, end=999), PLACE) == ids[0]
 
 
 def test_of_each_message_it_is_told_what_becomes_of_it() -> None:

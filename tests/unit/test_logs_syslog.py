@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -12,9 +14,12 @@ from hypothesis import strategies as st
 from cenote.errors import Invalid
 from cenote.logs import syslog
 from cenote.logs.messages import Message, Severity
+from cenote.logs.place import Place
 from cenote.logs.syslog import Format
 from cenote.model.records import LogSource
 
+PLACE = Place(UUID(int=1), "backend", "node-1", "db-1")
+OURS = '[cenote@32473 host="db-1" node="node-1"]'
 AT = datetime(2026, 3, 1, 7, 8, 9, 120_999, tzinfo=UTC)
 
 
@@ -25,11 +30,11 @@ def message(
 
 
 def frame(text: str, format: Format = Format.RFC5424, **more: str) -> bytes:
-    return syslog.frame(message(text), format=format, host="backend", **more)
+    return syslog.frame(message(text), format=format, place=PLACE, **more)
 
 
 def test_a_message_after_rfc_5424_has_its_length_in_front() -> None:
-    text = "<134>1 2026-03-01T07:08:09.120Z backend postgres 41 - - LOG:  é\n\tx"
+    text = f"<134>1 2026-03-01T07:08:09.120Z backend postgres 41 - {OURS} LOG:  é\n\tx"
     assert frame("LOG:  é\n\tx") == f"{len(text.encode())} {text}".encode()
 
 
@@ -46,10 +51,22 @@ def test_a_message_after_rfc_5424_has_its_length_in_front() -> None:
 def test_structured_data_stands_in_one_pair_of_brackets(data: str, sent: str) -> None:
     if data:
         syslog.check_structured_data(data)
-    assert frame("LOG:  x", data=data).endswith(f" - {sent} LOG:  x".encode())
+    assert frame("LOG:  x", data=data).endswith(f" - {sent.strip('-')}{OURS} LOG:  x".encode())
     filled = frame("M", Format.CUSTOM, data=data, template="%structured-data% %msg%")
     assert filled == f"{sent} M\n".encode()
     assert frame("M", Format.RFC3164, data=data) == frame("M", Format.RFC3164)
+
+
+def test_a_host_is_named_whatever_its_name_is() -> None:
+    place = replace(PLACE, host='a"b]c\\d')
+    framed = syslog.frame(message(), format=Format.RFC5424, place=place)
+    assert b'[cenote@32473 host="a\\"b\\]c\\\\d" node="node-1"]' in framed
+
+
+@pytest.mark.parametrize("data", ['[cenote@32473 host="x"]', 'cenote@32473 host="x"', "cenote@32473"])
+def test_what_is_sent_anyway_is_not_sent_twice(data: str) -> None:
+    with pytest.raises(Invalid, match="sent with each message anyway"):
+        syslog.check_structured_data(data)
 
 
 def test_a_template_is_used_by_its_format_alone() -> None:
@@ -64,7 +81,7 @@ def test_a_day_of_one_digit_has_a_space_before_it_after_rfc_3164() -> None:
 def test_every_tag_of_a_template_is_filled_in() -> None:
     template = " ".join(f"%{tag}%" for tag in syslog.TAGS)
     syslog.check_template(template)
-    expected = "backend postgres M - 134 41 - Mar  1 07:08:09 2026-03-01T07:08:09.120Z\n"
+    expected = "backend postgres db-1 M - node-1 134 41 - Mar  1 07:08:09 2026-03-01T07:08:09.120Z\n"
     assert frame("M", Format.CUSTOM, template=template).decode() == expected
 
 
@@ -136,7 +153,7 @@ def test_messages_after_rfc_5424_are_told_apart_whatever_they_say(said: list[str
     data, found = b"".join(frame(text) for text in said), []
     while data:
         length, _, data = data.partition(b" ")
-        found.append(data[: int(length)].split(b" ", 7)[7].decode())
+        found.append(data[: int(length)].partition(f"{OURS} ".encode())[2].decode())
         data = data[int(length) :]
     assert found == said
 

@@ -247,3 +247,21 @@ def test_keys_do_not_show_themselves(tmp_path: Path) -> None:
     ring = Sealer(tmp_path / "key")
     assert ring.keys[0].secret.hex() not in repr(ring.keys)
     assert repr(ring.keys[0].secret) not in repr(ring.keys)
+
+
+def test_a_key_that_waits_opens_and_seals_only_once_it_no_longer_does(tmp_path: Path) -> None:
+    first, second = Sealer(tmp_path / "one"), Sealer(tmp_path / "two")
+    second.add_key(first.keys[-1])
+    own = second.keys[-1]
+    new = sealing_keys.new_key(second.keys)
+    second.add_key(sealing_keys.waiting(new))
+    for sealer in (second, Sealer(tmp_path / "two")):
+        assert sealer.keys[-1].id == own.id
+        assert sealer.seal(Secret("x")).split(".")[1] == own.id
+        assert sealing_keys.latest(sealer.keys).id == new.id
+    first.add_key(new)
+    assert second.open(first.seal(Secret("x"))) == Secret("x")
+    second.add_key(new)
+    assert second.seal(Secret("x")).split(".")[1] == new.id
+    second.add_key(sealing_keys.waiting(new))  # it is too late to wait
+    assert Sealer(tmp_path / "two").keys[-1] == new

@@ -20,9 +20,13 @@ class LogMessage(TypedDict):
 
 
 class Logs(TypedDict):
+    """Messages of a node; ``host`` is the name of the node's host."""
+
     source: LogSource
     messages: list[LogMessage]
     next: str
+    node: str
+    host: str
 
 
 class LogsResponse(TypedDict):

@@ -118,7 +118,7 @@ class Drops:
             before = self._failed.get(thing)
             pause = FIRST_PAUSE if before is None else min(before.pause * 2, LONGEST_PAUSE)
             if before is None or before.reason != str(error):
-                log.warning("cluster %s: %s %s remains: %s", context.cluster.name, *thing, error)
+                log.warning("cluster %s: %s %s remains: %s", context.in_words, *thing, error)
             self._failed[thing] = _Failed(str(error), pause, time.monotonic() + pause)
             return False
         return True

@@ -28,6 +28,7 @@ from cenote.host.outbound import OutboundPolicy, Unreachable
 from cenote.host.search_delivery import SearchDestination
 from cenote.host.syslog_delivery import SyslogDestination
 from cenote.logs import positions, sinks
+from cenote.logs.place import Place
 from cenote.logs.positions import LogPosition
 from cenote.logs.sinks import SinkStatus, SyslogConfig
 from cenote.model.records import Cluster, LogSink, LogSource, Note
@@ -63,9 +64,11 @@ class LogShipping:
         sealer: Sealer,
         policy: OutboundPolicy,
         timing: Timing = DEFAULT,
+        host_name: str = "",
     ) -> None:
+        """``host_name`` is this host's, as those who receive the logs are told."""
         self._store, self._executor, self._sealer, self._policy = store, executor, sealer, policy
-        self._timing = timing
+        self._timing, self._host_name = timing, host_name
         self._tasks: dict[UUID, dict[UUID, SinkTask]] = {}
 
     def wake(self, cluster_id: UUID) -> None:
@@ -96,6 +99,7 @@ class LogShipping:
                     stored.value,
                     sink,
                     previous,
+                    self._host_name,
                 )
         if not tasks:
             del self._tasks[cluster_id]
@@ -137,12 +141,14 @@ class SinkTask:
         cluster: Cluster,
         sink: LogSink,
         previous: SinkTask | None,
+        host_name: str,
     ) -> None:
         self.sink = sink
         self._store, self._executor, self._sealer, self._policy = store, executor, sealer, policy
         self._timing, self._cluster = timing, cluster
         self._node_name = next(node.name for node in cluster.nodes if node.host == store.host_id)
         self._paths = executor.layout.node(cluster.id, self._node_name)
+        self._place = Place(cluster.id, cluster.name, self._node_name, host_name)
         self._positions = positions.Positions(places={})
         self._unconfirmed: deque[_Unconfirmed] = deque()
         self._state, self._reason, self._warning = "starting", "", ""
@@ -224,8 +230,8 @@ class SinkTask:
     def _destination(self) -> Destination:
         config = sinks.decode(self.sink.type, self._sealer.open(self.sink.sealed_config))
         if isinstance(config, SyslogConfig):
-            return SyslogDestination(self._policy, config, self._cluster.name)
-        return SearchDestination(self._policy, config, self._cluster.id, self._cluster.name)
+            return SyslogDestination(self._policy, config, self._place)
+        return SearchDestination(self._policy, config, self._place)
 
     async def _ship_from(self, reader: LogReader, source: LogSource, destination: Destination) -> bool:
         """Send a batch of one log; return whether there was one."""

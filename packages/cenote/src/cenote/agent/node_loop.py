@@ -26,7 +26,7 @@ from cenote.errors import CenoteError, NotFound, Unavailable
 from cenote.host import processes, trash
 from cenote.host.executor import Executor
 from cenote.model.records import Cluster, Node
-from cenote.model.topology import node_key
+from cenote.model.topology import in_words, node_key
 from cenote.model.trash import TrashNote
 from cenote.rules import storage, sweep
 from cenote.stats.counters import Passes, PassResult
@@ -251,12 +251,12 @@ class NodeLoop:
         except Waiting as waiting:
             return await self._wait_for(stored, str(waiting)), PassResult.WAITING
         except (CenoteError, OSError) as error:
-            log.warning("cluster %s: %s", stored.value.name, _in_words(error))
+            log.warning("cluster %s: %s", in_words(stored.value, self._node_name), _in_words(error))
             await self._report_failure(stored, _in_words(error))
             with contextlib.suppress(CenoteError, OSError):
                 await self._drop(stored)
         except Exception:
-            log.exception("cluster %s: a defect in Cenote", stored.value.name)
+            log.exception("cluster %s: a defect in Cenote", in_words(stored.value, self._node_name))
             await self._report_failure(stored, "an unexpected error; see Cenote's log")
         else:
             self._backoff, self._waited_for = timing.backoff_first, ""

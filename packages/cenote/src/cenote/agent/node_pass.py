@@ -134,7 +134,7 @@ class NodePass:
             except OSError as error:
                 if not part.optional:
                     raise
-                log.warning("cluster %s: %s: %s", context.cluster.name, part.name, error)
+                log.warning("cluster %s: %s: %s", context.in_words, part.name, error)
             except CenoteError as error:
                 if not part.may_block:
                     raise
@@ -182,7 +182,7 @@ class NodePass:
             raise Waiting(change.reason)
         if isinstance(change, Refuse):
             raise CenoteError(change.reason)
-        log.info("cluster %s: %r", context.cluster.name, change)
+        log.info("cluster %s: %r", context.in_words, change)
         self._changes += 1
         # Concurrent copies slow each other down, so their number is limited; no other change waits for other
         # clusters.

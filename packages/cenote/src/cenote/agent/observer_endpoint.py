@@ -1,8 +1,10 @@
-"""Answers the API's questions about the nodes of this host, by HTTP on a unix socket.
+"""Answers the APIs' questions about the nodes of this host, by HTTP on a unix socket and over mutual TLS.
 
-The bodies are msgpack.  The socket is open to the API's group alone, and yet the API may be taken over by
-somebody: so a question is taken as a stranger's.  It can name a node and nothing else on this machine, and
-changes nothing.  The API also hands over new keys of the ring ``host``, which it knows anyway.
+The bodies are msgpack.  The socket is open to the API's group alone; the port of a fleet's host to those who
+show a certificate of the fleet with the role ``api`` (``agent/fleet_endpoint.py``).  And yet an API may be
+taken over by somebody: so a question is taken as a stranger's.  It can name a node and nothing else on this
+machine, and changes nothing.  The API also claims ports for new clusters, and hands over new keys of the ring
+``host``, which it knows anyway.
 """
 
 from __future__ import annotations
@@ -14,24 +16,38 @@ import math
 import os
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPMethod
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from uvicorn.server import ServerState
 
 from cenote.agent.host_ring import HostRing
+from cenote.agent.port_holding import PortHolding
 from cenote.errors import CenoteError, Invalid, Unavailable
-from cenote.http.routing import HTTPException, Receive, Request, Response, Route, Scope, Send, router
+from cenote.http.routing import (
+    ASGIApp,
+    HTTPException,
+    Receive,
+    Request,
+    Response,
+    Route,
+    Scope,
+    Send,
+    router,
+)
 from cenote.http.server import protocol_config
 from cenote.http.streaming import StreamedResponse
 from cenote.http.timeouts import TimeoutProtocol
 from cenote.logs.filters import MAX_SEARCH, LogFilter
 from cenote.logs.messages import Severity
+from cenote.metrics import service_metrics
+from cenote.metrics.exposition import CONTENT_TYPE
 from cenote.model.records import LogSource
 from cenote.stats.history import DAY_MINUTES
 from cenote.stats.observer import Observer, Refusal, Samples
@@ -44,35 +60,58 @@ MAX_CONNECTIONS = 2048
 MAX_NAME, MAX_CURSOR = 128, 64  # characters
 MAX_MESSAGES = 1_000
 MAX_KEYS_BYTES = 4096
+MAX_PORTS = 16  # of a claim
+MAX_PORTS_BYTES = 256
 MEDIA_TYPE = "application/msgpack"
+Ports = Annotated[list[Annotated[int, msgspec.Meta(ge=1, le=65535)]], msgspec.Meta(max_length=MAX_PORTS)]
 _STREAM_HEADERS = [(b"content-type", MEDIA_TYPE.encode())]
 _encode = msgspec.msgpack.encode
 
 
-class Question(Request):
-    """A request to an observer; what it names is checked when it is read."""
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """What an agent answers with."""
 
-    def __init__(
-        self, observer: Observer, ring: HostRing | None, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    observer: Observer
+    ring: HostRing | None = None
+    ports: PortHolding | None = None
+    host_name: str = ""
+
+
+class Question(Request):
+    """A request to an agent; what it names is checked when it is read."""
+
+    def __init__(self, answering: Answering, scope: Scope, receive: Receive, send: Send) -> None:
         super().__init__(scope, receive, send)
-        self.observer, self._ring = observer, ring
+        self.observer, self._answering = answering.observer, answering
+        self.host_name = answering.host_name
 
     @property
     def ring(self) -> HostRing:
         """The agent's key ring."""
-        if self._ring is None:
+        if self._answering.ring is None:
             raise Unavailable("This agent has no key ring.")
-        return self._ring
+        return self._answering.ring
+
+    @property
+    def ports(self) -> PortHolding:
+        """The claims on ports of this host."""
+        if self._answering.ports is None:
+            raise Unavailable("This agent claims no ports.")
+        return self._answering.ports
+
+    @property
+    def cluster_id(self) -> UUID:
+        """The id of the cluster in the path."""
+        try:
+            return UUID(self.path_params["cluster"])
+        except ValueError:
+            raise Invalid("The id of the cluster is malformed.") from None
 
     @property
     def node(self) -> tuple[UUID, str]:
         """The id of the cluster and the name of the node in the path."""
-        id, name = self.path_params["cluster"], self.path_params["node"]
-        try:
-            cluster_id = UUID(id)
-        except ValueError:
-            raise Invalid("The id of the cluster is malformed.") from None
+        cluster_id, name = self.cluster_id, self.path_params["node"]
         if len(name) > MAX_NAME or not name.isprintable():
             raise Invalid("The name of the node is malformed.")
         return cluster_id, name
@@ -141,6 +180,29 @@ async def agent(question: Question) -> Any:
     return await question.observer.agent()
 
 
+async def alive(question: Question) -> None:
+    """Tell an agent that is slow to answer another question from one that hangs."""
+
+
+async def metrics(question: Question) -> Response:
+    """The agent's own metrics, as text for Prometheus."""
+    page = service_metrics.agent_page(question.host_name, await question.observer.agent())
+    return Response(await asyncio.to_thread(page.render), media_type=CONTENT_TYPE)
+
+
+async def claim(question: Question) -> Any:
+    body = await question.limited_body(MAX_PORTS_BYTES)
+    try:
+        ports = msgspec.msgpack.decode(body, type=Ports)
+    except msgspec.DecodeError:
+        raise Invalid("These are no ports.") from None
+    return await question.ports.claim(question.cluster_id, ports)
+
+
+async def release(question: Question) -> None:
+    question.ports.release(question.cluster_id)
+
+
 async def add(question: Question) -> None:
     await question.ring.add((await question.limited_body(MAX_KEYS_BYTES)).decode("ascii", "replace"))
 
@@ -201,6 +263,10 @@ ROUTES = (
         for ask in (pools, outdated_connections, look_again, server, sinks, logs, history, is_own, samples)
     ),
     _route("/agent", agent),
+    _route("/alive", alive),
+    _route("/metrics", metrics),
+    _route("/ports/{cluster}/claim", claim, HTTPMethod.POST),
+    _route("/ports/{cluster}/release", release, HTTPMethod.POST),
     _route("/host_keys/add", add, HTTPMethod.POST),
     _route("/host_keys/keep", keep, HTTPMethod.POST),
 )
@@ -223,21 +289,26 @@ def _refused(question: Question, error: Exception) -> Response:
             status, message = 503, f"This cluster's host cannot answer: {error.strerror}."
         case _:
             log.error("%s: a defect in Cenote", question.scope["path"], exc_info=error)
+    return refusal(message, status)
+
+
+def application(answering: Answering) -> ASGIApp:
+    """Return what answers questions, whoever has been admitted to ask them."""
+    return router(ROUTES, partial(Question, answering), _refused)
+
+
+def refusal(message: str, status: int) -> Response:
     return Response(_encode(Refusal(message)), status, media_type=MEDIA_TYPE)
 
 
 class ObserverEndpoint:
-    """Serves an observer on a socket."""
+    """Serves an observer on a unix socket."""
 
-    def __init__(
-        self, observer: Observer, path: Path, group: int | None = None, ring: HostRing | None = None
-    ) -> None:
+    def __init__(self, answering: Answering, path: Path, group: int | None = None) -> None:
         """``group`` is the group of those who may ask, None for this account alone."""
         self._path, self._group = path, group
         self._state = ServerState()
-        self._config = protocol_config(
-            router(ROUTES, partial(Question, observer, ring), _refused), limit_concurrency=MAX_CONNECTIONS
-        )
+        self._config = protocol_config(application(answering), limit_concurrency=MAX_CONNECTIONS)
 
     async def run(self) -> None:
         """Serve until cancelled; the questions that are open then are broken off."""
@@ -249,12 +320,17 @@ class ObserverEndpoint:
             await asyncio.Event().wait()
         finally:
             server.close()
-            for connection in list(self._state.connections):
-                connection.transport.abort()
-            tasks = list(self._state.tasks)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await break_off(self._state)
+
+
+async def break_off(state: ServerState) -> None:
+    """Close all connections, whatever is asked on them."""
+    for connection in list(state.connections):
+        connection.transport.abort()
+    tasks = list(state.tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def listen(path: Path, group: int | None) -> socket.socket:

@@ -8,10 +8,10 @@ asked afresh, so a watch that is behind decides nothing.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import UUID
 
 from cenote.agent.waiting import is_set_within
@@ -23,7 +23,7 @@ from cenote.host.executor import Executor
 from cenote.host.sql import Session
 from cenote.host.unknown import UnknownNode
 from cenote.model.changes import Plan
-from cenote.model.paths import FIRST_NODE, ClusterPaths, NodePaths
+from cenote.model.paths import FIRST_NODE, ClusterPaths, Layout, NodePaths
 from cenote.model.records import DiskUse
 from cenote.model.topology import node_key
 from cenote.model.trash import TrashNote
@@ -34,6 +34,10 @@ from cenote.store.host_store import HostStore
 log = logging.getLogger(__name__)
 
 SOON = 1.0  # seconds, while a loop ends, or an operator may have something to say of what is unknown
+
+
+def _disk(folder: Path) -> DiskUse:
+    return DiskUse(used_mib=0, free_mib=system.free_mib(folder), disk_mib=system.disk_mib(folder))
 
 
 class Sweep:
@@ -56,6 +60,7 @@ class Sweep:
         self._is_worked_on, self._on_unknown, self._store_id = is_worked_on, on_unknown, store_id
         self._layout = host.layout
         self._woken: set[UUID] = set()
+        self._failed: set[UUID] = set()  # since the last look at everything
         self._wake = asyncio.Event()
         self._unknown: dict[tuple[UUID, str], UnknownNode] = {}
         self.unknown: tuple[str, ...] = ()
@@ -90,16 +95,18 @@ class Sweep:
         self.unknown = self._keys()
 
     async def _sweep_all(self) -> None:
+        self._failed.clear()
         ids = {UUID(paths.root.name) for paths in await asyncio.to_thread(self._layout.hosted)}
         for id in sorted(ids | {id for id, _ in self._unknown}):
             await self._sweep(id)
-        await self._empty_trash()
+        # A clock that is far ahead, before NTP has set it, empties nothing.
+        await empty_trash(self._layout, self._store.clock.now(), self._host.trash_days)
 
     async def _sweep_some(self) -> None:
         """Look at the clusters that have changed, and at what an operator does not want any more."""
         woken, self._woken = self._woken, set()
         unwanted = {id for id, _ in self._unknown if unknown.is_unwanted(self._layout.cluster(id))}
-        for id in sorted(woken | unwanted):
+        for id in sorted(woken | (unwanted - self._failed)):
             await self._sweep(id)
 
     async def _sweep(self, id: UUID) -> None:
@@ -108,6 +115,7 @@ class Sweep:
             await self._judge(id)
         except (CenoteError, OSError) as error:
             log.warning("cluster %s, which is not this host's: %s", id, error)
+            self._failed.add(id)
 
     async def _judge(self, id: UUID) -> None:
         paths, here = self._layout.cluster(id), self._store.nodes_here(id)
@@ -134,12 +142,12 @@ class Sweep:
             for fate in Fate
         }
         removed = by_fate[Fate.REMOVED]
-        self._note_unknown(id, by_fate[Fate.UNKNOWN])
         if removed and removed == verdicts and not here:
             await self._discard(id, paths, list(found.values()), removed, evidence)
         else:
             for name in sorted(removed.keys() & found.keys()):
                 await self._discard_node(id, found[name], removed[name], evidence)
+        self._note_unknown(id, by_fate[Fate.UNKNOWN])
 
     async def _discard(
         self,
@@ -192,28 +200,25 @@ class Sweep:
     def _keys(self) -> tuple[str, ...]:
         return tuple(node_key(id, name) for id, name in sorted(self._unknown))
 
-    async def _empty_trash(self) -> None:
-        """Remove what has been in the trash for its time, and the oldest while the disk is nearly full."""
-        await asyncio.to_thread(trash.remove_interrupted, self._layout)
-        # A clock that is far ahead, before NTP has set it, empties nothing.
-        now = self._store.clock.now()
-        for entry in trash.entries(self._layout):
-            if sweep.is_over(entry.at, now, self._host.trash_days):
-                log.info("%s was in the trash for %d days and is removed", entry.path, self._host.trash_days)
-            elif sweep.is_nearly_full(self._disk()):
-                log.warning(
-                    "%s is removed from the trash before its time: the disk has %d MiB left",
-                    entry.path,
-                    self._disk().free_mib,
-                )
-            else:
-                continue
-            with contextlib.suppress(FileNotFoundError):
-                await asyncio.to_thread(trash.remove, entry)
 
-    def _disk(self) -> DiskUse:
-        folder = self._layout.trash
-        return DiskUse(used_mib=0, free_mib=system.free_mib(folder), disk_mib=system.disk_mib(folder))
+async def empty_trash(
+    layout: Layout, now: datetime, days: int, disk: Callable[[Path], DiskUse] = _disk
+) -> None:
+    """Remove what has been in the trash for its time, and the oldest while the disk is nearly full."""
+    await asyncio.to_thread(trash.remove_interrupted, layout)
+    for entry in trash.entries(layout):
+        use = disk(layout.trash)
+        if sweep.is_over(entry.at, now, days):
+            log.info("%s was in the trash for %d days and is removed", entry.path, days)
+        elif sweep.is_nearly_full(use):
+            log.warning(
+                "%s is removed from the trash before its time: the disk has %d MiB left",
+                entry.path,
+                use.free_mib,
+            )
+        else:
+            continue
+        await asyncio.to_thread(trash.remove, entry)
 
 
 def _name(evidence: Evidence) -> str:

@@ -217,15 +217,23 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[C
     authority = CertificateAuthority(certificate=certificate, sealed_key=service.sealer.seal(Secret(key)))
     admin = credentials.new_user(ADMIN_USER, service.sealer, UserRole.PRIMARY)
     refused: dict[str, set[int]] = {}
+    silent: dict[str, Unavailable] = {}  # hosts that are up, and do not answer
     while True:
         try:
-            chosen = place(service, wanted, refused)
+            chosen = place(service, wanted, refused, silent.keys())
         except (Busy, Invalid, Unavailable):
+            if silent:
+                raise next(iter(silent.values())) from None
             if not await store.confirm_hosts():
                 raise
             continue
         ports = (chosen.port, chosen.pool_port, chosen.metrics_port)
-        if busy := service.ports.claim(id, chosen.host.id, ports):
+        try:
+            busy = await service.ports.claim(id, chosen.host.id, ports)
+        except Unavailable as error:
+            silent[chosen.host.id] = error
+            continue
+        if busy:
             refused.setdefault(chosen.host.id, set()).update(busy)
             continue
         nodes = (
@@ -260,13 +268,13 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[C
         try:
             return Stored(cluster, await store.add_cluster(cluster, note))
         except PortTaken as error:  # a concurrent request took one of the ports
-            service.ports.release(id)
+            await service.ports.release(id, chosen.host.id)
             refused.setdefault(error.host, set()).update(error.ports)
         except NameTaken:
-            service.ports.release(id)
+            await service.ports.release(id, chosen.host.id)
             raise _name_taken() from None
         except BaseException:
-            service.ports.release(id)
+            await service.ports.release(id, chosen.host.id)
             raise
 
 

@@ -76,11 +76,7 @@ def uris(service: Service, cluster: Cluster, database: str, login: Login | None)
     """Return connection strings with every host of a cluster, the writer's first."""
     first = topology.writer_or_first(cluster)
     nodes = [first, *(node for node in cluster.nodes if node is not first and node.lost_at is None)]
-    hosts, known = [], service.store.hosts_by_id()
-    for node in nodes:
-        host = known.get(node.host)
-        address = service.settings.public_host if host is None else host.address
-        hosts.append(HostView(address, node.port, node.pool_port))
+    hosts = [HostView(service.address_of(node), node.port, node.pool_port) for node in nodes]
     places = tuple((host.host, host.port) for host in hosts)
     user, password = login or ("", None)
     target = connection_formats.Target(*places[0], database, user, password or "", hosts=places)

@@ -8,16 +8,18 @@ from http import HTTPMethod
 
 import msgspec
 
+from cenote.api import silence
 from cenote.api.auth import ADMIN
 from cenote.api.service import Call, Service, answer, operation
 from cenote.errors import Invalid, Unavailable
 from cenote.http.routing import Response
 from cenote.security.sealing import Sealer
 from cenote.security.sealing_keys import SealingKey
-from cenote.store.key_rotation import NOBODY
+from cenote.store.key_sharing import Action
 
 PATH = "/v2/cenote/keys"
-AGENT_SECONDS = 30.0  # timeout for the agent to say in its host's record that it has a key
+AGENT_SECONDS = 30.0  # timeout for agents to say in their hosts' records that they have a key
+API_SECONDS = 10.0  # timeout for the API of another host to take a key
 
 
 class Ring(StrEnum):
@@ -93,9 +95,10 @@ async def rotate_keys(request: Call) -> Response:
     if text not in list(Ring):
         raise Invalid("ring: must be api or host.")
     ring = Ring(text)
-    others = [host.name for host in service.store.hosts() if host.id != service.settings.host_id]
-    holders = _Agent(service) if ring is Ring.HOST else NOBODY
-    begun = service.store.key_rotation.start(_sealer(service, ring), request.note(), others, ring, holders)
+    holders = _Hosts(service, ring)
+    begun = service.store.key_rotation.start(
+        _sealer(service, ring), request.note(), holders.out_of_reach(), ring, holders
+    )
     return answer(RotationAnswer(msgspec.convert(begun, RotationView, from_attributes=True)), 202)
 
 
@@ -103,25 +106,75 @@ def _sealer(service: Service, ring: Ring) -> Sealer:
     return service.rings.host if ring is Ring.HOST else service.rings.api
 
 
-class _Agent:
-    """The agent of this host, which opens what ring ``host`` seals."""
+class _Hosts:
+    """All who open what a ring seals: the APIs of other hosts, and of ring ``host`` all agents."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, service: Service, ring: Ring) -> None:
+        self._service, self._ring, self._own = service, ring, service.settings.host_id
+        known = {host.id for host in service.store.known_hosts()}
+        apis = known.intersection(service.store.key_sharing.recipients()) - {self._own}
+        self._apis = sorted(apis)
+        self._agents = sorted(known) if ring is Ring.HOST else []
+
+    def out_of_reach(self) -> list[str]:
+        """Return the names of those that do not answer, or that keys cannot be told."""
+        store = self._service.store
+        needed = {*self._agents, *self._apis}
+        if store.fleet_authority() is None:
+            # Services with one store and no fleet: nothing carries a key from one to the other.
+            needed |= {host.id for host in store.known_hosts()}
+            away = needed - {self._own}
+        else:
+            away = needed - store.presences().keys()
+        return [silence.name_of(store, id) for id in away]
 
     async def add(self, key: SealingKey) -> None:
-        service = self._service
-        await service.host_keys.add_host_key(key.line)
+        store = self._service.store
+        for id in self._agents:
+            await self._service.host_keys.add_host_key(id, key.line)
 
-        def has_it() -> bool | None:
-            host = service.store.host(service.settings.host_id)
-            return True if host is not None and key.id in host.host_keys else None
+        def lack_it() -> list[str]:
+            known = {host.id: host.host_keys for host in store.known_hosts()}
+            return [id for id in self._agents if key.id not in known.get(id, (key.id,))]
 
-        if not await service.store.wait(has_it, AGENT_SECONDS):
-            raise Unavailable("the agent of this host does not report the new key")
+        if not await store.wait(lambda: not lack_it() or None, AGENT_SECONDS):
+            raise Unavailable(f"the new key is not reported by {silence.names(store, lack_it())}")
+        await self._tell(Action.ADD, key)
 
-    async def keep(self, id: str) -> None:
-        await self._service.host_keys.keep_host_keys([id])
+    async def seal(self, key: SealingKey) -> None:
+        await self._tell(Action.SEAL, key)
+
+    async def keep(self, key: SealingKey) -> None:
+        for id in self._agents:
+            await self._service.host_keys.keep_host_keys(id, [key.id])
+        await self._tell(Action.KEEP, key)
+
+    async def _tell(self, action: Action, key: SealingKey) -> None:
+        """Have all other APIs do something with the key; Unavailable, with the host, for one that did not."""
+        for id in self._apis:
+            try:
+                await self._errand(id, action, key)
+            except Unavailable as error:
+                name = silence.name_of(self._service.store, id)
+                raise Unavailable(f"the host {name} has not taken the key: {error.message}") from None
+
+    async def _errand(self, host_id: str, action: Action, key: SealingKey) -> None:
+        store = self._service.store
+        sent = await store.key_sharing.send(host_id, self._ring, action, key)
+
+        def problem() -> str | None:
+            found = store.key_sharing.errand(host_id)
+            if found is None:
+                return ""
+            if found.value.id != sent:
+                return "another host rotates sealing keys, too"
+            return found.value.problem or None
+
+        found = await store.wait(problem, API_SECONDS)
+        if found is None:
+            raise Unavailable("its API does not answer")
+        if found:
+            raise Unavailable(found)
 
 
 ROUTES = (list_keys, rotate_keys)

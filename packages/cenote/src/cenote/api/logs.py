@@ -10,6 +10,7 @@ from http import HTTPMethod
 
 import msgspec
 
+from cenote.api import silence
 from cenote.api.auth import READ, VIEW_CREDENTIALS
 from cenote.api.service import Call, answer, operation
 from cenote.errors import Invalid
@@ -33,11 +34,16 @@ class MessageView(msgspec.Struct):
 
 
 class LogsView(msgspec.Struct):
-    """Messages, oldest first.  Pass ``next`` as ``after`` to get only newer ones."""
+    """Messages of a node, oldest first.  Pass ``next`` as ``after`` to get only newer ones.
+
+    ``host`` is the name of the node's host.
+    """
 
     source: LogSource
     messages: list[MessageView]
     next: str
+    node: str
+    host: str
 
 
 class LogsAnswer(msgspec.Struct):
@@ -64,12 +70,12 @@ async def read_logs(request: Call) -> Response:
     count = _lines(request.query_params.get("lines", str(LINES)))
     after = request.query_params.get("after", "")
     wanted = _filter(request)
-    page = await request.service.observer.logs(
-        cluster.id, writer_or_first(cluster).name, source, count, after, wanted
-    )
+    node = writer_or_first(cluster)
+    page = await request.service.observer.logs(cluster.id, node.name, source, count, after, wanted)
+    host = silence.name_of(request.service.store, node.host)
     # An agent of an older version returns all messages.
     views = [_view(message) for message in wanted.select(page.messages)]
-    return answer(LogsAnswer(LogsView(source, views, page.cursor)))
+    return answer(LogsAnswer(LogsView(source, views, page.cursor, node.name, host)))
 
 
 def _view(message: Message) -> MessageView:

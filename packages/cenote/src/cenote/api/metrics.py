@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPMethod
 
 import msgspec
 
-from cenote.api import credentials
+from cenote.api import credentials, silence
 from cenote.api.auth import READ, UPDATE, VIEW_CREDENTIALS, authenticate
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
 from cenote.errors import Unavailable
 from cenote.http.routing import Response
 from cenote.metrics import service_metrics
 from cenote.metrics.exposition import CONTENT_TYPE
-from cenote.metrics.service_metrics import ServiceState
-from cenote.model.records import Cluster
+from cenote.metrics.service_metrics import ClusterState, HostState, ServiceState
+from cenote.model import catalog
+from cenote.model.records import Cluster, Host, HostRole
 from cenote.model.topology import writer_or_first
 from cenote.security import basic_auth
+from cenote.stats.observer import AgentNumbers
 from cenote.stats.process import own_process, parent_process
 
 PATH = "/v2/databases/metrics/credentials"
@@ -78,12 +81,14 @@ class TargetView(msgspec.Struct):
 
 @operation(HTTPMethod.GET, "/v2/cenote/metrics_targets", scope=READ, answer=list[TargetView])
 async def list_metrics_targets(request: Call) -> Response:
-    """List the metrics endpoints of all clusters, for Prometheus' HTTP service discovery."""
+    """List the metrics endpoints of all clusters, for Prometheus' HTTP service discovery.
+
+    Those on hosts without the role `api` have none.
+    """
     service = request.service
     found = sorted(service.store.clusters(deleted=False), key=lambda stored: stored.value.name)
-    return answer(
-        [_target(service, stored.value) for stored in found if writer_or_first(stored.value).metrics_port]
-    )
+    targets = [_target(service, stored.value) for stored in found]
+    return answer([target for target in targets if target is not None])
 
 
 @operation(HTTPMethod.GET, "/v2/cenote/metrics_ca", scope=READ, answer=str)
@@ -96,7 +101,7 @@ async def get_metrics_authorities(request: Call) -> Response:
 
 @operation(HTTPMethod.GET, "/metrics", scope=None, answer=str, also=(401, 403, 429))
 async def get_service_metrics(request: Call) -> Response:
-    """Get the metrics of the service itself, for Prometheus.
+    """Get the metrics of the service itself, for Prometheus: of this API, and of all hosts and agents.
 
     Requires the metrics credentials or a token with `database:read`. After ten failed logins within a minute,
     an address is refused until a minute has passed.
@@ -108,50 +113,94 @@ async def get_service_metrics(request: Call) -> Response:
     if not service.metrics_auth.admits(shown, service.store.metrics_login(), service.sealer, address):
         await service.unknown_tokens.confirm(service.store, shown, address)
         authenticate(service.store, shown).require(READ)
-    try:
-        agent = await service.observer.agent()
-    except Unavailable:
-        agent = None
-    page = service_metrics.collect(service.requests, _state(service), own_process(), parent_process(), agent)
+    hosts = await _hosts(service)
+    page = service_metrics.collect(service.requests, _state(service, hosts), own_process(), parent_process())
     # In a thread, so that it does not delay other requests.
     body = await asyncio.to_thread(page.render)
     return Response(body, media_type=CONTENT_TYPE)
 
 
-def _target(service: Service, cluster: Cluster) -> TargetView:
-    host = service.host_of(cluster)
-    shown = f"[{host}]" if ":" in host else host
+def _target(service: Service, cluster: Cluster) -> TargetView | None:
+    node = writer_or_first(cluster)
+    host = service.store.host(node.host)
+    if not node.metrics_port or (host is not None and HostRole.API not in host.roles):
+        return None
+    address = service.host_of(cluster)  # the node's, which need not be the one that is asked
+    shown = f"[{address}]" if ":" in address else address
     return TargetView(
-        [f"{shown}:{writer_or_first(cluster).metrics_port}"],
+        [f"{shown}:{node.metrics_port}"],
         {
             "__meta_cenote_cluster": cluster.name,
             "__meta_cenote_cluster_id": str(cluster.id),
             "__meta_cenote_region": cluster.region,
             "__meta_cenote_size": cluster.size,
+            "__meta_cenote_host": silence.name_of(service.store, node.host),
+            "__meta_cenote_node": node.name,
+            "__meta_cenote_zone": "" if host is None else host.zone,
             # With leading and trailing commas, so that ",tag," matches any of them.
             "__meta_cenote_tags": "".join(f",{tag}" for tag in cluster.tags) + "," if cluster.tags else "",
         },
     )
 
 
-def _state(service: Service) -> ServiceState:
-    statuses, healths, failing = [], {}, []
+async def _hosts(service: Service) -> list[HostState]:
+    """Return all hosts; the agents of those that are up are asked, all at once."""
+    hosts, presences = service.store.known_hosts(), service.store.presences()
+    agents = await asyncio.gather(*(_agent(service, host.id) for host in hosts if host.id in presences))
+    found = dict(zip((host.id for host in hosts if host.id in presences), agents, strict=True))
+    here: dict[str, list[Cluster]] = {}
+    for stored in service.store.clusters():
+        for id in {node.host for node in stored.value.nodes}:
+            here.setdefault(id, []).append(stored.value)
+    return [_host(service, host, here.get(host.id, []), found) for host in hosts]
+
+
+def _host(
+    service: Service, host: Host, clusters: list[Cluster], agents: Mapping[str, AgentNumbers | None]
+) -> HostState:
+    up = host.id in agents
+    absence = service.store.absences().get(host.id)
+    seen_at = datetime.now(UTC) if up else (absence and absence.since) or host.seen_at
+    return HostState(
+        host=host,
+        up=up,
+        seen_at=None if seen_at is None else seen_at.timestamp(),
+        memory_promised_mib=sum(catalog.SIZES[cluster.size].memory_mib for cluster in clusters),
+        disk_promised_mib=sum(cluster.storage_mib for cluster in clusters),
+        clusters=len(clusters),
+        agent=agents.get(host.id),
+    )
+
+
+async def _agent(service: Service, host_id: str) -> AgentNumbers | None:
+    try:
+        return await service.observer.agent(host_id)
+    except Unavailable:
+        return None
+
+
+def _state(service: Service, hosts: list[HostState]) -> ServiceState:
+    clusters = []
     for stored in service.store.clusters(deleted=False):
-        cluster = stored.value
+        cluster, node = stored.value, writer_or_first(stored.value)
         seen, now = service.report(cluster), service.topology(cluster)
-        statuses.append(now.status)
-        healths[cluster.name] = now.health
-        if seen is not None and seen.failing:
-            failing.append(cluster.name)
+        clusters.append(
+            ClusterState(
+                name=cluster.name,
+                host=silence.name_of(service.store, node.host),
+                node=node.name,
+                status=now.status,
+                health=now.health,
+                failing=seen is not None and seen.failing,
+            )
+        )
     validity = service.certificate_validity()
     return ServiceState(
-        statuses,
-        healths,
-        failing,
+        clusters,
+        hosts,
         service.store.connected,
         None if validity is None else validity.ends.timestamp(),
         None if validity is None else validity.covers(datetime.now(UTC)),
-        {host.name: len(host.unknown) for host in service.store.hosts()},
     )
 
 

@@ -14,7 +14,7 @@ UNDER_WAY = "the name server is being told"
 def not_in_force(service: Service, cluster: Cluster) -> list[str]:
     """Return a line for each reason; none where nobody has asked for updates of a name server."""
     hosts, domain = service.store.hosts_by_id(), service.domain
-    if domain is None or not any(host.dns_server for host in hosts.values()):
+    if domain is None or not any(one.server for one in service.store.names_in_dns.domains()):
         return []
     lacking: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name, target in host_names.wanted_in_dns(cluster, hosts, domain).items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 
 from cenote.api.service import Service
+from cenote.model.records import Cluster
 from cenote.rules import scheduling
 from cenote.rules.scheduling import Candidate, Overcommit, Placement, Wanted
 
@@ -37,3 +38,10 @@ def place(
 ) -> Placement:
     """Return the host and the ports for a node; the errors are those of ``scheduling.choose``."""
     return scheduling.choose(wanted, candidates(service, refused), limits(service), without)
+
+
+def check_growth(service: Service, before: Cluster, after: Cluster) -> None:
+    """Raise Busy if the host of a cluster has too little left for its new size; see ``scheduling``."""
+    factors = limits(service)
+    if factors != scheduling.NO_LIMITS:
+        scheduling.check_growth(before, after, candidates(service), factors)

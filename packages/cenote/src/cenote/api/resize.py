@@ -9,7 +9,7 @@ from __future__ import annotations
 from http import HTTPMethod
 
 from cenote import rules
-from cenote.api import schema_fields
+from cenote.api import placement, schema_fields
 from cenote.api.auth import UPDATE
 from cenote.api.config import host_capabilities
 from cenote.api.networks import network_of
@@ -52,6 +52,7 @@ async def resize_cluster(request: Call) -> Response:
             status = request.service.store.status(current.id, writer_or_first(current).name)
             storage.check_shrink(storage_mib, 0 if status is None else status.used_mib)
         configuration.check_fits(after, capabilities)
+        placement.check_growth(request.service, current, after)
         return after
 
     note = request.note(EventType.CLUSTER_UPDATE)

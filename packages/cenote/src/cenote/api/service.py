@@ -8,6 +8,7 @@ import functools
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http import HTTPMethod
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
@@ -15,6 +16,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from cenote.api import silence
 from cenote.api.auth import Caller, UnknownTokens
 from cenote.api.limits import MINUTE
 from cenote.errors import Busy, Invalid, Malformed, NotFound, NotInForce, Unauthenticated, Unavailable
@@ -49,22 +51,27 @@ T = TypeVar("T")
 
 
 class Ports(Protocol):
-    """Claims on the ports of hosts for new clusters, beyond those in the store: see ``front.port_claims``."""
+    """Claims on the ports of hosts for new clusters, beyond those in the store: see ``host.port_claims``."""
 
-    def claim(self, cluster_id: UUID, host_id: str, ports: Iterable[int]) -> frozenset[int]:
-        """Claim ports for a cluster, all or none; return those that other programs have."""
+    async def claim(self, cluster_id: UUID, host_id: str, ports: Iterable[int]) -> frozenset[int]:
+        """Claim ports for a cluster, all or none; return those that other programs have.
+
+        Unavailable if the host does not answer.
+        """
         ...
 
-    def release(self, cluster_id: UUID) -> None: ...
+    async def release(self, cluster_id: UUID, host_id: str) -> None:
+        """Give the claims up, if the host answers; else it does so by itself, after a while."""
+        ...
 
 
 class Unclaimed:
     """Claims nothing: an API that runs on no host."""
 
-    def claim(self, cluster_id: UUID, host_id: str, ports: Iterable[int]) -> frozenset[int]:
+    async def claim(self, cluster_id: UUID, host_id: str, ports: Iterable[int]) -> frozenset[int]:
         return frozenset()
 
-    def release(self, cluster_id: UUID) -> None:
+    async def release(self, cluster_id: UUID, host_id: str) -> None:
         pass
 
 
@@ -122,6 +129,7 @@ class Service:
     metrics_auth: BasicAuth = field(default_factory=BasicAuth)
     unknown_tokens: UnknownTokens = field(default_factory=UnknownTokens)
     streams: Counter[UUID] = field(default_factory=Counter)  # open event streams by token
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def sealer(self) -> Sealer:
@@ -131,7 +139,7 @@ class Service:
     @property
     def domain(self) -> str | None:
         """The domain in which clusters have names, if any."""
-        return self.settings.domain or host_names.domain_of(self.store.hosts_by_id().values())
+        return self.settings.domain or host_names.domain_of(self.store.names_in_dns.domains())
 
     def host_of(self, cluster: Cluster, *, private: bool = False) -> str:
         """Return the host name that clients of a cluster connect to, also while that host is away."""
@@ -139,12 +147,16 @@ class Service:
         if domain is not None:
             public, inner = host_names.in_domain(cluster.name, domain)
             return inner if private else public
-        return host_names.address_of(cluster, self.store.hosts_by_id()) or self.settings.public_host
+        return self.address_of(topology.writer_or_first(cluster))
+
+    def address_of(self, node: Node) -> str:
+        """Return the address of a node's host, this API's where it is not known."""
+        return host_names.address_of(node, self.store.hosts_by_id()) or self.settings.public_host
 
     def certificate_names(self, name: str, nodes: Iterable[Node]) -> tuple[str, ...]:
         """Return the names of a new cluster's certificate; the controller keeps them up to date."""
         hosts = self.store.hosts_by_id()
-        domains = host_names.domains_of(hosts.values(), self.settings.domain)
+        domains = host_names.domains_of(self.store.names_in_dns.domains(), self.settings.domain)
         return host_names.of_certificate(name, nodes, hosts, domains)
 
     def cluster(self, text: str) -> Stored[Cluster]:
@@ -190,13 +202,14 @@ class Service:
     async def look_for(self, cluster: Cluster, kind: RemovalKind, name: str) -> None:
         """Have the agent look at the server for a user or database that SQL may just have made.
 
-        What is known already is not looked for, nor does a host fail the request that does not answer.
+        What is known already is not looked for.  A host that does not answer does not fail the request, and
+        one that is lost is not asked.
         """
 
         def is_known() -> bool | None:
             return sql_changes.is_known(cluster, kind, name, self.by_sql(cluster)) or None
 
-        if is_known():
+        if is_known() or self.is_lost(cluster):
             return
         with contextlib.suppress(Unavailable):
             await self.observer.look_again(cluster.id, topology.writer_or_first(cluster).name)
@@ -217,15 +230,21 @@ class Service:
         is_away = topology.writer_or_first(cluster).host not in self.store.presences()
         if seen is None or not (is_away or now.health is topology.Health.UNKNOWN):
             return seen
-        return msgspec.structs.replace(seen, reason=now.reason, failing=True)
+        why = silence.reason(self.store, cluster, self.began) or now.reason
+        return msgspec.structs.replace(seen, reason=why, failing=True)
+
+    def is_lost(self, cluster: Cluster) -> bool:
+        """Return whether nobody is there to carry a change out."""
+        return bool(silence.reason(self.store, cluster, self.began))
 
     async def wait_until_in_force(
         self, stored: Stored[Cluster], parts: Collection[PartName], *, required: bool
     ) -> str:
         """Wait until the agent has brought these parts to this revision; return why they are not, or "".
 
-        The wait ends when the agent has failed, the cluster is deleted, or the time is over.  A change that
-        is ``required`` to be in force waits while the agent tries again, and raises NotInForce in the end.
+        The wait ends when the agent has failed, its host is lost, the cluster is deleted, or the time is
+        over.  A change that is ``required`` to be in force waits while the agent tries again or its host is
+        lost, and raises NotInForce in the end.
         """
         id, settings = stored.value.id, self.settings
 
@@ -237,14 +256,15 @@ class Service:
             if now is None or now.value.deleted_at is not None:
                 return Progress(in_force=True)
             found = seen()
-            return found if found.in_force or (found.failed and not required) else None
+            is_over = found.in_force or (not required and (found.failed or self.is_lost(now.value)))
+            return found if is_over or silence.was_removed(now.value) else None
 
         seconds = settings.access_wait_seconds if required else settings.wait_seconds
         found = await self.store.wait(done, seconds) or seen()
         if found.in_force:
             return ""
-        if required:
-            raise NotInForce(found.reason)
+        if required and not silence.was_removed(stored.value):
+            raise NotInForce(silence.access_reason(self.store, stored.value, self.began) or found.reason)
         return found.reason
 
     async def wait_until_online(self, stored: Stored[Cluster]) -> Cluster:
@@ -283,10 +303,14 @@ class Service:
                 return removals.why(now.value, kind, name, seen)
             return "" if locked_out.in_force or kind is not RemovalKind.USER else locked_out.reason
 
+        def is_over() -> bool | None:
+            return not missing() or (not required and self.is_lost(stored.value)) or None
+
+        required = required and not silence.was_removed(stored.value)
         seconds = self.settings.access_wait_seconds if required else self.settings.wait_seconds
-        await self.store.wait(lambda: None if missing() else True, seconds)
+        await self.store.wait(is_over, seconds)
         if required and (reason := missing()):
-            raise NotInForce(reason)
+            raise NotInForce(silence.access_reason(self.store, stored.value, self.began) or reason)
 
 
 class PendingView(msgspec.Struct):

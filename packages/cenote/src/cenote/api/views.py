@@ -269,10 +269,9 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
 
 def _host_of(service: Service, cluster: Cluster, node: Node) -> str:
     """Return the host of a node; that of the writer is the cluster's."""
-    host = service.store.host(node.host)
-    if host is None or node is topology.writer_or_first(cluster):
+    if node is topology.writer_or_first(cluster):
         return service.host_of(cluster)
-    return host.address
+    return service.address_of(node)
 
 
 def _database_names(cluster: Cluster, found: BySql) -> list[str]:

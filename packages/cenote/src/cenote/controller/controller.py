@@ -18,7 +18,7 @@ from cenote.controller import certificates, plans
 from cenote.controller.election import Election
 from cenote.controller.names import Names
 from cenote.errors import CenoteError, Conflict, Misconfigured, NotFound, Unavailable
-from cenote.model.records import Cluster, EventType, Note
+from cenote.model.records import Cluster, EventType, HostDomain, Note
 from cenote.model.timing import DEFAULT, Timing
 from cenote.rules import host_names
 from cenote.security.sealing import Sealer
@@ -45,14 +45,15 @@ class Controller:
         host_id: str,
         directory: str,
         timing: Timing = DEFAULT,
-        domain: str | None = None,
+        domain: HostDomain | None = None,
         name_server: NameServer | None = None,
     ) -> None:
-        """``domain`` is the one of this host's settings, ``name_server`` what is told of names in it."""
+        """``domain`` is what this host was started with, ``name_server`` what is told of names in it."""
         self._store, self._sealer, self._timing = store, sealer, timing
         self._election = Election(store.client, store.keys.controller, host_id, directory)
-        self._domain = domain
-        self._names = Names(store, self._election, domain or "", name_server, timing)
+        self._host_id, self._host_domain = host_id, domain
+        self._domain = None if domain is None else domain.domain
+        self._names = Names(store, self._election, self._domain or "", name_server, timing)
         self._written: dict[UUID, set[str]] = {}  # the noted events that are known to be written
         self._warned: set[UUID] = set()
 
@@ -63,6 +64,7 @@ class Controller:
                 group.create_task(self._election.run(), name="election")
                 group.create_task(self._follow(), name="controller")
                 group.create_task(self._prune(), name="pruning")
+                group.create_task(self._announce_domain(), name="announcing the domain")
                 group.create_task(self._follow_addresses(), name="addresses of hosts")
                 group.create_task(self._names.run(), name="names in DNS")
         finally:
@@ -160,8 +162,16 @@ class Controller:
 
     def _with_server_names(self, cluster: Cluster) -> Cluster:
         hosts = self._store.hosts_by_id()
-        domains = host_names.domains_of(hosts.values(), self._domain)
+        domains = host_names.domains_of(self._store.names_in_dns.domains(), self._domain)
         return plans.with_server_names(cluster, hosts, domains)
+
+    async def _announce_domain(self) -> None:
+        while True:
+            try:
+                return await self._store.names_in_dns.announce(self._host_id, self._host_domain)
+            except CenoteError as error:
+                log.debug("the domain is announced later: %s", error)
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _follow_addresses(self) -> None:
         """Have clusters looked at whose host has another address, or which are in another domain."""
@@ -181,7 +191,7 @@ class Controller:
 
     def _addresses(self) -> dict[str, tuple[str, tuple[str, ...]]]:
         hosts = self._store.hosts_by_id()
-        domains = host_names.domains_of(hosts.values(), self._domain)
+        domains = host_names.domains_of(self._store.names_in_dns.domains(), self._domain)
         return {id: (host.address, domains) for id, host in hosts.items()}
 
     def _with_ports(self, cluster: Cluster) -> Cluster:

@@ -61,23 +61,22 @@ class Names:
             self._compared.clear()
             with self._store.changes() as changes:
                 changes.notify(self._known.clusters())
-                tasks = [
-                    asyncio.create_task(self._close_when_lost(changes)),
-                    asyncio.create_task(self._compare_again(changes)),
-                ]
+                losing = asyncio.create_task(self._close_when_lost(changes), name="end of the election")
+                comparing = asyncio.create_task(self._compare_again(changes), name="comparing names")
                 try:
                     async for id in changes:
                         await self._work_on(id, self._server, changes)
                 finally:
-                    for task in tasks:
-                        task.cancel()
-            if self._election.is_elected and not self._election.lost.is_set():
+                    losing.cancel()
+                    comparing.cancel()
+            # It may have been lost and won again while the name server was waited for.
+            if self._election.is_elected and not losing.done():
                 return None  # the store is closed
 
     async def _say_that_there_is_none(self) -> None:
         while True:
             await self._election.elected.wait()
-            if any(host.dns_server for host in self._store.hosts_by_id().values()):
+            if any(one.server for one in self._known.domains()):
                 await self._note_state(WITHOUT_SERVER)
             await asyncio.sleep(self._timing.names_retry_max)
 
@@ -121,7 +120,7 @@ class Names:
             if cluster is None
             else host_names.wanted_in_dns(cluster, self._store.hosts_by_id(), self._domain)
         )
-        for name in self._known.of(id).keys() - wanted.keys():
+        for name in sorted(self._known.of(id).keys() - wanted.keys()):
             asked = True
             await self._remove(name, server)
         for name, target in wanted.items():

@@ -149,13 +149,16 @@ class MetricsEndpoint:
 
     async def _page(self, stored: Stored[Cluster]) -> bytes:
         cluster = stored.value
-        id, node = cluster.id, writer_or_first(cluster).name
+        id, node = cluster.id, (self._node(cluster) or writer_or_first(cluster)).name
+        host = self._store.host(self._host)
         server, pools = await asyncio.gather(
             self._query(id, "server", lambda: self._observer.server(id, node)),
             self._query(id, "pools", lambda: self._observer.pools(id, node)),
         )
         numbers = ClusterNumbers(
-            status=self._store.status(cluster.id, writer_or_first(cluster).name),
+            host=self._host if host is None else host.name,
+            node=node,
+            status=self._store.status(cluster.id, node),
             certificate_expires_at=None if server is None else server.certificate_expires_at,
             certificate_valid=None if server is None else server.certificate_valid,
             server=server,

@@ -119,7 +119,7 @@ class HostObserver:
         self._node(cluster_id, node)
         return outbound.is_own(address)
 
-    async def agent(self) -> AgentNumbers:
+    async def agent(self, host_id: str = "") -> AgentNumbers:
         return AgentNumbers(passes=self._passes.numbers(), process=own_process())
 
     async def _pooler(self, cluster_id: UUID, node: str, *commands: str) -> list[list[dict[str, Any]]]:

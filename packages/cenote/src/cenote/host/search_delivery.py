@@ -8,7 +8,6 @@ import ssl
 from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any
-from uuid import UUID
 
 import httpcore
 import msgspec
@@ -17,6 +16,7 @@ from cenote.host.delivery import DeliveryError, tls_context
 from cenote.host.outbound import OutboundPolicy, Unreachable, reason_of
 from cenote.logs import bulk
 from cenote.logs.messages import Message
+from cenote.logs.place import Place
 from cenote.logs.sinks import SearchConfig
 
 MOST_AT_ONCE = 2_000  # messages per request; the answer has some 200 bytes for each, more for an error
@@ -29,10 +29,8 @@ class SearchDestination:
     confirmation_delay = 0.0
     broken = ""
 
-    def __init__(
-        self, policy: OutboundPolicy, config: SearchConfig, cluster_id: UUID, cluster_name: str
-    ) -> None:
-        self._config, self._cluster_id, self._cluster_name = config, cluster_id, cluster_name
+    def __init__(self, policy: OutboundPolicy, config: SearchConfig, place: Place) -> None:
+        self._config, self._place = config, place
         self._connect_timeout = policy.timing.connect_timeout
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=tls_context(config),
@@ -45,12 +43,7 @@ class SearchDestination:
         if len(messages) > MOST_AT_ONCE:
             return await self._deliver_halves(messages)
         config, peer = self._config, self._peer
-        body = bulk.body(
-            messages,
-            prefix=config.index_prefix,
-            cluster_id=self._cluster_id,
-            cluster_name=self._cluster_name,
-        )
+        body = bulk.body(messages, prefix=config.index_prefix, place=self._place)
         status, answer = await self._call("POST", "/_bulk", body, "application/x-ndjson")
         if status == 413:
             return await self._deliver_halves(messages)

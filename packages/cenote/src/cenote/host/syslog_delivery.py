@@ -15,6 +15,7 @@ from cenote.host.delivery import tls_context
 from cenote.host.outbound import NO_TLS, OutboundPolicy, Unreachable, reason_of
 from cenote.logs import syslog
 from cenote.logs.messages import Message
+from cenote.logs.place import Place
 from cenote.logs.sinks import SyslogConfig
 
 HELD_SECONDS = 5.0
@@ -32,15 +33,15 @@ class SyslogDestination:
 
     confirmation_delay = HELD_SECONDS
 
-    def __init__(self, policy: OutboundPolicy, config: SyslogConfig, host: str) -> None:
-        self._policy, self._config, self._host = policy, config, host
+    def __init__(self, policy: OutboundPolicy, config: SyslogConfig, place: Place) -> None:
+        self._policy, self._config, self._place = policy, config, place
         self._connection: _Connection | None = None
 
     async def deliver(self, messages: Sequence[Message]) -> tuple[int, str]:
         config = self._config
         frames = [
             syslog.frame(
-                message, format=config.format, host=self._host, template=config.logline, data=config.sd
+                message, format=config.format, place=self._place, template=config.logline, data=config.sd
             )
             for message in messages
         ]

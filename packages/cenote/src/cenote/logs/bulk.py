@@ -13,11 +13,12 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import msgspec
 
 from cenote.logs.messages import Message
+from cenote.logs.place import Place
+from cenote.model.paths import FIRST_NODE
 
 _DAY = re.compile(r"(\d{4})\.(\d\d)\.(\d\d)")
 _INDEXED = frozenset({200, 201, 409})  # 409: a document with this id exists
@@ -34,7 +35,7 @@ class BulkResult:
     reason: str = ""
 
 
-def body(messages: Iterable[Message], *, prefix: str, cluster_id: UUID, cluster_name: str) -> bytes:
+def body(messages: Iterable[Message], *, prefix: str, place: Place) -> bytes:
     """Return the body: for each message a line with the action and one with the document."""
     lines = []
     for message in messages:
@@ -44,14 +45,16 @@ def body(messages: Iterable[Message], *, prefix: str, cluster_id: UUID, cluster_
             "message": message.text,
             "severity": message.severity,
             "source": message.source,
-            "cluster": cluster_name,
-            "cluster_id": cluster_id,
+            "cluster": place.cluster,
+            "cluster_id": place.cluster_id,
+            "node": place.node,
+            "host": place.host,
             "process": message.process,
             "user": message.user,
             "database": message.database,
             "application": message.application,
         }
-        action = {"create": {"_index": f"{prefix}-{at:%Y.%m.%d}", "_id": document_id(message, cluster_id)}}
+        action = {"create": {"_index": f"{prefix}-{at:%Y.%m.%d}", "_id": document_id(message, place)}}
         lines.append(msgspec.json.encode(action))
         lines.append(
             msgspec.json.encode({name: value for name, value in document.items() if value not in (None, "")})
@@ -59,8 +62,11 @@ def body(messages: Iterable[Message], *, prefix: str, cluster_id: UUID, cluster_
     return b"\n".join(lines) + b"\n"
 
 
-def document_id(message: Message, cluster_id: UUID) -> str:
-    key = f"{cluster_id} {message.source} {message.origin} {message.start} {message.text}"
+def document_id(message: Message, place: Place) -> str:
+    # That of the first node is as it was before there were several.
+    first = place.node == FIRST_NODE
+    server = f"{place.cluster_id}" if first else f"{place.cluster_id}/{place.node}"
+    key = f"{server} {message.source} {message.origin} {message.start} {message.text}"
     return hashlib.sha256(key.encode()).hexdigest()[:40]
 
 

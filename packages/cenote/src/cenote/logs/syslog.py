@@ -13,10 +13,12 @@ from enum import StrEnum
 
 from cenote.errors import Invalid
 from cenote.logs.messages import Message, Severity
+from cenote.logs.place import Place
 from cenote.model.records import LogSource
 
 LOCAL0 = 16  # the facility, RFC 5424 table 1
 MAX_TEMPLATE = 2048
+SD_ID = "cenote@32473"  # the number that RFC 5612 has for those who have none
 
 # As PostgreSQL itself maps them for syslog ("Message Severity Levels" in its documentation).
 _POSTGRES = {
@@ -37,8 +39,10 @@ _TAG = re.compile(r"%([^%]*)%")
 TAGS = (
     "HOSTNAME",
     "app-name",
+    "host",
     "msg",
     "msgid",
+    "node",
     "pri",
     "procid",
     "structured-data",
@@ -51,6 +55,7 @@ _SD = rf"({_SD_NAME})(?: {_SD_NAME}={_SD_VALUE})*"
 _SD_CONTENT = re.compile(_SD)  # of one element
 _SD_ELEMENT = re.compile(rf"\[{_SD}\]")
 _SD_ELEMENTS = re.compile(rf"(?:\[{_SD}\])+")
+_QUOTED = re.compile(r'["\\\]]')  # characters with a backslash before them in a value
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -60,16 +65,18 @@ class Format(StrEnum):
     CUSTOM = "custom"
 
 
-def frame(message: Message, *, format: Format, host: str, template: str = "", data: str = "") -> bytes:
-    """Return a message as sent over the connection; ``host`` is the HOSTNAME in it."""
+def frame(message: Message, *, format: Format, place: Place, template: str = "", data: str = "") -> bytes:
+    """Return a message as sent over the connection; the cluster's name is the HOSTNAME in it."""
+    host = place.cluster
     if format is Format.RFC5424:
-        header = f"{host} {message.source} {_process(message)} - {structured_data(data)}"
+        about = structured_data(data).removeprefix("-") + _about(place)
+        header = f"{host} {message.source} {_process(message)} - {about}"
         text = f"<{priority(message)}>1 {_rfc3339(message)} {header} {message.text}".encode()
         return b"%d %s" % (len(text), text)
     if format is Format.RFC3164:
         tag = message.source if message.process is None else f"{message.source}[{message.process}]"
         return _line(f"<{priority(message)}>{_rfc3164(message)} {host} {tag}: {message.text}")
-    return _line(_TAG.sub(lambda found: _value(found[1], message, host, data), template))
+    return _line(_TAG.sub(lambda found: _value(found[1], message, place, data), template))
 
 
 def priority(message: Message) -> int:
@@ -105,6 +112,8 @@ def check_structured_data(data: str) -> None:
     names = _SD_ELEMENT.findall(data)
     if len(set(names)) < len(names):
         raise Invalid("config.sd: each element of structured data has a name of its own.")
+    if SD_ID in (*names, data.partition(" ")[0]):
+        raise Invalid(f"config.sd: {SD_ID} is sent with each message anyway.")
 
 
 def structured_data(data: str) -> str:
@@ -114,10 +123,20 @@ def structured_data(data: str) -> str:
     return data if data.startswith("[") else f"[{data}]"
 
 
-def _value(tag: str, message: Message, host: str, data: str) -> str:
+def _about(place: Place) -> str:
+    """Return the structured data that names node and host (RFC 5424, 6.3)."""
+    host = _QUOTED.sub(r"\\\g<0>", place.host)
+    return f'[{SD_ID} host="{host}" node="{place.node}"]'
+
+
+def _value(tag: str, message: Message, place: Place, data: str) -> str:
     match tag:
         case "HOSTNAME":
-            return host
+            return place.cluster
+        case "host":
+            return place.host
+        case "node":
+            return place.node
         case "app-name":
             return message.source
         case "msg":

@@ -1,4 +1,4 @@
-"""The metrics of one cluster: its server, databases, pooler, pools and storage."""
+"""The metrics of a node of a cluster: its server, databases, pooler, pools and storage."""
 
 from __future__ import annotations
 
@@ -120,8 +120,13 @@ FAMILIES = (
 
 @dataclass(frozen=True, slots=True)
 class ClusterNumbers:
-    """The numbers that a scrape reads; None for a source that did not answer."""
+    """The numbers that a scrape reads of a node; None for a source that did not answer.
 
+    ``host`` is the name of the node's host.
+    """
+
+    host: str
+    node: str
     status: NodeStatus | None
     certificate_expires_at: float | None  # Unix time
     server: ServerNumbers | None
@@ -130,7 +135,7 @@ class ClusterNumbers:
 
 
 def render(cluster: Cluster, full_version: str, numbers: ClusterNumbers) -> bytes:
-    page = Page(cluster=cluster.name)
+    page = Page(cluster=cluster.name, host=numbers.host, node=numbers.node)
     info = {"id": str(cluster.id), "version": full_version, "size": cluster.size, "region": cluster.region}
     page.add(CLUSTER, 1, **info)
     if numbers.certificate_expires_at is not None:

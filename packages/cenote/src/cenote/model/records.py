@@ -469,8 +469,6 @@ class Host(Record, frozen=True, kw_only=True):
     fleet_address: str = ""
     fleet_port: int = 0
     unknown: tuple[str, ...] = ()  # nodes that are here and that no record names, as ``<cluster id>/<node>``
-    domain: str = ""  # in which clusters have names, and the name server that is told of them
-    dns_server: str = ""
 
 
 class FleetAuthority(Record, frozen=True, kw_only=True):
@@ -567,6 +565,13 @@ class MetricsLogin(Record, frozen=True, kw_only=True):
         return f"MetricsLogin(username={self.username!r})"
 
 
+class HostDomain(Record, frozen=True, kw_only=True):
+    """The domain that a host was started with, and the name server that is told of names in it."""
+
+    domain: str
+    server: str = ""
+
+
 class NameInDns(Record, frozen=True, kw_only=True):
     """A host name in the operator's name server.
 
@@ -647,3 +652,26 @@ class Event(Record, frozen=True, kw_only=True):
     parts: tuple[str, ...] = ()
     removing: tuple[UUID, ...] = ()
     revision: int = 0
+
+
+class KeyRecipient(Record, frozen=True, kw_only=True):
+    """How the API of a host can be told secrets, until it is started again."""
+
+    public_key: str
+
+
+class KeyErrand(Record, frozen=True, kw_only=True):
+    """What the API of a host is to do with a sealing key (``store/key_sharing.py``).
+
+    ``box`` is the key, for that process alone.  ``problem`` is why it is not done.
+    """
+
+    id: UUID
+    ring: str
+    action: str
+    key_id: str
+    box: str = ""
+    problem: str = ""
+
+    def __repr__(self) -> str:
+        return f"KeyErrand(ring={self.ring!r}, action={self.action!r}, key_id={self.key_id!r})"

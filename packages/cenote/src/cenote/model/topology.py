@@ -119,6 +119,11 @@ def node_key(cluster_id: UUID, node_name: str) -> str:
     return f"{cluster_id}/{node_name}"
 
 
+def in_words(cluster: Cluster, node_name: str) -> str:
+    """Return what a line of the log calls a node: by its cluster's name, if it is the only one."""
+    return cluster.name if len(cluster.nodes) == 1 else f"{cluster.name} ({node_name})"
+
+
 def status(cluster: Cluster, seen: NodeStatus | None) -> ClusterStatus:
     """Return the status: ``creating`` until the writer has been up once; then ``resizing`` or ``migrating``
     until the writer has the desired size, storage and region."""

@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 
-from cenote.model.records import Cluster, Host, Node
+from cenote.model.records import Cluster, Host, HostDomain, Node
 from cenote.model.topology import writer_or_first
 
 PRIVATE = "private-"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?\.?")
 LONGEST_DOMAIN = 180  # a name has at most 253 characters, and up to 72 go before the domain
 
 
@@ -29,6 +30,14 @@ def is_label(text: str) -> bool:
     return _LABEL.fullmatch(text) is not None
 
 
+def is_host(text: str) -> bool:
+    """Return whether a text can stand in a URI and a certificate as an address or a host name."""
+    try:
+        return "%" not in text and bool(ip_address(text))
+    except ValueError:
+        return _HOST.fullmatch(text) is not None
+
+
 def spelled(name: str) -> str:
     """Return an address as certificates spell it, a host name unchanged."""
     try:
@@ -37,17 +46,17 @@ def spelled(name: str) -> str:
         return name
 
 
-def domain_of(hosts: Iterable[Host]) -> str | None:
+def domain_of(found: Iterable[HostDomain]) -> str | None:
     """Return the domain that hosts were started with; the same one everywhere should they differ."""
-    return min((host.domain for host in hosts if host.domain), default=None)
+    return min((one.domain for one in found), default=None)
 
 
-def domains_of(hosts: Iterable[Host], own: str | None) -> tuple[str, ...]:
+def domains_of(found: Iterable[HostDomain], own: str | None) -> tuple[str, ...]:
     """Return the domains that names of certificates are in: one's own and those of all hosts.
 
     So two hosts with different domains take no name out of a certificate that clients of the other one use.
     """
-    others = sorted({host.domain for host in hosts if host.domain} - {own})
+    others = sorted({one.domain for one in found} - {own})
     return (own, *others) if own else tuple(others)
 
 
@@ -56,10 +65,13 @@ def in_domain(cluster_name: str, domain: str) -> tuple[str, str]:
     return f"{cluster_name}.{domain}", f"{PRIVATE}{cluster_name}.{domain}"
 
 
-def address_of(cluster: Cluster, hosts: Mapping[str, Host]) -> str | None:
-    """Return the address of the host whose node takes writes; None without a record of that host."""
-    host = hosts.get(writer_or_first(cluster).host)
-    return None if host is None else host.address
+def address_of(node: Node, hosts: Mapping[str, Host]) -> str | None:
+    """Return the address of a node's host; it is what that host says of itself, so it is checked.
+
+    None without a record of the host, also.
+    """
+    host = hosts.get(node.host)
+    return host.address if host is not None and is_host(host.address) else None
 
 
 def wanted_in_dns(cluster: Cluster, hosts: Mapping[str, Host], domain: str) -> dict[str, str]:
@@ -68,7 +80,7 @@ def wanted_in_dns(cluster: Cluster, hosts: Mapping[str, Host], domain: str) -> d
     Names that may not go into a zone, of clusters from before the domain, are left out.
     """
     names = [one for one in in_domain(cluster.name, domain) if all(map(is_label, one.split(".")))]
-    return dict.fromkeys(names, _target(address_of(cluster, hosts)))
+    return dict.fromkeys(names, _target(address_of(writer_or_first(cluster), hosts)))
 
 
 def of_certificate(
@@ -80,7 +92,7 @@ def of_certificate(
     it takes writes.
     """
     names = [one for domain in domains for one in in_domain(name, domain)]
-    names += [hosts[node.host].address for node in nodes if node.host in hosts]
+    names += [address for node in nodes if (address := address_of(node, hosts)) is not None]
     return tuple(dict.fromkeys(spelled(one) for one in (*names, *LOOPBACK)))
 
 
@@ -92,4 +104,4 @@ def _target(address: str | None) -> str:
         return str(ip_address(address))
     except ValueError:
         name = address.lower().removesuffix(".")
-        return name if "." in name else ""
+        return name if "." in name and all(map(is_label, name.split("."))) else ""

@@ -65,9 +65,14 @@ def gone(
     return {id: ended.get(id, opened) for id in hosts if id not in presences}
 
 
-def absences(hosts: Mapping[str, Host], away: Mapping[str, Gone], now: float) -> dict[str, Absence]:
-    """Return what the topology of a cluster needs to know of the hosts that are not there."""
-    return {
+def absences(
+    hosts: Mapping[str, Host], away: Mapping[str, Gone], now: float, own: str = ""
+) -> dict[str, Absence]:
+    """Return what the topology of a cluster needs to know of the hosts that are not there.
+
+    The host ``own`` is there, whose agent is away: it is never down.
+    """
+    found = {
         id: Absence(
             name=hosts[id].name if id in hosts else "",
             since=one.since,
@@ -75,6 +80,9 @@ def absences(hosts: Mapping[str, Host], away: Mapping[str, Gone], now: float) ->
         )
         for id, one in away.items()
     }
+    if own in found:
+        found[own] = Absence(since=found[own].since)
+    return found
 
 
 def nodes_on(host_id: str, clusters: Iterable[Cluster]) -> int:

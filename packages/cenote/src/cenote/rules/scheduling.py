@@ -150,6 +150,28 @@ def lacking(wanted: Wanted, candidate: Candidate, limits: Overcommit) -> str:
     return f"has {' and '.join(told)} left" if told else ""
 
 
+def check_growth(
+    before: Cluster, after: Cluster, candidates: Iterable[Candidate], limits: Overcommit
+) -> None:
+    """Raise Busy if a host has too little left for a cluster that is resized; no limit, nothing is refused.
+
+    What gets smaller, or stays as it is, is never refused.
+    """
+    memory = catalog.SIZES[after.size].memory_mib - catalog.SIZES[before.size].memory_mib
+    storage = after.storage_mib - before.storage_mib
+    more = Wanted(version=after.version, memory_mib=max(0, memory), storage_mib=max(0, storage))
+    growing = Overcommit(
+        memory=limits.memory if memory > 0 else None, storage=limits.storage if storage > 0 else None
+    )
+    on = {node.host for node in after.nodes}
+    for one in candidates:
+        if one.host.id in on and (told := lacking(more, one, growing)):
+            raise Busy(
+                f"The host {one.host.name} of the cluster {told}, too little for {after.size} with "
+                f"{in_gib(after.storage_mib)} of storage. Move the cluster to another host first."
+            )
+
+
 def in_gib(mib: int) -> str:
     return f"{mib / _GIB:.3g} GiB"
 

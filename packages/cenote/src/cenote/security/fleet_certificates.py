@@ -19,7 +19,7 @@ from cenote.security import certificates
 from cenote.security.certificates import LEAF_LIFETIME
 
 AUTHORITY_NAME = "Cenote fleet"
-_HOST_SUFFIX = ".host.cenote"
+HOST_SUFFIX = ".host.cenote"
 _ROLE_NAMES = {f"{role}.cenote": role for role in HostRole}
 
 
@@ -36,7 +36,7 @@ def authority_digest(certificate: str) -> str:
 
 def names_of_host(host_id: str, address: str, roles: Iterable[HostRole]) -> tuple[str, ...]:
     """Return the names in a host's certificate; ``address`` is a host name or an IP address."""
-    return (f"{host_id}{_HOST_SUFFIX}", address, *(f"{role}.cenote" for role in sorted(roles)))
+    return (f"{host_id}{HOST_SUFFIX}", address, *(f"{role}.cenote" for role in sorted(roles)))
 
 
 def sign(
@@ -54,7 +54,7 @@ def sign(
 
 def host_id_of(names: Iterable[str]) -> str:
     """Return the id of the host that a certificate with these names is of; "" if it is of none."""
-    return next((name.removesuffix(_HOST_SUFFIX) for name in names if name.endswith(_HOST_SUFFIX)), "")
+    return next((name.removesuffix(HOST_SUFFIX) for name in names if name.endswith(HOST_SUFFIX)), "")
 
 
 def roles_of(names: Iterable[str]) -> frozenset[HostRole]:

@@ -1,14 +1,18 @@
-"""The keys of a ring, and the text of the file that holds them: a key on each line, the newest last."""
+"""The keys of a ring, and the text of the file that holds them: a key on each line, the newest last.
+
+A key that waits opens and does not seal yet: not all hosts have it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 KEY_BYTES = 32
+_WAITS = "waits"
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,7 @@ class SealingKey:
 
     secret: bytes = field(repr=False)
     made_at: datetime
+    waits: bool = False
 
     @property
     def id(self) -> str:
@@ -24,7 +29,8 @@ class SealingKey:
 
     @property
     def line(self) -> str:
-        return f"{self.secret.hex()} {self.made_at.isoformat()}\n"
+        waits = f" {_WAITS}" if self.waits else ""
+        return f"{self.secret.hex()} {self.made_at.isoformat()}{waits}\n"
 
 
 def new_key(others: Iterable[SealingKey] = ()) -> SealingKey:
@@ -35,9 +41,20 @@ def new_key(others: Iterable[SealingKey] = ()) -> SealingKey:
 
 
 def merged(*rings: Iterable[SealingKey]) -> tuple[SealingKey, ...]:
-    """Return the keys of several rings as one, each once, the newest last."""
-    by_id = {key.id: key for ring in rings for key in ring}
-    return tuple(sorted(by_id.values(), key=lambda key: key.made_at))
+    """Return the keys of several rings as one, each once, those that wait first and the newest last."""
+    keys = sorted((key for ring in rings for key in ring), key=lambda key: not key.waits)
+    by_id = {key.id: key for key in keys}
+    return tuple(sorted(by_id.values(), key=lambda key: (not key.waits, key.made_at)))
+
+
+def waiting(key: SealingKey) -> SealingKey:
+    """Return a key that opens and does not seal."""
+    return replace(key, waits=True)
+
+
+def latest(keys: Iterable[SealingKey]) -> SealingKey:
+    """Return the key that was made last, whether it waits or not, as one that seals."""
+    return replace(max(keys, key=lambda key: key.made_at), waits=False)
 
 
 def text(keys: Iterable[SealingKey]) -> str:
@@ -54,9 +71,10 @@ def keys_in(content: str, written_at: datetime) -> tuple[SealingKey, ...]:
 
 def key_in(line: str, written_at: datetime) -> SealingKey:
     """Read a line of the file; before there were several keys, it had the key only."""
-    secret_text, _, made_at = line.strip().partition(" ")
+    secret_text, _, rest = line.strip().partition(" ")
+    made_at, _, state = rest.partition(" ")
     secret = bytes.fromhex(secret_text)
     if len(secret) != KEY_BYTES:
         raise ValueError("not a key")
     made = datetime.fromisoformat(made_at) if made_at else written_at
-    return SealingKey(secret, made if made.tzinfo is not None else made.replace(tzinfo=UTC))
+    return SealingKey(secret, made if made.tzinfo is not None else made.replace(tzinfo=UTC), state == _WAITS)

@@ -1,7 +1,7 @@
 """The agent's process: the servers of this host, their logs, the private etcd, the API's own certificate.
 
-It listens on no port.  It shares nothing with the API but the store, and answers its questions on a unix
-socket.
+It shares nothing with the API but the store, and answers its questions on a unix socket.  It listens on no
+port, except for the APIs of other hosts of its fleet.
 """
 
 from __future__ import annotations
@@ -11,24 +11,28 @@ import contextlib
 import logging
 import os
 import pwd
+from ipaddress import ip_address
 
 import cenote
+from cenote.agent.fleet_endpoint import FleetEndpoint, Shown
 from cenote.agent.host_loop import HostLoop
 from cenote.agent.host_ring import HostRing
 from cenote.agent.log_shipping import LogShipping
-from cenote.agent.observer_endpoint import ObserverEndpoint
+from cenote.agent.observer_endpoint import Answering, ObserverEndpoint
+from cenote.agent.port_holding import PortHolding
 from cenote.engine.plan.context import HostContext
 from cenote.errors import Misconfigured
-from cenote.host import extensions, identity, processes, system
+from cenote.host import extensions, files, identity, processes, system
 from cenote.host.executor import Executor
 from cenote.host.identity import Identity
 from cenote.host.observer import HostObserver
 from cenote.host.outbound import OutboundPolicy
 from cenote.host.programs import Programs
 from cenote.model import parameters
+from cenote.model.fleet_ports import FleetPorts
 from cenote.model.records import Host
 from cenote.security.sealing import Sealer
-from cenote.server import bootstrap, event_loop, stores
+from cenote.server import bootstrap, child, event_loop, stores
 from cenote.server.child import Channel, Ready
 from cenote.server.installation import Installation
 from cenote.store import HostStore
@@ -52,6 +56,8 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
     settings, timing = installation.settings, installation.timing
     ring = HostRing(Sealer(installation.layout.host_keys))
     known = stores.identity_of(installation)
+    if settings.address is not None:
+        child.name_host("agent", known.name)
     async with contextlib.AsyncExitStack() as stack:
         etcd = stores.private_etcd(installation)
         if etcd is not None:
@@ -66,22 +72,44 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
         stack.push_async_callback(store.close)
         executor, host_context = _executor(installation, store)
         policy = OutboundPolicy(settings.log_sink_allow, timing)
-        log_shipping = LogShipping(store, executor, ring.sealer, policy, timing)
+        log_shipping = LogShipping(store, executor, ring.sealer, policy, timing, known.name)
         host = _host(installation, known)
         agent = HostLoop(store, executor, host_context, host, log_shipping, ring=ring, store_id=known.store)
         observer = HostObserver(
             installation.layout, store, host.id, agent.passes, log_shipping.numbers, timing, agent.look_again
         )
-        endpoint = ObserverEndpoint(observer, installation.layout.agent_socket, installation.api.gid, ring)
+        ports = PortHolding(store, settings.listen)
+        answering = Answering(observer, ring, ports, known.name)
+        endpoint = ObserverEndpoint(answering, installation.layout.agent_socket, installation.api.gid)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(agent.run(), name="agent")
                 group.create_task(observer.sampler.run(), name="sampling")
+                group.create_task(ports.run(), name="ports")
                 group.create_task(endpoint.run(), name="observer")
+                if settings.address is not None:
+                    for_others = _fleet_endpoint(installation, answering)
+                    group.create_task(for_others.run(), name="observer for other hosts")
                 group.create_task(_renew(installation), name="renewing")
                 group.create_task(_announce(agent, channel, first=first), name="announcing")
         except BaseExceptionGroup as group_of_one:
             raise group_of_one.exceptions[0] from None
+
+
+def _fleet_endpoint(installation: Installation, answering: Answering) -> FleetEndpoint:
+    settings, layout = installation.settings, installation.layout
+    addresses: tuple[str, ...] = settings.listen
+    with contextlib.suppress(ValueError):  # a name stands for one of these
+        addresses = (str(ip_address(settings.address or "")),)
+
+    def shown() -> Shown | None:
+        found = [
+            files.read(path) for path in (layout.fleet_certificate, layout.fleet_key, layout.fleet_authority)
+        ]
+        certificate, key, authority = found
+        return Shown(certificate, key, authority.decode()) if certificate and key and authority else None
+
+    return FleetEndpoint(answering, addresses, FleetPorts.of(settings.fleet_port).agent, shown)
 
 
 async def _announce(agent: HostLoop, channel: Channel, *, first: bool) -> None:
@@ -161,8 +189,6 @@ def _host(installation: Installation, known: Identity) -> Host:
         zone=settings.zone,
         fleet_address=settings.address or "",
         fleet_port=settings.fleet_port if settings.address else 0,
-        domain=settings.domain or "",
-        dns_server="" if settings.dns is None else settings.dns.server,
     )
 
 

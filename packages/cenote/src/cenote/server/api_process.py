@@ -21,18 +21,21 @@ from cenote.console import with_console
 from cenote.controller.controller import Controller
 from cenote.errors import Misconfigured
 from cenote.front.metrics_endpoint import MetricsEndpoint
-from cenote.front.port_claims import PortClaims
 from cenote.host import identity, oom, privileges
 from cenote.http import server as http_server
 from cenote.http import tls_context
 from cenote.http.admission import Admission, most_by_descriptors
+from cenote.model.records import HostDomain
 from cenote.security import certificates
 from cenote.security.certificates import Validity
 from cenote.security.sealing import Rings, Sealer
-from cenote.server import event_loop, stores
+from cenote.server import child, event_loop, stores
 from cenote.server.child import Certificate, Channel, Ready, Used
+from cenote.server.fleet_client import FleetClient
 from cenote.server.installation import Installation
+from cenote.server.key_receiver import KeyReceiver
 from cenote.stats.remote_observer import RemoteObserver
+from cenote.stats.routed_observer import RoutedObserver
 from cenote.store import Store
 from cenote.store.client import EtcdClient
 
@@ -76,10 +79,10 @@ class _Shown:
 class _Api:
     client: EtcdClient
     store: Store
-    observer: RemoteObserver
+    observer: RoutedObserver
     metrics_endpoint: MetricsEndpoint
-    ports: PortClaims
     controller: Controller
+    keys: KeyReceiver | None
     server: http_server.Server
     shown: _Shown
     host_id: str
@@ -92,9 +95,18 @@ def _build(installation: Installation, shown: _Shown, rings: Rings) -> _Api:
     settings, layout, sealer = installation.settings, installation.layout, rings.api
     client = stores.api_client(installation)
     store = Store(client, settings.etcd.prefix, ephemeral=settings.ephemeral)
-    host_id = stores.identity_of(installation).host_id
-    observer = RemoteObserver(layout.agent_socket)
-    ports = PortClaims(store, host_id, settings.listen)
+    known = stores.identity_of(installation)
+    host_id = known.host_id
+    if settings.address is not None:
+        child.name_host("api", known.name)
+    observer = RoutedObserver(
+        store,
+        host_id,
+        RemoteObserver(
+            layout.agent_socket, lambda: "" if (host := store.host(host_id)) is None else host.name
+        ),
+        FleetClient(store, sealer, host_id, settings.address).context,
+    )
     per_hour, per_minute = settings.rate_limits
     app = create_app(
         store,
@@ -113,7 +125,7 @@ def _build(installation: Installation, shown: _Shown, rings: Rings) -> _Api:
         installation.timing,
         lambda: shown.validity,
         observer,
-        ports,
+        observer,
     )
     app = with_console(app, lambda: sealer.derived("console"), only_tls=settings.certificate is not None)
     admission = Admission(settings.connections or most_by_descriptors(), settings.connections_per_address)
@@ -125,10 +137,18 @@ def _build(installation: Installation, shown: _Shown, rings: Rings) -> _Api:
         host_id,
         identity.directory_of(layout),
         installation.timing,
-        settings.domain,
+        _domain(installation),
         _name_server(installation),
     )
-    return _Api(client, store, observer, metrics_endpoint, ports, controller, server, shown, host_id)
+    keys = KeyReceiver(store, rings, host_id) if settings.address is not None else None
+    return _Api(client, store, observer, metrics_endpoint, controller, keys, server, shown, host_id)
+
+
+def _domain(installation: Installation) -> HostDomain | None:
+    settings = installation.settings
+    if settings.domain is None:
+        return None
+    return HostDomain(domain=settings.domain, server="" if settings.dns is None else settings.dns.server)
 
 
 def _name_server(installation: Installation) -> NameServer | None:
@@ -167,10 +187,11 @@ async def _serve_open(api: _Api, channel: Channel, listener: socket.socket) -> N
         async with asyncio.TaskGroup() as group:
             working = [
                 group.create_task(api.metrics_endpoint.run(), name="metrics"),
-                group.create_task(api.ports.run(), name="ports"),
                 group.create_task(api.controller.run(), name="controller"),
                 group.create_task(_announce(api, channel), name="announcing"),
             ]
+            if api.keys is not None:
+                working.append(group.create_task(api.keys.run(), name="keys"))
             await api.server.serve(sockets=[listener])
             for task in working:
                 task.cancel()

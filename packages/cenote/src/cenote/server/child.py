@@ -28,6 +28,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
 _ERRORS: dict[str, type[CenoteError]] = {"Misconfigured": Misconfigured, "Unavailable": Unavailable}
 
 
+def name_host(process: str, host: str) -> None:
+    """Have the lines of this process's log name the host, one of several."""
+    named = f"{process}@{host}".replace("%", "%%")
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(logging.Formatter(LOG_FORMAT.format(process=named)))
+
+
 class Ready(msgspec.Struct, frozen=True, tag=True):
     """The child does its work."""
 

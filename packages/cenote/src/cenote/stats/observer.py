@@ -1,9 +1,9 @@
 """The interface through which the API reads live statistics and logs of a node.
 
 The API has no access to a host: the agent there answers (``host/observer.py``), and the API asks it over its
-socket (``stats/remote_observer.py``).  A node is addressed by the id of its cluster and its own name.  An
-answer that cannot be had is Unavailable, never an empty one.  None of this is stored in records: values that
-change with every query would overload the store, and be stale when read.
+socket or its port (``stats/routed_observer.py``).  A node is addressed by the id of its cluster and its own
+name.  An answer that cannot be had is Unavailable, never an empty one.  None of this is stored in records:
+values that change with every query would overload the store, and be stale when read.
 """
 
 from __future__ import annotations
@@ -218,28 +218,28 @@ class Observer(Protocol):
         """Return whether an address is one of the node's host."""
         ...
 
-    async def agent(self) -> AgentNumbers:
-        """Return the statistics of the agent."""
+    async def agent(self, host_id: str = "") -> AgentNumbers:
+        """Return the statistics of a host's agent, by default of this host's."""
         ...
 
 
 class HostKeys(Protocol):
-    """The key ring ``host`` as this host's agent has it; Unavailable if that does not answer."""
+    """The key ring ``host`` as the agents of hosts have it; Unavailable if one does not answer."""
 
-    async def add_host_key(self, line: str) -> None:
+    async def add_host_key(self, host_id: str, line: str) -> None:
         """Add the key of a line of the ring's file, which is on disk then; it may be there already."""
         ...
 
-    async def keep_host_keys(self, ids: Collection[str]) -> None:
+    async def keep_host_keys(self, host_id: str, ids: Collection[str]) -> None:
         """Remove all other keys."""
         ...
 
 
 class _NoHostKeys:
-    async def add_host_key(self, line: str) -> None:
+    async def add_host_key(self, host_id: str, line: str) -> None:
         raise Unavailable("This service has no host.")
 
-    async def keep_host_keys(self, ids: Collection[str]) -> None:
+    async def keep_host_keys(self, host_id: str, ids: Collection[str]) -> None:
         raise Unavailable("This service has no host.")
 
 
@@ -278,7 +278,7 @@ class _NoObserver:
     async def is_own(self, cluster_id: UUID, node: str, address: Address) -> bool:
         return False
 
-    async def agent(self) -> AgentNumbers:
+    async def agent(self, host_id: str = "") -> AgentNumbers:
         raise Unavailable("This service has no host.")
 
 

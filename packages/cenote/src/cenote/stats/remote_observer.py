@@ -1,8 +1,10 @@
 """The ``Observer`` for nodes of an agent in another process, asked by HTTP (``agent/observer_endpoint.py``).
 
-Each question has a deadline, and a connection of its own while it is asked, so an agent that hangs delays
-nothing but its own answers.  An agent that is being restarted is waited for briefly.  After that, and for
-whatever else goes wrong, the answer is Unavailable.
+An agent of this host is asked on its unix socket, one of another host over mutual TLS.  Each question has a
+deadline, and a connection of its own while it is asked, so an agent that hangs delays nothing but its own
+answers.  One that gives no sign of life is given up after three seconds, also for a question that may take
+longer.  An agent that is being restarted is waited for briefly.  After that, and for whatever else goes
+wrong, the answer is Unavailable, and names the host.
 """
 
 from __future__ import annotations
@@ -12,8 +14,10 @@ import contextlib
 import functools
 import logging
 import socket
+import ssl
 import time
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
@@ -41,7 +45,9 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-QUESTION_SECONDS = 3.0
+QUESTION_SECONDS = 2.8  # so that the API has answered within three
+PULSE_SECONDS = 1.0  # after which an agent is asked whether it lives, while a longer question is open
+CONNECT_SECONDS = 2.5  # to another host, with the TLS handshake
 SERVER_SECONDS = 6.0  # a server with many databases takes a while
 LOGS_SECONDS = 10.0
 SILENT_SECONDS = 10.0  # after which a stream is given up; it is never silent for so long
@@ -52,17 +58,38 @@ MAX_QUESTIONS, MAX_STREAMS = 128, 1024  # at once; further ones wait, within the
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 LENGTH_BYTES = 4  # of the length before each part of a stream, big-endian
 
-NO_ANSWER = "This cluster's host does not answer. Try again later."
-NOT_UNDERSTOOD = "The answer of this cluster's host was not understood."
+SOME_HOST = "This cluster's host"
+NO_ANSWER = f"{SOME_HOST} does not answer. Try again later."
+NOT_UNDERSTOOD = f"The answer of {SOME_HOST[0].lower()}{SOME_HOST[1:]} was not understood."
 _BROKEN = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError)
 
 
-class RemoteObserver:
-    """Asks the agent that listens on the unix socket at a path."""
+class _NoAnswer(Exception):
+    """The agent is away, or what came is no answer."""
 
-    def __init__(self, path: Path) -> None:
-        self._questions = _connections(path, MAX_QUESTIONS)
-        self._streams = _connections(path, MAX_STREAMS)
+
+class _NotUnderstood(Exception):
+    """What the agent has answered is not what it was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The agent of another host: where it is, the name in its certificate, and what we show to it."""
+
+    address: str
+    port: int
+    name: str
+    context: ssl.SSLContext
+
+
+class RemoteObserver:
+    """Asks the agent that listens on the unix socket at a path, or that of another host."""
+
+    def __init__(self, place: Path | Peer, host_name: Callable[[], str] = lambda: "") -> None:
+        """``host_name`` is what errors call the host, "" if it has no name yet."""
+        self._host_name = host_name
+        self._questions = _connections(place, MAX_QUESTIONS)
+        self._streams = _connections(place, MAX_STREAMS)
         self._waits: set[asyncio.Timeout] = set()  # of streams
         self._ending = False
 
@@ -107,8 +134,17 @@ class RemoteObserver:
     async def is_own(self, cluster_id: UUID, node: str, address: Address) -> bool:
         return await self._ask(bool, _path(cluster_id, node, "is_own", address=address))
 
-    async def agent(self) -> AgentNumbers:
+    async def agent(self, host_id: str = "") -> AgentNumbers:
         return await self._ask(AgentNumbers, "/agent")
+
+    async def claim_ports(self, cluster_id: UUID, ports: Iterable[int]) -> frozenset[int]:
+        """Have the host claim ports for a cluster, all or none; return those that are taken there."""
+        return await self._ask(
+            frozenset[int], f"/ports/{cluster_id}/claim", content=msgspec.msgpack.encode(sorted(ports))
+        )
+
+    async def release_ports(self, cluster_id: UUID) -> None:
+        await self._ask(None, f"/ports/{cluster_id}/release", content=b"")
 
     async def add_host_key(self, line: str) -> None:
         await self._ask(None, "/host_keys/add", content=line.encode())
@@ -119,38 +155,73 @@ class RemoteObserver:
     async def samples(self, cluster_id: UUID, node: str, after: float) -> AsyncGenerator[Samples, None]:
         parts = self._parts(_path(cluster_id, node, "samples", after=after))
         async with contextlib.aclosing(parts):
+            seconds = QUESTION_SECONDS
             while not self._ending:
-                part = await self._next(parts)
+                part = await self._next(parts, min(seconds, SILENT_SECONDS))
                 if part is None:
                     return
-                yield _decoded(Samples, part)
+                with self._in_words():
+                    found = _decoded(Samples, part)
+                yield found
+                seconds = SILENT_SECONDS
 
     async def _ask(
         self, kind: type[T] | None, path: str, seconds: float = QUESTION_SECONDS, content: bytes | None = None
     ) -> T:
+        asking = asyncio.create_task(self._answer(kind, path, content))
+        asking.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
-            async with asyncio.timeout(seconds):
-                response = await _open(self._questions, path, content)
-                try:
-                    return _decoded(kind, await _body(response))
-                finally:
-                    await response.aclose()
-        except (TimeoutError, *_BROKEN):
-            raise Unavailable(NO_ANSWER) from None
+            with self._in_words():
+                async with asyncio.timeout(seconds):
+                    if seconds > QUESTION_SECONDS:
+                        await self._feel_pulse(asking)
+                    return await asking
+        finally:
+            asking.cancel()
 
-    async def _next(self, parts: AsyncGenerator[bytes, None]) -> bytes | None:
+    async def _answer(self, kind: type[T] | None, path: str, content: bytes | None) -> T:
+        response = await _open(self._questions, path, content)
+        try:
+            return _decoded(kind, await _body(response))
+        finally:
+            await response.aclose()
+
+    async def _feel_pulse(self, asking: asyncio.Task[T]) -> None:
+        """Raise TimeoutError if the agent, which is silent, does not answer another question either."""
+        done, _ = await asyncio.wait({asking}, timeout=PULSE_SECONDS)
+        if not done:
+            async with asyncio.timeout(QUESTION_SECONDS - PULSE_SECONDS):
+                response = await _open(self._questions, "/alive")
+                await response.aclose()
+
+    @contextlib.contextmanager
+    def _in_words(self) -> Iterator[None]:
+        """Raise Unavailable with the host's name for whatever an agent does that is no answer."""
+        host = self._host_name()
+        named = f"The host {host}" if host.isprintable() and host else SOME_HOST
+        try:
+            yield
+        except _NotUnderstood:
+            raise Unavailable(f"The answer of {named[0].lower()}{named[1:]} was not understood.") from None
+        except (TimeoutError, _NoAnswer, *_BROKEN):
+            raise Unavailable(f"{named} does not answer. Try again later.") from None
+
+    async def _next(self, parts: AsyncGenerator[bytes, None], seconds: float) -> bytes | None:
         """Return the next part of a stream, None when this process shuts down."""
         try:
-            async with asyncio.timeout(SILENT_SECONDS) as wait:
-                self._waits.add(wait)
-                try:
-                    return await anext(parts)
-                finally:
-                    self._waits.discard(wait)
-        except (TimeoutError, StopAsyncIteration, *_BROKEN):
+            with self._in_words():
+                async with asyncio.timeout(seconds) as wait:
+                    self._waits.add(wait)
+                    try:
+                        return await anext(parts)
+                    except StopAsyncIteration:
+                        raise _NoAnswer from None
+                    finally:
+                        self._waits.discard(wait)
+        except Unavailable:
             if self._ending:
                 return None
-            raise Unavailable(NO_ANSWER) from None
+            raise
 
     async def _parts(self, path: str) -> AsyncGenerator[bytes, None]:
         response = await _open(self._streams, path)
@@ -163,7 +234,7 @@ class RemoteObserver:
                 while len(received) >= LENGTH_BYTES:
                     length = LENGTH_BYTES + int.from_bytes(received[:LENGTH_BYTES], "big")
                     if length > MAX_ANSWER_BYTES:
-                        raise Unavailable(NOT_UNDERSTOOD)
+                        raise _NotUnderstood
                     if len(received) < length:
                         break
                     yield bytes(received[LENGTH_BYTES:length])
@@ -172,17 +243,22 @@ class RemoteObserver:
             await response.aclose()
 
 
-def _connections(path: Path, most: int) -> httpcore.AsyncConnectionPool:
+def _connections(place: Path | Peer, most: int) -> httpcore.AsyncConnectionPool:
     return httpcore.AsyncConnectionPool(
-        uds=str(path),
+        uds=str(place) if isinstance(place, Path) else None,
         max_connections=most,
         max_keepalive_connections=8,
         keepalive_expiry=KEEP_SECONDS,
-        network_backend=_UnixBackend(),
+        network_backend=_UnixBackend() if isinstance(place, Path) else _PeerBackend(place),
     )
 
 
-class _UnixBackend(httpcore.AsyncNetworkBackend):
+class _Backend(httpcore.AsyncNetworkBackend):
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class _UnixBackend(_Backend):
     """Connects to unix sockets.
 
     httpcore's own spins while the peer's queue of connections is full, as that of one that hangs will be.
@@ -205,8 +281,31 @@ class _UnixBackend(httpcore.AsyncNetworkBackend):
                 raise httpcore.ConnectError(str(error)) from None
             raise
 
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+
+class _PeerBackend(_Backend):
+    """Connects to another host's agent; TLS belongs to the connection, so that HTTP knows nothing of it."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
+        local_address: str | None = None,
+        socket_options: object = None,
+    ) -> httpcore.AsyncNetworkStream:
+        peer = self._peer
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                opened = await asyncio.open_connection(
+                    peer.address, peer.port, ssl=peer.context, server_hostname=peer.name
+                )
+        except (OSError, ValueError) as error:  # TimeoutError and those of TLS among them
+            log.debug("%s port %d: %s", peer.address, peer.port, error)
+            raise httpcore.ConnectError(str(error)) from None
+        return _Stream(*opened)
 
 
 class _Stream(httpcore.AsyncNetworkStream):
@@ -221,7 +320,10 @@ class _Stream(httpcore.AsyncNetworkStream):
         await self._writer.drain()
 
     async def aclose(self) -> None:
-        self._writer.close()
+        if self._writer.get_extra_info("ssl_object") is not None:
+            self._writer.transport.abort()  # an agent that hangs would not take part in closing TLS
+        else:
+            self._writer.close()
 
     def get_extra_info(self, info: str) -> Any:
         # Of an idle connection: whether the other end has closed it.
@@ -236,7 +338,7 @@ def _path(cluster_id: UUID, node: str, question: str, **query: object) -> str:
 async def _open(
     connections: httpcore.AsyncConnectionPool, path: str, content: bytes | None = None
 ) -> httpcore.Response:
-    """Ask, and return the response without its body; Unavailable if the agent is away for too long."""
+    """Ask, and return the response without its body; _NoAnswer if the agent is away for too long."""
     give_up = time.monotonic() + RESTART_SECONDS
     while True:
         headers: dict[bytes | str, bytes | str] = {"host": "agent"}
@@ -248,7 +350,7 @@ async def _open(
             return await connections.handle_async_request(request)
         except _BROKEN:
             if time.monotonic() > give_up:
-                raise Unavailable(NO_ANSWER) from None
+                raise _NoAnswer from None
         await asyncio.sleep(RETRY_SECONDS)
 
 
@@ -258,7 +360,7 @@ async def _body(response: httpcore.Response) -> bytes:
     async for chunk in response.aiter_stream():
         body += chunk
         if len(body) > MAX_ANSWER_BYTES:
-            raise Unavailable(NOT_UNDERSTOOD)
+            raise _NotUnderstood
     if response.status != 200:
         raise Unavailable(_decoded(Refusal, bytes(body)).message)
     return bytes(body)
@@ -269,7 +371,7 @@ def _decoded(kind: type[T] | None, body: bytes) -> T:
         found: T = _decoder(kind).decode(body)  # type: ignore[arg-type]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         log.error("the agent's answer is no %s: %s", kind, error)
-        raise Unavailable(NOT_UNDERSTOOD) from None
+        raise _NotUnderstood from None
     return found
 
 

@@ -65,7 +65,11 @@ class Holders(Protocol):
         """Return once all of them can open what the key seals; an error in words if they cannot."""
         ...
 
-    async def keep(self, id: str) -> None:
+    async def seal(self, key: SealingKey) -> None:
+        """Return once all of them that seal do it with this key."""
+        ...
+
+    async def keep(self, key: SealingKey) -> None:
         """Have all of them remove every other key."""
         ...
 
@@ -74,7 +78,10 @@ class _Nobody:
     async def add(self, key: SealingKey) -> None:
         pass
 
-    async def keep(self, id: str) -> None:
+    async def seal(self, key: SealingKey) -> None:
+        pass
+
+    async def keep(self, key: SealingKey) -> None:
         pass
 
 
@@ -95,19 +102,22 @@ class KeyRotation:
         self,
         sealer: Sealer,
         note: Note,
-        other_hosts: Collection[str],
+        out_of_reach: Collection[str],
         ring: str = "api",
         holders: Holders = NOBODY,
     ) -> Rotation:
-        """Begin a rotation; Busy while one is running, or while other hosts use the store.
+        """Begin a rotation; Busy while one is running, or while a host that needs the key is out of reach.
 
-        Those could not open what the new key seals, since nothing carries it to them.
+        That one could not open what the new key seals.
         """
         if self._task is not None and not self._task.done():
             raise Busy("The sealing keys are being rotated already.")
-        if other_hosts:
-            names = ", ".join(sorted(other_hosts))
-            raise Busy(f"The sealing keys cannot be rotated while other hosts use the store: {names}.")
+        if out_of_reach:
+            names = ", ".join(sorted(out_of_reach))
+            raise Busy(
+                f"The sealing keys cannot be rotated while these hosts do not answer: {names}. Wait until "
+                "they are back, or remove them."
+            )
         self.last = Rotation(ring=ring, state="running", message="a new key is being added")
         self._task = asyncio.create_task(self._run(sealer, note, ring, holders), name="key rotation")
         return self.last
@@ -150,10 +160,10 @@ class KeyRotation:
 
     async def _rotate(self, sealer: Sealer, note: Note, ring: str, holders: Holders) -> None:
         cut_off = len(sealer.keys) > 1  # an earlier rotation, which is finished here
-        newest_key = sealer.keys[-1] if cut_off else sealing_keys.new_key(sealer.keys)
+        newest_key = sealing_keys.latest(sealer.keys) if cut_off else sealing_keys.new_key(sealer.keys)
         await holders.add(newest_key)
-        if not cut_off:
-            await _to_the_end(sealer.add_key, newest_key)
+        await _to_the_end(sealer.add_key, newest_key)
+        await holders.seal(newest_key)
         *olds, newest = (key.id for key in sealer.keys)
         await self._write(
             [], note, Difference(what=f"sealing key of ring {ring}", before=olds[-1], after=newest)
@@ -172,7 +182,7 @@ class KeyRotation:
             resealed = more
         else:
             raise Busy("records change faster than they are re-sealed")
-        await holders.keep(newest)
+        await holders.keep(newest_key)
         await _to_the_end(sealer.remove_keys, olds)
         log.info("%s", done)
         self.last = Rotation(

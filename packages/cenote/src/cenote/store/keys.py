@@ -145,6 +145,14 @@ class Keys:
     def drains(self) -> str:
         return f"{self.fleet}drains/"
 
+    def key_recipient(self, host_id: str) -> str:
+        """How the API of a host can be told secrets."""
+        return f"{self.fleet}recipients/{quote(host_id, safe='')}"
+
+    def key_errand(self, host_id: str) -> str:
+        """What the API of a host is to do with a sealing key."""
+        return f"{self.fleet}errands/{quote(host_id, safe='')}"
+
     def drain(self, host_id: str) -> str:
         """The mark of a host that is drained."""
         return f"{self.drains}{quote(host_id, safe='')}"
@@ -192,6 +200,10 @@ class Keys:
     def name_in_dns(self, name: str) -> str:
         """A name in the operator's name server."""
         return f"{self.prefix}dns/names/{quote(name, safe='')}"
+
+    def host_domain(self, host_id: str) -> str:
+        """The domain that a host was started with; not in its own record, which its agent writes."""
+        return f"{self.prefix}dns/hosts/{quote(host_id, safe='')}"
 
     @property
     def name_server_state(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from cenote.errors import Unavailable
-from cenote.model.records import NameInDns, NameServerState
+from cenote.model.records import HostDomain, NameInDns, NameServerState
 from cenote.store import etcd_messages
 from cenote.store.cache import WatchCache
 from cenote.store.encoding import encode
@@ -36,6 +36,20 @@ class NamesInDns:
     def clusters(self) -> set[UUID]:
         """The clusters that have names, also those that are gone."""
         return set(self._tables.dns_names_of)
+
+    def domains(self) -> list[HostDomain]:
+        """What hosts were started with, without those that were removed."""
+        found = self._tables.host_domains
+        return [found[id] for id in sorted(found) if id in self._tables.hosts]
+
+    async def announce(self, host_id: str, own: HostDomain | None) -> None:
+        """Say what this host was started with, unless that is known."""
+        key = self._keys.host_domain(host_id)
+        if self._tables.host_domains.get(host_id) == own:
+            return
+        operation = etcd_messages.delete(key) if own is None else etcd_messages.put(key, encode(own))
+        outcome = await self._writer.write([], [operation])
+        await self._cache.seen(outcome.revision)
 
     @property
     def state(self) -> NameServerState:

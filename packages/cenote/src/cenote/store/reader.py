@@ -11,6 +11,7 @@ from uuid import UUID
 from cenote.model.records import (
     CertificateRequest,
     Cluster,
+    FleetAuthority,
     Host,
     HostDrain,
     MetricsLogin,
@@ -120,6 +121,10 @@ class Reader:
         """The same for all of them, by id; not to be changed."""
         return self._tables.hosts
 
+    def fleet_authority(self) -> FleetAuthority | None:
+        """The CA of the hosts' certificates; None before the first host with an address has started."""
+        return self._tables.fleet_authority
+
     def full_version(self, cluster: Cluster) -> str | None:
         """The version of PostgreSQL with its minor release, which the cluster's host may have while away."""
         host = self.host(writer_or_first(cluster).host)
@@ -140,9 +145,11 @@ class Reader:
         return host_states.state(self.gone().get(id), time.monotonic())
 
     def absences(self, own: str = "") -> dict[str, Absence]:
-        """The hosts that are not there, by id, as ``topology`` takes them; without the host ``own``."""
-        away = {id: one for id, one in self.gone().items() if id != own}
-        return host_states.absences(self._tables.hosts, away, time.monotonic())
+        """The hosts that are not there, by id, as ``topology`` takes them.
+
+        The host ``own`` is the caller's: of that only the agent can be away.
+        """
+        return host_states.absences(self._tables.hosts, self.gone(), time.monotonic(), own)
 
     def drains(self) -> dict[str, HostDrain]:
         """The hosts that are drained, by id."""

@@ -25,6 +25,7 @@ from cenote.store.encoding import decode, encode
 from cenote.store.groups import Groups
 from cenote.store.host_changes import HostChanges
 from cenote.store.key_rotation import KeyRotation
+from cenote.store.key_sharing import KeySharing
 from cenote.store.keys import Keys
 from cenote.store.liveness import Liveness
 from cenote.store.migration import MOST_OPERATIONS
@@ -78,6 +79,7 @@ class Store(Reader):
         self.names_in_dns = NamesInDns(self._tables, self._cache, self._writer, self._keys)
         self.refusals = Refusals(self._tables, self._writer, self._keys)
         self.key_rotation = KeyRotation(client, self._writer, self._keys)
+        self.key_sharing = KeySharing(self._tables, self._cache, self._writer, self._keys)
         self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self.clock = SettledClock()
         self._thinning = Thinning(client, self._writer, self._keys, self.clock)

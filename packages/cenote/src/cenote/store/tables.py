@@ -18,9 +18,12 @@ from cenote.model.records import (
     Event,
     FleetAuthority,
     Host,
+    HostDomain,
     HostDrain,
     HostRequest,
     JoinToken,
+    KeyErrand,
+    KeyRecipient,
     MetricsLogin,
     NameInDns,
     NameServerState,
@@ -67,6 +70,8 @@ class Tables:
         self._host_request = msgspec.json.Decoder(HostRequest)
         self._drain = msgspec.json.Decoder(HostDrain)
         self._removed_host = msgspec.json.Decoder(RemovedHost)
+        self._key_recipient = msgspec.json.Decoder(KeyRecipient)
+        self._key_errand = msgspec.json.Decoder(KeyErrand)
         self._token = msgspec.json.Decoder(Token)
         self._metrics_login = msgspec.json.Decoder(MetricsLogin)
         self._event = msgspec.json.Decoder(Event)
@@ -74,6 +79,7 @@ class Tables:
         self._project = msgspec.json.Decoder(Project)
         self._network = msgspec.json.Decoder(VPC)
         self._name_in_dns = msgspec.json.Decoder(NameInDns)
+        self._host_domain = msgspec.json.Decoder(HostDomain)
         self._name_server_state = msgspec.json.Decoder(NameServerState)
         self.clusters: dict[UUID, Stored[Cluster]] = {}
         self.deleted: dict[UUID, Tombstone] = {}
@@ -92,6 +98,8 @@ class Tables:
         self.host_certificates: dict[str, str] = {}
         self.drains: dict[str, HostDrain] = {}
         self.removed: dict[str, RemovedHost] = {}
+        self.key_recipients: dict[str, KeyRecipient] = {}
+        self.key_errands: dict[str, Stored[KeyErrand]] = {}
         self.tokens: dict[str, Token] = {}
         self.metrics_login: MetricsLogin | None = None
         self.refusals: dict[str, Event] = {}
@@ -100,6 +108,7 @@ class Tables:
         self.networks: dict[UUID, VPC] = {}
         self.names_in_dns: dict[str, NameInDns] = {}
         self.dns_names_of: dict[UUID, set[str]] = {}  # by the ids of clusters
+        self.host_domains: dict[str, HostDomain] = {}
         self.name_server_state: NameServerState | None = None
         self.unreadable: set[str] = set()
         self.newer: dict[str, int] = {}
@@ -169,6 +178,8 @@ class Tables:
                 self.networks[UUID(id)] = decode(key, value, self._network)
             case ["dns", "names", name]:
                 self._put_name_in_dns(name, decode(key, value, self._name_in_dns))
+            case ["dns", "hosts", id]:
+                self.host_domains[id] = decode(key, value, self._host_domain)
             case ["dns", "state"]:
                 self.name_server_state = decode(key, value, self._name_server_state)
 
@@ -202,6 +213,10 @@ class Tables:
                 self.drains[id] = decode(key, value, self._drain)
             case ["removed", id]:
                 self.removed[id] = decode(key, value, self._removed_host)
+            case ["recipients", id]:
+                self.key_recipients[id] = decode(key, value, self._key_recipient)
+            case ["errands", id]:
+                self.key_errands[id] = Stored(decode(key, value, self._key_errand), revision)
 
     def remove(self, key: str) -> None:
         self.unreadable.discard(key)
@@ -249,6 +264,8 @@ class Tables:
                 self.networks.pop(UUID(id), None)
             case ["dns", "names", name]:
                 self._remove_name_in_dns(name)
+            case ["dns", "hosts", id]:
+                self.host_domains.pop(id, None)
             case ["dns", "state"]:
                 self.name_server_state = None
 
@@ -268,6 +285,10 @@ class Tables:
                 self.drains.pop(id, None)
             case ["removed", id]:
                 self.removed.pop(id, None)
+            case ["recipients", id]:
+                self.key_recipients.pop(id, None)
+            case ["errands", id]:
+                self.key_errands.pop(id, None)
 
     def name_of(self, id: str) -> str:
         """Return the name of a project, VPC or host; its id if it is not known."""

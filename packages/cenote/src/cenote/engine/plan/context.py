@@ -74,6 +74,11 @@ class NodeContext:
             kinds.add(NodeKind.PLAIN)
         return frozenset(kinds)
 
+    @property
+    def in_words(self) -> str:
+        """What the log calls the node."""
+        return topology.in_words(self.cluster, self.node.name)
+
     @cached_property
     def paths(self) -> NodePaths:
         return self.host.layout.node(self.cluster.id, self.node.name)

@@ -1,0 +1,142 @@
+"""The agent's port for the APIs of other hosts: mutual TLS with the fleet's certificates.
+
+Only who shows a certificate with the role ``api`` is answered; a host that has other roles is refused in
+words, everybody else by TLS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from uvicorn.server import ServerState
+
+from cenote.agent.observer_endpoint import (
+    MAX_CONNECTIONS,
+    Answering,
+    application,
+    break_off,
+    refusal,
+)
+from cenote.errors import Misconfigured
+from cenote.http import fleet_tls, tls_context
+from cenote.http import server as http_server
+from cenote.http.admission import Admission, most_by_descriptors
+from cenote.http.listener import Listener
+from cenote.http.routing import Receive, Scope, Send
+from cenote.http.server import protocol_config
+from cenote.http.timeouts import TimeoutProtocol
+from cenote.model.records import HostRole
+from cenote.security import fleet_certificates
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+RENEWAL_SECONDS = 60.0  # between two looks at the certificate
+ADDRESS_CAP = MAX_CONNECTIONS // 2  # of the connections of one host
+
+
+class Shown(NamedTuple):
+    """This host's certificate and key, and the fleet's CA certificate, in PEM."""
+
+    certificate: bytes
+    key: bytes
+    authority: str
+
+    def __repr__(self) -> str:
+        return "Shown(…)"
+
+
+class FleetEndpoint:
+    """Serves the questions of an ``ObserverEndpoint`` on a port of these addresses.
+
+    ``shown`` reads this host's certificate, which is renewed now and then; None while there is none.
+    """
+
+    def __init__(
+        self,
+        answering: Answering,
+        addresses: Iterable[str],
+        port: int,
+        shown: Callable[[], Shown | None],
+    ) -> None:
+        self._addresses, self._port, self._shown = tuple(addresses), port, shown
+        self._state = ServerState()
+        self._config = protocol_config(application(answering), limit_concurrency=MAX_CONNECTIONS)
+        self._admission = Admission(min(MAX_CONNECTIONS, most_by_descriptors()), ADDRESS_CAP)
+
+    async def run(self) -> None:
+        """Serve until cancelled; the questions that are open then are broken off."""
+        shown = await self._first()
+        context = fleet_tls.server_context(*shown)
+        listeners: list[Listener] = []
+        try:
+            for address in self._addresses:
+                listening = await self._listening(address)
+                listeners.append(Listener(listening, context, self._admission, self._protocol))
+            await self._renew(context, shown)
+        finally:
+            for one in listeners:
+                one.close()
+            await break_off(self._state)
+            for one in listeners:
+                await one.wait_closed()
+
+    def _protocol(self) -> TimeoutProtocol:
+        return _Admitting(self._config, self._state, {})
+
+    async def _first(self) -> Shown:
+        while (shown := self._shown()) is None:
+            await asyncio.sleep(RETRY_SECONDS)
+        return shown
+
+    async def _renew(self, context: ssl.SSLContext, shown: Shown) -> None:
+        """Show another certificate once there is one."""
+        while True:
+            await asyncio.sleep(RENEWAL_SECONDS)
+            now = self._shown()
+            if now not in (None, shown):
+                # Files are replaced one after the other: those that do not match yet are read again.
+                with contextlib.suppress(OSError):
+                    tls_context.replace(context, now.certificate, now.key)
+                    shown = now
+
+    async def _listening(self, address: str) -> socket.socket:
+        """Return a listening socket; another program may have the port for a while."""
+        told = False
+        while True:
+            try:
+                return http_server.listen(address, self._port)
+            except Misconfigured:
+                if not told:
+                    log.warning(
+                        "the agent cannot listen on %s port %d, so other hosts get no answers about the "
+                        "clusters of this one; choose other ports with --fleet-port",
+                        address,
+                        self._port,
+                    )
+                told = True
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+class _Admitting(TimeoutProtocol):
+    """A connection whose questions are answered if the client's certificate says that it may ask."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        shown: dict[str, Any] = transport.get_extra_info("peercert") or {}
+        names = [value for kind, value in shown.get("subjectAltName", ()) if kind == "DNS"]
+        if HostRole.API not in fleet_certificates.roles_of(names):
+            log.warning("the host %s may not ask this agent", fleet_certificates.host_id_of(names) or "?")
+            self.app = _refuse
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "http":
+        message = "Only a host with the role api may ask the agents of other hosts."
+        await refusal(message, 403)(scope, receive, send)

@@ -1,0 +1,115 @@
+"""The trash of a host: what gets into it by a rename, and what is in it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from msgspec.structs import replace
+
+from cenote.agent.sweep import empty_trash
+from cenote.errors import CenoteError
+from cenote.host import trash
+from cenote.model.paths import Layout
+from cenote.model.records import DiskUse
+from cenote.model.trash import TrashNote
+from tests.support.folders import server_folder
+
+NOTE = TrashNote(
+    cluster=uuid4(), name="kept", why="it was moved", at=datetime(2026, 11, 29, 7, 0, tzinfo=UTC)
+)
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    found = Layout(tmp_path / "data")
+    found.clusters.mkdir(parents=True)
+    return found
+
+
+def filled(folder: Path) -> Path:
+    (folder / "pg").mkdir(parents=True)
+    (folder / "pg" / "PG_VERSION").write_text("15\n")
+    return folder
+
+
+def test_a_folder_is_renamed_into_the_trash_and_has_a_note(layout: Layout) -> None:
+    root = filled(layout.cluster(NOTE.cluster).root)
+    inode = root.stat().st_ino
+    trash.put(layout, [root], NOTE)
+    [entry] = trash.entries(layout)
+    assert (entry.at, entry.note) == (NOTE.at, NOTE)
+    assert (entry.path / root.name).stat().st_ino == inode
+    assert not root.exists()
+    assert layout.trash.stat().st_mode & 0o777 == 0o700
+    assert (entry.path / trash.NOTE).stat().st_mode & 0o777 == 0o600
+
+    trash.remove(entry)
+    trash.remove(entry)
+    assert list(layout.trash.iterdir()) == []
+
+
+def test_two_of_one_second_stand_beside_each_other_and_the_oldest_is_the_first(layout: Layout) -> None:
+    earlier = replace(NOTE, at=NOTE.at - timedelta(hours=1), node="node-2")
+    for note in (NOTE, NOTE, earlier):
+        trash.put(layout, [filled(layout.cluster(NOTE.cluster).root)], note)
+    names = [entry.name for entry in trash.entries(layout)]
+    assert names == [
+        f"20261129T060000Z-{NOTE.cluster}-node-2",
+        f"20261129T070000Z-{NOTE.cluster}",
+        f"20261129T070000Z-{NOTE.cluster}.2",
+    ]
+
+
+def test_nothing_stays_of_what_was_not_there(layout: Layout) -> None:
+    trash.put(layout, [layout.cluster(NOTE.cluster).root], NOTE)
+    assert list(layout.trash.iterdir()) == []
+
+
+def test_without_its_note_a_thing_is_known_by_its_name(layout: Layout) -> None:
+    trash.put(layout, [filled(layout.cluster(NOTE.cluster).root)], NOTE)
+    [entry] = trash.entries(layout)
+    for content in ("", "{}", "no JSON"):
+        (entry.path / trash.NOTE).write_text(content)
+        assert trash.entries(layout) == [trash.Entry(entry.path, NOTE.at, None)]
+    (layout.trash / "somebody's").mkdir()
+    assert len(trash.entries(layout)) == 1
+
+
+def test_a_removal_that_was_cut_off_is_finished(layout: Layout) -> None:
+    filled(layout.trash / f".removing-20261129T070000Z-{NOTE.cluster}")
+    trash.remove_interrupted(layout)
+    assert list(layout.trash.iterdir()) == []
+
+
+def test_what_is_on_another_file_system_is_left_where_it_is_and_named(layout: Layout) -> None:
+    with server_folder() as memory:
+        root = filled(memory / str(NOTE.cluster))
+        if os.stat(root).st_dev == os.stat(layout.data_dir).st_dev:
+            pytest.skip("there is one file system only")
+        with pytest.raises(CenoteError, match=f"{root} is on another file system"):
+            trash.put(layout, [root], NOTE)
+        assert (root / "pg" / "PG_VERSION").exists()
+        assert list(layout.trash.iterdir()) == []
+
+
+def test_the_oldest_goes_before_its_time_while_the_disk_is_nearly_full(
+    layout: Layout, caplog: pytest.LogCaptureFixture
+) -> None:
+    for hours in range(4):
+        at = NOTE.at + timedelta(hours=hours)
+        trash.put(layout, [filled(layout.cluster(NOTE.cluster).root)], replace(NOTE, at=at))
+
+    def disk(folder: Path) -> DiskUse:
+        """One on which each thing in the trash takes 100 MiB."""
+        return DiskUse(used_mib=0, free_mib=1100 - 100 * len(list(folder.iterdir())), disk_mib=10_000)
+
+    asyncio.run(empty_trash(layout, NOTE.at + timedelta(days=1), 7, disk))
+    assert [entry.at.hour for entry in trash.entries(layout)] == [8, 9, 10]
+    assert "before its time: the disk has 700 MiB left" in caplog.text
+    asyncio.run(empty_trash(layout, NOTE.at + timedelta(days=7, hours=2, minutes=1), 7, disk))
+    assert [entry.at.hour for entry in trash.entries(layout)] == [10]
