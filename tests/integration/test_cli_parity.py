@@ -16,7 +16,9 @@ import pytest
 
 from cenote.api.app import OPERATIONS
 from cenote.api.unsupported import ROUTES as UNSUPPORTED
+from cenote.model.fleet_ports import COUNT
 from tests.support.cli_commands import leaves
+from tests.support.ports import free_range
 from tests.support.service import CENOTE, Service, calling, clean_environment, service
 
 # Every command, in an order in which what it needs is there.
@@ -28,6 +30,9 @@ host undrain {host}
 host unknown list
 host trash list
 host trash empty --yes
+host token --roles database
+host tokens
+host revoke-token --all
 cluster create backend --tag web --storage-mib 10240
 cluster list
 cluster get backend
@@ -136,7 +141,7 @@ WITHOUT_COMMAND = {
 @pytest.fixture(scope="module")
 def seen() -> Iterator[dict[str, Any]]:
     """What each line printed, with the calls that the service has counted in the end, as ``calls``."""
-    with service() as running:
+    with service("--address=127.0.0.1", f"--fleet-port={free_range(COUNT)}") as running:
         found: dict[str, Any] = {}
         [host] = json.loads(_typed(running, "host list").stdout)
         for line in filter(None, SCENARIO.splitlines()):

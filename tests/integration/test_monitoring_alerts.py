@@ -226,6 +226,18 @@ CASES = {
         "The hosts have had 2 versions of Cenote for a day",
         2 * DAY,
     ),
+    "CenoteStoreMemberAway": Case(
+        {
+            'cenote_store_members_up{job="cenote"}': "3 2x30",
+            'cenote_store_voters{job="cenote"}': "3x31",
+        },
+        {
+            'cenote_store_members_up{job="cenote"}': "3x30",
+            'cenote_store_voters{job="cenote"}': "3x30",
+        },
+        {"job": "cenote"},
+        "2 members of the store answer; if another is lost, nothing can be changed",
+    ),
     "CenoteStoreAway": Case(
         {'cenote_store_connected{job="cenote"}': "0x30"},
         {'cenote_store_connected{job="cenote"}': "1x30"},

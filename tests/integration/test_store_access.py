@@ -3,7 +3,16 @@ from __future__ import annotations
 import pytest
 
 from cenote.model.records import Secret
-from cenote.store.access import COMPLETE, Passwords, agent_user, ensure_authentication
+from cenote.store.access import (
+    Login,
+    Passwords,
+    agent_user,
+    api_user,
+    complete,
+    ensure_authentication,
+    ensure_host,
+    forget_host,
+)
 from cenote.store.client import EtcdClient, EtcdError, LoginWanted
 from cenote.store.etcd_messages import Nothing, TransactionRequest, put
 from cenote.store.process import PrivateEtcd
@@ -13,21 +22,36 @@ PASSWORDS = Passwords(Secret("root's"), Secret("api's"), Secret("agent's"))
 HOST = "11111111-1111-4111-8111-111111111111"
 
 
+def login(etcd: PrivateEtcd) -> Login:
+    return lambda user, password: EtcdClient(socket=etcd.socket, username=user, password=password)
+
+
 async def write(client: EtcdClient, key: str) -> None:
     await client.transact(TransactionRequest([], [put(f"/cenote/v2/{key}", b"word")], []))
 
 
 async def check(etcd: PrivateEtcd) -> None:
     agent = EtcdClient(socket=etcd.socket, username=agent_user(HOST), password=PASSWORDS.agent)
-    api = EtcdClient(socket=etcd.socket, username="api", password=PASSWORDS.api)
+    api = EtcdClient(socket=etcd.socket, username=api_user(HOST), password=PASSWORDS.api)
     nobody = EtcdClient(socket=etcd.socket)
-    for key in (f"reports/{HOST}/c/n", f"presence/{HOST}", f"hosts/{HOST}", f"csr/{HOST}/c"):
+    for key in (
+        f"reports/{HOST}/c/n",
+        f"presence/{HOST}",
+        f"hosts/{HOST}",
+        f"csr/{HOST}/c",
+        f"fleet/requests/{HOST}",
+    ):
         await write(agent, key)
     for key in ("tokens/x", "clusters/x", "reports/other/c/n", f"hosts/{HOST}x", f"certificates/{HOST}/c"):
         with pytest.raises(EtcdError, match="lacks the right"):
             await write(agent, key)
     with pytest.raises(EtcdError, match="lacks the right"):
         await agent.revision("/cenote/v2/logins/")
+    await agent.revision("/cenote/v2/hosts/")
+    for key in ("fleet/authority", f"fleet/certificates/{HOST}", f"fleet/members/{HOST}"):
+        await agent.read(f"/cenote/v2/{key}")
+        with pytest.raises(EtcdError, match="lacks the right"):
+            await write(agent, key)
     await write(api, "tokens/x")
     with pytest.raises(EtcdError, match="lacks the right"):
         await api.administer("disable", {}, Nothing)
@@ -40,7 +64,7 @@ async def check(etcd: PrivateEtcd) -> None:
 def test_each_user_has_its_own_rights_also_after_further_starts() -> None:
     async def scenario(etcd: PrivateEtcd) -> None:
         for _ in range(3):  # the second one notes that all is there, and the third one reads that
-            await ensure_authentication(etcd.socket, "/cenote/", HOST, PASSWORDS)
+            await ensure_authentication(login(etcd), "/cenote/", HOST, PASSWORDS)
             await check(etcd)
 
     with_etcd(scenario)
@@ -61,8 +85,8 @@ def test_what_was_cut_off_is_finished(steps: int, monkeypatch: pytest.MonkeyPatc
         with monkeypatch.context() as patch:
             patch.setattr(EtcdClient, "administer", cut_off)
             with pytest.raises(KeyError):
-                await ensure_authentication(etcd.socket, "/cenote/", HOST, PASSWORDS)
-        await ensure_authentication(etcd.socket, "/cenote/", HOST, PASSWORDS)
+                await ensure_authentication(login(etcd), "/cenote/", HOST, PASSWORDS)
+        await ensure_authentication(login(etcd), "/cenote/", HOST, PASSWORDS)
         await check(etcd)
 
     with_etcd(scenario)
@@ -71,8 +95,8 @@ def test_what_was_cut_off_is_finished(steps: int, monkeypatch: pytest.MonkeyPatc
 def test_a_password_that_was_lost_is_replaced() -> None:
     async def scenario(etcd: PrivateEtcd) -> None:
         lost = Passwords(PASSWORDS.root, Secret("another"), Secret("another"))
-        await ensure_authentication(etcd.socket, "/cenote/", HOST, lost)
-        await ensure_authentication(etcd.socket, "/cenote/", HOST, PASSWORDS)
+        await ensure_authentication(login(etcd), "/cenote/", HOST, lost)
+        await ensure_authentication(login(etcd), "/cenote/", HOST, PASSWORDS)
         await check(etcd)
 
     with_etcd(scenario)
@@ -81,11 +105,11 @@ def test_a_password_that_was_lost_is_replaced() -> None:
 def test_only_root_can_say_that_the_rights_are_complete() -> None:
     async def scenario(etcd: PrivateEtcd) -> None:
         for _ in range(2):
-            await ensure_authentication(etcd.socket, "/cenote/", HOST, PASSWORDS)
-        for user, password in (("api", PASSWORDS.api), (agent_user(HOST), PASSWORDS.agent)):
+            await ensure_authentication(login(etcd), "/cenote/", HOST, PASSWORDS)
+        for user, password in ((api_user(HOST), PASSWORDS.api), (agent_user(HOST), PASSWORDS.agent)):
             client = EtcdClient(socket=etcd.socket, username=user, password=password)
             with pytest.raises(EtcdError, match="lacks the right"):
-                await client.transact(TransactionRequest([], [put(COMPLETE, b"yes")], []))
+                await client.transact(TransactionRequest([], [put(complete(HOST), b"yes")], []))
             await client.close()
 
     with_etcd(scenario)
@@ -94,7 +118,7 @@ def test_only_root_can_say_that_the_rights_are_complete() -> None:
 def test_what_is_complete_takes_no_administration(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(etcd: PrivateEtcd) -> None:
         for _ in range(2):
-            await ensure_authentication(etcd.socket, "/cenote/", HOST, PASSWORDS)
+            await ensure_authentication(login(etcd), "/cenote/", HOST, PASSWORDS)
         asked: list[object] = []
         administer = EtcdClient.administer
 
@@ -103,12 +127,54 @@ def test_what_is_complete_takes_no_administration(monkeypatch: pytest.MonkeyPatc
             return await administer(client, action, *arguments)  # type: ignore[arg-type]
 
         monkeypatch.setattr(EtcdClient, "administer", recorded)
-        await ensure_authentication(etcd.socket, "/cenote/", HOST, PASSWORDS)
+        await ensure_authentication(login(etcd), "/cenote/", HOST, PASSWORDS)
         assert asked == ["user/list"]  # refused without a login
         other = Passwords(PASSWORDS.root, PASSWORDS.api, Secret("another"))
-        await ensure_authentication(etcd.socket, "/cenote/", HOST, other)
-        await ensure_authentication(etcd.socket, "/cenote/", HOST, PASSWORDS)
+        await ensure_authentication(login(etcd), "/cenote/", HOST, other)
+        await ensure_authentication(login(etcd), "/cenote/", HOST, PASSWORDS)
         monkeypatch.undo()
         await check(etcd)
+
+    with_etcd(scenario)
+
+
+OTHER = "22222222-2222-4222-8222-222222222222"
+
+
+def test_another_host_has_users_of_its_own_until_it_leaves() -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        await ensure_authentication(login(etcd), "/cenote/", HOST, PASSWORDS)
+        root = login(etcd)("root", PASSWORDS.root)
+        given = Passwords(None, None, Secret("its own"))
+        for _ in range(2):  # an answer that was lost is given again
+            await ensure_host(root, "/cenote/", OTHER, given)
+        agent = login(etcd)(agent_user(OTHER), given.agent)
+        await write(agent, f"reports/{OTHER}/c/n")
+        with pytest.raises(EtcdError, match="lacks the right"):
+            await write(agent, f"reports/{HOST}/c/n")
+        await check(etcd)
+        for _ in range(2):
+            await forget_host(root, OTHER)
+        with pytest.raises(EtcdError):
+            await write(agent, f"reports/{OTHER}/c/n")
+        for client in (root, agent):
+            await client.close()
+
+    with_etcd(scenario)
+
+
+def test_the_user_of_a_version_that_knew_one_host_is_taken_over() -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        await ensure_authentication(login(etcd), "/cenote/", HOST, PASSWORDS)
+        root = login(etcd)("root", PASSWORDS.root)
+        await root.administer("user/add", {"name": "api", "password": "former"}, Nothing)
+        await root.administer("user/grant", {"user": "api", "role": "api"}, Nothing)
+        await ensure_authentication(login(etcd), "/cenote/", HOST, PASSWORDS)
+        await check(etcd)
+        former = login(etcd)("api", Secret("former"))
+        with pytest.raises(EtcdError):
+            await write(former, "tokens/x")
+        for client in (root, former):
+            await client.close()
 
     with_etcd(scenario)

@@ -134,7 +134,7 @@ def test_many_calls_whose_token_is_refused_log_in_again_once() -> None:
             nonlocal logins
             logins += request.url.path == "/v3/auth/authenticate"
 
-        client._http.event_hooks["request"].append(count)
+        client._http.clients[True].event_hooks["request"].append(count)
         await asyncio.gather(*(write(client, f"/reports/a/{number}") for number in range(20)))
         assert logins == 1
         await client.close()

@@ -16,7 +16,7 @@ import pytest
 
 from cenote.errors import Misconfigured
 from cenote.host import system
-from cenote.store import process
+from cenote.store import etcd_options, process
 from cenote.store.client import EtcdClient, EtcdError
 from cenote.store.etcd_messages import TransactionRequest, put
 from cenote.store.process import PrivateEtcd
@@ -248,7 +248,7 @@ async def is_taken(gateway: EtcdClient, write: TransactionRequest) -> bool:
 def test_a_spent_quota_refuses_writes_and_is_mended_by_a_restart_or_by_itself(
     monkeypatch: pytest.MonkeyPatch, restarted: bool
 ) -> None:
-    monkeypatch.setattr(process, "QUOTA_BYTES", 4 << 20)
+    monkeypatch.setattr(etcd_options, "QUOTA_BYTES", 4 << 20)
     monkeypatch.setattr(process, "TIDY_SECONDS", 0.2)
 
     async def scenario(etcd: PrivateEtcd) -> None:

@@ -1,6 +1,7 @@
 """Several hosts of one fleet: services on 127.0.1.1, 127.0.1.2, …, with data directories of their own.
 
-They share an etcd that stands outside of them, and the keys of the first host are copied to the others.
+They share an etcd that stands outside of them, and the keys of the first host are copied to the others; or,
+``joined``, they have an etcd of their own, and each has joined the first one by a token.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ class FleetHost(Service):
 
 
 class Fleet:
-    def __init__(self, root: Path, outside: Outside) -> None:
+    def __init__(self, root: Path, outside: Outside | None) -> None:
+        """``outside`` is the etcd; None if the hosts join one another."""
         self._root, self._outside = root, outside
         self.hosts: list[FleetHost] = []
         self._stack = contextlib.ExitStack()
@@ -75,12 +77,10 @@ class Fleet:
         number = len(self.hosts) + 1
         data_dir = self._root / str(number)
         data_dir.mkdir(mode=0o711)
-        if self.hosts:
-            copy_keys(Layout(self.hosts[0].data_dir), Layout(data_dir))
         host = FleetHost(
             data_dir,
             number,
-            *self._etcd(),
+            *(self._etcd(data_dir) if self._outside is not None else self._join(options)),
             *options,
             fleet_port=free_range(COUNT),
             clusters=clusters,
@@ -90,8 +90,15 @@ class Fleet:
         host.start()
         return host
 
-    def _etcd(self) -> tuple[str, ...]:
+    def _join(self, options: tuple[str, ...]) -> tuple[str, ...]:
+        given = any(option.startswith("--join=") for option in options)
+        return () if given or not self.hosts else (f"--join={token_of(self.hosts[0])}",)
+
+    def _etcd(self, data_dir: Path) -> tuple[str, ...]:
+        if self.hosts:
+            copy_keys(Layout(self.hosts[0].data_dir), Layout(data_dir))
         outside = self._outside
+        assert outside is not None
         return (
             f"--etcd={outside.url}",
             f"--etcd-ca={outside.certificate}",
@@ -104,6 +111,7 @@ class Fleet:
         """Return the certificate and the private key of the fleet's CA."""
         first = Layout(self.hosts[0].data_dir)
         outside = self._outside
+        assert outside is not None
         access = EtcdSettings(
             endpoints=(outside.url,),
             ca=outside.certificate,
@@ -122,6 +130,13 @@ class Fleet:
 
     def close(self) -> None:
         self._stack.close()
+
+
+def token_of(host: Service, *options: str) -> str:
+    """The token in the command that ``cenote host token`` prints."""
+    command = host.cenote("host", "token", *options).split()
+    assert command[:3] == ["cenote", "serve", "--address"]
+    return command[-1]
 
 
 def copy_keys(first: Layout, other: Layout) -> None:
@@ -143,10 +158,11 @@ def copy_keys(first: Layout, other: Layout) -> None:
 
 
 @contextlib.contextmanager
-def fleet(count: int, *options: str, clusters: int = 12) -> Iterator[Fleet]:
+def fleet(count: int, *options: str, clusters: int = 12, joined: bool = False) -> Iterator[Fleet]:
     """``count`` hosts that serve; all is stopped and removed at the end."""
-    with server_folder() as root, _outside() as outside:
-        hosts = Fleet(root, outside)
+    with contextlib.ExitStack() as stack:
+        root = stack.enter_context(server_folder())
+        hosts = Fleet(root, None if joined else stack.enter_context(_outside()))
         try:
             for _ in range(count):
                 hosts.add(*options, clusters=clusters)

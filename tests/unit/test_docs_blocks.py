@@ -36,10 +36,12 @@ NOT_RUN = {
     "ARCHITECTURE.md": "a drawing",
     "configuration.md": "one call, whose body is that of test_api_config.py",
     "dns.md": "configurations of name servers; test_names_in_dns.py runs one with the same",
+    "hosts.md": "commands on three hosts, which test_join.py types",
     "log-sinks.md": "a call and its answer, which test_api_log_sinks.py and test_log_sinks_syslog.py make",
     "monitoring.md": "calls with a password in their place; test_api_metrics.py makes them",
     "operating.md": "bodies of answers, which the tests of the API compare with their schema",
     "performance.md": "make bench, and what it printed once",
+    "store.md": "what a fleet says when members are lost; test_store_fleet.py loses them",
     "pools.md": "bodies of answers, and a call whose answer does not end",
     "privileges.md": "requests, which test_engine_privileges.py and test_api_privileges.py make",
 }

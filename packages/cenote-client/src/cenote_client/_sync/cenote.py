@@ -130,6 +130,37 @@ class Cenote(Resource):
         query = {"lost": "true"} if lost else {}
         return self._call(op.REMOVE_HOST, (host_id,), kwargs, query=query)
 
+    def list_host_tokens(self, **kwargs: Unpack[t.Call]) -> t.HostTokenListResponse:
+        """Return the tokens with which hosts may join, without their secrets, as ``{"host_tokens": [{…}]}``.
+
+        ``reached_at`` beside them is where a host asks to join; None if none can.
+
+        ``GET /v2/cenote/hosts/tokens``, scope ``cenote:admin``.
+        """
+        return self._call(op.LIST_HOST_TOKENS, (), kwargs)
+
+    def create_host_token(
+        self, body: t.HostTokenCreate | None = None, **kwargs: Unpack[t.Call]
+    ) -> t.HostTokenResponse:
+        """Create a token with which one host may join and return it as ``{"host_token": {…}}``.
+
+        Only this response contains the secret, and the command to type on the new host.  Raises
+        ConflictError if the service runs without ``--address``, InvalidError for an unknown role or an
+        expiry that is over or more than 7 days away.
+
+        ``POST /v2/cenote/hosts/tokens``, scope ``cenote:admin``.
+        """
+        return self._call(op.CREATE_HOST_TOKEN, (), kwargs, body or {})
+
+    def revoke_host_token(self, host_token_id: str, **kwargs: Unpack[t.Call]) -> None:
+        """Revoke a token with which a host may join; hosts that have joined stay.
+
+        Raises NotFoundError if no token has this id, or it was used.
+
+        ``DELETE /v2/cenote/hosts/tokens/{host_token_id}``, scope ``cenote:admin``.
+        """
+        return self._call(op.REVOKE_HOST_TOKEN, (host_token_id,), kwargs)
+
     def list_keys(self, **kwargs: Unpack[t.Call]) -> t.SealingKeyListResponse:
         """Return the sealing keys of both rings, the newest first, and the latest rotation.
 

@@ -287,6 +287,39 @@ class TokenListResponse(TypedDict):
     tokens: list[Token]
 
 
+class HostToken(TypedDict):
+    """A token with which one host may join.
+
+    ``token`` is the secret, ``command`` what to type on the new host, in place of ADDRESS its own
+    address; only the response of ``create_host_token`` contains them.
+    """
+
+    id: str
+    roles: list[str]
+    created_at: str
+    expires_at: str
+    token: NotRequired[str]
+    command: NotRequired[str]
+
+
+class HostTokenCreate(TypedDict):
+    """``roles`` are all by default, and the token expires after an hour."""
+
+    roles: NotRequired[list[str]]
+    expires_at: NotRequired[str | None]
+
+
+class HostTokenResponse(TypedDict):
+    host_token: HostToken
+
+
+class HostTokenListResponse(TypedDict):
+    """``reached_at`` is where hosts ask to join; None for a service that runs without ``--address``."""
+
+    host_tokens: list[HostToken]
+    reached_at: str | None
+
+
 class HostPorts(TypedDict):
     """The port range for clusters; ``claimed`` are allocated, ``busy`` are in use by other programs."""
 
@@ -331,6 +364,8 @@ class Host(TypedDict):
     cenote_version: str
     ports: HostPorts
     unknown: list[str]
+    fleet_address: str
+    fleet_port: int
 
 
 class HostResponse(TypedDict):

@@ -45,7 +45,8 @@ class HostView(msgspec.Struct, kw_only=True):
     ``state`` is ``up``, ``away`` or, after 20 seconds of that, ``down``; ``since`` is when it stopped to
     answer, left out while it is up or when that is not known.  ``reason`` says in words what there is to say.
     Memory may be overcommitted: the sizes of clusters may add up to more than it has.  ``unknown`` are nodes
-    that run there and that no record has there, each as ``<cluster id>/<node>``.
+    that run there and that no record has there, each as ``<cluster id>/<node>``.  ``fleet_address`` and
+    ``fleet_port`` are where other hosts reach it; empty for one that stands alone.
     """
 
     id: str
@@ -67,6 +68,8 @@ class HostView(msgspec.Struct, kw_only=True):
     cenote_version: str
     ports: PortsView
     unknown: tuple[str, ...]
+    fleet_address: str
+    fleet_port: int
 
 
 class HostsAnswer(msgspec.Struct):
@@ -179,6 +182,8 @@ def _view(service: Service, host: Host, promised: Promise, clusters: Sequence[Cl
         cenote_version=host.cenote_version,
         ports=PortsView(host.first_port, host.last_port, len(store.ports(host.id)), len(host.busy_ports)),
         unknown=host.unknown,
+        fleet_address=host.fleet_address,
+        fleet_port=host.fleet_port,
     )
 
 

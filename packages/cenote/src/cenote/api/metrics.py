@@ -23,6 +23,7 @@ from cenote.model.topology import writer_or_first
 from cenote.security import basic_auth
 from cenote.stats.observer import AgentNumbers
 from cenote.stats.process import own_process, parent_process
+from cenote.store import member_state
 
 PATH = "/v2/databases/metrics/credentials"
 
@@ -114,7 +115,9 @@ async def get_service_metrics(request: Call) -> Response:
         await service.unknown_tokens.confirm(service.store, shown, address)
         authenticate(service.store, shown).require(READ)
     hosts = await _hosts(service)
-    page = service_metrics.collect(service.requests, _state(service, hosts), own_process(), parent_process())
+    members = await member_state.numbers(service.store.client)
+    state = _state(service, hosts, members)
+    page = service_metrics.collect(service.requests, state, own_process(), parent_process())
     # In a thread, so that it does not delay other requests.
     body = await asyncio.to_thread(page.render)
     return Response(body, media_type=CONTENT_TYPE)
@@ -179,7 +182,9 @@ async def _agent(service: Service, host_id: str) -> AgentNumbers | None:
         return None
 
 
-def _state(service: Service, hosts: list[HostState]) -> ServiceState:
+def _state(
+    service: Service, hosts: list[HostState], store_members: tuple[int, int, bool] | None
+) -> ServiceState:
     clusters = []
     for stored in service.store.clusters(deleted=False):
         cluster, node = stored.value, writer_or_first(stored.value)
@@ -201,6 +206,7 @@ def _state(service: Service, hosts: list[HostState]) -> ServiceState:
         service.store.connected,
         None if validity is None else validity.ends.timestamp(),
         None if validity is None else validity.covers(datetime.now(UTC)),
+        store_members,
     )
 
 

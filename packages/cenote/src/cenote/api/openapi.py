@@ -94,6 +94,7 @@ _CREATED = {
     "/v2/databases/{database_cluster_uuid}/dbs": "$response.body#/db/name",
     "/v2/databases/{database_cluster_uuid}/logsink": "$response.body#/sink/sink_id",
     "/v2/cenote/tokens": "$response.body#/token/id",
+    "/v2/cenote/hosts/tokens": "$response.body#/host_token/id",
 }
 
 

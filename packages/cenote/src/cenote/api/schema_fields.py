@@ -16,7 +16,7 @@ from cenote.api import auth
 from cenote.logs import sinks
 from cenote.logs.syslog import Format
 from cenote.model import catalog, firewall, parameters
-from cenote.model.records import ENGINE, Access, PoolMode, SinkType, SourceType
+from cenote.model.records import ENGINE, Access, HostRole, PoolMode, SinkType, SourceType
 from cenote.rules import MAX_SERVICE_NAMES, MAX_TAGS, clusters, names, pools, storage, unused_settings
 from cenote.rules.configuration import EXTENSIONS_KEY, POOLER_KEY
 
@@ -81,6 +81,8 @@ Hour = Annotated[str, _schema("14:00", pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9](
 
 TokenName = Annotated[str, _schema("deploy", minLength=1, maxLength=100)]
 Scopes = Annotated[list[Annotated[str, _schema(enum=list(auth.SCOPES))]], _schema(minItems=1)]
+
+HostRoles = Annotated[list[Annotated[str, _schema(enum=_one_of(HostRole))]], _schema(minItems=1)]
 
 SinkName = Annotated[str, _schema("logs", pattern=_whole(sinks.NAME.pattern))]
 SinkKind = Annotated[str, _schema("rsyslog", enum=_one_of(SinkType))]

@@ -99,6 +99,7 @@ class Settings:
     host_id: str = ""  # of the host that the API runs on
     memory_overcommit: float | None = None  # how often a host's memory may be promised; None: without limit
     storage_overcommit: float | None = None  # the same for its storage
+    fleet_place: tuple[str, int] | None = None  # address and port where other hosts ask to join
 
 
 @dataclass(frozen=True, slots=True)

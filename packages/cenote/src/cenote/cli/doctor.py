@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from cenote.cli import fleet_checks
 from cenote.cli.data_dir import data_dir
 from cenote.errors import Misconfigured
 from cenote.host import identity, programs, unknown
@@ -36,6 +37,8 @@ from cenote.server.settings import ServeSettings
 def command(layout: Layout, postgres_dir: tuple[Path, ...], pgbouncer: Path | None) -> None:
     """Check this machine for missing or outdated programs.
 
+    Of a host that has joined others, also whether it reaches them, and whether clocks and versions agree.
+
     Lists each problem with the command that fixes it, and exits with 1 if there is any.
     """
     found = programs.find(postgres_dirs=postgres_dir, pgbouncer=pgbouncer, data_dir=layout.data_dir)
@@ -47,8 +50,9 @@ def command(layout: Layout, postgres_dir: tuple[Path, ...], pgbouncer: Path | No
     problems = [(problem.what, problem.command) for problem in programs.problems(found)]
     try:
         click.echo(f"ok       servers run as {installation.server_account(ServeSettings()).name}")
-        _show_api_account()
         layout.check()
+        if identity.has_api(layout):
+            _show_api_account()
         for notice in environment.notices():
             click.echo(f"notice   {notice}")
         found_identity = identity.read(layout)
@@ -56,6 +60,11 @@ def command(layout: Layout, postgres_dir: tuple[Path, ...], pgbouncer: Path | No
             click.echo(f"ok       this host is {found_identity.name} (id {found_identity.id})")
             _show_etcd(layout, found_identity)
             _show_unknown(layout)
+            for one in fleet_checks.findings(layout, found_identity, frozenset(found.postgres)):
+                if one.kind == "error":
+                    problems.append((one.what, one.fix))
+                else:
+                    click.echo(f"{one.kind:8} {one.what}")
     except Misconfigured as error:
         problems.append((error.message, ""))
     for what, fix in problems:
@@ -68,8 +77,11 @@ def command(layout: Layout, postgres_dir: tuple[Path, ...], pgbouncer: Path | No
 
 
 def _show_etcd(layout: Layout, found: Identity) -> None:
-    """Say what is lost with an etcd of the operator's; a host with a store and no etcd here uses one."""
-    if found.store is not None and not layout.etcd.exists():
+    """Say what is lost with an etcd of the operator's; a host with a store and no etcd here uses one.
+
+    Unless it has joined others, whose etcd it uses.
+    """
+    if found.store is not None and not layout.etcd.exists() and not layout.members.exists():
         click.echo(
             "notice   the records are in an etcd of your own, whose users and rights are yours to make:"
         )

@@ -9,6 +9,7 @@ import click
 from cenote.cli.data_dir import data_dir
 from cenote.cli.printer import Printer, output_options
 from cenote.errors import Misconfigured
+from cenote.host import identity
 from cenote.model.paths import Layout
 
 
@@ -21,6 +22,11 @@ def exports(layout: Layout) -> dict[str, str]:
         url = layout.address.read_text().strip()
         token = layout.admin_token.read_text().strip()
     except FileNotFoundError:
+        if not identity.has_api(layout):
+            raise Misconfigured(
+                "this host of the fleet has no API; run the command on a host with the role api, or set what "
+                "'cenote env' prints there"
+            ) from None
         raise Misconfigured(
             f"no service found in {layout.data_dir}; start one with 'cenote serve', or set --data-dir"
         ) from None

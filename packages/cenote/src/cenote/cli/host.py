@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cenote.cli import host_remains
+from cenote.cli import host_remains, host_token
 from cenote.cli.data_dir import data_dir
 from cenote.cli.lookup import find_host
 from cenote.cli.printer import Printer, confirm, note, output_options
@@ -37,6 +37,10 @@ _AS_THEY_ARE = {"STATE": "state", "VERSIONS": "versions"}
 @click.group()
 def command() -> None:
     """List the hosts that run clusters; drain and remove them, and see what no record names."""
+
+
+for one in (host_token.create, host_token.list_, host_token.revoke):
+    command.add_command(one)
 
 
 @command.command("list")

@@ -316,6 +316,9 @@ def command(settings: ServeSettings, ephemeral: bool, env_file: Path | None) -> 
     env_file = _absolute(env_file)
 
     def ready(up: Serving) -> None:
+        if not up.url:
+            say(f"Cenote serves as a host of the fleet at {settings.address}, without an API")
+            return
         say(f"Cenote serves {up.url} (CA certificate: {up.layout.authority})")
         if env_file is not None:
             write_private(env_file, env.lines(up.layout) + "\n")

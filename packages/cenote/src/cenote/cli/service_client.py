@@ -49,6 +49,11 @@ def client_for(layout: Layout, **settings: Any) -> Client:
         if url is not None:
             context.meta[REMOTE] = url
             return Client.from_env(**settings)
+    return own_client(layout, **settings)
+
+
+def own_client(layout: Layout, **settings: Any) -> Client:
+    """Return a client for the service of this data directory; Misconfigured when it has none."""
     variables = exports(layout)
     without_proxy()
     found: dict[str, Any] = {

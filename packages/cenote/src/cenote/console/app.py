@@ -18,6 +18,7 @@ from cenote.console import (
     connection_details,
     events_logs,
     firewall,
+    host_tokens,
     hosts,
     new_cluster,
     overview,
@@ -50,6 +51,7 @@ PAGES: tuple[Route[ConsoleRequest], ...] = (
     *cluster_settings.ROUTES,
     *tokens.ROUTES,
     *hosts.ROUTES,
+    *host_tokens.ROUTES,
     *audit.ROUTES,
 )
 TITLES = {

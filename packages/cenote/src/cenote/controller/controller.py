@@ -16,6 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from cenote.controller import certificates, plans
 from cenote.controller.election import Election
+from cenote.controller.host_certificates import HostCertificates
 from cenote.controller.names import Names
 from cenote.errors import CenoteError, Conflict, Misconfigured, NotFound, Unavailable
 from cenote.model.records import Cluster, EventType, HostDomain, Note
@@ -54,6 +55,7 @@ class Controller:
         self._host_id, self._host_domain = host_id, domain
         self._domain = None if domain is None else domain.domain
         self._names = Names(store, self._election, self._domain or "", name_server, timing)
+        self._host_certificates = HostCertificates(store, sealer, self._election, timing)
         self._written: dict[UUID, set[str]] = {}  # the noted events that are known to be written
         self._warned: set[UUID] = set()
 
@@ -67,6 +69,7 @@ class Controller:
                 group.create_task(self._announce_domain(), name="announcing the domain")
                 group.create_task(self._follow_addresses(), name="addresses of hosts")
                 group.create_task(self._names.run(), name="names in DNS")
+                group.create_task(self._host_certificates.run(), name="certificates of hosts")
         finally:
             await self._election.resign()
 

@@ -62,6 +62,12 @@ def read(layout: Layout) -> Identity | None:
     return found
 
 
+def has_api(layout: Layout) -> bool:
+    """Return whether this host serves an API, or is to be the first one, which does."""
+    found = read(layout)
+    return found is None or HostRole.API in found.roles
+
+
 def forget_empty(layout: Layout) -> None:
     """Remove a file without content, which a power failure may leave.
 

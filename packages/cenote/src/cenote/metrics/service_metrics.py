@@ -52,6 +52,17 @@ CLUSTER_FAILING = Family(
     ("cluster", "host", "node"),
 )
 STORE = Family("cenote_store_connected", Kind.GAUGE, "Whether etcd answers, so that records are current.")
+STORE_VOTERS = Family(
+    "cenote_store_voters", Kind.GAUGE, "Members of the private etcd that vote; most of them are needed."
+)
+STORE_MEMBERS_UP = Family(
+    "cenote_store_members_up", Kind.GAUGE, "Members of the private etcd that vote and answer this API."
+)
+STORE_LEADER = Family(
+    "cenote_store_has_leader",
+    Kind.GAUGE,
+    "Whether the members of the private etcd have a leader, so that changes are taken.",
+)
 PASSES = Family(
     "cenote_agent_passes_total",
     Kind.COUNTER,
@@ -120,7 +131,7 @@ SUPERVISOR_PROCESS = {  # what the API may see of it
 
 FAMILIES = (
     *(BUILD, REQUESTS, REQUEST_SECONDS, API_CERTIFICATE, API_CERTIFICATE_VALID, CLUSTERS),
-    *(CLUSTER_HEALTH, CLUSTER_FAILING, STORE),
+    *(CLUSTER_HEALTH, CLUSTER_FAILING, STORE, STORE_VOTERS, STORE_MEMBERS_UP, STORE_LEADER),
     *(HOST_INFO, HOST_UP, HOST_SEEN, HOST_MEMORY, HOST_MEMORY_PROMISED, HOST_DISK, HOST_DISK_PROMISED),
     *(HOST_CLUSTERS, HOST_UNKNOWN),
     *API_PROCESS.values(),
@@ -159,7 +170,9 @@ class HostState:
 class ServiceState:
     """All clusters and hosts, and whether etcd answers.
 
-    ``certificate_expires_at`` is a Unix time, None if it is unknown.
+    ``certificate_expires_at`` is a Unix time, None if it is unknown.  ``store_members`` are how many members
+    of the store vote, how many of these answer, and whether one leads; None if nobody answers, or if it is an
+    etcd of the operator's.
     """
 
     clusters: Iterable[ClusterState]
@@ -167,6 +180,7 @@ class ServiceState:
     connected: bool
     certificate_expires_at: float | None = None
     certificate_valid: bool | None = None
+    store_members: tuple[int, int, bool] | None = None
 
 
 def collect(
@@ -190,6 +204,10 @@ def collect(
     for status, count in counts.items():
         page.add(CLUSTERS, count, status=status)
     page.add(STORE, state.connected)
+    if state.store_members is not None:
+        families = (STORE_VOTERS, STORE_MEMBERS_UP, STORE_LEADER)
+        for family, number in zip(families, state.store_members, strict=True):
+            page.add(family, number)
     page.add(API_CERTIFICATE, state.certificate_expires_at)
     page.add(API_CERTIFICATE_VALID, state.certificate_valid)
     _add_process(page, API_PROCESS, process)

@@ -120,6 +120,34 @@ class Layout:
         return self.fleet / "host.key"
 
     @property
+    def fleet_attempt(self) -> Path:
+        """Who this host is while it has not joined yet."""
+        return self.fleet / "joining.json"
+
+    @property
+    def fleet_renewal(self) -> Path:
+        """The key of this host that a new certificate was asked for."""
+        return self.fleet / "renewal.json"
+
+    @property
+    def store_access(self) -> Path:
+        """How this host reaches the store that it was given when it joined."""
+        return self.fleet / "store.json"
+
+    @property
+    def store_authority(self) -> Path:
+        """The CA, the certificate and the key for an etcd outside, if there are any."""
+        return self.fleet / "store-ca.pem"
+
+    @property
+    def store_certificate(self) -> Path:
+        return self.fleet / "store.pem"
+
+    @property
+    def store_key(self) -> Path:
+        return self.fleet / "store.key"
+
+    @property
     def members(self) -> Path:
         """Where the members of the store answered last."""
         return self.data_dir / "members.json"

@@ -491,12 +491,26 @@ class JoinToken(Record, frozen=True, kw_only=True):
 
 
 class AdmittedHost(Record, frozen=True, kw_only=True):
-    """A host that has joined.  Its certificates are issued for this, whatever it asks for."""
+    """A host that has joined.  Its certificates are issued for this, whatever it asks for.
+
+    ``port`` is its ``--fleet-port``.  ``token`` and ``key`` are hashes of what it was admitted with, so that
+    it may ask again when the answer was lost; a host that has begun the fleet has none.
+    """
 
     name: str
     address: str
     roles: tuple[HostRole, ...]
     at: datetime
+    zone: str = ""
+    port: int = 0
+    token: str = ""
+    key: str = ""
+
+
+class StoreMember(Record, frozen=True, kw_only=True):
+    """Which member the etcd of a host is: its id among the members of the store."""
+
+    member: int
 
 
 class HostDrain(Record, frozen=True, kw_only=True):

@@ -13,11 +13,13 @@ from uuid import UUID
 
 from cenote.model.groups import Group
 from cenote.model.records import (
+    AdmittedHost,
     CertificateAuthority,
     Cluster,
     Configuration,
     Difference,
     Event,
+    JoinToken,
     MaintenanceWindow,
     MetricsLogin,
     Record,
@@ -25,11 +27,13 @@ from cenote.model.records import (
     Token,
 )
 from cenote.rules.record_words import (
+    ADMITTED,
     BOOKKEEPING,
     EMPTY,
     GROUPS,
     HIDDEN,
     HIDDEN_SETTINGS,
+    JOIN_TOKEN,
     LISTS,
     METRICS_LOGIN,
     POOL,
@@ -73,6 +77,14 @@ def of_group(before: Group | None, after: Group | None) -> tuple[Difference, ...
 
 def of_token(before: Token | None, after: Token | None) -> tuple[Difference, ...]:
     return of_record(TOKEN, before, after)
+
+
+def of_join_token(before: JoinToken | None, after: JoinToken | None) -> tuple[Difference, ...]:
+    return of_record(JOIN_TOKEN, before, after)
+
+
+def of_admitted(before: AdmittedHost | None, after: AdmittedHost | None) -> tuple[Difference, ...]:
+    return of_record(ADMITTED, before, after)
 
 
 def of_metrics_login(before: MetricsLogin | None, after: MetricsLogin) -> tuple[Difference, ...]:

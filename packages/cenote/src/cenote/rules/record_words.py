@@ -106,6 +106,20 @@ TOKEN = Kind(
     {"scopes": "scopes", "expires_at": "expiry"},
     unsaid=("id", "created_at"),
 )
+JOIN_TOKEN = Kind(
+    "token for a host",
+    "tokens for hosts",
+    (),
+    {"roles": "roles", "expires_at": "expiry"},
+    unsaid=("id", "created_at"),
+)
+ADMITTED = Kind(
+    "host",
+    "hosts",
+    ("name",),
+    {"address": "address", "port": "port", "roles": "roles", "zone": "zone"},
+    unsaid=("at", "token", "key"),
+)
 METRICS_LOGIN = Kind(
     "login for metrics",
     "logins for metrics",

@@ -233,6 +233,11 @@ def _validity(certificate: x509.Certificate) -> Validity:
     return Validity(certificate.not_valid_before_utc, certificate.not_valid_after_utc)
 
 
+def split(pem: str) -> list[str]:
+    """Return the certificates in a text, each in PEM."""
+    return [f"{found.decode('ascii')}\n" for found in _CERTIFICATE.findall(pem.encode("ascii"))]
+
+
 def names_of(pem: bytes) -> tuple[str, ...]:
     """Return the subject alternative names of the first certificate in the text."""
     found = _first(pem).extensions.get_extension_for_class(x509.SubjectAlternativeName).value

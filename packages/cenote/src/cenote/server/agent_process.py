@@ -15,11 +15,13 @@ from ipaddress import ip_address
 
 import cenote
 from cenote.agent.fleet_endpoint import FleetEndpoint, Shown
+from cenote.agent.host_certificate import HostCertificate
 from cenote.agent.host_loop import HostLoop
 from cenote.agent.host_ring import HostRing
 from cenote.agent.log_shipping import LogShipping
 from cenote.agent.observer_endpoint import Answering, ObserverEndpoint
 from cenote.agent.port_holding import PortHolding
+from cenote.agent.store_keeper import StoreKeeper
 from cenote.engine.plan.context import HostContext
 from cenote.errors import Misconfigured
 from cenote.host import extensions, files, identity, processes, system
@@ -59,12 +61,18 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
     if settings.address is not None:
         child.name_host("agent", known.name)
     async with contextlib.AsyncExitStack() as stack:
-        etcd = stores.private_etcd(installation)
-        if etcd is not None:
-            watching = asyncio.create_task(etcd.watch(), name="watching etcd")
-            stack.push_async_callback(_cancel, watching)
         client = stores.agent_client(installation)
         stack.push_async_callback(client.close)
+        if not stores.is_external(installation):
+            keeper = StoreKeeper(
+                client,
+                settings.etcd.prefix,
+                known.host_id,
+                stores.private_etcd(installation),
+                installation.layout.members,
+            )
+            keeping = asyncio.create_task(keeper.run(), name="etcd of this host")
+            stack.push_async_callback(_cancel, keeping)
         store = HostStore(
             client, known.host_id, identity.directory_of(installation.layout), settings.etcd.prefix
         )
@@ -91,6 +99,9 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
                     for_others = _fleet_endpoint(installation, answering)
                     group.create_task(for_others.run(), name="observer for other hosts")
                 group.create_task(_renew(installation), name="renewing")
+                if settings.address is not None:
+                    certificate = HostCertificate(store, installation.layout, timing)
+                    group.create_task(certificate.run(), name="certificate of the fleet")
                 group.create_task(_announce(agent, channel, first=first), name="announcing")
         except BaseExceptionGroup as group_of_one:
             raise group_of_one.exceptions[0] from None
@@ -132,7 +143,7 @@ async def _renew(installation: Installation) -> None:
 
     The interval is short, since the clock may be set, and it does not go on while the machine sleeps.
     """
-    if installation.settings.certificate is not None:
+    if installation.settings.certificate is not None or not installation.serves_api:
         return
     told = ""
     while True:

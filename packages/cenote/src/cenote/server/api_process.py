@@ -15,11 +15,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from uvicorn.server import ServerState
+
 from cenote.api.app import create_app
 from cenote.api.service import Settings
 from cenote.console import with_console
 from cenote.controller.controller import Controller
+from cenote.controller.store_members import StoreMembers
 from cenote.errors import Misconfigured
+from cenote.front.host_admission import HostAdmission
+from cenote.front.join_endpoint import JoinEndpoint
 from cenote.front.metrics_endpoint import MetricsEndpoint
 from cenote.host import identity, oom, privileges
 from cenote.http import server as http_server
@@ -29,7 +34,7 @@ from cenote.model.records import HostDomain
 from cenote.security import certificates
 from cenote.security.certificates import Validity
 from cenote.security.sealing import Rings, Sealer
-from cenote.server import child, event_loop, stores
+from cenote.server import child, event_loop, store_door, stores
 from cenote.server.child import Certificate, Channel, Ready, Used
 from cenote.server.fleet_client import FleetClient
 from cenote.server.installation import Installation
@@ -55,7 +60,7 @@ def run(installation: Installation, channel: Channel, listener: socket.socket) -
     # The account may have put a link into its own folder: that leads no further than the account may go.
     with privileges.acting_as(installation.api):
         rings = Rings(Sealer(layout.api_sealing_key), Sealer(layout.api_host_keys))
-    api = _build(installation, shown, rings)
+    api = _build(installation, shown, rings, _join_authority(installation))
     oom.raise_above("self", oom.API_ABOVE)
     privileges.become(installation.api)
     privileges.end_with(parent)
@@ -83,15 +88,37 @@ class _Api:
     metrics_endpoint: MetricsEndpoint
     controller: Controller
     keys: KeyReceiver | None
+    store_members: StoreMembers | None  # None where the store's members are not this process's to decide
     server: http_server.Server
     shown: _Shown
     host_id: str
+    join_endpoint: JoinEndpoint | None
 
     def end(self) -> None:
         self.server.should_exit = True
 
 
-def _build(installation: Installation, shown: _Shown, rings: Rings) -> _Api:
+def _join_authority(installation: Installation) -> tuple[str, str]:
+    """Return certificate and key of the API's CA, which hosts that join share; empty if they do not."""
+    layout = installation.layout
+    if installation.settings.address is None or installation.settings.certificate is not None:
+        return "", ""
+    return layout.authority.read_text(), layout.authority_key.read_text()
+
+
+def _join_endpoint(
+    installation: Installation, store: Store, rings: Rings, authority: tuple[str, str], state: ServerState
+) -> JoinEndpoint | None:
+    """Return the port for hosts that join, if other hosts can reach this one."""
+    settings, known = installation.settings, stores.identity_of(installation)
+    place = settings.join_place
+    if place is None or known.store is None:
+        return None
+    admission = HostAdmission(store, known.store, rings, store_door.of(installation), authority)
+    return JoinEndpoint(store, rings.api, admission, known.host_id, place, settings.listen, state)
+
+
+def _build(installation: Installation, shown: _Shown, rings: Rings, authority: tuple[str, str]) -> _Api:
     settings, layout, sealer = installation.settings, installation.layout, rings.api
     client = stores.api_client(installation)
     store = Store(client, settings.etcd.prefix, ephemeral=settings.ephemeral)
@@ -120,6 +147,7 @@ def _build(installation: Installation, shown: _Shown, rings: Rings) -> _Api:
             host_id=host_id,
             memory_overcommit=settings.memory_overcommit,
             storage_overcommit=settings.storage_overcommit,
+            fleet_place=settings.join_place,
         ),
         observer,
         installation.timing,
@@ -140,8 +168,19 @@ def _build(installation: Installation, shown: _Shown, rings: Rings) -> _Api:
         _domain(installation),
         _name_server(installation),
     )
-    keys = KeyReceiver(store, rings, host_id) if settings.address is not None else None
-    return _Api(client, store, observer, metrics_endpoint, controller, keys, server, shown, host_id)
+    return _Api(
+        client,
+        store,
+        observer,
+        metrics_endpoint,
+        controller,
+        KeyReceiver(store, rings, host_id) if settings.address is not None else None,
+        _store_members(installation, host_id),
+        server,
+        shown,
+        host_id,
+        _join_endpoint(installation, store, rings, authority, server.server_state),
+    )
 
 
 def _domain(installation: Installation) -> HostDomain | None:
@@ -163,6 +202,15 @@ def _name_server(installation: Installation) -> NameServer | None:
     return NameServer(host, port, settings.zone, settings.key(), str(store))
 
 
+def _store_members(installation: Installation, host_id: str) -> StoreMembers | None:
+    """Return what decides which hosts are members of the store; alone there is nothing to decide."""
+    settings = installation.settings
+    if stores.is_external(installation) or settings.address is None:
+        return None
+    directory = identity.directory_of(installation.layout)
+    return StoreMembers(stores.root_client(installation), settings.etcd.prefix, host_id, directory)
+
+
 async def _serve(api: _Api, channel: Channel, listener: socket.socket) -> None:
     opening = asyncio.create_task(stores.open_when_there(api.store), name="opening the store")
     try:
@@ -178,6 +226,8 @@ async def _serve(api: _Api, channel: Channel, listener: socket.socket) -> None:
         await api.observer.close()
         await api.store.close()
         await api.client.close()
+        if api.store_members is not None:
+            await api.store_members.close()
 
 
 async def _serve_open(api: _Api, channel: Channel, listener: socket.socket) -> None:
@@ -192,6 +242,10 @@ async def _serve_open(api: _Api, channel: Channel, listener: socket.socket) -> N
             ]
             if api.keys is not None:
                 working.append(group.create_task(api.keys.run(), name="keys"))
+            if api.join_endpoint is not None:
+                working.append(group.create_task(api.join_endpoint.run(), name="joining"))
+            if api.store_members is not None:
+                working.append(group.create_task(api.store_members.run(), name="members of the store"))
             await api.server.serve(sockets=[listener])
             for task in working:
                 task.cancel()

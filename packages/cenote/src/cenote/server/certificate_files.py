@@ -40,6 +40,10 @@ class CertificateFiles:
             )
         return Certificate(certificate, key)
 
+    def settle(self) -> None:
+        """Take the files as they are for known, without reading them."""
+        self._taken = self._looked = self._stamp()
+
     def have_changed(self) -> bool:
         """Return whether there is a pair to be read again."""
         before, self._looked = self._looked, self._stamp()

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from cenote.host import files
+import msgspec
+
+from cenote.host import files, fleet_files
 from cenote.host.identity import Identity
 from cenote.model.paths import Layout
 from cenote.model.records import AdmittedHost, FleetAuthority, Secret
@@ -30,25 +32,23 @@ async def ensure(installation: Installation, client: EtcdClient, known: Identity
     keys = Keys(settings.etcd.prefix)
     sealer = Sealer(layout.api_sealing_key)
     authority = await fleet.authority(client, keys) or await _begin(client, keys, sealer)
-    admitted = AdmittedHost(
+    earlier = await fleet.admitted(client, keys, known.host_id)
+    admitted = msgspec.structs.replace(
+        earlier or AdmittedHost(name="", address="", roles=(), at=datetime.now(UTC).replace(microsecond=0)),
         name=known.name,
         address=settings.address,
         roles=known.roles,
-        at=datetime.now(UTC).replace(microsecond=0),
+        zone=settings.zone,
+        port=settings.fleet_port,
     )
-    earlier = await fleet.admitted(client, keys, known.host_id)
-    if earlier is None or (earlier.name, earlier.address, earlier.roles) != (
-        admitted.name,
-        admitted.address,
-        admitted.roles,
-    ):
+    if admitted != earlier:
         await fleet.admit(client, keys, known.host_id, admitted)
     names = fleet_certificates.names_of_host(known.host_id, settings.address, known.roles)
     if not is_good(layout, authority.certificate, names):
         key, request = certificates.new_request()
         ca_key = sealer.open(authority.sealed_key).reveal()
         issued = fleet_certificates.sign(authority.certificate, ca_key, request, names)
-        write(layout, key, issued, authority.certificate)
+        fleet_files.write(layout, key, issued, authority.certificate)
 
 
 async def _begin(client: EtcdClient, keys: Keys, sealer: Sealer) -> FleetAuthority:
@@ -69,18 +69,3 @@ def is_good(layout: Layout, ca_certificate: str, names: tuple[str, ...]) -> bool
         )
     except ValueError:
         return False
-
-
-def write(layout: Layout, key: str, certificate: str, ca_certificate: str) -> None:
-    """Write this host's key and certificate, and the fleet's CA certificate; only we can read them."""
-    if not layout.fleet.is_dir():
-        layout.fleet.mkdir(mode=0o700)
-    if layout.fleet.stat().st_mode & 0o777 != 0o700:
-        layout.fleet.chmod(0o700)
-    for path, text in (
-        (layout.fleet_authority, ca_certificate),
-        (layout.fleet_key, key),
-        (layout.fleet_certificate, certificate),
-    ):
-        files.write(path, text.encode(), 0o600, None)
-        files.sync(path)

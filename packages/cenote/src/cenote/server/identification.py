@@ -11,12 +11,12 @@ from cenote.errors import Misconfigured
 from cenote.host import identity
 from cenote.host.identity import Identity
 from cenote.model.paths import Layout
-from cenote.server import key_files
+from cenote.server import key_files, stores
 from cenote.server.installation import Installation
 from cenote.store import Store, registration
 from cenote.store.client import EtcdClient
 from cenote.store.keys import Keys
-from cenote.store.migration import prepare_store
+from cenote.store.migration import prepare_store, store_id
 
 
 class _OldNode(msgspec.Struct):
@@ -51,15 +51,28 @@ async def identify(installation: Installation, client: EtcdClient) -> Identity:
         store_id=known.store,
     )
     if known.store not in (None, store):
-        raise Misconfigured(
-            f"{layout.data_dir} belongs to the store {known.store}, and this store is {store}; give the "
-            "right --etcd and --etcd-prefix, or restore the store's backup"
-        )
+        raise _other_store(layout, known, store)
     roles = settings.roles or known.roles
     if (known.store, known.roles) != (store, roles):
         known = msgspec.structs.replace(known, store=store, roles=roles)
         identity.write(layout, known)
     return known
+
+
+async def check_store(installation: Installation, client: EtcdClient) -> None:
+    """Raise Misconfigured when this data directory belongs to another store; nothing is made or migrated."""
+    known, keys = identity.read(installation.layout), Keys(installation.settings.etcd.prefix)
+    assert known is not None
+    store = await store_id(client, keys)
+    if store != known.store:
+        raise _other_store(installation.layout, known, store)
+
+
+def _other_store(layout: Layout, known: Identity, store: UUID | None) -> Misconfigured:
+    return Misconfigured(
+        f"{layout.data_dir} belongs to the store {known.store}, and this store is {store or 'empty'}; give "
+        "the right --etcd and --etcd-prefix, or restore the store's backup"
+    )
 
 
 async def register(installation: Installation, client: EtcdClient, store: Store) -> None:
@@ -68,7 +81,7 @@ async def register(installation: Installation, client: EtcdClient, store: Store)
     known = identity.read(layout)
     assert known is not None
     registration.check_not_removed(store, known.host_id)
-    if installation.settings.etcd.endpoints:
+    if stores.is_external(installation) or stores.has_members(layout):
         await registration.check_alone(store, known.host_id, identity.directory_of(layout))
     else:
         await registration.forget_predecessor(client, store.keys, known.host_id)

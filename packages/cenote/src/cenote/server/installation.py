@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import stat
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from cenote.errors import Misconfigured
@@ -12,7 +13,8 @@ from cenote.host import privileges, programs
 from cenote.host.processes import Account
 from cenote.host.programs import Programs
 from cenote.model.paths import Layout
-from cenote.model.timing import Timing
+from cenote.model.records import ALL_ROLES, HostRole
+from cenote.model.timing import DEFAULT, Timing
 from cenote.server.settings import ServeSettings
 
 API_ACCOUNT = "cenote-api"
@@ -30,14 +32,27 @@ class Installation:
     servers: Account
     api: Account
     timing: Timing
+    roles: tuple[HostRole, ...] = ALL_ROLES
+
+    @property
+    def serves_api(self) -> bool:
+        return HostRole.API in self.roles
 
 
-def find_programs(settings: ServeSettings) -> Programs:
+def of_host(settings: ServeSettings, layout: Layout) -> Installation:
+    """Return what a command on this host needs to know, whatever is installed on it."""
+    own = _own_account()
+    found = programs.find(data_dir=layout.data_dir)
+    return Installation(settings, layout, found, own, own, DEFAULT)
+
+
+def find_programs(settings: ServeSettings, roles: Collection[HostRole] = ALL_ROLES) -> Programs:
     """Return the programs to run; Misconfigured with all that is missing, and the remedies."""
+    needs_etcd = HostRole.STORE in roles and not settings.etcd.endpoints
     found = programs.find(
         postgres_dirs=settings.postgres_dirs, pgbouncer=settings.pgbouncer, data_dir=settings.data_dir
     )
-    problems = programs.problems(found, needs_etcd=not settings.etcd.endpoints)
+    problems = programs.problems(found, needs_etcd=needs_etcd)
     if problems:
         raise Misconfigured("\n".join(f"{problem.what}; fix: {problem.command}" for problem in problems))
     return found

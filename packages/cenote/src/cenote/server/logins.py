@@ -1,4 +1,4 @@
-"""The passwords of the private etcd's users, and what has etcd want them.
+"""The passwords of etcd's users, and what has etcd want them.
 
 They lie in a folder that only the service's account can enter; the API reads its own before it changes to
 another account.
@@ -6,42 +6,47 @@ another account.
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 
 from cenote.errors import Misconfigured
-from cenote.host import files
+from cenote.host import files, identity
 from cenote.host.identity import Identity
 from cenote.model.paths import Layout
 from cenote.model.records import Secret
-from cenote.store.access import API, ROOT, Passwords, agent_user, ensure_authentication
+from cenote.store.access import ROOT, Login, Passwords, api_user, ensure_authentication
 from cenote.store.client import EtcdClient, EtcdError, LoginWanted
-
-PASSWORD_BYTES = 32
+from cenote.store.door import drawn
 
 
 def ensure_passwords(layout: Layout) -> Passwords:
     """Return the passwords of etcd's users; the first time they are drawn and written."""
-    if not layout.keys.is_dir():
-        layout.keys.mkdir(mode=0o700, exist_ok=True)
-    if layout.keys.stat().st_mode & 0o777 != 0o700:
-        layout.keys.chmod(0o700)
-    return Passwords(
-        root=_ensure(layout.etcd_root_password),
-        api=_ensure(layout.etcd_api_password),
-        agent=_ensure(layout.etcd_agent_password),
-    )
+    _ensure_folder(layout)
+    paths = (layout.etcd_root_password, layout.etcd_api_password, layout.etcd_agent_password)
+    root, api, agent = map(_ensure, paths)
+    return Passwords(root=root, api=api, agent=agent)
+
+
+def write_passwords(layout: Layout, passwords: Passwords) -> None:
+    """Write the passwords that a host was given when it joined."""
+    _ensure_folder(layout)
+    for path, password in (
+        (layout.etcd_root_password, passwords.root),
+        (layout.etcd_api_password, passwords.api),
+        (layout.etcd_agent_password, passwords.agent),
+    ):
+        if password is not None:
+            _write(path, password)
 
 
 async def require_logins(
-    layout: Layout, socket: Path, prefix: str, host: Identity, passwords: Passwords
+    layout: Layout, login: Login, prefix: str, host: Identity, passwords: Passwords
 ) -> None:
     """Have etcd want a login, and give each process of this host its rights.
 
     Misconfigured, with the remedy, when the password of etcd's root is not the one that etcd knows.
     """
     try:
-        await ensure_authentication(socket, prefix, host.host_id, passwords)
+        await ensure_authentication(login, prefix, host.host_id, passwords)
     except EtcdError as error:
         raise _not_taken(layout, error) from None
 
@@ -53,17 +58,17 @@ def _not_taken(layout: Layout, error: EtcdError) -> Misconfigured:
     )
 
 
-async def administrator(layout: Layout, socket: Path, passwords: Passwords) -> EtcdClient:
+async def administrator(layout: Layout, login: Login, passwords: Passwords) -> EtcdClient:
     """Return a client that may do everything: without a login as long as etcd wants none.
 
     Misconfigured, with the remedy, when the password of etcd's root is not the one that etcd knows.
     """
-    client = EtcdClient(socket=socket)
+    client = login("", None)
     try:
         await client.revision("/")
     except LoginWanted:
         await client.close()
-        client = root_client(socket, passwords)
+        client = login(ROOT, passwords.root)
         try:
             await client.revision("/")
         except EtcdError as error:
@@ -73,27 +78,37 @@ async def administrator(layout: Layout, socket: Path, passwords: Passwords) -> E
 
 
 def root_client(socket: Path, passwords: Passwords) -> EtcdClient:
+    """Return a client that may do everything, of the etcd of this host alone."""
     return EtcdClient(socket=socket, username=ROOT, password=passwords.root)
 
 
 def api_client(layout: Layout, socket: Path) -> EtcdClient:
-    return EtcdClient(socket=socket, username=API, password=_read(layout.etcd_api_password))
+    """Return a client with the rights of the API, of the etcd of this host alone."""
+    known = identity.read(layout)
+    user = "" if known is None else api_user(known.host_id)
+    return EtcdClient(socket=socket, username=user, password=read(layout.etcd_api_password))
 
 
-def agent_client(layout: Layout, socket: Path, host: Identity) -> EtcdClient:
-    user = agent_user(host.host_id)
-    return EtcdClient(socket=socket, username=user, password=_read(layout.etcd_agent_password))
-
-
-def _ensure(path: Path) -> Secret:
-    if not files.read(path):
-        files.write(path, secrets.token_urlsafe(PASSWORD_BYTES).encode() + b"\n", 0o600, None)
-        files.sync(path)  # before etcd knows it, or a power failure would leave one that nobody has
-    return _read(path)
-
-
-def _read(path: Path) -> Secret:
+def read(path: Path) -> Secret:
     content = files.read(path)
     if not content:
         raise Misconfigured(f"{path} is missing; start the service again")
     return Secret(content.decode("ascii").strip())
+
+
+def _ensure_folder(layout: Layout) -> None:
+    if not layout.keys.is_dir():
+        layout.keys.mkdir(mode=0o700, exist_ok=True)
+    if layout.keys.stat().st_mode & 0o777 != 0o700:
+        layout.keys.chmod(0o700)
+
+
+def _ensure(path: Path) -> Secret:
+    if not files.read(path):
+        _write(path, drawn())
+    return read(path)
+
+
+def _write(path: Path, password: Secret) -> None:
+    files.write(path, password.reveal().encode() + b"\n", 0o600, None)
+    files.sync(path)  # before etcd knows it, or a power failure would leave one that nobody has

@@ -9,12 +9,13 @@ import asyncio
 import contextlib
 import logging
 
-from cenote.host import identity, takeover
+from cenote.errors import Misconfigured
+from cenote.host import fleet_files, identity, takeover
 from cenote.model.paths import Layout
 from cenote.server import bootstrap, event_loop, fleet, identification, key_files, logins, stores
 from cenote.server.child import Channel
 from cenote.server.installation import Installation
-from cenote.store import Store
+from cenote.store import Store, member_file, members
 from cenote.store.client import EtcdClient
 from cenote.store.former import keep_copy
 from cenote.store.process import PrivateEtcd
@@ -32,6 +33,10 @@ async def _prepare(installation: Installation) -> None:
     layout = installation.layout
     takeover.take_over(layout, installation.servers)
     identity.forget_empty(layout)
+    fleet_files.mend(layout)
+    if not installation.serves_api:
+        await _check_store(installation)
+        return
     bootstrap.ensure_certificate(layout, installation.settings)
     key_files.prepare_keys(layout, installation.api)
     async with contextlib.AsyncExitStack() as stack:
@@ -44,7 +49,25 @@ async def _prepare(installation: Installation) -> None:
         stack.push_async_callback(store.close)
         await identification.register(installation, client, store)
         await fleet.ensure(installation, client, stores.identity_of(installation))
+        await _listen_to_others(installation)
         await bootstrap.ensure_admin_token(store, layout)
+
+
+async def _check_store(installation: Installation) -> None:
+    """Prepare a host without an API: it has joined, so all that is made elsewhere is there."""
+    if stores.identity_of(installation).store is None:
+        raise Misconfigured(
+            "a host without the role api cannot begin a fleet; start it with --join, or give it the role api"
+        )
+    etcd = stores.private_etcd(installation)
+    if etcd is not None and etcd.has_data:  # others may need its vote
+        await stores.start_etcd(etcd)
+    client = stores.agent_client(installation)
+    try:
+        with stores.naming_etcd(installation):
+            await identification.check_store(installation, client)
+    finally:
+        await client.close()
 
 
 async def _identified(installation: Installation) -> EtcdClient:
@@ -52,8 +75,7 @@ async def _identified(installation: Installation) -> EtcdClient:
 
     The private etcd wants logins from then on.
     """
-    etcd = stores.private_etcd(installation)
-    if etcd is None:
+    if stores.is_external(installation):
         client = stores.external_client(installation.settings.etcd)
         try:
             await identification.identify(installation, client)
@@ -62,17 +84,46 @@ async def _identified(installation: Installation) -> EtcdClient:
             raise
         return client
     layout, prefix = installation.layout, installation.settings.etcd.prefix
-    await _keep_the_way_back(layout, etcd)
-    await etcd.start()
-    passwords = logins.ensure_passwords(layout)
-    client = await logins.administrator(layout, etcd.socket, passwords)
+    etcd = stores.private_etcd(installation)
+    if etcd is not None and (etcd.has_data or not stores.has_members(layout)):
+        await _keep_the_way_back(layout, etcd)
+        try:
+            await stores.start_etcd(etcd)
+        except Misconfigured as error:
+            if not stores.has_others(layout):
+                raise
+            log.warning("%s", error.message)  # as of a member that was removed while this host was away
+    # Without it here, the members are other hosts': this one's is started by the agent, or was lost.
+    passwords, login = logins.ensure_passwords(layout), stores.login(layout)
+    client = await logins.administrator(layout, login, passwords)
     try:
         known = await identification.identify(installation, client)
     finally:
         await client.close()
     # Only now: etcd takes anybody until the records are this version's.
-    await logins.require_logins(layout, etcd.socket, prefix, known, passwords)
-    return logins.root_client(etcd.socket, passwords)
+    await logins.require_logins(layout, stores.login(layout), prefix, known, passwords)
+    return stores.root_client(installation)
+
+
+async def _listen_to_others(installation: Installation) -> None:
+    """Have the etcd of a host with an address listen for others, by its certificate of the fleet.
+
+    It is started again if it did not, and its address is written down for this host's processes.
+    """
+    etcd = stores.private_etcd(installation)
+    if etcd is None or etcd.member.listening is None or not etcd.has_data:
+        return
+    try:
+        await stores.start_etcd(etcd)
+    except Misconfigured:
+        if stores.has_others(installation.layout):
+            return  # said already; the agent does what has to be done
+        raise
+    client = stores.root_client(installation)
+    try:
+        member_file.write(installation.layout.members, member_file.of(await members.listed(client)))
+    finally:
+        await client.close()
 
 
 async def _keep_the_way_back(layout: Layout, etcd: PrivateEtcd) -> None:

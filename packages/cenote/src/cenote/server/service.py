@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,7 +22,7 @@ from cenote.host.shutdown import stop_servers
 from cenote.http import server as http_server
 from cenote.model.paths import Layout
 from cenote.model.timing import DEFAULT, Timing
-from cenote.server import bootstrap, environment, installation
+from cenote.server import bootstrap, environment, first_process, installation, joining, store_access
 from cenote.server.installation import Installation
 from cenote.server.settings import ServeSettings
 from cenote.server.supervisor import OnReady, Supervisor
@@ -46,18 +47,29 @@ def serve(settings: ServeSettings, ready: OnReady, timing: Timing = DEFAULT) -> 
     with Wakeups() as wakeups, _data_dir(settings) as settings, _ports(settings) as settings:
         layout = Layout(settings.data_dir)
         layout.check()
-        found = Installation(
-            settings=settings,
-            layout=layout,
-            programs=installation.find_programs(settings),
-            servers=installation.server_account(settings),
-            api=installation.api_account(settings),
-            timing=timing,
-        )
+        # Before a token is used up, and before anything is made.
+        roles = () if settings.join is not None else joining.roles(layout, settings)
+        programs = installation.find_programs(store_access.with_store(settings, layout), roles)
+        servers, api = installation.server_account(settings), installation.api_account(settings)
         lock = bootstrap.lock(layout)
         try:
+            if not _has_joined(settings, layout, wakeups):
+                return
+            settings = store_access.with_store(settings, layout)
+            if settings.join is not None:  # whether etcd is needed is known now
+                roles = joining.roles(layout, settings)
+                programs = installation.find_programs(settings, roles)
+            found = Installation(
+                settings=settings,
+                layout=layout,
+                programs=programs,
+                servers=servers,
+                api=api,
+                timing=timing,
+                roles=roles,
+            )
             installation.check_passage(layout, found.servers, found.api)
-            with contextlib.closing(http_server.listen(settings.host, settings.port)) as listener:
+            with _listener(found) as listener:
                 processes.become_subreaper()
                 supervisor = Supervisor(found, wakeups, listener, lock)
                 try:
@@ -67,6 +79,24 @@ def serve(settings: ServeSettings, ready: OnReady, timing: Timing = DEFAULT) -> 
                         _stop_everything(supervisor, layout, strangers)
         finally:
             os.close(lock)
+
+
+def _has_joined(settings: ServeSettings, layout: Layout, wakeups: Wakeups) -> bool:
+    """Join the fleet if that was asked for; False when the service was told to end meanwhile."""
+    if settings.join is None:
+        joining.check_address(layout, settings)
+        return True
+    return first_process.attend("join", lambda _channel: joining.join(layout, settings), wakeups)
+
+
+@contextlib.contextmanager
+def _listener(found: Installation) -> Iterator[socket.socket | None]:
+    """The listening socket of the API; None for a host without."""
+    if not found.serves_api:
+        yield None
+        return
+    with contextlib.closing(http_server.listen(found.settings.host, found.settings.port)) as listener:
+        yield listener
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from cenote.errors import Misconfigured
 from cenote.host import programs
 from cenote.http.admission import MOST_OF_AN_ADDRESS
 from cenote.logs.destinations import Network
-from cenote.model.fleet_ports import COUNT, DEFAULT_FLEET_PORT
+from cenote.model.fleet_ports import COUNT, DEFAULT_FLEET_PORT, FleetPorts
 from cenote.model.records import HostRole, Secret
 from cenote.rules import host_names
 from cenote.server.name_server_settings import NameServerSettings
@@ -135,6 +135,11 @@ class ServeSettings:
             if self.domain is None:
                 raise Misconfigured("--dns-server needs --domain, in which clusters get names")
             self.dns.check(self.domain)
+
+    @property
+    def join_place(self) -> tuple[str, int] | None:
+        """Address and port at which new hosts ask to join; None if this one stands alone."""
+        return None if self.address is None else (self.address, FleetPorts.of(self.fleet_port).join)
 
     @property
     def rate_limits(self) -> tuple[int, int]:

@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from cenote.errors import Misconfigured, Unavailable
 from cenote.host import identity
 from cenote.host.identity import Identity
+from cenote.model.fleet_ports import FleetPorts
+from cenote.model.paths import Layout
+from cenote.model.records import HostRole, Secret
 from cenote.server import logins
 from cenote.server.installation import Installation
 from cenote.server.settings import EtcdSettings
-from cenote.store import HostStore, Store
+from cenote.store import HostStore, Store, etcd_options, member_file
+from cenote.store.access import ROOT, Login, agent_user, api_user
 from cenote.store.client import EtcdClient
+from cenote.store.etcd_http import Address
+from cenote.store.etcd_options import Listening, Member
 from cenote.store.process import PrivateEtcd
 
 log = logging.getLogger(__name__)
@@ -22,34 +29,121 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 0.1
 
 
+def is_external(installation: Installation) -> bool:
+    """Whether the store is an etcd of the operator's."""
+    return bool(installation.settings.etcd.endpoints)
+
+
 def private_etcd(installation: Installation) -> PrivateEtcd | None:
-    """Return the etcd of this machine; None with one of the user's."""
-    if installation.settings.etcd.endpoints:
+    """Return the etcd of this host; None without the role store, and with an etcd of the operator's."""
+    layout, known = installation.layout, identity.read(installation.layout)
+    if is_external(installation) or (known is not None and HostRole.STORE not in known.roles):
         return None
     assert installation.programs.etcd is not None
-    layout = installation.layout
     return PrivateEtcd(
         layout.etcd,
         installation.programs.etcd.path,
         clients=layout.etcd_client,
         group=installation.api.gid,
         administrator=lambda socket: logins.root_client(socket, logins.ensure_passwords(layout)),
+        member=_member(installation, known),
+    )
+
+
+def _member(installation: Installation, known: Identity | None) -> Member:
+    """Return how the etcd of this host listens: for others, too, once it has its certificate of the fleet."""
+    settings, layout = installation.settings, installation.layout
+    if settings.address is None or known is None or not layout.fleet_certificate.exists():
+        return Member()
+    ports = FleetPorts.of(settings.fleet_port)
+    files = layout.fleet_certificate, layout.fleet_key, layout.fleet_authority
+    return Member(
+        etcd_options.name_of(known.host_id), Listening(settings.address, ports.store, ports.peers, *files)
+    )
+
+
+def has_members(layout: Layout) -> bool:
+    """Whether this host knows others that are, or may be, members of its store."""
+    return bool(member_file.read(layout.members))
+
+
+def has_others(layout: Layout) -> bool:
+    """Whether members of the store on other hosts are known."""
+    known = identity.read(layout)
+    return any(known is None or seat.host != known.host_id for seat in member_file.read(layout.members))
+
+
+def login(layout: Layout) -> Login:
+    """Return what makes clients of etcd: by the member of this host first, then by those of others.
+
+    A client reads its files at once, which the API's account cannot.
+    """
+    known = identity.read(layout)
+    is_member = known is None or HostRole.STORE in known.roles
+    socket = layout.etcd_client_socket if is_member else None
+    addresses = member_file.Addresses(layout.members, "" if known is None else known.host_id, socket)
+    return lambda user, password: _client(layout, socket, addresses, user, password)
+
+
+def client_at(layout: Layout, host_id: str, url: str) -> EtcdClient:
+    """Return a client of one member alone, without a login."""
+    known = identity.read(layout)
+    if (known is not None and known.host_id == host_id) or not url.startswith("https:"):
+        return EtcdClient(socket=layout.etcd_client_socket)
+    return _client(layout, None, lambda: [url], "", None)
+
+
+def _client(
+    layout: Layout,
+    socket: Path | None,
+    addresses: Callable[[], Sequence[Address]],
+    user: str,
+    password: Secret | None,
+) -> EtcdClient:
+    in_fleet = layout.fleet_certificate.exists()
+    return EtcdClient(
+        socket=socket,
+        addresses=addresses,
+        ca=layout.fleet_authority if in_fleet else None,
+        certificate=layout.fleet_certificate if in_fleet else None,
+        key=layout.fleet_key if in_fleet else None,
+        fleet=True,
+        username=user,
+        password=password,
     )
 
 
 def api_client(installation: Installation) -> EtcdClient:
     """Return the API's client of etcd; it reads the password, which the API's account cannot."""
-    etcd = private_etcd(installation)
-    if etcd is None:
+    if is_external(installation):
         return external_client(installation.settings.etcd)
-    return logins.api_client(installation.layout, etcd.socket)
+    password = logins.read(installation.layout.etcd_api_password)
+    return login(installation.layout)(api_user(identity_of(installation).host_id), password)
 
 
 def agent_client(installation: Installation) -> EtcdClient:
-    etcd = private_etcd(installation)
-    if etcd is None:
+    if is_external(installation):
         return external_client(installation.settings.etcd)
-    return logins.agent_client(installation.layout, etcd.socket, identity_of(installation))
+    password = logins.read(installation.layout.etcd_agent_password)
+    return login(installation.layout)(agent_user(identity_of(installation).host_id), password)
+
+
+def root_client(installation: Installation) -> EtcdClient:
+    """Return a client that may do everything, on a host that has the password of etcd's root."""
+    if is_external(installation):
+        return external_client(installation.settings.etcd)
+    return login(installation.layout)(ROOT, logins.read(installation.layout.etcd_root_password))
+
+
+async def start_etcd(etcd: PrivateEtcd) -> None:
+    """Start the etcd of this host, and wait for the majority of its members, however long that takes."""
+    while True:
+        try:
+            await etcd.start()
+        except Unavailable as error:
+            log.warning("%s; start Cenote on the other hosts, or see 'cenote store status'", error.message)
+        else:
+            return
 
 
 def external_client(external: EtcdSettings) -> EtcdClient:

@@ -39,7 +39,7 @@ END_SECONDS = {"ready": 5.0, "prepare": 35.0, "api": 15.0, "agent": 30.0}
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """A running service."""
+    """A running service; ``url`` is empty on a host without an API."""
 
     url: str
     layout: Layout
@@ -56,8 +56,9 @@ class Supervisor:
     """Supervises the processes of one service; ``lock`` is the descriptor of the data directory's lock."""
 
     def __init__(
-        self, installation: Installation, wakeups: Wakeups, listener: socket.socket, lock: int
+        self, installation: Installation, wakeups: Wakeups, listener: socket.socket | None, lock: int
     ) -> None:
+        """``listener`` is the API's; None on a host without one."""
         self._installation, self._wakeups, self._listener, self._lock = installation, wakeups, listener, lock
         self._children: dict[str, Child] = {}
         self._starts: dict[str, float] = {}  # when to start a process that is down, in monotonic time
@@ -67,13 +68,14 @@ class Supervisor:
         self._certificate: Certificate | None = None  # the last one that the API has taken
         self._offered: Certificate | None = None
         self._next_look = 0.0
+        self._fleet_files = CertificateFiles(
+            installation.layout.fleet_certificate, installation.layout.fleet_key
+        )
 
     def run(self, ready: OnReady) -> None:
         """Serve until told to end; ``ready`` is called in a process of its own, once the API answers."""
-        serving = Serving(
-            http_server.url(self._installation.settings.reached_as, self._listener),
-            self._installation.layout,
-        )
+        serving = Serving(self._url(), self._installation.layout)
+        processes = ("agent",) if self._listener is None else ("agent", "api")
         try:
             preparing = self._fork("prepare", functools.partial(preparation.run, self._installation))
             loading.load(self._installation.settings)
@@ -82,10 +84,12 @@ class Supervisor:
             gc.freeze()
             self._attend(preparing)
             self._tell_what_is_lost()
-            self._starts = dict.fromkeys(("agent", "api"), 0.0)
-            while len(self._ready) < 2:
+            self._fleet_files.settle()
+            self._starts = dict.fromkeys(processes, 0.0)
+            while not self._ready.issuperset(processes):
                 self._turn()
-            files.write(serving.layout.address, f"{serving.url}\n".encode(), 0o644, None)
+            if serving.url:
+                files.write(serving.layout.address, f"{serving.url}\n".encode(), 0o644, None)
             self._attend(self._fork("ready", lambda _channel: ready(serving)))
             while True:
                 self._turn()
@@ -93,6 +97,11 @@ class Supervisor:
             pass
         finally:
             self._end()
+
+    def _url(self) -> str:
+        if self._listener is None:
+            return ""
+        return http_server.url(self._installation.settings.reached_as, self._listener)
 
     def attend_to_the_end(self, name: str, body: Body) -> None:
         """Run a short-lived process at the end of the service, whatever happens; raise its error."""
@@ -113,7 +122,7 @@ class Supervisor:
 
     def _tell_what_is_lost(self) -> None:
         lost = without_api_account(self._installation.api)
-        if lost is not None and os.geteuid() == 0:
+        if lost is not None and os.geteuid() == 0 and self._listener is not None:
             log.warning("%s; 'cenote doctor' shows how to make one", lost)
 
     def _turn(self) -> None:
@@ -128,9 +137,10 @@ class Supervisor:
             except OSError as error:  # no process, descriptor or memory is left
                 log.error("the %s cannot be started: %s; trying again", name, error.strerror)
                 self._starts[name] = now + LONGEST_PAUSE
-        if "api" in self._children and now >= self._next_look:
+        if now >= self._next_look and not self._children.keys() & {"prepare", "ready"}:
             self._next_look = now + LOOK_SECONDS
             self._offer_changed_certificate()
+            self._start_again_with_changed_files()
         due = min([now + LOOK_SECONDS, *self._starts.values()])
         for ended in self._wait(max(0.0, due - now)):
             self._plan_restart(ended)
@@ -166,6 +176,7 @@ class Supervisor:
             first = name not in self._ready
             self._fork(name, functools.partial(agent_process.run, self._installation, first=first))
             return
+        assert self._listener is not None
         certificate = self._certificate or self._files.read()
         replacement = self._offered if self._offered is not certificate else None
         api = self._fork(
@@ -183,7 +194,7 @@ class Supervisor:
                 other.channel.socket.close()
             if name == "api":
                 os.close(self._lock)  # who has it can release it
-            else:
+            elif self._listener is not None:
                 self._listener.close()
 
         forked = child.fork(name, body, abandon, tied=tied)
@@ -222,7 +233,7 @@ class Supervisor:
     # -- The certificate
 
     def _offer_changed_certificate(self) -> None:
-        if not self._files.have_changed():
+        if "api" not in self._children or not self._files.have_changed():
             return
         try:
             self._offered = self._files.read()
@@ -237,6 +248,15 @@ class Supervisor:
             self._offered = self._certificate
         else:
             self._certificate = self._offered
+
+    def _start_again_with_changed_files(self) -> None:
+        """Have agent and API use a renewed certificate of the fleet, which they read as they start."""
+        if self._fleet_files.have_changed():
+            self._fleet_files.settle()
+            log.info("the certificate of the fleet has changed; agent and API are started again")
+            for name in ("api", "agent"):
+                if name in self._children:
+                    self._children[name].signal(signal.SIGTERM)
 
     # -- The end
 

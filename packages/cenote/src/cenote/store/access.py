@@ -1,4 +1,4 @@
-"""Who may read and write what in the private etcd: one user for the API and one for each host's agent.
+"""Who may read and write what in an etcd of ours: a user for the API and one for the agent of each host.
 
 Each step is done only where it is missing, so a start that was cut off anywhere is finished by the next.
 That all is there is noted in etcd itself, so that a start finds out by one read, also after a restore.
@@ -7,8 +7,8 @@ That all is there is noted in etcd itself, so that a start finds out by one read
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import msgspec
 
@@ -25,70 +25,145 @@ from cenote.store.etcd_messages import (
 )
 from cenote.store.keys import Keys
 
-ROOT, API = "root", "api"
-COMPLETE = "access"  # the key with a digest of the users and rights; only root can read or write it
+ROOT = "root"
+API = (
+    "api"  # the role of all users of the API; in versions that knew one host only, the name of its user, too
+)
+
+# Makes a client that logs in as a user; as nobody, without a name.
+Login: TypeAlias = Callable[[str, Secret | None], EtcdClient]
 
 
 class Passwords(msgspec.Struct, frozen=True):
-    """The passwords of etcd's users; they are on disk before the users are made."""
+    """The passwords of a host's users of etcd; they are on disk before the users are made.
 
-    root: Secret
-    api: Secret
+    A host with neither of the roles api and store has none of root, one without the role api none of the API.
+    """
+
+    root: Secret | None
+    api: Secret | None
     agent: Secret
+
+
+def api_user(host_id: str) -> str:
+    return f"api-{host_id}"
 
 
 def agent_user(host_id: str) -> str:
     return f"agent-{host_id}"
 
 
-async def ensure_authentication(socket: Path, prefix: str, host_id: str, passwords: Passwords) -> None:
-    """Make the users and their rights, and have etcd want a login from then on."""
-    keys, agent = Keys(prefix), agent_user(host_id)
-    wanted = {ROOT: passwords.root, API: passwords.api, agent: passwords.agent}
-    rights = {API: [_below(keys.root)], agent: list(_rights_of_agent(keys, host_id))}
-    digest = _digest(wanted, rights)
-    client = EtcdClient(socket=socket)
+def complete(host_id: str) -> str:
+    """Return the key of a digest of a host's users and rights; only root can read or write it."""
+    return f"access/{host_id}"
+
+
+async def ensure_authentication(login: Login, prefix: str, host_id: str, passwords: Passwords) -> None:
+    """Make the users of a host and their rights, and have etcd want a login from then on."""
+    keys = Keys(prefix)
+    assert passwords.root is not None
+    digest = _digest(passwords, list(_rights_of_agent(keys, host_id)))
+    client = login("", None)
     try:
         try:
             users = (await client.administer("user/list", {}, Users)).users
             enabled = False
         except LoginWanted:
             await client.close()
-            client = EtcdClient(socket=socket, username=ROOT, password=passwords.root)
-            complete = await client.read(COMPLETE)
-            if complete is not None and complete.value == digest:
+            client = login(ROOT, passwords.root)
+            noted = await client.read(complete(host_id))
+            if noted is not None and noted.value == digest:
                 return
-            await _note(client, b"")
+            await _note(client, host_id, b"")
             users = (await client.administer("user/list", {}, Users)).users
             enabled = True
-        for user, password in wanted.items():
-            await _ensure_user(client, socket, user, password, exists=user in users, enabled=enabled)
-        for role, permissions in rights.items():
-            await _ensure_rights(client, role, permissions)
+        if not enabled or ROOT not in users:
+            await _ensure_user(client, ROOT, ROOT, passwords.root, users)
+        await ensure_host(client, prefix, host_id, passwords, login if enabled else None)
         if enabled:
-            await _note(client, digest)
+            await _forget_former(client, users)
+            await _note(client, host_id, digest)
         else:  # the next start notes it, by a login
             await client.administer("enable", {}, Nothing)
     finally:
         await client.close()
 
 
-async def _note(client: EtcdClient, digest: bytes) -> None:
-    await client.transact(TransactionRequest([], [put(COMPLETE, digest)], []))
+async def ensure_host(
+    client: EtcdClient, prefix: str, host_id: str, passwords: Passwords, login: Login | None = None
+) -> None:
+    """Make a host's users and their rights; ``client`` is root's.
+
+    Passwords that are there are set again, unless ``login`` shows that they are right.
+    """
+    keys = Keys(prefix)
+    users = (await client.administer("user/list", {}, Users)).users
+    roles = {API: [_below(keys.root)], agent_user(host_id): list(_rights_of_agent(keys, host_id))}
+    wanted = [(agent_user(host_id), agent_user(host_id), passwords.agent)]
+    if passwords.api is not None:
+        wanted.append((api_user(host_id), API, passwords.api))
+    for user, role, password in wanted:
+        await _ensure_user(client, user, role, password, users, login)
+        await _ensure_rights(client, role, roles[role])
 
 
-def _digest(users: dict[str, Secret], rights: dict[str, list[Permission]]) -> bytes:
+async def ensure_rights(client: EtcdClient, prefix: str, host_id: str) -> None:
+    """Give a host's agent the rights that this version wants it to have, if it has a user."""
+    if agent_user(host_id) in (await client.administer("role/list", {}, _Roles)).roles:
+        await _ensure_rights(client, agent_user(host_id), list(_rights_of_agent(Keys(prefix), host_id)))
+
+
+async def hosts_with_users(client: EtcdClient) -> set[str]:
+    """Return the ids of the hosts whose agents can log in."""
+    users = (await client.administer("user/list", {}, Users)).users
+    return {user.removeprefix(agent_user("")) for user in users if user.startswith(agent_user(""))}
+
+
+async def forget_host(client: EtcdClient, host_id: str) -> None:
+    """Remove the users of a host that has left the fleet, so that nothing of it logs in any more."""
+    users = (await client.administer("user/list", {}, Users)).users
+    for user in (agent_user(host_id), api_user(host_id)):
+        if user in users:
+            await client.administer("user/delete", {"name": user}, Nothing)
+    if agent_user(host_id) in (await client.administer("role/list", {}, _Roles)).roles:
+        await client.administer("role/delete", {"role": agent_user(host_id)}, Nothing)
+
+
+async def _forget_former(client: EtcdClient, users: list[str]) -> None:
+    """Remove the API's user of versions that knew one host only."""
+    if API in users:
+        await client.administer("user/delete", {"name": API}, Nothing)
+
+
+async def _note(client: EtcdClient, host_id: str, digest: bytes) -> None:
+    await client.transact(TransactionRequest([], [put(complete(host_id), digest)], []))
+
+
+def _digest(passwords: Passwords, rights: list[Permission]) -> bytes:
     """Passwords are random, so that their digest tells nothing."""
-    passwords = {user: password.reveal() for user, password in users.items()}
-    return hashlib.sha256(msgspec.json.encode([passwords, rights])).hexdigest().encode()
+    known = [one and one.reveal() for one in (passwords.root, passwords.api, passwords.agent)]
+    return hashlib.sha256(msgspec.json.encode([known, rights])).hexdigest().encode()
 
 
 def _rights_of_agent(keys: Keys, host_id: str) -> Iterator[Permission]:
     yield _key(keys.marker, "READ")
     yield _key(keys.removed_host(host_id), "READ")
-    for prefix in (keys.clusters, keys.all_deleted, keys.certificates_of(host_id), keys.ports_of(host_id)):
+    for prefix in (
+        keys.clusters,
+        keys.all_deleted,
+        keys.hosts,
+        keys.certificates_of(host_id),
+        keys.ports_of(host_id),
+    ):
         yield _below(prefix, "READ")
-    for key in (keys.host(host_id), keys.presence(host_id)):
+    for key in (
+        keys.fleet_authority,
+        keys.admitted(host_id),
+        keys.host_certificate(host_id),
+        keys.store_member(host_id),
+    ):
+        yield _key(key, "READ")
+    for key in (keys.host(host_id), keys.presence(host_id), keys.host_request(host_id)):
         yield _key(key)
     for prefix in (keys.reports_of(host_id), keys.requests_of(host_id), f"{keys.prefix}marks/{host_id}/"):
         yield _below(prefix)
@@ -103,27 +178,32 @@ def _below(prefix: str, kind: str = "READWRITE") -> Permission:
 
 
 async def _ensure_user(
-    client: EtcdClient, socket: Path, user: str, password: Secret, *, exists: bool, enabled: bool
+    client: EtcdClient,
+    user: str,
+    role: str,
+    password: Secret,
+    users: list[str],
+    login: Login | None = None,
 ) -> None:
     request = {"name": user, "password": password.reveal()}
-    if not exists:
+    if user not in users:
         await client.administer("user/add", request, Nothing)
-    elif not enabled or not await _can_log_in(socket, user, password):
+    elif login is None or not await _can_log_in(login, user, password):
         await client.administer("user/changepw", request, Nothing)
     roles = (await client.administer("role/list", {}, _Roles)).roles
-    if user not in roles:
-        await client.administer("role/add", {"name": user}, Nothing)
+    if role not in roles:
+        await client.administer("role/add", {"name": role}, Nothing)
     granted = (await client.administer("user/get", {"name": user}, _Roles)).roles
-    if user not in granted:
-        await client.administer("user/grant", {"user": user, "role": user}, Nothing)
+    if role not in granted:
+        await client.administer("user/grant", {"user": user, "role": role}, Nothing)
 
 
 class _Roles(msgspec.Struct, frozen=True):
     roles: list[str] = []
 
 
-async def _can_log_in(socket: Path, user: str, password: Secret) -> bool:
-    client = EtcdClient(socket=socket, username=user, password=password)
+async def _can_log_in(login: Login, user: str, password: Secret) -> bool:
+    client = login(user, password)
     try:
         await client.administer("user/get", {"name": user}, Nothing)
     except EtcdError:

@@ -7,10 +7,7 @@ certainly not carried out.  Every other failure is Unavailable, and leaves open 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket as sockets
-import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,25 +17,19 @@ import msgspec
 from cenote.errors import Misconfigured, Unavailable
 from cenote.model.records import Secret
 from cenote.store import disk, etcd_messages
+from cenote.store.endpoints import ALIVE, Endpoints
+from cenote.store.etcd_http import BROKEN, Address, EtcdHttp, Tls
 
 T = TypeVar("T")
 
 CANCELLED, UNKNOWN, DEADLINE, NOT_FOUND, PERMISSION_DENIED, OUT_OF_RANGE, UNAVAILABLE = 1, 2, 4, 5, 7, 11, 14
 PASSING = {CANCELLED, UNKNOWN, DEADLINE, UNAVAILABLE}  # no leader, a member that restarts, a timeout
 # etcd says so before it carries anything out: it knows no token of ours, or has changed its users since.
-LOGIN_WANTED = (b"invalid auth token", b"user name is empty", b"revision of auth store is old")
+USERS_CHANGED = "revision of auth store is old"  # each new user or right makes calls that are under way fail
+LOGIN_WANTED = (b"invalid auth token", b"user name is empty", USERS_CHANGED.encode())
+NO_LEADER = "no leader"
 NO_SPACE = "database space exceeded"
 LOGINS = 3  # at most, for one call
-SOCKET_PATH_LIMIT = 107  # bytes; sockaddr_un's, without its closing zero
-TIMEOUT = httpx.Timeout(10, connect=2)
-BROKEN = (httpx.HTTPError, OSError)  # TLS alerts that come with an answer pass httpx as ssl.SSLError
-# A peer that vanished without a word is noticed after this, also on a watch that is silent by nature.
-KEEPALIVE = [
-    (sockets.SOL_SOCKET, sockets.SO_KEEPALIVE, 1),
-    (sockets.IPPROTO_TCP, sockets.TCP_KEEPIDLE, 5),
-    (sockets.IPPROTO_TCP, sockets.TCP_KEEPINTVL, 2),
-    (sockets.IPPROTO_TCP, sockets.TCP_KEEPCNT, 3),
-]
 
 
 class EtcdError(Unavailable):
@@ -76,41 +67,36 @@ class Watched(msgspec.Struct, frozen=True):
 
 
 class EtcdClient:
-    """A client of one etcd cluster; ``socket`` for the private one, ``urls`` for an outside one."""
+    """A client of one etcd cluster: at ``socket``, at ``urls``, or wherever ``addresses`` says.
+
+    ``addresses`` gives the endpoints as they are at that moment, the preferred ones first.
+    """
 
     def __init__(
         self,
         *,
         socket: Path | None = None,
         urls: Sequence[str] = (),
+        addresses: Callable[[], Sequence[Address]] | None = None,
         ca: Path | None = None,
         certificate: Path | None = None,
         key: Path | None = None,
+        fleet: bool = False,
         username: str = "",
         password: Secret | None = None,
     ) -> None:
-        self._folder = -1
-        self._disk = None if socket is None else socket.parent.parent  # the data directory
-        if socket is not None:
-            self._urls = ["http://etcd"]
-            transport = httpx.AsyncHTTPTransport(
-                uds=self._reachable(socket),
-                # No TLS there; the default would read the CA certificates of the system, for 0.1 s and 2 MB.
-                verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-                limits=httpx.Limits(),
-            )
-        elif urls:
-            self._urls = [url.rstrip("/") for url in urls]
-            transport = httpx.AsyncHTTPTransport(
-                verify=_tls(ca, certificate, key), limits=httpx.Limits(), socket_options=KEEPALIVE
-            )
-        else:
+        """With ``fleet``, each URL has to lead to a host of ours with the role store."""
+        given: list[Address] = [] if socket is None else [socket]
+        given += [url.rstrip("/") for url in urls]
+        if not given and addresses is None:
             raise Misconfigured("no etcd endpoint is given")
-        self._http = httpx.AsyncClient(transport=transport, timeout=TIMEOUT, trust_env=False)
-        # A member that was cut off from the others ends its watches instead of falling silent.
-        self._http.headers["grpc-metadata-hasleader"] = "true"
+        self._fleet = fleet or socket is not None
+        self._disk = None if socket is None else socket.parent.parent  # the data directory
+        self._http = EtcdHttp(socket, Tls(ca, certificate, key, fleet))
+        self._endpoints = Endpoints(addresses or (lambda: given), self._http.status)
         self._username = username
         self._password = password
+        self._token = ""
         self._logging_in = asyncio.Lock()
 
     def _full_disk(self) -> str:
@@ -118,18 +104,10 @@ class EtcdClient:
         found = None if self._disk is None else disk.full(self._disk)
         return "" if found is None else f": {found}; it goes on by itself once there is room"
 
-    def _reachable(self, socket: Path) -> str:
-        if len(os.fsencode(socket)) <= SOCKET_PATH_LIMIT:
-            return str(socket)
-        self._folder = os.open(socket.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        return f"/proc/self/fd/{self._folder}/{socket.name}"
-
     async def close(self) -> None:
         """Close every connection."""
-        await self._http.aclose()
-        if self._folder >= 0:
-            os.close(self._folder)
-            self._folder = -1
+        await self._endpoints.close()
+        await self._http.close()
 
     async def revision(self, prefix: str) -> int:
         """The current revision, by a linearizable read."""
@@ -203,8 +181,26 @@ class EtcdClient:
         """Carry out an action of etcd's authentication, such as ``user/add``."""
         return await self._call(f"/v3/auth/{action}", request, kind)
 
+    async def membership(self, action: str, request: object) -> etcd_messages.MembersResponse:
+        """Carry out ``list``, ``add``, ``promote``, ``remove`` or ``update`` on the members of etcd."""
+        return await self._call(f"/v3/cluster/member/{action}", request, etcd_messages.MembersResponse)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is an etcd of the service's, and not one of the operator's."""
+        return self._fleet
+
+    async def answers(self, address: Address, seconds: float) -> bool:
+        """Whether the member at an address lives; it may be without a leader."""
+        return await self._http.status(address, ALIVE, seconds) > 0
+
     async def status(self) -> etcd_messages.StatusResponse:
         return await self._call("/v3/maintenance/status", {}, etcd_messages.StatusResponse)
+
+    async def transfer_leadership(self, member: int) -> None:
+        """Have another member lead; only the one that leads does so."""
+        request = {"targetID": member}
+        await self._call("/v3/maintenance/transfer-leadership", request, etcd_messages.Nothing)
 
     async def defragment(self) -> None:
         await self._call("/v3/maintenance/defragment", {}, etcd_messages.Nothing)
@@ -231,20 +227,19 @@ class EtcdClient:
         lines = msgspec.json.Decoder(etcd_messages.WatchLine, strict=False)
         fragments: list[etcd_messages.WatchEvent] = []
         token = await self._authorize()
+        address = self._endpoints.pick()
         try:
             async with self._http.stream(
-                "POST",
-                f"{self._urls[0]}/v3/watch",
-                content=msgspec.json.encode(request),
-                timeout=httpx.Timeout(TIMEOUT.connect, read=None),
+                address, "/v3/watch", msgspec.json.encode(request), self._headers()
             ) as response:
                 if response.status_code != httpx.codes.OK:
                     self._forget(token)
-                    self._fail(response.status_code, await response.aread())
-                async for line in _lines(response):
+                    self._fail(address, response.status_code, await response.aread())
+                async for line in self._watched(address, response):
                     told = lines.decode(line)
                     if told.result is None:
                         failure = told.error or etcd_messages.Failure()
+                        self._endpoints.leave(address)
                         raise Unavailable(f"etcd ended the watch: {failure.message}")
                     result = told.result
                     if result.compact_revision:
@@ -259,63 +254,77 @@ class EtcdClient:
                     events, fragments = fragments, []
                     yield Watched(_delivered_until(result, events), events)
         except (*BROKEN, msgspec.DecodeError) as error:
-            self._next()
+            self._endpoints.leave(address)
             raise Unavailable(f"the watch on etcd broke: {type(error).__name__}") from error
+
+    async def _watched(self, address: Address, response: httpx.Response) -> AsyncIterator[bytes]:
+        """Yield the lines of a watch; TimeoutError once its endpoint has fallen silent."""
+        lines = aiter(_lines(response))
+        while True:
+            try:
+                async with self._endpoints.waiting(address, for_ever=True):
+                    line = await anext(lines)
+            except StopAsyncIteration:
+                return
+            yield line
 
     async def _call(self, path: str, request: object, kind: type[T]) -> T:
         token = await self._authorize()
-        answer = await self._send(path, request)
+        address, answer = await self._send(path, request)
         for _ in range(LOGINS):
             if not (self._username and _wants_login(answer)):
                 break
             self._forget(token)
             token = await self._authorize()
-            answer = await self._send(path, request)
+            address, answer = await self._send(path, request)
         if answer.status_code != httpx.codes.OK:
-            self._fail(answer.status_code, answer.content)
+            self._fail(address, answer.status_code, answer.content)
         try:
             return msgspec.json.decode(answer.content, type=kind, strict=False)
         except msgspec.DecodeError as error:
             raise Unavailable("etcd's answer could not be read") from error
 
-    async def _send(self, path: str, request: object) -> httpx.Response:
+    async def _send(self, path: str, request: object) -> tuple[Address, httpx.Response]:
         content = msgspec.json.encode(request)
-        for _ in self._urls:
+        for _ in range(max(1, len(self._endpoints))):
+            address = self._endpoints.pick()
             try:
-                return await self._http.post(self._urls[0] + path, content=content)
+                async with self._endpoints.waiting(address):
+                    return address, await self._http.post(address, path, content, self._headers())
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 reason: httpx.HTTPError = error
-                self._next()
-            except BROKEN as error:
-                self._next()
+                self._endpoints.leave(address)
+            except BROKEN as error:  # TimeoutError is an OSError
+                self._endpoints.leave(address)
                 full = self._full_disk()
                 raise Unavailable(f"the connection to etcd broke: {type(error).__name__}{full}") from error
-        raise Unavailable(f"etcd cannot be reached{self._full_disk()}") from reason
+        where = f" at any of its {len(self._endpoints)} members" if len(self._endpoints) > 1 else ""
+        raise Unavailable(f"etcd cannot be reached{where}{self._full_disk()}") from reason
 
     async def _authorize(self) -> str:
         """Return the token that requests carry; log in when there is none, one call for all that wait."""
         if not self._username:
             return ""
         async with self._logging_in:
-            if "authorization" not in self._http.headers:
+            if not self._token:
                 password = self._password.reveal() if self._password else ""
                 request = {"name": self._username, "password": password}
-                answer = await self._send("/v3/auth/authenticate", request)
+                address, answer = await self._send("/v3/auth/authenticate", request)
                 if answer.status_code != httpx.codes.OK:
-                    self._fail(answer.status_code, answer.content)
-                token = msgspec.json.decode(answer.content, type=etcd_messages.AuthenticateResponse).token
-                self._http.headers["authorization"] = token
-            return self._http.headers["authorization"]
+                    self._fail(address, answer.status_code, answer.content)
+                kind = etcd_messages.AuthenticateResponse
+                self._token = msgspec.json.decode(answer.content, type=kind).token
+            return self._token
+
+    def _headers(self) -> dict[str, str]:
+        return {"authorization": self._token} if self._token else {}
 
     def _forget(self, token: str) -> None:
         """Log in before the next request, unless another call already has."""
-        if self._http.headers.get("authorization") == token:
-            del self._http.headers["authorization"]
+        if self._token == token:
+            self._token = ""
 
-    def _next(self) -> None:
-        self._urls = self._urls[1:] + self._urls[:1]
-
-    def _fail(self, status: int, content: bytes) -> None:
+    def _fail(self, address: Address, status: int, content: bytes) -> None:
         try:
             failure = msgspec.json.decode(content, type=etcd_messages.Failure, strict=False)
         except msgspec.DecodeError:
@@ -328,10 +337,16 @@ class EtcdClient:
             raise Compacted(0)
         if code == NOT_FOUND:
             raise LeaseLost(failure.message)
+        if USERS_CHANGED in failure.message:
+            raise Unavailable("etcd's users are being changed")
         if any(words.decode() in failure.message for words in LOGIN_WANTED):
             raise LoginWanted(f"etcd wants a login: {failure.message}")
         if code in PASSING:
-            self._next()
+            self._endpoints.leave(address)
+            if NO_LEADER in failure.message:
+                raise Unavailable(
+                    f"etcd has no leader, as a majority of its members is down{self._full_disk()}"
+                )
             raise Unavailable(f"etcd cannot serve: {failure.message}")
         if code == PERMISSION_DENIED:
             raise EtcdError(f"etcd refused: its user {self._username} lacks the right to this")
@@ -346,16 +361,6 @@ class EtcdClient:
 
 def _wants_login(answer: httpx.Response) -> bool:
     return answer.status_code != httpx.codes.OK and any(words in answer.content for words in LOGIN_WANTED)
-
-
-def _tls(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
-    try:
-        tls = ssl.create_default_context(cafile=ca)
-        if certificate is not None:
-            tls.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        raise Misconfigured(f"the TLS files for etcd cannot be used: {error}") from error
-    return tls
 
 
 def _delivered_until(result: etcd_messages.WatchResult, events: list[etcd_messages.WatchEvent]) -> int:

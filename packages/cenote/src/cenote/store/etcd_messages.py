@@ -108,6 +108,7 @@ class TransactionRequest(msgspec.Struct, frozen=True):
 
 class Header(msgspec.Struct, frozen=True):
     revision: int = 0
+    member: int = msgspec.field(name="member_id", default=0)  # that has answered
 
 
 class KeyValue(msgspec.Struct, frozen=True):
@@ -183,6 +184,23 @@ class StatusResponse(msgspec.Struct, frozen=True):
     size: int = msgspec.field(name="dbSize", default=0)  # bytes
     size_in_use: int = msgspec.field(name="dbSizeInUse", default=0)  # bytes
     errors: list[str] = []
+    leader: int = 0
+    is_learner: bool = msgspec.field(name="isLearner", default=False)
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A member of the cluster; without a name it has not been started yet."""
+
+    id: int = msgspec.field(name="ID", default=0)
+    name: str = ""
+    peer_urls: list[str] = msgspec.field(name="peerURLs", default_factory=list)
+    client_urls: list[str] = msgspec.field(name="clientURLs", default_factory=list)
+    is_learner: bool = msgspec.field(name="isLearner", default=False)
+
+
+class MembersResponse(msgspec.Struct, frozen=True):
+    members: list[Member] = []
+    member: Member = Member()  # the one that was added
 
 
 class Alarm(msgspec.Struct, frozen=True):

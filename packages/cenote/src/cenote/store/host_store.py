@@ -19,6 +19,7 @@ from cenote.model.records import (
     CertificateRequest,
     Cluster,
     Host,
+    HostRequest,
     NodeStatus,
     Note,
     Presence,
@@ -259,6 +260,18 @@ class HostStore(Reader):
         )
         if not outcome.revision:
             raise NotFound
+
+    async def request_host_certificate(self, pem: str) -> None:
+        """Ask for this host's certificate of the fleet, unless that was done."""
+        key, value = self._keys.host_request(self._host_id), encode(HostRequest(pem=pem))
+        found = await self._client.read(key)
+        if found is None or found.value != value:
+            await self._writer.write([], [etcd_messages.put(key, value)])
+
+    async def host_certificate(self) -> str | None:
+        """Return the certificate of the fleet that was issued last for this host, with the CA's, in PEM."""
+        found = await self._client.read(self._keys.host_certificate(self._host_id))
+        return None if found is None else found.value.decode()
 
     def certificate(self, cluster_id: UUID) -> str | None:
         """Return the certificate that was issued last for this host's servers of a cluster, in PEM."""

@@ -128,8 +128,12 @@ class Keys:
     def fleet_authority(self) -> str:
         return f"{self.fleet}authority"
 
+    @property
+    def join_tokens(self) -> str:
+        return f"{self.fleet}tokens/"
+
     def join_token(self, sha256_hex: str) -> str:
-        return f"{self.fleet}tokens/{sha256_hex}"
+        return f"{self.join_tokens}{sha256_hex}"
 
     def admitted(self, host_id: str) -> str:
         return f"{self.fleet}admitted/{quote(host_id, safe='')}"
@@ -152,6 +156,10 @@ class Keys:
     def key_errand(self, host_id: str) -> str:
         """What the API of a host is to do with a sealing key."""
         return f"{self.fleet}errands/{quote(host_id, safe='')}"
+
+    def store_member(self, host_id: str) -> str:
+        """What the etcd of a host is to start as."""
+        return f"{self.fleet}members/{quote(host_id, safe='')}"
 
     def drain(self, host_id: str) -> str:
         """The mark of a host that is drained."""
@@ -234,6 +242,19 @@ class Keys:
     def controller(self) -> str:
         """The lease of the controller that is elected."""
         return f"{self.prefix}leases/controller"
+
+    @property
+    def member_keeper(self) -> str:
+        """The lease of the process that decides which hosts are members of the store."""
+        return f"{self.prefix}leases/members"
+
+    @property
+    def all_store_members(self) -> str:
+        return f"{self.fleet}members/"
+
+    @property
+    def all_admitted(self) -> str:
+        return f"{self.fleet}admitted/"
 
     def steps(self, key: str) -> list[str]:
         return [unquote(step) for step in key.removeprefix(self.prefix).split("/")]

@@ -69,6 +69,28 @@ async def prepare_store(
     return await migration.run()
 
 
+async def store_id(client: EtcdClient, keys: Keys) -> UUID | None:
+    """Return the id of the store, None if there is none of this format; Misconfigured for a newer one."""
+    store = await _stored(client, keys)
+    if store is None:
+        return None
+    _check_format(store)
+    return store.id
+
+
+async def _stored(client: EtcdClient, keys: Keys) -> StoreRecord | None:
+    found = await retrying(lambda: client.read(keys.marker))
+    return None if found is None else msgspec.json.decode(found.value, type=StoreRecord)
+
+
+def _check_format(store: StoreRecord) -> None:
+    if store.format > FORMAT:
+        raise Misconfigured(
+            f"the store was upgraded by a newer version of Cenote (format {store.format}; this version "
+            f"reads up to {FORMAT}); upgrade this service as well"
+        )
+
+
 class _Migration:
     def __init__(
         self,
@@ -94,17 +116,12 @@ class _Migration:
         store = await self._store()
         if store is None:
             store = await self._migrate_alone()
-        if store.format > FORMAT:
-            raise Misconfigured(
-                f"the store was upgraded by a newer version of Cenote (format {store.format}; this version "
-                f"reads up to {FORMAT}); upgrade this service as well"
-            )
+        _check_format(store)
         await self._remove_old()
         return store.id
 
     async def _store(self) -> StoreRecord | None:
-        found = await retrying(lambda: self._client.read(self._keys.marker))
-        return None if found is None else msgspec.json.decode(found.value, type=StoreRecord)
+        return await _stored(self._client, self._keys)
 
     async def _migrate_alone(self) -> StoreRecord:
         await self._take_claim()

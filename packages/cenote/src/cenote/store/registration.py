@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 
-from cenote.errors import Misconfigured, Unavailable
+from cenote.errors import Conflict, Misconfigured, Unavailable
 from cenote.model.records import Presence
 from cenote.store import etcd_messages
 from cenote.store.client import EtcdClient
@@ -60,6 +60,23 @@ def check_not_removed(store: Store, id: str) -> None:
     removed = store.removed_host(id)
     if removed is not None:
         raise was_removed(id, removed)
+
+
+async def free_claim(store: Store, name: str, id: str) -> etcd_messages.KeyValue | None:
+    """Return the claim on a host's name that a new host may take over; None if there is none.
+
+    Conflict if another host has the name, also one that is away and belongs to the fleet.
+    """
+    key = store.keys.host_name(name)
+    holder = await retrying(lambda: store.client.read(key))
+    if holder is None or holder.value == id.encode():
+        return holder
+    other = holder.value.decode()
+    if _is_in_use(store, other) or other in store.joining.admitted():
+        raise Conflict(
+            f"another host of the fleet is named {name} (id {other}); choose another name with --name"
+        )
+    return holder
 
 
 async def check_alone(store: Store, id: str, directory: str) -> None:

@@ -24,6 +24,7 @@ from cenote.store.client import EtcdClient
 from cenote.store.encoding import decode, encode
 from cenote.store.groups import Groups
 from cenote.store.host_changes import HostChanges
+from cenote.store.joining import Joining
 from cenote.store.key_rotation import KeyRotation
 from cenote.store.key_sharing import KeySharing
 from cenote.store.keys import Keys
@@ -77,6 +78,7 @@ class Store(Reader):
         self.groups = Groups(self._tables, self._cache, self._writer, self._keys)
         self.host_changes = HostChanges(client, self._tables, self._cache, self._writer, self._keys)
         self.names_in_dns = NamesInDns(self._tables, self._cache, self._writer, self._keys)
+        self.joining = Joining(self._tables, self._cache, self._writer, self._keys)
         self.refusals = Refusals(self._tables, self._writer, self._keys)
         self.key_rotation = KeyRotation(client, self._writer, self._keys)
         self.key_sharing = KeySharing(self._tables, self._cache, self._writer, self._keys)

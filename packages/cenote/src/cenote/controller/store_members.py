@@ -1,0 +1,151 @@
+"""Decides which hosts' etcds are the members of the store, and as what: one API process, elected by a lease.
+
+It looks at the members and at the hosts, plans one step (``store/member_plan.py``), does it, and looks again.
+What a step needs of a host, its agent reads in the store and does by itself (``agent/store_keeper.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TypeVar
+
+import msgspec
+
+from cenote.controller.election import Election
+from cenote.errors import CenoteError
+from cenote.model.fleet_ports import FleetPorts
+from cenote.model.records import AdmittedHost, Host, HostRole, StoreMember
+from cenote.store import access, etcd_messages, etcd_options, members
+from cenote.store.client import EtcdClient
+from cenote.store.encoding import decode, encode
+from cenote.store.keys import Keys
+from cenote.store.member_plan import Add, Promote, Remove, Step, StoreHost, Tell, plan
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+LOOK_SECONDS = 2.0
+PAGE = 500
+
+
+class StoreMembers:
+    """``client`` is etcd's root; ``host_id`` and ``directory`` are of the host that this process runs on."""
+
+    def __init__(self, client: EtcdClient, prefix: str, host_id: str, directory: str) -> None:
+        self._client, self._keys, self._host_id = client, Keys(prefix), host_id
+        self._election = Election(client, self._keys.member_keeper, host_id, directory)
+        self._with_rights: set[str] = set()  # the hosts whose users are known to have this version's rights
+        self._told = ""
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._election.run(), name="election of the store's keeper")
+                group.create_task(self._keep(), name="members of the store")
+        finally:
+            await self._election.resign()
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def _keep(self) -> None:
+        while True:
+            await self._election.elected.wait()
+            pause = LOOK_SECONDS
+            try:
+                if await self._step():
+                    pause = 0.0
+                self._told = ""
+            except CenoteError as error:
+                if error.message != self._told:
+                    log.warning("the members of the store cannot be changed: %s", error)
+                self._told = error.message
+            except Exception:
+                log.exception("the members of the store: a defect in Cenote")
+            await asyncio.sleep(pause)
+
+    async def _step(self) -> bool:
+        """Do what has to be done next; return whether there was anything."""
+        admitted = await _all(self._client, self._keys.all_admitted, AdmittedHost)
+        await self._settle_users(set(admitted))
+        hosts = await self.hosts(admitted)
+        found = await members.listed(self._client)
+        step = plan(found, hosts, (await self._client.status()).leader)
+        if step is None:
+            return False
+        log.info("members of the store: %s", step)
+        self._election.condition()  # Unavailable when another one decides
+        await self._do(step, hosts)
+        return True
+
+    async def hosts(self, admitted: dict[str, AdmittedHost]) -> dict[str, StoreHost]:
+        """Return the hosts of the fleet with the role store, by their ids."""
+        known = await _all(self._client, self._keys.hosts, Host)
+        told = await _all(self._client, self._keys.all_store_members, StoreMember)
+        present = await _names(self._client, self._keys.presences)
+        return {
+            id: StoreHost(
+                id,
+                etcd_options.url(host.fleet_address, FleetPorts.of(host.fleet_port).peers),
+                id in present,
+                host.zone,
+                told[id].member if id in told else 0,
+            )
+            for id, host in known.items()
+            if id in admitted and HostRole.STORE in admitted[id].roles and host.fleet_address
+        }
+
+    async def _do(self, step: Step, hosts: dict[str, StoreHost]) -> None:
+        match step:
+            case Add(host):
+                await members.admit(self._client, host, hosts[host].peer_url)
+            case Tell(host, member):
+                record = encode(StoreMember(member=member))
+                await self._write(etcd_messages.put(self._keys.store_member(host), record))
+            case Promote(member):
+                await members.promote(self._client, member)
+            case Remove(member):
+                await members.remove(self._client, member)
+                for id in [id for id, known in hosts.items() if known.told == member]:
+                    await self._write(etcd_messages.delete(self._keys.store_member(id)))
+
+    async def _write(self, operation: etcd_messages.EtcdOperation) -> None:
+        condition = self._election.condition()
+        await self._client.transact(etcd_messages.TransactionRequest([condition], [operation], []))
+
+    async def _settle_users(self, admitted: set[str]) -> None:
+        """Give the agents the rights that this version knows, and remove the users of hosts that left."""
+        if admitted == self._with_rights or self._host_id not in admitted:
+            return
+        present = await _names(self._client, self._keys.presences)
+        for id in await access.hosts_with_users(self._client):
+            if id not in admitted and id not in present:
+                log.info("the host %s has left; it cannot log in to etcd any more", id)
+                await access.forget_host(self._client, id)
+        for id in admitted - self._with_rights:
+            await access.ensure_rights(self._client, self._keys.root, id)
+        self._with_rights = admitted
+
+
+async def _all(client: EtcdClient, folder: str, kind: type[T]) -> dict[str, T]:
+    """Return the records of a folder by the ids of their hosts; those that cannot be read are left out."""
+    decoder, found = msgspec.json.Decoder(kind), dict[str, T]()
+    async for page in client.pages(folder, PAGE):
+        for one in page.found:
+            key = one.key.decode()
+            try:
+                found[key.removeprefix(folder)] = decode(key, one.value, decoder)
+            except (msgspec.DecodeError, CenoteError):
+                continue
+    return found
+
+
+async def _names(client: EtcdClient, folder: str) -> set[str]:
+    return {
+        one.key.decode().removeprefix(folder)
+        async for page in client.pages(folder, PAGE, keys_only=True)
+        for one in page.found
+    }

@@ -1,0 +1,92 @@
+"""The members of etcd: asked for, added as learners, promoted, removed.
+
+Each call may be repeated: what has happened already is no error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from cenote.errors import Unavailable
+from cenote.store import etcd_options
+from cenote.store.client import EtcdClient, EtcdError
+from cenote.store.etcd_messages import Member, MembersResponse
+
+UNHEALTHY_SECONDS = 15.0  # after one that was added has been connected to, etcd takes no other for 5 s
+PAUSE_SECONDS = 0.1
+# What etcd says while a change has to wait for the members to see one another.
+_PASSING = (
+    "unhealthy cluster",
+    "not enough started members",
+    "can only promote a learner member which is in sync",
+)
+
+
+async def listed(client: EtcdClient) -> list[Member]:
+    """Return all members, as the one that answers knows them."""
+    return (await client.membership("list", {})).members
+
+
+async def admit(client: EtcdClient, host_id: str, peer_url: str) -> tuple[Member, str]:
+    """Have the etcd of a host as a member, a learner at first; return it, and what its first start needs.
+
+    That is the initial cluster: each member's name and where it listens for others.
+    """
+    found = _at(await listed(client), peer_url)
+    if found is None:
+        request = {"peerURLs": [peer_url], "isLearner": True}
+        try:
+            found = (await _patiently(client, "add", request)).member
+        except EtcdError:
+            found = _at(await listed(client), peer_url)  # an answer that was lost
+            if found is None:
+                raise
+    return found, initial_cluster(await listed(client), found.id, host_id)
+
+
+def initial_cluster(members: list[Member], id: int, host_id: str) -> str:
+    """Return what etcd wants to know of all members at the first start of one of them."""
+    own = etcd_options.name_of(host_id)
+    names = {one.id: own if one.id == id else one.name or f"unstarted-{one.id:x}" for one in members}
+    return ",".join(f"{names[one.id]}={url}" for one in members for url in one.peer_urls)
+
+
+async def promote(client: EtcdClient, id: int) -> None:
+    """Make a learner a voter, as soon as it has caught up."""
+    try:
+        await _patiently(client, "promote", {"ID": id})
+    except EtcdError:
+        if not any(one.id == id and not one.is_learner for one in await listed(client)):
+            raise
+
+
+async def remove(client: EtcdClient, id: int) -> None:
+    try:
+        await _patiently(client, "remove", {"ID": id})
+    except EtcdError:
+        if any(one.id == id for one in await listed(client)):
+            raise
+
+
+async def ensure_peer_url(client: EtcdClient, peer_url: str) -> None:
+    """Have all members know where the one that answers listens for them."""
+    own = (await client.status()).header.member
+    found = next((one for one in await listed(client) if one.id == own), None)
+    if found is not None and found.peer_urls != [peer_url]:
+        await _patiently(client, "update", {"ID": own, "peerURLs": [peer_url]})
+
+
+def _at(members: list[Member], peer_url: str) -> Member | None:
+    return next((one for one in members if peer_url in one.peer_urls), None)
+
+
+async def _patiently(client: EtcdClient, action: str, request: object) -> MembersResponse:
+    deadline = time.monotonic() + UNHEALTHY_SECONDS
+    while True:
+        try:
+            return await client.membership(action, request)
+        except Unavailable as error:
+            if not any(words in error.message for words in _PASSING) or time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(PAUSE_SECONDS)
