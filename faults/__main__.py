@@ -1,7 +1,7 @@
 """``python -m faults [NAME …]``: runs the batteries, prints the table, writes ``build/faults.json``.
 
 The environment sets ``KILLS`` of each process, ``CUTS`` of the power, ``CLUSTERS`` and ``STARTS`` of an
-upgrade and of a fleet, ``LOSSES`` of a host, and ``SEED``.
+upgrade, of a fleet and of a drain, ``LOSSES`` of a host, and ``SEED``.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from faults import fleet, kills, outcome, power, upgrade
+from faults import drain, fleet, kills, outcome, power, upgrade
 from faults.outcome import Outcome
 from tests.support import old_version
 
 RESULT = Path("build/faults.json")
-NAMES = (*kills.TARGETS, "power", "upgrade", "fleet")
+NAMES = (*kills.TARGETS, "power", "upgrade", "fleet", "drain")
 
 
 def main(wanted: Sequence[str]) -> int:
@@ -48,6 +48,8 @@ def main(wanted: Sequence[str]) -> int:
 def _outcomes(name: str, seed: str) -> list[Outcome]:
     if name == "upgrade":
         return _upgrades(seed)
+    if name == "drain":
+        return [drain.battery(_number("CLUSTERS", 10))]
     if name == "fleet":
         return [fleet.battery(_number("LOSSES", 10), _number("CLUSTERS", 20), seed)]
     if name == "power":

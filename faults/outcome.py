@@ -14,6 +14,7 @@ class Outcome:
     """``times`` faults, the seconds that each took to be over, and what was lost or left over, in words.
 
     ``answer``: until the next answer of the API.  ``change``: until the next change was carried out.
+    Of a drain these are how long the clients of each cluster were held, and how long all of it took.
     ``answered``, ``torn``: how many requests got an answer, and how many got none.  ``figures`` are others,
     by what they are of.
     """

@@ -112,6 +112,7 @@ cluster delete backend --yes
 
 PLAIN = {
     "cenote host remove": "needs another host, see test_fleet_hosts.py",
+    "cenote cluster move": "needs another host; see test_fleet_moves.py",
     "cenote completion": "prints a script for a shell",
     "cenote doctor": "a report for people, with an exit code",
     "cenote db import": "has its own report, see test_db_import.py",
@@ -127,6 +128,7 @@ PLAIN = {
 
 # Operations that no command needs.  Some are of a version of the API that may come.
 WITHOUT_COMMAND = {
+    "DELETE /v2/databases/{}/move": "cluster move --cancel, which needs another host",
     "GET /v2/account": "what other clients display; token current shows the token",
     "DELETE /v2/cenote/hosts/{}": "host remove needs another host, see test_fleet_hosts.py",
     "GET /v2/cenote/activity": "the sums that the console's list shows; pool stats has the numbers",
@@ -134,6 +136,7 @@ WITHOUT_COMMAND = {
     "GET /v2/databases/{}/pool_stats/stream": "a stream for pages; pool top asks again instead",
     "GET /v2/vpcs/{}/members": "only clusters; cluster get -o json has the VPC of each",
     "PATCH /v2/vpcs/{}": "vpc update calls PUT, which does the same",
+    "POST /v2/databases/{}/move": "cluster move, which needs another host",
     "PUT /v2/projects/{}": "project update calls PATCH, which changes only what is given",
 }
 

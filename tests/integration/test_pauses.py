@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from cenote.errors import CenoteError
 from cenote.host import pauses, processes, sql
 from cenote.host.pauses import Pooler
 from cenote.model import pauses as model
-from cenote.model.changes import Restart
+from cenote.model.changes import HoldPools, Restart, Resume
 from cenote.model.paths import Layout
-from cenote.model.pauses import AGENT, LEASE
+from cenote.model.pauses import AGENT, LEASE, MOVE
 from cenote.model.records import Cluster, Pool, PoolMode
 from cenote.model.topology import writer_or_first
 from cenote.rules import configuration
@@ -143,6 +143,58 @@ def test_a_pause_that_nobody_prolongs_ends_at_its_deadline_and_not_before(labs: 
         await wait_until_async("the file is gone", 5, lambda: not model.file_of(pooler.folder).exists())
 
     labs(scenario)
+
+
+def test_pools_that_are_held_by_name_are_resumed_by_the_guard_of_a_holder_that_is_gone(labs: Share) -> None:
+    async def scenario(place: Lab) -> None:
+        cluster = replace(place.new_cluster(), pools=POOLS)
+        await place.converge(cluster)
+        pooler, session = pooler_of(place, cluster), place.session(cluster)
+        hold = await pauses.hold(pooler, MOVE, "a test")
+        await sql.pause_pools(session.sockets, session.pool_port, ["transactions", "sessions"], 5)
+        hold.let_go()
+        assert await session.is_paused()
+        await session.close()
+        began = time.monotonic()
+        assert await ask(cluster, pool="transactions") == 42
+        assert LEASE / 2 < time.monotonic() - began < LEASE + 5
+        assert await ask(cluster, pool="sessions") == 42
+
+    labs(scenario)
+
+
+def test_pools_are_held_within_the_time_that_they_get_or_none_of_them(labs: Share) -> None:
+    async def scenario(place: Lab) -> None:
+        cluster = replace(place.new_cluster(), pools=POOLS)
+        await place.converge(cluster)
+        session, bouncer = place.session(cluster), place.wanted(cluster).bouncer
+        hold = HoldPools(bouncer, "a test", ("transactions",), patience=0.4, or_none=True)
+        async with transaction_in(cluster, "transactions"):
+            began = time.monotonic()
+            with pytest.raises(CenoteError, match="busy: a transaction in the pool transactions"):
+                await place.executor.do(hold, session)
+            assert time.monotonic() - began < 3
+            assert await ask(cluster, pool="transactions") == 42
+        await place.executor.do(hold, session)
+        assert await session.is_paused()
+        await place.executor.do(Resume(bouncer), session)
+        assert await ask(cluster, pool="transactions") == 42
+        await session.close()
+        assert not model.file_of(pooler_of(place, cluster).folder).exists()
+
+    labs(scenario)
+
+
+@contextlib.asynccontextmanager
+async def transaction_in(cluster: Cluster, pool: str) -> AsyncIterator[None]:
+    """Keep a transaction open."""
+    node = writer_or_first(cluster)
+    async with await psycopg.AsyncConnection.connect(
+        f"host=localhost port={node.pool_port} dbname={pool} user=doadmin sslmode=require",
+        password=records.PASSWORD,
+    ) as connection:
+        await connection.execute("SELECT 1")
+        yield
 
 
 def test_a_guard_leaves_the_pause_of_another_alone(labs: Share) -> None:

@@ -68,7 +68,7 @@ class FleetHost(Service):
 class Fleet:
     def __init__(self, root: Path, outside: Outside | None) -> None:
         """``outside`` is the etcd; None if the hosts join one another."""
-        self._root, self._outside = root, outside
+        self._root, self.outside = root, outside
         self.hosts: list[FleetHost] = []
         self._stack = contextlib.ExitStack()
 
@@ -80,7 +80,7 @@ class Fleet:
         host = FleetHost(
             data_dir,
             number,
-            *(self._etcd(data_dir) if self._outside is not None else self._join(options)),
+            *(self._etcd(data_dir) if self.outside is not None else self._join(options)),
             *options,
             fleet_port=free_range(COUNT),
             clusters=clusters,
@@ -97,7 +97,7 @@ class Fleet:
     def _etcd(self, data_dir: Path) -> tuple[str, ...]:
         if self.hosts:
             copy_keys(Layout(self.hosts[0].data_dir), Layout(data_dir))
-        outside = self._outside
+        outside = self.outside
         assert outside is not None
         return (
             f"--etcd={outside.url}",
@@ -110,7 +110,7 @@ class Fleet:
     async def authority(self) -> tuple[str, str]:
         """Return the certificate and the private key of the fleet's CA."""
         first = Layout(self.hosts[0].data_dir)
-        outside = self._outside
+        outside = self.outside
         assert outside is not None
         access = EtcdSettings(
             endpoints=(outside.url,),

@@ -28,6 +28,8 @@ from cenote.model.records import (
     LogSink,
     MaintenanceWindow,
     MetricsLogin,
+    Move,
+    MoveStage,
     Node,
     Note,
     Pool,
@@ -93,6 +95,8 @@ VALUES: dict[str, list[Any]] = {
     "configuration": [Configuration(postgresql={"work_mem": 8}), Configuration(pgbouncer={"x": True})],
     "created_at": [AT + timedelta(1)],
     "deleted_at": [AT],
+    "left": [(Node(name="node-2", host="there", port=1, pool_port=2),)],
+    "move": [Move(source="node-1", target="node-2", asked_at=AT)],
     "maintenance_window": [MaintenanceWindow(day="monday", hour="04:00")],
     "update_asked_at": [AT],
     "removing": [(), (REMOVAL, replace(REMOVAL, name="other"))],
@@ -240,6 +244,19 @@ def test_a_cluster_that_is_made_and_deleted_is_described() -> None:
         "trusted source 10.0.0.0/8: added",
     ]
     assert changed(deleted_at=AT) == [f"cluster backend: removed ({described})"]
+
+
+def test_a_move_is_told_by_its_hosts_and_not_by_its_nodes() -> None:
+    [source], target = CLUSTER.nodes, Node(name="node-2", host="there", port=25060, pool_port=25061)
+    move = Move(source="node-1", target="node-2", asked_at=AT)
+    moving = replace(CLUSTER, nodes=(source, target), move=move)
+    assert words(CLUSTER, moving) == ["move: added (from here to there)"]
+    assert words(moving, replace(CLUSTER, left=(target,))) == ["move: removed (from here to there)"]
+    switching = replace(moving, move=replace(move, stage=MoveStage.SWITCHING))
+    assert words(moving, switching) == ["move: from copying to switching"]
+    over = replace(CLUSTER, nodes=(target,), left=(source,))
+    assert words(moving, over) == [], "its event says so"
+    assert words(over, replace(over, left=())) == ["removal from its host of node-1: removed (host here)"]
 
 
 def test_records_of_their_own_are_told() -> None:

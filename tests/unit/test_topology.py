@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from cenote.engine.parts import NODE_PARTS
 from cenote.engine.plan.context import NodeContext, NodeKind
-from cenote.model.records import Cluster, ClusterStatus, Node, NodeStatus, Presence
+from cenote.model.records import Cluster, ClusterStatus, Move, MoveStage, Node, NodeStatus, Presence
 from cenote.model.topology import (
     Absence,
     Health,
@@ -307,6 +307,34 @@ def test_a_standby_that_is_down_degrades_the_cluster_and_is_named() -> None:
     assert seen.since == NOW
 
 
+def moving(stage: MoveStage) -> Cluster:
+    nodes = trio().nodes[:2]
+    return replace(
+        CLUSTER, nodes=nodes, move=Move(source="node-1", target="node-2", asked_at=NOW, stage=stage)
+    )
+
+
+def test_a_cluster_that_moves_is_judged_by_the_node_that_takes_writes() -> None:
+    copying = topology(moving(MoveStage.COPYING), {"node-1": GOOD}, ALIVE)
+    assert (copying.health, copying.status) == (Health.HEALTHY, ClusterStatus.ONLINE)
+    assert [member.writes for member in copying.members] == [True, False]
+    gone = replace(GOOD, stopped=("PostgreSQL",), failing=True)
+    leaving = topology(moving(MoveStage.LEAVING), {"node-1": gone, "node-2": GOOD}, ALIVE)
+    assert (leaving.health, leaving.status) == (Health.HEALTHY, ClusterStatus.ONLINE)
+    assert [member.writes for member in leaving.members] == [False, True]
+
+
+def test_a_cluster_that_is_switched_is_not_down_and_says_so() -> None:
+    held = replace(GOOD, stopped=("PostgreSQL",), waiting=True)
+    seen = topology(moving(MoveStage.SWITCHING), {"node-1": held, "node-2": GOOD}, ALIVE)
+    assert (seen.health, seen.status) == (Health.STARTING, ClusterStatus.ONLINE)
+    assert seen.reason == "its clients wait for a moment, while another host takes over"
+
+
+def test_a_cluster_whose_new_node_has_not_reported_yet_is_not_created_anew() -> None:
+    assert topology(moving(MoveStage.LEAVING), {"node-1": GOOD}, ALIVE).status is ClusterStatus.ONLINE
+
+
 # -- What follows for the records and the parts
 
 
@@ -331,5 +359,9 @@ def test_only_one_of_several_nodes_runs_what_writes_and_none_starts_its_own_serv
         writing = [context.node.name for context in contexts if NodeKind.WRITER in context.kinds]
         assert writing == ([] if leader is None else [leader])
         assert not any(NodeKind.PLAIN in context.kinds for context in contexts)
-    assert WANTED.kinds == frozenset(NodeKind)
-    assert all(part.is_on(WANTED) for part in NODE_PARTS)
+    assert WANTED.kinds == {NodeKind.WRITER, NodeKind.PLAIN}
+    assert {part.name for part in NODE_PARTS if not part.is_on(WANTED)} == {
+        "base backup",
+        "ending",
+        "standby",
+    }

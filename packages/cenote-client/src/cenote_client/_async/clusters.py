@@ -98,6 +98,28 @@ class AsyncClusters(AsyncResource):
         """
         return await self._call(op.UPDATE_REGION, (database_cluster_uuid,), kwargs, body)
 
+    async def move_cluster(
+        self, database_cluster_uuid: str, body: t.MoveWish | None = None, **kwargs: Unpack[t.Call]
+    ) -> t.MoveResponse:
+        """Begin to move a cluster to another host, and return ``{"move": {…}}``; clients stay connected.
+
+        ``cenote.move`` of the cluster is there until it is over.  Raises InvalidError for a host that cannot
+        take it, BusyError while none can or during another change.
+
+        ``POST /v2/databases/{database_cluster_uuid}/move``, scope ``cenote:admin``.
+        """
+        wish: t.MoveWish = {} if body is None else body
+        return await self._call(op.MOVE_CLUSTER, (database_cluster_uuid,), kwargs, wish)
+
+    async def cancel_move(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> None:
+        """Cancel the move of a cluster to another host.
+
+        Raises BusyError once the new host has taken over, InvalidError if the cluster is not being moved.
+
+        ``DELETE /v2/databases/{database_cluster_uuid}/move``, scope ``cenote:admin``.
+        """
+        return await self._call(op.CANCEL_MOVE, (database_cluster_uuid,), kwargs)
+
     async def update_major_version(
         self, database_cluster_uuid: str, body: t.VersionUpdate, **kwargs: Unpack[t.Call]
     ) -> None:

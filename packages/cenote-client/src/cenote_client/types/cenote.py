@@ -35,20 +35,54 @@ class ClusterUris(TypedDict):
     asyncpg: str
 
 
+ClusterMove = TypedDict(
+    "ClusterMove",
+    {
+        "from": str,
+        "to": str,
+        "stage": Literal["copying", "switching", "leaving"],
+        "asked_at": str,
+        "since": str,
+        "reason": str,
+        "copied_mib": NotRequired[int],
+        "data_mib": NotRequired[int],
+    },
+)
+"""The move of a cluster between two hosts, by their names; ``since`` is when the stage began.
+
+``reason`` is what is waited for, as a sentence.  ``copied_mib`` of ``data_mib`` are on the new host.
+"""
+
+
+class MoveResponse(TypedDict):
+    move: ClusterMove
+
+
+class MoveWish(TypedDict):
+    """The host, by name or id, or the zone to move a cluster to; without, the service chooses a host."""
+
+    host: NotRequired[str]
+    zone: NotRequired[str]
+
+
 class ClusterAdditions(TypedDict):
     """``health`` is whether the cluster can be used, as the agent of its host sees it, ``since`` that time.
 
     ``reason`` is what the cluster waits for, or what failed, as a sentence; empty if neither applies.
     ``not_in_force`` describes the changes that the servers do not have yet, and the settings of PostgreSQL
     that wait for a restart, are not accepted or have no effect.  ``by_sql`` describes what SQL has taken away
-    of what was created here.  ``uris`` name every host of the cluster.
+    of what was created here.  ``host`` is the name of the host that the cluster is on;
+    ``move`` is left out for one that is not being moved.  ``uris``
+    name every host of the cluster.
     """
 
     health: Literal["healthy", "starting", "degraded", "down", "unknown"]
     reason: str
     since: NotRequired[str]
     failing: bool
+    host: NotRequired[str]
     nodes: NotRequired[list[ClusterNode]]
+    move: NotRequired[ClusterMove]
     not_in_force: NotRequired[list[str]]
     by_sql: NotRequired[list[str]]
     uris: NotRequired[ClusterUris]

@@ -77,7 +77,7 @@ class LogShipping:
             stored = self._store.cluster(cluster_id)
         except NewerFormat:
             return  # what runs goes on
-        exists = stored is not None and stored.value.deleted_at is None
+        exists = stored is not None and stored.value.deleted_at is None and self._is_here(stored.value)
         wanted = {sink.id: sink for sink in stored.value.sinks} if stored is not None and exists else {}
         tasks = self._tasks.setdefault(cluster_id, {})
         for id, task in list(tasks.items()):
@@ -103,6 +103,9 @@ class LogShipping:
                 )
         if not tasks:
             del self._tasks[cluster_id]
+
+    def _is_here(self, cluster: Cluster) -> bool:
+        return any(node.host == self._store.host_id for node in cluster.nodes)
 
     def _same(self, one: LogSink, other: LogSink) -> bool:
         """Return whether two sinks differ at most in the key that their configuration is sealed with.

@@ -21,7 +21,7 @@ from cenote.agent.node_reports import NodeReports
 from cenote.agent.pass_queue import Held, PassQueue, Turn, Urgency
 from cenote.agent.quiet import Quiet
 from cenote.agent.waiting import is_set_within
-from cenote.engine.plan.context import HostContext, NodeContext
+from cenote.engine.plan.context import HostContext, NodeContext, NodeKind, Peer
 from cenote.errors import CenoteError, NotFound, Unavailable
 from cenote.host import processes, trash
 from cenote.host.executor import Executor
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 POLL_FIRST, POLL_MOST = 0.005, 0.5  # seconds between passes while a server is starting
 POLL_GROWTH = 1.2
+POLL_OFTEN = 0.03  # at most, while clients are held for a switch
 OTHER_USERS_PAUSE = 1.0  # seconds until pools work for roles that SQL has just made; it may make many
 WORTH_REPORTING = 0.1  # seconds
 # A server that fails to start is started again and again; what is shown meanwhile is that it fails.
@@ -249,7 +250,7 @@ class NodeLoop:
         try:
             pause = await self._bring_about(stored, full=full)
         except Waiting as waiting:
-            return await self._wait_for(stored, str(waiting)), PassResult.WAITING
+            return await self._wait_for(stored, str(waiting), often=waiting.often), PassResult.WAITING
         except (CenoteError, OSError) as error:
             log.warning("cluster %s: %s", in_words(stored.value, self._node_name), _in_words(error))
             await self._report_failure(stored, _in_words(error))
@@ -276,15 +277,20 @@ class NodeLoop:
         soon = await self._drop(stored)
         return pause if soon is None else min(pause, soon)
 
-    async def _wait_for(self, stored: Stored[Cluster], reason: str) -> float:
-        """Report what is waited for, if it takes long; return the seconds until it is looked at again."""
+    async def _wait_for(self, stored: Stored[Cluster], reason: str, *, often: bool) -> float:
+        """Report what is waited for, if it takes long; return the seconds until it is looked at again.
+
+        ``often``: clients are held meanwhile, so all is reported at once.
+        """
         if reason != self._waited_for:
             self._poll, self._waited_for, self._waiting_since = POLL_FIRST, reason, time.monotonic()
         # Most waits are too short to be worth a report, which costs a write.
-        if self._poll >= WORTH_REPORTING and self._outlasts_failure():
+        if often:
+            await self._reports.write(reason, waiting=True)
+        elif self._poll >= WORTH_REPORTING and self._outlasts_failure():
             await self._report_unfinished(stored, reason, waiting=True)
         pause, self._poll = self._poll, min(self._poll * POLL_GROWTH, POLL_MOST)
-        return pause
+        return min(pause, POLL_OFTEN) if often else pause
 
     async def _report_unfinished(
         self, stored: Stored[Cluster], reason: str, *, failing: bool = False, waiting: bool = False
@@ -314,7 +320,9 @@ class NodeLoop:
         trace = self._quiet.read(context) if full else None
         session = session_of(context)
         try:
-            async with self._reports.of_progress(stored.revision):
+            # No change waits for a node that takes no writes, and held clients wait for its pass.
+            takes_writes = NodeKind.WRITER in context.kinds
+            async with self._reports.of_progress(stored.revision if takes_writes else 0):
                 converged = await self._pass.run(context, session, stored.revision, full=full)
         finally:
             await session.close()
@@ -368,7 +376,7 @@ class NodeLoop:
         context = self._context(stored)
         await self._pass.remove(context, session_of(context), self._trash_note(context))
         # The controller forgets the cluster when all of its nodes are removed.
-        await self._reports.write("", removed=True)
+        await self._reports.write("", removed=True, standby=None, ended_at=0, clients=0)
 
     def _trash_note(self, context: NodeContext) -> TrashNote | None:
         """Return the note with which a node that is removed goes to the trash; None if it is not kept."""
@@ -404,7 +412,19 @@ class NodeLoop:
             issued_certificate=self._store.certificate(cluster.id),
             refused=self._reports.last().refused,
             by_sql=self._reports.last().by_sql,
+            peer=self._peer(cluster),
         )
+
+    def _peer(self, cluster: Cluster) -> Peer | None:
+        """Return the other node while the cluster moves."""
+        move = cluster.move
+        if move is None or self._node_name not in (move.source, move.target):
+            return None
+        name = move.source if self._node_name == move.target else move.target
+        node = _node_of(cluster.nodes, name)
+        host = None if node is None else self._store.host(node.host)
+        address = "" if host is None else host.fleet_address or host.address
+        return None if node is None else Peer(node, address)
 
     async def _write_events(self, cluster: Cluster) -> None:
         """Write the events of a successful pass; not for each attempt of one that fails."""

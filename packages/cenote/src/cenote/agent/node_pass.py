@@ -37,8 +37,19 @@ log = logging.getLogger(__name__)
 DISK_FULL_MIB = 32  # PostgreSQL needs two WAL segments to start
 
 
+# Of a node that takes no part in a move.
+_SETTLED: dict[str, object] = {"standby": None, "ended_at": 0, "clients": 0, "leads_on": False, "held_ms": 0}
+
+
 class Waiting(Exception):
-    """A plan waits for something on the machine to finish; the message says for what."""
+    """A plan waits for something on the machine to finish; the message says for what.
+
+    ``often``: clients are held meanwhile.
+    """
+
+    def __init__(self, reason: str, *, often: bool = False) -> None:
+        super().__init__(reason)
+        self.often = often
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +84,9 @@ class NodePass:
         self.drops = Drops(self._do)  # of what was removed from the record, to be made after a pass
         self.has_drops = False
         self.sql_changes = SqlChanges(self._inspector)
+        self.seen: dict[str, object] = {}  # fields of a report
         self._changes = 0
+        self._kinds: frozenset[NodeKind] = frozenset()
         self._last: tuple[NodeContext, Converged] | None = None  # of the last pass, if it was completed
 
     async def run(
@@ -90,7 +103,11 @@ class NodePass:
         if not full and last is not None:
             former, parts = last[0], affected(last[0], context)
         parts = tuple(part for part in parts if part.is_on(context))
-        self.progress.begin(revision, [part.name for part in parts])
+        # What a node does not do now that it will do later, or another one, is ahead of it.
+        has_all = NodeKind.WRITER in context.kinds
+        self.progress.begin(revision, [part.name for part in (parts if has_all else NODE_PARTS)])
+        if context.kinds != self._kinds:
+            self._kinds, self.seen = context.kinds, self.seen | _SETTLED
         # What was refused in a pass that ended before its report.
         seen = self._inspector.last_refused(context.server)
         informed = replace(
@@ -167,7 +184,9 @@ class NodePass:
             await self._do(change, context, session)
 
     async def _reconcile(self, part: Part[Any], context: NodeContext, session: Session) -> None:
-        for change in part.plan(context, await part.look(self._inspector, context, session)):
+        seen = await part.look(self._inspector, context, session)
+        self.seen |= part.report_of(context, seen)
+        for change in part.plan(context, seen):
             if isinstance(change, Start):
                 await self._check_not_failing(part, change, context)
             elif isinstance(change, Stop):
@@ -179,7 +198,7 @@ class NodePass:
 
     async def _do(self, change: Change, context: NodeContext, session: Session) -> None:
         if isinstance(change, Wait):
-            raise Waiting(change.reason)
+            raise Waiting(change.reason, often=change.often)
         if isinstance(change, Refuse):
             raise CenoteError(change.reason)
         log.info("cluster %s: %r", context.in_words, change)

@@ -106,7 +106,12 @@ class NodeReports:
             waiting=waiting,
             stopped=self.stopped,
             at=now,
-            **self._pass.drops.seen | self._pass.sql_changes.fields() | self._pass.progress.fields() | seen,
+            **{"removed": False}  # of a node of the same name that was here before
+            | self._pass.drops.seen
+            | self._pass.sql_changes.fields()
+            | self._pass.progress.fields()
+            | self._pass.seen
+            | seen,
         )
         status = msgspec.structs.replace(status, since=self._since(before, status))
         await self._write(status)

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from cenote.api.auth import ADMIN
+from cenote.api.drain_hindrances import hindrances
 from cenote.api.service import Call, Service, answer, no_content, operation
 from cenote.errors import Busy, Invalid, NotFound
 from cenote.http.routing import Response
@@ -160,6 +161,8 @@ def _view(service: Service, host: Host, promised: Promise, clusters: Sequence[Cl
     drain = host_states.drained(store.drains().get(host.id), promised.nodes)
     removed = store.removed_host(host.id)
     told = [host_states.in_words(host, state, since, drain)]
+    if drain is not None:
+        told += hindrances(service, host.id, clusters)
     if removed is not None:
         told.append("its removal was interrupted: repeat it")
     return HostView(

@@ -14,6 +14,7 @@ from msgspec import UNSET, UnsetType
 
 from cenote.api import names
 from cenote.api.connections import ConnectionView, UrisView, connections, login_of, uris
+from cenote.api.move_view import MoveView, move_view
 from cenote.api.service import Service
 from cenote.model import catalog, topology
 from cenote.model.by_sql import BySql
@@ -160,7 +161,9 @@ class ProgressView(msgspec.Struct, kw_only=True):
     """An extension of Cenote: whether the cluster can be used, as its host's agent sees it.
 
     ``reason`` describes what the cluster waits for or what failed, or is empty.  ``since`` is when the health
-    became what it is, left out while that is not known.  ``nodes`` is left out for a single one.
+    became what it is, left out while that is not known.  ``host`` is the name of the host that the cluster
+    is on.  ``nodes`` is left out for a single one.
+    ``move`` is how far the move to another host is, left out without one.
     ``not_in_force`` describes the changes that the servers do not have yet, and the settings that wait for a
     restart, are not accepted or have no effect; it is left out without any.  ``by_sql`` describes what SQL
     has taken away of what was created here, and is left out without any, too.  ``uris`` name every host of
@@ -171,7 +174,9 @@ class ProgressView(msgspec.Struct, kw_only=True):
     reason: str
     since: datetime | UnsetType = UNSET
     failing: bool
+    host: str
     nodes: list[NodeView] | UnsetType = UNSET
+    move: MoveView | UnsetType = UNSET
     not_in_force: list[str] | UnsetType = UNSET
     by_sql: list[str] | UnsetType = UNSET
     uris: UrisView | UnsetType = UNSET
@@ -218,6 +223,8 @@ class ClusterView(msgspec.Struct, kw_only=True):
 
 def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> ClusterView:
     seen = service.report(cluster)
+    # While it moves, the other node is there for the move alone.
+    nodes = cluster.nodes if cluster.move is None else (topology.writer_or_first(cluster),)
     found = sql_changes.of(seen)
     updates = [] if seen is None else _updates(seen)
     login = login_of(service, cluster, ADMIN_USER) if credentials else None
@@ -230,7 +237,7 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
         engine=ENGINE,
         version=cluster.version,
         semantic_version=service.store.full_version(cluster) or UNSET,
-        num_nodes=len(cluster.nodes),
+        num_nodes=len(nodes),
         size=cluster.size,
         region=cluster.region,
         status=topology.status(cluster, seen),
@@ -257,7 +264,7 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
         do_settings=do_settings_view(cluster),
         metrics_endpoints=[
             MetricsEndpointView(_host_of(service, cluster, node), node.metrics_port)
-            for node in cluster.nodes
+            for node in nodes
             if node.metrics_port
         ],
         rules=[rule_view(cluster, rule) for rule in cluster.firewall],
@@ -303,11 +310,18 @@ def _progress_view(
         reason=now.reason,
         since=now.since or UNSET,
         failing=seen is not None and seen.failing,
+        host=_host_name(service, topology.writer_or_first(cluster)),
         nodes=nodes if len(nodes) > 1 else UNSET,
+        move=move_view(service, cluster),
         not_in_force=_not_in_force(service, cluster, service.hindrance(cluster)) or UNSET,
         by_sql=sql_changes.in_words(cluster, sql_changes.of(seen)) or UNSET,
         uris=all_hosts,
     )
+
+
+def _host_name(service: Service, node: Node) -> str:
+    host = service.store.host(node.host)
+    return node.host if host is None else host.name
 
 
 def _updates(seen: NodeStatus) -> list[str]:

@@ -9,6 +9,7 @@ import click
 from cenote.cli import suggestions
 from cenote.cli.cluster_argument import cluster_argument
 from cenote.cli.cluster_config import config
+from cenote.cli.cluster_move import MOVE_COLUMNS, move
 from cenote.cli.cluster_settings import autoscale, hostnames, maintenance
 from cenote.cli.data_dir import data_dir
 from cenote.cli.logs import logs
@@ -54,7 +55,7 @@ def command() -> None:
     """Create, list, resize, configure and delete clusters; show their logs."""
 
 
-for other in (autoscale, config, hostnames, logs, maintenance):
+for other in (autoscale, config, hostnames, logs, maintenance, move):
     command.add_command(other)
 
 
@@ -159,7 +160,7 @@ def get(layout: Layout, printer: Printer, cluster: str) -> None:
     """Show the details of a cluster."""
     with client_for(layout) as client:
         found = find_cluster(client, cluster)
-        printer.show(found, with_present(DETAIL_COLUMNS, [found], {"By SQL": "cenote.by_sql"}))
+        printer.show(found, with_present(DETAIL_COLUMNS, [found], MOVE_COLUMNS | {"By SQL": "cenote.by_sql"}))
 
 
 @command.command()

@@ -171,6 +171,14 @@ _OPTIONS = (
         help="Most open connections of the API from one address of another machine; 0: no limit.",
     ),
     click.option(
+        "--copy-rate",
+        metavar="MIB",
+        type=click.IntRange(0, 1024),
+        default=0,
+        show_default=True,
+        help="Most MiB per second when a cluster's data is copied to this host; 0: no limit.",
+    ),
+    click.option(
         "--log-sink-allow",
         multiple=True,
         type=_Network(),
@@ -260,6 +268,7 @@ def _settings(given: dict[str, Any]) -> ServeSettings:
         fleet_port=given["fleet_port"],
         memory_overcommit=given["memory_overcommit"],
         storage_overcommit=given["storage_overcommit"],
+        copy_rate_mib=given["copy_rate"],
         trash_days=given["trash_days"],
         dns=_name_server(given),
     )

@@ -2,6 +2,9 @@
 
 Over the network: TLS and SCRAM only.  Locally: peer authentication over a unix socket, in a directory that
 only the service and its servers can enter.
+
+While a cluster has nodes on several hosts, these reach one another by certificates of the cluster's CA, which
+only its hosts get.  By that, and not by an address, they are told from others: a host may have many.
 """
 
 from collections.abc import Iterable
@@ -10,25 +13,37 @@ from cenote.conf.quoting import hba_token
 from cenote.model.firewall import Networks
 
 SUPERUSER = "postgres"
-_MAP = "cenote"
+_MAP, _NODES_MAP = "cenote", "cenote-nodes"
 
 
-def render(networks: Networks = None) -> str:
-    """Render ``pg_hba.conf``; the first matching line decides, and without one a client is rejected."""
+def render(networks: Networks = None, *, nodes: bool = False) -> str:
+    """Render ``pg_hba.conf``; the first matching line decides, and without one a client is rejected.
+
+    ``nodes``: other nodes may replicate, and poolers on their hosts may log in.
+    """
     sources = ["all"] if networks is None else [str(network) for network in networks]
+    replication = f"hostssl  replication  {SUPERUSER}  all  cert map={_NODES_MAP}"
+    # Last, since the poolers log in as customers do, from an address that need be no trusted source.
+    poolers = "hostssl  all  all       all  scram-sha-256 clientcert=verify-ca"
     lines = [
         f"local    all  all            peer map={_MAP}",
+        *([replication] if nodes else []),
         f"host     all  {SUPERUSER}  all  reject",
         *(f"hostssl  all  all       {source}  scram-sha-256" for source in sources),
+        *([poolers] if nodes else []),
     ]
     return "# Written by Cenote; changes made here are undone.\n" + "\n".join(lines) + "\n"
 
 
-def render_ident(service_user: str, server_user: str, roles: Iterable[str]) -> str:
+def render_ident(service_user: str, server_user: str, roles: Iterable[str], *, nodes: bool = False) -> str:
     """Render ``pg_ident.conf``: the service maps to the superuser, PgBouncer to any role.
+
+    With ``nodes``, whatever name a certificate of the cluster's CA has maps to the superuser.
 
     PostgreSQL before 16 has no keyword for all roles here, so each role has a line.
     """
     pairs = [(service_user, SUPERUSER), *((server_user, role) for role in sorted(roles))]
     lines = [f"{_MAP}  {hba_token(system)}  {hba_token(role)}" for system, role in pairs]
+    if nodes:
+        lines.append(f'{_NODES_MAP}  "/^.*$"  {hba_token(SUPERUSER)}')
     return "# Written by Cenote; changes made here are undone.\n" + "\n".join(lines) + "\n"

@@ -76,6 +76,25 @@ def instance_settings(
     }
 
 
+def settings_for_nodes(certificate: Path) -> dict[str, str]:
+    """Return the settings by which other nodes can log in with certificates of the cluster's CA.
+
+    Only while there are any: a server that asks for certificates refuses clients that show another CA's.
+    """
+    return {"ssl_ca_file": str(certificate)}
+
+
+def standby_settings(primary: str, slot: str) -> dict[str, str]:
+    """Return the settings of a server that follows another one, which ``primary`` says how to reach."""
+    return {
+        "primary_conninfo": primary,
+        "primary_slot_name": slot,
+        "wal_retrieve_retry_interval": "500ms",
+        "wal_receiver_status_interval": "1s",
+        "max_standby_streaming_delay": "1s",  # nobody's query is to hold it back
+    }
+
+
 def non_durable_settings() -> dict[str, str]:
     """Return settings without durability, for servers whose data may be lost in a power failure."""
     return {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "archive_mode": "off"}

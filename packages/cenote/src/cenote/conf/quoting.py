@@ -24,6 +24,11 @@ def postgresql_value(text: str) -> str:
     return "'" + one_line(text).replace("\\", "\\\\").replace("'", "''") + "'"
 
 
+def conninfo_value(text: str) -> str:
+    """A value of a libpq connection string: single quotes; quotes and backslashes get a backslash."""
+    return "'" + one_line(text).replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
 def hba_token(text: str) -> str:
     """``pg_hba.conf`` and ``pg_ident.conf``: double quotes disable special meanings, except of a slash.
 

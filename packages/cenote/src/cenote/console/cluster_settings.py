@@ -1,4 +1,4 @@
-"""The settings of a cluster: size, maintenance window, updates, deletion."""
+"""The settings of a cluster: size, host, maintenance window, updates, deletion."""
 
 from __future__ import annotations
 
@@ -39,6 +39,15 @@ async def change(request: ConsoleRequest) -> Response:
                 return request.redirect(
                     address_of(request), notice=f"Resizing the cluster to {size}.", passing="status"
                 )
+            case "move":
+                wish = {"host": form["host"]} if form["host"] else {}
+                move = (await request.api.post(path_of(id, "move"), wish))["move"]
+                return request.redirect(
+                    address_of(request), notice=f"Moving the cluster to {move['to']}.", passing="status"
+                )
+            case "cancel":
+                await request.api.delete(path_of(id, "move"))
+                return request.redirect(f"{here}#move", notice="The move was cancelled.")
             case "window":
                 window = {"day": form["day"], "hour": form["hour"]}
                 await request.api.put(path_of(id, "maintenance"), window)
@@ -96,11 +105,13 @@ async def _show(
     lacking: list[str] | None = None,
 ) -> Response:
     options = await options_of(request)
+    hosts = (await request.api.get("/v2/cenote/hosts"))["hosts"] if request.can("cenote:admin") else []
     return await render_cluster(
         request,
         "settings.html",
         refusal.status if refusal else 200,
         lacking=lacking or [],
+        hosts=[host for host in hosts if "database" in host["roles"]],
         families=sizes_by_family(options["options"]["pg"]["layouts"][0]["sizes"], room_of(options)),
         days=DAYS,
         hours=HOURS,

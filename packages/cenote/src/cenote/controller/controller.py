@@ -17,11 +17,13 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cenote.controller import certificates, plans
 from cenote.controller.election import Election
 from cenote.controller.host_certificates import HostCertificates
+from cenote.controller.mover import Mover
 from cenote.controller.names import Names
 from cenote.errors import CenoteError, Conflict, Misconfigured, NotFound, Unavailable
 from cenote.model.records import Cluster, EventType, HostDomain, Note
 from cenote.model.timing import DEFAULT, Timing
 from cenote.rules import host_names
+from cenote.rules.scheduling import NO_LIMITS, Overcommit
 from cenote.security.sealing import Sealer
 from cenote.store import Changes, Store
 from cenote.store.encoding import NewerFormat
@@ -46,12 +48,14 @@ class Controller:
         host_id: str,
         directory: str,
         timing: Timing = DEFAULT,
+        overcommit: Overcommit = NO_LIMITS,
         domain: HostDomain | None = None,
         name_server: NameServer | None = None,
     ) -> None:
         """``domain`` is what this host was started with, ``name_server`` what is told of names in it."""
         self._store, self._sealer, self._timing = store, sealer, timing
         self._election = Election(store.client, store.keys.controller, host_id, directory)
+        self._mover = Mover(store, self._election, self._write_events, overcommit)
         self._host_id, self._host_domain = host_id, domain
         self._domain = None if domain is None else domain.domain
         self._names = Names(store, self._election, self._domain or "", name_server, timing)
@@ -65,6 +69,7 @@ class Controller:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._election.run(), name="election")
                 group.create_task(self._follow(), name="controller")
+                group.create_task(self._mover.run(), name="moves")
                 group.create_task(self._prune(), name="pruning")
                 group.create_task(self._announce_domain(), name="announcing the domain")
                 group.create_task(self._follow_addresses(), name="addresses of hosts")

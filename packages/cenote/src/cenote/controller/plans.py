@@ -62,7 +62,7 @@ def is_removed(cluster: Cluster, reports: Mapping[str, NodeStatus]) -> bool:
     """
     return cluster.deleted_at is not None and all(
         node.lost_at is not None or (node.name in reports and reports[node.name].removed)
-        for node in cluster.nodes
+        for node in (*cluster.nodes, *cluster.left)
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
@@ -17,6 +17,10 @@ from cenote.model.records import Note
 Seen = TypeVar("Seen")
 
 
+def _nothing(_context: NodeContext, _seen: object) -> Mapping[str, object]:
+    return {}
+
+
 class Scope(StrEnum):
     """What there is one of: for each node of a cluster, or for each host that has nodes of it."""
 
@@ -28,22 +32,27 @@ class Scope(StrEnum):
 class Part(Generic[Seen]):
     """One part of a node.
 
-    ``runs_on``: the nodes that have it, None for any.  ``may_block``: it may wait for a customer's lock, so
-    its failure does not stop later parts, but the pass fails.  ``optional``: the machine's refusal is logged,
-    and the pass continues.  ``event_of``: the event that a change of it is worth, if any.
+    ``runs_on``: the kinds of nodes that have it, none for all but those in ``not_on``.  ``may_block``: it may
+    wait for a customer's lock, so its failure does not stop later parts, but the pass fails.  ``optional``:
+    the machine's refusal is logged, and the pass continues.  ``event_of``: the event that a change of it is
+    worth, if any.  ``report_of``: the fields of a report that what it has seen is worth.
     """
 
     name: str
     look: Callable[[Inspector, NodeContext, Session], Awaitable[Seen]]
     plan: Callable[[NodeContext, Seen], Plan]
     scope: Scope = Scope.NODE
-    runs_on: NodeKind | None = None
+    runs_on: tuple[NodeKind, ...] = ()
+    not_on: tuple[NodeKind, ...] = ()
     may_block: bool = False
     optional: bool = False
     event_of: Callable[[Change], Note | None] = no_event
+    report_of: Callable[[NodeContext, Seen], Mapping[str, object]] = _nothing
 
     def is_on(self, context: NodeContext) -> bool:
-        return self.runs_on is None or self.runs_on in context.kinds
+        if not context.kinds.isdisjoint(self.not_on):
+            return False
+        return not self.runs_on or not context.kinds.isdisjoint(self.runs_on)
 
 
 @dataclass(frozen=True, slots=True)

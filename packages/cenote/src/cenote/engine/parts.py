@@ -13,30 +13,52 @@ from cenote.model.parts import PartName
 from cenote.rules import in_force
 
 WRITER, PLAIN = NodeKind.WRITER, NodeKind.PLAIN
+FOLLOWING, ENDS, LEFT = NodeKind.FOLLOWING, NodeKind.ENDING, NodeKind.LEFT
 
 LOG_SPACE = Part(PartName.LOG_SPACE, look.log_space.look, plan.log_space.plan, optional=True)
 FOLDERS = Part(PartName.FOLDERS, look.folders.look, plan.folders.plan)
 LOG_POSITIONS = Part(PartName.LOG_POSITIONS, look.log_positions.look, plan.log_positions.plan)
 CERTIFICATE = Part(PartName.CERTIFICATE, look.certificate.look, plan.certificate.plan, scope=Scope.HOST)
-SERVER = Part(
-    PartName.SERVER, look.postgresql.look, plan.postgresql.plan, runs_on=PLAIN, event_of=events.of_server
+BASE_BACKUP = Part(PartName.BASE_BACKUP, look.base_backup.look, plan.base_backup.plan, runs_on=(FOLLOWING,))
+LEADING = Part(PartName.LEADING, look.leading.look, plan.leading.plan, runs_on=(PLAIN,))
+ENDING = Part(
+    PartName.ENDING,
+    look.ending.look,
+    plan.ending.plan,
+    runs_on=(ENDS, LEFT),
+    report_of=plan.ending.report,
 )
+SERVER = Part(
+    PartName.SERVER,
+    look.postgresql.look,
+    plan.postgresql.plan,
+    runs_on=(PLAIN, FOLLOWING),
+    event_of=events.of_server,
+)
+SLOTS = Part(PartName.SLOTS, look.slots.look, plan.slots.plan, runs_on=(WRITER,), report_of=plan.slots.report)
 RESTART = Part(
-    PartName.RESTART, look.restart.look, plan.restart.plan, runs_on=PLAIN, event_of=events.of_restart
+    PartName.RESTART, look.restart.look, plan.restart.plan, runs_on=(PLAIN,), event_of=events.of_restart
 )
 OUTDATED_BINARIES = Part(
     PartName.OUTDATED_BINARIES,
     look.outdated_binaries.look,
     plan.outdated_binaries.plan,
-    runs_on=PLAIN,
+    runs_on=(PLAIN,),
     event_of=events.of_outdated_binaries,
 )
-ROLES = Part(PartName.ROLES, look.roles.look, plan.roles.plan, runs_on=WRITER, may_block=True)
-DATABASES = Part(PartName.DATABASES, look.databases.look, plan.databases.plan, runs_on=WRITER, may_block=True)
-GRANTS = Part(PartName.GRANTS, look.grants.look, plan.grants.plan, runs_on=WRITER, may_block=True)
-UPGRADE = Part(PartName.UPGRADE, look.upgrade.look, plan.upgrade.plan, runs_on=WRITER, may_block=True)
+ROLES = Part(PartName.ROLES, look.roles.look, plan.roles.plan, runs_on=(WRITER,), may_block=True)
+DATABASES = Part(
+    PartName.DATABASES, look.databases.look, plan.databases.plan, runs_on=(WRITER,), may_block=True
+)
+GRANTS = Part(PartName.GRANTS, look.grants.look, plan.grants.plan, runs_on=(WRITER,), may_block=True)
+UPGRADE = Part(PartName.UPGRADE, look.upgrade.look, plan.upgrade.plan, runs_on=(WRITER,), may_block=True)
 POOLER = Part(
-    PartName.POOLER, look.pooler.look, plan.pooler.plan, scope=Scope.HOST, event_of=events.of_pooler
+    PartName.POOLER,
+    look.pooler.look,
+    plan.pooler.plan,
+    scope=Scope.HOST,
+    event_of=events.of_pooler,
+    report_of=plan.pooler.report,
 )
 POOLER_ACCESS = Part(
     PartName.POOLER_ACCESS,
@@ -52,20 +74,39 @@ POOLER_DISCONNECT = Part(
     scope=Scope.HOST,
     may_block=True,
 )
-DISCONNECT = Part(PartName.DISCONNECT, look.disconnect.look_direct, plan.disconnect.plan, may_block=True)
+DISCONNECT = Part(
+    PartName.DISCONNECT,
+    look.disconnect.look_direct,
+    plan.disconnect.plan,
+    not_on=(LEFT,),
+    may_block=True,
+)
+STANDBY = Part(
+    PartName.STANDBY,
+    look.standby.look,
+    plan.standby.plan,
+    runs_on=(FOLLOWING,),
+    report_of=plan.standby.report,
+)
 
 # Whoever has lost access is put out first: neither a server that starts nor a customer's lock delays that.
 # The server comes before all that is asked of it by SQL.  The pooler comes after roles and databases: a pool
 # is answered for only when both are there.  Connections are judged when their server lets in no others.
+# A node that takes over or gives up does that first, since clients are held meanwhile; one that gives up does
+# nothing else.
 NODE_PARTS: tuple[Part[Any], ...] = (
+    LEADING,
+    ENDING,
     LOG_SPACE,
     FOLDERS,
     POOLER_ACCESS,
     POOLER_DISCONNECT,
     LOG_POSITIONS,
     CERTIFICATE,
+    BASE_BACKUP,
     SERVER,
     DISCONNECT,
+    SLOTS,
     RESTART,
     OUTDATED_BINARIES,
     ROLES,
@@ -73,6 +114,7 @@ NODE_PARTS: tuple[Part[Any], ...] = (
     GRANTS,
     UPGRADE,
     POOLER,
+    STANDBY,
 )
 
 LOCK_OUT = DropPart("lock out", look.lock_out.look, plan.lock_out.plan)

@@ -12,7 +12,18 @@ from uuid import UUID
 
 from cenote.conf.hba import SUPERUSER
 from cenote.errors import CenoteError, Misconfigured
-from cenote.host import files, log_files, pauses, process_identity, processes, sql, stopping, templates, trash
+from cenote.host import (
+    files,
+    log_files,
+    pauses,
+    process_identity,
+    processes,
+    safe_open,
+    sql,
+    stopping,
+    templates,
+    trash,
+)
 from cenote.host.pauses import Hold, Pooler
 from cenote.host.processes import Account
 from cenote.model.changes import (
@@ -21,11 +32,13 @@ from cenote.model.changes import (
     Discard,
     Disconnect,
     EndProcesses,
+    HoldPools,
     MakeDirectory,
     Program,
     Refuse,
     Reload,
     Remove,
+    Rename,
     RequestCertificate,
     Restart,
     Resume,
@@ -37,7 +50,7 @@ from cenote.model.changes import (
     WriteFile,
 )
 from cenote.model.paths import Layout
-from cenote.model.pauses import AGENT
+from cenote.model.pauses import AGENT, MOVE, OURS
 from cenote.model.processes import Process
 from cenote.security import certificates
 
@@ -76,6 +89,9 @@ class Executor:
                 await asyncio.to_thread(files.remove, path)
             case Discard(paths, note):
                 await asyncio.to_thread(trash.put, self.layout, paths, note)
+            case Rename(source, target):
+                safe_open.rename_new(source, target)
+                files.sync_directory(target.parent)
             case ShortenLog(path, keep_from, kept):
                 log_files.shorten(path, keep_from, kept)
             case CopyTemplate(version, target):
@@ -95,6 +111,8 @@ class Executor:
                 await stopping.stop_program(program)
             case Restart(program, pooler, digest, patience):
                 await self._restart(program, pooler, digest, patience, session)
+            case HoldPools():
+                await self._hold_pools(change, session)
             case Resume(pooler):
                 await self._resume(pooler, session)
             case EndProcesses(directory, executable):
@@ -183,11 +201,26 @@ class Executor:
             self._let_go(pooler)
             raise
 
+    async def _hold_pools(self, change: HoldPools, session: sql.Session) -> None:
+        """Pause pools one by one, since a single session would keep a pause of all of them waiting."""
+        pooler = change.pooler
+        place = Pooler(_folder_of_pause(pooler), session.sockets / f".s.PGSQL.{session.pool_port}")
+        hold = self._holds.get(pooler.directory)
+        if hold is None or not hold.lasts():
+            self._let_go(pooler)
+            self._holds[pooler.directory] = await pauses.hold(place, MOVE, change.why)
+        try:
+            await sql.pause_pools(session.sockets, session.pool_port, change.pools, change.patience)
+        except BaseException:
+            if change.or_none:
+                await self._resume(pooler, session)
+            raise
+
     async def _resume(self, pooler: Program, session: sql.Session) -> None:
         if await session.is_paused():
-            await session.console("RESUME")
+            await session.resume()
         self._let_go(pooler)
-        await pauses.remove(_folder_of_pause(pooler), AGENT)
+        await pauses.remove(_folder_of_pause(pooler), *OURS)
 
     def _let_go(self, pooler: Program) -> None:
         hold = self._holds.pop(pooler.directory, None)

@@ -44,6 +44,12 @@ class Hold:
         self._pooler, self._pause = pooler, pause
         self._task = asyncio.create_task(self._prolong(), name=f"pause {pause.id}")
 
+    def lasts(self) -> bool:
+        """Return whether it is in force and being prolonged, so that the pooler need not be held anew."""
+        found = read(self._pooler.folder)
+        is_ours = found is not None and found.id == self._pause.id and not found.is_over(now())
+        return is_ours and not self._task.done()
+
     def let_go(self) -> None:
         """Prolong it no further; it ends by its deadline unless ``remove`` ends it before."""
         self._task.cancel()
@@ -67,21 +73,24 @@ async def hold(pooler: Pooler, owner: str, why: str) -> Hold:
 
     The pooler itself is paused by the caller, afterwards.  CenoteError while another owner holds it.
     """
-    pause = _lasting(Pause(uuid4().hex, owner, why, "", 0.0))
+    moment = now()
+    pause = _lasting(Pause(uuid4().hex, owner, why, "", 0.0, moment.seconds))
     async with _locked(pooler.folder):
         found = read(pooler.folder)
-        if found is not None and found.owner != owner and not found.is_over(now()):
-            raise CenoteError(f"the pools are paused by the {found.owner}: {found.why}")
+        if found is not None and not found.is_over(moment):
+            if found.owner != owner:
+                raise CenoteError(f"the pools are paused by the {found.owner}: {found.why}")
+            pause = replace(pause, since=found.since)  # it goes on
         _write(pooler.folder, pause)
     await asyncio.to_thread(_start_guard, pooler, pause)
     return Hold(pooler, pause)
 
 
-async def remove(folder: Path, owner: str) -> None:
-    """End a pause that is this owner's or over; its guard ends, too."""
+async def remove(folder: Path, *owners: str) -> None:
+    """End a pause that is one of these owners' or over; its guard ends, too."""
     async with _locked(folder):
         found = read(folder)
-        if found is None or found.owner == owner or found.is_over(now()):
+        if found is None or found.owner in owners or found.is_over(now()):
             files.remove(pauses.file_of(folder))
 
 

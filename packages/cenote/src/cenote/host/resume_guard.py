@@ -79,24 +79,62 @@ def _read(directory: int, name: str) -> dict[str, Any]:
 
 
 def _resume(socket_path: str) -> None:
-    """Run RESUME on PgBouncer's console; one that is down, or not paused, has nothing to resume."""
+    """Run RESUME on PgBouncer's console, also for each pool that is paused by itself.
+
+    One that is down, or not paused, has nothing to resume.
+    """
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(_ANSWER_SECONDS)
         with contextlib.suppress(ConnectionError, FileNotFoundError):
             connection.connect(socket_path)
             login = struct.pack("!i", _PROTOCOL) + b"user\0cenote\0database\0pgbouncer\0\0"
             connection.sendall(struct.pack("!i", len(login) + 4) + login)
-            _wait_until_ready(connection)
-            query = b"RESUME\0"
-            connection.sendall(b"Q" + struct.pack("!i", len(query) + 4) + query)
-            _wait_until_ready(connection)
+            _answer(connection)
+            _run(connection, b"RESUME")
+            columns, *pools = _run(connection, b"SHOW DATABASES")
+            name, paused = columns.index(b"name"), columns.index(b"paused")
+            for pool in pools:
+                if pool[paused] == b"1":
+                    _run(connection, b'RESUME "' + pool[name].replace(b'"', b'""') + b'"')
 
 
-def _wait_until_ready(connection: socket.socket) -> None:
-    kind = b""
-    while kind != b"Z":
+def _run(connection: socket.socket, command: bytes) -> list[list[bytes]]:
+    query = command + b"\0"
+    connection.sendall(b"Q" + struct.pack("!i", len(query) + 4) + query)
+    return _answer(connection)
+
+
+def _answer(connection: socket.socket) -> list[list[bytes]]:
+    """Wait until the console is ready; return the names of the columns, and the rows, if there are any."""
+    found = []
+    while True:
         kind = _received(connection, 1)
-        _received(connection, struct.unpack("!i", _received(connection, 4))[0] - 4)
+        body = _received(connection, struct.unpack("!i", _received(connection, 4))[0] - 4)
+        if kind == b"T":
+            found.append(_names(body))
+        elif kind == b"D":
+            found.append(_values(body))
+        elif kind == b"Z":
+            return found
+
+
+def _names(body: bytes) -> list[bytes]:
+    names, at = [], 2
+    for _ in range(struct.unpack_from("!h", body)[0]):
+        end = body.index(b"\0", at)
+        names.append(body[at:end])
+        at = end + 1 + 18  # the numbers of a column
+    return names
+
+
+def _values(body: bytes) -> list[bytes]:
+    values, at = [], 2
+    for _ in range(struct.unpack_from("!h", body)[0]):
+        [size] = struct.unpack_from("!i", body, at)
+        at += 4
+        values.append(body[at : at + max(0, size)])  # -1 for NULL
+        at += max(0, size)
+    return values
 
 
 def _received(connection: socket.socket, size: int) -> bytes:

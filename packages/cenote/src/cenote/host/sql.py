@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,8 +130,18 @@ class Session:
                     raise _public_error(error, "KILL_CLIENT on PgBouncer") from None
 
     async def is_paused(self) -> bool:
-        """Return whether the pooler is paused."""
-        return _PAUSED in await self.console("SHOW STATE")
+        """Return whether the pooler is paused, or one of its pools."""
+        return _PAUSED in await self.console("SHOW STATE") or bool(await self._paused_pools())
+
+    async def resume(self) -> None:
+        """Resume the pooler, and each of its pools that is paused by itself."""
+        if _PAUSED in await self.console("SHOW STATE"):
+            await self.console("RESUME")
+        for name in await self._paused_pools():
+            await self.console(f"RESUME {console_name(name)}")
+
+    async def _paused_pools(self) -> list[str]:
+        return [row["name"] for row in await self.console("SHOW DATABASES") if row["paused"]]
 
     async def answers(self) -> bool:
         """Return whether PostgreSQL lets us in; also when it has no room for one more connection."""
@@ -231,6 +241,49 @@ async def console(
                 return [await _run_on_console(connection, command) for command in commands]
     except psycopg.Error as error:
         raise _public_error(error, f"{', '.join(commands)} on PgBouncer") from None
+
+
+async def leads(conninfo: str) -> bool:
+    """Return whether the server of another node answers a connection for replication and is no standby."""
+    try:
+        async with await psycopg.AsyncConnection.connect(
+            conninfo, replication="true", target_session_attrs="primary", autocommit=True
+        ):
+            return True
+    except psycopg.Error:
+        return False
+
+
+async def pause_pools(sockets: Path, port: int, pools: Collection[str], patience: float) -> None:
+    """Pause pools, each over a connection of its own, since the command waits until its servers are free.
+
+    CenoteError when that takes more than ``patience`` seconds.  Those that are paused stay so then, or are
+    about to be, as PgBouncer takes no pause of one pool back when its client leaves.
+    """
+    [rows] = await console(sockets, port, "SHOW DATABASES")
+    open_ones = [row["name"] for row in rows if row["name"] in pools and not row["paused"]]
+    pausing = [asyncio.create_task(_pause(sockets, port, name, patience)) for name in open_ones]
+    for outcome in await asyncio.gather(*pausing, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
+async def _pause(sockets: Path, port: int, name: str, patience: float) -> None:
+    command = f"PAUSE {console_name(name)}"
+    late = "busy: a transaction in the pool {} does not end".format(
+        name.replace("{", "{{").replace("}", "}}")
+    )
+    try:
+        async with await _connect_console(sockets, port) as connection:
+            with _deadline(connection, patience, late):
+                await _run_on_console(connection, command)
+    except psycopg.Error as error:
+        raise _public_error(error, f"{command} on PgBouncer") from None
+
+
+def console_name(name: str) -> str:
+    """Quote the name of a pool for PgBouncer's console."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 async def _connect_console(sockets: Path, port: int) -> psycopg.AsyncConnection[tuple[Any, ...]]:

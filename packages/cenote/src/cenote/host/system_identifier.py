@@ -68,9 +68,14 @@ def change(data: Path, identifier: int) -> None:
         stream.write(content)
 
 
+def check(content: bytes) -> None:
+    """Raise CenoteError for a ``pg_control`` without a valid checksum."""
+    _crc_offset(content)
+
+
 def _crc_offset(content: bytes) -> int:
     """Return the offset of the CRC: the last field of a struct whose length differs between versions."""
     for offset in range(_SHORTEST, _LONGEST, 4):
         if struct.unpack_from("<I", content, offset)[0] == crc32c(content[:offset]):
             return offset
-    raise CenoteError("pg_control has no valid checksum, so its system identifier cannot be changed")
+    raise CenoteError("pg_control has no valid checksum, so what it says is not to be relied on")

@@ -78,6 +78,14 @@ class Discard:
 
 
 @dataclass(frozen=True, slots=True)
+class Rename:
+    """Give a folder of the servers another name in the same place, unless that is taken."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True, slots=True)
 class ShortenLog:
     """Give the space of the first ``keep_from`` bytes of a log back, as a hole.
 
@@ -142,6 +150,21 @@ class Restart:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldPools:
+    """Hold the clients of a pooler, for a switch to another node, until ``Resume``.
+
+    They are held when their transactions have ended, which has to be within ``patience`` seconds.  If it is
+    not, and ``or_none``, none are held.  It can be done again, which prolongs the hold.
+    """
+
+    pooler: Program
+    why: str
+    pools: tuple[str, ...]
+    patience: float = 0.8
+    or_none: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Resume:
     """Resume a pooler whose pause is the agent's, over, or nobody's."""
 
@@ -178,9 +201,13 @@ class Disconnect:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """The pass has to wait for the machine; ``reason`` says in words for what."""
+    """The pass has to wait for the machine; ``reason`` says in words for what.
+
+    ``often``: clients are held meanwhile, so it is looked at every few milliseconds.
+    """
 
     reason: str
+    often: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +222,7 @@ Change: TypeAlias = (
     | WriteFile
     | Remove
     | Discard
+    | Rename
     | ShortenLog
     | CopyTemplate
     | RequestCertificate
@@ -202,6 +230,7 @@ Change: TypeAlias = (
     | Reload
     | Stop
     | Restart
+    | HoldPools
     | Resume
     | EndProcesses
     | Sql

@@ -20,12 +20,14 @@ from cenote.errors import Misconfigured
 from cenote.model.changes import Program
 from cenote.model.records import NODE_NAME, LogSource
 
+STANDBY_SIGNAL = "standby.signal"
 FIRST_NODE = "node-1"  # its files have no name of a node in theirs
-POSTGRESQL, PGBOUNCER = "PostgreSQL", "PgBouncer"  # names of programs
+POSTGRESQL, PGBOUNCER, BASE_BACKUP = "PostgreSQL", "PgBouncer", "pg_basebackup"  # names of programs
 
 _MAX_SOCKET_PATH = 107  # bytes, sun_path of unix(7)
 _NODE_NAME = re.compile(NODE_NAME)
 _DATA = re.compile(r"pg(?:-(.+))?")
+_DRAFT = re.compile(r"copying(?:-(.+))?")
 _STAMP = re.compile(r"postgresql(?:-(.+))?\.loaded")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -275,13 +277,16 @@ class ClusterPaths:
 
     def nodes(self) -> list[NodePaths]:
         """Return the nodes that have data here, or whose server was started here, by name."""
-        names = set()
-        for path in self.root.glob("*"):
-            if match := _DATA.fullmatch(path.name) or _STAMP.fullmatch(path.name):
-                name = match[1] or FIRST_NODE
-                if _NODE_NAME.search(name):
-                    names.add(name)
-        return [NodePaths(self, name) for name in sorted(names)]
+        return self._named(_DATA, _STAMP)
+
+    def copied(self) -> list[NodePaths]:
+        """Return the nodes whose data is being copied from another host."""
+        return self._named(_DRAFT)
+
+    def _named(self, *patterns: re.Pattern[str]) -> list[NodePaths]:
+        found = (pattern.fullmatch(path.name) for path in self.root.glob("*") for pattern in patterns)
+        names = {match[1] or FIRST_NODE for match in found if match is not None}
+        return [NodePaths(self, name) for name in sorted(names) if _NODE_NAME.search(name)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +311,21 @@ class NodePaths:
     @property
     def data(self) -> Path:
         return self.cluster.root / f"pg{self._suffix}"
+
+    @property
+    def draft(self) -> Path:
+        """Where the data of another node is copied to; it becomes ``data`` when it is complete."""
+        return self.cluster.root / f"copying{self._suffix}"
+
+    @property
+    def standby_signal(self) -> Path:
+        """The file with which a server follows another one; PostgreSQL removes it when it is promoted."""
+        return self.data / STANDBY_SIGNAL
+
+    @property
+    def slot(self) -> str:
+        """The name of the replication slot that another node's server has for this one."""
+        return "cenote_" + self.name.replace("-", "_")
 
     def log(self, source: LogSource) -> Path:
         """The log of the node's server, or of the pooler in front of it."""
@@ -333,6 +353,19 @@ class NodePaths:
             path
             for path in self.cluster.root.glob("*")
             if path.name in known or self.sink_id(path.name) is not None
+        )
+
+    def base_backup(self, binaries: Path, *arguments: str) -> Program:
+        """The program that copies another node's data to ``draft``; it outlives us, like a server."""
+        return Program(
+            name=BASE_BACKUP,
+            argv=(str(binaries / BASE_BACKUP), "--pgdata", str(self.draft), *arguments),
+            directory=self.draft,
+            pid_file=self.draft / ".pid",  # it writes none; it is found by its stamp
+            log=self.cluster.root / f"copying{self._suffix}.log",
+            stamp=self.cluster.root / f"copying{self._suffix}.started",
+            stop_signal=signal.SIGTERM,
+            kill_after=5.0,
         )
 
     def server(self, binaries: Path) -> Program:

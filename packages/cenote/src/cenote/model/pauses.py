@@ -12,6 +12,8 @@ from pathlib import Path
 
 FILE = "pause.json"  # in the folder of the cluster
 AGENT = "agent"  # the owner of pauses for restarts
+MOVE = "move"  # and of those for a switch to another node, which is the agent's, too
+OURS = frozenset({AGENT, MOVE})
 LEASE = 10.0  # seconds that a pause lasts beyond the death of its owner
 LONGEST = 120.0  # seconds that an owner may hold one
 
@@ -26,13 +28,21 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A pause; ``until`` is in seconds since the boot named ``boot``.  No pooler outlives a boot."""
+    """A pause, with its times in seconds since the boot named ``boot``.  No pooler outlives a boot.
+
+    ``since`` is 0 if that is not known.
+    """
 
     id: str
     owner: str
     why: str
     boot: str
     until: float
+    since: float = 0.0
+
+    def held_for(self, now: Moment) -> float:
+        """Return for how many seconds it lasts, 0 if that is not known."""
+        return now.seconds - self.since if self.since and self.boot == now.boot else 0.0
 
     def is_over(self, now: Moment) -> bool:
         # A time further away than any owner sets is of another clock.
@@ -52,6 +62,7 @@ def decode(content: bytes | None) -> Pause | None:
             why=str(found["why"]),
             boot=str(found["boot"]),
             until=float(found["until"]),
+            since=float(found.get("since", 0.0)),
         )
     except (ValueError, TypeError, KeyError):
         return None

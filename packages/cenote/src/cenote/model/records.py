@@ -316,6 +316,7 @@ class Cluster(Record, frozen=True, kw_only=True):
     deleted_at: datetime | None = None
     move: Move | None = None
     left: tuple[Node, ...] = ()  # until their hosts have reported that nothing is left of them
+    last_node: int = 0  # the number in the name of the last node that was added, so that none is given twice
 
     def user(self, name: str) -> User | None:
         return next((user for user in self.users if user.name == name), None)
@@ -404,7 +405,9 @@ class NodeStatus(Record, frozen=True, kw_only=True):
 
     ``standby`` is how far a node that follows another one is.  ``ended_at`` is the position in the WAL at
     which the server of a node that gives up writing was shut down, in bytes, 0 while it was not.  ``clients``
-    are the connections of customers to its pooler.
+    are the connections of customers to its pooler; they are known once it ``leads_on``, which is to the node
+    that has taken over; for ``held_ms`` they had waited for that.  ``logical_slots`` are customers' own,
+    which no standby has.
     """
 
     reached: int
@@ -437,6 +440,9 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     standby: Standby | None = None
     ended_at: int = 0
     clients: int = 0
+    logical_slots: tuple[str, ...] = ()
+    leads_on: bool = False
+    held_ms: int = 0
 
 
 class Host(Record, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 from cenote.model.paths import PGBOUNCER, POSTGRESQL
-from cenote.model.records import Cluster, ClusterStatus, Node, NodeStatus, Presence
+from cenote.model.records import Cluster, ClusterStatus, Move, MoveStage, Node, NodeStatus, Presence
 
 
 class Absence(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +88,7 @@ def topology(
         _member(cluster, node, reports.get(node.name), presences, absences, writes=position == chosen)
         for position, node in enumerate(cluster.nodes)
     )
-    verdict = _cluster_verdict(members)
+    verdict = _cluster_verdict(members, cluster.move)
     seen = reports.get(writer_or_first(cluster, leader).name) if cluster.nodes else None
     return Topology(
         writer=None if chosen is None else cluster.nodes[chosen],
@@ -126,9 +126,9 @@ def in_words(cluster: Cluster, node_name: str) -> str:
 
 def status(cluster: Cluster, seen: NodeStatus | None) -> ClusterStatus:
     """Return the status: ``creating`` until the writer has been up once; then ``resizing`` or ``migrating``
-    until the writer has the desired size, storage and region."""
+    until the writer has the desired size, storage and region.  A cluster that moves was up."""
     if seen is None or not seen.reached:
-        return ClusterStatus.CREATING
+        return ClusterStatus.CREATING if cluster.move is None else ClusterStatus.ONLINE
     if seen.size and (seen.size, seen.storage_mib) != (cluster.size, cluster.storage_mib):
         return ClusterStatus.RESIZING
     if seen.region and seen.region != cluster.region:
@@ -225,14 +225,20 @@ def _reported_reason(report: NodeStatus) -> str:
     return ""
 
 
-def _cluster_verdict(members: tuple[Member, ...]) -> Verdict:
-    """Judge a cluster by its writer first: what it cannot do, the cluster cannot."""
+def _cluster_verdict(members: tuple[Member, ...], move: Move | None = None) -> Verdict:
+    """Judge a cluster by its writer first: what it cannot do, the cluster cannot.
+
+    One that moves is judged by its writer alone: a copy that is not there yet lacks nothing.
+    """
     chosen = next((member for member in members if member.writes), None)
     if chosen is None:
         if all(member.health is Health.UNKNOWN for member in members):
             return Verdict(health=Health.UNKNOWN, reason="it is not known which node takes writes")
         return Verdict(health=Health.DOWN, reason="no node takes writes")
-    if chosen.health is not Health.HEALTHY:
+    if move is not None and move.stage is MoveStage.SWITCHING and chosen.health is Health.DOWN:
+        reason = "its clients wait for a moment, while another host takes over"
+        return Verdict(health=Health.STARTING, reason=reason, since=chosen.since)
+    if chosen.health is not Health.HEALTHY or move is not None:
         return Verdict(health=chosen.health, reason=chosen.reason, since=chosen.since)
     lacking = [member for member in members if member.health is not Health.HEALTHY]
     if not lacking:

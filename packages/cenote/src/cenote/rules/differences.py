@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from cenote.model.groups import Group
 from cenote.model.records import (
     AdmittedHost,
@@ -22,6 +24,7 @@ from cenote.model.records import (
     JoinToken,
     MaintenanceWindow,
     MetricsLogin,
+    Move,
     Record,
     StorageAutoscale,
     Token,
@@ -112,6 +115,8 @@ def summary(event: Event) -> str:
 
 
 def _of_cluster(before: Cluster, after: Cluster, name_of: NameOf) -> Differences:
+    if before.move is not None and after.move is None and after.nodes[0].name == before.move.target:
+        return  # it has moved, which its event tells
     found = False
     for difference in _told(before, after, name_of):
         found = True
@@ -127,6 +132,10 @@ def _told(before: Cluster, after: Cluster, name_of: NameOf) -> Differences:
             yield Difference(what=f"cluster {after.name}", before=_described(before))
         elif name == "tags":
             yield from _of_tags(former, now)
+        elif name == "move":
+            yield from _of_move(before, after, name_of)
+        elif name == "nodes" and (before.move is None) != (after.move is None):
+            continue  # the move tells it
         elif name == "configuration":
             yield from _of_configuration(former, now)
         elif name in LISTS:
@@ -141,7 +150,9 @@ def _told(before: Cluster, after: Cluster, name_of: NameOf) -> Differences:
 def _of_bookkeeping(before: Cluster, after: Cluster, name_of: NameOf) -> Differences:
     for name in _changed(before, after):
         former, now = getattr(before, name), getattr(after, name)
-        match BOOKKEEPING[name]:
+        match BOOKKEEPING.get(name):
+            case None:
+                continue
             case Kind() as kind:
                 yield from _of_list(kind, former, now, name_of)
             case words:
@@ -208,6 +219,26 @@ def _fields_of(kind: Kind, record: Record, name_of: NameOf) -> str:
         for value in [getattr(record, name)]
         if value is not None and value != "" and (kind is POOL or value != defaults.get(name))
     )
+
+
+def _of_move(before: Cluster, after: Cluster, name_of: NameOf) -> Differences:
+    """Tell the beginning of a move and that it was given up; its end is an event of its own."""
+    former, now = before.move, after.move
+    if former is None and now is not None:
+        yield Difference(what="move", after=_route(after, now, name_of))
+    elif former is not None and now is None:
+        yield Difference(what="move", before=_route(before, former, name_of))
+    elif former is not None and now is not None:
+        same = replace(now, since=former.since, tries=former.tries, hitch=former.hitch)
+        if same == former:
+            yield Difference(what="state of the move")
+        else:
+            yield Difference(what="move", before=str(former.stage), after=str(now.stage))
+
+
+def _route(cluster: Cluster, move: Move, name_of: NameOf) -> str:
+    hosts = {node.name: name_of(node.host) for node in cluster.nodes}
+    return f"from {hosts.get(move.source, move.source)} to {hosts.get(move.target, move.target)}"
 
 
 def _of_tags(before: Sequence[str], after: Sequence[str]) -> Differences:

@@ -46,7 +46,7 @@ _BY_FIELD: dict[str, frozenset[PartName]] = {
         # What was removed is dropped after the pass, which is waited for apart.
         (
             *("removing", "name", "region", "project_id", "assigned_at"),
-            *("private_network_id", "tags", "autoscale"),
+            *("private_network_id", "tags", "autoscale", "left", "last_node"),
         ),
         frozenset[PartName](),
     ),

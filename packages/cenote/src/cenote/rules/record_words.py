@@ -83,6 +83,13 @@ NODE = Kind(
     },
     minor=("lost_at",),
 )
+LEFT = Kind(
+    "removal from its host of",
+    "removals from hosts",
+    ("name",),
+    {"host": "host"},
+    unsaid=("port", "pool_port", "metrics_port", "lost_at"),
+)
 REMOVAL = Kind("removal of", "removals", ("kind", "name"), {"at": "time"}, minor=("at",), unsaid=("id",))
 TAG = Kind("tag", "tags", ("name",), {})
 PROJECT = Kind(
@@ -153,11 +160,7 @@ VALUES = {
     "id": "id",
     "created_at": "time of creation",
 }
-HIDDEN = {
-    "authority": "certificate authority",
-    "move": "move to another host",
-    "left": "nodes that were moved away",
-}
+HIDDEN = {"authority": "certificate authority"}
 # How settings are named, by the part of the configuration that they stand in.
 SETTINGS = {
     "postgresql": "setting ",
@@ -166,12 +169,14 @@ SETTINGS = {
     "unused": "setting without effect ",
 }
 HIDDEN_SETTINGS = frozenset({"connect_query"})  # SQL, which may contain a password
-SPECIAL = frozenset({"tags", "configuration", "deleted_at"})
+SPECIAL = frozenset({"tags", "configuration", "deleted_at", "move"})
 # What a field without a value means.
 EMPTY = {"user": "each client's own", "owner": "doadmin"}
 # They change beside other fields, which tell it better.
 BOOKKEEPING: dict[str, Kind | str] = {
     "removing": REMOVAL,
     "assigned_at": "time of the assignment to the project",
+    "left": LEFT,
+    "last_node": "number of the last node",
 }
 GROUPS: dict[type[Record], Kind] = {Tag: TAG, Project: PROJECT, VPC: NETWORK}

@@ -129,6 +129,12 @@ def _authority_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
     return key
 
 
+def is_for_clients(pem: bytes) -> bool:
+    """Return whether the first certificate in a text can be shown to a server; earlier ones could not."""
+    found = _first(pem).extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    return ExtendedKeyUsageOID.CLIENT_AUTH in found
+
+
 def issue(ca_certificate: str, ca_key: str, names: Iterable[str], *, now: datetime | None = None) -> bytes:
     """Return a server's private key, its certificate for these names, and the CA certificate."""
     key = ec.generate_private_key(ec.SECP256R1())

@@ -176,6 +176,7 @@ def _executor(installation: Installation, store: HostStore) -> tuple[Executor, H
         descriptors=processes.descriptor_limit(),
         timing=installation.timing,
         server_ids=installation.servers.owner,
+        copy_rate_mib=settings.copy_rate_mib,
     )
     return Executor(layout, installation.servers, binaries, store.request_certificate), host_context
 

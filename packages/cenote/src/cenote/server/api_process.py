@@ -31,6 +31,7 @@ from cenote.http import server as http_server
 from cenote.http import tls_context
 from cenote.http.admission import Admission, most_by_descriptors
 from cenote.model.records import HostDomain
+from cenote.rules.scheduling import Overcommit
 from cenote.security import certificates
 from cenote.security.certificates import Validity
 from cenote.security.sealing import Rings, Sealer
@@ -159,12 +160,15 @@ def _build(installation: Installation, shown: _Shown, rings: Rings, authority: t
     admission = Admission(settings.connections or most_by_descriptors(), settings.connections_per_address)
     server = http_server.server(app, shown.context, observer.end_streams, admission)
     metrics_endpoint = MetricsEndpoint(store, sealer, observer, host_id, settings.listen, server.server_state)
+    overcommit = Overcommit(memory=settings.memory_overcommit, storage=settings.storage_overcommit)
+    directory = identity.directory_of(layout)
     controller = Controller(
         store,
         sealer,
         host_id,
-        identity.directory_of(layout),
+        directory,
         installation.timing,
+        overcommit,
         _domain(installation),
         _name_server(installation),
     )

@@ -75,6 +75,7 @@ class ServeSettings:
     fleet_port: int = DEFAULT_FLEET_PORT
     memory_overcommit: float | None = None  # how often a host's memory may be promised; None: without limit
     storage_overcommit: float | None = None
+    copy_rate_mib: int = 0  # a second, of the copy of a cluster's data from another host; 0: no limit
     trash_days: int = 7  # 0: no trash
     dns: NameServerSettings | None = None
 

@@ -78,6 +78,7 @@ class HostStore(Reader):
             self._keys.clusters,
             self._keys.certificates_of(host_id),
             self._keys.ports_of(host_id),
+            self._keys.hosts,  # the addresses of others
             self._keys.reports_of(host_id),
         )
         self._caches = [WatchCache(client, folder, self._tables, self._notify) for folder in folders]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import TypeVar
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from cenote.model.records import (
 from cenote.model.topology import Absence, writer_or_first
 from cenote.rules import host_states
 from cenote.rules.host_states import Gone, HostState
+from cenote.rules.move_progress import Hosts
 from cenote.store.cache import WatchCache
 from cenote.store.keys import Keys
 from cenote.store.subscription import Changes
@@ -94,13 +96,14 @@ class Reader:
         stored = self._tables.clusters.get(cluster_id)
         if stored is None:
             return None
-        host = next((node.host for node in stored.value.nodes if node.name == node_name), "")
+        nodes = (*stored.value.nodes, *stored.value.left)
+        host = next((node.host for node in nodes if node.name == node_name), "")
         return self._tables.reports.get((host, cluster_id, node_name))
 
     def reports(self, cluster_id: UUID) -> dict[str, NodeStatus]:
-        """The last reports on a cluster's nodes, by name."""
+        """The last reports on a cluster's nodes, by name; also on those that were moved away."""
         stored = self._tables.clusters.get(cluster_id)
-        nodes = () if stored is None else stored.value.nodes
+        nodes = () if stored is None else (*stored.value.nodes, *stored.value.left)
         keys = ((node.name, (node.host, cluster_id, node.name)) for node in nodes)
         return {name: self._tables.reports[key] for name, key in keys if key in self._tables.reports}
 
@@ -154,6 +157,17 @@ class Reader:
     def drains(self) -> dict[str, HostDrain]:
         """The hosts that are drained, by id."""
         return dict(self._tables.drains)
+
+    def seen_hosts(self) -> Hosts:
+        """The hosts as those see them who move clusters between them."""
+        tables, now = self._tables, time.monotonic()
+        return Hosts(
+            known=tables.hosts,
+            alive=tables.presences.keys(),
+            away={id: now - one.at for id, one in self.gone().items()},
+            drained=tables.drains.keys(),
+            now=datetime.now(UTC),
+        )
 
     def removed_host(self, id: str) -> RemovedHost | None:
         """What is left of a host that was removed."""

@@ -7,7 +7,7 @@ is lost (``writer.py``), and returns when the cache has it, so that a caller rea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import TypeVar
 from uuid import UUID
@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from cenote.errors import Conflict, Misconfigured, NotFound, Unavailable
-from cenote.model.records import Cluster, Difference, Event, MetricsLogin, Note, Token, Tombstone
+from cenote.model.records import Cluster, Difference, Event, MetricsLogin, Node, Note, Token, Tombstone
 from cenote.rules import differences
 from cenote.store import audit_log, cache, etcd_messages, history, pruning
 from cenote.store.cache import WatchCache
@@ -164,6 +164,7 @@ class Store(Reader):
 
         Returning the very same object writes nothing, once etcd has confirmed that the record is current.
         Ports of new nodes are claimed; those of removed nodes stay claimed until the cluster is forgotten.
+        Those of nodes that are taken off ``left`` are freed, with what their hosts have written.
         NotFound when there is no such cluster or it has ``deleted_at``; PortTaken and NameTaken as in
         ``add_cluster``; Conflict after many attempts.
         """
@@ -230,7 +231,7 @@ class Store(Reader):
             for port, owner in claimed.items()
             if owner == cluster.id
         }
-        hosts = {node.host for node in cluster.nodes} | {
+        hosts = {node.host for node in (*cluster.nodes, *cluster.left)} | {
             host for host, id, _ in self._tables.reports if id == cluster.id
         }
         below_hosts = [
@@ -407,7 +408,7 @@ class Store(Reader):
     def _decided_on(self, id: UUID) -> list[str]:
         """The keys that a change of a cluster may rest on: its record, and the reports on its nodes."""
         known = self._tables.clusters.get(id)
-        nodes = () if known is None else known.value.nodes
+        nodes = () if known is None else (*known.value.nodes, *known.value.left)
         return [self._keys.cluster(id), *(self._keys.report(node.host, id, node.name) for node in nodes)]
 
     def _update(
@@ -420,6 +421,7 @@ class Store(Reader):
         key = self._keys.cluster(value.id)
         claims = self._claims(value) - self._claims(current.value)
         freed = {self._keys.name(current.value.name)} & self._claims(current.value) - self._claims(value)
+        gone = [node for node in current.value.left if node not in (*value.nodes, *value.left)]
         entered = self.groups.of(value) - self.groups.of(current.value)
         return Transaction(
             [
@@ -435,12 +437,26 @@ class Store(Reader):
                 etcd_messages.put(key, encode(value)),
                 *self._claim(claims, value),
                 *map(etcd_messages.delete, freed),
+                *self._releasing(gone, value),
                 *self._noted(note, current.value, value),
                 *self._kept(current.value, current.revision),
             ],
             look=[*claims],
             refused=lambda outcome: self._taken(value, outcome),
         )
+
+    def _releasing(self, gone: Iterable[Node], cluster: Cluster) -> list[etcd_messages.EtcdOperation]:
+        """Remove what is kept for nodes that are gone from hosts that have no other node of the cluster."""
+        used = {(node.host, port) for node in (*cluster.nodes, *cluster.left) for port in node.ports}
+        hosts = {host for host, _ in used}
+        keys = set()
+        for node in gone:
+            keys |= {self._keys.port(node.host, port) for port in node.ports if (node.host, port) not in used}
+            keys.add(self._keys.report(node.host, cluster.id, node.name))
+            if node.host not in hosts:
+                keys.add(self._keys.request(node.host, cluster.id))
+                keys.add(self._keys.certificate(node.host, cluster.id))
+        return [*map(etcd_messages.delete, sorted(keys))]
 
     async def _put(
         self, key: str, record: Token | MetricsLogin, note: Note | None, changes: tuple[Difference, ...]
@@ -470,7 +486,7 @@ class Store(Reader):
     def _claims(self, cluster: Cluster) -> set[str]:
         """The keys that belong to this cluster alone: its name until it is deleted, and its nodes' ports."""
         names = {self._keys.name(cluster.name)} if cluster.deleted_at is None else set()
-        nodes = (node for node in cluster.nodes if node.lost_at is None)
+        nodes = (node for node in (*cluster.nodes, *cluster.left) if node.lost_at is None)
         ports = ((node.host, port) for node in nodes for port in node.ports)
         return names | {self._keys.port(host, port) for host, port in ports}
 
@@ -485,7 +501,7 @@ class Store(Reader):
         """Return the error for a claim that another cluster holds."""
         if self._keys.name(cluster.name) in outcome.found:
             return NameTaken("cluster name is not available")
-        for node in cluster.nodes:
+        for node in (*cluster.nodes, *cluster.left):
             ports = frozenset(
                 port for port in node.ports if self._keys.port(node.host, port) in outcome.found
             )

@@ -1,13 +1,16 @@
 """The looking halves of the parts: they ask the machine what is there, and change nothing."""
 
 from cenote.engine.look import (
+    base_backup,
     certificate,
     databases,
     disconnect,
     dropped_databases,
     dropped_roles,
+    ending,
     folders,
     grants,
+    leading,
     ledger,
     loaded,
     lock_out,
@@ -20,18 +23,23 @@ from cenote.engine.look import (
     removal,
     restart,
     roles,
+    slots,
     sql_changes,
+    standby,
     upgrade,
 )
 
 __all__ = [
+    "base_backup",
     "certificate",
     "databases",
     "disconnect",
     "dropped_databases",
     "dropped_roles",
+    "ending",
     "folders",
     "grants",
+    "leading",
     "ledger",
     "loaded",
     "lock_out",
@@ -44,6 +52,8 @@ __all__ = [
     "removal",
     "restart",
     "roles",
+    "slots",
     "sql_changes",
+    "standby",
     "upgrade",
 ]

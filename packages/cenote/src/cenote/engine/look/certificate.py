@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from cryptography.x509 import ExtensionNotFound
+
 from cenote.engine.plan import certificate
 from cenote.engine.plan.certificate import Seen
 from cenote.engine.plan.context import NodeContext
@@ -21,8 +23,9 @@ async def look(_inspector: Inspector, context: NodeContext, _session: Session) -
     try:
         if certificates.is_issued_by(content, context.cluster.authority.certificate):
             names = frozenset(certificates.names_of(content))
-            seen = Seen(names, certificates.validity(content), at)
-    except ValueError:
+            for_clients = certificates.is_for_clients(content)
+            seen = Seen(names, certificates.validity(content), at, for_clients=for_clients)
+    except (ValueError, ExtensionNotFound):
         pass
     return _with_request(context, seen)
 

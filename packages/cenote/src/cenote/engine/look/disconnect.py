@@ -10,13 +10,18 @@ from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 from cenote.model import firewall
 
+_DIRECT = "SELECT pid, host(client_addr) FROM pg_stat_activity WHERE client_addr IS NOT NULL"
+# Other nodes, and the poolers on their hosts, show a certificate of the cluster's CA; no client has one.
+_DIRECT_BUT_NODES = (
+    "SELECT pid, host(client_addr) FROM pg_stat_activity JOIN pg_stat_ssl USING (pid)"
+    " WHERE client_addr IS NOT NULL AND client_dn IS NULL"
+)
+
 
 async def look_direct(_inspector: Inspector, context: NodeContext, session: Session) -> Seen:
     if not context.cluster.firewall:
         return Seen()  # open to all addresses
-    direct = await session.rows(
-        SUPERUSER, "SELECT pid, host(client_addr) FROM pg_stat_activity WHERE client_addr IS NOT NULL"
-    )
+    direct = await session.rows(SUPERUSER, _DIRECT if context.peer is None else _DIRECT_BUT_NODES)
     return Seen(direct=_clients(direct))
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from cenote.conf import conninfo
+from cenote.conf.pgbouncer import ADMIN_DATABASE
 from cenote.engine.look import loaded
-from cenote.engine.plan.context import NodeContext
+from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.engine.plan.loaded import is_current
 from cenote.engine.plan.pooler import EXECUTABLE, Seen, configuration_files, digest_of
-from cenote.host import files, pauses, processes, system
+from cenote.host import files, pauses, processes, sql, system
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 
@@ -39,6 +41,10 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
         pause=pauses.read(context.cluster_paths.root),
         at=pauses.now(),
     )
+    if listening and NodeKind.LEFT in context.kinds:
+        # Once its clients have gone on, it does not matter whether the other node still leads.
+        waits = seen.paused or seen.pause is not None
+        seen = replace(seen, leads=waits and await _leads(context), clients=await _clients(session))
     if listening and not is_current(contents, seen.files, found, digest_of(contents, seen)):
         return replace(seen, users=await _users(session))
     return seen
@@ -47,3 +53,18 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
 async def _users(session: Session) -> dict[str, str]:
     rows = await session.console("SHOW DATABASES")
     return {row["name"]: row["force_user"] or "" for row in rows}
+
+
+async def _clients(session: Session) -> int:
+    rows = await session.console("SHOW POOLS")  # a row for each client would be thousands
+    pools = [row for row in rows if row["database"] != ADMIN_DATABASE]
+    return sum(int(row["cl_active"]) + int(row["cl_waiting"]) for row in pools)
+
+
+async def _leads(context: NodeContext) -> bool:
+    """Return whether the node that takes over takes writes; asked of it, as the store is told later."""
+    peer = context.peer
+    if peer is None or not peer.address:
+        return False
+    certificate, name = context.cluster_paths.certificate, context.paths.slot
+    return await sql.leads(conninfo.render(conninfo.of_node(peer.address, peer.node.port, certificate, name)))

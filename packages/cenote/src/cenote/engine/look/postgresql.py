@@ -7,10 +7,11 @@ from pathlib import Path
 from cenote.engine.look import loaded
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.loaded import Loaded
-from cenote.engine.plan.postgresql import EXECUTABLE, Seen, configuration_files
+from cenote.engine.plan.postgresql import EXECUTABLE, READY, Seen, configuration_files
 from cenote.host import files, processes, system
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
+from cenote.model.changes import Program
 from cenote.model.records import DiskUse
 from cenote.rules import storage
 
@@ -41,6 +42,11 @@ async def disk_use(inspector: Inspector, context: NodeContext) -> DiskUse | None
     if storage.is_nearly_full(use, context.cluster.storage_mib):
         use = await inspector.disk_use(context.paths.data, timing.disk_use_max_age_nearly_full)
     return use
+
+
+def is_ready(server: Program, found: Loaded) -> bool:
+    """Return whether a server takes connections; a standby does, too."""
+    return _state(server.pid_file, found) == READY
 
 
 def _locks(context: NodeContext) -> list[Path]:

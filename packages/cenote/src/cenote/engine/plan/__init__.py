@@ -1,13 +1,16 @@
 """The planning halves of the parts: pure functions from the desired state and what was seen to changes."""
 
 from cenote.engine.plan import (
+    base_backup,
     certificate,
     databases,
     disconnect,
     dropped_databases,
     dropped_roles,
+    ending,
     folders,
     grants,
+    leading,
     lock_out,
     log_positions,
     log_space,
@@ -18,18 +21,23 @@ from cenote.engine.plan import (
     removal,
     restart,
     roles,
+    slots,
     sql_changes,
+    standby,
     upgrade,
 )
 
 __all__ = [
+    "base_backup",
     "certificate",
     "databases",
     "disconnect",
     "dropped_databases",
     "dropped_roles",
+    "ending",
     "folders",
     "grants",
+    "leading",
     "lock_out",
     "log_positions",
     "log_space",
@@ -40,6 +48,8 @@ __all__ = [
     "removal",
     "restart",
     "roles",
+    "slots",
     "sql_changes",
+    "standby",
     "upgrade",
 ]

@@ -19,6 +19,8 @@ ASK_AGAIN_AFTER = timedelta(seconds=30)  # a request may have been lost with the
 class Seen:
     """``names`` is empty without a readable certificate of our CA.
 
+    ``for_clients``: the certificate can be shown to another node's server.
+
     ``requested_at`` is when the last request was made that is not answered yet; ``issued`` is the requested
     key with a certificate for it, and ``issued_names`` are the names in that.
     """
@@ -30,12 +32,15 @@ class Seen:
     issued: bytes | None = field(default=None, repr=False)
     issued_names: frozenset[str] = frozenset()
     issued_validity: Validity | None = None
+    for_clients: bool = True
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
     names = frozenset((*context.cluster.server_names, *context.cluster.service_names))
     paths = context.cluster_paths
-    if seen.names == names and not seen.validity.is_due(seen.at):
+    # Versions before moves issued certificates that only servers can show.
+    is_fit = seen.for_clients or context.peer is None
+    if seen.names == names and is_fit and not seen.validity.is_due(seen.at):
         return
     is_valid = seen.issued_validity is not None and seen.issued_validity.covers(seen.at)
     if seen.issued is not None and seen.issued_names == names and is_valid:
@@ -46,7 +51,7 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
     has_other_names = seen.issued is not None and seen.issued_names != names
     if has_other_names or not _is_waiting(seen):
         yield RequestCertificate(context.cluster.id, paths.requested_key)
-    if seen.names != names:  # a certificate that is to be renewed holds nothing up
+    if seen.names != names or not is_fit:  # a certificate that is to be renewed holds nothing up
         yield Wait("the certificate is being issued")
 
 

@@ -12,15 +12,43 @@ from cenote.model import catalog, topology
 from cenote.model.by_sql import NOTHING, BySql
 from cenote.model.changes import Program
 from cenote.model.paths import ClusterPaths, Layout, NodePaths
-from cenote.model.records import Cluster, Node
+from cenote.model.records import Cluster, MoveStage, Node
 from cenote.model.timing import DEFAULT, Timing
 
 
 class NodeKind(StrEnum):
-    """``WRITER``: takes writes.  ``PLAIN``: started and restarted by us, not by a failover agent."""
+    """``WRITER``: takes writes.  ``PLAIN``: started and restarted by us, not by a failover agent.
+
+    The others are of a node while its cluster moves.  ``FOLLOWING``: copies another node and follows it.
+    ``ENDING``: gives up writing behind held pools.  ``LEFT``: its server has ended for good, and its pooler
+    leads its clients to the node that took over.
+    """
 
     WRITER = "writer"
     PLAIN = "plain"
+    FOLLOWING = "following"
+    ENDING = "ending"
+    LEFT = "left"
+
+
+_OF_SOURCE = {
+    MoveStage.COPYING: frozenset({NodeKind.WRITER, NodeKind.PLAIN}),
+    MoveStage.SWITCHING: frozenset({NodeKind.ENDING}),
+    MoveStage.LEAVING: frozenset({NodeKind.LEFT}),
+}
+_OF_TARGET = {
+    MoveStage.COPYING: frozenset({NodeKind.FOLLOWING}),
+    MoveStage.SWITCHING: frozenset({NodeKind.FOLLOWING}),
+    MoveStage.LEAVING: frozenset({NodeKind.WRITER, NodeKind.PLAIN}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The other node of a move, and the address of its host; "" while that is not known."""
+
+    node: Node
+    address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +67,7 @@ class HostContext:
     ephemeral: bool = False  # the data goes when the service ends
     trash_days: int = 7  # for which the trash is kept; 0: there is none
     server_ids: tuple[int, int] | None = None  # user and group of the servers, where they are not ours
+    copy_rate_mib: int = 0  # that a copy of another node's data may take in a second; 0: no limit
     timing: Timing = DEFAULT
 
     @property
@@ -52,7 +81,8 @@ class NodeContext:
 
     ``leader`` is the node that the failover agent names, None without one.  ``was_online``: the node has
     worked before, so its data is not to be made a second time.  ``refused`` are settings that its server does
-    not accept, with the values.  ``by_sql`` is what SQL has changed, as it was last seen.
+    not accept, with the values.  ``by_sql`` is what SQL has changed, as it was last seen.  ``peer`` is the
+    other node while the cluster moves.
     """
 
     cluster: Cluster
@@ -63,10 +93,16 @@ class NodeContext:
     was_online: bool = False
     refused: Mapping[str, str] = field(default_factory=dict)
     by_sql: BySql = NOTHING
+    peer: Peer | None = None
 
     @cached_property
     def kinds(self) -> frozenset[NodeKind]:
-        """The only node of a cluster is of both kinds at once."""
+        """The only node of a cluster is writer and plain at once."""
+        move = self.cluster.move
+        if move is not None and self.node.name == move.source:
+            return _OF_SOURCE[move.stage]
+        if move is not None and self.node.name == move.target:
+            return _OF_TARGET[move.stage]
         kinds = set()
         if topology.writer(self.cluster, self.leader) == self.node:
             kinds.add(NodeKind.WRITER)
@@ -93,8 +129,12 @@ class NodeContext:
 
     @cached_property
     def server(self) -> Program:
+        return self.paths.server(self.server_binaries)
+
+    @property
+    def server_binaries(self) -> Path:
         # A version that is not on this machine is reported when its template is asked for.
-        return self.paths.server(self.host.binaries.get(self.cluster.version, Path("missing")))
+        return self.host.binaries.get(self.cluster.version, Path("missing"))
 
     @cached_property
     def bouncer(self) -> Program:

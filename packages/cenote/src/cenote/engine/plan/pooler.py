@@ -13,17 +13,17 @@ A pooler that another owner keeps paused is left so until that owner's deadline.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cenote.conf import pgbouncer
-from cenote.engine.plan import loaded
-from cenote.engine.plan.context import NodeContext
+from cenote.engine.plan import ending, loaded
+from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.engine.plan.loaded import Loaded
 from cenote.model import firewall
-from cenote.model.changes import EndProcesses, Plan, Reload, Remove, Resume, Start, Stop, Wait
-from cenote.model.pauses import AGENT, Moment, Pause
+from cenote.model.changes import EndProcesses, HoldPools, Plan, Reload, Remove, Resume, Start, Stop, Wait
+from cenote.model.pauses import LEASE, OURS, Moment, Pause
 from cenote.rules import sizing, sql_changes
 
 EXECUTABLE = "pgbouncer"
@@ -38,7 +38,8 @@ class Seen:
     ``stale_pid_files``: its pid file, if it is down and the file names nobody or somebody else.
     ``port_taken``: another program listens on its port.  ``paused``: its clients are left waiting; ``pause``
     says by whom, if a file does.  ``users``: the user of each pool in its memory, "" for none;
-    asked for only before a reload.
+    asked for only before a reload.  Of a node that was left: ``leads``, the other one takes writes, and the
+    number of ``clients``.
     """
 
     files: dict[Path, bytes | None] = field(repr=False)
@@ -53,16 +54,32 @@ class Seen:
     paused: bool = False
     pause: Pause | None = None
     users: dict[str, str] = field(default_factory=dict)
+    leads: bool = False
+    clients: int = 0
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
     yield from configure(context, seen)
-    pause = seen.pause
-    if pause is not None and pause.owner != AGENT and not pause.is_over(seen.at):
+    pause, is_left = seen.pause, NodeKind.LEFT in context.kinds
+    if pause is not None and pause.owner not in OURS and not pause.is_over(seen.at):
         if seen.paused:
             yield Wait(f"the pools are paused by the {pause.owner}: {pause.why}")
+    elif is_left and not seen.leads and (seen.paused or pause is not None):
+        if pause is None or pause.until - seen.at.seconds < LEASE / 2:  # nobody prolongs it any more
+            yield HoldPools(context.bouncer, ending.WHY, _pool_names(context))
+        yield Wait("the node that takes over does not take writes yet", often=True)
     elif seen.paused or pause is not None:
         yield Resume(context.bouncer)
+    if is_left:
+        yield Wait("its clients are led to the node that has taken over")
+
+
+def report(context: NodeContext, seen: Seen) -> Mapping[str, object]:
+    leads_on = NodeKind.LEFT in context.kinds and seen.listening and not seen.paused and seen.pause is None
+    found: dict[str, object] = {"clients": seen.clients if leads_on else 0, "leads_on": leads_on}
+    if seen.leads and seen.pause is not None:  # it ends with this pass
+        found["held_ms"] = round(seen.pause.held_for(seen.at) * 1000)
+    return found
 
 
 def configure(context: NodeContext, seen: Seen) -> Plan:
@@ -104,13 +121,17 @@ def digest_of(contents: dict[Path, bytes], seen: Seen) -> str:
 
 def configuration_files(context: NodeContext, without: Collection[str] = ()) -> dict[Path, bytes]:
     host, cluster, node, paths = context.host, context.cluster, context.node, context.cluster_paths
+    server, address = node, ""
+    if NodeKind.LEFT in context.kinds and context.peer is not None:
+        server, address = context.peer.node, context.peer.address
     place = pgbouncer.Instance(
         directory=paths.pooler,
         socket_directory=paths.sockets,
         certificate=paths.certificate,
         listen=host.listen,
         port=node.pool_port,
-        server_port=node.port,
+        server_port=server.port,
+        server_host=address,
         max_clients=sizing.clients(context.size, host.descriptors),
     )
     networks = firewall.networks(cluster.firewall)
@@ -133,3 +154,7 @@ def _shut(context: NodeContext, users: Collection[str]) -> pgbouncer.Shut:
         for found in (context.by_sql.refused, context.by_sql.admitted)
     )
     return pgbouncer.Shut(sql_changes.shut_databases(context.by_sql), refused, admitted)
+
+
+def _pool_names(context: NodeContext) -> tuple[str, ...]:
+    return tuple(pool.name for pool in context.cluster.pools)

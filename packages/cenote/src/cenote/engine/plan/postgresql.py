@@ -10,17 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cenote.conf import hba, postgresql
+from cenote.conf import conninfo, hba, postgresql
 from cenote.conf.quoting import postgresql_value
 from cenote.engine.plan import loaded
-from cenote.engine.plan.context import NodeContext
+from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.engine.plan.loaded import Loaded
 from cenote.model import firewall
 from cenote.model.changes import CopyTemplate, EndProcesses, Plan, Refuse, Reload, Remove, Start, Wait
+from cenote.model.paths import FIRST_NODE
 from cenote.model.records import DiskUse
 from cenote.rules import configuration, refused_settings, restarts, sizing, sql_changes, storage
 
-_READY = b"ready"
+READY = b"ready"
 _REFUSAL = b"default_transaction_read_only = 'on'"
 EXECUTABLE = "postgres"
 
@@ -49,6 +50,11 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
     if not seen.has_data and context.was_online:
         yield Refuse(f"its data directory is missing: {context.paths.data}")
         return
+    if not seen.has_data and (context.node.name != FIRST_NODE or context.cluster.move is not None):
+        # Only a cluster's first node is made of a template; an empty one in place of another's copy would
+        # look as if all was well.
+        yield Refuse(f"its data directory is missing: {context.paths.data}")
+        return
     if not seen.has_data:
         yield CopyTemplate(context.cluster.version, context.paths.data)
     found = seen.files.get(configuration_file(context))
@@ -69,7 +75,7 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
             yield Wait(f"another program listens on port {context.node.port}, which is this cluster's")
         yield Start(context.server, digest)
         yield Wait("PostgreSQL is starting")
-    elif seen.state != _READY:
+    elif seen.state != READY:
         yield Wait(f"PostgreSQL is {seen.state.decode(errors='replace') or 'starting'}")
     elif not loaded.is_current(contents, seen.files, seen.loaded, digest):
         yield Reload(context.server, digest)
@@ -129,12 +135,32 @@ def configuration_files(
             certificate=context.cluster_paths.certificate,
         ),
         restarts.former_settings(cluster) if former else {},
+        _replication(context),
         {"default_transaction_read_only": "on"} if read_only else {},
     )
-    users = sql_changes.users_of_server(cluster, context.by_sql)
-    ident = hba.render_ident(host.service_user, host.server_user, users)
+    users, nodes = sql_changes.users_of_server(cluster, context.by_sql), context.peer is not None
+    ident = hba.render_ident(host.service_user, host.server_user, users, nodes=nodes)
+    admitted = hba.render(firewall.networks(cluster.firewall), nodes=nodes)
     return {
         configuration_file(context): settings.encode(),
-        paths.data / "pg_hba.conf": hba.render(firewall.networks(cluster.firewall)).encode(),
+        paths.data / "pg_hba.conf": admitted.encode(),
         paths.data / "pg_ident.conf": ident.encode(),
     }
+
+
+def _replication(context: NodeContext) -> dict[str, str]:
+    """Return the settings of a server that has another one to follow, or to be followed by."""
+    if context.peer is None:
+        return {}
+    settings = postgresql.settings_for_nodes(context.cluster_paths.certificate)
+    if NodeKind.FOLLOWING in context.kinds:
+        settings |= postgresql.standby_settings(primary(context), context.paths.slot)
+    return settings
+
+
+def primary(context: NodeContext) -> str:
+    """Return how this node reaches the server that it follows; the same for a base backup."""
+    peer = context.peer
+    assert peer is not None
+    certificate = context.cluster_paths.certificate
+    return conninfo.render(conninfo.of_node(peer.address, peer.node.port, certificate, context.paths.slot))

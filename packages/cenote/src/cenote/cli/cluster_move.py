@@ -1,0 +1,97 @@
+"""``cenote cluster move``: to another host, with its progress."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cenote.cli.cluster_argument import cluster_argument
+from cenote.cli.lookup import find_cluster
+from cenote.cli.printer import Printer, note, output_options, prints_json
+from cenote.cli.service_client import client_for
+from cenote.model.paths import Layout
+
+if TYPE_CHECKING:
+    from cenote_client import Client
+
+MOVE_COLUMNS = {
+    "Moving from": "cenote.move.from",
+    "Moving to": "cenote.move.to",
+    "Stage": "cenote.move.stage",
+    "Waiting for": "cenote.move.reason",
+}
+POLL_SECONDS = 0.5
+
+
+@click.command()
+@cluster_argument
+@output_options
+@click.option("--to", "host", metavar="HOST", help="Host.  [default: the one with the most room]")
+@click.option("--zone", metavar="ZONE", help="Zone of the host.")
+@click.option("--wait", is_flag=True, help="Wait until the move is over, and show its progress.")
+@click.option("--cancel", is_flag=True, help="Cancel the move; possible until the new host has taken over.")
+def move(
+    layout: Layout,
+    printer: Printer,
+    cluster: str,
+    host: str | None,
+    zone: str | None,
+    wait: bool,
+    cancel: bool,
+) -> None:
+    """Move a cluster to another host; clients of its pools stay connected.
+
+    Requires a token with the scope cenote:admin.
+    """
+    if cancel and (host or zone or wait):
+        raise click.UsageError("--cancel takes no other option")
+    with client_for(layout) as client:
+        found = find_cluster(client, cluster)
+        name, id = found["name"], found["id"]
+        if cancel:
+            client.databases.cancel_move(id)
+            printer.done(f"Cancelled the move of cluster {name}", _cluster(client, id), {})
+            return
+        wish: Any = ({"host": host} if host else {}) | ({"zone": zone} if zone else {})
+        begun = client.databases.move_cluster(id, wish)["move"]
+        if not wait:
+            text = f"Moving cluster {name} from {begun['from']} to {begun['to']}; see 'cenote cluster get'"
+            printer.done(text, _cluster(client, id), {})
+            return
+        moved = _wait(client, id)
+        if moved["cenote"]["host"] != begun["to"]:
+            raise click.ClickException(
+                f"cluster {name} was not moved to {begun['to']}; 'cenote events {name}' says why"
+            )
+        printer.done(f"Moved cluster {name} from {begun['from']} to {begun['to']}", moved, {})
+
+
+def _cluster(client: Client, id: str) -> Any:
+    return client.databases.get_cluster(id)["database"]
+
+
+def _wait(client: Client, id: str) -> Any:
+    """Wait until the cluster is not being moved any more; return it."""
+    is_terminal, last = sys.stderr.isatty() and not prints_json(), ""
+    while True:
+        found = _cluster(client, id)
+        moving = found.get("cenote", {}).get("move")
+        if is_terminal and last:
+            click.echo("\r\033[K", err=True, nl=False)
+        if moving is None:
+            return found
+        words = f"{moving['stage']}: {moving['reason']}{_share(moving)}"
+        if is_terminal:
+            click.echo(words, err=True, nl=False)
+        elif words != last:
+            note(words)
+        last = words
+        time.sleep(POLL_SECONDS)
+
+
+def _share(moving: Any) -> str:
+    copied, data = moving.get("copied_mib", 0), moving.get("data_mib", 0)
+    return f" ({copied:,} of {data:,} MiB)" if copied and data else ""

@@ -1,0 +1,38 @@
+"""Connection strings of libpq, as PostgreSQL's settings and programs take them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from cenote.conf.hba import SUPERUSER
+from cenote.conf.quoting import conninfo_value
+
+NO_PASSFILE = "/nonexistent"  # whatever answers could ask for a password, and no file is to give it one
+_KEEPALIVES = {"keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3"}
+
+
+def render(values: Mapping[str, str]) -> str:
+    """Render a connection string; libpq reads spaces, quotes and backslashes in a value only if quoted."""
+    return " ".join(f"{key}={conninfo_value(value)}" for key, value in values.items())
+
+
+def of_node(address: str, port: int, certificate: Path, name: str) -> dict[str, str]:
+    """Return how a node reaches another one of its cluster: by certificates of the cluster's CA.
+
+    ``certificate`` is the file with its key, its certificate and that of the CA.  The connection is for
+    replication; as ``name`` it is seen on the other server.
+    """
+    return {
+        "host": address,
+        "port": str(port),
+        "user": SUPERUSER,
+        "sslmode": "verify-ca",
+        "sslcert": str(certificate),
+        "sslkey": str(certificate),
+        "sslrootcert": str(certificate),
+        "passfile": NO_PASSFILE,
+        "connect_timeout": "5",
+        "application_name": name,
+        **_KEEPALIVES,
+    }

@@ -1,0 +1,225 @@
+"""Carries out the moves of clusters: follows those under way, and begins those of drained hosts.
+
+What is to be done next is decided by ``moves``; each write is conditional on the record that it rests on.
+Durations are measured here, by monotonic time, so another controller only prolongs them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from uuid import UUID
+
+from cenote.controller import moves
+from cenote.controller.election import Election
+from cenote.errors import CenoteError, Conflict, NotFound, Unavailable
+from cenote.model import topology
+from cenote.model.records import Cluster, EventType, MoveStage, Note
+from cenote.rules import move_progress, scheduling
+from cenote.rules import moves as move_rules
+from cenote.rules.move_progress import Limits
+from cenote.rules.scheduling import Candidate, Overcommit
+from cenote.store import Changes, PortTaken, Store, Stored
+from cenote.store.encoding import NewerFormat
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 1.0
+
+
+class Mover:
+    """``write_events`` writes what a cluster's agents have noted, before their reports are removed."""
+
+    def __init__(
+        self,
+        store: Store,
+        election: Election,
+        write_events: Callable[[Cluster], Awaitable[None]],
+        overcommit: Overcommit,
+        limits: Limits = move_progress.DEFAULT,
+    ) -> None:
+        self._store, self._election, self._write_events = store, election, write_events
+        self._overcommit, self._limits = overcommit, limits
+        self._followed: set[UUID] = set()  # clusters that are being moved, or that have left a host
+        self._stages: dict[UUID, tuple[MoveStage, int, float]] = {}  # with the tries, and when each began
+        self._refused_ports: dict[str, set[int]] = {}
+        self._hindrances: dict[UUID, str] = {}  # why a drain cannot move them, as it was logged
+
+    async def run(self) -> None:
+        """Run until cancelled or the store is closed."""
+        while True:
+            await self._election.elected.wait()
+            self._followed.clear()
+            self._stages.clear()
+            with self._store.changes(reports=True) as changes:
+                async with asyncio.TaskGroup() as group:
+                    losing = group.create_task(self._end_when_lost(changes), name="end of the election")
+                    ticking = group.create_task(self._tick(changes), name="moves in time")
+                    async for id in changes:
+                        await self._guarded(id, self._look_at(id, changes))
+                    is_lost = losing.done()
+                    losing.cancel()
+                    ticking.cancel()
+            if not is_lost:
+                return  # the store is closed
+
+    async def _end_when_lost(self, changes: Changes) -> None:
+        await self._election.lost.wait()
+        changes.close()
+
+    async def _tick(self, changes: Changes) -> None:
+        """Look at what the time and the hosts change, and begin the moves of drained hosts."""
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            changes.notify(self._followed)
+            await self._guarded(None, self._drain())
+
+    async def _guarded(self, id: UUID | None, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except (NotFound, NewerFormat):
+            return
+        except (Unavailable, Conflict) as error:
+            log.debug("the move of cluster %s goes on later: %s", id, error)
+        except CenoteError as error:
+            log.warning("the move of cluster %s: %s", id, error)
+        except Exception:  # one cluster's record must not end the work on all others
+            log.exception("the move of cluster %s: a defect in Cenote", id)
+
+    # -- A move under way
+
+    async def _look_at(self, id: UUID, changes: Changes) -> None:
+        stored = self._store.cluster(id)
+        if stored is None or stored.value.deleted_at is not None or not _is_followed(stored.value):
+            self._stages.pop(id, None)
+            if id in self._followed:
+                self._followed.discard(id)
+                changes.notify(self._followed)  # one that waits to switch may do so
+            return
+        self._followed.add(id)
+        cluster, reports = stored.value, self._store.reports(id)
+        found = moves.step(
+            cluster,
+            stored.revision,
+            reports,
+            self._store.seen_hosts(),
+            waited=self._waited(stored.value),
+            may_switch=self._may_switch(id),
+            limits=self._limits,
+        )
+        if found is None:
+            return
+        if len(found.cluster.left) < len(cluster.left):
+            await self._write_events(cluster)
+        log.info("cluster %s: %s", cluster.name, found.reason)
+        after = found.cluster
+        await self._store.update_cluster(
+            id,
+            lambda current: after if current == cluster else current,
+            found.event,
+            self._election.condition(),
+        )
+        changes.notify(self._followed if _ends_switch(cluster, after) else {id})
+
+    def _waited(self, cluster: Cluster) -> float:
+        move, now = cluster.move, time.monotonic()
+        if move is None:
+            return 0.0
+        known = self._stages.get(cluster.id)
+        if known is None or known[:2] != (move.stage, move.tries):
+            known = self._stages[cluster.id] = move.stage, move.tries, now
+        return now - known[2]
+
+    def _may_switch(self, id: UUID) -> bool:
+        """Return whether no other cluster's clients are held at this moment."""
+        hosts = self._store.seen_hosts()
+        for other in self._followed - {id}:
+            stored = self._store.cluster(other)
+            if stored is None or stored.value.deleted_at is not None:
+                continue
+            reports, waited = self._store.reports(other), self._waited(stored.value)
+            look = move_progress.look_at(stored.value, stored.revision, reports, waited)
+            if look is not None and move_progress.is_switching(look, hosts, self._limits):
+                return False
+        return True
+
+    # -- Drained hosts
+
+    async def _drain(self) -> None:
+        hosts = self._store.seen_hosts()
+        if not hosts.drained:
+            self._hindrances.clear()
+            return
+        living = self._store.living_clusters()
+        waiting = moves.to_be_moved(living, hosts)
+        under_way = [
+            (stored.value, self._store.reports(id))
+            for id in self._followed
+            if (stored := self._store.cluster(id)) is not None
+        ]
+        copies = moves.copies(under_way)
+        for cluster in waiting:
+            source = cluster.nodes[0].host
+            if copies.get(source, 0) >= moves.COPIES_OF_A_HOST:
+                continue
+            stored = self._store.cluster(cluster.id)
+            if stored is None:
+                continue
+            try:
+                target = await self._begin(stored, copies)
+            except PortTaken as error:
+                self._refused_ports.setdefault(error.host, set()).update(error.ports)
+            except (Unavailable, Conflict, NotFound) as error:
+                self._tell(cluster, str(error))
+            except CenoteError as error:
+                self._tell(cluster, str(error))
+            else:
+                for host in (source, target):
+                    copies[host] = copies.get(host, 0) + 1
+
+    def _tell(self, cluster: Cluster, reason: str) -> None:
+        if self._hindrances.get(cluster.id) != reason:
+            self._hindrances[cluster.id] = reason
+            log.warning("cluster %s cannot be moved off its drained host yet: %s", cluster.name, reason)
+
+    async def _begin(self, stored: Stored[Cluster], copies: dict[str, int]) -> str:
+        """Begin the move of a cluster off a drained host; return the host that it is moved to."""
+        cluster = stored.value
+        seen = self._store.status(cluster.id, cluster.nodes[0].name)
+        move_rules.check(cluster, seen, topology.status(cluster, seen))
+        target = move_rules.target(cluster, self._candidates(copies), limits=self._overcommit)
+        after = move_rules.begun(cluster, target, datetime.now(UTC))
+        note = Note(what="moves it off its host, which is drained", type=EventType.CLUSTER_UPDATE)
+        await self._store.update_cluster(
+            cluster.id,
+            lambda current: after if current == cluster else current,
+            note,
+            self._election.condition(),
+        )
+        return target.host
+
+    def _candidates(self, copies: Mapping[str, int]) -> list[Candidate]:
+        """Return the hosts that may take one more copy now."""
+        store = self._store
+        hosts = store.known_hosts()
+        taken = {host.id: store.ports(host.id) | self._refused_ports.get(host.id, set()) for host in hosts}
+        every = scheduling.candidates(
+            hosts,
+            {host.id: store.host_state(host.id) for host in hosts},
+            store.drains().keys(),
+            store.living_clusters(),
+            taken,
+        )
+        return [one for one in every if copies.get(one.host.id, 0) < moves.COPIES_OF_A_HOST]
+
+
+def _is_followed(cluster: Cluster) -> bool:
+    return cluster.move is not None or bool(cluster.left)
+
+
+def _ends_switch(before: Cluster, after: Cluster) -> bool:
+    stages = [None if one.move is None else one.move.stage for one in (before, after)]
+    return stages[0] is not stages[1]

@@ -1,0 +1,31 @@
+"""The copy of another node's data: whether there is one, and how far it is."""
+
+from __future__ import annotations
+
+import re
+
+from cenote.engine.look import loaded
+from cenote.engine.plan.base_backup import MANIFEST, Seen, program_of
+from cenote.engine.plan.context import NodeContext
+from cenote.host import files
+from cenote.host.inspector import Inspector
+from cenote.host.sql import Session
+
+_PERCENT = re.compile(r"\((\d{1,3})%\)")
+
+
+async def look(_inspector: Inspector, context: NodeContext, _session: Session) -> Seen:
+    paths, program = context.paths, program_of(context)
+    has_draft = files.mode_of(paths.draft) is not None
+    if files.mode_of(paths.data) is not None:
+        was_promoted = files.read(paths.standby_signal) is None
+        return Seen(has_data=True, is_standby=not was_promoted, has_draft=has_draft)
+    running = has_draft and loaded.look(program).process is not None
+    found = _PERCENT.findall(files.tail(program.log)) if running else []
+    return Seen(
+        has_data=False,
+        has_draft=has_draft,
+        complete=has_draft and not running and files.read(paths.draft / MANIFEST) is not None,
+        running=running,
+        progress=f", {found[-1]} %" if found else "",
+    )

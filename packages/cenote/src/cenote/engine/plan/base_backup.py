@@ -1,0 +1,85 @@
+"""The copy of another node's data, from which a node begins to follow it.
+
+pg_basebackup writes its manifest last, when all else is on disk.  So a copy is complete or begun anew, and it
+has the name of a data directory only once it is complete, with the file that makes its server a standby.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cenote.engine.plan import postgresql
+from cenote.engine.plan.context import NodeContext
+from cenote.engine.plan.folders import CLOSED
+from cenote.model.changes import (
+    EndProcesses,
+    MakeDirectory,
+    Plan,
+    Program,
+    Refuse,
+    Remove,
+    Rename,
+    Start,
+    Wait,
+    WriteFile,
+)
+from cenote.model.paths import STANDBY_SIGNAL
+
+MANIFEST = "backup_manifest"
+_MOST_RATE = 1024  # MiB a second that pg_basebackup takes as a limit
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """``is_standby``: the data directory is one's that follows.  ``has_draft``: a copy was begun.
+
+    ``complete``: it has ended well.  ``running``: it is being made; ``progress`` says how far, in words.
+    """
+
+    has_data: bool
+    is_standby: bool = False
+    has_draft: bool = False
+    complete: bool = False
+    running: bool = False
+    progress: str = ""
+
+
+def plan(context: NodeContext, seen: Seen) -> Plan:
+    paths, program = context.paths, program_of(context)
+    if seen.has_data:
+        if not seen.is_standby:
+            yield Refuse(f"its data directory is not that of a standby: {paths.data}")
+        if seen.has_draft:
+            yield Remove(paths.draft)
+        return
+    if seen.running:
+        yield Wait(f"copying the data of {_source(context)}{seen.progress}")
+    elif seen.complete:
+        yield WriteFile(paths.draft / STANDBY_SIGNAL, b"", durable=True)
+        yield Rename(paths.draft, paths.data)
+        yield Remove(program.stamp)
+        yield Remove(program.log)
+    else:
+        if context.peer is None or not context.peer.address:
+            yield Wait("the address of the host to copy from is not known yet")
+        if seen.has_draft:
+            yield EndProcesses(paths.draft)  # the one that receives the WAL outlives the other for a moment
+            yield Remove(paths.draft)
+        yield MakeDirectory(paths.draft, CLOSED, context.host.server_ids)
+        yield Start(program, "base backup")
+        yield Wait(f"copying the data of {_source(context)}")
+
+
+def program_of(context: NodeContext) -> Program:
+    rate = min(context.host.copy_rate_mib, _MOST_RATE)
+    return context.paths.base_backup(
+        context.server_binaries,
+        *("--dbname", "" if context.peer is None else postgresql.primary(context)),
+        *("--no-password", "--progress", "--checkpoint", "fast"),
+        *("--wal-method", "stream", "--slot", context.paths.slot),
+        *(("--max-rate", f"{rate}M") if rate else ()),
+    )
+
+
+def _source(context: NodeContext) -> str:
+    return "another node" if context.peer is None else context.peer.node.name

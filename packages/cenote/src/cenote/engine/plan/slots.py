@@ -1,0 +1,62 @@
+"""The replication slot that a server has for the node that follows it: it keeps the WAL that is still wanted.
+
+One that nobody needs any more would keep it until the disk is full.  Only physical slots with our names are
+ever dropped.  The logical ones are the customer's, and no standby has them, so they are reported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from psycopg.sql import SQL, Literal
+
+from cenote.conf.hba import SUPERUSER
+from cenote.engine.plan.context import NodeContext
+from cenote.model.changes import Plan, Sql
+
+MOST_REPORTED = 20  # logical slots
+
+_OURS = re.compile(r"cenote_[a-z0-9_]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """``pid`` is of the sender that uses it, 0 without one; ``lost``: WAL that it should keep is gone."""
+
+    name: str
+    logical: bool = False
+    pid: int = 0
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    slots: tuple[Slot, ...] = ()
+
+
+def plan(context: NodeContext, seen: Seen) -> Plan:
+    wanted = wanted_slot(context)
+    ours = [slot for slot in seen.slots if not slot.logical and _OURS.fullmatch(slot.name)]
+    for slot in ours:
+        if slot.name != wanted or slot.lost:
+            end = [SQL("SELECT pg_terminate_backend({}, 5000)").format(Literal(slot.pid))] if slot.pid else []
+            drop = SQL("SELECT pg_drop_replication_slot({})").format(Literal(slot.name))
+            yield Sql(SUPERUSER, f"dropping the slot {slot.name}", (*end, drop), atomic=False)
+    if wanted and not any(slot.name == wanted and not slot.lost for slot in ours):
+        make = SQL("SELECT pg_create_physical_replication_slot({}, true)").format(Literal(wanted))
+        yield Sql(SUPERUSER, f"making the slot {wanted}", (make,), atomic=False)
+
+
+def wanted_slot(context: NodeContext) -> str:
+    """Return the name of the slot for the node that follows this one; "" if none does."""
+    move = context.cluster.move
+    if move is None or context.peer is None or context.node.name != move.source:
+        return ""
+    return context.host.layout.node(context.cluster.id, context.peer.node.name).slot
+
+
+def report(_context: NodeContext, seen: Seen) -> Mapping[str, object]:
+    names = sorted(slot.name for slot in seen.slots if slot.logical)
+    return {"logical_slots": tuple(names[:MOST_REPORTED])}

@@ -1,0 +1,155 @@
+"""Whether a cluster can be moved to another host, and which one takes it.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from cenote.errors import Busy, Invalid
+from cenote.model import catalog
+from cenote.model.records import Cluster, ClusterStatus, HostRole, Move, MoveStage, Node, NodeStatus
+from cenote.rules import scheduling
+from cenote.rules.host_states import HostState
+from cenote.rules.move_progress import node_of
+from cenote.rules.scheduling import NO_LIMITS, Candidate, Overcommit, Wanted
+
+WITHOUT_ADDRESS = "was started without --address, so no cluster can be copied from it or to it"
+_SLOTS = 3  # named in a message
+
+
+def next_name(cluster: Cluster) -> str:
+    """Return the name of a further node, which no node of the cluster has had."""
+    return f"node-{max(cluster.last_node, *map(_number, cluster.nodes)) + 1}"
+
+
+def _number(node: Node) -> int:
+    return int(node.name.rpartition("-")[2])
+
+
+def begun(cluster: Cluster, target: Node, now: datetime) -> Cluster:
+    """Return the cluster with its move to a new node begun."""
+    [source] = cluster.nodes
+    at = now.replace(microsecond=0)
+    move = Move(source=source.name, target=target.name, asked_at=at, since=at)
+    return replace(cluster, nodes=(source, target), move=move, last_node=_number(target))
+
+
+def backed_out(cluster: Cluster) -> Cluster:
+    """Return the cluster without its move, which has not reached LEAVING: its target is to be removed."""
+    assert cluster.move is not None
+    source, target = (node_of(cluster, name) for name in (cluster.move.source, cluster.move.target))
+    return replace(cluster, nodes=(source,), move=None, left=(*cluster.left, target))
+
+
+def cancelled(cluster: Cluster) -> Cluster:
+    """Return the cluster without its move; Busy once that cannot be taken back, and Invalid without one."""
+    if cluster.move is None:
+        raise Invalid("The cluster is not being moved.")
+    if cluster.move.stage is MoveStage.LEAVING:
+        raise Busy("The cluster has moved: its new host takes writes already. Move it back instead.")
+    return backed_out(cluster)
+
+
+def check(cluster: Cluster, seen: NodeStatus | None, status: ClusterStatus) -> None:
+    """Raise Busy for a cluster that cannot be moved now, Invalid for one that cannot as it is."""
+    if cluster.move is not None:
+        raise Busy("The cluster is being moved already. Wait until that is over, or cancel it.")
+    if len(cluster.nodes) != 1:
+        raise Invalid("Only a cluster with one node can be moved.")
+    if status is not ClusterStatus.ONLINE or seen is None:
+        raise Busy(f"update cluster cannot be performed. Reason: cluster is {status}")
+    if seen.logical_slots:
+        more = ", …" if len(seen.logical_slots) > _SLOTS else ""
+        raise Invalid(
+            "A cluster with logical replication slots cannot be moved, since they would not come along. "
+            f"Drop them first: {', '.join(seen.logical_slots[:_SLOTS])}{more}."
+        )
+
+
+def target(
+    cluster: Cluster,
+    candidates: Iterable[Candidate],
+    *,
+    host: str = "",
+    zone: str = "",
+    limits: Overcommit = NO_LIMITS,
+) -> Node:
+    """Return the node that a cluster can be moved to, on another host.
+
+    It gets the ports of the present one where they are free.  ``host``, a name or an id, and ``zone`` are
+    wishes.  Raises Invalid for a wish that cannot be fulfilled, Busy and Unavailable while no host takes it.
+    """
+    every = list(candidates)
+    source = cluster.nodes[0]
+    _check_reachable(source, every)
+    wanted = Wanted(
+        version=cluster.version,
+        memory_mib=catalog.SIZES[cluster.size].memory_mib,
+        storage_mib=cluster.storage_mib,
+        host=host,
+        zone=zone,
+    )
+    without = {node.host for node in (*cluster.nodes, *cluster.left)}
+    without |= {one.host.id for one in every if not one.host.fleet_address}
+    if host:
+        _check_wish(wanted, every, source, without, limits)
+    chosen = scheduling.choose(wanted, every, limits, without)
+    there = next(one for one in every if one.host.id == chosen.host.id)
+    node = Node(
+        name=next_name(cluster),
+        host=chosen.host.id,
+        port=chosen.port,
+        pool_port=chosen.pool_port,
+        metrics_port=chosen.metrics_port,
+    )
+    return _with_ports_of(source, node, there)
+
+
+def _check_reachable(source: Node, every: list[Candidate]) -> None:
+    """Raise Busy when hosts cannot copy from one another, or there is only one."""
+    others = [one.host for one in every if one.host.id != source.host and HostRole.DATABASE in one.host.roles]
+    if not others:
+        raise Busy("There is no other host that runs clusters.")
+    here = next((one.host for one in every if one.host.id == source.host), None)
+    if here is not None and not here.fleet_address:
+        raise Busy(f"The host of the cluster, {here.name}, {WITHOUT_ADDRESS}.")
+    if not any(host.fleet_address for host in others):
+        raise Busy(f"Each other host {WITHOUT_ADDRESS}.")
+
+
+def _check_wish(
+    wanted: Wanted, every: list[Candidate], source: Node, without: set[str], limits: Overcommit
+) -> None:
+    named = next((one for one in every if wanted.host in (one.host.name, one.host.id)), None)
+    if named is None:
+        raise Invalid(f"host: there is no host named {wanted.host[:80]!a}.")
+    if named.host.id == source.host:
+        raise Invalid(f"host: the cluster is on {named.host.name} already.")
+    if not named.host.fleet_address:
+        raise Busy(f"host: {named.host.name} {WITHOUT_ADDRESS}.")
+    if named.host.id in without:
+        raise Busy(f"host: {named.host.name} still removes a former node of the cluster; try again later.")
+    reason = scheduling.hindrance(wanted, named, limits)
+    if not reason:
+        return
+    words = f"host: {named.host.name} {reason}."
+    # What is over some day, and what is not.
+    is_passing = named.state is not HostState.UP or named.drained or scheduling.lacking(wanted, named, limits)
+    raise Busy(words) if is_passing else Invalid(words)
+
+
+def _with_ports_of(source: Node, node: Node, there: Candidate) -> Node:
+    """Return the node with the ports of the present one, as far as they are free on its host."""
+    host = there.host
+    taken = there.taken | set(host.busy_ports)
+
+    def is_free(*ports: int) -> bool:
+        return all(port and port not in taken and host.first_port <= port <= host.last_port for port in ports)
+
+    if is_free(source.port, source.pool_port):
+        node = replace(node, port=source.port, pool_port=source.pool_port)
+    if is_free(source.metrics_port) and source.metrics_port not in (node.port, node.pool_port):
+        node = replace(node, metrics_port=source.metrics_port)
+    return node

@@ -1,0 +1,153 @@
+"""The controller on a real etcd: moves and drains, with agents that only report."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from cenote.controller.controller import Controller
+from cenote.model.records import Cluster, Host, MoveStage, Node, NodeStatus, Note, Standby
+from cenote.rules import moves
+from cenote.security.sealing import Sealer
+from cenote.store import HostStore, PrivateEtcd, Store
+from tests.support.etcd import bare_cluster, opened_host, opened_store, with_etcd
+from tests.support.waiting import wait_until_async
+
+A, B, C = "host-a", "host-b", "host-c"
+
+
+def host(id: str) -> Host:
+    return Host(
+        id=id,
+        name=f"name-of-{id}",
+        address="h",
+        memory_mib=64_000,
+        cpus=1,
+        versions={"16": "16.1"},
+        first_port=10_000,
+        last_port=10_099,
+        fleet_address="h",
+    )
+
+
+@asynccontextmanager
+async def fleet(etcd: PrivateEtcd, tmp_path: Path, *ids: str) -> AsyncIterator[tuple[Store, list[HostStore]]]:
+    """A store with a controller, and hosts that are alive."""
+    async with contextlib.AsyncExitStack() as stack:
+        store = await stack.enter_async_context(opened_store(etcd))
+        hosts = []
+        for id in ids:
+            hosts.append(await stack.enter_async_context(opened_host(etcd, id)))
+            await hosts[-1].announce(host(id))
+        task = asyncio.create_task(Controller(store, Sealer(tmp_path / "keys"), A, "d").run())
+        try:
+            yield store, hosts
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def created(store: Store, hosts: HostStore, name: str, port: int = 10_000) -> Cluster:
+    node = Node(name="node-1", host=A, port=port, pool_port=port + 1, metrics_port=port + 2)
+    cluster = replace(bare_cluster(name, port), nodes=(node,))
+    revision = await store.add_cluster(cluster)
+    await hosts.report(cluster.id, "node-1", status(revision))
+    return cluster
+
+
+def status(revision: int, **fields: Any) -> NodeStatus:
+    return NodeStatus(reached=revision, tried=revision, at=datetime.now(UTC), **fields)
+
+
+def recorded(store: Store, cluster: Cluster) -> Cluster:
+    stored = store.cluster(cluster.id)
+    assert stored is not None
+    return stored.value
+
+
+def revision(store: Store, cluster: Cluster) -> int:
+    stored = store.cluster(cluster.id)
+    assert stored is not None
+    return stored.revision
+
+
+async def in_stage(store: Store, cluster: Cluster, stage: MoveStage | None) -> int:
+    def reached() -> bool:
+        move = recorded(store, cluster).move
+        return (None if move is None else move.stage) is stage
+
+    await wait_until_async(f"the move is {stage}", 10, reached)
+    return revision(store, cluster)
+
+
+async def moved(store: Store, cluster: Cluster, source: HostStore, target: HostStore) -> None:
+    """Report what agents would, from the beginning of a move until its end."""
+    now = await in_stage(store, cluster, MoveStage.COPYING)
+    node = recorded(store, cluster).nodes[1].name
+    follows = status(now, standby=Standby(streaming=True, replayed=900))
+    await target.report(cluster.id, node, follows)
+    await source.report(cluster.id, "node-1", status(now))
+    now = await in_stage(store, cluster, MoveStage.SWITCHING)
+    await source.report(cluster.id, "node-1", status(now, ended_at=900))
+    now = await in_stage(store, cluster, MoveStage.LEAVING)
+    await source.report(cluster.id, "node-1", status(now, ended_at=900, leads_on=True))
+    await target.report(cluster.id, node, status(now))
+    await in_stage(store, cluster, None)
+
+
+def test_a_cluster_moves_and_nothing_is_left_where_it_was(tmp_path: Path) -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        async with fleet(etcd, tmp_path, A, B) as (store, [a, b]):
+            cluster = await created(store, a, "one")
+            target = Node(name="node-2", host=B, port=10_000, pool_port=10_001, metrics_port=10_002)
+            await store.update_cluster(cluster.id, lambda one: moves.begun(one, target, datetime.now(UTC)))
+            await moved(store, cluster, a, b)
+            after = recorded(store, cluster)
+            assert after.nodes == (target,)
+            assert [node.host for node in after.left] == [A]
+            assert store.ports(A) == store.ports(B) == {10_000, 10_001, 10_002}
+            await a.remember(cluster.id, "node-1", Note(what="removed the node"))
+            await a.report(cluster.id, "node-1", status(0, removed=True))
+            await wait_until_async("it has left", 10, lambda: not recorded(store, cluster).left)
+            await wait_until_async("its ports are free", 10, lambda: store.ports(A) == set())
+            assert store.ports(B) == {10_000, 10_001, 10_002}
+            assert set(store.reports(cluster.id)) == {"node-2"}
+            told = [event.note.what for event in await store.events(cluster.id)]
+            assert f"moved from name-of-{A} to name-of-{B}" in told
+            assert "removed the node" in told
+
+    with_etcd(scenario)
+
+
+def test_a_drained_host_gives_its_clusters_away_a_few_at_a_time(tmp_path: Path) -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        async with fleet(etcd, tmp_path, A, B, C) as (store, [a, b, c]):
+            clusters = [await created(store, a, f"c{number}", 10_000 + 4 * number) for number in range(4)]
+            await store.host_changes.drain(A, datetime.now(UTC), Note(what="drain"))
+
+            def moving() -> list[Cluster]:
+                return [one for one in clusters if recorded(store, one).move is not None]
+
+            await wait_until_async("two are copied", 10, lambda: len(moving()) == 2)
+            await asyncio.sleep(1.5)
+            assert len(moving()) == 2
+            others = {B: b, C: c}
+            done: set[Any] = set()
+            while len(done) < 4:
+                await wait_until_async("there is one", 10, lambda: [o for o in moving() if o.id not in done])
+                cluster = next(one for one in moving() if one.id not in done)
+                target = recorded(store, cluster).nodes[1]
+                await moved(store, cluster, a, others[target.host])
+                await a.report(cluster.id, "node-1", status(0, removed=True))
+                done.add(cluster.id)
+            await wait_until_async("nothing is there any more", 10, lambda: store.ports(A) == set())
+
+    with_etcd(scenario)

@@ -1,0 +1,408 @@
+"""The stages of a move, and that random faults never give a cluster two writers or no way on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from cenote.controller import moves
+from cenote.controller.moves import Step
+from cenote.model.records import Cluster, Host, Move, MoveStage, Node, NodeStatus, Standby
+from cenote.rules import move_progress
+from cenote.rules.move_progress import Hosts, Limits
+from cenote.rules.moves import backed_out
+from tests.support.etcd import bare_cluster
+
+NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+REVISION = 50
+COPYING, SWITCHING, LEAVING = MoveStage
+
+
+def host(id: str) -> Host:
+    return Host(
+        id=id,
+        name=f"db-{id}",
+        address="h",
+        memory_mib=1,
+        cpus=1,
+        versions={},
+        first_port=10_000,
+        last_port=10_009,
+    )
+
+
+def hosts(*, down: tuple[str, ...] = (), seconds: float = 60, **fields: Any) -> Hosts:
+    given: dict[str, Any] = {
+        "known": {id: host(id) for id in ("a", "b")},
+        "alive": {id for id in ("a", "b") if id not in down},
+        "away": dict.fromkeys(down, seconds),
+        "now": NOW,
+    }
+    return Hosts(**given | fields)
+
+
+def moving(stage: MoveStage = COPYING, **fields: Any) -> Cluster:
+    source = Node(name="node-1", host="a", port=10_000, pool_port=10_001)
+    target = Node(name="node-2", host="b", port=10_000, pool_port=10_001)
+    move = Move(source="node-1", target="node-2", asked_at=NOW, since=NOW, stage=stage, **fields)
+    return replace(bare_cluster("one", 10_000), nodes=(source, target), move=move)
+
+
+def seen(**fields: Any) -> NodeStatus:
+    return replace(NodeStatus(reached=REVISION, tried=REVISION, at=NOW), **fields)
+
+
+FOLLOWS = seen(standby=Standby(streaming=True, replayed=900))
+
+
+def step(
+    cluster: Cluster, source: NodeStatus | None, target: NodeStatus | None, **options: Any
+) -> Step | None:
+    reports = {"node-1": source, "node-2": target}
+    found = options.pop("hosts", hosts())
+    given = {name: report for name, report in reports.items() if report is not None}
+    return moves.step(cluster, REVISION, given, found, **options)
+
+
+def reason(cluster: Cluster, source: NodeStatus | None, target: NodeStatus | None, **options: Any) -> str:
+    reports = {"node-1": source, "node-2": target}
+    given = {name: report for name, report in reports.items() if report is not None}
+    look = move_progress.look_at(cluster, REVISION, given, options.pop("waited", 0.0))
+    assert look is not None
+    return move_progress.waits_for(look, options.pop("hosts", hosts()), **options)
+
+
+def stage_after(found: Step | None) -> MoveStage | None:
+    assert found is not None
+    return None if found.cluster.move is None else found.cluster.move.stage
+
+
+# -- Copying
+
+
+def test_the_switch_begins_when_the_target_follows_and_the_source_has_nothing_else_to_do() -> None:
+    found = step(moving(), seen(), FOLLOWS)
+    assert stage_after(found) is SWITCHING
+    assert found is not None
+    assert found.cluster.move is not None
+    assert found.cluster.move.writer == "node-1"
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "expected"),
+    [
+        (seen(), None, "host db-b begins to copy the data"),
+        (seen(), seen(reason="copying the data, 42 %"), "copying the data, 42 %"),
+        (seen(), seen(standby=Standby(streaming=False, replayed=0)), "the data is being copied"),
+        (seen(reached=REVISION - 1), FOLLOWS, "the source carries out other changes first"),
+        (seen(failing=True, reason="the disk is full"), FOLLOWS, "the disk is full"),
+        (seen(ended_at=800), FOLLOWS, "the source carries out other changes first"),
+        (seen(logical_slots=("a",)), FOLLOWS, "the logical replication slots a to be dropped"),
+        (None, FOLLOWS, "the source carries out other changes first"),
+    ],
+)
+def test_it_does_not_begin_before_and_says_why(
+    source: NodeStatus | None, target: NodeStatus | None, expected: str
+) -> None:
+    assert step(moving(), source, target) is None
+    assert reason(moving(), source, target) == expected
+
+
+def test_one_cluster_switches_after_the_other() -> None:
+    assert step(moving(), seen(), FOLLOWS, may_switch=False) is None
+    assert reason(moving(), seen(), FOLLOWS, may_switch=False) == "the switch of another cluster"
+
+
+def test_a_target_whose_host_is_down_for_long_is_given_up_and_removed_when_it_is_back() -> None:
+    assert step(moving(), seen(), FOLLOWS, hosts=hosts(down=("b",))) is None
+    found = step(moving(), seen(), FOLLOWS, hosts=hosts(down=("b",), seconds=400))
+    assert found is not None
+    assert [node.host for node in found.cluster.nodes] == ["a"]
+    assert [node.host for node in found.cluster.left] == ["b"]
+    assert found.event is not None
+    assert found.event.what == "gave up the move to db-b: the host db-b is down"
+
+
+def test_a_target_that_is_drained_or_removed_is_given_up() -> None:
+    drained = step(moving(), seen(), FOLLOWS, hosts=hosts(drained={"b"}))
+    removed = step(moving(), seen(), FOLLOWS, hosts=hosts(known={"a": host("a")}))
+    assert [stage_after(drained), stage_after(removed)] == [None, None]
+
+
+def test_a_source_that_was_down_has_its_move_given_up_when_it_is_back() -> None:
+    away = hosts(down=("a",))
+    found = step(moving(), seen(), FOLLOWS, hosts=away)
+    assert found is not None
+    assert found.reason == "the host db-a, which the cluster is on, is down"
+    waiting = found.cluster
+    assert step(waiting, seen(), FOLLOWS, hosts=away) is None
+    assert stage_after(step(waiting, seen(), FOLLOWS)) is None
+
+
+def test_the_copy_of_a_cluster_whose_host_is_lost_is_kept() -> None:
+    lost = hosts(known={"b": host("b")}, down=("a",))
+    found = step(moving(), seen(), FOLLOWS, hosts=lost)
+    assert found is not None
+    assert len(found.cluster.nodes) == 2
+    assert step(found.cluster, seen(), FOLLOWS, hosts=lost) is None
+
+
+def test_copying_ends_some_day() -> None:
+    found = step(moving(), seen(), seen(reason="the disk is full"), waited=Limits().copying)
+    assert found is not None
+    assert found.event is not None
+    assert found.event.what == "gave up the move to db-b: the disk is full"
+
+
+# -- Switching
+
+
+def test_the_target_takes_over_when_it_has_all_that_the_source_wrote() -> None:
+    ended = seen(ended_at=900)
+    assert stage_after(step(moving(SWITCHING), ended, FOLLOWS)) is LEAVING
+    behind = seen(standby=Standby(streaming=True, replayed=899))
+    assert step(moving(SWITCHING), ended, behind) is None
+    assert step(moving(SWITCHING), seen(), FOLLOWS) is None
+
+
+def test_it_takes_over_also_when_the_source_is_lost_by_then() -> None:
+    found = step(moving(SWITCHING), seen(ended_at=900), FOLLOWS, hosts=hosts(down=("a",)))
+    assert stage_after(found) is LEAVING
+
+
+def test_a_switch_that_takes_too_long_is_tried_again_after_a_pause_that_grows() -> None:
+    busy = seen(reason="pool web is busy")
+    found = step(moving(SWITCHING, tries=2), busy, FOLLOWS, waited=Limits().switching)
+    assert found is not None
+    assert found.cluster.move is not None
+    move = found.cluster.move
+    assert (move.stage, move.tries, move.hitch) == (COPYING, 3, "pool web is busy")
+    again = found.cluster
+    assert step(again, seen(), FOLLOWS, waited=19) is None
+    assert reason(again, seen(), FOLLOWS, waited=19.0) == "the next attempt to switch, after pool web is busy"
+    assert stage_after(step(again, seen(), FOLLOWS, waited=20)) is SWITCHING
+    assert move_progress.pause_after(1_000) == Limits().longest_pause
+
+
+# -- Leaving
+
+
+def test_the_move_ends_when_nobody_uses_the_former_address() -> None:
+    found = step(moving(LEAVING), seen(leads_on=True, held_ms=230), seen())
+    assert found is not None
+    assert found.cluster.move is None
+    assert [node.host for node in found.cluster.nodes] == ["b"]
+    assert [node.host for node in found.cluster.left] == ["a"]
+    assert found.event is not None
+    assert found.event.what == "moved from db-a to db-b, clients of its pools were held for 0.2 s"
+
+
+def test_a_port_that_could_not_be_kept_is_told() -> None:
+    cluster = moving(LEAVING)
+    other = replace(cluster.nodes[1], port=10_004, pool_port=10_005)
+    found = step(replace(cluster, nodes=(cluster.nodes[0], other)), seen(leads_on=True), seen())
+    assert found is not None
+    assert found.event is not None
+    assert found.event.what == (
+        "moved from db-a to db-b, the port 10000 became 10004, the port of the pools 10001 became 10005"
+    )
+
+
+def test_clients_of_the_former_address_are_waited_for_but_not_for_ever() -> None:
+    in_use = seen(clients=3, leads_on=True)
+    assert step(moving(LEAVING), in_use, seen()) is None
+    assert reason(moving(LEAVING), in_use, seen()) == "3 clients of the former address"
+    assert stage_after(step(moving(LEAVING), in_use, seen(), waited=Limits().leaving)) is None
+    assert step(moving(LEAVING), seen(), seen()) is None
+    assert reason(moving(LEAVING), seen(), seen()) == "the pools of host db-a to lead to the new one"
+
+
+def test_there_is_no_way_back_from_leaving() -> None:
+    for down in ((), ("a",), ("b",), ("a", "b")):
+        waiting = seen(reached=REVISION - 1)
+        found = hosts(down=down, seconds=1e6)
+        assert step(moving(LEAVING), seen(), waiting, waited=1e9, hosts=found) is None
+
+
+def test_the_move_ends_without_a_source_that_is_lost() -> None:
+    found = step(moving(LEAVING), seen(clients=3, leads_on=True), seen(), hosts=hosts(known={"b": host("b")}))
+    assert found is not None
+    assert [node.host for node in found.cluster.left] == ["a"]
+    after = moves.step(found.cluster, REVISION, {}, hosts(known={"b": host("b")}))
+    assert after is not None
+    assert after.cluster.left == ()
+
+
+def test_a_node_that_has_left_is_forgotten_when_its_host_has_removed_it() -> None:
+    moved = backed_out(moving())
+    assert moves.step(moved, REVISION, {"node-2": seen()}, hosts()) is None
+    found = moves.step(moved, REVISION, {"node-2": seen(removed=True)}, hosts())
+    assert found is not None
+    assert found.cluster.left == ()
+
+
+# -- Drains
+
+
+def test_clusters_on_drained_hosts_are_moved_the_oldest_first() -> None:
+    old = bare_cluster("old", 1, host="a")
+    young = replace(bare_cluster("young", 3, host="a"), created_at=NOW + timedelta(days=900))
+    elsewhere, gone = bare_cluster("other", 5, host="b"), replace(bare_cluster("x", 1), deleted_at=NOW)
+    found = moves.to_be_moved([young, old, elsewhere, gone, moving()], hosts(drained={"a"}))
+    assert [cluster.name for cluster in found] == ["old", "young"]
+
+
+def test_a_copy_counts_for_both_of_its_hosts_until_it_follows() -> None:
+    assert moves.copies([(moving(), {})]) == {"a": 1, "b": 1}
+    assert moves.copies([(moving(), {"node-2": FOLLOWS}), (moving(LEAVING), {})]) == {}
+
+
+# -- Any sequence of events
+
+
+@dataclass
+class World:
+    """Two hosts with agents that keep to the stages, a store, and a controller that may come late."""
+
+    cluster: Cluster = field(default_factory=moving)
+    revision: int = 1
+    now: datetime = NOW
+    stage_began: datetime = NOW
+    reports: dict[str, NodeStatus] = field(default_factory=dict)
+    down: dict[str, datetime] = field(default_factory=dict)
+    source_runs: bool = True
+    written: int = 0  # what the source has of the customers' data
+    copied: int = -1  # what the target has of it
+    target_writes: bool = False
+    removed: set[str] = field(default_factory=set)
+    drained: set[str] = field(default_factory=set)
+
+    @property
+    def hosts(self) -> Hosts:
+        return hosts(
+            alive={id for id in "ab" if id not in self.down},
+            away={id: (self.now - since).total_seconds() for id, since in self.down.items()},
+            now=self.now,
+            drained=frozenset(self.drained),
+        )
+
+    @property
+    def waited(self) -> float:
+        return (self.now - self.stage_began).total_seconds()
+
+    def write(self, cluster: Cluster) -> None:
+        if cluster.move is None or self.cluster.move is None or cluster.move.stage != self.cluster.move.stage:
+            self.stage_began = self.now
+        self.cluster, self.revision = cluster, self.revision + 1
+
+    def report(self, name: str, **fields: Any) -> None:
+        status = NodeStatus(reached=self.revision, tried=self.revision, at=NOW)
+        self.reports[name] = replace(status, **fields)
+
+    def work_at_a(self, *, busy: bool = False) -> None:
+        if "a" in self.down:
+            return
+        move = self.cluster.move
+        if any(node.host == "a" for node in self.cluster.left):
+            self.source_runs = False
+            self.removed.add("a")
+            self.report("node-1", removed=True)
+        elif move is not None and move.stage is not COPYING:
+            if move.stage is LEAVING or not busy:
+                self.source_runs = False
+            ended_at = 0 if self.source_runs else self.written + 1
+            self.report("node-1", ended_at=ended_at, leads_on=move.stage is LEAVING)
+        elif any(node.host == "a" for node in self.cluster.nodes):
+            self.report("node-1")  # before its server may run, so that no former end counts
+            self.source_runs = True
+
+    def work_at_b(self) -> None:
+        if "b" in self.down:
+            return
+        move = self.cluster.move
+        if any(node.host == "b" for node in self.cluster.left):
+            self.copied = -1
+            self.removed.add("b")
+            self.report("node-2", removed=True)
+        elif any(node.host == "b" for node in self.cluster.nodes):
+            if move is None or move.stage is LEAVING:
+                self.target_writes = True
+            elif self.source_runs or "a" not in self.down:
+                self.copied = self.written
+            standby = Standby(streaming="a" not in self.down, replayed=self.copied + 1)
+            self.report("node-2", standby=None if self.target_writes else standby)
+
+    def customer_writes(self) -> None:
+        if self.source_runs:
+            self.written += 1
+
+    def control(self) -> None:
+        found = moves.step(self.cluster, self.revision, self.reports, self.hosts, waited=self.waited)
+        if found is not None:
+            self.write(found.cluster)
+        elif self.cluster.move is not None:
+            look = move_progress.look_at(self.cluster, self.revision, self.reports, self.waited)
+            assert look is not None
+            assert move_progress.waits_for(look, self.hosts), "a wait without a reason"
+
+    def check(self) -> None:
+        assert not (self.source_runs and self.target_writes), "two servers take writes"
+        if self.target_writes:
+            assert self.copied == self.written, "an acknowledged row is lost"
+
+    def do(self, event: str) -> None:
+        match event:
+            case "a works":
+                self.work_at_a()
+            case "a is busy":
+                self.work_at_a(busy=True)
+            case "b works":
+                self.work_at_b()
+            case "a customer writes":
+                self.customer_writes()
+            case "the controller looks":
+                self.control()
+            case "the record is changed":
+                self.write(replace(self.cluster, storage_mib=self.cluster.storage_mib + 1))
+            case "a goes" | "b goes":
+                self.down.setdefault(event[0], self.now)
+            case "a comes" | "b comes":
+                self.down.pop(event[0], None)
+            case "b is drained":
+                self.drained.add("b")
+            case _:
+                self.now += timedelta(seconds=int(event))
+        self.check()
+
+
+EVENTS = st.sampled_from(
+    [
+        *("a works", "a is busy", "b works", "a customer writes", "the controller looks"),
+        *("the record is changed", "a goes", "b goes", "a comes", "b comes", "b is drained"),
+        *("1", "10", "400"),
+    ]
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(EVENTS, max_size=60))
+def test_no_sequence_of_faults_gives_two_writers_and_each_has_a_way_on(events: list[str]) -> None:
+    world = World()
+    world.check()
+    for event in events:
+        world.do(event)
+    for event in ("a comes", "b comes"):
+        world.do(event)
+    for _ in range(60):
+        for event in ("a works", "b works", "the controller looks", "10"):
+            world.do(event)
+    assert world.cluster.move is None
+    assert world.cluster.left == ()
+    assert len(world.cluster.nodes) == 1
+    assert world.source_runs or world.target_writes

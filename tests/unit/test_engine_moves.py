@@ -1,0 +1,302 @@
+"""What is planned for the two nodes of a cluster that moves, without a machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from cenote.conf import conninfo, hba
+from cenote.engine.parts import NODE_PARTS
+from cenote.engine.plan import base_backup, certificate, ending, leading, loaded, pooler, postgresql, slots
+from cenote.engine.plan import standby as following
+from cenote.engine.plan.context import NodeContext, NodeKind, Peer
+from cenote.engine.plan.slots import Slot
+from cenote.model import topology
+from cenote.model.changes import (
+    Change,
+    CopyTemplate,
+    EndProcesses,
+    HoldPools,
+    MakeDirectory,
+    Plan,
+    Refuse,
+    Remove,
+    Rename,
+    Resume,
+    Sql,
+    Start,
+    Stop,
+    Wait,
+    WriteFile,
+)
+from cenote.model.pauses import LEASE, MOVE, Pause
+from cenote.model.records import ClusterStatus, Move, MoveStage, Node, NodeStatus
+from cenote.security.certificates import Validity
+from tests.support.wanted import CERTIFICATE, CLUSTER, MOMENT, NOW, PROCESS, SITE, WANTED, kinds, until_wait
+
+SOURCE, TARGET = CLUSTER.nodes[0], Node(name="node-2", host="there", port=26000, pool_port=26001)
+COPYING, SWITCHING, LEAVING = MoveStage
+HELD = Pause("an id", MOVE, ending.WHY, MOMENT.boot, MOMENT.seconds + LEASE)
+READY = ending.Seen(
+    running=True,
+    at=MOMENT,
+    pools=("a", "b"),
+    sessions=frozenset({"b"}),
+    follower=ending.Follower(streaming=True, lag=0),
+)
+
+
+def moving(stage: MoveStage, *, target: bool = False, address: str = "192.0.2.7") -> NodeContext:
+    move = Move(source=SOURCE.name, target=TARGET.name, asked_at=NOW, stage=stage)
+    cluster = msgspec.structs.replace(CLUSTER, nodes=(SOURCE, TARGET), move=move)
+    own, other = (TARGET, SOURCE) if target else (SOURCE, TARGET)
+    return NodeContext(cluster, own, SITE, peer=Peer(other, address))
+
+
+def pass_of(plan: Plan) -> list[Change]:
+    """Return the changes up to a wait, with it."""
+    changes = list(plan)
+    return changes[: len(until_wait(changes)) + 1]
+
+
+def test_one_node_at_most_takes_writes_and_the_target_never_before_the_source_has_given_up() -> None:
+    for stage in MoveStage:
+        writers = [
+            context.node.name
+            for context in (moving(stage), moving(stage, target=True))
+            if NodeKind.WRITER in context.kinds
+        ]
+        assert writers == {COPYING: ["node-1"], SWITCHING: [], LEAVING: ["node-2"]}[stage]
+
+
+def test_a_node_that_gives_up_does_nothing_else_and_one_that_was_left_runs_no_server() -> None:
+    for stage in (SWITCHING, LEAVING):
+        names = [part.name for part in NODE_PARTS if part.is_on(moving(stage))]
+        assert names[0] == "ending"
+        assert not {"PostgreSQL", "roles", "databases", "standby", "base backup"} & set(names)
+    assert isinstance(pass_of(ending.plan(moving(SWITCHING), READY))[-1], Wait)
+
+
+# -- The target
+
+
+def test_data_is_copied_anew_until_a_copy_is_complete() -> None:
+    context = moving(COPYING, target=True)
+    nothing = base_backup.Seen(has_data=False)
+    assert kinds(pass_of(base_backup.plan(context, nothing))) == [MakeDirectory, Start, Wait]
+    broken_off = replace(nothing, has_draft=True)
+    again = [EndProcesses, Remove, MakeDirectory, Start, Wait]
+    assert kinds(pass_of(base_backup.plan(context, broken_off))) == again
+    running = replace(broken_off, running=True, progress=", 42 %")
+    assert pass_of(base_backup.plan(context, running)) == [Wait("copying the data of node-1, 42 %")]
+    signal, rename, *rest = base_backup.plan(context, replace(broken_off, complete=True))
+    assert isinstance(signal, WriteFile)
+    assert signal.path == context.paths.draft / "standby.signal"
+    assert rename == Rename(context.paths.draft, context.paths.data)
+    assert set(kinds(rest)) == {Remove}
+    assert list(base_backup.plan(context, base_backup.Seen(has_data=True, is_standby=True))) == []
+
+
+def test_a_copy_waits_for_the_address_and_data_of_no_standby_is_never_made_to_follow() -> None:
+    context = moving(COPYING, target=True, address="")
+    [wait] = pass_of(base_backup.plan(context, base_backup.Seen(has_data=False)))
+    assert isinstance(wait, Wait)
+    [refusal] = base_backup.plan(context, base_backup.Seen(has_data=True, is_standby=False))
+    assert isinstance(refusal, Refuse)
+
+
+def test_the_rate_of_a_copy_is_limited_if_the_host_says_so() -> None:
+    context = moving(COPYING, target=True)
+    assert "--max-rate" not in base_backup.program_of(context).argv
+    limited = replace(context, host=replace(SITE, copy_rate_mib=20))
+    assert base_backup.program_of(limited).argv[-2:] == ("--max-rate", "20M")
+
+
+def test_a_target_never_gets_an_empty_database() -> None:
+    nothing = postgresql.Seen(False, {}, CERTIFICATE, loaded.Loaded(None, None), b"")
+    after = msgspec.structs.replace(CLUSTER, nodes=(TARGET,))
+    for context in (
+        *(moving(stage, target=target) for stage in MoveStage for target in (True, False)),
+        NodeContext(after, TARGET, SITE),
+    ):
+        assert kinds(list(postgresql.plan(context, nothing))) == [Refuse]
+    assert CopyTemplate in kinds(list(postgresql.plan(WANTED, nothing)))
+
+
+def test_a_target_follows_with_a_slot_and_stops_to_do_so_when_it_leads() -> None:
+    def settings(stage: MoveStage) -> str:
+        context = moving(stage, target=True)
+        return postgresql.configuration_files(context)[postgresql.configuration_file(context)].decode()
+
+    assert "primary_slot_name = 'cenote_node_2'" in settings(COPYING)
+    assert "192.0.2.7" in settings(SWITCHING)
+    assert "primary_" not in settings(LEAVING)
+
+
+def test_a_standby_streams_only_if_it_is_close() -> None:
+    close = following.Seen(receiving=True, replayed=10, behind=following.CLOSE)
+    assert close.streaming
+    assert not replace(close, behind=following.CLOSE + 1).streaming
+    assert not replace(close, receiving=False).streaming
+    [wait] = following.plan(moving(SWITCHING, target=True), close)
+    assert wait == Wait("following node-1", often=True)
+
+
+def test_a_standby_is_promoted_when_it_is_to_lead_and_not_before() -> None:
+    follows = leading.Seen(follows=True)
+    assert kinds(list(leading.plan(moving(LEAVING, target=True), follows))) == [Sql, Wait]
+    for stage in (COPYING, SWITCHING):
+        assert list(leading.plan(moving(stage, target=True), follows)) == []
+    assert list(leading.plan(moving(LEAVING, target=True), leading.Seen())) == []
+
+
+# -- The source
+
+
+def test_a_slot_is_made_for_the_target_and_only_ours_are_dropped() -> None:
+    theirs = (Slot("theirs", logical=True), Slot("cenote_other", logical=True), Slot("backup"))
+    copying = moving(COPYING)
+    [made] = slots.plan(copying, slots.Seen(theirs))
+    assert isinstance(made, Sql)
+    assert made.summary == "making the slot cenote_node_2"
+    ours = Slot("cenote_node_2", pid=7)
+    assert list(slots.plan(copying, slots.Seen((*theirs, ours)))) == []
+    lost = slots.plan(copying, slots.Seen((replace(ours, lost=True),)))
+    assert [change.summary for change in lost if isinstance(change, Sql)] == [
+        "dropping the slot cenote_node_2",
+        "making the slot cenote_node_2",
+    ]
+    [dropped] = slots.plan(WANTED, slots.Seen((*theirs, ours)))
+    assert isinstance(dropped, Sql)
+    assert dropped.summary == "dropping the slot cenote_node_2"
+    report = slots.report(copying, slots.Seen((*theirs, ours)))
+    assert report == {"logical_slots": ("cenote_other", "theirs")}
+
+
+def test_pools_of_transactions_are_held_before_the_server_ends_and_those_of_sessions_after() -> None:
+    checkpoint, first, stop, wait = pass_of(ending.plan(moving(SWITCHING), READY))
+    assert isinstance(checkpoint, Sql)
+    assert isinstance(first, HoldPools)
+    assert (first.pools, first.or_none) == (("a",), True)
+    assert isinstance(stop, Stop)
+    assert isinstance(wait, Wait)
+    ended = replace(READY, running=False, ended_at=99, paused=True, pause=HELD)
+    last, wait = pass_of(ending.plan(moving(SWITCHING), ended))
+    assert isinstance(last, HoldPools)
+    assert (last.pools, last.or_none) == (("a", "b"), False)
+    assert isinstance(wait, Wait)
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        replace(READY, follower=None),
+        replace(READY, follower=ending.Follower(streaming=False, lag=0)),
+        replace(READY, follower=ending.Follower(streaming=True, lag=ending.CLOSE + 1)),
+        replace(READY, oldest=ending.LONG + 0.1),
+    ],
+)
+def test_nobody_is_held_while_the_switch_would_take_long(seen: ending.Seen) -> None:
+    [wait] = pass_of(ending.plan(moving(SWITCHING), seen))
+    assert isinstance(wait, Wait)
+    assert wait.reason.startswith("busy: ")
+
+
+def test_what_a_killed_process_has_paused_is_resumed_before_it_is_held_again() -> None:
+    changes = kinds(pass_of(ending.plan(moving(SWITCHING), replace(READY, paused=True))))
+    assert changes.index(Resume) < changes.index(HoldPools)
+
+
+def test_a_server_that_has_ended_stays_so_behind_pools_that_are_held() -> None:
+    ended = replace(READY, running=False, ended_at=99, paused=True, held=True, pause=HELD, follower=None)
+    assert kinds(pass_of(ending.plan(moving(SWITCHING), ended))) == [Wait]
+    assert ending.report(moving(SWITCHING), ended) == {"ended_at": 99}
+    assert ending.report(moving(SWITCHING), READY) == {"ended_at": 0}
+    left_alone = replace(HELD, until=MOMENT.seconds + 1)
+    for pause in (None, left_alone):
+        again = pass_of(ending.plan(moving(SWITCHING), replace(ended, pause=pause)))
+        assert kinds(again) == [HoldPools, Wait]
+    [wait] = pass_of(ending.plan(moving(SWITCHING), replace(ended, ended_at=0)))
+    assert isinstance(wait, Wait)
+    assert "given up" in wait.reason
+
+
+def test_a_server_of_a_node_that_was_left_is_ended() -> None:
+    seen = ending.Seen(running=True, at=MOMENT)
+    assert kinds(list(ending.plan(moving(LEAVING), seen))) == [Stop]
+    assert list(ending.plan(moving(LEAVING), replace(seen, running=False))) == []
+
+
+def pooler_of(context: NodeContext) -> pooler.Seen:
+    contents = dict(pooler.configuration_files(context))
+    seen = pooler.Seen(dict(contents), CERTIFICATE, loaded.Loaded(PROCESS, None), listening=True, at=MOMENT)
+    return replace(seen, loaded=loaded.Loaded(PROCESS, pooler.digest_of(contents, seen)))
+
+
+def test_held_clients_go_on_when_the_target_takes_writes_and_not_before() -> None:
+    left = moving(LEAVING)
+    held = replace(pooler_of(left), paused=True, pause=HELD)
+    [wait] = pass_of(pooler.plan(left, held))
+    assert isinstance(wait, Wait)
+    assert wait.often
+    assert kinds(pass_of(pooler.plan(left, replace(held, leads=True)))) == [Resume, Wait]
+    again = replace(held, pause=replace(HELD, until=MOMENT.seconds + 1))
+    assert kinds(pass_of(pooler.plan(left, again))) == [HoldPools, Wait]
+    assert pooler.report(left, replace(held, clients=3)) == {"clients": 3}
+
+
+def test_clients_that_a_switch_has_held_go_on_when_it_is_given_up() -> None:
+    copying = moving(COPYING)
+    held = replace(pooler_of(copying), paused=True, pause=HELD)
+    assert kinds(list(pooler.plan(copying, held))) == [Resume]
+
+
+# -- What both rely on
+
+
+def test_a_pooler_reaches_the_other_host_by_tls_with_its_certificate() -> None:
+    left = moving(LEAVING)
+    text = pooler.configuration_files(left)[left.cluster_paths.pooler / "pgbouncer.ini"].decode()
+    assert "host='192.0.2.7' port='26000'" in text
+    assert "server_tls_sslmode = verify-ca" in text
+    own = pooler.configuration_files(WANTED)[WANTED.cluster_paths.pooler / "pgbouncer.ini"].decode()
+    assert "server_tls_sslmode" not in own
+
+
+def test_only_while_there_are_other_nodes_may_they_log_in_and_only_by_certificate() -> None:
+    alone, with_nodes = hba.render(()), hba.render((), nodes=True)
+    assert "cert" not in alone
+    added = [line.split() for line in with_nodes.splitlines() if line not in alone.splitlines()]
+    assert added == [
+        ["hostssl", "replication", "postgres", "all", "cert", "map=cenote-nodes"],
+        ["hostssl", "all", "all", "all", "scram-sha-256", "clientcert=verify-ca"],
+    ]
+    order = with_nodes.splitlines()
+    assert order.index("host     all  postgres  all  reject") < len(order) - 1
+    assert "cenote-nodes" not in hba.render_ident("root", "postgres", ())
+    assert "cenote-nodes" in hba.render_ident("root", "postgres", (), nodes=True)
+
+
+def test_a_certificate_that_only_servers_can_show_is_replaced_for_a_move() -> None:
+    names = frozenset(CLUSTER.server_names)
+    validity = Validity(NOW.replace(year=2025), NOW.replace(year=2030))
+    seen = certificate.Seen(names, validity, NOW, for_clients=False)
+    assert list(certificate.plan(WANTED, seen)) == []
+    assert list(certificate.plan(moving(COPYING), seen)) != []
+    assert list(certificate.plan(moving(COPYING), replace(seen, for_clients=True))) == []
+
+
+def test_values_of_a_connection_string_are_quoted() -> None:
+    assert (
+        conninfo.render({"host": "a b", "user": "it's", "path": "\\"}) == r"host='a b' user='it\'s' path='\\'"
+    )
+
+
+def test_a_cluster_that_moves_is_judged_by_the_node_that_takes_writes() -> None:
+    move = Move(source=SOURCE.name, target=TARGET.name, asked_at=NOW, stage=LEAVING)
+    cluster = msgspec.structs.replace(CLUSTER, nodes=(SOURCE, TARGET), move=move)
+    report = NodeStatus(reached=0, at=NOW)
+    assert topology.status(cluster, report) is ClusterStatus.ONLINE
+    assert topology.status(CLUSTER, report) is ClusterStatus.CREATING
