@@ -9,7 +9,7 @@ WORKERS ?= $(shell expr $(PROCESSORS) + 2)
 PYTEST_OPTIONS := $(if $(SEED),--randomly-seed=$(SEED)) $(if $(filter written,$(ORDER)),-p no:randomly)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests setup-bench run stop test coverage test-fast check format bench faults first-hour docs constraints clean
+.PHONY: help setup setup-tests setup-bench run stop test coverage test-fleet test-fast check format bench faults first-hour docs constraints clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -37,6 +37,12 @@ test: setup setup-tests  ## run all tests in random order; SEED=… repeats one,
 
 coverage: COVERAGE := --cov --cov-report=json:build/coverage/report.json
 coverage: test  ## run all tests, which takes twice as long, and print the branch coverage
+
+test-fleet: setup setup-tests  ## run the contract tests through the API of each of three hosts; SEED=…
+	for host in 1 2 3; do \
+	  CENOTE_TEST_API=$$host $(BIN)/pytest $(PYTEST_OPTIONS) -n $(PROCESSORS) \
+	    $$(grep -l tests.support.through tests/contract/*.py) || exit 1; \
+	done
 
 test-fast: setup  ## run the unit tests, which start no process
 	$(BIN)/pytest $(PYTEST_OPTIONS) -n $(PROCESSORS) tests/unit

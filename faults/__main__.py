@@ -1,7 +1,7 @@
 """``python -m faults [NAME …]``: runs the batteries, prints the table, writes ``build/faults.json``.
 
-The environment sets ``KILLS`` of each process, ``CUTS`` of the power, ``CLUSTERS`` and ``STARTS`` of an
-upgrade, of a fleet and of a drain, ``LOSSES`` of a host, and ``SEED``.
+The environment sets ``KILLS`` of each process, ``CUTS`` of the power, ``CLUSTERS`` of an
+upgrade, a fleet, a drain and a spread, ``STARTS`` of an upgrade, ``LOSSES`` of a host, and ``SEED``.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from faults import drain, fleet, kills, outcome, power, upgrade
+from faults import drain, fleet, kills, outcome, power, spread, upgrade
 from faults.outcome import Outcome
 from tests.support import old_version
 
 RESULT = Path("build/faults.json")
-NAMES = (*kills.TARGETS, "power", "upgrade", "fleet", "drain")
+NAMES = (*kills.TARGETS, "power", "upgrade", "fleet", "drain", "spread")
 
 
 def main(wanted: Sequence[str]) -> int:
@@ -50,6 +50,8 @@ def _outcomes(name: str, seed: str) -> list[Outcome]:
         return _upgrades(seed)
     if name == "drain":
         return [drain.battery(_number("CLUSTERS", 10))]
+    if name == "spread":
+        return [spread.battery(_number("CLUSTERS", 30))]
     if name == "fleet":
         return [fleet.battery(_number("LOSSES", 10), _number("CLUSTERS", 20), seed)]
     if name == "power":

@@ -116,21 +116,21 @@ def _lose(hosts: Fleet, made: Made, chance: random.Random, outcome: Outcome, lab
             online(client, id)
         if (found := answer_of(made.uris[id], "SELECT value FROM kept")) != row:
             outcome.lost.append(f"{label}: the row of {id} is {found}")
-    _left_over(hosts, made, outcome, label)
+    left_over(hosts, made, outcome, label)
     made.add(asker)
 
 
 def _is_whole(hosts: Fleet, made: Made, http: httpx.Client) -> bool:
     found = http.get("/v2/databases?per_page=200").json()["databases"]
     healthy = {one["id"] for one in found if one["cenote"]["health"] == "healthy"}
-    return healthy == set(made.rows) and not _surplus(hosts, made) and not _lost_ports(made, http)
+    return healthy == set(made.rows) and not surplus_of(hosts, made) and not lost_ports(made, http)
 
 
-def _surplus(hosts: Fleet, made: Made) -> list[str]:
+def surplus_of(hosts: Fleet, made: Made) -> list[str]:
     return [f"{host.name}: {line}" for host in hosts.hosts for line in surplus(host, set(made.on(host)))]
 
 
-def _lost_ports(made: Made, http: httpx.Client) -> list[str]:
+def lost_ports(made: Made, http: httpx.Client) -> list[str]:
     found = http.get("/v2/cenote/hosts").json()["hosts"]
     claimed = sum(one["ports"]["claimed"] for one in found)
     wanted = 3 * len(made.rows)
@@ -138,9 +138,9 @@ def _lost_ports(made: Made, http: httpx.Client) -> list[str]:
     return words + [f"{one['name']}: {one['unknown']} are unknown" for one in found if one["unknown"]]
 
 
-def _left_over(hosts: Fleet, made: Made, outcome: Outcome, label: str) -> None:
+def left_over(hosts: Fleet, made: Made, outcome: Outcome, label: str) -> None:
     with calling(hosts.hosts[0]) as http:
-        found = _surplus(hosts, made) + _lost_ports(made, http)
+        found = surplus_of(hosts, made) + lost_ports(made, http)
     outcome.orphans += [f"{label}: {line}" for line in found]
 
 

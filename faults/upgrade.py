@@ -149,6 +149,29 @@ def taken_back(revision: str, clusters: int) -> list[str]:
             return found + committed(held)
 
 
+def back_and_again(revision: str, clusters: int) -> list[str]:
+    """Go back to a version that reads the records as they are, and upgrade again; return what was lost."""
+    versions = ((CENOTE,), old_version.command(revision), (CENOTE,))
+    with (
+        service(*WITHOUT_LIMITS, command=versions[1], clusters=clusters + 1) as running,
+        running.client() as client,
+    ):
+        ids = add_clusters(client, [f"shop-{number}" for number in range(clusters)])
+        with held_clients(client, ids) as held:
+            problems = []
+            for number, command in enumerate(versions):
+                before = seen(client)
+                running.end()
+                running.command = command
+                running.start()
+                _settled(client, ids)
+                found = [*lost(before, seen(client)), *(line for one in held for line in one.differences())]
+                problems += [f"after start {number}: {line}" for line in found]
+                client.request("POST", f"/v2/databases/{ids[0]}/dbs", json={"name": f"since-{number}"})
+                _settled(client, ids)
+            return problems + committed(held)
+
+
 def _carry_out(title: str, running: Service) -> None:
     """Run a block of docs/upgrade.md on this data directory, without what is systemd's part."""
     (block,) = (block.text for block in blocks("upgrade.md") if block.title == title)

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Fetch what only tests use: a browser, certutil, curl, Node.js, strace, rsyslog, promtool, the JDBC driver, etcdctl, Knot DNS, the
-# sources of godo.
+# Fetch what only tests use: a browser, certutil, curl, Node.js, strace, iproute2, rsyslog, promtool, the JDBC driver, etcdctl,
+# Knot DNS, the sources of godo.
 #
-# Chromium, certutil, curl, Node.js and strace are installed.  rsyslog, Prometheus and Knot DNS would start as services on the machine
-# of whoever runs the tests, so their packages are unpacked below build/programs only.  What cannot be had is told of; the
-# tests that need it are skipped, with the reason.
+# Chromium, certutil, curl, Node.js, strace and iproute2 are installed.  rsyslog, Prometheus and Knot DNS would start as
+# services on the machine of whoever runs the tests, so their packages are unpacked below build/programs only.  What cannot
+# be had is told of; the tests that need it are skipped, with the reason.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 umask 022
@@ -12,7 +12,7 @@ umask 022
 folder=build/programs
 stamp=$folder/stamp
 log=build/setup-tests.log
-installed=(chromium curl libnss3-tools nodejs npm strace)
+installed=(chromium curl iproute2 libnss3-tools nodejs npm strace)
 unpacked=(prometheus rsyslog rsyslog-gnutls rsyslog-openssl libpostgresql-jdbc-java etcd-client knot)
 # godo, and what it is made with in this release of Debian or a later one.
 unpacked+=(golang-github-digitalocean-godo-dev golang-github-google-go-querystring-dev golang-golang-x-oauth2-dev)
@@ -46,6 +46,7 @@ command -v chromium > /dev/null || missing+=(chromium)
 command -v certutil > /dev/null || missing+=(libnss3-tools)
 command -v curl > /dev/null || missing+=(curl)
 command -v strace > /dev/null || missing+=(strace)
+command -v ip > /dev/null || missing+=(iproute2)
 # A Node.js from elsewhere brings its own npm.
 command -v node > /dev/null || missing+=(nodejs)
 command -v npm > /dev/null || missing+=(npm)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.npm import answer_of_script, node, package
-from tests.support.service import service
+from tests.support.through import service
 
 SCRIPT = Path(__file__).with_name("node") / "dots.mjs"
 VERSION = "1.19.0"

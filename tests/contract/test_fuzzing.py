@@ -20,7 +20,8 @@ from cenote.host import processes
 from cenote_client import Client
 from tests.support.fuzzing import Report, fuzz
 from tests.support.reference import reference_file
-from tests.support.service import WITHOUT_LIMITS, Service, added_pool, online_cluster, service
+from tests.support.service import WITHOUT_LIMITS, Service, added_pool, online_cluster
+from tests.support.through import service
 from tests.support.waiting import wait_until
 
 CLUSTERS = 3  # of which one is there from the beginning; more are refused, since each is a real server
@@ -69,8 +70,12 @@ class Target:
         for one in self.client.request("GET", "/v2/databases")["databases"]:
             if one["id"] != kept:
                 self.client.request("DELETE", f"/v2/databases/{one['id']}")
-        folder = self.running.data_dir / "clusters"
-        wait_until("the others are gone", 60, lambda: [one.name for one in folder.iterdir()] == [kept])
+        folders = [host.data_dir / "clusters" for host in self.running.hosts]
+
+        def those_on_disk() -> list[str]:
+            return [one.name for folder in folders if folder.exists() for one in folder.iterdir()]
+
+        wait_until("the others are gone", 60, lambda: those_on_disk() == [kept])
 
     @property
     def description(self) -> str:
@@ -107,12 +112,14 @@ def times(examples: int) -> str:
 
 def assert_nothing_found(target: Target, report: Report) -> None:
     assert report.found == [], report.output[-8000:]
-    logs = [target.running.log(), *(path.read_text(errors="replace") for path in server_logs(target.running))]
+    logs = [host.log() for host in target.running.hosts]
+    logs += [path.read_text(errors="replace") for path in server_logs(target.running)]
     assert [secret[:4] for secret in report.secrets if any(secret in log for log in logs)] == []
 
 
 def server_logs(running: Service) -> list[Path]:
-    found = [path for path in (running.data_dir / "clusters").rglob("*.log") if path.is_file()]
+    folders = [host.data_dir / "clusters" for host in running.hosts]
+    found = [path for folder in folders for path in folder.rglob("*.log") if path.is_file()]
     assert found, "no server has a log"
     return found
 
@@ -183,14 +190,18 @@ def test_answers_fit_the_reference_whatever_is_sent(target: Target, tmp_path: Pa
 def test_nothing_is_left_when_all_is_deleted(target: Target) -> None:
     """The last test of the module: the tests before have made clusters, and restarted and moved them."""
     databases = target.client.request("GET", "/v2/databases?per_page=200")["databases"]
-    ports = [one["connection"]["port"] for one in databases]
+    addresses = [(one["connection"]["host"], one["connection"]["port"]) for one in databases]
     for one in databases:
         target.client.request("DELETE", f"/v2/databases/{one['id']}")
-    running = target.running
-    wait_until("the clusters' servers and files are gone", 60, lambda: not running.remains())
-    running.stop()
-    assert [process.pid for process in processes.below(running.data_dir)] == []
-    for port in [running.api_port, *ports, *(port + 1 for port in ports)]:
+    hosts = target.running.hosts
+    wait_until(
+        "the clusters' servers and files are gone", 60, lambda: not any(host.remains() for host in hosts)
+    )
+    for host in hosts:
+        host.stop()
+        assert [process.pid for process in processes.below(host.data_dir)] == []
+        addresses.append(("127.0.0.1", host.api_port))
+    for address, port in [*addresses, *((address, port + 1) for address, port in addresses)]:
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", port), timeout=5)
-    assert not re.search(r"Traceback|Task exception was never retrieved", running.log())
+            socket.create_connection((address, port), timeout=5)
+    assert not any(re.search(r"Traceback|Task exception was never retrieved", host.log()) for host in hosts)

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from tests.support.golang import go_program
-from tests.support.service import clean_environment, service
+from tests.support.service import clean_environment
+from tests.support.through import service
 
 SOURCE = Path(__file__).with_name("godo")
 LIBRARY = "github.com/digitalocean/godo"

@@ -18,7 +18,8 @@ import pytest
 
 from cenote.security import certificates
 from tests.support.official_pydo import official_answer
-from tests.support.service import Service, answer_of, service
+from tests.support.service import Service, answer_of
+from tests.support.through import NUMBER, service
 
 SCRIPTS = Path(__file__).with_name("official")
 BURST = 30  # requests a minute: those that the refusals need, and some to spend
@@ -47,9 +48,10 @@ def played(name: str, running: Service, **environment: str) -> Any:
     return official_answer(script, variables["SSL_CERT_FILE"], **known, **environment)
 
 
-@pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    with service() as running:
+@pytest.fixture(scope="module", params=[NUMBER] if NUMBER else [0, 2], ids="through host {}".format)
+def story(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    """What a client is told by a service that stands alone, and by one whose cluster is on another host."""
+    with service(number=request.param) as running:
         told = played("first_steps.py", running)
         authority = tmp_path_factory.mktemp("ca") / "ca.crt"
         authority.write_bytes(base64.b64decode(told["ca"]["ca"]["certificate"]))

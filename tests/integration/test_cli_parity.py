@@ -123,6 +123,9 @@ PLAIN = {
     "cenote run": "runs a command",
     "cenote serve": "runs a service",
     "cenote stop": "ends a service",
+    "cenote store recover": "starts a store anew; test_store_fleet.py has it",
+    "cenote store replace": "wants a member whose disk is lost; test_store_fleet.py has it",
+    "cenote store status": "asks etcd, not the API; test_store_fleet.py has it",
     "cenote trust": "a change of this machine, without the API",
 }
 

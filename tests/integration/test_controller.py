@@ -20,6 +20,7 @@ from cenote.controller.controller import Controller
 from cenote.controller.election import Election
 from cenote.model.records import Cluster, DiskUse, Host, NodeStatus, Note, Secret, StorageAutoscale
 from cenote.model.topology import writer_or_first
+from cenote.rules import record_formats
 from cenote.security import certificates
 from cenote.security.sealing import Sealer
 from cenote.store import EtcdClient, HostStore, PrivateEtcd, Store
@@ -74,6 +75,7 @@ async def agent(etcd: PrivateEtcd) -> AsyncIterator[HostStore]:
                 memory_mib=1,
                 cpus=1,
                 versions={},
+                reads=record_formats.HIGHEST,
                 first_port=10_000,
                 last_port=10_099,
             )

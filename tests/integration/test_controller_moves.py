@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from cenote.controller.controller import Controller
 from cenote.model.records import Cluster, Host, MoveStage, Node, NodeStatus, Note, Standby
-from cenote.rules import moves
+from cenote.rules import moves, record_formats
 from cenote.security.sealing import Sealer
 from cenote.store import HostStore, PrivateEtcd, Store
 from tests.support.etcd import bare_cluster, opened_host, opened_store, with_etcd
@@ -31,6 +31,7 @@ def host(id: str) -> Host:
         memory_mib=64_000,
         cpus=1,
         versions={"16": "16.1"},
+        reads=record_formats.HIGHEST,
         first_port=10_000,
         last_port=10_099,
         fleet_address="h",
@@ -79,28 +80,30 @@ def revision(store: Store, cluster: Cluster) -> int:
     return stored.revision
 
 
-async def in_stage(store: Store, cluster: Cluster, stage: MoveStage | None) -> int:
-    def reached() -> bool:
+Reports = dict[str, tuple[HostStore, dict[str, Any]]]  # by node: of which agent, and with which fields
+
+
+async def until(store: Store, cluster: Cluster, stage: MoveStage | None, reports: Reports) -> None:
+    """Report what agents would, each time on the record as it is, until the move is in a stage."""
+
+    async def reached() -> bool:
+        for node, (agent, fields) in reports.items():
+            await agent.report(cluster.id, node, status(revision(store, cluster), **fields))
         move = recorded(store, cluster).move
         return (None if move is None else move.stage) is stage
 
     await wait_until_async(f"the move is {stage}", 10, reached)
-    return revision(store, cluster)
 
 
 async def moved(store: Store, cluster: Cluster, source: HostStore, target: HostStore) -> None:
     """Report what agents would, from the beginning of a move until its end."""
-    now = await in_stage(store, cluster, MoveStage.COPYING)
+    follows = {"standby": Standby(streaming=True, replayed=900)}
     node = recorded(store, cluster).nodes[1].name
-    follows = status(now, standby=Standby(streaming=True, replayed=900))
-    await target.report(cluster.id, node, follows)
-    await source.report(cluster.id, "node-1", status(now))
-    now = await in_stage(store, cluster, MoveStage.SWITCHING)
-    await source.report(cluster.id, "node-1", status(now, ended_at=900))
-    now = await in_stage(store, cluster, MoveStage.LEAVING)
-    await source.report(cluster.id, "node-1", status(now, ended_at=900, leads_on=True))
-    await target.report(cluster.id, node, status(now))
-    await in_stage(store, cluster, None)
+    await until(store, cluster, MoveStage.SWITCHING, {"node-1": (source, {}), node: (target, follows)})
+    ended = {"ended_at": 900}
+    await until(store, cluster, MoveStage.LEAVING, {"node-1": (source, ended), node: (target, follows)})
+    left = {"ended_at": 900, "leads_on": True}
+    await until(store, cluster, None, {"node-1": (source, left), node: (target, {})})
 
 
 def test_a_cluster_moves_and_nothing_is_left_where_it_was(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
+from uuid import uuid4
 
 import asyncpg  # type: ignore[import-untyped]
 import psycopg
@@ -162,13 +163,19 @@ def without_etcd_password() -> str:
         return running.run("serve", "--port=0").stderr
 
 
-def beside_another(folder: Path, *more: str, identity: bool = False) -> str:
-    """Return what a service is told that shares an etcd with one named db-1, or with its own copy."""
+def beside_another(folder: Path, *more: str, identity: bool = False, cluster: bool = False) -> str:
+    """Return what a service is told that shares an etcd with one named db-1, or with its own copy.
+
+    With ``cluster``, the other one has a cluster, so that this may be it without its disk.
+    """
     said = []
 
     def scenario(outside: Outside) -> None:
         environment = {"CENOTE_ETCD_PASSWORD": PASSWORD}
         with service(*options(outside), "--name=db-1", environment=environment) as running:
+            if cluster:
+                with running.client() as client:
+                    online_cluster(client, "backend")
             if identity:
                 shutil.copy(running.data_dir / "host.json", folder)
             arguments = ("serve", f"--data-dir={folder}", "--port=0", *options(outside), *more)
@@ -176,6 +183,18 @@ def beside_another(folder: Path, *more: str, identity: bool = False) -> str:
 
     with_outside(scenario)
     return said[0]
+
+
+def with_a_stranger() -> str:
+    """Return what the doctor says of a service with the folder of a cluster that no record names."""
+    with service() as running:
+        running.end()
+        data = running.data_dir / "clusters" / str(uuid4()) / "pg"
+        data.mkdir(parents=True)
+        (data / "PG_VERSION").write_text("15\n")
+        running.start()
+        wait_until("it is found", 60, lambda: "the store has neither" in running.cenote("doctor"))
+        return running.cenote("doctor")
 
 
 def newer_record(place: Place) -> str:
@@ -227,6 +246,24 @@ def beside_stopped_pooler(place: Place) -> str:
     finally:
         os.kill(pooler, signal.SIGCONT)
         place.trust()
+
+
+def beside_stopped_agent(place: Place, *arguments: str, lost: bool = False) -> str:
+    """Return what somebody is told while the agent hangs; ``lost``: once its host counts as away."""
+
+    def health() -> str:
+        cluster = place.client.request("GET", f"/v2/databases/{place.cluster}")["database"]
+        return str(cluster["cenote"]["health"])
+
+    agent = place.running.processes()["agent"]
+    os.kill(agent, signal.SIGSTOP)
+    try:
+        if lost:
+            wait_until("it is lost", 60, lambda: health() == "unknown")
+        return called(place, *arguments)
+    finally:
+        os.kill(agent, signal.SIGCONT)
+        wait_until("it is back", 60, lambda: health() == "healthy")
 
 
 def refused_setting(place: Place) -> str:
@@ -336,9 +373,13 @@ PROVOKED: dict[str, Callable[[Place, Path], str]] = {
     "another Cenote": lambda place, _: served(place, f"--data-dir={place.running.data_dir}"),
     "etcd does not take": lambda _, __: without_etcd_password(),
     "another host": lambda _, folder: beside_another(folder, "--name=db-1"),
+    "the store has": lambda _, folder: beside_another(folder, "--name=db-1", cluster=True),
+    "cluster …": lambda _, __: with_a_stranger(),
     "another service": lambda _, folder: beside_another(folder, identity=True),
     "The record": lambda place, _: newer_record(place),
     "its data directory": lambda _, __: without_data(),
+    "The host": lambda place, _: beside_stopped_agent(place, "cluster", "logs", "backend"),
+    "The sealing": lambda place, _: beside_stopped_agent(place, "keys", "rotate", "--ring=host", lost=True),
     "The change": lambda place, _: beside_stopped_pooler(place),
     "PostgreSQL does not": lambda place, _: refused_setting(place),
     "these packages": lambda place, _: (ROOT / "scripts" / "setup.sh").read_text().replace("$*", ""),

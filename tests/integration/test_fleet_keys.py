@@ -93,7 +93,7 @@ def test_a_rotation_is_refused_while_a_host_does_not_answer_and_goes_on_when_it_
             wait_until("it is lost", 30, lambda: len(http.get("/v2/cenote/hosts").json()["hosts"]) == 1)
             refused = http.post("/v2/cenote/keys/rotate", params={"ring": "host"})
             assert refused.status_code == 412
-            assert "while these hosts do not answer: host-2" in refused.json()["message"]
+            assert "while these hosts are out of reach: host-2" in refused.json()["message"]
     finally:
         os.kill(agent, signal.SIGCONT)
     with calling(first) as http:

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 
 from cenote_client import Client, NetworkError
 from tests.support import pgbench
+from tests.support.console import visitor
 from tests.support.fleet import Fleet, FleetHost, fleet
 from tests.support.pgbench import Bench
 from tests.support.service import added_pool, online_cluster
@@ -169,3 +170,34 @@ def test_a_move_that_is_cancelled_leaves_nothing_behind(hosts: Fleet) -> None:
         first.cenote("cluster", "move", "stays", "--to", second.name, "--wait")
         assert get(client, id)["cenote"]["host"] == second.name
         client.databases.destroy_cluster(id)
+
+
+def test_the_console_moves_a_cluster_says_what_that_waits_for_and_cancels_it(hosts: Fleet) -> None:
+    [first, second] = hosts.hosts
+    with told(hosts), first.client() as client, visitor(first) as somebody:
+        id, uri = placed(client, "shown", first.name)
+        page = f"/console/clusters/{id}"
+        with psycopg.connect(uri) as connection:
+            connection.execute("SELECT 1")  # a transaction that the switch waits for
+            reached = somebody.send(somebody.open(f"{page}/settings"), "Move", host=second.name)
+            assert "Moving the cluster to host-2." in reached.text
+            assert "Moving from host-1 to host-2, copying" in reached.text
+            wait_until("it waits", 60, lambda: "a transaction in a pool" in somebody.open(page).text)
+            somebody.send(somebody.open(f"{page}/settings"), "Cancel the move")
+            wait_until("nothing is left", 60, lambda: is_empty(second, client))
+            assert connection.execute("SELECT 2").fetchone() == (2,), "it was not cut"
+        assert get(client, id)["cenote"]["host"] == first.name
+        assert somebody.open(f"{page}/settings").has_form("Move")
+        client.databases.destroy_cluster(id)
+
+
+def test_a_cluster_that_is_deleted_while_it_moves_is_removed_from_both_hosts(hosts: Fleet) -> None:
+    [first, second] = hosts.hosts
+    with told(hosts), first.client() as client:
+        id, uri = placed(client, "deleted", first.name)
+        with suppress(psycopg.OperationalError), psycopg.connect(uri) as connection:
+            connection.execute("SELECT 1")  # the switch waits for it
+            client.databases.move_cluster(id)
+            wait_until("it is copied", 60, lambda: list(second.data_dir.glob("clusters/*/pg-node-2")))
+            client.databases.destroy_cluster(id)
+        wait_until("nothing is left", 60, lambda: is_empty(first, client) and is_empty(second, client))

@@ -19,7 +19,7 @@ from cenote.model.records import AdmittedHost, FleetAuthority, HostRole, Secret
 from cenote.model.timing import Timing
 from cenote.security import certificates, fleet_certificates
 from cenote.security.sealing import Sealer
-from cenote.store import HostStore, PrivateEtcd, Store, fleet
+from cenote.store import HostStore, PrivateEtcd, Store, etcd_messages, fleet
 from tests.support.etcd import opened_host, opened_store, with_etcd
 from tests.support.waiting import wait_until_async
 
@@ -107,6 +107,24 @@ def test_a_host_that_was_not_admitted_gets_none(tmp_path: Path) -> None:
                 await wait_until_async("it is asked for", 20, lambda: bool(found.store.joining.requests()))
                 await asyncio.sleep(0.5)
             assert found.ends == before
+
+    with_etcd(scenario)
+
+
+@pytest.mark.parametrize("nonsense", [b'{"format":99}', b"{", b'{"pem":3}', b'{"pem":"-"}'])
+def test_a_host_that_asks_nonsense_is_in_nobodys_way(tmp_path: Path, nonsense: bytes) -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        async with scene(etcd, tmp_path) as found:
+            await found.begin()
+            before, keys = found.ends, found.store.keys
+            liar = keys.host_request("00000000-3f3c-4a52-9a39-3f7b1f1c9a11")
+            put = etcd_messages.put(liar, nonsense)
+            await found.store.client.transact(etcd_messages.TransactionRequest([], [put], []))
+            async with found.running():
+                await wait_until_async("it is renewed", 20, lambda: found.ends > before)
+            assert found.store.joining.tokens() == []
+            async with opened_store(etcd) as another:
+                assert another.joining.admitted().keys() == {HOST}
 
     with_etcd(scenario)
 

@@ -230,7 +230,7 @@ def test_a_record_of_a_newer_format_is_an_error_and_not_absent(tmp_path: Path) -
         async with opened_store(etcd) as store, agent(etcd) as host:
             cluster = await added(store, host)
             await host.report(cluster.id, "node-1", NodeStatus(reached=1, at=NOW))
-            value = encode(cluster).replace(b'"format":%d' % FORMAT, b'"format":%d' % (FORMAT + 1))
+            value = encode(cluster).replace(b'"format":2', b'"format":%d' % (FORMAT + 1))
             put = etcd_messages.put(store.keys.cluster(cluster.id), value)
             await store.client.transact(etcd_messages.TransactionRequest([], [put], []))
 

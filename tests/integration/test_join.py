@@ -16,18 +16,23 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from cenote.host import identity
 from cenote.model.fleet_ports import COUNT
 from cenote.model.paths import Layout
 from cenote.security import certificates, join_tokens
+from cenote.security.join_tokens import JoinText
 from cenote_client import ConflictError
 from tests.support.clocks import Clock
 from tests.support.console import visitor
-from tests.support.fleet import Fleet, FleetHost, fleet, token_of
+from tests.support.fleet import Fleet, FleetHost, answers, fleet, token_of
 from tests.support.folders import server_folder
 from tests.support.ports import free_range
-from tests.support.service import answer_of, online_cluster, service
+from tests.support.service import online_cluster, service
 
 
 class Newcomer(FleetHost):
@@ -77,7 +82,8 @@ def test_a_host_joins_by_one_command_and_runs_clusters_of_its_own_api(first: Fle
             names = {host["name"] for host in client.cenote.list_hosts()["hosts"]}
             assert names == {"host-1", "host-2"}
             made = online_cluster(other, "theirs")
-            assert answer_of(client.databases.get_cluster(made["id"])["database"]["connection"]["uri"]) == 42
+            assert client.databases.get_cluster(made["id"])["database"]["name"] == "theirs"
+            assert answers([*first.hosts, second], made)
         second.end()
         second.start()  # with the same token, which was used by this very directory
 
@@ -171,27 +177,49 @@ def test_a_service_that_stands_alone_has_no_tokens() -> None:
         assert client.cenote.list_host_tokens() == {"host_tokens": [], "reached_at": None}
 
 
+def asked(text: JoinText, source: str, **changed: str) -> tuple[int, str]:
+    """Ask to join as no command does; return status and body of the answer."""
+    unverified = ssl._create_unverified_context()  # noqa: S323
+    body = {
+        "secret": text.secret.reveal(),
+        "id": str(uuid4()),
+        "name": "guess",
+        "address": "127.0.1.9",
+        "port": 8444,
+        "request": certificates.new_request()[1],
+        "now": datetime.now(UTC).isoformat(),
+    }
+    with contextlib.closing(
+        http.client.HTTPSConnection(
+            text.address, text.port, timeout=10, context=unverified, source_address=(source, 0)
+        )
+    ) as connection:
+        connection.request("POST", "/join", json.dumps(body | changed))
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+
+
 def test_guessed_tokens_are_throttled(first: Fleet) -> None:
     text = join_tokens.parse(token_of(first.hosts[0]))
-    unverified = ssl._create_unverified_context()  # noqa: S323
-    statuses = []
-    for _ in range(12):
-        connection = http.client.HTTPSConnection(
-            text.address, text.port, timeout=10, context=unverified, source_address=("127.0.0.77", 0)
-        )
-        body = {
-            "secret": secrets.token_hex(20),
-            "id": str(uuid4()),
-            "name": "guess",
-            "address": "127.0.1.9",
-            "port": 8444,
-            "request": certificates.new_request()[1],
-            "now": datetime.now(UTC).isoformat(),
-        }
-        connection.request("POST", "/join", json.dumps(body))
-        statuses.append(connection.getresponse().status)
-        connection.close()
+    statuses = [asked(text, "127.0.0.77", secret=secrets.token_hex(20))[0] for _ in range(12)]
     assert statuses == [403] * 10 + [429] * 2
+
+
+@pytest.mark.parametrize("address", ["api.cenote", "STORE.cenote.", f"{uuid4()}.host.cenote"])
+def test_an_address_gives_no_role(first: Fleet, address: str) -> None:
+    text = join_tokens.parse(token_of(first.hosts[0], "--roles", "database"))
+    status, said = asked(text, "127.0.0.78", address=address)
+    assert status == 422
+    assert "cannot be the address of a host" in said
+
+
+def test_a_request_with_a_key_of_another_kind_uses_no_token_up(first: Fleet) -> None:
+    text = join_tokens.parse(token_of(first.hosts[0], "--roles", "database"))
+    key = rsa.generate_private_key(65537, 2048)
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, SHA256())
+    for _ in range(2):
+        status, said = asked(text, "127.0.0.78", request=request.public_bytes(Encoding.PEM).decode())
+        assert (status, "its certificate request is malformed" in said) == (422, True)
 
 
 def test_doctor_looks_at_the_other_hosts(first: Fleet, folder: Path) -> None:

@@ -20,9 +20,9 @@ from cenote.store import etcd_messages, fleet
 from cenote.store.access import agent_user
 from cenote.store.client import EtcdClient, EtcdError
 from cenote.store.keys import Keys
-from tests.support.fleet import Fleet, FleetHost, token_of
+from tests.support.fleet import Fleet, FleetHost, answers, token_of
 from tests.support.fleet import fleet as fleet_of
-from tests.support.service import answer_of, online_cluster
+from tests.support.service import online_cluster
 from tests.support.store_fleet import root_of, wait_for_seats
 from tests.support.waiting import wait_until
 
@@ -33,7 +33,7 @@ SEALED = re.compile(rb"v1\.[0-9a-f]{8}\.[A-Za-z0-9+/]+={0,2}")
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[Fleet]:
     with fleet_of(3, joined=True, clusters=4) as found:
-        found.add(f"--join={token_of(found.hosts[0], '--roles', 'database')}", clusters=4)
+        found.add(f"--join={token_of(found.hosts[1], '--roles', 'database')}", clusters=4)
         yield found
 
 
@@ -47,10 +47,11 @@ def test_clusters_are_created_through_each_api(hosts: Fleet) -> None:
     first, *_ = hosts.hosts
     wait_for_seats(first, 3)
     apis = hosts.hosts[:3]
+    assert len({Layout(host.data_dir).authority.read_bytes() for host in apis}) == 1
     for number, host in enumerate(apis):
         with host.client() as client:
             made = online_cluster(client, f"through-{number}")
-            assert answer_of(made["connection"]["uri"]) == 42
+            assert answers(hosts.hosts, made)
     for host in apis:
         with host.client() as client:
             names = {one["name"] for one in client.databases.list_clusters()["databases"]}

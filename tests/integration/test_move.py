@@ -18,6 +18,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from cenote.host import processes, programs
 from cenote.model.paths import Layout
@@ -346,6 +347,58 @@ def test_an_agent_may_be_killed_in_each_stage(hosts: Fleet, host: int) -> None:
             await moving.mover.led_on(CLIENTS)
         assert await moving.rows() == bench.done
         await moving.mover.led_on()
+        await moving.mover.finish()
+        assert moving.leftovers(1) == []
+
+    move(hosts, scenario)
+
+
+def test_a_record_that_is_older_than_the_switch_starts_no_second_writer(hosts: Fleet) -> None:
+    async def scenario(moving: Moving) -> None:
+        def health() -> Any:
+            with moving.host(1).client() as client:
+                return client.databases.get_cluster(moving.cluster["id"])["database"]["cenote"]
+
+        async def says(node: str, words: str) -> None:
+            await wait_until_async(f"{node}: {words}", 40, lambda: words in moving.mover.report(node).reason)
+
+        async def insert() -> None:
+            await moving.ask("INSERT INTO pgbench_history (tid) VALUES (1)", None, host=2)
+
+        await moving.prepare()
+        await moving.begin()
+        await moving.mover.copied()
+        former = moving.mover.cluster
+        await moving.mover.switch()
+        await moving.mover.led_on()
+        await insert()
+        paths = Layout(moving.host(1).data_dir).node(UUID(moving.cluster["id"]), "node-1")
+        assert paths.given_up.read_text().startswith("given up to node-2 on host host-2 at ")
+        later = moving.mover.cluster
+
+        # As of a moment of the copy, as of one before the move, and as of one when it was given up.
+        source, target = former.nodes
+        records = (
+            former,
+            replace(former, nodes=(source,), move=None),
+            replace(former, nodes=(source,), move=None, left=(target,)),
+        )
+        for record in records:
+            await moving.mover.recover(record)
+            await says("node-1", "given up to node-2 on host host-2 at ")
+            await moving.restarted(1)
+            await moving.restarted(2)
+            await asyncio.sleep(2)
+            await says("node-1", str(paths.given_up))
+            assert not moving.postgresql(1)
+            await insert()
+            await wait_until_async("the cluster is down", 40, lambda: health()["health"] == "down")
+            assert "look for the data there" in health()["reason"]
+            assert not moving.postgresql(1)
+            await moving.mover.recover(later)
+            await moving.mover.leads()
+            await moving.mover.led_on()
+        assert await moving.rows() == await moving.rows(host=1) == 1 + len(records)
         await moving.mover.finish()
         assert moving.leftovers(1) == []
 

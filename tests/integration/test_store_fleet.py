@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -63,6 +61,25 @@ def test_the_store_grows_with_the_fleet_and_goes_on_when_members_are_lost() -> N
             assert [one["name"] for one in client.databases.list_clusters()["databases"]] == ["kept"]
 
 
+def test_the_member_of_a_host_that_is_removed_goes_to_another_or_away() -> None:
+    with store_fleet(4) as fleet:
+        first, second, third, fourth = fleet.hosts
+        wait_for_seats(first, 3)
+        assert not etcd_of(fourth).has_data
+        fleet.forget(third)
+        wait_until(
+            "another takes its place", 60, lambda: set(states(first)) == {"host-1", "host-2", "host-4"}
+        )
+        wait_for_seats(first, 3)
+        tag(fourth, "replaced")
+        wait_until("its data are aside", 30, lambda: not etcd_of(third).has_data)
+        assert "is no member of the store any more" in third.log()
+        third.end()
+        fleet.forget(second)
+        wait_for_seats(first, 1, learners=1, seconds=60)
+        tag(first, "shrunk")
+
+
 def _grows(fleet: StoreFleet) -> None:
     first = fleet.hosts[0]
     assert "1 of 1 members that vote answers" in told(first)
@@ -116,12 +133,16 @@ def _two_are_lost(fleet: StoreFleet) -> None:
             client.request("POST", "/v2/tags", json={"name": "lost"})
     assert error.value.status == 503
     assert "which is no majority" in told(first)
+    first.end()
+    first.launch()
+    wait_until("the next one waits", 60, lambda: "waiting for the store" in first.log())
 
 
 def _recovers(fleet: StoreFleet) -> None:
     first = fleet.hosts[0]
     assert "goes on with the records of this host" in first.cenote("store", "recover", "--yes")
-    wait_until("changes are taken", 30, lambda: _is_taken(lambda: tag(first, "recovered")))
+    wait_until("it serves", 60, lambda: first.log().count("Cenote serves") == 2)
+    tag(first, "recovered")
     for host in fleet.hosts[1:]:
         host.start()
     wait_for_seats(first, 3, seconds=90)
@@ -129,11 +150,3 @@ def _recovers(fleet: StoreFleet) -> None:
         tag(host, f"back-{number}")
     assert all(etcd_of(host).pid for host in fleet.hosts)
     assert Layout(first.data_dir).members.stat().st_mode & 0o777 == 0o644
-
-
-def _is_taken(call: Callable[[], Any]) -> bool:
-    try:
-        call()
-    except ServerError:
-        return False
-    return True

@@ -197,7 +197,7 @@ def test_a_member_that_has_lost_its_data_is_no_new_store_and_is_replaced() -> No
             await hosts.start_member(client, last)
             assert len(await voters(client)) == 3
         await last.etcd.stop()
-        last.etcd.put_data_aside()
+        last.etcd.folder.put_data_aside()
         assert not last.etcd.has_data
 
     with_store_hosts(3, scenario)

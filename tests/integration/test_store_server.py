@@ -16,7 +16,7 @@ import pytest
 
 from cenote.errors import Misconfigured
 from cenote.host import system
-from cenote.store import etcd_options, process
+from cenote.store import etcd_folder, etcd_options, process
 from cenote.store.client import EtcdClient, EtcdError
 from cenote.store.etcd_messages import TransactionRequest, put
 from cenote.store.process import PrivateEtcd
@@ -275,7 +275,7 @@ def test_a_spent_quota_refuses_writes_and_is_mended_by_a_restart_or_by_itself(
 
 
 def test_the_log_is_put_aside_when_it_is_large(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "LOG_BYTES", 100)
+    monkeypatch.setattr(etcd_folder, "LOG_BYTES", 100)
 
     async def scenario(etcd: PrivateEtcd) -> None:
         log = etcd.socket.parent / "etcd.log"

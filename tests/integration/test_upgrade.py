@@ -29,6 +29,10 @@ def test_the_way_back_leads_to_what_there_was() -> None:
     assert upgrade.taken_back(old_version.FIRST, 1) == []
 
 
+def test_a_version_that_reads_the_records_goes_on_with_them_and_can_be_upgraded_again() -> None:
+    assert upgrade.back_and_again(old_version.LANDED, 1) == []
+
+
 def test_a_first_start_that_is_killed_loses_nothing() -> None:
     seed = os.environ.get("CENOTE_TEST_SEED") or os.urandom(4).hex()
     print(f"to kill at the same moments again: CENOTE_TEST_SEED={seed}")

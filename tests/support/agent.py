@@ -19,6 +19,7 @@ from cenote.model.processes import Process
 from cenote.model.records import Cluster, Host, NodeStatus, Pool
 from cenote.model.timing import DEFAULT, Timing
 from cenote.model.topology import writer_or_first
+from cenote.rules import record_formats
 from cenote.stats.counters import Passes
 from cenote.store import HostStore, Store
 from tests.support import records
@@ -168,6 +169,7 @@ async def agent_at_work(timing: Timing, copies_at_once: int) -> AsyncIterator[At
             memory_mib=8192,
             cpus=2,
             versions={created.version: created.version},
+            reads=record_formats.HIGHEST,
             first_port=10_000,
             last_port=32_000,
         )

@@ -22,6 +22,7 @@ from cenote.model.paths import Layout
 from cenote.model.records import Host, NodeStatus
 from cenote.model.timing import Timing
 from cenote.model.topology import writer_or_first
+from cenote.rules import record_formats
 from cenote.security.sealing import Rings, Sealer
 from cenote.stats.observer import Observer
 from cenote.store import EtcdClient, HostStore, PrivateEtcd, Store
@@ -36,6 +37,7 @@ HOST = Host(
     memory_mib=8192,
     cpus=2,
     versions={"15": "15.18", "16": "16.4"},
+    reads=record_formats.HIGHEST,
     extensions={"15": ("hstore", "pg_trgm"), "16": ("pg_trgm",)},
     first_port=25060,
     last_port=25099,

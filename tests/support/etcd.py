@@ -117,29 +117,27 @@ def bare_cluster(name: str, port: int, *, host: str = "here", pools: int = 0) ->
     )
 
 
-class Proxy:
-    """Between a client and etcd, a unix socket that can be shut, hold back watches, or lose answers.
+class Links:
+    """Connections through a proxy that can be shut, hold back watches, or lose answers.
 
     While ``holds_watches`` is set, a watch delivers nothing; what it had to deliver comes afterwards.
     """
 
-    def __init__(self, etcd: PrivateEtcd, socket: Path) -> None:
-        self.socket = socket
+    def __init__(self) -> None:
         self.answers_to_lose = 0
         self.holds_watches = False
         self.requests = 0
-        self._etcd = etcd
         self._server: asyncio.Server | None = None
         self._links: set[asyncio.Task[None]] = set()
 
-    async def open(self) -> None:
-        self._server = await asyncio.start_unix_server(self._serve, self.socket)
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to etcd."""
+        raise NotImplementedError
 
     async def shut(self) -> None:
         """Cut every connection and take no more."""
         if self._server is not None:
             self._server.close()
-            self.socket.unlink(missing_ok=True)
             self._server = None
         for link in list(self._links):
             link.cancel()
@@ -158,7 +156,7 @@ class Proxy:
             writer.close()
 
     async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_unix_connection(self._etcd.socket)
+        there, back = await self._connect()
         lose = watches = False
 
         async def forward() -> None:
@@ -187,6 +185,25 @@ class Proxy:
                 for direction in directions:
                     direction.cancel()
                 await asyncio.gather(*directions, return_exceptions=True)
+
+
+class Proxy(Links):
+    """Between a client and etcd, on a unix socket."""
+
+    def __init__(self, etcd: PrivateEtcd, socket: Path) -> None:
+        super().__init__()
+        self.socket = socket
+        self._etcd = etcd
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_unix_server(self._serve, self.socket)
+
+    async def shut(self) -> None:
+        self.socket.unlink(missing_ok=True)
+        await super().shut()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_unix_connection(self._etcd.socket)
 
 
 @contextlib.asynccontextmanager

@@ -11,9 +11,10 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 from cenote.host import processes
 from cenote.model.fleet_ports import COUNT
@@ -27,27 +28,50 @@ from cenote.store.keys import Keys
 from tests.support.folders import server_folder
 from tests.support.outside import PASSWORD, Outside, outside_etcd
 from tests.support.ports import free_range
-from tests.support.service import WITHOUT_LIMITS, Service
+from tests.support.service import CENOTE, WITHOUT_LIMITS, Service, tried
 
 
 class FleetHost(Service):
     """One host: ``cenote serve --address``."""
 
     def __init__(
-        self, data_dir: Path, number: int, *options: str, fleet_port: int, clusters: int = 12
+        self,
+        data_dir: Path,
+        number: int,
+        *options: str,
+        fleet_port: int,
+        clusters: int = 12,
+        limits: Sequence[str] = WITHOUT_LIMITS,
+        address: str = "",
+        command: Sequence[str] = (CENOTE,),
     ) -> None:
-        self.number, self.name, self.address = number, f"host-{number}", f"127.0.1.{number}"
+        """With another program in ``command`` it is a former version, which knows no fleet."""
+        self.fleet: Sequence[Service] = (self,)
+        self.number, self.name, self.address = number, f"host-{number}", address or f"127.0.1.{number}"
         self.fleet_port = fleet_port
+        self._given, self._limits = options, limits
         super().__init__(
             data_dir,
-            f"--address={self.address}",
-            f"--name={self.name}",
-            f"--fleet-port={fleet_port}",
-            *WITHOUT_LIMITS,
-            *options,
+            *self._options_of(command),
             environment={"CENOTE_ETCD_PASSWORD": PASSWORD},
             clusters=clusters,
+            command=command,
         )
+
+    @property
+    def hosts(self) -> Sequence[Service]:
+        return self.fleet
+
+    def _options_of(self, command: Sequence[str]) -> tuple[str, ...]:
+        of_fleet = (f"--address={self.address}", f"--fleet-port={self.fleet_port}")
+        place = of_fleet if command[-1] == CENOTE else (f"--public-host={self.address}",)
+        return (*place, f"--name={self.name}", *self._limits, *self._given)
+
+    def exchange(self, command: Sequence[str] = (CENOTE,)) -> None:
+        """Have another version of the service go on, by default the present one."""
+        self.end()
+        self.command, self._options = command, self._options_of(command)
+        self.start()
 
     def lose(self) -> None:
         """Kill the service and all its servers at once, as a machine that loses its power."""
@@ -66,29 +90,41 @@ class FleetHost(Service):
 
 
 class Fleet:
-    def __init__(self, root: Path, outside: Outside | None) -> None:
+    def __init__(self, root: Path, outside: Outside | None, limits: Sequence[str] = WITHOUT_LIMITS) -> None:
         """``outside`` is the etcd; None if the hosts join one another."""
-        self._root, self.outside = root, outside
+        self._root, self.outside, self._limits = root, outside, limits
         self.hosts: list[FleetHost] = []
         self._stack = contextlib.ExitStack()
 
-    def add(self, *options: str, clusters: int = 12) -> FleetHost:
+    def add(self, *options: str, clusters: int = 12, command: Sequence[str] = (CENOTE,)) -> FleetHost:
         """Start one more host and return it once it serves."""
         number = len(self.hosts) + 1
-        data_dir = self._root / str(number)
-        data_dir.mkdir(mode=0o711)
-        host = FleetHost(
-            data_dir,
-            number,
-            *(self._etcd(data_dir) if self.outside is not None else self._join(options)),
-            *options,
-            fleet_port=free_range(COUNT),
-            clusters=clusters,
-        )
+        data_dir = self._folder(number)
+        given = (*(self._etcd(data_dir) if self.outside is not None else self._join(options)), *options)
+        host = self._host(data_dir, number, *given, clusters=clusters, command=command)
+        host.fleet = self.hosts
         self.hosts.append(host)
         self._stack.callback(host.clean_up)
         host.start()
         return host
+
+    def _folder(self, number: int) -> Path:
+        data_dir = self._root / str(number)
+        data_dir.mkdir(mode=0o711)
+        return data_dir
+
+    def _host(
+        self, data_dir: Path, number: int, *options: str, clusters: int, command: Sequence[str]
+    ) -> FleetHost:
+        return FleetHost(
+            data_dir,
+            number,
+            *options,
+            fleet_port=free_range(COUNT),
+            clusters=clusters,
+            limits=self._limits,
+            command=command,
+        )
 
     def _join(self, options: tuple[str, ...]) -> tuple[str, ...]:
         given = any(option.startswith("--join=") for option in options)
@@ -139,6 +175,12 @@ def token_of(host: Service, *options: str) -> str:
     return command[-1]
 
 
+def answers(hosts: Iterable[FleetHost], cluster: Any) -> bool:
+    """Whether a cluster answers on one of the hosts, on whichever it was placed."""
+    uri = cluster["connection"]["uri"]
+    return any(tried(uri, host=host.address) == 42 for host in hosts)
+
+
 def copy_keys(first: Layout, other: Layout) -> None:
     """Give another host the key rings, the API's CA and the administrator's token of the first."""
     for path in (
@@ -158,11 +200,21 @@ def copy_keys(first: Layout, other: Layout) -> None:
 
 
 @contextlib.contextmanager
-def fleet(count: int, *options: str, clusters: int = 12, joined: bool = False) -> Iterator[Fleet]:
-    """``count`` hosts that serve; all is stopped and removed at the end."""
+def fleet(
+    count: int,
+    *options: str,
+    clusters: int = 12,
+    joined: bool = False,
+    limits: Sequence[str] = WITHOUT_LIMITS,
+) -> Iterator[Fleet]:
+    """``count`` hosts that serve; all is stopped and removed at the end.
+
+    ``limits``: the options for the limits of requests; none for those that a service has by itself.
+    """
     with contextlib.ExitStack() as stack:
         root = stack.enter_context(server_folder())
-        hosts = Fleet(root, None if joined else stack.enter_context(_outside()))
+        outside = None if joined else stack.enter_context(_outside())
+        hosts = Fleet(root, outside, limits)
         try:
             for _ in range(count):
                 hosts.add(*options, clusters=clusters)

@@ -19,7 +19,8 @@ from cenote.controller.controller import Controller
 from cenote.model.paths import Layout
 from cenote.model.records import Cluster, Move, MoveStage, Node, NodeStatus, Secret
 from cenote.security.sealing import Sealer
-from cenote.store import EtcdClient, Store
+from cenote.store import EtcdClient, Store, etcd_messages
+from cenote.store.encoding import encode
 from tests.support.fleet import Fleet
 from tests.support.outside import PASSWORD
 from tests.support.waiting import wait_until_async
@@ -166,6 +167,11 @@ class Mover:
     async def change(self, **fields: Any) -> None:
         """Change the record as a customer's request does."""
         await self._change(lambda before: replace(before, **fields))
+
+    async def recover(self, cluster: Cluster) -> None:
+        """Have the record be what it was at another time, as in a copy of the store of then."""
+        put = etcd_messages.put(self.store._keys.cluster(self._id), encode(cluster))
+        await self.store._cache.seen((await self.store._writer.write([], [put])).revision)
 
     async def settled(self, node: str, seconds: float = 30) -> None:
         await self._until("all is in force", seconds, lambda: self.report(node).reached >= self.revision)

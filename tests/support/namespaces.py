@@ -7,19 +7,26 @@ own network, and several runs can have the same ones.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
 _SUBNET = "10.87.0"
+_NAMESPACES = Path("/run/netns")
+_CLONE_NEWNET = 0x40000000  # linux/sched.h
+_NOBODY = "02:00:00:00:00:fe"
 
 
 class Network:
     """``count`` hosts, numbered from 1, and one more namespace for clients."""
+
+    CLIENTS = f"{_SUBNET}.250"
 
     def __init__(self, count: int) -> None:
         self._mark = f"cnt{secrets.token_hex(3)}"
@@ -34,7 +41,7 @@ class Network:
         self._ip("-n", self._switch, "link", "set", "bridge", "up")
         for number in range(1, self._count + 1):
             self._plug(self._add(str(number)), number)
-        self._plug(self._add("clients"), 250)
+        self._plug(self._add("clients"), int(self.CLIENTS.rsplit(".", 1)[1]))
 
     @staticmethod
     def address(number: int) -> str:
@@ -44,16 +51,32 @@ class Network:
         """Return what runs a command on a host."""
         return ("ip", "netns", "exec", self._name(str(number)))
 
-    def ask(self, *command: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def ask(
+        self, *command: str, environment: Mapping[str, str] | None = None, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command as a client, which reaches the hosts as they reach one another."""
         return subprocess.run(
             ["ip", "netns", "exec", self._name("clients"), *command],
             capture_output=True,
             text=True,
+            env=environment,
             stdin=subprocess.DEVNULL,
             check=False,
             timeout=timeout,
         )
+
+    @contextlib.contextmanager
+    def visit(self, number: int | None = None) -> Iterator[None]:
+        """What this thread connects to meanwhile, it reaches as a client does, or as a host."""
+        before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        there = os.open(_NAMESPACES / self._name("clients" if number is None else str(number)), os.O_RDONLY)
+        try:
+            _enter(there)
+            yield
+        finally:
+            _enter(before)
+            os.close(there)
+            os.close(before)
 
     def cut_off(self, number: int) -> None:
         """Let no packet of a host reach another one; on the host itself all goes on."""
@@ -62,9 +85,21 @@ class Network:
     def heal(self, number: int) -> None:
         self._ip("-n", self._switch, "link", "set", f"port{number}", "up")
 
+    def part(self, one: int, other: int) -> None:
+        """Let two hosts reach all but each other: what they send goes to no one, silently."""
+        for here, there in ((one, other), (other, one)):
+            self._neighbour("replace", here, there, "lladdr", _NOBODY, "nud", "permanent")
+
+    def join(self, one: int, other: int) -> None:
+        for here, there in ((one, other), (other, one)):
+            self._neighbour("delete", here, there)
+
     def close(self) -> None:
         for name in self._names:
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
+
+    def _neighbour(self, action: str, here: int, there: int, *how: str) -> None:
+        self._ip("-n", self._name(str(here)), "neighbour", action, self.address(there), "dev", "eth0", *how)
 
     def _plug(self, name: str, number: int) -> None:
         port = f"port{number}"
@@ -89,6 +124,12 @@ class Network:
         done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
+
+
+def _enter(namespace: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).setns(namespace, _CLONE_NEWNET) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 @contextlib.contextmanager

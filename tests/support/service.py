@@ -60,6 +60,11 @@ class Service:
         self._exports: dict[str, str] | None = None
 
     @property
+    def hosts(self) -> Sequence[Service]:
+        """Return all services that share its records, itself among them."""
+        return (self,)
+
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
@@ -89,6 +94,10 @@ class Service:
             return self.log().count("Cenote serves") > seen
 
         wait_until("the service is up", START_SECONDS, is_up)
+
+    def add_options(self, *options: str) -> None:
+        """Give further options to the next start."""
+        self._options = (*self._options, *options)
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the process and wait for nothing."""
@@ -193,6 +202,14 @@ class Service:
                 found[program.name] = process.pid
         etcd = PrivateEtcd(layout.etcd).pid
         return found if etcd is None else found | {"etcd": etcd}
+
+    def servers_of_clusters(self) -> dict[str, int]:
+        """Return the pids of the servers of all clusters, by the folders that they work in."""
+        layout = Layout(self.data_dir)
+        programs = {str(paths.data): paths.server(Path()) for paths in layout.nodes()}
+        programs |= {str(paths.pooler): paths.bouncer(Path("pgbouncer")) for paths in layout.hosted()}
+        found = {folder: processes.find(program) for folder, program in programs.items()}
+        return {folder: process.pid for folder, process in found.items() if process is not None}
 
     @contextlib.asynccontextmanager
     async def etcd_client(self) -> AsyncIterator[EtcdClient]:

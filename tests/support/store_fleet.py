@@ -21,7 +21,7 @@ from cenote.model.records import ALL_ROLES, AdmittedHost, HostRole
 from cenote.security import certificates, fleet_certificates
 from cenote.security.sealing import Sealer
 from cenote.server import logins
-from cenote.store import door, fleet, member_file, members
+from cenote.store import door, etcd_messages, fleet, member_file, members
 from cenote.store.access import ROOT
 from cenote.store.client import EtcdClient
 from cenote.store.keys import Keys
@@ -75,6 +75,19 @@ class StoreFleet:
         logins.write_passwords(layout, let_in.passwords)
         member_file.write(layout.members, tuple(Seat("", url) for url in let_in.endpoints))
         identity.write(layout, made)
+
+    def forget(self, host: FleetHost) -> None:
+        """Remove a host from the fleet, as ``cenote host remove`` does."""
+        known = identity.read(Layout(host.data_dir))
+        assert known is not None
+        keys, id = Keys(PREFIX), known.host_id
+        gone = [etcd_messages.delete(key) for key in (keys.admitted(id), keys.host(id))]
+
+        async def remove() -> None:
+            async with root_of(self.hosts[0]) as client:
+                await client.transact(etcd_messages.TransactionRequest([], gone, []))
+
+        asyncio.run(remove())
 
     def close(self) -> None:
         self._stack.close()

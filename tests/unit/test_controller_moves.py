@@ -15,7 +15,7 @@ from cenote.controller import moves
 from cenote.controller.moves import Step
 from cenote.model.records import Cluster, Host, Move, MoveStage, Node, NodeStatus, Standby
 from cenote.rules import move_progress
-from cenote.rules.move_progress import Hosts, Limits
+from cenote.rules.move_progress import Hosts, Limits, Look
 from cenote.rules.moves import backed_out
 from tests.support.etcd import bare_cluster
 
@@ -259,8 +259,29 @@ def test_clusters_on_drained_hosts_are_moved_the_oldest_first() -> None:
 
 
 def test_a_copy_counts_for_both_of_its_hosts_until_it_follows() -> None:
-    assert moves.copies([(moving(), {})]) == {"a": 1, "b": 1}
-    assert moves.copies([(moving(), {"node-2": FOLLOWS}), (moving(LEAVING), {})]) == {}
+    assert moves.copies([look(moving())]) == {"a": 1, "b": 1}
+    assert moves.copies([look(moving(), target=FOLLOWS), look(moving(LEAVING))]) == {}
+
+
+def look(cluster: Cluster, **reports: NodeStatus) -> Look:
+    names = {"source": "node-1", "target": "node-2"}
+    given = {names[key]: report for key, report in reports.items()}
+    found = move_progress.look_at(cluster, REVISION, given)
+    assert found is not None
+    return found
+
+
+def test_no_copy_begins_beside_a_switch() -> None:
+    def has_turn(cluster: Cluster, **reports: NodeStatus) -> bool:
+        return moves.has_turn([look(cluster, **reports)], hosts())
+
+    assert not has_turn(moving())
+    assert has_turn(moving(), source=seen(), target=FOLLOWS)
+    assert not has_turn(moving(), source=seen(failing=True, reason="x"), target=FOLLOWS)
+    assert not has_turn(moving(tries=1), source=seen(), target=FOLLOWS), "after its pause"
+    assert has_turn(moving(SWITCHING))
+    assert has_turn(moving(LEAVING), target=seen(reached=REVISION - 1))
+    assert not has_turn(moving(LEAVING), target=seen())
 
 
 # -- Any sequence of events

@@ -39,6 +39,7 @@ NOT_RUN = {
     "hosts.md": "commands on three hosts, which test_join.py types",
     "log-sinks.md": "a call and its answer, which test_api_log_sinks.py and test_log_sinks_syslog.py make",
     "monitoring.md": "calls with a password in their place; test_api_metrics.py makes them",
+    "moving-clusters.md": "commands on two hosts, whose calls test_fleet_moves.py makes",
     "operating.md": "bodies of answers, which the tests of the API compare with their schema",
     "performance.md": "make bench, and what it printed once",
     "store.md": "what a fleet says when members are lost; test_store_fleet.py loses them",

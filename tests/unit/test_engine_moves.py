@@ -9,7 +9,17 @@ import pytest
 
 from cenote.conf import conninfo, hba
 from cenote.engine.parts import NODE_PARTS
-from cenote.engine.plan import base_backup, certificate, ending, leading, loaded, pooler, postgresql, slots
+from cenote.engine.plan import (
+    base_backup,
+    certificate,
+    ending,
+    given_up,
+    leading,
+    loaded,
+    pooler,
+    postgresql,
+    slots,
+)
 from cenote.engine.plan import standby as following
 from cenote.engine.plan.context import NodeContext, NodeKind, Peer
 from cenote.engine.plan.slots import Slot
@@ -74,9 +84,53 @@ def test_one_node_at_most_takes_writes_and_the_target_never_before_the_source_ha
 def test_a_node_that_gives_up_does_nothing_else_and_one_that_was_left_runs_no_server() -> None:
     for stage in (SWITCHING, LEAVING):
         names = [part.name for part in NODE_PARTS if part.is_on(moving(stage))]
-        assert names[0] == "ending"
+        assert names[:2] == ["given up", "ending"]
         assert not {"PostgreSQL", "roles", "databases", "standby", "base backup"} & set(names)
     assert isinstance(pass_of(ending.plan(moving(SWITCHING), READY))[-1], Wait)
+
+
+# -- A record that is older than the switch
+
+
+def test_a_node_that_was_left_is_marked_before_anything_else_happens_and_once() -> None:
+    context = moving(LEAVING)
+    assert next(part.name for part in NODE_PARTS if part.is_on(context)) == "given up"
+    [mark] = given_up.plan(context, given_up.Seen(has_data=True))
+    assert isinstance(mark, WriteFile)
+    assert (mark.path, mark.durable, mark.for_servers) == (context.paths.given_up, True, False)
+    assert mark.content.startswith(b"given up to node-2 on host there\n")
+    for seen in (given_up.Seen(has_data=True, mark="given up"), given_up.Seen(has_data=False)):
+        assert list(given_up.plan(context, seen)) == []
+
+
+def test_the_mark_says_which_host_has_the_data_and_since_when() -> None:
+    context = moving(LEAVING)
+    assert context.cluster.move is not None
+    since = msgspec.structs.replace(context.cluster.move, since=NOW)
+    cluster = msgspec.structs.replace(context.cluster, move=since)
+    named = replace(context, cluster=cluster, peer=Peer(TARGET, "192.0.2.7", "host-2"))
+    assert given_up.in_words(named) == f"given up to node-2 on host host-2 at {NOW:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def test_a_marked_node_is_never_started_again_whatever_the_record_says() -> None:
+    marked = given_up.Seen(has_data=True, mark="given up to node-2 on host host-2")
+    for context in (WANTED, moving(COPYING), moving(SWITCHING), moving(COPYING, target=True)):
+        [refusal] = given_up.plan(context, marked)
+        assert isinstance(refusal, Refuse)
+        assert "given up to node-2 on host host-2" in refusal.reason
+        assert str(context.paths.given_up) in refusal.reason
+        assert kinds(list(given_up.plan(context, replace(marked, running=True)))) == [Stop, Refuse]
+        empty = given_up.plan(context, replace(marked, mark=""))  # its disk was full, or somebody made it
+        assert kinds(list(empty)) == [Refuse]
+
+
+def test_no_other_node_meets_a_mark() -> None:
+    for stage in (COPYING, SWITCHING):  # a switch that was given up goes on at its source
+        assert list(given_up.plan(moving(stage), given_up.Seen(has_data=True))) == []
+    for stage in MoveStage:
+        assert list(given_up.plan(moving(stage, target=True), given_up.Seen(has_data=True))) == []
+    there, back = (SITE.layout.node(CLUSTER.id, name) for name in ("node-1", "node-3"))
+    assert there.given_up != back.given_up  # of one host
 
 
 # -- The target
@@ -244,7 +298,7 @@ def test_held_clients_go_on_when_the_target_takes_writes_and_not_before() -> Non
     assert kinds(pass_of(pooler.plan(left, replace(held, leads=True)))) == [Resume, Wait]
     again = replace(held, pause=replace(HELD, until=MOMENT.seconds + 1))
     assert kinds(pass_of(pooler.plan(left, again))) == [HoldPools, Wait]
-    assert pooler.report(left, replace(held, clients=3)) == {"clients": 3}
+    assert pooler.report(left, replace(held, clients=3)) == {"clients": 0, "leads_on": False}
 
 
 def test_clients_that_a_switch_has_held_go_on_when_it_is_given_up() -> None:

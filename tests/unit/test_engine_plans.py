@@ -357,6 +357,7 @@ def test_a_standby_under_a_failover_agent_has_only_the_parts_that_run_anywhere()
     cluster = msgspec.structs.replace(CLUSTER, nodes=(*CLUSTER.nodes, other))
     context = NodeContext(cluster, other, SITE, leader="node-1")
     assert [part.name for part in NODE_PARTS if part.is_on(context)] == [
+        "given up",
         "log space",
         "folders",
         "pooler access",

@@ -129,3 +129,10 @@ def test_a_move_can_be_cancelled_until_the_target_has_taken_over() -> None:
         moves.cancelled(moved(cluster(), stage=MoveStage.LEAVING))
     with pytest.raises(Invalid, match="not being moved"):
         moves.cancelled(cluster())
+
+
+def test_the_copy_of_a_cluster_whose_host_was_lost_is_not_removed_by_cancelling() -> None:
+    found = moved(cluster())
+    source, target = found.nodes
+    with pytest.raises(Busy, match="all that is left of its data"):
+        moves.cancelled(replace(found, nodes=(replace(source, lost_at=NOW), target)))

@@ -11,6 +11,7 @@ from cenote.store.encoding import NewerFormat, encode
 from cenote.store.keys import Keys
 from cenote.store.subscription import Changes
 from cenote.store.tables import Tables
+from tests.support.api import HOST
 from tests.support.etcd import bare_cluster
 
 KEYS = Keys("/cenote/")
@@ -61,11 +62,19 @@ def test_a_rejected_request_that_cannot_be_read_is_left_out_and_stands_in_nobody
     assert not tables.unreadable
 
 
+def test_a_host_speaks_for_no_other_one() -> None:
+    tables, host = Tables(KEYS), HOST
+    tables.put(KEYS.host(host.id), encode(host), 1)
+    tables.put(KEYS.host("liar"), encode(host), 2)
+    assert tables.hosts == {host.id: host}
+    assert not tables.unreadable
+
+
 def test_a_record_of_a_newer_version_is_neither_kept_nor_taken_for_absent() -> None:
     tables, cluster = Tables(KEYS), bare_cluster("a", 25060)
     key = KEYS.cluster(cluster.id)
     tables.put(key, encode(cluster), 1)
-    tables.put(key, b'{"format":3}', 2)
+    tables.put(key, b'{"format":4}', 2)
     assert not tables.unreadable
     for check in (tables.check_readable, tables.check_all_readable):
         with pytest.raises(NewerFormat, match=str(cluster.id)):

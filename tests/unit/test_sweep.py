@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from cenote.model.records import Cluster, DiskUse, Node, Tombstone
 from cenote.rules.storage import reserve_mib
-from cenote.rules.sweep import Evidence, Fate, is_nearly_full, is_over, judge, why_kept
+from cenote.rules.sweep import Evidence, Fate, is_later, is_nearly_full, is_over, judge, why_kept
 from tests.support.etcd import bare_cluster
 
 OURS, OTHER = uuid4(), uuid4()
@@ -141,3 +141,14 @@ def test_the_trash_goes_before_writes_are_refused(disk: int, free: int) -> None:
     use = DiskUse(used_mib=0, free_mib=free, disk_mib=disk)
     if free < reserve_mib(use):
         assert is_nearly_full(use)
+
+
+def test_of_nodes_to_be_removed_only_the_target_of_a_move_that_was_given_up_is_later_than_all() -> None:
+    first, second, third = (
+        Node(name=f"node-{number}", host="here", port=25060, pool_port=25061) for number in (1, 2, 10)
+    )
+    given_up = replace(bare_cluster("kept", 25060), nodes=(second,), left=(first, third))
+    assert is_later(given_up, "node-10")
+    assert not is_later(given_up, "node-1")  # it was moved away from
+    assert not is_later(given_up, "node-2")
+    assert not is_later(replace(given_up, deleted_at=NOW), "node-10")

@@ -374,6 +374,11 @@ class NodeLoop:
 
     async def _remove(self, stored: Stored[Cluster]) -> None:
         context = self._context(stored)
+        if sweep.is_later(stored.value, self._node_name) and trash.is_worth_it(context.paths):
+            raise CenoteError(
+                f"its data is not removed: it took writes after a move that the record does not know: "
+                f"{context.paths.data}. The store seems to be an older copy"
+            )
         await self._pass.remove(context, session_of(context), self._trash_note(context))
         # The controller forgets the cluster when all of its nodes are removed.
         await self._reports.write("", removed=True, standby=None, ended_at=0, clients=0)
@@ -424,7 +429,7 @@ class NodeLoop:
         node = _node_of(cluster.nodes, name)
         host = None if node is None else self._store.host(node.host)
         address = "" if host is None else host.fleet_address or host.address
-        return None if node is None else Peer(node, address)
+        return None if node is None else Peer(node, address, "" if host is None else host.name)
 
     async def _write_events(self, cluster: Cluster) -> None:
         """Write the events of a successful pass; not for each attempt of one that fails."""

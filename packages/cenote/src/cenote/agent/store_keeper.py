@@ -9,7 +9,6 @@ processes take where to ask.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from pathlib import Path
 
@@ -45,16 +44,19 @@ class StoreKeeper:
 
     async def run(self) -> None:
         """Run until cancelled."""
-        if self._etcd is not None and self._etcd.has_data:
-            self._watch(self._etcd)
         try:
+            if self._etcd is not None and self._etcd.has_data:
+                self._watch(self._etcd)
             while True:
+                self._watch_again()
                 try:
                     await self._look()
                 except CenoteError as error:
                     self._tell(error.message, quietly=isinstance(error, Unavailable))
                 except OSError as error:
                     self._tell(f"the etcd of this host: {error}")
+                except Exception:
+                    log.exception("the etcd of this host: a defect in Cenote")
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
             await self._unwatch()
@@ -76,7 +78,7 @@ class StoreKeeper:
         elif seat is not None and not seat.name:
             await self._begin(etcd, wanted, list(found.values()))
         elif seat is not None and not etcd.has_data:
-            raise etcd.data_missing()
+            raise etcd.folder.data_missing()
         elif there and there != wanted and there not in found and etcd.has_data:
             await self._give_up(etcd)
             return
@@ -101,16 +103,24 @@ class StoreKeeper:
             log.warning("the etcd of this host is no member of the store any more; its data are put aside")
         await self._unwatch()
         await etcd.stop()
-        etcd.put_data_aside()
+        etcd.folder.put_data_aside()
 
     def _watch(self, etcd: PrivateEtcd) -> None:
         self._watching = asyncio.create_task(etcd.watch(), name="watching etcd")
 
+    def _watch_again(self) -> None:
+        """Go on watching over etcd if that has ended by a defect."""
+        ended = self._watching
+        if ended is None or not ended.done() or ended.cancelled() or ended.exception() is None:
+            return
+        log.error("watching over etcd: a defect in Cenote", exc_info=ended.exception())
+        assert self._etcd is not None
+        self._watch(self._etcd)
+
     async def _unwatch(self) -> None:
         if self._watching is not None:
             self._watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watching
+            await asyncio.wait([self._watching])
             self._watching = None
 
     def _tell(self, message: str, *, quietly: bool = False) -> None:
@@ -134,13 +144,13 @@ async def _running(etcd: PrivateEtcd) -> int:
 
 
 def _noted(etcd: PrivateEtcd) -> int:
-    text = (files.read(etcd.note) or b"").decode("ascii", "replace").strip()
+    text = (files.read(etcd.folder.note) or b"").decode("ascii", "replace").strip()
     return int(text) if text.isdigit() else 0
 
 
 def _note(etcd: PrivateEtcd, member: int) -> None:
     """Write down which member the data here are, before they are made."""
     if _noted(etcd) != member:
-        etcd.note.parent.mkdir(mode=0o700, exist_ok=True)
-        files.write(etcd.note, f"{member}\n".encode(), 0o600, None)
-        files.sync(etcd.note)
+        etcd.folder.note.parent.mkdir(mode=0o700, exist_ok=True)
+        files.write(etcd.folder.note, f"{member}\n".encode(), 0o600, None)
+        files.sync(etcd.folder.note)

@@ -176,6 +176,9 @@ class Sweep:
             await self._executor.do(change, session)
 
     def _note_unknown(self, id: UUID, found: dict[str, Verdict]) -> None:
+        if not found:
+            # An operator's word is of what is unknown now, and not of what another store may not know.
+            unknown.forget_unwanted(self._layout.cluster(id))
         before = dict(self._unknown)
         for key in [key for key in self._unknown if key[0] == id and key[1] not in found]:
             del self._unknown[key]

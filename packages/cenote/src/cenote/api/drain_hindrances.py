@@ -9,7 +9,7 @@ from cenote.api.service import Service
 from cenote.errors import CenoteError
 from cenote.model import topology
 from cenote.model.records import Cluster
-from cenote.rules import moves
+from cenote.rules import moves, record_formats
 
 _LOOKED_AT = 20  # clusters; a host may have thousands
 
@@ -26,6 +26,7 @@ def hindrances(service: Service, host_id: str, clusters: Iterable[Cluster]) -> l
     for cluster in here[:_LOOKED_AT]:
         seen = service.report(cluster)
         try:
+            record_formats.check_readers(service.store.known_hosts())
             moves.check(cluster, seen, topology.status(cluster, seen))
             moves.target(cluster, candidates, limits=limits)
         except CenoteError as error:

@@ -119,13 +119,10 @@ class _Hosts:
     def out_of_reach(self) -> list[str]:
         """Return the names of those that do not answer, or that keys cannot be told."""
         store = self._service.store
-        needed = {*self._agents, *self._apis}
+        away = {*self._agents, *self._apis} - store.presences().keys()
         if store.fleet_authority() is None:
             # Services with one store and no fleet: nothing carries a key from one to the other.
-            needed |= {host.id for host in store.known_hosts()}
-            away = needed - {self._own}
-        else:
-            away = needed - store.presences().keys()
+            away |= {host.id for host in store.hosts()} - {self._own}
         return [silence.name_of(store, id) for id in away]
 
     async def add(self, key: SealingKey) -> None:

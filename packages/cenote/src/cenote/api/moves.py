@@ -21,7 +21,7 @@ from cenote.errors import Busy, Invalid, Unavailable
 from cenote.http.routing import Response
 from cenote.model import topology
 from cenote.model.records import Cluster, EventType
-from cenote.rules import moves
+from cenote.rules import moves, record_formats
 from cenote.store import PortTaken
 
 PATH = ONE + "/move"
@@ -66,6 +66,7 @@ async def _begun(request: Call, body: MoveCluster) -> Cluster:
     service, refused = request.service, dict[str, set[int]]()
 
     def check(cluster: Cluster) -> None:
+        record_formats.check_readers(service.store.known_hosts())
         seen = service.report(cluster)
         moves.check(cluster, seen, topology.status(cluster, seen))
 

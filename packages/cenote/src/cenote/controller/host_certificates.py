@@ -33,7 +33,7 @@ class HostCertificates:
 
     def __init__(self, store: Store, sealer: Sealer, election: Election, timing: Timing) -> None:
         self._store, self._sealer, self._election, self._timing = store, sealer, election, timing
-        self._refused: set[tuple[str, int]] = set()  # requests that cannot be answered, by their revision
+        self._refused: dict[str, int] = {}  # requests that cannot be answered: the last of each host
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -46,7 +46,7 @@ class HostCertificates:
             except CenoteError as error:
                 log.warning("certificates of hosts: %s; trying again", error.message)
                 await asyncio.sleep(RETRY_SECONDS)
-            except Exception:  # a stranger's request must not end the API
+            except Exception:  # it must not end the API
                 log.exception("certificates of hosts: a defect in Cenote")
                 await asyncio.sleep(RETRY_SECONDS)
             await self._store.wait(lambda: self._open() or None, self._timing.certificate_interval)
@@ -54,7 +54,7 @@ class HostCertificates:
     def _open(self) -> list[str]:
         """The hosts with a request that was not answered or refused."""
         requests = self._store.joining.requests()
-        return [id for id, request in requests.items() if (id, request.revision) not in self._refused]
+        return [id for id, request in requests.items() if self._refused.get(id) != request.revision]
 
     async def _answer(self, id: str) -> None:
         joining = self._store.joining
@@ -70,11 +70,15 @@ class HostCertificates:
         except (ValueError, UnsupportedAlgorithm, Misconfigured) as error:
             self._refuse(id, request.revision, str(error))
             return
+        except Exception:  # a stranger's request must not keep the others waiting
+            log.exception("the certificate of host %s: a defect in Cenote", id)
+            self._refused[id] = request.revision
+            return
         await joining.issue(id, request.revision, issued, self._election.condition())
         log.info("the certificate of host %s is renewed", admitted.name)
 
     def _refuse(self, id: str, revision: int, why: str) -> None:
-        self._refused.add((id, revision))
+        self._refused[id] = revision
         log.error("no certificate for host %s: %s", id, why)
 
     async def _renew_authority(self) -> None:

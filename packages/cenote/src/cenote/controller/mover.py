@@ -18,9 +18,9 @@ from cenote.controller.election import Election
 from cenote.errors import CenoteError, Conflict, NotFound, Unavailable
 from cenote.model import topology
 from cenote.model.records import Cluster, EventType, MoveStage, Note
-from cenote.rules import move_progress, scheduling
+from cenote.rules import move_progress, record_formats, scheduling
 from cenote.rules import moves as move_rules
-from cenote.rules.move_progress import Limits
+from cenote.rules.move_progress import Limits, Look
 from cenote.rules.scheduling import Candidate, Overcommit
 from cenote.store import Changes, PortTaken, Store, Stored
 from cenote.store.encoding import NewerFormat
@@ -136,15 +136,17 @@ class Mover:
     def _may_switch(self, id: UUID) -> bool:
         """Return whether no other cluster's clients are held at this moment."""
         hosts = self._store.seen_hosts()
-        for other in self._followed - {id}:
-            stored = self._store.cluster(other)
-            if stored is None or stored.value.deleted_at is not None:
-                continue
-            reports, waited = self._store.reports(other), self._waited(stored.value)
-            look = move_progress.look_at(stored.value, stored.revision, reports, waited)
-            if look is not None and move_progress.is_switching(look, hosts, self._limits):
-                return False
-        return True
+        others = [self._look(other) for other in self._followed - {id}]
+        return not any(
+            look is not None and move_progress.is_switching(look, hosts, self._limits) for look in others
+        )
+
+    def _look(self, id: UUID) -> Look | None:
+        stored = self._store.cluster(id)
+        if stored is None or stored.value.deleted_at is not None:
+            return None
+        reports, waited = self._store.reports(id), self._waited(stored.value)
+        return move_progress.look_at(stored.value, stored.revision, reports, waited)
 
     # -- Drained hosts
 
@@ -155,12 +157,10 @@ class Mover:
             return
         living = self._store.living_clusters()
         waiting = moves.to_be_moved(living, hosts)
-        under_way = [
-            (stored.value, self._store.reports(id))
-            for id in self._followed
-            if (stored := self._store.cluster(id)) is not None
-        ]
-        copies = moves.copies(under_way)
+        looks = [look for id in self._followed if (look := self._look(id)) is not None]
+        if moves.has_turn(looks, hosts, self._limits):
+            return  # clients are held for less time without another copy beside that
+        copies = moves.copies(looks)
         for cluster in waiting:
             source = cluster.nodes[0].host
             if copies.get(source, 0) >= moves.COPIES_OF_A_HOST:
@@ -188,6 +188,7 @@ class Mover:
     async def _begin(self, stored: Stored[Cluster], copies: dict[str, int]) -> str:
         """Begin the move of a cluster off a drained host; return the host that it is moved to."""
         cluster = stored.value
+        record_formats.check_readers(self._store.known_hosts())
         seen = self._store.status(cluster.id, cluster.nodes[0].name)
         move_rules.check(cluster, seen, topology.status(cluster, seen))
         target = move_rules.target(cluster, self._candidates(copies), limits=self._overcommit)

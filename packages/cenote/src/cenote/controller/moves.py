@@ -189,12 +189,20 @@ def to_be_moved(clusters: Iterable[Cluster], hosts: Hosts) -> list[Cluster]:
     return sorted(found, key=lambda cluster: (cluster.created_at, cluster.id))
 
 
-def copies(clusters: Iterable[tuple[Cluster, Mapping[str, NodeStatus]]]) -> dict[str, int]:
+def has_turn(looks: Iterable[Look], hosts: Hosts, limits: Limits = DEFAULT) -> bool:
+    """Return whether a cluster is being switched or about to be."""
+    return any(
+        move_progress.is_switching(look, hosts, limits)
+        or (look.move.stage is MoveStage.COPYING and not move_progress.waits_for(look, hosts, limits))
+        for look in looks
+    )
+
+
+def copies(looks: Iterable[Look]) -> dict[str, int]:
     """Return how many copies each host makes or is copied from; what follows already is none."""
     found: dict[str, int] = {}
-    for cluster, reports in clusters:
-        look = look_at(cluster, 0, reports)
-        if look is None or look.move.stage is not MoveStage.COPYING:
+    for look in looks:
+        if look.move.stage is not MoveStage.COPYING:
             continue
         if look.standby is not None and look.standby.streaming:
             continue

@@ -13,7 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from cenote.controller.election import Election
-from cenote.errors import CenoteError
+from cenote.errors import CenoteError, Unavailable
 from cenote.model.fleet_ports import FleetPorts
 from cenote.model.records import AdmittedHost, Host, HostRole, StoreMember
 from cenote.store import access, etcd_messages, etcd_options, members
@@ -36,7 +36,7 @@ class StoreMembers:
     def __init__(self, client: EtcdClient, prefix: str, host_id: str, directory: str) -> None:
         self._client, self._keys, self._host_id = client, Keys(prefix), host_id
         self._election = Election(client, self._keys.member_keeper, host_id, directory)
-        self._with_rights: set[str] = set()  # the hosts whose users are known to have this version's rights
+        self._settled: set[str] = set()  # the hosts of the fleet when their users were last put right
         self._told = ""
 
     async def run(self) -> None:
@@ -69,7 +69,7 @@ class StoreMembers:
 
     async def _step(self) -> bool:
         """Do what has to be done next; return whether there was anything."""
-        admitted = await _all(self._client, self._keys.all_admitted, AdmittedHost)
+        admitted = await self._admitted()
         await self._settle_users(set(admitted))
         hosts = await self.hosts(admitted)
         found = await members.listed(self._client)
@@ -81,22 +81,32 @@ class StoreMembers:
         await self._do(step, hosts)
         return True
 
+    async def _admitted(self) -> dict[str, AdmittedHost]:
+        """Return the hosts of the fleet, by their ids.
+
+        Unavailable if one of the records cannot be read: its host has not left the fleet by that.
+        """
+        return await _all(self._client, self._keys.all_admitted, AdmittedHost, whole=True)
+
     async def hosts(self, admitted: dict[str, AdmittedHost]) -> dict[str, StoreHost]:
-        """Return the hosts of the fleet with the role store, by their ids."""
+        """Return the hosts of the fleet with the role store, by their ids.
+
+        What a host says of itself counts more than what it was admitted with, if it can be read.
+        """
         known = await _all(self._client, self._keys.hosts, Host)
         told = await _all(self._client, self._keys.all_store_members, StoreMember)
         present = await _names(self._client, self._keys.presences)
-        return {
-            id: StoreHost(
-                id,
-                etcd_options.url(host.fleet_address, FleetPorts.of(host.fleet_port).peers),
-                id in present,
-                host.zone,
-                told[id].member if id in told else 0,
-            )
-            for id, host in known.items()
-            if id in admitted and HostRole.STORE in admitted[id].roles and host.fleet_address
-        }
+        found = {}
+        for id, host in admitted.items():
+            if HostRole.STORE not in host.roles:
+                continue
+            now = known.get(id)
+            address, port, zone = host.address, host.port, host.zone
+            if now is not None and now.fleet_address:
+                address, port, zone = now.fleet_address, now.fleet_port, now.zone
+            url = etcd_options.url(address, FleetPorts.of(port).peers)
+            found[id] = StoreHost(id, url, id in present, zone, told[id].member if id in told else 0)
+        return found
 
     async def _do(self, step: Step, hosts: dict[str, StoreHost]) -> None:
         match step:
@@ -109,7 +119,8 @@ class StoreMembers:
                 await members.promote(self._client, member)
             case Remove(member):
                 await members.remove(self._client, member)
-                for id in [id for id, known in hosts.items() if known.told == member]:
+                told = await _all(self._client, self._keys.all_store_members, StoreMember)
+                for id in [id for id, record in told.items() if record.member == member]:
                     await self._write(etcd_messages.delete(self._keys.store_member(id)))
 
     async def _write(self, operation: etcd_messages.EtcdOperation) -> None:
@@ -118,28 +129,36 @@ class StoreMembers:
 
     async def _settle_users(self, admitted: set[str]) -> None:
         """Give the agents the rights that this version knows, and remove the users of hosts that left."""
-        if admitted == self._with_rights or self._host_id not in admitted:
+        if admitted == self._settled or self._host_id not in admitted:
             return
-        present = await _names(self._client, self._keys.presences)
-        for id in await access.hosts_with_users(self._client):
-            if id not in admitted and id not in present:
-                log.info("the host %s has left; it cannot log in to etcd any more", id)
-                await access.forget_host(self._client, id)
-        for id in admitted - self._with_rights:
+        for id in admitted - self._settled:
             await access.ensure_rights(self._client, self._keys.root, id)
-        self._with_rights = admitted
+        # In this order, since a host that joins meanwhile is admitted before its users are made.
+        users = await access.hosts_with_users(self._client)
+        left = users - (await self._admitted()).keys()
+        present = await _names(self._client, self._keys.presences) if left else set()
+        for id in left - present:
+            log.info("the host %s has left; it cannot log in to etcd any more", id)
+            await access.forget_host(self._client, id)
+        # One that still runs may log in until it has seen that it was removed.
+        if not left & present:
+            self._settled = admitted
 
 
-async def _all(client: EtcdClient, folder: str, kind: type[T]) -> dict[str, T]:
-    """Return the records of a folder by the ids of their hosts; those that cannot be read are left out."""
+async def _all(client: EtcdClient, folder: str, kind: type[T], *, whole: bool = False) -> dict[str, T]:
+    """Return the records of a folder by the ids of their hosts.
+
+    Those that cannot be read are left out, or with ``whole`` are an error.
+    """
     decoder, found = msgspec.json.Decoder(kind), dict[str, T]()
     async for page in client.pages(folder, PAGE):
         for one in page.found:
             key = one.key.decode()
             try:
                 found[key.removeprefix(folder)] = decode(key, one.value, decoder)
-            except (msgspec.DecodeError, CenoteError):
-                continue
+            except (msgspec.DecodeError, CenoteError) as error:
+                if whole:
+                    raise Unavailable(f"the record {key} cannot be read: {error}") from None
     return found
 
 

@@ -15,6 +15,7 @@ from cenote.rules import in_force
 WRITER, PLAIN = NodeKind.WRITER, NodeKind.PLAIN
 FOLLOWING, ENDS, LEFT = NodeKind.FOLLOWING, NodeKind.ENDING, NodeKind.LEFT
 
+GIVEN_UP = Part(PartName.GIVEN_UP, look.given_up.look, plan.given_up.plan)
 LOG_SPACE = Part(PartName.LOG_SPACE, look.log_space.look, plan.log_space.plan, optional=True)
 FOLDERS = Part(PartName.FOLDERS, look.folders.look, plan.folders.plan)
 LOG_POSITIONS = Part(PartName.LOG_POSITIONS, look.log_positions.look, plan.log_positions.plan)
@@ -93,8 +94,9 @@ STANDBY = Part(
 # The server comes before all that is asked of it by SQL.  The pooler comes after roles and databases: a pool
 # is answered for only when both are there.  Connections are judged when their server lets in no others.
 # A node that takes over or gives up does that first, since clients are held meanwhile; one that gives up does
-# nothing else.
+# nothing else.  Before all of it: whether the node may still take writes at all.
 NODE_PARTS: tuple[Part[Any], ...] = (
+    GIVEN_UP,
     LEADING,
     ENDING,
     LOG_SPACE,

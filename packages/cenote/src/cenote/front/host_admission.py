@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
 
-from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cenote.errors import CenoteError, Conflict, Forbidden, Invalid, Unavailable
 from cenote.model.joining import JoinAnswer, JoinRequest, StoreAccess, skew_in_words
 from cenote.model.records import AdmittedHost, HostRole, JoinToken, Note
-from cenote.security import fleet_certificates, join_tokens, sealing_keys
+from cenote.security import certificates, fleet_certificates, join_tokens, sealing_keys
 from cenote.security.sealing import Rings
 from cenote.store import Store, registration
 
@@ -119,6 +119,8 @@ class HostAdmission:
 
 
 def _checked(asked: JoinRequest, token: JoinToken, digest: str, key: str) -> AdmittedHost:
+    if not fleet_certificates.is_usable_address(asked.address):
+        raise Invalid(f"{asked.address} cannot be the address of a host; give another one with --address")
     now = datetime.now(UTC).replace(microsecond=0)
     if token.expires_at <= now:
         raise Forbidden(f"the token has expired at {token.expires_at:%Y-%m-%d %H:%M} UTC; {ANOTHER}")
@@ -143,10 +145,7 @@ def _checked(asked: JoinRequest, token: JoinToken, digest: str, key: str) -> Adm
 def _key_of(request: str) -> str:
     """Return the hash of the public key that a certificate request is for, and is signed by."""
     try:
-        found = x509.load_pem_x509_csr(request.encode("ascii"))
-        if not found.is_signature_valid:
-            raise ValueError("it is not signed by its key")
-        key = found.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except ValueError:
+        key = certificates.key_of_request(request)
+    except (ValueError, UnsupportedAlgorithm):
         raise Invalid("its certificate request is malformed") from None
-    return hashlib.sha256(key).hexdigest()
+    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()

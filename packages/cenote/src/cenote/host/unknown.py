@@ -49,3 +49,9 @@ def is_unwanted(paths: ClusterPaths) -> bool:
 def mark_unwanted(paths: ClusterPaths) -> None:
     """Have the agent remove a cluster's folder, as long as no record names it."""
     files.write(paths.root / UNWANTED, b"", 0o600, None)
+
+
+def forget_unwanted(paths: ClusterPaths) -> None:
+    """Take that back, once nothing of the cluster is unknown."""
+    if is_unwanted(paths):
+        files.remove(paths.root / UNWANTED)

@@ -8,6 +8,7 @@ from enum import StrEnum
 class PartName(StrEnum):
     """A part of a node, as reports and logs name it."""
 
+    GIVEN_UP = "given up"
     LOG_SPACE = "log space"
     FOLDERS = "folders"
     POOLER_ACCESS = "pooler access"

@@ -323,6 +323,11 @@ class NodePaths:
         return self.data / STANDBY_SIGNAL
 
     @property
+    def given_up(self) -> Path:
+        """The mark of a node that has given up writing to another one for good."""
+        return self.cluster.root / f"given-up{self._suffix}"
+
+    @property
     def slot(self) -> str:
         """The name of the replication slot that another node's server has for this one."""
         return "cenote_" + self.name.replace("-", "_")
@@ -348,7 +353,7 @@ class NodePaths:
     def files(self) -> list[Path]:
         """Return the files that the node has beside its data."""
         log = self.log(LogSource.POSTGRES)
-        known = {log.name, f"{log.name}.1", self.server(Path()).stamp.name}
+        known = {log.name, f"{log.name}.1", self.server(Path()).stamp.name, self.given_up.name}
         return sorted(
             path
             for path in self.cluster.root.glob("*")

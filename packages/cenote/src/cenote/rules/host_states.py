@@ -14,6 +14,7 @@ import msgspec
 
 from cenote.model.records import Cluster, Host, HostDrain, Presence
 from cenote.model.topology import Absence, not_answering
+from cenote.rules import record_formats
 
 DOWN_SECONDS = (
     20.0  # after the end of the presence, whose lease lasts 10 s after the agent's last sign of life
@@ -101,6 +102,8 @@ def drained(drain: HostDrain | None, nodes: int) -> Drained | None:
 def in_words(host: Host, state: HostState, since: datetime | None, drained: Drained | None) -> str:
     """Return what there is to say of a host; empty for one that is simply up."""
     told = [] if state is HostState.UP else [not_answering(host.name, since)]
+    if record_formats.is_behind(host):
+        told.append(f"runs {record_formats.in_words(host)}: until it is upgraded, no cluster can be moved")
     if drained is not None:
         told.append(drained.words)
     return "; ".join(told)

@@ -49,6 +49,11 @@ def cancelled(cluster: Cluster) -> Cluster:
         raise Invalid("The cluster is not being moved.")
     if cluster.move.stage is MoveStage.LEAVING:
         raise Busy("The cluster has moved: its new host takes writes already. Move it back instead.")
+    if node_of(cluster, cluster.move.source).lost_at is not None:
+        raise Busy(
+            "The host of the cluster was removed as lost, and what was copied may be all that is left of its "
+            "data. Cancelling would remove that; delete the cluster if nobody needs it."
+        )
     return backed_out(cluster)
 
 

@@ -100,6 +100,22 @@ def why_kept(cluster: Cluster, node: str, now: datetime, late: float) -> str:
     return _left(cluster) if any(one.name == node for one in cluster.left) else ""
 
 
+def is_later(cluster: Cluster, node: str) -> bool:
+    """Return whether a node that is to be removed was added after all that the cluster has.
+
+    It was the target of a move that was given up, so it has never taken writes.  If its data says otherwise,
+    the record is older than that.
+    """
+    left = any(one.name == node for one in cluster.left)
+    if cluster.deleted_at is not None or not left:
+        return False
+    return all(_number(one.name) < _number(node) for one in cluster.nodes)
+
+
+def _number(node: str) -> int:
+    return int(node.rpartition("-")[2])
+
+
 def _deleted(cluster: Cluster) -> str:
     assert cluster.deleted_at is not None
     return f"its cluster {cluster.name} was deleted at {_time(cluster.deleted_at)}"

@@ -164,11 +164,17 @@ def sign(
     It is for servers and clients.  Unless ``named`` it has no common name.  ValueError for a request that is
     malformed, or that its key has not signed.
     """
+    key = key_of_request(request)
+    return _leaf(ca_certificate, ca_key, key, names, now, lifetime=lifetime, named=named)
+
+
+def key_of_request(request: str) -> ec.EllipticCurvePublicKey:
+    """Return the key that a request is for; ValueError unless it is one of ours that has signed it."""
     found = x509.load_pem_x509_csr(request.encode("ascii"))
     key = found.public_key()
     if not found.is_signature_valid or not isinstance(key, ec.EllipticCurvePublicKey):
         raise ValueError("the certificate request is not signed by its own key")
-    return _leaf(ca_certificate, ca_key, key, names, now, lifetime=lifetime, named=named)
+    return key
 
 
 def _leaf(

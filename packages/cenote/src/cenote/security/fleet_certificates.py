@@ -15,12 +15,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from cenote.model.records import HostRole
+from cenote.rules import host_names
 from cenote.security import certificates
 from cenote.security.certificates import LEAF_LIFETIME
 
 AUTHORITY_NAME = "Cenote fleet"
 HOST_SUFFIX = ".host.cenote"
-_ROLE_NAMES = {f"{role}.cenote": role for role in HostRole}
+_OURS = ".cenote"  # what the names end in that say who a host is and what it may do
+_ROLE_NAMES = {f"{role}{_OURS}": role for role in HostRole}
 
 
 def new_authority(key_pem: bytes | None = None, *, now: datetime | None = None) -> tuple[str, str]:
@@ -34,9 +36,24 @@ def authority_digest(certificate: str) -> str:
     return hashlib.sha256(found.public_bytes(Encoding.DER)).hexdigest()
 
 
+def is_usable_address(address: str) -> bool:
+    """Return whether an address can be a name in a host's certificate: none that would give it a role."""
+    return host_names.is_host(address) and not address.rstrip(".").lower().endswith(_OURS)
+
+
 def names_of_host(host_id: str, address: str, roles: Iterable[HostRole]) -> tuple[str, ...]:
-    """Return the names in a host's certificate; ``address`` is a host name or an IP address."""
-    return (f"{host_id}{HOST_SUFFIX}", address, *(f"{role}.cenote" for role in sorted(roles)))
+    """Return the names in a host's certificate; ``address`` is a host name or an IP address.
+
+    ValueError for an address that says what only we may say.
+    """
+    if not is_usable_address(address):
+        raise ValueError(f"{address!r} cannot be the address of a host")
+    return (f"{host_id}{HOST_SUFFIX}", address, *map(role_name, sorted(roles)))
+
+
+def role_name(role: HostRole) -> str:
+    """Return the name that the certificates of hosts with a role have, and no others."""
+    return f"{role}{_OURS}"
 
 
 def sign(

@@ -186,11 +186,20 @@ def _ask(text: JoinText, authority: str, request: JoinRequest) -> JoinAnswer:
     raise Misconfigured(f"the fleet at {text.place} does not let this host in: {why}")
 
 
+class _Connection(http.client.HTTPSConnection):
+    """A connection to a host with the role api; another one, at whatever address, is told no secret."""
+
+    def connect(self) -> None:
+        http.client.HTTPConnection.connect(self)
+        name = fleet_certificates.role_name(HostRole.API)
+        self.sock = self._context.wrap_socket(self.sock, server_hostname=name)  # type: ignore[attr-defined]
+
+
 def _call(
     text: JoinText, context: ssl.SSLContext, method: str, path: str, body: bytes | None = None
 ) -> tuple[int, bytes]:
     """Return status and body of an answer; Misconfigured if there is none."""
-    connection = http.client.HTTPSConnection(text.address, text.port, timeout=ANSWER_SECONDS, context=context)
+    connection = _Connection(text.address, text.port, timeout=ANSWER_SECONDS, context=context)
     try:
         connection.request(method, path, body, {"content-type": "application/json"} if body else {})
         response = connection.getresponse()

@@ -16,6 +16,7 @@ from cenote.model.records import Secret
 from cenote.store.access import ROOT, Login, Passwords, api_user, ensure_authentication
 from cenote.store.client import EtcdClient, EtcdError, LoginWanted
 from cenote.store.door import drawn
+from cenote.store.retry import retrying
 
 
 def ensure_passwords(layout: Layout) -> Passwords:
@@ -65,15 +66,18 @@ async def administrator(layout: Layout, login: Login, passwords: Passwords) -> E
     """
     client = login("", None)
     try:
-        await client.revision("/")
-    except LoginWanted:
-        await client.close()
-        client = login(ROOT, passwords.root)
         try:
-            await client.revision("/")
-        except EtcdError as error:
+            await retrying(lambda: client.revision("/"))
+        except LoginWanted:
             await client.close()
-            raise _not_taken(layout, error) from None
+            client = login(ROOT, passwords.root)
+            await retrying(lambda: client.revision("/"))
+    except EtcdError as error:
+        await client.close()
+        raise _not_taken(layout, error) from None
+    except BaseException:
+        await client.close()
+        raise
     return client
 
 

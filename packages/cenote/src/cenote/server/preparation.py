@@ -60,12 +60,13 @@ async def _check_store(installation: Installation) -> None:
             "a host without the role api cannot begin a fleet; start it with --join, or give it the role api"
         )
     etcd = stores.private_etcd(installation)
+    layout = installation.layout
     if etcd is not None and etcd.has_data:  # others may need its vote
-        await stores.start_etcd(etcd)
+        await stores.start_etcd(layout, etcd)
     client = stores.agent_client(installation)
     try:
         with stores.naming_etcd(installation):
-            await identification.check_store(installation, client)
+            await stores.when_there(layout, lambda: identification.check_store(installation, client))
     finally:
         await client.close()
 
@@ -87,15 +88,10 @@ async def _identified(installation: Installation) -> EtcdClient:
     etcd = stores.private_etcd(installation)
     if etcd is not None and (etcd.has_data or not stores.has_members(layout)):
         await _keep_the_way_back(layout, etcd)
-        try:
-            await stores.start_etcd(etcd)
-        except Misconfigured as error:
-            if not stores.has_others(layout):
-                raise
-            log.warning("%s", error.message)  # as of a member that was removed while this host was away
+        await stores.start_etcd(layout, etcd)
     # Without it here, the members are other hosts': this one's is started by the agent, or was lost.
     passwords, login = logins.ensure_passwords(layout), stores.login(layout)
-    client = await logins.administrator(layout, login, passwords)
+    client = await stores.when_there(layout, lambda: logins.administrator(layout, login, passwords))
     try:
         known = await identification.identify(installation, client)
     finally:
@@ -113,12 +109,8 @@ async def _listen_to_others(installation: Installation) -> None:
     etcd = stores.private_etcd(installation)
     if etcd is None or etcd.member.listening is None or not etcd.has_data:
         return
-    try:
-        await stores.start_etcd(etcd)
-    except Misconfigured:
-        if stores.has_others(installation.layout):
-            return  # said already; the agent does what has to be done
-        raise
+    if not await stores.start_etcd(installation.layout, etcd):
+        return
     client = stores.root_client(installation)
     try:
         member_file.write(installation.layout.members, member_file.of(await members.listed(client)))

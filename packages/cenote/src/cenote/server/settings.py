@@ -15,6 +15,7 @@ from cenote.logs.destinations import Network
 from cenote.model.fleet_ports import COUNT, DEFAULT_FLEET_PORT, FleetPorts
 from cenote.model.records import HostRole, Secret
 from cenote.rules import host_names
+from cenote.security import fleet_certificates
 from cenote.server.name_server_settings import NameServerSettings
 
 # Some 2,500 clusters, since each should have ports of its own among all hosts.  The first gets the well-known
@@ -118,6 +119,7 @@ class ServeSettings:
             usable = not ip_address(self.address).is_unspecified
         except ValueError:
             usable = _HOST_NAME.fullmatch(self.address) is not None
+            usable = usable and fleet_certificates.is_usable_address(self.address)
         if not usable:
             raise Misconfigured(
                 "--address must be an IP address or host name at which other hosts reach this one, "

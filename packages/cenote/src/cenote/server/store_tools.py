@@ -155,6 +155,7 @@ def _etcd(layout: Layout, known: Identity) -> PrivateEtcd:
         layout.etcd,
         found.path,
         clients=layout.etcd_client,
+        group=layout.etcd_client.stat().st_gid if layout.etcd_client.exists() else None,
         administrator=lambda socket: logins.root_client(socket, logins.ensure_passwords(layout)),
         member=_member_of(layout, known),
     )

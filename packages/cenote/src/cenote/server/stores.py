@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from cenote.errors import Misconfigured, Unavailable
 from cenote.host import identity
@@ -19,12 +20,14 @@ from cenote.server.installation import Installation
 from cenote.server.settings import EtcdSettings
 from cenote.store import HostStore, Store, etcd_options, member_file
 from cenote.store.access import ROOT, Login, agent_user, api_user
-from cenote.store.client import EtcdClient
+from cenote.store.client import EtcdClient, EtcdError
 from cenote.store.etcd_http import Address
 from cenote.store.etcd_options import Listening, Member
 from cenote.store.process import PrivateEtcd
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 RETRY_SECONDS = 0.1
 
@@ -135,15 +138,40 @@ def root_client(installation: Installation) -> EtcdClient:
     return login(installation.layout)(ROOT, logins.read(installation.layout.etcd_root_password))
 
 
-async def start_etcd(etcd: PrivateEtcd) -> None:
-    """Start the etcd of this host, and wait for the majority of its members, however long that takes."""
+async def start_etcd(layout: Layout, etcd: PrivateEtcd) -> bool:
+    """Start the etcd of this host, and wait for the majority of its members, however long that takes.
+
+    False if it does not start and there are others, as when it was removed while this host was away: then the
+    agent does what has to be done.
+    """
+    try:
+        await when_there(layout, etcd.start)
+    except Misconfigured as error:
+        if not has_others(layout):
+            raise
+        log.warning("%s", error.message)
+        return False
+    return True
+
+
+async def when_there(layout: Layout, call: Callable[[], Awaitable[T]]) -> T:
+    """Return what ``call`` returns, once most members of the store are there, however long that takes.
+
+    Unavailable, at once, where the store has no members on other hosts.
+    """
+    told = ""
     while True:
         try:
-            await etcd.start()
+            return await call()
+        except EtcdError:
+            raise
         except Unavailable as error:
-            log.warning("%s; start Cenote on the other hosts, or see 'cenote store status'", error.message)
-        else:
-            return
+            if not has_others(layout):
+                raise
+            if error.message != told:
+                log.warning("waiting for the store: %s; see 'cenote store status'", error.message)
+            told = error.message
+        await asyncio.sleep(RETRY_SECONDS)
 
 
 def external_client(external: EtcdSettings) -> EtcdClient:

@@ -19,6 +19,7 @@ from cenote.logs.filters import ALL, LogFilter
 from cenote.logs.sinks import SinkStatus
 from cenote.model.fleet_ports import FleetPorts
 from cenote.model.records import Cluster, Host, LogSource
+from cenote.rules import record_formats
 from cenote.security.fleet_certificates import HOST_SUFFIX
 from cenote.stats.observer import (
     AgentNumbers,
@@ -103,6 +104,10 @@ class RoutedObserver:
         return await self._on(host_id or self._own_id).agent()
 
     async def claim(self, cluster_id: UUID, host_id: str, ports: Iterable[int]) -> frozenset[int]:
+        """Claim ports; those of a host that cannot be asked, as it has no address, by the store alone."""
+        host = self._records.host(host_id)
+        if host_id != self._own_id and host is not None and not host.fleet_address:
+            return frozenset()
         return await self._on(host_id).claim_ports(cluster_id, ports)
 
     async def release(self, cluster_id: UUID, host_id: str) -> None:
@@ -141,6 +146,9 @@ class RoutedObserver:
         host = self._records.host(host_id)
         if host is None:
             raise Unavailable("This cluster's host is in no record; it was removed.")
+        if record_formats.is_behind(host):
+            told = record_formats.in_words(host)
+            raise Unavailable(f"The host {self._name(host_id)} cannot be asked: it runs {told}. Upgrade it.")
         context = self._context()
         if context is None or not host.fleet_address:
             raise Unavailable(

@@ -20,6 +20,7 @@ from cenote.store.etcd_messages import (
     Role,
     TransactionRequest,
     Users,
+    delete,
     prefix_end,
     put,
 )
@@ -29,6 +30,8 @@ ROOT = "root"
 API = (
     "api"  # the role of all users of the API; in versions that knew one host only, the name of its user, too
 )
+
+FORMER = "access"  # the note of these versions: where it is, one of them has set its rights since
 
 # Makes a client that logs in as a user; as nobody, without a name.
 Login: TypeAlias = Callable[[str, Secret | None], EtcdClient]
@@ -72,7 +75,8 @@ async def ensure_authentication(login: Login, prefix: str, host_id: str, passwor
             await client.close()
             client = login(ROOT, passwords.root)
             noted = await client.read(complete(host_id))
-            if noted is not None and noted.value == digest:
+            is_noted = noted is not None and noted.value == digest
+            if is_noted and await client.read(FORMER) is None:
                 return
             await _note(client, host_id, b"")
             users = (await client.administer("user/list", {}, Users)).users
@@ -108,9 +112,12 @@ async def ensure_host(
 
 
 async def ensure_rights(client: EtcdClient, prefix: str, host_id: str) -> None:
-    """Give a host's agent the rights that this version wants it to have, if it has a user."""
+    """Give a host's agent the rights that this version wants it to have, if it has a user.
+
+    It keeps those that it has besides, since its version may be another one, which needs them.
+    """
     if agent_user(host_id) in (await client.administer("role/list", {}, _Roles)).roles:
-        await _ensure_rights(client, agent_user(host_id), list(_rights_of_agent(Keys(prefix), host_id)))
+        await _grant(client, agent_user(host_id), list(_rights_of_agent(Keys(prefix), host_id)))
 
 
 async def hosts_with_users(client: EtcdClient) -> set[str]:
@@ -136,7 +143,8 @@ async def _forget_former(client: EtcdClient, users: list[str]) -> None:
 
 
 async def _note(client: EtcdClient, host_id: str, digest: bytes) -> None:
-    await client.transact(TransactionRequest([], [put(complete(host_id), digest)], []))
+    operations = [put(complete(host_id), digest), *([delete(FORMER)] if digest else [])]
+    await client.transact(TransactionRequest([], operations, []))
 
 
 def _digest(passwords: Passwords, rights: list[Permission]) -> bytes:
@@ -210,12 +218,17 @@ async def _can_log_in(login: Login, user: str, password: Secret) -> bool:
     return True
 
 
-async def _ensure_rights(client: EtcdClient, role: str, wanted: list[Permission]) -> None:
+async def _grant(client: EtcdClient, role: str, wanted: list[Permission]) -> list[Permission]:
+    """Give a role what it has not yet; return the rights that it had."""
     found = (await client.administer("role/get", {"role": role}, Role)).perm
     for right in wanted:
         if right not in found:
             await client.administer("role/grant", {"name": role, "perm": right}, Nothing)
-    for right in found:
+    return found
+
+
+async def _ensure_rights(client: EtcdClient, role: str, wanted: list[Permission]) -> None:
+    for right in await _grant(client, role, wanted):
         if right not in wanted:
             lost = {"role": role, "key": right.key, "range_end": right.range_end}
             await client.administer("role/revoke", lost, Nothing)

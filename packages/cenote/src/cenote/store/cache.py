@@ -130,11 +130,11 @@ class WatchCache:
         """
         differing, at = set(keys), dict[str, int]()
         for folder in folders:
-            listed, at[folder] = await retrying(functools.partial(self._listed, folder))
+            listed, at[folder] = await retrying(functools.partial(self._listed, folder), is_short=True)
             known = {key: revision for key, revision in self._known.items() if key.startswith(folder)}
             differing |= {key for key, _ in listed.items() ^ known.items()}
         for key in sorted(differing):
-            found, revision = await retrying(functools.partial(self._client.read_at, key))
+            found, revision = await retrying(functools.partial(self._client.read_at, key), is_short=True)
             self._overtake(key, found, revision)
         self._listed_at.update(at)
 

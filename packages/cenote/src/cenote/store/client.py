@@ -29,6 +29,8 @@ USERS_CHANGED = "revision of auth store is old"  # each new user or right makes 
 LOGIN_WANTED = (b"invalid auth token", b"user name is empty", USERS_CHANGED.encode())
 NO_LEADER = "no leader"
 NO_SPACE = "database space exceeded"
+SILENT = "etcd did not answer in time"
+OF_SEVERAL = "; a majority of its members may be down or out of reach"
 LOGINS = 3  # at most, for one call
 
 
@@ -296,8 +298,10 @@ class EtcdClient:
                 self._endpoints.leave(address)
             except BROKEN as error:  # TimeoutError is an OSError
                 self._endpoints.leave(address)
-                full = self._full_disk()
-                raise Unavailable(f"the connection to etcd broke: {type(error).__name__}{full}") from error
+                is_late = isinstance(error, TimeoutError | httpx.TimeoutException)
+                silent = SILENT + OF_SEVERAL if len(self._endpoints) > 1 else SILENT
+                why = silent if is_late else f"the connection to etcd broke: {type(error).__name__}"
+                raise Unavailable(f"{why}{self._full_disk()}") from error
         where = f" at any of its {len(self._endpoints)} members" if len(self._endpoints) > 1 else ""
         raise Unavailable(f"etcd cannot be reached{where}{self._full_disk()}") from reason
 

@@ -11,10 +11,11 @@ from typing import TypeVar
 import msgspec
 
 from cenote.errors import Unavailable
+from cenote.rules import record_formats
 
 T = TypeVar("T")
 
-FORMAT = 2  # the highest format that this version reads; it writes the same
+FORMAT = record_formats.HIGHEST  # that this version reads; it writes the lowest that a record needs
 
 
 class NewerFormat(Unavailable):
@@ -38,7 +39,8 @@ _header = msgspec.json.Decoder(_Header)
 def encode(record: msgspec.Struct) -> bytes:
     """Return a record as a JSON object with its format."""
     text = msgspec.json.encode(record)
-    return b'{"format":%d%s%s' % (FORMAT, b"" if text == b"{}" else b",", text[1:])
+    format = record_formats.needed(record)
+    return b'{"format":%d%s%s' % (format, b"" if text == b"{}" else b",", text[1:])
 
 
 def format_of(value: bytes) -> int:

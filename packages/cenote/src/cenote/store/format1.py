@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from cenote.store.encoding import FORMAT
+from cenote.rules.record_formats import FIRST_WITH_FORMATS
 from cenote.store.keys import Keys
 
 FOLDERS = (
@@ -130,4 +130,4 @@ def _json(key: str, value: bytes) -> dict[str, Any]:
 
 
 def _encoded(record: dict[str, Any]) -> bytes:
-    return msgspec.json.encode({"format": FORMAT, **record})
+    return msgspec.json.encode({"format": FIRST_WITH_FORMATS, **record})

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from cenote.errors import Busy, Conflict, NotFound
 from cenote.model.records import Cluster, Difference, Host, HostDrain, Node, Note, RemovedHost
+from cenote.rules import record_formats
 from cenote.rules.host_states import nodes_on
 from cenote.store import audit_log, etcd_messages, history
 from cenote.store.cache import WatchCache
@@ -41,12 +42,16 @@ class HostChanges:
         self._writer, self._keys = writer, keys
 
     async def drain(self, id: str, at: datetime, note: Note) -> None:
-        """Have a host take no new nodes and give away those that it has; nothing if that is so already."""
+        """Have a host take no new nodes and give away those that it has; nothing if that is so already.
+
+        Busy while a host of the fleet runs a version that knows no moves.
+        """
 
         def decide() -> Transaction | None:
             host = self._known(id)
             if id in self._tables.drains:
                 return None
+            record_formats.check_readers(self._tables.hosts.values())
             drain = HostDrain(asked_at=at, nodes=nodes_on(id, self._clusters()))
             change = Difference(what=f"host {host.name}", before=IN_USE, after=DRAINING)
             return self._marked(id, etcd_messages.put(self._keys.drain(id), encode(drain)), note, change)
@@ -92,7 +97,7 @@ class HostChanges:
         """Remove a host that is gone for good, with the nodes that were on it.
 
         Their clusters' records stay.  Repeated, it goes on where it was interrupted.  Conflict when the
-        host's agent is there after all.
+        host's agent is there after all, Busy while another host runs a version that knows no lost nodes.
         """
         host = self._tables.hosts.get(id)
 
@@ -101,6 +106,8 @@ class HostChanges:
             if id in self._tables.removed:
                 return None
             nodes = nodes_on(id, self._clusters())
+            if nodes:
+                record_formats.check_readers(one for one in self._tables.hosts.values() if one.id != id)
             change = Difference(what=f"host {host.name}", before=f"{host.address}, {LOST}, nodes: {nodes}")
             return Transaction(
                 [
@@ -188,6 +195,9 @@ class HostChanges:
             self._keys.admitted(id),
             self._keys.host_request(id),
             self._keys.host_certificate(id),
+            self._keys.key_recipient(id),
+            self._keys.key_errand(id),
+            self._keys.host_domain(id),
             self._keys.drain(id),
             self._keys.presence(id),
         )

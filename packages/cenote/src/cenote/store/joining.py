@@ -33,7 +33,7 @@ class Joining:
 
     def tokens(self) -> list[JoinToken]:
         """The tokens that were not used, the oldest first."""
-        self._tables.check_all_readable(self._keys.fleet)
+        self._tables.check_all_readable(self._keys.join_tokens)
         return sorted(self._tables.join_tokens.values(), key=lambda token: token.created_at)
 
     def token(self, sha256_hex: str) -> JoinToken | None:
@@ -42,7 +42,7 @@ class Joining:
 
     def admitted(self) -> dict[str, AdmittedHost]:
         """The hosts that belong to the fleet, by id."""
-        self._tables.check_all_readable(self._keys.fleet)
+        self._tables.check_all_readable(self._keys.all_admitted)
         return dict(self._tables.admitted)
 
     def requests(self) -> dict[str, Stored[HostRequest]]:

@@ -115,8 +115,8 @@ class KeyRotation:
         if out_of_reach:
             names = ", ".join(sorted(out_of_reach))
             raise Busy(
-                f"The sealing keys cannot be rotated while these hosts do not answer: {names}. Wait until "
-                "they are back, or remove them."
+                f"The sealing keys cannot be rotated while these hosts are out of reach: {names}. Wait until "
+                "they are back, or remove them; hosts without --address are out of reach of one another."
             )
         self.last = Rotation(ring=ring, state="running", message="a new key is being added")
         self._task = asyncio.create_task(self._run(sealer, note, ring, holders), name="key rotation")

@@ -38,7 +38,7 @@ class Keys:
 
         So a host that writes nonsense keeps no API from starting.
         """
-        names = ("refusals", "dns", "reports", "csr", "presence", "hosts", "certificates")
+        names = ("refusals", "dns", "reports", "csr", "presence", "hosts", "certificates", "fleet/requests")
         return tuple(f"{self.prefix}{name}/" for name in names)
 
     # -- Clusters

@@ -19,6 +19,7 @@ from uuid import UUID, uuid4
 import msgspec
 
 from cenote.errors import Misconfigured, Unavailable
+from cenote.rules.record_formats import FIRST_WITH_FORMATS
 from cenote.store import etcd_messages
 from cenote.store.client import EtcdClient
 from cenote.store.encoding import FORMAT
@@ -169,7 +170,7 @@ class _Migration:
                 "the right --etcd and --etcd-prefix, or restore the store's backup"
             )
         if old.host_names() or old.living_hosts():
-            log.info("migrating the records to format %d", FORMAT)
+            log.info("migrating the records to format %d", FIRST_WITH_FORMATS)
         hosts = {name: self._ids.setdefault(name, str(uuid4())) for name in sorted(old.host_names())}
         await self._write([etcd_messages.delete_prefix(self._keys.prefix)])  # of an attempt that was cut off
         try:
@@ -180,7 +181,8 @@ class _Migration:
             raise Misconfigured(f"a record cannot be read, so none is migrated: {error}") from None
         except (KeyError, TypeError, ValueError) as error:
             raise Misconfigured(f"a record cannot be migrated, so none is: {error!r}") from error
-        store = StoreRecord(FORMAT, self._store_id or uuid4(), datetime.now(UTC).replace(microsecond=0))
+        at = datetime.now(UTC).replace(microsecond=0)
+        store = StoreRecord(FIRST_WITH_FORMATS, self._store_id or uuid4(), at)
         unchanged = [etcd_messages.unchanged_since(folder, revision) for folder in self._old_folders()]
         await self._write([etcd_messages.put(self._keys.marker, msgspec.json.encode(store))], unchanged)
 

@@ -10,23 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import platform
-import shutil
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO
 
 from cenote.errors import Misconfigured, Unavailable
 from cenote.model import environment
-from cenote.store import bolt, disk, etcd_options, etcd_process, members
+from cenote.store import etcd_options, etcd_process, members
 from cenote.store.client import EtcdClient, LoginWanted
-from cenote.store.etcd_options import CLIENT_SOCKET, PEER_SOCKET, Member
+from cenote.store.etcd_folder import EtcdFolder
+from cenote.store.etcd_options import Member
 from cenote.store.tidying import tidy
 
 log = logging.getLogger(__name__)
@@ -37,7 +35,6 @@ STEADY_SECONDS = 10.0  # a process that ran longer did not fail because of how i
 TIDY_SECONDS = 30.0  # between two looks at whether its database is full
 PAUSE_AFTER_DEATH = 0.8  # seconds, at most
 PAUSE_AFTER_FAILURE = 8.0  # seconds, at most
-LOG_BYTES = 8 << 20
 LEARNER = "not supported for learner"  # in etcd's refusals of what only a voter answers
 
 
@@ -59,48 +56,25 @@ class PrivateEtcd:
     ) -> None:
         """``administrator`` makes the client for the maintenance of an etcd that wants logins."""
         self.member = member or Member()
-        self._directory = directory
+        self.folder = EtcdFolder(directory, clients, group)
         self._etcd = etcd
-        self._clients, self._group = clients, group
         self._administrator = administrator
         self._stopping = False
 
     @property
     def socket(self) -> Path:
         """Where its JSON client listens: for ``EtcdClient(socket=…)``."""
-        return (self._clients or self._directory) / CLIENT_SOCKET
+        return self.folder.socket
 
     @property
     def pid(self) -> int | None:
         """The process, while it lives."""
-        try:
-            pid = int(self._pid_file.read_text())
-        except (OSError, ValueError):
-            return None
-        return pid if self._is_ours(pid) else None
+        return self.folder.recorded()
 
     @property
     def has_data(self) -> bool:
         """Whether it was started here before, and its data are there."""
-        return (self._directory / "data" / "member").exists()
-
-    @property
-    def note(self) -> Path:
-        """The file that says which member the data are."""
-        return self._directory / "member"
-
-    def data_missing(self) -> Misconfigured:
-        return Misconfigured(
-            f"the data of this host's etcd are missing in {self._directory}; if they are lost, run "
-            "'cenote store replace' here, which makes it a new member"
-        )
-
-    def put_data_aside(self) -> None:
-        """Keep the data of a member that is none any more, until others are put aside."""
-        data, aside = self._directory / "data", self._directory / "data-removed"
-        if data.exists():
-            shutil.rmtree(aside, ignore_errors=True)
-            data.rename(aside)
+        return self.folder.has_data
 
     async def start(self, initial_cluster: str = "") -> None:
         """Adopt the running etcd or start one; Misconfigured with the end of its log if it does not start.
@@ -118,34 +92,25 @@ class PrivateEtcd:
         For a majority of members that is lost for good.  The data from before are kept aside.
         """
         self._stopping = False
-        self._prepare()
-        async with self._alone():  # an agent that watches over it waits, and takes over what is started here
+        self.folder.prepare()
+        async with (
+            self.folder.alone()
+        ):  # an agent that watches over it waits, and takes over what is started here
             await self._end_running()
-            kept = self._directory / "data-before-recovery"
-            shutil.rmtree(kept, ignore_errors=True)
-            shutil.copytree(self._directory / "data", kept)
+            kept = self.folder.keep_copy()
             options = etcd_options.of(self.member)
             try:
                 await self._answering(self._spawn(options | {"force-new-cluster": "true"}))
             except Misconfigured:
                 # A learner cannot be made the only voter; what it has can begin a cluster.
                 await self._end_running()
-                self._take_records_of(kept)
+                self.folder.take_records_of(kept)
             await self._end_running()
             await self._answering(self._spawn(options))
         await self._maintain()
 
-    def _take_records_of(self, kept: Path) -> None:
-        data = self._directory / "data"
-        shutil.rmtree(data)
-        records = data / "member" / "snap" / "db"
-        for folder in (data, data / "member", data / "member" / "snap"):
-            folder.mkdir(mode=0o700)
-        shutil.copy2(kept / "member" / "snap" / "db", records)
-        bolt.begin_new_cluster(records)
-
     async def _end_running(self) -> None:
-        running = self.pid or self._unrecorded()
+        running = self.pid or self.folder.unrecorded()
         if running is not None:
             await self._end(running)
 
@@ -195,14 +160,14 @@ class PrivateEtcd:
                 async with asyncio.timeout(STOP_SECONDS):
                     await etcd_process.exit_of(pid)
                     break
-        self._pid_file.unlink(missing_ok=True)
+        self.folder.forget()
 
     async def _start(self, options: Mapping[str, str]) -> None:
-        self._prepare()
-        async with self._alone():
+        self.folder.prepare()
+        async with self.folder.alone():
             if self._stopping:
                 return
-            pid = self.pid or self._unrecorded()
+            pid = self.pid or self.folder.unrecorded()
             if pid is not None and self._listens_elsewhere(pid):
                 log.info(
                     "etcd is started again as %s, listening at %s", self.member.name, self.member.peer_url
@@ -214,74 +179,10 @@ class PrivateEtcd:
         await self._maintain()
 
     def _listens_elsewhere(self, pid: int) -> bool:
-        command = etcd_process.command_of(pid, self._directory)
+        command = etcd_process.command_of(pid, self.folder.path)
         return bool(command and command != [b""]) and etcd_options.started_otherwise(
             command or (), self.member
         )
-
-    @property
-    def _pid_file(self) -> Path:
-        return self._directory / "etcd.pid"
-
-    @property
-    def _log_file(self) -> Path:
-        return self._directory / "etcd.log"
-
-    def _prepare(self) -> None:
-        try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._directory.chmod(0o700)
-        except OSError as error:
-            raise Misconfigured(f"{self._directory} cannot be used for etcd: {error.strerror}") from error
-        if self._directory.stat().st_uid != os.geteuid():
-            raise Misconfigured(f"{self._directory} belongs to another user")
-
-    @contextlib.asynccontextmanager
-    async def _alone(self) -> AsyncIterator[None]:
-        """Allow one service at a time to look for the process and start it."""
-        with (self._directory / "start.lock").open("w") as lock:
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    await asyncio.sleep(0.01)
-            yield
-
-    def _open_to_clients(self) -> None:
-        """Put the socket into the folder of the clients, too, as a hard link.
-
-        etcd takes the name of a socket without a folder only, and puts the one for its peers beside it.
-        """
-        if self._clients is None:
-            return
-        self._clients.mkdir(mode=0o700, exist_ok=True)
-        socket, linked = self._directory / CLIENT_SOCKET, self._clients / f".{CLIENT_SOCKET}"
-        linked.unlink(missing_ok=True)
-        os.link(socket, linked)
-        if self._group is not None:
-            os.chown(socket, -1, self._group)
-            os.chown(self._clients, -1, self._group)
-        socket.chmod(0o600 if self._group is None else 0o660)
-        self._clients.chmod(0o700 if self._group is None else 0o750)
-        linked.replace(self.socket)  # nothing happens if it is the same file
-        linked.unlink(missing_ok=True)
-
-    def _is_ours(self, pid: int) -> bool:
-        """Whether the process is alive and this directory's etcd, and its pid was not reused."""
-        return etcd_process.command_of(pid, self._directory) is not None
-
-    def _unrecorded(self) -> int | None:
-        """Find an etcd whose service was killed before it wrote the pid file."""
-        pid = etcd_process.find(self._directory)
-        if pid is not None:
-            self._record(pid)
-        return pid
-
-    def _record(self, pid: int) -> None:
-        temporary = self._pid_file.with_suffix(".new")
-        temporary.write_text(f"{pid}\n")
-        temporary.replace(self._pid_file)
 
     def _spawn(self, options: Mapping[str, str]) -> int:
         if (
@@ -289,14 +190,14 @@ class PrivateEtcd:
             and options["initial-cluster-state"] == "new"
             and not self.has_data
         ):
-            raise self.data_missing()  # an empty one with its name and address would be a store of its own
-        for socket in (CLIENT_SOCKET, PEER_SOCKET):
-            (self._directory / socket).unlink(missing_ok=True)
+            # An empty one with its name and address would be a store of its own.
+            raise self.folder.data_missing()
+        self.folder.remove_sockets()
         try:
-            with self._open_log() as output:
+            with self.folder.open_log() as output:
                 process = subprocess.Popen(
                     etcd_options.command_line(self._etcd, options),
-                    cwd=self._directory,  # socket paths are short this way, whatever the directory's is
+                    cwd=self.folder.path,  # socket paths are short this way, whatever the directory's is
                     env=_environment(),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
@@ -308,47 +209,32 @@ class PrivateEtcd:
             raise Misconfigured(f"{self._etcd} cannot be run: {error.strerror}") from error
         # It outlives us, so Popen must not wait for it; a pidfd signals its exit.
         process.returncode = 0
-        self._record(process.pid)
+        self.folder.record(process.pid)
         return process.pid
-
-    def _open_log(self) -> IO[bytes]:
-        if self._log_file.exists() and self._log_file.stat().st_size > LOG_BYTES:
-            self._log_file.replace(self._log_file.with_suffix(".log.1"))
-        return self._log_file.open("ab")
 
     async def _answering(self, pid: int) -> None:
         """Wait until it serves reads; for that, a member beside others needs a majority of them."""
-        client = EtcdClient(socket=self._directory / CLIENT_SOCKET)
+        client = EtcdClient(socket=self.folder.own_socket)
         deadline = time.monotonic() + START_SECONDS
         linked = False
         try:
             while True:
-                if not linked and (self._directory / CLIENT_SOCKET).exists():
-                    self._open_to_clients()
+                if not linked and self.folder.own_socket.exists():
+                    self.folder.open_to_clients()
                     linked = True
                 # A read, not /health: etcd with an exceeded quota is unhealthy, and that is fixed only later.
                 if linked and await _reads(client):
                     return
                 etcd_process.reap(pid)
-                if not self._is_ours(pid):
-                    raise Misconfigured(f"etcd ended while it started{self._why()}")
+                if not self.folder.runs(pid):
+                    raise Misconfigured(f"etcd ended while it started{self.folder.why()}")
                 if time.monotonic() > deadline:
                     if self.member.listening is not None:
                         raise Unavailable("etcd runs here and waits for a majority of its members")
-                    raise Misconfigured(f"etcd does not answer{self._why()}")
+                    raise Misconfigured(f"etcd does not answer{self.folder.why()}")
                 await asyncio.sleep(0.005)
         finally:
             await client.close()
-
-    def _why(self) -> str:
-        full = disk.full(self._directory.parent)
-        return f"{f': {full}' if full else ''}; its last words:\n{self._last_words()}"
-
-    def _last_words(self) -> str:
-        try:
-            return "\n".join(self._log_file.read_text(errors="replace").splitlines()[-10:])
-        except OSError:
-            return "(none)"
 
     async def _maintain(self, *, only_if_full: bool = False) -> None:
         """Tidy it up, and have the members know where this one listens."""

@@ -8,25 +8,35 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from cenote.errors import Unavailable
-from cenote.store.client import Compacted, EtcdError
+from cenote.store.client import SILENT, Compacted, EtcdError
 
 T = TypeVar("T")
 
-RETRY_SECONDS = 10.0  # seconds
+RETRY_SECONDS = 10.0  # in which an attempt is begun
+LATEST_SECONDS = 12.0  # when the last one of a short call is given up; clients of the API wait for 15
 PAUSE = 0.02
 
 
-async def retrying(call: Callable[[], Awaitable[T]]) -> T:
+async def retrying(call: Callable[[], Awaitable[T]], *, is_short: bool = False) -> T:
     """Return what ``call`` returns, and retry it while etcd is unreachable; it must be idempotent.
 
+    A call that ``is_short`` is given up while it waits for an answer, too; others may read many pages.
     Raises Unavailable when etcd does not come back.  Errors that etcd itself answers with are not retried.
     """
     deadline = time.monotonic() + RETRY_SECONDS
-    while True:
-        try:
-            return await call()
-        except Unavailable as error:
-            settled = isinstance(error, EtcdError) and not isinstance(error, Compacted)
-            if settled or time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(PAUSE)
+    reason = Unavailable(SILENT)
+    try:
+        async with asyncio.timeout(LATEST_SECONDS if is_short else None) as limit:
+            while True:
+                try:
+                    return await call()
+                except Unavailable as error:
+                    settled = isinstance(error, EtcdError) and not isinstance(error, Compacted)
+                    if settled or time.monotonic() > deadline:
+                        raise
+                    reason = error
+                    await asyncio.sleep(PAUSE)
+    except TimeoutError:
+        if limit.expired():
+            raise reason from None
+        raise

@@ -17,7 +17,7 @@ import msgspec
 
 from cenote.errors import Conflict, Misconfigured, NotFound, Unavailable
 from cenote.model.records import Cluster, Difference, Event, MetricsLogin, Node, Note, Token, Tombstone
-from cenote.rules import differences
+from cenote.rules import differences, record_formats
 from cenote.store import audit_log, cache, etcd_messages, history, pruning
 from cenote.store.cache import WatchCache
 from cenote.store.client import EtcdClient
@@ -166,7 +166,8 @@ class Store(Reader):
         Ports of new nodes are claimed; those of removed nodes stay claimed until the cluster is forgotten.
         Those of nodes that are taken off ``left`` are freed, with what their hosts have written.
         NotFound when there is no such cluster or it has ``deleted_at``; PortTaken and NameTaken as in
-        ``add_cluster``; Conflict after many attempts.
+        ``add_cluster``; Busy when a host runs a version that cannot read the new record; Conflict after many
+        attempts.
         """
         decided: list[Cluster] = []
 
@@ -418,6 +419,8 @@ class Store(Reader):
         note: Note | None,
         conditions: tuple[etcd_messages.Condition, ...],
     ) -> Transaction:
+        if (format := record_formats.needed(value)) > record_formats.needed(current.value):
+            record_formats.check_readers(self._tables.hosts.values(), format)
         key = self._keys.cluster(value.id)
         claims = self._claims(value) - self._claims(current.value)
         freed = {self._keys.name(current.value.name)} & self._claims(current.value) - self._claims(value)

@@ -154,7 +154,7 @@ class Tables:
             case ["reports", host, id, node]:
                 self.reports[host, UUID(id), node] = decode(key, value, self._report)
             case ["hosts", id]:
-                self.hosts[id] = decode(key, value, self._host)
+                self._put_host(id, decode(key, value, self._host))
             case ["presence", id]:
                 self.presences[id] = decode(key, value, self._presence)
                 self.gone.pop(id, None)
@@ -182,6 +182,11 @@ class Tables:
                 self.host_domains[id] = decode(key, value, self._host_domain)
             case ["dns", "state"]:
                 self.name_server_state = decode(key, value, self._name_server_state)
+
+    def _put_host(self, id: str, host: Host) -> None:
+        if host.id != id:  # its agent writes it, and could speak for another host
+            raise ValueError(f"it says that it is of the host {host.id}")
+        self.hosts[id] = host
 
     def _put_name_in_dns(self, name: str, known: NameInDns) -> None:
         self._remove_name_in_dns(name)

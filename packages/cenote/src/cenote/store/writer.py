@@ -74,10 +74,12 @@ class Writer:
             return await self._client.transact(etcd_messages.TransactionRequest(conditions, done, misses))
 
         try:
-            answer = await retrying(attempt)
+            answer = await retrying(attempt, is_short=True)
         except LeaseLost:
             self._renew_at = 0.0
-            answer = await retrying(attempt)  # lost again, it is a lease that the operations name
+            answer = await retrying(
+                attempt, is_short=True
+            )  # lost again, it is a lease that the operations name
         self._free.append(mark)
         if answer.succeeded:
             return WriteResult(answer.header.revision, {})

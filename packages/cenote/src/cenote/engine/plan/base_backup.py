@@ -48,7 +48,10 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
     paths, program = context.paths, program_of(context)
     if seen.has_data:
         if not seen.is_standby:
-            yield Refuse(f"its data directory is not that of a standby: {paths.data}")
+            yield Refuse(
+                f"its data directory is not that of a standby: {paths.data}. If the store was recovered "
+                "from a copy older than the switch of a move, this is the cluster's data; it is left as it is"
+            )
         if seen.has_draft:
             yield Remove(paths.draft)
         return

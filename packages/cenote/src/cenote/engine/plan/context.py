@@ -45,10 +45,11 @@ _OF_TARGET = {
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The other node of a move, and the address of its host; "" while that is not known."""
+    """The other node of a move, with the address and the name of its host; "" while these are not known."""
 
     node: Node
     address: str
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,49 @@
+"""In which format a record is written, and whether every host can read it.  Pure.
+
+A version reads all formats up to its own.  It would lose the fields that it does not know at its next write,
+so what has new ones is written in a new format, which it leaves alone; and that only once the record of each
+host says that its version reads it.  All else is written as before, so hosts can be upgraded one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from cenote.errors import Busy
+from cenote.model.records import Cluster, Host
+
+FIRST_WITH_FORMATS = 2
+WITH_MOVES = 3
+HIGHEST = WITH_MOVES  # that this version reads
+
+
+def needed(record: msgspec.Struct) -> int:
+    """Return the lowest format that has all that a record says."""
+    if isinstance(record, Cluster) and _was_moved(record):
+        return WITH_MOVES
+    return FIRST_WITH_FORMATS
+
+
+def check_readers(hosts: Iterable[Host], format: int = HIGHEST) -> None:
+    """Raise Busy, with the name of a host, unless the versions of all hosts read a format."""
+    behind = min((host for host in hosts if host.reads < format), key=lambda host: host.name, default=None)
+    if behind is not None:
+        raise Busy(f"{behind.name} runs {in_words(behind)}, which knows nothing of moves. Upgrade it first.")
+
+
+def is_behind(host: Host) -> bool:
+    """Return whether a host runs an earlier version than this one, as far as records tell."""
+    return host.reads < HIGHEST
+
+
+def in_words(host: Host) -> str:
+    """Return what a host that is behind runs."""
+    return f"an earlier Cenote ({host.cenote_version})" if host.cenote_version else "an earlier Cenote"
+
+
+def _was_moved(cluster: Cluster) -> bool:
+    """Return whether a record says something of a move, or of a node that was lost with its host."""
+    has_moved = cluster.move is not None or bool(cluster.left) or cluster.last_node > 0
+    return has_moved or any(node.lost_at is not None for node in cluster.nodes)

@@ -1,0 +1,78 @@
+"""Which format a record is written in, and who has to be able to read it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from cenote.errors import Busy
+from cenote.model.records import Cluster, Host, Move, Node
+from cenote.rules import record_formats
+from cenote.rules.record_formats import HIGHEST
+from cenote.store.encoding import decode, encode, format_of
+from tests.support.etcd import bare_cluster
+
+AT = datetime(2026, 1, 2, tzinfo=UTC)
+ONE = Node(name="node-1", host="a", port=10_000, pool_port=10_001)
+TWO = Node(name="node-2", host="b", port=10_000, pool_port=10_001)
+CLUSTER = replace(bare_cluster("one", 10_000), nodes=(ONE,))
+FORMER = {  # the fields of a cluster that every version which reads format 2 knows
+    *("id", "name", "version", "size", "region", "created_at", "storage_mib", "project_id", "assigned_at"),
+    *("private_network_id", "authority", "nodes", "users", "databases", "removing", "pools", "tags"),
+    *("firewall", "server_names", "service_names", "maintenance_window", "update_asked_at"),
+    *("configuration", "autoscale", "sinks", "deleted_at"),
+}
+
+
+def host(name: str, reads: int) -> Host:
+    return Host(
+        id=f"id of {name}",
+        name=name,
+        address="h",
+        memory_mib=1,
+        cpus=1,
+        versions={},
+        first_port=1,
+        last_port=2,
+        reads=reads,
+        cenote_version="0.1.0",
+    )
+
+
+def test_a_cluster_that_was_never_moved_is_written_as_before() -> None:
+    assert format_of(encode(CLUSTER)) == 2
+    assert format_of(encode(host("db-1", 3))) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nodes": (ONE, TWO), "move": Move(source="node-1", target="node-2", asked_at=AT), "last_node": 2},
+        {"left": (TWO,)},
+        {"last_node": 2},
+        {"nodes": (replace(ONE, lost_at=AT),)},
+    ],
+)
+def test_what_an_earlier_version_would_lose_is_written_in_a_format_that_it_does_not_read(
+    change: dict[str, Any],
+) -> None:
+    cluster = replace(CLUSTER, **change)
+    value = encode(cluster)
+    assert format_of(value) == 3
+    assert decode("clusters/x", value, msgspec.json.Decoder(Cluster)) == cluster
+
+
+def test_every_further_field_of_a_cluster_asks_for_a_format() -> None:
+    """A field that is added has to be thought of in ``record_formats``, and then here."""
+    assert set(Cluster.__struct_fields__) - FORMER == {"move", "left", "last_node"}
+
+
+def test_a_host_that_cannot_read_a_format_is_named() -> None:
+    record_formats.check_readers([])
+    record_formats.check_readers([host("db-1", HIGHEST), host("db-2", HIGHEST + 1)])
+    with pytest.raises(Busy, match=r"^db-2 runs an earlier Cenote \(0\.1\.0\), .* Upgrade it first\.$"):
+        record_formats.check_readers([host("db-1", HIGHEST), host("db-3", 0), host("db-2", 2)])
