@@ -231,6 +231,27 @@ def without_data() -> str:
         return reason()
 
 
+def after_a_move_that_no_record_knows() -> str:
+    """Return what is said of a cluster whose node has the mark of one that was left."""
+    with service() as running:
+        with running.client() as client:
+            id = online_cluster(client, "backend")["id"]
+        running.stop()
+        mark = running.data_dir / "clusters" / id / "given-up"
+        mark.write_text("given up to node-2 on host db-2 at 2026-11-29 08:00:00 UTC\n")
+        running.start()
+
+        def reason() -> str:
+            return running.run("cluster", "get", id).stdout
+
+        wait_until("the reason is there", 60, lambda: "given up" in reason())
+        assert "PostgreSQL" not in running.servers()
+        said = reason()
+        mark.unlink()
+        wait_until("it is started again", 60, lambda: "PostgreSQL" in running.servers())
+        return said
+
+
 def beside_stopped_pooler(place: Place) -> str:
     """Return what somebody is told who takes an address away while PgBouncer does not answer."""
     place.trust("127.0.0.1", "192.0.2.7")
@@ -378,6 +399,7 @@ PROVOKED: dict[str, Callable[[Place, Path], str]] = {
     "another service": lambda _, folder: beside_another(folder, identity=True),
     "The record": lambda place, _: newer_record(place),
     "its data directory": lambda _, __: without_data(),
+    "its data was": lambda _, __: after_a_move_that_no_record_knows(),
     "The host": lambda place, _: beside_stopped_agent(place, "cluster", "logs", "backend"),
     "The sealing": lambda place, _: beside_stopped_agent(place, "keys", "rotate", "--ring=host", lost=True),
     "The change": lambda place, _: beside_stopped_pooler(place),

@@ -192,6 +192,7 @@ def test_no_query_through_a_pool_fails_and_nothing_is_lost(hosts: Fleet) -> None
         await moving.mover.led_on()
         assert await moving.rows() == await moving.rows(host=1) == bench.done
         await moving.mover.finish()
+        await moving.mover.settled("node-2")
         assert moving.leftovers(1) == []
         assert await moving.ask("SELECT nextval('numbers')", None, host=2) > 3
         assert await moving.ask("SELECT count(*) FROM pg_roles WHERE rolname = 'reader'", None, host=2) == 1

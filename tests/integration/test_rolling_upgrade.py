@@ -10,14 +10,10 @@ import msgspec
 import pytest
 
 from cenote.model.paths import Layout
-from cenote.model.records import Secret
-from cenote.server import stores
-from cenote.server.settings import EtcdSettings
 from cenote_client import CenoteError, Client
 from tests.support import old_version
 from tests.support.fleet import Fleet, FleetHost, fleet
 from tests.support.held import held_clients
-from tests.support.outside import PASSWORD
 from tests.support.service import SMALLEST, added_pool, answer_of, online
 from tests.support.waiting import wait_until
 
@@ -157,15 +153,7 @@ def _read(hosts: Fleet, prefix: str) -> dict[str, bytes]:
     assert outside is not None
 
     async def read() -> dict[str, bytes]:
-        access = EtcdSettings(
-            endpoints=(outside.url,),
-            ca=outside.certificate,
-            certificate=outside.certificate,
-            key=outside.key,
-            user="root",
-            password=Secret(PASSWORD),
-        )
-        client = stores.external_client(access)
+        client = outside.client()
         try:
             return {
                 found.key.decode().removeprefix(prefix): found.value

@@ -17,9 +17,8 @@ import pytest
 
 from cenote.host import trash
 from cenote.model.paths import Layout
-from cenote.model.records import Secret
 from cenote.model.trash import TrashNote
-from cenote.store import EtcdClient, Store
+from cenote.store import Store
 from cenote_client import Client
 from tests.integration.test_serve_etcd import options, with_outside
 from tests.support.folders import server_folder
@@ -172,14 +171,7 @@ def notes_of(layout: Layout, number: int) -> list[TrashNote]:
 
 async def deleted_long_ago(outside: Outside, late: UUID, forgotten: UUID) -> None:
     """Two deletions by another host: one is waiting for this host, the other was given up for it."""
-    client = EtcdClient(
-        urls=(outside.url,),
-        ca=outside.certificate,
-        certificate=outside.certificate,
-        key=outside.key,
-        username="root",
-        password=Secret(PASSWORD),
-    )
+    client = outside.client()
     store = Store(client)
     try:
         await store.open()

@@ -19,9 +19,7 @@ from typing import Any
 from cenote.host import processes
 from cenote.model.fleet_ports import COUNT
 from cenote.model.paths import Layout
-from cenote.model.records import Secret
 from cenote.security.sealing import Sealer
-from cenote.server import stores
 from cenote.server.settings import EtcdSettings
 from cenote.store import fleet as fleet_records
 from cenote.store.keys import Keys
@@ -146,19 +144,10 @@ class Fleet:
     async def authority(self) -> tuple[str, str]:
         """Return the certificate and the private key of the fleet's CA."""
         first = Layout(self.hosts[0].data_dir)
-        outside = self.outside
-        assert outside is not None
-        access = EtcdSettings(
-            endpoints=(outside.url,),
-            ca=outside.certificate,
-            certificate=outside.certificate,
-            key=outside.key,
-            user="root",
-            password=Secret(PASSWORD),
-        )
-        client = stores.external_client(access)
+        assert self.outside is not None
+        client = self.outside.client()
         try:
-            found = await fleet_records.authority(client, Keys(access.prefix))
+            found = await fleet_records.authority(client, Keys(EtcdSettings().prefix))
         finally:
             await client.close()
         assert found is not None

@@ -17,28 +17,19 @@ from msgspec.structs import replace
 
 from cenote.controller.controller import Controller
 from cenote.model.paths import Layout
-from cenote.model.records import Cluster, Move, MoveStage, Node, NodeStatus, Secret
+from cenote.model.records import Cluster, Move, MoveStage, Node, NodeStatus
 from cenote.security.sealing import Sealer
-from cenote.store import EtcdClient, Store, etcd_messages
+from cenote.store import Store, etcd_messages
 from cenote.store.encoding import encode
 from tests.support.fleet import Fleet
-from tests.support.outside import PASSWORD
 from tests.support.waiting import wait_until_async
 
 
 @contextlib.asynccontextmanager
 async def mover(hosts: Fleet, cluster_id: str) -> AsyncIterator[Mover]:
     """A mover of one cluster, with a store of its own on the fleet's etcd."""
-    outside = hosts.outside
-    assert outside is not None
-    client = EtcdClient(
-        urls=[outside.url],
-        ca=outside.certificate,
-        certificate=outside.certificate,
-        key=outside.key,
-        username="root",
-        password=Secret(PASSWORD),
-    )
+    assert hosts.outside is not None
+    client = hosts.outside.client()
     store = Store(client)
     try:
         await store.open()

@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from cenote.model.records import Secret
+from cenote.store import EtcdClient
 from tests.support.etcd import etcd_program
 from tests.support.ports import free_range
 from tests.support.waiting import wait_until_async
@@ -59,6 +61,17 @@ class Outside:
     dead_url: str
     certificate: Path
     key: Path
+
+    def client(self) -> EtcdClient:
+        """Return a client that may do everything."""
+        return EtcdClient(
+            urls=[self.url],
+            ca=self.certificate,
+            certificate=self.certificate,
+            key=self.key,
+            username="root",
+            password=Secret(PASSWORD),
+        )
 
 
 @asynccontextmanager

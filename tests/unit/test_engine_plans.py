@@ -332,6 +332,17 @@ def test_a_removal_of_nothing_is_nothing() -> None:
     assert list(removal.plan(WANTED, removal.Seen((False, False), False))) == []
 
 
+def test_a_node_that_was_moved_away_takes_nothing_of_another_node_with_it() -> None:
+    seen = removal.Seen((True, True), True, has_others=True)
+    changes = list(removal.plan(WANTED, seen))
+    assert Remove(WANTED.paths.data) in changes
+    assert Remove(WANTED.cluster_paths.root) not in changes
+    assert Remove(WANTED.cluster_paths.sockets) not in changes
+    assert Stop(WANTED.bouncer) not in changes
+    deleted = replace(WANTED, cluster=msgspec.structs.replace(WANTED.cluster, deleted_at=NOW))
+    assert Remove(WANTED.cluster_paths.root) in list(removal.plan(deleted, seen))
+
+
 def test_the_parts_come_after_all_that_they_need() -> None:
     order = [part.name for part in NODE_PARTS]
     for earlier, later in (

@@ -24,7 +24,16 @@ CERTIFICATE, KEY = fleet_certificates.new_authority()
 
 
 @pytest.mark.parametrize(
-    "address", ["api.cenote", "API.Cenote", "store.cenote.", f"{uuid4()}.host.cenote", "*.cenote", "a b", ""]
+    "address",
+    [
+        "api.cenote",
+        "API.Cenote",
+        "store.cenote.",
+        "00000000-0000-4000-8000-000000000001.host.cenote",
+        "*.cenote",
+        "a b",
+        "",
+    ],
 )
 def test_no_address_says_what_only_the_fleet_may_say(address: str) -> None:
     with pytest.raises(ValueError, match="cannot be the address of a host"):

@@ -163,7 +163,7 @@ class Sweep:
 
     async def _discard_node(self, id: UUID, node: NodePaths, verdict: Verdict, evidence: Evidence) -> None:
         note = TrashNote(cluster=id, name=_name(evidence), node=node.name, why=verdict.why, at=_now())
-        plan = removal.plan_discard_node(node, node.files(), note, keeps=self._host.keeps_trash)
+        plan = removal.plan_discard_node(node, node.files(), note if self._host.keeps_trash else None)
         await self._do(plan, note)
 
     async def _do(self, plan: Plan, note: TrashNote) -> None:

@@ -176,6 +176,8 @@ class Mover:
                 self._tell(cluster, str(error))
             except CenoteError as error:
                 self._tell(cluster, str(error))
+            except Exception:  # one cluster's record must not keep the others on the host
+                log.exception("cluster %s: a defect in Cenote", cluster.name)
             else:
                 for host in (source, target):
                     copies[host] = copies.get(host, 0) + 1

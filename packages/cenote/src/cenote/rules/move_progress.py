@@ -35,6 +35,7 @@ class Hosts:
     alive: Collection[str]
     away: Mapping[str, float] = field(default_factory=dict)  # seconds
     drained: Collection[str] = frozenset()
+    removed: Collection[str] = frozenset()
     now: datetime
 
     def name(self, id: str) -> str:
@@ -50,7 +51,7 @@ class Hosts:
 
     def is_lost(self, node: Node) -> bool:
         """Return whether a node will not come back, since its host was removed."""
-        return node.lost_at is not None or node.host not in self.known
+        return node.lost_at is not None or node.host in self.removed
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,6 +166,7 @@ class Reader:
             alive=tables.presences.keys(),
             away={id: now - one.at for id, one in self.gone().items()},
             drained=tables.drains.keys(),
+            removed=tables.removed.keys(),
             now=datetime.now(UTC),
         )
 

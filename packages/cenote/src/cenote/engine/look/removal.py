@@ -10,4 +10,5 @@ from cenote.host import files, processes
 def look(context: NodeContext) -> Seen:
     paths = context.cluster_paths
     has_folders = (files.needs_removal(paths.root), files.needs_removal(paths.sockets))
-    return Seen(has_folders, bool(processes.below(paths.root)))
+    has_others = any(node.name != context.paths.name for node in paths.nodes())
+    return Seen(has_folders, bool(processes.below(paths.root)), has_others)

@@ -18,13 +18,19 @@ from cenote.model.trash import TrashNote
 
 @dataclass(frozen=True, slots=True)
 class Seen:
+    """``has_others``: the host has data of other nodes of the cluster, which may be in no record."""
+
     has_folders: tuple[bool, bool]
     has_processes: bool
+    has_others: bool = False
 
 
 def plan(context: NodeContext, seen: Seen, note: TrashNote | None = None) -> Plan:
     """With a note, the data goes to the trash."""
     paths = context.cluster_paths
+    if seen.has_others and context.cluster.deleted_at is None:
+        yield from plan_discard_node(context.paths, context.paths.files(), note)
+        return
     if note is not None and any(seen.has_folders):
         yield from plan_discard(paths, [context.paths], note, keeps=True)
         return
@@ -51,11 +57,11 @@ def plan_discard(paths: ClusterPaths, nodes: Sequence[NodePaths], note: TrashNot
     yield Remove(paths.sockets)
 
 
-def plan_discard_node(node: NodePaths, files: Sequence[Path], note: TrashNote, *, keeps: bool) -> Plan:
-    """The same for one node of a cluster that has another one on the host, which goes on."""
+def plan_discard_node(node: NodePaths, files: Sequence[Path], note: TrashNote | None) -> Plan:
+    """The same for one node of a cluster that has another one on the host, which goes on; None: no trash."""
     yield Stop(node.server(Path()))
     yield EndProcesses(node.data)
-    if keeps:
+    if note is not None:
         # The data last: while it is there, the node is found again.
         yield Discard((*files, node.data), note)
     for path in (*files, node.data):
