@@ -21,6 +21,7 @@ from cenote.controller.election import Election
 from cenote.model.records import Cluster, DiskUse, Host, NodeStatus, Note, Secret, StorageAutoscale
 from cenote.model.topology import writer_or_first
 from cenote.rules import record_formats
+from cenote.rules.host_names import LOOPBACK
 from cenote.security import certificates
 from cenote.security.sealing import Sealer
 from cenote.store import EtcdClient, HostStore, PrivateEtcd, Store
@@ -243,13 +244,17 @@ def test_requests_for_certificates_are_signed_with_the_records_names(tmp_path: P
                 bare_cluster("x", 1).authority, certificate=certificate, sealed_key=sealer.seal(Secret(key))
             )
             cluster = msgspec.structs.replace(
-                bare_cluster("one", 10_000, host=HOST), authority=authority, server_names=("db.example.com",)
+                bare_cluster("one", 10_000, host=HOST),
+                authority=authority,
+                server_names=("h", *LOOPBACK),  # as the controller would have them
+                service_names=("db.example.com",),
             )
             await store.add_cluster(cluster)
             _, request = certificates.new_request()
             await host.request_certificate(cluster.id, request)
             issued = await soon("it is issued", lambda: host.certificate(cluster.id))
-            assert certificates.names_of(issued.encode()) == ("db.example.com",)
+            assert certificates.names_of(issued.encode()) == ("h", *LOOPBACK, "db.example.com")
+            assert certificates.common_name(issued.encode()) == f"{HOST}.host.cenote"
             assert certificates.is_issued_by(issued.encode(), certificate)
             await soon("it is answered", lambda: store.certificate_request(HOST, cluster.id) is None)
 

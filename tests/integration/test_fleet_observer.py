@@ -9,6 +9,7 @@ import signal
 import ssl
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -20,9 +21,13 @@ from cenote.errors import Unavailable
 from cenote.http import fleet_tls
 from cenote.model.fleet_ports import FleetPorts
 from cenote.model.paths import Layout
-from cenote.model.records import HostRole
+from cenote.model.records import HostRole, RemovedHost
 from cenote.security import certificates, fleet_certificates
+from cenote.server.settings import EtcdSettings
 from cenote.stats.remote_observer import Peer, RemoteObserver
+from cenote.store.encoding import encode
+from cenote.store.etcd_messages import TransactionRequest, put
+from cenote.store.keys import Keys
 from tests.support.fleet import Fleet, FleetHost, fleet
 from tests.support.scraping import samples, value
 from tests.support.service import added_pool, calling, online, online_cluster, tried
@@ -239,9 +244,11 @@ def own_context(layout: Layout) -> ssl.SSLContext:
     )
 
 
-def context_of(authority: tuple[str, str], trusted: str, *roles: HostRole) -> ssl.SSLContext:
+def context_of(
+    authority: tuple[str, str], trusted: str, *roles: HostRole, id: str = "somebody"
+) -> ssl.SSLContext:
     key, request = certificates.new_request()
-    names = fleet_certificates.names_of_host("somebody", "127.0.1.9", roles)
+    names = fleet_certificates.names_of_host(id, "127.0.1.9", roles)
     issued = fleet_certificates.sign(*authority, request, names)
     return fleet_tls.client_context(issued.encode(), key.encode(), trusted)
 
@@ -255,6 +262,35 @@ def test_only_a_host_with_the_role_api_gets_answers(hosts: Fleet, asking: Any) -
     for roles in ((HostRole.DATABASE,), (HostRole.DATABASE, HostRole.STORE), ()):
         with pytest.raises(Unavailable, match="Only a host with the role api may ask"):
             ask(context_of(authority, trusted, *roles))
+
+
+def test_a_host_that_was_removed_gets_no_answers_any_more(hosts: Fleet, asking: Any) -> None:
+    layout, ask = asking
+    context = context_of(
+        asyncio.run(hosts.authority()), layout.fleet_authority.read_text(), HostRole.API, id="left"
+    )
+    assert ask(context).process.resident_bytes
+    asyncio.run(marked_removed(hosts, "left"))
+
+    def is_refused() -> bool:
+        try:
+            ask(context)
+        except Unavailable as error:
+            return "This host was removed, and may not ask" in str(error)
+        return False
+
+    wait_until("it is refused", 10, is_refused)
+    assert ask(own_context(layout)).process.resident_bytes
+
+
+async def marked_removed(hosts: Fleet, id: str) -> None:
+    assert hosts.outside is not None
+    client = hosts.outside.client()
+    mark = put(
+        Keys(EtcdSettings().prefix).removed_host(id), encode(RemovedHost(name=id, at=datetime.now(UTC)))
+    )
+    await client.transact(TransactionRequest([], [mark], []))
+    await client.close()
 
 
 def test_who_is_not_of_the_fleet_gets_no_answer(asking: Any) -> None:

@@ -24,6 +24,8 @@ from cenote.host import processes, programs
 from cenote.model.paths import Layout
 from cenote.model.processes import Process
 from cenote.model.records import FirewallRule, MoveStage, SourceType
+from cenote.security import certificates
+from cenote.security.sealing import Sealer
 from tests.support.fleet import Fleet, FleetHost, fleet
 from tests.support.mover import Mover, mover
 from tests.support.service import online_cluster
@@ -106,6 +108,36 @@ class Moving:
         await self.ask("SELECT nextval('numbers') FROM generate_series(1, 3)", None)
         await self.ask("CREATE ROLE reader LOGIN PASSWORD 'a secret of a reader'", None)
 
+    def show_former_certificate(self) -> None:
+        """Give the first host a certificate as former versions issued them, which does not name the host."""
+        layout, cluster = Layout(self.host(1).data_dir), self.mover.cluster
+        key = Sealer(layout.api_sealing_key).open(cluster.authority.sealed_key).reveal()
+        names = certificates.names_of(self.certificate(1))
+        former = certificates.issue(cluster.authority.certificate, key, names)
+        layout.cluster(cluster.id).certificate.write_bytes(former)
+
+    def certificate(self, host: int) -> bytes:
+        """Return the certificate that a host shows, with its key."""
+        return Layout(self.host(host).data_dir).cluster(self.mover.cluster.id).certificate.read_bytes()
+
+    async def may_replicate(self, certificate: int) -> bool:
+        """Return whether the first host's server lets in who shows the certificate of a host."""
+        node = self.nodes[1]
+        with tempfile.NamedTemporaryFile() as shown:
+            shown.write(self.certificate(certificate))
+            shown.flush()
+            try:
+                async with await psycopg.AsyncConnection.connect(
+                    f"host=127.0.1.1 port={node.port} user=postgres replication=true sslmode=require "
+                    f"sslcert={shown.name} sslkey={shown.name}",
+                    autocommit=True,
+                ):
+                    return True
+            except psycopg.OperationalError as error:
+                if "certificate authentication failed" not in str(error):
+                    raise
+                return False
+
     @contextlib.asynccontextmanager
     async def bench(self) -> AsyncIterator[Bench]:
         """Keep the pool busy for as long as the block runs, and see that no query fails."""
@@ -183,9 +215,14 @@ def move(hosts: Fleet, scenario: Callable[[Moving], Awaitable[None]]) -> None:
 def test_no_query_through_a_pool_fails_and_nothing_is_lost(hosts: Fleet) -> None:
     async def scenario(moving: Moving) -> None:
         await moving.prepare()
+        moving.show_former_certificate()
         async with moving.bench() as bench:
             await moving.begin()
             await moving.mover.copied()
+            assert await moving.may_replicate(2)
+            # Its own is of the same CA and names a host that is not the peer, as that of a former host.
+            assert not await moving.may_replicate(1)
+            assert certificates.common_name(moving.certificate(1)).endswith(".host.cenote")
             await moving.mover.switch()
             await moving.mover.led_on(CLIENTS)
         assert bench.held < 10

@@ -48,6 +48,9 @@ async def check(etcd: PrivateEtcd) -> None:
     with pytest.raises(EtcdError, match="lacks the right"):
         await agent.revision("/cenote/v2/logins/")
     await agent.revision("/cenote/v2/hosts/")
+    await agent.revision("/cenote/v2/fleet/removed/")
+    with pytest.raises(EtcdError, match="lacks the right"):
+        await write(agent, f"fleet/removed/{HOST}")
     for key in ("fleet/authority", f"fleet/certificates/{HOST}", f"fleet/members/{HOST}"):
         await agent.read(f"/cenote/v2/{key}")
         with pytest.raises(EtcdError, match="lacks the right"):

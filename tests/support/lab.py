@@ -114,7 +114,9 @@ class Lab:
     async def _sign(self, cluster_id: UUID, pem: str) -> None:
         """Sign at once, as the controller would."""
         request = CertificateRequest(pem=pem)
-        self.certificates[cluster_id] = issued(request, self._records[cluster_id], self.sealer)
+        cluster = self._records[cluster_id]
+        host_id = writer_or_first(cluster).host
+        self.certificates[cluster_id] = issued(request, host_id, cluster, self.sealer)
 
     def session(self, cluster: Cluster) -> Session:
         node = writer_or_first(cluster)

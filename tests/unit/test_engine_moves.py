@@ -18,6 +18,7 @@ from cenote.engine.plan import (
     loaded,
     pooler,
     postgresql,
+    removal,
     slots,
 )
 from cenote.engine.plan import standby as following
@@ -27,6 +28,7 @@ from cenote.model import topology
 from cenote.model.changes import (
     Change,
     CopyTemplate,
+    Discard,
     EndProcesses,
     HoldPools,
     MakeDirectory,
@@ -34,6 +36,7 @@ from cenote.model.changes import (
     Refuse,
     Remove,
     Rename,
+    RequestCertificate,
     Resume,
     Sql,
     Start,
@@ -43,6 +46,7 @@ from cenote.model.changes import (
 )
 from cenote.model.pauses import LEASE, MOVE, Pause
 from cenote.model.records import ClusterStatus, Move, MoveStage, Node, NodeStatus
+from cenote.model.trash import TrashNote
 from cenote.security.certificates import Validity
 from tests.support.wanted import CERTIFICATE, CLUSTER, MOMENT, NOW, PROCESS, SITE, WANTED, kinds, until_wait
 
@@ -330,16 +334,63 @@ def test_only_while_there_are_other_nodes_may_they_log_in_and_only_by_certificat
     order = with_nodes.splitlines()
     assert order.index("host     all  postgres  all  reject") < len(order) - 1
     assert "cenote-nodes" not in hba.render_ident("root", "postgres", ())
-    assert "cenote-nodes" in hba.render_ident("root", "postgres", (), nodes=True)
+    named = hba.render_ident("root", "postgres", (), nodes=("one.host.cenote", "two.host.cenote"))
+    assert [line.split() for line in named.splitlines()[-2:]] == [
+        ["cenote-nodes", '"one.host.cenote"', '"postgres"'],
+        ["cenote-nodes", '"two.host.cenote"', '"postgres"'],
+    ]
 
 
-def test_a_certificate_that_only_servers_can_show_is_replaced_for_a_move() -> None:
+def test_the_certificate_of_the_other_node_of_a_move_is_let_in_and_that_of_no_other_host() -> None:
+    def admitted(context: NodeContext) -> list[list[str]]:
+        text = postgresql.configuration_files(context)[context.paths.data / "pg_ident.conf"].decode()
+        return [line.split() for line in text.splitlines() if line.startswith("cenote-nodes")]
+
+    for stage in MoveStage:
+        assert admitted(moving(stage)) == [["cenote-nodes", '"there.host.cenote"', '"postgres"']]
+        assert admitted(moving(stage, target=True)) == [["cenote-nodes", '"here.host.cenote"', '"postgres"']]
+    assert admitted(WANTED) == []
+
+
+def test_a_certificate_that_cannot_be_shown_to_other_nodes_is_replaced_for_a_move() -> None:
     names = frozenset(CLUSTER.server_names)
     validity = Validity(NOW.replace(year=2025), NOW.replace(year=2030))
-    seen = certificate.Seen(names, validity, NOW, for_clients=False)
+    seen = certificate.Seen(names, validity, NOW, for_nodes=False)
     assert list(certificate.plan(WANTED, seen)) == []
     assert list(certificate.plan(moving(COPYING), seen)) != []
-    assert list(certificate.plan(moving(COPYING), replace(seen, for_clients=True))) == []
+    assert list(certificate.plan(moving(COPYING), replace(seen, for_nodes=True))) == []
+
+
+def test_a_move_waits_for_a_certificate_that_names_the_host_and_asks_a_former_controller_now_and_then() -> (
+    None
+):
+    names = frozenset(CLUSTER.server_names)
+    validity = Validity(NOW.replace(year=2025), NOW.replace(year=2030))
+    seen = certificate.Seen(names, validity, NOW, for_nodes=False)
+    asked = kinds(list(certificate.plan(moving(COPYING), seen)))
+    assert asked == [RequestCertificate, Wait]
+    former = replace(
+        seen,
+        requested_at=NOW,
+        issued=b"pem",
+        issued_names=names,
+        issued_validity=validity,
+        issued_for_nodes=False,
+    )
+    assert kinds(list(certificate.plan(moving(COPYING), former))) == [Wait]
+    later = replace(former, at=NOW + certificate.ASK_AGAIN_AFTER)
+    assert kinds(list(certificate.plan(moving(COPYING), later))) == [RequestCertificate, Wait]
+    fit = replace(former, issued_for_nodes=True)
+    assert kinds(list(certificate.plan(moving(COPYING), fit))) == [WriteFile, Remove]
+
+
+def test_what_goes_to_the_trash_has_no_key_any_more() -> None:
+    paths = WANTED.cluster_paths
+    note = TrashNote(cluster=CLUSTER.id, why="moved", at=NOW)
+    changes = list(removal.plan_discard(paths, [WANTED.paths], note, keeps=True))
+    without_key = changes.index(Remove(paths.certificate.parent))
+    assert isinstance(changes[without_key + 1], Discard)
+    assert paths.requested_key.parent == paths.certificate.parent
 
 
 def test_values_of_a_connection_string_are_quoted() -> None:

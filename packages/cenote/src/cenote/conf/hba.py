@@ -4,7 +4,9 @@ Over the network: TLS and SCRAM only.  Locally: peer authentication over a unix 
 only the service and its servers can enter.
 
 While a cluster has nodes on several hosts, these reach one another by certificates of the cluster's CA, which
-only its hosts get.  By that, and not by an address, they are told from others: a host may have many.
+only its hosts get.  By that, and not by an address, they are told from others: a host may have many.  The
+common name of a certificate says which host it is of; who may replicate is listed, since a host that a
+cluster has left may still have one.
 """
 
 from collections.abc import Iterable
@@ -23,7 +25,8 @@ def render(networks: Networks = None, *, nodes: bool = False) -> str:
     """
     sources = ["all"] if networks is None else [str(network) for network in networks]
     replication = f"hostssl  replication  {SUPERUSER}  all  cert map={_NODES_MAP}"
-    # Last, since the poolers log in as customers do, from an address that need be no trusted source.
+    # Last, since the poolers log in as customers do, from an address that need be no trusted source.  For
+    # passwords PostgreSQL knows no map, and could compare a certificate's name with that of the role alone.
     poolers = "hostssl  all  all       all  scram-sha-256 clientcert=verify-ca"
     lines = [
         f"local    all  all            peer map={_MAP}",
@@ -35,15 +38,16 @@ def render(networks: Networks = None, *, nodes: bool = False) -> str:
     return "# Written by Cenote; changes made here are undone.\n" + "\n".join(lines) + "\n"
 
 
-def render_ident(service_user: str, server_user: str, roles: Iterable[str], *, nodes: bool = False) -> str:
+def render_ident(
+    service_user: str, server_user: str, roles: Iterable[str], *, nodes: Iterable[str] = ()
+) -> str:
     """Render ``pg_ident.conf``: the service maps to the superuser, PgBouncer to any role.
 
-    With ``nodes``, whatever name a certificate of the cluster's CA has maps to the superuser.
+    ``nodes`` are the common names of the certificates of other nodes, which map to the superuser.
 
     PostgreSQL before 16 has no keyword for all roles here, so each role has a line.
     """
     pairs = [(service_user, SUPERUSER), *((server_user, role) for role in sorted(roles))]
     lines = [f"{_MAP}  {hba_token(system)}  {hba_token(role)}" for system, role in pairs]
-    if nodes:
-        lines.append(f'{_NODES_MAP}  "/^.*$"  {hba_token(SUPERUSER)}')
+    lines += [f"{_NODES_MAP}  {hba_token(name)}  {hba_token(SUPERUSER)}" for name in nodes]
     return "# Written by Cenote; changes made here are undone.\n" + "\n".join(lines) + "\n"

@@ -1,13 +1,14 @@
 """Certificates for the servers of clusters: a host asks with a request, the controller signs it.
 
 So the private keys of clusters' CAs stay with the API, and those of servers with their hosts.  The names come
-from the cluster's record, never from the request.
+from the cluster's record, never from the request.  The common name says which host it is of: by that the
+nodes of a cluster that moves know one another.  Clients look at the other names.
 """
 
 from __future__ import annotations
 
 from cenote.model.records import CertificateRequest, Cluster
-from cenote.security import certificates
+from cenote.security import certificates, fleet_certificates
 from cenote.security.sealing import Sealer
 
 
@@ -15,7 +16,13 @@ def names_of(cluster: Cluster) -> tuple[str, ...]:
     return *cluster.server_names, *cluster.service_names
 
 
-def issued(request: CertificateRequest, cluster: Cluster, sealer: Sealer) -> str:
-    """Return the certificate with its CA's, in PEM; ValueError for a request that is not well-formed."""
+def issued(request: CertificateRequest, host_id: str, cluster: Cluster, sealer: Sealer) -> str:
+    """Return a host's certificate with its CA's, in PEM; ValueError for a request that is not well-formed."""
     key = sealer.open(cluster.authority.sealed_key).reveal()
-    return certificates.sign(cluster.authority.certificate, key, request.pem, names_of(cluster))
+    return certificates.sign(
+        cluster.authority.certificate,
+        key,
+        request.pem,
+        names_of(cluster),
+        common_name=fleet_certificates.host_name(host_id),
+    )

@@ -136,7 +136,7 @@ class Controller:
             if request is None:
                 continue
             try:
-                pem = certificates.issued(request.value, cluster, self._sealer)
+                pem = certificates.issued(request.value, host, cluster, self._sealer)
             except (ValueError, UnsupportedAlgorithm, Misconfigured) as error:
                 log.error("cluster %s: no certificate for host %s: %s", cluster.name, host, error)
                 continue

@@ -116,10 +116,10 @@ def key_id(pem: bytes) -> str:
 
 
 def common_name(pem: bytes, *, issuer: bool = False) -> str:
-    """Return the common name of the first certificate in a text, or that of the CA that signed it."""
+    """Return the common name of the first certificate in a text, or that of the CA that signed it, or ""."""
     found = _first(pem)
     name = found.issuer if issuer else found.subject
-    return str(name.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+    return next((str(one.value) for one in name.get_attributes_for_oid(NameOID.COMMON_NAME)), "")
 
 
 def _authority_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
@@ -158,14 +158,16 @@ def sign(
     now: datetime | None = None,
     lifetime: timedelta = LEAF_LIFETIME,
     named: bool = True,
+    common_name: str = "",
 ) -> str:
     """Return the certificate for the key of a request and these names, and the CA certificate.
 
-    It is for servers and clients.  Unless ``named`` it has no common name.  ValueError for a request that is
+    It is for servers and clients.  Its common name is the first name, unless there is another one; unless
+    ``named`` it has none.  ValueError for a request that is
     malformed, or that its key has not signed.
     """
     key = key_of_request(request)
-    return _leaf(ca_certificate, ca_key, key, names, now, lifetime=lifetime, named=named)
+    return _leaf(ca_certificate, ca_key, key, names, now, lifetime=lifetime, named=named, subject=common_name)
 
 
 def key_of_request(request: str) -> ec.EllipticCurvePublicKey:
@@ -186,6 +188,7 @@ def _leaf(
     *,
     lifetime: timedelta = LEAF_LIFETIME,
     named: bool = True,
+    subject: str = "",
 ) -> str:
     authority = x509.load_pem_x509_certificate(ca_certificate.encode("ascii"))
     signer = serialization.load_pem_private_key(ca_key.encode("ascii"), password=None)
@@ -195,10 +198,10 @@ def _leaf(
     begins = (now or datetime.now(UTC)) - CLOCK_SKEW
     validity = Validity(begins, begins + lifetime)
     authority_id = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    subject = _distinguished_name(names[0]) if named else x509.Name([])
+    name = _distinguished_name(subject or names[0]) if named else x509.Name([])
     usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     certificate = (
-        _builder(subject, authority.subject, key, validity)
+        _builder(name, authority.subject, key, validity)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)

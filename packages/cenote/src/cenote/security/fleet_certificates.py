@@ -48,7 +48,12 @@ def names_of_host(host_id: str, address: str, roles: Iterable[HostRole]) -> tupl
     """
     if not is_usable_address(address):
         raise ValueError(f"{address!r} cannot be the address of a host")
-    return (f"{host_id}{HOST_SUFFIX}", address, *map(role_name, sorted(roles)))
+    return (host_name(host_id), address, *map(role_name, sorted(roles)))
+
+
+def host_name(host_id: str) -> str:
+    """Return the name that says which host a certificate is of, also one of a cluster's CA."""
+    return f"{host_id}{HOST_SUFFIX}"
 
 
 def role_name(role: HostRole) -> str:

@@ -96,7 +96,7 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
                 group.create_task(ports.run(), name="ports")
                 group.create_task(endpoint.run(), name="observer")
                 if settings.address is not None:
-                    for_others = _fleet_endpoint(installation, answering)
+                    for_others = _fleet_endpoint(installation, answering, store)
                     group.create_task(for_others.run(), name="observer for other hosts")
                 group.create_task(_renew(installation), name="renewing")
                 if settings.address is not None:
@@ -107,7 +107,7 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
             raise group_of_one.exceptions[0] from None
 
 
-def _fleet_endpoint(installation: Installation, answering: Answering) -> FleetEndpoint:
+def _fleet_endpoint(installation: Installation, answering: Answering, store: HostStore) -> FleetEndpoint:
     settings, layout = installation.settings, installation.layout
     addresses: tuple[str, ...] = settings.listen
     with contextlib.suppress(ValueError):  # a name stands for one of these
@@ -120,7 +120,8 @@ def _fleet_endpoint(installation: Installation, answering: Answering) -> FleetEn
         certificate, key, authority = found
         return Shown(certificate, key, authority.decode()) if certificate and key and authority else None
 
-    return FleetEndpoint(answering, addresses, FleetPorts.of(settings.fleet_port).agent, shown)
+    port = FleetPorts.of(settings.fleet_port).agent
+    return FleetEndpoint(answering, addresses, port, shown, store.removed_hosts)
 
 
 async def _announce(agent: HostLoop, channel: Channel, *, first: bool) -> None:

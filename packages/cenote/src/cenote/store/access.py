@@ -155,9 +155,8 @@ def _digest(passwords: Passwords, rights: list[Permission]) -> bytes:
 
 def _rights_of_agent(keys: Keys, host_id: str) -> Iterator[Permission]:
     yield _key(keys.marker, "READ")
-    yield _key(keys.removed_host(host_id), "READ")
     for prefix in (
-        *(keys.clusters, keys.all_deleted, keys.hosts),
+        *(keys.clusters, keys.all_deleted, keys.hosts, keys.removed_hosts),
         *(keys.certificates_of(host_id), keys.ports_of(host_id)),
     ):
         yield _below(prefix, "READ")

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from urllib.parse import unquote
 from uuid import UUID, uuid4
 
 import msgspec
@@ -30,7 +31,7 @@ from cenote.model.records import (
 from cenote.model.topology import node_key
 from cenote.rules.sweep import Evidence, nodes_on
 from cenote.store import etcd_messages
-from cenote.store.cache import WatchCache
+from cenote.store.cache import PAGE, WatchCache
 from cenote.store.client import EtcdClient
 from cenote.store.encoding import NewerFormat, decode, encode
 from cenote.store.keys import Keys
@@ -207,6 +208,17 @@ class HostStore(Reader):
         for node in [node for node in (*self._reported, *self._noted) if node[0] == cluster_id]:
             self._reported.pop(node, None)
             self._noted.pop(node, None)
+
+    async def removed_hosts(self) -> frozenset[str]:
+        """Read the ids of all hosts that were removed."""
+        folder = self._keys.removed_hosts
+        return frozenset(
+            [
+                unquote(found.key.decode().removeprefix(folder))
+                async for page in self._client.pages(folder, PAGE, keys_only=True)
+                for found in page.found
+            ]
+        )
 
     async def announce(self, host: Host, *, stalled: Iterable[str] = ()) -> bool:
         """Write the host's record and its presence, each when it has changed.

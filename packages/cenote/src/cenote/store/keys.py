@@ -165,9 +165,13 @@ class Keys:
         """The mark of a host that is drained."""
         return f"{self.drains}{quote(host_id, safe='')}"
 
+    @property
+    def removed_hosts(self) -> str:
+        return f"{self.fleet}removed/"
+
     def removed_host(self, host_id: str) -> str:
         """The mark of a host that was removed."""
-        return f"{self.fleet}removed/{quote(host_id, safe='')}"
+        return f"{self.removed_hosts}{quote(host_id, safe='')}"
 
     # -- The service
 

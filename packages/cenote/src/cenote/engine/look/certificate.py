@@ -13,7 +13,7 @@ from cenote.engine.plan.context import NodeContext
 from cenote.host import files
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
-from cenote.security import certificates
+from cenote.security import certificates, fleet_certificates
 from cenote.security.certificates import Validity
 
 
@@ -23,8 +23,8 @@ async def look(_inspector: Inspector, context: NodeContext, _session: Session) -
     try:
         if certificates.is_issued_by(content, context.cluster.authority.certificate):
             names = frozenset(certificates.names_of(content))
-            for_clients = certificates.is_for_clients(content)
-            seen = Seen(names, certificates.validity(content), at, for_clients=for_clients)
+            validity = certificates.validity(content)
+            seen = Seen(names, validity, at, for_nodes=_is_for_nodes(context, content))
     except (ValueError, ExtensionNotFound):
         pass
     return _with_request(context, seen)
@@ -51,7 +51,19 @@ def _with_request(context: NodeContext, seen: Seen) -> Seen:
         fits = bool(pem) and certificates.is_for_key(pem, key)
         if fits and certificates.is_issued_by(pem, context.cluster.authority.certificate):
             names, validity = frozenset(certificates.names_of(pem)), certificates.validity(pem)
-            return replace(seen, issued=key + pem, issued_names=names, issued_validity=validity)
+            return replace(
+                seen,
+                issued=key + pem,
+                issued_names=names,
+                issued_validity=validity,
+                issued_for_nodes=_is_for_nodes(context, pem),
+            )
     except ValueError:
         return replace(seen, requested_at=None)
     return seen
+
+
+def _is_for_nodes(context: NodeContext, pem: bytes) -> bool:
+    """Return whether a certificate can be shown to another node's server, and says which host it is of."""
+    named = fleet_certificates.host_name(context.node.host)
+    return certificates.is_for_clients(pem) and certificates.common_name(pem) == named

@@ -19,10 +19,10 @@ ASK_AGAIN_AFTER = timedelta(seconds=30)  # a request may have been lost with the
 class Seen:
     """``names`` is empty without a readable certificate of our CA.
 
-    ``for_clients``: the certificate can be shown to another node's server.
+    ``for_nodes``: the certificate can be shown to another node's server, and says which host it is of.
 
     ``requested_at`` is when the last request was made that is not answered yet; ``issued`` is the requested
-    key with a certificate for it, and ``issued_names`` are the names in that.
+    key with a certificate for it, ``issued_names`` are the names in that, and so on.
     """
 
     names: frozenset[str]
@@ -32,22 +32,26 @@ class Seen:
     issued: bytes | None = field(default=None, repr=False)
     issued_names: frozenset[str] = frozenset()
     issued_validity: Validity | None = None
-    for_clients: bool = True
+    issued_for_nodes: bool = True
+    for_nodes: bool = True
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
     names = frozenset((*context.cluster.server_names, *context.cluster.service_names))
     paths = context.cluster_paths
-    # Versions before moves issued certificates that only servers can show.
-    is_fit = seen.for_clients or context.peer is None
+    # Versions before moves issued certificates that only servers can show, and that do not name the host.
+    is_alone = context.peer is None
+    is_fit = seen.for_nodes or is_alone
     if seen.names == names and is_fit and not seen.validity.is_due(seen.at):
         return
     is_valid = seen.issued_validity is not None and seen.issued_validity.covers(seen.at)
-    if seen.issued is not None and seen.issued_names == names and is_valid:
+    is_issued_fit = seen.issued_for_nodes or is_alone
+    if seen.issued is not None and seen.issued_names == names and is_issued_fit and is_valid:
         yield WriteFile(paths.certificate, seen.issued, 0o600, durable=True)
         yield Remove(paths.requested_key)
         return
-    # What is not valid was signed by another clock, which asking at once would not set right.
+    # What is not valid was signed by another clock, and what is not for nodes by a former version: asking at
+    # once would not set that right.
     has_other_names = seen.issued is not None and seen.issued_names != names
     if has_other_names or not _is_waiting(seen):
         yield RequestCertificate(context.cluster.id, paths.requested_key)

@@ -20,6 +20,7 @@ from cenote.model.changes import CopyTemplate, EndProcesses, Plan, Refuse, Reloa
 from cenote.model.paths import FIRST_NODE
 from cenote.model.records import DiskUse
 from cenote.rules import configuration, refused_settings, restarts, sizing, sql_changes, storage
+from cenote.security import fleet_certificates
 
 READY = b"ready"
 _REFUSAL = b"default_transaction_read_only = 'on'"
@@ -138,9 +139,10 @@ def configuration_files(
         _replication(context),
         {"default_transaction_read_only": "on"} if read_only else {},
     )
-    users, nodes = sql_changes.users_of_server(cluster, context.by_sql), context.peer is not None
-    ident = hba.render_ident(host.service_user, host.server_user, users, nodes=nodes)
-    admitted = hba.render(firewall.networks(cluster.firewall), nodes=nodes)
+    users, peer = sql_changes.users_of_server(cluster, context.by_sql), context.peer
+    others = () if peer is None else (fleet_certificates.host_name(peer.node.host),)
+    ident = hba.render_ident(host.service_user, host.server_user, users, nodes=others)
+    admitted = hba.render(firewall.networks(cluster.firewall), nodes=peer is not None)
     return {
         configuration_file(context): settings.encode(),
         paths.data / "pg_hba.conf": admitted.encode(),

@@ -52,6 +52,7 @@ def plan_discard(paths: ClusterPaths, nodes: Sequence[NodePaths], note: TrashNot
         yield Stop(node.server(Path()))
     yield EndProcesses(paths.root)
     if keeps:
+        yield Remove(paths.certificate.parent)  # the trash keeps data, and no key of the cluster's
         yield Discard((paths.root,), note)
     yield Remove(paths.root)  # or what an earlier removal has left
     yield Remove(paths.sockets)
