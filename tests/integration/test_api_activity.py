@@ -116,18 +116,21 @@ def test_a_host_tells_what_it_has_and_what_of_it_is_promised(apis: Apis) -> None
         for name in ("one", "two"):
             await api.add_cluster(name=f"cluster-{name}", size="db-s-2vcpu-4gb")
         [host] = (await api.call("GET", "/v2/cenote/hosts", 200))["hosts"]
-        assert host == {
-            "id": HOST.id,
-            "name": HOST.name,
-            "address": HOST.address,
-            "cpus": HOST.cpus,
-            "memory_mib": HOST.memory_mib,
-            "promised_memory_mib": 2 * 4096,
-            "promised_storage_mib": 2 * 60 * 1024,
-            "clusters": 2,
-            "versions": HOST.versions,
-            "ports": {"first": HOST.first_port, "last": HOST.last_port, "claimed": 6, "busy": 0},
-        }
+        assert (
+            host.items()
+            >= {
+                "id": HOST.id,
+                "name": HOST.name,
+                "address": HOST.address,
+                "cpus": HOST.cpus,
+                "memory_mib": HOST.memory_mib,
+                "promised_memory_mib": 2 * 4096,
+                "promised_storage_mib": 2 * 60 * 1024,
+                "clusters": 2,
+                "versions": HOST.versions,
+                "ports": {"first": HOST.first_port, "last": HOST.last_port, "claimed": 6, "busy": 0},
+            }.items()
+        )
 
     apis.run(scenario)
 

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from cenote.host import processes
-from cenote_client import BusyError, Client, NotFoundError
-from tests.support.console import Sheet, visitor
+from cenote_client import Client, NotFoundError
 from tests.support.fleet import Fleet, FleetHost, fleet
 from tests.support.service import SMALLEST, online
 from tests.support.waiting import wait_until
@@ -76,7 +75,7 @@ def crash(host: FleetHost) -> None:
     host.wait()
 
 
-def test_clusters_spread_over_all_hosts(hosts: Fleet, clusters: dict[str, list[Any]]) -> None:
+def spread_over_all_hosts(hosts: Fleet, clusters: dict[str, list[Any]]) -> None:
     assert {name: len(found) for name, found in clusters.items()} == dict.fromkeys(clusters, 4)
     with hosts.hosts[1].client() as client:
         assert {name: host["clusters"] for name, host in states(client).items()} == dict.fromkeys(clusters, 4)
@@ -84,52 +83,7 @@ def test_clusters_spread_over_all_hosts(hosts: Fleet, clusters: dict[str, list[A
         assert [place["name"] for place in offered["places"]] == list(clusters)
 
 
-def test_a_drained_host_takes_no_cluster_and_is_not_removed(
-    hosts: Fleet, clusters: dict[str, list[Any]]
-) -> None:
-    first, second, _ = hosts.hosts
-    assert "host-2 is draining, 0 of 4 moved" in first.run("host", "drain", "host-2").stderr
-    try:
-        with first.client() as client:
-            made = client.request("POST", "/v2/databases", json=SMALLEST | {"name": "elsewhere"})["database"]
-            assert made["connection"]["port"] not in range(second.first_port, second.api_port)
-            client.databases.destroy_cluster(made["id"])
-            with pytest.raises(BusyError, match="host-2 is being drained"):
-                client.request(
-                    "POST", "/v2/databases", json=SMALLEST | {"name": "there", "cenote": {"host": "host-2"}}
-                )
-            assert states(client)["host-2"]["reason"].startswith("draining, ")
-        refused = first.run("host", "remove", "host-2", "--yes")
-        assert refused.returncode != 0
-        assert "host-2 still has the clusters " in refused.stderr
-        assert "Drain the host first" in refused.stderr
-    finally:
-        first.cenote("host", "undrain", "host-2")
-
-
-@pytest.mark.usefixtures("clusters")
-def test_the_console_drains_a_host_and_says_where_a_cluster_fits(hosts: Fleet) -> None:
-    with visitor(hosts.hosts[0]) as somebody:
-        drained = somebody.send(somebody.open("/console/hosts"), "Drain host-3")
-        assert "host-3 is draining, 0 of 4 moved." in drained.text
-        form = somebody.open("/console/clusters/new")
-        assert "host-3: is being drained" in form.text
-        assert "fits on all hosts" not in form.text  # host-3 takes nothing
-        back = somebody.send(drained, "Stop draining host-3")
-        assert "The host takes clusters again." in back.text
-        asked = somebody.open(next(link for link in removals(back) if link))
-        refused = somebody.send(asked, "Remove host", 412)
-        assert "still has the clusters" in refused.text or "answers this request itself" in refused.text
-
-
-def removals(sheet: Sheet) -> list[str]:
-    links = [str(given.get("href")) for tag, given in sheet.elements if tag == "a"]
-    return [link for link in links if link.endswith("/remove")]
-
-
-def test_a_lost_host_is_down_in_words_and_back_as_if_nothing_had_been(
-    hosts: Fleet, clusters: dict[str, list[Any]]
-) -> None:
+def lost_and_back_as_if_nothing_had_been(hosts: Fleet, clusters: dict[str, list[Any]]) -> None:
     first, _, third = hosts.hosts
     lost, bystander = clusters["host-3"], clusters["host-1"][0]
     with first.client() as client:
@@ -160,9 +114,7 @@ def test_a_lost_host_is_down_in_words_and_back_as_if_nothing_had_been(
         assert len(list((third.data_dir / "clusters").iterdir())) == 3
 
 
-def test_a_host_that_is_lost_for_good_is_removed_and_refused_when_it_comes_back(
-    hosts: Fleet, clusters: dict[str, list[Any]]
-) -> None:
+def lost_for_good(hosts: Fleet, clusters: dict[str, list[Any]]) -> None:
     first, second, third = hosts.hosts
     lost, bystander = clusters["host-3"], clusters["host-2"][0]
     with first.client() as client:
@@ -187,3 +139,12 @@ def test_a_host_that_is_lost_for_good_is_removed_and_refused_when_it_comes_back(
         assert {process.pid for process in processes.below(third.data_dir / "clusters")} == servers
         assert list(states(client)) == ["host-1", "host-2"]
         assert health(client, bystander) == ("healthy", "")
+
+
+def test_clusters_spread_and_a_host_is_lost_is_back_and_is_lost_for_good(
+    hosts: Fleet, clusters: dict[str, list[Any]]
+) -> None:
+    """One after the other, since each leaves the hosts as the next one needs them."""
+    spread_over_all_hosts(hosts, clusters)
+    lost_and_back_as_if_nothing_had_been(hosts, clusters)
+    lost_for_good(hosts, clusters)

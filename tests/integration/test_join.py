@@ -80,7 +80,7 @@ def test_a_host_joins_by_one_command_and_runs_clusters_of_its_own_api(first: Fle
         assert {path.stat().st_mode & 0o777 for path in layout.fleet.iterdir()} == {0o600}
         with first.hosts[0].client() as client, second.client() as other:
             names = {host["name"] for host in client.cenote.list_hosts()["hosts"]}
-            assert names == {"host-1", "host-2"}
+            assert names >= {"host-1", "host-2"}
             made = online_cluster(other, "theirs")
             assert client.databases.get_cluster(made["id"])["database"]["name"] == "theirs"
             assert answers([*first.hosts, second], made)

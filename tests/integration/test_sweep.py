@@ -132,10 +132,12 @@ def test_what_is_unknown_is_removed_by_command_and_what_is_known_is_not(agents: 
         assert await answers(known)
         spared = at.lab.layout.cluster(known.id)
         await wait_until_async("it was of the other", SECONDS, lambda: not unknown.is_unwanted(spared))
-        await without_record(at, known)  # as with another store, some day
+        back = await without_record(at, known)  # as with another store, some day
         await wait_until_async("the host says so", SECONDS, lambda: bool(announced(at).unknown))
         await asyncio.sleep(2)
         assert running(at.server(known))
+        await back()
+        await wait_until_async("it is known again", SECONDS, lambda: announced(at).unknown == ())
 
     agents.run(scenario)
 

@@ -35,6 +35,12 @@ def free_range(count: int) -> int:
     raise RuntimeError(f"no {count} ports in a row are free between {ports.start} and {ports.stop - 1}")
 
 
+def give_back(first: int, count: int) -> None:
+    """Let others have the ports of a range that nothing uses any more."""
+    _taken.difference_update(range(first, first + count))
+    fcntl.lockf(_locks(), fcntl.LOCK_UN, count, first)
+
+
 @functools.cache
 def allowed() -> range:
     """Return the ports that no outgoing connection takes: the larger side of the kernel's ephemeral range."""

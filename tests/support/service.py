@@ -28,7 +28,7 @@ from cenote.store.client import EtcdClient, LoginWanted
 from cenote.store.process import PrivateEtcd
 from cenote_client import Client
 from tests.support.folders import server_folder
-from tests.support.ports import free_range
+from tests.support.ports import free_range, give_back
 from tests.support.waiting import wait_until
 
 CENOTE = str(Path(sys.executable).with_name("cenote"))
@@ -52,7 +52,8 @@ class Service:
         self.data_dir = data_dir
         self.command = command
         self._environment = clean_environment() | dict(environment or {})
-        self.first_port = free_range(3 * clusters + 1)
+        self._ports = 3 * clusters + 1
+        self.first_port = free_range(self._ports)
         self.api_port = self.first_port + 3 * clusters
         self._options = options
         self._log = data_dir / "serve.log"
@@ -147,6 +148,7 @@ class Service:
         # A thread of its own, since a browser's fixture has a loop in this one.
         with contextlib.suppress(CenoteError), ThreadPoolExecutor(1) as thread:
             thread.submit(asyncio.run, shutdown.stop_servers(Layout(self.data_dir))).result()
+        give_back(self.first_port, self._ports)  # a run of all tests has more services than ports
 
     def cenote(self, *arguments: str) -> str:
         """Run a command on this data directory and return what it prints."""

@@ -19,7 +19,7 @@ from cenote.api.auth import CREATE, DELETE, READ
 from cenote.api.do_settings import DoSettings
 from cenote.api.firewall import RuleBody
 from cenote.api.networks import network_of
-from cenote.api.placement import place
+from cenote.api.placement import place, wish
 from cenote.api.projects import project_of
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
 from cenote.api.storage import ReplaceAutoscale, StorageBody
@@ -203,13 +203,14 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[C
             raise _name_taken()
     version = rules.version(body.version, catalog.versions(await service.living_hosts()))
 
-    wish = body.cenote or ClusterExtension()
+    extension = body.cenote or ClusterExtension()
+    host, zone = wish(extension.host, extension.zone)
     wanted = Wanted(
         version=version,
         memory_mib=size.memory_mib,
         storage_mib=storage_mib,
-        host=wish.host or "",
-        zone=wish.zone or "",
+        host=host,
+        zone=zone,
     )
 
     id = uuid4()

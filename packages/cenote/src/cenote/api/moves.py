@@ -70,6 +70,7 @@ async def _begun(request: Call, body: MoveCluster) -> Cluster:
         seen = service.report(cluster)
         moves.check(cluster, seen, topology.status(cluster, seen))
 
+    host, zone = placement.wish(body.host, body.zone)
     while True:
         cluster = request.cluster().value
         check(cluster)
@@ -77,8 +78,8 @@ async def _begun(request: Call, body: MoveCluster) -> Cluster:
             target = moves.target(
                 cluster,
                 placement.candidates(service, refused),
-                host=body.host or "",
-                zone=body.zone or "",
+                host=host,
+                zone=zone,
                 limits=placement.limits(service),
             )
         except (Busy, Invalid, Unavailable):

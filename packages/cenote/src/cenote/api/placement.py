@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 
+from cenote.api.schema_fields import LONGEST_HOST, LONGEST_ZONE
 from cenote.api.service import Service
+from cenote.errors import Invalid
 from cenote.model.records import Cluster
 from cenote.rules import scheduling
 from cenote.rules.scheduling import Candidate, Overcommit, Placement, Wanted
 
 _NOTHING: Mapping[str, Set[int]] = {}
+
+
+def wish(host: str | None, zone: str | None) -> tuple[str, str]:
+    """Return the host and the zone that a request wishes for; Invalid for what none can be called."""
+    for name, text, most in (("host", host, LONGEST_HOST), ("zone", zone, LONGEST_ZONE)):
+        if text is not None and len(text) > most:
+            raise Invalid(f"{name}: at most {most} characters.")
+    return host or "", zone or ""
 
 
 def candidates(service: Service, refused: Mapping[str, Set[int]] = _NOTHING) -> list[Candidate]:

@@ -52,8 +52,9 @@ HostName = Annotated[
     str,
     _schema("db.example.com", maxLength=253, pattern=r"^[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+$"),
 ]
-WishedHost = Annotated[str, _schema("db-1", maxLength=253)]
-Zone = Annotated[str, _schema("rack-1", maxLength=63)]
+LONGEST_HOST, LONGEST_ZONE = 253, 63
+WishedHost = Annotated[str, _schema("db-1", maxLength=LONGEST_HOST)]
+Zone = Annotated[str, _schema("rack-1", maxLength=LONGEST_ZONE)]
 HostNames = Annotated[list[HostName], _schema(maxItems=MAX_SERVICE_NAMES)]
 
 PoolName = Annotated[

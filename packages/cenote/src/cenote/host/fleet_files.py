@@ -44,6 +44,14 @@ def write(layout: Layout, key: str, certificate: str, ca_certificate: str) -> No
         files.sync(path)
 
 
+def names(layout: Layout) -> tuple[str, ...]:
+    """Return the names in this host's certificate, which say who it is and what it does; none without one."""
+    try:
+        return certificates.names_of(files.read(layout.fleet_certificate) or b"")
+    except ValueError:
+        return ()
+
+
 def mend(layout: Layout) -> None:
     """Go on with a renewal that was cut off between the certificate and its key."""
     content, found = files.read(layout.fleet_renewal), files.read(layout.fleet_certificate)

@@ -8,9 +8,10 @@ from uuid import UUID
 import msgspec
 
 from cenote.errors import Misconfigured
-from cenote.host import identity
+from cenote.host import fleet_files, identity
 from cenote.host.identity import Identity
 from cenote.model.paths import Layout
+from cenote.security import fleet_certificates
 from cenote.server import key_files, stores
 from cenote.server.installation import Installation
 from cenote.store import Store, registration
@@ -52,7 +53,7 @@ async def identify(installation: Installation, client: EtcdClient) -> Identity:
     )
     if known.store not in (None, store):
         raise _other_store(layout, known, store)
-    roles = settings.roles or known.roles
+    roles = installation.roles
     if (known.store, known.roles) != (store, roles):
         known = msgspec.structs.replace(known, store=store, roles=roles)
         identity.write(layout, known)
@@ -114,7 +115,12 @@ async def _lost_id(client: EtcdClient, keys: Keys, layout: Layout, found: Identi
 
     The file was lost, or another host has migrated the records that both share.
     """
-    if found is not None or not layout.hosted():
+    if found is not None:
+        return None
+    certified = fleet_certificates.host_id_of(fleet_files.names(layout))
+    if certified:
+        return UUID(certified)
+    if not layout.hosted():
         return None
     id = identity.old_name(layout, await _hosts_in_records(client, keys.clusters))
     return None if id is None else UUID(id)

@@ -89,9 +89,11 @@ def roles(layout: Layout, settings: ServeSettings) -> tuple[HostRole, ...]:
 
     A host with the role api may take further ones by itself, since it signs the certificates.
     """
+    identity.forget_empty(layout)
     known = identity.read(layout)
     if known is None:
-        return settings.roles or ALL_ROLES
+        certified = fleet_certificates.roles_of(fleet_files.names(layout))  # host.json was lost
+        return settings.roles or tuple(sorted(certified)) or ALL_ROLES
     if settings.roles and settings.roles != known.roles and HostRole.API not in known.roles:
         raise Misconfigured(
             f"this host has joined with the roles {', '.join(known.roles)}; to change them, drain and remove "
