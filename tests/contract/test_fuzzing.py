@@ -82,6 +82,13 @@ class Target:
         return self.running.environment()["DIGITALOCEAN_API_URL"] + "/openapi.json"
 
 
+NEED_A_FLEET = {
+    ("POST", "/v2/databases/{database_cluster_uuid}/move"),
+    ("POST", "/v2/cenote/hosts/tokens"),
+    ("POST", "/v2/cenote/hosts/{host_id}/drain"),
+}
+
+
 @pytest.fixture(scope="module")
 def target() -> Iterator[Target]:
     with service(*WITHOUT_LIMITS, clusters=CLUSTERS) as running, running.client() as client:
@@ -142,6 +149,7 @@ def test_each_operation_alone_takes_whatever_is_sent(target: Target, tmp_path: P
         for method, one in entry.items()
         if method != "delete" and int(min(one["responses"])) < 300 and "/logsink" not in path
     }
+    good -= NEED_A_FLEET
     assert {(method, path) for method, path, status in report.calls if status < 300} >= good
 
 
