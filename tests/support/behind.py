@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
-from threading import Event, Thread
 from urllib.parse import urlsplit
 
 from tests.support.etcd import Links
 from tests.support.fleet import FleetHost, fleet
 from tests.support.outside import Outside
+from tests.support.threads import in_a_thread
 
 
 class OutsideProxy(Links):
@@ -57,33 +57,16 @@ def two_hosts() -> Iterator[Behind]:
     with fleet(1) as hosts:
         outside = hosts.outside
         assert outside is not None
-        with _opened(outside) as (between, url):
+        with in_a_thread(_opened(outside)) as (between, url):
             hosts.outside = replace(outside, url=url)
             yield Behind(hosts.hosts[0], hosts.add(), between)
             hosts.close()
 
 
-@contextlib.contextmanager
-def _opened(outside: Outside) -> Iterator[tuple[OutsideProxy, str]]:
-    """A proxy in a thread with a loop of its own."""
-    found: list[tuple[OutsideProxy, str]] = []
-    there, done = Event(), Event()
-
-    async def run() -> None:
-        between = OutsideProxy(outside)
-        try:
-            found.append((between, await between.open()))
-            there.set()
-            await asyncio.to_thread(done.wait)
-        finally:
-            there.set()
-            await between.shut()
-
-    thread = Thread(target=asyncio.run, args=(run(),))
-    thread.start()
+@contextlib.asynccontextmanager
+async def _opened(outside: Outside) -> AsyncIterator[tuple[OutsideProxy, str]]:
+    between = OutsideProxy(outside)
     try:
-        there.wait()
-        yield found[0]
+        yield between, await between.open()
     finally:
-        done.set()
-        thread.join()
+        await between.shut()

@@ -6,14 +6,12 @@ They share an etcd that stands outside of them, and the keys of the first host a
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import shutil
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 from cenote.host import processes
@@ -27,6 +25,7 @@ from tests.support.folders import server_folder
 from tests.support.outside import PASSWORD, Outside, outside_etcd
 from tests.support.ports import free_range
 from tests.support.service import CENOTE, WITHOUT_LIMITS, Service, tried
+from tests.support.threads import in_a_thread
 
 
 class FleetHost(Service):
@@ -202,7 +201,7 @@ def fleet(
     """
     with contextlib.ExitStack() as stack:
         root = stack.enter_context(server_folder())
-        outside = None if joined else stack.enter_context(_outside())
+        outside = None if joined else stack.enter_context(in_a_thread(outside_etcd()))
         hosts = Fleet(root, outside, limits)
         try:
             for _ in range(count):
@@ -210,28 +209,3 @@ def fleet(
             yield hosts
         finally:
             hosts.close()
-
-
-@contextlib.contextmanager
-def _outside() -> Iterator[Outside]:
-    """An etcd outside, from a thread with a loop of its own."""
-    found: list[Outside] = []
-    there, done = Event(), Event()
-
-    async def run() -> None:
-        try:
-            async with outside_etcd() as outside:
-                found.append(outside)
-                there.set()
-                await asyncio.to_thread(done.wait)
-        finally:
-            there.set()
-
-    thread = Thread(target=asyncio.run, args=(run(),))
-    thread.start()
-    try:
-        there.wait()
-        yield found[0]
-    finally:
-        done.set()
-        thread.join()
