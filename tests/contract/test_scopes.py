@@ -34,6 +34,9 @@ GET /v2/cenote/hosts                cenote:admin
 DELETE /v2/cenote/hosts/{host_id}          cenote:admin
 POST /v2/cenote/hosts/{host_id}/drain      cenote:admin
 DELETE /v2/cenote/hosts/{host_id}/drain    cenote:admin
+GET /v2/cenote/hosts/tokens                cenote:admin
+POST /v2/cenote/hosts/tokens               cenote:admin
+DELETE /v2/cenote/hosts/tokens/{host_token_id} cenote:admin
 GET /v2/cenote/keys                 cenote:admin
 POST /v2/cenote/keys/rotate         cenote:admin
 GET /v2/cenote/tokens               cenote:admin

@@ -121,7 +121,7 @@ def test_creating_a_cluster_does_not_wait_for_its_agent(apis: Apis) -> None:
     async def scenario(api: Api) -> None:
         before = time.monotonic()
         await api.add_cluster()
-        assert time.monotonic() - before < 5  # the time that a change would wait
+        assert time.monotonic() - before < 20  # a change would wait for 30
 
     apis.run(scenario, Settings(wait_seconds=30))
 

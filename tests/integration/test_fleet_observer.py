@@ -189,7 +189,7 @@ def test_a_change_does_not_wait_for_a_lost_host_except_one_that_takes_access_awa
         user = http.post(f"{path}/users", json={"name": "app"}).json()["user"]
         port = clusters["host-2"]["connection"]["port"]
         opened = f"postgres://app:{user['password']}@127.0.1.2:{port}/defaultdb?sslmode=require"
-        assert tried(opened) == 42
+        wait_until("the user is there", 30, lambda: tried(opened) == 42)
         with stopped(hosts.hosts[1]):
             wait_until(
                 "it is lost",

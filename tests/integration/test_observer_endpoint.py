@@ -279,7 +279,7 @@ def test_streams_end_at_once_and_without_an_error_when_the_asking_process_ends(
             begin = time.monotonic()
             observer.end_streams()
             await asyncio.gather(*ends)
-            assert time.monotonic() - begin < 1
+            assert time.monotonic() - begin < 2.5  # before anything else would end them
             process.send(signal.SIGCONT)
 
     asyncio.run(scenario())

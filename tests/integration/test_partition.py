@@ -39,7 +39,7 @@ DOWN_SECONDS = 40  # from the cut until the clusters are down, in words
 HEALED_SECONDS = 40
 REFUSED_SECONDS = 20.0  # a create asks other hosts for ports first, and then the store
 PARTED_SECONDS = 12  # longer than the lease of an agent's presence
-NOTICED_SECONDS = 3.0  # what an answer of the others may take on a busy machine
+NOTICED_SECONDS = 8.0  # what an answer of the others may take on a busy machine
 
 
 class Placed(NamedTuple):

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from cenote.agent.port_holding import RECORD_SECONDS
 from cenote_client import Client, ServerError
 from tests.support.service import (
     SMALLEST,
@@ -80,7 +81,7 @@ def test_a_host_whose_agent_hangs_is_given_no_cluster_and_is_named(both: tuple[S
             began = time.monotonic()
             with pytest.raises(ServerError, match=r"The host \S+ does not answer"):
                 created(client, "late")
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 20
         finally:
             os.kill(agent, signal.SIGCONT)
         online_cluster(client, "late")
@@ -90,7 +91,8 @@ def test_a_claim_ends_once_the_servers_listen(both: tuple[Service, Service]) -> 
     ours = range(both[0].first_port, both[0].api_port)
     with both[0].client() as client:
         online_cluster(client, "done")
-    wait_until("no claim is left", 30, lambda: not claimed() & set(ours))
+    # The agent that hung may have claimed ports for an API that no longer waited, and keeps them for a while.
+    wait_until("no claim is left", RECORD_SECONDS + 30, lambda: not claimed() & set(ours))
 
 
 def claimed() -> set[int]:

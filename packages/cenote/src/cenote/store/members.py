@@ -21,6 +21,8 @@ _PASSING = (
     "not enough started members",
     "can only promote a learner member which is in sync",
 )
+# What it says of a new member with the address and second of one that was removed: their ids are the same.
+_SAME_SECOND = "member not found"
 
 
 async def listed(client: EtcdClient) -> list[Member]:
@@ -83,10 +85,11 @@ def _at(members: list[Member], peer_url: str) -> Member | None:
 
 async def _patiently(client: EtcdClient, action: str, request: object) -> MembersResponse:
     deadline = time.monotonic() + UNHEALTHY_SECONDS
+    passing = (*_PASSING, _SAME_SECOND) if action == "add" else _PASSING
     while True:
         try:
             return await client.membership(action, request)
         except Unavailable as error:
-            if not any(words in error.message for words in _PASSING) or time.monotonic() > deadline:
+            if not any(words in error.message for words in passing) or time.monotonic() > deadline:
                 raise
         await asyncio.sleep(PAUSE_SECONDS)
