@@ -8,7 +8,9 @@ import time
 import pytest
 
 from cenote.errors import Unavailable
-from cenote.store import retry
+from cenote.store import liveness, retry
+from cenote.store.liveness import Liveness
+from tests.support.waiting import wait_until_async
 
 
 def test_the_last_attempt_is_given_up_before_clients_give_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,3 +56,38 @@ def test_a_timeout_of_the_call_itself_is_not_taken_for_that() -> None:
 
     with pytest.raises(TimeoutError, match="its own"):
         asyncio.run(retry.retrying(call))
+
+
+def test_the_time_that_etcd_was_silent_before_a_call_counts() -> None:
+    attempts = 0
+
+    async def call() -> None:
+        nonlocal attempts
+        attempts += 1
+        raise Unavailable("etcd has no leader")
+
+    with pytest.raises(Unavailable, match="etcd has no leader"):
+        asyncio.run(retry.retrying(call, is_short=True, waited=retry.RETRY_SECONDS))
+    assert attempts == 1
+
+
+def test_silence_is_timed_from_the_question_that_found_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(liveness, "ASK_SECONDS", 0.01)
+    monkeypatch.setattr(liveness, "ANSWER_SECONDS", 0.05)
+    silent = asyncio.Event()
+
+    async def ask() -> None:
+        if silent.is_set():
+            await asyncio.sleep(10)
+
+    async def scenario() -> None:
+        one = Liveness(ask)
+        one.begin()
+        await asyncio.sleep(0.1)
+        assert one.silent_for() == 0.0
+        silent.set()
+        await wait_until_async("it is noticed", 5, lambda: one.silent_for())
+        assert one.silent_for() >= 0.05
+        await one.close()
+
+    asyncio.run(scenario())

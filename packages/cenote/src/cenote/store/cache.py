@@ -13,8 +13,8 @@ import contextlib
 import functools
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Protocol, TypeVar
 
 from cenote.errors import Unavailable
 from cenote.store import etcd_messages
@@ -22,6 +22,8 @@ from cenote.store.client import Compacted, EtcdClient
 from cenote.store.retry import retrying
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # etcd walks the whole range for each page, so few large pages are much faster than many small ones.
 PAGE = 1000
@@ -49,8 +51,13 @@ class WatchCache:
         view: View,
         on_change: Callable[[set[str]], None],
         without: Sequence[str] = (),
+        silent_for: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """``without`` are folders below ``prefix`` that are not kept."""
+        """``without`` are folders below ``prefix`` that are not kept.
+
+        ``silent_for`` tells for how many seconds etcd has not answered.
+        """
+        self._silent_for = silent_for
         self.revision = 0
         self.connected = False
         self._client = client
@@ -130,13 +137,16 @@ class WatchCache:
         """
         differing, at = set(keys), dict[str, int]()
         for folder in folders:
-            listed, at[folder] = await retrying(functools.partial(self._listed, folder), is_short=True)
+            listed, at[folder] = await self._retrying(functools.partial(self._listed, folder))
             known = {key: revision for key, revision in self._known.items() if key.startswith(folder)}
             differing |= {key for key, _ in listed.items() ^ known.items()}
         for key in sorted(differing):
-            found, revision = await retrying(functools.partial(self._client.read_at, key), is_short=True)
+            found, revision = await self._retrying(functools.partial(self._client.read_at, key))
             self._overtake(key, found, revision)
         self._listed_at.update(at)
+
+    async def _retrying(self, call: Callable[[], Awaitable[T]]) -> T:
+        return await retrying(call, is_short=True, waited=self._silent_for())
 
     async def _listed(self, folder: str) -> tuple[dict[str, int], int]:
         listed: dict[str, int] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 log = logging.getLogger(__name__)
@@ -18,8 +19,13 @@ class Liveness:
 
     def __init__(self, ask: Callable[[], Awaitable[object]]) -> None:
         self.answers = True
+        self._silent_since = 0.0  # in monotonic time
         self._ask = ask
         self._task: asyncio.Task[None] | None = None
+
+    def silent_for(self) -> float:
+        """Return for how many seconds etcd has not answered; 0 while it does."""
+        return 0.0 if self.answers else time.monotonic() - self._silent_since
 
     def begin(self) -> None:
         self._task = asyncio.create_task(self._run(), name="asking etcd")
@@ -34,17 +40,19 @@ class Liveness:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(ASK_SECONDS)
+            asked = time.monotonic()
             asking = asyncio.ensure_future(self._ask())
             try:
                 await asyncio.wait({asking}, timeout=ANSWER_SECONDS)
                 if not asking.done():
-                    self._note(answers=False)
+                    self._note(asked, answers=False)
                 await asyncio.wait({asking})  # the client has a limit of its own
-                self._note(answers=asking.exception() is None)
+                self._note(asked, answers=asking.exception() is None)
             finally:
                 asking.cancel()
 
-    def _note(self, *, answers: bool) -> None:
+    def _note(self, asked: float, *, answers: bool) -> None:
         if self.answers and not answers:
             log.warning("etcd does not answer; serving reads from the cache")
+            self._silent_since = asked
         self.answers = answers

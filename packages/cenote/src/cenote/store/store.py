@@ -72,9 +72,16 @@ class Store(Reader):
         self._ephemeral = ephemeral
         self._keys = self.keys
         self._tables = Tables(self._keys)
-        self._cache = WatchCache(client, self._keys.prefix, self._tables, self._notify, self._keys.not_cached)
         self._liveness = Liveness(lambda: client.revision(self._keys.prefix))
-        self._writer = Writer(client, self._keys)
+        self._cache = WatchCache(
+            client,
+            self._keys.prefix,
+            self._tables,
+            self._notify,
+            self._keys.not_cached,
+            self._liveness.silent_for,
+        )
+        self._writer = Writer(client, self._keys, silent_for=self._liveness.silent_for)
         self.groups = Groups(self._tables, self._cache, self._writer, self._keys)
         self.host_changes = HostChanges(client, self._tables, self._cache, self._writer, self._keys)
         self.names_in_dns = NamesInDns(self._tables, self._cache, self._writer, self._keys)

@@ -9,6 +9,7 @@ is written twice.
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 import msgspec
@@ -22,6 +23,8 @@ from cenote.store.retry import retrying
 
 MARK_SECONDS = 3600  # marks vanish this long after their writer's last sign of life
 RENEW_SECONDS = 1200
+
+Attempt = Callable[[], Awaitable[etcd_messages.TransactionResponse]]
 
 
 class SealingKeyRetired(Conflict):
@@ -41,8 +44,18 @@ class WriteResult(msgspec.Struct, frozen=True):
 class Writer:
     """Writes transactions, for many callers at a time."""
 
-    def __init__(self, client: EtcdClient, keys: Keys, owner: str = "api") -> None:
-        """``owner`` is the id of a host, or ``api``: it may write its own markers alone."""
+    def __init__(
+        self,
+        client: EtcdClient,
+        keys: Keys,
+        owner: str = "api",
+        silent_for: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """``owner`` is the id of a host, or ``api``: it may write its own markers alone.
+
+        ``silent_for`` tells for how many seconds etcd has not answered.
+        """
+        self._silent_for = silent_for
         self._client = client
         self._keys = keys
         self._owner = owner
@@ -61,7 +74,8 @@ class Writer:
         """Carry out ``operations`` if all ``conditions`` hold, else read the keys in ``look``.
 
         Some condition must be false once it has happened, or else happening twice must do no harm.
-        Unavailable when etcd does not answer for 10 seconds: then it may or may not have happened.
+        Unavailable when etcd does not answer for 10 seconds, those before the call included: it may or may
+        not have happened.
         SealingKeyRetired when a value holds a text that was sealed with a retired key.
         """
         mark, word = self._free.pop() if self._free else self._new_mark(), uuid4().bytes
@@ -74,12 +88,10 @@ class Writer:
             return await self._client.transact(etcd_messages.TransactionRequest(conditions, done, misses))
 
         try:
-            answer = await retrying(attempt, is_short=True)
+            answer = await self._retrying(attempt)
         except LeaseLost:
             self._renew_at = 0.0
-            answer = await retrying(
-                attempt, is_short=True
-            )  # lost again, it is a lease that the operations name
+            answer = await self._retrying(attempt)  # lost again, it is a lease that the operations name
         self._free.append(mark)
         if answer.succeeded:
             return WriteResult(answer.header.revision, {})
@@ -90,6 +102,9 @@ class Writer:
         if not found.keys().isdisjoint(retired):
             raise SealingKeyRetired
         return WriteResult(0, found)
+
+    async def _retrying(self, attempt: Attempt) -> etcd_messages.TransactionResponse:
+        return await retrying(attempt, is_short=True, waited=self._silent_for())
 
     def _new_mark(self) -> str:
         self._made += 1
