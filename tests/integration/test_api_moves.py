@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import httpx
 from msgspec.structs import replace
 
-from cenote.api import auth
+from cenote.api import auth, create_app
+from cenote.errors import Unavailable
 from cenote.model.records import MoveStage, NodeStatus, Note, Standby
-from tests.support.api import HOST, Api, Apis
+from tests.support.api import AT_ONCE, HOST, Api, Apis
 
 A, B = (
     replace(HOST, id=f"host-{letter}", name=f"db-{letter}", memory_mib=64_000, fleet_address="h")
@@ -52,6 +55,7 @@ def test_a_move_begins_at_once_and_is_shown(apis: Apis) -> None:
         assert after["cenote"]["move"] == move
         assert (after["num_nodes"], after["status"]) == (1, "online")
         assert after["connection"] == before["connection"]
+        assert after["cenote"]["uris"] == before["cenote"]["uris"], "no pool of a server without writes"
         assert len(after["metrics_endpoints"]) == 1
         event = (await api.call("GET", f"{path}/events", 200))["events"][0]
         assert event["cenote"]["summary"] == "move: added (from db-a to db-b)"
@@ -66,7 +70,7 @@ def test_the_progress_of_a_copy_is_shown(apis: Apis) -> None:
         now = datetime.now(UTC)
         source = NodeStatus(reached=10**9, tried=10**9, at=now, used_mib=900)
         await api.hosts["host-a"].report(id_of(path), "node-1", source)
-        copying = NodeStatus(reached=0, at=now, used_mib=300, reason="the data is being copied")
+        copying = NodeStatus(reached=0, at=now, copied_mib=300, reason="the data is being copied")
         await api.hosts["host-b"].report(id_of(path), "node-2", copying)
         await api.store.wait(lambda: api.store.status(id_of(path), "node-2"), 10)
         move = (await api.call("GET", path, 200))["database"]["cenote"]["move"]
@@ -123,6 +127,43 @@ def test_a_move_that_cannot_be_is_refused_in_words(apis: Apis) -> None:
         assert "Drop them first: debezium." in await api.refusal("POST", move, 422, json={})
 
     apis.run(scenario, hosts=(A, B, OLD))
+
+
+class SilentHosts:
+    """Claims of ports on hosts of which some are up and do not answer."""
+
+    def __init__(self, *silent: str) -> None:
+        self._silent = silent
+
+    async def claim(self, _cluster_id: UUID, host_id: str, _ports: Iterable[int]) -> frozenset[int]:
+        if host_id in self._silent:
+            raise Unavailable(f"The agent of {host_id} does not answer.")
+        return frozenset()
+
+    async def release(self, _cluster_id: UUID, _host_id: str) -> None:
+        pass
+
+
+def test_another_host_is_chosen_when_one_does_not_answer(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        def with_silent(*silent: str) -> httpx.AsyncClient:
+            app = create_app(api.store, api.rings, AT_ONCE, ports=SilentHosts(*silent))
+            transport = httpx.ASGITransport(app)
+            return httpx.AsyncClient(
+                transport=transport, base_url="https://api.test", headers=api.http.headers
+            )
+
+        path = await placed(api)
+        async with with_silent("host-b", "host-d") as http:
+            answer = await http.post(f"{path}/move", json={})
+            assert answer.status_code == 503, answer.text
+            assert "does not answer" in answer.json()["message"]
+        async with with_silent("host-b") as http:
+            answer = await http.post(f"{path}/move", json={})
+            assert answer.status_code == 202, answer.text
+            assert answer.json()["move"]["to"] == "db-d"
+
+    apis.run(scenario, hosts=(A, B, replace(B, id="host-d", name="db-d")))
 
 
 def test_a_drained_host_says_what_cannot_be_moved(apis: Apis) -> None:

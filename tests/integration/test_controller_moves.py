@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from cenote.controller.controller import Controller
 from cenote.model.records import Cluster, Host, MoveStage, Node, NodeStatus, Note, Standby
 from cenote.rules import moves, record_formats
+from cenote.rules.move_progress import DEFAULT, Limits
 from cenote.security.sealing import Sealer
 from cenote.store import HostStore, PrivateEtcd, Store
 from tests.support.etcd import bare_cluster, opened_host, opened_store, with_etcd
@@ -39,7 +40,9 @@ def host(id: str) -> Host:
 
 
 @asynccontextmanager
-async def fleet(etcd: PrivateEtcd, tmp_path: Path, *ids: str) -> AsyncIterator[tuple[Store, list[HostStore]]]:
+async def fleet(
+    etcd: PrivateEtcd, tmp_path: Path, *ids: str, limits: Limits = DEFAULT
+) -> AsyncIterator[tuple[Store, list[HostStore]]]:
     """A store with a controller, and hosts that are alive."""
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(opened_store(etcd))
@@ -47,7 +50,9 @@ async def fleet(etcd: PrivateEtcd, tmp_path: Path, *ids: str) -> AsyncIterator[t
         for id in ids:
             hosts.append(await stack.enter_async_context(opened_host(etcd, id)))
             await hosts[-1].announce(host(id))
-        task = asyncio.create_task(Controller(store, Sealer(tmp_path / "keys"), A, "d").run())
+        controller = Controller(store, Sealer(tmp_path / "keys"), A, "d")
+        controller._mover._limits = limits
+        task = asyncio.create_task(controller.run())
         try:
             yield store, hosts
         finally:
@@ -152,5 +157,51 @@ def test_a_drained_host_gives_its_clusters_away_a_few_at_a_time(tmp_path: Path) 
                 await a.report(cluster.id, "node-1", status(0, removed=True))
                 done.add(cluster.id)
             await wait_until_async("nothing is there any more", 10, lambda: store.ports(A) == set())
+
+    with_etcd(scenario)
+
+
+def test_a_move_whose_switch_fails_each_time_is_given_up_in_the_end(tmp_path: Path) -> None:
+    limits = Limits(copying=4.0, switching=0.3, first_pause=0.1, longest_pause=0.1)
+
+    async def scenario(etcd: PrivateEtcd) -> None:
+        async with fleet(etcd, tmp_path, A, B, limits=limits) as (store, [a, b]):
+            cluster = await created(store, a, "one")
+            target = Node(name="node-2", host=B, port=10_000, pool_port=10_001)
+            await store.update_cluster(cluster.id, lambda one: moves.begun(one, target, datetime.now(UTC)))
+            follows = {"standby": Standby(streaming=True, replayed=900)}
+            busy: Reports = {"node-1": (a, {"reason": "a pool is busy"}), "node-2": (b, follows)}
+            await until(store, cluster, MoveStage.SWITCHING, busy)
+            await until(store, cluster, MoveStage.COPYING, busy)
+            await until(store, cluster, MoveStage.SWITCHING, busy)
+            move = recorded(store, cluster).move
+            assert move is not None
+            assert move.tries >= 1
+            await until(store, cluster, None, busy)
+            assert [node.host for node in recorded(store, cluster).nodes] == [A]
+            told = [event.note.what for event in await store.events(cluster.id)]
+            assert any(what.startswith(f"gave up the move to name-of-{B}") for what in told)
+
+    with_etcd(scenario)
+
+
+def test_a_host_at_which_copies_fail_does_not_keep_clusters_on_a_drained_one(tmp_path: Path) -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        async with fleet(etcd, tmp_path, A, B, C, limits=Limits(failing=1.0)) as (store, [a, b, c]):
+            cluster = await created(store, a, "one")
+            await store.host_changes.drain(A, datetime.now(UTC), Note(what="drain"))
+            await wait_until_async("it is copied", 10, lambda: recorded(store, cluster).move is not None)
+            target, others = recorded(store, cluster).nodes[1], {B: b, C: c}
+            fails: dict[str, Any] = {"failing": True, "reason": "the disk is full"}
+
+            async def is_elsewhere() -> bool:
+                now = revision(store, cluster)
+                await a.report(cluster.id, "node-1", status(now))
+                await others[target.host].report(cluster.id, target.name, status(now, **fails))
+                hosts = [node.host for node in recorded(store, cluster).nodes[1:]]
+                return bool(hosts) and hosts != [target.host]
+
+            await wait_until_async("it is copied to another host", 20, is_elsewhere)
+            await moved(store, cluster, a, others[recorded(store, cluster).nodes[1].host])
 
     with_etcd(scenario)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cenote.errors import CenoteError
-from cenote.host import system_identifier, templates
+from cenote.host import control_file, system_identifier, templates
 from cenote.host.processes import Account
 from tests.support.lab import Lab, Share
 from tests.support.waiting import wait_until
@@ -50,6 +50,20 @@ def test_the_checksum_is_the_one_that_everybody_has() -> None:
         system_identifier.crc32c(b"123456789") == 0xE3069283
     )  # the check value of the algorithm's catalogue
     assert system_identifier.crc32c(bytes(32)) == 0x8A9136AA  # RFC 3720, B.4
+
+
+def test_the_settings_that_a_standby_needs_are_those_that_postgresql_reads(labs: Share) -> None:
+    async def scenario(lab: Lab) -> None:
+        data = await new_copy(lab, "control")
+        found = control_file.least_settings(data)
+        told = controldata(lab, data)
+        names = {name: name.replace("_transactions", "_xacts") for name in found}
+        names["max_locks_per_transaction"] = "max_locks_per_xact"
+        assert found == {name: int(told[f"{shown} setting"]) for name, shown in names.items()}
+        assert len(found) == 5
+        assert control_file.least_settings(data.parent / "missing") == {}
+
+    labs(scenario)
 
 
 def test_every_copy_has_an_identifier_of_its_own_that_postgresql_finds_sound(labs: Share) -> None:

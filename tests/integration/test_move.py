@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -162,6 +163,18 @@ class Moving:
             seen.count(Path(folder))
         sys.stdout.write(f"{seen.done} transactions, held for {seen.held:.3f} s\n")
 
+    @contextlib.asynccontextmanager
+    async def without_receiver(self) -> AsyncIterator[None]:
+        """Have the second host receive nothing, and say nothing either, as if it had vanished."""
+        paths = Layout(self.host(2).data_dir).node(UUID(self.cluster["id"]), self.nodes[2].name)
+        [receiver] = [one for one in processes.below(paths.data, "postgres") if _is_receiver(one)]
+        os.kill(receiver.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(receiver.pid, signal.SIGCONT)
+
     async def rows(self, host: int = 2) -> int:
         return int(await self.ask("SELECT count(*) FROM pgbench_history", host=host))
 
@@ -182,6 +195,10 @@ class Moving:
     def leftovers(self, host: int) -> list[str]:
         folder = Layout(self.host(host).data_dir).cluster(UUID(self.cluster["id"]))
         return [str(path) for path in (folder.root, folder.sockets) if path.exists()]
+
+
+def _is_receiver(process: Process) -> bool:
+    return b"walreceiver" in Path(f"/proc/{process.pid}/cmdline").read_bytes()
 
 
 def _pgbench() -> str:
@@ -276,6 +293,101 @@ def test_a_move_that_is_given_up_leaves_nothing_behind(hosts: Fleet) -> None:
         assert not moving.mover.report("node-2").removed
         await moving.mover.give_up()
         assert moving.leftovers(2) == []
+
+    move(hosts, scenario)
+
+
+def test_a_cluster_may_become_larger_and_smaller_while_it_is_copied(hosts: Fleet) -> None:
+    async def scenario(moving: Moving) -> None:
+        def most(host: int) -> Awaitable[Any]:
+            return moving.ask("SHOW max_worker_processes", None, host=host)
+
+        async def resized(worker_processes: int) -> None:
+            configuration = moving.mover.cluster.configuration
+            chosen = configuration.postgresql | {"max_worker_processes": worker_processes}
+            await moving.mover.change(configuration=replace(configuration, postgresql=chosen))
+
+        await moving.prepare()
+        await resized(40)
+        await moving.mover.settled("node-1")
+        await moving.begin()
+        await resized(20)
+        await moving.mover.copied()
+        assert await most(1) == "20"
+        for number in (30, 24):
+            async with moving.bench():
+                await resized(number)
+                await moving.mover.copied()
+                assert await most(1) == str(number)
+                assert int(await most(2)) >= number
+        async with moving.bench() as bench:
+            await moving.mover.copied()
+            await moving.mover.switch()
+        await moving.mover.led_on()
+        assert await moving.rows() == await moving.rows(host=1) > bench.done
+        assert await most(2) == "24"
+        await moving.mover.finish()
+
+    move(hosts, scenario)
+
+
+def test_a_source_whose_follower_has_vanished_ends_in_order_and_goes_on(hosts: Fleet) -> None:
+    async def scenario(moving: Moving) -> None:
+        await moving.prepare()
+        await moving.begin()
+        await moving.mover.copied()
+
+        def ended() -> int:
+            return moving.mover.report("node-1").ended_at
+
+        async with moving.bench() as bench:
+            async with moving.without_receiver():
+                began = time.monotonic()
+                await moving.mover.stage(MoveStage.SWITCHING)
+                await wait_until_async("the source has ended", 40, ended)
+                sys.stdout.write(f"ended after {time.monotonic() - began:.1f} s\n")
+                standby = moving.mover.report("node-2").standby
+                assert standby is not None
+                assert standby.replayed < ended()
+                await moving.mover.stage(MoveStage.COPYING)
+                await moving.mover.settled("node-1")
+            await moving.mover.copied()
+            await moving.mover.switch()
+        await moving.mover.led_on()
+        assert await moving.rows() == await moving.rows(host=1) == bench.done
+        await moving.mover.finish()
+
+    move(hosts, scenario)
+
+
+def test_changes_that_are_gone_before_the_copy_had_them_are_reported(hosts: Fleet) -> None:
+    async def scenario(moving: Moving) -> None:
+        await moving.begin()
+        await moving.mover.copied()
+        sockets = Layout(moving.host(1).data_dir).cluster(UUID(moving.cluster["id"])).sockets
+        superuser = f"host={sockets} port={moving.nodes[1].port} user=postgres dbname=postgres"
+        async with (
+            moving.without_receiver(),
+            await psycopg.AsyncConnection.connect(superuser, autocommit=True) as connection,
+        ):
+            await connection.execute("ALTER SYSTEM SET max_slot_wal_keep_size = '16MB'")
+            await connection.execute("SELECT pg_reload_conf()")
+            for _ in range(6):
+                await connection.execute("SELECT pg_logical_emit_message(false, '', 'x'), pg_switch_wal()")
+
+            async def is_free() -> bool:
+                cursor = await connection.execute("SELECT NOT bool_or(active) FROM pg_replication_slots")
+                row = await cursor.fetchone()
+                return row is not None and bool(row[0])
+
+            # One that is told to end sooner says so to the other host first, and waits for that to take it.
+            await wait_until_async("its sender has given up", 40, is_free)
+            await connection.execute("CHECKPOINT")
+            await wait_until_async("it is reported", 60, lambda: moving.mover.report("node-1").slot_lost)
+        await moving.mover.give_up()
+        await moving.mover.settled("node-1")
+        await wait_until_async("it is over", 60, lambda: not moving.mover.report("node-1").slot_lost)
+        assert await moving.ask("SELECT count(*) FROM pg_replication_slots", None) == 0
 
     move(hosts, scenario)
 

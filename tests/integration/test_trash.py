@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
+import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -68,6 +70,31 @@ def test_two_of_one_second_stand_beside_each_other_and_the_oldest_is_the_first(l
 def test_nothing_stays_of_what_was_not_there(layout: Layout) -> None:
     trash.put(layout, [layout.cluster(NOTE.cluster).root], NOTE)
     assert list(layout.trash.iterdir()) == []
+
+
+def test_nothing_stays_of_what_found_no_room_for_its_note(layout: Layout) -> None:
+    folder = layout.clusters / "one"
+    folder.mkdir(parents=True)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+        with pytest.raises(OSError, match="File too large"):
+            trash.put(layout, [folder], NOTE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert list(layout.trash.iterdir()) == []
+    assert folder.is_dir()
+
+
+def test_data_that_follows_is_not_worth_the_trash_and_no_link_says_so(layout: Layout) -> None:
+    paths = layout.node(NOTE.cluster, "node-2")
+    assert not trash.is_worth_it(paths)
+    paths.data.mkdir(parents=True)
+    assert trash.is_worth_it(paths)
+    paths.standby_signal.symlink_to("/nonexistent")
+    assert not trash.is_worth_it(paths)
 
 
 def test_without_its_note_a_thing_is_known_by_its_name(layout: Layout) -> None:

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from cenote.controller import moves
+from cenote.controller.move_clocks import MoveClocks
 from cenote.controller.moves import Step
 from cenote.model.records import Cluster, Host, Move, MoveStage, Node, NodeStatus, Standby
 from cenote.rules import move_progress
-from cenote.rules.move_progress import Hosts, Limits, Look
+from cenote.rules.move_progress import Hosts, Limits, Look, Times
 from cenote.rules.moves import backed_out
 from tests.support.etcd import bare_cluster
 
@@ -67,13 +68,14 @@ def step(
     reports = {"node-1": source, "node-2": target}
     found = options.pop("hosts", hosts())
     given = {name: report for name, report in reports.items() if report is not None}
-    return moves.step(cluster, REVISION, given, found, **options)
+    times = Times(**{name: options.pop(name) for name in ("waited", "lasted", "failing") if name in options})
+    return moves.step(cluster, REVISION, given, found, times=times, **options)
 
 
 def reason(cluster: Cluster, source: NodeStatus | None, target: NodeStatus | None, **options: Any) -> str:
     reports = {"node-1": source, "node-2": target}
     given = {name: report for name, report in reports.items() if report is not None}
-    look = move_progress.look_at(cluster, REVISION, given, options.pop("waited", 0.0))
+    look = move_progress.look_at(cluster, REVISION, given, Times(waited=options.pop("waited", 0.0)))
     assert look is not None
     return move_progress.waits_for(look, options.pop("hosts", hosts()), **options)
 
@@ -153,11 +155,67 @@ def test_the_copy_of_a_cluster_whose_host_is_lost_is_kept() -> None:
     assert step(found.cluster, seen(), FOLLOWS, hosts=lost) is None
 
 
-def test_copying_ends_some_day() -> None:
-    found = step(moving(), seen(), seen(reason="the disk is full"), waited=Limits().copying)
+def test_what_was_not_copied_is_not_said_to_be_kept() -> None:
+    lost = hosts(removed={"a"}, down=("a",))
+    assert reason(moving(), seen(), FOLLOWS, hosts=lost).endswith("the copy that was made so far is kept")
+    assert reason(moving(), seen(), seen(), hosts=lost).endswith("as lost, before its data was copied")
+
+
+def test_copying_ends_some_day_with_all_switches_that_were_given_up() -> None:
+    busy = moving(tries=900, hitch="a long transaction")
+    found = step(busy, seen(), seen(reason="it copies"), lasted=Limits().copying)
     assert found is not None
     assert found.event is not None
-    assert found.event.what == "gave up the move to db-b: the disk is full"
+    assert found.event.what == "gave up the move to db-b: it copies"
+    assert step(busy, seen(), seen(reason="it copies"), waited=Limits().copying) is None
+    again = step(busy, seen(), FOLLOWS, lasted=Limits().copying, waited=400)
+    assert again is not None
+    assert again.event is not None
+    assert again.event.what == "gave up the move to db-b: a long transaction"
+
+
+def test_a_target_that_fails_again_and_again_is_given_up_and_its_host_is_unfit() -> None:
+    failing = seen(failing=True, reason="the disk is full")
+    assert step(moving(), seen(), failing, failing=Limits().failing - 1) is None
+    found = step(moving(), seen(), failing, failing=Limits().failing)
+    assert stage_after(found) is None
+    assert found is not None
+    assert found.unfit == "b"
+    assert found.reason == "gave up the move to db-b: the disk is full"
+
+
+def test_a_copy_whose_changes_are_gone_is_given_up_at_once() -> None:
+    found = step(moving(), seen(slot_lost=True), seen(reason="it copies"))
+    assert stage_after(found) is None
+    assert found is not None
+    assert found.reason == f"gave up the move to db-b: {moves.SLOT_LOST}"
+    before = seen(slot_lost=True, reached=REVISION - 1)  # of a former move
+    assert step(moving(), before, seen(reason="it copies")) is None
+
+
+def test_the_times_of_a_move_are_those_of_its_stage_of_all_of_it_and_of_its_failures() -> None:
+    now = 100.0
+    clocks = MoveClocks(lambda: now)
+    cluster, failing, follows = moving(), {"node-2": seen(failing=True)}, {"node-2": FOLLOWS}
+
+    def read(reports: dict[str, NodeStatus], **fields: Any) -> Times:
+        assert cluster.move is not None
+        return clocks.read(replace(cluster, move=replace(cluster.move, **fields)), reports)
+
+    assert read({}) == Times()
+    now = 110.0
+    assert read(failing) == Times(waited=10, lasted=10)
+    now = 115.0
+    assert read({"node-2": seen()}) == Times(waited=15, lasted=15), "it tries again"
+    assert read(failing) == Times(waited=15, lasted=15, failing=5)
+    assert read(follows, stage=SWITCHING) == Times(lasted=15)
+    now = 120.0
+    assert read(follows, tries=1) == Times(lasted=20)
+    assert read(failing, tries=1) == Times(lasted=20)
+    assert read({}, target="node-3") == Times()
+    now = 130.0
+    assert clocks.read(replace(cluster, move=None), {}) == Times()
+    assert read({}) == Times()
 
 
 # -- Switching
@@ -294,7 +352,6 @@ class World:
     cluster: Cluster = field(default_factory=moving)
     revision: int = 1
     now: datetime = NOW
-    stage_began: datetime = NOW
     reports: dict[str, NodeStatus] = field(default_factory=dict)
     down: dict[str, datetime] = field(default_factory=dict)
     source_runs: bool = True
@@ -303,6 +360,9 @@ class World:
     target_writes: bool = False
     removed: set[str] = field(default_factory=set)
     drained: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.clocks = MoveClocks(lambda: (self.now - NOW).total_seconds())
 
     @property
     def hosts(self) -> Hosts:
@@ -313,13 +373,7 @@ class World:
             drained=frozenset(self.drained),
         )
 
-    @property
-    def waited(self) -> float:
-        return (self.now - self.stage_began).total_seconds()
-
     def write(self, cluster: Cluster) -> None:
-        if cluster.move is None or self.cluster.move is None or cluster.move.stage != self.cluster.move.stage:
-            self.stage_began = self.now
         self.cluster, self.revision = cluster, self.revision + 1
 
     def report(self, name: str, **fields: Any) -> None:
@@ -364,11 +418,12 @@ class World:
             self.written += 1
 
     def control(self) -> None:
-        found = moves.step(self.cluster, self.revision, self.reports, self.hosts, waited=self.waited)
+        times = self.clocks.read(self.cluster, self.reports)
+        found = moves.step(self.cluster, self.revision, self.reports, self.hosts, times=times)
         if found is not None:
             self.write(found.cluster)
         elif self.cluster.move is not None:
-            look = move_progress.look_at(self.cluster, self.revision, self.reports, self.waited)
+            look = move_progress.look_at(self.cluster, self.revision, self.reports, times)
             assert look is not None
             assert move_progress.waits_for(look, self.hosts), "a wait without a reason"
 
@@ -383,8 +438,15 @@ class World:
                 self.work_at_a()
             case "a is busy":
                 self.work_at_a(busy=True)
+            case "a has lost the slot":
+                self.work_at_a()
+                if "a" not in self.down and self.cluster.move is not None and self.source_runs:
+                    self.reports["node-1"] = replace(self.reports["node-1"], slot_lost=True)
             case "b works":
                 self.work_at_b()
+            case "b fails":
+                if "b" not in self.down and len(self.cluster.nodes) == 2:
+                    self.report("node-2", reached=0, failing=True, reason="the disk is full")
             case "a customer writes":
                 self.customer_writes()
             case "the controller looks":
@@ -405,8 +467,9 @@ class World:
 EVENTS = st.sampled_from(
     [
         *("a works", "a is busy", "b works", "a customer writes", "the controller looks"),
+        *("a has lost the slot", "b fails"),
         *("the record is changed", "a goes", "b goes", "a comes", "b comes", "b is drained"),
-        *("1", "10", "400"),
+        *("1", "10", "400", "90000"),
     ]
 )
 

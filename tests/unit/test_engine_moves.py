@@ -45,7 +45,7 @@ from cenote.model.changes import (
     WriteFile,
 )
 from cenote.model.pauses import LEASE, MOVE, Pause
-from cenote.model.records import ClusterStatus, Move, MoveStage, Node, NodeStatus
+from cenote.model.records import ClusterStatus, Move, MoveStage, Node, NodeStatus, Standby
 from cenote.model.trash import TrashNote
 from cenote.security.certificates import Validity
 from tests.support.wanted import CERTIFICATE, CLUSTER, MOMENT, NOW, PROCESS, SITE, WANTED, kinds, until_wait
@@ -59,6 +59,7 @@ READY = ending.Seen(
     pools=("a", "b"),
     sessions=frozenset({"b"}),
     follower=ending.Follower(streaming=True, lag=0),
+    checkpointed=0.4,
 )
 
 
@@ -196,10 +197,54 @@ def test_a_target_follows_with_a_slot_and_stops_to_do_so_when_it_leads() -> None
 def test_a_standby_streams_only_if_it_is_close() -> None:
     close = following.Seen(receiving=True, replayed=10, behind=following.CLOSE)
     assert close.streaming
+    assert not replace(close, paused=True).streaming
     assert not replace(close, behind=following.CLOSE + 1).streaming
     assert not replace(close, receiving=False).streaming
     [wait] = following.plan(moving(SWITCHING, target=True), close)
     assert wait == Wait("following node-1", often=True)
+
+
+def test_a_standby_is_restarted_for_what_the_source_is_restarted_for_but_not_while_clients_wait() -> None:
+    def streams(seen: following.Seen) -> bool:
+        standby = following.report(moving(COPYING, target=True), seen)["standby"]
+        assert isinstance(standby, Standby)
+        return standby.streaming
+
+    seen = following.Seen(receiving=True, replayed=10, pending={"max_worker_processes": "1"})
+    assert kinds(pass_of(following.plan(moving(COPYING, target=True), seen))) == [Stop, Wait]
+    assert kinds(pass_of(following.plan(moving(SWITCHING, target=True), seen))) == [Wait]
+    raised = replace(seen, pending={}, raised={"max_worker_processes": "90"})
+    assert kinds(pass_of(following.plan(moving(COPYING, target=True), raised))) == [Wait]
+    for waits in (seen, raised):
+        assert not streams(waits)
+    assert streams(replace(seen, pending={}))
+    later = replace(seen, pending={"listen_addresses": "*"})  # in the maintenance window
+    assert kinds(pass_of(following.plan(moving(COPYING, target=True), later))) == [Wait]
+
+
+def test_a_standby_has_no_less_than_the_wal_that_it_replays_needs() -> None:
+    context = moving(COPYING, target=True)
+    file = postgresql.configuration_file(context)
+
+    def settings(least: dict[str, int]) -> str:
+        return postgresql.configuration_files(context, least=least)[file].decode()
+
+    own = settings({})
+    assert settings({"max_connections": 1, "max_prepared_transactions": 0}) == own
+    assert "max_connections = '9000'" in settings({"max_connections": 9_000})
+    # One that is set and then left out again would need a restart.
+    assert settings({"max_locks_per_transaction": 64}) == own
+    assert "max_locks_per_transaction = '65'" in settings({"max_locks_per_transaction": 65})
+    assert postgresql.raised(context, {"max_connections": 9_000, "max_wal_senders": 1}) == {
+        "max_connections": "9000"
+    }
+
+
+def test_the_server_that_is_left_waits_for_a_standby_that_is_gone_for_seconds_only() -> None:
+    context = moving(COPYING, target=True)
+    text = postgresql.configuration_files(context)[postgresql.configuration_file(context)].decode()
+    assert "-c wal_sender_timeout=8s" in text
+    assert not any("wal_sender_timeout" in one for one in base_backup.program_of(context).argv)
 
 
 def test_a_standby_is_promoted_when_it_is_to_lead_and_not_before() -> None:
@@ -221,21 +266,19 @@ def test_a_slot_is_made_for_the_target_and_only_ours_are_dropped() -> None:
     assert made.summary == "making the slot cenote_node_2"
     ours = Slot("cenote_node_2", pid=7)
     assert list(slots.plan(copying, slots.Seen((*theirs, ours)))) == []
-    lost = slots.plan(copying, slots.Seen((replace(ours, lost=True),)))
-    assert [change.summary for change in lost if isinstance(change, Sql)] == [
-        "dropping the slot cenote_node_2",
-        "making the slot cenote_node_2",
-    ]
+    lost = slots.Seen((replace(ours, lost=True), Slot("cenote_other", logical=True, lost=True)))
+    assert list(slots.plan(copying, lost)) == []
+    assert slots.report(copying, lost)["slot_lost"]
+    assert not slots.report(WANTED, lost)["slot_lost"]
     [dropped] = slots.plan(WANTED, slots.Seen((*theirs, ours)))
     assert isinstance(dropped, Sql)
     assert dropped.summary == "dropping the slot cenote_node_2"
     report = slots.report(copying, slots.Seen((*theirs, ours)))
-    assert report == {"logical_slots": ("cenote_other", "theirs")}
+    assert report == {"logical_slots": ("cenote_other", "theirs"), "slot_lost": False}
 
 
 def test_pools_of_transactions_are_held_before_the_server_ends_and_those_of_sessions_after() -> None:
-    checkpoint, first, stop, wait = pass_of(ending.plan(moving(SWITCHING), READY))
-    assert isinstance(checkpoint, Sql)
+    first, stop, wait = pass_of(ending.plan(moving(SWITCHING), READY))
     assert isinstance(first, HoldPools)
     assert (first.pools, first.or_none) == (("a",), True)
     assert isinstance(stop, Stop)
@@ -260,6 +303,16 @@ def test_nobody_is_held_while_the_switch_would_take_long(seen: ending.Seen) -> N
     [wait] = pass_of(ending.plan(moving(SWITCHING), seen))
     assert isinstance(wait, Wait)
     assert wait.reason.startswith("busy: ")
+
+
+@pytest.mark.parametrize("checkpointed", [-3.0, ending.RECENT + 1, ending.Seen(True, MOMENT).checkpointed])
+def test_a_checkpoint_comes_first_and_all_is_looked_at_again_before_anybody_is_held(
+    checkpointed: float,
+) -> None:
+    changes = pass_of(ending.plan(moving(SWITCHING), replace(READY, checkpointed=checkpointed)))
+    assert kinds(changes) == [Sql, Wait]
+    assert isinstance(changes[-1], Wait)
+    assert changes[-1].often
 
 
 def test_what_a_killed_process_has_paused_is_resumed_before_it_is_held_again() -> None:
@@ -387,10 +440,24 @@ def test_a_move_waits_for_a_certificate_that_names_the_host_and_asks_a_former_co
 def test_what_goes_to_the_trash_has_no_key_any_more() -> None:
     paths = WANTED.cluster_paths
     note = TrashNote(cluster=CLUSTER.id, why="moved", at=NOW)
-    changes = list(removal.plan_discard(paths, [WANTED.paths], note, keeps=True))
+    changes = list(removal.plan_discard(paths, [WANTED.paths], note))
     without_key = changes.index(Remove(paths.certificate.parent))
     assert isinstance(changes[without_key + 1], Discard)
     assert paths.requested_key.parent == paths.certificate.parent
+
+
+def test_a_copy_that_was_begun_goes_with_its_node_and_nothing_of_the_other_one_there() -> None:
+    context = moving(COPYING, target=True)
+    paths = context.paths
+    seen = removal.Seen((True, True), has_processes=True, has_others=True)
+    note = TrashNote(cluster=CLUSTER.id, why="moved", at=NOW)
+    for given in (None, note):
+        changes = list(removal.plan(context, seen, given))
+        removed = [change.path for change in changes if isinstance(change, Remove)]
+        assert {"copying-node-2", "copying-node-2.log", "copying-node-2.started"} <= {p.name for p in removed}
+        assert changes.index(EndProcesses(paths.draft)) < changes.index(Remove(paths.draft))
+        assert {path.parent for path in removed} == {context.cluster_paths.root}
+        assert all("node-2" in path.name for path in removed)
 
 
 def test_values_of_a_connection_string_are_quoted() -> None:

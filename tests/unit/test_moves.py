@@ -68,6 +68,10 @@ def test_the_ports_are_kept_where_they_are_free() -> None:
     assert (node.port, node.pool_port, node.metrics_port) == (10_000, 10_001, 10_009)
     node = moves.target(cluster(), candidates(taken={10_001, 10_009}))
     assert (node.port, node.pool_port, node.metrics_port) == (10_002, 10_003, 10_008)
+    # Those of the pair that is kept are not given to the metrics, which were elsewhere before.
+    source = Node(name="node-1", host="a", port=10_008, pool_port=10_009, metrics_port=20_000)
+    node = moves.target(replace(cluster(), nodes=(source,)), candidates())
+    assert (node.port, node.pool_port, node.metrics_port) == (10_008, 10_009, 10_007)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +113,28 @@ def test_a_host_that_still_removes_a_former_node_is_not_taken() -> None:
     left = (Node(name="node-2", host="b", port=1, pool_port=2),)
     with pytest.raises(Busy, match="db-b still removes a former node"):
         moves.target(cluster(left=left), candidates(), host="db-b")
+
+
+def test_a_cluster_is_not_moved_off_a_host_that_does_not_answer() -> None:
+    for state in (HostState.AWAY, HostState.DOWN):
+        with pytest.raises(Busy, match="The host of the cluster, db-a, does not answer"):
+            moves.target(cluster(), [Candidate(host("a"), state=state), Candidate(host("b"))])
+
+
+def test_why_no_host_is_left_is_told_in_words() -> None:
+    left = (Node(name="node-2", host="b", port=1, pool_port=2),)
+    with pytest.raises(Busy, match="Each other host cannot be reached, still removes a former node"):
+        moves.target(cluster(left=left), candidates())
+    with pytest.raises(Busy, match="Each other host cannot be reached"):
+        moves.target(cluster(), candidates(), spared={"b"})
+    zones = [Candidate(host("a", zone="east")), Candidate(host("b", zone="west"))]
+    assert moves.target(cluster(), zones, zone="west").host == "b"
+    with pytest.raises(Busy, match="zone: each other host of that zone cannot be reached"):
+        moves.target(cluster(left=left), zones, zone="west")
+    with pytest.raises(Invalid, match="zone: the cluster is in that zone already, and no other host is"):
+        moves.target(cluster(), zones, zone="east")
+    with pytest.raises(Invalid, match=r"^zone: no host is in the zone 'north'; there is east, west"):
+        moves.target(cluster(), zones, zone="north")
 
 
 def test_only_a_cluster_that_is_online_and_does_not_move_is_moved() -> None:

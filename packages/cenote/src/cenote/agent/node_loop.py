@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 POLL_FIRST, POLL_MOST = 0.005, 0.5  # seconds between passes while a server is starting
 POLL_GROWTH = 1.2
 POLL_OFTEN = 0.03  # at most, while clients are held for a switch
+HELD_LONG = 15.0  # seconds after which the switch has failed, or its other host is away
 OTHER_USERS_PAUSE = 1.0  # seconds until pools work for roles that SQL has just made; it may make many
 WORTH_REPORTING = 0.1  # seconds
 # A server that fails to start is started again and again; what is shown meanwhile is that it fails.
@@ -290,7 +291,8 @@ class NodeLoop:
         elif self._poll >= WORTH_REPORTING and self._outlasts_failure():
             await self._report_unfinished(stored, reason, waiting=True)
         pause, self._poll = self._poll, min(self._poll * POLL_GROWTH, POLL_MOST)
-        return min(pause, POLL_OFTEN) if often else pause
+        is_soon = time.monotonic() - self._waiting_since < HELD_LONG
+        return min(pause, POLL_OFTEN) if often and is_soon else pause
 
     async def _report_unfinished(
         self, stored: Stored[Cluster], reason: str, *, failing: bool = False, waiting: bool = False

@@ -38,7 +38,14 @@ DISK_FULL_MIB = 32  # PostgreSQL needs two WAL segments to start
 
 
 # Of a node that takes no part in a move.
-_SETTLED: dict[str, object] = {"standby": None, "ended_at": 0, "clients": 0, "leads_on": False, "held_ms": 0}
+_SETTLED: dict[str, object] = {
+    "standby": None,
+    "ended_at": 0,
+    "clients": 0,
+    "leads_on": False,
+    "held_ms": 0,
+    "copied_mib": 0,
+}
 
 
 class Waiting(Exception):

@@ -159,7 +159,8 @@ class Sweep:
     ) -> None:
         why = "; ".join(sorted({verdict.why for verdict in verdicts.values()}))
         note = TrashNote(cluster=id, name=_name(evidence), why=why, at=_now())
-        await self._do(removal.plan_discard(paths, nodes, note, keeps=self._host.keeps_trash), note)
+        kept = note if self._host.keeps_trash else None
+        await self._do(removal.plan_discard(paths, nodes, kept), note)
 
     async def _discard_node(self, id: UUID, node: NodePaths, verdict: Verdict, evidence: Evidence) -> None:
         note = TrashNote(cluster=id, name=_name(evidence), node=node.name, why=verdict.why, at=_now())

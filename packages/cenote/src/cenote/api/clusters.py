@@ -19,12 +19,12 @@ from cenote.api.auth import CREATE, DELETE, READ
 from cenote.api.do_settings import DoSettings
 from cenote.api.firewall import RuleBody
 from cenote.api.networks import network_of
-from cenote.api.placement import place, wish
+from cenote.api.placement import Refusals, claimed, place, wish
 from cenote.api.projects import project_of
 from cenote.api.service import Body, Call, Service, answer, no_content, operation
 from cenote.api.storage import ReplaceAutoscale, StorageBody
 from cenote.api.views import ClusterView, cluster_view
-from cenote.errors import Busy, Invalid, NotFound, Unavailable
+from cenote.errors import Invalid, NotFound
 from cenote.http.routing import Response
 from cenote.model import catalog
 from cenote.model import firewall as trusted_sources
@@ -41,7 +41,7 @@ from cenote.model.records import (
     StorageAutoscale,
     UserRole,
 )
-from cenote.rules.scheduling import Wanted
+from cenote.rules.scheduling import Placement, Wanted
 from cenote.security import certificates
 from cenote.store import NameTaken, PortTaken, Stored
 
@@ -217,26 +217,13 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[C
     certificate, key = certificates.new_authority(f"Cenote CA of cluster {id}")
     authority = CertificateAuthority(certificate=certificate, sealed_key=service.sealer.seal(Secret(key)))
     admin = credentials.new_user(ADMIN_USER, service.sealer, UserRole.PRIMARY)
-    refused: dict[str, set[int]] = {}
-    silent: dict[str, Unavailable] = {}  # hosts that are up, and do not answer
+    refusals = Refusals()
+
+    def choose() -> Placement:
+        return place(service, wanted, refusals.ports, refusals.silent.keys())
+
     while True:
-        try:
-            chosen = place(service, wanted, refused, silent.keys())
-        except (Busy, Invalid, Unavailable):
-            if silent:
-                raise next(iter(silent.values())) from None
-            if not await store.confirm_hosts():
-                raise
-            continue
-        ports = (chosen.port, chosen.pool_port, chosen.metrics_port)
-        try:
-            busy = await service.ports.claim(id, chosen.host.id, ports)
-        except Unavailable as error:
-            silent[chosen.host.id] = error
-            continue
-        if busy:
-            refused.setdefault(chosen.host.id, set()).update(busy)
-            continue
+        chosen = await claimed(service, id, refusals, choose)
         nodes = (
             Node(
                 name="node-1",
@@ -270,7 +257,7 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[C
             return Stored(cluster, await store.add_cluster(cluster, note))
         except PortTaken as error:  # a concurrent request took one of the ports
             await service.ports.release(id, chosen.host.id)
-            refused.setdefault(error.host, set()).update(error.ports)
+            refusals.add(error.host, error.ports)
         except NameTaken:
             await service.ports.release(id, chosen.host.id)
             raise _name_taken() from None

@@ -73,9 +73,14 @@ def connections(
 
 
 def uris(service: Service, cluster: Cluster, database: str, login: Login | None) -> UrisView:
-    """Return connection strings with every host of a cluster, the writer's first."""
+    """Return connection strings with every host of a cluster, the writer's first.
+
+    While the cluster moves, that is the writer alone: the other host's pools lead to a server that takes no
+    writes, or are there for clients of the former address only.
+    """
     first = topology.writer_or_first(cluster)
-    nodes = [first, *(node for node in cluster.nodes if node is not first and node.lost_at is None)]
+    others = () if cluster.move is not None else cluster.nodes
+    nodes = [first, *(node for node in others if node is not first and node.lost_at is None)]
     hosts = [HostView(service.address_of(node), node.port, node.pool_port) for node in nodes]
     places = tuple((host.host, host.port) for host in hosts)
     user, password = login or ("", None)

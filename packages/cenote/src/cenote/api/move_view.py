@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 from cenote.api.service import Service
 from cenote.model.records import Cluster, MoveStage
 from cenote.rules import move_progress
+from cenote.rules.move_progress import Times
 
 ITS_TURN = "its turn to be switched"  # one cluster after the other
 
@@ -37,8 +38,8 @@ def move_view(service: Service, cluster: Cluster) -> MoveView | UnsetType:
     stored, hosts = service.store.cluster(cluster.id), service.store.seen_hosts()
     revision = 0 if stored is None else stored.revision
     since = cluster.created_at if cluster.move is None else cluster.move.since or cluster.move.asked_at
-    waited = (hosts.now - since).total_seconds()
-    look = move_progress.look_at(cluster, revision, service.store.reports(cluster.id), waited)
+    times = Times(waited=(hosts.now - since).total_seconds())
+    look = move_progress.look_at(cluster, revision, service.store.reports(cluster.id), times)
     if look is None:
         return UNSET
     view = MoveView(
@@ -50,5 +51,5 @@ def move_view(service: Service, cluster: Cluster) -> MoveView | UnsetType:
         reason=move_progress.waits_for(look, hosts) or ITS_TURN,
     )
     if look.move.stage is MoveStage.COPYING and look.at_source is not None and look.at_target is not None:
-        view.copied_mib, view.data_mib = look.at_target.used_mib, look.at_source.used_mib
+        view.copied_mib, view.data_mib = look.at_target.copied_mib, look.at_source.used_mib
     return view

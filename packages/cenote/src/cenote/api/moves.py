@@ -17,10 +17,9 @@ from cenote.api.auth import ADMIN
 from cenote.api.clusters import ONE
 from cenote.api.move_view import MoveView, move_view
 from cenote.api.service import Body, Call, answer, no_content, operation
-from cenote.errors import Busy, Invalid, Unavailable
 from cenote.http.routing import Response
 from cenote.model import topology
-from cenote.model.records import Cluster, EventType
+from cenote.model.records import Cluster, EventType, Node
 from cenote.rules import moves, record_formats
 from cenote.store import PortTaken
 
@@ -63,7 +62,7 @@ async def cancel_move(request: Call) -> Response:
 
 async def _begun(request: Call, body: MoveCluster) -> Cluster:
     """Begin the move of the cluster in the path, once there is a host with ports for it."""
-    service, refused = request.service, dict[str, set[int]]()
+    service, refusals = request.service, placement.Refusals()
 
     def check(cluster: Cluster) -> None:
         record_formats.check_readers(service.store.known_hosts())
@@ -71,24 +70,22 @@ async def _begun(request: Call, body: MoveCluster) -> Cluster:
         moves.check(cluster, seen, topology.status(cluster, seen))
 
     host, zone = placement.wish(body.host, body.zone)
+
+    def choose() -> Node:
+        return moves.target(
+            request.cluster().value,
+            placement.candidates(service, refusals.ports),
+            host=host,
+            zone=zone,
+            limits=placement.limits(service),
+            spared=refusals.silent.keys(),
+        )
+
+    cluster = request.cluster().value
+    check(cluster)
+    id = cluster.id
     while True:
-        cluster = request.cluster().value
-        check(cluster)
-        try:
-            target = moves.target(
-                cluster,
-                placement.candidates(service, refused),
-                host=host,
-                zone=zone,
-                limits=placement.limits(service),
-            )
-        except (Busy, Invalid, Unavailable):
-            if not await service.store.confirm_hosts():
-                raise
-            continue
-        if busy := await service.ports.claim(cluster.id, target.host, target.ports):
-            refused.setdefault(target.host, set()).update(busy)
-            continue
+        target = await placement.claimed(service, id, refusals, choose)
 
         def begun(current: Cluster) -> Cluster:
             check(current)
@@ -96,12 +93,12 @@ async def _begun(request: Call, body: MoveCluster) -> Cluster:
 
         note = request.note(EventType.CLUSTER_UPDATE)
         try:
-            return (await service.store.update_cluster(cluster.id, begun, note)).value
+            return (await service.store.update_cluster(id, begun, note)).value
         except PortTaken as error:
-            await service.ports.release(cluster.id, target.host)
-            refused.setdefault(error.host, set()).update(error.ports)
+            await service.ports.release(id, target.host)
+            refusals.add(error.host, error.ports)
         except BaseException:
-            await service.ports.release(cluster.id, target.host)
+            await service.ports.release(id, target.host)
             raise
 
 

@@ -1,12 +1,22 @@
 """``postgresql.conf``, rendered from layers of settings."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from uuid import UUID
 
 from cenote.conf.quoting import postgresql_value
 from cenote.model import parameters
 from cenote.model.records import Value
+
+# What PostgreSQL takes where nothing is set.  One that is set and then left out again needs a restart, even
+# if it had this value.
+_UNSET = {
+    "max_connections": "100",
+    "max_worker_processes": "8",
+    "max_wal_senders": "10",
+    "max_prepared_transactions": "0",
+    "max_locks_per_transaction": "64",
+}
 
 
 def base_settings(version: str) -> dict[str, str]:
@@ -100,10 +110,21 @@ def non_durable_settings() -> dict[str, str]:
     return {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "archive_mode": "off"}
 
 
+def at_least(least: Mapping[str, int], *layers: Mapping[str, str]) -> dict[str, str]:
+    """Return a further layer, by which settings have no less than these values."""
+    merged = _UNSET | _merged(layers)
+    return {name: str(value) for name, value in least.items() if int(merged[name]) < value}
+
+
 def render(*layers: Mapping[str, str]) -> str:
     """Render the file; later layers override earlier ones."""
+    merged = _merged(layers)
+    lines = [f"{key} = {postgresql_value(merged[key])}" for key in sorted(merged)]
+    return "# Written by Cenote; changes made here are undone.\n" + "\n".join(lines) + "\n"
+
+
+def _merged(layers: Iterable[Mapping[str, str]]) -> dict[str, str]:
     merged: dict[str, str] = {}
     for layer in layers:
         merged.update(layer)
-    lines = [f"{key} = {postgresql_value(merged[key])}" for key in sorted(merged)]
-    return "# Written by Cenote; changes made here are undone.\n" + "\n".join(lines) + "\n"
+    return merged

@@ -1,7 +1,7 @@
 """Carries out the moves of clusters: follows those under way, and begins those of drained hosts.
 
 What is to be done next is decided by ``moves``; each write is conditional on the record that it rests on.
-Durations are measured here, by monotonic time, so another controller only prolongs them.
+Durations are measured by ``MoveClocks``.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from uuid import UUID
 
 from cenote.controller import moves
 from cenote.controller.election import Election
+from cenote.controller.move_clocks import MoveClocks
 from cenote.errors import CenoteError, Conflict, NotFound, Unavailable
 from cenote.model import topology
-from cenote.model.records import Cluster, EventType, MoveStage, Note
+from cenote.model.records import Cluster, EventType, Note
 from cenote.rules import move_progress, record_formats, scheduling
 from cenote.rules import moves as move_rules
 from cenote.rules.move_progress import Limits, Look
@@ -28,6 +29,11 @@ from cenote.store.encoding import NewerFormat
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
+UNFIT_SECONDS = 3600.0  # in which a drain moves nothing to a host at which a copy failed again and again
+
+
+class _Later(Exception):
+    """No host takes a cluster while as many copies are made."""
 
 
 class Mover:
@@ -44,7 +50,8 @@ class Mover:
         self._store, self._election, self._write_events = store, election, write_events
         self._overcommit, self._limits = overcommit, limits
         self._followed: set[UUID] = set()  # clusters that are being moved, or that have left a host
-        self._stages: dict[UUID, tuple[MoveStage, int, float]] = {}  # with the tries, and when each began
+        self._clocks = MoveClocks()
+        self._unfit: dict[str, float] = {}  # hosts that a drain moves nothing to, until when (monotonic)
         self._refused_ports: dict[str, set[int]] = {}
         self._hindrances: dict[UUID, str] = {}  # why a drain cannot move them, as it was logged
 
@@ -53,7 +60,7 @@ class Mover:
         while True:
             await self._election.elected.wait()
             self._followed.clear()
-            self._stages.clear()
+            self._clocks.clear()
             with self._store.changes(reports=True) as changes:
                 async with asyncio.TaskGroup() as group:
                     losing = group.create_task(self._end_when_lost(changes), name="end of the election")
@@ -94,7 +101,7 @@ class Mover:
     async def _look_at(self, id: UUID, changes: Changes) -> None:
         stored = self._store.cluster(id)
         if stored is None or stored.value.deleted_at is not None or not _is_followed(stored.value):
-            self._stages.pop(id, None)
+            self._clocks.forget(id)
             if id in self._followed:
                 self._followed.discard(id)
                 changes.notify(self._followed)  # one that waits to switch may do so
@@ -106,7 +113,7 @@ class Mover:
             stored.revision,
             reports,
             self._store.seen_hosts(),
-            waited=self._waited(stored.value),
+            times=self._clocks.read(cluster, reports),
             may_switch=self._may_switch(id),
             limits=self._limits,
         )
@@ -115,6 +122,8 @@ class Mover:
         if len(found.cluster.left) < len(cluster.left):
             await self._write_events(cluster)
         log.info("cluster %s: %s", cluster.name, found.reason)
+        if found.unfit:
+            self._unfit[found.unfit] = time.monotonic() + UNFIT_SECONDS
         after = found.cluster
         await self._store.update_cluster(
             id,
@@ -123,15 +132,6 @@ class Mover:
             self._election.condition(),
         )
         changes.notify(self._followed if _ends_switch(cluster, after) else {id})
-
-    def _waited(self, cluster: Cluster) -> float:
-        move, now = cluster.move, time.monotonic()
-        if move is None:
-            return 0.0
-        known = self._stages.get(cluster.id)
-        if known is None or known[:2] != (move.stage, move.tries):
-            known = self._stages[cluster.id] = move.stage, move.tries, now
-        return now - known[2]
 
     def _may_switch(self, id: UUID) -> bool:
         """Return whether no other cluster's clients are held at this moment."""
@@ -145,8 +145,9 @@ class Mover:
         stored = self._store.cluster(id)
         if stored is None or stored.value.deleted_at is not None:
             return None
-        reports, waited = self._store.reports(id), self._waited(stored.value)
-        return move_progress.look_at(stored.value, stored.revision, reports, waited)
+        reports = self._store.reports(id)
+        times = self._clocks.read(stored.value, reports)
+        return move_progress.look_at(stored.value, stored.revision, reports, times)
 
     # -- Drained hosts
 
@@ -154,6 +155,8 @@ class Mover:
         hosts = self._store.seen_hosts()
         if not hosts.drained:
             self._hindrances.clear()
+            self._refused_ports.clear()
+            self._unfit.clear()
             return
         living = self._store.living_clusters()
         waiting = moves.to_be_moved(living, hosts)
@@ -172,8 +175,8 @@ class Mover:
                 target = await self._begin(stored, copies)
             except PortTaken as error:
                 self._refused_ports.setdefault(error.host, set()).update(error.ports)
-            except (Unavailable, Conflict, NotFound) as error:
-                self._tell(cluster, str(error))
+            except _Later:
+                continue
             except CenoteError as error:
                 self._tell(cluster, str(error))
             except Exception:  # one cluster's record must not keep the others on the host
@@ -193,7 +196,17 @@ class Mover:
         record_formats.check_readers(self._store.known_hosts())
         seen = self._store.status(cluster.id, cluster.nodes[0].name)
         move_rules.check(cluster, seen, topology.status(cluster, seen))
-        target = move_rules.target(cluster, self._candidates(copies), limits=self._overcommit)
+        full = {host for host, number in copies.items() if number >= moves.COPIES_OF_A_HOST}
+        now = time.monotonic()
+        unfit = {host for host, until in self._unfit.items() if now < until}
+        try:
+            target = move_rules.target(
+                cluster, self._candidates(), limits=self._overcommit, spared=full | unfit
+            )
+        except CenoteError:
+            if full:  # once a copy has been made, it may be another answer
+                raise _Later from None
+            raise
         after = move_rules.begun(cluster, target, datetime.now(UTC))
         note = Note(what="moves it off its host, which is drained", type=EventType.CLUSTER_UPDATE)
         await self._store.update_cluster(
@@ -204,19 +217,17 @@ class Mover:
         )
         return target.host
 
-    def _candidates(self, copies: Mapping[str, int]) -> list[Candidate]:
-        """Return the hosts that may take one more copy now."""
+    def _candidates(self) -> list[Candidate]:
         store = self._store
         hosts = store.known_hosts()
         taken = {host.id: store.ports(host.id) | self._refused_ports.get(host.id, set()) for host in hosts}
-        every = scheduling.candidates(
+        return scheduling.candidates(
             hosts,
             {host.id: store.host_state(host.id) for host in hosts},
             store.drains().keys(),
-            store.living_clusters(),
+            [stored.value for stored in store.clusters()],
             taken,
         )
-        return [one for one in every if copies.get(one.host.id, 0) < moves.COPIES_OF_A_HOST]
 
 
 def _is_followed(cluster: Cluster) -> bool:

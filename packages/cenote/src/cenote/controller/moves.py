@@ -16,19 +16,26 @@ from msgspec.structs import replace
 
 from cenote.model.records import Cluster, EventType, Move, MoveStage, NodeStatus, Note
 from cenote.rules import move_progress
-from cenote.rules.move_progress import DEFAULT, Hosts, Limits, Look, look_at, serves
+from cenote.rules.move_progress import DEFAULT, NO_TIME, Hosts, Limits, Look, Times, look_at, serves
 from cenote.rules.moves import backed_out
 
+SLOT_LOST = (
+    "the copy was too slow: changes that it has not received are no longer kept at the host of the cluster"
+)
 COPIES_OF_A_HOST = 2  # at a time, from it or to it, of those that a drain begins
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The record as it shall be, why, and the event that tells of it."""
+    """The record as it shall be, why, and the event that tells of it.
+
+    ``unfit``: the id of a host that moves are better not made to for a while; "" for none.
+    """
 
     cluster: Cluster
     reason: str
     event: Note | None = None
+    unfit: str = ""
 
 
 def step(
@@ -37,7 +44,7 @@ def step(
     reports: Mapping[str, NodeStatus],
     hosts: Hosts,
     *,
-    waited: float = 0.0,
+    times: Times = NO_TIME,
     may_switch: bool = True,
     limits: Limits = DEFAULT,
 ) -> Step | None:
@@ -50,7 +57,7 @@ def step(
         return None
     if (freed := _freed(cluster, reports, hosts)) is not None:
         return freed
-    look = look_at(cluster, revision, reports, waited)
+    look = look_at(cluster, revision, reports, times)
     if look is None:
         return None
     match look.move.stage:
@@ -68,7 +75,7 @@ def step(
 def _while_copying(look: Look, hosts: Hosts, limits: Limits, *, may_switch: bool) -> Step | None:
     move, source, target = look.move, look.source.host, look.target.host
     if hosts.is_lost(look.source):  # its copy may be all that is left of the cluster
-        return _hitched(look, move_progress.ORPHANED.format(host=hosts.name(source)))
+        return _hitched(look, move_progress.orphaned(look, hosts))
     if hosts.is_lost(look.target):
         return _given_up(look, hosts, f"the host {hosts.name(target)} was removed")
     if target in hosts.drained:
@@ -80,9 +87,16 @@ def _while_copying(look: Look, hosts: Hosts, limits: Limits, *, may_switch: bool
         return _hitched(look, was_away)
     if move.hitch == was_away and source in hosts.alive:
         return _given_up(look, hosts, f"the host {hosts.name(source)} was down")
-    if look.waited >= limits.copying:
-        return _given_up(look, hosts, move_progress.copying_waits_for(look, hosts, limits, may_switch=True))
-    if move_progress.copying_waits_for(look, hosts, limits, may_switch=may_switch):
+    reason = move_progress.copying_waits_for(look, hosts, limits, may_switch=may_switch)
+    seen = look.at_source
+    if seen is not None and seen.slot_lost and seen.reached >= look.revision:
+        return _given_up(look, hosts, SLOT_LOST)
+    if look.times.failing >= limits.failing:
+        given_up = _given_up(look, hosts, reason or "it fails again and again")
+        return dataclasses.replace(given_up, unfit=target)
+    if look.times.lasted >= limits.copying:
+        return _given_up(look, hosts, reason or look.move.hitch or "it took too long")
+    if reason:
         return None
     return Step(_in_stage(look, hosts, MoveStage.SWITCHING), "the target follows closely")
 

@@ -20,7 +20,13 @@ LOG_SPACE = Part(PartName.LOG_SPACE, look.log_space.look, plan.log_space.plan, o
 FOLDERS = Part(PartName.FOLDERS, look.folders.look, plan.folders.plan)
 LOG_POSITIONS = Part(PartName.LOG_POSITIONS, look.log_positions.look, plan.log_positions.plan)
 CERTIFICATE = Part(PartName.CERTIFICATE, look.certificate.look, plan.certificate.plan, scope=Scope.HOST)
-BASE_BACKUP = Part(PartName.BASE_BACKUP, look.base_backup.look, plan.base_backup.plan, runs_on=(FOLLOWING,))
+BASE_BACKUP = Part(
+    PartName.BASE_BACKUP,
+    look.base_backup.look,
+    plan.base_backup.plan,
+    runs_on=(FOLLOWING,),
+    report_of=plan.base_backup.report,
+)
 LEADING = Part(PartName.LEADING, look.leading.look, plan.leading.plan, runs_on=(PLAIN,))
 ENDING = Part(
     PartName.ENDING,

@@ -20,7 +20,7 @@ import msgspec
 
 from cenote.errors import CenoteError
 from cenote.host import files, safe_open
-from cenote.model.paths import Layout, NodePaths
+from cenote.model.paths import STANDBY_SIGNAL, Layout, NodePaths
 from cenote.model.trash import TrashNote
 
 NOTE = "note.json"
@@ -48,8 +48,8 @@ def put(layout: Layout, paths: Sequence[Path], note: TrashNote) -> None:
     """
     files.make_directory(layout.trash, 0o700, None)
     folder = _new_folder(layout, note)
-    files.write(folder / NOTE, msgspec.json.format(msgspec.json.encode(note)) + b"\n", 0o600, None)
     try:
+        files.write(folder / NOTE, msgspec.json.format(msgspec.json.encode(note)) + b"\n", 0o600, None)
         for path in paths:
             with contextlib.suppress(FileNotFoundError):
                 safe_open.rename_new(path, folder / path.name)
@@ -62,7 +62,7 @@ def put(layout: Layout, paths: Sequence[Path], note: TrashNote) -> None:
             ) from None
         raise
     finally:
-        if files.names(folder) == [NOTE]:
+        if set(files.names(folder)) <= {NOTE}:  # empty when the disk is full
             files.remove(folder)
     files.sync_directory(layout.trash)
 
@@ -81,8 +81,10 @@ def _new_folder(layout: Layout, note: TrashNote) -> Path:
 
 def is_worth_it(paths: NodePaths) -> bool:
     """Return whether a node's data is worth keeping: it is there, and no copy that follows another node's."""
-    has_data = files.mode_of(paths.data) is not None
-    return has_data and not (paths.data / "standby.signal").exists()
+    if files.mode_of(paths.data) is None:
+        return False
+    with safe_open.folder(paths.data) as data:
+        return not safe_open.exists_in(data, STANDBY_SIGNAL)
 
 
 def entries(layout: Layout) -> list[Entry]:

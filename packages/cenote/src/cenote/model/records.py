@@ -407,7 +407,8 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     which the server of a node that gives up writing was shut down, in bytes, 0 while it was not.  ``clients``
     are the connections of customers to its pooler; they are known once it ``leads_on``, which is to the node
     that has taken over; for ``held_ms`` they had waited for that.  ``logical_slots`` are customers' own,
-    which no standby has.
+    which no standby has.  ``slot_lost``: WAL is gone that a node that follows this one had not received.
+    ``copied_mib`` is what a node that follows has of the other one's data.
     """
 
     reached: int
@@ -443,6 +444,8 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     logical_slots: tuple[str, ...] = ()
     leads_on: bool = False
     held_ms: int = 0
+    slot_lost: bool = False
+    copied_mib: int = 0
 
 
 class Host(Record, frozen=True, kw_only=True):

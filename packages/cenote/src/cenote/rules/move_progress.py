@@ -10,13 +10,15 @@ from cenote.model.records import Cluster, Host, Move, MoveStage, Node, NodeStatu
 from cenote.rules.host_states import DOWN_SECONDS
 
 ORPHANED = "the host {host} was removed as lost; the copy that was made so far is kept"
+UNCOPIED = "the host {host} was removed as lost, before its data was copied"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How long the steps of a move may take, in seconds."""
 
-    copying: float = 48 * 3600.0  # with all switches that were given up
+    copying: float = 48 * 3600.0  # from the beginning of the move, with all switches that were given up
+    failing: float = 600.0  # since the target has failed first, without having followed meanwhile
     away: float = 300.0  # a host, before the move goes on without it
     switching: float = 15.0
     leaving: float = 3600.0  # for clients that go on using the old address
@@ -54,9 +56,24 @@ class Hosts:
         return node.lost_at is not None or node.host in self.removed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """Seconds that a move takes: ``waited`` in its stage, ``lasted`` in all.
+
+    ``failing``: since its target has failed first, without having followed meanwhile; 0 if it does not fail.
+    """
+
+    waited: float = 0.0
+    lasted: float = 0.0
+    failing: float = 0.0
+
+
+NO_TIME = Times()
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A move with what is known of both of its nodes; ``waited``: the seconds since its stage began."""
+    """A move with what is known of both of its nodes."""
 
     cluster: Cluster
     move: Move
@@ -65,7 +82,12 @@ class Look:
     target: Node
     at_source: NodeStatus | None
     at_target: NodeStatus | None
-    waited: float
+    times: Times
+
+    @property
+    def waited(self) -> float:
+        """The seconds since its stage began."""
+        return self.times.waited
 
     @property
     def standby(self) -> Standby | None:
@@ -83,7 +105,7 @@ def node_of(cluster: Cluster, name: str) -> Node:
 
 
 def look_at(
-    cluster: Cluster, revision: int, reports: Mapping[str, NodeStatus], waited: float = 0.0
+    cluster: Cluster, revision: int, reports: Mapping[str, NodeStatus], times: Times = NO_TIME
 ) -> Look | None:
     move = cluster.move
     if move is None:
@@ -96,7 +118,7 @@ def look_at(
         node_of(cluster, move.target),
         reports.get(move.source),
         reports.get(move.target),
-        waited,
+        times,
     )
 
 
@@ -131,9 +153,15 @@ def waits_for(look: Look, hosts: Hosts, limits: Limits = DEFAULT, *, may_switch:
             return _leaving_waits_for(look, hosts)
 
 
+def orphaned(look: Look, hosts: Hosts) -> str:
+    """Return what is said of a move whose source is lost."""
+    words = UNCOPIED if look.standby is None else ORPHANED
+    return words.format(host=hosts.name(look.source.host))
+
+
 def copying_waits_for(look: Look, hosts: Hosts, limits: Limits, *, may_switch: bool) -> str:
     if hosts.is_lost(look.source):
-        return ORPHANED.format(host=hosts.name(look.source.host))
+        return orphaned(look, hosts)
     for node in (look.source, look.target):
         if node.host not in hosts.alive:
             return f"the agent of host {hosts.name(node.host)} does not answer"
@@ -144,6 +172,8 @@ def copying_waits_for(look: Look, hosts: Hosts, limits: Limits, *, may_switch: b
         return seen.reason or "the data is being copied"
     if seen.failing:
         return seen.reason
+    if seen.tried < look.revision:  # it may have to be restarted for what the source has got already
+        return "the target carries out other changes first"
     source = look.at_source
     if source is None or source.ended_at or source.reached < look.revision or source.failing:
         return ("" if source is None else source.reason) or "the source carries out other changes first"

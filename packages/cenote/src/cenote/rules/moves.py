@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from cenote.errors import Busy, Invalid
 from cenote.model import catalog
 from cenote.model.records import Cluster, ClusterStatus, HostRole, Move, MoveStage, Node, NodeStatus
-from cenote.rules import scheduling
+from cenote.rules import port_allocation, scheduling
 from cenote.rules.host_states import HostState
 from cenote.rules.move_progress import node_of
 from cenote.rules.scheduling import NO_LIMITS, Candidate, Overcommit, Wanted
@@ -80,11 +80,13 @@ def target(
     host: str = "",
     zone: str = "",
     limits: Overcommit = NO_LIMITS,
+    spared: Set[str] = frozenset(),
 ) -> Node:
     """Return the node that a cluster can be moved to, on another host.
 
     It gets the ports of the present one where they are free.  ``host``, a name or an id, and ``zone`` are
-    wishes.  Raises Invalid for a wish that cannot be fulfilled, Busy and Unavailable while no host takes it.
+    wishes; ``spared`` are the ids of hosts that are not to have it now.  Raises Invalid for a wish that
+    cannot be fulfilled, Busy and Unavailable while no host takes it.
     """
     every = list(candidates)
     source = cluster.nodes[0]
@@ -97,9 +99,11 @@ def target(
         zone=zone,
     )
     without = {node.host for node in (*cluster.nodes, *cluster.left)}
-    without |= {one.host.id for one in every if not one.host.fleet_address}
+    without |= spared | {one.host.id for one in every if not one.host.fleet_address}
     if host:
         _check_wish(wanted, every, source, without, limits)
+    else:
+        _check_left(source, [one for one in every if HostRole.DATABASE in one.host.roles], without, zone)
     chosen = scheduling.choose(wanted, every, limits, without)
     there = next(one for one in every if one.host.id == chosen.host.id)
     node = Node(
@@ -117,15 +121,34 @@ def _check_reachable(source: Node, every: list[Candidate]) -> None:
     others = [one.host for one in every if one.host.id != source.host and HostRole.DATABASE in one.host.roles]
     if not others:
         raise Busy("There is no other host that runs clusters.")
-    here = next((one.host for one in every if one.host.id == source.host), None)
-    if here is not None and not here.fleet_address:
-        raise Busy(f"The host of the cluster, {here.name}, {WITHOUT_ADDRESS}.")
+    here = next((one for one in every if one.host.id == source.host), None)
+    if here is not None and here.state is not HostState.UP:
+        raise Busy(f"The host of the cluster, {here.host.name}, does not answer.")
+    if here is not None and not here.host.fleet_address:
+        raise Busy(f"The host of the cluster, {here.host.name}, {WITHOUT_ADDRESS}.")
     if not any(host.fleet_address for host in others):
         raise Busy(f"Each other host {WITHOUT_ADDRESS}.")
 
 
+def _check_left(source: Node, every: list[Candidate], without: Set[str], zone: str) -> None:
+    """Raise Busy when no host is left to choose from, Invalid when there is none in a zone that is wished."""
+    there = [one for one in every if not zone or one.host.zone == zone]
+    if any(one.host.id not in without for one in there):
+        return
+    if any(one.host.id != source.host for one in there):
+        raise Busy(
+            f"{'zone: each' if zone else 'Each'} other host{' of that zone' if zone else ''} cannot be "
+            "reached, still removes a former node of the cluster, or has failed to copy one; try again later."
+        )
+    if there:
+        raise Invalid("zone: the cluster is in that zone already, and no other host is.")
+    zones = sorted({one.host.zone for one in every} - {""})
+    offered = f"; there is {', '.join(zones)}" if zones else "; no host is in one"
+    raise Invalid(f"zone: no host is in the zone {zone[:80]!a}{offered}.")
+
+
 def _check_wish(
-    wanted: Wanted, every: list[Candidate], source: Node, without: set[str], limits: Overcommit
+    wanted: Wanted, every: list[Candidate], source: Node, without: Set[str], limits: Overcommit
 ) -> None:
     named = next((one for one in every if wanted.host in (one.host.name, one.host.id)), None)
     if named is None:
@@ -154,7 +177,12 @@ def _with_ports_of(source: Node, node: Node, there: Candidate) -> Node:
         return all(port and port not in taken and host.first_port <= port <= host.last_port for port in ports)
 
     if is_free(source.port, source.pool_port):
-        node = replace(node, port=source.port, pool_port=source.pool_port)
+        pair = {source.port, source.pool_port}
+        metrics_port = node.metrics_port
+        if metrics_port in pair:
+            metrics_port = port_allocation.free_metrics_port(host, taken | pair) or 0
+        if metrics_port:
+            node = replace(node, port=source.port, pool_port=source.pool_port, metrics_port=metrics_port)
     if is_free(source.metrics_port) and source.metrics_port not in (node.port, node.pool_port):
         node = replace(node, metrics_port=source.metrics_port)
     return node

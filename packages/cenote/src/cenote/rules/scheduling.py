@@ -82,6 +82,10 @@ class Placement:
     pool_port: int
     metrics_port: int
 
+    @property
+    def ports(self) -> frozenset[int]:
+        return frozenset({self.port, self.pool_port, self.metrics_port})
+
 
 def promises(clusters: Iterable[Cluster]) -> dict[str, Promise]:
     """Return what is promised of each host, by its id.  A node counts until it is removed from the host."""

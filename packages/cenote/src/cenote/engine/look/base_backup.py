@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from cenote.engine.look import loaded
 from cenote.engine.plan.base_backup import MANIFEST, Seen, program_of
@@ -14,12 +15,13 @@ from cenote.host.sql import Session
 _PERCENT = re.compile(r"\((\d{1,3})%\)")
 
 
-async def look(_inspector: Inspector, context: NodeContext, _session: Session) -> Seen:
+async def look(inspector: Inspector, context: NodeContext, _session: Session) -> Seen:
     paths, program = context.paths, program_of(context)
     has_draft = files.mode_of(paths.draft) is not None
     if files.mode_of(paths.data) is not None:
         was_promoted = files.read(paths.standby_signal) is None
-        return Seen(has_data=True, is_standby=not was_promoted, has_draft=has_draft)
+        copied = await _size(inspector, context, paths.data)
+        return Seen(has_data=True, is_standby=not was_promoted, has_draft=has_draft, copied_mib=copied)
     running = has_draft and loaded.look(program).process is not None
     found = _PERCENT.findall(files.tail(program.log)) if running else []
     return Seen(
@@ -28,4 +30,9 @@ async def look(_inspector: Inspector, context: NodeContext, _session: Session) -
         complete=has_draft and not running and files.read(paths.draft / MANIFEST) is not None,
         running=running,
         progress=f", {found[-1]} %" if found else "",
+        copied_mib=await _size(inspector, context, paths.draft) if has_draft else 0,
     )
+
+
+async def _size(inspector: Inspector, context: NodeContext, folder: Path) -> int:
+    return (await inspector.disk_use(folder, context.host.timing.disk_use_max_age)).used_mib

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 from cenote.conf.hba import SUPERUSER
@@ -25,6 +26,11 @@ SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::flo
 FROM pg_stat_activity WHERE pid IN ({pids})
 """
 
+# The file is written when a checkpoint ends.  Its time has no fractions.
+_CHECKPOINTED = """
+SELECT extract(epoch FROM clock_timestamp() - modification)::float8 FROM pg_stat_file('global/pg_control')
+"""
+
 
 async def look(inspector: Inspector, context: NodeContext, session: Session) -> Seen:
     found = loaded.look(context.server)
@@ -46,6 +52,7 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
         pause=seen.pause,
         oldest=await _oldest(pools.keys() - sessions, session) if is_up and pools else 0.0,
         follower=await _follower(context, session) if is_up else None,
+        checkpointed=await _checkpointed(session) if is_up else math.inf,
     )
 
 
@@ -70,6 +77,11 @@ async def _oldest(pools: Collection[str], session: Session) -> float:
         return 0.0
     [(age,)] = await session.rows(SUPERUSER, _OLDEST.format(pids=", ".join(map(str, pids))))
     return float(age)
+
+
+async def _checkpointed(session: Session) -> float:
+    [(seconds,)] = await session.rows(SUPERUSER, _CHECKPOINTED)
+    return float(seconds)
 
 
 async def _follower(context: NodeContext, session: Session) -> Follower | None:

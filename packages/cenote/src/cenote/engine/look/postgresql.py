@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from cenote.engine.look import loaded
-from cenote.engine.plan.context import NodeContext
+from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.engine.plan.loaded import Loaded
 from cenote.engine.plan.postgresql import EXECUTABLE, READY, Seen, configuration_files
-from cenote.host import files, processes, system
+from cenote.host import control_file, files, processes, system
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 from cenote.model.changes import Program
@@ -30,6 +30,7 @@ async def look(inspector: Inspector, context: NodeContext, _session: Session) ->
         stale_pid_files=processes.stale_lock_files(_locks(context)) if is_down else (),
         port_taken=is_down and system.is_port_taken(context.host.listen, context.node.port),
         use=await disk_use(inspector, context),
+        least=control_file.least_settings(paths.data) if NodeKind.FOLLOWING in context.kinds else {},
     )
 
 

@@ -6,8 +6,10 @@ has the name of a data directory only once it is complete, with the file that ma
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from cenote.conf import conninfo
 from cenote.engine.plan import postgresql
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.folders import CLOSED
@@ -34,6 +36,7 @@ class Seen:
     """``is_standby``: the data directory is one's that follows.  ``has_draft``: a copy was begun.
 
     ``complete``: it has ended well.  ``running``: it is being made; ``progress`` says how far, in words.
+    ``copied_mib``: what is there of the data.
     """
 
     has_data: bool
@@ -42,6 +45,7 @@ class Seen:
     complete: bool = False
     running: bool = False
     progress: str = ""
+    copied_mib: int = 0
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
@@ -73,11 +77,15 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         yield Wait(f"copying the data of {_source(context)}")
 
 
+def report(_context: NodeContext, seen: Seen) -> Mapping[str, object]:
+    return {"copied_mib": seen.copied_mib}
+
+
 def program_of(context: NodeContext) -> Program:
     rate = min(context.host.copy_rate_mib, _MOST_RATE)
     return context.paths.base_backup(
         context.server_binaries,
-        *("--dbname", "" if context.peer is None else postgresql.primary(context)),
+        *("--dbname", "" if context.peer is None else conninfo.render(postgresql.primary(context))),
         *("--no-password", "--progress", "--checkpoint", "fast"),
         *("--wal-method", "stream", "--slot", context.paths.slot),
         *(("--max-rate", f"{rate}M") if rate else ()),

@@ -6,6 +6,7 @@ that the switch was given up.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from cenote.model.pauses import LEASE, MOVE, Moment, Pause
 WHY = "the cluster is moving to another host"
 PATIENCE = 0.8  # seconds in which pooled transactions have to end
 LONG = 0.3  # seconds after which one is unlikely to
+RECENT = 5.0  # seconds since a checkpoint in which a shutdown has little left to write
 CLOSE = 4 * 2**20  # bytes of WAL that the other node may lack when clients begin to wait for it
 
 _CHECKPOINT = (SQL("SET statement_timeout = 0"), SQL("CHECKPOINT"), SQL("RESET statement_timeout"))
@@ -38,7 +40,8 @@ class Seen:
 
     ``pools`` are those that PgBouncer has, none while it does not answer; ``sessions`` those of them whose
     clients keep a server until they leave.  ``paused``: one of them is paused; ``held``: all are.  ``oldest``
-    is the age of the oldest transaction in the others, in seconds.
+    is the age of the oldest transaction in the others, and ``checkpointed`` the time since a checkpoint has
+    ended, in seconds.
     """
 
     running: bool
@@ -51,6 +54,7 @@ class Seen:
     pause: Pause | None = None
     oldest: float = 0.0
     follower: Follower | None = None
+    checkpointed: float = math.inf
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
@@ -74,7 +78,10 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         yield Wait(f"busy: a transaction in a pool has been open for {seen.oldest:.0f} s", often=True)
     if seen.paused:  # by a process that was killed while it waited for transactions to end
         yield Resume(context.bouncer)
-    yield Sql(SUPERUSER, "writing a checkpoint", _CHECKPOINT, atomic=False)
+    if not 0 <= seen.checkpointed <= RECENT:
+        yield Sql(SUPERUSER, "writing a checkpoint", _CHECKPOINT, atomic=False)
+        # It may have taken a minute: nobody is held before the record and the follower are looked at again.
+        yield Wait("a checkpoint is written", often=True)
     if seen.pools:
         yield _hold(context, tuple(name for name in seen.pools if name not in seen.sessions), or_none=True)
     yield Stop(context.server)

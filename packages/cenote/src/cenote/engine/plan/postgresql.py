@@ -7,6 +7,7 @@ well.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from cenote.security import fleet_certificates
 READY = b"ready"
 _REFUSAL = b"default_transaction_read_only = 'on'"
 EXECUTABLE = "postgres"
+# A server that is shut down waits for the one that follows it, be that gone; this is for how long.
+_SENDER_SECONDS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class Seen:
 
     The rest matters while it is down.  ``orphans``: children of a killed server still work on its data.
     ``stale_pid_files``: lock files that name nobody, or a pid that was reused.  ``port_taken``: another
-    program has its port.
+    program has its port.  ``least``: values of settings that a server that follows another one needs.
     """
 
     has_data: bool
@@ -45,6 +48,7 @@ class Seen:
     stale_pid_files: tuple[Path, ...] = ()
     port_taken: bool = False
     use: DiskUse | None = None
+    least: Mapping[str, int] = field(default_factory=dict)
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
@@ -63,6 +67,7 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         context,
         read_only=_refuses_writes(context, seen),
         former=seen.loaded.process is not None and is_former(context, found),
+        least=seen.least,
     )
     digest = loaded.digest(*contents.values(), seen.certificate or b"")
     yield from loaded.write_differing(context.server, contents, seen.files, seen.loaded, digest)
@@ -108,16 +113,44 @@ def configuration_file(context: NodeContext) -> Path:
 
 
 def configuration_files(
-    context: NodeContext, *, read_only: bool = False, former: bool = False
+    context: NodeContext,
+    *,
+    read_only: bool = False,
+    former: bool = False,
+    least: Mapping[str, int] | None = None,
 ) -> dict[Path, bytes]:
     """Return what the files shall be.
 
+    ``least``: values that settings have at least, whatever the record says.
     ``former``: with the settings that a server of version 0.1 runs with and that only a restart changes, so
     that nothing waits for one and the way back to that version takes none.
     """
-    host, cluster, node, paths = context.host, context.cluster, context.node, context.paths
+    layers = _layers(context, read_only=read_only, former=former)
+    settings = postgresql.render(*layers, postgresql.at_least(least or {}, *layers))
+    cluster, paths = context.cluster, context.paths
+    users, peer = sql_changes.users_of_server(cluster, context.by_sql), context.peer
+    others = () if peer is None else (fleet_certificates.host_name(peer.node.host),)
+    ident = hba.render_ident(context.host.service_user, context.host.server_user, users, nodes=others)
+    admitted = hba.render(firewall.networks(cluster.firewall), nodes=peer is not None)
+    return {
+        configuration_file(context): settings.encode(),
+        paths.data / "pg_hba.conf": admitted.encode(),
+        paths.data / "pg_ident.conf": ident.encode(),
+    }
+
+
+def raised(context: NodeContext, least: Mapping[str, int]) -> dict[str, str]:
+    """Return the settings that have more than the record asks for, for the sake of these values."""
+    return postgresql.at_least(least, *_layers(context))
+
+
+def _layers(
+    context: NodeContext, *, read_only: bool = False, former: bool = False
+) -> tuple[Mapping[str, str], ...]:
+    """Return the settings, of which later ones override earlier ones."""
+    host, cluster, node = context.host, context.cluster, context.node
     memory_mib = configuration.memory_mib(cluster, host.memory_mib)
-    settings = postgresql.render(
+    return (
         postgresql.base_settings(cluster.version),
         postgresql.non_durable_settings() if host.ephemeral else {},
         postgresql.preload_settings(host.libraries.get(cluster.version, ())),
@@ -139,15 +172,6 @@ def configuration_files(
         _replication(context),
         {"default_transaction_read_only": "on"} if read_only else {},
     )
-    users, peer = sql_changes.users_of_server(cluster, context.by_sql), context.peer
-    others = () if peer is None else (fleet_certificates.host_name(peer.node.host),)
-    ident = hba.render_ident(host.service_user, host.server_user, users, nodes=others)
-    admitted = hba.render(firewall.networks(cluster.firewall), nodes=peer is not None)
-    return {
-        configuration_file(context): settings.encode(),
-        paths.data / "pg_hba.conf": admitted.encode(),
-        paths.data / "pg_ident.conf": ident.encode(),
-    }
 
 
 def _replication(context: NodeContext) -> dict[str, str]:
@@ -156,13 +180,14 @@ def _replication(context: NodeContext) -> dict[str, str]:
         return {}
     settings = postgresql.settings_for_nodes(context.cluster_paths.certificate)
     if NodeKind.FOLLOWING in context.kinds:
-        settings |= postgresql.standby_settings(primary(context), context.paths.slot)
+        reached = primary(context) | {"options": f"-c wal_sender_timeout={_SENDER_SECONDS}s"}
+        settings |= postgresql.standby_settings(conninfo.render(reached), context.paths.slot)
     return settings
 
 
-def primary(context: NodeContext) -> str:
-    """Return how this node reaches the server that it follows; the same for a base backup."""
+def primary(context: NodeContext) -> dict[str, str]:
+    """Return how this node reaches the server that it follows, be it for a base backup."""
     peer = context.peer
     assert peer is not None
     certificate = context.cluster_paths.certificate
-    return conninfo.render(conninfo.of_node(peer.address, peer.node.port, certificate, context.paths.slot))
+    return conninfo.of_node(peer.address, peer.node.port, certificate, context.paths.slot)

@@ -32,7 +32,7 @@ def plan(context: NodeContext, seen: Seen, note: TrashNote | None = None) -> Pla
         yield from plan_discard_node(context.paths, context.paths.files(), note)
         return
     if note is not None and any(seen.has_folders):
-        yield from plan_discard(paths, [context.paths], note, keeps=True)
+        yield from plan_discard(paths, [context.paths], note)
         return
     if seen.has_processes:
         yield Stop(context.bouncer)
@@ -45,13 +45,13 @@ def plan(context: NodeContext, seen: Seen, note: TrashNote | None = None) -> Pla
             yield Remove(path)
 
 
-def plan_discard(paths: ClusterPaths, nodes: Sequence[NodePaths], note: TrashNote, *, keeps: bool) -> Plan:
-    """Stop all that a host has of a cluster and move it to the trash, or remove it where nothing is kept."""
+def plan_discard(paths: ClusterPaths, nodes: Sequence[NodePaths], note: TrashNote | None) -> Plan:
+    """Stop all that a host has of a cluster and move it to the trash; without a note, remove it."""
     yield Stop(paths.bouncer(Path("pgbouncer")))
     for node in nodes:
         yield Stop(node.server(Path()))
     yield EndProcesses(paths.root)
-    if keeps:
+    if note is not None:
         yield Remove(paths.certificate.parent)  # the trash keeps data, and no key of the cluster's
         yield Discard((paths.root,), note)
     yield Remove(paths.root)  # or what an earlier removal has left
@@ -59,9 +59,16 @@ def plan_discard(paths: ClusterPaths, nodes: Sequence[NodePaths], note: TrashNot
 
 
 def plan_discard_node(node: NodePaths, files: Sequence[Path], note: TrashNote | None) -> Plan:
-    """The same for one node of a cluster that has another one on the host, which goes on; None: no trash."""
+    """The same for one node of a cluster that has another one on the host, which goes on.
+
+    What it had begun to copy is worth nothing.
+    """
+    backup = node.base_backup(Path())
     yield Stop(node.server(Path()))
-    yield EndProcesses(node.data)
+    for folder in (node.data, node.draft):
+        yield EndProcesses(folder)
+    for path in (node.draft, backup.log, backup.stamp):
+        yield Remove(path)
     if note is not None:
         # The data last: while it is there, the node is found again.
         yield Discard((*files, node.data), note)

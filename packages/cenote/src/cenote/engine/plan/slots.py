@@ -1,7 +1,8 @@
 """The replication slot that a server has for the node that follows it: it keeps the WAL that is still wanted.
 
 One that nobody needs any more would keep it until the disk is full.  Only physical slots with our names are
-ever dropped.  The logical ones are the customer's, and no standby has them, so they are reported.
+ever dropped.  The logical ones are the customer's, and no standby has them, so they are reported.  One that
+has lost WAL stays, to be reported: the copy that needs it cannot go on, whatever is done.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
     wanted = wanted_slot(context)
     ours = [slot for slot in seen.slots if not slot.logical and _OURS.fullmatch(slot.name)]
     for slot in ours:
-        if slot.name != wanted or slot.lost:
+        if slot.name != wanted:
             end = [SQL("SELECT pg_terminate_backend({}, 5000)").format(Literal(slot.pid))] if slot.pid else []
             drop = SQL("SELECT pg_drop_replication_slot({})").format(Literal(slot.name))
             yield Sql(SUPERUSER, f"dropping the slot {slot.name}", (*end, drop), atomic=False)
-    if wanted and not any(slot.name == wanted and not slot.lost for slot in ours):
+    if wanted and not any(slot.name == wanted for slot in ours):
         make = SQL("SELECT pg_create_physical_replication_slot({}, true)").format(Literal(wanted))
         yield Sql(SUPERUSER, f"making the slot {wanted}", (make,), atomic=False)
 
@@ -57,6 +58,8 @@ def wanted_slot(context: NodeContext) -> str:
     return context.host.layout.node(context.cluster.id, context.peer.node.name).slot
 
 
-def report(_context: NodeContext, seen: Seen) -> Mapping[str, object]:
+def report(context: NodeContext, seen: Seen) -> Mapping[str, object]:
     names = sorted(slot.name for slot in seen.slots if slot.logical)
-    return {"logical_slots": tuple(names[:MOST_REPORTED])}
+    wanted = wanted_slot(context)
+    is_lost = any(slot.name == wanted and slot.lost for slot in seen.slots if not slot.logical)
+    return {"logical_slots": tuple(names[:MOST_REPORTED]), "slot_lost": is_lost}
