@@ -96,7 +96,8 @@ def target() -> Iterator[Target]:
         client.request("POST", f"/v2/databases/{id}/users", json={"name": "app"})
         client.request("POST", f"/v2/databases/{id}/dbs", json={"name": "orders"})
         added_pool(client, id, "backend-pool", db="orders", user="app")
-        token = client.request("GET", "/v2/cenote/tokens")["tokens"][0]["id"]
+        tokens = [one["id"] for one in client.request("GET", "/v2/cenote/tokens")["tokens"]]
+        hosts = [one["id"] for one in client.request("GET", "/v2/cenote/hosts")["hosts"]]
         client.request("POST", "/v2/tags", json={"name": "staging"})
         network = client.request("POST", "/v2/vpcs", json={"name": "inner", "region": "nyc1"})["vpc"]["id"]
         shop = {"name": "shop", "purpose": "Web Application"}
@@ -110,7 +111,7 @@ def target() -> Iterator[Target]:
             "vpc_id": network,
             "project_id": project,
         }
-        yield Target(running, client, known, [*known.values(), token])
+        yield Target(running, client, known, [*known.values(), *tokens, *hosts])
 
 
 def times(examples: int) -> str:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
 from msgspec.structs import replace
 
+from cenote.api import keys
 from cenote.api.service import Settings
-from cenote.errors import Conflict, Misconfigured
-from cenote.model.records import HostRole
+from cenote.errors import Conflict, Misconfigured, Unavailable
+from cenote.model.records import AdmittedHost, FleetAuthority, HostRole, RemovedHost, Secret
 from cenote.rules import host_states
 from cenote.rules.record_formats import HIGHEST
+from cenote.store import Store, etcd_messages, fleet, members
+from cenote.store.encoding import encode
+from cenote.store.etcd_messages import Member
+from cenote.store.etcd_options import name_of
 from tests.support.api import BACKEND, HOST, Api, Apis, running_apis
 from tests.support.waiting import wait_until_async
 
@@ -191,6 +197,95 @@ def test_a_host_with_clusters_is_not_removed_and_an_empty_one_cannot_come_back(a
         assert any(entry["summary"] == "host db-b: removed (localhost)" for entry in told)
 
     apis.run(scenario, FROM_A, ALL)
+
+
+def test_the_host_whose_etcd_alone_votes_is_not_removed(apis: Apis, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [Member(1, name_of("b"), [], []), Member(2, name_of("c"), [], [], True)]
+
+    async def listed(_: object) -> list[Member]:
+        return found
+
+    monkeypatch.setattr(members, "listed", listed)
+
+    async def scenario(api: Api) -> None:
+        message = await api.refusal("DELETE", f"{HOSTS}/b", 412)
+        assert message.startswith("The etcd of db-b is the only one that votes: ")
+        await lose(api, "b", monkeypatch)
+        assert await api.refusal("DELETE", f"{HOSTS}/b?lost=true", 412) == message
+        await api.call("DELETE", f"{HOSTS}/c", 204)
+        found.append(Member(3, name_of("a"), [], []))
+        await api.call("DELETE", f"{HOSTS}/b?lost=true", 204)
+
+    apis.run(scenario, FROM_A, ALL)
+
+
+def test_a_host_that_joined_and_never_started_is_seen_and_removed(apis: Apis) -> None:
+    admitted = AdmittedHost(
+        name="db-d",
+        address="192.0.2.4",
+        roles=(HostRole.STORE,),
+        at=datetime.now(UTC),
+        zone="east",
+        port=8444,
+    )
+
+    async def scenario(api: Api) -> None:
+        for id in ("d", "e"):
+            await fleet.admit(api.store.client, api.store.keys, id, replace(admitted, name=f"db-{id}"))
+        await api.store.joining.refresh()
+        shown = (await hosts(api))["db-d"]
+        assert (shown["state"], shown["reason"], shown["roles"]) == ("down", "has not started yet", ["store"])
+        assert (shown["address"], shown["zone"], shown["clusters"]) == ("192.0.2.4", "east", 0)
+        words = "db-d has not started yet; start Cenote there, or remove the host."
+        assert await api.refusal("POST", f"{HOSTS}/d/drain", 412) == words
+        await api.call("DELETE", f"{HOSTS}/d", 204)
+        await api.call("DELETE", f"{HOSTS}/e?lost=true", 204)
+        assert list(await hosts(api)) == ["db-a", "db-b", "db-c"]
+        assert api.store.removed_host("d") is not None
+        await api.refusal("DELETE", f"{HOSTS}/d", 404)
+        told = (await api.call("GET", "/v2/cenote/audit?search=db-d", 200))["entries"]
+        assert told[0]["summary"] == "host db-d: removed (192.0.2.4, not started yet)"
+
+    apis.run(scenario, FROM_A, ALL)
+
+
+def test_the_api_of_a_host_that_was_removed_refuses_everything(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        removed = RemovedHost(name="db-a", at=datetime.now(UTC))
+        put = etcd_messages.put(api.store.keys.removed_host("a"), encode(removed))
+        await api.store.client.transact(etcd_messages.TransactionRequest([], [put], []))
+        await api.store.joining.refresh()
+        for path in ("/v2/databases", HOSTS, "/healthz"):
+            assert "was removed from the service" in await api.refusal("GET", path, 503)
+
+    apis.run(scenario, FROM_A, ALL)
+
+
+def test_keys_are_not_rotated_while_a_host_has_joined_and_not_started(apis: Apis) -> None:
+    joining = AdmittedHost(
+        name="db-d", address="192.0.2.4", roles=(HostRole.API,), at=datetime.now(UTC), port=8444
+    )
+
+    async def scenario(api: Api) -> None:
+        authority = FleetAuthority(certificate="x", sealed_key=api.sealer.seal(Secret("x")))
+        put = etcd_messages.put(api.store.keys.fleet_authority, encode(authority))
+        await api.store.client.transact(etcd_messages.TransactionRequest([], [put], []))
+        holders = keys._Hosts(_Called(api.store, FROM_A), keys.Ring.API)  # type: ignore[arg-type]
+        await fleet.admit(api.store.client, api.store.keys, "d", joining)
+        for holders_do in (holders.seal, holders.keep):
+            with pytest.raises(Unavailable, match="db-d joined meanwhile"):
+                await holders_do(api.sealer.keys[-1])
+        message = await api.refusal("POST", "/v2/cenote/keys/rotate", 412)
+        assert "while these hosts are out of reach: db-d" in message
+
+    apis.run(scenario, FROM_A, ALL)
+
+
+class _Called(NamedTuple):
+    """As much of the API's service as holders of keys need."""
+
+    store: Store
+    settings: Settings
 
 
 def test_no_node_is_placed_on_a_host_that_another_api_has_removed(apis: Apis) -> None:

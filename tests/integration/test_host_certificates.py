@@ -111,6 +111,22 @@ def test_a_host_that_was_not_admitted_gets_none(tmp_path: Path) -> None:
     with_etcd(scenario)
 
 
+def test_a_request_waits_for_the_sealing_key_of_the_authority(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        async with scene(etcd, tmp_path) as found:
+            await found.begin()
+            before, with_key = found.ends, found.sealer
+            found.sealer = Sealer(tmp_path / "other.key")
+            async with found.running():
+                await wait_until_async("it is refused", 20, lambda: "it is tried again" in caplog.text)
+                found.sealer.add_key(with_key.keys[-1])
+                await wait_until_async("it is renewed", 20, lambda: found.ends > before)
+
+    with_etcd(scenario)
+
+
 @pytest.mark.parametrize("nonsense", [b'{"format":99}', b"{", b'{"pem":3}', b'{"pem":"-"}'])
 def test_a_host_that_asks_nonsense_is_in_nobodys_way(tmp_path: Path, nonsense: bytes) -> None:
     async def scenario(etcd: PrivateEtcd) -> None:

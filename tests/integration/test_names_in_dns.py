@@ -6,18 +6,24 @@ import asyncio
 import signal
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
 
+from cenote.controller.election import Election
 from cenote.controller.name_server import NameServer
-from cenote.controller.names import NameRefused
+from cenote.controller.names import NameRefused, Names
 from cenote.errors import Unavailable
+from cenote.model.records import NameInDns
+from cenote.model.timing import Timing
 from cenote.security import tsig_keys
+from cenote.store import PrivateEtcd
+from tests.support.etcd import opened_store, with_etcd
 from tests.support.folders import server_folder
 from tests.support.name_server import ZONE, ZoneServer, key_file, name_server
 from tests.support.service import Service, answer_of, ca_file, online_cluster, run_cenote, service
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_until, wait_until_async
 
 
 @pytest.fixture
@@ -84,6 +90,72 @@ def test_an_update_of_a_controller_that_was_replaced_is_refused(zone: ZoneServer
         assert not zone.leads_to("orders")
 
     asyncio.run(scenario())
+
+
+def test_a_removal_that_is_raced_again_and_again_is_not_forgotten(zone: ZoneServer, tmp_path: Path) -> None:
+    key = tsig_keys.parse(key_file(tmp_path).read_text())
+    name, server = f"orders.{ZONE}", NameServer("127.0.0.1", zone.port, ZONE, key, "a")
+
+    async def at_once() -> None:
+        pass
+
+    async def raced() -> None:
+        await server.set(name, "192.0.2.2", at_once)
+
+    async def scenario() -> None:
+        await server.set(name, "192.0.2.1", at_once)
+        with pytest.raises(NameRefused, match="all the time"):
+            await server.remove(name, raced)
+        assert zone.leads_to("orders") == {"192.0.2.2"}
+
+    asyncio.run(scenario())
+
+
+class _Keeping:
+    """A name server that lets no name go until it is told to."""
+
+    lets_go = False
+
+    def has(self, _: str) -> bool:
+        return True
+
+    async def remove(self, _: str, claim: Any) -> None:
+        await claim()
+        if not self.lets_go:
+            raise NameRefused("it is kept")
+
+
+def test_a_removal_that_is_refused_is_told_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    name, cluster_id = "orders.db.example.test", uuid4()
+
+    async def scenario(etcd: PrivateEtcd) -> None:
+        async with opened_store(etcd) as store:
+            election = Election(store.client, store.keys.controller, "here", "d")
+            standing = asyncio.create_task(election.run())
+            await election.elected.wait()
+            known, server = store.names_in_dns, _Keeping()
+            await known.put(name, NameInDns(cluster_id=cluster_id, target="192.0.2.1"), election.condition())
+            given: Any = server
+            names = Names(store, election, "db.example.test", given, Timing(names_retry_max=0.2))
+            running = asyncio.create_task(names.run())
+
+            def problem() -> str:
+                found = known.get(name)
+                return "" if found is None else found.problem
+
+            await wait_until_async("it is told", 10, lambda: problem() == "it is kept")
+            for _ in range(20):
+                store.notify({cluster_id})
+                await asyncio.sleep(0.01)
+            assert len(names._timers) <= 1
+            server.lets_go = True
+            await wait_until_async("the name is gone", 10, lambda: known.get(name) is None)
+            for task in (running, standing):
+                task.cancel()
+            await asyncio.wait([running, standing])
+
+    with_etcd(scenario)
+    assert caplog.text.count("orders.db.example.test cannot be removed: it is kept") == 1
 
 
 def test_names_follow_clusters_and_their_hosts(zone: ZoneServer, tmp_path: Path) -> None:
@@ -167,6 +239,20 @@ def test_a_wrong_secret_is_told_in_words(zone: ZoneServer, tmp_path: Path) -> No
         cluster = online_cluster(client, "orders")
         wait_until("it is told", 10, lambda: "another secret" in " ".join(not_in_force(client, cluster)))
         assert secret not in here.log()
+
+
+def test_doctor_says_whether_the_name_server_can_be_used(zone: ZoneServer, tmp_path: Path) -> None:
+    given = options(zone, tmp_path)
+    with server_folder() as folder:
+        said = run_cenote("doctor", f"--data-dir={folder}", *given).stdout
+        assert f"has the zone {ZONE}, and knows the key" in said
+        other = run_cenote("doctor", f"--data-dir={folder}", *given, "--domain=db.example.org")
+        assert "db.example.org" in other.stdout
+        wrong = key_file(tmp_path, "other", "WFdZMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
+        refused = run_cenote("doctor", f"--data-dir={folder}", *given[:2], f"--dns-key-file={wrong}")
+        assert "does not know the key other" in refused.stdout
+        assert (other.returncode, refused.returncode) == (1, 1)
+        assert run_cenote("doctor", *given[:2]).returncode == 2
 
 
 def test_a_key_that_others_may_read_is_refused(zone: ZoneServer, tmp_path: Path) -> None:

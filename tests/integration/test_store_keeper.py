@@ -82,6 +82,64 @@ def test_a_host_whose_records_cannot_be_read_has_not_left() -> None:
     with_etcd(scenario)
 
 
+def test_what_a_host_was_told_of_a_member_that_is_gone_is_removed() -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        async with keeper(etcd) as (members, client):
+            standing = asyncio.create_task(members._election.run())
+            await members._election.elected.wait()
+            there = (await client.status()).header.member
+            await write(client, KEYS.store_member(HOST), b'{"member":%d}' % there)
+            await write(client, KEYS.store_member(OTHER), b'{"member":99}')
+            while await members._step():
+                pass
+            assert await client.read(KEYS.store_member(HOST)) is not None
+            assert await client.read(KEYS.store_member(OTHER)) is None
+            standing.cancel()
+
+    with_etcd(scenario)
+
+
+def test_a_host_that_joined_and_never_started_is_known_as_such() -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        async with keeper(etcd) as (members, client):
+            await join(client, OTHER)
+            await write(client, KEYS.drain(HOST), b"{}")
+            await write(client, KEYS.host(HOST), b'{"format":99}')
+            found = await members.hosts(await members._admitted())
+            assert {id: (one.started, one.leaving) for id, one in found.items()} == {
+                HOST: (True, True),
+                OTHER: (False, False),
+            }
+
+    with_etcd(scenario)
+
+
+def test_the_keeper_of_a_host_that_has_left_resigns() -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        async with keeper(etcd) as (members, client):
+            running = asyncio.create_task(members.run())
+            await members._election.elected.wait()
+            await client.transact(
+                etcd_messages.TransactionRequest([], [etcd_messages.delete(KEYS.admitted(HOST))], [])
+            )
+            await asyncio.wait([running])
+            assert running.exception() is None
+            assert await client.read(KEYS.member_keeper) is None
+
+    with_etcd(scenario)
+
+
+def test_a_host_that_was_removed_is_not_admitted_as_it_starts() -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        client = EtcdClient(socket=etcd.socket)
+        await write(client, KEYS.removed_host(HOST), b"{}")
+        await fleet.admit(client, KEYS, HOST, ADMITTED)
+        assert await client.read(KEYS.admitted(HOST)) is None
+        await client.close()
+
+    with_etcd(scenario)
+
+
 class _Breaking:
     """An etcd that is watched over by something with a defect; and a client of it with another."""
 
@@ -108,7 +166,9 @@ def test_a_defect_does_not_end_the_watch_over_etcd(tmp_path: Path, monkeypatch: 
     etcd: Any = _Breaking()
 
     async def scenario() -> None:
-        running = asyncio.create_task(StoreKeeper(etcd, "/cenote/", HOST, etcd, tmp_path / "members").run())
+        running = asyncio.create_task(
+            StoreKeeper(etcd, "/cenote/", HOST, etcd, tmp_path / "members", etcd).run()
+        )
         await wait_until_async("it is watched over", 10, lambda: etcd.watched == 3 and etcd.asked > 3)
         running.cancel()
         await asyncio.wait([running])

@@ -14,6 +14,7 @@ import pytest
 from cenote.errors import Misconfigured, Unavailable
 from cenote.store import member_file, members
 from cenote.store.client import EtcdClient, EtcdError
+from cenote.store.etcd_folder import EtcdFolder
 from cenote.store.etcd_messages import TransactionRequest, put
 from cenote.store.etcd_options import name_of
 from cenote.store.member_file import Addresses, Seat
@@ -169,7 +170,7 @@ def test_what_one_has_is_recovered_when_the_others_are_lost(learner: bool) -> No
         *lost, last = hosts.hosts
         for host in lost:
             host.signal(signal.SIGKILL)
-        await last.etcd.start_alone()
+        await last.etcd.start_alone(learner=learner)
         async with closing(EtcdClient(socket=last.etcd.socket)) as client:
             assert await kept(client) == b"199"
             assert await voters(client) == [name_of(last.id)]
@@ -183,6 +184,48 @@ def test_what_one_has_is_recovered_when_the_others_are_lost(learner: bool) -> No
             assert await kept(client) == b"after"
 
     with_store_hosts(1 if learner else 3, scenario)
+
+
+def test_a_recovery_that_was_cut_short_is_repeated_and_loses_no_copy(tmp_path: Path) -> None:
+    """Whenever it was cut off, the data or what replaces them are there."""
+    folder = EtcdFolder(tmp_path)
+    records = tmp_path / "data" / "member" / "snap" / "db"
+    records.parent.mkdir(parents=True)
+    records.write_bytes(b"first")
+    assert folder.keep_copy().name == "data-before-recovery"
+    records.write_bytes(b"second")
+    second = folder.keep_copy()
+    assert second.name == "data-before-recovery-2"
+    assert (tmp_path / "data-before-recovery" / "member" / "snap" / "db").read_bytes() == b"first"
+    assert (second / "member" / "snap" / "db").read_bytes() == b"second"
+
+    (tmp_path / "data.new").mkdir()  # cut off while it was made
+    folder.finish_replacement()
+    assert records.read_bytes() == b"second"
+    (tmp_path / "data").rename(tmp_path / "data.replaced")  # cut off between two renames
+    assert not (tmp_path / "data").exists()
+    (tmp_path / "data.new" / "member").mkdir()
+    folder.finish_replacement()
+    assert folder.has_data
+    assert not (tmp_path / "data.replaced").exists()
+    assert not (tmp_path / "data.new").exists()
+
+
+def test_a_member_with_a_vote_is_not_taken_for_a_learner() -> None:
+    """An etcd that does not start for another reason is left as it is."""
+
+    async def scenario(hosts: StoreHosts) -> None:
+        [host] = hosts.hosts
+        await host.etcd.stop()
+        broken = PrivateEtcd(host.folder / "etcd", Path("/bin/false"), member=host.etcd.member)
+        records = host.folder / "etcd" / "data" / "member" / "snap" / "db"
+        before = records.read_bytes()
+        with pytest.raises(Misconfigured, match="etcd ended"):
+            await broken.start_alone(learner=False)
+        assert records.read_bytes() == before
+        await host.etcd.start()
+
+    with_store_hosts(1, scenario)
 
 
 def test_a_member_that_has_lost_its_data_is_no_new_store_and_is_replaced() -> None:

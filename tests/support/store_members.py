@@ -77,8 +77,8 @@ class StoreHosts:
         return host
 
     async def start_member(self, client: EtcdClient, host: StoreHost, *, promoted: bool = True) -> None:
-        member, initial_cluster = await members.admit(client, host.id, host.listening.peer_url)
-        await host.etcd.start(initial_cluster)
+        member = await members.admit(client, host.listening.peer_url)
+        await host.etcd.start(members.initial_cluster(await members.listed(client), member.id, host.id))
         if promoted:
             await members.promote(client, member.id)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from cenote.store.etcd_messages import Member
 from cenote.store.etcd_options import name_of
-from cenote.store.member_plan import Add, Promote, Remove, Step, StoreHost, Tell, plan
+from cenote.store.member_plan import Add, Promote, Remove, Step, StoreHost, Tell, is_needed, plan
 
 MOST_STEPS = 20
 
@@ -33,15 +34,23 @@ class World:
     def set_alive(self, number: int, alive: bool) -> None:
         if self.hosts:
             host = list(self.hosts.values())[number % len(self.hosts)]
-            self.hosts[host.id] = StoreHost(host.id, host.peer_url, alive, host.zone, host.told)
+            self.hosts[host.id] = replace(host, alive=alive)
+
+    def drain(self, number: int, leaving: bool) -> None:
+        host = list(self.hosts.values())[number % len(self.hosts)]
+        self.hosts[host.id] = replace(host, leaving=leaving)
 
     def remove_host(self, number: int) -> None:
-        if len(self.hosts) > 1:
-            gone = self.hosts.pop(list(self.hosts)[number % len(self.hosts)])
-            self.left[gone.id] = gone.alive
+        id = list(self.hosts)[number % len(self.hosts)]
+        if not is_needed(id, [self._host_of(one) for one in self.voters], self.hosts):
+            self.left[id] = self.hosts.pop(id).alive
+
+    @staticmethod
+    def _host_of(member: Member) -> str:
+        return member.peer_urls[0].removeprefix("https://").partition(":")[0]
 
     def runs(self, member: Member) -> bool:
-        id = next(url for url in member.peer_urls).removeprefix("https://").partition(":")[0]
+        id = self._host_of(member)
         return self.hosts[id].alive if id in self.hosts else self.left.get(id, False)
 
     @property
@@ -62,8 +71,7 @@ class World:
     def do(self, step: Step) -> None:
         match step:
             case Tell(host, member):
-                found = self.hosts[host]
-                self.hosts[host] = StoreHost(found.id, found.peer_url, found.alive, found.zone, member)
+                self.hosts[host] = replace(self.hosts[host], told=member)
             case Add(host):
                 assert self.hosts[host].alive
                 assert not any(one.is_learner for one in self.members), "etcd takes one learner"
@@ -82,14 +90,14 @@ class World:
         return Member(1000 + self.made, name, [host.peer_url], [], is_learner)
 
     def _started(self, one: Member) -> Member:
-        id = one.peer_urls[0].removeprefix("https://").partition(":")[0]
+        id = self._host_of(one)
         return Member(one.id, name_of(id), one.peer_urls, one.client_urls, one.is_learner)
 
 
 EVENTS = st.lists(
     st.one_of(
         st.just(("add", 0)),
-        st.tuples(st.sampled_from(["die", "return", "remove"]), st.integers(0, 5)),
+        st.tuples(st.sampled_from(["die", "return", "remove", "drain", "undrain"]), st.integers(0, 5)),
         st.tuples(st.just("steps"), st.integers(1, 6)),
     ),
     max_size=25,
@@ -129,6 +137,8 @@ def test_the_majority_stays_and_the_plan_ends_in_one_or_three_that_vote(
                 world.set_alive(number, alive=True)
             case "remove":
                 world.remove_host(number)
+            case "drain" | "undrain":
+                world.drain(number, leaving=what == "drain")
             case "steps":
                 carry_out(world, number)
         world.start_members()
@@ -140,6 +150,9 @@ def test_the_majority_stays_and_the_plan_ends_in_one_or_three_that_vote(
     assert carry_out(world, MOST_STEPS), "the plan does not end"
     assert len(world.voters) == (3 if len(world.hosts) >= 3 else 1)
     assert len(world.members) == min(3, len(world.hosts))
+    by_url = {host.peer_url: host for host in world.hosts.values()}
+    if len(world.voters) == 1 and by_url[world.voters[0].peer_urls[0]].leaving:
+        assert all(host.leaving for host in world.hosts.values()), "the only one that votes is on its way out"
     assert {one.id for one in world.members} == {host.told for host in world.hosts.values() if host.told} & {
         one.id for one in world.members
     }
@@ -194,3 +207,25 @@ def test_the_last_member_that_votes_goes_only_after_another_votes() -> None:
     assert plan([member(1), member(2, learner=True)], left, 1) == Promote(2)
     assert isinstance(plan([member(1), member(2)], left, 1), Remove)
     assert plan([member(1)], left, 1) == Add("2")
+
+
+def test_another_one_votes_before_the_host_of_the_only_one_leaves() -> None:
+    known = hosts(2, **{"1": StoreHost("1", "https://1:1", True, told=1, leaving=True)})
+    assert plan([member(1)], known, 1) == Add("2")
+    assert plan([member(1), member(2, learner=True)], known, 1) == Promote(2)
+    step = plan([member(1), member(2)], known, 1)
+    assert isinstance(step, Remove)
+    assert step.member == 1
+    assert plan([member(2)], known, 2) == Add("1")
+    assert plan([member(2), member(1, learner=True)], known, 2) is None
+    both = {id: replace(host, leaving=True) for id, host in known.items()}
+    assert plan([member(1), member(2, learner=True)], both, 1) is None
+
+
+def test_a_host_that_never_started_takes_no_seat() -> None:
+    phantom = StoreHost("3", "https://3:1", False, started=False)
+    known = hosts(2) | {"3": phantom}
+    assert plan([member(1), member(2, learner=True)], known, 1) is None
+    assert isinstance(plan([member(1), member(2)], known, 1), Remove)
+    away = hosts(2) | {"3": replace(phantom, started=True)}
+    assert plan([member(1), member(2)], away, 1) is None

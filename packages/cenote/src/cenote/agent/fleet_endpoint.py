@@ -129,19 +129,19 @@ class FleetEndpoint:
 
     async def _listening(self, address: str) -> socket.socket:
         """Return a listening socket; another program may have the port for a while."""
-        told = False
+        told = ""
         while True:
             try:
                 return http_server.listen(address, self._port)
-            except Misconfigured:
-                if not told:
+            except Misconfigured as error:
+                why, _, _ = error.message.partition(";")  # what follows is about the API's port
+                if why != told:
                     log.warning(
-                        "the agent cannot listen on %s port %d, so other hosts get no answers about the "
-                        "clusters of this one; choose other ports with --fleet-port",
-                        address,
-                        self._port,
+                        "the agent %s, so other hosts get no answers about the clusters of this one; give an "
+                        "address of this host with --address, or other ports with --fleet-port",
+                        why,
                     )
-                told = True
+                told = why
             await asyncio.sleep(RETRY_SECONDS)
 
 

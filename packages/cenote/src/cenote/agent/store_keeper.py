@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -32,13 +33,22 @@ _record = msgspec.json.Decoder(StoreMember)
 
 
 class StoreKeeper:
-    """``etcd`` is None on a host without the role store, ``client`` that of the agent."""
+    """``etcd`` is None on a host without the role store, ``client`` that of the agent.
+
+    ``at`` makes a client, without a login, of the one member of a host at a URL.
+    """
 
     def __init__(
-        self, client: EtcdClient, prefix: str, host_id: str, etcd: PrivateEtcd | None, file: Path
+        self,
+        client: EtcdClient,
+        prefix: str,
+        host_id: str,
+        etcd: PrivateEtcd | None,
+        file: Path,
+        at: Callable[[str, str], EtcdClient],
     ) -> None:
         self._client, self._keys, self._host_id = client, Keys(prefix), host_id
-        self._etcd, self._file = etcd, file
+        self._etcd, self._file, self._at = etcd, file, at
         self._watching: asyncio.Task[None] | None = None
         self._told = ""
 
@@ -62,13 +72,23 @@ class StoreKeeper:
             await self._unwatch()
 
     async def _look(self) -> None:
-        found = await members.listed(self._client)
+        found = await self._listed()
         seats = member_file.of(found)
         if not seats:
             return  # it stands alone
         member_file.write(self._file, seats)
         if self._etcd is not None and self._etcd.member.listening is not None:
             await self._follow(self._etcd, {one.id: one for one in found})
+
+    async def _listed(self) -> list[Member]:
+        """Return the members, also when those are gone that voted as far as is known here."""
+        try:
+            return await members.listed(self._client)
+        except Unavailable:
+            found = await members.listed_by_heirs(member_file.read(self._file), self._at)
+            if not found:
+                raise
+            return found
 
     async def _follow(self, etcd: PrivateEtcd, found: dict[int, Member]) -> None:
         wanted, there = await self._wanted(), await _running(etcd) or _noted(etcd)

@@ -14,13 +14,14 @@ from cenote.api.drain_hindrances import hindrances
 from cenote.api.service import Call, Service, answer, no_content, operation
 from cenote.errors import Busy, Invalid, NotFound
 from cenote.http.routing import Response
-from cenote.model.records import Cluster, Host, HostRole
+from cenote.model.records import AdmittedHost, Cluster, Host, HostRole
 from cenote.rules import host_states, scheduling
 from cenote.rules.host_states import HostState
 from cenote.rules.scheduling import NOTHING, Promise
 
 PATH = "/v2/cenote/hosts"
 ONE = PATH + "/{host_id}"
+NOT_STARTED = "has not started yet"
 
 
 class PortsView(msgspec.Struct):
@@ -44,7 +45,8 @@ class HostView(msgspec.Struct, kw_only=True):
     """A host.
 
     ``state`` is ``up``, ``away`` or, after 20 seconds of that, ``down``; ``since`` is when it stopped to
-    answer, left out while it is up or when that is not known.  ``reason`` says in words what there is to say.
+    answer, left out while it is up or when that is not known.  One that has joined and was never started is
+    ``down``, and nothing is known of it but where it is.  ``reason`` says in words what there is to say.
     Memory may be overcommitted: the sizes of clusters may add up to more than it has.  ``unknown`` are nodes
     that run there and that no record has there, each as ``<cluster id>/<node>``.  ``fleet_address`` and
     ``fleet_port`` are where other hosts reach it; empty for one that stands alone.
@@ -87,7 +89,7 @@ async def list_hosts(request: Call) -> Response:
     return answer(HostsAnswer(host_views(request.service)))
 
 
-@operation(HTTPMethod.POST, ONE + "/drain", scope=ADMIN, answer=HostAnswer)
+@operation(HTTPMethod.POST, ONE + "/drain", scope=ADMIN, answer=HostAnswer, also=(412,))
 async def drain_host(request: Call) -> Response:
     """Drain a host: it takes no new clusters, and those that it has are moved to other hosts."""
     service, host = request.service, _host(request)
@@ -95,7 +97,7 @@ async def drain_host(request: Call) -> Response:
     return answer(HostAnswer(_view_of(service, host.id)))
 
 
-@operation(HTTPMethod.DELETE, ONE + "/drain", scope=ADMIN, answer=HostAnswer)
+@operation(HTTPMethod.DELETE, ONE + "/drain", scope=ADMIN, answer=HostAnswer, also=(412,))
 async def undrain_host(request: Call) -> Response:
     """End the draining of a host: it takes clusters again; those that have moved stay where they are."""
     service, host = request.service, _host(request)
@@ -108,12 +110,18 @@ async def remove_host(request: Call) -> Response:
     """Remove a host on which nothing is left.
 
     With ``lost=true``, one that is gone for good with what was on it: its clusters are down, and can be
-    deleted.  A host that was removed cannot come back.
+    deleted.  A host that was removed cannot come back.  One that has joined and was never started is removed
+    with either.
     """
     lost = request.query_params.get("lost", "false")
     if lost not in ("true", "false"):
         raise Invalid("lost: must be true or false.")
-    service, host, at = request.service, _host(request), datetime.now(UTC).replace(microsecond=0)
+    service, at = request.service, datetime.now(UTC).replace(microsecond=0)
+    id = request.path_params["host_id"]
+    if id in service.store.unstarted_hosts() and id != service.settings.host_id:
+        await service.store.host_changes.remove_unstarted(id, at, request.note())
+        return no_content()
+    host = _host(request)
     if host.id == service.settings.host_id:
         raise Busy(f"{host.name} answers this request itself; ask the API of another host to remove it.")
     if lost == "false":
@@ -132,18 +140,48 @@ async def remove_host(request: Call) -> Response:
 
 
 def _host(request: Call) -> Host:
-    host = request.service.store.host(request.path_params["host_id"])
-    if host is None:
-        raise NotFound
-    return host
+    id, store = request.path_params["host_id"], request.service.store
+    host = store.host(id)
+    if host is not None:
+        return host
+    unstarted = store.unstarted_hosts().get(id)
+    if unstarted is not None:
+        raise Busy(f"{unstarted.name} {NOT_STARTED}; start Cenote there, or remove the host.")
+    raise NotFound
 
 
 def host_views(service: Service) -> list[HostView]:
     clusters = [stored.value for stored in service.store.clusters()]
     promised = scheduling.promises(clusters)
-    return [
+    started = [
         _view(service, host, promised.get(host.id, NOTHING), clusters) for host in service.store.known_hosts()
     ]
+    unstarted = [_unstarted(id, host) for id, host in service.store.unstarted_hosts().items()]
+    return sorted([*started, *unstarted], key=lambda view: (view.name, view.id))
+
+
+def _unstarted(id: str, host: AdmittedHost) -> HostView:
+    return HostView(
+        id=id,
+        name=host.name,
+        address=host.address,
+        zone=host.zone,
+        roles=list(host.roles),
+        state=HostState.DOWN,
+        reason=NOT_STARTED,
+        cpus=0,
+        memory_mib=0,
+        promised_memory_mib=0,
+        disk_mib=0,
+        promised_storage_mib=0,
+        clusters=0,
+        versions={},
+        cenote_version="",
+        ports=PortsView(0, 0, 0, 0),
+        unknown=(),
+        fleet_address=host.address,
+        fleet_port=host.port,
+    )
 
 
 def _view_of(service: Service, id: str) -> HostView:

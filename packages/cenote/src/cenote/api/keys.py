@@ -107,14 +107,21 @@ def _sealer(service: Service, ring: Ring) -> Sealer:
 
 
 class _Hosts:
-    """All who open what a ring seals: the APIs of other hosts, and of ring ``host`` all agents."""
+    """All who open what a ring seals: the APIs of other hosts, and of ring ``host`` all agents.
+
+    A host has its keys from when it is admitted, before anything is heard of it.
+    """
 
     def __init__(self, service: Service, ring: Ring) -> None:
         self._service, self._ring, self._own = service, ring, service.settings.host_id
-        known = {host.id for host in service.store.known_hosts()}
-        apis = known.intersection(service.store.key_sharing.recipients()) - {self._own}
-        self._apis = sorted(apis)
-        self._agents = sorted(known) if ring is Ring.HOST else []
+        self._apis, self._agents = self._found()
+
+    def _found(self) -> tuple[list[str], list[str]]:
+        """Return the APIs and the agents as they are now."""
+        store = self._service.store
+        apis = set(store.key_sharing.recipients()) - {self._own}
+        known = {*(host.id for host in store.known_hosts()), *store.unstarted_hosts()}
+        return sorted(apis), sorted(known) if self._ring is Ring.HOST else []
 
     def out_of_reach(self) -> list[str]:
         """Return the names of those that do not answer, or that keys cannot be told."""
@@ -123,7 +130,20 @@ class _Hosts:
         if store.fleet_authority() is None:
             # Services with one store and no fleet: nothing carries a key from one to the other.
             away |= {host.id for host in store.hosts()} - {self._own}
-        return [silence.name_of(store, id) for id in away]
+        return [self._name(id) for id in away]
+
+    def _name(self, id: str) -> str:
+        unstarted = self._service.store.unstarted_hosts().get(id)
+        return silence.name_of(self._service.store, id) if unstarted is None else unstarted.name
+
+    async def _check_nobody_came(self) -> None:
+        """Raise Unavailable when a host has joined since, which may have the old keys alone."""
+        await self._service.store.joining.refresh()
+        apis, agents = self._found()
+        came = {*apis, *agents} - {*self._apis, *self._agents}
+        if came:
+            names = ", ".join(sorted(map(self._name, came)))
+            raise Unavailable(f"{names} joined meanwhile, and may not have the new key")
 
     async def add(self, key: SealingKey) -> None:
         store = self._service.store
@@ -139,9 +159,11 @@ class _Hosts:
         await self._tell(Action.ADD, key)
 
     async def seal(self, key: SealingKey) -> None:
+        await self._check_nobody_came()
         await self._tell(Action.SEAL, key)
 
     async def keep(self, key: SealingKey) -> None:
+        await self._check_nobody_came()
         for id in self._agents:
             await self._service.host_keys.keep_host_keys(id, [key.id])
         await self._tell(Action.KEEP, key)

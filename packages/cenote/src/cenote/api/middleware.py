@@ -18,12 +18,13 @@ from cenote.api.errors import TooLarge, error_response
 from cenote.api.limits import Limits, RateLimitStatus
 from cenote.api.service import Service
 from cenote.api.slot_wait import Gone, SlotWait
-from cenote.errors import Unauthenticated
+from cenote.errors import Unauthenticated, Unavailable
 from cenote.http.routing import ASGIApp, Message, Receive, Scope, Send
 
 # /metrics is public here because it accepts the credentials for metrics as well as a token.
 PUBLIC = frozenset({"/", "/healthz", "/metrics", "/openapi.json", "/docs"})
 UNKNOWN = "unknown"
+WAS_REMOVED = "This host was removed from the service; ask the API of another host."
 
 
 METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
@@ -119,6 +120,8 @@ class ApiMiddleware:
 
         Return what the rate limits say of the request, None if there are none for it.
         """
+        if self._service.store.removed_host(self._service.settings.host_id) is not None:
+            raise Unavailable(WAS_REMOVED)
         authorization = length = None
         for name, value in scope["headers"]:
             if name == b"authorization":

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import click
 
-from cenote.cli import fleet_checks
+from cenote.cli import dns_checks, fleet_checks
 from cenote.cli.data_dir import data_dir
 from cenote.errors import Misconfigured
 from cenote.host import identity, programs, unknown
 from cenote.host.identity import Identity
 from cenote.model.paths import Layout
 from cenote.server import environment, installation
+from cenote.server.name_server_settings import NameServerSettings
 from cenote.server.settings import ServeSettings
 
 
@@ -34,10 +35,25 @@ from cenote.server.settings import ServeSettings
     type=click.Path(path_type=Path),
     help="PgBouncer program to use.",
 )
-def command(layout: Layout, postgres_dir: tuple[Path, ...], pgbouncer: Path | None) -> None:
+@click.option("--domain", metavar="DOMAIN", help="Domain of the clusters' names; with --dns-server.")
+@click.option("--dns-server", metavar="HOST[:PORT]", help="Name server to check.")
+@click.option("--dns-key-file", type=click.Path(path_type=Path), help="File with the key for it.")
+@click.option("--dns-zone", metavar="ZONE", help="Zone of the names in it.  [default: --domain]")
+def command(
+    layout: Layout,
+    postgres_dir: tuple[Path, ...],
+    pgbouncer: Path | None,
+    domain: str | None,
+    dns_server: str | None,
+    dns_key_file: Path | None,
+    dns_zone: str | None,
+) -> None:
     """Check this machine for missing or outdated programs.
 
     Of a host that has joined others, also whether it reaches them, and whether clocks and versions agree.
+
+    With --domain, --dns-server and --dns-key-file as 'cenote serve' takes them, also whether the name server
+    has the zone and knows the key.
 
     Lists each problem with the command that fixes it, and exits with 1 if there is any.
     """
@@ -48,6 +64,19 @@ def command(layout: Layout, postgres_dir: tuple[Path, ...], pgbouncer: Path | No
         if program is not None:
             click.echo(f"ok       {name} {program.version}, {program.path}")
     problems = [(problem.what, problem.command) for problem in programs.problems(found)]
+    if domain or dns_server or dns_key_file or dns_zone:
+        if not (domain and dns_server and dns_key_file):
+            raise click.UsageError("--domain, --dns-server and --dns-key-file must be given together")
+        settings = NameServerSettings(
+            dns_server, dns_key_file, (dns_zone or domain).lower().removesuffix(".")
+        )
+        wrong = dns_checks.problem(settings, domain.lower().removesuffix("."))
+        if wrong:
+            problems.append((wrong, ""))
+        else:
+            click.echo(
+                f"ok       the name server {dns_server} has the zone {settings.zone}, and knows the key"
+            )
     try:
         click.echo(f"ok       servers run as {installation.server_account(ServeSettings()).name}")
         layout.check()

@@ -98,7 +98,7 @@ def _others(layout: Layout, known: Identity) -> list[OtherHost]:
                 frozenset(one["versions"]),
             )
             for one in listed
-            if one["id"] != known.host_id and one["fleet_address"]
+            if one["id"] != known.host_id and one["fleet_address"] and one["cenote_version"]  # it has started
         ]
     return [
         OtherHost(

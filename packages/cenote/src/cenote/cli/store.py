@@ -67,7 +67,7 @@ def replace(layout: Layout, yes: bool, etcd_prefix: str) -> None:
             "the new member does not answer yet; it is added while 'cenote serve' runs here and on a host "
             "with the role api: see 'cenote store status'"
         )
-    click.echo(f"The etcd of this host is a member again, which {'votes' if seated.votes else 'learns'}")
+    click.echo(seated)
 
 
 @command.command()
@@ -80,9 +80,11 @@ def recover(layout: Layout, yes: bool, etcd_prefix: str) -> None:
     The other members are forgotten, with the changes that only they have: stop their hosts before.  Databases
     and pools go on.
     """
+    at = asyncio.run(store_tools.check_recovery(layout, etcd_prefix))
+    written = "" if at is None else f", last written at {at:%Y-%m-%d %H:%M:%S} UTC"
     confirm(
-        "Have this host's etcd be the only member of the store, with the records that it has?\nThe hosts of "
-        "the other members must be stopped, or lost for good: are they?",
+        f"Have this host's etcd be the only member of the store, with the records that it has{written}?\n"
+        "The hosts of the other members must be stopped, or lost for good: are they?",
         yes,
     )
     asyncio.run(store_tools.recover(layout, etcd_prefix))

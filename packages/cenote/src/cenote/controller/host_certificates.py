@@ -34,6 +34,7 @@ class HostCertificates:
     def __init__(self, store: Store, sealer: Sealer, election: Election, timing: Timing) -> None:
         self._store, self._sealer, self._election, self._timing = store, sealer, election, timing
         self._refused: dict[str, int] = {}  # requests that cannot be answered: the last of each host
+        self._passing: set[str] = set()  # those of them that may be answered later
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -49,7 +50,11 @@ class HostCertificates:
             except Exception:  # it must not end the API
                 log.exception("certificates of hosts: a defect in Cenote")
                 await asyncio.sleep(RETRY_SECONDS)
-            await self._store.wait(lambda: self._open() or None, self._timing.certificate_interval)
+            if await self._store.wait(lambda: self._open() or None, self._timing.certificate_interval):
+                continue
+            for id in self._passing:
+                self._refused.pop(id, None)
+            self._passing.clear()
 
     def _open(self) -> list[str]:
         """The hosts with a request that was not answered or refused."""
@@ -67,7 +72,11 @@ class HostCertificates:
             return
         try:
             issued = signed(authority, self._sealer, request.value.pem, id, admitted)
-        except (ValueError, UnsupportedAlgorithm, Misconfigured) as error:
+        except Misconfigured as error:  # such as a CA's key whose sealing key comes to this host later
+            self._refuse(id, request.revision, f"{error}; it is tried again")
+            self._passing.add(id)
+            return
+        except (ValueError, UnsupportedAlgorithm) as error:
             self._refuse(id, request.revision, str(error))
             return
         except Exception:  # a stranger's request must not keep the others waiting

@@ -54,6 +54,11 @@ class NameServer:
         """Return whether a name is in the zone."""
         return dns.name.from_text(name).is_subdomain(self._zone)
 
+    async def check(self) -> None:
+        """Raise NameServerFailed unless it has the zone and knows the key."""
+        if not await self._answers(self._zone_name, "SOA"):
+            raise NameServerFailed(f"the name server {self._shown} does not have the zone {self._zone_name}")
+
     async def targets(self, name: str) -> frozenset[str]:
         """Return where a name leads: addresses, or a host name."""
         found: set[str] = set()
@@ -86,7 +91,10 @@ class NameServer:
         raise NameRefused(f"{name} is being changed by somebody else all the time")
 
     async def remove(self, name: str, claim: Claim) -> None:
-        """Remove a name; nothing happens if it is not ours, or not there."""
+        """Remove a name; nothing happens if it is not ours, or not there.
+
+        NameRefused if the name server does not let it go.
+        """
         for _ in range(3):
             try:
                 mark = await self._mark(name)
@@ -101,6 +109,7 @@ class NameServer:
             except _Raced:
                 continue
             return
+        raise NameRefused(f"{name} is being changed by somebody else all the time")
 
     async def _mark(self, name: str) -> str | None:
         """Return the mark of a name of ours, None where there is none; NameRefused for another service's."""

@@ -50,6 +50,7 @@ class Names:
         self._domain, self._server = domain, server
         self._compared: set[str] = set()  # names that the name server has answered as wanted
         self._logged: dict[str, str] = {}  # the last problem of each name
+        self._timers: dict[UUID, asyncio.TimerHandle] = {}  # when clusters are looked at again
         self._pause = timing.names_retry_first
 
     async def run(self) -> None:
@@ -94,13 +95,12 @@ class Names:
 
     async def _work_on(self, id: UUID, server: NameServer, changes: Changes) -> None:
         """Bring the names of a cluster about; wait while the name server does not do what it is asked."""
-        later = asyncio.get_running_loop().call_later
         try:
             if await self._bring_about(id, server):
                 self._pause = self._timing.names_retry_first
                 await self._note_state("")
             if any(known.problem for known in self._known.of(id).values()):
-                later(self._timing.names_retry_max, changes.notify, {id})
+                self._look_again(id, self._timing.names_retry_max, changes)
         except NameServerFailed as error:
             await self._note_state(error.message)
             await asyncio.sleep(self._pause)
@@ -108,9 +108,20 @@ class Names:
             changes.notify({id})  # after all others, in case that it is this cluster's fault
         except CenoteError as error:  # etcd is away, or another process is the controller
             log.debug("the names of cluster %s are set later: %s", id, error)
-            later(self._timing.names_retry_first, changes.notify, {id})
+            self._look_again(id, self._timing.names_retry_first, changes)
         except Exception:  # one name must not end the work on all others
             log.exception("the names of cluster %s: a defect in Cenote", id)
+
+    def _look_again(self, id: UUID, seconds: float, changes: Changes) -> None:
+        """Have a cluster looked at again: once, however often it is looked at until then."""
+
+        def look() -> None:
+            del self._timers[id]
+            changes.notify({id})
+
+        if id in self._timers:
+            self._timers[id].cancel()
+        self._timers[id] = asyncio.get_running_loop().call_later(seconds, look)
 
     async def _bring_about(self, id: UUID, server: NameServer) -> bool:
         """Return whether the name server was asked, and has answered."""
@@ -131,7 +142,11 @@ class Names:
     async def _remove(self, name: str, server: NameServer) -> None:
         self._compared.discard(name)
         if server.has(name):
-            await server.remove(name, functools.partial(self._claim, name, None))
+            try:
+                await server.remove(name, functools.partial(self._claim, name, None))
+            except NameRefused as error:
+                await self._note_kept(name, error.message)
+                return
         else:
             log.warning("%s stays in its name server, which is not that of --dns-zone any more", name)
         await self._known.forget(name, self._election.condition())
@@ -165,11 +180,25 @@ class Names:
         await self._known.put(name, changing, self._election.condition())
 
     async def _note(self, name: str, cluster: Cluster, now: NameInDns) -> None:
-        if now.problem and self._logged.get(name) != now.problem:
-            log.warning("cluster %s: %s: %s", cluster.name, name, now.problem)
-            self._logged[name] = now.problem
+        if now.problem:
+            self._log(name, f"cluster {cluster.name}: {name}: {now.problem}")
         if self._known.get(name) != now:
             await self._known.put(name, now, self._election.condition())
+
+    async def _note_kept(self, name: str, problem: str) -> None:
+        """Note why a name that is to be removed is still there; it is tried again."""
+        known = self._known.get(name)
+        if known is None:
+            return
+        self._log(name, f"{name} cannot be removed: {problem}")
+        noted = msgspec.structs.replace(known, target="", problem=problem)
+        if noted != known:
+            await self._known.put(name, noted, self._election.condition())
+
+    def _log(self, name: str, words: str) -> None:
+        if self._logged.get(name) != words:
+            log.warning("%s", words)
+            self._logged[name] = words
 
     async def _note_state(self, problem: str) -> None:
         if problem == self._known.state.problem:

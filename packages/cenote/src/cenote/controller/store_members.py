@@ -30,6 +30,10 @@ LOOK_SECONDS = 2.0
 PAGE = 500
 
 
+class _Left(Exception):
+    """This host was removed; what is done by root's login is not for it any more."""
+
+
 class StoreMembers:
     """``client`` is etcd's root; ``host_id`` and ``directory`` are of the host that this process runs on."""
 
@@ -40,11 +44,12 @@ class StoreMembers:
         self._told = ""
 
     async def run(self) -> None:
-        """Run until cancelled."""
+        """Run until cancelled, or until this host belongs to the fleet no more."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._election.run(), name="election of the store's keeper")
-                group.create_task(self._keep(), name="members of the store")
+                standing = group.create_task(self._election.run(), name="election of the store's keeper")
+                await self._keep()
+                standing.cancel()
         finally:
             await self._election.resign()
 
@@ -59,6 +64,9 @@ class StoreMembers:
                 if await self._step():
                     pause = 0.0
                 self._told = ""
+            except _Left:
+                log.warning("this host has left the fleet; another one looks after the members of the store")
+                return
             except CenoteError as error:
                 if error.message != self._told:
                     log.warning("the members of the store cannot be changed: %s", error)
@@ -70,9 +78,13 @@ class StoreMembers:
     async def _step(self) -> bool:
         """Do what has to be done next; return whether there was anything."""
         admitted = await self._admitted()
+        if self._host_id not in admitted:
+            raise _Left
         await self._settle_users(set(admitted))
         hosts = await self.hosts(admitted)
         found = await members.listed(self._client)
+        if await self._forget_records({one.id for one in found}):
+            return True
         step = plan(found, hosts, (await self._client.status()).leader)
         if step is None:
             return False
@@ -95,7 +107,9 @@ class StoreMembers:
         """
         known = await _all(self._client, self._keys.hosts, Host)
         told = await _all(self._client, self._keys.all_store_members, StoreMember)
+        started = await _names(self._client, self._keys.hosts)  # also those whose records cannot be read
         present = await _names(self._client, self._keys.presences)
+        drained = await _names(self._client, self._keys.drains)
         found = {}
         for id, host in admitted.items():
             if HostRole.STORE not in host.roles:
@@ -105,13 +119,21 @@ class StoreMembers:
             if now is not None and now.fleet_address:
                 address, port, zone = now.fleet_address, now.fleet_port, now.zone
             url = etcd_options.url(address, FleetPorts.of(port).peers)
-            found[id] = StoreHost(id, url, id in present, zone, told[id].member if id in told else 0)
+            found[id] = StoreHost(
+                id,
+                url,
+                id in present,
+                zone,
+                told[id].member if id in told else 0,
+                started=id in started or id in present,
+                leaving=id in drained,
+            )
         return found
 
     async def _do(self, step: Step, hosts: dict[str, StoreHost]) -> None:
         match step:
             case Add(host):
-                await members.admit(self._client, host, hosts[host].peer_url)
+                await members.admit(self._client, hosts[host].peer_url)
             case Tell(host, member):
                 record = encode(StoreMember(member=member))
                 await self._write(etcd_messages.put(self._keys.store_member(host), record))
@@ -119,9 +141,17 @@ class StoreMembers:
                 await members.promote(self._client, member)
             case Remove(member):
                 await members.remove(self._client, member)
-                told = await _all(self._client, self._keys.all_store_members, StoreMember)
-                for id in [id for id, record in told.items() if record.member == member]:
-                    await self._write(etcd_messages.delete(self._keys.store_member(id)))
+
+    async def _forget_records(self, members: set[int]) -> bool:
+        """Remove what hosts were told of members that are none any more; return whether there was anything.
+
+        By its record, a host would take the data of such a member for its own.
+        """
+        told = await _all(self._client, self._keys.all_store_members, StoreMember)
+        old = [id for id, record in told.items() if record.member not in members]
+        for id in old:
+            await self._write(etcd_messages.delete(self._keys.store_member(id)))
+        return bool(old)
 
     async def _write(self, operation: etcd_messages.EtcdOperation) -> None:
         condition = self._election.condition()
@@ -129,7 +159,7 @@ class StoreMembers:
 
     async def _settle_users(self, admitted: set[str]) -> None:
         """Give the agents the rights that this version knows, and remove the users of hosts that left."""
-        if admitted == self._settled or self._host_id not in admitted:
+        if admitted == self._settled:
             return
         for id in admitted - self._settled:
             await access.ensure_rights(self._client, self._keys.root, id)

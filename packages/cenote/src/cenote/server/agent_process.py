@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import pwd
@@ -70,13 +71,14 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
                 known.host_id,
                 stores.private_etcd(installation),
                 installation.layout.members,
+                functools.partial(stores.client_at, installation.layout),
             )
             keeping = asyncio.create_task(keeper.run(), name="etcd of this host")
             stack.push_async_callback(_cancel, keeping)
         store = HostStore(
             client, known.host_id, identity.directory_of(installation.layout), settings.etcd.prefix
         )
-        await stores.open_when_there(store)
+        await stores.open_when_there(store, may_end=first and not stores.is_external(installation))
         stack.push_async_callback(store.close)
         executor, host_context = _executor(installation, store)
         policy = OutboundPolicy(settings.log_sink_allow, timing)

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 1.0
+REMOVED_SECONDS = 3600.0  # between two looks, beside those at each change
 HOST_SECONDS = 10.0  # for the first record of this host, which its agent writes meanwhile
 
 
@@ -242,19 +243,30 @@ async def _serve_open(api: _Api, channel: Channel, listener: socket.socket) -> N
             working = [
                 group.create_task(api.metrics_endpoint.run(), name="metrics"),
                 group.create_task(api.controller.run(), name="controller"),
-                group.create_task(_announce(api, channel), name="announcing"),
             ]
+            announcing = group.create_task(_announce(api, channel), name="announcing")
             if api.keys is not None:
                 working.append(group.create_task(api.keys.run(), name="keys"))
             if api.join_endpoint is not None:
                 working.append(group.create_task(api.join_endpoint.run(), name="joining"))
             if api.store_members is not None:
                 working.append(group.create_task(api.store_members.run(), name="members of the store"))
+            leaving = group.create_task(_end_work_when_removed(api, working), name="removal of this host")
             await api.server.serve(sockets=[listener])
-            for task in working:
+            for task in (*working, announcing, leaving):
                 task.cancel()
     except BaseExceptionGroup as group_of_one:
         raise group_of_one.exceptions[0] from None
+
+
+async def _end_work_when_removed(api: _Api, working: list[asyncio.Task[None]]) -> None:
+    """End all work for the fleet once this host was removed from it; requests are refused then, too."""
+    while await api.store.wait(lambda: api.store.removed_host(api.host_id), REMOVED_SECONDS) is None:
+        pass
+    log.error("this host was removed from the service; its API refuses all requests")
+    api.observer.end_streams()
+    for task in working:
+        task.cancel()
 
 
 async def _wait_for_records(api: _Api) -> None:

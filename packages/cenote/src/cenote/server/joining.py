@@ -87,7 +87,7 @@ def join(layout: Layout, settings: ServeSettings) -> None:
 def roles(layout: Layout, settings: ServeSettings) -> tuple[HostRole, ...]:
     """Return the roles of this host; Misconfigured for others than those that it has joined with.
 
-    A host with the role api may take further ones by itself, since it signs the certificates.
+    A host with the role api may take and give up further ones by itself, since it signs the certificates.
     """
     identity.forget_empty(layout)
     known = identity.read(layout)
@@ -98,6 +98,11 @@ def roles(layout: Layout, settings: ServeSettings) -> tuple[HostRole, ...]:
         raise Misconfigured(
             f"this host has joined with the roles {', '.join(known.roles)}; to change them, drain and remove "
             "it with 'cenote host', and join again with another data directory"
+        )
+    if settings.roles and HostRole.API not in settings.roles and HostRole.API in known.roles:
+        raise Misconfigured(
+            "this host has the role api, and cannot give it up: it has the keys of the service; drain and "
+            "remove it with 'cenote host', and join again with another data directory and --roles"
         )
     return settings.roles or known.roles
 

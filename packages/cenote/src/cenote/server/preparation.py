@@ -16,7 +16,7 @@ from cenote.server import bootstrap, event_loop, fleet, identification, key_file
 from cenote.server.child import Channel
 from cenote.server.installation import Installation
 from cenote.store import Store, member_file, members
-from cenote.store.client import EtcdClient
+from cenote.store.client import EtcdClient, LoginRefused
 from cenote.store.former import keep_copy
 from cenote.store.process import PrivateEtcd
 
@@ -37,6 +37,7 @@ async def _prepare(installation: Installation) -> None:
     if not installation.serves_api:
         await _check_store(installation)
         return
+    stores.check_there_is_one(installation)
     bootstrap.ensure_certificate(layout, installation.settings)
     key_files.prepare_keys(layout, installation.api)
     async with contextlib.AsyncExitStack() as stack:
@@ -67,6 +68,10 @@ async def _check_store(installation: Installation) -> None:
     try:
         with stores.naming_etcd(installation):
             await stores.when_there(layout, lambda: identification.check_store(installation, client))
+    except LoginRefused as error:
+        if stores.is_external(installation):
+            raise
+        raise stores.not_let_in(error) from None
     finally:
         await client.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
@@ -20,8 +21,9 @@ from cenote.store import etcd_options, member_file, member_state, members
 from cenote.store.access import ROOT, agent_user
 from cenote.store.client import EtcdClient
 from cenote.store.encoding import decode
-from cenote.store.etcd_options import Listening, Member
+from cenote.store.etcd_options import Member
 from cenote.store.keys import Keys
+from cenote.store.member_plan import VOTERS
 from cenote.store.member_state import MemberState
 from cenote.store.process import PrivateEtcd
 
@@ -110,31 +112,54 @@ async def replace(layout: Layout, prefix: str) -> None:
         await client.close()
 
 
-async def wait_until_seated(layout: Layout, prefix: str) -> MemberState | None:
-    """Wait until the etcd of this host is a member that answers; None if that takes too long."""
+async def wait_until_seated(layout: Layout, prefix: str) -> str | None:
+    """Wait until it is settled what the etcd of this host is, and say it; None if that takes too long."""
     known, deadline = require_own(layout), time.monotonic() + SEATED_SECONDS
     while time.monotonic() < deadline:
         found = (await look(layout, prefix)).members
-        own = next((one for one in found if one.host == known.host_id and one.answers), None)
+        own = next((one for one in found if one.host == known.host_id), None)
         voters = sum(one.votes for one in found)
-        if own is not None and (own.votes or voters == 1):
-            return own
+        if own is not None and own.answers and (own.votes or voters == 1):
+            return f"The etcd of this host is a member again, which {'votes' if own.votes else 'learns'}"
+        if own is None and all(one.started for one in found) and voters >= VOTERS:
+            return (
+                f"{voters} other members vote, so the etcd of this host is none any more; it takes the place "
+                "of one whose host is removed"
+            )
         await asyncio.sleep(LOOK_SECONDS)
     return None
 
 
-async def recover(layout: Layout, prefix: str) -> None:
-    """Make this host's etcd the only member, with its records; Misconfigured while a majority answers."""
+async def check_recovery(layout: Layout, prefix: str) -> datetime | None:
+    """Return when the records of this host were last written; Misconfigured if it may not go on with them.
+
+    That is while a majority answers, on a host whose etcd is no member, and on one without data.
+    """
     known = require_own(layout)
-    etcd = _etcd(layout, known)
-    if not etcd.has_data:
+    own = next((seat for seat in member_file.read(layout.members) if seat.host == known.host_id), None)
+    if own is None:
+        raise Misconfigured(
+            "this host's etcd is no member of a store that others share, so there is nothing to recover: "
+            "start Cenote here; if the members are lost, recover on a host that 'cenote store status' names"
+        )
+    folder = _etcd(layout, known).folder
+    folder.finish_replacement()
+    if not folder.has_data:
         raise Misconfigured(f"there are no data of etcd in {layout.etcd}; recover on a host that has them")
     voters = [one for one in (await look(layout, prefix)).members if one.votes]
     if voters and 2 * sum(one.answers for one in voters) > len(voters):
         raise Misconfigured(
             "most of the members that vote answer, so the store is not lost; see 'cenote store status'"
         )
-    await etcd.start_alone()
+    return folder.changed_at()
+
+
+async def recover(layout: Layout, prefix: str) -> None:
+    """Make this host's etcd the only member, with its records, where ``check_recovery`` allows it."""
+    await check_recovery(layout, prefix)
+    known = require_own(layout)
+    learns = any(seat.host == known.host_id and not seat.voter for seat in member_file.read(layout.members))
+    await _etcd(layout, known).start_alone(learner=learns)
     client = _root(layout)
     try:
         member_file.write(layout.members, member_file.of(await members.listed(client)))
@@ -166,7 +191,4 @@ def _member_of(layout: Layout, known: Identity) -> Member:
     if own is None or not layout.fleet_certificate.exists():
         return Member()
     address, _, port = own.url.removeprefix("https://").rpartition(":")
-    ports = FleetPorts.of(int(port) - 2)
-    files = layout.fleet_certificate, layout.fleet_key, layout.fleet_authority
-    listening = Listening(address.strip("[]"), ports.store, ports.peers, *files)
-    return Member(etcd_options.name_of(known.host_id), listening)
+    return stores.member_at(layout, known, address.strip("[]"), FleetPorts.of(int(port) - 2))

@@ -18,9 +18,9 @@ from cenote.model.records import HostRole, Secret
 from cenote.server import logins
 from cenote.server.installation import Installation
 from cenote.server.settings import EtcdSettings
-from cenote.store import HostStore, Store, etcd_options, member_file
+from cenote.store import HostStore, Store, etcd_options, member_file, members
 from cenote.store.access import ROOT, Login, agent_user, api_user
-from cenote.store.client import EtcdClient, EtcdError
+from cenote.store.client import EtcdClient, EtcdError, LoginRefused
 from cenote.store.etcd_http import Address
 from cenote.store.etcd_options import Listening, Member
 from cenote.store.process import PrivateEtcd
@@ -58,11 +58,13 @@ def _member(installation: Installation, known: Identity | None) -> Member:
     settings, layout = installation.settings, installation.layout
     if settings.address is None or known is None or not layout.fleet_certificate.exists():
         return Member()
-    ports = FleetPorts.of(settings.fleet_port)
+    return member_at(layout, known, settings.address, FleetPorts.of(settings.fleet_port))
+
+
+def member_at(layout: Layout, known: Identity, address: str, ports: FleetPorts) -> Member:
+    """Return how the etcd of this host listens for others at an address, by its certificate of the fleet."""
     files = layout.fleet_certificate, layout.fleet_key, layout.fleet_authority
-    return Member(
-        etcd_options.name_of(known.host_id), Listening(settings.address, ports.store, ports.peers, *files)
-    )
+    return Member(etcd_options.name_of(known.host_id), Listening(address, ports.store, ports.peers, *files))
 
 
 def has_members(layout: Layout) -> bool:
@@ -74,6 +76,22 @@ def has_others(layout: Layout) -> bool:
     """Whether members of the store on other hosts are known."""
     known = identity.read(layout)
     return any(known is None or seat.host != known.host_id for seat in member_file.read(layout.members))
+
+
+def check_there_is_one(installation: Installation) -> None:
+    """Raise Misconfigured when the records would be nowhere: no etcd is here, of others or the user's."""
+    if is_external(installation) or HostRole.STORE in installation.roles:
+        return
+    known = identity.read(installation.layout)
+    own = "" if known is None else known.host_id
+    seats = member_file.read(installation.layout.members)
+    if any(seat.voter and (not own or seat.host != own) for seat in seats):
+        return
+    why = "no store of other hosts is known here" if not seats else "no etcd of another host votes"
+    raise Misconfigured(
+        f"without the role store this host has no etcd, and {why}, so the records would be nowhere; give it "
+        "the role store (--roles), an etcd of your own with --etcd, or the token of a fleet with --join"
+    )
 
 
 def login(layout: Layout) -> Login:
@@ -171,7 +189,17 @@ async def when_there(layout: Layout, call: Callable[[], Awaitable[T]]) -> T:
             if error.message != told:
                 log.warning("waiting for the store: %s; see 'cenote store status'", error.message)
             told = error.message
+            await _ask_heirs(layout)
         await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _ask_heirs(layout: Layout) -> None:
+    """Find out where to ask when others vote now than when this host was here last."""
+    found = await members.listed_by_heirs(
+        member_file.read(layout.members), lambda host, url: client_at(layout, host, url)
+    )
+    if found:
+        member_file.write(layout.members, member_file.of(found))
 
 
 def external_client(external: EtcdSettings) -> EtcdClient:
@@ -206,13 +234,28 @@ def naming_etcd(installation: Installation) -> Iterator[None]:
         raise Misconfigured(f"{error.message} (--etcd {', '.join(endpoints)})") from None
 
 
-async def open_when_there(store: Store | HostStore) -> None:
-    """Open the store as soon as etcd answers, however long that takes."""
+def not_let_in(error: LoginRefused) -> Misconfigured:
+    """Return the error for a host whose login in the fleet's store has ended."""
+    return Misconfigured(
+        f"the store does not let this host in ({error.message}): it was probably removed from this service, "
+        "and then 'cenote host list' on a host with the role api does not show it. Its servers are left as "
+        "they are, and so are its data. To use this machine again, start it as a new host with another "
+        "--data-dir and a token of 'cenote host token'"
+    )
+
+
+async def open_when_there(store: Store | HostStore, *, may_end: bool = False) -> None:
+    """Open the store as soon as etcd answers, however long that takes.
+
+    With ``may_end``, Misconfigured if this host is not let in any more.
+    """
     waiting = False
     while True:
         try:
             await store.open()
         except Unavailable as error:
+            if may_end and isinstance(error, LoginRefused):
+                raise not_let_in(error) from None
             if not waiting:
                 log.warning("waiting for the store: %s", error.message)
             waiting = True

@@ -27,6 +27,7 @@ PASSING = {CANCELLED, UNKNOWN, DEADLINE, UNAVAILABLE}  # no leader, a member tha
 # etcd says so before it carries anything out: it knows no token of ours, or has changed its users since.
 USERS_CHANGED = "revision of auth store is old"  # each new user or right makes calls that are under way fail
 LOGIN_WANTED = (b"invalid auth token", b"user name is empty", USERS_CHANGED.encode())
+LOGIN_REFUSED = "authentication failed"
 NO_LEADER = "no leader"
 NO_SPACE = "database space exceeded"
 SILENT = "etcd did not answer in time"
@@ -66,6 +67,10 @@ class Watched(msgspec.Struct, frozen=True):
 
     revision: int
     events: list[etcd_messages.WatchEvent]
+
+
+class LoginRefused(EtcdError):
+    """etcd does not know this client's user, or knows it by another password."""
 
 
 class EtcdClient:
@@ -360,7 +365,8 @@ class EtcdClient:
                 "tidied up, which is done within a minute; an etcd of your own has to be compacted and "
                 "defragmented"
             )
-        raise EtcdError(f"etcd refused: {failure.message}")
+        kind = LoginRefused if LOGIN_REFUSED in failure.message else EtcdError
+        raise kind(f"etcd refused: {failure.message}")
 
 
 def _wants_login(answer: httpx.Response) -> bool:

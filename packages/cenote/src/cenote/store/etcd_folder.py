@@ -8,6 +8,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -163,17 +164,56 @@ class EtcdFolder:
             self._data.rename(aside)
 
     def keep_copy(self) -> Path:
-        """Copy the data, of an etcd that is stopped, before they are changed; return the copy."""
+        """Copy the data, of an etcd that is stopped, before they are changed; return the copy.
+
+        Those that were kept before stay.
+        """
+        unfinished = self.path / "data-before-recovery.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.copytree(self._data, unfinished)
+        os.sync()
         kept = self.path / "data-before-recovery"
-        shutil.rmtree(kept, ignore_errors=True)
-        shutil.copytree(self._data, kept)
+        number = 1
+        while kept.exists():
+            number += 1
+            kept = self.path / f"data-before-recovery-{number}"
+        unfinished.rename(kept)
         return kept
 
     def take_records_of(self, kept: Path) -> None:
-        """Replace the data by the records of a copy, without its log: a new cluster begins with them."""
-        shutil.rmtree(self._data)
-        records = self._data / "member" / "snap" / "db"
-        for folder in (self._data, self._data / "member", self._data / "member" / "snap"):
+        """Replace the data by the records of a copy, without its log: a new cluster begins with them.
+
+        One that is cut short has changed nothing, or is finished by ``finish_replacement``.
+        """
+        self.finish_replacement()
+        shutil.rmtree(self._new, ignore_errors=True)
+        records = self._new / "member" / "snap" / "db"
+        for folder in (self._new, self._new / "member", self._new / "member" / "snap"):
             folder.mkdir(mode=0o700)
         shutil.copy2(kept / "member" / "snap" / "db", records)
         bolt.begin_new_cluster(records)
+        os.sync()
+        shutil.rmtree(self._replaced, ignore_errors=True)
+        self._data.rename(self._replaced)
+        self.finish_replacement()
+
+    def finish_replacement(self) -> None:
+        """Take the new data of a recovery that was cut short after the former ones were renamed."""
+        if self._replaced.exists() and not self._data.exists() and self._new.exists():
+            self._new.rename(self._data)
+        if self._data.exists():
+            shutil.rmtree(self._replaced, ignore_errors=True)
+
+    @property
+    def _new(self) -> Path:
+        return self.path / "data.new"
+
+    @property
+    def _replaced(self) -> Path:
+        return self.path / "data.replaced"
+
+    def changed_at(self) -> datetime | None:
+        """Return when the data were last written; None without any."""
+        paths = [self._data / "member" / "snap" / "db", *(self._data / "member" / "wal").glob("*.wal")]
+        times = [path.stat().st_mtime for path in paths if path.exists()]
+        return datetime.fromtimestamp(max(times), UTC) if times else None

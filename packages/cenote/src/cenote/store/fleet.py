@@ -40,8 +40,10 @@ async def admitted(client: EtcdClient, keys: Keys, host_id: str) -> AdmittedHost
 
 
 async def admit(client: EtcdClient, keys: Keys, host_id: str, host: AdmittedHost) -> None:
-    """Write down that a host belongs to the fleet, and as what."""
+    """Write down that a host belongs to the fleet, and as what; nothing if it was removed."""
     request = etcd_messages.TransactionRequest(
-        [], [etcd_messages.put(keys.admitted(host_id), encode(host))], []
+        [etcd_messages.missing(keys.removed_host(host_id))],
+        [etcd_messages.put(keys.admitted(host_id), encode(host))],
+        [],
     )
     await retrying(lambda: client.transact(request))

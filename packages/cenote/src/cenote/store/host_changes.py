@@ -17,7 +17,7 @@ from cenote.errors import Busy, Conflict, NotFound
 from cenote.model.records import Cluster, Difference, Host, HostDrain, Node, Note, RemovedHost
 from cenote.rules import record_formats
 from cenote.rules.host_states import nodes_on
-from cenote.store import audit_log, etcd_messages, history
+from cenote.store import audit_log, etcd_messages, history, members
 from cenote.store.cache import WatchCache
 from cenote.store.client import EtcdClient
 from cenote.store.encoding import encode
@@ -72,6 +72,8 @@ class HostChanges:
 
     async def remove(self, id: str, at: datetime, note: Note) -> None:
         """Remove a host on which nothing is; Busy, with what is there, else.  NotFound for an unknown one."""
+        if id not in self._tables.removed:
+            await self._check_may_leave(id)
 
         def decide() -> Transaction:
             host = self._known(id)
@@ -93,6 +95,37 @@ class HostChanges:
         await self._commit(decide, [self._keys.host(id)], [self._keys.ports_of(id), self._keys.clusters])
         await self._forget_name(id)
 
+    async def _check_may_leave(self, id: str) -> None:
+        await members.check_may_leave(self._client, id, self._tables.name_of(id), self._tables.admitted)
+
+    async def remove_unstarted(self, id: str, at: datetime, note: Note) -> None:
+        """Remove a host that was admitted and has never said anything of itself; NotFound for any other.
+
+        Conflict when it has done so meanwhile.
+        """
+
+        def decide() -> Transaction:
+            host = self._tables.admitted.get(id)
+            if host is None or id in self._tables.hosts:
+                raise NotFound
+            change = Difference(what=f"host {host.name}", before=f"{host.address}, not started yet")
+            return Transaction(
+                [
+                    etcd_messages.exists(self._keys.admitted(id)),
+                    etcd_messages.missing(self._keys.host(id)),
+                    etcd_messages.missing(self._keys.presence(id)),
+                ],
+                [
+                    *self._marking(id, RemovedHost(name=host.name, at=at)),
+                    *self._cleaning(id),
+                    *audit_log.operations(self._keys, note, (change,)),
+                ],
+                refused=lambda _: Conflict(f"{host.name} has started meanwhile; try again."),
+            )
+
+        await self._commit(decide, [self._keys.admitted(id), self._keys.host(id), self._keys.presence(id)])
+        await self._forget_name(id)
+
     async def remove_lost(self, id: str, at: datetime, note: Note) -> None:
         """Remove a host that is gone for good, with the nodes that were on it.
 
@@ -100,6 +133,8 @@ class HostChanges:
         host's agent is there after all, Busy while another host runs a version that knows no lost nodes.
         """
         host = self._tables.hosts.get(id)
+        if id not in self._tables.removed:
+            await self._check_may_leave(id)
 
         def decide() -> Transaction | None:
             host = self._known(id)

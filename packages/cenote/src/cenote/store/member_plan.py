@@ -6,7 +6,7 @@ is a learner, a copy without a vote, until a third host is there.  etcd takes on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -20,7 +20,9 @@ VOTERS = 3
 class StoreHost(msgspec.Struct, frozen=True):
     """A host of the fleet with the role store.
 
-    ``told`` is the id of the member that its agent was told to start, 0 if none.
+    ``told`` is the id of the member that its agent was told to start, 0 if none.  One that has joined and
+    never ``started`` takes no seat, and one that is ``leaving`` is drained: another one is to vote before it
+    goes.
     """
 
     id: str
@@ -28,6 +30,8 @@ class StoreHost(msgspec.Struct, frozen=True):
     alive: bool
     zone: str = ""
     told: int = 0
+    started: bool = True
+    leaving: bool = False
 
 
 class Add(msgspec.Struct, frozen=True):
@@ -70,13 +74,22 @@ class _Seats:
         host = self.host_of.get(member.id)
         return host is not None and host.alive
 
+    def leaving(self, member: Member) -> bool:
+        host = self.host_of.get(member.id)
+        return host is not None and host.leaving
+
+    @property
+    def expected(self) -> int:
+        """How many hosts can be members, now or when they are back."""
+        return sum(host.started for host in self.hosts.values())
+
     @property
     def candidates(self) -> list[StoreHost]:
-        """The hosts that can become members, those in zones of their own first."""
+        """The hosts that can become members: those that stay first, then those in zones of their own."""
         seated = {host.id for host in self.host_of.values()}
         zones = {host.zone for host in self.host_of.values()}
         free = [host for host in self.hosts.values() if host.id not in seated and host.alive]
-        return sorted(free, key=lambda host: (host.zone in zones, host.id))
+        return sorted(free, key=lambda host: (host.leaving, host.zone in zones, host.id))
 
     def can_lose(self, voter: Member) -> bool:
         """Whether most of the voters that are left then are alive."""
@@ -92,12 +105,27 @@ def _host_of(member: Member, hosts: Mapping[str, StoreHost]) -> StoreHost | None
     return next((host for host in hosts.values() if host.peer_url in member.peer_urls), None)
 
 
+def is_needed(host: str, voters: Collection[str], hosts: Collection[str]) -> bool:
+    """Return whether a host cannot be removed now: too few that vote would be of hosts in the fleet.
+
+    ``voters`` and ``hosts`` are ids of hosts.  The members of hosts that are not in the fleet may end at any
+    moment.
+    """
+    stay = [one for one in voters if one in hosts and one != host]
+    return host in voters and 2 * len(stay) <= len(voters)
+
+
 def plan(members: Sequence[Member], hosts: Mapping[str, StoreHost], leader: int = 0) -> Step | None:
     """Return the next step; None when there is none, or when it has to wait for a host."""
     if any(url.startswith("unix:") for one in members for url in one.peer_urls):
         return None  # the first member does not listen for others yet
     seats = _Seats(members, hosts)
-    return _without_host(seats) or _untold(seats) or _towards_the_right_number(seats, leader)
+    return (
+        _without_host(seats)
+        or _untold(seats)
+        or _before_it_leaves(seats)
+        or _towards_the_right_number(seats, leader)
+    )
 
 
 def _without_host(seats: _Seats) -> Step | None:
@@ -124,6 +152,14 @@ def _successor(seats: _Seats) -> Step | None:
     return next((Add(host.id) for host in seats.candidates), None)
 
 
+def _before_it_leaves(seats: _Seats) -> Step | None:
+    """Have another one vote while the host of the only member that does is drained."""
+    if len(seats.voters) != 1 or not seats.leaving(seats.voters[0]):
+        return None
+    heirs = [seats.host_of[one.id] for one in seats.learners] or seats.candidates[:1]
+    return None if any(host.leaving for host in heirs) else _successor(seats)
+
+
 def _untold(seats: _Seats) -> Step | None:
     for one in (*seats.voters, *seats.learners):
         host = seats.host_of.get(one.id)
@@ -134,10 +170,10 @@ def _untold(seats: _Seats) -> Step | None:
 
 def _towards_the_right_number(seats: _Seats, leader: int) -> Step | None:
     voters, candidates = len(seats.voters), seats.candidates
-    if len(seats.hosts) >= VOTERS:
+    if seats.expected >= VOTERS:
         return _towards_three(seats, voters, candidates)
     if voters > 1 and all(map(seats.alive, seats.voters)):
-        spare = next(one for one in seats.voters if one.id != leader)
+        spare = min(seats.voters, key=lambda one: (not seats.leaving(one), one.id == leader))
         return Remove(spare.id, "two members that vote would both be needed")
     if voters == 1 and not seats.learners and candidates:
         return Add(candidates[0].id)

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Collection, Sequence
 
-from cenote.errors import Unavailable
-from cenote.store import etcd_options
+from cenote.errors import Busy, Unavailable
+from cenote.store import etcd_options, member_plan
 from cenote.store.client import EtcdClient, EtcdError
 from cenote.store.etcd_messages import Member, MembersResponse
+from cenote.store.member_file import Seat
+from cenote.store.retry import retrying
 
 UNHEALTHY_SECONDS = 15.0  # after one that was added has been connected to, etcd takes no other for 5 s
 PAUSE_SECONDS = 0.1
+HEIR_SECONDS = 2.0
 # What etcd says while a change has to wait for the members to see one another.
 _PASSING = (
     "unhealthy cluster",
@@ -30,11 +34,28 @@ async def listed(client: EtcdClient) -> list[Member]:
     return (await client.membership("list", {})).members
 
 
-async def admit(client: EtcdClient, host_id: str, peer_url: str) -> tuple[Member, str]:
-    """Have the etcd of a host as a member, a learner at first; return it, and what its first start needs.
+async def listed_by_heirs(seats: Sequence[Seat], at: Callable[[str, str], EtcdClient]) -> list[Member]:
+    """Return all members as one knows them that had no vote when the seats were written down.
 
-    That is the initial cluster: each member's name and where it listens for others.
+    It may have got the vote of those that had one, and these be gone; while it has not, it does not answer
+    this.  ``at`` makes a client, without a login, of the one member of a host at a URL.
     """
+    for seat in seats:
+        if seat.voter:
+            continue
+        client = at(seat.host, seat.url)
+        try:
+            async with asyncio.timeout(HEIR_SECONDS):
+                return await listed(client)
+        except (Unavailable, TimeoutError):
+            pass
+        finally:
+            await client.close()
+    return []
+
+
+async def admit(client: EtcdClient, peer_url: str) -> Member:
+    """Have the etcd that is to listen there as a member, a learner at first."""
     found = _at(await listed(client), peer_url)
     if found is None:
         request = {"peerURLs": [peer_url], "isLearner": True}
@@ -44,7 +65,7 @@ async def admit(client: EtcdClient, host_id: str, peer_url: str) -> tuple[Member
             found = _at(await listed(client), peer_url)  # an answer that was lost
             if found is None:
                 raise
-    return found, initial_cluster(await listed(client), found.id, host_id)
+    return found
 
 
 def initial_cluster(members: list[Member], id: int, host_id: str) -> str:
@@ -69,6 +90,25 @@ async def remove(client: EtcdClient, id: int) -> None:
     except EtcdError:
         if any(one.id == id for one in await listed(client)):
             raise
+
+
+async def check_may_leave(client: EtcdClient, host_id: str, name: str, hosts: Collection[str]) -> None:
+    """Raise Busy while the store needs the etcd of a host; ``hosts`` are those of the fleet, by id."""
+    if not client.is_ours:
+        return
+    found = await retrying(lambda: listed(client))
+    voters = [etcd_options.host_of(one.name) for one in found if not one.is_learner]
+    if voters and set(voters) == {host_id}:
+        raise Busy(
+            f"The etcd of {name} is the only one that votes: without it the store of this service ends. Let "
+            f"another host with the role store join, or drain {name} if there is one, and wait until that "
+            "one's etcd votes ('cenote store status')."
+        )
+    if member_plan.is_needed(host_id, voters, hosts):
+        raise Busy(
+            f"The members of the store are being changed, and the etcd of {name} is needed for that. Try "
+            "again in a few seconds ('cenote store status')."
+        )
 
 
 async def ensure_peer_url(client: EtcdClient, peer_url: str) -> None:

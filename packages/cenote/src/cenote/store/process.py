@@ -86,13 +86,15 @@ class PrivateEtcd:
         self._stopping = False
         await self._start(etcd_options.of(self.member, initial_cluster))
 
-    async def start_alone(self) -> None:
+    async def start_alone(self, *, learner: bool) -> None:
         """Stop it, and start it as the only member of its cluster, with the records that are here.
 
-        For a majority of members that is lost for good.  The data from before are kept aside.
+        For a majority of members that is lost for good.  The data from before are kept aside.  ``learner``
+        says that it may have had no vote.
         """
         self._stopping = False
         self.folder.prepare()
+        self.folder.finish_replacement()
         async with (
             self.folder.alone()
         ):  # an agent that watches over it waits, and takes over what is started here
@@ -102,6 +104,8 @@ class PrivateEtcd:
             try:
                 await self._answering(self._spawn(options | {"force-new-cluster": "true"}))
             except Misconfigured:
+                if not learner:
+                    raise
                 # A learner cannot be made the only voter; what it has can begin a cluster.
                 await self._end_running()
                 self.folder.take_records_of(kept)

@@ -10,6 +10,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from cenote.model.records import (
+    AdmittedHost,
     CertificateRequest,
     Cluster,
     FleetAuthority,
@@ -115,6 +116,11 @@ class Reader:
     def known_hosts(self) -> list[Host]:
         """All hosts, also those that are away, by name."""
         return sorted(self._tables.hosts.values(), key=lambda host: (host.name, host.id))
+
+    def unstarted_hosts(self) -> dict[str, AdmittedHost]:
+        """The hosts that have joined and have never said anything of themselves, by id."""
+        tables = self._tables
+        return {id: host for id, host in tables.admitted.items() if id not in tables.hosts}
 
     def host(self, id: str) -> Host | None:
         """A host, also one that is away."""
