@@ -42,9 +42,11 @@ def do(title: str, running: Service, copies: Path) -> None:
     """Run a block in its place; systemd's part is played by the test."""
     lines = [line for line in BLOCKS[title].splitlines() if not line.startswith("systemctl")]
     script = (
-        "\n".join(lines).replace("/var/lib/cenote", str(running.data_dir)).replace("/srv/copies", str(copies))
+        "\n".join(lines)
+        .replace("/var/lib/cenote", str(running.data_dir))
+        .replace("/srv/cenote", str(copies / "moved"))
     )
-    script = script.replace("/srv/cenote", str(copies / "moved"))
+    script = placed(script, copies)
     done = subprocess.run(
         ["bash", "-ec", script],
         stdin=subprocess.DEVNULL,
@@ -57,21 +59,29 @@ def do(title: str, running: Service, copies: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def placed(text: str, copies: Path) -> str:
+    """Return a text of the page with the places of this test."""
+    return text.replace("/srv/copies", str(copies)).replace("/root/passphrase", str(copies / "passphrase"))
+
+
 def with_rows(cluster: Any) -> None:
     with psycopg.connect(cluster["connection"]["uri"]) as connection:
         connection.execute("CREATE TABLE parts AS SELECT generate_series(1, 42) AS id")
 
 
-def test_records_come_back_from_their_copy_and_the_clusters_never_stop(copies: Path) -> None:
-    if shutil.which("etcdctl", path=PATH) is None:
-        pytest.skip("needs etcdctl, which make setup-tests fetches")
+def test_records_come_back_from_their_backup_and_the_clusters_never_stop(copies: Path) -> None:
     with service() as running, running.client() as client:
         cluster = online_cluster(client, "backend")
         pool = added_pool(client, cluster["id"], "backend-pool")["connection"]["uri"]
         with_rows(cluster)
-        do("copy the records", running, copies)
+        do("back up the service", running, copies)
+        shell.type_in(placed(BLOCKS["look into it"], copies), copies, **shell.at(running))
         later = online_cluster(client, "later")["connection"]["uri"]
         client.request("POST", f"/v2/databases/{cluster['id']}/dbs", json={"name": "since"})
+        key = (running.data_dir / "ca.key").read_bytes()
+        (running.data_dir / "ca.key").unlink()
+        do("restore a file", running, copies)
+        assert (running.data_dir / "ca.key").read_bytes() == key
         with psycopg.connect(pool, autocommit=True) as connected:
             running.end()
             for name in ("host.json", "ca.crt", "ca.key", "admin-token"):
@@ -91,6 +101,23 @@ def test_records_come_back_from_their_copy_and_the_clusters_never_stop(copies: P
             )
             added_pool(again, cluster["id"], "another-pool")
         assert answer_of(later) == 42
+
+
+def test_a_service_goes_on_from_another_machine(copies: Path) -> None:
+    with service() as running:
+        with running.client() as client:
+            cluster = online_cluster(client, "backend")
+        do("back up the service", running, copies)
+        running.stop()
+        new = Service(copies / "moved", f"--ports={running.first_port}-{running.api_port - 1}")
+        try:
+            do("restore on another machine", new, copies)
+            subprocess.run(["cp", "-a", running.data_dir / "clusters", new.data_dir], check=True)
+            new.start()
+            uri = cluster["connection"]["uri"]
+            wait_until("the cluster answers", 60, lambda: tried(uri) == 42)
+        finally:
+            new.stop()
 
 
 def test_a_dump_of_one_cluster_is_restored_into_another(copies: Path) -> None:
@@ -128,6 +155,7 @@ def test_a_service_goes_on_from_another_disk(copies: Path) -> None:
 
 
 def test_every_block_of_the_page_is_run() -> None:
-    assert {"copy the records", "copy the data", "restore the records", "restore the data", "move"} == {
-        block.title for block in blocks("backup.md")
-    }
+    assert {
+        *("back up the service", "look into it", "restore the records", "restore a file"),
+        *("restore on another machine", "copy the data", "restore the data", "move"),
+    } == {block.title for block in blocks("backup.md")}

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 from uuid import uuid4
@@ -21,6 +22,7 @@ import pytest
 
 from cenote.model.paths import Layout
 from cenote.model.records import Secret
+from cenote.security import backup_file
 from cenote.store.client import EtcdClient
 from cenote.store.etcd_messages import EtcdOperation, TransactionRequest, delete, put
 from cenote_client import Client
@@ -145,6 +147,25 @@ def served(place: Place, *options: str) -> str:
         timeout=60,
     )
     return done.stderr
+
+
+def restore_cut_off(place: Place, folder: Path) -> str:
+    (folder / "restoring").touch()
+    return served(place, f"--data-dir={folder}", "--port=0")
+
+
+def restored_over_another(folder: Path) -> str:
+    (folder / "host.json").touch()
+    return run_cenote("service", "restore", "service.cenote", f"--data-dir={folder}").stderr
+
+
+def shown_with_another_passphrase(folder: Path) -> str:
+    file, passphrase = folder / "service.cenote", folder / "passphrase"
+    at = datetime.now(UTC)
+    file.write_bytes(backup_file.encrypted(b"", Secret("that of the day"), cenote="1", made_at=at))
+    passphrase.write_text("that of another day")
+    passphrase.chmod(0o600)
+    return run_cenote("service", "show", str(file), f"--passphrase-file={passphrase}").stderr
 
 
 def curl(place: Place) -> str:
@@ -394,6 +415,9 @@ PROVOKED: dict[str, Callable[[Place, Path], str]] = {
     "another Cenote": lambda place, _: served(place, f"--data-dir={place.running.data_dir}"),
     "etcd does not take": lambda _, __: without_etcd_password(),
     "another host": lambda _, folder: beside_another(folder, "--name=db-1"),
+    "the restore into": lambda place, folder: restore_cut_off(place, folder),
+    "… has a service": lambda _, folder: restored_over_another(folder),
+    "…: the passphrase": lambda _, folder: shown_with_another_passphrase(folder),
     "the store has": lambda _, folder: beside_another(folder, "--name=db-1", cluster=True),
     "cluster …": lambda _, __: with_a_stranger(),
     "another service": lambda _, folder: beside_another(folder, identity=True),

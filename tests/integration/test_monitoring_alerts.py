@@ -213,6 +213,13 @@ CASES = {
         HOST,
         "db-1 runs 2 nodes that are in no record",
     ),
+    "CenoteServiceBackupOld": Case(
+        {series("cenote_host_service_backup_timestamp_seconds", API): f"0x{2 * DAY}"},
+        {series("cenote_host_service_backup_timestamp_seconds", API): f"0+60x{2 * DAY}"},
+        HOST,
+        "The newest automatic backup of the service by db-1 is older than 36 hours",
+        minutes=2 * DAY,
+    ),
     "CenoteHostVersionsDiffer": Case(
         {
             series("cenote_host_info", HOST | {"version": "1.0"}): f"1x{2 * DAY}",

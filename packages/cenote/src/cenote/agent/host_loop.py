@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Callable
 from uuid import UUID
 
 import msgspec
@@ -24,7 +25,7 @@ from cenote.engine.plan.context import HostContext
 from cenote.errors import Misconfigured, Unavailable
 from cenote.host import processes, system
 from cenote.host.executor import Executor
-from cenote.model.records import Host
+from cenote.model.records import Host, ServiceCopy
 from cenote.stats.counters import Passes
 from cenote.store.encoding import NewerFormat
 from cenote.store.host_store import HostStore
@@ -49,8 +50,13 @@ class HostLoop:
         copies_at_once: int = COPIES_AT_ONCE,
         ring: HostRing | None = None,
         store_id: UUID | None = None,
+        service_copy: Callable[[], ServiceCopy | None] = lambda: None,
     ) -> None:
-        """``store_id`` is that of the store that the data directory belongs to."""
+        """``store_id`` is that of the store that the data directory belongs to.
+
+        ``service_copy`` says how the automatic backup of the service fares here.
+        """
+        self._service_copy = service_copy
         self._store, self._executor, self._context, self._host = store, executor, context, host
         self.passes = Passes()
         self.judged = asyncio.Event()  # the store has taken the host's record, or refused it
@@ -131,7 +137,13 @@ class HostLoop:
         ]
         keys = () if self._ring is None else self._ring.ids
         unknown = self._sweep.unknown[:MOST_UNKNOWN]
-        return msgspec.structs.replace(self._host, busy_ports=tuple(busy), host_keys=keys, unknown=unknown)
+        return msgspec.structs.replace(
+            self._host,
+            busy_ports=tuple(busy),
+            host_keys=keys,
+            unknown=unknown,
+            service_copy=self._service_copy(),
+        )
 
     def _stalled(self) -> list[str]:
         """Return the nodes whose pass has not ended for long."""

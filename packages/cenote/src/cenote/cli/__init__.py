@@ -37,6 +37,7 @@ _COMMANDS = {
     "quickstart": ("quickstart", "Start the service with a sample cluster and pool."),
     "run": ("run", "Run a command with a temporary service and cluster."),
     "serve": ("serve", "Start the service: the API and this machine's clusters."),
+    "service": ("service", "Back up, inspect and restore the service itself."),
     "store": ("store", "Show, replace and recover the members of the store."),
     "stop": ("stop", "Stop the service and all servers it started."),
     "tag": ("tag", "Create, list and delete tags; tag clusters."),

@@ -12,7 +12,7 @@ import click
 from cenote.cli import dns_checks, fleet_checks
 from cenote.cli.data_dir import data_dir
 from cenote.errors import Misconfigured
-from cenote.host import identity, programs, unknown
+from cenote.host import identity, programs, service_copy, unknown
 from cenote.host.identity import Identity
 from cenote.model.paths import Layout
 from cenote.server import environment, installation
@@ -89,6 +89,7 @@ def command(
             click.echo(f"ok       this host is {found_identity.name} (id {found_identity.id})")
             _show_etcd(layout, found_identity)
             _show_unknown(layout)
+            _show_service_copy(layout)
             for one in fleet_checks.findings(layout, found_identity, frozenset(found.postgres)):
                 if one.kind == "error":
                     problems.append((one.what, one.fix))
@@ -126,6 +127,19 @@ def _show_unknown(layout: Layout) -> None:
         for one in unknown.read(layout):
             click.echo(f"notice   cluster {one.cluster}, {one.node}: {one.why}")
             click.echo("         it runs on as it is; see 'cenote host unknown'")
+
+
+def _show_service_copy(layout: Layout) -> None:
+    """Say when the service has backed itself up, where it is told to, or why it could not."""
+    with contextlib.suppress(PermissionError):
+        found = service_copy.read(layout)
+        if found is None:
+            return
+        newest = "none was made" if found.at is None else f"the newest is of {found.at:%Y-%m-%d %H:%M} UTC"
+        if found.problem:
+            click.echo(f"notice   {found.problem}; {newest}")
+        else:
+            click.echo(f"ok       automatic backups of the service: {newest}")
 
 
 def _show_api_account() -> None:

@@ -27,7 +27,13 @@ from cenote.model.paths import Layout
 from cenote.model.records import HostRole, Secret
 from cenote.server import child, service
 from cenote.server.name_server_settings import NameServerSettings
-from cenote.server.settings import FIRST_PORT, LAST_PORT, EtcdSettings, ServeSettings
+from cenote.server.settings import (
+    FIRST_PORT,
+    LAST_PORT,
+    EtcdSettings,
+    ServeSettings,
+    ServiceCopySettings,
+)
 from cenote.server.supervisor import Serving
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -195,6 +201,25 @@ _OPTIONS = (
         help="How long to keep the data of clusters that have left this host; 0: remove it at once.",
     ),
     click.option(
+        "--service-backup-dir",
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        help="Back up the service itself into this directory, each day and after changes.",
+    ),
+    click.option(
+        "--service-backup-passphrase-file",
+        type=_FILE,
+        help="File with the passphrase of these backups, which only the service's user may read.",
+    ),
+    click.option(
+        "--service-backups-kept",
+        metavar="N",
+        type=click.IntRange(min=1, max=10_000),
+        default=14,
+        show_default=True,
+        help="For how many days to keep the newest of these backups.",
+    ),
+    click.option(
         "--log-level",
         default="warning",
         show_default=True,
@@ -271,6 +296,7 @@ def _settings(given: dict[str, Any]) -> ServeSettings:
         copy_rate_mib=given["copy_rate"],
         trash_days=given["trash_days"],
         dns=_name_server(given),
+        service_copies=_service_copies(given),
     )
 
 
@@ -305,6 +331,17 @@ def _name_server(given: dict[str, Any]) -> NameServerSettings | None:
     if server is None or key is None:
         raise click.UsageError("--dns-server and --dns-key-file must be given together")
     return NameServerSettings(server, key, zone or _domain(given["domain"]) or "")
+
+
+def _service_copies(given: dict[str, Any]) -> ServiceCopySettings | None:
+    folder, passphrase = given["service_backup_dir"], given["service_backup_passphrase_file"]
+    if (folder is None) != (passphrase is None):
+        raise click.UsageError(
+            "--service-backup-dir and --service-backup-passphrase-file must be given together"
+        )
+    if folder is None:
+        return None
+    return ServiceCopySettings(absolute(folder), absolute(passphrase), given["service_backups_kept"])
 
 
 def _absolute(path: Path | None) -> Path | None:

@@ -101,6 +101,10 @@ HOST_MEMORY_PROMISED = _host("memory_promised_bytes", "Memory of the sizes of al
 HOST_DISK = _host("disk_bytes", "Size of the disk that has a host's data.")
 HOST_DISK_PROMISED = _host("disk_promised_bytes", "Storage allocated to all clusters on a host.")
 HOST_CLUSTERS = _host("clusters", "Clusters with a node on a host.")
+HOST_SERVICE_COPY = _host(
+    "service_backup_timestamp_seconds",
+    "When a host has made its newest automatic backup of the service; 0 if it has made none.",
+)
 HOST_UNKNOWN = _host("unknown_nodes", "Nodes found on a host that no record names; they run on.")
 
 
@@ -133,7 +137,7 @@ FAMILIES = (
     *(BUILD, REQUESTS, REQUEST_SECONDS, API_CERTIFICATE, API_CERTIFICATE_VALID, CLUSTERS),
     *(CLUSTER_HEALTH, CLUSTER_FAILING, STORE, STORE_VOTERS, STORE_MEMBERS_UP, STORE_LEADER),
     *(HOST_INFO, HOST_UP, HOST_SEEN, HOST_MEMORY, HOST_MEMORY_PROMISED, HOST_DISK, HOST_DISK_PROMISED),
-    *(HOST_CLUSTERS, HOST_UNKNOWN),
+    *(HOST_CLUSTERS, HOST_UNKNOWN, HOST_SERVICE_COPY),
     *API_PROCESS.values(),
     *(AGENT_UP, PASSES, PASS_SECONDS, BEHIND),
     *AGENT_PROCESS.values(),
@@ -249,6 +253,9 @@ def _add_host(page: Page, state: HostState) -> None:
     page.add(HOST_DISK_PROMISED, state.disk_promised_mib * _MIB, host=name)
     page.add(HOST_CLUSTERS, state.clusters, host=name)
     page.add(HOST_UNKNOWN, len(host.unknown), host=name)
+    if host.service_copy is not None:
+        at = host.service_copy.at
+        page.add(HOST_SERVICE_COPY, 0 if at is None else at.timestamp(), host=name)
 
 
 def _add_agent(page: Page, host: str, agent: AgentNumbers) -> None:

@@ -150,6 +150,16 @@ class Layout:
         return self.fleet / "store.key"
 
     @property
+    def service_copy(self) -> Path:
+        """How the last attempt of an automatic backup of the service ended."""
+        return self.data_dir / "service-backup.json"
+
+    @property
+    def restoring(self) -> Path:
+        """The mark of a restore that has not come to its end."""
+        return self.data_dir / "restoring"
+
+    @property
     def members(self) -> Path:
         """Where the members of the store answered last."""
         return self.data_dir / "members.json"

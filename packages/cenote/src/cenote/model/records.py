@@ -448,6 +448,16 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     copied_mib: int = 0
 
 
+class ServiceCopy(Record, frozen=True, kw_only=True):
+    """The backups of the service that a host makes by itself.
+
+    ``at`` is the time of the newest, None without one, ``problem`` why the last attempt has made none.
+    """
+
+    at: datetime | None = None
+    problem: str = ""
+
+
 class Host(Record, frozen=True, kw_only=True):
     """A machine that runs nodes; its record stays while the machine is away.
 
@@ -478,6 +488,7 @@ class Host(Record, frozen=True, kw_only=True):
     fleet_address: str = ""
     fleet_port: int = 0
     unknown: tuple[str, ...] = ()  # nodes that are here and that no record names, as ``<cluster id>/<node>``
+    service_copy: ServiceCopy | None = None  # None: it makes none
 
 
 class FleetAuthority(Record, frozen=True, kw_only=True):

@@ -45,6 +45,12 @@ class Timing:
     names_interval: float = 600.0
     names_retry_first: float = 1.0
     names_retry_max: float = 60.0
+    # Automatic backups of the service: looks at whether one is due, the age of the newest at which it is, and
+    # at which it is if clusters have changed; attempts after a failure.
+    service_copy_look: float = 60.0
+    service_copy_age: float = 86_400.0
+    service_copy_age_changed: float = 3600.0
+    service_copy_retry: float = 600.0
     certificate_interval: float = 60.0  # between looks at the API's certificate
     log_space_interval: float = 2.0  # between looks at the sizes of servers' logs
     # Log sinks.

@@ -38,6 +38,7 @@ from cenote.security.sealing import Sealer
 from cenote.server import bootstrap, child, event_loop, stores
 from cenote.server.child import Channel, Ready
 from cenote.server.installation import Installation
+from cenote.server.service_copies import ServiceCopies
 from cenote.store import HostStore
 from cenote.store.encoding import FORMAT
 
@@ -84,7 +85,24 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
         policy = OutboundPolicy(settings.log_sink_allow, timing)
         log_shipping = LogShipping(store, executor, ring.sealer, policy, timing, known.name)
         host = _host(installation, known)
-        agent = HostLoop(store, executor, host_context, host, log_shipping, ring=ring, store_id=known.store)
+        copies = ServiceCopies(
+            installation.layout,
+            settings.service_copies,
+            known,
+            settings.etcd.prefix,
+            timing,
+            lambda: hash(frozenset((stored.value.id, stored.revision) for stored in store.clusters())),
+        )
+        agent = HostLoop(
+            store,
+            executor,
+            host_context,
+            host,
+            log_shipping,
+            ring=ring,
+            store_id=known.store,
+            service_copy=lambda: copies.state,
+        )
         observer = HostObserver(
             installation.layout, store, host.id, agent.passes, log_shipping.numbers, timing, agent.look_again
         )
@@ -101,6 +119,7 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
                     for_others = _fleet_endpoint(installation, answering, store)
                     group.create_task(for_others.run(), name="observer for other hosts")
                 group.create_task(_renew(installation), name="renewing")
+                group.create_task(copies.run(agent.judged), name="backups of the service")
                 if settings.address is not None:
                     certificate = HostCertificate(store, installation.layout, timing)
                     group.create_task(certificate.run(), name="certificate of the fleet")

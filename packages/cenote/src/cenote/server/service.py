@@ -22,7 +22,15 @@ from cenote.host.shutdown import stop_servers
 from cenote.http import server as http_server
 from cenote.model.paths import Layout
 from cenote.model.timing import DEFAULT, Timing
-from cenote.server import bootstrap, environment, first_process, installation, joining, store_access
+from cenote.server import (
+    bootstrap,
+    environment,
+    first_process,
+    installation,
+    joining,
+    service_files,
+    store_access,
+)
 from cenote.server.installation import Installation
 from cenote.server.settings import ServeSettings
 from cenote.server.supervisor import OnReady, Supervisor
@@ -53,6 +61,7 @@ def serve(settings: ServeSettings, ready: OnReady, timing: Timing = DEFAULT) -> 
         servers, api = installation.server_account(settings), installation.api_account(settings)
         lock = bootstrap.lock(layout)
         try:
+            service_files.check_whole(layout)
             if not _has_joined(settings, layout, wakeups):
                 return
             settings = store_access.with_store(settings, layout)

@@ -45,6 +45,15 @@ class EtcdSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceCopySettings:
+    """Where this host puts backups of the service, their passphrase's file, and how many days' are kept."""
+
+    folder: Path
+    passphrase_file: Path
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
 class ServeSettings:
     data_dir: Path = field(default_factory=programs.default_data_dir)
     host: str = "127.0.0.1"
@@ -79,6 +88,7 @@ class ServeSettings:
     copy_rate_mib: int = 0  # a second, of the copy of a cluster's data from another host; 0: no limit
     trash_days: int = 7  # 0: no trash
     dns: NameServerSettings | None = None
+    service_copies: ServiceCopySettings | None = None
 
     def check(self) -> None:
         """Raise Misconfigured for invalid or contradictory settings."""

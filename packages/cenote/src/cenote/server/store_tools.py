@@ -103,7 +103,7 @@ async def replace(layout: Layout, prefix: str) -> None:
             "without this host's member the others are no majority, so it cannot be replaced: start Cenote "
             "on the other hosts; if they are lost for good, 'cenote store recover' on one that has its data"
         )
-    client = _root(layout)
+    client = root_client(layout)
     try:
         for one in await members.listed(client):
             if etcd_options.host_of(one.name) == known.host_id:
@@ -142,7 +142,7 @@ async def check_recovery(layout: Layout, prefix: str) -> datetime | None:
             "this host's etcd is no member of a store that others share, so there is nothing to recover: "
             "start Cenote here; if the members are lost, recover on a host that 'cenote store status' names"
         )
-    folder = _etcd(layout, known).folder
+    folder = etcd_of(layout, known).folder
     folder.finish_replacement()
     if not folder.has_data:
         raise Misconfigured(f"there are no data of etcd in {layout.etcd}; recover on a host that has them")
@@ -159,19 +159,19 @@ async def recover(layout: Layout, prefix: str) -> None:
     await check_recovery(layout, prefix)
     known = require_own(layout)
     learns = any(seat.host == known.host_id and not seat.voter for seat in member_file.read(layout.members))
-    await _etcd(layout, known).start_alone(learner=learns)
-    client = _root(layout)
+    await etcd_of(layout, known).start_alone(learner=learns)
+    client = root_client(layout)
     try:
         member_file.write(layout.members, member_file.of(await members.listed(client)))
     finally:
         await client.close()
 
 
-def _root(layout: Layout) -> EtcdClient:
+def root_client(layout: Layout) -> EtcdClient:
     return stores.login(layout)(ROOT, logins.read(layout.etcd_root_password))
 
 
-def _etcd(layout: Layout, known: Identity) -> PrivateEtcd:
+def etcd_of(layout: Layout, known: Identity) -> PrivateEtcd:
     """Return the etcd of this host as the one that runs here, or ran here, is started."""
     found = programs.find(data_dir=layout.data_dir).etcd
     if found is None:

@@ -115,6 +115,7 @@ class KeyValue(msgspec.Struct, frozen=True):
     key: bytes
     mod_revision: int
     value: bytes = b""
+    lease: int = 0
 
 
 class RangeResponse(msgspec.Struct, frozen=True):

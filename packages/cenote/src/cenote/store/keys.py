@@ -96,8 +96,12 @@ class Keys:
     def presence(self, host_id: str) -> str:
         return f"{self.presences}{quote(host_id, safe='')}"
 
+    @property
+    def all_reports(self) -> str:
+        return f"{self.prefix}reports/"
+
     def reports_of(self, host_id: str) -> str:
-        return f"{self.prefix}reports/{quote(host_id, safe='')}/"
+        return f"{self.all_reports}{quote(host_id, safe='')}/"
 
     def reports(self, host_id: str, cluster_id: UUID) -> str:
         return f"{self.reports_of(host_id)}{cluster_id}/"
