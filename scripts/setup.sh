@@ -129,8 +129,11 @@ can_venv() { "$python" -c 'import ensurepip, venv' 2> /dev/null; }
 
 # --- the servers' programs --------------------------------------------------------------------------------------------
 
-# One line per program: "found" or "missing", then the program (see host/programs.py).
+# One line per program: "found", "optional" or "missing", then the program (see host/programs.py).
 programs() { PYTHONPATH=packages/cenote/src PYTHONDONTWRITEBYTECODE=1 "$python" -m cenote.host.programs || true; }
+
+# True for a package that apt knows.
+is_offered() { has_apt && apt-cache policy "$1" | grep -q '^ *Candidate: [^(]'; }
 
 misses() { cut -f 1,2 <<< "$found" | grep -qx "missing	$1"; }
 
@@ -158,6 +161,15 @@ if misses pgbouncer; then
         build=yes
         mapfile -t tools < <(lacking gcc make libc6-dev dpkg-dev patch xz-utils pkg-config libevent-dev libssl-dev libc-ares-dev)
         wanted+=("${tools[@]}")
+    fi
+fi
+# Without it the service starts and keeps no backups.
+if cut -f 1,2 <<< "$found" | grep -qx "optional	pgbackrest"; then
+    if ! may_become_root; then
+        say "pgBackRest is missing, and sudo is not available: no backups (cenote serve --backups) without it"
+    else
+        if ! is_offered pgbackrest && has_apt; then refresh; fi
+        if is_offered pgbackrest; then wanted+=(pgbackrest); fi
     fi
 fi
 install "${wanted[@]}"
@@ -195,6 +207,7 @@ step "installing pip" pip install --constraint constraints.txt pip
 step "installing Python packages" pip install --constraint constraints.txt --build-constraint constraints.txt \
     --group dev --editable packages/cenote-client --editable packages/cenote-pydo --editable packages/cenote
 
+found=$(grep '^found' <<< "$found")
 { inputs; echo "$python"; cut -f 4 <<< "$found"; } > "$stamp.part"
 mv "$stamp.part" "$stamp"
 say "ready: $(cut -f 2,3 <<< "$found" | tr '\t\n' ' ,' | sed 's/,$//; s/,/, /g')"

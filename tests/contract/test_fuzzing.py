@@ -83,6 +83,8 @@ class Target:
 
 
 NEED_A_FLEET = {
+    ("GET", "/v2/databases/{database_cluster_uuid}/backups"),
+    ("POST", "/v2/databases/{database_cluster_uuid}/backups"),
     ("POST", "/v2/databases/{database_cluster_uuid}/move"),
     ("POST", "/v2/cenote/hosts/tokens"),
     ("POST", "/v2/cenote/hosts/{host_id}/drain"),

@@ -119,6 +119,8 @@ async def neighbours(api: Api) -> None:
     await api.report(cluster)
     await api.refusal("POST", f"{cluster}/move", 412, json={})
     await api.refusal("DELETE", f"{cluster}/move", 422)
+    await api.refusal("GET", f"{cluster}/backups", 422)
+    await api.refusal("POST", f"{cluster}/backups", 422)
     await call("PATCH", f"/v2/projects/{project}", 200, json={"purpose": "Web Application"})
     await call("PUT", f"/v2/projects/{project}", 200, json={"name": "store", "is_default": False})
     await call("PATCH", "/v2/projects/default", 200, json={"name": "first"})

@@ -19,6 +19,7 @@ OURS = """
 GET /v2/databases/{database_cluster_uuid}/pool_stats                 database:read
 GET /v2/databases/{database_cluster_uuid}/pool_stats/stream          database:read
 GET /v2/databases/{database_cluster_uuid}/pools/{pool_name}/stats    database:read
+POST /v2/databases/{database_cluster_uuid}/backups database:update
 POST /v2/databases/{database_cluster_uuid}/move cenote:admin
 DELETE /v2/databases/{database_cluster_uuid}/move cenote:admin
 POST /v2/databases/{database_cluster_uuid}/pools/{pool_name}/reconnect database:update

@@ -220,6 +220,26 @@ CASES = {
         "The newest automatic backup of the service by db-1 is older than 36 hours",
         minutes=2 * DAY,
     ),
+    "CenoteNotArchived": Case(
+        {series("cenote_backup_unarchived", ONE): "1x30"},
+        {series("cenote_backup_unarchived", ONE): "0x30"},
+        ONE,
+        "The WAL of shop is not archived",
+    ),
+    "CenoteBackupOld": Case(  # the clock of a test begins with the epoch
+        {series("cenote_backup_last_timestamp_seconds", ONE): f"60x{4 * DAY}"},
+        {series("cenote_backup_last_timestamp_seconds", ONE): f"{2 * 86400}x{4 * DAY}"},
+        ONE,
+        "The last backup of shop is 2d 23h 59m 0s old",
+        3 * DAY,
+    ),
+    "CenoteNoBackup": Case(
+        {series("cenote_backup_last_timestamp_seconds", ONE): f"0x{DAY}"},
+        {series("cenote_backup_last_timestamp_seconds", ONE): f"60x{DAY}"},
+        ONE,
+        "shop has no backup",
+        DAY,
+    ),
     "CenoteHostVersionsDiffer": Case(
         {
             series("cenote_host_info", HOST | {"version": "1.0"}): f"1x{2 * DAY}",

@@ -11,7 +11,7 @@ from uuid import uuid4
 import httpx
 from msgspec.structs import replace
 
-from cenote.metrics import service_metrics
+from cenote.metrics import backup_metrics, service_metrics
 from cenote.model.records import HostRole
 from cenote.model.topology import Health
 from cenote.security.throttle import MAX_FAILURES
@@ -40,6 +40,7 @@ def test_exactly_the_declared_metrics_are_exposed(http: httpx.Client, cluster: A
     found = read(http)
     expected = {family.name for family in service_metrics.FAMILIES}
     expected -= {service_metrics.CLUSTER_FAILING.name, service_metrics.HOST_SERVICE_COPY.name}
+    expected -= {family.name for family in backup_metrics.FAMILIES}  # of services that keep backups
     for suffix in ("_bucket", "_sum", "_count"):
         expected |= {f"cenote_{name}_seconds{suffix}" for name in ("api_request", "agent_pass")}
     assert found.keys() == expected - {"cenote_api_request_seconds", "cenote_agent_pass_seconds"}

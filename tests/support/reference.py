@@ -31,6 +31,7 @@ Operation = tuple[str, str]  # method, path
 # Below the reference's paths, and not in it; each has tests of its own.
 ADDITIONS: set[Operation] = {
     ("GET", "/v2/databases/{database_cluster_uuid}/logs"),
+    ("POST", "/v2/databases/{database_cluster_uuid}/backups"),
     ("POST", "/v2/databases/{database_cluster_uuid}/move"),
     ("DELETE", "/v2/databases/{database_cluster_uuid}/move"),
     ("GET", "/v2/databases/{database_cluster_uuid}/pool_advice"),

@@ -441,8 +441,8 @@ def test_what_goes_to_the_trash_has_no_key_any_more() -> None:
     paths = WANTED.cluster_paths
     note = TrashNote(cluster=CLUSTER.id, why="moved", at=NOW)
     changes = list(removal.plan_discard(paths, [WANTED.paths], note))
-    without_key = changes.index(Remove(paths.certificate.parent))
-    assert isinstance(changes[without_key + 1], Discard)
+    discarded = next(place for place, change in enumerate(changes) if isinstance(change, Discard))
+    assert changes[discarded - 2 : discarded] == [Remove(paths.certificate.parent), Remove(paths.backups)]
     assert paths.requested_key.parent == paths.certificate.parent
 
 

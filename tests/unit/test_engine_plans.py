@@ -375,6 +375,7 @@ def test_a_standby_under_a_failover_agent_has_only_the_parts_that_run_anywhere()
         "disconnect from PgBouncer",
         "log positions",
         "certificate",
+        "backups",
         "disconnect",
         "PgBouncer",
     ]

@@ -200,3 +200,35 @@ def test_the_data_of_a_user_is_in_the_users_data_home(
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setenv("XDG_DATA_HOME", home)
     assert programs.default_data_dir() == Path(expected)
+
+
+def test_pgbackrest_is_found_and_its_absence_is_no_problem(root: Path) -> None:
+    assert programs.without_backups(look(root)) is not None
+    found = place(root / "usr/bin/pgbackrest", "pgBackRest 2.45\n")
+    assert look(root).pgbackrest == InstalledProgram(found, "2.45")
+    assert programs.without_backups(look(root)) is None
+
+
+def test_an_old_pgbackrest_is_named(root: Path) -> None:
+    old = place(root / "usr/bin/pgbackrest", "pgBackRest 2.30\n")
+    problem = programs.without_backups(look(root))
+    assert problem is not None
+    assert f"{old} is 2.30" in problem.what
+
+
+@pytest.mark.parametrize(
+    ("version", "major", "expected"),
+    [("2.45", "15", True), ("2.45", "16", False), ("2.55.1", "17", True), ("2.55.1", "18", True)],
+    ids=["2.45-15", "2.45-16", "2.55-17", "2.55-18"],
+)
+def test_which_versions_pgbackrest_reads(version: str, major: str, expected: bool) -> None:
+    assert programs.reads(InstalledProgram(Path("pgbackrest"), version), major) is expected
+
+
+def test_versions_that_get_no_backups_are_named(root: Path) -> None:
+    for major in ("15", "17"):
+        place_postgres(root / f"usr/lib/postgresql/{major}/bin", f"{major}.1")
+    place(root / "usr/bin/pgbackrest", "pgBackRest 2.45\n")
+    assert programs.limits_of_backups(look(root)) == (
+        "pgBackRest 2.45 reads PostgreSQL up to 15: clusters of version 17 get no backups"
+    )

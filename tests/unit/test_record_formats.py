@@ -68,7 +68,7 @@ def test_what_an_earlier_version_would_lose_is_written_in_a_format_that_it_does_
 
 def test_every_further_field_of_a_cluster_asks_for_a_format() -> None:
     """A field that is added has to be thought of in ``record_formats``, and then here."""
-    assert set(Cluster.__struct_fields__) - FORMER == {"move", "left", "last_node"}
+    assert set(Cluster.__struct_fields__) - FORMER == {"move", "left", "last_node", "backups"}
 
 
 def test_a_host_that_cannot_read_a_format_is_named() -> None:

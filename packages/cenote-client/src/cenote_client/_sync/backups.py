@@ -29,13 +29,24 @@ class Backups(Resource):
     ) -> t.BackupListResponse:
         """Return the backups of a cluster as ``{"backups": [{"created_at": …, "size_gigabytes": …}]}``.
 
-        Raises BusyError before the first backup, NotFoundError if the cluster does not exist.
+        ``cenote`` has what can be restored.  Raises BusyError before the first backup, InvalidError if the
+        service keeps none, NotFoundError if the cluster does not exist.
 
         ``GET /v2/databases/{database_cluster_uuid}/backups``, scope ``database:read``.
         """
         return self._call(
             op.LIST_BACKUPS, (database_cluster_uuid,), kwargs, query={"page": page, "per_page": per_page}
         )
+
+    def create_backup(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> t.BackupAskedResponse:
+        """Have a cluster backed up now, beside the schedule; return ``{"backup": {"asked_at": …}}``.
+
+        It is made when its turn comes; ``list_backups`` has it then.  Raises InvalidError if the service
+        keeps no backups, NotFoundError if the cluster does not exist.
+
+        ``POST /v2/databases/{database_cluster_uuid}/backups``, scope ``database:update``.
+        """
+        return self._call(op.CREATE_BACKUP, (database_cluster_uuid,), kwargs)
 
     def iter_backups(
         self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]

@@ -5,8 +5,12 @@ The library imports this package for type checkers only, so that the types cost 
 
 from .backups import (
     Backup,
+    BackupAsked,
+    BackupAskedResponse,
+    BackupDetails,
     BackupListResponse,
     BackupSchedule,
+    BackupState,
 )
 from .call_options import (
     Call,
@@ -238,9 +242,13 @@ __all__ = [
     "AutoscaleResponse",
     "AutoscaleUpdate",
     "Backup",
+    "BackupAsked",
+    "BackupAskedResponse",
+    "BackupDetails",
     "BackupListResponse",
     "BackupRestore",
     "BackupSchedule",
+    "BackupState",
     "BasicAuth",
     "CAResponse",
     "Call",

@@ -12,6 +12,7 @@ import msgspec
 from cenote.api import (
     account,
     activity,
+    backups,
     ca,
     clusters,
     config,
@@ -65,6 +66,7 @@ OPERATIONS: tuple[OperationRoute, ...] = (
     *do_settings.ROUTES,
     *storage.ROUTES,
     *moves.ROUTES,
+    *backups.ROUTES,
     *pools.ROUTES,
     *pool_reconnect.ROUTES,
     *pool_stats.ROUTES,

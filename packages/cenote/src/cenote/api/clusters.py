@@ -31,18 +31,22 @@ from cenote.model import firewall as trusted_sources
 from cenote.model.records import (
     ADMIN_USER,
     DEFAULT_DATABASE,
+    BackupPlan,
     CertificateAuthority,
     Cluster,
     Database,
     EventType,
+    Host,
     Node,
     Note,
     Secret,
     StorageAutoscale,
     UserRole,
 )
+from cenote.rules import record_formats
 from cenote.rules.scheduling import Placement, Wanted
 from cenote.security import certificates
+from cenote.security.backup_passphrases import new_plan
 from cenote.store import NameTaken, PortTaken, Stored
 
 PATH = "/v2/databases"
@@ -251,6 +255,7 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[C
             tags=tags,
             firewall=firewall,
             server_names=service.certificate_names(body.name, nodes),
+            backups=_backup_plan(service, chosen.host),
             service_names=service_names,
         )
         try:
@@ -264,6 +269,13 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[C
         except BaseException:
             await service.ports.release(id, chosen.host.id)
             raise
+
+
+def _backup_plan(service: Service, host: Host) -> BackupPlan | None:
+    """Return a plan for backups of a cluster on a host that keeps some; else the controller may make one."""
+    if not host.repository or not record_formats.can_be_backed_up(service.store.known_hosts()):
+        return None
+    return new_plan(service.rings.host)
 
 
 def _groups(service: Service, body: CreateCluster, region: str) -> tuple[UUID, UUID]:

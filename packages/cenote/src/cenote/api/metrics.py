@@ -197,6 +197,7 @@ def _state(
                 status=now.status,
                 health=now.health,
                 failing=seen is not None and seen.failing,
+                backups=None if seen is None else seen.backups,
             )
         )
     validity = service.certificate_validity()

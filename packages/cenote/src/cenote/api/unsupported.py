@@ -43,7 +43,6 @@ DELETE /indexes/{index_name}
 _LATER = """
 GET PUT /online-migration migrating from another server
 DELETE /online-migration/{migration_id} migrating from another server
-GET /backups keeping backups
 POST /replicas adding replicas
 PUT /upgrade upgrading to another major version
 """

@@ -18,6 +18,7 @@ from cenote.cli import failures
 # Command: the module that defines it as ``command``, and its summary.
 _COMMANDS = {
     "audit": ("audit", "Show the audit log: changes and rejected requests."),
+    "backup": ("backup", "List the backups of a cluster, and make one now."),
     "ca": ("ca", "Print the CA certificate of a cluster."),
     "cluster": ("cluster", "Create, list, resize, configure and delete clusters."),
     "completion": ("completion", "Print a shell completion script."),

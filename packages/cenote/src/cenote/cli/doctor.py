@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import sys
@@ -11,11 +12,12 @@ import click
 
 from cenote.cli import dns_checks, fleet_checks
 from cenote.cli.data_dir import data_dir
-from cenote.errors import Misconfigured
-from cenote.host import identity, programs, service_copy, unknown
+from cenote.errors import CenoteError, Misconfigured
+from cenote.host import files, identity, programs, service_copy, unknown
+from cenote.host.backup_program import BackupProgram
 from cenote.host.identity import Identity
 from cenote.model.paths import Layout
-from cenote.server import environment, installation
+from cenote.server import backup_repository, environment, installation
 from cenote.server.name_server_settings import NameServerSettings
 from cenote.server.settings import ServeSettings
 
@@ -60,9 +62,14 @@ def command(
     found = programs.find(postgres_dirs=postgres_dir, pgbouncer=pgbouncer, data_dir=layout.data_dir)
     for install in found.postgres.values():
         click.echo(f"ok       PostgreSQL {install.version} in {install.bin}")
-    for name, program in (("PgBouncer", found.pgbouncer), ("etcd", found.etcd)):
+    for name, program in (
+        ("PgBouncer", found.pgbouncer),
+        ("etcd", found.etcd),
+        ("pgBackRest", found.pgbackrest),
+    ):
         if program is not None:
             click.echo(f"ok       {name} {program.version}, {program.path}")
+    _show_backup_limits(found)
     problems = [(problem.what, problem.command) for problem in programs.problems(found)]
     if domain or dns_server or dns_key_file or dns_zone:
         if not (domain and dns_server and dns_key_file):
@@ -90,6 +97,7 @@ def command(
             _show_etcd(layout, found_identity)
             _show_unknown(layout)
             _show_service_copy(layout)
+            problems += _repository_problems(layout, found)
             for one in fleet_checks.findings(layout, found_identity, frozenset(found.postgres)):
                 if one.kind == "error":
                     problems.append((one.what, one.fix))
@@ -104,6 +112,32 @@ def command(
     if problems:
         sys.exit(1)
     click.echo("All dependencies found")
+
+
+def _show_backup_limits(found: programs.Programs) -> None:
+    """Say what cannot be backed up here; that is no error, since backups are a choice."""
+    lacking = programs.without_backups(found)
+    if lacking is not None:
+        click.echo(f"notice   {lacking.what}: 'cenote serve --backups' needs it")
+        click.echo(f"         to install it: {lacking.command}")
+    if limits := programs.limits_of_backups(found):
+        click.echo(f"notice   {limits}")
+
+
+def _repository_problems(layout: Layout, found: programs.Programs) -> list[tuple[str, str]]:
+    """Ask the repository of the last start, if it had any, as the servers' account does."""
+    configuration, program = layout.repository_check, found.pgbackrest
+    try:
+        if program is None or files.mode_of_file(configuration) is None:
+            return []
+        account = installation.server_account(ServeSettings())
+        asyncio.run(backup_repository.ask(BackupProgram(program.path, account), configuration))
+    except PermissionError:  # of another user
+        return []
+    except (CenoteError, OSError) as error:
+        return [(f"the repository for backups cannot be used: {error}", "")]
+    click.echo("ok       the repository for backups answers")
+    return []
 
 
 def _show_etcd(layout: Layout, found: Identity) -> None:

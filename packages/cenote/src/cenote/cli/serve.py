@@ -25,7 +25,9 @@ from cenote.logs.destinations import Network
 from cenote.model.fleet_ports import DEFAULT_FLEET_PORT
 from cenote.model.paths import Layout
 from cenote.model.records import HostRole, Secret
+from cenote.rules import repositories
 from cenote.server import child, service
+from cenote.server.backup_settings import BackupSettings
 from cenote.server.name_server_settings import NameServerSettings
 from cenote.server.settings import (
     FIRST_PORT,
@@ -220,6 +222,26 @@ _OPTIONS = (
         help="For how many days to keep the newest of these backups.",
     ),
     click.option(
+        "--backups",
+        metavar="URL",
+        default=repositories.NONE,
+        show_default=True,
+        help="Back clusters up to file:///DIRECTORY or s3://BUCKET/PREFIX?endpoint=HOST&region=REGION.",
+    ),
+    click.option(
+        "--backups-credentials",
+        type=_FILE,
+        help="File with the lines 'key = …' and 'secret = …' for a bucket.",
+    ),
+    click.option(
+        "--backup-days",
+        metavar="N",
+        type=click.IntRange(repositories.MIN_DAYS, repositories.MAX_DAYS),
+        default=7,
+        show_default=True,
+        help="How far back a moment can be restored.",
+    ),
+    click.option(
         "--log-level",
         default="warning",
         show_default=True,
@@ -297,6 +319,9 @@ def _settings(given: dict[str, Any]) -> ServeSettings:
         trash_days=given["trash_days"],
         dns=_name_server(given),
         service_copies=_service_copies(given),
+        backups=BackupSettings(
+            given["backups"], _absolute(given["backups_credentials"]), given["backup_days"]
+        ),
     )
 
 

@@ -39,15 +39,23 @@ def render(networks: Networks = None, *, nodes: bool = False) -> str:
 
 
 def render_ident(
-    service_user: str, server_user: str, roles: Iterable[str], *, nodes: Iterable[str] = ()
+    service_user: str,
+    server_user: str,
+    roles: Iterable[str],
+    *,
+    nodes: Iterable[str] = (),
+    backups: bool = False,
 ) -> str:
     """Render ``pg_ident.conf``: the service maps to the superuser, PgBouncer to any role.
 
+    ``backups``: so does the servers' account, as which pgBackRest runs.  It owns the data directory, so that
+    gives it nothing new; PgBouncer, which runs as it, has no line by which a client could be the superuser.
     ``nodes`` are the common names of the certificates of other nodes, which map to the superuser.
 
     PostgreSQL before 16 has no keyword for all roles here, so each role has a line.
     """
-    pairs = [(service_user, SUPERUSER), *((server_user, role) for role in sorted(roles))]
+    supers = [service_user, server_user] if backups and server_user != service_user else [service_user]
+    pairs = [*((user, SUPERUSER) for user in supers), *((server_user, role) for role in sorted(roles))]
     lines = [f"{_MAP}  {hba_token(system)}  {hba_token(role)}" for system, role in pairs]
     lines += [f"{_NODES_MAP}  {hba_token(name)}  {hba_token(SUPERUSER)}" for name in nodes]
     return "# Written by Cenote; changes made here are undone.\n" + "\n".join(lines) + "\n"

@@ -22,8 +22,9 @@ from cenote.controller.names import Names
 from cenote.errors import CenoteError, Conflict, Misconfigured, NotFound, Unavailable
 from cenote.model.records import Cluster, EventType, HostDomain, Note
 from cenote.model.timing import DEFAULT, Timing
-from cenote.rules import host_names
+from cenote.rules import host_names, record_formats
 from cenote.rules.scheduling import NO_LIMITS, Overcommit
+from cenote.security.backup_passphrases import new_plan
 from cenote.security.sealing import Sealer
 from cenote.store import Changes, Store
 from cenote.store.encoding import NewerFormat
@@ -51,9 +52,14 @@ class Controller:
         overcommit: Overcommit = NO_LIMITS,
         domain: HostDomain | None = None,
         name_server: NameServer | None = None,
+        host_sealer: Sealer | None = None,
     ) -> None:
-        """``domain`` is what this host was started with, ``name_server`` what is told of names in it."""
+        """``domain`` is what this host was started with, ``name_server`` what is told of names in it.
+
+        ``host_sealer`` is of ring ``host``; without it no cluster gets a passphrase for backups.
+        """
         self._store, self._sealer, self._timing = store, sealer, timing
+        self._host_sealer = host_sealer
         self._election = Election(store.client, store.keys.controller, host_id, directory)
         self._mover = Mover(store, self._election, self._write_events, overcommit)
         self._host_id, self._host_domain = host_id, domain
@@ -129,6 +135,7 @@ class Controller:
         await self._change(cluster, self._grown, GROWN)
         await self._change(cluster, self._with_ports, None)
         await self._change(cluster, self._with_server_names, None)
+        await self._change(cluster, self._with_backups, None)
 
     async def _sign_requests(self, cluster: Cluster) -> None:
         for host in {node.host for node in cluster.nodes}:
@@ -173,6 +180,12 @@ class Controller:
         domains = host_names.domains_of(self._store.names_in_dns.domains(), self._domain)
         return plans.with_server_names(cluster, hosts, domains)
 
+    def _with_backups(self, cluster: Cluster) -> Cluster:
+        sealer = self._host_sealer
+        if sealer is None:
+            return cluster
+        return plans.with_backups(cluster, self._store.hosts_by_id(), lambda: new_plan(sealer))
+
     async def _announce_domain(self) -> None:
         while True:
             try:
@@ -182,7 +195,7 @@ class Controller:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _follow_addresses(self) -> None:
-        """Have clusters looked at whose host has another address, or which are in another domain."""
+        """Have clusters looked at that have another domain, or whose host has another address or backups."""
         known = self._addresses()
         while True:
             await asyncio.sleep(ADDRESS_SECONDS)
@@ -197,10 +210,11 @@ class Controller:
                 if any(node.host in moved for node in cluster.nodes)
             )
 
-    def _addresses(self) -> dict[str, tuple[str, tuple[str, ...]]]:
+    def _addresses(self) -> dict[str, tuple[str, tuple[str, ...], bool]]:
         hosts = self._store.hosts_by_id()
         domains = host_names.domains_of(self._store.names_in_dns.domains(), self._domain)
-        return {id: (host.address, domains) for id, host in hosts.items()}
+        readable = record_formats.can_be_backed_up(hosts.values())
+        return {id: (host.address, domains, readable and bool(host.repository)) for id, host in hosts.items()}
 
     def _with_ports(self, cluster: Cluster) -> Cluster:
         if all(node.metrics_port for node in cluster.nodes):

@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 import msgspec
 
-from cenote.model.records import Cluster, Event, Host, NodeStatus
+from cenote.model.records import BackupPlan, Cluster, Event, Host, NodeStatus
 from cenote.model.topology import writer_or_first
-from cenote.rules import host_names, port_allocation, storage
+from cenote.rules import host_names, port_allocation, record_formats, storage
 from cenote.store.audit_log import KEPT_FOR, MOST_OF_A_CLUSTER
 
 ChangeOf: TypeAlias = Callable[[Cluster], Cluster]  # the same object when there is nothing to change
@@ -53,6 +53,19 @@ def with_server_names(cluster: Cluster, hosts: Mapping[str, Host], domains: Iter
     if set(names) == set(cluster.server_names):
         return cluster
     return msgspec.structs.replace(cluster, server_names=names)
+
+
+def with_backups(cluster: Cluster, hosts: Mapping[str, Host], new_plan: Callable[[], BackupPlan]) -> Cluster:
+    """Return the cluster with a plan for backups, if a host of its nodes keeps any and it has none yet.
+
+    Not before the version of every host reads its record.
+    """
+    if cluster.deleted_at is not None or cluster.backups is not None:
+        return cluster
+    is_kept = any(hosts[node.host].repository for node in cluster.nodes if node.host in hosts)
+    if not is_kept or not record_formats.can_be_backed_up(hosts.values()):
+        return cluster
+    return msgspec.structs.replace(cluster, backups=new_plan())
 
 
 def is_removed(cluster: Cluster, reports: Mapping[str, NodeStatus]) -> bool:

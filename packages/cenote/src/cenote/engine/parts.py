@@ -20,6 +20,7 @@ LOG_SPACE = Part(PartName.LOG_SPACE, look.log_space.look, plan.log_space.plan, o
 FOLDERS = Part(PartName.FOLDERS, look.folders.look, plan.folders.plan)
 LOG_POSITIONS = Part(PartName.LOG_POSITIONS, look.log_positions.look, plan.log_positions.plan)
 CERTIFICATE = Part(PartName.CERTIFICATE, look.certificate.look, plan.certificate.plan, scope=Scope.HOST)
+BACKUPS = Part(PartName.BACKUPS, look.backups.look, plan.backups.plan, scope=Scope.HOST)
 BASE_BACKUP = Part(
     PartName.BASE_BACKUP,
     look.base_backup.look,
@@ -111,6 +112,7 @@ NODE_PARTS: tuple[Part[Any], ...] = (
     POOLER_DISCONNECT,
     LOG_POSITIONS,
     CERTIFICATE,
+    BACKUPS,
     BASE_BACKUP,
     SERVER,
     DISCONNECT,

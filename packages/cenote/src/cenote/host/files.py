@@ -83,6 +83,17 @@ def modified_at(path: Path) -> datetime | None:
         os.close(descriptor)
 
 
+def mode_of_file(path: Path) -> int | None:
+    """Return the permissions of a regular file; None when there is none."""
+    descriptor = _open_regular(path)
+    if descriptor is None:
+        return None
+    try:
+        return stat.S_IMODE(os.fstat(descriptor).st_mode)
+    finally:
+        os.close(descriptor)
+
+
 def read(path: Path) -> bytes | None:
     """Return the content of a file, or None if it does not exist.
 

@@ -1,4 +1,4 @@
-"""Discovery of PostgreSQL, PgBouncer and etcd: paths, versions, and how to install what is missing.
+"""Discovery of programs: PostgreSQL, PgBouncer, etcd, pgBackRest; versions, and how to install a missing one.
 
 Nothing is cached between calls, so a program installed a moment ago is found.  Only plausible files are run
 for their version.  The set-up runs this module before anything else is installed, so it needs only the
@@ -19,6 +19,7 @@ from pathlib import Path
 MIN_POSTGRES = 13
 MIN_PGBOUNCER = (1, 21)  # the first with prepared statements in transaction pools
 MIN_ETCD = (3, 4)
+MIN_PGBACKREST = (2, 45)  # the oldest that was tried
 
 SYSTEM_DATA_DIR = Path("/var/lib/cenote")
 
@@ -32,12 +33,30 @@ POSTGRES_BINS = (
 )
 
 # A version needs a dot: "19beta1" is a pre-release, and clusters are not built on one.
-VERSION = re.compile(r"(?:\(PostgreSQL\)|PgBouncer|etcd Version:) (\d+(?:\.\d+)+)")
+VERSION = re.compile(r"(?:\(PostgreSQL\)|PgBouncer|etcd Version:|pgBackRest) (\d+(?:\.\d+)+)")
+
+# The newest major version of PostgreSQL that pgBackRest reads, by the version that it came with.
+_READ_BY_PGBACKREST = (((2, 55), 18), ((2, 52), 17), ((2, 48), 16), (MIN_PGBACKREST, 15))
 
 INSTALL = {
-    "apt-get": {"postgresql": "postgresql", "pgbouncer": "pgbouncer", "etcd": "etcd-server"},
-    "dnf": {"postgresql": "postgresql-server", "pgbouncer": "pgbouncer", "etcd": "etcd"},
-    "brew": {"postgresql": "postgresql@17", "pgbouncer": "pgbouncer", "etcd": "etcd"},
+    "apt-get": {
+        "postgresql": "postgresql",
+        "pgbouncer": "pgbouncer",
+        "etcd": "etcd-server",
+        "pgbackrest": "pgbackrest",
+    },
+    "dnf": {
+        "postgresql": "postgresql-server",
+        "pgbouncer": "pgbouncer",
+        "etcd": "etcd",
+        "pgbackrest": "pgbackrest",
+    },
+    "brew": {
+        "postgresql": "postgresql@17",
+        "pgbouncer": "pgbouncer",
+        "etcd": "etcd",
+        "pgbackrest": "pgbackrest",
+    },
 }
 
 # As ``model.environment``, which the set-up cannot import.
@@ -68,13 +87,17 @@ class Programs:
     postgres: dict[str, PostgresInstall] = field(default_factory=dict)
     pgbouncer: InstalledProgram | None = None
     etcd: InstalledProgram | None = None
+    pgbackrest: InstalledProgram | None = None
     too_old: tuple[InstalledProgram, ...] = ()
     unusable: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
 class Problem:
-    """``program`` is ``postgresql``, ``pgbouncer`` or ``etcd``; ``command`` fixes it, or describes how."""
+    """``program`` is ``postgresql``, ``pgbouncer``, ``etcd`` or ``pgbackrest``.
+
+    ``command`` fixes it, or describes how.
+    """
 
     program: str
     what: str
@@ -97,9 +120,10 @@ def default_data_dir() -> Path:
 
 def ask_version(program: Path) -> str | None:
     """Run ``program --version`` and return its output, or None when it cannot be run."""
+    argument = "version" if program.name == "pgbackrest" else "--version"
     try:
         done = subprocess.run(
-            [program, "--version"], env=_PLAIN, capture_output=True, text=True, timeout=10, check=False
+            [program, argument], env=_PLAIN, capture_output=True, text=True, timeout=10, check=False
         )
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None
@@ -144,6 +168,7 @@ def find(
         postgres=_postgres(postgres_dirs, root, ask),
         pgbouncer=first(_pgbouncer_places(pgbouncer, data_dir, root), MIN_PGBOUNCER),
         etcd=first(_in_folders("etcd", root, "usr/bin", "usr/local/bin"), MIN_ETCD),
+        pgbackrest=first(_in_folders("pgbackrest", root, "usr/bin", "usr/local/bin"), MIN_PGBACKREST),
         too_old=tuple(old),
         unusable=tuple(unusable),
     )
@@ -162,6 +187,39 @@ def problems(programs: Programs, *, needs_etcd: bool = True) -> list[Problem]:
     if os.geteuid() == 0:
         found.extend(_inaccessible(programs))
     return found
+
+
+def without_backups(programs: Programs) -> Problem | None:
+    """Return why no backups can be kept here; None if they can, at least of some versions of PostgreSQL."""
+    if programs.pgbackrest is not None:
+        return None
+    return _missing(programs, "pgbackrest", "pgBackRest", MIN_PGBACKREST)
+
+
+def reads(pgbackrest: InstalledProgram, major: str) -> bool:
+    """Return whether this pgBackRest can back up clusters of a major version of PostgreSQL."""
+    return int(major) <= newest_read(pgbackrest)
+
+
+def limits_of_backups(programs: Programs) -> str:
+    """Return what the installed pgBackRest cannot back up of what is installed, in words, or ""."""
+    program = programs.pgbackrest
+    if program is None:
+        return ""
+    beyond = [major for major in programs.postgres if not reads(program, major)]
+    if not beyond:
+        return ""
+    newest = newest_read(program)
+    return (
+        f"pgBackRest {program.version} reads PostgreSQL up to {newest}: clusters of version "
+        f"{', '.join(beyond)} get no backups"
+    )
+
+
+def newest_read(pgbackrest: InstalledProgram) -> int:
+    """Return the newest major version of PostgreSQL that this pgBackRest can back up."""
+    version = _numbers(pgbackrest.version)
+    return next((newest for least, newest in _READ_BY_PGBACKREST if version >= least), 0)
 
 
 def _postgres(extra: Sequence[Path], root: Path, ask: Ask) -> dict[str, PostgresInstall]:
@@ -235,7 +293,8 @@ def _missing(programs: Programs, program: str, name: str, least: tuple[int, ...]
     if program == "pgbouncer":
         # Where the distribution's package is too old, the set-up builds a newer one.
         return Problem(program, what, "make setup" if old else _install(program, "--pgbouncer FILE"))
-    return Problem(program, what, _install(program, "--etcd URL"))
+    option = "--backups none" if program == "pgbackrest" else "--etcd URL"
+    return Problem(program, what, _install(program, option))
 
 
 def _install(program: str, option: str) -> str:
@@ -260,13 +319,21 @@ def _inaccessible(programs: Programs) -> Iterator[Problem]:
 
 
 def main() -> int:
-    """Print found and missing programs for the set-up, one tab-separated line each."""
+    """Print found, optional and missing programs for the set-up, one tab-separated line each."""
     programs = find()
     for install in programs.postgres.values():
         print("found", "postgresql", install.version, install.bin / "postgres", sep="\t")
-    for name, program in (("pgbouncer", programs.pgbouncer), ("etcd", programs.etcd)):
+    named = (
+        ("pgbouncer", programs.pgbouncer),
+        ("etcd", programs.etcd),
+        ("pgbackrest", programs.pgbackrest),
+    )
+    for name, program in named:
         if program is not None:
             print("found", name, program.version, program.path, sep="\t")
+    optional = without_backups(programs)
+    if optional is not None:
+        print("optional", optional.program, optional.what, optional.command, sep="\t")
     missing = problems(programs)
     for problem in missing:
         print("missing", problem.program, problem.what, problem.command, sep="\t")

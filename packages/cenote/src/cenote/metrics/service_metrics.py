@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cenote import __version__
+from cenote.metrics import backup_metrics
 from cenote.metrics.exposition import Family, Kind, Page
+from cenote.model.backups import BackupReport
 from cenote.model.records import ClusterStatus, Host
 from cenote.model.topology import Health
 from cenote.stats.counters import Requests
@@ -138,6 +140,7 @@ FAMILIES = (
     *(CLUSTER_HEALTH, CLUSTER_FAILING, STORE, STORE_VOTERS, STORE_MEMBERS_UP, STORE_LEADER),
     *(HOST_INFO, HOST_UP, HOST_SEEN, HOST_MEMORY, HOST_MEMORY_PROMISED, HOST_DISK, HOST_DISK_PROMISED),
     *(HOST_CLUSTERS, HOST_UNKNOWN, HOST_SERVICE_COPY),
+    *backup_metrics.FAMILIES,
     *API_PROCESS.values(),
     *(AGENT_UP, PASSES, PASS_SECONDS, BEHIND),
     *AGENT_PROCESS.values(),
@@ -147,7 +150,7 @@ FAMILIES = (
 
 @dataclass(frozen=True, slots=True)
 class ClusterState:
-    """A cluster with the node that takes writes, and the name of that node's host."""
+    """A cluster with the node that takes writes, the name of that node's host, and its backups."""
 
     name: str
     host: str
@@ -155,6 +158,7 @@ class ClusterState:
     status: ClusterStatus
     health: Health
     failing: bool
+    backups: BackupReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +209,8 @@ def collect(
             page.add(CLUSTER_HEALTH, cluster.health is health, **place, health=health)
         if cluster.failing:
             page.add(CLUSTER_FAILING, 1, **place)
+        if cluster.backups is not None:
+            backup_metrics.add(page, cluster.backups, **place)
     for status, count in counts.items():
         page.add(CLUSTERS, count, status=status)
     page.add(STORE, state.connected)

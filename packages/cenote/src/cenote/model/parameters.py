@@ -365,7 +365,7 @@ UNUSED = _by_name(
     Number("timescaledb.max_background_workers", 1, 4096),
 )
 
-_BACKUPS = "this version makes no backups"
+_BACKUPS = "no backups are made of it"
 _STANDBYS = "it applies to standbys, and a cluster has one node in this version"
 _PARTMAN = "pg_partman is not offered by this version"
 UNUSED_REASONS = {

@@ -15,6 +15,7 @@ class PartName(StrEnum):
     POOLER_DISCONNECT = "disconnect from PgBouncer"
     LOG_POSITIONS = "log positions"
     CERTIFICATE = "certificate"
+    BACKUPS = "backups"
     BASE_BACKUP = "base backup"
     LEADING = "leading"
     ENDING = "ending"

@@ -170,6 +170,11 @@ class Layout:
         return self.data_dir / "trash"
 
     @property
+    def repository_check(self) -> Path:
+        """The configuration with which the repository for backups is asked, in a folder of its own."""
+        return self.data_dir / "pgbackrest" / "pgbackrest.conf"
+
+    @property
     def unknown(self) -> Path:
         """The nodes here that no record names, as the agent has found them."""
         return self.data_dir / "unknown.json"
@@ -272,6 +277,24 @@ class ClusterPaths:
     @property
     def pooler_log(self) -> Path:
         return self.root / "pgbouncer.log"
+
+    @property
+    def backups(self) -> Path:
+        """What pgBackRest works with here.  It accepts only an archive command that has its name in it."""
+        return self.root / "pgbackrest"
+
+    @property
+    def backup_configuration(self) -> Path:
+        return self.backups / "pgbackrest.conf"
+
+    @property
+    def backup_state(self) -> Path:
+        """The folder that pgBackRest and the archive script write into."""
+        return self.backups / "state"
+
+    @property
+    def archive_script(self) -> Path:
+        return self.backups / "archive"
 
     def bouncer(self, binary: Path) -> Program:
         return Program(

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 
+from cenote.model.backups import BackupReport
 from cenote.model.by_sql import NOTHING, BySql
 
 ADMIN_USER = "doadmin"
@@ -281,6 +282,19 @@ class Move(Record, frozen=True, kw_only=True):
         return self.target if self.stage is MoveStage.LEAVING else self.source
 
 
+class BackupPlan(Record, frozen=True, kw_only=True):
+    """That a cluster is backed up.  Ring ``host`` has sealed the passphrase, without which nobody reads them.
+
+    ``asked_at`` is when somebody last asked for a backup beside the schedule.
+    """
+
+    sealed_passphrase: str
+    asked_at: datetime | None = None
+
+    def __repr__(self) -> str:
+        return f"BackupPlan(asked_at={self.asked_at!r})"
+
+
 class Cluster(Record, frozen=True, kw_only=True):
     """The desired state of a cluster: one document, one revision.
 
@@ -317,6 +331,7 @@ class Cluster(Record, frozen=True, kw_only=True):
     move: Move | None = None
     left: tuple[Node, ...] = ()  # until their hosts have reported that nothing is left of them
     last_node: int = 0  # the number in the name of the last node that was added, so that none is given twice
+    backups: BackupPlan | None = None  # None: it was made without, and none was drawn since
 
     def user(self, name: str) -> User | None:
         return next((user for user in self.users if user.name == name), None)
@@ -409,6 +424,8 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     that has taken over; for ``held_ms`` they had waited for that.  ``logical_slots`` are customers' own,
     which no standby has.  ``slot_lost``: WAL is gone that a node that follows this one had not received.
     ``copied_mib`` is what a node that follows has of the other one's data.
+
+    ``backups`` is what the host knows of the cluster's backups, None where it keeps none.
     """
 
     reached: int
@@ -446,6 +463,7 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     held_ms: int = 0
     slot_lost: bool = False
     copied_mib: int = 0
+    backups: BackupReport | None = None
 
 
 class ServiceCopy(Record, frozen=True, kw_only=True):
@@ -489,6 +507,8 @@ class Host(Record, frozen=True, kw_only=True):
     fleet_port: int = 0
     unknown: tuple[str, ...] = ()  # nodes that are here and that no record names, as ``<cluster id>/<node>``
     service_copy: ServiceCopy | None = None  # None: it makes none
+    repository: str = ""  # where it keeps backups, in words; empty: nowhere
+    backup_days: int = 0
 
 
 class FleetAuthority(Record, frozen=True, kw_only=True):

@@ -62,6 +62,14 @@ class Timing:
     log_housekeeping_interval: float = 3600.0
     connect_timeout: float = 10.0
     name_lookup_timeout: float = 10.0
+    # Backups: looks for one that is due, at a server's archiver and at the repository, and attempts after one
+    # that failed.
+    backup_poll_interval: float = 1.0
+    archiving_interval: float = 60.0
+    repository_interval: float = 3600.0
+    backup_progress_interval: float = 5.0
+    backup_retry_first: float = 15.0
+    backup_retry_max: float = 1800.0
     # A process that SIGKILL has not ended by then waits for a disk that does not answer.
     kill_timeout: float = 10.0
 

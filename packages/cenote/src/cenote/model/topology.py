@@ -209,7 +209,7 @@ def reported_health(report: NodeStatus) -> Health:
         return Health.DOWN
     if POSTGRESQL in report.unresponsive:
         return Health.STARTING if report.waiting else Health.DOWN
-    if report.failing or report.waiting or report.stopped or report.unresponsive:
+    if report.failing or report.waiting or report.stopped or report.unresponsive or _unarchived(report):
         return Health.DEGRADED  # the server works, and something else does not
     return Health.HEALTHY
 
@@ -222,7 +222,11 @@ def _reported_reason(report: NodeStatus) -> str:
             return f"{program} does not run"
         if program in report.unresponsive:
             return f"{program} does not answer"
-    return ""
+    return _unarchived(report)
+
+
+def _unarchived(report: NodeStatus) -> str:
+    return "" if report.backups is None else report.backups.unarchived
 
 
 def _cluster_verdict(members: tuple[Member, ...], move: Move | None = None) -> Verdict:

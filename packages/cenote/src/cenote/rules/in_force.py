@@ -37,6 +37,7 @@ _BY_FIELD: dict[str, frozenset[PartName]] = {
     "size": _CONFIGURATION,
     "storage_mib": _CONFIGURATION,
     "sinks": frozenset({PartName.LOG_POSITIONS}),
+    "backups": frozenset({PartName.BACKUPS, PartName.SERVER}),
     "service_names": frozenset({PartName.CERTIFICATE, PartName.SERVER, PartName.POOLER}),
     "server_names": frozenset({PartName.CERTIFICATE, PartName.SERVER, PartName.POOLER}),
     "maintenance_window": frozenset({PartName.RESTART, PartName.OUTDATED_BINARIES}),
@@ -65,6 +66,7 @@ _IN_WORDS = {
     PartName.UPGRADE: "the upgrade of databases that a former version has made",
     PartName.POOLER: "pools",
     PartName.LOG_POSITIONS: "log sinks",
+    PartName.BACKUPS: "the configuration of backups",
 }
 
 

@@ -16,21 +16,30 @@ from cenote.model.records import Cluster, Host
 
 FIRST_WITH_FORMATS = 2
 WITH_MOVES = 3
-HIGHEST = WITH_MOVES  # that this version reads
+WITH_BACKUPS = 4
+HIGHEST = WITH_BACKUPS  # that this version reads
 
 
 def needed(record: msgspec.Struct) -> int:
     """Return the lowest format that has all that a record says."""
+    if isinstance(record, Cluster) and record.backups is not None:
+        return WITH_BACKUPS
     if isinstance(record, Cluster) and _was_moved(record):
         return WITH_MOVES
     return FIRST_WITH_FORMATS
 
 
-def check_readers(hosts: Iterable[Host], format: int = HIGHEST) -> None:
+def check_readers(hosts: Iterable[Host], format: int = WITH_MOVES) -> None:
     """Raise Busy, with the name of a host, unless the versions of all hosts read a format."""
     behind = min((host for host in hosts if host.reads < format), key=lambda host: host.name, default=None)
     if behind is not None:
-        raise Busy(f"{behind.name} runs {in_words(behind)}, which knows nothing of moves. Upgrade it first.")
+        what = "backups" if format >= WITH_BACKUPS and behind.reads >= WITH_MOVES else "moves"
+        raise Busy(f"{behind.name} runs {in_words(behind)}, which knows nothing of {what}. Upgrade it first.")
+
+
+def can_be_backed_up(hosts: Iterable[Host]) -> bool:
+    """Return whether every host reads records of clusters with backups."""
+    return all(host.reads >= WITH_BACKUPS for host in hosts)
 
 
 def is_behind(host: Host) -> bool:

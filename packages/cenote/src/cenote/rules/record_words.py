@@ -160,7 +160,7 @@ VALUES = {
     "id": "id",
     "created_at": "time of creation",
 }
-HIDDEN = {"authority": "certificate authority"}
+HIDDEN = {"authority": "certificate authority", "backups": "backups"}
 # How settings are named, by the part of the configuration that they stand in.
 SETTINGS = {
     "postgresql": "setting ",

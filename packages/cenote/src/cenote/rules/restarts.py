@@ -38,7 +38,9 @@ def urgencies(cluster: Cluster, pending: Mapping[str, str]) -> dict[str, Urgency
 
 def former_settings(cluster: Cluster) -> dict[str, str]:
     """Return the settings that need a restart as version 0.1 set them for the same record."""
-    return {"archive_mode": "off", "cluster_name": cluster.name} | _formerly(cluster)
+    # Without it there are no backups, so it is the one setting that does not wait for any restart.
+    archiving = {} if cluster.backups is not None else {"archive_mode": "off"}
+    return archiving | {"cluster_name": cluster.name} | _formerly(cluster)
 
 
 def is_due(cluster: Cluster, running_since: datetime, now: datetime) -> bool:
@@ -49,7 +51,7 @@ def is_due(cluster: Cluster, running_since: datetime, now: datetime) -> bool:
 
 
 def _urgency(cluster: Cluster, name: str, in_force: str) -> Urgency:
-    if name in _OF_THE_OPERATOR:
+    if name in _OF_THE_OPERATOR or (name == "archive_mode" and cluster.backups is not None):
         return Urgency.WINDOW
     if name not in _OF_THE_CUSTOMER or in_force == _formerly(cluster).get(name):
         return Urgency.NEXT

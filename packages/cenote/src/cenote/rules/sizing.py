@@ -16,12 +16,21 @@ def clients(size: Size, descriptors: int) -> int:
 
 
 # Of the storage: what a replication slot whose consumer is away may keep, before the slot is given up.
+_QUEUE_SHARE = 0.1  # of the storage, for WAL that is not archived
 _SLOT_SHARE = 0.25
 
 
 def slot_settings(storage_mib: int) -> dict[str, str]:
     """Return the limit of the WAL that replication slots keep: without one a slot fills the disk."""
     return {"max_slot_wal_keep_size": f"{max(64, int(storage_mib * _SLOT_SHARE))}MB"}
+
+
+def archive_queue_mib(storage_mib: int) -> int:
+    """Return how much WAL is kept for a repository that does not take it.
+
+    What is dropped beyond that is lost to backups alone.
+    """
+    return max(256, int(storage_mib * _QUEUE_SHARE))
 
 
 def settings(memory_mib: int, vcpus: int, connections: int) -> dict[str, str]:

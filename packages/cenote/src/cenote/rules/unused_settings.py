@@ -16,6 +16,8 @@ from cenote.model.records import Cluster, Value
 OBJECT = "timescaledb"
 _PREFIX = f"{OBJECT}."
 
+OF_BACKUPS = frozenset({"backup_hour", "backup_minute"})  # in effect where backups are kept
+
 PLAIN = {name: one for name, one in parameters.UNUSED.items() if not name.startswith(_PREFIX)}
 IN_OBJECT: dict[str, Parameter] = {
     name.removeprefix(_PREFIX): one for name, one in parameters.UNUSED.items() if name.startswith(_PREFIX)
@@ -58,5 +60,5 @@ def in_words(cluster: Cluster, names: Collection[str] | None = None) -> list[str
     return [
         f"{name} has no effect: {parameters.UNUSED_REASONS.get(name, 'this version does not know it')}"
         for name in sorted(cluster.configuration.unused)
-        if names is None or name in names
+        if (names is None or name in names) and not (cluster.backups is not None and name in OF_BACKUPS)
     ]

@@ -15,6 +15,7 @@ import pwd
 from ipaddress import ip_address
 
 import cenote
+from cenote.agent.backup_runner import BackupRunner
 from cenote.agent.fleet_endpoint import FleetEndpoint, Shown
 from cenote.agent.host_certificate import HostCertificate
 from cenote.agent.host_loop import HostLoop
@@ -35,7 +36,7 @@ from cenote.model import parameters
 from cenote.model.fleet_ports import FleetPorts
 from cenote.model.records import Host
 from cenote.security.sealing import Sealer
-from cenote.server import bootstrap, child, event_loop, stores
+from cenote.server import backup_repository, bootstrap, child, event_loop, stores
 from cenote.server.child import Channel, Ready
 from cenote.server.installation import Installation
 from cenote.server.service_copies import ServiceCopies
@@ -81,7 +82,7 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
         )
         await stores.open_when_there(store, may_end=first and not stores.is_external(installation))
         stack.push_async_callback(store.close)
-        executor, host_context = _executor(installation, store)
+        executor, host_context = _executor(installation, store, ring)
         policy = OutboundPolicy(settings.log_sink_allow, timing)
         log_shipping = LogShipping(store, executor, ring.sealer, policy, timing, known.name)
         host = _host(installation, known)
@@ -115,6 +116,8 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
                 group.create_task(observer.sampler.run(), name="sampling")
                 group.create_task(ports.run(), name="ports")
                 group.create_task(endpoint.run(), name="observer")
+                if host_context.backups is not None:
+                    group.create_task(_back_up(installation, store, host_context), name="backups")
                 if settings.address is not None:
                     for_others = _fleet_endpoint(installation, answering, store)
                     group.create_task(for_others.run(), name="observer for other hosts")
@@ -126,6 +129,11 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
                 group.create_task(_announce(agent, channel, first=first), name="announcing")
         except BaseExceptionGroup as group_of_one:
             raise group_of_one.exceptions[0] from None
+
+
+async def _back_up(installation: Installation, store: HostStore, context: HostContext) -> None:
+    await backup_repository.check(installation)
+    await BackupRunner(store, context, backup_repository.program_of(installation)).run()
 
 
 def _fleet_endpoint(installation: Installation, answering: Answering, store: HostStore) -> FleetEndpoint:
@@ -180,7 +188,7 @@ async def _renew(installation: Installation) -> None:
         await asyncio.sleep(installation.timing.certificate_interval)
 
 
-def _executor(installation: Installation, store: HostStore) -> tuple[Executor, HostContext]:
+def _executor(installation: Installation, store: HostStore, ring: HostRing) -> tuple[Executor, HostContext]:
     settings, layout, found = installation.settings, installation.layout, installation.programs
     assert found.pgbouncer is not None
     binaries = {major: install.bin for major, install in found.postgres.items()}
@@ -199,6 +207,7 @@ def _executor(installation: Installation, store: HostStore) -> tuple[Executor, H
         timing=installation.timing,
         server_ids=installation.servers.owner,
         copy_rate_mib=settings.copy_rate_mib,
+        backups=backup_repository.of_host(installation, ring.sealer),
     )
     return Executor(layout, installation.servers, binaries, store.request_certificate), host_context
 
@@ -223,6 +232,8 @@ def _host(installation: Installation, known: Identity) -> Host:
         zone=settings.zone,
         fleet_address=settings.address or "",
         fleet_port=settings.fleet_port if settings.address else 0,
+        repository=repository.in_words if (repository := settings.backups.repository) is not None else "",
+        backup_days=settings.backups.days if repository is not None else 0,
     )
 
 

@@ -172,6 +172,7 @@ def _build(installation: Installation, shown: _Shown, rings: Rings, authority: t
         overcommit,
         _domain(installation),
         _name_server(installation),
+        rings.host,
     )
     return _Api(
         client,

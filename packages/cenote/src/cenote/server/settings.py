@@ -16,6 +16,7 @@ from cenote.model.fleet_ports import COUNT, DEFAULT_FLEET_PORT, FleetPorts
 from cenote.model.records import HostRole, Secret
 from cenote.rules import host_names
 from cenote.security import fleet_certificates
+from cenote.server.backup_settings import BackupSettings
 from cenote.server.name_server_settings import NameServerSettings
 
 # Some 2,500 clusters, since each should have ports of its own among all hosts.  The first gets the well-known
@@ -89,6 +90,7 @@ class ServeSettings:
     trash_days: int = 7  # 0: no trash
     dns: NameServerSettings | None = None
     service_copies: ServiceCopySettings | None = None
+    backups: BackupSettings = field(default_factory=BackupSettings)
 
     def check(self) -> None:
         """Raise Misconfigured for invalid or contradictory settings."""
@@ -107,6 +109,7 @@ class ServeSettings:
                 f"{DEFAULT_FLEET_PORT}"
             )
         self._check_fleet()
+        self.backups.check(self.data_dir, ephemeral=self.ephemeral)
         try:
             ip_address(self.host)
         except ValueError:

@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 import msgspec
 
 from cenote.errors import Misconfigured, NotFound, Unavailable
+from cenote.model.backups import BackupReport
 from cenote.model.records import (
     CertificateRequest,
     Cluster,
@@ -28,7 +29,7 @@ from cenote.model.records import (
     ReportedNote,
     Tombstone,
 )
-from cenote.model.topology import node_key
+from cenote.model.topology import node_key, reported_health
 from cenote.rules.sweep import Evidence, nodes_on
 from cenote.store import etcd_messages
 from cenote.store.cache import PAGE, WatchCache
@@ -86,6 +87,7 @@ class HostStore(Reader):
         self._cache = self._caches[0]
         self._reported: dict[tuple[UUID, str], NodeStatus] = {}
         self._noted: dict[tuple[UUID, str], tuple[ReportedNote, ...]] = {}
+        self._backed_up: dict[tuple[UUID, str], BackupReport | None] = {}
         self._locks: dict[UUID, asyncio.Lock] = {}
         self._announced: Host | None = None
         self.clock = SettledClock()
@@ -105,6 +107,7 @@ class HostStore(Reader):
             await cache.load()
         for (_, cluster_id, node), report in self._tables.reports.items():
             self._noted[cluster_id, node] = report.notes
+            self._backed_up[cluster_id, node] = report.backups
         self.clock.begin(max((report.at for report in self._tables.reports.values()), default=None))
         await self._appear(self.unseen(), ())
         for cache in self._caches:  # last, since a call that fails is tried again
@@ -165,7 +168,9 @@ class HostStore(Reader):
     async def _write_report(self, node: tuple[UUID, str], status: NodeStatus) -> None:
         cluster_id, node_name = node
         async with self._locks.setdefault(cluster_id, asyncio.Lock()):
-            status = msgspec.structs.replace(status, notes=self._noted.get(node, ()))
+            status = msgspec.structs.replace(
+                status, notes=self._noted.get(node, ()), backups=self._backed_up.get(node)
+            )
             # A report that etcd has lost, such as when it was restored from a copy, is written again.
             if self._stands(node, status):
                 return
@@ -202,12 +207,31 @@ class HostStore(Reader):
         except Unavailable as error:
             log.warning("cluster %s: an event is written with the next report: %s", cluster_id, error)
 
+    async def backed_up(self, cluster_id: UUID, node_name: str, backups: BackupReport | None) -> None:
+        """Say in the report on a node what is known of its backups; they stay in those that follow."""
+        node = cluster_id, node_name
+        self._backed_up[node] = backups
+        known = self._reported.get(node)
+        if known is None:  # a report that a former agent wrote stays its own, and the next one says it
+            return
+        now = datetime.now(UTC)
+        status = msgspec.structs.replace(known, backups=backups, at=now)
+        if reported_health(status) is not reported_health(known):
+            status = msgspec.structs.replace(status, since=now.replace(microsecond=0))
+        try:
+            await self._write_report(node, status)
+        except Unavailable as error:
+            log.warning("cluster %s: its backups stand in the next report: %s", cluster_id, error)
+
     def forget(self, cluster_id: UUID) -> None:
         """Drop what is remembered of a cluster that is gone."""
         self._locks.pop(cluster_id, None)
-        for node in [node for node in (*self._reported, *self._noted) if node[0] == cluster_id]:
+        for node in [
+            node for node in (*self._reported, *self._noted, *self._backed_up) if node[0] == cluster_id
+        ]:
             self._reported.pop(node, None)
             self._noted.pop(node, None)
+            self._backed_up.pop(node, None)
 
     async def removed_hosts(self) -> frozenset[str]:
         """Read the ids of all hosts that were removed."""

@@ -1,6 +1,7 @@
 """The looking halves of the parts: they ask the machine what is there, and change nothing."""
 
 from cenote.engine.look import (
+    backups,
     base_backup,
     certificate,
     databases,
@@ -31,6 +32,7 @@ from cenote.engine.look import (
 )
 
 __all__ = [
+    "backups",
     "base_backup",
     "certificate",
     "databases",

@@ -1,6 +1,7 @@
 """The planning halves of the parts: pure functions from the desired state and what was seen to changes."""
 
 from cenote.engine.plan import (
+    backups,
     base_backup,
     certificate,
     databases,
@@ -29,6 +30,7 @@ from cenote.engine.plan import (
 )
 
 __all__ = [
+    "backups",
     "base_backup",
     "certificate",
     "databases",

@@ -11,6 +11,7 @@ from pathlib import Path
 from cenote.model import catalog, topology
 from cenote.model.by_sql import NOTHING, BySql
 from cenote.model.changes import Program
+from cenote.model.host_backups import HostBackups
 from cenote.model.paths import ClusterPaths, Layout, NodePaths
 from cenote.model.records import Cluster, MoveStage, Node
 from cenote.model.timing import DEFAULT, Timing
@@ -70,6 +71,7 @@ class HostContext:
     server_ids: tuple[int, int] | None = None  # user and group of the servers, where they are not ours
     copy_rate_mib: int = 0  # that a copy of another node's data may take in a second; 0: no limit
     timing: Timing = DEFAULT
+    backups: HostBackups | None = None  # None: it keeps none
 
     @property
     def keeps_trash(self) -> bool:
@@ -127,6 +129,14 @@ class NodeContext:
     @property
     def size(self) -> catalog.Size:
         return catalog.SIZES[self.cluster.size]
+
+    @property
+    def backups(self) -> HostBackups | None:
+        """How the cluster is backed up, None if it is not: no host that could, or no passphrase yet."""
+        kept = self.host.backups
+        if kept is None or self.cluster.backups is None or kept.hindrance(self.cluster.version):
+            return None
+        return kept
 
     @cached_property
     def server(self) -> Program:

@@ -30,11 +30,13 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
 
 def folders(context: NodeContext) -> tuple[MakeDirectory, ...]:
     paths, servers = context.cluster_paths, context.host.server_ids
+    of_backups = (_ours(paths.backups, servers), MakeDirectory(paths.backup_state, CLOSED, servers))
     return (
         _ours(paths.root, servers),
         MakeDirectory(paths.pooler, CLOSED, servers),
         _ours(paths.certificate.parent, servers),
         MakeDirectory(paths.sockets, CLOSED, servers),
+        *(of_backups if context.backups is not None else ()),
     )
 
 

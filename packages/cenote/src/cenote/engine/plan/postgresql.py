@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cenote.conf import conninfo, hba, postgresql
+from cenote.conf import conninfo, hba, pgbackrest, postgresql
 from cenote.conf.quoting import postgresql_value
 from cenote.engine.plan import loaded
 from cenote.engine.plan.context import NodeContext, NodeKind
@@ -130,7 +130,13 @@ def configuration_files(
     cluster, paths = context.cluster, context.paths
     users, peer = sql_changes.users_of_server(cluster, context.by_sql), context.peer
     others = () if peer is None else (fleet_certificates.host_name(peer.node.host),)
-    ident = hba.render_ident(context.host.service_user, context.host.server_user, users, nodes=others)
+    ident = hba.render_ident(
+        context.host.service_user,
+        context.host.server_user,
+        users,
+        nodes=others,
+        backups=context.backups is not None,
+    )
     admitted = hba.render(firewall.networks(cluster.firewall), nodes=peer is not None)
     return {
         configuration_file(context): settings.encode(),
@@ -169,9 +175,18 @@ def _layers(
             certificate=context.cluster_paths.certificate,
         ),
         restarts.former_settings(cluster) if former else {},
+        _archiving(context),
         _replication(context),
         {"default_transaction_read_only": "on"} if read_only else {},
     )
+
+
+def _archiving(context: NodeContext) -> dict[str, str]:
+    """Return the settings of a server that is backed up; one that is not lets each segment be recycled."""
+    if context.backups is None:
+        return {}
+    command = pgbackrest.archive_command(context.cluster_paths.archive_script)
+    return {"archive_command": command, "archive_timeout": "60s"}
 
 
 def _replication(context: NodeContext) -> dict[str, str]:

@@ -52,7 +52,8 @@ def plan_discard(paths: ClusterPaths, nodes: Sequence[NodePaths], note: TrashNot
         yield Stop(node.server(Path()))
     yield EndProcesses(paths.root)
     if note is not None:
-        yield Remove(paths.certificate.parent)  # the trash keeps data, and no key of the cluster's
+        for folder in (paths.certificate.parent, paths.backups):
+            yield Remove(folder)  # the trash keeps data, and no key of the cluster's
         yield Discard((paths.root,), note)
     yield Remove(paths.root)  # or what an earlier removal has left
     yield Remove(paths.sockets)

@@ -1,0 +1,164 @@
+"""``pgbackrest.conf`` of a node, and the script that PostgreSQL archives WAL with.
+
+The configuration holds the passphrase of the cluster's backups and the credentials of the repository, so it
+is for the servers' account alone; no secret is in a command line, since pgBackRest hands its options on to
+its own processes by file, too.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cenote.conf.hba import SUPERUSER
+from cenote.conf.quoting import one_line
+from cenote.model.backups import Repository, RepositoryKind
+from cenote.model.records import Secret
+
+_S3_PORT = "443"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The PostgreSQL that is backed up."""
+
+    data: Path
+    port: int
+    sockets: Path
+
+
+def render(
+    repository: Repository,
+    credentials: Mapping[str, Secret],
+    *,
+    state: Path,
+    days: int,
+    stanza: str = "",
+    passphrase: Secret | None = None,
+    server: Server | None = None,
+    queue_mib: int = 0,
+) -> str:
+    """Render the file; without a stanza, one with which only the repository is asked.
+
+    ``queue_mib`` is how much WAL is kept for a repository that does not take it, 0 for all of it.
+    """
+    settings = {
+        **_repository(repository, credentials),
+        "repo1-retention-full-type": "time",
+        "repo1-retention-full": str(days),
+        "compress-type": "zst",
+        "compress-level": "3",
+        "process-max": "1",  # a backup may take its time
+        "start-fast": "y",
+        "archive-mode-check": "n",  # our script does on a standby what ``always`` needs
+        "archive-timeout": "60",
+        # It tries four times as long to reach a bucket; the reason comes before ``PUSH_SECONDS`` are over.
+        "io-timeout": "10",
+        "lock-path": str(state),
+        "log-level-console": "off",
+        "log-level-stderr": "error",
+        "log-level-file": "off",
+        "log-timestamp": "n",
+    }
+    if queue_mib:
+        settings["archive-push-queue-max"] = f"{queue_mib}MiB"
+    if passphrase is not None:
+        settings |= {"repo1-cipher-type": "aes-256-cbc", "repo1-cipher-pass": passphrase.reveal()}
+    sections = {"global": settings}
+    if stanza and server is not None:
+        sections[stanza] = {
+            "pg1-path": str(server.data),
+            "pg1-port": str(server.port),
+            "pg1-socket-path": str(server.sockets),
+            "pg1-user": SUPERUSER,
+        }
+    lines = ["# Written by Cenote; changes made here are undone."]
+    for name, values in sections.items():
+        lines += [f"[{one_line(name)}]", *(f"{key}={one_line(values[key])}" for key in sorted(values))]
+    return "\n".join(lines) + "\n"
+
+
+def _repository(repository: Repository, credentials: Mapping[str, Secret]) -> dict[str, str]:
+    settings = {"repo1-path": str(repository.path)}
+    if repository.kind is RepositoryKind.FILE:
+        return settings
+    host, _, port = repository.endpoint.partition(":")
+    settings |= {
+        "repo1-type": "s3",
+        "repo1-s3-bucket": repository.bucket,
+        "repo1-s3-endpoint": host,
+        "repo1-s3-region": repository.region,
+        "repo1-s3-uri-style": "path" if repository.by_path else "host",
+        "repo1-storage-port": port or _S3_PORT,
+        "repo1-s3-key": credentials["key"].reveal(),
+        "repo1-s3-key-secret": credentials["secret"].reveal(),
+    }
+    if "token" in credentials:
+        settings["repo1-s3-token"] = credentials["token"].reveal()
+    if repository.authority:
+        settings["repo1-storage-ca-file"] = repository.authority
+    return settings
+
+
+def archive_command(script: Path) -> str:
+    """Return PostgreSQL's ``archive_command``."""
+    return f"{shlex.quote(str(script)).replace('%', '%%')} %p"
+
+
+def archive_script(program: Path, configuration: Path, stanza: str, state: Path) -> str:
+    """Render the script, which PostgreSQL runs in its data directory with the path of a segment.
+
+    A writer pushes.  A standby keeps what it has received until it is in the archive, so that it can push
+    the rest when it is promoted.  A server that is being shut down waits a moment only, as its clients do:
+    what is left is pushed after the start.  The last failure, and a segment that was dropped because the
+    queue was full, are left in files for the agent.
+    """
+    command = shlex.join([str(program), f"--config={configuration}", f"--stanza={stanza}"])
+    return _SCRIPT.format(
+        command=command,
+        archive=f"archive/{stanza}",
+        state=shlex.quote(str(state)),
+        failed=FAILED,
+        gap=GAP,
+        push_seconds=PUSH_SECONDS,
+        stop_seconds=STOP_SECONDS,
+    )
+
+
+PUSH_SECONDS, STOP_SECONDS = 60, 2  # PostgreSQL tries three times, also as it ends
+FAILED, GAP = "archive-failure", "archive-gap"  # files in the folder of the state
+
+_SCRIPT = """\
+#!/bin/sh
+# Written by Cenote; changes made here are undone.
+umask 077
+name=${{1##*/}}
+if [ -e recovery.signal ]; then exit 0; fi  # a restored copy archives nothing before it is a server
+if [ -e standby.signal ]; then
+    case $name in
+        *.history) folder= ;;
+        *.*) exit 0 ;;  # belongs to a backup of the writer
+        *) folder=/$(printf %.16s "$name") ;;
+    esac
+    ids=$({command} repo-ls {archive} --filter='^[0-9]+-[0-9]+$') || exit 1
+    for id in $ids; do
+        found=$({command} repo-ls "{archive}/$id$folder" --filter="^$name") || exit 1
+        if [ -n "$found" ]; then exit 0; fi
+    done
+    exit 1
+fi
+limit={push_seconds}
+case $(tail -n 1 postmaster.pid) in stopping*) limit={stop_seconds} ;; esac
+push="--log-level-console=warn --log-level-stderr=off archive-push"
+if said=$(timeout $limit {command} $push "$1" 2>&1); then
+    rm -f {state}/{failed}
+    case $said in *"dropped WAL file"*) echo "$name" >> {state}/{gap} ;; esac
+    exit 0
+fi
+said=${{said:-ERROR: [000]: the repository took no segment within $limit seconds}}
+echo "$said"
+echo "$said" > {state}/{failed}
+exit 1
+"""

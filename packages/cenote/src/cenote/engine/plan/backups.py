@@ -1,0 +1,71 @@
+"""What pgBackRest needs on a host: its configuration for a cluster, and the script that archives WAL.
+
+The backups themselves are no part of a node, since a pass does not wait for one (``agent/backup_runner.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cenote.conf import pgbackrest
+from cenote.engine.plan.context import NodeContext
+from cenote.model.changes import Plan, Remove, WriteFile
+from cenote.model.host_backups import HostBackups
+from cenote.model.records import Secret
+from cenote.rules import sizing
+
+CONFIGURATION_MODE, SCRIPT_MODE = 0o600, 0o500
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """``passphrase`` is the cluster's, None if there is none or no key that opens it.
+
+    ``is_there``: the folder of pgBackRest.
+    """
+
+    files: Mapping[Path, bytes | None] = field(repr=False)
+    modes: Mapping[Path, int | None]
+    is_there: bool
+    passphrase: Secret | None = None
+
+
+def plan(context: NodeContext, seen: Seen) -> Plan:
+    kept = context.backups
+    if kept is None:
+        # A server that still has the script in its configuration is told otherwise by a later part, and what
+        # it cannot archive until then it keeps.
+        if seen.is_there:
+            yield Remove(context.cluster_paths.backups)
+        return
+    for path, (content, mode) in contents(context, kept, seen.passphrase).items():
+        if seen.files.get(path) != content or seen.modes.get(path) != mode:
+            yield WriteFile(path, content, mode)
+
+
+def contents(
+    context: NodeContext, kept: HostBackups, passphrase: Secret | None
+) -> dict[Path, tuple[bytes, int]]:
+    """Return what the files shall be, each with its mode; without a passphrase none of them can be."""
+    if passphrase is None or kept.program is None:
+        return {}
+    cluster, paths = context.cluster, context.cluster_paths
+    configuration = pgbackrest.render(
+        kept.repository,
+        kept.credentials,
+        state=paths.backup_state,
+        days=kept.days,
+        stanza=str(cluster.id),
+        passphrase=passphrase,
+        server=pgbackrest.Server(context.paths.data, context.node.port, paths.sockets),
+        queue_mib=sizing.archive_queue_mib(cluster.storage_mib),
+    )
+    script = pgbackrest.archive_script(
+        kept.program, paths.backup_configuration, str(cluster.id), paths.backup_state
+    )
+    return {
+        paths.backup_configuration: (configuration.encode(), CONFIGURATION_MODE),
+        paths.archive_script: (script.encode(), SCRIPT_MODE),
+    }

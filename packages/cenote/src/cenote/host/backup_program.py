@@ -1,0 +1,127 @@
+"""Runs pgBackRest as the account of the servers, with the lowest priority for processor and disk.
+
+Configuration and passphrases are in a file that only that account can read; arguments are no secrets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from cenote.errors import CenoteError
+from cenote.host.processes import Account
+from cenote.model import environment
+from cenote.rules import backup_info
+
+ASK_SECONDS = 60.0  # that a question to the repository may take
+_END_SECONDS = 10.0
+# util-linux and coreutils have them on every system that Debian's packages of ours run on.
+_IDLE = ("/usr/bin/nice", "-n", "19", "/usr/bin/ionice", "-c", "3")
+AT_ONCE = 3  # threads that wait for one: a backup, and questions
+
+
+class BackupError(CenoteError):
+    """pgBackRest has failed; the message is its own, ``code`` its number."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    code: int
+    output: str
+    errors: str
+
+
+class BackupProgram:
+    """pgBackRest on this host."""
+
+    def __init__(self, program: Path, account: Account) -> None:
+        self._program, self._account = program, account
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="pgbackrest")
+
+    async def run(
+        self,
+        configuration: Path,
+        directory: Path,
+        stanza: str,
+        *arguments: str,
+        seconds: float | None = ASK_SECONDS,
+    ) -> str:
+        """Run a command in a directory and return what it prints; BackupError if it fails or takes too long.
+
+        A command that is cancelled is ended.
+        """
+        argv = [*_idle(), str(self._program), f"--config={configuration}"]
+        argv += [f"--stanza={stanza}"] if stanza else []
+        try:
+            process = self._start([*argv, *arguments], directory)
+        except OSError as error:
+            raise BackupError(f"pgBackRest cannot be started: {error.strerror}") from None
+        loop = asyncio.get_running_loop()
+        waiting = loop.run_in_executor(self._threads, _wait, process)
+        try:
+            async with asyncio.timeout(seconds):
+                done = await asyncio.shield(waiting)
+        except TimeoutError:
+            await self._end(process, waiting)
+            raise BackupError(f"the repository has not answered within {seconds:.0f} seconds") from None
+        except asyncio.CancelledError:
+            await self._end(process, waiting)
+            raise
+        if done.code != 0:
+            code, message = backup_info.error_of(done.errors or done.output)
+            raise BackupError(message or f"pgBackRest has ended with code {done.code}", code)
+        return done.output
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False)
+
+    def _start(self, argv: Sequence[str], directory: Path) -> subprocess.Popen[str]:
+        # In our session, where ``processes.reap`` leaves it alone, and not in our group, which a terminal
+        # interrupts.
+        return subprocess.Popen(
+            argv,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env=environment.OF_PROGRAMS,
+            process_group=0,
+            umask=0o077,
+            user=self._account.uid,
+            group=self._account.gid,
+            extra_groups=None if self._account.uid is None else [],
+        )
+
+    async def _end(self, process: subprocess.Popen[str], waiting: asyncio.Future[Done]) -> None:
+        """End a command: it removes its lock on SIGTERM."""
+        process.terminate()
+        ended, _ = await asyncio.wait([waiting], timeout=_END_SECONDS)
+        if not ended:
+            process.kill()
+            await asyncio.wait([waiting])
+
+
+def _idle() -> tuple[str, ...]:
+    found: tuple[str, ...] = ()
+    for option in (_IDLE[:3], _IDLE[3:]):
+        if Path(option[0]).exists():
+            found += option
+    return found
+
+
+def _wait(process: subprocess.Popen[str]) -> Done:
+    output, errors = "", ""
+    with contextlib.suppress(ValueError):  # a pipe that was closed
+        output, errors = process.communicate()
+    return Done(process.returncode, output, errors)

@@ -1,0 +1,93 @@
+"""Backups: where they are kept, and what an agent reports of those of a cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import PurePosixPath
+
+import msgspec
+
+
+class RepositoryKind(StrEnum):
+    FILE = "file"
+    S3 = "s3"
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """Where backups and WAL are kept: a directory, or a bucket and the path in it; no secret is in it.
+
+    Of a bucket, ``endpoint`` is its service's host, with or without a port.  ``by_path``: the bucket is named
+    in the path of a request and not in its host name.  ``authority`` is a file with the CA of the endpoint's
+    certificate, "" for the system's.
+    """
+
+    kind: RepositoryKind
+    path: PurePosixPath
+    bucket: str = ""
+    endpoint: str = ""
+    region: str = ""
+    by_path: bool = False
+    authority: str = ""
+
+    @property
+    def in_words(self) -> str:
+        if self.kind is RepositoryKind.FILE:
+            return f"file://{self.path}"
+        return f"s3://{self.bucket}{'' if self.path == PurePosixPath('/') else self.path}"
+
+
+class BackupType(StrEnum):
+    """Whole, or the difference to the last full one, or to the last one of any type."""
+
+    FULL = "full"
+    DIFFERENTIAL = "diff"
+    INCREMENTAL = "incr"
+
+
+class Backup(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A complete backup; ``size`` is of the database, ``repository_size`` what this one added, in bytes.
+
+    ``damaged``: pages whose checksums are wrong were found as it was made.
+    """
+
+    label: str
+    type: BackupType
+    started_at: datetime
+    stopped_at: datetime
+    size: int
+    repository_size: int
+    damaged: bool = False
+
+
+class BackupReport(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What an agent knows of the backups of a node's cluster; the oldest of ``backups`` is the first.
+
+    ``archived_at`` is when WAL was archived last.  ``unarchived`` is why it is not archived now, in words,
+    and "" if it is.  ``running`` is the type of the backup that is being made, of which ``progress`` percent
+    are done, where that is known.  ``failure`` says why the last attempt failed, "" after a success.
+    ``gap_at`` is when WAL was dropped unarchived, until a later backup begins a new chain.
+    ``impossible`` is why no backup can be made here at all.
+    """
+
+    backups: tuple[Backup, ...] = ()
+    archived_at: datetime | None = None
+    unarchived: str = ""
+    running: BackupType | None = None
+    progress: float | None = None
+    failure: str = ""
+    failed_at: datetime | None = None
+    gap_at: datetime | None = None
+    impossible: str = ""
+
+    @property
+    def restorable_from(self) -> datetime | None:
+        """The oldest moment that can be restored; None before the first backup."""
+        return self.backups[0].stopped_at if self.backups else None
+
+    @property
+    def repository_bytes(self) -> int:
+        """What the backups take in the repository, without the WAL between them."""
+        return sum(backup.repository_size for backup in self.backups)

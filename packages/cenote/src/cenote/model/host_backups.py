@@ -1,0 +1,33 @@
+"""How a host keeps backups: what ``--backups`` says, and the program that makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cenote.model.backups import Repository
+from cenote.model.records import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class HostBackups:
+    """``program`` is None where pgBackRest is missing, ``newest`` the newest major version that it reads.
+
+    ``open`` opens a passphrase that a cluster's record has sealed.
+    """
+
+    repository: Repository
+    days: int
+    program: Path | None
+    newest: int
+    credentials: Mapping[str, Secret] = field(repr=False)
+    open: Callable[[str], Secret] = field(repr=False)
+
+    def hindrance(self, major: str) -> str:
+        """Return why clusters of a major version of PostgreSQL get no backups here, or ""."""
+        if self.program is None:
+            return "pgBackRest is not installed on its host"
+        if int(major) > self.newest:
+            return f"its host's pgBackRest reads PostgreSQL up to {self.newest}, and this is {major}"
+        return ""

@@ -1,0 +1,32 @@
+"""Whether a server's WAL gets into the archive, by what PostgreSQL says of its archiver.  Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+NO_BACKUPS_YET = "no backups before the next restart, which is made in the maintenance window"
+
+
+@dataclass(frozen=True, slots=True)
+class Archiver:
+    """``mode`` is ``archive_mode`` in force; ``reason`` is what pgBackRest said at the last failure."""
+
+    mode: str
+    archived_at: datetime | None
+    failed_at: datetime | None
+    reason: str = ""
+
+
+def problem(seen: Archiver, known: datetime | None = None) -> str:
+    """Return why WAL is not archived, in words, "" if it is.
+
+    ``known`` is when it was archived last, as far as was known before the server's counters began anew.
+    """
+    if seen.mode == "off":
+        return NO_BACKUPS_YET
+    if seen.failed_at is None or (seen.archived_at is not None and seen.failed_at <= seen.archived_at):
+        return ""
+    since = seen.archived_at or known
+    words = f"not archived since {since:%Y-%m-%d %H:%M:%S} UTC" if since is not None else "not archived yet"
+    return f"{words}: {seen.reason}" if seen.reason else words

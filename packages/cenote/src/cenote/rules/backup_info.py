@@ -1,0 +1,130 @@
+"""What ``pgbackrest info --output=json`` says of one stanza, and its errors."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from cenote.model.backups import Backup, BackupType
+
+LONGEST = 300  # characters of an error
+_ERROR = re.compile(r"(?:P\d+ +)?ERROR: \[(\d{3})\]: (.+)")
+ALREADY_RUNNING = 50  # pgBackRest's code: it cannot have the lock
+_NO_STANZA = (1, 3)  # missing stanza path, missing stanza data
+
+
+class _Timestamps(msgspec.Struct):
+    start: int
+    stop: int
+
+
+class _Repository(msgspec.Struct):
+    delta: int = 0
+
+
+class _Sizes(msgspec.Struct):
+    size: int
+    repository: _Repository
+
+
+class _Backup(msgspec.Struct):
+    label: str
+    type: BackupType
+    timestamp: _Timestamps
+    info: _Sizes
+    error: bool | None = None
+
+
+class _Lock(msgspec.Struct):
+    held: bool = False
+    size: int | None = None
+    done: int | None = msgspec.field(default=None, name="size-cplt")
+
+
+class _Locks(msgspec.Struct):
+    backup: _Lock = msgspec.field(default_factory=_Lock)
+
+
+class _Status(msgspec.Struct):
+    code: int
+    message: str
+    lock: _Locks = msgspec.field(default_factory=_Locks)
+
+
+class _RepositoryStatus(msgspec.Struct):
+    status: _Status
+
+
+class _Stanza(msgspec.Struct):
+    name: str
+    status: _Status
+    backup: list[_Backup] = []
+    db: list[dict[str, Any]] = []
+    repo: list[_RepositoryStatus] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """``is_made``: the repository has the stanza.  ``progress`` is of a running backup, in percent, if known.
+
+    ``problem`` is why the repository could not be read, "" if it could.
+    """
+
+    is_made: bool
+    backups: tuple[Backup, ...] = ()
+    progress: float | None = None
+    problem: str = ""
+
+
+def parse(text: str, stanza: str) -> Info:
+    """Return what the output says of the stanza; ValueError when it is none of pgBackRest's."""
+    try:
+        stanzas = msgspec.json.decode(text, type=list[_Stanza])
+    except msgspec.DecodeError as error:
+        raise ValueError(f"pgBackRest said something else than expected: {error}") from None
+    found = next((one for one in stanzas if one.name == stanza), None)
+    if found is None:
+        return Info(is_made=False)
+    lock = found.status.lock.backup
+    progress = round(100 * (lock.done or 0) / lock.size, 1) if lock.held and lock.size else None
+    code, message = _code(found)
+    backups = tuple(sorted((_backup(one) for one in found.backup), key=lambda one: one.stopped_at))
+    problem = _in_words(message) if code not in (0, 1, 2, 3, 4) else ""
+    return Info(is_made=code not in _NO_STANZA, backups=backups, progress=progress, problem=problem)
+
+
+def error_of(output: str) -> tuple[int, str]:
+    """Return code and message of the first error in what a command has printed; (0, "") without one."""
+    for line in output.splitlines():
+        match = _ERROR.search(line)
+        if match is not None:
+            return int(match[1]), _in_words(match[2])
+    return 0, ""
+
+
+def _code(stanza: _Stanza) -> tuple[int, str]:
+    """Return the status of the only repository; that of the stanza sums up several."""
+    status = stanza.repo[0].status if stanza.repo else stanza.status
+    return status.code, status.message
+
+
+def _backup(one: _Backup) -> Backup:
+    return Backup(
+        label=one.label,
+        type=one.type,
+        started_at=datetime.fromtimestamp(one.timestamp.start, UTC),
+        stopped_at=datetime.fromtimestamp(one.timestamp.stop, UTC),
+        size=one.info.size,
+        repository_size=one.info.repository.delta,
+        damaged=bool(one.error),
+    )
+
+
+def _in_words(message: str) -> str:
+    line = " ".join(message.split())
+    match = _ERROR.search(line)
+    return (match[2] if match else line)[:LONGEST]

@@ -1,0 +1,67 @@
+"""When a cluster is backed up next, and how: daily, whole once a week.  Pure.
+
+Times are UTC.  A cluster whose owner has not chosen any has one that follows from its id, so that those of a
+host do not begin together.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from cenote.model.backups import Backup, BackupReport, BackupType
+from cenote.model.records import Cluster
+
+HOURS = 24  # between two
+_WEEK = timedelta(days=7)
+_SLACK = timedelta(hours=12)  # the one after a week may begin a little earlier in the day
+_MINUTES_OF_A_DAY = HOURS * 60
+
+
+def time_of_day(cluster: Cluster) -> tuple[int, int]:
+    """Return hour and minute of the daily backup, in UTC."""
+    chosen = cluster.configuration.unused
+    hour, minute = divmod(cluster.id.int % _MINUTES_OF_A_DAY, 60)
+    given = chosen.get("backup_hour"), chosen.get("backup_minute")
+    if given[0] is not None:
+        hour, minute = int(str(given[0])), 0
+    if given[1] is not None:
+        minute = int(str(given[1]))
+    return hour, minute
+
+
+def last_time(cluster: Cluster, now: datetime) -> datetime:
+    """Return the last moment for which a backup was scheduled."""
+    hour, minute = time_of_day(cluster)
+    today = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return today if today <= now else today - timedelta(days=1)
+
+
+def next_time(cluster: Cluster, now: datetime) -> datetime:
+    return last_time(cluster, now) + timedelta(days=1)
+
+
+def due(cluster: Cluster, report: BackupReport, now: datetime) -> BackupType | None:
+    """Return the type of the backup that is due, None if none is.
+
+    The first one is due at once, and a whole one after WAL was lost: nothing after the gap can be restored
+    from what was before it.
+    """
+    full = _last_full(report)
+    if full is None or (report.gap_at is not None and not is_covered(report, report.gap_at)):
+        return BackupType.FULL
+    newest = report.backups[-1]
+    asked_at = None if cluster.backups is None else cluster.backups.asked_at
+    is_asked = asked_at is not None and newest.started_at < asked_at
+    if not is_asked and newest.started_at >= last_time(cluster, now):
+        return None
+    return BackupType.FULL if now - full.started_at > _WEEK - _SLACK else BackupType.DIFFERENTIAL
+
+
+def is_covered(report: BackupReport, gap_at: datetime) -> bool:
+    """Return whether a full backup was begun after WAL was lost."""
+    full = _last_full(report)
+    return full is not None and full.started_at >= gap_at
+
+
+def _last_full(report: BackupReport) -> Backup | None:
+    return next((one for one in reversed(report.backups) if one.type is BackupType.FULL), None)

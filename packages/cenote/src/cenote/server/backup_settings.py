@@ -1,0 +1,85 @@
+"""The options for backups: ``--backups`` and what belongs to it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cenote.errors import Misconfigured
+from cenote.model.backups import Repository, RepositoryKind
+from cenote.model.records import Secret
+from cenote.rules import repositories
+
+_MOST_BYTES = 64 << 10
+_NO_CREDENTIALS: Mapping[str, Secret] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class BackupSettings:
+    """``days`` is how far back a moment can be restored."""
+
+    url: str = repositories.NONE
+    credentials_file: Path | None = None
+    days: int = 7
+
+    @property
+    def repository(self) -> Repository | None:
+        """The repository, None without backups; Misconfigured for a URL that is none of one."""
+        try:
+            return repositories.parse(self.url)
+        except ValueError as error:
+            raise Misconfigured(f"--backups: {error}") from None
+
+    def check(self, data_dir: Path, *, ephemeral: bool) -> None:
+        """Raise Misconfigured for what cannot work, also for the file of the credentials."""
+        repository = self.repository
+        if repository is None:
+            if self.credentials_file is not None:
+                raise Misconfigured("--backups-credentials needs --backups")
+            return
+        if ephemeral:
+            raise Misconfigured("--backups needs data that stays: leave --ephemeral out")
+        if repository.kind is RepositoryKind.FILE and _is_around(Path(repository.path), data_dir):
+            raise Misconfigured(
+                f"--backups must not be the data directory {data_dir}, nor around it or among its own folders"
+            )
+        if repository.authority and not Path(repository.authority).is_file():
+            raise Misconfigured(f"--backups: there is no file {repository.authority}")
+        self.credentials()
+
+    def credentials(self) -> Mapping[str, Secret]:
+        """Read the credentials; Misconfigured when others may read them, too."""
+        repository, path = self.repository, self.credentials_file
+        if repository is None or repository.kind is RepositoryKind.FILE:
+            if path is not None:
+                raise Misconfigured("--backups-credentials is for a bucket; a directory needs none")
+            return _NO_CREDENTIALS
+        if path is None:
+            raise Misconfigured("--backups with a bucket needs --backups-credentials")
+        try:
+            with path.open("rb") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                content = file.read(_MOST_BYTES) if stat.S_ISREG(mode) else b""
+        except OSError as error:
+            raise Misconfigured(f"--backups-credentials cannot be read: {error}") from None
+        if mode & 0o077:
+            raise Misconfigured(
+                f"--backups-credentials {path} is open to others than its owner; run: chmod 600 {path}"
+            )
+        try:
+            return repositories.parse_credentials(content.decode("ascii"))
+        except UnicodeDecodeError:
+            raise Misconfigured(f"--backups-credentials {path} is no text in ASCII") from None
+        except ValueError as error:
+            raise Misconfigured(f"--backups-credentials {path}: {error}") from None
+
+
+def _is_around(path: Path, data_dir: Path) -> bool:
+    """Return whether a directory is the data directory, holds it, or is one that the service has below it."""
+    path, data_dir = Path(os.path.realpath(path)), Path(os.path.realpath(data_dir))
+    return data_dir.is_relative_to(path) or (
+        path.is_relative_to(data_dir) and path.relative_to(data_dir).parts[0] != "backups"
+    )

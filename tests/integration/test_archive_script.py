@@ -1,0 +1,104 @@
+"""The script that PostgreSQL archives with, beside a script that says what pgBackRest would."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cenote.conf import pgbackrest
+
+SEGMENT = "000000010000000000000003"
+# It answers from files in its folder: what is in the archive, and what a push says and ends with.
+STAND_IN = """#!/bin/sh
+cd {folder}
+echo "$@" >> calls
+case "$*" in
+    *"repo-ls archive/one --filter"*) echo 15-1 ;;
+    *repo-ls*) case "$*" in *"$(cat archived)"*) echo found ;; esac ;;
+    *archive-push*) cat said; exit "$(cat code)" ;;
+esac
+"""
+
+
+@dataclass
+class Archive:
+    folder: Path
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "pg"
+
+    def run(self, name: str = SEGMENT) -> int:
+        done = subprocess.run(
+            [self.folder / "archive", f"pg_wal/{name}"], cwd=self.data, capture_output=True, check=False
+        )
+        return done.returncode
+
+    def say(self, said: str, code: int) -> None:
+        (self.folder / "said").write_text(said)
+        (self.folder / "code").write_text(str(code))
+
+    def left(self, name: str) -> str | None:
+        path = self.folder / name
+        return path.read_text() if path.exists() else None
+
+    @property
+    def calls(self) -> str:
+        return self.left("calls") or ""
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    made = Archive(tmp_path)
+    made.data.mkdir()
+    (made.data / "postmaster.pid").write_text("1\n/data\n0\n5432\n/run\n\n0\nready   \n")
+    program = tmp_path / "pgbackrest"
+    program.write_text(STAND_IN.format(folder=tmp_path))
+    script = tmp_path / "archive"
+    script.write_text(pgbackrest.archive_script(program, tmp_path / "conf", "one", tmp_path))
+    for path in (program, script):
+        path.chmod(0o700)
+    (tmp_path / "archived").write_text("nothing")
+    made.say("", 0)
+    return made
+
+
+def test_a_writer_pushes_a_segment(archive: Archive) -> None:
+    assert archive.run() == 0
+    assert f"archive-push pg_wal/{SEGMENT}" in archive.calls
+    assert archive.left(pgbackrest.FAILED) is None
+
+
+def test_the_last_failure_is_left_until_a_push_succeeds(archive: Archive) -> None:
+    archive.say("P00  ERROR: [047]: no space", 47)
+    assert archive.run() == 1
+    assert archive.left(pgbackrest.FAILED) == "P00  ERROR: [047]: no space\n"
+    archive.say("", 0)
+    assert archive.run() == 0
+    assert archive.left(pgbackrest.FAILED) is None
+
+
+def test_a_segment_that_was_dropped_is_left_as_a_gap(archive: Archive) -> None:
+    archive.say("P00   WARN: dropped WAL file 'x' because archive queue exceeded 256MB", 0)
+    assert archive.run() == 0
+    assert archive.left(pgbackrest.GAP) == f"{SEGMENT}\n"
+
+
+def test_a_standby_keeps_a_segment_until_it_is_in_the_archive(archive: Archive) -> None:
+    (archive.data / "standby.signal").touch()
+    assert archive.run() == 1
+    (archive.folder / "archived").write_text(f"archive/one/15-1/{SEGMENT[:16]} --filter=^{SEGMENT}")
+    assert archive.run() == 0
+    assert "archive-push" not in archive.calls
+    assert archive.run("00000002.history") == 1
+    (archive.folder / "archived").write_text("archive/one/15-1 --filter=^00000002.history")
+    assert archive.run("00000002.history") == 0
+
+
+def test_a_restored_copy_archives_nothing_before_it_is_a_server(archive: Archive) -> None:
+    (archive.data / "recovery.signal").touch()
+    assert archive.run() == 0
+    assert archive.calls == ""

@@ -1,0 +1,373 @@
+"""Backups by real pgBackRest: made by a service, restored by hand, and a repository that cannot be used."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from cenote.conf import pgbackrest
+from cenote.host import programs
+from cenote.metrics import backup_metrics
+from cenote.model.paths import ClusterPaths, Layout, NodePaths
+from cenote.rules import sizing
+from cenote.server import installation
+from cenote.server.settings import ServeSettings
+from cenote_client import BusyError, Client, InvalidError
+from tests.support.fleet import fleet
+from tests.support.folders import server_folder
+from tests.support.ports import free_range, give_back
+from tests.support.service import SMALLEST, Service, calling, online_cluster, service
+from tests.support.waiting import wait_until
+
+SECONDS = 120
+FOUND = programs.find()
+pytestmark = pytest.mark.skipif(
+    FOUND.pgbackrest is None or not any(programs.reads(FOUND.pgbackrest, major) for major in FOUND.postgres),
+    reason="there is no pgBackRest that reads an installed PostgreSQL",
+)
+
+
+def version() -> str:
+    """The newest version that can be backed up."""
+    assert FOUND.pgbackrest is not None
+    return max((major for major in FOUND.postgres if programs.reads(FOUND.pgbackrest, major)), key=int)
+
+
+@dataclass
+class Kept:
+    """A service that keeps backups in a directory, and a cluster of it."""
+
+    running: Service
+    repository: Path
+    client: Client
+    cluster: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        return str(self.cluster["id"])
+
+    @property
+    def uri(self) -> str:
+        return str(self.cluster["connection"]["uri"])
+
+    @property
+    def paths(self) -> ClusterPaths:
+        return Layout(self.running.data_dir).cluster(UUID(self.id))
+
+    def backups(self) -> Any:
+        """Return the answer, None while there is no backup."""
+        with contextlib.suppress(BusyError):
+            return self.client.databases.list_backups(self.id)
+        return None
+
+    def health(self) -> tuple[str, str]:
+        seen: Any = self.client.databases.get_cluster(self.id)["database"]
+        return seen["cenote"]["health"], seen["cenote"]["reason"]
+
+    def switch(self) -> str:
+        """Have the server begin another segment, as it does after a minute; return the name of the last."""
+        with psycopg.connect(
+            host=str(self.paths.sockets),
+            port=self.cluster["connection"]["port"],
+            user="postgres",
+            dbname="postgres",
+            autocommit=True,
+        ) as connection:
+            connection.execute("SELECT pg_logical_emit_message(false, 'test', 'x')")
+            row = connection.execute("SELECT pg_walfile_name(pg_switch_wal())").fetchone()
+            assert row is not None
+            return str(row[0])
+
+    def has(self, segment: str) -> bool:
+        """Return whether a segment is in the archive."""
+        return any(self.repository.glob(f"archive/{self.id}/*/*/{segment}-*"))
+
+
+@pytest.fixture(scope="module")
+def kept() -> Iterator[Kept]:
+    with server_folder() as folder:
+        options = (f"--backups=file://{folder}/repository", "--backup-days=3")
+        with service(*options, clusters=4) as running, running.client() as client:
+            cluster: Any = online_cluster(client, "one", version=version())
+            yield Kept(running, folder / "repository", client, cluster)
+
+
+def as_servers(*argv: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    account = installation.server_account(ServeSettings())
+    return subprocess.run(
+        [str(part) for part in argv],
+        cwd=cwd,
+        user=account.uid,
+        group=account.gid,
+        extra_groups=None if account.uid is None else [],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
+
+
+def test_a_new_cluster_is_backed_up_at_once(kept: Kept) -> None:
+    wait_until("the first backup is made", SECONDS, lambda: kept.backups() is not None)
+    found = kept.backups()
+    [backup] = found["backups"]
+    assert backup["incremental"] is False
+    assert backup["cenote"]["type"] == "full"
+    assert backup["size_gigabytes"] > 0.001
+    assert re.fullmatch(r"[0-9-]{10}T[0-9:]{8}Z", backup["created_at"])
+    assert found["cenote"]["repository"] == f"file://{kept.repository}"
+    assert found["cenote"]["days"] == 3
+    assert found["cenote"]["restorable_from"] == backup["created_at"]
+    assert found["cenote"]["failure"] == ""
+    assert set(found["scheduled_backup_time"]) == {"backup_hour", "backup_minute", "backup_interval_hours"}
+    assert kept.health() == ("healthy", "")
+    with calling(kept.running) as http:
+        page = http.get("/metrics").text
+    exposed = set(re.findall(r'^(cenote_backup_\w+)\{cluster="one"', page, re.MULTILINE))
+    assert exposed == {family.name for family in backup_metrics.FAMILIES}
+
+
+def test_secrets_are_for_the_servers_alone(kept: Kept) -> None:
+    found = kept.paths.backup_configuration.stat()
+    assert found.st_mode & 0o777 == 0o600
+    assert found.st_uid == installation.server_account(ServeSettings()).user_id
+    [passphrase] = [
+        line.partition("=")[2]
+        for line in kept.paths.backup_configuration.read_text().splitlines()
+        if line.startswith("repo1-cipher-pass=")
+    ]
+    assert len(passphrase) > 40
+    assert passphrase not in kept.running.log()
+    plain = [
+        path for path in kept.repository.rglob("*") if path.is_file() and b"PG_VERSION" in path.read_bytes()
+    ]
+    assert plain == []  # all of it is encrypted
+
+
+def test_wal_is_archived_and_a_restore_by_hand_has_the_rows(kept: Kept) -> None:
+    wait_until("the first backup is made", SECONDS, lambda: kept.backups() is not None)
+    with psycopg.connect(kept.uri, autocommit=True) as connection:
+        connection.execute("CREATE TABLE parts AS SELECT generate_series(1, 42) AS id")
+    segment = kept.switch()
+    wait_until("the segment is archived", SECONDS, lambda: kept.has(segment))
+    with server_folder() as folder:
+        data, port = folder / "restored", free_range(1)
+        assert FOUND.pgbackrest is not None
+        account = installation.server_account(ServeSettings())
+        if account.owner is not None:
+            os.chown(folder, *account.owner)
+        done = as_servers(
+            FOUND.pgbackrest.path,
+            f"--config={kept.paths.backup_configuration}",
+            f"--stanza={kept.id}",
+            f"--pg1-path={data}",
+            "--archive-mode=off",
+            "restore",
+        )
+        assert done.returncode == 0, done.stderr
+        control = FOUND.postgres[version()].bin / "pg_ctl"
+        options = f"-p {port} -c listen_addresses= -c unix_socket_directories={folder} -c ssl=off"
+        start = as_servers(
+            *(control, "-D", data, "-w", "-t", str(SECONDS), "-l", folder / "log", "-o", options, "start")
+        )
+        try:
+            assert start.returncode == 0, (folder / "log").read_text()
+            with psycopg.connect(
+                host=str(folder), port=port, user="postgres", dbname="defaultdb", autocommit=True
+            ) as connection:
+                ended = "SELECT NOT pg_is_in_recovery()"
+                wait_until(
+                    "all is replayed", SECONDS, lambda: connection.execute(ended).fetchone() == (True,)
+                )
+                assert connection.execute("SELECT count(*) FROM parts").fetchone() == (42,)
+        finally:
+            as_servers(control, "-D", data, "-m", "immediate", "stop")
+            give_back(port, 1)
+
+
+def test_a_backup_is_made_when_it_is_asked_for(kept: Kept) -> None:
+    wait_until("the first backup is made", SECONDS, lambda: kept.backups() is not None)
+    before = len(kept.backups()["backups"])
+    kept.running.cenote("backup", "now", "one", "--wait")
+    found = json.loads(kept.running.cenote("backup", "list", "one", "-o", "json"))
+    assert len(found) == before + 1
+    assert found[-1]["cenote"]["type"] == "diff"
+    assert found[-1]["incremental"] is True
+    said = kept.running.run("backup", "list", "one")
+    assert "Restorable: from" in said.stderr
+
+
+def test_a_repository_that_takes_nothing_costs_backups_and_no_query(kept: Kept) -> None:
+    wait_until("the first backup is made", SECONDS, lambda: kept.backups() is not None)
+    archive = kept.repository / "archive" / kept.id
+    [folder] = [path for path in archive.iterdir() if path.is_dir()]
+    aside = folder.with_name("aside")
+    folder.rename(aside)
+    folder.write_text("in the way")
+    try:
+        kept.switch()
+        wait_until("it is degraded", SECONDS, lambda: kept.health()[0] == "degraded")
+        assert kept.health()[1].startswith("not archived since 20")
+        assert " UTC: " in kept.health()[1]
+        assert kept.backups()["cenote"]["unarchived"] == kept.health()[1]
+        with psycopg.connect(kept.uri, autocommit=True) as connection:
+            connection.execute("CREATE TABLE meanwhile AS SELECT 1")
+        kept.client.databases.create_backup(kept.id)
+        wait_until("the failure is told", SECONDS, lambda: kept.backups()["cenote"]["failure"] != "")
+    finally:
+        folder.unlink()
+        aside.rename(folder)
+    kept.switch()
+    wait_until("it is healthy", SECONDS, lambda: kept.health() == ("healthy", ""))
+    wait_until("the backup is made after all", SECONDS, lambda: kept.backups()["cenote"]["failure"] == "")
+
+
+def test_wal_beyond_the_queue_is_dropped_told_as_a_gap_and_followed_by_a_full_backup(kept: Kept) -> None:
+    wait_until("the first backup is made", SECONDS, lambda: kept.backups() is not None)
+    archive = kept.repository / "archive" / kept.id
+    [folder] = [path for path in archive.iterdir() if path.is_dir()]
+    aside = folder.with_name("aside")
+    folder.rename(aside)
+    folder.write_text("in the way")
+    segments = sizing.archive_queue_mib(kept.cluster["storage_size_mib"]) // 16 + 3
+    try:
+        for _ in range(segments):
+            kept.switch()
+        wait_until("the gap is told", SECONDS, lambda: kept.backups()["cenote"]["gap_at"])
+    finally:
+        folder.unlink()
+        aside.rename(folder)
+    kept.switch()
+
+    def newest() -> Any:
+        return kept.backups()["backups"][-1]["cenote"]
+
+    def is_followed() -> bool:
+        gap_at = kept.backups()["cenote"]["gap_at"]
+        return bool(newest()["type"] == "full" and newest()["started_at"] >= gap_at)
+
+    wait_until("a full backup is made", SECONDS, is_followed)
+    wait_until("it is healthy", SECONDS, lambda: kept.health() == ("healthy", ""))
+    # While the first of them began, segments may still have been dropped; then another one follows.
+    gap = kept.paths.backup_state / pgbackrest.GAP
+    wait_until("the gap is covered", SECONDS, lambda: not gap.exists())
+    assert kept.backups()["cenote"]["gap_at"]  # still shown, since moments before it can be asked for
+
+
+def test_the_doctor_asks_the_repository(kept: Kept) -> None:
+    wait_until("it was asked", SECONDS, lambda: (kept.running.data_dir / "pgbackrest").is_dir())
+    assert "ok       the repository for backups answers" in kept.running.run("doctor").stdout
+
+
+def test_a_service_that_starts_again_knows_its_backups_and_ends_no_server(kept: Kept) -> None:
+    wait_until("the first backup is made", SECONDS, lambda: kept.backups() is not None)
+    before, servers = kept.backups()["backups"], kept.running.servers()["PostgreSQL"]
+    kept.running.end()
+    kept.running.start()
+    assert kept.backups()["backups"][: len(before)] == before
+    assert kept.running.servers()["PostgreSQL"] == servers
+
+
+def test_the_backups_of_a_deleted_cluster_stay_in_the_repository(kept: Kept) -> None:
+    other: Any = online_cluster(kept.client, "two", version=version())
+    folder = kept.repository / "backup" / other["id"]
+    wait_until("it is backed up", SECONDS, lambda: (folder / "latest").is_symlink())
+    kept.client.databases.destroy_cluster(other["id"])
+    paths = Layout(kept.running.data_dir).cluster(UUID(other["id"]))
+    wait_until("it is removed", SECONDS, lambda: not paths.root.exists())
+    assert (folder / "latest").is_symlink()
+
+
+def test_a_service_without_the_option_has_nothing_of_backups() -> None:
+    with service(clusters=1) as running, running.client() as client:
+        cluster = online_cluster(client, "one")
+        paths = Layout(running.data_dir).cluster(UUID(cluster["id"]))
+        assert not paths.backups.exists()
+        assert not (running.data_dir / "pgbackrest").exists()
+        assert "archive_command = 'true'" in (NodePaths(paths, "node-1").data / "postgresql.conf").read_text()
+        with pytest.raises(InvalidError, match="without --backups"):
+            client.databases.list_backups(cluster["id"])
+        with pytest.raises(InvalidError, match="without --backups"):
+            client.databases.create_backup(cluster["id"])
+
+
+def test_a_service_gets_backups_with_its_next_start() -> None:
+    with server_folder() as folder, service(clusters=1) as running, running.client() as client:
+        cluster = online_cluster(client, "one", version=version())
+        server = running.servers()["PostgreSQL"]
+        running.end()
+        running.add_options(f"--backups=file://{folder}/repository")
+        running.start()
+        latest = folder / "repository" / "backup" / cluster["id"] / "latest"
+        wait_until("it is backed up", SECONDS, latest.is_symlink)
+        assert running.servers()["PostgreSQL"] == server  # archive_mode was on, so nothing is restarted
+
+
+def test_a_repository_that_cannot_be_used_is_named_at_the_start() -> None:
+    with server_folder() as folder:
+        (folder / "file").write_text("no folder")
+        with service(f"--backups=file://{folder}/file/repository", clusters=1) as running:
+            wait_until("it is said", SECONDS, lambda: "cannot be used" in running.log())
+            with running.client() as client:
+                body = {**SMALLEST, "name": "one"}
+                cluster = client.request("POST", "/v2/databases", json=body)["database"]
+                wait_until(
+                    "it is online",
+                    SECONDS,
+                    lambda: client.databases.get_cluster(cluster["id"])["database"]["status"] == "online",
+                )
+                with pytest.raises(BusyError, match="no backup yet"):
+                    client.databases.list_backups(cluster["id"])
+
+
+def test_a_cluster_that_moves_takes_its_backups_along_where_the_repository_is_shared() -> None:
+    with (
+        server_folder() as folder,
+        fleet(2, f"--backups=file://{folder}/repository") as hosts,
+        hosts.hosts[0].client() as client,
+    ):
+        [first, second] = hosts.hosts
+        id = online_cluster(client, "one", version=version(), cenote={"host": first.name})["id"]
+
+        def labels() -> list[str]:
+            with contextlib.suppress(BusyError):
+                found: Any = client.databases.list_backups(id)
+                return [backup["cenote"]["label"] for backup in found["backups"]]
+            return []
+
+        def seen() -> Any:
+            return client.request("GET", f"/v2/databases/{id}")["database"]["cenote"]
+
+        [label] = wait_until("it is backed up", SECONDS, labels)
+        client.databases.move_cluster(id, {"host": second.name})
+        wait_until("it has moved", SECONDS, lambda: seen()["host"] == second.name and "move" not in seen())
+        wait_until("the new host has seen the backup", SECONDS, lambda: labels() == [label])
+        client.databases.create_backup(id)
+        wait_until("it is backed up there", SECONDS, lambda: len(labels()) == 2)
+        wait_until("it is healthy", SECONDS, lambda: seen()["health"] == "healthy")
+        archived = folder.glob(f"repository/archive/{id}/*/00000002*/*")
+        assert any(archived)  # WAL of the time after the promotion
+
+
+def test_a_url_that_is_none_of_a_repository_ends_the_start() -> None:
+    with server_folder() as folder:
+        created = Service(folder / "data", "--backups=ftp://host/x")
+        created.data_dir.mkdir()
+        try:
+            assert created.launch().wait(timeout=60) != 0
+            assert "--backups: it must be none, or a URL such as" in created.log()
+        finally:
+            created.clean_up()
+            shutil.rmtree(created.data_dir)

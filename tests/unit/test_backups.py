@@ -1,0 +1,371 @@
+"""Backups: the repository's URL, the files of pgBackRest, what it says, the schedule, and what is wrong."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from cenote.conf import pgbackrest
+from cenote.controller import plans
+from cenote.errors import Misconfigured
+from cenote.model.backups import Backup, BackupReport, BackupType, Repository, RepositoryKind
+from cenote.model.records import BackupPlan, Cluster, Configuration, Host, Secret
+from cenote.rules import archiving, backup_info, backup_schedule, record_formats, repositories, restarts
+from cenote.rules.archiving import Archiver
+from cenote.server.backup_settings import BackupSettings
+from cenote.store.encoding import encode, format_of
+from tests.support.etcd import bare_cluster
+
+NOW = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
+PLAN = BackupPlan(sealed_passphrase="sealed")
+CLUSTER = replace(
+    bare_cluster("one", 10_000),
+    backups=PLAN,
+    configuration=Configuration(unused={"backup_hour": 3, "backup_minute": 30}),
+)
+DIRECTORY = Repository(RepositoryKind.FILE, PurePosixPath("/srv/backups"))
+CREDENTIALS = {"key": Secret("AKIA"), "secret": Secret("hush"), "token": Secret("tok")}
+
+
+# -- The URL and the credentials
+
+
+def test_there_are_no_backups_unless_they_are_asked_for() -> None:
+    assert BackupSettings().repository is None
+
+
+def test_a_directory() -> None:
+    assert repositories.parse("file:///srv//backups") == DIRECTORY
+    assert DIRECTORY.in_words == "file:///srv/backups"
+
+
+def test_a_bucket_has_the_endpoint_of_its_region_unless_it_names_one() -> None:
+    found = repositories.parse("s3://my-bucket/some/prefix?region=eu-1")
+    assert found == Repository(
+        RepositoryKind.S3,
+        PurePosixPath("/some/prefix"),
+        bucket="my-bucket",
+        endpoint="s3.eu-1.amazonaws.com",
+        region="eu-1",
+    )
+    assert found.in_words == "s3://my-bucket/some/prefix"
+    named = repositories.parse("s3://my-bucket?endpoint=localhost:9000&uri-style=path&ca=/etc/ca.pem")
+    assert named is not None
+    assert (named.endpoint, named.by_path, named.authority) == ("localhost:9000", True, "/etc/ca.pem")
+    assert named.in_words == "s3://my-bucket"
+
+
+@pytest.mark.parametrize(
+    ("url", "part"),
+    [
+        ("", "it must be none, or a URL"),
+        ("/srv/backups", "it must be none, or a URL"),
+        ("sftp://host/path", "it must be none, or a URL"),
+        ("file://srv/backups", "three slashes"),
+        ("file:///", "a directory below /"),
+        ("file:///srv/../etc", "without .."),
+        ("file:///srv/a b", "absolute path"),
+        ("file:///srv/a%0Ab", "absolute path"),
+        ("s3://key:secret@bucket/x", "no credentials"),
+        ("s3://B/x", "name of a bucket"),
+        ("s3://bucket/x?colour=red", "'colour' is none of its options"),
+        ("s3://bucket/x?endpoint=a b", "endpoint must be a host"),
+        ("s3://bucket/x?uri-style=other", "host or path"),
+        ("s3://[bucket/x", "it must be none, or a URL"),
+    ],
+    ids=range(14),
+)
+def test_what_is_no_url_of_a_repository_is_refused_in_words(url: str, part: str) -> None:
+    with pytest.raises(ValueError, match=r"[a-z]") as refused:
+        repositories.parse(url)
+    assert part in str(refused.value)
+
+
+def test_credentials_are_read_and_hidden() -> None:
+    found = repositories.parse_credentials("# mine\nkey = AKIA\n\nsecret=hush\ntoken =tok\n")
+    assert found == CREDENTIALS
+    assert "hush" not in repr(found)
+
+
+@pytest.mark.parametrize("text", ["", "key = a\n", "key = a\nsecret\n", "key = a\nsecret = b\nhost = c\n"])
+def test_credentials_that_lack_something_are_refused_without_showing_them(text: str) -> None:
+    with pytest.raises(ValueError, match="line"):
+        repositories.parse_credentials(text)
+
+
+def test_a_file_of_credentials_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "credentials"
+    file.write_text("key = AKIA\nsecret = hush\n")
+    file.chmod(0o640)
+    settings = BackupSettings("s3://bucket/x", file)
+    with pytest.raises(Misconfigured, match="chmod 600"):
+        settings.check(tmp_path / "data", ephemeral=False)
+    file.chmod(0o600)
+    settings.check(tmp_path / "data", ephemeral=False)
+    assert settings.credentials()["key"] == Secret("AKIA")
+
+
+@pytest.mark.parametrize(
+    ("url", "ephemeral", "part"),
+    [
+        ("file:///data/cenote", False, "must not be the data directory"),
+        ("file:///data", False, "must not be the data directory"),
+        ("file:///data/cenote/clusters", False, "must not be the data directory"),
+        ("file:///srv/backups", True, "leave --ephemeral out"),
+        ("s3://bucket/x", False, "needs --backups-credentials"),
+        ("nonsense", False, "--backups: it must be"),
+    ],
+    ids=["itself", "around", "inside", "ephemeral", "no credentials", "nonsense"],
+)
+def test_what_cannot_work_is_refused_at_the_start(url: str, ephemeral: bool, part: str) -> None:
+    with pytest.raises(Misconfigured) as refused:
+        BackupSettings(url).check(Path("/data/cenote"), ephemeral=ephemeral)
+    assert part in str(refused.value)
+
+
+def test_a_folder_of_its_own_below_the_data_directory_is_allowed() -> None:
+    BackupSettings("file:///data/cenote/backups").check(Path("/data/cenote"), ephemeral=False)
+
+
+# -- The files
+
+
+def test_the_configuration_of_a_directory() -> None:
+    text = pgbackrest.render(
+        DIRECTORY,
+        {},
+        state=Path("/d/state"),
+        days=7,
+        stanza="one",
+        passphrase=Secret("long"),
+        server=pgbackrest.Server(Path("/d/pg"), 25060, Path("/d/run")),
+        queue_mib=300,
+    )
+    lines = text.splitlines()
+    for line in (
+        *("repo1-path=/srv/backups", "repo1-cipher-pass=long", "repo1-retention-full=7"),
+        *("archive-mode-check=n", "archive-push-queue-max=300MiB", "lock-path=/d/state"),
+    ):
+        assert line in lines[: lines.index("[one]")]
+    assert lines[lines.index("[one]") + 1 :] == [
+        "pg1-path=/d/pg",
+        "pg1-port=25060",
+        "pg1-socket-path=/d/run",
+        "pg1-user=postgres",
+    ]
+
+
+def test_the_configuration_of_a_bucket() -> None:
+    repository = repositories.parse("s3://bucket/x?endpoint=host:9000&region=r&uri-style=path")
+    assert repository is not None
+    lines = pgbackrest.render(repository, CREDENTIALS, state=Path("/s"), days=35).splitlines()
+    for line in (
+        *("repo1-type=s3", "repo1-s3-bucket=bucket", "repo1-s3-endpoint=host", "repo1-storage-port=9000"),
+        *("repo1-s3-key=AKIA", "repo1-s3-key-secret=hush", "repo1-s3-token=tok", "repo1-path=/x"),
+        *("repo1-s3-uri-style=path", "repo1-s3-region=r"),
+    ):
+        assert line in lines
+
+
+def test_the_archive_command_has_the_name_that_pgbackrest_looks_for_and_no_placeholder_but_its_own() -> None:
+    command = pgbackrest.archive_command(Path("/data 100%/pgbackrest/archive"))
+    assert command == "'/data 100%%/pgbackrest/archive' %p"
+
+
+# -- What pgBackRest says
+
+
+def info(code: int = 0, message: str = "ok", lock: dict[str, Any] | None = None) -> str:
+    def backup(label: str, type: str, start: int) -> dict[str, Any]:
+        return {
+            "label": label,
+            "type": type,
+            "error": False,
+            "timestamp": {"start": start, "stop": start + 10},
+            "info": {"size": 100, "delta": 100, "repository": {"size": 30, "delta": 10}},
+        }
+
+    stanza = {
+        "name": "one",
+        "db": [{"id": 1, "version": "15"}],
+        "backup": [backup("b", "diff", 200), backup("a", "full", 100)],
+        "repo": [{"key": 1, "status": {"code": code, "message": message}}],
+        "status": {"code": code, "message": message, "lock": {"backup": lock or {"held": False}}},
+    }
+    return msgspec.json.encode([stanza]).decode()
+
+
+def test_the_backups_of_a_stanza_the_oldest_first() -> None:
+    found = backup_info.parse(info(), "one")
+    assert [(one.label, one.type) for one in found.backups] == [
+        ("a", BackupType.FULL),
+        ("b", BackupType.DIFFERENTIAL),
+    ]
+    assert found.backups[0].stopped_at == datetime.fromtimestamp(110, UTC)
+    assert (found.backups[0].size, found.backups[0].repository_size) == (100, 10)
+    assert (found.is_made, found.problem, found.progress) == (True, "", None)
+
+
+def test_a_stanza_that_is_not_there() -> None:
+    assert not backup_info.parse(info(1, "missing stanza path"), "one").is_made
+    assert not backup_info.parse("[]", "one").is_made
+
+
+def test_a_repository_that_cannot_be_read_says_why() -> None:
+    found = backup_info.parse(info(99, "other: [PathOpenError] unable to list\nHINT: what"), "one")
+    assert found.is_made
+    assert found.problem == "other: [PathOpenError] unable to list HINT: what"
+
+
+def test_how_far_a_backup_is_where_pgbackrest_tells_it() -> None:
+    assert backup_info.parse(info(lock={"held": True}), "one").progress is None
+    assert backup_info.parse(info(lock={"held": True, "size": 200, "size-cplt": 50}), "one").progress == 25.0
+
+
+def test_what_is_not_of_pgbackrest_is_refused() -> None:
+    with pytest.raises(ValueError, match="something else"):
+        backup_info.parse("nonsense", "one")
+
+
+def test_the_error_of_a_command() -> None:
+    said = (
+        "P00   WARN: something\nERROR: [050]: unable to acquire lock on file\n       HINT: is it running?\n"
+    )
+    assert backup_info.error_of(said) == (50, "unable to acquire lock on file")
+    assert backup_info.error_of("") == (0, "")
+
+
+# -- The schedule
+
+
+def backup(type: BackupType, started_at: datetime) -> Backup:
+    return Backup(
+        label="x",
+        type=type,
+        started_at=started_at,
+        stopped_at=started_at + timedelta(minutes=1),
+        size=1,
+        repository_size=1,
+    )
+
+
+def full(hours_ago: float) -> Backup:
+    return backup(BackupType.FULL, NOW - timedelta(hours=hours_ago))
+
+
+def test_the_first_backup_is_a_full_one_at_once() -> None:
+    assert backup_schedule.due(CLUSTER, BackupReport(), NOW) is BackupType.FULL
+
+
+@pytest.mark.parametrize(
+    ("backups", "expected"),
+    [
+        ((full(8),), None),  # at 4:00, after 3:30
+        ((full(9),), BackupType.DIFFERENTIAL),  # at 3:00
+        ((full(6 * 24 + 9),), BackupType.DIFFERENTIAL),
+        ((full(7 * 24 + 8.6),), BackupType.FULL),
+    ],
+    ids=["done", "due", "within a week", "after a week"],
+)
+def test_a_backup_is_due_daily_and_a_full_one_weekly(
+    backups: tuple[Backup, ...], expected: BackupType | None
+) -> None:
+    assert backup_schedule.due(CLUSTER, BackupReport(backups=backups), NOW) is expected
+
+
+def test_one_that_is_asked_for_is_due_until_it_was_begun() -> None:
+    asked = replace(CLUSTER, backups=replace(PLAN, asked_at=NOW - timedelta(hours=1)))
+    assert backup_schedule.due(asked, BackupReport(backups=(full(2),)), NOW) is BackupType.DIFFERENTIAL
+    assert backup_schedule.due(asked, BackupReport(backups=(full(0.5),)), NOW) is None
+
+
+def test_after_lost_wal_a_full_one_is_due_at_once() -> None:
+    report = BackupReport(backups=(full(2),), gap_at=NOW - timedelta(hours=1))
+    assert backup_schedule.due(CLUSTER, report, NOW) is BackupType.FULL
+    later = replace(report, backups=(full(2), full(0.5)))
+    assert backup_schedule.due(CLUSTER, later, NOW) is None
+
+
+def test_the_time_of_day_is_the_chosen_one_or_follows_from_the_id() -> None:
+    assert backup_schedule.time_of_day(CLUSTER) == (3, 30)
+    assert backup_schedule.last_time(CLUSTER, NOW) == datetime(2026, 11, 29, 3, 30, tzinfo=UTC)
+    assert backup_schedule.next_time(CLUSTER, NOW) == datetime(2026, 11, 30, 3, 30, tzinfo=UTC)
+    unset = replace(CLUSTER, configuration=Configuration())
+    assert backup_schedule.time_of_day(unset) == divmod(unset.id.int % 1440, 60)
+
+
+# -- Archiving
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        (Archiver("always", None, None), ""),
+        (Archiver("always", NOW, NOW - timedelta(1)), ""),
+        (Archiver("off", None, None), archiving.NO_BACKUPS_YET),
+        (Archiver("always", None, NOW, "disk full"), "not archived yet: disk full"),
+        (
+            Archiver("always", NOW - timedelta(hours=1), NOW, "disk full"),
+            "not archived since 2026-11-29 11:00:00 UTC: disk full",
+        ),
+    ],
+    ids=["nothing yet", "archived since", "off", "never", "not any more"],
+)
+def test_why_wal_is_not_archived(seen: Archiver, expected: str) -> None:
+    assert archiving.problem(seen) == expected
+
+
+def test_a_server_without_archiving_is_restarted_in_the_window_only_if_it_is_backed_up() -> None:
+    pending = {"archive_mode": "off"}
+    assert restarts.urgencies(CLUSTER, pending) == {"archive_mode": restarts.Urgency.WINDOW}
+    without = replace(CLUSTER, backups=None)
+    assert restarts.urgencies(without, pending) == {"archive_mode": restarts.Urgency.NEXT}
+    assert restarts.former_settings(without)["archive_mode"] == "off"
+    assert "archive_mode" not in restarts.former_settings(CLUSTER)
+
+
+# -- The record
+
+
+def host(reads: int, repository: str) -> Host:
+    return Host(
+        id="h",
+        name="h",
+        address="h",
+        memory_mib=1,
+        cpus=1,
+        versions={},
+        first_port=1,
+        last_port=2,
+        reads=reads,
+        repository=repository,
+    )
+
+
+@pytest.mark.parametrize(
+    ("reads", "repository", "expected"),
+    [
+        (record_formats.HIGHEST, "file:///srv", PLAN),
+        (record_formats.HIGHEST, "", None),
+        (record_formats.WITH_MOVES, "file:///srv", None),
+    ],
+    ids=["kept", "not kept", "an earlier version"],
+)
+def test_the_controller_plans_backups_where_they_are_kept_and_every_host_reads_it(
+    reads: int, repository: str, expected: BackupPlan | None
+) -> None:
+    cluster: Cluster = replace(bare_cluster("one", 10_000), backups=None)
+    hosts = {node.host: host(reads, repository) for node in cluster.nodes}
+    assert plans.with_backups(cluster, hosts, lambda: PLAN).backups == expected
+    assert plans.with_backups(CLUSTER, hosts, lambda: BackupPlan(sealed_passphrase="other")) is CLUSTER
+
+
+def test_a_cluster_with_backups_is_written_in_a_format_that_no_earlier_version_loses_the_key_of() -> None:
+    assert format_of(encode(CLUSTER)) == record_formats.WITH_BACKUPS
+    assert format_of(encode(replace(CLUSTER, backups=None))) < record_formats.WITH_BACKUPS
+    assert "sealed" not in repr(CLUSTER.backups).replace("sealed_passphrase", "")
