@@ -93,7 +93,10 @@ NEED_A_FLEET = {
 
 @pytest.fixture(scope="module")
 def target() -> Iterator[Target]:
-    with service(*WITHOUT_LIMITS, clusters=CLUSTERS) as running, running.client() as client:
+    with (
+        service(*WITHOUT_LIMITS, "--undelete-days=0", clusters=CLUSTERS) as running,
+        running.client() as client,
+    ):
         id = online_cluster(client, "kept")["id"]
         client.request("POST", f"/v2/databases/{id}/users", json={"name": "app"})
         client.request("POST", f"/v2/databases/{id}/dbs", json={"name": "orders"})

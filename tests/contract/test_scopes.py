@@ -22,11 +22,15 @@ GET /v2/databases/{database_cluster_uuid}/pools/{pool_name}/stats    database:re
 POST /v2/databases/{database_cluster_uuid}/backups database:update
 POST /v2/databases/{database_cluster_uuid}/move cenote:admin
 DELETE /v2/databases/{database_cluster_uuid}/move cenote:admin
+PUT /v2/databases/{database_cluster_uuid}/delete_protection database:update
 POST /v2/databases/{database_cluster_uuid}/pools/{pool_name}/reconnect database:update
 GET /v2/databases/{database_cluster_uuid}/pool_history               database:read
 GET /v2/databases/{database_cluster_uuid}/pool_advice                database:read
 GET /v2/databases/{database_cluster_uuid}/logs                       database:read database:view_credentials
 GET /v2/cenote/token
+GET /v2/cenote/deleted                                    database:read
+POST /v2/cenote/deleted/{deleted_cluster_uuid}/undelete    database:create
+DELETE /v2/cenote/deleted/{deleted_cluster_uuid}           database:delete
 GET /v2/cenote/activity             database:read
 GET /v2/cenote/metrics_targets      database:read
 GET /v2/cenote/metrics_ca           database:read

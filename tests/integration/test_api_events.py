@@ -32,11 +32,13 @@ BODIES: dict[str, dict[str, Any]] = {
     "move_window": {"day": "monday", "hour": "04:00"},
     "migrate_cluster": {"region": "fra1"},
     "change_config": {"config": {"work_mem": 8}},
+    "replace_delete_protection": {"enabled": True},
     "create_sink": {**SINK, "sink_name": "more"},
     "update_sink": {"config": {**RSYSLOG, "format": "rfc3164"}},
 }
 NOT_ABOUT_A_CLUSTER = {
     *("create_cluster", "create_token", "revoke_token", "replace_metrics_login"),
+    *("undelete_cluster", "purge_cluster"),  # test_undelete.py
     *("create_tag", "delete_tag", "tag_resources", "untag_resources"),
     *("create_project", "update_project", "replace_project", "delete_project", "assign_resources"),
     *("create_vpc", "update_vpc", "patch_vpc", "delete_vpc"),

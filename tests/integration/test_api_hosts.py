@@ -15,7 +15,7 @@ from cenote.api.service import Settings
 from cenote.errors import Conflict, Misconfigured, Unavailable
 from cenote.model.records import AdmittedHost, FleetAuthority, HostRole, RemovedHost, Secret
 from cenote.rules import host_states
-from cenote.rules.record_formats import HIGHEST
+from cenote.rules.record_formats import WITH_MOVES
 from cenote.store import Store, etcd_messages, fleet, members
 from cenote.store.encoding import encode
 from cenote.store.etcd_messages import Member
@@ -385,7 +385,7 @@ def test_a_removal_that_was_interrupted_goes_on_when_it_is_repeated(
 def test_what_the_version_of_a_host_could_not_read_is_refused_with_its_name(
     apis: Apis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    former = replace(C, reads=HIGHEST - 1, cenote_version="0.1.0")
+    former = replace(C, reads=WITH_MOVES - 1, cenote_version="0.1.0")
     words = "db-c runs an earlier Cenote (0.1.0), which knows nothing of moves. Upgrade it first."
 
     async def scenario(api: Api) -> None:

@@ -107,7 +107,12 @@ keys rotate --ring api
 pool delete backend web --yes
 db delete backend orders --yes
 user delete backend app --yes
+cluster protect backend
+cluster unprotect backend
 cluster delete backend --yes
+cluster deleted
+cluster undelete backend --name again
+cluster delete again --purge --yes
 """
 
 PLAIN = {

@@ -382,6 +382,16 @@ def test_no_token_is_made_whose_end_nobody_has_chosen(somebody: Visitor, expires
     assert "endless" not in somebody.open("/console/tokens").text
 
 
+def test_a_protected_cluster_has_no_way_to_delete_it(somebody: Visitor, cluster: dict[str, Any]) -> None:
+    settings = f"{base_of(cluster)}/settings"
+    protected = somebody.send(somebody.open(settings), "Protect from deletion")
+    assert "is protected from deletion" in protected.text
+    refused = somebody.send(somebody.open(settings), "Turn protection off", 422, do="delete", name="pages")
+    assert "cenote cluster unprotect pages" in refused.text
+    somebody.send(somebody.open(settings), "Turn protection off")
+    assert "Type the cluster's name to confirm" in somebody.open(settings).text
+
+
 def test_hosts_show_what_they_have_and_what_was_promised(somebody: Visitor, cluster: dict[str, Any]) -> None:
     text = somebody.open("/console/hosts").text
     assert "allocated" in text
@@ -475,3 +485,28 @@ def test_an_odd_form_is_refused_and_breaks_nothing(
                 )
                 assert answer.status_code < 500, (path, kind, answer.text)
                 assert "x-evil" not in answer.headers
+
+
+# -- Deleted clusters
+
+
+def test_a_deleted_cluster_is_brought_back_or_removed_for_good(running: Service, somebody: Visitor) -> None:
+    with running.client() as client:
+        id = online_cluster(client, "mistake")["id"]
+        settings = somebody.open(f"/console/clusters/{id}/settings")
+        assert "For 7 days it can be undeleted" in settings.text
+        client.request("DELETE", f"/v2/databases/{id}")
+        listed = somebody.open("/console/deleted")
+        assert "mistake" in listed.text
+        assert somebody.send(listed, "Undelete mistake").text.count("Cluster mistake is back.") == 1
+        online(client, id)
+        client.request("DELETE", f"/v2/databases/{id}")
+        taken = online_cluster(client, "mistake")["id"]
+        again = somebody.open("/console/deleted")
+        refused = somebody.send(again, "Undelete mistake", 422, name="mistake")
+        assert f"mistake is the name of the cluster {taken}" in refused.text
+        asked = somebody.open(f"/console/deleted/{id}/purge")
+        assert "Remove mistake for good?" in asked.text
+        gone = somebody.send(asked, "Remove for good")
+        assert id not in gone.text
+        client.request("DELETE", f"/v2/databases/{taken}")

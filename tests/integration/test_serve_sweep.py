@@ -63,7 +63,7 @@ def unknown(running: Service) -> list[Any]:
 
 
 def test_with_last_weeks_copy_of_the_store_nothing_stops_and_nothing_is_made_anew() -> None:
-    with service() as running, running.client() as client:
+    with service("--undelete-days=0") as running, running.client() as client:
         layout = Layout(running.data_dir)
         old = online_cluster(client, "old")
         gone = online_cluster(client, "gone")

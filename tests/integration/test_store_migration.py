@@ -252,7 +252,7 @@ def test_a_store_of_a_newer_format_is_left_alone() -> None:
     async def scenario(etcd: PrivateEtcd) -> None:
         async with client_of(etcd) as client:
             newer = (
-                b'{"format":5,"id":"00000000-0000-0000-0000-000000000001","made_at":"2026-01-02T03:04:05Z"}'
+                b'{"format":99,"id":"00000000-0000-0000-0000-000000000001","made_at":"2026-01-02T03:04:05Z"}'
             )
             await put_all(client, {"store": newer, "tags/t": b'{"name":"t"}'})
             with pytest.raises(Misconfigured, match="upgraded by a newer version"):

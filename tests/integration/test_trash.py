@@ -140,3 +140,72 @@ def test_the_oldest_goes_before_its_time_while_the_disk_is_nearly_full(
     assert "before its time: the disk has 700 MiB left" in caplog.text
     asyncio.run(empty_trash(layout, NOTE.at + timedelta(days=7, hours=2, minutes=1), 7, disk))
     assert [entry.at.hour for entry in trash.entries(layout)] == [10]
+
+
+# -- What can be undeleted
+
+DELETED = replace(NOTE, deleted_at=NOTE.at, until=NOTE.at + timedelta(days=9))
+
+
+def test_what_was_deleted_is_found_by_its_deletion_and_comes_back_whole(layout: Layout) -> None:
+    root = filled(layout.cluster(DELETED.cluster).root)
+    inode = (root / "pg").stat().st_ino
+    trash.put(layout, [root], DELETED)
+    assert DELETED.deleted_at is not None
+    earlier = DELETED.deleted_at - timedelta(seconds=1)
+    assert trash.find(layout, DELETED.cluster, earlier) is None
+    assert trash.find(layout, uuid4(), DELETED.deleted_at) is None
+    entry = trash.find(layout, DELETED.cluster, DELETED.deleted_at)
+    assert entry is not None
+    trash.take_back(layout, entry)
+    assert (root / "pg").stat().st_ino == inode
+    assert list(layout.trash.iterdir()) == []
+    assert trash.find(layout, DELETED.cluster, DELETED.deleted_at) is None
+
+
+def test_what_was_moved_away_or_cut_off_is_never_found(layout: Layout) -> None:
+    root = layout.cluster(DELETED.cluster).root
+    assert DELETED.deleted_at is not None
+    for note in (NOTE, replace(DELETED, node="node-1"), replace(DELETED, cluster=uuid4())):
+        trash.put(layout, [filled(root)], note)
+    other = filled(layout.clusters / "other")  # a crash between the note and the rename
+    trash.put(layout, [other], DELETED)
+    assert len(trash.entries(layout)) == 4
+    assert trash.find(layout, DELETED.cluster, DELETED.deleted_at) is None
+
+
+def test_nothing_comes_back_over_data_that_is_there(layout: Layout) -> None:
+    root = layout.cluster(DELETED.cluster).root
+    trash.put(layout, [filled(root)], DELETED)
+    assert DELETED.deleted_at is not None
+    entry = trash.find(layout, DELETED.cluster, DELETED.deleted_at)
+    assert entry is not None
+    filled(root)
+    with pytest.raises(CenoteError, match="has data already"):
+        trash.take_back(layout, entry)
+    assert trash.find(layout, DELETED.cluster, DELETED.deleted_at) == entry
+    (root / "pg" / "PG_VERSION").unlink()
+    (root / "pg").rmdir()
+    (root / "pause.json").write_text("{}")  # what is no data makes room, in the trash
+    trash.take_back(layout, entry)
+    assert (root / "pg" / "PG_VERSION").exists()
+    [aside] = trash.entries(layout)
+    assert (aside.path / root.name / "pause.json").exists()
+
+
+def test_it_is_kept_until_its_time_and_longer_while_it_is_needed(layout: Layout) -> None:
+    trash.put(layout, [filled(layout.cluster(DELETED.cluster).root)], DELETED)
+
+    def roomy(_: Path) -> DiskUse:
+        return DiskUse(used_mib=0, free_mib=90_000, disk_mib=100_000)
+
+    def full(_: Path) -> DiskUse:
+        return DiskUse(used_mib=0, free_mib=10, disk_mib=100_000)
+
+    after = NOTE.at + timedelta(days=9, seconds=1)
+    asyncio.run(empty_trash(layout, NOTE.at + timedelta(days=8), 7, roomy))
+    for disk in (roomy, full):
+        asyncio.run(empty_trash(layout, after, 7, disk, is_needed=lambda note: note == DELETED))
+    assert len(trash.entries(layout)) == 1
+    asyncio.run(empty_trash(layout, after, 7, roomy))
+    assert trash.entries(layout) == []

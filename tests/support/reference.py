@@ -34,6 +34,7 @@ ADDITIONS: set[Operation] = {
     ("POST", "/v2/databases/{database_cluster_uuid}/backups"),
     ("POST", "/v2/databases/{database_cluster_uuid}/move"),
     ("DELETE", "/v2/databases/{database_cluster_uuid}/move"),
+    ("PUT", "/v2/databases/{database_cluster_uuid}/delete_protection"),
     ("GET", "/v2/databases/{database_cluster_uuid}/pool_advice"),
     ("POST", "/v2/databases/{database_cluster_uuid}/pools/{pool_name}/reconnect"),
     ("GET", "/v2/databases/{database_cluster_uuid}/pool_history"),

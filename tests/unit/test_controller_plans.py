@@ -19,6 +19,7 @@ from cenote.model.records import (
     ReportedNote,
     StorageAutoscale,
 )
+from cenote.rules import deletions
 from cenote.store.audit_log import KEPT_FOR, MOST_OF_A_CLUSTER
 from cenote.store.event_ids import new_id
 from tests.support.etcd import bare_cluster
@@ -94,11 +95,11 @@ def test_no_port_is_given_where_none_is_free_or_the_host_is_unknown() -> None:
 def test_a_cluster_is_removed_when_each_of_its_hosts_has_said_so() -> None:
     cluster = two_nodes(deleted_at=NOW)
     gone = report(removed=True)
-    assert not plans.is_removed(cluster, {})
-    assert not plans.is_removed(cluster, {"node-1": gone})
-    assert not plans.is_removed(cluster, {"node-1": gone, "node-2": report()})
-    assert plans.is_removed(cluster, {"node-1": gone, "node-2": gone})
-    assert not plans.is_removed(two_nodes(), {"node-1": gone, "node-2": gone}), "it is not deleted"
+    assert not deletions.is_removed(cluster, {})
+    assert not deletions.is_removed(cluster, {"node-1": gone})
+    assert not deletions.is_removed(cluster, {"node-1": gone, "node-2": report()})
+    assert deletions.is_removed(cluster, {"node-1": gone, "node-2": gone})
+    assert not deletions.is_removed(two_nodes(), {"node-1": gone, "node-2": gone}), "it is not deleted"
 
 
 def test_the_notes_of_agents_become_events_with_the_ids_of_the_notes() -> None:

@@ -95,6 +95,7 @@ VALUES: dict[str, list[Any]] = {
     "configuration": [Configuration(postgresql={"work_mem": 8}), Configuration(pgbouncer={"x": True})],
     "created_at": [AT + timedelta(1)],
     "deleted_at": [AT],
+    "delete_protection": [True],
     "left": [(Node(name="node-2", host="there", port=1, pool_port=2),)],
     "move": [Move(source="node-1", target="node-2", asked_at=AT)],
     "maintenance_window": [MaintenanceWindow(day="monday", hour="04:00")],

@@ -21,6 +21,7 @@ RUN = {
     "client.md": "test_docs_client.py",
     "connecting.md": "test_docs_connecting.py",
     "containers.md": "test_docs_containers.py",
+    "deleting.md": "test_docs_deleting.py",
     "moving.md": "test_docs_moving.py",
     "pool-modes.md": "test_docs_pool_modes.py",
     "quickstart.md": "test_docs_start.py",

@@ -13,7 +13,7 @@ from cenote.model.records import Cluster, Host, HostDrain, Move, MoveStage, Node
 from cenote.model.topology import Absence, Health, topology
 from cenote.rules import host_states
 from cenote.rules.host_states import DOWN_SECONDS, Drained, Gone, HostState
-from cenote.rules.record_formats import HIGHEST
+from cenote.rules.record_formats import HIGHEST, WITH_MOVES
 from cenote.store.host_changes import still_there, without_host
 from tests.support.wanted import CLUSTER, NOW
 
@@ -107,7 +107,7 @@ def test_a_drain_says_how_many_have_moved(asked: int, there: int, words: str) ->
 def test_a_host_is_told_with_all_that_is_to_say_of_it() -> None:
     drained = Drained(asked_at=NOW, nodes=2, moved=1)
     assert host_states.in_words(HERE, HostState.UP, None, None) == ""
-    behind = replace(HERE, reads=HIGHEST - 1, cenote_version="0.1.0")
+    behind = replace(HERE, reads=WITH_MOVES - 1, cenote_version="0.1.0")
     assert host_states.in_words(behind, HostState.UP, None, None).startswith(
         "runs an earlier Cenote (0.1.0):"
     )

@@ -66,13 +66,21 @@ def test_what_an_earlier_version_would_lose_is_written_in_a_format_that_it_does_
     assert decode("clusters/x", value, msgspec.json.Decoder(Cluster)) == cluster
 
 
+def test_a_protected_cluster_is_not_written_by_a_version_that_would_lose_that() -> None:
+    value = encode(replace(CLUSTER, delete_protection=True, left=(TWO,)))
+    assert format_of(value) == 4
+
+
 def test_every_further_field_of_a_cluster_asks_for_a_format() -> None:
     """A field that is added has to be thought of in ``record_formats``, and then here."""
-    assert set(Cluster.__struct_fields__) - FORMER == {"move", "left", "last_node", "backups"}
+    assert set(Cluster.__struct_fields__) - FORMER == {
+        *("move", "left", "last_node"),
+        *("backups", "delete_protection", "keep", "undeletion"),
+    }
 
 
 def test_a_host_that_cannot_read_a_format_is_named() -> None:
     record_formats.check_readers([])
-    record_formats.check_readers([host("db-1", HIGHEST), host("db-2", HIGHEST + 1)])
+    record_formats.check_readers([host("db-1", 3), host("db-2", HIGHEST + 1)])
     with pytest.raises(Busy, match=r"^db-2 runs an earlier Cenote \(0\.1\.0\), .* Upgrade it first\.$"):
         record_formats.check_readers([host("db-1", HIGHEST), host("db-3", 0), host("db-2", 2)])

@@ -33,6 +33,7 @@ DESTROY_CLUSTER: Operation[None] = Operation("DELETE", CLUSTER, 204, False)
 UPDATE_CLUSTER_SIZE: Operation[None] = Operation("PUT", CLUSTER + "/resize", 202, False)
 UPDATE_REGION: Operation[None] = Operation("PUT", CLUSTER + "/migrate", 202, False)
 MOVE_CLUSTER: Operation[t.MoveResponse] = Operation("POST", CLUSTER + "/move", 202, True)
+UPDATE_DELETE_PROTECTION: Operation[None] = Operation("PUT", CLUSTER + "/delete_protection", 204, False)
 CANCEL_MOVE: Operation[None] = Operation("DELETE", CLUSTER + "/move", 204, False)
 UPDATE_MAJOR_VERSION: Operation[None] = Operation("PUT", CLUSTER + "/upgrade", 204, False)
 INSTALL_UPDATE: Operation[None] = Operation("PUT", CLUSTER + "/install_update", 204, False)
@@ -118,6 +119,13 @@ GET_OWN_TOKEN: Operation[t.TokenResponse] = Operation("GET", "/v2/cenote/token",
 LIST_HOST_TOKENS: Operation[t.HostTokenListResponse] = Operation("GET", "/v2/cenote/hosts/tokens", 200, True)
 CREATE_HOST_TOKEN: Operation[t.HostTokenResponse] = Operation("POST", "/v2/cenote/hosts/tokens", 201, True)
 LIST_HOSTS: Operation[t.HostListResponse] = Operation("GET", "/v2/cenote/hosts", 200, True)
+LIST_DELETED_CLUSTERS: Operation[t.DeletedClusterListResponse] = Operation(
+    "GET", "/v2/cenote/deleted", 200, True
+)
+UNDELETE_CLUSTER: Operation[t.UndeletedClusterResponse] = Operation(
+    "POST", "/v2/cenote/deleted/{}/undelete", 200, True
+)
+PURGE_CLUSTER: Operation[None] = Operation("DELETE", "/v2/cenote/deleted/{}", 204, False)
 DRAIN_HOST: Operation[t.HostResponse] = Operation("POST", "/v2/cenote/hosts/{}/drain", 200, True)
 UNDRAIN_HOST: Operation[t.HostResponse] = Operation("DELETE", "/v2/cenote/hosts/{}/drain", 200, True)
 REMOVE_HOST: Operation[None] = Operation("DELETE", "/v2/cenote/hosts/{}", 204, False)

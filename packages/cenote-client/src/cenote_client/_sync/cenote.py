@@ -94,6 +94,38 @@ class Cenote(Resource):
         """
         return self._call(op.GET_OWN_TOKEN, (), kwargs)
 
+    def list_deleted_clusters(
+        self, page: int | None = None, per_page: int | None = None, **kwargs: Unpack[t.Call]
+    ) -> t.DeletedClusterListResponse:
+        """Return the deleted clusters that can be undeleted, the last first, as ``{"deleted": [{…}]}``.
+
+        ``GET /v2/cenote/deleted``, scope ``database:read``.
+        """
+        return self._call(op.LIST_DELETED_CLUSTERS, (), kwargs, query={"page": page, "per_page": per_page})
+
+    def undelete_cluster(
+        self, deleted_cluster_uuid: str, body: t.UndeleteWish | None = None, **kwargs: Unpack[t.Call]
+    ) -> t.UndeletedClusterResponse:
+        """Bring a deleted cluster back, and return ``{"database": {…}, "changed": […]}``.
+
+        ``changed`` says in words what is not as it was, such as a port.  Raises InvalidError while another
+        cluster has its name and ``body`` has no new one, NotFoundError if it cannot be undeleted any more,
+        ConflictError if its data is gone, BusyError while its host has no room.
+
+        ``POST /v2/cenote/deleted/{deleted_cluster_uuid}/undelete``, scope ``database:create``.
+        """
+        wish: t.UndeleteWish = {} if body is None else body
+        return self._call(op.UNDELETE_CLUSTER, (deleted_cluster_uuid,), kwargs, wish)
+
+    def purge_cluster(self, deleted_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> None:
+        """Remove a deleted cluster with its data for good.
+
+        Raises NotFoundError if it is not there any more.
+
+        ``DELETE /v2/cenote/deleted/{deleted_cluster_uuid}``, scope ``database:delete``.
+        """
+        return self._call(op.PURGE_CLUSTER, (deleted_cluster_uuid,), kwargs)
+
     def list_hosts(self, **kwargs: Unpack[t.Call]) -> t.HostListResponse:
         """Return the hosts with their states and their allocated MiB, as ``{"hosts": [{…}]}``.
 

@@ -71,7 +71,8 @@ class Clusters(Resource):
     def destroy_cluster(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> None:
         """Delete a cluster with all its data; this cannot be undone.
 
-        Raises NotFoundError if the cluster does not exist.
+        Raises NotFoundError if the cluster does not exist, InvalidError if it is protected from deletion
+        (``cenote.delete_protection``).
 
         ``DELETE /v2/databases/{database_cluster_uuid}``, scope ``database:delete``.
         """
@@ -121,6 +122,17 @@ class Clusters(Resource):
         ``DELETE /v2/databases/{database_cluster_uuid}/move``, scope ``cenote:admin``.
         """
         return self._call(op.CANCEL_MOVE, (database_cluster_uuid,), kwargs)
+
+    def update_delete_protection(
+        self, database_cluster_uuid: str, body: t.DeleteProtection, **kwargs: Unpack[t.Call]
+    ) -> None:
+        """Protect a cluster from deletion, or no longer; while it is, destroy_cluster raises InvalidError.
+
+        Raises NotFoundError if the cluster does not exist.
+
+        ``PUT /v2/databases/{database_cluster_uuid}/delete_protection``, scope ``database:update``.
+        """
+        return self._call(op.UPDATE_DELETE_PROTECTION, (database_cluster_uuid,), kwargs, body)
 
     def update_major_version(
         self, database_cluster_uuid: str, body: t.VersionUpdate, **kwargs: Unpack[t.Call]

@@ -65,6 +65,42 @@ class MoveWish(TypedDict):
     zone: NotRequired[str]
 
 
+class DeleteProtection(TypedDict):
+    """While it is enabled, the cluster cannot be deleted."""
+
+    enabled: bool
+
+
+class DeletedCluster(TypedDict):
+    """A deleted cluster that can be undeleted ``until`` then, on its ``host``.
+
+    ``used_mib`` is what its data takes there.  With ``name_taken`` it needs a new name.  ``reason`` is why it
+    cannot be undeleted now.
+    """
+
+    id: str
+    name: str
+    version: str
+    size: str
+    region: str
+    host: str
+    deleted_at: str
+    until: str
+    used_mib: int
+    name_taken: bool
+    reason: NotRequired[str]
+
+
+class DeletedClusterListResponse(TypedDict):
+    deleted: list[DeletedCluster]
+
+
+class UndeleteWish(TypedDict, total=False):
+    """A new name for an undeleted cluster."""
+
+    name: str
+
+
 class ClusterAdditions(TypedDict):
     """``health`` is whether the cluster can be used, as the agent of its host sees it, ``since`` that time.
 
@@ -73,7 +109,7 @@ class ClusterAdditions(TypedDict):
     that wait for a restart, are not accepted or have no effect.  ``by_sql`` describes what SQL has taken away
     of what was created here.  ``host`` is the name of the host that the cluster is on;
     ``move`` is left out for one that is not being moved.  ``uris``
-    name every host of the cluster.
+    name every host of the cluster.  With ``delete_protection`` it cannot be deleted.
     """
 
     health: Literal["healthy", "starting", "degraded", "down", "unknown"]
@@ -86,6 +122,7 @@ class ClusterAdditions(TypedDict):
     not_in_force: NotRequired[list[str]]
     by_sql: NotRequired[list[str]]
     uris: NotRequired[ClusterUris]
+    delete_protection: NotRequired[bool]
 
 
 class PendingChange(TypedDict):
@@ -182,10 +219,14 @@ class HostPlace(TypedDict):
 
 
 class ClusterWish(TypedDict, total=False):
-    """Where a new cluster is to be placed: on a host, by its name or id, or in a zone of hosts."""
+    """Where a new cluster is to be placed: on a host, by its name or id, or in a zone of hosts.
+
+    With ``delete_protection`` it cannot be deleted until that is turned off.
+    """
 
     host: str
     zone: str
+    delete_protection: bool
 
 
 class HostRoom(TypedDict):
@@ -201,12 +242,16 @@ class HostRoom(TypedDict):
 
 
 class OptionsAdditions(TypedDict):
-    """The available extensions by version of PostgreSQL, what the sizes are, and the room on the hosts."""
+    """The available extensions by version of PostgreSQL, what the sizes are, and the room on the hosts.
+
+    ``undelete_days`` is for how long a deleted cluster can be undeleted, 0 if it cannot.
+    """
 
     extensions: dict[str, list[str]]
     sizes: NotRequired[list[OfferedSize]]
     room: NotRequired[HostRoom]
     places: NotRequired[list[HostPlace]]
+    undelete_days: NotRequired[int]
 
 
 IgnorableParameter = Literal[
@@ -376,7 +421,8 @@ class Host(TypedDict):
 
     ``reason`` is what there is to say, as a sentence.  ``drain`` is there while it is drained.  The
     ``promised`` memory and storage are allocated to clusters.  ``unknown`` are nodes that run there and are
-    in no record, each as ``<cluster id>/<node>``.
+    in no record, each as ``<cluster id>/<node>``.  The ``deleted_clusters`` can be undeleted; their data
+    takes ``deleted_mib``.
     """
 
     id: str
@@ -398,6 +444,8 @@ class Host(TypedDict):
     cenote_version: str
     ports: HostPorts
     unknown: list[str]
+    deleted_clusters: int
+    deleted_mib: int
     fleet_address: str
     fleet_port: int
 

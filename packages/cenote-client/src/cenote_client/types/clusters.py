@@ -98,6 +98,13 @@ class ClusterResponse(TypedDict):
     database: Cluster
 
 
+class UndeletedClusterResponse(TypedDict):
+    """The cluster that is back, and in words what is not as it was."""
+
+    database: Cluster
+    changed: list[str]
+
+
 class ClusterListResponse(TypedDict):
     databases: list[Cluster]
 

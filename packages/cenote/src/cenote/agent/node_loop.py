@@ -15,7 +15,7 @@ from collections.abc import Callable, Container, Iterable
 from datetime import UTC, datetime
 from uuid import UUID
 
-from cenote.agent import drops
+from cenote.agent import deletion, drops
 from cenote.agent.node_pass import NodePass, Waiting, session_of
 from cenote.agent.node_reports import NodeReports
 from cenote.agent.pass_queue import Held, PassQueue, Turn, Urgency
@@ -27,7 +27,6 @@ from cenote.host import processes, trash
 from cenote.host.executor import Executor
 from cenote.model.records import Cluster, Node
 from cenote.model.topology import in_words, node_key
-from cenote.model.trash import TrashNote
 from cenote.rules import storage, sweep
 from cenote.stats.counters import Passes, PassResult
 from cenote.store.encoding import NewerFormat
@@ -269,6 +268,10 @@ class NodeLoop:
         if stored.value.deleted_at is not None or _node_of(stored.value.nodes, self._node_name) is None:
             await self._remove(stored)
             return self._until_next_look(looked=True)
+        if stored.value.undeletion is not None:
+            await asyncio.to_thread(
+                deletion.take_back, self._host_context.layout, stored.value, self._node_name
+            )
         is_nearly_full = await self._converge(stored, full=full)
         pause = self._until_next_look(looked=full)
         if self._pass.sql_changes.has_other_users:
@@ -381,18 +384,22 @@ class NodeLoop:
                 f"its data is not removed: it took writes after a move that the record does not know: "
                 f"{context.paths.data}. The store seems to be an older copy"
             )
-        await self._pass.remove(context, session_of(context), self._trash_note(context))
-        # The controller forgets the cluster when all of its nodes are removed.
-        await self._reports.write("", removed=True, standby=None, ended_at=0, clients=0)
-
-    def _trash_note(self, context: NodeContext) -> TrashNote | None:
-        """Return the note with which a node that is removed goes to the trash; None if it is not kept."""
-        cluster, now = context.cluster, datetime.now(UTC)
-        late = self._host_context.timing.late_deletion
-        why = sweep.why_kept(cluster, self._node_name, now, late)
-        if not (why and self._host_context.keeps_trash and trash.is_worth_it(context.paths)):
-            return None
-        return TrashNote(cluster=cluster.id, name=cluster.name, why=why, at=now)
+        cluster, layout = stored.value, self._host_context.layout
+        if not deletion.is_put_away(cluster, self._reports.last(), context.cluster_paths):
+            note = deletion.trash_note(context, datetime.now(UTC))
+            await self._pass.remove(context, session_of(context), note)
+        self._reports.stopped = tuple(program.name for program in context.programs)
+        # The controller forgets the cluster when all of its nodes are removed and nothing is kept.
+        await self._reports.write(
+            "",
+            removed=True,
+            removed_for=cluster.deleted_at,
+            kept=await asyncio.to_thread(deletion.keeps, layout, cluster),
+            standby=None,
+            ended_at=0,
+            clients=0,
+            unresponsive=(),
+        )
 
     def _watch_servers(self, context: NodeContext) -> bool:
         """Wake when a server ends; return whether all are running."""

@@ -106,7 +106,11 @@ class NodeReports:
             waiting=waiting,
             stopped=self.stopped,
             at=now,
-            **{"removed": False}  # of a node of the same name that was here before
+            **{
+                "removed": False,
+                "removed_for": None,
+                "kept": False,
+            }  # of a node of the same name that was here before
             | self._pass.drops.seen
             | self._pass.sql_changes.fields()
             | self._pass.progress.fields()

@@ -54,7 +54,7 @@ class PortHolding:
             one.close()
 
     async def run(self) -> None:
-        """Hold the ports of each cluster until it was online once or is deleted."""
+        """Hold the ports of each cluster until it was online once, after an undelete again, or is deleted."""
         expiring = asyncio.create_task(self._expire(), name="expiring claims")
         try:
             with self._store.changes(reports=True) as changes:
@@ -97,6 +97,8 @@ class PortHolding:
     def _is_coming(self, cluster: Cluster) -> bool:
         if cluster.deleted_at is not None:
             return False
+        if cluster.undeletion is not None:
+            return True
         statuses = [self._store.status(cluster.id, node.name) for node in self._nodes_of(cluster)]
         return any(status is None or not status.reached for status in statuses)
 

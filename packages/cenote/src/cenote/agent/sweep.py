@@ -29,6 +29,7 @@ from cenote.model.topology import node_key
 from cenote.model.trash import TrashNote
 from cenote.rules import sweep
 from cenote.rules.sweep import Evidence, Fate, Verdict
+from cenote.store.encoding import NewerFormat
 from cenote.store.host_store import HostStore
 
 log = logging.getLogger(__name__)
@@ -100,7 +101,21 @@ class Sweep:
         for id in sorted(ids | {id for id, _ in self._unknown}):
             await self._sweep(id)
         # A clock that is far ahead, before NTP has set it, empties nothing.
-        await empty_trash(self._layout, self._store.clock.now(), self._host.trash_days)
+        now = self._store.clock.now()
+        await empty_trash(self._layout, now, self._host.trash_days, is_needed=self._is_needed)
+
+    def _is_needed(self, note: TrashNote) -> bool:
+        """Return whether data in the trash is that of a deleted cluster whose record has it on this host.
+
+        It was undeleted, or the store is a copy from before the deletion.
+        """
+        try:
+            stored = self._store.cluster(note.cluster)
+        except NewerFormat:
+            return True
+        if stored is None or stored.value.deleted_at is not None:
+            return False
+        return bool(sweep.nodes_on(self._store.host_id, stored.value))
 
     async def _sweep_some(self) -> None:
         """Look at the clusters that have changed, and at what an operator does not want any more."""
@@ -206,14 +221,25 @@ class Sweep:
 
 
 async def empty_trash(
-    layout: Layout, now: datetime, days: int, disk: Callable[[Path], DiskUse] = _disk
+    layout: Layout,
+    now: datetime,
+    days: int,
+    disk: Callable[[Path], DiskUse] = _disk,
+    *,
+    is_needed: Callable[[TrashNote], bool] = lambda note: False,
 ) -> None:
-    """Remove what has been in the trash for its time, and the oldest while the disk is nearly full."""
+    """Remove what has been in the trash for its time, and the oldest while the disk is nearly full.
+
+    What ``is_needed`` stays: it is about to be brought back.
+    """
     await asyncio.to_thread(trash.remove_interrupted, layout)
     for entry in trash.entries(layout):
+        note = entry.note
+        if note is not None and note.deleted_at is not None and is_needed(note):
+            continue
         use = disk(layout.trash)
-        if sweep.is_over(entry.at, now, days):
-            log.info("%s was in the trash for %d days and is removed", entry.path, days)
+        if now > note.until if note is not None and note.until else sweep.is_over(entry.at, now, days):
+            log.info("the time of %s in the trash is over: it is removed", entry.path)
         elif sweep.is_nearly_full(use):
             log.warning(
                 "%s is removed from the trash before its time: the disk has %d MiB left",

@@ -54,10 +54,14 @@ ONE = "/v2/databases/{database_cluster_uuid}"
 
 
 class ClusterExtension(Body):
-    """An extension of Cenote: the host, by name or id, or the zone that the cluster is to be placed in."""
+    """An extension of Cenote: the host, by name or id, or the zone that the cluster is to be placed in.
+
+    With ``delete_protection`` it cannot be deleted until that is turned off.
+    """
 
     host: schema_fields.WishedHost | None = None
     zone: schema_fields.Zone | None = None
+    delete_protection: bool | None = None
 
 
 class CreateCluster(Body):
@@ -170,11 +174,20 @@ async def get_cluster(request: Call) -> Response:
     return answer(ClusterAnswer(view))
 
 
-@operation(HTTPMethod.DELETE, ONE, scope=DELETE, status=204)
+@operation(HTTPMethod.DELETE, ONE, scope=DELETE, status=204, also=(422,))
 async def delete_cluster(request: Call) -> Response:
-    """Delete a database cluster with all its data; its name can be reused at once."""
+    """Delete a database cluster; its name can be reused at once.
+
+    Its data is kept for some days, in which it can be undeleted (``/v2/cenote/deleted``), unless the service
+    keeps none.
+
+    One that is protected from deletion (``cenote.delete_protection``) is refused.
+    """
     await request.service.store.delete_cluster(
-        request.cluster().value.id, datetime.now(UTC), request.note(EventType.CLUSTER_DELETE)
+        request.cluster().value.id,
+        datetime.now(UTC),
+        request.note(EventType.CLUSTER_DELETE),
+        request.service.settings.undelete_days,
     )
     return no_content()
 
@@ -257,6 +270,7 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[C
             server_names=service.certificate_names(body.name, nodes),
             backups=_backup_plan(service, chosen.host),
             service_names=service_names,
+            delete_protection=bool(extension.delete_protection),
         )
         try:
             return Stored(cluster, await store.add_cluster(cluster, note))
@@ -273,7 +287,7 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[C
 
 def _backup_plan(service: Service, host: Host) -> BackupPlan | None:
     """Return a plan for backups of a cluster on a host that keeps some; else the controller may make one."""
-    if not host.repository or not record_formats.can_be_backed_up(service.store.known_hosts()):
+    if not host.repository or not record_formats.are_read(service.store.known_hosts()):
         return None
     return new_plan(service.rings.host)
 

@@ -71,6 +71,8 @@ class HostView(msgspec.Struct, kw_only=True):
     cenote_version: str
     ports: PortsView
     unknown: tuple[str, ...]
+    deleted_clusters: int
+    deleted_mib: int
     fleet_address: str
     fleet_port: int
 
@@ -179,6 +181,8 @@ def _unstarted(id: str, host: AdmittedHost) -> HostView:
         cenote_version="",
         ports=PortsView(0, 0, 0, 0),
         unknown=(),
+        deleted_clusters=0,
+        deleted_mib=0,
         fleet_address=host.address,
         fleet_port=host.port,
     )
@@ -203,6 +207,12 @@ def _view(service: Service, host: Host, promised: Promise, clusters: Sequence[Cl
         told += hindrances(service, host.id, clusters)
     if removed is not None:
         told.append("its removal was interrupted: repeat it")
+    deleted = [
+        store.status(one.id, node.name)
+        for one in clusters
+        for node in one.nodes
+        if one.is_put_away and node.host == host.id
+    ]
     return HostView(
         id=host.id,
         name=host.name,
@@ -223,6 +233,8 @@ def _view(service: Service, host: Host, promised: Promise, clusters: Sequence[Cl
         cenote_version=host.cenote_version,
         ports=PortsView(host.first_port, host.last_port, len(store.ports(host.id)), len(host.busy_ports)),
         unknown=host.unknown,
+        deleted_clusters=len(deleted),
+        deleted_mib=sum(0 if one is None else one.used_mib for one in deleted),
         fleet_address=host.fleet_address,
         fleet_port=host.fleet_port,
     )

@@ -153,6 +153,8 @@ async def _hosts(service: Service) -> list[HostState]:
     found = dict(zip((host.id for host in hosts if host.id in presences), agents, strict=True))
     here: dict[str, list[Cluster]] = {}
     for stored in service.store.clusters():
+        if stored.value.is_put_away:
+            continue
         for id in {node.host for node in stored.value.nodes}:
             here.setdefault(id, []).append(stored.value)
     return [_host(service, host, here.get(host.id, []), found) for host in hosts]

@@ -105,6 +105,7 @@ class RoomView(msgspec.Struct, kw_only=True):
 class OfferedView(msgspec.Struct):
     """An extension of Cenote: the available PostgreSQL extensions by version, sizes, and room on hosts.
 
+    ``undelete_days`` is for how long a deleted cluster can be undeleted, 0 if it cannot.
     ``room`` and ``places`` are only for tokens that may create or resize clusters: they say what others have
     allocated.
     """
@@ -113,6 +114,7 @@ class OfferedView(msgspec.Struct):
     sizes: list[SizeView]
     room: RoomView | UnsetType = UNSET
     places: list[PlaceView] | UnsetType = UNSET
+    undelete_days: int = 0
 
 
 class OptionsAnswer(msgspec.Struct):
@@ -144,6 +146,7 @@ async def list_options(request: Call) -> Response:
     offered = OfferedView(
         {version: catalog.extensions(hosts, version) for version in versions},
         [_size_view(size) for size in catalog.SIZES.values()],
+        undelete_days=request.service.settings.undelete_days,
     )
     if versions and (request.caller.may(CREATE) or request.caller.may(UPDATE)):
         _add_places(request.service, offered, versions[-1])

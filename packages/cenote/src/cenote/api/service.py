@@ -98,6 +98,7 @@ class Settings:
     log_sink_allow: tuple[Network, ...] = ()  # otherwise forbidden networks that log sinks may use
     host_id: str = ""  # of the host that the API runs on
     memory_overcommit: float | None = None  # how often a host's memory may be promised; None: without limit
+    undelete_days: int = 0  # for which a deleted cluster can be undeleted; 0: it is removed at once
     storage_overcommit: float | None = None  # the same for its storage
     fleet_place: tuple[str, int] | None = None  # address and port where other hosts ask to join
 

@@ -167,7 +167,7 @@ class ProgressView(msgspec.Struct, kw_only=True):
     ``not_in_force`` describes the changes that the servers do not have yet, and the settings that wait for a
     restart, are not accepted or have no effect; it is left out without any.  ``by_sql`` describes what SQL
     has taken away of what was created here, and is left out without any, too.  ``uris`` name every host of
-    the cluster.
+    the cluster.  With ``delete_protection`` it cannot be deleted.
     """
 
     health: topology.Health
@@ -180,6 +180,7 @@ class ProgressView(msgspec.Struct, kw_only=True):
     not_in_force: list[str] | UnsetType = UNSET
     by_sql: list[str] | UnsetType = UNSET
     uris: UrisView | UnsetType = UNSET
+    delete_protection: bool
 
 
 class MetricsEndpointView(msgspec.Struct):
@@ -316,6 +317,7 @@ def _progress_view(
         not_in_force=_not_in_force(service, cluster, service.hindrance(cluster)) or UNSET,
         by_sql=sql_changes.in_words(cluster, sql_changes.of(seen)) or UNSET,
         uris=all_hosts,
+        delete_protection=cluster.delete_protection,
     )
 
 

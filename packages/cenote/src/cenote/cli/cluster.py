@@ -9,13 +9,15 @@ import click
 from cenote.cli import suggestions
 from cenote.cli.cluster_argument import cluster_argument
 from cenote.cli.cluster_config import config
+from cenote.cli.cluster_deletion import delete, deleted, undelete
 from cenote.cli.cluster_move import MOVE_COLUMNS, move
+from cenote.cli.cluster_protection import protect, unprotect
 from cenote.cli.cluster_settings import autoscale, hostnames, maintenance
 from cenote.cli.data_dir import data_dir
 from cenote.cli.logs import logs
 from cenote.cli.lookup import find_cluster, find_project, find_vpc
 from cenote.cli.online_wait import wait_until_online
-from cenote.cli.printer import Printer, confirm, note, output_options, with_present
+from cenote.cli.printer import Printer, note, output_options, with_present
 from cenote.cli.service_client import client_for
 from cenote.model.paths import Layout
 
@@ -48,6 +50,7 @@ DETAIL_COLUMNS = {
     "Tags": "tags",
     "Created": "created_at",
 }
+PROTECTED = {"Protected from deletion": "cenote.delete_protection"}
 
 
 @click.group()
@@ -55,7 +58,10 @@ def command() -> None:
     """Create, list, resize, configure and delete clusters; show their logs."""
 
 
-for other in (autoscale, config, hostnames, logs, maintenance, move):
+for other in (
+    *(autoscale, config, delete, deleted, hostnames, logs, maintenance, move),
+    *(protect, undelete, unprotect),
+):
     command.add_command(other)
 
 
@@ -101,6 +107,7 @@ for other in (autoscale, config, hostnames, logs, maintenance, move):
 @click.option("--vpc", metavar="VPC", shell_complete=suggestions.vpcs, help="VPC, a label only.")
 @click.option("--host", metavar="HOST", help="Host to place it on, by name or ID.  [default: chosen]")
 @click.option("--zone", metavar="ZONE", help="Zone of hosts to place it in.  [default: any]")
+@click.option("--protect", is_flag=True, help="Protect it from deletion.")
 @click.option("--no-wait", is_flag=True, help="Do not wait until the cluster is online.")
 def create(
     layout: Layout,
@@ -118,6 +125,7 @@ def create(
     vpc: str | None,
     host: str | None,
     zone: str | None,
+    protect: bool,
     no_wait: bool,
 ) -> None:
     """Create a cluster and wait until it is online."""
@@ -126,7 +134,9 @@ def create(
     body |= {"storage_size_mib": storage_mib} if storage_mib is not None else {}
     body |= {"tags": list(tags)} if tags else {}
     body |= {"rules": [{"type": "ip_addr", "value": source} for source in sources]} if sources else {}
-    wish = {key: value for key, value in (("host", host), ("zone", zone)) if value}
+    wish = {
+        key: value for key, value in (("host", host), ("zone", zone), ("delete_protection", protect)) if value
+    }
     body |= {"cenote": wish} if wish else {}
     with client_for(layout) as client:
         body |= {"project_id": find_project(client, project)["id"]} if project else {}
@@ -160,7 +170,10 @@ def get(layout: Layout, printer: Printer, cluster: str) -> None:
     """Show the details of a cluster."""
     with client_for(layout) as client:
         found = find_cluster(client, cluster)
-        printer.show(found, with_present(DETAIL_COLUMNS, [found], MOVE_COLUMNS | {"By SQL": "cenote.by_sql"}))
+        printer.show(
+            found,
+            with_present(DETAIL_COLUMNS | PROTECTED, [found], MOVE_COLUMNS | {"By SQL": "cenote.by_sql"}),
+        )
 
 
 @command.command()
@@ -222,16 +235,3 @@ def install_update(layout: Layout, printer: Printer, cluster: str) -> None:
         client.databases.install_update(found["id"])
         text = f"Installing updates of cluster {found['name']}; 'cenote cluster get' shows what is pending"
         printer.done(text, client.databases.get_cluster(found["id"])["database"], DETAIL_COLUMNS)
-
-
-@command.command()
-@cluster_argument
-@output_options
-@click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
-def delete(layout: Layout, printer: Printer, cluster: str, yes: bool) -> None:
-    """Delete a cluster and all its data."""
-    with client_for(layout) as client:
-        found = find_cluster(client, cluster)
-        confirm(f"Delete cluster {found['name']} ({found['id']}) and all its data?", yes)
-        client.databases.destroy_cluster(found["id"])
-        printer.done(f"Deleted cluster {found['name']}", {"id": found["id"], "name": found["name"]})

@@ -195,6 +195,14 @@ _OPTIONS = (
         help="Also allow log sinks in this network of the host; repeatable.",
     ),
     click.option(
+        "--undelete-days",
+        metavar="N",
+        type=click.IntRange(min=0, max=3650),
+        default=7,
+        show_default=True,
+        help="How long deleted clusters can be undeleted; 0: remove them at once.",
+    ),
+    click.option(
         "--trash-days",
         metavar="N",
         type=click.IntRange(min=0, max=3650),
@@ -316,6 +324,7 @@ def _settings(given: dict[str, Any]) -> ServeSettings:
         memory_overcommit=given["memory_overcommit"],
         storage_overcommit=given["storage_overcommit"],
         copy_rate_mib=given["copy_rate"],
+        undelete_days=given["undelete_days"],
         trash_days=given["trash_days"],
         dns=_name_server(given),
         service_copies=_service_copies(given),

@@ -64,6 +64,11 @@ async def change(request: ConsoleRequest) -> Response:
             case "untag":
                 await request.api.call("DELETE", _members(form["tag"]), _resource(id))
                 return request.redirect(f"{here}#tags", notice=f"Tag {form['tag']} removed.")
+            case "protect" | "unprotect":
+                enabled = form["do"] == "protect"
+                await request.api.put(path_of(id, "delete_protection"), {"enabled": enabled})
+                words = "is protected from deletion" if enabled else "can be deleted"
+                return request.redirect(f"{here}#delete", notice=f"The cluster {words}.")
             case "delete":
                 cluster = await cluster_of(request)
                 if form["name"] != cluster["name"]:
@@ -113,6 +118,7 @@ async def _show(
         lacking=lacking or [],
         hosts=[host for host in hosts if "database" in host["roles"]],
         families=sizes_by_family(options["options"]["pg"]["layouts"][0]["sizes"], room_of(options)),
+        undelete_days=options["cenote"]["undelete_days"],
         days=DAYS,
         hours=HOURS,
         form=form,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from cryptography.exceptions import UnsupportedAlgorithm
+from msgspec.structs import replace
 
 from cenote.controller import certificates, plans
 from cenote.controller.election import Election
@@ -22,11 +23,11 @@ from cenote.controller.names import Names
 from cenote.errors import CenoteError, Conflict, Misconfigured, NotFound, Unavailable
 from cenote.model.records import Cluster, EventType, HostDomain, Note
 from cenote.model.timing import DEFAULT, Timing
-from cenote.rules import host_names, record_formats
+from cenote.rules import deletions, host_names, record_formats
 from cenote.rules.scheduling import NO_LIMITS, Overcommit
 from cenote.security.backup_passphrases import new_plan
 from cenote.security.sealing import Sealer
-from cenote.store import Changes, Store
+from cenote.store import Changes, Store, Stored
 from cenote.store.encoding import NewerFormat
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class Controller:
         try:
             stored = self._store.cluster(id)
             if stored is not None:
-                await self._work_on(stored.value)
+                await self._work_on(stored)
         except NotFound:
             return  # deleted meanwhile
         except NewerFormat:
@@ -123,19 +124,34 @@ class Controller:
     def _again(self, id: UUID) -> None:
         asyncio.get_running_loop().call_later(RETRY_SECONDS, self._store.notify, {id})
 
-    async def _work_on(self, cluster: Cluster) -> None:
+    async def _work_on(self, stored: Stored[Cluster]) -> None:
+        cluster = stored.value
         if cluster.deleted_at is None:
             await self._sign_requests(cluster)
         await self._write_events(cluster)
         if cluster.deleted_at is not None:
-            if plans.is_removed(cluster, self._store.reports(cluster.id)):
-                await self._store.forget_cluster(cluster.id, self._election.condition())
-                self._written.pop(cluster.id, None)
+            await self._work_on_deleted(cluster)
             return
+        if deletions.is_back(cluster, self._store.reports(cluster.id), stored.revision):
+            await self._change(cluster, lambda one: replace(one, undeletion=None), None)
         await self._change(cluster, self._grown, GROWN)
         await self._change(cluster, self._with_ports, None)
         await self._change(cluster, self._with_server_names, None)
         await self._change(cluster, self._with_backups, None)
+
+    async def _work_on_deleted(self, cluster: Cluster) -> None:
+        reports, condition = self._store.reports(cluster.id), self._election.condition()
+        if deletions.is_removed(cluster, reports):
+            await self._store.forget_cluster(cluster.id, condition)
+            self._written.pop(cluster.id, None)
+        elif deletions.put_away(cluster, reports) is not cluster:
+            await self._store.update_cluster(
+                cluster.id,
+                lambda one: deletions.put_away(one, self._store.reports(one.id)),
+                None,
+                condition,
+                deleted=True,
+            )
 
     async def _sign_requests(self, cluster: Cluster) -> None:
         for host in {node.host for node in cluster.nodes}:
@@ -213,7 +229,7 @@ class Controller:
     def _addresses(self) -> dict[str, tuple[str, tuple[str, ...], bool]]:
         hosts = self._store.hosts_by_id()
         domains = host_names.domains_of(self._store.names_in_dns.domains(), self._domain)
-        readable = record_formats.can_be_backed_up(hosts.values())
+        readable = record_formats.are_read(hosts.values())
         return {id: (host.address, domains, readable and bool(host.repository)) for id, host in hosts.items()}
 
     def _with_ports(self, cluster: Cluster) -> Cluster:

@@ -63,20 +63,9 @@ def with_backups(cluster: Cluster, hosts: Mapping[str, Host], new_plan: Callable
     if cluster.deleted_at is not None or cluster.backups is not None:
         return cluster
     is_kept = any(hosts[node.host].repository for node in cluster.nodes if node.host in hosts)
-    if not is_kept or not record_formats.can_be_backed_up(hosts.values()):
+    if not is_kept or not record_formats.are_read(hosts.values()):
         return cluster
     return msgspec.structs.replace(cluster, backups=new_plan())
-
-
-def is_removed(cluster: Cluster, reports: Mapping[str, NodeStatus]) -> bool:
-    """Return whether every host of a deleted cluster has reported that nothing is left of it there.
-
-    What was on a host that is lost went with it.
-    """
-    return cluster.deleted_at is not None and all(
-        node.lost_at is not None or (node.name in reports and reports[node.name].removed)
-        for node in (*cluster.nodes, *cluster.left)
-    )
 
 
 def events_of(cluster: Cluster, reports: Iterable[NodeStatus], now: datetime) -> list[Event]:

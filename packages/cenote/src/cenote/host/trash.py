@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import msgspec
 
@@ -104,6 +105,51 @@ def _note(path: Path) -> TrashNote | None:
         if content is not None:
             return msgspec.json.decode(content, type=TrashNote)
     return None
+
+
+def takes(layout: Layout, path: Path) -> bool:
+    """Return whether a folder of the data directory can get into the trash: it is on the same file system."""
+    try:
+        return os.stat(path).st_dev == os.stat(layout.data_dir).st_dev
+    except FileNotFoundError:
+        return False
+
+
+def find(layout: Layout, cluster: UUID, deleted_at: datetime) -> Entry | None:
+    """Return what is in the trash of a cluster that was deleted at this time: the whole of its folder."""
+    for name in files.names(layout.trash):
+        match = _NAME.fullmatch(name)
+        if match is None or f"-{cluster}" not in name:
+            continue
+        path = layout.trash / name
+        note = _note(path)
+        if (
+            note is not None
+            and (note.cluster, note.node, note.deleted_at) == (cluster, "", deleted_at)
+            and str(cluster) in files.names(path)
+        ):
+            at = datetime.strptime(match[1], _TIME).replace(tzinfo=UTC)
+            return Entry(path, at, note)
+    return None
+
+
+def take_back(layout: Layout, entry: Entry) -> None:
+    """Bring the folder of a cluster back to its place; it must not be taken.
+
+    CenoteError if another thing is in its place that has data.
+    """
+    assert entry.note is not None
+    paths = layout.cluster(entry.note.cluster)
+    if files.mode_of(paths.root) is not None:
+        if paths.nodes():
+            raise CenoteError(f"{paths.root} has data already, so what is in {entry.path} stays there")
+        why = "it was in the place of data that came back"
+        put(layout, [paths.root], TrashNote(cluster=entry.note.cluster, why=why, at=datetime.now(UTC)))
+    safe_open.rename_new(entry.path / paths.root.name, paths.root)
+    files.sync_directory(paths.root.parent)
+    files.sync_directory(entry.path)
+    if files.names(entry.path) == [NOTE]:
+        files.remove(entry.path)
 
 
 def remove(entry: Entry) -> None:

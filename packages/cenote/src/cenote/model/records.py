@@ -295,6 +295,25 @@ class BackupPlan(Record, frozen=True, kw_only=True):
         return f"BackupPlan(asked_at={self.asked_at!r})"
 
 
+class Keep(Record, frozen=True, kw_only=True):
+    """How long the data of a deleted cluster is kept, so that it can be undeleted.
+
+    ``stopped``: its hosts have put it into their trash, and its ports are free.  ``purged``: it is not wanted
+    any more, and is removed as soon as its hosts can.
+    """
+
+    until: datetime
+    stopped: bool = False
+    purged: bool = False
+
+
+class Undeletion(Record, frozen=True, kw_only=True):
+    """A deletion that was taken back: the data of these nodes may still be in their hosts' trash."""
+
+    deleted_at: datetime
+    nodes: tuple[str, ...]
+
+
 class Cluster(Record, frozen=True, kw_only=True):
     """The desired state of a cluster: one document, one revision.
 
@@ -328,10 +347,18 @@ class Cluster(Record, frozen=True, kw_only=True):
     autoscale: StorageAutoscale = StorageAutoscale()
     sinks: tuple[LogSink, ...] = ()
     deleted_at: datetime | None = None
+    keep: Keep | None = None  # of one that is deleted; None: nothing is kept
+    undeletion: Undeletion | None = None  # until the data is back
+    delete_protection: bool = False  # it cannot be deleted until this is turned off
     move: Move | None = None
     left: tuple[Node, ...] = ()  # until their hosts have reported that nothing is left of them
     last_node: int = 0  # the number in the name of the last node that was added, so that none is given twice
     backups: BackupPlan | None = None  # None: it was made without, and none was drawn since
+
+    @property
+    def is_put_away(self) -> bool:
+        """Whether it is deleted and runs nowhere any more; it can be undeleted from the trash."""
+        return self.keep is not None and self.keep.stopped
 
     def user(self, name: str) -> User | None:
         return next((user for user in self.users if user.name == name), None)
@@ -412,7 +439,8 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     ``waiting``: something on the machine is waited for.  ``stopped`` names the servers that did not run,
     ``unresponsive`` those that ran and did not answer.  ``since``: when the health that follows began.
     ``notes`` are the newest changes that the agent made by itself.  ``removed`` reports that nothing is left
-    of a node whose cluster is deleted.
+    of a node whose cluster is deleted; ``removed_for`` is when that was, ``kept`` whether its data is in the
+    host's trash.
 
     ``reached`` does not cover removals: of those in the record, ``gone`` are the ids of those whose user or
     database is no longer on the server, ``remaining`` says for an id why the last attempt to drop it failed.
@@ -442,6 +470,8 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     use: DiskUse | None = None
     notes: tuple[ReportedNote, ...] = ()
     removed: bool = False
+    removed_for: datetime | None = None
+    kept: bool = False
     not_in_force: dict[str, str] = {}
     waiting: bool = False
     stopped: tuple[str, ...] = ()

@@ -17,6 +17,11 @@ from cenote.rules.names import either, quoted
 
 NOT_FOR_THIS_ENGINE = "operation is not supported for this cluster type"
 
+PROTECTED = (
+    "The cluster is protected from deletion. Turn cenote.delete_protection off first: PUT "
+    "/v2/databases/{id}/delete_protection with {{\"enabled\": false}}, or 'cenote cluster unprotect {name}'."
+)
+
 MAX_TAGS = 100
 MAX_SERVICE_NAMES = 16
 
@@ -142,3 +147,9 @@ def resize(cluster: Cluster, size: Size, storage_mib: int) -> Cluster:
 
 def migrate(cluster: Cluster, region: str, network_id: UUID) -> Cluster:
     return replace(cluster, region=region, private_network_id=network_id)
+
+
+def check_deletable(cluster: Cluster) -> None:
+    """Raise Invalid, with the way to turn that off, for a cluster that is protected from deletion."""
+    if cluster.delete_protection:
+        raise Invalid(PROTECTED.format(id=cluster.id, name=cluster.name))

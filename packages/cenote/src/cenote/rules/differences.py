@@ -22,6 +22,7 @@ from cenote.model.records import (
     Difference,
     Event,
     JoinToken,
+    Keep,
     MaintenanceWindow,
     MetricsLogin,
     Move,
@@ -129,7 +130,10 @@ def _told(before: Cluster, after: Cluster, name_of: NameOf) -> Differences:
     for name in _changed(before, after):
         former, now = getattr(before, name), getattr(after, name)
         if name == "deleted_at":
-            yield Difference(what=f"cluster {after.name}", before=_described(before))
+            if now is None:
+                yield Difference(what=f"cluster {after.name}", after=f"undeleted, {_described(after)}")
+            else:
+                yield Difference(what=f"cluster {after.name}", before=_described(before))
         elif name == "tags":
             yield from _of_tags(former, now)
         elif name == "move":
@@ -296,6 +300,10 @@ def _value(name: str, value: Any, name_of: NameOf) -> str:
             return name_of(str(value))
         case str() if name == "host":
             return name_of(value)
+        case Keep(purged=True):
+            return "to be removed"
+        case Keep():
+            return f"kept until {_value('until', value.until, name_of)}"
         case Record() | CertificateAuthority() | dict():
             return "…"  # no field of these has a value that is told
     return str(value)

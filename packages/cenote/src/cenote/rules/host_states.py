@@ -87,8 +87,16 @@ def absences(
 
 
 def nodes_on(host_id: str, clusters: Iterable[Cluster]) -> int:
-    """Return how many nodes are on a host, those that are being removed included."""
-    return sum(node.host == host_id for cluster in clusters for node in (*cluster.nodes, *cluster.left))
+    """Return how many nodes are on a host, those that are being removed included.
+
+    Those of deleted clusters that are in the trash do not count.
+    """
+    return sum(has_part_of(cluster, host_id) for cluster in clusters if not cluster.is_put_away)
+
+
+def has_part_of(cluster: Cluster, host_id: str) -> int:
+    """Return how many nodes of a cluster are on a host, in the trash or not."""
+    return sum(node.host == host_id for node in (*cluster.nodes, *cluster.left))
 
 
 def drained(drain: HostDrain | None, nodes: int) -> Drained | None:

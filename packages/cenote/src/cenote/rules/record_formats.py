@@ -16,14 +16,16 @@ from cenote.model.records import Cluster, Host
 
 FIRST_WITH_FORMATS = 2
 WITH_MOVES = 3
-WITH_BACKUPS = 4
-HIGHEST = WITH_BACKUPS  # that this version reads
+WITH_DELETIONS = WITH_BACKUPS = 4  # deletions that are refused, or can be taken back
+HIGHEST = 4  # that this version reads
+
+_WORDS = {WITH_MOVES: "moves", HIGHEST: "backups, or of clusters that are protected from deletion"}
 
 
 def needed(record: msgspec.Struct) -> int:
     """Return the lowest format that has all that a record says."""
-    if isinstance(record, Cluster) and record.backups is not None:
-        return WITH_BACKUPS
+    if isinstance(record, Cluster) and _is_kept(record):
+        return WITH_DELETIONS
     if isinstance(record, Cluster) and _was_moved(record):
         return WITH_MOVES
     return FIRST_WITH_FORMATS
@@ -33,23 +35,30 @@ def check_readers(hosts: Iterable[Host], format: int = WITH_MOVES) -> None:
     """Raise Busy, with the name of a host, unless the versions of all hosts read a format."""
     behind = min((host for host in hosts if host.reads < format), key=lambda host: host.name, default=None)
     if behind is not None:
-        what = "backups" if format >= WITH_BACKUPS and behind.reads >= WITH_MOVES else "moves"
-        raise Busy(f"{behind.name} runs {in_words(behind)}, which knows nothing of {what}. Upgrade it first.")
+        raise Busy(
+            f"{behind.name} runs {in_words(behind)}, which knows nothing of {_WORDS[format]}. "
+            "Upgrade it first."
+        )
 
 
-def can_be_backed_up(hosts: Iterable[Host]) -> bool:
-    """Return whether every host reads records of clusters with backups."""
-    return all(host.reads >= WITH_BACKUPS for host in hosts)
+def are_read(hosts: Iterable[Host], format: int = HIGHEST) -> bool:
+    """Return whether the versions of all hosts read a format."""
+    return all(host.reads >= format for host in hosts)
 
 
 def is_behind(host: Host) -> bool:
-    """Return whether a host runs an earlier version than this one, as far as records tell."""
-    return host.reads < HIGHEST
+    """Return whether a host runs a version that knows nothing of moves, as far as records tell."""
+    return host.reads < WITH_MOVES
 
 
 def in_words(host: Host) -> str:
     """Return what a host that is behind runs."""
     return f"an earlier Cenote ({host.cenote_version})" if host.cenote_version else "an earlier Cenote"
+
+
+def _is_kept(cluster: Cluster) -> bool:
+    """Return whether a record says something of backups, or of a deletion that is refused or taken back."""
+    return bool(cluster.backups or cluster.delete_protection or cluster.keep or cluster.undeletion)
 
 
 def _was_moved(cluster: Cluster) -> bool:

@@ -156,6 +156,7 @@ VALUES = {
     "service_names": "names of your own in the certificate",
     "maintenance_window": "maintenance window",
     "autoscale": "growth of the storage",
+    "delete_protection": "protection from deletion",
     "update_asked_at": "update of outdated programs asked for",
     "id": "id",
     "created_at": "time of creation",
@@ -178,5 +179,7 @@ BOOKKEEPING: dict[str, Kind | str] = {
     "assigned_at": "time of the assignment to the project",
     "left": LEFT,
     "last_node": "number of the last node",
+    "keep": "data of the deleted cluster",
+    "undeletion": "deleted data to be brought back",
 }
 GROUPS: dict[type[Record], Kind] = {Tag: TAG, Project: PROJECT, VPC: NETWORK}

@@ -18,7 +18,7 @@ import msgspec
 
 from cenote.errors import Busy, CenoteError, Invalid, Unavailable
 from cenote.model import catalog
-from cenote.model.records import Cluster, Host, HostRole
+from cenote.model.records import Cluster, Host, HostRole, Node
 from cenote.rules import port_allocation
 from cenote.rules.host_states import HostState
 
@@ -66,13 +66,17 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A host with what is known of it.  ``taken`` are the ports that clusters have on it."""
+    """A host with what is known of it.  ``taken`` are the ports that clusters have on it.
+
+    ``former`` are those of deleted clusters, which want them again when they are undeleted.
+    """
 
     host: Host
     state: HostState = HostState.UP
     drained: bool = False
     promised: Promise = NOTHING
     taken: Set[int] = frozenset()
+    former: Set[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +92,45 @@ class Placement:
 
 
 def promises(clusters: Iterable[Cluster]) -> dict[str, Promise]:
-    """Return what is promised of each host, by its id.  A node counts until it is removed from the host."""
+    """Return what is promised of each host, by its id.  A node counts until it is removed from the host.
+
+    What is in the trash does not count: it goes before the disk is full.
+    """
     found: dict[str, Promise] = {}
     for cluster in clusters:
+        if cluster.is_put_away:
+            continue
         for node in (*cluster.nodes, *cluster.left):
             found[node.host] = found.get(node.host, NOTHING).plus(cluster)
     return found
+
+
+def former_ports(clusters: Iterable[Cluster]) -> dict[str, set[int]]:
+    """Return the ports that deleted clusters have had on each host, by its id, and may have again."""
+    found: dict[str, set[int]] = {}
+    for cluster in clusters:
+        for node in cluster.nodes if cluster.is_put_away else ():
+            found.setdefault(node.host, set()).update(node.ports)
+    return found
+
+
+def with_free_ports(node: Node, candidate: Candidate) -> Node:
+    """Return a node with its ports as far as they are free on its host, and free ones instead of others.
+
+    Busy if no port is left.
+    """
+    host = candidate.host
+    taken = set(candidate.taken) | set(host.busy_ports)
+    if not taken & {node.port, node.pool_port}:
+        port: int | None = node.port
+    else:
+        port = port_allocation.free_pair(host, taken)
+    if port is None:
+        raise Busy(f"Every port on {host.name} is taken; delete a cluster or widen the range.")
+    metrics, taken = node.metrics_port, taken | {port, port + 1}
+    if metrics in taken:
+        metrics = port_allocation.free_metrics_port(host, taken) or 0
+    return msgspec.structs.replace(node, port=port, pool_port=port + 1, metrics_port=metrics)
 
 
 def choose(
@@ -104,7 +141,8 @@ def choose(
 ) -> Placement:
     """Return the host for a node, and its ports there.
 
-    A pair that is free on all hosts is preferred, since a cluster that moves keeps its ports then.
+    A pair that is free on all hosts is preferred, since a cluster that moves keeps its ports then, and so is
+    one that no deleted cluster has had.
     ``without`` are the ids of hosts that it must not be on.  Invalid for a wish that nothing can fulfil,
     Unavailable while no host is up that could, Busy while none has room or ports.
     """
@@ -114,8 +152,13 @@ def choose(
     if not able:
         raise _refusal(wanted, running, limits, without)
     able.sort(key=lambda one: _order(one, wanted.memory_mib, wanted.storage_mib))
-    for one, others in [(one, every) for one in able] + [(one, [one]) for one in able]:
-        if (found := _ports(one, others)) is not None:
+    attempts = [
+        *((one, every, one.former) for one in able),
+        *((one, [one], one.former) for one in able),
+        *((one, [one], frozenset()) for one in able),
+    ]
+    for one, others, avoided in attempts:
+        if (found := _ports(one, others, avoided)) is not None:
             return found
     raise Busy("Every port on every host is taken; delete a cluster or widen the range.")
 
@@ -205,10 +248,10 @@ def _share_left(candidate: Candidate, memory_mib: int, storage_mib: int) -> floa
     return min(shares, default=0.0)
 
 
-def _ports(candidate: Candidate, others: Iterable[Candidate]) -> Placement | None:
+def _ports(candidate: Candidate, others: Iterable[Candidate], avoided: Set[int]) -> Placement | None:
     """Return the ports of a node on a host that none of the others uses either, or None."""
     host = candidate.host
-    taken = set(candidate.taken).union(*(one.taken | set(one.host.busy_ports) for one in others))
+    taken = set(candidate.taken | avoided).union(*(one.taken | set(one.host.busy_ports) for one in others))
     port = port_allocation.free_pair(host, taken)
     if port is None:
         return None
@@ -289,7 +332,8 @@ def candidates(
     taken: Mapping[str, Set[int]],
 ) -> list[Candidate]:
     """Return all hosts with what is known of them."""
-    promised = promises(clusters)
+    every = list(clusters)
+    promised, former = promises(every), former_ports(every)
     return [
         Candidate(
             host,
@@ -297,6 +341,7 @@ def candidates(
             host.id in drained,
             promised.get(host.id, NOTHING),
             taken.get(host.id, frozenset()),
+            former.get(host.id, frozenset()),
         )
         for host in hosts
     ]

@@ -92,12 +92,25 @@ def nodes_on(host_id: str, record: Cluster) -> set[str]:
 def why_kept(cluster: Cluster, node: str, now: datetime, late: float) -> str:
     """Return why the data of a node that is removed is kept for some days; nothing if it is not.
 
-    What a customer deletes goes at once, unless that comes so many seconds ``late`` that the host was away:
-    somebody may have changed their mind by then.
+    What a customer deletes for good goes at once, unless that comes so many seconds ``late`` that the host
+    was away: somebody may have changed their mind by then.
     """
+    if (
+        cluster.keep is not None
+        and not cluster.keep.purged
+        and any(one.name == node for one in cluster.nodes)
+    ):
+        return _deleted(cluster) + f", and can be undeleted until {_time(cluster.keep.until)}"
     if cluster.deleted_at is not None:
         return _deleted(cluster) if now - cluster.deleted_at > timedelta(seconds=late) else ""
     return _left(cluster) if any(one.name == node for one in cluster.left) else ""
+
+
+def is_kept(cluster: Cluster, node: str, *, ephemeral: bool) -> bool:
+    """Return whether the data of a node of a deleted cluster is kept, so that it can be undeleted."""
+    keep = cluster.keep
+    there = any(one.name == node for one in cluster.nodes)
+    return keep is not None and not keep.purged and there and not ephemeral
 
 
 def is_later(cluster: Cluster, node: str) -> bool:

@@ -149,6 +149,7 @@ def _build(installation: Installation, shown: _Shown, rings: Rings, authority: t
             host_id=host_id,
             memory_overcommit=settings.memory_overcommit,
             storage_overcommit=settings.storage_overcommit,
+            undelete_days=0 if settings.ephemeral else settings.undelete_days,
             fleet_place=settings.join_place,
         ),
         observer,

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from cenote.errors import Busy, Conflict, NotFound
 from cenote.model.records import Cluster, Difference, Host, HostDrain, Node, Note, RemovedHost
 from cenote.rules import record_formats
-from cenote.rules.host_states import nodes_on
+from cenote.rules.host_states import has_part_of, nodes_on
 from cenote.store import audit_log, etcd_messages, history, members
 from cenote.store.cache import WatchCache
 from cenote.store.client import EtcdClient
@@ -140,8 +140,9 @@ class HostChanges:
             host = self._known(id)
             if id in self._tables.removed:
                 return None
-            nodes = nodes_on(id, self._clusters())
-            if nodes:
+            clusters = self._clusters()
+            nodes = nodes_on(id, clusters)
+            if any(has_part_of(one, id) for one in clusters):
                 record_formats.check_readers(one for one in self._tables.hosts.values() if one.id != id)
             change = Difference(what=f"host {host.name}", before=f"{host.address}, {LOST}, nodes: {nodes}")
             return Transaction(
@@ -161,7 +162,7 @@ class HostChanges:
         await self._commit(decide, keys, [self._keys.clusters])
         removed = self._tables.removed.get(id)
         name, since = (host.name if host else id, at) if removed is None else (removed.name, removed.at)
-        for cluster_id in [one.id for one in self._clusters() if nodes_on(id, [one])]:
+        for cluster_id in [one.id for one in self._clusters() if has_part_of(one, id)]:
             await self._lose(cluster_id, id, since, replace(note, what=f"lost its node with the host {name}"))
         await self._forget_name(id)
         await self._write(self._cleaning(id))
@@ -212,6 +213,13 @@ class HostChanges:
         there = [one for one in self._clusters() if nodes_on(host.id, [one])]
         if there:
             raise Busy(still_there(host.name, there))
+        kept = sorted(one.name for one in self._clusters() if has_part_of(one, host.id))
+        if kept:
+            raise Busy(
+                f"{host.name} has the data of deleted clusters that can be undeleted: "
+                f"{', '.join(kept[:_NAMED])}{', …' * (len(kept) > _NAMED)}. Undelete or purge them first; "
+                "'cenote cluster deleted' lists them."
+            )
         if self._tables.ports.get(host.id):
             raise Busy(f"Ports of {host.name} are still claimed; try again when its clusters are removed.")
 

@@ -17,7 +17,7 @@ import msgspec
 
 from cenote.errors import Conflict, Misconfigured, NotFound, Unavailable
 from cenote.model.records import Cluster, Difference, Event, MetricsLogin, Node, Note, Token, Tombstone
-from cenote.rules import differences, record_formats
+from cenote.rules import clusters, deletions, differences, record_formats
 from cenote.store import audit_log, cache, etcd_messages, history, pruning
 from cenote.store.cache import WatchCache
 from cenote.store.client import EtcdClient
@@ -138,8 +138,10 @@ class Store(Reader):
         """Write the record and claim its name and ports atomically; return the revision.
 
         With a note, here and below, an audit event is written in the same transaction.  Raises NameTaken or
-        PortTaken.
+        PortTaken; Busy when a host runs a version that cannot read it.
         """
+        if (format := record_formats.needed(cluster)) > record_formats.WITH_MOVES:
+            record_formats.check_readers(self._tables.hosts.values(), format)
         key, claims = self._keys.cluster(cluster.id), self._claims(cluster)
         outcome = await self._writer.write(
             [
@@ -166,6 +168,7 @@ class Store(Reader):
         change: Callable[[Cluster], Cluster],
         note: Note | None = None,
         *conditions: etcd_messages.Condition,
+        deleted: bool = False,
     ) -> Stored[Cluster]:
         """Replace the record by ``change`` of it; ``change`` is called again when another writer was faster.
 
@@ -175,12 +178,14 @@ class Store(Reader):
         NotFound when there is no such cluster or it has ``deleted_at``; PortTaken and NameTaken as in
         ``add_cluster``; Busy when a host runs a version that cannot read the new record; Conflict after many
         attempts.
+
+        With ``deleted`` the same of a cluster that is deleted and can be undeleted, and of no other.
         """
         decided: list[Cluster] = []
 
         def changed() -> tuple[Stored[Cluster], Cluster]:
             current = self.cluster(id)
-            if current is None or current.value.deleted_at is not None:
+            if current is None or not _is_meant(current.value, deleted=deleted):
                 raise NotFound
             return current, change(current.value)
 
@@ -202,11 +207,21 @@ class Store(Reader):
             await self._cache.seen(revision)
             return Stored(decided[0], revision)
 
-    async def delete_cluster(self, id: UUID, at: datetime, note: Note | None = None) -> Stored[Cluster]:
-        """Set ``deleted_at`` and free the name; the ports stay claimed.  NotFound as for a change."""
-        return await self.update_cluster(
-            id, lambda cluster: msgspec.structs.replace(cluster, deleted_at=at), note
-        )
+    async def delete_cluster(
+        self, id: UUID, at: datetime, note: Note | None = None, days: int = 0
+    ) -> Stored[Cluster]:
+        """Set ``deleted_at`` and free the name; the ports stay claimed until its hosts have stopped it.
+
+        It can be undeleted for so many ``days``, unless a host runs a version that knows nothing of that.
+        NotFound as for a change; Invalid for a cluster that is protected from deletion.
+        """
+
+        def deleted(cluster: Cluster) -> Cluster:
+            clusters.check_deletable(cluster)
+            kept = days if record_formats.are_read(self._tables.hosts.values()) else 0
+            return deletions.deleted(cluster, at, kept)
+
+        return await self.update_cluster(id, deleted, note)
 
     async def forget_cluster(self, id: UUID, *conditions: etcd_messages.Condition) -> None:
         """Remove the record, the reports on it and its claims, and leave a tombstone.
@@ -431,6 +446,8 @@ class Store(Reader):
         key = self._keys.cluster(value.id)
         claims = self._claims(value) - self._claims(current.value)
         freed = {self._keys.name(current.value.name)} & self._claims(current.value) - self._claims(value)
+        if value.is_put_away:
+            freed |= self._claims(current.value) - self._claims(value)
         gone = [node for node in current.value.left if node not in (*value.nodes, *value.left)]
         entered = self.groups.of(value) - self.groups.of(current.value)
         return Transaction(
@@ -439,7 +456,8 @@ class Store(Reader):
                 *map(etcd_messages.missing, claims),
                 *map(etcd_messages.exists, entered),
                 *self._still_hosts(
-                    {node.host for node in value.nodes} - {node.host for node in current.value.nodes}
+                    {node.host for node in value.nodes}
+                    - {node.host for node in _running_nodes(current.value)}
                 ),
                 *conditions,
             ],
@@ -494,7 +512,12 @@ class Store(Reader):
         return [kept]
 
     def _claims(self, cluster: Cluster) -> set[str]:
-        """The keys that belong to this cluster alone: its name until it is deleted, and its nodes' ports."""
+        """The keys that belong to this cluster alone: its name until it is deleted, and its nodes' ports.
+
+        It keeps no port once all that is left of it is in the trash.
+        """
+        if cluster.is_put_away:
+            return set()
         names = {self._keys.name(cluster.name)} if cluster.deleted_at is None else set()
         nodes = (node for node in (*cluster.nodes, *cluster.left) if node.lost_at is None)
         ports = ((node.host, port) for node in nodes for port in node.ports)
@@ -520,3 +543,14 @@ class Store(Reader):
         return Conflict(
             "The project, the network or the host of the cluster was removed meanwhile; try again."
         )
+
+
+def _is_meant(cluster: Cluster, *, deleted: bool) -> bool:
+    """Return whether a cluster is there; with ``deleted``, whether it is deleted and can be undeleted."""
+    if not deleted:
+        return cluster.deleted_at is None
+    return cluster.deleted_at is not None and cluster.keep is not None and not cluster.keep.purged
+
+
+def _running_nodes(cluster: Cluster) -> tuple[Node, ...]:
+    return () if cluster.is_put_away else cluster.nodes

@@ -1,0 +1,107 @@
+"""Deleted clusters: what they are while they can be undeleted, and when they are forgotten."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from cenote.model.records import Keep, Move, MoveStage, Node, NodeStatus, Undeletion
+from cenote.rules import deletions, sweep
+from cenote.rules.scheduling import Candidate, promises, with_free_ports
+from tests.support.etcd import bare_cluster
+from tests.unit.test_record_formats import host
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+BEFORE = NOW - timedelta(hours=1)
+ONE = Node(name="node-1", host="a", port=10_000, pool_port=10_001, metrics_port=10_099)
+TWO = replace(ONE, name="node-2", host="b")
+CLUSTER = replace(bare_cluster("one", 10_000), nodes=(ONE,))
+GONE = deletions.deleted(CLUSTER, NOW, 7)
+
+
+def report(**fields: Any) -> NodeStatus:
+    return replace(NodeStatus(reached=5, at=NOW, removed=True, removed_for=NOW, kept=True), **fields)
+
+
+def test_a_deleted_cluster_is_kept_for_the_days_unless_there_are_none() -> None:
+    assert GONE.deleted_at == NOW
+    assert GONE.keep == Keep(until=NOW + timedelta(days=7))
+    assert deletions.deleted(CLUSTER, NOW, 0) == replace(CLUSTER, deleted_at=NOW)
+
+
+@pytest.mark.parametrize(
+    ("stage", "stays", "leaves"),
+    [(MoveStage.COPYING, ONE, TWO), (MoveStage.SWITCHING, ONE, TWO), (MoveStage.LEAVING, TWO, ONE)],
+    ids=str,
+)
+def test_a_cluster_that_is_deleted_during_a_move_stays_where_it_takes_writes(
+    stage: MoveStage, stays: Node, leaves: Node
+) -> None:
+    move = Move(source="node-1", target="node-2", asked_at=BEFORE, stage=stage)
+    moving = replace(CLUSTER, nodes=(ONE, TWO), move=move, last_node=2)
+    found = deletions.deleted(moving, NOW, 7)
+    assert (found.nodes, found.left, found.move) == ((stays,), (leaves,), None)
+    assert sweep.is_kept(found, stays.name, ephemeral=False)
+    assert not sweep.is_kept(found, leaves.name, ephemeral=False)
+
+
+def test_its_ports_are_free_once_its_hosts_have_stopped_it_for_this_deletion() -> None:
+    for reports in ({}, {"node-1": report(removed=False)}, {"node-1": report(removed_for=BEFORE)}):
+        assert deletions.put_away(GONE, reports) is GONE
+        assert not deletions.is_removed(GONE, reports)
+    with_left = replace(GONE, left=(TWO,))
+    assert deletions.put_away(with_left, {"node-1": report()}) is with_left
+    there = deletions.put_away(with_left, {"node-1": report(), "node-2": report(kept=False)})
+    assert there.left == ()
+    assert there.is_put_away
+    assert deletions.put_away(there, {"node-1": report()}) is there
+    assert promises([GONE, there])["a"].nodes == 1
+
+
+def test_it_is_forgotten_when_its_data_is_not_kept_any_more() -> None:
+    purged = deletions.purged(GONE)
+    for cluster in (GONE, purged):
+        assert not deletions.is_removed(cluster, {"node-1": report()})
+        assert not deletions.is_removed(cluster, {"node-1": report(kept=False, removed_for=BEFORE)})
+        assert deletions.is_removed(cluster, {"node-1": report(kept=False)})
+        assert deletions.is_removed(replace(cluster, nodes=(replace(ONE, lost_at=NOW),)), {})
+    assert not sweep.is_kept(purged, "node-1", ephemeral=False)
+    assert not sweep.is_kept(GONE, "node-1", ephemeral=True)
+
+
+def test_an_undeleted_cluster_names_the_deletion_until_its_data_is_back() -> None:
+    back = deletions.undeleted(GONE, "two", (ONE,))
+    assert back == replace(CLUSTER, name="two", undeletion=Undeletion(deleted_at=NOW, nodes=("node-1",)))
+    assert not deletions.is_back(back, {}, 7)
+    assert not deletions.is_back(back, {"node-1": report(reached=6)}, 7)
+    assert deletions.is_back(back, {"node-1": report(reached=7)}, 7)
+    assert not deletions.is_back(CLUSTER, {"node-1": report(reached=7)}, 7)
+    again = deletions.deleted(back, NOW + timedelta(days=1), 7)
+    assert again.undeletion is None
+    assert not deletions.is_removed(again, {"node-1": report(kept=False)}), "that was the first deletion"
+
+
+@pytest.mark.parametrize(
+    ("taken", "expected"),
+    [
+        (set(), (10_000, 10_001, 10_099)),
+        ({10_001}, (10_002, 10_003, 10_099)),
+        ({10_099}, (10_000, 10_001, 10_098)),
+        ({10_000, 10_003}, (10_004, 10_005, 10_099)),
+    ],
+    ids=["all free", "pools", "metrics", "two"],
+)
+def test_ports_stay_the_same_as_far_as_they_are_free(taken: set[int], expected: tuple[int, ...]) -> None:
+    there = replace(host("a", 4), first_port=10_000, last_port=10_099)
+    found = with_free_ports(ONE, Candidate(there, taken=taken))
+    assert (found.port, found.pool_port, found.metrics_port) == expected
+
+
+def test_what_is_kept_says_until_when() -> None:
+    assert sweep.why_kept(GONE, "node-1", NOW, 600) == (
+        "its cluster one was deleted at 2026-01-02 00:00 UTC, and can be undeleted until 2026-01-09 00:00 UTC"
+    )
+    assert sweep.why_kept(deletions.purged(GONE), "node-1", NOW, 600) == ""
