@@ -11,6 +11,7 @@ import msgspec
 
 from cenote.api import credentials
 from cenote.model.paths import Layout
+from cenote.model.record import Secret
 from cenote.model.records import (
     ADMIN_USER,
     DEFAULT_DATABASE,
@@ -19,7 +20,6 @@ from cenote.model.records import (
     Database,
     Node,
     Pool,
-    Secret,
     UserRole,
 )
 from cenote.model.topology import writer_or_first

@@ -18,8 +18,10 @@ import msgspec
 import uvloop
 
 from bench import records
+from cenote.model.fleet_records import Host, Presence
 from cenote.model.paths import Layout
-from cenote.model.records import Cluster, Host, NodeStatus, Presence
+from cenote.model.records import Cluster
+from cenote.model.status_records import NodeStatus
 from cenote.server.settings import EtcdSettings
 from cenote.store import EtcdClient, etcd_messages
 from cenote.store.encoding import encode

@@ -7,7 +7,8 @@ import os
 import signal
 
 from cenote.host import processes
-from cenote.model.records import Cluster, EventType
+from cenote.model.event_records import EventType
+from cenote.model.records import Cluster
 from tests.support.agent import Agents, AtWork
 
 

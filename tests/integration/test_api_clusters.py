@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from cenote.api import Settings
-from cenote.model.records import Host
+from cenote.model.fleet_records import Host
 from cenote.model.topology import writer_or_first
 from tests.support.api import BACKEND, HOST, POOL, Api, Apis, announce
 

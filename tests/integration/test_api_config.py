@@ -10,7 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from cenote.api import Settings
-from cenote.model.records import Configuration, SettingLimits
+from cenote.model.records import Configuration
+from cenote.model.status_records import SettingLimits
 from tests.support.api import POOL, Api, Apis
 
 

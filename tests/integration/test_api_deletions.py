@@ -11,7 +11,8 @@ import pytest
 from msgspec.structs import replace
 
 from cenote.api.service import Settings
-from cenote.model.records import Cluster, NodeStatus
+from cenote.model.records import Cluster
+from cenote.model.status_records import NodeStatus
 from cenote.rules import deletions
 from cenote.rules.record_formats import WITH_MOVES
 from tests.integration.test_api_hosts import lose

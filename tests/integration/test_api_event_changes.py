@@ -8,7 +8,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from cenote.model.records import Event, EventType, NodeStatus, Note
+from cenote.model.event_records import Event, EventType, Note
+from cenote.model.status_records import NodeStatus
 from tests.integration.test_api_events import AUDIT, BODIES, CHANGES, entries, furnished, path_of
 from tests.support.api import POOL, Api, Apis
 

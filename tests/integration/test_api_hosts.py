@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from cenote.api import keys
 from cenote.api.service import Settings
 from cenote.errors import Conflict, Misconfigured, Unavailable
-from cenote.model.records import AdmittedHost, FleetAuthority, HostRole, RemovedHost, Secret
+from cenote.model.fleet_records import AdmittedHost, FleetAuthority, HostRole, RemovedHost
+from cenote.model.record import Secret
 from cenote.rules import host_states
 from cenote.rules.record_formats import WITH_MOVES
 from cenote.store import Store, etcd_messages, fleet, members

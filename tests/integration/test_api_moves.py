@@ -12,7 +12,9 @@ from msgspec.structs import replace
 
 from cenote.api import auth, create_app
 from cenote.errors import Unavailable
-from cenote.model.records import MoveStage, NodeStatus, Note, Standby
+from cenote.model.event_records import Note
+from cenote.model.records import MoveStage
+from cenote.model.status_records import NodeStatus, Standby
 from tests.support.api import AT_ONCE, HOST, Api, Apis
 
 A, B = (

@@ -9,7 +9,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from cenote.api import Settings
-from cenote.model.records import HostDomain, NameInDns, NameServerState
+from cenote.model.fleet_records import HostDomain, NameInDns, NameServerState
 from cenote.store import etcd_messages
 from tests.support.api import HOST, POOL, Api, Apis
 

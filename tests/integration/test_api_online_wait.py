@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from cenote.api import Settings
-from cenote.model.records import NodeStatus
+from cenote.model.status_records import NodeStatus
 from tests.support.api import BACKEND, Api, Apis
 from tests.support.service import SMALLEST, calling, service
 from tests.support.waiting import wait_until

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from cenote.api import Settings
-from cenote.model.records import NodeStatus
+from cenote.model.status_records import NodeStatus
 from tests.support.api import Api, Apis
 
 PATIENT = Settings(wait_seconds=20, access_wait_seconds=20, host_id="here")

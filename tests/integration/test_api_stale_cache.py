@@ -17,7 +17,8 @@ from cenote.api import auth
 from cenote.api.app import create_app
 from cenote.api.service import Settings
 from cenote.model.paths import Layout
-from cenote.model.records import NodeStatus, Pool
+from cenote.model.records import Pool
+from cenote.model.status_records import NodeStatus
 from cenote.security.throttle import MAX_FAILURES
 from cenote.store import Store, cache
 from tests.support.api import BACKEND, HOST, Api, BareHost, rings

@@ -9,7 +9,7 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cenote.model.records import Secret
+from cenote.model.record import Secret
 from cenote.security import backup_file
 from tests.support.service import CENOTE, clean_environment
 

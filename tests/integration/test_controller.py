@@ -18,7 +18,11 @@ from cenote.controller import controller as controllers
 from cenote.controller import election as elections
 from cenote.controller.controller import Controller
 from cenote.controller.election import Election
-from cenote.model.records import Cluster, DiskUse, Host, NodeStatus, Note, Secret, StorageAutoscale
+from cenote.model.event_records import Note
+from cenote.model.fleet_records import Host
+from cenote.model.record import Secret
+from cenote.model.records import Cluster, StorageAutoscale
+from cenote.model.status_records import DiskUse, NodeStatus
 from cenote.model.topology import writer_or_first
 from cenote.rules import record_formats
 from cenote.rules.host_names import LOOPBACK

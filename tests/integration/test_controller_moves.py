@@ -13,7 +13,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from cenote.controller.controller import Controller
-from cenote.model.records import Cluster, Host, MoveStage, Node, NodeStatus, Note, Standby
+from cenote.model.event_records import Note
+from cenote.model.fleet_records import Host
+from cenote.model.records import Cluster, MoveStage, Node
+from cenote.model.status_records import NodeStatus, Standby
 from cenote.rules import moves, record_formats
 from cenote.rules.move_progress import DEFAULT, Limits
 from cenote.security.sealing import Sealer

@@ -21,7 +21,7 @@ import psycopg
 import pytest
 
 from cenote.model.paths import Layout
-from cenote.model.records import Secret
+from cenote.model.record import Secret
 from cenote.security import backup_file
 from cenote.store.client import EtcdClient
 from cenote.store.etcd_messages import EtcdOperation, TransactionRequest, delete, put

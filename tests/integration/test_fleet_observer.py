@@ -20,8 +20,8 @@ import pytest
 from cenote.errors import Unavailable
 from cenote.http import fleet_tls
 from cenote.model.fleet_ports import FleetPorts
+from cenote.model.fleet_records import HostRole, RemovedHost
 from cenote.model.paths import Layout
-from cenote.model.records import HostRole, RemovedHost
 from cenote.security import certificates, fleet_certificates
 from cenote.server.settings import EtcdSettings
 from cenote.stats.remote_observer import Peer, RemoteObserver

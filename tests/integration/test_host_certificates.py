@@ -14,8 +14,9 @@ from cenote.agent.host_certificate import HostCertificate
 from cenote.controller import host_certificates
 from cenote.controller.controller import Controller
 from cenote.host import fleet_files
+from cenote.model.fleet_records import AdmittedHost, FleetAuthority, HostRole
 from cenote.model.paths import Layout
-from cenote.model.records import AdmittedHost, FleetAuthority, HostRole, Secret
+from cenote.model.record import Secret
 from cenote.model.timing import Timing
 from cenote.security import certificates, fleet_certificates
 from cenote.security.sealing import Sealer

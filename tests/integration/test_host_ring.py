@@ -11,7 +11,7 @@ import pytest
 from cenote.agent.host_ring import MAX_KEYS, HostRing
 from cenote.agent.observer_endpoint import Answering, ObserverEndpoint
 from cenote.errors import Unavailable
-from cenote.model.records import Secret
+from cenote.model.record import Secret
 from cenote.security import sealing_keys
 from cenote.security.sealing import Sealer
 from cenote.stats.observer import NO_OBSERVER

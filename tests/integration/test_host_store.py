@@ -13,7 +13,10 @@ import msgspec
 import pytest
 
 from cenote.errors import Misconfigured, NotFound
-from cenote.model.records import Cluster, Host, NodeStatus, Note
+from cenote.model.event_records import Note
+from cenote.model.fleet_records import Host
+from cenote.model.records import Cluster
+from cenote.model.status_records import NodeStatus
 from cenote.model.topology import node_key
 from cenote.store import EtcdClient, HostStore, PrivateEtcd, Store, etcd_messages
 from cenote.store.encoding import FORMAT, NewerFormat, encode

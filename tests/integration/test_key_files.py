@@ -15,7 +15,7 @@ from cenote.errors import Misconfigured
 from cenote.host import privileges
 from cenote.host.processes import Account
 from cenote.model.paths import Layout
-from cenote.model.records import Secret
+from cenote.model.record import Secret
 from cenote.security.sealing import Sealer
 from cenote.server import key_files
 from cenote.server.key_files import prepare_keys

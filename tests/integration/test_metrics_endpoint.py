@@ -14,7 +14,8 @@ from uvicorn.server import ServerState
 
 from cenote.front.metrics_endpoint import MetricsEndpoint
 from cenote.host import system
-from cenote.model.records import Cluster, Host
+from cenote.model.fleet_records import Host
+from cenote.model.records import Cluster
 from cenote.model.topology import writer_or_first
 from cenote.security.sealing import Sealer
 from cenote.stats.observer import NO_OBSERVER

@@ -15,7 +15,7 @@ from cenote.controller.election import Election
 from cenote.controller.name_server import NameServer
 from cenote.controller.names import NameRefused, Names
 from cenote.errors import Unavailable
-from cenote.model.records import NameInDns
+from cenote.model.fleet_records import NameInDns
 from cenote.model.timing import Timing
 from cenote.security import tsig_keys
 from cenote.store import PrivateEtcd

@@ -16,7 +16,7 @@ from cenote.agent.port_holding import PortHolding
 from cenote.errors import Invalid
 from cenote.host import port_claims
 from cenote.host.port_claims import Claim
-from cenote.model.records import NodeStatus
+from cenote.model.status_records import NodeStatus
 from cenote.store import HostStore, PrivateEtcd
 from tests.support.etcd import bare_cluster, opened_host, opened_store, with_etcd
 from tests.support.ports import free_range

@@ -11,7 +11,7 @@ import pytest
 
 from cenote.controller.election import Election
 from cenote.errors import Misconfigured
-from cenote.model.records import Host
+from cenote.model.fleet_records import Host
 from cenote.store import EtcdClient, HostStore, PrivateEtcd, Store, registration
 from cenote.store.keys import Keys
 from cenote.store.registration import check_alone, claim_name, forget_predecessor

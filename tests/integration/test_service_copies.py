@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from cenote.host import service_copy
+from cenote.model.fleet_records import ServiceCopy
 from cenote.model.paths import Layout
-from cenote.model.records import ServiceCopy
 from tests.support.folders import server_folder
 from tests.support.service import Service, calling, run_cenote, service
 from tests.support.waiting import wait_until

@@ -12,7 +12,7 @@ import httpx
 from msgspec.structs import replace
 
 from cenote.metrics import backup_metrics, service_metrics
-from cenote.model.records import HostRole
+from cenote.model.fleet_records import HostRole
 from cenote.model.topology import Health
 from cenote.security.throttle import MAX_FAILURES
 from cenote.stats.observer import NO_OBSERVER

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cenote.model.records import Secret
+from cenote.model.record import Secret
 from cenote.store.access import (
     Login,
     Passwords,

@@ -15,7 +15,8 @@ import msgspec
 import pytest
 
 from cenote.errors import Invalid, Misconfigured, Unavailable
-from cenote.model.records import Cluster, Host
+from cenote.model.fleet_records import Host
+from cenote.model.records import Cluster
 from cenote.store import EtcdClient, Store, cache, host_store, retry
 from cenote.store.etcd_messages import TransactionRequest, put
 from cenote.store.process import PrivateEtcd

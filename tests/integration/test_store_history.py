@@ -9,7 +9,8 @@ from uuid import UUID, uuid4
 import msgspec
 from msgspec.structs import replace
 
-from cenote.model.records import Cluster, Event, Note
+from cenote.model.event_records import Event, Note
+from cenote.model.records import Cluster
 from cenote.store import EtcdClient, PrivateEtcd, Store, audit_log, history, pruning, thinning
 from cenote.store.encoding import encode
 from cenote.store.etcd_messages import TransactionRequest, put

@@ -15,7 +15,8 @@ from cenote.agent import store_keeper
 from cenote.agent.store_keeper import StoreKeeper
 from cenote.controller.store_members import StoreMembers
 from cenote.errors import Unavailable
-from cenote.model.records import AdmittedHost, HostRole, Secret
+from cenote.model.fleet_records import AdmittedHost, HostRole
+from cenote.model.record import Secret
 from cenote.store import access, etcd_messages, fleet
 from cenote.store.access import Passwords
 from cenote.store.client import EtcdClient

@@ -13,16 +13,9 @@ import pytest
 from msgspec.structs import replace
 
 from cenote.errors import Busy, Conflict, Unavailable
-from cenote.model.records import (
-    CertificateAuthority,
-    Cluster,
-    LogSink,
-    MetricsLogin,
-    Note,
-    Secret,
-    SinkType,
-    User,
-)
+from cenote.model.event_records import Note
+from cenote.model.record import Secret
+from cenote.model.records import CertificateAuthority, Cluster, LogSink, MetricsLogin, SinkType, User
 from cenote.security.sealing import Sealer
 from cenote.security.sealing_keys import SealingKey
 from cenote.store import Store

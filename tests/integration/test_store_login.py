@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from cenote.errors import Unavailable
-from cenote.model.records import Secret
+from cenote.model.record import Secret
 from cenote.store import etcd_messages
 from cenote.store.client import EtcdClient, EtcdError, LoginWanted, Watched
 from cenote.store.etcd_messages import TransactionRequest, put

@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from cenote.errors import Misconfigured, Unavailable
-from cenote.model.records import Cluster, Event, Note, Token
+from cenote.model.event_records import Event, Note
+from cenote.model.records import Cluster, Token
 from cenote.store import EtcdClient, PrivateEtcd, migration
 from cenote.store import etcd_messages as messages
 from cenote.store.keys import Keys

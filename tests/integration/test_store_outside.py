@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cenote.errors import Misconfigured, Unavailable
-from cenote.model.records import Secret
+from cenote.model.record import Secret
 from cenote.store import EtcdClient, Store, retry
 from tests.support.etcd import bare_cluster
 from tests.support.outside import PASSWORD, Outside, outside_etcd

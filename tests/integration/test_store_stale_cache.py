@@ -11,8 +11,9 @@ import pytest
 from msgspec.structs import replace
 
 from cenote.errors import Conflict, Invalid, NotFound
+from cenote.model.event_records import Note
 from cenote.model.groups import Project, Tag
-from cenote.model.records import Cluster, Note, Token
+from cenote.model.records import Cluster, Token
 from cenote.store import NameTaken, Store, cache
 from tests.support.etcd import Proxy, bare_cluster, opened_store, private_etcd, proxy
 from tests.support.waiting import wait_until_async

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from cenote.errors import Conflict, Invalid, NotFound
-from cenote.model.records import Cluster, Node, NodeStatus, Token
+from cenote.model.records import Cluster, Node, Token
+from cenote.model.status_records import NodeStatus
 from cenote.store import NameTaken, PortTaken, Store
 from cenote.store.process import PrivateEtcd
 from tests.support.etcd import bare_cluster, opened_store, with_etcd

@@ -12,7 +12,8 @@ import pytest
 from msgspec.structs import replace
 
 from cenote.host import processes, trash, unknown
-from cenote.model.records import Cluster, Host
+from cenote.model.fleet_records import Host
+from cenote.model.records import Cluster
 from cenote.model.timing import Timing
 from cenote.model.topology import node_key
 from cenote.store import etcd_messages

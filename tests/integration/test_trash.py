@@ -17,7 +17,7 @@ from cenote.agent.sweep import empty_trash
 from cenote.errors import CenoteError
 from cenote.host import trash
 from cenote.model.paths import Layout
-from cenote.model.records import DiskUse
+from cenote.model.status_records import DiskUse
 from cenote.model.trash import TrashNote
 from tests.support.folders import server_folder
 

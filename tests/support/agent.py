@@ -15,8 +15,10 @@ from cenote.agent.host_loop import COPIES_AT_ONCE, HostLoop
 from cenote.controller.controller import Controller
 from cenote.host import processes
 from cenote.model.changes import Program
+from cenote.model.fleet_records import Host
 from cenote.model.processes import Process
-from cenote.model.records import Cluster, Host, NodeStatus, Pool
+from cenote.model.records import Cluster, Pool
+from cenote.model.status_records import NodeStatus
 from cenote.model.timing import DEFAULT, Timing
 from cenote.model.topology import writer_or_first
 from cenote.rules import record_formats

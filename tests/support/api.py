@@ -18,8 +18,9 @@ from cenote.api import Settings, auth, create_app
 from cenote.errors import Unavailable
 from cenote.host.observer import HostObserver
 from cenote.logs.destinations import Address
+from cenote.model.fleet_records import Host
 from cenote.model.paths import Layout
-from cenote.model.records import Host, NodeStatus
+from cenote.model.status_records import NodeStatus
 from cenote.model.timing import Timing
 from cenote.model.topology import writer_or_first
 from cenote.rules import record_formats

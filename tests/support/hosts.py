@@ -9,7 +9,8 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from cenote.model.records import Host, NodeStatus
+from cenote.model.fleet_records import Host
+from cenote.model.status_records import NodeStatus
 from cenote.store import EtcdClient, PrivateEtcd, Store
 from cenote.store.host_store import HostStore
 from tests.support.etcd import Proxy

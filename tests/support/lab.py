@@ -24,8 +24,9 @@ from cenote.host.processes import Account
 from cenote.host.sql import Session
 from cenote.model import parameters
 from cenote.model.changes import Change, EndProcesses, Reload, Sql, Start, Stop, WriteFile
+from cenote.model.fleet_records import CertificateRequest
 from cenote.model.paths import Layout
-from cenote.model.records import CertificateRequest, Cluster
+from cenote.model.records import Cluster
 from cenote.model.timing import DEFAULT, Timing
 from cenote.model.topology import writer_or_first
 from cenote.security.sealing import Sealer

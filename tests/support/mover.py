@@ -17,7 +17,8 @@ from msgspec.structs import replace
 
 from cenote.controller.controller import Controller
 from cenote.model.paths import Layout
-from cenote.model.records import Cluster, Move, MoveStage, Node, NodeStatus
+from cenote.model.records import Cluster, Move, MoveStage, Node
+from cenote.model.status_records import NodeStatus
 from cenote.security.sealing import Sealer
 from cenote.store import Store, etcd_messages
 from cenote.store.encoding import encode

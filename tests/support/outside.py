@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from cenote.model.records import Secret
+from cenote.model.record import Secret
 from cenote.store import EtcdClient
 from tests.support.etcd import etcd_program
 from tests.support.ports import free_range

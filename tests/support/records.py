@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
+from cenote.model.record import Secret
 from cenote.model.records import (
     ADMIN_USER,
     DEFAULT_DATABASE,
@@ -14,7 +15,6 @@ from cenote.model.records import (
     Cluster,
     Database,
     Node,
-    Secret,
     User,
     UserRole,
 )

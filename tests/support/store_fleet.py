@@ -16,8 +16,8 @@ from uuid import uuid4
 from cenote.host import fleet_files, identity
 from cenote.host.identity import Identity
 from cenote.model.fleet_ports import COUNT
+from cenote.model.fleet_records import ALL_ROLES, AdmittedHost, HostRole
 from cenote.model.paths import Layout
-from cenote.model.records import ALL_ROLES, AdmittedHost, HostRole
 from cenote.security import certificates, fleet_certificates
 from cenote.security.sealing import Sealer
 from cenote.server import logins

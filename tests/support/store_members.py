@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from cenote.errors import Unavailable
 from cenote.model.fleet_ports import COUNT, FleetPorts
-from cenote.model.records import ALL_ROLES
+from cenote.model.fleet_records import ALL_ROLES
 from cenote.security import certificates, fleet_certificates
 from cenote.store import members
 from cenote.store.client import EtcdClient

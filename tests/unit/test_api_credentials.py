@@ -14,7 +14,8 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from cenote.api import credentials
-from cenote.model.records import Secret, UserRole
+from cenote.model.record import Secret
+from cenote.model.records import UserRole
 from cenote.security import certificates, scram
 from cenote.security.sealing import Sealer
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cenote.model.records import Event, Note
+from cenote.model.event_records import Event, Note
 from cenote.store import audit_log
 from cenote.store.audit_log import KEPT_FOR, MOST_OF_A_CLUSTER, MOST_OF_A_TOKEN
 from cenote.store.event_ids import EventIds, milliseconds, new_id

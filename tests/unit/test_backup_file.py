@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from cenote.errors import Misconfigured
-from cenote.model.records import Secret
+from cenote.model.record import Secret
 from cenote.security import backup_file
 
 PASSPHRASE = Secret("correct horse battery")

@@ -14,7 +14,9 @@ from cenote.conf import pgbackrest
 from cenote.controller import plans
 from cenote.errors import Misconfigured
 from cenote.model.backups import Backup, BackupReport, BackupType, Repository, RepositoryKind
-from cenote.model.records import BackupPlan, Cluster, Configuration, Host, Secret
+from cenote.model.fleet_records import Host
+from cenote.model.record import Secret
+from cenote.model.records import BackupPlan, Cluster, Configuration
 from cenote.rules import archiving, backup_info, backup_schedule, record_formats, repositories, restarts
 from cenote.rules.archiving import Archiver
 from cenote.server.backup_settings import BackupSettings

@@ -10,7 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from cenote.errors import Invalid, Misconfigured
-from cenote.model.records import MetricsLogin, Secret
+from cenote.model.record import Secret
+from cenote.model.records import MetricsLogin
 from cenote.security import basic_auth
 from cenote.security.basic_auth import BasicAuth
 from cenote.security.sealing import Sealer

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from cenote.model import catalog
-from cenote.model.records import Host
+from cenote.model.fleet_records import Host
 
 
 def host(name: str, **versions: str) -> Host:

@@ -15,7 +15,8 @@ from cenote.engine.plan import pooler, postgresql, roles
 from cenote.engine.plan.loaded import Loaded
 from cenote.model.changes import Change, Program, Reload, Sql, Start, Stop, WriteFile
 from cenote.model.pauses import Moment
-from cenote.model.records import CertificateAuthority, Cluster, Database, Node, Secret, User
+from cenote.model.record import Secret
+from cenote.model.records import CertificateAuthority, Cluster, Database, Node, User
 from cenote.server.settings import EtcdSettings, ServeSettings
 
 # Long enough that it cannot stand anywhere by chance.

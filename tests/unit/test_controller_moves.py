@@ -14,7 +14,9 @@ from msgspec.structs import replace
 from cenote.controller import moves
 from cenote.controller.move_clocks import MoveClocks
 from cenote.controller.moves import Step
-from cenote.model.records import Cluster, Host, Move, MoveStage, Node, NodeStatus, Standby
+from cenote.model.fleet_records import Host
+from cenote.model.records import Cluster, Move, MoveStage, Node
+from cenote.model.status_records import NodeStatus, Standby
 from cenote.rules import move_progress
 from cenote.rules.move_progress import Hosts, Limits, Look, Times
 from cenote.rules.moves import backed_out

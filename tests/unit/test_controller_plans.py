@@ -8,17 +8,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from cenote.controller import plans
-from cenote.model.records import (
-    Cluster,
-    DiskUse,
-    Event,
-    Host,
-    Node,
-    NodeStatus,
-    Note,
-    ReportedNote,
-    StorageAutoscale,
-)
+from cenote.model.event_records import Event, Note
+from cenote.model.fleet_records import Host
+from cenote.model.records import Cluster, Node, StorageAutoscale
+from cenote.model.status_records import DiskUse, NodeStatus, ReportedNote
 from cenote.rules import deletions
 from cenote.store.audit_log import KEPT_FOR, MOST_OF_A_CLUSTER
 from cenote.store.event_ids import new_id

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from cenote.model.records import Keep, Move, MoveStage, Node, NodeStatus, Undeletion
+from cenote.model.records import Keep, Move, MoveStage, Node, Undeletion
+from cenote.model.status_records import NodeStatus
 from cenote.rules import deletions, sweep
 from cenote.rules.scheduling import Candidate, promises, with_free_ports
 from tests.support.etcd import bare_cluster

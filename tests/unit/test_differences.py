@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from cenote.model import groups, records
+from cenote.model.event_records import Difference, Event, Note
 from cenote.model.groups import Project, Tag
+from cenote.model.record import Record
 from cenote.model.records import (
     Access,
     CertificateAuthority,
     Cluster,
     Configuration,
     Database,
-    Difference,
-    Event,
     FirewallRule,
     LogSink,
     MaintenanceWindow,
@@ -31,10 +31,8 @@ from cenote.model.records import (
     Move,
     MoveStage,
     Node,
-    Note,
     Pool,
     PoolMode,
-    Record,
     Removal,
     RemovalKind,
     SinkType,

@@ -12,7 +12,7 @@ from cenote.engine.part import Part
 from cenote.engine.parts import FOLDERS, OUTDATED_BINARIES, POOLER, RESTART
 from cenote.engine.parts import SERVER as SERVER_PART
 from cenote.model.changes import Change, MakeDirectory, Program, Reload, Restart, Start, Stop
-from cenote.model.records import EventType
+from cenote.model.event_records import EventType
 
 HERE = Path("/nowhere")
 

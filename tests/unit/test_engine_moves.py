@@ -45,7 +45,8 @@ from cenote.model.changes import (
     WriteFile,
 )
 from cenote.model.pauses import LEASE, MOVE, Pause
-from cenote.model.records import ClusterStatus, Move, MoveStage, Node, NodeStatus, Standby
+from cenote.model.records import ClusterStatus, Move, MoveStage, Node
+from cenote.model.status_records import NodeStatus, Standby
 from cenote.model.trash import TrashNote
 from cenote.security.certificates import Validity
 from tests.support.wanted import CERTIFICATE, CLUSTER, MOMENT, NOW, PROCESS, SITE, WANTED, kinds, until_wait

@@ -14,8 +14,9 @@ from uuid import uuid4
 import pytest
 
 from cenote.errors import Misconfigured
+from cenote.model.fleet_records import HostRole
 from cenote.model.joining import JoinRequest
-from cenote.model.records import HostRole, Secret
+from cenote.model.record import Secret
 from cenote.security import certificates, fleet_certificates
 from cenote.security.join_tokens import JoinText
 from cenote.server import joining

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from cenote.controller import plans
 from cenote.errors import Misconfigured
-from cenote.model.records import Cluster, Host, HostDomain, Move, MoveStage, Node
+from cenote.model.fleet_records import Host, HostDomain
+from cenote.model.records import Cluster, Move, MoveStage, Node
 from cenote.rules import host_names
 from cenote.security import tsig_keys
 from cenote.server.name_server_settings import NameServerSettings

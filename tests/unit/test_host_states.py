@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from cenote.model.records import Cluster, Host, HostDrain, Move, MoveStage, Node, Presence
+from cenote.model.fleet_records import Host, HostDrain, Presence
+from cenote.model.records import Cluster, Move, MoveStage, Node
 from cenote.model.topology import Absence, Health, topology
 from cenote.rules import host_states
 from cenote.rules.host_states import DOWN_SECONDS, Drained, Gone, HostState

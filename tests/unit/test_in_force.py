@@ -10,16 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from cenote.model.parts import PartName
-from cenote.model.records import (
-    Access,
-    Cluster,
-    Configuration,
-    FirewallRule,
-    NodeStatus,
-    Pool,
-    SourceType,
-    User,
-)
+from cenote.model.records import Access, Cluster, Configuration, FirewallRule, Pool, SourceType, User
+from cenote.model.status_records import NodeStatus
 from cenote.rules import in_force
 from cenote.rules.in_force import Progress
 from tests.support.wanted import CLUSTER, NOW, user

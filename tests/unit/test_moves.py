@@ -9,7 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from cenote.errors import Busy, Invalid
-from cenote.model.records import Cluster, ClusterStatus, Host, MoveStage, Node, NodeStatus
+from cenote.model.fleet_records import Host
+from cenote.model.records import Cluster, ClusterStatus, MoveStage, Node
+from cenote.model.status_records import NodeStatus
 from cenote.rules import moves
 from cenote.rules.host_states import HostState
 from cenote.rules.scheduling import Candidate

@@ -8,17 +8,10 @@ from uuid import UUID, uuid4
 
 from msgspec.structs import replace
 
+from cenote.model.event_records import Difference, Event, EventType, Note
 from cenote.model.parts import PartName
-from cenote.model.records import (
-    Cluster,
-    Difference,
-    Event,
-    EventType,
-    NodeStatus,
-    Note,
-    Removal,
-    RemovalKind,
-)
+from cenote.model.records import Cluster, Removal, RemovalKind
+from cenote.model.status_records import NodeStatus
 from cenote.rules import in_force, outcomes
 from cenote.rules.outcomes import DONE, Outcome, OutcomeName
 from tests.support import wanted

@@ -16,7 +16,8 @@ from cenote.model.parameters import (
     POSTGRESQL,
     ServerLimits,
 )
-from cenote.model.records import SettingLimits, Value
+from cenote.model.records import Value
+from cenote.model.status_records import SettingLimits
 
 ALL = POSTGRESQL | POOLER | EXTENSIONS
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cenote.model.records import Host
+from cenote.model.fleet_records import Host
 from cenote.rules.port_allocation import free_metrics_port, free_pair
 
 

@@ -10,7 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from cenote.errors import Busy
-from cenote.model.records import Cluster, Host, Move, Node
+from cenote.model.fleet_records import Host
+from cenote.model.records import Cluster, Move, Node
 from cenote.rules import record_formats
 from cenote.rules.record_formats import HIGHEST
 from cenote.store.encoding import decode, encode, format_of

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cenote.model.records import Note
+from cenote.model.event_records import Note
 from cenote.stats.rejected_requests import MAX_KINDS, OTHERS, WINDOW, RejectedRequest, RejectedRequestCounter
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

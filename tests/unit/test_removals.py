@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from cenote import rules
 from cenote.errors import Busy, NotFound
-from cenote.model.records import Cluster, NodeStatus, RemovalKind
+from cenote.model.records import Cluster, RemovalKind
+from cenote.model.status_records import NodeStatus
 from cenote.rules import removals
 from tests.support.wanted import CLUSTER, user
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from cenote.model.records import NodeStatus
+from cenote.model.status_records import NodeStatus
 from cenote.store import restored_reports
 from cenote.store.backup import Entry
 from cenote.store.encoding import NewerFormat, decode, encode

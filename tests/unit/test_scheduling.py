@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from cenote.errors import Busy, CenoteError, Invalid, Unavailable
 from cenote.model.catalog import SIZES
-from cenote.model.records import ALL_ROLES, Host, HostRole, Node
+from cenote.model.fleet_records import ALL_ROLES, Host, HostRole
+from cenote.model.records import Node
 from cenote.rules import scheduling
 from cenote.rules.host_states import HostState
 from cenote.rules.scheduling import Candidate, Overcommit, Promise, Wanted, choose, fits, hindrance, promises

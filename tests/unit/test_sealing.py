@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cenote.errors import Misconfigured
-from cenote.model.records import Secret
+from cenote.model.record import Secret
 from cenote.security import sealing_keys
 from cenote.security.sealing import Sealer, sealing_keys_in
 

@@ -18,7 +18,8 @@ from cenote.engine.plan.ledger import State
 from cenote.engine.plan.roles import Role
 from cenote.errors import Invalid
 from cenote.model.by_sql import BySql, SeenDatabase, SeenRole
-from cenote.model.records import NodeStatus, Pool
+from cenote.model.records import Pool
+from cenote.model.status_records import NodeStatus
 from cenote.rules import sql_changes as judged
 from tests.support.wanted import CLUSTER, NOW, user
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from cenote.errors import Invalid
-from cenote.model.records import Cluster, DiskUse, StorageAutoscale
+from cenote.model.records import Cluster, StorageAutoscale
+from cenote.model.status_records import DiskUse
 from cenote.rules import storage
 from tests.support.wanted import CLUSTER
 

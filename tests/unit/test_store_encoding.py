@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from cenote.errors import Unavailable
+from cenote.model.fleet_records import Presence
 from cenote.model.groups import Tag
-from cenote.model.records import Presence, Tombstone
+from cenote.model.records import Tombstone
 from cenote.store.encoding import FORMAT, NewerFormat, decode, encode, format_of
 from cenote.store.keys import Keys
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from cenote.model.records import Cluster, DiskUse, Node, Tombstone
+from cenote.model.records import Cluster, Node, Tombstone
+from cenote.model.status_records import DiskUse
 from cenote.rules.storage import reserve_mib
 from cenote.rules.sweep import Evidence, Fate, is_later, is_nearly_full, is_over, judge, why_kept
 from tests.support.etcd import bare_cluster

@@ -14,7 +14,9 @@ from msgspec.structs import replace
 
 from cenote.engine.parts import NODE_PARTS
 from cenote.engine.plan.context import NodeContext, NodeKind
-from cenote.model.records import Cluster, ClusterStatus, Move, MoveStage, Node, NodeStatus, Presence
+from cenote.model.fleet_records import Presence
+from cenote.model.records import Cluster, ClusterStatus, Move, MoveStage, Node
+from cenote.model.status_records import NodeStatus
 from cenote.model.topology import (
     Absence,
     Health,

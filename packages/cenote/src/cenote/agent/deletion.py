@@ -13,7 +13,8 @@ from cenote.engine.plan.context import NodeContext
 from cenote.errors import CenoteError
 from cenote.host import files, trash
 from cenote.model.paths import ClusterPaths, Layout
-from cenote.model.records import Cluster, NodeStatus
+from cenote.model.records import Cluster
+from cenote.model.status_records import NodeStatus
 from cenote.model.trash import TrashNote
 from cenote.rules import sweep
 

@@ -32,7 +32,7 @@ from cenote.http.listener import Listener
 from cenote.http.routing import Receive, Scope, Send
 from cenote.http.server import protocol_config
 from cenote.http.timeouts import TimeoutProtocol
-from cenote.model.records import HostRole
+from cenote.model.fleet_records import HostRole
 from cenote.security import fleet_certificates
 
 log = logging.getLogger(__name__)

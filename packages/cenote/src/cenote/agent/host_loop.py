@@ -25,7 +25,7 @@ from cenote.engine.plan.context import HostContext
 from cenote.errors import Misconfigured, Unavailable
 from cenote.host import processes, system
 from cenote.host.executor import Executor
-from cenote.model.records import Host, ServiceCopy
+from cenote.model.fleet_records import Host, ServiceCopy
 from cenote.stats.counters import Passes
 from cenote.store.encoding import NewerFormat
 from cenote.store.host_store import HostStore

@@ -31,7 +31,8 @@ from cenote.logs import positions, sinks
 from cenote.logs.place import Place
 from cenote.logs.positions import LogPosition
 from cenote.logs.sinks import SinkStatus, SyslogConfig
-from cenote.model.records import Cluster, LogSink, LogSource, Note
+from cenote.model.event_records import Note
+from cenote.model.records import Cluster, LogSink, LogSource
 from cenote.model.timing import DEFAULT, Timing
 from cenote.security.sealing import Sealer
 from cenote.store.encoding import NewerFormat

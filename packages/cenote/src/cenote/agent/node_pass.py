@@ -27,7 +27,8 @@ from cenote.host.inspector import Inspector
 from cenote.host.sql import LOCK_MILLISECONDS, Session
 from cenote.model import parameters
 from cenote.model.changes import Change, CopyTemplate, Refuse, Start, Stop, Wait
-from cenote.model.records import DiskUse, Note, SettingLimits
+from cenote.model.event_records import Note
+from cenote.model.status_records import DiskUse, SettingLimits
 from cenote.model.trash import TrashNote
 from cenote.rules import refused_settings, restarts
 from cenote.rules.restarts import Urgency

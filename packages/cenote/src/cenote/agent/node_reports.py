@@ -18,7 +18,8 @@ from cenote.engine.plan.context import NodeContext
 from cenote.errors import Unavailable
 from cenote.host import processes
 from cenote.model.paths import Layout
-from cenote.model.records import Cluster, NodeStatus
+from cenote.model.records import Cluster
+from cenote.model.status_records import NodeStatus
 from cenote.model.topology import Health, node_key, reported_health
 from cenote.rules import storage
 from cenote.store.host_store import HostStore

@@ -17,7 +17,7 @@ import msgspec
 
 from cenote.errors import CenoteError, Unavailable
 from cenote.host import files
-from cenote.model.records import StoreMember
+from cenote.model.fleet_records import StoreMember
 from cenote.store import member_file, members
 from cenote.store.client import EtcdClient
 from cenote.store.encoding import decode

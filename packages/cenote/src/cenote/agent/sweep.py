@@ -24,7 +24,7 @@ from cenote.host.sql import Session
 from cenote.host.unknown import UnknownNode
 from cenote.model.changes import Plan
 from cenote.model.paths import FIRST_NODE, ClusterPaths, Layout, NodePaths
-from cenote.model.records import DiskUse
+from cenote.model.status_records import DiskUse
 from cenote.model.topology import node_key
 from cenote.model.trash import TrashNote
 from cenote.rules import sweep

@@ -8,8 +8,9 @@ from uuid import UUID
 import msgspec
 
 from cenote.api.auth import READ
+from cenote.api.call import Call
+from cenote.api.operation import answer, operation
 from cenote.api.projects import OWNER
-from cenote.api.service import Call, answer, operation
 from cenote.http.routing import Response
 
 

@@ -11,7 +11,9 @@ from uuid import UUID
 import msgspec
 
 from cenote.api.auth import READ
-from cenote.api.service import Call, Service, answer, operation
+from cenote.api.call import Call
+from cenote.api.operation import answer, operation
+from cenote.api.service import Service
 from cenote.errors import Invalid, NotFound, Unavailable
 from cenote.http.routing import Response
 from cenote.model.records import Cluster

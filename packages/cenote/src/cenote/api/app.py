@@ -48,9 +48,11 @@ from cenote.api import (
     unsupported,
     users,
 )
+from cenote.api.call import Call
 from cenote.api.errors import error_response
 from cenote.api.middleware import ApiMiddleware
-from cenote.api.service import Call, OperationRoute, Ports, Service, Settings, Unclaimed, answer, operation
+from cenote.api.operation import OperationRoute, answer, operation
+from cenote.api.service import Ports, Service, Settings, Unclaimed
 from cenote.http.routing import ASGIApp, Response, Route, router
 from cenote.model.timing import DEFAULT, Timing
 from cenote.security.certificates import Validity

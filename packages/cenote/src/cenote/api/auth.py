@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from cenote.errors import Forbidden, Invalid, Unauthenticated
-from cenote.model.records import Secret, Token
+from cenote.model.record import Secret
+from cenote.model.records import Token
 from cenote.security.throttle import Throttle
 from cenote.store import Store
 

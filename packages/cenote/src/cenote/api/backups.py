@@ -11,7 +11,9 @@ from msgspec.structs import replace
 
 from cenote.api import paging
 from cenote.api.auth import READ, UPDATE
-from cenote.api.service import Call, Service, answer, operation
+from cenote.api.call import Call
+from cenote.api.operation import answer, operation
+from cenote.api.service import Service
 from cenote.errors import Busy, Invalid
 from cenote.http.routing import Response
 from cenote.model.backups import Backup, BackupReport, BackupType

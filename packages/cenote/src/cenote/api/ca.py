@@ -8,7 +8,8 @@ from http import HTTPMethod
 import msgspec
 
 from cenote.api.auth import READ
-from cenote.api.service import Call, answer, operation
+from cenote.api.call import Call
+from cenote.api.operation import answer, operation
 from cenote.http.routing import Response
 from cenote.model.records import Cluster
 

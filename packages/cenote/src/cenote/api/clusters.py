@@ -16,18 +16,23 @@ import msgspec
 from cenote import rules
 from cenote.api import credentials, paging, schema_fields
 from cenote.api.auth import CREATE, DELETE, READ
+from cenote.api.call import Call
 from cenote.api.do_settings import DoSettings
 from cenote.api.firewall import RuleBody
 from cenote.api.networks import network_of
+from cenote.api.operation import Body, answer, no_content, operation
 from cenote.api.placement import Refusals, claimed, place, wish
 from cenote.api.projects import project_of
-from cenote.api.service import Body, Call, Service, answer, no_content, operation
+from cenote.api.service import Service
 from cenote.api.storage import ReplaceAutoscale, StorageBody
 from cenote.api.views import ClusterView, cluster_view
 from cenote.errors import Invalid, NotFound
 from cenote.http.routing import Response
 from cenote.model import catalog
 from cenote.model import firewall as trusted_sources
+from cenote.model.event_records import EventType, Note
+from cenote.model.fleet_records import Host
+from cenote.model.record import Secret
 from cenote.model.records import (
     ADMIN_USER,
     DEFAULT_DATABASE,
@@ -35,11 +40,7 @@ from cenote.model.records import (
     CertificateAuthority,
     Cluster,
     Database,
-    EventType,
-    Host,
     Node,
-    Note,
-    Secret,
     StorageAutoscale,
     UserRole,
 )

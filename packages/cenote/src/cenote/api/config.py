@@ -18,7 +18,9 @@ from msgspec.structs import replace
 
 from cenote.api import schema_fields
 from cenote.api.auth import READ, UPDATE, VIEW_CREDENTIALS
-from cenote.api.service import Body, Call, PendingView, Service, answer, operation
+from cenote.api.call import Call, PendingView
+from cenote.api.operation import Body, answer, operation
+from cenote.api.service import Service
 from cenote.http.routing import Response
 from cenote.model.records import Cluster, Value
 from cenote.model.topology import writer_or_first

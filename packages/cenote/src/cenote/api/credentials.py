@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 import string
 
-from cenote.model.records import MetricsLogin, Secret, User, UserRole
+from cenote.model.record import Secret
+from cenote.model.records import MetricsLogin, User, UserRole
 from cenote.security import basic_auth, scram
 from cenote.security.sealing import Sealer
 

@@ -10,7 +10,8 @@ from msgspec import UNSET, UnsetType
 from cenote import rules
 from cenote.api import paging, schema_fields
 from cenote.api.auth import CREATE, DELETE, READ
-from cenote.api.service import Body, Call, PendingView, answer, no_content, operation
+from cenote.api.call import Call, PendingView
+from cenote.api.operation import Body, answer, no_content, operation
 from cenote.api.views import DatabaseView, database_view
 from cenote.errors import NotFound
 from cenote.http.routing import Response

@@ -7,10 +7,12 @@ from http import HTTPMethod
 from msgspec.structs import replace
 
 from cenote.api.auth import UPDATE
+from cenote.api.call import Call
 from cenote.api.clusters import ONE
-from cenote.api.service import Body, Call, no_content, operation
+from cenote.api.operation import Body, no_content, operation
 from cenote.http.routing import Response
-from cenote.model.records import Cluster, EventType
+from cenote.model.event_records import EventType
+from cenote.model.records import Cluster
 
 PATH = ONE + "/delete_protection"
 

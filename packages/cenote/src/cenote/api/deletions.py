@@ -13,14 +13,18 @@ from msgspec.structs import replace
 from cenote import rules
 from cenote.api import paging, placement, schema_fields
 from cenote.api.auth import CREATE, DELETE, READ
-from cenote.api.service import Body, Call, Service, answer, no_content, operation
+from cenote.api.call import Call
+from cenote.api.operation import Body, answer, no_content, operation
+from cenote.api.service import Service
 from cenote.api.views import ClusterView, cluster_view
 from cenote.errors import Busy, Conflict, Invalid, NotFound, Unavailable
 from cenote.http.routing import Response
 from cenote.model import catalog
+from cenote.model.event_records import EventType
+from cenote.model.fleet_records import Host
 from cenote.model.groups import DEFAULT_PROJECT
 from cenote.model.parts import PartName
-from cenote.model.records import Cluster, EventType, Host, Node
+from cenote.model.records import Cluster, Node
 from cenote.rules import deletions, scheduling
 from cenote.rules.host_states import HostState
 from cenote.rules.scheduling import Wanted

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from cenote import rules
 from cenote.api import schema_fields
 from cenote.api.auth import READ, UPDATE
-from cenote.api.service import Body, Call, answer, no_content, operation
+from cenote.api.call import Call
+from cenote.api.operation import Body, answer, no_content, operation
 from cenote.api.views import DoSettingsView, do_settings_view
 from cenote.http.routing import Response
 

@@ -11,10 +11,12 @@ import msgspec
 
 from cenote.api import paging
 from cenote.api.auth import ADMIN, READ
-from cenote.api.service import Call, Service, answer, operation
+from cenote.api.call import Call
+from cenote.api.operation import answer, operation
+from cenote.api.service import Service
 from cenote.errors import Invalid
 from cenote.http.routing import Response
-from cenote.model.records import Event, EventType
+from cenote.model.event_records import Event, EventType
 from cenote.rules import differences, outcomes
 from cenote.rules.outcomes import Outcome, OutcomeName
 

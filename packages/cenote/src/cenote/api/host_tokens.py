@@ -11,10 +11,11 @@ from msgspec import UNSET, UnsetType
 
 from cenote.api import schema_fields
 from cenote.api.auth import ADMIN
-from cenote.api.service import Body, Call, answer, no_content, operation
+from cenote.api.call import Call
+from cenote.api.operation import Body, answer, no_content, operation
 from cenote.errors import Conflict, Invalid, NotFound, Unavailable
 from cenote.http.routing import Response
-from cenote.model.records import ALL_ROLES, HostRole, JoinToken
+from cenote.model.fleet_records import ALL_ROLES, HostRole, JoinToken
 from cenote.security import fleet_certificates, join_tokens
 from cenote.security.join_tokens import JoinText
 

@@ -10,11 +10,14 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from cenote.api.auth import ADMIN
+from cenote.api.call import Call
 from cenote.api.drain_hindrances import hindrances
-from cenote.api.service import Call, Service, answer, no_content, operation
+from cenote.api.operation import answer, no_content, operation
+from cenote.api.service import Service
 from cenote.errors import Busy, Invalid, NotFound
 from cenote.http.routing import Response
-from cenote.model.records import AdmittedHost, Cluster, Host, HostRole
+from cenote.model.fleet_records import AdmittedHost, Host, HostRole
+from cenote.model.records import Cluster
 from cenote.rules import host_states, scheduling
 from cenote.rules.host_states import HostState
 from cenote.rules.scheduling import NOTHING, Promise

@@ -17,7 +17,8 @@ from msgspec import UNSET, UnsetType
 
 from cenote.api import schema_fields
 from cenote.api.auth import CREATE, DELETE, READ, UPDATE, VIEW_CREDENTIALS
-from cenote.api.service import Body, Call, PendingView, answer, operation
+from cenote.api.call import Call, PendingView
+from cenote.api.operation import Body, answer, operation
 from cenote.errors import Unavailable
 from cenote.http.routing import Response
 from cenote.logs import sinks

@@ -12,7 +12,8 @@ import msgspec
 
 from cenote.api import silence
 from cenote.api.auth import READ, VIEW_CREDENTIALS
-from cenote.api.service import Call, answer, operation
+from cenote.api.call import Call
+from cenote.api.operation import answer, operation
 from cenote.errors import Invalid
 from cenote.http.routing import Response
 from cenote.logs.filters import MAX_SEARCH, LogFilter

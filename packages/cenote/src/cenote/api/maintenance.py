@@ -9,9 +9,10 @@ from msgspec.structs import replace
 
 from cenote.api import schema_fields
 from cenote.api.auth import UPDATE
-from cenote.api.service import Body, Call, no_content, operation
+from cenote.api.call import Call
+from cenote.api.operation import Body, no_content, operation
 from cenote.http.routing import Response
-from cenote.model.records import EventType
+from cenote.model.event_records import EventType
 from cenote.rules import maintenance
 
 PATH = "/v2/databases/{database_cluster_uuid}"

@@ -11,14 +11,17 @@ import msgspec
 
 from cenote.api import credentials, silence
 from cenote.api.auth import READ, UPDATE, VIEW_CREDENTIALS, authenticate
-from cenote.api.service import Body, Call, Service, answer, no_content, operation
+from cenote.api.call import Call
+from cenote.api.operation import Body, answer, no_content, operation
+from cenote.api.service import Service
 from cenote.errors import Unavailable
 from cenote.http.routing import Response
 from cenote.metrics import service_metrics
 from cenote.metrics.exposition import CONTENT_TYPE
 from cenote.metrics.service_metrics import ClusterState, HostState, ServiceState
 from cenote.model import catalog
-from cenote.model.records import Cluster, Host, HostRole
+from cenote.model.fleet_records import Host, HostRole
+from cenote.model.records import Cluster
 from cenote.model.topology import writer_or_first
 from cenote.security import basic_auth
 from cenote.stats.observer import AgentNumbers

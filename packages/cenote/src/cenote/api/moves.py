@@ -14,12 +14,14 @@ from msgspec import UnsetType
 
 from cenote.api import placement, schema_fields
 from cenote.api.auth import ADMIN
+from cenote.api.call import Call
 from cenote.api.clusters import ONE
 from cenote.api.move_view import MoveView, move_view
-from cenote.api.service import Body, Call, answer, no_content, operation
+from cenote.api.operation import Body, answer, no_content, operation
 from cenote.http.routing import Response
 from cenote.model import topology
-from cenote.model.records import Cluster, EventType, Node
+from cenote.model.event_records import EventType
+from cenote.model.records import Cluster, Node
 from cenote.rules import moves, record_formats
 from cenote.store import PortTaken
 

@@ -12,7 +12,9 @@ from msgspec.structs import replace
 from cenote import rules
 from cenote.api import paging
 from cenote.api.auth import CREATE, DELETE, READ, UPDATE
-from cenote.api.service import Body, Call, Service, answer, no_content, operation
+from cenote.api.call import Call
+from cenote.api.operation import Body, answer, no_content, operation
+from cenote.api.service import Service
 from cenote.errors import Conflict, Invalid, NotFound
 from cenote.http.routing import Response
 from cenote.model import catalog, groups

@@ -15,7 +15,7 @@ import msgspec
 
 from cenote import __version__
 from cenote.api.errors import ErrorView
-from cenote.api.service import Operation, OperationRoute
+from cenote.api.operation import Operation, OperationRoute
 
 MAIN_EVENT = "sample"  # the type of server-sent event that the schema of a stream describes
 _PARAMETER = re.compile(r"\{(\w+)\}")

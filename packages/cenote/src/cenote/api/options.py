@@ -10,10 +10,12 @@ from msgspec import UNSET, UnsetType
 
 from cenote.api import placement
 from cenote.api.auth import CREATE, READ, UPDATE
-from cenote.api.service import Call, Service, answer, operation
+from cenote.api.call import Call
+from cenote.api.operation import answer, operation
+from cenote.api.service import Service
 from cenote.http.routing import Response
 from cenote.model import catalog
-from cenote.model.records import HostRole
+from cenote.model.fleet_records import HostRole
 from cenote.rules import scheduling
 from cenote.rules.host_states import HostState
 from cenote.rules.scheduling import Candidate, Wanted

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from cenote.api.service import Call
+from cenote.api.call import Call
 from cenote.errors import Invalid
 
 T = TypeVar("T")

@@ -10,8 +10,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from cenote.api.auth import READ
+from cenote.api.call import Call
+from cenote.api.operation import answer, operation
 from cenote.api.pool_history import history_of
-from cenote.api.service import CachedAdvice, Call, Service, answer, operation
+from cenote.api.service import CachedAdvice, Service
 from cenote.http.routing import Response
 from cenote.model.records import Cluster, PoolMode
 from cenote.stats.advice import Action, ActionKind, Advice, AdviceSeverity, advise

@@ -10,7 +10,9 @@ import msgspec
 
 from cenote import rules
 from cenote.api.auth import READ
-from cenote.api.service import Call, Service, answer, operation
+from cenote.api.call import Call
+from cenote.api.operation import answer, operation
+from cenote.api.service import Service
 from cenote.errors import Invalid, Unavailable
 from cenote.http.routing import Response
 from cenote.model.records import Cluster

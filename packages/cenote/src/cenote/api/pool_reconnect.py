@@ -15,7 +15,9 @@ from msgspec import UNSET, UnsetType
 from cenote import rules
 from cenote.api import pools
 from cenote.api.auth import UPDATE
-from cenote.api.service import Call, PendingView, Service, answer, operation
+from cenote.api.call import Call, PendingView
+from cenote.api.operation import answer, operation
+from cenote.api.service import Service
 from cenote.errors import Unavailable
 from cenote.http.routing import Response
 from cenote.model.records import Cluster

@@ -9,7 +9,8 @@ import msgspec
 from cenote import rules
 from cenote.api import pools
 from cenote.api.auth import READ
-from cenote.api.service import Call, answer, operation
+from cenote.api.call import Call
+from cenote.api.operation import answer, operation
 from cenote.conf.pgbouncer import STATS_SECONDS
 from cenote.http.routing import Response
 from cenote.model.records import Cluster, Pool

@@ -14,9 +14,11 @@ from uuid import UUID
 import msgspec
 
 from cenote.api.auth import READ, authenticate
+from cenote.api.call import Call
+from cenote.api.operation import operation
 from cenote.api.pool_advice import AdviceView, advice_views
 from cenote.api.pool_history import ConnectionsView, connections_view
-from cenote.api.service import Call, Service, operation
+from cenote.api.service import Service
 from cenote.api.streaming import HEARTBEAT, EventStream, event
 from cenote.errors import CenoteError, TooManyRequests, Unavailable
 from cenote.http.routing import Response

@@ -10,12 +10,14 @@ from msgspec.structs import replace
 
 from cenote.api import paging
 from cenote.api.auth import READ, UPDATE
+from cenote.api.call import Call
+from cenote.api.operation import Body, answer, operation
 from cenote.api.projects import ONE, members, named
-from cenote.api.service import Body, Call, answer, operation
 from cenote.errors import Invalid, NotFound
 from cenote.http.routing import Response
+from cenote.model.event_records import EventType
 from cenote.model.groups import CLUSTER_URN, Project
-from cenote.model.records import Cluster, EventType
+from cenote.model.records import Cluster
 
 MAX_RESOURCES = 200
 

@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cenote.api.auth import Caller
-from cenote.api.service import Service, request_line
+from cenote.api.call import request_line
+from cenote.api.service import Service
 from cenote.errors import NotFound
 from cenote.http.routing import Scope
-from cenote.model.records import Note
+from cenote.model.event_records import Note
 from cenote.stats.rejected_requests import RejectedRequest
 from cenote.store.encoding import NewerFormat
 

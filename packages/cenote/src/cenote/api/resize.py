@@ -11,11 +11,13 @@ from http import HTTPMethod
 from cenote import rules
 from cenote.api import placement, schema_fields
 from cenote.api.auth import UPDATE
+from cenote.api.call import Call
 from cenote.api.config import host_capabilities
 from cenote.api.networks import network_of
-from cenote.api.service import Body, Call, accepted, operation
+from cenote.api.operation import Body, accepted, operation
 from cenote.http.routing import Response
-from cenote.model.records import Cluster, EventType
+from cenote.model.event_records import EventType
+from cenote.model.records import Cluster
 from cenote.model.topology import writer_or_first
 from cenote.rules import configuration, storage
 

@@ -16,7 +16,8 @@ from cenote.api import auth
 from cenote.logs import sinks
 from cenote.logs.syslog import Format
 from cenote.model import catalog, firewall, parameters
-from cenote.model.records import ENGINE, Access, HostRole, PoolMode, SinkType, SourceType
+from cenote.model.fleet_records import HostRole
+from cenote.model.records import ENGINE, Access, PoolMode, SinkType, SourceType
 from cenote.rules import MAX_SERVICE_NAMES, MAX_TAGS, clusters, names, pools, storage, unused_settings
 from cenote.rules.configuration import EXTENSIONS_KEY, POOLER_KEY
 

@@ -8,10 +8,12 @@ import msgspec
 from msgspec.structs import replace
 
 from cenote.api.auth import READ, UPDATE
-from cenote.api.service import Body, Call, answer, no_content, operation
+from cenote.api.call import Call
+from cenote.api.operation import Body, answer, no_content, operation
 from cenote.api.views import AutoscaleView, StorageAutoscaleView, storage_autoscale_view
 from cenote.http.routing import Response
-from cenote.model.records import EventType, StorageAutoscale
+from cenote.model.event_records import EventType
+from cenote.model.records import StorageAutoscale
 from cenote.rules import storage
 
 PATH = "/v2/databases/{database_cluster_uuid}/autoscale"

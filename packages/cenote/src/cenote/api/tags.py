@@ -13,12 +13,15 @@ from msgspec.structs import replace
 from cenote import rules
 from cenote.api import paging
 from cenote.api.auth import CREATE, DELETE, READ, UPDATE
-from cenote.api.service import Body, Call, Service, answer, no_content, operation
+from cenote.api.call import Call
+from cenote.api.operation import Body, answer, no_content, operation
+from cenote.api.service import Service
 from cenote.errors import Conflict, Invalid, NotFound
 from cenote.http.routing import Response
 from cenote.model import groups
+from cenote.model.event_records import EventType
 from cenote.model.groups import Tag
-from cenote.model.records import Cluster, EventType
+from cenote.model.records import Cluster
 
 PATH = "/v2/tags"
 ONE = PATH + "/{tag_name}"

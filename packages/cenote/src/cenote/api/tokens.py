@@ -11,7 +11,9 @@ from msgspec import UNSET, UnsetType
 
 from cenote.api import auth, schema_fields
 from cenote.api.auth import ADMIN
-from cenote.api.service import ANY, Body, Call, answer, no_content, operation
+from cenote.api.call import Call
+from cenote.api.operation import Body, answer, no_content, operation
+from cenote.api.service import ANY
 from cenote.errors import Invalid, NotFound
 from cenote.http.routing import Response
 from cenote.model.records import Token

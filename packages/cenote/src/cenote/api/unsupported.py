@@ -13,8 +13,9 @@ import msgspec
 
 from cenote import rules
 from cenote.api.auth import CREATE, DELETE, READ, UPDATE
+from cenote.api.call import Call
 from cenote.api.errors import ErrorView
-from cenote.api.service import Call, OperationRoute, answer, operation
+from cenote.api.operation import OperationRoute, answer, operation
 from cenote.errors import Invalid, NotFound
 from cenote.http.routing import Response
 

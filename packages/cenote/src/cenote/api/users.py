@@ -10,11 +10,13 @@ from msgspec import UNSET, UnsetType
 from cenote import rules
 from cenote.api import credentials, paging, schema_fields
 from cenote.api.auth import CREATE, DELETE, READ, UPDATE
-from cenote.api.service import Body, Call, PendingView, answer, no_content, operation
+from cenote.api.call import Call, PendingView
+from cenote.api.operation import Body, answer, no_content, operation
 from cenote.api.views import UserView, user_view
 from cenote.errors import NotFound
 from cenote.http.routing import Response
-from cenote.model.records import Cluster, NodeStatus, RemovalKind, User
+from cenote.model.records import Cluster, RemovalKind, User
+from cenote.model.status_records import NodeStatus
 from cenote.rules import in_force, sql_changes
 
 PATH = "/v2/databases/{database_cluster_uuid}/users"

@@ -28,13 +28,13 @@ from cenote.model.records import (
     Database,
     FirewallRule,
     Node,
-    NodeStatus,
     Pool,
     PoolMode,
     SourceType,
     User,
     UserRole,
 )
+from cenote.model.status_records import NodeStatus
 from cenote.rules import in_force, refused_settings, removals, sql_changes, unused_settings
 from cenote.rules.restarts import Urgency
 

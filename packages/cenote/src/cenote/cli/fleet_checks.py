@@ -22,9 +22,9 @@ from cenote.host import files
 from cenote.host.identity import Identity
 from cenote.http import fleet_tls
 from cenote.model.fleet_ports import FleetPorts
+from cenote.model.fleet_records import HostRole
 from cenote.model.joining import FLEET, FleetAnswer, skew_in_words
 from cenote.model.paths import Layout
-from cenote.model.records import HostRole
 from cenote.server import fleet_hosts
 from cenote_client import CenoteError as ClientError
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from cenote.cli.printer import CommandError
-from cenote.model.records import Secret
+from cenote.model.record import Secret
 from cenote.server import passphrase_file
 
 file_option = click.option(

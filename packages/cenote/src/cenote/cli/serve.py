@@ -23,8 +23,9 @@ from cenote.http.admission import MOST_OF_AN_ADDRESS
 from cenote.logs import destinations
 from cenote.logs.destinations import Network
 from cenote.model.fleet_ports import DEFAULT_FLEET_PORT
+from cenote.model.fleet_records import HostRole
 from cenote.model.paths import Layout
-from cenote.model.records import HostRole, Secret
+from cenote.model.record import Secret
 from cenote.rules import repositories
 from cenote.server import child, service
 from cenote.server.backup_settings import BackupSettings

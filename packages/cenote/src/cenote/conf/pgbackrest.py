@@ -15,7 +15,7 @@ from pathlib import Path
 from cenote.conf.hba import SUPERUSER
 from cenote.conf.quoting import one_line
 from cenote.model.backups import Repository, RepositoryKind
-from cenote.model.records import Secret
+from cenote.model.record import Secret
 
 _S3_PORT = "443"
 

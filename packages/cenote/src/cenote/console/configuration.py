@@ -16,7 +16,7 @@ from cenote.console.request import ConsoleRequest, FormFields, page
 from cenote.http.routing import Response
 from cenote.model import parameters
 from cenote.model.parameters import Choice, Choices, Number, Parameter, Switch
-from cenote.model.records import SettingLimits
+from cenote.model.status_records import SettingLimits
 from cenote.rules.configuration import EXTENSIONS_KEY, POOLER_KEY
 
 CONFIG = PATH + "/config"

@@ -7,7 +7,8 @@ nodes of a cluster that moves know one another.  Clients look at the other names
 
 from __future__ import annotations
 
-from cenote.model.records import CertificateRequest, Cluster
+from cenote.model.fleet_records import CertificateRequest
+from cenote.model.records import Cluster
 from cenote.security import certificates, fleet_certificates
 from cenote.security.sealing import Sealer
 

@@ -21,7 +21,9 @@ from cenote.controller.host_certificates import HostCertificates
 from cenote.controller.mover import Mover
 from cenote.controller.names import Names
 from cenote.errors import CenoteError, Conflict, Misconfigured, NotFound, Unavailable
-from cenote.model.records import Cluster, EventType, HostDomain, Note
+from cenote.model.event_records import EventType, Note
+from cenote.model.fleet_records import HostDomain
+from cenote.model.records import Cluster
 from cenote.model.timing import DEFAULT, Timing
 from cenote.rules import deletions, host_names, record_formats
 from cenote.rules.scheduling import NO_LIMITS, Overcommit

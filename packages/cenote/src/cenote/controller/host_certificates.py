@@ -15,7 +15,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from cenote.controller.election import Election
 from cenote.errors import CenoteError, Misconfigured, Unavailable
-from cenote.model.records import AdmittedHost, FleetAuthority
+from cenote.model.fleet_records import AdmittedHost, FleetAuthority
 from cenote.model.timing import Timing
 from cenote.security import certificates, fleet_certificates
 from cenote.security.certificates import LEAF_LIFETIME

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from cenote.model.records import Cluster, MoveStage, NodeStatus
+from cenote.model.records import Cluster, MoveStage
+from cenote.model.status_records import NodeStatus
 from cenote.rules.move_progress import Times
 
 

@@ -18,7 +18,8 @@ from cenote.controller.election import Election
 from cenote.controller.move_clocks import MoveClocks
 from cenote.errors import CenoteError, Conflict, NotFound, Unavailable
 from cenote.model import topology
-from cenote.model.records import Cluster, EventType, Note
+from cenote.model.event_records import EventType, Note
+from cenote.model.records import Cluster
 from cenote.rules import move_progress, record_formats, scheduling
 from cenote.rules import moves as move_rules
 from cenote.rules.move_progress import Limits, Look

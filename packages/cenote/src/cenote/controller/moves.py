@@ -14,7 +14,9 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from cenote.model.records import Cluster, EventType, Move, MoveStage, NodeStatus, Note
+from cenote.model.event_records import EventType, Note
+from cenote.model.records import Cluster, Move, MoveStage
+from cenote.model.status_records import NodeStatus
 from cenote.rules import move_progress
 from cenote.rules.move_progress import DEFAULT, NO_TIME, Hosts, Limits, Look, Times, look_at, serves
 from cenote.rules.moves import backed_out

@@ -18,7 +18,8 @@ import msgspec
 
 from cenote.controller.election import Election
 from cenote.errors import CenoteError
-from cenote.model.records import Cluster, NameInDns, NameServerState
+from cenote.model.fleet_records import NameInDns, NameServerState
+from cenote.model.records import Cluster
 from cenote.model.timing import Timing
 from cenote.rules import host_names
 from cenote.store import Changes, Store

@@ -8,7 +8,10 @@ from typing import TypeAlias
 
 import msgspec
 
-from cenote.model.records import BackupPlan, Cluster, Event, Host, NodeStatus
+from cenote.model.event_records import Event
+from cenote.model.fleet_records import Host
+from cenote.model.records import BackupPlan, Cluster
+from cenote.model.status_records import NodeStatus
 from cenote.model.topology import writer_or_first
 from cenote.rules import host_names, port_allocation, record_formats, storage
 from cenote.store.audit_log import KEPT_FOR, MOST_OF_A_CLUSTER

@@ -15,7 +15,7 @@ import msgspec
 from cenote.controller.election import Election
 from cenote.errors import CenoteError, Unavailable
 from cenote.model.fleet_ports import FleetPorts
-from cenote.model.records import AdmittedHost, Host, HostRole, StoreMember
+from cenote.model.fleet_records import AdmittedHost, Host, HostRole, StoreMember
 from cenote.store import access, etcd_messages, etcd_options, members
 from cenote.store.client import EtcdClient
 from cenote.store.encoding import decode, encode

@@ -12,7 +12,7 @@ from cenote.engine.plan.events import no_event
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 from cenote.model.changes import Change, DropPlan, Plan
-from cenote.model.records import Note
+from cenote.model.event_records import Note
 
 Seen = TypeVar("Seen")
 

@@ -15,8 +15,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cenote.errors import CenoteError, Conflict, Forbidden, Invalid, Unavailable
+from cenote.model.event_records import Note
+from cenote.model.fleet_records import AdmittedHost, HostRole, JoinToken
 from cenote.model.joining import JoinAnswer, JoinRequest, StoreAccess, skew_in_words
-from cenote.model.records import AdmittedHost, HostRole, JoinToken, Note
 from cenote.security import certificates, fleet_certificates, join_tokens, sealing_keys
 from cenote.security.sealing import Rings
 from cenote.store import Store, registration

@@ -21,8 +21,8 @@ from cenote.http.routing import HTTPException, Receive, Request, Response, Route
 from cenote.http.server import protocol_config
 from cenote.http.timeouts import TimeoutProtocol
 from cenote.http.tls_listener import TLSListener
+from cenote.model.fleet_records import HostRole
 from cenote.model.joining import FLEET, JOIN, FleetAnswer, JoinRequest, Refused
-from cenote.model.records import HostRole
 from cenote.security import certificates, fleet_certificates
 from cenote.security.certificates import Validity
 from cenote.security.sealing import Sealer

@@ -20,8 +20,8 @@ import msgspec
 
 from cenote.errors import Misconfigured
 from cenote.host import files
+from cenote.model.fleet_records import ALL_ROLES, HostRole
 from cenote.model.paths import Layout
-from cenote.model.records import ALL_ROLES, HostRole
 
 log = logging.getLogger(__name__)
 

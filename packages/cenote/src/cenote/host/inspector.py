@@ -17,7 +17,7 @@ from cenote.model import parameters
 from cenote.model.changes import Program
 from cenote.model.parameters import ServerLimits
 from cenote.model.processes import Process
-from cenote.model.records import DiskUse
+from cenote.model.status_records import DiskUse
 
 _SETTINGS = "SELECT lower(name), concat_ws(' ', reset_val, unit) FROM pg_settings WHERE lower(name) IN"
 _PENDING = "SELECT name, setting FROM pg_settings WHERE pending_restart ORDER BY name"

@@ -7,8 +7,8 @@ import contextlib
 import msgspec
 
 from cenote.host import files
+from cenote.model.fleet_records import ServiceCopy
 from cenote.model.paths import Layout
-from cenote.model.records import ServiceCopy
 
 
 def read(layout: Layout) -> ServiceCopy | None:

@@ -19,7 +19,7 @@ import psutil
 
 from cenote.errors import CenoteError
 from cenote.host import safe_open
-from cenote.model.records import DiskUse
+from cenote.model.status_records import DiskUse
 
 DEEPEST = 32  # folders within one another whose size is measured; PostgreSQL has four
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

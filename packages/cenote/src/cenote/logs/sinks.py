@@ -26,7 +26,8 @@ from cenote.errors import Invalid, NotFound
 from cenote.logs import syslog
 from cenote.logs.destinations import Address, Networks, blocked_reason
 from cenote.logs.syslog import Format
-from cenote.model.records import Cluster, LogSink, Secret, SinkType
+from cenote.model.record import Secret
+from cenote.model.records import Cluster, LogSink, SinkType
 
 MAX_SINKS = 8
 MAX_CONFIG_BYTES = 32 * 1024  # of a configuration; the whole cluster is one record

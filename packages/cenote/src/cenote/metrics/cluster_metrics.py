@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cenote.metrics.exposition import Family, Kind, Page
-from cenote.model.records import Cluster, NodeStatus
+from cenote.model.records import Cluster
+from cenote.model.status_records import NodeStatus
 from cenote.rules import configuration
 from cenote.stats.observer import DatabaseNumbers, PoolNumbers, ServerNumbers
 

@@ -10,7 +10,8 @@ from cenote import __version__
 from cenote.metrics import backup_metrics
 from cenote.metrics.exposition import Family, Kind, Page
 from cenote.model.backups import BackupReport
-from cenote.model.records import ClusterStatus, Host
+from cenote.model.fleet_records import Host
+from cenote.model.records import ClusterStatus
 from cenote.model.topology import Health
 from cenote.stats.counters import Requests
 from cenote.stats.observer import AgentNumbers

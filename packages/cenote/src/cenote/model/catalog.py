@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import NAMESPACE_OID, UUID, uuid5
 
-from cenote.model.records import Host
+from cenote.model.fleet_records import Host
 
 GIB = 1024  # in MiB
 RESERVED_CONNECTIONS = 3  # of each server, for maintenance

@@ -14,7 +14,7 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 
 from cenote.errors import Invalid
 from cenote.model import catalog
-from cenote.model.records import Record
+from cenote.model.record import Record
 
 CLUSTER_URN = "do:dbaas:"  # before a cluster's id
 MOST_GROUPS = 1_000  # of each kind

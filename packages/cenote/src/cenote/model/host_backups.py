@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cenote.model.backups import Repository
-from cenote.model.records import Secret
+from cenote.model.record import Secret
 
 
 @dataclass(frozen=True, slots=True)

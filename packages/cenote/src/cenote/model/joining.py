@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from cenote.model.records import HostRole
+from cenote.model.fleet_records import HostRole
 
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 # What another host says ends up in claims, certificates and URLs, so only harmless characters are taken.

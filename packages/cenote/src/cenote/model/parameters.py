@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cenote.errors import Invalid
-from cenote.model.records import SettingLimits, Value
+from cenote.model.records import Value
+from cenote.model.status_records import SettingLimits
 
 INT_MAX = 2_147_483_647
 _BYTES = {"B": 1, "kB": 1024, "8kB": 8192, "MB": 1024**2}

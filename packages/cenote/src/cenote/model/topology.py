@@ -13,8 +13,10 @@ from uuid import UUID
 
 import msgspec
 
+from cenote.model.fleet_records import Presence
 from cenote.model.paths import PGBOUNCER, POSTGRESQL
-from cenote.model.records import Cluster, ClusterStatus, Move, MoveStage, Node, NodeStatus, Presence
+from cenote.model.records import Cluster, ClusterStatus, Move, MoveStage, Node
+from cenote.model.status_records import NodeStatus
 
 
 class Absence(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,8 @@ from msgspec.structs import replace
 from cenote.errors import Invalid
 from cenote.model import catalog, parameters
 from cenote.model.parameters import Parameter
-from cenote.model.records import Cluster, Configuration, SettingLimits, Value
+from cenote.model.records import Cluster, Configuration, Value
+from cenote.model.status_records import SettingLimits
 from cenote.rules import sizing, unused_settings
 
 POOLER_KEY, EXTENSIONS_KEY = "pgbouncer", "cenote"

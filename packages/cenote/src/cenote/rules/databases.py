@@ -6,7 +6,8 @@ from msgspec.structs import replace
 
 from cenote.errors import Invalid, NotFound
 from cenote.model.by_sql import BySql
-from cenote.model.records import DEFAULT_DATABASE, Cluster, Database, NodeStatus, RemovalKind
+from cenote.model.records import DEFAULT_DATABASE, Cluster, Database, RemovalKind
+from cenote.model.status_records import NodeStatus
 from cenote.rules import removals, sql_changes
 from cenote.rules.names import check_unused, quoted, server_name
 

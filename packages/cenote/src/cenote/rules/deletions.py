@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from cenote.model.records import Cluster, Keep, MoveStage, Node, NodeStatus, Undeletion
+from cenote.model.records import Cluster, Keep, MoveStage, Node, Undeletion
+from cenote.model.status_records import NodeStatus
 from cenote.rules import moves
 
 

@@ -13,20 +13,18 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
+from cenote.model.event_records import Difference, Event
+from cenote.model.fleet_records import AdmittedHost, JoinToken
 from cenote.model.groups import Group
+from cenote.model.record import Record
 from cenote.model.records import (
-    AdmittedHost,
     CertificateAuthority,
     Cluster,
     Configuration,
-    Difference,
-    Event,
-    JoinToken,
     Keep,
     MaintenanceWindow,
     MetricsLogin,
     Move,
-    Record,
     StorageAutoscale,
     Token,
 )

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 
-from cenote.model.records import Cluster, Host, HostDomain, Node
+from cenote.model.fleet_records import Host, HostDomain
+from cenote.model.records import Cluster, Node
 from cenote.model.topology import writer_or_first
 
 PRIVATE = "private-"

@@ -12,7 +12,8 @@ from enum import StrEnum
 
 import msgspec
 
-from cenote.model.records import Cluster, Host, HostDrain, Presence
+from cenote.model.fleet_records import Host, HostDrain, Presence
+from cenote.model.records import Cluster
 from cenote.model.topology import Absence, not_answering
 from cenote.rules import record_formats
 

@@ -15,7 +15,8 @@ from msgspec.structs import replace
 from cenote.model import firewall
 from cenote.model.firewall import Network
 from cenote.model.parts import PartName
-from cenote.model.records import Access, Cluster, NodeStatus, User
+from cenote.model.records import Access, Cluster, User
+from cenote.model.status_records import NodeStatus
 
 UNDER_WAY = "the host's agent is still at work on it"
 

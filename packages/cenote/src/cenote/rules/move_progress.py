@@ -6,7 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from cenote.model.records import Cluster, Host, Move, MoveStage, Node, NodeStatus, Standby
+from cenote.model.fleet_records import Host
+from cenote.model.records import Cluster, Move, MoveStage, Node
+from cenote.model.status_records import NodeStatus, Standby
 from cenote.rules.host_states import DOWN_SECONDS
 
 ORPHANED = "the host {host} was removed as lost; the copy that was made so far is kept"

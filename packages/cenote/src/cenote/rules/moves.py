@@ -9,7 +9,9 @@ from msgspec.structs import replace
 
 from cenote.errors import Busy, Invalid
 from cenote.model import catalog
-from cenote.model.records import Cluster, ClusterStatus, HostRole, Move, MoveStage, Node, NodeStatus
+from cenote.model.fleet_records import HostRole
+from cenote.model.records import Cluster, ClusterStatus, Move, MoveStage, Node
+from cenote.model.status_records import NodeStatus
 from cenote.rules import port_allocation, scheduling
 from cenote.rules.host_states import HostState
 from cenote.rules.move_progress import node_of

@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from cenote.model.records import Cluster, Event, EventType, NodeStatus
+from cenote.model.event_records import Event, EventType
+from cenote.model.records import Cluster
+from cenote.model.status_records import NodeStatus
 from cenote.rules import in_force, removals
 
 

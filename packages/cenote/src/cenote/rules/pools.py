@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from cenote.errors import Invalid, NotFound
 from cenote.model.by_sql import BySql
-from cenote.model.records import Cluster, NodeStatus, Pool, PoolMode
+from cenote.model.records import Cluster, Pool, PoolMode
+from cenote.model.status_records import NodeStatus
 from cenote.rules import configuration, sql_changes
 from cenote.rules.names import RESERVED_POOLS, quoted
 

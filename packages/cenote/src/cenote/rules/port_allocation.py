@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from cenote.model.records import Host
+from cenote.model.fleet_records import Host
 
 
 def free_pair(host: Host, claimed: Set[int]) -> int | None:

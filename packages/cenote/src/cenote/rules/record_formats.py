@@ -12,7 +12,8 @@ from collections.abc import Iterable
 import msgspec
 
 from cenote.errors import Busy
-from cenote.model.records import Cluster, Host
+from cenote.model.fleet_records import Host
+from cenote.model.records import Cluster
 
 FIRST_WITH_FORMATS = 2
 WITH_MOVES = 3

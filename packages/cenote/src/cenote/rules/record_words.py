@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cenote.model.groups import VPC, Project, Tag
-from cenote.model.records import Record
+from cenote.model.record import Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cenote.model import parameters
-from cenote.model.records import Cluster, NodeStatus, SettingLimits, Value
+from cenote.model.records import Cluster, Value
+from cenote.model.status_records import NodeStatus, SettingLimits
 
 
 def accepted(cluster: Cluster, refused: Mapping[str, str]) -> dict[str, Value]:

@@ -12,7 +12,8 @@ from uuid import uuid4
 from msgspec.structs import replace
 
 from cenote.errors import Busy
-from cenote.model.records import Cluster, NodeStatus, Removal, RemovalKind
+from cenote.model.records import Cluster, Removal, RemovalKind
+from cenote.model.status_records import NodeStatus
 
 # Removals stay in the record after the drop, for a DELETE that is sent again.
 MOST_FINISHED = 50

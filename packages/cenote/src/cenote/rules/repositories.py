@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from cenote.model.backups import Repository, RepositoryKind
-from cenote.model.records import Secret
+from cenote.model.record import Secret
 
 NONE = "none"
 MIN_DAYS, MAX_DAYS = 1, 35

@@ -18,7 +18,8 @@ import msgspec
 
 from cenote.errors import Busy, CenoteError, Invalid, Unavailable
 from cenote.model import catalog
-from cenote.model.records import Cluster, Host, HostRole, Node
+from cenote.model.fleet_records import Host, HostRole
+from cenote.model.records import Cluster, Node
 from cenote.rules import port_allocation
 from cenote.rules.host_states import HostState
 

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from cenote.errors import Invalid, NotFound
 from cenote.model.by_sql import NOTHING, BySql, SeenDatabase, SeenRole
-from cenote.model.records import Cluster, Database, NodeStatus, Pool, RemovalKind, User
+from cenote.model.records import Cluster, Database, Pool, RemovalKind, User
+from cenote.model.status_records import NodeStatus
 from cenote.rules.names import quoted
 
 MAX_LISTED = 1_000  # roles, and databases, that SQL made and that are listed

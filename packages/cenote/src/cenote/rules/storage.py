@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from cenote.errors import Invalid
 from cenote.model.catalog import GIB
-from cenote.model.records import Cluster, DiskUse, StorageAutoscale
+from cenote.model.records import Cluster, StorageAutoscale
+from cenote.model.status_records import DiskUse
 
 MAX_MIB = 16 * 1024 * GIB
 NEARLY_FULL, FULL, RELIEVED = 0.90, 0.97, 0.95  # of a cluster's storage

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from cenote.model.records import Cluster, DiskUse, Tombstone
+from cenote.model.records import Cluster, Tombstone
+from cenote.model.status_records import DiskUse
 from cenote.rules import storage
 
 NEARLY_FULL = 4  # times the space that is kept free: with less, the trash is emptied before its time

@@ -5,7 +5,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from cenote.errors import Invalid, NotFound
-from cenote.model.records import ADMIN_USER, Access, Cluster, NodeStatus, RemovalKind, User
+from cenote.model.records import ADMIN_USER, Access, Cluster, RemovalKind, User
+from cenote.model.status_records import NodeStatus
 from cenote.rules import removals, sql_changes
 from cenote.rules.names import check_unused, quoted, server_name
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from cenote.errors import Misconfigured
-from cenote.model.records import Secret
+from cenote.model.record import Secret
 
 FORMAT = 1
 FIRST_LINE = b"Cenote service backup, encrypted; 'cenote service show' reads it\n"

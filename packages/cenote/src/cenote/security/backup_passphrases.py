@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 
-from cenote.model.records import BackupPlan, Secret
+from cenote.model.record import Secret
+from cenote.model.records import BackupPlan
 from cenote.security.sealing import Sealer
 
 BYTES = 32

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from cenote.model.records import HostRole
+from cenote.model.fleet_records import HostRole
 from cenote.rules import host_names
 from cenote.security import certificates
 from cenote.security.certificates import LEAF_LIFETIME

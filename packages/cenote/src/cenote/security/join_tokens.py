@@ -12,7 +12,7 @@ import secrets
 from dataclasses import dataclass
 
 from cenote.errors import Misconfigured
-from cenote.model.records import Secret
+from cenote.model.record import Secret
 
 SECRET_BYTES = 20
 _TEXT = re.compile(

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from cenote.errors import Misconfigured
-from cenote.model.records import Secret
+from cenote.model.record import Secret
 from cenote.security import sealing_keys
 from cenote.security.sealing_keys import KEY_BYTES, SealingKey
 

@@ -7,7 +7,7 @@ import binascii
 import re
 from dataclasses import dataclass
 
-from cenote.model.records import Secret
+from cenote.model.record import Secret
 
 ALGORITHMS = ("hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512")
 _COMMENT = re.compile(r"//[^\n]*|#[^\n]*|/\*.*?\*/", re.DOTALL)

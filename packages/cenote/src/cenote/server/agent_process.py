@@ -34,7 +34,7 @@ from cenote.host.outbound import OutboundPolicy
 from cenote.host.programs import Programs
 from cenote.model import parameters
 from cenote.model.fleet_ports import FleetPorts
-from cenote.model.records import Host
+from cenote.model.fleet_records import Host
 from cenote.security.sealing import Sealer
 from cenote.server import backup_repository, bootstrap, child, event_loop, stores
 from cenote.server.child import Channel, Ready

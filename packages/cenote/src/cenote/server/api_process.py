@@ -30,7 +30,7 @@ from cenote.host import identity, oom, privileges
 from cenote.http import server as http_server
 from cenote.http import tls_context
 from cenote.http.admission import Admission, most_by_descriptors
-from cenote.model.records import HostDomain
+from cenote.model.fleet_records import HostDomain
 from cenote.rules.scheduling import Overcommit
 from cenote.security import certificates
 from cenote.security.certificates import Validity

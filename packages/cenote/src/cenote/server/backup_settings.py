@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cenote.errors import Misconfigured
 from cenote.model.backups import Repository, RepositoryKind
-from cenote.model.records import Secret
+from cenote.model.record import Secret
 from cenote.rules import repositories
 
 _MOST_BYTES = 64 << 10

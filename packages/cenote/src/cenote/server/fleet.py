@@ -11,8 +11,9 @@ import msgspec
 
 from cenote.host import files, fleet_files
 from cenote.host.identity import Identity
+from cenote.model.fleet_records import AdmittedHost, FleetAuthority
 from cenote.model.paths import Layout
-from cenote.model.records import AdmittedHost, FleetAuthority, Secret
+from cenote.model.record import Secret
 from cenote.security import certificates, fleet_certificates
 from cenote.security.sealing import Sealer
 from cenote.server.installation import Installation

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from cenote.errors import Misconfigured
 from cenote.http import fleet_tls
-from cenote.model.records import HostRole
+from cenote.model.fleet_records import HostRole
 from cenote.security import certificates, fleet_certificates
 from cenote.security.certificates import Validity
 from cenote.security.sealing import Sealer

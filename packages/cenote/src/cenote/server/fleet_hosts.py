@@ -6,8 +6,8 @@ import asyncio
 
 import msgspec
 
+from cenote.model.fleet_records import Host
 from cenote.model.paths import Layout
-from cenote.model.records import Host
 from cenote.server import installation, store_access, stores
 from cenote.server.settings import ServeSettings
 from cenote.store.encoding import decode

@@ -12,8 +12,8 @@ from cenote.errors import Misconfigured
 from cenote.host import privileges, programs
 from cenote.host.processes import Account
 from cenote.host.programs import Programs
+from cenote.model.fleet_records import ALL_ROLES, HostRole
 from cenote.model.paths import Layout
-from cenote.model.records import ALL_ROLES, HostRole
 from cenote.model.timing import DEFAULT, Timing
 from cenote.server.settings import ServeSettings
 

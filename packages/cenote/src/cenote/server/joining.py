@@ -22,6 +22,7 @@ import cenote
 from cenote.errors import Misconfigured
 from cenote.host import files, fleet_files, identity
 from cenote.host.identity import Identity
+from cenote.model.fleet_records import ALL_ROLES, HostRole
 from cenote.model.joining import (
     FLEET,
     JOIN,
@@ -32,7 +33,6 @@ from cenote.model.joining import (
     skew_in_words,
 )
 from cenote.model.paths import Layout
-from cenote.model.records import ALL_ROLES, HostRole
 from cenote.security import certificates, fleet_certificates, join_tokens
 from cenote.security.join_tokens import JoinText
 from cenote.server import store_access

@@ -7,7 +7,7 @@ import logging
 from datetime import UTC, datetime
 
 from cenote.errors import Busy, CenoteError, Invalid
-from cenote.model.records import KeyErrand
+from cenote.model.fleet_records import KeyErrand
 from cenote.security import sealing_keys
 from cenote.security.boxes import Recipient
 from cenote.security.sealing import Rings, Sealer

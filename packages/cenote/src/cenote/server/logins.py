@@ -12,7 +12,7 @@ from cenote.errors import Misconfigured
 from cenote.host import files, identity
 from cenote.host.identity import Identity
 from cenote.model.paths import Layout
-from cenote.model.records import Secret
+from cenote.model.record import Secret
 from cenote.store.access import ROOT, Login, Passwords, api_user, ensure_authentication
 from cenote.store.client import EtcdClient, EtcdError, LoginWanted
 from cenote.store.door import drawn

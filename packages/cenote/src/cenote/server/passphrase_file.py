@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from cenote.errors import Misconfigured
-from cenote.model.records import Secret
+from cenote.model.record import Secret
 
 MOST_BYTES = 4096
 

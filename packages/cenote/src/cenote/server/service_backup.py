@@ -16,8 +16,9 @@ import cenote
 from cenote.errors import Misconfigured, Unavailable
 from cenote.host import files, identity
 from cenote.host.identity import Identity
+from cenote.model.fleet_records import HostRole
 from cenote.model.paths import Layout
-from cenote.model.records import HostRole, Secret
+from cenote.model.record import Secret
 from cenote.model.service_backup import ServiceBackup
 from cenote.security import backup_file
 from cenote.server import bootstrap, service_files, store_tools

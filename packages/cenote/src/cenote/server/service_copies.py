@@ -22,8 +22,8 @@ from pathlib import Path
 from cenote.errors import CenoteError, Misconfigured
 from cenote.host import files, service_copy
 from cenote.host.identity import Identity
+from cenote.model.fleet_records import ServiceCopy
 from cenote.model.paths import Layout
-from cenote.model.records import ServiceCopy
 from cenote.model.timing import Timing
 from cenote.server import passphrase_file, service_backup
 from cenote.server.settings import ServiceCopySettings

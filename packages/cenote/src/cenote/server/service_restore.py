@@ -15,8 +15,8 @@ import msgspec
 from cenote.errors import Misconfigured
 from cenote.host import files, identity, programs
 from cenote.host.identity import Identity
+from cenote.model.fleet_records import HostRole
 from cenote.model.paths import Layout
-from cenote.model.records import HostRole
 from cenote.model.service_backup import ServiceBackup
 from cenote.server import bootstrap, service_files
 from cenote.store import backup, restored_reports

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from cenote.model.records import Cluster, Host
+from cenote.model.fleet_records import Host
+from cenote.model.records import Cluster
 from cenote.model.service_backup import ServiceBackup
 from cenote.store.encoding import decode
 from cenote.store.keys import Keys

@@ -13,7 +13,8 @@ from cenote.host import programs
 from cenote.http.admission import MOST_OF_AN_ADDRESS
 from cenote.logs.destinations import Network
 from cenote.model.fleet_ports import COUNT, DEFAULT_FLEET_PORT, FleetPorts
-from cenote.model.records import HostRole, Secret
+from cenote.model.fleet_records import HostRole
+from cenote.model.record import Secret
 from cenote.rules import host_names
 from cenote.security import fleet_certificates
 from cenote.server.backup_settings import BackupSettings

@@ -14,7 +14,7 @@ from cenote.errors import Misconfigured
 from cenote.host import files
 from cenote.model.joining import StoreAccess
 from cenote.model.paths import Layout
-from cenote.model.records import Secret
+from cenote.model.record import Secret
 from cenote.server import logins
 from cenote.server.settings import EtcdSettings, ServeSettings
 from cenote.store import member_file

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from cenote.front.host_admission import StoreDoor
+from cenote.model.fleet_records import AdmittedHost, HostRole
 from cenote.model.joining import StoreAccess
-from cenote.model.records import AdmittedHost, HostRole, Secret
+from cenote.model.record import Secret
 from cenote.server import logins, store_access, stores
 from cenote.server.installation import Installation
 from cenote.store import door

@@ -14,8 +14,8 @@ from cenote.errors import CenoteError, Misconfigured
 from cenote.host import identity, programs
 from cenote.host.identity import Identity
 from cenote.model.fleet_ports import FleetPorts
+from cenote.model.fleet_records import Host
 from cenote.model.paths import Layout
-from cenote.model.records import Host
 from cenote.server import logins, stores
 from cenote.store import etcd_options, member_file, member_state, members
 from cenote.store.access import ROOT, agent_user

@@ -13,8 +13,9 @@ from cenote.errors import Misconfigured, Unavailable
 from cenote.host import identity
 from cenote.host.identity import Identity
 from cenote.model.fleet_ports import FleetPorts
+from cenote.model.fleet_records import HostRole
 from cenote.model.paths import Layout
-from cenote.model.records import HostRole, Secret
+from cenote.model.record import Secret
 from cenote.server import logins
 from cenote.server.installation import Installation
 from cenote.server.settings import EtcdSettings

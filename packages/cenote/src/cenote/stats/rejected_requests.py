@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
-from cenote.model.records import Note
+from cenote.model.event_records import Note
 
 WINDOW = timedelta(minutes=1)
 MAX_KINDS = 10

@@ -18,7 +18,8 @@ from cenote.logs.destinations import Address
 from cenote.logs.filters import ALL, LogFilter
 from cenote.logs.sinks import SinkStatus
 from cenote.model.fleet_ports import FleetPorts
-from cenote.model.records import Cluster, Host, LogSource
+from cenote.model.fleet_records import Host
+from cenote.model.records import Cluster, LogSource
 from cenote.rules import record_formats
 from cenote.security.fleet_certificates import HOST_SUFFIX
 from cenote.stats.observer import (

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from cenote.model.records import Secret
+from cenote.model.record import Secret
 from cenote.store.client import EtcdClient, EtcdError, LoginWanted
 from cenote.store.etcd_messages import (
     Nothing,

@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from cenote.model.records import Cluster, Difference, Event, Note
+from cenote.model.event_records import Difference, Event, Note
+from cenote.model.records import Cluster
 from cenote.rules import differences, in_force
 from cenote.rules.differences import NameOf
 from cenote.store import etcd_messages

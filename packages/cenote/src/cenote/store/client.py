@@ -15,7 +15,7 @@ import httpx
 import msgspec
 
 from cenote.errors import Misconfigured, Unavailable
-from cenote.model.records import Secret
+from cenote.model.record import Secret
 from cenote.store import disk, etcd_messages
 from cenote.store.endpoints import ALIVE, Endpoints
 from cenote.store.etcd_http import BROKEN, Address, EtcdHttp, Tls

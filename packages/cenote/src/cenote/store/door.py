@@ -7,7 +7,8 @@ from collections.abc import Collection
 
 import msgspec
 
-from cenote.model.records import HostRole, Secret
+from cenote.model.fleet_records import HostRole
+from cenote.model.record import Secret
 from cenote.store import access, member_file, members
 from cenote.store.access import Passwords
 from cenote.store.client import EtcdClient

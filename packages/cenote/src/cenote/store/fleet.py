@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from cenote.model.records import AdmittedHost, FleetAuthority
+from cenote.model.fleet_records import AdmittedHost, FleetAuthority
 from cenote.store import etcd_messages
 from cenote.store.client import EtcdClient
 from cenote.store.encoding import decode, encode

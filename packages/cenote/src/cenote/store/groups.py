@@ -10,8 +10,9 @@ from collections.abc import Callable
 from uuid import UUID
 
 from cenote.errors import Conflict
+from cenote.model.event_records import Note
 from cenote.model.groups import DEFAULT_NETWORKS, DEFAULT_PROJECT, VPC, Group, Project, Tag
-from cenote.model.records import Cluster, Note
+from cenote.model.records import Cluster
 from cenote.rules import differences
 from cenote.store import audit_log, etcd_messages
 from cenote.store.cache import WatchCache, folder_of

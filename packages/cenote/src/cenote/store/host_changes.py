@@ -14,7 +14,9 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from cenote.errors import Busy, Conflict, NotFound
-from cenote.model.records import Cluster, Difference, Host, HostDrain, Node, Note, RemovedHost
+from cenote.model.event_records import Difference, Note
+from cenote.model.fleet_records import Host, HostDrain, RemovedHost
+from cenote.model.records import Cluster, Node
 from cenote.rules import record_formats
 from cenote.rules.host_states import has_part_of, nodes_on
 from cenote.store import audit_log, etcd_messages, history, members

@@ -17,18 +17,10 @@ import msgspec
 
 from cenote.errors import Misconfigured, NotFound, Unavailable
 from cenote.model.backups import BackupReport
-from cenote.model.records import (
-    CertificateRequest,
-    Cluster,
-    Host,
-    HostRequest,
-    NodeStatus,
-    Note,
-    Presence,
-    RemovedHost,
-    ReportedNote,
-    Tombstone,
-)
+from cenote.model.event_records import Note
+from cenote.model.fleet_records import CertificateRequest, Host, HostRequest, Presence, RemovedHost
+from cenote.model.records import Cluster, Tombstone
+from cenote.model.status_records import NodeStatus, ReportedNote
 from cenote.model.topology import node_key, reported_health
 from cenote.rules.sweep import Evidence, nodes_on
 from cenote.store import etcd_messages

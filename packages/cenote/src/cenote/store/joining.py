@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from cenote.errors import Conflict, NotFound
-from cenote.model.records import AdmittedHost, FleetAuthority, HostRequest, JoinToken, Note
+from cenote.model.event_records import Note
+from cenote.model.fleet_records import AdmittedHost, FleetAuthority, HostRequest, JoinToken
 from cenote.rules import differences
 from cenote.store import audit_log, etcd_messages
 from cenote.store.cache import WatchCache

@@ -21,7 +21,7 @@ from typing import ParamSpec, Protocol
 import msgspec
 
 from cenote.errors import Busy, CenoteError
-from cenote.model.records import Difference, Note
+from cenote.model.event_records import Difference, Note
 from cenote.security import sealing_keys
 from cenote.security.sealing import Sealer, sealing_keys_in
 from cenote.security.sealing_keys import SealingKey

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import msgspec
 
 from cenote.errors import Unavailable
-from cenote.model.records import HostRole, KeyErrand, KeyRecipient
+from cenote.model.fleet_records import HostRole, KeyErrand, KeyRecipient
 from cenote.security.boxes import box
 from cenote.security.sealing_keys import SealingKey
 from cenote.store import etcd_messages

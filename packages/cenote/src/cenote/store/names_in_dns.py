@@ -9,7 +9,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from cenote.errors import Unavailable
-from cenote.model.records import HostDomain, NameInDns, NameServerState
+from cenote.model.fleet_records import HostDomain, NameInDns, NameServerState
 from cenote.store import etcd_messages
 from cenote.store.cache import WatchCache
 from cenote.store.encoding import encode

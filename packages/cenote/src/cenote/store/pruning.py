@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from cenote.model.records import Event
+from cenote.model.event_records import Event
 from cenote.store import audit_log, etcd_messages, history
 from cenote.store.client import EtcdClient
 from cenote.store.encoding import NewerFormat, decode

@@ -9,20 +9,17 @@ from datetime import UTC, datetime
 from typing import TypeVar
 from uuid import UUID
 
-from cenote.model.records import (
+from cenote.model.fleet_records import (
     AdmittedHost,
     CertificateRequest,
-    Cluster,
     FleetAuthority,
     Host,
     HostDrain,
-    MetricsLogin,
-    NodeStatus,
     Presence,
     RemovedHost,
-    Token,
-    Tombstone,
 )
+from cenote.model.records import Cluster, MetricsLogin, Token, Tombstone
+from cenote.model.status_records import NodeStatus
 from cenote.model.topology import Absence, writer_or_first
 from cenote.rules import host_states
 from cenote.rules.host_states import Gone, HostState

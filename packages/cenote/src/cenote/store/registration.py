@@ -11,7 +11,7 @@ import contextlib
 import time
 
 from cenote.errors import Conflict, Misconfigured, Unavailable
-from cenote.model.records import Presence
+from cenote.model.fleet_records import Presence
 from cenote.store import etcd_messages
 from cenote.store.client import EtcdClient
 from cenote.store.host_store import PRESENCE_SECONDS, was_removed

@@ -12,7 +12,7 @@ from collections import deque
 from datetime import UTC, datetime
 
 from cenote.errors import Unavailable
-from cenote.model.records import Event
+from cenote.model.event_records import Event
 from cenote.stats.rejected_requests import WINDOW, RejectedRequest, RejectedRequestCounter
 from cenote.store import audit_log, etcd_messages
 from cenote.store.encoding import encode

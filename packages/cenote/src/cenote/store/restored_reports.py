@@ -12,7 +12,8 @@ from datetime import datetime
 
 import msgspec
 
-from cenote.model.records import Cluster, NodeStatus
+from cenote.model.records import Cluster
+from cenote.model.status_records import NodeStatus
 from cenote.store.backup import Entry
 from cenote.store.encoding import decode, encode
 from cenote.store.keys import Keys

@@ -16,7 +16,8 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from cenote.errors import Conflict, Misconfigured, NotFound, Unavailable
-from cenote.model.records import Cluster, Difference, Event, MetricsLogin, Node, Note, Token, Tombstone
+from cenote.model.event_records import Difference, Event, Note
+from cenote.model.records import Cluster, MetricsLogin, Node, Token, Tombstone
 from cenote.rules import clusters, deletions, differences, record_formats
 from cenote.store import audit_log, cache, etcd_messages, history, pruning
 from cenote.store.cache import WatchCache

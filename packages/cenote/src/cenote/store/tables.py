@@ -10,12 +10,10 @@ from uuid import UUID
 
 import msgspec
 
-from cenote.model.groups import DEFAULT_NETWORKS, DEFAULT_PROJECT, VPC, Project, Tag
-from cenote.model.records import (
+from cenote.model.event_records import Event
+from cenote.model.fleet_records import (
     AdmittedHost,
     CertificateRequest,
-    Cluster,
-    Event,
     FleetAuthority,
     Host,
     HostDomain,
@@ -24,15 +22,14 @@ from cenote.model.records import (
     JoinToken,
     KeyErrand,
     KeyRecipient,
-    MetricsLogin,
     NameInDns,
     NameServerState,
-    NodeStatus,
     Presence,
     RemovedHost,
-    Token,
-    Tombstone,
 )
+from cenote.model.groups import DEFAULT_NETWORKS, DEFAULT_PROJECT, VPC, Project, Tag
+from cenote.model.records import Cluster, MetricsLogin, Token, Tombstone
+from cenote.model.status_records import NodeStatus
 from cenote.rules.host_states import Gone
 from cenote.store.encoding import NewerFormat, decode
 from cenote.store.keys import Keys

@@ -10,7 +10,7 @@ from cenote.errors import Misconfigured
 from cenote.host import files
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
-from cenote.model.records import Secret
+from cenote.model.record import Secret
 
 log = logging.getLogger(__name__)
 

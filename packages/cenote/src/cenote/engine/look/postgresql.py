@@ -12,7 +12,7 @@ from cenote.host import control_file, files, processes, system
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 from cenote.model.changes import Program
-from cenote.model.records import DiskUse
+from cenote.model.status_records import DiskUse
 from cenote.rules import storage
 
 

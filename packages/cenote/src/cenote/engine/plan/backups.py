@@ -13,7 +13,7 @@ from cenote.conf import pgbackrest
 from cenote.engine.plan.context import NodeContext
 from cenote.model.changes import Plan, Remove, WriteFile
 from cenote.model.host_backups import HostBackups
-from cenote.model.records import Secret
+from cenote.model.record import Secret
 from cenote.rules import sizing
 
 CONFIGURATION_MODE, SCRIPT_MODE = 0o600, 0o500

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cenote.model.changes import Change, Restart, Start, Stop
-from cenote.model.records import EventType, Note
+from cenote.model.event_records import EventType, Note
 
 
 def no_event(_change: Change) -> Note | None:

@@ -19,7 +19,7 @@ from cenote.engine.plan.loaded import Loaded
 from cenote.model import firewall
 from cenote.model.changes import CopyTemplate, EndProcesses, Plan, Refuse, Reload, Remove, Start, Wait
 from cenote.model.paths import FIRST_NODE
-from cenote.model.records import DiskUse
+from cenote.model.status_records import DiskUse
 from cenote.rules import configuration, refused_settings, restarts, sizing, sql_changes, storage
 from cenote.security import fleet_certificates
 

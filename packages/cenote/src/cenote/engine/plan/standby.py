@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from cenote.engine.plan.context import NodeContext
 from cenote.model.changes import Plan, Stop, Wait
-from cenote.model.records import MoveStage, Standby
+from cenote.model.records import MoveStage
+from cenote.model.status_records import Standby
 from cenote.rules import restarts
 from cenote.rules.restarts import Urgency
 

@@ -1,0 +1,119 @@
+"""What an agent reports of a node."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from cenote.model.backups import BackupReport
+from cenote.model.by_sql import NOTHING, BySql
+from cenote.model.event_records import Note
+from cenote.model.record import Record
+
+
+class DiskUse(Record, frozen=True, kw_only=True):
+    """The size of a node's data, and the free space and size of the disk that it is on."""
+
+    used_mib: int
+    free_mib: int
+    disk_mib: int
+
+
+class ReportedNote(Record, frozen=True, kw_only=True):
+    """A change that an agent made by itself, to become the event of this id."""
+
+    id: str
+    at: datetime
+    note: Note
+
+
+class SettingLimits(Record, frozen=True, kw_only=True):
+    """What a server takes for a setting, where that is less than is offered; in the units of the API."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] | None = None
+
+
+class Standby(Record, frozen=True, kw_only=True):
+    """How far a standby is: whether it receives, and the position in the WAL up to which it has replayed."""
+
+    streaming: bool
+    replayed: int  # bytes
+
+
+class NodeStatus(Record, frozen=True, kw_only=True):
+    """An agent's report on one node.
+
+    ``reached`` is the revision of the record that was carried out, 0 until the node has worked for the first
+    time.  ``reason`` says in words what is waited for or what failed; it is empty when nothing is left to do.
+    ``settings`` are the settings in force as the server reports them, each with its unit.  ``size``,
+    ``region`` and ``storage_mib`` are those in force.  ``outdated`` names the servers whose programs were
+    replaced since they were started; ``use`` is the disk use of the data.  ``not_in_force`` are the settings
+    that wait for a restart, each with the urgency of that.  ``limits`` are of settings of which the server
+    takes less than is offered.  ``refused`` has the settings that the server does not accept, each with the
+    value that was written to its file, and is left out there until another one is chosen.
+
+    ``tried`` is the revision that the last pass began with, ``failed`` has the parts that it could not bring
+    about, each with the reason, and ``ahead`` those that it has not got to: it waits, or is under way.  All
+    other parts are as that revision wants them.
+
+    ``run`` is that of the agent (see ``Presence``): the report of an agent that has ended says what was.
+    ``waiting``: something on the machine is waited for.  ``stopped`` names the servers that did not run,
+    ``unresponsive`` those that ran and did not answer.  ``since``: when the health that follows began.
+    ``notes`` are the newest changes that the agent made by itself.  ``removed`` reports that nothing is left
+    of a node whose cluster is deleted; ``removed_for`` is when that was, ``kept`` whether its data is in the
+    host's trash.
+
+    ``reached`` does not cover removals: of those in the record, ``gone`` are the ids of those whose user or
+    database is no longer on the server, ``remaining`` says for an id why the last attempt to drop it failed.
+    ``by_sql`` is what SQL has changed of what the record says.
+
+    ``standby`` is how far a node that follows another one is.  ``ended_at`` is the position in the WAL at
+    which the server of a node that gives up writing was shut down, in bytes, 0 while it was not.  ``clients``
+    are the connections of customers to its pooler; they are known once it ``leads_on``, which is to the node
+    that has taken over; for ``held_ms`` they had waited for that.  ``logical_slots`` are customers' own,
+    which no standby has.  ``slot_lost``: WAL is gone that a node that follows this one had not received.
+    ``copied_mib`` is what a node that follows has of the other one's data.
+
+    ``backups`` is what the host knows of the cluster's backups, None where it keeps none.
+    """
+
+    reached: int
+    reason: str = ""
+    failing: bool = False
+    at: datetime
+    run: str = ""
+    settings: dict[str, str] = {}
+    size: str = ""
+    region: str = ""
+    storage_mib: int = 0
+    outdated: tuple[str, ...] = ()
+    used_mib: int = 0
+    use: DiskUse | None = None
+    notes: tuple[ReportedNote, ...] = ()
+    removed: bool = False
+    removed_for: datetime | None = None
+    kept: bool = False
+    not_in_force: dict[str, str] = {}
+    waiting: bool = False
+    stopped: tuple[str, ...] = ()
+    tried: int = 0
+    failed: dict[str, str] = {}
+    ahead: tuple[str, ...] = ()
+    limits: dict[str, SettingLimits] = {}
+    refused: dict[str, str] = {}
+    gone: tuple[UUID, ...] = ()
+    remaining: dict[str, str] = {}
+    unresponsive: tuple[str, ...] = ()
+    since: datetime | None = None
+    by_sql: BySql = NOTHING
+    standby: Standby | None = None
+    ended_at: int = 0
+    clients: int = 0
+    logical_slots: tuple[str, ...] = ()
+    leads_on: bool = False
+    held_ms: int = 0
+    slot_lost: bool = False
+    copied_mib: int = 0
+    backups: BackupReport | None = None
