@@ -47,6 +47,8 @@ def test_every_change_is_taken_while_a_cluster_is_on_its_way_but_another_way_to_
             else:
                 answer = await api.http.request(method, called, json=BODIES.get(name))
                 assert answer.is_success, f"{method} {path}: {answer.text}"
+            if name == "replace_delete_protection":
+                await api.call(method, called, 204, json={"enabled": False})
             if name != "delete_cluster":
                 await api.call("DELETE", cluster, 204)
             await api.store.forget_cluster(UUID(cluster.rpartition("/")[2]))

@@ -39,7 +39,13 @@ def test_a_new_cluster_is_creating_and_its_connection_stays(apis: Apis) -> None:
         assert online["cenote"].pop("uris")["hosts"] == [
             {"host": "localhost", "port": 25060, "pool_port": 25061}
         ]
-        assert online["cenote"] == {"health": "healthy", "reason": "", "failing": False, "host": "here"}
+        assert online["cenote"] == {
+            "health": "healthy",
+            "reason": "",
+            "failing": False,
+            "host": "here",
+            "delete_protection": False,
+        }
         for key in ("connection", "private_connection", "users", "created_at"):
             assert online[key] == created[key]
 
@@ -58,6 +64,7 @@ def test_a_cluster_says_what_it_is_waiting_for(apis: Apis) -> None:
             "reason": "the disk is full",
             "failing": True,
             "host": "here",
+            "delete_protection": False,
         }
 
     apis.run(scenario)

@@ -194,6 +194,6 @@ def test_beside_a_former_version_a_cluster_is_removed_at_once(apis: Apis) -> Non
                 "cenote": {"delete_protection": True},
             },
         )
-        assert "which knows nothing of clusters that are protected from deletion" in words
+        assert "which knows nothing of backups, or of clusters that are protected from deletion" in words
 
     apis.run(scenario, SEVEN_DAYS, (A, replace(B, reads=WITH_MOVES, cenote_version="0.1.0")))

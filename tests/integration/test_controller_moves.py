@@ -91,7 +91,9 @@ def revision(store: Store, cluster: Cluster) -> int:
 Reports = dict[str, tuple[HostStore, dict[str, Any]]]  # by node: of which agent, and with which fields
 
 
-async def until(store: Store, cluster: Cluster, stage: MoveStage | None, reports: Reports) -> None:
+async def until(
+    store: Store, cluster: Cluster, stage: MoveStage | None, reports: Reports, seconds: float = 10
+) -> None:
     """Report what agents would, each time on the record as it is, until the move is in a stage."""
 
     async def reached() -> bool:
@@ -100,7 +102,7 @@ async def until(store: Store, cluster: Cluster, stage: MoveStage | None, reports
         move = recorded(store, cluster).move
         return (None if move is None else move.stage) is stage
 
-    await wait_until_async(f"the move is {stage}", 10, reached)
+    await wait_until_async(f"the move is {stage}", seconds, reached)
 
 
 async def moved(store: Store, cluster: Cluster, source: HostStore, target: HostStore) -> None:
@@ -165,7 +167,7 @@ def test_a_drained_host_gives_its_clusters_away_a_few_at_a_time(tmp_path: Path) 
 
 
 def test_a_move_whose_switch_fails_each_time_is_given_up_in_the_end(tmp_path: Path) -> None:
-    limits = Limits(copying=4.0, switching=0.3, first_pause=0.1, longest_pause=0.1)
+    limits = Limits(copying=12.0, switching=0.3, first_pause=0.1, longest_pause=0.1)
 
     async def scenario(etcd: PrivateEtcd) -> None:
         async with fleet(etcd, tmp_path, A, B, limits=limits) as (store, [a, b]):
@@ -180,7 +182,7 @@ def test_a_move_whose_switch_fails_each_time_is_given_up_in_the_end(tmp_path: Pa
             move = recorded(store, cluster).move
             assert move is not None
             assert move.tries >= 1
-            await until(store, cluster, None, busy)
+            await until(store, cluster, None, busy, seconds=40)
             assert [node.host for node in recorded(store, cluster).nodes] == [A]
             told = [event.note.what for event in await store.events(cluster.id)]
             assert any(what.startswith(f"gave up the move to name-of-{B}") for what in told)

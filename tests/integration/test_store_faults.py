@@ -34,7 +34,7 @@ HOST = Host(
 
 AGENT = """
 import asyncio, pathlib, sys
-from cenote.model.records import Host
+from cenote.model.fleet_records import Host
 from cenote.store import EtcdClient, host_store
 
 async def main():

@@ -191,6 +191,7 @@ def test_a_copy_whose_changes_are_gone_is_given_up_at_once() -> None:
     assert stage_after(found) is None
     assert found is not None
     assert found.reason == f"gave up the move to db-b: {moves.SLOT_LOST}"
+    assert found.unfit == "b", "a drain would copy it there again at once"
     before = seen(slot_lost=True, reached=REVISION - 1)  # of a former move
     assert step(moving(), before, seen(reason="it copies")) is None
 
@@ -218,6 +219,34 @@ def test_the_times_of_a_move_are_those_of_its_stage_of_all_of_it_and_of_its_fail
     now = 130.0
     assert clocks.read(replace(cluster, move=None), {}) == Times()
     assert read({}) == Times()
+
+
+def test_what_counts_as_failing_again_and_again() -> None:
+    now = 100.0
+    clocks, cluster = MoveClocks(lambda: now), moving()
+
+    def failing(target: NodeStatus, cluster: Cluster = cluster) -> float:
+        return clocks.read(cluster, {"node-2": target}).failing
+
+    fails = seen(failing=True)
+    assert failing(fails) == 0
+    now += 60
+    # A server that does not start leaves the last that was seen of its standby in the report.
+    assert failing(replace(FOLLOWS, failing=True)) == 60
+    larger = replace(cluster, size="db-s-2vcpu-4gb")
+    now += 60
+    assert failing(fails, larger) == 0, "the copy begins anew for another size"
+    now += 60
+    assert failing(fails, larger) == 60
+    now += 4000
+    assert failing(seen(), larger) == 0
+    assert failing(fails, larger) == 0, "an error of an hour ago is another one"
+
+
+def test_a_host_is_not_unfit_when_the_source_fails_too() -> None:
+    found = step(moving(), seen(failing=True), seen(failing=True, reason="x"), failing=Limits().failing)
+    assert found is not None
+    assert found.unfit == ""
 
 
 # -- Switching

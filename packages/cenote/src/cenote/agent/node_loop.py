@@ -73,7 +73,8 @@ class NodeLoop:
         self._turn: Turn | None = None
         self._watch = processes.ProcessWatch()
         self._began: float | None = None
-        self._poll, self._waited_for, self._waiting_since = POLL_FIRST, "", 0.0
+        self._poll, self._waiting_since = POLL_FIRST, 0.0
+        self._waited_for = ("", False)  # what, and whether clients are held meanwhile
         self._backoff = host_context.timing.backoff_first
         self._full = True  # the next pass has to look at everything
         self._look_due = 0.0  # when one has to, whatever wakes it (monotonic)
@@ -176,7 +177,7 @@ class NodeLoop:
         return self._next_backoff()
 
     def _next_backoff(self) -> float:
-        pause, self._waited_for = self._backoff, ""
+        pause, self._waited_for = self._backoff, ("", False)
         self._backoff = min(self._backoff * 2, self._host_context.timing.backoff_max)
         return pause
 
@@ -260,7 +261,7 @@ class NodeLoop:
             log.exception("cluster %s: a defect in Cenote", in_words(stored.value, self._node_name))
             await self._report_failure(stored, "an unexpected error; see Cenote's log")
         else:
-            self._backoff, self._waited_for = timing.backoff_first, ""
+            self._backoff, self._waited_for = timing.backoff_first, ("", False)
             return pause, PassResult.DONE
         return self._next_backoff(), PassResult.FAILED
 
@@ -286,8 +287,9 @@ class NodeLoop:
 
         ``often``: clients are held meanwhile, so all is reported at once.
         """
-        if reason != self._waited_for:
-            self._poll, self._waited_for, self._waiting_since = POLL_FIRST, reason, time.monotonic()
+        waited_for = reason, often  # the same words may begin to hold clients
+        if waited_for != self._waited_for:
+            self._poll, self._waited_for, self._waiting_since = POLL_FIRST, waited_for, time.monotonic()
         # Most waits are too short to be worth a report, which costs a write.
         if often:
             await self._reports.write(reason, waiting=True)

@@ -92,10 +92,11 @@ def _while_copying(look: Look, hosts: Hosts, limits: Limits, *, may_switch: bool
     reason = move_progress.copying_waits_for(look, hosts, limits, may_switch=may_switch)
     seen = look.at_source
     if seen is not None and seen.slot_lost and seen.reached >= look.revision:
-        return _given_up(look, hosts, SLOT_LOST)
+        return dataclasses.replace(_given_up(look, hosts, SLOT_LOST), unfit=target)
     if look.times.failing >= limits.failing:
         given_up = _given_up(look, hosts, reason or "it fails again and again")
-        return dataclasses.replace(given_up, unfit=target)
+        is_well = seen is not None and not seen.failing  # else the target may fail for want of its source
+        return dataclasses.replace(given_up, unfit=target) if is_well else given_up
     if look.times.lasted >= limits.copying:
         return _given_up(look, hosts, reason or look.move.hitch or "it took too long")
     if reason:

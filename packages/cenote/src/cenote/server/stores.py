@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 RETRY_SECONDS = 0.1
+HEIRS_SECONDS = 2.0  # between two questions to members that only learned
 
 
 def is_external(installation: Installation) -> bool:
@@ -178,7 +180,7 @@ async def when_there(layout: Layout, call: Callable[[], Awaitable[T]]) -> T:
 
     Unavailable, at once, where the store has no members on other hosts.
     """
-    told = ""
+    told, asked = "", 0.0
     while True:
         try:
             return await call()
@@ -190,7 +192,9 @@ async def when_there(layout: Layout, call: Callable[[], Awaitable[T]]) -> T:
             if error.message != told:
                 log.warning("waiting for the store: %s; see 'cenote store status'", error.message)
             told = error.message
-            await _ask_heirs(layout)
+            if time.monotonic() - asked >= HEIRS_SECONDS:
+                await _ask_heirs(layout)
+                asked = time.monotonic()
         await asyncio.sleep(RETRY_SECONDS)
 
 

@@ -29,6 +29,7 @@ USERS_CHANGED = "revision of auth store is old"  # each new user or right makes 
 LOGIN_WANTED = (b"invalid auth token", b"user name is empty", USERS_CHANGED.encode())
 LOGIN_REFUSED = "authentication failed"
 NO_LEADER = "no leader"
+FOR_VOTERS = b"rpc not supported for learner"
 NO_SPACE = "database space exceeded"
 SILENT = "etcd did not answer in time"
 OF_SEVERAL = "; a majority of its members may be down or out of reach"
@@ -293,13 +294,18 @@ class EtcdClient:
 
     async def _send(self, path: str, request: object) -> tuple[Address, httpx.Response]:
         content = msgspec.json.encode(request)
+        reason: httpx.HTTPError | None = None
+        answer: httpx.Response | None = None
         for _ in range(max(1, len(self._endpoints))):
             address = self._endpoints.pick()
             try:
                 async with self._endpoints.waiting(address):
-                    return address, await self._http.post(address, path, content, self._headers())
+                    answer = await self._http.post(address, path, content, self._headers())
+                if FOR_VOTERS not in answer.content:
+                    return address, answer
+                self._endpoints.leave(address)  # it has been added anew since, and only learns
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                reason: httpx.HTTPError = error
+                reason = error
                 self._endpoints.leave(address)
             except BROKEN as error:  # TimeoutError is an OSError
                 self._endpoints.leave(address)
@@ -307,6 +313,8 @@ class EtcdClient:
                 silent = SILENT + OF_SEVERAL if len(self._endpoints) > 1 else SILENT
                 why = silent if is_late else f"the connection to etcd broke: {type(error).__name__}"
                 raise Unavailable(f"{why}{self._full_disk()}") from error
+        if answer is not None:
+            return address, answer
         where = f" at any of its {len(self._endpoints)} members" if len(self._endpoints) > 1 else ""
         raise Unavailable(f"etcd cannot be reached{where}{self._full_disk()}") from reason
 

@@ -98,7 +98,10 @@ class HostChanges:
         await self._forget_name(id)
 
     async def _check_may_leave(self, id: str) -> None:
-        await members.check_may_leave(self._client, id, self._tables.name_of(id), self._tables.admitted)
+        """Raise Busy while the store needs the etcd of a host; one of the operator's own needs none."""
+        if self._client.is_ours:
+            found = await self._writer.patiently(lambda: members.listed(self._client))
+            members.check_may_leave(found, id, self._tables.name_of(id), self._tables.admitted)
 
     async def remove_unstarted(self, id: str, at: datetime, note: Note) -> None:
         """Remove a host that was admitted and has never said anything of itself; NotFound for any other.

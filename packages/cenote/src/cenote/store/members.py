@@ -14,7 +14,6 @@ from cenote.store import etcd_options, member_plan
 from cenote.store.client import EtcdClient, EtcdError
 from cenote.store.etcd_messages import Member, MembersResponse
 from cenote.store.member_file import Seat
-from cenote.store.retry import retrying
 
 UNHEALTHY_SECONDS = 15.0  # after one that was added has been connected to, etcd takes no other for 5 s
 PAUSE_SECONDS = 0.1
@@ -92,11 +91,8 @@ async def remove(client: EtcdClient, id: int) -> None:
             raise
 
 
-async def check_may_leave(client: EtcdClient, host_id: str, name: str, hosts: Collection[str]) -> None:
+def check_may_leave(found: Sequence[Member], host_id: str, name: str, hosts: Collection[str]) -> None:
     """Raise Busy while the store needs the etcd of a host; ``hosts`` are those of the fleet, by id."""
-    if not client.is_ours:
-        return
-    found = await retrying(lambda: listed(client))
     voters = [etcd_options.host_of(one.name) for one in found if not one.is_learner]
     if voters and set(voters) == {host_id}:
         raise Busy(

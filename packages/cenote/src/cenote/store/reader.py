@@ -117,7 +117,8 @@ class Reader:
     def unstarted_hosts(self) -> dict[str, AdmittedHost]:
         """The hosts that have joined and have never said anything of themselves, by id."""
         tables = self._tables
-        return {id: host for id, host in tables.admitted.items() if id not in tables.hosts}
+        others = {id: host for id, host in tables.admitted.items() if id not in tables.hosts}
+        return {id: host for id, host in others.items() if not tables.is_unknown(self._keys.host(id))}
 
     def host(self, id: str) -> Host | None:
         """A host, also one that is away."""

@@ -113,6 +113,10 @@ class Tables:
     def decode_cluster(self, key: str, value: bytes, revision: int) -> Stored[Cluster]:
         return Stored(decode(key, value, self._cluster), revision)
 
+    def is_unknown(self, key: str) -> bool:
+        """Return whether the record at this key cannot be read."""
+        return key in self.newer or key in self.unreadable
+
     def check_readable(self, key: str) -> None:
         """Raise NewerFormat when a newer version has written the record at this key."""
         if key in self.newer:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 from uuid import uuid4
 
 import msgspec
@@ -24,7 +25,7 @@ from cenote.store.retry import retrying
 MARK_SECONDS = 3600  # marks vanish this long after their writer's last sign of life
 RENEW_SECONDS = 1200
 
-Attempt = Callable[[], Awaitable[etcd_messages.TransactionResponse]]
+T = TypeVar("T")
 
 
 class SealingKeyRetired(Conflict):
@@ -88,10 +89,10 @@ class Writer:
             return await self._client.transact(etcd_messages.TransactionRequest(conditions, done, misses))
 
         try:
-            answer = await self._retrying(attempt)
+            answer = await self.patiently(attempt)
         except LeaseLost:
             self._renew_at = 0.0
-            answer = await self._retrying(attempt)  # lost again, it is a lease that the operations name
+            answer = await self.patiently(attempt)  # lost again, it is a lease that the operations name
         self._free.append(mark)
         if answer.succeeded:
             return WriteResult(answer.header.revision, {})
@@ -103,8 +104,9 @@ class Writer:
             raise SealingKeyRetired
         return WriteResult(0, found)
 
-    async def _retrying(self, attempt: Attempt) -> etcd_messages.TransactionResponse:
-        return await retrying(attempt, is_short=True, waited=self._silent_for())
+    async def patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Return what an idempotent call of etcd returns; Unavailable as for a write."""
+        return await retrying(call, is_short=True, waited=self._silent_for())
 
     def _new_mark(self) -> str:
         self._made += 1
