@@ -163,16 +163,19 @@ if misses pgbouncer; then
         wanted+=("${tools[@]}")
     fi
 fi
-# Without it the service starts and keeps no backups.
-if cut -f 1,2 <<< "$found" | grep -qx "optional	pgbackrest"; then
-    if ! may_become_root; then
-        say "pgBackRest is missing, and sudo is not available: no backups (cenote serve --backups) without it"
-    else
-        if ! is_offered pgbackrest && has_apt; then refresh; fi
-        if is_offered pgbackrest; then wanted+=(pgbackrest); fi
-    fi
-fi
 install "${wanted[@]}"
+
+# Without it the service starts and keeps no backups, so nothing fails for it, and it asks for no password.
+install_pgbackrest() {
+    has_apt || return
+    [ "$(id -u)" = 0 ] || sudo -n true 2> /dev/null || return
+    is_offered pgbackrest || refresh
+    is_offered pgbackrest || return
+    (install pgbackrest)  # which ends the shell when it fails
+}
+if cut -f 1,2 <<< "$found" | grep -qx "optional	pgbackrest"; then
+    install_pgbackrest || say "no pgBackRest: backups (cenote serve --backups) need it; install the package pgbackrest as root"
+fi
 can_venv || fail "$python cannot create a virtual environment: module ensurepip is missing" \
     "(if it is not the distribution's python3, install its own -venv package)"
 if [ $build = yes ]; then

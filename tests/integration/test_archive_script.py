@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from cenote.conf import pgbackrest
+from tests.support.waiting import wait_until
 
+QUEUE_MIB = 256
 SEGMENT = "000000010000000000000003"
 # It answers from files in its folder: what is in the archive, and what a push says and ends with.
 STAND_IN = """#!/bin/sh
@@ -41,6 +45,11 @@ class Archive:
         (self.folder / "said").write_text(said)
         (self.folder / "code").write_text(str(code))
 
+    def shut_down(self, *, seconds_ago: float = 0) -> None:
+        file, at = self.data / "postmaster.pid", time.time() - seconds_ago
+        file.write_text("1\n/data\n0\n5432\n/run\n\n0\nstopping\n")
+        os.utime(file, (at, at))
+
     def left(self, name: str) -> str | None:
         path = self.folder / name
         return path.read_text() if path.exists() else None
@@ -58,7 +67,9 @@ def archive(tmp_path: Path) -> Archive:
     program = tmp_path / "pgbackrest"
     program.write_text(STAND_IN.format(folder=tmp_path))
     script = tmp_path / "archive"
-    script.write_text(pgbackrest.archive_script(program, tmp_path / "conf", "one", tmp_path))
+    script.write_text(
+        pgbackrest.archive_script(program, tmp_path / "conf", "one", tmp_path, queue_mib=QUEUE_MIB)
+    )
     for path in (program, script):
         path.chmod(0o700)
     (tmp_path / "archived").write_text("nothing")
@@ -81,10 +92,56 @@ def test_the_last_failure_is_left_until_a_push_succeeds(archive: Archive) -> Non
     assert archive.left(pgbackrest.FAILED) is None
 
 
-def test_a_segment_that_was_dropped_is_left_as_a_gap(archive: Archive) -> None:
+def test_a_segment_that_was_dropped_is_left_as_a_gap_and_makes_nothing_well(archive: Archive) -> None:
+    archive.say("P00  ERROR: [047]: no space", 47)
+    assert archive.run() == 1
     archive.say("P00   WARN: dropped WAL file 'x' because archive queue exceeded 256MB", 0)
     assert archive.run() == 0
     assert archive.left(pgbackrest.GAP) == f"{SEGMENT}\n"
+    assert archive.left(pgbackrest.FAILED) == "P00  ERROR: [047]: no space\n"
+
+
+def test_a_segment_whose_gap_cannot_be_left_is_not_dropped(archive: Archive) -> None:
+    (archive.folder / pgbackrest.GAP).mkdir()
+    archive.say("P00   WARN: dropped WAL file 'x' because archive queue exceeded 256MB", 0)
+    assert archive.run() == 1
+
+
+def test_wal_beyond_the_limit_is_dropped_where_pgbackrest_cannot_be_run(archive: Archive) -> None:
+    (archive.folder / "pgbackrest").unlink()
+    status = archive.data / "pg_wal" / "archive_status"
+    status.mkdir(parents=True)
+    for number in range(QUEUE_MIB // pgbackrest.SEGMENT_MIB + 4):
+        (status / f"{number:024X}.ready").touch()
+    assert archive.run() == 1
+    assert archive.left(pgbackrest.FAILED) == "ERROR: [000]: pgBackRest cannot be run\n"
+    (status / f"{99:024X}.ready").touch()
+    assert archive.run() == 0
+    assert archive.left(pgbackrest.GAP) == f"{SEGMENT}\n"
+
+
+def test_a_server_that_is_shut_down_does_not_wait_for_a_push_that_no_signal_ends(archive: Archive) -> None:
+    program = archive.folder / "pgbackrest"
+    program.write_text(f"#!/bin/sh\ntrap '' TERM\ntouch {archive.folder}/begun\nexec sleep 600\n")
+    running = subprocess.Popen([archive.folder / "archive", f"pg_wal/{SEGMENT}"], cwd=archive.data)
+    wait_until("the push has begun", 60, (archive.folder / "begun").exists)
+    assert running.poll() is None
+    archive.shut_down()
+    assert running.wait(timeout=60) == 1
+    assert archive.left(pgbackrest.FAILED) is None  # what was cut short says nothing of the repository
+
+
+def test_a_server_that_has_been_ending_for_a_while_pushes_nothing_more(archive: Archive) -> None:
+    archive.shut_down(seconds_ago=30)
+    assert archive.run() == 1
+    assert archive.calls == ""
+
+
+def test_without_a_passphrase_all_is_dropped_as_a_gap(archive: Archive) -> None:
+    (archive.folder / "archive").write_text(pgbackrest.dropping_script(archive.folder))
+    assert archive.run() == 0
+    assert archive.left(pgbackrest.GAP) == f"{SEGMENT}\n"
+    assert archive.calls == ""
 
 
 def test_a_standby_keeps_a_segment_until_it_is_in_the_archive(archive: Archive) -> None:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -94,12 +95,28 @@ class Kept:
         """Return whether a segment is in the archive."""
         return any(self.repository.glob(f"archive/{self.id}/*/*/{segment}-*"))
 
+    def with_cluster(self, name: str) -> Kept:
+        """Return the same with another cluster, which has a first backup and is not due for another one."""
+        cluster: Any = online_cluster(self.client, name, version=version())
+        hour = (datetime.now(UTC) + timedelta(hours=12)).hour
+        self.client.request(
+            "PATCH", f"/v2/databases/{cluster['id']}/config", json={"config": {"backup_hour": hour}}
+        )
+        made = Kept(self.running, self.repository, self.client, cluster)
+        wait_until("the first backup is made", SECONDS, lambda: made.backups() is not None)
+        wait_until("it is healthy", SECONDS, lambda: made.health() == ("healthy", ""))
+        return made
+
+    def types(self) -> list[str]:
+        found = self.backups()
+        return [] if found is None else [backup["cenote"]["type"] for backup in found["backups"]]
+
 
 @pytest.fixture(scope="module")
 def kept() -> Iterator[Kept]:
     with server_folder() as folder:
         options = (f"--backups=file://{folder}/repository", "--backup-days=3")
-        with service(*options, clusters=4) as running, running.client() as client:
+        with service(*options, clusters=8) as running, running.client() as client:
             cluster: Any = online_cluster(client, "one", version=version())
             yield Kept(running, folder / "repository", client, cluster)
 
@@ -198,19 +215,19 @@ def test_wal_is_archived_and_a_restore_by_hand_has_the_rows(kept: Kept) -> None:
 
 
 def test_a_backup_is_made_when_it_is_asked_for(kept: Kept) -> None:
-    wait_until("the first backup is made", SECONDS, lambda: kept.backups() is not None)
-    before = len(kept.backups()["backups"])
-    kept.running.cenote("backup", "now", "one", "--wait")
-    found = json.loads(kept.running.cenote("backup", "list", "one", "-o", "json"))
-    assert len(found) == before + 1
-    assert found[-1]["cenote"]["type"] == "diff"
+    own = kept.with_cluster("asked")
+    kept.running.cenote("backup", "now", "asked", "--wait")
+    found = json.loads(kept.running.cenote("backup", "list", "asked", "-o", "json"))
+    assert [backup["cenote"]["type"] for backup in found] == ["full", "diff"]
     assert found[-1]["incremental"] is True
-    said = kept.running.run("backup", "list", "one")
+    said = kept.running.run("backup", "list", "asked")
     assert "Restorable: from" in said.stderr
+    kept.running.cenote("backup", "now", "asked", "--wait")
+    assert own.types() == ["full", "diff"]  # the one that was just made stands for it
 
 
 def test_a_repository_that_takes_nothing_costs_backups_and_no_query(kept: Kept) -> None:
-    wait_until("the first backup is made", SECONDS, lambda: kept.backups() is not None)
+    kept = kept.with_cluster("refused")
     archive = kept.repository / "archive" / kept.id
     [folder] = [path for path in archive.iterdir() if path.is_dir()]
     aside = folder.with_name("aside")
@@ -234,8 +251,25 @@ def test_a_repository_that_takes_nothing_costs_backups_and_no_query(kept: Kept) 
     wait_until("the backup is made after all", SECONDS, lambda: kept.backups()["cenote"]["failure"] == "")
 
 
+def test_backups_that_are_not_there_any_more_are_told_and_no_new_place_is_made(kept: Kept) -> None:
+    own = kept.with_cluster("unmounted")
+    folders = [own.repository / kind / own.id for kind in ("archive", "backup")]
+    for folder in folders:
+        folder.rename(folder.with_name("away"))
+    try:
+        own.client.databases.create_backup(own.id)
+        wait_until("it is told", SECONDS, lambda: "is it mounted?" in own.backups()["cenote"]["failure"])
+        assert not any(folder.exists() for folder in folders)
+    finally:
+        for folder in folders:
+            folder.with_name("away").rename(folder)
+    own.switch()
+    wait_until("it is backed up", SECONDS, lambda: own.types() == ["full", "diff"])
+    assert own.backups()["cenote"]["failure"] == ""
+
+
 def test_wal_beyond_the_queue_is_dropped_told_as_a_gap_and_followed_by_a_full_backup(kept: Kept) -> None:
-    wait_until("the first backup is made", SECONDS, lambda: kept.backups() is not None)
+    kept = kept.with_cluster("dropping")
     archive = kept.repository / "archive" / kept.id
     [folder] = [path for path in archive.iterdir() if path.is_dir()]
     aside = folder.with_name("aside")
@@ -246,6 +280,7 @@ def test_wal_beyond_the_queue_is_dropped_told_as_a_gap_and_followed_by_a_full_ba
         for _ in range(segments):
             kept.switch()
         wait_until("the gap is told", SECONDS, lambda: kept.backups()["cenote"]["gap_at"])
+        assert kept.health()[0] == "degraded"  # though the server takes what was dropped for archived
     finally:
         folder.unlink()
         aside.rename(folder)
@@ -313,6 +348,32 @@ def test_a_service_gets_backups_with_its_next_start() -> None:
         latest = folder / "repository" / "backup" / cluster["id"] / "latest"
         wait_until("it is backed up", SECONDS, latest.is_symlink)
         assert running.servers()["PostgreSQL"] == server  # archive_mode was on, so nothing is restarted
+
+
+def test_after_a_time_without_backups_a_full_one_is_made() -> None:
+    with (
+        server_folder() as folder,
+        service(f"--backups=file://{folder}/repository", clusters=1) as running,
+        running.client() as client,
+    ):
+        own = Kept(running, folder / "repository", client, {}).with_cluster("one")
+        assert own.types() == ["full"]
+        running.end()
+        running.add_options("--backups=none")
+        running.start()
+        wait_until("it is healthy", SECONDS, lambda: own.health() == ("healthy", ""))
+        wait_until("pgBackRest's files are gone", SECONDS, lambda: not own.paths.backups.exists())
+        with calling(running) as http:
+            assert "cenote_backup_failing{" not in http.get("/metrics").text
+        lost = own.switch()
+        running.end()
+        running.add_options(f"--backups=file://{folder}/repository")
+        running.start()
+        wait_until("a full one is made", SECONDS, lambda: own.types() == ["full", "full"])
+        assert own.backups()["cenote"]["gap_at"]
+        assert not own.has(lost)
+        segment = own.switch()
+        wait_until("WAL is archived again", SECONDS, lambda: own.has(segment))
 
 
 def test_a_repository_that_cannot_be_used_is_named_at_the_start() -> None:

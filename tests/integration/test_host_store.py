@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from cenote.errors import Misconfigured, NotFound
+from cenote.model.backups import BackupReport
 from cenote.model.event_records import Note
 from cenote.model.fleet_records import Host
 from cenote.model.records import Cluster
@@ -32,10 +33,12 @@ NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
 
 @asynccontextmanager
-async def agent(etcd: PrivateEtcd, directory: str = "d", *, killed: bool = False) -> AsyncIterator[HostStore]:
+async def agent(
+    etcd: PrivateEtcd, directory: str = "d", *, killed: bool = False, keeps_backups: bool = True
+) -> AsyncIterator[HostStore]:
     """The store of an agent; ``killed``: it withdraws nothing in the end."""
     client = EtcdClient(socket=etcd.socket)
-    store = HostStore(client, ID, directory)
+    store = HostStore(client, ID, directory, keeps_backups=keeps_backups)
     try:
         await store.open()
         yield store
@@ -60,6 +63,24 @@ async def seen(store: Store, cluster: Cluster, report: NodeStatus) -> None:
         return found is not None and msgspec.structs.replace(found, run="", notes=()) == report
 
     await wait_until_async("the report is there", 10, is_there)
+
+
+def test_a_host_that_keeps_no_backups_any_more_tells_nothing_of_former_ones() -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        async with opened_store(etcd) as store:
+            first = NodeStatus(reached=1, at=NOW)
+            async with agent(etcd) as host:
+                cluster = await added(store, host)
+                await host.report(cluster.id, "node-1", first)
+                await host.backed_up(cluster.id, "node-1", BackupReport(unarchived="no space"))
+            for keeps_backups in (True, False):
+                async with agent(etcd, keeps_backups=keeps_backups) as host:
+                    await host.report(cluster.id, "node-1", first)
+                    found = host.status(cluster.id, "node-1")
+                    assert found is not None
+                    assert (found.backups is not None) is keeps_backups
+
+    with_etcd(scenario)
 
 
 def test_a_report_is_written_when_it_has_changed_and_once_by_each_run() -> None:

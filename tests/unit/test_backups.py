@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,18 +12,27 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from cenote.agent import backup_runner
 from cenote.conf import pgbackrest
 from cenote.controller import plans
-from cenote.errors import Misconfigured
+from cenote.engine.plan import backups as backups_plan
+from cenote.engine.plan.backups import Seen
+from cenote.engine.plan.context import NodeContext
+from cenote.errors import CenoteError, Misconfigured
+from cenote.host import system
 from cenote.model.backups import Backup, BackupReport, BackupType, Repository, RepositoryKind
+from cenote.model.changes import Remove, WriteFile
 from cenote.model.fleet_records import Host
+from cenote.model.host_backups import HostBackups
 from cenote.model.record import Secret
 from cenote.model.records import BackupPlan, Cluster, Configuration
 from cenote.rules import archiving, backup_info, backup_schedule, record_formats, repositories, restarts
 from cenote.rules.archiving import Archiver
+from cenote.server import backup_repository
 from cenote.server.backup_settings import BackupSettings
 from cenote.store.encoding import encode, format_of
 from tests.support.etcd import bare_cluster
+from tests.support.wanted import WANTED
 
 NOW = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
 PLAN = BackupPlan(sealed_passphrase="sealed")
@@ -179,6 +190,107 @@ def test_the_archive_command_has_the_name_that_pgbackrest_looks_for_and_no_place
     assert command == "'/data 100%%/pgbackrest/archive' %p"
 
 
+# -- What a pass writes
+
+KEPT = HostBackups(
+    repository=DIRECTORY,
+    days=7,
+    program=Path("/usr/bin/pgbackrest"),
+    newest=18,
+    credentials={},
+    open=lambda _: Secret("long"),
+)
+
+
+def kept_context(*, was_online: bool, kept: HostBackups | None = KEPT) -> NodeContext:
+    site = dataclasses.replace(WANTED.host, backups=kept)
+    cluster = replace(WANTED.cluster, backups=PLAN)
+    return dataclasses.replace(WANTED, cluster=cluster, host=site, was_online=was_online)
+
+
+def written(context: NodeContext, seen: Seen) -> list[str]:
+    changes = list(backups_plan.plan(context, seen))
+    assert all(isinstance(change, WriteFile) for change in changes)
+    return [change.path.name for change in changes if isinstance(change, WriteFile)]
+
+
+NOTHING = Seen(files={}, modes={}, is_there=True, passphrase=Secret("long"))
+
+
+def test_a_server_that_was_online_without_the_script_has_a_gap_before_it_has_the_script() -> None:
+    assert written(kept_context(was_online=True), NOTHING) == [pgbackrest.GAP, "pgbackrest.conf", "archive"]
+
+
+def test_a_new_server_has_no_gap_and_neither_has_one_whose_script_changes() -> None:
+    assert written(kept_context(was_online=False), NOTHING) == ["pgbackrest.conf", "archive"]
+    context = kept_context(was_online=True)
+    there = dataclasses.replace(NOTHING, files={context.cluster_paths.archive_script: b"former"})
+    assert written(context, there) == ["pgbackrest.conf", "archive"]
+
+
+def test_without_the_passphrase_wal_is_dropped_and_what_is_there_stays() -> None:
+    context, unopened = kept_context(was_online=True), dataclasses.replace(NOTHING, passphrase=None)
+    [change] = backups_plan.plan(context, unopened)
+    assert isinstance(change, WriteFile)
+    assert change.path == context.cluster_paths.archive_script
+    assert b"pgbackrest.conf" not in change.content
+    there = dataclasses.replace(unopened, files={context.cluster_paths.archive_script: b"former"})
+    assert list(backups_plan.plan(context, there)) == []
+
+
+def test_a_host_that_keeps_none_removes_what_pgbackrest_had() -> None:
+    context = kept_context(was_online=True, kept=None)
+    assert list(backups_plan.plan(context, NOTHING)) == [Remove(context.cluster_paths.backups)]
+
+
+def test_a_gap_that_is_covered_is_put_aside_and_then_removed_unless_more_is_lost(tmp_path: Path) -> None:
+    gap, aside = tmp_path / pgbackrest.GAP, tmp_path / pgbackrest.COVERED_GAP
+    covered = BackupReport(backups=(full(1),))
+
+    def lost(path: Path, hours_ago: float) -> datetime:
+        at = NOW - timedelta(hours=hours_ago)
+        path.touch()
+        os.utime(path, (at.timestamp(), at.timestamp()))
+        return at
+
+    at = lost(gap, 0.5)
+    assert backup_runner.gap_at(tmp_path, covered) == at
+    assert gap.exists()
+    lost(gap, 2)
+    assert backup_runner.gap_at(tmp_path, covered) is None
+    assert (gap.exists(), aside.exists()) == (False, True)
+    at = lost(aside, 0.5)  # the script was just writing to it
+    assert backup_runner.gap_at(tmp_path, covered) == at
+    at = lost(gap, 0.4)
+    assert backup_runner.gap_at(tmp_path, covered) == at
+    lost(aside, 2)
+    lost(gap, 1.5)
+    assert backup_runner.gap_at(tmp_path, covered) is None
+    assert (gap.exists(), aside.exists()) == (False, True)
+    assert backup_runner.gap_at(tmp_path, covered) is None
+    assert not aside.exists()
+
+
+def test_wal_that_waits_for_the_archive_does_not_count_as_used(tmp_path: Path) -> None:
+    status = tmp_path / "pg_wal" / "archive_status"
+    status.mkdir(parents=True)
+    for name in ("000000010000000000000001", "000000010000000000000002"):
+        (tmp_path / "pg_wal" / name).write_bytes(b"x" * 2**21)
+    assert system.disk_use(tmp_path).used_mib == 4
+    (status / "000000010000000000000001.done").touch()
+    (status / "000000010000000000000002.ready").touch()
+    (status / "000000010000000000000003.ready").touch()  # just removed
+    assert system.disk_use(tmp_path).used_mib == 2
+
+
+def test_a_repository_is_not_made_where_a_disk_is_to_be_mounted(tmp_path: Path) -> None:
+    with pytest.raises(CenoteError, match="is it mounted"):
+        backup_repository.make(tmp_path / "disk" / "repository", None)
+    assert not (tmp_path / "disk").exists()
+    backup_repository.make(tmp_path / "repository", None)
+    assert (tmp_path / "repository").is_dir()
+
+
 # -- What pgBackRest says
 
 
@@ -293,6 +405,39 @@ def test_after_lost_wal_a_full_one_is_due_at_once() -> None:
     assert backup_schedule.due(CLUSTER, later, NOW) is None
 
 
+def test_a_gap_is_shown_while_something_from_before_it_can_be_restored() -> None:
+    gap_at = NOW - timedelta(hours=1)
+    assert backup_schedule.shown_gap(BackupReport(backups=(full(2), full(0.5)), gap_at=gap_at)) == gap_at
+    assert backup_schedule.shown_gap(BackupReport(backups=(full(0.5),), gap_at=gap_at)) is None
+    assert backup_schedule.shown_gap(BackupReport(gap_at=gap_at)) is None
+
+
+def test_a_backup_that_was_asked_for_stands_for_the_next_ten_minutes_unless_it_failed() -> None:
+    def asked(minutes: float) -> Cluster:
+        return replace(CLUSTER, backups=replace(PLAN, asked_at=NOW - timedelta(minutes=minutes)))
+
+    assert backup_schedule.recently_asked(CLUSTER, BackupReport(), NOW) is None
+    assert backup_schedule.recently_asked(asked(9), BackupReport(), NOW) == NOW - timedelta(minutes=9)
+    assert backup_schedule.recently_asked(asked(10), BackupReport(), NOW) is None
+    failed = BackupReport(failure="no space", failed_at=NOW - timedelta(minutes=8))
+    assert backup_schedule.recently_asked(asked(9), failed, NOW) is None
+    assert backup_schedule.recently_asked(asked(7), failed, NOW) is not None
+
+
+def test_of_very_many_backups_the_ends_and_the_last_full_one_are_reported() -> None:
+    many = tuple(
+        backup(
+            BackupType.FULL if hours in (900, 500) else BackupType.DIFFERENTIAL, NOW - timedelta(hours=hours)
+        )
+        for hours in range(1000, 0, -1)
+    )
+    found = backup_info.reported(many)
+    assert len(found) == backup_info.MOST + 1
+    assert (found[0], found[-1]) == (many[0], many[-1])
+    assert [one for one in found if one.type is BackupType.FULL][-1] == many[500]
+    assert backup_info.reported(many[:200]) == many[:200]
+
+
 def test_the_time_of_day_is_the_chosen_one_or_follows_from_the_id() -> None:
     assert backup_schedule.time_of_day(CLUSTER) == (3, 30)
     assert backup_schedule.last_time(CLUSTER, NOW) == datetime(2026, 11, 29, 3, 30, tzinfo=UTC)
@@ -320,6 +465,14 @@ def test_the_time_of_day_is_the_chosen_one_or_follows_from_the_id() -> None:
 )
 def test_why_wal_is_not_archived(seen: Archiver, expected: str) -> None:
     assert archiving.problem(seen) == expected
+
+
+def test_wal_that_was_dropped_counts_as_archived_for_the_server_alone() -> None:
+    known = NOW - timedelta(hours=1)
+    seen = Archiver("always", NOW, NOW - timedelta(minutes=1), "no space", failing=True)
+    assert archiving.archived_at(seen, known) == known
+    assert archiving.problem(seen, known) == "not archived since 2026-11-29 11:00:00 UTC: no space"
+    assert archiving.archived_at(dataclasses.replace(seen, failing=False), known) == NOW
 
 
 def test_a_server_without_archiving_is_restarted_in_the_window_only_if_it_is_backed_up() -> None:

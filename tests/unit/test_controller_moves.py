@@ -14,10 +14,12 @@ from msgspec.structs import replace
 from cenote.controller import moves
 from cenote.controller.move_clocks import MoveClocks
 from cenote.controller.moves import Step
+from cenote.model.backups import BackupReport
 from cenote.model.fleet_records import Host
-from cenote.model.records import Cluster, Move, MoveStage, Node
+from cenote.model.records import BackupPlan, Cluster, Move, MoveStage, Node
 from cenote.model.status_records import NodeStatus, Standby
 from cenote.rules import move_progress
+from cenote.rules.archiving import NO_BACKUPS_YET
 from cenote.rules.move_progress import Hosts, Limits, Look, Times
 from cenote.rules.moves import backed_out
 from tests.support.etcd import bare_cluster
@@ -90,6 +92,30 @@ def stage_after(found: Step | None) -> MoveStage | None:
 # -- Copying
 
 
+def test_a_server_that_archives_nothing_before_its_restart_can_move() -> None:
+    waits = seen(backups=BackupReport(unarchived=NO_BACKUPS_YET))
+    assert stage_after(step(moving(), waits, FOLLOWS)) is SWITCHING
+
+
+@pytest.mark.parametrize(
+    ("backups", "expected"),
+    [
+        (BackupReport(), None),
+        (BackupReport(gap_at=NOW - timedelta(1)), NOW - timedelta(1)),
+        (None, NOW),
+        (BackupReport(impossible="there is no pgBackRest"), NOW),
+    ],
+    ids=["nothing lost", "a gap", "kept none", "could not"],
+)
+def test_what_was_lost_to_backups_goes_along(backups: BackupReport | None, expected: datetime | None) -> None:
+    cluster = replace(moving(SWITCHING), backups=BackupPlan(sealed_passphrase="sealed"))
+    found = step(cluster, seen(ended_at=900, backups=backups), FOLLOWS)
+    assert stage_after(found) is LEAVING
+    assert found is not None
+    assert found.cluster.backups is not None
+    assert found.cluster.backups.gap_at == expected
+
+
 def test_the_switch_begins_when_the_target_follows_and_the_source_has_nothing_else_to_do() -> None:
     found = step(moving(), seen(), FOLLOWS)
     assert stage_after(found) is SWITCHING
@@ -108,6 +134,11 @@ def test_the_switch_begins_when_the_target_follows_and_the_source_has_nothing_el
         (seen(failing=True, reason="the disk is full"), FOLLOWS, "the disk is full"),
         (seen(ended_at=800), FOLLOWS, "the source carries out other changes first"),
         (seen(logical_slots=("a",)), FOLLOWS, "the logical replication slots a to be dropped"),
+        (
+            seen(backups=BackupReport(unarchived="not archived yet")),
+            FOLLOWS,
+            "the WAL at host db-a to be archived: not archived yet",
+        ),
         (None, FOLLOWS, "the source carries out other changes first"),
     ],
 )

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from cenote.engine.parts import NODE_PARTS
 from cenote.engine.plan.context import NodeContext, NodeKind
+from cenote.model.backups import BackupReport
 from cenote.model.fleet_records import Presence
 from cenote.model.records import Cluster, ClusterStatus, Move, MoveStage, Node
 from cenote.model.status_records import NodeStatus
@@ -215,6 +216,8 @@ def test_what_happens_to_one_node_does_not_change_what_is_said_of_another(
         ({"failing": True, "unresponsive": ("PgBouncer",)}, Health.DEGRADED),
         ({"waiting": True, "stopped": ("PgBouncer",)}, Health.DEGRADED),
         ({"waiting": True, "reason": "the pools are paused"}, Health.DEGRADED),
+        ({"backups": BackupReport(unarchived="not archived yet")}, Health.DEGRADED),
+        ({"backups": BackupReport(impossible="there is no pgBackRest")}, Health.DEGRADED),
         ({"run": "run-0"}, Health.UNKNOWN),
         ({"run": ""}, Health.UNKNOWN),
     ],

@@ -40,7 +40,8 @@ class BackupSchedule(TypedDict, total=False):
 class BackupState(TypedDict):
     """An addition of Cenote: the repository, the oldest moment that can be restored, and what is wrong.
 
-    ``unarchived`` is why WAL is not archived now, and ``failure`` why the last backup failed, "" without.
+    ``unarchived`` is why WAL is not archived now, ``impossible`` why no backup can be made at all, and
+    ``failure`` why the last backup failed, "" without.
     ``gap_at`` is when WAL was lost.
     """
 
@@ -49,6 +50,7 @@ class BackupState(TypedDict):
     restorable_from: str | None
     archived_at: str | None
     unarchived: str
+    impossible: str
     running: Literal["full", "diff", "incr"] | None
     failure: str
     failed_at: str | None

@@ -64,8 +64,8 @@ class BackupsView(msgspec.Struct):
 
     ``restorable_from`` is the oldest moment that can be, ``archived_at`` when WAL was archived last, to a few
     minutes.  ``unarchived`` is why it is not archived now, ``failure`` why the last backup failed, each "" if
-    all is well.  ``running`` is the type of the one that is being made.  WAL was lost at ``gap_at``: moments
-    from then to the full backup after it cannot be restored.
+    all is well; ``impossible`` is why none can be made at all.  ``running`` is the type of the one that is
+    being made.  WAL was lost at ``gap_at``: moments from then to the full backup after it cannot be restored.
     """
 
     repository: str
@@ -73,6 +73,7 @@ class BackupsView(msgspec.Struct):
     restorable_from: datetime | None
     archived_at: datetime | None
     unarchived: str
+    impossible: str
     running: BackupType | None
     failure: str
     failed_at: datetime | None
@@ -131,11 +132,20 @@ async def list_backups(request: Call) -> Response:
 
 @operation(HTTPMethod.POST, PATH, scope=UPDATE, status=202, answer=AskedAnswer, also=(412, 422))
 async def create_backup(request: Call) -> Response:
-    """Make a backup of a cluster now, beside the schedule; it is made when its turn comes."""
+    """Make a backup of a cluster now, beside the schedule; it is made when its turn comes.
+
+    One that was asked for within the last ten minutes stands for it, unless that has failed.  412 where none
+    can be made.
+    """
     service = request.service
     cluster = request.cluster().value
     _check_kept(service, cluster)
+    report = _report(service, cluster)
+    if report.impossible:
+        raise Busy(f"No backup can be made: {report.impossible}.")
     now = datetime.now(UTC).replace(microsecond=0)
+    if (earlier := backup_schedule.recently_asked(cluster, report, now)) is not None:
+        return answer(AskedAnswer(AskedView(earlier)), 202)
 
     def asked(current: Cluster) -> Cluster:
         if current.backups is None:
@@ -168,6 +178,8 @@ def _why_none(report: BackupReport) -> str:
         return f"{_NONE_YET}: {report.impossible}."
     if report.running is not None:
         return f"{_NONE_YET}; the first one is being made."
+    if report.failure and report.failed_at is not None:
+        return f"{_NONE_YET}; an attempt failed at {report.failed_at:%Y-%m-%dT%H:%M:%SZ}: {report.failure}."
     reason = report.failure or report.unarchived
     return f"{_NONE_YET}: {reason}." if reason else f"{_NONE_YET}; the first one is made when its turn comes."
 
@@ -195,16 +207,18 @@ def _schedule(cluster: Cluster) -> ScheduleView:
 
 def _details(service: Service, cluster: Cluster, report: BackupReport) -> BackupsView:
     repository, days = _repository(service, cluster)
+    gap_at = backup_schedule.shown_gap(report)
     return BackupsView(
         repository=repository,
         days=days,
         restorable_from=report.restorable_from,
         archived_at=report.archived_at,
         unarchived=report.unarchived,
+        impossible=report.impossible,
         running=report.running,
         failure=report.failure,
         failed_at=report.failed_at,
-        gap_at=None if report.gap_at is None else report.gap_at.replace(microsecond=0),
+        gap_at=None if gap_at is None else gap_at.replace(microsecond=0),
         next_at=backup_schedule.next_time(cluster, datetime.now(UTC)),
         repository_bytes=report.repository_bytes,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ COLUMNS = {
     "LABEL": "cenote.label",
 }
 POLL_SECONDS = 1.0
+_FAILED_AT = re.compile(r"failed at (\S+):")
 
 
 @click.group()
@@ -72,6 +74,7 @@ def _state(state: BackupState) -> list[str]:
     lines.append(f"Next backup: {state['next_at']}")
     if state["gap_at"]:
         lines.append(f"WAL was lost at {state['gap_at']}, up to the full backup after that")
+    lines += [f"Problem: no backups: {state['impossible']}"] if state["impossible"] else []
     lines += [f"Problem: {state['unarchived']}"] if state["unarchived"] else []
     return lines + ([f"The last backup failed: {state['failure']}"] if state["failure"] else [])
 
@@ -84,8 +87,9 @@ def _wait(client: Client, id: str, asked_at: str) -> None:
         found: BackupListResponse | None = None
         try:
             found = client.databases.list_backups(id, per_page=200)
-        except BusyError as error:  # there is none yet
-            if ":" in error.message:
+        except BusyError as error:  # there is none yet, be it that an earlier attempt failed
+            failed = _FAILED_AT.search(error.message)
+            if failed is not None and failed[1] >= asked_at:
                 raise
         if found is not None:
             if any(_began(backup) >= asked_at for backup in found["backups"]):

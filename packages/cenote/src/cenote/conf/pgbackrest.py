@@ -107,13 +107,15 @@ def archive_command(script: Path) -> str:
     return f"{shlex.quote(str(script)).replace('%', '%%')} %p"
 
 
-def archive_script(program: Path, configuration: Path, stanza: str, state: Path) -> str:
+def archive_script(
+    program: Path, configuration: Path, stanza: str, state: Path, *, queue_mib: int = 0
+) -> str:
     """Render the script, which PostgreSQL runs in its data directory with the path of a segment.
 
     A writer pushes.  A standby keeps what it has received until it is in the archive, so that it can push
     the rest when it is promoted.  A server that is being shut down waits a moment only, as its clients do:
-    what is left is pushed after the start.  The last failure, and a segment that was dropped because the
-    queue was full, are left in files for the agent.
+    what is left is pushed after the start.  The last failure, and a segment that was dropped because more
+    than ``queue_mib`` wait, are left in files for the agent; 0: nothing is dropped.
     """
     command = shlex.join([str(program), f"--config={configuration}", f"--stanza={stanza}"])
     return _SCRIPT.format(
@@ -122,43 +124,108 @@ def archive_script(program: Path, configuration: Path, stanza: str, state: Path)
         state=shlex.quote(str(state)),
         failed=FAILED,
         gap=GAP,
+        said=_SAID,
         push_seconds=PUSH_SECONDS,
         stop_seconds=STOP_SECONDS,
+        # pgBackRest drops by itself what is beyond the limit, where it can be run at all.
+        most=queue_mib // SEGMENT_MIB + _SLACK if queue_mib else 0,
     )
+
+
+def dropping_script(state: Path) -> str:
+    """Render the script of a server that cannot be backed up: all WAL is dropped, and a gap is left."""
+    return _DROPPING.format(state=shlex.quote(str(state)), gap=GAP)
 
 
 PUSH_SECONDS, STOP_SECONDS = 60, 2  # PostgreSQL tries three times, also as it ends
 FAILED, GAP = "archive-failure", "archive-gap"  # files in the folder of the state
+COVERED_GAP = "archive-gap-covered"  # where the agent puts a gap aside that a full backup covers
+_SAID = "archive-said"
+SEGMENT_MIB = 16
+_SLACK = 4  # segments
 
+_DROPPING = """\
+#!/bin/sh
+# Written by Cenote; changes made here are undone.
+umask 077
+echo "${{1##*/}}" >> {state}/{gap}
+"""
+
+# A command that hangs may be one that no signal ends, such as on a network disk that is away.  So it runs in
+# the background, and is left behind.
 _SCRIPT = """\
 #!/bin/sh
 # Written by Cenote; changes made here are undone.
 umask 077
 name=${{1##*/}}
 if [ -e recovery.signal ]; then exit 0; fi  # a restored copy archives nothing before it is a server
+
+is_stopping() {{
+    case $(tail -n 1 postmaster.pid 2> /dev/null) in stopping*) ;; *) return 1 ;; esac
+}}
+
+if is_stopping; then
+    since=$(stat -c %Y postmaster.pid) || exit 1
+    if [ $(($(date +%s) - since)) -gt {stop_seconds} ]; then exit 1; fi
+fi
+
+said={state}/{said}
+hangs=
+trap 'hangs=1' USR1
+
+ask() {{
+    rm -f "$said"  # one that was left behind may still write to it
+    {command} "$@" > "$said" 2>&1 &
+    asked=$!
+    {{
+        trap 'kill $!; wait $!; exit' TERM
+        left={push_seconds}
+        while [ $left -gt 0 ]; do
+            sleep 1 &
+            wait $!
+            left=$((left - 1))
+            if [ $left -ge {stop_seconds} ] && is_stopping; then left=$(({stop_seconds} - 1)); fi
+        done
+        kill -USR1 $$
+        kill $asked
+        sleep 1
+        kill -KILL $asked
+    }} > /dev/null 2>&1 &
+    watch=$!
+    wait $asked
+    code=$?
+    if [ -z "$hangs" ]; then kill $watch && wait $watch; fi 2> /dev/null
+    return $code
+}}
+
 if [ -e standby.signal ]; then
     case $name in
         *.history) folder= ;;
         *.*) exit 0 ;;  # belongs to a backup of the writer
         *) folder=/$(printf %.16s "$name") ;;
     esac
-    ids=$({command} repo-ls {archive} --filter='^[0-9]+-[0-9]+$') || exit 1
-    for id in $ids; do
-        found=$({command} repo-ls "{archive}/$id$folder" --filter="^$name") || exit 1
-        if [ -n "$found" ]; then exit 0; fi
+    ask --log-level-stderr=off repo-ls {archive} --filter='^[0-9]+-[0-9]+$' || exit 1
+    for id in $(cat "$said"); do
+        ask --log-level-stderr=off repo-ls "{archive}/$id$folder" --filter="^$name" || exit 1
+        if [ -s "$said" ]; then exit 0; fi
     done
     exit 1
 fi
-limit={push_seconds}
-case $(tail -n 1 postmaster.pid) in stopping*) limit={stop_seconds} ;; esac
-push="--log-level-console=warn --log-level-stderr=off archive-push"
-if said=$(timeout $limit {command} $push "$1" 2>&1); then
-    rm -f {state}/{failed}
-    case $said in *"dropped WAL file"*) echo "$name" >> {state}/{gap} ;; esac
+if ask --log-level-console=warn --log-level-stderr=off archive-push "$1"; then
+    case $(cat "$said") in
+        # PostgreSQL takes it for archived, so the gap comes first; and nothing is well because of it.
+        *"dropped WAL file"*) echo "$name" >> {state}/{gap} || exit 1 ;;
+        *) rm -f {state}/{failed} ;;
+    esac
     exit 0
 fi
-said=${{said:-ERROR: [000]: the repository took no segment within $limit seconds}}
-echo "$said"
-echo "$said" > {state}/{failed}
-exit 1
+if is_stopping; then exit 1; fi
+if [ -z "$hangs" ]; then text=$(cat "$said"); else text=; fi
+case $code in 126 | 127) text="ERROR: [000]: pgBackRest cannot be run" ;; esac
+text=${{text:-ERROR: [000]: the repository took no segment within {push_seconds} seconds}}
+echo "$text"
+echo "$text" > {state}/{failed}
+set -- pg_wal/archive_status/*.ready
+if [ {most} -eq 0 ] || [ $# -le {most} ]; then exit 1; fi
+echo "$name" >> {state}/{gap} || exit 1
 """

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from cenote.model.event_records import EventType, Note
-from cenote.model.records import Cluster, Move, MoveStage
+from cenote.model.records import BackupPlan, Cluster, Move, MoveStage
 from cenote.model.status_records import NodeStatus
-from cenote.rules import move_progress
+from cenote.rules import backup_schedule, move_progress
 from cenote.rules.move_progress import DEFAULT, NO_TIME, Hosts, Limits, Look, Times, look_at, serves
 from cenote.rules.moves import backed_out
 
@@ -106,12 +106,25 @@ def _while_copying(look: Look, hosts: Hosts, limits: Limits, *, may_switch: bool
 
 def _while_switching(look: Look, hosts: Hosts, limits: Limits) -> Step | None:
     if look.has_ended:
-        return Step(_in_stage(look, hosts, MoveStage.LEAVING), "the target has all that the source wrote")
+        left = replace(_in_stage(look, hosts, MoveStage.LEAVING), backups=_backups_after(look, hosts))
+        return Step(left, "the target has all that the source wrote")
     if look.waited < limits.switching and not hosts.is_lost(look.target):
         return None
     hitch = move_progress.switching_waits_for(look, hosts)
     tried = replace(look.move, tries=look.move.tries + 1, hitch=hitch)
     return Step(_in_stage(_with_move(look, tried), hosts, MoveStage.COPYING), f"given up: {hitch}")
+
+
+def _backups_after(look: Look, hosts: Hosts) -> BackupPlan | None:
+    """Return the plan with what was lost at the source: the target's host knows nothing of it."""
+    plan = look.cluster.backups
+    if plan is None:
+        return None
+    known = None if look.at_source is None else look.at_source.backups
+    if known is None or known.impossible:  # nothing of what it wrote was archived
+        return replace(plan, gap_at=hosts.now)
+    gap_at = backup_schedule.uncovered_gap(known)
+    return plan if gap_at is None else replace(plan, gap_at=gap_at)
 
 
 def _while_leaving(look: Look, hosts: Hosts, limits: Limits) -> Step | None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import subprocess
+import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,6 @@ ASK_SECONDS = 60.0  # that a question to the repository may take
 _END_SECONDS = 10.0
 # util-linux and coreutils have them on every system that Debian's packages of ours run on.
 _IDLE = ("/usr/bin/nice", "-n", "19", "/usr/bin/ionice", "-c", "3")
-AT_ONCE = 3  # threads that wait for one: a backup, and questions
 
 
 class BackupError(CenoteError):
@@ -45,7 +44,6 @@ class BackupProgram:
 
     def __init__(self, program: Path, account: Account) -> None:
         self._program, self._account = program, account
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="pgbackrest")
 
     async def run(
         self,
@@ -65,8 +63,7 @@ class BackupProgram:
             process = self._start([*argv, *arguments], directory)
         except OSError as error:
             raise BackupError(f"pgBackRest cannot be started: {error.strerror}") from None
-        loop = asyncio.get_running_loop()
-        waiting = loop.run_in_executor(self._threads, _wait, process)
+        waiting = _waiting(process)
         try:
             async with asyncio.timeout(seconds):
                 done = await asyncio.shield(waiting)
@@ -80,9 +77,6 @@ class BackupProgram:
             code, message = backup_info.error_of(done.errors or done.output)
             raise BackupError(message or f"pgBackRest has ended with code {done.code}", code)
         return done.output
-
-    def close(self) -> None:
-        self._threads.shutdown(wait=False)
 
     def _start(self, argv: Sequence[str], directory: Path) -> subprocess.Popen[str]:
         # In our session, where ``processes.reap`` leaves it alone, and not in our group, which a terminal
@@ -109,7 +103,7 @@ class BackupProgram:
         ended, _ = await asyncio.wait([waiting], timeout=_END_SECONDS)
         if not ended:
             process.kill()
-            await asyncio.wait([waiting])
+            await asyncio.wait([waiting], timeout=_END_SECONDS)  # no signal ends one whose disk hangs
 
 
 def _idle() -> tuple[str, ...]:
@@ -118,6 +112,24 @@ def _idle() -> tuple[str, ...]:
         if Path(option[0]).exists():
             found += option
     return found
+
+
+def _waiting(process: subprocess.Popen[str]) -> asyncio.Future[Done]:
+    """Wait for a command in a thread that keeps nobody from ending, since a command may hang for ever."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[Done] = loop.create_future()
+
+    def tell(done: Done) -> None:
+        if not ended.done():
+            ended.set_result(done)
+
+    def wait() -> None:
+        done = _wait(process)
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(tell, done)
+
+    threading.Thread(target=wait, name="pgbackrest", daemon=True).start()
+    return ended
 
 
 def _wait(process: subprocess.Popen[str]) -> Done:

@@ -90,10 +90,12 @@ def disk_mib(folder: Path) -> int:
 def disk_use(folder: Path) -> DiskUse:
     """Return the space used by a folder, and the free space and size of its file system.
 
-    Files may be created and removed meanwhile.
+    Of a server's data, WAL that waits for the archive does not count: no customer has put it there.  Files
+    may be created and removed meanwhile.
     """
     with safe_open.folder(folder, os.O_RDONLY) as opened:
-        disk, used = os.fstatvfs(opened), _blocks(opened, DEEPEST) * 512
+        used = (_blocks(opened, DEEPEST) - _blocks_to_archive(opened)) * 512
+        disk = os.fstatvfs(opened)
     return DiskUse(
         used_mib=used // 2**20,
         free_mib=disk.f_bavail * disk.f_frsize // 2**20,
@@ -111,6 +113,31 @@ def _blocks(folder: int, depth: int) -> int:
                 if depth > 0 and entry.is_dir(follow_symlinks=False):
                     total += _blocks_below(folder, entry.name, depth)
     return total
+
+
+def _blocks_to_archive(data: int) -> int:
+    """Return the blocks of the WAL in an open data directory that is not archived yet; 0 elsewhere."""
+    total = 0
+    with (
+        contextlib.suppress(OSError),
+        _folder_in(data, "pg_wal") as wal,
+        _folder_in(wal, "archive_status") as status,
+    ):
+        with os.scandir(status) as entries:
+            names = [entry.name.removesuffix(".ready") for entry in entries if entry.name.endswith(".ready")]
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.stat(name, dir_fd=wal, follow_symlinks=False).st_blocks
+    return total
+
+
+@contextlib.contextmanager
+def _folder_in(folder: int, name: str) -> Iterator[int]:
+    opened = os.open(name, _FOLDER, dir_fd=folder)
+    try:
+        yield opened
+    finally:
+        os.close(opened)
 
 
 def _blocks_below(folder: int, name: str, depth: int) -> int:

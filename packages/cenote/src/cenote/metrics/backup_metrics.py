@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cenote.metrics.exposition import Family, Kind, Page
 from cenote.model.backups import BackupReport
+from cenote.rules import backup_schedule
 
 _LABELS = ("cluster", "host", "node")
 
@@ -17,7 +18,7 @@ ARCHIVED = _gauge(
     "archived_timestamp_seconds", "When WAL was archived last, to five minutes; 0 if it never was."
 )
 UNARCHIVED = _gauge("unarchived", "Whether WAL waits because the repository does not take it.")
-FAILING = _gauge("failing", "Whether the last attempt to make a backup failed.")
+FAILING = _gauge("failing", "Whether the last attempt to make a backup failed, or none can be made.")
 OLDEST = _gauge("oldest_timestamp_seconds", "The oldest moment that can be restored; 0 before the first.")
 REPOSITORY = _gauge("repository_bytes", "Size of the backups in the repository, without the WAL.")
 GAP = _gauge("gap_timestamp_seconds", "When WAL was lost last, which no backup covers; 0 if it never was.")
@@ -32,7 +33,8 @@ def add(page: Page, report: BackupReport, **labels: str) -> None:
     page.add(LAST, last, **labels)
     page.add(ARCHIVED, 0 if report.archived_at is None else report.archived_at.timestamp(), **labels)
     page.add(UNARCHIVED, bool(report.unarchived), **labels)
-    page.add(FAILING, bool(report.failure), **labels)
+    page.add(FAILING, bool(report.failure or report.impossible), **labels)
     page.add(OLDEST, 0 if oldest is None else oldest.timestamp(), **labels)
     page.add(REPOSITORY, report.repository_bytes, **labels)
-    page.add(GAP, 0 if report.gap_at is None else report.gap_at.timestamp(), **labels)
+    gap_at = backup_schedule.shown_gap(report)
+    page.add(GAP, 0 if gap_at is None else gap_at.timestamp(), **labels)

@@ -69,7 +69,8 @@ class BackupReport(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     and "" if it is.  ``running`` is the type of the backup that is being made, of which ``progress`` percent
     are done, where that is known.  ``failure`` says why the last attempt failed, "" after a success.
     ``gap_at`` is when WAL was dropped unarchived, until a later backup begins a new chain.
-    ``impossible`` is why no backup can be made here at all.
+    ``impossible`` is why no backup can be made here at all.  ``repository`` is where ``backups`` are.  Of
+    very many, the oldest and the newest are told.
     """
 
     backups: tuple[Backup, ...] = ()
@@ -81,6 +82,7 @@ class BackupReport(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     failed_at: datetime | None = None
     gap_at: datetime | None = None
     impossible: str = ""
+    repository: str = ""
 
     @property
     def restorable_from(self) -> datetime | None:

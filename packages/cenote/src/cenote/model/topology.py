@@ -228,7 +228,10 @@ def _reported_reason(report: NodeStatus) -> str:
 
 
 def _unarchived(report: NodeStatus) -> str:
-    return "" if report.backups is None else report.backups.unarchived
+    backups = report.backups
+    if backups is None:
+        return ""
+    return f"no backups: {backups.impossible}" if backups.impossible else backups.unarchived
 
 
 def _cluster_verdict(members: tuple[Member, ...], move: Move | None = None) -> Verdict:

@@ -10,23 +10,36 @@ NO_BACKUPS_YET = "no backups before the next restart, which is made in the maint
 
 @dataclass(frozen=True, slots=True)
 class Archiver:
-    """``mode`` is ``archive_mode`` in force; ``reason`` is what pgBackRest said at the last failure."""
+    """``mode`` is ``archive_mode`` in force; ``reason`` is what pgBackRest said at the last failure.
+
+    ``failing``: nothing was pushed since a failure, be it that WAL counts as archived since it was dropped.
+    """
 
     mode: str
     archived_at: datetime | None
     failed_at: datetime | None
     reason: str = ""
+    failing: bool = False
+
+
+def archived_at(seen: Archiver, known: datetime | None) -> datetime | None:
+    """Return when WAL was archived last, of which ``known`` is what was known before."""
+    if seen.failing and known is not None:
+        return known
+    return seen.archived_at or known
 
 
 def problem(seen: Archiver, known: datetime | None = None) -> str:
     """Return why WAL is not archived, in words, "" if it is.
 
-    ``known`` is when it was archived last, as far as was known before the server's counters began anew.
+    ``known`` is when it was archived last, as far as was known before this look.
     """
     if seen.mode == "off":
         return NO_BACKUPS_YET
-    if seen.failed_at is None or (seen.archived_at is not None and seen.failed_at <= seen.archived_at):
+    if not seen.failing and (
+        seen.failed_at is None or (seen.archived_at is not None and seen.failed_at <= seen.archived_at)
+    ):
         return ""
-    since = seen.archived_at or known
+    since = archived_at(seen, known)
     words = f"not archived since {since:%Y-%m-%d %H:%M:%S} UTC" if since is not None else "not archived yet"
     return f"{words}: {seen.reason}" if seen.reason else words

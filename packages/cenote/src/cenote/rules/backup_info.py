@@ -12,6 +12,7 @@ import msgspec
 from cenote.model.backups import Backup, BackupType
 
 LONGEST = 300  # characters of an error
+MOST = 200  # backups in a report
 _ERROR = re.compile(r"(?:P\d+ +)?ERROR: \[(\d{3})\]: (.+)")
 ALREADY_RUNNING = 50  # pgBackRest's code: it cannot have the lock
 _NO_STANZA = (1, 3)  # missing stanza path, missing stanza data
@@ -95,6 +96,19 @@ def parse(text: str, stanza: str) -> Info:
     backups = tuple(sorted((_backup(one) for one in found.backup), key=lambda one: one.stopped_at))
     problem = _in_words(message) if code not in (0, 1, 2, 3, 4) else ""
     return Info(is_made=code not in _NO_STANZA, backups=backups, progress=progress, problem=problem)
+
+
+def reported(backups: tuple[Backup, ...]) -> tuple[Backup, ...]:
+    """Return what a report has of many backups, all of which the store would not take.
+
+    The oldest and the newest ones, and the last full one, which decides what is due.
+    """
+    if len(backups) <= MOST:
+        return backups
+    oldest, newest = backups[: MOST // 2], backups[-MOST // 2 :]
+    between = backups[len(oldest) : -len(newest)]
+    full = [one for one in between if one.type is BackupType.FULL][-1:]
+    return (*oldest, *full, *newest)
 
 
 def error_of(output: str) -> tuple[int, str]:

@@ -12,6 +12,7 @@ from cenote.model.backups import Backup, BackupReport, BackupType
 from cenote.model.records import Cluster
 
 HOURS = 24  # between two
+ASKED_APART = timedelta(minutes=10)  # those beside the schedule
 _WEEK = timedelta(days=7)
 _SLACK = timedelta(hours=12)  # the one after a week may begin a little earlier in the day
 _MINUTES_OF_A_DAY = HOURS * 60
@@ -47,7 +48,7 @@ def due(cluster: Cluster, report: BackupReport, now: datetime) -> BackupType | N
     from what was before it.
     """
     full = _last_full(report)
-    if full is None or (report.gap_at is not None and not is_covered(report, report.gap_at)):
+    if full is None or uncovered_gap(report) is not None:
         return BackupType.FULL
     newest = report.backups[-1]
     asked_at = None if cluster.backups is None else cluster.backups.asked_at
@@ -61,6 +62,35 @@ def is_covered(report: BackupReport, gap_at: datetime) -> bool:
     """Return whether a full backup was begun after WAL was lost."""
     full = _last_full(report)
     return full is not None and full.started_at >= gap_at
+
+
+def latest(*moments: datetime | None) -> datetime | None:
+    """Return the latest of those moments that are known."""
+    return max((moment for moment in moments if moment is not None), default=None)
+
+
+def uncovered_gap(report: BackupReport) -> datetime | None:
+    """Return when WAL was lost, unless a full backup was begun after that."""
+    gap_at = report.gap_at
+    return None if gap_at is None or is_covered(report, gap_at) else gap_at
+
+
+def shown_gap(report: BackupReport) -> datetime | None:
+    """Return when WAL was lost, unless all that can be restored is from after that."""
+    gap_at, backups = report.gap_at, report.backups
+    return gap_at if gap_at is not None and backups and backups[0].started_at < gap_at else None
+
+
+def recently_asked(cluster: Cluster, report: BackupReport, now: datetime) -> datetime | None:
+    """Return when a backup was asked for that stands for one that is asked for now, None if none does.
+
+    One that has failed does not: to ask again is to try again.
+    """
+    asked_at = None if cluster.backups is None else cluster.backups.asked_at
+    if asked_at is None or now - asked_at >= ASKED_APART:
+        return None
+    has_failed = report.failed_at is not None and report.failed_at >= asked_at
+    return None if has_failed else asked_at
 
 
 def _last_full(report: BackupReport) -> Backup | None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from cenote.model.fleet_records import Host
 from cenote.model.records import Cluster, Move, MoveStage, Node
 from cenote.model.status_records import NodeStatus, Standby
+from cenote.rules.archiving import NO_BACKUPS_YET
 from cenote.rules.host_states import DOWN_SECONDS
 
 ORPHANED = "the host {host} was removed as lost; the copy that was made so far is kept"
@@ -181,6 +182,9 @@ def copying_waits_for(look: Look, hosts: Hosts, limits: Limits, *, may_switch: b
         return ("" if source is None else source.reason) or "the source carries out other changes first"
     if source.logical_slots:
         return f"the logical replication slots {', '.join(source.logical_slots[:3])} to be dropped"
+    backups = source.backups
+    if backups is not None and backups.unarchived not in ("", NO_BACKUPS_YET):
+        return f"the WAL at host {hosts.name(look.source.host)} to be archived: {backups.unarchived}"
     if look.waited < pause_after(look.move.tries, limits):
         return (
             f"the next attempt to switch, after {look.move.hitch}" if look.move.hitch else "the next attempt"

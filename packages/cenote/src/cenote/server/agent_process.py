@@ -78,7 +78,11 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
             keeping = asyncio.create_task(keeper.run(), name="etcd of this host")
             stack.push_async_callback(_cancel, keeping)
         store = HostStore(
-            client, known.host_id, identity.directory_of(installation.layout), settings.etcd.prefix
+            client,
+            known.host_id,
+            identity.directory_of(installation.layout),
+            settings.etcd.prefix,
+            keeps_backups=settings.backups.repository is not None,
         )
         await stores.open_when_there(store, may_end=first and not stores.is_external(installation))
         stack.push_async_callback(store.close)

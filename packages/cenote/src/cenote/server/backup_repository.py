@@ -61,7 +61,7 @@ async def problems(installation: Installation) -> list[str]:
     owner = installation.servers.owner
     try:
         if repository.kind is RepositoryKind.FILE:
-            _make(Path(repository.path), owner)
+            make(Path(repository.path), owner)
         files.make_directory(configuration.parent, 0o700, owner)
         text = pgbackrest.render(
             repository, settings.credentials(), state=configuration.parent, days=settings.days
@@ -72,8 +72,6 @@ async def problems(installation: Installation) -> list[str]:
             beyond += _unwritable(Path(repository.path), installation.servers.user_id)
     except (CenoteError, OSError) as error:
         return [*beyond, f"the repository {repository.in_words} cannot be used: {error}"]
-    finally:
-        program.close()
     return beyond
 
 
@@ -82,8 +80,10 @@ async def ask(program: BackupProgram, configuration: Path) -> None:
     await program.run(configuration, configuration.parent, "", "repo-ls")
 
 
-def _make(path: Path, owner: tuple[int, int] | None) -> None:
+def make(path: Path, owner: tuple[int, int] | None) -> None:
     """Make the directory of a repository in one that is there, for the servers' account."""
+    if not path.parent.is_dir():  # an empty one would be made where a disk is to be mounted
+        raise CenoteError(f"there is no directory {path.parent}: is it mounted?")
     if not path.exists():
         files.make_directory(path, 0o750, owner)
 

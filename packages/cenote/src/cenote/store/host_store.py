@@ -57,12 +57,16 @@ class HostStore(Reader):
         directory: str = "",
         prefix: str = "/cenote/",
         presence_seconds: int | None = None,
+        *,
+        keeps_backups: bool = True,
     ) -> None:
         """``directory`` tells the data directory from a copy of it; see ``Presence``.
 
-        The presence expires ``presence_seconds`` after this process dies, or PRESENCE_SECONDS.
+        Without ``keeps_backups``, what a former process said of backups is not said any more.  The presence
+        expires ``presence_seconds`` after this process dies, or PRESENCE_SECONDS.
         """
         self._client, self._host_id, self._directory = client, host_id, directory
+        self._keeps_backups = keeps_backups
         self.run, self._started_at = uuid4().hex, datetime.now(UTC).replace(microsecond=0)
         self._keys = Keys(prefix)
         self._tables = Tables(self._keys)
@@ -99,7 +103,8 @@ class HostStore(Reader):
             await cache.load()
         for (_, cluster_id, node), report in self._tables.reports.items():
             self._noted[cluster_id, node] = report.notes
-            self._backed_up[cluster_id, node] = report.backups
+            if self._keeps_backups:
+                self._backed_up[cluster_id, node] = report.backups
         self.clock.begin(max((report.at for report in self._tables.reports.values()), default=None))
         await self._appear(self.unseen(), ())
         for cache in self._caches:  # last, since a call that fails is tried again

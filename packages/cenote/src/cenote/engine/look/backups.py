@@ -36,3 +36,15 @@ def passphrase(context: NodeContext) -> Secret | None:
     except Misconfigured as error:
         log.error("cluster %s: no backups: %s", context.in_words, error)
         return None
+
+
+def passphrase_problem(context: NodeContext) -> str:
+    """Return why the passphrase of the cluster's backups cannot be had, "" if it can or if there is none."""
+    kept, plan = context.backups, context.cluster.backups
+    if kept is None or plan is None:
+        return ""
+    try:
+        kept.open(plan.sealed_passphrase)
+    except Misconfigured as error:
+        return f"the passphrase of its backups cannot be opened: {error}"
+    return ""

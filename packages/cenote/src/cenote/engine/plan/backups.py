@@ -36,10 +36,22 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
     kept = context.backups
     if kept is None:
         # A server that still has the script in its configuration is told otherwise by a later part, and what
-        # it cannot archive until then it keeps.
+        # it cannot archive until then it keeps.  A gap in it is not lost: once there are backups again, there
+        # is another one, of the time without.
         if seen.is_there:
             yield Remove(context.cluster_paths.backups)
         return
+    paths = context.cluster_paths
+    if seen.passphrase is None:
+        # It is told as impossible.  What is there already goes on: it has the passphrase.
+        if seen.files.get(paths.archive_script) is None:
+            dropping = pgbackrest.dropping_script(paths.backup_state)
+            yield WriteFile(paths.archive_script, dropping.encode(), SCRIPT_MODE)
+        return
+    if context.was_online and seen.files.get(paths.archive_script) is None:
+        # WAL of the time without the script counts as archived, so nothing before the next full backup
+        # leads across it.  First, since the script tells that this was done.
+        yield WriteFile(paths.backup_state / pgbackrest.GAP, b"no backups\n", durable=True)
     for path, (content, mode) in contents(context, kept, seen.passphrase).items():
         if seen.files.get(path) != content or seen.modes.get(path) != mode:
             yield WriteFile(path, content, mode)
@@ -52,6 +64,7 @@ def contents(
     if passphrase is None or kept.program is None:
         return {}
     cluster, paths = context.cluster, context.cluster_paths
+    queue_mib = sizing.archive_queue_mib(cluster.storage_mib)
     configuration = pgbackrest.render(
         kept.repository,
         kept.credentials,
@@ -60,10 +73,10 @@ def contents(
         stanza=str(cluster.id),
         passphrase=passphrase,
         server=pgbackrest.Server(context.paths.data, context.node.port, paths.sockets),
-        queue_mib=sizing.archive_queue_mib(cluster.storage_mib),
+        queue_mib=queue_mib,
     )
     script = pgbackrest.archive_script(
-        kept.program, paths.backup_configuration, str(cluster.id), paths.backup_state
+        kept.program, paths.backup_configuration, str(cluster.id), paths.backup_state, queue_mib=queue_mib
     )
     return {
         paths.backup_configuration: (configuration.encode(), CONFIGURATION_MODE),
