@@ -23,6 +23,7 @@ POST /v2/databases/{database_cluster_uuid}/backups database:update
 POST /v2/databases/{database_cluster_uuid}/move cenote:admin
 DELETE /v2/databases/{database_cluster_uuid}/move cenote:admin
 PUT /v2/databases/{database_cluster_uuid}/delete_protection database:update
+PUT /v2/databases/{database_cluster_uuid}/undelete_days     database:update
 POST /v2/databases/{database_cluster_uuid}/pools/{pool_name}/reconnect database:update
 GET /v2/databases/{database_cluster_uuid}/pool_history               database:read
 GET /v2/databases/{database_cluster_uuid}/pool_advice                database:read

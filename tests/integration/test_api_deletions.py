@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from cenote.api.service import Settings
+from cenote.errors import Conflict
 from cenote.model.records import Cluster
 from cenote.model.status_records import NodeStatus
 from cenote.rules import deletions
@@ -161,6 +162,70 @@ def test_what_cannot_be_undeleted_now_says_why(apis: Apis, monkeypatch: pytest.M
     apis.run(scenario, SEVEN_DAYS, (A, B))
 
 
+def test_what_is_not_put_away_yet_is_so_before_it_can_be_undeleted(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        path = await api.add_cluster()
+        await api.report(path)
+        await api.call("DELETE", path, 204)
+        words = await api.refusal("POST", f"{deleted_path(path)}/undelete", 409, json={})
+        assert words == "It is being stopped and put away on db-a; try again."
+        await stopped(api, path, kept=True)
+        await api.call("POST", f"{deleted_path(path)}/undelete", 200, json={})
+        await api.call("DELETE", path, 204)
+        await api.refusal("POST", f"{deleted_path(path)}/undelete", 409, json={})  # that was the first one
+        assert record(api, path).undeletion is not None
+        await stopped(api, path, kept=True)
+        await api.call("POST", f"{deleted_path(path)}/undelete", 200, json={})
+
+    apis.run(scenario, SEVEN_DAYS, (A,))
+
+
+def test_an_undelete_has_its_project_and_vpc_there(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        vpc = {"name": "inner", "region": "nyc1"}
+        network = (await api.call("POST", "/v2/vpcs", 201, json=vpc))["vpc"]["id"]
+        path = await deleted(api, private_network_uuid=network)
+        cluster = record(api, path)
+
+        def back(current: Cluster) -> Cluster:
+            return deletions.undeleted(current, current.name, current.nodes)
+
+        # As if the watch were behind the deletion of the VPC: the record rests on it all the same.
+        [known] = api.store.groups.networks()
+        await api.call("DELETE", f"/v2/vpcs/{network}", 204)
+        api.store._tables.networks[known.id] = known
+        with pytest.raises(Conflict, match="was removed meanwhile"):
+            await api.store.update_cluster(cluster.id, back, deleted=True)
+        del api.store._tables.networks[known.id]
+        purged = await api.store.update_cluster(cluster.id, deletions.purged, deleted=True)
+        assert purged.value.keep is not None, "what is only removed needs neither"
+
+    apis.run(scenario, SEVEN_DAYS, (A,))
+
+
+@pytest.mark.parametrize("days", [0, 3, 30])
+def test_a_cluster_may_say_itself_for_how_long_it_can_be_undeleted(apis: Apis, days: int) -> None:
+    async def scenario(api: Api) -> None:
+        first = await api.add_cluster(name="first", cenote={"undelete_days": days})
+        second = await api.add_cluster(name="second")
+        assert (await api.call("GET", first, 200))["database"]["cenote"]["undelete_days"] == days
+        assert "undelete_days" not in (await api.call("GET", second, 200))["database"]["cenote"]
+        for body in ({}, {"days": -1}, {"days": 3651}, {"days": "3"}):
+            await api.refusal("PUT", f"{second}/undelete_days", 422, json=body)
+        await api.call("PUT", f"{second}/undelete_days", 204, json={"days": days})
+        for path in (first, second):
+            await api.call("DELETE", path, 204)
+            cluster = record(api, path)
+            assert cluster.deleted_at is not None
+            until = None if cluster.keep is None else cluster.keep.until - cluster.deleted_at
+            assert until == (timedelta(days=days) if days else None)
+        third = await api.add_cluster(name="third", cenote={"undelete_days": days})
+        await api.call("PUT", f"{third}/undelete_days", 204, json={"days": None})
+        assert "undelete_days" not in (await api.call("GET", third, 200))["database"]["cenote"]
+
+    apis.run(scenario, SEVEN_DAYS, (A,))
+
+
 def test_each_operation_needs_its_scope(apis: Apis) -> None:
     async def scenario(api: Api) -> None:
         path = deleted_path(await deleted(api))
@@ -194,6 +259,6 @@ def test_beside_a_former_version_a_cluster_is_removed_at_once(apis: Apis) -> Non
                 "cenote": {"delete_protection": True},
             },
         )
-        assert "which knows nothing of backups, or of clusters that are protected from deletion" in words
+        assert "or of clusters that are protected from deletion" in words
 
     apis.run(scenario, SEVEN_DAYS, (A, replace(B, reads=WITH_MOVES, cenote_version="0.1.0")))

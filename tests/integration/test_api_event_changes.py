@@ -25,6 +25,7 @@ SAID: dict[str, str] = {
     "replace_do_settings": "names of your own in the certificate: from not set to db.example.com",
     "replace_autoscale": "growth of the storage: from off to by 10 GiB at 80 %",
     "replace_delete_protection": "protection from deletion: from off to on",
+    "replace_undelete_days": "days in which it can be undeleted: from not set to 3",
     "add_pool": "pool another: added (size 10, mode transaction, database defaultdb, user doadmin)",
     "update_pool": "pool backend-pool: size: from 10 to 3; "
     "pool backend-pool: mode: from transaction to session",

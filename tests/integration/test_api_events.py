@@ -33,6 +33,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "migrate_cluster": {"region": "fra1"},
     "change_config": {"config": {"work_mem": 8}},
     "replace_delete_protection": {"enabled": True},
+    "replace_undelete_days": {"days": 3},
     "create_sink": {**SINK, "sink_name": "more"},
     "update_sink": {"config": {**RSYSLOG, "format": "rfc3164"}},
 }

@@ -109,6 +109,8 @@ db delete backend orders --yes
 user delete backend app --yes
 cluster protect backend
 cluster unprotect backend
+cluster undelete-days backend 3
+cluster undelete-days backend default
 cluster delete backend --yes
 cluster deleted
 cluster undelete backend --name again

@@ -29,6 +29,7 @@ SENT: dict[str, tuple[Any, ...]] = {
     "update_autoscale": ({"storage": {"enabled": True, "threshold_percent": 80, "increment_gib": 10}},),
     "update_do_settings": ({"do_settings": {"service_cnames": ["db.example.com"]}},),
     "update_delete_protection": ({"enabled": False},),
+    "update_undelete_days": ({"days": 3},),
     "update_firewall_rules": ({"rules": [{"type": "ip_addr", "value": "192.0.2.1"}]},),
     "update_online_migration": (
         {"source": {"host": "192.0.2.1", "port": 5432, "username": "u", "password": "p", "dbname": "d"}},

@@ -10,13 +10,16 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
+from msgspec.structs import replace
 
 from cenote.agent import port_holding
 from cenote.agent.port_holding import PortHolding
 from cenote.errors import Invalid
 from cenote.host import port_claims
 from cenote.host.port_claims import Claim
+from cenote.model.records import Cluster
 from cenote.model.status_records import NodeStatus
+from cenote.rules import deletions
 from cenote.store import HostStore, PrivateEtcd
 from tests.support.etcd import bare_cluster, opened_host, opened_store, with_etcd
 from tests.support.ports import free_range
@@ -101,6 +104,30 @@ def test_ports_are_held_from_the_claim_until_the_servers_listen_also_by_the_next
                 assert not is_free(port)
                 await host.report(cluster.id, "node-1", NodeStatus(reached=1, at=datetime.now(UTC)))
                 await wait_until_async("they are given up", 10, lambda: is_free(port) and is_free(port + 1))
+
+    with_etcd(scenario)
+
+
+def test_ports_for_an_undelete_are_held_until_its_record_is_there(port: int) -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        cluster, at = bare_cluster("one", port), datetime.now(UTC)
+        async with opened_store(etcd) as store, opened_host(etcd) as host, holding(host) as ports:
+            await store.add_cluster(cluster)
+            await store.delete_cluster(cluster.id, at, days=7)
+            await wait_until_async("it is deleted", 10, lambda: not host.living_clusters())
+            assert await ports.claim(cluster.id, [port, port + 1]) == frozenset()
+            await host.report(cluster.id, "node-1", NodeStatus(reached=1, at=at, removed=True))
+            await asyncio.sleep(0.5)
+            assert not is_free(port)
+
+            def undeleted(now: Cluster) -> Cluster:
+                return deletions.undeleted(now, now.name, now.nodes)
+
+            await store.update_cluster(cluster.id, undeleted, deleted=True)
+            await asyncio.sleep(0.5)
+            assert not is_free(port)
+            await store.update_cluster(cluster.id, lambda now: replace(now, undeletion=None))
+            await wait_until_async("they are given up", 10, lambda: is_free(port) and is_free(port + 1))
 
     with_etcd(scenario)
 

@@ -225,10 +225,35 @@ def test_a_restore_that_was_cut_off_is_not_served_and_begins_anew(place: Path) -
             done = run_cenote("serve", f"--data-dir={new.data_dir}", "--port=0")
             assert "the restore into" in done.stderr
             assert "has not come to its end; run 'cenote service restore' again" in done.stderr
-            new.cenote(*command(place, "restore"))
+            assert f"or, when you have moved the former service back, remove {new.data_dir}/" in done.stderr
+            (new.data_dir / "admin-token").write_text("moved back")
+            done = new.run(*command(place, "restore"))
+            assert done.returncode == 0, done.stderr
+            [before] = new.data_dir.glob("before-*")
+            assert f"what was there of a service is in {before} now" in done.stderr
+            assert before.stat().st_mode & 0o777 == 0o700
+            assert (before / "admin-token").read_text() == "moved back"
+            assert (before / "api" / "sealing.key").exists()
+            assert (before / "etcd").is_dir()
             new.start()
             with new.client(token.strip()) as client:
                 assert client.request("GET", "/v2/databases")["databases"] == []
+
+
+def test_a_restore_that_fails_leaves_the_directory_as_it_was(place: Path) -> None:
+    with service() as running:
+        running.cenote(*command(place, "backup"))
+    new = place / "new"
+    new.mkdir()
+    (new / "keys").write_text("no folder")
+    done = run_cenote(*command(place, "restore", f"--data-dir={new}"))
+    assert done.returncode != 0
+    assert {path.name for path in new.iterdir()} <= {"keys", "serve.lock", "api", "fleet"}
+    assert (new / "keys").read_text() == "no folder"
+    (new / "keys").unlink()
+    done = run_cenote(*command(place, "restore", f"--data-dir={new}"))
+    assert done.returncode == 0, done.stderr
+    assert not list(new.glob("before-*"))
 
 
 def test_a_restore_that_is_killed_at_any_moment_is_complete_after_another(place: Path) -> None:

@@ -11,11 +11,13 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from cenote.host import processes, trash, unknown
+from cenote.agent.emptying import Emptying
+from cenote.host import processes, system, trash, unknown
 from cenote.model.fleet_records import Host
 from cenote.model.records import Cluster
 from cenote.model.timing import Timing
 from cenote.model.topology import node_key
+from cenote.rules import deletions
 from cenote.store import etcd_messages
 from tests.support.agent import Agents, AtWork, answers, ask, running, running_agents
 from tests.support.waiting import wait_until_async
@@ -90,6 +92,101 @@ def test_a_cluster_with_a_tombstone_is_stopped_and_kept_in_the_trash(agents: Age
         assert (data / "PG_VERSION").exists()
         assert not (data / "postmaster.pid").exists(), "it was shut down in order"
         assert entry.path.parent.stat().st_mode & 0o777 == 0o700
+
+    agents.run(scenario)
+
+
+def deleted_entry(at: AtWork, cluster: Cluster, deleted_at: datetime) -> trash.Entry | None:
+    return trash.find(at.lab.layout, cluster.id, deleted_at)
+
+
+def test_a_cluster_that_is_deleted_again_before_it_is_back_is_kept_for_that(agents: Agents) -> None:
+    async def scenario(at: AtWork) -> None:
+        cluster, first = await kept(at), datetime.now(UTC)
+        await at.store.delete_cluster(cluster.id, first, days=7)
+
+        async def put_away(deleted_at: datetime) -> None:
+            def reported() -> bool:
+                status = at.store.status(cluster.id, "node-1")
+                return status is not None and status.kept and status.removed_for == deleted_at
+
+            await wait_until_async("it is put away", SECONDS, reported)
+            assert deleted_entry(at, cluster, deleted_at) is not None
+
+        await put_away(first)
+        second = datetime.now(UTC)
+
+        def again(current: Cluster) -> Cluster:
+            back = deletions.undeleted(current, current.name, current.nodes)
+            return deletions.deleted(back, second, 7)
+
+        await at.store.update_cluster(cluster.id, again, deleted=True)
+        await put_away(second)
+        assert deleted_entry(at, cluster, first) is None
+
+        def undeleted(current: Cluster) -> Cluster:
+            return deletions.undeleted(current, current.name, current.nodes)
+
+        await at.store.update_cluster(cluster.id, undeleted, deleted=True)
+        await at.settled(cluster)
+        await ask(cluster, "INSERT INTO kept VALUES (43)", pool=None)
+        assert await ask(cluster, "SELECT sum(value) FROM kept") == 85
+
+    agents.run(scenario)
+
+
+def test_the_trash_is_emptied_soon_when_the_disk_is_nearly_full(
+    agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(at: AtWork) -> None:
+        cluster, when = await kept(at), datetime.now(UTC)
+        emptying, looks = Emptying(at.host, at.lab.host, None, lambda _: None), 3
+        await at.store.delete_cluster(cluster.id, when, days=7)
+        entry = await in_trash(at, cluster)
+        for _ in range(looks):
+            assert await emptying.empty() == 0
+            await emptying.look()
+        assert entry.path.exists()
+        with monkeypatch.context() as patch:
+            patch.setattr(system, "free_mib", lambda _: 1)
+            await emptying.look()
+        assert not entry.path.exists()
+
+    agents.run(scenario)
+
+
+def test_a_cluster_that_was_deleted_before_it_was_promoted_is_promoted_when_it_is_back(
+    agents: Agents,
+) -> None:
+    async def scenario(at: AtWork) -> None:
+        cluster, when = await kept(at), datetime.now(UTC)
+        await at.store.delete_cluster(cluster.id, when, days=7)
+        entry = await in_trash(at, cluster)
+        # As the target of a move has left it.
+        paths = at.lab.layout.node(cluster.id, "node-2")
+        data = entry.path / paths.data.relative_to(at.lab.layout.clusters)
+        (data.parent / "pg").rename(data)
+        (data / "standby.signal").touch()
+        [node] = cluster.nodes
+
+        def undeleted(current: Cluster) -> Cluster:
+            return deletions.undeleted(current, current.name, (replace(node, name="node-2"),))
+
+        back = await at.store.update_cluster(cluster.id, undeleted, deleted=True)
+        await at.settled(back.value)
+        await ask(back.value, "INSERT INTO kept VALUES (43)", pool=None)
+        assert await ask(back.value, "SELECT sum(value) FROM kept") == 85
+
+    agents.run(scenario)
+
+
+def test_what_is_taken_out_of_the_trash_is_reported_soon(agents: Agents) -> None:
+    async def scenario(at: AtWork) -> None:
+        cluster, when = await kept(at), datetime.now(UTC)
+        await at.store.delete_cluster(cluster.id, when, days=7)
+        entry = await in_trash(at, cluster)
+        trash.remove(entry)
+        await wait_until_async("it is forgotten", SECONDS, lambda: at.store.cluster(cluster.id) is None)
 
     agents.run(scenario)
 

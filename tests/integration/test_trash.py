@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import resource
 import signal
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -13,13 +16,18 @@ from uuid import uuid4
 import pytest
 from msgspec.structs import replace
 
-from cenote.agent.sweep import empty_trash
+from cenote.agent import deletion
+from cenote.agent.emptying import empty_trash
+from cenote.engine.plan.context import HostContext, NodeContext
 from cenote.errors import CenoteError
-from cenote.host import trash
+from cenote.host import files, trash
 from cenote.model.paths import Layout
+from cenote.model.records import Cluster
 from cenote.model.status_records import DiskUse
 from cenote.model.trash import TrashNote
+from cenote.rules import deletions
 from tests.support.folders import server_folder
+from tests.support.wanted import CLUSTER, SITE
 
 NOTE = TrashNote(
     cluster=uuid4(), name="kept", why="it was moved", at=datetime(2026, 11, 29, 7, 0, tzinfo=UTC)
@@ -118,7 +126,8 @@ def test_what_is_on_another_file_system_is_left_where_it_is_and_named(layout: La
         root = filled(memory / str(NOTE.cluster))
         if os.stat(root).st_dev == os.stat(layout.data_dir).st_dev:
             pytest.skip("there is one file system only")
-        with pytest.raises(CenoteError, match=f"{root} is on another file system"):
+        assert not trash.takes(layout, root)
+        with pytest.raises(trash.OtherFileSystem, match=f"{root} is on another file system"):
             trash.put(layout, [root], NOTE)
         assert (root / "pg" / "PG_VERSION").exists()
         assert list(layout.trash.iterdir()) == []
@@ -204,8 +213,95 @@ def test_it_is_kept_until_its_time_and_longer_while_it_is_needed(layout: Layout)
 
     after = NOTE.at + timedelta(days=9, seconds=1)
     asyncio.run(empty_trash(layout, NOTE.at + timedelta(days=8), 7, roomy))
+
+    async def is_needed(note: TrashNote) -> bool:
+        return note == DELETED
+
     for disk in (roomy, full):
-        asyncio.run(empty_trash(layout, after, 7, disk, is_needed=lambda note: note == DELETED))
+        assert asyncio.run(empty_trash(layout, after, 7, disk, is_needed=is_needed)) == 0
     assert len(trash.entries(layout)) == 1
-    asyncio.run(empty_trash(layout, after, 7, roomy))
+    assert asyncio.run(empty_trash(layout, after, 7, roomy)) == 1
     assert trash.entries(layout) == []
+
+
+MOUNTED = """
+import sys
+from pathlib import Path
+from cenote.host import trash
+from cenote.model.paths import Layout
+
+print(trash.takes(Layout(Path(sys.argv[1])), Path(sys.argv[2])))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
+@pytest.mark.parametrize("mounted", ["", "clusters", "trash"])
+def test_what_is_mounted_in_between_is_seen_also_of_the_same_device(layout: Layout, mounted: str) -> None:
+    layout.trash.mkdir()
+    root = filled(layout.cluster(NOTE.cluster).root)
+    place = layout.data_dir / (mounted or "clusters")
+    mount = 'mount --bind "$0" "$0" && ' if mounted else ""
+    command = f'{mount}exec "$@"'
+    python = [sys.executable, "-c", MOUNTED, str(layout.data_dir), str(root)]
+    found = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", command, str(place), *python], capture_output=True, text=True
+    )
+    if "ermission denied" in found.stderr or "not permitted" in found.stderr:
+        pytest.skip("this container may not mount")
+    assert found.stdout == f"{not mounted}\n", found.stderr
+
+
+def test_all_names_are_found_however_many_there_are(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MOST_NAMES", 3)
+    for _ in range(5):
+        trash.put(layout, [filled(layout.cluster(NOTE.cluster).root)], NOTE)
+    root = layout.cluster(DELETED.cluster).root
+    trash.put(layout, [filled(root)], DELETED)
+    assert len(trash.entries(layout)) == 6
+    assert DELETED.deleted_at is not None
+    assert trash.find(layout, DELETED.cluster, DELETED.deleted_at) is not None
+    assert trash.names(layout, uuid4()) == []
+    assert {trash.cluster_of(name) for name in trash.names(layout)} == {NOTE.cluster}
+
+
+def away(layout: Layout, cluster: Cluster, now: datetime) -> TrashNote | None:
+    return deletion.trash_note(NodeContext(cluster, cluster.nodes[0], replace_site(layout)), now)
+
+
+def replace_site(layout: Layout) -> HostContext:
+    return dataclasses.replace(SITE, layout=layout, trash_days=7, ephemeral=False)
+
+
+def test_a_node_of_a_deleted_cluster_is_kept_also_before_it_is_promoted(layout: Layout) -> None:
+    cluster = deletions.deleted(CLUSTER, NOTE.at, 7)
+    paths = layout.node(cluster.id, cluster.nodes[0].name)
+    assert away(layout, cluster, NOTE.at) is None, "it has no data"
+    filled(layout.cluster(cluster.id).root)
+    paths.standby_signal.touch()
+    note = away(layout, cluster, NOTE.at)
+    assert note is not None
+    assert (note.deleted_at, note.until) == (NOTE.at, NOTE.at + timedelta(days=7))
+    assert away(layout, deletions.purged(cluster), NOTE.at) is None
+
+
+def test_what_comes_late_into_the_trash_is_there_for_some_days(layout: Layout) -> None:
+    cluster = deletions.deleted(CLUSTER, NOTE.at, 3)
+    filled(layout.cluster(cluster.id).root)
+    for days, until in ((0, 3), (1, 8), (30, 37)):
+        note = away(layout, cluster, NOTE.at + timedelta(days=days))
+        assert note is not None
+        assert note.until == NOTE.at + timedelta(days=until)
+
+
+def test_data_that_is_nowhere_is_missed_only_where_it_was(layout: Layout) -> None:
+    gone = deletions.deleted(CLUSTER, NOTE.at, 7)
+    back = deletions.undeleted(gone, gone.name, gone.nodes)
+    [node] = back.nodes
+    deletion.take_back(layout, back, node.name, is_needed=False)
+    with pytest.raises(CenoteError, match="neither in the trash of this host nor in its place"):
+        deletion.take_back(layout, back, node.name, is_needed=True)
+    root = filled(layout.cluster(back.id).root)
+    trash.put(layout, [root], replace(DELETED, cluster=back.id))
+    again = deletions.deleted(back, NOTE.at + timedelta(hours=1), 7)
+    deletion.take_back(layout, again, node.name, is_needed=False)
+    assert (root / "pg" / "PG_VERSION").exists(), "it is removed from there"

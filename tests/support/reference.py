@@ -35,6 +35,7 @@ ADDITIONS: set[Operation] = {
     ("POST", "/v2/databases/{database_cluster_uuid}/move"),
     ("DELETE", "/v2/databases/{database_cluster_uuid}/move"),
     ("PUT", "/v2/databases/{database_cluster_uuid}/delete_protection"),
+    ("PUT", "/v2/databases/{database_cluster_uuid}/undelete_days"),
     ("GET", "/v2/databases/{database_cluster_uuid}/pool_advice"),
     ("POST", "/v2/databases/{database_cluster_uuid}/pools/{pool_name}/reconnect"),
     ("GET", "/v2/databases/{database_cluster_uuid}/pool_history"),

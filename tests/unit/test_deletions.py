@@ -80,9 +80,20 @@ def test_an_undeleted_cluster_names_the_deletion_until_its_data_is_back() -> Non
     assert not deletions.is_back(back, {"node-1": report(reached=6)}, 7)
     assert deletions.is_back(back, {"node-1": report(reached=7)}, 7)
     assert not deletions.is_back(CLUSTER, {"node-1": report(reached=7)}, 7)
-    again = deletions.deleted(back, NOW + timedelta(days=1), 7)
-    assert again.undeletion is None
-    assert not deletions.is_removed(again, {"node-1": report(kept=False)}), "that was the first deletion"
+
+
+@pytest.mark.parametrize("days", [0, 7])
+def test_one_that_is_deleted_again_still_names_the_deletion_until_its_data_is_put_away(days: int) -> None:
+    back, later = deletions.undeleted(GONE, "two", (ONE,)), NOW + timedelta(days=1)
+    again = deletions.deleted(back, later, days)
+    assert again.undeletion == back.undeletion
+    for kept in (True, False):
+        assert not deletions.is_removed(again, {"node-1": report(kept=kept)}), "that was the first deletion"
+    assert deletions.is_removed(again, {"node-1": report(kept=False, removed_for=later)})
+    if days:
+        away = deletions.put_away(again, {"node-1": report(removed_for=later)})
+        assert away.is_put_away
+        assert away.undeletion is None
 
 
 @pytest.mark.parametrize(
@@ -101,8 +112,18 @@ def test_ports_stay_the_same_as_far_as_they_are_free(taken: set[int], expected: 
     assert (found.port, found.pool_port, found.metrics_port) == expected
 
 
+def test_ports_that_the_host_does_not_give_out_any_more_are_replaced() -> None:
+    there = replace(host("a", 4), first_port=10_001, last_port=10_098)
+    found = with_free_ports(ONE, Candidate(there))
+    assert (found.port, found.pool_port, found.metrics_port) == (10_001, 10_002, 10_098)
+    above = replace(ONE, port=10_098, pool_port=10_099, metrics_port=10_050)
+    found = with_free_ports(above, Candidate(there))
+    assert (found.port, found.pool_port, found.metrics_port) == (10_001, 10_002, 10_050)
+
+
 def test_what_is_kept_says_until_when() -> None:
     assert sweep.why_kept(GONE, "node-1", NOW, 600) == (
         "its cluster one was deleted at 2026-01-02 00:00 UTC, and can be undeleted until 2026-01-09 00:00 UTC"
     )
-    assert sweep.why_kept(deletions.purged(GONE), "node-1", NOW, 600) == ""
+    for late in (NOW, NOW + timedelta(days=3)):
+        assert sweep.why_kept(deletions.purged(GONE), "node-1", late, 600) == "", "whenever the host is there"

@@ -70,13 +70,15 @@ def test_what_an_earlier_version_would_lose_is_written_in_a_format_that_it_does_
 def test_a_protected_cluster_is_not_written_by_a_version_that_would_lose_that() -> None:
     value = encode(replace(CLUSTER, delete_protection=True, left=(TWO,)))
     assert format_of(value) == 4
+    for days in (0, 3):
+        assert format_of(encode(replace(CLUSTER, undelete_days=days))) == 4
 
 
 def test_every_further_field_of_a_cluster_asks_for_a_format() -> None:
     """A field that is added has to be thought of in ``record_formats``, and then here."""
     assert set(Cluster.__struct_fields__) - FORMER == {
         *("move", "left", "last_node"),
-        *("backups", "delete_protection", "keep", "undeletion"),
+        *("backups", "delete_protection", "undelete_days", "keep", "undeletion"),
     }
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from cenote.model.status_records import NodeStatus
+from cenote.model.status_records import NodeStatus, Standby
 from cenote.store import restored_reports
 from cenote.store.backup import Entry
 from cenote.store.encoding import NewerFormat, decode, encode
@@ -32,6 +32,21 @@ def test_a_report_keeps_what_it_says_and_loses_its_revisions() -> None:
         reached=900, tried=901, failed={"roles": "locked"}, ahead=("PgBouncer",), at=NOW, size="x", used_mib=7
     )
     assert restored(RECORD, (KEY, encode(known))) == NodeStatus(reached=1, at=NOW, size="x", used_mib=7)
+
+
+def test_nothing_of_a_former_move_drives_another_one() -> None:
+    standby = Standby(streaming=True, replayed=7)
+    known = NodeStatus(
+        reached=900,
+        at=NOW,
+        ended_at=7,
+        standby=standby,
+        clients=3,
+        leads_on=True,
+        slot_lost=True,
+        copied_mib=9,
+    )
+    assert restored(RECORD, (KEY, encode(known))) == NodeStatus(reached=1, at=NOW)
 
 
 def test_a_cluster_that_was_never_reported_counts_as_one_that_was_online() -> None:

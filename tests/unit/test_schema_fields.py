@@ -32,6 +32,7 @@ CHECKS: dict[str, tuple[Any, Callable[[Any], object]]] = {
     "a size": (schema_fields.SizeSlug, rules.size),
     "a region": (schema_fields.RegionSlug, rules.region),
     "a number of nodes": (schema_fields.NodeCount, rules.num_nodes),
+    "undelete days": (schema_fields.UndeleteDays, rules.undelete_days),
     "a storage": (schema_fields.StorageMib, lambda mib: rules.storage_mib(mib, SMALLEST)),
     "tags": (schema_fields.Tags, rules.tags),
     "host names": (schema_fields.HostNames, rules.service_names),

@@ -27,28 +27,39 @@ def test_a_name_tells_host_and_time_and_is_the_name_of_a_file() -> None:
 def test_only_backups_of_the_host_count_whatever_it_was_called() -> None:
     renamed = Identity(id=HOST.id, name="another-name")
     found = [*names(OTHER, 0), *names(renamed, 3), *names(HOST, 5), "service.cenote", "notes.txt"]
-    assert service_copies.newest_of(found, HOST) == NOW - 3 * DAY
-    assert service_copies.newest_of([], HOST) is None
+    assert service_copies.newest_of(found, HOST, NOW) == NOW - 3 * DAY
+    assert service_copies.newest_of([], HOST, NOW) is None
 
 
 @pytest.mark.parametrize(
     ("age", "due"),
-    [(DAY - timedelta(seconds=1), False), (DAY, True), (-timedelta(hours=1), True)],
-    ids=["younger", "a-day-old", "of-tomorrow"],
+    [(DAY - timedelta(seconds=1), False), (DAY, True), (-timedelta(minutes=1), False)],
+    ids=["younger", "a-day-old", "of-a-moment-ahead"],
 )
-def test_a_backup_is_due_when_the_newest_is_a_day_old_or_of_a_clock_that_was_wrong(
-    age: timedelta, due: bool
-) -> None:
+def test_a_backup_is_due_when_the_newest_is_a_day_old(age: timedelta, due: bool) -> None:
     assert service_copies.is_due(NOW - age, NOW, DAY) is due
     assert service_copies.is_due(None, NOW, DAY)
 
 
 def test_of_each_day_the_newest_is_kept() -> None:
     hours = [service_copies.name_of(HOST, NOW - timedelta(hours=hour)) for hour in (0, 1, 2, 24, 25)]
-    assert service_copies.surplus(hours, HOST, 2) == [hours[4], hours[2], hours[1]]
+    assert service_copies.surplus(hours, HOST, 2, NOW) == [hours[4], hours[2], hours[1]]
 
 
 def test_the_oldest_of_this_host_go_and_nothing_else() -> None:
     found = [*names(OTHER, 9, 8, 7), *names(HOST, 1, 4, 2, 3), "service-11111111-notes.cenote", "x"]
-    assert service_copies.surplus(found, HOST, 2) == names(HOST, 4, 3)
-    assert service_copies.surplus(found, HOST, 9) == []
+    assert service_copies.surplus(found, HOST, 2, NOW) == names(HOST, 4, 3)
+    assert service_copies.surplus(found, HOST, 9, NOW) == []
+
+
+def test_a_backup_of_a_clock_that_was_wrong_counts_for_nothing_and_stays() -> None:
+    found = names(HOST, -400, 0, 1, 2)
+    assert service_copies.newest_of(found, HOST, NOW) == NOW
+    assert service_copies.surplus(found, HOST, 2, NOW) == names(HOST, 2)
+    assert service_copies.newest_of(names(HOST, -400), HOST, NOW) is None
+
+
+def test_what_was_cut_off_of_this_host_is_found_and_nothing_else() -> None:
+    [own], [other] = names(HOST, 0), names(OTHER, 0)
+    left = f".{own}.0a1b2c3d"
+    assert service_copies.cut_off([own, left, f".{other}.0a1b2c3d", ".x.cenote.0a1b2c3d"], HOST) == [left]

@@ -11,8 +11,18 @@ from msgspec.structs import replace
 
 from cenote.model.records import Cluster, Node, Tombstone
 from cenote.model.status_records import DiskUse
+from cenote.rules import deletions
 from cenote.rules.storage import reserve_mib
-from cenote.rules.sweep import Evidence, Fate, is_later, is_nearly_full, is_over, judge, why_kept
+from cenote.rules.sweep import (
+    Evidence,
+    Fate,
+    is_later,
+    is_nearly_full,
+    is_needed,
+    is_over,
+    judge,
+    why_kept,
+)
 from tests.support.etcd import bare_cluster
 
 OURS, OTHER = uuid4(), uuid4()
@@ -87,6 +97,30 @@ def test_an_operator_removes_what_is_unknown_and_nothing_else(name: str, evidenc
         assert before.why in after.why
     else:
         assert after == before
+
+
+def test_what_is_in_the_trash_stays_unless_its_own_store_knows_of_the_deletion() -> None:
+    living = bare_cluster("kept", 25060)
+    living = replace(living, nodes=(replace(living.nodes[0], host="here"),))
+    deleted = deletions.deleted(living, NOW, 7)
+    back = deletions.undeleted(deleted, "kept", deleted.nodes)
+    later = NOW + timedelta(hours=1)
+    again = deletions.deleted(back, later, 7)
+    elsewhere = replace(living, nodes=(replace(living.nodes[0], host="there"),))
+    for evidence, deleted_at, needed in (
+        (Evidence(OURS, deleted), NOW, False),
+        (Evidence(OURS, None, Tombstone(name="kept", at=NOW)), NOW, False),
+        (Evidence(OURS), NOW, False),
+        (Evidence(OURS, elsewhere), NOW, False),
+        (Evidence(OURS, back), NOW, True),
+        (Evidence(OURS, living), NOW, True),  # a copy from before the deletion
+        (Evidence(OURS, again), NOW, True),  # its host has not brought it back yet
+        (Evidence(OURS, again), later, False),
+        (Evidence(OURS, readable=False), NOW, True),
+        (Evidence(OTHER, deleted), NOW, True),
+        (Evidence(None), NOW, True),
+    ):
+        assert is_needed("here", evidence, deleted_at, store=OURS) is needed, (evidence, deleted_at)
 
 
 def test_each_verdict_says_why() -> None:

@@ -34,6 +34,7 @@ UPDATE_CLUSTER_SIZE: Operation[None] = Operation("PUT", CLUSTER + "/resize", 202
 UPDATE_REGION: Operation[None] = Operation("PUT", CLUSTER + "/migrate", 202, False)
 MOVE_CLUSTER: Operation[t.MoveResponse] = Operation("POST", CLUSTER + "/move", 202, True)
 UPDATE_DELETE_PROTECTION: Operation[None] = Operation("PUT", CLUSTER + "/delete_protection", 204, False)
+UPDATE_UNDELETE_DAYS: Operation[None] = Operation("PUT", CLUSTER + "/undelete_days", 204, False)
 CANCEL_MOVE: Operation[None] = Operation("DELETE", CLUSTER + "/move", 204, False)
 UPDATE_MAJOR_VERSION: Operation[None] = Operation("PUT", CLUSTER + "/upgrade", 204, False)
 INSTALL_UPDATE: Operation[None] = Operation("PUT", CLUSTER + "/install_update", 204, False)

@@ -132,6 +132,17 @@ class AsyncClusters(AsyncResource):
         """
         return await self._call(op.UPDATE_DELETE_PROTECTION, (database_cluster_uuid,), kwargs, body)
 
+    async def update_undelete_days(
+        self, database_cluster_uuid: str, body: t.UndeleteDays, **kwargs: Unpack[t.Call]
+    ) -> None:
+        """Set for how many days a cluster can be undeleted once it is deleted.
+
+        Raises NotFoundError if the cluster does not exist.
+
+        ``PUT /v2/databases/{database_cluster_uuid}/undelete_days``, scope ``database:update``.
+        """
+        return await self._call(op.UPDATE_UNDELETE_DAYS, (database_cluster_uuid,), kwargs, body)
+
     async def update_major_version(
         self, database_cluster_uuid: str, body: t.VersionUpdate, **kwargs: Unpack[t.Call]
     ) -> None:

@@ -71,6 +71,12 @@ class DeleteProtection(TypedDict):
     enabled: bool
 
 
+class UndeleteDays(TypedDict):
+    """With 0 a cluster is removed at once when it is deleted; None: as the service says."""
+
+    days: int | None
+
+
 class DeletedCluster(TypedDict):
     """A deleted cluster that can be undeleted ``until`` then, on its ``host``.
 
@@ -109,7 +115,8 @@ class ClusterAdditions(TypedDict):
     that wait for a restart, are not accepted or have no effect.  ``by_sql`` describes what SQL has taken away
     of what was created here.  ``host`` is the name of the host that the cluster is on;
     ``move`` is left out for one that is not being moved.  ``uris``
-    name every host of the cluster.  With ``delete_protection`` it cannot be deleted.
+    name every host of the cluster.  With ``delete_protection`` it cannot be deleted.  ``undelete_days`` is
+    for how many days it can be undeleted then, left out where the service says so.
     """
 
     health: Literal["healthy", "starting", "degraded", "down", "unknown"]
@@ -123,6 +130,7 @@ class ClusterAdditions(TypedDict):
     by_sql: NotRequired[list[str]]
     uris: NotRequired[ClusterUris]
     delete_protection: NotRequired[bool]
+    undelete_days: NotRequired[int]
 
 
 class PendingChange(TypedDict):
@@ -221,12 +229,14 @@ class HostPlace(TypedDict):
 class ClusterWish(TypedDict, total=False):
     """Where a new cluster is to be placed: on a host, by its name or id, or in a zone of hosts.
 
-    With ``delete_protection`` it cannot be deleted until that is turned off.
+    With ``delete_protection`` it cannot be deleted until that is turned off.  ``undelete_days`` is for how
+    many days it can be undeleted once it is deleted.
     """
 
     host: str
     zone: str
     delete_protection: bool
+    undelete_days: int
 
 
 class HostRoom(TypedDict):

@@ -7,7 +7,9 @@ deletion that was taken back, and the trash has what came of that very deletion.
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from cenote.engine.plan.context import NodeContext
 from cenote.errors import CenoteError
@@ -28,28 +30,28 @@ def is_put_away(cluster: Cluster, last: NodeStatus, paths: ClusterPaths) -> bool
 
 
 def trash_note(context: NodeContext, now: datetime) -> TrashNote | None:
-    """Return the note with which a node that is removed goes to the trash; None if it is not kept."""
+    """Return the note with which a node that is removed goes to the trash; None if it is not kept.
+
+    The node that a deleted cluster has is kept whatever it is: at the end of a move it may not have been
+    promoted yet, and is once it is back.
+    """
     cluster, node, host = context.cluster, context.node.name, context.host
-    if not trash.is_worth_it(context.paths):
-        return None
-    why = sweep.why_kept(cluster, node, now, host.timing.late_deletion)
+    late = host.timing.late_deletion
+    why = sweep.why_kept(cluster, node, now, late)
     note = TrashNote(cluster=cluster.id, name=cluster.name, why=why, at=now)
     if cluster.keep is None or not sweep.is_kept(cluster, node, ephemeral=host.ephemeral):
-        return note if why and host.keeps_trash else None
-    root = context.cluster_paths.root
+        return note if why and host.keeps_trash and trash.is_worth_it(context.paths) else None
+    if files.mode_of(context.paths.data) is None:
+        return None
+    root, until = context.cluster_paths.root, cluster.keep.until
     if not trash.takes(host.layout, root):
         log.warning(
             "cluster %s cannot be undeleted: %s is on another file system than the trash", cluster.name, root
         )
         return None
-    return TrashNote(
-        cluster=cluster.id,
-        name=cluster.name,
-        why=why,
-        at=now,
-        deleted_at=cluster.deleted_at,
-        until=cluster.keep.until,
-    )
+    if cluster.deleted_at is not None and now - cluster.deleted_at > timedelta(seconds=late):
+        until = max(until, now + timedelta(days=host.trash_days))  # the host was away for some of the time
+    return replace(note, deleted_at=cluster.deleted_at, until=until)
 
 
 def keeps(layout: Layout, cluster: Cluster) -> bool:
@@ -64,10 +66,10 @@ def keeps(layout: Layout, cluster: Cluster) -> bool:
     return entry is not None
 
 
-def take_back(layout: Layout, cluster: Cluster, node_name: str) -> None:
+def take_back(layout: Layout, cluster: Cluster, node_name: str, *, is_needed: bool) -> None:
     """Bring the data of an undeleted cluster back from the trash, unless it is in its place.
 
-    CenoteError if it is in neither.
+    CenoteError if it is in neither and ``is_needed``: the node was online once, and is to be again.
     """
     undeletion = cluster.undeletion
     if undeletion is None or node_name not in undeletion.nodes:
@@ -76,6 +78,8 @@ def take_back(layout: Layout, cluster: Cluster, node_name: str) -> None:
     if files.mode_of(node.data) is not None:
         return
     entry = trash.find(layout, cluster.id, undeletion.deleted_at)
+    if entry is None and not is_needed:
+        return
     if entry is None:
         raise CenoteError(f"its data is neither in the trash of this host nor in its place: {node.data}")
     log.info("cluster %s: its data is brought back from %s", cluster.name, entry.path)

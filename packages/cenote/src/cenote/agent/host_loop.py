@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from uuid import UUID
 
 import msgspec
@@ -67,7 +67,9 @@ class HostLoop:
         self._queue = PassQueue()
         self._in_use = system.connected_ports()
         self._due = asyncio.Event() if ring is None else ring.changed  # an announcement
-        self._sweep = Sweep(store, executor, context, self._is_worked_on, self._due.set, store_id)
+        self._sweep = Sweep(
+            store, executor, context, self._is_worked_on, self._due.set, self._compare, store_id
+        )
 
     async def run(self) -> None:
         """Run until cancelled; the servers keep running afterwards."""
@@ -174,6 +176,12 @@ class HostLoop:
             node_loop.notice()  # it ends by itself
         if os.path.lexists(self._context.layout.cluster(cluster_id).root):
             self._sweep.wake(cluster_id)
+
+    def _compare(self, in_trash: Set[UUID]) -> None:
+        """Have a loop look whose data is not in the trash any more, as it has last seen it there."""
+        for id, node_loop in self._node_loops.items():
+            if node_loop.is_put_away and id not in in_trash:
+                node_loop.notice()
 
     def _is_worked_on(self, cluster_id: UUID) -> bool:
         """Return whether a loop works on a node of the cluster."""

@@ -76,6 +76,7 @@ class NodeLoop:
         self._poll, self._waiting_since = POLL_FIRST, 0.0
         self._waited_for = ("", False)  # what, and whether clients are held meanwhile
         self._backoff = host_context.timing.backoff_first
+        self.is_put_away = False  # its cluster is deleted, and its data was in the trash at the last look
         self._full = True  # the next pass has to look at everything
         self._look_due = 0.0  # when one has to, whatever wakes it (monotonic)
         self._awaited: list[asyncio.Event] = []  # set when the next pass has been reported
@@ -268,11 +269,13 @@ class NodeLoop:
     async def _bring_about(self, stored: Stored[Cluster], *, full: bool) -> float:
         if stored.value.deleted_at is not None or _node_of(stored.value.nodes, self._node_name) is None:
             await self._remove(stored)
+            self.is_put_away = self._reports.last().kept
+            if self.is_put_away:  # nothing happens to it but what wakes this loop
+                return self._host_context.timing.full_look_interval * _spread()
             return self._until_next_look(looked=True)
+        self.is_put_away = False
         if stored.value.undeletion is not None:
-            await asyncio.to_thread(
-                deletion.take_back, self._host_context.layout, stored.value, self._node_name
-            )
+            await self._take_back(stored.value, is_needed=self._reports.last().reached > 0)
         is_nearly_full = await self._converge(stored, full=full)
         pause = self._until_next_look(looked=full)
         if self._pass.sql_changes.has_other_users:
@@ -315,8 +318,7 @@ class NodeLoop:
         """Return the seconds until everything is to be looked at; ``looked``: it was, just now."""
         now = time.monotonic()
         if looked:
-            spread = random.uniform(0.8, 1.2)  # noqa: S311 - the passes over time
-            self._look_due = now + self._host_context.timing.resync_interval * spread
+            self._look_due = now + self._host_context.timing.resync_interval * _spread()
         left = max(0.0, self._look_due - now)
         expiry = self._pass.sql_changes.expires_in()
         return left if expiry is None else min(left, expiry)
@@ -388,6 +390,8 @@ class NodeLoop:
             )
         cluster, layout = stored.value, self._host_context.layout
         if not deletion.is_put_away(cluster, self._reports.last(), context.cluster_paths):
+            if cluster.deleted_at is not None:  # again, perhaps before the data was back
+                await self._take_back(cluster, is_needed=False)
             note = deletion.trash_note(context, datetime.now(UTC))
             await self._pass.remove(context, session_of(context), note)
         self._reports.stopped = tuple(program.name for program in context.programs)
@@ -402,6 +406,10 @@ class NodeLoop:
             clients=0,
             unresponsive=(),
         )
+
+    async def _take_back(self, cluster: Cluster, *, is_needed: bool) -> None:
+        layout = self._host_context.layout
+        await asyncio.to_thread(deletion.take_back, layout, cluster, self._node_name, is_needed=is_needed)
 
     def _watch_servers(self, context: NodeContext) -> bool:
         """Wake when a server ends; return whether all are running."""
@@ -467,6 +475,11 @@ def _all_nodes(cluster: Cluster) -> tuple[Node, ...]:
 
 def _node_of(nodes: Iterable[Node], name: str) -> Node | None:
     return next((node for node in nodes if node.name == name), None)
+
+
+def _spread() -> float:
+    """Return a factor for an interval, which spreads the passes over time."""
+    return random.uniform(0.8, 1.2)  # noqa: S311
 
 
 def _set(events: Iterable[asyncio.Event]) -> None:

@@ -79,8 +79,10 @@ class PortHolding:
             stored = self._store.cluster(id)
         except NewerFormat:
             return
-        if id in self._asked and (stored is None or not self._nodes_of(stored.value)):
-            return  # its record will name this host
+        if id in self._asked and (
+            stored is None or stored.value.deleted_at is not None or not self._nodes_of(stored.value)
+        ):
+            return  # its record will name this host, or is about to be undeleted
         self._asked.pop(id, None)
         if stored is None or not self._is_coming(stored.value):
             self.release(id)

@@ -9,36 +9,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from datetime import UTC, datetime
-from pathlib import Path
 from uuid import UUID
 
+from cenote.agent.emptying import Emptying
 from cenote.agent.waiting import is_set_within
 from cenote.engine.plan import removal
 from cenote.engine.plan.context import HostContext
 from cenote.errors import CenoteError
-from cenote.host import files, system, trash, unknown
+from cenote.host import files, unknown
 from cenote.host.executor import Executor
 from cenote.host.sql import Session
 from cenote.host.unknown import UnknownNode
 from cenote.model.changes import Plan
-from cenote.model.paths import FIRST_NODE, ClusterPaths, Layout, NodePaths
-from cenote.model.status_records import DiskUse
+from cenote.model.paths import FIRST_NODE, ClusterPaths, NodePaths
 from cenote.model.topology import node_key
 from cenote.model.trash import TrashNote
 from cenote.rules import sweep
 from cenote.rules.sweep import Evidence, Fate, Verdict
-from cenote.store.encoding import NewerFormat
 from cenote.store.host_store import HostStore
 
 log = logging.getLogger(__name__)
 
 SOON = 1.0  # seconds, while a loop ends, or an operator may have something to say of what is unknown
-
-
-def _disk(folder: Path) -> DiskUse:
-    return DiskUse(used_mib=0, free_mib=system.free_mib(folder), disk_mib=system.disk_mib(folder))
 
 
 class Sweep:
@@ -51,15 +45,18 @@ class Sweep:
         host: HostContext,
         is_worked_on: Callable[[UUID], bool],
         on_unknown: Callable[[], None],
+        on_trash: Callable[[Set[UUID]], None] = lambda _: None,
         store_id: UUID | None = None,
     ) -> None:
         """``is_worked_on``: a loop works on a node of the cluster; ``on_unknown``: ``unknown`` has changed.
 
+        ``on_trash`` is told often of which clusters there is anything in the trash.
         ``store_id`` is that of the store that the data directory belongs to.
         """
         self._store, self._executor, self._host = store, executor, host
         self._is_worked_on, self._on_unknown, self._store_id = is_worked_on, on_unknown, store_id
         self._layout = host.layout
+        self._emptying = Emptying(store, host, store_id, on_trash)
         self._woken: set[UUID] = set()
         self._failed: set[UUID] = set()  # since the last look at everything
         self._wake = asyncio.Event()
@@ -83,11 +80,14 @@ class Sweep:
                     await self._sweep_all()
                 else:
                     await self._sweep_some()
+                    await self._emptying.look()
             except (CenoteError, OSError) as error:  # such as an etcd that does not answer
                 log.warning("the folders of clusters cannot be swept now: %s", error)
             except Exception:
                 log.exception("a defect in Cenote's sweep")
-            await is_set_within(self._wake, SOON if self._unknown or self._woken else due - clock())
+            look = self._host.timing.resync_interval_nearly_full  # the disk may be full soon
+            pause = SOON if self._unknown or self._woken else min(look, due - clock())
+            await is_set_within(self._wake, pause)
             self._wake.clear()
 
     def _recall(self) -> None:
@@ -100,22 +100,7 @@ class Sweep:
         ids = {UUID(paths.root.name) for paths in await asyncio.to_thread(self._layout.hosted)}
         for id in sorted(ids | {id for id, _ in self._unknown}):
             await self._sweep(id)
-        # A clock that is far ahead, before NTP has set it, empties nothing.
-        now = self._store.clock.now()
-        await empty_trash(self._layout, now, self._host.trash_days, is_needed=self._is_needed)
-
-    def _is_needed(self, note: TrashNote) -> bool:
-        """Return whether data in the trash is that of a deleted cluster whose record has it on this host.
-
-        It was undeleted, or the store is a copy from before the deletion.
-        """
-        try:
-            stored = self._store.cluster(note.cluster)
-        except NewerFormat:
-            return True
-        if stored is None or stored.value.deleted_at is not None:
-            return False
-        return bool(sweep.nodes_on(self._store.host_id, stored.value))
+        await self._emptying.empty()
 
     async def _sweep_some(self) -> None:
         """Look at the clusters that have changed, and at what an operator does not want any more."""
@@ -218,37 +203,6 @@ class Sweep:
 
     def _keys(self) -> tuple[str, ...]:
         return tuple(node_key(id, name) for id, name in sorted(self._unknown))
-
-
-async def empty_trash(
-    layout: Layout,
-    now: datetime,
-    days: int,
-    disk: Callable[[Path], DiskUse] = _disk,
-    *,
-    is_needed: Callable[[TrashNote], bool] = lambda note: False,
-) -> None:
-    """Remove what has been in the trash for its time, and the oldest while the disk is nearly full.
-
-    What ``is_needed`` stays: it is about to be brought back.
-    """
-    await asyncio.to_thread(trash.remove_interrupted, layout)
-    for entry in trash.entries(layout):
-        note = entry.note
-        if note is not None and note.deleted_at is not None and is_needed(note):
-            continue
-        use = disk(layout.trash)
-        if now > note.until if note is not None and note.until else sweep.is_over(entry.at, now, days):
-            log.info("the time of %s in the trash is over: it is removed", entry.path)
-        elif sweep.is_nearly_full(use):
-            log.warning(
-                "%s is removed from the trash before its time: the disk has %d MiB left",
-                entry.path,
-                use.free_mib,
-            )
-        else:
-            continue
-        await asyncio.to_thread(trash.remove, entry)
 
 
 def _name(evidence: Evidence) -> str:

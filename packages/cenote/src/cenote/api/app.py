@@ -45,6 +45,7 @@ from cenote.api import (
     storage,
     tags,
     tokens,
+    undelete_days,
     unsupported,
     users,
 )
@@ -72,6 +73,7 @@ OPERATIONS: tuple[OperationRoute, ...] = (
     *moves.ROUTES,
     *backups.ROUTES,
     *delete_protection.ROUTES,
+    *undelete_days.ROUTES,
     *deletions.ROUTES,
     *pools.ROUTES,
     *pool_reconnect.ROUTES,

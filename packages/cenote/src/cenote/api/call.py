@@ -65,7 +65,8 @@ class Call(Request):
     async def confirm_path(self) -> bool:
         """Refresh the resource in the path from etcd; return whether the cache was out of date."""
         store, named = self.service.store, self.path_params
-        if (id := uuid_of(named.get("database_cluster_uuid", ""))) is not None:
+        given = named.get("database_cluster_uuid") or named.get("deleted_cluster_uuid", "")
+        if (id := uuid_of(given)) is not None:
             return await store.confirm_cluster(id)
         if "host_id" in named:
             return await store.confirm_hosts()

@@ -57,12 +57,14 @@ ONE = "/v2/databases/{database_cluster_uuid}"
 class ClusterExtension(Body):
     """An extension of Cenote: the host, by name or id, or the zone that the cluster is to be placed in.
 
-    With ``delete_protection`` it cannot be deleted until that is turned off.
+    With ``delete_protection`` it cannot be deleted until that is turned off.  ``undelete_days`` is for how
+    many days it can be undeleted once it is deleted, 0: not at all; without, the service says so.
     """
 
     host: schema_fields.WishedHost | None = None
     zone: schema_fields.Zone | None = None
     delete_protection: bool | None = None
+    undelete_days: schema_fields.UndeleteDays | None = None
 
 
 class CreateCluster(Body):
@@ -223,6 +225,8 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[C
 
     extension = body.cenote or ClusterExtension()
     host, zone = wish(extension.host, extension.zone)
+    if extension.undelete_days is not None:
+        rules.undelete_days(extension.undelete_days)
     wanted = Wanted(
         version=version,
         memory_mib=size.memory_mib,
@@ -272,6 +276,7 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[C
             backups=_backup_plan(service, chosen.host),
             service_names=service_names,
             delete_protection=bool(extension.delete_protection),
+            undelete_days=extension.undelete_days,
         )
         try:
             return Stored(cluster, await store.add_cluster(cluster, note))

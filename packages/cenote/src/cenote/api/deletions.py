@@ -102,6 +102,8 @@ async def undelete_cluster(request: Call) -> Response:
     name = before.name if body.name is None else body.name
     rules.cluster_name(name, in_domain=service.domain is not None)
     await _check_name(service, before, name)
+    await _wait_until_put_away(service, before, _check_host(service, before))
+    before = _deleted(request).value
     host = _check_host(service, before)
     stored = await _undeleted(request, before, name, host)
     await service.wait_until_in_force(stored, frozenset(PartName), required=False)
@@ -187,6 +189,20 @@ def _check_host(service: Service, cluster: Cluster) -> Host:
     return host
 
 
+async def _wait_until_put_away(service: Service, cluster: Cluster, host: Host) -> None:
+    """Wait, as long as a change waits, until the host has said what has become of the data of this deletion.
+
+    Conflict when it has not: the data may not be kept.
+    """
+    node = cluster.nodes[0]
+
+    def said() -> bool | None:
+        return deletions.was_removed(cluster, service.store.status(cluster.id, node.name)) or None
+
+    if not await service.store.wait(said, service.settings.wait_seconds):
+        raise Conflict(f"It is being stopped and put away on {host.name}; try again.")
+
+
 async def _check_name(service: Service, cluster: Cluster, name: str) -> None:
     if service.store.cluster_by_name(name) is None:
         return
@@ -206,13 +222,13 @@ def _name_taken(cluster: Cluster, name: str, other: UUID | None = None) -> Inval
 async def _undeleted(request: Call, before: Cluster, name: str, host: Host) -> Stored[Cluster]:
     """Write the record of the cluster as it is when it is back."""
     service, note, refused = request.service, request.note(EventType.CLUSTER_CREATE), set[int]()
-    project, network = _groups(service, before)
     while True:
         nodes = await _nodes(service, before, host, refused)
 
         def undeleted(current: Cluster, nodes: tuple[Node, ...] = nodes) -> Cluster:
             if current.deleted_at != before.deleted_at:
                 raise NotFound
+            project, network = _groups(service, current)
             return replace(
                 deletions.undeleted(current, name, nodes),
                 project_id=project,

@@ -38,6 +38,7 @@ def _whole(pattern: str) -> str:
 ClusterName = Annotated[
     str, _schema("backend", minLength=3, maxLength=63, pattern=_whole(clusters.NAME.pattern))
 ]
+UndeleteDays = Annotated[int, _schema(7, minimum=0, maximum=clusters.MOST_UNDELETE_DAYS)]
 Engine = Annotated[str, _schema(enum=[ENGINE])]
 SizeSlug = Annotated[str, _schema("db-s-1vcpu-1gb", enum=list(catalog.SIZES))]
 RegionSlug = Annotated[str, _schema("nyc1", enum=list(catalog.REGIONS))]

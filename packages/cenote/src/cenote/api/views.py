@@ -167,7 +167,8 @@ class ProgressView(msgspec.Struct, kw_only=True):
     ``not_in_force`` describes the changes that the servers do not have yet, and the settings that wait for a
     restart, are not accepted or have no effect; it is left out without any.  ``by_sql`` describes what SQL
     has taken away of what was created here, and is left out without any, too.  ``uris`` name every host of
-    the cluster.  With ``delete_protection`` it cannot be deleted.
+    the cluster.  With ``delete_protection`` it cannot be deleted.  ``undelete_days`` is for how many days it
+    can be undeleted then, left out where the service says so.
     """
 
     health: topology.Health
@@ -181,6 +182,7 @@ class ProgressView(msgspec.Struct, kw_only=True):
     by_sql: list[str] | UnsetType = UNSET
     uris: UrisView | UnsetType = UNSET
     delete_protection: bool
+    undelete_days: int | UnsetType = UNSET
 
 
 class MetricsEndpointView(msgspec.Struct):
@@ -318,6 +320,7 @@ def _progress_view(
         by_sql=sql_changes.in_words(cluster, sql_changes.of(seen)) or UNSET,
         uris=all_hosts,
         delete_protection=cluster.delete_protection,
+        undelete_days=UNSET if cluster.undelete_days is None else cluster.undelete_days,
     )
 
 

@@ -12,6 +12,7 @@ from cenote.cli.cluster_config import config
 from cenote.cli.cluster_deletion import delete, deleted, undelete
 from cenote.cli.cluster_move import MOVE_COLUMNS, move
 from cenote.cli.cluster_protection import protect, unprotect
+from cenote.cli.cluster_protection import undelete_days as undelete_days_command
 from cenote.cli.cluster_settings import autoscale, hostnames, maintenance
 from cenote.cli.data_dir import data_dir
 from cenote.cli.logs import logs
@@ -51,6 +52,7 @@ DETAIL_COLUMNS = {
     "Created": "created_at",
 }
 PROTECTED = {"Protected from deletion": "cenote.delete_protection"}
+SOMETIMES = MOVE_COLUMNS | {"Undelete days": "cenote.undelete_days", "By SQL": "cenote.by_sql"}
 
 
 @click.group()
@@ -60,7 +62,7 @@ def command() -> None:
 
 for other in (
     *(autoscale, config, delete, deleted, hostnames, logs, maintenance, move),
-    *(protect, undelete, unprotect),
+    *(protect, undelete, undelete_days_command, unprotect),
 ):
     command.add_command(other)
 
@@ -108,6 +110,12 @@ for other in (
 @click.option("--host", metavar="HOST", help="Host to place it on, by name or ID.  [default: chosen]")
 @click.option("--zone", metavar="ZONE", help="Zone of hosts to place it in.  [default: any]")
 @click.option("--protect", is_flag=True, help="Protect it from deletion.")
+@click.option(
+    "--undelete-days",
+    metavar="N",
+    type=click.IntRange(min=0, max=3650),
+    help="How long it can be undeleted once it is deleted.  [default: as the service says]",
+)
 @click.option("--no-wait", is_flag=True, help="Do not wait until the cluster is online.")
 def create(
     layout: Layout,
@@ -126,6 +134,7 @@ def create(
     host: str | None,
     zone: str | None,
     protect: bool,
+    undelete_days: int | None,
     no_wait: bool,
 ) -> None:
     """Create a cluster and wait until it is online."""
@@ -134,9 +143,10 @@ def create(
     body |= {"storage_size_mib": storage_mib} if storage_mib is not None else {}
     body |= {"tags": list(tags)} if tags else {}
     body |= {"rules": [{"type": "ip_addr", "value": source} for source in sources]} if sources else {}
-    wish = {
+    wish: dict[str, Any] = {
         key: value for key, value in (("host", host), ("zone", zone), ("delete_protection", protect)) if value
     }
+    wish |= {"undelete_days": undelete_days} if undelete_days is not None else {}
     body |= {"cenote": wish} if wish else {}
     with client_for(layout) as client:
         body |= {"project_id": find_project(client, project)["id"]} if project else {}
@@ -172,7 +182,7 @@ def get(layout: Layout, printer: Printer, cluster: str) -> None:
         found = find_cluster(client, cluster)
         printer.show(
             found,
-            with_present(DETAIL_COLUMNS | PROTECTED, [found], MOVE_COLUMNS | {"By SQL": "cenote.by_sql"}),
+            with_present(DETAIL_COLUMNS | PROTECTED, [found], SOMETIMES),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -40,6 +41,8 @@ def delete(layout: Layout, printer: Printer, cluster: str, purge: bool, yes: boo
     'cenote cluster undelete' brings it back for some days (--undelete-days of 'cenote serve'), unless --purge
     is given.
     """
+    from cenote_client import NotFoundError
+
     with client_for(layout) as client:
         found = _to_delete(client, cluster, purge=purge)
         name, id = found["name"], found["id"]
@@ -48,8 +51,10 @@ def delete(layout: Layout, printer: Printer, cluster: str, purge: bool, yes: boo
             client.databases.destroy_cluster(id)
         else:
             confirm(f"Remove the data of the deleted cluster {name} ({id}) for good?", yes)
-        if purge and any(one["id"] == id for one in _deleted(client)):
-            client.cenote.purge_cluster(id)
+        if purge:
+            # Where nothing is kept, it is removed for good already.
+            with contextlib.suppress(NotFoundError):
+                client.cenote.purge_cluster(id)
         printer.done(f"Deleted cluster {name}{' for good' * purge}", {"id": id, "name": name})
 
 

@@ -109,16 +109,17 @@ async def _show(
     refusal: RequestRejected | None = None,
     lacking: list[str] | None = None,
 ) -> Response:
-    options = await options_of(request)
+    options, cluster = await options_of(request), await cluster_of(request)
     hosts = (await request.api.get("/v2/cenote/hosts"))["hosts"] if request.can("cenote:admin") else []
     return await render_cluster(
         request,
         "settings.html",
         refusal.status if refusal else 200,
+        cluster=cluster,
         lacking=lacking or [],
         hosts=[host for host in hosts if "database" in host["roles"]],
         families=sizes_by_family(options["options"]["pg"]["layouts"][0]["sizes"], room_of(options)),
-        undelete_days=options["cenote"]["undelete_days"],
+        undelete_days=cluster["cenote"].get("undelete_days", options["cenote"]["undelete_days"]),
         days=DAYS,
         hours=HOURS,
         form=form,

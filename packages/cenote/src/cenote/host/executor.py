@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from pathlib import Path
@@ -54,6 +55,8 @@ from cenote.model.pauses import AGENT, MOVE, OURS
 from cenote.model.processes import Process
 from cenote.security import certificates
 
+log = logging.getLogger(__name__)
+
 _RELOAD_SECONDS = 10
 _GRACE_SECONDS = 1.0
 
@@ -88,7 +91,12 @@ class Executor:
             case Remove(path):
                 await asyncio.to_thread(files.remove, path)
             case Discard(paths, note):
-                await asyncio.to_thread(trash.put, self.layout, paths, note)
+                try:
+                    await asyncio.to_thread(trash.put, self.layout, paths, note)
+                except trash.OtherFileSystem as error:
+                    if note.deleted_at is None:
+                        raise
+                    log.warning("what was deleted cannot be kept, and is removed: %s", error)
             case Rename(source, target):
                 safe_open.rename_new(source, target)
                 files.sync_directory(target.parent)

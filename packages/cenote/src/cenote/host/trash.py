@@ -26,7 +26,8 @@ from cenote.model.trash import TrashNote
 
 NOTE = "note.json"
 _TIME = "%Y%m%dT%H%M%SZ"
-_NAME = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f-]{36}(?:-[a-z0-9-]+)?(?:\.\d+)?")
+_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_NAME = re.compile(rf"\d{{8}}T\d{{6}}Z-{_UUID}(?:-[a-z0-9-]+)?(?:\.\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,14 @@ class Entry:
         return self.path.name
 
 
+class OtherFileSystem(CenoteError):
+    """Something cannot be renamed into the trash."""
+
+
 def put(layout: Layout, paths: Sequence[Path], note: TrashNote) -> None:
     """Move files and folders to the trash; those that are missing are passed over.
 
-    CenoteError when they lie on another file system than the trash, where nothing can be renamed to.
+    OtherFileSystem when they lie on another one than the trash, where nothing can be renamed to.
     """
     files.make_directory(layout.trash, 0o700, None)
     folder = _new_folder(layout, note)
@@ -57,7 +62,7 @@ def put(layout: Layout, paths: Sequence[Path], note: TrashNote) -> None:
                 files.sync_directory(path.parent)
     except OSError as error:
         if error.errno == errno.EXDEV:
-            raise CenoteError(
+            raise OtherFileSystem(
                 f"{error.filename} is on another file system than {layout.trash}, so it cannot be moved "
                 "there; it is stopped and left where it is"
             ) from None
@@ -88,14 +93,28 @@ def is_worth_it(paths: NodePaths) -> bool:
         return not safe_open.exists_in(data, STANDBY_SIGNAL)
 
 
+def names(layout: Layout, cluster: UUID | None = None) -> list[str]:
+    """Return the names in the trash that are ours, of one cluster or all; however many there are."""
+    part = "" if cluster is None else f"-{cluster}"
+    try:
+        with safe_open.folder(layout.trash, os.O_RDONLY) as folder:
+            return [name for name in os.listdir(folder) if part in name and _NAME.fullmatch(name)]
+    except FileNotFoundError:
+        return []
+
+
+def cluster_of(name: str) -> UUID:
+    """Return the id of the cluster in a name that is ours."""
+    _, _, rest = name.partition("-")
+    return UUID(rest[:36])
+
+
 def entries(layout: Layout) -> list[Entry]:
     """Return what is in the trash, the oldest first; names that are not ours are left out."""
     found = []
-    for name in files.names(layout.trash):
-        if match := _NAME.fullmatch(name):
-            path = layout.trash / name
-            at = datetime.strptime(match[1], _TIME).replace(tzinfo=UTC)
-            found.append(Entry(path, at, _note(path)))
+    for name in names(layout):
+        path, at = layout.trash / name, datetime.strptime(name.partition("-")[0], _TIME)
+        found.append(Entry(path, at.replace(tzinfo=UTC), _note(path)))
     return sorted(found, key=lambda entry: (entry.at, entry.name))
 
 
@@ -108,19 +127,28 @@ def _note(path: Path) -> TrashNote | None:
 
 
 def takes(layout: Layout, path: Path) -> bool:
-    """Return whether a folder of the data directory can get into the trash: it is on the same file system."""
+    """Return whether a folder of the data directory can get into the trash: nothing is mounted in between."""
     try:
-        return os.stat(path).st_dev == os.stat(layout.data_dir).st_dev
+        there = _place(layout.trash)
+    except FileNotFoundError:
+        there = _place(layout.data_dir)
+    try:
+        return _place(path) == there
     except FileNotFoundError:
         return False
 
 
+def _place(path: Path) -> tuple[int, str]:
+    """Return device and mount of a folder: no rename leads from one mount to another of the same device."""
+    with safe_open.folder(path) as folder:
+        lines = Path(f"/proc/self/fdinfo/{folder}").read_text(encoding="ascii").splitlines()
+        mount = next((line for line in lines if line.startswith("mnt_id:")), "")
+        return os.fstat(folder).st_dev, mount
+
+
 def find(layout: Layout, cluster: UUID, deleted_at: datetime) -> Entry | None:
     """Return what is in the trash of a cluster that was deleted at this time: the whole of its folder."""
-    for name in files.names(layout.trash):
-        match = _NAME.fullmatch(name)
-        if match is None or f"-{cluster}" not in name:
-            continue
+    for name in names(layout, cluster):
         path = layout.trash / name
         note = _note(path)
         if (
@@ -128,8 +156,8 @@ def find(layout: Layout, cluster: UUID, deleted_at: datetime) -> Entry | None:
             and (note.cluster, note.node, note.deleted_at) == (cluster, "", deleted_at)
             and str(cluster) in files.names(path)
         ):
-            at = datetime.strptime(match[1], _TIME).replace(tzinfo=UTC)
-            return Entry(path, at, note)
+            at = datetime.strptime(name.partition("-")[0], _TIME)
+            return Entry(path, at.replace(tzinfo=UTC), note)
     return None
 
 

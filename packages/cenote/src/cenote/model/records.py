@@ -315,6 +315,7 @@ class Cluster(Record, frozen=True, kw_only=True):
     keep: Keep | None = None  # of one that is deleted; None: nothing is kept
     undeletion: Undeletion | None = None  # until the data is back
     delete_protection: bool = False  # it cannot be deleted until this is turned off
+    undelete_days: int | None = None  # for which it can be undeleted; None: as the service says
     move: Move | None = None
     left: tuple[Node, ...] = ()  # until their hosts have reported that nothing is left of them
     last_node: int = 0  # the number in the name of the last node that was added, so that none is given twice

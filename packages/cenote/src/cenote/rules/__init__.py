@@ -20,6 +20,7 @@ from cenote.rules.clusters import (
     size,
     storage_mib,
     tags,
+    undelete_days,
     version,
 )
 from cenote.rules.databases import (
@@ -81,6 +82,7 @@ __all__ = [
     "storage_mib",
     "tags",
     "unallocated_connections",
+    "undelete_days",
     "user_name",
     "version",
 ]

@@ -30,6 +30,7 @@ _OTHER_ENGINES = frozenset(
 )
 _HOST_PREFIXES = ("private-", "replica-")
 
+MOST_UNDELETE_DAYS = 3650
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*[a-z0-9]")
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
@@ -90,6 +91,11 @@ def region(slug: str) -> str:
 def num_nodes(number: int) -> None:
     if number != 1:
         raise Invalid(f"num_nodes: {number} is not supported; a cluster has 1 node in this version.")
+
+
+def undelete_days(days: int) -> None:
+    if not 0 <= days <= MOST_UNDELETE_DAYS:
+        raise Invalid(f"undelete_days: {days} is not from 0 to {MOST_UNDELETE_DAYS}.")
 
 
 def storage_mib(requested: int | None, size: Size) -> int:

@@ -19,11 +19,12 @@ from cenote.rules import moves
 def deleted(cluster: Cluster, at: datetime, days: int) -> Cluster:
     """Return a cluster as it is deleted at that time; it can be undeleted for so many days, 0: not at all.
 
-    One that is being moved stays where it takes writes, so that it is whole when it is back.
+    One that is being moved stays where it takes writes, so that it is whole when it is back.  One that was
+    undeleted just before may have its data in the trash yet, so that deletion is not forgotten.
     """
     if days:
         keep = Keep(until=at + timedelta(days=days))
-        cluster = replace(_without_move(cluster), keep=keep, undeletion=None)
+        cluster = replace(_without_move(cluster), keep=keep)
     return replace(cluster, deleted_at=at)
 
 
@@ -64,7 +65,7 @@ def put_away(cluster: Cluster, reports: Mapping[str, NodeStatus]) -> Cluster:
     keep = cluster.keep
     if keep is None or keep.stopped or not _is_stopped(cluster, reports):
         return cluster
-    return replace(cluster, keep=replace(keep, stopped=True), left=())
+    return replace(cluster, keep=replace(keep, stopped=True), left=(), undeletion=None)
 
 
 def is_removed(cluster: Cluster, reports: Mapping[str, NodeStatus]) -> bool:
@@ -72,7 +73,7 @@ def is_removed(cluster: Cluster, reports: Mapping[str, NodeStatus]) -> bool:
 
     What was on a host that is lost went with it.
     """
-    if cluster.keep is None:
+    if cluster.keep is None and cluster.undeletion is None:  # an agent may not know of which deletion it is
         return cluster.deleted_at is not None and all(
             node.lost_at is not None or (node.name in reports and reports[node.name].removed)
             for node in _every_node(cluster)
@@ -92,19 +93,19 @@ def is_back(cluster: Cluster, reports: Mapping[str, NodeStatus], revision: int) 
 
 def is_gone(cluster: Cluster, node: Node, report: NodeStatus | None) -> bool:
     """Return whether a host has reported that it has nothing of a deleted cluster any more."""
-    return _was_removed(cluster, report) and report is not None and not report.kept
+    return was_removed(cluster, report) and report is not None and not report.kept
+
+
+def was_removed(cluster: Cluster, report: NodeStatus | None) -> bool:
+    """Return whether a report is of this deletion, and of none that was taken back."""
+    return report is not None and report.removed and report.removed_for == cluster.deleted_at
 
 
 def _is_stopped(cluster: Cluster, reports: Mapping[str, NodeStatus]) -> bool:
     return all(
-        node.lost_at is not None or _was_removed(cluster, reports.get(node.name))
+        node.lost_at is not None or was_removed(cluster, reports.get(node.name))
         for node in _every_node(cluster)
     )
-
-
-def _was_removed(cluster: Cluster, report: NodeStatus | None) -> bool:
-    """Return whether a report is of this deletion, and of none that was taken back."""
-    return report is not None and report.removed and report.removed_for == cluster.deleted_at
 
 
 def _every_node(cluster: Cluster) -> tuple[Node, ...]:

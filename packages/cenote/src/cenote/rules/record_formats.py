@@ -59,7 +59,8 @@ def in_words(host: Host) -> str:
 
 def _is_kept(cluster: Cluster) -> bool:
     """Return whether a record says something of backups, or of a deletion that is refused or taken back."""
-    return bool(cluster.backups or cluster.delete_protection or cluster.keep or cluster.undeletion)
+    kept = (cluster.backups, cluster.delete_protection, cluster.keep, cluster.undeletion)
+    return any(kept) or cluster.undelete_days is not None
 
 
 def _was_moved(cluster: Cluster) -> bool:

@@ -157,6 +157,7 @@ VALUES = {
     "maintenance_window": "maintenance window",
     "autoscale": "growth of the storage",
     "delete_protection": "protection from deletion",
+    "undelete_days": "days in which it can be undeleted",
     "update_asked_at": "update of outdated programs asked for",
     "id": "id",
     "created_at": "time of creation",

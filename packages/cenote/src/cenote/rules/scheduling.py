@@ -118,18 +118,20 @@ def former_ports(clusters: Iterable[Cluster]) -> dict[str, set[int]]:
 def with_free_ports(node: Node, candidate: Candidate) -> Node:
     """Return a node with its ports as far as they are free on its host, and free ones instead of others.
 
+    Those that its host does not give out any more are none of them.
     Busy if no port is left.
     """
     host = candidate.host
     taken = set(candidate.taken) | set(host.busy_ports)
-    if not taken & {node.port, node.pool_port}:
+    offered = range(host.first_port, host.last_port + 1)
+    if not taken & {node.port, node.pool_port} and node.port in offered and node.pool_port in offered:
         port: int | None = node.port
     else:
         port = port_allocation.free_pair(host, taken)
     if port is None:
         raise Busy(f"Every port on {host.name} is taken; delete a cluster or widen the range.")
     metrics, taken = node.metrics_port, taken | {port, port + 1}
-    if metrics in taken:
+    if metrics in taken or metrics not in offered:
         metrics = port_allocation.free_metrics_port(host, taken) or 0
     return msgspec.structs.replace(node, port=port, pool_port=port + 1, metrics_port=metrics)
 

@@ -94,13 +94,11 @@ def why_kept(cluster: Cluster, node: str, now: datetime, late: float) -> str:
     """Return why the data of a node that is removed is kept for some days; nothing if it is not.
 
     What a customer deletes for good goes at once, unless that comes so many seconds ``late`` that the host
-    was away: somebody may have changed their mind by then.
+    was away: somebody may have changed their mind by then.  What is purged goes whenever that is.
     """
-    if (
-        cluster.keep is not None
-        and not cluster.keep.purged
-        and any(one.name == node for one in cluster.nodes)
-    ):
+    if cluster.keep is not None and cluster.keep.purged:
+        return ""
+    if cluster.keep is not None and any(one.name == node for one in cluster.nodes):
         return _deleted(cluster) + f", and can be undeleted until {_time(cluster.keep.until)}"
     if cluster.deleted_at is not None:
         return _deleted(cluster) if now - cluster.deleted_at > timedelta(seconds=late) else ""
@@ -112,6 +110,21 @@ def is_kept(cluster: Cluster, node: str, *, ephemeral: bool) -> bool:
     keep = cluster.keep
     there = any(one.name == node for one in cluster.nodes)
     return keep is not None and not keep.purged and there and not ephemeral
+
+
+def is_needed(host_id: str, evidence: Evidence, deleted_at: datetime, *, store: UUID | None = None) -> bool:
+    """Return whether data in the trash, of a cluster that was deleted at that time, must stay there.
+
+    The cluster was undeleted, or the store is a copy from before the deletion, or it cannot tell.
+    """
+    if (store is not None and evidence.store != store) or not evidence.readable:
+        return True
+    record = evidence.record
+    if record is None:
+        return False
+    if record.undeletion is not None and record.undeletion.deleted_at == deleted_at:
+        return True
+    return record.deleted_at is None and bool(nodes_on(host_id, record))
 
 
 def is_later(cluster: Cluster, node: str) -> bool:

@@ -96,7 +96,7 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
             known,
             settings.etcd.prefix,
             timing,
-            lambda: hash(frozenset((stored.value.id, stored.revision) for stored in store.clusters())),
+            store.cluster_records,
         )
         agent = HostLoop(
             store,

@@ -30,9 +30,10 @@ from cenote.server.settings import ServiceCopySettings
 
 log = logging.getLogger(__name__)
 
-AHEAD = timedelta(minutes=5)  # of a file, after which the clock was wrong when it was made
+AHEAD = timedelta(minutes=5)  # a file that is further ahead is of a clock that was wrong
 
 _TIME = "%Y%m%dT%H%M%SZ"
+_UNFINISHED = re.compile(r"\.(.+\.cenote)\.[0-9a-f]{8}")  # as ``files.write`` names it
 _SAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -73,15 +74,17 @@ class ServiceCopies:
         try:
             # In threads, since the folder may be on a disk of another machine that does not answer.
             names = await asyncio.to_thread(_names, settings.folder)
-            newest = newest_of(names, self._host)
+            await asyncio.to_thread(_remove, settings.folder, cut_off(names, self._host))
+            now = datetime.now(UTC)
+            newest = newest_of(names, self._host, now)
             records, timing = self._records(), self._timing
             changed = records != self._copied
             age = timedelta(seconds=timing.service_copy_age_changed if changed else timing.service_copy_age)
-            if is_due(newest, datetime.now(UTC), age):
+            if is_due(newest, now, age):
                 newest = await self._make(settings)
                 self._copied = records
                 names = await asyncio.to_thread(_names, settings.folder)
-            await asyncio.to_thread(_remove, settings.folder, surplus(names, self._host, settings.kept))
+            await asyncio.to_thread(_remove, settings.folder, surplus(names, self._host, settings.kept, now))
         except (CenoteError, OSError) as error:
             problem = f"no backup of the service could be made in {settings.folder}: {_in_words(error)}"
         except Exception as error:  # it must not end the work on the clusters
@@ -111,21 +114,39 @@ def name_of(host: Identity, at: datetime) -> str:
     return f"{_prefix_of(host)}{at.strftime(_TIME)}.cenote"
 
 
-def newest_of(names: Iterable[str], host: Identity) -> datetime | None:
-    """Return when the newest backup of a host was made, as its name says; None without one."""
-    return max((at for name in names if (at := _time_of(name, host)) is not None), default=None)
+def newest_of(names: Iterable[str], host: Identity, now: datetime) -> datetime | None:
+    """Return when the newest backup of a host was made, as its name says; None without one.
+
+    One that is of the future, by a clock that was wrong, says nothing of that, here and below.
+    """
+    return max((at for at, _ in _backups(names, host, now)), default=None)
 
 
 def is_due(newest: datetime | None, now: datetime, age: timedelta) -> bool:
-    return newest is None or now - newest >= age or newest - now > AHEAD
+    return newest is None or now - newest >= age
 
 
-def surplus(names: Iterable[str], host: Identity, kept: int) -> list[str]:
+def surplus(names: Iterable[str], host: Identity, kept: int, now: datetime) -> list[str]:
     """Return the names of a host's backups but for the newest of each of its last ``kept`` days."""
-    own = sorted((at, name) for name in names if (at := _time_of(name, host)) is not None)
+    own = _backups(names, host, now)
     newest_of_days = {at.date(): name for at, name in own}
     kept_names = set(list(newest_of_days.values())[-kept:])
     return [name for _, name in own if name not in kept_names]
+
+
+def cut_off(names: Iterable[str], host: Identity) -> list[str]:
+    """Return the names of a host's backups that were cut off while they were written.
+
+    There is one writer of these, and it writes none now.
+    """
+    found = ((name, _UNFINISHED.fullmatch(name)) for name in names)
+    return [name for name, match in found if match is not None and _time_of(match[1], host) is not None]
+
+
+def _backups(names: Iterable[str], host: Identity, now: datetime) -> list[tuple[datetime, str]]:
+    """Return times and names of a host's backups, the oldest first, without those of the future."""
+    own = ((_time_of(name, host), name) for name in names)
+    return sorted((at, name) for at, name in own if at is not None and at - now <= AHEAD)
 
 
 def _prefix_of(host: Identity) -> str:

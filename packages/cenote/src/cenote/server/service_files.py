@@ -5,10 +5,14 @@ They are in a backup of the service, with the records.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
+from datetime import datetime
+from pathlib import Path
 
 from cenote.errors import Misconfigured
-from cenote.host import files
+from cenote.host import files, safe_open
 from cenote.model.paths import Layout
 from cenote.server import bootstrap
 
@@ -72,9 +76,34 @@ def write(layout: Layout, found: dict[str, bytes]) -> None:
 
 
 def remove(layout: Layout) -> None:
-    """Remove what a restore that was cut off has written."""
+    """Remove what a restore that has failed has written."""
     for name in _OF_A_SERVICE:
-        files.remove(layout.data_dir / name)
+        with contextlib.suppress(NotADirectoryError):  # a file is in the place of its folder
+            files.remove(layout.data_dir / name)
+
+
+def put_aside(layout: Layout, at: datetime) -> Path | None:
+    """Move what is there of a service to a folder for this time, which is returned; None for nothing."""
+    found = [name for name in _OF_A_SERVICE if os.path.lexists(layout.data_dir / name)]
+    if not found:
+        return None
+    folder = _new_folder(layout.data_dir / f"before-{at:%Y%m%dT%H%M%SZ}")
+    for name in found:
+        target = folder / name
+        target.parent.mkdir(mode=0o700, exist_ok=True)
+        safe_open.rename_new(layout.data_dir / name, target)
+        files.sync_directory(target.parent)
+    files.sync_directory(layout.data_dir)
+    return folder
+
+
+def _new_folder(path: Path) -> Path:
+    for number in itertools.count(1):
+        chosen = path if number == 1 else path.with_name(f"{path.name}.{number}")
+        with contextlib.suppress(FileExistsError):
+            chosen.mkdir(0o700)
+            return chosen
+    raise AssertionError
 
 
 def check_none(layout: Layout) -> None:
@@ -97,4 +126,6 @@ def check_whole(layout: Layout) -> None:
     if is_unfinished(layout):
         raise Misconfigured(
             f"the restore into {layout.data_dir} has not come to its end; run 'cenote service restore' again"
+            ", which puts aside what is there, or, when you have moved the former service back, remove "
+            f"{layout.restoring}"
         )

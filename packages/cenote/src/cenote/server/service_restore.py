@@ -1,11 +1,13 @@
 """Makes a data directory of the backup of a service, before the service is started there.
 
 A mark stands in the directory until all is there: a restore that was cut off is neither served from nor taken
-for a service, and the next one begins anew.
+for a service, and the next one begins anew.  What that finds beside the mark is put aside, and not removed:
+somebody may have moved the former service back meanwhile.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import zlib
 from datetime import UTC, datetime
@@ -25,6 +27,8 @@ from cenote.store.encoding import decode
 from cenote.store.keys import Keys
 from cenote.store.migration import StoreRecord
 from cenote.store.process import PrivateEtcd
+
+log = logging.getLogger(__name__)
 
 _store = msgspec.json.Decoder(StoreRecord)
 
@@ -51,11 +55,15 @@ async def restore(layout: Layout, made: ServiceBackup) -> None:
     lock = bootstrap.lock(layout)
     try:
         if service_files.is_unfinished(layout):
-            await _forget_former(layout, private)
+            await _put_aside_former(layout, private)
         files.write(layout.restoring, b"", 0o600, None)
-        service_files.write(layout, made.files)
-        await _write(private, keys, records)
-        identity.write(layout, known)
+        try:
+            service_files.write(layout, made.files)
+            await _write(private, keys, records)
+            identity.write(layout, known)
+        except BaseException:
+            await _take_back(layout, private)
+            raise
         layout.restoring.unlink()
         files.sync_directory(layout.data_dir)
     finally:
@@ -91,11 +99,20 @@ def check_place(layout: Layout) -> None:
         service_files.check_none(layout)
 
 
-async def _forget_former(layout: Layout, etcd: PrivateEtcd) -> None:
-    """Remove what a restore that was cut off has left, and end its etcd."""
+async def _put_aside_former(layout: Layout, etcd: PrivateEtcd) -> None:
+    """Put aside what stands beside the mark of a restore that was cut off, and end its etcd."""
+    if layout.etcd.is_dir():
+        await etcd.stop()
+    if (folder := service_files.put_aside(layout, datetime.now(UTC))) is not None:
+        log.warning("a former restore was cut off: what was there of a service is in %s now", folder)
+
+
+async def _take_back(layout: Layout, etcd: PrivateEtcd) -> None:
+    """Remove what this restore has written, since it has failed, and the mark last."""
     if layout.etcd.is_dir():
         await etcd.stop()
     service_files.remove(layout)
+    layout.restoring.unlink(missing_ok=True)
 
 
 async def _write(etcd: PrivateEtcd, keys: Keys, records: list[backup.Entry]) -> None:

@@ -76,6 +76,10 @@ class Reader:
             if (deleted or stored.value.deleted_at is None) and (tag is None or tag in stored.value.tags)
         ]
 
+    def cluster_records(self) -> int:
+        """Return a number that changes when the record of a cluster does, but for those of a newer format."""
+        return hash(frozenset((id, stored.revision) for id, stored in self._tables.clusters.items()))
+
     def living_cluster(self, id: UUID) -> Cluster | None:
         stored = self._tables.clusters.get(id)
         return None if stored is None or stored.value.deleted_at is not None else stored.value

@@ -46,7 +46,20 @@ def of_another_store(keys: Keys, entries: Iterable[Entry], now: datetime) -> lis
 
 
 def _anew(known: NodeStatus) -> NodeStatus:
-    return msgspec.structs.replace(known, reached=EARLIEST, tried=0, failed={}, ahead=())
+    """Return a report without what would drive a move: it is to be seen again before one goes on."""
+    return msgspec.structs.replace(
+        known,
+        reached=EARLIEST,
+        tried=0,
+        failed={},
+        ahead=(),
+        ended_at=0,
+        standby=None,
+        clients=0,
+        leads_on=False,
+        slot_lost=False,
+        copied_mib=0,
+    )
 
 
 def _clusters(keys: Keys, entries: Sequence[Entry]) -> list[Cluster]:

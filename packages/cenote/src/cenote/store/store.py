@@ -213,13 +213,16 @@ class Store(Reader):
     ) -> Stored[Cluster]:
         """Set ``deleted_at`` and free the name; the ports stay claimed until its hosts have stopped it.
 
-        It can be undeleted for so many ``days``, unless a host runs a version that knows nothing of that.
+        It can be undeleted for so many ``days``, or as many as its record says; not at all if a host runs a
+        version that knows nothing of that.
         NotFound as for a change; Invalid for a cluster that is protected from deletion.
         """
 
         def deleted(cluster: Cluster) -> Cluster:
             clusters.check_deletable(cluster)
-            kept = days if record_formats.are_read(self._tables.hosts.values()) else 0
+            kept = days if cluster.undelete_days is None else cluster.undelete_days
+            if self._ephemeral or not record_formats.are_read(self._tables.hosts.values()):
+                kept = 0
             return deletions.deleted(cluster, at, kept)
 
         return await self.update_cluster(id, deleted, note)
@@ -450,7 +453,9 @@ class Store(Reader):
         if value.is_put_away:
             freed |= self._claims(current.value) - self._claims(value)
         gone = [node for node in current.value.left if node not in (*value.nodes, *value.left)]
-        entered = self.groups.of(value) - self.groups.of(current.value)
+        entered = self.groups.of(value)
+        if current.value.deleted_at is None or value.deleted_at is not None:
+            entered -= self.groups.of(current.value)
         return Transaction(
             [
                 etcd_messages.unchanged(key, current.revision),
