@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from cenote.api.auth import Caller
-from cenote.api.service import Service, T, uuid_of
+from cenote.api.service import Service, uuid_of
 from cenote.errors import Busy, Invalid, Malformed, NotInForce, Unauthenticated
 from cenote.http.routing import ClientDisconnect, Receive, Request, Scope, Send
 from cenote.model import topology
@@ -21,6 +21,8 @@ from cenote.model.records import Cluster, ClusterStatus, RemovalKind
 from cenote.model.status_records import NodeStatus
 from cenote.rules import in_force, removals, sql_changes
 from cenote.store import Stored
+
+T = TypeVar("T")
 
 _MAX_REQUEST_LINE = 300  # characters, in an event
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from typing import Protocol
 from uuid import UUID
 
 import msgspec
@@ -35,8 +35,6 @@ from cenote.stats.advice import Advice
 from cenote.stats.counters import Requests
 from cenote.stats.observer import NO_HOST_KEYS, HostKeys, Observer, PoolNumbers
 from cenote.store import Store, Stored
-
-T = TypeVar("T")
 
 
 class Ports(Protocol):

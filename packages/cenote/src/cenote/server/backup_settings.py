@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,8 @@ from cenote.errors import Misconfigured
 from cenote.model.backups import Repository, RepositoryKind
 from cenote.model.record import Secret
 from cenote.rules import repositories
+from cenote.server import secret_file
 
-_MOST_BYTES = 64 << 10
 _NO_CREDENTIALS: Mapping[str, Secret] = {}
 
 
@@ -59,22 +58,7 @@ class BackupSettings:
             return _NO_CREDENTIALS
         if path is None:
             raise Misconfigured("--backups with a bucket needs --backups-credentials")
-        try:
-            with path.open("rb") as file:
-                mode = os.fstat(file.fileno()).st_mode
-                content = file.read(_MOST_BYTES) if stat.S_ISREG(mode) else b""
-        except OSError as error:
-            raise Misconfigured(f"--backups-credentials cannot be read: {error}") from None
-        if mode & 0o077:
-            raise Misconfigured(
-                f"--backups-credentials {path} is open to others than its owner; run: chmod 600 {path}"
-            )
-        try:
-            return repositories.parse_credentials(content.decode("ascii"))
-        except UnicodeDecodeError:
-            raise Misconfigured(f"--backups-credentials {path} is no text in ASCII") from None
-        except ValueError as error:
-            raise Misconfigured(f"--backups-credentials {path}: {error}") from None
+        return secret_file.parsed("--backups-credentials", path, repositories.parse_credentials)
 
 
 def _is_around(path: Path, data_dir: Path) -> bool:

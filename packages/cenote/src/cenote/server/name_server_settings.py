@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -12,9 +10,9 @@ from pathlib import Path
 from cenote.errors import Misconfigured
 from cenote.security import tsig_keys
 from cenote.security.tsig_keys import TsigKey
+from cenote.server import secret_file
 
 PORT = 53
-_MOST_BYTES = 64 << 10
 _SERVER = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+))(?::(?P<port>[0-9]{1,5}))?")
 
 
@@ -50,20 +48,4 @@ class NameServerSettings:
 
     def key(self) -> TsigKey:
         """Read the key; Misconfigured when others may read it, too."""
-        try:
-            with self.key_file.open("rb") as file:
-                mode = os.fstat(file.fileno()).st_mode
-                content = file.read(_MOST_BYTES) if stat.S_ISREG(mode) else b""
-        except OSError as error:
-            raise Misconfigured(f"--dns-key-file cannot be read: {error}") from None
-        if mode & 0o077:
-            raise Misconfigured(
-                f"--dns-key-file {self.key_file} is open to others than its owner; run: chmod 600 "
-                f"{self.key_file}"
-            )
-        try:
-            return tsig_keys.parse(content.decode("ascii"))
-        except UnicodeDecodeError:
-            raise Misconfigured(f"--dns-key-file {self.key_file} is no text in ASCII") from None
-        except ValueError as error:
-            raise Misconfigured(f"--dns-key-file {self.key_file}: {error}") from None
+        return secret_file.parsed("--dns-key-file", self.key_file, tsig_keys.parse)
