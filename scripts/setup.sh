@@ -97,7 +97,7 @@ refresh() {
     for tries in {1..60}; do
         if update; then break; fi
         # apt waits for its other locks (DPkg::Lock::Timeout), but not for the lock of its lists.
-        if tail -n 2 "$log" | grep -q 'Unable to lock directory' && [ "$tries" -lt 60 ]; then sleep 2; continue; fi
+        if tail -n 2 "$log" | grep 'Unable to lock directory' > /dev/null && [ "$tries" -lt 60 ]; then sleep 2; continue; fi
         # A broken third-party source need not stop the set-up; a package that is really missing fails at the install.
         say "apt-get update failed (see $log); continuing with the existing package lists"
         break
@@ -132,10 +132,10 @@ can_venv() { "$python" -c 'import ensurepip, venv' 2> /dev/null; }
 # One line per program: "found", "optional" or "missing", then the program (see host/programs.py).
 programs() { PYTHONPATH=packages/cenote/src PYTHONDONTWRITEBYTECODE=1 "$python" -m cenote.host.programs || true; }
 
-# True for a package that apt knows.
-is_offered() { has_apt && apt-cache policy "$1" | grep -q '^ *Candidate: [^(]'; }
+# True for a package that apt knows.  With -q, grep would end before apt-cache has written all, which pipefail takes for no.
+is_offered() { has_apt && apt-cache policy "$1" | grep '^ *Candidate: [^(]' > /dev/null; }
 
-misses() { cut -f 1,2 <<< "$found" | grep -qx "missing	$1"; }
+misses() { cut -f 1,2 <<< "$found" | grep -x "missing	$1" > /dev/null; }
 
 # True if the distribution's PgBouncer, installed or not, is new enough.
 distribution_has_pgbouncer() {
@@ -173,7 +173,7 @@ install_pgbackrest() {
     is_offered pgbackrest || return
     (install pgbackrest)  # which ends the shell when it fails
 }
-if cut -f 1,2 <<< "$found" | grep -qx "optional	pgbackrest"; then
+if cut -f 1,2 <<< "$found" | grep -x "optional	pgbackrest" > /dev/null; then
     install_pgbackrest || say "no pgBackRest: backups (cenote serve --backups) need it; install the package pgbackrest as root"
 fi
 can_venv || fail "$python cannot create a virtual environment: module ensurepip is missing" \

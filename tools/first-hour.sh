@@ -63,7 +63,7 @@ enter() {
     [ -n "$text" ] || printf 'echo "[ended: $?]"\n' >&"${!descriptor}"
     for _ in {1..18000}; do
         code=$(tail -c +$((from + 1)) "$output" | sed -n 's/.*\[ended: \([0-9]*\)\].*/\1/p' | tail -n 1)
-        if [ -n "$text" ] && tail -c +$((from + 1)) "$output" | grep -qF "$text"; then code=0; fi
+        if [ -n "$text" ] && tail -c +$((from + 1)) "$output" | grep -F "$text" > /dev/null; then code=0; fi
         [ -z "$code" ] || break
         sleep 0.1
     done

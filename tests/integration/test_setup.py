@@ -1,6 +1,7 @@
 """The set-up: what it installs, that it is silent when up to date, and its errors."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -109,3 +110,11 @@ def test_without_apt_the_packages_are_named(clone: Path) -> None:
     assert done.stderr == (
         "setup: apt-get not found; install these packages or their equivalents: python3-venv\n"
     )
+
+
+@pytest.mark.parametrize(
+    "script", sorted({*ROOT.glob("scripts/*.sh"), *ROOT.glob("tools/*.sh")}), ids=lambda path: path.name
+)
+def test_no_pipeline_ends_before_all_is_written(script: Path) -> None:
+    """With pipefail, ``grep -q`` makes a pipeline fail when its writer is not done yet."""
+    assert not re.search(r"\|\s*(?:grep -\w*q|head )", script.read_text())
