@@ -9,7 +9,6 @@ from uuid import uuid4
 
 import msgspec
 
-from cenote.api import credentials
 from cenote.model.paths import Layout
 from cenote.model.record import Secret
 from cenote.model.records import (
@@ -23,7 +22,7 @@ from cenote.model.records import (
     UserRole,
 )
 from cenote.model.topology import writer_or_first
-from cenote.security import certificates
+from cenote.security import certificates, credentials
 from cenote.security.sealing import Sealer
 from cenote.server import logins
 from cenote.server.settings import EtcdSettings

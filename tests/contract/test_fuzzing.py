@@ -93,6 +93,8 @@ NEED_MORE = {
     ("GET", "/v2/databases/{database_cluster_uuid}/backups"),
     ("POST", "/v2/databases/{database_cluster_uuid}/backups"),
     ("POST", "/v2/databases/{database_cluster_uuid}/move"),
+    ("GET", "/v2/databases/{database_cluster_uuid}/recover"),
+    ("POST", "/v2/databases/{database_cluster_uuid}/recover"),
     ("POST", "/v2/cenote/deleted/{deleted_cluster_uuid}/undelete"),
     ("POST", "/v2/cenote/hosts/tokens"),
     ("POST", "/v2/cenote/hosts/{host_id}/drain"),

@@ -119,6 +119,8 @@ async def neighbours(api: Api) -> None:
     await api.report(cluster)
     await api.refusal("POST", f"{cluster}/move", 412, json={})
     await api.refusal("DELETE", f"{cluster}/move", 422)
+    await api.refusal("GET", f"{cluster}/recover", 412)
+    await api.refusal("POST", f"{cluster}/recover", 412, json={})
     await api.refusal("GET", f"{cluster}/backups", 422)
     await api.refusal("POST", f"{cluster}/backups", 422)
     await call("PUT", f"{cluster}/delete_protection", 204, json={"enabled": True})

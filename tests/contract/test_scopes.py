@@ -22,6 +22,8 @@ GET /v2/databases/{database_cluster_uuid}/pools/{pool_name}/stats    database:re
 POST /v2/databases/{database_cluster_uuid}/backups database:update
 POST /v2/databases/{database_cluster_uuid}/move cenote:admin
 DELETE /v2/databases/{database_cluster_uuid}/move cenote:admin
+GET /v2/databases/{database_cluster_uuid}/recover cenote:admin
+POST /v2/databases/{database_cluster_uuid}/recover cenote:admin
 PUT /v2/databases/{database_cluster_uuid}/delete_protection database:update
 PUT /v2/databases/{database_cluster_uuid}/undelete_days     database:update
 POST /v2/databases/{database_cluster_uuid}/pools/{pool_name}/reconnect database:update

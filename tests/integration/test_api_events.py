@@ -45,7 +45,11 @@ NOT_ABOUT_A_CLUSTER = {
     *("create_vpc", "update_vpc", "patch_vpc", "delete_vpc"),
     *("rotate_keys", "drain_host", "undrain_host", "remove_host", "create_host_token", "revoke_host_token"),
 }
-NEEDS_ANOTHER_HOST = {"move_cluster", "cancel_move"}  # test_fleet_moves.py
+NEEDS_ANOTHER_HOST = {
+    "move_cluster",
+    "cancel_move",
+    "recover_cluster",
+}  # test_fleet_moves.py, test_fleet_recovery.py
 NEEDS_BACKUPS = {"create_backup"}  # test_backups.py
 
 

@@ -40,7 +40,15 @@ CLUSTER_REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"project_id": "x"}, "project_id: "),
     ({"private_network_uuid": "x"}, "private_network_uuid: "),
     ({"rules": [{"type": "ip_addr", "value": "192.168.1.256"}]}, "rules[0].value: "),
-    ({"backup_restore": {"database_name": "x"}}, "backup_restore: "),
+    ({"backup_restore": {"database_name": "x"}}, "backup_restore.database_name: there is no cluster named"),
+    (
+        {"backup_restore": {"database_name": 1}},
+        "Expected `str`, got `int` - at `$.backup_restore.database_name`",
+    ),
+    (
+        {"backup_restore": {"database_name": "x", "backup_created_at": "noon"}},
+        "backup_restore.backup_created_at: 'noon' is not a time",
+    ),
     (
         {"storage_autoscale": {"enabled": True, "threshold_percent": 99}},
         "threshold_percent: 99 is out of range",

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from cenote.conf import pgbackrest
+from cenote.rules import lineages
 from tests.support.waiting import wait_until
 
 QUEUE_MIB = 256
+OWN, OLDER, NEWER = "20260102T000000Z-00000001", "20260101T235959Z-ffffffff", "20260102T000000Z-00000002"
 SEGMENT = "000000010000000000000003"
 # It answers from files in its folder: what is in the archive, and what a push says and ends with.
 STAND_IN = """#!/bin/sh
@@ -21,6 +23,7 @@ cd {folder}
 echo "$@" >> calls
 case "$*" in
     *"repo-ls archive/one --filter"*) echo 15-1 ;;
+    *"repo-ls cenote/lineages/one"*) cat marks; exit "$(cat marks-code)" ;;
     *repo-ls*) case "$*" in *"$(cat archived)"*) echo found ;; esac ;;
     *archive-push*) cat said; exit "$(cat code)" ;;
 esac
@@ -45,6 +48,10 @@ class Archive:
         (self.folder / "said").write_text(said)
         (self.folder / "code").write_text(str(code))
 
+    def has_marks(self, *marks: str, said: str = "", code: int = 0) -> None:
+        (self.folder / "marks").write_text("".join(f"{mark}\n" for mark in marks) + said)
+        (self.folder / "marks-code").write_text(str(code))
+
     def shut_down(self, *, seconds_ago: float = 0) -> None:
         file, at = self.data / "postmaster.pid", time.time() - seconds_ago
         file.write_text("1\n/data\n0\n5432\n/run\n\n0\nstopping\n")
@@ -68,11 +75,14 @@ def archive(tmp_path: Path) -> Archive:
     program.write_text(STAND_IN.format(folder=tmp_path))
     script = tmp_path / "archive"
     script.write_text(
-        pgbackrest.archive_script(program, tmp_path / "conf", "one", tmp_path, queue_mib=QUEUE_MIB)
+        pgbackrest.archive_script(
+            program, tmp_path / "conf", "one", tmp_path, queue_mib=QUEUE_MIB, lineage=OWN
+        )
     )
     for path in (program, script):
         path.chmod(0o700)
     (tmp_path / "archived").write_text("nothing")
+    made.has_marks()
     made.say("", 0)
     return made
 
@@ -81,6 +91,32 @@ def test_a_writer_pushes_a_segment(archive: Archive) -> None:
     assert archive.run() == 0
     assert f"archive-push pg_wal/{SEGMENT}" in archive.calls
     assert archive.left(pgbackrest.FAILED) is None
+
+
+@pytest.mark.parametrize("marks", [(), (OWN,), (OLDER,), (OLDER, OWN), (OWN, OLDER)], ids=str)
+def test_a_server_archives_beside_marks_that_are_not_newer_than_its_own(
+    archive: Archive, marks: tuple[str, ...]
+) -> None:
+    archive.has_marks(*marks, said="P00   WARN: something else\n")
+    assert archive.run() == 0
+    assert f"archive-push pg_wal/{SEGMENT}" in archive.calls
+
+
+@pytest.mark.parametrize("marks", [(NEWER,), (NEWER, OWN), (OLDER, NEWER, OWN)], ids=str)
+def test_the_server_of_a_cluster_that_was_recovered_elsewhere_archives_nothing(
+    archive: Archive, marks: tuple[str, ...]
+) -> None:
+    archive.has_marks(*marks)
+    assert archive.run() == 1
+    assert "archive-push" not in archive.calls
+    assert archive.left(pgbackrest.FAILED) == f"ERROR: [000]: {lineages.SUPERSEDED}\n"
+
+
+def test_nothing_is_pushed_while_the_marks_cannot_be_read(archive: Archive) -> None:
+    archive.has_marks(said="P00  ERROR: [103]: unable to find a valid repository\n", code=103)
+    assert archive.run() == 1
+    assert "archive-push" not in archive.calls
+    assert archive.left(pgbackrest.FAILED) == "P00  ERROR: [103]: unable to find a valid repository\n"
 
 
 def test_the_last_failure_is_left_until_a_push_succeeds(archive: Archive) -> None:
@@ -153,6 +189,52 @@ def test_a_standby_keeps_a_segment_until_it_is_in_the_archive(archive: Archive) 
     assert archive.run("00000002.history") == 1
     (archive.folder / "archived").write_text("archive/one/15-1 --filter=^00000002.history")
     assert archive.run("00000002.history") == 0
+
+
+def test_of_what_a_standby_keeps_no_more_than_the_limit_waits(archive: Archive) -> None:
+    (archive.data / "standby.signal").touch()
+    status = archive.data / "pg_wal" / "archive_status"
+    status.mkdir(parents=True)
+    for number in range(QUEUE_MIB // pgbackrest.SEGMENT_MIB + 4):
+        (status / f"{number:024X}.ready").touch()
+    assert archive.run() == 1
+    assert archive.left(pgbackrest.GAP) is None
+    (status / f"{99:024X}.ready").touch()
+    assert archive.run() == 0
+    assert archive.left(pgbackrest.GAP) == f"{SEGMENT}\n"
+    (archive.folder / pgbackrest.GAP).unlink()
+    (archive.folder / "archived").write_text(f"archive/one/15-1/{SEGMENT[:16]} --filter=^{SEGMENT}")
+    assert archive.run() == 0
+    assert archive.left(pgbackrest.GAP) is None
+
+
+def test_nothing_is_pushed_onto_the_disk_of_the_data_when_that_is_nearly_full(archive: Archive) -> None:
+    def script(disk: Path, least_free_mib: int) -> None:
+        text = pgbackrest.archive_script(
+            archive.folder / "pgbackrest",
+            archive.folder / "conf",
+            "one",
+            archive.folder,
+            queue_mib=QUEUE_MIB,
+            disk=disk,
+            least_free_mib=least_free_mib,
+        )
+        (archive.folder / "archive").write_text(text)
+
+    script(archive.folder, 10**12)
+    assert archive.run() == 1
+    assert archive.calls == ""
+    assert "the disk, which is that of the data, has" in (archive.left(pgbackrest.FAILED) or "")
+    status = archive.data / "pg_wal" / "archive_status"
+    status.mkdir(parents=True)
+    for number in range(QUEUE_MIB // pgbackrest.SEGMENT_MIB + 5):
+        (status / f"{number:024X}.ready").touch()
+    assert archive.run() == 0
+    assert archive.left(pgbackrest.GAP) == f"{SEGMENT}\n"
+    for disk, least in ((archive.folder, 1), (archive.folder / "missing", 10**12)):
+        script(disk, least)
+        assert archive.run() == 0
+        assert archive.left(pgbackrest.FAILED) is None
 
 
 def test_a_restored_copy_archives_nothing_before_it_is_a_server(archive: Archive) -> None:

@@ -29,6 +29,7 @@ TABS = {
     "users": "/users",
     "sources": "/sources",
     "config": "/config",
+    "backups": "/backups",
     "activity": "/activity",
     "settings": "/settings",
 }

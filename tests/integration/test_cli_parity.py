@@ -104,6 +104,8 @@ token current
 token revoke deploy
 keys list
 keys rotate --ring api
+cluster fork backend copy --wait
+cluster delete copy --purge --yes
 pool delete backend web --yes
 db delete backend orders --yes
 user delete backend app --yes
@@ -122,6 +124,7 @@ PLAIN = {
     "cenote backup list": "needs a service that keeps backups; see test_backups.py",
     "cenote backup now": "needs a service that keeps backups; see test_backups.py",
     "cenote cluster move": "needs another host; see test_fleet_moves.py",
+    "cenote cluster recover": "needs backups and another host; see test_fleet_recovery.py",
     "cenote completion": "prints a script for a shell",
     "cenote doctor": "a report for people, with an exit code",
     "cenote db import": "has its own report, see test_db_import.py",

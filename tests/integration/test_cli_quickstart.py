@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -110,10 +111,17 @@ def twice(folder: Path) -> Twice:
         line = second.line("psql ") + " --no-psqlrc -Atc 'SELECT 40 + 2'"
         done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
         everybody = [read(path) for path in Path("/proc").glob("[0-9]*/cmdline")]
-        before = processes.below(folder / "data")
+        before = servers(folder)
         beside = run_cenote("quickstart", f"--data-dir={folder / 'data'}")
-        kept = {process.pid for process in before} <= {one.pid for one in processes.below(folder / "data")}
+        kept = before <= servers(folder)
     return Twice(first, second, folder, done.stdout + done.stderr, everybody, beside, kept)
+
+
+def servers(folder: Path) -> set[int]:
+    """Return the pids of the servers, without their own processes and those of backups, which end."""
+    programs = ("bin/postgres ", "pgbouncer ", "etcd ")
+    found = {process.pid: read(Path(f"/proc/{process.pid}/cmdline")) for process in processes.below(folder)}
+    return {pid for pid, line in found.items() if any(program in line for program in programs)}
 
 
 def read(path: Path) -> str:
@@ -154,6 +162,12 @@ def test_the_second_run_creates_nothing_and_shows_the_same(twice: Twice) -> None
 
 def test_the_psql_line_works_as_it_is(twice: Twice) -> None:
     assert twice.answer == "42\n"
+
+
+def test_the_cluster_is_backed_up_beside_its_data(twice: Twice) -> None:
+    if shutil.which("pgbackrest") is None:
+        pytest.skip("needs pgBackRest")
+    assert (twice.folder / "data" / "backups").is_dir()
 
 
 def test_the_exports_are_those_of_env(twice: Twice) -> None:

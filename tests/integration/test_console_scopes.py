@@ -13,7 +13,7 @@ from tests.support.service import WITHOUT_LIMITS, Service, added_pool, online_cl
 
 pytestmark = pytest.mark.service(*WITHOUT_LIMITS)
 
-TABS = ("", "/connect", "/pools", "/users", "/sources", "/config", "/activity", "/settings")
+TABS = ("", "/connect", "/pools", "/users", "/sources", "/config", "/backups", "/activity", "/settings")
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,9 @@ CHANGES: list[tuple[str, dict[str, str]]] = [
     ("/config", {"work_mem": "64"}),
     ("/settings", {"do": "resize", "size": "db-s-1vcpu-2gb"}),
     ("/settings", {"do": "window", "day": "monday", "hour": "01:00"}),
-    ("/settings", {"do": "update"}),
+    ("/settings/restart", {}),
+    ("/backups", {"do": "now"}),
+    ("/backups", {"do": "schedule", "hour": "1"}),
     ("/settings", {"do": "delete", "name": "shown"}),
     ("/settings", {"do": "tag", "tag": "mine"}),
     ("/settings", {"do": "resize", "size": "so1_5-32vcpu-256gb"}),

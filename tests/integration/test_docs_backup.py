@@ -95,10 +95,14 @@ def test_records_come_back_from_their_backup_and_the_clusters_never_stop(copies:
             assert [each["name"] for each in again.databases.iter_clusters()] == ["backend"]
             found = again.request("GET", f"/v2/databases/{cluster['id']}")["database"]
             assert found["connection"] == cluster["connection"]
-            gone = "SELECT count(*) = 0 FROM pg_database WHERE datname = 'since'"
+            there = f"/v2/databases/{cluster['id']}/dbs"
             wait_until(
-                "the later database is dropped", 60, lambda: answer_of(found["connection"]["uri"], gone)
+                "the later database is in the records again",
+                60,
+                lambda: {"name": "since"} in again.request("GET", there)["dbs"],
             )
+            kept = "SELECT count(*) = 1 FROM pg_database WHERE datname = 'since'"
+            assert answer_of(found["connection"]["uri"], kept)
             added_pool(again, cluster["id"], "another-pool")
         assert answer_of(later) == 42
 

@@ -11,6 +11,7 @@ from typing import Any, LiteralString
 import msgspec
 import psycopg
 
+from cenote.agent.backup_runner import BackupRunner
 from cenote.agent.host_loop import COPIES_AT_ONCE, HostLoop
 from cenote.controller.controller import Controller
 from cenote.host import processes
@@ -156,7 +157,9 @@ async def refusal(cluster: Cluster, query: LiteralString = "SELECT 42", **how: A
 
 
 @asynccontextmanager
-async def agent_at_work(timing: Timing, copies_at_once: int) -> AsyncIterator[AtWork]:
+async def agent_at_work(
+    timing: Timing, copies_at_once: int, *, keeps_backups: bool = False
+) -> AsyncIterator[AtWork]:
     async with (
         private_etcd() as etcd,
         opened_store(etcd) as store,
@@ -164,6 +167,8 @@ async def agent_at_work(timing: Timing, copies_at_once: int) -> AsyncIterator[At
         lab(timing) as created,
     ):
         created.request_certificate = host_store.request_certificate
+        if keeps_backups:
+            created.keep_backups()
         host = Host(
             id="here",
             name="here",
@@ -180,6 +185,9 @@ async def agent_at_work(timing: Timing, copies_at_once: int) -> AsyncIterator[At
             asyncio.create_task(loop.run()),
             asyncio.create_task(Controller(store, created.sealer, "here", "", timing).run()),
         ]
+        if keeps_backups:
+            program = created.backup_program
+            tasks.append(asyncio.create_task(BackupRunner(host_store, created.host, program).run()))
         try:
             yield AtWork(created, store, host_store, loop.passes)
         finally:
@@ -213,10 +221,12 @@ class Agents:
                     await self._at_work.remove(stored.value)
 
 
-def running_agents(timing: Timing = DEFAULT, copies_at_once: int = COPIES_AT_ONCE) -> Iterator[Agents]:
+def running_agents(
+    timing: Timing = DEFAULT, copies_at_once: int = COPIES_AT_ONCE, *, keeps_backups: bool = False
+) -> Iterator[Agents]:
     """The body of a fixture."""
     with asyncio.Runner() as runner:
-        entered = agent_at_work(timing, copies_at_once)
+        entered = agent_at_work(timing, copies_at_once, keeps_backups=keeps_backups)
         at_work = runner.run(entered.__aenter__())
         try:
             yield Agents(runner, at_work)

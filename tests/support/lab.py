@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import pwd
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, LiteralString
-from uuid import UUID
+from uuid import UUID, uuid4
 
+from msgspec.structs import replace
 from psycopg.sql import SQL
 
 from cenote.agent.node_pass import NodePass, Waiting
 from cenote.controller.certificates import issued
 from cenote.engine.plan.context import HostContext, NodeContext
 from cenote.host import files, processes, programs, system
+from cenote.host.backup_program import BackupProgram
 from cenote.host.executor import Executor
 from cenote.host.processes import Account
 from cenote.host.sql import Session
 from cenote.model import parameters
+from cenote.model.backups import Repository, RepositoryKind
 from cenote.model.changes import Change, EndProcesses, Reload, Sql, Start, Stop, WriteFile
 from cenote.model.fleet_records import CertificateRequest
+from cenote.model.host_backups import HostBackups
 from cenote.model.paths import Layout
-from cenote.model.records import Cluster
+from cenote.model.records import Cluster, Removal, RemovalKind
 from cenote.model.timing import DEFAULT, Timing
 from cenote.model.topology import writer_or_first
 from cenote.security.sealing import Sealer
@@ -84,6 +89,8 @@ class Lab:
         binaries = {major: install.bin for major, install in found.postgres.items()}
         self.version = max(binaries, key=int)
         self._records: dict[UUID, Cluster] = {}
+        self.notes_removals = True
+        self._things: dict[UUID, dict[tuple[RemovalKind, str], Removal | None]] = {}  # removed, or None
         self.certificates: dict[UUID, str] = {}
         self.request_certificate = self._sign
         self.executor = CrashingExecutor(
@@ -104,13 +111,49 @@ class Lab:
             server_ids=self.account.owner,
         )
 
+    def keep_backups(self) -> None:
+        """Have backups made into a repository of this host."""
+        found = programs.find().pgbackrest
+        assert found is not None
+        newest = programs.newest_read(found)
+        self.version = max((major for major in self.host.binaries if int(major) <= newest), key=int)
+        self.backup_program = BackupProgram(found.path, self.account)
+        files.make_directory(self.repository, 0o750, self.account.owner)
+        kept = HostBackups(
+            repository=Repository(RepositoryKind.FILE, PurePosixPath(self.repository)),
+            days=7,
+            program=found.path,
+            newest=newest,
+            credentials={},
+            open=self.sealer.open,
+        )
+        self.host = dataclasses.replace(self.host, backups=kept)
+
+    @property
+    def repository(self) -> Path:
+        return self.folder / "repository"
+
     def new_cluster(self) -> Cluster:
         return records.cluster(self.sealer, port=free_range(2), version=self.version)
 
     def wanted(self, cluster: Cluster) -> NodeContext:
+        """Return the context of a node; what its record has no more counts as removed by a request."""
+        if self.notes_removals:
+            cluster = self._with_removals(cluster)
         self._records[cluster.id] = cluster
         certificate = self.certificates.get(cluster.id)
         return NodeContext(cluster, writer_or_first(cluster), self.host, issued_certificate=certificate)
+
+    def _with_removals(self, cluster: Cluster) -> Cluster:
+        known = self._things.setdefault(cluster.id, {})
+        there = {(RemovalKind.USER, one.name) for one in cluster.users}
+        there |= {(RemovalKind.DATABASE, one.name) for one in cluster.databases}
+        for kind, name in known.keys() - there:
+            noted = cluster.removal(kind, name) or known[kind, name]
+            known[kind, name] = noted or Removal(id=uuid4(), kind=kind, name=name, at=cluster.created_at)
+        known.update(dict.fromkeys(there))
+        missing = [one for one in known.values() if one is not None and one not in cluster.removing]
+        return replace(cluster, removing=(*cluster.removing, *missing))
 
     async def _sign(self, cluster_id: UUID, pem: str) -> None:
         """Sign at once, as the controller would."""

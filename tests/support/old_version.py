@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.support.environments import BUILD, python_of
 
+HOSTS = "17e739f"  # the last one before restores: many hosts, moves, backups; records up to format 4
 FIRST = "501e395"  # before the web framework and most modules were changed
 LANDED = "2621292"  # the last one that knows no other hosts
 LAST = "93d0b7d"  # the last one that is a single process and keeps records of format 1

@@ -34,6 +34,8 @@ ADDITIONS: set[Operation] = {
     ("POST", "/v2/databases/{database_cluster_uuid}/backups"),
     ("POST", "/v2/databases/{database_cluster_uuid}/move"),
     ("DELETE", "/v2/databases/{database_cluster_uuid}/move"),
+    ("GET", "/v2/databases/{database_cluster_uuid}/recover"),
+    ("POST", "/v2/databases/{database_cluster_uuid}/recover"),
     ("PUT", "/v2/databases/{database_cluster_uuid}/delete_protection"),
     ("PUT", "/v2/databases/{database_cluster_uuid}/undelete_days"),
     ("GET", "/v2/databases/{database_cluster_uuid}/pool_advice"),

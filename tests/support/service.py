@@ -48,8 +48,11 @@ class Service:
         command: Sequence[str] = (CENOTE,),
         environment: Mapping[str, str] | None = None,
         clusters: int = CLUSTERS,
+        backups_by_default: bool = False,
     ) -> None:
+        """Without ``backups_by_default`` it makes none unless an option says so: few tests are of them."""
         self.data_dir = data_dir
+        self._backups_by_default = backups_by_default
         self.command = command
         self._environment = clean_environment() | dict(environment or {})
         self._ports = 3 * clusters + 1
@@ -102,6 +105,7 @@ class Service:
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the process and wait for nothing."""
+        is_former = CENOTE not in self.command  # and may not know the option
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [
@@ -111,6 +115,7 @@ class Service:
                     f"--port={self.api_port}",
                     f"--ports={self.first_port}-{self.api_port - 1}",
                     "--log-level=info",
+                    *(() if self._backups_by_default or is_former else ("--backups=none",)),
                     *self._options,
                 ],
                 stdin=subprocess.DEVNULL,
@@ -249,15 +254,23 @@ def service(
     environment: Mapping[str, str] | None = None,
     owner: int | None = None,
     clusters: int = CLUSTERS,
+    backups_by_default: bool = False,
 ) -> Iterator[Service]:
     """A running service; at the end all of it is stopped and removed, and on failure its log is printed.
+
+    It makes backups with the option, or with ``backups_by_default``.
 
     ``owner``: the user whose data directory it is, where that is not us.  ``clusters``: how many it has ports
     for.
     """
     with server_folder(on_disk=on_disk) as folder:
         created = Service(
-            folder / "data", *options, command=command, environment=environment, clusters=clusters
+            folder / "data",
+            *options,
+            command=command,
+            environment=environment,
+            clusters=clusters,
+            backups_by_default=backups_by_default,
         )
         created.data_dir.mkdir(mode=0o711)
         created.data_dir.chmod(0o711)

@@ -13,10 +13,9 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from cenote.api import credentials
 from cenote.model.record import Secret
 from cenote.model.records import UserRole
-from cenote.security import certificates, scram
+from cenote.security import certificates, credentials, scram
 from cenote.security.sealing import Sealer
 
 NAMES = ("localhost", "127.0.0.1", "::1", "db.example.com")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
 import os
+import shutil
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,7 +30,18 @@ from cenote.model.fleet_records import Host
 from cenote.model.host_backups import HostBackups
 from cenote.model.record import Secret
 from cenote.model.records import BackupPlan, Cluster, Configuration
-from cenote.rules import archiving, backup_info, backup_schedule, record_formats, repositories, restarts
+from cenote.model.status_records import DiskUse, NodeStatus
+from cenote.model.topology import reported_health
+from cenote.rules import (
+    archiving,
+    backup_info,
+    backup_schedule,
+    record_formats,
+    repositories,
+    repository_space,
+    restarts,
+    storage,
+)
 from cenote.rules.archiving import Archiver
 from cenote.server import backup_repository
 from cenote.server.backup_settings import BackupSettings
@@ -48,8 +63,29 @@ CREDENTIALS = {"key": Secret("AKIA"), "secret": Secret("hush"), "token": Secret(
 # -- The URL and the credentials
 
 
-def test_there_are_no_backups_unless_they_are_asked_for() -> None:
+def test_without_a_url_backups_are_kept_below_the_data_directory_whatever_its_path() -> None:
+    settings = BackupSettings(own=Path("/srv/data of us/backups"))
+    assert settings.repository == Repository(RepositoryKind.FILE, PurePosixPath("/srv/data of us/backups"))
+    assert settings.is_default
+    settings.check(Path("/srv/data of us"), ephemeral=False)
     assert BackupSettings().repository is None
+    assert not BackupSettings("file:///srv/backups").is_default
+
+
+def test_a_default_that_cannot_work_degrades_no_cluster_and_one_that_was_asked_for_does() -> None:
+    impossible = BackupReport(impossible="pgBackRest is not installed on its host")
+    for by_default, health in ((True, "healthy"), (False, "degraded")):
+        report = NodeStatus(reached=1, tried=1, at=NOW, backups=replace(impossible, by_default=by_default))
+        assert reported_health(report) == health
+
+
+def test_backups_pause_before_the_archive_does_and_that_before_writes_are_refused() -> None:
+    gib = 1024
+    uses = [DiskUse(used_mib=0, free_mib=free, disk_mib=100 * gib) for free in (4096, 4095, 2047, 1023)]
+    assert [bool(repository_space.pause(use)) for use in uses] == [False, True, True, True]
+    assert [use.free_mib < repository_space.least_free_mib(use) for use in uses] == [False, False, True, True]
+    assert [storage.refuses_writes(use, 10**6, refused=False) for use in uses] == [False, False, False, True]
+    assert "4095 MiB left" in repository_space.pause(uses[1])
 
 
 def test_a_directory() -> None:
@@ -73,12 +109,83 @@ def test_a_bucket_has_the_endpoint_of_its_region_unless_it_names_one() -> None:
     assert named.in_words == "s3://my-bucket"
 
 
+def test_an_sftp_server_is_known_by_a_fingerprint_or_a_file() -> None:
+    digest = hashlib.sha256(b"key").digest()
+    printed = base64.b64encode(digest).decode().rstrip("=")
+    for fingerprint in (f"SHA256:{printed}", digest.hex(), digest.hex().upper()):
+        found = repositories.parse(f"sftp://me@host:2222/srv/b?fingerprint={fingerprint}")
+        assert found == Repository(
+            RepositoryKind.SFTP,
+            PurePosixPath("/srv/b"),
+            endpoint="host:2222",
+            user="me",
+            fingerprint=digest.hex(),
+        )
+    assert found is not None
+    assert found.in_words == "sftp://me@host:2222/srv/b"
+    text = pgbackrest.render(found, {}, state=Path("/s"), days=7, key=Path("/k"))
+    assert "repo1-sftp-host-key-check-type=fingerprint\n" in text
+    assert "repo1-sftp-host-port=2222\n" in text
+    known = repositories.parse("sftp://me@host/srv/b?known-hosts=/etc/hosts.known")
+    assert known is not None
+    assert (known.known_hosts, known.fingerprint) == ("/etc/hosts.known", "")
+    text = pgbackrest.render(known, {}, state=Path("/s"), days=7, key=Path("/k"))
+    assert "repo1-sftp-host-key-check-type=strict\n" in text
+    assert "repo1-sftp-host-port=22\n" in text
+    assert "fingerprint" not in text
+
+
+def _made_key(folder: Path, kind: str, form: str, passphrase: str) -> str:
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", kind, "-m", form, "-N", passphrase, "-f", folder / "key"], check=True
+    )
+    return (folder / "key").read_text()
+
+
+needs_ssh_keygen = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs ssh-keygen")
+KINDS = pytest.mark.parametrize(
+    ("kind", "form"), [("ed25519", "RFC4716"), ("rsa", "RFC4716"), ("rsa", "PEM"), ("ecdsa", "PKCS8")]
+)
+
+
+@needs_ssh_keygen
+@KINDS
+def test_a_private_key_is_taken_as_it_is(tmp_path: Path, kind: str, form: str) -> None:
+    text = _made_key(tmp_path, kind, form, "")
+    found = repositories.parse_private_key(text)
+    assert pgbackrest.private_key(found) == text.encode()
+    assert "PRIVATE" not in repr(found)
+
+
+@needs_ssh_keygen
+@KINDS
+def test_a_private_key_with_a_passphrase_is_refused(tmp_path: Path, kind: str, form: str) -> None:
+    with pytest.raises(ValueError, match="needs a passphrase"):
+        repositories.parse_private_key(_made_key(tmp_path, kind, form, "long enough"))
+
+
+@pytest.mark.parametrize("text", ["", "key = a\nsecret = b", "ssh-ed25519 AAAA me"], ids=range(3))
+def test_what_is_no_private_key_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="no private key"):
+        repositories.parse_private_key(text)
+
+
 @pytest.mark.parametrize(
     ("url", "part"),
     [
         ("", "it must be none, or a URL"),
         ("/srv/backups", "it must be none, or a URL"),
-        ("sftp://host/path", "it must be none, or a URL"),
+        ("ftp://host/path", "it must be none, or a URL"),
+        ("sftp://host/path", "the user that logs in"),
+        ("sftp://me:secret@host/path", "no credentials"),
+        ("sftp://me@host/path", "how the server's key is known"),
+        ("sftp://me@host/path?fingerprint=", "64 hexadecimal digits"),
+        ("sftp://me@host/path?fingerprint=MD5:00", "64 hexadecimal digits"),
+        ("sftp://me@host/path?fingerprint=none&known-hosts=/a", "how the server's key is known"),
+        ("sftp://me@host/path?known-hosts=relative", "absolute path"),
+        ("sftp://me@host/path?check=none", "'check' is none of its options"),
+        ("sftp://me@host/?known-hosts=/a", "a directory below /"),
+        ("sftp://me@ho st/path?known-hosts=/a", "must name a host"),
         ("file://srv/backups", "three slashes"),
         ("file:///", "a directory below /"),
         ("file:///srv/../etc", "without .."),
@@ -91,7 +198,7 @@ def test_a_bucket_has_the_endpoint_of_its_region_unless_it_names_one() -> None:
         ("s3://bucket/x?uri-style=other", "host or path"),
         ("s3://[bucket/x", "it must be none, or a URL"),
     ],
-    ids=range(14),
+    ids=range(24),
 )
 def test_what_is_no_url_of_a_repository_is_refused_in_words(url: str, part: str) -> None:
     with pytest.raises(ValueError, match=r"[a-z]") as refused:

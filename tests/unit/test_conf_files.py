@@ -192,6 +192,7 @@ def test_the_map_lets_the_service_be_the_superuser_and_the_pooler_each_role() ->
     lines = [readers.tokens(line) for line in everyone(["app", "doadmin"]).splitlines()]
     assert [line for line in lines if line] == [
         ["cenote", '"root', '"postgres'],
+        ["cenote", '"postgres', '"postgres'],
         ["cenote", '"postgres', '"app'],
         ["cenote", '"postgres', '"doadmin'],
     ]
@@ -201,6 +202,7 @@ def test_nobody_reaches_postgresql_from_the_network_without_tls_and_scram() -> N
     lines = [readers.tokens(line) for line in hba.render().splitlines()]
     assert [line for line in lines if line] == [
         ["local", "all", "all", "peer", "map=cenote"],
+        ["local", "replication", "postgres", "peer", "map=cenote"],
         ["host", "all", "postgres", "all", "reject"],
         ["hostssl", "all", "all", "all", "scram-sha-256"],
     ]

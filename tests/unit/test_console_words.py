@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cenote.console.host_room import is_larger, shortages
 from cenote.console.log_lines import MAX_SHOWN, MAX_TEXT, line, newest, visible
-from cenote.console.rendering import short
+from cenote.console.rendering import duration, octets, short
 from cenote.console.times import relative, when
 from cenote.model.catalog import SIZES
 
@@ -130,3 +130,29 @@ def test_the_newest_messages_are_shown_as_far_as_they_fit(lengths: list[int]) ->
 
 def test_a_line_of_a_file_has_time_process_and_severity() -> None:
     assert line(message("a\x1bb")) == "2026-03-01T12:00:00Z [-] ERROR: a␛b\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0, "0 B"),
+        (1023, "1,023 B"),
+        (1024, "1 KiB"),
+        (1536, "1.5 KiB"),
+        (25 * 1024**2, "25 MiB"),
+        (3 * 1024**4, "3 TiB"),
+        (5000 * 1024**4, "5,000 TiB"),
+    ],
+    ids=str,
+)
+def test_bytes_in_a_readable_unit(value: int, words: str) -> None:
+    assert octets(value) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0, "0 s"), (59, "59 s"), (60, "1 min 00 s"), (3599, "59 min 59 s"), (3720, "1 h 02 min")],
+    ids=str,
+)
+def test_how_long_something_took(value: int, words: str) -> None:
+    assert duration(value) == words

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from cenote.model.records import Keep, Move, MoveStage, Node, Undeletion
+from cenote.model.records import BackupPlan, Keep, Move, MoveStage, Node, Undeletion
 from cenote.model.status_records import NodeStatus
 from cenote.rules import deletions, sweep
+from cenote.rules.host_states import has_part_of
 from cenote.rules.scheduling import Candidate, promises, with_free_ports
 from tests.support.etcd import bare_cluster
 from tests.unit.test_record_formats import host
@@ -20,6 +21,7 @@ BEFORE = NOW - timedelta(hours=1)
 ONE = Node(name="node-1", host="a", port=10_000, pool_port=10_001, metrics_port=10_099)
 TWO = replace(ONE, name="node-2", host="b")
 CLUSTER = replace(bare_cluster("one", 10_000), nodes=(ONE,))
+PLAN, MARK = BackupPlan(sealed_passphrase="sealed"), "20260102T000000Z-00000001"
 GONE = deletions.deleted(CLUSTER, NOW, 7)
 
 
@@ -80,6 +82,35 @@ def test_an_undeleted_cluster_names_the_deletion_until_its_data_is_back() -> Non
     assert not deletions.is_back(back, {"node-1": report(reached=6)}, 7)
     assert deletions.is_back(back, {"node-1": report(reached=7)}, 7)
     assert not deletions.is_back(CLUSTER, {"node-1": report(reached=7)}, 7)
+
+
+BACKED_UP = replace(deletions.deleted(CLUSTER, NOW, 7, backed_up=True), backups=PLAN)
+
+
+def test_one_with_backups_is_kept_for_its_time_when_no_host_has_its_data_any_more() -> None:
+    assert BACKED_UP.keep is not None
+    until = BACKED_UP.keep.until
+    assert deletions.is_in_backups(BACKED_UP, until - timedelta(seconds=1))
+    for cluster, now in ((BACKED_UP, until), (deletions.purged(BACKED_UP), NOW), (GONE, NOW)):
+        assert not deletions.is_in_backups(cluster, now)
+    without = deletions.without_data(replace(BACKED_UP, left=(TWO,)), NOW)
+    assert without.is_put_away
+    assert (without.nodes, without.left) == ((replace(ONE, lost_at=NOW),), ())
+    assert deletions.without_data(without, NOW) is without
+    assert deletions.is_removed(without, {})
+    assert has_part_of(without, "a") == 0
+    assert has_part_of(BACKED_UP, "a") == 1
+
+
+@pytest.mark.parametrize("former", [(), (ONE,)], ids=["put away", "its host is down"])
+def test_one_that_is_undeleted_from_its_backups_gets_a_new_node(former: tuple[Node, ...]) -> None:
+    back = deletions.undeleted_from_backups(BACKED_UP, "two", TWO, former, NOW, MARK)
+    assert (back.deleted_at, back.keep, back.undeletion) == (None, None, None)
+    assert (back.name, back.nodes, back.left, back.last_node) == ("two", (TWO,), former, 2)
+    assert back.restoration is not None
+    assert (back.restoration.node, back.restoration.source) == ("node-2", CLUSTER.id)
+    assert (back.restoration.fork, back.restoration.target) == (False, None)
+    assert back.backups == replace(PLAN, lineage=MARK)
 
 
 @pytest.mark.parametrize("days", [0, 7])

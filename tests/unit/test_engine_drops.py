@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from uuid import uuid4
 
 import msgspec
 import pytest
 
-from cenote.engine.plan import dropped_databases, dropped_roles, lock_out
+from cenote.engine.plan import dropped_databases, dropped_roles, ledger, lock_out
 from cenote.engine.plan.dropped_databases import Held
 from cenote.engine.plan.dropped_roles import Role
 from cenote.engine.plan.ledger import Ledger
 from cenote.model.changes import Disconnect, Drop, Sql
-from cenote.model.records import RemovalKind
+from cenote.model.records import Removal, RemovalKind
 from tests.support.wanted import CLUSTER, WANTED
 
 USER, DATABASE = RemovalKind.USER, RemovalKind.DATABASE
@@ -32,13 +33,39 @@ def roles(**seen: Role) -> dropped_roles.Seen:
     return dropped_roles.Seen(tuple(seen), dict(seen))
 
 
-def test_what_the_ledger_has_and_the_record_has_not_is_left_over() -> None:
-    ledger = Ledger(
-        {"role": frozenset({"doadmin", "app", "old"}), "database": frozenset({"orders", "lager"})}
+MADE = {"role": frozenset({"doadmin", "app", "old"}), "database": frozenset({"orders", "lager"})}
+
+
+def removed(kind: RemovalKind, name: str) -> Removal:
+    return Removal(id=uuid4(), kind=kind, name=name, at=CLUSTER.created_at)
+
+
+def test_what_the_ledger_has_and_the_record_has_removed_is_left_over() -> None:
+    cluster = msgspec.structs.replace(
+        CLUSTER, removing=(removed(USER, "old"), removed(DATABASE, "lager"), removed(USER, "lager"))
     )
-    assert ledger.leftover(CLUSTER, USER) == ["old"]
-    assert ledger.leftover(CLUSTER, DATABASE) == ["lager"]
-    assert Ledger().leftover(CLUSTER, USER) == []
+    assert Ledger(MADE).leftover(cluster, USER) == ["old"]
+    assert Ledger(MADE).leftover(cluster, DATABASE) == ["lager"]
+    assert Ledger(MADE).unrecorded(cluster, USER) == Ledger(MADE).unrecorded(cluster, DATABASE) == []
+    assert Ledger().leftover(cluster, USER) == []
+
+
+def test_what_a_record_does_not_name_and_has_not_removed_is_never_dropped() -> None:
+    made = Ledger(MADE)
+    assert made.leftover(CLUSTER, USER) == made.leftover(CLUSTER, DATABASE) == []
+    assert made.unrecorded(CLUSTER, USER) == ["old"]
+    assert made.unrecorded(CLUSTER, DATABASE) == ["lager"]
+
+
+def test_a_removal_that_was_carried_out_says_nothing_of_what_was_made_after_it() -> None:
+    done, other = removed(DATABASE, "lager"), removed(USER, "old")
+    made = Ledger(MADE | {"removed": frozenset({f"6929b4ae/{done.id}"})})
+    cluster = msgspec.structs.replace(CLUSTER, removing=(done, other))
+    assert made.leftover(cluster, DATABASE) == []
+    assert made.unrecorded(cluster, DATABASE) == ["lager"]
+    assert made.leftover(cluster, USER) == ["old"]
+    again = msgspec.structs.replace(cluster, removing=(done, removed(DATABASE, "lager")))
+    assert made.leftover(again, DATABASE) == ["lager"]
 
 
 # -- Locking out
@@ -74,8 +101,9 @@ def test_a_database_that_goes_is_forgotten_after_it_is_dropped() -> None:
             "DELETE FROM cenote.made WHERE kind = 'database-state' AND starts_with(name, 'old/')",
         ),
         ("postgres", 'DROP DATABASE IF EXISTS "old" WITH (FORCE)'),
-        ("postgres", "DELETE FROM cenote.made WHERE kind = 'database' AND name = 'old'"),
+        ("postgres", ledger.finish_removal(WANTED.cluster, DATABASE, "old").as_string(None)),
     ]
+    assert sql(drop)[-1][1].endswith("DELETE FROM cenote.made WHERE kind = 'database' AND name = 'old'\n")
 
 
 def test_what_keeps_a_database_is_ended_from_within_it() -> None:
@@ -111,7 +139,7 @@ def test_a_user_that_owns_nothing_is_dropped_without_a_look_into_any_database() 
         "DELETE FROM cenote.made WHERE kind = 'grant' AND split_part(name, '/', 1) = 'old'",
         "DELETE FROM cenote.made WHERE kind = 'role-state' AND starts_with(name, 'old/')",
         'DROP ROLE IF EXISTS "old"',
-        "DELETE FROM cenote.made WHERE kind = 'role' AND name = 'old'",
+        ledger.finish_removal(WANTED.cluster, USER, "old").as_string(None),
     ]
 
 

@@ -379,7 +379,7 @@ def test_a_standby_under_a_failover_agent_has_only_the_parts_that_run_anywhere()
         "disconnect",
         "PgBouncer",
     ]
-    of_moves = {"base backup", "ending", "standby"}
+    of_moves = {"restore", "base backup", "ending", "standby"}
     assert {part.name for part in NODE_PARTS if not part.is_on(WANTED)} == of_moves
 
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from cenote.errors import Busy
 from cenote.model.fleet_records import Host
-from cenote.model.records import Cluster, Move, Node
+from cenote.model.records import BackupPlan, Cluster, Keep, Move, Node, Restoration
 from cenote.rules import record_formats
 from cenote.rules.record_formats import HIGHEST
 from cenote.store.encoding import decode, encode, format_of
@@ -74,12 +74,41 @@ def test_a_protected_cluster_is_not_written_by_a_version_that_would_lose_that() 
         assert format_of(encode(replace(CLUSTER, undelete_days=days))) == 4
 
 
+def test_a_cluster_that_is_restored_is_not_written_by_a_version_that_would_make_it_empty() -> None:
+    restoration = Restoration(node="node-1", source=CLUSTER.id, asked_at=AT)
+    assert format_of(encode(replace(CLUSTER, restoration=restoration, delete_protection=True))) == 5
+
+
 def test_every_further_field_of_a_cluster_asks_for_a_format() -> None:
     """A field that is added has to be thought of in ``record_formats``, and then here."""
     assert set(Cluster.__struct_fields__) - FORMER == {
         *("move", "left", "last_node"),
         *("backups", "delete_protection", "undelete_days", "keep", "undeletion"),
+        "restoration",
     }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"restoration": Restoration(node="node-1", source=CLUSTER.id, asked_at=CLUSTER.created_at)},
+        {"backups": BackupPlan(sealed_passphrase="x", lineage="20260101T000000Z-0123abcd")},
+        {"keep": Keep(until=CLUSTER.created_at, backed_up=True)},
+    ],
+    ids=["restored", "recovered", "deleted, with backups"],
+)
+def test_what_is_restored_from_backups_is_written_in_a_format_of_its_own(change: dict[str, Any]) -> None:
+    cluster = replace(CLUSTER, **change)
+    value = encode(cluster)
+    assert format_of(value) == 5
+    assert decode("clusters/x", value, msgspec.json.Decoder(Cluster)) == cluster
+
+
+@pytest.mark.parametrize("mark", ["../../etc", "20260101T000000Z-0123abcd\n", "$(id)", "x"], ids=repr)
+def test_a_mark_of_a_repository_becomes_part_of_a_script_so_it_is_checked(mark: str) -> None:
+    value = encode(replace(CLUSTER, backups=BackupPlan(sealed_passphrase="x", lineage=mark)))
+    with pytest.raises(msgspec.ValidationError):
+        decode("clusters/x", value, msgspec.json.Decoder(Cluster))
 
 
 def test_a_host_that_cannot_read_a_format_is_named() -> None:

@@ -366,6 +366,7 @@ def test_only_one_of_several_nodes_runs_what_writes_and_none_starts_its_own_serv
         assert not any(NodeKind.PLAIN in context.kinds for context in contexts)
     assert WANTED.kinds == {NodeKind.WRITER, NodeKind.PLAIN}
     assert {part.name for part in NODE_PARTS if not part.is_on(WANTED)} == {
+        "restore",
         "base backup",
         "ending",
         "standby",

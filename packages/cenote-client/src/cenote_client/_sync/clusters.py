@@ -54,6 +54,9 @@ class Clusters(Resource):
         Returns before the cluster is online; ``wait_until_online`` waits for it.  Raises InvalidError for a
         name in use, or a size, version or region that is not on offer.
 
+        With ``backup_restore`` it gets the data of another cluster; BusyError while that has no backup,
+        InvalidError, with the moments that can be restored, for another one.
+
         ``POST /v2/databases``, scope ``database:create``.
         """
         return self._call(op.CREATE_CLUSTER, (), kwargs, body)
@@ -122,6 +125,35 @@ class Clusters(Resource):
         ``DELETE /v2/databases/{database_cluster_uuid}/move``, scope ``cenote:admin``.
         """
         return self._call(op.CANCEL_MOVE, (database_cluster_uuid,), kwargs)
+
+    def get_recovery(
+        self,
+        database_cluster_uuid: str,
+        host: str | None = None,
+        zone: str | None = None,
+        **kwargs: Unpack[t.Call],
+    ) -> t.RecoveryResponse:
+        """Return from what and where a cluster would be recovered, as ``{"recovery": {…}}``.
+
+        Raises BusyError where it cannot be now, such as while its host is up, InvalidError for a host that
+        cannot take it.
+
+        ``GET /v2/databases/{database_cluster_uuid}/recover``, scope ``cenote:admin``.
+        """
+        query = {"host": host, "zone": zone}
+        return self._call(op.READ_RECOVERY, (database_cluster_uuid,), kwargs, query=query)
+
+    def recover_cluster(
+        self, database_cluster_uuid: str, body: t.RecoveryWish | None = None, **kwargs: Unpack[t.Call]
+    ) -> t.RecoveryResponse:
+        """Begin to recover a cluster whose host is lost from its backups, and return ``{"recovery": {…}}``.
+
+        What was committed after ``archived_at`` is missing.  Raises the errors of ``get_recovery``.
+
+        ``POST /v2/databases/{database_cluster_uuid}/recover``, scope ``cenote:admin``.
+        """
+        wish: t.RecoveryWish = {} if body is None else body
+        return self._call(op.RECOVER_CLUSTER, (database_cluster_uuid,), kwargs, wish)
 
     def update_delete_protection(
         self, database_cluster_uuid: str, body: t.DeleteProtection, **kwargs: Unpack[t.Call]

@@ -15,6 +15,7 @@ class BackupDetails(TypedDict):
     label: str
     type: Literal["full", "diff", "incr"]
     started_at: str
+    duration_seconds: NotRequired[int]
     size: int
     repository_size: int
     damaged: bool
@@ -37,21 +38,36 @@ class BackupSchedule(TypedDict, total=False):
     backup_interval_hours: int
 
 
-class BackupState(TypedDict):
-    """An addition of Cenote: the repository, the oldest moment that can be restored, and what is wrong.
+class RestorableSpan(TypedDict):
+    """Any second from ``since`` to ``until`` can be restored."""
 
+    since: str
+    until: str
+
+
+class BackupState(TypedDict):
+    """An addition of Cenote: the repository, what can be restored, and what is wrong.
+
+    ``warning`` is why what is kept is no backup of the host, such as on the disk of the data.
     ``unarchived`` is why WAL is not archived now, ``impossible`` why no backup can be made at all, and
     ``failure`` why the last backup failed, "" without.
-    ``gap_at`` is when WAL was lost.
+    ``gap_at`` is when WAL was lost; ``restorable`` is in pieces then.  ``asked_at`` is when a backup was
+    asked for whose turn has not come, ``progress`` how many percent of a running one are done.
     """
 
     repository: str
     days: int
+    warning: str
+    count: NotRequired[int]
+    last_at: NotRequired[str | None]
     restorable_from: str | None
+    restorable: NotRequired[list[RestorableSpan]]
     archived_at: str | None
     unarchived: str
     impossible: str
     running: Literal["full", "diff", "incr"] | None
+    progress: NotRequired[int | None]
+    asked_at: NotRequired[str | None]
     failure: str
     failed_at: str | None
     gap_at: str | None

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
+from .backups import BackupState
+
 
 class ClusterNode(TypedDict):
     """One of several nodes of a cluster; ``writes`` for the one that takes writes."""
@@ -65,6 +67,35 @@ class MoveWish(TypedDict):
     zone: NotRequired[str]
 
 
+class Recovery(TypedDict):
+    """What a cluster is recovered from, and on which host.
+
+    What was committed after ``archived_at`` is missing, at most ``missing_seconds``, until ``lost_at``.
+    ``loss`` is ``removed``, ``down`` or ``missing``.  ``changed`` says in words what is not as it was.
+    """
+
+    host: str
+    former_host: str
+    loss: str
+    repository: str
+    backups: int
+    archived_at: str | None
+    lost_at: str
+    missing_seconds: int | None
+    changed: list[str]
+
+
+class RecoveryResponse(TypedDict):
+    recovery: Recovery
+
+
+class RecoveryWish(TypedDict):
+    """The host, by name or id, or the zone to recover a cluster on; without, the service chooses a host."""
+
+    host: NotRequired[str]
+    zone: NotRequired[str]
+
+
 class DeleteProtection(TypedDict):
     """While it is enabled, the cluster cannot be deleted."""
 
@@ -78,10 +109,10 @@ class UndeleteDays(TypedDict):
 
 
 class DeletedCluster(TypedDict):
-    """A deleted cluster that can be undeleted ``until`` then, on its ``host``.
+    """A deleted cluster that can be undeleted ``until`` then, from the ``trash`` of its ``host``.
 
-    ``used_mib`` is what its data takes there.  With ``name_taken`` it needs a new name.  ``reason`` is why it
-    cannot be undeleted now.
+    If that has its data no more, ``source`` is ``repository``.  ``used_mib`` is what its data takes there.
+    With ``name_taken`` it needs a new name.  ``reason`` is why it cannot be undeleted now.
     """
 
     id: str
@@ -92,6 +123,7 @@ class DeletedCluster(TypedDict):
     host: str
     deleted_at: str
     until: str
+    source: str
     used_mib: int
     name_taken: bool
     reason: NotRequired[str]
@@ -102,9 +134,10 @@ class DeletedClusterListResponse(TypedDict):
 
 
 class UndeleteWish(TypedDict, total=False):
-    """A new name for an undeleted cluster."""
+    """A new name for an undeleted cluster, and the host for one that comes from the repository."""
 
     name: str
+    host: str
 
 
 class ClusterAdditions(TypedDict):
@@ -116,7 +149,8 @@ class ClusterAdditions(TypedDict):
     of what was created here.  ``host`` is the name of the host that the cluster is on;
     ``move`` is left out for one that is not being moved.  ``uris``
     name every host of the cluster.  With ``delete_protection`` it cannot be deleted.  ``undelete_days`` is
-    for how many days it can be undeleted then, left out where the service says so.
+    for how many days it can be undeleted then, left out where the service says so.  ``backups`` is left out
+    where none are kept.
     """
 
     health: Literal["healthy", "starting", "degraded", "down", "unknown"]
@@ -131,6 +165,7 @@ class ClusterAdditions(TypedDict):
     uris: NotRequired[ClusterUris]
     delete_protection: NotRequired[bool]
     undelete_days: NotRequired[int]
+    backups: NotRequired[BackupState]
 
 
 class PendingChange(TypedDict):
@@ -426,6 +461,19 @@ class HostDrain(TypedDict):
     moved: int
 
 
+class HostBackups(TypedDict):
+    """Where a host keeps backups, "" for nowhere; ``default``: nobody has said where.
+
+    ``warning`` is why what is there is no backup of the host, ``problem`` why none can be made.
+    """
+
+    repository: str
+    days: int
+    default: bool
+    warning: str
+    problem: str
+
+
 class Host(TypedDict):
     """A host; ``state`` is ``up``, ``away`` or, after 20 seconds of that, ``down``, ``since`` that time.
 
@@ -456,6 +504,7 @@ class Host(TypedDict):
     unknown: list[str]
     deleted_clusters: int
     deleted_mib: int
+    backups: HostBackups
     fleet_address: str
     fleet_port: int
 

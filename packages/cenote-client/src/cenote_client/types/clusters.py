@@ -110,7 +110,10 @@ class ClusterListResponse(TypedDict):
 
 
 class BackupRestore(TypedDict):
-    """The backup to restore: the latest of the named cluster, or the one created at that time."""
+    """The cluster, by its name, whose data the new one gets: as they were at that moment, or are now.
+
+    ``backup_created_at`` is the time of a backup, or any other second that can be restored (RFC 3339).
+    """
 
     database_name: str
     backup_created_at: NotRequired[str]

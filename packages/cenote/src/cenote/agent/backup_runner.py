@@ -10,8 +10,10 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -23,10 +25,10 @@ from cenote.conf.hba import SUPERUSER
 from cenote.engine.look.backups import passphrase_problem
 from cenote.engine.plan.context import HostContext, NodeContext
 from cenote.errors import CenoteError
-from cenote.host import files, safe_open
+from cenote.host import files, lineage_marks, repository_disk, safe_open
 from cenote.host.backup_program import BackupError, BackupProgram
 from cenote.model.backups import BackupReport, BackupType, RepositoryKind
-from cenote.rules import archiving, backup_info, backup_schedule
+from cenote.rules import archiving, backup_info, backup_schedule, repository_space
 from cenote.rules.archiving import Archiver
 from cenote.store.host_store import HostStore
 
@@ -98,7 +100,9 @@ class BackupRunner:
         if not hindrance and not is_configured(context):
             hindrance = passphrase_problem(context)
         if hindrance:
-            known.report = replace(known.report, impossible=hindrance, unarchived="")
+            known.report = replace(
+                known.report, impossible=hindrance, by_default=kept.is_default, unarchived=""
+            )
             await self._there.write(context, known)
             return
         session = session_of(context)
@@ -113,10 +117,13 @@ class BackupRunner:
         known.report = replace(
             before,
             impossible="",
+            by_default=False,
             archived_at=archiving.archived_at(seen, before.archived_at),
             unarchived=archiving.problem(seen, before.archived_at),
             gap_at=backup_schedule.latest(lost_at, before.gap_at),
         )
+        if archiving.waits_for_restart(known.report.unarchived):  # an attempt before this look says less
+            known.report = replace(known.report, failure="", failed_at=None)
         if before.unarchived and not known.report.unarchived:
             known.try_now()  # the repository is back
             self._changed.set()
@@ -134,6 +141,8 @@ class BackupRunner:
                 if self._program is None or context is None or context.backups is None:
                     continue
                 known = self._there.of(context)
+                if archiving.waits_for_restart(known.report.unarchived):
+                    continue
                 asked_at = None if context.cluster.backups is None else context.cluster.backups.asked_at
                 if asked_at != known.asked_at:
                     known.asked_at = asked_at
@@ -152,6 +161,12 @@ class BackupRunner:
     async def _bring_about(self, context: NodeContext, known: Known, program: BackupProgram) -> None:
         """Ask the repository, if that was not done, and make the backup that is due."""
         now = time.monotonic()
+        if (
+            not known.is_read
+            or now >= known.ask_at
+            or backup_schedule.due(context.cluster, known.report, datetime.now(UTC))
+        ):
+            await self._check_lineage(context, program)
         if not known.is_read or now >= known.ask_at:
             info = await self._info(context, program)
             if not info.is_made:
@@ -168,12 +183,21 @@ class BackupRunner:
             await self._there.write(context, known)
         type = backup_schedule.due(context.cluster, known.report, datetime.now(UTC))
         if type is not None:
+            if pause := await asyncio.to_thread(self._pause):
+                raise BackupError(pause)
             await self._back_up(context, known, program, type)
         elif known.report.failure or known.backoff:  # what failed was a question, and it was answered now
             known.try_now()
             known.busy = 0
             known.report = replace(known.report, failure="", failed_at=None)
             await self._there.write(context, known)
+
+    async def _check_lineage(self, context: NodeContext, program: BackupProgram) -> None:
+        """Raise BackupError where the cluster was recovered elsewhere, and the store does not say so here."""
+        plan, paths = context.cluster.backups, context.cluster_paths
+        assert plan is not None
+        configuration, state = paths.backup_configuration, paths.backup_state
+        await lineage_marks.check(program, configuration, state, str(context.cluster.id), plan.lineage)
 
     def _check_place(self, known: Known) -> None:
         """Raise BackupError where backups were that are not there; a new place for them would hide it."""
@@ -185,6 +209,13 @@ class BackupRunner:
             is_gone = is_gone or not (path.is_dir() or path.parent.is_dir())
         if is_gone:
             raise BackupError(f"what was in {self._repository} is not there: is it mounted?")
+
+    def _pause(self) -> str:
+        """Return why no backup is made now, because of the disk that it shares with the data, or ""."""
+        kept = self._context.backups
+        if kept is None or not kept.on_disk_of_data:
+            return ""
+        return repository_space.pause(repository_disk.use(Path(kept.repository.path)))
 
     @property
     def _repository(self) -> str:
@@ -198,13 +229,11 @@ class BackupRunner:
             await _outwait(context.cluster_paths.backup_state / pgbackrest.GAP)
         known.report = replace(known.report, running=type, progress=None)
         await self._there.write(context, known)
-        following = asyncio.create_task(self._follow_progress(context, known, program), name="progress")
+        making = self._run(context, program, f"--type={type}", "backup", seconds=None)
         try:
-            await self._run(context, program, f"--type={type}", "backup", seconds=None)
+            await self._make(making, self._follow_progress(context, known, program))
             info = await self._info(context, program)
         finally:
-            following.cancel()
-            await asyncio.wait([following])
             known.report = replace(known.report, running=None, progress=None)
         known.try_now()
         known.busy, known.look_at = 0, 0.0  # WAL was archived with it
@@ -218,9 +247,28 @@ class BackupRunner:
         log.info("cluster %s: backed up (%s)", context.in_words, type)
         await self._there.write(context, known)
 
-    async def _follow_progress(self, context: NodeContext, known: Known, program: BackupProgram) -> None:
+    async def _make(self, making: Coroutine[Any, Any, str], following: Coroutine[Any, Any, str]) -> None:
+        """Make a backup, and end it for the reason that ``following`` returns."""
+        made = asyncio.create_task(making, name="backup")
+        followed = asyncio.create_task(following, name="progress")
+        try:
+            await asyncio.wait([made, followed], return_when=asyncio.FIRST_COMPLETED)
+            if not made.done():
+                made.cancel()
+                await asyncio.wait([made])
+                raise BackupError(followed.result())
+            made.result()
+        finally:
+            for task in (made, followed):
+                task.cancel()
+            await asyncio.wait([made, followed])
+
+    async def _follow_progress(self, context: NodeContext, known: Known, program: BackupProgram) -> str:
+        """Tell how far a backup is; return why it has to end, once it has."""
         while True:
             await asyncio.sleep(self._timing.backup_progress_interval)
+            if pause := await asyncio.to_thread(self._pause):
+                return pause
             with contextlib.suppress(CenoteError, OSError):
                 info = await self._info(context, program)
                 if info.progress is not None and known.report.running is not None:

@@ -13,11 +13,13 @@ from uuid import UUID
 
 import msgspec
 
+from cenote.agent.archive_marks import ArchiveMarks
 from cenote.agent.host_ring import HostRing
 from cenote.agent.log_shipping import LogShipping
 from cenote.agent.log_space import watch_log_space
 from cenote.agent.node_loop import NodeLoop
 from cenote.agent.pass_queue import PassQueue
+from cenote.agent.restore_runner import RestoreRunner
 from cenote.agent.spare_templates import maintain_spares
 from cenote.agent.sweep import Sweep
 from cenote.agent.waiting import is_set_within
@@ -51,12 +53,14 @@ class HostLoop:
         ring: HostRing | None = None,
         store_id: UUID | None = None,
         service_copy: Callable[[], ServiceCopy | None] = lambda: None,
+        repository_problem: Callable[[], str] = lambda: "",
     ) -> None:
         """``store_id`` is that of the store that the data directory belongs to.
 
-        ``service_copy`` says how the automatic backup of the service fares here.
+        ``service_copy`` says how the automatic backup of the service fares here, ``repository_problem`` why
+        the repository for backups of clusters cannot be used.
         """
-        self._service_copy = service_copy
+        self._service_copy, self._repository_problem = service_copy, repository_problem
         self._store, self._executor, self._context, self._host = store, executor, context, host
         self.passes = Passes()
         self.judged = asyncio.Event()  # the store has taken the host's record, or refused it
@@ -79,6 +83,10 @@ class HostLoop:
                 group.create_task(maintain_spares(self._executor, self._host.versions), name="templates")
                 group.create_task(self._follow(), name="following the records")
                 group.create_task(self._reap(), name="reaping")
+                group.create_task(
+                    RestoreRunner(self._store, self._executor, self._context).run(), name="restores"
+                )
+                group.create_task(ArchiveMarks(self._store, self._context).run(), name="marks in archives")
                 group.create_task(self._sweep.run(), name="sweeping")
                 group.create_task(
                     watch_log_space(self._store, self._executor, self._context), name="space of logs"
@@ -145,6 +153,7 @@ class HostLoop:
             host_keys=keys,
             unknown=unknown,
             service_copy=self._service_copy(),
+            repository_problem=self._repository_problem(),
         )
 
     def _stalled(self) -> list[str]:

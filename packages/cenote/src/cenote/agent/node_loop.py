@@ -294,7 +294,7 @@ class NodeLoop:
         if waited_for != self._waited_for:
             self._poll, self._waited_for, self._waiting_since = POLL_FIRST, waited_for, time.monotonic()
         # Most waits are too short to be worth a report, which costs a write.
-        if often:
+        if often or self._pass.has_found(self._reports.last()):
             await self._reports.write(reason, waiting=True)
         elif self._poll >= WORTH_REPORTING and self._outlasts_failure():
             await self._report_unfinished(stored, reason, waiting=True)

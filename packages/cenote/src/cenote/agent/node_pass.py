@@ -28,7 +28,7 @@ from cenote.host.sql import LOCK_MILLISECONDS, Session
 from cenote.model import parameters
 from cenote.model.changes import Change, CopyTemplate, Refuse, Start, Stop, Wait
 from cenote.model.event_records import Note
-from cenote.model.status_records import DiskUse, SettingLimits
+from cenote.model.status_records import DiskUse, NodeStatus, SettingLimits
 from cenote.model.trash import TrashNote
 from cenote.rules import refused_settings, restarts
 from cenote.rules.restarts import Urgency
@@ -140,6 +140,8 @@ class NodePass:
         else:
             converged = await self._converged(informed, session)
             converged = replace(converged, settled=full and not self._changes)
+        if not context.is_restoring:  # clients are let in now
+            self.seen = self.seen | {"restored": None}
         self._last = context, converged
         return converged
 
@@ -171,6 +173,10 @@ class NodePass:
             await self.sql_changes.look(context, session)  # for the report
         if failure is not None:
             raise failure
+
+    def has_found(self, last: NodeStatus) -> bool:
+        """Return whether something was found for the record to adopt that the last report does not say."""
+        return "found" in self.seen and self.seen["found"] != last.found
 
     async def plan(self, context: NodeContext, session: Session) -> list[Change]:
         """Return the changes that a pass would make, of all parts (a dry run)."""

@@ -174,7 +174,7 @@ async def _unresponsive(context: NodeContext) -> tuple[str, ...]:
         asked = [
             (program.name, asyncio.create_task(answers()))
             for program, answers in zip(
-                context.programs, (session.answers, session.pooler_answers), strict=True
+                context.programs, (session.answers, session.pooler_answers), strict=False
             )
             if processes.find(program) is not None
         ]

@@ -27,6 +27,7 @@ from uuid import UUID
 import msgspec
 from uvicorn.server import ServerState
 
+from cenote.agent.archived import ArchiveReader
 from cenote.agent.host_ring import HostRing
 from cenote.agent.port_holding import PortHolding
 from cenote.errors import CenoteError, Invalid, Unavailable
@@ -56,6 +57,7 @@ from cenote.stats.remote_observer import LENGTH_BYTES
 log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 10.0  # the askers give up before
+ARCHIVE_SECONDS = 30.0  # the same for a question to a repository
 MAX_CONNECTIONS = 2048
 MAX_NAME, MAX_CURSOR = 128, 64  # characters
 MAX_MESSAGES = 1_000
@@ -76,6 +78,7 @@ class Answering:
     ring: HostRing | None = None
     ports: PortHolding | None = None
     host_name: str = ""
+    archives: ArchiveReader | None = None
 
 
 class Question(Request):
@@ -99,6 +102,13 @@ class Question(Request):
         if self._answering.ports is None:
             raise Unavailable("This agent claims no ports.")
         return self._answering.ports
+
+    @property
+    def archives(self) -> ArchiveReader:
+        """What the repository of this host has."""
+        if self._answering.archives is None:
+            raise Unavailable("This agent reads no repository.")
+        return self._answering.archives
 
     @property
     def cluster_id(self) -> UUID:
@@ -176,6 +186,10 @@ async def is_own(question: Question) -> Any:
     return await question.observer.is_own(*question.node, address)
 
 
+async def archived(question: Question) -> Any:
+    return await question.archives.of(question.cluster_id)
+
+
 async def agent(question: Question) -> Any:
     return await question.observer.agent()
 
@@ -246,10 +260,13 @@ def _part(found: Samples) -> bytes:
 
 
 def _route(
-    path: str, ask: Callable[[Question], Awaitable[Any]], method: HTTPMethod = HTTPMethod.GET
+    path: str,
+    ask: Callable[[Question], Awaitable[Any]],
+    method: HTTPMethod = HTTPMethod.GET,
+    seconds: float = ANSWER_SECONDS,
 ) -> Route[Question]:
     async def handle(question: Question) -> Response:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(seconds):
             found = await ask(question)
         return found if isinstance(found, Response) else Response(_encode(found), media_type=MEDIA_TYPE)
 
@@ -262,6 +279,7 @@ ROUTES = (
         _route(_NODE + ask.__name__, ask)
         for ask in (pools, outdated_connections, look_again, server, sinks, logs, history, is_own, samples)
     ),
+    _route("/archives/{cluster}", archived, seconds=ARCHIVE_SECONDS),
     _route("/agent", agent),
     _route("/alive", alive),
     _route("/metrics", metrics),

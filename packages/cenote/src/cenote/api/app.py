@@ -41,6 +41,7 @@ from cenote.api import (
     pools,
     project_resources,
     projects,
+    recoveries,
     resize,
     storage,
     tags,
@@ -58,7 +59,7 @@ from cenote.http.routing import ASGIApp, Response, Route, router
 from cenote.model.timing import DEFAULT, Timing
 from cenote.security.certificates import Validity
 from cenote.security.sealing import Rings
-from cenote.stats.observer import NO_HOST_KEYS, NO_OBSERVER, HostKeys, Observer
+from cenote.stats.observer import NO_ARCHIVES, NO_HOST_KEYS, NO_OBSERVER, Archives, HostKeys, Observer
 from cenote.store import Store
 
 OPERATIONS: tuple[OperationRoute, ...] = (
@@ -72,6 +73,7 @@ OPERATIONS: tuple[OperationRoute, ...] = (
     *storage.ROUTES,
     *moves.ROUTES,
     *backups.ROUTES,
+    *recoveries.ROUTES,
     *delete_protection.ROUTES,
     *undelete_days.ROUTES,
     *deletions.ROUTES,
@@ -139,13 +141,22 @@ def create_app(
     certificate_validity: Callable[[], Validity | None] = lambda: None,
     host_keys: HostKeys = NO_HOST_KEYS,
     ports: Ports | None = None,
+    archives: Archives = NO_ARCHIVES,
 ) -> ASGIApp:
     """Return the API as an ASGI application; the store must be open while it serves.
 
     ``certificate_validity`` returns when the certificates that it is served with are valid.
     """
     service = Service(
-        store, rings, settings, observer, timing, certificate_validity, host_keys, ports or Unclaimed()
+        store,
+        rings,
+        settings,
+        observer,
+        timing,
+        certificate_validity,
+        host_keys,
+        ports or Unclaimed(),
+        archives,
     )
     app = router(
         [*_ALL, *(_text(path, *text) for path, text in documents().items())],

@@ -18,8 +18,9 @@ from cenote.errors import Busy, Invalid
 from cenote.http.routing import Response
 from cenote.model.backups import Backup, BackupReport, BackupType
 from cenote.model.records import Cluster
-from cenote.model.topology import writer_or_first
-from cenote.rules import backup_schedule
+from cenote.model.topology import Health, writer_or_first
+from cenote.rules import archiving, backup_schedule, backup_window
+from cenote.rules.backup_window import Span, Window
 
 PATH = "/v2/databases/{database_cluster_uuid}/backups"
 KEEPS_NONE = "keeping backups is not supported by this service: it was started without --backups."
@@ -37,6 +38,7 @@ class BackupDetailsView(msgspec.Struct):
     label: str
     type: BackupType
     started_at: datetime
+    duration_seconds: int
     size: int
     repository_size: int
     damaged: bool
@@ -59,22 +61,39 @@ class ScheduleView(msgspec.Struct):
     backup_interval_hours: int
 
 
+class RestorableView(msgspec.Struct):
+    """Any second from ``since`` to ``until`` can be restored."""
+
+    since: datetime
+    until: datetime
+
+
 class BackupsView(msgspec.Struct):
     """An extension of Cenote: the repository, and what of it can be restored.
 
-    ``restorable_from`` is the oldest moment that can be, ``archived_at`` when WAL was archived last, to a few
-    minutes.  ``unarchived`` is why it is not archived now, ``failure`` why the last backup failed, each "" if
-    all is well; ``impossible`` is why none can be made at all.  ``running`` is the type of the one that is
-    being made.  WAL was lost at ``gap_at``: moments from then to the full backup after it cannot be restored.
+    ``warning`` says why what is kept is no backup of the host, such as on the disk of the data; else "".
+    ``count`` is how many backups there are, ``last_at`` when the newest was complete.
+    ``restorable_from`` is the oldest moment that can be, ``restorable`` has all of them, in pieces if WAL was
+    lost: at ``gap_at``, with what was not archived by then.  ``archived_at`` is when WAL was archived last,
+    to a few minutes.  ``unarchived`` is why it is not archived now, ``failure`` why the last backup failed,
+    each "" if all is well; ``impossible`` is why none can be made at all.  ``running`` is the type of the one
+    that is being made, ``progress`` how much of it in percent, where that is known; ``asked_at`` is when one
+    was asked for whose turn has not come.
     """
 
     repository: str
     days: int
+    warning: str
+    count: int
+    last_at: datetime | None
     restorable_from: datetime | None
+    restorable: list[RestorableView]
     archived_at: datetime | None
     unarchived: str
     impossible: str
     running: BackupType | None
+    progress: int | None
+    asked_at: datetime | None
     failure: str
     failed_at: datetime | None
     gap_at: datetime | None
@@ -116,13 +135,13 @@ async def list_backups(request: Call) -> Response:
 
     report = await service.store.wait(first, service.settings.wait_seconds) or _report(service, cluster)
     if not report.backups:
-        raise Busy(_why_none(report))
+        raise Busy(why_none(report))
     page, links, meta = paging.page_of(request, report.backups)
     return answer(
         BackupsAnswer(
             [_view(backup) for backup in page],
             _schedule(cluster),
-            _details(service, cluster, report),
+            _state(service, cluster, report),
             links,
             meta,
             UNSET if report.running is None else f"{report.progress or 0:.0f}",
@@ -141,8 +160,9 @@ async def create_backup(request: Call) -> Response:
     cluster = request.cluster().value
     _check_kept(service, cluster)
     report = _report(service, cluster)
-    if report.impossible:
-        raise Busy(f"No backup can be made: {report.impossible}.")
+    if report.impossible or archiving.waits_for_restart(report.unarchived):
+        reason = report.impossible or archiving.with_remedy(report.unarchived)
+        raise Busy(f"No backup can be made: {reason}.")
     now = datetime.now(UTC).replace(microsecond=0)
     if (earlier := backup_schedule.recently_asked(cluster, report, now)) is not None:
         return answer(AskedAnswer(AskedView(earlier)), 202)
@@ -162,10 +182,12 @@ def _check_kept(service: Service, cluster: Cluster) -> None:
         raise Invalid(KEEPS_NONE)
 
 
-def _repository(service: Service, cluster: Cluster) -> tuple[str, int]:
-    """Return the repository and the days of the cluster's host, as its record says."""
+def _repository(service: Service, cluster: Cluster) -> tuple[str, int, str]:
+    """Return the repository of the cluster's host, its days, and what its record warns of."""
     host = service.store.hosts_by_id().get(writer_or_first(cluster).host)
-    return ("", 0) if host is None else (host.repository, host.backup_days)
+    if host is None:
+        return "", 0, ""
+    return host.repository, host.backup_days, host.repository_warning
 
 
 def _report(service: Service, cluster: Cluster) -> BackupReport:
@@ -173,15 +195,23 @@ def _report(service: Service, cluster: Cluster) -> BackupReport:
     return (None if seen is None else seen.backups) or BackupReport()
 
 
-def _why_none(report: BackupReport) -> str:
+def why_none(report: BackupReport) -> str:
     if report.impossible:
         return f"{_NONE_YET}: {report.impossible}."
+    if archiving.waits_for_restart(report.unarchived):
+        return f"{_NONE_YET}: {archiving.with_remedy(report.unarchived)}."
     if report.running is not None:
         return f"{_NONE_YET}; the first one is being made."
     if report.failure and report.failed_at is not None:
         return f"{_NONE_YET}; an attempt failed at {report.failed_at:%Y-%m-%dT%H:%M:%SZ}: {report.failure}."
     reason = report.failure or report.unarchived
     return f"{_NONE_YET}: {reason}." if reason else f"{_NONE_YET}; the first one is made when its turn comes."
+
+
+def window(service: Service, cluster: Cluster, report: BackupReport, now: datetime) -> Window | None:
+    """Return the moments of a cluster that can be restored; None before its first backup."""
+    is_up = service.topology(cluster).health in (Health.HEALTHY, Health.DEGRADED)
+    return backup_window.window(report, now, archives=is_up and not report.unarchived)
 
 
 def _view(backup: Backup) -> BackupView:
@@ -193,6 +223,7 @@ def _view(backup: Backup) -> BackupView:
             label=backup.label,
             type=backup.type,
             started_at=backup.started_at,
+            duration_seconds=int((backup.stopped_at - backup.started_at).total_seconds()),
             size=backup.size,
             repository_size=backup.repository_size,
             damaged=backup.damaged,
@@ -205,23 +236,46 @@ def _schedule(cluster: Cluster) -> ScheduleView:
     return ScheduleView(hour, minute, backup_schedule.HOURS)
 
 
-def _details(service: Service, cluster: Cluster, report: BackupReport) -> BackupsView:
-    repository, days = _repository(service, cluster)
+def state_view(service: Service, cluster: Cluster) -> BackupsView | UnsetType:
+    """Return what a cluster's own view has of its backups; UNSET where the host keeps none."""
+    if not _repository(service, cluster)[0]:
+        return UNSET
+    return _state(service, cluster, _report(service, cluster))
+
+
+def _state(service: Service, cluster: Cluster, report: BackupReport) -> BackupsView:
+    repository, days, warning = _repository(service, cluster)
+    now = datetime.now(UTC)
+    there = window(service, cluster, report, now)
     gap_at = backup_schedule.shown_gap(report)
     return BackupsView(
         repository=repository,
         days=days,
+        warning=warning,
+        count=len(report.backups),
+        last_at=report.backups[-1].stopped_at if report.backups else None,
         restorable_from=report.restorable_from,
+        restorable=[] if there is None else [_span_view(span) for span in there.spans],
         archived_at=report.archived_at,
         unarchived=report.unarchived,
         impossible=report.impossible,
         running=report.running,
+        progress=None if report.running is None or report.progress is None else int(report.progress),
+        asked_at=backup_window.waiting_since(cluster, report),
         failure=report.failure,
         failed_at=report.failed_at,
-        gap_at=None if gap_at is None else gap_at.replace(microsecond=0),
-        next_at=backup_schedule.next_time(cluster, datetime.now(UTC)),
+        gap_at=None if gap_at is None else _whole(gap_at),
+        next_at=backup_schedule.next_time(cluster, now),
         repository_bytes=report.repository_bytes,
     )
+
+
+def _span_view(span: Span) -> RestorableView:
+    return RestorableView(_whole(span.since), _whole(span.until))
+
+
+def _whole(moment: datetime) -> datetime:
+    return moment.replace(microsecond=0)
 
 
 ROUTES = (list_backups, create_backup)

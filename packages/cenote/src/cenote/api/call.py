@@ -19,7 +19,7 @@ from cenote.model.event_records import EventType, Note
 from cenote.model.parts import PartName
 from cenote.model.records import Cluster, ClusterStatus, RemovalKind
 from cenote.model.status_records import NodeStatus
-from cenote.rules import in_force, removals, sql_changes
+from cenote.rules import in_force, removals, restorations, sql_changes
 from cenote.store import Stored
 
 T = TypeVar("T")
@@ -116,7 +116,9 @@ class Call(Request):
         def noting(current: Cluster) -> Cluster:
             nonlocal replaced
             replaced = current
-            return change(current)
+            changed = change(current)
+            restorations.check_adopted(current, changed)
+            return changed
 
         stored = await self.service.store.update_cluster(first.value.id, noting, self.note(type))
         status = self.service.report(stored.value)
@@ -152,7 +154,9 @@ class Call(Request):
                 and not in_force.progress(seen, first.revision, in_force.LOCKED_OUT).in_force
             ):
                 return current
-            return remove(current, name, seen)
+            removed = remove(current, name, seen)
+            restorations.check_adopted(current, removed)
+            return removed
 
         note = self.note(EventType.CLUSTER_UPDATE)
         stored = await self.service.store.update_cluster(first.value.id, change, note)

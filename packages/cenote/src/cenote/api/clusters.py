@@ -14,11 +14,12 @@ from uuid import UUID, uuid4
 import msgspec
 
 from cenote import rules
-from cenote.api import credentials, paging, schema_fields
+from cenote.api import forks, paging, schema_fields
 from cenote.api.auth import CREATE, DELETE, READ
 from cenote.api.call import Call
 from cenote.api.do_settings import DoSettings
 from cenote.api.firewall import RuleBody
+from cenote.api.forks import BackupRestore
 from cenote.api.networks import network_of
 from cenote.api.operation import Body, answer, no_content, operation
 from cenote.api.placement import Refusals, claimed, place, wish
@@ -46,7 +47,7 @@ from cenote.model.records import (
 )
 from cenote.rules import record_formats
 from cenote.rules.scheduling import Placement, Wanted
-from cenote.security import certificates
+from cenote.security import certificates, credentials
 from cenote.security.backup_passphrases import new_plan
 from cenote.store import NameTaken, PortTaken, Stored
 
@@ -81,22 +82,17 @@ class CreateCluster(Body):
     tags: schema_fields.Tags | None = None
     storage_size_mib: schema_fields.StorageMib | None = None
     rules: list[RuleBody] | None = None
-    backup_restore: dict[str, Any] | None = None
+    backup_restore: BackupRestore | None = None
     autoscale: ReplaceAutoscale | None = None
     storage_autoscale: StorageBody | None = None
     do_settings: DoSettings | None = None
     cenote: ClusterExtension | None = None
 
-    def reject_unsupported(self) -> None:
-        """Raise Invalid for known fields that this version does not support, rather than ignore them."""
-        if self.backup_restore is not None:
-            raise Invalid("backup_restore: restoring from a backup is not supported by this version.")
-
-    def requested_autoscale(self) -> StorageAutoscale:
+    def requested_autoscale(self, default: StorageAutoscale) -> StorageAutoscale:
         """Return the storage autoscaling, which clients send in one of two fields."""
         nested = self.autoscale.storage if self.autoscale is not None else None
         sent = nested or self.storage_autoscale
-        return StorageAutoscale() if sent is None else sent.to_record()
+        return default if sent is None else sent.to_record()
 
 
 class ClusterAnswer(msgspec.Struct):
@@ -162,6 +158,10 @@ async def create_cluster(request: Call) -> Response:
     """Create a database cluster.
 
     The response waits for a moment, and often shows the cluster online.
+
+    With ``backup_restore`` it is a fork: it gets the data of another cluster, as they are now or were at a
+    moment, with the users, databases, pools, settings and trusted sources of then, and with new passwords.
+    Its status is ``forking`` until it can be used.
     """
     body = await request.decoded(CreateCluster)
     created = await _create(request.service, body, request.note(EventType.CLUSTER_CREATE))
@@ -215,13 +215,18 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[C
         project_id, network_id = _groups(service, body, region)
     do_settings = body.do_settings or DoSettings()
     service_names = rules.service_names(do_settings.service_cnames)
-    autoscale = body.requested_autoscale()
-    body.reject_unsupported()
     if store.cluster_by_name(body.name) is not None:
         await store.confirm_name(body.name)
         if store.cluster_by_name(body.name) is not None:
             raise _name_taken()
-    version = rules.version(body.version, catalog.versions(await service.living_hosts()))
+    if body.backup_restore is None:
+        version = rules.version(body.version, catalog.versions(await service.living_hosts()))
+        origin = None
+    else:
+        origin = await forks.origin_of(service, body.backup_restore, body.version, now)
+        version, storage_mib = origin.source.version, origin.storage_mib(body.storage_size_mib, storage_mib)
+        firewall = firewall or origin.firewall
+    autoscale = body.requested_autoscale(StorageAutoscale() if origin is None else origin.record.autoscale)
 
     extension = body.cenote or ClusterExtension()
     host, zone = wish(extension.host, extension.zone)
@@ -242,6 +247,8 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[C
     refusals = Refusals()
 
     def choose() -> Placement:
+        if origin is not None:
+            return forks.choose(service, wanted, origin, refusals)
         return place(service, wanted, refusals.ports, refusals.silent.keys())
 
     while True:
@@ -279,6 +286,8 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[C
             undelete_days=extension.undelete_days,
         )
         try:
+            if origin is not None:
+                cluster = forks.forked(service, cluster, origin, now)
             return Stored(cluster, await store.add_cluster(cluster, note))
         except PortTaken as error:  # a concurrent request took one of the ports
             await service.ports.release(id, chosen.host.id)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
+from enum import StrEnum
 from http import HTTPMethod
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 
 from cenote import rules
 from cenote.api import paging, placement, schema_fields
+from cenote.api import recoveries as recoveries_api
 from cenote.api.auth import CREATE, DELETE, READ
 from cenote.api.call import Call
 from cenote.api.operation import Body, answer, no_content, operation
@@ -25,7 +27,7 @@ from cenote.model.fleet_records import Host
 from cenote.model.groups import DEFAULT_PROJECT
 from cenote.model.parts import PartName
 from cenote.model.records import Cluster, Node
-from cenote.rules import deletions, scheduling
+from cenote.rules import deletions, record_formats, recoveries, scheduling
 from cenote.rules.host_states import HostState
 from cenote.rules.scheduling import Wanted
 from cenote.store import NameTaken, PortTaken, Stored
@@ -34,8 +36,17 @@ PATH = "/v2/cenote/deleted"
 ONE = PATH + "/{deleted_cluster_uuid}"
 
 
+class Source(StrEnum):
+    """Where the data of a deleted cluster come from: the trash of its host, or its backups."""
+
+    TRASH = "trash"
+    REPOSITORY = "repository"
+
+
 class DeletedClusterView(msgspec.Struct, kw_only=True):
-    """A deleted cluster that can be undeleted ``until`` then, on its ``host``.
+    """A deleted cluster that can be undeleted ``until`` then, from the trash of its ``host``.
+
+    If that has its data no more, and there is a backup, ``source`` is ``repository`` in place of ``trash``.
 
     ``used_mib`` is what its data takes there.  ``name_taken``: another cluster has its name, so it needs a
     new one.  ``reason`` says why it cannot be undeleted now, and is left out if it can.
@@ -49,6 +60,7 @@ class DeletedClusterView(msgspec.Struct, kw_only=True):
     host: str
     deleted_at: datetime
     until: datetime
+    source: Source
     used_mib: int
     name_taken: bool
     reason: str | UnsetType = UNSET
@@ -61,9 +73,13 @@ class DeletedClustersAnswer(msgspec.Struct):
 
 
 class UndeleteCluster(Body):
-    """A new name, which is needed if another cluster has the former one."""
+    """A new name, which is needed if another cluster has the former one.
+
+    ``host`` is wished for data that come from the repository; those in a trash stay on their host.
+    """
 
     name: schema_fields.ClusterName | None = None
+    host: schema_fields.WishedHost | None = None
 
 
 class UndeletedAnswer(msgspec.Struct):
@@ -102,10 +118,20 @@ async def undelete_cluster(request: Call) -> Response:
     name = before.name if body.name is None else body.name
     rules.cluster_name(name, in_domain=service.domain is not None)
     await _check_name(service, before, name)
+    wish, _ = placement.wish(body.host, None)
+    if _source(service, before) is Source.REPOSITORY:
+        return await _from_repository(request, before, name, wish)
+    if wish:
+        raise Invalid("host: its data is in the trash of its host, and stays there. Move the cluster then.")
     await _wait_until_put_away(service, before, _check_host(service, before))
     before = _deleted(request).value
     host = _check_host(service, before)
     stored = await _undeleted(request, before, name, host)
+    return await _answered(request, before, stored)
+
+
+async def _answered(request: Call, before: Cluster, stored: Stored[Cluster]) -> Response:
+    service = request.service
     await service.wait_until_in_force(stored, frozenset(PartName), required=False)
     now = service.store.cluster(before.id) or stored
     view = cluster_view(service, now.value, credentials=request.caller.sees_credentials)
@@ -151,13 +177,35 @@ def _view(service: Service, cluster: Cluster) -> DeletedClusterView:
         host=node.host if host is None else host.name,
         deleted_at=cluster.deleted_at.replace(microsecond=0),
         until=cluster.keep.until.replace(microsecond=0),
+        source=_source(service, cluster),
         used_mib=0 if report is None else report.used_mib,
         name_taken=service.store.cluster_by_name(cluster.name) is not None,
         reason=_hindrance(service, cluster) or UNSET,
     )
 
 
+def _source(service: Service, cluster: Cluster) -> Source:
+    """Return where the data of a deleted cluster come from; from backups only where no trash has it."""
+    node, keep = cluster.nodes[0], cluster.keep
+    host, report = service.store.host(node.host), service.store.status(cluster.id, node.name)
+    is_gone = host is None or node.lost_at is not None or deletions.is_gone(cluster, node, report)
+    is_down = host is not None and service.store.host_state(host.id) is HostState.DOWN
+    is_own = node.host == service.settings.host_id
+    if keep is not None and keep.backed_up and (is_gone or (is_down and not is_own)):
+        return Source.REPOSITORY
+    return Source.TRASH
+
+
 def _hindrance(service: Service, cluster: Cluster) -> str:
+    """Return why a deleted cluster cannot be brought back now; nothing if it can."""
+    if _source(service, cluster) is Source.TRASH:
+        return _hindrance_at_host(service, cluster)
+    if any(host.repository for host in service.store.hosts()):
+        return ""
+    return "It is in its backups alone, and no host that keeps backups is up."
+
+
+def _hindrance_at_host(service: Service, cluster: Cluster) -> str:
     """Return why the host of a deleted cluster cannot bring it back now; nothing if it can."""
     node = cluster.nodes[0]
     host, report = service.store.host(node.host), service.store.status(cluster.id, node.name)
@@ -173,7 +221,7 @@ def _hindrance(service: Service, cluster: Cluster) -> str:
 def _check_host(service: Service, cluster: Cluster) -> Host:
     """Return the host that has the data of a deleted cluster; an error if it cannot bring that back."""
     node = cluster.nodes[0]
-    host, why = service.store.host(node.host), _hindrance(service, cluster)
+    host, why = service.store.host(node.host), _hindrance_at_host(service, cluster)
     if why and host is not None and service.store.host_state(host.id) is not HostState.UP:
         raise Unavailable(why)
     if why or host is None:
@@ -249,6 +297,56 @@ async def _undeleted(request: Call, before: Cluster, name: str, host: Host) -> S
             raise
 
 
+async def _from_repository(request: Call, before: Cluster, name: str, wish: str) -> Response:
+    """Write the record of the cluster with its data to be restored from its backups."""
+    service, refusals, former = request.service, placement.Refusals(), before.nodes[0]
+    record_formats.check_readers(service.store.known_hosts(), record_formats.WITH_RESTORES)
+
+    def choose() -> Node:
+        candidates = placement.candidates(service, refusals.ports)
+        spared, limits = refusals.silent.keys(), placement.limits(service)
+        without = spared | {node.host for node in before.left}
+        return recoveries.placed(before, former, candidates, host=wish, limits=limits, without=without)
+
+    while True:
+        node = await placement.claimed(service, before.id, refusals, choose)
+        try:
+            await recoveries_api.archived(service, before, node)
+            stored = await _undeleted_from_backups(request, before, name, node)
+            return await _answered(request, before, stored)
+        except PortTaken as error:
+            await service.ports.release(before.id, node.host)
+            refusals.add(error.host, error.ports)
+        except NameTaken:
+            await service.ports.release(before.id, node.host)
+            raise _name_taken(before, name) from None
+        except BaseException:
+            await service.ports.release(before.id, node.host)
+            raise
+
+
+async def _undeleted_from_backups(request: Call, before: Cluster, name: str, node: Node) -> Stored[Cluster]:
+    service, note, now = request.service, request.note(EventType.CLUSTER_CREATE), datetime.now(UTC)
+    [lost] = before.nodes
+
+    def undeleted(current: Cluster) -> Cluster:
+        if current.deleted_at != before.deleted_at or _source(service, current) is not Source.REPOSITORY:
+            raise Conflict("It was changed meanwhile; try again.")
+        former = () if current.is_put_away else current.nodes
+        mark = recoveries_api.new_mark(now)
+        project, network = _groups(service, current)
+        return replace(
+            deletions.undeleted_from_backups(current, name, node, former, now, mark),
+            project_id=project,
+            private_network_id=network,
+            server_names=service.certificate_names(name, (node,)),
+        )
+
+    is_there = lost.lost_at is None and not before.is_put_away
+    conditions = [service.store.is_absent(lost.host)] if is_there else []
+    return await service.store.update_cluster(before.id, undeleted, note, *conditions, deleted=True)
+
+
 async def _nodes(service: Service, cluster: Cluster, host: Host, refused: set[int]) -> tuple[Node, ...]:
     """Return the nodes with ports that are free, and claimed on the host: the former ones if they are."""
     if not cluster.is_put_away and not refused:  # its ports are its own yet
@@ -278,14 +376,7 @@ def _changes(service: Service, before: Cluster, after: Cluster) -> list[str]:
     told = []
     if before.name != after.name:
         told.append(f"Its name is {after.name}, and was {before.name}.")
-    former, now = before.nodes[0], after.nodes[0]
-    if former.port != now.port:
-        told.append(
-            f"Its port is {now.port}, and that of its pools {now.pool_port}: the former ones, {former.port} "
-            f"and {former.pool_port}, are in use."
-        )
-    if former.metrics_port != now.metrics_port:
-        told.append(f"The port of its metrics is {now.metrics_port}, and was {former.metrics_port}.")
+    told += recoveries_api.port_changes(before.nodes[0], after.nodes[0])
     if before.project_id != after.project_id:
         told.append("It is in the default project: its former one was deleted.")
     if before.private_network_id != after.private_network_id:

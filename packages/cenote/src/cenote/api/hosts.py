@@ -44,6 +44,20 @@ class DrainView(msgspec.Struct):
     moved: int
 
 
+class HostBackupsView(msgspec.Struct):
+    """Where a host keeps backups, and for how many days; ``repository`` is empty if it keeps none.
+
+    ``default``: nobody has said where.  ``warning`` says why what is there is no backup of the host, and
+    ``problem`` why no backups can be made; each is empty if there is nothing to say.
+    """
+
+    repository: str
+    days: int
+    default: bool
+    warning: str
+    problem: str
+
+
 class HostView(msgspec.Struct, kw_only=True):
     """A host.
 
@@ -76,6 +90,7 @@ class HostView(msgspec.Struct, kw_only=True):
     unknown: tuple[str, ...]
     deleted_clusters: int
     deleted_mib: int
+    backups: HostBackupsView
     fleet_address: str
     fleet_port: int
 
@@ -186,6 +201,7 @@ def _unstarted(id: str, host: AdmittedHost) -> HostView:
         unknown=(),
         deleted_clusters=0,
         deleted_mib=0,
+        backups=HostBackupsView("", 0, default=False, warning="", problem=""),
         fleet_address=host.address,
         fleet_port=host.port,
     )
@@ -238,6 +254,13 @@ def _view(service: Service, host: Host, promised: Promise, clusters: Sequence[Cl
         unknown=host.unknown,
         deleted_clusters=len(deleted),
         deleted_mib=sum(0 if one is None else one.used_mib for one in deleted),
+        backups=HostBackupsView(
+            repository=host.repository,
+            days=host.backup_days,
+            default=host.default_repository,
+            warning=host.repository_warning,
+            problem=host.repository_problem,
+        ),
         fleet_address=host.fleet_address,
         fleet_port=host.fleet_port,
     )

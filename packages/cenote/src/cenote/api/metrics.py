@@ -9,7 +9,7 @@ from http import HTTPMethod
 
 import msgspec
 
-from cenote.api import credentials, silence
+from cenote.api import silence
 from cenote.api.auth import READ, UPDATE, VIEW_CREDENTIALS, authenticate
 from cenote.api.call import Call
 from cenote.api.operation import Body, answer, no_content, operation
@@ -23,7 +23,7 @@ from cenote.model import catalog
 from cenote.model.fleet_records import Host, HostRole
 from cenote.model.records import Cluster
 from cenote.model.topology import writer_or_first
-from cenote.security import basic_auth
+from cenote.security import basic_auth, credentials
 from cenote.stats.observer import AgentNumbers
 from cenote.stats.process import own_process, parent_process
 from cenote.store import member_state

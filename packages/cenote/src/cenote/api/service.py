@@ -33,7 +33,7 @@ from cenote.security.certificates import Validity
 from cenote.security.sealing import Rings, Sealer
 from cenote.stats.advice import Advice
 from cenote.stats.counters import Requests
-from cenote.stats.observer import NO_HOST_KEYS, HostKeys, Observer, PoolNumbers
+from cenote.stats.observer import NO_ARCHIVES, NO_HOST_KEYS, Archives, HostKeys, Observer, PoolNumbers
 from cenote.store import Store, Stored
 
 
@@ -108,6 +108,7 @@ class Service:
     certificate_validity: Callable[[], Validity | None] = lambda: None
     host_keys: HostKeys = NO_HOST_KEYS
     ports: Ports = field(default_factory=Unclaimed)
+    archives: Archives = NO_ARCHIVES
     requests: Requests = field(default_factory=Requests)
     # The latest query of each cluster's PgBouncer for ``api/activity.py``, and when it began (monotonic).
     recent_pool_stats: dict[UUID, tuple[float, asyncio.Task[Mapping[str, PoolNumbers] | None]]] = field(

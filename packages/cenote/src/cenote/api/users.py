@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from cenote import rules
-from cenote.api import credentials, paging, schema_fields
+from cenote.api import paging, schema_fields
 from cenote.api.auth import CREATE, DELETE, READ, UPDATE
 from cenote.api.call import Call, PendingView
 from cenote.api.operation import Body, answer, no_content, operation
@@ -18,6 +18,7 @@ from cenote.http.routing import Response
 from cenote.model.records import Cluster, RemovalKind, User
 from cenote.model.status_records import NodeStatus
 from cenote.rules import in_force, sql_changes
+from cenote.security import credentials
 
 PATH = "/v2/databases/{database_cluster_uuid}/users"
 ONE = PATH + "/{username}"

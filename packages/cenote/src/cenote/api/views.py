@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from cenote.api import names
+from cenote.api.backups import BackupsView, state_view
 from cenote.api.connections import ConnectionView, UrisView, connections, login_of, uris
 from cenote.api.move_view import MoveView, move_view
 from cenote.api.service import Service
@@ -35,7 +36,7 @@ from cenote.model.records import (
     UserRole,
 )
 from cenote.model.status_records import NodeStatus
-from cenote.rules import in_force, refused_settings, removals, sql_changes, unused_settings
+from cenote.rules import archiving, in_force, refused_settings, removals, sql_changes, unused_settings
 from cenote.rules.restarts import Urgency
 
 GONE, CLOSED, SET_BY_SQL = "gone", "closed", "set by SQL"
@@ -168,7 +169,7 @@ class ProgressView(msgspec.Struct, kw_only=True):
     restart, are not accepted or have no effect; it is left out without any.  ``by_sql`` describes what SQL
     has taken away of what was created here, and is left out without any, too.  ``uris`` name every host of
     the cluster.  With ``delete_protection`` it cannot be deleted.  ``undelete_days`` is for how many days it
-    can be undeleted then, left out where the service says so.
+    can be undeleted then, left out where the service says so.  ``backups`` is left out where none are kept.
     """
 
     health: topology.Health
@@ -183,6 +184,7 @@ class ProgressView(msgspec.Struct, kw_only=True):
     uris: UrisView | UnsetType = UNSET
     delete_protection: bool
     undelete_days: int | UnsetType = UNSET
+    backups: BackupsView | UnsetType = UNSET
 
 
 class MetricsEndpointView(msgspec.Struct):
@@ -310,7 +312,7 @@ def _progress_view(
     ]
     return ProgressView(
         health=now.health,
-        reason=now.reason,
+        reason=archiving.with_remedy(now.reason),
         since=now.since or UNSET,
         failing=seen is not None and seen.failing,
         host=_host_name(service, topology.writer_or_first(cluster)),
@@ -321,6 +323,7 @@ def _progress_view(
         uris=all_hosts,
         delete_protection=cluster.delete_protection,
         undelete_days=UNSET if cluster.undelete_days is None else cluster.undelete_days,
+        backups=state_view(service, cluster),
     )
 
 

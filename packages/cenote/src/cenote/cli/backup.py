@@ -13,6 +13,7 @@ from cenote.cli.lookup import find_cluster
 from cenote.cli.printer import Printer, note, output_options
 from cenote.cli.service_client import client_for
 from cenote.model.paths import Layout
+from cenote.rules import archiving
 
 if TYPE_CHECKING:
     from cenote_client import Client
@@ -66,6 +67,7 @@ def now(layout: Layout, printer: Printer, cluster: str, wait: bool) -> None:
 
 def _state(state: BackupState) -> list[str]:
     lines = [f"Repository: {state['repository']}; kept for {state['days']} days"]
+    lines += [f"Warning: {state['warning']}"] if state.get("warning") else []
     if state["restorable_from"]:
         archived = state["archived_at"] or "the last backup"
         lines.append(f"Restorable: from {state['restorable_from']}; archived until {archived}")
@@ -75,7 +77,7 @@ def _state(state: BackupState) -> list[str]:
     if state["gap_at"]:
         lines.append(f"WAL was lost at {state['gap_at']}, up to the full backup after that")
     lines += [f"Problem: no backups: {state['impossible']}"] if state["impossible"] else []
-    lines += [f"Problem: {state['unarchived']}"] if state["unarchived"] else []
+    lines += [f"Problem: {archiving.with_remedy(state['unarchived'])}"] if state["unarchived"] else []
     return lines + ([f"The last backup failed: {state['failure']}"] if state["failure"] else [])
 
 

@@ -10,9 +10,11 @@ from cenote.cli import suggestions
 from cenote.cli.cluster_argument import cluster_argument
 from cenote.cli.cluster_config import config
 from cenote.cli.cluster_deletion import delete, deleted, undelete
+from cenote.cli.cluster_fork import fork
 from cenote.cli.cluster_move import MOVE_COLUMNS, move
 from cenote.cli.cluster_protection import protect, unprotect
 from cenote.cli.cluster_protection import undelete_days as undelete_days_command
+from cenote.cli.cluster_recovery import recover
 from cenote.cli.cluster_settings import autoscale, hostnames, maintenance
 from cenote.cli.data_dir import data_dir
 from cenote.cli.logs import logs
@@ -61,8 +63,8 @@ def command() -> None:
 
 
 for other in (
-    *(autoscale, config, delete, deleted, hostnames, logs, maintenance, move),
-    *(protect, undelete, undelete_days_command, unprotect),
+    *(autoscale, config, delete, deleted, fork, hostnames, logs, maintenance, move),
+    *(protect, recover, undelete, undelete_days_command, unprotect),
 ):
     command.add_command(other)
 

@@ -24,6 +24,7 @@ DELETED_COLUMNS = {
     "DELETED": "deleted_at",
     "UNTIL": "until",
     "HOST": "host",
+    "FROM": "source",
     "MIB": "used_mib",
     "ID": "id",
     "REASON": "reason",
@@ -74,12 +75,16 @@ def deleted(layout: Layout, printer: Printer) -> None:
 @cluster_argument
 @output_options
 @click.option("--name", "new_name", metavar="NAME", help="New name, if another cluster has the former one.")
+@click.option("--host", metavar="HOST", help="Host, for one that comes from the repository of backups.")
 @click.option("--no-wait", is_flag=True, help="Do not wait until the cluster is online.")
-def undelete(layout: Layout, printer: Printer, cluster: str, new_name: str | None, no_wait: bool) -> None:
+def undelete(
+    layout: Layout, printer: Printer, cluster: str, new_name: str | None, host: str | None, no_wait: bool
+) -> None:
     """Bring a deleted cluster back, with its data, users, passwords, pools and settings."""
     with client_for(layout) as client:
         found = _find_deleted(client, cluster)
-        answer = client.cenote.undelete_cluster(found["id"], {"name": new_name} if new_name else {})
+        wish: Any = ({"name": new_name} if new_name else {}) | ({"host": host} if host else {})
+        answer = client.cenote.undelete_cluster(found["id"], wish)
         database: Any = answer["database"]
         if not no_wait:
             database = wait_until_online(client, found["id"])

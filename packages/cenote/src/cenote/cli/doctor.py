@@ -12,8 +12,9 @@ import click
 
 from cenote.cli import dns_checks, fleet_checks
 from cenote.cli.data_dir import data_dir
+from cenote.conf import pgbackrest
 from cenote.errors import CenoteError, Misconfigured
-from cenote.host import files, identity, programs, service_copy, unknown
+from cenote.host import files, identity, programs, repository_disk, service_copy, unknown
 from cenote.host.backup_program import BackupProgram
 from cenote.host.identity import Identity
 from cenote.model.paths import Layout
@@ -132,12 +133,24 @@ def _repository_problems(layout: Layout, found: programs.Programs) -> list[tuple
             return []
         account = installation.server_account(ServeSettings())
         asyncio.run(backup_repository.ask(BackupProgram(program.path, account), configuration))
+        told = _show_repository(layout, configuration)
     except PermissionError:  # of another user
         return []
     except (CenoteError, OSError) as error:
         return [(f"the repository for backups cannot be used: {error}", "")]
-    click.echo("ok       the repository for backups answers")
+    click.echo(f"ok       the repository for backups answers, and can be written to{told}")
     return []
+
+
+def _show_repository(layout: Layout, configuration: Path) -> str:
+    """Say what is to be said of a directory of this host; return how much room it has, in words."""
+    path = pgbackrest.directory_of((files.read(configuration) or b"").decode())
+    if path is None:
+        return ""
+    free = repository_disk.use(path).free_mib
+    if repository_disk.is_that_of(path, layout.data_dir):
+        click.echo(f"notice   backups are kept in {path}: {backup_repository.ON_DISK_OF_DATA}")
+    return f": {path}, {free} MiB free"
 
 
 def _show_etcd(layout: Layout, found: Identity) -> None:

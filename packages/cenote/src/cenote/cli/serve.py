@@ -233,9 +233,8 @@ _OPTIONS = (
     click.option(
         "--backups",
         metavar="URL",
-        default=repositories.NONE,
-        show_default=True,
-        help="Back clusters up to file:///DIRECTORY or s3://BUCKET/PREFIX?endpoint=HOST&region=REGION.",
+        help="Back clusters up to file:///DIRECTORY or s3://BUCKET/PREFIX?endpoint=HOST&region=REGION, "
+        "or not (none).  [default: 'backups' in the data directory]",
     ),
     click.option(
         "--backups-credentials",
@@ -329,10 +328,15 @@ def _settings(given: dict[str, Any]) -> ServeSettings:
         trash_days=given["trash_days"],
         dns=_name_server(given),
         service_copies=_service_copies(given),
-        backups=BackupSettings(
-            given["backups"], _absolute(given["backups_credentials"]), given["backup_days"]
-        ),
+        backups=_backups(given, layout),
     )
+
+
+def _backups(given: dict[str, Any], layout: Layout) -> BackupSettings:
+    credentials, days = _absolute(given["backups_credentials"]), given["backup_days"]
+    if given["backups"] is None:
+        return BackupSettings(credentials_file=credentials, days=days, own=layout.own_repository)
+    return BackupSettings(given["backups"], credentials, days)
 
 
 def _listen_address(address: str | None) -> str:
@@ -414,6 +418,7 @@ def _ephemeral(settings: ServeSettings) -> ServeSettings:
     return dataclasses.replace(
         settings,
         ephemeral=True,
+        backups=BackupSettings() if settings.backups.is_default else settings.backups,
         # Not from $CENOTE_DATA_DIR, where the data of another service are.
         folder=settings.data_dir if source("layout") is given else None,
         reserves_ports=source("ports") is not given,

@@ -30,6 +30,7 @@ def render(networks: Networks = None, *, nodes: bool = False) -> str:
     poolers = "hostssl  all  all       all  scram-sha-256 clientcert=verify-ca"
     lines = [
         f"local    all  all            peer map={_MAP}",
+        f"local    replication  {SUPERUSER}  peer map={_MAP}",
         *([replication] if nodes else []),
         f"host     all  {SUPERUSER}  all  reject",
         *(f"hostssl  all  all       {source}  scram-sha-256" for source in sources),
@@ -44,17 +45,17 @@ def render_ident(
     roles: Iterable[str],
     *,
     nodes: Iterable[str] = (),
-    backups: bool = False,
 ) -> str:
     """Render ``pg_ident.conf``: the service maps to the superuser, PgBouncer to any role.
 
-    ``backups``: so does the servers' account, as which pgBackRest runs.  It owns the data directory, so that
-    gives it nothing new; PgBouncer, which runs as it, has no line by which a client could be the superuser.
-    ``nodes`` are the common names of the certificates of other nodes, which map to the superuser.
+    So does the servers' account, as which pgBackRest and the copy for a fork run.  It owns the data
+    directory, so that gives it nothing new; PgBouncer, which runs as it, has no line by which a client could
+    be the superuser.  ``nodes`` are the common names of the certificates of other nodes, which map to the
+    superuser, too.
 
     PostgreSQL before 16 has no keyword for all roles here, so each role has a line.
     """
-    supers = [service_user, server_user] if backups and server_user != service_user else [service_user]
+    supers = dict.fromkeys([service_user, server_user])
     pairs = [*((user, SUPERUSER) for user in supers), *((server_user, role) for role in sorted(roles))]
     lines = [f"{_MAP}  {hba_token(system)}  {hba_token(role)}" for system, role in pairs]
     lines += [f"{_NODES_MAP}  {hba_token(name)}  {hba_token(SUPERUSER)}" for name in nodes]

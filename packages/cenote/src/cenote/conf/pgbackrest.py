@@ -16,8 +16,9 @@ from cenote.conf.hba import SUPERUSER
 from cenote.conf.quoting import one_line
 from cenote.model.backups import Repository, RepositoryKind
 from cenote.model.record import Secret
+from cenote.rules import lineages, repositories
 
-_S3_PORT = "443"
+_S3_PORT, _SSH_PORT = "443", "22"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +40,23 @@ def render(
     passphrase: Secret | None = None,
     server: Server | None = None,
     queue_mib: int = 0,
+    processes: int = 1,
+    progress: bool = False,
+    key: Path | None = None,
 ) -> str:
     """Render the file; without a stanza, one with which only the repository is asked.
 
-    ``queue_mib`` is how much WAL is kept for a repository that does not take it, 0 for all of it.
+    ``queue_mib`` is how much WAL is kept for a repository that does not take it, 0 for all of it.  With
+    ``progress`` each file of a restore is noted in a log in ``state``.  ``key`` is the file with the private
+    key for an SFTP server.
     """
     settings = {
-        **_repository(repository, credentials),
+        **_repository(repository, credentials, key),
         "repo1-retention-full-type": "time",
         "repo1-retention-full": str(days),
         "compress-type": "zst",
         "compress-level": "3",
-        "process-max": "1",  # a backup may take its time
+        "process-max": str(processes),  # a backup may take its time
         "start-fast": "y",
         "archive-mode-check": "n",  # our script does on a standby what ``always`` needs
         "archive-timeout": "60",
@@ -62,6 +68,8 @@ def render(
         "log-level-file": "off",
         "log-timestamp": "n",
     }
+    if progress:
+        settings |= {"log-level-file": "detail", "log-path": str(state)}
     if queue_mib:
         settings["archive-push-queue-max"] = f"{queue_mib}MiB"
     if passphrase is not None:
@@ -80,11 +88,28 @@ def render(
     return "\n".join(lines) + "\n"
 
 
-def _repository(repository: Repository, credentials: Mapping[str, Secret]) -> dict[str, str]:
+def directory_of(configuration: str) -> Path | None:
+    """Return the directory of this host that a configuration names; None for a bucket or a server."""
+    lines = dict(line.split("=", 1) for line in configuration.splitlines() if "=" in line)
+    path = lines.get("repo1-path")
+    return None if path is None or "repo1-type" in lines else Path(path)
+
+
+def private_key(credentials: Mapping[str, Secret]) -> bytes | None:
+    """Return what has to stand in the file of the private key; None where none is used."""
+    found = credentials.get(repositories.PRIVATE_KEY)
+    return None if found is None else found.reveal().encode()
+
+
+def _repository(
+    repository: Repository, credentials: Mapping[str, Secret], key: Path | None
+) -> dict[str, str]:
     settings = {"repo1-path": str(repository.path)}
     if repository.kind is RepositoryKind.FILE:
         return settings
     host, _, port = repository.endpoint.partition(":")
+    if repository.kind is RepositoryKind.SFTP:
+        return settings | _server(repository, host, port or _SSH_PORT, key)
     settings |= {
         "repo1-type": "s3",
         "repo1-s3-bucket": repository.bucket,
@@ -102,25 +127,60 @@ def _repository(repository: Repository, credentials: Mapping[str, Secret]) -> di
     return settings
 
 
+def _server(repository: Repository, host: str, port: str, key: Path | None) -> dict[str, str]:
+    settings = {
+        "repo1-type": "sftp",
+        "repo1-sftp-host": host,
+        "repo1-sftp-host-port": port,
+        "repo1-sftp-host-user": repository.user,
+        "repo1-sftp-private-key-file": str(key),
+        "repo1-sftp-host-key-hash-type": "sha256",
+    }
+    if repository.known_hosts:
+        return settings | {
+            "repo1-sftp-host-key-check-type": "strict",
+            "repo1-sftp-known-host": repository.known_hosts,
+        }
+    return settings | {
+        "repo1-sftp-host-key-check-type": "fingerprint",
+        "repo1-sftp-host-fingerprint": repository.fingerprint,
+    }
+
+
 def archive_command(script: Path) -> str:
     """Return PostgreSQL's ``archive_command``."""
     return f"{shlex.quote(str(script)).replace('%', '%%')} %p"
 
 
 def archive_script(
-    program: Path, configuration: Path, stanza: str, state: Path, *, queue_mib: int = 0
+    program: Path,
+    configuration: Path,
+    stanza: str,
+    state: Path,
+    *,
+    queue_mib: int = 0,
+    disk: Path | None = None,
+    least_free_mib: int = 0,
+    lineage: str = "",
 ) -> str:
     """Render the script, which PostgreSQL runs in its data directory with the path of a segment.
 
     A writer pushes.  A standby keeps what it has received until it is in the archive, so that it can push
-    the rest when it is promoted.  A server that is being shut down waits a moment only, as its clients do:
-    what is left is pushed after the start.  The last failure, and a segment that was dropped because more
-    than ``queue_mib`` wait, are left in files for the agent; 0: nothing is dropped.
+    the rest when it is promoted; of that, too, no more than ``queue_mib``.  A server that is being shut down
+    waits a moment only, as its clients do: what is left is pushed after the start.  The last failure, and a
+    segment that was dropped because more than ``queue_mib`` wait, are left in files for the agent; 0: nothing
+    is dropped.  ``disk`` is where the repository is, if that is the disk of the data: with less free space
+    nothing is pushed.  Nothing is pushed beside a mark in the repository that is newer than ``lineage``
+    (``rules/lineages.py``).
     """
     command = shlex.join([str(program), f"--config={configuration}", f"--stanza={stanza}"])
     return _SCRIPT.format(
         command=command,
         archive=f"archive/{stanza}",
+        marks=lineages.folder(stanza),
+        mark=shlex.quote(lineages.NAME),
+        lineage=lineage,
+        superseded=shlex.quote(f"ERROR: [000]: {lineages.SUPERSEDED}"),
         state=shlex.quote(str(state)),
         failed=FAILED,
         gap=GAP,
@@ -129,6 +189,8 @@ def archive_script(
         stop_seconds=STOP_SECONDS,
         # pgBackRest drops by itself what is beyond the limit, where it can be run at all.
         most=queue_mib // SEGMENT_MIB + _SLACK if queue_mib else 0,
+        disk=shlex.quote(str(disk or "/")),
+        least_free=least_free_mib if disk is not None else 0,
     )
 
 
@@ -169,8 +231,13 @@ if is_stopping; then
     if [ $(($(date +%s) - since)) -gt {stop_seconds} ]; then exit 1; fi
 fi
 
+too_many() {{
+    set -- pg_wal/archive_status/*.ready
+    [ {most} -gt 0 ] && [ $# -gt {most} ]
+}}
+
 said={state}/{said}
-hangs=
+hangs= full= code=0
 trap 'hangs=1' USR1
 
 ask() {{
@@ -198,20 +265,43 @@ ask() {{
     return $code
 }}
 
-if [ -e standby.signal ]; then
+is_archived() {{
     case $name in
         *.history) folder= ;;
-        *.*) exit 0 ;;  # belongs to a backup of the writer
+        *.*) return 0 ;;  # belongs to a backup of the writer
         *) folder=/$(printf %.16s "$name") ;;
     esac
-    ask --log-level-stderr=off repo-ls {archive} --filter='^[0-9]+-[0-9]+$' || exit 1
+    ask --log-level-stderr=off repo-ls {archive} --filter='^[0-9]+-[0-9]+$' || return 1
     for id in $(cat "$said"); do
-        ask --log-level-stderr=off repo-ls "{archive}/$id$folder" --filter="^$name" || exit 1
-        if [ -s "$said" ]; then exit 0; fi
+        ask --log-level-stderr=off repo-ls "{archive}/$id$folder" --filter="^$name" || return 1
+        if [ -s "$said" ]; then return 0; fi
     done
-    exit 1
+    return 1
+}}
+
+if [ -e standby.signal ]; then
+    is_archived && exit 0
+    # The writer has it, or tells a gap of its own.  Should this server be promoted, a full backup follows.
+    too_many || exit 1
+    echo "$name" >> {state}/{gap} || exit 1
+    exit 0
 fi
-if ask --log-level-console=warn --log-level-stderr=off archive-push "$1"; then
+
+push() {{
+    ask --log-level-console=warn --log-level-stderr=off repo-ls {marks} || return 1
+    newest=$({{ grep -E {mark} "$said"; echo "{lineage}"; }} | LC_ALL=C sort | tail -n 1)
+    if [ "$newest" != "{lineage}" ]; then
+        echo {superseded} > "$said"
+        return 1
+    fi
+    ask --log-level-console=warn --log-level-stderr=off archive-push "$1"
+}}
+
+if [ {least_free} -gt 0 ]; then
+    space=$(stat -f -c '%a * %S / 1048576' {disk} 2> /dev/null)
+    if [ -n "$space" ] && [ $(($space)) -lt {least_free} ]; then full=$(($space)); fi
+fi
+if [ -z "$full" ] && push "$1"; then
     case $(cat "$said") in
         # PostgreSQL takes it for archived, so the gap comes first; and nothing is well because of it.
         *"dropped WAL file"*) echo "$name" >> {state}/{gap} || exit 1 ;;
@@ -220,12 +310,12 @@ if ask --log-level-console=warn --log-level-stderr=off archive-push "$1"; then
     exit 0
 fi
 if is_stopping; then exit 1; fi
-if [ -z "$hangs" ]; then text=$(cat "$said"); else text=; fi
+if [ -z "$hangs$full" ]; then text=$(cat "$said"); else text=; fi
+if [ -n "$full" ]; then text="ERROR: [000]: the disk, which is that of the data, has $full MiB left"; fi
 case $code in 126 | 127) text="ERROR: [000]: pgBackRest cannot be run" ;; esac
 text=${{text:-ERROR: [000]: the repository took no segment within {push_seconds} seconds}}
 echo "$text"
 echo "$text" > {state}/{failed}
-set -- pg_wal/archive_status/*.ready
-if [ {most} -eq 0 ] || [ $# -le {most} ]; then exit 1; fi
+too_many || exit 1
 echo "$name" >> {state}/{gap} || exit 1
 """

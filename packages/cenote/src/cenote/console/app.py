@@ -12,6 +12,7 @@ import msgspec
 
 from cenote.console import (
     audit,
+    backups,
     cluster_settings,
     clusters,
     configuration,
@@ -27,6 +28,7 @@ from cenote.console import (
     sessions,
     sign_in,
     tokens,
+    updates,
     users_databases,
 )
 from cenote.console.api_client import ApiError, RateLimited, SessionExpired
@@ -48,8 +50,10 @@ PAGES: tuple[Route[ConsoleRequest], ...] = (
     *users_databases.ROUTES,
     *firewall.ROUTES,
     *configuration.ROUTES,
+    *backups.ROUTES,
     *events_logs.ROUTES,
     *cluster_settings.ROUTES,
+    *updates.ROUTES,
     *deleted_clusters.ROUTES,
     *tokens.ROUTES,
     *hosts.ROUTES,

@@ -1,4 +1,4 @@
-"""The settings of a cluster: size, host, maintenance window, updates, deletion."""
+"""The settings of a cluster: size, host, maintenance window, deletion."""
 
 from __future__ import annotations
 
@@ -55,9 +55,6 @@ async def change(request: ConsoleRequest) -> Response:
                     here,
                     notice=f"Updates are installed on {form['day'].capitalize()}s from {form['hour']} UTC.",
                 )
-            case "update":
-                await request.api.put(path_of(id, "install_update"))
-                return request.redirect(here, notice="All servers run the versions installed on the host.")
             case "tag":
                 await _tag(request, form["tag"])
                 return request.redirect(f"{here}#tags", notice=f"Tag {form['tag']} added.")

@@ -77,6 +77,8 @@ class Templates:
             utc=times.utc,
             short=short,
             mib=mib,
+            octets=octets,
+            duration=duration,
             number=number,
             seconds=seconds,
         )
@@ -100,6 +102,26 @@ def mib(value: int) -> str:
     if value >= 1024:
         return f"{value / 1024:.1f}".removesuffix(".0") + " GiB"
     return f"{value} MiB"
+
+
+def octets(value: int) -> str:
+    """Return bytes in a readable unit, with a digit after the point below ten."""
+    amount, unit = float(value), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if amount < 1024:
+            break
+        amount, unit = amount / 1024, larger
+    words = f"{amount:.1f}" if amount < 10 and unit != "B" else f"{amount:,.0f}"
+    return f"{words.removesuffix('.0')} {unit}"
+
+
+def duration(value: int) -> str:
+    """Return whole seconds as hours, minutes and seconds, such as ``1 h 02 min``."""
+    minutes, seconds = divmod(value, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
 
 
 def number(value: float) -> str:

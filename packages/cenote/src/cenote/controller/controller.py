@@ -23,10 +23,11 @@ from cenote.controller.names import Names
 from cenote.errors import CenoteError, Conflict, Misconfigured, NotFound, Unavailable
 from cenote.model.event_records import EventType, Note
 from cenote.model.fleet_records import HostDomain
-from cenote.model.records import Cluster
+from cenote.model.records import Cluster, User
 from cenote.model.timing import DEFAULT, Timing
-from cenote.rules import deletions, host_names, record_formats
+from cenote.rules import deletions, host_names, record_formats, recoveries
 from cenote.rules.scheduling import NO_LIMITS, Overcommit
+from cenote.security import credentials
 from cenote.security.backup_passphrases import new_plan
 from cenote.security.sealing import Sealer
 from cenote.store import Changes, Store, Stored
@@ -39,6 +40,11 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
 ADDRESS_SECONDS = 1.0
+RECOVERED = Note(what="has its data again, from its backups", type=EventType.CLUSTER_UPDATE)
+ADOPTED = Note(
+    what="took into its record what its server has and the record had not", type=EventType.CLUSTER_UPDATE
+)
+RESTORED = Note(what="has its data from the other cluster", type=EventType.CLUSTER_UPDATE)
 GROWN = Note(what="increased its storage (autoscaling)", type=EventType.CLUSTER_UPDATE)
 
 
@@ -136,6 +142,8 @@ class Controller:
             return
         if deletions.is_back(cluster, self._store.reports(cluster.id), stored.revision):
             await self._change(cluster, lambda one: replace(one, undeletion=None), None)
+        await self._change(cluster, self._recovered, RECOVERED)
+        await self._change(cluster, self._adopted, ADOPTED if cluster.restoration is None else RESTORED)
         await self._change(cluster, self._grown, GROWN)
         await self._change(cluster, self._with_ports, None)
         await self._change(cluster, self._with_server_names, None)
@@ -143,7 +151,13 @@ class Controller:
 
     async def _work_on_deleted(self, cluster: Cluster) -> None:
         reports, condition = self._store.reports(cluster.id), self._election.condition()
-        if deletions.is_removed(cluster, reports):
+        now = self._store.clock.now()
+        if deletions.is_removed(cluster, reports) and deletions.is_in_backups(cluster, now):
+            if deletions.without_data(cluster, now) is not cluster:
+                await self._store.update_cluster(
+                    cluster.id, lambda one: deletions.without_data(one, now), None, condition, deleted=True
+                )
+        elif deletions.is_removed(cluster, reports):
             await self._store.forget_cluster(cluster.id, condition)
             self._written.pop(cluster.id, None)
         elif deletions.put_away(cluster, reports) is not cluster:
@@ -186,6 +200,17 @@ class Controller:
             return
         condition = self._election.condition()
         await self._store.update_cluster(cluster.id, change, note, condition)
+
+    def _recovered(self, cluster: Cluster) -> Cluster:
+        node = "" if cluster.restoration is None else cluster.restoration.node
+        is_over = recoveries.is_over(cluster, self._store.reports(cluster.id).get(node))
+        return replace(cluster, restoration=None) if is_over else cluster
+
+    def _adopted(self, cluster: Cluster) -> Cluster:
+        return plans.adopted(cluster, self._store.reports(cluster.id), self._new_user)
+
+    def _new_user(self, name: str) -> User:
+        return credentials.new_user(name, self._sealer)
 
     def _grown(self, cluster: Cluster) -> Cluster:
         grown = plans.grown(cluster, self._store.reports(cluster.id))
@@ -247,12 +272,19 @@ class Controller:
             self._again(cluster.id)
         return changed
 
+    def _kept_too_long(self) -> list[UUID]:
+        """Return the deleted clusters that could be undeleted from backups until now."""
+        now = self._store.clock.now()
+        kept = ((one.value.id, one.value.keep) for one in self._store.clusters())
+        return [id for id, keep in kept if keep is not None and keep.backed_up and keep.until <= now]
+
     async def _prune(self) -> None:
         await asyncio.sleep(self._timing.prune_first)
         while True:
             if self._election.is_elected:
                 try:
                     await self._store.prune(self._store.clock.now(), self._election.condition())
+                    self._store.notify(self._kept_too_long())
                 except CenoteError as error:
                     log.warning("old events and records cannot be removed yet: %s", error)
                 except Exception:  # one damaged event must not end the API

@@ -10,13 +10,18 @@ import msgspec
 
 from cenote.model.event_records import Event
 from cenote.model.fleet_records import Host
-from cenote.model.records import BackupPlan, Cluster
+from cenote.model.records import BackupPlan, Cluster, User
 from cenote.model.status_records import NodeStatus
 from cenote.model.topology import writer_or_first
-from cenote.rules import host_names, port_allocation, record_formats, storage
+from cenote.rules import adoption, host_names, port_allocation, record_formats, storage
 from cenote.store.audit_log import KEPT_FOR, MOST_OF_A_CLUSTER
 
 ChangeOf: TypeAlias = Callable[[Cluster], Cluster]  # the same object when there is nothing to change
+
+
+def adopted(cluster: Cluster, reports: Mapping[str, NodeStatus], new_user: Callable[[str], User]) -> Cluster:
+    """Return the cluster with what its writer's server has and the record has not, else the same."""
+    return adoption.adopted(cluster, reports.get(writer_or_first(cluster).name), new_user)
 
 
 def grown(cluster: Cluster, reports: Mapping[str, NodeStatus]) -> Cluster:

@@ -14,6 +14,7 @@ from cenote.rules import in_force
 
 WRITER, PLAIN = NodeKind.WRITER, NodeKind.PLAIN
 FOLLOWING, ENDS, LEFT = NodeKind.FOLLOWING, NodeKind.ENDING, NodeKind.LEFT
+RESTORING = NodeKind.RESTORING
 
 GIVEN_UP = Part(PartName.GIVEN_UP, look.given_up.look, plan.given_up.plan)
 LOG_SPACE = Part(PartName.LOG_SPACE, look.log_space.look, plan.log_space.plan, optional=True)
@@ -21,6 +22,13 @@ FOLDERS = Part(PartName.FOLDERS, look.folders.look, plan.folders.plan)
 LOG_POSITIONS = Part(PartName.LOG_POSITIONS, look.log_positions.look, plan.log_positions.plan)
 CERTIFICATE = Part(PartName.CERTIFICATE, look.certificate.look, plan.certificate.plan, scope=Scope.HOST)
 BACKUPS = Part(PartName.BACKUPS, look.backups.look, plan.backups.plan, scope=Scope.HOST)
+RESTORE = Part(
+    PartName.RESTORE,
+    look.restore.look,
+    plan.restore.plan,
+    runs_on=(RESTORING,),
+    report_of=plan.restore.report,
+)
 BASE_BACKUP = Part(
     PartName.BASE_BACKUP,
     look.base_backup.look,
@@ -42,6 +50,7 @@ SERVER = Part(
     plan.postgresql.plan,
     runs_on=(PLAIN, FOLLOWING),
     event_of=events.of_server,
+    report_of=plan.postgresql.report,
 )
 SLOTS = Part(PartName.SLOTS, look.slots.look, plan.slots.plan, runs_on=(WRITER,), report_of=plan.slots.report)
 RESTART = Part(
@@ -54,6 +63,13 @@ OUTDATED_BINARIES = Part(
     runs_on=(PLAIN,),
     event_of=events.of_outdated_binaries,
 )
+ADOPTION = Part(
+    PartName.ADOPTION,
+    look.adoption.look,
+    plan.adoption.plan,
+    runs_on=(WRITER, RESTORING),
+    report_of=plan.adoption.report,
+)
 ROLES = Part(PartName.ROLES, look.roles.look, plan.roles.plan, runs_on=(WRITER,), may_block=True)
 DATABASES = Part(
     PartName.DATABASES, look.databases.look, plan.databases.plan, runs_on=(WRITER,), may_block=True
@@ -65,6 +81,7 @@ POOLER = Part(
     look.pooler.look,
     plan.pooler.plan,
     scope=Scope.HOST,
+    not_on=(RESTORING,),
     event_of=events.of_pooler,
     report_of=plan.pooler.report,
 )
@@ -73,6 +90,7 @@ POOLER_ACCESS = Part(
     look.pooler_access.look,
     plan.pooler_access.plan,
     scope=Scope.HOST,
+    not_on=(RESTORING,),
     may_block=True,
 )
 POOLER_DISCONNECT = Part(
@@ -80,6 +98,7 @@ POOLER_DISCONNECT = Part(
     look.disconnect.look_pooled,
     plan.disconnect.plan,
     scope=Scope.HOST,
+    not_on=(RESTORING,),
     may_block=True,
 )
 DISCONNECT = Part(
@@ -98,8 +117,9 @@ STANDBY = Part(
 )
 
 # Whoever has lost access is put out first: neither a server that starts nor a customer's lock delays that.
-# The server comes before all that is asked of it by SQL.  The pooler comes after roles and databases: a pool
-# is answered for only when both are there.  Connections are judged when their server lets in no others.
+# The server comes before all that is asked of it by SQL, and what is to be adopted before all that is made.
+# The pooler comes after roles and databases: a pool is answered for only when both are there.  Connections
+# are judged when their server lets in no others.
 # A node that takes over or gives up does that first, since clients are held meanwhile; one that gives up does
 # nothing else.  Before all of it: whether the node may still take writes at all.
 NODE_PARTS: tuple[Part[Any], ...] = (
@@ -113,12 +133,14 @@ NODE_PARTS: tuple[Part[Any], ...] = (
     LOG_POSITIONS,
     CERTIFICATE,
     BACKUPS,
+    RESTORE,
     BASE_BACKUP,
     SERVER,
     DISCONNECT,
     SLOTS,
     RESTART,
     OUTDATED_BINARIES,
+    ADOPTION,
     ROLES,
     DATABASES,
     GRANTS,
@@ -135,7 +157,7 @@ DROPPED_ROLES = DropPart("dropped roles", look.dropped_roles.look, plan.dropped_
 # what a thing holds; and databases go first, with what users own in them.
 DROP_PARTS: tuple[DropPart[Any], ...] = (LOCK_OUT, DROPPED_DATABASES, DROPPED_ROLES)
 
-_OF_DATABASES = frozenset({PartName.ROLES, PartName.DATABASES, PartName.GRANTS})
+_OF_DATABASES = frozenset({PartName.ADOPTION, PartName.ROLES, PartName.DATABASES, PartName.GRANTS})
 _OF_POOLS = frozenset({PartName.POOLER_ACCESS, PartName.POOLER})
 _FEW = _OF_DATABASES | _OF_POOLS | {PartName.SERVER}
 

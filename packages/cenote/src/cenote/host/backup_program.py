@@ -16,12 +16,11 @@ from pathlib import Path
 from cenote.errors import CenoteError
 from cenote.host.processes import Account
 from cenote.model import environment
+from cenote.model.paths import IDLE
 from cenote.rules import backup_info
 
 ASK_SECONDS = 60.0  # that a question to the repository may take
 _END_SECONDS = 10.0
-# util-linux and coreutils have them on every system that Debian's packages of ours run on.
-_IDLE = ("/usr/bin/nice", "-n", "19", "/usr/bin/ionice", "-c", "3")
 
 
 class BackupError(CenoteError):
@@ -52,18 +51,19 @@ class BackupProgram:
         stanza: str,
         *arguments: str,
         seconds: float | None = ASK_SECONDS,
+        content: str | None = None,
     ) -> str:
         """Run a command in a directory and return what it prints; BackupError if it fails or takes too long.
 
-        A command that is cancelled is ended.
+        ``content`` is what it reads.  A command that is cancelled is ended.
         """
         argv = [*_idle(), str(self._program), f"--config={configuration}"]
         argv += [f"--stanza={stanza}"] if stanza else []
         try:
-            process = self._start([*argv, *arguments], directory)
+            process = self._start([*argv, *arguments], directory, reads=content is not None)
         except OSError as error:
             raise BackupError(f"pgBackRest cannot be started: {error.strerror}") from None
-        waiting = _waiting(process)
+        waiting = _waiting(process, content)
         try:
             async with asyncio.timeout(seconds):
                 done = await asyncio.shield(waiting)
@@ -78,13 +78,13 @@ class BackupProgram:
             raise BackupError(message or f"pgBackRest has ended with code {done.code}", code)
         return done.output
 
-    def _start(self, argv: Sequence[str], directory: Path) -> subprocess.Popen[str]:
+    def _start(self, argv: Sequence[str], directory: Path, *, reads: bool) -> subprocess.Popen[str]:
         # In our session, where ``processes.reap`` leaves it alone, and not in our group, which a terminal
         # interrupts.
         return subprocess.Popen(
             argv,
             cwd=directory,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -108,13 +108,13 @@ class BackupProgram:
 
 def _idle() -> tuple[str, ...]:
     found: tuple[str, ...] = ()
-    for option in (_IDLE[:3], _IDLE[3:]):
+    for option in (IDLE[:3], IDLE[3:]):
         if Path(option[0]).exists():
             found += option
     return found
 
 
-def _waiting(process: subprocess.Popen[str]) -> asyncio.Future[Done]:
+def _waiting(process: subprocess.Popen[str], content: str | None) -> asyncio.Future[Done]:
     """Wait for a command in a thread that keeps nobody from ending, since a command may hang for ever."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[Done] = loop.create_future()
@@ -124,7 +124,7 @@ def _waiting(process: subprocess.Popen[str]) -> asyncio.Future[Done]:
             ended.set_result(done)
 
     def wait() -> None:
-        done = _wait(process)
+        done = _wait(process, content)
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(tell, done)
 
@@ -132,8 +132,8 @@ def _waiting(process: subprocess.Popen[str]) -> asyncio.Future[Done]:
     return ended
 
 
-def _wait(process: subprocess.Popen[str]) -> Done:
+def _wait(process: subprocess.Popen[str], content: str | None) -> Done:
     output, errors = "", ""
     with contextlib.suppress(ValueError):  # a pipe that was closed
-        output, errors = process.communicate()
+        output, errors = process.communicate(content)
     return Done(process.returncode, output, errors)

@@ -9,7 +9,13 @@ from cenote.errors import CenoteError
 from cenote.host import files, system_identifier
 
 _SHUT_DOWN = 1  # DBState in src/include/catalog/pg_control.h; a standby that was shut down has another one
-_VERSION, _STATE, _CHECKPOINT, _SETTINGS = 8, 16, 32, 180  # offsets, the same since PostgreSQL 11
+_VERSION, _STATE, _CHECKPOINT, _TIMELINE, _SETTINGS = (
+    8,
+    16,
+    32,
+    48,
+    180,
+)  # offsets, the same since PostgreSQL 11
 _VERSIONS = range(1100, 1900)  # with these offsets
 # In the order of the file.  A server that replays WAL needs at least what the server that wrote it had.
 _NAMES = (
@@ -32,6 +38,14 @@ def shut_down_at(data: Path) -> int:
     [state] = struct.unpack_from("<I", content, _STATE)
     [position] = struct.unpack_from("<Q", content, _CHECKPOINT)
     return int(position) if state == _SHUT_DOWN else 0
+
+
+def timeline(data: Path) -> int:
+    """Return the timeline of the last checkpoint; CenoteError without a file that says so."""
+    content = _checked(data)
+    if content is None:
+        raise CenoteError(f"there is no pg_control in {data}")
+    return int(struct.unpack_from("<I", content, _TIMELINE)[0])
 
 
 def least_settings(data: Path) -> dict[str, int]:

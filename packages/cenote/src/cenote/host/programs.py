@@ -36,6 +36,7 @@ POSTGRES_BINS = (
 VERSION = re.compile(r"(?:\(PostgreSQL\)|PgBouncer|etcd Version:|pgBackRest) (\d+(?:\.\d+)+)")
 
 # The newest major version of PostgreSQL that pgBackRest reads, by the version that it came with.
+_SFTP_SINCE = (2, 46)
 _READ_BY_PGBACKREST = (((2, 55), 18), ((2, 52), 17), ((2, 48), 16), (MIN_PGBACKREST, 15))
 
 INSTALL = {
@@ -220,6 +221,13 @@ def newest_read(pgbackrest: InstalledProgram) -> int:
     """Return the newest major version of PostgreSQL that this pgBackRest can back up."""
     version = _numbers(pgbackrest.version)
     return next((newest for least, newest in _READ_BY_PGBACKREST if version >= least), 0)
+
+
+def lacks_sftp(pgbackrest: InstalledProgram) -> str:
+    """Return, in words, that this pgBackRest cannot use an SFTP server, or ""."""
+    if _numbers(pgbackrest.version) >= _SFTP_SINCE:
+        return ""
+    return f"pgBackRest {pgbackrest.version} has no SFTP, which came with {'.'.join(map(str, _SFTP_SINCE))}"
 
 
 def _postgres(extra: Sequence[Path], root: Path, ask: Ask) -> dict[str, PostgresInstall]:

@@ -18,6 +18,7 @@ async def stop_servers(layout: Layout) -> None:
     failures: list[BaseException] = []
     for programs in (
         [paths.base_backup(Path()) for cluster in layout.hosted() for paths in cluster.copied()],
+        [paths.recovery(Path()) for cluster in layout.hosted() for paths in cluster.copied()],
         [paths.bouncer(Path("pgbouncer")) for paths in layout.hosted()],
         [paths.server(Path()) for paths in layout.nodes()],
     ):

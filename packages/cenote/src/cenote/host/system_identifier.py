@@ -11,6 +11,7 @@ import os
 import struct
 import time
 from pathlib import Path
+from typing import IO
 
 from cenote.errors import CenoteError
 from cenote.host import files
@@ -51,21 +52,32 @@ def read(data: Path) -> int:
 
 
 def change(data: Path, identifier: int) -> None:
-    """Set the system identifier of a stopped server's data directory, in which nobody else works."""
+    """Set the system identifier of a stopped server's data directory, in which nobody else works.
+
+    It can be done again after it was broken off.
+    """
     control = data / "global" / "pg_control"
-    content = bytearray(control.read_bytes())
+    content = bytearray(files.read(control) or b"")
     where = _crc_offset(bytes(content))
     struct.pack_into("<Q", content, 0, identifier)
     struct.pack_into("<I", content, where, crc32c(bytes(content[:where])))
-    for segment in sorted((data / "pg_wal").iterdir()):
-        if len(segment.name) == 24:
-            with open(segment, "r+b", opener=files.to_change) as stream:
+    wal = data / "pg_wal"
+    for name in files.names(wal):
+        if len(name) == 24:
+            with open(wal / name, "r+b", opener=files.to_change) as stream:
                 header = stream.read(32)
                 if struct.unpack_from("<H", header, 2)[0] & _LONG_HEADER:
                     stream.seek(24)
                     stream.write(struct.pack("<Q", identifier))
+                    _sync(stream)
     with open(control, "r+b", opener=files.to_change) as stream:
         stream.write(content)
+        _sync(stream)
+
+
+def _sync(stream: IO[bytes]) -> None:
+    stream.flush()
+    os.fsync(stream.fileno())
 
 
 def check(content: bytes) -> None:

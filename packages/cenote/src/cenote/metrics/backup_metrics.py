@@ -18,7 +18,9 @@ ARCHIVED = _gauge(
     "archived_timestamp_seconds", "When WAL was archived last, to five minutes; 0 if it never was."
 )
 UNARCHIVED = _gauge("unarchived", "Whether WAL waits because the repository does not take it.")
-FAILING = _gauge("failing", "Whether the last attempt to make a backup failed, or none can be made.")
+FAILING = _gauge(
+    "failing", "Whether the last attempt to make a backup failed, or none can be made that was asked for."
+)
 OLDEST = _gauge("oldest_timestamp_seconds", "The oldest moment that can be restored; 0 before the first.")
 REPOSITORY = _gauge("repository_bytes", "Size of the backups in the repository, without the WAL.")
 GAP = _gauge("gap_timestamp_seconds", "When WAL was lost last, which no backup covers; 0 if it never was.")
@@ -33,7 +35,7 @@ def add(page: Page, report: BackupReport, **labels: str) -> None:
     page.add(LAST, last, **labels)
     page.add(ARCHIVED, 0 if report.archived_at is None else report.archived_at.timestamp(), **labels)
     page.add(UNARCHIVED, bool(report.unarchived), **labels)
-    page.add(FAILING, bool(report.failure or report.impossible), **labels)
+    page.add(FAILING, bool(report.failure or report.hindrance), **labels)
     page.add(OLDEST, 0 if oldest is None else oldest.timestamp(), **labels)
     page.add(REPOSITORY, report.repository_bytes, **labels)
     gap_at = backup_schedule.shown_gap(report)

@@ -13,15 +13,18 @@ import msgspec
 class RepositoryKind(StrEnum):
     FILE = "file"
     S3 = "s3"
+    SFTP = "sftp"
 
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """Where backups and WAL are kept: a directory, or a bucket and the path in it; no secret is in it.
+    """Where backups and WAL are kept: a directory, here or of an SFTP server, or a bucket and the path in it.
 
-    Of a bucket, ``endpoint`` is its service's host, with or without a port.  ``by_path``: the bucket is named
-    in the path of a request and not in its host name.  ``authority`` is a file with the CA of the endpoint's
-    certificate, "" for the system's.
+    No secret is in it.  Of a bucket, ``endpoint`` is its service's host, with or without a port.
+    ``by_path``: the bucket is named in the path of a request and not in its host name.  ``authority`` is a
+    file with the CA of the endpoint's certificate, "" for the system's.  Of an SFTP server, ``endpoint`` is
+    the host, with or without a port, and ``user`` who logs in.  Its host key is known by its SHA-256, in
+    hexadecimal (``fingerprint``), or stands in the file ``known_hosts``.
     """
 
     kind: RepositoryKind
@@ -31,11 +34,16 @@ class Repository:
     region: str = ""
     by_path: bool = False
     authority: str = ""
+    user: str = ""
+    fingerprint: str = ""
+    known_hosts: str = ""
 
     @property
     def in_words(self) -> str:
         if self.kind is RepositoryKind.FILE:
             return f"file://{self.path}"
+        if self.kind is RepositoryKind.SFTP:
+            return f"sftp://{self.user}@{self.endpoint}{self.path}"
         return f"s3://{self.bucket}{'' if self.path == PurePosixPath('/') else self.path}"
 
 
@@ -62,6 +70,17 @@ class Backup(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     damaged: bool = False
 
 
+class Archived(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What a repository has of a cluster, as a host reads it; the oldest of ``backups`` is the first.
+
+    ``archived_at`` is when its newest WAL was written there, None without any.
+    """
+
+    repository: str
+    backups: tuple[Backup, ...] = ()
+    archived_at: datetime | None = None
+
+
 class BackupReport(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What an agent knows of the backups of a node's cluster; the oldest of ``backups`` is the first.
 
@@ -69,7 +88,8 @@ class BackupReport(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     and "" if it is.  ``running`` is the type of the backup that is being made, of which ``progress`` percent
     are done, where that is known.  ``failure`` says why the last attempt failed, "" after a success.
     ``gap_at`` is when WAL was dropped unarchived, until a later backup begins a new chain.
-    ``impossible`` is why no backup can be made here at all.  ``repository`` is where ``backups`` are.  Of
+    ``impossible`` is why no backup can be made here at all, which is no fault where nobody has asked for any
+    (``by_default``).  ``repository`` is where ``backups`` are.  Of
     very many, the oldest and the newest are told.
     """
 
@@ -82,7 +102,13 @@ class BackupReport(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     failed_at: datetime | None = None
     gap_at: datetime | None = None
     impossible: str = ""
+    by_default: bool = False
     repository: str = ""
+
+    @property
+    def hindrance(self) -> str:
+        """Why no backup can be made although somebody has asked for them, or ""."""
+        return "" if self.by_default else self.impossible
 
     @property
     def restorable_from(self) -> datetime | None:

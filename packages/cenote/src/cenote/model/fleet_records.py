@@ -63,6 +63,9 @@ class Host(Record, frozen=True, kw_only=True):
     service_copy: ServiceCopy | None = None  # None: it makes none
     repository: str = ""  # where it keeps backups, in words; empty: nowhere
     backup_days: int = 0
+    default_repository: bool = False  # nobody has said where
+    repository_warning: str = ""  # why what is there is no backup of this host
+    repository_problem: str = ""  # why it cannot be used
 
 
 class FleetAuthority(Record, frozen=True, kw_only=True):

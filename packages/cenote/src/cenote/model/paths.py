@@ -23,6 +23,10 @@ from cenote.model.records import NODE_NAME, LogSource
 STANDBY_SIGNAL = "standby.signal"
 FIRST_NODE = "node-1"  # its files have no name of a node in theirs
 POSTGRESQL, PGBOUNCER, BASE_BACKUP = "PostgreSQL", "PgBouncer", "pg_basebackup"  # names of programs
+RECOVERY = "PostgreSQL in recovery"
+# Before a program that is to be in nobody's way; util-linux and coreutils have them on every system that
+# Debian's packages of ours run on.
+IDLE = ("/usr/bin/nice", "-n", "19", "/usr/bin/ionice", "-c", "3")
 
 _MAX_SOCKET_PATH = 107  # bytes, sun_path of unix(7)
 _NODE_NAME = re.compile(NODE_NAME)
@@ -170,9 +174,19 @@ class Layout:
         return self.data_dir / "trash"
 
     @property
+    def own_repository(self) -> Path:
+        """Where backups are kept if nobody says where."""
+        return self.data_dir / "backups"
+
+    @property
     def repository_check(self) -> Path:
         """The configuration with which the repository for backups is asked, in a folder of its own."""
         return self.data_dir / "pgbackrest" / "pgbackrest.conf"
+
+    @property
+    def repository_key(self) -> Path:
+        """The private key for the repository's SFTP server, beside it."""
+        return self.data_dir / "pgbackrest" / "sftp-key"
 
     @property
     def unknown(self) -> Path:
@@ -288,6 +302,11 @@ class ClusterPaths:
         return self.backups / "pgbackrest.conf"
 
     @property
+    def backup_key(self) -> Path:
+        """The private key for the repository's SFTP server."""
+        return self.backups / "sftp-key"
+
+    @property
     def backup_state(self) -> Path:
         """The folder that pgBackRest and the archive script write into."""
         return self.backups / "state"
@@ -295,6 +314,11 @@ class ClusterPaths:
     @property
     def archive_script(self) -> Path:
         return self.backups / "archive"
+
+    @property
+    def recovery_sockets(self) -> Path:
+        """The sockets of a server that replays WAL into restored data."""
+        return self.sockets / "r"
 
     def bouncer(self, binary: Path) -> Program:
         return Program(
@@ -320,6 +344,19 @@ class ClusterPaths:
         found = (pattern.fullmatch(path.name) for path in self.root.glob("*") for pattern in patterns)
         names = {match[1] or FIRST_NODE for match in found if match is not None}
         return [NodePaths(self, name) for name in sorted(names) if _NODE_NAME.search(name)]
+
+
+def recovery_server(data: Path, work: Path, binaries: Path, *arguments: str) -> Program:
+    """Return the server that replays WAL into restored data, with the lowest priority."""
+    return Program(
+        name=RECOVERY,
+        argv=(*IDLE, str(binaries / "postgres"), "-D", str(data), *arguments),
+        directory=data,
+        pid_file=data / "postmaster.pid",
+        log=work / "recovery.log",
+        stamp=work / "recovery.started",
+        stop_signal=signal.SIGINT,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +386,16 @@ class NodePaths:
     def draft(self) -> Path:
         """Where the data of another node is copied to; it becomes ``data`` when it is complete."""
         return self.cluster.root / f"copying{self._suffix}"
+
+    @property
+    def restore_work(self) -> Path:
+        """What a restore into ``draft`` needs: the configuration of pgBackRest, sockets, logs."""
+        return self.cluster.root / f"restoring{self._suffix}"
+
+    @property
+    def restore_state(self) -> Path:
+        """How far the restore is, and what the data were restored from."""
+        return self.cluster.root / f"restored{self._suffix}.json"
 
     @property
     def standby_signal(self) -> Path:
@@ -387,6 +434,7 @@ class NodePaths:
         """Return the files that the node has beside its data."""
         log = self.log(LogSource.POSTGRES)
         known = {log.name, f"{log.name}.1", self.server(Path()).stamp.name, self.given_up.name}
+        known.add(self.restore_state.name)
         return sorted(
             path
             for path in self.cluster.root.glob("*")
@@ -405,6 +453,10 @@ class NodePaths:
             stop_signal=signal.SIGTERM,
             kill_after=5.0,
         )
+
+    def recovery(self, binaries: Path, *arguments: str) -> Program:
+        """The server that replays WAL into ``draft``."""
+        return recovery_server(self.draft, self.restore_work, binaries, *arguments)
 
     def server(self, binaries: Path) -> Program:
         return Program(

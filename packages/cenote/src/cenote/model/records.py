@@ -22,6 +22,9 @@ ENGINE = "pg"
 # The name of a node is part of paths that root writes to, so it is checked when a record is decoded, too.
 NODE_NAME = r"\A[a-z0-9][a-z0-9-]{0,39}\Z"
 
+# A mark in a repository: when it was drawn, and what tells it from others of that second.
+LINEAGE = r"\A(?:[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8})?\Z"
+
 Value: TypeAlias = bool | int | float | str | tuple[str, ...]  # of a setting
 
 
@@ -73,7 +76,8 @@ class Node(Record, frozen=True, kw_only=True):
 
     Which node takes writes is seen, not wanted, so it is not in the record (``model/topology.py``).
     ``host`` is the host's id.  ``metrics_port`` is 0 in records from before metrics, until the controller has
-    allocated one.  ``lost_at``: its host was removed as lost, with the data.
+    allocated one.  ``lost_at``: its host was removed as lost, with the data, or the data of a deleted cluster
+    is not in its host's trash any more.
     """
 
     name: Annotated[str, msgspec.Meta(pattern=NODE_NAME)]
@@ -249,27 +253,53 @@ class BackupPlan(Record, frozen=True, kw_only=True):
     """That a cluster is backed up.  Ring ``host`` has sealed the passphrase, without which nobody reads them.
 
     ``asked_at`` is when somebody last asked for a backup beside the schedule, ``gap_at`` when WAL was lost on
-    a host that the cluster has left since.
+    a host that the cluster has left since.  ``lineage`` is the mark in the repository of those servers that
+    archive, since the cluster was recovered from there; "" if it never was (``rules/lineages.py``).
     """
 
     sealed_passphrase: str
     asked_at: datetime | None = None
     gap_at: datetime | None = None
+    lineage: Annotated[str, msgspec.Meta(pattern=LINEAGE)] = ""
 
     def __repr__(self) -> str:
         return f"BackupPlan(asked_at={self.asked_at!r})"
+
+
+class Restoration(Record, frozen=True, kw_only=True):
+    """The backups, or the living server, that the data of a node are made from; it goes when that is done.
+
+    ``source`` is the id of the cluster whose data it is, the cluster's own after the loss of a host.
+    ``target`` is the moment that is restored, None for the last one that there is.  Ring ``host`` has sealed
+    the passphrase of the source's backups.  With ``live`` the data are copied straight from the source's
+    server, which runs on the same host.  A ``fork`` reads users and databases of that moment into its record,
+    and nothing is created, changed or dropped on its server before.
+    """
+
+    node: str
+    source: UUID
+    asked_at: datetime
+    target: datetime | None = None
+    sealed_passphrase: str = ""
+    live: bool = False
+    fork: bool = True
+
+    def __repr__(self) -> str:
+        return f"Restoration(node={self.node!r}, source={self.source}, target={self.target!r})"
 
 
 class Keep(Record, frozen=True, kw_only=True):
     """How long the data of a deleted cluster is kept, so that it can be undeleted.
 
     ``stopped``: its hosts have put it into their trash, and its ports are free.  ``purged``: it is not wanted
-    any more, and is removed as soon as its hosts can.
+    any more, and is removed as soon as its hosts can.  ``backed_up``: it had a backup, from which it can be
+    undeleted where its data is not in a trash any more.
     """
 
     until: datetime
     stopped: bool = False
     purged: bool = False
+    backed_up: bool = False
 
 
 class Undeletion(Record, frozen=True, kw_only=True):
@@ -320,6 +350,7 @@ class Cluster(Record, frozen=True, kw_only=True):
     left: tuple[Node, ...] = ()  # until their hosts have reported that nothing is left of them
     last_node: int = 0  # the number in the name of the last node that was added, so that none is given twice
     backups: BackupPlan | None = None  # None: it was made without, and none was drawn since
+    restoration: Restoration | None = None  # until its data are restored
 
     @property
     def is_put_away(self) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
+from cenote.model.adoption import Found
 from cenote.model.backups import BackupReport
 from cenote.model.by_sql import NOTHING, BySql
 from cenote.model.event_records import Note
 from cenote.model.record import Record
+from cenote.model.restores import Restored
 
 
 class DiskUse(Record, frozen=True, kw_only=True):
@@ -76,7 +78,10 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     which no standby has.  ``slot_lost``: WAL is gone that a node that follows this one had not received.
     ``copied_mib`` is what a node that follows has of the other one's data.
 
-    ``backups`` is what the host knows of the cluster's backups, None where it keeps none.
+    ``backups`` is what the host knows of the cluster's backups, None where it keeps none.  ``found`` is what
+    the server has and the record has not, None for nothing.  ``restored`` is what the node's data were
+    restored from, until the record does not ask for it any more.  ``data_missing``: the node was online
+    once, and its data directory is not there.
     """
 
     reached: int
@@ -117,3 +122,6 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     slot_lost: bool = False
     copied_mib: int = 0
     backups: BackupReport | None = None
+    found: Found | None = None
+    restored: Restored | None = None
+    data_missing: bool = False

@@ -67,9 +67,14 @@ class Timing:
     backup_poll_interval: float = 1.0
     archiving_interval: float = 60.0
     repository_interval: float = 3600.0
+    repository_retry: float = 60.0
     backup_progress_interval: float = 5.0
     backup_retry_first: float = 15.0
     backup_retry_max: float = 1800.0
+    # Restores: looks at how far one is, and attempts after one that failed.
+    restore_poll_interval: float = 0.2
+    restore_retry_first: float = 1.0
+    restore_retry_max: float = 60.0
     # A process that SIGKILL has not ended by then waits for a disk that does not answer.
     kill_timeout: float = 10.0
 

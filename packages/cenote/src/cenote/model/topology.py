@@ -128,7 +128,14 @@ def in_words(cluster: Cluster, node_name: str) -> str:
 
 def status(cluster: Cluster, seen: NodeStatus | None) -> ClusterStatus:
     """Return the status: ``creating`` until the writer has been up once; then ``resizing`` or ``migrating``
-    until the writer has the desired size, storage and region.  A cluster that moves was up."""
+    until the writer has the desired size, storage and region.  A cluster that moves was up.  One whose data
+    are being restored is ``forking``, a fork until it was up, or ``migrating`` after the loss of a host."""
+    if _is_forking(cluster, seen):
+        return ClusterStatus.FORKING
+    if cluster.restoration is not None or (
+        seen is not None and seen.restored is not None and not seen.reached
+    ):
+        return ClusterStatus.MIGRATING
     if seen is None or not seen.reached:
         return ClusterStatus.CREATING if cluster.move is None else ClusterStatus.ONLINE
     if seen.size and (seen.size, seen.storage_mib) != (cluster.size, cluster.storage_mib):
@@ -136,6 +143,12 @@ def status(cluster: Cluster, seen: NodeStatus | None) -> ClusterStatus:
     if seen.region and seen.region != cluster.region:
         return ClusterStatus.MIGRATING
     return ClusterStatus.ONLINE
+
+
+def _is_forking(cluster: Cluster, seen: NodeStatus | None) -> bool:
+    if cluster.restoration is not None:
+        return cluster.restoration.fork
+    return seen is not None and seen.restored is not None and not seen.reached
 
 
 def _position(cluster: Cluster, leader: str | None) -> int | None:
@@ -231,7 +244,7 @@ def _unarchived(report: NodeStatus) -> str:
     backups = report.backups
     if backups is None:
         return ""
-    return f"no backups: {backups.impossible}" if backups.impossible else backups.unarchived
+    return f"no backups: {backups.hindrance}" if backups.hindrance else backups.unarchived
 
 
 def _cluster_verdict(members: tuple[Member, ...], move: Move | None = None) -> Verdict:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 NO_BACKUPS_YET = "no backups before the next restart, which is made in the maintenance window"
+_AT_ONCE = "; 'cenote cluster install-update' makes it at once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,16 @@ class Archiver:
     failed_at: datetime | None
     reason: str = ""
     failing: bool = False
+
+
+def waits_for_restart(unarchived: str) -> bool:
+    """Return whether nothing is archived since the server was not restarted with ``archive_mode``."""
+    return unarchived == NO_BACKUPS_YET
+
+
+def with_remedy(reason: str) -> str:
+    """Return a reason with the command that ends it, if it is that a restart is waited for."""
+    return reason + _AT_ONCE if reason.endswith(NO_BACKUPS_YET) else reason
 
 
 def archived_at(seen: Archiver, known: datetime | None) -> datetime | None:

@@ -15,6 +15,8 @@ LONGEST = 300  # characters of an error
 MOST = 200  # backups in a report
 _ERROR = re.compile(r"(?:P\d+ +)?ERROR: \[(\d{3})\]: (.+)")
 ALREADY_RUNNING = 50  # pgBackRest's code: it cannot have the lock
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+_UNREADABLE = re.compile(r"unable to load info file \S+ or \S+")
 _NO_STANZA = (1, 3)  # missing stanza path, missing stanza data
 
 
@@ -60,9 +62,14 @@ class _RepositoryStatus(msgspec.Struct):
     status: _Status
 
 
+class _Archive(msgspec.Struct):
+    max: str | None = None
+
+
 class _Stanza(msgspec.Struct):
     name: str
     status: _Status
+    archive: list[_Archive] = []
     backup: list[_Backup] = []
     db: list[dict[str, Any]] = []
     repo: list[_RepositoryStatus] = []
@@ -72,19 +79,22 @@ class _Stanza(msgspec.Struct):
 class Info:
     """``is_made``: the repository has the stanza.  ``progress`` is of a running backup, in percent, if known.
 
-    ``problem`` is why the repository could not be read, "" if it could.
+    ``problem`` is why the repository could not be read, "" if it could.  ``newest_wal`` is the newest segment
+    in the archive, "" for none.
     """
 
     is_made: bool
     backups: tuple[Backup, ...] = ()
     progress: float | None = None
     problem: str = ""
+    newest_wal: str = ""
 
 
 def parse(text: str, stanza: str) -> Info:
     """Return what the output says of the stanza; ValueError when it is none of pgBackRest's."""
     try:
-        stanzas = msgspec.json.decode(text, type=list[_Stanza])
+        # What it could not decrypt stands in its message as it is.
+        stanzas = msgspec.json.decode(_CONTROL.sub(" ", text), type=list[_Stanza])
     except msgspec.DecodeError as error:
         raise ValueError(f"pgBackRest said something else than expected: {error}") from None
     found = next((one for one in stanzas if one.name == stanza), None)
@@ -95,7 +105,13 @@ def parse(text: str, stanza: str) -> Info:
     code, message = _code(found)
     backups = tuple(sorted((_backup(one) for one in found.backup), key=lambda one: one.stopped_at))
     problem = _in_words(message) if code not in (0, 1, 2, 3, 4) else ""
-    return Info(is_made=code not in _NO_STANZA, backups=backups, progress=progress, problem=problem)
+    return Info(
+        is_made=code not in _NO_STANZA,
+        backups=backups,
+        progress=progress,
+        problem=problem,
+        newest_wal=max((one.max or "" for one in found.archive), default=""),
+    )
 
 
 def reported(backups: tuple[Backup, ...]) -> tuple[Backup, ...]:
@@ -139,6 +155,9 @@ def _backup(one: _Backup) -> Backup:
 
 
 def _in_words(message: str) -> str:
+    unreadable = _UNREADABLE.search(message)
+    if unreadable is not None and ("CryptoError" in message or "FormatError" in message):
+        return f"{unreadable[0].rstrip(':')}: is the passphrase correct?"
     line = " ".join(message.split())
     match = _ERROR.search(line)
     return (match[2] if match else line)[:LONGEST]

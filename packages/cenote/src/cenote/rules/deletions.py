@@ -13,17 +13,19 @@ from msgspec.structs import replace
 
 from cenote.model.records import Cluster, Keep, MoveStage, Node, Undeletion
 from cenote.model.status_records import NodeStatus
-from cenote.rules import moves
+from cenote.rules import moves, recoveries
 
 
-def deleted(cluster: Cluster, at: datetime, days: int) -> Cluster:
+def deleted(cluster: Cluster, at: datetime, days: int, *, backed_up: bool = False) -> Cluster:
     """Return a cluster as it is deleted at that time; it can be undeleted for so many days, 0: not at all.
+
+    ``backed_up``: also from its backups.
 
     One that is being moved stays where it takes writes, so that it is whole when it is back.  One that was
     undeleted just before may have its data in the trash yet, so that deletion is not forgotten.
     """
     if days:
-        keep = Keep(until=at + timedelta(days=days))
+        keep = Keep(until=at + timedelta(days=days), backed_up=backed_up)
         cluster = replace(_without_move(cluster), keep=keep)
     return replace(cluster, deleted_at=at)
 
@@ -49,6 +51,33 @@ def undeleted(cluster: Cluster, name: str, nodes: tuple[Node, ...]) -> Cluster:
         keep=None,
         undeletion=Undeletion(deleted_at=cluster.deleted_at, nodes=tuple(node.name for node in nodes)),
     )
+
+
+def undeleted_from_backups(
+    cluster: Cluster, name: str, node: Node, former: tuple[Node, ...], now: datetime, mark: str
+) -> Cluster:
+    """Return a deleted cluster as it is when its data come from its backups; see ``recoveries.recovered``.
+
+    ``former`` are the nodes that its hosts have not put away yet.  What is in a trash stays there.
+    """
+    there = recoveries.recovered(replace(cluster, nodes=former), node, now, mark)
+    return replace(there, name=name, deleted_at=None, keep=None)
+
+
+def is_in_backups(cluster: Cluster, now: datetime) -> bool:
+    """Return whether a deleted cluster can still be undeleted from its backups."""
+    keep = cluster.keep
+    return keep is not None and keep.backed_up and not keep.purged and now < keep.until
+
+
+def without_data(cluster: Cluster, at: datetime) -> Cluster:
+    """Return a deleted cluster of which no host has the data any more; the same one if it says so."""
+    keep = cluster.keep
+    assert keep is not None
+    if keep.stopped and all(node.lost_at is not None for node in cluster.nodes):
+        return cluster
+    nodes = tuple(node if node.lost_at is not None else replace(node, lost_at=at) for node in cluster.nodes)
+    return replace(cluster, nodes=nodes, keep=replace(keep, stopped=True), left=(), undeletion=None)
 
 
 def purged(cluster: Cluster) -> Cluster:

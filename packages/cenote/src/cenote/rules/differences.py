@@ -25,6 +25,7 @@ from cenote.model.records import (
     MaintenanceWindow,
     MetricsLogin,
     Move,
+    Restoration,
     StorageAutoscale,
     Token,
 )
@@ -53,7 +54,7 @@ NOT_SET = "not set"
 _GIB = 1024
 
 NameOf: TypeAlias = Callable[[str], str]
-"""Returns the name of a project, VPC or host by its id."""
+"""Returns the name of a project, VPC, host or cluster by its id."""
 
 Differences: TypeAlias = Iterator[Difference]
 
@@ -62,7 +63,7 @@ def of_cluster(
     before: Cluster | None, after: Cluster, name_of: NameOf = str
 ) -> tuple[tuple[Difference, ...], int]:
     """Return the differences of a cluster's record, and how many more there are; None: it is created."""
-    found = _created(after) if before is None else _of_cluster(before, after, name_of)
+    found = _created(after, name_of) if before is None else _of_cluster(before, after, name_of)
     return _limited(found)
 
 
@@ -162,10 +163,19 @@ def _of_bookkeeping(before: Cluster, after: Cluster, name_of: NameOf) -> Differe
                 yield Difference(what=words, before=values[0], after=values[1])
 
 
-def _created(cluster: Cluster) -> Differences:
+def _created(cluster: Cluster, name_of: NameOf) -> Differences:
     yield Difference(what=f"cluster {cluster.name}", after=_described(cluster))
+    if cluster.restoration is not None:
+        yield Difference(what="data", after=f"forked from {_origin(cluster.restoration, name_of)}")
     yield from _of_tags((), cluster.tags)
     yield from _of_list(SOURCE, (), cluster.firewall, str)
+
+
+def _origin(restoration: Restoration, name_of: NameOf) -> str:
+    """Return which cluster's data are restored, and as of when."""
+    target = restoration.target
+    as_of = "its newest moment" if target is None else f"{target:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{name_of(str(restoration.source))} as of {as_of}"
 
 
 def _described(cluster: Cluster) -> str:
@@ -298,6 +308,8 @@ def _value(name: str, value: Any, name_of: NameOf) -> str:
             return name_of(str(value))
         case str() if name == "host":
             return name_of(value)
+        case Restoration():
+            return f"those of {_origin(value, name_of)}"
         case Keep(purged=True):
             return "to be removed"
         case Keep():

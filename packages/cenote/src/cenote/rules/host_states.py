@@ -96,8 +96,15 @@ def nodes_on(host_id: str, clusters: Iterable[Cluster]) -> int:
 
 
 def has_part_of(cluster: Cluster, host_id: str) -> int:
-    """Return how many nodes of a cluster are on a host, in the trash or not."""
-    return sum(node.host == host_id for node in (*cluster.nodes, *cluster.left))
+    """Return how many nodes of a cluster are on a host, in the trash or not.
+
+    Of a deleted cluster, those do not count whose data is gone there and is in its backups alone.
+    """
+    is_gone = cluster.is_put_away
+    return sum(
+        node.host == host_id and not (is_gone and node.lost_at is not None)
+        for node in (*cluster.nodes, *cluster.left)
+    )
 
 
 def drained(drain: HostDrain | None, nodes: int) -> Drained | None:

@@ -61,6 +61,7 @@ _IN_WORDS = {
     PartName.SERVER: "PostgreSQL's configuration",
     PartName.DISCONNECT: "the end of connections from addresses that are not trusted",
     PartName.RESTART: "a restart",
+    PartName.ADOPTION: "what the server has and the record has not",
     PartName.ROLES: "users",
     PartName.DATABASES: "databases",
     PartName.GRANTS: "privileges",

@@ -115,7 +115,7 @@ def target(
         pool_port=chosen.pool_port,
         metrics_port=chosen.metrics_port,
     )
-    return _with_ports_of(source, node, there)
+    return with_ports_of(source, node, there)
 
 
 def _check_reachable(source: Node, every: list[Candidate]) -> None:
@@ -170,8 +170,8 @@ def _check_wish(
     raise Busy(words) if is_passing else Invalid(words)
 
 
-def _with_ports_of(source: Node, node: Node, there: Candidate) -> Node:
-    """Return the node with the ports of the present one, as far as they are free on its host."""
+def with_ports_of(source: Node, node: Node, there: Candidate) -> Node:
+    """Return a node with the ports of the present one, as far as they are free on its host."""
     host = there.host
     taken = there.taken | set(host.busy_ports)
 

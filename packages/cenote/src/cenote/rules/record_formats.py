@@ -18,13 +18,20 @@ from cenote.model.records import Cluster
 FIRST_WITH_FORMATS = 2
 WITH_MOVES = 3
 WITH_DELETIONS = WITH_BACKUPS = 4  # deletions that are refused, or can be taken back
-HIGHEST = 4  # that this version reads
+WITH_RESTORES = 5
+HIGHEST = 5  # that this version reads
 
-_WORDS = {WITH_MOVES: "moves", HIGHEST: "backups, or of clusters that are protected from deletion"}
+_WORDS = {
+    WITH_MOVES: "moves",
+    WITH_BACKUPS: "backups, or of clusters that are protected from deletion",
+    WITH_RESTORES: "restores",
+}
 
 
 def needed(record: msgspec.Struct) -> int:
     """Return the lowest format that has all that a record says."""
+    if isinstance(record, Cluster) and _is_restored(record):
+        return WITH_RESTORES
     if isinstance(record, Cluster) and _is_kept(record):
         return WITH_DELETIONS
     if isinstance(record, Cluster) and _was_moved(record):
@@ -42,7 +49,7 @@ def check_readers(hosts: Iterable[Host], format: int = WITH_MOVES) -> None:
         )
 
 
-def are_read(hosts: Iterable[Host], format: int = HIGHEST) -> bool:
+def are_read(hosts: Iterable[Host], format: int = WITH_BACKUPS) -> bool:
     """Return whether the versions of all hosts read a format."""
     return all(host.reads >= format for host in hosts)
 
@@ -55,6 +62,13 @@ def is_behind(host: Host) -> bool:
 def in_words(host: Host) -> str:
     """Return what a host that is behind runs."""
     return f"an earlier Cenote ({host.cenote_version})" if host.cenote_version else "an earlier Cenote"
+
+
+def _is_restored(cluster: Cluster) -> bool:
+    """Return whether a record says something of data that comes from backups, or could."""
+    was_recovered = cluster.backups is not None and cluster.backups.lineage
+    can_be = cluster.keep is not None and cluster.keep.backed_up
+    return cluster.restoration is not None or bool(was_recovered or can_be)
 
 
 def _is_kept(cluster: Cluster) -> bool:

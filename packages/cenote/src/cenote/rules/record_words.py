@@ -182,5 +182,6 @@ BOOKKEEPING: dict[str, Kind | str] = {
     "last_node": "number of the last node",
     "keep": "data of the deleted cluster",
     "undeletion": "deleted data to be brought back",
+    "restoration": "data that are being restored",
 }
 GROUPS: dict[type[Record], Kind] = {Tag: TAG, Project: PROJECT, VPC: NETWORK}

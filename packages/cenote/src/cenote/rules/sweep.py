@@ -149,7 +149,7 @@ def _deleted(cluster: Cluster) -> str:
 
 
 def _left(cluster: Cluster) -> str:
-    return f"its cluster {cluster.name} was moved to another host"
+    return f"its cluster {cluster.name} was moved to another host, or recovered there"
 
 
 def is_over(at: datetime, now: datetime, days: int) -> bool:

@@ -15,6 +15,7 @@ import pwd
 from ipaddress import ip_address
 
 import cenote
+from cenote.agent.archived import ArchiveReader
 from cenote.agent.backup_runner import BackupRunner
 from cenote.agent.fleet_endpoint import FleetEndpoint, Shown
 from cenote.agent.host_certificate import HostCertificate
@@ -90,6 +91,7 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
         policy = OutboundPolicy(settings.log_sink_allow, timing)
         log_shipping = LogShipping(store, executor, ring.sealer, policy, timing, known.name)
         host = _host(installation, known)
+        repository = backup_repository.RepositoryCheck(installation)
         copies = ServiceCopies(
             installation.layout,
             settings.service_copies,
@@ -107,12 +109,14 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
             ring=ring,
             store_id=known.store,
             service_copy=lambda: copies.state,
+            repository_problem=lambda: repository.problem,
         )
         observer = HostObserver(
             installation.layout, store, host.id, agent.passes, log_shipping.numbers, timing, agent.look_again
         )
         ports = PortHolding(store, settings.listen)
-        answering = Answering(observer, ring, ports, known.name)
+        archives = ArchiveReader(store, host_context, backup_repository.program_of(installation))
+        answering = Answering(observer, ring, ports, known.name, archives)
         endpoint = ObserverEndpoint(answering, installation.layout.agent_socket, installation.api.gid)
         try:
             async with asyncio.TaskGroup() as group:
@@ -121,7 +125,9 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
                 group.create_task(ports.run(), name="ports")
                 group.create_task(endpoint.run(), name="observer")
                 if host_context.backups is not None:
-                    group.create_task(_back_up(installation, store, host_context), name="backups")
+                    group.create_task(repository.run(), name="repository for backups")
+                    program = backup_repository.program_of(installation)
+                    group.create_task(BackupRunner(store, host_context, program).run(), name="backups")
                 if settings.address is not None:
                     for_others = _fleet_endpoint(installation, answering, store)
                     group.create_task(for_others.run(), name="observer for other hosts")
@@ -133,11 +139,6 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
                 group.create_task(_announce(agent, channel, first=first), name="announcing")
         except BaseExceptionGroup as group_of_one:
             raise group_of_one.exceptions[0] from None
-
-
-async def _back_up(installation: Installation, store: HostStore, context: HostContext) -> None:
-    await backup_repository.check(installation)
-    await BackupRunner(store, context, backup_repository.program_of(installation)).run()
 
 
 def _fleet_endpoint(installation: Installation, answering: Answering, store: HostStore) -> FleetEndpoint:
@@ -238,6 +239,8 @@ def _host(installation: Installation, known: Identity) -> Host:
         fleet_port=settings.fleet_port if settings.address else 0,
         repository=repository.in_words if (repository := settings.backups.repository) is not None else "",
         backup_days=settings.backups.days if repository is not None else 0,
+        default_repository=settings.backups.is_default,
+        repository_warning=backup_repository.warning(installation),
     )
 
 

@@ -157,6 +157,7 @@ def _build(installation: Installation, shown: _Shown, rings: Rings, authority: t
         lambda: shown.validity,
         observer,
         observer,
+        observer,
     )
     app = with_console(app, lambda: sealer.derived("console"), only_tls=settings.certificate is not None)
     admission = Admission(settings.connections or most_by_descriptors(), settings.connections_per_address)

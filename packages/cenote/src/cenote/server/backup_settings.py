@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from cenote.errors import Misconfigured
 from cenote.model.backups import Repository, RepositoryKind
@@ -18,15 +18,26 @@ _NO_CREDENTIALS: Mapping[str, Secret] = {}
 
 @dataclass(frozen=True, slots=True)
 class BackupSettings:
-    """``days`` is how far back a moment can be restored."""
+    """``days`` is how far back a moment can be restored.
+
+    ``own`` is the directory for which nobody has asked, below the data directory; it stands for a URL.
+    """
 
     url: str = repositories.NONE
     credentials_file: Path | None = None
     days: int = 7
+    own: Path | None = None
+
+    @property
+    def is_default(self) -> bool:
+        """Whether nobody has said where backups are to be kept."""
+        return self.own is not None
 
     @property
     def repository(self) -> Repository | None:
         """The repository, None without backups; Misconfigured for a URL that is none of one."""
+        if self.own is not None:
+            return Repository(RepositoryKind.FILE, PurePosixPath(self.own))
         try:
             return repositories.parse(self.url)
         except ValueError as error:
@@ -41,12 +52,17 @@ class BackupSettings:
             return
         if ephemeral:
             raise Misconfigured("--backups needs data that stays: leave --ephemeral out")
-        if repository.kind is RepositoryKind.FILE and _is_around(Path(repository.path), data_dir):
+        if (
+            self.own is None
+            and repository.kind is RepositoryKind.FILE
+            and _is_around(Path(repository.path), data_dir)
+        ):
             raise Misconfigured(
                 f"--backups must not be the data directory {data_dir}, nor around it or among its own folders"
             )
-        if repository.authority and not Path(repository.authority).is_file():
-            raise Misconfigured(f"--backups: there is no file {repository.authority}")
+        for file in filter(None, (repository.authority, repository.known_hosts)):
+            if not Path(file).is_file():
+                raise Misconfigured(f"--backups: there is no file {file}")
         self.credentials()
 
     def credentials(self) -> Mapping[str, Secret]:
@@ -54,11 +70,18 @@ class BackupSettings:
         repository, path = self.repository, self.credentials_file
         if repository is None or repository.kind is RepositoryKind.FILE:
             if path is not None:
-                raise Misconfigured("--backups-credentials is for a bucket; a directory needs none")
+                raise Misconfigured(
+                    "--backups-credentials is for a bucket or an SFTP server; a directory needs none"
+                )
             return _NO_CREDENTIALS
+        is_server = repository.kind is RepositoryKind.SFTP
         if path is None:
-            raise Misconfigured("--backups with a bucket needs --backups-credentials")
-        return secret_file.parsed("--backups-credentials", path, repositories.parse_credentials)
+            what = "an SFTP server needs --backups-credentials, the file of a private key"
+            raise Misconfigured(
+                f"--backups with {what if is_server else 'a bucket needs --backups-credentials'}"
+            )
+        parse = repositories.parse_private_key if is_server else repositories.parse_credentials
+        return secret_file.parsed("--backups-credentials", path, parse)
 
 
 def _is_around(path: Path, data_dir: Path) -> bool:

@@ -19,6 +19,7 @@ from cenote.logs.destinations import Address
 from cenote.logs.filters import ALL, LogFilter
 from cenote.logs.messages import Message
 from cenote.logs.sinks import SinkStatus
+from cenote.model.backups import Archived
 from cenote.model.records import LogSource
 from cenote.stats.counters import PassNumbers
 from cenote.stats.process import ProcessNumbers
@@ -221,6 +222,20 @@ class Observer(Protocol):
     async def agent(self, host_id: str = "") -> AgentNumbers:
         """Return the statistics of a host's agent, by default of this host's."""
         ...
+
+
+class Archives(Protocol):
+    """What the repositories of hosts have; Unavailable, in words, where that cannot be read."""
+
+    async def archived(self, cluster_id: UUID, host_id: str) -> Archived: ...
+
+
+class _NoArchives:
+    async def archived(self, cluster_id: UUID, host_id: str) -> Archived:
+        raise Unavailable("This service has no host.")
+
+
+NO_ARCHIVES: Archives = _NoArchives()
 
 
 class HostKeys(Protocol):

@@ -30,6 +30,7 @@ from cenote.errors import Unavailable
 from cenote.logs.destinations import Address
 from cenote.logs.filters import ALL, LogFilter
 from cenote.logs.sinks import SinkStatus
+from cenote.model.backups import Archived
 from cenote.model.records import LogSource
 from cenote.stats.observer import (
     AgentNumbers,
@@ -50,6 +51,7 @@ PULSE_SECONDS = 1.0  # after which an agent is asked whether it lives, while a l
 CONNECT_SECONDS = 2.5  # to another host, with the TLS handshake
 SERVER_SECONDS = 6.0  # a server with many databases takes a while
 LOGS_SECONDS = 10.0
+ARCHIVE_SECONDS = 25.0  # a repository may be far away
 SILENT_SECONDS = 10.0  # after which a stream is given up; it is never silent for so long
 RESTART_SECONDS = 1.0  # for an agent that is being restarted
 RETRY_SECONDS = 0.05
@@ -136,6 +138,10 @@ class RemoteObserver:
 
     async def agent(self, host_id: str = "") -> AgentNumbers:
         return await self._ask(AgentNumbers, "/agent")
+
+    async def archived(self, cluster_id: UUID) -> Archived:
+        """Return what the host's repository has of a cluster."""
+        return await self._ask(Archived, f"/archives/{cluster_id}", ARCHIVE_SECONDS)
 
     async def claim_ports(self, cluster_id: UUID, ports: Iterable[int]) -> frozenset[int]:
         """Have the host claim ports for a cluster, all or none; return those that are taken there."""

@@ -17,6 +17,7 @@ from cenote.errors import Unavailable
 from cenote.logs.destinations import Address
 from cenote.logs.filters import ALL, LogFilter
 from cenote.logs.sinks import SinkStatus
+from cenote.model.backups import Archived
 from cenote.model.fleet_ports import FleetPorts
 from cenote.model.fleet_records import Host
 from cenote.model.records import Cluster, LogSource
@@ -103,6 +104,10 @@ class RoutedObserver:
     async def agent(self, host_id: str = "") -> AgentNumbers:
         """Return the statistics of a host's agent, by default of this host's."""
         return await self._on(host_id or self._own_id).agent()
+
+    async def archived(self, cluster_id: UUID, host_id: str) -> Archived:
+        """Return what the repository of a host has of a cluster."""
+        return await self._on(host_id).archived(cluster_id)
 
     async def claim(self, cluster_id: UUID, host_id: str, ports: Iterable[int]) -> frozenset[int]:
         """Claim ports; those of a host that cannot be asked, as it has no address, by the store alone."""

@@ -18,7 +18,7 @@ from cenote.model.fleet_records import (
     Presence,
     RemovedHost,
 )
-from cenote.model.records import Cluster, MetricsLogin, Token, Tombstone
+from cenote.model.records import Cluster, MetricsLogin, Node, Token, Tombstone
 from cenote.model.status_records import NodeStatus
 from cenote.model.topology import Absence, writer_or_first
 from cenote.rules import host_states
@@ -144,6 +144,13 @@ class Reader:
     def presences(self) -> dict[str, Presence]:
         """The agents that are alive, by the ids of their hosts."""
         return dict(self._tables.presences)
+
+    def data_missing(self, cluster: Cluster, node: Node) -> bool:
+        """Whether the living agent of a node's host says that the node's data directory is not there."""
+        report = self._tables.reports.get((node.host, cluster.id, node.name))
+        presence = self._tables.presences.get(node.host)
+        is_of_now = report is not None and presence is not None and report.run == presence.run
+        return is_of_now and report is not None and report.data_missing
 
     def gone(self) -> dict[str, Gone]:
         """Since when hosts are not there, by id; those that this process never saw, since it looks."""

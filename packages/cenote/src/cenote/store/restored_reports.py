@@ -59,6 +59,7 @@ def _anew(known: NodeStatus) -> NodeStatus:
         leads_on=False,
         slot_lost=False,
         copied_mib=0,
+        found=None,
     )
 
 

@@ -18,6 +18,7 @@ import msgspec
 from cenote.errors import Conflict, Misconfigured, NotFound, Unavailable
 from cenote.model.event_records import Difference, Event, Note
 from cenote.model.records import Cluster, MetricsLogin, Node, Token, Tombstone
+from cenote.model.topology import writer_or_first
 from cenote.rules import clusters, deletions, differences, record_formats
 from cenote.store import audit_log, cache, etcd_messages, history, pruning
 from cenote.store.cache import WatchCache
@@ -208,6 +209,10 @@ class Store(Reader):
             await self._cache.seen(revision)
             return Stored(decided[0], revision)
 
+    def is_absent(self, host_id: str) -> etcd_messages.Condition:
+        """The condition that the agent of a host is not there."""
+        return etcd_messages.missing(self._keys.presence(host_id))
+
     async def delete_cluster(
         self, id: UUID, at: datetime, note: Note | None = None, days: int = 0
     ) -> Stored[Cluster]:
@@ -223,9 +228,17 @@ class Store(Reader):
             kept = days if cluster.undelete_days is None else cluster.undelete_days
             if self._ephemeral or not record_formats.are_read(self._tables.hosts.values()):
                 kept = 0
-            return deletions.deleted(cluster, at, kept)
+            return deletions.deleted(cluster, at, kept, backed_up=self._is_backed_up(cluster))
 
         return await self.update_cluster(id, deleted, note)
+
+    def _is_backed_up(self, cluster: Cluster) -> bool:
+        """Return whether a cluster has a backup, which every host knows how to restore."""
+        report = self.status(cluster.id, writer_or_first(cluster).name)
+        has_any = report is not None and report.backups is not None and bool(report.backups.backups)
+        hosts = self._tables.hosts.values()
+        readable = record_formats.are_read(hosts, record_formats.WITH_RESTORES)
+        return cluster.backups is not None and has_any and readable
 
     async def forget_cluster(self, id: UUID, *conditions: etcd_messages.Condition) -> None:
         """Remove the record, the reports on it and its claims, and leave a tombstone.

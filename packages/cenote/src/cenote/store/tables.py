@@ -297,7 +297,7 @@ class Tables:
                 self.key_errands.pop(id, None)
 
     def name_of(self, id: str) -> str:
-        """Return the name of a project, VPC or host; its id if it is not known."""
+        """Return the name of a project, VPC, host or cluster; its id if it is not known."""
         if id in self.hosts:
             return self.hosts[id].name
         try:
@@ -306,7 +306,9 @@ class Tables:
             return id
         project = self.projects.get(uuid, DEFAULT_PROJECT if uuid == DEFAULT_PROJECT.id else None)
         network = self.networks.get(uuid, DEFAULT_NETWORKS.get(uuid))
-        return next((group.name for group in (project, network) if group is not None), id)
+        cluster = self.clusters.get(uuid)
+        named = (project, network, None if cluster is None else cluster.value)
+        return next((one.name for one in named if one is not None), id)
 
     def cluster_of(self, key: str) -> UUID | None:
         """Return the cluster that a change of this key is about, if any."""

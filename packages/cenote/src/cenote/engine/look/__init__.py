@@ -1,6 +1,7 @@
 """The looking halves of the parts: they ask the machine what is there, and change nothing."""
 
 from cenote.engine.look import (
+    adoption,
     backups,
     base_backup,
     certificate,
@@ -24,6 +25,7 @@ from cenote.engine.look import (
     postgresql,
     removal,
     restart,
+    restore,
     roles,
     slots,
     sql_changes,
@@ -32,6 +34,7 @@ from cenote.engine.look import (
 )
 
 __all__ = [
+    "adoption",
     "backups",
     "base_backup",
     "certificate",
@@ -55,6 +58,7 @@ __all__ = [
     "postgresql",
     "removal",
     "restart",
+    "restore",
     "roles",
     "slots",
     "sql_changes",

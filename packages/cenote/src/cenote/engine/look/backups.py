@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 
 async def look(_inspector: Inspector, context: NodeContext, _session: Session) -> Seen:
     paths = context.cluster_paths
-    known = () if context.backups is None else (paths.backup_configuration, paths.archive_script)
+    files_of_ours = (paths.backup_configuration, paths.backup_key, paths.archive_script)
+    known = () if context.backups is None else files_of_ours
     return Seen(
         files={path: files.read(path) for path in known},
         modes={path: files.mode_of_file(path) for path in known},

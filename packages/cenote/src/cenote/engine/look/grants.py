@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cenote.conf.hba import SUPERUSER
+from cenote.engine.look import ledger
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.grants import Seen
 from cenote.host.inspector import Inspector
@@ -24,4 +25,5 @@ async def look(_inspector: Inspector, _context: NodeContext, session: Session) -
         frozenset(name for kind, name in rows if kind == "makers"),
         frozenset(roles),
         frozenset(databases),
+        await ledger.look(session),
     )

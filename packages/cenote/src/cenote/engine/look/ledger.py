@@ -8,7 +8,7 @@ from cenote.host.sql import Session
 
 _NAMES = """
 SELECT kind, array_agg(name) FROM cenote.made
-WHERE kind IN ('role', 'database', 'owner', 'opened') GROUP BY kind
+WHERE kind IN ('role', 'database', 'owner', 'opened', 'removed') GROUP BY kind
 """
 
 

@@ -52,7 +52,10 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         # WAL of the time without the script counts as archived, so nothing before the next full backup
         # leads across it.  First, since the script tells that this was done.
         yield WriteFile(paths.backup_state / pgbackrest.GAP, b"no backups\n", durable=True)
-    for path, (content, mode) in contents(context, kept, seen.passphrase).items():
+    wanted = contents(context, kept, seen.passphrase)
+    if seen.files.get(paths.backup_key) is not None and paths.backup_key not in wanted:
+        yield Remove(paths.backup_key)
+    for path, (content, mode) in wanted.items():
         if seen.files.get(path) != content or seen.modes.get(path) != mode:
             yield WriteFile(path, content, mode)
 
@@ -74,11 +77,21 @@ def contents(
         passphrase=passphrase,
         server=pgbackrest.Server(context.paths.data, context.node.port, paths.sockets),
         queue_mib=queue_mib,
+        key=paths.backup_key,
     )
+    key = pgbackrest.private_key(kept.credentials)
     script = pgbackrest.archive_script(
-        kept.program, paths.backup_configuration, str(cluster.id), paths.backup_state, queue_mib=queue_mib
+        kept.program,
+        paths.backup_configuration,
+        str(cluster.id),
+        paths.backup_state,
+        queue_mib=queue_mib,
+        lineage="" if cluster.backups is None else cluster.backups.lineage,
+        disk=Path(kept.repository.path) if kept.on_disk_of_data else None,
+        least_free_mib=kept.least_free_mib,
     )
-    return {
+    keys = {} if key is None else {paths.backup_key: (key, CONFIGURATION_MODE)}
+    return keys | {
         paths.backup_configuration: (configuration.encode(), CONFIGURATION_MODE),
         paths.archive_script: (script.encode(), SCRIPT_MODE),
     }

@@ -8,9 +8,10 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
-from cenote.model import catalog, topology
+from cenote.model import catalog, firewall, topology
 from cenote.model.by_sql import NOTHING, BySql
 from cenote.model.changes import Program
+from cenote.model.firewall import Networks
 from cenote.model.host_backups import HostBackups
 from cenote.model.paths import ClusterPaths, Layout, NodePaths
 from cenote.model.records import Cluster, MoveStage, Node
@@ -22,7 +23,8 @@ class NodeKind(StrEnum):
 
     The others are of a node while its cluster moves.  ``FOLLOWING``: copies another node and follows it.
     ``ENDING``: gives up writing behind held pools.  ``LEFT``: its server has ended for good, and its pooler
-    leads its clients to the node that took over.
+    leads its clients to the node that took over.  ``RESTORING``: its data are being restored, or were, and
+    the record says so still: nobody may log in yet, and no role or database is made, changed or dropped.
     """
 
     WRITER = "writer"
@@ -30,6 +32,7 @@ class NodeKind(StrEnum):
     FOLLOWING = "following"
     ENDING = "ending"
     LEFT = "left"
+    RESTORING = "restoring"
 
 
 _OF_SOURCE = {
@@ -106,6 +109,9 @@ class NodeContext:
             return _OF_SOURCE[move.stage]
         if move is not None and self.node.name == move.target:
             return _OF_TARGET[move.stage]
+        restoration = self.cluster.restoration
+        if restoration is not None and restoration.node == self.node.name:
+            return frozenset({NodeKind.RESTORING, NodeKind.PLAIN})
         kinds = set()
         if topology.writer(self.cluster, self.leader) == self.node:
             kinds.add(NodeKind.WRITER)
@@ -152,5 +158,15 @@ class NodeContext:
         return self.cluster_paths.bouncer(self.host.pgbouncer)
 
     @property
-    def programs(self) -> tuple[Program, Program]:
-        return self.server, self.bouncer
+    def programs(self) -> tuple[Program, ...]:
+        """The servers that run; no pooler before the users are those of the restored data."""
+        return (self.server,) if self.is_restoring else (self.server, self.bouncer)
+
+    @property
+    def is_restoring(self) -> bool:
+        return NodeKind.RESTORING in self.kinds
+
+    @property
+    def networks(self) -> Networks:
+        """The addresses that clients may log in from, None for all; none before the users are known."""
+        return () if self.is_restoring else firewall.networks(self.cluster.firewall)

@@ -32,7 +32,7 @@ class Seen:
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
-    allowed = firewall.networks(context.cluster.firewall)
+    allowed = context.networks
     direct = [client for client in seen.direct if not firewall.admits(allowed, client.address)]
     if direct:
         yield Sql(

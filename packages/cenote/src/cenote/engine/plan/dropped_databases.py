@@ -34,12 +34,13 @@ class Seen:
     held: dict[str, Held] = field(default_factory=dict)
 
 
-def plan(_context: NodeContext, seen: Seen) -> DropPlan:
+def plan(context: NodeContext, seen: Seen) -> DropPlan:
     for name in seen.names:
         changes = list(_emptying(name, seen.held.get(name, Held())))
         drop = SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name))
         # DROP DATABASE cannot be in a transaction, so the ledger is cleared last.
-        statements = (*ledger.forget_database(name), drop, ledger.forget(ledger.DATABASE, name))
+        finishing = ledger.finish_removal(context.cluster, RemovalKind.DATABASE, name)
+        statements = (*ledger.forget_database(name), drop, finishing)
         changes.append(Sql(SUPERUSER, f"dropping database {name}", statements, atomic=False))
         yield Drop(RemovalKind.DATABASE, name, tuple(changes))
 

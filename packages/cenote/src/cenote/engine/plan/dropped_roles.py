@@ -81,7 +81,7 @@ class Seen:
 
 def plan(context: NodeContext, seen: Seen) -> DropPlan:
     for name in seen.names:
-        changes = [*_handing_over(context, name, seen), *_dropping(name, seen)]
+        changes = [*_handing_over(context, name, seen), *_dropping(context, name, seen)]
         yield Drop(RemovalKind.USER, name, tuple(changes))
     needed = {owner_of(role) for role in seen.roles.values()}
     for owner in seen.empty:
@@ -158,11 +158,11 @@ def _statements(name: str, role: Role, place: str) -> Iterator[SQL | Composed]:
     yield SQL("DROP OWNED BY {}").format(Identifier(name))
 
 
-def _dropping(name: str, seen: Seen) -> Iterator[Sql]:
+def _dropping(context: NodeContext, name: str, seen: Seen) -> Iterator[Sql]:
     statements = (
         *ledger.forget_user(name),
         SQL("DROP ROLE IF EXISTS {}").format(Identifier(name)),
-        ledger.forget(ledger.ROLE, name),
+        ledger.finish_removal(context.cluster, RemovalKind.USER, name),
     )
     yield Sql(SUPERUSER, f"dropping user {name}", statements)
     if name in seen.roles:

@@ -19,8 +19,9 @@ from psycopg.sql import SQL, Composed, Literal
 from cenote.conf.hba import SUPERUSER
 from cenote.engine.plan import ledger, loaded
 from cenote.engine.plan.context import NodeContext
+from cenote.engine.plan.ledger import NOTHING_MADE, Ledger
 from cenote.model.changes import Plan, Sql
-from cenote.model.records import Access, Cluster
+from cenote.model.records import Access, Cluster, RemovalKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +29,14 @@ class Seen:
     """The grants in the ledger, by name, and ``roles`` and ``databases`` that are there and can be reached.
 
     ``makers`` are also in the ledger: for the digest in a grant's name those whose objects it covers, each as
-    ``digest/user``.
+    ``digest/user``.  ``ledger`` has the users and databases in it.
     """
 
     noted: frozenset[str]
     makers: frozenset[str]
     roles: frozenset[str]
     databases: frozenset[str]
+    ledger: Ledger = NOTHING_MADE
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,9 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
     for name, grant in sorted(noted.items()):
         if name in wanted:
             continue
+        if _is_unrecorded(grant, cluster, seen.ledger):
+            kept.add(grant.digest)  # until it is adopted into the record
+            continue
         known = cluster.user(grant.user)
         # A dropped role or database took its grants along, and another preset has replaced this one.
         if (grant.user, grant.database) not in current and known and cluster.database(grant.database):
@@ -111,6 +116,12 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
             SUPERUSER, f"removing a grant to user {grant.user} from the ledger", (ledger.forget_grant(name),)
         )
     yield from _forgetting_makers(kept, seen)
+
+
+def _is_unrecorded(grant: _Grant, cluster: Cluster, made: Ledger) -> bool:
+    return grant.user in made.unrecorded(cluster, RemovalKind.USER) or grant.database in made.unrecorded(
+        cluster, RemovalKind.DATABASE
+    )
 
 
 def _wanted(cluster: Cluster, makers: list[str], seen: Seen) -> Iterator[_Grant]:

@@ -1,8 +1,13 @@
 """The ledger of what we created on a server: the table ``cenote.made`` of the database ``postgres``.
 
 Beside roles and databases it lists grants, each as ``user/database/what`` (names in the record have no
-slash); what drops leave: roles that own what deleted users owned, and databases opened for a moment; and the
-layout of the system objects, with the databases that an upgrade has brought to it (``upgrade.py``).
+slash); what drops leave: roles that own what deleted users owned, databases opened for a moment, and the
+removals that were carried out; and the layout of the system objects, with the databases that an upgrade has
+brought to it (``upgrade.py``).
+
+A record may be older than the server, as after a restore of the store.  So what it does not name is no
+evidence: only what it says was removed is dropped, and only once for each removal.  The rest is adopted into
+the record (``adoption.py``).
 
 It also says what of the record was brought about, as ``name/aspect/value``.  An attribute is written to the
 server when the record has changed since, and not because the server differs: then SQL has changed it, and
@@ -19,6 +24,8 @@ from psycopg.sql import SQL, Composable, Composed, Literal
 from cenote.model.records import Cluster, RemovalKind
 
 ROLE, DATABASE, OWNER, OPENED = "role", "database", "owner", "opened"
+REMOVED = "removed"  # removals that were carried out, as ``time/id``
+REMOVED_DAYS = 30  # for which these are kept: no record comes back that is older
 LAYOUT, MOVED = "layout", "moved"
 PRESENT_LAYOUT = "2"  # of ``system_objects.py``; servers of the first one have no mark
 MAKERS = "makers"  # of the objects that grants cover
@@ -29,6 +36,18 @@ _OID_OF = {
     ROLE_STATE: SQL("SELECT oid FROM pg_roles WHERE rolname = {}"),
     DATABASE_STATE: SQL("SELECT oid FROM pg_database WHERE datname = {}"),
 }
+_FINISH = SQL(
+    """
+WITH noted AS (
+    INSERT INTO cenote.made SELECT {removed}, to_hex(extract(epoch FROM now())::bigint) || '/' || id
+    FROM unnest({ids}::text[]) AS id ON CONFLICT DO NOTHING
+), outdated AS (
+    DELETE FROM cenote.made
+    WHERE kind = {removed} AND name < to_hex((extract(epoch FROM now()) - {seconds})::bigint)
+)
+DELETE FROM cenote.made WHERE kind = {kind} AND name = {name}
+"""
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +60,26 @@ class Ledger:
         return self.names.get(kind, frozenset())
 
     def leftover(self, cluster: Cluster, kind: RemovalKind) -> list[str]:
-        """Return what we made and the record has no more, sorted."""
+        """Return what we made and the record has removed, sorted."""
+        return sorted(self._unnamed(cluster, kind) & self._removed(cluster, kind))
+
+    def unrecorded(self, cluster: Cluster, kind: RemovalKind) -> list[str]:
+        """Return what we made and the record neither has nor has removed, sorted."""
+        return sorted(self._unnamed(cluster, kind) - self._removed(cluster, kind))
+
+    def _unnamed(self, cluster: Cluster, kind: RemovalKind) -> frozenset[str]:
         things: Iterable[str] = (thing.name for thing in cluster.users)
         if kind is RemovalKind.DATABASE:
             things = (thing.name for thing in cluster.databases)
-        return sorted(self.of(_KINDS[kind]) - set(things))
+        return self.of(_KINDS[kind]) - set(things)
+
+    def _removed(self, cluster: Cluster, kind: RemovalKind) -> set[str]:
+        """Return the names that the record has removed, unless the server has dropped them for that."""
+        done = {row.rpartition("/")[2] for row in self.of(REMOVED)}
+        return {one.name for one in cluster.removing if one.kind is kind and str(one.id) not in done}
+
+
+NOTHING_MADE = Ledger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +149,18 @@ def forget(kind: str, name: str) -> Composed:
 
 def forget_kind(kind: str) -> Composed:
     return SQL("DELETE FROM cenote.made WHERE kind = {}").format(Literal(kind))
+
+
+def finish_removal(cluster: Cluster, kind: RemovalKind, name: str) -> Composed:
+    """Return one statement that forgets a thing, and notes that the removals of its name were carried out."""
+    ids = [str(one.id) for one in cluster.removing if (one.kind, one.name) == (kind, name)]
+    return _FINISH.format(
+        removed=Literal(REMOVED),
+        ids=Literal(ids),
+        seconds=Literal(REMOVED_DAYS * 86_400),
+        kind=Literal(_KINDS[kind]),
+        name=Literal(name),
+    )
 
 
 def note_grant(name: str) -> Composed:

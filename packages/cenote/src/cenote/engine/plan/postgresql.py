@@ -16,7 +16,6 @@ from cenote.conf.quoting import postgresql_value
 from cenote.engine.plan import loaded
 from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.engine.plan.loaded import Loaded
-from cenote.model import firewall
 from cenote.model.changes import CopyTemplate, EndProcesses, Plan, Refuse, Reload, Remove, Start, Wait
 from cenote.model.paths import FIRST_NODE
 from cenote.model.status_records import DiskUse
@@ -53,7 +52,7 @@ class Seen:
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
     if not seen.has_data and context.was_online:
-        yield Refuse(f"its data directory is missing: {context.paths.data}")
+        yield Refuse(_missing(context))
         return
     if not seen.has_data and (context.node.name != FIRST_NODE or context.cluster.move is not None):
         # Only a cluster's first node is made of a template; an empty one in place of another's copy would
@@ -85,6 +84,17 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         yield Wait(f"PostgreSQL is {seen.state.decode(errors='replace') or 'starting'}")
     elif not loaded.is_current(contents, seen.files, seen.loaded, digest):
         yield Reload(context.server, digest)
+
+
+def _missing(context: NodeContext) -> str:
+    words = f"its data directory is missing: {context.paths.data}"
+    if context.backups is None:
+        return words
+    return f"{words}. If it cannot be put back, 'cenote cluster recover' restores it from its backups"
+
+
+def report(context: NodeContext, seen: Seen) -> Mapping[str, object]:
+    return {"data_missing": not seen.has_data and context.was_online}
 
 
 def refuses_writes(content: bytes | None) -> bool:
@@ -135,9 +145,8 @@ def configuration_files(
         context.host.server_user,
         users,
         nodes=others,
-        backups=context.backups is not None,
     )
-    admitted = hba.render(firewall.networks(cluster.firewall), nodes=peer is not None)
+    admitted = hba.render(context.networks, nodes=peer is not None)
     return {
         configuration_file(context): settings.encode(),
         paths.data / "pg_hba.conf": admitted.encode(),

@@ -1,0 +1,238 @@
+"""Recovering a cluster from its backups, an extension of Cenote for the scope ``cenote:admin``.
+
+GET tells what would come of it; POST begins it and responds at once.  The health of the cluster, with its
+reason, shows how far it is.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from http import HTTPMethod
+
+import msgspec
+from msgspec.structs import replace
+
+from cenote.api import placement, schema_fields
+from cenote.api.auth import ADMIN
+from cenote.api.call import Call
+from cenote.api.clusters import ONE
+from cenote.api.operation import Body, answer, operation
+from cenote.api.service import Service
+from cenote.errors import Busy, Conflict, Unavailable
+from cenote.http.routing import Response
+from cenote.model.backups import Archived
+from cenote.model.event_records import EventType
+from cenote.model.records import Cluster, Node
+from cenote.rules import lineages, record_formats, recoveries
+from cenote.rules.host_states import HostState
+from cenote.rules.recoveries import Loss, NodeSeen
+from cenote.store import PortTaken
+
+PATH = ONE + "/recover"
+
+
+class RecoverCluster(Body):
+    """The host, by name or id, or the zone that the cluster is to be recovered on; without, one is chosen."""
+
+    host: schema_fields.WishedHost | None = None
+    zone: schema_fields.Zone | None = None
+
+
+class RecoveryView(msgspec.Struct, kw_only=True):
+    """What a cluster is recovered from, and on which host.
+
+    ``archived_at`` is when its newest WAL was written to the repository: what was committed later is missing.
+    ``lost_at`` is when its data was last there, as far as is known, and ``missing_seconds`` the time in
+    between, the most that can be missing.  ``loss`` is ``removed`` or ``down``, of its former host, or
+    ``missing``, of its data directory.  ``changed`` says in words what will not be as it was.
+    """
+
+    host: str
+    former_host: str
+    loss: Loss
+    repository: str
+    backups: int
+    archived_at: datetime | None
+    lost_at: datetime
+    missing_seconds: int | None
+    changed: list[str]
+
+
+class RecoveryAnswer(msgspec.Struct):
+    recovery: RecoveryView
+
+
+@operation(HTTPMethod.GET, PATH, scope=ADMIN, answer=RecoveryAnswer, query=("host", "zone"), also=(412, 422))
+async def read_recovery(request: Call) -> Response:
+    """Say where and from what a cluster would be recovered, and what would be missing; nothing is changed."""
+    service, cluster = request.service, request.cluster().value
+    host, zone = placement.wish(request.query_params.get("host"), request.query_params.get("zone"))
+    found = check(service, cluster)
+    node = _choose(service, cluster, found, host, zone, placement.Refusals())
+    return answer(
+        RecoveryAnswer(_view(service, cluster, found, node, await archived(service, cluster, node)))
+    )
+
+
+@operation(
+    HTTPMethod.POST, PATH, scope=ADMIN, status=202, body=RecoverCluster, answer=RecoveryAnswer, also=(412,)
+)
+async def recover_cluster(request: Call) -> Response:
+    """Recover a cluster whose host is lost or down from its backups, on another host.
+
+    It keeps its id, users, passwords and CA, and its ports where they are free.  What was committed after the
+    last archived WAL is missing.  When its former host is back, the copy there is stopped, kept in the trash
+    for some days, and archives nothing.
+    """
+    service, cluster = request.service, request.cluster().value
+    body = await request.decoded(RecoverCluster)
+    host, zone = placement.wish(body.host, body.zone)
+    refusals = placement.Refusals()
+    while True:
+        found = check(service, cluster)
+        node = await _claimed(service, cluster, found, host, zone, refusals)
+        try:
+            there = await archived(service, cluster, node)
+            view = _view(service, cluster, found, node, there)
+            await _write(request, cluster, found, node)
+            return answer(RecoveryAnswer(view), 202)
+        except PortTaken as error:
+            await service.ports.release(cluster.id, node.host)
+            refusals.add(error.host, error.ports)
+            cluster = request.cluster().value
+        except BaseException:
+            await service.ports.release(cluster.id, node.host)
+            raise
+
+
+def check(service: Service, cluster: Cluster) -> Loss:
+    """Return why a cluster may be recovered; Busy or Invalid, in words, if it may not."""
+    store = service.store
+    record_formats.check_readers(store.known_hosts(), record_formats.WITH_RESTORES)
+    node = recoveries.lost_node(cluster)
+    state = store.host_state(node.host)
+    if state is not HostState.UP and node.host == service.settings.host_id:
+        raise Busy(
+            f"{_name(service, node)}, the host of the cluster, answers this request, so it is not lost."
+        )
+    return recoveries.loss(
+        cluster, NodeSeen(node, _name(service, node), state, store.data_missing(cluster, node))
+    )
+
+
+def new_mark(now: datetime) -> str:
+    """Return a mark that no other recovery has."""
+    return lineages.mark(now, secrets.token_hex(4))
+
+
+async def archived(service: Service, cluster: Cluster, node: Node) -> Archived:
+    """Return what the repository has, as the host of a new node reads it; Busy if that is no backup."""
+    name = _name(service, node)
+    try:
+        found = await service.archives.archived(cluster.id, node.host)
+    except Unavailable as error:
+        raise Unavailable(
+            f"What there is in the repository cannot be read by {name}: {error.message}"
+        ) from None
+    if not found.backups:
+        raise Busy(f"{found.repository}, as {name} reads it, has no backup of this cluster.")
+    return found
+
+
+def _choose(
+    service: Service, cluster: Cluster, found: Loss, host: str, zone: str, refusals: placement.Refusals
+) -> Node:
+    return recoveries.target(
+        cluster,
+        found,
+        placement.candidates(service, refusals.ports),
+        host=host,
+        zone=zone,
+        limits=placement.limits(service),
+        spared=refusals.silent.keys(),
+    )
+
+
+async def _claimed(
+    service: Service, cluster: Cluster, found: Loss, host: str, zone: str, refusals: placement.Refusals
+) -> Node:
+    """Return the node, with ports that its host has claimed; on the former host it has them already."""
+
+    def choose() -> Node:
+        return _choose(service, cluster, found, host, zone, refusals)
+
+    chosen = choose()
+    if chosen.host == recoveries.lost_node(cluster).host:
+        return chosen
+    return await placement.claimed(service, cluster.id, refusals, choose)
+
+
+async def _write(request: Call, cluster: Cluster, found: Loss, node: Node) -> None:
+    service, now = request.service, datetime.now(UTC)
+    lost = recoveries.lost_node(cluster)
+    note = request.note(EventType.CLUSTER_UPDATE)
+    note = replace(note, what=f"recovers it from its backups on {_name(service, node)}")
+
+    def recovered(current: Cluster) -> Cluster:
+        if recoveries.lost_node(current) != lost or check(service, current) is not found:
+            raise Conflict("The cluster was changed meanwhile; try again.")
+        return recoveries.recovered(current, node, now, new_mark(now))
+
+    conditions = [service.store.is_absent(lost.host)] if found is Loss.DOWN else []
+    try:
+        await service.store.update_cluster(cluster.id, recovered, note, *conditions)
+    except PortTaken:
+        raise
+    except Conflict:
+        check(service, request.cluster().value)  # its host may be back, which is to be said
+        raise
+
+
+def _view(service: Service, cluster: Cluster, found: Loss, node: Node, there: Archived) -> RecoveryView:
+    lost = recoveries.lost_node(cluster)
+    lost_at = (_lost_at(service, cluster, lost) or datetime.now(UTC)).replace(microsecond=0)
+    return RecoveryView(
+        host=_name(service, node),
+        former_host=_name(service, lost),
+        loss=found,
+        repository=there.repository,
+        backups=len(there.backups),
+        archived_at=there.archived_at,
+        lost_at=lost_at,
+        missing_seconds=recoveries.missing_seconds(there.archived_at, lost_at),
+        changed=port_changes(lost, node),
+    )
+
+
+def _lost_at(service: Service, cluster: Cluster, lost: Node) -> datetime | None:
+    """Return when the data of a node was last there, as far as that is known."""
+    gone, report = service.store.gone().get(lost.host), service.store.status(cluster.id, lost.name)
+    if lost.lost_at is not None:
+        return lost.lost_at
+    if gone is not None:
+        return gone.since
+    return None if report is None else report.since
+
+
+def port_changes(former: Node, now: Node) -> list[str]:
+    """Return in words which ports a node has not kept."""
+    told = []
+    if former.port != now.port:
+        told.append(
+            f"Its port is {now.port}, and that of its pools {now.pool_port}: the former ones, {former.port} "
+            f"and {former.pool_port}, are in use."
+        )
+    if former.metrics_port != now.metrics_port:
+        told.append(f"The port of its metrics is {now.metrics_port}, and was {former.metrics_port}.")
+    return told
+
+
+def _name(service: Service, node: Node) -> str:
+    host, removed = service.store.host(node.host), service.store.removed_host(node.host)
+    if host is not None:
+        return host.name
+    return node.host if removed is None else removed.name
+
+
+ROUTES = (read_recovery, recover_cluster)

@@ -1,0 +1,161 @@
+"""The backups of a cluster in the console, in a browser without scripts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from cenote.host import programs
+from tests.support.console import Sheet, Visitor, base_of, visitor
+from tests.support.folders import server_folder
+from tests.support.service import Service, calling, online_cluster, service
+from tests.support.waiting import wait_until
+
+SECONDS = 120
+FOUND = programs.find()
+pytestmark = pytest.mark.skipif(
+    FOUND.pgbackrest is None or not any(programs.reads(FOUND.pgbackrest, major) for major in FOUND.postgres),
+    reason="there is no pgBackRest that reads an installed PostgreSQL",
+)
+
+
+def version() -> str:
+    assert FOUND.pgbackrest is not None
+    return max((major for major in FOUND.postgres if programs.reads(FOUND.pgbackrest, major)), key=int)
+
+
+@pytest.fixture(scope="module")
+def kept() -> Iterator[Service]:
+    with server_folder() as folder, service(f"--backups=file://{folder}/repository", clusters=4) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def cluster(kept: Service) -> dict[str, Any]:
+    """A cluster with its first backup, whose next one is hours away."""
+    with kept.client() as client:
+        made: dict[str, Any] = online_cluster(client, "orders", version=version())
+        hour = (datetime.now(UTC) + timedelta(hours=12)).hour
+        path = f"/v2/databases/{made['id']}"
+        client.request("PATCH", f"{path}/config", json={"config": {"backup_hour": hour}})
+        wait_until("the first backup is made", SECONDS, lambda: state_of(kept, made)["count"] == 1)
+        wait_until("WAL is archived", SECONDS, lambda: state_of(kept, made)["archived_at"] is not None)
+        return made
+
+
+def state_of(running: Service, cluster: dict[str, Any]) -> Any:
+    with running.client() as client:
+        seen = client.request("GET", f"/v2/databases/{cluster['id']}")["database"]
+    return seen["cenote"]["backups"]
+
+
+def page(somebody: Visitor, cluster: dict[str, Any]) -> Sheet:
+    return somebody.open(f"{base_of(cluster)}/backups")
+
+
+def test_the_page_shows_the_backups_and_what_can_be_restored(kept: Service, cluster: dict[str, Any]) -> None:
+    state = state_of(kept, cluster)
+    with kept.client() as client:
+        [backup] = client.databases.list_backups(cluster["id"])["backups"]
+    with visitor(kept) as somebody:
+        sheet = page(somebody, cluster)
+    assert "Up to date" in sheet.text
+    assert state["repository"] in sheet.text
+    made = datetime.fromisoformat(backup["created_at"]).strftime("%-d %b %Y, %H:%M:%S")
+    assert re.search(rf"{made} (just now|\d+ \w+ ago) Full \d+ s \d+ MiB", sheet.text)
+    assert re.search(
+        rf"Any second from {made} to \d+ \w+ \d{{4}}, [0-9:]{{8}} UTC can be restored\.", sheet.text
+    )
+    drawn = [(tag, given.get("class") or "") for tag, given in sheet.elements]
+    marks = [kind for tag, kind in drawn if tag == "path" and "window-mark" in kind]
+    pieces = [kind for tag, kind in drawn if tag == "rect" and kind == "window-piece"]
+    assert (len(marks), len(pieces)) == (1, 1)
+    assert "7 days" in sheet.text
+    assert backup["cenote"]["duration_seconds"] >= 0
+
+
+def test_a_backup_is_made_now(kept: Service, cluster: dict[str, Any]) -> None:
+    with visitor(kept) as somebody:
+        asked = somebody.send(page(somebody, cluster), "Back up now")
+        assert "A backup was requested." in asked.text
+        before = datetime.now(UTC)
+        wait_until("it is made", SECONDS, lambda: state_of(kept, cluster)["count"] == 2)
+        state = state_of(kept, cluster)
+        assert (state["running"], state["asked_at"], state["failure"]) == (None, None, "")
+        assert datetime.fromisoformat(state["last_at"]) >= before - timedelta(seconds=1)
+        text = page(somebody, cluster).text
+        assert text.index("Differential") < text.index(" Full ")  # the newest first
+        assert "Last one" in somebody.open(base_of(cluster)).text
+
+
+def test_the_schedule_is_changed_and_given_back(kept: Service, cluster: dict[str, Any]) -> None:
+    path = f"/v2/databases/{cluster['id']}/config"
+    with visitor(kept) as somebody, kept.client() as client:
+        before = client.request("GET", path)["config"]
+        changed = somebody.send(page(somebody, cluster), "Save schedule", hour="4", minute="5")
+        assert "Schedule saved." in changed.text
+        config = client.request("GET", path)["config"]
+        assert (config["backup_hour"], config["backup_minute"]) == (4, 5)
+        assert re.search(r"\(\d+ \w+ \d{4}, 04:05 UTC\)", changed.text)
+        refused = somebody.send(changed, "Save schedule", 422, hour="4", minute="60")
+        assert "backup_minute: 60 is out of range: 0 to 59." in refused.text
+        assert refused.form("Save schedule").fields["minute"] == ["60"]
+        odd = somebody.send(changed, "Save schedule", 422, hour="4", minute="½")
+        assert "backup_minute" in odd.text
+        somebody.send(changed, "Save schedule", hour="", minute="7")
+        assert "backup_hour" not in client.request("GET", path)["config"]
+        client.request("PATCH", path, json={"config": {"backup_hour": before["backup_hour"]}})
+
+
+def test_a_token_that_may_only_read_sees_it_all_and_is_offered_no_change(
+    kept: Service, cluster: dict[str, Any]
+) -> None:
+    with visitor(kept, "database:read") as somebody, visitor(kept) as admin:
+        looked = page(somebody, cluster)
+        assert "can be restored" in looked.text
+        for button in ("Back up now", "Save schedule"):
+            assert not looked.has_form(button)
+            assert page(admin, cluster).has_form(button)
+        form_token = looked.form("Sign out").fields["form_token"][0]
+        for sent in ({"do": "now"}, {"do": "schedule", "hour": "1"}):
+            answer = somebody.http.post(looked.path, data={"form_token": form_token, **sent})
+            assert answer.status_code == 403
+            assert "The token lacks the scope database:update" in answer.text
+
+
+def test_before_the_first_backup_the_page_says_so_at_once(kept: Service, cluster: dict[str, Any]) -> None:
+    with visitor(kept) as somebody, kept.client() as client:
+        new = client.request(
+            "POST",
+            "/v2/databases",
+            json={
+                "name": "new",
+                "engine": "pg",
+                "version": version(),
+                "size": "db-s-1vcpu-1gb",
+                "region": "nyc1",
+                "num_nodes": 1,
+            },
+        )["database"]
+        text = page(somebody, new).text
+        assert "Nothing can be restored before the first backup is complete." in text
+        assert "First backup is pending" in text or "Full backup in progress" in text
+        client.request("DELETE", f"/v2/databases/{new['id']}")
+
+
+def test_without_a_repository_the_page_says_how_to_turn_backups_on() -> None:
+    with service() as running, running.client() as client, visitor(running) as somebody:
+        cluster = online_cluster(client, "without")
+        assert "backups" not in cluster["cenote"]
+        sheet = page(somebody, cluster)
+        assert "No backups are kept" in sheet.text
+        assert "cenote serve --backups file:///srv/backups" in sheet.text
+        assert not sheet.has_form("Back up now")
+        assert "none kept" in somebody.open(base_of(cluster)).text
+        assert "No restart is pending." in somebody.open(f"{base_of(cluster)}/settings/restart").text
+        with calling(running) as http:
+            assert http.get(f"/v2/databases/{cluster['id']}/backups").status_code == 422

@@ -1,0 +1,136 @@
+"""Clusters on a fleet that keeps backups in one repository, and what of them is in the archive."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from cenote.host import programs
+from cenote.model.paths import ClusterPaths, Layout
+from cenote_client import BusyError, Client
+from tests.support.fleet import Fleet, fleet
+from tests.support.folders import server_folder
+from tests.support.ports import free_range, give_back
+from tests.support.service import Service, added_pool, online_cluster
+from tests.support.waiting import wait_until
+
+SECONDS = 180
+PORTS = 12
+FOUND = programs.find()
+NEEDS_PGBACKREST = pytest.mark.skipif(
+    FOUND.pgbackrest is None or not any(programs.reads(FOUND.pgbackrest, major) for major in FOUND.postgres),
+    reason="there is no pgBackRest that reads an installed PostgreSQL",
+)
+
+
+def version() -> str:
+    """The newest version that can be backed up."""
+    assert FOUND.pgbackrest is not None
+    return max((major for major in FOUND.postgres if programs.reads(FOUND.pgbackrest, major)), key=int)
+
+
+@dataclass
+class BackedUp:
+    """A cluster with a backup, a pool and a table ``kept`` of numbers."""
+
+    repository: Path
+    id: str
+    cluster: Any
+    pool: Any
+
+    @property
+    def uri(self) -> str:
+        return str(self.cluster["connection"]["uri"])
+
+    def paths(self, host: Service) -> ClusterPaths:
+        return Layout(host.data_dir).cluster(UUID(self.id))
+
+    def archived(self) -> set[str]:
+        """Return the names of the segments in the archive, without what follows them."""
+        found = self.repository.glob(f"archive/{self.id}/*/*/*")
+        return {path.name[:24] for path in found if ".partial" not in path.name}
+
+    def switch(self, host: Service) -> str:
+        """Have the server on a host begin another segment; return the name of the last one."""
+        with psycopg.connect(
+            host=str(self.paths(host).sockets),
+            port=self.cluster["connection"]["port"],
+            user="postgres",
+            dbname="postgres",
+            autocommit=True,
+        ) as connection:
+            connection.execute("SELECT pg_logical_emit_message(false, 'test', 'x')")
+            row = connection.execute("SELECT pg_walfile_name(pg_switch_wal())").fetchone()
+            assert row is not None
+            return str(row[0])
+
+    def archive(self, host: Service) -> str:
+        """Have all that was written until now archived; return the name of the segment."""
+        segment = self.switch(host)
+        wait_until("the segment is archived", SECONDS, lambda: segment in self.archived())
+        return segment
+
+
+@contextlib.contextmanager
+def backed_up_fleet(count: int = 2, *options: str) -> Iterator[tuple[Fleet, Path]]:
+    """Hosts that keep backups in one directory, with that directory."""
+    with server_folder() as folder:
+        repository = folder / "repository"
+        first = free_range(PORTS)
+        try:
+            ports = f"--ports={first}-{first + PORTS - 1}"  # the same, so that a cluster keeps its own
+            with fleet(count, f"--backups=file://{repository}", ports, *options) as hosts:
+                yield hosts, repository
+        finally:
+            give_back(first, PORTS)
+
+
+def backed_up(client: Client, repository: Path, name: str, **fields: Any) -> BackedUp:
+    """Make a cluster, and wait for its first backup."""
+    id = online_cluster(client, name, version=version(), **fields)["id"]
+    pool = added_pool(client, id, "web")
+    made = BackedUp(repository, id, client.databases.get_cluster(id)["database"], pool)
+    add(made.uri, [0])
+    wait_until("the first backup is made", SECONDS, lambda: has_backup(client, id))
+    return made
+
+
+def has_backup(client: Client, id: str) -> bool:
+    with contextlib.suppress(BusyError):
+        return bool(client.databases.list_backups(id)["backups"])
+    return False
+
+
+def add(uri: str, numbers: Iterable[int], **connection: Any) -> None:
+    with psycopg.connect(uri, autocommit=True, connect_timeout=10, **connection) as opened:
+        opened.execute("CREATE TABLE IF NOT EXISTS kept (value int)")
+        for number in numbers:
+            opened.execute("INSERT INTO kept VALUES (%s)", (number,))
+
+
+def kept(uri: str, **connection: Any) -> list[int]:
+    with psycopg.connect(uri, connect_timeout=10, **connection) as opened:
+        return [row[0] for row in opened.execute("SELECT value FROM kept ORDER BY value")]
+
+
+def cut_off(host: Service) -> list[int]:
+    """Freeze the service of a host, and not its servers; return the pids, to be let go on."""
+    frozen = [host.pid, *host.processes().values()]
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    return frozen
+
+
+def go_on(frozen: Iterable[int]) -> None:
+    for pid in frozen:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
