@@ -1,7 +1,9 @@
 """``python -m faults [NAME …]``: runs the batteries, prints the table, writes ``build/faults.json``.
 
 The environment sets ``KILLS`` of each process, ``CUTS`` of the power, ``CLUSTERS`` of an
-upgrade, a fleet, a drain and a spread, ``STARTS`` of an upgrade, ``LOSSES`` of a host, and ``SEED``.
+upgrade, a fleet, a drain, a recovery and a spread, ``STARTS`` of an upgrade, ``LOSSES`` of a host,
+``MOMENTS`` and ``RESTORE_KILLS`` of restores, ``RECOVERIES``, ``GOOD`` backups beside those that are
+corrupted, and ``SEED``.
 """
 
 from __future__ import annotations
@@ -13,12 +15,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from faults import drain, fleet, kills, outcome, power, spread, upgrade
+from faults import drain, drills, fleet, kills, outcome, power, recover, restore, spread, upgrade
 from faults.outcome import Outcome
 from tests.support import old_version
 
 RESULT = Path("build/faults.json")
-NAMES = (*kills.TARGETS, "power", "upgrade", "fleet", "drain", "spread")
+NAMES = (*kills.TARGETS, "power", "upgrade", "fleet", "drain", "restore", "recover", "spread", "drills")
 
 
 def main(wanted: Sequence[str]) -> int:
@@ -48,8 +50,14 @@ def main(wanted: Sequence[str]) -> int:
 def _outcomes(name: str, seed: str) -> list[Outcome]:
     if name == "upgrade":
         return _upgrades(seed)
+    if name == "drills":
+        return drills.battery(_number("GOOD", drills.TIMES))
     if name == "drain":
         return [drain.battery(_number("CLUSTERS", 10))]
+    if name == "restore":
+        return restore.batteries(_number("MOMENTS", 20), _number("RESTORE_KILLS", 15), seed)
+    if name == "recover":
+        return [recover.battery(_number("RECOVERIES", 10), _number("CLUSTERS", 5), seed)]
     if name == "spread":
         return [spread.battery(_number("CLUSTERS", 30))]
     if name == "fleet":

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Fetch what only tests use: a browser, certutil, curl, Node.js, strace, iproute2, rsyslog, promtool, the JDBC driver, etcdctl,
-# Knot DNS, the sources of godo.
+# Knot DNS, the sources of godo, sshd, and of Debian's next release pgBackRest.
 #
-# Chromium, certutil, curl, Node.js, strace and iproute2 are installed.  rsyslog, Prometheus and Knot DNS would start as
+# Chromium, certutil, curl, Node.js, strace and iproute2 are installed.  rsyslog, Prometheus, Knot DNS and sshd would start as
 # services on the machine of whoever runs the tests, so their packages are unpacked below build/programs only.  What cannot
 # be had is told of; the tests that need it are skipped, with the reason.
 set -uo pipefail
@@ -14,6 +14,7 @@ stamp=$folder/stamp
 log=build/setup-tests.log
 installed=(chromium curl iproute2 libnss3-tools nodejs npm strace)
 unpacked=(prometheus rsyslog rsyslog-gnutls rsyslog-openssl libpostgresql-jdbc-java etcd-client knot)
+unpacked+=(openssh-server openssh-sftp-server openssh-client)
 # godo, and what it is made with in this release of Debian or a later one.
 unpacked+=(golang-github-digitalocean-godo-dev golang-github-google-go-querystring-dev golang-golang-x-oauth2-dev)
 unpacked+=(golang-golang-x-net-dev golang-golang-x-time-dev golang-github-hashicorp-go-retryablehttp-dev)
@@ -61,19 +62,54 @@ fi
 # What rsyslog and Knot DNS load and this machine lacks; the names differ between releases.
 depends() { apt-cache depends "$@" | sed -n 's/^ *Depends: \(lib[^ ]*\)$/\1/p' | sort -u; }
 mapfile -t knot < <(depends knot)
-mapfile -t libraries < <({ depends rsyslog rsyslog-gnutls rsyslog-openssl knot; depends "${knot[@]}"; } | sort -u)
+mapfile -t libraries < <({ depends rsyslog rsyslog-gnutls rsyslog-openssl openssh-server knot; depends "${knot[@]}"; } | sort -u)
 mapfile -t libraries < <(lacking "${libraries[@]}")
-for package in "${unpacked[@]}" "${libraries[@]}"; do
-    say "unpacking $package"
-    part=$folder/$package.part
-    rm -rf "$part"
-    mkdir "$part"
-    if (cd "$part" && apt-get -q download "$package") < /dev/null >> "$log" 2>&1 &&
-        dpkg-deb -x "$part"/*.deb "$part/root" >> "$log" 2>&1; then
-        cp -a "$part/root/." "$folder/"
+# Unpack packages into a folder.
+unpack() {
+    local into=$1 package part
+    shift
+    mkdir -p "$into"
+    for package in "$@"; do
+        say "unpacking $package"
+        part=$folder/$package.part
+        rm -rf "$part"
+        mkdir "$part"
+        if (cd "$part" && apt-get -q download "$package") < /dev/null >> "$log" 2>&1 &&
+            dpkg-deb -x "$part"/*.deb "$part/root" >> "$log" 2>&1; then
+            cp -a "$part/root/." "$into/"
+        else
+            say "cannot download $package (see $log): the tests that need it are skipped"
+        fi
+        rm -rf "$part"
+    done
+}
+unpack "$folder" "${unpacked[@]}" "${libraries[@]}"
+
+# pgBackRest of Debian 13 runs on Debian 12 as it is, and has what that of Debian 12 lacks: SFTP, PostgreSQL 16 and newer.
+# The mirror is the one that the system's packages come from; the system's own lists and sources stay as they are.
+next=trixie
+mirror=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(LABEL)' 'Created-By: Packages' 2>> "$log" |
+    sed -n 's/ Debian Debian$//p' | sed q)
+keys=/usr/share/keyrings/debian-archive-keyring.gpg
+if dpkg --compare-versions "$(dpkg-query -W -f '${Version}' pgbackrest 2> /dev/null)" ge 2.52; then
+    :
+elif [ -z "$mirror" ] || [ ! -e "$keys" ]; then
+    say "this is no Debian: without a newer pgBackRest, the tests of SFTP are skipped"
+else
+    apt=$PWD/build/apt-$next
+    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
+    echo "deb [signed-by=$keys] $mirror $next main" > "$apt/sources.list"
+    cat > "$apt/apt.conf" << END
+Dir::Etc::SourceList "$apt/sources.list";
+Dir::Etc::SourceParts "-";
+Dir::State::Lists "$apt/lists";
+Dir::Cache "$apt/cache";
+END
+    if APT_CONFIG=$apt/apt.conf apt-get -q update < /dev/null >> "$log" 2>&1; then
+        APT_CONFIG=$apt/apt.conf unpack "$folder/$next" pgbackrest
     else
-        say "cannot download $package (see $log): the tests that need it are skipped"
+        say "the packages of Debian $next cannot be had (see $log): the tests of SFTP are skipped"
     fi
-    rm -rf "$part"
-done
+    rm -rf "$apt"
+fi
 inputs > "$stamp"

@@ -92,6 +92,7 @@ class Target:
 NEED_MORE = {
     ("GET", "/v2/databases/{database_cluster_uuid}/backups"),
     ("POST", "/v2/databases/{database_cluster_uuid}/backups"),
+    ("POST", "/v2/databases/{database_cluster_uuid}/backups/drills"),
     ("POST", "/v2/databases/{database_cluster_uuid}/move"),
     ("GET", "/v2/databases/{database_cluster_uuid}/recover"),
     ("POST", "/v2/databases/{database_cluster_uuid}/recover"),

@@ -123,6 +123,7 @@ async def neighbours(api: Api) -> None:
     await api.refusal("POST", f"{cluster}/recover", 412, json={})
     await api.refusal("GET", f"{cluster}/backups", 422)
     await api.refusal("POST", f"{cluster}/backups", 422)
+    await api.refusal("POST", f"{cluster}/backups/drills", 422)
     await call("PUT", f"{cluster}/delete_protection", 204, json={"enabled": True})
     await api.refusal("DELETE", cluster, 422)
     await call("PUT", f"{cluster}/delete_protection", 204, json={"enabled": False})

@@ -20,6 +20,7 @@ GET /v2/databases/{database_cluster_uuid}/pool_stats                 database:re
 GET /v2/databases/{database_cluster_uuid}/pool_stats/stream          database:read
 GET /v2/databases/{database_cluster_uuid}/pools/{pool_name}/stats    database:read
 POST /v2/databases/{database_cluster_uuid}/backups database:update
+POST /v2/databases/{database_cluster_uuid}/backups/drills database:update
 POST /v2/databases/{database_cluster_uuid}/move cenote:admin
 DELETE /v2/databases/{database_cluster_uuid}/move cenote:admin
 GET /v2/databases/{database_cluster_uuid}/recover cenote:admin

@@ -50,7 +50,7 @@ NEEDS_ANOTHER_HOST = {
     "cancel_move",
     "recover_cluster",
 }  # test_fleet_moves.py, test_fleet_recovery.py
-NEEDS_BACKUPS = {"create_backup"}  # test_backups.py
+NEEDS_BACKUPS = {"create_backup", "create_drill"}  # test_backups.py, test_restore_drills.py
 
 
 async def types(api: Api, cluster: str) -> list[str]:

@@ -179,7 +179,7 @@ def test_a_body_that_is_json_of_another_kind_is_told_what_is_expected(apis: Apis
 
 def test_a_deeply_nested_body_is_refused(apis: Apis) -> None:
     async def scenario(api: Api) -> None:
-        body = b'{"backup_restore": {"database_name": ' + b"[" * 100_000 + b"]" * 100_000 + b"}}"
+        body = b'{"rules": [{"created_at": ' + b"[" * 100_000 + b"]" * 100_000 + b"}]}"
         await api.call("POST", "/v2/databases", 400, content=body)
 
     apis.run(scenario)

@@ -221,9 +221,35 @@ def test_a_backup_is_made_when_it_is_asked_for(kept: Kept) -> None:
     assert [backup["cenote"]["type"] for backup in found] == ["full", "diff"]
     assert found[-1]["incremental"] is True
     said = kept.running.run("backup", "list", "asked")
-    assert "Restorable: from" in said.stderr
+    assert "DURATION (S)" in said.stdout
+    assert re.search(r"^Restorable: from \S+Z to \S+Z$", said.stderr, re.MULTILINE)
+    assert re.search(r"^Next backup: \S+Z$", said.stderr, re.MULTILINE)
     kept.running.cenote("backup", "now", "asked", "--wait")
     assert own.types() == ["full", "diff"]  # the one that was just made stands for it
+
+
+def test_a_drill_restores_the_newest_backup_and_says_what_it_found(kept: Kept) -> None:
+    own = kept.with_cluster("drilled")
+    said = kept.running.run("backup", "drill", "drilled")
+    assert said.returncode == 0, said.stderr
+    assert "was restored, and nothing was wrong" in said.stdout + said.stderr
+    assert re.search("^(restoring|replaying|checking|verifying) ", said.stderr, re.MULTILINE)
+    result = own.backups()["cenote"]["drill"]
+    assert (result["check"], result["failure"]) == ("", "")
+    assert result["label"] == own.backups()["backups"][-1]["cenote"]["label"]
+    assert result["seconds"] > 0
+    assert own.backups()["cenote"]["next_drill_at"] > result["ended_at"]
+    assert "Last restore drill: " in kept.running.run("backup", "list", "drilled").stderr
+    assert not own.paths.drill.exists()
+    folder = own.repository / "backup" / own.id / result["label"]
+    stored = max(folder.rglob("*.zst"), key=lambda path: path.stat().st_size)
+    stored.write_bytes(b"")
+    said = kept.running.run("backup", "drill", "drilled")
+    assert said.returncode == 1
+    assert "is not good: restore: " in said.stderr
+    with calling(kept.running) as http:
+        page = http.get("/metrics").text
+    assert re.search(r'^cenote_backup_drill_failed\{cluster="drilled".*\} 1$', page, re.MULTILINE)
 
 
 def test_a_repository_that_takes_nothing_costs_backups_and_no_query(kept: Kept) -> None:

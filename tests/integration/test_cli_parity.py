@@ -122,6 +122,7 @@ cluster delete again --purge --yes
 PLAIN = {
     "cenote host remove": "needs another host, see test_fleet_hosts.py",
     "cenote backup list": "needs a service that keeps backups; see test_backups.py",
+    "cenote backup drill": "needs a service that keeps backups; see test_restore_drills.py",
     "cenote backup now": "needs a service that keeps backups; see test_backups.py",
     "cenote cluster move": "needs another host; see test_fleet_moves.py",
     "cenote cluster recover": "needs backups and another host; see test_fleet_recovery.py",
@@ -155,6 +156,7 @@ WITHOUT_COMMAND = {
     "GET /v2/vpcs/{}/members": "only clusters; cluster get -o json has the VPC of each",
     "PATCH /v2/vpcs/{}": "vpc update calls PUT, which does the same",
     "GET /v2/databases/{}/backups": "backup list, which needs a service that keeps backups",
+    "POST /v2/databases/{}/backups/drills": "backup drill, which needs a service that keeps backups",
     "POST /v2/databases/{}/backups": "backup now, which needs a service that keeps backups",
     "POST /v2/databases/{}/move": "cluster move, which needs another host",
     "PUT /v2/projects/{}": "project update calls PATCH, which changes only what is given",

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from cenote.host import programs
-from tests.support.console import Sheet, Visitor, base_of, visitor
+from tests.support.console import Sheet, Visitor, base_of, id_in, visitor
 from tests.support.folders import server_folder
-from tests.support.service import Service, calling, online_cluster, service
+from tests.support.service import Service, answer_of, calling, online_cluster, service
 from tests.support.waiting import wait_until
 
 SECONDS = 120
@@ -159,3 +161,50 @@ def test_without_a_repository_the_page_says_how_to_turn_backups_on() -> None:
         assert "No restart is pending." in somebody.open(f"{base_of(cluster)}/settings/restart").text
         with calling(running) as http:
             assert http.get(f"/v2/databases/{cluster['id']}/backups").status_code == 422
+
+
+def rows(uri: str) -> int:
+    return int(answer_of(uri, "SELECT count(*) FROM orders"))
+
+
+def test_a_fork_to_the_second_before_a_mistake_has_the_rows(kept: Service, cluster: dict[str, Any]) -> None:
+    with kept.client() as client, visitor(kept) as somebody:
+        uri = cluster["connection"]["uri"]
+        with psycopg.connect(uri, autocommit=True) as connection:
+            connection.execute("CREATE TABLE orders AS SELECT generate_series(1, 100) AS id")
+            time.sleep(1.1)
+            before = datetime.now(UTC).replace(microsecond=0)
+            time.sleep(1.1)
+            connection.execute("DELETE FROM orders")
+        asked = somebody.open(f"{base_of(cluster)}/backups/fork")
+        assert "Any second from" in asked.text
+        assert asked.form("Create fork").fields["name"] == ["orders-fork"]
+        assert asked.form("Create fork").fields["size"] == [cluster["size"]]
+        for wrong, told in (("2020-01-01T00:00", "cannot be restored"), ("soon", "is not a time")):
+            refused = somebody.send(asked, "Create fork", 422, at=wrong, name="rescued")
+            assert told in refused.text
+            assert refused.form("Create fork").fields["name"] == ["rescued"]
+        made = somebody.send(asked, "Create fork", at=before.strftime("%Y-%m-%dT%H:%M:%S"), name="rescued")
+        assert "rescued is being created from the data of orders." in made.text
+        fork = wait_until("the fork is online", SECONDS, lambda: _online(client, id_in(made)))
+        assert rows(fork["connection"]["uri"]) == 100
+        assert rows(uri) == 0
+        assert (fork["size"], fork["storage_size_mib"]) == (cluster["size"], cluster["storage_size_mib"])
+        client.request("DELETE", f"/v2/databases/{fork['id']}")
+
+
+def _online(client: Any, id: str) -> Any:
+    found = client.request("GET", f"/v2/databases/{id}")["database"]
+    return found if found["status"] == "online" else None
+
+
+def test_the_form_of_a_fork_begins_with_the_backup_that_was_chosen(
+    kept: Service, cluster: dict[str, Any]
+) -> None:
+    with visitor(kept) as somebody, visitor(kept, "database:read") as reader, kept.client() as client:
+        created_at = client.databases.list_backups(cluster["id"])["backups"][0]["created_at"]
+        links = [given.get("href") or "" for _, given in page(somebody, cluster).elements]
+        [link] = [one for one in links if created_at.replace(":", "%3A") in one]
+        assert somebody.open(link).form("Create fork").fields["at"] == [created_at.removesuffix("Z")]
+        assert "lacks database:create" in reader.open(link).text
+        assert "/backups/fork" not in page(reader, cluster).source

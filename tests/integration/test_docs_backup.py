@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+from cenote_client import BusyError
 from tests.support import shell
 from tests.support.folders import server_folder
 from tests.support.pages import ROOT, blocks
@@ -38,7 +42,7 @@ def copies() -> Iterator[Path]:
         yield folder
 
 
-def do(title: str, running: Service, copies: Path) -> None:
+def do(title: str, running: Service, copies: Path, **variables: str) -> None:
     """Run a block in its place; systemd's part is played by the test."""
     lines = [line for line in BLOCKS[title].splitlines() if not line.startswith("systemctl")]
     script = (
@@ -52,7 +56,7 @@ def do(title: str, running: Service, copies: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        env=clean_environment() | {"PATH": PATH} | shell.at(running),
+        env=clean_environment() | {"PATH": PATH} | shell.at(running) | variables,
         check=False,
         timeout=120,
     )
@@ -67,6 +71,27 @@ def placed(text: str, copies: Path) -> str:
 def with_rows(cluster: Any) -> None:
     with psycopg.connect(cluster["connection"]["uri"]) as connection:
         connection.execute("CREATE TABLE parts AS SELECT generate_series(1, 42) AS id")
+
+
+def test_what_was_dropped_by_mistake_is_in_a_fork(copies: Path) -> None:
+    with service(f"--backups=file://{copies}/repository") as running, running.client() as client:
+        cluster = online_cluster(client, "backend")
+
+        def is_backed_up() -> bool:
+            with contextlib.suppress(BusyError):
+                return bool(client.databases.list_backups(cluster["id"])["backups"])
+            return False
+
+        wait_until("the first backup is made", 120, is_backed_up)
+        with_rows(cluster)
+        time.sleep(1.1)
+        moment = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        time.sleep(1.1)
+        with psycopg.connect(cluster["connection"]["uri"]) as connection:
+            connection.execute("DROP TABLE parts")
+        do("fork to a moment", running, copies, moment=moment)
+        [fork] = [one for one in client.databases.iter_clusters() if one["name"] == "rescued"]
+        assert answer_of(fork["connection"]["uri"], "SELECT count(*) FROM parts") == 42
 
 
 def test_records_come_back_from_their_backup_and_the_clusters_never_stop(copies: Path) -> None:

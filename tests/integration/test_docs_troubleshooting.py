@@ -20,6 +20,7 @@ import asyncpg  # type: ignore[import-untyped]
 import psycopg
 import pytest
 
+from cenote.conf import pgbackrest
 from cenote.model.paths import Layout
 from cenote.model.record import Secret
 from cenote.security import backup_file
@@ -252,6 +253,18 @@ def without_data() -> str:
         return reason()
 
 
+def archived_after_a_recovery(folder: Path) -> str:
+    """Return what the archive script leaves for the agent where the repository has a newer mark."""
+    program = folder / "pgbackrest"
+    program.write_text("#!/bin/sh\necho 20260102T000000Z-00000002\n")
+    script = folder / "archive"
+    script.write_text(pgbackrest.archive_script(program, folder / "conf", "one", folder))
+    for path in (program, script):
+        path.chmod(0o700)
+    subprocess.run([script, "pg_wal/000000010000000000000003"], cwd=folder, check=False)
+    return (folder / pgbackrest.FAILED).read_text()
+
+
 def after_a_move_that_no_record_knows() -> str:
     """Return what is said of a cluster whose node has the mark of one that was left."""
     with service() as running:
@@ -423,6 +436,7 @@ PROVOKED: dict[str, Callable[[Place, Path], str]] = {
     "another service": lambda _, folder: beside_another(folder, identity=True),
     "The record": lambda place, _: newer_record(place),
     "its data directory": lambda _, __: without_data(),
+    "its cluster was": lambda _, folder: archived_after_a_recovery(folder),
     "its data was": lambda _, __: after_a_move_that_no_record_knows(),
     "The host": lambda place, _: beside_stopped_agent(place, "cluster", "logs", "backend"),
     "The sealing": lambda place, _: beside_stopped_agent(place, "keys", "rotate", "--ring=host", lost=True),

@@ -15,6 +15,7 @@ import pytest
 from cenote.host import programs
 from cenote_client import BusyError, Client, InvalidError
 from tests.support.folders import server_folder
+from tests.support.power import Machine
 from tests.support.service import SMALLEST, Service, added_pool, answer_of, online_cluster, service, tried
 from tests.support.waiting import wait_until
 
@@ -188,6 +189,31 @@ def test_a_fork_to_now_is_a_copy_of_the_living_server(place: Place) -> None:
     place.remove(fork)
 
 
+def test_a_quiet_second_of_an_idle_database_can_be_restored(place: Place) -> None:
+    place.run("CREATE TABLE quiet AS SELECT generate_series(1, 5) AS id")
+    time.sleep(2)
+    quiet = second()
+    time.sleep(2)
+    fork = place.fork("quiet", quiet)
+    assert answer_of(fork["connection"]["uri"], "SELECT count(*) FROM quiet") == 5
+    place.remove(fork)
+
+
+def test_a_fork_during_which_everything_is_killed_is_never_half_there_and_is_completed(place: Place) -> None:
+    place.run("CREATE TABLE whole AS SELECT generate_series(1, 10000) AS id")
+    moment = second()
+    machine = Machine(place.running)
+    for number, pause in enumerate((0.0, 0.4, 0.8, 1.4)):
+        asked = place.ask(f"killed-{number}", moment)
+        time.sleep(pause)  # the moment of the kill, not a wait for anything
+        machine.off()
+        machine.on()
+        fork = place.online(asked["id"])
+        assert fork["connection"] == asked["connection"]
+        assert answer_of(fork["connection"]["uri"], "SELECT count(*) FROM whole") == 10_000
+        place.remove(fork)
+
+
 def test_what_cannot_be_restored_is_refused_in_words(place: Place) -> None:
     name = place.cluster["name"]
     now = datetime.now(UTC)
@@ -219,8 +245,9 @@ def test_the_command_forks_and_waits(place: Place) -> None:
     before = second()
     place.run("DROP TABLE told")
     at = f"{before:%Y-%m-%d %H:%M:%S} UTC"
-    said = place.running.cenote("cluster", "fork", "source", "by-hand", "--at", at, "--wait")
-    assert f"Forked cluster source as of {at} to by-hand" in said
+    done = place.running.run("cluster", "fork", "source", "by-hand", "--at", at, "--wait")
+    assert done.returncode == 0, done.stderr
+    assert f"Forked cluster source as of {at} to by-hand" in done.stdout + done.stderr
     [fork] = [one for one in place.client.databases.iter_clusters() if one["name"] == "by-hand"]
     assert answer_of(fork["connection"]["uri"], "SELECT count(*) FROM told") == 1
     place.remove(fork)

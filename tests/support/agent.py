@@ -50,10 +50,11 @@ class AtWork:
 
     async def change(self, cluster: Cluster, **changes: Any) -> Cluster:
         """Replace fields of the record; return it without waiting for what follows."""
-        stored = await self.store.update_cluster(
-            cluster.id, lambda before: msgspec.structs.replace(before, **changes)
-        )
-        return stored.value
+
+        def changed(before: Cluster) -> Cluster:
+            return records.with_removals(before, msgspec.structs.replace(before, **changes))
+
+        return (await self.store.update_cluster(cluster.id, changed)).value
 
     async def settled(self, cluster: Cluster) -> Cluster:
         """Wait until the agent has nothing left to do for the record as it is now."""
@@ -187,7 +188,9 @@ async def agent_at_work(
         ]
         if keeps_backups:
             program = created.backup_program
-            tasks.append(asyncio.create_task(BackupRunner(host_store, created.host, program).run()))
+            tasks.append(
+                asyncio.create_task(BackupRunner(host_store, created.host, program, created.executor).run())
+            )
         try:
             yield AtWork(created, store, host_store, loop.passes)
         finally:

@@ -15,9 +15,11 @@ from cenote.model.records import (
     Cluster,
     Database,
     Node,
+    RemovalKind,
     User,
     UserRole,
 )
+from cenote.rules import removals
 from cenote.security import certificates, scram
 from cenote.security.sealing import Sealer
 
@@ -63,3 +65,12 @@ def ca_file(cluster: Cluster, folder: Path) -> str:
     path = folder / f"{cluster.name}.crt"
     path.write_text(cluster.authority.certificate)
     return str(path)
+
+
+def with_removals(before: Cluster, after: Cluster) -> Cluster:
+    """Return the later record with the users and databases that it has no more noted as removed."""
+    gone = [(RemovalKind.USER, one.name) for one in before.users if after.user(one.name) is None]
+    gone += [(RemovalKind.DATABASE, one.name) for one in before.databases if after.database(one.name) is None]
+    for kind, name in gone:
+        after = removals.begin(after, kind, name, None)
+    return after

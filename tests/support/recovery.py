@@ -14,7 +14,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from cenote.host import programs
+from cenote.host import processes, programs
 from cenote.model.paths import ClusterPaths, Layout
 from cenote_client import BusyError, Client
 from tests.support.fleet import Fleet, fleet
@@ -63,7 +63,7 @@ class BackedUp:
         """Have the server on a host begin another segment; return the name of the last one."""
         with psycopg.connect(
             host=str(self.paths(host).sockets),
-            port=self.cluster["connection"]["port"],
+            port=self._port(host),
             user="postgres",
             dbname="postgres",
             autocommit=True,
@@ -72,6 +72,11 @@ class BackedUp:
             row = connection.execute("SELECT pg_walfile_name(pg_switch_wal())").fetchone()
             assert row is not None
             return str(row[0])
+
+    def _port(self, host: Service) -> int:
+        """Return the port of the server on a host, below that of the pooler; a recovery may change it."""
+        found = self.paths(host).sockets.glob(".s.PGSQL.*")
+        return min(int(path.suffix[1:]) for path in found if path.suffix != ".lock")
 
     def archive(self, host: Service) -> str:
         """Have all that was written until now archived; return the name of the segment."""
@@ -120,6 +125,18 @@ def add(uri: str, numbers: Iterable[int], **connection: Any) -> None:
 def kept(uri: str, **connection: Any) -> list[int]:
     with psycopg.connect(uri, connect_timeout=10, **connection) as opened:
         return [row[0] for row in opened.execute("SELECT value FROM kept ORDER BY value")]
+
+
+def lose(host: Service) -> None:
+    """Kill the service and all its servers at once, as a machine that loses its power."""
+    pids = {host.pid, *host.processes().values()}
+    for pid in (*pids, *(process.pid for process in processes.below(host.data_dir))):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    host.wait()
+    for process in processes.below(host.data_dir):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
 
 
 def cut_off(host: Service) -> list[int]:

@@ -32,6 +32,7 @@ Operation = tuple[str, str]  # method, path
 ADDITIONS: set[Operation] = {
     ("GET", "/v2/databases/{database_cluster_uuid}/logs"),
     ("POST", "/v2/databases/{database_cluster_uuid}/backups"),
+    ("POST", "/v2/databases/{database_cluster_uuid}/backups/drills"),
     ("POST", "/v2/databases/{database_cluster_uuid}/move"),
     ("DELETE", "/v2/databases/{database_cluster_uuid}/move"),
     ("GET", "/v2/databases/{database_cluster_uuid}/recover"),

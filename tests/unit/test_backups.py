@@ -531,6 +531,14 @@ def test_a_backup_that_was_asked_for_stands_for_the_next_ten_minutes_unless_it_f
     assert backup_schedule.recently_asked(asked(7), failed, NOW) is not None
 
 
+def test_a_restart_that_is_waited_for_is_told_with_the_command_that_makes_it() -> None:
+    assert archiving.waits_for_restart(archiving.problem(Archiver("off", None, None)))
+    assert not archiving.waits_for_restart(archiving.problem(Archiver("always", None, NOW)))
+    told = archiving.with_remedy(f"no backups: {archiving.NO_BACKUPS_YET}")
+    assert told.endswith("in the maintenance window; 'cenote cluster install-update' makes it at once")
+    assert archiving.with_remedy("not archived yet") == "not archived yet"
+
+
 def test_of_very_many_backups_the_ends_and_the_last_full_one_are_reported() -> None:
     many = tuple(
         backup(

@@ -118,7 +118,7 @@ LOG = """\
             Outcome.FAILED,
             "cannot be replayed",
         ),
-        ("", Outcome.FAILED, "without a word"),
+        ("", Outcome.KILLED, "was ended"),
     ],
     ids=["ended before", "too early", "unreadable", "panic", "killed"],
 )

@@ -109,6 +109,7 @@ UPDATE_LOGSINK: Operation[None] = Operation("PUT", CLUSTER + "/logsink/{}", 200,
 DELETE_LOGSINK: Operation[None] = Operation("DELETE", CLUSTER + "/logsink/{}", 200, False)
 
 # Cenote only
+CREATE_DRILL: Operation[t.DrillAskedResponse] = Operation("POST", CLUSTER + "/backups/drills", 202, True)
 CREATE_BACKUP: Operation[t.BackupAskedResponse] = Operation("POST", CLUSTER + "/backups", 202, True)
 LIST_POOL_ADVICE: Operation[t.PoolAdviceResponse] = Operation("GET", CLUSTER + "/pool_advice", 200, True)
 GET_POOL_HISTORY: Operation[t.PoolHistoryResponse] = Operation("GET", CLUSTER + "/pool_history", 200, True)

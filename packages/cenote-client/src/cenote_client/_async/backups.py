@@ -48,6 +48,18 @@ class AsyncBackups(AsyncResource):
         """
         return await self._call(op.CREATE_BACKUP, (database_cluster_uuid,), kwargs)
 
+    async def create_drill(
+        self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]
+    ) -> t.DrillAskedResponse:
+        """Have a cluster's newest backup restored aside and checked; return ``{"drill": {"asked_at": …}}``.
+
+        ``list_backups`` has what it finds, at ``cenote.drill``.  Raises BusyError before the first backup,
+        InvalidError if the service keeps no backups, NotFoundError if the cluster does not exist.
+
+        ``POST /v2/databases/{database_cluster_uuid}/backups/drills``, scope ``database:update``.
+        """
+        return await self._call(op.CREATE_DRILL, (database_cluster_uuid,), kwargs)
+
     def iter_backups(
         self, database_cluster_uuid: str, *, per_page: int = 200, **kwargs: Unpack[t.Call]
     ) -> AsyncIterator[t.Backup]:

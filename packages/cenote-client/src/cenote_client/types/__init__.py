@@ -11,6 +11,9 @@ from .backups import (
     BackupListResponse,
     BackupSchedule,
     BackupState,
+    Drill,
+    DrillAsked,
+    DrillAskedResponse,
     RestorableSpan,
 )
 from .call_options import (
@@ -295,6 +298,9 @@ __all__ = [
     "DoSettings",
     "DoSettingsResponse",
     "DoSettingsUpdate",
+    "Drill",
+    "DrillAsked",
+    "DrillAskedResponse",
     "ElasticsearchConfig",
     "Endpoint",
     "EngineName",

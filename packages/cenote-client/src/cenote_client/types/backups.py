@@ -38,6 +38,17 @@ class BackupSchedule(TypedDict, total=False):
     backup_interval_hours: int
 
 
+class Drill(TypedDict):
+    """A restore drill; ``failure`` says what was wrong with the backup, "" if nothing was."""
+
+    label: str
+    started_at: str
+    ended_at: str
+    seconds: float
+    check: str
+    failure: str
+
+
 class RestorableSpan(TypedDict):
     """Any second from ``since`` to ``until`` can be restored."""
 
@@ -53,6 +64,8 @@ class BackupState(TypedDict):
     ``failure`` why the last backup failed, "" without.
     ``gap_at`` is when WAL was lost; ``restorable`` is in pieces then.  ``asked_at`` is when a backup was
     asked for whose turn has not come, ``progress`` how many percent of a running one are done.
+    ``drill`` is the last restore drill, ``drilling`` how far the one is that is being made, ``undrilled`` why
+    the last attempt came to no result.
     """
 
     repository: str
@@ -73,6 +86,11 @@ class BackupState(TypedDict):
     gap_at: str | None
     next_at: str
     repository_bytes: int
+    drill: Drill | None
+    drilling: str
+    undrilled: str
+    undrilled_at: str | None
+    next_drill_at: str | None
 
 
 class BackupListResponse(TypedDict):
@@ -90,3 +108,13 @@ class BackupAsked(TypedDict):
 
 class BackupAskedResponse(TypedDict):
     backup: BackupAsked
+
+
+class DrillAsked(TypedDict):
+    """A restore drill that was asked for."""
+
+    asked_at: str
+
+
+class DrillAskedResponse(TypedDict):
+    drill: DrillAsked

@@ -17,6 +17,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from cenote.agent.drill_runner import DrillRunner
 from cenote.agent.known_backups import Known, KnownBackups, is_configured
 from cenote.agent.node_pass import session_of
 from cenote.agent.waiting import is_set_within
@@ -27,6 +28,7 @@ from cenote.engine.plan.context import HostContext, NodeContext
 from cenote.errors import CenoteError
 from cenote.host import files, lineage_marks, repository_disk, safe_open
 from cenote.host.backup_program import BackupError, BackupProgram
+from cenote.host.executor import Executor
 from cenote.model.backups import BackupReport, BackupType, RepositoryKind
 from cenote.rules import archiving, backup_info, backup_schedule, repository_space
 from cenote.rules.archiving import Archiver
@@ -44,11 +46,18 @@ _ARCHIVER = (
 class BackupRunner:
     """Makes the backups of one host."""
 
-    def __init__(self, store: HostStore, context: HostContext, program: BackupProgram | None) -> None:
-        """``program`` is None where pgBackRest is missing."""
+    def __init__(
+        self,
+        store: HostStore,
+        context: HostContext,
+        program: BackupProgram | None,
+        executor: Executor | None = None,
+    ) -> None:
+        """``program`` is None where pgBackRest is missing; without ``executor`` no drills are made."""
         self._store, self._context, self._program = store, context, program
         self._timing = context.timing
         self._there = KnownBackups(store, context)
+        self._drills = None if executor is None else DrillRunner(store, context, self._there, executor)
         self._changed = asyncio.Event()  # a cluster may be due
 
     async def run(self) -> None:
@@ -57,6 +66,8 @@ class BackupRunner:
             group.create_task(self._watch(), name="archiving")
             group.create_task(self._work(), name="backups")
             group.create_task(self._follow(), name="records of backups")
+            if self._drills is not None and self._program is not None:
+                group.create_task(self._drills.run(), name="restore drills")
 
     async def _follow(self) -> None:
         """Look for work when a record changes, such as when a backup is asked for."""
@@ -112,8 +123,8 @@ class BackupRunner:
             await session.close()
         _, reason = backup_info.error_of((said or b"").decode(errors="replace"))
         seen = Archiver(mode, archived_at, failed_at, reason, failing=said is not None)
-        before = known.report
-        lost_at = await asyncio.to_thread(gap_at, state, before)
+        lost_at = await asyncio.to_thread(gap_at, state, known.report)
+        before = known.report  # a drill may have written into it meanwhile
         known.report = replace(
             before,
             impossible="",

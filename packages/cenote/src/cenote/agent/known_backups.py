@@ -27,7 +27,7 @@ class Known:
 
     ``is_read``: the repository was asked since the start, or since the last failure.  ``had_failed``: the
     archive script had left a failure at the last look.  ``busy``: attempts on end that found another
-    pgBackRest at work.
+    pgBackRest at work.  ``drill_at``: when a drill that came to no result is tried again.
     """
 
     node: str
@@ -41,6 +41,8 @@ class Known:
     ask_at: float = 0.0
     try_at: float = 0.0
     backoff: float = 0.0
+    drill_at: float = 0.0
+    drill_asked_at: datetime | None = None
 
     def try_now(self) -> None:
         """Have the next attempt at once, whatever failed before."""
@@ -83,7 +85,7 @@ class KnownBackups:
             former = (status.backups if status is not None else None) or BackupReport()
             plan = context.cluster.backups
             gap_at = backup_schedule.latest(former.gap_at, None if plan is None else plan.gap_at)
-            report = replace(former, running=None, progress=None, gap_at=gap_at)
+            report = replace(former, running=None, progress=None, drilling="", gap_at=gap_at)
             known = self._known[context.cluster.id] = Known(context.node.name, report, former)
         return known
 

@@ -253,7 +253,7 @@ class Restore:
         try:
             await copy.recover(target, self.say, self._interval, info.newest_wal)
         except RecoveryFailed as error:
-            if error.failure.outcome is Outcome.FAILED:
+            if error.failure.outcome in (Outcome.FAILED, Outcome.KILLED):
                 await copy.clear()  # it may be the copy that is damaged
             if error.failure.outcome is not Outcome.ENDED_BEFORE or target is None:
                 raise

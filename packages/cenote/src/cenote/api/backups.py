@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from cenote.api import paging
+from cenote.api import drills, paging
 from cenote.api.auth import READ, UPDATE
 from cenote.api.call import Call
 from cenote.api.operation import answer, operation
@@ -20,10 +20,10 @@ from cenote.model.backups import Backup, BackupReport, BackupType
 from cenote.model.records import Cluster
 from cenote.model.topology import Health, writer_or_first
 from cenote.rules import archiving, backup_schedule, backup_window
+from cenote.rules import drills as drill_rules
 from cenote.rules.backup_window import Span, Window
 
 PATH = "/v2/databases/{database_cluster_uuid}/backups"
-KEEPS_NONE = "keeping backups is not supported by this service: it was started without --backups."
 _NONE_YET = "This cluster has no backup yet"
 _GIGABYTE = 1e9
 
@@ -78,7 +78,9 @@ class BackupsView(msgspec.Struct):
     to a few minutes.  ``unarchived`` is why it is not archived now, ``failure`` why the last backup failed,
     each "" if all is well; ``impossible`` is why none can be made at all.  ``running`` is the type of the one
     that is being made, ``progress`` how much of it in percent, where that is known; ``asked_at`` is when one
-    was asked for whose turn has not come.
+    was asked for whose turn has not come.  ``drill`` is the last restore drill,
+    ``drilling`` how far the one is that is being made, in words, "" for none, ``undrilled`` why the last attempt
+    came to no result.
     """
 
     repository: str
@@ -99,6 +101,11 @@ class BackupsView(msgspec.Struct):
     gap_at: datetime | None
     next_at: datetime
     repository_bytes: int
+    drill: drills.DrillView | None
+    drilling: str
+    undrilled: str
+    undrilled_at: datetime | None
+    next_drill_at: datetime | None
 
 
 class BackupsAnswer(msgspec.Struct):
@@ -179,7 +186,7 @@ async def create_backup(request: Call) -> Response:
 def _check_kept(service: Service, cluster: Cluster) -> None:
     """Raise Invalid when the host of the cluster keeps no backups."""
     if not _repository(service, cluster)[0]:
-        raise Invalid(KEEPS_NONE)
+        raise Invalid(drills.KEEPS_NONE)
 
 
 def _repository(service: Service, cluster: Cluster) -> tuple[str, int, str]:
@@ -267,7 +274,17 @@ def _state(service: Service, cluster: Cluster, report: BackupReport) -> BackupsV
         gap_at=None if gap_at is None else _whole(gap_at),
         next_at=backup_schedule.next_time(cluster, now),
         repository_bytes=report.repository_bytes,
+        drill=drills.view(report.drill),
+        drilling=report.drilling,
+        undrilled=report.undrilled,
+        undrilled_at=report.undrilled_at,
+        next_drill_at=drill_rules.next_at(cluster, report, _drill_days(service, cluster)),
     )
+
+
+def _drill_days(service: Service, cluster: Cluster) -> int:
+    host = service.store.hosts_by_id().get(writer_or_first(cluster).host)
+    return 0 if host is None else host.drill_days
 
 
 def _span_view(span: Span) -> RestorableView:

@@ -223,7 +223,7 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[C
         version = rules.version(body.version, catalog.versions(await service.living_hosts()))
         origin = None
     else:
-        origin = await forks.origin_of(service, body.backup_restore, body.version, now)
+        origin = await forks.origin_of(service, body.backup_restore, body.version)
         version, storage_mib = origin.source.version, origin.storage_mib(body.storage_size_mib, storage_mib)
         firewall = firewall or origin.firewall
     autoscale = body.requested_autoscale(StorageAutoscale() if origin is None else origin.record.autoscale)

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import msgspec
 
-from cenote.api import backups, placement, schema_fields
+from cenote.api import backups, drills, placement, schema_fields
 from cenote.api.config import host_capabilities
 from cenote.api.operation import Body
 from cenote.api.placement import Refusals
@@ -74,7 +74,7 @@ class Origin:
         return chosen
 
 
-async def origin_of(service: Service, wanted: BackupRestore, version: str | None, now: datetime) -> Origin:
+async def origin_of(service: Service, wanted: BackupRestore, version: str | None) -> Origin:
     """Return the source of a fork; Invalid or Busy, in words, if it cannot be made."""
     text = (wanted.backup_created_at or "").strip()
     target = backup_window.moment(text) if text else None
@@ -88,9 +88,9 @@ async def origin_of(service: Service, wanted: BackupRestore, version: str | None
     report = (None if status is None else status.backups) or BackupReport()
     is_live = target is None and _is_live(service, source)
     if target is not None:
-        backup_window.check(target, _window(service, source, host, report, now), source.name)
+        backup_window.check(target, _window(service, source, host, report), source.name)
     elif not is_live:
-        _window(service, source, host, report, now)
+        _window(service, source, host, report)
     used_mib = 0 if status is None else status.used_mib
     return Origin(
         source=source,
@@ -114,7 +114,14 @@ def choose(service: Service, wanted: Wanted, origin: Origin, refusals: Refusals)
         except (Busy, Invalid, Unavailable):
             if wanted.host or not origin.hosts - {origin.host.id}:
                 raise
-    return placement.place(service, wanted, refusals.ports, _without(service, origin) | silent)
+    others = _without(service, origin)
+    named = next((one for one in service.store.known_hosts() if wanted.host in (one.id, one.name)), None)
+    if named is not None and named.id in others:
+        raise Invalid(
+            f"cenote.host: {named.name} does not have the backups of {origin.source.name}, which are in "
+            f"{origin.host.repository}."
+        )
+    return placement.place(service, wanted, refusals.ports, others | silent)
 
 
 def forked(service: Service, chosen: Cluster, origin: Origin, now: datetime) -> Cluster:
@@ -175,10 +182,10 @@ def _is_live(service: Service, source: Cluster) -> bool:
     return is_settled and seen.health in SERVING and len(source.nodes) == 1
 
 
-def _window(service: Service, source: Cluster, host: Host, report: BackupReport, now: datetime) -> Window:
+def _window(service: Service, source: Cluster, host: Host, report: BackupReport) -> Window:
     if not host.repository:
-        raise Invalid(f"backup_restore: {backups.KEEPS_NONE}")
-    found = backups.window(service, source, report, now)
+        raise Invalid(f"backup_restore: {drills.KEEPS_NONE}")
+    found = backups.window(service, source, report, datetime.now(UTC))
     if found is None or source.backups is None:
         raise Busy(backups.why_none(report))
     return found
@@ -190,9 +197,15 @@ async def _record_at(service: Service, source: Cluster, target: datetime) -> Clu
 
 
 def _restoring(service: Service, host: Host) -> frozenset[str]:
-    """Return the hosts that have the repository of a host, as far as its name tells."""
+    """Return the hosts that have the repository of a host, as far as its name tells.
+
+    One on the disk of a host's data is that host's alone.
+    """
+    if host.repository_warning:
+        return frozenset({host.id})
     hosts = service.store.known_hosts()
-    return frozenset(one.id for one in hosts if one.repository and one.repository == host.repository)
+    same = [one for one in hosts if one.repository and one.repository == host.repository]
+    return frozenset(one.id for one in same if not one.repository_warning)
 
 
 def _without(service: Service, origin: Origin) -> Set[str]:

@@ -7,6 +7,7 @@ reason, shows how far it is.
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPMethod
 
@@ -68,11 +69,15 @@ async def read_recovery(request: Call) -> Response:
     """Say where and from what a cluster would be recovered, and what would be missing; nothing is changed."""
     service, cluster = request.service, request.cluster().value
     host, zone = placement.wish(request.query_params.get("host"), request.query_params.get("zone"))
-    found = check(service, cluster)
-    node = _choose(service, cluster, found, host, zone, placement.Refusals())
-    return answer(
-        RecoveryAnswer(_view(service, cluster, found, node, await archived(service, cluster, node)))
-    )
+    found, unfit = check(service, cluster), Unfit()
+    while True:
+        node = _chosen(service, cluster, found, host, zone, unfit)
+        try:
+            there = await archived(service, cluster, node)
+        except NoBackup as error:  # another host may read another repository
+            unfit.unreadable[node.host] = error
+            continue
+        return answer(RecoveryAnswer(_view(service, cluster, found, node, there)))
 
 
 @operation(
@@ -88,10 +93,10 @@ async def recover_cluster(request: Call) -> Response:
     service, cluster = request.service, request.cluster().value
     body = await request.decoded(RecoverCluster)
     host, zone = placement.wish(body.host, body.zone)
-    refusals = placement.Refusals()
+    unfit = Unfit()
     while True:
         found = check(service, cluster)
-        node = await _claimed(service, cluster, found, host, zone, refusals)
+        node = await _claimed(service, cluster, found, host, zone, unfit)
         try:
             there = await archived(service, cluster, node)
             view = _view(service, cluster, found, node, there)
@@ -99,11 +104,26 @@ async def recover_cluster(request: Call) -> Response:
             return answer(RecoveryAnswer(view), 202)
         except PortTaken as error:
             await service.ports.release(cluster.id, node.host)
-            refusals.add(error.host, error.ports)
+            unfit.refusals.add(error.host, error.ports)
             cluster = request.cluster().value
+        except NoBackup as error:
+            await service.ports.release(cluster.id, node.host)
+            unfit.unreadable[node.host] = error
         except BaseException:
             await service.ports.release(cluster.id, node.host)
             raise
+
+
+class NoBackup(Busy):
+    """A host has no backup of a cluster: it has another repository, or that does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """Hosts that cannot have a cluster: for want of ports or of an answer, or of a backup that they read."""
+
+    refusals: placement.Refusals = field(default_factory=placement.Refusals)
+    unreadable: dict[str, NoBackup] = field(default_factory=dict)
 
 
 def check(service: Service, cluster: Cluster) -> Loss:
@@ -132,40 +152,42 @@ async def archived(service: Service, cluster: Cluster, node: Node) -> Archived:
     try:
         found = await service.archives.archived(cluster.id, node.host)
     except Unavailable as error:
-        raise Unavailable(
-            f"What there is in the repository cannot be read by {name}: {error.message}"
-        ) from None
+        raise NoBackup(f"{name} cannot read what there is in the repository: {error.message}") from None
     if not found.backups:
-        raise Busy(f"{found.repository}, as {name} reads it, has no backup of this cluster.")
+        raise NoBackup(f"{found.repository}, as {name} reads it, has no backup of this cluster.")
     return found
 
 
-def _choose(
-    service: Service, cluster: Cluster, found: Loss, host: str, zone: str, refusals: placement.Refusals
-) -> Node:
-    return recoveries.target(
-        cluster,
-        found,
-        placement.candidates(service, refusals.ports),
-        host=host,
-        zone=zone,
-        limits=placement.limits(service),
-        spared=refusals.silent.keys(),
-    )
+def _chosen(service: Service, cluster: Cluster, found: Loss, host: str, zone: str, unfit: Unfit) -> Node:
+    """Return the node; if no host is left, the reason is why one before cannot read a backup."""
+    try:
+        return recoveries.target(
+            cluster,
+            found,
+            placement.candidates(service, unfit.refusals.ports),
+            host=host,
+            zone=zone,
+            limits=placement.limits(service),
+            spared=unfit.refusals.silent.keys() | unfit.unreadable.keys(),
+        )
+    except (Busy, Unavailable):
+        if unfit.unreadable:
+            raise next(iter(unfit.unreadable.values())) from None
+        raise
 
 
 async def _claimed(
-    service: Service, cluster: Cluster, found: Loss, host: str, zone: str, refusals: placement.Refusals
+    service: Service, cluster: Cluster, found: Loss, host: str, zone: str, unfit: Unfit
 ) -> Node:
     """Return the node, with ports that its host has claimed; on the former host it has them already."""
 
     def choose() -> Node:
-        return _choose(service, cluster, found, host, zone, refusals)
+        return _chosen(service, cluster, found, host, zone, unfit)
 
     chosen = choose()
     if chosen.host == recoveries.lost_node(cluster).host:
         return chosen
-    return await placement.claimed(service, cluster.id, refusals, choose)
+    return await placement.claimed(service, cluster.id, unfit.refusals, choose)
 
 
 async def _write(request: Call, cluster: Cluster, found: Loss, node: Node) -> None:

@@ -1,9 +1,10 @@
-"""``cenote backup``: the backups of a cluster, and one beside the schedule."""
+"""``cenote backup``: the backups of a cluster, one beside the schedule, and restore drills."""
 
 from __future__ import annotations
 
 import re
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -17,22 +18,24 @@ from cenote.rules import archiving
 
 if TYPE_CHECKING:
     from cenote_client import Client
-    from cenote_client.types import BackupListResponse, BackupState
+    from cenote_client.types import BackupListResponse, BackupState, Drill
 
 COLUMNS = {
     "CREATED": "created_at",
     "TYPE": "cenote.type",
     "SIZE (GB)": "size_gigabytes",
+    "DURATION (S)": "cenote.duration_seconds",
     "ADDED TO REPOSITORY (B)": "cenote.repository_size",
     "LABEL": "cenote.label",
 }
+DRILL_FIELDS = {"Label": "label", "Ended at": "ended_at", "Seconds": "seconds"}
 POLL_SECONDS = 1.0
 _FAILED_AT = re.compile(r"failed at (\S+):")
 
 
 @click.group()
 def command() -> None:
-    """List the backups of a cluster, and make one now."""
+    """List the backups of a cluster, make one now, and check that they can be restored."""
 
 
 @command.command("list")
@@ -65,20 +68,82 @@ def now(layout: Layout, printer: Printer, cluster: str, wait: bool) -> None:
         printer.done(text, asked, {"Asked at": "asked_at"})
 
 
+@command.command()
+@cluster_argument
+@output_options
+def drill(layout: Layout, printer: Printer, cluster: str) -> None:
+    """Restore the newest backup of a cluster aside, check it, and say what was found.
+
+    It says how far it is.  Nothing of the cluster waits for it, and nothing of the copy is left.  The exit
+    code is 1 if anything was wrong, or if the drill could not be made.
+    """
+    with client_for(layout) as client:
+        found = find_cluster(client, cluster)
+        asked = client.databases.create_drill(found["id"])["drill"]
+        result = _drilled(client, found["id"], asked["asked_at"])
+        if result["failure"]:
+            raise click.ClickException(
+                f"the backup {result['label']} of cluster {found['name']} is not good: "
+                f"{result['check']}: {result['failure']}"
+            )
+        text = f"The backup {result['label']} of cluster {found['name']} was restored, and nothing was wrong"
+        printer.done(text, result, DRILL_FIELDS)
+
+
+def _drilled(client: Client, id: str, asked_at: str) -> Drill:
+    """Wait for the result of a drill that began after it was asked for, and say how far it is meanwhile."""
+    said = ""
+    while True:
+        state = client.databases.list_backups(id, per_page=1).get("cenote")
+        if state is None:
+            raise click.ClickException("the service says nothing of restore drills")
+        result = state["drill"]
+        if result is not None and _moment(result["started_at"]) >= _moment(asked_at):
+            return result
+        if state["undrilled"] and _moment(state["undrilled_at"] or asked_at) >= _moment(asked_at):
+            raise click.ClickException(f"no drill could be made: {state['undrilled']}")
+        if state["drilling"] not in ("", said):
+            said = state["drilling"]
+            note(said)
+        time.sleep(POLL_SECONDS)
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
 def _state(state: BackupState) -> list[str]:
     lines = [f"Repository: {state['repository']}; kept for {state['days']} days"]
     lines += [f"Warning: {state['warning']}"] if state.get("warning") else []
-    if state["restorable_from"]:
-        archived = state["archived_at"] or "the last backup"
-        lines.append(f"Restorable: from {state['restorable_from']}; archived until {archived}")
+    if state.get("restorable"):
+        lines.append(f"Restorable: {_window(state)}")
+        lines.append(f"WAL archived until: {state['archived_at'] or 'unknown'}")
     if state["running"]:
-        lines.append(f"A backup is being made ({state['running']})")
+        progress = state.get("progress")
+        lines.append(
+            f"In progress: {state['running']} backup" + ("" if progress is None else f", {progress} %")
+        )
+    if state.get("asked_at"):
+        lines.append(f"Requested: at {state.get('asked_at')}; backups of a host are made one at a time")
     lines.append(f"Next backup: {state['next_at']}")
-    if state["gap_at"]:
-        lines.append(f"WAL was lost at {state['gap_at']}, up to the full backup after that")
+    if (last := state["drill"]) is not None:
+        found = f"{last['check']}: {last['failure']}" if last["failure"] else "nothing was wrong"
+        what = f"{last['ended_at']}, of {last['label']}, in {last['seconds']:g} s"
+        lines.append(f"Last restore drill: {what}: {found}")
+    if state["drilling"]:
+        lines.append(f"A restore drill is being made: {state['drilling']}")
+    elif state["undrilled"]:
+        lines.append(f"The last restore drill could not be made: {state['undrilled']}")
     lines += [f"Problem: no backups: {state['impossible']}"] if state["impossible"] else []
     lines += [f"Problem: {archiving.with_remedy(state['unarchived'])}"] if state["unarchived"] else []
     return lines + ([f"The last backup failed: {state['failure']}"] if state["failure"] else [])
+
+
+def _window(state: BackupState) -> str:
+    """Return what can be restored, with the gap in it."""
+    spans = state.get("restorable") or []
+    words = " and ".join(f"from {span['since']} to {span['until']}" for span in spans)
+    return f"{words}; WAL was lost at {state['gap_at']}" if state["gap_at"] else words
 
 
 def _wait(client: Client, id: str, asked_at: str) -> None:

@@ -181,12 +181,28 @@ def _show_service_copy(layout: Layout) -> None:
     with contextlib.suppress(PermissionError):
         found = service_copy.read(layout)
         if found is None:
+            _show_missing_service_copy(layout)
             return
         newest = "none was made" if found.at is None else f"the newest is of {found.at:%Y-%m-%d %H:%M} UTC"
         if found.problem:
             click.echo(f"notice   {found.problem}; {newest}")
         else:
             click.echo(f"ok       automatic backups of the service: {newest}")
+
+
+def _show_missing_service_copy(layout: Layout) -> None:
+    """Say that backups that are kept elsewhere are of no use without a backup of the service."""
+    content = files.read(layout.repository_check)
+    if content is None or not identity.has_api(layout):
+        return
+    path = pgbackrest.directory_of(content.decode())
+    if path is not None and repository_disk.is_that_of(path, layout.data_dir):
+        return
+    click.echo(
+        "notice   the service itself is not backed up: after the loss of all hosts, the backups of clusters "
+        "cannot be read"
+    )
+    click.echo("         fix: start it with --service-backup-passphrase-file; keep the passphrase elsewhere")
 
 
 def _show_api_account() -> None:

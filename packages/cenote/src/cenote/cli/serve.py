@@ -220,7 +220,8 @@ _OPTIONS = (
     click.option(
         "--service-backup-passphrase-file",
         type=_FILE,
-        help="File with the passphrase of these backups, which only the service's user may read.",
+        help="File with the passphrase of these backups, which only the service's user may read.  "
+        "With --backups they are put into the repository, too.",
     ),
     click.option(
         "--service-backups-kept",
@@ -248,6 +249,14 @@ _OPTIONS = (
         default=7,
         show_default=True,
         help="How far back a moment can be restored.",
+    ),
+    click.option(
+        "--backup-drill-days",
+        metavar="N",
+        type=click.IntRange(0, repositories.MOST_DRILL_DAYS),
+        default=7,
+        show_default=True,
+        help="Restore a backup of each cluster aside and check it every N days; 0: only when asked.",
     ),
     click.option(
         "--log-level",
@@ -333,10 +342,14 @@ def _settings(given: dict[str, Any]) -> ServeSettings:
 
 
 def _backups(given: dict[str, Any], layout: Layout) -> BackupSettings:
-    credentials, days = _absolute(given["backups_credentials"]), given["backup_days"]
-    if given["backups"] is None:
-        return BackupSettings(credentials_file=credentials, days=days, own=layout.own_repository)
-    return BackupSettings(given["backups"], credentials, days)
+    url = given["backups"]
+    return BackupSettings(
+        url=repositories.NONE if url is None else url,
+        credentials_file=_absolute(given["backups_credentials"]),
+        days=given["backup_days"],
+        drill_days=given["backup_drill_days"],
+        own=layout.own_repository if url is None else None,
+    )
 
 
 def _listen_address(address: str | None) -> str:
@@ -374,13 +387,17 @@ def _name_server(given: dict[str, Any]) -> NameServerSettings | None:
 
 def _service_copies(given: dict[str, Any]) -> ServiceCopySettings | None:
     folder, passphrase = given["service_backup_dir"], given["service_backup_passphrase_file"]
-    if (folder is None) != (passphrase is None):
+    if passphrase is None:
+        if folder is None:
+            return None
         raise click.UsageError(
             "--service-backup-dir and --service-backup-passphrase-file must be given together"
         )
-    if folder is None:
-        return None
-    return ServiceCopySettings(absolute(folder), absolute(passphrase), given["service_backups_kept"])
+    if folder is None and given["backups"] in (None, repositories.NONE):
+        raise click.UsageError(
+            "--service-backup-passphrase-file must be given together with --service-backup-dir, or --backups"
+        )
+    return ServiceCopySettings(_absolute(folder), absolute(passphrase), given["service_backups_kept"])
 
 
 def _absolute(path: Path | None) -> Path | None:

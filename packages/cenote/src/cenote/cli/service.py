@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,15 @@ import msgspec
 from cenote.cli import passphrase
 from cenote.cli.data_dir import absolute, data_dir
 from cenote.cli.printer import CommandError, Printer, note, output_options
-from cenote.errors import Misconfigured
+from cenote.errors import CenoteError, Misconfigured
+from cenote.host import programs
 from cenote.model.paths import Layout
 from cenote.model.service_backup import ServiceBackup
 from cenote.security import backup_file
-from cenote.server import service_backup, service_restore, service_summary
+from cenote.server import installation, service_backup, service_copies, service_restore, service_summary
+from cenote.server.backup_settings import BackupSettings
+from cenote.server.service_repository import ServiceRepository
+from cenote.server.settings import ServeSettings
 
 MOST_BYTES = backup_file.MOST_BYTES + (1 << 16)
 COLUMNS = {
@@ -84,19 +90,41 @@ def show(printer: Printer, file: Path, passphrase_file: Path | None) -> None:
 
 
 @command.command()
-@_file
+@click.argument("file", metavar="[FILE]", type=click.Path(path_type=Path), required=False)
+@click.option("--backups", "url", metavar="URL", help="Take the newest in this repository in place of FILE.")
+@click.option(
+    "--backups-credentials",
+    "credentials",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="File with the credentials of the repository.",
+)
 @passphrase.file_option
 @data_dir
 @output_options
-def restore(layout: Layout, printer: Printer, file: Path, passphrase_file: Path | None) -> None:
+def restore(
+    layout: Layout,
+    printer: Printer,
+    file: Path | None,
+    url: str | None,
+    credentials: Path | None,
+    passphrase_file: Path | None,
+) -> None:
     """Restore the service from FILE into a data directory without one; then start 'cenote serve'.
 
     Ids, names, ports, passwords, tokens and CA are those of the backup.  The data of the databases are not in
-    it: put clusters/ of the former data directory, copied while all was stopped, into the new one.
+    it: put clusters/ of the former data directory, copied while all was stopped, into the new one, or recover
+    them from their backups.
     """
+    if (file is None) == (url is None):
+        raise click.UsageError("give a FILE, or --backups")
     with _in_words(layout):
         service_restore.check_place(layout)
-    made = _read(file, passphrase_file)
+    if file is None:
+        settings = BackupSettings(url or "", credentials)
+        file, content = asyncio.run(_newest(settings))
+        made = _opened(file, content, passphrase_file)
+    else:
+        made = _read(file, passphrase_file)
     with _in_words(layout):
         asyncio.run(service_restore.restore(layout, made))
     summary = _summary(file, made)
@@ -107,6 +135,8 @@ def restore(layout: Layout, printer: Printer, file: Path, passphrase_file: Path 
     )
     if printer.prose:
         note("Start it with 'cenote serve'; it must not run anywhere else")
+        if url is not None or any(cluster for cluster in summary["clusters"]):
+            note("Clusters whose data are not there any more: 'cenote cluster recover --all', with --backups")
 
 
 def _target(file: Path, *, force: bool) -> Path:
@@ -125,7 +155,27 @@ def _target(file: Path, *, force: bool) -> Path:
 
 def _read(file: Path, passphrase_file: Path | None) -> ServiceBackup:
     """Return what is in a backup; what can be said without the passphrase is said before it is asked for."""
-    content = _content(file)
+    return _opened(file, _content(file), passphrase_file)
+
+
+async def _newest(settings: BackupSettings) -> tuple[Path, bytes]:
+    """Return the newest backup in a repository, of whichever host, and its name."""
+    if settings.repository is None:
+        raise CommandError("--backups must name a repository")
+    found, account = programs.find(), installation.server_account(ServeSettings())
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o711)  # noqa: S103 - the servers' account passes through
+        repository = ServiceRepository(settings, found, account, Path(folder) / "work")
+        try:
+            name = service_copies.newest_of_all(await repository.names(), datetime.now(UTC))
+            if name is None:
+                raise CommandError(f"there is no backup of a service in {repository.in_words}")
+            return Path(name), await repository.read(name)
+        except (CenoteError, OSError) as error:
+            raise CommandError(f"{repository.in_words} cannot be read: {error}") from None
+
+
+def _opened(file: Path, content: bytes, passphrase_file: Path | None) -> ServiceBackup:
     with _naming(file):
         backup_file.header_of(content)
     secret = passphrase.of(passphrase_file)

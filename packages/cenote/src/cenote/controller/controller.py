@@ -40,7 +40,6 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
 ADDRESS_SECONDS = 1.0
-RECOVERED = Note(what="has its data again, from its backups", type=EventType.CLUSTER_UPDATE)
 ADOPTED = Note(
     what="took into its record what its server has and the record had not", type=EventType.CLUSTER_UPDATE
 )
@@ -142,7 +141,7 @@ class Controller:
             return
         if deletions.is_back(cluster, self._store.reports(cluster.id), stored.revision):
             await self._change(cluster, lambda one: replace(one, undeletion=None), None)
-        await self._change(cluster, self._recovered, RECOVERED)
+        await self._change(cluster, self._recovered, self._of_recovery(cluster))
         await self._change(cluster, self._adopted, ADOPTED if cluster.restoration is None else RESTORED)
         await self._change(cluster, self._grown, GROWN)
         await self._change(cluster, self._with_ports, None)
@@ -200,6 +199,14 @@ class Controller:
             return
         condition = self._election.condition()
         await self._store.update_cluster(cluster.id, change, note, condition)
+
+    def _of_recovery(self, cluster: Cluster) -> Note | None:
+        """Return the event of a recovery that is over, which tells how far the data reach."""
+        restoration = cluster.restoration
+        report = None if restoration is None else self._store.reports(cluster.id).get(restoration.node)
+        if report is None or report.restored is None:
+            return None
+        return Note(what=recoveries.in_words(report.restored), type=EventType.CLUSTER_UPDATE)
 
     def _recovered(self, cluster: Cluster) -> Cluster:
         node = "" if cluster.restoration is None else cluster.restoration.node

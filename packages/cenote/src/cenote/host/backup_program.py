@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import subprocess
+import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,8 +35,8 @@ class BackupError(CenoteError):
 @dataclass(frozen=True, slots=True)
 class Done:
     code: int
-    output: str
-    errors: str
+    output: bytes
+    errors: bytes
 
 
 class BackupProgram:
@@ -51,59 +52,92 @@ class BackupProgram:
         stanza: str,
         *arguments: str,
         seconds: float | None = ASK_SECONDS,
-        content: str | None = None,
+        content: bytes | None = None,
     ) -> str:
         """Run a command in a directory and return what it prints; BackupError if it fails or takes too long.
 
         ``content`` is what it reads.  A command that is cancelled is ended.
         """
-        argv = [*_idle(), str(self._program), f"--config={configuration}"]
+        found = await self.read(
+            configuration, directory, stanza, *arguments, seconds=seconds, content=content
+        )
+        return found.decode(errors="replace")
+
+    async def read(
+        self,
+        configuration: Path,
+        directory: Path,
+        stanza: str,
+        *arguments: str,
+        seconds: float | None = ASK_SECONDS,
+        content: bytes | None = None,
+    ) -> bytes:
+        """The same, for what need not be text."""
+        argv = [str(self._program), f"--config={configuration}"]
         argv += [f"--stanza={stanza}"] if stanza else []
         try:
-            process = self._start([*argv, *arguments], directory, reads=content is not None)
+            done = await run_idle([*argv, *arguments], directory, self._account, seconds, content)
         except OSError as error:
             raise BackupError(f"pgBackRest cannot be started: {error.strerror}") from None
-        waiting = _waiting(process, content)
-        try:
-            async with asyncio.timeout(seconds):
-                done = await asyncio.shield(waiting)
         except TimeoutError:
-            await self._end(process, waiting)
             raise BackupError(f"the repository has not answered within {seconds:.0f} seconds") from None
-        except asyncio.CancelledError:
-            await self._end(process, waiting)
-            raise
         if done.code != 0:
-            code, message = backup_info.error_of(done.errors or done.output)
+            code, message = backup_info.error_of((done.errors or done.output).decode(errors="replace"))
             raise BackupError(message or f"pgBackRest has ended with code {done.code}", code)
         return done.output
 
-    def _start(self, argv: Sequence[str], directory: Path, *, reads: bool) -> subprocess.Popen[str]:
+
+async def run_idle(
+    argv: Sequence[str],
+    directory: Path,
+    account: Account,
+    seconds: float | None,
+    content: bytes | None = None,
+) -> Done:
+    """Run a command with the lowest priority for processor and disk; TimeoutError if it takes too long.
+
+    ``content`` is what it reads.  A command that is cancelled is ended.
+    """
+    process = _start([*_idle(), *argv], directory, account, content)
+    waiting = _waiting(process)
+    try:
+        async with asyncio.timeout(seconds):
+            return await asyncio.shield(waiting)
+    except (TimeoutError, asyncio.CancelledError):
+        await _end(process, waiting)
+        raise
+
+
+def _start(
+    argv: Sequence[str], directory: Path, account: Account, content: bytes | None
+) -> subprocess.Popen[bytes]:
+    with tempfile.TemporaryFile() as given:  # has no name
+        given.write(content or b"")
+        given.seek(0)
         # In our session, where ``processes.reap`` leaves it alone, and not in our group, which a terminal
         # interrupts.
         return subprocess.Popen(
             argv,
             cwd=directory,
-            stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if content is None else given,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
             env=environment.OF_PROGRAMS,
             process_group=0,
             umask=0o077,
-            user=self._account.uid,
-            group=self._account.gid,
-            extra_groups=None if self._account.uid is None else [],
+            user=account.uid,
+            group=account.gid,
+            extra_groups=None if account.uid is None else [],
         )
 
-    async def _end(self, process: subprocess.Popen[str], waiting: asyncio.Future[Done]) -> None:
-        """End a command: it removes its lock on SIGTERM."""
-        process.terminate()
-        ended, _ = await asyncio.wait([waiting], timeout=_END_SECONDS)
-        if not ended:
-            process.kill()
-            await asyncio.wait([waiting], timeout=_END_SECONDS)  # no signal ends one whose disk hangs
+
+async def _end(process: subprocess.Popen[bytes], waiting: asyncio.Future[Done]) -> None:
+    """End a command: pgBackRest removes its lock on SIGTERM."""
+    process.terminate()
+    ended, _ = await asyncio.wait([waiting], timeout=_END_SECONDS)
+    if not ended:
+        process.kill()
+        await asyncio.wait([waiting], timeout=_END_SECONDS)  # no signal ends one whose disk hangs
 
 
 def _idle() -> tuple[str, ...]:
@@ -114,7 +148,7 @@ def _idle() -> tuple[str, ...]:
     return found
 
 
-def _waiting(process: subprocess.Popen[str], content: str | None) -> asyncio.Future[Done]:
+def _waiting(process: subprocess.Popen[bytes]) -> asyncio.Future[Done]:
     """Wait for a command in a thread that keeps nobody from ending, since a command may hang for ever."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[Done] = loop.create_future()
@@ -124,7 +158,7 @@ def _waiting(process: subprocess.Popen[str], content: str | None) -> asyncio.Fut
             ended.set_result(done)
 
     def wait() -> None:
-        done = _wait(process, content)
+        done = _wait(process)
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(tell, done)
 
@@ -132,8 +166,8 @@ def _waiting(process: subprocess.Popen[str], content: str | None) -> asyncio.Fut
     return ended
 
 
-def _wait(process: subprocess.Popen[str], content: str | None) -> Done:
-    output, errors = "", ""
+def _wait(process: subprocess.Popen[bytes]) -> Done:
+    output, errors = b"", b""
     with contextlib.suppress(ValueError):  # a pipe that was closed
-        output, errors = process.communicate(content)
+        output, errors = process.communicate()
     return Done(process.returncode, output, errors)

@@ -26,5 +26,5 @@ async def leave(program: BackupProgram, configuration: Path, directory: Path, st
     """Leave a mark, unless there is a newer one, which is a BackupError."""
     await check(program, configuration, directory, stanza, mark)
     path = f"{lineages.folder(stanza)}/{mark}"
-    await program.run(configuration, directory, "", "repo-put", "--raw", path, content=f"{mark}\n")
+    await program.run(configuration, directory, "", "repo-put", "--raw", path, content=f"{mark}\n".encode())
     await check(program, configuration, directory, stanza, mark)  # one that came at the same moment

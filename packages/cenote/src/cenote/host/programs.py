@@ -169,7 +169,7 @@ def find(
         postgres=_postgres(postgres_dirs, root, ask),
         pgbouncer=first(_pgbouncer_places(pgbouncer, data_dir, root), MIN_PGBOUNCER),
         etcd=first(_in_folders("etcd", root, "usr/bin", "usr/local/bin"), MIN_ETCD),
-        pgbackrest=first(_in_folders("pgbackrest", root, "usr/bin", "usr/local/bin"), MIN_PGBACKREST),
+        pgbackrest=first([_pgbackrest_places(data_dir, root)], MIN_PGBACKREST),
         too_old=tuple(old),
         unusable=tuple(unusable),
     )
@@ -251,12 +251,24 @@ def _pgbouncer_places(chosen: Path | None, data_dir: Path | None, root: Path) ->
     if chosen is not None:
         yield [chosen]
         return
-    # A PgBouncer built by root is available to all users.
+    yield from _in_homes("pgbouncer", data_dir, root)
+    yield from _in_folders("pgbouncer", root, "usr/sbin")
+
+
+def _pgbackrest_places(data_dir: Path | None, root: Path) -> Iterator[Path]:
+    """Yield all places: the newest can do most, and reads what an older one has written."""
+    for place in _in_homes("pgbackrest", data_dir, root):
+        yield from place
+    for place in _in_folders("pgbackrest", root, "usr/bin", "usr/local/bin"):
+        yield from place
+
+
+def _in_homes(name: str, data_dir: Path | None, root: Path) -> Iterator[Iterable[Path]]:
+    # What root has put there is available to all users.
     homes = [data_dir or default_data_dir(), default_data_dir(), root / SYSTEM_DATA_DIR.relative_to("/")]
     for home in dict.fromkeys(homes):
         with contextlib.suppress(PermissionError):  # such as the home of another user, after su
-            yield sorted(home.glob("programs/pgbouncer-*/bin/pgbouncer"))
-    yield from _in_folders("pgbouncer", root, "usr/sbin")
+            yield sorted(home.glob(f"programs/{name}-*/bin/{name}"))
 
 
 def _in_folders(name: str, root: Path, *folders: str) -> Iterator[Iterable[Path]]:

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from cenote.host import stopping
-from cenote.model.paths import Layout
+from cenote.model.paths import Layout, recovery_server
 from cenote.store.process import PrivateEtcd
 
 
@@ -19,6 +19,7 @@ async def stop_servers(layout: Layout) -> None:
     for programs in (
         [paths.base_backup(Path()) for cluster in layout.hosted() for paths in cluster.copied()],
         [paths.recovery(Path()) for cluster in layout.hosted() for paths in cluster.copied()],
+        [recovery_server(paths.drill_data, paths.drill, Path()) for paths in layout.hosted()],
         [paths.bouncer(Path("pgbouncer")) for paths in layout.hosted()],
         [paths.server(Path()) for paths in layout.nodes()],
     ):

@@ -25,7 +25,16 @@ OLDEST = _gauge("oldest_timestamp_seconds", "The oldest moment that can be resto
 REPOSITORY = _gauge("repository_bytes", "Size of the backups in the repository, without the WAL.")
 GAP = _gauge("gap_timestamp_seconds", "When WAL was lost last, which no backup covers; 0 if it never was.")
 
-FAMILIES = (LAST, ARCHIVED, UNARCHIVED, FAILING, OLDEST, REPOSITORY, GAP)
+DRILLED = _gauge(
+    "drill_timestamp_seconds", "When the last restore drill came to a result; 0 before the first."
+)
+DRILL_SECONDS = _gauge("drill_duration_seconds", "How long that restore drill took.")
+DRILL_FAILED = _gauge("drill_failed", "Whether that restore drill found the backup not to be good.")
+
+FAMILIES = (
+    *(LAST, ARCHIVED, UNARCHIVED, FAILING, OLDEST, REPOSITORY, GAP),
+    *(DRILLED, DRILL_SECONDS, DRILL_FAILED),
+)
 
 
 def add(page: Page, report: BackupReport, **labels: str) -> None:
@@ -40,3 +49,7 @@ def add(page: Page, report: BackupReport, **labels: str) -> None:
     page.add(REPOSITORY, report.repository_bytes, **labels)
     gap_at = backup_schedule.shown_gap(report)
     page.add(GAP, 0 if gap_at is None else gap_at.timestamp(), **labels)
+    drill = report.drill
+    page.add(DRILLED, 0 if drill is None else drill.ended_at.timestamp(), **labels)
+    page.add(DRILL_SECONDS, 0 if drill is None else drill.seconds, **labels)
+    page.add(DRILL_FAILED, drill is not None and bool(drill.failure), **labels)

@@ -81,6 +81,24 @@ class Archived(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     archived_at: datetime | None = None
 
 
+class Drill(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A backup that was restored aside and checked; ``failure`` says what was wrong, "" if nothing was.
+
+    ``check`` names what has found it (``rules.drills.Check``).
+    """
+
+    label: str
+    started_at: datetime
+    ended_at: datetime
+    check: str = ""
+    failure: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return max(0.0, (self.ended_at - self.started_at).total_seconds())
+
+
 class BackupReport(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What an agent knows of the backups of a node's cluster; the oldest of ``backups`` is the first.
 
@@ -89,8 +107,11 @@ class BackupReport(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     are done, where that is known.  ``failure`` says why the last attempt failed, "" after a success.
     ``gap_at`` is when WAL was dropped unarchived, until a later backup begins a new chain.
     ``impossible`` is why no backup can be made here at all, which is no fault where nobody has asked for any
-    (``by_default``).  ``repository`` is where ``backups`` are.  Of
-    very many, the oldest and the newest are told.
+    (``by_default``).  ``repository`` is where ``backups`` are.  Of very many, the oldest and the newest are
+    told.
+
+    ``drill`` is the last restore drill that has come to a result.  ``drilling`` says in words how far the one
+    is that is under way, ``undrilled`` why the last attempt came to no result, "" after one that did.
     """
 
     backups: tuple[Backup, ...] = ()
@@ -104,6 +125,10 @@ class BackupReport(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     impossible: str = ""
     by_default: bool = False
     repository: str = ""
+    drill: Drill | None = None
+    drilling: str = ""
+    undrilled: str = ""
+    undrilled_at: datetime | None = None
 
     @property
     def hindrance(self) -> str:

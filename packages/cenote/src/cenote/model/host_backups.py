@@ -17,7 +17,8 @@ class HostBackups:
     ``open`` opens a passphrase that a cluster's record has sealed.  ``lack`` is what this pgBackRest lacks
     for the repository, in words.  ``is_default``: nobody has said where backups are to be kept.
     ``on_disk_of_data``: the repository is a directory there, and nothing is put into it while less than
-    ``least_free_mib`` are free.
+    ``least_free_mib`` are free.  Every ``drill_days`` a backup of each cluster is restored aside and checked;
+    0: only when it is asked for.
     """
 
     repository: Repository
@@ -30,6 +31,7 @@ class HostBackups:
     is_default: bool = False
     on_disk_of_data: bool = False
     least_free_mib: int = 0
+    drill_days: int = 7
 
     def hindrance(self, major: str) -> str:
         """Return why clusters of a major version of PostgreSQL get no backups here, or ""."""

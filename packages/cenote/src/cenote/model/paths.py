@@ -316,6 +316,19 @@ class ClusterPaths:
         return self.backups / "archive"
 
     @property
+    def drill(self) -> Path:
+        """Where a backup is restored for a drill, with all that this needs."""
+        return self.root / "drill"
+
+    @property
+    def drill_data(self) -> Path:
+        return self.drill / "data"
+
+    @property
+    def drill_sockets(self) -> Path:
+        return self.sockets / "d"
+
+    @property
     def recovery_sockets(self) -> Path:
         """The sockets of a server that replays WAL into restored data."""
         return self.sockets / "r"

@@ -252,15 +252,17 @@ class Move(Record, frozen=True, kw_only=True):
 class BackupPlan(Record, frozen=True, kw_only=True):
     """That a cluster is backed up.  Ring ``host`` has sealed the passphrase, without which nobody reads them.
 
-    ``asked_at`` is when somebody last asked for a backup beside the schedule, ``gap_at`` when WAL was lost on
-    a host that the cluster has left since.  ``lineage`` is the mark in the repository of those servers that
-    archive, since the cluster was recovered from there; "" if it never was (``rules/lineages.py``).
+    ``asked_at`` is when somebody last asked for a backup beside the schedule, ``drill_asked_at`` for a
+    restore drill; ``gap_at`` is when WAL was lost on a host that the cluster has left since.  ``lineage`` is
+    the mark in the repository of those servers that archive, since the cluster was recovered from there; ""
+    if it never was (``rules/lineages.py``).
     """
 
     sealed_passphrase: str
     asked_at: datetime | None = None
     gap_at: datetime | None = None
     lineage: Annotated[str, msgspec.Meta(pattern=LINEAGE)] = ""
+    drill_asked_at: datetime | None = None
 
     def __repr__(self) -> str:
         return f"BackupPlan(asked_at={self.asked_at!r})"

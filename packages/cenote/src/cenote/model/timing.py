@@ -75,6 +75,7 @@ class Timing:
     restore_poll_interval: float = 0.2
     restore_retry_first: float = 1.0
     restore_retry_max: float = 60.0
+    drill_retry: float = 3600.0  # after a drill that came to no result
     # A process that SIGKILL has not ended by then waits for a disk that does not answer.
     kill_timeout: float = 10.0
 

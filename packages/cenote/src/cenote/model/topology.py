@@ -132,9 +132,7 @@ def status(cluster: Cluster, seen: NodeStatus | None) -> ClusterStatus:
     are being restored is ``forking``, a fork until it was up, or ``migrating`` after the loss of a host."""
     if _is_forking(cluster, seen):
         return ClusterStatus.FORKING
-    if cluster.restoration is not None or (
-        seen is not None and seen.restored is not None and not seen.reached
-    ):
+    if cluster.restoration is not None or _is_coming_back(cluster, seen):
         return ClusterStatus.MIGRATING
     if seen is None or not seen.reached:
         return ClusterStatus.CREATING if cluster.move is None else ClusterStatus.ONLINE
@@ -149,6 +147,12 @@ def _is_forking(cluster: Cluster, seen: NodeStatus | None) -> bool:
     if cluster.restoration is not None:
         return cluster.restoration.fork
     return seen is not None and seen.restored is not None and not seen.reached
+
+
+def _is_coming_back(cluster: Cluster, seen: NodeStatus | None) -> bool:
+    """Return whether a recovered cluster has its data, and its server lets no client in yet."""
+    was_recovered = cluster.backups is not None and bool(cluster.backups.lineage)
+    return was_recovered and seen is not None and seen.restored is not None
 
 
 def _position(cluster: Cluster, leader: str | None) -> int | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from cenote.model.backups import Backup, BackupType
 LONGEST = 300  # characters of an error
 MOST = 200  # backups in a report
 _ERROR = re.compile(r"(?:P\d+ +)?ERROR: \[(\d{3})\]: (.+)")
+_DETAIL = re.compile(r"^\s*repo1: \[\w+\] ")  # before what a message that ends in a colon goes on with
 ALREADY_RUNNING = 50  # pgBackRest's code: it cannot have the lock
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 _UNREADABLE = re.compile(r"unable to load info file \S+ or \S+")
@@ -34,12 +36,17 @@ class _Sizes(msgspec.Struct):
     repository: _Repository
 
 
+class _Range(msgspec.Struct):
+    start: str | None = None
+
+
 class _Backup(msgspec.Struct):
     label: str
     type: BackupType
     timestamp: _Timestamps
     info: _Sizes
     error: bool | None = None
+    archive: _Range = msgspec.field(default_factory=_Range)
 
 
 class _Lock(msgspec.Struct):
@@ -80,7 +87,7 @@ class Info:
     """``is_made``: the repository has the stanza.  ``progress`` is of a running backup, in percent, if known.
 
     ``problem`` is why the repository could not be read, "" if it could.  ``newest_wal`` is the newest segment
-    in the archive, "" for none.
+    in the archive, "" for none, ``first_wal`` the first one that a backup needs, by its label.
     """
 
     is_made: bool
@@ -88,6 +95,7 @@ class Info:
     progress: float | None = None
     problem: str = ""
     newest_wal: str = ""
+    first_wal: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse(text: str, stanza: str) -> Info:
@@ -110,6 +118,7 @@ def parse(text: str, stanza: str) -> Info:
         backups=backups,
         progress=progress,
         problem=problem,
+        first_wal={one.label: one.archive.start or "" for one in found.backup},
         newest_wal=max((one.max or "" for one in found.archive), default=""),
     )
 
@@ -129,10 +138,12 @@ def reported(backups: tuple[Backup, ...]) -> tuple[Backup, ...]:
 
 def error_of(output: str) -> tuple[int, str]:
     """Return code and message of the first error in what a command has printed; (0, "") without one."""
-    for line in output.splitlines():
+    lines = output.splitlines()
+    for number, line in enumerate(lines):
         match = _ERROR.search(line)
         if match is not None:
-            return int(match[1]), _in_words(match[2])
+            more = " ".join(lines[number + 1 : number + 2]) if match[2].endswith(":") else ""
+            return int(match[1]), _in_words(f"{match[2]} {_DETAIL.sub('', more)}")
     return 0, ""
 
 

@@ -65,10 +65,11 @@ def in_words(host: Host) -> str:
 
 
 def _is_restored(cluster: Cluster) -> bool:
-    """Return whether a record says something of data that comes from backups, or could."""
-    was_recovered = cluster.backups is not None and cluster.backups.lineage
+    """Return whether a record says something of data that comes from backups, or could, or of a drill."""
+    plan = cluster.backups
+    was_tried = plan is not None and (plan.lineage or plan.drill_asked_at is not None)
     can_be = cluster.keep is not None and cluster.keep.backed_up
-    return cluster.restoration is not None or bool(was_recovered or can_be)
+    return cluster.restoration is not None or bool(was_tried or can_be)
 
 
 def _is_kept(cluster: Cluster) -> bool:

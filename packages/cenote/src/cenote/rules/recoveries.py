@@ -18,6 +18,7 @@ from cenote.errors import Busy, Invalid
 from cenote.model import catalog
 from cenote.model.fleet_records import Host
 from cenote.model.records import Cluster, Node, Restoration
+from cenote.model.restores import Restored
 from cenote.model.status_records import NodeStatus
 from cenote.rules import moves, scheduling
 from cenote.rules.host_states import DOWN_SECONDS, HostState
@@ -102,7 +103,7 @@ def target(
     """
     every, lost = list(candidates), lost_node(cluster)
     here = next((one for one in every if one.host.id == lost.host), None)
-    is_here = found is Loss.MISSING and here is not None
+    is_here = found is Loss.MISSING and here is not None and lost.host not in spared
     if is_here and here is not None and _is_meant(here.host, host, zone) and here.host.repository:
         return replace(lost, name=moves.next_name(cluster))
     others = [one for one in every if one.host.id != lost.host]
@@ -206,6 +207,14 @@ def is_over(cluster: Cluster, report: NodeStatus | None) -> bool:
         return False
     restored = None if report is None else report.restored
     return restored is not None and restored.asked_at == restoration.asked_at
+
+
+def in_words(restored: Restored) -> str:
+    """Return what came of a recovery."""
+    at = restored.transaction_at
+    if at is None:
+        return "has its data again, from its backups"
+    return f"has its data again, from its backups; its last transaction is of {at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def missing_seconds(archived_at: datetime | None, lost_at: datetime) -> int | None:

@@ -14,12 +14,13 @@ class Outcome(StrEnum):
     """``ENDED_BEFORE``: all WAL was replayed that there is, and none of it is later than the target.
 
     ``TOO_EARLY``: the target lies before the end of the backup.  ``UNREADABLE``: the archive could not be
-    read.  ``FAILED``: anything else.
+    read.  ``KILLED``: it has said nothing.  ``FAILED``: anything else.
     """
 
     ENDED_BEFORE = "ended before"
     TOO_EARLY = "too early"
     UNREADABLE = "unreadable"
+    KILLED = "killed"
     FAILED = "failed"
 
 
@@ -65,6 +66,8 @@ def failure(log: str) -> Failure:
         return Failure(Outcome.ENDED_BEFORE, "the archive ends before that moment")
     if any(_TOO_EARLY in line for line in fatal):
         return Failure(Outcome.TOO_EARLY, "the backup had not ended yet at that moment")
+    if not fatal:
+        return Failure(Outcome.KILLED, "its server was ended while it replayed WAL")
     _, words = backup_info.error_of(log)
     if any(_FETCHING.search(line) for line in fatal):
         return Failure(Outcome.UNREADABLE, f"the archive cannot be read: {words or fatal[-1]}")
@@ -73,5 +76,5 @@ def failure(log: str) -> Failure:
 
 def _first(fatal: list[str]) -> str:
     telling = [line for line in fatal if not line.startswith(_FOLLOWS)]
-    found = (telling or fatal or ["its server has ended without a word"])[0]
+    found = (telling or fatal)[0]
     return found[: backup_info.LONGEST]

@@ -14,6 +14,7 @@ from cenote.model.record import Secret
 
 NONE = "none"
 MIN_DAYS, MAX_DAYS = 1, 35
+MOST_DRILL_DAYS = 365  # between two restore drills
 EXAMPLES = (
     "file:///srv/backups, s3://bucket/prefix?endpoint=s3.example.com&region=eu-1 or "
     "sftp://user@host/path?fingerprint=SHA256:…"

@@ -127,6 +127,16 @@ def is_needed(host_id: str, evidence: Evidence, deleted_at: datetime, *, store: 
     return record.deleted_at is None and bool(nodes_on(host_id, record))
 
 
+def is_forgotten(evidence: Evidence, *, store: UUID | None) -> bool:
+    """Return whether a cluster is gone for good, and so its backups are nobody's.
+
+    Only the store that the data directory belongs to can say so, and only by a tombstone.
+    """
+    if store is None or evidence.store != store or not evidence.readable:
+        return False
+    return evidence.record is None and evidence.tombstone is not None
+
+
 def is_later(cluster: Cluster, node: str) -> bool:
     """Return whether a node that is to be removed was added after all that the cluster has.
 

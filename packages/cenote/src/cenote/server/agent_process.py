@@ -24,6 +24,7 @@ from cenote.agent.host_ring import HostRing
 from cenote.agent.log_shipping import LogShipping
 from cenote.agent.observer_endpoint import Answering, ObserverEndpoint
 from cenote.agent.port_holding import PortHolding
+from cenote.agent.repository_sweep import RepositorySweep
 from cenote.agent.store_keeper import StoreKeeper
 from cenote.engine.plan.context import HostContext
 from cenote.errors import Misconfigured
@@ -41,6 +42,7 @@ from cenote.server import backup_repository, bootstrap, child, event_loop, store
 from cenote.server.child import Channel, Ready
 from cenote.server.installation import Installation
 from cenote.server.service_copies import ServiceCopies
+from cenote.server.service_repository import ServiceRepository
 from cenote.store import HostStore
 from cenote.store.encoding import FORMAT
 
@@ -99,6 +101,7 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
             settings.etcd.prefix,
             timing,
             store.cluster_records,
+            _service_repository(installation),
         )
         agent = HostLoop(
             store,
@@ -127,7 +130,11 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
                 if host_context.backups is not None:
                     group.create_task(repository.run(), name="repository for backups")
                     program = backup_repository.program_of(installation)
-                    group.create_task(BackupRunner(store, host_context, program).run(), name="backups")
+                    runner = BackupRunner(store, host_context, program, executor)
+                    group.create_task(runner.run(), name="backups")
+                    if program is not None:
+                        sweep = RepositorySweep(store, host_context, program, known.store)
+                        group.create_task(sweep.run(), name="sweep of the repository")
                 if settings.address is not None:
                     for_others = _fleet_endpoint(installation, answering, store)
                     group.create_task(for_others.run(), name="observer for other hosts")
@@ -139,6 +146,14 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
                 group.create_task(_announce(agent, channel, first=first), name="announcing")
         except BaseExceptionGroup as group_of_one:
             raise group_of_one.exceptions[0] from None
+
+
+def _service_repository(installation: Installation) -> ServiceRepository | None:
+    settings = installation.settings.backups
+    if settings.repository is None or settings.is_default:  # what is lost with the host is of no use
+        return None
+    work = installation.layout.repository_check.parent
+    return ServiceRepository(settings, installation.programs, installation.servers, work)
 
 
 def _fleet_endpoint(installation: Installation, answering: Answering, store: HostStore) -> FleetEndpoint:
@@ -241,6 +256,7 @@ def _host(installation: Installation, known: Identity) -> Host:
         backup_days=settings.backups.days if repository is not None else 0,
         default_repository=settings.backups.is_default,
         repository_warning=backup_repository.warning(installation),
+        drill_days=settings.backups.drill_days if repository is not None else 0,
     )
 
 

@@ -39,6 +39,7 @@ def of_host(installation: Installation, sealer: Sealer) -> HostBackups | None:
     return HostBackups(
         repository=repository,
         days=settings.days,
+        drill_days=settings.drill_days,
         program=None if found.pgbackrest is None else found.pgbackrest.path,
         newest=_newest(found),
         credentials=settings.credentials(),

@@ -20,12 +20,14 @@ _NO_CREDENTIALS: Mapping[str, Secret] = {}
 class BackupSettings:
     """``days`` is how far back a moment can be restored.
 
-    ``own`` is the directory for which nobody has asked, below the data directory; it stands for a URL.
+    ``own`` is the directory for which nobody has asked, below the data directory; it stands for a URL.  Every
+    ``drill_days`` a backup of each cluster is restored aside and checked; 0: only when asked for.
     """
 
     url: str = repositories.NONE
     credentials_file: Path | None = None
     days: int = 7
+    drill_days: int = 7
     own: Path | None = None
 
     @property

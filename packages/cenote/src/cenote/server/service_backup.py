@@ -76,11 +76,9 @@ async def write(layout: Layout, prefix: str, target: Path, passphrase: Secret) -
 
     Misconfigured, in words, as for ``make``, for a bad passphrase, and when the file cannot be written.
     """
-    backup_file.check(passphrase)
-    made = await make(layout, prefix)
+    made, content = await encrypted(layout, prefix, passphrase)
 
     def written() -> None:
-        content = backup_file.encrypted(packed(made), passphrase, cenote=made.cenote, made_at=made.made_at)
         try:
             files.write(target, content, 0o600, None)
         except OSError as error:
@@ -88,6 +86,16 @@ async def write(layout: Layout, prefix: str, target: Path, passphrase: Secret) -
 
     await asyncio.to_thread(written)
     return made
+
+
+async def encrypted(layout: Layout, prefix: str, passphrase: Secret) -> tuple[ServiceBackup, bytes]:
+    """Return a backup, and as what it is to be kept; Misconfigured as for ``write``."""
+    backup_file.check(passphrase)
+    made = await make(layout, prefix)
+    content = await asyncio.to_thread(
+        backup_file.encrypted, packed(made), passphrase, cenote=made.cenote, made_at=made.made_at
+    )
+    return made, content
 
 
 def packed(made: ServiceBackup) -> bytes:

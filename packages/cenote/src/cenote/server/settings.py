@@ -48,9 +48,12 @@ class EtcdSettings:
 
 @dataclass(frozen=True, slots=True)
 class ServiceCopySettings:
-    """Where this host puts backups of the service, their passphrase's file, and how many days' are kept."""
+    """Where this host puts backups of the service, their passphrase's file, and how many days' are kept.
 
-    folder: Path
+    Where it keeps backups of clusters, it puts them into that repository, too.
+    """
+
+    folder: Path | None
     passphrase_file: Path
     kept: int
 
