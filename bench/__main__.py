@@ -20,7 +20,7 @@ from bench import against, row
 from bench.row import Missing, Row
 
 PARTS = ("creating", "getting", "busy", "starting", "querying", "memory", "client", "console", "fleet")
-BY_NAME_ONLY = ("many",)
+BY_NAME_ONLY = ("many", "backups")
 RESULT, COMPARED = Path("build/bench.json"), Path("build/bench-against.json")
 
 

@@ -169,7 +169,8 @@ def _works(client: Client, id: str) -> bool:
 
 def _timeline(one: BackedUp) -> str:
     """Return the newest timeline in the archive."""
-    return max(name[:8] for name in one.archived())
+    histories = one.repository.glob(f"archive/{one.id}/*/*.history")
+    return max(name[:8] for name in (*one.archived(), *(path.name for path in histories)))
 
 
 def _former(one: BackedUp) -> set[str]:

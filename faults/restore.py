@@ -94,6 +94,10 @@ class Battery:
         with psycopg.connect(self.uri, autocommit=True) as connection:
             connection.execute(statement)
 
+    def is_healthy(self) -> bool:
+        found: Any = self.client.request("GET", self.base)["database"]
+        return bool(found["cenote"]["health"] == "healthy")
+
     def backups(self) -> int:
         with contextlib.suppress(BusyError):
             return len(self.client.databases.list_backups(self.cluster["id"])["backups"])
@@ -103,11 +107,14 @@ class Battery:
         wait_until(f"there are {count} backups", LONGEST, lambda: self.backups() >= count)
 
     def back_up(self) -> None:
-        """Have a backup made by the schedule: this minute's, which the newest one is older than."""
-        count, now = self.backups(), datetime.now(UTC)
+        """Have a backup made by the schedule, once the newest one is of an earlier minute."""
+        found: Any = self.client.databases.list_backups(self.cluster["id"])["backups"]
+        newest = datetime.fromisoformat(found[-1]["cenote"]["started_at"])
+        wait_until("a new minute has begun", 70, lambda: datetime.now(UTC).replace(second=0) > newest)
+        now = datetime.now(UTC)
         chosen = {"config": {"backup_hour": now.hour, "backup_minute": now.minute}}
         self.client.request("PATCH", f"{self.base}/config", json=chosen)
-        self.wait_for_backups(count + 1)
+        self.wait_for_backups(len(found) + 1)
 
     def ask(self, moment: datetime | None) -> str:
         """Ask for a fork; return its id."""
@@ -154,7 +161,13 @@ def batteries(moments: int, kills: int, seed: str) -> list[Outcome]:
                 lambda: _many_files(battery),
                 lambda: _killed(battery, kills),
             )
-            return [step() for step in steps]
+            return [_shown(step()) for step in steps]
+
+
+def _shown(outcome: Outcome) -> Outcome:
+    """Print what was found so far, since what follows may end the run."""
+    print(f"{outcome.name}: {outcome.cells()[1:]} {outcome.lost}", flush=True)
+    return outcome
 
 
 def _rows(uri: str) -> set[int]:
@@ -250,7 +263,6 @@ def _many_files(battery: Battery) -> Outcome:
         connection.execute("SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
     for what in ("from WAL", "from a backup"):
         if what == "from a backup":
-            time.sleep(60)  # the next minute's
             battery.back_up()
             time.sleep(1.1)
             moment = datetime.now(UTC).replace(microsecond=0)
@@ -295,6 +307,7 @@ def _killed(battery: Battery, kills: int) -> Outcome:
     moment = datetime.now(UTC).replace(microsecond=0)
     wanted, machine = ledger.acknowledged(moment.timestamp()), Machine(battery.running)
     for number in range(1, kills + 1):
+        wait_until("the source works", LONGEST, battery.is_healthy)
         id = battery.ask(moment if number % 2 else None)
         after = battery.chance.uniform(0, LONGEST_KILL)
         deadline = time.monotonic() + after

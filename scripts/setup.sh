@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install what Cenote needs on this machine: system packages, PgBouncer, and the virtual environment .venv.
+# Install what Cenote needs on this machine: system packages, PgBouncer, Patroni, and the virtual environment .venv.
 #
 # Idempotent, and safe to run concurrently.  .venv/setup-stamp records the inputs of the last run and the programs it
 # found; while both are unchanged, the script does nothing.
@@ -18,7 +18,7 @@ stamped() { sed -n "$1p" "$stamp" 2> /dev/null || true; }
 # The directory is an input, since editable installs and the environment's scripts contain its full path; so is the
 # user, since each user may have own programs.
 inputs() {
-    { echo "$PWD $(id -u)"; cat constraints.txt pyproject.toml packages/*/pyproject.toml scripts/*.sh; } | sha256sum
+    { echo "$PWD $(id -u)"; cat constraints.txt pyproject.toml packages/*/pyproject.toml scripts/*.sh scripts/patroni.txt; } | sha256sum
 }
 
 up_to_date() {
@@ -209,6 +209,14 @@ pip() { .venv/bin/python -m pip --disable-pip-version-check --no-input "$@"; }
 step "installing pip" pip install --constraint constraints.txt pip
 step "installing Python packages" pip install --constraint constraints.txt --build-constraint constraints.txt \
     --group dev --editable packages/cenote-client --editable packages/cenote-pydo --editable packages/cenote
+
+# Without it the service starts, and each cluster has one node.
+if [ -n "$(cut -f 1,2 <<< "$found" | grep -x "optional	patroni")" ]; then
+    say "installing Patroni, for clusters with several nodes"
+    scripts/install-patroni.sh .venv/bin/python >> "$log" 2>&1 < /dev/null ||
+        say "Patroni cannot be installed (see $log): clusters have one node each"
+    found=$(programs)
+fi
 
 found=$(grep '^found' <<< "$found")
 { inputs; echo "$python"; cut -f 4 <<< "$found"; } > "$stamp.part"

@@ -121,6 +121,8 @@ async def neighbours(api: Api) -> None:
     await api.refusal("DELETE", f"{cluster}/move", 422)
     await api.refusal("GET", f"{cluster}/recover", 412)
     await api.refusal("POST", f"{cluster}/recover", 412, json={})
+    await api.refusal("POST", f"{cluster}/switchover", 422, json={})
+    await api.refusal("DELETE", f"{cluster}/switchover", 422)
     await api.refusal("GET", f"{cluster}/backups", 422)
     await api.refusal("POST", f"{cluster}/backups", 422)
     await api.refusal("POST", f"{cluster}/backups/drills", 422)

@@ -25,6 +25,8 @@ POST /v2/databases/{database_cluster_uuid}/move cenote:admin
 DELETE /v2/databases/{database_cluster_uuid}/move cenote:admin
 GET /v2/databases/{database_cluster_uuid}/recover cenote:admin
 POST /v2/databases/{database_cluster_uuid}/recover cenote:admin
+POST /v2/databases/{database_cluster_uuid}/switchover database:update
+DELETE /v2/databases/{database_cluster_uuid}/switchover database:update
 PUT /v2/databases/{database_cluster_uuid}/delete_protection database:update
 PUT /v2/databases/{database_cluster_uuid}/undelete_days     database:update
 POST /v2/databases/{database_cluster_uuid}/pools/{pool_name}/reconnect database:update

@@ -46,10 +46,10 @@ NOT_ABOUT_A_CLUSTER = {
     *("rotate_keys", "drain_host", "undrain_host", "remove_host", "create_host_token", "revoke_host_token"),
 }
 NEEDS_ANOTHER_HOST = {
-    "move_cluster",
-    "cancel_move",
-    "recover_cluster",
-}  # test_fleet_moves.py, test_fleet_recovery.py
+    *("move_cluster", "cancel_move"),  # test_fleet_moves.py
+    "recover_cluster",  # test_fleet_recovery.py
+    *("switch_over", "cancel_switch"),  # test_api_nodes.py
+}
 NEEDS_BACKUPS = {"create_backup", "create_drill"}  # test_backups.py, test_restore_drills.py
 
 

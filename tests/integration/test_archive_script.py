@@ -17,6 +17,7 @@ from tests.support.waiting import wait_until
 QUEUE_MIB = 256
 OWN, OLDER, NEWER = "20260102T000000Z-00000001", "20260101T235959Z-ffffffff", "20260102T000000Z-00000002"
 SEGMENT = "000000010000000000000003"
+LATER = "000000010000000000000004"
 # It answers from files in its folder: what is in the archive, and what a push says and ends with.
 STAND_IN = """#!/bin/sh
 cd {folder}
@@ -135,6 +136,19 @@ def test_a_segment_that_was_dropped_is_left_as_a_gap_and_makes_nothing_well(arch
     assert archive.run() == 0
     assert archive.left(pgbackrest.GAP) == f"{SEGMENT}\n"
     assert archive.left(pgbackrest.FAILED) == "P00  ERROR: [047]: no space\n"
+
+
+def test_a_segment_that_was_dropped_tells_up_to_when_all_before_it_is_archived(archive: Archive) -> None:
+    (archive.data / "pg_wal").mkdir()
+    for name, at in ((SEGMENT, 1_700_000_000), (LATER, 1_700_000_050), (f"{LATER}.00000028.backup", 1)):
+        file = archive.data / "pg_wal" / name
+        file.touch()
+        os.utime(file, (at, at))
+    assert archive.run() == 0
+    assert archive.run(f"{LATER}.00000028.backup") == 0
+    archive.say("P00   WARN: dropped WAL file 'x' because archive queue exceeded 256MB", 0)
+    assert archive.run(LATER) == 0
+    assert archive.left(pgbackrest.GAP) == f"{LATER} 1700000000\n"
 
 
 def test_a_segment_whose_gap_cannot_be_left_is_not_dropped(archive: Archive) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,11 @@ import pytest
 from cenote.host import programs
 from cenote.server import installation
 from cenote.server.settings import ServeSettings
+from cenote_client import BusyError, Client
 from tests.integration.test_backups import FOUND, SECONDS, Kept, version
 from tests.support.delaying_relay import DelayingRelay, delaying_relay
 from tests.support.folders import server_folder
+from tests.support.recovery import add, backed_up, kept, lose
 from tests.support.s3_server import S3Server, s3_server
 from tests.support.service import Service, online_cluster, service
 from tests.support.ssh_server import PROGRAMS, SshServer, fingerprint_of, make_key, ssh_server
@@ -117,7 +121,7 @@ def test_a_bucket_that_goes_away_in_the_middle_of_a_backup_costs_that_and_no_que
         in_bucket.switch()
         wait_until("it is degraded", SECONDS, lambda: in_bucket.health()[0] == "degraded")
         assert in_bucket.health()[1].startswith("not archived since 20")
-        assert "localhost" in in_bucket.health()[1]  # what cannot be reached
+        assert " UTC: " in in_bucket.health()[1]  # the reason
         writes(in_bucket)
         said = in_bucket.running.run("doctor")
         assert said.returncode == 1
@@ -239,6 +243,48 @@ def test_a_server_whose_key_stands_in_a_file_is_known(on_server: Kept, ssh: SshS
     segment = on_server.switch()
     wait_until("WAL is archived", SECONDS, lambda: on_server.has(segment))
     assert host_problem(on_server.running) == ""
+
+
+def test_what_is_on_an_sftp_server_is_drilled_forked_and_recovered(ssh: SshServer) -> None:
+    secret = ssh.folder / "passphrase"
+    secret.write_text("correct horse battery\n")
+    secret.chmod(0o600)
+    options = (
+        f"--backups={ssh.url('all')}",
+        f"--backups-credentials={ssh.client_key}",
+        f"--service-backup-passphrase-file={secret}",
+    )
+    path = {"PATH": f"{NEWER}:{os.environ['PATH']}"}
+    with service(*options, clusters=2, environment=path) as running, running.client() as client:
+        one = backed_up(client, ssh.root / "all", "one")
+        add(one.uri, [1])
+        moment = client.databases.list_backups(one.id)["backups"][-1]["created_at"]
+
+        def drill() -> Any:
+            found = client.databases.list_backups(one.id)["cenote"]
+            assert found["undrilled"] == ""
+            return found["drill"]
+
+        client.databases.create_drill(one.id)
+        assert wait_until("it was drilled", SECONDS, drill)["failure"] == ""
+        restore = {"database_name": "one", "backup_created_at": moment}
+        fork = online_cluster(client, "two", version=version(), backup_restore=restore)
+        assert kept(client.databases.get_cluster(fork["id"])["database"]["connection"]["uri"]) == [0]
+        wait_until("the service is backed up", SECONDS, lambda: any(ssh.root.glob("all/cenote/service/*")))
+        one.archive(running)
+        lose(running)
+        shutil.rmtree(one.paths(running).root)
+        running.start()
+        there = wait_until("its data are missing", SECONDS, lambda: recoverable(client, one.id))
+        assert there["backups"] >= 1
+        assert running.run("cluster", "recover", "one", "--yes").returncode == 0
+        assert kept(one.uri) == [0, 1]
+
+
+def recoverable(client: Client, id: str) -> Any:
+    with contextlib.suppress(BusyError):
+        return client.databases.get_recovery(id)["recovery"]
+    return None
 
 
 @pytest.mark.skipif(

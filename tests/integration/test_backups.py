@@ -26,6 +26,7 @@ from cenote.rules import sizing
 from cenote.server import installation
 from cenote.server.settings import ServeSettings
 from cenote_client import BusyError, Client, InvalidError
+from tests.support.clocks import Clock
 from tests.support.fleet import fleet
 from tests.support.folders import server_folder
 from tests.support.ports import free_range, give_back
@@ -249,7 +250,7 @@ def test_a_drill_restores_the_newest_backup_and_says_what_it_found(kept: Kept) -
     assert "is not good: restore: " in said.stderr
     with calling(kept.running) as http:
         page = http.get("/metrics").text
-    assert re.search(r'^cenote_backup_drill_failed\{cluster="drilled".*\} 1$', page, re.MULTILINE)
+    assert re.search(r'^cenote_backup_drill_failed\{cluster="drilled".*\} 1(\.0)?$', page, re.MULTILINE)
 
 
 def test_a_repository_that_takes_nothing_costs_backups_and_no_query(kept: Kept) -> None:
@@ -298,9 +299,12 @@ def test_wal_beyond_the_queue_is_dropped_told_as_a_gap_and_followed_by_a_full_ba
     kept = kept.with_cluster("dropping")
     archive = kept.repository / "archive" / kept.id
     [folder] = [path for path in archive.iterdir() if path.is_dir()]
+    kept.switch()
+    wait_until("all is archived", SECONDS, lambda: kept.health() == ("healthy", ""))
     aside = folder.with_name("aside")
     folder.rename(aside)
     folder.write_text("in the way")
+    first_lost = datetime.now(UTC)
     segments = sizing.archive_queue_mib(kept.cluster["storage_size_mib"]) // 16 + 3
     try:
         for _ in range(segments):
@@ -325,11 +329,45 @@ def test_wal_beyond_the_queue_is_dropped_told_as_a_gap_and_followed_by_a_full_ba
     gap = kept.paths.backup_state / pgbackrest.GAP
     wait_until("the gap is covered", SECONDS, lambda: not gap.exists())
     assert kept.backups()["cenote"]["gap_at"]  # still shown, since moments before it can be asked for
+    before, after = kept.backups()["cenote"]["restorable"]
+    made = [backup["created_at"] for backup in kept.backups()["backups"]]
+    assert made[0] <= before["until"] <= f"{first_lost:%Y-%m-%dT%H:%M:%SZ}"  # and not until it was dropped
+    assert after["since"] in made[1:]
 
 
 def test_the_doctor_asks_the_repository(kept: Kept) -> None:
     wait_until("it was asked", SECONDS, lambda: (kept.running.data_dir / "pgbackrest").is_dir())
     assert "ok       the repository for backups answers" in kept.running.run("doctor").stdout
+
+
+def test_what_is_older_than_the_days_expires_with_its_wal_and_the_last_full_one_before_them_stays(
+    kept: Kept,
+) -> None:
+    own = kept.with_cluster("expiring")
+    lost = own.switch()
+    wait_until("WAL is archived", SECONDS, lambda: own.has(lost))
+    assert FOUND.pgbackrest is not None
+    command = (FOUND.pgbackrest.path, f"--config={own.paths.backup_configuration}", f"--stanza={own.id}")
+    second = as_servers(*command, "--type=full", "backup", cwd=own.paths.backup_state)
+    assert second.returncode == 0, second.stderr
+    held = own.switch()
+    wait_until("WAL is archived", SECONDS, lambda: own.has(held))
+
+    def labels() -> list[str]:
+        told = json.loads(as_servers(*command, "--output=json", "info").stdout)
+        return [backup["label"] for backup in told[0]["backup"]]
+
+    first, last = labels()
+    with server_folder() as folder:
+        clock = Clock(folder)
+        for ahead, left in ((timedelta(days=2), [first, last]), (timedelta(days=4), [last])):
+            clock.set(ahead)
+            shifted = [f"{name}={value}" for name, value in clock.environment.items()]
+            done = as_servers("env", *shifted, *command, "expire", cwd=own.paths.backup_state)
+            assert done.returncode == 0, done.stderr
+            assert labels() == left
+            assert own.has(lost) is (first in left)
+            assert own.has(held)
 
 
 def test_a_service_that_starts_again_knows_its_backups_and_ends_no_server(kept: Kept) -> None:
@@ -341,7 +379,7 @@ def test_a_service_that_starts_again_knows_its_backups_and_ends_no_server(kept: 
     assert kept.running.servers()["PostgreSQL"] == servers
 
 
-def test_the_backups_of_a_deleted_cluster_stay_in_the_repository(kept: Kept) -> None:
+def test_the_backups_of_a_cluster_that_can_be_undeleted_stay_in_the_repository(kept: Kept) -> None:
     other: Any = online_cluster(kept.client, "two", version=version())
     folder = kept.repository / "backup" / other["id"]
     wait_until("it is backed up", SECONDS, lambda: (folder / "latest").is_symlink())
@@ -358,9 +396,9 @@ def test_a_service_without_the_option_has_nothing_of_backups() -> None:
         assert not paths.backups.exists()
         assert not (running.data_dir / "pgbackrest").exists()
         assert "archive_command = 'true'" in (NodePaths(paths, "node-1").data / "postgresql.conf").read_text()
-        with pytest.raises(InvalidError, match="without --backups"):
+        with pytest.raises(InvalidError, match="with --backups none"):
             client.databases.list_backups(cluster["id"])
-        with pytest.raises(InvalidError, match="without --backups"):
+        with pytest.raises(InvalidError, match="with --backups none"):
             client.databases.create_backup(cluster["id"])
 
 
@@ -446,6 +484,50 @@ def test_a_cluster_that_moves_takes_its_backups_along_where_the_repository_is_sh
         wait_until("it is healthy", SECONDS, lambda: seen()["health"] == "healthy")
         archived = folder.glob(f"repository/archive/{id}/*/00000002*/*")
         assert any(archived)  # WAL of the time after the promotion
+
+
+def test_a_cluster_that_moves_between_hosts_with_directories_of_their_own_begins_anew_on_each() -> None:
+    with (
+        fleet(2, backups_by_default=True) as hosts,
+        hosts.hosts[0].client() as client,
+    ):
+        [first, second] = hosts.hosts
+        id = online_cluster(client, "one", version=version(), cenote={"host": first.name})["id"]
+
+        def seen() -> Any:
+            return client.request("GET", f"/v2/databases/{id}")["database"]["cenote"]
+
+        def moved_to(host: Any) -> bool:
+            return seen()["host"] == host.name and "move" not in seen()
+
+        def found() -> Any:
+            with contextlib.suppress(BusyError):
+                return client.databases.list_backups(id)
+            return None
+
+        def types() -> list[str]:
+            answer = found()
+            return [] if answer is None else [one["cenote"]["type"] for one in answer["backups"]]
+
+        wait_until("it is backed up", SECONDS, lambda: types() == ["full"])
+        client.databases.move_cluster(id, {"host": second.name})
+        wait_until("it has moved", SECONDS, lambda: moved_to(second))
+        own = second.data_dir / "backups" / "backup" / id / "latest"
+        wait_until("it is backed up there", SECONDS, own.is_symlink)
+        wait_until("it is healthy", SECONDS, lambda: seen()["health"] == "healthy")
+        wait_until("that is shown", SECONDS, lambda: types() == ["full"])
+        assert found()["cenote"]["gap_at"] is None  # what is listed there is all from after the move
+        client.databases.move_cluster(id, {"host": first.name})
+        wait_until("it is back", SECONDS, lambda: moved_to(first))
+        wait_until("a full one follows the gap", SECONDS, lambda: types() == ["full", "full"])
+        gap_at = found()["cenote"]["gap_at"]
+        assert gap_at is not None
+        assert found()["backups"][0]["created_at"] < gap_at <= found()["backups"][1]["created_at"]
+        wait_until("it is healthy", SECONDS, lambda: seen()["health"] == "healthy")
+        client.request("DELETE", f"/v2/databases/{id}")
+        first.cenote("cluster", "delete", id, "--purge", "--yes")
+        left = [host.data_dir / "backups" / "backup" / id for host in hosts.hosts]
+        wait_until("its backups are removed", SECONDS, lambda: not any(path.exists() for path in left))
 
 
 def test_a_url_that_is_none_of_a_repository_ends_the_start() -> None:

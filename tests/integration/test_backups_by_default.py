@@ -15,7 +15,10 @@ from cenote_client import BusyError
 from tests.integration.test_backups import FOUND, SECONDS, Kept, version
 from tests.support.folders import server_folder
 from tests.support.service import CENOTE, SMALLEST, calling, ephemeral, online_cluster, service
+from tests.support.ssh_server import PROGRAMS
 from tests.support.waiting import wait_until
+
+SEVENTEEN = PROGRAMS / "postgresql-17/usr/lib/postgresql/17/bin"
 
 pytestmark = pytest.mark.skipif(
     FOUND.pgbackrest is None or not any(programs.reads(FOUND.pgbackrest, major) for major in FOUND.postgres),
@@ -47,6 +50,10 @@ def test_a_service_that_nobody_has_told_where_keeps_backups_and_says_that_they_a
         assert "ok       the repository for backups answers, and can be written to" in doctor
         assert "Warning: backups are kept in" in running.run("backup", "list", "one").stderr
         assert not (place / "cenote-check").exists()
+        with calling(running) as http:
+            page = http.get("/metrics").text
+        [size] = re.findall(r'^cenote_backup_archive_bytes{cluster="one",.*} (.*)$', page, re.MULTILINE)
+        assert float(size) > 1000
 
 
 def without_pgbackrest() -> tuple[str, ...]:
@@ -106,3 +113,22 @@ def test_an_ephemeral_service_makes_none() -> None:
         wait_until("it serves", SECONDS, lambda: "Cenote serves" in (folder / "log").read_text())
         assert not list(folder.glob("**/backups"))
         assert not list(folder.glob("**/pgbackrest"))
+
+
+@pytest.mark.skipif(
+    not (SEVENTEEN / "postgres").exists() or not (PROGRAMS / "trixie").is_dir(),
+    reason="needs PostgreSQL 17: make setup-tests",
+)
+def test_postgresql_17_is_backed_up_by_a_pgbackrest_that_reads_it() -> None:
+    newer = {"PATH": f"{PROGRAMS / 'trixie/usr/bin'}:{os.environ['PATH']}"}
+    given = f"--postgres-dir={SEVENTEEN.parent}"
+    with (
+        service(given, backups_by_default=True, clusters=1, environment=newer) as running,
+        running.client() as client,
+    ):
+        cluster: Any = online_cluster(client, "one", version="17")
+        kept = Kept(running, running.data_dir / "backups", client, cluster)
+        wait_until("it is backed up", SECONDS, kept.backups)
+        segment = kept.switch()
+        wait_until("WAL is archived", SECONDS, lambda: kept.has(segment))
+        assert kept.health() == ("healthy", "")

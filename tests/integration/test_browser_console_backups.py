@@ -83,8 +83,10 @@ def test_the_page_has_no_fault_that_axe_knows(
         expect(page.locator(".window svg")).to_be_visible()
         screenshot(page, f"console-backups-kept-{scheme}")
         assert faults_of(page) == []
-        page.goto(f"/console/clusters/{cluster['id']}")
-        assert faults_of(page) == []
+        for path in ("/backups/fork", ""):
+            page.goto(f"/console/clusters/{cluster['id']}{path}")
+            screenshot(page, f"console-backups-{path.rpartition('/')[2] or 'overview'}-{scheme}")
+            assert faults_of(page) == []
 
 
 @pytest.mark.parametrize("width", [NARROW[0], 360])
@@ -97,6 +99,9 @@ def test_nobody_has_to_scroll_sideways_on_a_telephone(
         screenshot(page, f"console-backups-kept-narrow-{width}")
         assert not overflows(page)
         assert faults_of(page) == []
+        page.goto(f"{address(cluster)}/fork")
+        screenshot(page, f"console-backups-fork-narrow-{width}")
+        assert not overflows(page)
 
 
 def test_the_first_backup_appears_by_itself(browser: Browser, kept: Service) -> None:
@@ -124,3 +129,23 @@ def test_lost_wal_is_shown_as_a_gap(browser: Browser, kept: Service) -> None:
         expect(page.locator("rect.window-piece")).to_have_count(2)
         screenshot(page, "console-backups-gap")
         assert faults_of(page) == []
+
+
+def test_a_fork_is_made_of_the_moment_that_was_chosen(
+    browser: Browser, kept: Service, cluster: dict[str, Any]
+) -> None:
+    with kept.client() as client, visiting(browser, kept) as page:
+        sign_in(page, kept)
+        page.goto(address(cluster))
+        page.get_by_role("link", name="Fork … to").last.click()
+        expect(page.get_by_label("Moment (UTC)")).to_have_value(
+            state_of(kept, cluster)["restorable_from"].removesuffix("Z")
+        )
+        page.get_by_label("Name of the new cluster").fill("by-hand")
+        page.get_by_role("button", name="Create fork").click()
+        expect(page.get_by_role("status")).to_contain_text(
+            "by-hand is being created from the data of orders."
+        )
+        expect(page.locator("#cluster-head")).to_contain_text("Online", timeout=SECONDS * 1000)
+        [made] = client.request("GET", "/v2/databases", params={"name": "by-hand"})["databases"]
+        client.request("DELETE", f"/v2/databases/{made['id']}")

@@ -36,6 +36,7 @@ host revoke-token --all
 cluster create backend --tag web --storage-mib 10240
 cluster list
 cluster get backend
+cluster nodes backend
 cluster config backend
 cluster config backend work_mem=16 pgbouncer.server_idle_timeout=60
 cluster maintenance backend --day friday
@@ -104,7 +105,7 @@ token current
 token revoke deploy
 keys list
 keys rotate --ring api
-cluster fork backend copy --wait
+cluster fork backend copy
 cluster delete copy --purge --yes
 pool delete backend web --yes
 db delete backend orders --yes
@@ -124,6 +125,7 @@ PLAIN = {
     "cenote backup list": "needs a service that keeps backups; see test_backups.py",
     "cenote backup drill": "needs a service that keeps backups; see test_restore_drills.py",
     "cenote backup now": "needs a service that keeps backups; see test_backups.py",
+    "cenote cluster switchover": "needs another node; see test_fleet_nodes.py",
     "cenote cluster move": "needs another host; see test_fleet_moves.py",
     "cenote cluster recover": "needs backups and another host; see test_fleet_recovery.py",
     "cenote completion": "prints a script for a shell",
@@ -147,6 +149,8 @@ PLAIN = {
 
 # Operations that no command needs.  Some are of a version of the API that may come.
 WITHOUT_COMMAND = {
+    "DELETE /v2/databases/{}/switchover": "cluster switchover --cancel, which needs another node",
+    "POST /v2/databases/{}/switchover": "cluster switchover, which needs another node",
     "DELETE /v2/databases/{}/move": "cluster move --cancel, which needs another host",
     "GET /v2/account": "what other clients display; token current shows the token",
     "DELETE /v2/cenote/hosts/{}": "host remove needs another host, see test_fleet_hosts.py",
@@ -159,6 +163,8 @@ WITHOUT_COMMAND = {
     "POST /v2/databases/{}/backups/drills": "backup drill, which needs a service that keeps backups",
     "POST /v2/databases/{}/backups": "backup now, which needs a service that keeps backups",
     "POST /v2/databases/{}/move": "cluster move, which needs another host",
+    "GET /v2/databases/{}/recover": "cluster recover, which needs backups and another host",
+    "POST /v2/databases/{}/recover": "cluster recover, which needs backups and another host",
     "PUT /v2/projects/{}": "project update calls PATCH, which changes only what is given",
 }
 

@@ -157,7 +157,7 @@ def test_without_a_repository_the_page_says_how_to_turn_backups_on() -> None:
         assert "No backups are kept" in sheet.text
         assert "cenote serve --backups file:///srv/backups" in sheet.text
         assert not sheet.has_form("Back up now")
-        assert "none kept" in somebody.open(base_of(cluster)).text
+        assert "None kept" in somebody.open(base_of(cluster)).text
         assert "No restart is pending." in somebody.open(f"{base_of(cluster)}/settings/restart").text
         with calling(running) as http:
             assert http.get(f"/v2/databases/{cluster['id']}/backups").status_code == 422
@@ -208,3 +208,15 @@ def test_the_form_of_a_fork_begins_with_the_backup_that_was_chosen(
         assert somebody.open(link).form("Create fork").fields["at"] == [created_at.removesuffix("Z")]
         assert "lacks database:create" in reader.open(link).text
         assert "/backups/fork" not in page(reader, cluster).source
+
+
+def test_a_drill_is_made_now_and_its_result_is_shown(kept: Service, cluster: dict[str, Any]) -> None:
+    with visitor(kept) as somebody, visitor(kept, "database:read") as reader:
+        asked = somebody.send(page(somebody, cluster), "Run a drill now")
+        assert "A restore drill was requested." in asked.text
+        drill = wait_until("the drill has a result", SECONDS, lambda: state_of(kept, cluster)["drill"])
+        assert drill["failure"] == ""
+        text = page(somebody, cluster).text
+        assert "Restored, and nothing was wrong" in text
+        assert drill["label"] in text
+        assert not page(reader, cluster).has_form("Run a drill now")

@@ -126,6 +126,7 @@ CHANGES: list[tuple[str, dict[str, str]]] = [
     ("/settings", {"do": "window", "day": "monday", "hour": "01:00"}),
     ("/settings/restart", {}),
     ("/backups", {"do": "now"}),
+    ("/backups", {"do": "drill"}),
     ("/backups/fork", {"name": "mine"}),
     ("/backups", {"do": "schedule", "hour": "1"}),
     ("/settings", {"do": "delete", "name": "shown"}),

@@ -185,6 +185,6 @@ def test_a_service_goes_on_from_another_disk(copies: Path) -> None:
 
 def test_every_block_of_the_page_is_run() -> None:
     assert {
-        *("back up the service", "look into it", "restore the records", "restore a file"),
+        *("fork to a moment", "back up the service", "look into it", "restore the records", "restore a file"),
         *("restore on another machine", "copy the data", "restore the data", "move"),
     } == {block.title for block in blocks("backup.md")}

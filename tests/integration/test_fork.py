@@ -245,7 +245,7 @@ def test_the_command_forks_and_waits(place: Place) -> None:
     before = second()
     place.run("DROP TABLE told")
     at = f"{before:%Y-%m-%d %H:%M:%S} UTC"
-    done = place.running.run("cluster", "fork", "source", "by-hand", "--at", at, "--wait")
+    done = place.running.run("cluster", "fork", "source", "by-hand", "--at", at)
     assert done.returncode == 0, done.stderr
     assert f"Forked cluster source as of {at} to by-hand" in done.stdout + done.stderr
     [fork] = [one for one in place.client.databases.iter_clusters() if one["name"] == "by-hand"]

@@ -127,6 +127,30 @@ CASES = {
         SLOT,
         "Replication slot copy of shop is inactive and retains write-ahead log",
     ),
+    "CenoteStandbyMissing": Case(
+        {series("cenote_standbys_missing", ONE): "1x30"},
+        {series("cenote_standbys_missing", ONE): "0x30"},
+        ONE,
+        "1 of the standbys of shop do not follow its primary",
+    ),
+    "CenoteStandbyLagging": Case(
+        {
+            series("cenote_standby_lag_bytes", ONE): "134217728x30",
+            series("cenote_standby_lag_seconds", ONE): "60x30",
+        },
+        {
+            series("cenote_standby_lag_bytes", ONE): "134217728x30",
+            series("cenote_standby_lag_seconds", ONE): "1x30",
+        },
+        ONE,
+        "node-1 of shop is 128MiB behind the primary",
+    ),
+    "CenotePrimaryChanged": Case(
+        {series("cenote_node_primary", ONE): "0x5 1x25"},
+        {series("cenote_node_primary", ONE): "1x30"},
+        {"cluster": "shop"},
+        "Another node of shop takes writes",
+    ),
     "CenoteStorageNearlyFull": Case(
         {
             series("cenote_storage_used_bytes", ONE): "95x30",

@@ -18,10 +18,11 @@ from psycopg.sql import SQL, Literal
 from cenote.host import files, processes, programs, restore_files, system_identifier
 from cenote.model.changes import EndProcesses
 from cenote.model.records import Cluster, Restoration
+from cenote.model.restores import Restored
 from cenote.model.timing import Timing
 from cenote.security.backup_passphrases import new_plan
-from tests.support import records
-from tests.support.agent import Agents, AtWork, answers, refusal, running_agents
+from tests.support import corruption, records
+from tests.support.agent import Agents, AtWork, answers, running_agents
 from tests.support.ports import free_range
 from tests.support.waiting import wait_until_async
 
@@ -61,9 +62,20 @@ async def restored(agent: AtWork, source: Cluster, **how: Any) -> Cluster:
     return fork
 
 
-async def is_restored(agent: AtWork, fork: Cluster) -> None:
-    await wait_until_async("it is restored", SECONDS, lambda: agent.status(fork).restored is not None)
+async def is_restored(agent: AtWork, fork: Cluster) -> Restored:
+    """Wait until the data are there, and the record has been told what they are; return what was restored."""
+    assert fork.restoration is not None
+    paths, asked_at = agent.lab.wanted(fork).paths, fork.restoration.asked_at
+
+    def done() -> Restored | None:
+        state, stored = restore_files.read_state(paths.restore_state), agent.store.cluster(fork.id)
+        is_told = stored is not None and stored.value.restoration is None
+        return state.restored if is_told and state is not None and state.asked_at == asked_at else None
+
+    found = await wait_until_async("it is restored", SECONDS, done)
+    assert found is not None
     await agent.settled(fork)
+    return found
 
 
 async def asked(agent: AtWork, source: Cluster, **how: Any) -> Cluster:
@@ -112,7 +124,9 @@ def test_a_fork_has_the_rows_of_its_moment_and_nothing_later(agents: Agents) -> 
         await agent.lab.run(source, "DROP TABLE public.parts", "defaultdb")
         fork = await restored(agent, source, target=target)
         assert await count(agent, fork) == 42
-        said = agent.status(fork).restored
+        state = restore_files.read_state(agent.lab.wanted(fork).paths.restore_state)
+        assert state is not None
+        said = state.restored
         assert said is not None
         assert said.target == target
         assert said.transaction_at is not None
@@ -123,10 +137,6 @@ def test_a_fork_has_the_rows_of_its_moment_and_nothing_later(agents: Agents) -> 
         paths = agent.lab.wanted(fork).paths
         assert not paths.draft.exists()
         assert not paths.restore_work.exists()
-        # Nobody is let in before the record has the users of the data.
-        assert "no pg_hba.conf entry" in await refusal(fork, pool=None)
-        opened = await agent.change(fork, restoration=None)
-        await agent.settled(opened)
         await wait_until_async("it has backups of its own", SECONDS, lambda: backups(agent, fork) > 0)
 
     agents.run(scenario)
@@ -173,8 +183,7 @@ def test_of_a_source_that_is_gone_only_what_the_archive_shows_is_restored(agents
         assert fork.restoration is not None
         whole = msgspec.structs.replace(fork.restoration, target=None, asked_at=datetime.now(UTC))
         fork = await agent.change(fork, restoration=whole)
-        await wait_until_async("it is restored", SECONDS, lambda: agent.status(fork).restored is not None)
-        await agent.settled(fork)
+        await is_restored(agent, fork)
         assert await count(agent, fork) == 42
 
     agents.run(scenario)
@@ -216,9 +225,7 @@ def test_a_lost_cluster_comes_back_as_itself_and_goes_on_archiving(agents: Agent
             fork=False,
         )
         back = await agent.change(lost, restoration=restoration)
-        await wait_until_async("it is restored", SECONDS, lambda: agent.status(back).restored is not None)
-        back = await agent.change(lost, restoration=None)
-        await agent.settled(back)
+        await is_restored(agent, back)
         assert await count(agent, back) == 42
         assert await answers(back, pool=None)
         assert system_identifier.read(paths.data) == identifier
@@ -278,7 +285,7 @@ def test_a_wrong_passphrase_is_told_and_the_right_one_helps(agents: Agents) -> N
         assert fork.restoration is not None
         right = msgspec.structs.replace(fork.restoration, sealed_passphrase=source.backups.sealed_passphrase)
         fork = await agent.change(fork, restoration=right)
-        await wait_until_async("it is restored", SECONDS, lambda: agent.status(fork).restored is not None)
+        await is_restored(agent, fork)
 
     agents.run(scenario)
 
@@ -297,7 +304,7 @@ def test_a_repository_that_is_away_is_waited_for(agents: Agents) -> None:
             await agent.reason(fork, "has no backups of")
         finally:
             aside.rename(stanza)
-        await wait_until_async("it is restored", SECONDS, lambda: agent.status(fork).restored is not None)
+        await is_restored(agent, fork)
 
     agents.run(scenario)
 
@@ -327,7 +334,7 @@ def test_wal_that_is_missing_in_the_archive_is_told_and_nothing_ends_at_the_gap(
 
 def test_tablespaces_are_refused_in_words(agents: Agents) -> None:
     async def scenario(agent: AtWork) -> None:
-        source = await agent.cluster(pools=())
+        source = await agent.cluster(backups=new_plan(agent.lab.sealer), pools=())
         place = agent.lab.folder / "tablespace"
         files.make_directory(place, 0o700, agent.lab.account.owner)
         session = agent.lab.session(source)
@@ -336,6 +343,14 @@ def test_tablespaces_are_refused_in_words(agents: Agents) -> None:
         await session.close()
         fork = await asked(agent, source, live=True)
         await agent.reason(fork, "it has tablespaces, which cannot be restored")
+        await wait_until_async("it is backed up", SECONDS, lambda: backups(agent, source) > 0)
+        await corruption.backed_up_again(agent, source)  # the first one may be from before
+        there = await asked(agent, source)
+        await agent.reason(there, "it has tablespaces, which cannot be restored")
+        await agent.remove(source)
+        gone = await asked(agent, source)
+        await agent.reason(gone, "it has tablespaces, which cannot be restored")
+        assert not any(agent.lab.wanted(one).paths.data.exists() for one in (fork, there, gone))
 
     agents.run(scenario)
 
@@ -353,7 +368,7 @@ def test_whatever_is_killed_nothing_half_done_is_offered_and_it_is_done_in_the_e
             fork = await asked(agent, source, live=live, target=None if live else target)
             paths = agent.lab.wanted(fork).paths
             kills = 0
-            while kills < 12 and agent.status(fork).restored is None:
+            while kills < 12 and not paths.data.exists():
                 await asyncio.sleep(chance.uniform(0, 0.3))
                 for folder in (paths.draft, paths.restore_work):
                     for process in processes.below(folder):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 
 from cenote.model.record import Secret
@@ -10,11 +12,15 @@ from cenote.store.access import (
     api_user,
     complete,
     ensure_authentication,
+    ensure_failover_user,
     ensure_host,
+    failover_user,
+    forget_failover_user,
     forget_host,
 )
 from cenote.store.client import EtcdClient, EtcdError, LoginWanted
 from cenote.store.etcd_messages import Nothing, TransactionRequest, put
+from cenote.store.keys import Keys
 from cenote.store.process import PrivateEtcd
 from tests.support.etcd import with_etcd
 
@@ -55,6 +61,9 @@ async def check(etcd: PrivateEtcd) -> None:
         await agent.read(f"/cenote/v2/{key}")
         with pytest.raises(EtcdError, match="lacks the right"):
             await write(agent, key)
+    await agent.read(f"/cenote-patroni/{HOST}/leader")
+    with pytest.raises(EtcdError, match="lacks the right"):
+        await agent.transact(TransactionRequest([], [put(f"/cenote-patroni/{HOST}/leader", b"node-9")], []))
     await write(api, "tokens/x")
     with pytest.raises(EtcdError, match="lacks the right"):
         await api.administer("disable", {}, Nothing)
@@ -178,6 +187,32 @@ def test_the_user_of_a_version_that_knew_one_host_is_taken_over() -> None:
         with pytest.raises(EtcdError):
             await write(former, "tokens/x")
         for client in (root, former):
+            await client.close()
+
+    with_etcd(scenario)
+
+
+def test_patroni_of_a_cluster_reaches_its_own_keys_alone() -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        await ensure_authentication(login(etcd), "/cenote/", HOST, PASSWORDS)
+        root, keys = login(etcd)("root", PASSWORDS.root), Keys("/cenote/")
+        ours, other, password = uuid4(), uuid4(), Secret("drawn")
+        await ensure_failover_user(root, keys, ours, password)
+        await ensure_failover_user(root, keys, ours, password)  # again, after it was cut off
+        patroni, late = (login(etcd)(failover_user(ours), password) for _ in range(2))
+        own = f"{keys.failover_of(ours)}leader"
+        await patroni.transact(TransactionRequest([], [put(own, b"node-1")], []))
+        for key in (f"{keys.failover_of(other)}leader", keys.cluster(ours), keys.host(HOST)):
+            with pytest.raises(EtcdError, match="lacks the right"):
+                await patroni.read(key)
+            with pytest.raises(EtcdError, match="lacks the right"):
+                await patroni.transact(TransactionRequest([], [put(key, b"node-1")], []))
+        await forget_failover_user(root, keys, ours)
+        await forget_failover_user(root, keys, ours)
+        assert await root.read(own) is None
+        with pytest.raises(EtcdError):
+            await late.read(own)
+        for client in (root, patroni, late):
             await client.close()
 
     with_etcd(scenario)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,19 +15,24 @@ import psycopg
 from cenote.agent.backup_runner import BackupRunner
 from cenote.agent.host_loop import COPIES_AT_ONCE, HostLoop
 from cenote.controller.controller import Controller
-from cenote.host import processes
+from cenote.host import processes, programs
 from cenote.model.changes import Program
+from cenote.model.failover import HostFailover
 from cenote.model.fleet_records import Host
 from cenote.model.processes import Process
+from cenote.model.record import Secret
 from cenote.model.records import Cluster, Pool
 from cenote.model.status_records import NodeStatus
 from cenote.model.timing import DEFAULT, Timing
 from cenote.model.topology import writer_or_first
 from cenote.rules import record_formats
+from cenote.server.failover import LAUNCHER
 from cenote.stats.counters import Passes
 from cenote.store import HostStore, Store
+from cenote.store.etcd_options import CLIENT_SOCKET
+from cenote.store.process import PrivateEtcd
 from tests.support import records
-from tests.support.etcd import opened_host, opened_store, private_etcd
+from tests.support.etcd import SERVERS, opened_host, opened_store, private_etcd
 from tests.support.lab import Lab, lab
 from tests.support.waiting import wait_until_async
 
@@ -162,12 +168,13 @@ async def agent_at_work(
     timing: Timing, copies_at_once: int, *, keeps_backups: bool = False
 ) -> AsyncIterator[AtWork]:
     async with (
-        private_etcd() as etcd,
+        lab(timing) as created,
+        private_etcd(created.account.gid) as etcd,
         opened_store(etcd) as store,
         opened_host(etcd) as host_store,
-        lab(timing) as created,
     ):
-        created.request_certificate = host_store.request_certificate
+        created.request_certificate, created.publish = host_store.request_certificate, host_store.publish
+        created.host = dataclasses.replace(created.host, failover=failover_of(etcd))
         if keeps_backups:
             created.keep_backups()
         host = Host(
@@ -178,6 +185,7 @@ async def agent_at_work(
             cpus=2,
             versions={created.version: created.version},
             reads=record_formats.HIGHEST,
+            patroni="4.1.5",
             first_port=10_000,
             last_port=32_000,
         )
@@ -197,6 +205,21 @@ async def agent_at_work(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def failover_of(etcd: PrivateEtcd) -> HostFailover:
+    """What a host has for Patroni, on an etcd that asks for no login."""
+    found = programs.find().patroni
+    assert found is not None, "Patroni is not installed; run scripts/install-patroni.sh"
+    return HostFailover(
+        python=found.path.parent / "python",
+        launcher=LAUNCHER,
+        endpoints=lambda: [etcd.folder.path.parent / SERVERS / CLIENT_SOCKET],
+        in_fleet=False,
+        namespace="/cenote-patroni/",
+        open=Secret,
+        wants_login=False,
+    )
 
 
 Scenario = Callable[[AtWork], Awaitable[None]]

@@ -21,6 +21,8 @@ from cenote.store.store import Store
 from tests.support.folders import server_folder
 from tests.support.waiting import wait_until_async
 
+SERVERS = "etcd-servers"
+
 
 def etcd_program() -> Path:
     """Where etcd is; the tests need it, so its lack is an error and no skip."""
@@ -31,10 +33,14 @@ def etcd_program() -> Path:
 
 
 @contextlib.asynccontextmanager
-async def private_etcd() -> AsyncIterator[PrivateEtcd]:
-    """Start an etcd, and stop and remove it in the end; its log is printed when the test fails."""
+async def private_etcd(servers: int | None = None) -> AsyncIterator[PrivateEtcd]:
+    """Start an etcd, and stop and remove it in the end; its log is printed when the test fails.
+
+    ``servers`` is the group of the servers' account, which reaches it by SERVERS in its folder.
+    """
     with server_folder() as folder:
-        etcd = PrivateEtcd(folder / "etcd", etcd_program())
+        place = folder / SERVERS, servers
+        etcd = PrivateEtcd(folder / "etcd", etcd_program(), servers=place)
         try:
             await etcd.start()
             yield etcd

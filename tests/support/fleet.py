@@ -41,6 +41,7 @@ class FleetHost(Service):
         limits: Sequence[str] = WITHOUT_LIMITS,
         address: str = "",
         command: Sequence[str] = (CENOTE,),
+        backups_by_default: bool = False,
     ) -> None:
         """With another program in ``command`` it is a former version, which knows no fleet."""
         self.fleet: Sequence[Service] = (self,)
@@ -53,6 +54,7 @@ class FleetHost(Service):
             environment={"CENOTE_ETCD_PASSWORD": PASSWORD},
             clusters=clusters,
             command=command,
+            backups_by_default=backups_by_default,
         )
 
     @property
@@ -87,9 +89,17 @@ class FleetHost(Service):
 
 
 class Fleet:
-    def __init__(self, root: Path, outside: Outside | None, limits: Sequence[str] = WITHOUT_LIMITS) -> None:
+    def __init__(
+        self,
+        root: Path,
+        outside: Outside | None,
+        limits: Sequence[str] = WITHOUT_LIMITS,
+        *,
+        backups_by_default: bool = False,
+    ) -> None:
         """``outside`` is the etcd; None if the hosts join one another."""
         self._root, self.outside, self._limits = root, outside, limits
+        self._backups_by_default = backups_by_default
         self.hosts: list[FleetHost] = []
         self._stack = contextlib.ExitStack()
 
@@ -121,6 +131,7 @@ class Fleet:
             clusters=clusters,
             limits=self._limits,
             command=command,
+            backups_by_default=self._backups_by_default,
         )
 
     def _join(self, options: tuple[str, ...]) -> tuple[str, ...]:
@@ -194,6 +205,7 @@ def fleet(
     clusters: int = 12,
     joined: bool = False,
     limits: Sequence[str] = WITHOUT_LIMITS,
+    backups_by_default: bool = False,
 ) -> Iterator[Fleet]:
     """``count`` hosts that serve; all is stopped and removed at the end.
 
@@ -202,7 +214,7 @@ def fleet(
     with contextlib.ExitStack() as stack:
         root = stack.enter_context(server_folder())
         outside = None if joined else stack.enter_context(in_a_thread(outside_etcd()))
-        hosts = Fleet(root, outside, limits)
+        hosts = Fleet(root, outside, limits, backups_by_default=backups_by_default)
         try:
             for _ in range(count):
                 hosts.add(*options, clusters=clusters)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import os
 import pwd
 import sys
@@ -22,7 +23,7 @@ from cenote.controller.certificates import issued
 from cenote.engine.plan.context import HostContext, NodeContext
 from cenote.host import files, processes, programs, system
 from cenote.host.backup_program import BackupProgram
-from cenote.host.executor import Executor
+from cenote.host.executor import Executor, Publishing
 from cenote.host.processes import Account
 from cenote.host.sql import Session
 from cenote.model import parameters
@@ -31,6 +32,7 @@ from cenote.model.changes import Change, EndProcesses, Reload, Sql, Start, Stop,
 from cenote.model.fleet_records import CertificateRequest
 from cenote.model.host_backups import HostBackups
 from cenote.model.paths import Layout
+from cenote.model.record import Secret
 from cenote.model.records import Cluster, Removal, RemovalKind
 from cenote.model.timing import DEFAULT, Timing
 from cenote.model.topology import writer_or_first
@@ -93,8 +95,13 @@ class Lab:
         self._things: dict[UUID, dict[tuple[RemovalKind, str], Removal | None]] = {}  # removed, or None
         self.certificates: dict[UUID, str] = {}
         self.request_certificate = self._sign
+        self.publish: Publishing | None = None
         self.executor = CrashingExecutor(
-            self.layout, self.account, binaries, lambda id, pem: self.request_certificate(id, pem)
+            self.layout,
+            self.account,
+            binaries,
+            lambda id, pem: self.request_certificate(id, pem),
+            self._publish,
         )
         self.host = HostContext(
             layout=self.layout,
@@ -161,6 +168,10 @@ class Lab:
         cluster = self._records[cluster_id]
         host_id = writer_or_first(cluster).host
         self.certificates[cluster_id] = issued(request, host_id, cluster, self.sealer)
+
+    async def _publish(self, cluster_id: UUID, shared: bytes, password: Secret | None) -> None:
+        assert self.publish is not None
+        await self.publish(cluster_id, shared, password)
 
     def session(self, cluster: Cluster) -> Session:
         node = writer_or_first(cluster)
@@ -236,7 +247,8 @@ class Lab:
         return found
 
     def print_logs(self) -> None:
-        for path in sorted(self.folder.glob("clusters/*/*.log")):
+        paths = (self.folder.glob(f"clusters/*/{name}") for name in ("*.log", "patroni*/patroni.log"))
+        for path in sorted(itertools.chain(*paths)):
             text = path.read_text(errors="replace").splitlines()[-30:]
             sys.stderr.write(f"--- {path}\n" + "\n".join(text) + "\n")
 

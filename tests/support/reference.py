@@ -37,6 +37,8 @@ ADDITIONS: set[Operation] = {
     ("DELETE", "/v2/databases/{database_cluster_uuid}/move"),
     ("GET", "/v2/databases/{database_cluster_uuid}/recover"),
     ("POST", "/v2/databases/{database_cluster_uuid}/recover"),
+    ("POST", "/v2/databases/{database_cluster_uuid}/switchover"),
+    ("DELETE", "/v2/databases/{database_cluster_uuid}/switchover"),
     ("PUT", "/v2/databases/{database_cluster_uuid}/delete_protection"),
     ("PUT", "/v2/databases/{database_cluster_uuid}/undelete_days"),
     ("GET", "/v2/databases/{database_cluster_uuid}/pool_advice"),

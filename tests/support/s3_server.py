@@ -38,10 +38,10 @@ class S3Server:
         endpoint = f"localhost:{port or self.port}"
         return f"s3://{BUCKET}/{prefix}?endpoint={endpoint}&uri-style=path&ca={self.authority}"
 
-    def credentials(self, secret: str = SECRET) -> Path:
-        """A file for ``--backups-credentials``."""
-        path = self.folder / f"credentials-{secret}"
-        path.write_text(f"key = {KEY}\nsecret = {secret}\n")
+    def credentials(self, key: str = KEY, secret: str = SECRET) -> Path:
+        """A file for ``--backups-credentials``; s3rver refuses an unknown key, and takes any secret."""
+        path = self.folder / f"credentials-{len(list(self.folder.iterdir()))}"
+        path.write_text(f"key = {key}\nsecret = {secret}\n")
         path.chmod(0o600)
         return path
 

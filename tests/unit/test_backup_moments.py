@@ -69,16 +69,16 @@ def test_a_moment_in_a_gap_is_refused_by_the_gap() -> None:
     after = backup(NOON + 3 * HOUR)
     report = replace(REPORT, backups=(*REPORT.backups, after), gap_at=NOON + 2 * HOUR)
     there = window(report)
-    for inside in (NOON + 2 * HOUR + SECOND, after.stopped_at - SECOND):
-        assert "except 2026-11-28 14:00:00 to 2026-11-28 15:00:00 UTC" in refusal(inside, there)
-    for outside in (NOON + 2 * HOUR, after.stopped_at, LATE):
+    for inside in (NOON + HOUR + SECOND, NOON + 2 * HOUR, after.stopped_at - SECOND):
+        assert "except 2026-11-28 13:00:00 to 2026-11-28 15:00:00 UTC" in refusal(inside, there)
+    for outside in (NOON + HOUR, after.stopped_at, LATE):
         backup_window.check(outside, there, "backend")
 
 
 def test_a_gap_lasts_until_a_full_backup() -> None:
     after = backup(NOON + 3 * HOUR, BackupType.DIFFERENTIAL)
     report = replace(REPORT, backups=(*REPORT.backups, after), gap_at=NOON + 2 * HOUR)
-    assert "except 2026-11-28 14:00:00 to now" in refusal(LATE, window(report))
+    assert "except 2026-11-28 13:00:00 to now" in refusal(LATE, window(report))
 
 
 @pytest.mark.parametrize(

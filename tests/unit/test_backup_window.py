@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from cenote.model.backups import Backup, BackupReport, BackupType
+from cenote.model.backups import Backup, BackupReport, BackupType, Loss
 from cenote.model.records import BackupPlan
 from cenote.rules import backup_window
 from cenote.rules.backup_window import Span
@@ -36,11 +36,18 @@ def backup(hours: float, type: BackupType = FULL) -> Backup:
     )
 
 
-def report(*backups: Backup, archived: float | None = None, gap: float | None = None) -> BackupReport:
+def report(
+    *backups: Backup,
+    archived: float | None = None,
+    gap: float | None = None,
+    losses: tuple[tuple[float, float | None], ...] = (),
+) -> BackupReport:
+    """``losses``: when WAL was lost, and up to when all was archived before that."""
     return BackupReport(
         backups=backups,
         archived_at=None if archived is None else at(archived),
         gap_at=None if gap is None else at(gap),
+        losses=tuple(Loss(at=at(one), since=None if since is None else at(since)) for one, since in losses),
     )
 
 
@@ -65,15 +72,35 @@ CASES = {
     "a gap before the first": (report(backup(-24), archived=0, gap=-30), (span(-24, 0),)),
     "a gap, and no full backup since": (
         report(backup(-48), backup(-24, DIFF), archived=0, gap=-30),
-        (span(-48, -30),),
+        (span(-48, -48),),  # what was dropped may be all that was written since the full one
+    ),
+    "a gap after another backup": (
+        report(backup(-48), backup(-36, DIFF), archived=0, gap=-30),
+        (span(-48, -36),),
+    ),
+    "a gap of which the beginning is known": (
+        report(backup(-48), backup(-24), archived=0, gap=-30, losses=((-30, -33),)),
+        (span(-48, -33), span(-24, 0)),
+    ),
+    "two gaps": (
+        report(backup(-72), backup(-48), backup(-24), archived=0, gap=-30, losses=((-60, -61), (-30, -31))),
+        (span(-72, -61), span(-48, -31), span(-24, 0)),
+    ),
+    "two gaps before one full backup": (
+        report(backup(-72), backup(-24), archived=0, gap=-30, losses=((-60, -61), (-30, -31))),
+        (span(-72, -61), span(-24, 0)),
+    ),
+    "two gaps, the first of an earlier version": (
+        report(backup(-72), backup(-48), backup(-24), archived=0, gap=-30, losses=((-60, None), (-30, -31))),
+        (span(-72, -72), span(-48, -31), span(-24, 0)),
     ),
     "a gap that a full backup covers": (
         report(backup(-48), backup(-24), archived=0, gap=-30),
-        (span(-48, -30), span(-24, 0)),
+        (span(-48, -48), span(-24, 0)),
     ),
     "a gap during a full backup": (
         report(backup(-48), backup(-24), archived=0, gap=-24.1),
-        (span(-48, -24.1),),
+        (span(-48, -48),),
     ),
     "a gap during the first": (
         report(backup(-48), backup(-24), archived=0, gap=-48.1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import dataclasses
 import hashlib
@@ -16,7 +17,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from cenote.agent import backup_runner
+from cenote.agent import backup_runner, stanza_files
 from cenote.conf import pgbackrest
 from cenote.controller import plans
 from cenote.engine.plan import backups as backups_plan
@@ -24,7 +25,7 @@ from cenote.engine.plan.backups import Seen
 from cenote.engine.plan.context import NodeContext
 from cenote.errors import CenoteError, Misconfigured
 from cenote.host import system
-from cenote.model.backups import Backup, BackupReport, BackupType, Repository, RepositoryKind
+from cenote.model.backups import Backup, BackupReport, BackupType, Loss, Repository, RepositoryKind
 from cenote.model.changes import Remove, WriteFile
 from cenote.model.fleet_records import Host
 from cenote.model.host_backups import HostBackups
@@ -345,6 +346,50 @@ def test_without_the_passphrase_wal_is_dropped_and_what_is_there_stays() -> None
     assert list(backups_plan.plan(context, there)) == []
 
 
+def test_what_was_archived_before_a_gap_is_read_unless_a_segment_does_not_say(tmp_path: Path) -> None:
+    gap, aside = tmp_path / pgbackrest.GAP, tmp_path / pgbackrest.COVERED_GAP
+    assert backup_runner.archived_before_gap(tmp_path) is None
+    gap.write_text("0000000100000000000000A1 1700000100\n0000000100000000000000A2 1700000100\n")
+    assert backup_runner.archived_before_gap(tmp_path) == datetime.fromtimestamp(1700000099, UTC)
+    aside.write_text("0000000100000000000000A0 1700000050\n")
+    assert backup_runner.archived_before_gap(tmp_path) == datetime.fromtimestamp(1700000049, UTC)
+    for other in ("0000000100000000000000A3\n", "no backups\n", "x 99999999999999\n"):
+        aside.write_text(other)
+        assert backup_runner.archived_before_gap(tmp_path) is None
+
+
+def test_losses_are_kept_until_no_backup_is_from_before_them() -> None:
+    def ago(hours: float) -> datetime:
+        return NOW - timedelta(hours=hours)
+
+    report = backup_schedule.with_loss(BackupReport(backups=(full(48),)), ago(40), ago(41))
+    assert report.losses == (Loss(at=ago(40), since=ago(41)),)
+    report = backup_schedule.with_loss(report, ago(39), ago(39.5))  # more of the same
+    assert report.losses == (Loss(at=ago(39), since=ago(41)),)
+    report = replace(report, backups=(full(48), full(30)))
+    assert backup_schedule.with_loss(report, None) == report
+    report = backup_schedule.with_loss(report, ago(20))
+    assert report.losses == (Loss(at=ago(39), since=ago(41)), Loss(at=ago(20)))
+    assert report.gap_at == ago(20)
+    report = backup_schedule.with_loss(replace(report, backups=(full(30),)), None)
+    assert report.losses == (Loss(at=ago(20)),)
+
+
+def test_the_loss_of_an_earlier_version_is_kept() -> None:
+    before = BackupReport(backups=(full(48), full(30)), gap_at=NOW - timedelta(hours=40))
+    report = backup_schedule.with_loss(before, NOW, NOW)
+    assert [loss.since for loss in report.losses] == [None, NOW]
+
+
+def test_of_very_many_losses_the_oldest_count_as_one() -> None:
+    report = BackupReport(backups=(full(1000),))
+    for hours in range(900, 100, -10):
+        report = backup_schedule.with_loss(report, NOW - timedelta(hours=hours), NOW - timedelta(hours=hours))
+        report = replace(report, backups=(*report.backups, full(hours - 5)))
+    assert len(report.losses) <= 50
+    assert report.losses[0].since == NOW - timedelta(hours=900)
+
+
 def test_a_host_that_keeps_none_removes_what_pgbackrest_had() -> None:
     context = kept_context(was_online=True, kept=None)
     assert list(backups_plan.plan(context, NOTHING)) == [Remove(context.cluster_paths.backups)]
@@ -451,6 +496,42 @@ def test_how_far_a_backup_is_where_pgbackrest_tells_it() -> None:
 def test_what_is_not_of_pgbackrest_is_refused() -> None:
     with pytest.raises(ValueError, match="something else"):
         backup_info.parse("nonsense", "one")
+
+
+def test_an_error_that_ends_in_a_colon_is_told_by_its_cause() -> None:
+    said = (
+        "P00  ERROR: [103]: unable to find a valid repository:\n"
+        "       repo1: [FileMissingError] unable to load info file '/a' or '/a.copy':\n"
+        "       HostConnectError: unable to connect to 'host:1': [111] Connection refused\n"
+    )
+    why = "unable to load info file '/a': unable to connect to 'host:1': [111] Connection refused"
+    assert backup_info.error_of(said) == (103, why)
+    spoilt = "ERROR: [029]: unable to load info file '/a' or '/a.copy':\n       FormatError: line 1: \x13뭠\n"
+    assert backup_info.error_of(spoilt) == (29, "unable to load info file '/a': line 1: ??")
+    refused = "ERROR: [039]: HTTP request failed with 403 (Forbidden):\n*** Path/Query ***:\nHEAD /x\n"
+    assert backup_info.error_of(refused) == (39, "HTTP request failed with 403 (Forbidden)")
+    assert backup_info.error_of("ERROR: [039]: nothing follows:") == (39, "nothing follows")
+
+
+def test_the_size_of_an_archive() -> None:
+    text = '{".":{"type":"path"},"a":{"type":"path"},"a/b":{"type":"file","size":7,"time":1},"c":{"size":1}}'
+    assert backup_info.bytes_of(text) == 8
+    assert backup_info.bytes_of("{}") == 0
+    with pytest.raises(ValueError, match="something else"):
+        backup_info.bytes_of("none")
+
+
+def test_what_a_backup_that_was_ended_has_left_is_removed_and_nothing_else() -> None:
+    asked: list[str] = []
+    id = CLUSTER.id
+
+    async def ask(*arguments: str) -> str:
+        asked.append(" ".join(arguments))
+        return "20261129-120000F\n20261129-120000F_20261130-120000D\n20261201-120000F\nbackup.info\n../x\n"
+
+    complete = ["20261129-120000F", "20261129-120000F_20261130-120000D"]
+    asyncio.run(stanza_files.remove_unfinished(ask, id, complete))
+    assert asked[1:] == [f"--recurse repo-rm backup/{id}/20261201-120000F"]
 
 
 def test_the_error_of_a_command() -> None:

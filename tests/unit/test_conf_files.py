@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from cenote.conf import hba, pgbouncer, postgresql
 from cenote.errors import Invalid
 from cenote.model import catalog
 from cenote.model.firewall import Networks
-from cenote.model.records import Pool, PoolMode
+from cenote.model.records import Configuration, Pool, PoolMode
 from cenote.rules import sizing
 from tests.support import readers
 
@@ -25,7 +26,7 @@ PLACE = pgbouncer.Instance(
     certificate=Path("/data/clusters/1/tls/server.pem"),
     listen=("127.0.0.1", "::1"),
     port=25061,
-    server_port=25060,
+    server=pgbouncer.Server(25060),
     max_clients=5000,
 )
 OFFICES = [ip_network(text) for text in ("192.0.2.0/24", "198.51.100.7/32", "2001:db8::/32")]
@@ -283,3 +284,75 @@ def test_other_sources_take_the_place_of_the_former_ones_and_the_rest_of_the_fil
         assert found == pgbouncer.render_hba(pools, after)
     assert pgbouncer.with_sources(found, after) == found
     assert pgbouncer.with_sources(found, ()) == pgbouncer.render_hba(pools, ())
+
+
+# -- Pools of clusters with several nodes
+
+NODES = replace(PLACE, has_nodes=True, standby=pgbouncer.Server(25060, ("10.0.0.2", "10.0.0.3")))
+
+
+def entries(text: str) -> dict[str, dict[str, str]]:
+    section = text.partition("[databases]\n")[2].partition("\n\n")[0]
+    return dict(map(readers.database_line, section.splitlines()))
+
+
+def test_each_pool_leads_to_standbys_under_another_name() -> None:
+    found = entries(pgbouncer.render(NODES, POOLS, USERS))
+    assert found["backend-pool"]["host"] == "/data/run/1"
+    assert found["backend-pool.standby"] == found["backend-pool"] | {"host": "10.0.0.2,10.0.0.3"}
+    assert "server_tls_sslmode = verify-ca" in pgbouncer.render(NODES, POOLS, USERS)
+    assert list(entries(pgbouncer.render(PLACE, POOLS, USERS))) == ["backend-pool"]
+
+
+def test_whoever_may_not_use_a_pool_may_not_use_it_under_its_other_name() -> None:
+    pools = (*POOLS, Pool(name="open-pool", database="orders", size=1))
+    shut = pgbouncer.Shut(databases={"orders"})
+    text = pgbouncer.render_hba(pools, tuple(OFFICES), shut, standbys=True)
+    for name in ("backend-pool", "open-pool"):
+        assert f'"{name}"' in text
+        mine, other = (
+            [line.replace(f'"{name}{end}"', "") for line in text.splitlines() if f'"{name}{end}"' in line]
+            for end in ("", ".standby")
+        )
+        assert mine == other
+
+
+def test_a_pool_that_has_such_a_name_already_keeps_it_and_new_ones_are_refused() -> None:
+    former = Pool(name="backend-pool.standby", database="orders", size=1)
+    found = entries(pgbouncer.render(NODES, (*POOLS, former), USERS))
+    assert list(found) == ["backend-pool", "backend-pool.standby", "backend-pool.standby.standby"]
+    assert found["backend-pool.standby"]["dbname"] == "orders"
+    assert not is_let_in(rules.pool_name, former.name)
+
+
+pool_names = st.text(alphabet="ab.-_9", min_size=1, max_size=20) | st.just("a.standby")
+servers = st.sampled_from(
+    (pgbouncer.Server(1), pgbouncer.Server(25060, ("10.0.0.9",)), pgbouncer.Server(9, ("10.0.0.8", "::1")))
+)
+
+
+@given(st.lists(pool_names, unique=True, max_size=4), servers, servers, servers, TEXT)
+@example(["a"], pgbouncer.Server(1), pgbouncer.Server(2), pgbouncer.Server(3), "x = host='y' port=7 ")
+def test_pools_that_are_led_elsewhere_are_as_if_they_had_been_written_so(
+    names: list[str],
+    former: pgbouncer.Server,
+    server: pgbouncer.Server,
+    standby: pgbouncer.Server,
+    connect_query: str,
+) -> None:
+    pools = [Pool(name=name, database="d = host='a' port=1 ", size=1) for name in names]
+    chosen = Configuration(
+        pgbouncer={"autodb_pool_size": 3}, cenote={"connect_query": connect_query} if connect_query else {}
+    )
+    before = lines_or_none(lambda: pgbouncer.render(replace(NODES, server=former), pools, USERS, chosen))
+    if before is None:
+        return
+    after = pgbouncer.render(replace(NODES, server=server, standby=standby), pools, USERS, chosen)
+    assert pgbouncer.led_to(before, names, server, standby, PLACE.socket_directory) == after
+
+
+def lines_or_none(render: Callable[[], str]) -> str | None:
+    try:
+        return render()
+    except Invalid:
+        return None

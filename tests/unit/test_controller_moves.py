@@ -116,6 +116,39 @@ def test_what_was_lost_to_backups_goes_along(backups: BackupReport | None, expec
     assert found.cluster.backups.gap_at == expected
 
 
+@pytest.mark.parametrize(
+    ("at_source", "at_target", "lost"),
+    [
+        ({"repository": "s3://b"}, {"repository": "s3://b"}, False),
+        ({"repository": "file:///srv/b"}, {"repository": "file:///srv/b"}, False),
+        ({"repository": "file:///srv/b"}, {"repository": "s3://b"}, True),
+        (
+            {"repository": "file:///data/backups", "default_repository": True},
+            {"repository": "file:///data/backups", "default_repository": True},
+            True,
+        ),
+        (
+            {"repository": "file:///data/backups"},
+            {"repository": "file:///data/backups", "default_repository": True},
+            True,
+        ),
+    ],
+    ids=["one bucket", "one directory", "two places", "each its own", "one its own"],
+)
+def test_a_repository_that_the_new_host_has_for_itself_misses_what_was_written_elsewhere(
+    at_source: dict[str, Any], at_target: dict[str, Any], lost: bool
+) -> None:
+    cluster = replace(moving(SWITCHING), backups=BackupPlan(sealed_passphrase="sealed"))
+    known = {
+        id: replace(host, **(at_source if id == cluster.nodes[0].host else at_target))
+        for id, host in hosts().known.items()
+    }
+    found = step(cluster, seen(ended_at=900, backups=BackupReport()), FOLLOWS, hosts=hosts(known=known))
+    assert found is not None
+    assert found.cluster.backups is not None
+    assert found.cluster.backups.gap_at == (NOW if lost else None)
+
+
 def test_the_switch_begins_when_the_target_follows_and_the_source_has_nothing_else_to_do() -> None:
     found = step(moving(), seen(), FOLLOWS)
     assert stage_after(found) is SWITCHING

@@ -51,6 +51,16 @@ def test_a_cluster_that_is_deleted_during_a_move_stays_where_it_takes_writes(
     assert not sweep.is_kept(found, leaves.name, ephemeral=False)
 
 
+def test_of_several_nodes_the_one_that_takes_writes_is_kept() -> None:
+    nodes = tuple(replace(ONE, name=f"node-{number}", host=f"host-{number}") for number in (1, 2, 3))
+    several = replace(CLUSTER, nodes=nodes, primary="node-3")
+    for leader, kept in (("node-2", 1), (None, 2)):
+        found = deletions.deleted(several, NOW, 7, leader)
+        assert found.nodes == (nodes[kept],)
+        assert set(found.left) == set(nodes) - {nodes[kept]}
+    assert deletions.deleted(several, NOW, 0, "node-2").nodes == nodes, "nothing is kept"
+
+
 def test_its_ports_are_free_once_its_hosts_have_stopped_it_for_this_deletion() -> None:
     for reports in ({}, {"node-1": report(removed=False)}, {"node-1": report(removed_for=BEFORE)}):
         assert deletions.put_away(GONE, reports) is GONE

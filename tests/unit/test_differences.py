@@ -38,6 +38,7 @@ from cenote.model.records import (
     SinkType,
     SourceType,
     StorageAutoscale,
+    Switchover,
     Token,
     User,
     UserRole,
@@ -94,8 +95,10 @@ VALUES: dict[str, list[Any]] = {
     "created_at": [AT + timedelta(1)],
     "deleted_at": [AT],
     "delete_protection": [True],
+    "distinct_hosts": [True],
     "left": [(Node(name="node-2", host="there", port=1, pool_port=2),)],
     "move": [Move(source="node-1", target="node-2", asked_at=AT)],
+    "switchover": [Switchover(source="node-1", target="node-2", asked_at=AT, until=AT)],
     "maintenance_window": [MaintenanceWindow(day="monday", hour="04:00")],
     "update_asked_at": [AT],
     "removing": [(), (REMOVAL, replace(REMOVAL, name="other"))],
@@ -256,6 +259,18 @@ def test_a_move_is_told_by_its_hosts_and_not_by_its_nodes() -> None:
     over = replace(CLUSTER, nodes=(target,), left=(source,))
     assert words(moving, over) == [], "its event says so"
     assert words(over, replace(over, left=())) == ["removal from its host of node-1: removed (host here)"]
+
+
+def test_a_switch_is_told_by_its_nodes() -> None:
+    switch = Switchover(source="node-1", target="node-2", asked_at=AT, until=AT)
+    switching = replace(CLUSTER, switchover=switch)
+    assert words(CLUSTER, switching) == ["switch: added (from node-1 to node-2)"]
+    assert words(switching, CLUSTER) == ["switch: removed (from node-1 to node-2)"]
+    again = replace(CLUSTER, switchover=replace(switch, tries=1))
+    assert words(switching, again) == ["state of the switch: changed"]
+    added = Node(name="node-2", host="there", port=25060, pool_port=25061, added_at=AT)
+    told = "node node-2: added (host there, port 25060, port of the pools 25061)"
+    assert changed(nodes=(*CLUSTER.nodes, added)) == [told]
 
 
 def test_records_of_their_own_are_told() -> None:

@@ -37,6 +37,7 @@ NOT_RUN = {
     "ARCHITECTURE.md": "a drawing",
     "configuration.md": "one call, whose body is that of test_api_config.py",
     "dns.md": "configurations of name servers; test_names_in_dns.py runs one with the same",
+    "failover.md": "commands on two hosts, which test_fleet_nodes.py types",
     "hosts.md": "commands on three hosts, which test_join.py types",
     "log-sinks.md": "a call and its answer, which test_api_log_sinks.py and test_log_sinks_syslog.py make",
     "monitoring.md": "calls with a password in their place; test_api_metrics.py makes them",

@@ -323,9 +323,9 @@ def test_what_is_wrong_with_a_certificate_is_told_with_the_clock_that_it_is_comp
 
 def test_a_removal_stops_the_pooler_then_the_server_and_only_then_removes() -> None:
     changes = list(removal.plan(WANTED, removal.Seen((True, True), True)))
-    assert kinds(changes) == [Stop, Stop, EndProcesses, Remove, Remove]
+    assert kinds(changes) == [Stop, Stop, Stop, EndProcesses, Remove, Remove]
     stopped = [change.program.name for change in changes if isinstance(change, Stop)]
-    assert stopped == ["PgBouncer", "PostgreSQL"]
+    assert stopped == ["PgBouncer", "Patroni", "PostgreSQL"]
 
 
 def test_a_removal_of_nothing_is_nothing() -> None:
@@ -369,6 +369,8 @@ def test_a_standby_under_a_failover_agent_has_only_the_parts_that_run_anywhere()
     context = NodeContext(cluster, other, SITE, leader="node-1")
     assert [part.name for part in NODE_PARTS if part.is_on(context)] == [
         "given up",
+        "switching",
+        "way to the primary",
         "log space",
         "folders",
         "pooler access",
@@ -376,11 +378,17 @@ def test_a_standby_under_a_failover_agent_has_only_the_parts_that_run_anywhere()
         "log positions",
         "certificate",
         "backups",
+        "base backup",
+        "PostgreSQL",
         "disconnect",
         "PgBouncer",
+        "standby",
     ]
-    of_moves = {"restore", "base backup", "ending", "standby"}
-    assert {part.name for part in NODE_PARTS if not part.is_on(WANTED)} == of_moves
+    has = {part.name for part in NODE_PARTS if part.is_on(WANTED)}
+    assert {part.name for part in NODE_PARTS} - has == {
+        *("restore", "base backup", "ending", "standby"),
+        *("switching", "way to the primary"),
+    }
 
 
 def pooler_access_of(wanted: NodeContext, *, read: bool = True) -> pooler_access.Seen:

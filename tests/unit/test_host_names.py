@@ -54,7 +54,9 @@ def moving(stage: MoveStage) -> Cluster:
 def test_a_certificate_names_the_hosts_of_all_nodes_and_both_names_in_the_domain() -> None:
     named = plans.with_server_names(cluster("a", "b"), HOSTS, ["db.example.com"])
     assert named.server_names == (
-        *("orders.db.example.com", "private-orders.db.example.com", "10.0.0.1", "db2.example.com"),
+        *("orders.db.example.com", "private-orders.db.example.com"),
+        *("replica-orders.db.example.com", "private-replica-orders.db.example.com"),
+        *("10.0.0.1", "db2.example.com"),
         *host_names.LOOPBACK,
     )
     assert plans.with_server_names(named, HOSTS, ["db.example.com"]) is named
@@ -63,6 +65,8 @@ def test_a_certificate_names_the_hosts_of_all_nodes_and_both_names_in_the_domain
 def test_the_target_of_a_move_is_in_the_certificate_before_the_switch() -> None:
     named = plans.with_server_names(moving(MoveStage.COPYING), HOSTS, [])
     assert {"10.0.0.1", "db2.example.com"} <= set(named.server_names)
+    domain = plans.with_server_names(moving(MoveStage.COPYING), HOSTS, ["db.example.com"])
+    assert not any("replica-" in name for name in domain.server_names), "it is no standby"
 
 
 def test_no_name_is_taken_away_while_a_host_is_not_known() -> None:
@@ -89,6 +93,21 @@ def test_names_lead_to_the_writer_also_during_a_move() -> None:
             "orders.db.example.com": target,
             "private-orders.db.example.com": target,
         }
+
+
+def test_names_of_standbys_lead_to_one_wherever_the_primary_is() -> None:
+    for leader, primary, standby in (
+        (None, "10.0.0.1", "db2.example.com"),
+        ("node-2", "db2.example.com", "10.0.0.1"),
+    ):
+        assert host_names.wanted_in_dns(cluster("a", "b"), HOSTS, "db.example.com", leader) == {
+            "orders.db.example.com": primary,
+            "private-orders.db.example.com": primary,
+            "replica-orders.db.example.com": standby,
+            "private-replica-orders.db.example.com": standby,
+        }
+    outer, inner = host_names.of_standby("o" * 50, "db.example.com")
+    assert outer == inner, "no label is that long"
 
 
 def test_what_is_no_label_and_what_leads_nowhere_does_not_go_into_a_zone() -> None:

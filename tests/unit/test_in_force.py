@@ -165,3 +165,15 @@ def test_a_part_that_the_pass_has_not_got_to_is_waited_for() -> None:
     assert found == Progress(in_force=False, failed=False, reason="PostgreSQL is starting")
     assert in_force.progress(seen, 7, {PartName.POOLER_ACCESS}).in_force
     assert in_force.lacking(seen, 7) == ["PostgreSQL's configuration, users, pools: PostgreSQL is starting"]
+
+
+def test_a_standby_counts_as_far_as_it_lets_somebody_in() -> None:
+    status = NodeStatus(reached=5, tried=5, at=NOW)
+    parts = in_force.TRUSTED_SOURCES | in_force.USERS
+    assert in_force.on_standby(parts, status) == in_force.TRUSTED_SOURCES
+    on_pooler = {PartName.POOLER_ACCESS, PartName.POOLER_DISCONNECT}
+    assert in_force.on_standby(parts, replace(status, reached=0)) == on_pooler
+    assert in_force.on_standby(parts, replace(status, stopped=("PostgreSQL",))) == on_pooler
+    assert in_force.on_standby({PartName.POOLER}, status) == frozenset()
+    assert in_force.on_standby(parts, None) == frozenset()
+    assert in_force.on_standby(parts, replace(status, reached=0, tried=0)) == frozenset()

@@ -225,6 +225,17 @@ def test_which_versions_pgbackrest_reads(version: str, major: str, expected: boo
     assert programs.reads(InstalledProgram(Path("pgbackrest"), version), major) is expected
 
 
+def test_patroni_is_taken_from_the_set_up_in_the_version_that_the_launcher_knows(root: Path) -> None:
+    assert programs.without_patroni(look(root)) is not None
+    place(root / "usr/bin/patroni", "patroni 4.1.5\n")  # a distribution's
+    assert programs.without_patroni(look(root)) is not None
+    place(root / "var/lib/cenote/programs/patroni-4.0.0/bin/patroni", "patroni 4.0.0\n")
+    assert look(root).patroni is None
+    found = place(root / "var/lib/cenote/programs/patroni-4.1.5/bin/patroni", "patroni 4.1.5\n")
+    assert look(root).patroni == InstalledProgram(found, "4.1.5")
+    assert programs.without_patroni(look(root)) is None
+
+
 def test_versions_that_get_no_backups_are_named(root: Path) -> None:
     for major in ("15", "17"):
         place_postgres(root / f"usr/lib/postgresql/{major}/bin", f"{major}.1")

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from cenote.errors import Busy
 from cenote.model.fleet_records import Host
-from cenote.model.records import BackupPlan, Cluster, Keep, Move, Node, Restoration
+from cenote.model.records import BackupPlan, Cluster, Keep, Move, Node, Restoration, Switchover
 from cenote.rules import record_formats
 from cenote.rules.record_formats import HIGHEST
 from cenote.store.encoding import decode, encode, format_of
@@ -79,12 +79,30 @@ def test_a_cluster_that_is_restored_is_not_written_by_a_version_that_would_make_
     assert format_of(encode(replace(CLUSTER, restoration=restoration, delete_protection=True))) == 5
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"nodes": (ONE, TWO)}, id="nodes"),
+        pytest.param({"distinct_hosts": True}, id="distinct_hosts"),
+        pytest.param({"failover_login": "sealed"}, id="failover_login"),
+        pytest.param(
+            {"switchover": Switchover(source="node-1", target="node-2", asked_at=AT, until=AT)},
+            id="switchover",
+        ),
+    ],
+)
+def test_what_is_said_of_several_nodes_is_written_in_a_format_of_its_own(change: dict[str, Any]) -> None:
+    assert format_of(encode(replace(CLUSTER, **change))) == record_formats.WITH_NODES
+    with pytest.raises(Busy, match="knows nothing of clusters of several nodes"):
+        record_formats.check_readers([host("db-1", 5)], record_formats.WITH_NODES)
+
+
 def test_every_further_field_of_a_cluster_asks_for_a_format() -> None:
     """A field that is added has to be thought of in ``record_formats``, and then here."""
     assert set(Cluster.__struct_fields__) - FORMER == {
         *("move", "left", "last_node"),
         *("backups", "delete_protection", "undelete_days", "keep", "undeletion"),
-        "restoration",
+        *("restoration", "distinct_hosts", "switchover", "primary", "failover_login"),
     }
 
 

@@ -9,7 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from cenote.errors import Busy, Invalid
+from cenote.model.backups import BackupReport
 from cenote.model.records import BackupPlan, Move, Node, Restoration
+from cenote.model.status_records import NodeStatus
 from cenote.rules import lineages, recoveries, repository_listing
 from cenote.rules.host_states import HostState
 from cenote.rules.recoveries import Loss, NodeSeen
@@ -59,13 +61,19 @@ def test_a_cluster_is_recovered_when_its_data_cannot_be_had(there: NodeSeen, exp
             "being restored from backups already",
         ),
         (
+            {"restoration": Restoration(node="node-1", source=CLUSTER.id, asked_at=NOW, fork=False)},
+            seen(HostState.UP),
+            Busy,
+            "being restored from backups already",
+        ),
+        (
             {"nodes": (ONE, TWO), "move": Move(source="node-1", target="node-2", asked_at=NOW)},
             seen(),
             Busy,
             "Cancel the move first",
         ),
     ],
-    ids=["up", "away", "away and missing", "no backups", "two nodes", "restored", "moved"],
+    ids=["up", "away", "away and missing", "no backups", "two nodes", "fork", "recovered", "moved"],
 )
 def test_why_a_cluster_is_not_recovered_is_told_in_words(
     change: dict[str, Any], there: NodeSeen, error: type[Exception], words: str
@@ -129,6 +137,31 @@ def test_a_recovered_cluster_is_what_it_was_but_for_its_node_and_the_mark() -> N
     assert recoveries.recovered(removed, TWO, NOW, MARK).left == (), "its host never comes back"
 
 
+def test_a_recovered_cluster_knows_of_the_wal_that_its_former_node_has_lost() -> None:
+    found = recoveries.recovered(CLUSTER, TWO, NOW, MARK)
+    lost_at = NOW - timedelta(days=1)
+
+    def seen(backups: BackupReport | None) -> NodeStatus:
+        return NodeStatus(reached=1, at=NOW, backups=backups)
+
+    for report in (None, seen(None), seen(BackupReport())):
+        assert recoveries.with_gap(found, report) is found
+    changed = recoveries.with_gap(found, seen(BackupReport(gap_at=lost_at)))
+    assert changed.backups is not None
+    assert changed.backups.gap_at == lost_at
+    assert recoveries.with_gap(changed, seen(BackupReport(gap_at=NOW - timedelta(2)))) is changed
+
+
+def test_one_whose_new_host_is_lost_before_it_has_the_data_is_recovered_once_more() -> None:
+    first = recoveries.recovered(CLUSTER, TWO, NOW, MARK)
+    assert recoveries.loss(first, seen(node=TWO)) is Loss.DOWN
+    three = replace(TWO, name="node-3", host="c")
+    found = recoveries.recovered(first, three, NOW, MARK)
+    assert (found.nodes, found.left, found.last_node) == ((three,), (ONE, TWO), 3)
+    assert found.restoration is not None
+    assert found.restoration.node == "node-3"
+
+
 def test_the_copy_of_a_move_whose_source_is_lost_leaves_too() -> None:
     move = Move(source="node-1", target="node-2", asked_at=NOW)
     moving = replace(CLUSTER, nodes=(replace(ONE, lost_at=NOW), TWO), move=move, last_node=2)
@@ -147,6 +180,9 @@ def test_what_may_be_missing_is_the_time_since_the_last_archived_wal() -> None:
 def test_the_newest_mark_is_the_last_by_name_whatever_else_lies_there() -> None:
     older, newer = lineages.mark(NOW - timedelta(seconds=1), "ffffffff"), lineages.mark(NOW, "00000000")
     assert newer == "20260501T120000Z-00000000"
+    assert lineages.mark(NOW - timedelta(days=1), "00000000", newer) == "20260501T120001Z-00000000"
+    assert lineages.mark(NOW, "00000000", older) == newer
+    assert lineages.newest(["zzz", older, newer, "README"]) == newer
     assert lineages.is_superseded(older, ["README", newer, older])
     assert lineages.is_superseded("", [older])
     for own, names in ((newer, [older, newer]), ("", []), ("", ["README", "zzz"]), (newer, ["zzz"])):

@@ -177,7 +177,7 @@ def test_without_any_version_the_reason_is_said() -> None:
     [
         (lambda: rules.size("db-s-9vcpu-9gb"), "size"),
         (lambda: rules.region("mars1"), "region"),
-        (lambda: rules.num_nodes(3), "num_nodes"),
+        (lambda: rules.num_nodes(4), "num_nodes"),
         (lambda: rules.num_nodes(0), "num_nodes"),
         (lambda: rules.storage_mib(10239, catalog.SIZES["db-s-1vcpu-1gb"]), "storage_size_mib"),
         (lambda: rules.storage_mib(2**60, catalog.SIZES["db-s-1vcpu-1gb"]), "storage_size_mib"),

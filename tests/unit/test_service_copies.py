@@ -63,3 +63,15 @@ def test_what_was_cut_off_of_this_host_is_found_and_nothing_else() -> None:
     [own], [other] = names(HOST, 0), names(OTHER, 0)
     left = f".{own}.0a1b2c3d"
     assert service_copies.cut_off([own, left, f".{other}.0a1b2c3d", ".x.cenote.0a1b2c3d"], HOST) == [left]
+
+
+def test_what_pgbackrest_was_cut_off_at_is_found_too() -> None:
+    [own], [other] = names(HOST, 1), names(OTHER, 1)
+    left = f"{own}.pgbackrest.tmp"
+    assert service_copies.cut_off([own, left, f"{other}.pgbackrest.tmp"], HOST) == [left]
+
+
+def test_the_newest_of_all_hosts_is_restored() -> None:
+    found = [*names(HOST, 3, 1), *names(OTHER, 2), "service-x.cenote", "README"]
+    assert service_copies.newest_of_all(found, NOW) == names(HOST, 1)[0]
+    assert service_copies.newest_of_all(["README"], NOW) is None

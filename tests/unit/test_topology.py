@@ -17,12 +17,13 @@ from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.model.backups import BackupReport
 from cenote.model.fleet_records import Presence
 from cenote.model.records import Cluster, ClusterStatus, Move, MoveStage, Node
-from cenote.model.status_records import NodeStatus
+from cenote.model.status_records import NodeStatus, Standby
 from cenote.model.topology import (
     Absence,
     Health,
     Topology,
     node_key,
+    shares_host,
     status,
     topology,
     writer,
@@ -82,6 +83,15 @@ def trio() -> Cluster:
     return replace(CLUSTER, nodes=tuple(nodes))
 
 
+STREAMS = Standby(streaming=True, replayed=1, behind=100)
+
+
+def followed(primary: str, *others: str) -> dict[str, NodeStatus]:
+    """The reports of nodes that work, of which the others follow the first one."""
+    standbys = dict.fromkeys(others, replace(GOOD, standby=STREAMS))
+    return {**standbys, primary: replace(GOOD, followers=others, quorum=others)}
+
+
 def alone(presences: Mapping[str, Presence] | None = ALIVE, **report: Any) -> Topology:
     return topology(CLUSTER, {"node-1": replace(GOOD, **report)}, presences)
 
@@ -106,7 +116,8 @@ def test_there_is_an_answer_for_anything_and_never_a_second_writer(
     if cluster.nodes:
         shown = writer_or_first(cluster, leader)
         assert shown in cluster.nodes
-        assert seen.status is status(cluster, reports.get(shown.name))
+        mine = status(cluster, reports.get(shown.name))
+        assert seen.status is mine or (len(cluster.nodes) > 1 and mine is ClusterStatus.ONLINE)
     assert msgspec.json.encode(seen)
 
 
@@ -153,7 +164,10 @@ def test_a_cluster_is_never_better_than_its_writer_and_healthy_only_as_a_whole(
     seen = topology(cluster, reports, presences, leader)
     found = {member.health for member in seen.members}
     writing = next((member for member in seen.members if member.writes), None)
-    assert (seen.health is Health.HEALTHY) == (writing is not None and found == {Health.HEALTHY})
+    is_spread = len({node.host for node in cluster.nodes}) == len(cluster.nodes)
+    assert (seen.health is Health.HEALTHY) == (
+        writing is not None and found == {Health.HEALTHY} and is_spread
+    )
     if writing is not None and writing.health in ORDER:
         assert ORDER.index(seen.health) >= ORDER.index(writing.health)
     if writing is None:
@@ -191,7 +205,7 @@ def test_what_happens_to_one_node_does_not_change_what_is_said_of_another(
     less = {name: report for name, report in reports.items() if name != gone}
     after = topology(trio(), less, presences, "node-1")
     for one, other in zip(seen.members, after.members, strict=True):
-        if one.node.name != gone:
+        if one.node.name != gone and gone != "node-1":  # which says who follows it
             assert one == other
 
 
@@ -294,7 +308,7 @@ def test_the_status_compares_what_is_in_force_with_the_record(
 
 
 def test_of_several_nodes_only_the_named_one_takes_writes() -> None:
-    cluster, reports = trio(), dict.fromkeys(NAMES, GOOD)
+    cluster, reports = trio(), followed("node-2", "node-1", "node-3")
     assert writer(cluster) is None
     assert writer_or_first(cluster).name == "node-1"
     seen = topology(cluster, reports, ALIVE)
@@ -305,11 +319,57 @@ def test_of_several_nodes_only_the_named_one_takes_writes() -> None:
 
 
 def test_a_standby_that_is_down_degrades_the_cluster_and_is_named() -> None:
-    reports = dict.fromkeys(NAMES, GOOD)
+    reports = followed("node-1", "node-2", "node-3")
     reports["node-3"] = replace(GOOD, failing=True, stopped=("PostgreSQL",), reason="the disk is full")
     seen = topology(trio(), reports, ALIVE, "node-1")
     assert (seen.health, seen.reason) == (Health.DEGRADED, "node-3 is down: the disk is full")
     assert seen.since == NOW
+
+
+def test_a_standby_that_works_and_does_not_follow_closely_degrades_the_cluster() -> None:
+    reports = followed("node-1", "node-2", "node-3")
+    lost = {**reports, "node-1": replace(reports["node-1"], followers=("node-2",))}
+    seen = topology(trio(), lost, ALIVE, "node-1")
+    words = "node-3 is degraded: it does not follow the primary"
+    assert (seen.health, seen.reason) == (Health.DEGRADED, words)
+    lagging = replace(GOOD, standby=Standby(streaming=True, replayed=1, behind=65 * 2**20))
+    seen = topology(trio(), {**reports, "node-3": lagging}, ALIVE, "node-1")
+    words = "node-3 is degraded: it is 65 MiB behind the primary"
+    assert (seen.health, seen.reason) == (Health.DEGRADED, words)
+    assert [member.standby for member in seen.members] == [None, STREAMS, lagging.standby]
+    assert [member.sync for member in seen.members] == [False, True, True]
+
+
+def test_what_the_writer_said_last_is_not_known_to_be_so_when_its_host_is_away() -> None:
+    reports = followed("node-1", "node-2")
+    rest = {id: presence for id, presence in ALIVE.items() if id != "a"}
+    away = topology(trio(), {**reports, "node-3": GOOD}, rest, "node-1")
+    assert [member.sync for member in away.members] == [False] * 3
+    assert away.members[2].health is Health.HEALTHY
+
+
+def test_nodes_that_share_a_host_are_told_to_give_no_protection() -> None:
+    nodes = trio().nodes
+    cluster = replace(CLUSTER, nodes=(nodes[0], replace(nodes[1], host="a")))
+    seen = topology(cluster, followed("node-1", "node-2"), ALIVE, "node-1")
+    assert shares_host(cluster)
+    assert (seen.health, seen.reason) == (
+        Health.DEGRADED,
+        "nodes share a host: no protection against its loss",
+    )
+    assert not shares_host(trio())
+
+
+def test_a_cluster_is_created_until_each_of_its_nodes_has_worked_once() -> None:
+    cluster, reports = trio(), followed("node-1", "node-2")
+    assert topology(cluster, reports, ALIVE, "node-1").status is ClusterStatus.CREATING
+    reports["node-3"] = replace(GOOD, reached=0)
+    assert topology(cluster, reports, ALIVE, "node-1").status is ClusterStatus.CREATING
+    reports["node-3"] = replace(GOOD, failing=True, stopped=("PostgreSQL",))
+    assert topology(cluster, reports, ALIVE, "node-1").status is ClusterStatus.ONLINE
+    added = replace(cluster, nodes=(*cluster.nodes[:2], replace(cluster.nodes[2], added_at=NOW)))
+    del reports["node-3"]
+    assert topology(added, reports, ALIVE, "node-1").status is ClusterStatus.RESIZING
 
 
 def moving(stage: MoveStage) -> Cluster:
@@ -359,15 +419,14 @@ def test_a_record_with_a_node_name_that_is_no_harmless_one_is_not_read(name: str
 
 def test_only_one_of_several_nodes_runs_what_writes_and_none_starts_its_own_server() -> None:
     cluster = trio()
-    for leader in (None, *NAMES):
-        contexts = [NodeContext(cluster, node, SITE, leader=leader) for node in cluster.nodes]
+    for named in (None, *NAMES):
+        contexts = [NodeContext(cluster, node, SITE, leader=named) for node in cluster.nodes]
         writing = [context.node.name for context in contexts if NodeKind.WRITER in context.kinds]
-        assert writing == ([] if leader is None else [leader])
+        assert writing == ([] if named is None else [named])
         assert not any(NodeKind.PLAIN in context.kinds for context in contexts)
     assert WANTED.kinds == {NodeKind.WRITER, NodeKind.PLAIN}
-    assert {part.name for part in NODE_PARTS if not part.is_on(WANTED)} == {
-        "restore",
-        "base backup",
-        "ending",
-        "standby",
+    has = {part.name for part in NODE_PARTS if part.is_on(WANTED)}
+    assert {part.name for part in NODE_PARTS} - has == {
+        *("restore", "base backup", "ending", "standby"),
+        *("switching", "way to the primary"),
     }

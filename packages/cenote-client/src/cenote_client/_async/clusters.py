@@ -153,6 +153,28 @@ class AsyncClusters(AsyncResource):
         wish: t.RecoveryWish = {} if body is None else body
         return await self._call(op.RECOVER_CLUSTER, (database_cluster_uuid,), kwargs, wish)
 
+    async def switch_over(
+        self, database_cluster_uuid: str, body: t.SwitchWish | None = None, **kwargs: Unpack[t.Call]
+    ) -> t.SwitchResponse:
+        """Have another node of a cluster take writes; return ``{"primary": …}``, with its name.
+
+        ``switchover`` is in it while the switch is under way.  Raises InvalidError for a node that cannot be
+        meant, BusyError while none can take over or during another switch.
+
+        ``POST /v2/databases/{database_cluster_uuid}/switchover``, scope ``database:update``.
+        """
+        wish: t.SwitchWish = {} if body is None else body
+        return await self._call(op.SWITCH_OVER, (database_cluster_uuid,), kwargs, wish)
+
+    async def cancel_switch(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> None:
+        """Give up a switch to another node that waits.
+
+        Raises InvalidError if no switch is under way.
+
+        ``DELETE /v2/databases/{database_cluster_uuid}/switchover``, scope ``database:update``.
+        """
+        return await self._call(op.CANCEL_SWITCH, (database_cluster_uuid,), kwargs)
+
     async def update_delete_protection(
         self, database_cluster_uuid: str, body: t.DeleteProtection, **kwargs: Unpack[t.Call]
     ) -> None:

@@ -11,13 +11,23 @@ from .backups import BackupState
 
 
 class ClusterNode(TypedDict):
-    """One of several nodes of a cluster; ``writes`` for the one that takes writes."""
+    """One of several nodes of a cluster, with the name of its host; ``writes`` for the one that takes writes.
+
+    ``lag_bytes`` is what a standby has not replayed yet, ``lag_seconds`` how long ago what it has was
+    written, and with ``sync`` commits wait for it or for another such one; left out while not known.
+    """
 
     name: str
+    role: NotRequired[Literal["primary", "standby"]]
+    host: NotRequired[str]
+    port: NotRequired[int]
     writes: bool
     health: Literal["healthy", "starting", "degraded", "down", "unknown"]
     reason: str
     since: NotRequired[str]
+    lag_bytes: NotRequired[int]
+    lag_seconds: NotRequired[float]
+    sync: NotRequired[bool]
 
 
 class ClusterHost(TypedDict):
@@ -96,6 +106,38 @@ class RecoveryWish(TypedDict):
     zone: NotRequired[str]
 
 
+class SwitchWish(TypedDict):
+    """The node that is to take writes; without, the one that lacks least.
+
+    What has not succeeded within ``seconds``, by default 60, is given up.
+    """
+
+    candidate: NotRequired[str]
+    seconds: NotRequired[int]
+
+
+ClusterSwitch = TypedDict(
+    "ClusterSwitch",
+    {
+        "from": str,
+        "to": str,
+        "stage": Literal["preparing", "holding", "switching"],
+        "asked_at": str,
+        "until": str,
+        "tries": int,
+        "reason": str,
+    },
+)
+"""How far a switch to another node is; ``reason`` says what it waits for."""
+
+
+class SwitchResponse(TypedDict):
+    """``primary`` takes writes; ``switchover`` is there while the switch is under way."""
+
+    primary: str
+    switchover: NotRequired[ClusterSwitch]
+
+
 class DeleteProtection(TypedDict):
     """While it is enabled, the cluster cannot be deleted."""
 
@@ -147,10 +189,11 @@ class ClusterAdditions(TypedDict):
     ``not_in_force`` describes the changes that the servers do not have yet, and the settings of PostgreSQL
     that wait for a restart, are not accepted or have no effect.  ``by_sql`` describes what SQL has taken away
     of what was created here.  ``host`` is the name of the host that the cluster is on;
-    ``move`` is left out for one that is not being moved.  ``uris``
-    name every host of the cluster.  With ``delete_protection`` it cannot be deleted.  ``undelete_days`` is
-    for how many days it can be undeleted then, left out where the service says so.  ``backups`` is left out
-    where none are kept.
+    ``move`` is left out for one that is not being moved, ``switchover`` while no switch to another node is
+    under way, and ``nodes`` for a single one.  ``uris`` name every host of the cluster.  With
+    ``distinct_hosts`` no two of its nodes share one.  With ``delete_protection`` it cannot be deleted.
+    ``undelete_days`` is for how many days it can be undeleted then, left out where the service says so.
+    ``backups`` is left out where none are kept.
     """
 
     health: Literal["healthy", "starting", "degraded", "down", "unknown"]
@@ -160,10 +203,12 @@ class ClusterAdditions(TypedDict):
     host: NotRequired[str]
     nodes: NotRequired[list[ClusterNode]]
     move: NotRequired[ClusterMove]
+    switchover: NotRequired[ClusterSwitch]
     not_in_force: NotRequired[list[str]]
     by_sql: NotRequired[list[str]]
     uris: NotRequired[ClusterUris]
     delete_protection: NotRequired[bool]
+    distinct_hosts: NotRequired[bool]
     undelete_days: NotRequired[int]
     backups: NotRequired[BackupState]
 
@@ -265,11 +310,13 @@ class ClusterWish(TypedDict, total=False):
     """Where a new cluster is to be placed: on a host, by its name or id, or in a zone of hosts.
 
     With ``delete_protection`` it cannot be deleted until that is turned off.  ``undelete_days`` is for how
-    many days it can be undeleted once it is deleted.
+    many days it can be undeleted once it is deleted.  With ``distinct_hosts`` no two of its nodes are ever on
+    one host, and it is refused where there are too few.
     """
 
     host: str
     zone: str
+    distinct_hosts: bool
     delete_protection: bool
     undelete_days: int
 

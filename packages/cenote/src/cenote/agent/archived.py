@@ -6,18 +6,19 @@ The cluster need not be here: its record has the passphrase.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from pathlib import Path
 from uuid import UUID
 
 from cenote.conf import pgbackrest
 from cenote.engine.plan.context import HostContext
 from cenote.errors import Unavailable
-from cenote.host import files
+from cenote.host import files, lineage_marks
 from cenote.host.backup_program import BackupProgram
 from cenote.model.backups import Archived
 from cenote.model.host_backups import HostBackups
 from cenote.model.record import Secret
-from cenote.rules import backup_info, repository_listing
+from cenote.rules import backup_info, lineages, repository_listing
 from cenote.rules.repository_listing import Listing
 from cenote.store.host_store import HostStore
 
@@ -29,6 +30,7 @@ class ArchiveReader:
 
     def __init__(self, store: HostStore, context: HostContext, program: BackupProgram | None) -> None:
         self._store, self._context, self._program = store, context, program
+        self._turns: defaultdict[UUID, asyncio.Lock] = defaultdict(asyncio.Lock)  # its file has one name
 
     async def of(self, cluster_id: UUID) -> Archived:
         """Return what there is of a cluster; Unavailable, in words, where that cannot be read."""
@@ -36,13 +38,14 @@ class ArchiveReader:
         if kept is None or program is None:
             raise Unavailable("it keeps no backups, or pgBackRest is not installed there")
         configuration = self._context.layout.repository_check.with_name(f"{cluster_id}.conf")
-        await asyncio.to_thread(self._write, kept, configuration, cluster_id, passphrase)
-        try:
-            return await self._read(kept, program, configuration, str(cluster_id))
-        except ValueError as error:
-            raise Unavailable(str(error)) from None
-        finally:
-            await asyncio.to_thread(files.remove, configuration)
+        async with self._turns[cluster_id]:
+            await asyncio.to_thread(self._write, kept, configuration, cluster_id, passphrase)
+            try:
+                return await self._read(kept, program, configuration, str(cluster_id))
+            except ValueError as error:
+                raise Unavailable(str(error)) from None
+            finally:
+                await asyncio.to_thread(files.remove, configuration)
 
     def _passphrase(self, cluster_id: UUID) -> Secret:
         stored, kept = self._store.cluster(cluster_id), self._context.backups
@@ -63,6 +66,7 @@ class ArchiveReader:
             passphrase=passphrase,
             # Only a server can be named, and nothing of it is asked.
             server=pgbackrest.Server(path.parent, 1, path.parent),
+            key=self._context.layout.repository_key,
         )
         files.write(path, text.encode(), 0o600, owner, durable=False)
 
@@ -90,4 +94,7 @@ class ArchiveReader:
             repository=kept.repository.in_words,
             backups=backup_info.reported(info.backups),
             archived_at=newest,
+            lineage=lineages.newest(
+                await lineage_marks.names(program, configuration, configuration.parent, stanza)
+            ),
         )

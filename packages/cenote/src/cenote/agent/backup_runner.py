@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
+import re
 import time
 from collections.abc import Coroutine
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
 
+from cenote.agent import stanza_files
 from cenote.agent.drill_runner import DrillRunner
 from cenote.agent.known_backups import Known, KnownBackups, is_configured
 from cenote.agent.node_pass import session_of
@@ -123,15 +126,15 @@ class BackupRunner:
             await session.close()
         _, reason = backup_info.error_of((said or b"").decode(errors="replace"))
         seen = Archiver(mode, archived_at, failed_at, reason, failing=said is not None)
+        archived_to = await asyncio.to_thread(archived_before_gap, state)
         lost_at = await asyncio.to_thread(gap_at, state, known.report)
         before = known.report  # a drill may have written into it meanwhile
         known.report = replace(
-            before,
+            backup_schedule.with_loss(before, lost_at, archived_to),
             impossible="",
             by_default=False,
             archived_at=archiving.archived_at(seen, before.archived_at),
             unarchived=archiving.problem(seen, before.archived_at),
-            gap_at=backup_schedule.latest(lost_at, before.gap_at),
         )
         if archiving.waits_for_restart(known.report.unarchived):  # an attempt before this look says less
             known.report = replace(known.report, failure="", failed_at=None)
@@ -241,9 +244,14 @@ class BackupRunner:
         known.report = replace(known.report, running=type, progress=None)
         await self._there.write(context, known)
         making = self._run(context, program, f"--type={type}", "backup", seconds=None)
+        ask = functools.partial(self._run, context, program)
         try:
-            await self._make(making, self._follow_progress(context, known, program))
+            if ended := await self._make(making, self._follow_progress(context, known, program)):
+                complete = [one.label for one in (await self._info(context, program)).backups]
+                await stanza_files.remove_unfinished(ask, context.cluster.id, complete)
+                raise BackupError(ended)
             info = await self._info(context, program)
+            archived = await stanza_files.archive_bytes(ask, context.cluster.id)
         finally:
             known.report = replace(known.report, running=None, progress=None)
         known.try_now()
@@ -252,14 +260,15 @@ class BackupRunner:
             known.report,
             backups=backup_info.reported(info.backups),
             repository=self._repository,
+            archive_bytes=known.report.archive_bytes if archived is None else archived,
             failure="",
             failed_at=None,
         )
         log.info("cluster %s: backed up (%s)", context.in_words, type)
         await self._there.write(context, known)
 
-    async def _make(self, making: Coroutine[Any, Any, str], following: Coroutine[Any, Any, str]) -> None:
-        """Make a backup, and end it for the reason that ``following`` returns."""
+    async def _make(self, making: Coroutine[Any, Any, str], following: Coroutine[Any, Any, str]) -> str:
+        """Make a backup, and return ""; or end it, and return why, as soon as ``following`` does."""
         made = asyncio.create_task(making, name="backup")
         followed = asyncio.create_task(following, name="progress")
         try:
@@ -267,8 +276,9 @@ class BackupRunner:
             if not made.done():
                 made.cancel()
                 await asyncio.wait([made])
-                raise BackupError(followed.result())
+                return followed.result()
             made.result()
+            return ""
         finally:
             for task in (made, followed):
                 task.cancel()
@@ -347,3 +357,20 @@ def gap_at(state: Path, report: BackupReport) -> datetime | None:
             safe_open.rename_new(gap, aside)
         lost = None
     return backup_schedule.latest(lost, put_aside)
+
+
+def archived_before_gap(state: Path) -> datetime | None:
+    """Return up to when all was archived before a segment was dropped, as the archive script has noted it.
+
+    None if it has not, for one of the segments.
+    """
+    text = b"".join(files.read(state / name) or b"" for name in _GAPS).decode(errors="replace")
+    found = [re.fullmatch(r"\S+ ([0-9]{1,12})", line) for line in text.splitlines()]
+    times = [int(match[1]) for match in found if match is not None]
+    if not times or len(times) < len(found):
+        return None
+    return datetime.fromtimestamp(min(times), UTC) - _CLOCK
+
+
+_GAPS = (pgbackrest.GAP, pgbackrest.COVERED_GAP)
+_CLOCK = timedelta(seconds=1)  # a commit has its time a moment before it is in a segment

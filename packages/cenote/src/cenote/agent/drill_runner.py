@@ -26,10 +26,17 @@ from cenote.host import drill_checks, files
 from cenote.host.backup_program import BackupError
 from cenote.host.drill_checks import DrillFailed
 from cenote.host.executor import Executor
-from cenote.host.restored_copy import CopyPlace, RecoveryFailed, RestoredCopy, Source
+from cenote.host.restored_copy import (
+    CopyPlace,
+    RecoveryFailed,
+    RestoredCopy,
+    Source,
+    check_tablespaces,
+)
 from cenote.model.backups import Backup, Drill
 from cenote.model.paths import ClusterPaths
 from cenote.rules import backup_info, drills, recovery_log, restorable
+from cenote.rules.backup_info import Archive
 from cenote.rules.drills import Check
 from cenote.rules.recovery_log import Outcome
 from cenote.store.host_store import HostStore
@@ -98,10 +105,12 @@ class DrillRunner:
         """Make one drill and tell its result."""
         began = datetime.now(UTC)
         attempt = _Attempt(context, self._copy_of(context), self._executor, known, self._there)
-        check, failure = "", ""
+        check, failure, backups = "", "", known.report.backups
         try:
             await attempt.run()
         except DrillFailed as error:
+            if known.report.backups != backups:  # what was looked at may have been removed meanwhile
+                raise CenoteError("a backup was made or expired meanwhile") from None
             check, failure = str(error.check), error.message
         finally:
             known.report = replace(known.report, drilling="")
@@ -169,9 +178,10 @@ class _Attempt:
             raise DrillFailed(Check.PAGES, "pages with wrong checksums were found as the backup was made")
         await self._check_archive(info, backup, archived)
         copy.check_room(backup.size)
+        check_tablespaces(self._context.paths.data)
         async with self._telling():
             await self._restore(backup)
-            await self._recover(info)
+            await self._recover(info.archives[backup.label].newest)
             await self._tell("checking tables and indexes")
             await self._check_running()
             await copy.stop()
@@ -232,10 +242,11 @@ class _Attempt:
 
     async def _check_archive(self, info: backup_info.Info, backup: Backup, archived: str) -> None:
         """Check that no segment is missing from the first backup on, or from this one after a known gap."""
-        first = info.backups[0] if self._known.report.gap_at is None else backup
-        listing = await self._asked("repo-ls", "--recurse", f"archive/{self._context.cluster.id}")
-        there = drills.segments(listing)
-        missing = drills.missing(there, info.first_wal[first.label])
+        archive = info.archives[backup.label]
+        first = archive.first if self._known.report.gap_at is not None else _first(info, archive)
+        folder = f"archive/{self._context.cluster.id}/{archive.folder}"
+        there = drills.segments(await self._asked("repo-ls", "--recurse", folder))
+        missing = drills.missing(there, first)
         if missing:
             raise DrillFailed(Check.ARCHIVE, f"the segment of WAL {missing} is missing in the archive")
         if drills.is_segment(archived) and archived not in there:
@@ -255,16 +266,16 @@ class _Attempt:
                 raise
             raise DrillFailed(Check.RESTORE, error.message) from None
 
-    async def _recover(self, info: backup_info.Info) -> None:
+    async def _recover(self, newest: str) -> None:
         await self._tell("replaying WAL")
         try:
-            await self.copy.recover(None, self._say, self._interval, info.newest_wal)
+            await self.copy.recover(None, self._say, self._interval, newest)
         except RecoveryFailed as error:
             if error.failure.outcome is Outcome.KILLED:
                 raise
             raise DrillFailed(Check.RECOVERY, error.message) from None
         last = recovery_log.last_segment(await asyncio.to_thread(self.copy.log))
-        if missing := restorable.missing_after(last, info.newest_wal):
+        if missing := restorable.missing_after(last, newest):
             raise DrillFailed(Check.RECOVERY, missing)
 
     async def _check_running(self) -> None:
@@ -277,3 +288,9 @@ class _Attempt:
         said = await self._asked("--output=text", "verify")
         if (wrong := drills.verify_problem(said)) != "":
             raise DrillFailed(Check.VERIFY, wrong)
+
+
+def _first(info: backup_info.Info, archive: Archive) -> str:
+    """Return the first segment that the oldest backup of the same folder needs."""
+    firsts = (info.archives[backup.label] for backup in info.backups)
+    return next(one.first for one in firsts if one.folder == archive.folder)

@@ -51,7 +51,7 @@ class Drops:
 
     async def look(self, context: NodeContext, session: Session) -> bool:
         """See what has become of the removals; return whether there is something to drop."""
-        found = await look.ledger.look(session)
+        found = await look.ledger.look(session, context.cluster)
         left = set(_leftover(context, found))
         opened = {(RemovalKind.DATABASE, name) for name in found.of(OPENED)}
         self._failed = {thing: failed for thing, failed in self._failed.items() if thing in left | opened}

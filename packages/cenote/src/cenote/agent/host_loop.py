@@ -28,6 +28,7 @@ from cenote.errors import Misconfigured, Unavailable
 from cenote.host import processes, system
 from cenote.host.executor import Executor
 from cenote.model.fleet_records import Host, ServiceCopy
+from cenote.model.records import Cluster
 from cenote.stats.counters import Passes
 from cenote.store.encoding import NewerFormat
 from cenote.store.host_store import HostStore
@@ -35,7 +36,6 @@ from cenote.store.host_store import HostStore
 log = logging.getLogger(__name__)
 
 COPIES_AT_ONCE = 4  # of templates
-LOOP_END = 0.2  # seconds until the loop of a node that went away is looked for again
 MOST_UNKNOWN = 1000  # nodes that are named in the host's record
 
 
@@ -66,7 +66,7 @@ class HostLoop:
         self.judged = asyncio.Event()  # the store has taken the host's record, or refused it
         self.refusal: Misconfigured | None = None
         self._log_shipping, self._ring = log_shipping, ring
-        self._node_loops: dict[UUID, NodeLoop] = {}
+        self._node_loops: dict[tuple[UUID, str], NodeLoop] = {}
         self._copying = asyncio.Semaphore(copies_at_once)
         self._queue = PassQueue()
         self._in_use = system.connected_ports()
@@ -97,10 +97,8 @@ class HostLoop:
             await asyncio.gather(*(node_loop.stop() for node_loop in self._node_loops.values()))
 
     async def look_again(self, cluster_id: UUID) -> None:
-        """Look at the cluster's node here, and return when that has been reported."""
-        node_loop = self._node_loops.get(cluster_id)
-        if node_loop is not None and not node_loop.finished:
-            await node_loop.look_again()
+        """Look at the cluster's nodes here, and return when that has been reported."""
+        await asyncio.gather(*(loop.look_again() for loop in self._loops_of(cluster_id) if not loop.finished))
 
     async def _follow(self) -> None:
         with self._store.changes() as changes:
@@ -171,40 +169,48 @@ class HostLoop:
             return
         if self._log_shipping is not None:
             self._log_shipping.wake(cluster_id)
-        node_loop = self._node_loops.get(cluster_id)
-        if node_loop is not None and node_loop.finished:
-            del self._node_loops[cluster_id]
-            node_loop = None
-        # One that is to be removed is so before another one is made here.
-        nodes = () if stored is None else (*stored.value.left, *stored.value.nodes)
-        node = next((node for node in nodes if node.host == self._host.id), None)
-        if node is not None:
-            self._loop_of(cluster_id, node.name).notice()
-            return
-        if node_loop is not None:
-            node_loop.notice()  # it ends by itself
-        if os.path.lexists(self._context.layout.cluster(cluster_id).root):
+        for node_loop in self._loops_of(cluster_id):
+            if node_loop.finished:
+                del self._node_loops[cluster_id, node_loop.node_name]
+        wanted = () if stored is None else self._nodes_here(stored.value)
+        leaving = [loop for loop in self._loops_of(cluster_id) if loop.node_name not in wanted]
+        for node_loop in leaving:
+            node_loop.notice()  # it ends by itself, and the cluster is looked at again
+        for name in wanted:
+            if not leaving or (cluster_id, name) in self._node_loops:
+                self._loop_of(cluster_id, name).notice()
+        if not wanted and os.path.lexists(self._context.layout.cluster(cluster_id).root):
             self._sweep.wake(cluster_id)
+
+    def _nodes_here(self, cluster: Cluster) -> tuple[str, ...]:
+        """Return the names of the cluster's nodes that there are to be loops for.
+
+        Of a cluster that moves, one that is to be removed is so before another one is made here.
+        """
+        left = [node.name for node in cluster.left if node.host == self._host.id]
+        nodes = [node.name for node in cluster.nodes if node.host == self._host.id]
+        one_by_one = len(cluster.nodes) == 1 or cluster.move is not None
+        if one_by_one and cluster.deleted_at is None:
+            return tuple([*left, *nodes][:1])
+        return tuple(dict.fromkeys([*left, *nodes]))
+
+    def _loops_of(self, cluster_id: UUID) -> list[NodeLoop]:
+        return [loop for (id, _), loop in self._node_loops.items() if id == cluster_id]
 
     def _compare(self, in_trash: Set[UUID]) -> None:
         """Have a loop look whose data is not in the trash any more, as it has last seen it there."""
-        for id, node_loop in self._node_loops.items():
+        for (id, _), node_loop in self._node_loops.items():
             if node_loop.is_put_away and id not in in_trash:
                 node_loop.notice()
 
     def _is_worked_on(self, cluster_id: UUID) -> bool:
         """Return whether a loop works on a node of the cluster."""
-        node_loop = self._node_loops.get(cluster_id)
-        return node_loop is not None and not node_loop.finished
+        return any(not node_loop.finished for node_loop in self._loops_of(cluster_id))
 
     def _loop_of(self, cluster_id: UUID, node_name: str) -> NodeLoop:
-        node_loop = self._node_loops.get(cluster_id)
-        if node_loop is not None and node_loop.node_name != node_name and not node_loop.finished:
-            # Its node is in no record any more, so it ends with its next pass.
-            asyncio.get_running_loop().call_later(LOOP_END, self._wake_node, cluster_id)
-            return node_loop
+        node_loop = self._node_loops.get((cluster_id, node_name))
         if node_loop is None or node_loop.finished:
-            node_loop = self._node_loops[cluster_id] = NodeLoop(
+            node_loop = self._node_loops[cluster_id, node_name] = NodeLoop(
                 self._store,
                 self._executor,
                 self._context,

@@ -84,8 +84,11 @@ class KnownBackups:
             status = self._store.status(context.cluster.id, context.node.name)
             former = (status.backups if status is not None else None) or BackupReport()
             plan = context.cluster.backups
-            gap_at = backup_schedule.latest(former.gap_at, None if plan is None else plan.gap_at)
-            report = replace(former, running=None, progress=None, drilling="", gap_at=gap_at)
+            lost_at = None if plan is None else plan.gap_at
+            if lost_at is not None and former.gap_at is not None and lost_at <= former.gap_at:
+                lost_at = None  # that is known
+            report = backup_schedule.with_loss(former, lost_at)
+            report = replace(report, running=None, progress=None, drilling="")
             known = self._known[context.cluster.id] = Known(context.node.name, report, former)
         return known
 

@@ -26,7 +26,7 @@ from cenote.errors import CenoteError, NotFound, Unavailable
 from cenote.host import processes, trash
 from cenote.host.executor import Executor
 from cenote.model.records import Cluster, Node
-from cenote.model.topology import in_words, node_key
+from cenote.model.topology import has_standbys, in_words, node_key
 from cenote.rules import storage, sweep
 from cenote.stats.counters import Passes, PassResult
 from cenote.store.encoding import NewerFormat
@@ -142,8 +142,8 @@ class NodeLoop:
             if starting is not None:
                 starting.release()
             _set(self._awaited)
-            self._passes.forget(self._cluster_id)
-            self._store.forget(self._cluster_id)
+            self._passes.forget(self.label)
+            self._store.forget(self._cluster_id, self._node_name)
             self._watch.close()
 
     async def _place_to_start(self) -> Held | None:
@@ -235,14 +235,14 @@ class NodeLoop:
             return timing.resync_interval, PassResult.FAILED
         if stored is None or not self._is_here(stored.value):
             return None, PassResult.DONE
-        began = self._passes.begin(self._cluster_id)
+        began = self._passes.begin(self.label)
         self._began = time.monotonic()
         # Changes that follow one another closely do not put off the look at everything.
         full, self._full = self._full or not woken or time.monotonic() >= self._look_due, False
         self._quiet.end()
         pause, result = await self._attempt(stored, full=full)
         self._full = self._full or result is not PassResult.DONE
-        self._passes.end(self._cluster_id, result, began)
+        self._passes.end(self.label, result, began)
         self._began = None
         return pause, result
 
@@ -414,7 +414,8 @@ class NodeLoop:
     def _watch_servers(self, context: NodeContext) -> bool:
         """Wake when a server ends; return whether all are running."""
         stopped = []
-        for program in context.programs:
+        is_managed = NodeKind.MANAGED in context.kinds
+        for program in (*context.programs, *([context.failover_agent] if is_managed else [])):
             process = processes.find(program)
             if process is not None:
                 self._watch.add(process, self._look_again)
@@ -428,27 +429,45 @@ class NodeLoop:
         node = _node_of(_all_nodes(cluster), self._node_name)
         if node is None:
             raise NotFound
+        agreed = self._store.agreed(cluster.id)
         return NodeContext(
             cluster,
             node,
             self._host_context,
+            leader=agreed.leader,
+            agreed=agreed,
             was_online=self._reports.last().reached > 0,
             issued_certificate=self._store.certificate(cluster.id),
+            store_certificate=self._store.store_certificate(cluster.id),
             refused=self._reports.last().refused,
             by_sql=self._reports.last().by_sql,
             peer=self._peer(cluster),
+            addresses=self._addresses(cluster),
         )
 
+    def _addresses(self, cluster: Cluster) -> dict[str, str]:
+        """Return where nodes of other hosts are reached that stand by; "" for what is not known."""
+        if not has_standbys(cluster):
+            return {}
+        return {node.host: self._address(node.host) for node in cluster.nodes}
+
     def _peer(self, cluster: Cluster) -> Peer | None:
-        """Return the other node while the cluster moves."""
-        move = cluster.move
-        if move is None or self._node_name not in (move.source, move.target):
+        """Return the other node while the cluster moves; of several nodes, the one that takes writes."""
+        move, name = cluster.move, self._store.agreed(cluster.id).leader
+        if move is not None and self._node_name in (move.source, move.target):
+            name = move.source if self._node_name == move.target else move.target
+        elif not has_standbys(cluster) or name == self._node_name:
             return None
-        name = move.source if self._node_name == move.target else move.target
-        node = _node_of(cluster.nodes, name)
-        host = None if node is None else self._store.host(node.host)
-        address = "" if host is None else host.fleet_address or host.address
-        return None if node is None else Peer(node, address, "" if host is None else host.name)
+        node = None if name is None else _node_of(cluster.nodes, name)
+        if node is None:
+            return None
+        host = self._store.host(node.host)
+        return Peer(node, self._address(node.host), "" if host is None else host.name)
+
+    def _address(self, host_id: str) -> str:
+        """Return where nodes of other hosts reach one; "" while it is not known."""
+        host = self._store.host(host_id)
+        return "" if host is None else host.fleet_address or host.address
 
     async def _write_events(self, cluster: Cluster) -> None:
         """Write the events of a successful pass; not for each attempt of one that fails."""

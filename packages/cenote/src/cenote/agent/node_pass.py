@@ -18,7 +18,7 @@ from cenote.agent.pass_progress import PassProgress
 from cenote.agent.sql_changes import SqlChanges
 from cenote.engine import look, plan
 from cenote.engine.part import Part
-from cenote.engine.parts import DROP_PARTS, NODE_PARTS, POOLER, ROLES, SERVER, affected
+from cenote.engine.parts import DROP_PARTS, NODE_PARTS, POOLER, ROLES, affected
 from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.errors import CenoteError
 from cenote.host import files, system
@@ -28,6 +28,8 @@ from cenote.host.sql import LOCK_MILLISECONDS, Session
 from cenote.model import parameters
 from cenote.model.changes import Change, CopyTemplate, Refuse, Start, Stop, Wait
 from cenote.model.event_records import Note
+from cenote.model.parts import PartName
+from cenote.model.paths import PATRONI, PATRONI_LOG
 from cenote.model.status_records import DiskUse, NodeStatus, SettingLimits
 from cenote.model.trash import TrashNote
 from cenote.rules import refused_settings, restarts
@@ -46,6 +48,8 @@ _SETTLED: dict[str, object] = {
     "leads_on": False,
     "held_ms": 0,
     "copied_mib": 0,
+    "quorum": (),
+    "followers": (),
 }
 
 
@@ -135,7 +139,7 @@ class NodePass:
             raise
         if self.has_drops or ROLES in parts or former.cluster.removing != context.cluster.removing:
             await self._look_for_drops(context, session)
-        if last is not None and SERVER not in parts:
+        if last is not None and all(part.name is not PartName.SERVER for part in parts):
             converged = replace(last[1], settled=False)
         else:
             converged = await self._converged(informed, session)
@@ -261,7 +265,10 @@ def _failure_reason(start: Start) -> str:
     free = system.free_mib(start.program.directory)
     if free < DISK_FULL_MIB:
         return f"the disk is full ({free} MiB free)"
-    return files.tail(start.program.log) or "its log is empty"
+    log_file = start.program.log
+    if start.program.name == PATRONI:
+        log_file = start.program.directory / PATRONI_LOG
+    return files.tail(log_file) or "its log is empty"
 
 
 def session_of(context: NodeContext, lock_milliseconds: int = LOCK_MILLISECONDS) -> Session:

@@ -16,7 +16,6 @@ from uuid import UUID
 from cenote.agent.waiting import is_set_within
 from cenote.engine.plan.context import HostContext
 from cenote.errors import CenoteError
-from cenote.host import files
 from cenote.host.backup_program import BackupProgram
 from cenote.rules import sweep
 from cenote.store.encoding import NewerFormat
@@ -31,9 +30,18 @@ _STANZA = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 
 class RepositorySweep:
     def __init__(
-        self, store: HostStore, context: HostContext, program: BackupProgram, store_id: UUID | None
+        self,
+        store: HostStore,
+        context: HostContext,
+        program: BackupProgram,
+        store_id: UUID | None,
+        is_configured: asyncio.Event,
     ) -> None:
-        """``store_id`` is that of the store that the data directory belongs to."""
+        """``store_id`` is that of the store that the data directory belongs to.
+
+        ``is_configured``: this process has written what the repository is asked with.
+        """
+        self._is_configured = is_configured
         self._store, self._context, self._program, self._store_id = store, context, program, store_id
         self._configuration: Path = context.layout.repository_check
         self._gone = asyncio.Event()  # a cluster is gone, or was never of this store
@@ -58,12 +66,9 @@ class RepositorySweep:
         while True:
             pause = timing.repository_interval
             self._gone.clear()
+            await self._is_configured.wait()
             try:
-                # Not before the repository was looked at: that writes what it is asked with.
-                if await asyncio.to_thread(files.mode_of_file, self._configuration) is None:
-                    pause = timing.backup_poll_interval
-                else:
-                    await self.sweep()
+                await self.sweep()
             except (CenoteError, OSError) as error:
                 log.info("the repository cannot be swept now: %s", error)
                 pause = timing.repository_retry
@@ -74,13 +79,16 @@ class RepositorySweep:
     async def sweep(self) -> None:
         """Remove what is there of clusters that are gone."""
         found = {part: await self._stanzas(part) for part in PARTS}
-        for id in sorted(set().union(*found.values()) - self._living()):
+        for id in sorted(set().union(*found.values()) - self._needed()):
             evidence = await self._store.evidence(id)
             if sweep.is_forgotten(evidence, store=self._store_id):
                 await self._remove(id, [part for part in PARTS if id in found[part]])
 
-    def _living(self) -> set[UUID]:
-        return {cluster.id for cluster in self._store.living_clusters()}
+    def _needed(self) -> set[UUID]:
+        """Return the clusters that live, and those that others are just restored from."""
+        living = self._store.living_clusters()
+        sources = {one.restoration.source for one in living if one.restoration is not None}
+        return sources | {cluster.id for cluster in living}
 
     async def _remove(self, id: UUID, parts: Iterable[str]) -> None:
         log.warning("the backups of cluster %s are removed: it is gone for good", id)

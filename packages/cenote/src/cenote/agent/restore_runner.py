@@ -17,11 +17,18 @@ from cenote.errors import CenoteError
 from cenote.host import files, lineage_marks, restore_files, safe_open
 from cenote.host.backup_program import BackupProgram
 from cenote.host.executor import Executor
-from cenote.host.restored_copy import CopyPlace, RecoveryFailed, RestoredCopy, Source
+from cenote.host.restored_copy import (
+    CopyPlace,
+    RecoveryFailed,
+    RestoredCopy,
+    Source,
+    check_tablespaces,
+)
 from cenote.model.records import Restoration
 from cenote.model.restores import CopyMark, Restored, RestoreState
 from cenote.model.topology import writer
 from cenote.rules import recovery_log, restorable
+from cenote.rules.backup_info import Archive, Info
 from cenote.rules.recovery_log import Outcome
 from cenote.store.encoding import NewerFormat
 from cenote.store.host_store import HostStore
@@ -221,8 +228,14 @@ class Restore:
         except ValueError as error:
             raise CenoteError(str(error)) from None
         copy.check_room(backup.size)
+        self._check_source()
         self.say(f"restoring the backup {backup.label}")
         return await copy.copy_backup(backup, restoration.asked_at, self.say, interval)
+
+    def _check_source(self) -> None:
+        """Refuse a source whose tablespaces are on this host: replayed WAL could work in them."""
+        for node in self._context.host.layout.cluster(self._restoration.source).nodes():
+            check_tablespaces(node.data)
 
     async def _copy_server(self, copy: RestoredCopy) -> CopyMark:
         restoration, host = self._restoration, self._context.host
@@ -248,29 +261,30 @@ class Restore:
         if restoration.live:
             await copy.recover(None, self.say, self._interval)
             return
-        info = await copy.info()
+        newest = newest_wal(await copy.info(), mark)
         self.say("replaying WAL")
         try:
-            await copy.recover(target, self.say, self._interval, info.newest_wal)
+            await copy.recover(target, self.say, self._interval, newest)
         except RecoveryFailed as error:
             if error.failure.outcome in (Outcome.FAILED, Outcome.KILLED):
                 await copy.clear()  # it may be the copy that is damaged
             if error.failure.outcome is not Outcome.ENDED_BEFORE or target is None:
                 raise
-            await self._recover_to_end(copy, target)
+            await self._recover_to_end(copy, target, mark)
             return
-        self._check_whole(copy, info.newest_wal)
+        self._check_whole(copy, newest)
 
-    async def _recover_to_end(self, copy: RestoredCopy, target: datetime) -> None:
+    async def _recover_to_end(self, copy: RestoredCopy, target: datetime, mark: CopyMark) -> None:
         """Replay all there is, if the archive is known to reach the moment that nothing in it comes after."""
         info = await copy.info()
         said = await asyncio.to_thread(copy.log)
-        missing = restorable.missing_after(recovery_log.last_segment(said), info.newest_wal)
+        newest = newest_wal(info, mark)
+        missing = restorable.missing_after(recovery_log.last_segment(said), newest)
         if missing:
             raise CenoteError(missing)
         if not restorable.proves(info.backups, target):
             raise CenoteError(self._unproven(target, recovery_log.transaction_at(said)))
-        await copy.recover(None, self.say, self._interval, info.newest_wal)
+        await copy.recover(None, self.say, self._interval, newest)
 
     def _unproven(self, target: datetime, last: datetime | None) -> str:
         stored = self._store.cluster(self._restoration.source)
@@ -290,3 +304,9 @@ class Restore:
         if missing:
             files.remove(copy.place.mark)  # it has gone on from there, so it is of no use any more
             raise CenoteError(missing)
+
+
+def newest_wal(info: Info, mark: CopyMark) -> str:
+    """Return the newest segment that can follow a backup, be it that the backup has expired meanwhile."""
+    newest = max((archive.newest for archive in info.archives.values()), default="")
+    return info.archives.get(mark.label, Archive(newest=newest)).newest

@@ -17,7 +17,6 @@ from cenote.api.service import Service
 from cenote.errors import Invalid, NotFound, Unavailable
 from cenote.http.routing import Response
 from cenote.model.records import Cluster
-from cenote.model.topology import writer_or_first
 from cenote.rules import configuration
 from cenote.stats.observer import PoolNumbers
 
@@ -109,7 +108,7 @@ def _shared_query(service: Service, cluster: Cluster) -> asyncio.Task[Mapping[st
 async def _query(service: Service, cluster: Cluster) -> Mapping[str, PoolNumbers] | None:
     try:
         async with asyncio.timeout(service.timing.activity_timeout):
-            return await service.observer.pools(cluster.id, writer_or_first(cluster).name)
+            return await service.pool_numbers(cluster)
     except (Unavailable, TimeoutError):
         return None
 

@@ -18,7 +18,7 @@ from cenote.errors import Busy, Invalid
 from cenote.http.routing import Response
 from cenote.model.backups import Backup, BackupReport, BackupType
 from cenote.model.records import Cluster
-from cenote.model.topology import Health, writer_or_first
+from cenote.model.topology import Health
 from cenote.rules import archiving, backup_schedule, backup_window
 from cenote.rules import drills as drill_rules
 from cenote.rules.backup_window import Span, Window
@@ -72,15 +72,14 @@ class BackupsView(msgspec.Struct):
     """An extension of Cenote: the repository, and what of it can be restored.
 
     ``warning`` says why what is kept is no backup of the host, such as on the disk of the data; else "".
-    ``count`` is how many backups there are, ``last_at`` when the newest was complete.
-    ``restorable_from`` is the oldest moment that can be, ``restorable`` has all of them, in pieces if WAL was
-    lost: at ``gap_at``, with what was not archived by then.  ``archived_at`` is when WAL was archived last,
-    to a few minutes.  ``unarchived`` is why it is not archived now, ``failure`` why the last backup failed,
-    each "" if all is well; ``impossible`` is why none can be made at all.  ``running`` is the type of the one
-    that is being made, ``progress`` how much of it in percent, where that is known; ``asked_at`` is when one
-    was asked for whose turn has not come.  ``drill`` is the last restore drill,
-    ``drilling`` how far the one is that is being made, in words, "" for none, ``undrilled`` why the last attempt
-    came to no result.
+    ``count`` is how many backups there are, ``last_at`` when the newest was complete.  ``restorable_from`` is
+    the oldest moment that can be, ``restorable`` has all of them, in pieces if WAL was lost: at ``gap_at``
+    for the last time, with what was not archived by then.  ``archived_at`` is when WAL was archived last, to
+    a few minutes.  ``unarchived`` is why it is not archived now, ``failure`` why the last backup failed, each
+    "" if all is well; ``impossible`` is why none can be made at all.  ``running`` is the type of the one that
+    is being made, ``progress`` how much of it in percent, where that is known; ``asked_at`` is when one was
+    asked for whose turn has not come.  ``drill`` is the last restore drill, ``drilling`` how far the one is
+    that is being made, in words, "" for none, ``undrilled`` why the last attempt came to no result.
     """
 
     repository: str
@@ -191,7 +190,7 @@ def _check_kept(service: Service, cluster: Cluster) -> None:
 
 def _repository(service: Service, cluster: Cluster) -> tuple[str, int, str]:
     """Return the repository of the cluster's host, its days, and what its record warns of."""
-    host = service.store.hosts_by_id().get(writer_or_first(cluster).host)
+    host = service.store.hosts_by_id().get(service.store.shown_node(cluster).host)
     if host is None:
         return "", 0, ""
     return host.repository, host.backup_days, host.repository_warning
@@ -217,7 +216,7 @@ def why_none(report: BackupReport) -> str:
 
 def window(service: Service, cluster: Cluster, report: BackupReport, now: datetime) -> Window | None:
     """Return the moments of a cluster that can be restored; None before its first backup."""
-    is_up = service.topology(cluster).health in (Health.HEALTHY, Health.DEGRADED)
+    is_up = service.topology(cluster).health in (Health.HEALTHY, Health.DEGRADED, Health.STARTING)
     return backup_window.window(report, now, archives=is_up and not report.unarchived)
 
 
@@ -283,7 +282,7 @@ def _state(service: Service, cluster: Cluster, report: BackupReport) -> BackupsV
 
 
 def _drill_days(service: Service, cluster: Cluster) -> int:
-    host = service.store.hosts_by_id().get(writer_or_first(cluster).host)
+    host = service.store.hosts_by_id().get(service.store.shown_node(cluster).host)
     return 0 if host is None else host.drill_days
 
 

@@ -14,7 +14,6 @@ from cenote.api.auth import Caller
 from cenote.api.service import Service, uuid_of
 from cenote.errors import Busy, Invalid, Malformed, NotInForce, Unauthenticated
 from cenote.http.routing import ClientDisconnect, Receive, Request, Scope, Send
-from cenote.model import topology
 from cenote.model.event_records import EventType, Note
 from cenote.model.parts import PartName
 from cenote.model.records import Cluster, ClusterStatus, RemovalKind
@@ -82,7 +81,7 @@ class Call(Request):
         A change that fails may be superseded by another.
         """
         seen = self.service.report(cluster)
-        status = topology.status(cluster, seen)
+        status = self.service.status(cluster)
         if status is not ClusterStatus.ONLINE and not (seen is not None and seen.reached and seen.failing):
             raise Busy(f"update cluster cannot be performed. Reason: cluster is {status}")
 

@@ -22,7 +22,7 @@ from cenote.api.firewall import RuleBody
 from cenote.api.forks import BackupRestore
 from cenote.api.networks import network_of
 from cenote.api.operation import Body, answer, no_content, operation
-from cenote.api.placement import Refusals, claimed, place, wish
+from cenote.api.placement import Refusals, all_claimed, as_nodes, place, release, wish
 from cenote.api.projects import project_of
 from cenote.api.service import Service
 from cenote.api.storage import ReplaceAutoscale, StorageBody
@@ -41,7 +41,6 @@ from cenote.model.records import (
     CertificateAuthority,
     Cluster,
     Database,
-    Node,
     StorageAutoscale,
     UserRole,
 )
@@ -58,12 +57,16 @@ ONE = "/v2/databases/{database_cluster_uuid}"
 class ClusterExtension(Body):
     """An extension of Cenote: the host, by name or id, or the zone that the cluster is to be placed in.
 
+    Of several nodes, the first is on that host, and all are in that zone.  With ``distinct_hosts`` no two of
+    them are ever on one host, and with too few hosts the cluster is refused; without, the service says so.
+
     With ``delete_protection`` it cannot be deleted until that is turned off.  ``undelete_days`` is for how
     many days it can be undeleted once it is deleted, 0: not at all; without, the service says so.
     """
 
     host: schema_fields.WishedHost | None = None
     zone: schema_fields.Zone | None = None
+    distinct_hosts: bool | None = None
     delete_protection: bool | None = None
     undelete_days: schema_fields.UndeleteDays | None = None
 
@@ -223,6 +226,8 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[C
         version = rules.version(body.version, catalog.versions(await service.living_hosts()))
         origin = None
     else:
+        if body.num_nodes > 1:
+            raise Invalid("num_nodes: a fork is made with 1 node; resize it when it is online.")
         origin = await forks.origin_of(service, body.backup_restore, body.version)
         version, storage_mib = origin.source.version, origin.storage_mib(body.storage_size_mib, storage_mib)
         firewall = firewall or origin.firewall
@@ -244,24 +249,20 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[C
     certificate, key = certificates.new_authority(f"Cenote CA of cluster {id}")
     authority = CertificateAuthority(certificate=certificate, sealed_key=service.sealer.seal(Secret(key)))
     admin = credentials.new_user(ADMIN_USER, service.sealer, UserRole.PRIMARY)
-    refusals = Refusals()
+    refusals, count = Refusals(), body.num_nodes
+    distinct = (
+        service.settings.distinct_hosts if extension.distinct_hosts is None else extension.distinct_hosts
+    )
 
-    def choose() -> Placement:
+    def choose() -> tuple[Placement, ...]:
         if origin is not None:
-            return forks.choose(service, wanted, origin, refusals)
-        return place(service, wanted, refusals.ports, refusals.silent.keys())
+            return (forks.choose(service, wanted, origin, refusals),)
+        return place(service, wanted, count, refusals, distinct=distinct)
 
     while True:
-        chosen = await claimed(service, id, refusals, choose)
-        nodes = (
-            Node(
-                name="node-1",
-                host=chosen.host.id,
-                port=chosen.port,
-                pool_port=chosen.pool_port,
-                metrics_port=chosen.metrics_port,
-            ),
-        )
+        chosen = await all_claimed(service, id, refusals, choose)
+        nodes = as_nodes(chosen)
+        hosts = dict.fromkeys(node.host for node in nodes)
         cluster = Cluster(
             id=id,
             name=body.name,
@@ -280,23 +281,25 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[C
             tags=tags,
             firewall=firewall,
             server_names=service.certificate_names(body.name, nodes),
-            backups=_backup_plan(service, chosen.host),
+            backups=_backup_plan(service, chosen[0].host),
             service_names=service_names,
             delete_protection=bool(extension.delete_protection),
             undelete_days=extension.undelete_days,
+            last_node=count if count > 1 else 0,
+            distinct_hosts=bool(extension.distinct_hosts) or (distinct and count > 1),
         )
         try:
             if origin is not None:
                 cluster = forks.forked(service, cluster, origin, now)
             return Stored(cluster, await store.add_cluster(cluster, note))
         except PortTaken as error:  # a concurrent request took one of the ports
-            await service.ports.release(id, chosen.host.id)
+            await release(service, id, hosts)
             refusals.add(error.host, error.ports)
         except NameTaken:
-            await service.ports.release(id, chosen.host.id)
+            await release(service, id, hosts)
             raise _name_taken() from None
         except BaseException:
-            await service.ports.release(id, chosen.host.id)
+            await release(service, id, hosts)
             raise
 
 

@@ -23,7 +23,6 @@ from cenote.api.operation import Body, answer, operation
 from cenote.api.service import Service
 from cenote.http.routing import Response
 from cenote.model.records import Cluster, Value
-from cenote.model.topology import writer_or_first
 from cenote.rules import configuration, refused_settings, unused_settings
 from cenote.rules.configuration import HostCapabilities
 
@@ -119,7 +118,7 @@ def reported_settings(service: Service, cluster: Cluster) -> dict[str, str]:
 
 def host_capabilities(service: Service, cluster: Cluster) -> HostCapabilities:
     """Return the capabilities of the cluster's host; while it is offline, only the size limits memory."""
-    host, status = service.store.host(writer_or_first(cluster).host), service.report(cluster)
+    host, status = service.store.host(service.store.shown_node(cluster).host), service.report(cluster)
     return HostCapabilities(
         memory_mib=_UNLIMITED_MIB if host is None else host.memory_mib,
         libraries=() if host is None else host.libraries.get(cluster.version, ()),

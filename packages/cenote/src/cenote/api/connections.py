@@ -10,9 +10,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from cenote.api.service import Service
-from cenote.model import connection_formats, topology
-from cenote.model.records import Cluster
-from cenote.rules import sql_changes
+from cenote.model import connection_formats
+from cenote.model.records import Cluster, Node
+from cenote.rules import host_names, sql_changes
 
 _UNRESERVED = re.compile(r"[A-Za-z0-9_.~-]*")
 
@@ -72,13 +72,26 @@ def connections(
     return public, public if inner == public.host else _connection(inner, port, database, login)
 
 
+def standby_connections(
+    service: Service, cluster: Cluster, node: Node, port: int, database: str, login: Login | None
+) -> tuple[ConnectionView, ConnectionView]:
+    """Return the public and the private connection to a standby, by the name that follows one in a domain."""
+    domain = service.domain
+    if domain is None:
+        public = _connection(service.address_of(node), port, database, login)
+        return public, public
+    names = host_names.of_standby(cluster.name, domain)
+    outer, inner = (_connection(name, port, database, login) for name in names)
+    return outer, inner
+
+
 def uris(service: Service, cluster: Cluster, database: str, login: Login | None) -> UrisView:
     """Return connection strings with every host of a cluster, the writer's first.
 
     While the cluster moves, that is the writer alone: the other host's pools lead to a server that takes no
     writes, or are there for clients of the former address only.
     """
-    first = topology.writer_or_first(cluster)
+    first = service.store.shown_node(cluster)
     others = () if cluster.move is not None else cluster.nodes
     nodes = [first, *(node for node in others if node is not first and node.lost_at is None)]
     hosts = [HostView(service.address_of(node), node.port, node.pool_port) for node in nodes]

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from cenote.api import placement
 from cenote.api.service import Service
 from cenote.errors import CenoteError
-from cenote.model import topology
 from cenote.model.records import Cluster
 from cenote.rules import moves, record_formats
 
@@ -19,7 +18,9 @@ def hindrances(service: Service, host_id: str, clusters: Iterable[Cluster]) -> l
     here = [
         cluster
         for cluster in clusters
-        if cluster.deleted_at is None and cluster.move is None and cluster.nodes[0].host == host_id
+        if cluster.deleted_at is None
+        and cluster.move is None
+        and any(node.host == host_id for node in cluster.nodes)
     ]
     candidates, limits = placement.candidates(service), placement.limits(service)
     found: dict[str, str] = {}
@@ -27,7 +28,7 @@ def hindrances(service: Service, host_id: str, clusters: Iterable[Cluster]) -> l
         seen = service.report(cluster)
         try:
             record_formats.check_readers(service.store.known_hosts())
-            moves.check(cluster, seen, topology.status(cluster, seen))
+            moves.check(cluster, seen, service.status(cluster))
             moves.target(cluster, candidates, limits=limits)
         except CenoteError as error:
             found.setdefault(str(error).rstrip("."), cluster.name)

@@ -20,7 +20,9 @@ from cenote.model.topology import writer_or_first
 from cenote.rules import drills
 
 PATH = "/v2/databases/{database_cluster_uuid}/backups/drills"
-KEEPS_NONE = "keeping backups is not supported by this service: it was started without --backups."
+KEEPS_NONE = (
+    "keeping backups is not supported by this service: it was started with --backups none, or --ephemeral."
+)
 
 
 class DrillView(msgspec.Struct):

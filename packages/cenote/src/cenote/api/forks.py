@@ -23,7 +23,7 @@ from cenote.model.backups import BackupReport
 from cenote.model.fleet_records import Host
 from cenote.model.records import Cluster, ClusterStatus, FirewallRule, Restoration, User
 from cenote.model.topology import Health, writer_or_first
-from cenote.rules import backup_window, configuration, restorations
+from cenote.rules import backup_window, configuration, restorations, scheduling
 from cenote.rules.backup_window import Window
 from cenote.rules.scheduling import Placement, Wanted
 from cenote.security import credentials
@@ -39,7 +39,7 @@ class BackupRestore(Body):
     """
 
     database_name: schema_fields.ClusterName
-    backup_created_at: str | None = None
+    backup_created_at: schema_fields.BackupMoment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def choose(service: Service, wanted: Wanted, origin: Origin, refusals: Refusals)
     if is_own and (origin.is_live or origin.host.id in origin.hosts):
         near = msgspec.structs.replace(wanted, host=origin.host.id)
         try:
-            return placement.place(service, near, refusals.ports, silent)
+            return _place(service, near, refusals, silent)
         except (Busy, Invalid, Unavailable):
             if wanted.host or not origin.hosts - {origin.host.id}:
                 raise
@@ -121,7 +121,12 @@ def choose(service: Service, wanted: Wanted, origin: Origin, refusals: Refusals)
             f"cenote.host: {named.name} does not have the backups of {origin.source.name}, which are in "
             f"{origin.host.repository}."
         )
-    return placement.place(service, wanted, refusals.ports, others | silent)
+    return _place(service, wanted, refusals, others | silent)
+
+
+def _place(service: Service, wanted: Wanted, refusals: Refusals, without: Set[str]) -> Placement:
+    every = placement.candidates(service, refusals.ports)
+    return scheduling.choose(wanted, every, placement.limits(service), without)
 
 
 def forked(service: Service, chosen: Cluster, origin: Origin, now: datetime) -> Cluster:

@@ -25,7 +25,6 @@ from cenote.logs import sinks
 from cenote.logs.destinations import Address
 from cenote.logs.sinks import SinkStatus
 from cenote.model.records import Cluster, LogSink, SinkType
-from cenote.model.topology import writer_or_first
 
 PATH = "/v2/databases/{database_cluster_uuid}/logsink"
 ONE = PATH + "/{logsink_id}"
@@ -145,7 +144,9 @@ async def _sealed(request: Call, type: SinkType, given: dict[str, Any]) -> str:
     # Only the host knows which addresses are its own, and the rules cannot ask it: so they are applied twice.
     sinks.parse_config(type, given, allowed, note)
     own = [
-        one for one in asked if await service.observer.is_own(cluster.id, writer_or_first(cluster).name, one)
+        one
+        for one in asked
+        if await service.observer.is_own(cluster.id, service.store.shown_node(cluster).name, one)
     ]
     config = sinks.parse_config(type, given, allowed, own.__contains__)
     return service.rings.host.seal(sinks.encode(config))
@@ -156,7 +157,9 @@ async def _statuses(request: Call, cluster: Cluster) -> Callable[[UUID], SinkSta
     if not cluster.sinks:
         return lambda _: SinkStatus()
     try:
-        found = await request.service.observer.sinks(cluster.id, writer_or_first(cluster).name)
+        found = await request.service.observer.sinks(
+            cluster.id, request.service.store.shown_node(cluster).name
+        )
     except Unavailable as error:
         unknown = SinkStatus(state="unknown", reason=error.message)
         return lambda _: unknown

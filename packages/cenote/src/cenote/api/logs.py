@@ -19,7 +19,6 @@ from cenote.http.routing import Response
 from cenote.logs.filters import MAX_SEARCH, LogFilter
 from cenote.logs.messages import Message, Severity
 from cenote.model.records import LogSource
-from cenote.model.topology import writer_or_first
 
 PATH = "/v2/databases/{database_cluster_uuid}/logs"
 LINES, MAX_LINES = 100, 1_000
@@ -71,7 +70,7 @@ async def read_logs(request: Call) -> Response:
     count = _lines(request.query_params.get("lines", str(LINES)))
     after = request.query_params.get("after", "")
     wanted = _filter(request)
-    node = writer_or_first(cluster)
+    node = request.service.store.shown_node(cluster)
     page = await request.service.observer.logs(cluster.id, node.name, source, count, after, wanted)
     host = silence.name_of(request.service.store, node.host)
     # An agent of an older version returns all messages.

@@ -22,7 +22,6 @@ from cenote.metrics.service_metrics import ClusterState, HostState, ServiceState
 from cenote.model import catalog
 from cenote.model.fleet_records import Host, HostRole
 from cenote.model.records import Cluster
-from cenote.model.topology import writer_or_first
 from cenote.security import basic_auth, credentials
 from cenote.stats.observer import AgentNumbers
 from cenote.stats.process import own_process, parent_process
@@ -127,7 +126,7 @@ async def get_service_metrics(request: Call) -> Response:
 
 
 def _target(service: Service, cluster: Cluster) -> TargetView | None:
-    node = writer_or_first(cluster)
+    node = service.store.shown_node(cluster)
     host = service.store.host(node.host)
     if not node.metrics_port or (host is not None and HostRole.API not in host.roles):
         return None
@@ -192,7 +191,7 @@ def _state(
 ) -> ServiceState:
     clusters = []
     for stored in service.store.clusters(deleted=False):
-        cluster, node = stored.value, writer_or_first(stored.value)
+        cluster, node = stored.value, service.store.shown_node(stored.value)
         seen, now = service.report(cluster), service.topology(cluster)
         clusters.append(
             ClusterState(

@@ -19,7 +19,6 @@ from cenote.api.clusters import ONE
 from cenote.api.move_view import MoveView, move_view
 from cenote.api.operation import Body, answer, no_content, operation
 from cenote.http.routing import Response
-from cenote.model import topology
 from cenote.model.event_records import EventType
 from cenote.model.records import Cluster, Node
 from cenote.rules import moves, record_formats
@@ -69,7 +68,7 @@ async def _begun(request: Call, body: MoveCluster) -> Cluster:
     def check(cluster: Cluster) -> None:
         record_formats.check_readers(service.store.known_hosts())
         seen = service.report(cluster)
-        moves.check(cluster, seen, topology.status(cluster, seen))
+        moves.check(cluster, seen, service.status(cluster))
 
     host, zone = placement.wish(body.host, body.zone)
 

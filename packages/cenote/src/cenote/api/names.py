@@ -17,7 +17,9 @@ def not_in_force(service: Service, cluster: Cluster) -> list[str]:
     if domain is None or not any(one.server for one in service.store.names_in_dns.domains()):
         return []
     lacking: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for name, target in host_names.wanted_in_dns(cluster, hosts, domain).items():
+    for name, target in host_names.wanted_in_dns(
+        cluster, hosts, domain, service.store.leader(cluster)
+    ).items():
         known = service.store.names_in_dns.get(name)
         if known is None or known.cluster_id != cluster.id:
             lacking[target, ""].append(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from http import HTTPMethod
 
@@ -15,8 +16,9 @@ from cenote.api.operation import answer, operation
 from cenote.api.service import Service
 from cenote.http.routing import Response
 from cenote.model import catalog
-from cenote.model.fleet_records import HostRole
+from cenote.model.fleet_records import Host, HostRole
 from cenote.rules import scheduling
+from cenote.rules.clusters import MOST_NODES
 from cenote.rules.host_states import HostState
 from cenote.rules.scheduling import Candidate, Wanted
 
@@ -133,7 +135,7 @@ async def list_options(request: Call) -> Response:
     engine = EngineView(
         regions=list(catalog.REGIONS),
         versions=versions,
-        layouts=[LayoutView(1, list(catalog.SIZES))],
+        layouts=[LayoutView(number, list(catalog.SIZES)) for number in _node_counts(hosts)],
         default_version=versions[-1] if versions else UNSET,
     )
     availability = [
@@ -153,6 +155,11 @@ async def list_options(request: Call) -> Response:
     if versions and (request.caller.may(CREATE) or request.caller.may(UPDATE)):
         _add_places(request.service, offered, versions[-1])
     return answer(OptionsAnswer(EnginesView(engine), AvailabilitiesView(availability), offered))
+
+
+def _node_counts(hosts: Iterable[Host]) -> Iterable[int]:
+    """Return how many nodes a cluster can have: several only where a host has Patroni."""
+    return range(1, MOST_NODES + 1) if any(host.patroni for host in hosts) else (1,)
 
 
 def _size_view(size: catalog.Size) -> SizeView:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from cenote.api.schema_fields import LONGEST_HOST, LONGEST_ZONE
 from cenote.api.service import Service
 from cenote.errors import Busy, Invalid, Unavailable
 from cenote.model.records import Cluster, Node
-from cenote.rules import scheduling
+from cenote.rules import node_placement, scheduling
 from cenote.rules.scheduling import Candidate, Overcommit, Placement, Wanted
 
 _NOTHING: Mapping[str, Set[int]] = {}
@@ -44,16 +46,6 @@ def limits(service: Service) -> Overcommit:
     return Overcommit(memory=settings.memory_overcommit, storage=settings.storage_overcommit)
 
 
-def place(
-    service: Service,
-    wanted: Wanted,
-    refused: Mapping[str, Set[int]] = _NOTHING,
-    without: Set[str] = frozenset(),
-) -> Placement:
-    """Return the host and the ports for a node; the errors are those of ``scheduling.choose``."""
-    return scheduling.choose(wanted, candidates(service, refused), limits(service), without)
-
-
 @dataclass(frozen=True, slots=True)
 class Refusals:
     """What the hosts that were asked have refused: ports, by the host's id; and those that do not answer."""
@@ -65,10 +57,61 @@ class Refusals:
         self.ports.setdefault(host, set()).update(ports)
 
 
+def place(
+    service: Service, wanted: Wanted, count: int, refusals: Refusals, *, distinct: bool
+) -> tuple[Placement, ...]:
+    """Return the hosts and the ports for a cluster's nodes; the errors are those of ``node_placement``."""
+    every = candidates(service, refusals.ports)
+    return node_placement.choose(
+        wanted, count, every, limits(service), refusals.silent.keys(), distinct=distinct
+    )
+
+
+def more(
+    service: Service, cluster: Cluster, count: int, wanted: Wanted, refusals: Refusals
+) -> tuple[Placement, ...]:
+    """Return the hosts and the ports for further nodes; the errors are those of ``node_placement``."""
+    every = candidates(service, refusals.ports)
+    if service.settings.distinct_hosts:
+        cluster = replace(cluster, distinct_hosts=True)
+    return node_placement.more(cluster, count, every, wanted, limits(service), refusals.silent.keys())
+
+
+def as_nodes(placed: Iterable[Placement], first: int = 1) -> tuple[Node, ...]:
+    """Return the nodes for these placements, the first of them with this number in its name."""
+    return tuple(
+        Node(
+            name=f"node-{number}",
+            host=one.host.id,
+            port=one.port,
+            pool_port=one.pool_port,
+            metrics_port=one.metrics_port,
+        )
+        for number, one in enumerate(placed, first)
+    )
+
+
 async def claimed(service: Service, id: UUID, refusals: Refusals, choose: Callable[[], Chosen]) -> Chosen:
     """Return what is chosen, once its host has claimed its ports for the cluster with this id.
 
-    ``choose`` heeds what was refused, and is asked until a host accepts; its errors are raised when the
+    The errors are those of ``all_claimed``.
+    """
+    [found] = await all_claimed(service, id, refusals, lambda: (choose(),))
+    return found
+
+
+async def all_claimed(
+    service: Service,
+    id: UUID,
+    refusals: Refusals,
+    choose: Callable[[], tuple[Chosen, ...]],
+    former: Iterable[Node] = (),
+) -> tuple[Chosen, ...]:
+    """Return what is chosen, once the hosts have claimed its ports for the cluster with this id.
+
+    The servers of ``former`` nodes have theirs already.
+
+    ``choose`` heeds what was refused, and is asked until all hosts accept; its errors are raised when the
     store confirms what it knows of the hosts.  Unavailable if a host does not answer, and no other is left.
     """
     while True:
@@ -80,15 +123,42 @@ async def claimed(service: Service, id: UUID, refusals: Refusals, choose: Callab
             if not await service.store.confirm_hosts():
                 raise
             continue
-        host = chosen.host if isinstance(chosen.host, str) else chosen.host.id
+        if await _claim(service, id, refusals, _by_host(chosen, former)):
+            return chosen
+
+
+def _by_host(chosen: Iterable[Placement | Node], former: Iterable[Node]) -> dict[str, set[int]]:
+    """Return the ports of each host, by its id: one has one claim for all of a cluster's ports."""
+    found: dict[str, set[int]] = {}
+    for one in chosen:
+        host = one.host if isinstance(one.host, str) else one.host.id
+        found.setdefault(host, set()).update(one.ports)
+    for node in former:
+        if node.host in found:
+            found[node.host] -= node.ports
+    return found
+
+
+async def _claim(service: Service, id: UUID, refusals: Refusals, wanted: dict[str, set[int]]) -> bool:
+    """Claim ports on hosts, all or none; what was refused is added to ``refusals``."""
+    for host, ports in wanted.items():
         try:
-            busy = await service.ports.claim(id, host, chosen.ports)
+            busy = await service.ports.claim(id, host, ports)
         except Unavailable as error:
             refusals.silent[host] = error
-            continue
-        if not busy:
-            return chosen
-        refusals.add(host, busy)
+        else:
+            if not busy:
+                continue
+            refusals.add(host, busy)
+        await release(service, id, [one for one in wanted if one != host])
+        return False
+    return True
+
+
+async def release(service: Service, id: UUID, hosts: Iterable[str]) -> None:
+    """Give up what hosts have claimed for a cluster."""
+    for host in hosts:
+        await service.ports.release(id, host)
 
 
 def check_growth(service: Service, before: Cluster, after: Cluster) -> None:

@@ -16,7 +16,6 @@ from cenote.api.service import Service
 from cenote.errors import Invalid, Unavailable
 from cenote.http.routing import Response
 from cenote.model.records import Cluster
-from cenote.model.topology import writer_or_first
 from cenote.rules import configuration
 from cenote.stats.history import DAY_MINUTES, SAMPLED_MINUTES, ClusterHistory, PoolHistory, Table
 
@@ -107,7 +106,7 @@ async def get_pool_history(request: Call) -> Response:
 
 async def history_of(service: Service, cluster: Cluster, minutes: int) -> tuple[float, ClusterHistory]:
     """Return the host's time and the history of a cluster's pools until then."""
-    tables = await service.observer.history(cluster.id, writer_or_first(cluster).name, minutes)
+    tables = await service.observer.history(cluster.id, service.store.shown_node(cluster).name, minutes)
     try:
         return tables.now, ClusterHistory.of(tables)
     except ValueError as error:

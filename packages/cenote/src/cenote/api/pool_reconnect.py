@@ -21,7 +21,6 @@ from cenote.api.service import Service
 from cenote.errors import Unavailable
 from cenote.http.routing import Response
 from cenote.model.records import Cluster
-from cenote.model.topology import writer_or_first
 
 POLL_SECONDS = 0.1
 
@@ -62,7 +61,7 @@ async def _connections_left(service: Service, cluster: Cluster, pool: str) -> in
             while left != 0:
                 if left is not None:
                     await asyncio.sleep(POLL_SECONDS)
-                node = writer_or_first(cluster).name
+                node = service.store.shown_node(cluster).name
                 left = (await service.observer.outdated_connections(cluster.id, node)).get(pool, 0)
     except (TimeoutError, Unavailable):
         pass  # the change is in force; the number is the last one seen

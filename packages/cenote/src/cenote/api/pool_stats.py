@@ -14,7 +14,6 @@ from cenote.api.operation import answer, operation
 from cenote.conf.pgbouncer import STATS_SECONDS
 from cenote.http.routing import Response
 from cenote.model.records import Cluster, Pool
-from cenote.model.topology import writer_or_first
 from cenote.stats.observer import PoolNumbers
 
 
@@ -97,7 +96,7 @@ class AllPoolStatsAnswer(msgspec.Struct):
 async def list_pool_stats(request: Call) -> Response:
     """List the current statistics of all connection pools of a cluster."""
     cluster = request.cluster().value
-    numbers = await request.service.observer.pools(cluster.id, writer_or_first(cluster).name)
+    numbers = await request.service.pool_numbers(cluster)
     views = [_view(cluster, pool, numbers.get(pool.name, PoolNumbers())) for pool in cluster.pools]
     return answer(AllPoolStatsAnswer(views))
 
@@ -107,7 +106,7 @@ async def get_pool_stats(request: Call) -> Response:
     """Get the current statistics of a connection pool."""
     cluster = request.cluster().value
     pool = pools.pool_of(cluster, request.path_params["pool_name"])
-    numbers = await request.service.observer.pools(cluster.id, writer_or_first(cluster).name)
+    numbers = await request.service.pool_numbers(cluster)
     return answer(PoolStatsAnswer(_view(cluster, pool, numbers.get(pool.name, PoolNumbers()))))
 
 

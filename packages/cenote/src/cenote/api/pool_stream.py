@@ -23,7 +23,6 @@ from cenote.api.streaming import HEARTBEAT, EventStream, event
 from cenote.errors import CenoteError, TooManyRequests, Unavailable
 from cenote.http.routing import Response
 from cenote.model.records import Cluster, Pool, PoolMode
-from cenote.model.topology import writer_or_first
 from cenote.stats.observer import Sample, Samples
 
 MAX_STREAMS = 8  # per token
@@ -100,7 +99,7 @@ async def _events(request: Call, id: UUID) -> AsyncIterator[bytes]:
     service, cluster = request.service, request.cluster().value
     heard, sent, advised, problem = 0, time.monotonic(), b"", ""
     yield f"retry: {RETRY_MILLISECONDS}\n\n".encode()
-    following = _samples(service, id, writer_or_first(cluster).name, _last_event(request))
+    following = _samples(service, id, service.store.shown_node(cluster).name, _last_event(request))
     async with contextlib.aclosing(following):  # it ends at shutdown, without an event: the client reconnects
         async for found in following:
             try:

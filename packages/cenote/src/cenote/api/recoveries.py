@@ -100,7 +100,7 @@ async def recover_cluster(request: Call) -> Response:
         try:
             there = await archived(service, cluster, node)
             view = _view(service, cluster, found, node, there)
-            await _write(request, cluster, found, node)
+            await _write(request, cluster, found, node, there)
             return answer(RecoveryAnswer(view), 202)
         except PortTaken as error:
             await service.ports.release(cluster.id, node.host)
@@ -141,9 +141,9 @@ def check(service: Service, cluster: Cluster) -> Loss:
     )
 
 
-def new_mark(now: datetime) -> str:
-    """Return a mark that no other recovery has."""
-    return lineages.mark(now, secrets.token_hex(4))
+def new_mark(now: datetime, there: Archived) -> str:
+    """Return a mark that no other recovery has, and that is newer than those in the repository."""
+    return lineages.mark(now, secrets.token_hex(4), there.lineage)
 
 
 async def archived(service: Service, cluster: Cluster, node: Node) -> Archived:
@@ -190,7 +190,7 @@ async def _claimed(
     return await placement.claimed(service, cluster.id, unfit.refusals, choose)
 
 
-async def _write(request: Call, cluster: Cluster, found: Loss, node: Node) -> None:
+async def _write(request: Call, cluster: Cluster, found: Loss, node: Node, there: Archived) -> None:
     service, now = request.service, datetime.now(UTC)
     lost = recoveries.lost_node(cluster)
     note = request.note(EventType.CLUSTER_UPDATE)
@@ -199,7 +199,8 @@ async def _write(request: Call, cluster: Cluster, found: Loss, node: Node) -> No
     def recovered(current: Cluster) -> Cluster:
         if recoveries.lost_node(current) != lost or check(service, current) is not found:
             raise Conflict("The cluster was changed meanwhile; try again.")
-        return recoveries.recovered(current, node, now, new_mark(now))
+        changed = recoveries.recovered(current, node, now, new_mark(now, there))
+        return recoveries.with_gap(changed, service.store.status(current.id, lost.name))
 
     conditions = [service.store.is_absent(lost.host)] if found is Loss.DOWN else []
     try:

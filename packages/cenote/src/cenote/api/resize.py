@@ -6,6 +6,7 @@ shows that the change is in progress until the agent has applied it.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from http import HTTPMethod
 
 from cenote import rules
@@ -15,11 +16,13 @@ from cenote.api.call import Call
 from cenote.api.config import host_capabilities
 from cenote.api.networks import network_of
 from cenote.api.operation import Body, accepted, operation
+from cenote.errors import Conflict
 from cenote.http.routing import Response
 from cenote.model.event_records import EventType
 from cenote.model.records import Cluster
-from cenote.model.topology import writer_or_first
-from cenote.rules import configuration, storage
+from cenote.rules import configuration, node_counts, storage
+from cenote.rules.scheduling import Placement, Wanted
+from cenote.store import PortTaken
 
 PATH = "/v2/databases/{database_cluster_uuid}"
 
@@ -39,27 +42,59 @@ class Migrate(Body):
 
 @operation(HTTPMethod.PUT, PATH + "/resize", scope=UPDATE, status=202, body=Resize, also=(412,))
 async def resize_cluster(request: Call) -> Response:
-    """Resize a cluster; clients of its pools stay connected, even if the server has to restart."""
+    """Resize a cluster; clients of its pools stay connected, even if the server has to restart.
+
+    Further nodes copy the data of the one that takes writes, and that one stays when there are to be fewer.
+    """
     cluster = request.cluster().value
+    service, refusals = request.service, placement.Refusals()
     body = await request.decoded(Resize)
-    rules.num_nodes(body.num_nodes)
+    count = rules.num_nodes(body.num_nodes)
     size = rules.size(body.size)
     storage_mib = rules.storage_mib(body.storage_size_mib, size)
     capabilities = host_capabilities(request.service, cluster)
 
+    def choose() -> tuple[Placement, ...]:
+        current = request.cluster().value
+        request.require_idle(current)
+        node_counts.check(current, count)
+        wanted = Wanted(version=current.version, memory_mib=size.memory_mib, storage_mib=storage_mib)
+        return placement.more(service, current, count - len(current.nodes), wanted, refusals)
+
     def resized(current: Cluster) -> Cluster:
         request.require_idle(current)
+        node_counts.check(current, count)
         after = rules.resize(current, size, storage_mib)
+        if current.move is None and len(current.nodes) + len(placed) < count:
+            raise Conflict("The number of nodes was changed meanwhile; try again.")
+        if placed:
+            after = node_counts.grown(after, placed, datetime.now(UTC))
+        elif count < len(current.nodes) and current.move is None:
+            leader, reports = service.store.leader(current), service.store.reports(current.id)
+            drained = service.store.drains().keys()
+            after = node_counts.shrunk(after, count, leader, reports, drained)
         if storage_mib < current.storage_mib:
-            status = request.service.store.status(current.id, writer_or_first(current).name)
+            status = request.service.report(current)
             storage.check_shrink(storage_mib, 0 if status is None else status.used_mib)
         configuration.check_fits(after, capabilities)
         placement.check_growth(request.service, current, after)
         return after
 
     note = request.note(EventType.CLUSTER_UPDATE)
-    stored = await request.service.store.update_cluster(cluster.id, resized, note)
-    await request.service.wait_until_online(stored)
+    while True:
+        placed: tuple[Placement, ...] = ()
+        if cluster.move is None and count > len(cluster.nodes):
+            placed = await placement.all_claimed(service, cluster.id, refusals, choose, cluster.nodes)
+        try:
+            stored = await service.store.update_cluster(cluster.id, resized, note)
+            break
+        except PortTaken as error:  # a concurrent request took one of the ports
+            await placement.release(service, cluster.id, {one.host.id for one in placed})
+            refusals.add(error.host, error.ports)
+        except BaseException:
+            await placement.release(service, cluster.id, {one.host.id for one in placed})
+            raise
+    await service.wait_until_online(stored)
     return accepted()
 
 

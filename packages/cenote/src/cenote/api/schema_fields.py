@@ -39,6 +39,7 @@ ClusterName = Annotated[
     str, _schema("backend", minLength=3, maxLength=63, pattern=_whole(clusters.NAME.pattern))
 ]
 UndeleteDays = Annotated[int, _schema(7, minimum=0, maximum=clusters.MOST_UNDELETE_DAYS)]
+BackupMoment = Annotated[str, _schema("2026-11-28T10:00:00Z")]  # or ""
 Engine = Annotated[str, _schema(enum=[ENGINE])]
 SizeSlug = Annotated[str, _schema("db-s-1vcpu-1gb", enum=list(catalog.SIZES))]
 RegionSlug = Annotated[str, _schema("nyc1", enum=list(catalog.REGIONS))]
@@ -56,6 +57,7 @@ HostName = Annotated[
 ]
 LONGEST_HOST, LONGEST_ZONE = 253, 63
 WishedHost = Annotated[str, _schema("db-1", maxLength=LONGEST_HOST)]
+NodeName = Annotated[str, _schema("node-2", maxLength=40)]
 Zone = Annotated[str, _schema("rack-1", maxLength=LONGEST_ZONE)]
 HostNames = Annotated[list[HostName], _schema(maxItems=MAX_SERVICE_NAMES)]
 

@@ -31,6 +31,7 @@ from cenote.rules.in_force import Progress
 from cenote.security.basic_auth import BasicAuth
 from cenote.security.certificates import Validity
 from cenote.security.sealing import Rings, Sealer
+from cenote.stats import pool_sums
 from cenote.stats.advice import Advice
 from cenote.stats.counters import Requests
 from cenote.stats.observer import NO_ARCHIVES, NO_HOST_KEYS, Archives, HostKeys, Observer, PoolNumbers
@@ -84,6 +85,7 @@ class Settings:
     log_sink_allow: tuple[Network, ...] = ()  # otherwise forbidden networks that log sinks may use
     host_id: str = ""  # of the host that the API runs on
     memory_overcommit: float | None = None  # how often a host's memory may be promised; None: without limit
+    distinct_hosts: bool = False  # the nodes of a new cluster share no host, unless it says otherwise
     undelete_days: int = 0  # for which a deleted cluster can be undeleted; 0: it is removed at once
     storage_overcommit: float | None = None  # the same for its storage
     fleet_place: tuple[str, int] | None = None  # address and port where other hosts ask to join
@@ -136,17 +138,17 @@ class Service:
         if domain is not None:
             public, inner = host_names.in_domain(cluster.name, domain)
             return inner if private else public
-        return self.address_of(topology.writer_or_first(cluster))
+        return self.address_of(self.store.shown_node(cluster))
 
     def address_of(self, node: Node) -> str:
         """Return the address of a node's host, this API's where it is not known."""
         return host_names.address_of(node, self.store.hosts_by_id()) or self.settings.public_host
 
-    def certificate_names(self, name: str, nodes: Iterable[Node]) -> tuple[str, ...]:
+    def certificate_names(self, name: str, nodes: Collection[Node]) -> tuple[str, ...]:
         """Return the names of a new cluster's certificate; the controller keeps them up to date."""
         hosts = self.store.hosts_by_id()
         domains = host_names.domains_of(self.store.names_in_dns.domains(), self.settings.domain)
-        return host_names.of_certificate(name, nodes, hosts, domains)
+        return host_names.of_certificate(name, nodes, hosts, domains, standbys=len(nodes) > 1)
 
     def cluster(self, text: str) -> Stored[Cluster]:
         """Return the cluster with this id; NotFound for a malformed id and for a deleted cluster, too."""
@@ -182,7 +184,11 @@ class Service:
 
     def report(self, cluster: Cluster) -> NodeStatus | None:
         """Return the last report on the cluster's writer."""
-        return self.store.status(cluster.id, topology.writer_or_first(cluster).name)
+        return self.store.status(cluster.id, self.store.shown_node(cluster).name)
+
+    def status(self, cluster: Cluster) -> ClusterStatus:
+        reports = self.store.reports(cluster.id)
+        return topology.status_of(cluster, reports, self.store.leader(cluster))
 
     def by_sql(self, cluster: Cluster) -> BySql:
         """Return what SQL has changed and made on the cluster's writer, as it was last seen."""
@@ -201,7 +207,7 @@ class Service:
         if is_known() or self.is_lost(cluster):
             return
         with contextlib.suppress(Unavailable):
-            await self.observer.look_again(cluster.id, topology.writer_or_first(cluster).name)
+            await self.observer.look_again(cluster.id, self.store.shown_node(cluster).name)
             await self.store.wait(is_known, REPORT_SECONDS)
 
     def topology(self, cluster: Cluster) -> topology.Topology:
@@ -211,16 +217,61 @@ class Service:
         """
         presences = self.store.presences() if self.store.connected else None
         reports, absences = self.store.reports(cluster.id), self.store.absences(self.settings.host_id)
-        return topology.topology(cluster, reports, presences, absences=absences)
+        leader = self.store.leader(cluster)
+        return topology.topology(cluster, reports, presences, leader, absences=absences)
 
-    def hindrance(self, cluster: Cluster) -> NodeStatus | None:
-        """Return the last report, which tells what a change waits for: the agent itself if that is away."""
-        seen, now = self.report(cluster), self.topology(cluster)
-        is_away = topology.writer_or_first(cluster).host not in self.store.presences()
-        if seen is None or not (is_away or now.health is topology.Health.UNKNOWN):
+    def hindrance(self, cluster: Cluster, node: Node | None = None) -> NodeStatus | None:
+        """Return the last report, which tells what a change waits for: the agent itself if that is away.
+
+        ``node`` is the one that is meant, by default the writer.
+        """
+        node = node or self.store.shown_node(cluster)
+        seen, now = self.store.status(cluster.id, node.name), self.topology(cluster)
+        member = next((one for one in now.members if one.node.name == node.name), None)
+        is_unknown = member is not None and member.health is topology.Health.UNKNOWN
+        if seen is None or not (is_unknown or node.host not in self.store.presences()):
             return seen
-        why = silence.reason(self.store, cluster, self.began) or now.reason
+        why = silence.of_host(self.store, node.host, self.began)
+        why = why or ("" if member is None else member.reason) or now.reason
         return msgspec.structs.replace(seen, reason=why, failing=True)
+
+    def progress(self, stored: Stored[Cluster], parts: Collection[PartName], *, required: bool) -> Progress:
+        """Return how far a change is on all nodes of a cluster, since poolers on all of their hosts serve.
+
+        Standbys whose host is lost are not waited for unless the change is ``required``, and those whose host
+        was removed never.
+        """
+        cluster, first = stored.value, self.store.shown_node(stored.value)
+        found = [in_force.progress(self.hindrance(cluster, first), stored.revision, parts)]
+        for node in cluster.nodes if topology.has_standbys(cluster) else ():
+            is_lost = not required and bool(silence.of_host(self.store, node.host, self.began))
+            mine = in_force.on_standby(parts, self.store.status(cluster.id, node.name))
+            if node.name != first.name and node.lost_at is None and mine and not is_lost:
+                found.append(in_force.progress(self.hindrance(cluster, node), stored.revision, mine))
+        return in_force.of_all(found)
+
+    def standby(self, cluster: Cluster) -> Node | None:
+        """Return the node that readers of a cluster are led to, None without a standby."""
+        if not topology.has_standbys(cluster):
+            return None
+        now = self.topology(cluster)
+        good = {one.node.name for one in now.members if one.health is topology.Health.HEALTHY}
+        return topology.a_standby(cluster, self.store.leader(cluster), good=good)
+
+    async def pool_numbers(self, cluster: Cluster) -> Mapping[str, PoolNumbers]:
+        """Return the statistics of a cluster's pools over the poolers on all of its hosts.
+
+        Those of hosts that do not answer are left out; Unavailable if the primary's host does not.
+        """
+        first = self.store.shown_node(cluster)
+        if not topology.has_standbys(cluster):
+            return await self.observer.pools(cluster.id, first.name)
+        others = {node.host: node for node in cluster.nodes if node.host != first.host and not node.lost_at}
+        asked = [self.observer.pools(cluster.id, node.name) for node in (first, *others.values())]
+        [own, *rest] = await asyncio.gather(*asked, return_exceptions=True)
+        if isinstance(own, BaseException):
+            raise own
+        return pool_sums.summed([own, *(one for one in rest if not isinstance(one, BaseException))])
 
     def is_lost(self, cluster: Cluster) -> bool:
         """Return whether nobody is there to carry a change out."""
@@ -238,7 +289,7 @@ class Service:
         id, settings = stored.value.id, self.settings
 
         def seen() -> Progress:
-            return in_force.progress(self.hindrance(stored.value), stored.revision, parts)
+            return self.progress(stored, parts, required=required)
 
         def done() -> Progress | None:
             now = self.store.cluster(id)
@@ -246,13 +297,13 @@ class Service:
                 return Progress(in_force=True)
             found = seen()
             is_over = found.in_force or (not required and (found.failed or self.is_lost(now.value)))
-            return found if is_over or silence.was_removed(now.value) else None
+            return found if is_over or silence.was_removed(self.store, now.value) else None
 
         seconds = settings.access_wait_seconds if required else settings.wait_seconds
         found = await self.store.wait(done, seconds) or seen()
         if found.in_force:
             return ""
-        if required and not silence.was_removed(stored.value):
+        if required and not silence.was_removed(self.store, stored.value):
             raise NotInForce(silence.access_reason(self.store, stored.value, self.began) or found.reason)
         return found.reason
 
@@ -272,7 +323,7 @@ class Service:
                 return stored.value
             seen = self.report(cluster)
             has_failed = seen is not None and seen.failing and seen.tried >= stored.revision
-            is_online = topology.status(cluster, seen) is ClusterStatus.ONLINE
+            is_online = self.status(cluster) is ClusterStatus.ONLINE
             return cluster if is_online or has_failed else None
 
         seconds = min(self.settings.wait_seconds, self.settings.online_wait_seconds)
@@ -287,7 +338,7 @@ class Service:
             now, seen = self.store.cluster(stored.value.id), self.hindrance(stored.value)
             if now is None or now.value.deleted_at is not None:
                 return ""
-            locked_out = in_force.progress(seen, stored.revision, in_force.LOCKED_OUT)
+            locked_out = self.progress(stored, in_force.LOCKED_OUT, required=required)
             if removals.is_pending(now.value, kind, name, seen):
                 return removals.why(now.value, kind, name, seen)
             return "" if locked_out.in_force or kind is not RemovalKind.USER else locked_out.reason
@@ -295,7 +346,7 @@ class Service:
         def is_over() -> bool | None:
             return not missing() or (not required and self.is_lost(stored.value)) or None
 
-        required = required and not silence.was_removed(stored.value)
+        required = required and not silence.was_removed(self.store, stored.value)
         seconds = self.settings.access_wait_seconds if required else self.settings.wait_seconds
         await self.store.wait(is_over, seconds)
         if required and (reason := missing()):

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from cenote.model.records import Cluster
-from cenote.model.topology import writer_or_first
+from cenote.model.topology import has_standbys
 from cenote.store import Store
 
 GRACE = timedelta(seconds=3)  # an agent that is started again is waited for
@@ -31,21 +31,26 @@ def lost_since(store: Store, host_id: str, began: datetime) -> datetime | None:
 
 
 def reason(store: Store, cluster: Cluster, began: datetime) -> str:
-    """Return why nothing of a change comes to the cluster's servers, "" if its host answers."""
-    host_id = writer_or_first(cluster).host
+    """Return why nothing of a change comes to the cluster's writer, "" if its host answers."""
+    return of_host(store, store.shown_node(cluster).host, began)
+
+
+def of_host(store: Store, host_id: str, began: datetime) -> str:
+    """Return in words that a host is lost, "" if it is not."""
     since = lost_since(store, host_id, began)
     return "" if since is None else f"the host {name_of(store, host_id)} does not answer"
 
 
 def access_reason(store: Store, cluster: Cluster, began: datetime) -> str:
     """Return the same for a change that takes access away."""
-    found = reason(store, cluster, began)
+    away = (of_host(store, node.host, began) for node in cluster.nodes if node.lost_at is None)
+    found = reason(store, cluster, began) or (next(filter(None, away), "") if has_standbys(cluster) else "")
     return found and f"{found}, and may go on letting clients in until it is back or removed"
 
 
-def was_removed(cluster: Cluster) -> bool:
+def was_removed(store: Store, cluster: Cluster) -> bool:
     """Return whether the cluster's host was removed as lost: its administrator says that it is no more."""
-    return writer_or_first(cluster).lost_at is not None
+    return store.shown_node(cluster).lost_at is not None
 
 
 def names(store: Store, host_ids: Iterable[str]) -> str:

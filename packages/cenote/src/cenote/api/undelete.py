@@ -187,8 +187,9 @@ async def _from_repository(request: Call, before: Cluster, name: str, wish: str)
     while True:
         node = await placement.claimed(service, before.id, refusals, choose)
         try:
-            await recoveries_api.archived(service, before, node)
-            stored = await _undeleted_from_backups(request, before, name, node)
+            there = await recoveries_api.archived(service, before, node)
+            mark = recoveries_api.new_mark(datetime.now(UTC), there)
+            stored = await _undeleted_from_backups(request, before, name, node, mark)
             return await _answered(request, before, stored)
         except PortTaken as error:
             await service.ports.release(before.id, node.host)
@@ -204,7 +205,9 @@ async def _from_repository(request: Call, before: Cluster, name: str, wish: str)
             raise
 
 
-async def _undeleted_from_backups(request: Call, before: Cluster, name: str, node: Node) -> Stored[Cluster]:
+async def _undeleted_from_backups(
+    request: Call, before: Cluster, name: str, node: Node, mark: str
+) -> Stored[Cluster]:
     service, note, now = request.service, request.note(EventType.CLUSTER_CREATE), datetime.now(UTC)
     [lost] = before.nodes
 
@@ -212,7 +215,6 @@ async def _undeleted_from_backups(request: Call, before: Cluster, name: str, nod
         if current.deleted_at != before.deleted_at or source(service, current) is not Source.REPOSITORY:
             raise Conflict("It was changed meanwhile; try again.")
         former = () if current.is_put_away else current.nodes
-        mark = recoveries_api.new_mark(now)
         project, network = _groups(service, current)
         return replace(
             deletions.undeleted_from_backups(current, name, node, former, now, mark),

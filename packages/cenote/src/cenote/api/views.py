@@ -6,7 +6,10 @@ are left out rather than null, as strictly typed clients expect.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
+from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -14,9 +17,17 @@ from msgspec import UNSET, UnsetType
 
 from cenote.api import names
 from cenote.api.backups import BackupsView, state_view
-from cenote.api.connections import ConnectionView, UrisView, connections, login_of, uris
+from cenote.api.connections import (
+    ConnectionView,
+    UrisView,
+    connections,
+    login_of,
+    standby_connections,
+    uris,
+)
 from cenote.api.move_view import MoveView, move_view
 from cenote.api.service import Service
+from cenote.api.switch_view import SwitchView, switch_view
 from cenote.model import catalog, topology
 from cenote.model.by_sql import BySql
 from cenote.model.records import (
@@ -35,6 +46,7 @@ from cenote.model.records import (
     User,
     UserRole,
 )
+from cenote.model.standby_pools import standby_pools
 from cenote.model.status_records import NodeStatus
 from cenote.rules import archiving, in_force, refused_settings, removals, sql_changes, unused_settings
 from cenote.rules.restarts import Urgency
@@ -43,7 +55,10 @@ GONE, CLOSED, SET_BY_SQL = "gone", "closed", "set by SQL"
 
 
 class PoolView(msgspec.Struct, kw_only=True):
-    """A connection pool.  With an empty ``user``, clients keep the user they log in as."""
+    """A connection pool.  With an empty ``user``, clients keep the user they log in as.
+
+    ``standby_connection`` has the name under which it leads to a standby; left out where there is none.
+    """
 
     user: str
     name: str
@@ -52,6 +67,8 @@ class PoolView(msgspec.Struct, kw_only=True):
     mode: PoolMode
     connection: ConnectionView
     private_connection: ConnectionView
+    standby_connection: ConnectionView | UnsetType = UNSET
+    standby_private_connection: ConnectionView | UnsetType = UNSET
     cenote: PoolExtensionView | UnsetType = UNSET
 
 
@@ -148,14 +165,30 @@ class AutoscaleView(msgspec.Struct):
     storage: StorageAutoscaleView
 
 
+class NodeRole(StrEnum):
+    PRIMARY = "primary"
+    STANDBY = "standby"
+
+
 class NodeView(msgspec.Struct, kw_only=True):
-    """One of several nodes; ``writes`` for the one that takes writes."""
+    """One of several nodes, with the name of its host; ``writes`` for the one that takes writes.
+
+    Of a standby, ``lag_bytes`` is what it has not replayed yet and ``lag_seconds`` how long ago what it has
+    was written; they are left out while that is not known.  ``sync``: commits wait for it, or for another
+    one of those that say so.
+    """
 
     name: str
+    role: NodeRole
+    host: str
+    port: int
     writes: bool
     health: topology.Health
     reason: str
     since: datetime | UnsetType = UNSET
+    lag_bytes: int | UnsetType = UNSET
+    lag_seconds: float | UnsetType = UNSET
+    sync: bool | UnsetType = UNSET
 
 
 class ProgressView(msgspec.Struct, kw_only=True):
@@ -163,8 +196,10 @@ class ProgressView(msgspec.Struct, kw_only=True):
 
     ``reason`` describes what the cluster waits for or what failed, or is empty.  ``since`` is when the health
     became what it is, left out while that is not known.  ``host`` is the name of the host that the cluster
-    is on.  ``nodes`` is left out for a single one.
-    ``move`` is how far the move to another host is, left out without one.
+    is on, or its primary.  ``nodes`` is left out for a single one.  With ``distinct_hosts`` its nodes never
+    share a host.
+    ``move`` is how far the move to another host is, left out without one; ``switchover`` how far the switch
+    to another node is, likewise.
     ``not_in_force`` describes the changes that the servers do not have yet, and the settings that wait for a
     restart, are not accepted or have no effect; it is left out without any.  ``by_sql`` describes what SQL
     has taken away of what was created here, and is left out without any, too.  ``uris`` name every host of
@@ -179,10 +214,12 @@ class ProgressView(msgspec.Struct, kw_only=True):
     host: str
     nodes: list[NodeView] | UnsetType = UNSET
     move: MoveView | UnsetType = UNSET
+    switchover: SwitchView | UnsetType = UNSET
     not_in_force: list[str] | UnsetType = UNSET
     by_sql: list[str] | UnsetType = UNSET
     uris: UrisView | UnsetType = UNSET
     delete_protection: bool
+    distinct_hosts: bool = False
     undelete_days: int | UnsetType = UNSET
     backups: BackupsView | UnsetType = UNSET
 
@@ -195,7 +232,7 @@ class MetricsEndpointView(msgspec.Struct):
 
 
 class ClusterView(msgspec.Struct, kw_only=True):
-    """A cluster with its connection details."""
+    """A cluster with its connection details; those of a standby are left out where there is none."""
 
     id: UUID
     name: str
@@ -213,6 +250,8 @@ class ClusterView(msgspec.Struct, kw_only=True):
     db_names: list[str]
     connection: ConnectionView
     private_connection: ConnectionView
+    standby_connection: ConnectionView | UnsetType = UNSET
+    standby_private_connection: ConnectionView | UnsetType = UNSET
     users: list[UserView]
     maintenance_window: MaintenanceWindowView
     storage_size_mib: int
@@ -229,14 +268,14 @@ class ClusterView(msgspec.Struct, kw_only=True):
 def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> ClusterView:
     seen = service.report(cluster)
     # While it moves, the other node is there for the move alone.
-    nodes = cluster.nodes if cluster.move is None else (topology.writer_or_first(cluster),)
+    nodes = cluster.nodes if cluster.move is None else (service.store.shown_node(cluster),)
     found = sql_changes.of(seen)
     updates = [] if seen is None else _updates(seen)
     login = login_of(service, cluster, ADMIN_USER) if credentials else None
     public, private = connections(
-        service, cluster, topology.writer_or_first(cluster).port, DEFAULT_DATABASE, login
+        service, cluster, service.store.shown_node(cluster).port, DEFAULT_DATABASE, login
     )
-    return ClusterView(
+    view = ClusterView(
         id=cluster.id,
         name=cluster.name,
         engine=ENGINE,
@@ -245,7 +284,7 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
         num_nodes=len(nodes),
         size=cluster.size,
         region=cluster.region,
-        status=topology.status(cluster, seen),
+        status=service.status(cluster),
         created_at=cluster.created_at,
         private_network_uuid=cluster.private_network_id,
         project_id=cluster.project_id,
@@ -269,7 +308,7 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
         do_settings=do_settings_view(cluster),
         metrics_endpoints=[
             MetricsEndpointView(_host_of(service, cluster, node), node.metrics_port)
-            for node in nodes
+            for node in _one_of_each_host(nodes)
             if node.metrics_port
         ],
         rules=[rule_view(cluster, rule) for rule in cluster.firewall],
@@ -277,13 +316,23 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
         version_end_of_availability=catalog.end_of_availability(cluster.version) or UNSET,
         cenote=_progress_view(service, cluster, seen, uris(service, cluster, DEFAULT_DATABASE, login)),
     )
+    if (standby := service.standby(cluster)) is not None:
+        view.standby_connection, view.standby_private_connection = standby_connections(
+            service, cluster, standby, standby.port, DEFAULT_DATABASE, login
+        )
+    return view
 
 
 def _host_of(service: Service, cluster: Cluster, node: Node) -> str:
     """Return the host of a node; that of the writer is the cluster's."""
-    if node is topology.writer_or_first(cluster):
+    if node is service.store.shown_node(cluster):
         return service.host_of(cluster)
     return service.address_of(node)
+
+
+def _one_of_each_host(nodes: Iterable[Node]) -> Iterable[Node]:
+    """Return the nodes without those that share a host, and its endpoint, with one before."""
+    return {node.host: node for node in reversed(tuple(nodes))}.values()
 
 
 def _database_names(cluster: Cluster, found: BySql) -> list[str]:
@@ -303,10 +352,14 @@ def _progress_view(
     nodes = [
         NodeView(
             name=member.node.name,
+            role=NodeRole.PRIMARY if member.writes else NodeRole.STANDBY,
+            host=_host_name(service, member.node),
+            port=member.node.port,
             writes=member.writes,
             health=member.health,
             reason=member.reason,
             since=member.since or UNSET,
+            **_lag(member),
         )
         for member in now.members
     ]
@@ -315,16 +368,26 @@ def _progress_view(
         reason=archiving.with_remedy(now.reason),
         since=now.since or UNSET,
         failing=seen is not None and seen.failing,
-        host=_host_name(service, topology.writer_or_first(cluster)),
+        host=_host_name(service, service.store.shown_node(cluster)),
         nodes=nodes if len(nodes) > 1 else UNSET,
         move=move_view(service, cluster),
+        switchover=switch_view(service, cluster),
         not_in_force=_not_in_force(service, cluster, service.hindrance(cluster)) or UNSET,
         by_sql=sql_changes.in_words(cluster, sql_changes.of(seen)) or UNSET,
         uris=all_hosts,
         delete_protection=cluster.delete_protection,
+        distinct_hosts=cluster.distinct_hosts,
         undelete_days=UNSET if cluster.undelete_days is None else cluster.undelete_days,
         backups=state_view(service, cluster),
     )
+
+
+def _lag(member: topology.Member) -> dict[str, Any]:
+    standby = member.standby
+    if standby is None:
+        return {}
+    seconds = UNSET if standby.seconds is None else round(standby.seconds, 3)
+    return {"lag_bytes": standby.behind, "lag_seconds": seconds, "sync": member.sync}
 
 
 def _host_name(service: Service, node: Node) -> str:
@@ -366,10 +429,10 @@ def pool_view(service: Service, cluster: Cluster, pool: Pool, *, credentials: bo
     """Return a pool; one without a user shows the administrator's login, as it accepts all users."""
     login = login_of(service, cluster, pool.user or ADMIN_USER) if credentials else None
     public, private = connections(
-        service, cluster, topology.writer_or_first(cluster).pool_port, pool.name, login
+        service, cluster, service.store.shown_node(cluster).pool_port, pool.name, login
     )
     problem = sql_changes.pool_problem(cluster, pool, service.by_sql(cluster))
-    return PoolView(
+    view = PoolView(
         user=pool.user,
         name=pool.name,
         size=pool.size,
@@ -379,6 +442,12 @@ def pool_view(service: Service, cluster: Cluster, pool: Pool, *, credentials: bo
         private_connection=private,
         cenote=PoolExtensionView(CLOSED, problem) if problem else UNSET,
     )
+    name = standby_pools(one.name for one in cluster.pools).get(pool.name)
+    if name is not None and (standby := service.standby(cluster)) is not None:
+        view.standby_connection, view.standby_private_connection = standby_connections(
+            service, cluster, standby, standby.pool_port, name, login
+        )
+    return view
 
 
 def user_view(service: Service, user: User, found: BySql, *, credentials: bool) -> UserView:

@@ -12,6 +12,7 @@ from cenote.cli.cluster_config import config
 from cenote.cli.cluster_deletion import delete, deleted, undelete
 from cenote.cli.cluster_fork import fork
 from cenote.cli.cluster_move import MOVE_COLUMNS, move
+from cenote.cli.cluster_nodes import SWITCH_COLUMNS, nodes, switchover
 from cenote.cli.cluster_protection import protect, unprotect
 from cenote.cli.cluster_protection import undelete_days as undelete_days_command
 from cenote.cli.cluster_recovery import recover
@@ -54,7 +55,9 @@ DETAIL_COLUMNS = {
     "Created": "created_at",
 }
 PROTECTED = {"Protected from deletion": "cenote.delete_protection"}
-SOMETIMES = MOVE_COLUMNS | {"Undelete days": "cenote.undelete_days", "By SQL": "cenote.by_sql"}
+SOMETIMES = (
+    MOVE_COLUMNS | SWITCH_COLUMNS | {"Undelete days": "cenote.undelete_days", "By SQL": "cenote.by_sql"}
+)
 
 
 @click.group()
@@ -63,8 +66,8 @@ def command() -> None:
 
 
 for other in (
-    *(autoscale, config, delete, deleted, fork, hostnames, logs, maintenance, move),
-    *(protect, recover, undelete, undelete_days_command, unprotect),
+    *(autoscale, config, delete, deleted, fork, hostnames, logs, maintenance, move, nodes),
+    *(protect, recover, switchover, undelete, undelete_days_command, unprotect),
 ):
     command.add_command(other)
 
@@ -118,6 +121,7 @@ for other in (
     type=click.IntRange(min=0, max=3650),
     help="How long it can be undeleted once it is deleted.  [default: as the service says]",
 )
+@click.option("--distinct-hosts", is_flag=True, help="Refuse nodes that would share a host.")
 @click.option("--no-wait", is_flag=True, help="Do not wait until the cluster is online.")
 def create(
     layout: Layout,
@@ -137,6 +141,7 @@ def create(
     zone: str | None,
     protect: bool,
     undelete_days: int | None,
+    distinct_hosts: bool,
     no_wait: bool,
 ) -> None:
     """Create a cluster and wait until it is online."""
@@ -146,7 +151,12 @@ def create(
     body |= {"tags": list(tags)} if tags else {}
     body |= {"rules": [{"type": "ip_addr", "value": source} for source in sources]} if sources else {}
     wish: dict[str, Any] = {
-        key: value for key, value in (("host", host), ("zone", zone), ("delete_protection", protect)) if value
+        key: value
+        for key, value in (
+            *(("host", host), ("zone", zone), ("delete_protection", protect)),
+            ("distinct_hosts", distinct_hosts),
+        )
+        if value
     }
     wish |= {"undelete_days": undelete_days} if undelete_days is not None else {}
     body |= {"cenote": wish} if wish else {}

@@ -74,7 +74,7 @@ class Moment(click.ParamType[datetime]):
     "--host", metavar="HOST", help="Host to place it on.  [default: that of CLUSTER, if it has room]"
 )
 @click.option("--zone", metavar="ZONE", help="Zone of hosts to place it in.  [default: any]")
-@click.option("--wait", is_flag=True, help="Wait until it is online, and show the progress.")
+@click.option("--no-wait", is_flag=True, help="Do not wait until it is online.")
 def fork(
     layout: Layout,
     printer: Printer,
@@ -89,7 +89,7 @@ def fork(
     project: str | None,
     host: str | None,
     zone: str | None,
-    wait: bool,
+    no_wait: bool,
 ) -> None:
     """Make a new cluster with the data of CLUSTER, as they are now or were at a moment; CLUSTER goes on.
 
@@ -110,7 +110,7 @@ def fork(
         wish = {key: value for key, value in (("host", host), ("zone", zone)) if value}
         body |= {"cenote": wish} if wish else {}
         made = client.databases.create_cluster(body)["database"]
-        if wait:
+        if not no_wait:
             made = wait_until_online(client, made["id"])
         as_of = "now" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
         is_done = made["status"] == "online"

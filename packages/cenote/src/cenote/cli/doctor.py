@@ -71,6 +71,7 @@ def command(
         if program is not None:
             click.echo(f"ok       {name} {program.version}, {program.path}")
     _show_backup_limits(found)
+    _show_node_limits(found)
     problems = [(problem.what, problem.command) for problem in programs.problems(found)]
     if domain or dns_server or dns_key_file or dns_zone:
         if not (domain and dns_server and dns_key_file):
@@ -123,6 +124,14 @@ def _show_backup_limits(found: programs.Programs) -> None:
         click.echo(f"         to install it: {lacking.command}")
     if limits := programs.limits_of_backups(found):
         click.echo(f"notice   {limits}")
+
+
+def _show_node_limits(found: programs.Programs) -> None:
+    """Say that clusters have one node each here; that is no error, since more are a choice."""
+    lacking = programs.without_patroni(found)
+    if lacking is not None:
+        click.echo(f"notice   {lacking.what}: 'num_nodes' above 1 is refused without it")
+        click.echo(f"         to install it: {lacking.command}")
 
 
 def _repository_problems(layout: Layout, found: programs.Programs) -> list[tuple[str, str]]:

@@ -154,6 +154,11 @@ _OPTIONS = (
         help="The same for a host's storage.  [default: no limit]",
     ),
     click.option(
+        "--distinct-hosts",
+        is_flag=True,
+        help="Refuse clusters of several nodes that would share a host.",
+    ),
+    click.option(
         "--requests-per-hour",
         metavar="N",
         type=click.IntRange(min=0),
@@ -332,6 +337,7 @@ def _settings(given: dict[str, Any]) -> ServeSettings:
         fleet_port=given["fleet_port"],
         memory_overcommit=given["memory_overcommit"],
         storage_overcommit=given["storage_overcommit"],
+        distinct_hosts=given["distinct_hosts"],
         copy_rate_mib=given["copy_rate"],
         undelete_days=given["undelete_days"],
         trash_days=given["trash_days"],

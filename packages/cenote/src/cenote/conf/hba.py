@@ -18,13 +18,16 @@ SUPERUSER = "postgres"
 _MAP, _NODES_MAP = "cenote", "cenote-nodes"
 
 
-def render(networks: Networks = None, *, nodes: bool = False) -> str:
+def render(networks: Networks = None, *, nodes: bool = False, rewinds: bool = False) -> str:
     """Render ``pg_hba.conf``; the first matching line decides, and without one a client is rejected.
 
-    ``nodes``: other nodes may replicate, and poolers on their hosts may log in.
+    ``nodes``: other nodes may replicate, and poolers on their hosts may log in.  ``rewinds``: a node that was
+    left behind may also read the files that it lacks, as pg_rewind does, and Patroni may ask each server
+    about its timeline.
     """
     sources = ["all"] if networks is None else [str(network) for network in networks]
-    replication = f"hostssl  replication  {SUPERUSER}  all  cert map={_NODES_MAP}"
+    databases = f"replication,{SUPERUSER}" if rewinds else "replication"
+    replication = f"hostssl  {databases}  {SUPERUSER}  all  cert map={_NODES_MAP}"
     # Last, since the poolers log in as customers do, from an address that need be no trusted source.  For
     # passwords PostgreSQL knows no map, and could compare a certificate's name with that of the role alone.
     poolers = "hostssl  all  all       all  scram-sha-256 clientcert=verify-ca"

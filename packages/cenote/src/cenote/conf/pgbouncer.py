@@ -11,29 +11,46 @@ each connection of the pool when its client releases it, as the command RECONNEC
 requests stands there, in a comment.  A crash between the file and the reload loses no request.
 """
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from cenote.conf.quoting import hba_token, one_line, pgbouncer_key, pgbouncer_value, userlist_token
 from cenote.model import parameters
 from cenote.model.firewall import EVERYWHERE, Networks
 from cenote.model.parameters import Parameter
 from cenote.model.records import Configuration, Pool, Value
+from cenote.model.standby_pools import standby_pools
 
 ADMIN_USER = "cenote"
 ADMIN_DATABASE = "pgbouncer"
 _ADMITTING = "  scram-sha-256"
 _DEFAULT_CONFIGURATION = Configuration()
 _AUTODB = ("autodb_pool_size", "autodb_pool_mode", "autodb_max_db_connections", "autodb_idle_timeout")
+_ENTRY = re.compile(r"(?P<key>[A-Za-z0-9_.*-]+) = host='(?:[^']|'')*' port='[0-9]+'(?= )")
 STATS_SECONDS = 15  # PgBouncer computes rates and averages over periods of this length
 
 
 @dataclass(frozen=True, slots=True)
-class Instance:
-    """One PgBouncer: its directories, addresses and limits, and the port of its PostgreSQL.
+class Server:
+    """The PostgreSQL that pools lead to: that of this host with this port, by its unix socket.
 
-    ``server_host`` is the address of a PostgreSQL on another host, which it reaches by TLS.
+    With ``hosts``, addresses of other hosts, it is those there, by TLS and in turn.
+    """
+
+    port: int
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One PgBouncer: its directories, addresses and limits, and the server that its pools lead to.
+
+    With ``standby``, each pool leads there, too, under another name.  ``has_nodes``: the servers may be on
+    other hosts at any time.
     """
 
     directory: Path
@@ -41,9 +58,10 @@ class Instance:
     certificate: Path
     listen: tuple[str, ...]
     port: int
-    server_port: int
+    server: Server
     max_clients: int
-    server_host: str = ""
+    standby: Server | None = None
+    has_nodes: bool = False
 
 
 def render(
@@ -91,9 +109,14 @@ def render(
         "log_stats": "0",  # would write a line for each period
     }
     lines = ["; Written by Cenote; changes made here are undone.", "[databases]"]
-    for pool in sorted(pools, key=lambda pool: pool.name):
+    pools = sorted(pools, key=lambda pool: pool.name)
+    of_standbys = standby_pools(pool.name for pool in pools)
+    for pool in pools:
         verifier = verifiers.get(pool.user, "") if pool.user else ""
-        lines.append(_database_line(instance, pool, verifier, connect_query))
+        lines.append(_database_line(instance, instance.server, pool, verifier, connect_query))
+        if instance.standby is not None and pool.name in of_standbys:
+            other = replace(pool, name=of_standbys[pool.name])
+            lines.append(_database_line(instance, instance.standby, other, verifier, connect_query))
     if autodb["autodb_pool_size"] != "0":
         lines.append(_autodb_line(instance, autodb, connect_query))
     lines += ["", "[pgbouncer]"]
@@ -125,12 +148,18 @@ _NOTHING_SHUT = Shut()
 
 
 def render_hba(
-    pools: Iterable[Pool], networks: Networks = None, shut: Shut = _NOTHING_SHUT, *, autodb: bool = False
+    pools: Iterable[Pool],
+    networks: Networks = None,
+    shut: Shut = _NOTHING_SHUT,
+    *,
+    autodb: bool = False,
+    standbys: bool = False,
 ) -> str:
     """Render ``hba.conf``: the admin console over the unix socket only, everything else by TLS and SCRAM.
 
     Clients of a pool with a user act as that user on the server, so no other user may log in to it.  A client
-    that matches no line is rejected.  With ``autodb`` databases are reached by their names, too.
+    that matches no line is rejected.  With ``autodb`` databases are reached by their names, too; with
+    ``standbys``, pools by those under which they lead to one.
     """
     # PgBouncer has no keyword ``all`` for addresses.
     sources = EVERYWHERE if networks is None else networks
@@ -141,11 +170,13 @@ def render_hba(
         *_rejected("all", ADMIN_USER),
     ]
     pools = sorted(pools, key=lambda pool: pool.name)
+    others = standby_pools(pool.name for pool in pools) if standbys else {}
     for pool in pools:
-        name = hba_token(pool.name)
-        lines += _shut(name, pool.database, pool.user, shut, sources)
-        if pool.user:
-            lines += [*_admitted(name, hba_token(pool.user), sources), *_rejected(name, "all")]
+        names = [pool.name, *([others[pool.name]] if pool.name in others else [])]
+        for name in map(hba_token, names):
+            lines += _shut(name, pool.database, pool.user, shut, sources)
+            if pool.user:
+                lines += [*_admitted(name, hba_token(pool.user), sources), *_rejected(name, "all")]
     if autodb:
         named = {pool.name for pool in pools}
         for database in sorted({*shut.databases, *shut.users, *shut.all_but} - named):
@@ -195,7 +226,7 @@ def _rejected(database: str, user: str) -> list[str]:
     return [f"host  {database}  {user}  {source}  reject" for source in EVERYWHERE]
 
 
-def _database_line(instance: Instance, pool: Pool, verifier: str, connect_query: str) -> str:
+def _database_line(instance: Instance, server: Server, pool: Pool, verifier: str, connect_query: str) -> str:
     values = {
         "dbname": pool.database,
         "pool_mode": pool.mode.value,
@@ -211,7 +242,7 @@ def _database_line(instance: Instance, pool: Pool, verifier: str, connect_query:
     if pool.reconnects:
         # In front: what a customer has written may end in a comment.
         connect_query = f"/* reconnect {pool.reconnects} */ {connect_query}".rstrip()
-    return f"{pgbouncer_key(pool.name)} = " + _entry(instance, values, connect_query)
+    return f"{pgbouncer_key(pool.name)} = " + _entry(instance, server, values, connect_query)
 
 
 def _autodb_line(instance: Instance, autodb: Mapping[str, str], connect_query: str) -> str:
@@ -221,23 +252,40 @@ def _autodb_line(instance: Instance, autodb: Mapping[str, str], connect_query: s
         "pool_size": autodb["autodb_pool_size"],
         "max_db_connections": autodb["autodb_max_db_connections"],
     }
-    return "* = " + _entry(instance, values, connect_query)
+    return "* = " + _entry(instance, instance.server, values, connect_query)
 
 
-def _entry(instance: Instance, values: Mapping[str, str], connect_query: str) -> str:
-    host = instance.server_host or str(instance.socket_directory)
-    fields = {"host": host, "port": str(instance.server_port), **values}
-    if connect_query:
-        fields["connect_query"] = connect_query
-    return " ".join(f"{key}={pgbouncer_value(value)}" for key, value in fields.items())
+def _entry(instance: Instance, server: Server, values: Mapping[str, str], connect_query: str) -> str:
+    fields = {**values, "connect_query": connect_query} if connect_query else values
+    rest = " ".join(f"{key}={pgbouncer_value(value)}" for key, value in fields.items())
+    return f"{_place(server, instance.socket_directory)} {rest}"
+
+
+def _place(server: Server, sockets: Path) -> str:
+    host = ",".join(server.hosts) or str(sockets)
+    return f"host={pgbouncer_value(host)} port={pgbouncer_value(str(server.port))}"
+
+
+def led_to(text: str, pools: Iterable[str], server: Server, standby: Server | None, sockets: Path) -> str:
+    """Return ``pgbouncer.ini`` with its pools, by name, leading to other servers; all else in it stays."""
+    lines = text.split("\n")
+    others = frozenset(standby_pools(pools).values())
+    for number, line in enumerate(lines):
+        found = _ENTRY.match(line)
+        if found is None:
+            continue
+        target = standby if found["key"] in others else server
+        if target is not None:
+            lines[number] = f"{found['key']} = {_place(target, sockets)}{line[found.end() :]}"
+    return "\n".join(lines)
 
 
 def _remote(instance: Instance) -> dict[str, str]:
-    """Return what a server on another host takes: a certificate of the cluster's CA on both sides.
+    """Return what servers on other hosts take: a certificate of the cluster's CA on both sides.
 
     The logins are those of the clients, whose SCRAM keys PgBouncer has seen.
     """
-    if not instance.server_host:
+    if not instance.server.hosts and not instance.has_nodes:
         return {}
     return {
         "server_tls_sslmode": "verify-ca",

@@ -123,6 +123,11 @@ def render(*layers: Mapping[str, str]) -> str:
     return "# Written by Cenote; changes made here are undone.\n" + "\n".join(lines) + "\n"
 
 
+def merged(*layers: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings of all layers; later ones override earlier ones."""
+    return _merged(layers)
+
+
 def _merged(layers: Iterable[Mapping[str, str]]) -> dict[str, str]:
     merged: dict[str, str] = {}
     for layer in layers:

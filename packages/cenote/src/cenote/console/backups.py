@@ -1,4 +1,4 @@
-"""The backups of a cluster: what can be restored, the list, the schedule, and one more now."""
+"""The backups of a cluster: what can be restored, the list, the schedule; a backup or a drill now."""
 
 from __future__ import annotations
 
@@ -33,6 +33,9 @@ async def change(request: ConsoleRequest) -> Response:
             case "now":
                 await request.api.post(_place(request))
                 return request.redirect(here, notice="A backup was requested.")
+            case "drill":
+                await request.api.post(f"{_place(request)}/drills")
+                return request.redirect(f"{here}#drills", notice="A restore drill was requested.")
             case "schedule":
                 await request.api.patch(
                     path_of(request.path_params["id"], "config"), {"config": _schedule(form)}
@@ -61,6 +64,7 @@ async def _show(
         words=backup_bar.in_words(state) if state is not None else "",
         waits=state is not None and archiving.waits_for_restart(state["unarchived"]),
         types=TYPES,
+        now_text=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         hours=HOURS,
         chosen={name: config.get(f"backup_{name}") for name in ("hour", "minute")},
         form=form,

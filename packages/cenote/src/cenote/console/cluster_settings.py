@@ -35,10 +35,22 @@ async def change(request: ConsoleRequest) -> Response:
                 lacking = [] if form["sure"] == size else await _lacking(request, size)
                 if lacking:
                     return await _show(request, form, lacking=lacking)
-                await request.api.put(path_of(id, "resize"), {"size": size, "num_nodes": 1})
+                nodes = int(form["nodes"]) if form["nodes"].isdecimal() else 0
+                nodes = nodes or (await cluster_of(request))["num_nodes"]
+                await request.api.put(path_of(id, "resize"), {"size": size, "num_nodes": nodes})
                 return request.redirect(
                     address_of(request), notice=f"Resizing the cluster to {size}.", passing="status"
                 )
+            case "switch":
+                wish = {"candidate": form["candidate"]} if form["candidate"] else {}
+                begun = await request.api.post(path_of(id, "switchover"), wish)
+                words = f"{begun['primary']} takes writes."
+                if (switch := begun.get("switchover")) is not None:
+                    words = f"Switching to {switch['to']}: {switch['reason']}."
+                return request.redirect(address_of(request), notice=words, passing="status")
+            case "stay":
+                await request.api.delete(path_of(id, "switchover"))
+                return request.redirect(f"{here}#switch", notice="The switch was given up.")
             case "move":
                 wish = {"host": form["host"]} if form["host"] else {}
                 move = (await request.api.post(path_of(id, "move"), wish))["move"]
@@ -115,6 +127,7 @@ async def _show(
         cluster=cluster,
         lacking=lacking or [],
         hosts=[host for host in hosts if "database" in host["roles"]],
+        counts=[layout["num_nodes"] for layout in options["options"]["pg"]["layouts"]],
         families=sizes_by_family(options["options"]["pg"]["layouts"][0]["sizes"], room_of(options)),
         undelete_days=cluster["cenote"].get("undelete_days", options["cenote"]["undelete_days"]),
         days=DAYS,

@@ -43,7 +43,7 @@ async def create(request: ConsoleRequest) -> Response:
         "version": form["version"] or None,
         "size": form["size"],
         "region": form["region"],
-        "num_nodes": 1,
+        "num_nodes": int(form["nodes"]) if form["nodes"].isdecimal() else 1,
         "tags": [tag for tag in form["tags"].replace(",", " ").split() if tag] or None,
         "cenote": {name: form[name] for name in ("host", "zone") if form[name]} or None,
     }
@@ -92,6 +92,7 @@ async def _form(
         zones=sorted({place["zone"] for place in places_of(options)} - {""}),
         versions=[(version, ends.get(version)) for version in reversed(engine["versions"])],
         regions=engine["regions"],
+        counts=[layout["num_nodes"] for layout in engine["layouts"]],
         families=sizes_by_family(engine["layouts"][0]["sizes"], room, _fits(options)),
         may_create=request.can("database:create"),
     )

@@ -7,7 +7,7 @@ nodes of a cluster that moves know one another.  Clients look at the other names
 
 from __future__ import annotations
 
-from cenote.model.fleet_records import CertificateRequest
+from cenote.model.fleet_records import CertificateRequest, FleetAuthority
 from cenote.model.records import Cluster
 from cenote.security import certificates, fleet_certificates
 from cenote.security.sealing import Sealer
@@ -15,6 +15,16 @@ from cenote.security.sealing import Sealer
 
 def names_of(cluster: Cluster) -> tuple[str, ...]:
     return *cluster.server_names, *cluster.service_names
+
+
+def with_store(
+    pem: str, request: CertificateRequest, authority: FleetAuthority, cluster: Cluster, sealer: Sealer
+) -> str:
+    """Add the certificate with which Patroni of a host reaches the store, to the one for the servers."""
+    key = sealer.open(authority.sealed_key).reveal()
+    names = (fleet_certificates.failover_name(cluster.id),)
+    store_pem = fleet_certificates.sign(authority.certificate, key, request.pem, names)
+    return fleet_certificates.with_store(pem, store_pem)
 
 
 def issued(request: CertificateRequest, host_id: str, cluster: Cluster, sealer: Sealer) -> str:

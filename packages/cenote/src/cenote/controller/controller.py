@@ -17,14 +17,17 @@ from msgspec.structs import replace
 
 from cenote.controller import certificates, plans
 from cenote.controller.election import Election
+from cenote.controller.failover_logins import FailoverLogins
 from cenote.controller.host_certificates import HostCertificates
 from cenote.controller.mover import Mover
 from cenote.controller.names import Names
+from cenote.controller.switcher import Switcher
 from cenote.errors import CenoteError, Conflict, Misconfigured, NotFound, Unavailable
 from cenote.model.event_records import EventType, Note
 from cenote.model.fleet_records import HostDomain
 from cenote.model.records import Cluster, User
 from cenote.model.timing import DEFAULT, Timing
+from cenote.model.topology import has_standbys
 from cenote.rules import deletions, host_names, record_formats, recoveries
 from cenote.rules.scheduling import NO_LIMITS, Overcommit
 from cenote.security import credentials
@@ -61,15 +64,18 @@ class Controller:
         domain: HostDomain | None = None,
         name_server: NameServer | None = None,
         host_sealer: Sealer | None = None,
+        failover_logins: FailoverLogins | None = None,
     ) -> None:
         """``domain`` is what this host was started with, ``name_server`` what is told of names in it.
 
-        ``host_sealer`` is of ring ``host``; without it no cluster gets a passphrase for backups.
+        ``host_sealer`` is of ring ``host``; without it no cluster gets a passphrase for backups.  Without
+        ``failover_logins`` Patroni of no cluster gets a login to the store.
         """
         self._store, self._sealer, self._timing = store, sealer, timing
-        self._host_sealer = host_sealer
+        self._host_sealer, self._failover_logins = host_sealer, failover_logins
         self._election = Election(store.client, store.keys.controller, host_id, directory)
         self._mover = Mover(store, self._election, self._write_events, overcommit)
+        self._switcher = Switcher(store, self._election)
         self._host_id, self._host_domain = host_id, domain
         self._domain = None if domain is None else domain.domain
         self._names = Names(store, self._election, self._domain or "", name_server, timing)
@@ -84,6 +90,7 @@ class Controller:
                 group.create_task(self._election.run(), name="election")
                 group.create_task(self._follow(), name="controller")
                 group.create_task(self._mover.run(), name="moves")
+                group.create_task(self._switcher.run(), name="switches")
                 group.create_task(self._prune(), name="pruning")
                 group.create_task(self._announce_domain(), name="announcing the domain")
                 group.create_task(self._follow_addresses(), name="addresses of hosts")
@@ -147,6 +154,20 @@ class Controller:
         await self._change(cluster, self._with_ports, None)
         await self._change(cluster, self._with_server_names, None)
         await self._change(cluster, self._with_backups, None)
+        await self._settle_login(stored)
+
+    async def _settle_login(self, stored: Stored[Cluster]) -> None:
+        if self._failover_logins is None:
+            return
+        cluster = stored.value
+        login = await self._failover_logins.settle(stored, self._store.reports(cluster.id))
+        if login != cluster.failover_login:
+            former = cluster.failover_login
+
+            def changed(one: Cluster) -> Cluster:
+                return replace(one, failover_login=login) if one.failover_login == former else one
+
+            await self._change(cluster, changed, None)
 
     async def _work_on_deleted(self, cluster: Cluster) -> None:
         reports, condition = self._store.reports(cluster.id), self._election.condition()
@@ -157,6 +178,8 @@ class Controller:
                     cluster.id, lambda one: deletions.without_data(one, now), None, condition, deleted=True
                 )
         elif deletions.is_removed(cluster, reports):
+            if cluster.failover_login and self._failover_logins is not None:
+                await self._failover_logins.forget(cluster.id)
             await self._store.forget_cluster(cluster.id, condition)
             self._written.pop(cluster.id, None)
         elif deletions.put_away(cluster, reports) is not cluster:
@@ -175,6 +198,8 @@ class Controller:
                 continue
             try:
                 pem = certificates.issued(request.value, host, cluster, self._sealer)
+                if has_standbys(cluster) and (authority := self._store.joining.authority()) is not None:
+                    pem = certificates.with_store(pem, request.value, authority, cluster, self._sealer)
             except (ValueError, UnsupportedAlgorithm, Misconfigured) as error:
                 log.error("cluster %s: no certificate for host %s: %s", cluster.name, host, error)
                 continue
@@ -220,7 +245,7 @@ class Controller:
         return credentials.new_user(name, self._sealer)
 
     def _grown(self, cluster: Cluster) -> Cluster:
-        grown = plans.grown(cluster, self._store.reports(cluster.id))
+        grown = plans.grown(cluster, self._store.reports(cluster.id), self._store.leader(cluster))
         if grown is not cluster:
             log.info("cluster %s: storage increased to %d MiB", cluster.name, grown.storage_mib)
         return grown

@@ -116,15 +116,27 @@ def _while_switching(look: Look, hosts: Hosts, limits: Limits) -> Step | None:
 
 
 def _backups_after(look: Look, hosts: Hosts) -> BackupPlan | None:
-    """Return the plan with what was lost at the source: the target's host knows nothing of it."""
+    """Return the plan with what was lost at the source: the target's host knows nothing of it.
+
+    In a repository of the target's own, what was written since the cluster was last there is missing.
+    """
     plan = look.cluster.backups
     if plan is None:
         return None
     known = None if look.at_source is None else look.at_source.backups
-    if known is None or known.impossible:  # nothing of what it wrote was archived
+    if known is None or known.impossible or not _share_repository(look, hosts):
         return replace(plan, gap_at=hosts.now)
     gap_at = backup_schedule.uncovered_gap(known)
     return plan if gap_at is None else replace(plan, gap_at=gap_at)
+
+
+def _share_repository(look: Look, hosts: Hosts) -> bool:
+    """Return whether both hosts keep backups in one place, as far as is known; a directory may be shared."""
+    source, target = (hosts.known.get(node.host) for node in (look.source, look.target))
+    if source is None or target is None:
+        return True
+    are_own = source.default_repository or target.default_repository
+    return not are_own and source.repository == target.repository
 
 
 def _while_leaving(look: Look, hosts: Hosts, limits: Limits) -> Step | None:

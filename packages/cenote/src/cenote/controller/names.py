@@ -130,7 +130,9 @@ class Names:
         wanted = (
             {}
             if cluster is None
-            else host_names.wanted_in_dns(cluster, self._store.hosts_by_id(), self._domain)
+            else host_names.wanted_in_dns(
+                cluster, self._store.hosts_by_id(), self._domain, self._store.leader(cluster)
+            )
         )
         for name in sorted(self._known.of(id).keys() - wanted.keys()):
             asked = True

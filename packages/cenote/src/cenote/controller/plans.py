@@ -12,7 +12,7 @@ from cenote.model.event_records import Event
 from cenote.model.fleet_records import Host
 from cenote.model.records import BackupPlan, Cluster, User
 from cenote.model.status_records import NodeStatus
-from cenote.model.topology import writer_or_first
+from cenote.model.topology import has_standbys, writer_or_first
 from cenote.rules import adoption, host_names, port_allocation, record_formats, storage
 from cenote.store.audit_log import KEPT_FOR, MOST_OF_A_CLUSTER
 
@@ -24,9 +24,9 @@ def adopted(cluster: Cluster, reports: Mapping[str, NodeStatus], new_user: Calla
     return adoption.adopted(cluster, reports.get(writer_or_first(cluster).name), new_user)
 
 
-def grown(cluster: Cluster, reports: Mapping[str, NodeStatus]) -> Cluster:
+def grown(cluster: Cluster, reports: Mapping[str, NodeStatus], leader: str | None = None) -> Cluster:
     """Return the cluster with more storage if its writer's use has reached the threshold, else the same."""
-    report = reports.get(writer_or_first(cluster).name)
+    report = reports.get(writer_or_first(cluster, leader).name)
     if cluster.deleted_at is not None or report is None or report.use is None:
         return cluster
     # A use that was measured before the last growth was carried out would grow it twice.
@@ -50,14 +50,16 @@ def with_metrics_ports(cluster: Cluster, hosts: Mapping[str, Host], ports: Mappi
     return cluster if tuple(nodes) == cluster.nodes else msgspec.structs.replace(cluster, nodes=tuple(nodes))
 
 
-def with_server_names(cluster: Cluster, hosts: Mapping[str, Host], domains: Iterable[str]) -> Cluster:
+def with_server_names(cluster: Cluster, hosts: Mapping[str, Host], domains: Collection[str]) -> Cluster:
     """Return the cluster with the names that its certificate has to have, else the same.
 
     While a host of its nodes is not known, nothing is taken away.
     """
     if cluster.deleted_at is not None or any(node.host not in hosts for node in cluster.nodes):
         return cluster
-    names = host_names.of_certificate(cluster.name, cluster.nodes, hosts, domains)
+    names = host_names.of_certificate(
+        cluster.name, cluster.nodes, hosts, domains, standbys=has_standbys(cluster)
+    )
     if set(names) == set(cluster.server_names):
         return cluster
     return msgspec.structs.replace(cluster, server_names=names)

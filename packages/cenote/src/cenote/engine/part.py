@@ -52,6 +52,8 @@ class Part(Generic[Seen]):
     def is_on(self, context: NodeContext) -> bool:
         if not context.kinds.isdisjoint(self.not_on):
             return False
+        if self.scope is Scope.HOST and not context.is_first_here:
+            return False
         return not self.runs_on or not context.kinds.isdisjoint(self.runs_on)
 
 

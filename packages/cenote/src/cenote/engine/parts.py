@@ -12,11 +12,26 @@ from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.model.parts import PartName
 from cenote.rules import in_force
 
-WRITER, PLAIN = NodeKind.WRITER, NodeKind.PLAIN
+WRITER, PLAIN, MANAGED = NodeKind.WRITER, NodeKind.PLAIN, NodeKind.MANAGED
 FOLLOWING, ENDS, LEFT = NodeKind.FOLLOWING, NodeKind.ENDING, NodeKind.LEFT
 RESTORING = NodeKind.RESTORING
 
 GIVEN_UP = Part(PartName.GIVEN_UP, look.given_up.look, plan.given_up.plan)
+ROUTING = Part(
+    PartName.ROUTING,
+    look.routing.look,
+    plan.routing.plan,
+    scope=Scope.HOST,
+    runs_on=(MANAGED,),
+    report_of=plan.routing.report,
+)
+SWITCHING = Part(
+    PartName.SWITCHING,
+    look.switching.look,
+    plan.switching.plan,
+    runs_on=(MANAGED,),
+    report_of=plan.switching.report,
+)
 LOG_SPACE = Part(PartName.LOG_SPACE, look.log_space.look, plan.log_space.plan, optional=True)
 FOLDERS = Part(PartName.FOLDERS, look.folders.look, plan.folders.plan)
 LOG_POSITIONS = Part(PartName.LOG_POSITIONS, look.log_positions.look, plan.log_positions.plan)
@@ -33,7 +48,7 @@ BASE_BACKUP = Part(
     PartName.BASE_BACKUP,
     look.base_backup.look,
     plan.base_backup.plan,
-    runs_on=(FOLLOWING,),
+    runs_on=(FOLLOWING, MANAGED),
     report_of=plan.base_backup.report,
 )
 LEADING = Part(PartName.LEADING, look.leading.look, plan.leading.plan, runs_on=(PLAIN,))
@@ -52,6 +67,10 @@ SERVER = Part(
     event_of=events.of_server,
     report_of=plan.postgresql.report,
 )
+MANAGED_SERVER = Part(
+    PartName.SERVER, look.managed.look, plan.managed.plan, runs_on=(MANAGED,), event_of=events.of_server
+)
+RELEASE = Part(PartName.RELEASE, look.release.look, plan.release.plan, runs_on=(PLAIN,))
 SLOTS = Part(PartName.SLOTS, look.slots.look, plan.slots.plan, runs_on=(WRITER,), report_of=plan.slots.report)
 RESTART = Part(
     PartName.RESTART, look.restart.look, plan.restart.plan, runs_on=(PLAIN,), event_of=events.of_restart
@@ -108,6 +127,13 @@ DISCONNECT = Part(
     not_on=(LEFT,),
     may_block=True,
 )
+REPLICATION = Part(
+    PartName.STANDBY,
+    look.replication.look,
+    plan.replication.plan,
+    runs_on=(MANAGED,),
+    report_of=plan.replication.report,
+)
 STANDBY = Part(
     PartName.STANDBY,
     look.standby.look,
@@ -124,6 +150,9 @@ STANDBY = Part(
 # nothing else.  Before all of it: whether the node may still take writes at all.
 NODE_PARTS: tuple[Part[Any], ...] = (
     GIVEN_UP,
+    RELEASE,
+    SWITCHING,
+    ROUTING,
     LEADING,
     ENDING,
     LOG_SPACE,
@@ -136,6 +165,7 @@ NODE_PARTS: tuple[Part[Any], ...] = (
     RESTORE,
     BASE_BACKUP,
     SERVER,
+    MANAGED_SERVER,
     DISCONNECT,
     SLOTS,
     RESTART,
@@ -147,6 +177,7 @@ NODE_PARTS: tuple[Part[Any], ...] = (
     UPGRADE,
     POOLER,
     STANDBY,
+    REPLICATION,
 )
 
 LOCK_OUT = DropPart("lock out", look.lock_out.look, plan.lock_out.plan)

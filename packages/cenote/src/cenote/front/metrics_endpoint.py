@@ -26,7 +26,6 @@ from cenote.metrics.cluster_metrics import ClusterNumbers
 from cenote.metrics.exposition import CONTENT_TYPE
 from cenote.model import firewall
 from cenote.model.records import Cluster, Node
-from cenote.model.topology import writer_or_first
 from cenote.security import basic_auth
 from cenote.security.sealing import Sealer
 from cenote.stats.observer import Observer
@@ -149,7 +148,7 @@ class MetricsEndpoint:
 
     async def _page(self, stored: Stored[Cluster]) -> bytes:
         cluster = stored.value
-        id, node = cluster.id, (self._node(cluster) or writer_or_first(cluster)).name
+        id, node = cluster.id, (self._node(cluster) or self._store.shown_node(cluster)).name
         host = self._store.host(self._host)
         server, pools = await asyncio.gather(
             self._query(id, "server", lambda: self._observer.server(id, node)),
@@ -163,6 +162,7 @@ class MetricsEndpoint:
             certificate_valid=None if server is None else server.certificate_valid,
             server=server,
             pools=pools,
+            leader=self._store.leader(cluster),
         )
         full_version = self._store.full_version(cluster) or cluster.version
         # In a thread, since a page of many databases takes a while to render.

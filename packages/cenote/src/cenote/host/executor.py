@@ -8,7 +8,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from pathlib import Path
-from typing import assert_never
+from typing import TypeAlias, assert_never
 from uuid import UUID
 
 from cenote.conf.hba import SUPERUSER
@@ -36,6 +36,7 @@ from cenote.model.changes import (
     HoldPools,
     MakeDirectory,
     Program,
+    Publish,
     Refuse,
     Reload,
     Remove,
@@ -50,15 +51,20 @@ from cenote.model.changes import (
     Wait,
     WriteFile,
 )
-from cenote.model.paths import Layout
+from cenote.model.paths import PATRONI, POSTGRESQL, Layout
 from cenote.model.pauses import AGENT, MOVE, OURS
 from cenote.model.processes import Process
+from cenote.model.record import Secret
 from cenote.security import certificates
 
 log = logging.getLogger(__name__)
 
 _RELOAD_SECONDS = 10
 _GRACE_SECONDS = 1.0
+
+
+# Puts Patroni's shared configuration of a cluster into the store, logged in by a password.
+Publishing: TypeAlias = Callable[[UUID, bytes, Secret | None], Awaitable[None]]
 
 
 class Executor:
@@ -70,12 +76,17 @@ class Executor:
         account: Account,
         binaries: dict[str, Path],
         request_certificate: Callable[[UUID, str], Awaitable[None]],
+        publish: Publishing | None = None,
     ) -> None:
-        """``request_certificate`` hands the request for a cluster, in PEM, to whoever signs it."""
+        """``request_certificate`` hands the request for a cluster, in PEM, to whoever signs it.
+
+        ``publish`` is for what Patroni of all nodes follows.
+        """
         self.layout = layout
         self.account = account
         self._binaries = binaries
         self._request_certificate = request_certificate
+        self._publish = publish
         self._template_lock = asyncio.Lock()
         self._copied = asyncio.Event()
         self._holds: dict[Path, Hold] = {}
@@ -114,6 +125,10 @@ class Executor:
                 self._start(program, digest)
             case Reload(program, digest):
                 await self._reload(program, digest, session)
+            case Publish(cluster_id, content, password):
+                if self._publish is None:
+                    raise CenoteError("there is no store to tell Patroni's configuration")
+                await self._publish(cluster_id, content, password)
             case Stop(program):
                 await session.close()
                 await stopping.stop_program(program)
@@ -219,6 +234,11 @@ class Executor:
             self._holds[pooler.directory] = await pauses.hold(place, MOVE, change.why)
         try:
             await sql.pause_pools(session.sockets, session.pool_port, change.pools, change.patience)
+        except CenoteError:
+            if change.or_none:
+                await self._resume(pooler, session)
+            if not change.anyway:
+                raise
         except BaseException:
             if change.or_none:
                 await self._resume(pooler, session)
@@ -239,8 +259,10 @@ class Executor:
         process = processes.find(program)
         if process is None:
             raise CenoteError(f"{program.name} ended before it could reload its configuration")
-        if program.name == "PostgreSQL":
+        if program.name == POSTGRESQL:
             await _reload_server(session)
+        elif program.name == PATRONI:
+            await stopping.signal_program(program, signal.SIGHUP)
         else:
             await session.console("RELOAD")
         self._stamp(program, process, digest)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cenote.model.changes import Program
 from cenote.model.environment import OF_PROGRAMS
-from cenote.model.paths import PGBOUNCER, POSTGRESQL
+from cenote.model.paths import PATRONI, PGBOUNCER, POSTGRESQL
 
 LOWEST = -900  # of the service; -1000 would be never
 API_ABOVE, POOLER_ABOVE, BACKENDS_ABOVE = 50, 100, 200
@@ -40,8 +40,11 @@ def raise_above(process: int | str, by: int) -> None:
 
 
 def variables(program: Program) -> Mapping[str, str]:
-    """Return the environment of a server; PostgreSQL raises the score of its backends by itself."""
-    if program.name != POSTGRESQL:
+    """Return the environment of a server; PostgreSQL raises the score of its backends by itself.
+
+    So does one that Patroni starts.
+    """
+    if program.name not in (POSTGRESQL, PATRONI):
         return OF_PROGRAMS
     score = min(_MOST, max(0, own() + BACKENDS_ABOVE))
     wanted = {"PG_OOM_ADJUST_FILE": "/proc/self/oom_score_adj", "PG_OOM_ADJUST_VALUE": str(score)}

@@ -1,4 +1,4 @@
-"""Discovery of programs: PostgreSQL, PgBouncer, etcd, pgBackRest; versions, and how to install a missing one.
+"""Discovery of programs: PostgreSQL, PgBouncer, etcd, pgBackRest, Patroni; and how to install a missing one.
 
 Nothing is cached between calls, so a program installed a moment ago is found.  Only plausible files are run
 for their version.  The set-up runs this module before anything else is installed, so it needs only the
@@ -20,6 +20,7 @@ MIN_POSTGRES = 13
 MIN_PGBOUNCER = (1, 21)  # the first with prepared statements in transaction pools
 MIN_ETCD = (3, 4)
 MIN_PGBACKREST = (2, 45)  # the oldest that was tried
+PATRONI = (4, 1, 5)  # the one that the set-up installs; the launcher (conf/patroni_launcher.py) knows it
 
 SYSTEM_DATA_DIR = Path("/var/lib/cenote")
 
@@ -33,7 +34,7 @@ POSTGRES_BINS = (
 )
 
 # A version needs a dot: "19beta1" is a pre-release, and clusters are not built on one.
-VERSION = re.compile(r"(?:\(PostgreSQL\)|PgBouncer|etcd Version:|pgBackRest) (\d+(?:\.\d+)+)")
+VERSION = re.compile(r"(?:\(PostgreSQL\)|PgBouncer|etcd Version:|pgBackRest|patroni) (\d+(?:\.\d+)+)")
 
 # The newest major version of PostgreSQL that pgBackRest reads, by the version that it came with.
 _SFTP_SINCE = (2, 46)
@@ -89,13 +90,14 @@ class Programs:
     pgbouncer: InstalledProgram | None = None
     etcd: InstalledProgram | None = None
     pgbackrest: InstalledProgram | None = None
+    patroni: InstalledProgram | None = None
     too_old: tuple[InstalledProgram, ...] = ()
     unusable: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
 class Problem:
-    """``program`` is ``postgresql``, ``pgbouncer``, ``etcd`` or ``pgbackrest``.
+    """``program`` is ``postgresql``, ``pgbouncer``, ``etcd``, ``pgbackrest`` or ``patroni``.
 
     ``command`` fixes it, or describes how.
     """
@@ -170,6 +172,7 @@ def find(
         pgbouncer=first(_pgbouncer_places(pgbouncer, data_dir, root), MIN_PGBOUNCER),
         etcd=first(_in_folders("etcd", root, "usr/bin", "usr/local/bin"), MIN_ETCD),
         pgbackrest=first([_pgbackrest_places(data_dir, root)], MIN_PGBACKREST),
+        patroni=first(_patroni_places(data_dir, root), PATRONI),
         too_old=tuple(old),
         unusable=tuple(unusable),
     )
@@ -195,6 +198,19 @@ def without_backups(programs: Programs) -> Problem | None:
     if programs.pgbackrest is not None:
         return None
     return _missing(programs, "pgbackrest", "pgBackRest", MIN_PGBACKREST)
+
+
+def without_patroni(programs: Programs) -> Problem | None:
+    """Return why no cluster with several nodes can run here; None if it can.
+
+    No distribution's Patroni is taken, since the launcher knows this version.
+    """
+    if programs.patroni is not None and _numbers(programs.patroni.version) == PATRONI:
+        return None
+    wanted = ".".join(map(str, PATRONI))
+    return Problem(
+        "patroni", f"Patroni {wanted} not found, which runs clusters with several nodes", "make setup"
+    )
 
 
 def reads(pgbackrest: InstalledProgram, major: str) -> bool:
@@ -251,24 +267,29 @@ def _pgbouncer_places(chosen: Path | None, data_dir: Path | None, root: Path) ->
     if chosen is not None:
         yield [chosen]
         return
-    yield from _in_homes("pgbouncer", data_dir, root)
+    yield from _below_programs("pgbouncer-*/bin/pgbouncer", data_dir, root)
     yield from _in_folders("pgbouncer", root, "usr/sbin")
 
 
 def _pgbackrest_places(data_dir: Path | None, root: Path) -> Iterator[Path]:
     """Yield all places: the newest can do most, and reads what an older one has written."""
-    for place in _in_homes("pgbackrest", data_dir, root):
+    for place in _below_programs("pgbackrest-*/bin/pgbackrest", data_dir, root):
         yield from place
     for place in _in_folders("pgbackrest", root, "usr/bin", "usr/local/bin"):
         yield from place
 
 
-def _in_homes(name: str, data_dir: Path | None, root: Path) -> Iterator[Iterable[Path]]:
-    # What root has put there is available to all users.
+def _patroni_places(data_dir: Path | None, root: Path) -> Iterator[Iterable[Path]]:
+    version = ".".join(map(str, PATRONI))
+    yield from _below_programs(f"patroni-{version}/bin/patroni", data_dir, root)
+
+
+def _below_programs(pattern: str, data_dir: Path | None, root: Path) -> Iterator[Iterable[Path]]:
+    """Yield what the set-up has made; what it has made as root is available to all users."""
     homes = [data_dir or default_data_dir(), default_data_dir(), root / SYSTEM_DATA_DIR.relative_to("/")]
     for home in dict.fromkeys(homes):
         with contextlib.suppress(PermissionError):  # such as the home of another user, after su
-            yield sorted(home.glob(f"programs/{name}-*/bin/{name}"))
+            yield sorted(home.glob(f"programs/{pattern}"))
 
 
 def _in_folders(name: str, root: Path, *folders: str) -> Iterator[Iterable[Path]]:
@@ -347,12 +368,12 @@ def main() -> int:
         ("pgbouncer", programs.pgbouncer),
         ("etcd", programs.etcd),
         ("pgbackrest", programs.pgbackrest),
+        ("patroni", programs.patroni),
     )
     for name, program in named:
         if program is not None:
             print("found", name, program.version, program.path, sep="\t")
-    optional = without_backups(programs)
-    if optional is not None:
+    for optional in filter(None, (without_backups(programs), without_patroni(programs))):
         print("optional", optional.program, optional.what, optional.command, sep="\t")
     missing = problems(programs)
     for problem in missing:

@@ -26,14 +26,17 @@ from cenote.model.host_backups import HostBackups
 from cenote.model.paths import recovery_server
 from cenote.model.record import Secret
 from cenote.model.restores import CopyMark
-from cenote.rules import backup_info, recovery_log, restorable
+from cenote.model.status_records import DiskUse
+from cenote.rules import backup_info, recovery_log, restorable, storage
 from cenote.rules.recovery_log import Failure
 
 _PERCENT = re.compile(rb"\((?:\d[^,()]*), (\d{1,3})(?:\.\d+)?%\)")
 _TAIL = 16 * 1024  # bytes of a log in which the last percentage stands
 _MOST_LOG = 64 * 1024 * 1024  # bytes of a recovery's log that are read
 _READY = b"ready"
-_SPARE_MIB = 256  # that stay free on the disk
+_RESERVES = 4  # of the disk's reserve stay free, at which it does not count as nearly full
+
+TABLESPACES = "it has tablespaces, which cannot be restored; only a superuser can make them"
 
 Say = Callable[[str], None]
 
@@ -66,6 +69,11 @@ class CopyPlace:
     @property
     def fetch(self) -> Path:
         return self.work / "fetch"
+
+    @property
+    def key(self) -> Path:
+        """The private key for the repository's SFTP server."""
+        return self.work / "sftp-key"
 
     @property
     def mark(self) -> Path:
@@ -144,7 +152,10 @@ class RestoredCopy:
             server=pgbackrest.Server(place.data, recovery.PORT, place.sockets),
             processes=self._processes,
             progress=True,
+            key=place.key,
         )
+        if (key := pgbackrest.private_key(source.backups.credentials)) is not None:
+            files.write(place.key, key, 0o600, owner, durable=False)
         script = recovery.fetch_script(source.backups.program, place.configuration, source.stanza)
         files.write(place.configuration, text.encode(), 0o600, owner, durable=False)
         files.write(place.fetch, script.encode(), 0o500, owner, durable=False)
@@ -176,13 +187,21 @@ class RestoredCopy:
         return self._source
 
     def check_room(self, size: int) -> None:
-        """Raise CenoteError, in words, where a copy of so many bytes finds no room."""
-        needed, free = size // 1024**2 + _SPARE_MIB, system.free_mib(self.place.work)
-        if free < needed:
-            raise CenoteError(f"there is no room for it: it takes {needed} MiB, and {free} MiB are free")
+        """Raise CenoteError, in words, where a copy of so many bytes would nearly fill the disk."""
+        work = self.place.work
+        use = DiskUse(used_mib=0, free_mib=system.free_mib(work), disk_mib=system.disk_mib(work))
+        needed, spare = size // 1024**2, _RESERVES * storage.reserve_mib(use)
+        if use.free_mib < needed + spare:
+            raise CenoteError(
+                f"there is no room for it: it takes {needed} MiB of the {use.free_mib} MiB that are free, of "
+                f"which {spare} MiB are kept"
+            )
 
     async def copy_backup(self, backup: Backup, asked_at: datetime, say: Say, interval: float) -> CopyMark:
         """Copy a backup out of the repository."""
+        text = await self.pgbackrest("--output=json", f"--set={backup.label}", "info")
+        if backup_info.has_tablespaces(text):
+            raise CenoteError(TABLESPACES)
         log = self.place.state / f"{self.source.stanza}-restore.log"
         files.remove(log)
         following = asyncio.create_task(
@@ -194,7 +213,6 @@ class RestoredCopy:
             following.cancel()
             await asyncio.wait([following])
             files.remove(log)
-        self._check_tablespaces(self.place.data)
         files.write(self.place.data / "recovery.signal", b"", 0o600, self._account.owner)
         return self._complete(CopyMark(asked_at=asked_at, label=backup.label, ended_at=backup.stopped_at))
 
@@ -202,7 +220,7 @@ class RestoredCopy:
         self, sockets: Path, port: int, data: Path, asked_at: datetime, say: Say, interval: float
     ) -> CopyMark:
         """Copy a server that runs on this host, with all the WAL that the copy needs."""
-        self._check_tablespaces(data)
+        check_tablespaces(data)
         program = Program(
             name="pg_basebackup",
             argv=(
@@ -239,11 +257,6 @@ class RestoredCopy:
     def _complete(self, mark: CopyMark) -> CopyMark:
         restore_files.write_mark(self.place.mark, mark)
         return mark
-
-    def _check_tablespaces(self, data: Path) -> None:
-        """Refuse tablespaces, which lie outside of the data: a copy would work in those of the source."""
-        if files.names(data / "pg_tblspc"):
-            raise CenoteError("it has tablespaces, which cannot be restored; only a superuser can make them")
 
     def version(self) -> str:
         """Return the major version of PostgreSQL that the data are of."""
@@ -341,6 +354,12 @@ class RestoredCopy:
     def remove_work(self) -> None:
         for path in (self.place.work, self.place.sockets):
             files.remove(path)
+
+
+def check_tablespaces(data: Path) -> None:
+    """Refuse data with tablespaces, which lie outside of it: a copy would work in those of the source."""
+    if files.names(data / "pg_tblspc"):
+        raise CenoteError(TABLESPACES)
 
 
 def _is_ready(program: Program, pid: int) -> bool:

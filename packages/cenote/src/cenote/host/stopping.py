@@ -24,6 +24,15 @@ async def stop_program(program: Program) -> None:
         await stop(process, program.stop_signal, program.kill_after, user=found[1])
 
 
+async def signal_program(program: Program, number: signal.Signals) -> None:
+    """Signal the process of a program, if it runs."""
+    found, process = processes.directory_of(program), processes.find(program)
+    if found is not None and process is not None:
+        with _held(process, found[1]) as descriptor:
+            if descriptor is not None:
+                _send(descriptor, number)
+
+
 async def stop(
     process: Process,
     how: signal.Signals,

@@ -23,6 +23,9 @@ FAILING = _gauge(
 )
 OLDEST = _gauge("oldest_timestamp_seconds", "The oldest moment that can be restored; 0 before the first.")
 REPOSITORY = _gauge("repository_bytes", "Size of the backups in the repository, without the WAL.")
+ARCHIVE = _gauge(
+    "archive_bytes", "Size of the WAL in the repository, as of the last backup; 0 before the first."
+)
 GAP = _gauge("gap_timestamp_seconds", "When WAL was lost last, which no backup covers; 0 if it never was.")
 
 DRILLED = _gauge(
@@ -32,7 +35,7 @@ DRILL_SECONDS = _gauge("drill_duration_seconds", "How long that restore drill to
 DRILL_FAILED = _gauge("drill_failed", "Whether that restore drill found the backup not to be good.")
 
 FAMILIES = (
-    *(LAST, ARCHIVED, UNARCHIVED, FAILING, OLDEST, REPOSITORY, GAP),
+    *(LAST, ARCHIVED, UNARCHIVED, FAILING, OLDEST, REPOSITORY, ARCHIVE, GAP),
     *(DRILLED, DRILL_SECONDS, DRILL_FAILED),
 )
 
@@ -47,6 +50,7 @@ def add(page: Page, report: BackupReport, **labels: str) -> None:
     page.add(FAILING, bool(report.failure or report.hindrance), **labels)
     page.add(OLDEST, 0 if oldest is None else oldest.timestamp(), **labels)
     page.add(REPOSITORY, report.repository_bytes, **labels)
+    page.add(ARCHIVE, report.archive_bytes or 0, **labels)
     gap_at = backup_schedule.shown_gap(report)
     page.add(GAP, 0 if gap_at is None else gap_at.timestamp(), **labels)
     drill = report.drill

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cenote.metrics.exposition import Family, Kind, Page
 from cenote.model.records import Cluster
 from cenote.model.status_records import NodeStatus
+from cenote.model.topology import has_standbys
 from cenote.rules import configuration
 from cenote.stats.observer import DatabaseNumbers, PoolNumbers, ServerNumbers
 
@@ -35,6 +36,15 @@ CERTIFICATE_VALID = _gauge(
 )
 STORAGE_USED = _gauge("storage_used_bytes", "Storage in use, as last measured by the agent.")
 STORAGE_SIZE = _gauge("storage_size_bytes", "Storage allocated to the cluster.")
+
+PRIMARY = _gauge("node_primary", "Whether the node takes writes, of a cluster with several nodes.")
+STANDBYS_MISSING = _gauge(
+    "standbys_missing", "Standbys that do not follow the primary, of a cluster with several nodes."
+)
+LAG_BYTES = _gauge("standby_lag_bytes", "Write-ahead log that a standby has not replayed, as last reported.")
+LAG_SECONDS = _gauge(
+    "standby_lag_seconds", "Age of what a standby has replayed last, as last reported; 0 if it lacks nothing."
+)
 
 SERVER_UP = _gauge("server_up", "Whether PostgreSQL answered this scrape.")
 SERVER_STARTED = _gauge("server_start_time_seconds", "When PostgreSQL was started.")
@@ -111,6 +121,7 @@ POOL_COUNTERS = {
 
 FAMILIES = (
     *(CLUSTER, FAILING, CERTIFICATE, CERTIFICATE_VALID, STORAGE_USED, STORAGE_SIZE),
+    *(PRIMARY, STANDBYS_MISSING, LAG_BYTES, LAG_SECONDS),
     *(SERVER_UP, SERVER_STARTED, CONNECTIONS, CONNECTIONS_ALLOWED, LONGEST_TRANSACTION, LOCKS_WAITED_FOR),
     *(WAL, SLOT_RETAINED, SLOT_ACTIVE),
     *(DATABASE_SIZE, DATABASE_CONNECTIONS, DATABASE_AGE, *DATABASE_COUNTERS.values()),
@@ -123,7 +134,7 @@ FAMILIES = (
 class ClusterNumbers:
     """The numbers that a scrape reads of a node; None for a source that did not answer.
 
-    ``host`` is the name of the node's host.
+    ``host`` is the name of the node's host, ``leader`` of the node that takes writes.
     """
 
     host: str
@@ -133,6 +144,7 @@ class ClusterNumbers:
     server: ServerNumbers | None
     pools: Mapping[str, PoolNumbers] | None
     certificate_valid: bool | None = None
+    leader: str | None = None
 
 
 def render(cluster: Cluster, full_version: str, numbers: ClusterNumbers) -> bytes:
@@ -147,6 +159,8 @@ def render(cluster: Cluster, full_version: str, numbers: ClusterNumbers) -> byte
         page.add(FAILING, numbers.status.failing)
         page.add(STORAGE_USED, numbers.status.used_mib * _MIB)
     page.add(STORAGE_SIZE, cluster.storage_mib * _MIB)
+    if has_standbys(cluster):
+        _add_node(page, cluster, numbers)
     page.add(SERVER_UP, numbers.server is not None)
     if numbers.server is not None:
         _add_server(page, numbers.server)
@@ -157,6 +171,19 @@ def render(cluster: Cluster, full_version: str, numbers: ClusterNumbers) -> byte
     if numbers.pools is not None:
         _add_pools(page, cluster, numbers.pools)
     return page.render()
+
+
+def _add_node(page: Page, cluster: Cluster, numbers: ClusterNumbers) -> None:
+    is_primary, status = numbers.node == numbers.leader, numbers.status
+    page.add(PRIMARY, is_primary)
+    if status is None:
+        return
+    if is_primary:
+        page.add(STANDBYS_MISSING, len(cluster.nodes) - 1 - len(status.followers))
+    elif status.standby is not None:
+        page.add(LAG_BYTES, status.standby.behind)
+        if status.standby.seconds is not None:
+            page.add(LAG_SECONDS, status.standby.seconds if status.standby.behind else 0)
 
 
 def _add_pools(page: Page, cluster: Cluster, pools: Mapping[str, PoolNumbers]) -> None:

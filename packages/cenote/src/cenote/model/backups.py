@@ -73,12 +73,14 @@ class Backup(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 class Archived(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What a repository has of a cluster, as a host reads it; the oldest of ``backups`` is the first.
 
-    ``archived_at`` is when its newest WAL was written there, None without any.
+    ``archived_at`` is when its newest WAL was written there, None without any.  ``lineage`` is the newest
+    mark of those who may archive, "" without any.
     """
 
     repository: str
     backups: tuple[Backup, ...] = ()
     archived_at: datetime | None = None
+    lineage: str = ""
 
 
 class Drill(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -99,13 +101,24 @@ class Drill(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         return max(0.0, (self.ended_at - self.started_at).total_seconds())
 
 
+class Loss(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """WAL that was dropped unarchived, at last at ``at``; until a full backup that begins later.
+
+    All up to ``since`` is archived; None if it is not known up to when.
+    """
+
+    at: datetime
+    since: datetime | None = None
+
+
 class BackupReport(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What an agent knows of the backups of a node's cluster; the oldest of ``backups`` is the first.
 
     ``archived_at`` is when WAL was archived last.  ``unarchived`` is why it is not archived now, in words,
     and "" if it is.  ``running`` is the type of the backup that is being made, of which ``progress`` percent
     are done, where that is known.  ``failure`` says why the last attempt failed, "" after a success.
-    ``gap_at`` is when WAL was dropped unarchived, until a later backup begins a new chain.
+    ``gap_at`` is when WAL was dropped unarchived last, until a later backup begins a new chain; ``losses``
+    are all that moments of the backups can lie in, the oldest first.
     ``impossible`` is why no backup can be made here at all, which is no fault where nobody has asked for any
     (``by_default``).  ``repository`` is where ``backups`` are.  Of very many, the oldest and the newest are
     told.
@@ -122,8 +135,10 @@ class BackupReport(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     failure: str = ""
     failed_at: datetime | None = None
     gap_at: datetime | None = None
+    losses: tuple[Loss, ...] = ()
     impossible: str = ""
     by_default: bool = False
+    archive_bytes: int | None = None  # what its WAL takes in the repository, as of the last backup
     repository: str = ""
     drill: Drill | None = None
     drilling: str = ""

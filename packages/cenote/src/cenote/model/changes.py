@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 from uuid import UUID
 
+from cenote.model.record import Secret
 from cenote.model.records import RemovalKind
 from cenote.model.trash import TrashNote
 
@@ -131,6 +132,18 @@ class Reload:
 
 
 @dataclass(frozen=True, slots=True)
+class Publish:
+    """Have Patroni's shared configuration of a cluster in the store, which all of its nodes follow.
+
+    ``password`` is that of Patroni's login to the store, None where it wants none.
+    """
+
+    cluster_id: UUID
+    content: bytes = field(repr=False)
+    password: Secret | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     program: Program
 
@@ -154,7 +167,8 @@ class HoldPools:
     """Hold the clients of a pooler, for a switch to another node, until ``Resume``.
 
     They are held when their transactions have ended, which has to be within ``patience`` seconds.  If it is
-    not, and ``or_none``, none are held.  It can be done again, which prolongs the hold.
+    not, and ``or_none``, none are held; ``anyway``, each is held once its transactions have ended.  It can be
+    done again, which prolongs the hold.
     """
 
     pooler: Program
@@ -162,6 +176,7 @@ class HoldPools:
     pools: tuple[str, ...]
     patience: float = 0.8
     or_none: bool = False
+    anyway: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +243,7 @@ Change: TypeAlias = (
     | RequestCertificate
     | Start
     | Reload
+    | Publish
     | Stop
     | Restart
     | HoldPools

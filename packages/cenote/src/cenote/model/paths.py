@@ -21,8 +21,10 @@ from cenote.model.changes import Program
 from cenote.model.records import NODE_NAME, LogSource
 
 STANDBY_SIGNAL = "standby.signal"
+PATRONI_LOG = "patroni.log"  # its own name for it, in the folder that its configuration gives
 FIRST_NODE = "node-1"  # its files have no name of a node in theirs
-POSTGRESQL, PGBOUNCER, BASE_BACKUP = "PostgreSQL", "PgBouncer", "pg_basebackup"  # names of programs
+# Names of programs.
+POSTGRESQL, PGBOUNCER, BASE_BACKUP, PATRONI = "PostgreSQL", "PgBouncer", "pg_basebackup", "Patroni"
 RECOVERY = "PostgreSQL in recovery"
 # Before a program that is to be in nobody's way; util-linux and coreutils have them on every system that
 # Debian's packages of ours run on.
@@ -235,6 +237,15 @@ class Layout:
         return self.keys / "etcd-api"
 
     @property
+    def etcd_servers(self) -> Path:
+        """The folder with etcd's socket for the servers' account, as which Patroni runs."""
+        return self.data_dir / "etcd-servers"
+
+    @property
+    def etcd_servers_socket(self) -> Path:
+        return self.etcd_servers / "client.sock:0"
+
+    @property
     def etcd_client_socket(self) -> Path:
         return self.etcd_client / "client.sock:0"
 
@@ -421,6 +432,29 @@ class NodePaths:
         return self.cluster.root / f"given-up{self._suffix}"
 
     @property
+    def settings(self) -> Path:
+        """PostgreSQL's settings where Patroni writes ``postgresql.conf``, which includes them."""
+        return self.cluster.root / f"settings{self._suffix}.conf"
+
+    @property
+    def patroni(self) -> Path:
+        """What Patroni works with, in a folder of the servers' account."""
+        return self.cluster.root / f"patroni{self._suffix}"
+
+    @property
+    def patroni_configuration(self) -> Path:
+        return self.patroni / "patroni.json"
+
+    @property
+    def store_certificate(self) -> Path:
+        """The certificate with which Patroni reaches the fleet's store; its key is that of the servers'."""
+        return self.patroni / "store.pem"
+
+    @property
+    def patroni_launcher(self) -> Path:
+        return self.patroni / "launcher.py"
+
+    @property
     def slot(self) -> str:
         """The name of the replication slot that another node's server has for this one."""
         return "cenote_" + self.name.replace("-", "_")
@@ -446,8 +480,10 @@ class NodePaths:
     def files(self) -> list[Path]:
         """Return the files that the node has beside its data."""
         log = self.log(LogSource.POSTGRES)
-        known = {log.name, f"{log.name}.1", self.server(Path()).stamp.name, self.given_up.name}
-        known.add(self.restore_state.name)
+        known = {
+            *(log.name, f"{log.name}.1", self.server(Path()).stamp.name, self.given_up.name),
+            *(self.settings.name, self.failover_agent(Path()).stamp.name, self.restore_state.name),
+        }
         return sorted(
             path
             for path in self.cluster.root.glob("*")
@@ -470,6 +506,22 @@ class NodePaths:
     def recovery(self, binaries: Path, *arguments: str) -> Program:
         """The server that replays WAL into ``draft``."""
         return recovery_server(self.draft, self.restore_work, binaries, *arguments)
+
+    def failover_agent(self, python: Path) -> Program:
+        """Patroni of this node, run by the Python of its environment.
+
+        What PostgreSQL prints goes where Patroni's own output goes, since it starts PostgreSQL: so that is
+        the server's log, and Patroni writes its own messages into its folder.
+        """
+        return Program(
+            name=PATRONI,
+            argv=(str(python), "-I", str(self.patroni_launcher), str(self.patroni_configuration)),
+            directory=self.patroni,
+            pid_file=self.patroni / ".pid",  # it writes none; it is found by its stamp
+            log=self.log(LogSource.POSTGRES),
+            stamp=self.cluster.root / f"patroni{self._suffix}.loaded",
+            stop_signal=signal.SIGTERM,  # it stops PostgreSQL, and lets another node take over
+        )
 
     def server(self, binaries: Path) -> Program:
         return Program(

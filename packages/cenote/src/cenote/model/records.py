@@ -77,7 +77,8 @@ class Node(Record, frozen=True, kw_only=True):
     Which node takes writes is seen, not wanted, so it is not in the record (``model/topology.py``).
     ``host`` is the host's id.  ``metrics_port`` is 0 in records from before metrics, until the controller has
     allocated one.  ``lost_at``: its host was removed as lost, with the data, or the data of a deleted cluster
-    is not in its host's trash any more.
+    is not in its host's trash any more.  ``added_at``: when it became one more node of a cluster that was
+    there; None for those that it was made with.
     """
 
     name: Annotated[str, msgspec.Meta(pattern=NODE_NAME)]
@@ -86,6 +87,7 @@ class Node(Record, frozen=True, kw_only=True):
     pool_port: int
     metrics_port: int = 0
     lost_at: datetime | None = None
+    added_at: datetime | None = None
 
     @property
     def ports(self) -> frozenset[int]:
@@ -249,6 +251,39 @@ class Move(Record, frozen=True, kw_only=True):
         return self.target if self.stage is MoveStage.LEAVING else self.source
 
 
+class SwitchStage(StrEnum):
+    """How far a planned switch is.
+
+    PREPARING: the writer writes a checkpoint, so that its server ends fast.  HOLDING: each pooler of the
+    cluster waits for a quiet moment, and holds its pools.  SWITCHING: the writer gives up to the other node,
+    and the poolers follow it and let their clients go on.
+    """
+
+    PREPARING = "preparing"
+    HOLDING = "holding"
+    SWITCHING = "switching"
+
+
+class Switchover(Record, frozen=True, kw_only=True):
+    """A planned switch, from the node that takes writes to another one of the cluster, by their names.
+
+    ``since``: when the stage began.  ``until``: when it is given up.  ``tries`` counts the attempts.
+    """
+
+    source: str
+    target: str
+    asked_at: datetime
+    until: datetime
+    stage: SwitchStage = SwitchStage.PREPARING
+    since: datetime | None = None
+    tries: int = 0
+
+    @property
+    def attempt(self) -> str:
+        """What tells an attempt from all others."""
+        return f"{self.asked_at.isoformat()}/{self.target}/{self.tries}"
+
+
 class BackupPlan(Record, frozen=True, kw_only=True):
     """That a cluster is backed up.  Ring ``host`` has sealed the passphrase, without which nobody reads them.
 
@@ -353,6 +388,10 @@ class Cluster(Record, frozen=True, kw_only=True):
     last_node: int = 0  # the number in the name of the last node that was added, so that none is given twice
     backups: BackupPlan | None = None  # None: it was made without, and none was drawn since
     restoration: Restoration | None = None  # until its data are restored
+    distinct_hosts: bool = False  # its nodes never share a host
+    switchover: Switchover | None = None  # until another node takes writes
+    primary: str = ""  # the node that took writes when its event was last written
+    failover_login: str = ""  # the password of Patroni's user of the store, sealed by ring ``host``
 
     @property
     def is_put_away(self) -> bool:

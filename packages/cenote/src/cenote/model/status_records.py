@@ -38,10 +38,16 @@ class SettingLimits(Record, frozen=True, kw_only=True):
 
 
 class Standby(Record, frozen=True, kw_only=True):
-    """How far a standby is: whether it receives, and the position in the WAL up to which it has replayed."""
+    """How far a standby is: whether it receives, and the position in the WAL up to which it has replayed.
+
+    It is ``behind`` by so many bytes that the other server had written, and what it replayed last was
+    committed ``seconds`` ago; None while that is not known.
+    """
 
     streaming: bool
     replayed: int  # bytes
+    behind: int = 0
+    seconds: float | None = None
 
 
 class NodeStatus(Record, frozen=True, kw_only=True):
@@ -77,6 +83,10 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     that has taken over; for ``held_ms`` they had waited for that.  ``logical_slots`` are customers' own,
     which no standby has.  ``slot_lost``: WAL is gone that a node that follows this one had not received.
     ``copied_mib`` is what a node that follows has of the other one's data.
+
+    Of the node that takes writes, ``followers`` are those that receive what it writes, and ``quorum`` those
+    of which each commit waits for one, as its server says.  ``held_for`` is the attempt at a planned switch
+    that the host holds its pools for, and ``ready_for`` the one that the writer has prepared.
 
     ``backups`` is what the host knows of the cluster's backups, None where it keeps none.  ``found`` is what
     the server has and the record has not, None for nothing.  ``restored`` is what the node's data were
@@ -125,3 +135,7 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     found: Found | None = None
     restored: Restored | None = None
     data_missing: bool = False
+    quorum: tuple[str, ...] = ()
+    followers: tuple[str, ...] = ()
+    held_for: str = ""
+    ready_for: str = ""

@@ -6,7 +6,7 @@ several nodes, the failover agent names the writer; a node that is the only one 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -16,7 +16,7 @@ import msgspec
 from cenote.model.fleet_records import Presence
 from cenote.model.paths import PGBOUNCER, POSTGRESQL
 from cenote.model.records import Cluster, ClusterStatus, Move, MoveStage, Node
-from cenote.model.status_records import NodeStatus
+from cenote.model.status_records import NodeStatus, Standby
 
 
 class Absence(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +28,8 @@ class Absence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 NONE_AWAY: Mapping[str, Absence] = {}
+LAGGING = 64 * 2**20  # bytes that a standby may lack and still be as wanted
+SHARED = "nodes share a host: no protection against its loss"
 
 
 class Health(StrEnum):
@@ -49,10 +51,16 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
-    """A node as it is seen; ``writes`` for the one that takes writes."""
+    """A node as it is seen; ``writes`` for the one that takes writes.
+
+    ``standby`` is how far one that stands by is, None while that is not known; ``sync`` says whether commits
+    wait for it, or for another one of those that say so.
+    """
 
     node: Node
     writes: bool
+    standby: Standby | None = None
+    sync: bool = False
     health: Health
     reason: str = ""
     since: datetime | None = None
@@ -86,20 +94,36 @@ def topology(
     has what is known of hosts without a presence.  ``leader`` is the node that the failover agent names.
     """
     chosen = _position(cluster, leader)
+    of_writer = _report_of_writer(cluster, reports, presences, leader)
     members = tuple(
-        _member(cluster, node, reports.get(node.name), presences, absences, writes=position == chosen)
+        _member(
+            cluster, node, reports.get(node.name), presences, absences, of_writer, writes=position == chosen
+        )
         for position, node in enumerate(cluster.nodes)
     )
     verdict = _cluster_verdict(members, cluster.move)
-    seen = reports.get(writer_or_first(cluster, leader).name) if cluster.nodes else None
     return Topology(
         writer=None if chosen is None else cluster.nodes[chosen],
         members=members,
         health=verdict.health,
-        status=status(cluster, seen),
+        status=status_of(cluster, reports, leader),
         reason=verdict.reason,
         since=verdict.since,
     )
+
+
+def has_standbys(cluster: Cluster) -> bool:
+    """Return whether a cluster has several nodes, of which one takes writes and the others stand by.
+
+    The target of a move is none of them.
+    """
+    return len(cluster.nodes) > 1 and cluster.move is None
+
+
+def shares_host(cluster: Cluster) -> bool:
+    """Return whether nodes of a cluster share a host."""
+    hosts = [node.host for node in cluster.nodes if node.lost_at is None]
+    return cluster.move is None and len(hosts) > len(set(hosts))
 
 
 def writer(cluster: Cluster, leader: str | None = None) -> Node | None:
@@ -114,6 +138,18 @@ def writer_or_first(cluster: Cluster, leader: str | None = None) -> Node:
     For answers that need a node: its ports and reports stand for the cluster.  Nothing is written to it.
     """
     return writer(cluster, leader) or cluster.nodes[0]
+
+
+def a_standby(cluster: Cluster, leader: str | None = None, *, good: Collection[str] = ()) -> Node | None:
+    """Return the node that readers are led to, None without a standby.
+
+    One whose name is in ``good``, if there is any, and on another host than the writer.
+    """
+    if not has_standbys(cluster):
+        return None
+    first = writer_or_first(cluster, leader)
+    others = [node for node in cluster.nodes if node is not first and node.lost_at is None]
+    return min(others, key=lambda node: (node.name not in good, node.host == first.host), default=None)
 
 
 def node_key(cluster_id: UUID, node_name: str) -> str:
@@ -143,6 +179,22 @@ def status(cluster: Cluster, seen: NodeStatus | None) -> ClusterStatus:
     return ClusterStatus.ONLINE
 
 
+def status_of(
+    cluster: Cluster, reports: Mapping[str, NodeStatus], leader: str | None = None
+) -> ClusterStatus:
+    """Return the status: that of the writer, and until each node has worked once, ``creating``; or
+    ``resizing`` if it became one later."""
+    seen = reports.get(writer_or_first(cluster, leader).name) if cluster.nodes else None
+    found = status(cluster, seen)
+    if found is not ClusterStatus.ONLINE or not has_standbys(cluster):
+        return found
+    awaited = [node for node in cluster.nodes if node.name not in reports or not reports[node.name].reached]
+    if not awaited:
+        return found
+    is_made = any(node.added_at is None for node in awaited)
+    return ClusterStatus.CREATING if is_made else ClusterStatus.RESIZING
+
+
 def _is_forking(cluster: Cluster, seen: NodeStatus | None) -> bool:
     if cluster.restoration is not None:
         return cluster.restoration.fork
@@ -153,6 +205,21 @@ def _is_coming_back(cluster: Cluster, seen: NodeStatus | None) -> bool:
     """Return whether a recovered cluster has its data, and its server lets no client in yet."""
     was_recovered = cluster.backups is not None and bool(cluster.backups.lineage)
     return was_recovered and seen is not None and seen.restored is not None
+
+
+def _report_of_writer(
+    cluster: Cluster,
+    reports: Mapping[str, NodeStatus],
+    presences: Mapping[str, Presence] | None,
+    leader: str | None,
+) -> NodeStatus | None:
+    """Return what the writer of several nodes says now; None while nobody can tell."""
+    chosen = writer(cluster, leader)
+    report = None if chosen is None else reports.get(chosen.name)
+    if not has_standbys(cluster) or chosen is None or report is None or presences is None:
+        return None
+    presence = presences.get(chosen.host)
+    return report if presence is not None and presence.run == report.run else None
 
 
 def _position(cluster: Cluster, leader: str | None) -> int | None:
@@ -169,11 +236,35 @@ def _member(
     report: NodeStatus | None,
     presences: Mapping[str, Presence] | None,
     absences: Mapping[str, Absence],
+    of_writer: NodeStatus | None,
     *,
     writes: bool,
 ) -> Member:
     verdict = _verdict(cluster, node, report, presences, absences.get(node.host))
-    return Member(node=node, writes=writes, health=verdict.health, reason=verdict.reason, since=verdict.since)
+    stands_by = has_standbys(cluster) and not writes
+    is_known = verdict.health not in (Health.UNKNOWN, Health.DOWN)
+    standby = report.standby if report is not None and stands_by and is_known else None
+    if verdict.health is Health.HEALTHY and of_writer is not None and stands_by:
+        verdict = _of_standby(standby, verdict, is_followed=node.name in of_writer.followers)
+    return Member(
+        node=node,
+        writes=writes,
+        standby=standby,
+        sync=stands_by and of_writer is not None and node.name in of_writer.quorum,
+        health=verdict.health,
+        reason=verdict.reason,
+        since=verdict.since,
+    )
+
+
+def _of_standby(standby: Standby | None, otherwise: Verdict, *, is_followed: bool) -> Verdict:
+    """Judge a standby that works, by what it and the server that it is to follow say."""
+    if not is_followed:
+        return Verdict(health=Health.DEGRADED, reason="it does not follow the primary")
+    if standby is not None and standby.behind > LAGGING:
+        reason = f"it is {standby.behind // 2**20} MiB behind the primary"
+        return Verdict(health=Health.DEGRADED, reason=reason)
+    return otherwise
 
 
 def _verdict(
@@ -267,6 +358,8 @@ def _cluster_verdict(members: tuple[Member, ...], move: Move | None = None) -> V
     if chosen.health is not Health.HEALTHY or move is not None:
         return Verdict(health=chosen.health, reason=chosen.reason, since=chosen.since)
     lacking = [member for member in members if member.health is not Health.HEALTHY]
+    if not lacking and len({member.node.host for member in members}) < len(members):
+        return Verdict(health=Health.DEGRADED, reason=SHARED, since=chosen.since)
     if not lacking:
         return Verdict(health=Health.HEALTHY, reason=chosen.reason, since=chosen.since)
     reason = "; ".join(

@@ -15,7 +15,9 @@ from cenote.model.backups import Backup, BackupType
 LONGEST = 300  # characters of an error
 MOST = 200  # backups in a report
 _ERROR = re.compile(r"(?:P\d+ +)?ERROR: \[(\d{3})\]: (.+)")
-_DETAIL = re.compile(r"^\s*repo1: \[\w+\] ")  # before what a message that ends in a colon goes on with
+_CAUSE = re.compile(r"^\s*(repo1: )?(\[\w+\]|\w+Error:) ")
+_COPY = re.compile(r" or '[^']+\.copy'")
+LABEL = "^[0-9]{8}-[0-9]{6}F(_[0-9]{8}-[0-9]{6}[DI])?$"  # names the folder of a backup
 ALREADY_RUNNING = 50  # pgBackRest's code: it cannot have the lock
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 _UNREADABLE = re.compile(r"unable to load info file \S+ or \S+")
@@ -36,6 +38,10 @@ class _Sizes(msgspec.Struct):
     repository: _Repository
 
 
+class _Database(msgspec.Struct):
+    id: int = 0
+
+
 class _Range(msgspec.Struct):
     start: str | None = None
 
@@ -47,6 +53,7 @@ class _Backup(msgspec.Struct):
     info: _Sizes
     error: bool | None = None
     archive: _Range = msgspec.field(default_factory=_Range)
+    database: _Database = msgspec.field(default_factory=_Database)
 
 
 class _Lock(msgspec.Struct):
@@ -70,7 +77,9 @@ class _RepositoryStatus(msgspec.Struct):
 
 
 class _Archive(msgspec.Struct):
+    id: str = ""
     max: str | None = None
+    database: _Database = msgspec.field(default_factory=_Database)
 
 
 class _Stanza(msgspec.Struct):
@@ -82,20 +91,40 @@ class _Stanza(msgspec.Struct):
     repo: list[_RepositoryStatus] = []
 
 
+class _BackupAlone(msgspec.Struct):
+    tablespace: list[Any] | None = None
+
+
+class _StanzaOfOne(msgspec.Struct):
+    backup: list[_BackupAlone] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """The WAL that goes with a backup: its folder in the archive, which is one for each major version.
+
+    ``first`` is the first segment that the backup needs, ``newest`` the newest one that there is; "" for
+    none.
+    """
+
+    folder: str = ""
+    first: str = ""
+    newest: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Info:
     """``is_made``: the repository has the stanza.  ``progress`` is of a running backup, in percent, if known.
 
-    ``problem`` is why the repository could not be read, "" if it could.  ``newest_wal`` is the newest segment
-    in the archive, "" for none, ``first_wal`` the first one that a backup needs, by its label.
+    ``problem`` is why the repository could not be read, "" if it could.  ``archives`` are by the labels
+    of the backups.
     """
 
     is_made: bool
     backups: tuple[Backup, ...] = ()
     progress: float | None = None
     problem: str = ""
-    newest_wal: str = ""
-    first_wal: Mapping[str, str] = field(default_factory=dict)
+    archives: Mapping[str, Archive] = field(default_factory=dict)
 
 
 def parse(text: str, stanza: str) -> Info:
@@ -118,9 +147,17 @@ def parse(text: str, stanza: str) -> Info:
         backups=backups,
         progress=progress,
         problem=problem,
-        first_wal={one.label: one.archive.start or "" for one in found.backup},
-        newest_wal=max((one.max or "" for one in found.archive), default=""),
+        archives={one.label: _archive(found, one) for one in found.backup},
     )
+
+
+def has_tablespaces(text: str) -> bool:
+    """Return whether the output, of one backup, names tablespaces that lie outside of the data."""
+    try:
+        stanzas = msgspec.json.decode(_CONTROL.sub(" ", text), type=list[_StanzaOfOne])
+    except msgspec.DecodeError:
+        return False  # such as of a damaged manifest, which the restore itself tells
+    return any(backup.tablespace for stanza in stanzas for backup in stanza.backup)
 
 
 def reported(backups: tuple[Backup, ...]) -> tuple[Backup, ...]:
@@ -136,21 +173,52 @@ def reported(backups: tuple[Backup, ...]) -> tuple[Backup, ...]:
     return (*oldest, *full, *newest)
 
 
+def is_label(name: str) -> bool:
+    return re.fullmatch(LABEL, name) is not None
+
+
+class _File(msgspec.Struct):
+    size: int = 0
+
+
+def bytes_of(text: str) -> int:
+    """Return the size of all files that ``repo-ls --output=json`` has printed; ValueError for other text."""
+    try:
+        return sum(file.size for file in msgspec.json.decode(text, type=dict[str, _File]).values())
+    except msgspec.DecodeError as error:
+        raise ValueError(f"pgBackRest said something else than expected: {error}") from None
+
+
 def error_of(output: str) -> tuple[int, str]:
     """Return code and message of the first error in what a command has printed; (0, "") without one."""
-    lines = output.splitlines()
-    for number, line in enumerate(lines):
+    lines = iter(output.splitlines())
+    for line in lines:
         match = _ERROR.search(line)
         if match is not None:
-            more = " ".join(lines[number + 1 : number + 2]) if match[2].endswith(":") else ""
-            return int(match[1]), _in_words(f"{match[2]} {_DETAIL.sub('', more)}")
+            # A line that ends in a colon says what was tried, and the next one why that failed.
+            told = [match[2]]
+            while told[-1].endswith(":") and (cause := next(lines, "")) and "***" not in cause:
+                told.append(_CAUSE.sub("", cause).rstrip())
+            return int(match[1]), _in_words(": ".join(map(_shortened, told[-2:])))
     return 0, ""
+
+
+def _shortened(line: str) -> str:
+    """Return a line without the name of a copy; what was decrypted with a wrong key is in no alphabet."""
+    line = _COPY.sub("", line.removesuffix(":"))
+    return "".join(one if one.isascii() and one.isprintable() else "?" for one in line)
 
 
 def _code(stanza: _Stanza) -> tuple[int, str]:
     """Return the status of the only repository; that of the stanza sums up several."""
     status = stanza.repo[0].status if stanza.repo else stanza.status
     return status.code, status.message
+
+
+def _archive(stanza: _Stanza, backup: _Backup) -> Archive:
+    mine = (one for one in stanza.archive if one.database.id == backup.database.id)
+    found = next(mine, _Archive())
+    return Archive(found.id, backup.archive.start or "", found.max or "")
 
 
 def _backup(one: _Backup) -> Backup:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from cenote.model.backups import Backup, BackupReport, BackupType
+from msgspec.structs import replace
+
+from cenote.model.backups import Backup, BackupReport, BackupType, Loss
 from cenote.model.records import Cluster
 
 HOURS = 24  # between two
@@ -16,6 +18,7 @@ ASKED_APART = timedelta(minutes=10)  # those beside the schedule
 _WEEK = timedelta(days=7)
 _SLACK = timedelta(hours=12)  # the one after a week may begin a little earlier in the day
 _MINUTES_OF_A_DAY = HOURS * 60
+_MOST_LOSSES = 50  # in a report; of more, the oldest count as one
 
 
 def time_of_day(cluster: Cluster) -> tuple[int, int]:
@@ -79,6 +82,40 @@ def shown_gap(report: BackupReport) -> datetime | None:
     """Return when WAL was lost, unless all that can be restored is from after that."""
     gap_at, backups = report.gap_at, report.backups
     return gap_at if gap_at is not None and backups and backups[0].started_at < gap_at else None
+
+
+def losses(report: BackupReport) -> tuple[Loss, ...]:
+    """Return when WAL was lost, the oldest first; a report of an earlier version has the last time alone."""
+    at = report.gap_at
+    if at is None or (report.losses and report.losses[-1].at >= at):
+        return report.losses
+    return (*report.losses, Loss(at=at))
+
+
+def with_loss(report: BackupReport, at: datetime | None, since: datetime | None = None) -> BackupReport:
+    """Return a report with WAL lost at ``at``, if there is any, and all up to ``since`` archived.
+
+    What is lost again before a full backup was begun belongs to the same loss.
+    """
+    found = losses(report)
+    last = found[-1] if found else None
+    if at is not None and last is not None and not is_covered(report, last.at):
+        found = (*found[:-1], _both(last, Loss(at=at, since=since)))
+    elif at is not None and (last is None or last.at < at):
+        found = (*found, Loss(at=at, since=since))
+    first = report.backups[0].started_at if report.backups else None
+    found = tuple(one for one in found if first is None or one.at > first)
+    if len(found) > _MOST_LOSSES:
+        found = (_both(found[0], found[1]), *found[2:])
+    return replace(report, gap_at=latest(report.gap_at, at), losses=found)
+
+
+def _both(before: Loss, after: Loss) -> Loss:
+    """Return two losses without a full backup between them as one."""
+    since = before.since
+    if since is not None and after.since is not None:
+        since = min(since, after.since)
+    return Loss(at=max(before.at, after.at), since=since)
 
 
 def recently_asked(cluster: Cluster, report: BackupReport, now: datetime) -> datetime | None:

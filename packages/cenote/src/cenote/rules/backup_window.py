@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from cenote.errors import Invalid
-from cenote.model.backups import BackupReport, BackupType
+from cenote.model.backups import BackupReport, BackupType, Loss
 from cenote.model.records import Cluster
 from cenote.rules import backup_schedule
 
@@ -36,28 +36,32 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
-    """The moments that can be restored: from one to another, both included, but for a gap."""
+    """The moments that can be restored: from one to another, both included, but for gaps."""
 
     since: datetime
     until: datetime
-    gap: Gap | None = None
+    gaps: tuple[Gap, ...] = ()
 
     @property
     def spans(self) -> tuple[Span, ...]:
         """The moments in pieces without a gap, the oldest first."""
-        if self.gap is None or self.gap.since >= self.until:
-            return (Span(since=self.since, until=self.until),)
-        before = [Span(since=self.since, until=self.gap.since)] if self.since < self.gap.since else []
-        after = self.gap.until
-        return (*before, *([] if after is None else [Span(since=after, until=max(after, self.until))]))
+        found, since = [], self.since
+        for gap in self.gaps:
+            if gap.since >= self.until:
+                break
+            if since <= gap.since:
+                found.append(Span(since=since, until=gap.since))
+            if gap.until is None:
+                return tuple(found)
+            since = max(since, gap.until)
+        return (*found, Span(since=since, until=max(since, self.until)))
 
     @property
     def in_words(self) -> str:
         told = f"{_shown(self.since)} to {_shown(self.until)} UTC"
-        if self.gap is None:
+        if not self.gaps:
             return told
-        end = "now" if self.gap.until is None else f"{_shown(self.gap.until)} UTC"
-        return f"{told}, except {_shown(self.gap.since)} to {end}, as WAL of that time was lost"
+        return f"{told}, except {' and '.join(map(_gap_in_words, self.gaps))}, as WAL of that time was lost"
 
 
 def moment(text: str) -> datetime:
@@ -86,12 +90,12 @@ def window(report: BackupReport, now: datetime, *, archives: bool) -> Window | N
         now if archives else max(report.archived_at or report.restorable_from, report.backups[-1].stopped_at)
     )
     until = max(report.restorable_from, last.replace(microsecond=0))
-    return Window(since=report.restorable_from, until=until, gap=_gap(report))
+    return Window(since=report.restorable_from, until=until, gaps=_gaps(report))
 
 
 def check(target: datetime, there: Window, name: str) -> None:
     """Raise Invalid, with the window, for a moment that is not in it."""
-    if there.since <= target <= there.until and not (there.gap is not None and there.gap.has(target)):
+    if there.since <= target <= there.until and not any(gap.has(target) for gap in there.gaps):
         return
     raise Invalid(
         f"{FIELD}: {_shown(target)} UTC cannot be restored. What can be of {name} is {there.in_words}."
@@ -108,13 +112,23 @@ def waiting_since(cluster: Cluster, report: BackupReport) -> datetime | None:
     return None if is_made or has_failed else asked_at
 
 
-def _gap(report: BackupReport) -> Gap | None:
+def _gaps(report: BackupReport) -> tuple[Gap, ...]:
     """Return what cannot be restored since WAL was lost, up to the end of the full backup after it."""
-    since = backup_schedule.shown_gap(report)
-    if since is None:
-        return None
-    full = (one for one in report.backups if one.type is BackupType.FULL and one.started_at >= since)
-    return Gap(since=since, until=next((one.stopped_at for one in full), None))
+    first = report.backups[0].started_at
+    return tuple(_gap(report, loss) for loss in backup_schedule.losses(report) if loss.at > first)
+
+
+def _gap(report: BackupReport, loss: Loss) -> Gap:
+    """Return one; what was dropped is older than its loss, so that alone does not say where it begins."""
+    since = loss.since
+    if since is None:  # a backup has all WAL up to its end
+        since = max((one.stopped_at for one in report.backups if one.stopped_at <= loss.at), default=loss.at)
+    full = (one for one in report.backups if one.type is BackupType.FULL and one.started_at >= loss.at)
+    return Gap(since=min(since, loss.at), until=next((one.stopped_at for one in full), None))
+
+
+def _gap_in_words(gap: Gap) -> str:
+    return f"{_shown(gap.since)} to {'now' if gap.until is None else f'{_shown(gap.until)} UTC'}"
 
 
 def _shown(moment: datetime) -> str:

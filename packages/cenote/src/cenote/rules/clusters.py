@@ -22,6 +22,7 @@ PROTECTED = (
     "/v2/databases/{id}/delete_protection with {{\"enabled\": false}}, or 'cenote cluster unprotect {name}'."
 )
 
+MOST_NODES = 3
 MAX_TAGS = 100
 MAX_SERVICE_NAMES = 16
 
@@ -88,9 +89,11 @@ def region(slug: str) -> str:
     return slug
 
 
-def num_nodes(number: int) -> None:
-    if number != 1:
-        raise Invalid(f"num_nodes: {number} is not supported; a cluster has 1 node in this version.")
+def num_nodes(number: int) -> int:
+    if not 1 <= number <= MOST_NODES:
+        nodes = "1 node" if MOST_NODES == 1 else f"1 to {MOST_NODES} nodes"
+        raise Invalid(f"num_nodes: {number} is not supported; a cluster has {nodes} in this version.")
+    return number
 
 
 def undelete_days(days: int) -> None:

@@ -13,20 +13,24 @@ from msgspec.structs import replace
 
 from cenote.model.records import Cluster, Keep, MoveStage, Node, Undeletion
 from cenote.model.status_records import NodeStatus
+from cenote.model.topology import has_standbys, writer_or_first
 from cenote.rules import moves, recoveries
 
 
-def deleted(cluster: Cluster, at: datetime, days: int, *, backed_up: bool = False) -> Cluster:
+def deleted(
+    cluster: Cluster, at: datetime, days: int, leader: str | None = None, *, backed_up: bool = False
+) -> Cluster:
     """Return a cluster as it is deleted at that time; it can be undeleted for so many days, 0: not at all.
 
     ``backed_up``: also from its backups.
 
     One that is being moved stays where it takes writes, so that it is whole when it is back.  One that was
-    undeleted just before may have its data in the trash yet, so that deletion is not forgotten.
+    undeleted just before may have its data in the trash yet, so that deletion is not forgotten.  Of several
+    nodes that one is kept which takes writes, the ``leader``.
     """
     if days:
         keep = Keep(until=at + timedelta(days=days), backed_up=backed_up)
-        cluster = replace(_without_move(cluster), keep=keep)
+        cluster = replace(_without_standbys(_without_move(cluster), leader), keep=keep)
     return replace(cluster, deleted_at=at)
 
 
@@ -38,6 +42,14 @@ def _without_move(cluster: Cluster) -> Cluster:
         return moves.backed_out(cluster)
     nodes = {node.name: node for node in cluster.nodes}
     return replace(cluster, nodes=(nodes[move.target],), move=None, left=(*cluster.left, nodes[move.source]))
+
+
+def _without_standbys(cluster: Cluster, leader: str | None) -> Cluster:
+    if not has_standbys(cluster):
+        return cluster
+    kept = writer_or_first(cluster, leader or cluster.primary)
+    others = tuple(node for node in cluster.nodes if node is not kept)
+    return replace(cluster, nodes=(kept,), left=(*cluster.left, *others), switchover=None, primary="")
 
 
 def undeleted(cluster: Cluster, name: str, nodes: tuple[Node, ...]) -> Cluster:

@@ -27,6 +27,7 @@ from cenote.model.records import (
     Move,
     Restoration,
     StorageAutoscale,
+    Switchover,
     Token,
 )
 from cenote.rules.record_words import (
@@ -137,6 +138,8 @@ def _told(before: Cluster, after: Cluster, name_of: NameOf) -> Differences:
             yield from _of_tags(former, now)
         elif name == "move":
             yield from _of_move(before, after, name_of)
+        elif name == "switchover":
+            yield from _of_switch(former, now)
         elif name == "nodes" and (before.move is None) != (after.move is None):
             continue  # the move tells it
         elif name == "configuration":
@@ -246,6 +249,16 @@ def _of_move(before: Cluster, after: Cluster, name_of: NameOf) -> Differences:
             yield Difference(what="state of the move")
         else:
             yield Difference(what="move", before=str(former.stage), after=str(now.stage))
+
+
+def _of_switch(former: Switchover | None, now: Switchover | None) -> Differences:
+    """Tell that another node is to take writes, and that this was given up or is over."""
+    if former is None and now is not None:
+        yield Difference(what="switch", after=f"from {now.source} to {now.target}")
+    elif former is not None and now is None:
+        yield Difference(what="switch", before=f"from {former.source} to {former.target}")
+    else:
+        yield Difference(what="state of the switch")
 
 
 def _route(cluster: Cluster, move: Move, name_of: NameOf) -> str:

@@ -7,14 +7,14 @@ a certificate would lose names that clients use.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import ip_address
 
 from cenote.model.fleet_records import Host, HostDomain
 from cenote.model.records import Cluster, Node
-from cenote.model.topology import writer_or_first
+from cenote.model.topology import a_standby, writer_or_first
 
-PRIVATE = "private-"
+PRIVATE, STANDBY = "private-", "replica-"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?\.?")
@@ -66,6 +66,13 @@ def in_domain(cluster_name: str, domain: str) -> tuple[str, str]:
     return f"{cluster_name}.{domain}", f"{PRIVATE}{cluster_name}.{domain}"
 
 
+def of_standby(cluster_name: str, domain: str) -> tuple[str, str]:
+    """Return the public and private name in a domain that lead to a standby."""
+    public = f"{STANDBY}{cluster_name}"
+    private = f"{PRIVATE}{public}"  # of a long name it is no label, and the public one serves for both
+    return f"{public}.{domain}", f"{private if is_label(private) else public}.{domain}"
+
+
 def address_of(node: Node, hosts: Mapping[str, Host]) -> str | None:
     """Return the address of a node's host; it is what that host says of itself, so it is checked.
 
@@ -75,24 +82,40 @@ def address_of(node: Node, hosts: Mapping[str, Host]) -> str | None:
     return host.address if host is not None and is_host(host.address) else None
 
 
-def wanted_in_dns(cluster: Cluster, hosts: Mapping[str, Host], domain: str) -> dict[str, str]:
+def wanted_in_dns(
+    cluster: Cluster, hosts: Mapping[str, Host], domain: str, leader: str | None = None
+) -> dict[str, str]:
     """Return where each name of a cluster is to lead, "" for a host that has no address for others.
 
     Names that may not go into a zone, of clusters from before the domain, are left out.
     """
-    names = [one for one in in_domain(cluster.name, domain) if all(map(is_label, one.split(".")))]
-    return dict.fromkeys(names, _target(address_of(writer_or_first(cluster), hosts)))
+    writer, standby = writer_or_first(cluster, leader), a_standby(cluster, leader)
+    found = dict.fromkeys(in_domain(cluster.name, domain), writer)
+    if standby is not None:
+        found |= dict.fromkeys(of_standby(cluster.name, domain), standby)
+    return {
+        name: _target(address_of(node, hosts))
+        for name, node in found.items()
+        if all(map(is_label, name.split(".")))
+    }
 
 
 def of_certificate(
-    name: str, nodes: Iterable[Node], hosts: Mapping[str, Host], domains: Iterable[str]
+    name: str,
+    nodes: Iterable[Node],
+    hosts: Mapping[str, Host],
+    domains: Collection[str],
+    *,
+    standbys: bool = False,
 ) -> tuple[str, ...]:
     """Return the names of a cluster's certificate: those in the domains, and its nodes' hosts.
 
-    Nodes that are not there yet count, too: clients have to be able to verify the target of a move as soon as
-    it takes writes.
+    With ``standbys`` those that lead to one, too.  Nodes that are not there yet count: clients have to be
+    able to verify the target of a move as soon as it takes writes.
     """
     names = [one for domain in domains for one in in_domain(name, domain)]
+    if standbys:
+        names += [one for domain in domains for one in of_standby(name, domain)]
     names += [address for node in nodes if (address := address_of(node, hosts)) is not None]
     return tuple(dict.fromkeys(spelled(one) for one in (*names, *LOOPBACK)))
 

@@ -6,7 +6,7 @@ fails, and one that it could not carry out is told with the reason of the part t
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
@@ -15,12 +15,15 @@ from msgspec.structs import replace
 from cenote.model import firewall
 from cenote.model.firewall import Network
 from cenote.model.parts import PartName
+from cenote.model.paths import POSTGRESQL
 from cenote.model.records import Access, Cluster, User
 from cenote.model.status_records import NodeStatus
 
 UNDER_WAY = "the host's agent is still at work on it"
 
 ALL = frozenset(PartName)
+_ON_HOST = frozenset({PartName.POOLER_ACCESS, PartName.POOLER_DISCONNECT})
+_ON_SERVER = frozenset({PartName.SERVER, PartName.DISCONNECT})
 TRUSTED_SOURCES = frozenset(
     {PartName.POOLER_ACCESS, PartName.POOLER_DISCONNECT, PartName.SERVER, PartName.DISCONNECT}
 )
@@ -48,7 +51,7 @@ _BY_FIELD: dict[str, frozenset[PartName]] = {
         # What was removed is dropped after the pass, which is waited for apart.
         (
             *("removing", "name", "region", "project_id", "assigned_at"),
-            *("private_network_id", "tags", "autoscale", "left", "last_node"),
+            *("private_network_id", "tags", "autoscale", "left", "last_node", "distinct_hosts", "primary"),
         ),
         frozenset[PartName](),
     ),
@@ -121,6 +124,25 @@ def progress(status: NodeStatus | None, revision: int, parts: Collection[str]) -
     if any(part in parts for part in status.ahead):
         return Progress(in_force=False, reason=status.reason or UNDER_WAY)
     return Progress(in_force=True)
+
+
+def on_standby(parts: Collection[str], status: NodeStatus | None) -> frozenset[PartName]:
+    """Return those of the parts that let somebody in on a node that stands by, as far as it works.
+
+    All else is brought about on the one that takes writes, and waits for no copy that is being made.
+    """
+    if not was_tried(status) or status is None:
+        return frozenset()
+    runs = bool(status.reached) and POSTGRESQL not in status.stopped
+    mine = _ON_HOST | (_ON_SERVER if runs else frozenset())
+    return frozenset(part for part in mine if part in parts)
+
+
+def of_all(found: Iterable[Progress]) -> Progress:
+    """Return the progress of a change that concerns several nodes: what failed comes first."""
+    lacking = [one for one in found if not one.in_force]
+    failed = [one for one in lacking if one.failed]
+    return next(iter([*failed, *lacking]), Progress(in_force=True))
 
 
 def was_tried(status: NodeStatus | None) -> bool:

@@ -10,19 +10,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 FOLDER = "cenote/lineages"  # in the repository
 NAME = "^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}$"  # also for grep -E, and for pgBackRest
+_TIME = "%Y%m%dT%H%M%SZ"
 SUPERSEDED = (
     "its cluster was recovered from the backups elsewhere, and what this server writes is no part of it"
 )
 
 
-def mark(now: datetime, random: str) -> str:
-    """Return a new mark; ``random`` are eight hexadecimal digits."""
-    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{random}"
+def mark(now: datetime, random: str, newest: str = "") -> str:
+    """Return a new mark, after the ``newest`` one, whatever clock that is of.
+
+    ``random`` are eight hexadecimal digits.
+    """
+    if newest:
+        now = max(now, datetime.fromisoformat(newest[:16]) + timedelta(seconds=1))
+    return f"{now.astimezone(UTC):{_TIME}}-{random}"
+
+
+def newest(names: Iterable[str]) -> str:
+    """Return the newest of the marks among these names, "" without any."""
+    return max((name for name in names if re.fullmatch(NAME, name)), default="")
 
 
 def folder(stanza: UUID | str) -> str:
@@ -32,4 +43,4 @@ def folder(stanza: UUID | str) -> str:
 
 def is_superseded(own: str, names: Iterable[str]) -> bool:
     """Return whether there is a mark that is newer than a server's own, "" for one that has none."""
-    return any(re.fullmatch(NAME, name) and name > own for name in names)
+    return newest(names) > own

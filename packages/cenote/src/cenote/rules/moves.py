@@ -64,7 +64,10 @@ def check(cluster: Cluster, seen: NodeStatus | None, status: ClusterStatus) -> N
     if cluster.move is not None:
         raise Busy("The cluster is being moved already. Wait until that is over, or cancel it.")
     if len(cluster.nodes) != 1:
-        raise Invalid("Only a cluster with one node can be moved.")
+        raise Invalid(
+            "Only a cluster with one node can be moved. Of several nodes, remove the one on that host by a "
+            "resize to fewer, and add one again once the host is drained."
+        )
     if status is not ClusterStatus.ONLINE or seen is None:
         raise Busy(f"update cluster cannot be performed. Reason: cluster is {status}")
     if seen.logical_slots:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from cenote.errors import Invalid, NotFound
 from cenote.model.by_sql import BySql
 from cenote.model.records import Cluster, Pool, PoolMode
+from cenote.model.standby_pools import SUFFIX
 from cenote.model.status_records import NodeStatus
 from cenote.rules import configuration, sql_changes
 from cenote.rules.names import RESERVED_POOLS, quoted
@@ -29,6 +30,8 @@ def pool_name(name: str) -> str:
         )
     if name.lower() in RESERVED_POOLS:
         raise Invalid(f"name: {name!r} is reserved.")
+    if name.endswith(SUFFIX):
+        raise Invalid(f"name: names that end in {SUFFIX!r} are reserved for pools that lead to a standby.")
     return name
 
 

@@ -19,17 +19,21 @@ FIRST_WITH_FORMATS = 2
 WITH_MOVES = 3
 WITH_DELETIONS = WITH_BACKUPS = 4  # deletions that are refused, or can be taken back
 WITH_RESTORES = 5
-HIGHEST = 5  # that this version reads
+WITH_NODES = 6  # clusters of several nodes
+HIGHEST = 6  # that this version reads
 
 _WORDS = {
     WITH_MOVES: "moves",
     WITH_BACKUPS: "backups, or of clusters that are protected from deletion",
     WITH_RESTORES: "restores",
+    WITH_NODES: "clusters of several nodes",
 }
 
 
 def needed(record: msgspec.Struct) -> int:
     """Return the lowest format that has all that a record says."""
+    if isinstance(record, Cluster) and _says_of_nodes(record):
+        return WITH_NODES
     if isinstance(record, Cluster) and _is_restored(record):
         return WITH_RESTORES
     if isinstance(record, Cluster) and _is_kept(record):
@@ -70,6 +74,12 @@ def _is_restored(cluster: Cluster) -> bool:
     was_tried = plan is not None and (plan.lineage or plan.drill_asked_at is not None)
     can_be = cluster.keep is not None and cluster.keep.backed_up
     return cluster.restoration is not None or bool(was_tried or can_be)
+
+
+def _says_of_nodes(cluster: Cluster) -> bool:
+    """Return whether a record says something of nodes that stand by, or of what is left of such."""
+    others = (cluster.distinct_hosts, cluster.switchover, cluster.primary, cluster.failover_login)
+    return any(others) or (len(cluster.nodes) > 1 and cluster.move is None)
 
 
 def _is_kept(cluster: Cluster) -> bool:

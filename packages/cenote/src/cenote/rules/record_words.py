@@ -82,13 +82,14 @@ NODE = Kind(
         "lost_at": "time of the loss of its host",
     },
     minor=("lost_at",),
+    unsaid=("added_at",),
 )
 LEFT = Kind(
     "removal from its host of",
     "removals from hosts",
     ("name",),
     {"host": "host"},
-    unsaid=("port", "pool_port", "metrics_port", "lost_at"),
+    unsaid=("port", "pool_port", "metrics_port", "lost_at", "added_at"),
 )
 REMOVAL = Kind("removal of", "removals", ("kind", "name"), {"at": "time"}, minor=("at",), unsaid=("id",))
 TAG = Kind("tag", "tags", ("name",), {})
@@ -157,12 +158,17 @@ VALUES = {
     "maintenance_window": "maintenance window",
     "autoscale": "growth of the storage",
     "delete_protection": "protection from deletion",
+    "distinct_hosts": "nodes on different hosts only",
     "undelete_days": "days in which it can be undeleted",
     "update_asked_at": "update of outdated programs asked for",
     "id": "id",
     "created_at": "time of creation",
 }
-HIDDEN = {"authority": "certificate authority", "backups": "backups"}
+HIDDEN = {
+    "authority": "certificate authority",
+    "backups": "backups",
+    "failover_login": "login of the failover agent",
+}
 # How settings are named, by the part of the configuration that they stand in.
 SETTINGS = {
     "postgresql": "setting ",
@@ -171,7 +177,7 @@ SETTINGS = {
     "unused": "setting without effect ",
 }
 HIDDEN_SETTINGS = frozenset({"connect_query"})  # SQL, which may contain a password
-SPECIAL = frozenset({"tags", "configuration", "deleted_at", "move"})
+SPECIAL = frozenset({"tags", "configuration", "deleted_at", "move", "switchover"})
 # What a field without a value means.
 EMPTY = {"user": "each client's own", "owner": "doadmin"}
 # They change beside other fields, which tell it better.
@@ -180,6 +186,7 @@ BOOKKEEPING: dict[str, Kind | str] = {
     "assigned_at": "time of the assignment to the project",
     "left": LEFT,
     "last_node": "number of the last node",
+    "primary": "primary",
     "keep": "data of the deleted cluster",
     "undeletion": "deleted data to be brought back",
     "restoration": "data that are being restored",

@@ -20,7 +20,7 @@ from cenote.model.fleet_records import Host
 from cenote.model.records import Cluster, Node, Restoration
 from cenote.model.restores import Restored
 from cenote.model.status_records import NodeStatus
-from cenote.rules import moves, scheduling
+from cenote.rules import backup_schedule, moves, scheduling
 from cenote.rules.host_states import DOWN_SECONDS, HostState
 from cenote.rules.scheduling import NO_LIMITS, Candidate, Overcommit, Wanted
 
@@ -53,7 +53,8 @@ def lost_node(cluster: Cluster) -> Node:
 
 def loss(cluster: Cluster, seen: NodeSeen) -> Loss:
     """Return why a cluster may be recovered; Busy, in words, if it may not now, Invalid if it cannot be."""
-    if cluster.restoration is not None:
+    restoration = cluster.restoration
+    if restoration is not None and (restoration.fork or _is_there(seen)):
         raise Busy("The cluster is being restored from backups already.")
     if cluster.move is None and len(cluster.nodes) != 1:
         raise Invalid("Only a cluster with one node can be recovered from backups.")
@@ -63,6 +64,10 @@ def loss(cluster: Cluster, seen: NodeSeen) -> Loss:
     if cluster.move is not None and found is not Loss.REMOVED:
         raise Busy("The cluster is being moved to another host. Cancel the move first.")
     return found
+
+
+def _is_there(seen: NodeSeen) -> bool:
+    return seen.node.lost_at is None and seen.state is HostState.UP
 
 
 def _loss(seen: NodeSeen) -> Loss:
@@ -194,6 +199,15 @@ def recovered(cluster: Cluster, node: Node, now: datetime, mark: str) -> Cluster
             fork=False,
         ),
     )
+
+
+def with_gap(recovered: Cluster, report: NodeStatus | None) -> Cluster:
+    """Return a cluster with what its former node has lost of the WAL, by its report; the new one has none."""
+    plan, known = recovered.backups, None if report is None else report.backups
+    if plan is None or known is None:
+        return recovered
+    gap_at = backup_schedule.latest(plan.gap_at, known.gap_at)
+    return recovered if gap_at == plan.gap_at else replace(recovered, backups=replace(plan, gap_at=gap_at))
 
 
 def _number(node: Node) -> int:

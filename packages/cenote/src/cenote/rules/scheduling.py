@@ -23,6 +23,7 @@ from cenote.model.records import Cluster, Node
 from cenote.rules import port_allocation
 from cenote.rules.host_states import HostState
 
+GET_PATRONI = "Install it there (docs/failover.md), or ask for one node."
 _NAMED = 5  # hosts in a message
 _GIB = 1024
 
@@ -56,13 +57,17 @@ NOTHING = Promise()
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What a node needs; ``host``, a name or an id, and ``zone`` are wishes, and empty without any."""
+    """What a node needs; ``host``, a name or an id, and ``zone`` are wishes, and empty without any.
+
+    ``patroni``: it is one of several nodes.
+    """
 
     version: str
     memory_mib: int
     storage_mib: int
     host: str = ""
     zone: str = ""
+    patroni: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +166,7 @@ def choose(
         *((one, [one], frozenset()) for one in able),
     ]
     for one, others, avoided in attempts:
-        if (found := _ports(one, others, avoided)) is not None:
+        if (found := free_ports(one, others, avoided)) is not None:
             return found
     raise Busy("Every port on every host is taken; delete a cluster or widen the range.")
 
@@ -181,6 +186,8 @@ def hindrance(wanted: Wanted, candidate: Candidate, limits: Overcommit = NO_LIMI
         return "is being drained"
     if wanted.version not in host.versions:
         return f"has no PostgreSQL {wanted.version}"
+    if wanted.patroni and not host.patroni:
+        return "has no Patroni"
     return lacking(wanted, candidate, limits)
 
 
@@ -226,9 +233,9 @@ def in_gib(mib: int) -> str:
     return f"{mib / _GIB:.3g} GiB"
 
 
-def emptiest(candidates: Iterable[Candidate]) -> Candidate | None:
+def emptiest(candidates: Iterable[Candidate], memory_mib: int = 0, storage_mib: int = 0) -> Candidate | None:
     """Return the host with the largest share left, which the next node would be placed on."""
-    return min(candidates, key=lambda one: _order(one, 0, 0), default=None)
+    return min(candidates, key=lambda one: _order(one, memory_mib, storage_mib), default=None)
 
 
 def _order(candidate: Candidate, memory_mib: int, storage_mib: int) -> tuple[float, str, str]:
@@ -251,7 +258,7 @@ def _share_left(candidate: Candidate, memory_mib: int, storage_mib: int) -> floa
     return min(shares, default=0.0)
 
 
-def _ports(candidate: Candidate, others: Iterable[Candidate], avoided: Set[int]) -> Placement | None:
+def free_ports(candidate: Candidate, others: Iterable[Candidate], avoided: Set[int]) -> Placement | None:
     """Return the ports of a node on a host that none of the others uses either, or None."""
     host = candidate.host
     taken = set(candidate.taken | avoided).union(*(one.taken | set(one.host.busy_ports) for one in others))
@@ -282,19 +289,21 @@ def _refusal(
             return Invalid(f"cenote.zone: no host is in the zone {wanted.zone[:80]!a}{offered}.")
         left = there
     able = [one for one in left if wanted.version in one.host.versions]
+    hindering = hindrances(wanted, able, limits)
+    if wanted.patroni and able and not any(one.host.patroni for one in able):
+        return Busy(f"No host has Patroni, which clusters of several nodes need.{hindering} {GET_PATRONI}")
     up = [one for one in able if one.state is HostState.UP]
-    told = _told(wanted, able, limits)
     if not up:
-        return Unavailable(f"No host with PostgreSQL {wanted.version} is up.{told}")
+        return Unavailable(f"No host with PostgreSQL {wanted.version} is up.{hindering}")
     if all(one.drained for one in up):
-        return Busy(f"No host takes new clusters now.{told}")
+        return Busy(f"No host takes new clusters now.{hindering}")
     return Busy(
         f"No host has room for {in_gib(wanted.memory_mib)} of memory and {in_gib(wanted.storage_mib)} of "
-        f"storage.{told} Choose a smaller size, delete a cluster, or add a host."
+        f"storage.{hindering} Choose a smaller size, delete a cluster, or add a host."
     )
 
 
-def _told(wanted: Wanted, candidates: Iterable[Candidate], limits: Overcommit) -> str:
+def hindrances(wanted: Wanted, candidates: Iterable[Candidate], limits: Overcommit) -> str:
     """Return what hinders each of the hosts, as sentences."""
     reasons = sorted((one.host.name, hindrance(wanted, one, limits)) for one in candidates)
     told = [f"{name} {reason}" for name, reason in reasons if reason]

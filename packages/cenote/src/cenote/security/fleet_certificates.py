@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -21,6 +22,7 @@ from cenote.security.certificates import LEAF_LIFETIME
 
 AUTHORITY_NAME = "Cenote fleet"
 HOST_SUFFIX = ".host.cenote"
+_STORE_MARK = "# For the store:\n"
 _OURS = ".cenote"  # what the names end in that say who a host is and what it may do
 _ROLE_NAMES = {f"{role}{_OURS}": role for role in HostRole}
 
@@ -72,6 +74,22 @@ def sign(
 ) -> str:
     """Return a host's certificate for its request, and the CA certificate; ValueError for a bad request."""
     return certificates.sign(ca_certificate, ca_key, request, names, now=now, lifetime=lifetime, named=False)
+
+
+def with_store(certificate: str, store_certificate: str) -> str:
+    """Return what a host gets for one request: a cluster's certificate, and one for the fleet's store."""
+    return f"{certificate}{_STORE_MARK}{store_certificate}"
+
+
+def split(issued: str) -> tuple[str, str]:
+    """Return both again; "" for the second if there is none."""
+    certificate, _, store_certificate = issued.partition(_STORE_MARK)
+    return certificate, store_certificate
+
+
+def failover_name(cluster_id: UUID) -> str:
+    """Return the name in the certificate with which Patroni of a cluster reaches the store, and no other."""
+    return f"{cluster_id}.patroni{_OURS}"
 
 
 def host_id_of(names: Iterable[str]) -> str:

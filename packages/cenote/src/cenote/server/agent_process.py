@@ -38,7 +38,7 @@ from cenote.model import parameters
 from cenote.model.fleet_ports import FleetPorts
 from cenote.model.fleet_records import Host
 from cenote.security.sealing import Sealer
-from cenote.server import backup_repository, bootstrap, child, event_loop, stores
+from cenote.server import backup_repository, bootstrap, child, event_loop, failover, stores
 from cenote.server.child import Channel, Ready
 from cenote.server.installation import Installation
 from cenote.server.service_copies import ServiceCopies
@@ -133,7 +133,9 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
                     runner = BackupRunner(store, host_context, program, executor)
                     group.create_task(runner.run(), name="backups")
                     if program is not None:
-                        sweep = RepositorySweep(store, host_context, program, known.store)
+                        sweep = RepositorySweep(
+                            store, host_context, program, known.store, repository.is_configured
+                        )
                         group.create_task(sweep.run(), name="sweep of the repository")
                 if settings.address is not None:
                     for_others = _fleet_endpoint(installation, answering, store)
@@ -228,8 +230,12 @@ def _executor(installation: Installation, store: HostStore, ring: HostRing) -> t
         server_ids=installation.servers.owner,
         copy_rate_mib=settings.copy_rate_mib,
         backups=backup_repository.of_host(installation, ring.sealer),
+        failover=failover.of_host(installation, ring.sealer),
     )
-    return Executor(layout, installation.servers, binaries, store.request_certificate), host_context
+    executor = Executor(
+        layout, installation.servers, binaries, store.request_certificate, publish=store.publish
+    )
+    return executor, host_context
 
 
 def _host(installation: Installation, known: Identity) -> Host:
@@ -257,6 +263,7 @@ def _host(installation: Installation, known: Identity) -> Host:
         default_repository=settings.backups.is_default,
         repository_warning=backup_repository.warning(installation),
         drill_days=settings.backups.drill_days if repository is not None else 0,
+        patroni=failover.version(installation),
     )
 
 

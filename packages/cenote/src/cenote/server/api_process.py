@@ -21,6 +21,7 @@ from cenote.api.app import create_app
 from cenote.api.service import Settings
 from cenote.console import with_console
 from cenote.controller.controller import Controller
+from cenote.controller.failover_logins import FailoverLogins
 from cenote.controller.store_members import StoreMembers
 from cenote.errors import Misconfigured
 from cenote.front.host_admission import HostAdmission
@@ -44,6 +45,7 @@ from cenote.stats.remote_observer import RemoteObserver
 from cenote.stats.routed_observer import RoutedObserver
 from cenote.store import Store
 from cenote.store.client import EtcdClient
+from cenote.store.keys import Keys
 
 if TYPE_CHECKING:
     from cenote.controller.name_server import NameServer
@@ -91,6 +93,7 @@ class _Api:
     controller: Controller
     keys: KeyReceiver | None
     store_members: StoreMembers | None  # None where the store's members are not this process's to decide
+    failover_logins: FailoverLogins | None
     server: http_server.Server
     shown: _Shown
     host_id: str
@@ -149,6 +152,7 @@ def _build(installation: Installation, shown: _Shown, rings: Rings, authority: t
             host_id=host_id,
             memory_overcommit=settings.memory_overcommit,
             storage_overcommit=settings.storage_overcommit,
+            distinct_hosts=settings.distinct_hosts,
             undelete_days=0 if settings.ephemeral else settings.undelete_days,
             fleet_place=settings.join_place,
         ),
@@ -163,6 +167,7 @@ def _build(installation: Installation, shown: _Shown, rings: Rings, authority: t
     admission = Admission(settings.connections or most_by_descriptors(), settings.connections_per_address)
     server = http_server.server(app, shown.context, observer.end_streams, admission)
     metrics_endpoint = MetricsEndpoint(store, sealer, observer, host_id, settings.listen, server.server_state)
+    failover_logins = _failover_logins(installation, rings)
     overcommit = Overcommit(memory=settings.memory_overcommit, storage=settings.storage_overcommit)
     directory = identity.directory_of(layout)
     controller = Controller(
@@ -175,6 +180,7 @@ def _build(installation: Installation, shown: _Shown, rings: Rings, authority: t
         _domain(installation),
         _name_server(installation),
         rings.host,
+        failover_logins,
     )
     return _Api(
         client,
@@ -184,6 +190,7 @@ def _build(installation: Installation, shown: _Shown, rings: Rings, authority: t
         controller,
         KeyReceiver(store, rings, host_id) if settings.address is not None else None,
         _store_members(installation, host_id),
+        failover_logins,
         server,
         shown,
         host_id,
@@ -219,6 +226,14 @@ def _store_members(installation: Installation, host_id: str) -> StoreMembers | N
     return StoreMembers(stores.root_client(installation), settings.etcd.prefix, host_id, directory)
 
 
+def _failover_logins(installation: Installation, rings: Rings) -> FailoverLogins | None:
+    """Return what lets Patroni into the store; an operator's store has users of the operator's alone."""
+    if stores.is_external(installation):
+        return None
+    keys = Keys(installation.settings.etcd.prefix)
+    return FailoverLogins(stores.root_client(installation), keys, rings.host)
+
+
 async def _serve(api: _Api, channel: Channel, listener: socket.socket) -> None:
     opening = asyncio.create_task(stores.open_when_there(api.store), name="opening the store")
     try:
@@ -236,6 +251,8 @@ async def _serve(api: _Api, channel: Channel, listener: socket.socket) -> None:
         await api.client.close()
         if api.store_members is not None:
             await api.store_members.close()
+        if api.failover_logins is not None:
+            await api.failover_logins.close()
 
 
 async def _serve_open(api: _Api, channel: Channel, listener: socket.socket) -> None:

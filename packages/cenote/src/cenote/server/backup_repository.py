@@ -25,6 +25,7 @@ ON_DISK_OF_DATA = (
     "what is lost with the disk of the data is lost with its backups, too; --backups names another place"
 )
 _PROBE = "cenote-check"  # a file that is put into the repository and removed
+_PROBED = bytes(65_536)  # an empty one has room on a full disk
 
 
 def of_host(installation: Installation, sealer: Sealer) -> HostBackups | None:
@@ -74,10 +75,14 @@ def warning(installation: Installation) -> str:
 
 @dataclass(slots=True)
 class RepositoryCheck:
-    """Looks at the repository at the start and now and again; the service goes on, and so do attempts."""
+    """Looks at the repository at the start and now and again; the service goes on, and so do attempts.
+
+    ``is_configured``: what pgBackRest asks the repository with is as the settings have it.
+    """
 
     installation: Installation
     problem: str = field(default="", init=False)
+    is_configured: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -90,6 +95,8 @@ class RepositoryCheck:
         """Look once; what is wrong is logged when it is new."""
         found = await problems(self.installation)
         told, self.problem = self.problem, "; ".join(found)
+        if program_of(self.installation) is not None:
+            self.is_configured.set()
         if self.problem and self.problem != told:
             level = logging.WARNING if self.installation.settings.backups.is_default else logging.ERROR
             log.log(level, "backups: %s", self.problem)
@@ -117,8 +124,6 @@ async def problems(installation: Installation) -> list[str]:
 async def _use(installation: Installation, repository: Repository, program: BackupProgram) -> None:
     """Have pgBackRest write into the repository; CenoteError or OSError if that does not work."""
     layout, owner = installation.layout, installation.servers.owner
-    if repository.kind is RepositoryKind.FILE:
-        await asyncio.to_thread(make, Path(repository.path), owner)
     settings = installation.settings.backups
     folder, credentials = layout.repository_check.parent, settings.credentials()
     files.make_directory(folder, 0o700, owner)
@@ -129,13 +134,17 @@ async def _use(installation: Installation, repository: Repository, program: Back
         repository, credentials, state=folder, days=settings.days, key=layout.repository_key
     )
     files.write(layout.repository_check, text.encode(), 0o600, owner, durable=False)
+    if repository.kind is RepositoryKind.FILE:
+        await asyncio.to_thread(make, Path(repository.path), owner)
     await ask(program, layout.repository_check)
 
 
 async def ask(program: BackupProgram, configuration: Path) -> None:
     """Have pgBackRest list the repository and write into it; BackupError if it cannot."""
-    for command in (("repo-ls",), ("repo-put", _PROBE), ("repo-rm", _PROBE)):
-        await program.run(configuration, configuration.parent, "", *command)
+    folder = configuration.parent
+    await program.run(configuration, folder, "", "repo-ls")
+    await program.run(configuration, folder, "", "repo-put", _PROBE, content=_PROBED)
+    await program.run(configuration, folder, "", "repo-rm", _PROBE)
 
 
 def make(path: Path, owner: tuple[int, int] | None) -> None:

@@ -62,8 +62,11 @@ class ServiceRepository:
     def _write_configuration(self, path: Path) -> None:
         settings, owner = self._settings, self._account.owner
         assert settings.repository is not None
+        credentials, key = settings.credentials(), path.with_name("service-sftp-key")
         text = pgbackrest.render(
-            settings.repository, settings.credentials(), state=self._work, days=settings.days
+            settings.repository, credentials, state=self._work, days=settings.days, key=key
         )
         files.make_directory(self._work, 0o700, owner)
+        if (content := pgbackrest.private_key(credentials)) is not None:
+            files.write(key, content, 0o600, owner, durable=False)
         files.write(path, text.encode(), 0o600, owner, durable=False)

@@ -90,6 +90,7 @@ class ServeSettings:
     fleet_port: int = DEFAULT_FLEET_PORT
     memory_overcommit: float | None = None  # how often a host's memory may be promised; None: without limit
     storage_overcommit: float | None = None
+    distinct_hosts: bool = False  # the nodes of a new cluster share no host
     copy_rate_mib: int = 0  # a second, of the copy of a cluster's data from another host; 0: no limit
     undelete_days: int = 7  # for which a deleted cluster can be undeleted; 0: it is removed at once
     trash_days: int = 7  # 0: no trash

@@ -51,6 +51,7 @@ def private_etcd(installation: Installation) -> PrivateEtcd | None:
         installation.programs.etcd.path,
         clients=layout.etcd_client,
         group=installation.api.gid,
+        servers=(layout.etcd_servers, installation.servers.gid),
         administrator=lambda socket: logins.root_client(socket, logins.ensure_passwords(layout)),
         member=_member(installation, known),
     )

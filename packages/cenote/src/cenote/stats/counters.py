@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
+from collections.abc import Hashable
 from enum import StrEnum
-from uuid import UUID
 
 import msgspec
 
@@ -75,15 +75,15 @@ class Passes:
     def __init__(self) -> None:
         self.outcomes = dict.fromkeys(PassResult, 0)
         self.seconds = Histogram()
-        self._unfinished: dict[UUID, float] = {}
+        self._unfinished: dict[Hashable, float] = {}
 
-    def begin(self, id: UUID) -> float:
+    def begin(self, id: Hashable) -> float:
         """Return the time of the beginning, of the monotonic clock."""
         now = time.monotonic()
         self._unfinished.setdefault(id, now)
         return now
 
-    def end(self, id: UUID, outcome: PassResult, began: float) -> None:
+    def end(self, id: Hashable, outcome: PassResult, began: float) -> None:
         self.outcomes[outcome] += 1
         self.seconds.add(time.monotonic() - began)
         if outcome is PassResult.DONE:
@@ -93,7 +93,7 @@ class Passes:
         """A pass that was not made, since nothing has happened in the node."""
         self.outcomes[PassResult.QUIET] += 1
 
-    def forget(self, id: UUID) -> None:
+    def forget(self, id: Hashable) -> None:
         self._unfinished.pop(id, None)
 
     def numbers(self) -> PassNumbers:

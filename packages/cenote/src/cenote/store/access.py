@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
+from uuid import UUID
 
 import msgspec
 
+from cenote.model.failover import HostFailover
 from cenote.model.record import Secret
 from cenote.store.client import EtcdClient, EtcdError, LoginWanted
 from cenote.store.etcd_messages import (
@@ -21,6 +23,7 @@ from cenote.store.etcd_messages import (
     TransactionRequest,
     Users,
     delete,
+    delete_prefix,
     prefix_end,
     put,
 )
@@ -56,6 +59,11 @@ def agent_user(host_id: str) -> str:
     return f"agent-{host_id}"
 
 
+def failover_user(cluster_id: UUID) -> str:
+    """Return the name of the user that Patroni of a cluster's nodes is, and of its role."""
+    return HostFailover.username(cluster_id)
+
+
 def complete(host_id: str) -> str:
     """Return the key of a digest of a host's users and rights; only root can read or write it."""
     return f"access/{host_id}"
@@ -65,7 +73,7 @@ async def ensure_authentication(login: Login, prefix: str, host_id: str, passwor
     """Make the users of a host and their rights, and have etcd want a login from then on."""
     keys = Keys(prefix)
     assert passwords.root is not None
-    digest = _digest(passwords, list(_rights_of_agent(keys, host_id)))
+    digest = _digest(passwords, [*_rights_of_agent(keys, host_id), *_rights_of_api(keys)])
     client = login("", None)
     try:
         try:
@@ -102,7 +110,7 @@ async def ensure_host(
     """
     keys = Keys(prefix)
     users = (await client.administer("user/list", {}, Users)).users
-    roles = {API: [_below(keys.root)], agent_user(host_id): list(_rights_of_agent(keys, host_id))}
+    roles = {API: _rights_of_api(keys), agent_user(host_id): list(_rights_of_agent(keys, host_id))}
     wanted = [(agent_user(host_id), agent_user(host_id), passwords.agent)]
     if passwords.api is not None:
         wanted.append((api_user(host_id), API, passwords.api))
@@ -118,6 +126,25 @@ async def ensure_rights(client: EtcdClient, prefix: str, host_id: str) -> None:
     """
     if agent_user(host_id) in (await client.administer("role/list", {}, _Roles)).roles:
         await _grant(client, agent_user(host_id), list(_rights_of_agent(Keys(prefix), host_id)))
+
+
+async def ensure_failover_user(client: EtcdClient, keys: Keys, cluster_id: UUID, password: Secret) -> None:
+    """Let Patroni of a cluster's nodes in, by this password; it reaches its own cluster's keys alone."""
+    user = failover_user(cluster_id)
+    users = (await client.administer("user/list", {}, Users)).users
+    await _ensure_user(client, user, user, password, users)
+    await _ensure_rights(client, user, [_below(keys.failover_of(cluster_id))])
+
+
+async def forget_failover_user(client: EtcdClient, keys: Keys, cluster_id: UUID) -> None:
+    """Remove the login of Patroni of a cluster, and what it kept of it."""
+    user = failover_user(cluster_id)
+    if user in (await client.administer("user/list", {}, Users)).users:
+        await client.administer("user/delete", {"name": user}, Nothing)
+    if user in (await client.administer("role/list", {}, _Roles)).roles:
+        await client.administer("role/delete", {"role": user}, Nothing)
+    folder = keys.failover_of(cluster_id)
+    await client.transact(TransactionRequest([], [delete_prefix(folder)], []))
 
 
 async def hosts_with_users(client: EtcdClient) -> set[str]:
@@ -153,6 +180,10 @@ def _digest(passwords: Passwords, rights: list[Permission]) -> bytes:
     return hashlib.sha256(msgspec.json.encode([known, rights])).hexdigest().encode()
 
 
+def _rights_of_api(keys: Keys) -> list[Permission]:
+    return [_below(keys.root), _below(keys.failover)]  # it asks Patroni for switches
+
+
 def _rights_of_agent(keys: Keys, host_id: str) -> Iterator[Permission]:
     yield _key(keys.marker, "READ")
     for prefix in (
@@ -160,6 +191,7 @@ def _rights_of_agent(keys: Keys, host_id: str) -> Iterator[Permission]:
         *(keys.certificates_of(host_id), keys.ports_of(host_id)),
     ):
         yield _below(prefix, "READ")
+    yield _below(keys.failover, "READ")
     for key in (
         keys.fleet_authority,
         keys.admitted(host_id),

@@ -104,8 +104,27 @@ class EtcdClient:
         self._endpoints = Endpoints(addresses or (lambda: given), self._http.status)
         self._username = username
         self._password = password
+
+        def again(user: str, secret: Secret) -> EtcdClient:
+            return EtcdClient(
+                socket=socket,
+                urls=urls,
+                addresses=addresses,
+                ca=ca,
+                certificate=certificate,
+                key=key,
+                fleet=fleet,
+                username=user,
+                password=secret,
+            )
+
+        self._again = again
         self._token = ""
         self._logging_in = asyncio.Lock()
+
+    def logged_in_as(self, username: str, password: Secret) -> EtcdClient:
+        """Return a client of the same endpoints that logs in as another user; close it on its own."""
+        return self._again(username, password)
 
     def _full_disk(self) -> str:
         """Say so if the private etcd's disk is full, since it ends then until there is room."""

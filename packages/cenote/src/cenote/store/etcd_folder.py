@@ -20,11 +20,21 @@ LOG_BYTES = 8 << 20
 
 
 class EtcdFolder:
-    """With ``clients``, the socket also stands in that folder, which ``group`` may enter."""
+    """With ``clients``, the socket also stands in that folder, which ``group`` may enter.
 
-    def __init__(self, path: Path, clients: Path | None = None, group: int | None = None) -> None:
+    With ``servers``, it does so in one more folder, for the account of the servers, of which the group is
+    given; None if that is our own account.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        clients: Path | None = None,
+        group: int | None = None,
+        servers: tuple[Path, int | None] | None = None,
+    ) -> None:
         self.path = path
-        self._clients, self._group = clients, group
+        self._clients, self._group, self._servers = clients, group, servers
 
     @property
     def own_socket(self) -> Path:
@@ -114,22 +124,30 @@ class EtcdFolder:
             (self.path / socket).unlink(missing_ok=True)
 
     def open_to_clients(self) -> None:
-        """Put the socket into the folder of the clients, too, as a hard link.
+        """Put the socket into the folders of clients, too, as hard links.
 
-        etcd takes the name of a socket without a folder only, and puts the one for its peers beside it.
+        etcd takes the name of a socket without a folder only, and puts the one for its peers beside it.  The
+        links are one file, so where two accounts use it, it is the folders that tell others from them.
         """
-        if self._clients is None:
-            return
-        self._clients.mkdir(mode=0o700, exist_ok=True)
-        linked = self._clients / f".{CLIENT_SOCKET}"
-        linked.unlink(missing_ok=True)
-        os.link(self.own_socket, linked)
         if self._group is not None:
             os.chown(self.own_socket, -1, self._group)
-            os.chown(self._clients, -1, self._group)
-        self.own_socket.chmod(0o600 if self._group is None else 0o660)
-        self._clients.chmod(0o700 if self._group is None else 0o750)
-        linked.replace(self.socket)  # nothing happens if it is the same file
+        servers = None if self._servers is None else self._servers[1]
+        mode = 0o600 if self._group is None else 0o660
+        self.own_socket.chmod(mode if servers is None else 0o666)
+        if self._clients is not None:
+            self._link(self._clients, self._group)
+        if self._servers is not None:
+            self._link(*self._servers)
+
+    def _link(self, folder: Path, group: int | None) -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        linked = folder / f".{CLIENT_SOCKET}"
+        linked.unlink(missing_ok=True)
+        os.link(self.own_socket, linked)
+        if group is not None:
+            os.chown(folder, -1, group)
+        folder.chmod(0o700 if group is None else 0o750)
+        linked.replace(folder / CLIENT_SOCKET)  # nothing happens if it is the same file
         linked.unlink(missing_ok=True)
 
     def open_log(self) -> IO[bytes]:

@@ -19,11 +19,15 @@ from cenote.errors import Misconfigured, NotFound, Unavailable
 from cenote.model.backups import BackupReport
 from cenote.model.event_records import Note
 from cenote.model.fleet_records import CertificateRequest, Host, HostRequest, Presence, RemovedHost
+from cenote.model.record import Secret
 from cenote.model.records import Cluster, Tombstone
 from cenote.model.status_records import NodeStatus, ReportedNote
 from cenote.model.topology import node_key, reported_health
 from cenote.rules.sweep import Evidence, nodes_on
+from cenote.security import fleet_certificates
 from cenote.store import etcd_messages
+from cenote.store.access import failover_user
+from cenote.store.agreements import Agreements
 from cenote.store.cache import PAGE, WatchCache
 from cenote.store.client import EtcdClient
 from cenote.store.encoding import NewerFormat, decode, encode
@@ -81,10 +85,11 @@ class HostStore(Reader):
         )
         self._caches = [WatchCache(client, folder, self._tables, self._notify) for folder in folders]
         self._cache = self._caches[0]
+        self._agreements = Agreements(client, self._keys, self._on_agreement)
         self._reported: dict[tuple[UUID, str], NodeStatus] = {}
         self._noted: dict[tuple[UUID, str], tuple[ReportedNote, ...]] = {}
         self._backed_up: dict[tuple[UUID, str], BackupReport | None] = {}
-        self._locks: dict[UUID, asyncio.Lock] = {}
+        self._locks: dict[tuple[UUID, str], asyncio.Lock] = {}
         self._announced: Host | None = None
         self.clock = SettledClock()
         seconds = PRESENCE_SECONDS if presence_seconds is None else presence_seconds
@@ -101,6 +106,7 @@ class HostStore(Reader):
         """
         for cache in self._caches:
             await cache.load()
+        await self._agreements.open()
         for (_, cluster_id, node), report in self._tables.reports.items():
             self._noted[cluster_id, node] = report.notes
             if self._keeps_backups:
@@ -109,13 +115,31 @@ class HostStore(Reader):
         await self._appear(self.unseen(), ())
         for cache in self._caches:  # last, since a call that fails is tried again
             cache.follow()
+        self._agreements.follow()
 
     async def close(self) -> None:
         """Stop the watches and withdraw the presence.  The client stays open."""
         await self._presence.withdraw()
         for cache in self._caches:
             await cache.close()
+        await self._agreements.close()
         self._end()
+
+    async def publish(self, cluster_id: UUID, shared: bytes, password: Secret | None = None) -> None:
+        """Have Patroni's shared configuration of a cluster in the store, as the cluster's own user.
+
+        Without a password, of an etcd that wants none, as ourselves.
+        """
+        put = etcd_messages.put(f"{self._keys.failover_of(cluster_id)}config", shared)
+        request = etcd_messages.TransactionRequest([], [put], [])
+        if password is None:
+            await retrying(lambda: self._client.transact(request))
+            return
+        client = self._client.logged_in_as(failover_user(cluster_id), password)
+        try:
+            await retrying(lambda: client.transact(request))
+        finally:
+            await client.close()
 
     def status(self, cluster_id: UUID, node_name: str) -> NodeStatus | None:
         """The last report on a node of this host, by this process or a former one."""
@@ -164,7 +188,7 @@ class HostStore(Reader):
 
     async def _write_report(self, node: tuple[UUID, str], status: NodeStatus) -> None:
         cluster_id, node_name = node
-        async with self._locks.setdefault(cluster_id, asyncio.Lock()):
+        async with self._locks.setdefault(node, asyncio.Lock()):
             status = msgspec.structs.replace(
                 status, notes=self._noted.get(node, ()), backups=self._backed_up.get(node)
             )
@@ -220,15 +244,13 @@ class HostStore(Reader):
         except Unavailable as error:
             log.warning("cluster %s: its backups stand in the next report: %s", cluster_id, error)
 
-    def forget(self, cluster_id: UUID) -> None:
-        """Drop what is remembered of a cluster that is gone."""
-        self._locks.pop(cluster_id, None)
-        for node in [
-            node for node in (*self._reported, *self._noted, *self._backed_up) if node[0] == cluster_id
-        ]:
-            self._reported.pop(node, None)
-            self._noted.pop(node, None)
-            self._backed_up.pop(node, None)
+    def forget(self, cluster_id: UUID, node_name: str) -> None:
+        """Drop what is remembered of a node that is gone."""
+        node = cluster_id, node_name
+        self._locks.pop(node, None)
+        self._reported.pop(node, None)
+        self._noted.pop(node, None)
+        self._backed_up.pop(node, None)
 
     async def removed_hosts(self) -> frozenset[str]:
         """Read the ids of all hosts that were removed."""
@@ -309,7 +331,13 @@ class HostStore(Reader):
 
     def certificate(self, cluster_id: UUID) -> str | None:
         """Return the certificate that was issued last for this host's servers of a cluster, in PEM."""
-        return self._tables.certificates.get((self._host_id, cluster_id))
+        found = self._tables.certificates.get((self._host_id, cluster_id))
+        return None if found is None else fleet_certificates.split(found)[0]
+
+    def store_certificate(self, cluster_id: UUID) -> str:
+        """Return the one that was issued with it for the fleet's store, "" if none was."""
+        found = self._tables.certificates.get((self._host_id, cluster_id), "")
+        return fleet_certificates.split(found)[1]
 
 
 def was_removed(id: str, removed: RemovedHost) -> Misconfigured:

@@ -41,6 +41,16 @@ class Keys:
         names = ("refusals", "dns", "reports", "csr", "presence", "hosts", "certificates", "fleet/requests")
         return tuple(f"{self.prefix}{name}/" for name in names)
 
+    # -- What Patroni keeps, beside all of ours
+
+    @property
+    def failover(self) -> str:
+        """The folder of Patroni's keys, which it gives each cluster a folder in."""
+        return f"{self.root.rstrip('/')}-patroni/"
+
+    def failover_of(self, cluster_id: UUID) -> str:
+        return f"{self.failover}{cluster_id}/"
+
     # -- Clusters
 
     @property

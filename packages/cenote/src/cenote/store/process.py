@@ -41,7 +41,8 @@ LEARNER = "not supported for learner"  # in etcd's refusals of what only a voter
 class PrivateEtcd:
     """An etcd in ``directory``, on a unix socket there, outliving us: alone, or a member beside others.
 
-    With ``clients``, the socket also stands in that folder, which ``group`` may enter.
+    With ``clients``, the socket also stands in that folder, which ``group`` may enter, and with ``servers``
+    in one for the account of the servers (see ``EtcdFolder``).
     """
 
     def __init__(
@@ -51,12 +52,13 @@ class PrivateEtcd:
         *,
         clients: Path | None = None,
         group: int | None = None,
+        servers: tuple[Path, int | None] | None = None,
         administrator: Callable[[Path], EtcdClient] | None = None,
         member: Member | None = None,
     ) -> None:
         """``administrator`` makes the client for the maintenance of an etcd that wants logins."""
         self.member = member or Member()
-        self.folder = EtcdFolder(directory, clients, group)
+        self.folder = EtcdFolder(directory, clients, group, servers)
         self._etcd = etcd
         self._administrator = administrator
         self._stopping = False

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import TypeVar
 from uuid import UUID
 
+from cenote.model import topology
+from cenote.model.failover import Agreed
 from cenote.model.fleet_records import (
     AdmittedHost,
     CertificateRequest,
@@ -20,10 +22,11 @@ from cenote.model.fleet_records import (
 )
 from cenote.model.records import Cluster, MetricsLogin, Node, Token, Tombstone
 from cenote.model.status_records import NodeStatus
-from cenote.model.topology import Absence, writer_or_first
+from cenote.model.topology import Absence
 from cenote.rules import host_states
 from cenote.rules.host_states import Gone, HostState
 from cenote.rules.move_progress import Hosts
+from cenote.store.agreements import Agreements
 from cenote.store.cache import WatchCache
 from cenote.store.keys import Keys
 from cenote.store.subscription import Changes
@@ -43,6 +46,7 @@ class Reader:
     _tables: Tables
     _subscribers: set[Changes]
     _cache: WatchCache
+    _agreements: Agreements
     _changed: asyncio.Event  # replaced after each change
     _opened: Gone  # of a host that was away before this process looked
 
@@ -109,6 +113,27 @@ class Reader:
         keys = ((node.name, (node.host, cluster_id, node.name)) for node in nodes)
         return {name: self._tables.reports[key] for name, key in keys if key in self._tables.reports}
 
+    def leader(self, cluster: Cluster) -> str | None:
+        """The node of several that the failover agent names."""
+        return self._leader(cluster.id) if topology.has_standbys(cluster) else None
+
+    def _leader(self, cluster_id: UUID) -> str | None:
+        return self._agreements.of(cluster_id).leader
+
+    def agreed(self, cluster_id: UUID) -> Agreed:
+        """What stands in the store for Patroni of a cluster; the last that was seen of it."""
+        return self._agreements.of(cluster_id)
+
+    def _on_agreement(self, ids: Iterable[UUID]) -> None:
+        """Have all who wait look again: another node leads, or something as rare."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+        self.notify(ids)
+
+    def shown_node(self, cluster: Cluster) -> Node:
+        """The node that stands for a cluster in answers: its writer; while that is not known, the first."""
+        return topology.writer_or_first(cluster, self.leader(cluster))
+
     def hosts(self) -> list[Host]:
         """The hosts that are alive, by name."""
         living = (host for id, host in self._tables.hosts.items() if id in self._tables.presences)
@@ -138,7 +163,7 @@ class Reader:
 
     def full_version(self, cluster: Cluster) -> str | None:
         """The version of PostgreSQL with its minor release, which the cluster's host may have while away."""
-        host = self.host(writer_or_first(cluster).host)
+        host = self.host(self.shown_node(cluster).host)
         return None if host is None else host.versions.get(cluster.version)
 
     def presences(self) -> dict[str, Presence]:

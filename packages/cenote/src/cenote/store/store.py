@@ -18,12 +18,14 @@ import msgspec
 from cenote.errors import Conflict, Misconfigured, NotFound, Unavailable
 from cenote.model.event_records import Difference, Event, Note
 from cenote.model.records import Cluster, MetricsLogin, Node, Token, Tombstone
-from cenote.model.topology import writer_or_first
+from cenote.model.topology import has_standbys, writer_or_first
 from cenote.rules import clusters, deletions, differences, record_formats
 from cenote.store import audit_log, cache, etcd_messages, history, pruning
+from cenote.store.agreements import Agreements
 from cenote.store.cache import WatchCache
 from cenote.store.client import EtcdClient
 from cenote.store.encoding import decode, encode
+from cenote.store.failover_requests import FailoverRequests
 from cenote.store.groups import Groups
 from cenote.store.host_changes import HostChanges
 from cenote.store.joining import Joining
@@ -94,6 +96,8 @@ class Store(Reader):
         self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self.clock = SettledClock()
         self._thinning = Thinning(client, self._writer, self._keys, self.clock)
+        self._agreements = Agreements(client, self._keys, self._on_agreement)
+        self.failover_requests = FailoverRequests(client, self._keys)
         self._begin()
 
     @property
@@ -108,6 +112,7 @@ class Store(Reader):
         would look deleted.
         """
         await self._cache.open()
+        await self._agreements.open()
         self._liveness.begin()
         if self._tables.unreadable:
             await self._liveness.close()
@@ -115,6 +120,7 @@ class Store(Reader):
             some = ", ".join(sorted(self._tables.unreadable)[:3])
             raise Misconfigured(f"records in the store cannot be read by this version: {some}")
         self._look_back()
+        self._agreements.follow()
 
     def _look_back(self) -> None:
         """Go on from the newest times in the store, whatever the clock says."""
@@ -133,6 +139,7 @@ class Store(Reader):
         await self._thinning.close()
         await self.refusals.close()
         await self._liveness.close()
+        await self._agreements.close()
         await self._cache.close()
         self._end()
 
@@ -228,17 +235,19 @@ class Store(Reader):
             kept = days if cluster.undelete_days is None else cluster.undelete_days
             if self._ephemeral or not record_formats.are_read(self._tables.hosts.values()):
                 kept = 0
-            return deletions.deleted(cluster, at, kept, backed_up=self._is_backed_up(cluster))
+            leader, backed_up = self.leader(cluster), self._is_backed_up(cluster)
+            return deletions.deleted(cluster, at, kept, leader, backed_up=backed_up)
 
         return await self.update_cluster(id, deleted, note)
 
     def _is_backed_up(self, cluster: Cluster) -> bool:
         """Return whether a cluster has a backup, which every host knows how to restore."""
-        report = self.status(cluster.id, writer_or_first(cluster).name)
+        report, plan = self.status(cluster.id, writer_or_first(cluster).name), cluster.backups
         has_any = report is not None and report.backups is not None and bool(report.backups.backups)
-        hosts = self._tables.hosts.values()
-        readable = record_formats.are_read(hosts, record_formats.WITH_RESTORES)
-        return cluster.backups is not None and has_any and readable
+        was_recovered = plan is not None and bool(plan.lineage)  # its new host may not have looked yet
+        readable = record_formats.are_read(self._tables.hosts.values(), record_formats.WITH_RESTORES)
+        is_one = not has_standbys(cluster)  # only these come back from backups
+        return plan is not None and (has_any or was_recovered) and readable and is_one
 
     async def forget_cluster(self, id: UUID, *conditions: etcd_messages.Condition) -> None:
         """Remove the record, the reports on it and its claims, and leave a tombstone.

@@ -15,7 +15,7 @@ _GRANTS = "SELECT name FROM cenote.made WHERE kind = 'grant'"
 
 async def look(inspector: Inspector, context: NodeContext, session: Session) -> Seen:
     """Return the ledger; with the rest only if there is something to adopt, or a fork to be looked up."""
-    made = await ledger.look(session)
+    made = await ledger.look(session, context.cluster)
     if not adoption.is_due(context, made):
         return Seen(made)
     return Seen(

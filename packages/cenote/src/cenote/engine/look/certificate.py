@@ -24,7 +24,7 @@ async def look(_inspector: Inspector, context: NodeContext, _session: Session) -
         if certificates.is_issued_by(content, context.cluster.authority.certificate):
             names = frozenset(certificates.names_of(content))
             validity = certificates.validity(content)
-            seen = Seen(names, validity, at, for_nodes=_is_for_nodes(context, content))
+            seen = Seen(names, validity, at, for_nodes=_is_for_nodes(context, content, content))
     except (ValueError, ExtensionNotFound):
         pass
     return _with_request(context, seen)
@@ -56,14 +56,23 @@ def _with_request(context: NodeContext, seen: Seen) -> Seen:
                 issued=key + pem,
                 issued_names=names,
                 issued_validity=validity,
-                issued_for_nodes=_is_for_nodes(context, pem),
+                issued_for_nodes=_is_for_nodes(context, pem, key),
             )
     except ValueError:
         return replace(seen, requested_at=None)
     return seen
 
 
-def _is_for_nodes(context: NodeContext, pem: bytes) -> bool:
-    """Return whether a certificate can be shown to another node's server, and says which host it is of."""
+def _is_for_nodes(context: NodeContext, pem: bytes, key: bytes) -> bool:
+    """Return whether a certificate can be shown to another node's server, and says which host it is of.
+
+    Where Patroni reaches the store by TLS, there has to be one for that with the same key.
+    """
+    if context.needs_store_certificate and not _fits(context.store_certificate, key):
+        return False
     named = fleet_certificates.host_name(context.node.host)
     return certificates.is_for_clients(pem) and certificates.common_name(pem) == named
+
+
+def _fits(pem: str, key: bytes) -> bool:
+    return bool(pem) and certificates.is_for_key(pem.encode(), key)

@@ -23,7 +23,7 @@ FROM pg_database WHERE datname = ANY ({names}::text[])
 
 
 async def look(_inspector: Inspector, context: NodeContext, session: Session) -> Seen:
-    names = (await ledger.look(session)).leftover(context.cluster, RemovalKind.DATABASE)
+    names = (await ledger.look(session, context.cluster)).leftover(context.cluster, RemovalKind.DATABASE)
     if not names:
         return Seen()
     rows = await session.rows(SUPERUSER, _HELD.format(names=Literal(names)).as_string(None))

@@ -42,7 +42,7 @@ ORDER BY name
 
 
 async def look(_inspector: Inspector, context: NodeContext, session: Session) -> Seen:
-    found = await ledger.look(session)
+    found = await ledger.look(session, context.cluster)
     databases = dict(await session.rows(SUPERUSER, _CONNECTABLE))
     opened = tuple(sorted(found.of(OPENED) & databases.keys()))
     lost = tuple(sorted(found.of(OPENED) - databases.keys()))

@@ -52,7 +52,7 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
         pause=seen.pause,
         oldest=await _oldest(pools.keys() - sessions, session) if is_up and pools else 0.0,
         follower=await _follower(context, session) if is_up else None,
-        checkpointed=await _checkpointed(session) if is_up else math.inf,
+        checkpointed=await checkpointed(session) if is_up else math.inf,
     )
 
 
@@ -79,7 +79,7 @@ async def _oldest(pools: Collection[str], session: Session) -> float:
     return float(age)
 
 
-async def _checkpointed(session: Session) -> float:
+async def checkpointed(session: Session) -> float:
     [(seconds,)] = await session.rows(SUPERUSER, _CHECKPOINTED)
     return float(seconds)
 

@@ -15,7 +15,7 @@ SELECT ARRAY(SELECT rolname::text FROM pg_roles),
 """
 
 
-async def look(_inspector: Inspector, _context: NodeContext, session: Session) -> Seen:
+async def look(_inspector: Inspector, context: NodeContext, session: Session) -> Seen:
     rows = await session.rows(
         SUPERUSER, "SELECT kind, name FROM cenote.made WHERE kind IN ('grant', 'makers')"
     )
@@ -25,5 +25,5 @@ async def look(_inspector: Inspector, _context: NodeContext, session: Session) -
         frozenset(name for kind, name in rows if kind == "makers"),
         frozenset(roles),
         frozenset(databases),
-        await ledger.look(session),
+        await ledger.look(session, context.cluster),
     )

@@ -17,7 +17,7 @@ _DATABASES = "SELECT datname FROM pg_database WHERE datconnlimit <> -2"
 
 
 async def look(_inspector: Inspector, context: NodeContext, session: Session) -> Seen:
-    found = await ledger.look(session)
+    found = await ledger.look(session, context.cluster)
     users = found.leftover(context.cluster, RemovalKind.USER)
     databases = found.leftover(context.cluster, RemovalKind.DATABASE)
     if not users and not databases:

@@ -25,7 +25,7 @@ async def look(inspector: Inspector, context: NodeContext, _session: Session) ->
         files=loaded.look_at_files(tuple(configuration_files(context))),
         certificate=files.read(context.cluster_paths.certificate),
         loaded=found,
-        state=_state(server.pid_file, found),
+        state=state_of(server.pid_file, found),
         orphans=is_down and has_data and bool(processes.below(paths.data, EXECUTABLE)),
         stale_pid_files=processes.stale_lock_files(_locks(context)) if is_down else (),
         port_taken=is_down and system.is_port_taken(context.host.listen, context.node.port),
@@ -47,7 +47,7 @@ async def disk_use(inspector: Inspector, context: NodeContext) -> DiskUse | None
 
 def is_ready(server: Program, found: Loaded) -> bool:
     """Return whether a server takes connections; a standby does, too."""
-    return _state(server.pid_file, found) == READY
+    return state_of(server.pid_file, found) == READY
 
 
 def _locks(context: NodeContext) -> list[Path]:
@@ -57,7 +57,7 @@ def _locks(context: NodeContext) -> list[Path]:
     return [context.server.pid_file, *(sockets / name for name in names)]
 
 
-def _state(pid_file: Path, found: Loaded) -> bytes:
+def state_of(pid_file: Path, found: Loaded) -> bytes:
     """Return the last line of the pid file, unless a killed server has left it behind."""
     lines = (files.read(pid_file) or b"").splitlines()
     ours = found.process is not None and lines[:1] == [str(found.process.pid).encode()]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from cenote.conf import conninfo
 from cenote.engine.plan import postgresql
-from cenote.engine.plan.context import NodeContext
+from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.engine.plan.folders import CLOSED
 from cenote.model.changes import (
     EndProcesses,
@@ -49,9 +49,11 @@ class Seen:
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
-    paths, program = context.paths, program_of(context)
+    paths, program, is_managed = context.paths, program_of(context), NodeKind.MANAGED in context.kinds
+    if is_managed and context.peer is None:
+        return  # it takes writes itself, or no node does
     if seen.has_data:
-        if not seen.is_standby:
+        if not seen.is_standby and not is_managed:
             yield Refuse(
                 f"its data directory is not that of a standby: {paths.data}. If the store was recovered "
                 "from a copy older than the switch of a move, this is the cluster's data; it is left as it is"
@@ -87,7 +89,9 @@ def program_of(context: NodeContext) -> Program:
         context.server_binaries,
         *("--dbname", "" if context.peer is None else conninfo.render(postgresql.primary(context))),
         *("--no-password", "--progress", "--checkpoint", "fast"),
-        *("--wal-method", "stream", "--slot", context.paths.slot),
+        *("--wal-method", "stream"),
+        # Patroni makes the slot of a node once it runs there.
+        *(() if NodeKind.MANAGED in context.kinds else ("--slot", context.paths.slot)),
         *(("--max-rate", f"{rate}M") if rate else ()),
     )
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from cenote.engine.plan.context import NodeContext
 from cenote.model.changes import Plan, Remove, RequestCertificate, Wait, WriteFile
+from cenote.model.topology import has_standbys
 from cenote.security.certificates import Validity
 
 ASK_AGAIN_AFTER = timedelta(seconds=30)  # a request may have been lost with the store's last seconds
@@ -40,7 +41,7 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
     names = frozenset((*context.cluster.server_names, *context.cluster.service_names))
     paths = context.cluster_paths
     # Versions before moves issued certificates that only servers can show, and that do not name the host.
-    is_alone = context.peer is None
+    is_alone = context.peer is None and not has_standbys(context.cluster)
     is_fit = seen.for_nodes or is_alone
     if seen.names == names and is_fit and not seen.validity.is_due(seen.at):
         return

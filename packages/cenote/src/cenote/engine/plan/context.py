@@ -11,6 +11,7 @@ from pathlib import Path
 from cenote.model import catalog, firewall, topology
 from cenote.model.by_sql import NOTHING, BySql
 from cenote.model.changes import Program
+from cenote.model.failover import NOTHING_AGREED, Agreed, HostFailover
 from cenote.model.firewall import Networks
 from cenote.model.host_backups import HostBackups
 from cenote.model.paths import ClusterPaths, Layout, NodePaths
@@ -19,7 +20,8 @@ from cenote.model.timing import DEFAULT, Timing
 
 
 class NodeKind(StrEnum):
-    """``WRITER``: takes writes.  ``PLAIN``: started and restarted by us, not by a failover agent.
+    """``WRITER``: takes writes.  ``PLAIN``: started and restarted by us.  ``MANAGED``: by Patroni, the
+    failover agent of a cluster with several nodes, which also says which of them takes writes.
 
     The others are of a node while its cluster moves.  ``FOLLOWING``: copies another node and follows it.
     ``ENDING``: gives up writing behind held pools.  ``LEFT``: its server has ended for good, and its pooler
@@ -29,6 +31,7 @@ class NodeKind(StrEnum):
 
     WRITER = "writer"
     PLAIN = "plain"
+    MANAGED = "managed"
     FOLLOWING = "following"
     ENDING = "ending"
     LEFT = "left"
@@ -49,7 +52,7 @@ _OF_TARGET = {
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The other node of a move, with the address and the name of its host; "" while these are not known."""
+    """Another node, with the address and the name of its host; "" while these are not known."""
 
     node: Node
     address: str
@@ -75,6 +78,7 @@ class HostContext:
     copy_rate_mib: int = 0  # that a copy of another node's data may take in a second; 0: no limit
     timing: Timing = DEFAULT
     backups: HostBackups | None = None  # None: it keeps none
+    failover: HostFailover | None = None  # None: it cannot run nodes of clusters with several
 
     @property
     def keeps_trash(self) -> bool:
@@ -85,21 +89,25 @@ class HostContext:
 class NodeContext:
     """A node of a cluster.
 
-    ``leader`` is the node that the failover agent names, None without one.  ``was_online``: the node has
-    worked before, so its data is not to be made a second time.  ``refused`` are settings that its server does
-    not accept, with the values.  ``by_sql`` is what SQL has changed, as it was last seen.  ``peer`` is the
-    other node while the cluster moves.
+    ``leader`` is the node that the failover agent names, None without one, and ``agreed`` what the store has
+    for that agent of the cluster.  ``was_online``: the node
+    has worked before, so its data is not to be made a second time.  ``refused`` are settings that its server
+    does not accept, with the values.  ``by_sql`` is what SQL has changed, as it was last seen.  ``peer`` is
+    the other node while the cluster moves, and the one that takes writes of a cluster with several.
     """
 
     cluster: Cluster
     node: Node
     host: HostContext
     issued_certificate: str | None = field(default=None, repr=False)  # the last one, in PEM
+    store_certificate: str = field(default="", repr=False)  # issued with it, for the fleet's store
     leader: str | None = None
+    agreed: Agreed = NOTHING_AGREED
     was_online: bool = False
     refused: Mapping[str, str] = field(default_factory=dict)
     by_sql: BySql = NOTHING
     peer: Peer | None = None
+    addresses: Mapping[str, str] = field(default_factory=dict)  # of the hosts of its nodes, by their ids
 
     @cached_property
     def kinds(self) -> frozenset[NodeKind]:
@@ -115,9 +123,25 @@ class NodeContext:
         kinds = set()
         if topology.writer(self.cluster, self.leader) == self.node:
             kinds.add(NodeKind.WRITER)
-        if len(self.cluster.nodes) == 1:
-            kinds.add(NodeKind.PLAIN)
+        kinds.add(NodeKind.MANAGED if topology.has_standbys(self.cluster) else NodeKind.PLAIN)
         return frozenset(kinds)
+
+    @property
+    def needs_store_certificate(self) -> bool:
+        """Whether Patroni of the node reaches the store by TLS."""
+        failover = self.host.failover
+        return failover is not None and failover.in_fleet and NodeKind.MANAGED in self.kinds
+
+    @property
+    def address(self) -> str:
+        """Where other nodes of the cluster reach this one; "" while it is not known."""
+        return self.addresses.get(self.node.host, "")
+
+    @cached_property
+    def is_first_here(self) -> bool:
+        """Whether no earlier node of the cluster is on its host; what a host has once is for the first."""
+        here = [node.name for node in self.cluster.nodes if node.host == self.node.host]
+        return not here or self.node.name not in here or here[0] == self.node.name
 
     @property
     def in_words(self) -> str:
@@ -170,3 +194,8 @@ class NodeContext:
     def networks(self) -> Networks:
         """The addresses that clients may log in from, None for all; none before the users are known."""
         return () if self.is_restoring else firewall.networks(self.cluster.firewall)
+
+    @cached_property
+    def failover_agent(self) -> Program:
+        failover = self.host.failover
+        return self.paths.failover_agent(Path("missing") if failover is None else failover.python)

@@ -23,7 +23,7 @@ LONG = 0.3  # seconds after which one is unlikely to
 RECENT = 5.0  # seconds since a checkpoint in which a shutdown has little left to write
 CLOSE = 4 * 2**20  # bytes of WAL that the other node may lack when clients begin to wait for it
 
-_CHECKPOINT = (SQL("SET statement_timeout = 0"), SQL("CHECKPOINT"), SQL("RESET statement_timeout"))
+CHECKPOINT = (SQL("SET statement_timeout = 0"), SQL("CHECKPOINT"), SQL("RESET statement_timeout"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
     if seen.paused:  # by a process that was killed while it waited for transactions to end
         yield Resume(context.bouncer)
     if not 0 <= seen.checkpointed <= RECENT:
-        yield Sql(SUPERUSER, "writing a checkpoint", _CHECKPOINT, atomic=False)
+        yield Sql(SUPERUSER, "writing a checkpoint", CHECKPOINT, atomic=False)
         # It may have taken a minute: nobody is held before the record and the follower are looked at again.
         yield Wait("a checkpoint is written", often=True)
     if seen.pools:

@@ -94,10 +94,11 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
             yield Sql(SUPERUSER, f"noting the grant to user {grant.user}", (ledger.note_grant(name),))
     current = {(grant.user, grant.database) for grant in wanted.values()}
     kept = {grant.digest for grant in wanted.values()}
+    users, databases = (set(seen.ledger.unrecorded(cluster, kind)) for kind in RemovalKind)
     for name, grant in sorted(noted.items()):
         if name in wanted:
             continue
-        if _is_unrecorded(grant, cluster, seen.ledger):
+        if grant.user in users or grant.database in databases:
             kept.add(grant.digest)  # until it is adopted into the record
             continue
         known = cluster.user(grant.user)
@@ -116,12 +117,6 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
             SUPERUSER, f"removing a grant to user {grant.user} from the ledger", (ledger.forget_grant(name),)
         )
     yield from _forgetting_makers(kept, seen)
-
-
-def _is_unrecorded(grant: _Grant, cluster: Cluster, made: Ledger) -> bool:
-    return grant.user in made.unrecorded(cluster, RemovalKind.USER) or grant.database in made.unrecorded(
-        cluster, RemovalKind.DATABASE
-    )
 
 
 def _wanted(cluster: Cluster, makers: list[str], seen: Seen) -> Iterator[_Grant]:

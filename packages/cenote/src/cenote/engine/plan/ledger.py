@@ -25,7 +25,7 @@ from cenote.model.records import Cluster, RemovalKind
 
 ROLE, DATABASE, OWNER, OPENED = "role", "database", "owner", "opened"
 REMOVED = "removed"  # removals that were carried out, as ``time/id``
-REMOVED_DAYS = 30  # for which these are kept: no record comes back that is older
+REMOVED_DAYS, MOST_REMOVED = 30, 20_000  # for which these are kept, and how many: no older record comes back
 LAYOUT, MOVED = "layout", "moved"
 PRESENT_LAYOUT = "2"  # of ``system_objects.py``; servers of the first one have no mark
 MAKERS = "makers"  # of the objects that grants cover
@@ -43,7 +43,10 @@ WITH noted AS (
     FROM unnest({ids}::text[]) AS id ON CONFLICT DO NOTHING
 ), outdated AS (
     DELETE FROM cenote.made
-    WHERE kind = {removed} AND name < to_hex((extract(epoch FROM now()) - {seconds})::bigint)
+    WHERE kind = {removed} AND name < greatest(
+        to_hex((extract(epoch FROM now()) - {seconds})::bigint),
+        (SELECT name FROM cenote.made WHERE kind = {removed} ORDER BY name DESC OFFSET {most} LIMIT 1)
+    )
 )
 DELETE FROM cenote.made WHERE kind = {kind} AND name = {name}
 """
@@ -158,6 +161,7 @@ def finish_removal(cluster: Cluster, kind: RemovalKind, name: str) -> Composed:
         removed=Literal(REMOVED),
         ids=Literal(ids),
         seconds=Literal(REMOVED_DAYS * 86_400),
+        most=Literal(MOST_REMOVED),
         kind=Literal(_KINDS[kind]),
         name=Literal(name),
     )

@@ -18,12 +18,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cenote.conf import pgbouncer
+from cenote.conf.pgbouncer import Server
 from cenote.engine.plan import ending, loaded
 from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.engine.plan.loaded import Loaded
-from cenote.model import firewall
+from cenote.model import firewall, topology
 from cenote.model.changes import EndProcesses, HoldPools, Plan, Reload, Remove, Resume, Start, Stop, Wait
 from cenote.model.pauses import LEASE, OURS, Moment, Pause
+from cenote.model.records import SwitchStage
 from cenote.rules import sizing, sql_changes
 
 EXECUTABLE = "pgbouncer"
@@ -68,10 +70,20 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         if pause is None or pause.until - seen.at.seconds < LEASE / 2:  # nobody prolongs it any more
             yield HoldPools(context.bouncer, ending.WHY, _pool_names(context))
         yield Wait("the node that takes over does not take writes yet", often=True)
+    elif _is_held(context):
+        return  # by the part that leads clients to the node that takes writes
     elif seen.paused or pause is not None:
         yield Resume(context.bouncer)
     if is_left:
         yield Wait("its clients are led to the node that has taken over")
+
+
+def _is_held(context: NodeContext) -> bool:
+    """Return whether clients wait for another of several nodes to take over."""
+    switch = context.cluster.switchover
+    is_held = switch is not None and switch.stage is not SwitchStage.PREPARING
+    is_switching = is_held and switch is not None and switch.source == context.leader
+    return topology.has_standbys(context.cluster) and (context.leader is None or is_switching)
 
 
 def report(context: NodeContext, seen: Seen) -> Mapping[str, object]:
@@ -83,7 +95,12 @@ def report(context: NodeContext, seen: Seen) -> Mapping[str, object]:
 
 
 def configure(context: NodeContext, seen: Seen) -> Plan:
-    """Write its files and have it read them; start it if it is down."""
+    """Write its files and have it read them; start it if it is down.
+
+    While it is not known which of several nodes takes writes, it is left as it is.
+    """
+    if not knows_primary(context):
+        return
     changing = {
         pool.name for pool in context.cluster.pools if seen.users.get(pool.name, pool.user) != pool.user
     }
@@ -121,17 +138,15 @@ def digest_of(contents: dict[Path, bytes], seen: Seen) -> str:
 
 def configuration_files(context: NodeContext, without: Collection[str] = ()) -> dict[Path, bytes]:
     host, cluster, node, paths = context.host, context.cluster, context.node, context.cluster_paths
-    server, address = node, ""
-    if NodeKind.LEFT in context.kinds and context.peer is not None:
-        server, address = context.peer.node, context.peer.address
     place = pgbouncer.Instance(
         directory=paths.pooler,
         socket_directory=paths.sockets,
         certificate=paths.certificate,
         listen=host.listen,
         port=node.pool_port,
-        server_port=server.port,
-        server_host=address,
+        server=primary(context),
+        standby=standby(context),
+        has_nodes=topology.has_standbys(cluster),
         max_clients=sizing.clients(context.size, host.descriptors),
     )
     networks = firewall.networks(cluster.firewall)
@@ -139,12 +154,50 @@ def configuration_files(context: NodeContext, without: Collection[str] = ()) -> 
     verifiers = sql_changes.logins(cluster, context.by_sql)
     settings = pgbouncer.render(place, pools, verifiers, cluster.configuration)
     autodb = bool(cluster.configuration.pgbouncer.get("autodb_pool_size"))
-    hba = pgbouncer.render_hba(cluster.pools, networks, _shut(context, verifiers), autodb=autodb)
+    hba = pgbouncer.render_hba(
+        cluster.pools, networks, _shut(context, verifiers), autodb=autodb, standbys=place.standby is not None
+    )
     return {
         paths.pooler / "pgbouncer.ini": settings.encode(),
         paths.pooler / "userlist.txt": pgbouncer.render_userlist(verifiers).encode(),
         paths.pooler / "hba.conf": hba.encode(),
     }
+
+
+def knows_primary(context: NodeContext) -> bool:
+    """Return whether it is known which node takes writes, and where it is reached."""
+    writer = topology.writer(context.cluster, context.leader)
+    if writer is None or not topology.has_standbys(context.cluster):
+        return writer is not None
+    return writer.host == context.node.host or bool(context.addresses.get(writer.host))
+
+
+def primary(context: NodeContext) -> Server:
+    """Return where pools lead: to the node that takes writes, or that the cluster has moved to."""
+    peer = context.peer
+    if NodeKind.LEFT in context.kinds and peer is not None:
+        return Server(peer.node.port, (peer.address,))
+    if not topology.has_standbys(context.cluster):
+        return Server(context.node.port)
+    writer = topology.writer_or_first(context.cluster, context.leader)
+    if writer.host == context.node.host:
+        return Server(writer.port)
+    return Server(writer.port, (context.addresses.get(writer.host, ""),))
+
+
+def standby(context: NodeContext) -> Server | None:
+    """Return where readers are led: to a standby of this host, or else to those of others, in turn."""
+    if not topology.has_standbys(context.cluster):
+        return None
+    others = [node for node in context.cluster.nodes if node.name != context.leader and node.lost_at is None]
+    mine = next((node for node in others if node.host == context.node.host), None)
+    if mine is not None:
+        return Server(mine.port)
+    # PgBouncer takes several hosts, and one port.
+    known = [(node.port, context.addresses.get(node.host, "")) for node in others]
+    port = next((port for port, address in known if address), 0)
+    hosts = tuple(address for one, address in known if address and one == port)
+    return Server(port, hosts) if hosts else None
 
 
 def _shut(context: NodeContext, users: Collection[str]) -> pgbouncer.Shut:

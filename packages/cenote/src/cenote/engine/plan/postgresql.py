@@ -119,6 +119,9 @@ def _refuses_writes(context: NodeContext, seen: Seen) -> bool:
 
 
 def configuration_file(context: NodeContext) -> Path:
+    """Return our file of settings; where Patroni runs the server, it writes ``postgresql.conf``."""
+    if NodeKind.MANAGED in context.kinds:
+        return context.paths.settings
     return context.paths.data / "postgresql.conf"
 
 
@@ -137,21 +140,35 @@ def configuration_files(
     """
     layers = _layers(context, read_only=read_only, former=former)
     settings = postgresql.render(*layers, postgresql.at_least(least or {}, *layers))
-    cluster, paths = context.cluster, context.paths
-    users, peer = sql_changes.users_of_server(cluster, context.by_sql), context.peer
-    others = () if peer is None else (fleet_certificates.host_name(peer.node.host),)
+    cluster, paths, is_managed = context.cluster, context.paths, NodeKind.MANAGED in context.kinds
     ident = hba.render_ident(
         context.host.service_user,
         context.host.server_user,
-        users,
-        nodes=others,
+        sql_changes.users_of_server(cluster, context.by_sql),
+        nodes=map(fleet_certificates.host_name, _other_hosts(context)),
     )
-    admitted = hba.render(context.networks, nodes=peer is not None)
+    admitted = hba.render(
+        context.networks,
+        nodes=is_managed or context.peer is not None,
+        rewinds=is_managed,
+    )
     return {
         configuration_file(context): settings.encode(),
         paths.data / "pg_hba.conf": admitted.encode(),
         paths.data / "pg_ident.conf": ident.encode(),
     }
+
+
+def _other_hosts(context: NodeContext) -> tuple[str, ...]:
+    """Return the hosts whose nodes may replicate; those of one cluster may share a host."""
+    if NodeKind.MANAGED in context.kinds:
+        return tuple(sorted({node.host for node in context.cluster.nodes}))
+    return () if context.peer is None else (context.peer.node.host,)
+
+
+def settings(context: NodeContext) -> dict[str, str]:
+    """Return the settings of the server by their names."""
+    return postgresql.merged(*_layers(context))
 
 
 def raised(context: NodeContext, least: Mapping[str, int]) -> dict[str, str]:
@@ -200,6 +217,10 @@ def _archiving(context: NodeContext) -> dict[str, str]:
 
 def _replication(context: NodeContext) -> dict[str, str]:
     """Return the settings of a server that has another one to follow, or to be followed by."""
+    if NodeKind.MANAGED in context.kinds:
+        return postgresql.settings_for_nodes(context.cluster_paths.certificate) | {
+            "wal_retrieve_retry_interval": "500ms"
+        }
     if context.peer is None:
         return {}
     settings = postgresql.settings_for_nodes(context.cluster_paths.certificate)

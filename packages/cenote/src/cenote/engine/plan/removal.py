@@ -32,10 +32,12 @@ def plan(context: NodeContext, seen: Seen, note: TrashNote | None = None) -> Pla
         yield from plan_discard_node(context.paths, context.paths.files(), note)
         return
     if note is not None and any(seen.has_folders):
-        yield from plan_discard(paths, [context.paths], note)
+        yield from plan_discard(paths, _nodes_here(context), note)
         return
     if seen.has_processes:
         yield Stop(context.bouncer)
+        for node in _nodes_here(context):  # or it starts the server again
+            yield Stop(replace(node.failover_agent(Path()), stop_signal=signal.SIGKILL))
         # Nobody needs the data any more: skip the shutdown checkpoint.
         yield Stop(replace(context.server, stop_signal=signal.SIGQUIT, kill_after=10.0))
         # Processes without a pid file are found by their working directory.
@@ -45,10 +47,18 @@ def plan(context: NodeContext, seen: Seen, note: TrashNote | None = None) -> Pla
             yield Remove(path)
 
 
+def _nodes_here(context: NodeContext) -> list[NodePaths]:
+    """Return the nodes of the cluster on this host; the first one that is removed takes all along."""
+    names = {node.name for node in context.cluster.nodes if node.host == context.node.host}
+    layout = context.host.layout
+    return [layout.node(context.cluster.id, name) for name in sorted(names | {context.node.name})]
+
+
 def plan_discard(paths: ClusterPaths, nodes: Sequence[NodePaths], note: TrashNote | None) -> Plan:
     """Stop all that a host has of a cluster and move it to the trash; without a note, remove it."""
     yield Stop(paths.bouncer(Path("pgbouncer")))
     for node in nodes:
+        yield Stop(node.failover_agent(Path()))  # which stops its server, too
         yield Stop(node.server(Path()))
     yield EndProcesses(paths.root)
     if note is not None:
@@ -65,10 +75,11 @@ def plan_discard_node(node: NodePaths, files: Sequence[Path], note: TrashNote | 
     What it had begun to copy is worth nothing.
     """
     backup = node.base_backup(Path())
+    yield Stop(node.failover_agent(Path()))  # which stops its server, too, and has another node take over
     yield Stop(node.server(Path()))
-    for folder in (node.data, node.draft):
+    for folder in (node.data, node.draft, node.patroni):
         yield EndProcesses(folder)
-    for path in (node.draft, node.restore_work, backup.log, backup.stamp):
+    for path in (node.draft, node.restore_work, node.patroni, backup.log, backup.stamp):
         yield Remove(path)
     if note is not None:
         # The data last: while it is there, the node is found again.

@@ -50,6 +50,11 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         yield Sql(SUPERUSER, f"making the slot {wanted}", (make,), atomic=False)
 
 
+def is_ours(name: str) -> bool:
+    """Return whether a slot has a name that only we give."""
+    return _OURS.fullmatch(name) is not None
+
+
 def wanted_slot(context: NodeContext) -> str:
     """Return the name of the slot for the node that follows this one; "" if none does."""
     move = context.cluster.move

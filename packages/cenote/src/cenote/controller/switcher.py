@@ -1,0 +1,163 @@
+"""Carries out planned switches, and tells of each promotion: ``switches`` decides.
+
+Durations are measured by the monotonic clock of this process: a controller that takes over begins them anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable
+from uuid import UUID
+
+from cenote.controller import switches
+from cenote.controller.election import Election
+from cenote.errors import CenoteError, Conflict, NotFound, Unavailable
+from cenote.model import topology
+from cenote.model.records import Cluster, Switchover, SwitchStage
+from cenote.rules import record_formats
+from cenote.store import Changes, Store
+from cenote.store.encoding import NewerFormat
+
+log = logging.getLogger(__name__)
+
+LEAST_SECONDS = 0.1  # between two looks
+ASKED = "a switch was asked for"
+
+
+class Switcher:
+    def __init__(self, store: Store, election: Election) -> None:
+        self._store, self._election = store, election
+        self._stages: dict[UUID, tuple[tuple[str, SwitchStage], float]] = {}  # and since when (monotonic)
+        self._leaderless: dict[UUID, float] = {}
+        self._asked: dict[UUID, str] = {}  # the attempts that Patroni was told of
+        self._timers: dict[UUID, asyncio.TimerHandle] = {}
+
+    async def run(self) -> None:
+        """Run until cancelled or the store is closed."""
+        while True:
+            await self._election.elected.wait()
+            for known in (self._stages, self._leaderless, self._asked):
+                known.clear()
+            with self._store.changes(reports=True) as changes:
+                async with asyncio.TaskGroup() as group:
+                    losing = group.create_task(self._end_when_lost(changes), name="end of the election")
+                    async for id in changes:
+                        await self._guarded(id, self._look_at(id, changes))
+                    is_lost = losing.done()
+                    losing.cancel()
+            if not is_lost:
+                return  # the store is closed
+
+    async def _end_when_lost(self, changes: Changes) -> None:
+        await self._election.lost.wait()
+        changes.close()
+
+    async def _guarded(self, id: UUID, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except (NotFound, NewerFormat):
+            return
+        except (Unavailable, Conflict) as error:
+            log.debug("the switch of cluster %s goes on later: %s", id, error)
+            asyncio.get_running_loop().call_later(0.5, self._store.notify, {id})
+        except CenoteError as error:
+            log.warning("the switch of cluster %s: %s", id, error)
+        except Exception:  # one cluster's record must not end the work on all others
+            log.exception("the switch of cluster %s: a defect in Cenote", id)
+
+    async def _look_at(self, id: UUID, changes: Changes) -> None:
+        stored = self._store.cluster(id)
+        if stored is None or stored.value.deleted_at is not None or not topology.has_standbys(stored.value):
+            for known in (self._stages, self._leaderless, self._asked):
+                known.pop(id, None)
+            return
+        cluster, leader = stored.value, self._store.leader(stored.value)
+        if leader is None:
+            self._leaderless.setdefault(id, time.monotonic())
+        step = switches.promoted(cluster, leader, self._reason(cluster, leader), self._seconds(id))
+        if step is not None and record_formats.are_read(self._store.known_hosts(), record_formats.WITH_NODES):
+            await self._write(cluster, step)
+            return  # the change of the record has it looked at again
+        if leader is not None:
+            self._leaderless.pop(id, None)
+        if cluster.switchover is not None:
+            await self._switch(cluster, cluster.switchover, leader, changes)
+
+    async def _switch(
+        self, cluster: Cluster, switch: Switchover, leader: str | None, changes: Changes
+    ) -> None:
+        hosts, waited = self._store.seen_hosts(), self._waited(cluster.id, switch)
+        reports = self._store.reports(cluster.id)
+        refused = switch.stage is SwitchStage.SWITCHING and leader == switch.source
+        refused = refused and not await self._ask(cluster, switch)
+        step = switches.step(
+            cluster, leader, reports, hosts.alive, waited=waited, now=hosts.now, refused=refused
+        )
+        if step is not None and await self._may(cluster, switch, step):
+            await self._write(cluster, step)
+            return
+        self._look_again(cluster.id, max(LEAST_SECONDS, switches.wakes_after(switch) - waited), changes)
+
+    async def _may(self, cluster: Cluster, switch: Switchover, step: switches.Step) -> bool:
+        """Return whether clients may be held: Patroni would refuse a node that it takes for one that lags."""
+        after = step.cluster.switchover
+        if (
+            after is None
+            or after.stage is not SwitchStage.HOLDING
+            or not switches.waits_for_standbys(switch, self._store.reports(cluster.id))
+        ):
+            return True
+        return await self._store.failover_requests.takes(cluster.id, switch.target)
+
+    async def _ask(self, cluster: Cluster, switch: Switchover) -> bool:
+        """Ask Patroni for an attempt, once; return False when it has refused it."""
+        requests = self._store.failover_requests
+        if self._asked.get(cluster.id) == switch.attempt:
+            return not await requests.is_dropped(cluster.id)
+        if await requests.ask(cluster.id, switch.source, switch.target, self._election.condition()):
+            self._asked[cluster.id] = switch.attempt
+        return True
+
+    async def _write(self, cluster: Cluster, step: switches.Step) -> None:
+        log.info("cluster %s: %s", cluster.name, step.reason)
+        after = step.cluster
+        await self._store.update_cluster(
+            cluster.id,
+            lambda current: after if current == cluster else current,
+            step.event,
+            self._election.condition(),
+        )
+
+    def _waited(self, id: UUID, switch: Switchover) -> float:
+        key = (switch.attempt, switch.stage)
+        if self._stages.get(id, (None, 0.0))[0] != key:
+            self._stages[id] = key, time.monotonic()
+        return time.monotonic() - self._stages[id][1]
+
+    def _seconds(self, id: UUID) -> float | None:
+        since = self._leaderless.get(id)
+        return None if since is None else time.monotonic() - since
+
+    def _reason(self, cluster: Cluster, leader: str | None) -> str:
+        switch = cluster.switchover
+        if switch is not None and leader == switch.target:
+            return ASKED
+        former = next((node for node in cluster.nodes if node.name == cluster.primary), None)
+        if former is None:
+            return "it is not there any more"
+        host = self._store.host(former.host)
+        if former.host not in self._store.presences():
+            return f"the host {former.host if host is None else host.name} does not answer"
+        seen = self._store.status(cluster.id, former.name)
+        if seen is not None and seen.stopped:
+            return f"{', '.join(seen.stopped)} of {former.name} has ended"
+        return f"{former.name} has given up"
+
+    def _look_again(self, id: UUID, seconds: float, changes: Changes) -> None:
+        timer = self._timers.pop(id, None)
+        if timer is not None:
+            timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timers[id] = loop.call_later(seconds, lambda: changes.notify({id}))

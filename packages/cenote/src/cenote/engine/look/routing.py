@@ -1,0 +1,138 @@
+"""Where a running PgBouncer leads its clients, and whether the node that is to take writes does."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection
+from dataclasses import replace
+
+from cenote.conf import conninfo
+from cenote.conf.hba import SUPERUSER
+from cenote.conf.pgbouncer import ADMIN_DATABASE
+from cenote.engine.look import loaded
+from cenote.engine.plan import loaded as judged
+from cenote.engine.plan import pooler, routing
+from cenote.engine.plan.context import NodeContext
+from cenote.engine.plan.routing import Seen
+from cenote.errors import CenoteError
+from cenote.host import files, pauses, processes, sql
+from cenote.host.inspector import Inspector
+from cenote.host.sql import Session
+from cenote.model import topology
+from cenote.model.records import Node, PoolMode
+from cenote.model.standby_pools import standby_pools
+
+_OLDEST = """
+SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float8
+FROM pg_stat_activity WHERE pid IN ({pids})
+"""
+
+
+async def look(inspector: Inspector, context: NodeContext, session: Session) -> Seen:
+    found = loaded.look(context.bouncer) if routing.is_needed(context) else None
+    if found is None or found.process is None:
+        return Seen()
+    if not inspector.listens(found.process, context.node.pool_port):
+        return Seen()
+    paths = tuple(pooler.configuration_files(context))
+    contents = {path: content for path, content in loaded.look_at_files(paths).items() if content is not None}
+    certificate = files.read(context.cluster_paths.certificate)
+    if found.digest != judged.digest(*contents.values(), certificate or b""):
+        return Seen()  # its own part writes them anew
+    seen = Seen(
+        files=contents,
+        certificate=certificate,
+        loaded=found,
+        at=pauses.now(),
+        is_up=_is_up(context),
+        pause=pauses.read(context.cluster_paths.root),
+    )
+    is_switching = context.cluster.switchover is not None
+    is_calm = context.leader is not None and seen.is_up and not is_switching and seen.pause is None
+    if is_calm and not routing.needs_writer(context, seen):
+        return seen
+    seen = await _with_pools(context, seen, session)
+    if routing.needs_writer(context, seen):
+        seen = replace(seen, leads=await _leads(context))
+    return seen
+
+
+def _is_up(context: NodeContext) -> bool:
+    """Return whether the node that takes writes has a server; of another host that is not known."""
+    writer = topology.writer(context.cluster, context.leader)
+    if writer is None or writer.host != context.node.host:
+        return True
+    paths = context.host.layout.node(context.cluster.id, writer.name)
+    return processes.find(paths.server(context.server_binaries)) is not None
+
+
+async def _with_pools(context: NodeContext, seen: Seen, session: Session) -> Seen:
+    try:
+        rows = [row for row in await session.console("SHOW DATABASES") if row["name"] != ADMIN_DATABASE]
+    except CenoteError:
+        return seen
+    others = set(standby_pools(pool.name for pool in context.cluster.pools).values())
+    # A pool of sessions waits for each of them to end.
+    held = {
+        row["name"]: bool(row["paused"])
+        for row in rows
+        if row["pool_mode"] != PoolMode.SESSION and row["name"] not in others
+    }
+    switch = context.cluster.switchover
+    is_asked = switch is not None and switch.source == context.leader and seen.is_up
+    return replace(
+        seen,
+        pools=tuple(held),
+        paused=any(row["paused"] for row in rows),
+        held=all(held.values()),
+        oldest=await _oldest(context, held.keys(), session) if is_asked else 0.0,
+    )
+
+
+async def _oldest(context: NodeContext, pools: Collection[str], session: Session) -> float:
+    """Return the age of the oldest transaction in pools; 0 for those of a server on another host.
+
+    Nobody but that server could tell.  Such pools are held only if they get free in time.
+    """
+    writer = topology.writer(context.cluster, context.leader)
+    if writer is None or writer.host != context.node.host:
+        return 0.0
+    servers = await session.console("SHOW SERVERS")
+    pids = [int(row["remote_pid"]) for row in servers if row["database"] in pools and row["remote_pid"]]
+    if not pids:
+        return 0.0
+    async with contextlib.aclosing(_session_of(context, writer)) as direct:
+        [(age,)] = await direct.rows(SUPERUSER, _OLDEST.format(pids=", ".join(map(str, pids))))
+    return float(age)
+
+
+async def _leads(context: NodeContext) -> bool:
+    """Return whether the node that the failover agent names takes writes; asked of its server by SQL."""
+    writer = topology.writer(context.cluster, context.leader)
+    if writer is None:
+        return False
+    if writer.host == context.node.host:
+        return await _takes_writes(context, writer)
+    address = context.addresses.get(writer.host, "")
+    certificate, name = context.cluster_paths.certificate, context.paths.slot
+    place = conninfo.of_node(address, writer.port, certificate, name)
+    return bool(address) and await sql.leads(conninfo.render(place))
+
+
+async def _takes_writes(context: NodeContext, writer: Node) -> bool:
+    try:
+        async with contextlib.aclosing(_session_of(context, writer)) as direct:
+            [(follows,)] = await direct.rows(SUPERUSER, "SELECT pg_is_in_recovery()")
+    except CenoteError:
+        return False
+    return not follows
+
+
+def _session_of(context: NodeContext, node: Node) -> _Closing:
+    """Return a session for a node of this host, which need not be the one that is looked at."""
+    return _Closing(context.cluster_paths.sockets, node.port, node.pool_port, statement_seconds=2)
+
+
+class _Closing(Session):
+    async def aclose(self) -> None:
+        await self.close()

@@ -1,0 +1,56 @@
+"""How far a node that Patroni runs is: what a standby lacks, and which standbys the writer waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cenote.engine.plan.context import NodeContext, NodeKind
+from cenote.engine.plan.standby import CLOSE
+from cenote.model.changes import Plan, Wait
+from cenote.model.status_records import Standby
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """``recovering``: it follows another server.  Of the ``followers`` of one that does not, those in
+    ``quorum`` are waited for, one of them by each commit.
+
+    ``replayed`` is the position in the WAL, ``behind`` the bytes that it lacks of what the other server had
+    written, ``seconds`` how long ago what it replayed last was committed, None while nothing is known.
+    """
+
+    recovering: bool
+    receiving: bool = False
+    replayed: int = 0
+    behind: int = 0
+    seconds: float | None = None
+    quorum: tuple[str, ...] = ()
+    followers: tuple[str, ...] = ()
+
+    @property
+    def streaming(self) -> bool:
+        return self.receiving and self.behind <= CLOSE
+
+
+def plan(context: NodeContext, seen: Seen) -> Plan:
+    if NodeKind.WRITER in context.kinds:
+        if seen.recovering:
+            yield Wait("PostgreSQL is about to take writes", often=True)
+        return
+    name = context.leader or "the node that takes writes"
+    if not seen.recovering:
+        yield Wait(f"{name} takes writes, and this node is about to follow it")
+    elif not seen.receiving:
+        yield Wait(f"not connected to {name}")
+    elif not seen.streaming:
+        yield Wait(f"catching up with {name}, {seen.behind // 2**20} MiB behind")
+
+
+def report(_context: NodeContext, seen: Seen) -> Mapping[str, object]:
+    standby = None
+    if seen.recovering:
+        standby = Standby(
+            streaming=seen.streaming, replayed=seen.replayed, behind=seen.behind, seconds=seen.seconds
+        )
+    return {"standby": standby, "quorum": seen.quorum, "followers": seen.followers}

@@ -1,0 +1,165 @@
+"""Where the pools of a cluster with several nodes lead: to the node that takes writes.
+
+It comes before all that may wait, since clients wait for it.  While no node takes writes, or the new one does
+not yet, clients are held: PgBouncer would refuse them with what a server says that is not ready.  They go on
+as soon as the new node says itself that it takes writes.  All else of the pooler is left to its own part.
+
+For a planned switch (``Cluster.switchover``) the pools are held before it, at a moment without transactions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cenote.conf import pgbouncer
+from cenote.engine.plan import loaded, pooler
+from cenote.engine.plan.context import NodeContext
+from cenote.engine.plan.loaded import Loaded
+from cenote.model import topology
+from cenote.model.changes import HoldPools, Plan, Reload, Resume, Wait
+from cenote.model.pauses import LEASE, LONGEST, MOVE, OURS, Moment, Pause
+from cenote.model.records import Switchover, SwitchStage
+
+FAILOVER = "another node takes over"
+SWITCH = "another node is to take over"
+LONG = 0.3  # seconds after which a transaction is unlikely to end soon
+PATIENCE = 0.8  # seconds in which pooled transactions have to end before a switch
+AT_ONCE = 0.1  # the same when the server is gone
+GIVEN_UP = LONGEST / 4  # seconds after which clients are not held any more for a node that does not come
+
+_NOTHING = Loaded(None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The files that a running PgBouncer has read; none while it is down or has other ones.
+
+    ``is_up``: the node that takes writes has a server, as far as this host can tell; ``leads``: it takes
+    writes, asked only while that matters.  ``pools`` are those whose clients can be held; ``held``: all are.
+    ``oldest`` is the age of the oldest transaction in them, in seconds.
+    """
+
+    files: Mapping[Path, bytes] = field(default_factory=dict, repr=False)
+    certificate: bytes | None = field(default=None, repr=False)
+    loaded: Loaded = _NOTHING
+    at: Moment = field(default_factory=lambda: Moment("", 0.0))
+    is_up: bool = True
+    leads: bool = False
+    pools: tuple[str, ...] = ()
+    paused: bool = False
+    held: bool = False
+    pause: Pause | None = None
+    oldest: float = 0.0
+
+
+def plan(context: NodeContext, seen: Seen) -> Plan:
+    if not seen.files or _is_anothers(seen):
+        return
+    switch = context.cluster.switchover
+    if switch is not None and _is_asked(context) and seen.is_up:
+        yield from _for_switch(context, switch, seen)
+        return
+    if not pooler.knows_primary(context) or not seen.is_up:
+        yield from _hold(context, seen, FAILOVER)
+        return
+    is_led = led(context, seen.files)[ini(context)] == seen.files[ini(context)]
+    if is_led and not seen.paused and seen.pause is None:
+        return
+    if not seen.leads and not _is_given_up(seen):
+        yield from _hold(context, seen, FAILOVER)
+        yield Wait(f"{context.leader} does not take writes yet", often=True)
+    if not is_led:
+        yield from _lead(context, seen)
+    if seen.paused or seen.pause is not None:
+        yield Resume(context.bouncer)
+
+
+def ini(context: NodeContext) -> Path:
+    return context.cluster_paths.pooler / "pgbouncer.ini"
+
+
+def led(context: NodeContext, files: Mapping[Path, bytes]) -> dict[Path, bytes]:
+    """Return the files of a pooler as they have to be for its pools to lead where they shall."""
+    pools = [pool.name for pool in context.cluster.pools]
+    text = pgbouncer.led_to(
+        files[ini(context)].decode(),
+        pools,
+        pooler.primary(context),
+        pooler.standby(context),
+        context.cluster_paths.sockets,
+    )
+    return {**files, ini(context): text.encode()}
+
+
+def needs_writer(context: NodeContext, seen: Seen) -> bool:
+    """Return whether it matters whether the node that is named takes writes already."""
+    if not seen.files or not pooler.knows_primary(context) or not seen.is_up:
+        return False
+    return seen.paused or seen.pause is not None or led(context, seen.files) != dict(seen.files)
+
+
+def _lead(context: NodeContext, seen: Seen) -> Plan:
+    contents = led(context, seen.files)
+    digest = loaded.digest(*contents.values(), seen.certificate or b"")
+    yield from loaded.write_differing(context.bouncer, contents, seen.files, seen.loaded, digest)
+    yield Reload(context.bouncer, digest)
+
+
+def _for_switch(context: NodeContext, switch: Switchover, seen: Seen) -> Plan:
+    if is_held(seen):
+        yield Wait(f"held, for {switch.target} to take over", often=True)
+    if seen.oldest > LONG:
+        if seen.paused:
+            yield Resume(context.bouncer)
+        yield Wait(f"busy: a transaction in a pool has been open for {seen.oldest:.0f} s", often=True)
+    if seen.pools:
+        yield HoldPools(context.bouncer, SWITCH, seen.pools, PATIENCE, or_none=True)
+    yield Wait(f"held, for {switch.target} to take over", often=True)
+
+
+def _is_asked(context: NodeContext) -> bool:
+    """Return whether pools are to be held for a switch."""
+    switch = context.cluster.switchover
+    if switch is None or switch.stage is SwitchStage.PREPARING:
+        return False
+    return context.leader == switch.source
+
+
+def _hold(context: NodeContext, seen: Seen, why: str) -> Plan:
+    if seen.pools and not is_held(seen) and not _is_given_up(seen):
+        yield HoldPools(context.bouncer, why, seen.pools, AT_ONCE, anyway=True)
+
+
+def is_held(seen: Seen) -> bool:
+    """Return whether all pools are held by us, and the hold is being prolonged; also without any pool."""
+    pause = seen.pause
+    if not seen.pools:
+        return True
+    if not seen.held or pause is None or pause.owner != MOVE or pause.is_over(seen.at):
+        return False
+    return pause.until - seen.at.seconds > LEASE / 2
+
+
+def _is_given_up(seen: Seen) -> bool:
+    return seen.pause is not None and seen.pause.held_for(seen.at) > GIVEN_UP
+
+
+def _is_anothers(seen: Seen) -> bool:
+    pause = seen.pause
+    return pause is not None and pause.owner not in OURS and not pause.is_over(seen.at)
+
+
+def report(context: NodeContext, seen: Seen) -> Mapping[str, object]:
+    """Tell the controller for which attempt at a switch the pools are held, and for how long they were."""
+    switch = context.cluster.switchover
+    held_for = switch.attempt if switch is not None and (not seen.files or is_held(seen)) else ""
+    found: dict[str, object] = {"held_for": held_for}
+    if seen.leads and seen.pause is not None:
+        found["held_ms"] = round(seen.pause.held_for(seen.at) * 1000)
+    return found
+
+
+def is_needed(context: NodeContext) -> bool:
+    return topology.has_standbys(context.cluster)

@@ -1,0 +1,115 @@
+"""Starts Patroni with what its configuration cannot say.  Patroni's own interpreter runs a copy of this file.
+
+The one argument is the configuration (``conf/patroni.py``).  Its section ``cenote`` is ours:
+
+``socket``: the unix socket of etcd, which Patroni takes for the address ``socket_host``.  Patroni knows TCP
+alone, and etcd listens on no port where it needs none.
+``rest_address``: where Patroni's own API listens, on a port that is free when it starts; members tell each
+other in the store where that is.
+"""
+
+import os
+import socket
+import sys
+from typing import Any
+
+SHORTEST_TTL = 5  # seconds; Patroni takes 20 at least, which is how long a lost primary would be missed
+STOP_POLLING = 0.05  # seconds between two looks whether PostgreSQL has stopped
+
+
+def main(path: str) -> None:
+    import yaml
+
+    with open(path, encoding="utf-8") as file:
+        ours = yaml.safe_load(file)["cenote"]
+    if ours.get("socket"):
+        _connect_by_socket(ours["socket_host"], ours["socket"])
+    _ask_no_learner()
+    _send_at_once()
+    _allow_short_ttl()
+    _listen(ours["rest_address"])
+
+    import patroni.postgresql
+
+    patroni.postgresql.STOP_POLLING_INTERVAL = STOP_POLLING
+    from patroni.__main__ import main as run
+
+    sys.argv = ["patroni", path]
+    run()
+
+
+def _connect_by_socket(host: str, place: str) -> None:
+    """Have connections to a host go to a unix socket."""
+    from urllib3.connection import HTTPConnection
+
+    connect = HTTPConnection._new_conn
+
+    def new_conn(self: Any) -> socket.socket:
+        if self.host != host:
+            return connect(self)  # type: ignore[no-any-return]
+        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            timeout = self.timeout
+            opened.settimeout(timeout if isinstance(timeout, (int, float)) else None)
+            opened.connect(place)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+    HTTPConnection._new_conn = new_conn
+
+
+def _ask_no_learner() -> None:
+    """Leave out members of the store that only learn, since they answer no question."""
+    from patroni.dcs.etcd3 import Etcd3Client
+
+    handle = Etcd3Client._handle_server_response
+
+    def without_learners(self: Any, response: Any) -> Any:
+        answer = handle(self, response)
+        if "members" in answer:
+            answer["members"] = [one for one in answer["members"] if not one.get("isLearner")]
+        return answer
+
+    Etcd3Client._handle_server_response = without_learners
+
+
+def _send_at_once() -> None:
+    """Send small requests without waiting for more; Patroni replaces urllib3's options for that."""
+    from patroni.dcs.etcd3 import Etcd3
+
+    set_options = Etcd3.set_socket_options
+
+    def with_no_delay(self: Any, sock: socket.socket, options: Any) -> None:
+        set_options(self, sock, options)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    Etcd3.set_socket_options = with_no_delay
+
+
+def _allow_short_ttl() -> None:
+    from patroni.config import Config
+
+    name = "_Config__get_and_maybe_adjust_int_value"
+    adjust = getattr(Config, name)
+
+    def adjusted(self: Any, config: dict[str, Any], parameter: str, least: int) -> Any:
+        return adjust(self, config, parameter, min(least, SHORTEST_TTL) if parameter == "ttl" else least)
+
+    setattr(Config, name, adjusted)
+
+
+def _listen(address: str) -> None:
+    """Choose a free port for Patroni's own API."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.bind((address, 0))
+        port = probe.getsockname()[1]
+    shown = f"[{address}]" if ":" in address else address
+    os.environ["PATRONI_RESTAPI_LISTEN"] = os.environ["PATRONI_RESTAPI_CONNECT_ADDRESS"] = f"{shown}:{port}"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,56 @@
+"""What a planned switch waits for, by what the hosts of a cluster report.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from cenote.model.records import Cluster, Switchover, SwitchStage
+from cenote.model.status_records import NodeStatus
+
+CLOSE = 4 * 2**20  # bytes that the other node may lack when clients begin to wait
+
+
+def waits_for(
+    cluster: Cluster, leader: str | None, reports: Mapping[str, NodeStatus], alive: Collection[str]
+) -> str:
+    """Return in words what a switch waits for."""
+    switch = cluster.switchover
+    if switch is None:
+        return ""
+    if leader is None:
+        return "no node takes writes at this moment"
+    match switch.stage:
+        case SwitchStage.PREPARING:
+            return hindrance(switch, reports) or "the next attempt"
+        case SwitchStage.HOLDING:
+            missing = not_held(cluster, switch, reports, alive)
+            reasons = [reports[name].reason for name in missing if name in reports]
+            return next(filter(None, reasons), "a moment without transactions in the pools")
+        case SwitchStage.SWITCHING:
+            return f"{switch.target} takes over"
+
+
+def hindrance(switch: Switchover, reports: Mapping[str, NodeStatus]) -> str:
+    """Return why clients cannot be held yet, "" if they can."""
+    source, target = reports.get(switch.source), reports.get(switch.target)
+    if source is None or target is None or switch.target not in source.followers:
+        return f"{switch.target} does not follow {switch.source}"
+    if source.quorum and switch.target not in source.quorum:
+        return f"{switch.target} may lack what commits do not wait for"
+    if target.standby is not None and target.standby.behind > CLOSE:
+        return f"{switch.target} is {target.standby.behind // 2**20} MiB behind"
+    if source.ready_for != switch.attempt:
+        return "a checkpoint is written"
+    return ""
+
+
+def not_held(
+    cluster: Cluster, switch: Switchover, reports: Mapping[str, NodeStatus], alive: Collection[str]
+) -> list[str]:
+    """Return the first nodes of hosts whose poolers do not hold their pools yet; lost hosts have none."""
+    first = {node.host: node.name for node in reversed(cluster.nodes) if node.lost_at is None}
+    return [
+        name
+        for host, name in first.items()
+        if host in alive and (name not in reports or reports[name].held_for != switch.attempt)
+    ]

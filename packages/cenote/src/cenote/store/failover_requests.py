@@ -1,0 +1,65 @@
+"""Asking Patroni, by the store, to have another node of a cluster take writes.
+
+Patroni looks at what was asked in its next round, up to a second later.  A change of the configuration that
+all nodes follow has it look at once, so the end of that text changes with each request; it is JSON, in which
+a blank at the end means nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from uuid import UUID
+
+from cenote.store import etcd_messages
+from cenote.store.client import EtcdClient
+from cenote.store.etcd_messages import Condition, TransactionRequest
+from cenote.store.keys import Keys
+
+_BLANK = b" "
+
+
+class FailoverRequests:
+    """``store.failover_requests``."""
+
+    def __init__(self, client: EtcdClient, keys: Keys) -> None:
+        self._client, self._keys = client, keys
+
+    async def takes(self, cluster_id: UUID, target: str) -> bool:
+        """Return whether Patroni takes a node for one that lacks nothing; it lags behind the servers."""
+        found = await self._client.read(f"{self._keys.failover_of(cluster_id)}sync")
+        try:
+            state = json.loads(b"{}" if found is None else found.value)
+            return target in (state.get("sync_standby") or "").split(",")
+        except (ValueError, AttributeError):
+            return False
+
+    async def is_dropped(self, cluster_id: UUID) -> bool:
+        """Return whether Patroni has dropped what it was asked for, be it since it has done that."""
+        return await self._client.read(f"{self._keys.failover_of(cluster_id)}failover") is None
+
+    async def ask(self, cluster_id: UUID, source: str, target: str, *conditions: Condition) -> bool:
+        """Ask for a switch; return False, and ask nothing, if the source does not lead any more."""
+        folder = self._keys.failover_of(cluster_id)
+        leader, shared = (
+            await self._client.read(f"{folder}leader"),
+            await self._client.read(f"{folder}config"),
+        )
+        if leader is None or shared is None or leader.value.decode(errors="replace") != source:
+            return False
+        wish = json.dumps({"leader": source, "member": target}, separators=(",", ":")).encode()
+        text, blank = shared.value.removesuffix(_BLANK), not shared.value.endswith(_BLANK)
+        answer = await self._client.transact(
+            TransactionRequest(
+                [
+                    etcd_messages.unchanged(f"{folder}leader", leader.mod_revision),
+                    etcd_messages.unchanged(f"{folder}config", shared.mod_revision),
+                    *conditions,
+                ],
+                [
+                    etcd_messages.put(f"{folder}failover", wish),
+                    etcd_messages.put(f"{folder}config", text + _BLANK * blank),
+                ],
+                [],
+            )
+        )
+        return answer.succeeded

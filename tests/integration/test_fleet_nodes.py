@@ -1,0 +1,104 @@
+"""Clusters of two nodes on two hosts, through the API: made, switched, and with the loss of a host."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from cenote_client import Client
+from tests.integration.test_fleet_moves import bench, get, pool_uri, told
+from tests.support import pgbench
+from tests.support.fleet import Fleet, FleetHost, fleet
+from tests.support.service import added_pool, answer_of, online_cluster
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[Fleet]:
+    with fleet(3, joined=True) as found:
+        yield found
+
+
+def nodes(client: Client, id: str) -> dict[str, Any]:
+    return {one["name"]: one for one in get(client, id)["cenote"]["nodes"]}
+
+
+def primary(client: Client, id: str) -> str:
+    return next((name for name, one in nodes(client, id).items() if one["role"] == "primary"), "")
+
+
+def by(client: Client, id: str, uri: str, host: FleetHost) -> str:
+    """Return the URI of a pool that leads to the pooler of a host; in tests each has ports of its own."""
+    places = get(client, id)["cenote"]["uris"]["hosts"]
+    port = next(place["pool_port"] for place in places if place["host"] == host.address)
+    parts = urlsplit(uri)
+    login, _, _ = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{login}@{host.address}:{port}").geturl()
+
+
+def healthy(client: Client, id: str) -> None:
+    wait_until("the cluster is healthy", 60, lambda: get(client, id)["cenote"]["health"] == "healthy")
+
+
+def test_two_nodes_stand_on_two_hosts_and_either_takes_writes(hosts: Fleet) -> None:
+    [first, second, _] = hosts.hosts
+    with told(hosts), first.client() as client:
+        made = online_cluster(client, "two-nodes", num_nodes=2)
+        id = made["id"]
+        assert made["num_nodes"] == 2
+        assert {one["host"] for one in made["cenote"]["nodes"]} == {first.name, second.name}
+        assert made["standby_connection"]["host"] != made["connection"]["host"]
+        assert len(made["metrics_endpoints"]) == 2
+        healthy(client, id)
+        pool = added_pool(client, id, "web")
+        assert pool["standby_connection"]["database"] == "web.standby"
+        pgbench.initialize(get(client, id)["connection"]["uri"])
+        assert answer_of(pool["standby_connection"]["uri"], "SELECT pg_is_in_recovery()") is True
+        assert answer_of(made["standby_connection"]["uri"], "SELECT pg_is_in_recovery()") is True
+        uri = pool["connection"]["uri"]
+        for host in (first, second):  # each host's pooler leads to the primary
+            assert answer_of(by(client, id, uri, host), "SELECT pg_is_in_recovery()") is False
+        for host in (first, second):
+            before = primary(client, id)
+            with bench(by(client, id, uri, host)):
+                text = first.cenote("cluster", "switchover", "two-nodes")
+                assert text.startswith("Switched cluster two-nodes to node-")
+                time.sleep(1)
+            assert primary(client, id) != before
+            healthy(client, id)
+        events = client.databases.list_events_logs(id)["events"]
+        kinds = [one["event_type"] for one in events]
+        assert kinds.count("cluster_master_promotion") == 2
+        assert "ROLE" in first.cenote("cluster", "nodes", "two-nodes")
+        client.databases.destroy_cluster(id)
+
+
+def test_clients_of_a_pool_go_on_when_the_host_of_the_primary_is_lost(hosts: Fleet) -> None:
+    [first, second, _] = hosts.hosts
+    with told(hosts), first.client() as client:
+        id = online_cluster(client, "loses-host", num_nodes=2, cenote={"host": second.name})["id"]
+        added_pool(client, id, "web")
+        healthy(client, id)
+        assert nodes(client, id)[primary(client, id)]["host"] == second.name
+        uri = by(client, id, pool_uri(first, id), first)
+        assert answer_of(uri) == 42
+        second.lose()
+
+        def writes() -> bool:
+            try:
+                with psycopg.connect(uri, connect_timeout=30, autocommit=True) as connection:
+                    connection.execute("CREATE TABLE after (n int)")
+                return True
+            except psycopg.Error:
+                return False
+
+        wait_until("the pool of the first host takes writes", 60, writes)
+        wait_until("it says so", 30, lambda: nodes(client, id)[primary(client, id)]["host"] == first.name)
+        assert get(client, id)["cenote"]["health"] in ("degraded", "unknown")
+        second.start()
+        healthy(client, id)

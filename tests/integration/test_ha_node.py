@@ -1,0 +1,172 @@
+"""A cluster with several nodes on one host: Patroni runs them, by the agent alone and without an API."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import pytest
+from msgspec.structs import replace
+
+from cenote.host import processes
+from cenote.model.paths import NodePaths
+from cenote.model.processes import Process
+from cenote.model.records import Cluster, Node
+from cenote.model.timing import Timing
+from tests.support import records
+from tests.support.agent import Agents, AtWork, running_agents
+from tests.support.ports import free_range
+from tests.support.waiting import wait_until_async
+
+SECONDS = 90
+
+
+@pytest.fixture(scope="module")
+def agents() -> Iterator[Agents]:
+    yield from running_agents(Timing(backoff_max=1, resync_interval=2))
+
+
+def nodes(count: int) -> tuple[Node, ...]:
+    """Nodes that share the host ``here``, and so its pooler."""
+    pool = free_range(1)
+    return tuple(
+        Node(name=f"node-{number}", host="here", port=free_range(1), pool_port=pool)
+        for number in range(1, count + 1)
+    )
+
+
+@dataclass
+class Ledger:
+    """Rows that were acknowledged by whichever node takes writes."""
+
+    at: AtWork
+    cluster: Cluster
+    acknowledged: list[int] = field(default_factory=list)
+    failed: int = 0
+
+    async def write(self) -> None:
+        """Write row after row until cancelled."""
+        number = 0
+        while True:
+            number += 1
+            try:
+                leader = self.at.host.agreed(self.cluster.id).leader
+                node = next(node for node in self.cluster.nodes if node.name == leader)
+                async with await connected(node) as connection:
+                    while True:
+                        await connection.execute("INSERT INTO ledger VALUES (%s)", (number,))
+                        self.acknowledged.append(number)
+                        number += 1
+                        await asyncio.sleep(0.005)
+            except (psycopg.Error, StopIteration):
+                self.failed += 1
+                await asyncio.sleep(0.05)
+
+
+async def connected(node: Node) -> psycopg.AsyncConnection[Any]:
+    return await psycopg.AsyncConnection.connect(
+        host="127.0.0.1",
+        port=node.port,
+        dbname="defaultdb",
+        user="doadmin",
+        password=records.PASSWORD,
+        sslmode="require",
+        connect_timeout=5,
+        autocommit=True,
+    )
+
+
+async def rows(node: Node, query: str) -> list[tuple[Any, ...]]:
+    async with await connected(node) as connection:
+        return await (await connection.execute(query.encode())).fetchall()
+
+
+def paths(at: AtWork, cluster: Cluster, name: str) -> NodePaths:
+    return at.lab.layout.node(cluster.id, name)
+
+
+def leader(at: AtWork, cluster: Cluster) -> Node | None:
+    name = at.host.agreed(cluster.id).leader
+    return next((node for node in cluster.nodes if node.name == name), None)
+
+
+def postmaster(at: AtWork, cluster: Cluster, name: str) -> Process:
+    program = paths(at, cluster, name).server(at.lab.wanted(cluster).server_binaries)
+    found = processes.find(program)
+    assert found is not None, f"PostgreSQL of {name} does not run"
+    return found
+
+
+async def all_stream(at: AtWork, cluster: Cluster, *, other_than: str = "") -> Node:
+    """Wait until each other node follows the one that takes writes; return that."""
+
+    def do() -> Node | None:
+        stored, writer = at.store.cluster(cluster.id), leader(at, cluster)
+        if stored is None or writer is None or writer.name == other_than:
+            return None
+        reports = at.store.reports(cluster.id)
+        if set(reports) != {node.name for node in cluster.nodes}:
+            return None
+        others = [report for name, report in reports.items() if name != writer.name]
+        follow = all(report.standby is not None and report.standby.streaming for report in others)
+        settled = all(report.reached >= stored.revision and not report.reason for report in reports.values())
+        has_all = len(reports[writer.name].quorum) == len(others)
+        return writer if follow and settled and has_all and reports[writer.name].standby is None else None
+
+    try:
+        found: Node | None = await wait_until_async("all nodes stream", SECONDS, do)
+        assert found is not None
+        return found
+    except AssertionError:
+        for name, report in sorted(at.store.reports(cluster.id).items()):
+            print(name, report)
+        print(at.host.agreed(cluster.id))
+        for node in cluster.nodes:
+            with contextlib.suppress(OSError):
+                log = paths(at, cluster, node.name).patroni / "patroni.log"
+                print(node.name, *log.read_text().splitlines()[-15:], sep="\n")
+        raise
+
+
+async def of_nodes(at: AtWork, count: int) -> Cluster:
+    cluster = replace(at.lab.new_cluster(), nodes=nodes(count))
+    await at.store.add_cluster(cluster)
+    await all_stream(at, cluster)
+    return cluster
+
+
+def test_killed_postmaster_of_the_primary_is_replaced_without_a_lost_row(agents: Agents) -> None:
+    async def scenario(at: AtWork) -> None:
+        cluster = await of_nodes(at, 3)
+        first = leader(at, cluster)
+        assert first is not None
+        async with await connected(first) as connection:
+            await connection.execute("CREATE TABLE ledger (number int)")
+        ledger = Ledger(at, cluster)
+        writing = asyncio.create_task(ledger.write())
+        await wait_until_async("rows are written", 20, lambda: len(ledger.acknowledged) > 50)
+        os.kill(postmaster(at, cluster, first.name).pid, signal.SIGKILL)
+
+        def moved() -> Node | None:
+            now = leader(at, cluster)
+            return now if now is not None and now != first else None
+
+        second: Node | None = await wait_until_async("another node leads", SECONDS, moved)
+        assert second is not None
+        before = len(ledger.acknowledged)
+        await wait_until_async("rows are written again", 20, lambda: len(ledger.acknowledged) > before + 50)
+        await all_stream(at, cluster, other_than=first.name)
+        writing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await writing
+        found = {number for (number,) in await rows(second, "SELECT number FROM ledger")}
+        assert set(ledger.acknowledged) <= found
+        assert (await rows(first, "SELECT pg_is_in_recovery()")) == [(True,)]
+
+    agents.run(scenario)

@@ -1,0 +1,287 @@
+"""A cluster with several nodes by the API: on one host, with the etcd that asks for a login."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from cenote.host import processes
+from cenote.model.paths import Layout, NodePaths
+from cenote.model.processes import Process
+from cenote.model.topology import SHARED
+from cenote_client import Client
+from tests.support.service import SMALLEST, Service, added_pool, online_cluster, service, tried
+from tests.support.waiting import wait_until
+
+SECONDS = 90
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Service]:
+    with service() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def client(running: Service) -> Iterator[Client]:
+    with running.client() as created:
+        yield created
+
+
+def several(client: Client, name: str, count: int) -> Any:
+    """Create a cluster whose nodes share this host, and return it once all of them work."""
+    fields = SMALLEST | {"name": name, "num_nodes": count}
+    id = client.request("POST", "/v2/databases", json=fields)["database"]["id"]
+    return settled(client, id)
+
+
+def settled(client: Client, id: str, reason: str = SHARED) -> Any:
+    """Return a cluster once all of its nodes are as wanted."""
+    found: Any = None
+
+    def ready() -> bool:
+        nonlocal found
+        found = client.request("GET", f"/v2/databases/{id}")["database"]
+        return bool(found["status"] == "online" and found["cenote"]["reason"] == reason)
+
+    try:
+        wait_until("it is online", SECONDS, ready)
+    except AssertionError:
+        print(found["status"], found["cenote"])
+        raise
+    return found
+
+
+def node(running: Service, cluster: Any, number: int) -> NodePaths:
+    return Layout(running.data_dir).node(UUID(cluster["id"]), f"node-{number}")
+
+
+def patroni(running: Service, cluster: Any, number: int) -> Process | None:
+    return processes.find(node(running, cluster, number).failover_agent(Path()))
+
+
+def server(running: Service, cluster: Any, number: int) -> Process | None:
+    return processes.find(node(running, cluster, number).server(Path()))
+
+
+def writer(running: Service, cluster: Any, *numbers: int) -> int | None:
+    """Return the number of the node whose data directory is that of a primary."""
+    found = [number for number in numbers if not node(running, cluster, number).standby_signal.exists()]
+    return found[0] if len(found) == 1 else None
+
+
+@pytest.fixture(scope="module")
+def trio(client: Client) -> Any:
+    return several(client, "trio", 3)
+
+
+def test_no_secret_of_patroni_is_where_others_see_it(running: Service, trio: Any) -> None:
+    for number in (1, 2, 3):
+        place, process = node(running, trio, number), patroni(running, trio, number)
+        assert process is not None
+        assert stat.S_IMODE(place.patroni.stat().st_mode) == 0o700
+        for path in (place.patroni_configuration, place.patroni / "patroni.log"):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        password = json_of(place.patroni_configuration)["etcd3"]["password"]
+        for name in ("cmdline", "environ"):
+            assert password.encode() not in Path(f"/proc/{process.pid}/{name}").read_bytes()
+        for log in place.patroni.glob("*.log*"):
+            assert password not in log.read_text()
+
+
+def test_a_cluster_of_three_nodes_goes_on_when_the_primary_is_killed(
+    running: Service, client: Client, trio: Any
+) -> None:
+    uri = added_pool(client, trio["id"], "app")["connection"]["uri"]
+    with writing(uri) as ledger:
+        first = wait_until("a node takes writes", SECONDS, lambda: writer(running, trio, 1, 2, 3))
+        victim = server(running, trio, first or 0)
+        assert victim is not None
+        os.kill(victim.pid, signal.SIGKILL)
+        wait_until(
+            "another node takes writes", SECONDS, lambda: writer(running, trio, 1, 2, 3) not in (None, first)
+        )
+        ledger.goes_on()
+    ledger.check(uri)
+    settled(client, trio["id"])
+
+
+def test_servers_and_patroni_outlive_the_agent(running: Service, client: Client, trio: Any) -> None:
+    before = [(server(running, trio, number), patroni(running, trio, number)) for number in (1, 2, 3)]
+    agent = running.child("agent")
+    assert agent is not None
+    os.kill(agent, signal.SIGKILL)
+    wait_until("another agent works", SECONDS, lambda: running.child("agent") not in (None, agent))
+    settled(client, trio["id"])
+    assert before == [(server(running, trio, number), patroni(running, trio, number)) for number in (1, 2, 3)]
+    assert all(one is not None for pair in before for one in pair)
+
+
+def test_a_patroni_that_is_killed_is_started_again_beside_its_server(
+    running: Service, client: Client, trio: Any
+) -> None:
+    number = wait_until("a node takes writes", SECONDS, lambda: writer(running, trio, 1, 2, 3)) or 0
+    killed, postgres = patroni(running, trio, number), server(running, trio, number)
+    assert killed is not None
+    os.kill(killed.pid, signal.SIGKILL)
+    wait_until("it is back", SECONDS, lambda: patroni(running, trio, number) not in (None, killed))
+    settled(client, trio["id"])
+    assert server(running, trio, number) == postgres
+    assert writer(running, trio, 1, 2, 3) == number
+
+
+def test_nothing_of_a_deleted_cluster_stays(running: Service, client: Client, trio: Any) -> None:
+    place = Layout(running.data_dir).cluster(UUID(trio["id"]))
+    client.request("DELETE", f"/v2/databases/{trio['id']}")
+    wait_until("its servers have ended", SECONDS, lambda: not processes.below(place.root))
+    wait_until("its folder is gone", SECONDS, lambda: not place.root.exists())
+
+
+def test_from_one_node_to_three_and_back_no_client_notices(running: Service, client: Client) -> None:
+    cluster = online_cluster(client, "grows")
+    uri = added_pool(client, cluster["id"], "app")["connection"]["uri"]
+    direct = cluster["connection"]["uri"]
+    with psycopg.connect(direct, autocommit=True) as connection:
+        connection.execute("SELECT pg_create_logical_replication_slot('customers', 'pgoutput')")
+    postgres = server(running, cluster, 1)
+    assert postgres is not None
+    with writing(uri) as ledger:
+        resize(client, cluster, 3)
+        several_nodes = settled(client, cluster["id"])
+        assert len(several_nodes["cenote"]["nodes"]) == 3
+        ledger.goes_on()
+        assert server(running, cluster, 1) == postgres
+        assert tried(direct, "SELECT slot_name::text FROM pg_replication_slots WHERE plugin = 'pgoutput'")
+        resize(client, cluster, 1)
+        wait_until("Patroni has ended", SECONDS, lambda: patroni(running, cluster, 1) is None)
+        settled(client, cluster["id"], "")
+        ledger.goes_on()
+    ledger.check(uri)
+    assert ledger.failed == []
+    assert server(running, cluster, 1) == postgres
+    assert tried(direct, "SELECT slot_name::text FROM pg_replication_slots") == "customers"
+    assert tried(direct, "SELECT setting FROM pg_settings WHERE name = 'synchronous_standby_names'") == ""
+    place = Layout(running.data_dir).cluster(UUID(cluster["id"]))
+    wait_until(
+        "nothing of the others is left", SECONDS, lambda: [one.name for one in place.nodes()] == ["node-1"]
+    )
+    wait_until("Patroni's keys are gone", SECONDS, lambda: keys_of(running, cluster) == [])
+
+
+def test_a_physical_slot_of_the_customers_refuses_further_nodes_in_words(
+    running: Service, client: Client
+) -> None:
+    cluster = online_cluster(client, "slotted")
+    direct = cluster["connection"]["uri"]
+    as_superuser(running, cluster, "SELECT pg_create_physical_replication_slot('theirs')")
+    resize(client, cluster, 2)
+
+    def told() -> bool:
+        found = client.request("GET", f"/v2/databases/{cluster['id']}")["database"]["cenote"]
+        return "physical replication slots that Patroni would drop: theirs" in found["reason"]
+
+    wait_until("the slot is named", SECONDS, told)
+    assert patroni(running, cluster, 1) is None
+    assert tried(direct, "SELECT slot_name::text FROM pg_replication_slots") == "theirs"
+    as_superuser(running, cluster, "SELECT pg_drop_replication_slot('theirs')")
+    settled(client, cluster["id"])
+
+
+def keys_of(running: Service, cluster: Any) -> list[str]:
+    """Return what Patroni keeps of a cluster."""
+
+    async def read() -> list[str]:
+        async with running.etcd_client() as etcd:
+            pages = etcd.pages(f"/cenote-patroni/{cluster['id']}/", 100, keys_only=True)
+            return [one.key.decode() async for page in pages for one in page.found]
+
+    return asyncio.run(read())
+
+
+def resize(client: Client, cluster: Any, count: int) -> None:
+    wanted = {"size": cluster["size"], "num_nodes": count}
+    client.request("PUT", f"/v2/databases/{cluster['id']}/resize", json=wanted)
+
+
+def as_superuser(running: Service, cluster: Any, query: str) -> None:
+    node = cluster["cenote"]["nodes"][0] if cluster["cenote"].get("nodes") else cluster["connection"]
+    sockets = Layout(running.data_dir).cluster(UUID(cluster["id"])).sockets
+    with psycopg.connect(
+        host=str(sockets), port=node["port"], user="postgres", dbname="postgres", autocommit=True
+    ) as connection:
+        connection.execute(query.encode())
+
+
+class Writing:
+    """Rows that are written one by one through a pool, and those of them that were acknowledged."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri, self._end = uri, threading.Event()
+        self.acknowledged: list[int] = []
+        self.failed: list[str] = []
+        self.gap = 0.0
+        self._thread = threading.Thread(target=self._write)
+
+    def start(self) -> None:
+        with psycopg.connect(self._uri, autocommit=True) as connection:
+            connection.execute("DROP TABLE IF EXISTS ledger")
+            connection.execute("CREATE TABLE ledger (number int)")
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._end.set()
+        self._thread.join()
+        print(f"{len(self.acknowledged)} rows, {len(self.failed)} failed, longest gap {self.gap:.2f} s")
+
+    def _write(self) -> None:
+        number, last = 0, time.monotonic()
+        while not self._end.is_set():
+            try:
+                with psycopg.connect(self._uri, autocommit=True, connect_timeout=10) as connection:
+                    while not self._end.is_set():
+                        number += 1
+                        connection.execute("INSERT INTO ledger VALUES (%s)", (number,))
+                        self.acknowledged.append(number)
+                        self.gap, last = max(self.gap, time.monotonic() - last), time.monotonic()
+                        time.sleep(0.005)
+            except psycopg.Error as error:
+                self.failed.append(str(error))
+                time.sleep(0.02)
+
+    def goes_on(self) -> None:
+        """Wait until more rows are written."""
+        before = len(self.acknowledged)
+        wait_until("more rows are written", SECONDS, lambda: len(self.acknowledged) > before + 50)
+
+    def check(self, uri: str) -> None:
+        with psycopg.connect(uri, autocommit=True) as connection:
+            found = {number for (number,) in connection.execute("SELECT number FROM ledger").fetchall()}
+        assert set(self.acknowledged) <= found
+
+
+@contextlib.contextmanager
+def writing(uri: str) -> Iterator[Writing]:
+    ledger = Writing(uri)
+    ledger.start()
+    try:
+        ledger.goes_on()
+        yield ledger
+    finally:
+        ledger.stop()
+
+
+def json_of(path: Path) -> Any:
+    return json.loads(path.read_text())

@@ -1,0 +1,101 @@
+"""What is followed of Patroni's keys in the store: few of them, and each change of those."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from uuid import UUID, uuid4
+
+from cenote.errors import Unavailable
+from cenote.model.failover import NOTHING_AGREED, Agreed
+from cenote.store.agreements import Agreements
+from cenote.store.client import EtcdClient
+from cenote.store.etcd_messages import EtcdOperation, TransactionRequest, delete, put
+from cenote.store.keys import Keys
+from cenote.store.process import PrivateEtcd
+from tests.support.etcd import back_after, kill, with_etcd
+from tests.support.waiting import wait_until_async
+
+KEYS = Keys("/cenote/")
+SECONDS = 20
+
+
+class Followed:
+    """Agreements on an etcd, with the clusters that were told."""
+
+    def __init__(self, client: EtcdClient) -> None:
+        self.told: list[UUID] = []
+        self.client = client
+        self.agreements = Agreements(client, KEYS, self._tell)
+
+    def _tell(self, ids: Iterable[UUID]) -> None:
+        self.told += ids
+
+    async def write(self, *operations: EtcdOperation) -> None:
+        await self.client.transact(TransactionRequest([], list(operations), []))
+
+    async def becomes(self, id: UUID, wanted: Agreed) -> None:
+        await wait_until_async(f"it is {wanted}", SECONDS, lambda: self.agreements.of(id) == wanted)
+
+
+def key(id: UUID, name: str) -> str:
+    return KEYS.failover_of(id) + name
+
+
+def test_who_leads_is_followed_and_what_patroni_writes_each_second_tells_nobody() -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        followed = Followed(EtcdClient(socket=etcd.socket))
+        ours, other = uuid4(), uuid4()
+        await followed.write(put(key(ours, "leader"), b"node-1"), put(key(ours, "initialize"), b"7"))
+        await followed.agreements.open()
+        assert followed.agreements.of(ours) == Agreed(leader="node-1", identifier="7")
+        assert followed.agreements.of(other) == NOTHING_AGREED
+        followed.told.clear()
+        followed.agreements.follow()
+        for number in range(50):
+            noise = str(number).encode()
+            await followed.write(
+                put(key(ours, "status"), noise),
+                put(key(ours, "members/node-1"), noise),
+                put(key(ours, "members/leader"), noise),  # a node may not be named so, and yet
+                put(key(ours, "leader"), b"node-1"),  # what is written again as it was
+            )
+        await followed.write(put(key(ours, "config"), b"{}"), put(key(other, "leader"), b"node-3"))
+        await followed.becomes(ours, Agreed(leader="node-1", identifier="7", shared=b"{}"))
+        await followed.becomes(other, Agreed(leader="node-3"))
+        assert sorted(followed.told) == sorted([ours, other])
+        await followed.write(delete(key(ours, "leader")))
+        await followed.becomes(ours, Agreed(identifier="7", shared=b"{}"))
+        await followed.agreements.close()
+        await followed.client.close()
+
+    with_etcd(scenario)
+
+
+def test_what_changed_while_etcd_was_away_is_known_when_it_is_back() -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        followed, ours = Followed(EtcdClient(socket=etcd.socket)), uuid4()
+        await followed.write(put(key(ours, "leader"), b"node-1"))
+        await followed.agreements.open()
+        followed.agreements.follow()
+        watching = asyncio.create_task(etcd.watch())
+        await back_after(kill(etcd), etcd)
+        other = EtcdClient(socket=etcd.socket)
+
+        async def written() -> bool:
+            request = TransactionRequest([], [put(key(ours, "leader"), b"node-2")], [])
+            try:
+                await other.transact(request)
+            except Unavailable:
+                return False
+            return True
+
+        await wait_until_async("etcd takes writes", SECONDS, written)
+        await followed.becomes(ours, Agreed(leader="node-2"))
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        await followed.agreements.close()
+        await followed.client.close()
+        await other.close()
+
+    with_etcd(scenario)
