@@ -15,12 +15,35 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from faults import drain, drills, fleet, kills, outcome, power, recover, restore, spread, upgrade
+from faults import (
+    drain,
+    drills,
+    fleet,
+    kills,
+    major_upgrade,
+    outcome,
+    power,
+    recover,
+    restore,
+    spread,
+    upgrade,
+)
 from faults.outcome import Outcome
 from tests.support import old_version
 
 RESULT = Path("build/faults.json")
-NAMES = (*kills.TARGETS, "power", "upgrade", "fleet", "drain", "restore", "recover", "spread", "drills")
+NAMES = (
+    *kills.TARGETS,
+    "power",
+    "upgrade",
+    "fleet",
+    "drain",
+    "restore",
+    "recover",
+    "spread",
+    "drills",
+    "major_upgrade",
+)
 
 
 def main(wanted: Sequence[str]) -> int:
@@ -62,6 +85,8 @@ def _outcomes(name: str, seed: str) -> list[Outcome]:
         return [spread.battery(_number("CLUSTERS", 30))]
     if name == "fleet":
         return [fleet.battery(_number("LOSSES", 10), _number("CLUSTERS", 20), seed)]
+    if name == "major_upgrade":
+        return major_upgrade.battery(_number("KILLS", 20), seed)
     if name == "power":
         return [power.battery(_number("CUTS", 30), seed)]
     return [kills.battery(name, _number("KILLS", 300), seed)]

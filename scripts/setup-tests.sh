@@ -112,4 +112,6 @@ END
     fi
     rm -rf "$apt"
 fi
+# A second major version of PostgreSQL, for upgrades from one to the other.
+scripts/unpack-postgresql.sh "$folder/postgresql-17" || true
 inputs > "$stamp"

@@ -102,6 +102,7 @@ def test_every_further_field_of_a_cluster_asks_for_a_format() -> None:
     assert set(Cluster.__struct_fields__) - FORMER == {
         *("move", "left", "last_node"),
         *("backups", "delete_protection", "undelete_days", "keep", "undeletion"),
+        *("restoration", "major_upgrade"),
         *("restoration", "distinct_hosts", "switchover", "primary", "failover_login"),
     }
 

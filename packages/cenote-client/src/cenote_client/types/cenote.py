@@ -208,6 +208,7 @@ class ClusterAdditions(TypedDict):
     by_sql: NotRequired[list[str]]
     uris: NotRequired[ClusterUris]
     delete_protection: NotRequired[bool]
+    upgrading_from: NotRequired[str]
     distinct_hosts: NotRequired[bool]
     undelete_days: NotRequired[int]
     backups: NotRequired[BackupState]

@@ -110,7 +110,7 @@ class BackupRunner:
         state = context.cluster_paths.backup_state
         said = files.read(state / pgbackrest.FAILED)
         known.had_failed = said is not None
-        hindrance = kept.hindrance(context.cluster.version)
+        hindrance = kept.hindrance(context.version)
         if not hindrance and not is_configured(context):
             hindrance = passphrase_problem(context)
         if hindrance:
@@ -161,6 +161,9 @@ class BackupRunner:
                 if asked_at != known.asked_at:
                     known.asked_at = asked_at
                     known.try_now()
+                if context.version != known.version:  # after an upgrade to another major version
+                    known.version, known.is_read = context.version, False
+                    known.try_now()
                 if time.monotonic() < known.try_at or not is_configured(context):
                     continue
                 try:
@@ -189,6 +192,11 @@ class BackupRunner:
                 log.info("cluster %s: its place in the repository is made", context.in_words)
             if info.problem:
                 raise BackupError(info.problem)
+            if info.version not in ("", context.version):
+                await self._run(context, program, "stanza-upgrade")
+                # What comes now cannot be restored from what was before it; that stays as it is.
+                known.report = replace(known.report, gap_at=datetime.now(UTC))
+                log.info("cluster %s: PostgreSQL %s is backed up now", context.in_words, context.version)
             known.is_read, known.ask_at = True, now + self._timing.repository_interval
             # What was said of a stanza that is not there any more does not count.
             known.report = replace(

@@ -36,6 +36,7 @@ class Known:
     is_read: bool = False
     had_failed: bool = False
     busy: int = 0
+    version: str = ""  # of the data when it was asked
     asked_at: datetime | None = None
     look_at: float = 0.0
     ask_at: float = 0.0
@@ -71,8 +72,9 @@ class KnownBackups:
             for node in cluster.nodes:
                 if node.host != self._store.host_id or cluster.backups is None:
                     continue
-                context = NodeContext(cluster, node, self._context)
                 status = self._store.status(cluster.id, node.name)
+                version = "" if status is None else status.data_version
+                context = NodeContext(cluster, node, self._context, data_version=version)
                 if NodeKind.WRITER in context.kinds and status is not None and status.reached > 0:
                     return [context]
         return []

@@ -23,9 +23,10 @@ from cenote.agent.quiet import Quiet
 from cenote.agent.waiting import is_set_within
 from cenote.engine.plan.context import HostContext, NodeContext, NodeKind, Peer
 from cenote.errors import CenoteError, NotFound, Unavailable
-from cenote.host import processes, trash
+from cenote.host import control_file, processes, trash
 from cenote.host.executor import Executor
 from cenote.model.records import Cluster, Node
+from cenote.model.status_records import UpgradeReport
 from cenote.model.topology import has_standbys, in_words, node_key
 from cenote.rules import storage, sweep
 from cenote.stats.counters import Passes, PassResult
@@ -40,6 +41,7 @@ POLL_GROWTH = 1.2
 POLL_OFTEN = 0.03  # at most, while clients are held for a switch
 HELD_LONG = 15.0  # seconds after which the switch has failed, or its other host is away
 OTHER_USERS_PAUSE = 1.0  # seconds until pools work for roles that SQL has just made; it may make many
+UPGRADING_PAUSE = 0.5  # seconds between looks at what is left of an upgrade to another major version
 WORTH_REPORTING = 0.1  # seconds
 # A server that fails to start is started again and again; what is shown meanwhile is that it fails.
 WORTH_REPORTING_AFTER_FAILURE = 5.0
@@ -280,6 +282,8 @@ class NodeLoop:
         pause = self._until_next_look(looked=full)
         if self._pass.sql_changes.has_other_users:
             pause = min(pause, OTHER_USERS_PAUSE)
+        if self._is_upgrading():
+            pause = min(pause, UPGRADING_PAUSE)
         if is_nearly_full:
             pause = min(pause, self._host_context.timing.resync_interval_nearly_full)
         soon = await self._drop(stored)
@@ -353,10 +357,16 @@ class NodeLoop:
             converged.certificate_problem,
             self._pass.has_drops,
             self._pass.sql_changes.has_other_users,
+            self._is_upgrading(),
         )
         if converged.settled and not any(waits):
             self._quiet.begin(trace, self._pass.sql_changes.expires_in())
         return False
+
+    def _is_upgrading(self) -> bool:
+        """Return whether the new server of an upgrade works, and something of it is still to be done."""
+        seen = self._pass.seen.get("major_upgrade")
+        return isinstance(seen, UpgradeReport) and not (seen.done or seen.refused)
 
     def _look_again(self) -> None:
         self._full = True
@@ -442,6 +452,9 @@ class NodeLoop:
             refused=self._reports.last().refused,
             by_sql=self._reports.last().by_sql,
             peer=self._peer(cluster),
+            data_version=control_file.major_version(
+                self._host_context.layout.node(cluster.id, self._node_name).data
+            ),
             addresses=self._addresses(cluster),
         )
 

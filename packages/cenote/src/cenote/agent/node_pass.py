@@ -205,7 +205,7 @@ class NodePass:
         seen = await part.look(self._inspector, context, session)
         self.seen |= part.report_of(context, seen)
         for change in part.plan(context, seen):
-            if isinstance(change, Start):
+            if isinstance(change, Start) and not part.starts_again:
                 await self._check_not_failing(part, change, context)
             elif isinstance(change, Stop):
                 self._started.discard(part.name)

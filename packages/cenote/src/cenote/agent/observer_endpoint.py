@@ -3,7 +3,8 @@
 The bodies are msgpack.  The socket is open to the API's group alone; the port of a fleet's host to those who
 show a certificate of the fleet with the role ``api`` (``agent/fleet_endpoint.py``).  And yet an API may be
 taken over by somebody: so a question is taken as a stranger's.  It can name a node and nothing else on this
-machine, and changes nothing.  The API also claims ports for new clusters, and hands over new keys of the ring
+machine, and changes nothing but, for a moment, what the check of an upgrade needs.  The API also claims ports
+for new clusters, and hands over new keys of the ring
 ``host``, which it knows anyway.
 """
 
@@ -60,6 +61,7 @@ ANSWER_SECONDS = 10.0  # the askers give up before
 ARCHIVE_SECONDS = 30.0  # the same for a question to a repository
 MAX_CONNECTIONS = 2048
 MAX_NAME, MAX_CURSOR = 128, 64  # characters
+MOST_VERSION = 999  # a major one of PostgreSQL
 MAX_MESSAGES = 1_000
 MAX_KEYS_BYTES = 4096
 MAX_PORTS = 16  # of a claim
@@ -149,6 +151,11 @@ async def outdated_connections(question: Question) -> Any:
 
 async def look_again(question: Question) -> None:
     await question.observer.look_again(*question.node)
+
+
+async def upgrade_problems(question: Question) -> Any:
+    version = str(question.number("version", MOST_VERSION))
+    return await question.observer.upgrade_problems(*question.node, version)
 
 
 async def server(question: Question) -> Any:
@@ -277,7 +284,10 @@ _NODE = "/nodes/{cluster}/{node}/"
 ROUTES = (
     *(
         _route(_NODE + ask.__name__, ask)
-        for ask in (pools, outdated_connections, look_again, server, sinks, logs, history, is_own, samples)
+        for ask in (
+            *(pools, outdated_connections, look_again, upgrade_problems, server),
+            *(sinks, logs, history, is_own, samples),
+        )
     ),
     _route("/archives/{cluster}", archived, seconds=ARCHIVE_SECONDS),
     _route("/agent", agent),

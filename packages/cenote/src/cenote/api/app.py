@@ -51,6 +51,7 @@ from cenote.api import (
     undelete,
     undelete_days,
     unsupported,
+    upgrades,
     users,
 )
 from cenote.api.call import Call
@@ -72,6 +73,7 @@ OPERATIONS: tuple[OperationRoute, ...] = (
     *config.ROUTES,
     *maintenance.ROUTES,
     *resize.ROUTES,
+    *upgrades.ROUTES,
     *do_settings.ROUTES,
     *storage.ROUTES,
     *moves.ROUTES,

@@ -43,6 +43,7 @@ BackupMoment = Annotated[str, _schema("2026-11-28T10:00:00Z")]  # or ""
 Engine = Annotated[str, _schema(enum=[ENGINE])]
 SizeSlug = Annotated[str, _schema("db-s-1vcpu-1gb", enum=list(catalog.SIZES))]
 RegionSlug = Annotated[str, _schema("nyc1", enum=list(catalog.REGIONS))]
+MajorVersion = Annotated[str, _schema("17", pattern=r"^[0-9]{2,3}$")]
 NodeCount = Annotated[int, _schema(enum=[1])]
 StorageMib = Annotated[int, _schema(minimum=10 * catalog.GIB, maximum=storage.MAX_MIB)]
 Tag = Annotated[str, _schema("production", pattern=_whole(clusters.TAG.pattern))]

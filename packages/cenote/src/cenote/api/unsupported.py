@@ -45,7 +45,6 @@ _LATER = """
 GET PUT /online-migration migrating from another server
 DELETE /online-migration/{migration_id} migrating from another server
 POST /replicas adding replicas
-PUT /upgrade upgrading to another major version
 """
 
 

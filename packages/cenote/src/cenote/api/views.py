@@ -204,6 +204,8 @@ class ProgressView(msgspec.Struct, kw_only=True):
     restart, are not accepted or have no effect; it is left out without any.  ``by_sql`` describes what SQL
     has taken away of what was created here, and is left out without any, too.  ``uris`` name every host of
     the cluster.  With ``delete_protection`` it cannot be deleted.  ``undelete_days`` is for how many days it
+    can be undeleted then, left out where the service says so.  ``upgrading_from`` is the version that the
+    cluster is being upgraded from, left out without an upgrade.
     can be undeleted then, left out where the service says so.  ``backups`` is left out where none are kept.
     """
 
@@ -221,6 +223,7 @@ class ProgressView(msgspec.Struct, kw_only=True):
     delete_protection: bool
     distinct_hosts: bool = False
     undelete_days: int | UnsetType = UNSET
+    upgrading_from: str | UnsetType = UNSET
     backups: BackupsView | UnsetType = UNSET
 
 
@@ -378,6 +381,7 @@ def _progress_view(
         delete_protection=cluster.delete_protection,
         distinct_hosts=cluster.distinct_hosts,
         undelete_days=UNSET if cluster.undelete_days is None else cluster.undelete_days,
+        upgrading_from=UNSET if cluster.major_upgrade is None else cluster.major_upgrade.source,
         backups=state_view(service, cluster),
     )
 

@@ -1,4 +1,4 @@
-"""``cenote cluster``: create, list, get, resize, move and delete clusters; their settings and logs."""
+"""``cenote cluster``: create, list, get, resize, move, upgrade, delete clusters; their settings and logs."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from cenote.cli.cluster_protection import protect, unprotect
 from cenote.cli.cluster_protection import undelete_days as undelete_days_command
 from cenote.cli.cluster_recovery import recover
 from cenote.cli.cluster_settings import autoscale, hostnames, maintenance
+from cenote.cli.cluster_upgrade import upgrade
 from cenote.cli.data_dir import data_dir
 from cenote.cli.logs import logs
 from cenote.cli.lookup import find_cluster, find_project, find_vpc
@@ -67,7 +68,7 @@ def command() -> None:
 
 for other in (
     *(autoscale, config, delete, deleted, fork, hostnames, logs, maintenance, move, nodes),
-    *(protect, recover, switchover, undelete, undelete_days_command, unprotect),
+    *(protect, recover, switchover, undelete, undelete_days_command, unprotect, upgrade),
 ):
     command.add_command(other)
 

@@ -42,6 +42,11 @@ def render(networks: Networks = None, *, nodes: bool = False, rewinds: bool = Fa
     return "# Written by Cenote; changes made here are undone.\n" + "\n".join(lines) + "\n"
 
 
+def render_local() -> str:
+    """Render ``pg_hba.conf`` of a server that only we, and the servers' account, can log in to."""
+    return f"local  all  all  peer map={_MAP}\n"
+
+
 def render_ident(
     service_user: str,
     server_user: str,

@@ -41,6 +41,14 @@ async def change(request: ConsoleRequest) -> Response:
                 return request.redirect(
                     address_of(request), notice=f"Resizing the cluster to {size}.", passing="status"
                 )
+            case "upgrade":
+                version = form["version"]
+                await request.api.put(path_of(id, "upgrade"), {"version": version})
+                return request.redirect(
+                    address_of(request),
+                    notice=f"Upgrading the cluster to PostgreSQL {version}.",
+                    passing="status",
+                )
             case "switch":
                 wish = {"candidate": form["candidate"]} if form["candidate"] else {}
                 begun = await request.api.post(path_of(id, "switchover"), wish)
@@ -119,6 +127,7 @@ async def _show(
     lacking: list[str] | None = None,
 ) -> Response:
     options, cluster = await options_of(request), await cluster_of(request)
+    versions = options["options"]["pg"]["versions"]
     hosts = (await request.api.get("/v2/cenote/hosts"))["hosts"] if request.can("cenote:admin") else []
     return await render_cluster(
         request,
@@ -130,6 +139,7 @@ async def _show(
         counts=[layout["num_nodes"] for layout in options["options"]["pg"]["layouts"]],
         families=sizes_by_family(options["options"]["pg"]["layouts"][0]["sizes"], room_of(options)),
         undelete_days=cluster["cenote"].get("undelete_days", options["cenote"]["undelete_days"]),
+        newer=[one for one in versions if int(one) > int(cluster["version"])],
         days=DAYS,
         hours=HOURS,
         form=form,

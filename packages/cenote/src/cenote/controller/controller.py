@@ -28,7 +28,7 @@ from cenote.model.fleet_records import HostDomain
 from cenote.model.records import Cluster, User
 from cenote.model.timing import DEFAULT, Timing
 from cenote.model.topology import has_standbys
-from cenote.rules import deletions, host_names, record_formats, recoveries
+from cenote.rules import deletions, host_names, major_upgrades, record_formats, recoveries
 from cenote.rules.scheduling import NO_LIMITS, Overcommit
 from cenote.security import credentials
 from cenote.security.backup_passphrases import new_plan
@@ -148,6 +148,7 @@ class Controller:
             return
         if deletions.is_back(cluster, self._store.reports(cluster.id), stored.revision):
             await self._change(cluster, lambda one: replace(one, undeletion=None), None)
+        await self._end_upgrade(cluster)
         await self._change(cluster, self._recovered, self._of_recovery(cluster))
         await self._change(cluster, self._adopted, ADOPTED if cluster.restoration is None else RESTORED)
         await self._change(cluster, self._grown, GROWN)
@@ -224,6 +225,12 @@ class Controller:
             return
         condition = self._election.condition()
         await self._store.update_cluster(cluster.id, change, note, condition)
+
+    async def _end_upgrade(self, cluster: Cluster) -> None:
+        """Take the mark of an upgrade off that is over, with an event that says how it has ended."""
+        reports = self._store.reports(cluster.id)
+        note = major_upgrades.note_of_end(cluster, reports)
+        await self._change(cluster, lambda one: major_upgrades.ended(one, self._store.reports(one.id)), note)
 
     def _of_recovery(self, cluster: Cluster) -> Note | None:
         """Return the event of a recovery that is over, which tells how far the data reach."""

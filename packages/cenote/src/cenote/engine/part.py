@@ -34,7 +34,8 @@ class Part(Generic[Seen]):
 
     ``runs_on``: the kinds of nodes that have it, none for all but those in ``not_on``.  ``may_block``: it may
     wait for a customer's lock, so its failure does not stop later parts, but the pass fails.  ``optional``:
-    the machine's refusal is logged, and the pass continues.  ``event_of``: the event that a change of it is
+    the machine's refusal is logged, and the pass continues.  ``starts_again``: what it starts ends by itself,
+    so that another start says nothing of a failure.  ``event_of``: the event that a change of it is
     worth, if any.  ``report_of``: the fields of a report that what it has seen is worth.
     """
 
@@ -46,6 +47,7 @@ class Part(Generic[Seen]):
     not_on: tuple[NodeKind, ...] = ()
     may_block: bool = False
     optional: bool = False
+    starts_again: bool = False
     event_of: Callable[[Change], Note | None] = no_event
     report_of: Callable[[NodeContext, Seen], Mapping[str, object]] = _nothing
 

@@ -51,6 +51,15 @@ BASE_BACKUP = Part(
     runs_on=(FOLLOWING, MANAGED),
     report_of=plan.base_backup.report,
 )
+MAJOR_UPGRADE = Part(
+    PartName.MAJOR_UPGRADE,
+    look.major_upgrade.look,
+    plan.major_upgrade.plan,
+    runs_on=(PLAIN,),
+    starts_again=True,
+    event_of=plan.major_upgrade.event_of,
+    report_of=plan.major_upgrade.report,
+)
 LEADING = Part(PartName.LEADING, look.leading.look, plan.leading.plan, runs_on=(PLAIN,))
 ENDING = Part(
     PartName.ENDING,
@@ -164,6 +173,7 @@ NODE_PARTS: tuple[Part[Any], ...] = (
     BACKUPS,
     RESTORE,
     BASE_BACKUP,
+    MAJOR_UPGRADE,
     SERVER,
     MANAGED_SERVER,
     DISCONNECT,

@@ -1,4 +1,7 @@
-"""Reads ``pg_control``: how a server has ended, and what it needs to go on, as it wrote it itself."""
+"""Reads ``pg_control``: how a server has ended, and what it needs to go on, as it wrote it itself.
+
+And the major version of its data.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +41,12 @@ def shut_down_at(data: Path) -> int:
     [state] = struct.unpack_from("<I", content, _STATE)
     [position] = struct.unpack_from("<Q", content, _CHECKPOINT)
     return int(position) if state == _SHUT_DOWN else 0
+
+
+def major_version(data: Path) -> str:
+    """Return the major version of a data directory, "" without one."""
+    words = (files.read(data / "PG_VERSION") or b"").split()
+    return words[0].decode() if words and words[0].isdigit() and len(words[0]) < 4 else ""
 
 
 def timeline(data: Path) -> int:

@@ -33,8 +33,10 @@ from cenote.model.changes import (
     Discard,
     Disconnect,
     EndProcesses,
+    Exchange,
     HoldPools,
     MakeDirectory,
+    MakeEmptyData,
     Program,
     Publish,
     Refuse,
@@ -46,6 +48,7 @@ from cenote.model.changes import (
     Resume,
     ShortenLog,
     Sql,
+    SqlAlone,
     Start,
     Stop,
     Wait,
@@ -117,6 +120,14 @@ class Executor:
                 source = await self.template(version)
                 await asyncio.to_thread(templates.copy, source, target, self.account.owner)
                 self._copied.set()
+            case MakeEmptyData():
+                await asyncio.to_thread(self._make_empty_data, change)
+            case SqlAlone(version, data, database, _, statements):
+                run = templates.run_alone
+                await asyncio.to_thread(run, self._binary(version), data, self.account, database, statements)
+            case Exchange(first, second):
+                safe_open.exchange(first, second)
+                files.sync_directory(first.parent)
             case RequestCertificate(cluster_id, path):
                 key, request = certificates.new_request()
                 await self._request_certificate(cluster_id, request)
@@ -151,15 +162,25 @@ class Executor:
 
     async def template(self, version: str) -> Path:
         """Return the template of a major version; the first call for a version creates it."""
+        binaries = self._binary(version)
+        async with self._template_lock:
+            return await asyncio.to_thread(
+                templates.find_or_create, self.layout.templates, binaries, self.account
+            )
+
+    def _binary(self, version: str) -> Path:
+        """Return the folder of the programs of a major version; Misconfigured without one."""
         binaries = self._binaries.get(version)
         if binaries is None:
             raise Misconfigured(
                 f"PostgreSQL {version} is not installed; install postgresql-{version} and restart Cenote"
             )
-        async with self._template_lock:
-            return await asyncio.to_thread(
-                templates.find_or_create, self.layout.templates, binaries, self.account
-            )
+        return binaries
+
+    def _make_empty_data(self, change: MakeEmptyData) -> None:
+        files.make_directory(change.target, 0o700, self.account.owner)
+        binaries, contents = self._binary(change.version), dict(change.files)
+        templates.create_empty(binaries, change.target, self.account, change.statements, contents)
 
     async def prepare_template(self, version: str) -> Path:
         """Create a template and its spare copy unless they exist; return the template."""

@@ -25,6 +25,11 @@ def offered(binaries: Path) -> tuple[str, ...]:
     return tuple(sorted(found | ({EVERYWHERE} if has(binaries, EVERYWHERE) else set())))
 
 
+def available(binaries: Path) -> frozenset[str]:
+    """Return all extensions that there are."""
+    return frozenset(path.stem for path in _control_files(binaries))
+
+
 def has(binaries: Path, name: str) -> bool:
     return any(path.stem == name for path in _control_files(binaries))
 

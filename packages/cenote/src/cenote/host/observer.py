@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from cenote.errors import CenoteError, Unavailable
@@ -28,10 +28,13 @@ from cenote.stats.observer import (
     PoolNumbers,
     Samples,
     ServerNumbers,
+    UpgradeProblems,
     pool_numbers,
 )
 from cenote.stats.process import own_process
 from cenote.stats.sampler import Clusters, Sampler
+
+UpgradeQuestion: TypeAlias = Callable[[Cluster, Node, str], Awaitable[UpgradeProblems]]
 
 _NOT_HERE = "This cluster is not on the host that was asked. Try again later."
 
@@ -48,15 +51,17 @@ class HostObserver:
         sinks: Callable[[UUID], Mapping[UUID, SinkStatus]] = lambda _: {},
         timing: Timing = DEFAULT,
         look_again: Callable[[UUID], Awaitable[None]] | None = None,
+        upgrade_problems: UpgradeQuestion | None = None,
     ) -> None:
         """``host`` is this host as the records of nodes name it.
 
-        ``passes``, ``sinks`` and ``look_again``, which looks at a cluster and reports, are the agent's.
+        ``passes``, ``sinks``, ``look_again``, which looks at a cluster and reports, and ``upgrade_problems``
+        are the agent's.
         """
         self._layout, self._records, self._host = layout, records, host
         self._passes = passes or Passes()
         self._sinks = sinks
-        self._look_again = look_again
+        self._look_again, self._upgrade_problems = look_again, upgrade_problems
         self._statistics = ServerStatistics(layout)
         self._cpu = CpuUsage()
         self.sampler = Sampler(records, self, host, timing)
@@ -73,6 +78,12 @@ class HostObserver:
         if self._look_again is None:
             raise Unavailable("This host has no agent.")
         await self._look_again(cluster_id)
+
+    async def upgrade_problems(self, cluster_id: UUID, node: str, version: str) -> UpgradeProblems:
+        cluster, found = self._cluster(cluster_id), self._node(cluster_id, node)
+        if self._upgrade_problems is None:
+            raise Unavailable("This host has no agent.")
+        return await self._upgrade_problems(cluster, found, version)
 
     async def server(self, cluster_id: UUID, node: str) -> ServerNumbers:
         cluster = self._cluster(cluster_id)

@@ -22,6 +22,7 @@ _OPENAT2 = 437  # the same on all architectures (asm-generic/unistd.h)
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS = 0x02, 0x04  # linux/openat2.h
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1  # linux/fs.h
+_RENAME_EXCHANGE = 2  # the same
 _MOST_LINKS = 40  # as the kernel has it (path_resolution(7))
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -105,6 +106,16 @@ def rename_new(source: Path, target: Path) -> None:
         if exists_in(new, target.name):
             raise OSError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
         os.rename(source.name, target.name, src_dir_fd=old, dst_dir_fd=new)
+
+
+def exchange(first: Path, second: Path) -> None:
+    """Give each of two folders in the same place the name of the other, at once; OSError where that fails."""
+    with folder(first.parent) as opened:
+        call = getattr(_libc, "renameat2", None)
+        names = os.fsencode(first.name), os.fsencode(second.name)
+        if call is None or call(opened, names[0], opened, names[1], _RENAME_EXCHANGE) != 0:
+            number = errno.ENOSYS if call is None else ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(first), None, str(second))
 
 
 def exists_in(folder: int, name: str) -> bool:

@@ -22,7 +22,7 @@ import hashlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from cenote.conf.hba import SUPERUSER
@@ -36,27 +36,19 @@ from cenote.model.records import ADMIN_USER, DEFAULT_DATABASE
 # Not a superuser, as on the hosted product: https://docs.digitalocean.com/products/databases/postgresql/
 ADMIN_ATTRIBUTES = "LOGIN CREATEROLE CREATEDB REPLICATION BYPASSRLS"
 
-# Before PostgreSQL 16 a role with CREATEROLE can grant itself these, and thereby act as the account that all
-# servers of the host run as.  As superusers they can be granted by superusers only, and a grant of them makes
-# nobody a superuser.
-_FOR_SUPERUSERS = ("pg_execute_server_program", "pg_read_server_files", "pg_write_server_files")
-
 # In template1, so that every database gets it.
-_FIRST = f"""\
-SET allow_system_table_mods = on;
-UPDATE pg_authid SET rolsuper = true WHERE rolname IN {_FOR_SUPERUSERS!r};
-RESET allow_system_table_mods;
-CREATE ROLE {ADMIN_USER} {ADMIN_ATTRIBUTES};
-GRANT pg_monitor TO {ADMIN_USER} WITH ADMIN OPTION;
-"""  # noqa: S608 - constants of ours
+_FIRST = (
+    *system_objects.HARDEN,
+    f"CREATE ROLE {ADMIN_USER} {ADMIN_ATTRIBUTES}",
+    system_objects.LET_ADMIN_MONITOR,
+)
 _NOTED = {ledger.ROLE: ADMIN_USER, ledger.DATABASE: DEFAULT_DATABASE, ledger.LAYOUT: ledger.PRESENT_LAYOUT}
+_LEDGER = "".join(f"{statement};\n" for statement in system_objects.CREATE_LEDGER)
 _STATEMENTS = f"""\
 CREATE DATABASE {DEFAULT_DATABASE} OWNER {ADMIN_USER};
 REVOKE CONNECT ON DATABASE template1 FROM PUBLIC;
 {system_objects.CLOSE_TEMPLATE};
-CREATE SCHEMA cenote;
-CREATE TABLE cenote.made (kind text, name text, PRIMARY KEY (kind, name));
-INSERT INTO cenote.made VALUES {", ".join(map(str, _NOTED.items()))};
+{_LEDGER}INSERT INTO cenote.made VALUES {", ".join(map(str, _NOTED.items()))};
 INSERT INTO cenote.made SELECT 'database-state', '{DEFAULT_DATABASE}/oid/' || oid || '.0' FROM pg_database \
 WHERE datname = '{DEFAULT_DATABASE}';
 """  # noqa: S608 - constants of ours
@@ -213,7 +205,7 @@ def _statements(binaries: Path) -> list[tuple[str, str]]:
         extension = _lines(system_objects.CREATE_STATEMENTS)
     second = extension + _STATEMENTS + _lines(system_objects.OPEN_POSTGRES)
     # Restored dumps and some frameworks create databases from template0.
-    return [("template1", _FIRST + extension), ("template0", extension), (SUPERUSER, second)]
+    return [("template1", _lines(_FIRST) + extension), ("template0", extension), (SUPERUSER, second)]
 
 
 def _lines(statements: Iterable[str]) -> str:
@@ -241,6 +233,26 @@ def _release(binaries: Path, _inode: int, _changed_ns: int) -> str:
         ).stdout
     except subprocess.SubprocessError as error:  # such as while its package is being upgraded
         raise CenoteError(f"cannot get the version of PostgreSQL: {error}") from None
+
+
+def create_empty(
+    binaries: Path, target: Path, account: Account, statements: Iterable[str], contents: Mapping[str, bytes]
+) -> None:
+    """Make a data directory without our objects in an empty folder of the servers' account.
+
+    It has the encoding, the locale and the checksums of the templates.  The statements are run in its
+    ``template0``; the files are written last, in place of its own.
+    """
+    _run(account, target, binaries / "initdb", *_INITDB, f"--pgdata={target}")
+    run_alone(binaries, target, account, "template0", statements)
+    for name, content in contents.items():
+        files.write(target / name, content, 0o600, account.owner)
+
+
+def run_alone(binaries: Path, data: Path, account: Account, database: str, statements: Iterable[str]) -> None:
+    """Run statements in single-user mode; none may have an empty line in it."""
+    lines = "".join(f"{statement};\n\n" for statement in statements)
+    _run(account, data, binaries / "postgres", "--single", "-j", "-D", str(data), "--", database, stdin=lines)
 
 
 def _run(account: Account, directory: Path, program: Path, *arguments: str, stdin: str = "") -> None:

@@ -108,6 +108,42 @@ class CopyTemplate:
 
 
 @dataclass(frozen=True, slots=True)
+class MakeEmptyData:
+    """Make a data directory without a cluster's objects, as ``pg_upgrade`` wants it.
+
+    ``statements`` are run in its ``template0``, of which all databases become copies; ``files`` are written
+    into it, by name.
+    """
+
+    version: str
+    target: Path
+    statements: tuple[str, ...] = field(default=(), repr=False)
+    files: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SqlAlone:
+    """SQL statements for one database of a server that does not run, in single-user mode.
+
+    Each is one without an empty line in it; ``summary`` is what logs may show.
+    """
+
+    version: str
+    data: Path
+    database: str
+    summary: str
+    statements: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Give each of two folders in the same place the name of the other, at once."""
+
+    first: Path
+    second: Path
+
+
+@dataclass(frozen=True, slots=True)
 class RequestCertificate:
     """Make a private key, ask the controller for a certificate for it, and keep the key in a file."""
 
@@ -240,6 +276,9 @@ Change: TypeAlias = (
     | Rename
     | ShortenLog
     | CopyTemplate
+    | MakeEmptyData
+    | SqlAlone
+    | Exchange
     | RequestCertificate
     | Start
     | Reload

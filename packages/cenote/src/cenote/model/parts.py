@@ -18,6 +18,7 @@ class PartName(StrEnum):
     BACKUPS = "backups"
     RESTORE = "restore"
     BASE_BACKUP = "base backup"
+    MAJOR_UPGRADE = "major upgrade"
     ROUTING = "way to the primary"
     SWITCHING = "switching"
     RELEASE = "release from Patroni"

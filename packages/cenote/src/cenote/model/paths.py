@@ -24,6 +24,7 @@ STANDBY_SIGNAL = "standby.signal"
 PATRONI_LOG = "patroni.log"  # its own name for it, in the folder that its configuration gives
 FIRST_NODE = "node-1"  # its files have no name of a node in theirs
 # Names of programs.
+PG_UPGRADE, VACUUMDB = "pg_upgrade", "vacuumdb"
 POSTGRESQL, PGBOUNCER, BASE_BACKUP, PATRONI = "PostgreSQL", "PgBouncer", "pg_basebackup", "Patroni"
 RECOVERY = "PostgreSQL in recovery"
 # Before a program that is to be in nobody's way; util-linux and coreutils have them on every system that
@@ -412,6 +413,21 @@ class NodePaths:
         return self.cluster.root / f"copying{self._suffix}"
 
     @property
+    def other_data(self) -> Path:
+        """The data of another major version: the one to come, and after the upgrade the former one."""
+        return self.cluster.root / f"other-version{self._suffix}"
+
+    @property
+    def upgrade_folder(self) -> Path:
+        """Where the programs of an upgrade work."""
+        return self.cluster.root / f"upgrading{self._suffix}"
+
+    @property
+    def upgrade_state(self) -> Path:
+        """How far the upgrade to another major version is."""
+        return self.cluster.root / f"upgrading{self._suffix}.json"
+
+    @property
     def restore_work(self) -> Path:
         """What a restore into ``draft`` needs: the configuration of pgBackRest, sockets, logs."""
         return self.cluster.root / f"restoring{self._suffix}"
@@ -499,6 +515,19 @@ class NodePaths:
             pid_file=self.draft / ".pid",  # it writes none; it is found by its stamp
             log=self.cluster.root / f"copying{self._suffix}.log",
             stamp=self.cluster.root / f"copying{self._suffix}.started",
+            stop_signal=signal.SIGTERM,
+            kill_after=5.0,
+        )
+
+    def upgrading(self, name: str, binaries: Path, *arguments: str) -> Program:
+        """A program of an upgrade to another major version; it outlives us, like a server."""
+        return Program(
+            name=name,
+            argv=(str(binaries / name), *arguments),
+            directory=self.upgrade_folder,
+            pid_file=self.upgrade_folder / ".pid",  # it writes none; it is found by its stamp
+            log=self.cluster.root / f"{name}{self._suffix}.log",
+            stamp=self.cluster.root / f"{name}{self._suffix}.started",
             stop_signal=signal.SIGTERM,
             kill_after=5.0,
         )

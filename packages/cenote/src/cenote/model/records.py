@@ -325,6 +325,17 @@ class Restoration(Record, frozen=True, kw_only=True):
         return f"Restoration(node={self.node!r}, source={self.source}, target={self.target!r})"
 
 
+class MajorUpgrade(Record, frozen=True, kw_only=True):
+    """That the data of a cluster are being brought to the major version that its record has.
+
+    ``source`` is the version before.  It goes when the data have the version, or when that is refused, and
+    then the record has the former version again.
+    """
+
+    source: str
+    asked_at: datetime
+
+
 class Keep(Record, frozen=True, kw_only=True):
     """How long the data of a deleted cluster is kept, so that it can be undeleted.
 
@@ -388,6 +399,7 @@ class Cluster(Record, frozen=True, kw_only=True):
     last_node: int = 0  # the number in the name of the last node that was added, so that none is given twice
     backups: BackupPlan | None = None  # None: it was made without, and none was drawn since
     restoration: Restoration | None = None  # until its data are restored
+    major_upgrade: MajorUpgrade | None = None  # until its data have the version of the record
     distinct_hosts: bool = False  # its nodes never share a host
     switchover: Switchover | None = None  # until another node takes writes
     primary: str = ""  # the node that took writes when its event was last written

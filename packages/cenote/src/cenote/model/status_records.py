@@ -50,6 +50,19 @@ class Standby(Record, frozen=True, kw_only=True):
     seconds: float | None = None
 
 
+class UpgradeReport(Record, frozen=True, kw_only=True):
+    """How far the upgrade to another major version is that a record asks for.
+
+    ``asked_at`` tells which one; ``refused`` is why it is not made, in words, and then the former server
+    works as before.  ``done``: nothing is left to do.  For ``held_ms`` no server took queries.
+    """
+
+    asked_at: datetime
+    refused: str = ""
+    done: bool = False
+    held_ms: int = 0
+
+
 class NodeStatus(Record, frozen=True, kw_only=True):
     """An agent's report on one node.
 
@@ -84,6 +97,10 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     which no standby has.  ``slot_lost``: WAL is gone that a node that follows this one had not received.
     ``copied_mib`` is what a node that follows has of the other one's data.
 
+    ``backups`` is what the host knows of the cluster's backups, None where it keeps none.
+
+    ``data_version`` is the major version of the node's data, "" if it is not known.  ``major_upgrade`` is the
+    last upgrade of it that was worked on.
     Of the node that takes writes, ``followers`` are those that receive what it writes, and ``quorum`` those
     of which each commit waits for one, as its server says.  ``held_for`` is the attempt at a planned switch
     that the host holds its pools for, and ``ready_for`` the one that the writer has prepared.
@@ -132,6 +149,8 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     slot_lost: bool = False
     copied_mib: int = 0
     backups: BackupReport | None = None
+    data_version: str = ""
+    major_upgrade: UpgradeReport | None = None
     found: Found | None = None
     restored: Restored | None = None
     data_missing: bool = False

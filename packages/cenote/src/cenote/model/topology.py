@@ -315,8 +315,10 @@ def reported_health(report: NodeStatus) -> Health:
     """Return the health of a node as its agent saw it."""
     if not report.reached:
         return Health.DOWN if report.failing else Health.STARTING
+    upgrade = report.major_upgrade
     if POSTGRESQL in report.stopped:
-        return Health.DOWN
+        is_upgraded = upgrade is not None and not (upgrade.refused or upgrade.done) and report.waiting
+        return Health.STARTING if is_upgraded else Health.DOWN
     if POSTGRESQL in report.unresponsive:
         return Health.STARTING if report.waiting else Health.DOWN
     if report.failing or report.waiting or report.stopped or report.unresponsive or _unarchived(report):

@@ -114,8 +114,9 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """``is_made``: the repository has the stanza.  ``progress`` is of a running backup, in percent, if known.
+    """``is_made``: the repository has the stanza.  ``progress`` is of a running backup, in percent.
 
+    ``version`` is the major version of PostgreSQL that it takes WAL of, "" if not known.
     ``problem`` is why the repository could not be read, "" if it could.  ``archives`` are by the labels
     of the backups.
     """
@@ -124,6 +125,7 @@ class Info:
     backups: tuple[Backup, ...] = ()
     progress: float | None = None
     problem: str = ""
+    version: str = ""
     archives: Mapping[str, Archive] = field(default_factory=dict)
 
 
@@ -147,6 +149,7 @@ def parse(text: str, stanza: str) -> Info:
         backups=backups,
         progress=progress,
         problem=problem,
+        version=str(found.db[-1].get("version", "")) if found.db else "",
         archives={one.label: _archive(found, one) for one in found.backup},
     )
 

@@ -23,6 +23,7 @@ from cenote.model.records import (
     Configuration,
     Keep,
     MaintenanceWindow,
+    MajorUpgrade,
     MetricsLogin,
     Move,
     Restoration,
@@ -321,6 +322,8 @@ def _value(name: str, value: Any, name_of: NameOf) -> str:
             return name_of(str(value))
         case str() if name == "host":
             return name_of(value)
+        case MajorUpgrade():
+            return f"from PostgreSQL {value.source}"
         case Restoration():
             return f"those of {_origin(value, name_of)}"
         case Keep(purged=True):

@@ -61,6 +61,7 @@ _IN_WORDS = {
     PartName.POOLER_ACCESS: "who may use the pools",
     PartName.POOLER_DISCONNECT: "the end of clients of pools whose addresses are not trusted",
     PartName.CERTIFICATE: "the certificate",
+    PartName.MAJOR_UPGRADE: "the upgrade to another major version",
     PartName.SERVER: "PostgreSQL's configuration",
     PartName.DISCONNECT: "the end of connections from addresses that are not trusted",
     PartName.RESTART: "a restart",

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from cenote.errors import Busy
 from cenote.model.records import Cluster, Node
 from cenote.model.status_records import NodeStatus
-from cenote.rules import moves
+from cenote.rules import major_upgrades, moves
 from cenote.rules.scheduling import Placement
 
 
@@ -18,6 +18,7 @@ def check(cluster: Cluster, count: int) -> None:
     """Raise Busy for a cluster whose number of nodes cannot be changed now."""
     if count == (1 if cluster.move is not None else len(cluster.nodes)):
         return
+    major_upgrades.check_none(cluster)
     if cluster.move is not None:
         raise Busy("The cluster is being moved to another host. Wait until that is over, or cancel it.")
     if cluster.switchover is not None:

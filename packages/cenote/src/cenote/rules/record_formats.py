@@ -19,19 +19,21 @@ FIRST_WITH_FORMATS = 2
 WITH_MOVES = 3
 WITH_DELETIONS = WITH_BACKUPS = 4  # deletions that are refused, or can be taken back
 WITH_RESTORES = 5
-WITH_NODES = 6  # clusters of several nodes
+WITH_NODES = WITH_MAJOR_UPGRADES = 6  # clusters of several nodes, or of another major version soon
 HIGHEST = 6  # that this version reads
 
 _WORDS = {
     WITH_MOVES: "moves",
     WITH_BACKUPS: "backups, or of clusters that are protected from deletion",
     WITH_RESTORES: "restores",
-    WITH_NODES: "clusters of several nodes",
+    WITH_NODES: "clusters of several nodes, or of upgrades to another major version",
 }
 
 
 def needed(record: msgspec.Struct) -> int:
     """Return the lowest format that has all that a record says."""
+    if isinstance(record, Cluster) and record.major_upgrade is not None:
+        return WITH_MAJOR_UPGRADES
     if isinstance(record, Cluster) and _says_of_nodes(record):
         return WITH_NODES
     if isinstance(record, Cluster) and _is_restored(record):

@@ -189,6 +189,7 @@ BOOKKEEPING: dict[str, Kind | str] = {
     "primary": "primary",
     "keep": "data of the deleted cluster",
     "undeletion": "deleted data to be brought back",
+    "major_upgrade": "upgrade under way",
     "restoration": "data that are being restored",
 }
 GROUPS: dict[type[Record], Kind] = {Tag: TAG, Project: PROJECT, VPC: NETWORK}

@@ -20,7 +20,7 @@ from cenote.model.fleet_records import Host
 from cenote.model.records import Cluster, Node, Restoration
 from cenote.model.restores import Restored
 from cenote.model.status_records import NodeStatus
-from cenote.rules import backup_schedule, moves, scheduling
+from cenote.rules import backup_schedule, major_upgrades, moves, scheduling
 from cenote.rules.host_states import DOWN_SECONDS, HostState
 from cenote.rules.scheduling import NO_LIMITS, Candidate, Overcommit, Wanted
 
@@ -184,7 +184,7 @@ def recovered(cluster: Cluster, node: Node, now: datetime, mark: str) -> Cluster
     at = now.replace(microsecond=0)
     former = [one for one in cluster.nodes if one.lost_at is None and one.host != node.host]
     return replace(
-        cluster,
+        major_upgrades.withdrawn(cluster),  # the backups are of the former version
         nodes=(node,),
         left=(*cluster.left, *former),
         move=None,

@@ -26,6 +26,7 @@ from cenote.agent.observer_endpoint import Answering, ObserverEndpoint
 from cenote.agent.port_holding import PortHolding
 from cenote.agent.repository_sweep import RepositorySweep
 from cenote.agent.store_keeper import StoreKeeper
+from cenote.agent.upgrade_questions import UpgradeQuestions
 from cenote.engine.plan.context import HostContext
 from cenote.errors import Misconfigured
 from cenote.host import extensions, files, identity, processes, system
@@ -115,7 +116,14 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
             repository_problem=lambda: repository.problem,
         )
         observer = HostObserver(
-            installation.layout, store, host.id, agent.passes, log_shipping.numbers, timing, agent.look_again
+            installation.layout,
+            store,
+            host.id,
+            agent.passes,
+            log_shipping.numbers,
+            timing,
+            agent.look_again,
+            UpgradeQuestions(executor, host_context).problems,
         )
         ports = PortHolding(store, settings.listen)
         archives = ArchiveReader(store, host_context, backup_repository.program_of(installation))

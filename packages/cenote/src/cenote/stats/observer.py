@@ -164,6 +164,16 @@ class Refusal(msgspec.Struct, frozen=True):
     message: str
 
 
+class UpgradeProblems(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in the way of an upgrade to another major version.
+
+    ``is_known``: it was found out in the time that there was.
+    """
+
+    problems: list[str] = []
+    is_known: bool = True
+
+
 class Observer(Protocol):
     """All methods raise Unavailable when the host does not answer, or does not have the node."""
 
@@ -183,6 +193,10 @@ class Observer(Protocol):
 
     async def look_again(self, cluster_id: UUID, node: str) -> None:
         """Have the agent look at a node, and return when it has reported what it saw."""
+        ...
+
+    async def upgrade_problems(self, cluster_id: UUID, node: str, version: str) -> UpgradeProblems:
+        """Return what is in the way of a node's upgrade to a major version."""
         ...
 
     async def server(self, cluster_id: UUID, node: str) -> ServerNumbers:
@@ -271,6 +285,9 @@ class _NoObserver:
         raise Unavailable("This service cannot reach the pooler.")
 
     async def look_again(self, cluster_id: UUID, node: str) -> None:
+        raise Unavailable("This service cannot reach the server.")
+
+    async def upgrade_problems(self, cluster_id: UUID, node: str, version: str) -> UpgradeProblems:
         raise Unavailable("This service cannot reach the server.")
 
     async def server(self, cluster_id: UUID, node: str) -> ServerNumbers:

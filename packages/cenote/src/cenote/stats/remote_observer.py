@@ -40,6 +40,7 @@ from cenote.stats.observer import (
     Refusal,
     Samples,
     ServerNumbers,
+    UpgradeProblems,
 )
 
 T = TypeVar("T")
@@ -49,6 +50,7 @@ log = logging.getLogger(__name__)
 QUESTION_SECONDS = 2.8  # so that the API has answered within three
 PULSE_SECONDS = 1.0  # after which an agent is asked whether it lives, while a longer question is open
 CONNECT_SECONDS = 2.5  # to another host, with the TLS handshake
+UPGRADE_SECONDS = 10.0  # of which the agent takes eight
 SERVER_SECONDS = 6.0  # a server with many databases takes a while
 LOGS_SECONDS = 10.0
 ARCHIVE_SECONDS = 25.0  # a repository may be far away
@@ -116,6 +118,10 @@ class RemoteObserver:
 
     async def look_again(self, cluster_id: UUID, node: str) -> None:
         await self._ask(None, _path(cluster_id, node, "look_again"), SERVER_SECONDS)
+
+    async def upgrade_problems(self, cluster_id: UUID, node: str, version: str) -> UpgradeProblems:
+        path = _path(cluster_id, node, "upgrade_problems", version=version)
+        return await self._ask(UpgradeProblems, path, UPGRADE_SECONDS)
 
     async def server(self, cluster_id: UUID, node: str) -> ServerNumbers:
         return await self._ask(ServerNumbers, _path(cluster_id, node, "server"), SERVER_SECONDS)

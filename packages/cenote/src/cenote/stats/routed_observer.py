@@ -30,6 +30,7 @@ from cenote.stats.observer import (
     PoolNumbers,
     Samples,
     ServerNumbers,
+    UpgradeProblems,
 )
 from cenote.stats.remote_observer import Peer, RemoteObserver
 
@@ -76,6 +77,9 @@ class RoutedObserver:
 
     async def look_again(self, cluster_id: UUID, node: str) -> None:
         await self._of(cluster_id, node).look_again(cluster_id, node)
+
+    async def upgrade_problems(self, cluster_id: UUID, node: str, version: str) -> UpgradeProblems:
+        return await self._of(cluster_id, node).upgrade_problems(cluster_id, node, version)
 
     async def server(self, cluster_id: UUID, node: str) -> ServerNumbers:
         return await self._of(cluster_id, node).server(cluster_id, node)

@@ -38,7 +38,7 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
     seen = Seen(running=running, at=pauses.now(), pause=pauses.read(context.cluster_paths.root))
     if NodeKind.LEFT in context.kinds:
         return seen
-    pools = await _pools(inspector, context, session)
+    pools = await pools_of(inspector, context, session)
     sessions = frozenset(name for name, row in pools.items() if row["pool_mode"] == PoolMode.SESSION)
     is_up = running and is_ready(context.server, found)
     return Seen(
@@ -56,7 +56,7 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
     )
 
 
-async def _pools(
+async def pools_of(
     inspector: Inspector, context: NodeContext, session: Session
 ) -> dict[str, dict[str, object]]:
     """Return the pools that PgBouncer has by name; none while it does not answer."""

@@ -94,6 +94,8 @@ class NodeContext:
     has worked before, so its data is not to be made a second time.  ``refused`` are settings that its server
     does not accept, with the values.  ``by_sql`` is what SQL has changed, as it was last seen.  ``peer`` is
     the other node while the cluster moves, and the one that takes writes of a cluster with several.
+    ``data_version`` is the major version of the node's data, "" without any: its server is started with the
+    programs of its data, whatever the record asks for.
     """
 
     cluster: Cluster
@@ -107,7 +109,13 @@ class NodeContext:
     refused: Mapping[str, str] = field(default_factory=dict)
     by_sql: BySql = NOTHING
     peer: Peer | None = None
+    data_version: str = ""
     addresses: Mapping[str, str] = field(default_factory=dict)  # of the hosts of its nodes, by their ids
+
+    @property
+    def version(self) -> str:
+        """The major version that the server has, or gets."""
+        return self.data_version or self.cluster.version
 
     @cached_property
     def kinds(self) -> frozenset[NodeKind]:
@@ -164,7 +172,7 @@ class NodeContext:
     def backups(self) -> HostBackups | None:
         """How the cluster is backed up, None if it is not: no host that could, or no passphrase yet."""
         kept = self.host.backups
-        if kept is None or self.cluster.backups is None or kept.hindrance(self.cluster.version):
+        if kept is None or self.cluster.backups is None or kept.hindrance(self.version):
             return None
         return kept
 
@@ -175,7 +183,7 @@ class NodeContext:
     @property
     def server_binaries(self) -> Path:
         # A version that is not on this machine is reported when its template is asked for.
-        return self.host.binaries.get(self.cluster.version, Path("missing"))
+        return self.host.binaries.get(self.version, Path("missing"))
 
     @cached_property
     def bouncer(self) -> Program:

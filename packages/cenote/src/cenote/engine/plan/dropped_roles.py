@@ -133,7 +133,7 @@ def _places(role: Role) -> list[str]:
 def _new_owner(context: NodeContext, name: str, role: Role) -> Sql:
     owner, admin = Identifier(owner_of(role)), Identifier(ADMIN_USER)
     # Since PostgreSQL 16 each grant says itself whether it is inherited; before, the member's attribute says.
-    options = "ADMIN TRUE, INHERIT TRUE, SET TRUE" if int(context.cluster.version) >= 16 else "ADMIN OPTION"
+    options = "ADMIN TRUE, INHERIT TRUE, SET TRUE" if int(context.version) >= 16 else "ADMIN OPTION"
     statements = (
         SQL("CREATE ROLE {} NOLOGIN").format(owner),
         SQL("COMMENT ON ROLE {} IS {}").format(

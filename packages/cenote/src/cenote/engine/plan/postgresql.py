@@ -183,9 +183,9 @@ def _layers(
     host, cluster, node = context.host, context.cluster, context.node
     memory_mib = configuration.memory_mib(cluster, host.memory_mib)
     return (
-        postgresql.base_settings(cluster.version),
+        postgresql.base_settings(context.version),
         postgresql.non_durable_settings() if host.ephemeral else {},
-        postgresql.preload_settings(host.libraries.get(cluster.version, ())),
+        postgresql.preload_settings(host.libraries.get(context.version, ())),
         sizing.settings(memory_mib, context.size.vcpus, configuration.max_connections(cluster)),
         sizing.slot_settings(cluster.storage_mib),
         postgresql.customer_settings(

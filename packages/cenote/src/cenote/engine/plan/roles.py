@@ -69,7 +69,7 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         if is_gone(user, seen):
             continue
         statements = _statements(user, seen)
-        if int(context.cluster.version) >= _ADMINISTERED_SINCE:
+        if int(context.version) >= _ADMINISTERED_SINCE:
             statements += _administered(user, seen)
         if statements:
             yield Sql(SUPERUSER, f"setting up user {user.name}", tuple(statements))

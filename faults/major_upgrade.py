@@ -1,0 +1,121 @@
+"""Kills in the middle of an upgrade to another major version.
+
+After each, either the former or the new server answers with all rows, and it is the one that the API names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from cenote.host import processes
+from cenote.model.paths import Layout
+from faults.outcome import Outcome
+from tests.support import upgrading
+from tests.support.service import answer_of, tried
+from tests.support.upgrading import CHECKSUM, GOODS, Site, version_of
+from tests.support.waiting import wait_until
+
+LONGEST = 15.0  # seconds of an upgrade at most in which is killed
+TARGETS = ("agent", "service", "server", "programs", "server at once")
+
+
+def battery(kills: int, seed: str) -> list[Outcome]:
+    with upgrading.site(clusters=kills + 2) as site:
+        lost = killed(site, kills, random.Random(seed))
+    return [Outcome("kill -9 during a major upgrade", kills, lost=lost)]
+
+
+def killed(site: Site, kills: int, chance: random.Random) -> list[str]:
+    """Upgrade a cluster for each kill; return what was lost."""
+    longest, problems = LONGEST, []
+    for number in range(kills):
+        cluster = _prepared(site, f"kill-{number}")
+        target = TARGETS[number % len(TARGETS)]
+        moment = 0.0 if target == "server at once" else chance.uniform(0.0, longest)
+        began = time.monotonic()
+        site.upgrade(cluster["id"])
+        time.sleep(moment)
+        what = _kill(site, cluster["id"], target)
+        problems += [f"{what} after {moment:.2f} s: {line}" for line in _judged(site, cluster)]
+        took = time.monotonic() - began
+        version = site.cluster(cluster["id"])["version"]
+        print(
+            f"kill {number}: {what} after {moment:.2f} s, over after {took:.1f} s with {version}", flush=True
+        )
+    return problems
+
+
+def as_superuser(site: Site, cluster: Any, statements: str) -> None:
+    """Run statements in the default database as only the service can."""
+    paths = Layout(site.running.data_dir).cluster(UUID(cluster["id"]))
+    port = cluster["connection"]["port"]
+    conninfo = f"host={paths.sockets} port={port} user=postgres dbname=defaultdb"
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute(statements.encode())
+
+
+def _prepared(site: Site, name: str) -> Any:
+    cluster = site.made(name)
+    with psycopg.connect(cluster["connection"]["uri"], autocommit=True) as connection:
+        for statement in GOODS:
+            connection.execute(statement.encode())
+    cluster["checksum"] = answer_of(cluster["connection"]["uri"], CHECKSUM)
+    return cluster
+
+
+def _judged(site: Site, cluster: Any) -> list[str]:
+    id, uri = cluster["id"], cluster["connection"]["uri"]
+    wait_until("the API answers", 60, lambda: _answers(site, id))
+    shown = site.settled(id)["version"]
+    found = []
+    version = wait_until("the server answers", 60, lambda: version_of(uri))
+    if version != shown:
+        found.append(f"the API shows {shown}, and the server is {version}")
+    if tried(uri, CHECKSUM) != cluster["checksum"]:
+        found.append("rows are missing")
+    return found + [f"{what} is left" for what in site.remains(id)]
+
+
+def _answers(site: Site, id: str) -> bool:
+    with contextlib.suppress(Exception):
+        return bool(site.cluster(id))
+    return False
+
+
+def _agent(site: Site) -> int:
+    return wait_until("there is an agent", 30, lambda: site.running.child("agent") or 0)
+
+
+def _kill(site: Site, id: str, target: str) -> str:
+    """Kill one of the processes at work; return what it was."""
+    paths = Layout(site.running.data_dir).node(UUID(id), "node-1")
+    if target == "agent":
+        os.kill(_agent(site), signal.SIGKILL)
+        return "the agent"
+    if target == "service":
+        _end_service(site)
+        return "the service"
+    if target == "programs":
+        for process in (*processes.below(paths.upgrade_folder), *processes.below(paths.other_data)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+        return "the programs of the upgrade"
+    server = processes.find(paths.server(Path()))
+    if server is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(server.pid, signal.SIGKILL)
+    return "the server" if server is not None else "no server"
+
+
+def _end_service(site: Site) -> None:
+    site.running.end(signal.SIGKILL)
+    site.running.start()

@@ -1,0 +1,67 @@
+"""Upgrading a cluster to another major version of PostgreSQL.
+
+What can be checked is checked before anything stops: by the agent of the cluster's host, within seconds.
+Then the record has the new version at once, and the agent carries it out; what it refuses later takes the
+version back, with an event.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from http import HTTPMethod
+
+from cenote.api import schema_fields
+from cenote.api.auth import UPDATE
+from cenote.api.call import Call
+from cenote.api.operation import Body, no_content, operation
+from cenote.http.routing import Response
+from cenote.model import topology
+from cenote.model.event_records import EventType
+from cenote.model.records import Cluster
+from cenote.rules import major_upgrades, record_formats
+
+PATH = "/v2/databases/{database_cluster_uuid}/upgrade"
+
+
+class Upgrade(Body):
+    version: schema_fields.MajorVersion
+
+
+@operation(HTTPMethod.PUT, PATH, scope=UPDATE, status=204, body=Upgrade, also=(412,))
+async def upgrade_cluster(request: Call) -> Response:
+    """Upgrade a cluster to a newer major version of PostgreSQL that is installed on its host.
+
+    Clients of transaction pools wait while its server is exchanged; others are disconnected.  The cluster's
+    ``cenote.reason`` says how far it is.  Whatever fails leaves the former version running.
+    """
+    body = await request.decoded(Upgrade)
+    cluster = request.cluster().value
+    _check(request, cluster)
+    version = _version(request, cluster, body.version)
+    node = topology.writer_or_first(cluster)
+    answer = await request.service.observer.upgrade_problems(cluster.id, node.name, version)
+    major_upgrades.refuse(version, answer.problems)
+    now = datetime.now(UTC).replace(microsecond=0)
+
+    def upgraded(current: Cluster) -> Cluster:
+        _check(request, current)
+        return major_upgrades.begun(current, _version(request, current, version), now)
+
+    note = request.note(EventType.CLUSTER_UPDATE)
+    await request.service.store.update_cluster(cluster.id, upgraded, note)
+    return no_content()
+
+
+def _check(request: Call, cluster: Cluster) -> None:
+    service = request.service
+    record_formats.check_readers(service.store.known_hosts(), record_formats.WITH_MAJOR_UPGRADES)
+    seen = service.report(cluster)
+    major_upgrades.check(cluster, seen, topology.status(cluster, seen))
+
+
+def _version(request: Call, cluster: Cluster, requested: str) -> str:
+    host = request.service.store.host(topology.writer_or_first(cluster).host)
+    return major_upgrades.version(cluster, requested, host)
+
+
+ROUTES = (upgrade_cluster,)

@@ -1,0 +1,65 @@
+"""``cenote cluster upgrade``: to another major version of PostgreSQL, with its progress."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cenote.cli import suggestions
+from cenote.cli.cluster_argument import cluster_argument
+from cenote.cli.lookup import find_cluster
+from cenote.cli.printer import Printer, note, output_options
+from cenote.cli.service_client import client_for
+from cenote.model.paths import Layout
+
+if TYPE_CHECKING:
+    from cenote_client import Client
+
+POLL_SECONDS = 0.5
+
+
+@click.command()
+@cluster_argument
+@output_options
+@click.argument("version", shell_complete=suggestions.versions)
+@click.option("--no-wait", is_flag=True, help="Do not wait until the upgrade is over.")
+def upgrade(layout: Layout, printer: Printer, cluster: str, version: str, no_wait: bool) -> None:
+    """Upgrade a cluster to a newer major version of PostgreSQL.
+
+    What is in the way is said before anything stops. Clients of transaction pools wait for some seconds,
+    others are disconnected; whatever fails leaves the former version running.
+    """
+    with client_for(layout) as client:
+        found = find_cluster(client, cluster)
+        name, id = found["name"], found["id"]
+        client.databases.update_major_version(id, {"version": version})
+        if no_wait:
+            text = f"Upgrading cluster {name} to PostgreSQL {version}; see 'cenote cluster get'"
+            printer.done(text, _cluster(client, id), {})
+            return
+        upgraded = _wait(client, id)
+        if upgraded["version"] != version:
+            raise click.ClickException(
+                f"cluster {name} was not upgraded to PostgreSQL {version}; 'cenote events {name}' says why"
+            )
+        printer.done(f"Upgraded cluster {name} from PostgreSQL {found['version']} to {version}", upgraded, {})
+
+
+def _cluster(client: Client, id: str) -> Any:
+    return client.databases.get_cluster(id)["database"]
+
+
+def _wait(client: Client, id: str) -> Any:
+    """Wait until the cluster is not being upgraded any more; return it."""
+    last = ""
+    while True:
+        found = _cluster(client, id)
+        if not found["cenote"].get("upgrading_from"):
+            return found
+        reason = found["cenote"]["reason"]
+        if reason and reason != last:
+            note(reason)
+            last = reason
+        time.sleep(POLL_SECONDS)
