@@ -88,12 +88,14 @@ class Target:
         return self.running.environment()["DIGITALOCEAN_API_URL"] + "/openapi.json"
 
 
-# They need several hosts, backups, or deletions that can be taken back.
+# They need several hosts, nodes or versions of PostgreSQL, backups, or deletions that can be taken back.
 NEED_MORE = {
     ("GET", "/v2/databases/{database_cluster_uuid}/backups"),
     ("POST", "/v2/databases/{database_cluster_uuid}/backups"),
     ("POST", "/v2/databases/{database_cluster_uuid}/backups/drills"),
     ("POST", "/v2/databases/{database_cluster_uuid}/move"),
+    ("POST", "/v2/databases/{database_cluster_uuid}/switchover"),
+    ("PUT", "/v2/databases/{database_cluster_uuid}/upgrade"),
     ("GET", "/v2/databases/{database_cluster_uuid}/recover"),
     ("POST", "/v2/databases/{database_cluster_uuid}/recover"),
     ("POST", "/v2/cenote/deleted/{deleted_cluster_uuid}/undelete"),

@@ -123,6 +123,7 @@ async def neighbours(api: Api) -> None:
     await api.refusal("POST", f"{cluster}/recover", 412, json={})
     await api.refusal("POST", f"{cluster}/switchover", 422, json={})
     await api.refusal("DELETE", f"{cluster}/switchover", 422)
+    await api.refusal("PUT", f"{cluster}/upgrade", 422, json={"version": "1"})
     await api.refusal("GET", f"{cluster}/backups", 422)
     await api.refusal("POST", f"{cluster}/backups", 422)
     await api.refusal("POST", f"{cluster}/backups/drills", 422)

@@ -14,17 +14,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from cenote.host import programs
 from tests.contract.test_official_pydo import played
 from tests.support.folders import server_folder
 from tests.support.golang import go_program
+from tests.support.pgbackrest import NEEDS_PGBACKREST
 from tests.support.service import Service, answer_of, clean_environment, service
 
-FOUND = programs.find()
-pytestmark = pytest.mark.skipif(
-    FOUND.pgbackrest is None or not any(programs.reads(FOUND.pgbackrest, major) for major in FOUND.postgres),
-    reason="there is no pgBackRest that reads an installed PostgreSQL",
-)
+pytestmark = NEEDS_PGBACKREST
 GODO = Path(__file__).with_name("godo-fork")
 
 

@@ -45,6 +45,7 @@ def test_a_new_cluster_is_creating_and_its_connection_stays(apis: Apis) -> None:
             "failing": False,
             "host": "here",
             "delete_protection": False,
+            "distinct_hosts": False,
         }
         for key in ("connection", "private_connection", "users", "created_at"):
             assert online[key] == created[key]
@@ -65,6 +66,7 @@ def test_a_cluster_says_what_it_is_waiting_for(apis: Apis) -> None:
             "failing": True,
             "host": "here",
             "delete_protection": False,
+            "distinct_hosts": False,
         }
 
     apis.run(scenario)

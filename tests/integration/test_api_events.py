@@ -50,6 +50,7 @@ NEEDS_ANOTHER_HOST = {
     "recover_cluster",  # test_fleet_recovery.py
     *("switch_over", "cancel_switch"),  # test_api_nodes.py
 }
+NEEDS_ANOTHER_VERSION = {"upgrade_cluster"}  # test_major_upgrade.py
 NEEDS_BACKUPS = {"create_backup", "create_drill"}  # test_backups.py, test_restore_drills.py
 
 
@@ -104,7 +105,8 @@ CHANGES = [
     (route.name, route.method.value, route.path)
     for route in OPERATIONS
     if route.method not in ("GET", "HEAD")
-    and route.name not in ("reject", "not_found", *NOT_ABOUT_A_CLUSTER, *NEEDS_ANOTHER_HOST, *NEEDS_BACKUPS)
+    and route.name not in ("reject", "not_found", *NOT_ABOUT_A_CLUSTER)
+    and route.name not in (*NEEDS_ANOTHER_HOST, *NEEDS_ANOTHER_VERSION, *NEEDS_BACKUPS)
 ]
 
 

@@ -31,7 +31,7 @@ CLUSTER_REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"version": "99"}, "invalid cluster engine version"),
     ({"size": "huge"}, "size: "),
     ({"region": "mars1"}, "region: "),
-    ({"num_nodes": 3}, "num_nodes: "),
+    ({"num_nodes": 4}, "num_nodes: "),
     ({"num_nodes": "1"}, "Expected `int`, got `str` - at `$.num_nodes`"),
     ({"name": None}, "Expected `str`, got `null` - at `$.name`"),
     ({"tags": ["a b"]}, "tags: "),
@@ -318,7 +318,6 @@ def test_calls_that_this_version_does_not_do_say_so(apis: Apis) -> None:
         cluster = await api.add_cluster()
         for method, path in (
             ("PUT", "online-migration"),
-            ("PUT", "upgrade"),
             ("POST", "replicas"),
         ):
             message = await api.refusal(method, f"{cluster}/{path}", 422, json={})

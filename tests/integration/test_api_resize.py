@@ -100,7 +100,7 @@ def test_a_size_that_is_too_small_for_the_configuration_is_refused(apis: Apis) -
 
 REFUSALS: list[tuple[str, dict[str, Any], str]] = [
     ("resize", {"size": "huge"}, "size: 'huge' is not a size"),
-    ("resize", {"num_nodes": 2}, "num_nodes: "),
+    ("resize", {"num_nodes": 4}, "num_nodes: "),
     (
         "resize",
         {"storage_size_mib": 1024},

@@ -17,21 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 
-from cenote.host import programs
 from cenote.server import installation
 from cenote.server.settings import ServeSettings
-from tests.integration.test_backups import FOUND, SECONDS, Kept, as_servers, version
+from tests.integration.test_backups import SECONDS, Kept, as_servers
 from tests.support.folders import server_folder
+from tests.support.pgbackrest import FOUND, NEEDS_PGBACKREST, version
 from tests.support.s3_server import s3_server
 from tests.support.service import online_cluster, service
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.skipif(
-    FOUND.pgbackrest is None or not any(programs.reads(FOUND.pgbackrest, major) for major in FOUND.postgres),
-    reason="there is no pgBackRest that reads an installed PostgreSQL",
-)
+pytestmark = NEEDS_PGBACKREST
 EVERY = 0.01
 
 

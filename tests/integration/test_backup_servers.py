@@ -17,19 +17,17 @@ from cenote.host import programs
 from cenote.server import installation
 from cenote.server.settings import ServeSettings
 from cenote_client import BusyError, Client
-from tests.integration.test_backups import FOUND, SECONDS, Kept, version
+from tests.integration.test_backups import SECONDS, Kept
 from tests.support.delaying_relay import DelayingRelay, delaying_relay
 from tests.support.folders import server_folder
+from tests.support.pgbackrest import FOUND, NEEDS_PGBACKREST, version
 from tests.support.recovery import add, backed_up, kept, lose
 from tests.support.s3_server import S3Server, s3_server
 from tests.support.service import Service, online_cluster, service
 from tests.support.ssh_server import PROGRAMS, SshServer, fingerprint_of, make_key, ssh_server
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.skipif(
-    FOUND.pgbackrest is None or not any(programs.reads(FOUND.pgbackrest, major) for major in FOUND.postgres),
-    reason="there is no pgBackRest that reads an installed PostgreSQL",
-)
+pytestmark = NEEDS_PGBACKREST
 NEWER = PROGRAMS / "trixie" / "usr" / "bin"  # Debian 13's pgBackRest
 
 

@@ -16,17 +16,15 @@ from typing import Any
 import psycopg
 import pytest
 
-from cenote.host import programs, repository_disk
+from cenote.host import repository_disk
 from cenote.rules import repository_space
-from tests.integration.test_backups import FOUND, SECONDS, Kept, as_servers, version
+from tests.integration.test_backups import SECONDS, Kept, as_servers
 from tests.support.folders import server_folder
+from tests.support.pgbackrest import FOUND, NEEDS_PGBACKREST, version
 from tests.support.service import online_cluster, service
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.skipif(
-    FOUND.pgbackrest is None or not any(programs.reads(FOUND.pgbackrest, major) for major in FOUND.postgres),
-    reason="there is no pgBackRest that reads an installed PostgreSQL",
-)
+pytestmark = NEEDS_PGBACKREST
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,6 @@ import psycopg
 import pytest
 
 from cenote.conf import pgbackrest
-from cenote.host import programs
 from cenote.metrics import backup_metrics
 from cenote.model.paths import ClusterPaths, Layout, NodePaths
 from cenote.rules import sizing
@@ -29,22 +28,13 @@ from cenote_client import BusyError, Client, InvalidError
 from tests.support.clocks import Clock
 from tests.support.fleet import fleet
 from tests.support.folders import server_folder
+from tests.support.pgbackrest import FOUND, NEEDS_PGBACKREST, version
 from tests.support.ports import free_range, give_back
 from tests.support.service import SMALLEST, Service, calling, online_cluster, service
 from tests.support.waiting import wait_until
 
 SECONDS = 120
-FOUND = programs.find()
-pytestmark = pytest.mark.skipif(
-    FOUND.pgbackrest is None or not any(programs.reads(FOUND.pgbackrest, major) for major in FOUND.postgres),
-    reason="there is no pgBackRest that reads an installed PostgreSQL",
-)
-
-
-def version() -> str:
-    """The newest version that can be backed up."""
-    assert FOUND.pgbackrest is not None
-    return max((major for major in FOUND.postgres if programs.reads(FOUND.pgbackrest, major)), key=int)
+pytestmark = NEEDS_PGBACKREST
 
 
 @dataclass

@@ -10,20 +10,17 @@ from typing import Any
 
 import pytest
 
-from cenote.host import programs
 from cenote_client import BusyError
-from tests.integration.test_backups import FOUND, SECONDS, Kept, version
+from tests.integration.test_backups import SECONDS, Kept
 from tests.support.folders import server_folder
+from tests.support.pgbackrest import FOUND, NEEDS_PGBACKREST, version
 from tests.support.service import CENOTE, SMALLEST, calling, ephemeral, online_cluster, service
 from tests.support.ssh_server import PROGRAMS
 from tests.support.waiting import wait_until
 
 SEVENTEEN = PROGRAMS / "postgresql-17/usr/lib/postgresql/17/bin"
 
-pytestmark = pytest.mark.skipif(
-    FOUND.pgbackrest is None or not any(programs.reads(FOUND.pgbackrest, major) for major in FOUND.postgres),
-    reason="there is no pgBackRest that reads an installed PostgreSQL",
-)
+pytestmark = NEEDS_PGBACKREST
 
 
 def test_a_service_that_nobody_has_told_where_keeps_backups_and_says_that_they_are_on_the_same_disk() -> None:

@@ -11,7 +11,6 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from cenote.conf import pgbackrest
-from cenote.host import programs
 from cenote.model.paths import Layout
 from tests.support.browser import (
     NARROW,
@@ -24,20 +23,12 @@ from tests.support.browser import (
     visiting,
 )
 from tests.support.folders import server_folder
+from tests.support.pgbackrest import NEEDS_PGBACKREST, version
 from tests.support.service import WITHOUT_LIMITS, Service, online_cluster, service
 from tests.support.waiting import wait_until
 
 SECONDS = 120
-FOUND = programs.find()
-pytestmark = pytest.mark.skipif(
-    FOUND.pgbackrest is None or not any(programs.reads(FOUND.pgbackrest, major) for major in FOUND.postgres),
-    reason="there is no pgBackRest that reads an installed PostgreSQL",
-)
-
-
-def version() -> str:
-    assert FOUND.pgbackrest is not None
-    return max((major for major in FOUND.postgres if programs.reads(FOUND.pgbackrest, major)), key=int)
+pytestmark = NEEDS_PGBACKREST
 
 
 @pytest.fixture(scope="module")

@@ -125,6 +125,7 @@ PLAIN = {
     "cenote backup list": "needs a service that keeps backups; see test_backups.py",
     "cenote backup drill": "needs a service that keeps backups; see test_restore_drills.py",
     "cenote backup now": "needs a service that keeps backups; see test_backups.py",
+    "cenote cluster upgrade": "needs another version of PostgreSQL; see test_major_upgrade.py",
     "cenote cluster switchover": "needs another node; see test_fleet_nodes.py",
     "cenote cluster move": "needs another host; see test_fleet_moves.py",
     "cenote cluster recover": "needs backups and another host; see test_fleet_recovery.py",
@@ -149,6 +150,7 @@ PLAIN = {
 
 # Operations that no command needs.  Some are of a version of the API that may come.
 WITHOUT_COMMAND = {
+    "PUT /v2/databases/{}/upgrade": "cluster upgrade, which needs another version of PostgreSQL",
     "DELETE /v2/databases/{}/switchover": "cluster switchover --cancel, which needs another node",
     "POST /v2/databases/{}/switchover": "cluster switchover, which needs another node",
     "DELETE /v2/databases/{}/move": "cluster move --cancel, which needs another host",

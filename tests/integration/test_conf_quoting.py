@@ -90,6 +90,7 @@ def test_both_programs_read_what_was_written_and_let_everybody_in_as_themselves(
         assert sorted(mapped, key=str) == sorted(
             [
                 (lab.host.service_user, "postgres", None),
+                (lab.host.server_user, "postgres", None),
                 *((lab.host.server_user, user.name, None) for user in cluster.users),
             ],
             key=str,
@@ -97,6 +98,7 @@ def test_both_programs_read_what_was_written_and_let_everybody_in_as_themselves(
         rules = await lab.rows(cluster, "SELECT type, user_name, auth_method, error FROM pg_hba_file_rules")
         assert rules == [
             ("local", ["all"], "peer", None),
+            ("local", ["postgres"], "peer", None),
             ("host", ["postgres"], "reject", None),
             ("hostssl", ["all"], "scram-sha-256", None),
         ]
@@ -119,7 +121,10 @@ def test_all_of_them_can_be_taken_away_again(labs: Share) -> None:
         plain = replace(cluster, users=cluster.users[:1], databases=cluster.databases[:1], pools=())
         await lab.converge(plain)
         assert await lab.plan(plain) == []
-        made = "SELECT kind, name FROM cenote.made WHERE kind NOT LIKE '%-state' ORDER BY 1, 2"
+        made = (
+            "SELECT kind, name FROM cenote.made "
+            "WHERE kind NOT LIKE '%-state' AND kind <> 'removed' ORDER BY 1, 2"
+        )
         assert await lab.rows(plain, made) == [
             ("database", "defaultdb"),
             ("layout", "2"),

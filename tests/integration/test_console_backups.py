@@ -11,23 +11,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from cenote.host import programs
 from tests.support.console import Sheet, Visitor, base_of, id_in, visitor
 from tests.support.folders import server_folder
+from tests.support.pgbackrest import NEEDS_PGBACKREST, version
 from tests.support.service import Service, answer_of, calling, online_cluster, service
 from tests.support.waiting import wait_until
 
 SECONDS = 120
-FOUND = programs.find()
-pytestmark = pytest.mark.skipif(
-    FOUND.pgbackrest is None or not any(programs.reads(FOUND.pgbackrest, major) for major in FOUND.postgres),
-    reason="there is no pgBackRest that reads an installed PostgreSQL",
-)
-
-
-def version() -> str:
-    assert FOUND.pgbackrest is not None
-    return max((major for major in FOUND.postgres if programs.reads(FOUND.pgbackrest, major)), key=int)
+pytestmark = NEEDS_PGBACKREST
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from cenote.rules import lineages
 from cenote_client import BusyError, Client, InvalidError
 from tests.integration.test_fleet_moves import get, told
 from tests.support.fleet import FleetHost
+from tests.support.pgbackrest import NEEDS_PGBACKREST
 from tests.support.recovery import (
-    NEEDS_PGBACKREST,
     SECONDS,
     add,
     backed_up,

@@ -12,25 +12,15 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 
-from cenote.host import programs
 from cenote_client import BusyError, Client, InvalidError
 from tests.support.folders import server_folder
+from tests.support.pgbackrest import NEEDS_PGBACKREST, version
 from tests.support.power import Machine
 from tests.support.service import SMALLEST, Service, added_pool, answer_of, online_cluster, service, tried
 from tests.support.waiting import wait_until
 
 SECONDS = 120
-FOUND = programs.find()
-pytestmark = pytest.mark.skipif(
-    FOUND.pgbackrest is None or not any(programs.reads(FOUND.pgbackrest, major) for major in FOUND.postgres),
-    reason="there is no pgBackRest that reads an installed PostgreSQL",
-)
-
-
-def version() -> str:
-    """The newest version that can be backed up."""
-    assert FOUND.pgbackrest is not None
-    return max((major for major in FOUND.postgres if programs.reads(FOUND.pgbackrest, major)), key=int)
+pytestmark = NEEDS_PGBACKREST
 
 
 @dataclass
@@ -210,7 +200,9 @@ def test_a_fork_during_which_everything_is_killed_is_never_half_there_and_is_com
         machine.on()
         fork = place.online(asked["id"])
         assert fork["connection"] == asked["connection"]
-        assert answer_of(fork["connection"]["uri"], "SELECT count(*) FROM whole") == 10_000
+        uri = fork["connection"]["uri"]  # what was online before the kill may still be starting
+        wait_until("it serves", SECONDS, lambda uri=uri: tried(uri, "SELECT 1") == 1)  # type: ignore[misc]
+        assert answer_of(uri, "SELECT count(*) FROM whole") == 10_000
         place.remove(fork)
 
 

@@ -110,6 +110,7 @@ def test_a_cluster_of_three_nodes_goes_on_when_the_primary_is_killed(
         first = wait_until("a node takes writes", SECONDS, lambda: writer(running, trio, 1, 2, 3))
         victim = server(running, trio, first or 0)
         assert victim is not None
+        wait_until("another node may take over", SECONDS, lambda: may_take_over(running, trio))
         os.kill(victim.pid, signal.SIGKILL)
         wait_until(
             "another node takes writes", SECONDS, lambda: writer(running, trio, 1, 2, 3) not in (None, first)
@@ -172,13 +173,16 @@ def test_from_one_node_to_three_and_back_no_client_notices(running: Service, cli
     ledger.check(uri)
     assert ledger.failed == []
     assert server(running, cluster, 1) == postgres
-    assert tried(direct, "SELECT slot_name::text FROM pg_replication_slots") == "customers"
+    slots = "SELECT string_agg(slot_name, ' ') FROM pg_replication_slots"
+    wait_until("no slot of Patroni's is left", SECONDS, lambda: tried(direct, slots) == "customers")
     assert tried(direct, "SELECT setting FROM pg_settings WHERE name = 'synchronous_standby_names'") == ""
     place = Layout(running.data_dir).cluster(UUID(cluster["id"]))
     wait_until(
         "nothing of the others is left", SECONDS, lambda: [one.name for one in place.nodes()] == ["node-1"]
     )
     wait_until("Patroni's keys are gone", SECONDS, lambda: keys_of(running, cluster) == [])
+    resize(client, cluster, 2)
+    assert len(settled(client, cluster["id"])["cenote"]["nodes"]) == 2, "and it grows again"
 
 
 def test_a_physical_slot_of_the_customers_refuses_further_nodes_in_words(
@@ -186,6 +190,7 @@ def test_a_physical_slot_of_the_customers_refuses_further_nodes_in_words(
 ) -> None:
     cluster = online_cluster(client, "slotted")
     direct = cluster["connection"]["uri"]
+    pooled = added_pool(client, cluster["id"], "app")["connection"]["uri"]
     as_superuser(running, cluster, "SELECT pg_create_physical_replication_slot('theirs')")
     resize(client, cluster, 2)
 
@@ -196,6 +201,11 @@ def test_a_physical_slot_of_the_customers_refuses_further_nodes_in_words(
     wait_until("the slot is named", SECONDS, told)
     assert patroni(running, cluster, 1) is None
     assert tried(direct, "SELECT slot_name::text FROM pg_replication_slots") == "theirs"
+    assert tried(pooled, "SELECT 'served'") == "served", "nobody waits for a node that is not to come"
+    resize(client, cluster, 1)
+    settled(client, cluster["id"], "")
+    resize(client, cluster, 2)
+    wait_until("the slot is named again", SECONDS, told)
     as_superuser(running, cluster, "SELECT pg_drop_replication_slot('theirs')")
     settled(client, cluster["id"])
 
@@ -207,6 +217,17 @@ def keys_of(running: Service, cluster: Any) -> list[str]:
         async with running.etcd_client() as etcd:
             pages = etcd.pages(f"/cenote-patroni/{cluster['id']}/", 100, keys_only=True)
             return [one.key.decode() async for page in pages for one in page.found]
+
+    return asyncio.run(read())
+
+
+def may_take_over(running: Service, cluster: Any) -> bool:
+    """Return whether Patroni takes a node for one that lacks nothing; else it starts a killed one again."""
+
+    async def read() -> bool:
+        async with running.etcd_client() as etcd:
+            found = await etcd.read(f"/cenote-patroni/{cluster['id']}/sync")
+            return found is not None and bool(json.loads(found.value).get("sync_standby"))
 
     return asyncio.run(read())
 

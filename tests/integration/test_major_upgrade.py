@@ -212,3 +212,14 @@ def test_a_full_backup_follows_and_former_ones_stay() -> None:
         assert [one["type"] for one in backups()] == ["full", "full"]
         wait_until("nothing is missing", 120, lambda: not site.cluster(id)["cenote"]["reason"])
         assert site.cluster(id)["cenote"]["health"] == "healthy"
+
+
+def test_command_waits_and_says_how_far_it_is(site: Site) -> None:
+    site.made("command")
+    done = site.running.run("cluster", "upgrade", "command", site.newer)
+    assert done.returncode == 0, done.stderr
+    assert f"Upgraded cluster command from PostgreSQL {site.older} to {site.newer}" in done.stderr
+    assert f"PostgreSQL is being upgraded to {site.newer}" in done.stderr
+    refused = site.running.run("cluster", "upgrade", "command", site.older)
+    assert refused.returncode != 0
+    assert "no way leads back" in refused.stderr

@@ -146,7 +146,7 @@ CASES = {
         "node-1 of shop is 128MiB behind the primary",
     ),
     "CenotePrimaryChanged": Case(
-        {series("cenote_node_primary", ONE): "0x5 1x25"},
+        {series("cenote_node_primary", ONE): "0x20 1x10"},
         {series("cenote_node_primary", ONE): "1x30"},
         {"cluster": "shop"},
         "Another node of shop takes writes",
@@ -256,6 +256,19 @@ CASES = {
         ONE,
         "The last backup of shop is 2d 23h 59m 0s old",
         3 * DAY,
+    ),
+    "CenoteRestoreDrillFailed": Case(
+        {series("cenote_backup_drill_failed", ONE): "1x30"},
+        {series("cenote_backup_drill_failed", ONE): "0x30"},
+        ONE,
+        "A restore drill found that the last backup of shop is not good",
+    ),
+    "CenoteRestoreDrillOld": Case(
+        {series("cenote_backup_drill_timestamp_seconds", ONE): f"60x{17 * DAY}"},
+        {series("cenote_backup_drill_timestamp_seconds", ONE): f"{2 * 86400}x{17 * DAY}"},
+        ONE,
+        "The last restore drill of shop is 15d 23h 59m 0s old",
+        16 * DAY,
     ),
     "CenoteNoBackup": Case(
         {series("cenote_backup_last_timestamp_seconds", ONE): f"0x{DAY}"},

@@ -17,7 +17,8 @@ from cenote.host import trash
 from cenote.model.paths import Layout
 from cenote_client import BusyError, Client, InvalidError
 from tests.support.folders import server_folder
-from tests.support.recovery import NEEDS_PGBACKREST, SECONDS, BackedUp, add, backed_up, kept, lose
+from tests.support.pgbackrest import NEEDS_PGBACKREST
+from tests.support.recovery import SECONDS, BackedUp, add, backed_up, kept, lose
 from tests.support.service import Service, online_cluster, run_cenote, service
 from tests.support.waiting import wait_until
 

@@ -13,16 +13,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from cenote.host import programs
-from tests.integration.test_backups import FOUND, SECONDS, Kept, version
+from tests.integration.test_backups import SECONDS, Kept
 from tests.support.folders import server_folder
+from tests.support.pgbackrest import NEEDS_PGBACKREST, version
 from tests.support.service import Service, online_cluster, service
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.skipif(
-    FOUND.pgbackrest is None or not any(programs.reads(FOUND.pgbackrest, major) for major in FOUND.postgres),
-    reason="there is no pgBackRest that reads an installed PostgreSQL",
-)
+pytestmark = NEEDS_PGBACKREST
 
 
 @dataclass

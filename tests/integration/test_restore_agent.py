@@ -15,7 +15,8 @@ import msgspec
 import pytest
 from psycopg.sql import SQL, Literal
 
-from cenote.host import files, processes, programs, restore_files, system_identifier
+from cenote.agent.restore_runner import RestoreRunner
+from cenote.host import files, processes, restore_files, restored_copy, system_identifier
 from cenote.model.changes import EndProcesses
 from cenote.model.records import Cluster, Restoration
 from cenote.model.restores import Restored
@@ -23,16 +24,13 @@ from cenote.model.timing import Timing
 from cenote.security.backup_passphrases import new_plan
 from tests.support import corruption, records
 from tests.support.agent import Agents, AtWork, answers, running_agents
+from tests.support.pgbackrest import NEEDS_PGBACKREST
 from tests.support.ports import free_range
 from tests.support.waiting import wait_until_async
 
 SECONDS = 120
 PARTS = "CREATE TABLE public.parts AS SELECT generate_series(1, 42) AS id"
-FOUND = programs.find()
-pytestmark = pytest.mark.skipif(
-    FOUND.pgbackrest is None or not any(programs.reads(FOUND.pgbackrest, major) for major in FOUND.postgres),
-    reason="there is no pgBackRest that reads an installed PostgreSQL",
-)
+pytestmark = NEEDS_PGBACKREST
 
 
 @pytest.fixture(scope="module")
@@ -332,6 +330,20 @@ def test_wal_that_is_missing_in_the_archive_is_told_and_nothing_ends_at_the_gap(
     agents.run(scenario)
 
 
+@pytest.mark.parametrize("live", [False, True], ids=["backup", "living server"])
+def test_without_room_nothing_is_copied(agents: Agents, monkeypatch: pytest.MonkeyPatch, live: bool) -> None:
+    async def scenario(agent: AtWork) -> None:
+        source = await backed_up(agent)
+        with monkeypatch.context() as patch:
+            patch.setattr(restored_copy, "_RESERVES", 10**9)  # of the disk are to stay free
+            fork = await asked(agent, source, live=live)
+            await agent.reason(fork, "there is no room for it")
+            assert not files.names(agent.lab.wanted(fork).paths.draft)
+        await is_restored(agent, fork)
+
+    agents.run(scenario)
+
+
 def test_tablespaces_are_refused_in_words(agents: Agents) -> None:
     async def scenario(agent: AtWork) -> None:
         source = await agent.cluster(backups=new_plan(agent.lab.sealer), pools=())
@@ -380,6 +392,20 @@ def test_whatever_is_killed_nothing_half_done_is_offered_and_it_is_done_in_the_e
                 assert not has_data or (state is not None and state.restored is not None)
             await is_restored(agent, fork)
             assert await count(agent, fork) == 42
+
+    agents.run(scenario)
+
+
+def test_what_is_left_beside_complete_data_is_removed_at_the_next_start(agents: Agents) -> None:
+    async def scenario(agent: AtWork) -> None:
+        cluster = await agent.cluster()
+        paths = agent.lab.wanted(cluster).paths
+        files.make_directory(paths.restore_work, 0o710, None)
+        (paths.restore_work / "pgbackrest.conf").write_text("repo1-cipher-pass=secret\n")
+        RestoreRunner(agent.host, agent.lab.executor, agent.lab.host).clear_up()
+        assert not paths.restore_work.exists()
+        assert paths.data.exists()
+        assert await answers(cluster)
 
     agents.run(scenario)
 

@@ -9,18 +9,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from cenote.host import processes, programs
+from cenote.host import processes
 from cenote.model.records import Cluster
 from tests.support import corruption
 from tests.support.agent import Agents, AtWork, running_agents
+from tests.support.pgbackrest import NEEDS_PGBACKREST
 from tests.support.waiting import wait_until_async
 
 SECONDS = 300
-FOUND = programs.find()
-pytestmark = pytest.mark.skipif(
-    FOUND.pgbackrest is None or not any(programs.reads(FOUND.pgbackrest, major) for major in FOUND.postgres),
-    reason="there is no pgBackRest that reads an installed PostgreSQL",
-)
+pytestmark = NEEDS_PGBACKREST
 
 
 @pytest.fixture(scope="module")

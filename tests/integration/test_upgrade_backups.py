@@ -227,7 +227,8 @@ def test_backups_and_a_deleted_cluster_of_a_former_version_are_taken_over() -> N
             online(client, kept["id"])
             problems = [*lost(before, seen(client)), *(line for one in held for line in one.differences())]
             assert problems == []
-            assert client.request("GET", "/v2/cenote/deleted")["deleted"] == deleted
+            listed_now = client.request("GET", "/v2/cenote/deleted")["deleted"]
+            assert listed_now == [one | {"source": "trash"} for one in deleted]
             assert [one["created_at"] for one in _listed(client, kept)] == [
                 one["created_at"] for one in listed
             ]

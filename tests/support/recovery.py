@@ -12,30 +12,19 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-import pytest
 
-from cenote.host import processes, programs
+from cenote.host import processes
 from cenote.model.paths import ClusterPaths, Layout
 from cenote_client import BusyError, Client
 from tests.support.fleet import Fleet, fleet
 from tests.support.folders import server_folder
+from tests.support.pgbackrest import version
 from tests.support.ports import free_range, give_back
 from tests.support.service import Service, added_pool, online_cluster
 from tests.support.waiting import wait_until
 
 SECONDS = 180
 PORTS = 12
-FOUND = programs.find()
-NEEDS_PGBACKREST = pytest.mark.skipif(
-    FOUND.pgbackrest is None or not any(programs.reads(FOUND.pgbackrest, major) for major in FOUND.postgres),
-    reason="there is no pgBackRest that reads an installed PostgreSQL",
-)
-
-
-def version() -> str:
-    """The newest version that can be backed up."""
-    assert FOUND.pgbackrest is not None
-    return max((major for major in FOUND.postgres if programs.reads(FOUND.pgbackrest, major)), key=int)
 
 
 @dataclass

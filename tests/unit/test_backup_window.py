@@ -82,6 +82,10 @@ CASES = {
         report(backup(-48), backup(-24), archived=0, gap=-30, losses=((-30, -33),)),
         (span(-48, -33), span(-24, 0)),
     ),
+    "a gap just after a backup": (
+        report(backup(-48), backup(-24), archived=0, gap=-30, losses=((-30, -48 - 1 / 3600),)),
+        (span(-48, -48), span(-24, 0)),
+    ),
     "two gaps": (
         report(backup(-72), backup(-48), backup(-24), archived=0, gap=-30, losses=((-60, -61), (-30, -31))),
         (span(-72, -61), span(-48, -31), span(-24, 0)),

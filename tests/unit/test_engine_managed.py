@@ -21,6 +21,8 @@ from cenote.model.changes import (
     Publish,
     Refuse,
     Reload,
+    Remove,
+    Sql,
     Start,
     Stop,
     Wait,
@@ -30,7 +32,7 @@ from cenote.model.failover import Agreed, HostFailover
 from cenote.model.paths import PATRONI, POSTGRESQL
 from cenote.model.record import Secret
 from cenote.model.records import Node
-from tests.support.wanted import CERTIFICATE, CLUSTER, PROCESS, SITE, until_wait
+from tests.support.wanted import CERTIFICATE, CLUSTER, NOW, PROCESS, SITE, until_wait
 
 FAILOVER = HostFailover(
     python=Path("/programs/patroni/bin/python"),
@@ -312,6 +314,35 @@ def test_a_node_that_is_alone_again_is_released_once_it_takes_writes() -> None:
     assert ending[0].program.stop_signal.name == "SIGKILL"  # in order it would stop PostgreSQL
 
 
+def test_no_node_that_was_removed_takes_over_from_the_one_that_is_left() -> None:
+    """Its host may be away, with a Patroni that works and sees that nobody leads any more."""
+    alone = msgspec.structs.replace(TRIO, nodes=TRIO.nodes[:1], left=TRIO.nodes[1:])
+    context = NodeContext(alone, alone.nodes[0], replace(SITE, failover=FAILOVER), leader="node-1")
+    context = replace(context, agreed=TAKEN_OVER)
+    found = release.Seen(has_folder=True, running=True, password=Secret("drawn"))
+    publish, stop, *_ = release.plan(context, found)
+    assert isinstance(publish, Publish)
+    assert json.loads(publish.content)["pause"] is True
+    assert isinstance(stop, Stop)
+    told = replace(context, agreed=replace(TAKEN_OVER, shared=publish.content))
+    assert isinstance(next(iter(release.plan(told, found))), Stop)
+    # With nodes again, all follow what they followed before.
+    grown = replace(of_node(), agreed=replace(TAKEN_OVER, shared=publish.content))
+    assert any(isinstance(change, Publish) and b"pause" not in change.content for change in plan(grown))
+
+
+def test_slots_of_patroni_go_with_it_and_no_others() -> None:
+    alone = msgspec.structs.replace(TRIO, nodes=TRIO.nodes[:1])
+    context = NodeContext(alone, alone.nodes[0], replace(SITE, failover=FAILOVER))
+    names = [Slot("node_2", pid=7), Slot("node_3"), Slot("theirs"), Slot("node_4", logical=True)]
+    changes = list(release.plan(context, release.Seen(has_folder=True, slots=tuple(names))))
+    dropped = [change.summary for change in changes if isinstance(change, Sql)]
+    assert dropped == ["dropping the slot node_2", "dropping the slot node_3"]
+    assert isinstance(changes[-1], Remove)
+    # While its server cannot be asked, the folder stays, so that they are not forgotten.
+    assert list(release.plan(context, release.Seen(has_folder=True, slots=None))) == []
+
+
 def test_a_standby_reports_what_it_lacks_and_the_writer_who_follows() -> None:
     behind = replication.Seen(True, receiving=True, replayed=7, behind=3, seconds=0.5)
     found = replication.report(of_node("node-2"), behind)["standby"]
@@ -325,3 +356,17 @@ def test_a_standby_reports_what_it_lacks_and_the_writer_who_follows() -> None:
     }
     assert list(replication.plan(of_node(), writes)) == []
     assert isinstance(next(iter(replication.plan(of_node("node-2"), replication.Seen(True)))), Wait)
+
+
+def test_a_host_that_was_removed_as_lost_replicates_no_more() -> None:
+    lost = msgspec.structs.replace(TRIO.nodes[2], lost_at=NOW)
+    cluster = msgspec.structs.replace(TRIO, nodes=(*TRIO.nodes[:2], lost))
+    ident = managed.server_files(of_node(cluster=cluster))[of_node().paths.data / "pg_ident.conf"].decode()
+    assert "here.host.cenote" in ident
+    assert "there.host.cenote" not in ident
+
+
+def test_patroni_listens_nowhere_while_the_address_of_its_host_is_not_known() -> None:
+    unknown = of_node(addresses={"here": "", "there": "10.0.0.2"})
+    changes = plan(unknown, agent=DOWN)
+    assert changes == []  # it waits

@@ -443,7 +443,8 @@ def test_what_goes_to_the_trash_has_no_key_any_more() -> None:
     note = TrashNote(cluster=CLUSTER.id, why="moved", at=NOW)
     changes = list(removal.plan_discard(paths, [WANTED.paths], note))
     discarded = next(place for place, change in enumerate(changes) if isinstance(change, Discard))
-    assert changes[discarded - 2 : discarded] == [Remove(paths.certificate.parent), Remove(paths.backups)]
+    with_keys = (paths.certificate.parent, paths.backups, paths.drill, WANTED.paths.restore_work)
+    assert changes[discarded - len(with_keys) : discarded] == [Remove(path) for path in with_keys]
     assert paths.requested_key.parent == paths.certificate.parent
 
 

@@ -369,8 +369,8 @@ def test_a_standby_under_a_failover_agent_has_only_the_parts_that_run_anywhere()
     context = NodeContext(cluster, other, SITE, leader="node-1")
     assert [part.name for part in NODE_PARTS if part.is_on(context)] == [
         "given up",
-        "switching",
         "way to the primary",
+        "switching",
         "log space",
         "folders",
         "pooler access",
@@ -387,7 +387,7 @@ def test_a_standby_under_a_failover_agent_has_only_the_parts_that_run_anywhere()
     has = {part.name for part in NODE_PARTS if part.is_on(WANTED)}
     assert {part.name for part in NODE_PARTS} - has == {
         *("restore", "base backup", "ending", "standby"),
-        *("switching", "way to the primary"),
+        *("way to the primary", "switching"),
     }
 
 

@@ -10,10 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from cenote.engine.parts import NODE_PARTS
 from cenote.engine.plan import loaded, pooler, routing
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.routing import Seen
 from cenote.model.changes import Change, HoldPools, Reload, Resume, Wait, WriteFile
+from cenote.model.parts import PartName
 from cenote.model.pauses import AGENT, LEASE, MOVE, Pause
 from cenote.model.records import Cluster, Node, Switchover, SwitchStage
 from tests.support.wanted import CERTIFICATE, CLUSTER, MOMENT, NOW, PROCESS, SITE
@@ -164,6 +166,12 @@ def test_clients_are_held_while_no_node_takes_writes_and_the_pass_goes_on() -> N
     ending = replace(HELD, until=MOMENT.seconds + 1)
     assert kinds(pass_of(context(None), replace(held, pause=ending))) == [HoldPools], "nobody prolongs it"
     assert pass_of(context(None), replace(seen, pools=())) == []
+
+
+def test_pools_are_led_before_a_switch_is_prepared_anew() -> None:
+    """Preparing it waits, and would leave those paused that an attempt before had held."""
+    names = [part.name for part in NODE_PARTS]
+    assert names.index(PartName.ROUTING) < names.index(PartName.SWITCHING)
 
 
 def test_the_own_part_of_the_pooler_neither_leads_nor_lets_go_meanwhile() -> None:

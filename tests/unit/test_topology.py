@@ -370,6 +370,9 @@ def test_a_cluster_is_created_until_each_of_its_nodes_has_worked_once() -> None:
     added = replace(cluster, nodes=(*cluster.nodes[:2], replace(cluster.nodes[2], added_at=NOW)))
     del reports["node-3"]
     assert topology(added, reports, ALIVE, "node-1").status is ClusterStatus.RESIZING
+    for one in (cluster, added):
+        lost = replace(one, nodes=(*one.nodes[:2], replace(one.nodes[2], lost_at=NOW)))
+        assert topology(lost, reports, ALIVE, "node-1").status is ClusterStatus.ONLINE
 
 
 def moving(stage: MoveStage) -> Cluster:

@@ -139,7 +139,7 @@ class AsyncClusters(AsyncResource):
         ``GET /v2/databases/{database_cluster_uuid}/recover``, scope ``cenote:admin``.
         """
         query = {"host": host, "zone": zone}
-        return await self._call(op.READ_RECOVERY, (database_cluster_uuid,), kwargs, query=query)
+        return await self._call(op.GET_RECOVERY, (database_cluster_uuid,), kwargs, query=query)
 
     async def recover_cluster(
         self, database_cluster_uuid: str, body: t.RecoveryWish | None = None, **kwargs: Unpack[t.Call]

@@ -141,7 +141,7 @@ class Clusters(Resource):
         ``GET /v2/databases/{database_cluster_uuid}/recover``, scope ``cenote:admin``.
         """
         query = {"host": host, "zone": zone}
-        return self._call(op.READ_RECOVERY, (database_cluster_uuid,), kwargs, query=query)
+        return self._call(op.GET_RECOVERY, (database_cluster_uuid,), kwargs, query=query)
 
     def recover_cluster(
         self, database_cluster_uuid: str, body: t.RecoveryWish | None = None, **kwargs: Unpack[t.Call]

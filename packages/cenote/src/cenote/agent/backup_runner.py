@@ -126,8 +126,8 @@ class BackupRunner:
             await session.close()
         _, reason = backup_info.error_of((said or b"").decode(errors="replace"))
         seen = Archiver(mode, archived_at, failed_at, reason, failing=said is not None)
-        archived_to = await asyncio.to_thread(archived_before_gap, state)
         lost_at = await asyncio.to_thread(gap_at, state, known.report)
+        archived_to = await asyncio.to_thread(archived_before_gap, state)
         before = known.report  # a drill may have written into it meanwhile
         known.report = replace(
             backup_schedule.with_loss(before, lost_at, archived_to),

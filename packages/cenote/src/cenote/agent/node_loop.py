@@ -444,7 +444,7 @@ class NodeLoop:
             cluster,
             node,
             self._host_context,
-            leader=agreed.leader,
+            leader=self._store.leader(cluster),
             agreed=agreed,
             was_online=self._reports.last().reached > 0,
             issued_certificate=self._store.certificate(cluster.id),

@@ -90,7 +90,8 @@ class NodePass:
     def __init__(self, executor: Executor, copying: Semaphore) -> None:
         self._executor, self._copying = executor, copying
         self._inspector = Inspector()
-        self._started: set[str] = set()  # parts that started a program and have not completed since
+        # The parts that started a program and have not completed since, with its name.
+        self._started: set[tuple[str, str]] = set()
         self.notes: dict[str, Note] = {}  # events not yet written, by text
         self.progress = PassProgress()
         self.drops = Drops(self._do)  # of what was removed from the record, to be made after a pass
@@ -208,11 +209,11 @@ class NodePass:
             if isinstance(change, Start) and not part.starts_again:
                 await self._check_not_failing(part, change, context)
             elif isinstance(change, Stop):
-                self._started.discard(part.name)
+                self._started.discard((part.name, change.program.name))
             await self._do(change, context, session)
             if (note := part.event_of(change)) is not None:
                 self.notes[note.what] = note
-        self._started.discard(part.name)
+        self._started = {one for one in self._started if one[0] != part.name}
 
     async def _do(self, change: Change, context: NodeContext, session: Session) -> None:
         if isinstance(change, Wait):
@@ -251,14 +252,15 @@ class NodePass:
 
         If PostgreSQL ended for the sake of settings, the next start is made without these.
         """
-        if part.name in self._started:
-            self._started.discard(part.name)
+        started = part.name, start.program.name
+        if started in self._started:
+            self._started.discard(started)
             if start.program == context.server:
                 chosen = refused_settings.written(context.cluster, context.refused)
                 refused = await self._executor.refused_settings(context.server, chosen)
                 self._inspector.note_refused(context.server, refused)
             raise CenoteError(f"{start.program.name} does not start: {_failure_reason(start)}")
-        self._started.add(part.name)
+        self._started.add(started)
 
 
 def _failure_reason(start: Start) -> str:

@@ -4,8 +4,7 @@ The bodies are msgpack.  The socket is open to the API's group alone; the port o
 show a certificate of the fleet with the role ``api`` (``agent/fleet_endpoint.py``).  And yet an API may be
 taken over by somebody: so a question is taken as a stranger's.  It can name a node and nothing else on this
 machine, and changes nothing but, for a moment, what the check of an upgrade needs.  The API also claims ports
-for new clusters, and hands over new keys of the ring
-``host``, which it knows anyway.
+for new clusters, and hands over new keys of the ring ``host``, which it knows anyway.
 """
 
 from __future__ import annotations
@@ -270,10 +269,10 @@ def _route(
     path: str,
     ask: Callable[[Question], Awaitable[Any]],
     method: HTTPMethod = HTTPMethod.GET,
-    seconds: float = ANSWER_SECONDS,
+    seconds: float | None = None,  # None: as most
 ) -> Route[Question]:
     async def handle(question: Question) -> Response:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(ANSWER_SECONDS if seconds is None else seconds):
             found = await ask(question)
         return found if isinstance(found, Response) else Response(_encode(found), media_type=MEDIA_TYPE)
 

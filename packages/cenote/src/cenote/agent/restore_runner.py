@@ -49,6 +49,7 @@ class RestoreRunner:
 
     async def run(self) -> None:
         """Run until cancelled."""
+        await asyncio.to_thread(self.clear_up)
         try:
             with self._store.changes() as changes:
                 async for id in changes:
@@ -57,6 +58,16 @@ class RestoreRunner:
             for task in self._tasks.values():
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def clear_up(self) -> None:
+        """Remove what a former process has left beside data that are complete."""
+        for cluster in self._store.living_clusters():
+            for node in cluster.nodes:
+                paths = self._context.layout.node(cluster.id, node.name)
+                is_here = node.host == self._store.host_id and files.mode_of(paths.data) is not None
+                if is_here and files.mode_of(paths.restore_work) is not None:
+                    with contextlib.suppress(OSError):  # it does no harm
+                        files.remove(paths.restore_work)
 
     def _begin(self, id: UUID) -> None:
         task = self._tasks.get(id)
@@ -245,6 +256,8 @@ class Restore:
             raise CenoteError("the cluster that it is a copy of is not there any more")
         if node.host != self._store.host_id:
             raise CenoteError("the cluster that it is a copy of is on another host now")
+        seen = self._store.status(restoration.source, node.name)
+        copy.check_room(0 if seen is None else seen.used_mib * 1024**2)
         self.say("copying the data of the source")
         source = NodeContext(stored.value, node, host)
         sockets = source.cluster_paths.sockets

@@ -65,7 +65,7 @@ class RecoveryAnswer(msgspec.Struct):
 
 
 @operation(HTTPMethod.GET, PATH, scope=ADMIN, answer=RecoveryAnswer, query=("host", "zone"), also=(412, 422))
-async def read_recovery(request: Call) -> Response:
+async def get_recovery(request: Call) -> Response:
     """Say where and from what a cluster would be recovered, and what would be missing; nothing is changed."""
     service, cluster = request.service, request.cluster().value
     host, zone = placement.wish(request.query_params.get("host"), request.query_params.get("zone"))
@@ -258,4 +258,4 @@ def _name(service: Service, node: Node) -> str:
     return node.host if removed is None else removed.name
 
 
-ROUTES = (read_recovery, recover_cluster)
+ROUTES = (get_recovery, recover_cluster)

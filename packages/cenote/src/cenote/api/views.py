@@ -417,6 +417,8 @@ def _not_in_force(service: Service, cluster: Cluster, seen: NodeStatus | None) -
         Urgency.WINDOW: "changes with a restart in the maintenance window",
         Urgency.NEXT: "changes with the next restart, whatever that is for",
     }
+    if topology.has_standbys(cluster):  # no server of several nodes is restarted for it
+        waits = dict.fromkeys(waits, "changes on each node when it has given up writing, by a switchover")
     return [
         *in_force.lacking(seen, stored.revision),
         *removals.in_words(cluster, seen),

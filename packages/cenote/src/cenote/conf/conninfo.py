@@ -17,6 +17,19 @@ def render(values: Mapping[str, str]) -> str:
     return " ".join(f"{key}={conninfo_value(value)}" for key, value in values.items())
 
 
+def for_copy(values: Mapping[str, str]) -> dict[str, str]:
+    """Return how a copy of a server's data is made there, whatever its limit of temporary files is.
+
+    The server keeps the list of what it has sent in one.
+    """
+    return {**values, "options": "-c temp_file_limit=-1"}
+
+
+def of_own(sockets: Path, port: int) -> dict[str, str]:
+    """Return how the servers' account reaches a server of this host as the superuser."""
+    return {"host": str(sockets), "port": str(port), "user": SUPERUSER, "passfile": NO_PASSFILE}
+
+
 def of_node(address: str, port: int, certificate: Path, name: str) -> dict[str, str]:
     """Return how a node reaches another one of its cluster: by certificates of the cluster's CA.
 

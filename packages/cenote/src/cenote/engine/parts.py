@@ -160,8 +160,8 @@ STANDBY = Part(
 NODE_PARTS: tuple[Part[Any], ...] = (
     GIVEN_UP,
     RELEASE,
-    SWITCHING,
     ROUTING,
+    SWITCHING,
     LEADING,
     ENDING,
     LOG_SPACE,

@@ -22,4 +22,4 @@ def use(path: Path) -> DiskUse:
 
 def _there(path: Path) -> Path:
     """Return the path, or the nearest folder around it that is there."""
-    return next((one for one in (path, *path.parents) if one.exists()), Path("/"))
+    return next((one for one in (path, *path.parents) if one.is_dir()), Path("/"))

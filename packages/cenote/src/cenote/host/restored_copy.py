@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from cenote.conf import pgbackrest, recovery
+from cenote.conf import conninfo, pgbackrest, recovery
 from cenote.errors import CenoteError
 from cenote.host import control_file, files, processes, restore_files, stopping, system, system_identifier
 from cenote.host.backup_program import BackupError, BackupProgram
@@ -225,8 +225,8 @@ class RestoredCopy:
             name="pg_basebackup",
             argv=(
                 str(self._binaries / "pg_basebackup"),
-                *("--pgdata", str(self.place.data), "--host", str(sockets), "--port", str(port)),
-                *("--username", "postgres", "--no-password", "--progress"),
+                *("--pgdata", str(self.place.data), "--no-password", "--progress"),
+                *("--dbname", conninfo.render(conninfo.for_copy(conninfo.of_own(sockets, port)))),
                 *("--checkpoint", "fast", "--wal-method", "stream"),
             ),
             directory=self.place.data,

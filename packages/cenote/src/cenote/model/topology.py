@@ -188,7 +188,11 @@ def status_of(
     found = status(cluster, seen)
     if found is not ClusterStatus.ONLINE or not has_standbys(cluster):
         return found
-    awaited = [node for node in cluster.nodes if node.name not in reports or not reports[node.name].reached]
+    awaited = [
+        node
+        for node in cluster.nodes
+        if node.lost_at is None and (node.name not in reports or not reports[node.name].reached)
+    ]
     if not awaited:
         return found
     is_made = any(node.added_at is None for node in awaited)

@@ -6,7 +6,7 @@ archive or will be, and none was lost in between.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -16,6 +16,7 @@ from cenote.model.records import Cluster
 from cenote.rules import backup_schedule
 
 FIELD = "backup_restore.backup_created_at"
+_SECONDS = timedelta(seconds=2)
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +96,8 @@ def window(report: BackupReport, now: datetime, *, archives: bool) -> Window | N
 
 def check(target: datetime, there: Window, name: str) -> None:
     """Raise Invalid, with the window, for a moment that is not in it."""
-    if there.since <= target <= there.until and not any(gap.has(target) for gap in there.gaps):
+    is_within = there.since <= target and target.replace(microsecond=0) <= there.until  # which is a second
+    if is_within and not any(gap.has(target) for gap in there.gaps):
         return
     raise Invalid(
         f"{FIELD}: {_shown(target)} UTC cannot be restored. What can be of {name} is {there.in_words}."
@@ -120,9 +122,10 @@ def _gaps(report: BackupReport) -> tuple[Gap, ...]:
 
 def _gap(report: BackupReport, loss: Loss) -> Gap:
     """Return one; what was dropped is older than its loss, so that alone does not say where it begins."""
-    since = loss.since
-    if since is None:  # a backup has all WAL up to its end
-        since = max((one.stopped_at for one in report.backups if one.stopped_at <= loss.at), default=loss.at)
+    # A backup has all WAL up to its end, which is of whole seconds only.
+    known = loss.at if loss.since is None else loss.since + _SECONDS
+    ends = [one.stopped_at for one in report.backups if one.stopped_at <= min(known, loss.at)]
+    since = max([*ends[-1:], *filter(None, [loss.since])], default=loss.at)
     full = (one for one in report.backups if one.type is BackupType.FULL and one.started_at >= loss.at)
     return Gap(since=min(since, loss.at), until=next((one.stopped_at for one in full), None))
 

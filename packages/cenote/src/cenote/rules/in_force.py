@@ -132,10 +132,9 @@ def on_standby(parts: Collection[str], status: NodeStatus | None) -> frozenset[P
 
     All else is brought about on the one that takes writes, and waits for no copy that is being made.
     """
-    if not was_tried(status) or status is None:
+    if not was_tried(status) or status is None or not status.reached:
         return frozenset()
-    runs = bool(status.reached) and POSTGRESQL not in status.stopped
-    mine = _ON_HOST | (_ON_SERVER if runs else frozenset())
+    mine = _ON_HOST if POSTGRESQL in status.stopped else _ON_HOST | _ON_SERVER
     return frozenset(part for part in mine if part in parts)
 
 

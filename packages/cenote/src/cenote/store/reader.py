@@ -114,8 +114,19 @@ class Reader:
         return {name: self._tables.reports[key] for name, key in keys if key in self._tables.reports}
 
     def leader(self, cluster: Cluster) -> str | None:
-        """The node of several that the failover agent names."""
-        return self._leader(cluster.id) if topology.has_standbys(cluster) else None
+        """The node of several that the failover agent names.
+
+        Before it has taken over a cluster of one node that gets others, that is the node that was there.
+        """
+        if not topology.has_standbys(cluster):
+            return None
+        if self._agreements.of(cluster.id).identifier:
+            return self._leader(cluster.id)
+        former = [node.name for node in cluster.nodes if node.added_at is None]
+        first = cluster.nodes[0].name
+        if cluster.primary == first:  # it had other nodes before, of which it may have been one more
+            former = [first]
+        return self._leader(cluster.id) or (former[0] if len(former) == 1 else None)
 
     def _leader(self, cluster_id: UUID) -> str | None:
         return self._agreements.of(cluster_id).leader

@@ -7,14 +7,17 @@ from cenote.engine.look import loaded
 from cenote.engine.look.postgresql import is_ready
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.leading import Seen
+from cenote.host import files
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 from cenote.model.paths import FIRST_NODE
 
 
 async def look(_inspector: Inspector, context: NodeContext, session: Session) -> Seen:
-    # A first node was never a standby, and a server that is not ready is the next part's.
-    if context.node.name == FIRST_NODE or not is_ready(context.server, loaded.look(context.server)):
+    # A first node was a standby only where Patroni had made it one, with this file.
+    if context.node.name == FIRST_NODE and files.mode_of(context.paths.standby_signal) is None:
+        return Seen()
+    if not is_ready(context.server, loaded.look(context.server)):  # that is the next part's
         return Seen()
     [(follows,)] = await session.rows(SUPERUSER, "SELECT pg_is_in_recovery()")
     return Seen(follows)

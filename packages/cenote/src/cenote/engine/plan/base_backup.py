@@ -85,9 +85,10 @@ def report(_context: NodeContext, seen: Seen) -> Mapping[str, object]:
 
 def program_of(context: NodeContext) -> Program:
     rate = min(context.host.copy_rate_mib, _MOST_RATE)
+    source = {} if context.peer is None else conninfo.for_copy(postgresql.primary(context))
     return context.paths.base_backup(
         context.server_binaries,
-        *("--dbname", "" if context.peer is None else conninfo.render(postgresql.primary(context))),
+        *("--dbname", conninfo.render(source)),
         *("--no-password", "--progress", "--checkpoint", "fast"),
         *("--wal-method", "stream"),
         # Patroni makes the slot of a node once it runs there.

@@ -68,6 +68,8 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         yield Refuse("the password of its login to the store cannot be opened")
     if failover.wants_login and not context.cluster.failover_login:
         yield Wait("its login to the store is being made")
+    if not context.address:  # without one, Patroni would listen on all addresses
+        yield Wait("the address of its host is not known yet")
     yield from _data(context, seen)
     contents = server_files(context, read_only=_refuses_writes(context, seen))
     digest = loaded.digest(*contents.values(), seen.certificate or b"")

@@ -162,7 +162,8 @@ def configuration_files(
 def _other_hosts(context: NodeContext) -> tuple[str, ...]:
     """Return the hosts whose nodes may replicate; those of one cluster may share a host."""
     if NodeKind.MANAGED in context.kinds:
-        return tuple(sorted({node.host for node in context.cluster.nodes}))
+        # One that was removed as lost may still be somewhere, with its certificate.
+        return tuple(sorted({node.host for node in context.cluster.nodes if node.lost_at is None}))
     return () if context.peer is None else (context.peer.node.host,)
 
 

@@ -3,24 +3,44 @@
 Patroni is killed, since in order it would stop PostgreSQL first.  What it left in the configuration is
 replaced by the part PostgreSQL; our settings, which that includes, stay until then and longer.  A node that
 still follows another one waits until it takes writes.
+
+A node that was removed on a host whose agent is away has a Patroni that works, and would take over as soon as
+the key of this one is gone.  So all are told first to pause, in which none takes over.  Patroni's slots go,
+too: they would keep WAL for nobody.
 """
 
 from __future__ import annotations
 
+import re
 import signal
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from psycopg.sql import SQL, Literal
+
+from cenote.conf import patroni
+from cenote.conf.hba import SUPERUSER
+from cenote.engine.plan import managed
 from cenote.engine.plan.context import NodeContext
-from cenote.model.changes import Plan, Remove, Stop, Wait
+from cenote.engine.plan.slots import Slot
+from cenote.model.changes import Plan, Publish, Remove, Sql, Stop, Wait
+from cenote.model.record import Secret
+
+_PATRONIS = re.compile(r"node_[0-9]+")  # what Patroni calls the slots of our nodes
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """``running``: Patroni; ``recovering``: its server follows another one, or is down."""
+    """``running``: Patroni; ``recovering``: its server follows another one, or is down.
+
+    ``slots`` are those of its server, None while that cannot be asked.  ``password`` is that of Patroni's
+    login to the store.
+    """
 
     has_folder: bool
     running: bool = False
     recovering: bool = False
+    slots: tuple[Slot, ...] | None = ()
+    password: Secret | None = field(default=None, repr=False)
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
@@ -28,7 +48,18 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         return
     if seen.running and seen.recovering:
         yield Wait("it still follows another node, and is about to take writes")
+    if context.agreed.leader == context.node.name and seen.password is not None:
+        paused = managed.shared(context) | {"pause": True}
+        if not patroni.is_same(context.agreed.shared, paused):
+            yield Publish(context.cluster.id, patroni.encode_shared(paused), seen.password)
     if seen.running:
         yield Stop(replace(context.failover_agent, stop_signal=signal.SIGKILL))
+    if seen.slots is None:
+        return  # its server is started first
+    for slot in seen.slots:
+        if not slot.logical and _PATRONIS.fullmatch(slot.name):
+            end = [SQL("SELECT pg_terminate_backend({}, 5000)").format(Literal(slot.pid))] if slot.pid else []
+            drop = SQL("SELECT pg_drop_replication_slot({})").format(Literal(slot.name))
+            yield Sql(SUPERUSER, f"dropping the slot {slot.name}", (*end, drop), atomic=False)
     yield Remove(context.paths.patroni)
     yield Remove(context.failover_agent.stamp)

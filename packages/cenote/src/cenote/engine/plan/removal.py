@@ -62,8 +62,9 @@ def plan_discard(paths: ClusterPaths, nodes: Sequence[NodePaths], note: TrashNot
         yield Stop(node.server(Path()))
     yield EndProcesses(paths.root)
     if note is not None:
-        for folder in (paths.certificate.parent, paths.backups):
-            yield Remove(folder)  # the trash keeps data, and no key of the cluster's
+        keys = paths.certificate.parent, paths.backups, paths.drill, *(node.restore_work for node in nodes)
+        for folder in keys:
+            yield Remove(folder)  # the trash keeps data, once, and no key of the cluster's
         yield Discard((paths.root,), note)
     yield Remove(paths.root)  # or what an earlier removal has left
     yield Remove(paths.sockets)
