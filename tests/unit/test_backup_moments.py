@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
 
 from cenote.errors import Invalid
-from cenote.model.backups import Backup, BackupReport, BackupType
+from cenote.model.backups import BackupReport, BackupType
 from cenote.rules import backup_window
 from cenote.rules.backup_window import Window
-
-NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-SECOND = timedelta(seconds=1)
-
-
-def backup(stopped_at: datetime, type: BackupType = BackupType.FULL, mib: int = 100) -> Backup:
-    return Backup(
-        label=f"{stopped_at:%Y%m%d-%H%M%S}F",
-        type=type,
-        started_at=stopped_at - timedelta(minutes=1),
-        stopped_at=stopped_at,
-        size=mib << 20,
-        repository_size=1,
-    )
-
-
-REPORT = BackupReport(
-    backups=(backup(NOON), backup(NOON + HOUR, BackupType.DIFFERENTIAL, 200)), archived_at=NOON + 2 * HOUR
-)
-LATE = NOON + 5 * HOUR
+from tests.support.backup_reports import HOUR, LATE, NOON, REPORT, SECOND, backup
 
 
 def window(report: BackupReport = REPORT, *, archives: bool = True) -> Window:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 from msgspec.structs import replace
 
 from cenote.errors import Busy, Invalid
-from cenote.model.backups import Backup, BackupReport, BackupType
 from cenote.model.records import (
     Access,
     Configuration,
@@ -21,28 +20,8 @@ from cenote.model.records import (
     User,
 )
 from cenote.rules import restorations
+from tests.support.backup_reports import HOUR, NOON, REPORT, SECOND
 from tests.support.wanted import CLUSTER, user
-
-NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-SECOND = timedelta(seconds=1)
-
-
-def backup(stopped_at: datetime, type: BackupType = BackupType.FULL, mib: int = 100) -> Backup:
-    return Backup(
-        label=f"{stopped_at:%Y%m%d-%H%M%S}F",
-        type=type,
-        started_at=stopped_at - timedelta(minutes=1),
-        stopped_at=stopped_at,
-        size=mib << 20,
-        repository_size=1,
-    )
-
-
-REPORT = BackupReport(
-    backups=(backup(NOON), backup(NOON + HOUR, BackupType.DIFFERENTIAL, 200)), archived_at=NOON + 2 * HOUR
-)
-LATE = NOON + 5 * HOUR
 
 
 def test_the_record_of_a_moment_is_the_one_that_was_replaced_next() -> None:

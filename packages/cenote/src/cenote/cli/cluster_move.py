@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cenote.cli.cluster_argument import cluster_argument
-from cenote.cli.lookup import find_cluster
+from cenote.cli.lookup import cluster_now, find_cluster
 from cenote.cli.printer import Printer, note, output_options, prints_json
 from cenote.cli.service_client import client_for
 from cenote.model.paths import Layout
@@ -53,13 +53,13 @@ def move(
         name, id = found["name"], found["id"]
         if cancel:
             client.databases.cancel_move(id)
-            printer.done(f"Cancelled the move of cluster {name}", _cluster(client, id), {})
+            printer.done(f"Cancelled the move of cluster {name}", cluster_now(client, id), {})
             return
         wish: Any = ({"host": host} if host else {}) | ({"zone": zone} if zone else {})
         begun = client.databases.move_cluster(id, wish)["move"]
         if not wait:
             text = f"Moving cluster {name} from {begun['from']} to {begun['to']}; see 'cenote cluster get'"
-            printer.done(text, _cluster(client, id), {})
+            printer.done(text, cluster_now(client, id), {})
             return
         moved = _wait(client, id)
         if moved["cenote"]["host"] != begun["to"]:
@@ -69,15 +69,11 @@ def move(
         printer.done(f"Moved cluster {name} from {begun['from']} to {begun['to']}", moved, {})
 
 
-def _cluster(client: Client, id: str) -> Any:
-    return client.databases.get_cluster(id)["database"]
-
-
 def _wait(client: Client, id: str) -> Any:
     """Wait until the cluster is not being moved any more; return it."""
     is_terminal, last = sys.stderr.isatty() and not prints_json(), ""
     while True:
-        found = _cluster(client, id)
+        found = cluster_now(client, id)
         moving = found.get("cenote", {}).get("move")
         if is_terminal and last:
             click.echo("\r\033[K", err=True, nl=False)

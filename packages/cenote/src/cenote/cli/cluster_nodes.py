@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cenote.cli.cluster_argument import cluster_argument
-from cenote.cli.lookup import find_cluster
+from cenote.cli.lookup import cluster_now, find_cluster
 from cenote.cli.printer import Printer, note, output_options, prints_json
 from cenote.cli.service_client import client_for
 from cenote.model.paths import Layout
@@ -80,7 +80,7 @@ def switchover(
         name, id = found["name"], found["id"]
         if cancel:
             client.databases.cancel_switch(id)
-            printer.done(f"Cancelled the switch of cluster {name}", _cluster(client, id), {})
+            printer.done(f"Cancelled the switch of cluster {name}", cluster_now(client, id), {})
             return
         wish: Any = {"candidate": candidate} if candidate else {}
         wish |= {"seconds": seconds} if seconds else {}
@@ -88,9 +88,9 @@ def switchover(
         wanted = begun.get("switchover", {}).get("to", begun["primary"])
         if no_wait and "switchover" in begun:
             text = f"Switching cluster {name} to {wanted}; see 'cenote cluster nodes {name}'"
-            printer.done(text, _cluster(client, id), {})
+            printer.done(text, cluster_now(client, id), {})
             return
-        after = _wait(client, id) if "switchover" in begun else _cluster(client, id)
+        after = _wait(client, id) if "switchover" in begun else cluster_now(client, id)
         primary = next((one["name"] for one in _nodes(after) if one.get("role") == "primary"), "")
         if primary != wanted:
             raise click.ClickException(
@@ -113,15 +113,11 @@ def _nodes(cluster: Any) -> list[Any]:
     return list(known.get("nodes") or [alone])
 
 
-def _cluster(client: Client, id: str) -> Any:
-    return client.databases.get_cluster(id)["database"]
-
-
 def _wait(client: Client, id: str) -> Any:
     """Wait until no switch is under way any more; return the cluster."""
     is_terminal, last = sys.stderr.isatty() and not prints_json(), ""
     while True:
-        found = _cluster(client, id)
+        found = cluster_now(client, id)
         switch = found.get("cenote", {}).get("switchover")
         if switch is None:
             return found

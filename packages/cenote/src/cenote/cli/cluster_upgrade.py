@@ -9,7 +9,7 @@ import click
 
 from cenote.cli import suggestions
 from cenote.cli.cluster_argument import cluster_argument
-from cenote.cli.lookup import find_cluster
+from cenote.cli.lookup import cluster_now, find_cluster
 from cenote.cli.printer import Printer, note, output_options
 from cenote.cli.service_client import client_for
 from cenote.model.paths import Layout
@@ -37,7 +37,7 @@ def upgrade(layout: Layout, printer: Printer, cluster: str, version: str, no_wai
         client.databases.update_major_version(id, {"version": version})
         if no_wait:
             text = f"Upgrading cluster {name} to PostgreSQL {version}; see 'cenote cluster get'"
-            printer.done(text, _cluster(client, id), {})
+            printer.done(text, cluster_now(client, id), {})
             return
         upgraded = _wait(client, id)
         if upgraded["version"] != version:
@@ -47,15 +47,11 @@ def upgrade(layout: Layout, printer: Printer, cluster: str, version: str, no_wai
         printer.done(f"Upgraded cluster {name} from PostgreSQL {found['version']} to {version}", upgraded, {})
 
 
-def _cluster(client: Client, id: str) -> Any:
-    return client.databases.get_cluster(id)["database"]
-
-
 def _wait(client: Client, id: str) -> Any:
     """Wait until the cluster is not being upgraded any more; return it."""
     last = ""
     while True:
-        found = _cluster(client, id)
+        found = cluster_now(client, id)
         if not found["cenote"].get("upgrading_from"):
             return found
         reason = found["cenote"]["reason"]

@@ -68,3 +68,8 @@ def find_sink(databases: DatabasesAPI, uuid: str, name_or_id: str) -> Any:
         if name_or_id in (sink["sink_id"], sink["sink_name"]):
             return sink
     raise CommandError(f"log sink {name_or_id!r} not found; list them with 'cenote logsink list'")
+
+
+def cluster_now(client: Client, id: str) -> Any:
+    """Return a cluster as it is now."""
+    return client.databases.get_cluster(id)["database"]
