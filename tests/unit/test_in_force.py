@@ -172,8 +172,8 @@ def test_a_standby_counts_as_far_as_it_lets_somebody_in() -> None:
     parts = in_force.TRUSTED_SOURCES | in_force.USERS
     assert in_force.on_standby(parts, status) == in_force.TRUSTED_SOURCES
     on_pooler = {PartName.POOLER_ACCESS, PartName.POOLER_DISCONNECT}
-    assert in_force.on_standby(parts, replace(status, reached=0)) == on_pooler
     assert in_force.on_standby(parts, replace(status, stopped=("PostgreSQL",))) == on_pooler
     assert in_force.on_standby({PartName.POOLER}, status) == frozenset()
     assert in_force.on_standby(parts, None) == frozenset()
+    assert in_force.on_standby(parts, replace(status, reached=0)) == frozenset()
     assert in_force.on_standby(parts, replace(status, reached=0, tried=0)) == frozenset()

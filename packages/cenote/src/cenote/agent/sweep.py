@@ -80,7 +80,7 @@ class Sweep:
                     await self._sweep_all()
                 else:
                     await self._sweep_some()
-                    await self._emptying.look()
+                await self._emptying.look()
             except (CenoteError, OSError) as error:  # such as an etcd that does not answer
                 log.warning("the folders of clusters cannot be swept now: %s", error)
             except Exception:
