@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from cenote.agent import deletion, drops
+from cenote.agent.failover_watch import FailoverWatch
 from cenote.agent.node_pass import NodePass, Waiting, session_of
 from cenote.agent.node_reports import NodeReports
 from cenote.agent.pass_queue import Held, PassQueue, Turn, Urgency
@@ -74,6 +75,7 @@ class NodeLoop:
         )
         self._turn: Turn | None = None
         self._watch = processes.ProcessWatch()
+        self._failover_watch = FailoverWatch(executor, self._look_again)
         self._began: float | None = None
         self._poll, self._waiting_since = POLL_FIRST, 0.0
         self._waited_for = ("", False)  # what, and whether clients are held meanwhile
@@ -147,6 +149,7 @@ class NodeLoop:
             self._passes.forget(self.label)
             self._store.forget(self._cluster_id, self._node_name)
             self._watch.close()
+            self._failover_watch.close()
 
     async def _place_to_start(self) -> Held | None:
         """Wait for a place among the servers being started; not any longer once the record changes."""
@@ -431,6 +434,7 @@ class NodeLoop:
                 self._watch.add(process, self._look_again)
             else:
                 stopped.append(program.name)
+        self._failover_watch.follow(context)
         self._reports.stopped = tuple(stopped)
         return not stopped
 

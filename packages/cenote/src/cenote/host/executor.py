@@ -93,6 +93,12 @@ class Executor:
         self._template_lock = asyncio.Lock()
         self._copied = asyncio.Event()
         self._holds: dict[Path, Hold] = {}
+        self._holding = asyncio.Lock()  # a pass and the watch on the writer may want the same hold
+        self._spare_guard = pauses.SpareGuard()
+
+    def prepare_hold(self) -> None:
+        """Have the next hold of pools begin at once; CenoteError if that cannot be."""
+        self._spare_guard.prepare()
 
     async def do(self, change: Change, session: sql.Session) -> None:
         """Carry out one change; raise CenoteError or OSError if it fails."""
@@ -249,10 +255,11 @@ class Executor:
         """Pause pools one by one, since a single session would keep a pause of all of them waiting."""
         pooler = change.pooler
         place = Pooler(_folder_of_pause(pooler), session.sockets / f".s.PGSQL.{session.pool_port}")
-        hold = self._holds.get(pooler.directory)
-        if hold is None or not hold.lasts():
-            self._let_go(pooler)
-            self._holds[pooler.directory] = await pauses.hold(place, MOVE, change.why)
+        async with self._holding:
+            hold = self._holds.get(pooler.directory)
+            if hold is None or not hold.lasts():
+                self._let_go(pooler)
+                self._holds[pooler.directory] = await pauses.hold(place, MOVE, change.why, self._spare_guard)
         try:
             await sql.pause_pools(session.sockets, session.pool_port, change.pools, change.patience)
         except CenoteError:

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import select
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
 from cenote.errors import CenoteError
-from cenote.host import files, resume_guard, safe_open
+from cenote.host import files, processes, resume_guard, safe_open
 from cenote.model import environment, pauses
 from cenote.model.pauses import LEASE, LONGEST, Moment, Pause
 
@@ -68,7 +69,39 @@ class Hold:
         log.warning("a pause has lasted %g seconds and is given up: %s", LONGEST, self._pooler.folder)
 
 
-async def hold(pooler: Pooler, owner: str, why: str) -> Hold:
+class SpareGuard:
+    """A guard that is started before it is needed, for a pause that cannot wait for its start."""
+
+    def __init__(self) -> None:
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def prepare(self) -> None:
+        """Start it, unless there is one; CenoteError if it cannot be."""
+        if self._child is None or processes.identify(self._child.pid) is None:
+            self.close()
+            self._child = _started()
+
+    def take(self, arguments: Sequence[str]) -> subprocess.Popen[bytes] | None:
+        """Return the guard, which has been given its arguments; None if there is none."""
+        child, self._child = self._child, None
+        if child is None:
+            return None
+        assert child.stdin is not None
+        with contextlib.suppress(OSError), child.stdin as input:
+            input.write(json.dumps(arguments).encode() + b"\n")
+            return child
+        return None
+
+    def close(self) -> None:
+        if self._child is not None:
+            for stream in (self._child.stdin, self._child.stdout):
+                assert stream is not None
+                with contextlib.suppress(OSError):
+                    stream.close()
+            self._child = None
+
+
+async def hold(pooler: Pooler, owner: str, why: str, spare: SpareGuard | None = None) -> Hold:
     """Say that the pooler is paused, and start the process that ends the pause if we cannot.
 
     The pooler itself is paused by the caller, afterwards.  CenoteError while another owner holds it.
@@ -82,7 +115,7 @@ async def hold(pooler: Pooler, owner: str, why: str) -> Hold:
                 raise CenoteError(f"the pools are paused by the {found.owner}: {found.why}")
             pause = replace(pause, since=found.since)  # it goes on
         _write(pooler.folder, pause)
-    await asyncio.to_thread(_start_guard, pooler, pause)
+    await asyncio.to_thread(_start_guard, pooler, pause, spare)
     return Hold(pooler, pause)
 
 
@@ -131,19 +164,26 @@ async def _locked(folder: Path) -> AsyncIterator[None]:
         os.close(directory)
 
 
-def _start_guard(pooler: Pooler, pause: Pause) -> None:
-    """Start the guard in a session of its own, and wait until it runs; CenoteError if it does not.
+def _start_guard(pooler: Pooler, pause: Pause, spare: SpareGuard | None) -> None:
+    """Start the guard, or take the one that is there, and wait until it runs; CenoteError if it does not."""
+    arguments = (str(pooler.console), str(pooler.folder), pauses.FILE, pause.id)
+    ready = spare is not None and _is_ready(spare.take(arguments))
+    if not ready and not _is_ready(_started(*arguments)):
+        raise CenoteError("the process that ends a pause does not start")
+
+
+def _started(*arguments: str) -> subprocess.Popen[bytes]:
+    """Start a guard in a session of its own.
 
     It is executed rather than forked, so it has nothing of our memory, threads and descriptors; and as our
     own user, since an interpreter below a closed home could not be executed by the servers' account.
     """
     script = str(Path(resume_guard.__file__))
-    arguments = (str(pooler.console), str(pooler.folder), pauses.FILE, pause.id)
     try:
         child = subprocess.Popen(
             [sys.executable, "-I", "-S", script, *arguments],
             cwd="/",
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if arguments else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=environment.OF_PROGRAMS,
@@ -152,8 +192,13 @@ def _start_guard(pooler: Pooler, pause: Pause) -> None:
     except OSError as error:
         raise CenoteError(f"cannot start the process that ends a pause: {error}") from None
     child.returncode = 0  # ``processes.reap`` collects it
-    assert child.stdout is not None
-    with child.stdout as output:
+    return child
+
+
+def _is_ready(guard: subprocess.Popen[bytes] | None) -> bool:
+    if guard is None:
+        return False
+    assert guard.stdout is not None
+    with guard.stdout as output:
         readable, _, _ = select.select([output], [], [], _START_SECONDS)
-        if not readable or not output.readline():
-            raise CenoteError("the process that ends a pause does not start")
+        return bool(readable and output.readline())

@@ -3,6 +3,8 @@
 PgBouncer does not take back a PAUSE whose client was killed.  So this process is started before each: it
 reads the pause's file, and ends when that is gone or names another pause.  It runs as a script, without our
 packages, since that takes half of the memory; it needs the standard library alone.
+
+Without arguments it reads them as JSON from a line of its input: it was started before it was needed.
 """
 
 from __future__ import annotations
@@ -148,5 +150,7 @@ def _received(connection: socket.socket, size: int) -> bytes:
 
 
 if __name__ == "__main__":
-    print("ready", flush=True)
-    guard(*sys.argv[1:])
+    given = sys.argv[1:] or json.loads(sys.stdin.readline() or "[]")
+    if given:
+        print("ready", flush=True)
+        guard(*given)

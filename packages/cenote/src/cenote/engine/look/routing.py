@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Collection
 from dataclasses import replace
@@ -21,6 +22,8 @@ from cenote.host.sql import Session
 from cenote.model import topology
 from cenote.model.records import Node, PoolMode
 from cenote.model.standby_pools import standby_pools
+
+LEADS_SECONDS = 1.0  # in which a node says whether it takes writes; clients wait, and it is asked again
 
 _OLDEST = """
 SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float8
@@ -116,7 +119,11 @@ async def _leads(context: NodeContext) -> bool:
     address = context.addresses.get(writer.host, "")
     certificate, name = context.cluster_paths.certificate, context.paths.slot
     place = conninfo.of_node(address, writer.port, certificate, name)
-    return bool(address) and await sql.leads(conninfo.render(place))
+    if address:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEADS_SECONDS):
+                return await sql.leads(conninfo.render(place))
+    return False
 
 
 async def _takes_writes(context: NodeContext, writer: Node) -> bool:

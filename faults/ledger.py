@@ -1,0 +1,144 @@
+"""``python -m faults.ledger FILE WRITERS URI …``: writes rows through pools, and notes what was acknowledged.
+
+A process of its own, since the judge of a failover must not be slowed down by it.  Each line of the file is
+synced before the next row of its writer.  ``+`` for a row that was acknowledged: when (monotonic seconds), the
+writer, the number and the timeline of the server; ``-`` for a query that failed: when, the writer, and why.
+A row whose commit only gave up waiting for a standby is no acknowledged one.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg.errors import Diagnostic
+
+INSERT = b"""
+INSERT INTO ledger VALUES (%s, %s)
+RETURNING ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int
+"""
+PAUSE = 0.005  # seconds between two rows of a writer
+AGAIN = 0.05  # seconds after a failure
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    at: float
+    writer: int
+    number: int
+    timeline: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    at: float
+    writer: int
+    why: str
+
+
+class Ledger:
+    """The file of a ledger that is being written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> tuple[list[Row], list[Failure]]:
+        """Return what it has so far; a line that is just being written is left out."""
+        rows, failures = [], []
+        for line in self._path.read_text().split("\n")[:-1]:
+            sign, at, writer, rest = line.split(" ", 3)
+            if sign == "+":
+                number, timeline = map(int, rest.split())
+                rows.append(Row(float(at), int(writer), number, timeline))
+            else:
+                failures.append(Failure(float(at), int(writer), rest))
+        return rows, failures
+
+
+def longest_gap(rows: Sequence[Row], since: float, until: float) -> float:
+    """Return the longest time in which no row of any writer was acknowledged."""
+    times = [since, *sorted(row.at for row in rows if since <= row.at <= until), until]
+    return max(after - before for before, after in zip(times, times[1:], strict=False))
+
+
+def on_two_timelines(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows that were acknowledged on a timeline after the first one of a later timeline."""
+    first: dict[int, float] = {}
+    for row in rows:
+        first[row.timeline] = min(first.get(row.timeline, row.at), row.at)
+    return [row for row in rows if any(line > row.timeline and at < row.at for line, at in first.items())]
+
+
+@contextmanager
+def writing(path: Path, writers: int, uris: Sequence[str], command: Sequence[str] = ()) -> Iterator[Ledger]:
+    """Write as long as the block runs; ``command`` is what runs the process, such as in a namespace."""
+    path.touch()
+    process = subprocess.Popen(
+        [*command, sys.executable, "-m", "faults.ledger", str(path), str(writers), *uris],
+        stdin=subprocess.PIPE,
+    )
+    try:
+        yield Ledger(path)
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait(timeout=60)
+
+
+class _Writer(threading.Thread):
+    def __init__(self, number: int, uri: str, file: int, end: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self._number, self._uri, self._file, self._end = number, uri, file, end
+
+    def run(self) -> None:
+        row = 0
+        while not self._end.is_set():
+            try:
+                with psycopg.connect(
+                    self._uri, autocommit=True, connect_timeout=30, prepare_threshold=None
+                ) as connection:
+                    warnings: list[str] = []
+
+                    def warned(found: Diagnostic, warnings: list[str] = warnings) -> None:
+                        warnings.append(str(found.message_primary))
+
+                    connection.add_notice_handler(warned)
+                    while not self._end.is_set():
+                        row += 1
+                        answer = connection.execute(INSERT, (self._number, row)).fetchone()
+                        if warnings:
+                            self._note("-", warnings.pop())
+                        elif answer is not None:
+                            self._note("+", f"{row} {answer[0]}")
+                        time.sleep(PAUSE)
+            except psycopg.Error as error:
+                self._note("-", " ".join(str(error).split()))
+                time.sleep(AGAIN)
+
+    def _note(self, sign: str, what: str) -> None:
+        os.write(self._file, f"{sign} {time.monotonic():.4f} {self._number} {what}\n".encode())
+        os.fdatasync(self._file)
+
+
+def main(path: str, writers: str, *uris: str) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    end = threading.Event()
+    threads = [_Writer(number, uris[number % len(uris)], file, end) for number in range(int(writers))]
+    for thread in threads:
+        thread.start()
+    sys.stdin.read()
+    end.set()
+    for thread in threads:
+        thread.join(20)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

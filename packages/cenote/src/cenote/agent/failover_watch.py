@@ -1,0 +1,91 @@
+"""Holds the pools of a cluster with several nodes as soon as this host notices that its writer fails.
+
+It acts on a suspicion, since it costs little to be wrong: the pass that follows lets the clients go on when
+the writer still takes writes, and else leads them to the node that takes over (``engine/plan/routing.py``).
+Without it, whatever clients send until that pass would fail: PgBouncer refuses at once what it cannot pass on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from cenote.agent.node_pass import session_of
+from cenote.engine.plan import routing
+from cenote.engine.plan.context import NodeContext, NodeKind
+from cenote.errors import CenoteError
+from cenote.host import processes
+from cenote.host.executor import Executor
+from cenote.model.changes import HoldPools
+from cenote.model.processes import Process
+from cenote.model.records import PoolMode
+
+log = logging.getLogger(__name__)
+
+
+class FailoverWatch:
+    def __init__(self, executor: Executor, on_failure: Callable[[], None]) -> None:
+        """``on_failure`` is called once the pools are held."""
+        self._executor, self._on_failure = executor, on_failure
+        self._watch = processes.ProcessWatch()
+        self._context: NodeContext | None = None
+        self._holding: asyncio.Task[None] | None = None
+
+    def follow(self, context: NodeContext) -> None:
+        """Watch the processes that end when the writer does."""
+        if not routing.is_needed(context):
+            self._context = None
+            return
+        self._context = context
+        try:
+            self._executor.prepare_hold()
+        except CenoteError as error:
+            log.warning("cluster %s: %s", context.in_words, error)
+        for process in _signs(context):
+            self._watch.add(process, self._fire)
+
+    def close(self) -> None:
+        self._watch.close()
+        if self._holding is not None:
+            self._holding.cancel()
+
+    def _fire(self) -> None:
+        if self._context is not None and (self._holding is None or self._holding.done()):
+            self._holding = asyncio.create_task(self._hold(self._context), name="holding pools")
+
+    async def _hold(self, context: NodeContext) -> None:
+        pools = tuple(pool.name for pool in context.cluster.pools if pool.mode is not PoolMode.SESSION)
+        session = session_of(context)
+        try:
+            if pools and processes.find(context.bouncer) is not None:
+                change = HoldPools(context.bouncer, routing.FAILOVER, pools, routing.AT_ONCE, anyway=True)
+                await self._executor.do(change, session)
+                log.info("cluster %s: held its pools, as its primary seems to be gone", context.in_words)
+        except (CenoteError, OSError) as error:
+            log.warning("cluster %s: its pools are not held: %s", context.in_words, error)
+        finally:
+            await session.close()
+            self._on_failure()
+
+
+def _signs(context: NodeContext) -> Iterator[Process]:
+    """Yield the server of a node that takes writes; of another one what receives from that."""
+    server = processes.find(context.server)
+    if server is None:
+        return
+    if NodeKind.WRITER in context.kinds:
+        yield server
+        return
+    for pid in processes.children(server.pid):
+        receiver = processes.identify(pid)
+        if receiver is not None and b"walreceiver" in _title(pid):
+            yield receiver
+
+
+def _title(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
