@@ -1,13 +1,14 @@
 """``python -m faults.ledger FILE WRITERS URI …``: writes rows through pools, and notes what was acknowledged.
 
 A process of its own, since the judge of a failover must not be slowed down by it.  Each line of the file is
-synced before the next row of its writer.  ``+`` for a row that was acknowledged: when (monotonic seconds), the
-writer, the number and the timeline of the server; ``-`` for a query that failed: when, the writer, and why.
+synced before the next row of its writer.  ``+`` for a row that was acknowledged: when (monotonic seconds),
+the writer, the number and the timeline of the server; ``-`` for a query that failed: when, the writer, and why.
 A row whose commit only gave up waiting for a standby is no acknowledged one.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -66,7 +67,7 @@ class Ledger:
 def longest_gap(rows: Sequence[Row], since: float, until: float) -> float:
     """Return the longest time in which no row of any writer was acknowledged."""
     times = [since, *sorted(row.at for row in rows if since <= row.at <= until), until]
-    return max(after - before for before, after in zip(times, times[1:], strict=False))
+    return max(after - before for before, after in itertools.pairwise(times))
 
 
 def on_two_timelines(rows: Sequence[Row]) -> list[Row]:

@@ -153,7 +153,7 @@ REFUSALS: list[tuple[Any, str]] = [
     ({"config": {"work_mem": 0}}, "work_mem: 0 is out of range: 1 to 1024 MB."),
     ({"config": {"work_mem": "4"}}, "work_mem: '4' is not a number."),
     ({"config": {"timezone": "Mars/Olympus"}}, "timezone: 'Mars/Olympus' is not a time zone"),
-    ({"config": {"synchronous_replication": "quorum"}}, "synchronous_replication: can't be set: "),
+    ({"config": {"synchronous_replication": "quorum"}}, "synchronous_replication: quorum needs"),
     ({"config": {"backup_hour": 24}}, "backup_hour: 24 is out of range: 0 to 23."),
     ({"config": {"timescaledb": {"max_background_workers": 0}}}, "timescaledb.max_background_workers: 0 is"),
     ({"config": {"timescaledb": {"license": "x"}}}, "timescaledb: 'license' is not a setting"),

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from cenote.console import audit, setting_help
-from cenote.model.parameters import EXTENSIONS, POOLER, POSTGRESQL
+from cenote.model.parameters import EXTENSIONS, FAILOVER, POOLER, POSTGRESQL
 from cenote_client import Client, InvalidError
 from tests.support.console import Sheet, Visitor, base_of, create, id_in, visitor
 from tests.support.service import WITHOUT_LIMITS, Service, online, online_cluster
@@ -253,6 +253,7 @@ def test_a_refused_setting_is_marked_and_kept(
 
 def test_every_setting_is_explained() -> None:
     assert set(setting_help.POSTGRESQL) == set(POSTGRESQL)
+    assert set(setting_help.FAILOVER) == set(FAILOVER)
     assert set(setting_help.POOLER) == set(POOLER)
     assert set(setting_help.EXTENSIONS) == set(EXTENSIONS)
 

@@ -12,7 +12,7 @@ from cenote import rules
 from cenote.errors import Invalid
 from cenote.model import catalog, parameters
 from cenote.model.records import Cluster, Configuration, Pool
-from cenote.rules import configuration
+from cenote.rules import configuration, failover_settings
 from cenote.rules.configuration import HostCapabilities
 from cenote.security.sealing import Sealer
 from tests.support import records
@@ -61,10 +61,30 @@ def test_what_is_in_force_already_stays_unchosen_so_that_it_follows_the_size(clu
     assert again.configuration.postgresql == {"max_connections": 25}
 
 
-@pytest.mark.parametrize("name", sorted(parameters.UNSUPPORTED))
-def test_what_could_do_nothing_here_is_refused_with_the_reason(cluster: Cluster, name: str) -> None:
-    message = refused(cluster, HOST, **{name: 1})
-    assert message == f"{name}: can't be set: {parameters.UNSUPPORTED[name]}."
+def test_a_cluster_of_one_node_cannot_wait_for_a_standby_and_keeps_the_rest_for_more(
+    cluster: Cluster,
+) -> None:
+    message = refused(cluster, HOST, synchronous_replication="quorum")
+    assert message.startswith("synchronous_replication: quorum needs a standby")
+    assert "synchronous_replication" not in configuration.effective_settings(cluster, {})
+    after = changed(cluster, synchronous_replication="off", max_failover_replication_time_lag=60)
+    chosen = {"synchronous_replication": "off", "max_failover_replication_time_lag": 60}
+    assert after.configuration == Configuration(failover=chosen)
+    assert configuration.effective_settings(after, {}).items() >= chosen.items()
+    assert not failover_settings.waits_for_standby(after)
+
+
+def test_several_nodes_wait_for_a_standby_unless_told_not_to(cluster: Cluster) -> None:
+    [node] = cluster.nodes
+    several = replace(cluster, nodes=(node, replace(node, name="node-2")))
+    defaults = parameters.FAILOVER_DEFAULTS
+    assert configuration.effective_settings(several, {}).items() >= defaults.items()
+    same = changed(several, **defaults)
+    assert same.configuration == Configuration()
+    assert failover_settings.waits_for_standby(same)
+    assert not failover_settings.waits_for_standby(changed(several, synchronous_replication="off"))
+    assert failover_settings.seconds(changed(several, max_failover_replication_time_lag=60)) == 60
+    assert "9 is out of range: 10 to 86400" in refused(several, HOST, max_failover_replication_time_lag=9)
 
 
 def test_what_a_client_of_all_engines_sends_along_is_passed_over(cluster: Cluster) -> None:

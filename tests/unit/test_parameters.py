@@ -117,7 +117,7 @@ def test_every_setting_of_the_pooler_has_a_default_that_may_be_set() -> None:
 
 
 def test_no_setting_is_both_taken_and_refused() -> None:
-    tables = [set(table) for table in (parameters.UNSUPPORTED, POSTGRESQL, parameters.UNUSED)]
+    tables = [set(table) for table in (parameters.FAILOVER, POSTGRESQL, parameters.UNUSED)]
     assert sum(len(table) for table in tables) == len(set[str]().union(*tables))
 
 

@@ -2,7 +2,7 @@
 
 It acts on a suspicion, since it costs little to be wrong: the pass that follows lets the clients go on when
 the writer still takes writes, and else leads them to the node that takes over (``engine/plan/routing.py``).
-Without it, whatever clients send until that pass would fail: PgBouncer refuses at once what it cannot pass on.
+Without it, what clients send until then would fail: PgBouncer refuses at once what it cannot pass on.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 from cenote.agent.node_pass import session_of
 from cenote.engine.plan import routing
 from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.errors import CenoteError
-from cenote.host import processes
+from cenote.host import files, processes
 from cenote.host.executor import Executor
 from cenote.model.changes import HoldPools
 from cenote.model.processes import Process
@@ -24,14 +25,17 @@ from cenote.model.records import PoolMode
 
 log = logging.getLogger(__name__)
 
+LOOK_SECONDS = 1.0
+
 
 class FailoverWatch:
-    def __init__(self, executor: Executor, on_failure: Callable[[], None]) -> None:
-        """``on_failure`` is called once the pools are held."""
-        self._executor, self._on_failure = executor, on_failure
+    def __init__(self, executor: Executor, look_again: Callable[[], None]) -> None:
+        """``look_again`` is called once the pools are held, and when the primary's settings may differ."""
+        self._executor, self._look_again = executor, look_again
         self._watch = processes.ProcessWatch()
         self._context: NodeContext | None = None
         self._holding: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     def follow(self, context: NodeContext) -> None:
         """Watch the processes that end when the writer does."""
@@ -39,6 +43,8 @@ class FailoverWatch:
             self._context = None
             return
         self._context = context
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look(), name="looking at settings of a primary")
         try:
             self._executor.prepare_hold()
         except CenoteError as error:
@@ -48,8 +54,9 @@ class FailoverWatch:
 
     def close(self) -> None:
         self._watch.close()
-        if self._holding is not None:
-            self._holding.cancel()
+        for task in (self._holding, self._looking):
+            if task is not None:
+                task.cancel()
 
     def _fire(self) -> None:
         if self._context is not None and (self._holding is None or self._holding.done()):
@@ -67,7 +74,23 @@ class FailoverWatch:
             log.warning("cluster %s: its pools are not held: %s", context.in_words, error)
         finally:
             await session.close()
-            self._on_failure()
+            self._look_again()
+
+    async def _look(self) -> None:
+        """Notice when somebody writes the settings of a primary: commits may not wait for a standby then."""
+        known = None
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            context = self._context
+            found = None if context is None or NodeKind.WRITER not in context.kinds else _times(context)
+            if known is not None and found is not None and found != known:
+                self._look_again()
+            known = found
+
+
+def _times(context: NodeContext) -> tuple[datetime | None, ...]:
+    data = context.paths.data
+    return tuple(files.modified_at(data / name) for name in ("postgresql.conf", "postgresql.auto.conf"))
 
 
 def _signs(context: NodeContext) -> Iterator[Process]:

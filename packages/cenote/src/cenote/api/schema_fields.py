@@ -185,7 +185,7 @@ Configuration = Annotated[
     dict[str, Any],
     _schema(
         {"work_mem": 8, POOLER_KEY: {"server_idle_timeout": 300}},
-        properties=_settings(parameters.POSTGRESQL | unused_settings.PLAIN)
+        properties=_settings(parameters.POSTGRESQL | parameters.FAILOVER | unused_settings.PLAIN)
         | {name: {"const": value} for name, value in parameters.OF_OTHER_ENGINES.items()}
         | {
             POOLER_KEY: _nested(parameters.POOLER),

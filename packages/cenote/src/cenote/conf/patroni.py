@@ -17,7 +17,7 @@ from cenote.conf.hba import SUPERUSER
 from cenote.model.record import Secret
 
 SOCKET_HOST = "127.0.0.255"  # what the launcher (host/patroni_launcher.py) has stand for a unix socket
-TTL, LOOP_WAIT, RETRY_TIMEOUT = 9, 1, 3  # seconds; Patroni wants TTL >= LOOP_WAIT + 2 * RETRY_TIMEOUT
+LOOP_WAIT, RETRY_TIMEOUT = 1, 3  # seconds; Patroni wants a ttl of at least LOOP_WAIT + 2 * RETRY_TIMEOUT
 LOG_BYTES, LOG_FILES = 4 << 20, 2  # of Patroni's own log, which it limits by itself
 
 # What Patroni gives PostgreSQL on its command line, with PostgreSQL's own defaults.
@@ -111,14 +111,17 @@ def render(member: Member, namespace: str, login: Login, shared: Mapping[str, An
     )
 
 
-def shared(settings: Mapping[str, str]) -> dict[str, Any]:
-    """Return what stands in the store for all nodes; ``settings`` are all that our file has."""
+def shared(settings: Mapping[str, str], *, seconds: int, synchronous: bool) -> dict[str, Any]:
+    """Return what stands in the store for all nodes; ``settings`` are all that our file has.
+
+    After ``seconds`` of silence a primary is replaced; ``synchronous``: each commit waits for a standby.
+    """
     on_command_line = {name: settings.get(name, value) for name, value in _ON_COMMAND_LINE.items()}
     return {
-        "ttl": TTL,
+        "ttl": seconds - LOOP_WAIT,  # others notice the end of it, and need that long at most to act
         "loop_wait": LOOP_WAIT,
         "retry_timeout": RETRY_TIMEOUT,
-        "synchronous_mode": "quorum",
+        "synchronous_mode": "quorum" if synchronous else False,
         "failsafe_mode": True,
         "primary_start_timeout": 0,  # a dead primary is replaced, and not started again
         # Those are customers' own; Patroni would drop what it does not know.

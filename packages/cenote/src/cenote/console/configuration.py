@@ -105,6 +105,14 @@ def groups(shown: Mapping[str, Any], version: int) -> dict[str, tuple[str, list[
     made: tuple[tuple[str, str, Mapping[str, Parameter], Mapping[str, str], Mapping[str, Any], Any], ...] = (
         ("PostgreSQL", "", server, setting_help.POSTGRESQL, config, {}),
         (
+            "Failover",
+            "",
+            {name: one for name, one in parameters.FAILOVER.items() if name in config},
+            setting_help.FAILOVER,
+            config,
+            parameters.FAILOVER_DEFAULTS,
+        ),
+        (
             "PgBouncer",
             POOLER_KEY,
             parameters.POOLER,
@@ -130,6 +138,7 @@ def groups(shown: Mapping[str, Any], version: int) -> dict[str, tuple[str, list[
             ],
         )
         for title, key, table, help, values, defaults in made
+        if table
     }
 
 
@@ -177,7 +186,8 @@ def _written(value: Any) -> str:
 
 def _read(key: str, setting: Setting, text: str) -> Any:
     """Return a field's text as the API takes it, None to restore the default; the API validates it."""
-    table = {"": parameters.POSTGRESQL, POOLER_KEY: parameters.POOLER, EXTENSIONS_KEY: parameters.EXTENSIONS}
+    own = parameters.POSTGRESQL | parameters.FAILOVER
+    table = {"": own, POOLER_KEY: parameters.POOLER, EXTENSIONS_KEY: parameters.EXTENSIONS}
     parameter = table[key][setting.name]
     if not text:
         return None

@@ -48,6 +48,10 @@ POSTGRESQL = {
     "work_mem": "Memory for each sort or hash operation before it spills to disk.",
 }
 
+FAILOVER = {
+    "max_failover_replication_time_lag": "How long the primary may not answer until a standby takes over.",
+    "synchronous_replication": "quorum: each commit waits until a standby has it; off: a failover may lose the last ones.",
+}
 POOLER = {
     "autodb_idle_timeout": "Seconds after which an unused automatic pool is removed; 0: never.",
     "autodb_max_db_connections": "Maximum number of server connections per database, across pools; 0: unlimited.",

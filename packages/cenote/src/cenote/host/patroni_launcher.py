@@ -36,6 +36,8 @@ def main(path: str) -> None:
     _send_at_once()
     _allow_short_ttl()
     _listen(ours["rest_address"])
+    _insist_on_quorum()
+    _leave_data(os.path.dirname(path))
     _notice_death(os.path.realpath(configuration["postgresql"]["data_dir"]))
 
     import patroni.postgresql
@@ -172,6 +174,49 @@ def _works_in(pid: str, data: str) -> bool:
     with contextlib.suppress(OSError):
         return os.readlink(f"/proc/{pid}/cwd") == data
     return False
+
+
+def _leave_data(folder: str) -> None:
+    """Have Patroni leave data that cannot follow any more: end, and tell the agent by a file.
+
+    The agent sets them aside and copies those of the primary, with its progress told.  Patroni would remove
+    them first.
+    """
+    from patroni.ha import Ha
+    from patroni.postgresql import Postgresql
+
+    def left(*_: Any, **__: Any) -> None:
+        with open(os.path.join(folder, "cannot-follow"), "w", encoding="utf-8") as file:
+            os.fsync(file.fileno())
+        os._exit(1)
+
+    def left_and_stopped(self: Any, *_: Any, **__: Any) -> None:
+        self.state_handler.stop("immediate")
+        left()
+
+    Ha._do_reinitialize = left_and_stopped
+    Postgresql.remove_data_directory = left
+
+
+def _insist_on_quorum() -> None:
+    """Have Patroni write again which standbys commits wait for, when the server says something else.
+
+    Patroni compares only with what it wrote itself.  So a file that others rewrote, or ALTER SYSTEM, would
+    end the waiting for good.
+    """
+    from patroni.postgresql.config import ConfigHandler
+
+    set_names = ConfigHandler.set_synchronous_standby_names
+
+    def set_again(self: Any, value: str | None) -> Any:
+        written = self._server_parameters.get("synchronous_standby_names")
+        server = self._postgresql
+        if value == written and server.is_primary() and server.synchronous_standby_names() != (value or ""):
+            server.query("ALTER SYSTEM RESET synchronous_standby_names")
+            self._server_parameters["synchronous_standby_names"] = ""
+        return set_names(self, value)
+
+    ConfigHandler.set_synchronous_standby_names = set_again
 
 
 def _listen(address: str) -> None:

@@ -367,7 +367,7 @@ UNUSED = _by_name(
 )
 
 _BACKUPS = "no backups are made of it"
-_STANDBYS = "it applies to standbys, and a cluster has one node in this version"
+_STANDBYS = "this version does not set it on standbys"
 _PARTMAN = "pg_partman is not offered by this version"
 UNUSED_REASONS = {
     "backup_hour": _BACKUPS,
@@ -379,9 +379,15 @@ UNUSED_REASONS = {
     "stat_monitor_enable": "pg_stat_monitor is not offered by this version",
     "timescaledb.max_background_workers": "TimescaleDB is not offered by this version",
 }
-UNSUPPORTED = {
-    "max_failover_replication_time_lag": _STANDBYS,
-    "synchronous_replication": _STANDBYS,
+
+# What Patroni does with several nodes.  The hosted product waits for 60 seconds.
+FAILOVER = _by_name(
+    Number("max_failover_replication_time_lag", 10, 86_400, "s"),
+    Choice("synchronous_replication", ("off", "quorum")),
+)
+FAILOVER_DEFAULTS: dict[str, Value] = {
+    "max_failover_replication_time_lag": 10,
+    "synchronous_replication": "quorum",
 }
 
 # DigitalOcean's TypeScript client sends these with every change: it models the settings of all engines as one

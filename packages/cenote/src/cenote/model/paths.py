@@ -413,6 +413,16 @@ class NodePaths:
         return self.cluster.root / f"copying{self._suffix}"
 
     @property
+    def former_data(self) -> Path:
+        """Data that could not follow the primary any more, until a copy of the primary's does."""
+        return self.cluster.root / f"former{self._suffix}"
+
+    @property
+    def cannot_follow(self) -> Path:
+        """What Patroni leaves when the data cannot be rewound to where another node went on."""
+        return self.patroni / "cannot-follow"
+
+    @property
     def other_data(self) -> Path:
         """The data of another major version: the one to come, and after the upgrade the former one."""
         return self.cluster.root / f"other-version{self._suffix}"

@@ -191,13 +191,14 @@ class StorageAutoscale(Record, frozen=True, kw_only=True):
 class Configuration(Record, frozen=True, kw_only=True):
     """The settings that were chosen, by their names in the API; ``parameters`` has their types and limits.
 
-    Those in ``unused`` are kept for clients that read them again.
+    Those in ``unused`` are kept for clients that read them again, those in ``failover`` are for Patroni.
     """
 
     postgresql: dict[str, Value] = {}
     pgbouncer: dict[str, Value] = {}
     cenote: dict[str, Value] = {}
     unused: dict[str, Value] = {}
+    failover: dict[str, Value] = {}
 
 
 class SinkType(StrEnum):

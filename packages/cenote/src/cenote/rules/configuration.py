@@ -17,7 +17,7 @@ from cenote.model import catalog, parameters
 from cenote.model.parameters import Parameter
 from cenote.model.records import Cluster, Configuration, Value
 from cenote.model.status_records import SettingLimits
-from cenote.rules import sizing, unused_settings
+from cenote.rules import failover_settings, sizing, unused_settings
 
 POOLER_KEY, EXTENSIONS_KEY = "pgbouncer", "cenote"
 MAX_CONNECTIONS_FACTOR = 4  # times the default of the size: the maximum of max_connections
@@ -56,13 +56,23 @@ def change(
     before = cluster.configuration
     nested = {POOLER_KEY: before.pgbouncer, EXTENSIONS_KEY: before.cenote}
     unused, requested = unused_settings.split(requested, before.unused)
+    failover = {name: value for name, value in requested.items() if name in parameters.FAILOVER}
+    failover_settings.check(cluster, failover)
     own = {
         name: value
         for name, value in requested.items()
-        if name not in nested and (name, value) not in parameters.OF_OTHER_ENGINES.items()
+        if name not in nested
+        and name not in failover
+        and (name, value) not in parameters.OF_OTHER_ENGINES.items()
     }
     after = Configuration(
         unused=_merged(before.unused, unused, {}, parameters.UNUSED.__getitem__),
+        failover=_merged(
+            before.failover,
+            failover,
+            failover_settings.in_force(cluster),
+            parameters.FAILOVER.__getitem__,
+        ),
         postgresql=_merged(
             before.postgresql, own, in_force, lambda name: _server_parameter(name, cluster, host)
         ),
@@ -207,6 +217,7 @@ def effective_settings(cluster: Cluster, seen: Mapping[str, str]) -> dict[str, A
     chosen = cluster.configuration
     own: dict[str, Any] = {"shared_buffers_percentage": DEFAULT_SHARED_BUFFERS_PERCENTAGE}
     own |= effective_values(cluster, seen) | chosen.postgresql | unused_settings.shown(chosen.unused)
+    own |= failover_settings.shown(cluster)
     return dict(sorted(own.items())) | {
         POOLER_KEY: parameters.POOLER_DEFAULTS | chosen.pgbouncer,
         EXTENSIONS_KEY: parameters.EXTENSION_DEFAULTS | chosen.cenote,
@@ -234,8 +245,6 @@ def _merged(
 
 
 def _server_parameter(name: str, cluster: Cluster, host: HostCapabilities) -> Parameter:
-    if name in parameters.UNSUPPORTED:
-        raise Invalid(f"{name}: can't be set: {parameters.UNSUPPORTED[name]}.")
     found = parameters.POSTGRESQL.get(name)
     if found is None:
         raise Invalid(f"config: {name[:80]!a} is not a setting that can be changed here.")

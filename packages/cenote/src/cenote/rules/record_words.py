@@ -175,6 +175,7 @@ SETTINGS = {
     "pgbouncer": "setting ",
     "cenote": "setting cenote.",
     "unused": "setting without effect ",
+    "failover": "setting ",
 }
 HIDDEN_SETTINGS = frozenset({"connect_query"})  # SQL, which may contain a password
 SPECIAL = frozenset({"tags", "configuration", "deleted_at", "move", "switchover"})

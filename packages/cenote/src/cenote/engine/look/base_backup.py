@@ -18,10 +18,17 @@ _PERCENT = re.compile(r"\((\d{1,3})%\)")
 async def look(inspector: Inspector, context: NodeContext, _session: Session) -> Seen:
     paths, program = context.paths, program_of(context)
     has_draft = files.mode_of(paths.draft) is not None
+    cannot_follow = files.mode_of_file(paths.cannot_follow) is not None
     if files.mode_of(paths.data) is not None:
         was_promoted = files.read(paths.standby_signal) is None
         copied = await _size(inspector, context, paths.data)
-        return Seen(has_data=True, is_standby=not was_promoted, has_draft=has_draft, copied_mib=copied)
+        return Seen(
+            has_data=True,
+            is_standby=not was_promoted,
+            has_draft=has_draft,
+            copied_mib=copied,
+            cannot_follow=cannot_follow,
+        )
     running = has_draft and loaded.look(program).process is not None
     found = _PERCENT.findall(files.tail(program.log)) if running else []
     return Seen(
@@ -31,6 +38,7 @@ async def look(inspector: Inspector, context: NodeContext, _session: Session) ->
         running=running,
         progress=f", {found[-1]} %" if found else "",
         copied_mib=await _size(inspector, context, paths.draft) if has_draft else 0,
+        cannot_follow=cannot_follow,
     )
 
 

@@ -11,9 +11,10 @@ from cenote.engine.plan.managed import Seen, server_files
 from cenote.engine.plan.postgresql import READY
 from cenote.engine.plan.slots import Slot
 from cenote.errors import Misconfigured
-from cenote.host import files
+from cenote.host import files, process_identity, processes
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
+from cenote.model.processes import Process
 from cenote.model.record import Secret
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,13 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
         password=password(context),
         slots=before,
         use=await disk_use(inspector, context),
+        rewinding=found.process is None and agent.process is not None and _rewinds(agent.process),
     )
+
+
+def _rewinds(agent: Process) -> bool:
+    """Return whether Patroni is having the data rewound."""
+    return any(process_identity.executable_of(pid) == "pg_rewind" for pid in processes.children(agent.pid))
 
 
 def password(context: NodeContext) -> Secret | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cenote.conf.hba import SUPERUSER
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.replication import Seen
+from cenote.host import files
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 
@@ -22,11 +23,14 @@ WHERE state = 'streaming' ORDER BY application_name
 
 
 async def look(_inspector: Inspector, context: NodeContext, session: Session) -> Seen:
+    has_former = files.mode_of(context.paths.former_data) is not None
     [(recovering,)] = await session.rows(SUPERUSER, "SELECT pg_is_in_recovery()")
     if recovering:
         [(receiving, replayed, behind, seconds)] = await session.rows(SUPERUSER, _STATE)
         # Without anything to replay, what was replayed last says nothing.
-        return Seen(True, receiving, replayed, behind, seconds if behind else 0.0)
+        return Seen(
+            True, receiving, replayed, behind, seconds if behind else 0.0, has_former=has_former
+        )
     nodes = {node.name for node in context.cluster.nodes}
     rows = [(name, waits) for name, waits in await session.rows(SUPERUSER, _FOLLOWERS) if name in nodes]
     return Seen(

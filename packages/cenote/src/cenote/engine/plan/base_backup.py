@@ -6,8 +6,9 @@ has the name of a data directory only once it is complete, with the file that ma
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cenote.conf import conninfo
 from cenote.engine.plan import postgresql
@@ -22,6 +23,7 @@ from cenote.model.changes import (
     Remove,
     Rename,
     Start,
+    Stop,
     Wait,
     WriteFile,
 )
@@ -36,7 +38,7 @@ class Seen:
     """``is_standby``: the data directory is one's that follows.  ``has_draft``: a copy was begun.
 
     ``complete``: it has ended well.  ``running``: it is being made; ``progress`` says how far, in words.
-    ``copied_mib``: what is there of the data.
+    ``copied_mib``: what is there of the data.  ``cannot_follow``: Patroni has given the data up.
     """
 
     has_data: bool
@@ -46,12 +48,18 @@ class Seen:
     running: bool = False
     progress: str = ""
     copied_mib: int = 0
+    cannot_follow: bool = False
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
     paths, program, is_managed = context.paths, program_of(context), NodeKind.MANAGED in context.kinds
     if is_managed and context.peer is None:
         return  # it takes writes itself, or no node does
+    if seen.has_data and seen.cannot_follow and is_managed:
+        yield from _set_aside(context)
+        return
+    if seen.cannot_follow:  # the data was set aside
+        yield Remove(paths.cannot_follow)
     if seen.has_data:
         if not seen.is_standby and not is_managed:
             yield Refuse(
@@ -77,6 +85,16 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         yield MakeDirectory(paths.draft, CLOSED, context.host.server_ids)
         yield Start(program, "base backup")
         yield Wait(f"copying the data of {_source(context)}")
+
+
+def _set_aside(context: NodeContext) -> Plan:
+    paths = context.paths
+    yield Stop(replace(context.failover_agent, stop_signal=signal.SIGKILL))
+    yield EndProcesses(paths.data)
+    yield Remove(paths.former_data)
+    yield Rename(paths.data, paths.former_data)
+    yield Remove(paths.cannot_follow)
+    yield Wait(f"its data cannot be rewound to where {_source(context)} went on; they are copied anew")
 
 
 def report(_context: NodeContext, seen: Seen) -> Mapping[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cenote.model.changes import Change, Restart, Start, Stop
+from cenote.model.changes import Change, Rename, Restart, Start, Stop
 from cenote.model.event_records import EventType, Note
 
 
@@ -13,6 +13,12 @@ def no_event(_change: Change) -> Note | None:
 def of_server(change: Change) -> Note | None:
     if isinstance(change, Start):
         return Note(what="started PostgreSQL", type=EventType.CLUSTER_POWERON)
+    return None
+
+
+def of_base_backup(change: Change) -> Note | None:
+    if isinstance(change, Rename) and change.source.name.startswith("pg"):
+        return Note(what="set its data aside, to copy those of the primary: they could not be rewound")
     return None
 
 

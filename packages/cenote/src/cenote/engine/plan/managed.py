@@ -37,13 +37,13 @@ from cenote.model.failover import HostFailover
 from cenote.model.paths import FIRST_NODE
 from cenote.model.record import Secret
 from cenote.model.status_records import DiskUse
-from cenote.rules import storage
+from cenote.rules import failover_settings, storage
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """``state`` is what the server says of itself in its pid file; ``slots`` are those of one that Patroni
-    has not taken over yet.  ``password`` is that of Patroni's login, None if there is none to open.
+    has not taken over yet.  ``password`` is that of Patroni's login, None if there is none to open.  ``rewinding``: pg_rewind works.
     """
 
     has_data: bool
@@ -57,6 +57,10 @@ class Seen:
     password: Secret | None = None
     slots: tuple[Slot, ...] = ()
     use: DiskUse | None = None
+    rewinding: bool = False
+
+
+_STARTING = "Patroni is starting PostgreSQL"
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
@@ -78,7 +82,8 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         yield from _begin(context, seen, digest)
     yield from _run(context, failover, seen)
     if seen.loaded.process is None:
-        yield Wait("Patroni is starting PostgreSQL")
+        what = f"rewinding to where {context.leader} went on" if seen.rewinding else _STARTING
+        yield Wait(what)
     elif seen.state != postgresql.READY:
         yield Wait(f"PostgreSQL is {seen.state.decode(errors='replace') or 'starting'}")
     elif not loaded.is_current(contents, seen.files, seen.loaded, digest):
@@ -186,7 +191,12 @@ def _login(context: NodeContext, failover: HostFailover, seen: Seen) -> Login:
 
 
 def shared(context: NodeContext) -> dict[str, Any]:
-    return patroni.shared(postgresql.settings(context))
+    cluster = context.cluster
+    return patroni.shared(
+        postgresql.settings(context),
+        seconds=failover_settings.seconds(cluster),
+        synchronous=failover_settings.waits_for_standby(cluster),
+    )
 
 
 def _member(context: NodeContext) -> Member:

@@ -80,7 +80,7 @@ def plan_discard_node(node: NodePaths, files: Sequence[Path], note: TrashNote | 
     yield Stop(node.server(Path()))
     for folder in (node.data, node.draft, node.patroni):
         yield EndProcesses(folder)
-    for path in (node.draft, node.restore_work, node.patroni, backup.log, backup.stamp):
+    for path in (node.draft, node.former_data, node.restore_work, node.patroni, backup.log, backup.stamp):
         yield Remove(path)
     if note is not None:
         # The data last: while it is there, the node is found again.

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.engine.plan.standby import CLOSE
-from cenote.model.changes import Plan, Wait
+from cenote.model.changes import Plan, Remove, Wait
 from cenote.model.status_records import Standby
+from cenote.rules import failover_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Seen:
 
     ``replayed`` is the position in the WAL, ``behind`` the bytes that it lacks of what the other server had
     written, ``seconds`` how long ago what it replayed last was committed, None while nothing is known.
+    ``has_former``: data that could not follow are still set aside.
     """
 
     recovering: bool
@@ -27,6 +29,7 @@ class Seen:
     seconds: float | None = None
     quorum: tuple[str, ...] = ()
     followers: tuple[str, ...] = ()
+    has_former: bool = False
 
     @property
     def streaming(self) -> bool:
@@ -37,6 +40,8 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
     if NodeKind.WRITER in context.kinds:
         if seen.recovering:
             yield Wait("PostgreSQL is about to take writes", often=True)
+        elif seen.followers and not seen.quorum and failover_settings.waits_for_standby(context.cluster):
+            yield Wait("commits do not wait for a standby, so a failover could lose some of them")
         return
     name = context.leader or "the node that takes writes"
     if not seen.recovering:
@@ -45,6 +50,8 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         yield Wait(f"not connected to {name}")
     elif not seen.streaming:
         yield Wait(f"catching up with {name}, {seen.behind // 2**20} MiB behind")
+    elif seen.has_former:
+        yield Remove(context.paths.former_data)
 
 
 def report(_context: NodeContext, seen: Seen) -> Mapping[str, object]:
