@@ -19,9 +19,8 @@ from collections.abc import Callable
 from typing import Any
 
 SHORTEST_TTL = 5  # seconds; Patroni takes 20 at least, which is how long a lost primary would be missed
-STOP_POLLING = 0.05  # seconds between two looks whether PostgreSQL has stopped
-SERVER_POLLING = 0.2  # seconds between two looks for a PostgreSQL to watch, while there is none
-END_POLLING, END_SECONDS = 0.005, 1.0  # of the processes that a dead PostgreSQL leaves
+STOP_POLLING = 0.02  # seconds between two looks whether PostgreSQL has stopped
+PAUSE_POLLING = 0.02  # seconds between two looks whether a pause of Patroni's is needed any longer
 
 
 def main(path: str) -> None:
@@ -36,9 +35,8 @@ def main(path: str) -> None:
     _send_at_once()
     _allow_short_ttl()
     _listen(ours["rest_address"])
-    _insist_on_quorum()
-    _leave_data(os.path.dirname(path))
-    _notice_death(os.path.realpath(configuration["postgresql"]["data_dir"]))
+    _pause_no_longer_than_needed()
+    _promote_without_former_leader()
 
     import patroni.postgresql
 
@@ -227,6 +225,119 @@ def _listen(address: str) -> None:
         port = probe.getsockname()[1]
     shown = f"[{address}]" if ":" in address else address
     os.environ["PATRONI_RESTAPI_LISTEN"] = os.environ["PATRONI_RESTAPI_CONNECT_ADDRESS"] = f"{shown}:{port}"
+
+
+def _pause_no_longer_than_needed() -> None:
+    """End the pauses that Patroni makes in a switchover as soon as what they are for has happened.
+
+    Before the leader key is released, standbys are given a second to receive the last of the WAL: that has
+    happened when no WAL sender is left, since each waits until its standby has it.  After that, two seconds
+    are left for another node to take the key, on the node that gave it up and on those that are not meant.
+    Clients of the cluster wait meanwhile, or commits for these standbys.
+
+    Nor is a checkpoint made before a server is stopped for a switchover: there was one right before clients
+    began to wait, and there is another as the server ends.
+    """
+    import patroni.ha
+    from patroni.ha import Ha
+    from patroni.postgresql import Postgresql
+
+    needed = threading.local()
+    demote, lose, stop = Ha.demote, Ha.process_unhealthy_cluster, Postgresql.stop
+
+    def demote_soon(self: Any, mode: str) -> Any:
+        needed.until = {2: lambda: _is_led(self)}
+        try:
+            return demote(self, mode)
+        finally:
+            needed.until = {}
+
+    def lose_soon(self: Any) -> Any:
+        needed.until = {2: lambda: _is_led(self)}
+        try:
+            return lose(self)
+        finally:
+            needed.until = {}
+
+    def stop_soon(self: Any, *arguments: Any, **options: Any) -> Any:
+        server = self.is_running()
+        if server and getattr(needed, "until", None):
+            needed.until[1] = lambda: not _has_senders(server)
+            options["checkpoint"] = False
+        return stop(self, *arguments, **options)
+
+    class Clock:
+        """Stands for the module ``time`` in Patroni's own."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(time, name)
+
+        def sleep(self, seconds: float) -> None:
+            is_over = getattr(needed, "until", {}).get(seconds)
+            _sleep(seconds, is_over or (lambda: False))
+
+    Ha.demote, Ha.process_unhealthy_cluster, Postgresql.stop = demote_soon, lose_soon, stop_soon
+    patroni.ha.time = Clock()
+
+
+def _sleep(seconds: float, is_over: Callable[[], bool]) -> None:
+    end = time.monotonic() + seconds
+    while not is_over() and (left := end - time.monotonic()) > 0:
+        time.sleep(min(PAUSE_POLLING, left))
+
+
+def _is_led(ha: Any) -> bool:
+    """Return whether another node has the leader key."""
+    from patroni.exceptions import DCSError
+
+    try:
+        leader = ha.dcs.get_cluster().leader
+    except DCSError:
+        return False
+    return leader is not None and bool(leader.name) and leader.name != ha.state_handler.name
+
+
+def _has_senders(server: Any) -> bool:
+    import psutil
+
+    with contextlib.suppress(psutil.Error):  # it has ended
+        for child in server.children():
+            with contextlib.suppress(psutil.Error):
+                if any("walsender " in part or "wal sender " in part for part in child.cmdline()[:1]):
+                    return True
+    return False
+
+
+def _promote_without_former_leader() -> None:
+    """Have commits of a cluster of two nodes not wait, after a switchover, for the node that has given up.
+
+    Patroni itself releases them so, once it has seen for some rounds that no standby is there, and by the
+    same steps: first the store says that no other node has all commits, so that none can take over; then the
+    server is told.  With more nodes, the others are there.
+    """
+    from patroni.ha import Ha
+
+    is_meant, prepare = Ha.manual_failover_process_no_leader, Ha.process_sync_replication_prepromote
+
+    def meant(self: Any) -> Any:
+        failover = self.cluster.failover
+        found = is_meant(self)
+        self._cenote_source = failover.leader if found and failover.candidate else None
+        return found
+
+    def prepared(self: Any) -> Any:
+        source, self._cenote_source = getattr(self, "_cenote_source", None), None
+        sync = self.cluster.sync
+        if source and self.quorum_commit_mode_is_active() and sync.leader == source:
+            others = {name.lower() for name in sync.members} - {source.lower(), self.state_handler.name.lower()}
+            if not others:
+                if not self.dcs.write_sync_state(self.state_handler.name, None, 0, version=sync.version):
+                    return False
+                self.state_handler.sync_handler.set_synchronous_standby_names([])
+                return True
+        return prepare(self)
+
+    Ha.manual_failover_process_no_leader, Ha.process_sync_replication_prepromote = meant, prepared
 
 
 if __name__ == "__main__":

@@ -220,7 +220,7 @@ def _replication(context: NodeContext) -> dict[str, str]:
     """Return the settings of a server that has another one to follow, or to be followed by."""
     if NodeKind.MANAGED in context.kinds:
         return postgresql.settings_for_nodes(context.cluster_paths.certificate) | {
-            "wal_retrieve_retry_interval": "500ms"
+            "wal_retrieve_retry_interval": "100ms"
         }
     if context.peer is None:
         return {}
