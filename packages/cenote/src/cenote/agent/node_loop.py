@@ -257,7 +257,7 @@ class NodeLoop:
         try:
             pause = await self._bring_about(stored, full=full)
         except Waiting as waiting:
-            return await self._wait_for(stored, str(waiting), often=waiting.often), PassResult.WAITING
+            return await self._wait_for(stored, waiting), PassResult.WAITING
         except (CenoteError, OSError) as error:
             log.warning("cluster %s: %s", in_words(stored.value, self._node_name), _in_words(error))
             await self._report_failure(stored, _in_words(error))
@@ -292,19 +292,19 @@ class NodeLoop:
         soon = await self._drop(stored)
         return pause if soon is None else min(pause, soon)
 
-    async def _wait_for(self, stored: Stored[Cluster], reason: str, *, often: bool) -> float:
-        """Report what is waited for, if it takes long; return the seconds until it is looked at again.
-
-        ``often``: clients are held meanwhile, so all is reported at once.
-        """
+    async def _wait_for(self, stored: Stored[Cluster], waiting: Waiting) -> float:
+        """Report what is waited for, if it takes long; return the seconds until it is looked at again."""
+        reason, often = str(waiting), waiting.often
         waited_for = reason, often  # the same words may begin to hold clients
         if waited_for != self._waited_for:
             self._poll, self._waited_for, self._waiting_since = POLL_FIRST, waited_for, time.monotonic()
         # Most waits are too short to be worth a report, which costs a write.
-        if often or self._pass.has_found(self._reports.last()):
+        if often or waiting.at_once or self._pass.has_found(self._reports.last()):
             await self._reports.write(reason, waiting=True)
         elif self._poll >= WORTH_REPORTING and self._outlasts_failure():
             await self._report_unfinished(stored, reason, waiting=True)
+        if waiting.at_once:  # what follows needs the processor that more looks would take
+            return POLL_MOST
         pause, self._poll = self._poll, min(self._poll * POLL_GROWTH, POLL_MOST)
         is_soon = time.monotonic() - self._waiting_since < HELD_LONG
         return min(pause, POLL_OFTEN) if often and is_soon else pause

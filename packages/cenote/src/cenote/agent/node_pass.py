@@ -56,12 +56,12 @@ _SETTLED: dict[str, object] = {
 class Waiting(Exception):
     """A plan waits for something on the machine to finish; the message says for what.
 
-    ``often``: clients are held meanwhile.
+    ``often``: clients are held meanwhile.  ``at_once``: it is reported at once, and nothing else hurries.
     """
 
-    def __init__(self, reason: str, *, often: bool = False) -> None:
+    def __init__(self, reason: str, *, often: bool = False, at_once: bool = False) -> None:
         super().__init__(reason)
-        self.often = often
+        self.often, self.at_once = often, at_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ class NodePass:
 
     async def _do(self, change: Change, context: NodeContext, session: Session) -> None:
         if isinstance(change, Wait):
-            raise Waiting(change.reason, often=change.often)
+            raise Waiting(change.reason, often=change.often, at_once=change.at_once)
         if isinstance(change, Refuse):
             raise CenoteError(change.reason)
         log.info("cluster %s: %r", context.in_words, change)

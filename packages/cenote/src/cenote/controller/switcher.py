@@ -96,6 +96,9 @@ class Switcher:
             cluster, leader, reports, hosts.alive, waited=waited, now=hosts.now, refused=refused
         )
         if step is not None and await self._may(cluster, switch, step):
+            after = step.cluster.switchover
+            if after is not None and after.stage is SwitchStage.SWITCHING:
+                await self._ask(cluster, after)  # clients are held already, and the record can wait
             await self._write(cluster, step)
             return
         self._look_again(cluster.id, max(LEAST_SECONDS, switches.wakes_after(switch) - waited), changes)
@@ -115,7 +118,7 @@ class Switcher:
         """Ask Patroni for an attempt, once; return False when it has refused it."""
         requests = self._store.failover_requests
         if self._asked.get(cluster.id) == switch.attempt:
-            return not await requests.is_dropped(cluster.id)
+            return not await requests.is_refused(cluster.id, switch.source)
         if await requests.ask(cluster.id, switch.source, switch.target, self._election.condition()):
             self._asked[cluster.id] = switch.attempt
         return True

@@ -329,8 +329,7 @@ def _promote_without_former_leader() -> None:
         source, self._cenote_source = getattr(self, "_cenote_source", None), None
         sync = self.cluster.sync
         if source and self.quorum_commit_mode_is_active() and sync.leader == source:
-            others = {name.lower() for name in sync.members} - {source.lower(), self.state_handler.name.lower()}
-            if not others:
+            if all(sync_name in (source, self.state_handler.name) for sync_name in sync.members):
                 if not self.dcs.write_sync_state(self.state_handler.name, None, 0, version=sync.version):
                     return False
                 self.state_handler.sync_handler.set_synchronous_standby_names([])

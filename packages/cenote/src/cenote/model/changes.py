@@ -254,11 +254,13 @@ class Disconnect:
 class Wait:
     """The pass has to wait for the machine; ``reason`` says in words for what.
 
-    ``often``: clients are held meanwhile, so it is looked at every few milliseconds.
+    ``often``: clients are held meanwhile, so it is looked at every few milliseconds.  ``at_once``: somebody
+    waits for the reason itself, and what happens next wakes the node.
     """
 
     reason: str
     often: bool = False
+    at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ a blank at the end means nothing.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from uuid import UUID
 
@@ -33,16 +34,22 @@ class FailoverRequests:
         except (ValueError, AttributeError):
             return False
 
-    async def is_dropped(self, cluster_id: UUID) -> bool:
-        """Return whether Patroni has dropped what it was asked for, be it since it has done that."""
-        return await self._client.read(f"{self._keys.failover_of(cluster_id)}failover") is None
+    async def is_refused(self, cluster_id: UUID, source: str) -> bool:
+        """Return whether Patroni has dropped what it was asked for, and the node that led before still does.
+
+        Of a request that is carried out the leader's key goes first; so it is read last.
+        """
+        folder = self._keys.failover_of(cluster_id)
+        if await self._client.read(f"{folder}failover") is not None:
+            return False
+        leader = await self._client.read(f"{folder}leader")
+        return leader is not None and leader.value.decode(errors="replace") == source
 
     async def ask(self, cluster_id: UUID, source: str, target: str, *conditions: Condition) -> bool:
         """Ask for a switch; return False, and ask nothing, if the source does not lead any more."""
         folder = self._keys.failover_of(cluster_id)
-        leader, shared = (
-            await self._client.read(f"{folder}leader"),
-            await self._client.read(f"{folder}config"),
+        leader, shared = await asyncio.gather(
+            self._client.read(f"{folder}leader"), self._client.read(f"{folder}config")
         )
         if leader is None or shared is None or leader.value.decode(errors="replace") != source:
             return False

@@ -109,14 +109,14 @@ def _lead(context: NodeContext, seen: Seen) -> Plan:
 
 def _for_switch(context: NodeContext, switch: Switchover, seen: Seen) -> Plan:
     if is_held(seen):
-        yield Wait(f"held, for {switch.target} to take over", often=True)
+        yield Wait(f"held, for {switch.target} to take over", at_once=True)
     if seen.oldest > LONG:
         if seen.paused:
             yield Resume(context.bouncer)
         yield Wait(f"busy: a transaction in a pool has been open for {seen.oldest:.0f} s", often=True)
     if seen.pools:
         yield HoldPools(context.bouncer, SWITCH, seen.pools, PATIENCE, or_none=True)
-    yield Wait(f"held, for {switch.target} to take over", often=True)
+    yield Wait(f"held, for {switch.target} to take over", at_once=True)
 
 
 def _is_asked(context: NodeContext) -> bool:

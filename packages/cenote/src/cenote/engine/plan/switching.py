@@ -35,7 +35,7 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
     if not seen.is_ready:
         yield Sql(SUPERUSER, "writing a checkpoint", CHECKPOINT, atomic=False)
         yield Wait("a checkpoint is written", often=True)
-    yield Wait(f"ready for {switch.target} to take over", often=True)
+    yield Wait(f"ready for {switch.target} to take over", at_once=True)
 
 
 def asked(context: NodeContext) -> Switchover | None:
