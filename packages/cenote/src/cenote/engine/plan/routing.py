@@ -116,7 +116,7 @@ def _for_switch(context: NodeContext, switch: Switchover, seen: Seen) -> Plan:
         yield Wait(f"busy: a transaction in a pool has been open for {seen.oldest:.0f} s", often=True)
     if seen.pools:
         yield HoldPools(context.bouncer, SWITCH, seen.pools, PATIENCE, or_none=True)
-    yield Wait(f"held, for {switch.target} to take over", at_once=True)
+    yield Wait(f"held, for {switch.target} to take over", often=True)
 
 
 def _is_asked(context: NodeContext) -> bool:
