@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from cenote.errors import Invalid
 from cenote.logs import sinks
+from cenote.logs.sinks import SinkStatus
 from cenote.model.records import SinkType
 from cenote.security import certificates
 from tests.support.rsyslog import client_certificate
@@ -218,3 +220,24 @@ def test_a_type_that_there_is_not_is_refused(text: str, words: str) -> None:
 def test_a_name_that_makes_no_sense_is_refused(text: str) -> None:
     with pytest.raises(Invalid, match="sink_name"):
         sinks.sink_name(text)
+
+
+def test_the_status_over_several_nodes_is_the_worst_of_them_and_the_sum_of_their_bytes() -> None:
+    at = datetime(2026, 11, 29, 12, tzinfo=UTC)
+    good = SinkStatus(state="delivering", delivered_at=at, lag_bytes=10, lost_bytes=1, refused_messages=2)
+    late = SinkStatus(state="delivering", delivered_at=at + timedelta(seconds=5), lag_bytes=5)
+    silent = SinkStatus(state="unknown", reason="Host db-2 does not answer.")
+    failing = SinkStatus(state="failing", reason="cannot connect")
+    assert sinks.combined({"node-1": good}) == good
+    assert sinks.combined({"node-1": good, "node-2": late}) == SinkStatus(
+        state="delivering",
+        delivered_at=at + timedelta(seconds=5),
+        lag_bytes=15,
+        lost_bytes=1,
+        refused_messages=2,
+    )
+    found = sinks.combined({"node-1": good, "node-2": silent})
+    assert (found.state, found.reason) == ("unknown", "node-2: Host db-2 does not answer.")
+    found = sinks.combined({"node-1": failing, "node-2": silent, "node-3": good})
+    assert found.state == "failing"
+    assert found.reason == "node-1: cannot connect; node-2: Host db-2 does not answer."

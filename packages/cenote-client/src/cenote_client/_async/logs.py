@@ -25,15 +25,16 @@ class AsyncLogs(AsyncResource):
         after: str | None = None,
         search: str | None = None,
         severity: t.LogSeverity | None = None,
+        node: str | None = None,
         **kwargs: Unpack[t.Call],
     ) -> t.LogsResponse:
         """Return the newest log messages of PostgreSQL or PgBouncer, oldest first, as ``{"logs": {…}}``.
 
         ``lines`` limits their number (100, at most 1,000).  ``after``, the ``next`` of an earlier response,
         selects newer ones.  ``search`` selects those with this text, in any case, and ``severity`` those
-        that are at least so bad, in the last 8 MiB of the log.  Cenote only.  Raises ForbiddenError without
-        the second scope, which is needed because logged statements may contain passwords; ServerError while
-        the host is down.
+        that are at least so bad, in the last 8 MiB of the log.  ``node`` is the name of another node than the
+        one that takes writes.  Cenote only.  Raises ForbiddenError without the second scope, which is needed
+        because logged statements may contain passwords; ServerError while the host is down.
 
         ``GET /v2/databases/{database_cluster_uuid}/logs``, scopes ``database:read`` and
         ``database:view_credentials``.
@@ -48,6 +49,7 @@ class AsyncLogs(AsyncResource):
                 "after": after,
                 "search": search,
                 "severity": severity,
+                "node": node,
             },
         )
 

@@ -1,4 +1,4 @@
-"""Sends the logs of a host's clusters to their sinks, with an independent task for each sink.
+"""Sends the logs of a host's nodes to the sinks of their clusters, with a task for each node and sink.
 
 A sink resumes from its saved position, which advances only past delivered messages, so delivery is at least
 once, whether the service or the destination fails.  Problems of a sink go into its state and our own log,
@@ -32,6 +32,7 @@ from cenote.logs.place import Place
 from cenote.logs.positions import LogPosition
 from cenote.logs.sinks import SinkStatus, SyslogConfig
 from cenote.model.event_records import Note
+from cenote.model.paths import FIRST_NODE
 from cenote.model.records import Cluster, LogSink, LogSource
 from cenote.model.timing import DEFAULT, Timing
 from cenote.security.sealing import Sealer
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 
 
 LAG = timedelta(days=1)
+_Key = tuple[str, UUID]  # the name of a node and the id of a sink
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class LogShipping:
         """``host_name`` is this host's, as those who receive the logs are told."""
         self._store, self._executor, self._sealer, self._policy = store, executor, sealer, policy
         self._timing, self._host_name = timing, host_name
-        self._tasks: dict[UUID, dict[UUID, SinkTask]] = {}
+        self._tasks: dict[UUID, dict[_Key, SinkTask]] = {}
 
     def wake(self, cluster_id: UUID) -> None:
         """Start, restart and stop tasks to match the sinks in the cluster's record."""
@@ -78,20 +80,23 @@ class LogShipping:
             stored = self._store.cluster(cluster_id)
         except NewerFormat:
             return  # what runs goes on
-        exists = stored is not None and stored.value.deleted_at is None and self._is_here(stored.value)
-        wanted = {sink.id: sink for sink in stored.value.sinks} if stored is not None and exists else {}
         tasks = self._tasks.setdefault(cluster_id, {})
-        for id, task in list(tasks.items()):
-            if id in wanted and self._same(task.sink, wanted[id]):
-                task.sink = wanted[id]
+        exists = stored is not None and stored.value.deleted_at is None
+        wanted = {} if stored is None or not exists else self._wanted(stored.value)
+        of_pooler = {id: task for (_, id), task in tasks.items() if LogSource.PGBOUNCER in task.sources}
+        for key, task in list(tasks.items()):
+            if key in wanted and self._same(task, *wanted[key]):
+                task.sink = wanted[key][0]
             else:
                 task.end()
-                if id not in wanted:
-                    del tasks[id]
-        for id, sink in wanted.items():
-            previous = tasks.get(id)
-            if stored is not None and (previous is None or previous.sink != sink):
-                tasks[id] = SinkTask(
+                if key not in wanted:
+                    del tasks[key]
+        for key, (sink, sources) in wanted.items():
+            previous = tasks.get(key)
+            if stored is not None and (
+                previous is None or (previous.sink, previous.sources) != (sink, sources)
+            ):
+                tasks[key] = SinkTask(
                     self._store,
                     self._executor,
                     self._sealer,
@@ -101,18 +106,33 @@ class LogShipping:
                     sink,
                     previous,
                     self._host_name,
+                    key[0],
+                    sources,
+                    of_pooler.get(sink.id),
                 )
         if not tasks:
             del self._tasks[cluster_id]
 
-    def _is_here(self, cluster: Cluster) -> bool:
-        return any(node.host == self._store.host_id for node in cluster.nodes)
+    def _wanted(self, cluster: Cluster) -> dict[_Key, tuple[LogSink, tuple[LogSource, ...]]]:
+        """Return the sinks of each node here, with the logs that are sent for it.
 
-    def _same(self, one: LogSink, other: LogSink) -> bool:
-        """Return whether two sinks differ at most in the key that their configuration is sealed with.
+        The nodes of a cluster on one host share a pooler, whose log is sent for the first of them.
+        """
+        names = [node.name for node in cluster.nodes if node.host == self._store.host_id]
+        return {
+            (name, sink.id): (sink, tuple(LogSource) if name == names[0] else (LogSource.POSTGRES,))
+            for name in names
+            for sink in cluster.sinks
+        }
+
+    def _same(self, task: SinkTask, other: LogSink, sources: tuple[LogSource, ...]) -> bool:
+        """Return whether a task differs at most in the key that its configuration is sealed with.
 
         A configuration that does not open is not the same.
         """
+        one = task.sink
+        if task.sources != sources:
+            return False
         if one == other:
             return True
         if replace(one, sealed_config=other.sealed_config) != other:
@@ -122,8 +142,10 @@ class LogShipping:
         except Misconfigured:
             return False
 
-    def numbers(self, cluster_id: UUID) -> Mapping[UUID, SinkStatus]:
-        return {id: task.numbers() for id, task in self._tasks.get(cluster_id, {}).items()}
+    def numbers(self, cluster_id: UUID, node: str) -> Mapping[UUID, SinkStatus]:
+        """Return the delivery status of a node's logs by sink."""
+        tasks = self._tasks.get(cluster_id, {})
+        return {id: task.numbers() for (name, id), task in tasks.items() if name == node}
 
     async def stop(self) -> None:
         tasks = [task for tasks in self._tasks.values() for task in tasks.values()]
@@ -133,7 +155,7 @@ class LogShipping:
 
 
 class SinkTask:
-    """Delivers the logs of a cluster to one sink."""
+    """Delivers logs of a node to one sink."""
 
     def __init__(
         self,
@@ -146,11 +168,15 @@ class SinkTask:
         sink: LogSink,
         previous: SinkTask | None,
         host_name: str,
+        node_name: str = FIRST_NODE,
+        sources: tuple[LogSource, ...] = tuple(LogSource),
+        of_pooler: SinkTask | None = None,
     ) -> None:
-        self.sink = sink
+        """``previous`` is the node's task that this one takes over from, ``of_pooler`` the pooler's log's."""
+        self.sink, self.sources = sink, sources
         self._store, self._executor, self._sealer, self._policy = store, executor, sealer, policy
         self._timing, self._cluster = timing, cluster
-        self._node_name = next(node.name for node in cluster.nodes if node.host == store.host_id)
+        self._node_name = node_name
         self._paths = executor.layout.node(cluster.id, self._node_name)
         self._place = Place(cluster.id, cluster.name, self._node_name, host_name)
         self._positions = positions.Positions(places={})
@@ -161,7 +187,7 @@ class SinkTask:
         self._retry = timing.log_retry_first
         self._unreported_losses: list[str] = []
         self._next_loss_event_at = self._next_drop_at = 0.0
-        self._task = asyncio.create_task(self._run(previous), name=f"log sink {sink.id}")
+        self._task = asyncio.create_task(self._run(previous, of_pooler), name=f"log sink {sink.id}")
 
     def end(self) -> None:
         self._task.cancel()
@@ -175,7 +201,7 @@ class SinkTask:
             state=self._state,
             reason=self._reason or self._warning,
             delivered_at=self._delivered_at,
-            lag_bytes=sum(self._lag(source) for source in LogSource),
+            lag_bytes=sum(self._lag(source) for source in self.sources),
             lost_bytes=self._positions.lost_bytes,
             refused_messages=self._positions.refused_messages,
         )
@@ -188,9 +214,11 @@ class SinkTask:
         position = self._positions.at(source)
         return max(0, end.at - (position.at if position.file == end.file else 0))
 
-    async def _run(self, previous: SinkTask | None) -> None:
+    async def _run(self, previous: SinkTask | None, of_pooler: SinkTask | None) -> None:
         if previous is not None:
             await previous.ended()  # or two tasks would write the position
+        if of_pooler not in (None, previous) and LogSource.PGBOUNCER in self.sources:
+            await self._take_over(of_pooler)
         while True:
             try:
                 await self._ship()
@@ -204,18 +232,30 @@ class SinkTask:
             await asyncio.sleep(self._retry * random.uniform(0.5, 1))  # noqa: S311 - not all at once
             self._retry = min(self._retry * 2, self._timing.log_retry_max)
 
+    async def _take_over(self, other: SinkTask) -> None:
+        """Go on with the pooler's log where the task of a node that has left the host has ended."""
+        await other.ended()
+        await self._read_start_positions()
+        self._save_position(LogSource.PGBOUNCER, other.position(LogSource.PGBOUNCER))
+
+    def position(self, source: LogSource) -> LogPosition:
+        """Return how far a log is known to be delivered."""
+        return self._positions.at(source)
+
     async def _ship(self) -> None:
         """Send messages as they are written, until an error."""
         await self._read_start_positions()
         readers = {
             source: LogReader(self._paths.log(source), source, self._positions.at(source), self._timing)
-            for source in LogSource
+            for source in self.sources
         }
         self._unconfirmed.clear()
         destination = self._destination()
         try:
             while True:
-                sent = [await self._ship_from(readers[source], source, destination) for source in LogSource]
+                sent = [
+                    await self._ship_from(reader, source, destination) for source, reader in readers.items()
+                ]
                 self._confirm(destination)
                 await self._write_loss_event()
                 await self._drop_expired(destination)

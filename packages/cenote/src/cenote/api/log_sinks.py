@@ -6,6 +6,7 @@ when they are resolved, for each connection (``host/outbound.py``).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from http import HTTPMethod
@@ -153,13 +154,18 @@ async def _sealed(request: Call, type: SinkType, given: dict[str, Any]) -> str:
 
 
 async def _statuses(request: Call, cluster: Cluster) -> Callable[[UUID], SinkStatus]:
-    """Return the delivery statuses by sink; they are unknown, with the reason, if the host cannot tell."""
+    """Return the delivery statuses by sink, over all nodes; unknown, with the reason, for a silent host."""
     if not cluster.sinks:
         return lambda _: SinkStatus()
+    nodes = request.service.shown_nodes(cluster)
+    found = await asyncio.gather(*(_statuses_of(request, cluster, node.name) for node in nodes))
+    by_node = dict(zip((node.name for node in nodes), found, strict=True))
+    return lambda id: sinks.combined({name: of(id) for name, of in by_node.items()})
+
+
+async def _statuses_of(request: Call, cluster: Cluster, node: str) -> Callable[[UUID], SinkStatus]:
     try:
-        found = await request.service.observer.sinks(
-            cluster.id, request.service.store.shown_node(cluster).name
-        )
+        found = await request.service.observer.sinks(cluster.id, node)
     except Unavailable as error:
         unknown = SinkStatus(state="unknown", reason=error.message)
         return lambda _: unknown

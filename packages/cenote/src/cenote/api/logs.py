@@ -18,7 +18,7 @@ from cenote.errors import Invalid
 from cenote.http.routing import Response
 from cenote.logs.filters import MAX_SEARCH, LogFilter
 from cenote.logs.messages import Message, Severity
-from cenote.model.records import LogSource
+from cenote.model.records import Cluster, LogSource, Node
 
 PATH = "/v2/databases/{database_cluster_uuid}/logs"
 LINES, MAX_LINES = 100, 1_000
@@ -56,21 +56,22 @@ class LogsAnswer(msgspec.Struct):
     scope=READ,
     and_scope=VIEW_CREDENTIALS,
     answer=LogsAnswer,
-    query=("source", "lines", "after", "search", "severity"),
+    query=("source", "lines", "after", "search", "severity", "node"),
     also=(503,),
 )
 async def read_logs(request: Call) -> Response:
-    """Get the newest log messages of a cluster's server.
+    """Get the newest log messages of a server of a cluster, by default of the one that takes writes.
 
-    ``search`` selects those with this text, in any case, and ``severity`` those that are at least so bad;
-    they are looked for in the last 8 MiB of the log.
+    ``node`` is the name of another node; nodes that share a host share a pooler, and so its log. ``search``
+    selects those with this text, in any case, and ``severity`` those that are at least so bad; they are
+    looked for in the last 8 MiB of the log.
     """
     cluster = request.cluster().value
     source = _source(request.query_params.get("source", LogSource.POSTGRES))
     count = _lines(request.query_params.get("lines", str(LINES)))
     after = request.query_params.get("after", "")
     wanted = _filter(request)
-    node = request.service.store.shown_node(cluster)
+    node = _node(request, cluster)
     page = await request.service.observer.logs(cluster.id, node.name, source, count, after, wanted)
     host = silence.name_of(request.service.store, node.host)
     # An agent of an older version returns all messages.
@@ -87,6 +88,15 @@ def _source(text: str) -> LogSource:
         return LogSource(text)
     except ValueError:
         raise Invalid(f"source: {text[:40]!a} is not one of {', '.join(LogSource)}.") from None
+
+
+def _node(request: Call, cluster: Cluster) -> Node:
+    nodes = request.service.shown_nodes(cluster)
+    name = request.query_params.get("node", nodes[0].name)
+    for node in nodes:
+        if node.name == name:
+            return node
+    raise Invalid(f"node: {name[:40]!a} is not one of {', '.join(sorted(node.name for node in nodes))}.")
 
 
 def _filter(request: Call) -> LogFilter:

@@ -132,6 +132,20 @@ class Service:
         """The domain in which clusters have names, if any."""
         return self.settings.domain or host_names.domain_of(self.store.names_in_dns.domains())
 
+    def shown_nodes(self, cluster: Cluster) -> tuple[Node, ...]:
+        """Return the nodes that can be asked, the writer first; of a cluster that moves, that one alone."""
+        first = self.store.shown_node(cluster)
+        if not topology.has_standbys(cluster):
+            return (first,)
+        return (first, *(node for node in cluster.nodes if node.name != first.name and not node.lost_at))
+
+    def pooler_nodes(self, cluster: Cluster) -> tuple[Node, ...]:
+        """Return a node of each host with a pooler of the cluster, the writer first."""
+        found: dict[str, Node] = {}
+        for node in self.shown_nodes(cluster):
+            found.setdefault(node.host, node)
+        return tuple(found.values())
+
     def host_of(self, cluster: Cluster, *, private: bool = False) -> str:
         """Return the host name that clients of a cluster connect to, also while that host is away."""
         domain = self.domain
@@ -263,11 +277,7 @@ class Service:
 
         Those of hosts that do not answer are left out; Unavailable if the primary's host does not.
         """
-        first = self.store.shown_node(cluster)
-        if not topology.has_standbys(cluster):
-            return await self.observer.pools(cluster.id, first.name)
-        others = {node.host: node for node in cluster.nodes if node.host != first.host and not node.lost_at}
-        asked = [self.observer.pools(cluster.id, node.name) for node in (first, *others.values())]
+        asked = [self.observer.pools(cluster.id, node.name) for node in self.pooler_nodes(cluster)]
         [own, *rest] = await asyncio.gather(*asked, return_exceptions=True)
         if isinstance(own, BaseException):
             raise own

@@ -46,7 +46,7 @@ def nodes(layout: Layout, printer: Printer, cluster: str) -> None:
     """
     with client_for(layout) as client:
         found = find_cluster(client, cluster)
-        printer.show_all(_nodes(found), NODE_COLUMNS)
+        printer.show_all(nodes_of(found), NODE_COLUMNS)
         if found["num_nodes"] == 1:
             note("One node: without a standby. Add one with 'cenote cluster resize --nodes 2'")
 
@@ -91,7 +91,7 @@ def switchover(
             printer.done(text, cluster_now(client, id), {})
             return
         after = _wait(client, id) if "switchover" in begun else cluster_now(client, id)
-        primary = next((one["name"] for one in _nodes(after) if one.get("role") == "primary"), "")
+        primary = next((one["name"] for one in nodes_of(after) if one.get("role") == "primary"), "")
         if primary != wanted:
             raise click.ClickException(
                 f"cluster {name} was not switched to {wanted}; 'cenote events {name}' says why"
@@ -99,7 +99,7 @@ def switchover(
         printer.done(f"Switched cluster {name} to {primary}", after, {})
 
 
-def _nodes(cluster: Any) -> list[Any]:
+def nodes_of(cluster: Any) -> list[Any]:
     """Return the nodes of a cluster; of one with a single node, what is known of that."""
     known = cluster.get("cenote", {})
     alone = {

@@ -16,7 +16,7 @@ from cenote.http.routing import Response
 
 SOURCES = {"postgres": "PostgreSQL", "pgbouncer": "PgBouncer"}
 SEVERITIES = {"": "All severities", "warning": "Warnings and errors", "error": "Errors"}
-EVENTS, MESSAGES, MAX_SEARCH = 50, 1_000, 200
+EVENTS, MESSAGES, MAX_SEARCH, MAX_NODE = 50, 1_000, 200, 100
 COLUMNS: dict[str, Callable[[Any], Any]] = {
     "time": lambda event: event["create_time"],
     "event": lambda event: event["event_type"],
@@ -30,6 +30,7 @@ async def show_history(request: ConsoleRequest) -> Response:
     id = request.path_params["id"]
     found = await request.api.get(path_of(id, "events"), per_page=EVENTS)
     chosen, source, sorting = _filter(request), _source(request), Sorting(request, COLUMNS)
+    nodes = [one["name"] for one in (await cluster_of(request))["cenote"].get("nodes", ())]
     read: list[Any] = []
     unavailable = next_one = ""
     try:
@@ -54,6 +55,8 @@ async def show_history(request: ConsoleRequest) -> Response:
         next=next_one,
         unavailable=unavailable,
         chosen=chosen,
+        filtered=bool(chosen.keys() - {"node"}),
+        nodes=nodes,
         source=source,
         sources={name: (words, link(base, log=name)) for name, words in SOURCES.items()},
         severities=SEVERITIES,
@@ -86,10 +89,11 @@ async def download_log(request: ConsoleRequest) -> Response:
 
 
 def _filter(request: ConsoleRequest) -> dict[str, str]:
-    """Return the query of the API for the messages that were chosen."""
+    """Return the query of the API for the messages that were chosen, and the node."""
     search = request.query_params.get("search", "").strip()[:MAX_SEARCH]
     severity = request.query_params.get("severity", "")
-    given = {"search": search, "severity": severity if severity in SEVERITIES else ""}
+    node = request.query_params.get("node", "")[:MAX_NODE]
+    given = {"search": search, "severity": severity if severity in SEVERITIES else "", "node": node}
     return {name: value for name, value in given.items() if value}
 
 

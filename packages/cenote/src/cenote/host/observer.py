@@ -48,7 +48,7 @@ class HostObserver:
         records: Clusters,
         host: str,
         passes: Passes | None = None,
-        sinks: Callable[[UUID], Mapping[UUID, SinkStatus]] = lambda _: {},
+        sinks: Callable[[UUID, str], Mapping[UUID, SinkStatus]] = lambda _id, _node: {},
         timing: Timing = DEFAULT,
         look_again: Callable[[UUID], Awaitable[None]] | None = None,
         upgrade_problems: UpgradeQuestion | None = None,
@@ -111,7 +111,7 @@ class HostObserver:
 
     async def sinks(self, cluster_id: UUID, node: str) -> Mapping[UUID, SinkStatus]:
         self._node(cluster_id, node)
-        return self._sinks(cluster_id)
+        return self._sinks(cluster_id, node)
 
     async def history(self, cluster_id: UUID, node: str, minutes: int) -> HistoryTables:
         self._node(cluster_id, node)

@@ -7,7 +7,7 @@ token in the template or the structured data, a private key.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from ipaddress import ip_address
 from typing import Any, TypeAlias
@@ -131,6 +131,27 @@ class SinkStatus(msgspec.Struct, frozen=True, kw_only=True):
     lag_bytes: int = 0
     lost_bytes: int = 0
     refused_messages: int = 0
+
+
+_WORST_FIRST = ("failing", "unknown", "starting", "delivering")
+
+
+def combined(found: Mapping[str, SinkStatus]) -> SinkStatus:
+    """Return the delivery status over all nodes of a cluster, by name: the worst state, and all bytes.
+
+    What a node that cannot be asked has not delivered is not in it; the state says so.
+    """
+    if len(found) == 1:
+        return next(iter(found.values()))
+    delivered = [one.delivered_at for one in found.values() if one.delivered_at is not None]
+    return SinkStatus(
+        state=min((one.state for one in found.values()), key=_WORST_FIRST.index),
+        reason="; ".join(f"{name}: {one.reason}" for name, one in found.items() if one.reason),
+        delivered_at=max(delivered, default=None),
+        lag_bytes=sum(one.lag_bytes for one in found.values()),
+        lost_bytes=sum(one.lost_bytes for one in found.values()),
+        refused_messages=sum(one.refused_messages for one in found.values()),
+    )
 
 
 # -- The sinks of a cluster
