@@ -22,14 +22,14 @@ from cenote.agent.node_reports import NodeReports
 from cenote.agent.pass_queue import Held, PassQueue, Turn, Urgency
 from cenote.agent.quiet import Quiet
 from cenote.agent.waiting import is_set_within
-from cenote.engine.plan.context import HostContext, NodeContext, NodeKind, Peer
+from cenote.engine.plan.context import Follower, HostContext, NodeContext, NodeKind, Peer, Source
 from cenote.errors import CenoteError, NotFound, Unavailable
 from cenote.host import control_file, processes, trash
 from cenote.host.executor import Executor
 from cenote.model.records import Cluster, Node
 from cenote.model.status_records import UpgradeReport
 from cenote.model.topology import has_standbys, in_words, node_key
-from cenote.rules import storage, sweep
+from cenote.rules import replicas, storage, sweep
 from cenote.stats.counters import Passes, PassResult
 from cenote.store.encoding import NewerFormat
 from cenote.store.host_store import HostStore
@@ -336,9 +336,9 @@ class NodeLoop:
         trace = self._quiet.read(context) if full else None
         session = session_of(context)
         try:
-            # No change waits for a node that takes no writes, and held clients wait for its pass.
-            takes_writes = NodeKind.WRITER in context.kinds
-            async with self._reports.of_progress(stored.revision if takes_writes else 0):
+            # No change waits for a node that stands by, and held clients wait for its pass.
+            stands_by = context.kinds.isdisjoint({NodeKind.WRITER, NodeKind.REPLICA})
+            async with self._reports.of_progress(0 if stands_by else stored.revision):
                 converged = await self._pass.run(context, session, stored.revision, full=full)
         finally:
             await session.close()
@@ -361,6 +361,7 @@ class NodeLoop:
             self._pass.has_drops,
             self._pass.sql_changes.has_other_users,
             self._is_upgrading(),
+            NodeKind.REPLICA in context.kinds,  # how far it is does not show in its trace
         )
         if converged.settled and not any(waits):
             self._quiet.begin(trace, self._pass.sql_changes.expires_in())
@@ -460,7 +461,23 @@ class NodeLoop:
                 self._host_context.layout.node(cluster.id, self._node_name).data
             ),
             addresses=self._addresses(cluster),
+            source=self._source(cluster),
+            replicas=self._replicas(cluster),
         )
+
+    def _source(self, cluster: Cluster) -> Source | None:
+        """Return what a read replica follows, with the servers of it whose hosts' addresses are known."""
+        found = None if cluster.replica_of is None else self._store.living_cluster(cluster.replica_of)
+        if found is None:
+            return None
+        nodes = [node for node in found.nodes if node.lost_at is None]
+        places = [(self._address(node.host), node.port) for node in nodes]
+        return Source(found.name, tuple((address, port) for address, port in places if address))
+
+    def _replicas(self, cluster: Cluster) -> tuple[Follower, ...]:
+        """Return the read replicas that follow a cluster."""
+        found = [stored.value for stored in self._store.replicas(cluster.id)]
+        return tuple(Follower(replicas.slot(one), one.nodes[0].host) for one in found)
 
     def _addresses(self, cluster: Cluster) -> dict[str, str]:
         """Return where nodes of other hosts are reached that stand by; "" for what is not known."""

@@ -50,6 +50,9 @@ _SETTLED: dict[str, object] = {
     "copied_mib": 0,
     "quorum": (),
     "followers": (),
+    "copy": 0,
+    "wal_gone": False,
+    "lost_slots": (),
 }
 
 
@@ -117,7 +120,7 @@ class NodePass:
             former, parts = last[0], affected(last[0], context)
         parts = tuple(part for part in parts if part.is_on(context))
         # What a node does not do now that it will do later, or another one, is ahead of it.
-        has_all = NodeKind.WRITER in context.kinds
+        has_all = not context.kinds.isdisjoint({NodeKind.WRITER, NodeKind.REPLICA})
         self.progress.begin(revision, [part.name for part in (parts if has_all else NODE_PARTS)])
         if context.kinds != self._kinds:
             self._kinds, self.seen = context.kinds, self.seen | _SETTLED
@@ -158,8 +161,9 @@ class NodePass:
         self, parts: Collection[Part[Any]], context: NodeContext, session: Session
     ) -> None:
         failure: CenoteError | None = None
+        looks = ROLES in parts or NodeKind.REPLICA in context.kinds
         for part in parts:
-            if part is POOLER and (ROLES in parts or not self.sql_changes.covers(context)):
+            if part is POOLER and (looks or not self.sql_changes.covers(context)):
                 context = replace(context, by_sql=await self.sql_changes.look(context, session))
             try:
                 await self._reconcile(part, context, session)

@@ -43,6 +43,7 @@ from cenote.api import (
     project_resources,
     projects,
     recoveries,
+    replicas,
     resize,
     storage,
     switchover,
@@ -108,6 +109,7 @@ OPERATIONS: tuple[OperationRoute, ...] = (
     *project_resources.ROUTES,
     *networks.ROUTES,
     *account.ROUTES,
+    *replicas.ROUTES,
     *unsupported.ROUTES,
 )
 

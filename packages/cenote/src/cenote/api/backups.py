@@ -19,7 +19,7 @@ from cenote.http.routing import Response
 from cenote.model.backups import Backup, BackupReport, BackupType
 from cenote.model.records import Cluster
 from cenote.model.topology import Health
-from cenote.rules import archiving, backup_schedule, backup_window
+from cenote.rules import archiving, backup_schedule, backup_window, replicas
 from cenote.rules import drills as drill_rules
 from cenote.rules.backup_window import Span, Window
 
@@ -126,7 +126,15 @@ class AskedAnswer(msgspec.Struct):
     backup: AskedView
 
 
-@operation(HTTPMethod.GET, PATH, scope=READ, answer=BackupsAnswer, paged=True, also=(412, 422))
+@operation(
+    HTTPMethod.GET,
+    PATH,
+    scope=READ,
+    answer=BackupsAnswer,
+    paged=True,
+    also=(412, 422),
+    of_replica=replicas.AT_SOURCE,
+)
 async def list_backups(request: Call) -> Response:
     """List the backups of a cluster, the oldest first; 412 before the first one.
 
@@ -155,7 +163,15 @@ async def list_backups(request: Call) -> Response:
     )
 
 
-@operation(HTTPMethod.POST, PATH, scope=UPDATE, status=202, answer=AskedAnswer, also=(412, 422))
+@operation(
+    HTTPMethod.POST,
+    PATH,
+    scope=UPDATE,
+    status=202,
+    answer=AskedAnswer,
+    also=(412, 422),
+    of_replica=replicas.AT_SOURCE,
+)
 async def create_backup(request: Call) -> Response:
     """Make a backup of a cluster now, beside the schedule; it is made when its turn comes.
 

@@ -18,7 +18,7 @@ from cenote.model.event_records import EventType, Note
 from cenote.model.parts import PartName
 from cenote.model.records import Cluster, ClusterStatus, RemovalKind
 from cenote.model.status_records import NodeStatus
-from cenote.rules import in_force, removals, restorations, sql_changes
+from cenote.rules import in_force, removals, replicas, restorations, sql_changes
 from cenote.store import Stored
 
 T = TypeVar("T")
@@ -62,6 +62,13 @@ class Call(Request):
     def cluster(self) -> Stored[Cluster]:
         """Return the cluster in the path."""
         return self.service.cluster(self.path_params["database_cluster_uuid"])
+
+    def refuse_replica(self, why: str) -> None:
+        """Raise Invalid, for this reason, if the cluster in the path is a read replica."""
+        cluster = self.cluster().value
+        if cluster.replica_of is not None:
+            source = self.service.store.living_cluster(cluster.replica_of)
+            raise Invalid(replicas.refusal(cluster, source, why))
 
     async def confirm_path(self) -> bool:
         """Refresh the resource in the path from etcd; return whether the cache was out of date."""

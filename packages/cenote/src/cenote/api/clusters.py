@@ -131,14 +131,15 @@ def _memory_and_processors(cluster: Cluster) -> tuple[int, int]:
     also=(422,),
 )
 async def list_clusters(request: Call) -> Response:
-    """List all database clusters, oldest first; ``name`` selects those whose name contains it.
+    """List all database clusters but read replicas, oldest first; ``name`` selects those whose name contains
+    it.
 
     ``sort`` is ``name``, ``version``, ``size`` or ``created_at``, with a minus sign before it for the
     reverse order.
     """
     tag = request.query_params.get("tag_name") or None
     part = request.query_params.get("name", "").lower()
-    found = request.service.store.clusters(deleted=False, tag=tag)
+    found = request.service.store.clusters(deleted=False, tag=tag, replicas=False)
     if part:
         found = [stored for stored in found if part in stored.value.name]
     found.sort(key=lambda stored: (stored.value.created_at, stored.value.id))
@@ -180,15 +181,17 @@ async def get_cluster(request: Call) -> Response:
     return answer(ClusterAnswer(view))
 
 
-@operation(HTTPMethod.DELETE, ONE, scope=DELETE, status=204, also=(422,))
+@operation(HTTPMethod.DELETE, ONE, scope=DELETE, status=204, also=(412, 422))
 async def delete_cluster(request: Call) -> Response:
     """Delete a database cluster; its name can be reused at once.
 
     Its data is kept for some days, in which it can be undeleted (``/v2/cenote/deleted``), unless the service
     keeps none.
 
-    One that is protected from deletion (``cenote.delete_protection``) is refused.
+    One that is protected from deletion (``cenote.delete_protection``) is refused, and so is one with read
+    replicas, which would be left without a source.  Those that are being promoted are waited for.
     """
+    await _wait_for_promotions(request.service, request.cluster().value.id)
     await request.service.store.delete_cluster(
         request.cluster().value.id,
         datetime.now(UTC),
@@ -196,6 +199,16 @@ async def delete_cluster(request: Call) -> Response:
         request.service.settings.undelete_days,
     )
     return no_content()
+
+
+async def _wait_for_promotions(service: Service, id: UUID) -> None:
+    """Wait until the cluster has no replica that is about to be a cluster of its own, or for long."""
+
+    def are_over() -> bool | None:
+        followers = service.store.replicas(id)
+        return not any(one.value.promote_asked_at is not None for one in followers) or None
+
+    await service.store.wait(are_over, service.settings.access_wait_seconds)
 
 
 async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[Cluster]:

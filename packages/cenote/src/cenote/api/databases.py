@@ -17,7 +17,7 @@ from cenote.errors import NotFound
 from cenote.http.routing import Response
 from cenote.model.by_sql import NOTHING
 from cenote.model.records import Database, RemovalKind
-from cenote.rules import sql_changes
+from cenote.rules import replicas, sql_changes
 
 PATH = "/v2/databases/{database_cluster_uuid}/dbs"
 ONE = PATH + "/{database_name}"
@@ -55,7 +55,14 @@ async def list_databases(request: Call) -> Response:
 
 
 @operation(
-    HTTPMethod.POST, PATH, scope=CREATE, status=201, body=CreateDatabase, answer=DatabaseAnswer, also=(412,)
+    HTTPMethod.POST,
+    PATH,
+    scope=CREATE,
+    status=201,
+    body=CreateDatabase,
+    answer=DatabaseAnswer,
+    also=(412,),
+    of_replica=replicas.AT_SOURCE,
 )
 async def add_database(request: Call) -> Response:
     """Create a database in a cluster; responds when it exists.
@@ -85,7 +92,7 @@ async def get_database(request: Call) -> Response:
     return answer(DatabaseAnswer(database_view(database, found)))
 
 
-@operation(HTTPMethod.DELETE, ONE, scope=DELETE, status=204)
+@operation(HTTPMethod.DELETE, ONE, scope=DELETE, status=204, of_replica=replicas.AT_SOURCE)
 async def delete_database(request: Call) -> Response:
     """Delete a database with all its data; sessions, replication slots and subscriptions in it end.
 

@@ -17,7 +17,7 @@ from cenote.http.routing import Response
 from cenote.model.backups import BackupReport, Drill
 from cenote.model.records import Cluster
 from cenote.model.topology import writer_or_first
-from cenote.rules import drills
+from cenote.rules import drills, replicas
 
 PATH = "/v2/databases/{database_cluster_uuid}/backups/drills"
 KEEPS_NONE = (
@@ -49,7 +49,15 @@ class DrillAskedAnswer(msgspec.Struct):
     drill: DrillAskedView
 
 
-@operation(HTTPMethod.POST, PATH, scope=UPDATE, status=202, answer=DrillAskedAnswer, also=(412, 422))
+@operation(
+    HTTPMethod.POST,
+    PATH,
+    scope=UPDATE,
+    status=202,
+    answer=DrillAskedAnswer,
+    also=(412, 422),
+    of_replica=replicas.AT_SOURCE,
+)
 async def create_drill(request: Call) -> Response:
     """Restore the newest backup of a cluster aside now, with the WAL after it, check it, and remove it.
 

@@ -162,6 +162,10 @@ async def _source(service: Service, name: str) -> Cluster:
         stored = store.cluster_by_name(name)
     if stored is None:
         raise Invalid(_why_missing(service, name))
+    if stored.value.replica_of is not None:
+        raise Invalid(
+            f"backup_restore.database_name: {name} is a read replica; fork its source, whose data it has."
+        )
     if stored.value.restoration is not None:
         raise Busy(f"{name} is being restored itself; try again when it is online.")
     return stored.value

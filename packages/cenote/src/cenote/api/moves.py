@@ -21,7 +21,7 @@ from cenote.api.operation import Body, answer, no_content, operation
 from cenote.http.routing import Response
 from cenote.model.event_records import EventType
 from cenote.model.records import Cluster, Node
-from cenote.rules import moves, record_formats
+from cenote.rules import moves, record_formats, replicas
 from cenote.store import PortTaken
 
 PATH = ONE + "/move"
@@ -38,7 +38,16 @@ class MoveAnswer(msgspec.Struct):
     move: MoveView
 
 
-@operation(HTTPMethod.POST, PATH, scope=ADMIN, status=202, body=MoveCluster, answer=MoveAnswer, also=(412,))
+@operation(
+    HTTPMethod.POST,
+    PATH,
+    scope=ADMIN,
+    status=202,
+    body=MoveCluster,
+    answer=MoveAnswer,
+    also=(412,),
+    of_replica=replicas.NOT_MOVED,
+)
 async def move_cluster(request: Call) -> Response:
     """Move a cluster to another host, while it is in use.
 

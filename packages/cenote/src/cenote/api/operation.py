@@ -33,6 +33,7 @@ class Operation:
     also: tuple[int, ...] = ()  # status codes of errors beyond those common to such operations
     and_scope: str | None = None
     streams: bool = False  # ``answer`` is the data of each server-sent event
+    of_replica: str = ""
 
     @property
     def scopes(self) -> tuple[str, ...]:
@@ -61,11 +62,13 @@ def operation(
     query: tuple[str, ...] = (),
     also: tuple[int, ...] = (),
     streams: bool = False,
+    of_replica: str = "",
 ) -> Callable[[Answering], OperationRoute]:
     """Declare a coroutine as an operation; its docstring is the summary and description.
 
     ``scope`` is required to call it, and ``and_scope``, too, if given.  An operation with scope None is
-    public, one with ``ANY`` needs a valid token.
+    public, one with ``ANY`` needs a valid token.  ``of_replica`` is why it is refused for a read replica, see
+    ``rules/replicas.py``.
     """
 
     def declare(answering: Answering) -> OperationRoute:
@@ -75,15 +78,20 @@ def operation(
             for needed in scopes:
                 request.caller.require(needed)
             try:
-                return await answering(request)
+                return await answered(request)
             except NotFound:
                 if not await request.confirm_path():
                     raise
+            return await answered(request)
+
+        async def answered(request: Call) -> Response:
+            if of_replica:
+                request.refuse_replica(of_replica)
             return await answering(request)
 
         handle.__name__ = handle.__qualname__ = getattr(answering, "__name__", "handle")
         declared = Operation(
-            method, scope, status, summary, body, answer, paged, query, also, and_scope, streams
+            method, scope, status, summary, body, answer, paged, query, also, and_scope, streams, of_replica
         )
         scopes = declared.scopes
         return OperationRoute(method, path, handle, declared)

@@ -25,7 +25,7 @@ from cenote.http.routing import Response
 from cenote.model.backups import Archived
 from cenote.model.event_records import EventType
 from cenote.model.records import Cluster, Node
-from cenote.rules import lineages, record_formats, recoveries
+from cenote.rules import lineages, record_formats, recoveries, replicas
 from cenote.rules.host_states import HostState
 from cenote.rules.recoveries import Loss, NodeSeen
 from cenote.store import PortTaken
@@ -64,7 +64,15 @@ class RecoveryAnswer(msgspec.Struct):
     recovery: RecoveryView
 
 
-@operation(HTTPMethod.GET, PATH, scope=ADMIN, answer=RecoveryAnswer, query=("host", "zone"), also=(412, 422))
+@operation(
+    HTTPMethod.GET,
+    PATH,
+    scope=ADMIN,
+    answer=RecoveryAnswer,
+    query=("host", "zone"),
+    also=(412, 422),
+    of_replica=replicas.AT_SOURCE,
+)
 async def get_recovery(request: Call) -> Response:
     """Say where and from what a cluster would be recovered, and what would be missing; nothing is changed."""
     service, cluster = request.service, request.cluster().value
@@ -81,7 +89,14 @@ async def get_recovery(request: Call) -> Response:
 
 
 @operation(
-    HTTPMethod.POST, PATH, scope=ADMIN, status=202, body=RecoverCluster, answer=RecoveryAnswer, also=(412,)
+    HTTPMethod.POST,
+    PATH,
+    scope=ADMIN,
+    status=202,
+    body=RecoverCluster,
+    answer=RecoveryAnswer,
+    also=(412,),
+    of_replica=replicas.AT_SOURCE,
 )
 async def recover_cluster(request: Call) -> Response:
     """Recover a cluster whose host is lost or down from its backups, on another host.

@@ -20,7 +20,7 @@ from cenote.errors import Conflict
 from cenote.http.routing import Response
 from cenote.model.event_records import EventType
 from cenote.model.records import Cluster
-from cenote.rules import configuration, node_counts, storage
+from cenote.rules import configuration, node_counts, replicas, storage
 from cenote.rules.scheduling import Placement, Wanted
 from cenote.store import PortTaken
 
@@ -45,6 +45,7 @@ async def resize_cluster(request: Call) -> Response:
     """Resize a cluster; clients of its pools stay connected, even if the server has to restart.
 
     Further nodes copy the data of the one that takes writes, and that one stays when there are to be fewer.
+    A read replica, by its own id, has one node, and is never smaller than its source.
     """
     cluster = request.cluster().value
     service, refusals = request.service, placement.Refusals()
@@ -52,6 +53,8 @@ async def resize_cluster(request: Call) -> Response:
     count = rules.num_nodes(body.num_nodes)
     size = rules.size(body.size)
     storage_mib = rules.storage_mib(body.storage_size_mib, size)
+    if cluster.replica_of is not None and body.storage_size_mib is None:
+        storage_mib = max(storage_mib, cluster.storage_mib)
     capabilities = host_capabilities(request.service, cluster)
 
     def choose() -> tuple[Placement, ...]:
@@ -64,6 +67,11 @@ async def resize_cluster(request: Call) -> Response:
     def resized(current: Cluster) -> Cluster:
         request.require_idle(current)
         node_counts.check(current, count)
+        followers = [stored.value for stored in service.store.replicas(current.id)]
+        replicas.check_growth(current, size, storage_mib, followers)
+        if current.replica_of is not None:
+            source = service.store.living_cluster(current.replica_of)
+            replicas.check_size(source or current, size, storage_mib)
         after = rules.resize(current, size, storage_mib)
         if current.move is None and len(current.nodes) + len(placed) < count:
             raise Conflict("The number of nodes was changed meanwhile; try again.")

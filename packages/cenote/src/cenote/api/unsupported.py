@@ -1,22 +1,18 @@
 """Operations of DigitalOcean's API that Cenote does not support; each responds with an error that says so.
 
-Those for other engines are out of scope; those for PostgreSQL are not in this version.  Lists that clients
-read on their way, such as that of replicas, are empty instead.
+Those for other engines are out of scope; those for PostgreSQL are not in this version.
 """
 
 from __future__ import annotations
 
 from http import HTTPMethod
-from typing import Any
-
-import msgspec
 
 from cenote import rules
 from cenote.api.auth import CREATE, DELETE, READ, UPDATE
 from cenote.api.call import Call
 from cenote.api.errors import ErrorView
-from cenote.api.operation import OperationRoute, answer, operation
-from cenote.errors import Invalid, NotFound
+from cenote.api.operation import OperationRoute, operation
+from cenote.errors import Invalid
 from cenote.http.routing import Response
 
 _SCOPES = {
@@ -44,22 +40,8 @@ DELETE /indexes/{index_name}
 _LATER = """
 GET PUT /online-migration migrating from another server
 DELETE /online-migration/{migration_id} migrating from another server
-POST /replicas adding replicas
 """
 
-
-class NoReplicasAnswer(msgspec.Struct):
-    replicas: list[Any] = []
-
-
-_EMPTY: dict[str, type[msgspec.Struct]] = {
-    "/replicas": NoReplicasAnswer,
-}
-
-_REPLICAS = """
-GET DELETE /replicas/{replica_name}
-PUT /replicas/{replica_name}/promote
-"""
 
 _ONE = "/v2/databases/{database_cluster_uuid}"
 
@@ -71,23 +53,6 @@ def _unsupported(method: HTTPMethod, path: str, message: str) -> OperationRoute:
 
     reject.__doc__ = f"Not supported: {message}"
     return operation(method, path, scope=_SCOPES[method], status=422, answer=ErrorView)(reject)
-
-
-def _missing(method: HTTPMethod, path: str) -> OperationRoute:
-    async def not_found(request: Call) -> Response:
-        """Not found: this version has no replicas."""
-        raise NotFound
-
-    return operation(method, path, scope=_SCOPES[method], status=404, answer=ErrorView)(not_found)
-
-
-def _always_empty(path: str, view: type[msgspec.Struct]) -> OperationRoute:
-    async def empty(request: Call) -> Response:
-        request.cluster()
-        return answer(view())
-
-    empty.__doc__ = f"List {path[1:]}; always empty in this version."
-    return operation(HTTPMethod.GET, _ONE + path, scope=READ, answer=view)(empty)
 
 
 def _rows(table: str) -> list[tuple[HTTPMethod, str, str]]:
@@ -110,6 +75,4 @@ ROUTES = (
         for method, path, _ in _rows(_OTHER_ENGINES)
     ),
     *(_unsupported(method, _ONE + path, _message(text)) for method, path, text in _rows(_LATER)),
-    *(_missing(method, _ONE + path) for method, path, _ in _rows(_REPLICAS)),
-    *(_always_empty(path, view) for path, view in _EMPTY.items()),
 )

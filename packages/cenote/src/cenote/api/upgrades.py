@@ -18,7 +18,7 @@ from cenote.http.routing import Response
 from cenote.model import topology
 from cenote.model.event_records import EventType
 from cenote.model.records import Cluster
-from cenote.rules import major_upgrades, record_formats
+from cenote.rules import major_upgrades, record_formats, replicas
 
 PATH = "/v2/databases/{database_cluster_uuid}/upgrade"
 
@@ -27,7 +27,9 @@ class Upgrade(Body):
     version: schema_fields.MajorVersion
 
 
-@operation(HTTPMethod.PUT, PATH, scope=UPDATE, status=204, body=Upgrade, also=(412,))
+@operation(
+    HTTPMethod.PUT, PATH, scope=UPDATE, status=204, body=Upgrade, also=(412,), of_replica=replicas.AT_SOURCE
+)
 async def upgrade_cluster(request: Call) -> Response:
     """Upgrade a cluster to a newer major version of PostgreSQL that is installed on its host.
 
@@ -56,6 +58,7 @@ def _check(request: Call, cluster: Cluster) -> None:
     service = request.service
     record_formats.check_readers(service.store.known_hosts(), record_formats.WITH_MAJOR_UPGRADES)
     seen = service.report(cluster)
+    replicas.check_not_followed(cluster, [stored.value for stored in service.store.replicas(cluster.id)])
     major_upgrades.check(cluster, seen, topology.status(cluster, seen))
 
 

@@ -17,7 +17,7 @@ from cenote.errors import NotFound
 from cenote.http.routing import Response
 from cenote.model.records import Cluster, RemovalKind, User
 from cenote.model.status_records import NodeStatus
-from cenote.rules import in_force, sql_changes
+from cenote.rules import in_force, replicas, sql_changes
 from cenote.security import credentials
 
 PATH = "/v2/databases/{database_cluster_uuid}/users"
@@ -89,7 +89,16 @@ async def list_users(request: Call) -> Response:
     return answer(UsersAnswer(views, links, meta))
 
 
-@operation(HTTPMethod.POST, PATH, scope=CREATE, status=201, body=CreateUser, answer=UserAnswer, also=(412,))
+@operation(
+    HTTPMethod.POST,
+    PATH,
+    scope=CREATE,
+    status=201,
+    body=CreateUser,
+    answer=UserAnswer,
+    also=(412,),
+    of_replica=replicas.AT_SOURCE,
+)
 async def add_user(request: Call) -> Response:
     """Create a user; responds when it can log in.
 
@@ -114,7 +123,15 @@ async def get_user(request: Call) -> Response:
     return _shown(request, _user(request, request.cluster().value))
 
 
-@operation(HTTPMethod.PUT, ONE, scope=UPDATE, status=201, body=UpdateUser, answer=UserAnswer)
+@operation(
+    HTTPMethod.PUT,
+    ONE,
+    scope=UPDATE,
+    status=201,
+    body=UpdateUser,
+    answer=UserAnswer,
+    of_replica=replicas.AT_SOURCE,
+)
 async def update_user(request: Call) -> Response:
     """Change the privileges of a user; responds when they are in effect.
 
@@ -130,7 +147,9 @@ async def update_user(request: Call) -> Response:
     return _shown(request, _user(request, changed.cluster), 201, changed.pending)
 
 
-@operation(HTTPMethod.POST, ONE + "/reset_auth", scope=UPDATE, answer=UserAnswer)
+@operation(
+    HTTPMethod.POST, ONE + "/reset_auth", scope=UPDATE, answer=UserAnswer, of_replica=replicas.AT_SOURCE
+)
 async def reset_auth(request: Call) -> Response:
     """Reset a user's password; responds when the old one no longer works.
 
@@ -151,7 +170,7 @@ async def reset_auth(request: Call) -> Response:
     return _shown(request, _user(request, changed.cluster), pending=changed.pending)
 
 
-@operation(HTTPMethod.DELETE, ONE, scope=DELETE, status=204)
+@operation(HTTPMethod.DELETE, ONE, scope=DELETE, status=204, of_replica=replicas.AT_SOURCE)
 async def delete_user(request: Call) -> Response:
     """Delete a user; what it owned goes to a role without any other rights.
 

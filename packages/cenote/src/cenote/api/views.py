@@ -25,6 +25,7 @@ from cenote.api.connections import (
     standby_connections,
     uris,
 )
+from cenote.api.lag_view import LagView, lag_view
 from cenote.api.move_view import MoveView, move_view
 from cenote.api.service import Service
 from cenote.api.switch_view import SwitchView, switch_view
@@ -207,6 +208,8 @@ class ProgressView(msgspec.Struct, kw_only=True):
     can be undeleted then, left out where the service says so.  ``upgrading_from`` is the version that the
     cluster is being upgraded from, left out without an upgrade.
     can be undeleted then, left out where the service says so.  ``backups`` is left out where none are kept.
+    Of a read replica, ``replica_of`` is the id of its source, and ``lag`` how far it is behind that, left out
+    while it is not known.
     """
 
     health: topology.Health
@@ -224,6 +227,8 @@ class ProgressView(msgspec.Struct, kw_only=True):
     distinct_hosts: bool = False
     undelete_days: int | UnsetType = UNSET
     upgrading_from: str | UnsetType = UNSET
+    replica_of: UUID | UnsetType = UNSET
+    lag: LagView | UnsetType = UNSET
     backups: BackupsView | UnsetType = UNSET
 
 
@@ -382,6 +387,8 @@ def _progress_view(
         distinct_hosts=cluster.distinct_hosts,
         undelete_days=UNSET if cluster.undelete_days is None else cluster.undelete_days,
         upgrading_from=UNSET if cluster.major_upgrade is None else cluster.major_upgrade.source,
+        replica_of=cluster.replica_of or UNSET,
+        lag=UNSET if cluster.replica_of is None else lag_view(service, cluster),
         backups=state_view(service, cluster),
     )
 

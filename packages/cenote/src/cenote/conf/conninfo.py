@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cenote.conf.hba import SUPERUSER
@@ -36,9 +36,21 @@ def of_node(address: str, port: int, certificate: Path, name: str) -> dict[str, 
     ``certificate`` is the file with its key, its certificate and that of the CA.  The connection is for
     replication; as ``name`` it is seen on the other server.
     """
+    return _of_servers([(address, port)], certificate, name)
+
+
+def of_source(places: Sequence[tuple[str, int]], certificate: Path, name: str) -> dict[str, str]:
+    """Return how a read replica reaches that server of its source, of several, that takes writes.
+
+    Not by whether it takes them now (``read-write``): it does not while its storage is nearly full.
+    """
+    return _of_servers(places, certificate, name) | {"target_session_attrs": "primary"}
+
+
+def _of_servers(places: Sequence[tuple[str, int]], certificate: Path, name: str) -> dict[str, str]:
     return {
-        "host": address,
-        "port": str(port),
+        "host": ",".join(address for address, _ in places),
+        "port": ",".join(str(port) for _, port in places),
         "user": SUPERUSER,
         "sslmode": "verify-ca",
         "sslcert": str(certificate),

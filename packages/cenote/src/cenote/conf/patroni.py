@@ -8,7 +8,7 @@ alone, and its defaults there would restart every server, with ``wal_level`` low
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,10 +111,10 @@ def render(member: Member, namespace: str, login: Login, shared: Mapping[str, An
     )
 
 
-def shared(settings: Mapping[str, str], *, seconds: int, synchronous: bool) -> dict[str, Any]:
+def shared(settings: Mapping[str, str], slots: Iterable[str] = ()) -> dict[str, Any]:
     """Return what stands in the store for all nodes; ``settings`` are all that our file has.
 
-    After ``seconds`` of silence a primary is replaced; ``synchronous``: each commit waits for a standby.
+    ``slots`` are those of read replicas, which all nodes have, so that they outlive a failover.
     """
     on_command_line = {name: settings.get(name, value) for name, value in _ON_COMMAND_LINE.items()}
     return {
@@ -126,6 +126,7 @@ def shared(settings: Mapping[str, str], *, seconds: int, synchronous: bool) -> d
         "primary_start_timeout": 0,  # a dead primary is replaced, and not started again
         # Those are customers' own; Patroni would drop what it does not know.
         "ignore_slots": [{"type": "logical"}],
+        **({"slots": {slot: {"type": "physical"} for slot in kept}} if (kept := sorted(slots)) else {}),
         "postgresql": {
             "use_pg_rewind": True,
             "use_slots": True,

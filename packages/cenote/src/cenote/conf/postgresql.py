@@ -105,6 +105,16 @@ def standby_settings(primary: str, slot: str) -> dict[str, str]:
     }
 
 
+def replica_settings(primary: str, slot: str) -> dict[str, str]:
+    """Return the settings of a read replica; ``primary`` is "" while it is not known where its source is.
+
+    How long its queries may hold it back is left to its owner.
+    """
+    settings = standby_settings(primary, slot)
+    del settings["max_standby_streaming_delay"]
+    return settings
+
+
 def non_durable_settings() -> dict[str, str]:
     """Return settings without durability, for servers whose data may be lost in a power failure."""
     return {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "archive_mode": "off"}

@@ -28,7 +28,7 @@ from cenote.model.fleet_records import HostDomain
 from cenote.model.records import Cluster, User
 from cenote.model.timing import DEFAULT, Timing
 from cenote.model.topology import has_standbys
-from cenote.rules import deletions, host_names, major_upgrades, record_formats, recoveries
+from cenote.rules import deletions, host_names, major_upgrades, record_formats, recoveries, replicas
 from cenote.rules.scheduling import NO_LIMITS, Overcommit
 from cenote.security import credentials
 from cenote.security.backup_passphrases import new_plan
@@ -47,6 +47,11 @@ ADOPTED = Note(
     what="took into its record what its server has and the record had not", type=EventType.CLUSTER_UPDATE
 )
 RESTORED = Note(what="has its data from the other cluster", type=EventType.CLUSTER_UPDATE)
+PROMOTED = Note(what="was promoted: it is a cluster of its own now", type=EventType.CLUSTER_MASTER_PROMOTION)
+COPIED_ANEW = Note(
+    what="copies the data of its source anew, since it had fallen too far behind",
+    type=EventType.CLUSTER_UPDATE,
+)
 GROWN = Note(what="increased its storage (autoscaling)", type=EventType.CLUSTER_UPDATE)
 
 
@@ -149,6 +154,8 @@ class Controller:
         if deletions.is_back(cluster, self._store.reports(cluster.id), stored.revision):
             await self._change(cluster, lambda one: replace(one, undeletion=None), None)
         await self._end_upgrade(cluster)
+        if await self._work_on_replicas(cluster):
+            return  # what has changed is looked at again
         await self._change(cluster, self._recovered, self._of_recovery(cluster))
         await self._change(cluster, self._adopted, ADOPTED if cluster.restoration is None else RESTORED)
         await self._change(cluster, self._grown, GROWN)
@@ -156,6 +163,33 @@ class Controller:
         await self._change(cluster, self._with_server_names, None)
         await self._change(cluster, self._with_backups, None)
         await self._settle_login(stored)
+
+    async def _work_on_replicas(self, cluster: Cluster) -> bool:
+        """Have the replicas that lack WAL for good copied anew; promote one that is whole, if that was asked.
+
+        Return whether the cluster itself was a replica until now.
+        """
+        lost = {name for one in self._store.reports(cluster.id).values() for name in one.lost_slots}
+        for follower in self._store.replicas(cluster.id) if lost else ():
+            if replicas.slot(follower.value) in lost:
+                await self._change(follower.value, lambda one: replicas.copied_anew(one, lost), COPIED_ANEW)
+        if cluster.replica_of is None:
+            return False
+        await self._change(cluster, self._without_gap, COPIED_ANEW)
+        await self._change(cluster, self._promoted, PROMOTED)
+        return self._promoted(cluster) is not cluster
+
+    def _without_gap(self, cluster: Cluster) -> Cluster:
+        seen = self._store.status(cluster.id, cluster.nodes[0].name)
+        return replicas.without_gap(cluster, seen)
+
+    def _promoted(self, cluster: Cluster) -> Cluster:
+        if cluster.replica_of is None or cluster.promote_asked_at is None:
+            return cluster
+        seen = self._store.status(cluster.id, cluster.nodes[0].name)
+        if not replicas.is_whole(cluster, seen):
+            return cluster
+        return replicas.promoted(cluster, self._store.living_cluster(cluster.replica_of))
 
     async def _settle_login(self, stored: Stored[Cluster]) -> None:
         if self._failover_logins is None:

@@ -14,7 +14,7 @@ from cenote.rules import in_force
 
 WRITER, PLAIN, MANAGED = NodeKind.WRITER, NodeKind.PLAIN, NodeKind.MANAGED
 FOLLOWING, ENDS, LEFT = NodeKind.FOLLOWING, NodeKind.ENDING, NodeKind.LEFT
-RESTORING = NodeKind.RESTORING
+RESTORING, REPLICA = NodeKind.RESTORING, NodeKind.REPLICA
 
 GIVEN_UP = Part(PartName.GIVEN_UP, look.given_up.look, plan.given_up.plan)
 ROUTING = Part(
@@ -48,7 +48,7 @@ BASE_BACKUP = Part(
     PartName.BASE_BACKUP,
     look.base_backup.look,
     plan.base_backup.plan,
-    runs_on=(FOLLOWING, MANAGED),
+    runs_on=(FOLLOWING, MANAGED, REPLICA),
     report_of=plan.base_backup.report,
 )
 MAJOR_UPGRADE = Part(
@@ -72,7 +72,7 @@ SERVER = Part(
     PartName.SERVER,
     look.postgresql.look,
     plan.postgresql.plan,
-    runs_on=(PLAIN, FOLLOWING),
+    runs_on=(PLAIN, FOLLOWING, REPLICA),
     event_of=events.of_server,
     report_of=plan.postgresql.report,
 )
@@ -82,13 +82,17 @@ MANAGED_SERVER = Part(
 RELEASE = Part(PartName.RELEASE, look.release.look, plan.release.plan, runs_on=(PLAIN,))
 SLOTS = Part(PartName.SLOTS, look.slots.look, plan.slots.plan, runs_on=(WRITER,), report_of=plan.slots.report)
 RESTART = Part(
-    PartName.RESTART, look.restart.look, plan.restart.plan, runs_on=(PLAIN,), event_of=events.of_restart
+    PartName.RESTART,
+    look.restart.look,
+    plan.restart.plan,
+    runs_on=(PLAIN, REPLICA),
+    event_of=events.of_restart,
 )
 OUTDATED_BINARIES = Part(
     PartName.OUTDATED_BINARIES,
     look.outdated_binaries.look,
     plan.outdated_binaries.plan,
-    runs_on=(PLAIN,),
+    runs_on=(PLAIN, REPLICA),
     event_of=events.of_outdated_binaries,
 )
 ADOPTION = Part(
@@ -143,6 +147,13 @@ REPLICATION = Part(
     runs_on=(MANAGED,),
     report_of=plan.replication.report,
 )
+REPLICA_STATE = Part(
+    PartName.STANDBY,
+    look.replica.look,
+    plan.replica.plan,
+    runs_on=(REPLICA,),
+    report_of=plan.replica.report,
+)
 STANDBY = Part(
     PartName.STANDBY,
     look.standby.look,
@@ -188,6 +199,7 @@ NODE_PARTS: tuple[Part[Any], ...] = (
     POOLER,
     STANDBY,
     REPLICATION,
+    REPLICA_STATE,
 )
 
 LOCK_OUT = DropPart("lock out", look.lock_out.look, plan.lock_out.plan)

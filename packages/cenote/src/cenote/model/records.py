@@ -363,6 +363,9 @@ class Cluster(Record, frozen=True, kw_only=True):
 
     A cluster with ``deleted_at`` is gone for every customer; the record, and the claims on its ports, stay
     until its hosts have stopped and removed it.  So do those of the nodes in ``left``, which were moved away.
+
+    A read replica is one, too, with ``replica_of``.  Its users and databases are its source's, and are not
+    written into its record (``rules/replicas.py``).
     """
 
     id: UUID
@@ -405,6 +408,9 @@ class Cluster(Record, frozen=True, kw_only=True):
     switchover: Switchover | None = None  # until another node takes writes
     primary: str = ""  # the node that took writes when its event was last written
     failover_login: str = ""  # the password of Patroni's user of the store, sealed by ring ``host``
+    replica_of: UUID | None = None  # the cluster that it follows, read only; None: it takes writes itself
+    copies: int = 1  # of a replica: the number of the copy of its source's data that it has to have
+    promote_asked_at: datetime | None = None  # of a replica: it is to be a cluster of its own
 
     @property
     def is_put_away(self) -> bool:

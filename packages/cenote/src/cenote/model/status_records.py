@@ -109,6 +109,10 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     the server has and the record has not, None for nothing.  ``restored`` is what the node's data were
     restored from, until the record does not ask for it any more.  ``data_missing``: the node was online
     once, and its data directory is not there.
+
+    Of a read replica, ``copy`` is the number of the copy of its source's data that it has, 0 without any;
+    ``wal_gone``: its source does not have the WAL any more that it needs next.  Of a node that takes writes,
+    ``lost_slots`` are those of read replicas for which it has not kept the WAL that they need.
     """
 
     reached: int
@@ -154,6 +158,9 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     found: Found | None = None
     restored: Restored | None = None
     data_missing: bool = False
+    copy: int = 0
+    wal_gone: bool = False
+    lost_slots: tuple[str, ...] = ()
     quorum: tuple[str, ...] = ()
     followers: tuple[str, ...] = ()
     held_for: str = ""

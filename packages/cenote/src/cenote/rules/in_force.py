@@ -52,6 +52,7 @@ _BY_FIELD: dict[str, frozenset[PartName]] = {
         (
             *("removing", "name", "region", "project_id", "assigned_at"),
             *("private_network_id", "tags", "autoscale", "left", "last_node", "distinct_hosts", "primary"),
+            "promote_asked_at",
         ),
         frozenset[PartName](),
     ),

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from cenote.errors import Busy
+from cenote.errors import Busy, Invalid
 from cenote.model.records import Cluster, Node
 from cenote.model.status_records import NodeStatus
 from cenote.rules import major_upgrades, moves
@@ -15,9 +15,11 @@ from cenote.rules.scheduling import Placement
 
 
 def check(cluster: Cluster, count: int) -> None:
-    """Raise Busy for a cluster whose number of nodes cannot be changed now."""
+    """Raise Busy for a cluster whose number of nodes cannot be changed now, Invalid for a read replica."""
     if count == (1 if cluster.move is not None else len(cluster.nodes)):
         return
+    if cluster.replica_of is not None:
+        raise Invalid(f"num_nodes: a read replica has 1 node, not {count}.")
     major_upgrades.check_none(cluster)
     if cluster.move is not None:
         raise Busy("The cluster is being moved to another host. Wait until that is over, or cancel it.")

@@ -19,14 +19,15 @@ FIRST_WITH_FORMATS = 2
 WITH_MOVES = 3
 WITH_DELETIONS = WITH_BACKUPS = 4  # deletions that are refused, or can be taken back
 WITH_RESTORES = 5
-WITH_NODES = WITH_MAJOR_UPGRADES = 6  # clusters of several nodes, or of another major version soon
+# Clusters of several nodes, of another major version soon, or that follow another one.
+WITH_NODES = WITH_MAJOR_UPGRADES = WITH_REPLICAS = 6
 HIGHEST = 6  # that this version reads
 
 _WORDS = {
     WITH_MOVES: "moves",
     WITH_BACKUPS: "backups, or of clusters that are protected from deletion",
     WITH_RESTORES: "restores",
-    WITH_NODES: "clusters of several nodes, or of upgrades to another major version",
+    WITH_NODES: "clusters of several nodes, read replicas, or upgrades to another major version",
 }
 
 
@@ -34,6 +35,8 @@ def needed(record: msgspec.Struct) -> int:
     """Return the lowest format that has all that a record says."""
     if isinstance(record, Cluster) and record.major_upgrade is not None:
         return WITH_MAJOR_UPGRADES
+    if isinstance(record, Cluster) and _is_replica(record):
+        return WITH_REPLICAS
     if isinstance(record, Cluster) and _says_of_nodes(record):
         return WITH_NODES
     if isinstance(record, Cluster) and _is_restored(record):
@@ -82,6 +85,11 @@ def _says_of_nodes(cluster: Cluster) -> bool:
     """Return whether a record says something of nodes that stand by, or of what is left of such."""
     others = (cluster.distinct_hosts, cluster.switchover, cluster.primary, cluster.failover_login)
     return any((*others, cluster.configuration.failover)) or (len(cluster.nodes) > 1 and cluster.move is None)
+
+
+def _is_replica(cluster: Cluster) -> bool:
+    """Return whether a record says something of a cluster that follows another one, or did."""
+    return cluster.replica_of is not None or cluster.promote_asked_at is not None or cluster.copies != 1
 
 
 def _is_kept(cluster: Cluster) -> bool:

@@ -23,7 +23,7 @@ from cenote.model.fleet_records import (
 from cenote.model.records import Cluster, MetricsLogin, Node, Token, Tombstone
 from cenote.model.status_records import NodeStatus
 from cenote.model.topology import Absence
-from cenote.rules import host_states
+from cenote.rules import host_states, replicas
 from cenote.rules.host_states import Gone, HostState
 from cenote.rules.move_progress import Hosts
 from cenote.store.agreements import Agreements
@@ -64,20 +64,44 @@ class Reader:
         """A cluster, also one with ``deleted_at``."""
         if self._tables.newer:
             self._tables.check_readable(self._keys.cluster(id))
-        return self._tables.clusters.get(id)
+        stored = self._tables.clusters.get(id)
+        return None if stored is None else self._as_used(stored)
+
+    def _as_used(self, stored: Stored[Cluster]) -> Stored[Cluster]:
+        """Return a record with what a replica has of its source; that of any other cluster as it is."""
+        if stored.value.replica_of is None:
+            return stored
+        source = self._tables.clusters.get(stored.value.replica_of)
+        if source is None:
+            return stored
+        return Stored(replicas.as_used(stored.value, source.value), stored.revision)
+
+    def replicas(self, source_id: UUID) -> list[Stored[Cluster]]:
+        """The read replicas of a cluster, the oldest first; never one with ``deleted_at``."""
+        ids = self._tables.replicas.get(source_id)
+        found = [stored for id in ids or () if (stored := self.cluster(id)) is not None]
+        living = [stored for stored in found if stored.value.deleted_at is None]
+        return sorted(living, key=lambda stored: (stored.value.created_at, stored.value.id))
 
     def cluster_by_name(self, name: str) -> Stored[Cluster] | None:
         """The cluster that holds this name; never one with ``deleted_at``."""
         id = self._tables.names.get(name)
         return None if id is None else self.cluster(id)
 
-    def clusters(self, *, deleted: bool = True, tag: str | None = None) -> list[Stored[Cluster]]:
-        """All clusters; ``deleted=False`` leaves out those with ``deleted_at``, ``tag`` those without it."""
+    def clusters(
+        self, *, deleted: bool = True, tag: str | None = None, replicas: bool = True
+    ) -> list[Stored[Cluster]]:
+        """All clusters; ``deleted=False`` leaves out those with ``deleted_at``, ``tag`` those without it.
+
+        ``replicas=False`` leaves out those that follow another one.
+        """
         self._tables.check_all_readable(self._keys.clusters)
         return [
-            stored
+            self._as_used(stored)
             for stored in self._tables.clusters.values()
-            if (deleted or stored.value.deleted_at is None) and (tag is None or tag in stored.value.tags)
+            if (deleted or stored.value.deleted_at is None)
+            and (tag is None or tag in stored.value.tags)
+            and (replicas or stored.value.replica_of is None)
         ]
 
     def cluster_records(self) -> int:
@@ -86,12 +110,13 @@ class Reader:
 
     def living_cluster(self, id: UUID) -> Cluster | None:
         stored = self._tables.clusters.get(id)
-        return None if stored is None or stored.value.deleted_at is not None else stored.value
+        is_there = stored is not None and stored.value.deleted_at is None
+        return self._as_used(stored).value if stored is not None and is_there else None
 
     def living_clusters(self) -> list[Cluster]:
         """The clusters that are not deleted, without those of a newer format: for what works on each."""
         found = self._tables.clusters.values()
-        return [stored.value for stored in found if stored.value.deleted_at is None]
+        return [self._as_used(stored).value for stored in found if stored.value.deleted_at is None]
 
     def tombstone(self, id: UUID) -> Tombstone | None:
         """What is left of a cluster that was deleted and removed."""
@@ -272,10 +297,17 @@ class Reader:
         self._changed.set()
         self._changed = asyncio.Event()
         if self._subscribers:
-            clusters = {id for key in keys if (id := self._tables.cluster_of(key)) is not None}
+            changed = {id for key in keys if (id := self._tables.cluster_of(key)) is not None}
+            clusters = changed.union(*map(self._related, changed))
             reported = {id for key in keys if (id := self._tables.reported_cluster(key)) is not None}
             for subscriber in self._subscribers:
                 subscriber.notify(clusters | reported if subscriber.reports else clusters)
+
+    def _related(self, id: UUID) -> set[UUID]:
+        """Return the source of a replica, or the replicas of a source: what changes with it."""
+        stored = self._tables.clusters.get(id)
+        source = None if stored is None else stored.value.replica_of
+        return self._tables.replicas.get(id, set()) | ({source} if source is not None else set())
 
     async def wait(self, condition: Callable[[], T | None], seconds: float) -> T | None:
         """Return what ``condition`` returns as soon as that is not None; None after ``seconds``.

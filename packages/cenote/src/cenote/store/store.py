@@ -19,7 +19,7 @@ from cenote.errors import Conflict, Misconfigured, NotFound, Unavailable
 from cenote.model.event_records import Difference, Event, Note
 from cenote.model.records import Cluster, MetricsLogin, Node, Token, Tombstone
 from cenote.model.topology import has_standbys, writer_or_first
-from cenote.rules import clusters, deletions, differences, record_formats
+from cenote.rules import clusters, deletions, differences, record_formats, replicas
 from cenote.store import audit_log, cache, etcd_messages, history, pruning
 from cenote.store.agreements import Agreements
 from cenote.store.cache import WatchCache
@@ -143,8 +143,13 @@ class Store(Reader):
         await self._cache.close()
         self._end()
 
-    async def add_cluster(self, cluster: Cluster, note: Note | None = None) -> int:
+    async def add_cluster(
+        self, cluster: Cluster, note: Note | None = None, *, source: Stored[Cluster] | None = None
+    ) -> int:
         """Write the record and claim its name and ports atomically; return the revision.
+
+        The ``source`` of a replica is written again as it is, so that nothing that was decided without the
+        replica, such as its deletion, happens to it; Conflict if it has changed.
 
         With a note, here and below, an audit event is written in the same transaction.  Raises NameTaken or
         PortTaken; Busy when a host runs a version that cannot read it.
@@ -152,15 +157,18 @@ class Store(Reader):
         if (format := record_formats.needed(cluster)) > record_formats.WITH_MOVES:
             record_formats.check_readers(self._tables.hosts.values(), format)
         key, claims = self._keys.cluster(cluster.id), self._claims(cluster)
+        followed = () if source is None else (self._keys.cluster(source.value.id),)
         outcome = await self._writer.write(
             [
                 etcd_messages.missing(key),
+                *(etcd_messages.unchanged(one, source.revision) for one in followed if source is not None),
                 *map(etcd_messages.missing, claims),
                 *map(etcd_messages.exists, self.groups.of(cluster)),
                 *self._still_hosts({node.host for node in cluster.nodes}),
             ],
             [
-                etcd_messages.put(key, encode(cluster)),
+                etcd_messages.put(key, encode(replicas.as_written(cluster))),
+                *(etcd_messages.put(one, encode(source.value)) for one in followed if source is not None),
                 *self._claim(claims, cluster),
                 *self._noted(note, None, cluster),
             ],
@@ -227,13 +235,17 @@ class Store(Reader):
 
         It can be undeleted for so many ``days``, or as many as its record says; not at all if a host runs a
         version that knows nothing of that.
-        NotFound as for a change; Invalid for a cluster that is protected from deletion.
+        NotFound as for a change; Invalid for a cluster that is protected from deletion, or has replicas; Busy
+        while one of these is being promoted.
         """
 
         def deleted(cluster: Cluster) -> Cluster:
             clusters.check_deletable(cluster)
+            replicas.check_none(cluster, [stored.value for stored in self.replicas(id)])
             kept = days if cluster.undelete_days is None else cluster.undelete_days
-            if self._ephemeral or not record_formats.are_read(self._tables.hosts.values()):
+            if self._ephemeral or cluster.replica_of is not None:
+                kept = 0  # of a replica, its source has all
+            elif not record_formats.are_read(self._tables.hosts.values()):
                 kept = 0
             leader, backed_up = self.leader(cluster), self._is_backed_up(cluster)
             return deletions.deleted(cluster, at, kept, leader, backed_up=backed_up)
@@ -490,7 +502,7 @@ class Store(Reader):
                 *conditions,
             ],
             [
-                etcd_messages.put(key, encode(value)),
+                etcd_messages.put(key, encode(replicas.as_written(value))),
                 *self._claim(claims, value),
                 *map(etcd_messages.delete, freed),
                 *self._releasing(gone, value),
@@ -534,7 +546,7 @@ class Store(Reader):
     def _kept(self, cluster: Cluster, revision: int) -> list[etcd_messages.EtcdOperation]:
         if self._ephemeral:
             return []
-        kept = history.operation(self._keys, cluster, revision)
+        kept = history.operation(self._keys, replicas.as_written(cluster), revision)
         assert kept.request_put is not None
         self._thinning.wrote(cluster.id, len(kept.request_put.value))
         return [kept]

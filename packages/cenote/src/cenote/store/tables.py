@@ -79,6 +79,7 @@ class Tables:
         self._host_domain = msgspec.json.Decoder(HostDomain)
         self._name_server_state = msgspec.json.Decoder(NameServerState)
         self.clusters: dict[UUID, Stored[Cluster]] = {}
+        self.replicas: dict[UUID, set[UUID]] = {}  # the ids of clusters by those that they follow
         self.deleted: dict[UUID, Tombstone] = {}
         self.names: dict[str, UUID] = {}
         self.ports: dict[str, dict[int, UUID]] = {}
@@ -145,7 +146,7 @@ class Tables:
     def _put(self, key: str, value: bytes, revision: int) -> None:
         match self._keys.steps(key):
             case ["clusters", id]:
-                self.clusters[UUID(id)] = self.decode_cluster(key, value, revision)
+                self._put_cluster(UUID(id), self.decode_cluster(key, value, revision))
             case ["deleted", id]:
                 self.deleted[UUID(id)] = decode(key, value, self._deleted)
             case ["names", name]:
@@ -183,6 +184,21 @@ class Tables:
                 self.host_domains[id] = decode(key, value, self._host_domain)
             case ["dns", "state"]:
                 self.name_server_state = decode(key, value, self._name_server_state)
+
+    def _put_cluster(self, id: UUID, stored: Stored[Cluster]) -> None:
+        self._remove_replica(id)
+        self.clusters[id] = stored
+        if (source := stored.value.replica_of) is not None:
+            self.replicas.setdefault(source, set()).add(id)
+
+    def _remove_replica(self, id: UUID) -> None:
+        former = self.clusters.get(id)
+        source = None if former is None else former.value.replica_of
+        if source is None or source not in self.replicas:
+            return
+        self.replicas[source].discard(id)
+        if not self.replicas[source]:
+            del self.replicas[source]
 
     def _put_host(self, id: str, host: Host) -> None:
         if host.id != id:  # its agent writes it, and could speak for another host
@@ -235,6 +251,7 @@ class Tables:
     def _remove(self, key: str) -> None:
         match self._keys.steps(key):
             case ["clusters", id]:
+                self._remove_replica(UUID(id))
                 self.clusters.pop(UUID(id), None)
             case ["deleted", id]:
                 self.deleted.pop(UUID(id), None)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from cenote.engine.look import loaded
-from cenote.engine.plan.base_backup import MANIFEST, Seen, program_of
+from cenote.engine.plan.base_backup import COPY, MANIFEST, Seen, program_of
 from cenote.engine.plan.context import NodeContext
 from cenote.host import files
 from cenote.host.inspector import Inspector
@@ -22,12 +22,14 @@ async def look(inspector: Inspector, context: NodeContext, _session: Session) ->
     if files.mode_of(paths.data) is not None:
         was_promoted = files.read(paths.standby_signal) is None
         copied = await _size(inspector, context, paths.data)
+        mark = files.read(paths.data / COPY)
         return Seen(
             has_data=True,
             is_standby=not was_promoted,
             has_draft=has_draft,
             copied_mib=copied,
-            cannot_follow=cannot_follow,
+            copy=int(mark) if mark is not None and mark.isdigit() else 0,
+            server_runs=loaded.look(context.server).process is not None,
         )
     running = has_draft and loaded.look(program).process is not None
     found = _PERCENT.findall(files.tail(program.log)) if running else []

@@ -9,7 +9,6 @@ from cenote.engine.plan.disconnect import Client, Seen
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 from cenote.model import firewall
-from cenote.model.topology import has_standbys
 
 _DIRECT = "SELECT pid, host(client_addr) FROM pg_stat_activity WHERE client_addr IS NOT NULL"
 # Other nodes, and the poolers on their hosts, show a certificate of the cluster's CA; no client has one.
@@ -22,8 +21,7 @@ _DIRECT_BUT_NODES = (
 async def look_direct(_inspector: Inspector, context: NodeContext, session: Session) -> Seen:
     if not context.cluster.firewall:
         return Seen()  # open to all addresses
-    is_alone = context.peer is None and not has_standbys(context.cluster)
-    direct = await session.rows(SUPERUSER, _DIRECT if is_alone else _DIRECT_BUT_NODES)
+    direct = await session.rows(SUPERUSER, _DIRECT if context.is_alone else _DIRECT_BUT_NODES)
     return Seen(direct=_clients(direct))
 
 

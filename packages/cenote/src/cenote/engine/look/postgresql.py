@@ -15,6 +15,8 @@ from cenote.model.changes import Program
 from cenote.model.status_records import DiskUse
 from cenote.rules import storage
 
+_FOLLOWING = {NodeKind.FOLLOWING, NodeKind.REPLICA}
+
 
 async def look(inspector: Inspector, context: NodeContext, _session: Session) -> Seen:
     paths, server = context.paths, context.server
@@ -30,7 +32,7 @@ async def look(inspector: Inspector, context: NodeContext, _session: Session) ->
         stale_pid_files=processes.stale_lock_files(_locks(context)) if is_down else (),
         port_taken=is_down and system.is_port_taken(context.host.listen, context.node.port),
         use=await disk_use(inspector, context),
-        least=control_file.least_settings(paths.data) if NodeKind.FOLLOWING in context.kinds else {},
+        least=control_file.least_settings(paths.data) if context.kinds & _FOLLOWING else {},
     )
 
 

@@ -30,6 +30,7 @@ from cenote.model.changes import (
 from cenote.model.paths import STANDBY_SIGNAL
 
 MANIFEST = "backup_manifest"
+COPY = "cenote.copy"  # in the data of a read replica: the number of the copy that they are
 _MOST_RATE = 1024  # MiB a second that pg_basebackup takes as a limit
 
 
@@ -38,7 +39,8 @@ class Seen:
     """``is_standby``: the data directory is one's that follows.  ``has_draft``: a copy was begun.
 
     ``complete``: it has ended well.  ``running``: it is being made; ``progress`` says how far, in words.
-    ``copied_mib``: what is there of the data.  ``cannot_follow``: Patroni has given the data up.
+    ``copied_mib``: what is there of the data.  ``copy`` is the number of a read replica's copy, 0
+    without one.  ``server_runs`` on the data that are there.
     """
 
     has_data: bool
@@ -48,23 +50,27 @@ class Seen:
     running: bool = False
     progress: str = ""
     copied_mib: int = 0
-    cannot_follow: bool = False
+    copy: int = 0
+    server_runs: bool = False
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
     paths, program, is_managed = context.paths, program_of(context), NodeKind.MANAGED in context.kinds
     if is_managed and context.peer is None:
         return  # it takes writes itself, or no node does
-    if seen.has_data and seen.cannot_follow and is_managed:
-        yield from _set_aside(context)
-        return
-    if seen.cannot_follow:  # the data was set aside
-        yield Remove(paths.cannot_follow)
-    if seen.has_data:
+    is_replica = NodeKind.REPLICA in context.kinds
+    if seen.has_data and is_replica and seen.is_standby and seen.copy != context.cluster.copies:
+        # WAL is lost that it had not received: it can never catch up.
+        if seen.server_runs:
+            yield Stop(context.server)
+        yield Remove(paths.data)
+        yield Remove(context.server.stamp)
+    elif seen.has_data:
         if not seen.is_standby and not is_managed:
             yield Refuse(
                 f"its data directory is not that of a standby: {paths.data}. If the store was recovered "
-                "from a copy older than the switch of a move, this is the cluster's data; it is left as it is"
+                f"from a copy older than {'its promotion' if is_replica else 'the switch of a move'}, "
+                "this is the cluster's data; it is left as it is"
             )
         if seen.has_draft:
             yield Remove(paths.draft)
@@ -72,12 +78,14 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
     if seen.running:
         yield Wait(f"copying the data of {_source(context)}{seen.progress}")
     elif seen.complete:
+        if is_replica:
+            yield WriteFile(paths.draft / COPY, str(context.cluster.copies).encode(), durable=True)
         yield WriteFile(paths.draft / STANDBY_SIGNAL, b"", durable=True)
         yield Rename(paths.draft, paths.data)
         yield Remove(program.stamp)
         yield Remove(program.log)
     else:
-        if context.peer is None or not context.peer.address:
+        if not _knows_source(context):
             yield Wait("the address of the host to copy from is not known yet")
         if seen.has_draft:
             yield EndProcesses(paths.draft)  # the one that receives the WAL outlives the other for a moment
@@ -87,33 +95,37 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         yield Wait(f"copying the data of {_source(context)}")
 
 
-def _set_aside(context: NodeContext) -> Plan:
-    paths = context.paths
-    yield Stop(replace(context.failover_agent, stop_signal=signal.SIGKILL))
-    yield EndProcesses(paths.data)
-    yield Remove(paths.former_data)
-    yield Rename(paths.data, paths.former_data)
-    yield Remove(paths.cannot_follow)
-    yield Wait(f"its data cannot be rewound to where {_source(context)} went on; they are copied anew")
-
-
-def report(_context: NodeContext, seen: Seen) -> Mapping[str, object]:
-    return {"copied_mib": seen.copied_mib}
+def report(context: NodeContext, seen: Seen) -> Mapping[str, object]:
+    found: dict[str, object] = {"copied_mib": seen.copied_mib}
+    if NodeKind.REPLICA in context.kinds:
+        found["copy"] = seen.copy
+        if seen.copy != context.cluster.copies:
+            found |= {"standby": None, "wal_gone": False}
+    return found
 
 
 def program_of(context: NodeContext) -> Program:
     rate = min(context.host.copy_rate_mib, _MOST_RATE)
-    source = {} if context.peer is None else conninfo.for_copy(postgresql.primary(context))
+    source = conninfo.for_copy(postgresql.primary(context)) if _knows_source(context) else {}
     return context.paths.base_backup(
         context.server_binaries,
         *("--dbname", conninfo.render(source)),
         *("--no-password", "--progress", "--checkpoint", "fast"),
         *("--wal-method", "stream"),
         # Patroni makes the slot of a node once it runs there.
-        *(() if NodeKind.MANAGED in context.kinds else ("--slot", context.paths.slot)),
+        *(() if NodeKind.MANAGED in context.kinds else ("--slot", postgresql.slot(context))),
         *(("--max-rate", f"{rate}M") if rate else ()),
     )
 
 
+def _knows_source(context: NodeContext) -> bool:
+    """Return whether it is known where the other node is reached."""
+    if NodeKind.REPLICA in context.kinds:
+        return postgresql.is_source_known(context)
+    return context.peer is not None and bool(context.peer.address)
+
+
 def _source(context: NodeContext) -> str:
+    if context.source is not None:
+        return context.source.name
     return "another node" if context.peer is None else context.peer.node.name

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 
 from cenote.engine.plan.context import NodeContext
 from cenote.model.changes import Plan, Remove, RequestCertificate, Wait, WriteFile
-from cenote.model.topology import has_standbys
 from cenote.security.certificates import Validity
 
 ASK_AGAIN_AFTER = timedelta(seconds=30)  # a request may have been lost with the store's last seconds
@@ -41,12 +40,11 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
     names = frozenset((*context.cluster.server_names, *context.cluster.service_names))
     paths = context.cluster_paths
     # Versions before moves issued certificates that only servers can show, and that do not name the host.
-    is_alone = context.peer is None and not has_standbys(context.cluster)
-    is_fit = seen.for_nodes or is_alone
+    is_fit = seen.for_nodes or context.is_alone
     if seen.names == names and is_fit and not seen.validity.is_due(seen.at):
         return
     is_valid = seen.issued_validity is not None and seen.issued_validity.covers(seen.at)
-    is_issued_fit = seen.issued_for_nodes or is_alone
+    is_issued_fit = seen.issued_for_nodes or context.is_alone
     if seen.issued is not None and seen.issued_names == names and is_issued_fit and is_valid:
         yield WriteFile(paths.certificate, seen.issued, 0o600, durable=True)
         yield Remove(paths.requested_key)

@@ -27,6 +27,7 @@ class NodeKind(StrEnum):
     ``ENDING``: gives up writing behind held pools.  ``LEFT``: its server has ended for good, and its pooler
     leads its clients to the node that took over.  ``RESTORING``: its data are being restored, or were, and
     the record says so still: nobody may log in yet, and no role or database is made, changed or dropped.
+    ``REPLICA``: of a read replica: copies another cluster, its source, and follows it.
     """
 
     WRITER = "writer"
@@ -36,6 +37,7 @@ class NodeKind(StrEnum):
     ENDING = "ending"
     LEFT = "left"
     RESTORING = "restoring"
+    REPLICA = "replica"
 
 
 _OF_SOURCE = {
@@ -57,6 +59,22 @@ class Peer:
     node: Node
     address: str
     host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a read replica follows: a cluster's name, and address and port of each of its servers' hosts."""
+
+    name: str
+    places: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Follower:
+    """A read replica of a cluster: the slot that it follows by, and the id of its host."""
+
+    slot: str
+    host: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +112,7 @@ class NodeContext:
     has worked before, so its data is not to be made a second time.  ``refused`` are settings that its server
     does not accept, with the values.  ``by_sql`` is what SQL has changed, as it was last seen.  ``peer`` is
     the other node while the cluster moves, and the one that takes writes of a cluster with several.
+    ``source`` is what a read replica follows, and ``replicas`` are those that follow the cluster.
     ``data_version`` is the major version of the node's data, "" without any: its server is started with the
     programs of its data, whatever the record asks for.
     """
@@ -111,6 +130,8 @@ class NodeContext:
     peer: Peer | None = None
     data_version: str = ""
     addresses: Mapping[str, str] = field(default_factory=dict)  # of the hosts of its nodes, by their ids
+    source: Source | None = None
+    replicas: tuple[Follower, ...] = ()
 
     @property
     def version(self) -> str:
@@ -120,6 +141,8 @@ class NodeContext:
     @cached_property
     def kinds(self) -> frozenset[NodeKind]:
         """The only node of a cluster is writer and plain at once."""
+        if self.cluster.replica_of is not None:
+            return frozenset({NodeKind.REPLICA})
         move = self.cluster.move
         if move is not None and self.node.name == move.source:
             return _OF_SOURCE[move.stage]
@@ -150,6 +173,11 @@ class NodeContext:
         """Whether no earlier node of the cluster is on its host; what a host has once is for the first."""
         here = [node.name for node in self.cluster.nodes if node.host == self.node.host]
         return not here or self.node.name not in here or here[0] == self.node.name
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no server of another host has to do with the node's."""
+        return self.peer is None and not (topology.has_standbys(self.cluster) or self.source or self.replicas)
 
     @property
     def in_words(self) -> str:

@@ -191,12 +191,7 @@ def _login(context: NodeContext, failover: HostFailover, seen: Seen) -> Login:
 
 
 def shared(context: NodeContext) -> dict[str, Any]:
-    cluster = context.cluster
-    return patroni.shared(
-        postgresql.settings(context),
-        seconds=failover_settings.seconds(cluster),
-        synchronous=failover_settings.waits_for_standby(cluster),
-    )
+    return patroni.shared(postgresql.settings(context), [one.slot for one in context.replicas])
 
 
 def _member(context: NodeContext) -> Member:

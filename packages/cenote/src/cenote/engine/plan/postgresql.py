@@ -19,14 +19,14 @@ from cenote.engine.plan.loaded import Loaded
 from cenote.model.changes import CopyTemplate, EndProcesses, Plan, Refuse, Reload, Remove, Start, Wait
 from cenote.model.paths import FIRST_NODE
 from cenote.model.status_records import DiskUse
-from cenote.rules import configuration, refused_settings, restarts, sizing, sql_changes, storage
+from cenote.rules import configuration, refused_settings, replicas, restarts, sizing, sql_changes, storage
 from cenote.security import fleet_certificates
 
 READY = b"ready"
 _REFUSAL = b"default_transaction_read_only = 'on'"
 EXECUTABLE = "postgres"
 # A server that is shut down waits for the one that follows it, be that gone; this is for how long.
-_SENDER_SECONDS = 8
+_SENDER = {"options": "-c wal_sender_timeout=8s"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def configuration_files(
     )
     admitted = hba.render(
         context.networks,
-        nodes=is_managed or context.peer is not None,
+        nodes=is_managed or context.peer is not None or bool(context.replicas),
         rewinds=is_managed,
     )
     return {
@@ -161,10 +161,13 @@ def configuration_files(
 
 def _other_hosts(context: NodeContext) -> tuple[str, ...]:
     """Return the hosts whose nodes may replicate; those of one cluster may share a host."""
+    hosts = {one.host for one in context.replicas}
     if NodeKind.MANAGED in context.kinds:
         # One that was removed as lost may still be somewhere, with its certificate.
-        return tuple(sorted({node.host for node in context.cluster.nodes if node.lost_at is None}))
-    return () if context.peer is None else (context.peer.node.host,)
+        hosts |= {node.host for node in context.cluster.nodes if node.lost_at is None}
+    elif context.peer is not None:
+        hosts.add(context.peer.node.host)
+    return tuple(sorted(hosts))
 
 
 def settings(context: NodeContext) -> dict[str, str]:
@@ -222,18 +225,33 @@ def _replication(context: NodeContext) -> dict[str, str]:
         return postgresql.settings_for_nodes(context.cluster_paths.certificate) | {
             "wal_retrieve_retry_interval": "100ms"
         }
-    if context.peer is None:
+    if NodeKind.REPLICA in context.kinds:
+        known = primary(context) | _SENDER if is_source_known(context) else {}
+        return postgresql.replica_settings(conninfo.render(known), slot(context))
+    if context.peer is None and not context.replicas:
         return {}
     settings = postgresql.settings_for_nodes(context.cluster_paths.certificate)
     if NodeKind.FOLLOWING in context.kinds:
-        reached = primary(context) | {"options": f"-c wal_sender_timeout={_SENDER_SECONDS}s"}
-        settings |= postgresql.standby_settings(conninfo.render(reached), context.paths.slot)
+        reached = conninfo.render(primary(context) | _SENDER)
+        settings |= postgresql.standby_settings(reached, context.paths.slot)
     return settings
 
 
 def primary(context: NodeContext) -> dict[str, str]:
     """Return how this node reaches the server that it follows, be it for a base backup."""
-    peer = context.peer
+    peer, source = context.peer, context.source
+    if source is not None:
+        return conninfo.of_source(source.places, context.cluster_paths.certificate, slot(context))
     assert peer is not None
     certificate = context.cluster_paths.certificate
     return conninfo.of_node(peer.address, peer.node.port, certificate, context.paths.slot)
+
+
+def slot(context: NodeContext) -> str:
+    """Return the name of the slot that this node follows another server by."""
+    return context.paths.slot if context.cluster.replica_of is None else replicas.slot(context.cluster)
+
+
+def is_source_known(context: NodeContext) -> bool:
+    """Return whether it is known where a read replica reaches its source."""
+    return context.source is not None and bool(context.source.places)

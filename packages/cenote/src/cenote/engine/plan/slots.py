@@ -1,4 +1,4 @@
-"""The replication slot that a server has for the node that follows it: it keeps the WAL that is still wanted.
+"""The replication slots that a server has for those that follow it: they keep the WAL that is still wanted.
 
 One that nobody needs any more would keep it until the disk is full.  Only physical slots with our names are
 ever dropped.  The logical ones are the customer's, and no standby has them, so they are reported.  One that
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from psycopg.sql import SQL, Literal
 
 from cenote.conf.hba import SUPERUSER
-from cenote.engine.plan.context import NodeContext
+from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.model.changes import Plan, Sql
 
 MOST_REPORTED = 20  # logical slots
@@ -38,16 +38,22 @@ class Seen:
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
-    wanted = wanted_slot(context)
+    wanted = [*filter(None, [wanted_slot(context)]), *(one.slot for one in context.replicas)]
     ours = [slot for slot in seen.slots if not slot.logical and _OURS.fullmatch(slot.name)]
     for slot in ours:
-        if slot.name != wanted:
+        if slot.name not in wanted:
             end = [SQL("SELECT pg_terminate_backend({}, 5000)").format(Literal(slot.pid))] if slot.pid else []
-            drop = SQL("SELECT pg_drop_replication_slot({})").format(Literal(slot.name))
+            # Patroni, where it runs the server, may be faster.
+            drop = SQL(
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = {}"
+            ).format(Literal(slot.name))
             yield Sql(SUPERUSER, f"dropping the slot {slot.name}", (*end, drop), atomic=False)
-    if wanted and not any(slot.name == wanted for slot in ours):
-        make = SQL("SELECT pg_create_physical_replication_slot({}, true)").format(Literal(wanted))
-        yield Sql(SUPERUSER, f"making the slot {wanted}", (make,), atomic=False)
+    if NodeKind.MANAGED in context.kinds:
+        return  # Patroni makes those that stand in its configuration, on all nodes
+    for name in wanted:
+        if not any(slot.name == name for slot in ours):
+            make = SQL("SELECT pg_create_physical_replication_slot({}, true)").format(Literal(name))
+            yield Sql(SUPERUSER, f"making the slot {name}", (make,), atomic=False)
 
 
 def is_ours(name: str) -> bool:
@@ -67,4 +73,9 @@ def report(context: NodeContext, seen: Seen) -> Mapping[str, object]:
     names = sorted(slot.name for slot in seen.slots if slot.logical)
     wanted = wanted_slot(context)
     is_lost = any(slot.name == wanted and slot.lost for slot in seen.slots if not slot.logical)
-    return {"logical_slots": tuple(names[:MOST_REPORTED]), "slot_lost": is_lost}
+    lost = {slot.name for slot in seen.slots if slot.lost and not slot.logical}
+    return {
+        "logical_slots": tuple(names[:MOST_REPORTED]),
+        "slot_lost": is_lost,
+        "lost_slots": tuple(one.slot for one in context.replicas if one.slot in lost),
+    }

@@ -1,0 +1,63 @@
+"""A read replica's server that follows its source: how far it is.
+
+Its configuration is that of the part PostgreSQL.  With less than its source has of ``max_connections`` and
+its like, it pauses its replay; the file has more by then, and so it is started anew, be there clients or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cenote.engine.plan.context import NodeContext
+from cenote.engine.plan.standby import CLOSE
+from cenote.model.changes import Plan, Refuse, Stop, Wait
+from cenote.model.status_records import Standby
+
+# What a server says of its attempts to follow: that it is ahead of the other one, and that WAL is gone there.
+_DIVERGED = "forked off current database system timeline"
+_GONE = ("has already been removed", "has been invalidated", "cannot read from replication slot")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """``receiving``: WAL comes in; ``replayed`` is the position in it.
+
+    ``behind`` are the bytes that it lacks of what its source had written, ``seconds`` how long ago what it
+    replayed last was committed, None while that is not known.  ``paused``: it replays nothing.  ``said`` are
+    the last lines of its log while nothing comes in, which it writes at each attempt.
+    """
+
+    receiving: bool
+    replayed: int = 0
+    behind: int = 0
+    seconds: float | None = None
+    paused: bool = False
+    said: str = ""
+
+    @property
+    def streaming(self) -> bool:
+        return self.receiving and not self.paused and self.behind <= CLOSE
+
+
+def plan(context: NodeContext, seen: Seen) -> Plan:
+    source = "its source" if context.source is None else context.source.name
+    if seen.paused:
+        yield Stop(context.server)  # the part PostgreSQL starts it, with the values that it needs
+        yield Wait("PostgreSQL has paused its replay, and is started anew with the settings that it needs")
+    if not seen.receiving and _DIVERGED in seen.said:
+        yield Refuse(
+            f"{source} went on from an earlier state than this replica has, as after a recovery from "
+            "backups; promote it to keep what it has, or delete it and add another"
+        )
+    if not seen.receiving:
+        yield Wait(f"not connected to {source}")
+    elif not seen.streaming:
+        yield Wait(f"catching up with {source}, {seen.behind // 2**20} MiB behind")
+
+
+def report(_context: NodeContext, seen: Seen) -> Mapping[str, object]:
+    standby = Standby(
+        streaming=seen.streaming, replayed=seen.replayed, behind=seen.behind, seconds=seen.seconds
+    )
+    return {"standby": standby, "wal_gone": not seen.receiving and any(one in seen.said for one in _GONE)}
