@@ -3,7 +3,7 @@
 The environment sets ``KILLS`` of each process, ``CUTS`` of the power, ``CLUSTERS`` of an
 upgrade, a fleet, a drain, a recovery and a spread, ``STARTS`` of an upgrade, ``LOSSES`` of a host,
 ``MOMENTS`` and ``RESTORE_KILLS`` of restores, ``RECOVERIES``, ``GOOD`` backups beside those that are
-corrupted, and ``SEED``.
+corrupted, ``FAILOVERS`` of each of the ``SCENARIOS``, and ``SEED``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from faults import (
     drain,
     drills,
+    failover,
     fleet,
     kills,
     major_upgrade,
@@ -43,6 +44,7 @@ NAMES = (
     "spread",
     "drills",
     "major_upgrade",
+    "failover",
 )
 
 
@@ -87,6 +89,9 @@ def _outcomes(name: str, seed: str) -> list[Outcome]:
         return [fleet.battery(_number("LOSSES", 10), _number("CLUSTERS", 20), seed)]
     if name == "major_upgrade":
         return major_upgrade.battery(_number("KILLS", 20), seed)
+    if name == "failover":
+        wanted = [one for one in os.environ.get("SCENARIOS", "").split(",") if one]
+        return failover.batteries(wanted, _number("FAILOVERS", 5), seed)
     if name == "power":
         return [power.battery(_number("CUTS", 30), seed)]
     return [kills.battery(name, _number("KILLS", 300), seed)]

@@ -1,8 +1,8 @@
-"""``python -m faults.ledger FILE WRITERS URI …``: writes rows through pools, and notes what was acknowledged.
+"""``python -m faults.ledger FILE FIRST COUNT URI …``: writes rows through pools, and notes the acknowledged ones.
 
 A process of its own, since the judge of a failover must not be slowed down by it.  Each line of the file is
 synced before the next row of its writer.  ``+`` for a row that was acknowledged: when (monotonic seconds),
-the writer, the number and the timeline of the server; ``-`` for a query that failed: when, the writer, and why.
+the writer, the number and the timeline of the server; ``-`` for a query that failed: when, the writer, why.
 A row whose commit only gave up waiting for a standby is no acknowledged one.
 """
 
@@ -79,11 +79,20 @@ def on_two_timelines(rows: Sequence[Row]) -> list[Row]:
 
 
 @contextmanager
-def writing(path: Path, writers: int, uris: Sequence[str], command: Sequence[str] = ()) -> Iterator[Ledger]:
+def writing(path: Path, writers: range, uris: Sequence[str], command: Sequence[str] = ()) -> Iterator[Ledger]:
     """Write as long as the block runs; ``command`` is what runs the process, such as in a namespace."""
     path.touch()
     process = subprocess.Popen(
-        [*command, sys.executable, "-m", "faults.ledger", str(path), str(writers), *uris],
+        [
+            *command,
+            sys.executable,
+            "-m",
+            "faults.ledger",
+            str(path),
+            str(writers.start),
+            str(len(writers)),
+            *uris,
+        ],
         stdin=subprocess.PIPE,
     )
     try:
@@ -129,10 +138,11 @@ class _Writer(threading.Thread):
         os.fdatasync(self._file)
 
 
-def main(path: str, writers: str, *uris: str) -> None:
+def main(path: str, first: str, count: str, *uris: str) -> None:
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     end = threading.Event()
-    threads = [_Writer(number, uris[number % len(uris)], file, end) for number in range(int(writers))]
+    numbers = range(int(first), int(first) + int(count))
+    threads = [_Writer(number, uris[number % len(uris)], file, end) for number in numbers]
     for thread in threads:
         thread.start()
     sys.stdin.read()

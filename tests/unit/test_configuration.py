@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from cenote import rules
 from cenote.errors import Invalid
 from cenote.model import catalog, parameters
-from cenote.model.records import Cluster, Configuration, Pool
+from cenote.model.records import Cluster, Configuration, Pool, Value
 from cenote.rules import configuration, failover_settings
 from cenote.rules.configuration import HostCapabilities
 from cenote.security.sealing import Sealer
@@ -68,7 +68,7 @@ def test_a_cluster_of_one_node_cannot_wait_for_a_standby_and_keeps_the_rest_for_
     assert message.startswith("synchronous_replication: quorum needs a standby")
     assert "synchronous_replication" not in configuration.effective_settings(cluster, {})
     after = changed(cluster, synchronous_replication="off", max_failover_replication_time_lag=60)
-    chosen = {"synchronous_replication": "off", "max_failover_replication_time_lag": 60}
+    chosen: dict[str, Value] = {"synchronous_replication": "off", "max_failover_replication_time_lag": 60}
     assert after.configuration == Configuration(failover=chosen)
     assert configuration.effective_settings(after, {}).items() >= chosen.items()
     assert not failover_settings.waits_for_standby(after)

@@ -16,13 +16,14 @@ from cenote.controller.election import Election
 from cenote.errors import CenoteError, Conflict, NotFound, Unavailable
 from cenote.model import topology
 from cenote.model.records import Cluster, Switchover, SwitchStage
-from cenote.rules import record_formats
+from cenote.rules import failover_settings, record_formats
 from cenote.store import Changes, Store
 from cenote.store.encoding import NewerFormat
 
 log = logging.getLogger(__name__)
 
 LEAST_SECONDS = 0.1  # between two looks
+REASON_SECONDS = 1.5  # in which the agent of a node that gave up says why
 ASKED = "a switch was asked for"
 
 
@@ -30,7 +31,8 @@ class Switcher:
     def __init__(self, store: Store, election: Election) -> None:
         self._store, self._election = store, election
         self._stages: dict[UUID, tuple[tuple[str, SwitchStage], float]] = {}  # and since when (monotonic)
-        self._leaderless: dict[UUID, float] = {}
+        self._leaderless: dict[UUID, float] = {}  # and since when (monotonic)
+        self._promoted: dict[UUID, tuple[float, float | None]] = {}  # when that was seen, and after how long
         self._asked: dict[UUID, str] = {}  # the attempts that Patroni was told of
         self._timers: dict[UUID, asyncio.TimerHandle] = {}
 
@@ -38,7 +40,7 @@ class Switcher:
         """Run until cancelled or the store is closed."""
         while True:
             await self._election.elected.wait()
-            for known in (self._stages, self._leaderless, self._asked):
+            for known in (self._stages, self._leaderless, self._promoted, self._asked):
                 known.clear()
             with self._store.changes(reports=True) as changes:
                 async with asyncio.TaskGroup() as group:
@@ -70,20 +72,39 @@ class Switcher:
     async def _look_at(self, id: UUID, changes: Changes) -> None:
         stored = self._store.cluster(id)
         if stored is None or stored.value.deleted_at is not None or not topology.has_standbys(stored.value):
-            for known in (self._stages, self._leaderless, self._asked):
+            for known in (self._stages, self._leaderless, self._promoted, self._asked):
                 known.pop(id, None)
             return
         cluster, leader = stored.value, self._store.leader(stored.value)
-        if leader is None:
-            self._leaderless.setdefault(id, time.monotonic())
-        step = switches.promoted(cluster, leader, self._reason(cluster, leader), self._seconds(id))
-        if step is not None and record_formats.are_read(self._store.known_hosts(), record_formats.WITH_NODES):
-            await self._write(cluster, step)
+        if await self._tell_promotion(cluster, leader, changes):
             return  # the change of the record has it looked at again
-        if leader is not None:
-            self._leaderless.pop(id, None)
         if cluster.switchover is not None:
             await self._switch(cluster, cluster.switchover, leader, changes)
+
+    async def _tell_promotion(self, cluster: Cluster, leader: str | None, changes: Changes) -> bool:
+        """Write the event of a promotion, if there was one, as soon as it is known why; return whether."""
+        now = time.monotonic()
+        if leader is None:
+            self._leaderless.setdefault(cluster.id, now)
+        since = self._leaderless.get(cluster.id)
+        is_silent = self._store.is_silent(cluster.id, cluster.primary)
+        reason = self._reason(cluster, leader, is_silent=is_silent)
+        seconds = None if since is None else now - since
+        if is_silent and seconds is not None:
+            seconds += failover_settings.seconds(cluster)  # in which it renewed no lease
+        promoted, seconds = self._promoted.get(cluster.id, (now, seconds))
+        step = switches.promoted(cluster, leader, reason or f"{cluster.primary} has given up", seconds)
+        if step is None or not record_formats.are_read(self._store.known_hosts(), record_formats.WITH_NODES):
+            if leader is not None:
+                self._leaderless.pop(cluster.id, None)
+                self._promoted.pop(cluster.id, None)
+            return False
+        self._promoted[cluster.id] = promoted, seconds
+        if not reason and now - promoted < REASON_SECONDS:
+            self._look_again(cluster.id, LEAST_SECONDS, changes)
+            return False
+        await self._write(cluster, step)
+        return True
 
     async def _switch(
         self, cluster: Cluster, switch: Switchover, leader: str | None, changes: Changes
@@ -139,11 +160,8 @@ class Switcher:
             self._stages[id] = key, time.monotonic()
         return time.monotonic() - self._stages[id][1]
 
-    def _seconds(self, id: UUID) -> float | None:
-        since = self._leaderless.get(id)
-        return None if since is None else time.monotonic() - since
-
-    def _reason(self, cluster: Cluster, leader: str | None) -> str:
+    def _reason(self, cluster: Cluster, leader: str | None, *, is_silent: bool) -> str:
+        """Return why another node takes writes; "" while that is not known."""
         switch = cluster.switchover
         if switch is not None and leader == switch.target:
             return ASKED
@@ -151,12 +169,15 @@ class Switcher:
         if former is None:
             return "it is not there any more"
         host = self._store.host(former.host)
+        place = former.host if host is None else host.name
         if former.host not in self._store.presences():
-            return f"the host {former.host if host is None else host.name} does not answer"
+            return f"the host {place} does not answer"
+        if is_silent:
+            return f"{former.name} on the host {place} did not answer any more"
         seen = self._store.status(cluster.id, former.name)
         if seen is not None and seen.stopped:
             return f"{', '.join(seen.stopped)} of {former.name} has ended"
-        return f"{former.name} has given up"
+        return ""
 
     def _look_again(self, id: UUID, seconds: float, changes: Changes) -> None:
         timer = self._timers.pop(id, None)

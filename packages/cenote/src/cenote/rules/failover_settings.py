@@ -31,7 +31,7 @@ def seconds(cluster: Cluster) -> int:
 
 def shown(cluster: Cluster) -> dict[str, Value]:
     """Return the settings as the API shows them."""
-    return in_force(cluster) | cluster.configuration.failover
+    return {**in_force(cluster), **cluster.configuration.failover}
 
 
 def in_force(cluster: Cluster) -> Mapping[str, Value]:

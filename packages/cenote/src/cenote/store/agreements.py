@@ -2,7 +2,8 @@
 
 It writes several keys a second and node under load.  So this is a watch of its own: the few keys that say
 who leads, whose data it is and what all nodes follow are kept, all others are dropped unread, and only a
-change of those few is told.
+change of those few is told.  Of the nodes' own keys it is kept which are gone: those whose Patroni has not
+renewed its lease.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 PAGE = 500
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds
 _KEPT = ("/leader", "/initialize", "/config")
+_MEMBERS = "members/"
 _KEPT_ENDS = tuple(end.encode() for end in _KEPT)
 
 
@@ -33,11 +35,16 @@ class Agreements:
     def __init__(self, client: EtcdClient, keys: Keys, on_change: Callable[[Iterable[UUID]], None]) -> None:
         self._client, self._prefix, self._on_change = client, keys.failover, on_change
         self._known: dict[UUID, Agreed] = {}
+        self._silent: set[tuple[UUID, str]] = set()
         self._revision = 0
         self._following: asyncio.Task[None] | None = None
 
     def of(self, cluster_id: UUID) -> Agreed:
         return self._known.get(cluster_id, NOTHING_AGREED)
+
+    def is_silent(self, cluster_id: UUID, node_name: str) -> bool:
+        """Return whether the lease of a node's Patroni was seen to end, and not to begin again."""
+        return (cluster_id, node_name) in self._silent
 
     async def open(self) -> None:
         """Read what there is; Unavailable when etcd does not answer.
@@ -102,11 +109,15 @@ class Agreements:
 
     def _note(self, known: dict[UUID, Agreed], key: bytes, value: bytes | None) -> set[UUID]:
         """Take a key's value, None for one that is gone; return the cluster if that changes what is known."""
-        if not key.endswith(_KEPT_ENDS):
+        if not key.endswith(_KEPT_ENDS) and _MEMBERS.encode() not in key:
             return set()
         scope, _, name = key.decode(errors="replace").removeprefix(self._prefix).partition("/")
         with contextlib.suppress(ValueError):
             id = UUID(scope)
+            if name.startswith(_MEMBERS):
+                change = self._silent.add if value is None else self._silent.discard
+                change((id, name.removeprefix(_MEMBERS)))
+                return set()
             before = known.get(id, NOTHING_AGREED)
             text = "" if value is None else value.decode(errors="replace")
             match name:

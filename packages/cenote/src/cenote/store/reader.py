@@ -138,6 +138,10 @@ class Reader:
         keys = ((node.name, (node.host, cluster_id, node.name)) for node in nodes)
         return {name: self._tables.reports[key] for name, key in keys if key in self._tables.reports}
 
+    def is_silent(self, cluster_id: UUID, node_name: str) -> bool:
+        """Return whether the failover agent of a node was seen to fall silent."""
+        return self._agreements.is_silent(cluster_id, node_name)
+
     def leader(self, cluster: Cluster) -> str | None:
         """The node of several that the failover agent names.
 

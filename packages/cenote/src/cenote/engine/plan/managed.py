@@ -43,7 +43,8 @@ from cenote.rules import failover_settings, storage
 @dataclass(frozen=True, slots=True)
 class Seen:
     """``state`` is what the server says of itself in its pid file; ``slots`` are those of one that Patroni
-    has not taken over yet.  ``password`` is that of Patroni's login, None if there is none to open.  ``rewinding``: pg_rewind works.
+    has not taken over yet.  ``password`` is that of Patroni's login, None if there is none to open.
+    ``rewinding``: pg_rewind works.
     """
 
     has_data: bool

@@ -1,0 +1,117 @@
+"""A cluster of three nodes on three hosts of their own: its nodes, servers and pools."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from cenote.host import processes
+from cenote.model.paths import Layout, NodePaths
+from cenote.model.processes import Process
+from cenote_client import Client
+from tests.support.fleet import FleetHost
+from tests.support.service import SMALLEST, added_pool
+from tests.support.waiting import wait_until
+
+POOL_SIZE = 5
+MADE_SECONDS, HEALTHY_SECONDS = 180.0, 120.0
+
+
+class Trio:
+    """``uris`` are those of its pool, through each host in turn."""
+
+    def __init__(self, hosts: Sequence[FleetHost], client: Client, name: str = "trio") -> None:
+        self.hosts, self._client = hosts, client
+        wanted = SMALLEST | {"name": name, "num_nodes": len(hosts)}
+        self.id = UUID(client.request("POST", "/v2/databases", json=wanted)["database"]["id"])
+        self.wait_until_healthy(MADE_SECONDS)
+        pool = added_pool(client, str(self.id), "app", size=POOL_SIZE)["connection"]
+        place = f"@{pool['host']}:{pool['port']}/"
+        others = self.shown()["cenote"]["uris"]["hosts"]
+        self.uris = [pool["uri"].replace(place, f"@{one['host']}:{one['pool_port']}/") for one in others]
+        self.on_primary("CREATE TABLE ledger (writer int, number int)", database="defaultdb")
+        self.on_primary("GRANT ALL ON ledger TO doadmin", database="defaultdb")
+
+    def shown(self) -> Any:
+        return self._client.request("GET", f"/v2/databases/{self.id}")["database"]
+
+    def events(self, type: str) -> list[str]:
+        """What the events of a type say, the newest first."""
+        found = self._client.request("GET", f"/v2/databases/{self.id}/events")["events"]
+        return [one["cenote"]["summary"] for one in found if one["event_type"] == type]
+
+    def configure(self, **settings: Any) -> None:
+        self._client.request("PATCH", f"/v2/databases/{self.id}/config", json={"config": settings})
+
+    def wait_until_healthy(self, seconds: float = HEALTHY_SECONDS) -> None:
+        def is_healthy() -> bool:
+            found = self.shown()
+            return bool(found["status"] == "online" and found["cenote"]["health"] == "healthy")
+
+        try:
+            wait_until("all nodes are as wanted", seconds, is_healthy)
+        except AssertionError:
+            print(self.shown()["cenote"])
+            raise
+
+    def primary(self) -> str:
+        """Return the name of the node that takes writes."""
+        found = [node["name"] for node in self.shown()["cenote"]["nodes"] if node["role"] == "primary"]
+        return str(found[0]) if found else ""
+
+    def standbys(self) -> list[str]:
+        return [node["name"] for node in self.shown()["cenote"]["nodes"] if node["role"] == "standby"]
+
+    def host(self, node: str) -> FleetHost:
+        [name] = [one["host"] for one in self.shown()["cenote"]["nodes"] if one["name"] == node]
+        return next(host for host in self.hosts if host.name == name)
+
+    def paths(self, node: str) -> NodePaths:
+        return Layout(self.host(node).data_dir).node(self.id, node)
+
+    def server(self, node: str) -> Process:
+        found = processes.find(self.paths(node).server(Path()))
+        assert found is not None, f"PostgreSQL of {node} does not run"
+        return found
+
+    def kill(self, node: str) -> None:
+        """Kill the postmaster of a node."""
+        os.kill(self.server(node).pid, signal.SIGKILL)
+
+    def all_of(self, node: str) -> list[int]:
+        """Return the pids of a node's PostgreSQL and Patroni."""
+        paths = self.paths(node)
+        agent = processes.find(paths.failover_agent(Path()))
+        pids = [process.pid for process in processes.below(paths.data)]
+        return pids if agent is None else [agent.pid, *pids]
+
+    def rows(self, node: str, query: str, *, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """Ask a node's server as the superuser; [] if the query has no rows."""
+        port = next(one["port"] for one in self.shown()["cenote"]["nodes"] if one["name"] == node)
+        sockets = Layout(self.host(node).data_dir).cluster(self.id).sockets
+        with psycopg.connect(
+            host=str(sockets), port=port, user="postgres", dbname=database, autocommit=True, connect_timeout=5
+        ) as connection:
+            done = connection.execute(query.encode())
+            return done.fetchall() if done.description else []
+
+    def on_primary(self, query: str, *, database: str = "postgres") -> list[tuple[Any, ...]]:
+        return self.rows(self.primary(), query, database=database)
+
+    def quorum(self) -> int:
+        """Return for how many standbys commits wait, as the primary says."""
+        query = "SELECT count(*)::int FROM pg_stat_replication WHERE sync_state = 'quorum'"
+        return int(self.on_primary(query)[0][0])
+
+
+@contextmanager
+def trio(hosts: Sequence[FleetHost]) -> Iterator[Trio]:
+    with hosts[0].client() as client:
+        yield Trio(hosts, client)
