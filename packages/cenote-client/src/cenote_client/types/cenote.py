@@ -109,11 +109,13 @@ class RecoveryWish(TypedDict):
 class SwitchWish(TypedDict):
     """The node that is to take writes; without, the one that lacks least.
 
-    What has not succeeded within ``seconds``, by default 60, is given up.
+    What has not succeeded within ``seconds``, by default 60, is given up.  With ``cut``, clients of pools
+    whose transactions do not end are disconnected.
     """
 
     candidate: NotRequired[str]
     seconds: NotRequired[int]
+    cut: NotRequired[bool]
 
 
 ClusterSwitch = TypedDict(
@@ -126,6 +128,7 @@ ClusterSwitch = TypedDict(
         "until": str,
         "tries": int,
         "reason": str,
+        "cut": bool,
     },
 )
 """How far a switch to another node is; ``reason`` says what it waits for."""

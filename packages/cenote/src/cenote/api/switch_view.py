@@ -19,7 +19,8 @@ class SwitchView(msgspec.Struct, kw_only=True):
     """A switch from one node to another.
 
     ``preparing``: nobody is held.  ``holding``: clients of the pools are held as soon as none is in a
-    transaction.  ``switching``: the other node takes over.  ``reason`` says what is waited for.
+    transaction.  ``switching``: the other node takes over.  ``reason`` says what is waited for.  ``cut``:
+    clients whose transactions do not end are disconnected.
     """
 
     from_: str = msgspec.field(name="from")
@@ -29,6 +30,7 @@ class SwitchView(msgspec.Struct, kw_only=True):
     until: datetime
     tries: int
     reason: str
+    cut: bool
 
 
 def switch_view(service: Service, cluster: Cluster) -> SwitchView | UnsetType:
@@ -48,4 +50,5 @@ def switch_view(service: Service, cluster: Cluster) -> SwitchView | UnsetType:
         until=switch.until,
         tries=switch.tries,
         reason=reason,
+        cut=switch.cut,
     )

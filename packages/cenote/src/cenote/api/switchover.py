@@ -30,11 +30,12 @@ class SwitchOver(Body):
     """The node that is to take writes, by default the one that lacks least.
 
     Given up is what has not succeeded within ``seconds``, by default 60, such as for a transaction in a pool
-    that does not end.
+    that does not end.  With ``cut``, clients with such a transaction are disconnected instead.
     """
 
     candidate: schema_fields.NodeName | None = None
     seconds: int | None = None
+    cut: bool = False
 
 
 class SwitchAnswer(msgspec.Struct):
@@ -62,6 +63,7 @@ async def switch_over(request: Call) -> Response:
             datetime.now(UTC),
             candidate=body.candidate or "",
             seconds=switches.DEFAULT_SECONDS if body.seconds is None else body.seconds,
+            cut=body.cut,
         )
 
     stored = await service.store.update_cluster(id, begun, request.note(EventType.CLUSTER_UPDATE))

@@ -61,6 +61,7 @@ def nodes(layout: Layout, printer: Printer, cluster: str) -> None:
     type=click.IntRange(min=1, max=3600),
     help="Give up after this time.  [default: 60]",
 )
+@click.option("--cut", is_flag=True, help="Disconnect clients whose transactions do not end.")
 @click.option("--no-wait", is_flag=True, help="Do not wait until the switch is over.")
 @click.option("--cancel", is_flag=True, help="Give up a switch that waits.")
 def switchover(
@@ -69,11 +70,12 @@ def switchover(
     cluster: str,
     candidate: str | None,
     seconds: int | None,
+    cut: bool,
     no_wait: bool,
     cancel: bool,
 ) -> None:
     """Have another node of a cluster take writes; clients of its pools of transactions notice nothing."""
-    if cancel and (candidate or seconds or no_wait):
+    if cancel and (candidate or seconds or cut or no_wait):
         raise click.UsageError("--cancel takes no other option")
     with client_for(layout) as client:
         found = find_cluster(client, cluster)
@@ -84,6 +86,7 @@ def switchover(
             return
         wish: Any = {"candidate": candidate} if candidate else {}
         wish |= {"seconds": seconds} if seconds else {}
+        wish |= {"cut": True} if cut else {}
         begun = client.databases.switch_over(id, wish)
         wanted = begun.get("switchover", {}).get("to", begun["primary"])
         if no_wait and "switchover" in begun:

@@ -50,7 +50,8 @@ async def change(request: ConsoleRequest) -> Response:
                     passing="status",
                 )
             case "switch":
-                wish = {"candidate": form["candidate"]} if form["candidate"] else {}
+                wish: dict[str, Any] = {"candidate": form["candidate"]} if form["candidate"] else {}
+                wish |= {"cut": True} if form["transactions"] == "cut" else {}
                 begun = await request.api.post(path_of(id, "switchover"), wish)
                 words = f"{begun['primary']} takes writes."
                 if (switch := begun.get("switchover")) is not None:

@@ -261,7 +261,8 @@ class Executor:
                 self._let_go(pooler)
                 self._holds[pooler.directory] = await pauses.hold(place, MOVE, change.why, self._spare_guard)
         try:
-            await sql.pause_pools(session.sockets, session.pool_port, change.pools, change.patience)
+            place_of_pools = session.sockets, session.pool_port
+            await sql.pause_pools(*place_of_pools, change.pools, change.patience, change.cut)
         except CenoteError:
             if change.or_none:
                 await self._resume(pooler, session)

@@ -254,18 +254,38 @@ async def leads(conninfo: str) -> bool:
         return False
 
 
-async def pause_pools(sockets: Path, port: int, pools: Collection[str], patience: float) -> None:
+async def pause_pools(
+    sockets: Path, port: int, pools: Collection[str], patience: float, cut: float | None = None
+) -> None:
     """Pause pools, each over a connection of its own, since the command waits until its servers are free.
 
-    CenoteError when that takes more than ``patience`` seconds.  Those that are paused stay so then, or are
+    With ``cut``, clients that have a server after so many seconds, in a transaction, are disconnected.
+
+    CenoteError when it takes more than ``patience`` seconds.  Those that are paused stay so then, or are
     about to be, as PgBouncer takes no pause of one pool back when its client leaves.
     """
     [rows] = await console(sockets, port, "SHOW DATABASES")
-    open_ones = [row["name"] for row in rows if row["name"] in pools and not row["paused"]]
-    pausing = [asyncio.create_task(_pause(sockets, port, name, patience)) for name in open_ones]
+    # Also those that are paused: what a process began that was killed may still wait for transactions.
+    known = [row["name"] for row in rows if row["name"] in pools]
+    pausing = [asyncio.create_task(_pause(sockets, port, name, patience)) for name in known]
+    if cut is not None and pausing:
+        _, waiting = await asyncio.wait(pausing, timeout=cut)
+        if waiting:
+            await _end_transactions(sockets, port, pools)
     for outcome in await asyncio.gather(*pausing, return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome
+
+
+async def _end_transactions(sockets: Path, port: int, pools: Collection[str]) -> None:
+    """Disconnect the clients that have a server; only PgBouncer from 1.24 on can end single ones."""
+    [rows] = await console(sockets, port, "SHOW CLIENTS")
+    linked = [row["id"] for row in rows if row["database"] in pools and row["link"] and "id" in row]
+    for client in linked:
+        with contextlib.suppress(CenoteError):  # its transaction has just ended, and it has left
+            await console(sockets, port, f"KILL_CLIENT {client}")
+    if linked:
+        log.warning("ended %d transactions in pools, for a switch: %s", len(linked), sockets)
 
 
 async def _pause(sockets: Path, port: int, name: str, patience: float) -> None:

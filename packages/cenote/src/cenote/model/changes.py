@@ -203,7 +203,8 @@ class HoldPools:
     """Hold the clients of a pooler, for a switch to another node, until ``Resume``.
 
     They are held when their transactions have ended, which has to be within ``patience`` seconds.  If it is
-    not, and ``or_none``, none are held; ``anyway``, each is held once its transactions have ended.  It can be
+    not, and ``or_none``, none are held; ``anyway``, each is held once its transactions have ended.  After
+    ``cut`` seconds, if there is such a limit, the clients of those that go on are disconnected.  It can be
     done again, which prolongs the hold.
     """
 
@@ -213,6 +214,7 @@ class HoldPools:
     patience: float = 0.8
     or_none: bool = False
     anyway: bool = False
+    cut: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -269,6 +269,7 @@ class Switchover(Record, frozen=True, kw_only=True):
     """A planned switch, from the node that takes writes to another one of the cluster, by their names.
 
     ``since``: when the stage began.  ``until``: when it is given up.  ``tries`` counts the attempts.
+    ``cut``: transactions in pools that do not end by themselves are ended.
     """
 
     source: str
@@ -278,6 +279,7 @@ class Switchover(Record, frozen=True, kw_only=True):
     stage: SwitchStage = SwitchStage.PREPARING
     since: datetime | None = None
     tries: int = 0
+    cut: bool = False
 
     @property
     def attempt(self) -> str:

@@ -255,7 +255,8 @@ def _of_move(before: Cluster, after: Cluster, name_of: NameOf) -> Differences:
 def _of_switch(former: Switchover | None, now: Switchover | None) -> Differences:
     """Tell that another node is to take writes, and that this was given up or is over."""
     if former is None and now is not None:
-        yield Difference(what="switch", after=f"from {now.source} to {now.target}")
+        cut = ", disconnecting clients whose transactions do not end" if now.cut else ""
+        yield Difference(what="switch", after=f"from {now.source} to {now.target}{cut}")
     elif former is not None and now is None:
         yield Difference(what="switch", before=f"from {former.source} to {former.target}")
     else:

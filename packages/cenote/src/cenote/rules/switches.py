@@ -24,11 +24,12 @@ def begun(
     *,
     candidate: str = "",
     seconds: int = DEFAULT_SECONDS,
+    cut: bool = False,
 ) -> Cluster:
     """Return the cluster with a switch to another node begun, by default to the one that lacks least.
 
-    It is given up after so many ``seconds``.  Invalid for a node that cannot be meant, Busy while none can
-    take over.
+    It is given up after so many ``seconds``.  With ``cut``, transactions in pools that go on are ended.
+    Invalid for a node that cannot be meant, Busy while none can take over.
     """
     if not has_standbys(cluster):
         raise Invalid("The cluster has one node; add another one first ('cenote cluster resize --nodes 2').")
@@ -47,7 +48,7 @@ def begun(
     _check(target, leader, reports)
     at = now.replace(microsecond=0)
     switch = Switchover(
-        source=leader, target=target, asked_at=now, until=at + timedelta(seconds=seconds), since=now
+        source=leader, target=target, asked_at=now, until=at + timedelta(seconds=seconds), since=now, cut=cut
     )
     return replace(cluster, switchover=switch)
 

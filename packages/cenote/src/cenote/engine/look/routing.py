@@ -83,13 +83,19 @@ async def _with_pools(context: NodeContext, seen: Seen, session: Session) -> See
     }
     switch = context.cluster.switchover
     is_asked = switch is not None and switch.source == context.leader and seen.is_up
+    busy = await _busy(session) if is_asked and held and all(held.values()) else set()
     return replace(
         seen,
         pools=tuple(held),
         paused=any(row["paused"] for row in rows),
-        held=all(held.values()),
+        held=all(held.values()) and busy.isdisjoint(held),
         oldest=await _oldest(context, held.keys(), session) if is_asked else 0.0,
     )
+
+
+async def _busy(session: Session) -> set[str]:
+    """Return the pools with transactions: a pause waits for them, also if whoever has begun it is gone."""
+    return {row["database"] for row in await session.console("SHOW POOLS") if int(row["sv_active"])}
 
 
 async def _oldest(context: NodeContext, pools: Collection[str], session: Session) -> float:

@@ -37,8 +37,9 @@ class Seen:
     """The files that a running PgBouncer has read; none while it is down or has other ones.
 
     ``is_up``: the node that takes writes has a server, as far as this host can tell; ``leads``: it takes
-    writes, asked only while that matters.  ``pools`` are those whose clients can be held; ``held``: all are.
-    ``oldest`` is the age of the oldest transaction in them, in seconds.
+    writes, asked only while that matters.  ``pools`` are those whose clients can be held; ``held``: all are,
+    and none of their clients is in a transaction, which is asked before a switch.  ``oldest`` is the age of
+    the oldest transaction in them, in seconds.
     """
 
     files: Mapping[Path, bytes] = field(default_factory=dict, repr=False)
@@ -110,12 +111,13 @@ def _lead(context: NodeContext, seen: Seen) -> Plan:
 def _for_switch(context: NodeContext, switch: Switchover, seen: Seen) -> Plan:
     if is_held(seen):
         yield Wait(f"held, for {switch.target} to take over", at_once=True)
-    if seen.oldest > LONG:
+    if seen.oldest > LONG and not switch.cut:
         if seen.paused:
             yield Resume(context.bouncer)
         yield Wait(f"busy: a transaction in a pool has been open for {seen.oldest:.0f} s", often=True)
     if seen.pools:
-        yield HoldPools(context.bouncer, SWITCH, seen.pools, PATIENCE, or_none=True)
+        cut = LONG if switch.cut else None
+        yield HoldPools(context.bouncer, SWITCH, seen.pools, PATIENCE, or_none=True, cut=cut)
     yield Wait(f"held, for {switch.target} to take over", often=True)
 
 
