@@ -76,5 +76,9 @@ class NotInForce(Unavailable):
         self.retry_after = 5
 
 
+class ServerGone(CenoteError):
+    """A server has ended while it was asked, or lets nobody in at this moment."""
+
+
 class Misconfigured(CenoteError):
     """The machine lacks something, or a setting is wrong; the message says what to do."""

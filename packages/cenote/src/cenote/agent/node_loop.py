@@ -17,13 +17,14 @@ from uuid import UUID
 
 from cenote.agent import deletion, drops
 from cenote.agent.failover_watch import FailoverWatch
+from cenote.agent.missing_followers import MissingFollowers
 from cenote.agent.node_pass import NodePass, Waiting, session_of
 from cenote.agent.node_reports import NodeReports
 from cenote.agent.pass_queue import Held, PassQueue, Turn, Urgency
 from cenote.agent.quiet import Quiet
 from cenote.agent.waiting import is_set_within
 from cenote.engine.plan.context import Follower, HostContext, NodeContext, NodeKind, Peer, Source
-from cenote.errors import CenoteError, NotFound, Unavailable
+from cenote.errors import CenoteError, NotFound, ServerGone, Unavailable
 from cenote.host import control_file, processes, trash
 from cenote.host.executor import Executor
 from cenote.model.records import Cluster, Node
@@ -80,6 +81,8 @@ class NodeLoop:
         self._poll, self._waiting_since = POLL_FIRST, 0.0
         self._waited_for = ("", False)  # what, and whether clients are held meanwhile
         self._backoff = host_context.timing.backoff_first
+        self._has_lost_server = False  # in the pass that failed last
+        self._missing_followers = MissingFollowers()
         self.is_put_away = False  # its cluster is deleted, and its data was in the trash at the last look
         self._full = True  # the next pass has to look at everything
         self._look_due = 0.0  # when one has to, whatever wakes it (monotonic)
@@ -260,6 +263,7 @@ class NodeLoop:
             return await self._wait_for(stored, waiting), PassResult.WAITING
         except (CenoteError, OSError) as error:
             log.warning("cluster %s: %s", in_words(stored.value, self._node_name), _in_words(error))
+            self._has_lost_server = isinstance(error, ServerGone)
             await self._report_failure(stored, _in_words(error))
             with contextlib.suppress(CenoteError, OSError):
                 await self._drop(stored)
@@ -289,6 +293,10 @@ class NodeLoop:
             pause = min(pause, UPGRADING_PAUSE)
         if is_nearly_full:
             pause = min(pause, self._host_context.timing.resync_interval_nearly_full)
+        if (missing := self._until_followed(stored.value)) is not None:
+            pause = min(pause, missing)
+        if (soon := self._until_followed(stored.value)) is not None:
+            pause = min(pause, soon)
         soon = await self._drop(stored)
         return pause if soon is None else min(pause, soon)
 
@@ -361,6 +369,7 @@ class NodeLoop:
             self._pass.has_drops,
             self._pass.sql_changes.has_other_users,
             self._is_upgrading(),
+            self._until_followed(context.cluster),
             NodeKind.REPLICA in context.kinds,  # how far it is does not show in its trace
         )
         if converged.settled and not any(waits):
@@ -371,6 +380,10 @@ class NodeLoop:
         """Return whether the new server of an upgrade works, and something of it is still to be done."""
         seen = self._pass.seen.get("major_upgrade")
         return isinstance(seen, UpgradeReport) and not (seen.done or seen.refused)
+
+    def _until_followed(self, cluster: Cluster) -> float | None:
+        leads = has_standbys(cluster) and self._store.leader(cluster) == self._node_name
+        return self._missing_followers.look_after(cluster, self._reports.last(), leads=leads)
 
     def _look_again(self) -> None:
         self._full = True
@@ -515,8 +528,11 @@ class NodeLoop:
             del notes[what]
 
     def _outlasts_failure(self) -> bool:
-        """Return whether a wait is worth a report that replaces the one on a failure before it."""
-        if not self._reports.last().failing:
+        """Return whether a wait is worth a report that replaces the one on a failure before it.
+
+        That a server has ended while it was asked says nothing any more once its start is waited for.
+        """
+        if not self._reports.last().failing or self._has_lost_server:
             return True
         return time.monotonic() - self._waiting_since > WORTH_REPORTING_AFTER_FAILURE
 

@@ -23,7 +23,7 @@ from cenote.store.encoding import NewerFormat
 log = logging.getLogger(__name__)
 
 LEAST_SECONDS = 0.1  # between two looks
-REASON_SECONDS = 1.5  # in which the agent of a node that gave up says why
+LED_SECONDS = 3.0  # in which hosts have to report that their clients are led to the node of a switch
 ASKED = "a switch was asked for"
 
 
@@ -31,8 +31,8 @@ class Switcher:
     def __init__(self, store: Store, election: Election) -> None:
         self._store, self._election = store, election
         self._stages: dict[UUID, tuple[tuple[str, SwitchStage], float]] = {}  # and since when (monotonic)
-        self._leaderless: dict[UUID, float] = {}  # and since when (monotonic)
-        self._promoted: dict[UUID, tuple[float, float | None]] = {}  # when that was seen, and after how long
+        self._leaderless: dict[UUID, float] = {}
+        self._led: dict[UUID, tuple[str, float, float | None]] = {}  # to which node, since when, after what
         self._asked: dict[UUID, str] = {}  # the attempts that Patroni was told of
         self._timers: dict[UUID, asyncio.TimerHandle] = {}
 
@@ -40,7 +40,7 @@ class Switcher:
         """Run until cancelled or the store is closed."""
         while True:
             await self._election.elected.wait()
-            for known in (self._stages, self._leaderless, self._promoted, self._asked):
+            for known in (self._stages, self._leaderless, self._asked, self._led):
                 known.clear()
             with self._store.changes(reports=True) as changes:
                 async with asyncio.TaskGroup() as group:
@@ -72,11 +72,22 @@ class Switcher:
     async def _look_at(self, id: UUID, changes: Changes) -> None:
         stored = self._store.cluster(id)
         if stored is None or stored.value.deleted_at is not None or not topology.has_standbys(stored.value):
-            for known in (self._stages, self._leaderless, self._promoted, self._asked):
+            for known in (self._stages, self._leaderless, self._asked, self._led):
                 known.pop(id, None)
             return
         cluster, leader = stored.value, self._store.leader(stored.value)
-        if await self._tell_promotion(cluster, leader, changes):
+        if leader is None:
+            self._leaderless.setdefault(id, time.monotonic())
+        since, seconds = self._led_since(id, leader)
+        held = self._held(cluster, leader)
+        step = switches.promoted(cluster, leader, self._reason(cluster, leader), seconds, held)
+        if step is not None and record_formats.are_read(self._store.known_hosts(), record_formats.WITH_NODES):
+            switch = cluster.switchover
+            is_planned = switch is not None and leader == switch.target
+            if is_planned and held is None and time.monotonic() - since < LED_SECONDS:
+                self._look_again(id, LEAST_SECONDS, changes)
+                return
+            await self._write(cluster, step)
             return  # the change of the record has it looked at again
         if cluster.switchover is not None:
             await self._switch(cluster, cluster.switchover, leader, changes)
@@ -160,8 +171,24 @@ class Switcher:
             self._stages[id] = key, time.monotonic()
         return time.monotonic() - self._stages[id][1]
 
-    def _reason(self, cluster: Cluster, leader: str | None, *, is_silent: bool) -> str:
-        """Return why another node takes writes; "" while that is not known."""
+    def _led_since(self, id: UUID, leader: str | None) -> tuple[float, float | None]:
+        """Return since when a node takes writes, and for how many seconds none did before, if it is known."""
+        now, known, began = time.monotonic(), self._led.get(id), self._leaderless.get(id)
+        if leader is None:
+            self._led.pop(id, None)
+            return now, None
+        if known is None or known[0] != leader:
+            known = self._led[id] = leader, now, None if began is None else now - began
+        return known[1:]
+
+    def _held(self, cluster: Cluster, leader: str | None) -> float | None:
+        """Return for how long clients of its pools were held for a switch, None as long as they may be."""
+        if leader is None:
+            return None
+        alive = self._store.seen_hosts().alive
+        return switches.held(cluster, leader, self._store.reports(cluster.id), alive)
+
+    def _reason(self, cluster: Cluster, leader: str | None) -> str:
         switch = cluster.switchover
         if switch is not None and leader == switch.target:
             return ASKED

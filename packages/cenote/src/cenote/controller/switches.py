@@ -124,10 +124,25 @@ def _given_up(cluster: Cluster, switch: Switchover, reason: str) -> Step:
     return Step(replace(cluster, switchover=None), what, note)
 
 
-def promoted(cluster: Cluster, leader: str | None, reason: str, seconds: float | None) -> Step | None:
+def held(
+    cluster: Cluster, leader: str, reports: Mapping[str, NodeStatus], alive: Collection[str]
+) -> float | None:
+    """Return for how many seconds clients of pools were held until they were led to a node.
+
+    None as long as those of a host may still be.
+    """
+    seen = [reports.get(name) for name in switch_progress.poolers(cluster, alive)]
+    led = [one.held_ms for one in seen if one is not None and one.led_to == leader]
+    return max(led, default=0) / 1000 if len(led) == len(seen) else None
+
+
+def promoted(
+    cluster: Cluster, leader: str | None, reason: str, seconds: float | None, held: float | None = None
+) -> Step | None:
     """Return the record with the node that takes writes, and the event that tells of its promotion.
 
-    The first one of a cluster is none; ``seconds`` is for how long no node took writes, if that is known.
+    The first one of a cluster is none; ``seconds`` is for how long no node took writes, if that is known, and
+    ``held`` for how long clients of pools were held.
     """
     if leader is None or leader == cluster.primary or leader not in {node.name for node in cluster.nodes}:
         return None
@@ -135,5 +150,6 @@ def promoted(cluster: Cluster, leader: str | None, reason: str, seconds: float |
     if not cluster.primary:
         return Step(after, f"{leader} takes writes")
     lasted = "" if seconds is None else f", after {seconds:.1f} s"
-    what = f"promoted {leader} in place of {cluster.primary}{lasted}: {reason}"
+    waited = f"; clients of its pools were held for {max(held, 0.1):.1f} s" if held else ""
+    what = f"promoted {leader} in place of {cluster.primary}{lasted}: {reason}{waited}"
     return Step(after, what, Note(what=what, type=EventType.CLUSTER_MASTER_PROMOTION))

@@ -16,7 +16,7 @@ from psycopg.sql import SQL, Composed
 
 from cenote.conf.hba import SUPERUSER
 from cenote.conf.pgbouncer import ADMIN_DATABASE, ADMIN_USER
-from cenote.errors import CenoteError
+from cenote.errors import CenoteError, ServerGone
 from cenote.model.pauses import LONGEST
 
 log = logging.getLogger(__name__)
@@ -363,7 +363,8 @@ def _deadline(
 def _public_error(error: psycopg.Error, doing: str) -> CenoteError:
     """Return the error without the statement, which may contain a verifier."""
     said = error.diag.message_primary or str(error).strip().splitlines()[0]
-    return CenoteError(f"{doing} failed: {said}")
+    kind = ServerGone if isinstance(error, psycopg.OperationalError) else CenoteError
+    return kind(f"{doing} failed: {said}")
 
 
 @contextlib.asynccontextmanager

@@ -46,6 +46,11 @@ LAG_SECONDS = _gauge(
     "standby_lag_seconds", "Age of what a standby has replayed last, as last reported; 0 if it lacks nothing."
 )
 
+HELD = _gauge(
+    "pools_held_seconds",
+    "For how long the last switch or failover has held the clients of pools on the node's host.",
+)
+
 SERVER_UP = _gauge("server_up", "Whether PostgreSQL answered this scrape.")
 SERVER_STARTED = _gauge("server_start_time_seconds", "When PostgreSQL was started.")
 CONNECTIONS = _gauge(
@@ -178,6 +183,8 @@ def _add_node(page: Page, cluster: Cluster, numbers: ClusterNumbers) -> None:
     page.add(PRIMARY, is_primary)
     if status is None:
         return
+    if status.led_to:
+        page.add(HELD, status.held_ms / 1000)
     if is_primary:
         page.add(STANDBYS_MISSING, len(cluster.nodes) - 1 - len(status.followers))
     elif status.standby is not None:

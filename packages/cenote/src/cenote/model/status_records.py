@@ -103,7 +103,8 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     last upgrade of it that was worked on.
     Of the node that takes writes, ``followers`` are those that receive what it writes, and ``quorum`` those
     of which each commit waits for one, as its server says.  ``held_for`` is the attempt at a planned switch
-    that the host holds its pools for, and ``ready_for`` the one that the writer has prepared.
+    that the host holds its pools for, and ``ready_for`` the one that the writer has prepared.  ``led_to`` is
+    the node that the host's pools lead to, since they were held last; "" while they are held.
 
     ``backups`` is what the host knows of the cluster's backups, None where it keeps none.  ``found`` is what
     the server has and the record has not, None for nothing.  ``restored`` is what the node's data were
@@ -163,5 +164,6 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     lost_slots: tuple[str, ...] = ()
     quorum: tuple[str, ...] = ()
     followers: tuple[str, ...] = ()
+    led_to: str = ""
     held_for: str = ""
     ready_for: str = ""

@@ -47,10 +47,15 @@ def hindrance(switch: Switchover, reports: Mapping[str, NodeStatus]) -> str:
 def not_held(
     cluster: Cluster, switch: Switchover, reports: Mapping[str, NodeStatus], alive: Collection[str]
 ) -> list[str]:
-    """Return the first nodes of hosts whose poolers do not hold their pools yet; lost hosts have none."""
-    first = {node.host: node.name for node in reversed(cluster.nodes) if node.lost_at is None}
+    """Return the first nodes of hosts whose poolers do not hold their pools yet."""
     return [
         name
-        for host, name in first.items()
-        if host in alive and (name not in reports or reports[name].held_for != switch.attempt)
+        for name in poolers(cluster, alive)
+        if name not in reports or reports[name].held_for != switch.attempt
     ]
+
+
+def poolers(cluster: Cluster, alive: Collection[str]) -> list[str]:
+    """Return the first node of each living host, whose report is on the pooler there; lost ones have none."""
+    first = {node.host: node.name for node in reversed(cluster.nodes) if node.lost_at is None}
+    return [name for host, name in first.items() if host in alive]

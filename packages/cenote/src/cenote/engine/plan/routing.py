@@ -158,8 +158,15 @@ def report(context: NodeContext, seen: Seen) -> Mapping[str, object]:
     switch = context.cluster.switchover
     held_for = switch.attempt if switch is not None and (not seen.files or is_held(seen)) else ""
     found: dict[str, object] = {"held_for": held_for}
-    if seen.leads and seen.pause is not None:
-        found["held_ms"] = round(seen.pause.held_for(seen.at) * 1000)
+    if not seen.files:
+        return found
+    if seen.leads and seen.pause is not None:  # this pass ends the pause
+        held_ms = round(seen.pause.held_for(seen.at) * 1000)
+        return found | {"held_ms": held_ms, "led_to": context.leader or ""}
+    if not pooler.knows_primary(context) or _is_asked(context):
+        return found | {"held_ms": 0, "led_to": ""}
+    if seen.pause is None and not seen.paused and not needs_writer(context, seen):
+        found["led_to"] = context.leader or ""
     return found
 
 
