@@ -17,7 +17,7 @@ import pytest
 from msgspec.structs import replace
 
 from cenote.model.event_records import EventType
-from cenote.model.records import Cluster, Pool
+from cenote.model.records import Cluster, Pool, PoolMode
 from cenote.model.timing import Timing
 from cenote.rules import switches
 from tests.integration.test_ha_node import SECONDS, all_stream, leader, of_nodes, postmaster
@@ -33,10 +33,10 @@ def agents() -> Iterator[Agents]:
     yield from running_agents(Timing(backoff_max=1, resync_interval=2))
 
 
-async def with_pool(at: AtWork, count: int) -> Cluster:
+async def with_pool(at: AtWork, count: int, *others: Pool) -> Cluster:
     cluster = await of_nodes(at, count)
     pool = Pool(name="backend-pool", database="defaultdb", size=5)
-    await at.store.update_cluster(cluster.id, lambda one: replace(one, pools=(pool,)))
+    await at.store.update_cluster(cluster.id, lambda one: replace(one, pools=(pool, *others)))
     await all_stream(at, cluster)
     return cluster
 
@@ -104,14 +104,12 @@ async def found(cluster: Cluster) -> set[tuple[int, int]]:
         return set(await (await connection.execute("SELECT client, number FROM ledger")).fetchall())
 
 
-async def switch(at: AtWork, cluster: Cluster, candidate: str = "") -> None:
+async def switch(at: AtWork, cluster: Cluster, *, cut: bool = False) -> None:
     """Have another node take writes, as the API does, and wait until that is over."""
 
     def begun(current: Cluster) -> Cluster:
         reports = at.store.reports(cluster.id)
-        return switches.begun(
-            current, at.store.leader(current), reports, datetime.now(UTC), candidate=candidate
-        )
+        return switches.begun(current, at.store.leader(current), reports, datetime.now(UTC), cut=cut)
 
     await at.store.update_cluster(cluster.id, begun)
 
@@ -145,7 +143,7 @@ def test_a_planned_switch_fails_no_query_of_a_pool(agents: Agents) -> None:
         assert await found(cluster) >= clients.written
         told = await promotions(at, cluster)
         assert len(told) == 3
-        assert told[0].endswith(": a switch was asked for")
+        assert ": a switch was asked for; clients of its pools were held for " in told[0]
 
     agents.run(scenario)
 
@@ -207,6 +205,34 @@ def test_a_switch_waits_for_a_long_transaction_and_holds_nobody_meanwhile(agents
             await clients.more()
             assert clients.failures == []
         assert (-1, -1) in await found(cluster)
+
+    agents.run(scenario)
+
+
+def test_a_switch_that_is_to_cut_ends_long_transactions_and_sessions_once(agents: Agents) -> None:
+    async def scenario(at: AtWork) -> None:
+        sessions = Pool(name="sessions", database="defaultdb", size=2, mode=PoolMode.SESSION)
+        cluster = await with_pool(at, 2, sessions)
+        async with contextlib.AsyncExitStack() as stack:
+            clients = await stack.enter_async_context(writing(cluster))
+            slow, kept = [
+                await stack.enter_async_context(await through(cluster, pool))
+                for pool in ("backend-pool", "sessions")
+            ]
+            await kept.execute("SELECT 1")
+            await slow.execute("BEGIN")
+            await slow.execute("INSERT INTO ledger VALUES (-1, -1)")
+            await switch(at, cluster, cut=True)
+            await clients.more()
+            assert clients.failures == []
+            for ended in (slow, kept):
+                with pytest.raises(psycopg.OperationalError):
+                    await ended.execute("SELECT 1")
+            async with await through(cluster, "sessions") as again:
+                await again.execute("INSERT INTO ledger VALUES (-2, -2)")
+        rows = await found(cluster)
+        assert (-1, -1) not in rows
+        assert rows >= clients.written
 
     agents.run(scenario)
 

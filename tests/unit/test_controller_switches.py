@@ -247,3 +247,25 @@ def test_each_promotion_is_told_once_with_its_reason_and_time() -> None:
     first = switches.promoted(replace(TRIO, primary=""), "node-1", "", None)
     assert first is not None
     assert first.event is None
+
+
+def test_for_how_long_clients_were_held_is_known_when_each_living_host_leads_them_on() -> None:
+    led = {
+        name: replace(SEEN, led_to="node-2", held_ms=ms)
+        for name, ms in zip(NAMES, (400, 0, 350), strict=True)
+    }
+    assert switches.held(TRIO, "node-2", led, HOSTS) == 0.4
+    held = {**led, "node-3": replace(SEEN, led_to="")}
+    assert switches.held(TRIO, "node-2", held, HOSTS) is None
+    assert switches.held(TRIO, "node-2", held, ("a", "b")) == 0.4
+    assert switches.held(TRIO, "node-3", led, HOSTS) is None, "they were led to another node before"
+
+
+def test_the_event_of_a_promotion_says_for_how_long_clients_were_held() -> None:
+    found = switches.promoted(TRIO, "node-3", "a switch was asked for", 0.2, 0.4)
+    assert found is not None
+    assert found.event is not None
+    assert found.event.what.endswith(": a switch was asked for; clients of its pools were held for 0.4 s")
+    without = switches.promoted(TRIO, "node-3", "a switch was asked for", 0.2, 0.0)
+    assert without is not None
+    assert "held" not in without.reason, "it has no pools"

@@ -228,6 +228,26 @@ def test_pools_are_held_for_a_switch_when_nobody_is_in_the_middle_of_something()
     assert routing.report(wanted, Seen())["held_for"], "nobody is there to be held"
 
 
+def test_a_switch_that_is_to_cut_does_not_wait_for_long_transactions() -> None:
+    cutting = msgspec.structs.replace(SWITCH, cut=True)
+    wanted = context("node-1", msgspec.structs.replace(TRIO, switchover=cutting))
+    [hold, wait] = pass_of(wanted, replace(seen_of(context("node-1")), oldest=2.0))
+    assert isinstance(hold, HoldPools)
+    assert (hold.or_none, hold.cut) == (True, routing.LONG)
+    assert isinstance(wait, Wait)
+
+
+def test_where_pools_lead_is_told_once_their_clients_are_not_held_any_more() -> None:
+    wanted = context("node-1", msgspec.structs.replace(TRIO, switchover=SWITCH))
+    held = replace(seen_of(context("node-1")), paused=True, held=True, pause=HELD)
+    assert routing.report(wanted, held)["led_to"] == ""
+    assert routing.report(context(None), held)["led_to"] == ""
+    assert "led_to" not in routing.report(context("node-2"), held), "it does not take writes yet"
+    told = routing.report(context("node-2"), replace(held, leads=True))
+    assert (told["led_to"], told["held_ms"]) == ("node-2", 1000)
+    assert routing.report(context("node-2"), seen_of(context("node-2")))["led_to"] == "node-2"
+
+
 def test_nobody_is_held_while_a_switch_is_prepared() -> None:
     preparing = msgspec.structs.replace(SWITCH, stage=SwitchStage.PREPARING)
     wanted = context("node-1", msgspec.structs.replace(TRIO, switchover=preparing))
