@@ -485,7 +485,10 @@ class NodeLoop:
             return None
         nodes = [node for node in found.nodes if node.lost_at is None]
         places = [(self._address(node.host), node.port) for node in nodes]
-        return Source(found.name, tuple((address, port) for address, port in places if address))
+        was_recovered = found.backups is not None and bool(found.backups.lineage) and len(found.nodes) == 1
+        return Source(
+            found.name, tuple((address, port) for address, port in places if address), was_recovered
+        )
 
     def _replicas(self, cluster: Cluster) -> tuple[Follower, ...]:
         """Return the read replicas that follow a cluster."""

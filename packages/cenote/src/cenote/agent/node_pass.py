@@ -50,7 +50,6 @@ _SETTLED: dict[str, object] = {
     "copied_mib": 0,
     "quorum": (),
     "followers": (),
-    "copy": 0,
     "wal_gone": False,
     "lost_slots": (),
 }
@@ -150,6 +149,8 @@ class NodePass:
             converged = replace(converged, settled=full and not self._changes)
         if not context.is_restoring:  # clients are let in now
             self.seen = self.seen | {"restored": None}
+        if NodeKind.REPLICA not in context.kinds:  # it takes writes now
+            self.seen = self.seen | {"copy": 0}
         self._last = context, converged
         return converged
 

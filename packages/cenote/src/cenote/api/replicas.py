@@ -27,7 +27,7 @@ from cenote.api.service import Service
 from cenote.errors import Busy, Conflict, Invalid, NotFound, Unavailable
 from cenote.http.routing import Response
 from cenote.model.event_records import EventType
-from cenote.model.records import Cluster
+from cenote.model.records import Cluster, ClusterStatus
 from cenote.rules import configuration, replicas, scheduling
 from cenote.rules.scheduling import Placement, Wanted
 from cenote.store import NameTaken, PortTaken, Stored
@@ -118,8 +118,8 @@ async def promote_replica(request: Call) -> Response:
     It keeps its users and databases with their passwords, and is not changed by its former source any more.
     One that is still being made is promoted as soon as it has all of its source's data.
     """
-    store, replica = request.service.store, _named(request).value
-    now = datetime.now(UTC).replace(microsecond=0)
+    service, replica = request.service, _named(request).value
+    store, now = service.store, datetime.now(UTC).replace(microsecond=0)
 
     def asked(current: Cluster) -> Cluster:
         if current.replica_of is None:  # a call at the same time was faster
@@ -129,10 +129,12 @@ async def promote_replica(request: Call) -> Response:
     await store.update_cluster(replica.id, asked, request.note(EventType.CLUSTER_UPDATE))
 
     def is_done() -> bool | None:
-        seen = store.living_cluster(replica.id)
-        return seen is None or seen.replica_of is None or None
+        now = store.living_cluster(replica.id)
+        if now is None:
+            return True
+        return (now.replica_of is None and service.status(now) is ClusterStatus.ONLINE) or None
 
-    settings = request.service.settings
+    settings = service.settings
     await store.wait(is_done, min(settings.wait_seconds, settings.online_wait_seconds))
     return no_content()
 

@@ -170,6 +170,8 @@ def status(cluster: Cluster, seen: NodeStatus | None) -> ClusterStatus:
         return ClusterStatus.FORKING
     if cluster.restoration is not None or _is_coming_back(cluster, seen):
         return ClusterStatus.MIGRATING
+    if seen is not None and is_being_promoted(cluster, seen):
+        return ClusterStatus.CREATING
     if seen is None or not seen.reached:
         return ClusterStatus.CREATING if cluster.move is None else ClusterStatus.ONLINE
     if seen.size and (seen.size, seen.storage_mib) != (cluster.size, cluster.storage_mib):
@@ -177,6 +179,11 @@ def status(cluster: Cluster, seen: NodeStatus | None) -> ClusterStatus:
     if seen.region and seen.region != cluster.region:
         return ClusterStatus.MIGRATING
     return ClusterStatus.ONLINE
+
+
+def is_being_promoted(cluster: Cluster, seen: NodeStatus) -> bool:
+    """Return whether a cluster was a read replica, and its server has not been seen to take writes yet."""
+    return cluster.replica_of is None and seen.copy > 0
 
 
 def status_of(
@@ -288,6 +295,8 @@ def _verdict(
         return _of_absent(absence or Absence())
     if key in presence.stalled:
         return Verdict(health=Health.UNKNOWN, reason="the agent of its host makes no progress with it")
+    if report is not None and report.run == presence.run and is_being_promoted(cluster, report):
+        return Verdict(health=Health.STARTING, reason="it is being promoted", since=report.since)
     if report is not None and report.run == presence.run:
         reason, since = _reported_reason(report), report.since or report.at.replace(microsecond=0)
         return Verdict(health=reported_health(report), reason=reason, since=since)

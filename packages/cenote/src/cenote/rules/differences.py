@@ -119,6 +119,8 @@ def summary(event: Event) -> str:
 def _of_cluster(before: Cluster, after: Cluster, name_of: NameOf) -> Differences:
     if before.move is not None and after.move is None and after.nodes[0].name == before.move.target:
         return  # it has moved, which its event tells
+    if before.replica_of is not None and after.replica_of is None:
+        return  # it was promoted, likewise
     found = False
     for difference in _told(before, after, name_of):
         found = True
@@ -137,6 +139,8 @@ def _told(before: Cluster, after: Cluster, name_of: NameOf) -> Differences:
                 yield Difference(what=f"cluster {after.name}", before=_described(before))
         elif name == "tags":
             yield from _of_tags(former, now)
+        elif name == "promote_asked_at":
+            yield Difference(what="promotion", after="asked for")
         elif name == "move":
             yield from _of_move(before, after, name_of)
         elif name == "switchover":
@@ -169,6 +173,8 @@ def _of_bookkeeping(before: Cluster, after: Cluster, name_of: NameOf) -> Differe
 
 def _created(cluster: Cluster, name_of: NameOf) -> Differences:
     yield Difference(what=f"cluster {cluster.name}", after=_described(cluster))
+    if cluster.replica_of is not None:
+        yield Difference(what="read replica", after=f"of {name_of(str(cluster.replica_of))}")
     if cluster.restoration is not None:
         yield Difference(what="data", after=f"forked from {_origin(cluster.restoration, name_of)}")
     yield from _of_tags((), cluster.tags)

@@ -160,6 +160,7 @@ VALUES = {
     "delete_protection": "protection from deletion",
     "distinct_hosts": "nodes on different hosts only",
     "undelete_days": "days in which it can be undeleted",
+    "copies": "copy of its source's data",
     "update_asked_at": "update of outdated programs asked for",
     "id": "id",
     "created_at": "time of creation",

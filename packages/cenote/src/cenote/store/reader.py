@@ -302,7 +302,8 @@ class Reader:
         self._changed = asyncio.Event()
         if self._subscribers:
             changed = {id for key in keys if (id := self._tables.cluster_of(key)) is not None}
-            clusters = changed.union(*map(self._related, changed))
+            clusters = changed.union(self._tables.left_by_replicas, *map(self._related, changed))
+            self._tables.left_by_replicas.clear()
             reported = {id for key in keys if (id := self._tables.reported_cluster(key)) is not None}
             for subscriber in self._subscribers:
                 subscriber.notify(clusters | reported if subscriber.reports else clusters)

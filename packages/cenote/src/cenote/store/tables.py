@@ -80,6 +80,7 @@ class Tables:
         self._name_server_state = msgspec.json.Decoder(NameServerState)
         self.clusters: dict[UUID, Stored[Cluster]] = {}
         self.replicas: dict[UUID, set[UUID]] = {}  # the ids of clusters by those that they follow
+        self.left_by_replicas: set[UUID] = set()  # those that a replica has followed, until they are told
         self.deleted: dict[UUID, Tombstone] = {}
         self.names: dict[str, UUID] = {}
         self.ports: dict[str, dict[int, UUID]] = {}
@@ -196,6 +197,7 @@ class Tables:
         source = None if former is None else former.value.replica_of
         if source is None or source not in self.replicas:
             return
+        self.left_by_replicas.add(source)
         self.replicas[source].discard(id)
         if not self.replicas[source]:
             del self.replicas[source]

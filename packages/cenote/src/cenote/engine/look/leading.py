@@ -14,8 +14,8 @@ from cenote.model.paths import FIRST_NODE
 
 
 async def look(_inspector: Inspector, context: NodeContext, session: Session) -> Seen:
-    # A first node was a standby only where Patroni had made it one, with this file.
-    if context.node.name == FIRST_NODE and files.mode_of(context.paths.standby_signal) is None:
+    # A first node was a standby only where Patroni had made it one, or as a read replica, with this file.
+    if context.node.name == FIRST_NODE and files.mode_of_file(context.paths.standby_signal) is None:
         return Seen()
     if not is_ready(context.server, loaded.look(context.server)):  # that is the next part's
         return Seen()

@@ -63,10 +63,14 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a read replica follows: a cluster's name, and address and port of each of its servers' hosts."""
+    """What a read replica follows: a cluster's name, and address and port of each of its servers' hosts.
+
+    ``was_recovered``: its only node went on from backups once, so that a replica may have more than it.
+    """
 
     name: str
     places: tuple[tuple[str, int], ...] = ()
+    was_recovered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

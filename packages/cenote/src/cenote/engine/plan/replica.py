@@ -45,7 +45,7 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
     if seen.paused:
         yield Stop(context.server)  # the part PostgreSQL starts it, with the values that it needs
         yield Wait("PostgreSQL has paused its replay, and is started anew with the settings that it needs")
-    if not seen.receiving and _DIVERGED in seen.said:
+    if _has_more(context, seen):
         yield Refuse(
             f"{source} went on from an earlier state than this replica has, as after a recovery from "
             "backups; promote it to keep what it has, or delete it and add another"
@@ -56,8 +56,18 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         yield Wait(f"catching up with {source}, {seen.behind // 2**20} MiB behind")
 
 
-def report(_context: NodeContext, seen: Seen) -> Mapping[str, object]:
+def _has_more(context: NodeContext, seen: Seen) -> bool:
+    """Return whether it has what its source has lost and somebody may want back.
+
+    What another one of several nodes had not received when it took over was never acknowledged.
+    """
+    was_recovered = context.source is not None and context.source.was_recovered
+    return was_recovered and not seen.receiving and _DIVERGED in seen.said
+
+
+def report(context: NodeContext, seen: Seen) -> Mapping[str, object]:
     standby = Standby(
         streaming=seen.streaming, replayed=seen.replayed, behind=seen.behind, seconds=seen.seconds
     )
-    return {"standby": standby, "wal_gone": not seen.receiving and any(one in seen.said for one in _GONE)}
+    is_stuck = any(one in seen.said for one in (*_GONE, _DIVERGED)) and not _has_more(context, seen)
+    return {"standby": standby, "wal_gone": not seen.receiving and is_stuck}
