@@ -19,9 +19,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Made:
     """What advice was made from, so far."""
     made: Made = []
 
-    def counted(*given: Any) -> Any:
+    def counted(*given: Any, **named: Any) -> Any:
         made.append(given)
-        return gather(*given)
+        return gather(*given, **named)
 
     monkeypatch.setattr(pool_advice, "gather", counted)
     return made

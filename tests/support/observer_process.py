@@ -76,7 +76,11 @@ async def _serve(folder: Path, cluster: Cluster) -> None:
     layout = Layout(folder)
     statuses = {sink.id: STATUS for sink in cluster.sinks}
     observer = HostObserver(
-        layout, Living(cluster), writer_or_first(cluster).host, sinks=lambda _: statuses, timing=TIMING
+        layout,
+        Living(cluster),
+        writer_or_first(cluster).host,
+        sinks=lambda _id, _node: statuses,
+        timing=TIMING,
     )
     async with asyncio.TaskGroup() as group:
         group.create_task(observer.sampler.run())

@@ -14,6 +14,7 @@ def stats(name: str, transactions: int = 0, **fields: Any) -> dict[str, Any]:
     return {
         "name": name,
         "size": 10,
+        "poolers": 1,
         "clients": {"active": 0, "waiting": 0},
         "servers": {"active": 0, "idle": 0, "connecting": 0},
         "longest_wait_seconds": 0.0,
@@ -56,3 +57,10 @@ def test_a_cluster_without_pools_says_so() -> None:
 def test_it_needs_a_terminal() -> None:
     with pytest.raises(CommandError, match="needs a terminal"):
         watch(list, "backend", 1.0)
+
+
+def test_a_pool_of_several_hosts_has_its_size_on_each_and_a_silent_one_is_named() -> None:
+    three = stats("web", poolers=3, servers={"active": 25, "idle": 0, "connecting": 0})
+    *_, line, last = render("backend", [], [three], 1.0, ["db-3: Host db-3 does not answer."])
+    assert line.split()[3:7] == ["25", "3", "×", "10"]
+    assert last == "not counted: db-3: Host db-3 does not answer."

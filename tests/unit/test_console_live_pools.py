@@ -33,6 +33,7 @@ def sample(at: float, waiting: int = 0, size: int = 2, pools: tuple[str, ...] = 
             "name": name,
             "mode": "transaction",
             "size": size,
+            "poolers": 1,
             "clients_active": 3,
             "clients_waiting": waiting,
             "servers_active": 2,
@@ -68,7 +69,7 @@ def test_the_first_sample_sends_every_part_and_the_next_one_what_has_changed() -
     for second in range(-998, 2, 2):
         page.translate(sample(BEGIN + second))
     assert first.keys() == {
-        *("budget/numbers", "budget/shares"),
+        *("budget/numbers", "budget/shares", "not_counted"),
         *("web/clients", "web/servers", "web/wait", "web/rate", "web/summary"),
         *("web/clients_chart", "web/servers_chart", "web/wait_chart", "web/rate_chart"),
     }

@@ -617,10 +617,11 @@ class ActivityNumbers(TypedDict):
 
 
 class Activity(TypedDict):
-    """``numbers`` is None if PgBouncer did not respond in time."""
+    """``numbers`` is None if no PgBouncer responded in time; ``not_counted`` names those that did not."""
 
     cluster_uuid: str
     numbers: ActivityNumbers | None
+    not_counted: NotRequired[list[str]]
 
 
 class ActivityResponse(TypedDict):

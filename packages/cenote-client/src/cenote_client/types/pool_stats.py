@@ -58,10 +58,14 @@ class PoolRoom(TypedDict):
 
 
 class PoolStats(TypedDict):
-    """Current statistics of a pool; rates and averages cover the last ``period_seconds``."""
+    """Current statistics of a pool over so many ``poolers``, one on each host, each with this ``size``.
+
+    Rates and averages cover the last ``period_seconds``.
+    """
 
     name: str
     size: int
+    poolers: int
     clients: PoolClients
     servers: PoolServers
     longest_wait_seconds: float
@@ -73,15 +77,21 @@ class PoolStats(TypedDict):
 
 
 class PoolStatsResponse(TypedDict):
+    """``not_counted`` names the hosts whose poolers did not answer, and why."""
+
     stats: PoolStats
+    not_counted: NotRequired[list[str]]
 
 
 class PoolStatsListResponse(TypedDict):
+    """``not_counted`` names the hosts whose poolers did not answer, and why."""
+
     stats: list[PoolStats]
+    not_counted: NotRequired[list[str]]
 
 
 class PoolPast(TypedDict):
-    """Time series of a pool; ``at`` are Unix times in seconds."""
+    """Time series of a pool over the poolers of all hosts; ``at`` are Unix times in seconds."""
 
     name: str
     at: list[float]
@@ -120,6 +130,7 @@ class PoolHistory(TypedDict):
     pools: list[PoolPast]
     machine: MachinePast
     connections: PoolConnections
+    not_counted: NotRequired[list[str]]
 
 
 class PoolHistoryResponse(TypedDict):
@@ -151,4 +162,7 @@ class PoolAdvice(TypedDict):
 
 
 class PoolAdviceResponse(TypedDict):
+    """``not_counted`` names the hosts whose poolers did not answer, and why."""
+
     advice: list[PoolAdvice]
+    not_counted: NotRequired[list[str]]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 from http import HTTPMethod
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from cenote.api.auth import READ
 from cenote.api.call import Call
 from cenote.api.operation import answer, operation
+from cenote.api.poolers import PoolSums, pool_numbers
 from cenote.api.service import Service
 from cenote.errors import Invalid, NotFound, Unavailable
 from cenote.http.routing import Response
@@ -25,7 +26,7 @@ MAX_CLUSTERS = 100
 
 
 class UsedView(msgspec.Struct):
-    """Server connections that pools use, and the limit of all pools together."""
+    """Server connections that pools use, and the limit of all pools together, on all hosts that answered."""
 
     used: int
     allowed: int
@@ -40,11 +41,15 @@ class NumbersView(msgspec.Struct):
     transactions_per_second: float
 
 
-class ActivityView(msgspec.Struct):
-    """``numbers`` is null if PgBouncer did not answer in time."""
+class ActivityView(msgspec.Struct, kw_only=True):
+    """``numbers`` is null if no PgBouncer of the cluster answered in time.
+
+    ``not_counted`` names the hosts whose PgBouncer did not, and why; it is left out without any.
+    """
 
     cluster_uuid: UUID
     numbers: NumbersView | None
+    not_counted: list[str] | UnsetType = UNSET
 
 
 class ActivityAnswer(msgspec.Struct):
@@ -62,9 +67,8 @@ async def list_activity(request: Call) -> Response:
         raise Invalid(f"cluster_uuids: at most {MAX_CLUSTERS} clusters are allowed, not {len(names)}.")
     looked_up = await asyncio.gather(*(_cluster(request.service, name) for name in names))
     clusters = [cluster for cluster in looked_up if cluster is not None]
-    found = await asyncio.gather(*(_numbers(request.service, cluster) for cluster in clusters))
-    views = [ActivityView(cluster.id, one) for cluster, one in zip(clusters, found, strict=True)]
-    return answer(ActivityAnswer(views))
+    views = await asyncio.gather(*(_view(request.service, cluster) for cluster in clusters))
+    return answer(ActivityAnswer(list(views)))
 
 
 async def _cluster(service: Service, name: str) -> Cluster | None:
@@ -74,27 +78,28 @@ async def _cluster(service: Service, name: str) -> Cluster | None:
         return None
 
 
-async def _numbers(service: Service, cluster: Cluster) -> NumbersView | None:
+async def _view(service: Service, cluster: Cluster) -> ActivityView:
     allowed = configuration.pool_capacity(cluster)
     if not cluster.pools:
-        return NumbersView(UsedView(0, allowed), 0, 0, 0.0)
+        return ActivityView(cluster_uuid=cluster.id, numbers=NumbersView(UsedView(0, allowed), 0, 0, 0.0))
     query = _shared_query(service, cluster)
     # Not ``await query``: a client that disconnects must not cancel it for others.
     await asyncio.wait({query})
-    pools = query.result()
-    if pools is None:
-        return None
-    numbers = [pools.get(pool.name, PoolNumbers()) for pool in cluster.pools]
+    found = query.result()
+    if found is None:
+        return ActivityView(cluster_uuid=cluster.id, numbers=None)
+    numbers = [found.pools.get(pool.name, PoolNumbers()) for pool in cluster.pools]
     used = sum(one.servers_active + one.servers_idle + one.servers_connecting for one in numbers)
-    return NumbersView(
-        connections=UsedView(used, allowed),
+    view = NumbersView(
+        connections=UsedView(used, allowed * found.poolers),
         clients=sum(one.clients_active + one.clients_waiting for one in numbers),
         waiting=sum(one.clients_waiting for one in numbers),
         transactions_per_second=sum(one.transaction_rate for one in numbers),
     )
+    return ActivityView(cluster_uuid=cluster.id, numbers=view, not_counted=found.not_counted or UNSET)
 
 
-def _shared_query(service: Service, cluster: Cluster) -> asyncio.Task[Mapping[str, PoolNumbers] | None]:
+def _shared_query(service: Service, cluster: Cluster) -> asyncio.Task[PoolSums | None]:
     """Return the query of a cluster's PgBouncer, shared by all concurrent requests."""
     now, oldest = time.monotonic(), service.timing.activity_max_age
     for id in [id for id, (at, _) in service.recent_pool_stats.items() if now - at > oldest]:
@@ -105,10 +110,10 @@ def _shared_query(service: Service, cluster: Cluster) -> asyncio.Task[Mapping[st
     return service.recent_pool_stats[cluster.id][1]
 
 
-async def _query(service: Service, cluster: Cluster) -> Mapping[str, PoolNumbers] | None:
+async def _query(service: Service, cluster: Cluster) -> PoolSums | None:
     try:
         async with asyncio.timeout(service.timing.activity_timeout):
-            return await service.pool_numbers(cluster)
+            return await pool_numbers(service, cluster)
     except (Unavailable, TimeoutError):
         return None
 

@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 from cenote.api.auth import READ
 from cenote.api.call import Call
 from cenote.api.operation import answer, operation
-from cenote.api.pool_history import history_of
+from cenote.api.pool_history import histories_of
 from cenote.api.service import CachedAdvice, Service
 from cenote.http.routing import Response
 from cenote.model.records import Cluster, PoolMode
@@ -45,8 +45,11 @@ class AdviceView(msgspec.Struct, kw_only=True):
     breaks: list[str]
 
 
-class PoolAdviceAnswer(msgspec.Struct):
+class PoolAdviceAnswer(msgspec.Struct, kw_only=True):
+    """``not_counted`` names the hosts whose poolers did not answer, and why; it is left out without any."""
+
     advice: list[AdviceView]
+    not_counted: list[str] | UnsetType = UNSET
 
 
 @operation(
@@ -59,22 +62,26 @@ class PoolAdviceAnswer(msgspec.Struct):
 async def list_pool_advice(request: Call) -> Response:
     """List recommendations for the pools of a cluster, most urgent first.
 
-    They are based on the history of the pools. A pool with too short a history has none.
+    They are based on the history of the pools, on all hosts of the cluster. A pool with too short a history
+    has none.
     """
-    return answer(PoolAdviceAnswer(await advice_views(request.service, request.cluster().value)))
+    return answer(await current_advice(request.service, request.cluster().value))
 
 
-async def advice_views(service: Service, cluster: Cluster) -> list[AdviceView]:
+async def current_advice(service: Service, cluster: Cluster) -> PoolAdviceAnswer:
     """Return the advice, cached for some seconds, since evaluating a day of many pools takes a while."""
     now, oldest = time.monotonic(), service.timing.advice_max_age
     for id in [id for id, one in service.advice.items() if now - one.at > oldest]:
         del service.advice[id]
     kept = service.advice.get(cluster.id)
     if kept is None or kept.cluster is not cluster:  # it has changed
-        at, history = await history_of(service, cluster, DAY_MINUTES)
-        found = advise(gather(cluster, history, at))
-        kept = service.advice[cluster.id] = CachedAdvice(now, cluster, tuple(found))
-    return [_view(one) for one in kept.advice]
+        past = await histories_of(service, cluster, DAY_MINUTES)
+        facts = gather(cluster, past.histories, past.now, complete=not past.not_counted)
+        kept = CachedAdvice(now, cluster, tuple(advise(facts)), tuple(past.not_counted))
+        service.advice[cluster.id] = kept
+    return PoolAdviceAnswer(
+        advice=[_view(one) for one in kept.advice], not_counted=list(kept.not_counted) or UNSET
+    )
 
 
 def _view(one: Advice) -> AdviceView:

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from http import HTTPMethod
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from cenote import rules
 from cenote.api.auth import READ
 from cenote.api.call import Call
 from cenote.api.operation import answer, operation
+from cenote.api.poolers import ask
 from cenote.api.service import Service
 from cenote.errors import Invalid, Unavailable
 from cenote.http.routing import Response
 from cenote.model.records import Cluster
 from cenote.rules import configuration
-from cenote.stats.history import DAY_MINUTES, SAMPLED_MINUTES, ClusterHistory, PoolHistory, Table
+from cenote.stats import history_sums
+from cenote.stats.history import (
+    DAY_MINUTES,
+    SAMPLED_MINUTES,
+    ClusterHistory,
+    MachineHistory,
+    PoolHistory,
+    Table,
+)
+from cenote.stats.observer import HistoryTables
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +39,9 @@ class PoolHistoryView(msgspec.Struct, kw_only=True):
 
     ``clients_waiting`` and ``longest_wait_seconds`` are maxima of the interval, all others are averages.
     ``waiting`` is the average number of waiting clients; ``in_transaction`` and ``in_query`` are the average
-    numbers of server connections in a transaction and executing a query.
+    numbers of server connections in a transaction and executing a query.  All are sums over the poolers on
+    all hosts of the cluster, but ``longest_wait_seconds``, the longest of all; so ``size`` is that of each
+    pooler times their number.
     """
 
     name: str
@@ -65,11 +79,16 @@ class ConnectionsView(msgspec.Struct):
 
 
 class HistoryView(msgspec.Struct):
-    """``connections`` has the current values."""
+    """``connections`` has the current values.
+
+    ``machine`` is the host of the node that takes writes, with no values if that does not answer.
+    ``not_counted`` names the hosts that did not answer, and why; it is left out without any.
+    """
 
     pools: list[PoolHistoryView]
     machine: HostHistoryView
     connections: ConnectionsView
+    not_counted: list[str] | UnsetType = UNSET
 
 
 class PoolHistoryAnswer(msgspec.Struct):
@@ -88,27 +107,53 @@ async def get_pool_history(request: Call) -> Response:
     """Get the history of a cluster's pools over the last ``minutes`` (default 15, at most 1440).
 
     Up to 15 minutes have all samples, more have one value per minute; ``points`` limits the number of values.
-    The history is kept in memory and begins when the service starts.
+    The history is kept in memory and begins when the service starts, on each host for itself.
     """
     cluster = request.cluster().value
     minutes = _number(request, "minutes", DAY_MINUTES) or SAMPLED_MINUTES
     points = _number(request, "points", DAY_MINUTES)
-    now, past = await history_of(request.service, cluster, minutes)
-    begin = now - 60 * minutes
+    found = await histories_of(request.service, cluster, minutes)
+    past, begin = history_sums.summed(found.histories), found.now - 60 * minutes
     views = [
         _pool_view(pool.name, past.pools.get(pool.name) or PoolHistory(), begin, minutes, points)
         for pool in cluster.pools
     ]
     machine = _machine_view(past.machine.samples, begin)
     sessions = int(machine.sessions[-1]) if machine.sessions else None
-    return answer(PoolHistoryAnswer(HistoryView(views, machine, connections_view(cluster, sessions))))
+    connections = connections_view(cluster, sessions)
+    return answer(PoolHistoryAnswer(HistoryView(views, machine, connections, found.not_counted or UNSET)))
 
 
-async def history_of(service: Service, cluster: Cluster, minutes: int) -> tuple[float, ClusterHistory]:
-    """Return the host's time and the history of a cluster's pools until then."""
-    tables = await service.observer.history(cluster.id, service.store.shown_node(cluster).name, minutes)
+@dataclass(frozen=True, slots=True)
+class Histories:
+    """The histories of a cluster's poolers until ``now``, in the time of the first one's host.
+
+    That is the writer's, or else it has no ``machine``.  ``not_counted`` are the hosts that did not answer.
+    """
+
+    now: float
+    histories: list[ClusterHistory]
+    not_counted: list[str]
+
+
+async def histories_of(service: Service, cluster: Cluster, minutes: int) -> Histories:
+    """Return the history of each pooler of a cluster; Unavailable if no host answers."""
+    writer = service.store.shown_node(cluster).name
+    found = await ask(service, cluster, lambda name: service.observer.history(cluster.id, name, minutes))
+    now = next(iter(found.by_node.values())).now
+    histories = []
+    for name, tables in found.by_node.items():
+        history = _decoded(cluster, tables)
+        history.shift(now - tables.now)  # the clocks of hosts differ
+        if name != writer:
+            history.machine = MachineHistory()
+        histories.append(history)
+    return Histories(now, histories, found.not_counted)
+
+
+def _decoded(cluster: Cluster, tables: HistoryTables) -> ClusterHistory:
     try:
-        return tables.now, ClusterHistory.of(tables)
+        return ClusterHistory.of(tables)
     except ValueError as error:
         log.error("cluster %s: %s", cluster.name, error)
         raise Unavailable("The history of this cluster's host cannot be read.") from None

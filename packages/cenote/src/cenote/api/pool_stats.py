@@ -5,12 +5,14 @@ from __future__ import annotations
 from http import HTTPMethod
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from cenote import rules
 from cenote.api import pools
 from cenote.api.auth import READ
 from cenote.api.call import Call
 from cenote.api.operation import answer, operation
+from cenote.api.poolers import PoolSums, pool_numbers
 from cenote.conf.pgbouncer import STATS_SECONDS
 from cenote.http.routing import Response
 from cenote.model.records import Cluster, Pool
@@ -64,10 +66,15 @@ class AllocationView(msgspec.Struct):
 
 
 class PoolStatsView(msgspec.Struct):
-    """Rates and averages cover the last complete period of ``period_seconds``."""
+    """All numbers are over so many ``poolers``, one on each host of the cluster, each with this ``size``.
+
+    Rates and averages cover the last complete period of ``period_seconds``; ``longest_wait_seconds`` is the
+    longest of all.
+    """
 
     name: str
     size: int
+    poolers: int
     clients: ClientsView
     servers: ServersView
     longest_wait_seconds: float
@@ -78,12 +85,18 @@ class PoolStatsView(msgspec.Struct):
     cluster: AllocationView
 
 
-class PoolStatsAnswer(msgspec.Struct):
+class PoolStatsAnswer(msgspec.Struct, kw_only=True):
+    """``not_counted`` names the hosts whose poolers did not answer, and why; it is left out without any."""
+
     stats: PoolStatsView
+    not_counted: list[str] | UnsetType = UNSET
 
 
-class AllPoolStatsAnswer(msgspec.Struct):
+class AllPoolStatsAnswer(msgspec.Struct, kw_only=True):
+    """``not_counted`` names the hosts whose poolers did not answer, and why; it is left out without any."""
+
     stats: list[PoolStatsView]
+    not_counted: list[str] | UnsetType = UNSET
 
 
 @operation(
@@ -96,9 +109,9 @@ class AllPoolStatsAnswer(msgspec.Struct):
 async def list_pool_stats(request: Call) -> Response:
     """List the current statistics of all connection pools of a cluster."""
     cluster = request.cluster().value
-    numbers = await request.service.pool_numbers(cluster)
-    views = [_view(cluster, pool, numbers.get(pool.name, PoolNumbers())) for pool in cluster.pools]
-    return answer(AllPoolStatsAnswer(views))
+    found = await pool_numbers(request.service, cluster)
+    views = [_view(cluster, pool, found) for pool in cluster.pools]
+    return answer(AllPoolStatsAnswer(stats=views, not_counted=found.not_counted or UNSET))
 
 
 @operation(HTTPMethod.GET, pools.ONE + "/stats", scope=READ, answer=PoolStatsAnswer, also=(503,))
@@ -106,15 +119,18 @@ async def get_pool_stats(request: Call) -> Response:
     """Get the current statistics of a connection pool."""
     cluster = request.cluster().value
     pool = pools.pool_of(cluster, request.path_params["pool_name"])
-    numbers = await request.service.pool_numbers(cluster)
-    return answer(PoolStatsAnswer(_view(cluster, pool, numbers.get(pool.name, PoolNumbers()))))
+    found = await pool_numbers(request.service, cluster)
+    view = _view(cluster, pool, found)
+    return answer(PoolStatsAnswer(stats=view, not_counted=found.not_counted or UNSET))
 
 
-def _view(cluster: Cluster, pool: Pool, numbers: PoolNumbers) -> PoolStatsView:
+def _view(cluster: Cluster, pool: Pool, found: PoolSums) -> PoolStatsView:
+    numbers = found.pools.get(pool.name, PoolNumbers())
     left, connections = rules.unallocated_connections(cluster)
     return PoolStatsView(
         name=pool.name,
         size=pool.size,
+        poolers=found.poolers,
         clients=ClientsView(numbers.clients_active, numbers.clients_waiting),
         servers=ServersView(numbers.servers_active, numbers.servers_idle, numbers.servers_connecting),
         longest_wait_seconds=numbers.longest_wait,

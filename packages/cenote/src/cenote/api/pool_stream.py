@@ -6,23 +6,26 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from functools import partial
 from http import HTTPMethod
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from cenote.api import poolers
 from cenote.api.auth import READ, authenticate
 from cenote.api.call import Call
 from cenote.api.operation import operation
-from cenote.api.pool_advice import AdviceView, advice_views
+from cenote.api.pool_advice import AdviceView, current_advice
 from cenote.api.pool_history import ConnectionsView, connections_view
 from cenote.api.service import Service
 from cenote.api.streaming import HEARTBEAT, EventStream, event
 from cenote.errors import CenoteError, TooManyRequests, Unavailable
 from cenote.http.routing import Response
-from cenote.model.records import Cluster, Pool, PoolMode
+from cenote.model.records import Cluster, Node, Pool, PoolMode
+from cenote.stats.history_sums import LiveSums
 from cenote.stats.observer import Sample, Samples
 
 MAX_STREAMS = 8  # per token
@@ -33,11 +36,15 @@ RECONNECT_SECONDS = 1.0  # after which a host that does not answer is asked agai
 
 
 class LivePoolView(msgspec.Struct, kw_only=True):
-    """A sample of a pool; rates cover the time since the previous sample."""
+    """A sample of a pool, over all ``poolers`` that are counted; each of them has this ``size``.
+
+    Rates cover the time since the previous sample.
+    """
 
     name: str
     mode: PoolMode
     size: int
+    poolers: int
     clients_active: int
     clients_waiting: int
     servers_active: int
@@ -50,12 +57,16 @@ class LivePoolView(msgspec.Struct, kw_only=True):
 
 
 class LiveView(msgspec.Struct):
-    """``at`` is in seconds of the Unix epoch; ``busy`` is the share of the host's CPUs in use."""
+    """``at`` is in seconds of the Unix epoch; ``busy`` is the share of the CPUs of the primary's host in use.
+
+    ``not_counted`` names the hosts of the cluster that do not answer, and why; it is left out without any.
+    """
 
     at: float
     connections: ConnectionsView
     busy: float | None
     pools: list[LivePoolView]
+    not_counted: list[str] | UnsetType = UNSET
 
 
 class EndView(msgspec.Struct):
@@ -99,7 +110,8 @@ async def _events(request: Call, id: UUID) -> AsyncIterator[bytes]:
     service, cluster = request.service, request.cluster().value
     heard, sent, advised, problem = 0, time.monotonic(), b"", ""
     yield f"retry: {RETRY_MILLISECONDS}\n\n".encode()
-    following = _samples(service, id, service.store.shown_node(cluster).name, _last_event(request))
+    nodes = service.pooler_nodes(cluster)
+    following = _sums(service, id, nodes, _last_event(request))
     async with contextlib.aclosing(following):  # it ends at shutdown, without an event: the client reconnects
         async for found in following:
             try:
@@ -107,9 +119,10 @@ async def _events(request: Call, id: UUID) -> AsyncIterator[bytes]:
             except CenoteError as error:
                 yield event("end", EndView(error.message))
                 return
+            if {node.host for node in service.pooler_nodes(cluster)} != {node.host for node in nodes}:
+                return  # the client connects again, and then all are followed
             events = [
-                event("sample", _live(cluster, sample), str(round(1000 * sample.at)))
-                for sample in found.samples
+                event("sample", _live(cluster, one), str(round(1000 * one.sample.at))) for one in found.sums
             ]
             if found.problem != problem:
                 problem = found.problem
@@ -125,6 +138,59 @@ async def _events(request: Call, id: UUID) -> AsyncIterator[bytes]:
             for one in events:
                 sent = time.monotonic()
                 yield one
+
+
+class _Sum(msgspec.Struct, frozen=True, kw_only=True):
+    """A sample over so many poolers, and which are not counted, in words."""
+
+    sample: Sample
+    poolers: int
+    not_counted: tuple[str, ...]
+
+
+class _Sums(msgspec.Struct, frozen=True, kw_only=True):
+    """The next sums, often none or one; ``problem`` says why there are none, empty if all is well."""
+
+    sums: list[_Sum]
+    problem: str
+
+
+async def _sums(
+    service: Service, id: UUID, nodes: Sequence[Node], after: float
+) -> AsyncGenerator[_Sums, None]:
+    """Follow the poolers of these nodes; each answer of one of them may make a sum over all."""
+    live = LiveSums([node.name for node in nodes])
+    answers: asyncio.Queue[tuple[str, Samples] | Exception | None] = asyncio.Queue(maxsize=len(nodes))
+
+    async def follow(name: str) -> None:
+        try:
+            async with contextlib.aclosing(_samples(service, id, name, after)) as following:
+                async for found in following:
+                    await answers.put((name, found))
+            await answers.put(None)
+        except Exception as error:
+            await answers.put(error)
+
+    tasks = [asyncio.create_task(follow(node.name), name=f"pools of {node.name}") for node in nodes]
+    try:
+        while (answered := await answers.get()) is not None:
+            if isinstance(answered, Exception):
+                raise answered
+            name, found = answered
+            made = live.add(name, found)
+            silent = tuple(
+                poolers.in_words(service, node, live.problems[node.name])
+                for node in nodes
+                if live.problems.get(node.name)
+            )
+            yield _Sums(
+                sums=[_Sum(sample=sample, poolers=count, not_counted=silent) for sample, count in made],
+                problem=live.problems[name] if len(silent) == len(nodes) else "",
+            )
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _samples(service: Service, id: UUID, node: str, after: float) -> AsyncGenerator[Samples, None]:
@@ -143,7 +209,7 @@ async def _samples(service: Service, id: UUID, node: str, after: float) -> Async
 
 async def _advice(service: Service, cluster: Cluster) -> list[AdviceView] | None:
     try:
-        return await advice_views(service, cluster)
+        return (await current_advice(service, cluster)).advice
     except Unavailable:
         return None
 
@@ -163,22 +229,27 @@ def _last_event(request: Call) -> float:
     return 0.0
 
 
-def _live(cluster: Cluster, sample: Sample) -> LiveView:
+def _live(cluster: Cluster, found: _Sum) -> LiveView:
+    sample = found.sample
     return LiveView(
         at=round(sample.at, 3),
         connections=connections_view(cluster, sample.sessions),
         busy=None if sample.busy is None else round(sample.busy, 3),
         pools=[
-            _pool_view(pool, sample.pools[pool.name]) for pool in cluster.pools if pool.name in sample.pools
+            _pool_view(pool, sample.pools[pool.name], found.poolers)
+            for pool in cluster.pools
+            if pool.name in sample.pools
         ],
+        not_counted=list(found.not_counted) or UNSET,
     )
 
 
-def _pool_view(pool: Pool, row: dict[str, float]) -> LivePoolView:
+def _pool_view(pool: Pool, row: dict[str, float], poolers: int) -> LivePoolView:
     return LivePoolView(
         name=pool.name,
         mode=pool.mode,
         size=int(row["size"]),
+        poolers=poolers,
         clients_active=int(row["clients_active"]),
         clients_waiting=int(row["clients_waiting"]),
         servers_active=int(row["servers_active"]),

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import functools
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
@@ -31,10 +31,9 @@ from cenote.rules.in_force import Progress
 from cenote.security.basic_auth import BasicAuth
 from cenote.security.certificates import Validity
 from cenote.security.sealing import Rings, Sealer
-from cenote.stats import pool_sums
 from cenote.stats.advice import Advice
 from cenote.stats.counters import Requests
-from cenote.stats.observer import NO_ARCHIVES, NO_HOST_KEYS, Archives, HostKeys, Observer, PoolNumbers
+from cenote.stats.observer import NO_ARCHIVES, NO_HOST_KEYS, Archives, HostKeys, Observer
 from cenote.store import Store, Stored
 
 
@@ -93,11 +92,12 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class CachedAdvice:
-    """Advice on this version of a cluster; ``at`` is monotonic time."""
+    """Advice on this version of a cluster; ``at`` is monotonic time, ``not_counted`` who did not answer."""
 
     at: float
     cluster: Cluster
     advice: tuple[Advice, ...]
+    not_counted: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +113,7 @@ class Service:
     archives: Archives = NO_ARCHIVES
     requests: Requests = field(default_factory=Requests)
     # The latest query of each cluster's PgBouncer for ``api/activity.py``, and when it began (monotonic).
-    recent_pool_stats: dict[UUID, tuple[float, asyncio.Task[Mapping[str, PoolNumbers] | None]]] = field(
-        default_factory=dict
-    )
+    recent_pool_stats: dict[UUID, tuple[float, asyncio.Task[Any]]] = field(default_factory=dict)
     advice: dict[UUID, CachedAdvice] = field(default_factory=dict)
     metrics_auth: BasicAuth = field(default_factory=BasicAuth)
     unknown_tokens: UnknownTokens = field(default_factory=UnknownTokens)
@@ -271,17 +269,6 @@ class Service:
         now = self.topology(cluster)
         good = {one.node.name for one in now.members if one.health is topology.Health.HEALTHY}
         return topology.a_standby(cluster, self.store.leader(cluster), good=good)
-
-    async def pool_numbers(self, cluster: Cluster) -> Mapping[str, PoolNumbers]:
-        """Return the statistics of a cluster's pools over the poolers on all of its hosts.
-
-        Those of hosts that do not answer are left out; Unavailable if the primary's host does not.
-        """
-        asked = [self.observer.pools(cluster.id, node.name) for node in self.pooler_nodes(cluster)]
-        [own, *rest] = await asyncio.gather(*asked, return_exceptions=True)
-        if isinstance(own, BaseException):
-            raise own
-        return pool_sums.summed([own, *(one for one in rest if not isinstance(one, BaseException))])
 
     def is_lost(self, cluster: Cluster) -> bool:
         """Return whether nobody is there to carry a change out."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -25,9 +25,6 @@ from cenote.cli.printer import (
 from cenote.model.paths import Layout
 from cenote_client import NotFoundError
 
-if TYPE_CHECKING:
-    from cenote_client._sync.databases_api import DatabasesAPI
-
 RECONNECTED = {"POOL": "pool", "LEFT": "connections_left"}
 MODES = click.Choice(["transaction", "session", "statement"])
 LIST_COLUMNS = {
@@ -42,6 +39,7 @@ LIST_COLUMNS = {
 STATS = {
     "NAME": "name",
     "SIZE": "size",
+    "POOLERS": "poolers",
     "CLIENTS": "clients.active",
     "WAITING": "clients.waiting",
     "SERVERS": "servers.active",
@@ -200,15 +198,18 @@ def stats(layout: Layout, printer: Printer, cluster: str, name: str | None) -> N
     """Show current statistics of all pools of a cluster, or of one."""
     with cluster_api(layout, cluster) as (databases, uuid):
         if name is None:
-            printer.show_all(_stats(databases, uuid), STATS)
+            all_found = databases.list_pool_stats(uuid)
+            printer.show_all(all_found["stats"], STATS)
+            _note_not_counted(all_found)
             return
         try:
-            found = databases.get_pool_stats(uuid, name)["stats"]
+            answered = databases.get_pool_stats(uuid, name)
         except NotFoundError:
             raise CommandError(
                 f"pool {name!r} not found; list pools with 'cenote pool list {cluster}'"
             ) from None
-        printer.show(found, {heading.capitalize(): field for heading, field in STATS.items()})
+        printer.show(answered["stats"], {heading.capitalize(): field for heading, field in STATS.items()})
+        _note_not_counted(answered)
 
 
 @command.command()
@@ -224,7 +225,7 @@ def stats(layout: Layout, printer: Printer, cluster: str, name: str | None) -> N
 def top(layout: Layout, cluster: str, every: float) -> None:
     """Monitor the pools of a cluster live, until Ctrl-C."""
     with cluster_api(layout, cluster) as (databases, uuid):
-        watch(lambda: _stats(databases, uuid), cluster, every)
+        watch(lambda: databases.list_pool_stats(uuid), cluster, every)
 
 
 @command.command()
@@ -233,7 +234,9 @@ def top(layout: Layout, cluster: str, every: float) -> None:
 def advice(layout: Layout, printer: Printer, cluster: str) -> None:
     """Show recommendations for the pools of a cluster, from their recent activity."""
     with cluster_api(layout, cluster) as (databases, uuid):
-        found: Any = databases.list_pool_advice(uuid)["advice"]
+        answered = databases.list_pool_advice(uuid)
+    found: Any = answered["advice"]
+    _note_not_counted(answered)
     if not printer.prose:
         printer.show_all(found, ADVICE)
         return
@@ -256,8 +259,9 @@ def _command_for(cluster: str, action: Any) -> str:
             return f"cenote cluster resize {cluster} {action['cluster_size']}"
 
 
-def _stats(databases: DatabasesAPI, uuid: str) -> list[Any]:
-    return list(databases.list_pool_stats(uuid)["stats"])
+def _note_not_counted(answered: Any) -> None:
+    for words in answered.get("not_counted", ()):
+        note(f"Not counted: {words}")
 
 
 @command.command()
@@ -302,3 +306,4 @@ def history(layout: Layout, printer: Printer, cluster: str, name: str, minutes: 
     if found is None:
         raise CommandError(f"pool {name!r} not found; list pools with 'cenote pool list {cluster}'")
     printer.show_all(history_rows(found), HISTORY)
+    _note_not_counted(answer["history"])

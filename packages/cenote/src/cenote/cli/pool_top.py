@@ -22,8 +22,17 @@ _ALTERNATE, _NORMAL = "\033[?1049h\033[?25l", "\033[?25h\033[?1049l"
 Stats = Mapping[str, Any]
 
 
-def render(name: str, before: Sequence[Stats], now: Sequence[Stats], seconds: float) -> list[str]:
-    """Return the lines of one frame; rates are per second, over the ``seconds`` since ``before``."""
+def render(
+    name: str,
+    before: Sequence[Stats],
+    now: Sequence[Stats],
+    seconds: float,
+    not_counted: Sequence[str] = (),
+) -> list[str]:
+    """Return the lines of one frame; rates are per second, over the ``seconds`` since ``before``.
+
+    All numbers are over the poolers of all hosts; those that did not answer are ``not_counted``.
+    """
     earlier = {stats["name"]: stats for stats in before}
     rows = [_row(earlier.get(stats["name"], stats), stats, seconds) for stats in now]
     widths = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
@@ -34,11 +43,12 @@ def render(name: str, before: Sequence[Stats], now: Sequence[Stats], seconds: fl
             "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
             for row in (HEADINGS, *rows)
         ),
+        *(f"not counted: {words}" for words in not_counted),
     ]
 
 
 def watch(fetch: Any, name: str, every: float) -> None:
-    """Show frames until Ctrl-C; ``fetch`` returns the statistics of all pools."""
+    """Show frames until Ctrl-C; ``fetch`` returns the API's answer with the statistics of all pools."""
     if not sys.stdout.isatty():
         raise CommandError("pool top needs a terminal; use 'cenote pool stats' in scripts")
     click.echo(_ALTERNATE + _CLEAR, nl=False)
@@ -46,7 +56,12 @@ def watch(fetch: Any, name: str, every: float) -> None:
         before, then = fetch(), time.monotonic()
         while True:
             now, at = fetch(), time.monotonic()
-            _draw(render(name, before, now, at - then))
+            # The totals of a pooler that comes and goes would look like queries.
+            comparable = [one["poolers"] for one in before["stats"]] == [
+                one["poolers"] for one in now["stats"]
+            ]
+            earlier = before["stats"] if comparable else []
+            _draw(render(name, earlier, now["stats"], at - then, now.get("not_counted", ())))
             before, then = now, at
             time.sleep(every)
     except KeyboardInterrupt:
@@ -75,7 +90,7 @@ def _row(before: Stats, now: Stats, seconds: float) -> tuple[str, ...]:
         str(clients["active"]),
         str(clients["waiting"]),
         str(servers["active"]),
-        str(now["size"]),
+        str(now["size"]) if now["poolers"] == 1 else f"{now['poolers']} × {now['size']}",
         rate("transactions"),
         rate("queries"),
         _time(now["average_seconds"]["query"]),

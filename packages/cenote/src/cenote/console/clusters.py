@@ -54,7 +54,10 @@ async def activity_of(request: ConsoleRequest, clusters: list[Any]) -> dict[str,
     if not ids:
         return {}
     found = await request.api.get("/v2/cenote/activity", cluster_uuids=ids)
-    return {one["cluster_uuid"]: one["numbers"] for one in found["activity"]}
+    return {
+        one["cluster_uuid"]: one["numbers"] and one["numbers"] | {"not_counted": one.get("not_counted", [])}
+        for one in found["activity"]
+    }
 
 
 def page_number(request: ConsoleRequest) -> int:

@@ -67,6 +67,7 @@ class LivePools:
         fresh = {
             "budget/numbers": self._render("budget_numbers", sample["connections"]),
             "budget/shares": self._render("budget_shares", sample["connections"], pools),
+            "not_counted": self._render("not_counted", sample.get("not_counted", [])),
         }
         for pool in pools:
             trail = self._trails.get(pool["name"])
@@ -146,7 +147,7 @@ def view_of(pool: Any, trail: PoolTrail, now: PoolSample | None, at: float | Non
 
 def _read(pool: Any) -> PoolSample:
     return PoolSample(
-        size=pool["size"],
+        size=pool["size"] * pool["poolers"],
         active=pool["clients_active"],
         waiting=pool["clients_waiting"],
         busy=pool["servers_active"],

@@ -149,10 +149,11 @@ async def _show(
     history, older = await chosen.histories(few)
     advice = (await api.get(path_of(id, "pool_advice")))["advice"]
     trails = chosen.trails(history, older, few)
-    unavailable, stats = "", {}
+    unavailable, stats, not_counted = "", {}, []
     try:
-        found = (await api.get(path_of(id, "pool_stats")))["stats"]
-        stats = {one["name"]: _current(one) for one in found}
+        found = await api.get(path_of(id, "pool_stats"))
+        stats = {one["name"]: _current(one) for one in found["stats"]}
+        not_counted = found.get("not_counted", [])
     except RequestRejected as error:
         unavailable = error.message
     now = time.time()
@@ -179,6 +180,7 @@ async def _show(
         advice=[one for one in advice if "pool" not in one],
         shown=shown(pools),
         unavailable=unavailable,
+        not_counted=not_counted,
         budget=history["connections"],
         modes=MODES,
         databases=cluster["db_names"][:MAX_SUGGESTIONS],
@@ -193,7 +195,7 @@ async def _show(
 
 def _current(stats: Any) -> PoolSample:
     return PoolSample(
-        size=stats["size"],
+        size=stats["size"] * stats["poolers"],
         active=stats["clients"]["active"],
         waiting=stats["clients"]["waiting"],
         busy=stats["servers"]["active"],

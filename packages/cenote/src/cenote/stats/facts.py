@@ -18,7 +18,7 @@ MAX_GAP_SECONDS = 45.0  # a period of waiting includes gaps up to this length
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """A pool in the last two minutes, or since its size was changed.
+    """A pool in the last two minutes, or since its size was changed, at its busiest pooler.
 
     Averages, except for ``longest_wait``.  ``waiting_share`` is the share of samples with waiting clients;
     ``waiting_since`` is None without waiting clients.  ``in_transaction`` and ``in_query`` count servers.
@@ -39,7 +39,7 @@ class Recent:
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """The maxima of a pool over its history, at most a day."""
+    """The maxima of a pool over its history and its poolers, at most a day."""
 
     seconds: float = 0.0
     since: float = 0.0
@@ -49,14 +49,22 @@ class Hours:
 
 @dataclass(frozen=True, slots=True)
 class PoolFacts:
+    """``all_servers_active`` are those of all poolers; without them they are those of the only one."""
+
     pool: Pool
     recent: Recent = Recent()
     hours: Hours = Hours()
+    all_servers_active: float | None = None
+
+    @property
+    def working(self) -> float:
+        """How many server connections are active on average, on all hosts."""
+        return self.recent.servers_active if self.all_servers_active is None else self.all_servers_active
 
 
 @dataclass(frozen=True, slots=True)
 class MachineFacts:
-    """The host in the last two minutes.
+    """The host of the server that takes writes, in the last two minutes.
 
     ``busy`` is the busy share of its ``processors``, ``server`` the number of them that the cluster's server
     uses, ``sessions`` are that server's current ones.
@@ -86,7 +94,14 @@ class Facts:
     machine: MachineFacts | None = None
 
 
-def gather(cluster: Cluster, history: ClusterHistory, now: float) -> Facts:
+def gather(
+    cluster: Cluster, histories: Sequence[ClusterHistory], now: float, *, complete: bool = True
+) -> Facts:
+    """Return the facts from the history of each pooler, that of the writer's host first.
+
+    Each pooler has the size of a pool for itself, so that is judged where it is busiest.  Unless they are
+    ``complete``, it is not known what a pool needs no more.
+    """
     capacity = configuration.pool_capacity(cluster)
     chosen = parameters.EXTENSION_DEFAULTS | cluster.configuration.cenote
     return Facts(
@@ -96,8 +111,8 @@ def gather(cluster: Cluster, history: ClusterHistory, now: float) -> Facts:
         left=max(0, capacity - sum(pool.size for pool in cluster.pools)),
         query_wait_timeout=_number(chosen["query_wait_timeout"]),
         prepared_statements=int(_number(chosen["max_prepared_statements"])),
-        pools=tuple(_pool(pool, history.pools.get(pool.name), now) for pool in cluster.pools),
-        machine=_machine(history.machine.samples, now),
+        pools=tuple(_pool(pool, histories, now, complete) for pool in cluster.pools),
+        machine=_machine(histories[0].machine.samples, now),
     )
 
 
@@ -112,10 +127,29 @@ def larger_sizes(cluster_size: str) -> list[tuple[str, int]]:
     return sorted(found.items(), key=lambda item: item[1])
 
 
-def _pool(pool: Pool, past: PoolHistory | None, now: float) -> PoolFacts:
-    if past is None:
+def _pool(pool: Pool, histories: Sequence[ClusterHistory], now: float, complete: bool) -> PoolFacts:
+    past = [history.pools[pool.name] for history in histories if pool.name in history.pools]
+    if not past:
         return PoolFacts(pool)
-    return PoolFacts(pool, _recent(pool, past.samples, now), _hours(past))
+    recent = [_recent(pool, one.samples, now) for one in past]
+    hours = [_hours(one) for one in past]
+    return PoolFacts(
+        pool,
+        max(recent, key=lambda one: (one.waiting, one.servers_active, one.samples)),
+        _hours_of_all(hours) if complete else Hours(),
+        sum(one.servers_active for one in recent),
+    )
+
+
+def _hours_of_all(found: Sequence[Hours]) -> Hours:
+    """Return the maxima over all poolers, in the time for which all of them are known."""
+    shortest = min(found, key=lambda one: one.seconds)
+    return Hours(
+        seconds=shortest.seconds,
+        since=shortest.since,
+        servers_active=max(one.servers_active for one in found),
+        waiting=max(one.waiting for one in found),
+    )
 
 
 def _recent(pool: Pool, samples: Table, now: float) -> Recent:

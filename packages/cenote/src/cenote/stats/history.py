@@ -46,7 +46,7 @@ MACHINE_COLUMNS = {"busy": _NUMBER, "server": _NUMBER, "sessions": _COUNT, "proc
 
 _AVERAGED = ("clients_active", "clients_waiting", "servers_active", "transactions", "queries")
 _AVERAGED_TIMES = ("waiting", "in_transaction", "in_query")
-_MINUTE_COLUMNS = {
+MINUTE_COLUMNS = {
     **dict.fromkeys((*_AVERAGED, *_AVERAGED_TIMES), _NUMBER),
     **dict.fromkeys(("most_clients_active", "most_clients_waiting", "most_servers_active"), _COUNT),
     **dict.fromkeys(("least_clients_active", "least_clients_waiting", "least_servers_active"), _COUNT),
@@ -57,6 +57,8 @@ _MINUTE_NAMES = {"clients_waiting": "most_clients_waiting"}
 
 # Downsampled by maximum, all others by average.
 MAXIMA = frozenset({"clients_waiting", "longest_wait"})
+# Of several poolers the largest counts, all others are added up.
+MAXIMA_OVER_POOLERS = frozenset({"longest_wait"})
 SERIES_COLUMNS = tuple(name for name in POOL_COLUMNS if name != "servers_idle")
 
 Row = Mapping[str, float]
@@ -98,9 +100,18 @@ class Table:
         """Return the index of the first row at or after a time."""
         return bisect_left(self.at, at)
 
+    def nearest(self, at: float) -> int:
+        """Return the index of the row whose time is the nearest; there must be one."""
+        after = min(self.since(at), len(self.at) - 1)
+        before = max(0, after - 1)
+        return min(before, after, key=lambda index: abs(self.at[index] - at))
+
+    def row(self, index: int) -> dict[str, float]:
+        return {name: column[index] for name, column in self._columns.items()}
+
     def rows(self, start: int = 0) -> Iterable[tuple[float, dict[str, float]]]:
         for index in range(start, len(self.at)):
-            yield self.at[index], {name: column[index] for name, column in self._columns.items()}
+            yield self.at[index], self.row(index)
 
     def encoded(self, start: int = 0) -> Columns:
         """Return the columns from a row on; numbers are in the byte order of x86."""
@@ -141,7 +152,7 @@ class PoolHistory:
 
     def __init__(self) -> None:
         self.samples = Table(POOL_COLUMNS)
-        self.minutes = Table(_MINUTE_COLUMNS)
+        self.minutes = Table(MINUTE_COLUMNS)
         self._before: tuple[float, PoolNumbers] | None = None
         self._minute = 0.0  # the current one
 
@@ -179,7 +190,7 @@ class PoolHistory:
     def of(cls, tables: PoolTables) -> Self:
         history = cls()
         history.samples = Table.of(POOL_COLUMNS, tables.samples)
-        history.minutes = Table.of(_MINUTE_COLUMNS, tables.minutes)
+        history.minutes = Table.of(MINUTE_COLUMNS, tables.minutes)
         return history
 
     def shift(self, seconds: float) -> None:
@@ -329,7 +340,7 @@ def _row_bytes(columns: Mapping[str, str]) -> int:
     return sum(array(code).itemsize for code in (_TIME, *columns.values()))
 
 
-FULL_BYTES = _Full(SAMPLES * _row_bytes(POOL_COLUMNS), DAY_MINUTES * _row_bytes(_MINUTE_COLUMNS))
+FULL_BYTES = _Full(SAMPLES * _row_bytes(POOL_COLUMNS), DAY_MINUTES * _row_bytes(MINUTE_COLUMNS))
 
 
 def max_minutes(pools: int, bytes_for_all: int) -> int:
@@ -337,7 +348,7 @@ def max_minutes(pools: int, bytes_for_all: int) -> int:
     if not pools:
         return DAY_MINUTES
     left = bytes_for_all // pools - FULL_BYTES.samples
-    return max(60, min(DAY_MINUTES, left // _row_bytes(_MINUTE_COLUMNS)))
+    return max(60, min(DAY_MINUTES, left // _row_bytes(MINUTE_COLUMNS)))
 
 
 def _row(pool: Pool, numbers: PoolNumbers, before: PoolNumbers, seconds: float) -> Row:

@@ -46,7 +46,7 @@ def is_held_by_sessions(one: PoolFacts) -> bool:
 
 def processors_per_server(facts: Facts) -> float:
     """Return how many processors one active server connection of the cluster uses on average."""
-    working = sum(one.recent.servers_active for one in facts.pools)
+    working = sum(one.working for one in facts.pools)
     if facts.machine is None or working < 0.1:
         return 0.0
     return facts.machine.server / working
