@@ -42,8 +42,9 @@ def test_exactly_the_declared_metrics_are_exposed(scraper: Scraper, cluster: Any
             found = scraper.samples()
         finally:
             connection.execute("SELECT pg_drop_replication_slot('kept')")
-    of_several = {"cenote_node_primary", "cenote_standbys_missing", "cenote_pools_held_seconds"}
-    of_several |= {"cenote_standby_lag_bytes", "cenote_standby_lag_seconds"}
+    of_several = {"cenote_node_primary", "cenote_standbys_missing"}
+    of_several |= {"cenote_standby_lag_bytes", "cenote_standby_lag_seconds", "cenote_quorum_standbys"}
+    of_several |= {family.name for family in cluster_metrics.FAMILIES if "_replica_" in family.name}
     assert found.keys() == {family.name for family in cluster_metrics.FAMILIES} - of_several
     for labelled in found.values():
         for labels in map(dict, labelled):

@@ -133,6 +133,49 @@ CASES = {
         ONE,
         "1 of the standbys of shop do not follow its primary",
     ),
+    "CenoteNoStandby": Case(
+        {
+            series("cenote_quorum_standbys", ONE): "0x30",
+            series("cenote_standbys_missing", ONE): "2x30",
+        },
+        {
+            series("cenote_quorum_standbys", ONE): "0x30",
+            series("cenote_standbys_missing", ONE): "1x30",
+            series("cenote_standby_lag_bytes", ONE | {"node": "node-3"}): "0x30",
+        },
+        ONE,
+        "No standby of shop could take over",
+    ),
+    "CenoteNoQuorum": Case(
+        {series("cenote_quorum_standbys", ONE): "1 0x30"},
+        {series("cenote_quorum_standbys", ONE): "1x30"},
+        ONE,
+        "No commit of shop waits for a standby",
+    ),
+    "CenoteFailoversOften": Case(
+        {series("cenote_server_timeline", ONE): "1 2 3 4x30"},
+        {series("cenote_server_timeline", ONE): "1 3x30"},
+        {"cluster": "shop"},
+        "Another node of shop began to take writes 3 times within an hour",
+    ),
+    "CenoteReplicaLagging": Case(
+        {
+            series("cenote_replica_lag_bytes", ONE): "134217728x30",
+            series("cenote_replica_lag_seconds", ONE): "400x30",
+        },
+        {
+            series("cenote_replica_lag_bytes", ONE): "134217728x30",
+            series("cenote_replica_lag_seconds", ONE): "10x30",
+        },
+        ONE,
+        "Read replica shop is 128MiB behind its source",
+    ),
+    "CenoteReplicaNotFollowing": Case(
+        {series("cenote_replica_streaming", ONE): "1 0x30"},
+        {series("cenote_replica_streaming", ONE): "1x30"},
+        ONE,
+        "Read replica shop does not receive what its source writes",
+    ),
     "CenoteStandbyLagging": Case(
         {
             series("cenote_standby_lag_bytes", ONE): "134217728x30",

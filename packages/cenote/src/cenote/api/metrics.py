@@ -21,7 +21,7 @@ from cenote.metrics.exposition import CONTENT_TYPE
 from cenote.metrics.service_metrics import ClusterState, HostState, ServiceState
 from cenote.model import catalog
 from cenote.model.fleet_records import Host, HostRole
-from cenote.model.records import Cluster
+from cenote.model.records import Cluster, Node
 from cenote.security import basic_auth, credentials
 from cenote.stats.observer import AgentNumbers
 from cenote.stats.process import own_process, parent_process
@@ -90,8 +90,7 @@ async def list_metrics_targets(request: Call) -> Response:
     """
     service = request.service
     found = sorted(service.store.clusters(deleted=False), key=lambda stored: stored.value.name)
-    targets = [_target(service, stored.value) for stored in found]
-    return answer([target for target in targets if target is not None])
+    return answer([target for stored in found for target in _targets(service, stored.value)])
 
 
 @operation(HTTPMethod.GET, "/v2/cenote/metrics_ca", scope=READ, answer=str)
@@ -126,12 +125,19 @@ async def get_service_metrics(request: Call) -> Response:
     return Response(body, media_type=CONTENT_TYPE)
 
 
-def _target(service: Service, cluster: Cluster) -> TargetView | None:
-    node = service.store.shown_node(cluster)
+def _targets(service: Service, cluster: Cluster) -> list[TargetView]:
+    """Return a target for each host with nodes of a cluster: what it says is of all that it has."""
+    found = [_target(service, cluster, node) for node in service.pooler_nodes(cluster)]
+    return [target for target in found if target is not None]
+
+
+def _target(service: Service, cluster: Cluster, node: Node) -> TargetView | None:
     host = service.store.host(node.host)
     if not node.metrics_port or (host is not None and HostRole.API not in host.roles):
         return None
-    address = service.host_of(cluster)  # the node's, which need not be the one that is asked
+    # The name of the cluster leads to the host of the node that takes writes.
+    is_first = node.host == service.store.shown_node(cluster).host
+    address = service.host_of(cluster) if is_first else service.address_of(node)
     shown = f"[{address}]" if ":" in address else address
     return TargetView(
         [f"{shown}:{node.metrics_port}"],

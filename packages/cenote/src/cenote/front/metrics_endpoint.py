@@ -109,7 +109,12 @@ class MetricsEndpoint:
     def _node(self, cluster: Cluster) -> Node | None:
         if cluster.deleted_at is not None:
             return None
-        return next((node for node in cluster.nodes if node.host == self._host), None)
+        return next(iter(self._nodes(cluster)), None)
+
+    def _nodes(self, cluster: Cluster) -> list[Node]:
+        """Return the nodes here; while a cluster moves, the other one is there for the move alone."""
+        here = [node for node in cluster.nodes if node.host == self._host]
+        return here if cluster.move is None else here[:1]
 
     def _certificate(self, id: UUID) -> bytes | None:
         stored = self._store.cluster(id)
@@ -148,25 +153,29 @@ class MetricsEndpoint:
 
     async def _page(self, stored: Stored[Cluster]) -> bytes:
         cluster = stored.value
-        id, node = cluster.id, (self._node(cluster) or self._store.shown_node(cluster)).name
-        host = self._store.host(self._host)
+        here = self._nodes(cluster) or [self._store.shown_node(cluster)]
+        numbers = await asyncio.gather(*(self._numbers(cluster, node.name, here[0].name) for node in here))
+        full_version = self._store.full_version(cluster) or cluster.version
+        # In a thread, since a page of many databases takes a while to render.
+        return await asyncio.to_thread(cluster_metrics.render, cluster, full_version, numbers)
+
+    async def _numbers(self, cluster: Cluster, node: str, with_pooler: str) -> ClusterNumbers:
+        id, host = cluster.id, self._store.host(self._host)
         server, pools = await asyncio.gather(
-            self._query(id, "server", lambda: self._observer.server(id, node)),
-            self._query(id, "pools", lambda: self._observer.pools(id, node)),
+            self._query(id, f"server of {node}", lambda: self._observer.server(id, node)),
+            self._query(id, "pools", lambda: self._observer.pools(id, with_pooler)),
         )
-        numbers = ClusterNumbers(
+        return ClusterNumbers(
             host=self._host if host is None else host.name,
             node=node,
-            status=self._store.status(cluster.id, node),
+            status=self._store.status(id, node),
             certificate_expires_at=None if server is None else server.certificate_expires_at,
             certificate_valid=None if server is None else server.certificate_valid,
             server=server,
             pools=pools,
             leader=self._store.leader(cluster),
+            has_pooler=node == with_pooler,
         )
-        full_version = self._store.full_version(cluster) or cluster.version
-        # In a thread, since a page of many databases takes a while to render.
-        return await asyncio.to_thread(cluster_metrics.render, cluster, full_version, numbers)
 
     async def _query(self, id: UUID, source: str, query: Callable[[], Awaitable[T]]) -> T | None:
         """Return the result of a query; None if it fails or times out.

@@ -36,7 +36,9 @@ MEASURE_SHARE = 20  # measurements are at least this many times their duration a
 _SERVER = """
 SELECT extract(epoch FROM pg_postmaster_start_time())::float8,
        pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
-                            ELSE pg_current_wal_lsn() END, '0/0')::int8
+                            ELSE pg_current_wal_lsn() END, '0/0')::int8,
+       CASE WHEN pg_is_in_recovery() THEN (SELECT received_tli FROM pg_stat_wal_receiver)
+            ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int4 END
 """
 # 10 is the OID of the superuser that initdb creates, as which Cenote connects.
 _CLIENTS = """
@@ -89,7 +91,7 @@ class ServerStatistics:
         """Return the statistics of a node's server; CenoteError when it does not answer."""
         cluster_id = cluster.id
         async with self._session(cluster_id, node) as session:
-            [(started_at, wal_bytes)] = await session.rows(SUPERUSER, _SERVER)
+            [(started_at, wal_bytes, timeline)] = await session.rows(SUPERUSER, _SERVER)
             clients = await session.rows(SUPERUSER, _CLIENTS)
             slots = await session.rows(SUPERUSER, _SLOTS)
             databases = await session.rows(SUPERUSER, _DATABASES)
@@ -104,6 +106,7 @@ class ServerStatistics:
             longest_transaction=max((longest for _, _, longest, _ in clients), default=0.0),
             waiting_for_locks=sum(waiting for _, _, _, waiting in clients),
             wal_bytes=wal_bytes,
+            timeline=timeline,
             slots=tuple(
                 SlotNumbers(name=name, active=active, retained_bytes=retained)
                 for name, active, retained in slots

@@ -1,13 +1,13 @@
-"""The metrics of a node of a cluster: its server, databases, pooler, pools and storage."""
+"""The metrics of the nodes of a cluster on a host: servers, databases, pooler, pools and storage."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cenote.metrics.exposition import Family, Kind, Page
 from cenote.model.records import Cluster
-from cenote.model.status_records import NodeStatus
+from cenote.model.status_records import NodeStatus, Standby
 from cenote.model.topology import has_standbys
 from cenote.rules import configuration
 from cenote.stats.observer import DatabaseNumbers, PoolNumbers, ServerNumbers
@@ -41,18 +41,32 @@ PRIMARY = _gauge("node_primary", "Whether the node takes writes, of a cluster wi
 STANDBYS_MISSING = _gauge(
     "standbys_missing", "Standbys that do not follow the primary, of a cluster with several nodes."
 )
+QUORUM = _gauge(
+    "quorum_standbys",
+    "Standbys of which each commit waits for one; 0: commits wait for none, and can be lost.",
+)
 LAG_BYTES = _gauge("standby_lag_bytes", "Write-ahead log that a standby has not replayed, as last reported.")
 LAG_SECONDS = _gauge(
     "standby_lag_seconds", "Age of what a standby has replayed last, as last reported; 0 if it lacks nothing."
 )
 
-HELD = _gauge(
-    "pools_held_seconds",
-    "For how long the last switch or failover has held the clients of pools on the node's host.",
+REPLICA_STREAMING = _gauge(
+    "replica_streaming", "Whether a read replica receives what its source writes, as last reported."
+)
+REPLICA_LAG_BYTES = _gauge(
+    "replica_lag_bytes",
+    "Write-ahead log of its source that a read replica has not replayed, as last reported.",
+)
+REPLICA_LAG_SECONDS = _gauge(
+    "replica_lag_seconds",
+    "Age of what a read replica has replayed last, as last reported; 0 if it lacks nothing.",
 )
 
 SERVER_UP = _gauge("server_up", "Whether PostgreSQL answered this scrape.")
 SERVER_STARTED = _gauge("server_start_time_seconds", "When PostgreSQL was started.")
+TIMELINE = _gauge(
+    "server_timeline", "Timeline of PostgreSQL's write-ahead log; each failover and each switch counts it up."
+)
 CONNECTIONS = _gauge(
     "server_connections", "Client connections of PostgreSQL by state, including pools'.", "state"
 )
@@ -126,8 +140,17 @@ POOL_COUNTERS = {
 
 FAMILIES = (
     *(CLUSTER, FAILING, CERTIFICATE, CERTIFICATE_VALID, STORAGE_USED, STORAGE_SIZE),
-    *(PRIMARY, STANDBYS_MISSING, LAG_BYTES, LAG_SECONDS),
-    *(SERVER_UP, SERVER_STARTED, CONNECTIONS, CONNECTIONS_ALLOWED, LONGEST_TRANSACTION, LOCKS_WAITED_FOR),
+    *(PRIMARY, STANDBYS_MISSING, QUORUM, LAG_BYTES, LAG_SECONDS),
+    *(REPLICA_STREAMING, REPLICA_LAG_BYTES, REPLICA_LAG_SECONDS),
+    *(
+        SERVER_UP,
+        SERVER_STARTED,
+        TIMELINE,
+        CONNECTIONS,
+        CONNECTIONS_ALLOWED,
+        LONGEST_TRANSACTION,
+        LOCKS_WAITED_FOR,
+    ),
     *(WAL, SLOT_RETAINED, SLOT_ACTIVE),
     *(DATABASE_SIZE, DATABASE_CONNECTIONS, DATABASE_AGE, *DATABASE_COUNTERS.values()),
     *(POOLER_UP, POOLER_CAPACITY, POOL_SIZE, POOL_CLIENTS, POOL_SERVERS, POOL_LONGEST_WAIT),
@@ -139,7 +162,8 @@ FAMILIES = (
 class ClusterNumbers:
     """The numbers that a scrape reads of a node; None for a source that did not answer.
 
-    ``host`` is the name of the node's host, ``leader`` of the node that takes writes.
+    ``host`` is the name of the node's host, ``leader`` of the node that takes writes.  Nodes that share a
+    host share a pooler: that has its ``pools`` with the first of them alone, which ``has_pooler``.
     """
 
     host: str
@@ -150,9 +174,18 @@ class ClusterNumbers:
     pools: Mapping[str, PoolNumbers] | None
     certificate_valid: bool | None = None
     leader: str | None = None
+    has_pooler: bool = True
 
 
-def render(cluster: Cluster, full_version: str, numbers: ClusterNumbers) -> bytes:
+def render(cluster: Cluster, full_version: str, nodes: Sequence[ClusterNumbers]) -> bytes:
+    """Return the metrics of the nodes of a cluster on one host, at least one."""
+    first, *others = (_page(cluster, full_version, numbers) for numbers in nodes)
+    for page in others:
+        first.join(page)
+    return first.render()
+
+
+def _page(cluster: Cluster, full_version: str, numbers: ClusterNumbers) -> Page:
     page = Page(cluster=cluster.name, host=numbers.host, node=numbers.node)
     info = {"id": str(cluster.id), "version": full_version, "size": cluster.size, "region": cluster.region}
     page.add(CLUSTER, 1, **info)
@@ -166,16 +199,19 @@ def render(cluster: Cluster, full_version: str, numbers: ClusterNumbers) -> byte
     page.add(STORAGE_SIZE, cluster.storage_mib * _MIB)
     if has_standbys(cluster):
         _add_node(page, cluster, numbers)
+    if cluster.replica_of is not None:
+        _add_replica(page, numbers.status)
     page.add(SERVER_UP, numbers.server is not None)
     if numbers.server is not None:
         _add_server(page, numbers.server)
-    page.add(POOLER_UP, numbers.pools is not None)
-    page.add(POOLER_CAPACITY, configuration.pool_capacity(cluster))
-    for pool in cluster.pools:
-        page.add(POOL_SIZE, pool.size, pool=pool.name)
-    if numbers.pools is not None:
-        _add_pools(page, cluster, numbers.pools)
-    return page.render()
+    if numbers.has_pooler:
+        page.add(POOLER_UP, numbers.pools is not None)
+        page.add(POOLER_CAPACITY, configuration.pool_capacity(cluster))
+        for pool in cluster.pools:
+            page.add(POOL_SIZE, pool.size, pool=pool.name)
+        if numbers.pools is not None:
+            _add_pools(page, cluster, numbers.pools)
+    return page
 
 
 def _add_node(page: Page, cluster: Cluster, numbers: ClusterNumbers) -> None:
@@ -186,11 +222,25 @@ def _add_node(page: Page, cluster: Cluster, numbers: ClusterNumbers) -> None:
     if status.led_to:
         page.add(HELD, status.held_ms / 1000)
     if is_primary:
-        page.add(STANDBYS_MISSING, len(cluster.nodes) - 1 - len(status.followers))
+        others = {node.name for node in cluster.nodes} - {numbers.node}
+        page.add(STANDBYS_MISSING, len(others.difference(status.followers)))
+        page.add(QUORUM, len(status.quorum))
     elif status.standby is not None:
         page.add(LAG_BYTES, status.standby.behind)
-        if status.standby.seconds is not None:
-            page.add(LAG_SECONDS, status.standby.seconds if status.standby.behind else 0)
+        page.add(LAG_SECONDS, _lag_seconds(status.standby))
+
+
+def _add_replica(page: Page, status: NodeStatus | None) -> None:
+    standby = None if status is None else status.standby
+    page.add(REPLICA_STREAMING, standby is not None and standby.streaming)
+    if standby is not None:
+        page.add(REPLICA_LAG_BYTES, standby.behind)
+        page.add(REPLICA_LAG_SECONDS, _lag_seconds(standby))
+
+
+def _lag_seconds(standby: Standby) -> float | None:
+    """Return the age of what was replayed last; it grows by itself while nothing is written."""
+    return standby.seconds if standby.behind or standby.seconds is None else 0
 
 
 def _add_pools(page: Page, cluster: Cluster, pools: Mapping[str, PoolNumbers]) -> None:
@@ -204,6 +254,7 @@ def _add_pools(page: Page, cluster: Cluster, pools: Mapping[str, PoolNumbers]) -
 
 def _add_server(page: Page, server: ServerNumbers) -> None:
     page.add(SERVER_STARTED, server.started_at)
+    page.add(TIMELINE, server.timeline)
     for state, count in server.connections.items():
         page.add(CONNECTIONS, count, state=state)
     page.add(CONNECTIONS_ALLOWED, server.connections_allowed)

@@ -95,6 +95,7 @@ class ServerNumbers(msgspec.Struct, frozen=True, kw_only=True):
     longest_transaction: float  # seconds
     waiting_for_locks: int
     wal_bytes: int
+    timeline: int | None = None  # not known of a standby that does not receive, and of agents before 0.2
     slots: tuple[SlotNumbers, ...]
     databases: tuple[DatabaseNumbers, ...]
     sizes: dict[str, int]
