@@ -75,14 +75,14 @@ class BackedUp:
 
 
 @contextlib.contextmanager
-def backed_up_fleet(count: int = 2, *options: str) -> Iterator[tuple[Fleet, Path]]:
+def backed_up_fleet(count: int = 2, *options: str, joined: bool = False) -> Iterator[tuple[Fleet, Path]]:
     """Hosts that keep backups in one directory, with that directory."""
     with server_folder() as folder:
         repository = folder / "repository"
         first = free_range(PORTS)
         try:
             ports = f"--ports={first}-{first + PORTS - 1}"  # the same, so that a cluster keeps its own
-            with fleet(count, f"--backups=file://{repository}", ports, *options) as hosts:
+            with fleet(count, f"--backups=file://{repository}", ports, *options, joined=joined) as hosts:
                 yield hosts, repository
         finally:
             give_back(first, PORTS)

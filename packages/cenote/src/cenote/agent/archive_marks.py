@@ -86,7 +86,8 @@ class ArchiveMarks:
             if stored is None or stored.value.deleted_at is not None:
                 return
             for node in stored.value.nodes:
-                context = NodeContext(stored.value, node, self._context)
+                leader = self._store.leader(stored.value)
+                context = NodeContext(stored.value, node, self._context, leader=leader)
                 if node.host == self._store.host_id and NodeKind.WRITER in context.kinds:
                     yield context
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from cenote.agent import stanza_files
+from cenote.agent import promotions, stanza_files
 from cenote.agent.drill_runner import DrillRunner
 from cenote.agent.known_backups import Known, KnownBackups, is_configured
 from cenote.agent.node_pass import session_of
@@ -42,7 +42,9 @@ log = logging.getLogger(__name__)
 BUSY_TRIES = 5  # that find another pgBackRest at work, before that is told
 _ARCHIVER = (
     "SELECT current_setting('archive_mode'), date_trunc('second', last_archived_time), "
-    "date_trunc('second', last_failed_time) FROM pg_stat_archiver"
+    "date_trunc('second', last_failed_time), "
+    "CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END "
+    "FROM pg_stat_archiver"
 )
 
 
@@ -94,7 +96,7 @@ class BackupRunner:
                     log.exception("cluster %s: archiving: a defect in Cenote", context.in_words)
                 pause = self._timing.archiving_interval
                 known.look_at = time.monotonic() + (pause / 6 if known.report.unarchived else pause)
-            self._there.forget_others()
+            await self._there.forget_others()
             await asyncio.sleep(self._timing.backup_poll_interval)
 
     def _has_news(self, context: NodeContext, known: Known) -> bool:
@@ -121,16 +123,19 @@ class BackupRunner:
             return
         session = session_of(context)
         try:
-            [(mode, archived_at, failed_at)] = await session.rows(SUPERUSER, _ARCHIVER)
+            [(mode, archived_at, failed_at, timeline)] = await session.rows(SUPERUSER, _ARCHIVER)
         finally:
             await session.close()
         _, reason = backup_info.error_of((said or b"").decode(errors="replace"))
         seen = Archiver(mode, archived_at, failed_at, reason, failing=said is not None)
+        if timeline:
+            await asyncio.to_thread(promotions.notice, context, timeline)
         lost_at = await asyncio.to_thread(gap_at, state, known.report)
         archived_to = await asyncio.to_thread(archived_before_gap, state)
         before = known.report  # a drill may have written into it meanwhile
+        plan, told = context.cluster.backups, backup_schedule.with_loss(before, lost_at, archived_to)
         known.report = replace(
-            backup_schedule.with_loss(before, lost_at, archived_to),
+            backup_schedule.with_losses(told, () if plan is None else plan.losses),
             impossible="",
             by_default=False,
             archived_at=archiving.archived_at(seen, before.archived_at),
@@ -141,7 +146,7 @@ class BackupRunner:
         if before.unarchived and not known.report.unarchived:
             known.try_now()  # the repository is back
             self._changed.set()
-        if lost_at is not None:
+        if lost_at is not None or known.report.gap_at != before.gap_at:
             self._changed.set()
         await self._there.write(context, known)
 
@@ -188,12 +193,12 @@ class BackupRunner:
             info = await self._info(context, program)
             if not info.is_made:
                 await asyncio.to_thread(self._check_place, known)
-                await self._run(context, program, "stanza-create")
+                await self._run(context, program, *_server(context), "stanza-create")
                 log.info("cluster %s: its place in the repository is made", context.in_words)
             if info.problem:
                 raise BackupError(info.problem)
             if info.version not in ("", context.version):
-                await self._run(context, program, "stanza-upgrade")
+                await self._run(context, program, *_server(context), "stanza-upgrade")
                 # What comes now cannot be restored from what was before it; that stays as it is.
                 known.report = replace(known.report, gap_at=datetime.now(UTC))
                 log.info("cluster %s: PostgreSQL %s is backed up now", context.in_words, context.version)
@@ -202,6 +207,7 @@ class BackupRunner:
             known.report = replace(
                 known.report, backups=backup_info.reported(info.backups), repository=self._repository
             )
+            await self._look_before_promotion(context, known, program)
             await self._there.write(context, known)
         type = backup_schedule.due(context.cluster, known.report, datetime.now(UTC))
         if type is not None:
@@ -213,6 +219,19 @@ class BackupRunner:
             known.busy = 0
             known.report = replace(known.report, failure="", failed_at=None)
             await self._there.write(context, known)
+
+    async def _look_before_promotion(
+        self, context: NodeContext, known: Known, program: BackupProgram
+    ) -> None:
+        """Tell a gap if a node that was promoted does not have all that its predecessor had not archived."""
+        try:
+            lost = await promotions.lost(context, functools.partial(self._run, context, program))
+        except ValueError as error:
+            raise BackupError(str(error)) from None
+        if lost is not None:
+            log.warning("cluster %s: WAL from before %s is lost", context.in_words, lost.first)
+            at = await asyncio.to_thread(promotions.note_gap, context, lost)
+            known.report = backup_schedule.with_loss(known.report, at, lost.since)
 
     async def _check_lineage(self, context: NodeContext, program: BackupProgram) -> None:
         """Raise BackupError where the cluster was recovered elsewhere, and the store does not say so here."""
@@ -251,7 +270,7 @@ class BackupRunner:
             await _outwait(context.cluster_paths.backup_state / pgbackrest.GAP)
         known.report = replace(known.report, running=type, progress=None)
         await self._there.write(context, known)
-        making = self._run(context, program, f"--type={type}", "backup", seconds=None)
+        making = self._run(context, program, *_server(context), f"--type={type}", "backup", seconds=None)
         ask = functools.partial(self._run, context, program)
         try:
             if ended := await self._make(making, self._follow_progress(context, known, program)):
@@ -340,6 +359,11 @@ class BackupRunner:
         at = datetime.now(UTC).replace(microsecond=0)
         known.report = replace(known.report, failure=words, failed_at=at, running=None, progress=None)
         await self._there.write(context, known)
+
+
+def _server(context: NodeContext) -> tuple[str, ...]:
+    """Return the options that name the server of a node, since several of a cluster may be on one host."""
+    return f"--pg1-path={context.paths.data}", f"--pg1-port={context.node.port}"
 
 
 async def _outwait(gap: Path) -> None:

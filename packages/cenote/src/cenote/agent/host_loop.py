@@ -54,12 +54,15 @@ class HostLoop:
         store_id: UUID | None = None,
         service_copy: Callable[[], ServiceCopy | None] = lambda: None,
         repository_problem: Callable[[], str] = lambda: "",
+        repository_id: Callable[[], str] = lambda: "",
     ) -> None:
         """``store_id`` is that of the store that the data directory belongs to.
 
         ``service_copy`` says how the automatic backup of the service fares here, ``repository_problem`` why
-        the repository for backups of clusters cannot be used.
+        the repository for backups of clusters cannot be used, ``repository_id`` which one it is, once that is
+        known.
         """
+        self._repository_id = repository_id
         self._service_copy, self._repository_problem = service_copy, repository_problem
         self._store, self._executor, self._context, self._host = store, executor, context, host
         self.passes = Passes()
@@ -152,6 +155,14 @@ class HostLoop:
             unknown=unknown,
             service_copy=self._service_copy(),
             repository_problem=self._repository_problem(),
+            repository_id=self._repository_id() or self._former_repository_id(),
+        )
+
+    def _former_repository_id(self) -> str:
+        """Return what a former process has said of the same repository, which may be away now."""
+        former = self._store.host(self._host.id)
+        return (
+            former.repository_id if former is not None and former.repository == self._host.repository else ""
         )
 
     def _stalled(self) -> list[str]:

@@ -13,7 +13,7 @@ from cenote.engine.plan.context import HostContext, NodeContext, NodeKind
 from cenote.host import files
 from cenote.model.backups import BackupReport
 from cenote.model.records import Cluster
-from cenote.rules import backup_schedule
+from cenote.rules import backup_schedule, cluster_backups
 from cenote.store.encoding import NewerFormat
 from cenote.store.host_store import HostStore
 
@@ -74,7 +74,8 @@ class KnownBackups:
                     continue
                 status = self._store.status(cluster.id, node.name)
                 version = "" if status is None else status.data_version
-                context = NodeContext(cluster, node, self._context, data_version=version)
+                leader = self._store.leader(cluster)
+                context = NodeContext(cluster, node, self._context, leader=leader, data_version=version)
                 if NodeKind.WRITER in context.kinds and status is not None and status.reached > 0:
                     return [context]
         return []
@@ -94,11 +95,22 @@ class KnownBackups:
             known = self._known[context.cluster.id] = Known(context.node.name, report, former)
         return known
 
-    def forget_others(self) -> None:
-        """Forget clusters that are not here any more."""
-        there = {context.cluster.id for context in self.contexts()}
+    async def forget_others(self) -> None:
+        """Forget clusters that are not here any more, and what is not so any more of nodes that stand by."""
+        there = {context.cluster.id: context.node.name for context in self.contexts()}
         for id in [id for id in self._known if id not in there]:
             del self._known[id]
+        for cluster in self._store.living_clusters():
+            leader = self._store.leader(cluster)
+            for node in cluster.nodes if leader is not None else ():
+                if node.host == self._store.host_id and node.name not in (leader, there.get(cluster.id)):
+                    await self._rest(cluster.id, node.name)
+
+    async def _rest(self, id: UUID, node: str) -> None:
+        status = self._store.status(id, node)
+        told = None if status is None else status.backups
+        if told is not None and told != (rests := cluster_backups.at_rest(told)):
+            await self._store.backed_up(id, node, rests)
 
     async def write(self, context: NodeContext, known: Known) -> None:
         """Write what is known, unless nothing is new but that WAL goes on being archived."""

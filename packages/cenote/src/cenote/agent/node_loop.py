@@ -30,7 +30,7 @@ from cenote.host.executor import Executor
 from cenote.model.records import Cluster, Node
 from cenote.model.status_records import UpgradeReport
 from cenote.model.topology import has_standbys, in_words, node_key
-from cenote.rules import replicas, storage, sweep
+from cenote.rules import repository_identity, storage, sweep
 from cenote.stats.counters import Passes, PassResult
 from cenote.store.encoding import NewerFormat
 from cenote.store.host_store import HostStore
@@ -474,26 +474,13 @@ class NodeLoop:
                 self._host_context.layout.node(cluster.id, self._node_name).data
             ),
             addresses=self._addresses(cluster),
-            source=self._source(cluster),
-            replicas=self._replicas(cluster),
+            shares_repository=self._shares_repository(cluster),
         )
 
-    def _source(self, cluster: Cluster) -> Source | None:
-        """Return what a read replica follows, with the servers of it whose hosts' addresses are known."""
-        found = None if cluster.replica_of is None else self._store.living_cluster(cluster.replica_of)
-        if found is None:
-            return None
-        nodes = [node for node in found.nodes if node.lost_at is None]
-        places = [(self._address(node.host), node.port) for node in nodes]
-        was_recovered = found.backups is not None and bool(found.backups.lineage) and len(found.nodes) == 1
-        return Source(
-            found.name, tuple((address, port) for address, port in places if address), was_recovered
-        )
-
-    def _replicas(self, cluster: Cluster) -> tuple[Follower, ...]:
-        """Return the read replicas that follow a cluster."""
-        found = [stored.value for stored in self._store.replicas(cluster.id)]
-        return tuple(Follower(replicas.slot(one), one.nodes[0].host) for one in found)
+    def _shares_repository(self, cluster: Cluster) -> bool:
+        hosts = [self._store.host(node.host) for node in cluster.nodes]
+        known = [host for host in hosts if host is not None]
+        return all(repository_identity.is_shared(known[0], other) for other in known[1:])
 
     def _addresses(self, cluster: Cluster) -> dict[str, str]:
         """Return where nodes of other hosts are reached that stand by; "" for what is not known."""

@@ -17,13 +17,15 @@ from cenote.agent.waiting import is_set_within
 from cenote.engine.plan.context import HostContext
 from cenote.errors import CenoteError
 from cenote.host.backup_program import BackupProgram
-from cenote.rules import sweep
+from cenote.rules import lineages, sweep
 from cenote.store.encoding import NewerFormat
 from cenote.store.host_store import HostStore
 
 log = logging.getLogger(__name__)
 
-PARTS = ("backup", "archive")  # what pgBackRest has of a stanza, in this order: backups need their WAL
+# What there is of a stanza, in this order: backups need their WAL, and a server that does not know that its
+# cluster was recovered elsewhere archives nothing where the rest is not there.
+PARTS = ("backup", "archive", lineages.FOLDER)
 REMOVAL_SECONDS = 3600.0
 _STANZA = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 

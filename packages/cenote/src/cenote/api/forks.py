@@ -23,7 +23,7 @@ from cenote.model.backups import BackupReport
 from cenote.model.fleet_records import Host
 from cenote.model.records import Cluster, ClusterStatus, FirewallRule, Restoration, User
 from cenote.model.topology import Health, writer_or_first
-from cenote.rules import backup_window, configuration, restorations, scheduling
+from cenote.rules import backup_window, configuration, repository_identity, restorations, scheduling
 from cenote.rules.backup_window import Window
 from cenote.rules.scheduling import Placement, Wanted
 from cenote.security import credentials
@@ -206,15 +206,13 @@ async def _record_at(service: Service, source: Cluster, target: datetime) -> Clu
 
 
 def _restoring(service: Service, host: Host) -> frozenset[str]:
-    """Return the hosts that have the repository of a host, as far as its name tells.
+    """Return the hosts that have the repository of a host, as far as is known.
 
     One on the disk of a host's data is that host's alone.
     """
-    if host.repository_warning:
-        return frozenset({host.id})
     hosts = service.store.known_hosts()
-    same = [one for one in hosts if one.repository and one.repository == host.repository]
-    return frozenset(one.id for one in same if not one.repository_warning)
+    same = [one for one in hosts if one.repository and repository_identity.is_shared(host, one)]
+    return frozenset({host.id, *(one.id for one in same)})
 
 
 def _without(service: Service, origin: Origin) -> Set[str]:

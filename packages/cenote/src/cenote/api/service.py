@@ -26,7 +26,7 @@ from cenote.model.parts import PartName
 from cenote.model.records import Cluster, ClusterStatus, Node, RemovalKind
 from cenote.model.status_records import NodeStatus
 from cenote.model.timing import DEFAULT, Timing
-from cenote.rules import host_names, in_force, removals, sql_changes
+from cenote.rules import cluster_backups, host_names, in_force, removals, sql_changes
 from cenote.rules.in_force import Progress
 from cenote.security.basic_auth import BasicAuth
 from cenote.security.certificates import Validity
@@ -195,8 +195,17 @@ class Service:
         return found
 
     def report(self, cluster: Cluster) -> NodeStatus | None:
-        """Return the last report on the cluster's writer."""
-        return self.store.status(cluster.id, self.store.shown_node(cluster).name)
+        """Return the last report on the writer, with what other nodes know better of the backups."""
+        writer = self.store.shown_node(cluster).name
+        seen = self.store.status(cluster.id, writer)
+        if seen is None or len(cluster.nodes) == 1:
+            return seen
+        of_nodes = {
+            node.name: report
+            for node in cluster.nodes
+            if (report := self.store.status(cluster.id, node.name)) is not None
+        }
+        return msgspec.structs.replace(seen, backups=cluster_backups.of_writer(of_nodes, writer))
 
     def status(self, cluster: Cluster) -> ClusterStatus:
         reports = self.store.reports(cluster.id)

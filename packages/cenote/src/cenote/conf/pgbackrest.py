@@ -162,6 +162,7 @@ def archive_script(
     disk: Path | None = None,
     least_free_mib: int = 0,
     lineage: str = "",
+    shared: bool = True,
 ) -> str:
     """Render the script, which PostgreSQL runs in its data directory with the path of a segment.
 
@@ -171,7 +172,9 @@ def archive_script(
     segment that was dropped because more than ``queue_mib`` wait, are left in files for the agent, the latter
     with the Unix time up to which all is archived, if that is known; 0: nothing is dropped.  ``disk`` is
     where the repository is, if that is the disk of the data: with less free space nothing is pushed.  Nothing
-    is pushed beside a mark in the repository that is newer than ``lineage`` (``rules/lineages.py``).
+    is pushed beside a mark in the repository that is newer than ``lineage`` (``rules/lineages.py``).  Unless
+    the repository is ``shared`` with the writer of a standby, nothing of the writer's comes into it, and
+    nothing is waited for.
     """
     command = shlex.join([str(program), f"--config={configuration}", f"--stanza={stanza}"])
     return _SCRIPT.format(
@@ -186,6 +189,7 @@ def archive_script(
         gap=GAP,
         reached=REACHED,
         said=_SAID,
+        waits="" if shared else "no",
         push_seconds=PUSH_SECONDS,
         stop_seconds=STOP_SECONDS,
         # pgBackRest drops by itself what is beyond the limit, where it can be run at all.
@@ -204,7 +208,7 @@ PUSH_SECONDS, STOP_SECONDS = 60, 2  # PostgreSQL tries three times, also as it e
 FAILED, GAP = "archive-failure", "archive-gap"  # files in the folder of the state
 REACHED = "archive-reached"  # the time of this file is that of the last segment in the archive
 COVERED_GAP = "archive-gap-covered"  # where the agent puts a gap aside that a full backup covers
-_SAID = "archive-said"
+_SAID = "archive-said"  # and the name of the data directory, since nodes may share a host
 SEGMENT_MIB = 16
 _SLACK = 4  # segments
 
@@ -238,6 +242,21 @@ too_many() {{
     [ {most} -gt 0 ] && [ $# -gt {most} ]
 }}
 
+# After a failover the segment in which a timeline has ended is complete on no server, and what was written to
+# it is in the next timeline's.  A standby keeps it as if it were one like others, and would wait for ever.
+is_past_its_end() {{
+    case $name in *.*) return 1 ;; esac
+    history=$(ls pg_wal/*.history 2> /dev/null | tail -n 1)
+    [ -n "$history" ] || return 1
+    own=$((0x$(printf %.8s "$name"))) rest=${{name#????????}}
+    while read -r timeline point _; do
+        [ "$timeline" = "$own" ] || continue
+        number=$((0x$(printf %.8s "$rest") * 256 + 0x${{rest#????????}}))
+        [ $number -ge $((0x${{point%/*}} * 256 + 0x${{point#*/}} / 0x1000000)) ] && return 0
+    done < "$history"
+    return 1
+}}
+
 # All before the last write to a segment that is archived can be restored, and what was written after that,
 # until the next segment was dropped, cannot.
 reach() {{
@@ -248,7 +267,7 @@ lose() {{
     echo "$name" $(stat -c %Y {state}/{reached} 2> /dev/null) >> {state}/{gap} || exit 1
 }}
 
-said={state}/{said}
+said={state}/{said}-${{PWD##*/}}
 hangs= full= code=0
 trap 'hangs=1' USR1
 
@@ -291,7 +310,9 @@ is_archived() {{
     return 1
 }}
 
+if is_past_its_end; then exit 0; fi
 if [ -e standby.signal ]; then
+    if [ "{waits}" = no ]; then exit 0; fi
     if is_archived; then reach "$1"; exit 0; fi
     # The writer has it, or tells a gap of its own.  Should this server be promoted, a full backup follows.
     too_many || exit 1

@@ -28,7 +28,7 @@ from cenote.model.fleet_records import HostDomain
 from cenote.model.records import Cluster, User
 from cenote.model.timing import DEFAULT, Timing
 from cenote.model.topology import has_standbys
-from cenote.rules import deletions, host_names, major_upgrades, record_formats, recoveries, replicas
+from cenote.rules import cluster_backups, deletions, host_names, major_upgrades, record_formats, recoveries
 from cenote.rules.scheduling import NO_LIMITS, Overcommit
 from cenote.security import credentials
 from cenote.security.backup_passphrases import new_plan
@@ -162,6 +162,7 @@ class Controller:
         await self._change(cluster, self._with_ports, None)
         await self._change(cluster, self._with_server_names, None)
         await self._change(cluster, self._with_backups, None)
+        await self._change(cluster, self._with_losses, None)
         await self._settle_login(stored)
 
     async def _work_on_replicas(self, cluster: Cluster) -> bool:
@@ -295,6 +296,11 @@ class Controller:
         hosts = self._store.hosts_by_id()
         domains = host_names.domains_of(self._store.names_in_dns.domains(), self._domain)
         return plans.with_server_names(cluster, hosts, domains)
+
+    def _with_losses(self, cluster: Cluster) -> Cluster:
+        """Return a cluster with what its former primaries have lost of the WAL."""
+        reports = self._store.reports(cluster.id)
+        return cluster_backups.with_losses(cluster, reports, self._store.leader(cluster))
 
     def _with_backups(self, cluster: Cluster) -> Cluster:
         sealer = self._host_sealer

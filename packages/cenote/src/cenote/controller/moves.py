@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from cenote.model.event_records import EventType, Note
 from cenote.model.records import BackupPlan, Cluster, Move, MoveStage
 from cenote.model.status_records import NodeStatus
-from cenote.rules import backup_schedule, move_progress
+from cenote.rules import backup_schedule, move_progress, repository_identity
 from cenote.rules.move_progress import DEFAULT, NO_TIME, Hosts, Limits, Look, Times, look_at, serves
 from cenote.rules.moves import backed_out
 
@@ -131,12 +131,11 @@ def _backups_after(look: Look, hosts: Hosts) -> BackupPlan | None:
 
 
 def _share_repository(look: Look, hosts: Hosts) -> bool:
-    """Return whether both hosts keep backups in one place, as far as is known; a directory may be shared."""
+    """Return whether both hosts keep backups in one place, as far as is known."""
     source, target = (hosts.known.get(node.host) for node in (look.source, look.target))
     if source is None or target is None:
         return True
-    are_own = source.default_repository or target.default_repository
-    return not are_own and source.repository == target.repository
+    return repository_identity.is_shared(source, target)
 
 
 def _while_leaving(look: Look, hosts: Hosts, limits: Limits) -> Step | None:

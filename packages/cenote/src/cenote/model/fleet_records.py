@@ -66,6 +66,7 @@ class Host(Record, frozen=True, kw_only=True):
     default_repository: bool = False  # nobody has said where
     repository_warning: str = ""  # why what is there is no backup of this host
     repository_problem: str = ""  # why it cannot be used
+    repository_id: str = ""  # what a mark in it says; empty: not known, or from a former version
     drill_days: int = 0  # between two restore drills of a cluster; 0: only when they are asked for
     patroni: str = ""  # the version found there, without which it runs no cluster of several nodes
 

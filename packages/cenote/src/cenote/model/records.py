@@ -13,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 
+from cenote.model.backups import Loss
 from cenote.model.record import Record
 
 ADMIN_USER = "doadmin"
@@ -291,9 +292,10 @@ class BackupPlan(Record, frozen=True, kw_only=True):
     """That a cluster is backed up.  Ring ``host`` has sealed the passphrase, without which nobody reads them.
 
     ``asked_at`` is when somebody last asked for a backup beside the schedule, ``drill_asked_at`` for a
-    restore drill; ``gap_at`` is when WAL was lost on a host that the cluster has left since.  ``lineage`` is
-    the mark in the repository of those servers that archive, since the cluster was recovered from there; ""
-    if it never was (``rules/lineages.py``).
+    restore drill; ``gap_at`` is when WAL was lost on a host that the cluster has left since, and
+    ``losses`` are all that nodes of a cluster with several have told, the oldest first.  ``lineage`` is the
+    mark in the repository of those servers that archive, since the cluster was recovered from there; "" if it
+    never was (``rules/lineages.py``).
     """
 
     sealed_passphrase: str
@@ -301,6 +303,7 @@ class BackupPlan(Record, frozen=True, kw_only=True):
     gap_at: datetime | None = None
     lineage: Annotated[str, msgspec.Meta(pattern=LINEAGE)] = ""
     drill_asked_at: datetime | None = None
+    losses: tuple[Loss, ...] = ()
 
     def __repr__(self) -> str:
         return f"BackupPlan(asked_at={self.asked_at!r})"

@@ -6,6 +6,7 @@ host do not begin together.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from msgspec.structs import replace
@@ -103,11 +104,38 @@ def with_loss(report: BackupReport, at: datetime | None, since: datetime | None 
         found = (*found[:-1], _both(last, Loss(at=at, since=since)))
     elif at is not None and (last is None or last.at < at):
         found = (*found, Loss(at=at, since=since))
+    return replace(report, gap_at=latest(report.gap_at, at), losses=_kept(report, found))
+
+
+def with_losses(report: BackupReport, others: Iterable[Loss]) -> BackupReport:
+    """Return a report with further losses that others have told.
+
+    Those without a full backup between them are one; which these are is known only once the backups are.
+    """
+    told = {one.at: one for one in (*others, *losses(report))}
+    found: list[Loss] = []
+    for at in sorted(told):
+        if found and report.backups and not _has_full(report, found[-1].at, at):
+            found[-1] = _both(found[-1], told[at])
+        else:
+            found.append(told[at])
+    kept = _kept(report, tuple(found))
+    if not kept or kept == report.losses:
+        return report
+    return replace(report, gap_at=latest(report.gap_at, kept[-1].at), losses=kept)
+
+
+def _kept(report: BackupReport, found: tuple[Loss, ...]) -> tuple[Loss, ...]:
+    """Return the losses that moments of the backups can lie in; of more than a report takes, the newest."""
     first = report.backups[0].started_at if report.backups else None
     found = tuple(one for one in found if first is None or one.at > first)
-    if len(found) > _MOST_LOSSES:
+    while len(found) > _MOST_LOSSES:
         found = (_both(found[0], found[1]), *found[2:])
-    return replace(report, gap_at=latest(report.gap_at, at), losses=found)
+    return found
+
+
+def _has_full(report: BackupReport, since: datetime, until: datetime) -> bool:
+    return any(one.type is BackupType.FULL and since <= one.started_at < until for one in report.backups)
 
 
 def _both(before: Loss, after: Loss) -> Loss:

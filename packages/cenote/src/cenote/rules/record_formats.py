@@ -84,12 +84,9 @@ def _is_restored(cluster: Cluster) -> bool:
 def _says_of_nodes(cluster: Cluster) -> bool:
     """Return whether a record says something of nodes that stand by, or of what is left of such."""
     others = (cluster.distinct_hosts, cluster.switchover, cluster.primary, cluster.failover_login)
-    return any((*others, cluster.configuration.failover)) or (len(cluster.nodes) > 1 and cluster.move is None)
-
-
-def _is_replica(cluster: Cluster) -> bool:
-    """Return whether a record says something of a cluster that follows another one, or did."""
-    return cluster.replica_of is not None or cluster.promote_asked_at is not None or cluster.copies != 1
+    if cluster.backups is not None and cluster.backups.losses:
+        return True
+    return any(others) or (len(cluster.nodes) > 1 and cluster.move is None)
 
 
 def _is_kept(cluster: Cluster) -> bool:

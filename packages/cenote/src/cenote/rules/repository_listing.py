@@ -36,10 +36,15 @@ def newest_archive(listing: Listing) -> str:
     return max(found, default=(0, ""))[1]
 
 
+def folders(listing: Listing) -> list[str]:
+    """Return the folders of an archive's part, the oldest of each timeline first."""
+    return sorted(filter(_FOLDER.fullmatch, listing))
+
+
 def newest_folders(listing: Listing) -> list[str]:
     """Return the folders with the newest segments, of each timeline the last one."""
     newest: dict[str, str] = {}
-    for name in sorted(filter(_FOLDER.fullmatch, listing)):
+    for name in folders(listing):
         newest[name[:8]] = name
     return list(newest.values())
 

@@ -114,6 +114,7 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
             store_id=known.store,
             service_copy=lambda: copies.state,
             repository_problem=lambda: repository.problem,
+            repository_id=lambda: repository.identity,
         )
         observer = HostObserver(
             installation.layout,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cenote.conf import pgbackrest
 from cenote.errors import CenoteError
-from cenote.host import files, programs, repository_disk
+from cenote.host import files, programs, repository_disk, repository_mark
 from cenote.host.backup_program import BackupProgram
 from cenote.host.programs import Programs
 from cenote.model.backups import Repository, RepositoryKind
@@ -82,6 +82,7 @@ class RepositoryCheck:
 
     installation: Installation
     problem: str = field(default="", init=False)
+    identity: str = field(default="", init=False)  # "" until it is known
     is_configured: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     async def run(self) -> None:
@@ -94,8 +95,14 @@ class RepositoryCheck:
     async def look(self) -> None:
         """Look once; what is wrong is logged when it is new."""
         found = await problems(self.installation)
+        program = program_of(self.installation)
+        if not found and program is not None:
+            with contextlib.suppress(CenoteError, OSError):
+                self.identity = await repository_mark.found_or_left(
+                    program, self.installation.layout.repository_check
+                )
         told, self.problem = self.problem, "; ".join(found)
-        if program_of(self.installation) is not None:
+        if program is not None:
             self.is_configured.set()
         if self.problem and self.problem != told:
             level = logging.WARNING if self.installation.settings.backups.is_default else logging.ERROR

@@ -89,6 +89,7 @@ def contents(
         lineage="" if cluster.backups is None else cluster.backups.lineage,
         disk=Path(kept.repository.path) if kept.on_disk_of_data else None,
         least_free_mib=kept.least_free_mib,
+        shared=context.shares_repository,
     )
     keys = {} if key is None else {paths.backup_key: (key, CONFIGURATION_MODE)}
     return keys | {

@@ -118,7 +118,8 @@ class NodeContext:
     the other node while the cluster moves, and the one that takes writes of a cluster with several.
     ``source`` is what a read replica follows, and ``replicas`` are those that follow the cluster.
     ``data_version`` is the major version of the node's data, "" without any: its server is started with the
-    programs of its data, whatever the record asks for.
+    programs of its data, whatever the record asks for.  ``shares_repository``: all hosts of the cluster's
+    nodes keep backups in one place, as far as is known.
     """
 
     cluster: Cluster
@@ -134,8 +135,7 @@ class NodeContext:
     peer: Peer | None = None
     data_version: str = ""
     addresses: Mapping[str, str] = field(default_factory=dict)  # of the hosts of its nodes, by their ids
-    source: Source | None = None
-    replicas: tuple[Follower, ...] = ()
+    shares_repository: bool = True
 
     @property
     def version(self) -> str:
