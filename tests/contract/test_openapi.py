@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import UUID
 
 import httpx
 import msgspec
@@ -124,6 +125,11 @@ async def neighbours(api: Api) -> None:
     await api.refusal("POST", f"{cluster}/switchover", 422, json={})
     await api.refusal("DELETE", f"{cluster}/switchover", 422)
     await api.refusal("PUT", f"{cluster}/upgrade", 422, json={"version": "1"})
+    source = {"host": "192.0.2.1", "port": 5432, "username": "app", "password": "secret"}
+    await api.refusal("PUT", f"{cluster}/online-migration", 503, json={"source": source})
+    await api.refusal("GET", f"{cluster}/online-migration", 404)
+    await api.refusal("DELETE", f"{cluster}/online-migration/{UUID(int=1)}", 404)
+    await api.refusal("POST", f"{cluster}/online-migration/{UUID(int=1)}/finish", 404)
     await api.refusal("GET", f"{cluster}/backups", 422)
     await api.refusal("POST", f"{cluster}/backups", 422)
     await api.refusal("POST", f"{cluster}/backups/drills", 422)

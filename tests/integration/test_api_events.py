@@ -51,6 +51,7 @@ NEEDS_ANOTHER_HOST = {
     *("switch_over", "cancel_switch"),  # test_api_nodes.py
 }
 NEEDS_ANOTHER_VERSION = {"upgrade_cluster"}  # test_major_upgrade.py
+NEEDS_ANOTHER_SERVER = {"start_migration", "stop_migration", "finish_migration"}  # test_online_migration.py
 NEEDS_BACKUPS = {"create_backup", "create_drill"}  # test_backups.py, test_restore_drills.py
 
 
@@ -106,7 +107,7 @@ CHANGES = [
     for route in OPERATIONS
     if route.method not in ("GET", "HEAD")
     and route.name not in ("reject", "not_found", *NOT_ABOUT_A_CLUSTER)
-    and route.name not in (*NEEDS_ANOTHER_HOST, *NEEDS_ANOTHER_VERSION, *NEEDS_BACKUPS)
+    and route.name not in (*NEEDS_ANOTHER_HOST, *NEEDS_ANOTHER_VERSION, *NEEDS_ANOTHER_SERVER, *NEEDS_BACKUPS)
 ]
 
 

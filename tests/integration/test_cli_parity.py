@@ -151,6 +151,10 @@ PLAIN = {
 # Operations that no command needs.  Some are of a version of the API that may come.
 WITHOUT_COMMAND = {
     "PUT /v2/databases/{}/upgrade": "cluster upgrade, which needs another version of PostgreSQL",
+    "PUT /v2/databases/{}/online-migration": "needs another server; see test_online_migration.py",
+    "GET /v2/databases/{}/online-migration": "needs another server; see test_online_migration.py",
+    "DELETE /v2/databases/{}/online-migration/{}": "needs another server; see test_online_migration.py",
+    "POST /v2/databases/{}/online-migration/{}/finish": "needs another server; see test_online_migration.py",
     "DELETE /v2/databases/{}/switchover": "cluster switchover --cancel, which needs another node",
     "POST /v2/databases/{}/switchover": "cluster switchover, which needs another node",
     "DELETE /v2/databases/{}/move": "cluster move --cancel, which needs another host",

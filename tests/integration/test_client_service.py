@@ -35,6 +35,8 @@ SENT: dict[str, tuple[Any, ...]] = {
         {"source": {"host": "192.0.2.1", "port": 5432, "username": "u", "password": "p", "dbname": "d"}},
     ),
     "delete_online_migration": ("77b28fc8-19ff-11eb-8c9c-c68e24557488",),
+    "discard_online_migration": ("77b28fc8-19ff-11eb-8c9c-c68e24557488",),
+    "finish_online_migration": ("77b28fc8-19ff-11eb-8c9c-c68e24557488",),
     "add_user": ({"name": "app"},),
     "get_user": ("app",),
     "delete_user": ("app",),

@@ -39,6 +39,7 @@ ADDITIONS: set[Operation] = {
     ("POST", "/v2/databases/{database_cluster_uuid}/recover"),
     ("POST", "/v2/databases/{database_cluster_uuid}/switchover"),
     ("DELETE", "/v2/databases/{database_cluster_uuid}/switchover"),
+    ("POST", "/v2/databases/{database_cluster_uuid}/online-migration/{migration_id}/finish"),
     ("PUT", "/v2/databases/{database_cluster_uuid}/delete_protection"),
     ("PUT", "/v2/databases/{database_cluster_uuid}/undelete_days"),
     ("GET", "/v2/databases/{database_cluster_uuid}/pool_advice"),

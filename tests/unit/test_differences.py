@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from cenote.model import groups, records
 from cenote.model.event_records import Difference, Event, Note
 from cenote.model.groups import Project, Tag
+from cenote.model.migrations import MigrationSource, OnlineMigration
 from cenote.model.record import Record
 from cenote.model.records import (
     Access,
@@ -87,6 +88,13 @@ def changed(**fields: Any) -> list[str]:
 
 # -- Every field has words
 
+MIGRATION = OnlineMigration(
+    id=uuid4(),
+    source=MigrationSource(
+        host="db.example.com", port=5432, dbname="postgres", username="app", sealed_password=""
+    ),
+    asked_at=AT,
+)
 VALUES: dict[str, list[Any]] = {
     "assigned_at": [AT],
     "authority": [CertificateAuthority(certificate="c", sealed_key="k")],
@@ -98,6 +106,7 @@ VALUES: dict[str, list[Any]] = {
     "distinct_hosts": [True],
     "left": [(Node(name="node-2", host="there", port=1, pool_port=2),)],
     "move": [Move(source="node-1", target="node-2", asked_at=AT)],
+    "online_migration": [MIGRATION],
     "switchover": [Switchover(source="node-1", target="node-2", asked_at=AT, until=AT)],
     "maintenance_window": [MaintenanceWindow(day="monday", hour="04:00")],
     "update_asked_at": [AT],

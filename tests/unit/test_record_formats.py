@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from cenote.errors import Busy
 from cenote.model.fleet_records import Host
+from cenote.model.migrations import MigrationSource, OnlineMigration
 from cenote.model.records import BackupPlan, Cluster, Keep, Move, Node, Restoration, Switchover
 from cenote.rules import record_formats
 from cenote.rules.record_formats import HIGHEST
@@ -79,6 +80,12 @@ def test_a_cluster_that_is_restored_is_not_written_by_a_version_that_would_make_
     assert format_of(encode(replace(CLUSTER, restoration=restoration, delete_protection=True))) == 5
 
 
+def test_an_online_migration_is_written_in_a_format_that_earlier_versions_do_not_read() -> None:
+    source = MigrationSource(host="h", port=1, dbname="d", username="u", sealed_password="")
+    migration = OnlineMigration(id=CLUSTER.id, source=source, asked_at=AT)
+    assert format_of(encode(replace(CLUSTER, online_migration=migration))) == record_formats.WITH_MIGRATIONS
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -102,7 +109,7 @@ def test_every_further_field_of_a_cluster_asks_for_a_format() -> None:
     assert set(Cluster.__struct_fields__) - FORMER == {
         *("move", "left", "last_node"),
         *("backups", "delete_protection", "undelete_days", "keep", "undeletion"),
-        *("restoration", "major_upgrade"),
+        *("restoration", "major_upgrade", "online_migration"),
         *("restoration", "distinct_hosts", "switchover", "primary", "failover_login"),
     }
 

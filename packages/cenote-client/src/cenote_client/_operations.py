@@ -70,6 +70,9 @@ GET_MIGRATION_STATUS: Operation[t.OnlineMigration] = Operation(
 UPDATE_ONLINE_MIGRATION: Operation[t.OnlineMigration] = Operation(
     "PUT", CLUSTER + "/online-migration", 200, True
 )
+FINISH_ONLINE_MIGRATION: Operation[t.OnlineMigration] = Operation(
+    "POST", CLUSTER + "/online-migration/{}/finish", 202, True
+)
 DELETE_ONLINE_MIGRATION: Operation[None] = Operation("DELETE", CLUSTER + "/online-migration/{}", 204, False)
 
 # users

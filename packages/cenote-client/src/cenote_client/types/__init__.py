@@ -134,7 +134,11 @@ from .logs import (
     SinkType,
 )
 from .online_migration import (
+    MigrationDatabase,
+    MigrationDetails,
+    MigrationPlace,
     MigrationSource,
+    MigrationWish,
     OnlineMigration,
     OnlineMigrationStart,
 )
@@ -356,7 +360,11 @@ __all__ = [
     "MetricsCredentials",
     "MetricsCredentialsResponse",
     "MetricsCredentialsUpdate",
+    "MigrationDatabase",
+    "MigrationDetails",
+    "MigrationPlace",
     "MigrationSource",
+    "MigrationWish",
     "MongoConfig",
     "MongoUserSettings",
     "MoveResponse",

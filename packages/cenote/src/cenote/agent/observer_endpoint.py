@@ -51,8 +51,8 @@ from cenote.metrics import service_metrics
 from cenote.metrics.exposition import CONTENT_TYPE
 from cenote.model.records import LogSource
 from cenote.stats.history import DAY_MINUTES
-from cenote.stats.observer import Observer, Refusal, Samples
-from cenote.stats.remote_observer import LENGTH_BYTES
+from cenote.stats.observer import MigrationQuestion, Observer, Refusal, Samples
+from cenote.stats.remote_observer import LENGTH_BYTES, MIGRATION_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,7 @@ MAX_MESSAGES = 1_000
 MAX_KEYS_BYTES = 4096
 MAX_PORTS = 16  # of a claim
 MAX_PORTS_BYTES = 256
+MAX_SOURCE_BYTES = 256 * 1024
 MEDIA_TYPE = "application/msgpack"
 Ports = Annotated[list[Annotated[int, msgspec.Meta(ge=1, le=65535)]], msgspec.Meta(max_length=MAX_PORTS)]
 _STREAM_HEADERS = [(b"content-type", MEDIA_TYPE.encode())]
@@ -155,6 +156,15 @@ async def look_again(question: Question) -> None:
 async def upgrade_problems(question: Question) -> Any:
     version = str(question.number("version", MOST_VERSION))
     return await question.observer.upgrade_problems(*question.node, version)
+
+
+async def migration_check(question: Question) -> Any:
+    body = await question.limited_body(MAX_SOURCE_BYTES)
+    try:
+        asked = msgspec.msgpack.decode(body, type=MigrationQuestion)
+    except msgspec.DecodeError:
+        raise Invalid("This is no source of a migration.") from None
+    return await question.observer.migration_check(*question.node, asked)
 
 
 async def server(question: Question) -> Any:
@@ -288,6 +298,7 @@ ROUTES = (
             *(sinks, logs, history, is_own, samples),
         )
     ),
+    _route(_NODE + "migration_check", migration_check, HTTPMethod.POST, MIGRATION_SECONDS),
     _route("/archives/{cluster}", archived, seconds=ARCHIVE_SECONDS),
     _route("/agent", agent),
     _route("/alive", alive),

@@ -83,6 +83,11 @@ SourceKind = Annotated[str, _schema("ip_addr", enum=_one_of(SourceType))]
 SourceValue = Annotated[str, _schema("192.0.2.0/24", minLength=1, maxLength=firewall.MAX_VALUE_LENGTH)]
 SourceText = Annotated[str, _schema("the office", maxLength=firewall.MAX_DESCRIPTION_LENGTH)]
 
+SourceHost = Annotated[str, _schema("db.example.com", minLength=1, maxLength=253)]
+SourcePort = Annotated[int, _schema(5432, minimum=1, maximum=65535)]
+SourceUser = Annotated[str, _schema("postgres", minLength=1, maxLength=63)]
+SourceDatabase = Annotated[str, _schema("postgres", minLength=1, maxLength=63)]
+
 # Case does not matter.
 Day = Annotated[str, _schema("tuesday", pattern=r"^[A-Za-z]{3,6}[Dd][Aa][Yy]$")]
 Hour = Annotated[str, _schema("14:00", pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$")]

@@ -1,7 +1,4 @@
-"""Operations of DigitalOcean's API that Cenote does not support; each responds with an error that says so.
-
-Those for other engines are out of scope; those for PostgreSQL are not in this version.
-"""
+"""Operations of DigitalOcean's API for other engines: each responds as the hosted product does."""
 
 from __future__ import annotations
 
@@ -38,8 +35,7 @@ DELETE /indexes/{index_name}
 """
 
 _LATER = """
-GET PUT /online-migration migrating from another server
-DELETE /online-migration/{migration_id} migrating from another server
+POST /replicas adding replicas
 """
 
 

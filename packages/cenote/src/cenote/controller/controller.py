@@ -28,7 +28,14 @@ from cenote.model.fleet_records import HostDomain
 from cenote.model.records import Cluster, User
 from cenote.model.timing import DEFAULT, Timing
 from cenote.model.topology import has_standbys
-from cenote.rules import cluster_backups, deletions, host_names, major_upgrades, record_formats, recoveries
+from cenote.rules import (
+    deletions,
+    host_names,
+    major_upgrades,
+    online_migrations,
+    record_formats,
+    recoveries,
+)
 from cenote.rules.scheduling import NO_LIMITS, Overcommit
 from cenote.security import credentials
 from cenote.security.backup_passphrases import new_plan
@@ -154,8 +161,7 @@ class Controller:
         if deletions.is_back(cluster, self._store.reports(cluster.id), stored.revision):
             await self._change(cluster, lambda one: replace(one, undeletion=None), None)
         await self._end_upgrade(cluster)
-        if await self._work_on_replicas(cluster):
-            return  # what has changed is looked at again
+        await self._end_migration(cluster)
         await self._change(cluster, self._recovered, self._of_recovery(cluster))
         await self._change(cluster, self._adopted, ADOPTED if cluster.restoration is None else RESTORED)
         await self._change(cluster, self._grown, GROWN)
@@ -266,6 +272,14 @@ class Controller:
         reports = self._store.reports(cluster.id)
         note = major_upgrades.note_of_end(cluster, reports)
         await self._change(cluster, lambda one: major_upgrades.ended(one, self._store.reports(one.id)), note)
+
+    async def _end_migration(self, cluster: Cluster) -> None:
+        """Keep how an online migration has ended, with an event."""
+
+        def ended(one: Cluster) -> Cluster:
+            return online_migrations.ended(one, self._store.reports(one.id))
+
+        await self._change(cluster, ended, online_migrations.note_of_end(ended(cluster)))
 
     def _of_recovery(self, cluster: Cluster) -> Note | None:
         """Return the event of a recovery that is over, which tells how far the data reach."""

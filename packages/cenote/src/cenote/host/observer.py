@@ -25,6 +25,8 @@ from cenote.stats.observer import (
     HistoryTables,
     LogPage,
     MachineNumbers,
+    MigrationCheck,
+    MigrationQuestion,
     PoolNumbers,
     Samples,
     ServerNumbers,
@@ -35,6 +37,7 @@ from cenote.stats.process import own_process
 from cenote.stats.sampler import Clusters, Sampler
 
 UpgradeQuestion: TypeAlias = Callable[[Cluster, Node, str], Awaitable[UpgradeProblems]]
+MigrationLook: TypeAlias = Callable[[Cluster, Node, MigrationQuestion], Awaitable[MigrationCheck]]
 
 _NOT_HERE = "This cluster is not on the host that was asked. Try again later."
 
@@ -52,16 +55,18 @@ class HostObserver:
         timing: Timing = DEFAULT,
         look_again: Callable[[UUID], Awaitable[None]] | None = None,
         upgrade_problems: UpgradeQuestion | None = None,
+        migration_check: MigrationLook | None = None,
     ) -> None:
         """``host`` is this host as the records of nodes name it.
 
-        ``passes``, ``sinks``, ``look_again``, which looks at a cluster and reports, and ``upgrade_problems``
-        are the agent's.
+        ``passes``, ``sinks``, ``look_again``, which looks at a cluster and reports, ``upgrade_problems`` and
+        ``migration_check`` are the agent's.
         """
         self._layout, self._records, self._host = layout, records, host
         self._passes = passes or Passes()
         self._sinks = sinks
         self._look_again, self._upgrade_problems = look_again, upgrade_problems
+        self._migration_check = migration_check
         self._statistics = ServerStatistics(layout)
         self._cpu = CpuUsage()
         self.sampler = Sampler(records, self, host, timing)
@@ -84,6 +89,14 @@ class HostObserver:
         if self._upgrade_problems is None:
             raise Unavailable("This host has no agent.")
         return await self._upgrade_problems(cluster, found, version)
+
+    async def migration_check(
+        self, cluster_id: UUID, node: str, question: MigrationQuestion
+    ) -> MigrationCheck:
+        cluster, found = self._cluster(cluster_id), self._node(cluster_id, node)
+        if self._migration_check is None:
+            raise Unavailable("This host has no agent.")
+        return await self._migration_check(cluster, found, question)
 
     async def server(self, cluster_id: UUID, node: str) -> ServerNumbers:
         cluster = self._cluster(cluster_id)

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from cenote.model.backups import Loss
+from cenote.model.migrations import OnlineMigration
 from cenote.model.record import Record
 
 ADMIN_USER = "doadmin"
@@ -409,6 +409,7 @@ class Cluster(Record, frozen=True, kw_only=True):
     backups: BackupPlan | None = None  # None: it was made without, and none was drawn since
     restoration: Restoration | None = None  # until its data are restored
     major_upgrade: MajorUpgrade | None = None  # until its data have the version of the record
+    online_migration: OnlineMigration | None = None  # the last one, of another server's databases into it
     distinct_hosts: bool = False  # its nodes never share a host
     switchover: Switchover | None = None  # until another node takes writes
     primary: str = ""  # the node that took writes when its event was last written

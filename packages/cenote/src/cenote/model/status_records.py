@@ -9,6 +9,7 @@ from cenote.model.adoption import Found
 from cenote.model.backups import BackupReport
 from cenote.model.by_sql import NOTHING, BySql
 from cenote.model.event_records import Note
+from cenote.model.migrations import MigrationReport
 from cenote.model.record import Record
 from cenote.model.restores import Restored
 
@@ -109,11 +110,8 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     ``backups`` is what the host knows of the cluster's backups, None where it keeps none.  ``found`` is what
     the server has and the record has not, None for nothing.  ``restored`` is what the node's data were
     restored from, until the record does not ask for it any more.  ``data_missing``: the node was online
-    once, and its data directory is not there.
-
-    Of a read replica, ``copy`` is the number of the copy of its source's data that it has, 0 without any;
-    ``wal_gone``: its source does not have the WAL any more that it needs next.  Of a node that takes writes,
-    ``lost_slots`` are those of read replicas for which it has not kept the WAL that they need.
+    once, and its data directory is not there.  ``migration`` is how far the last online migration is that the
+    host has worked on.
     """
 
     reached: int
@@ -167,3 +165,4 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     led_to: str = ""
     held_for: str = ""
     ready_for: str = ""
+    migration: MigrationReport | None = None

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from cenote.model.event_records import Difference, Event
 from cenote.model.fleet_records import AdmittedHost, JoinToken
 from cenote.model.groups import Group
+from cenote.model.migrations import OnlineMigration
 from cenote.model.record import Record
 from cenote.model.records import (
     CertificateAuthority,
@@ -145,6 +146,8 @@ def _told(before: Cluster, after: Cluster, name_of: NameOf) -> Differences:
             yield from _of_move(before, after, name_of)
         elif name == "switchover":
             yield from _of_switch(former, now)
+        elif name == "online_migration":
+            yield from _of_migration(former, now)
         elif name == "nodes" and (before.move is None) != (after.move is None):
             continue  # the move tells it
         elif name == "configuration":
@@ -267,6 +270,24 @@ def _of_switch(former: Switchover | None, now: Switchover | None) -> Differences
         yield Difference(what="switch", before=f"from {former.source} to {former.target}")
     else:
         yield Difference(what="state of the switch")
+
+
+def _of_migration(former: OnlineMigration | None, now: OnlineMigration | None) -> Differences:
+    """Tell that a migration was begun, how it is to end, and how it has ended."""
+    if now is None:
+        yield Difference(what="online migration", before=_source(former))
+    elif former is None or former.id != now.id:
+        yield Difference(what="online migration", after=_source(now))
+    elif former.outcome is None and now.outcome is not None:
+        yield Difference(what="online migration", after=str(now.outcome.status))
+    elif former.wish != now.wish:
+        yield Difference(what="online migration", after=f"to {now.wish}" if now.wish else None)
+    else:
+        yield Difference(what="state of the online migration")
+
+
+def _source(migration: OnlineMigration | None) -> str | None:
+    return None if migration is None else f"from {migration.source.host}"
 
 
 def _route(cluster: Cluster, move: Move, name_of: NameOf) -> str:

@@ -13,6 +13,7 @@ from cenote.model.fleet_records import Host
 from cenote.model.records import Cluster, ClusterStatus, MajorUpgrade
 from cenote.model.status_records import NodeStatus
 from cenote.model.topology import writer_or_first
+from cenote.rules import online_migrations
 from cenote.rules.names import quoted
 
 
@@ -38,6 +39,7 @@ def version(cluster: Cluster, requested: str, host: Host | None) -> str:
 
 def check(cluster: Cluster, seen: NodeStatus | None, status: ClusterStatus) -> None:
     """Raise Busy for a cluster that cannot be upgraded now, Invalid for one that cannot as it is."""
+    online_migrations.check_none(cluster)
     if cluster.major_upgrade is not None:
         raise Busy(f"The cluster is being upgraded to PostgreSQL {cluster.version} already.")
     if cluster.move is not None:

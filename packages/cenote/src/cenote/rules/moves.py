@@ -12,7 +12,7 @@ from cenote.model import catalog
 from cenote.model.fleet_records import HostRole
 from cenote.model.records import Cluster, ClusterStatus, Move, MoveStage, Node
 from cenote.model.status_records import NodeStatus
-from cenote.rules import major_upgrades, port_allocation, replicas, scheduling
+from cenote.rules import major_upgrades, online_migrations, port_allocation, scheduling
 from cenote.rules.host_states import HostState
 from cenote.rules.move_progress import node_of
 from cenote.rules.scheduling import NO_LIMITS, Candidate, Overcommit, Wanted
@@ -62,8 +62,7 @@ def cancelled(cluster: Cluster) -> Cluster:
 def check(cluster: Cluster, seen: NodeStatus | None, status: ClusterStatus) -> None:
     """Raise Busy for a cluster that cannot be moved now, Invalid for one that cannot as it is."""
     major_upgrades.check_none(cluster)
-    if cluster.replica_of is not None:
-        raise Invalid(replicas.refusal(cluster, None, replicas.NOT_MOVED))
+    online_migrations.check_none(cluster)
     if cluster.move is not None:
         raise Busy("The cluster is being moved already. Wait until that is over, or cancel it.")
     if len(cluster.nodes) != 1:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from cenote.errors import Busy, Invalid
 from cenote.model.records import Cluster, Node
 from cenote.model.status_records import NodeStatus
-from cenote.rules import major_upgrades, moves
+from cenote.rules import major_upgrades, moves, online_migrations
 from cenote.rules.scheduling import Placement
 
 
@@ -21,6 +21,7 @@ def check(cluster: Cluster, count: int) -> None:
     if cluster.replica_of is not None:
         raise Invalid(f"num_nodes: a read replica has 1 node, not {count}.")
     major_upgrades.check_none(cluster)
+    online_migrations.check_none(cluster)
     if cluster.move is not None:
         raise Busy("The cluster is being moved to another host. Wait until that is over, or cancel it.")
     if cluster.switchover is not None:

@@ -19,15 +19,14 @@ FIRST_WITH_FORMATS = 2
 WITH_MOVES = 3
 WITH_DELETIONS = WITH_BACKUPS = 4  # deletions that are refused, or can be taken back
 WITH_RESTORES = 5
-# Clusters of several nodes, of another major version soon, or that follow another one.
-WITH_NODES = WITH_MAJOR_UPGRADES = WITH_REPLICAS = 6
+WITH_NODES = WITH_MAJOR_UPGRADES = WITH_MIGRATIONS = 6  # of several nodes, or of other data soon
 HIGHEST = 6  # that this version reads
 
 _WORDS = {
     WITH_MOVES: "moves",
     WITH_BACKUPS: "backups, or of clusters that are protected from deletion",
     WITH_RESTORES: "restores",
-    WITH_NODES: "clusters of several nodes, read replicas, or upgrades to another major version",
+    WITH_NODES: "clusters of several nodes, of upgrades to another major version, or of online migrations",
 }
 
 
@@ -35,8 +34,8 @@ def needed(record: msgspec.Struct) -> int:
     """Return the lowest format that has all that a record says."""
     if isinstance(record, Cluster) and record.major_upgrade is not None:
         return WITH_MAJOR_UPGRADES
-    if isinstance(record, Cluster) and _is_replica(record):
-        return WITH_REPLICAS
+    if isinstance(record, Cluster) and record.online_migration is not None:
+        return WITH_MIGRATIONS
     if isinstance(record, Cluster) and _says_of_nodes(record):
         return WITH_NODES
     if isinstance(record, Cluster) and _is_restored(record):

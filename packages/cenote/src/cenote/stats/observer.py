@@ -20,6 +20,7 @@ from cenote.logs.filters import ALL, LogFilter
 from cenote.logs.messages import Message
 from cenote.logs.sinks import SinkStatus
 from cenote.model.backups import Archived
+from cenote.model.migrations import Method, MigrationSource
 from cenote.model.records import LogSource
 from cenote.stats.counters import PassNumbers
 from cenote.stats.process import ProcessNumbers
@@ -175,6 +176,26 @@ class UpgradeProblems(msgspec.Struct, frozen=True, kw_only=True):
     is_known: bool = True
 
 
+class MigrationQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """A migration that somebody wants: the source, and the names of databases that are not wanted."""
+
+    source: MigrationSource
+    ignored: tuple[str, ...] = ()
+    full_identity: bool = False
+
+
+class MigrationCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in the way of a migration, and how it would go.
+
+    ``warnings`` are what the customer should know of it.
+    """
+
+    problems: list[str] = []
+    warnings: list[str] = []
+    method: Method = Method.LOGICAL
+    databases: list[str] = []
+
+
 class Observer(Protocol):
     """All methods raise Unavailable when the host does not answer, or does not have the node."""
 
@@ -198,6 +219,12 @@ class Observer(Protocol):
 
     async def upgrade_problems(self, cluster_id: UUID, node: str, version: str) -> UpgradeProblems:
         """Return what is in the way of a node's upgrade to a major version."""
+        ...
+
+    async def migration_check(
+        self, cluster_id: UUID, node: str, question: MigrationQuestion
+    ) -> MigrationCheck:
+        """Look at a source from a node's host; Unavailable when that takes too long."""
         ...
 
     async def server(self, cluster_id: UUID, node: str) -> ServerNumbers:
@@ -286,6 +313,11 @@ class _NoObserver:
         raise Unavailable("This service cannot reach the pooler.")
 
     async def look_again(self, cluster_id: UUID, node: str) -> None:
+        raise Unavailable("This service cannot reach the server.")
+
+    async def migration_check(
+        self, cluster_id: UUID, node: str, question: MigrationQuestion
+    ) -> MigrationCheck:
         raise Unavailable("This service cannot reach the server.")
 
     async def upgrade_problems(self, cluster_id: UUID, node: str, version: str) -> UpgradeProblems:

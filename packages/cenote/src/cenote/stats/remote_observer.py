@@ -36,6 +36,8 @@ from cenote.stats.observer import (
     AgentNumbers,
     HistoryTables,
     LogPage,
+    MigrationCheck,
+    MigrationQuestion,
     PoolNumbers,
     Refusal,
     Samples,
@@ -51,6 +53,7 @@ QUESTION_SECONDS = 2.8  # so that the API has answered within three
 PULSE_SECONDS = 1.0  # after which an agent is asked whether it lives, while a longer question is open
 CONNECT_SECONDS = 2.5  # to another host, with the TLS handshake
 UPGRADE_SECONDS = 10.0  # of which the agent takes eight
+MIGRATION_SECONDS = 25.0  # of which the agent takes twenty: the source may be far
 SERVER_SECONDS = 6.0  # a server with many databases takes a while
 LOGS_SECONDS = 10.0
 ARCHIVE_SECONDS = 25.0  # a repository may be far away
@@ -122,6 +125,12 @@ class RemoteObserver:
     async def upgrade_problems(self, cluster_id: UUID, node: str, version: str) -> UpgradeProblems:
         path = _path(cluster_id, node, "upgrade_problems", version=version)
         return await self._ask(UpgradeProblems, path, UPGRADE_SECONDS)
+
+    async def migration_check(
+        self, cluster_id: UUID, node: str, question: MigrationQuestion
+    ) -> MigrationCheck:
+        path, content = _path(cluster_id, node, "migration_check"), msgspec.msgpack.encode(question)
+        return await self._ask(MigrationCheck, path, MIGRATION_SECONDS, content=content)
 
     async def server(self, cluster_id: UUID, node: str) -> ServerNumbers:
         return await self._ask(ServerNumbers, _path(cluster_id, node, "server"), SERVER_SECONDS)

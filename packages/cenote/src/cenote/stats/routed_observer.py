@@ -27,6 +27,8 @@ from cenote.stats.observer import (
     AgentNumbers,
     HistoryTables,
     LogPage,
+    MigrationCheck,
+    MigrationQuestion,
     PoolNumbers,
     Samples,
     ServerNumbers,
@@ -80,6 +82,11 @@ class RoutedObserver:
 
     async def upgrade_problems(self, cluster_id: UUID, node: str, version: str) -> UpgradeProblems:
         return await self._of(cluster_id, node).upgrade_problems(cluster_id, node, version)
+
+    async def migration_check(
+        self, cluster_id: UUID, node: str, question: MigrationQuestion
+    ) -> MigrationCheck:
+        return await self._of(cluster_id, node).migration_check(cluster_id, node, question)
 
     async def server(self, cluster_id: UUID, node: str) -> ServerNumbers:
         return await self._of(cluster_id, node).server(cluster_id, node)

@@ -19,6 +19,7 @@ from cenote.errors import Misconfigured, NotFound, Unavailable
 from cenote.model.backups import BackupReport
 from cenote.model.event_records import Note
 from cenote.model.fleet_records import CertificateRequest, Host, HostRequest, Presence, RemovedHost
+from cenote.model.migrations import MigrationReport
 from cenote.model.record import Secret
 from cenote.model.records import Cluster, Tombstone
 from cenote.model.status_records import NodeStatus, ReportedNote
@@ -89,6 +90,7 @@ class HostStore(Reader):
         self._reported: dict[tuple[UUID, str], NodeStatus] = {}
         self._noted: dict[tuple[UUID, str], tuple[ReportedNote, ...]] = {}
         self._backed_up: dict[tuple[UUID, str], BackupReport | None] = {}
+        self._migrated: dict[tuple[UUID, str], MigrationReport] = {}
         self._locks: dict[tuple[UUID, str], asyncio.Lock] = {}
         self._announced: Host | None = None
         self.clock = SettledClock()
@@ -192,6 +194,8 @@ class HostStore(Reader):
             status = msgspec.structs.replace(
                 status, notes=self._noted.get(node, ()), backups=self._backed_up.get(node)
             )
+            if (migration := self._migrated.get(node)) is not None:
+                status = msgspec.structs.replace(status, migration=migration)
             # A report that etcd has lost, such as when it was restored from a copy, is written again.
             if self._stands(node, status):
                 return
@@ -244,6 +248,14 @@ class HostStore(Reader):
         except Unavailable as error:
             log.warning("cluster %s: its backups stand in the next report: %s", cluster_id, error)
 
+    async def migrated(self, cluster_id: UUID, node_name: str, migration: MigrationReport) -> None:
+        """Say in the report on a node how far an online migration is; Unavailable if that was not written."""
+        node = cluster_id, node_name
+        self._migrated[node] = migration
+        known = self._reported.get(node) or self.status(cluster_id, node_name)
+        if known is not None:
+            await self._write_report(node, msgspec.structs.replace(known, at=datetime.now(UTC)))
+
     def forget(self, cluster_id: UUID, node_name: str) -> None:
         """Drop what is remembered of a node that is gone."""
         node = cluster_id, node_name
@@ -251,6 +263,7 @@ class HostStore(Reader):
         self._reported.pop(node, None)
         self._noted.pop(node, None)
         self._backed_up.pop(node, None)
+        self._migrated.pop(node, None)
 
     async def removed_hosts(self) -> frozenset[str]:
         """Read the ids of all hosts that were removed."""

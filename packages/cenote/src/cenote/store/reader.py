@@ -138,9 +138,9 @@ class Reader:
         keys = ((node.name, (node.host, cluster_id, node.name)) for node in nodes)
         return {name: self._tables.reports[key] for name, key in keys if key in self._tables.reports}
 
-    def is_silent(self, cluster_id: UUID, node_name: str) -> bool:
-        """Return whether the failover agent of a node was seen to fall silent."""
-        return self._agreements.is_silent(cluster_id, node_name)
+    def silence(self, cluster_id: UUID) -> float:
+        """Return for how many seconds the last writer had been silent when it was given up."""
+        return self._agreements.silence(cluster_id)
 
     def leader(self, cluster: Cluster) -> str | None:
         """The node of several that the failover agent names.

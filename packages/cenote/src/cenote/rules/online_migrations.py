@@ -1,0 +1,143 @@
+"""Online migrations: what is refused, how far one is, and how it ends.  Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from cenote.errors import Busy, Conflict, Invalid, NotFound
+from cenote.model.event_records import EventType, Note
+from cenote.model.migrations import (
+    MigrationReport,
+    MigrationStatus,
+    OnlineMigration,
+    Wish,
+)
+from cenote.model.records import Cluster, ClusterStatus
+from cenote.model.status_records import NodeStatus
+from cenote.rules.names import quoted
+
+# No socket's folder, no list of hosts, nothing that libpq would read as more than a host.
+_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,252}")
+_MOST_NAME = 63  # bytes, of what PostgreSQL takes
+_WAIT = "Wait until it is over, finish it or stop it."
+
+
+def check_source(host: str, port: int, dbname: str, username: str, password: str) -> None:
+    """Raise Invalid for what names no server that can be reached over the network."""
+    if not _HOST.fullmatch(host):
+        raise Invalid(f"source.host: {quoted(host)} is neither a host name nor an IP address.")
+    if not 1 <= port <= 65535:
+        raise Invalid(f"source.port: {port} is not a port from 1 to 65535.")
+    for field, text in (("dbname", dbname), ("username", username)):
+        if not text or "\0" in text or len(text.encode()) > _MOST_NAME:
+            raise Invalid(f"source.{field}: 1 to {_MOST_NAME} bytes are needed.")
+    if "\0" in password or len(password) > 1000:
+        raise Invalid("source.password: at most 1000 characters, without a null character.")
+
+
+def check(cluster: Cluster, seen: NodeStatus | None, status: ClusterStatus) -> None:
+    """Raise Busy or Conflict for a cluster that nothing can be migrated into now."""
+    if active(cluster) is not None:
+        raise Conflict("An online migration into this cluster is under way. Stop it first.")
+    if cluster.major_upgrade is not None:
+        raise Busy(f"The cluster is being upgraded to PostgreSQL {cluster.version}. Wait until that is over.")
+    if cluster.move is not None:
+        raise Busy("The cluster is being moved. Wait until that is over, or cancel it.")
+    if cluster.restoration is not None or cluster.undeletion is not None:
+        raise Busy("The cluster's data are being restored. Wait until that is over.")
+    if status is not ClusterStatus.ONLINE or seen is None:
+        raise Busy(f"update cluster cannot be performed. Reason: cluster is {status}")
+
+
+def check_none(cluster: Cluster) -> None:
+    """Raise Busy while another server's databases are migrated into a cluster."""
+    if active(cluster) is not None:
+        raise Busy(f"An online migration into the cluster is under way. {_WAIT}")
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raise Invalid that names all that is in the way of a migration, if anything is."""
+    if problems:
+        raise Invalid(f"The source cannot be migrated: {'; '.join(problems)}.")
+
+
+def active(cluster: Cluster) -> OnlineMigration | None:
+    """Return the migration that is not over; None without one."""
+    migration = cluster.online_migration
+    return None if migration is None or migration.is_over else migration
+
+
+def closed_databases(cluster: Cluster) -> tuple[str, ...]:
+    """Return the databases that customers may not enter: those that are being migrated."""
+    migration = active(cluster)
+    return () if migration is None else migration.databases
+
+
+def report(migration: OnlineMigration, seen: NodeStatus | None) -> MigrationReport:
+    """Return what is known of a migration, by its outcome or by the writer's report."""
+    if migration.outcome is not None:
+        return migration.outcome
+    if seen is not None and seen.migration is not None and seen.migration.id == migration.id:
+        return seen.migration
+    return MigrationReport(id=migration.id)
+
+
+def wished(cluster: Cluster, id: str, wish: Wish, seen: NodeStatus | None, now: datetime) -> Cluster:
+    """Return the cluster with a wish how its migration is to end; NotFound for another id, Busy too early.
+
+    A wish for less than what was wished already changes nothing; one that gives up counts always.
+    """
+    migration = cluster.online_migration
+    if migration is None or str(migration.id) != id.lower():
+        raise NotFound
+    if migration.is_over:
+        if wish is Wish.FINISH:
+            raise Invalid(f"The online migration is over: it is {_outcome(migration).status}.")
+        return cluster
+    if wish is Wish.FINISH and report(migration, seen).status is not MigrationStatus.SYNCING:
+        raise Busy("The first copy is not complete yet. The migration can be finished once it is syncing.")
+    if migration.wish is wish or (migration.wish is not Wish.NONE and wish is not Wish.CANCEL):
+        return cluster
+    changed = replace(migration, wish=wish, wished_at=now)
+    return replace(cluster, online_migration=changed)
+
+
+def ended(cluster: Cluster, reports: Mapping[str, NodeStatus]) -> Cluster:
+    """Return the cluster with the outcome of its migration, if that is over, else the same.
+
+    The password of the source goes.
+    """
+    migration = active(cluster)
+    if migration is None or cluster.deleted_at is not None:
+        return cluster
+    for seen in reports.values():
+        if seen.migration is not None and seen.migration.id == migration.id and seen.migration.is_over:
+            source = replace(migration.source, sealed_password="")
+            return replace(
+                cluster, online_migration=replace(migration, source=source, outcome=seen.migration)
+            )
+    return cluster
+
+
+def note_of_end(cluster: Cluster) -> Note | None:
+    """Return what the event of a migration's end says; ``cluster`` is the one after."""
+    migration = cluster.online_migration
+    if migration is None or migration.outcome is None:
+        return None
+    status, reason = migration.outcome.status, migration.outcome.reason
+    words = {
+        MigrationStatus.DONE: "is done",
+        MigrationStatus.CANCELED: "was canceled",
+        MigrationStatus.ERROR: "has failed",
+    }
+    what = f"online migration from {migration.source.host} {words[status]}"
+    return Note(what=f"{what}: {reason}" if reason else what, type=EventType.CLUSTER_UPDATE)
+
+
+def _outcome(migration: OnlineMigration) -> MigrationReport:
+    assert migration.outcome is not None
+    return migration.outcome
