@@ -38,58 +38,59 @@ QUORUM_SECONDS = 5.0
 ROWS_AGAIN = 200
 
 # What is done to a cluster, and ends when writes have gone on or the block is left.
-Fault = Callable[[Trio, random.Random], contextlib.AbstractContextManager[None]]
+# It yields the number of the host, from 0, whose own pooler cannot be reached or is alone, if there is one.
+Fault = Callable[[Trio, random.Random], contextlib.AbstractContextManager[int | None]]
 
 
 @contextmanager
-def postmaster(cluster: Trio, _chance: random.Random) -> Iterator[None]:
+def postmaster(cluster: Trio, _chance: random.Random) -> Iterator[int | None]:
     cluster.kill(cluster.primary())
-    yield
+    yield None
 
 
 @contextmanager
-def host(cluster: Trio, _chance: random.Random) -> Iterator[None]:
+def host(cluster: Trio, _chance: random.Random) -> Iterator[int | None]:
     """Lose the primary's host: all of its processes at once; it is back once writes have gone on."""
     lost = cluster.host(cluster.primary())
     lost.lose()
-    yield
+    yield cluster.hosts.index(lost)
     lost.start()
 
 
 @contextmanager
-def standby(cluster: Trio, chance: random.Random) -> Iterator[None]:
+def standby(cluster: Trio, chance: random.Random) -> Iterator[int | None]:
     lost = cluster.host(chance.choice(cluster.standbys()))
     lost.lose()
-    yield
+    yield cluster.hosts.index(lost)
     time.sleep(AFTER_SECONDS)
     lost.start()
 
 
 @contextmanager
-def freeze(cluster: Trio, _chance: random.Random) -> Iterator[None]:
+def freeze(cluster: Trio, _chance: random.Random) -> Iterator[int | None]:
     """Stop the primary's PostgreSQL and Patroni as a machine that is paused, until writes have gone on."""
     with _stopped(cluster.all_of(cluster.primary())):
-        yield
+        yield None
 
 
 @contextmanager
-def standby_frozen(cluster: Trio, chance: random.Random) -> Iterator[None]:
+def standby_frozen(cluster: Trio, chance: random.Random) -> Iterator[int | None]:
     with _stopped(cluster.all_of(chance.choice(cluster.standbys()))):
-        yield
+        yield None
         time.sleep(FROZEN_SECONDS)
 
 
 @contextmanager
-def etcd(cluster: Trio, _chance: random.Random) -> Iterator[None]:
+def etcd(cluster: Trio, _chance: random.Random) -> Iterator[int | None]:
     """Stop all members of the store for a while; writes go on."""
     pids = [PrivateEtcd(one.data_dir / "etcd").pid for one in cluster.hosts]
     with _stopped([pid for pid in pids if pid is not None]):
-        yield
+        yield None
         time.sleep(ETCD_SECONDS)
 
 
 @contextmanager
-def rewritten(cluster: Trio, chance: random.Random) -> Iterator[None]:
+def rewritten(cluster: Trio, chance: random.Random) -> Iterator[int | None]:
     """Have somebody end the waiting for standbys, by ``ALTER SYSTEM`` or in ``postgresql.conf``."""
     primary = cluster.primary()
     if chance.random() < 0.5:
@@ -101,7 +102,7 @@ def rewritten(cluster: Trio, chance: random.Random) -> Iterator[None]:
     cluster.rows(primary, "SELECT pg_reload_conf()")
     time.sleep(0.5)
     wait_until("commits wait for standbys again", QUORUM_SECONDS, lambda: cluster.quorum() > 0)
-    yield
+    yield None
 
 
 FAULTS: dict[str, Fault] = {
@@ -156,12 +157,12 @@ def _partitions(runs: int, chance: random.Random) -> Outcome:
 
 def _partition_of(hosts: NetworkFleet) -> Fault:
     @contextmanager
-    def partition(cluster: Trio, _chance: random.Random) -> Iterator[None]:
+    def partition(cluster: Trio, _chance: random.Random) -> Iterator[int | None]:
         """Cut the primary's host off the network, until writes have gone on elsewhere."""
         number = cluster.host(cluster.primary()).number
         hosts.network.cut_off(number)
         try:
-            yield
+            yield number - 1
             time.sleep(AFTER_SECONDS)
         finally:
             hosts.network.heal(number)
@@ -208,7 +209,7 @@ class Battery:
             else:
                 share = WRITERS // len(hosts.hosts)
                 for number, uri in enumerate(self._cluster.uris, 1):
-                    writers = range(number * share, (number + 1) * share)
+                    writers = range((number - 1) * share, number * share)
                     place = hosts.network.inside(number)
                     beside = ledger.writing(file.with_suffix(f".{number}"), writers, [uri], place)
                     self._ledgers.append(stack.enter_context(beside))
@@ -227,7 +228,7 @@ class Battery:
             self._more_rows()
             time.sleep(BEFORE_SECONDS)
             at = time.monotonic()
-            with fault(cluster, chance):
+            with fault(cluster, chance) as apart:
                 self._more_rows()
             self._more_rows()
             cluster.wait_until_healthy(HEALED_SECONDS)
@@ -235,16 +236,23 @@ class Battery:
             time.sleep(AFTER_SECONDS)
             rows, failures = self._read()
             gap = ledger.longest_gap(rows, at - BEFORE_SECONDS, time.monotonic())
-            failed = [one for one in failures if one.at >= at]
+            after = [one for one in failures if one.at >= at]
+            failed = [one for one in after if self._host_of(one.writer) != apart]
             outcome.answer.append(gap)
             outcome.times += 1
             self._failed.append(len(failed))
-            print(f"{label}: gap {gap:.2f} s, {len(failed)} failed", flush=True)
+            others = f", {len(after) - len(failed)} through the lost host" if apart is not None else ""
+            print(f"{label}: gap {gap:.2f} s, {len(failed)} failed{others}", flush=True)
             if nothing_fails and failed:
                 outcome.lost.append(f"{label}: {len(failed)} queries failed: {failed[0].why}")
         except AssertionError as error:
             outcome.lost.append(f"{label}: {error}")
             print(f"{label}: {error}", flush=True)
+
+    def _host_of(self, writer: int) -> int:
+        """Return the number, from 0, of the host whose pooler a writer uses."""
+        count = len(self._cluster.hosts)
+        return writer // (WRITERS // count) if len(self._ledgers) > 1 else writer % count
 
     def _more_rows(self) -> None:
         before = len(self._read()[0])

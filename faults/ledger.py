@@ -1,9 +1,9 @@
-"""``python -m faults.ledger FILE FIRST COUNT URI …``: writes rows through pools, and notes the acknowledged ones.
+"""``python -m faults.ledger FILE FIRST COUNT URI …``: writes rows through pools, and notes their fate.
 
 A process of its own, since the judge of a failover must not be slowed down by it.  Each line of the file is
 synced before the next row of its writer.  ``+`` for a row that was acknowledged: when (monotonic seconds),
-the writer, the number and the timeline of the server; ``-`` for a query that failed: when, the writer, and
-why.  A row whose commit only gave up waiting for a standby is no acknowledged one.
+the writer, the number, the timeline of the server, and when it was sent; ``-`` for a query that failed: when,
+the writer, and why.  A row whose commit only gave up waiting for a standby is no acknowledged one.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Row:
     writer: int
     number: int
     timeline: int
+    sent: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,8 @@ class Ledger:
         for line in self._path.read_text().split("\n")[:-1]:
             sign, at, writer, rest = line.split(" ", 3)
             if sign == "+":
-                number, timeline = map(int, rest.split())
-                rows.append(Row(float(at), int(writer), number, timeline))
+                number, timeline, sent = rest.split()
+                rows.append(Row(float(at), int(writer), int(number), int(timeline), float(sent)))
             else:
                 failures.append(Failure(float(at), int(writer), rest))
         return rows, failures
@@ -71,11 +72,14 @@ def longest_gap(rows: Sequence[Row], since: float, until: float) -> float:
 
 
 def on_two_timelines(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows that were acknowledged on a timeline after the first one of a later timeline."""
+    """Return the rows of a timeline that were sent after the first one of a later timeline was acknowledged.
+
+    One that was sent before may have been committed before, and its answer come late, as from a frozen node.
+    """
     first: dict[int, float] = {}
     for row in rows:
         first[row.timeline] = min(first.get(row.timeline, row.at), row.at)
-    return [row for row in rows if any(line > row.timeline and at < row.at for line, at in first.items())]
+    return [row for row in rows if any(line > row.timeline and at < row.sent for line, at in first.items())]
 
 
 @contextmanager
@@ -123,11 +127,12 @@ class _Writer(threading.Thread):
                     connection.add_notice_handler(warned)
                     while not self._end.is_set():
                         row += 1
+                        sent = time.monotonic()
                         answer = connection.execute(INSERT, (self._number, row)).fetchone()
                         if warnings:
                             self._note("-", warnings.pop())
                         elif answer is not None:
-                            self._note("+", f"{row} {answer[0]}")
+                            self._note("+", f"{row} {answer[0]} {sent:.4f}")
                         time.sleep(PAUSE)
             except psycopg.Error as error:
                 self._note("-", " ".join(str(error).split()))
