@@ -64,8 +64,16 @@ def test_who_leads_is_followed_and_what_patroni_writes_each_second_tells_nobody(
         await followed.becomes(ours, Agreed(leader="node-1", identifier="7", shared=b"{}"))
         await followed.becomes(other, Agreed(leader="node-3"))
         assert sorted(followed.told) == sorted([ours, other])
-        await followed.write(delete(key(ours, "leader")))
+        assert not followed.agreements.is_silent(ours, "node-1")
+        await followed.write(delete(key(ours, "leader")), delete(key(ours, "members/node-1")))
         await followed.becomes(ours, Agreed(identifier="7", shared=b"{}"))
+        await wait_until_async(
+            "its lease has ended", SECONDS, lambda: followed.agreements.is_silent(ours, "node-1")
+        )
+        await followed.write(put(key(ours, "members/node-1"), b"back"))
+        await wait_until_async(
+            "it is back", SECONDS, lambda: not followed.agreements.is_silent(ours, "node-1")
+        )
         await followed.agreements.close()
         await followed.client.close()
 

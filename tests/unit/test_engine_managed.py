@@ -31,7 +31,7 @@ from cenote.model.changes import (
 from cenote.model.failover import Agreed, HostFailover
 from cenote.model.paths import PATRONI, POSTGRESQL
 from cenote.model.record import Secret
-from cenote.model.records import Node
+from cenote.model.records import Configuration, Node
 from tests.support.wanted import CERTIFICATE, CLUSTER, NOW, PROCESS, SITE, until_wait
 
 FAILOVER = HostFailover(
@@ -240,6 +240,23 @@ def test_logical_slots_are_left_to_customers_and_commits_wait_for_a_standby() ->
     assert shared["synchronous_mode"] == "quorum"
     assert shared["ttl"] >= shared["loop_wait"] + 2 * shared["retry_timeout"]
     assert shared["primary_start_timeout"] == 0
+
+
+def test_the_configuration_says_whether_commits_wait_and_when_a_silent_primary_is_replaced() -> None:
+    chosen = Configuration(
+        failover={"synchronous_replication": "off", "max_failover_replication_time_lag": 60}
+    )
+    context = of_node()
+    shared = managed.shared(replace(context, cluster=msgspec.structs.replace(TRIO, configuration=chosen)))
+    assert shared["synchronous_mode"] is False
+    assert managed.shared(context)["ttl"] + 50 == shared["ttl"] == 58
+
+
+def test_a_server_that_is_rewound_is_waited_for_in_words() -> None:
+    context = settled(of_node("node-2"))
+    changes = managed.plan(context, seen(context, loaded=DOWN, rewinding=True))
+    wait = next(change for change in changes if isinstance(change, Wait))
+    assert wait.reason == "rewinding to where node-1 went on"
 
 
 def test_a_secret_is_in_the_file_alone() -> None:

@@ -142,7 +142,13 @@ def test_clients_follow_the_new_primary_as_soon_as_it_takes_writes() -> None:
     held = replace(seen, paused=True, held=True, pause=HELD)
     assert kinds(pass_of(wanted, held)) == [Wait]
     led = pass_of(wanted, replace(held, leads=True))
-    assert kinds(led) == [WriteFile, Reload, Resume]
+    assert kinds(led) == [HoldPools, WriteFile, Reload, Resume]
+    cut = led[0]
+    assert isinstance(cut, HoldPools)
+    assert cut.cut == routing.LEFT, "queries that hang on the former primary end"
+    planned = msgspec.structs.replace(TRIO, switchover=SWITCH)
+    switched = pass_of(context("node-2", planned), replace(held, leads=True))
+    assert kinds(switched) == [WriteFile, Reload, Resume], "of a planned switch there are none"
     [write] = [change for change in led if isinstance(change, WriteFile)]
     assert write.content == pooler.configuration_files(wanted)[routing.ini(wanted)]
     after = replace(seen_of(wanted), paused=True, held=True, pause=HELD, leads=True)
@@ -202,6 +208,7 @@ def test_the_pause_of_another_owner_is_left_to_it() -> None:
     seen = replace(seen_of(context("node-1")), paused=True, pause=pause, leads=True)
     assert pass_of(context("node-2"), seen) == []
     assert kinds(pass_of(context("node-2"), replace(seen, pause=replace(HELD, owner=AGENT)))) == [
+        HoldPools,
         WriteFile,
         Reload,
         Resume,

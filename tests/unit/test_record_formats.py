@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from cenote.errors import Busy
 from cenote.model.fleet_records import Host
 from cenote.model.migrations import MigrationSource, OnlineMigration
-from cenote.model.records import BackupPlan, Cluster, Keep, Move, Node, Restoration, Switchover
+from cenote.model.records import BackupPlan, Cluster, Configuration, Keep, Move, Node, Restoration, Switchover
 from cenote.rules import record_formats
 from cenote.rules.record_formats import HIGHEST
 from cenote.store.encoding import decode, encode, format_of
@@ -92,6 +92,9 @@ def test_an_online_migration_is_written_in_a_format_that_earlier_versions_do_not
         pytest.param({"nodes": (ONE, TWO)}, id="nodes"),
         pytest.param({"distinct_hosts": True}, id="distinct_hosts"),
         pytest.param({"failover_login": "sealed"}, id="failover_login"),
+        pytest.param(
+            {"configuration": Configuration(failover={"synchronous_replication": "off"})}, id="failover"
+        ),
         pytest.param(
             {"switchover": Switchover(source="node-1", target="node-2", asked_at=AT, until=AT)},
             id="switchover",

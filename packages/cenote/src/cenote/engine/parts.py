@@ -49,6 +49,7 @@ BASE_BACKUP = Part(
     look.base_backup.look,
     plan.base_backup.plan,
     runs_on=(FOLLOWING, MANAGED, REPLICA),
+    event_of=events.of_base_backup,
     report_of=plan.base_backup.report,
 )
 MAJOR_UPGRADE = Part(

@@ -72,6 +72,10 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         yield from _hold(context, seen, FAILOVER)
         yield Wait(f"{context.leader} does not take writes yet", often=True)
     if not is_led:
+        is_planned = switch is not None and switch.target == context.leader
+        if seen.pools and not is_planned and not _is_given_up(seen):
+            # Queries that hang on a node that is frozen, or cut off, would keep the pools' connections.
+            yield HoldPools(context.bouncer, FAILOVER, seen.pools, 2 * LEFT, anyway=True, cut=LEFT)
         yield from _lead(context, seen)
     if seen.paused or seen.pause is not None:
         yield Resume(context.bouncer)
