@@ -19,6 +19,7 @@ import psycopg
 import pytest
 
 from cenote.host import processes
+from cenote.model import pauses
 from cenote.model.paths import Layout, NodePaths
 from cenote.model.processes import Process
 from cenote.model.topology import SHARED
@@ -118,6 +119,113 @@ def test_a_cluster_of_three_nodes_goes_on_when_the_primary_is_killed(
         ledger.goes_on()
     ledger.check(uri)
     settled(client, trio["id"])
+    told = f"PostgreSQL of node-{first} has ended"
+    wait_until("the promotion is told, and why", SECONDS, lambda: told in promotions(client, trio)[0])
+    assert f"in place of node-{first}, after " in promotions(client, trio)[0]
+    assert not pauses.file_of(node(running, trio, 1).cluster.root).exists(), "nobody is held any more"
+
+
+def test_commits_wait_for_a_standby_again_when_somebody_ends_that(
+    running: Service, client: Client, trio: Any
+) -> None:
+    number = wait_until("a node takes writes", SECONDS, lambda: writer(running, trio, 1, 2, 3)) or 0
+    by_hand, agent = node(running, trio, number).data / "postgresql.conf", patroni(running, trio, number)
+    assert agent is not None
+    for by_file in (False, True):
+        os.kill(agent.pid, signal.SIGSTOP)  # so that it is seen; it mends that within a second
+        try:
+            if by_file:
+                lines = by_hand.read_text().splitlines()
+                by_hand.write_text("\n".join(line for line in lines if "synchronous_standby" not in line))
+            else:
+                on_node(running, trio, number, "ALTER SYSTEM SET synchronous_standby_names = ''")
+            on_node(running, trio, number, "SELECT pg_reload_conf()")
+            wait_until("none is waited for", 5, lambda: waited_for(running, trio, number) == 0)
+            wait_until("that is told", 5, lambda: "commits do not wait" in reason(client, trio))
+        finally:
+            os.kill(agent.pid, signal.SIGCONT)
+        wait_until("two are again", SECONDS, lambda: waited_for(running, trio, number) == 2)
+    settled(client, trio["id"])
+
+
+def test_whether_commits_wait_for_a_standby_and_when_one_takes_over_is_a_setting(
+    running: Service, client: Client, trio: Any
+) -> None:
+    number = wait_until("a node takes writes", SECONDS, lambda: writer(running, trio, 1, 2, 3)) or 0
+    path = f"/v2/databases/{trio['id']}/config"
+    shown = client.request("GET", path)["config"]
+    defaults = {"synchronous_replication": "quorum", "max_failover_replication_time_lag": 10}
+    assert shown.items() >= defaults.items()
+    chosen = {"synchronous_replication": "off", "max_failover_replication_time_lag": 60}
+    client.request("PATCH", path, json={"config": chosen})
+    assert client.request("GET", path)["config"].items() >= chosen.items()
+    wait_until("no standby is waited for", SECONDS, lambda: waited_for(running, trio, number) == 0)
+    settled(client, trio["id"])  # as it is wanted
+    client.request("PATCH", path, json={"config": dict.fromkeys(defaults)})
+    wait_until("two are waited for", SECONDS, lambda: waited_for(running, trio, number) == 2)
+
+
+def test_data_that_cannot_follow_are_copied_anew_and_kept_until_then(
+    running: Service, client: Client, trio: Any
+) -> None:
+    first = wait_until("a node takes writes", SECONDS, lambda: writer(running, trio, 1, 2, 3)) or 0
+    number = next(other for other in (1, 2, 3) if other != first)
+    place, agent = node(running, trio, number), patroni(running, trio, number)
+    assert agent is not None
+    before = place.data.stat().st_ino
+    place.cannot_follow.touch()  # as the launcher leaves it when pg_rewind has failed
+    os.kill(agent.pid, signal.SIGKILL)
+    wait_until("the data are set aside", SECONDS, lambda: is_at(place.former_data, before))
+    wait_until("and removed once others follow", SECONDS, lambda: not place.former_data.exists())
+    settled(client, trio["id"])
+    assert not is_at(place.data, before)
+    assert not place.cannot_follow.exists()
+    events = client.request("GET", f"/v2/databases/{trio['id']}/events")["events"]
+    assert any("set its data aside" in event["cenote"]["summary"] for event in events)
+
+
+def reason(client: Client, cluster: Any) -> str:
+    found = client.request("GET", f"/v2/databases/{cluster['id']}")["database"]["cenote"]
+    return str(found["reason"])
+
+
+def is_at(path: Path, inode: int) -> bool:
+    try:
+        return path.stat().st_ino == inode
+    except FileNotFoundError:
+        return False
+
+
+def promotions(client: Client, cluster: Any) -> list[str]:
+    """What the promotions of a cluster say, the newest first; an empty one stands for none."""
+    found = client.request("GET", f"/v2/databases/{cluster['id']}/events")["events"]
+    kind = "cluster_master_promotion"
+    return [one["cenote"]["summary"] for one in found if one["event_type"] == kind] or [""]
+
+
+def waited_for(running: Service, cluster: Any, number: int) -> int:
+    query = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'"
+    return int(on_node(running, cluster, number, query)[0][0])
+
+
+def on_node(running: Service, cluster: Any, number: int, query: str) -> list[Any]:
+    """Ask a node's server as the superuser."""
+    place = node(running, cluster, number)
+    nodes = {one["name"]: one["port"] for one in shown_nodes(running, cluster)}
+    with psycopg.connect(
+        host=str(place.cluster.sockets),
+        port=nodes[f"node-{number}"],
+        user="postgres",
+        dbname="postgres",
+        autocommit=True,
+    ) as connection:
+        done = connection.execute(query.encode())
+        return done.fetchall() if done.description else []
+
+
+def shown_nodes(running: Service, cluster: Any) -> list[Any]:
+    with running.client() as client:
+        return list(client.request("GET", f"/v2/databases/{cluster['id']}")["database"]["cenote"]["nodes"])
 
 
 def test_servers_and_patroni_outlive_the_agent(running: Service, client: Client, trio: Any) -> None:
