@@ -100,6 +100,10 @@ class Executor:
         """Have the next hold of pools begin at once; CenoteError if that cannot be."""
         self._spare_guard.prepare()
 
+    def release_hold(self) -> None:
+        """End what was started for that."""
+        self._spare_guard.close()
+
     async def do(self, change: Change, session: sql.Session) -> None:
         """Carry out one change; raise CenoteError or OSError if it fails."""
         match change:
