@@ -120,8 +120,9 @@ def test_a_switch_is_begun_shown_and_given_up(apis: Apis) -> None:
         await api.refusal("POST", f"{path}/switchover", 412, json={})
         await works(api, path)
         await api.refusal("POST", f"{path}/switchover", 422, json={"candidate": "node-9"})
-        answer = await api.call("POST", f"{path}/switchover", 202, json={"candidate": "node-2"})
-        assert answer["primary"] == "node-1"
+        wish = {"candidate": "node-2", "cut": True}
+        answer = await api.call("POST", f"{path}/switchover", 202, json=wish)
+        assert (answer["primary"], answer["switchover"]["cut"]) == ("node-1", True)
         assert (answer["switchover"]["to"], answer["switchover"]["stage"]) == ("node-2", "preparing")
         assert (await shown(api, path))["cenote"]["switchover"] == answer["switchover"]
         await api.refusal("POST", f"{path}/switchover", 412, json={})
