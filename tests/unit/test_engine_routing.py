@@ -233,6 +233,18 @@ def test_pools_are_held_for_a_switch_when_nobody_is_in_the_middle_of_something()
     assert routing.report(wanted, held)["held_for"] == SWITCH.attempt
     assert routing.report(wanted, seen)["held_for"] == ""
     assert routing.report(wanted, Seen())["held_for"], "nobody is there to be held"
+    assert routing.report(wanted, Seen(has_read_others=True))["held_for"] == "", "they work in it"
+
+
+def test_pools_are_not_let_go_once_the_other_node_was_asked_to_take_over() -> None:
+    asked = msgspec.structs.replace(SWITCH, stage=SwitchStage.SWITCHING)
+    wanted = context("node-1", msgspec.structs.replace(TRIO, switchover=asked))
+    ending = replace(HELD, until=MOMENT.seconds + 1)
+    seen = replace(seen_of(context("node-1")), paused=True, held=True, oldest=2.0, pause=ending)
+    [hold, wait] = pass_of(wanted, seen)
+    assert isinstance(hold, HoldPools)
+    assert (hold.anyway, hold.or_none) == (True, False)
+    assert isinstance(wait, Wait)
 
 
 def test_a_switch_that_is_to_cut_does_not_wait_for_long_transactions() -> None:

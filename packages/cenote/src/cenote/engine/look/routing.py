@@ -41,7 +41,7 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
     contents = {path: content for path, content in loaded.look_at_files(paths).items() if content is not None}
     certificate = files.read(context.cluster_paths.certificate)
     if found.digest != judged.digest(*contents.values(), certificate or b""):
-        return Seen()  # its own part writes them anew
+        return Seen(has_read_others=True)  # its own part writes them anew
     seen = Seen(
         files=contents,
         certificate=certificate,

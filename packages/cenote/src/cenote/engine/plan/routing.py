@@ -34,7 +34,7 @@ _NOTHING = Loaded(None, None)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The files that a running PgBouncer has read; none while it is down or has other ones.
+    """The files that a running PgBouncer has read; none while it is down, or ``has_read_others``.
 
     ``is_up``: the node that takes writes has a server, as far as this host can tell; ``leads``: it takes
     writes, asked only while that matters.  ``pools`` are those whose clients can be held; ``held``: all are,
@@ -53,6 +53,7 @@ class Seen:
     held: bool = False
     pause: Pause | None = None
     oldest: float = 0.0
+    has_read_others: bool = False
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
@@ -115,6 +116,9 @@ def _lead(context: NodeContext, seen: Seen) -> Plan:
 def _for_switch(context: NodeContext, switch: Switchover, seen: Seen) -> Plan:
     if is_held(seen):
         yield Wait(f"held, for {switch.target} to take over", at_once=True)
+    if switch.stage is SwitchStage.SWITCHING:  # Patroni has been asked, and may be about to end the server
+        yield from _hold(context, seen, SWITCH)
+        yield Wait(f"held, for {switch.target} to take over", often=True)
     if seen.oldest > LONG and not switch.cut:
         if seen.paused:
             yield Resume(context.bouncer)
@@ -160,7 +164,8 @@ def _is_anothers(seen: Seen) -> bool:
 def report(context: NodeContext, seen: Seen) -> Mapping[str, object]:
     """Tell the controller for which attempt at a switch the pools are held, and for how long they were."""
     switch = context.cluster.switchover
-    held_for = switch.attempt if switch is not None and (not seen.files or is_held(seen)) else ""
+    is_free = is_held(seen) if seen.files else not seen.has_read_others
+    held_for = switch.attempt if switch is not None and is_free else ""
     found: dict[str, object] = {"held_for": held_for}
     if not seen.files:
         return found
