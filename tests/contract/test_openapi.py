@@ -92,8 +92,14 @@ async def tour(api: Api) -> None:
     await call("PUT", f"{cluster}/logsink/{made}", 200, json={"config": rsyslog | {"format": "rfc3164"}})
     await call("DELETE", f"{cluster}/logsink/{made}", 200)
 
-    # Read on the way by some clients, and truly answered that there is none.
+    replica = {"name": "reports", "size": "db-s-1vcpu-2gb", "region": "fra1", "tags": ["two"]}
+    id = (await call("POST", f"{cluster}/replicas", 201, json=replica))["replica"]["id"]
     await call("GET", f"{cluster}/replicas", 200)
+    await api.report(f"/v2/databases/{id}")
+    await call("GET", f"{cluster}/replicas/reports", 200)
+    await call("GET", f"/v2/databases/{id}", 200)
+    await call("PUT", f"{cluster}/replicas/reports/promote", 204)
+    await call("DELETE", f"{cluster}/replicas/reports", 204)
 
     await call("DELETE", f"{cluster}/pools/backend-pool", 204)
     await call("DELETE", f"{cluster}/dbs/orders", 204)

@@ -316,9 +316,8 @@ def test_calls_for_other_engines_are_refused_in_the_words_that_clients_know(apis
 def test_calls_that_this_version_does_not_do_say_so(apis: Apis) -> None:
     async def scenario(api: Api) -> None:
         cluster = await api.add_cluster()
-        for method, path in (("POST", "replicas"),):
-            message = await api.refusal(method, f"{cluster}/{path}", 422, json={})
-            assert message.endswith("is not supported by this version of Cenote.")
+        message = await api.refusal("PUT", f"{cluster}/online-migration", 422, json={})
+        assert message.endswith("is not supported by this version of Cenote.")
 
     apis.run(scenario)
 

@@ -104,6 +104,7 @@ VALUES: dict[str, list[Any]] = {
     "deleted_at": [AT],
     "delete_protection": [True],
     "distinct_hosts": [True],
+    "promote_asked_at": [AT],
     "left": [(Node(name="node-2", host="there", port=1, pool_port=2),)],
     "move": [Move(source="node-1", target="node-2", asked_at=AT)],
     "online_migration": [MIGRATION],

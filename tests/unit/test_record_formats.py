@@ -99,6 +99,9 @@ def test_an_online_migration_is_written_in_a_format_that_earlier_versions_do_not
             {"switchover": Switchover(source="node-1", target="node-2", asked_at=AT, until=AT)},
             id="switchover",
         ),
+        pytest.param({"replica_of": CLUSTER.id}, id="replica_of"),
+        pytest.param({"copies": 2}, id="copies"),
+        pytest.param({"promote_asked_at": AT}, id="promote_asked_at"),
     ],
 )
 def test_what_is_said_of_several_nodes_is_written_in_a_format_of_its_own(change: dict[str, Any]) -> None:
@@ -114,6 +117,7 @@ def test_every_further_field_of_a_cluster_asks_for_a_format() -> None:
         *("backups", "delete_protection", "undelete_days", "keep", "undeletion"),
         *("restoration", "major_upgrade", "online_migration"),
         *("restoration", "distinct_hosts", "switchover", "primary", "failover_login"),
+        *("replica_of", "copies", "promote_asked_at"),
     }
 
 

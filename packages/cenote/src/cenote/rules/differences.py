@@ -120,7 +120,7 @@ def summary(event: Event) -> str:
 def _of_cluster(before: Cluster, after: Cluster, name_of: NameOf) -> Differences:
     if before.move is not None and after.move is None and after.nodes[0].name == before.move.target:
         return  # it has moved, which its event tells
-    if before.replica_of is not None and after.replica_of is None:
+    if before.promote_asked_at is not None and before.replica_of is not None and after.replica_of is None:
         return  # it was promoted, likewise
     found = False
     for difference in _told(before, after, name_of):

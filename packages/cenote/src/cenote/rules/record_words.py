@@ -160,6 +160,7 @@ VALUES = {
     "delete_protection": "protection from deletion",
     "distinct_hosts": "nodes on different hosts only",
     "undelete_days": "days in which it can be undeleted",
+    "replica_of": "source of the read replica",
     "copies": "copy of its source's data",
     "update_asked_at": "update of outdated programs asked for",
     "id": "id",
@@ -179,7 +180,7 @@ SETTINGS = {
     "failover": "setting ",
 }
 HIDDEN_SETTINGS = frozenset({"connect_query"})  # SQL, which may contain a password
-SPECIAL = frozenset({"tags", "configuration", "deleted_at", "move", "switchover", "online_migration"})
+SPECIAL = frozenset({"tags", "configuration", "deleted_at", "move", "switchover", "promote_asked_at"})
 # What a field without a value means.
 EMPTY = {"user": "each client's own", "owner": "doadmin"}
 # They change beside other fields, which tell it better.
