@@ -84,7 +84,7 @@ def check_source(source: Cluster, status: ClusterStatus, replicas: Sequence[Clus
 def check_size(source: Cluster, size: Size, storage_mib: int) -> None:
     """Raise Invalid if a replica of this size would be smaller than its source."""
     least = catalog.SIZES[source.size]
-    if (size.memory_mib, size.vcpus) < (least.memory_mib, least.vcpus) or size.vcpus < least.vcpus:
+    if size.memory_mib < least.memory_mib or size.vcpus < least.vcpus:
         raise Invalid(
             f"size: a read replica is at least as large as its source {source.name}, which has "
             f"{source.size}; {size.slug} is smaller."
