@@ -105,6 +105,14 @@ token current
 token revoke deploy
 keys list
 keys rotate --ring api
+replica create backend reports
+replica list backend
+replica get backend reports
+replica resize backend reports db-s-2vcpu-4gb
+replica delete backend reports --yes
+replica create backend copied --no-wait
+replica promote backend copied --yes
+cluster delete copied --purge --yes
 cluster fork backend copy
 cluster delete copy --purge --yes
 pool delete backend web --yes

@@ -174,7 +174,7 @@ CASES = {
         {series("cenote_replica_streaming", ONE): "1 0x30"},
         {series("cenote_replica_streaming", ONE): "1x30"},
         ONE,
-        "Read replica shop does not receive what its source writes",
+        "Read replica shop does not follow its source",
     ),
     "CenoteStandbyLagging": Case(
         {

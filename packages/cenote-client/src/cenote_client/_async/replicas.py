@@ -40,7 +40,8 @@ class AsyncReplicas(AsyncResource):
     ) -> t.ReplicaResponse:
         """Create a read-only replica and return it as ``{"replica": {…}}``, before its status is ``online``.
 
-        Raises BusyError before the cluster's first backup, InvalidError for a name in use.
+        Raises BusyError while the cluster is not online, InvalidError for a name in use or a size that is
+        smaller than the cluster's.
 
         ``POST /v2/databases/{database_cluster_uuid}/replicas``, scope ``database:create``.
         """
@@ -60,7 +61,7 @@ class AsyncReplicas(AsyncResource):
     async def destroy_replica(
         self, database_cluster_uuid: str, replica_name: str, **kwargs: Unpack[t.Call]
     ) -> None:
-        """Delete a read-only replica.
+        """Delete a read-only replica with its pools; its cluster goes on.
 
         Raises NotFoundError if the cluster or the replica does not exist.
 
@@ -73,6 +74,8 @@ class AsyncReplicas(AsyncResource):
     ) -> None:
         """Promote a replica to an independent cluster that accepts writes; replication to it ends.
 
+        It keeps its id.  One that is still being made is promoted once it has all data; it is a cluster when
+        ``get_replica`` raises NotFoundError.
         Raises NotFoundError if the cluster or the replica does not exist.
 
         ``PUT /v2/databases/{database_cluster_uuid}/replicas/{replica_name}/promote``, scope

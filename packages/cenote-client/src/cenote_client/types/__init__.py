@@ -65,6 +65,7 @@ from .cenote import (
     Recovery,
     RecoveryResponse,
     RecoveryWish,
+    ReplicaLag,
     SealingKey,
     SealingKeyListResponse,
     SettingLimits,
@@ -217,7 +218,9 @@ from .postgres import (
 from .replicas import (
     Replica,
     ReplicaCreate,
+    ReplicaExtension,
     ReplicaListResponse,
+    ReplicaProgress,
     ReplicaResponse,
 )
 from .settings import (
@@ -415,7 +418,10 @@ __all__ = [
     "RegionUpdate",
     "Replica",
     "ReplicaCreate",
+    "ReplicaExtension",
+    "ReplicaLag",
     "ReplicaListResponse",
+    "ReplicaProgress",
     "ReplicaResponse",
     "RestorableSpan",
     "RsyslogConfig",

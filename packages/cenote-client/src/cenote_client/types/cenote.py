@@ -185,6 +185,13 @@ class UndeleteWish(TypedDict, total=False):
     host: str
 
 
+class ReplicaLag(TypedDict):
+    """How far a replica is behind: bytes of WAL, and the age in seconds of what it has replayed last."""
+
+    bytes: int
+    seconds: float
+
+
 class ClusterAdditions(TypedDict):
     """``health`` is whether the cluster can be used, as the agent of its host sees it, ``since`` that time.
 
@@ -196,7 +203,8 @@ class ClusterAdditions(TypedDict):
     under way, and ``nodes`` for a single one.  ``uris`` name every host of the cluster.  With
     ``distinct_hosts`` no two of its nodes share one.  With ``delete_protection`` it cannot be deleted.
     ``undelete_days`` is for how many days it can be undeleted then, left out where the service says so.
-    ``backups`` is left out where none are kept.
+    ``backups`` is left out where none are kept.  Of a read replica, ``replica_of`` is the id of its source,
+    and ``lag`` how far it is behind that, left out while it is not known.
     """
 
     health: Literal["healthy", "starting", "degraded", "down", "unknown"]
@@ -215,6 +223,8 @@ class ClusterAdditions(TypedDict):
     distinct_hosts: NotRequired[bool]
     undelete_days: NotRequired[int]
     backups: NotRequired[BackupState]
+    replica_of: NotRequired[str]
+    lag: NotRequired[ReplicaLag]
 
 
 class PendingChange(TypedDict):

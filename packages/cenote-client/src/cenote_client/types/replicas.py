@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
+from .cenote import ReplicaLag
 from .clusters import Connection, Status
 from .settings import DoSettings
+
+
+class ReplicaProgress(TypedDict):
+    """Whether a replica can be used; ``reason`` says what it waits for.  Cenote only.
+
+    ``source`` is the id of its cluster.  ``lag`` is missing while it is not known.  ``promoting``: it becomes
+    a cluster of its own as soon as it has all data.
+    """
+
+    health: Literal["healthy", "starting", "degraded", "down", "unknown"]
+    reason: str
+    since: NotRequired[str]
+    host: str
+    source: str
+    promoting: bool
+    lag: NotRequired[ReplicaLag]
 
 
 class Replica(TypedDict):
@@ -23,6 +40,7 @@ class Replica(TypedDict):
     private_connection: Connection
     storage_size_mib: int
     do_settings: NotRequired[DoSettings]
+    cenote: NotRequired[ReplicaProgress]
 
 
 class ReplicaResponse(TypedDict):
@@ -33,7 +51,16 @@ class ReplicaListResponse(TypedDict):
     replicas: list[Replica]
 
 
+class ReplicaExtension(TypedDict):
+    """The host, by name or id, or the zone to place a replica in.  Cenote only."""
+
+    host: NotRequired[str]
+    zone: NotRequired[str]
+
+
 class ReplicaCreate(TypedDict):
+    """Without ``size`` and ``region`` a replica has those of its cluster."""
+
     name: str
     region: NotRequired[str]
     size: NotRequired[str]
@@ -41,3 +68,4 @@ class ReplicaCreate(TypedDict):
     private_network_uuid: NotRequired[str]
     storage_size_mib: NotRequired[int]
     do_settings: NotRequired[DoSettings]
+    cenote: NotRequired[ReplicaExtension]

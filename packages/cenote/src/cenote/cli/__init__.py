@@ -36,6 +36,7 @@ _COMMANDS = {
     "project": ("project", "Create, list and delete projects; assign clusters."),
     "psql": ("psql", "Open psql on a cluster or one of its pools."),
     "quickstart": ("quickstart", "Start the service with a sample cluster and pool."),
+    "replica": ("replica", "Create, list, resize, promote and delete read replicas."),
     "run": ("run", "Run a command with a temporary service and cluster."),
     "serve": ("serve", "Start the service: the API and this machine's clusters."),
     "service": ("service", "Back up, inspect and restore the service itself."),

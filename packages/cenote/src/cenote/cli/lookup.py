@@ -24,7 +24,13 @@ def is_uuid(text: str) -> bool:
 
 
 def find_cluster(client: Client, name_or_id: str) -> Cluster:
-    """Return the cluster with this name or ID, or raise CommandError."""
+    """Return the cluster with this name or ID, or raise CommandError.
+
+    CLUSTER/REPLICA is a read replica, which has its name beside its cluster's.
+    """
+    source, _, replica = name_or_id.partition("/")
+    if replica:
+        return _find_replica(client, find_cluster(client, source), replica)
     if is_uuid(name_or_id):
         with suppress(NotFoundError):  # a name may look like an ID
             return client.databases.get_cluster(name_or_id)["database"]
@@ -32,6 +38,16 @@ def find_cluster(client: Client, name_or_id: str) -> Cluster:
         if cluster["name"] == name_or_id:
             return cluster
     raise CommandError(f"cluster {name_or_id!r} not found; list clusters with 'cenote cluster list'")
+
+
+def _find_replica(client: Client, source: Cluster, name: str) -> Cluster:
+    try:
+        id = client.databases.get_replica(source["id"], name)["replica"]["id"]
+    except NotFoundError:
+        raise CommandError(
+            f"replica {name!r} not found; list replicas with 'cenote replica list {source['name']}'"
+        ) from None
+    return client.databases.get_cluster(id)["database"]
 
 
 def find_project(client: Client, name_or_id: str) -> Any:

@@ -96,6 +96,7 @@ vpcs = suggest(lambda client, _: [one["name"] for one in listed(client, "/v2/vpc
 tokens = suggest(lambda client, _: [one["name"] for one in client.cenote.list_tokens()["tokens"]])
 
 pools = suggest_of_cluster(lambda api, uuid: [one["name"] for one in api.iter_connection_pools(uuid)])
+replicas = suggest_of_cluster(lambda api, uuid: [one["name"] for one in api.iter_replicas(uuid)])
 users = suggest_of_cluster(lambda api, uuid: [one["name"] for one in api.iter_users(uuid)])
 databases = suggest_of_cluster(lambda api, uuid: [one["name"] for one in api.iter_dbs(uuid)])
 sinks = suggest_of_cluster(lambda api, uuid: [one["sink_name"] for one in api.list_logsink(uuid)["sinks"]])

@@ -51,7 +51,7 @@ LAG_SECONDS = _gauge(
 )
 
 REPLICA_STREAMING = _gauge(
-    "replica_streaming", "Whether a read replica receives what its source writes, as last reported."
+    "replica_streaming", "Whether a read replica follows its source closely, as last reported."
 )
 REPLICA_LAG_BYTES = _gauge(
     "replica_lag_bytes",
