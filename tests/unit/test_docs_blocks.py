@@ -44,6 +44,7 @@ NOT_RUN = {
     "moving-clusters.md": "commands on two hosts, whose calls test_fleet_moves.py makes",
     "operating.md": "bodies of answers, which the tests of the API compare with their schema",
     "performance.md": "make bench, and what it printed once",
+    "replicas.md": "commands on a cluster, which test_nodes_faces.py and test_cli_parity.py type",
     "store.md": "what a fleet says when members are lost; test_store_fleet.py loses them",
     "pools.md": "bodies of answers, and a call whose answer does not end",
     "privileges.md": "requests, which test_engine_privileges.py and test_api_privileges.py make",
