@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from cenote_client import Client
+from cenote_client import BusyError, Client, InvalidError
 from tests.integration.test_fleet_moves import get, told
 from tests.integration.test_fleet_nodes import healthy, nodes, primary
+from tests.integration.test_fleet_recovery import trashed
 from tests.integration.test_fork import second
 from tests.support.fleet import Fleet, FleetHost
 from tests.support.pgbackrest import NEEDS_PGBACKREST
@@ -26,7 +27,7 @@ pytestmark = NEEDS_PGBACKREST
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[tuple[Fleet, Path]]:
-    with backed_up_fleet(3, joined=True) as found:
+    with backed_up_fleet(4, joined=True) as found:  # the last one is no member of the store
         yield found
 
 
@@ -92,19 +93,128 @@ def test_a_moment_before_and_one_after_the_loss_of_the_primary_can_be_restored(
         last = one.archive(now)
         assert last[:8] == "00000002"
         assert numbers(one.archived()) == list(range(min(numbers(one.archived())), int(last[8:], 16) + 1))
-        for moment, expected in ((before, [0, 1, 2, 3]), (after, [0, 1, 2, 3, 4, 5])):
-            fork = forked(client, "backend", moment)
-            assert kept(fork["connection"]["uri"]) == expected
+        moments: Any = ((before, 1, [0, 1, 2, 3]), (after, 2, [0, 1, 2, 3, 4, 5]))
+        for moment, count, expected in moments:
+            fork = forked(client, "backend", moment, num_nodes=count)
+            assert (fork["num_nodes"], kept(fork["connection"]["uri"])) == (count, expected)
+            if count > 1:  # the others copy the data once they are there
+                assert kept(fork["standby_connection"]["uri"]) == expected
             client.databases.destroy_cluster(fork["id"])
         state = client.databases.list_backups(id)
         assert state["cenote"]["gap_at"] is None
         # A standby waits for no segment in which the former timeline has ended.
-        other = next(host for host in hosts.hosts if host not in (lost, now))
-        waiting = other.data_dir / "clusters" / id
-        wait_until("nothing waits", 60, lambda: not list(waiting.glob("pg*/pg_wal/archive_status/*1*.ready")))
+        others = [host.data_dir / "clusters" / id for host in hosts.hosts if host not in (lost, now)]
+        [status] = [one for other in others for one in other.glob("pg*/pg_wal/archive_status")]
+        wait_until("nothing waits", 60, lambda: not list(status.glob("00000001*.ready")))
         lost.start()
         healthy(client, id)
         client.databases.destroy_cluster(id)
+
+
+def test_what_a_new_standby_does_not_have_of_the_wal_is_told_as_lost_with_the_primary(
+    place: tuple[Fleet, Path],
+) -> None:
+    hosts, repository = place
+    with told(hosts), hosts.hosts[0].client() as client:
+        one = backed_up(client, repository, "late", cenote={"host": "host-4"})
+        id = one.id
+        lost = hosts.hosts[3]
+        one.archive(lost)
+        with away(repository, one):
+            add(one.uri, [1])
+            one.switch(lost)
+            within = second()
+            one.switch(lost)
+            # What was written before is in the copy of the data, and its WAL on the first host alone.
+            client.databases.update_cluster_size(id, {"size": SMALLEST["size"], "num_nodes": 2})
+            wait_until("the standby follows", SECONDS, lambda: follows(client, id))
+            add(one.uri, [2])
+            lost.lose()
+            wait_until("another node takes writes", 60, lambda: primary(client, id) not in ("", "node-1"))
+            uri = wait_until("it is there", 60, lambda: writable(client, id))
+
+        def followed() -> Any:
+            state = client.databases.list_backups(id)
+            last = state["backups"][-1]["cenote"]
+            gap_at = state["cenote"]["gap_at"]
+            return state if gap_at and last["type"] == "full" and last["started_at"] >= gap_at else None
+
+        state = wait_until("the gap is told, and a full backup made", SECONDS, followed)
+        first, last = state["cenote"]["restorable"]
+        assert first["until"] <= f"{within:%Y-%m-%dT%H:%M:%SZ}" < last["since"]
+        with pytest.raises(InvalidError, match="cannot be restored"):
+            forked(client, "late", within)
+        add(uri, [3])
+        fork = forked(client, "late", second())
+        assert kept(fork["connection"]["uri"]) == [0, 1, 2, 3]
+        client.databases.destroy_cluster(fork["id"])
+        lost.start()
+        healthy(client, id)
+        client.databases.destroy_cluster(id)
+
+
+def test_a_cluster_of_two_lost_hosts_comes_up_on_two_others_and_is_undeleted_with_two_nodes(
+    place: tuple[Fleet, Path],
+) -> None:
+    hosts, repository = place
+    [first, second_, third, fourth] = hosts.hosts
+    with told(hosts), first.client() as client:
+        for host in (first, second_):
+            first.cenote("host", "drain", host.name)
+        one = backed_up(client, repository, "twins", num_nodes=2, cenote={"host": fourth.name})
+        id = one.id
+        healthy(client, id)
+        add(one.uri, [1])
+        one.archive(fourth)
+        for host in (first, second_):
+            first.cenote("host", "undrain", host.name)
+        fourth.lose()
+        there = f"{third.name}, the host of the cluster, is up and has its data"
+        wait_until("a standby that is there is told", SECONDS, lambda: there in hindrance(client, id))
+        third.lose()
+        wait_until("both hosts are down", SECONDS, lambda: not hindrance(client, id))
+        first.cenote("cluster", "recover", "twins", "--yes")
+        healthy(client, id)
+        found = get(client, id)
+        assert {node["host"] for node in found["cenote"]["nodes"]} == {first.name, second_.name}
+        uri = found["connection"]["uri"]
+        assert kept(uri) == kept(found["standby_connection"]["uri"]) == [0, 1]
+        add(uri, [2])
+        for host in (third, fourth):
+            host.start()
+            wait_until("its copy is put away", SECONDS, lambda host=host: trashed(host))
+        now = host_of_primary(hosts, client, id)
+        one.archive(now)
+        client.databases.destroy_cluster(id)
+        wait_until("it is in the trash", SECONDS, lambda: trashed(now))
+        with next(host for host in (first, second_) if host is not now).client() as other:
+            now.lose()
+
+            def is_in_repository() -> bool:
+                [deleted] = other.cenote.list_deleted_clusters()["deleted"]
+                return bool(deleted["source"] == "repository")
+
+            wait_until("that is noticed", SECONDS, is_in_repository)
+            assert other.cenote.undelete_cluster(id)["database"]["num_nodes"] == 2
+            healthy(other, id)
+            found = get(other, id)
+            assert kept(found["connection"]["uri"]) == kept(found["standby_connection"]["uri"]) == [0, 1, 2]
+        now.start()
+
+
+def follows(client: Client, id: str) -> bool:
+    """Return whether the standbys of a cluster do what they should, whatever may be of the primary."""
+    found = [one["health"] for one in nodes(client, id).values() if one["role"] != "primary"]
+    return bool(found) and set(found) == {"healthy"}
+
+
+def hindrance(client: Client, id: str) -> str:
+    """Return why a cluster cannot be recovered, "" if it can."""
+    try:
+        client.databases.get_recovery(id)
+    except BusyError as error:
+        return error.message
+    return ""
 
 
 def writable(client: Client, id: str) -> str:

@@ -258,6 +258,9 @@ def _changes(service: Service, before: Cluster, after: Cluster) -> list[str]:
     if before.name != after.name:
         told.append(f"Its name is {after.name}, and was {before.name}.")
     told += recoveries_api.port_changes(before.nodes[0], after.nodes[0])
+    count = 1 if before.keep is None else before.keep.nodes
+    if count != len(after.nodes):
+        told.append(f"It has 1 node, and had {count}; the others are added when it is resized.")
     if before.project_id != after.project_id:
         told.append("It is in the default project: its former one was deleted.")
     if before.private_network_id != after.private_network_id:
