@@ -43,6 +43,7 @@ POLL_GROWTH = 1.2
 POLL_OFTEN = 0.03  # at most, while clients are held for a switch
 HELD_LONG = 15.0  # seconds after which the switch has failed, or its other host is away
 OTHER_USERS_PAUSE = 1.0  # seconds until pools work for roles that SQL has just made; it may make many
+RESTARTING_PAUSE = 0.3  # seconds between looks while another node of the cluster is restarted
 UPGRADING_PAUSE = 0.5  # seconds between looks at what is left of an upgrade to another major version
 WORTH_REPORTING = 0.1  # seconds
 # A server that fails to start is started again and again; what is shown meanwhile is that it fails.
@@ -291,6 +292,8 @@ class NodeLoop:
             pause = min(pause, OTHER_USERS_PAUSE)
         if self._is_upgrading():
             pause = min(pause, UPGRADING_PAUSE)
+        if stored.value.restart_turn is not None:  # the next one waits until it follows
+            pause = min(pause, RESTARTING_PAUSE)
         if is_nearly_full:
             pause = min(pause, self._host_context.timing.resync_interval_nearly_full)
         if (missing := self._until_followed(stored.value)) is not None:

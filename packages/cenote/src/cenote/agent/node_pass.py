@@ -50,8 +50,7 @@ _SETTLED: dict[str, object] = {
     "copied_mib": 0,
     "quorum": (),
     "followers": (),
-    "wal_gone": False,
-    "lost_slots": (),
+    "restart": None,
 }
 
 
@@ -235,11 +234,13 @@ class NodePass:
     async def _converged(self, context: NodeContext, session: Session) -> Converged:
         found = look.loaded.look(context.server)
         configuration = files.read(plan.postgresql.configuration_file(context))
+        if NodeKind.MANAGED in context.kinds:
+            pending = await look.managed_restart.waiting(self._inspector, context, session)
+        else:
+            pending = await self._inspector.pending_restart(context.server, found, session)
         return Converged(
             settings=await self._inspector.settings_in_force(context.server, found, session),
-            not_in_force=restarts.urgencies(
-                context.cluster, await self._inspector.pending_restart(context.server, found, session)
-            ),
+            not_in_force=restarts.urgencies(context.cluster, pending),
             outdated=tuple((await look.outdated_binaries.look(self._inspector, context, session)).outdated),
             use=await look.postgresql.disk_use(self._inspector, context),
             refuses_writes=plan.postgresql.refuses_writes(configuration),

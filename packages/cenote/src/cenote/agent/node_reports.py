@@ -20,8 +20,9 @@ from cenote.host import processes
 from cenote.model.paths import Layout
 from cenote.model.records import Cluster
 from cenote.model.status_records import NodeStatus
-from cenote.model.topology import Health, node_key, reported_health
+from cenote.model.topology import Health, has_standbys, node_key, reported_health
 from cenote.rules import storage
+from cenote.rules.restarts import Urgency
 from cenote.store.host_store import HostStore
 from cenote.store.tables import Stored
 
@@ -58,9 +59,10 @@ class NodeReports:
     async def converged(self, stored: Stored[Cluster], converged: Converged) -> None:
         """Report what a pass has found that has brought about all there is to do."""
         cluster, use, refused = stored.value, converged.use, converged.refuses_writes
+        before = self.last()
         full = "" if use is None else storage.problem(use, cluster, refused=refused)
         certificate = converged.certificate_problem
-        if certificate and certificate not in self.last().reason:
+        if certificate and certificate not in before.reason:
             log.warning("cluster %s: %s", cluster.name, certificate)
         remains = "" if full else self._pass.drops.reason  # as of the last attempts
         await self.write(
@@ -73,7 +75,7 @@ class NodeReports:
             not_in_force={name: str(urgency) for name, urgency in converged.not_in_force.items()},
             used_mib=0 if use is None else use.used_mib,
             use=None if use is None else storage.reported_use(cluster, use),
-            size=cluster.size,
+            size=_size_in_force(cluster, before, converged),
             region=cluster.region,
             storage_mib=cluster.storage_mib,
             limits=converged.limits,
@@ -181,3 +183,9 @@ async def _unresponsive(context: NodeContext) -> tuple[str, ...]:
         return tuple([name for name, answered in asked if not await answered])
     finally:
         await session.close()
+
+
+def _size_in_force(cluster: Cluster, before: NodeStatus, converged: Converged) -> str:
+    """Return the size that a node has; of several nodes, each gets a new one with its restart."""
+    is_ahead = has_standbys(cluster) and Urgency.NOW in converged.not_in_force.values()
+    return before.size if before.size and is_ahead else cluster.size

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class SwitchView(msgspec.Struct, kw_only=True):
-    """A switch from one node to another.
+    """A switch from one node to another; with both the same, the primary is restarted behind held pools.
 
     ``preparing``: nobody is held.  ``holding``: clients of the pools are held as soon as none is in a
     transaction.  ``switching``: the other node takes over.  ``reason`` says what is waited for.  ``cut``:

@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from cenote.api import names
+from cenote.api import names, pending_restarts
 from cenote.api.backups import BackupsView, state_view
 from cenote.api.connections import (
     ConnectionView,
@@ -50,7 +50,6 @@ from cenote.model.records import (
 from cenote.model.standby_pools import standby_pools
 from cenote.model.status_records import NodeStatus
 from cenote.rules import archiving, in_force, refused_settings, removals, sql_changes, unused_settings
-from cenote.rules.restarts import Urgency
 
 GONE, CLOSED, SET_BY_SQL = "gone", "closed", "set by SQL"
 
@@ -278,7 +277,7 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
     # While it moves, the other node is there for the move alone.
     nodes = cluster.nodes if cluster.move is None else (service.store.shown_node(cluster),)
     found = sql_changes.of(seen)
-    updates = [] if seen is None else _updates(seen)
+    updates = [] if seen is None else pending_restarts.updates(service, cluster, seen)
     login = login_of(service, cluster, ADMIN_USER) if credentials else None
     public, private = connections(
         service, cluster, service.store.shown_node(cluster).port, DEFAULT_DATABASE, login
@@ -406,34 +405,17 @@ def _host_name(service: Service, node: Node) -> str:
     return node.host if host is None else host.name
 
 
-def _updates(seen: NodeStatus) -> list[str]:
-    """Describe what is done in the maintenance window."""
-    found = [f"Restart {name} with the program that is installed now" for name in seen.outdated]
-    settings = [name for name, urgency in seen.not_in_force.items() if urgency == Urgency.WINDOW]
-    return found + ([f"Restart PostgreSQL for {', '.join(settings)}"] if settings else [])
-
-
 def _not_in_force(service: Service, cluster: Cluster, seen: NodeStatus | None) -> list[str]:
     """Describe what the servers do not have yet: changes of the record, and settings that need a restart."""
     stored = service.store.cluster(cluster.id)
     without_effect = [*unused_settings.in_words(cluster), *names.not_in_force(service, cluster)]
     if seen is None or stored is None:
         return without_effect
-    waits: dict[str, str] = {
-        Urgency.NOW: "changes with a restart at once",
-        Urgency.WINDOW: "changes with a restart in the maintenance window",
-        Urgency.NEXT: "changes with the next restart, whatever that is for",
-    }
-    if topology.has_standbys(cluster):  # no server of several nodes is restarted for it
-        waits = dict.fromkeys(waits, "changes on each node when it has given up writing, by a switchover")
     return [
         *in_force.lacking(seen, stored.revision),
         *removals.in_words(cluster, seen),
         *refused_settings.refusals(cluster, seen),
-        *(
-            f"{name} {waits.get(urgency, 'waits for a restart')}"
-            for name, urgency in seen.not_in_force.items()
-        ),
+        *pending_restarts.in_words(service, cluster, seen),
         *without_effect,
     ]
 

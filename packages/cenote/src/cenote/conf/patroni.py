@@ -21,7 +21,7 @@ LOOP_WAIT, RETRY_TIMEOUT = 1, 3  # seconds; Patroni wants a ttl of at least LOOP
 LOG_BYTES, LOG_FILES = 4 << 20, 2  # of Patroni's own log, which it limits by itself
 
 # What Patroni gives PostgreSQL on its command line, with PostgreSQL's own defaults.
-_ON_COMMAND_LINE = {
+ON_COMMAND_LINE = {
     "wal_level": "replica",
     "hot_standby": "on",
     "max_connections": "100",
@@ -111,12 +111,8 @@ def render(member: Member, namespace: str, login: Login, shared: Mapping[str, An
     )
 
 
-def shared(settings: Mapping[str, str], slots: Iterable[str] = ()) -> dict[str, Any]:
-    """Return what stands in the store for all nodes; ``settings`` are all that our file has.
-
-    ``slots`` are those of read replicas, which all nodes have, so that they outlive a failover.
-    """
-    on_command_line = {name: settings.get(name, value) for name, value in _ON_COMMAND_LINE.items()}
+def shared(settings: Mapping[str, str]) -> dict[str, Any]:
+    """Return what stands in the store for all nodes; ``settings`` are all that our file has."""
     return {
         "ttl": seconds - LOOP_WAIT,  # others notice the end of it, and need that long at most to act
         "loop_wait": LOOP_WAIT,
@@ -130,9 +126,14 @@ def shared(settings: Mapping[str, str], slots: Iterable[str] = ()) -> dict[str, 
         "postgresql": {
             "use_pg_rewind": True,
             "use_slots": True,
-            "parameters": on_command_line | {"wal_keep_size": _WAL_KEPT},
+            "parameters": on_command_line(settings) | {"wal_keep_size": _WAL_KEPT},
         },
     }
+
+
+def on_command_line(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return what Patroni gives the server on its command line; ``settings`` are all that our file has."""
+    return {name: settings.get(name, value) for name, value in ON_COMMAND_LINE.items()}
 
 
 def encode_shared(shared: Mapping[str, Any]) -> bytes:

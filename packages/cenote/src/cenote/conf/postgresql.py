@@ -8,9 +8,9 @@ from cenote.conf.quoting import postgresql_value
 from cenote.model import parameters
 from cenote.model.records import Value
 
-# What PostgreSQL takes where nothing is set.  One that is set and then left out again needs a restart, even
-# if it had this value.
-_UNSET = {
+# Of these a server that follows another one must have at least as much.  The values are what PostgreSQL takes
+# where nothing is set.  One that is set and then left out again needs a restart, even if it had this value.
+FOLLOWED = {
     "max_connections": "100",
     "max_worker_processes": "8",
     "max_wal_senders": "10",
@@ -122,7 +122,7 @@ def non_durable_settings() -> dict[str, str]:
 
 def at_least(least: Mapping[str, int], *layers: Mapping[str, str]) -> dict[str, str]:
     """Return a further layer, by which settings have no less than these values."""
-    merged = _UNSET | _merged(layers)
+    merged = FOLLOWED | _merged(layers)
     return {name: str(value) for name, value in least.items() if int(merged[name]) < value}
 
 

@@ -1,6 +1,7 @@
-"""Carries out planned switches, and tells of each promotion: ``switches`` decides.
+"""Carries out planned switches and rolling restarts, and tells of each promotion.
 
-Durations are measured by the monotonic clock of this process: a controller that takes over begins them anew.
+``switches`` and ``rolling`` decide.  Durations are measured by the monotonic clock of this process: a
+controller that takes over begins them anew.
 """
 
 from __future__ import annotations
@@ -11,19 +12,20 @@ import time
 from collections.abc import Awaitable
 from uuid import UUID
 
-from cenote.controller import switches
+from cenote.controller import rolling, switches
 from cenote.controller.election import Election
 from cenote.errors import CenoteError, Conflict, NotFound, Unavailable
 from cenote.model import topology
 from cenote.model.records import Cluster, Switchover, SwitchStage
-from cenote.rules import failover_settings, record_formats
-from cenote.store import Changes, Store
+from cenote.rules import record_formats
+from cenote.rules.rolling import Look
+from cenote.store import Changes, Store, Stored
 from cenote.store.encoding import NewerFormat
 
 log = logging.getLogger(__name__)
 
 LEAST_SECONDS = 0.1  # between two looks
-LED_SECONDS = 3.0  # in which hosts have to report that their clients are led to the node of a switch
+RESTART_SECONDS = 1.0  # the same for a restart that is due
 ASKED = "a switch was asked for"
 
 
@@ -91,6 +93,8 @@ class Switcher:
             return  # the change of the record has it looked at again
         if cluster.switchover is not None:
             await self._switch(cluster, cluster.switchover, leader, changes)
+        else:
+            await self._restart(stored, leader, changes)
 
     async def _tell_promotion(self, cluster: Cluster, leader: str | None, changes: Changes) -> bool:
         """Write the event of a promotion, if there was one, as soon as it is known why; return whether."""
@@ -122,7 +126,7 @@ class Switcher:
     ) -> None:
         hosts, waited = self._store.seen_hosts(), self._waited(cluster.id, switch)
         reports = self._store.reports(cluster.id)
-        refused = switch.stage is SwitchStage.SWITCHING and leader == switch.source
+        refused = switch.stage is SwitchStage.SWITCHING and leader == switch.source and not switch.in_place
         refused = refused and not await self._ask(cluster, switch)
         step = switches.step(
             cluster, leader, reports, hosts.alive, waited=waited, now=hosts.now, refused=refused
@@ -134,6 +138,16 @@ class Switcher:
             await self._write(cluster, step)
             return
         self._look_again(cluster.id, max(LEAST_SECONDS, switches.wakes_after(switch) - waited), changes)
+
+    async def _restart(self, stored: Stored[Cluster], leader: str | None, changes: Changes) -> None:
+        """Lead a rolling restart on, once the version of each host reads what the record says then."""
+        cluster, hosts = stored.value, self._store.seen_hosts()
+        look = Look(stored.revision, leader, self._store.reports(cluster.id), hosts.alive)
+        step = rolling.step(cluster, look, hosts.now)
+        if step is not None and record_formats.are_read(self._store.known_hosts(), record_formats.WITH_NODES):
+            await self._write(cluster, step)
+        elif rolling.is_wanted(cluster, look):
+            self._look_again(cluster.id, RESTART_SECONDS, changes)
 
     async def _may(self, cluster: Cluster, switch: Switchover, step: switches.Step) -> bool:
         """Return whether clients may be held: Patroni would refuse a node that it takes for one that lags."""
@@ -191,7 +205,7 @@ class Switcher:
     def _reason(self, cluster: Cluster, leader: str | None) -> str:
         switch = cluster.switchover
         if switch is not None and leader == switch.target:
-            return ASKED
+            return switch.reason or ASKED
         former = next((node for node in cluster.nodes if node.name == cluster.primary), None)
         if former is None:
             return "it is not there any more"

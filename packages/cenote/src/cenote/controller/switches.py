@@ -54,6 +54,8 @@ def step(
         return None
     if leader is not None and leader != switch.source:
         return Step(replace(cluster, switchover=None), f"{leader} takes writes")
+    if switch.in_place and _is_restarted(switch, reports):
+        return Step(replace(cluster, switchover=None), f"{switch.source} was restarted")
     names = {node.name for node in cluster.nodes}
     if not {switch.source, switch.target} <= names:
         return _given_up(cluster, switch, "one of its nodes was removed")
@@ -71,7 +73,8 @@ def step(
             if refused:
                 return _again(cluster, switch, f"Patroni has refused {switch.target}", now)
             if leader is not None and waited > SWITCH_SECONDS:
-                return _again(cluster, switch, f"{switch.target} did not take over", now)
+                hitch = "was not restarted in time" if switch.in_place else "did not take over"
+                return _again(cluster, switch, f"{switch.target} {hitch}", now)
     return None
 
 
@@ -88,7 +91,11 @@ def wakes_after(switch: Switchover) -> float:
 
 def waits_for_standbys(switch: Switchover, reports: Mapping[str, NodeStatus]) -> bool:
     """Return whether commits wait for standbys, so that Patroni knows which of them lack nothing."""
-    return switch.source in reports and bool(reports[switch.source].quorum)
+    return not switch.in_place and switch.source in reports and bool(reports[switch.source].quorum)
+
+
+def _is_restarted(switch: Switchover, reports: Mapping[str, NodeStatus]) -> bool:
+    return switch.source in reports and reports[switch.source].restarted_for == switch.attempt
 
 
 def _prepared(
@@ -120,6 +127,8 @@ def _again(cluster: Cluster, switch: Switchover, reason: str, now: datetime) -> 
 
 def _given_up(cluster: Cluster, switch: Switchover, reason: str) -> Step:
     what = f"gave up the switch from {switch.source} to {switch.target}: {reason}"
+    if switch.in_place:
+        what = f"gave up the restart of {switch.source} in its place: {reason}"
     note = Note(what=what, type=EventType.CLUSTER_UPDATE)
     return Step(replace(cluster, switchover=None), what, note)
 

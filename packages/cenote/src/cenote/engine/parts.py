@@ -30,6 +30,7 @@ SWITCHING = Part(
     look.switching.look,
     plan.switching.plan,
     runs_on=(MANAGED,),
+    event_of=events.of_rolling_restart,
     report_of=plan.switching.report,
 )
 LOG_SPACE = Part(PartName.LOG_SPACE, look.log_space.look, plan.log_space.plan, optional=True)
@@ -89,11 +90,19 @@ RESTART = Part(
     runs_on=(PLAIN, REPLICA),
     event_of=events.of_restart,
 )
+MANAGED_RESTART = Part(
+    PartName.RESTART,
+    look.managed_restart.look,
+    plan.managed_restart.plan,
+    runs_on=(MANAGED,),
+    event_of=events.of_rolling_restart,
+    report_of=plan.managed_restart.report,
+)
 OUTDATED_BINARIES = Part(
     PartName.OUTDATED_BINARIES,
     look.outdated_binaries.look,
     plan.outdated_binaries.plan,
-    runs_on=(PLAIN, REPLICA),
+    runs_on=(PLAIN, MANAGED),
     event_of=events.of_outdated_binaries,
 )
 ADOPTION = Part(
@@ -191,6 +200,7 @@ NODE_PARTS: tuple[Part[Any], ...] = (
     DISCONNECT,
     SLOTS,
     RESTART,
+    MANAGED_RESTART,
     OUTDATED_BINARIES,
     ADOPTION,
     ROLES,

@@ -16,6 +16,7 @@ from cenote.errors import CenoteError, Misconfigured
 from cenote.host import (
     files,
     log_files,
+    patroni_rest,
     pauses,
     process_identity,
     processes,
@@ -45,6 +46,7 @@ from cenote.model.changes import (
     Rename,
     RequestCertificate,
     Restart,
+    RestartByPatroni,
     Resume,
     ShortenLog,
     Sql,
@@ -155,6 +157,8 @@ class Executor:
                 await stopping.stop_program(program)
             case Restart(program, pooler, digest, patience):
                 await self._restart(program, pooler, digest, patience, session)
+            case RestartByPatroni():
+                await patroni_rest.restart(change)
             case HoldPools():
                 await self._hold_pools(change, session)
             case Resume(pooler):

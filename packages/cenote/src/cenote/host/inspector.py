@@ -6,6 +6,7 @@ Results that are costly, or that change only with what they depend on, are cache
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from cenote.model.processes import Process
 from cenote.model.status_records import DiskUse
 
 _SETTINGS = "SELECT lower(name), concat_ws(' ', reset_val, unit) FROM pg_settings WHERE lower(name) IN"
+_IN_FORCE = "SELECT name, setting FROM pg_settings WHERE name = ANY(ARRAY[{names}])"
 _PENDING = "SELECT name, setting FROM pg_settings WHERE pending_restart ORDER BY name"
 
 
@@ -49,6 +51,7 @@ class Inspector:
         self._uses: dict[Path, _Measurement] = {}
         self._settings: dict[Path, tuple[Loaded, dict[str, str]]] = {}
         self._pending: dict[Path, tuple[Loaded, dict[str, str]]] = {}
+        self._fixed: dict[Path, tuple[Process | None, dict[str, str]]] = {}
         self._limits: dict[Path, tuple[Process | None, dict[str, ServerLimits]]] = {}
         self._refused: dict[Path, tuple[Loaded, dict[str, str]]] = {}
 
@@ -82,6 +85,20 @@ class Inspector:
         if known is None or known[0] != loaded or loaded.digest is None:
             pending = dict(await session.rows(SUPERUSER, _PENDING))
             known = self._pending[server.stamp] = loaded, pending
+        return known[1]
+
+    async def fixed(
+        self, server: Program, process: Process | None, names: Collection[str], session: Session
+    ) -> dict[str, str]:
+        """Return the values of settings that only a restart changes, so they are queried once for each start.
+
+        The names are always the same.
+        """
+        known = self._fixed.get(server.stamp)
+        if known is None or known[0] != process:
+            quoted = ", ".join(f"'{name}'" for name in sorted(names))
+            rows = await session.rows(SUPERUSER, _IN_FORCE.format(names=quoted))
+            known = self._fixed[server.stamp] = process, dict(rows)
         return known[1]
 
     async def settings_in_force(self, server: Program, loaded: Loaded, session: Session) -> dict[str, str]:

@@ -37,6 +37,7 @@ def main(path: str) -> None:
     _listen(ours["rest_address"])
     _pause_no_longer_than_needed()
     _promote_without_former_leader()
+    _keep_wanted_settings()
 
     import patroni.postgresql
 
@@ -328,15 +329,39 @@ def _promote_without_former_leader() -> None:
     def prepared(self: Any) -> Any:
         source, self._cenote_source = getattr(self, "_cenote_source", None), None
         sync = self.cluster.sync
-        is_active = source and self.quorum_commit_mode_is_active() and sync.leader == source
-        if not is_active or any(name not in (source, self.state_handler.name) for name in sync.members):
-            return prepare(self)
-        if not self.dcs.write_sync_state(self.state_handler.name, None, 0, version=sync.version):
-            return False
-        self.state_handler.sync_handler.set_synchronous_standby_names([])
-        return True
+        if source and self.quorum_commit_mode_is_active() and sync.leader == source:
+            others = {name.lower() for name in sync.members} - {
+                source.lower(),
+                self.state_handler.name.lower(),
+            }
+            if not others:
+                if not self.dcs.write_sync_state(self.state_handler.name, None, 0, version=sync.version):
+                    return False
+                self.state_handler.sync_handler.set_synchronous_standby_names([])
+                return True
+        return prepare(self)
 
     Ha.manual_failover_process_no_leader, Ha.process_sync_replication_prepromote = meant, prepared
+
+
+def _keep_wanted_settings() -> None:
+    """Have a server that ran before Patroni did get at its next restart what the store says.
+
+    Patroni takes over what such a server has on its command line, and a standby would keep that until the
+    configuration is changed once more.
+    """
+    from patroni.postgresql.config import ConfigHandler
+
+    load = ConfigHandler.load_current_server_parameters
+
+    def loaded(self: Any) -> None:
+        wanted = self._server_parameters
+        load(self)
+        for name in self.CMDLINE_OPTIONS:
+            if name in wanted:
+                self._server_parameters[name] = wanted[name]
+
+    ConfigHandler.load_current_server_parameters = loaded
 
 
 if __name__ == "__main__":

@@ -199,6 +199,22 @@ class Restart:
 
 
 @dataclass(frozen=True, slots=True)
+class RestartByPatroni:
+    """Ask Patroni of a node, which answers at an address of its host, to restart the node's server.
+
+    ``writes``: only while it takes writes, else only while it stands by.  ``node`` and ``why`` are for the
+    event.  It goes on when the change is done, and asking again meanwhile changes nothing.
+    """
+
+    program: Program
+    address: str
+    certificate: Path
+    writes: bool
+    node: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class HoldPools:
     """Hold the clients of a pooler, for a switch to another node, until ``Resume``.
 
@@ -289,6 +305,7 @@ Change: TypeAlias = (
     | Publish
     | Stop
     | Restart
+    | RestartByPatroni
     | HoldPools
     | Resume
     | EndProcesses

@@ -270,7 +270,8 @@ class Switchover(Record, frozen=True, kw_only=True):
     """A planned switch, from the node that takes writes to another one of the cluster, by their names.
 
     ``since``: when the stage began.  ``until``: when it is given up.  ``tries`` counts the attempts.
-    ``cut``: transactions in pools that do not end by themselves are ended.
+    ``reason`` is why the controller has begun it, in words; "" for one that somebody has asked for.
+    With ``source`` and ``target`` the same, the writer is restarted in its place behind held pools.
     """
 
     source: str
@@ -280,12 +281,27 @@ class Switchover(Record, frozen=True, kw_only=True):
     stage: SwitchStage = SwitchStage.PREPARING
     since: datetime | None = None
     tries: int = 0
-    cut: bool = False
+    reason: str = ""
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the writer is restarted, and writes on."""
+        return self.source == self.target
 
     @property
     def attempt(self) -> str:
         """What tells an attempt from all others."""
         return f"{self.asked_at.isoformat()}/{self.target}/{self.tries}"
+
+
+class RestartTurn(Record, frozen=True, kw_only=True):
+    """Which of the nodes that stand by is to be restarted now, by its name, and since when.
+
+    All others wait until it follows the writer again.
+    """
+
+    node: str
+    since: datetime
 
 
 class BackupPlan(Record, frozen=True, kw_only=True):
@@ -412,6 +428,7 @@ class Cluster(Record, frozen=True, kw_only=True):
     online_migration: OnlineMigration | None = None  # the last one, of another server's databases into it
     distinct_hosts: bool = False  # its nodes never share a host
     switchover: Switchover | None = None  # until another node takes writes
+    restart_turn: RestartTurn | None = None  # until the node is restarted
     primary: str = ""  # the node that took writes when its event was last written
     failover_login: str = ""  # the password of Patroni's user of the store, sealed by ring ``host``
     replica_of: UUID | None = None  # the cluster that it follows, read only; None: it takes writes itself

@@ -264,30 +264,17 @@ def _of_move(before: Cluster, after: Cluster, name_of: NameOf) -> Differences:
 def _of_switch(former: Switchover | None, now: Switchover | None) -> Differences:
     """Tell that another node is to take writes, and that this was given up or is over."""
     if former is None and now is not None:
-        cut = ", disconnecting clients whose transactions do not end" if now.cut else ""
-        yield Difference(what="switch", after=f"from {now.source} to {now.target}{cut}")
+        yield Difference(what="switch", after=_switched(now))
     elif former is not None and now is None:
-        yield Difference(what="switch", before=f"from {former.source} to {former.target}")
+        yield Difference(what="switch", before=_switched(former))
     else:
         yield Difference(what="state of the switch")
 
 
-def _of_migration(former: OnlineMigration | None, now: OnlineMigration | None) -> Differences:
-    """Tell that a migration was begun, how it is to end, and how it has ended."""
-    if now is None:
-        yield Difference(what="online migration", before=_source(former))
-    elif former is None or former.id != now.id:
-        yield Difference(what="online migration", after=_source(now))
-    elif former.outcome is None and now.outcome is not None:
-        yield Difference(what="online migration", after=str(now.outcome.status))
-    elif former.wish != now.wish:
-        yield Difference(what="online migration", after=f"to {now.wish}" if now.wish else None)
-    else:
-        yield Difference(what="state of the online migration")
-
-
-def _source(migration: OnlineMigration | None) -> str | None:
-    return None if migration is None else f"from {migration.source.host}"
+def _switched(switch: Switchover) -> str:
+    if switch.in_place:
+        return f"held pools while {switch.source} restarts"
+    return f"from {switch.source} to {switch.target}"
 
 
 def _route(cluster: Cluster, move: Move, name_of: NameOf) -> str:

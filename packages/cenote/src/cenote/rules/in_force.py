@@ -46,6 +46,7 @@ _BY_FIELD: dict[str, frozenset[PartName]] = {
     "server_names": frozenset({PartName.CERTIFICATE, PartName.SERVER, PartName.POOLER}),
     "maintenance_window": frozenset({PartName.RESTART, PartName.OUTDATED_BINARIES}),
     "update_asked_at": frozenset({PartName.RESTART, PartName.OUTDATED_BINARIES}),
+    "restart_turn": frozenset({PartName.RESTART}),
     # What no part of a node depends on.
     **dict.fromkeys(
         # What was removed is dropped after the pass, which is waited for apart.

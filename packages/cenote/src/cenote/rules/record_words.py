@@ -190,6 +190,7 @@ BOOKKEEPING: dict[str, Kind | str] = {
     "left": LEFT,
     "last_node": "number of the last node",
     "primary": "primary",
+    "restart_turn": "node that is to be restarted",
     "keep": "data of the deleted cluster",
     "undeletion": "deleted data to be brought back",
     "major_upgrade": "upgrade under way",

@@ -27,12 +27,14 @@ def waits_for(
             reasons = [reports[name].reason for name in missing if name in reports]
             return next(filter(None, reasons), "a moment without transactions in the pools")
         case SwitchStage.SWITCHING:
-            return f"{switch.target} takes over"
+            return f"{switch.source} restarts" if switch.in_place else f"{switch.target} takes over"
 
 
 def hindrance(switch: Switchover, reports: Mapping[str, NodeStatus]) -> str:
     """Return why clients cannot be held yet, "" if they can."""
     source, target = reports.get(switch.source), reports.get(switch.target)
+    if source is not None and switch.in_place:
+        return "" if source.ready_for == switch.attempt else "a checkpoint is written"
     if source is None or target is None or switch.target not in source.followers:
         return f"{switch.target} does not follow {switch.source}"
     if source.quorum and switch.target not in source.quorum:

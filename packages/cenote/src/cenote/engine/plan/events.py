@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cenote.model.changes import Change, Rename, Restart, Start, Stop
+from cenote.model.changes import Change, Restart, RestartByPatroni, Start, Stop
 from cenote.model.event_records import EventType, Note
 
 
@@ -25,6 +25,12 @@ def of_base_backup(change: Change) -> Note | None:
 def of_restart(change: Change) -> Note | None:
     if isinstance(change, Restart):
         return Note(what="restarted PostgreSQL, for settings that need it")
+    return None
+
+
+def of_rolling_restart(change: Change) -> Note | None:
+    if isinstance(change, RestartByPatroni):
+        return Note(what=f"restarted {change.node}, for {change.why}")
     return None
 
 

@@ -28,15 +28,17 @@ def write_differing(
     found: Mapping[Path, bytes | None],
     seen: Loaded,
     digest: str,
+    unknown: str = "unknown",
 ) -> Plan:
     """Yield a write for each file whose content is not the desired one.
 
     Where the stamp says that the process has read the right files, somebody else has changed one since and
-    may have reloaded the process.  So the stamp goes first, and a reload follows, in this pass or later.
+    may have reloaded the process.  So the stamp becomes ``unknown`` first, and a reload follows, in this pass
+    or later.
     """
     differing = [path for path, content in contents.items() if found.get(path) != content]
     if differing and seen.process is not None and seen.digest == digest:
-        stamp = f"{seen.process.pid} {seen.process.started} unknown\n".encode()
+        stamp = f"{seen.process.pid} {seen.process.started} {unknown}\n".encode()
         yield WriteFile(program.stamp, stamp, for_servers=False)
     for path in differing:
         yield WriteFile(path, contents[path])

@@ -129,7 +129,9 @@ def _run(context: NodeContext, failover: HostFailover, seen: Seen) -> Plan:
     program, contents = context.failover_agent, agent_files(context, failover, seen)
     started, shown = _digests(context, failover, seen)
     digest = started + shown
-    yield from loaded.write_differing(program, contents, seen.files, seen.agent, digest)
+    # What is to differ in a file, but is not read at its start, takes a reload and no start.
+    unknown = f"{started}-unknown"
+    yield from loaded.write_differing(program, contents, seen.files, seen.agent, digest, unknown)
     if seen.agent.process is None:
         yield from _adoptable(context, seen)
         yield Start(program, digest)
@@ -139,7 +141,7 @@ def _run(context: NodeContext, failover: HostFailover, seen: Seen) -> Plan:
         yield Stop(replace(program, stop_signal=signal.SIGKILL))
         yield Start(program, digest)
         yield Wait("Patroni is starting")
-    elif seen.agent.digest != digest:
+    elif not loaded.is_current(contents, seen.files, seen.agent, digest):
         yield Reload(program, digest)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cenote.conf import pgbouncer
-from cenote.engine.plan import loaded, pooler
+from cenote.engine.plan import loaded, pooler, switching
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.loaded import Loaded
 from cenote.model import topology
@@ -24,6 +24,7 @@ from cenote.model.records import Switchover, SwitchStage
 
 FAILOVER = "another node takes over"
 SWITCH = "another node is to take over"
+RESTART = "the node that takes writes is being restarted"
 LONG = 0.3  # seconds after which a transaction is unlikely to end soon
 PATIENCE = 0.8  # seconds in which pooled transactions have to end before a switch
 AT_ONCE = 0.1  # the same when the server is gone
@@ -115,18 +116,21 @@ def _lead(context: NodeContext, seen: Seen) -> Plan:
 
 def _for_switch(context: NodeContext, switch: Switchover, seen: Seen) -> Plan:
     if is_held(seen):
-        yield Wait(f"held, for {switch.target} to take over", at_once=True)
-    if switch.stage is SwitchStage.SWITCHING:  # Patroni has been asked, and may be about to end the server
-        yield from _hold(context, seen, SWITCH)
-        yield Wait(f"held, for {switch.target} to take over", often=True)
-    if seen.oldest > LONG and not switch.cut:
+        if switching.to_restart(context) is not None:
+            return
+        yield Wait(_held(switch), often=True)
+    if seen.oldest > LONG:
         if seen.paused:
             yield Resume(context.bouncer)
         yield Wait(f"busy: a transaction in a pool has been open for {seen.oldest:.0f} s", often=True)
     if seen.pools:
-        cut = LONG if switch.cut else None
-        yield HoldPools(context.bouncer, SWITCH, seen.pools, PATIENCE, or_none=True, cut=cut)
-    yield Wait(f"held, for {switch.target} to take over", often=True)
+        why = RESTART if switch.in_place else SWITCH
+        yield HoldPools(context.bouncer, why, seen.pools, PATIENCE, or_none=True)
+    yield Wait(_held(switch), often=True)
+
+
+def _held(switch: Switchover) -> str:
+    return "held, for a restart" if switch.in_place else f"held, for {switch.target} to take over"
 
 
 def _is_asked(context: NodeContext) -> bool:
