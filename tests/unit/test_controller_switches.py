@@ -76,6 +76,31 @@ def test_pools_are_held_once_the_writer_is_ready_and_the_other_node_close() -> N
     assert "5 MiB behind" in switch_progress.waits_for(switching(), "node-1", seen, HOSTS)
 
 
+def test_the_writer_is_restarted_in_its_place_and_its_pools_go_on_as_soon_as_it_says_so() -> None:
+    in_place = switching(target="node-1")
+    assert stage_after(in_place, ready=False) is PREPARING
+    assert stage_after(in_place) is HOLDING
+    assert stage_after(switching(HOLDING, target="node-1"), *NAMES) is SWITCHING
+    restarting = switching(SWITCHING, target="node-1")
+    assert restarting.switchover is not None
+    assert step(restarting, "node-1", GOOD, HOSTS, waited=1, now=NOW) is None
+    assert switch_progress.waits_for(restarting, "node-1", GOOD, HOSTS) == "node-1 restarts"
+    done = {**GOOD, "node-1": replace(GOOD["node-1"], restarted_for=restarting.switchover.attempt)}
+    after = step(restarting, "node-1", done, HOSTS, waited=1, now=NOW)
+    assert after is not None
+    assert (after.cluster.switchover, after.event) == (None, None)
+    late = step(restarting, "node-1", GOOD, HOSTS, waited=SWITCH_SECONDS + 1, now=NOW)
+    assert late is not None
+    assert late.reason == "node-1 was not restarted in time"
+    lost = step(restarting, "node-2", GOOD, HOSTS, waited=1, now=NOW)
+    assert lost is not None
+    assert lost.cluster.switchover is None
+    over = step(in_place, "node-1", reports(in_place, ready=False), HOSTS, waited=0, now=NOW + timedelta(1))
+    assert over is not None
+    assert over.event is not None
+    assert over.event.what == "gave up the restart of node-1 in its place: a checkpoint is written"
+
+
 def test_patroni_is_asked_only_when_all_living_hosts_hold_their_pools() -> None:
     assert stage_after(switching(HOLDING), "node-1", "node-2") is HOLDING
     assert stage_after(switching(HOLDING), *NAMES) is SWITCHING

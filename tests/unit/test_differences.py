@@ -36,6 +36,7 @@ from cenote.model.records import (
     PoolMode,
     Removal,
     RemovalKind,
+    RestartTurn,
     SinkType,
     SourceType,
     StorageAutoscale,
@@ -109,6 +110,7 @@ VALUES: dict[str, list[Any]] = {
     "move": [Move(source="node-1", target="node-2", asked_at=AT)],
     "online_migration": [MIGRATION],
     "switchover": [Switchover(source="node-1", target="node-2", asked_at=AT, until=AT)],
+    "restart_turn": [RestartTurn(node="node-2", since=AT)],
     "maintenance_window": [MaintenanceWindow(day="monday", hour="04:00")],
     "update_asked_at": [AT],
     "removing": [(), (REMOVAL, replace(REMOVAL, name="other"))],
@@ -276,6 +278,8 @@ def test_a_switch_is_told_by_its_nodes() -> None:
     switching = replace(CLUSTER, switchover=switch)
     assert words(CLUSTER, switching) == ["switch: added (from node-1 to node-2)"]
     assert words(switching, CLUSTER) == ["switch: removed (from node-1 to node-2)"]
+    in_place = replace(CLUSTER, switchover=replace(switch, target="node-1"))
+    assert words(CLUSTER, in_place) == ["switch: added (held pools while node-1 restarts)"]
     again = replace(CLUSTER, switchover=replace(switch, tries=1))
     assert words(switching, again) == ["state of the switch: changed"]
     added = Node(name="node-2", host="there", port=25060, pool_port=25061, added_at=AT)

@@ -9,9 +9,18 @@ from typing import Any
 import pytest
 
 from cenote.engine.part import Part
-from cenote.engine.parts import FOLDERS, OUTDATED_BINARIES, POOLER, RESTART
+from cenote.engine.parts import FOLDERS, MANAGED_RESTART, OUTDATED_BINARIES, POOLER, RESTART, SWITCHING
 from cenote.engine.parts import SERVER as SERVER_PART
-from cenote.model.changes import Change, MakeDirectory, Program, Reload, Restart, Start, Stop
+from cenote.model.changes import (
+    Change,
+    MakeDirectory,
+    Program,
+    Reload,
+    Restart,
+    RestartByPatroni,
+    Start,
+    Stop,
+)
 from cenote.model.event_records import EventType
 
 HERE = Path("/nowhere")
@@ -26,12 +35,24 @@ def program(name: str) -> Program:
 SERVER, BOUNCER = program("PostgreSQL"), program("PgBouncer")
 
 
+def by_patroni(*, for_update: bool = False) -> RestartByPatroni:
+    return RestartByPatroni(SERVER, "", HERE, False, "node-2", "max_connections", for_update)
+
+
 @pytest.mark.parametrize(
     ("part", "change", "what", "type"),
     [
         (SERVER_PART, Start(SERVER, ""), "started PostgreSQL", EventType.CLUSTER_POWERON),
         (POOLER, Start(BOUNCER, ""), "started PgBouncer", None),
         (RESTART, Restart(SERVER, BOUNCER, ""), "restarted PostgreSQL, for settings that need it", None),
+        (MANAGED_RESTART, by_patroni(), "restarted node-2, for max_connections", None),
+        (SWITCHING, by_patroni(), "restarted node-2, for max_connections", None),
+        (
+            MANAGED_RESTART,
+            by_patroni(for_update=True),
+            "restarted node-2, for max_connections",
+            EventType.CLUSTER_MAINTENANCE_PERFORM,
+        ),
         (
             OUTDATED_BINARIES,
             Restart(SERVER, BOUNCER, ""),

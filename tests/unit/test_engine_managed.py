@@ -196,6 +196,19 @@ def test_patroni_goes_on_when_settings_of_the_server_change() -> None:
     assert any(isinstance(one, Publish) for one in changes)
 
 
+def test_patroni_goes_on_after_a_crash_between_its_files_and_their_reload() -> None:
+    context = settled(of_node())
+    before = seen(context)
+    changed = {**before.files, context.paths.patroni_configuration: b"{}"}
+    writes = until_wait(list(managed.plan(context, replace(before, files=changed))))
+    assert in_words(writes) == ["WriteFile", "WriteFile", f"Reload {PATRONI}"]
+    [stamp, *_] = writes
+    assert isinstance(stamp, WriteFile)
+    left = loaded.Loaded(PROCESS, stamp.content.split()[2].decode())
+    after = until_wait(list(managed.plan(context, replace(before, agent=left))))
+    assert in_words(after) == [f"Reload {PATRONI}"]
+
+
 def test_only_the_node_that_takes_writes_tells_the_store_what_all_follow() -> None:
     assert any(isinstance(one, Publish) for one in plan(of_node("node-1")))
     assert not any(isinstance(one, Publish) for one in plan(of_node("node-2")))

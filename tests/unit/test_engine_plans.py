@@ -381,6 +381,8 @@ def test_a_standby_under_a_failover_agent_has_only_the_parts_that_run_anywhere()
         "base backup",
         "PostgreSQL",
         "disconnect",
+        "restart",
+        "outdated binaries",
         "PgBouncer",
         "standby",
     ]

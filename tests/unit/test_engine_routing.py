@@ -286,6 +286,22 @@ def test_a_switch_that_is_given_up_lets_clients_go_on() -> None:
     assert kinds(pass_of(context("node-1"), seen)) == [Resume]
 
 
+def test_pools_are_held_while_the_writer_is_restarted_in_its_place_which_its_own_pass_goes_on_to() -> None:
+    switch = msgspec.structs.replace(SWITCH, target="node-1", stage=SwitchStage.SWITCHING)
+    restarting = msgspec.structs.replace(TRIO, switchover=switch)
+    writer, other = context("node-1", restarting), context("node-1", restarting, TWO)
+    held = replace(seen_of(context("node-1")), paused=True, held=True, pause=HELD)
+    assert pass_of(writer, held) == []
+    assert pass_of(writer, replace(held, is_up=False)) == []
+    elsewhere = replace(seen_of(context("node-1", node=TWO)), paused=True, held=True, pause=HELD)
+    assert pass_of(other, elsewhere) == [Wait("held, for a restart", often=True)]
+    holding = msgspec.structs.replace(
+        TRIO, switchover=msgspec.structs.replace(switch, stage=SwitchStage.HOLDING)
+    )
+    assert kinds(pass_of(context("node-1", holding), held)) == [Wait]
+    assert kinds(pass_of(context("node-1"), replace(held, leads=True))) == [Resume]
+
+
 def test_after_a_switch_clients_follow_although_the_record_still_has_it() -> None:
     wanted = context("node-2", msgspec.structs.replace(TRIO, switchover=SWITCH))
     seen = replace(seen_of(context("node-1")), paused=True, held=True, pause=HELD, leads=True)

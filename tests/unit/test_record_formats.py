@@ -11,8 +11,7 @@ from msgspec.structs import replace
 
 from cenote.errors import Busy
 from cenote.model.fleet_records import Host
-from cenote.model.migrations import MigrationSource, OnlineMigration
-from cenote.model.records import BackupPlan, Cluster, Configuration, Keep, Move, Node, Restoration, Switchover
+from cenote.model.records import BackupPlan, Cluster, Keep, Move, Node, RestartTurn, Restoration, Switchover
 from cenote.rules import record_formats
 from cenote.rules.record_formats import HIGHEST
 from cenote.store.encoding import decode, encode, format_of
@@ -99,9 +98,7 @@ def test_an_online_migration_is_written_in_a_format_that_earlier_versions_do_not
             {"switchover": Switchover(source="node-1", target="node-2", asked_at=AT, until=AT)},
             id="switchover",
         ),
-        pytest.param({"replica_of": CLUSTER.id}, id="replica_of"),
-        pytest.param({"copies": 2}, id="copies"),
-        pytest.param({"promote_asked_at": AT}, id="promote_asked_at"),
+        pytest.param({"restart_turn": RestartTurn(node="node-2", since=AT)}, id="restart_turn"),
     ],
 )
 def test_what_is_said_of_several_nodes_is_written_in_a_format_of_its_own(change: dict[str, Any]) -> None:
@@ -115,9 +112,8 @@ def test_every_further_field_of_a_cluster_asks_for_a_format() -> None:
     assert set(Cluster.__struct_fields__) - FORMER == {
         *("move", "left", "last_node"),
         *("backups", "delete_protection", "undelete_days", "keep", "undeletion"),
-        *("restoration", "major_upgrade", "online_migration"),
-        *("restoration", "distinct_hosts", "switchover", "primary", "failover_login"),
-        *("replica_of", "copies", "promote_asked_at"),
+        *("restoration", "major_upgrade"),
+        *("restoration", "distinct_hosts", "switchover", "restart_turn", "primary", "failover_login"),
     }
 
 

@@ -372,8 +372,7 @@ class NodeLoop:
             self._pass.has_drops,
             self._pass.sql_changes.has_other_users,
             self._is_upgrading(),
-            self._until_followed(context.cluster),
-            NodeKind.REPLICA in context.kinds,  # how far it is does not show in its trace
+            context.cluster.restart_turn is not None,
         )
         if converged.settled and not any(waits):
             self._quiet.begin(trace, self._pass.sql_changes.expires_in())

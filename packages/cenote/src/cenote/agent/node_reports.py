@@ -29,6 +29,7 @@ from cenote.store.tables import Stored
 log = logging.getLogger(__name__)
 
 PROGRESS_INTERVAL = 0.5  # seconds between reports on a pass that takes long
+_EARLY = frozenset({"restart"})  # fields without which such a report would say that a setting is in force
 
 
 class NodeReports:
@@ -135,7 +136,8 @@ class NodeReports:
             while not await is_set_within(ended, PROGRESS_INTERVAL):
                 known = self.last()
                 if 0 < known.reached < revision:
-                    await self._write(msgspec.structs.replace(known, **self._pass.progress.fields()))
+                    seen = {name: self._pass.seen[name] for name in _EARLY & self._pass.seen.keys()}
+                    await self._write(msgspec.structs.replace(known, **self._pass.progress.fields(), **seen))
 
         node = node_key(self._cluster_id, self._node_name)
         reporting = asyncio.create_task(report(), name=f"progress of {node}")

@@ -41,7 +41,8 @@ def in_words(service: Service, cluster: Cluster, seen: NodeStatus) -> list[str]:
     """
     nodes: dict[tuple[str, str], list[str]] = {}
     for name, report in _reports(service, cluster, seen).items():
-        for setting in report.not_in_force.items():
+        due = () if report.restart is None else report.restart.settings
+        for setting in (dict.fromkeys(due, str(Urgency.NOW)) | report.not_in_force).items():
             nodes.setdefault(setting, []).append(name)
     has_several = topology.has_standbys(cluster)
     lines = [

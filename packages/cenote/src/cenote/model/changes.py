@@ -212,6 +212,7 @@ class RestartByPatroni:
     writes: bool
     node: str
     why: str
+    for_update: bool = False
 
 
 @dataclass(frozen=True, slots=True)

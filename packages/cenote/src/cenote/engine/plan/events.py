@@ -30,7 +30,8 @@ def of_restart(change: Change) -> Note | None:
 
 def of_rolling_restart(change: Change) -> Note | None:
     if isinstance(change, RestartByPatroni):
-        return Note(what=f"restarted {change.node}, for {change.why}")
+        what = f"restarted {change.node}, for {change.why}"
+        return Note(what=what, type=EventType.CLUSTER_MAINTENANCE_PERFORM if change.for_update else None)
     return None
 
 

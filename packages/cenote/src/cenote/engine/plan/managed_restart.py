@@ -55,6 +55,7 @@ def change(context: NodeContext, found: PendingRestart) -> RestartByPatroni:
         writes=NodeKind.WRITER in context.kinds,
         node=context.node.name,
         why=found.in_words,
+        for_update=found.update,
     )
 
 
