@@ -370,6 +370,7 @@ def test_a_standby_under_a_failover_agent_has_only_the_parts_that_run_anywhere()
     assert [part.name for part in NODE_PARTS if part.is_on(context)] == [
         "given up",
         "way to the primary",
+        "former standby",
         "switching",
         "log space",
         "folders",
@@ -379,6 +380,7 @@ def test_a_standby_under_a_failover_agent_has_only_the_parts_that_run_anywhere()
         "certificate",
         "backups",
         "base backup",
+        "major upgrade",
         "PostgreSQL",
         "disconnect",
         "restart",
@@ -390,6 +392,7 @@ def test_a_standby_under_a_failover_agent_has_only_the_parts_that_run_anywhere()
     assert {part.name for part in NODE_PARTS} - has == {
         *("restore", "base backup", "ending", "standby"),
         *("way to the primary", "switching"),
+        *("former standby", "resting"),
     }
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from cenote.errors import Busy, CenoteError, Invalid
 from cenote.model.fleet_records import Host
-from cenote.model.records import Cluster, ClusterStatus, Move, Node, Restoration
+from cenote.model.records import Cluster, ClusterStatus, Move, Node, Restoration, Switchover
 from cenote.model.status_records import NodeStatus, UpgradeReport
 from cenote.rules import major_upgrades, record_formats
 from tests.support.wanted import CLUSTER, NOW
@@ -42,18 +42,26 @@ SECOND = Node(name="node-2", host="there", port=1, pool_port=2)
 )
 def test_versions_that_are_refused(requested: str, words: str) -> None:
     with pytest.raises(Invalid, match=words):
-        major_upgrades.version(CLUSTER, requested, HOST)
+        major_upgrades.version(CLUSTER, requested, [HOST])
 
 
 def test_newer_version_that_is_installed_is_taken() -> None:
-    assert major_upgrades.version(CLUSTER, "17", HOST) == "17"
+    assert major_upgrades.version(CLUSTER, "17", [HOST]) == "17"
 
 
 @pytest.mark.parametrize(
     ("cluster", "kind"),
     [
         pytest.param(BEGUN, Busy, id="upgrade"),
-        pytest.param(replace(CLUSTER, nodes=(*CLUSTER.nodes, SECOND)), Invalid, id="two nodes"),
+        pytest.param(
+            replace(
+                CLUSTER,
+                nodes=(*CLUSTER.nodes, SECOND),
+                switchover=Switchover(source="node-1", target="node-2", asked_at=NOW, until=NOW),
+            ),
+            Busy,
+            id="switchover",
+        ),
         pytest.param(
             replace(CLUSTER, move=Move(source="node-1", target="node-2", asked_at=NOW)), Busy, id="move"
         ),

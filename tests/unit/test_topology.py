@@ -432,4 +432,5 @@ def test_only_one_of_several_nodes_runs_what_writes_and_none_starts_its_own_serv
     assert {part.name for part in NODE_PARTS} - has == {
         *("restore", "base backup", "ending", "standby"),
         *("switching", "way to the primary"),
+        *("former standby", "resting"),
     }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 
+from msgspec.structs import replace
 from psycopg.sql import SQL
 
 from cenote.agent.node_pass import session_of
@@ -17,7 +19,8 @@ from cenote.host import control_file, upgrade_checks
 from cenote.host.executor import Executor
 from cenote.host.sql import Session
 from cenote.model.changes import EndProcesses, MakeDirectory, Remove, Sql
-from cenote.model.records import Cluster, Node
+from cenote.model.records import Cluster, MajorUpgrade, Node
+from cenote.model.topology import has_standbys
 from cenote.stats.observer import UpgradeProblems
 
 SECONDS = 8.0  # the asker gives up after ten
@@ -30,7 +33,9 @@ class UpgradeQuestions:
     async def problems(self, cluster: Cluster, node: Node, version: str) -> UpgradeProblems:
         """Return what is in the way of an upgrade; ``is_known`` is False when there was no time to look."""
         data = self._host.layout.node(cluster.id, node.name).data
-        context = NodeContext(cluster, node, self._host, data_version=control_file.major_version(data))
+        context = NodeContext(
+            _marked(cluster, node), node, self._host, data_version=control_file.major_version(data)
+        )
         session = session_of(context)
         try:
             with upgrade_checks.checking(context.paths) as folder:
@@ -74,6 +79,14 @@ class UpgradeQuestions:
             await self._executor.do(EndProcesses(path), session)
         for path in (data, folder):
             await self._executor.do(Remove(path), session)
+
+
+def _marked(cluster: Cluster, node: Node) -> Cluster:
+    """Return the cluster as it would be while this node's data are upgraded: without Patroni."""
+    if not has_standbys(cluster):
+        return cluster
+    mark = MajorUpgrade(source=cluster.version, asked_at=datetime.now(UTC), node=node.name)
+    return replace(cluster, major_upgrade=mark)
 
 
 def _template(statement: str) -> Sql:

@@ -18,7 +18,7 @@ from cenote.http.routing import Response
 from cenote.model import topology
 from cenote.model.event_records import EventType
 from cenote.model.records import Cluster
-from cenote.rules import major_upgrades, record_formats, replicas
+from cenote.rules import major_upgrades, record_formats, upgrades_of_nodes
 
 PATH = "/v2/databases/{database_cluster_uuid}/upgrade"
 
@@ -31,7 +31,7 @@ class Upgrade(Body):
     HTTPMethod.PUT, PATH, scope=UPDATE, status=204, body=Upgrade, also=(412,), of_replica=replicas.AT_SOURCE
 )
 async def upgrade_cluster(request: Call) -> Response:
-    """Upgrade a cluster to a newer major version of PostgreSQL that is installed on its host.
+    """Upgrade a cluster to a newer major version of PostgreSQL that is installed on its hosts.
 
     Clients of transaction pools wait while its server is exchanged; others are disconnected.  The cluster's
     ``cenote.reason`` says how far it is.  Whatever fails leaves the former version running.
@@ -40,14 +40,15 @@ async def upgrade_cluster(request: Call) -> Response:
     cluster = request.cluster().value
     _check(request, cluster)
     version = _version(request, cluster, body.version)
-    node = topology.writer_or_first(cluster)
+    node = request.service.store.shown_node(cluster)
     answer = await request.service.observer.upgrade_problems(cluster.id, node.name, version)
     major_upgrades.refuse(version, answer.problems)
     now = datetime.now(UTC).replace(microsecond=0)
 
     def upgraded(current: Cluster) -> Cluster:
         _check(request, current)
-        return major_upgrades.begun(current, _version(request, current, version), now)
+        leader = request.service.store.leader(current)
+        return upgrades_of_nodes.begun(current, _version(request, current, version), leader, now)
 
     note = request.note(EventType.CLUSTER_UPDATE)
     await request.service.store.update_cluster(cluster.id, upgraded, note)
@@ -58,13 +59,16 @@ def _check(request: Call, cluster: Cluster) -> None:
     service = request.service
     record_formats.check_readers(service.store.known_hosts(), record_formats.WITH_MAJOR_UPGRADES)
     seen = service.report(cluster)
-    replicas.check_not_followed(cluster, [stored.value for stored in service.store.replicas(cluster.id)])
-    major_upgrades.check(cluster, seen, topology.status(cluster, seen))
+    found = service.topology(cluster)
+    major_upgrades.check(cluster, seen, found.status)
+    if topology.has_standbys(cluster):
+        upgrades_of_nodes.check(found.members)
 
 
 def _version(request: Call, cluster: Cluster, requested: str) -> str:
-    host = request.service.store.host(topology.writer_or_first(cluster).host)
-    return major_upgrades.version(cluster, requested, host)
+    hosts = request.service.store.hosts_by_id()
+    living = {node.host for node in cluster.nodes if node.lost_at is None}
+    return major_upgrades.version(cluster, requested, [hosts[id] for id in sorted(living) if id in hosts])
 
 
 ROUTES = (upgrade_cluster,)

@@ -27,15 +27,8 @@ from cenote.model.event_records import EventType, Note
 from cenote.model.fleet_records import HostDomain
 from cenote.model.records import Cluster, User
 from cenote.model.timing import DEFAULT, Timing
-from cenote.model.topology import has_standbys
-from cenote.rules import (
-    deletions,
-    host_names,
-    major_upgrades,
-    online_migrations,
-    record_formats,
-    recoveries,
-)
+from cenote.model.topology import has_standbys, upgraded_alone
+from cenote.rules import deletions, host_names, major_upgrades, record_formats, recoveries, upgrades_of_nodes
 from cenote.rules.scheduling import NO_LIMITS, Overcommit
 from cenote.security import credentials
 from cenote.security.backup_passphrases import new_plan
@@ -94,6 +87,7 @@ class Controller:
         self._host_certificates = HostCertificates(store, sealer, self._election, timing)
         self._written: dict[UUID, set[str]] = {}  # the noted events that are known to be written
         self._warned: set[UUID] = set()
+        self._due: set[UUID] = set()  # clusters that are looked at soon
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -160,8 +154,7 @@ class Controller:
             return
         if deletions.is_back(cluster, self._store.reports(cluster.id), stored.revision):
             await self._change(cluster, lambda one: replace(one, undeletion=None), None)
-        await self._end_upgrade(cluster)
-        await self._end_migration(cluster)
+        await self._end_upgrade(stored)
         await self._change(cluster, self._recovered, self._of_recovery(cluster))
         await self._change(cluster, self._adopted, ADOPTED if cluster.restoration is None else RESTORED)
         await self._change(cluster, self._grown, GROWN)
@@ -267,19 +260,39 @@ class Controller:
         condition = self._election.condition()
         await self._store.update_cluster(cluster.id, change, note, condition)
 
-    async def _end_upgrade(self, cluster: Cluster) -> None:
+    async def _end_upgrade(self, stored: Stored[Cluster]) -> None:
         """Take the mark of an upgrade off that is over, with an event that says how it has ended."""
-        reports = self._store.reports(cluster.id)
+        cluster, reports = stored.value, self._store.reports(stored.value.id)
+        if cluster.major_upgrade is not None and cluster.major_upgrade.node:
+            await self._step_upgrade(stored)
+            return
         note = major_upgrades.note_of_end(cluster, reports)
         await self._change(cluster, lambda one: major_upgrades.ended(one, self._store.reports(one.id)), note)
 
-    async def _end_migration(self, cluster: Cluster) -> None:
-        """Keep how an online migration has ended, with an event."""
+    async def _step_upgrade(self, stored: Stored[Cluster]) -> None:
+        """Take the upgrade of a cluster with several nodes a step further."""
+        cluster, now = stored.value, self._store.clock.now()
+        holder, reports = self._store.agreed(cluster.id).leader, self._store.reports(cluster.id)
+        after = upgrades_of_nodes.stepped(cluster, stored.revision, reports, holder, now)
+        if after is cluster:
+            self._later(cluster.id)  # what it waits for may be a time
+            return
+        given_up = upgrades_of_nodes.why_given_up(cluster, holder, now)
+        is_end = after.version != cluster.version or (
+            upgraded_alone(cluster) != "" and upgraded_alone(after) == ""
+        )
+        note = major_upgrades.note_of_end(cluster, reports, given_up) if is_end else None
+        await self._change(cluster, lambda one: after if one == cluster else one, note)
 
-        def ended(one: Cluster) -> Cluster:
-            return online_migrations.ended(one, self._store.reports(one.id))
+    def _later(self, id: UUID) -> None:
+        """Have a cluster looked at in a while; once, however often this is asked for meanwhile."""
+        if id not in self._due:
+            self._due.add(id)
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._look_now, id)
 
-        await self._change(cluster, ended, online_migrations.note_of_end(ended(cluster)))
+    def _look_now(self, id: UUID) -> None:
+        self._due.discard(id)
+        self._store.notify({id})
 
     def _of_recovery(self, cluster: Cluster) -> Note | None:
         """Return the event of a recovery that is over, which tells how far the data reach."""

@@ -14,7 +14,7 @@ from uuid import UUID
 from cenote.model.record import Secret
 from cenote.model.records import Cluster
 from cenote.model.status_records import NodeStatus
-from cenote.model.topology import has_standbys
+from cenote.rules import upgrades_of_nodes
 from cenote.security.sealing import Sealer
 from cenote.store import access
 from cenote.store.client import EtcdClient
@@ -36,7 +36,10 @@ class FailoverLogins:
     async def settle(self, stored: Stored[Cluster], reports: Mapping[str, NodeStatus]) -> str:
         """Make or remove the login; return the sealed password that the record is to have, "" for none."""
         cluster = stored.value
-        if has_standbys(cluster):
+        if cluster.failover_login and upgrades_of_nodes.are_resting(cluster, reports):
+            await self.forget(cluster.id)
+            return ""
+        if upgrades_of_nodes.needs_login(cluster):
             return cluster.failover_login or await self._make(cluster.id)
         if cluster.failover_login and _is_released(stored, reports):
             await self.forget(cluster.id)

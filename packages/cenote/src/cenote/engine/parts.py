@@ -14,7 +14,7 @@ from cenote.rules import in_force
 
 WRITER, PLAIN, MANAGED = NodeKind.WRITER, NodeKind.PLAIN, NodeKind.MANAGED
 FOLLOWING, ENDS, LEFT = NodeKind.FOLLOWING, NodeKind.ENDING, NodeKind.LEFT
-RESTORING, REPLICA = NodeKind.RESTORING, NodeKind.REPLICA
+RESTORING, UPGRADING, RESTING = NodeKind.RESTORING, NodeKind.UPGRADING, NodeKind.RESTING
 
 GIVEN_UP = Part(PartName.GIVEN_UP, look.given_up.look, plan.given_up.plan)
 ROUTING = Part(
@@ -22,7 +22,7 @@ ROUTING = Part(
     look.routing.look,
     plan.routing.plan,
     scope=Scope.HOST,
-    runs_on=(MANAGED,),
+    runs_on=(MANAGED, UPGRADING, RESTING),
     report_of=plan.routing.report,
 )
 SWITCHING = Part(
@@ -57,11 +57,19 @@ MAJOR_UPGRADE = Part(
     PartName.MAJOR_UPGRADE,
     look.major_upgrade.look,
     plan.major_upgrade.plan,
-    runs_on=(PLAIN,),
+    runs_on=(PLAIN, MANAGED),
     starts_again=True,
     event_of=plan.major_upgrade.event_of,
     report_of=plan.major_upgrade.report,
 )
+FORMER_STANDBY = Part(
+    PartName.FORMER_STANDBY,
+    look.former_standby.look,
+    plan.former_standby.plan,
+    runs_on=(RESTING, MANAGED),
+    report_of=plan.former_standby.report,
+)
+REST = Part(PartName.RESTING, look.former_standby.look, plan.former_standby.plan_to_rest, runs_on=(RESTING,))
 LEADING = Part(PartName.LEADING, look.leading.look, plan.leading.plan, runs_on=(PLAIN,))
 ENDING = Part(
     PartName.ENDING,
@@ -147,7 +155,7 @@ DISCONNECT = Part(
     PartName.DISCONNECT,
     look.disconnect.look_direct,
     plan.disconnect.plan,
-    not_on=(LEFT,),
+    not_on=(LEFT, RESTING),
     may_block=True,
 )
 REPLICATION = Part(
@@ -182,6 +190,7 @@ NODE_PARTS: tuple[Part[Any], ...] = (
     GIVEN_UP,
     RELEASE,
     ROUTING,
+    FORMER_STANDBY,
     SWITCHING,
     LEADING,
     ENDING,
@@ -210,7 +219,7 @@ NODE_PARTS: tuple[Part[Any], ...] = (
     POOLER,
     STANDBY,
     REPLICATION,
-    REPLICA_STATE,
+    REST,
 )
 
 LOCK_OUT = DropPart("lock out", look.lock_out.look, plan.lock_out.plan)

@@ -49,6 +49,12 @@ def major_version(data: Path) -> str:
     return words[0].decode() if words and words[0].isdigit() and len(words[0]) < 4 else ""
 
 
+def system(data: Path) -> str:
+    """Return the system identifier of a data directory, "" without one."""
+    content = _checked(data)
+    return "" if content is None else str(struct.unpack_from("<Q", content, 0)[0])
+
+
 def timeline(data: Path) -> int:
     """Return the timeline of the last checkpoint; CenoteError without a file that says so."""
     content = _checked(data)

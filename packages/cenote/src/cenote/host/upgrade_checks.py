@@ -33,7 +33,10 @@ SELECT datname, datallowconn, datconnlimit FROM pg_database WHERE datname NOT IN
 ORDER BY datname
 """
 _PREPARED = "SELECT gid, database FROM pg_prepared_xacts ORDER BY 1"
-_SLOTS = "SELECT slot_name FROM pg_replication_slots WHERE slot_name !~ '^cenote_' ORDER BY 1"
+_SLOTS = """
+SELECT slot_name FROM pg_replication_slots
+WHERE slot_type = 'logical' OR slot_name !~ '^cenote_' AND slot_name !~ '^node_[0-9]+$' ORDER BY 1
+"""  # those of Patroni go with it
 _EXTENSIONS = "SELECT extname FROM pg_extension ORDER BY 1"
 _SCHEMA = "SELECT FROM pg_namespace WHERE nspname = 'cenote'"
 _SET_BY_SQL = """

@@ -18,6 +18,8 @@ class PartName(StrEnum):
     BACKUPS = "backups"
     RESTORE = "restore"
     BASE_BACKUP = "base backup"
+    FORMER_STANDBY = "former standby"
+    RESTING = "resting"
     MAJOR_UPGRADE = "major upgrade"
     ROUTING = "way to the primary"
     SWITCHING = "switching"

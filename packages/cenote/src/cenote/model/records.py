@@ -347,15 +347,45 @@ class Restoration(Record, frozen=True, kw_only=True):
         return f"Restoration(node={self.node!r}, source={self.source}, target={self.target!r})"
 
 
+class UpgradeStep(StrEnum):
+    """How far the upgrade of a cluster with several nodes is; one of a single node is always UPGRADING.
+
+    RELEASING: Patroni ends beside the node that takes writes.  RESTING: the others are stopped, with their
+    data.  CHECKING: the upgrade is checked beside the server.  HOLDING: each pooler of the cluster holds its
+    pools.  UPGRADING: the server is exchanged.  REJOINING: Patroni runs all nodes again, and those are made
+    anew that have data from before.
+    """
+
+    RELEASING = "releasing"
+    RESTING = "resting"
+    CHECKING = "checking"
+    HOLDING = "holding"
+    UPGRADING = "upgrading"
+    REJOINING = "rejoining"
+
+
 class MajorUpgrade(Record, frozen=True, kw_only=True):
     """That the data of a cluster are being brought to the major version that its record has.
 
     ``source`` is the version before.  It goes when the data have the version, or when that is refused, and
     then the record has the former version again.
+
+    Of several nodes, ``node`` is the one whose data are upgraded, since it takes writes; "" of one.
+    ``since``: when the step began.  ``system`` is the system identifier of the data that all nodes are to
+    have in the end, "" before.
     """
 
     source: str
     asked_at: datetime
+    node: str = ""
+    step: UpgradeStep = UpgradeStep.UPGRADING
+    since: datetime | None = None
+    system: str = ""
+
+    @property
+    def attempt(self) -> str:
+        """What tells an upgrade from all others."""
+        return self.asked_at.isoformat()
 
 
 class Keep(Record, frozen=True, kw_only=True):

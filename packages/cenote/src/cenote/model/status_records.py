@@ -56,12 +56,19 @@ class UpgradeReport(Record, frozen=True, kw_only=True):
 
     ``asked_at`` tells which one; ``refused`` is why it is not made, in words, and then the former server
     works as before.  ``done``: nothing is left to do.  For ``held_ms`` no server took queries.
+
+    ``stage`` is that of the upgrade of this node's data, "" before; of one of several nodes that rests
+    meanwhile ``resting``, as soon as its server has ended.  ``checked``: nothing is in the way, and the
+    server can be stopped.  ``system`` is the system identifier of the node's data, "" without any.
     """
 
     asked_at: datetime
     refused: str = ""
     done: bool = False
     held_ms: int = 0
+    stage: str = ""
+    checked: bool = False
+    system: str = ""
 
 
 class PendingRestart(Record, frozen=True, kw_only=True):

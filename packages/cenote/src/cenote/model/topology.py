@@ -15,7 +15,7 @@ import msgspec
 
 from cenote.model.fleet_records import Presence
 from cenote.model.paths import PGBOUNCER, POSTGRESQL
-from cenote.model.records import Cluster, ClusterStatus, Move, MoveStage, Node
+from cenote.model.records import Cluster, ClusterStatus, Move, MoveStage, Node, UpgradeStep
 from cenote.model.status_records import NodeStatus, Standby
 
 
@@ -29,6 +29,7 @@ class Absence(msgspec.Struct, frozen=True, kw_only=True):
 
 NONE_AWAY: Mapping[str, Absence] = {}
 LAGGING = 64 * 2**20  # bytes that a standby may lack and still be as wanted
+_HELD = (UpgradeStep.HOLDING, UpgradeStep.UPGRADING)
 SHARED = "nodes share a host: no protection against its loss"
 
 
@@ -118,6 +119,28 @@ def has_standbys(cluster: Cluster) -> bool:
     The target of a move is none of them.
     """
     return len(cluster.nodes) > 1 and cluster.move is None
+
+
+def upgraded_alone(cluster: Cluster) -> str:
+    """Return the node of several that runs without Patroni, to be upgraded to another major version."""
+    mark = cluster.major_upgrade
+    if mark is None or cluster.move is not None or mark.step is UpgradeStep.REJOINING:
+        return ""
+    return mark.node
+
+
+def rests(cluster: Cluster, node: Node) -> bool:
+    """Return whether a node is stopped while another one is upgraded."""
+    upgraded, mark = upgraded_alone(cluster), cluster.major_upgrade
+    if not upgraded or mark is None or mark.step is UpgradeStep.RELEASING:
+        return False
+    return node.name != upgraded
+
+
+def holds_for_upgrade(cluster: Cluster) -> bool:
+    """Return whether each pooler of a cluster with several nodes holds its pools for an upgrade."""
+    mark = cluster.major_upgrade
+    return bool(upgraded_alone(cluster)) and mark is not None and mark.step in _HELD
 
 
 def shares_host(cluster: Cluster) -> bool:
@@ -288,6 +311,8 @@ def _verdict(
     """Judge a node by its report, which counts only if the agent run that wrote it is the living one."""
     if node.lost_at is not None:
         return Verdict(health=Health.DOWN, reason="its host was removed", since=node.lost_at)
+    if rests(cluster, node) and report is not None and report.major_upgrade is not None:
+        return Verdict(health=Health.DEGRADED, reason=f"stopped while {upgraded_alone(cluster)} is upgraded")
     if presences is None:
         return Verdict(health=Health.UNKNOWN, reason="etcd does not answer")
     key, presence = node_key(cluster.id, node.name), presences.get(node.host)

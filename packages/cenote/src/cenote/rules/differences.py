@@ -337,8 +337,10 @@ def _value(name: str, value: Any, name_of: NameOf) -> str:
             return name_of(str(value))
         case str() if name == "host":
             return name_of(value)
-        case MajorUpgrade():
+        case MajorUpgrade(node=""):
             return f"from PostgreSQL {value.source}"
+        case MajorUpgrade():
+            return str(value.step)
         case Restoration():
             return f"those of {_origin(value, name_of)}"
         case Keep(purged=True):

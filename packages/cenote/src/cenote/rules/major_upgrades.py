@@ -17,10 +17,8 @@ from cenote.rules import online_migrations
 from cenote.rules.names import quoted
 
 
-def version(cluster: Cluster, requested: str, host: Host | None) -> str:
-    """Return the version to upgrade to; Invalid for one that is not newer, or not installed on the host."""
-    installed = {} if host is None else host.versions
-    where = "its host" if host is None else host.name
+def version(cluster: Cluster, requested: str, hosts: Sequence[Host]) -> str:
+    """Return the version to upgrade to; Invalid for one that is not newer, or not installed on its hosts."""
     if not (requested.isascii() and requested.isdigit() and len(requested) < 4):
         raise Invalid(f"version: {quoted(requested)} is no major version of PostgreSQL, such as 17.")
     if requested == cluster.version:
@@ -29,11 +27,12 @@ def version(cluster: Cluster, requested: str, host: Host | None) -> str:
         raise Invalid(
             f"version: the cluster has PostgreSQL {cluster.version}, and no way leads back to {requested}."
         )
-    if requested not in installed:
-        raise Invalid(
-            f"version: PostgreSQL {requested} is not installed on {where}, which has "
-            f"{', '.join(installed) or 'none'}. Install it there and restart Cenote."
-        )
+    for host in hosts:
+        if requested not in host.versions:
+            raise Invalid(
+                f"version: PostgreSQL {requested} is not installed on {host.name}, which has "
+                f"{', '.join(host.versions) or 'none'}. Install it there and restart Cenote."
+            )
     return requested
 
 
@@ -44,8 +43,8 @@ def check(cluster: Cluster, seen: NodeStatus | None, status: ClusterStatus) -> N
         raise Busy(f"The cluster is being upgraded to PostgreSQL {cluster.version} already.")
     if cluster.move is not None:
         raise Busy("The cluster is being moved. Wait until that is over, or cancel it.")
-    if len(cluster.nodes) != 1:
-        raise Invalid("Only a cluster with one node can be upgraded to another major version.")
+    if cluster.switchover is not None:
+        raise Busy("Another node is about to take writes. Wait until that is over, or cancel it.")
     if cluster.restoration is not None:
         raise Busy("The cluster's data are being restored. Wait until that is over.")
     if cluster.undeletion is not None:
@@ -99,11 +98,17 @@ def ended(cluster: Cluster, reports: Mapping[str, NodeStatus]) -> Cluster:
     return replace(cluster, version=report.data_version, major_upgrade=None)
 
 
-def note_of_end(cluster: Cluster, reports: Mapping[str, NodeStatus]) -> Note:
-    """Return what the event of an upgrade's end says; ``cluster`` is the one before."""
-    report = reports.get(writer_or_first(cluster).name)
+def note_of_end(cluster: Cluster, reports: Mapping[str, NodeStatus], given_up: str = "") -> Note:
+    """Return what the event of an upgrade's end says; ``cluster`` is the one before.
+
+    ``given_up``: why it was before the data were worked on.
+    """
+    mark = cluster.major_upgrade
+    report = reports.get(mark.node if mark is not None and mark.node else writer_or_first(cluster).name)
     upgrade = None if report is None else report.major_upgrade
-    if cluster.major_upgrade is None or upgrade is None:
+    if given_up:
+        what = f"was not upgraded to PostgreSQL {cluster.version}: {given_up}"
+    elif cluster.major_upgrade is None or upgrade is None:
         what = "took over the version of PostgreSQL that its data have"
     elif upgrade.refused:
         what = f"was not upgraded to PostgreSQL {cluster.version}: {upgrade.refused}"

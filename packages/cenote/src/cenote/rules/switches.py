@@ -11,6 +11,7 @@ from cenote.errors import Busy, Invalid
 from cenote.model.records import Cluster, Switchover
 from cenote.model.status_records import NodeStatus
 from cenote.model.topology import has_standbys
+from cenote.rules import major_upgrades
 
 DEFAULT_SECONDS, MOST_SECONDS = 60, 3600
 _NOT_KNOWN = float("inf")
@@ -38,6 +39,7 @@ def begun(
         raise Invalid(f"candidate: the cluster has no node {candidate[:40]!a}; its nodes are {names}.")
     if not 1 <= seconds <= MOST_SECONDS:
         raise Invalid(f"seconds: {seconds} is not from 1 to {MOST_SECONDS}.")
+    major_upgrades.check_none(cluster)
     if cluster.switchover is not None:
         raise Busy("A switch is under way already. Wait until that is over.")
     if leader is None:

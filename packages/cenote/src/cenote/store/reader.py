@@ -149,8 +149,12 @@ class Reader:
         """
         if not topology.has_standbys(cluster):
             return None
+        if alone := topology.upgraded_alone(cluster):
+            return alone
         if self._agreements.of(cluster.id).identifier:
             return self._leader(cluster.id)
+        if cluster.major_upgrade is not None and cluster.major_upgrade.node:  # Patroni is about to run it
+            return cluster.major_upgrade.node
         former = [node.name for node in cluster.nodes if node.added_at is None]
         first = cluster.nodes[0].name
         if cluster.primary == first:  # it had other nodes before, of which it may have been one more

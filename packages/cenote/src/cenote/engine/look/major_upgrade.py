@@ -10,8 +10,8 @@ from cenote.engine.look import loaded
 from cenote.engine.look.ending import pools_of
 from cenote.engine.look.postgresql import is_ready
 from cenote.engine.plan import system_objects
-from cenote.engine.plan.context import NodeContext
-from cenote.engine.plan.major_upgrade import Facts, Seen, check_program, statistics_program
+from cenote.engine.plan.context import NodeContext, NodeKind
+from cenote.engine.plan.major_upgrade import Facts, Seen, check_program, is_upgraded_here, statistics_program
 from cenote.host import control_file, file_cloning, files, pauses, processes, upgrade_checks
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
@@ -38,8 +38,13 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
     left = state is not None or bool(checked)
     if mark is None and not left:
         return Seen(version=version, at=pauses.now())
+    system = control_file.system(paths.data)
+    if not is_upgraded_here(context):
+        return Seen(version=version, at=pauses.now(), system=system)
     found = loaded.look(context.server)
-    ours = found.process is not None and found.digest is not None  # and not pg_upgrade's, of its own socket
+    # And not pg_upgrade's, of its own socket.
+    is_known = found.digest is not None or NodeKind.MANAGED in context.kinds
+    ours = found.process is not None and is_known
     ready = ours and is_ready(context.server, found)
     is_of_mark = mark is not None and state is not None and state.asked_at == mark.asked_at
     stage = state.stage if state is not None and is_of_mark else None
@@ -57,7 +62,8 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
         seen["hindrances"] = await upgrade_checks.hindrances(context, session, context.cluster.version)
     if ready and stage is UpgradeStage.STARTING and not is_old:
         seen["outdated"] = await _outdated(session, () if state is None else state.databases)
-    if is_old and stage in (UpgradeStage.CHECKING, UpgradeStage.RUNNING):
+    is_one = mark is not None and not mark.node
+    if is_old and is_one and stage in (UpgradeStage.CHECKING, UpgradeStage.RUNNING):
         pools = await pools_of(inspector, context, session)
         seen["pools"] = tuple(pools)
         seen["sessions"] = frozenset(
@@ -78,6 +84,7 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
         left=left,
         checked=checked,
         log=files.tail(context.server.log),
+        system=system,
         **seen,
     )
 

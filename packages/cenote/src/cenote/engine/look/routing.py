@@ -52,6 +52,7 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
     )
     is_switching = context.cluster.switchover is not None
     is_calm = context.leader is not None and seen.is_up and not is_switching and seen.pause is None
+    is_calm = is_calm and not topology.holds_for_upgrade(context.cluster)
     if is_calm and not routing.needs_writer(context, seen):
         return seen
     seen = await _with_pools(context, seen, session)

@@ -27,7 +27,8 @@ class NodeKind(StrEnum):
     ``ENDING``: gives up writing behind held pools.  ``LEFT``: its server has ended for good, and its pooler
     leads its clients to the node that took over.  ``RESTORING``: its data are being restored, or were, and
     the record says so still: nobody may log in yet, and no role or database is made, changed or dropped.
-    ``REPLICA``: of a read replica: copies another cluster, its source, and follows it.
+    While one of several nodes is upgraded to another major version, that is ``UPGRADING``, and Patroni does
+    not run it; the others are ``RESTING``: neither Patroni nor PostgreSQL works there.
     """
 
     WRITER = "writer"
@@ -37,7 +38,8 @@ class NodeKind(StrEnum):
     ENDING = "ending"
     LEFT = "left"
     RESTORING = "restoring"
-    REPLICA = "replica"
+    UPGRADING = "upgrading"
+    RESTING = "resting"
 
 
 _OF_SOURCE = {
@@ -155,6 +157,11 @@ class NodeContext:
         restoration = self.cluster.restoration
         if restoration is not None and restoration.node == self.node.name:
             return frozenset({NodeKind.RESTORING, NodeKind.PLAIN})
+        upgraded = topology.upgraded_alone(self.cluster)
+        if upgraded == self.node.name:
+            return frozenset({NodeKind.WRITER, NodeKind.PLAIN, NodeKind.UPGRADING})
+        if upgraded and topology.rests(self.cluster, self.node):
+            return frozenset({NodeKind.RESTING})
         kinds = set()
         if topology.writer(self.cluster, self.leader) == self.node:
             kinds.add(NodeKind.WRITER)
@@ -224,7 +231,14 @@ class NodeContext:
     @property
     def programs(self) -> tuple[Program, ...]:
         """The servers that run; no pooler before the users are those of the restored data."""
+        if NodeKind.RESTING in self.kinds:
+            return (self.bouncer,)
         return (self.server,) if self.is_restoring else (self.server, self.bouncer)
+
+    @property
+    def has_nodes(self) -> bool:
+        """Whether its server has others that follow it, or poolers of other hosts."""
+        return not self.kinds.isdisjoint({NodeKind.MANAGED, NodeKind.UPGRADING})
 
     @property
     def is_restoring(self) -> bool:

@@ -23,6 +23,7 @@ from cenote.conf.hba import SUPERUSER
 from cenote.engine.plan import postgresql, system_objects
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.folders import CLOSED
+from cenote.model import topology
 from cenote.model.changes import (
     Change,
     EndProcesses,
@@ -44,6 +45,7 @@ from cenote.model.changes import (
 from cenote.model.event_records import EventType, Note
 from cenote.model.paths import PG_UPGRADE, VACUUMDB
 from cenote.model.pauses import LEASE, MOVE, Moment, Pause
+from cenote.model.records import MajorUpgrade, UpgradeStep
 from cenote.model.status_records import UpgradeReport
 from cenote.model.upgrade_state import UpgradeStage, UpgradeState
 
@@ -78,7 +80,8 @@ class Seen:
     ``ended_at`` is where the WAL of the data ends after a clean shutdown, 0 without one.  ``hindrances`` are
     looked for before an upgrade.  ``outdated`` are the extensions of each database that have a newer version.
     ``left``: files of an upgrade are there; ``checked``: the folders of a check whose process was killed.
-    ``template_open``: template1 takes connections.
+    ``template_open``: template1 takes connections.  ``system`` is the system identifier of the data.  Of
+    several nodes no ``pools`` are seen, since those of all hosts are held by ``routing.py``.
     """
 
     version: str
@@ -102,6 +105,7 @@ class Seen:
     template_open: bool = False
     clones: bool = False
     log: str = ""
+    system: str = ""
 
 
 def state_of(context: NodeContext, seen: Seen) -> UpgradeState | None:
@@ -112,8 +116,10 @@ def state_of(context: NodeContext, seen: Seen) -> UpgradeState | None:
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
     mark, state = context.cluster.major_upgrade, state_of(context, seen)
-    if mark is None:
+    if mark is None or _is_refused_of_several(mark, state):
         yield from _clean_up(context, seen)
+    elif not is_upgraded_here(context) or mark.step in (UpgradeStep.RELEASING, UpgradeStep.RESTING):
+        return  # another node is, or this one soon
     elif not seen.version:
         return  # the part PostgreSQL says that the data are missing
     elif seen.version == context.cluster.version:
@@ -130,6 +136,31 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         yield from _upgrade(context, seen, state)
 
 
+def is_upgraded_here(context: NodeContext) -> bool:
+    """Return whether it is this node's data that the record wants to be upgraded, if any are."""
+    mark = context.cluster.major_upgrade
+    return mark is None or mark.node in ("", context.node.name)
+
+
+def is_stop_due(context: NodeContext) -> bool:
+    """Return whether the server may be stopped; before, the poolers of several nodes hold their pools."""
+    mark = context.cluster.major_upgrade
+    return mark is not None and mark.step is UpgradeStep.UPGRADING
+
+
+def is_checked(seen: Seen, state: UpgradeState | None) -> bool:
+    """Return whether the check is over and nothing is in the way."""
+    if state is None or state.stage is not UpgradeStage.CHECKING or seen.program:
+        return False
+    return COMPATIBLE in seen.output and seen.ready
+
+
+def _is_refused_of_several(mark: MajorUpgrade, state: UpgradeState | None) -> bool:
+    """Return whether the nodes of a cluster come together again after an upgrade that was not made."""
+    is_over = mark.step is UpgradeStep.REJOINING and state is not None
+    return is_over and state is not None and state.stage is UpgradeStage.REFUSED
+
+
 def report(context: NodeContext, seen: Seen) -> Mapping[str, object]:
     mark, state = context.cluster.major_upgrade, state_of(context, seen)
     found: dict[str, object] = {"data_version": seen.version}
@@ -141,6 +172,9 @@ def report(context: NodeContext, seen: Seen) -> Mapping[str, object]:
             refused="" if state is None else state.refused,
             done=is_done,
             held_ms=0 if state is None else state.held_ms,
+            stage="" if state is None else state.stage,
+            checked=is_checked(seen, state),
+            system=seen.system,
         )
     return found
 
@@ -189,7 +223,9 @@ def _begin(context: NodeContext, seen: Seen, former: UpgradeState | None) -> Pla
 def _check(context: NodeContext, seen: Seen, state: UpgradeState) -> Plan:
     if seen.program:
         yield Wait(_checking(context))
-    elif COMPATIBLE in seen.output and seen.ready:
+    elif is_checked(seen, state):
+        if topology.upgraded_alone(context.cluster) and not is_stop_due(context):
+            yield Wait("the pools of all its hosts are about to be held", often=True)
         yield from _stop(context, seen, state)
     elif FAILED in seen.output:
         yield from _refuse(context, seen, state, reason_of(seen.output))

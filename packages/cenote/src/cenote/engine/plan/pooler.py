@@ -83,6 +83,8 @@ def _is_held(context: NodeContext) -> bool:
     switch = context.cluster.switchover
     is_held = switch is not None and switch.stage is not SwitchStage.PREPARING
     is_switching = is_held and switch is not None and switch.source == context.leader
+    if topology.holds_for_upgrade(context.cluster):
+        return True
     return topology.has_standbys(context.cluster) and (context.leader is None or is_switching)
 
 
@@ -189,6 +191,8 @@ def standby(context: NodeContext) -> Server | None:
     """Return where readers are led: to a standby of this host, or else to those of others, in turn."""
     if not topology.has_standbys(context.cluster):
         return None
+    if context.cluster.major_upgrade is not None:
+        return primary(context)  # the others are stopped, or made anew
     others = [node for node in context.cluster.nodes if node.name != context.leader and node.lost_at is None]
     mine = next((node for node in others if node.host == context.node.host), None)
     if mine is not None:

@@ -149,7 +149,7 @@ def configuration_files(
     )
     admitted = hba.render(
         context.networks,
-        nodes=is_managed or context.peer is not None or bool(context.replicas),
+        nodes=context.has_nodes or context.peer is not None,
         rewinds=is_managed,
     )
     return {
@@ -221,7 +221,7 @@ def _archiving(context: NodeContext) -> dict[str, str]:
 
 def _replication(context: NodeContext) -> dict[str, str]:
     """Return the settings of a server that has another one to follow, or to be followed by."""
-    if NodeKind.MANAGED in context.kinds:
+    if context.has_nodes:
         return postgresql.settings_for_nodes(context.cluster_paths.certificate) | {
             "wal_retrieve_retry_interval": "100ms"
         }

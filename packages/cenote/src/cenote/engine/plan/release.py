@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from psycopg.sql import SQL, Literal
@@ -20,9 +21,9 @@ from psycopg.sql import SQL, Literal
 from cenote.conf import patroni
 from cenote.conf.hba import SUPERUSER
 from cenote.engine.plan import managed
-from cenote.engine.plan.context import NodeContext
+from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.engine.plan.slots import Slot
-from cenote.model.changes import Plan, Publish, Remove, Sql, Stop, Wait
+from cenote.model.changes import Change, Plan, Publish, Remove, Sql, Stop, Wait
 from cenote.model.record import Secret
 
 _PATRONIS = re.compile(r"node_[0-9]+")  # what Patroni calls the slots of our nodes
@@ -54,6 +55,9 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
             yield Publish(context.cluster.id, patroni.encode_shared(paused), seen.password)
     if seen.running:
         yield Stop(replace(context.failover_agent, stop_signal=signal.SIGKILL))
+    if NodeKind.UPGRADING in context.kinds:  # the others may follow it again, or are about to be stopped
+        yield from _forget(context)
+        return
     if seen.slots is None:
         return  # its server is started first
     for slot in seen.slots:
@@ -61,5 +65,9 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
             end = [SQL("SELECT pg_terminate_backend({}, 5000)").format(Literal(slot.pid))] if slot.pid else []
             drop = SQL("SELECT pg_drop_replication_slot({})").format(Literal(slot.name))
             yield Sql(SUPERUSER, f"dropping the slot {slot.name}", (*end, drop), atomic=False)
+    yield from _forget(context)
+
+
+def _forget(context: NodeContext) -> Iterator[Change]:
     yield Remove(context.paths.patroni)
     yield Remove(context.failover_agent.stamp)

@@ -4,7 +4,8 @@ It comes before all that may wait, since clients wait for it.  While no node tak
 not yet, clients are held: PgBouncer would refuse them with what a server says that is not ready.  They go on
 as soon as the new node says itself that it takes writes.  All else of the pooler is left to its own part.
 
-For a planned switch (``Cluster.switchover``) the pools are held before it, at a moment without transactions.
+For a planned switch (``Cluster.switchover``) the pools are held before it, at a moment without transactions;
+for an upgrade to another major version for as long as it takes.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cenote.conf import pgbouncer
-from cenote.engine.plan import loaded, pooler, switching
-from cenote.engine.plan.context import NodeContext
+from cenote.engine.plan import loaded, pooler
+from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.engine.plan.loaded import Loaded
 from cenote.model import topology
 from cenote.model.changes import HoldPools, Plan, Reload, Resume, Wait
@@ -23,10 +24,12 @@ from cenote.model.pauses import LEASE, LONGEST, MOVE, OURS, Moment, Pause
 from cenote.model.records import Switchover, SwitchStage
 
 FAILOVER = "another node takes over"
+UPGRADE = "PostgreSQL is being upgraded"
 SWITCH = "another node is to take over"
 RESTART = "the node that takes writes is being restarted"
 LONG = 0.3  # seconds after which a transaction is unlikely to end soon
 PATIENCE = 0.8  # seconds in which pooled transactions have to end before a switch
+UPGRADE_PATIENCE = 10.0  # the same before an upgrade; those that last longer end with the server
 AT_ONCE = 0.1  # the same when the server is gone
 GIVEN_UP = LONGEST / 4  # seconds after which clients are not held any more for a node that does not come
 
@@ -59,6 +62,9 @@ class Seen:
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
     if not seen.files or _is_anothers(seen):
+        return
+    if topology.holds_for_upgrade(context.cluster):
+        yield from _for_upgrade(context, seen)
         return
     switch = context.cluster.switchover
     if switch is not None and _is_asked(context) and seen.is_up:
@@ -133,6 +139,14 @@ def _held(switch: Switchover) -> str:
     return "held, for a restart" if switch.in_place else f"held, for {switch.target} to take over"
 
 
+def _for_upgrade(context: NodeContext, seen: Seen) -> Plan:
+    """Hold the pools until the new server works, or the former one again; then the record says so."""
+    if seen.pools and not is_held(seen):
+        yield HoldPools(context.bouncer, UPGRADE, seen.pools, UPGRADE_PATIENCE, anyway=True)
+    if NodeKind.UPGRADING not in context.kinds:  # that has more to do
+        yield Wait(f"held, while {context.leader} is upgraded", often=True)
+
+
 def _is_asked(context: NodeContext) -> bool:
     """Return whether pools are to be held for a switch."""
     switch = context.cluster.switchover
@@ -168,8 +182,11 @@ def _is_anothers(seen: Seen) -> bool:
 def report(context: NodeContext, seen: Seen) -> Mapping[str, object]:
     """Tell the controller for which attempt at a switch the pools are held, and for how long they were."""
     switch = context.cluster.switchover
-    is_free = is_held(seen) if seen.files else not seen.has_read_others
-    held_for = switch.attempt if switch is not None and is_free else ""
+    attempt = "" if switch is None else switch.attempt
+    mark = context.cluster.major_upgrade
+    if mark is not None and topology.holds_for_upgrade(context.cluster):
+        attempt = mark.attempt
+    held_for = attempt if not seen.files or is_held(seen) else ""
     found: dict[str, object] = {"held_for": held_for}
     if not seen.files:
         return found
