@@ -9,6 +9,7 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -18,27 +19,34 @@ import psycopg
 
 from cenote.host import processes
 from cenote.model.paths import Layout
+from cenote.model.topology import SHARED
 from faults.outcome import Outcome
-from tests.support import upgrading
+from tests.support import two_versions, upgrading
 from tests.support.service import answer_of, tried
 from tests.support.upgrading import CHECKSUM, GOODS, Site, version_of
 from tests.support.waiting import wait_until
 
 LONGEST = 15.0  # seconds of an upgrade at most in which is killed
 TARGETS = ("agent", "service", "server", "programs", "server at once")
+TOGETHER = 5  # of so many kills, one is of a cluster with two nodes
 
 
 def battery(kills: int, seed: str) -> list[Outcome]:
-    with upgrading.site(clusters=kills + 2) as site:
-        lost = killed(site, kills, random.Random(seed))
-    return [Outcome("kill -9 during a major upgrade", kills, lost=lost)]
+    chance, several = random.Random(seed), max(1, kills // TOGETHER)
+    with upgrading.site(clusters=kills + several + 2) as site:
+        lost = killed(site, kills, chance)
+        lost_of_two = killed(site, several, chance, nodes=2)
+    return [
+        Outcome("kill -9 during a major upgrade", kills, lost=lost),
+        Outcome("kill -9 during that of two nodes", several, lost=lost_of_two),
+    ]
 
 
-def killed(site: Site, kills: int, chance: random.Random) -> list[str]:
-    """Upgrade a cluster for each kill; return what was lost."""
+def killed(site: Site, kills: int, chance: random.Random, nodes: int = 1) -> list[str]:
+    """Upgrade a cluster of so many nodes for each kill; return what was lost."""
     longest, problems = LONGEST, []
     for number in range(kills):
-        cluster = _prepared(site, f"kill-{number}")
+        cluster = _prepared(site, f"kill-{nodes}-{number}", nodes)
         target = TARGETS[number % len(TARGETS)]
         moment = 0.0 if target == "server at once" else chance.uniform(0.0, longest)
         began = time.monotonic()
@@ -63,8 +71,8 @@ def as_superuser(site: Site, cluster: Any, statements: str) -> None:
         connection.execute(statements.encode())
 
 
-def _prepared(site: Site, name: str) -> Any:
-    cluster = site.made(name)
+def _prepared(site: Site, name: str, nodes: int) -> Any:
+    cluster = site.several(name, nodes) if nodes > 1 else site.made(name)
     with psycopg.connect(cluster["connection"]["uri"], autocommit=True) as connection:
         for statement in GOODS:
             connection.execute(statement.encode())
@@ -75,14 +83,30 @@ def _prepared(site: Site, name: str) -> Any:
 def _judged(site: Site, cluster: Any) -> list[str]:
     id, uri = cluster["id"], cluster["connection"]["uri"]
     wait_until("the API answers", 60, lambda: _answers(site, id))
-    shown = site.settled(id)["version"]
+    nodes = cluster["num_nodes"]
+    shown = site.settled(id, reason=SHARED if nodes > 1 else "")["version"]
     found = []
     version = wait_until("the server answers", 60, lambda: version_of(uri))
     if version != shown:
         found.append(f"the API shows {shown}, and the server is {version}")
     if tried(uri, CHECKSUM) != cluster["checksum"]:
         found.append("rows are missing")
+    found += _damaged(site, cluster)
     return found + [f"{what} is left" for what in site.remains(id)]
+
+
+def _damaged(site: Site, cluster: Any) -> list[str]:
+    """Return what ``pg_amcheck`` finds in the heaps and indexes of all databases."""
+    paths = Layout(site.running.data_dir).cluster(UUID(cluster["id"]))
+    port = cluster["connection"]["port"]
+    as_superuser(site, cluster, "CREATE EXTENSION IF NOT EXISTS amcheck")
+    command = [
+        *(two_versions.program("pg_amcheck"), "--database=defaultdb"),
+        *("--heapallindexed", f"--host={paths.sockets}", f"--port={port}", "--username=postgres"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    as_superuser(site, cluster, "DROP EXTENSION amcheck")
+    return [] if done.returncode == 0 else [f"pg_amcheck: {done.stdout}{done.stderr}"]
 
 
 def _answers(site: Site, id: str) -> bool:

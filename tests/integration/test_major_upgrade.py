@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 
+from cenote.host import processes
+from cenote.model.paths import Layout
 from cenote_client import BusyError, InvalidError
 from faults import major_upgrade
 from tests.support import pgbench, upgrading
@@ -183,6 +188,25 @@ def test_extension_that_the_new_version_has_not_is_named(site: Site) -> None:
     with pytest.raises(InvalidError, match="no extension vanished, which database defaultdb has"):
         site.upgrade(cluster["id"])
     assert version_of(uri) == site.older
+
+
+def test_refusal_after_a_check_that_took_long_takes_the_version_back(site: Site) -> None:
+    """The check is stopped for so long that the request is answered without it."""
+    cluster = site.made("late")
+    id, uri = cluster["id"], cluster["connection"]["uri"]
+    folder = Layout(site.running.data_dir).clusters / id / "upgrade-check"
+    with psycopg.connect(uri, autocommit=True) as connection, ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(site.upgrade, id)
+        [check, *_] = wait_until("it is checked", 30, lambda: processes.below(folder))
+        os.kill(check.pid, signal.SIGSTOP)
+        connection.execute("SELECT pg_create_logical_replication_slot('feed', 'pgoutput')")
+        asked.result()
+        wait_until("it is refused", 60, lambda: site.ends(id))
+        assert connection.execute("SELECT 42").fetchone() == (42,), "the server has gone on"
+    assert "was not upgraded to PostgreSQL" in site.ends(id)[0]
+    assert "the replication slot feed would not come along: drop it" in site.ends(id)[0]
+    assert site.settled(id)["version"] == site.older == version_of(uri)
+    assert site.remains(id) == []
 
 
 def test_kill_at_a_random_moment_loses_nothing(site: Site) -> None:

@@ -11,9 +11,19 @@ from cenote.host import programs
 UNPACKED = Path("build/programs/postgresql-17/usr/lib/postgresql/17")  # by scripts/unpack-postgresql.sh
 
 
+def program(name: str) -> str:
+    """Return the path of a program of the newest version, which servers of earlier ones take, too."""
+    found = programs.find(postgres_dirs=_folders()).postgres
+    return str(found[max(found, key=int)].bin / name)
+
+
+def _folders() -> list[Path]:
+    return [UNPACKED.resolve()] if (UNPACKED / "bin" / "pg_upgrade").exists() else []
+
+
 def pair() -> tuple[str, str, list[str]]:
     """Return the older and the newer version, and the options with which ``cenote serve`` has both."""
-    folders = [UNPACKED.resolve()] if (UNPACKED / "bin" / "pg_upgrade").exists() else []
+    folders = _folders()
     found = programs.find(postgres_dirs=folders).postgres
     usable = [major for major, install in found.items() if (install.bin / "pg_upgrade").exists()]
     if len(usable) < 2:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any, LiteralString
 
 from cenote.model.paths import Layout
+from cenote.model.topology import SHARED
 from cenote_client import Client
 from tests.support import two_versions
-from tests.support.service import WITHOUT_LIMITS, Service, answer_of, online_cluster, service, tried
+from tests.support.service import SMALLEST, WITHOUT_LIMITS, Service, answer_of, online_cluster, service, tried
 from tests.support.ssh_server import PROGRAMS
 from tests.support.waiting import wait_until
 
@@ -51,12 +52,19 @@ class Site:
         """Return the events of the ends of upgrades."""
         return [text for text in self.summaries(id) if text.startswith(ENDS)]
 
-    def settled(self, id: str, ends: int = 1) -> Any:
+    def several(self, name: str, nodes: int) -> Any:
+        """Return a new cluster with several nodes, on this one host, once all of them are as wanted."""
+        fields = SMALLEST | {"name": name, "num_nodes": nodes, "version": self.older}
+        id = self.client.request("POST", "/v2/databases", json=fields)["database"]["id"]
+        return self.settled(id, ends=0, reason=SHARED)
+
+    def settled(self, id: str, ends: int = 1, reason: str = "") -> Any:
         """Return a cluster once so many upgrades of it are over, in one way or the other."""
 
         def over() -> Any:
             cluster = self.cluster(id)
-            return cluster if len(self.ends(id)) >= ends and not cluster["cenote"]["reason"] else None
+            is_over = len(self.ends(id)) >= ends and cluster["status"] == "online"
+            return cluster if is_over and cluster["cenote"]["reason"] == reason else None
 
         return wait_until(f"the upgrade of {id} is over", 240, over)
 

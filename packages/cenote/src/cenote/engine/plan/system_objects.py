@@ -77,16 +77,22 @@ CLOSE_TEMPLATE = "ALTER DATABASE template1 ALLOW_CONNECTIONS false"
 CREATE_SCHEMA = CREATE_LEDGER[0]
 
 
+_FREEZE = "VACUUM (FREEZE)"
+
+
 def for_upgraded_data(version: str) -> tuple[str, ...]:
     """Return what template0 needs in empty data that pg_upgrade brings a server's objects to.
 
     It restores privileges of system objects without making these: of the ledger's schema, and of functions of
     our extension, which are those of its ``version`` on the former server, "" for none.
+
+    It freezes the rows of all databases but this one, and then goes on with the former server's transactions:
+    a row of another one's could be gone, or come back, as soon as its number is used again.
     """
     if not version:
-        return (CREATE_SCHEMA,)
+        return CREATE_SCHEMA, _FREEZE
     create = f"CREATE EXTENSION {STATEMENTS} SCHEMA public VERSION '{version}'"
-    return create, _MOVE, CREATE_SCHEMA
+    return create, _MOVE, CREATE_SCHEMA, _FREEZE
 
 
 # Nothing can be created in pg_catalog, so the extension leaves it for its update.  One whose views others
